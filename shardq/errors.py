@@ -1,0 +1,96 @@
+"""Every error shardq raises on purpose, in one tree under `ShardqError`.
+
+'Full' and 'empty' are values at the seams; what stands here is misuse, damage, or a wait the caller refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+class ShardqError(Exception):
+    """Base of all errors of this package."""
+
+
+class ConfigurationError(ShardqError):
+    """A setting, an environment variable, an option or a URL cannot be used as given."""
+
+
+class HandlerError(ShardqError):
+    """A handler class cannot be used: not importable, unknown, no request type, or a bad `route()` result."""
+
+
+class RequestError(ShardqError):
+    """A request is not of the handler's type, or cannot be turned into a message."""
+
+
+class DecodeError(ShardqError):
+    """A stored message does not decode as the handler's request type."""
+
+
+class QueueFull(ShardqError):
+    """The storage has no room and the caller chose not to wait (inside a handler nobody waits).
+
+    `not_accepted` holds the requests of the call that were not stored, in their order; the others were.
+    """
+
+    def __init__(self, message: str, not_accepted: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.not_accepted: list[Any] = list(not_accepted)
+
+
+class MessageTooLarge(ShardqError):
+    """The messages of one call to one tube can never fit the storage, however empty it is."""
+
+
+class DirectoryFull(ShardqError):
+    """The segment has no entry left for another thread or tube."""
+
+
+class FencedError(ShardqError):
+    """The caller's claim on the thread is over: the token it carries is no longer the current one."""
+
+
+class SegmentError(ShardqError):
+    """A shared-memory segment cannot be used."""
+
+
+class SegmentExists(SegmentError):
+    """A segment of this name exists already; attach to it, or destroy it first."""
+
+
+class SegmentMissing(SegmentError):
+    """There is no segment of this name, or it was removed while in use."""
+
+
+class SegmentNotReady(SegmentError):
+    """The segment is still being created, or its creator died before it was ready."""
+
+
+class SegmentVersionError(SegmentError):
+    """The segment was written by another layout version of shardq."""
+
+
+class SegmentForeign(SegmentError):
+    """The object of this name is not a shardq segment, or it is damaged."""
+
+
+class SegmentNoRoom(SegmentError):
+    """/dev/shm cannot hold the segment's fixed part."""
+
+
+class SlotsExhausted(SegmentError):
+    """As many processes are attached to the segment as it has slots for."""
+
+
+class PlatformUnsupported(ShardqError):
+    """Shared memory needs Linux; use the in-memory or the Redis driver here."""
+
+
+class SupervisorError(ShardqError):
+    """A supervisor cannot start or serve."""
+
+
+class SupervisorRunning(SupervisorError):
+    """Another supervisor serves the segment of this name."""

@@ -1,0 +1,144 @@
+"""The contract of the drivers: what a storage and a lock promise to everything above them.
+
+Clauses are numbered; `tests/contracts/` has a test for each, named after it, and runs it on every driver. A clause
+ends with the promises of the product (P1..P12, see docs/promises.md) that stand on it.
+
+The seam speaks of tubes by their pipe name and of messages as `bytes`. Verbs are coroutines because a driver may need
+the network; where it does not, they never suspend, except those that wait: `append_when_room`, `wait` and
+`wait_for_quiet`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from shardq.model import Batch
+from shardq.settings import LockSettings, StorageSettings
+
+#: Says of a thread key whether the asking worker has a handler for it.
+Serves = Callable[[str], bool]
+
+
+class Backlog(NamedTuple):
+    """One consistent look at what a storage holds."""
+
+    queued: int
+    """Messages not yet acknowledged, those in a worker's hands included."""
+    accepted: int
+    """Messages ever accepted by `append`."""
+    handled: int
+    """Messages that ever left their tube, acknowledged or removed."""
+
+
+class Storage(Protocol):
+    """Keeps the messages of all tubes, and the claims on their threads.
+
+    S1. Messages of one tube come out of `range` in the order in which `append` took them; one call keeps its own
+        order. (P1)
+    S2. `append` is all or nothing: of one call either every message is in the tube or none is, whoever dies when. (P4)
+    S3. Once `append` returned True the messages stay until they are popped or removed. (P3)
+    S4. `append` returns False, and stores nothing, when there is no room; messages that could never fit raise
+        `MessageTooLarge`. What is stored already stays readable and can be acknowledged. (P7)
+    S5. `range` reads from the head without removing, at most `limit` messages; of an unknown or empty tube it returns
+        an empty batch.
+    S6. A message keeps its sequence number for life; numbers of a tube grow by one in order of acceptance and are
+        never reused, also not after the tube ran empty.
+    S7. `pop` removes every message below `through`. Doing it again changes nothing.
+    S8. `pop` with a token that is not the thread's current one raises `FencedError` and changes nothing. (P2)
+    S9. `length` counts the messages of a tube, `contains` finds an equal message in it, `pipes` lists the tubes that
+        are not empty.
+    S10. `remove` takes out messages equal to those given, wherever they stand, and returns how many it took; those
+        already handed out under a token stay. Order of the others is kept.
+    S11. `wait` returns the key of a thread that has messages, is claimed by nobody and is served by the caller; it
+        returns without suspending where there is one, otherwise as soon as there is, woken by the event and not by a
+        timer. After `timeout_s` it returns None. (P8, P9)
+    S12. `wait` goes round: a ready thread is returned before another one is returned for the second time. (P10)
+    S13. `wait` with `bound` also returns that key as soon as the thread has messages again, although it is claimed.
+    S14. `append_when_room` appends as soon as there is room and returns True, woken by messages that leave; False
+        after `timeout_s`, with nothing stored. (P7)
+    S15. `backlog` is consistent: `queued` is 0 only if at one instant no message was queued or in hand.
+    S16. `wait_for_quiet` returns True once `queued` is 0, False after `timeout_s`.
+    """
+
+    settings: StorageSettings
+    importable_only: bool
+    """Whether other processes serve what is stored here, so that handlers must be importable by name."""
+
+    async def append(self, pipe: str, messages: Sequence[bytes]) -> bool: ...
+
+    async def contains(self, pipe: str, message: bytes) -> bool: ...
+
+    async def length(self, pipe: str) -> int: ...
+
+    async def pipes(self) -> list[str]: ...
+
+    async def range(self, pipe: str, limit: int, token: int = 0) -> Batch:
+        """Read from the head. With a token the messages count as handed out to its holder."""
+        ...
+
+    async def pop(self, pipe: str, through: int, token: int) -> None: ...
+
+    async def remove(self, pipe: str, *messages: bytes) -> int: ...
+
+    async def wait(self, serves: Serves, timeout_s: float | None = None, bound: str | None = None) -> str | None: ...
+
+    async def append_when_room(self, pipe: str, messages: Sequence[bytes], timeout_s: float | None = None) -> bool: ...
+
+    async def wait_for_quiet(self, timeout_s: float | None = None) -> bool: ...
+
+    async def backlog(self) -> Backlog: ...
+
+    async def close(self) -> None:
+        """Let go of what this object holds in this process. Closing twice is fine; what is stored stays."""
+        ...
+
+    async def claim(self, key: str) -> int:
+        """Claim a thread for the caller; used by the lock. Returns a fencing token, or 0 where it is claimed."""
+        ...
+
+    async def claimed(self, key: str) -> bool: ...
+
+    async def unclaim(self, key: str, token: int) -> bool: ...
+
+
+class Lock(Protocol):
+    """Lets exactly one worker bind to a thread. The key is `module/Handler/thread`: one for all its priorities.
+
+    The claim itself lives with the storage, so locks over one storage exclude each other. A lock made without a
+    storage is given the worker's when its loop starts.
+
+    L1. `acquire` of a free key returns a token above 0; of a key that is held, also by this very lock, 0. (P2)
+    L2. Tokens come from one counter per storage that never goes back.
+    L3. `release` frees the key and returns True; for a key this lock does not hold it returns False and changes
+        nothing.
+    L4. The claim of a process that died, however it died, is free for the next `acquire`. (P5)
+    L5. `exists` tells whether anybody holds the key.
+    L6. `ttl(key, 0)` releases. `ttl(key, seconds)` sets the lease where a lock lives by time, and returns whether this
+        lock holds the key; where a claim follows the life of its holder it changes nothing else.
+    L7. While a key is held no `wait` offers its thread to others; after `release` it does if messages are left.
+    """
+
+    settings: LockSettings
+    storage: Any
+    """The storage that keeps the claims, None until one is given."""
+
+    async def acquire(self, key: str) -> int: ...
+
+    async def exists(self, key: str) -> bool: ...
+
+    async def release(self, key: str) -> bool: ...
+
+    async def ttl(self, key: str, seconds: float) -> bool: ...
+
+
+class Serializer(Protocol):
+    """Turns requests into messages and back."""
+
+    def encode(self, request_type: Any, requests: Sequence[Any]) -> list[bytes]:
+        """One message for each request. Raises `RequestError` naming the request that cannot be encoded."""
+        ...
+
+    def decode(self, request_type: Any, batch: Batch) -> list[Any]:
+        """The requests of a batch. Raises `DecodeError`."""
+        ...

@@ -1,0 +1,133 @@
+"""Settings of each part, read from the environment (`QUEUE_LOCK_TIMEOUT=300`), from arguments, or assigned.
+
+Every object has its own settings; assigning to a field takes effect at its next use. A value that does not fit raises
+`ConfigurationError` naming the variable.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shardq.errors import ConfigurationError
+
+
+def usable_cores() -> int:
+    """Cores this process may run on, which in a container can be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class _Settings(BaseSettings):
+    model_config = SettingsConfigDict(validate_assignment=True, extra="forbid")
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise self._explained(error) from error
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        try:
+            super().__setattr__(name, value)
+        except ValidationError as error:
+            raise self._explained(error) from error
+
+    def _explained(self, error: ValidationError) -> ConfigurationError:
+        prefix = type(self).model_config.get("env_prefix", "")
+        problems = "; ".join(
+            f"{'.'.join(map(str, item['loc']))} (environment {prefix}{'_'.join(map(str, item['loc'])).upper()}): "
+            f"{item['msg']}, got {item['input']!r}"
+            for item in error.errors()
+        )
+        return ConfigurationError(f"{type(self).__name__} cannot be used as given: {problems}")
+
+
+class LockSettings(_Settings):
+    """Environment prefix `QUEUE_LOCK_`."""
+
+    model_config = SettingsConfigDict(env_prefix="QUEUE_LOCK_")
+
+    prefix: str = "lock_"
+    """Put before lock keys where they share a name space with others (Redis)."""
+    timeout: float = Field(default=24 * 60 * 60, gt=0)
+    """Lease in seconds where a lock lives by time (Redis). In memory and in shared memory a lock is held until it is
+    released or its holder is dead, so there it is not used."""
+
+
+class StorageSettings(_Settings):
+    """Environment prefix `QUEUE_STORAGE_`."""
+
+    model_config = SettingsConfigDict(env_prefix="QUEUE_STORAGE_")
+
+    prefix: str = "tube_"
+    """Put before tube names where they share a name space with others (Redis)."""
+    when_full: Literal["wait", "raise"] = "wait"
+    """What `register` does without room: wait for it, or raise `QueueFull`. Inside a handler it always raises."""
+    safety_net: float = Field(default=1.0, gt=0)
+    """Seconds between two looks for work that no event announced, because whoever was to announce it was killed. All
+    sleeping workers of a storage together look once in this time."""
+    capacity_bytes: int | None = Field(default=None, ge=256 * 1024)
+    """Most memory the storage may use. Default for shared memory: the lesser of 512 MiB and half of what /dev/shm has
+    free; in memory: no bound."""
+
+
+class WorkerSettings(_Settings):
+    """Environment prefix `QUEUE_WORKER_`."""
+
+    model_config = SettingsConfigDict(env_prefix="QUEUE_WORKER_")
+
+    acquire_delay: float = Field(default=1.0, gt=0)
+    """Accepted for compatibility and without effect: a worker that finds no thread to bind to is woken by the event
+    that makes one ready. What guards against a lost wake-up is `StorageSettings.safety_net`."""
+    batch_size: int = Field(default=128, ge=1)
+    """Most requests in one call of `handle`, where `Handler.batch_size()` does not say."""
+    deferred_retry_delay: float = Field(default=1.0, gt=0)
+    """Seconds after which a worker that serves deferred requests looks again without an event."""
+    empty_limit: int = Field(default=16, ge=0)
+    """With `empty_pause`: how long a started handler stays bound to its empty thread while no other is ready, in
+    pauses. Nothing polls in that time."""
+    empty_pause: float = Field(default=0.1, ge=0)
+    """Seconds of one such pause."""
+    quantum: float = Field(default=1.0, gt=0)
+    """Seconds after which a worker leaves a thread that still has work, if other threads wait for a worker."""
+    recurrent_check_interval: float = Field(default=30.0, gt=0)
+    """Seconds after which recurrent schedules are looked at again without an event."""
+    recurrent_tasks_limit: int = Field(default=1024, ge=1)
+    """Most recurrent requests looked at in one go."""
+
+
+class SupervisorSettings(_Settings):
+    """Environment prefix `QUEUE_SUPERVISOR_`."""
+
+    model_config = SettingsConfigDict(env_prefix="QUEUE_SUPERVISOR_")
+
+    workers: int = Field(default_factory=usable_cores, ge=1, le=128)
+    """Worker processes. Default: the cores this process may use."""
+    url: str | None = None
+    """Storage to serve, `shm://NAME`. Default: named after the first module."""
+    capacity: str | None = None
+    """Capacity of a segment that this supervisor creates, in bytes or as `512M`, `2G`."""
+    shutdown_timeout: float = Field(default=25.0, ge=0)
+    """Seconds a stopping worker has for the batch in its hands before it is killed."""
+    respawn_delay: float = Field(default=0.1, gt=0)
+    """Seconds before a worker is replaced when it was not the first to die within a minute; doubled for each further
+    death, up to 30. The first is replaced at once."""
+
+    @property
+    def capacity_bytes(self) -> int | None:
+        """`capacity` as a number."""
+        return None if self.capacity is None else parse_bytes(self.capacity)
+
+
+def parse_bytes(text: str) -> int:
+    """`512M` as 536870912; K, M and G are powers of 1024. Raises `ConfigurationError`."""
+    match = re.fullmatch(r"(\d+)([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if not match:
+        raise ConfigurationError(f"{text!r} is no size: write it in bytes, or as 512M or 2G")
+    return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[match[2].upper()]
