@@ -1,0 +1,172 @@
+"""Who serves which thread, which threads have work, and who sleeps.
+
+The thread map has one byte per thread entry: idle, ready (work and nobody bound), bound. "Where is work?" is a search
+for a byte, 0.1 us for thousands of threads, starting after the last one served: round robin for nothing. The sleep map
+has one byte per slot, changed inside the guard like everything else, so a sleeper that looked once more before it lay
+down cannot miss work.
+"""
+
+from __future__ import annotations
+
+from shardq.shm import layout as at
+from shardq.shm.directory import Directory
+from shardq.shm.segment import Segment
+from shardq.shm.slots import Slots
+from shardq.shm.tube import Tubes
+
+_READY, _BOUND = bytes((at.THREAD_READY,)), bytes((at.THREAD_BOUND,))
+_ASLEEP, _CALLED = bytes((at.ASLEEP,)), bytes((at.CALLED,))
+_WAITING = b"\1"
+
+
+class Bindings:
+    """Claims on threads and the waking of who waits for them. Methods want the guard held unless they say otherwise."""
+
+    def __init__(self, segment: Segment, slots: Slots, directory: Directory, tubes: Tubes) -> None:
+        self._words = segment.words
+        self._bytes = segment.bytes
+        self._layout = segment.layout
+        self._slots = slots
+        self._directory = directory
+        self._tubes = tubes
+        self.bells: set[int] = set()
+        """Slots to ring once the guard is left."""
+
+    def claim(self, thread: int) -> int:
+        """Bind the thread to this process. Returns the fencing token, 0 where a living process is bound."""
+        word = self._layout.thread_word(thread)
+        owner = self._words[word + at.THREAD_OWNER]
+        if owner and self._slots.alive(owner):
+            return 0
+        token = self._words[at.TOKEN] + 1
+        # The counter first: a token is never given out twice, whatever dies here.
+        self._words[at.TOKEN] = token
+        self._words[word + at.THREAD_TOKEN] = token
+        for tube in self._directory.tubes_of(thread):
+            self._tubes.forget_handed(tube)
+        self._words[word + at.THREAD_OWNER] = self._slots.identity
+        self._set_state(thread, at.THREAD_BOUND)
+        return token
+
+    def release(self, thread: int, token: int) -> bool:
+        """End the binding that has this token. False where it is over already."""
+        if not self.current(thread, token):
+            return False
+        self._words[self._layout.thread_word(thread) + at.THREAD_OWNER] = 0
+        self.refresh(thread)
+        return True
+
+    def current(self, thread: int, token: int) -> bool:
+        """Whether this token is the one of the thread's binding, and the binding this process's."""
+        word = self._layout.thread_word(thread)
+        return (
+            token != 0
+            and self._words[word + at.THREAD_TOKEN] == token
+            and self._words[word + at.THREAD_OWNER] == self._slots.identity
+        )
+
+    def owner(self, thread: int) -> int:
+        """Owner word of the living process that is bound to the thread, 0: nobody."""
+        owner = self._words[self._layout.thread_word(thread) + at.THREAD_OWNER]
+        return owner if owner and self._slots.alive(owner) else 0
+
+    def has_work(self, thread: int) -> bool:
+        return any(not self._tubes.is_empty(tube) for tube in self._directory.tubes_of(thread))
+
+    def refresh(self, thread: int) -> None:
+        """Set the thread's byte to what its owner word and its tubes say, and call somebody to new work."""
+        owner = self._words[self._layout.thread_word(thread) + at.THREAD_OWNER]
+        if owner and self._slots.alive(owner):
+            self._set_state(thread, at.THREAD_BOUND)
+            if self._sleeps(self._owner_slot(thread)) and self.has_work(thread):
+                self._call(self._owner_slot(thread))
+            return
+        if owner:
+            self._words[self._layout.thread_word(thread) + at.THREAD_OWNER] = 0
+        if not self.has_work(thread):
+            self._set_state(thread, at.THREAD_IDLE)
+            return
+        self._set_state(thread, at.THREAD_READY)
+        self.call_worker()
+
+    def work_arrived(self, thread: int) -> None:
+        """What `refresh` does, for a thread that just got messages: the frequent case, with fewer looks."""
+        state = self._bytes[self._layout.thread_map + thread]
+        if state == at.THREAD_IDLE:
+            self._set_state(thread, at.THREAD_READY)
+            self.call_worker()
+        elif state == at.THREAD_BOUND and self._sleeps(self._owner_slot(thread)):
+            self.refresh(thread)
+
+    def next_ready(self, after: int) -> int:
+        """The next thread with work that nobody serves, going round from behind `after`; -1: none. A hint without the
+        guard.
+        """
+        start, end = self._layout.thread_map, self._layout.thread_map + self._layout.threads
+        place = self._bytes.find(_READY, start + after + 1, end)
+        if place < 0 and after >= 0:
+            place = self._bytes.find(_READY, start, start + after + 1)
+        return max(-1, place - start)
+
+    def orphans(self) -> list[int]:
+        """Threads that are bound to a dead process."""
+        start, end = self._layout.thread_map, self._layout.thread_map + self._layout.threads
+        found, place = [], self._bytes.find(_BOUND, start, end)
+        while place >= 0:
+            thread = place - start
+            owner = self._words[self._layout.thread_word(thread) + at.THREAD_OWNER]
+            if not owner or not self._slots.alive(owner):
+                found.append(thread)
+            place = self._bytes.find(_BOUND, place + 1, end)
+        return found
+
+    def sleep(self) -> None:
+        """Say that this process sleeps: it will be rung when there is work."""
+        self._bytes[self._layout.sleep_map + self._slots.mine] = at.ASLEEP
+
+    def wake(self) -> bool:
+        """Say that this process is awake. Returns whether it was called."""
+        place = self._layout.sleep_map + self._slots.mine
+        called = self._bytes[place] == at.CALLED
+        self._bytes[place] = at.AWAKE
+        return called
+
+    def call_worker(self, above: int = -1) -> None:
+        """Call the lowest sleeping process whose slot is above `above`. One that was called and has not woken is called
+        again where no other sleeps: whoever called it may have died before he rang.
+        """
+        start, end = self._layout.sleep_map, self._layout.sleep_map + self._layout.slots
+        for state in (_ASLEEP, _CALLED):
+            place = self._bytes.find(state, start + above + 1, end)
+            while place >= 0:
+                if self._slots.occupied(place - start):
+                    self._call(place - start)
+                    return
+                self._bytes[place] = at.ABSENT  # it was killed in its sleep
+                place = self._bytes.find(state, place + 1, end)
+
+    def await_(self, byte_map: int) -> None:
+        """Ask to be rung once: on quiet or on room, as the map says."""
+        self._bytes[byte_map + self._slots.mine] = 1
+
+    def ring_waiting(self, byte_map: int) -> None:
+        """Ring who asked for it in this map."""
+        end = byte_map + self._layout.slots
+        place = self._bytes.find(_WAITING, byte_map, end)
+        while place >= 0:
+            self._bytes[place] = 0
+            self.bells.add(place - byte_map)
+            place = self._bytes.find(_WAITING, place + 1, end)
+
+    def _call(self, slot: int) -> None:
+        self._bytes[self._layout.sleep_map + slot] = at.CALLED
+        self.bells.add(slot)
+
+    def _sleeps(self, slot: int) -> bool:
+        return self._bytes[self._layout.sleep_map + slot] in (at.ASLEEP, at.CALLED)
+
+    def _owner_slot(self, thread: int) -> int:
+        return (self._words[self._layout.thread_word(thread) + at.THREAD_OWNER] & 0xFFFF) - 1
+
+    def _set_state(self, thread: int, state: int) -> None:
+        self._bytes[self._layout.thread_map + thread] = state

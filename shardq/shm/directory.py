@@ -1,0 +1,260 @@
+"""Threads by name, and the tubes of each: hash buckets of chained entries, published by one store.
+
+Names are opaque. A thread's tubes hang on it in a list, one for each priority; there are few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import blake2b
+
+from shardq.errors import DirectoryFull, HandlerError
+from shardq.shm import layout as at
+from shardq.shm.extents import Extents
+from shardq.shm.intent import Intent
+from shardq.shm.layout import PAGE, THREAD_BYTES, TUBE_WORDS, WORD
+from shardq.shm.segment import Segment
+
+#: Tables get memory in steps of so many bytes.
+_TABLE_STEP = 16 * PAGE
+#: How many idle entries are given up at once when all are in use.
+_RECLAIM_BATCH = 256
+_FREE, _IDLE = bytes((at.THREAD_FREE,)), bytes((at.THREAD_IDLE,))
+NOT_FOUND = -1
+NO_ROOM = -2
+
+
+class Directory:
+    """Finds and adds entries. All methods want the guard held; indices found stay valid while it is."""
+
+    def __init__(self, segment: Segment, intent: Intent, extents: Extents) -> None:
+        self._segment = segment
+        self._words = segment.words
+        self._bytes = segment.bytes
+        self._layout = segment.layout
+        self._intent = intent
+        self._extents = extents
+        self._known: dict[str, tuple[int, int]] = {}
+        self._known_tubes: dict[str, tuple[int, int, int]] = {}
+
+    def thread(self, key: str) -> int:
+        """The entry of this name, or NOT_FOUND."""
+        known = self._known.get(key)
+        if known and self._words[self._layout.thread_word(known[0]) + at.THREAD_GENERATION] == known[1]:
+            return known[0]
+        digest = _digest(key)
+        entry = self._words[self._bucket(digest)]
+        while entry:
+            word = self._layout.thread_word(entry - 1)
+            if self._words[word + at.THREAD_HASH] == digest and self.name(entry - 1) == key:
+                return self._remember(key, entry - 1)
+            entry = self._words[word + at.THREAD_NEXT]
+        return NOT_FOUND
+
+    def tube(self, pipe: str) -> tuple[int, int]:
+        """Thread and tube entry of a pipe, NOT_FOUND for what there is not."""
+        known = self._known_tubes.get(pipe)
+        if known and self._words[self._layout.thread_word(known[0]) + at.THREAD_GENERATION] == known[1]:
+            return known[0], known[2]
+        key, priority = _parse(pipe)
+        thread = self.thread(key)
+        if thread == NOT_FOUND:
+            return NOT_FOUND, NOT_FOUND
+        for tube in self.tubes_of(thread):
+            if self.priority(tube) == priority:
+                return self._remember_tube(pipe, thread, tube)
+        return thread, NOT_FOUND
+
+    def add_thread(self, key: str, *, reserve: bool = False) -> int:
+        """A new entry, or NO_ROOM for lack of memory. Raises `DirectoryFull`."""
+        name = key.encode()
+        if len(name) > at.NAME_BYTES:
+            raise HandlerError(
+                f"the name {key!r} is longer than {at.NAME_BYTES} bytes: shorten the module or the class"
+            )
+        thread = self._free_thread()
+        if not self._back_table(self._layout.thread_table, (thread + 1) * THREAD_BYTES, at.THREADS_BACKED, reserve):
+            return NO_ROOM
+        self._intent.declare(thread)
+        self._bytes[self._layout.thread_map + thread] = at.THREAD_IDLE
+        word, digest = self._layout.thread_word(thread), _digest(key)
+        for field in range(at.THREAD_WORDS):
+            if field != at.THREAD_GENERATION:
+                self._words[word + field] = 0
+        self._words[word + at.THREAD_HASH] = digest
+        self._words[word + at.THREAD_NAME_BYTES] = len(name)
+        address = self._layout.thread_name(thread)
+        self._bytes[address : address + len(name)] = name
+        bucket = self._bucket(digest)
+        self._words[word + at.THREAD_NEXT] = self._words[bucket]
+        self._words[bucket] = thread + 1
+        return self._remember(key, thread)
+
+    def add_tube(self, pipe: str, *, reserve: bool = False) -> tuple[int, int]:
+        """Thread and tube entry of a new pipe, (NO_ROOM, NO_ROOM) for lack of memory. Raises `DirectoryFull`."""
+        key, priority = _parse(pipe)
+        thread = self.thread(key)
+        if thread == NOT_FOUND:
+            thread = self.add_thread(key, reserve=reserve)
+        if thread == NO_ROOM:
+            return NO_ROOM, NO_ROOM
+        self._intent.declare(thread)  # also keeps it from being reclaimed to make place for its own tube
+        tube = self._free_tube()
+        if not self._back_table(self._layout.tube_table, (tube + 1) * TUBE_WORDS * WORD, at.TUBES_BACKED, reserve):
+            return NO_ROOM, NO_ROOM
+        self._intent.declare(thread)
+        self._intent.declare_tube(tube)
+        self._bytes[self._layout.tube_map + tube] = 1
+        word, thread_word = self._layout.tube_word(tube), self._layout.thread_word(thread)
+        for field in range(TUBE_WORDS):
+            self._words[word + field] = 0
+        floor = self._words[at.SEQUENCE_FLOOR]
+        self._words[word + at.TUBE_HEAD_SEQUENCE] = self._words[word + at.TUBE_NEXT_SEQUENCE] = floor
+        self._words[word + at.TUBE_PRIORITY] = priority % (1 << 64)
+        self._words[word + at.TUBE_NEXT] = self._words[thread_word + at.THREAD_FIRST_TUBE]
+        self._words[word + at.TUBE_THREAD] = thread + 1
+        self._words[thread_word + at.THREAD_FIRST_TUBE] = tube + 1
+        return self._remember_tube(pipe, thread, tube)
+
+    def tubes_of(self, thread: int) -> list[int]:
+        """Tube entries of a thread."""
+        tubes, tube = [], self._words[self._layout.thread_word(thread) + at.THREAD_FIRST_TUBE]
+        while tube:
+            tubes.append(tube - 1)
+            tube = self._words[self._layout.tube_word(tube - 1) + at.TUBE_NEXT]
+        return tubes
+
+    def priority(self, tube: int) -> int:
+        unsigned = self._words[self._layout.tube_word(tube) + at.TUBE_PRIORITY]
+        return unsigned - (1 << 64) if unsigned >> 63 else unsigned
+
+    def name(self, thread: int) -> str:
+        """The key of a thread entry."""
+        address = self._layout.thread_name(thread)
+        length = self._words[self._layout.thread_word(thread) + at.THREAD_NAME_BYTES]
+        return self._bytes[address : address + length].decode()
+
+    def generation(self, thread: int) -> int:
+        """Changes when the entry is given up: what was known of it is void then."""
+        return self._words[self._layout.thread_word(thread) + at.THREAD_GENERATION]
+
+    def threads(self) -> Iterator[int]:
+        """All entries in use."""
+        start, end = self._layout.thread_map, self._layout.thread_map + self._layout.threads
+        used = self._bytes[start:end].rstrip(_FREE)
+        return (thread for thread, state in enumerate(used) if state != at.THREAD_FREE)
+
+    def linked(self, thread: int) -> bool:
+        """Whether the entry can be found by its name."""
+        entry = self._words[self._bucket(self._words[self._layout.thread_word(thread) + at.THREAD_HASH])]
+        while entry and entry != thread + 1:
+            entry = self._words[self._layout.thread_word(entry - 1) + at.THREAD_NEXT]
+        return entry == thread + 1
+
+    def forget(self, thread: int) -> None:
+        """Give up an entry and its tubes, which are empty. Their sequence numbers are not used again."""
+        word = self._layout.thread_word(thread)
+        self._intent.declare(thread)
+        for tube in self.tubes_of(thread):
+            used = self._words[self._layout.tube_word(tube) + at.TUBE_NEXT_SEQUENCE]
+            self._words[at.SEQUENCE_FLOOR] = max(self._words[at.SEQUENCE_FLOOR], used)
+        self._words[word + at.THREAD_GENERATION] += 1
+        self._unlink(thread)
+        self.free_entries(thread)
+
+    def free_entries(self, thread: int) -> None:
+        """Mark an entry that cannot be found any more, and its tubes, as free."""
+        word = self._layout.thread_word(thread)
+        for tube in self.tubes_of(thread):
+            self._bytes[self._layout.tube_map + tube] = 0
+        self._words[word + at.THREAD_FIRST_TUBE] = 0
+        self._bytes[self._layout.thread_map + thread] = at.THREAD_FREE
+
+    def _free_thread(self) -> int:
+        thread = self._lowest_free(self._layout.thread_map, self._layout.threads)
+        if thread == NOT_FOUND and self._reclaim():
+            thread = self._lowest_free(self._layout.thread_map, self._layout.threads)
+        if thread == NOT_FOUND:
+            raise self._exhausted()
+        return thread
+
+    def _free_tube(self) -> int:
+        tube = self._lowest_free(self._layout.tube_map, self._layout.tubes)
+        if tube == NOT_FOUND and self._reclaim():
+            tube = self._lowest_free(self._layout.tube_map, self._layout.tubes)
+        if tube == NOT_FOUND:
+            raise self._exhausted()
+        return tube
+
+    def _lowest_free(self, start: int, count: int) -> int:
+        return max(NOT_FOUND, self._bytes.find(_FREE, start, start + count) - start)
+
+    def _reclaim(self) -> bool:
+        """Give up some threads that are drained and bound to nobody, going round the table."""
+        start, end = self._layout.thread_map, self._layout.thread_map + self._layout.threads
+        place, reclaimed = start + self._words[at.RECLAIM_CURSOR], 0
+        protected = self._intent.thread
+        for _ in range(2):
+            while reclaimed < _RECLAIM_BATCH and (place := self._bytes.find(_IDLE, place, end)) >= 0:
+                if place - start != protected:
+                    self.forget(place - start)
+                    reclaimed += 1
+                place += 1
+            if reclaimed:
+                break
+            place = start
+        self._words[at.RECLAIM_CURSOR] = max(0, place - start) % self._layout.threads
+        return reclaimed > 0
+
+    def _exhausted(self) -> DirectoryFull:
+        return DirectoryFull(
+            f"segment {self._segment.name!r} has {self._layout.threads} entries for threads and tubes and all hold "
+            f"work: route to fewer threads (for instance thread=hash(key) % 1024), or create it with more"
+        )
+
+    def _back_table(self, table: int, nbytes: int, backed_word: int, reserve: bool) -> bool:
+        backed = self._words[backed_word]
+        if nbytes <= backed:
+            return True
+        exact = -(-nbytes // PAGE) * PAGE
+        for goal in (max(backed + _TABLE_STEP, exact), exact):
+            if self._extents.secure(table + backed, goal - backed, reserve=reserve):
+                self._words[backed_word] = goal
+                return True
+        return False
+
+    def _unlink(self, thread: int) -> None:
+        word = self._layout.thread_word(thread)
+        place = self._bucket(self._words[word + at.THREAD_HASH])
+        while self._words[place] != thread + 1:
+            if not self._words[place]:
+                return
+            place = self._layout.thread_word(self._words[place] - 1) + at.THREAD_NEXT
+        self._words[place] = self._words[word + at.THREAD_NEXT]
+
+    def _bucket(self, digest: int) -> int:
+        return self._layout.index_word + digest % self._layout.buckets
+
+    def _remember(self, key: str, thread: int) -> int:
+        if len(self._known) > self._layout.threads:
+            self._known.clear()
+        self._known[key] = thread, self.generation(thread)
+        return thread
+
+    def _remember_tube(self, pipe: str, thread: int, tube: int) -> tuple[int, int]:
+        if len(self._known_tubes) > self._layout.tubes:
+            self._known_tubes.clear()
+        self._known_tubes[pipe] = thread, self.generation(thread), tube
+        return thread, tube
+
+
+def _digest(key: str) -> int:
+    return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "little")
+
+
+def _parse(pipe: str) -> tuple[str, int]:
+    key, _, priority = pipe.rpartition("/")
+    try:
+        return key, int(priority)
+    except ValueError:
+        raise HandlerError(f"{pipe!r} is no pipe: it must end with /thread/priority") from None

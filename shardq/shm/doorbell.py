@@ -1,0 +1,84 @@
+"""Waking a sleeping process: one named FIFO per slot, rung by writing a byte.
+
+A FIFO works between processes that are no relatives, is an ordinary descriptor for any event loop, and coalesces by
+itself. The sleeper opens it for reading and writing, so that it never reads end-of-file.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from shardq.shm.segment import Segment
+
+
+class Doorbell:
+    """This process's own bell, and the way to the others'."""
+
+    def __init__(self, segment: Segment, slot: int) -> None:
+        self._segment = segment
+        self._slot = slot
+        self._own = -1
+        self._others: dict[int, int] = {}
+
+    def open(self) -> int:
+        """Make this process's bell ring-able. Returns the descriptor to wait on."""
+        if self._own < 0:
+            path = self._path(self._slot)
+            with suppress(FileExistsError):
+                os.mkfifo(path, 0o600)
+            self._own = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        return self._own
+
+    def silence(self) -> None:
+        """Take in all rings so far."""
+        with suppress(BlockingIOError):
+            while len(os.read(self._own, 4096)) == 4096:
+                pass
+
+    def ring(self, slot: int) -> None:
+        """Wake the process of a slot. Nobody there is fine: what it was to look at is in the segment."""
+        for _ in range(2):
+            descriptor = self._descriptor(slot)
+            if descriptor < 0:
+                return
+            try:
+                os.write(descriptor, b"!")
+            except BlockingIOError:
+                return  # full of rings nobody took in yet
+            except BrokenPipeError:
+                # The slot's FIFO was made anew by a later process.
+                os.close(self._others.pop(slot))
+                continue
+            return
+
+    def close(self) -> None:
+        """Remove this process's FIFO and close all descriptors."""
+        if self._own >= 0:
+            self._path(self._slot).unlink(missing_ok=True)
+        self.forget()
+
+    def forget(self) -> None:
+        """Close all descriptors; the FIFO stays, as it must for the parent of a forked child."""
+        for descriptor in (*self._others.values(), self._own):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._others.clear()
+        self._own = -1
+
+    def _descriptor(self, slot: int) -> int:
+        if slot == self._slot:
+            return self.open()
+        if slot not in self._others:
+            try:
+                self._others[slot] = os.open(self._path(slot), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            except OSError as error:
+                if error.errno not in (errno.ENXIO, errno.ENOENT):
+                    raise
+                return -1
+        return self._others[slot]
+
+    def _path(self, slot: int) -> Path:
+        return self._segment.path.with_name(f"{self._segment.path.name}.bell.{slot}")

@@ -1,0 +1,149 @@
+"""Room for messages: extents in a few size classes, backed with memory as they are written.
+
+Lowest number first, so hot extents are reused with the memory they have. A byte says that an extent is lent, a word to
+which tube; which extents a tube really uses follows from its records, so a half-done change is mended by comparing the
+two. The segment's size in memory is the kernel's count of its pages and is kept nowhere.
+"""
+
+from __future__ import annotations
+
+from shardq.shm import layout as at
+from shardq.shm.layout import PAGE, WORD, ExtentClass
+from shardq.shm.record import LARGEST_PAYLOAD
+from shardq.shm.segment import Segment
+
+_FREE, _LENT = b"\0", 1
+#: Free extents that keep their memory for the next tube, by class: at most about 8 MiB in all.
+_KEPT = (512, 32, 4)
+#: Backing grows in doubling steps up to this many bytes.
+_LARGEST_STEP = 1 << 20
+
+
+class Extents:
+    """Lends extents to tubes. All methods want the guard held."""
+
+    def __init__(self, segment: Segment) -> None:
+        self._segment = segment
+        self._words = segment.words
+        self._layout = segment.layout
+        self._classes = segment.layout.classes
+        self._map = segment.layout.extent_map
+        self._owners = segment.layout.extent_owners_word
+        self._backed = segment.layout.extent_backed_word
+        self._capacity = segment.layout.capacity_bytes
+
+    def limit_bytes(self, *, reserve: bool) -> int:
+        """Most memory the segment may take; the last part only with `reserve`."""
+        return self._capacity if reserve else self._capacity - self._capacity // at.RESERVE_PART
+
+    def largest_bytes(self) -> int:
+        """Most bytes of records that an empty segment takes in one append, with a little slack for page ends."""
+        room = self.limit_bytes(reserve=False) - self._layout.fixed_bytes
+        return max(0, min(room - room // 64 - 8 * PAGE, LARGEST_PAYLOAD))
+
+    def class_for(self, nbytes: int, at_least: int = 0) -> ExtentClass | None:
+        """The smallest class, not below `at_least`, whose extents hold so many bytes."""
+        for candidate in self._classes[min(at_least, len(self._classes) - 1) :]:
+            if candidate.size >= nbytes:
+                return candidate
+        return None
+
+    def take(self, tube: int, nbytes: int, at_least: int, *, reserve: bool) -> int:
+        """Lend the tube an extent with memory for `nbytes`. Returns its address, 0 when there is no room."""
+        wanted = self.class_for(nbytes, at_least)
+        if wanted is None:
+            return 0
+        for extent_class in self._classes[wanted.number :]:
+            extent = self._lowest_free(extent_class)
+            if extent >= 0:
+                return self._lend(tube, extent_class, extent, nbytes, reserve=reserve)
+        return 0
+
+    def extend(self, address: int, end: int, *, reserve: bool) -> bool:
+        """Make sure that the extent around `address` has memory up to `end`. False: there is no room."""
+        extent_class, extent, start = self.locate(address)
+        return self._back(extent_class, extent, start, end - start, reserve=reserve)
+
+    def locate(self, address: int) -> tuple[ExtentClass, int, int]:
+        """The class, number and start of the extent an address lies in."""
+        for extent_class in reversed(self._classes):
+            if address >= extent_class.base:
+                index = (address - extent_class.base) // extent_class.size
+                return extent_class, extent_class.first + index, extent_class.base + index * extent_class.size
+        raise AssertionError(f"address {address} lies in no extent")
+
+    def release(self, extent: int) -> None:
+        """Take an extent back. All but the lowest few of a class return their memory."""
+        extent_class = self._class_of(extent)
+        kept = _KEPT[extent_class.number] if extent_class.number < len(_KEPT) else 0
+        if extent - extent_class.first >= kept:
+            self._drop_memory(extent_class, extent)
+        self._segment.bytes[self._map + extent] = 0
+        self._words[self._owners + extent] = 0
+
+    def owned_by(self, tube: int) -> list[int]:
+        """Extents whose owner word names the tube, found by search. For repair."""
+        pattern, found = (tube + 1).to_bytes(WORD, "little"), []
+        first, last = self._owners * WORD, (self._owners + self._layout.extents) * WORD
+        find = self._segment.bytes.find
+        place = find(pattern, first, last)
+        while place >= 0:
+            if place % WORD == 0:
+                found.append((place - first) // WORD)
+            place = find(pattern, place + 1, last)
+        return found
+
+    def secure(self, start: int, nbytes: int, *, reserve: bool) -> bool:
+        """Back a range with memory, at the cost of what free extents keep if need be. False: there is no room."""
+        limit = self.limit_bytes(reserve=reserve)
+        if self._segment.back(start, nbytes, limit):
+            return True
+        self.trim()
+        return self._segment.back(start, nbytes, limit)
+
+    def trim(self) -> None:
+        """Return the memory that free extents keep."""
+        for extent_class, kept in zip(self._classes, _KEPT, strict=False):
+            for extent in range(extent_class.first, extent_class.first + min(kept, extent_class.count)):
+                if self._words[self._backed + extent] and not self._segment.bytes[self._map + extent]:
+                    self._drop_memory(extent_class, extent)
+
+    def _lowest_free(self, extent_class: ExtentClass) -> int:
+        first = self._map + extent_class.first
+        return self._segment.bytes.find(_FREE, first, first + extent_class.count) - self._map
+
+    def _lend(self, tube: int, extent_class: ExtentClass, extent: int, nbytes: int, *, reserve: bool) -> int:
+        start = extent_class.base + (extent - extent_class.first) * extent_class.size
+        # The owner before the byte: whatever is marked as lent says truly to whom.
+        self._words[self._owners + extent] = tube + 1
+        self._segment.bytes[self._map + extent] = _LENT
+        if self._back(extent_class, extent, start, nbytes, reserve=reserve):
+            return start
+        self._segment.bytes[self._map + extent] = 0
+        self._words[self._owners + extent] = 0
+        return 0
+
+    def _back(self, extent_class: ExtentClass, extent: int, start: int, nbytes: int, *, reserve: bool) -> bool:
+        backed = self._words[self._backed + extent]
+        if nbytes <= backed:
+            return True
+        exact = -(-nbytes // PAGE) * PAGE
+        generous = min(extent_class.size, max(exact, backed + min(max(backed, PAGE), _LARGEST_STEP)))
+        for goal in (generous, exact):
+            # While memory is short only what is needed is taken, so that as much fits as can.
+            if goal > exact and 2 * self._segment.used_bytes > self._capacity:
+                continue
+            if self.secure(start + backed, goal - backed, reserve=reserve):
+                self._words[self._backed + extent] = goal
+                return True
+        return False
+
+    def _drop_memory(self, extent_class: ExtentClass, extent: int) -> None:
+        # The word first: memory that nobody counts is harmless, counting on memory that is gone is a SIGBUS. And all of
+        # the extent, not only what the word says: somebody may have died between the memory and the word.
+        self._words[self._backed + extent] = 0
+        start = extent_class.base + (extent - extent_class.first) * extent_class.size
+        self._segment.give_back(start, extent_class.size)
+
+    def _class_of(self, extent: int) -> ExtentClass:
+        return next(candidate for candidate in reversed(self._classes) if extent >= candidate.first)

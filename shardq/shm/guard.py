@@ -1,0 +1,163 @@
+"""Mutual exclusion between processes that survives the death of its holder at any instruction.
+
+A semaphore of value 1 is the token. Around it stand two kinds of words that say where the token is:
+
+* each process announces an attempt in its slot (`SLOT_ATTEMPT`) before it touches the semaphore, and withdraws after;
+* the holder writes itself into `GUARD_OWNER` after it has the token, and clears it before it gives the token back.
+
+Nobody ever blocks in the semaphore: a killed waiter or poster would strand others. Who waits longer than the patience
+looks for a corpse. The token is taken over from an owner that is dead, or, where no owner stands and the token is
+gone, once two equal looks at all attempts show that no live process tries or holds. A stopped process is alive and is
+never robbed. The attempts' sequence numbers only grow, so two equal looks are one snapshot.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+import time
+from collections.abc import Callable
+
+import posix_ipc
+
+from shardq.shm import layout as at
+from shardq.shm.segment import Segment
+from shardq.shm.slots import RESCUE_BYTE, Slots
+
+#: How long to wait for the token before looking for a corpse, in seconds. Sections take microseconds.
+PATIENCE_S = 0.005
+#: How often to yield the processor before sleeping between two tries.
+YIELDS = 40
+SHORTEST_NAP_S, LONGEST_NAP_S = 50e-6, 500e-6
+#: What the low 16 bits of an attempt say: this guard. There is one guard; the layout has room for more.
+TRYING = 1
+
+
+class Guard:
+    """The segment's lock. `acquire` and `release` in pairs, from any thread of the process."""
+
+    def __init__(
+        self,
+        segment: Segment,
+        slots: Slots,
+        patience_s: float = PATIENCE_S,
+        clock: Callable[[], float] = time.monotonic,
+        nap: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._words = segment.words
+        self._semaphore = segment.semaphore
+        self._slots = slots
+        self._slot_count = segment.layout.slots
+        self._attempt = slots.word(slots.mine) + at.SLOT_ATTEMPT
+        self._sequence = self._words[self._attempt] >> 16
+        self._patience_s = patience_s
+        self._clock = clock
+        self._nap = nap
+        # Reentrant, so that a signal handler that raises at the worst place cannot lock its own thread out.
+        self._threads = threading.RLock()
+
+    def acquire(self) -> None:
+        """Enter. Whoever enters must look for a standing intent and mend it: the last holder may have died."""
+        self._threads.acquire()
+        try:
+            if not self._try():
+                self._wait()
+        except BaseException:
+            self._abandon()
+            self._threads.release()
+            raise
+
+    def release(self) -> None:
+        """Leave."""
+        try:
+            self._words[at.GUARD_OWNER] = 0
+            self._semaphore.release()
+        finally:
+            self._words[self._attempt] = self._sequence << 16
+            self._threads.release()
+
+    def _try(self) -> bool:
+        self._sequence += 1
+        self._words[self._attempt] = self._sequence << 16 | TRYING
+        try:
+            self._semaphore.acquire(0)
+        except posix_ipc.BusyError:
+            self._words[self._attempt] = self._sequence << 16
+            return False
+        self._words[at.GUARD_OWNER] = self._slots.identity
+        return True
+
+    def _wait(self) -> None:
+        yields, nap_s, since = 0, SHORTEST_NAP_S, self._clock()
+        while True:
+            # An attempt is announced only when the token is there to be had: otherwise the waiters' attempts would
+            # never leave a rescuer two equal looks.
+            if self._semaphore.value and self._try():
+                return
+            if yields < YIELDS:
+                yields += 1
+                os.sched_yield()
+                continue
+            self._nap(nap_s)
+            nap_s = min(2 * nap_s, LONGEST_NAP_S)
+            if self._clock() - since < self._patience_s:
+                continue
+            if self._rescue():
+                return
+            since = self._clock()
+
+    def _abandon(self) -> None:
+        """Undo half an attempt after an exception. A token in hand is not given back but left for a rescuer."""
+        if self._words[at.GUARD_OWNER] == self._slots.identity:
+            self._words[at.GUARD_OWNER] = 0
+        self._words[self._attempt] = self._sequence << 16
+
+    def _rescue(self) -> bool:
+        """Take the token over if it is lost. One rescuer at a time; his own death frees the record lock."""
+        if not self._slots.try_lock(RESCUE_BYTE):
+            return False
+        try:
+            if not (self._owner_is_dead() or self._token_is_lost()):
+                return False
+            self._sequence += 1
+            self._words[self._attempt] = self._sequence << 16 | TRYING
+            self._words[at.GUARD_OWNER] = self._slots.identity
+            return True
+        finally:
+            self._slots.unlock(RESCUE_BYTE)
+
+    def _owner_is_dead(self) -> bool:
+        owner = self._words[at.GUARD_OWNER]
+        if not owner:
+            return False
+        if owner == self._slots.identity:
+            # No thread of this process is inside, we hold their lock: an exception cut a release short.
+            return True
+        # Read again after knowing that it is dead: it may have released before it died.
+        return not self._slots.alive(owner) and self._words[at.GUARD_OWNER] == owner
+
+    def _token_is_lost(self) -> bool:
+        if self._words[at.GUARD_OWNER]:
+            return False
+        before = self._attempts()
+        if self._semaphore.value or self._tried_by_the_living(before):
+            return False
+        _barrier()
+        return not self._words[at.GUARD_OWNER] and not self._semaphore.value and self._attempts() == before
+
+    def _attempts(self) -> list[int]:
+        words, slots = self._words, self._slots
+        return [words[slots.word(slot) + at.SLOT_ATTEMPT] for slot in range(self._slot_count)]
+
+    def _tried_by_the_living(self, attempts: list[int]) -> bool:
+        return any(
+            attempt & 0xFFFF == TRYING and slot != self._slots.mine and self._slots.occupied(slot)
+            for slot, attempt in enumerate(attempts)
+        )
+
+
+def _barrier() -> None:
+    """Let other processors' announcements arrive. On x86 the semaphore's locked operation has ordered them already."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        time.sleep(0.002)

@@ -1,0 +1,105 @@
+"""How messages lie in memory: one record for the messages of one append.
+
+     0        2        4                 8                                16
+    +--------+--------+-----------------+---------------------------------+
+    | format | flags  | count           | payload bytes                   |
+    +--------+--------+-----------------+---------------------------------+
+    | sequence of the first message     | accepted, Unix microseconds     |
+    +-----------------------------------+---------------------------------+
+    | trace bytes     | reserved        | next record (format JUMP only)  |
+    +-----------------+-----------------+---------------------------------+
+    | cancelled: one bit per message, in whole words                      |
+    | ends: where each message ends in the payload, 4 bytes each          |
+    | trace                                                               |
+    | payload: the messages, back to back                                 |
+    +---------------------------------------------------------------------+ padded to 8 bytes
+
+A record never crosses an extent. Behind the last record of an extent that was left stands a JUMP, a bare header that
+names the address where the tube goes on; each extent keeps room for it. Records are written before the store that
+makes them reachable and are then constant, but for the bits of cancelled messages.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from struct import Struct
+
+from shardq.shm.segment import Segment
+
+_HEADER = Struct("<HHIQQQIIQ")
+HEADER_BYTES = _HEADER.size
+MESSAGES, JUMP = 1, 2
+#: What 4-byte ends can count.
+LARGEST_PAYLOAD = (1 << 32) - 1
+
+
+@dataclass(slots=True)
+class Record:
+    """A record's header and where it stands."""
+
+    address: int
+    format: int
+    flags: int
+    count: int
+    payload_bytes: int
+    sequence: int
+    accepted_us: int
+    trace_bytes: int
+    reserved: int
+    next_record: int
+
+    @property
+    def next_sequence(self) -> int:
+        return self.sequence + self.count
+
+    @property
+    def cancelled(self) -> int:
+        """Byte address of the cancelled bits."""
+        return self.address + HEADER_BYTES
+
+    @property
+    def ends(self) -> int:
+        """Byte address of the ends."""
+        return self.cancelled + _bit_bytes(self.count)
+
+    @property
+    def payload(self) -> int:
+        """Byte address of the payload."""
+        return self.ends + 4 * self.count + self.trace_bytes
+
+    @property
+    def end(self) -> int:
+        """Byte address behind the record."""
+        return self.address + size_of(self.count, self.payload_bytes, self.trace_bytes)
+
+
+def size_of(count: int, payload_bytes: int, trace_bytes: int = 0) -> int:
+    """Bytes of a record, padding included."""
+    return (HEADER_BYTES + _bit_bytes(count) + 4 * count + trace_bytes + payload_bytes + 7) & ~7
+
+
+def read(segment: Segment, address: int) -> Record:
+    """The header at an address."""
+    return Record(address, *_HEADER.unpack_from(segment.bytes, address))
+
+
+def write(segment: Segment, address: int, sequence: int, accepted_us: int, messages: Sequence[bytes]) -> int:
+    """Write a record that nobody can reach yet; returns the address behind it."""
+    payload = b"".join(messages)
+    ends = array("I", accumulate(map(len, messages)))
+    head = _HEADER.pack(MESSAGES, 0, len(messages), len(payload), sequence, accepted_us, 0, 0, 0)
+    record = b"".join((head, bytes(_bit_bytes(len(messages))), ends.tobytes(), payload))
+    segment.bytes[address : address + len(record)] = record
+    return address + (len(record) + 7 & ~7)
+
+
+def write_jump(segment: Segment, address: int, target: int) -> None:
+    """Write a jump that nobody can reach yet."""
+    segment.bytes[address : address + HEADER_BYTES] = _HEADER.pack(JUMP, 0, 0, 0, 0, 0, 0, 0, target)
+
+
+def _bit_bytes(count: int) -> int:
+    return (count + 63 >> 6) * 8

@@ -1,0 +1,53 @@
+"""Mends what a death left half done. Every step may be repeated: the mender can die too."""
+
+from __future__ import annotations
+
+from shardq.shm.binding import Bindings
+from shardq.shm.directory import Directory
+from shardq.shm.intent import Intent
+from shardq.shm.segment import Segment
+from shardq.shm.tube import Tubes
+
+
+class Repair:
+    """Brings one thread entry in line with its committing stores. All methods want the guard held."""
+
+    def __init__(
+        self, segment: Segment, intent: Intent, directory: Directory, tubes: Tubes, bindings: Bindings
+    ) -> None:
+        self._words = segment.words
+        self._bytes = segment.bytes
+        self._layout = segment.layout
+        self._intent = intent
+        self._directory = directory
+        self._tubes = tubes
+        self._bindings = bindings
+
+    def mend(self) -> None:
+        """Finish or undo what the standing intent names, and clear it."""
+        self._intent.finish_commit()
+        thread, tube = self._intent.thread, self._intent.tube
+        if tube >= 0 and tube not in self._directory.tubes_of(thread):
+            self._bytes[self._layout.tube_map + tube] = 0
+        if self._directory.linked(thread):
+            self._mend_thread(thread)
+        else:
+            self._directory.free_entries(thread)
+        self._intent.clear()
+
+    def adopt_orphans(self) -> int:
+        """Free the threads whose worker died. Returns how many; somebody is called for each that has work."""
+        orphans = self._bindings.orphans()
+        for thread in orphans:
+            self._intent.declare(thread)
+            self._mend_thread(thread)
+            self._intent.clear()
+        return len(orphans)
+
+    def _mend_thread(self, thread: int) -> None:
+        for tube in self._directory.tubes_of(thread):
+            self._tubes.settle(tube)
+            self._tubes.sweep(tube)
+        self._bindings.refresh(thread)
+        # A thread that was ready already when the dead one touched it may have had nobody called for it.
+        self._bindings.call_worker()

@@ -1,0 +1,161 @@
+"""Who is attached to a segment, and whether he is alive.
+
+Each process owns one slot, marked by a kernel record lock on the slot's byte of the lock file, held for life. The
+kernel keeps it while the process is stopped and drops it at death, also while the corpse waits to be reaped; a forked
+child does not inherit it. It is lost, though, if the process closes *any* descriptor of that file, so there is one
+descriptor per process and segment, and a free lock counts as death only if in the same pid namespace no live process
+has that pid and those start ticks.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+from pathlib import Path
+
+from shardq.errors import SlotsExhausted
+from shardq.shm import layout as at
+from shardq.shm.segment import REGISTER_BYTE, Segment, open_lock_file
+
+# Bytes of the lock file, beside the one that `segment` uses. Slots come last because their number is the segment's.
+SUPERVISOR_BYTE = 1
+RESCUE_BYTE = 2
+FIRST_SLOT_BYTE = 64
+
+#: struct flock of Linux on 64-bit machines: type, whence, start, length, pid.
+_FLOCK = struct.Struct("hhqqi4x")
+
+
+class Slots:
+    """This process's slot, and its view of the others'."""
+
+    def __init__(self, segment: Segment) -> None:
+        self._segment = segment
+        self._words = segment.words
+        self._layout = segment.layout
+        self._descriptor = -1
+        self.mine = -1
+        self.identity = 0
+        """incarnation << 16 | slot + 1: what owner words hold while they are mine."""
+
+    def enter(self) -> None:
+        """Take a free or a dead process's slot. Raises `SlotsExhausted`."""
+        self._descriptor = open_lock_file(self._segment.name)
+        try:
+            self._lock(REGISTER_BYTE, wait=True)
+            try:
+                self._take_slot()
+            finally:
+                self._unlock(REGISTER_BYTE)
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+
+    def leave(self) -> None:
+        """Give the slot back. The process's other locks on the file go with it."""
+        self._segment.bytes[self._layout.sleep_map + self.mine] = at.ABSENT
+        self._words[self.word(self.mine) + at.SLOT_PID] = 0
+        os.close(self._descriptor)
+        self.mine, self.identity = -1, 0
+
+    def forget(self) -> None:
+        """Drop what a forked child inherited. Its parent keeps the slot: record locks do not cross a fork."""
+        os.close(self._descriptor)
+
+    def word(self, slot: int) -> int:
+        return self._layout.slot_word(slot)
+
+    def try_lock(self, byte: int) -> bool:
+        """Take a byte of the lock file for this process, if nobody has it."""
+        return self._lock(byte, wait=False)
+
+    def unlock(self, byte: int) -> None:
+        self._unlock(byte)
+
+    def alive(self, owner: int) -> bool:
+        """Whether the process behind an owner word still lives. It counts as alive however long it is stopped."""
+        if owner == self.identity:
+            return True
+        slot, incarnation = (owner & 0xFFFF) - 1, owner >> 16
+        if self._words[self.word(slot) + at.SLOT_INCARNATION] != incarnation:
+            return False
+        return self.occupied(slot)
+
+    def occupied(self, slot: int) -> bool:
+        """Whether a live process holds the slot."""
+        if slot == self.mine or self._locked_by_another(FIRST_SLOT_BYTE + slot):
+            return True
+        return self._same_process_lives(slot)
+
+    def owner_of(self, slot: int) -> int:
+        """The owner word of whoever holds the slot now."""
+        return self._words[self.word(slot) + at.SLOT_INCARNATION] << 16 | slot + 1
+
+    def _take_slot(self) -> None:
+        for slot in range(self._layout.slots):
+            if not self.try_lock(FIRST_SLOT_BYTE + slot):
+                continue
+            if self._same_process_lives(slot):
+                self._unlock(FIRST_SLOT_BYTE + slot)
+                continue
+            self._settle(slot)
+            return
+        raise SlotsExhausted(
+            f"{self._layout.slots} processes are attached to segment {self._segment.name!r}, which is all it has "
+            f"slots for: let some of them close it, or create it with more slots"
+        )
+
+    def _settle(self, slot: int) -> None:
+        word = self.word(slot)
+        # The incarnation comes before the pid: until then everything of the former holder counts as dead.
+        self._words[word + at.SLOT_INCARNATION] += 1
+        self._words[word + at.SLOT_ATTEMPT] = (self._words[word + at.SLOT_ATTEMPT] >> 16) + 1 << 16
+        for field in (at.SLOT_BATCH_SINCE_NS, at.SLOT_BATCH_THREAD, at.SLOT_BATCH_COUNT, at.SLOT_WORKER, at.SLOT_EPOCH):
+            self._words[word + field] = 0
+        self._words[word + at.SLOT_START_TICKS] = start_ticks(os.getpid()) or 0
+        self._words[word + at.SLOT_PID_NAMESPACE] = _pid_namespace()
+        self._words[word + at.SLOT_PID] = os.getpid()
+        for byte_map in (self._layout.sleep_map, self._layout.quiet_map, self._layout.room_map):
+            self._segment.bytes[byte_map + slot] = 0
+        self._segment.bytes[self._layout.sleep_map + slot] = at.AWAKE
+        self.mine = slot
+        self.identity = self.owner_of(slot)
+
+    def _same_process_lives(self, slot: int) -> bool:
+        word = self.word(slot)
+        pid = self._words[word + at.SLOT_PID]
+        if pid == 0 or pid == os.getpid() or self._words[word + at.SLOT_PID_NAMESPACE] != _pid_namespace():
+            return False
+        return start_ticks(pid) == self._words[word + at.SLOT_START_TICKS]
+
+    def _lock(self, byte: int, *, wait: bool) -> bool:
+        try:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, byte)
+        except (BlockingIOError, PermissionError):
+            return False
+        return True
+
+    def _unlock(self, byte: int) -> None:
+        fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, byte)
+
+    def _locked_by_another(self, byte: int) -> bool:
+        question = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
+        answer = fcntl.fcntl(self._descriptor, fcntl.F_GETLK, question)
+        return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
+
+
+def start_ticks(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot. None where there is no such process, or only its corpse."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    state, *fields = stat[stat.rindex(b")") + 2 :].split()
+    if state in (b"Z", b"X"):
+        return None
+    return int(fields[18])
+
+
+def _pid_namespace() -> int:
+    return os.stat("/proc/self/ns/pid").st_ino

@@ -1,0 +1,325 @@
+"""One FIFO: records in a chain of extents, appended at the tail and acknowledged at the head.
+
+Two stores count. Storing TUBE_TAIL, the address of the last record, makes everything written before it part of the
+tube; storing TUBE_HEAD_SEQUENCE acknowledges everything below. All other facts (length, next sequence number, which
+extents are in use, whether it is empty) follow from these and the records.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+
+from shardq.errors import MessageTooLarge
+from shardq.model import EMPTY, Batch
+from shardq.shm import layout as at
+from shardq.shm import record
+from shardq.shm.extents import Extents
+from shardq.shm.intent import Intent
+from shardq.shm.record import HEADER_BYTES, JUMP, Record
+from shardq.shm.segment import Segment
+
+#: Larger appends are split into records of about this size, so that large extents serve single large messages only.
+_PIECE_BYTES = 512 << 10
+
+
+class Tubes:
+    """Operations on tube entries. All methods want the guard held and an intent for the tube's thread declared."""
+
+    def __init__(self, segment: Segment, intent: Intent, extents: Extents) -> None:
+        self._segment = segment
+        self._words = segment.words
+        self._bytes = segment.bytes
+        self._layout = segment.layout
+        self._intent = intent
+        self._extents = extents
+        self._next_extent = segment.layout.extent_next_word
+
+    def append(self, tube: int, messages: Sequence[bytes], accepted_us: int, *, reserve: bool = False) -> bool:
+        """Add the messages, all or none. False: there is no room now. Raises `MessageTooLarge`: there never will be."""
+        word = self._layout.tube_word(tube)
+        tail = self._words[word + at.TUBE_TAIL]
+        place, sequence = 0, self._words[word + at.TUBE_NEXT_SEQUENCE]
+        if tail:
+            last = record.read(self._segment, tail)
+            place, sequence = last.end, last.next_sequence
+        taken: list[int] = []
+        first = 0
+        for piece in self._pieces(messages):
+            target = self._room(tube, place, _size(piece), taken, reserve=reserve)
+            if not target:
+                self._release(taken)
+                return False
+            if place and target != place:
+                self._link(place, target)
+            place, first, tail = (
+                record.write(self._segment, target, sequence, accepted_us, piece),
+                first or target,
+                target,
+            )
+            sequence += len(piece)
+        if not self._words[word + at.TUBE_TAIL]:
+            self._words[word + at.TUBE_HEAD_RECORD] = first
+        self._intent.commit(word + at.TUBE_TAIL, tail, at.ACCEPTED, len(messages))
+        return True
+
+    def read(self, tube: int, limit: int) -> Batch:
+        """At most `limit` messages from the head."""
+        word = self._layout.tube_word(tube)
+        head = self._words[word + at.TUBE_HEAD_SEQUENCE]
+        if limit <= 0 or self.is_empty(tube):
+            return EMPTY
+        if self._words[word + at.TUBE_CANCELLED]:
+            return self._read_sparse(tube, limit)
+        slices: list[Batch] = []
+        for found in self._records(tube):
+            slices.append(self._slice(found, max(0, head - found.sequence), limit))
+            limit -= slices[-1].count
+            if not limit:
+                break
+        return _joined(slices)
+
+    def pop(self, tube: int, through: int) -> int:
+        """Acknowledge everything below `through`. Returns how many messages that were."""
+        word = self._layout.tube_word(tube)
+        head, through = self._words[word + at.TUBE_HEAD_SEQUENCE], min(through, self.next_sequence(tube))
+        if through <= head:
+            return 0
+        gone = through - head - self._cancelled_between(tube, head, through)
+        self._intent.commit(word + at.TUBE_HEAD_SEQUENCE, through, at.HANDLED, gone)
+        self.settle(tube)
+        return gone
+
+    def note_handed(self, tube: int, through: int) -> None:
+        """Messages below `through` are with a worker now."""
+        word = self._layout.tube_word(tube) + at.TUBE_HANDED
+        self._words[word] = max(self._words[word], through)
+
+    def forget_handed(self, tube: int) -> None:
+        """No message is with a worker: another one begins at the head."""
+        self._words[self._layout.tube_word(tube) + at.TUBE_HANDED] = 0
+
+    def cancel(self, tube: int, messages: Sequence[bytes], *, handed_stay: bool) -> int:
+        """Take out messages equal to these, but with `handed_stay` not those a worker has. Returns how many."""
+        wanted, taken = frozenset(messages), 0
+        word = self._layout.tube_word(tube)
+        above = max(self._words[word + at.TUBE_HEAD_SEQUENCE], self._words[word + at.TUBE_HANDED] if handed_stay else 0)
+        for found in list(self._records(tube)):
+            hits = [n for n, message in self._live_messages(found, above) if message in wanted]
+            taken += len(hits)
+            self._cancel_in(tube, found, hits)
+        if taken:
+            self.settle(tube)
+        return taken
+
+    def contains(self, tube: int, message: bytes) -> bool:
+        """Whether an equal message is in the tube."""
+        head = self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE]
+        return any(
+            message == candidate
+            for found in self._records(tube)
+            if self._bytes.find(message, found.payload, found.end) >= 0
+            for _, candidate in self._live_messages(found, head)
+        )
+
+    def length(self, tube: int) -> int:
+        head, end = self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE], self.next_sequence(tube)
+        return end - head - self._cancelled_between(tube, head, end)
+
+    def is_empty(self, tube: int) -> bool:
+        return self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE] == self.next_sequence(tube)
+
+    def next_sequence(self, tube: int) -> int:
+        """Sequence number of the next message that will be appended."""
+        word = self._layout.tube_word(tube)
+        tail = self._words[word + at.TUBE_TAIL]
+        return record.read(self._segment, tail).next_sequence if tail else self._words[word + at.TUBE_NEXT_SEQUENCE]
+
+    def oldest_us(self, tube: int) -> int:
+        """When the message at the head was accepted, Unix microseconds, 0: the tube is empty."""
+        return 0 if self.is_empty(tube) else next(self._records(tube)).accepted_us
+
+    def settle(self, tube: int) -> None:
+        """Bring everything that follows from the head in line with it; also mends what a death left half done."""
+        word = self._layout.tube_word(tube)
+        if not self._words[word + at.TUBE_TAIL]:
+            return
+        self._skip_cancelled(tube)
+        if self.is_empty(tube):
+            before = self.chain(tube)
+            # The number first: without a tail it is all that is known of the sequence.
+            self._words[word + at.TUBE_NEXT_SEQUENCE] = self.next_sequence(tube)
+            self._words[word + at.TUBE_CANCELLED] = 0
+            self._words[word + at.TUBE_TAIL] = 0
+            self._release(before)
+            return
+        former, head = self._words[word + at.TUBE_HEAD_RECORD], next(self._records(tube)).address
+        if head != former:
+            left = self._extents_between(former, head)[:-1]
+            self._words[word + at.TUBE_HEAD_RECORD] = head
+            self._release(left)
+
+    def chain(self, tube: int) -> list[int]:
+        """The extents the tube uses, from head to tail."""
+        word = self._layout.tube_word(tube)
+        tail = self._words[word + at.TUBE_TAIL]
+        if not tail:
+            return []
+        return self._extents_between(self._words[word + at.TUBE_HEAD_RECORD], tail)
+
+    def sweep(self, tube: int) -> None:
+        """Release extents that a killed append or acknowledgement left outside the chain."""
+        used = set(self.chain(tube))
+        self._release([extent for extent in self._extents.owned_by(tube) if extent not in used])
+
+    def _pieces(self, messages: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+        """The messages in runs of about `_PIECE_BYTES`; a larger message stands alone."""
+        if _size(messages) <= _PIECE_BYTES:
+            yield messages
+            return
+        if _size(messages) > self._extents.largest_bytes():
+            raise MessageTooLarge(
+                f"{len(messages)} messages of {sum(map(len, messages))} bytes can never fit segment "
+                f"{self._segment.name!r}, whose capacity is {self._layout.capacity_bytes}: "
+                f"register fewer at a time, or give it more capacity"
+            )
+        start, filled = 0, 0
+        for n, message in enumerate(messages):
+            if n > start and filled + len(message) > _PIECE_BYTES:
+                yield messages[start:n]
+                start, filled = n, 0
+            filled += len(message) + 5
+        yield messages[start:]
+
+    def _room(self, tube: int, place: int, nbytes: int, taken: list[int], *, reserve: bool) -> int:
+        """Address for a record of `nbytes` with memory behind it, at `place` or in another extent. 0: no room."""
+        needed, growth = nbytes + HEADER_BYTES, 0  # the header of a later jump always fits behind the record
+        if place:
+            extent_class, _, start = self._extents.locate(place)
+            if place + needed <= start + extent_class.size:
+                return place if self._extents.extend(place, place + needed, reserve=reserve) else 0
+            growth = min(extent_class.number + 1, at.LARGEST_GROWTH_CLASS)
+        address = self._extents.take(tube, needed, growth, reserve=reserve)
+        if address:
+            taken.append(self._extents.locate(address)[1])
+        return address
+
+    def _link(self, place: int, target: int) -> None:
+        here, there = self._extents.locate(place)[1], self._extents.locate(target)[1]
+        record.write_jump(self._segment, place, target)
+        self._words[self._next_extent + here] = there + 1
+
+    def _extents_between(self, first: int, last: int) -> list[int]:
+        """Extents of the chain from the one around address `first` to the one around `last`."""
+        chain, end = [self._extents.locate(first)[1]], self._extents.locate(last)[1]
+        while chain[-1] != end:
+            chain.append(self._words[self._next_extent + chain[-1]] - 1)
+        return chain
+
+    def _release(self, extents: Sequence[int]) -> None:
+        for extent in extents:
+            self._extents.release(extent)
+
+    def _records(self, tube: int) -> Iterator[Record]:
+        """Records from the one that holds the head to the last."""
+        word = self._layout.tube_word(tube)
+        tail, head = self._words[word + at.TUBE_TAIL], self._words[word + at.TUBE_HEAD_SEQUENCE]
+        address = self._words[word + at.TUBE_HEAD_RECORD]
+        while tail:
+            found = record.read(self._segment, address)
+            if found.format == JUMP:
+                address = found.next_record
+                continue
+            if found.next_sequence > head:
+                yield found
+            if address == tail:
+                return
+            address = found.end
+
+    def _slice(self, found: Record, index: int, limit: int) -> Batch:
+        """Messages of a record from `index` on, at most `limit`."""
+        count = min(limit, found.count - index)
+        first = found.ends + 4 * index
+        ends = array("I", self._bytes[first : first + 4 * count])
+        base = int.from_bytes(self._bytes[first - 4 : first], "little") if index else 0
+        payload = self._bytes[found.payload + base : found.payload + ends[-1]]
+        sequence = found.sequence + index
+        return Batch(sequence, sequence + count, ends, payload, base)
+
+    def _read_sparse(self, tube: int, limit: int) -> Batch:
+        head = self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE]
+        slices: list[Batch] = []
+        for found in self._records(tube):
+            for n, message in self._live_messages(found, head):
+                if len(slices) == limit:
+                    return _joined(slices)
+                sequence = found.sequence + n
+                slices.append(Batch(sequence, sequence + 1, (len(message),), message))
+        return _joined(slices)
+
+    def _live_messages(self, found: Record, above: int) -> list[tuple[int, bytes]]:
+        """Position and bytes of a record's messages that are not cancelled, from sequence number `above` on."""
+        cancelled = self._cancelled_bits(found)
+        start = max(0, above - found.sequence)
+        return [
+            (n, message)
+            for n, message in enumerate(self._slice(found, 0, found.count).messages[start:], start)
+            if not cancelled >> n & 1
+        ]
+
+    def _cancelled_bits(self, found: Record) -> int:
+        return int.from_bytes(self._bytes[found.cancelled : found.ends], "little")
+
+    def _cancel_in(self, tube: int, found: Record, positions: Sequence[int]) -> None:
+        if positions:
+            self._words[self._layout.tube_word(tube) + at.TUBE_CANCELLED] = 1
+        for group in sorted({n >> 6 for n in positions}):
+            place = (found.cancelled >> 3) + group
+            bits = [n & 63 for n in positions if n >> 6 == group]
+            value = self._words[place] | sum(1 << bit for bit in bits)
+            self._intent.commit(place, value, at.HANDLED, len(bits))
+
+    def _cancelled_between(self, tube: int, start: int, end: int) -> int:
+        """How many messages with sequence numbers in [start, end) are cancelled."""
+        if not self._words[self._layout.tube_word(tube) + at.TUBE_CANCELLED]:
+            return 0
+        total = 0
+        for found in self._records(tube):
+            low, high = max(start, found.sequence) - found.sequence, min(end, found.next_sequence) - found.sequence
+            if high > low:
+                total += (self._cancelled_bits(found) >> low & (1 << high - low) - 1).bit_count()
+        return total
+
+    def _skip_cancelled(self, tube: int) -> None:
+        """Move the head past cancelled messages, so that a tube with a head has something to handle."""
+        word = self._layout.tube_word(tube)
+        if not self._words[word + at.TUBE_CANCELLED]:
+            return
+        head = self._words[word + at.TUBE_HEAD_SEQUENCE]
+        for found in self._records(tube):
+            head = max(head, found.sequence)
+            live = ~self._cancelled_bits(found) >> head - found.sequence
+            head = min(head + _lowest_bit(live), found.next_sequence)
+            if head < found.next_sequence:
+                break
+        self._words[word + at.TUBE_HEAD_SEQUENCE] = head
+
+
+def _lowest_bit(number: int) -> int:
+    return (number & -number).bit_length() - 1
+
+
+def _size(messages: Sequence[bytes]) -> int:
+    return record.size_of(len(messages), sum(map(len, messages)))
+
+
+def _joined(slices: Sequence[Batch]) -> Batch:
+    """Consecutive batches as one."""
+    if len(slices) < 2:
+        return slices[0] if slices else EMPTY
+    ends, offset = array("I"), 0
+    for part in slices:
+        shift = offset - part.base
+        ends.extend([end + shift for end in part.ends])
+        offset += len(part.payload)
+    return Batch(slices[0].sequence, slices[-1].through, ends, b"".join(part.payload for part in slices))
