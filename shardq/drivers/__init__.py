@@ -1,0 +1,21 @@
+"""Storages and locks, one technology each. A driver is imported when it is first asked for, with what it needs."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from shardq.drivers.runtime import RuntimeLock, RuntimeStorage
+
+if TYPE_CHECKING:
+    from shardq.drivers.shared import SharedLock, SharedStorage
+
+_LAZY = {"SharedLock": "shared", "SharedStorage": "shared"}
+
+__all__ = ["RuntimeLock", "RuntimeStorage", "SharedLock", "SharedStorage"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

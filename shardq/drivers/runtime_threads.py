@@ -1,0 +1,221 @@
+"""What the in-memory storage knows of threads and tubes, without waiting, locking or asyncio.
+
+Tubes live under their thread (`module/Handler/thread`), because a claim covers all priorities of a thread. A thread
+with messages and without a claim also stands in the ready order, in which `wait` offers it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, islice
+
+from shardq.errors import FencedError
+from shardq.model import EMPTY, Batch, key_of
+from shardq.protocols import Serves
+
+
+class Tube:
+    """Messages and their sequence numbers side by side: `drop_equal` leaves gaps in the numbers."""
+
+    __slots__ = ("_handed_through", "_handed_to", "_sequences", "messages", "next_sequence")
+
+    def __init__(self, next_sequence: int) -> None:
+        self.next_sequence = next_sequence
+        self.messages: deque[bytes] = deque()
+        self._sequences: deque[int] = deque()
+        self._handed_to = 0
+        self._handed_through = 0
+
+    def add(self, messages: Sequence[bytes]) -> None:
+        first = self.next_sequence
+        self.next_sequence += len(messages)
+        self._sequences.extend(range(first, self.next_sequence))
+        self.messages.extend(messages)
+
+    def head(self, limit: int, token: int) -> Batch:
+        """The first messages; with a token they count as handed out to its holder."""
+        messages = list(islice(self.messages, max(limit, 0)))
+        if not messages:
+            return EMPTY
+        through = self._sequences[len(messages) - 1] + 1
+        if token:
+            self._handed_through = max(self._in_hand_below(token), through)
+            self._handed_to = token
+        return Batch(self._sequences[0], through, list(accumulate(map(len, messages))), b"".join(messages))
+
+    def drop_below(self, through: int) -> list[bytes]:
+        dropped = []
+        while self._sequences and self._sequences[0] < through:
+            self._sequences.popleft()
+            dropped.append(self.messages.popleft())
+        return dropped
+
+    def drop_equal(self, unwanted: set[bytes], token: int) -> list[bytes]:
+        """Drop what is not in the hands of the holder of `token`, the thread's current claim."""
+        in_hand_below = self._in_hand_below(token)
+        kept: list[tuple[int, bytes]] = []
+        dropped = []
+        for sequence, message in zip(self._sequences, self.messages, strict=True):
+            if message in unwanted and sequence >= in_hand_below:
+                dropped.append(message)
+            else:
+                kept.append((sequence, message))
+        self._sequences = deque(sequence for sequence, _ in kept)
+        self.messages = deque(message for _, message in kept)
+        return dropped
+
+    def _in_hand_below(self, token: int) -> int:
+        return self._handed_through if token and token == self._handed_to else 0
+
+
+class Thread:
+    """The tubes of one thread by pipe, how many messages they hold, and the token it is claimed under (0: free)."""
+
+    __slots__ = ("queued", "token", "tubes")
+
+    def __init__(self) -> None:
+        self.tubes: dict[str, Tube] = {}
+        self.queued = 0
+        self.token = 0
+
+
+class Threads:
+    """All threads of a storage: who has messages, who is claimed, whose turn it is.
+
+    `on_work` is called when a thread got its first message, or has messages and lost its claim. `clock` gives the
+    seconds by which leases end.
+    """
+
+    def __init__(self, on_work: Callable[[], None], clock: Callable[[], float]) -> None:
+        self._on_work = on_work
+        self._clock = clock
+        self._threads: dict[str, Thread] = {}
+        # Ordered by how long ago `wait` offered them. A plain dict would be slow here: to find its first key it walks
+        # over the places of all that were deleted before it.
+        self._ready: OrderedDict[str, None] = OrderedDict()
+        self._lease_ends: dict[str, float] = {}
+        # Where the numbers of a new tube start: above those of every tube that was forgotten.
+        self._first_sequence = 1
+        self._last_token = 0
+
+    def tube(self, pipe: str) -> Tube | None:
+        thread = self._threads.get(key_of(pipe))
+        return thread.tubes.get(pipe) if thread else None
+
+    def pipes(self) -> Iterator[str]:
+        """Pipes of the tubes that are not empty."""
+        for thread in self._threads.values():
+            yield from (pipe for pipe, tube in thread.tubes.items() if tube.messages)
+
+    def add(self, pipe: str, messages: Sequence[bytes]) -> None:
+        key = key_of(pipe)
+        thread = self._threads.setdefault(key, Thread())
+        if pipe not in thread.tubes:
+            thread.tubes[pipe] = Tube(self._first_sequence)
+        thread.tubes[pipe].add(messages)
+        thread.queued += len(messages)
+        if thread.queued == len(messages):
+            self._got_work(key, thread)
+
+    def drop_below(self, pipe: str, through: int) -> list[bytes]:
+        tube = self.tube(pipe)
+        return self._dropped(key_of(pipe), tube.drop_below(through)) if tube else []
+
+    def drop_equal(self, pipe: str, unwanted: set[bytes]) -> list[bytes]:
+        self._free_expired()
+        tube = self.tube(pipe)
+        if tube is None:
+            return []
+        key = key_of(pipe)
+        return self._dropped(key, tube.drop_equal(unwanted, self._threads[key].token))
+
+    def next_ready(self, serves: Serves, bound: str | None) -> str | None:
+        """`bound` if it has messages, else the served thread that waited longest for its turn, else None."""
+        self._free_expired()
+        thread = self._threads.get(bound) if bound else None
+        if thread and thread.queued:
+            return bound
+        for key in self._ready:
+            if serves(key):
+                self._ready.move_to_end(key)
+                return key
+        return None
+
+    def claim(self, key: str) -> int:
+        self._free_expired()
+        thread = self._threads.setdefault(key, Thread())
+        if thread.token:
+            return 0
+        self._ready.pop(key, None)
+        self._last_token += 1
+        thread.token = self._last_token
+        return thread.token
+
+    def claimed(self, key: str) -> bool:
+        self._free_expired()
+        thread = self._threads.get(key)
+        return thread is not None and thread.token > 0
+
+    def unclaim(self, key: str, token: int) -> bool:
+        if not self._holds(key, token):
+            return False
+        self._free(key)
+        return True
+
+    def lease(self, key: str, token: int, seconds: float) -> bool:
+        """Let the claim end `seconds` from now. Returns whether `token` is the current claim on `key`."""
+        if not self._holds(key, token):
+            return False
+        self._lease_ends[key] = self._clock() + seconds
+        return True
+
+    def next_lease_end_s(self) -> float | None:
+        """Seconds until the first lease ends, None where there is none."""
+        first = min(self._lease_ends.values(), default=None)
+        return None if first is None else first - self._clock()
+
+    def check(self, key: str, token: int) -> None:
+        """Raise `FencedError` unless `token` is the current claim on `key`."""
+        if not self._holds(key, token):
+            raise FencedError(f"token {token} is not the current claim on {key}")
+
+    def _holds(self, key: str, token: int) -> bool:
+        self._free_expired()
+        thread = self._threads.get(key)
+        return thread is not None and thread.token == token > 0
+
+    def _got_work(self, key: str, thread: Thread) -> None:
+        if not thread.token:
+            self._ready[key] = None
+        self._on_work()
+
+    def _dropped(self, key: str, dropped: list[bytes]) -> list[bytes]:
+        thread = self._threads[key]
+        thread.queued -= len(dropped)
+        if not thread.queued and not thread.token:
+            self._forget(key, thread)
+        return dropped
+
+    def _free_expired(self) -> None:
+        if not self._lease_ends:
+            return
+        now = self._clock()
+        for key in [key for key, end in self._lease_ends.items() if end <= now]:
+            self._free(key)
+
+    def _free(self, key: str) -> None:
+        self._lease_ends.pop(key, None)
+        thread = self._threads[key]
+        thread.token = 0
+        if thread.queued:
+            self._got_work(key, thread)
+        else:
+            self._forget(key, thread)
+
+    def _forget(self, key: str, thread: Thread) -> None:
+        """Keep nothing of a drained, unclaimed thread but a bound on the sequence numbers it used."""
+        used = [tube.next_sequence for tube in thread.tubes.values()]
+        self._first_sequence = max([self._first_sequence, *used])
+        self._ready.pop(key, None)
+        del self._threads[key]

@@ -1,0 +1,261 @@
+"""Storage and lock of one host: a shared-memory segment, waited on with asyncio.
+
+The verbs are those of `shm.store` and never suspend; only the three that wait do, on this process's doorbell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from threading import Lock as ThreadLock
+from weakref import WeakKeyDictionary
+
+from shardq.errors import SegmentMissing
+from shardq.model import Batch
+from shardq.protocols import Backlog, Serves
+from shardq.settings import LockSettings, StorageSettings
+from shardq.shm import attachments as shm
+from shardq.shm.store import Store
+
+
+class SharedStorage:
+    """Messages of all tubes in a named segment. Made by `create` or `attach`; only `destroy` removes it."""
+
+    importable_only = True
+
+    def __init__(self, store: Store, settings: StorageSettings | None = None) -> None:
+        self.settings = settings or StorageSettings()
+        self._store = store
+        self._ears = _ears_of(store)
+        self._closed = False
+
+    @classmethod
+    def create(
+        cls,
+        name: str,
+        capacity_bytes: int | None = None,
+        *,
+        threads: int | None = None,
+        private: bool = False,
+        settings: StorageSettings | None = None,
+    ) -> SharedStorage:
+        """Create the segment `name` and attach to it.
+
+        `capacity_bytes` bounds its memory, by default the lesser of 512 MiB and half of what /dev/shm has free.
+        `threads` bounds the threads and tubes that have messages at one time, by default one per 4 KiB of capacity and
+        at most 65,536. A `private` segment ends with its supervisor, whatever is in it.
+
+        Raises `SegmentExists`, `SegmentNoRoom`, `ConfigurationError`.
+        """
+        settings = settings or StorageSettings()
+        capacity = settings.capacity_bytes if capacity_bytes is None else capacity_bytes
+        return cls(shm.create_store(name, capacity, threads=threads, private=private), settings)
+
+    @classmethod
+    def attach(cls, name: str, settings: StorageSettings | None = None) -> SharedStorage:
+        """Attach to the segment `name`.
+
+        Raises `SegmentMissing`, `SegmentNotReady`, `SegmentVersionError`, `SegmentForeign`, `SlotsExhausted`.
+        """
+        return cls(shm.attach_store(name), settings)
+
+    @property
+    def name(self) -> str:
+        return self._store.segment.name
+
+    @property
+    def store(self) -> Store:
+        """The segment's verbs without asyncio, for a supervisor that has no loop."""
+        return self._store
+
+    async def append(self, pipe: str, messages: Sequence[bytes]) -> bool:
+        return self._store.append(pipe, messages)
+
+    async def contains(self, pipe: str, message: bytes) -> bool:
+        return self._store.contains(pipe, message)
+
+    async def length(self, pipe: str) -> int:
+        return self._store.length(pipe)
+
+    async def pipes(self) -> list[str]:
+        return self._store.pipes()
+
+    async def range(self, pipe: str, limit: int, token: int = 0) -> Batch:
+        return self._store.read(pipe, limit, token)
+
+    async def pop(self, pipe: str, through: int, token: int) -> None:
+        self._store.pop(pipe, through, token)
+
+    async def remove(self, pipe: str, *messages: bytes) -> int:
+        return self._store.remove(pipe, messages)
+
+    async def claim(self, key: str) -> int:
+        return self._store.claim(key)
+
+    async def claimed(self, key: str) -> bool:
+        return self._store.claimed(key)
+
+    async def unclaim(self, key: str, token: int) -> bool:
+        return self._store.unclaim(key, token)
+
+    async def wait(self, serves: Serves, timeout_s: float | None = None, bound: str | None = None) -> str | None:
+        key = self._store.find_work(serves, bound)
+        if key is not None or timeout_s == 0:
+            return key
+        deadline = _Deadline(timeout_s)
+        while key is None:
+            if deadline.over:
+                return None
+            with self._ears.listening() as heard:
+                key = self._store.lie_down(serves, bound)
+                try:
+                    if key is None:
+                        await deadline.wait(heard, self._net_s())
+                        key = self._store.find_work(serves, bound)
+                finally:
+                    self._store.rise(found=key is not None)
+        return key
+
+    async def append_when_room(self, pipe: str, messages: Sequence[bytes], timeout_s: float | None = None) -> bool:
+        deadline = _Deadline(timeout_s)
+        while True:
+            with self._ears.listening() as heard:
+                self._store.await_room()
+                if self._store.append(pipe, messages):
+                    return True
+                if deadline.over:
+                    return False
+                await deadline.wait(heard, self._net_s())
+
+    async def wait_for_quiet(self, timeout_s: float | None = None) -> bool:
+        deadline = _Deadline(timeout_s)
+        while True:
+            with self._ears.listening() as heard:
+                if self._store.quiet():
+                    return True
+                if deadline.over:
+                    return False
+                await deadline.wait(heard, self.settings.safety_net)
+
+    async def backlog(self) -> Backlog:
+        counts = self._store.counts()
+        return Backlog(counts.accepted - counts.handled, counts.accepted, counts.handled)
+
+    async def close(self) -> None:
+        """Detach. What is stored stays; other objects of this process on the same segment stay attached."""
+        if not self._closed:
+            self._closed = True
+            shm.close_store(self._store)
+
+    def destroy(self) -> None:
+        """Detach, and unlink the segment with everything in it."""
+        name = self.name
+        if not self._closed:
+            self._closed = True
+            shm.close_store(self._store)
+        with suppress(SegmentMissing):
+            shm.destroy(name)
+
+    def _net_s(self) -> float:
+        """All sleepers together look once in the safety net's time, so each looks less often the more there are."""
+        return self.settings.safety_net * max(1, self._store.asleep())
+
+
+class SharedLock:
+    """Claims on threads, kept in the segment. A claim follows the life of its process, not time: it ends when it is
+    released or when the process is dead, and however long a process is stopped, it keeps it.
+    """
+
+    def __init__(self, storage: SharedStorage | None = None, settings: LockSettings | None = None) -> None:
+        self.storage = storage
+        self.settings = settings or LockSettings()
+        self._tokens: dict[str, int] = {}
+
+    async def acquire(self, key: str) -> int:
+        token = await self._given().claim(key)
+        if token:
+            self._tokens[key] = token
+        return token
+
+    async def exists(self, key: str) -> bool:
+        return await self._given().claimed(key)
+
+    async def release(self, key: str) -> bool:
+        token = self._tokens.pop(key, 0)
+        return bool(token) and await self._given().unclaim(key, token)
+
+    async def ttl(self, key: str, seconds: float) -> bool:
+        """With 0 seconds, release. Otherwise nothing changes: a claim lives as long as its process."""
+        if seconds <= 0:
+            return await self.release(key)
+        return key in self._tokens
+
+    def _given(self) -> SharedStorage:
+        if self.storage is None:
+            raise SegmentMissing("this SharedLock has no storage: make it with SharedLock(storage)")
+        return self.storage
+
+
+class _Ears:
+    """Who in this process waits for its doorbell: one future each, on whatever loop the waiter runs."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._lock = ThreadLock()
+
+    @contextmanager
+    def listening(self) -> Iterator[asyncio.Future[None]]:
+        """A future that is done when the bell rings. Listen before looking, so that no ring is missed."""
+        loop = asyncio.get_running_loop()
+        heard: asyncio.Future[None] = loop.create_future()
+        bell = self._store.doorbell.open()
+        with self._lock:
+            self._waiting.add(heard)
+        loop.add_reader(bell, self._wake_all)
+        try:
+            yield heard
+        finally:
+            with self._lock:
+                self._waiting.discard(heard)
+                last = not any(other.get_loop() is loop for other in self._waiting)
+            if last:
+                loop.remove_reader(bell)
+
+    def _wake_all(self) -> None:
+        self._store.doorbell.silence()
+        with self._lock:
+            for future in self._waiting:
+                with suppress(RuntimeError):  # its loop is closed: nobody waits there any more
+                    future.get_loop().call_soon_threadsafe(_finish, future)
+
+
+class _Deadline:
+    """What is left of a timeout, None being no end."""
+
+    def __init__(self, timeout_s: float | None) -> None:
+        self._end = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
+
+    @property
+    def over(self) -> bool:
+        return self._end is not None and asyncio.get_running_loop().time() >= self._end
+
+    async def wait(self, future: asyncio.Future[None], at_most_s: float) -> None:
+        """Wait for the future, no longer than the deadline and `at_most_s`."""
+        if self._end is not None:
+            at_most_s = min(at_most_s, max(0.0, self._end - asyncio.get_running_loop().time()))
+        await asyncio.wait((future,), timeout=at_most_s)
+
+
+def _finish(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+#: One set of ears per store of this process: whoever hears its doorbell wakes all.
+_ears: WeakKeyDictionary[Store, _Ears] = WeakKeyDictionary()
+
+
+def _ears_of(store: Store) -> _Ears:
+    return _ears.setdefault(store, _Ears(store))
