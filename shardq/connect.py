@@ -1,0 +1,39 @@
+"""From a URL to a queue: the one place beside the command line that picks a driver."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from shardq.drivers.runtime import RuntimeStorage
+from shardq.errors import ConfigurationError
+from shardq.protocols import Storage
+from shardq.queue import Queue
+from shardq.settings import StorageSettings
+
+
+async def connect(url: str, settings: StorageSettings | None = None) -> Queue:
+    """A queue on the storage that `url` names: `memory://`, or `shm://NAME` for a segment that exists.
+
+    Close it when done, or use it as `async with await connect(url) as queue`. Raises `ConfigurationError` for a URL
+    that cannot be used, and what the driver raises.
+    """
+    return Queue(_open(url, settings))
+
+
+def segment_name(url: str) -> str:
+    """The NAME of `shm://NAME`. Raises `ConfigurationError`."""
+    parts = urlsplit(url)
+    if parts.scheme != "shm" or not parts.netloc or parts.path or parts.query or parts.fragment:
+        raise ConfigurationError(f"{url!r} names no shared-memory segment: write it as shm://NAME")
+    return parts.netloc
+
+
+def _open(url: str, settings: StorageSettings | None) -> Storage:
+    scheme = urlsplit(url).scheme
+    if scheme == "memory" and url == "memory://":
+        return RuntimeStorage(settings)
+    if scheme == "shm":
+        from shardq.drivers.shared import SharedStorage
+
+        return SharedStorage.attach(segment_name(url), settings)
+    raise ConfigurationError(f"{url!r} cannot be connected to: use memory:// or shm://NAME")

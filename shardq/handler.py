@@ -1,0 +1,168 @@
+"""What users write: a class that does the work, in batches, and says where each request belongs.
+
+Each of `create`, `route`, `start`, `handle`, `perform` and `stop` may be `async def` or plain `def`; plain is right for
+work that keeps a core busy.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import types
+from collections.abc import Awaitable
+from contextvars import ContextVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Generic,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
+
+from shardq.errors import HandlerError
+from shardq.model import Route, handler_name
+
+if TYPE_CHECKING:
+    from shardq.queue import Queue
+
+Request = TypeVar("Request")
+
+#: True while a handler's code runs: what it registers must not wait for room that only it could make.
+handling: ContextVar[bool] = ContextVar("shardq_handling", default=False)
+
+
+class Handler(Generic[Request]):
+    """Base of all handlers. Override `handle` or `perform`; the request type is read from its annotation, or from
+    `Handler[Request]`.
+
+    A worker that binds to a thread calls `create`, `start`, then `handle` for each batch, and `stop` when it leaves the
+    thread. Requests are acknowledged when `handle` returns.
+    """
+
+    priorities: ClassVar[list[int] | None] = None
+    """Priorities requests may be routed to, first served first. None: only 0."""
+    queue: Queue
+    """The queue this handler is served from, set before `start`: for follow-up requests."""
+
+    @classmethod
+    def create(cls) -> Any:
+        """Make the instance that serves a thread. For handlers with dependencies."""
+        return cls()
+
+    @classmethod
+    def route(cls, *requests: Any) -> Any:
+        """One `Route` for each request, in order. Default: thread 0, priority 0."""
+        return [Route()] * len(requests)
+
+    def start(self) -> Any:
+        """Called once before the first batch of a binding."""
+
+    def handle(self, *requests: Any) -> Any:
+        """Do the work of a batch. Default: `perform`."""
+        return self.perform(*requests)
+
+    def perform(self, *requests: Any) -> Any:
+        """Do the work of a batch."""
+        raise NotImplementedError(f"{handler_name(type(self))} overrides neither handle() nor perform()")
+
+    def stop(self) -> Any:
+        """Called once when the worker leaves the thread."""
+
+    def batch_size(self) -> int | None:
+        """Most requests in one `handle` call. None: the worker's setting."""
+        return None
+
+
+async def call(function: Any, *arguments: Any) -> Any:
+    """Call a method that may be `async def` or plain `def`, as a handler's code."""
+    token = handling.set(True)
+    try:
+        result = function(*arguments)
+        return await result if isinstance(result, Awaitable) else result
+    finally:
+        handling.reset(token)
+
+
+def request_type(handler: type[Handler[Any]]) -> Any:
+    """The type of a handler's requests. Raises `HandlerError` where nothing says it."""
+    for method in (handler.handle, handler.perform):
+        annotation = _request_annotation(method)
+        if annotation is not None and not isinstance(annotation, TypeVar):
+            return annotation
+    for base in handler.__mro__:
+        for generic in getattr(base, "__orig_bases__", ()):
+            arguments = get_args(generic)
+            origin = get_origin(generic)
+            if not (arguments and isinstance(origin, type) and issubclass(origin, Handler)):
+                continue
+            if not isinstance(arguments[0], TypeVar):
+                return arguments[0]
+    raise HandlerError(
+        f"the request type of {handler_name(handler)} is not known: annotate its method, as in "
+        f"`def perform(self, *requests: MyRequest)`, or derive it from Handler[MyRequest]"
+    )
+
+
+def concrete_types(kind: Any) -> frozenset[type] | None:
+    """The classes instances of a request type have. None where that cannot be told from the class alone."""
+    if is_typeddict(kind):
+        return frozenset((dict,))
+    if isinstance(kind, type) and not get_args(kind):
+        return frozenset((kind,))
+    if get_origin(kind) in (Union, types.UnionType):
+        members = [concrete_types(member) for member in get_args(kind)]
+        return None if None in members else frozenset().union(*(member for member in members if member))
+    return None
+
+
+def check_priorities(handler: type[Handler[Any]]) -> tuple[int, ...]:
+    """The priorities a handler's requests may have, in order of service. Raises `HandlerError`."""
+    priorities = handler.priorities
+    if priorities is None:
+        return (0,)
+    if not isinstance(priorities, list | tuple) or not priorities or not all(type(p) is int for p in priorities):
+        raise HandlerError(f"{handler_name(handler)}.priorities must be a list of integers, not {priorities!r}")
+    return tuple(dict.fromkeys(priorities))
+
+
+def find_handler(name: str) -> type[Handler[Any]] | None:
+    """The handler class `module/Handler` of a module that is imported already. Never imports anything."""
+    module_name, _, qualified = name.rpartition("/")
+    module = sys.modules.get(module_name)
+    found: Any = module
+    for part in qualified.split("."):
+        found = vars(found).get(part) if found is not None and hasattr(found, "__dict__") else None
+    return found if isinstance(found, type) and issubclass(found, Handler) else None
+
+
+def check_importable(handler: type[Handler[Any]]) -> None:
+    """Raise `HandlerError` unless another process can find the class by its name."""
+    name = handler_name(handler)
+    if handler.__module__ == "__main__" and name.startswith("__main__/"):
+        raise HandlerError(
+            f"{handler.__qualname__} is defined in the script that was started, which workers cannot import: move it "
+            f"to a module of its own, or start the script as a module (python -m package.module)"
+        )
+    if "<locals>" in handler.__qualname__:
+        raise HandlerError(f"{name} is defined inside a function, so workers cannot import it: move it to module level")
+    # A class of __main__ goes by the name of a module that need not be imported here.
+    if handler.__module__ != "__main__" and find_handler(name) is not handler:
+        raise HandlerError(f"{name} is not what module {handler.__module__} has under that name: workers would miss it")
+
+
+def _request_annotation(method: Any) -> Any:
+    """The annotation of a method's requests, None where it has none that can be resolved."""
+    if inspect.unwrap(method) in (Handler.handle, Handler.perform):
+        return None
+    parameters = list(inspect.signature(method).parameters.values())[1:]
+    if not parameters or parameters[0].annotation is inspect.Parameter.empty:
+        return None
+    try:
+        return get_type_hints(method).get(parameters[0].name)
+    except NameError:
+        return None
