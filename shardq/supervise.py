@@ -1,0 +1,182 @@
+"""`python -m shardq.supervise`: serve handlers with worker processes, over a shared-memory segment."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from shardq.connect import segment_name
+from shardq.drivers.shared import SharedLock, SharedStorage
+from shardq.errors import (
+    ConfigurationError,
+    HandlerError,
+    SegmentError,
+    SegmentExists,
+    SegmentMissing,
+    SegmentNotReady,
+    SupervisorError,
+    SupervisorRunning,
+)
+from shardq.handler import Handler
+from shardq.model import key_of, split_key
+from shardq.queue import Queue
+from shardq.settings import SupervisorSettings
+from shardq.supervisor.child import run_worker
+from shardq.supervisor.exits import Exit
+from shardq.supervisor.family import Family
+from shardq.supervisor.handlers import load_handlers
+from shardq.supervisor.signals import Signals
+from shardq.worker import Worker
+
+log = logging.getLogger("shardq.supervisor")
+
+#: Which exit code an error that ends the command has.
+_EXITS: dict[type[Exception], Exit] = {
+    ConfigurationError: Exit.USAGE,
+    HandlerError: Exit.BOOT,
+    SupervisorRunning: Exit.RUNNING,
+    SupervisorError: Exit.BOOT,
+    SegmentError: Exit.SEGMENT,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    try:
+        return _supervise(options)
+    except tuple(_EXITS) as error:
+        print(f"shardq.supervise: {error}", file=sys.stderr)
+        return next(code for kind, code in _EXITS.items() if isinstance(error, kind))
+
+
+def _supervise(options: argparse.Namespace) -> Exit:
+    settings = _settings(options)
+    url = settings.url or _default_url(options.targets[0])
+    name = segment_name(url)
+    handlers = load_handlers(options.targets)
+    with Signals() as signals:
+        storage = _open(name, settings.capacity_bytes)
+        if not storage.store.become_supervisor():
+            storage.store.leave()
+            raise SupervisorRunning(f"another supervisor serves {url}: stop it first, or choose another --url")
+        log.info("serving %s with %d workers: %s", url, settings.workers, ", ".join(handlers))
+        family = Family(_SegmentBoard(storage, handlers), _runner(storage, handlers), settings, drain=options.drain)
+        how = family.run(signals)
+        _leave(storage, url, options.targets)
+    return how
+
+
+def _settings(options: argparse.Namespace) -> SupervisorSettings:
+    given = {field: getattr(options, field) for field in SupervisorSettings.model_fields if hasattr(options, field)}
+    return SupervisorSettings(**{field: value for field, value in given.items() if value is not None})
+
+
+def _default_url(target: str) -> str:
+    module = target.partition(":")[0]
+    return f"shm://{re.sub(r'[^A-Za-z0-9_.-]', '-', module)[-30:]}"
+
+
+def _open(name: str, capacity_bytes: int | None) -> SharedStorage:
+    """Adopt the segment with everything in it, or create it."""
+    try:
+        return _adopt(name, capacity_bytes)
+    except (SegmentMissing, SegmentNotReady):
+        pass
+    try:
+        return SharedStorage.create(name, capacity_bytes)
+    except SegmentExists:
+        return _adopt(name, capacity_bytes)  # somebody was faster
+
+
+def _adopt(name: str, capacity_bytes: int | None) -> SharedStorage:
+    storage = SharedStorage.attach(name)
+    has = storage.store.segment.layout.capacity_bytes
+    if capacity_bytes not in (None, has):
+        log.warning("segment %s exists with a capacity of %d bytes, which it keeps", name, has)
+    return storage
+
+
+def _runner(storage: SharedStorage, handlers: dict[str, type[Handler[Any]]]) -> Any:
+    def run(number: int, life: int, close: Sequence[int]) -> NoReturn:
+        def make_worker() -> Worker:
+            storage.store.mark_worker(number)
+            return Worker(SharedLock(storage), Queue(storage))
+
+        run_worker(make_worker, handlers, life, close)
+
+    return run
+
+
+def _leave(storage: SharedStorage, url: str, targets: Sequence[str]) -> None:
+    """Remove the segment if nothing is left in it; otherwise say how to go on."""
+    if storage.store.close_if_empty() or storage.store.private:
+        storage.destroy()
+        return
+    accepted, handled = storage.store.counts()
+    print(
+        f"shardq.supervise: {accepted - handled} requests stay in {url}: "
+        f"`python -m shardq.supervise {' '.join(targets)} --url {url}` goes on with them",
+        file=sys.stderr,
+    )
+    storage.store.leave()
+
+
+class _SegmentBoard:
+    """A segment as the supervisor sees it."""
+
+    def __init__(self, storage: SharedStorage, handlers: dict[str, type[Handler[Any]]]) -> None:
+        self._store = storage.store
+        self._handlers = handlers
+
+    def bell(self) -> int:
+        return self._store.doorbell.open()
+
+    def silence(self) -> None:
+        self._store.doorbell.silence()
+
+    def quiet(self) -> bool:
+        return self._store.quiet()
+
+    def totals(self) -> tuple[int, int]:
+        return self._store.counts()
+
+    def only_unserved(self) -> list[str]:
+        pipes = self._store.pipes()
+        return [] if any(split_key(key_of(pipe))[0] in self._handlers for pipe in pipes) else pipes
+
+    def wake_workers(self) -> None:
+        self._store.ring_sleepers()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m shardq.supervise",
+        description="Serve handlers with worker processes over a shared-memory segment.",
+        epilog="Every option can also be given in the environment, as QUEUE_SUPERVISOR_WORKERS=4. "
+        "Exit codes: " + ", ".join(f"{code.value} {code.name.lower().replace('_', ' ')}" for code in Exit),
+    )
+    parser.add_argument("targets", nargs="+", metavar="MODULE[:Handler]", help="whose handlers to serve")
+    parser.add_argument("--url", help="segment to serve, shm://NAME; created if missing (default: named after MODULE)")
+    parser.add_argument("--workers", type=int, help="worker processes (default: one per usable core)")
+    parser.add_argument("--capacity", help="memory bound of a segment created here, as 512M (default: see README)")
+    parser.add_argument("--drain", action="store_true", help="end once nothing is queued or in hand")
+    parser.add_argument(
+        "--shutdown-timeout",
+        type=float,
+        metavar="SECONDS",
+        help="how long stopping workers may take for the batch in hand (default: 25)",
+    )
+    parser.add_argument(
+        "--log-level", default="info", choices=("debug", "info", "warning", "error"), help="what to log (default: info)"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

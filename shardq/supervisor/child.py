@@ -1,0 +1,70 @@
+"""What a worker process does, from the fork to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import logging
+import os
+import random
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import uvloop
+
+from shardq.handler import Handler
+from shardq.supervisor import signals
+from shardq.supervisor.exits import Exit
+from shardq.worker import Worker
+
+log = logging.getLogger("shardq.supervisor")
+
+
+def run_worker(
+    make_worker: Callable[[], Worker],
+    handlers: dict[str, type[Handler[Any]]],
+    life: int,
+    close: Sequence[int],
+) -> NoReturn:
+    """Serve until told to stop, or until the supervisor is gone; then end the process.
+
+    `life` is the reading end of a pipe whose writing end only the supervisor has: end-of-file is its death. `close` are
+    the supervisor's descriptors, which a child must not keep.
+    """
+    code = Exit.WORKER_FAILED
+    try:
+        signals.reset_in_child()
+        for descriptor in close:
+            os.close(descriptor)
+        random.seed()
+        faulthandler.register(signal.SIGUSR2, all_threads=True, chain=False)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(make_worker(), handlers, life))
+        code = Exit.OK
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        # Not sys.exit: the supervisor's own cleanup stands further down this very stack.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+async def _serve(worker: Worker, handlers: dict[str, type[Handler[Any]]], life: int) -> None:
+    loop = asyncio.get_running_loop()
+
+    def orphaned() -> None:
+        log.warning("worker %d: the supervisor is gone, ending after the batch in hand", os.getpid())
+        loop.remove_reader(life)
+        worker.stop()
+
+    loop.add_signal_handler(signal.SIGTERM, worker.stop)
+    loop.add_reader(life, orphaned)
+    try:
+        await worker.loop(handler=tuple(handlers.values()))
+    finally:
+        loop.remove_reader(life)
+        await worker.queue.close()

@@ -1,0 +1,24 @@
+"""Exit codes of `python -m shardq.supervise` and of its workers."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    OK = 0
+    """Drained, or stopped as asked."""
+    USAGE = 2
+    """The command line or a setting cannot be used."""
+    BOOT = 3
+    """A module does not import, or a handler does not exist or cannot be served."""
+    RUNNING = 4
+    """Another supervisor serves this segment."""
+    SEGMENT = 5
+    """The segment cannot be created or attached to."""
+    UNSERVED = 6
+    """Drained as far as possible: what is left belongs to handlers that this supervisor does not serve."""
+    KILLED = 7
+    """Stopped, but workers had to be killed at the deadline; what they had in hand stays queued."""
+    WORKER_FAILED = 70
+    """A worker process ended with an exception."""

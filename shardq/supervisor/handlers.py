@@ -1,0 +1,66 @@
+"""From `MODULE[:Handler]` to the handler classes that are served."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+from shardq.errors import SupervisorError
+from shardq.handler import Handler, check_importable, check_priorities, request_type
+from shardq.model import handler_name
+
+
+def load_handlers(targets: Sequence[str]) -> dict[str, type[Handler[Any]]]:
+    """Import what `targets` name and return the handlers by `module/Handler`.
+
+    `MODULE` means every handler class in the module's own name space, `MODULE:Handler` that one. Raises
+    `SupervisorError` with the reason for what does not import, does not exist, or cannot be served.
+    """
+    handlers: dict[str, type[Handler[Any]]] = {}
+    for target in targets:
+        module_name, _, class_name = target.partition(":")
+        module = _imported(module_name)
+        found = [_named(module, class_name)] if class_name else _handlers_in(module)
+        if not found:
+            raise SupervisorError(f"module {module_name} has no handlers: a handler is a subclass of shardq.Handler")
+        handlers.update((handler_name(handler), handler) for handler in found)
+    for handler in handlers.values():
+        request_type(handler)
+        check_priorities(handler)
+        check_importable(handler)
+    return handlers
+
+
+def _imported(module_name: str) -> Any:
+    try:
+        return import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
+            where = ", ".join(sys.path[:3])
+            raise SupervisorError(f"there is no module {module_name} (looked in {where}, ...)") from None
+        raise SupervisorError(f"module {module_name} does not import: {error}") from error
+    except Exception as error:
+        raise SupervisorError(f"module {module_name} does not import: {type(error).__name__}: {error}") from error
+
+
+def _named(module: Any, class_name: str) -> type[Handler[Any]]:
+    found = getattr(module, class_name, None)
+    if not (isinstance(found, type) and issubclass(found, Handler)):
+        known = ", ".join(handler.__qualname__ for handler in _handlers_in(module)) or "none"
+        raise SupervisorError(f"module {module.__name__} has no handler {class_name}; it has: {known}")
+    return found
+
+
+def _handlers_in(module: Any) -> list[type[Handler[Any]]]:
+    return [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Handler) and value is not Handler and _does_something(value)
+    ]
+
+
+def _does_something(handler: type[Handler[Any]]) -> bool:
+    """Whether it is more than a base class for others."""
+    return handler.handle is not Handler.handle or handler.perform is not Handler.perform

@@ -1,0 +1,60 @@
+"""Signals as values in a loop: handlers only enqueue."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+#: What the supervisor listens to.
+LISTENED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGTTIN, signal.SIGTTOU)
+
+_Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
+
+
+class Signals:
+    """While entered, signals arrive as numbers through a descriptor that a selector can wait on."""
+
+    def __init__(self) -> None:
+        self.descriptor = -1
+        self._sender = -1
+        self._former: dict[signal.Signals, _Handler] = {}
+
+    def __enter__(self) -> Self:
+        self.descriptor, self._sender = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(self._sender, warn_on_full_buffer=False)
+        for number in LISTENED:
+            self._former[number] = signal.signal(number, _enqueued)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        signal.set_wakeup_fd(-1)
+        for number, handler in self._former.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        os.close(self.descriptor)
+        os.close(self._sender)
+
+    def received(self) -> list[signal.Signals]:
+        """Signals since the last call, in order."""
+        try:
+            return [signal.Signals(number) for number in os.read(self.descriptor, 4096)]
+        except BlockingIOError:
+            return []
+
+
+def reset_in_child() -> None:
+    """Give a forked child the signals of a fresh process, before anything of the parent's can run in it."""
+    signal.set_wakeup_fd(-1)
+    for number in LISTENED:
+        signal.signal(number, signal.SIG_DFL)
+    # Ctrl-C reaches the whole foreground group; the supervisor decides what it means for a worker.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+
+
+def _enqueued(number: int, frame: FrameType | None) -> None:
+    """The number is in the wake-up descriptor already."""
