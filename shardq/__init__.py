@@ -1,5 +1,8 @@
 """A job queue that keeps order where order matters and uses all cores, over shared memory, without a broker."""
 
+import importlib
+import typing
+
 from shardq.connect import connect
 from shardq.errors import ShardqError
 from shardq.handler import Handler
@@ -8,4 +11,14 @@ from shardq.queue import Queue
 from shardq.version import __version__
 from shardq.worker import Worker
 
-__all__ = ["Handler", "Queue", "Route", "ShardqError", "Tube", "Worker", "__version__", "connect"]
+if typing.TYPE_CHECKING:
+    from shardq.embedded import Supervisor
+
+__all__ = ["Handler", "Queue", "Route", "ShardqError", "Supervisor", "Tube", "Worker", "__version__", "connect"]
+
+
+def __getattr__(name: str) -> typing.Any:
+    """`Supervisor` is imported when it is first asked for: it needs Linux, the rest does not."""
+    if name != "Supervisor":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module("shardq.embedded").Supervisor

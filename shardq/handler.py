@@ -25,7 +25,7 @@ from typing import (
 )
 
 from shardq.errors import HandlerError
-from shardq.model import Route, handler_name
+from shardq.model import MAIN_SCRIPT, Route, handler_name
 
 if TYPE_CHECKING:
     from shardq.queue import Queue
@@ -143,7 +143,7 @@ def find_handler(name: str) -> type[Handler[Any]] | None:
 def check_importable(handler: type[Handler[Any]]) -> None:
     """Raise `HandlerError` unless another process can find the class by its name."""
     name = handler_name(handler)
-    if handler.__module__ == "__main__" and name.startswith("__main__/"):
+    if name.startswith(f"{MAIN_SCRIPT}/"):
         raise HandlerError(
             f"{handler.__qualname__} is defined in the script that was started, which workers cannot import: move it "
             f"to a module of its own, or start the script as a module (python -m package.module)"
@@ -151,7 +151,7 @@ def check_importable(handler: type[Handler[Any]]) -> None:
     if "<locals>" in handler.__qualname__:
         raise HandlerError(f"{name} is defined inside a function, so workers cannot import it: move it to module level")
     # A class of __main__ goes by the name of a module that need not be imported here.
-    if handler.__module__ != "__main__" and find_handler(name) is not handler:
+    if handler.__module__ != MAIN_SCRIPT and find_handler(name) is not handler:
         raise HandlerError(f"{name} is not what module {handler.__module__} has under that name: workers would miss it")
 
 

@@ -7,6 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+#: Module name of what Python was started with.
+MAIN_SCRIPT = "__main__"
+#: The name under which workers import such a script again, so that its `if __name__ == "__main__"` part does not run.
+MAIN_SCRIPT_IN_WORKER = "__shardq_main__"
+
 
 class Route(NamedTuple):
     """Where a handler's `route()` sends a request."""
@@ -40,9 +45,11 @@ def handler_name(handler: type[Any]) -> str:
     A class of the module that Python was started with (`python -m app.jobs`) goes by that module's real name.
     """
     module = handler.__module__
-    if module == "__main__":
-        spec = getattr(sys.modules["__main__"], "__spec__", None)
+    if module == MAIN_SCRIPT:
+        spec = getattr(sys.modules[MAIN_SCRIPT], "__spec__", None)
         module = spec.name if spec else module
+    if module == MAIN_SCRIPT_IN_WORKER:
+        module = MAIN_SCRIPT
     return f"{module}/{handler.__qualname__}"
 
 

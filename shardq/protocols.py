@@ -45,7 +45,8 @@ class Storage(Protocol):
     S6. A message keeps its sequence number for life; numbers of a tube grow by one in order of acceptance and are
         never reused, also not after the tube ran empty.
     S7. `pop` removes every message below `through`. Doing it again changes nothing.
-    S8. `pop` with a token that is not the thread's current one raises `FencedError` and changes nothing. (P2)
+    S8. `pop`, and `range` with a token, raise `FencedError` and change nothing when the token is not the thread's
+        current one. (P2)
     S9. `length` counts the messages of a tube, `contains` finds an equal message in it, `pipes` lists the tubes that
         are not empty.
     S10. `remove` takes out messages equal to those given, wherever they stand, and returns how many it took; those

@@ -26,10 +26,12 @@ from shardq.model import key_of, split_key
 from shardq.queue import Queue
 from shardq.settings import SupervisorSettings
 from shardq.supervisor.child import run_worker
+from shardq.supervisor.control import Control
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.family import Family
 from shardq.supervisor.handlers import load_handlers
 from shardq.supervisor.signals import Signals
+from shardq.supervisor.standby import await_succession
 from shardq.worker import Worker
 
 log = logging.getLogger("shardq.supervisor")
@@ -48,26 +50,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    control = None if options.control is None else Control(options.control)
     try:
-        return _supervise(options)
+        return _supervise(options, control)
     except tuple(_EXITS) as error:
-        print(f"shardq.supervise: {error}", file=sys.stderr)
-        return next(code for kind, code in _EXITS.items() if isinstance(error, kind))
+        code = next(code for kind, code in _EXITS.items() if isinstance(error, kind))
+        if control:
+            control.tell(error=str(error), code=code)
+        else:
+            print(f"shardq.supervise: {error}", file=sys.stderr)
+        return code
 
 
-def _supervise(options: argparse.Namespace) -> Exit:
+def _supervise(options: argparse.Namespace, control: Control | None) -> Exit:
     settings = _settings(options)
     url = settings.url or _default_url(options.targets[0])
-    name = segment_name(url)
-    handlers = load_handlers(options.targets)
+    handlers = load_handlers(options.targets, options.main)
     with Signals() as signals:
-        storage = _open(name, settings.capacity_bytes)
-        if not storage.store.become_supervisor():
+        storage = _open(segment_name(url), settings.capacity_bytes, private=options.private)
+        if not storage.store.become_supervisor() and not (
+            options.standby and control and await_succession(_SegmentBoard(storage, handlers), control, signals, url)
+        ):
             storage.store.leave()
+            if options.standby:
+                return Exit.OK
             raise SupervisorRunning(f"another supervisor serves {url}: stop it first, or choose another --url")
         log.info("serving %s with %d workers: %s", url, settings.workers, ", ".join(handlers))
-        family = Family(_SegmentBoard(storage, handlers), _runner(storage, handlers), settings, drain=options.drain)
-        how = family.run(signals)
+        if control:
+            control.tell(serving=url)
+        board, run = _SegmentBoard(storage, handlers), _runner(storage, handlers)
+        how = Family(board, run, settings, drain=options.drain, control=control).run(signals)
         _leave(storage, url, options.targets)
     return how
 
@@ -82,14 +94,14 @@ def _default_url(target: str) -> str:
     return f"shm://{re.sub(r'[^A-Za-z0-9_.-]', '-', module)[-30:]}"
 
 
-def _open(name: str, capacity_bytes: int | None) -> SharedStorage:
+def _open(name: str, capacity_bytes: int | None, *, private: bool) -> SharedStorage:
     """Adopt the segment with everything in it, or create it."""
     try:
         return _adopt(name, capacity_bytes)
     except (SegmentMissing, SegmentNotReady):
         pass
     try:
-        return SharedStorage.create(name, capacity_bytes)
+        return SharedStorage.create(name, capacity_bytes, private=private)
     except SegmentExists:
         return _adopt(name, capacity_bytes)  # somebody was faster
 
@@ -114,17 +126,19 @@ def _runner(storage: SharedStorage, handlers: dict[str, type[Handler[Any]]]) -> 
 
 
 def _leave(storage: SharedStorage, url: str, targets: Sequence[str]) -> None:
-    """Remove the segment if nothing is left in it; otherwise say how to go on."""
-    if storage.store.close_if_empty() or storage.store.private:
+    """Remove the segment if nothing is left in it and nobody uses it; otherwise say how to go on."""
+    store = storage.store
+    if store.close_if_unused() or store.private:
         storage.destroy()
         return
-    accepted, handled = storage.store.counts()
+    accepted, handled = store.counts()
+    what = f"{accepted - handled} requests stay" if accepted > handled else f"{len(store.others())} processes stay"
     print(
-        f"shardq.supervise: {accepted - handled} requests stay in {url}: "
-        f"`python -m shardq.supervise {' '.join(targets)} --url {url}` goes on with them",
+        f"shardq.supervise: {what} in {url}: "
+        f"`python -m shardq.supervise {' '.join(targets)} --url {url}` goes on with it",
         file=sys.stderr,
     )
-    storage.store.leave()
+    store.leave()
 
 
 class _SegmentBoard:
@@ -133,6 +147,12 @@ class _SegmentBoard:
     def __init__(self, storage: SharedStorage, handlers: dict[str, type[Handler[Any]]]) -> None:
         self._store = storage.store
         self._handlers = handlers
+
+    def become_supervisor(self) -> bool:
+        return self._store.become_supervisor()
+
+    def supervisor_pid(self) -> int:
+        return self._store.supervisor_pid()
 
     def bell(self) -> int:
         return self._store.doorbell.open()
@@ -175,6 +195,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--log-level", default="info", choices=("debug", "info", "warning", "error"), help="what to log (default: info)"
     )
+    # What an application that embeds a supervisor says to it.
+    parser.add_argument("--control", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--private", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--standby", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--main", help=argparse.SUPPRESS)
     return parser
 
 

@@ -16,7 +16,10 @@ from shardq.model import Batch
 from shardq.protocols import Backlog, Serves
 from shardq.settings import LockSettings, StorageSettings
 from shardq.shm import attachments as shm
+from shardq.shm.inspection import Overview
 from shardq.shm.store import Store
+
+__all__ = ["Overview", "SharedLock", "SharedStorage"]
 
 
 class SharedStorage:
@@ -141,6 +144,10 @@ class SharedStorage:
     async def backlog(self) -> Backlog:
         counts = self._store.counts()
         return Backlog(counts.accepted - counts.handled, counts.accepted, counts.handled)
+
+    def overview(self) -> Overview:
+        """Figures of the segment and the workers in it, read without disturbing them."""
+        return self._store.inspection.overview()
 
     async def close(self) -> None:
         """Detach. What is stored stays; other objects of this process on the same segment stay attached."""

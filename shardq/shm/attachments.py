@@ -9,7 +9,7 @@ import os
 import threading
 from collections import Counter
 
-from shardq.errors import SegmentExists, SegmentMissing
+from shardq.errors import SegmentExists, SegmentForeign, SegmentMissing, SegmentNotReady, SegmentVersionError
 from shardq.shm.layout import Layout
 from shardq.shm.segment import SHM_DIRECTORY, Segment, default_capacity_bytes, full_name, remove_files
 from shardq.shm.store import Store
@@ -58,6 +58,11 @@ def destroy(name: str) -> None:
     if not (SHM_DIRECTORY / full_name(name)).exists():
         raise SegmentMissing(f"there is no segment {name!r} to destroy")
     remove_files(name)
+
+
+def is_unusable(error: Exception) -> bool:
+    """Whether an error of `attach_store` means that the segment can never be attached to, only destroyed."""
+    return isinstance(error, SegmentForeign | SegmentNotReady | SegmentVersionError)
 
 
 def _attached(name: str) -> Store | None:

@@ -73,7 +73,7 @@ class Directory:
                 f"the name {key!r} is longer than {at.NAME_BYTES} bytes: shorten the module or the class"
             )
         thread = self._free_thread()
-        if not self._back_table(self._layout.thread_table, (thread + 1) * THREAD_BYTES, at.THREADS_BACKED, reserve):
+        if not self._back_thread_table((thread + 1) * THREAD_BYTES, reserve):
             return NO_ROOM
         self._intent.declare(thread)
         self._bytes[self._layout.thread_map + thread] = at.THREAD_IDLE
@@ -100,7 +100,7 @@ class Directory:
             return NO_ROOM, NO_ROOM
         self._intent.declare(thread)  # also keeps it from being reclaimed to make place for its own tube
         tube = self._free_tube()
-        if not self._back_table(self._layout.tube_table, (tube + 1) * TUBE_WORDS * WORD, at.TUBES_BACKED, reserve):
+        if not self._back_tube_table((tube + 1) * TUBE_WORDS * WORD, reserve):
             return NO_ROOM, NO_ROOM
         self._intent.declare(thread)
         self._intent.declare_tube(tube)
@@ -212,12 +212,19 @@ class Directory:
             f"work: route to fewer threads (for instance thread=hash(key) % 1024), or create it with more"
         )
 
-    def _back_table(self, table: int, nbytes: int, backed_word: int, reserve: bool) -> bool:
+    def _back_thread_table(self, nbytes: int, reserve: bool) -> bool:
+        return self._back_table(self._layout.thread_table, self._layout.tube_table, at.THREADS_BACKED, nbytes, reserve)
+
+    def _back_tube_table(self, nbytes: int, reserve: bool) -> bool:
+        return self._back_table(self._layout.tube_table, self._layout.extents_base, at.TUBES_BACKED, nbytes, reserve)
+
+    def _back_table(self, table: int, table_end: int, backed_word: int, nbytes: int, reserve: bool) -> bool:
+        """Make sure that the first `nbytes` of a table have memory. False: there is no room."""
         backed = self._words[backed_word]
         if nbytes <= backed:
             return True
         exact = -(-nbytes // PAGE) * PAGE
-        for goal in (max(backed + _TABLE_STEP, exact), exact):
+        for goal in (min(max(backed + _TABLE_STEP, exact), table_end - table), exact):
             if self._extents.secure(table + backed, goal - backed, reserve=reserve):
                 self._words[backed_word] = goal
                 return True

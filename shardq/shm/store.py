@@ -20,6 +20,7 @@ from shardq.shm.directory import NO_ROOM, NOT_FOUND, Directory
 from shardq.shm.doorbell import Doorbell
 from shardq.shm.extents import Extents
 from shardq.shm.guard import Guard
+from shardq.shm.inspection import Inspection
 from shardq.shm.intent import Intent
 from shardq.shm.repair import Repair
 from shardq.shm.segment import Segment
@@ -65,6 +66,7 @@ class Store:
         self._doorbell = Doorbell(segment, self._slots.mine)
         self._slot_word = self._slots.word(self._slots.mine)
         self._section = _Section(self)
+        self.inspection = Inspection(segment, self._directory, self._tubes, self._bindings, self._section)
         _stores.add(self)
 
     @property
@@ -236,13 +238,22 @@ class Store:
         self.segment.words[at.EPOCH] += 1
         return True
 
-    def close_if_empty(self) -> bool:
-        """Accept nothing any more, provided that nothing is queued or in hand."""
+    def supervisor_pid(self) -> int:
+        """Pid of the process that supervises the segment, or did so last."""
+        return self.segment.words[at.SUPERVISOR_PID]
+
+    def close_if_unused(self) -> bool:
+        """Accept nothing any more, provided that nothing is queued or in hand and nobody else is attached."""
         with self._section:
             empty = self.segment.words[at.ACCEPTED] == self.segment.words[at.HANDLED]
-            if empty:
-                self.segment.words[at.CLOSED] = 1
-            return empty
+            if not empty or self.others():
+                return False
+            self.segment.words[at.CLOSED] = 1
+            return True
+
+    def others(self) -> list[int]:
+        """Slots of the other living processes that are attached."""
+        return [slot for slot in range(self.segment.layout.slots) if slot != self.slot and self._slots.occupied(slot)]
 
     def counts(self) -> Counts:
         with self._section:

@@ -15,10 +15,11 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn, Protocol
 
 from shardq.settings import SupervisorSettings
+from shardq.supervisor.control import Control
 from shardq.supervisor.deaths import Death, reap
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.progress import Progress
-from shardq.supervisor.signals import Signals
+from shardq.supervisor.signals import Signals, fork
 
 log = logging.getLogger("shardq.supervisor")
 
@@ -63,11 +64,20 @@ class Board(Protocol):
 class Family:
     """The workers of one supervisor."""
 
-    def __init__(self, board: Board, run_worker: RunWorker, settings: SupervisorSettings, *, drain: bool) -> None:
+    def __init__(
+        self,
+        board: Board,
+        run_worker: RunWorker,
+        settings: SupervisorSettings,
+        *,
+        drain: bool = False,
+        control: Control | None = None,
+    ) -> None:
         self._board = board
         self._run_worker = run_worker
         self._settings = settings
         self._drain = drain
+        self._control = control
         self._wanted = settings.workers
         self._members: dict[int, int] = {}
         """Worker pids and their pidfds."""
@@ -88,6 +98,8 @@ class Family:
         self._look_at, self._last_handled = started_s, -1
         with self._selector:
             self._selector.register(self._signals.descriptor, _READ, self._on_signals)
+            if self._control:
+                self._selector.register(self._control.descriptor, _READ, self._on_control)
             if self._drain:
                 self._selector.register(self._board.bell(), _READ, self._on_bell)
                 self._on_bell()
@@ -118,12 +130,13 @@ class Family:
     def _fork(self) -> None:
         number = self._numbered = self._numbered + 1
         close = [
+            *([self._control.descriptor] if self._control else []),
             self._life_writer,
             self._signals.descriptor,
             self._selector.fileno(),
             *self._members.values(),
         ]
-        pid = os.fork()
+        pid = fork()
         if pid == 0:
             self._run_worker(number, self._life, close)
         descriptor = os.pidfd_open(pid)
@@ -171,6 +184,15 @@ class Family:
                 timeout_s = self._settings.shutdown_timeout
                 fast = received is not signal.SIGTERM
                 self._stop(Exit.OK, min(_FAST_STOP_S, timeout_s) if fast else timeout_s)
+
+    def _on_control(self) -> None:
+        assert self._control
+        for message in self._control.heard():
+            self._wanted = max(0, int(message.get("workers", self._wanted)))
+        if self._control.ended:
+            self._selector.unregister(self._control.descriptor)
+            if self._exit is None:
+                self._stop(Exit.OK, self._settings.shutdown_timeout)
 
     def _on_bell(self) -> None:
         self._board.silence()

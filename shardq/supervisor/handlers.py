@@ -5,23 +5,29 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from runpy import run_path
+from types import ModuleType
 from typing import Any
 
 from shardq.errors import SupervisorError
 from shardq.handler import Handler, check_importable, check_priorities, request_type
-from shardq.model import handler_name
+from shardq.model import MAIN_SCRIPT, MAIN_SCRIPT_IN_WORKER, handler_name
 
 
-def load_handlers(targets: Sequence[str]) -> dict[str, type[Handler[Any]]]:
+def load_handlers(targets: Sequence[str], main_script: str | None = None) -> dict[str, type[Handler[Any]]]:
     """Import what `targets` name and return the handlers by `module/Handler`.
+
+    `main_script` is the path of an application's own script, whose handlers are named as those of `__main__`.
 
     `MODULE` means every handler class in the module's own name space, `MODULE:Handler` that one. Raises
     `SupervisorError` with the reason for what does not import, does not exist, or cannot be served.
     """
     handlers: dict[str, type[Handler[Any]]] = {}
+    if main_script:
+        _import_script(main_script)
     for target in targets:
         module_name, _, class_name = target.partition(":")
-        module = _imported(module_name)
+        module = sys.modules[MAIN_SCRIPT_IN_WORKER] if module_name == MAIN_SCRIPT else _imported(module_name)
         found = [_named(module, class_name)] if class_name else _handlers_in(module)
         if not found:
             raise SupervisorError(f"module {module_name} has no handlers: a handler is a subclass of shardq.Handler")
@@ -29,7 +35,8 @@ def load_handlers(targets: Sequence[str]) -> dict[str, type[Handler[Any]]]:
     for handler in handlers.values():
         request_type(handler)
         check_priorities(handler)
-        check_importable(handler)
+        if handler.__module__ != MAIN_SCRIPT_IN_WORKER:
+            check_importable(handler)
     return handlers
 
 
@@ -43,6 +50,16 @@ def _imported(module_name: str) -> Any:
         raise SupervisorError(f"module {module_name} does not import: {error}") from error
     except Exception as error:
         raise SupervisorError(f"module {module_name} does not import: {type(error).__name__}: {error}") from error
+
+
+def _import_script(path: str) -> None:
+    """Run a script as a module of another name, as multiprocessing's spawn does."""
+    module = ModuleType(MAIN_SCRIPT_IN_WORKER)
+    sys.modules[MAIN_SCRIPT_IN_WORKER] = module
+    try:
+        vars(module).update(run_path(path, run_name=MAIN_SCRIPT_IN_WORKER))
+    except Exception as error:
+        raise SupervisorError(f"script {path} does not import: {type(error).__name__}: {error}") from error
 
 
 def _named(module: Any, class_name: str) -> type[Handler[Any]]:

@@ -46,14 +46,26 @@ class Signals:
             return []
 
 
+def fork() -> int:
+    """`os.fork`, with signals held back: one that hit the child before `reset_in_child` would be reported to the
+    parent, through the wake-up descriptor they share.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, LISTENED)
+    pid = os.fork()
+    if pid:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, LISTENED)
+    return pid
+
+
 def reset_in_child() -> None:
-    """Give a forked child the signals of a fresh process, before anything of the parent's can run in it."""
+    """Give a forked child the signals of a fresh process, and let those held back come."""
     signal.set_wakeup_fd(-1)
     for number in LISTENED:
         signal.signal(number, signal.SIG_DFL)
     # Ctrl-C reaches the whole foreground group; the supervisor decides what it means for a worker.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, LISTENED)
 
 
 def _enqueued(number: int, frame: FrameType | None) -> None:

@@ -1,0 +1,64 @@
+"""`python -m shardq status|tubes|peek|destroy`: look into a live or an orphaned segment, from outside."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from shardq.cli import commands
+from shardq.errors import ShardqError
+
+#: Exit codes: done, and could not be done; argparse ends with 2 for a command line that cannot be used.
+OK, FAILED = 0, 1
+
+_URL_VARIABLE = "QUEUE_SUPERVISOR_URL"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if not options.url:
+        parser.error(f"which segment? give --url shm://NAME, or set {_URL_VARIABLE}")
+    try:
+        options.run(options)
+    except ShardqError as error:
+        print(f"shardq: {error}", file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output, `head` for instance, has seen enough
+    return OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m shardq", description="Look into a shared-memory segment.")
+    verbs = parser.add_subparsers(required=True, metavar="COMMAND")
+    status = _verb(verbs, "status", commands.status, "totals, rates, memory, and each worker with what it has in hand")
+    status.add_argument(
+        "--sample", type=float, default=1.0, metavar="SECONDS", help="measure rates so long; 0: none (default: 1)"
+    )
+    tubes = _verb(verbs, "tubes", commands.tubes, "tubes that are not empty: length, age of the oldest, bound worker")
+    tubes.add_argument("--limit", type=int, default=100, help="show at most so many, the longest first (default: 100)")
+    peek = _verb(verbs, "peek", commands.peek, "the requests at the head of a tube, without taking them")
+    peek.add_argument("pipe", metavar="MODULE/Handler/THREAD/PRIORITY", help="name of the tube, as `tubes` shows it")
+    peek.add_argument("--limit", type=int, default=10, help="show at most so many (default: 10)")
+    destroy = _verb(verbs, "destroy", commands.destroy, "remove a segment that no process uses, and all in it")
+    destroy.add_argument("--with-requests", action="store_true", help="also if requests are left in it, which are lost")
+    return parser
+
+
+def _verb(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    run: Callable[[argparse.Namespace], None],
+    text: str,
+) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(name, help=text, description=text)
+    verb.add_argument(
+        "--url", default=os.environ.get(_URL_VARIABLE), help=f"the segment, shm://NAME (environment: {_URL_VARIABLE})"
+    )
+    verb.add_argument("--json", action="store_true", help="print JSON instead of text")
+    verb.set_defaults(run=run)
+    return verb

@@ -1,0 +1,143 @@
+"""Looking at a segment without disturbing those who work in it.
+
+An overview reads single words and takes no guard at all, so it works while everybody hangs; a look at tubes takes the
+guard for one thread at a time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import NamedTuple
+
+from shardq.shm import layout as at
+from shardq.shm.binding import Bindings
+from shardq.shm.directory import Directory
+from shardq.shm.segment import Segment
+from shardq.shm.slots import start_ticks
+from shardq.shm.tube import Tubes
+
+
+class WorkerView(NamedTuple):
+    """A worker process at one moment."""
+
+    number: int
+    """Counted by its supervisor."""
+    pid: int
+    state: str
+    """`busy` with a batch, `idle`, `stopped` by a signal, or `dead`."""
+    thread: str | None
+    """Key of the thread whose batch it has in hand."""
+    batch_count: int
+    """Requests in that batch."""
+    batch_age_s: float
+    """How long it has had them."""
+
+
+class Overview(NamedTuple):
+    """A segment and its family at one moment."""
+
+    name: str
+    capacity_bytes: int
+    used_bytes: int
+    """Memory taken now, by the kernel's own count."""
+    queued: int
+    """Requests not yet acknowledged, those in hand included."""
+    accepted: int
+    """Requests ever accepted."""
+    handled: int
+    """Requests that ever left."""
+    supervisor_pid: int | None
+    """None where no supervisor lives."""
+    workers: list[WorkerView]
+
+
+class TubeView(NamedTuple):
+    """A tube that is not empty."""
+
+    pipe: str
+    queued: int
+    oldest_age_s: float
+    """How long ago the request at its head was accepted."""
+    worker_pid: int | None
+    """Process whose worker is bound to its thread, None: nobody."""
+
+
+class Inspection:
+    """Views of a segment."""
+
+    def __init__(
+        self,
+        segment: Segment,
+        directory: Directory,
+        tubes: Tubes,
+        bindings: Bindings,
+        section: AbstractContextManager[None],
+    ) -> None:
+        self._segment = segment
+        self._words = segment.words
+        self._layout = segment.layout
+        self._directory = directory
+        self._tubes = tubes
+        self._bindings = bindings
+        self._section = section
+
+    def overview(self) -> Overview:
+        """The segment as a whole."""
+        # What left before what came, so that the difference is never below what there is.
+        handled = self._words[at.HANDLED]
+        accepted = self._words[at.ACCEPTED]
+        supervisor = self._words[at.SUPERVISOR_PID]
+        return Overview(
+            self._segment.name,
+            self._layout.capacity_bytes,
+            self._segment.used_bytes,
+            accepted - handled,
+            accepted,
+            handled,
+            supervisor if supervisor and start_ticks(supervisor) is not None else None,
+            [view for slot in range(self._layout.slots) if (view := self._worker(slot))],
+        )
+
+    def tubes(self) -> Iterator[TubeView]:
+        """The tubes that are not empty."""
+        with self._section:
+            threads = list(self._directory.threads())
+        for thread in threads:
+            with self._section:
+                yield from list(self._tubes_of(thread))
+
+    def _tubes_of(self, thread: int) -> Iterator[TubeView]:
+        owner, now_us = self._bindings.owner(thread), time.time_ns() // 1000
+        for tube in reversed(self._directory.tubes_of(thread)):
+            if not self._tubes.is_empty(tube):
+                pipe = f"{self._directory.name(thread)}/{self._directory.priority(tube)}"
+                age_s = max(0, now_us - self._tubes.oldest_us(tube)) / 1e6
+                yield TubeView(pipe, self._tubes.length(tube), age_s, self._pid(owner) if owner else None)
+
+    def _pid(self, owner: int) -> int:
+        return self._words[self._layout.slot_word((owner & 0xFFFF) - 1) + at.SLOT_PID]
+
+    def _worker(self, slot: int) -> WorkerView | None:
+        word = self._layout.slot_word(slot)
+        number, pid = self._words[word + at.SLOT_WORKER], self._words[word + at.SLOT_PID]
+        if not number or not pid:
+            return None
+        thread, count = self._words[word + at.SLOT_BATCH_THREAD], self._words[word + at.SLOT_BATCH_COUNT]
+        since_ns = self._words[word + at.SLOT_BATCH_SINCE_NS]
+        age_s = (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - since_ns) / 1e9 if since_ns else 0.0
+        state = _state(pid, self._words[word + at.SLOT_START_TICKS]) or ("busy" if count else "idle")
+        return WorkerView(number, pid, state, self._directory.name(thread - 1) if thread else None, count, age_s)
+
+
+def _state(pid: int, started: int) -> str | None:
+    """`dead` or `stopped`, None for a process that runs."""
+    if start_ticks(pid) != started:
+        return "dead"
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return "dead"
+    return "stopped" if stat[stat.rindex(b")") + 2 :][:1] in (b"T", b"t") else None
