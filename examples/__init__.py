@@ -1,0 +1,1 @@
+"""Programs that use shardq as an application would."""
