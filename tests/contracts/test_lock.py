@@ -1,0 +1,328 @@
+"""The clauses L1.. of `shardq.protocols.Lock`, on every driver and both event loops."""
+
+# The clause numbers in the names are upper case, as in the contract.
+# ruff: noqa: N802
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from shardq.errors import FencedError
+from shardq.protocols import Lock, Storage
+from tests.support.drivers import Backend, Driver
+from tests.support.peer import peer
+from tests.support.tasks import LIMIT_S, NEVER_S, finished, in_thread, suspended
+
+KEY = "app.jobs/Resize/7"
+PIPE = f"{KEY}/0"
+OTHER_KEY = "app.jobs/Resize/8"
+
+
+def everything(key: str) -> bool:
+    return True
+
+
+# L1
+
+
+async def test_L1_a_free_key_gives_a_token_and_a_held_one_none(backend: Backend) -> None:
+    mine, theirs = backend.new_lock(), backend.new_lock()
+
+    assert await mine.acquire(KEY) > 0
+
+    assert await theirs.acquire(KEY) == 0
+    assert await mine.acquire(KEY) == 0
+    assert await theirs.acquire(OTHER_KEY) > 0
+
+
+async def test_L1_a_refused_acquire_leaves_the_holder_its_claim(backend: Backend) -> None:
+    mine, theirs = backend.new_lock(), backend.new_lock()
+    token = await mine.acquire(KEY)
+    await backend.storage.append(PIPE, [b"message"])
+    await mine.acquire(KEY)
+    await theirs.acquire(KEY)
+
+    batch = await backend.storage.range(PIPE, 1, token)
+    await backend.storage.pop(PIPE, batch.through, token)
+
+    assert await mine.release(KEY)
+
+
+async def test_L1_of_many_at_once_one_gets_the_key(backend: Backend) -> None:
+    locks = [backend.new_lock() for _ in range(8)]
+    for _ in range(10):
+        tokens = await asyncio.gather(*(in_thread(partial(lock.acquire, KEY)) for lock in locks))
+        holders = [lock for lock, token in zip(locks, tokens, strict=True) if token]
+        assert len(holders) == 1
+        assert await holders[0].release(KEY)
+
+
+@pytest.mark.requires("lone_locks")
+async def test_L1_a_lone_lock_holds_until_it_is_given_a_storage(driver: Driver, backend: Backend) -> None:
+    assert driver.lone_lock is not None
+    lock = driver.lone_lock()
+    assert lock.storage is None
+
+    assert await lock.acquire(KEY) > 0
+    assert await lock.acquire(KEY) == 0
+    assert await lock.exists(KEY)
+    assert lock.storage is None
+
+    lock.storage = backend.storage
+    holder = backend.new_lock()
+    assert await holder.acquire(KEY) > 0
+    assert await lock.acquire(KEY) == 0
+    await lock.release(KEY)
+    assert await holder.exists(KEY)
+
+
+# L2
+
+
+async def test_L2_tokens_of_all_keys_and_locks_only_grow(backend: Backend) -> None:
+    locks = [backend.new_lock() for _ in range(2)]
+    tokens = []
+    for round_ in range(20):
+        lock, key = locks[round_ % 2], f"app.jobs/Resize/{round_ % 3}"
+        tokens.append(await lock.acquire(key))
+        assert await lock.release(key)
+
+    assert tokens == sorted(set(tokens))
+    assert tokens[0] > 0
+
+
+async def test_L2_tokens_go_on_after_all_messages_left(backend: Backend) -> None:
+    lock, last = backend.new_lock(), 0
+    for _ in range(5):
+        await backend.storage.append(PIPE, [b"message"])
+        token = await lock.acquire(KEY)
+        await backend.storage.pop(PIPE, (await backend.storage.range(PIPE, 1, token)).through, token)
+        await lock.release(KEY)
+        assert token > last
+        last = token
+
+
+async def test_L2_no_two_threads_get_the_same_token(backend: Backend) -> None:
+    async def claim_some(name: int) -> list[int]:
+        lock = backend.new_lock()
+        return [await lock.acquire(f"app.jobs/Resize/{name}-{number}") for number in range(50)]
+
+    parts = await asyncio.gather(*(in_thread(partial(claim_some, name)) for name in range(4)))
+
+    assert all(part == sorted(part) for part in parts)
+    assert len({token for part in parts for token in part} - {0}) == 200
+
+
+# L3
+
+
+async def test_L3_release_frees_the_key_once(backend: Backend) -> None:
+    mine, theirs = backend.new_lock(), backend.new_lock()
+    await mine.acquire(KEY)
+
+    assert await mine.release(KEY)
+    assert not await mine.release(KEY)
+    assert await theirs.acquire(KEY) > 0
+
+
+async def test_L3_a_lock_cannot_release_what_another_holds(backend: Backend) -> None:
+    mine, theirs = backend.new_lock(), backend.new_lock()
+    await mine.acquire(KEY)
+
+    assert not await theirs.release(KEY)
+
+    assert await theirs.acquire(KEY) == 0
+    assert await mine.release(KEY)
+
+
+async def test_L3_a_late_release_does_not_free_the_next_holder(backend: Backend) -> None:
+    mine, theirs = backend.new_lock(), backend.new_lock()
+    await mine.acquire(KEY)
+    await mine.release(KEY)
+    await theirs.acquire(KEY)
+
+    assert not await mine.release(KEY)
+    assert await mine.exists(KEY)
+
+
+async def test_L3_an_unknown_key_cannot_be_released(lock: Lock) -> None:
+    assert not await lock.release(KEY)
+
+
+# L4
+
+
+@pytest.mark.requires("multiprocess")
+async def test_L4_the_claim_of_a_killed_process_is_free(backend: Backend, driver: Driver, root: Path) -> None:
+    lock = backend.new_lock()
+    async with peer(root, driver.name, backend.address, "claim", KEY) as holder:
+        theirs = int(holder.said)
+        assert theirs > 0
+        assert await lock.acquire(KEY) == 0
+        await holder.kill()
+
+        mine = await lock.acquire(KEY)
+
+    assert mine > theirs
+    await backend.storage.append(PIPE, [b"message"])
+    through = (await backend.storage.range(PIPE, 1, mine)).through
+    with pytest.raises(FencedError):
+        await backend.storage.pop(PIPE, through, theirs)
+    await backend.storage.pop(PIPE, through, mine)
+
+
+@pytest.mark.requires("multiprocess")
+async def test_L4_the_thread_of_a_killed_process_is_offered(backend: Backend, driver: Driver, root: Path) -> None:
+    async with peer(root, driver.name, backend.address, "claim", KEY) as holder:
+        await backend.storage.append(PIPE, [b"message"])
+        assert await backend.storage.wait(everything, 0) is None
+        await holder.kill()
+
+    assert await backend.storage.wait(everything, LIMIT_S) == KEY
+
+
+# L5
+
+
+async def test_L5_exists_tells_whether_anybody_holds_the_key(backend: Backend) -> None:
+    mine, theirs = backend.new_lock(), backend.new_lock()
+    assert not await mine.exists(KEY)
+
+    await mine.acquire(KEY)
+    assert await mine.exists(KEY)
+    assert await theirs.exists(KEY)
+    assert not await mine.exists(OTHER_KEY)
+
+    await mine.release(KEY)
+    assert not await mine.exists(KEY)
+    assert not await theirs.exists(KEY)
+
+
+async def test_L5_messages_alone_do_not_hold_a_key(backend: Backend) -> None:
+    await backend.storage.append(PIPE, [b"message"])
+
+    assert not await backend.new_lock().exists(KEY)
+
+
+# L6
+
+
+async def test_L6_a_time_to_live_of_zero_releases(backend: Backend) -> None:
+    mine, theirs = backend.new_lock(), backend.new_lock()
+    await mine.acquire(KEY)
+
+    assert not await theirs.ttl(KEY, 0)
+    assert await theirs.exists(KEY)
+    assert await mine.ttl(KEY, 0)
+
+    assert not await mine.exists(KEY)
+    assert not await mine.ttl(KEY, 0)
+
+
+async def test_L6_a_time_to_live_tells_whether_this_lock_holds_the_key(backend: Backend) -> None:
+    mine, theirs = backend.new_lock(), backend.new_lock()
+    assert not await mine.ttl(KEY, 300)
+    await mine.acquire(KEY)
+
+    assert await mine.ttl(KEY, 300)
+    assert not await theirs.ttl(KEY, 300)
+
+    assert await theirs.acquire(KEY) == 0
+    assert await mine.release(KEY)
+
+
+@pytest.mark.requires("time_leases")
+async def test_L6_a_lease_that_ran_out_is_free(backend: Backend) -> None:
+    mine, theirs = backend.new_lock(), backend.new_lock()
+    token = await mine.acquire(KEY)
+    await backend.storage.append(PIPE, [b"message"])
+    waiting = await suspended(backend.storage.wait(everything))
+
+    assert await mine.ttl(KEY, NEVER_S)
+    assert await finished(waiting) == KEY
+
+    assert not await mine.exists(KEY)
+    assert not await mine.ttl(KEY, 300)
+    assert await theirs.acquire(KEY) > token
+    assert not await mine.release(KEY)
+    assert await theirs.exists(KEY)
+    with pytest.raises(FencedError):
+        await backend.storage.pop(PIPE, (await backend.storage.range(PIPE, 1)).through, token)
+
+
+@pytest.mark.requires("time_leases")
+async def test_L6_a_lease_can_be_made_longer(backend: Backend) -> None:
+    lock = backend.new_lock()
+    await lock.acquire(KEY)
+    await backend.storage.append(PIPE, [b"message"])
+
+    assert await lock.ttl(KEY, NEVER_S)
+    assert await lock.ttl(KEY, LIMIT_S)
+
+    assert await backend.storage.wait(everything, 2 * NEVER_S) is None
+    assert await lock.release(KEY)
+
+
+@pytest.mark.requires("time_leases")
+async def test_L6_a_lease_ends_with_its_claim(backend: Backend) -> None:
+    lock = backend.new_lock()
+    await lock.acquire(KEY)
+    assert await lock.ttl(KEY, NEVER_S)
+    await lock.release(KEY)
+    await lock.acquire(KEY)
+    await backend.storage.append(PIPE, [b"message"])
+
+    assert await backend.storage.wait(everything, 2 * NEVER_S) is None
+
+
+@pytest.mark.requires("lifelong_claims")
+async def test_L6_a_claim_for_life_does_not_run_out(backend: Backend) -> None:
+    lock = backend.new_lock()
+    token = await lock.acquire(KEY)
+    await backend.storage.append(PIPE, [b"message"])
+
+    assert await lock.ttl(KEY, NEVER_S / 10)
+
+    assert await backend.storage.wait(everything, NEVER_S) is None
+    await backend.storage.pop(PIPE, (await backend.storage.range(PIPE, 1, token)).through, token)
+    assert await lock.release(KEY)
+
+
+# L7
+
+
+async def test_L7_a_held_thread_is_offered_after_its_release(storage: Storage, lock: Lock) -> None:
+    await storage.append(PIPE, [b"message"])
+    await lock.acquire(KEY)
+    waiting = await suspended(storage.wait(everything))
+
+    await storage.append(PIPE, [b"another"])
+    await asyncio.wait({waiting}, timeout=0)
+    assert not waiting.done()
+
+    await in_thread(lambda: lock.release(KEY))
+    assert await finished(waiting) == KEY
+
+
+async def test_L7_a_thread_without_messages_is_not_offered(storage: Storage, lock: Lock) -> None:
+    await storage.append(PIPE, [b"message"])
+    token = await lock.acquire(KEY)
+    await storage.pop(PIPE, (await storage.range(PIPE, 1, token)).through, token)
+    await lock.release(KEY)
+
+    assert await storage.wait(everything, 0) is None
+
+
+async def test_L7_a_lock_covers_all_priorities(storage: Storage, lock: Lock) -> None:
+    await lock.acquire(KEY)
+    for priority in range(3):
+        await storage.append(f"{KEY}/{priority}", [b"message"])
+    assert await storage.wait(everything, 0) is None
+
+    await lock.release(KEY)
+
+    assert await storage.wait(everything, 0) == KEY

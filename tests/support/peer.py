@@ -1,0 +1,73 @@
+"""Another process at work on a backend, made to be killed.
+
+    python -m tests.support.peer DRIVER ADDRESS claim KEY
+    python -m tests.support.peer DRIVER ADDRESS append PIPE MESSAGE ...
+
+It does the one thing, prints the result as one line, and stays until its standard input ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from tests.support.drivers import Backend, driver_named
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+class Peer:
+    """The process as seen from the test."""
+
+    def __init__(self, process: asyncio.subprocess.Process, said: str) -> None:
+        self._process = process
+        self.said = said
+
+    async def kill(self) -> None:
+        """SIGKILL, and wait until the kernel reported the death."""
+        if self._process.returncode is None:
+            self._process.kill()
+        await self._process.communicate()
+
+
+@asynccontextmanager
+async def peer(root: Path, driver: str, address: str, *command: str) -> AsyncIterator[Peer]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "tests.support.peer", driver, address, *command),
+        cwd=root,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    line = await process.stdout.readline()
+    started = Peer(process, line.decode().strip())
+    try:
+        yield started
+    finally:
+        await started.kill()
+
+
+async def _do(backend: Backend, verb: str, *words: str) -> object:
+    if verb == "claim":
+        return await backend.new_lock().acquire(words[0])
+    if verb == "append":
+        return await backend.storage.append(words[0], [word.encode() for word in words[1:]])
+    raise SystemExit(f"unknown verb {verb}")
+
+
+def main() -> None:
+    name, address, *command = sys.argv[1:]
+    attach = driver_named(name).attach
+    assert attach is not None
+    backend = attach(address)
+    print(asyncio.run(_do(backend, *command)), flush=True)
+    sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()

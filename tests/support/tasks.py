@@ -1,0 +1,51 @@
+"""Helpers to watch coroutines without waiting for time to pass."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+#: Seconds within which everything that must happen has happened on the slowest machine.
+LIMIT_S = 30.0
+
+#: Seconds after which something that must not happen counts as not happened. A test never needs it to be long.
+NEVER_S = 0.05
+
+
+async def suspended(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Start the coroutine and run it until it waits for something; fails if it finished at once."""
+    task = asyncio.create_task(coroutine)
+    await asyncio.wait({task}, timeout=0)
+    assert not task.done(), f"finished instead of waiting: {task.result()!r}"
+    return task
+
+
+async def finished(task: asyncio.Task[T]) -> T:
+    """The result of a task that must come to an end."""
+    async with asyncio.timeout(LIMIT_S):
+        return await task
+
+
+async def cancelled(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    await asyncio.wait({task}, timeout=LIMIT_S)
+    assert task.cancelled()
+
+
+async def in_thread(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine in another thread, on a loop of its own."""
+    return await asyncio.to_thread(lambda: asyncio.run(work()))
+
+
+def without_suspending(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that must not suspend."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    coroutine.close()
+    raise AssertionError("suspended")
