@@ -100,7 +100,7 @@ class Storage(Protocol):
 
     async def claimed(self, key: str) -> bool: ...
 
-    async def unclaim(self, key: str, token: int) -> bool: ...
+    async def unclaim(self, key: str, token: int, pause_s: float = 0.0) -> bool: ...
 
 
 class Lock(Protocol):
@@ -118,6 +118,8 @@ class Lock(Protocol):
     L6. `ttl(key, 0)` releases. `ttl(key, seconds)` sets the lease where a lock lives by time, and returns whether this
         lock holds the key; where a claim follows the life of its holder it changes nothing else.
     L7. While a key is held no `wait` offers its thread to others; after `release` it does if messages are left.
+    L8. After `release` with a pause no `wait` offers the thread before `pause_s` are over, also not for new messages;
+        then it does, woken by the time itself. The key is free meanwhile. (P6)
     """
 
     settings: LockSettings
@@ -128,7 +130,7 @@ class Lock(Protocol):
 
     async def exists(self, key: str) -> bool: ...
 
-    async def release(self, key: str) -> bool: ...
+    async def release(self, key: str, pause_s: float = 0.0) -> bool: ...
 
     async def ttl(self, key: str, seconds: float) -> bool: ...
 

@@ -68,7 +68,7 @@ def _supervise(options: argparse.Namespace, control: Control | None) -> Exit:
     handlers = load_handlers(options.targets, options.main)
     with Signals() as signals:
         storage = _open(segment_name(url), settings.capacity_bytes, private=options.private)
-        if not storage.store.become_supervisor() and not (
+        if not storage.store.supervision.become_supervisor() and not (
             options.standby and control and await_succession(_SegmentBoard(storage, handlers), control, signals, url)
         ):
             storage.store.leave()
@@ -128,11 +128,15 @@ def _runner(storage: SharedStorage, handlers: dict[str, type[Handler[Any]]]) -> 
 def _leave(storage: SharedStorage, url: str, targets: Sequence[str]) -> None:
     """Remove the segment if nothing is left in it and nobody uses it; otherwise say how to go on."""
     store = storage.store
-    if store.close_if_unused() or store.private:
+    if store.supervision.close_if_unused() or store.supervision.private:
         storage.destroy()
         return
     accepted, handled = store.counts()
-    what = f"{accepted - handled} requests stay" if accepted > handled else f"{len(store.others())} processes stay"
+    what = (
+        f"{accepted - handled} requests stay"
+        if accepted > handled
+        else f"{len(store.supervision.others())} processes stay"
+    )
     print(
         f"shardq.supervise: {what} in {url}: "
         f"`python -m shardq.supervise {' '.join(targets)} --url {url}` goes on with it",
@@ -149,10 +153,10 @@ class _SegmentBoard:
         self._handlers = handlers
 
     def become_supervisor(self) -> bool:
-        return self._store.become_supervisor()
+        return self._store.supervision.become_supervisor()
 
     def supervisor_pid(self) -> int:
-        return self._store.supervisor_pid()
+        return self._store.supervision.supervisor_pid()
 
     def bell(self) -> int:
         return self._store.doorbell.open()
@@ -171,7 +175,7 @@ class _SegmentBoard:
         return [] if any(split_key(key_of(pipe))[0] in self._handlers for pipe in pipes) else pipes
 
     def wake_workers(self) -> None:
-        self._store.ring_sleepers()
+        self._store.supervision.ring_sleepers()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Sequence
 from time import monotonic
 from typing import Any
 
-from shardq.errors import FencedError
+from shardq.errors import FencedError, QueueFull
 from shardq.handler import Handler, call, check_priorities, find_handler, request_type
 from shardq.model import Batch, handler_name, split_key
 from shardq.protocols import Lock
@@ -21,6 +21,9 @@ from shardq.queue import Queue
 from shardq.settings import WorkerSettings
 
 log = logging.getLogger("shardq.worker")
+
+#: How long a thread rests whose handler found no room for what it registered.
+PAUSE_WHEN_FULL_S = 0.05
 
 
 class Worker:
@@ -68,6 +71,7 @@ class Worker:
 
     async def _serve(self, key: str, token: int, limit: float) -> int:
         """Bind to the thread and work until there is a reason to leave it. Returns how many requests were done."""
+        pause_s = 0.0
         try:
             handler_class = self._handler(key)
             if handler_class is None:
@@ -79,9 +83,10 @@ class Worker:
                 await call(handler.start)
                 return await binding.work(limit)
             finally:
+                pause_s = binding.pause_s
                 await call(handler.stop)
         finally:
-            await self.lock.release(key)
+            await self.lock.release(key, pause_s)
 
     async def next_key(self) -> str | None:
         """A thread to serve. None on stop."""
@@ -143,6 +148,8 @@ class _Binding:
         self._key = key
         self._token = token
         self._handler = handler
+        self.pause_s = 0.0
+        """How long nobody should come back to the thread."""
         self._kind = request_type(handler_class)
         self._pipes = [f"{key}/{priority}" for priority in check_priorities(handler_class)]
 
@@ -175,9 +182,15 @@ class _Binding:
         return pipe, batch
 
     async def _handle(self, pipe: str, batch: Batch) -> bool:
-        """Handle and acknowledge a batch. False where the claim on the thread is lost."""
+        """Handle and acknowledge a batch. False where the thread has to be left, with the batch in it."""
         requests = self._worker.queue.serializer.decode(self._kind, batch)
-        await call(self._handler.handle, *requests)
+        try:
+            await call(self._handler.handle, *requests)
+        except QueueFull as error:
+            # Room is made by serving other threads, not by waiting here.
+            log.info("thread paused", extra={"pipe": pipe, "batch": batch.count, "reason": str(error)})
+            self.pause_s = PAUSE_WHEN_FULL_S
+            return False
         try:
             await self._storage.pop(pipe, batch.through, self._token)
         except FencedError as error:

@@ -79,7 +79,7 @@ def destroy(options: argparse.Namespace) -> None:
 
 
 def _check_unused(store: Store, options: argparse.Namespace) -> None:
-    others = len(store.others())
+    others = len(store.supervision.others())
     if others:
         raise SegmentError(f"{options.url} is in use by {others} processes: end them first")
     view = store.inspection.overview()

@@ -112,9 +112,9 @@ class RuntimeStorage:
                 left_s = None if deadline is None else deadline - time.monotonic()
                 if key is not None or (left_s is not None and left_s <= 0):
                     return key
-                lease_s = self._threads.next_lease_end_s()
+                end_s = self._threads.next_end_s()
                 rung = self._work.join()
-            pause_s = min((span for span in (left_s, lease_s) if span is not None), default=None)
+            pause_s = min((span for span in (left_s, end_s) if span is not None), default=None)
             await self._heard(self._work, rung, pause_s)
 
     async def append_when_room(self, pipe: str, messages: Sequence[bytes], timeout_s: float | None = None) -> bool:
@@ -151,9 +151,11 @@ class RuntimeStorage:
         with self._lock:
             return self._threads.claimed(key)
 
-    async def unclaim(self, key: str, token: int) -> bool:
+    async def unclaim(self, key: str, token: int, pause_s: float = 0.0) -> bool:
         with self._lock:
-            return self._threads.unclaim(key, token)
+            released = self._threads.unclaim(key, token, pause_s)
+            self._work.ring()  # who waits has to reckon with the end of the pause
+            return released
 
     async def lease(self, key: str, token: int, seconds: float) -> bool:
         """Let the claim end `seconds` from now. Returns whether `token` is the current claim on `key`."""
@@ -225,12 +227,12 @@ class RuntimeLock:
     async def exists(self, key: str) -> bool:
         return await self._current_storage().claimed(key)
 
-    async def release(self, key: str) -> bool:
+    async def release(self, key: str, pause_s: float = 0.0) -> bool:
         held = self._held.pop(key, None)
         if held is None:
             return False
         storage, token = held
-        return await storage.unclaim(key, token)
+        return await storage.unclaim(key, token, pause_s)
 
     async def ttl(self, key: str, seconds: float) -> bool:
         if seconds <= 0:

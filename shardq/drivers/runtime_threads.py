@@ -95,6 +95,7 @@ class Threads:
         # over the places of all that were deleted before it.
         self._ready: OrderedDict[str, None] = OrderedDict()
         self._lease_ends: dict[str, float] = {}
+        self._pause_ends: dict[str, float] = {}
         # Where the numbers of a new tube start: above those of every tube that was forgotten.
         self._first_sequence = 1
         self._last_token = 0
@@ -148,6 +149,7 @@ class Threads:
         if thread.token:
             return 0
         self._ready.pop(key, None)
+        self._pause_ends.pop(key, None)
         self._last_token += 1
         thread.token = self._last_token
         return thread.token
@@ -157,9 +159,11 @@ class Threads:
         thread = self._threads.get(key)
         return thread is not None and thread.token > 0
 
-    def unclaim(self, key: str, token: int) -> bool:
+    def unclaim(self, key: str, token: int, pause_s: float) -> bool:
         if not self._holds(key, token):
             return False
+        if pause_s > 0:
+            self._pause_ends[key] = self._clock() + pause_s
         self._free(key)
         return True
 
@@ -170,9 +174,9 @@ class Threads:
         self._lease_ends[key] = self._clock() + seconds
         return True
 
-    def next_lease_end_s(self) -> float | None:
-        """Seconds until the first lease ends, None where there is none."""
-        first = min(self._lease_ends.values(), default=None)
+    def next_end_s(self) -> float | None:
+        """Seconds until the first lease or pause ends, None where there is none."""
+        first = min((*self._lease_ends.values(), *self._pause_ends.values()), default=None)
         return None if first is None else first - self._clock()
 
     def check(self, key: str, token: int) -> None:
@@ -186,7 +190,7 @@ class Threads:
         return thread is not None and thread.token == token > 0
 
     def _got_work(self, key: str, thread: Thread) -> None:
-        if not thread.token:
+        if not thread.token and key not in self._pause_ends:
             self._ready[key] = None
         self._on_work()
 
@@ -198,11 +202,14 @@ class Threads:
         return dropped
 
     def _free_expired(self) -> None:
-        if not self._lease_ends:
+        if not self._lease_ends and not self._pause_ends:
             return
         now = self._clock()
         for key in [key for key, end in self._lease_ends.items() if end <= now]:
             self._free(key)
+        for key in [key for key, end in self._pause_ends.items() if end <= now]:
+            del self._pause_ends[key]
+            self._got_work(key, self._threads[key])
 
     def _free(self, key: str) -> None:
         self._lease_ends.pop(key, None)
@@ -218,4 +225,5 @@ class Threads:
         used = [tube.next_sequence for tube in thread.tubes.values()]
         self._first_sequence = max([self._first_sequence, *used])
         self._ready.pop(key, None)
+        self._pause_ends.pop(key, None)
         del self._threads[key]

@@ -99,8 +99,8 @@ class SharedStorage:
     async def claimed(self, key: str) -> bool:
         return self._store.claimed(key)
 
-    async def unclaim(self, key: str, token: int) -> bool:
-        return self._store.unclaim(key, token)
+    async def unclaim(self, key: str, token: int, pause_s: float = 0.0) -> bool:
+        return self._store.unclaim(key, token, pause_s)
 
     async def wait(self, serves: Serves, timeout_s: float | None = None, bound: str | None = None) -> str | None:
         key = self._store.find_work(serves, bound)
@@ -111,10 +111,11 @@ class SharedStorage:
             if deadline.over:
                 return None
             with self._ears.listening() as heard:
-                key = self._store.lie_down(serves, bound)
+                key, pause_s = self._store.lie_down(serves, bound)
                 try:
                     if key is None:
-                        await deadline.wait(heard, self._net_s())
+                        net_s = self._net_s()
+                        await deadline.wait(heard, net_s if pause_s is None else min(pause_s, net_s))
                         key = self._store.find_work(serves, bound)
                 finally:
                     self._store.rise(found=key is not None)
@@ -188,9 +189,9 @@ class SharedLock:
     async def exists(self, key: str) -> bool:
         return await self._given().claimed(key)
 
-    async def release(self, key: str) -> bool:
+    async def release(self, key: str, pause_s: float = 0.0) -> bool:
         token = self._tokens.pop(key, 0)
-        return bool(token) and await self._given().unclaim(key, token)
+        return bool(token) and await self._given().unclaim(key, token, pause_s)
 
     async def ttl(self, key: str, seconds: float) -> bool:
         """With 0 seconds, release. Otherwise nothing changes: a claim lives as long as its process."""

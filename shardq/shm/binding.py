@@ -1,12 +1,14 @@
 """Who serves which thread, which threads have work, and who sleeps.
 
-The thread map has one byte per thread entry: idle, ready (work and nobody bound), bound. "Where is work?" is a search
-for a byte, 0.1 us for thousands of threads, starting after the last one served: round robin for nothing. The sleep map
-has one byte per slot, changed inside the guard like everything else, so a sleeper that looked once more before it lay
-down cannot miss work.
+The thread map has one byte per thread entry: idle, ready (work and nobody bound), bound, or paused. "Where is work?" is
+a search for a byte, 0.1 us for thousands of threads, starting after the last one served: round robin for nothing. The
+sleep map has one byte per slot, changed inside the guard like everything else, so a sleeper that looked once more
+before it lay down cannot miss work.
 """
 
 from __future__ import annotations
+
+import time
 
 from shardq.shm import layout as at
 from shardq.shm.directory import Directory
@@ -15,6 +17,7 @@ from shardq.shm.slots import Slots
 from shardq.shm.tube import Tubes
 
 _READY, _BOUND = bytes((at.THREAD_READY,)), bytes((at.THREAD_BOUND,))
+_PAUSED = bytes((at.THREAD_PAUSED,))
 _ASLEEP, _CALLED = bytes((at.ASLEEP,)), bytes((at.CALLED,))
 _WAITING = b"\1"
 
@@ -44,17 +47,17 @@ class Bindings:
         self._words[word + at.THREAD_TOKEN] = token
         for tube in self._directory.tubes_of(thread):
             self._tubes.forget_handed(tube)
+        self._words[word + at.THREAD_NOT_BEFORE_US] = 0
         self._words[word + at.THREAD_OWNER] = self._slots.identity
         self._set_state(thread, at.THREAD_BOUND)
         return token
 
-    def release(self, thread: int, token: int) -> bool:
-        """End the binding that has this token. False where it is over already."""
-        if not self.current(thread, token):
-            return False
-        self._words[self._layout.thread_word(thread) + at.THREAD_OWNER] = 0
+    def release(self, thread: int, not_before_us: int = 0) -> None:
+        """End the thread's binding. It is offered to nobody before that time, in Unix microseconds."""
+        word = self._layout.thread_word(thread)
+        self._words[word + at.THREAD_NOT_BEFORE_US] = not_before_us
+        self._words[word + at.THREAD_OWNER] = 0
         self.refresh(thread)
-        return True
 
     def current(self, thread: int, token: int) -> bool:
         """Whether this token is the one of the thread's binding, and the binding this process's."""
@@ -86,16 +89,33 @@ class Bindings:
         if not self.has_work(thread):
             self._set_state(thread, at.THREAD_IDLE)
             return
+        if self._words[self._layout.thread_word(thread) + at.THREAD_NOT_BEFORE_US] > time.time_ns() // 1000:
+            self._set_state(thread, at.THREAD_PAUSED)
+            self.call_worker()  # somebody has to sleep no longer than the pause
+            return
         self._set_state(thread, at.THREAD_READY)
         self.call_worker()
+
+    def end_pauses(self) -> int | None:
+        """Make threads ready whose pause is over. Returns when the next pause ends, in Unix microseconds."""
+        start, end, now_us = self._layout.thread_map, self._layout.thread_map + self._layout.threads, None
+        earliest: int | None = None
+        place = self._bytes.find(_PAUSED, start, end)
+        while place >= 0:
+            now_us = now_us or time.time_ns() // 1000
+            until_us = self._words[self._layout.thread_word(place - start) + at.THREAD_NOT_BEFORE_US]
+            if until_us <= now_us:
+                self._set_state(place - start, at.THREAD_READY)
+                self.call_worker()
+            elif earliest is None or until_us < earliest:
+                earliest = until_us
+            place = self._bytes.find(_PAUSED, place + 1, end)
+        return earliest
 
     def work_arrived(self, thread: int) -> None:
         """What `refresh` does, for a thread that just got messages: the frequent case, with fewer looks."""
         state = self._bytes[self._layout.thread_map + thread]
-        if state == at.THREAD_IDLE:
-            self._set_state(thread, at.THREAD_READY)
-            self.call_worker()
-        elif state == at.THREAD_BOUND and self._sleeps(self._owner_slot(thread)):
+        if state == at.THREAD_IDLE or (state == at.THREAD_BOUND and self._sleeps(self._owner_slot(thread))):
             self.refresh(thread)
 
     def next_ready(self, after: int) -> int:

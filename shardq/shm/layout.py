@@ -99,7 +99,7 @@ THREAD_BYTES = THREAD_WORDS * WORD + NAME_BYTES
 TUBE_WORDS = 16
 
 # What a byte of the thread map says. The values are looked for with `mmap.find`.
-THREAD_FREE, THREAD_READY, THREAD_BOUND, THREAD_IDLE = range(4)
+THREAD_FREE, THREAD_READY, THREAD_BOUND, THREAD_IDLE, THREAD_PAUSED = range(5)
 # What a byte of the sleep map says.
 ABSENT, AWAKE, ASLEEP, CALLED = range(4)
 

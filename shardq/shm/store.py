@@ -24,7 +24,8 @@ from shardq.shm.inspection import Inspection
 from shardq.shm.intent import Intent
 from shardq.shm.repair import Repair
 from shardq.shm.segment import Segment
-from shardq.shm.slots import SUPERVISOR_BYTE, Slots
+from shardq.shm.slots import Slots
+from shardq.shm.supervision import Supervision
 from shardq.shm.tube import Tubes
 
 #: How often a busy process looks for threads whose worker died; one that is about to sleep always does.
@@ -66,6 +67,7 @@ class Store:
         self._doorbell = Doorbell(segment, self._slots.mine)
         self._slot_word = self._slots.word(self._slots.mine)
         self._section = _Section(self)
+        self.supervision = Supervision(segment, self._slots, self._doorbell, self._section)
         self.inspection = Inspection(segment, self._directory, self._tubes, self._bindings, self._section)
         _stores.add(self)
 
@@ -74,11 +76,6 @@ class Store:
         """Number of this process's slot."""
         self._own_slot()
         return self._slots.mine
-
-    @property
-    def private(self) -> bool:
-        """Whether the segment ends with its supervisor, whatever is in it."""
-        return bool(self.segment.words[at.PRIVATE])
 
     def append(self, pipe: str, messages: Sequence[bytes], *, reserve: bool = False) -> bool:
         """Add messages to a tube, all or none. False: there is no room now."""
@@ -177,14 +174,14 @@ class Store:
             thread = self._directory.thread(key)
             return thread != NOT_FOUND and self._bindings.owner(thread) != 0
 
-    def unclaim(self, key: str, token: int) -> bool:
-        """End the binding with this token. False where it is over already."""
+    def unclaim(self, key: str, token: int, pause_s: float = 0.0) -> bool:
+        """End the binding with this token; for `pause_s` the thread is offered to nobody. False: it was over before."""
         with self._section:
             thread = self._directory.thread(key)
             if thread == NOT_FOUND or not self._bindings.current(thread, token):
                 return False
             self._intent.declare(thread)
-            self._bindings.release(thread, token)
+            self._bindings.release(thread, time.time_ns() // 1000 + int(pause_s * 1e6) if pause_s > 0 else 0)
             self._intent.clear()
             self._note_batch(-1, 0)
             return True
@@ -194,17 +191,21 @@ class Store:
         with self._section:
             if time.monotonic() > self._orphans_due:
                 self._adopt_orphans()
+            self._bindings.end_pauses()
             return self._find(serves, bound)
 
-    def lie_down(self, serves: Callable[[str], bool], bound: str | None) -> str | None:
-        """As `find_work`; where there is nothing, this process counts as asleep, and will be rung, until `rise`."""
+    def lie_down(self, serves: Callable[[str], bool], bound: str | None) -> tuple[str | None, float | None]:
+        """As `find_work`; where there is nothing, this process counts as asleep, and will be rung, until `rise`. Also
+        tells in how many seconds a pause ends, which rings nobody.
+        """
         with self._section:
             self._adopt_orphans()
+            pause_ends_us = self._bindings.end_pauses()
             key = self._find(serves, bound)
             self._sleepers += 1
             if key is None:
                 self._bindings.sleep()
-            return key
+            return key, None if pause_ends_us is None else max(0.0, pause_ends_us / 1e6 - time.time())
 
     def rise(self, *, found: bool) -> None:
         """Undo one `lie_down`. A call that this process does not follow, having `found` nothing, is passed on to ever
@@ -222,38 +223,6 @@ class Store:
         start = self.segment.layout.sleep_map
         states = self.segment.bytes[start : start + self.segment.layout.slots]
         return states.count(at.ASLEEP) + states.count(at.CALLED)
-
-    def ring_sleepers(self) -> None:
-        """Wake all sleepers to look for themselves, without the guard: for a supervisor that saw a death."""
-        for slot in range(self.segment.layout.slots):
-            if self.segment.bytes[self.segment.layout.sleep_map + slot] in (at.ASLEEP, at.CALLED):
-                self._doorbell.ring(slot)
-
-    def become_supervisor(self) -> bool:
-        """Whether this process is now the one supervisor of the segment, until it ends."""
-        if not self._slots.try_lock(SUPERVISOR_BYTE):
-            return False
-        self.segment.words[at.CLOSED] = 0  # a supervisor may have died between closing and removing it
-        self.segment.words[at.SUPERVISOR_PID] = os.getpid()
-        self.segment.words[at.EPOCH] += 1
-        return True
-
-    def supervisor_pid(self) -> int:
-        """Pid of the process that supervises the segment, or did so last."""
-        return self.segment.words[at.SUPERVISOR_PID]
-
-    def close_if_unused(self) -> bool:
-        """Accept nothing any more, provided that nothing is queued or in hand and nobody else is attached."""
-        with self._section:
-            empty = self.segment.words[at.ACCEPTED] == self.segment.words[at.HANDLED]
-            if not empty or self.others():
-                return False
-            self.segment.words[at.CLOSED] = 1
-            return True
-
-    def others(self) -> list[int]:
-        """Slots of the other living processes that are attached."""
-        return [slot for slot in range(self.segment.layout.slots) if slot != self.slot and self._slots.occupied(slot)]
 
     def counts(self) -> Counts:
         with self._section:

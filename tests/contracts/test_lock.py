@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from functools import partial
 from pathlib import Path
 
@@ -326,3 +327,50 @@ async def test_L7_a_lock_covers_all_priorities(storage: Storage, lock: Lock) -> 
     await lock.release(KEY)
 
     assert await storage.wait(everything, 0) == KEY
+
+
+# L8
+
+
+async def test_L8_a_paused_thread_is_offered_when_the_pause_is_over(backend: Backend) -> None:
+    await backend.storage.append(PIPE, [b"work"])
+    lock = backend.new_lock()
+    await lock.acquire(KEY)
+    began = time.monotonic()
+    await lock.release(KEY, 0.2)
+
+    assert await backend.storage.wait(everything, 0) is None
+    assert not await lock.exists(KEY)
+    assert await backend.storage.wait(everything, LIMIT_S) == KEY
+    assert time.monotonic() - began >= 0.19
+
+
+async def test_L8_a_waiter_learns_of_a_pause_that_begins_while_it_waits(backend: Backend) -> None:
+    await backend.storage.append(PIPE, [b"work"])
+    lock = backend.new_lock()
+    await lock.acquire(KEY)
+    waiting = await suspended(backend.storage.wait(everything))
+    await lock.release(KEY, 0.05)
+
+    assert await finished(waiting) == KEY
+
+
+async def test_L8_new_messages_do_not_end_a_pause(backend: Backend) -> None:
+    await backend.storage.append(PIPE, [b"work"])
+    lock = backend.new_lock()
+    await lock.acquire(KEY)
+    await lock.release(KEY, 3600)
+    await backend.storage.append(PIPE, [b"more"])
+
+    assert await backend.storage.wait(everything, 0) is None
+
+
+async def test_L8_a_pause_ends_when_the_key_is_acquired(backend: Backend) -> None:
+    await backend.storage.append(PIPE, [b"work"])
+    lock = backend.new_lock()
+    await lock.acquire(KEY)
+    await lock.release(KEY, 3600)
+    await lock.acquire(KEY)
+    await lock.release(KEY)
+
+    assert await backend.storage.wait(everything, 0) == KEY
