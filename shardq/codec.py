@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 from pydantic import BaseModel, SecretBytes, SecretStr, TypeAdapter
+from pydantic_core import to_jsonable_python
 
 from shardq.errors import DecodeError, HandlerError, RequestError
 from shardq.model import Batch
@@ -29,14 +30,16 @@ def array_header(count: int) -> bytes:
 
 
 def _encode_foreign(value: Any) -> Any:
-    """What msgspec does not know by itself; pydantic models go by field name, so aliases do not matter."""
+    """What msgspec does not know by itself. Pydantic models go by field name, so aliases do not matter; addresses,
+    URLs, paths and the like as pydantic writes them in JSON.
+    """
     if isinstance(value, BaseModel):
         return value.model_dump(round_trip=True)
     if isinstance(value, SecretStr | SecretBytes):
         return value.get_secret_value()
     if isinstance(value, PurePath):
         return str(value)
-    raise NotImplementedError(f"values of type {type(value).__qualname__} have no encoding")
+    return to_jsonable_python(value)
 
 
 def _decode_foreign(kind: Any, value: Any) -> Any:

@@ -60,11 +60,15 @@ class Storage(Protocol):
         after `timeout_s`, with nothing stored. (P7)
     S15. `backlog` is consistent: `queued` is 0 only if at one instant no message was queued or in hand.
     S16. `wait_for_quiet` returns True once `queued` is 0, False after `timeout_s`.
+    S17. `check` raises what `append` would always raise for these messages (`MessageTooLarge`, `HandlerError` for a
+        name that cannot be stored), and stores nothing.
     """
 
     settings: StorageSettings
     importable_only: bool
     """Whether other processes serve what is stored here, so that handlers must be importable by name."""
+
+    def check(self, pipe: str, messages: Sequence[bytes]) -> None: ...
 
     async def append(self, pipe: str, messages: Sequence[bytes]) -> bool: ...
 

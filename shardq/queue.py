@@ -112,9 +112,11 @@ class Queue:
             routes = yield _Step(routes, suspends=True)
         groups = _grouped(facts, requests, routes)
         messages = {route: self.serializer.encode(facts.kind, group) for route, group in groups.items()}
+        pipes = {route: Tube(handler, route).pipe for route in groups}
+        for route, pipe in pipes.items():
+            self.storage.check(pipe, messages[route])
         stored: set[Route] = set()
-        for route in groups:
-            pipe = Tube(handler, route).pipe
+        for route, pipe in pipes.items():
             if not (yield _Step(self.storage.append(pipe, messages[route]), suspends=False)):
                 if not (may_wait and self._waits_when_full()):
                     raise _full(facts, [r for r, its in zip(requests, routes, strict=True) if its not in stored])
@@ -170,12 +172,15 @@ def _grouped(facts: _HandlerFacts, requests: Sequence[Any], routes: Any) -> dict
         wrong = next(route for route in routes if type(route) is not Route)
         raise HandlerError(f"{facts.name}.route() returned {wrong!r}, which is no Route")
     groups: dict[Route, list[Any]] = {}
-    for request, route in zip(requests, routes, strict=True):
-        if route in groups:
-            groups[route].append(request)
-        else:
-            groups[route] = [request]
-    for route in groups:
+    try:
+        for request, route in zip(requests, routes, strict=True):
+            if route in groups:
+                groups[route].append(request)
+            else:
+                groups[route] = [request]
+    except TypeError:  # a route that cannot be a key is not made of two integers, which is said below
+        groups = {}
+    for route in groups or routes:
         _check_route(facts, route)
     return groups
 

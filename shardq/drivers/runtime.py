@@ -66,6 +66,14 @@ class RuntimeStorage:
         self._accepted = 0
         self._handled = 0
 
+    def check(self, pipe: str, messages: Sequence[bytes]) -> None:
+        size, capacity = sum(map(len, messages)), self.settings.capacity_bytes
+        if capacity is not None and size > capacity:
+            raise MessageTooLarge(
+                f"{len(messages)} messages of {size} bytes for {pipe} can never fit a storage of {capacity} bytes: "
+                f"register fewer at a time, or give it more capacity"
+            )
+
     async def append(self, pipe: str, messages: Sequence[bytes]) -> bool:
         with self._lock:
             return self._append(pipe, messages)
@@ -167,21 +175,14 @@ class RuntimeStorage:
     def _append(self, pipe: str, messages: Sequence[bytes]) -> bool:
         if not messages:
             return True
-        size = sum(map(len, messages))
-        if not self._fits(pipe, size):
+        self.check(pipe, messages)
+        size, capacity = sum(map(len, messages)), self.settings.capacity_bytes
+        if capacity is not None and self._bytes + size > capacity:
             return False
         self._bytes += size
         self._accepted += len(messages)
         self._threads.add(pipe, messages)
         return True
-
-    def _fits(self, pipe: str, size: int) -> bool:
-        capacity = self.settings.capacity_bytes
-        if capacity is None or self._bytes + size <= capacity:
-            return True
-        if size > capacity:
-            raise MessageTooLarge(f"{size} bytes for {pipe} can never fit a storage of {capacity} bytes")
-        return False
 
     def _departed(self, dropped: Sequence[bytes]) -> None:
         if not dropped:

@@ -72,6 +72,9 @@ class SharedStorage:
         """The segment's verbs without asyncio, for a supervisor that has no loop."""
         return self._store
 
+    def check(self, pipe: str, messages: Sequence[bytes]) -> None:
+        self._store.check(pipe, messages)
+
     async def append(self, pipe: str, messages: Sequence[bytes]) -> bool:
         return self._store.append(pipe, messages)
 

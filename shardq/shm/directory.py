@@ -65,13 +65,15 @@ class Directory:
                 return self._remember_tube(pipe, thread, tube)
         return thread, NOT_FOUND
 
+    def check_name(self, pipe: str) -> None:
+        """Raise `HandlerError` for a pipe that cannot have an entry. Wants no guard."""
+        if pipe in self._known_tubes:
+            return
+        _encoded(_parse(pipe)[0])
+
     def add_thread(self, key: str, *, reserve: bool = False) -> int:
         """A new entry, or NO_ROOM for lack of memory. Raises `DirectoryFull`."""
-        name = key.encode()
-        if len(name) > at.NAME_BYTES:
-            raise HandlerError(
-                f"the name {key!r} is longer than {at.NAME_BYTES} bytes: shorten the module or the class"
-            )
+        name = _encoded(key)
         thread = self._free_thread()
         if not self._back_thread_table((thread + 1) * THREAD_BYTES, reserve):
             return NO_ROOM
@@ -257,6 +259,13 @@ class Directory:
 
 def _digest(key: str) -> int:
     return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "little")
+
+
+def _encoded(key: str) -> bytes:
+    name = key.encode()
+    if len(name) > at.NAME_BYTES:
+        raise HandlerError(f"{key!r} is longer than {at.NAME_BYTES} bytes: shorten the name of the module or class")
+    return name
 
 
 def _parse(pipe: str) -> tuple[str, int]:

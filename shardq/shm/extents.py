@@ -81,6 +81,12 @@ class Extents:
         self._segment.bytes[self._map + extent] = 0
         self._words[self._owners + extent] = 0
 
+    def discard(self, extent: int) -> None:
+        """As `release`, and with all its memory: nobody knows how much of it was counted. For repair."""
+        self._drop_memory(self._class_of(extent), extent)
+        self._segment.bytes[self._map + extent] = 0
+        self._words[self._owners + extent] = 0
+
     def owned_by(self, tube: int) -> list[int]:
         """Extents whose owner word names the tube, found by search. For repair."""
         pattern, found = (tube + 1).to_bytes(WORD, "little"), []

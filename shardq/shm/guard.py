@@ -74,8 +74,13 @@ class Guard:
             self._words[at.GUARD_OWNER] = 0
             self._semaphore.release()
         finally:
-            self._words[self._attempt] = self._sequence << 16
+            self._abandon()
             self._threads.release()
+
+    @property
+    def mine(self) -> bool:
+        """Whether this process is inside."""
+        return self._words[at.GUARD_OWNER] == self._slots.identity
 
     def _try(self) -> bool:
         self._sequence += 1
@@ -108,8 +113,10 @@ class Guard:
             since = self._clock()
 
     def _abandon(self) -> None:
-        """Undo half an attempt after an exception. A token in hand is not given back but left for a rescuer."""
-        if self._words[at.GUARD_OWNER] == self._slots.identity:
+        """Withdraw, whatever came of it. A token that an exception left in hand is not given back but left for a
+        rescuer: whether it was given back already cannot be known.
+        """
+        if self.mine:
             self._words[at.GUARD_OWNER] = 0
         self._words[self._attempt] = self._sequence << 16
 

@@ -77,6 +77,11 @@ class Store:
         self._own_slot()
         return self._slots.mine
 
+    def check(self, pipe: str, messages: Sequence[bytes]) -> None:
+        """Raise what `append` would always raise for these messages."""
+        self._directory.check_name(pipe)
+        self._tubes.check_size(messages)
+
     def append(self, pipe: str, messages: Sequence[bytes], *, reserve: bool = False) -> bool:
         """Add messages to a tube, all or none. False: there is no room now."""
         if not messages:
@@ -268,12 +273,13 @@ class Store:
 
     def begin_section(self) -> None:
         self._own_slot()
-        self._guard.acquire()
         try:
+            self._guard.acquire()
             if self._intent.thread >= 0:
                 self._repair.mend()
         except BaseException:
-            self._guard.release()
+            if self._guard.mine:
+                self._guard.release()
             raise
 
     def end_section(self) -> None:

@@ -63,6 +63,15 @@ class Tubes:
         self._intent.commit(word + at.TUBE_TAIL, tail, at.ACCEPTED, len(messages))
         return True
 
+    def check_size(self, messages: Sequence[bytes]) -> None:
+        """Raise `MessageTooLarge` for messages that not even an empty segment takes at once. Wants no guard."""
+        if _size(messages) > self._extents.largest_bytes():
+            raise MessageTooLarge(
+                f"{len(messages)} messages of {sum(map(len, messages))} bytes can never fit segment "
+                f"{self._segment.name!r}, whose capacity is {self._layout.capacity_bytes}: "
+                f"register fewer at a time, or give it more capacity"
+            )
+
     def read(self, tube: int, limit: int) -> Batch:
         """At most `limit` messages from the head."""
         word = self._layout.tube_word(tube)
@@ -170,19 +179,16 @@ class Tubes:
     def sweep(self, tube: int) -> None:
         """Release extents that a killed append or acknowledgement left outside the chain."""
         used = set(self.chain(tube))
-        self._release([extent for extent in self._extents.owned_by(tube) if extent not in used])
+        for extent in self._extents.owned_by(tube):
+            if extent not in used:
+                self._extents.discard(extent)
 
     def _pieces(self, messages: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
         """The messages in runs of about `_PIECE_BYTES`; a larger message stands alone."""
         if _size(messages) <= _PIECE_BYTES:
             yield messages
             return
-        if _size(messages) > self._extents.largest_bytes():
-            raise MessageTooLarge(
-                f"{len(messages)} messages of {sum(map(len, messages))} bytes can never fit segment "
-                f"{self._segment.name!r}, whose capacity is {self._layout.capacity_bytes}: "
-                f"register fewer at a time, or give it more capacity"
-            )
+        self.check_size(messages)
         start, filled = 0, 0
         for n, message in enumerate(messages):
             if n > start and filled + len(message) > _PIECE_BYTES:

@@ -979,3 +979,17 @@ async def test_S16_a_handed_out_message_is_not_quiet(storage: Storage, lock: Loc
 
     assert not await storage.wait_for_quiet(NEVER_S)
     assert not await storage.wait_for_quiet(0)
+
+
+# S17
+
+
+@pytest.mark.requires("bounded")
+async def test_S17_a_check_refuses_what_can_never_fit(open_backend: OpenBackend) -> None:
+    storage = open_backend(1 * MIB).storage
+
+    with pytest.raises(MessageTooLarge):
+        storage.check(PIPE, [bytes(2 * MIB)])
+    storage.check(PIPE, [bytes(MIB // 4)])
+
+    assert await storage.pipes() == []
