@@ -167,7 +167,8 @@ class Supervisor:
     def _command(self, control: int) -> list[str]:
         command = [sys.executable, "-m", "shardq.supervise", *self._targets, "--url", self.url]
         command += ["--workers", str(self.settings.workers), "--control", str(control)]
-        command += ["--shutdown-timeout", str(self.settings.shutdown_timeout), "--log-level", "warning"]
+        command += ["--shutdown-timeout", str(self.settings.shutdown_timeout), "--log-level", self.settings.log_level]
+        command += ["--json"] if self.settings.json_output else []
         capacity = self._capacity_bytes or self.settings.capacity_bytes
         command += ["--capacity", str(capacity)] if capacity else []
         command += ["--private"] if self._private else []
@@ -181,14 +182,14 @@ class Supervisor:
         while True:
             assert self._process
             await _ended(self._process)
-            log.error("the supervisor of %s ended with %s: starting it again", self.url, self._process.poll())
+            log.error("supervisor ended, starting it again", extra={"url": self.url, "code": self._process.poll()})
             self._forget_process()
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LAST_RESTART_S)
             try:
                 await self._launch()
             except SupervisorError as error:
-                log.error("the supervisor of %s cannot start: %s", self.url, error)
+                log.error("supervisor cannot start", extra={"url": self.url, "reason": str(error)})
 
     async def _end_process(self) -> None:
         if self._process is None:

@@ -24,7 +24,7 @@ def usable_cores() -> int:
 
 
 class _Settings(BaseSettings):
-    model_config = SettingsConfigDict(validate_assignment=True, extra="forbid")
+    model_config = SettingsConfigDict(validate_assignment=True, extra="forbid", use_attribute_docstrings=True)
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -103,21 +103,33 @@ class WorkerSettings(_Settings):
 
 
 class SupervisorSettings(_Settings):
-    """Environment prefix `QUEUE_SUPERVISOR_`."""
+    """Environment prefix `QUEUE_SUPERVISOR_`. Each field is also an option of `python -m shardq.supervise`."""
 
-    model_config = SettingsConfigDict(env_prefix="QUEUE_SUPERVISOR_")
+    model_config = SettingsConfigDict(env_prefix="QUEUE_SUPERVISOR_", populate_by_name=True)
 
     workers: int = Field(default_factory=usable_cores, ge=1, le=128)
-    """Worker processes. Default: the cores this process may use."""
+    """Worker processes. Default: one for each core this process may use."""
     url: str | None = None
-    """Storage to serve, `shm://NAME`. Default: named after the first module."""
+    """Segment to serve, shm://NAME, created if it is missing. Default: named after the first module."""
     capacity: str | None = None
-    """Capacity of a segment that this supervisor creates, in bytes or as `512M`, `2G`."""
+    """Memory bound of a segment that is created, in bytes or as 512M, 2G. Default: the lesser of 512M and half of what
+    /dev/shm has free."""
+    drain: bool = False
+    """End once nothing is queued or in hand, with a progress bar on a terminal."""
     shutdown_timeout: float = Field(default=25.0, ge=0)
-    """Seconds a stopping worker has for the batch in its hands before it is killed."""
+    """Seconds a stopping worker has for the batch in hand before it is killed. Default: 25."""
     respawn_delay: float = Field(default=0.1, gt=0)
     """Seconds before a worker is replaced when it was not the first to die within a minute; doubled for each further
-    death, up to 30. The first is replaced at once."""
+    death, up to 30. The first is replaced at once. Default: 0.1."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """What to log. Default: info."""
+    json_output: bool = Field(default=False, validation_alias="QUEUE_SUPERVISOR_JSON")
+    """Log, and sum up a drain, as JSON, one object a line."""
+
+    @classmethod
+    def option_names(cls) -> dict[str, str]:
+        """Fields, and what each is called on the command line and behind the prefix in the environment."""
+        return {name: "json" if name == "json_output" else name for name in cls.model_fields}
 
     @property
     def capacity_bytes(self) -> int | None:

@@ -25,6 +25,7 @@ from shardq.handler import Handler
 from shardq.model import key_of, split_key
 from shardq.queue import Queue
 from shardq.settings import SupervisorSettings
+from shardq.supervisor import logs
 from shardq.supervisor.child import run_worker
 from shardq.supervisor.control import Control
 from shardq.supervisor.exits import Exit
@@ -49,10 +50,9 @@ _EXITS: dict[type[Exception], Exit] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(name)s %(levelname)s %(message)s")
     control = None if options.control is None else Control(options.control)
     try:
-        return _supervise(options, control)
+        return _supervise(options, _settings(options), control)
     except tuple(_EXITS) as error:
         code = next(code for kind, code in _EXITS.items() if isinstance(error, kind))
         if control:
@@ -62,8 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
 
 
-def _supervise(options: argparse.Namespace, control: Control | None) -> Exit:
-    settings = _settings(options)
+def _supervise(options: argparse.Namespace, settings: SupervisorSettings, control: Control | None) -> Exit:
+    logs.configure(settings.log_level, as_json=settings.json_output)
     url = settings.url or _default_url(options.targets[0])
     handlers = load_handlers(options.targets, options.main)
     with Signals() as signals:
@@ -75,18 +75,19 @@ def _supervise(options: argparse.Namespace, control: Control | None) -> Exit:
             if options.standby:
                 return Exit.OK
             raise SupervisorRunning(f"another supervisor serves {url}: stop it first, or choose another --url")
-        log.info("serving %s with %d workers: %s", url, settings.workers, ", ".join(handlers))
+        log.info("serving", extra={"url": url, "workers": settings.workers, "handlers": ", ".join(handlers)})
         if control:
             control.tell(serving=url)
         board, run = _SegmentBoard(storage, handlers), _runner(storage, handlers)
-        how = Family(board, run, settings, drain=options.drain, control=control).run(signals)
+        how = Family(board, run, settings, control=control).run(signals)
         _leave(storage, url, options.targets)
     return how
 
 
 def _settings(options: argparse.Namespace) -> SupervisorSettings:
-    given = {field: getattr(options, field) for field in SupervisorSettings.model_fields if hasattr(options, field)}
-    return SupervisorSettings(**{field: value for field, value in given.items() if value is not None})
+    """What was given on the command line, over what the environment says."""
+    given = {name: getattr(options, name) for name in SupervisorSettings.model_fields}
+    return SupervisorSettings(**{name: value for name, value in given.items() if value is not None})
 
 
 def _default_url(target: str) -> str:
@@ -110,7 +111,7 @@ def _adopt(name: str, capacity_bytes: int | None) -> SharedStorage:
     storage = SharedStorage.attach(name)
     has = storage.store.segment.layout.capacity_bytes
     if capacity_bytes not in (None, has):
-        log.warning("segment %s exists with a capacity of %d bytes, which it keeps", name, has)
+        log.warning("segment keeps the capacity it has", extra={"segment": name, "capacity_bytes": has})
     return storage
 
 
@@ -182,23 +183,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m shardq.supervise",
         description="Serve handlers with worker processes over a shared-memory segment.",
-        epilog="Every option can also be given in the environment, as QUEUE_SUPERVISOR_WORKERS=4. "
-        "Exit codes: " + ", ".join(f"{code.value} {code.name.lower().replace('_', ' ')}" for code in Exit),
+        epilog="Exit codes: " + ", ".join(f"{code.value} {code.name.lower().replace('_', ' ')}" for code in Exit),
     )
     parser.add_argument("targets", nargs="+", metavar="MODULE[:Handler]", help="whose handlers to serve")
-    parser.add_argument("--url", help="segment to serve, shm://NAME; created if missing (default: named after MODULE)")
-    parser.add_argument("--workers", type=int, help="worker processes (default: one per usable core)")
-    parser.add_argument("--capacity", help="memory bound of a segment created here, as 512M (default: see README)")
-    parser.add_argument("--drain", action="store_true", help="end once nothing is queued or in hand")
-    parser.add_argument(
-        "--shutdown-timeout",
-        type=float,
-        metavar="SECONDS",
-        help="how long stopping workers may take for the batch in hand (default: 25)",
-    )
-    parser.add_argument(
-        "--log-level", default="info", choices=("debug", "info", "warning", "error"), help="what to log (default: info)"
-    )
+    prefix = SupervisorSettings.model_config.get("env_prefix")
+    for name, option in SupervisorSettings.option_names().items():
+        field = SupervisorSettings.model_fields[name]
+        text = f"{' '.join((field.description or '').split())} Environment: {prefix}{option.upper()}"
+        flag = {"action": "store_const", "const": True} if field.annotation is bool else {"metavar": option.upper()}
+        parser.add_argument(f"--{option.replace('_', '-')}", dest=name, help=text.replace("%", "%%"), **flag)
     # What an application that embeds a supervisor says to it.
     parser.add_argument("--control", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--private", action="store_true", help=argparse.SUPPRESS)

@@ -57,7 +57,7 @@ async def _serve(worker: Worker, handlers: dict[str, type[Handler[Any]]], life: 
     loop = asyncio.get_running_loop()
 
     def orphaned() -> None:
-        log.warning("worker %d: the supervisor is gone, ending after the batch in hand", os.getpid())
+        log.warning("supervisor gone, ending after the batch in hand", extra={"pid": os.getpid()})
         loop.remove_reader(life)
         worker.stop()
 

@@ -27,18 +27,19 @@ class Death(NamedTuple):
         """It can never work: replacing it would only repeat that."""
         return self.exit_code == Exit.BOOT
 
-    def __str__(self) -> str:
-        if self.signal is not None:
-            name = signal.Signals(self.signal).name
-            hint = {
-                signal.SIGKILL: ", by somebody or by the kernel for lack of memory",
-                signal.SIGSEGV: ", a crash in native code",
-                signal.SIGABRT: ", an abort in native code",
-            }.get(signal.Signals(self.signal), "")
-            return f"worker {self.pid} was killed by {name}{hint}"
-        if self.exit_code == Exit.WORKER_FAILED:
-            return f"worker {self.pid} ended with an exception, shown above"
-        return f"worker {self.pid} ended with exit code {self.exit_code}"
+    @property
+    def how(self) -> str:
+        """In words."""
+        if self.signal is None:
+            failed = self.exit_code == Exit.WORKER_FAILED
+            return "an exception, shown above" if failed else f"exit code {self.exit_code}"
+        hint = {
+            signal.SIGKILL: ", sent by somebody or by the kernel for lack of memory",
+            signal.SIGSEGV: ", a crash in native code",
+            signal.SIGABRT: ", an abort in native code",
+        }
+        number = signal.Signals(self.signal)
+        return number.name + hint.get(number, "")
 
 
 def reap(pid: int, descriptor: int) -> Death | None:

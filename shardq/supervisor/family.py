@@ -6,6 +6,7 @@ With no news and no timer due the loop sleeps in `select` for ever.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import selectors
@@ -69,14 +70,12 @@ class Family:
         board: Board,
         run_worker: RunWorker,
         settings: SupervisorSettings,
-        *,
-        drain: bool = False,
         control: Control | None = None,
     ) -> None:
         self._board = board
         self._run_worker = run_worker
         self._settings = settings
-        self._drain = drain
+        self._drain = settings.drain
         self._control = control
         self._wanted = settings.workers
         self._members: dict[int, int] = {}
@@ -90,7 +89,7 @@ class Family:
     def run(self, signals: Signals) -> Exit:
         """Serve until stopped or drained, and return how it ended. No worker is left then."""
         self._signals = signals
-        started_s = time.monotonic()
+        self._started_s = started_s = time.monotonic()
         self._selector = selectors.DefaultSelector()
         self._life, self._life_writer = os.pipe2(os.O_CLOEXEC)
         self._progress = Progress(started_s) if self._drain else None
@@ -153,7 +152,7 @@ class Family:
         self._board.wake_workers()
         if self._exit is not None or (death.clean and len(self._members) >= self._wanted):
             return
-        self._say(logging.INFO if death.clean else logging.ERROR, "%s", death)
+        self._say(logging.INFO if death.clean else logging.ERROR, "worker ended", pid=pid, how=death.how)
         if death.at_boot:
             self._stop(Exit.BOOT, self._settings.shutdown_timeout)
             return
@@ -168,7 +167,7 @@ class Family:
         self._deaths.append(now)
         self._respawn_at = now + delay
         if delay >= 1:
-            self._say(logging.WARNING, "workers keep dying: the next one starts in %.0f s", delay)
+            self._say(logging.WARNING, "workers keep dying", next_start_s=round(delay, 1))
 
     def _on_signals(self) -> None:
         for received in self._signals.received():
@@ -177,7 +176,7 @@ class Family:
             elif received is signal.SIGTTOU:
                 self._wanted = max(1, self._wanted - 1)
             elif self._exit is not None:
-                self._say(logging.WARNING, "%s again: killing the workers", received.name)
+                self._say(logging.WARNING, "second signal, killing workers", signal=received.name)
                 self._kill_all()
                 self._exit = Exit.KILLED
             else:
@@ -202,7 +201,7 @@ class Family:
     def _on_time(self) -> None:
         now = time.monotonic()
         if self._kill_at is not None and now >= self._kill_at and self._members:
-            self._say(logging.WARNING, "%d workers did not stop in time: killing them", len(self._members))
+            self._say(logging.WARNING, "deadline over, killing workers", workers=len(self._members))
             self._kill_all()
             self._exit = Exit.KILLED
         if self._progress and self._exit is None and now >= self._look_at:
@@ -214,7 +213,7 @@ class Family:
         progress.show(now, handled - self._before[1], accepted - self._before[1])
         stalled, self._last_handled = handled == self._last_handled, handled
         if stalled and (unserved := self._board.only_unserved()):
-            self._say(logging.ERROR, "nobody here serves what is left: %s", ", ".join(unserved[:10]))
+            self._say(logging.ERROR, "nobody here serves what is left", tubes=", ".join(unserved[:10]))
             self._stop(Exit.UNSERVED, self._settings.shutdown_timeout)
         elif stalled:
             self._on_bell()  # the safety net: whoever was to ring may have been killed
@@ -245,14 +244,19 @@ class Family:
         times = [when for when in due if when is not None]
         return max(0.0, min(times) - time.monotonic()) if times else None
 
-    def _say(self, level: int, text: str, *values: object) -> None:
+    def _say(self, level: int, event: str, **fields: object) -> None:
         if self._progress:
             self._progress.clear()
-        log.log(level, text, *values)
+        log.log(level, event, extra=fields)
 
     def _summarize(self) -> None:
         if not self._progress:
             return
         accepted, handled = self._board.totals()
         self._progress.clear()
-        print(self._progress.summary(time.monotonic(), handled - self._before[1], accepted - handled), flush=True)
+        done, left = handled - self._before[1], accepted - handled
+        elapsed_s = time.monotonic() - self._started_s
+        if self._settings.json_output:
+            print(json.dumps({"done": done, "left": left, "elapsed_s": elapsed_s}), flush=True)
+            return
+        print(self._progress.summary(elapsed_s, done, left), flush=True)

@@ -18,7 +18,6 @@ class Progress:
 
     def __init__(self, started_s: float, out: TextIO | None = None) -> None:
         self._out = out or sys.stderr
-        self._started_s = started_s
         self._seen: deque[tuple[float, int]] = deque([(started_s, 0)])
         self._on_terminal = self._out.isatty()
         self._line_at = started_s + _LINE_INTERVAL_S
@@ -45,9 +44,9 @@ class Progress:
         if self._on_terminal:
             print("\r\x1b[K", end="", file=self._out, flush=True)
 
-    def summary(self, now_s: float, handled: int, left: int) -> str:
+    def summary(self, elapsed_s: float, handled: int, left: int) -> str:
         """One line about the whole drain."""
-        elapsed_s = max(now_s - self._started_s, 1e-9)
+        elapsed_s = max(elapsed_s, 1e-9)
         remaining = f", {left:,} left" if left else ""
         return f"{handled:,} requests done in {_duration(elapsed_s)} ({handled / elapsed_s:,.0f}/s){remaining}"
 
