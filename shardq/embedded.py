@@ -25,7 +25,7 @@ from shardq.connect import segment_name
 from shardq.drivers.shared import Overview, SharedStorage
 from shardq.errors import ConfigurationError, HandlerError, SupervisorError, SupervisorRunning
 from shardq.handler import Handler
-from shardq.model import MAIN_SCRIPT, handler_name
+from shardq.model import MAIN_SCRIPT, MAIN_SCRIPT_IN_WORKER, handler_name
 from shardq.queue import Queue
 from shardq.settings import SupervisorSettings
 from shardq.supervisor.control import Control
@@ -59,6 +59,11 @@ class Supervisor:
         if_running: Literal["error", "attach"] = "error",
         settings: SupervisorSettings | None = None,
     ) -> None:
+        if MAIN_SCRIPT_IN_WORKER in sys.modules:
+            raise SupervisorError(
+                "this script starts a Supervisor while a supervisor imports it: put that part of the script under "
+                '`if __name__ == "__main__":`'
+            )
         if not targets:
             raise ConfigurationError("a Supervisor needs something to serve: a module name or a handler class")
         if if_running not in ("error", "attach"):
@@ -127,7 +132,9 @@ class Supervisor:
         return storage.overview()
 
     def scale(self, workers: int) -> None:
-        """Have so many workers from now on. Those too many finish the batch in hand first."""
+        """Have so many workers from now on. Those too many finish the batch in hand first. While this one stands by for
+        another (`if_running="attach"`) the number counts from when it takes over.
+        """
         if workers < 0:
             raise ConfigurationError(f"{workers} workers cannot be: give 0 or more")
         if self._control is None:
@@ -165,9 +172,9 @@ class Supervisor:
                 raise SupervisorError("the supervisor ended before it served: its reason is on standard error")
 
     def _command(self, control: int) -> list[str]:
-        command = [sys.executable, "-m", "shardq.supervise", *self._targets, "--url", self.url]
+        command = [sys.executable, "-P", "-m", "shardq.supervise", *self._targets, "--url", self.url]
         command += ["--workers", str(self.settings.workers), "--control", str(control)]
-        command += ["--shutdown-timeout", str(self.settings.shutdown_timeout), "--log-level", self.settings.log_level]
+        command += ["--shutdown-timeout", str(self.settings.shutdown_timeout), "--log-level", self._log_level]
         command += ["--json"] if self.settings.json_output else []
         capacity = self._capacity_bytes or self.settings.capacity_bytes
         command += ["--capacity", str(capacity)] if capacity else []
@@ -175,6 +182,11 @@ class Supervisor:
         command += ["--standby"] if self._if_running == "attach" else []
         command += ["--main", sys.modules["__main__"].__file__ or ""] if self._needs_main else []
         return command
+
+    @property
+    def _log_level(self) -> str:
+        """An application is told what goes wrong; what the family does otherwise, only if it asked to know."""
+        return self.settings.log_level if "log_level" in self.settings.model_fields_set else "warning"
 
     async def _keep(self) -> None:
         """Start the supervisor again whenever it ends unasked: the segment and its content are still there."""
@@ -231,7 +243,8 @@ def _target(target: str | type[Handler[Any]], *, private: bool) -> str:
 
 
 def _check_main_script(name: str, *, private: bool) -> None:
-    if not getattr(sys.modules["__main__"], "__file__", None):
+    main = vars(sys.modules[MAIN_SCRIPT])
+    if not main.get("__file__") or name.partition(".")[0] not in main:
         raise HandlerError(
             f"{name} is defined in an interactive session, which worker processes cannot import: put it into a file"
         )

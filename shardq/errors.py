@@ -48,6 +48,10 @@ class DirectoryFull(ShardqError):
     """The segment has no entry left for another thread or tube."""
 
 
+class StorageClosed(ShardqError):
+    """The storage object was closed, for instance because its supervisor was stopped; what is stored stays."""
+
+
 class FencedError(ShardqError):
     """The caller's claim on the thread is over: the token it carries is no longer the current one."""
 

@@ -46,8 +46,10 @@ def handler_name(handler: type[Any]) -> str:
     """
     module = handler.__module__
     if module == MAIN_SCRIPT:
-        spec = getattr(sys.modules[MAIN_SCRIPT], "__spec__", None)
-        module = spec.name if spec else module
+        main = vars(sys.modules[MAIN_SCRIPT])
+        # In some interactive sessions (`python -m asyncio`) the module is the console's, and the class is elsewhere.
+        own = main.get(handler.__qualname__.partition(".")[0]) is not None
+        module = main["__spec__"].name if own and main.get("__spec__") else module
     if module == MAIN_SCRIPT_IN_WORKER:
         module = MAIN_SCRIPT
     return f"{module}/{handler.__qualname__}"

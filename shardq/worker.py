@@ -24,6 +24,9 @@ log = logging.getLogger("shardq.worker")
 
 #: How long a thread rests whose handler found no room for what it registered.
 PAUSE_WHEN_FULL_S = 0.05
+#: After a batch that took longer, a worker looks twice whether it is to stop; after shorter ones that would cost more
+#: than it saves.
+_LONG_BATCH_S = 0.01
 
 
 class Worker:
@@ -148,6 +151,7 @@ class _Binding:
         self._key = key
         self._token = token
         self._handler = handler
+        self._batch_began = monotonic()
         self.pause_s = 0.0
         """How long nobody should come back to the thread."""
         self._kind = request_type(handler_class)
@@ -169,9 +173,16 @@ class _Binding:
                 if await self._worker.others_wait():
                     break
                 since = monotonic()
-            # Nothing above need have suspended: let signals and the rest of the application have their turn.
-            await asyncio.sleep(0)
+            await self._let_others_run()
         return done
+
+    async def _let_others_run(self) -> None:
+        """Nothing in a round need have suspended: let signals and the rest of the application have their turn. What
+        arrived during a long batch needs several turns of the loop until it is acted on, a stop for instance.
+        """
+        turns = 3 if monotonic() - self._batch_began > _LONG_BATCH_S else 1
+        for _ in range(turns):
+            await asyncio.sleep(0)
 
     async def _take(self, limit: float) -> tuple[str, Batch]:
         size = self._handler.batch_size() or self._worker.settings.batch_size
@@ -183,6 +194,7 @@ class _Binding:
 
     async def _handle(self, pipe: str, batch: Batch) -> bool:
         """Handle and acknowledge a batch. False where the thread has to be left, with the batch in it."""
+        self._batch_began = monotonic()
         requests = self._worker.queue.serializer.decode(self._kind, batch)
         try:
             await call(self._handler.handle, *requests)

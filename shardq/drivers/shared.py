@@ -158,6 +158,7 @@ class SharedStorage:
         if not self._closed:
             self._closed = True
             shm.close_store(self._store)
+            self._ears.wake_all()
 
     def destroy(self) -> None:
         """Detach, and unlink the segment with everything in it."""
@@ -165,6 +166,7 @@ class SharedStorage:
         if not self._closed:
             self._closed = True
             shm.close_store(self._store)
+            self._ears.wake_all()
         with suppress(SegmentMissing):
             shm.destroy(name)
 
@@ -224,7 +226,7 @@ class _Ears:
         bell = self._store.doorbell.open()
         with self._lock:
             self._waiting.add(heard)
-        loop.add_reader(bell, self._wake_all)
+        loop.add_reader(bell, self._heard)
         try:
             yield heard
         finally:
@@ -234,8 +236,12 @@ class _Ears:
             if last:
                 loop.remove_reader(bell)
 
-    def _wake_all(self) -> None:
+    def _heard(self) -> None:
         self._store.doorbell.silence()
+        self.wake_all()
+
+    def wake_all(self) -> None:
+        """Let everybody look again."""
         with self._lock:
             for future in self._waiting:
                 with suppress(RuntimeError):  # its loop is closed: nobody waits there any more

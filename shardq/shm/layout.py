@@ -141,7 +141,7 @@ class Layout:
     def sized(cls, capacity_bytes: int, threads: int | None = None, slots: int = DEFAULT_SLOTS) -> Layout:
         """A layout for this capacity. Without `threads` it has an entry for each page of it, at most 65,536."""
         if threads is None:
-            threads = min(LARGEST_DIRECTORY, 1 << ((capacity_bytes // PAGE).bit_length() - 1))
+            threads = min(LARGEST_DIRECTORY, 1 << (max(1, capacity_bytes // PAGE).bit_length() - 1))
         return cls(capacity_bytes, slots, threads, threads)
 
     @cached_property

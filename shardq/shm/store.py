@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import NamedTuple
 from weakref import WeakSet
 
-from shardq.errors import FencedError, SegmentMissing, SegmentNoRoom
+from shardq.errors import FencedError, SegmentMissing, SegmentNoRoom, StorageClosed
 from shardq.model import EMPTY, Batch, key_of
 from shardq.shm import layout as at
 from shardq.shm.binding import Bindings
@@ -50,7 +50,9 @@ class Store:
         self._slots = Slots(segment)
         self._sleepers = 0
         self._last_served = -1
-        self._forked = False
+        self._stale = False
+        """Whether the slot is not ours: inherited from the parent, or given back."""
+        self._left = False
         self._orphans_due = 0.0
 
     def enter(self) -> None:
@@ -67,8 +69,8 @@ class Store:
         self._doorbell = Doorbell(segment, self._slots.mine)
         self._slot_word = self._slots.word(self._slots.mine)
         self._section = _Section(self)
-        self.supervision = Supervision(segment, self._slots, self._doorbell, self._section)
-        self.inspection = Inspection(segment, self._directory, self._tubes, self._bindings, self._section)
+        self._supervision = Supervision(segment, self._slots, self._doorbell, self._section)
+        self._inspection = Inspection(segment, self._directory, self._tubes, self._bindings, self._section)
         _stores.add(self)
 
     @property
@@ -252,6 +254,18 @@ class Store:
         self.segment.words[self._slot_word + at.SLOT_WORKER] = number
 
     @property
+    def supervision(self) -> Supervision:
+        """The segment as its supervisor sees it."""
+        self._own_slot()
+        return self._supervision
+
+    @property
+    def inspection(self) -> Inspection:
+        """Views of the segment."""
+        self._own_slot()
+        return self._inspection
+
+    @property
     def doorbell(self) -> Doorbell:
         """This process's bell."""
         self._own_slot()
@@ -260,7 +274,8 @@ class Store:
     def leave(self) -> None:
         """Give back the slot and unmap."""
         _stores.discard(self)
-        if self._forked:
+        inherited, self._stale, self._left = self._stale, True, True
+        if inherited:
             self._drop_inherited()
         else:
             self._doorbell.close()
@@ -269,10 +284,11 @@ class Store:
 
     def note_fork(self) -> None:
         """In a forked child: the inherited slot is the parent's. Before its first use the child takes another."""
-        self._forked = True
+        self._stale = True
 
     def begin_section(self) -> None:
-        self._own_slot()
+        if self._stale:
+            self._own_slot()
         try:
             self._guard.acquire()
             if self._intent.thread >= 0:
@@ -336,10 +352,12 @@ class Store:
             self._bindings.ring_waiting(self.segment.layout.quiet_map)
 
     def _own_slot(self) -> None:
-        """Take a slot of its own for a process that inherited another's by fork."""
-        if self._forked:
+        """Take a slot of its own for a process that inherited another's by fork. Raises `StorageClosed`."""
+        if self._left:
+            raise StorageClosed(f"the storage on segment {self.segment.name!r} was closed: attach to it again")
+        if self._stale:
             self._drop_inherited()
-            self._forked = False
+            self._stale = False
             self._slots = Slots(self.segment)
             self._sleepers = 0
             self.enter()

@@ -61,7 +61,7 @@ async def _serve(worker: Worker, handlers: dict[str, type[Handler[Any]]], life: 
         loop.remove_reader(life)
         worker.stop()
 
-    loop.add_signal_handler(signal.SIGTERM, worker.stop)
+    signals.on_term(loop, worker)
     loop.add_reader(life, orphaned)
     try:
         await worker.loop(handler=tuple(handlers.values()))

@@ -84,6 +84,8 @@ class Family:
         self._respawn_at: float | None = None
         self._kill_at: float | None = None
         self._exit: Exit | None = None
+        self._asked = False
+        """Whether somebody asked for the end: asking again means at once."""
         self._numbered = 0
 
     def run(self, signals: Signals) -> Exit:
@@ -175,11 +177,12 @@ class Family:
                 self._wanted += 1
             elif received is signal.SIGTTOU:
                 self._wanted = max(1, self._wanted - 1)
-            elif self._exit is not None:
+            elif self._asked:
                 self._say(logging.WARNING, "second signal, killing workers", signal=received.name)
                 self._kill_all()
                 self._exit = Exit.KILLED
             else:
+                self._asked = True
                 timeout_s = self._settings.shutdown_timeout
                 fast = received is not signal.SIGTERM
                 self._stop(Exit.OK, min(_FAST_STOP_S, timeout_s) if fast else timeout_s)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import select
 import signal
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
+
+from shardq.worker import Worker
 
 #: What the supervisor listens to.
 LISTENED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGTTIN, signal.SIGTTOU)
@@ -38,6 +42,11 @@ class Signals:
         os.close(self.descriptor)
         os.close(self._sender)
 
+    @property
+    def pending(self) -> bool:
+        """Whether signals wait to be `received`."""
+        return bool(select.select((self.descriptor,), (), (), 0)[0])
+
     def received(self) -> list[signal.Signals]:
         """Signals since the last call, in order."""
         try:
@@ -65,7 +74,21 @@ def reset_in_child() -> None:
     # Ctrl-C reaches the whole foreground group; the supervisor decides what it means for a worker.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGQUIT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, LISTENED)
+    # TERM waits until the worker can follow it: see `on_term`.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, set(LISTENED) - {signal.SIGTERM})
+
+
+def on_term(loop: asyncio.AbstractEventLoop, worker: Worker) -> None:
+    """Let TERM stop a worker: the loop's handler wakes it where it sleeps, and where a plain handler keeps the loop
+    busy, Python's own sets the mark that is looked at before the next batch.
+    """
+
+    def mark(number: int, frame: FrameType | None) -> None:
+        worker.stopping = True
+
+    loop.add_signal_handler(signal.SIGTERM, worker.stop)
+    signal.signal(signal.SIGTERM, mark)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 def _enqueued(number: int, frame: FrameType | None) -> None:

@@ -30,13 +30,15 @@ def await_succession(segment: Succession, control: Control, signals: Signals, ur
     """
     control.tell(standby=url)
     while not segment.become_supervisor():
-        if not _other_ended(segment.supervisor_pid(), control, signals):
+        _wait_for_end_or_news(segment.supervisor_pid(), control, signals)
+        control.heard()  # how many workers it wants does not matter: this family is another one's
+        if control.ended or signals.pending:
             return segment.become_supervisor()
     return True
 
 
-def _other_ended(pid: int, control: Control, signals: Signals) -> bool:
-    """Wait for the end of the process, True, or for news from the application or a signal, False."""
+def _wait_for_end_or_news(pid: int, control: Control, signals: Signals) -> None:
+    """Wait for the end of the process, for news from the application, or for a signal."""
     with selectors.DefaultSelector() as selector:
         selector.register(control.descriptor, selectors.EVENT_READ)
         selector.register(signals.descriptor, selectors.EVENT_READ)
@@ -45,8 +47,7 @@ def _other_ended(pid: int, control: Control, signals: Signals) -> bool:
             descriptor = os.pidfd_open(pid)
             selector.register(descriptor, selectors.EVENT_READ)
         try:
-            ready = {key.fd for key, _ in selector.select(None if descriptor >= 0 else _BLIND_INTERVAL_S)}
+            selector.select(None if descriptor >= 0 else _BLIND_INTERVAL_S)
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
-    return signals.descriptor not in ready and control.descriptor not in ready
