@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import re
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from shardq.connect import segment_name
@@ -26,10 +28,10 @@ from shardq.model import key_of, split_key
 from shardq.queue import Queue
 from shardq.settings import SupervisorSettings
 from shardq.supervisor import logs
-from shardq.supervisor.child import run_worker
+from shardq.supervisor.child import execute_worker, run_worker
 from shardq.supervisor.control import Control
 from shardq.supervisor.exits import Exit
-from shardq.supervisor.family import Family
+from shardq.supervisor.family import Family, RunWorker
 from shardq.supervisor.handlers import load_handlers
 from shardq.supervisor.signals import Signals
 from shardq.supervisor.standby import await_succession
@@ -66,6 +68,8 @@ def _supervise(options: argparse.Namespace, settings: SupervisorSettings, contro
     logs.configure(settings.log_level, as_json=settings.json_output)
     url = settings.url or _default_url(options.targets[0])
     handlers = load_handlers(options.targets, options.main)
+    if options.as_worker is not None:
+        return _work(options, SharedStorage.attach(segment_name(url)), handlers)
     with Signals() as signals:
         storage = _open(segment_name(url), settings.capacity_bytes, private=options.private)
         if not storage.store.supervision.become_supervisor() and not (
@@ -78,7 +82,7 @@ def _supervise(options: argparse.Namespace, settings: SupervisorSettings, contro
         log.info("serving", extra={"url": url, "workers": settings.workers, "handlers": ", ".join(handlers)})
         if control:
             control.tell(serving=url)
-        board, run = _SegmentBoard(storage, handlers), _runner(storage, handlers)
+        board, run = _SegmentBoard(storage, handlers), _runner(options, url, storage, handlers)
         how = Family(board, run, settings, control=control).run(signals)
         _leave(storage, url, options.targets)
     return how
@@ -115,15 +119,34 @@ def _adopt(name: str, capacity_bytes: int | None) -> SharedStorage:
     return storage
 
 
-def _runner(storage: SharedStorage, handlers: dict[str, type[Handler[Any]]]) -> Any:
-    def run(number: int, life: int, close: Sequence[int]) -> NoReturn:
-        def make_worker() -> Worker:
-            storage.store.mark_worker(number)
-            return Worker(SharedLock(storage), Queue(storage))
+def _runner(
+    options: argparse.Namespace, url: str, storage: SharedStorage, handlers: dict[str, type[Handler[Any]]]
+) -> RunWorker:
+    """How a forked child becomes a worker: as it is, or by executing Python anew where a fork would not be safe."""
 
-        run_worker(make_worker, handlers, life, close)
+    def become(number: int, life: int, close: Sequence[int]) -> NoReturn:
+        run_worker(_worker_of(storage, number), handlers, life, close)
 
-    return run
+    def execute(number: int, life: int, close: Sequence[int]) -> NoReturn:
+        extra = ["--as-worker", str(number), "--life", str(life), "--url", url]
+        execute_worker([*options.targets, *(["--main", options.main] if options.main else []), *extra], life, close)
+
+    if threading.active_count() == 1 and len(os.listdir("/proc/self/task")) == 1:
+        return become
+    log.info("imports started threads: workers are executed, not forked", extra={"threads": threading.active_count()})
+    return execute
+
+
+def _work(options: argparse.Namespace, storage: SharedStorage, handlers: dict[str, type[Handler[Any]]]) -> NoReturn:
+    run_worker(_worker_of(storage, options.as_worker), handlers, options.life, ())
+
+
+def _worker_of(storage: SharedStorage, number: int) -> Callable[[], Worker]:
+    def make() -> Worker:
+        storage.store.mark_worker(number)
+        return Worker(SharedLock(storage), Queue(storage))
+
+    return make
 
 
 def _leave(storage: SharedStorage, url: str, targets: Sequence[str]) -> None:
@@ -197,6 +220,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--private", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--standby", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--main", help=argparse.SUPPRESS)
+    # What a supervisor says to a worker that it executes.
+    parser.add_argument("--as-worker", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--life", type=int, help=argparse.SUPPRESS)
     return parser
 
 

@@ -53,6 +53,17 @@ def run_worker(
         os._exit(code)
 
 
+def execute_worker(arguments: Sequence[str], life: int, close: Sequence[int]) -> NoReturn:
+    """Replace this forked child by a fresh Python that runs `python -m shardq.supervise` with these arguments: a child
+    of a process with threads may hold locks that nobody will ever release.
+    """
+    for descriptor in close:
+        os.close(descriptor)
+    os.set_inheritable(life, True)
+    safe_path = ["-P"] if sys.flags.safe_path else []
+    os.execv(sys.executable, [sys.executable, *safe_path, "-m", "shardq.supervise", *arguments])
+
+
 async def _serve(worker: Worker, handlers: dict[str, type[Handler[Any]]], life: int) -> None:
     loop = asyncio.get_running_loop()
 
