@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -244,7 +245,7 @@ def _target(target: str | type[Handler[Any]], *, private: bool) -> str:
 
 def _check_main_script(name: str, *, private: bool) -> None:
     main = vars(sys.modules[MAIN_SCRIPT])
-    if not main.get("__file__") or name.partition(".")[0] not in main:
+    if not Path(main.get("__file__") or "").is_file() or name.partition(".")[0] not in main:
         raise HandlerError(
             f"{name} is defined in an interactive session, which worker processes cannot import: put it into a file"
         )

@@ -56,6 +56,7 @@ class Guard:
         self._nap = nap
         # Reentrant, so that a signal handler that raises at the worst place cannot lock its own thread out.
         self._threads = threading.RLock()
+        self._holder = 0
 
     def acquire(self) -> None:
         """Enter. Whoever enters must look for a standing intent and mend it: the last holder may have died."""
@@ -63,6 +64,7 @@ class Guard:
         try:
             if not self._try():
                 self._wait()
+            self._holder = threading.get_ident()
         except BaseException:
             self._abandon()
             self._threads.release()
@@ -74,13 +76,14 @@ class Guard:
             self._words[at.GUARD_OWNER] = 0
             self._semaphore.release()
         finally:
+            self._holder = 0
             self._abandon()
             self._threads.release()
 
     @property
     def mine(self) -> bool:
-        """Whether this process is inside."""
-        return self._words[at.GUARD_OWNER] == self._slots.identity
+        """Whether the calling thread is inside."""
+        return self._holder == threading.get_ident()
 
     def _try(self) -> bool:
         self._sequence += 1
@@ -113,10 +116,10 @@ class Guard:
             since = self._clock()
 
     def _abandon(self) -> None:
-        """Withdraw, whatever came of it. A token that an exception left in hand is not given back but left for a
-        rescuer: whether it was given back already cannot be known.
+        """Withdraw, whatever came of it, with the thread lock held. A token that an exception left in hand is not given
+        back but left for a rescuer: whether it was given back already cannot be known.
         """
-        if self.mine:
+        if self._words[at.GUARD_OWNER] == self._slots.identity:
             self._words[at.GUARD_OWNER] = 0
         self._words[self._attempt] = self._sequence << 16
 

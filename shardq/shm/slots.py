@@ -61,7 +61,9 @@ class Slots:
 
     def forget(self) -> None:
         """Drop what a forked child inherited. Its parent keeps the slot: record locks do not cross a fork."""
-        os.close(self._descriptor)
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def word(self, slot: int) -> int:
         return self._layout.slot_word(slot)

@@ -21,6 +21,8 @@ class Control:
         self._unfinished = b""
         self.ended = False
         """Whether the other end is closed."""
+        self.workers: int | None = None
+        """How many workers the application asked for last."""
 
     def tell(self, **message: Any) -> None:
         """Send a message. Nobody there any more is fine."""
@@ -37,7 +39,10 @@ class Control:
             received = b""
         self.ended = not received
         *lines, self._unfinished = (self._unfinished + received).split(b"\n")
-        return [json.loads(line) for line in lines]
+        messages = [json.loads(line) for line in lines]
+        for message in messages:
+            self.workers = message.get("workers", self.workers)
+        return messages
 
     def close(self) -> None:
         os.close(self.descriptor)

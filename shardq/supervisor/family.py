@@ -78,6 +78,8 @@ class Family:
         self._drain = settings.drain
         self._control = control
         self._wanted = settings.workers
+        if control and control.workers is not None:
+            self._wanted = control.workers  # asked for while another supervisor still served
         self._members: dict[int, int] = {}
         """Worker pids and their pidfds."""
         self._deaths: list[float] = []
@@ -189,8 +191,8 @@ class Family:
 
     def _on_control(self) -> None:
         assert self._control
-        for message in self._control.heard():
-            self._wanted = max(0, int(message.get("workers", self._wanted)))
+        self._control.heard()
+        self._wanted = self._wanted if self._control.workers is None else self._control.workers
         if self._control.ended:
             self._selector.unregister(self._control.descriptor)
             if self._exit is None:

@@ -63,7 +63,9 @@ def _import_script(path: str) -> None:
 
 
 def _named(module: Any, class_name: str) -> type[Handler[Any]]:
-    found = getattr(module, class_name, None)
+    found: Any = module
+    for part in class_name.split("."):
+        found = getattr(found, part, None)
     if not (isinstance(found, type) and issubclass(found, Handler)):
         known = ", ".join(handler.__qualname__ for handler in _handlers_in(module)) or "none"
         raise SupervisorError(f"module {module.__name__} has no handler {class_name}; it has: {known}")

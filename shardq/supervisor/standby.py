@@ -31,7 +31,7 @@ def await_succession(segment: Succession, control: Control, signals: Signals, ur
     control.tell(standby=url)
     while not segment.become_supervisor():
         _wait_for_end_or_news(segment.supervisor_pid(), control, signals)
-        control.heard()  # how many workers it wants does not matter: this family is another one's
+        control.heard()
         if control.ended or signals.pending:
             return segment.become_supervisor()
     return True
