@@ -17,6 +17,7 @@ from shardq.protocols import Backlog, Serves
 from shardq.settings import LockSettings, StorageSettings
 from shardq.shm import attachments as shm
 from shardq.shm.inspection import Overview
+from shardq.shm.layout import DEFAULT_SLOTS
 from shardq.shm.store import Store
 
 __all__ = ["Overview", "SharedLock", "SharedStorage"]
@@ -40,6 +41,7 @@ class SharedStorage:
         capacity_bytes: int | None = None,
         *,
         threads: int | None = None,
+        slots: int = DEFAULT_SLOTS,
         private: bool = False,
         settings: StorageSettings | None = None,
     ) -> SharedStorage:
@@ -47,13 +49,14 @@ class SharedStorage:
 
         `capacity_bytes` bounds its memory, by default the lesser of 512 MiB and half of what /dev/shm has free.
         `threads` bounds the threads and tubes that have messages at one time, by default one per 4 KiB of capacity and
-        at most 65,536. A `private` segment ends with its supervisor, whatever is in it.
+        at most 65,536; `slots` the processes that are attached at one time. A `private` segment ends with its
+        supervisor, whatever is in it.
 
         Raises `SegmentExists`, `SegmentNoRoom`, `ConfigurationError`.
         """
         settings = settings or StorageSettings()
         capacity = settings.capacity_bytes if capacity_bytes is None else capacity_bytes
-        return cls(shm.create_store(name, capacity, threads=threads, private=private), settings)
+        return cls(shm.create_store(name, capacity, threads=threads, slots=slots, private=private), settings)
 
     @classmethod
     def attach(cls, name: str, settings: StorageSettings | None = None) -> SharedStorage:

@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 
 from shardq.errors import SegmentExists, SegmentForeign, SegmentMissing, SegmentNotReady, SegmentVersionError
-from shardq.shm.layout import Layout
+from shardq.shm.layout import DEFAULT_SLOTS, Layout
 from shardq.shm.segment import SHM_DIRECTORY, Segment, default_capacity_bytes, full_name, remove_files
 from shardq.shm.store import Store
 
@@ -20,10 +20,15 @@ _opening = threading.Lock()
 
 
 def create_store(
-    name: str, capacity_bytes: int | None = None, *, threads: int | None = None, private: bool = False
+    name: str,
+    capacity_bytes: int | None = None,
+    *,
+    threads: int | None = None,
+    slots: int = DEFAULT_SLOTS,
+    private: bool = False,
 ) -> Store:
     """Create a segment and attach to it. See `Segment.create` for the errors."""
-    layout = Layout.sized(default_capacity_bytes() if capacity_bytes is None else capacity_bytes, threads)
+    layout = Layout.sized(default_capacity_bytes() if capacity_bytes is None else capacity_bytes, threads, slots)
     with _opening:
         if _attached(name):
             # Creating opens and closes the lock file, which would cost this process its lock on it.

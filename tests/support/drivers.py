@@ -6,7 +6,7 @@ A test asks for capabilities (`@pytest.mark.requires("bounded")`), never for a d
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from shardq.protocols import Lock, Storage
@@ -63,17 +63,37 @@ def lone_runtime_lock() -> Lock:
     return RuntimeLock()
 
 
-def make_shared(capacity_bytes: int | None) -> Backend:
+def make_shared(capacity_bytes: int | None, **options: int) -> Backend:
     from shardq.drivers.shared import SharedStorage
 
     name = segment_name()
-    storage = SharedStorage.create(name, capacity_bytes=capacity_bytes or 8 * MIB)
+    storage = SharedStorage.create(name, capacity_bytes=capacity_bytes or 8 * MIB, **options)
 
     async def discard() -> None:
         storage.destroy()
         await storage.close()
 
     return _shared_backend(storage, name, discard)
+
+
+def make_shared_with_one_slot(capacity_bytes: int | None) -> Backend:
+    return make_shared(capacity_bytes, slots=1)
+
+
+def make_shared_in_small_steps(capacity_bytes: int | None) -> Backend:
+    """Records of at most 2 KiB where messages allow it, in extents of the smallest class: tubes change extents all the
+    time."""
+    from shardq.shm import layout, tube
+
+    usual = tube._PIECE_BYTES, layout.LARGEST_GROWTH_CLASS
+    tube._PIECE_BYTES, layout.LARGEST_GROWTH_CLASS = 2048, 0
+    backend = make_shared(capacity_bytes)
+
+    async def discard() -> None:
+        tube._PIECE_BYTES, layout.LARGEST_GROWTH_CLASS = usual
+        await backend.discard()
+
+    return replace(backend, discard=discard)
 
 
 def attach_shared(address: str) -> Backend:
@@ -102,6 +122,8 @@ DRIVERS = (
         frozenset({"bounded", "immediate", "lifelong_claims", "multiprocess"}),
         attach=attach_shared,
     ),
+    Driver("shared, one slot", make_shared_with_one_slot, frozenset({"bounded", "immediate", "lifelong_claims"})),
+    Driver("shared, small steps", make_shared_in_small_steps, frozenset({"bounded", "immediate", "lifelong_claims"})),
 )
 
 
