@@ -34,10 +34,18 @@ def status(options: argparse.Namespace) -> None:
     print(f"requests: {view.queued:,} queued, {view.handled:,} of {view.accepted:,} handled{speed}")
     print(f"memory:   {size(view.used_bytes)} of {size(view.capacity_bytes)}")
     rows = [
-        (str(w.number), str(w.pid), w.state, w.thread or "", str(w.batch_count or ""), age(w.batch_age_s))
+        (
+            str(w.number),
+            str(w.pid),
+            w.state,
+            size(w.rss_bytes),
+            w.thread or "",
+            str(w.batch_count or ""),
+            age(w.batch_age_s),
+        )
         for w in view.workers
     ]
-    print(columns(("worker", "pid", "state", "thread", "batch", "for"), rows), end="")
+    print(columns(("worker", "pid", "state", "memory", "thread", "batch", "for"), rows), end="")
 
 
 def tubes(options: argparse.Namespace) -> None:

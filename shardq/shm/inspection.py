@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import NamedTuple
+
+import psutil
 
 from shardq.shm import layout as at
 from shardq.shm.binding import Bindings
@@ -34,6 +35,8 @@ class WorkerView(NamedTuple):
     """Requests in that batch."""
     batch_age_s: float
     """How long it has had them."""
+    rss_bytes: int
+    """Memory of the process, shared pages included."""
 
 
 class Overview(NamedTuple):
@@ -128,16 +131,18 @@ class Inspection:
         thread, count = self._words[word + at.SLOT_BATCH_THREAD], self._words[word + at.SLOT_BATCH_COUNT]
         since_ns = self._words[word + at.SLOT_BATCH_SINCE_NS]
         age_s = (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - since_ns) / 1e9 if since_ns else 0.0
-        state = _state(pid, self._words[word + at.SLOT_START_TICKS]) or ("busy" if count else "idle")
-        return WorkerView(number, pid, state, self._directory.name(thread - 1) if thread else None, count, age_s)
+        state, rss_bytes = _process(pid, self._words[word + at.SLOT_START_TICKS])
+        key = self._directory.name(thread - 1) if thread else None
+        return WorkerView(number, pid, state or ("busy" if count else "idle"), key, count, age_s, rss_bytes)
 
 
-def _state(pid: int, started: int) -> str | None:
-    """`dead` or `stopped`, None for a process that runs."""
+def _process(pid: int, started: int) -> tuple[str | None, int]:
+    """`dead` or `stopped`, None for a process that runs; and its resident memory in bytes."""
     if start_ticks(pid) != started:
-        return "dead"
+        return "dead", 0
     try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return "dead"
-    return "stopped" if stat[stat.rindex(b")") + 2 :][:1] in (b"T", b"t") else None
+        process = psutil.Process(pid)
+        stopped = process.status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+        return "stopped" if stopped else None, process.memory_info().rss
+    except psutil.NoSuchProcess:
+        return "dead", 0
