@@ -79,20 +79,20 @@ def destroy(options: argparse.Namespace) -> None:
     name = segment_name(options.url)
     try:
         with _segment(options.url) as store:
-            _check_unused(store, options)
+            if not store.supervision.close_if_unused(lose_requests=options.with_requests):
+                raise _in_use(store, options.url)
     except SegmentError as error:
         if not attachments.is_unusable(error):
             raise
     attachments.destroy(name)
 
 
-def _check_unused(store: Store, options: argparse.Namespace) -> None:
+def _in_use(store: Store, url: str) -> SegmentError:
     others = len(store.supervision.others())
     if others:
-        raise SegmentError(f"{options.url} is in use by {others} processes: end them first")
-    view = store.inspection.overview()
-    if view.queued and not options.with_requests:
-        raise SegmentError(f"{options.url} has {view.queued} requests left: add --with-requests to lose them")
+        return SegmentError(f"{url} is in use by {others} processes: end them first")
+    queued = store.inspection.overview().queued
+    return SegmentError(f"{url} has {queued} requests left: add --with-requests to lose them")
 
 
 @contextmanager

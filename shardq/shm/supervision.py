@@ -46,10 +46,13 @@ class Supervision:
         """Slots of the other living processes that are attached."""
         return [slot for slot in range(self._layout.slots) if slot != self._slots.mine and self._slots.occupied(slot)]
 
-    def close_if_unused(self) -> bool:
-        """Accept nothing any more, provided that nothing is queued or in hand and nobody else is attached."""
+    def close_if_unused(self, *, lose_requests: bool = False) -> bool:
+        """Accept nothing any more, provided that nobody else is attached, and that nothing is queued or in hand unless
+        it may be lost.
+        """
         with self._section:
-            if self._words[at.ACCEPTED] != self._words[at.HANDLED] or self.others():
+            empty = self._words[at.ACCEPTED] == self._words[at.HANDLED]
+            if self.others() or not (empty or lose_requests):
                 return False
             self._words[at.CLOSED] = 1
             return True
