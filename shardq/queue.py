@@ -111,7 +111,7 @@ class Queue:
         if isinstance(routes, Awaitable):
             routes = yield _Step(routes, suspends=True)
         groups = _grouped(facts, requests, routes)
-        messages = {route: self.serializer.encode(facts.kind, group) for route, group in groups.items()}
+        messages = self._encoded(facts, groups, requests)
         pipes = {route: Tube(handler, route).pipe for route in groups}
         for route, pipe in pipes.items():
             self.storage.check(pipe, messages[route])
@@ -123,6 +123,16 @@ class Queue:
                 yield _Step(self.storage.append_when_room(pipe, messages[route]), suspends=True)
             stored.add(route)
         return len(requests)
+
+    def _encoded(
+        self, facts: _HandlerFacts, groups: dict[Route, list[Any]], requests: Sequence[Any]
+    ) -> dict[Route, list[bytes]]:
+        try:
+            return {route: self.serializer.encode(facts.kind, group) for route, group in groups.items()}
+        except RequestError:
+            # Again in the order of the call, so that the error gives the position there and not that in a group.
+            self.serializer.encode(facts.kind, requests)
+            raise
 
     def _waits_when_full(self) -> bool:
         return self.storage.settings.when_full == "wait" and not handling.get()
