@@ -44,8 +44,8 @@ class MessageTooLarge(ShardqError):
     """The messages of one call to one tube can never fit the storage, however empty it is."""
 
 
-class DirectoryFull(ShardqError):
-    """The segment has no entry left for another thread or tube."""
+class DirectoryFull(QueueFull):
+    """The segment has no entry left for another thread or tube, because all hold work."""
 
 
 class StorageClosed(ShardqError):

@@ -110,6 +110,8 @@ def request_type(handler: type[Handler[Any]]) -> Any:
 
 def concrete_types(kind: Any) -> frozenset[type] | None:
     """The classes instances of a request type have. None where that cannot be told from the class alone."""
+    if kind in (Any, object):
+        return None
     if is_typeddict(kind):
         return frozenset((dict,))
     if isinstance(kind, type) and not get_args(kind):
@@ -127,6 +129,8 @@ def check_priorities(handler: type[Handler[Any]]) -> tuple[int, ...]:
         return (0,)
     if not isinstance(priorities, list | tuple) or not priorities or not all(type(p) is int for p in priorities):
         raise HandlerError(f"{handler_name(handler)}.priorities must be a list of integers, not {priorities!r}")
+    if any(not -(1 << 63) <= priority < 1 << 63 for priority in priorities):
+        raise HandlerError(f"{handler_name(handler)}.priorities must fit 64 bits, unlike {priorities!r}")
     return tuple(dict.fromkeys(priorities))
 
 

@@ -9,6 +9,7 @@ stored nothing.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Generator, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -117,10 +118,14 @@ class Queue:
             self.storage.check(pipe, messages[route])
         stored: set[Route] = set()
         for route, pipe in pipes.items():
-            if not (yield _Step(self.storage.append(pipe, messages[route]), suspends=False)):
-                if not (may_wait and self._waits_when_full()):
-                    raise _full(facts, [r for r, its in zip(requests, routes, strict=True) if its not in stored])
-                yield _Step(self.storage.append_when_room(pipe, messages[route]), suspends=True)
+            try:
+                if not (yield _Step(self.storage.append(pipe, messages[route]), suspends=False)):
+                    if not (may_wait and self._waits_when_full()):
+                        raise _full(facts)
+                    yield _Step(self.storage.append_when_room(pipe, messages[route]), suspends=True)
+            except QueueFull as full:
+                full.not_accepted = [r for r, its in zip(requests, routes, strict=True) if its not in stored]
+                raise
             stored.add(route)
         return len(requests)
 
@@ -140,9 +145,10 @@ class Queue:
     def _facts(self, handler: type[Handler[Any]]) -> _HandlerFacts:
         facts = self._kinds.get(handler)
         if facts is None:
-            facts = self._kinds[handler] = _facts_of(handler)
-        if self.storage.importable_only:
-            check_importable(handler)
+            facts = _facts_of(handler)
+            if self.storage.importable_only:
+                check_importable(handler)
+            self._kinds[handler] = facts
         self.handlers[facts.name] = handler
         return facts
 
@@ -181,15 +187,12 @@ def _grouped(facts: _HandlerFacts, requests: Sequence[Any], routes: Any) -> dict
     if not {Route}.issuperset(map(type, routes)):
         wrong = next(route for route in routes if type(route) is not Route)
         raise HandlerError(f"{facts.name}.route() returned {wrong!r}, which is no Route")
-    groups: dict[Route, list[Any]] = {}
+    groups: defaultdict[Route, list[Any]] = defaultdict(list)
     try:
         for request, route in zip(requests, routes, strict=True):
-            if route in groups:
-                groups[route].append(request)
-            else:
-                groups[route] = [request]
+            groups[route].append(request)
     except TypeError:  # a route that cannot be a key is not made of two integers, which is said below
-        groups = {}
+        groups.clear()
     for route in groups or routes:
         _check_route(facts, route)
     return groups
@@ -205,12 +208,11 @@ def _check_route(facts: _HandlerFacts, route: Route) -> None:
         )
 
 
-def _full(facts: _HandlerFacts, left: list[Any]) -> QueueFull:
+def _full(facts: _HandlerFacts) -> QueueFull:
     reason = "inside a handler nobody waits" if handling.get() else "this call does not wait"
     return QueueFull(
-        f"the storage has no room for {len(left)} requests of {facts.name}, and {reason}: they are in not_accepted, "
-        f"register them again later",
-        left,
+        f"the storage has no room for all requests of {facts.name}, and {reason}: those left are in not_accepted, "
+        f"register them again later"
     )
 
 

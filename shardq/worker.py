@@ -24,6 +24,8 @@ log = logging.getLogger("shardq.worker")
 
 #: How long a thread rests whose handler found no room for what it registered.
 PAUSE_WHEN_FULL_S = 0.05
+#: How long a thread rests whose handler raised, at first and at most.
+FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 1.0, 300.0
 #: After a batch that took longer, a worker looks twice whether it is to stop; after shorter ones that would cost more
 #: than it saves.
 _LONG_BATCH_S = 0.01
@@ -39,6 +41,8 @@ class Worker:
         self._only: dict[str, type[Handler[Any]]] | None = None
         self.stopping = False
         self._waiting: asyncio.Task[str | None] | None = None
+        self._failures: dict[str, int] = {}
+        """How often in a row the handler of a thread failed here."""
         self._offered: str | None = None
         """A thread that the storage offered while this worker was bound to another: the next to serve."""
 
@@ -50,21 +54,22 @@ class Worker:
         """Serve until `limit` requests left their tube through this worker, or until `stop()`.
 
         `handler`: serve this one only, or these. None: those registered with this queue, and those of imported modules;
-        a name in a storage never triggers an import. An exception of a handler ends the loop after its thread was
-        released; the batch stays. Cancelling the loop releases the thread as well. Installs no signal handler.
+        a name in a storage never triggers an import.
+
+        An exception of a handler ends the loop; its batch stays and its thread rests for a while, longer each time in a
+        row, so that calling `loop` again serves the others. Cancelling the loop releases the thread as well. Installs
+        no signal handler.
         """
         if self.lock.storage is None:
             self.lock.storage = self.queue.storage
         self._only = None if handler is None else _by_name(handler)
         left = float("inf") if limit is None else limit
-        try:
-            while left > 0 and not self.stopping:
-                key, self._offered = self._offered or await self.next_key(), None
-                token = await self.lock.acquire(key) if key else 0
-                if key and token:
-                    left -= await self._serve(key, token, left)
-        finally:
-            self.stopping = False
+        while left > 0 and not self.stopping:
+            key, self._offered = self._offered or await self.next_key(), None
+            token = await self.lock.acquire(key) if key else 0
+            if key and token:
+                left -= await self._serve(key, token, left)
+        self.stopping = False
 
     def stop(self) -> None:
         """Finish the batch in hand, then leave `loop`. Call it from the loop's own thread."""
@@ -84,12 +89,23 @@ class Worker:
             binding = _Binding(self, key, token, handler_class, handler)
             try:
                 await call(handler.start)
-                return await binding.work(limit)
+                done = await binding.work(limit)
             finally:
                 pause_s = binding.pause_s
                 await call(handler.stop)
+        except Exception:
+            pause_s = self._backoff_s(key)
+            raise
+        else:
+            self._failures.pop(key, None)
+            return done
         finally:
             await self.lock.release(key, pause_s)
+
+    def _backoff_s(self, key: str) -> float:
+        """How long the thread of a handler that failed rests, longer each time in a row."""
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        return float(min(FIRST_BACKOFF_S * 2 ** (failures - 1), LONGEST_BACKOFF_S))
 
     async def next_key(self) -> str | None:
         """A thread to serve. None on stop."""

@@ -245,8 +245,12 @@ class _Ears:
 
     def wake_all(self) -> None:
         """Let everybody look again."""
+        here = _running_loop()
         with self._lock:
             for future in self._waiting:
+                if future.get_loop() is here:
+                    _finish(future)
+                    continue
                 with suppress(RuntimeError):  # its loop is closed: nobody waits there any more
                     future.get_loop().call_soon_threadsafe(_finish, future)
 
@@ -266,6 +270,13 @@ class _Deadline:
         if self._end is not None:
             at_most_s = min(at_most_s, max(0.0, self._end - asyncio.get_running_loop().time()))
         await asyncio.wait((future,), timeout=at_most_s)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _finish(future: asyncio.Future[None]) -> None:

@@ -15,8 +15,6 @@ from shardq.shm.intent import Intent
 from shardq.shm.layout import PAGE, THREAD_BYTES, TUBE_WORDS, WORD
 from shardq.shm.segment import Segment
 
-#: Tables get memory in steps of so many bytes.
-_TABLE_STEP = 16 * PAGE
 #: How many idle entries are given up at once when all are in use.
 _RECLAIM_BATCH = 256
 _FREE, _IDLE = bytes((at.THREAD_FREE,)), bytes((at.THREAD_IDLE,))
@@ -226,7 +224,7 @@ class Directory:
         if nbytes <= backed:
             return True
         exact = -(-nbytes // PAGE) * PAGE
-        for goal in (min(max(backed + _TABLE_STEP, exact), table_end - table), exact):
+        for goal in (min(max(backed + at.TABLE_STEP, exact), table_end - table), exact):
             if self._extents.secure(table + backed, goal - backed, reserve=reserve):
                 self._words[backed_word] = goal
                 return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,15 +23,13 @@ class Doorbell:
         self._slot = slot
         self._own = -1
         self._others: dict[int, int] = {}
+        # Rings come from any thread, outside the guard.
+        self._lock = threading.Lock()
 
     def open(self) -> int:
         """Make this process's bell ring-able. Returns the descriptor to wait on."""
-        if self._own < 0:
-            path = self._path(self._slot)
-            with suppress(FileExistsError):
-                os.mkfifo(path, 0o600)
-            self._own = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        return self._own
+        with self._lock:
+            return self._open()
 
     def silence(self) -> None:
         """Take in all rings so far."""
@@ -40,19 +39,8 @@ class Doorbell:
 
     def ring(self, slot: int) -> None:
         """Wake the process of a slot. Nobody there is fine: what it was to look at is in the segment."""
-        for _ in range(2):
-            descriptor = self._descriptor(slot)
-            if descriptor < 0:
-                return
-            try:
-                os.write(descriptor, b"!")
-            except BlockingIOError:
-                return  # full of rings nobody took in yet
-            except BrokenPipeError:
-                # The slot's FIFO was made anew by a later process.
-                os.close(self._others.pop(slot))
-                continue
-            return
+        with self._lock:
+            self._ring(slot)
 
     def close(self) -> None:
         """Remove this process's FIFO and close all descriptors."""
@@ -68,9 +56,32 @@ class Doorbell:
         self._others.clear()
         self._own = -1
 
+    def _open(self) -> int:
+        if self._own < 0:
+            path = self._path(self._slot)
+            with suppress(FileExistsError):
+                os.mkfifo(path, 0o600)
+            self._own = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        return self._own
+
+    def _ring(self, slot: int) -> None:
+        for _ in range(2):
+            descriptor = self._descriptor(slot)
+            if descriptor < 0:
+                return
+            try:
+                os.write(descriptor, b"!")
+            except BlockingIOError:
+                return  # full of rings nobody took in yet
+            except BrokenPipeError:
+                # The slot's FIFO was made anew by a later process.
+                os.close(self._others.pop(slot))
+                continue
+            return
+
     def _descriptor(self, slot: int) -> int:
         if slot == self._slot:
-            return self.open()
+            return self._open()
         if slot not in self._others:
             try:
                 self._others[slot] = os.open(self._path(slot), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -38,7 +38,8 @@ class Extents:
 
     def largest_bytes(self) -> int:
         """Most bytes of records that an empty segment takes in one append, with a little slack for page ends."""
-        room = self.limit_bytes(reserve=False) - self._layout.fixed_bytes
+        tables = sum(max(self._words[word], at.TABLE_STEP) for word in (at.THREADS_BACKED, at.TUBES_BACKED))
+        room = self.limit_bytes(reserve=False) - self._layout.fixed_bytes - tables
         return max(0, min(room - room // 64 - 8 * PAGE, LARGEST_PAYLOAD))
 
     def class_for(self, nbytes: int, at_least: int = 0) -> ExtentClass | None:

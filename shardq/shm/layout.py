@@ -107,6 +107,8 @@ ABSENT, AWAKE, ASLEEP, CALLED = range(4)
 RESERVE_PART = 16
 #: Each extent class is so many times the size of the one before.
 CLASS_STEP = 16
+#: The tables get memory in steps of so many bytes.
+TABLE_STEP = 16 * PAGE
 #: A growing tube takes extents up to this class (1 MiB); above are single large records only.
 LARGEST_GROWTH_CLASS = 2
 

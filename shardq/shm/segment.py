@@ -157,10 +157,13 @@ class Segment:
         os.close(self._descriptor)
 
 
-def open_lock_file(name: str) -> int:
+def open_lock_file(name: str, *, create: bool = False) -> int:
     """A descriptor of the segment's lock file. Closing any descriptor of it drops all locks this process has on it."""
     path = SHM_DIRECTORY / f"{full_name(name)}.lock"
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o600)
+    except FileNotFoundError:
+        raise SegmentMissing(f"segment {name!r} was removed just now: create it again") from None
 
 
 def remove_files(name: str) -> None:
@@ -177,7 +180,7 @@ def remove_files(name: str) -> None:
 @contextmanager
 def _creation_lock(name: str) -> Iterator[None]:
     """One creator at a time; who holds it and finds a segment that is not ready knows that its creator is dead."""
-    descriptor = open_lock_file(name)
+    descriptor = open_lock_file(name, create=True)
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, REGISTER_BYTE)
         yield

@@ -1,0 +1,67 @@
+"""The handlers and requests that are measured, where every process can import them."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+from shardq import Handler, Route
+
+#: Requests that a run sends end to end, and as many again for each half alone.
+REQUESTS = 500_000
+#: Sent before the clock starts, so that imports and first page faults are over.
+WARM_UP = 20_000
+#: Requests of one `register` call.
+PER_CALL = 10_000
+THREADS = 16
+#: Wake-ups of a latency run, and the pause before each in which everybody falls asleep.
+PINGS = 300
+PAUSE_S = 0.005
+
+
+class Job(NamedTuple):
+    number: int
+    name: str
+    score: float
+
+
+class Ping(NamedTuple):
+    number: int
+    sent_ns: int
+    """`time.monotonic_ns`, which all processes of a machine share."""
+
+
+class Nothing(Handler[Job]):
+    """Does nothing, in 16 threads."""
+
+    @classmethod
+    def route(cls, *requests: Job) -> list[Route]:
+        return [Route(request.number % THREADS) for request in requests]
+
+    def handle(self, *requests: Job) -> None:
+        pass
+
+
+#: Nanoseconds from `register` to the handler's first line, in this process.
+delays_ns: list[int] = []
+
+
+class SameThread(Handler[Ping]):
+    """Notes when a request arrives. All requests go to one thread, to which its worker stays bound for a while."""
+
+    def handle(self, *requests: Ping) -> None:
+        now = time.monotonic_ns()
+        delays_ns.extend(now - request.sent_ns for request in requests)
+
+
+class NewThread(SameThread):
+    """As `SameThread`, each request in a thread of its own: the worker has to bind first."""
+
+    @classmethod
+    def route(cls, *requests: Ping) -> list[Route]:
+        return [Route(request.number) for request in requests]
+
+
+def jobs() -> list[Job]:
+    """The requests of one call. Every contestant sends them again and again: making them is the user's own time."""
+    return [Job(number, f"job-{number}", number / 7) for number in range(PER_CALL)]

@@ -1,0 +1,225 @@
+"""Death at a chosen line: a forked child runs an operation and kills or stops itself just before that line runs.
+
+Which lines there are is not written down anywhere: the operation is run once under the same trace to find out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from random import Random
+from types import FrameType
+from typing import Any, NamedTuple
+
+import shardq
+
+PACKAGE = Path(shardq.__file__).parent
+#: The files whose lines count.
+SCOPE = (f"{PACKAGE / 'shm'}{os.sep}", str(PACKAGE / "drivers" / "shared.py"))
+
+Action = Callable[[], object]
+#: What a trace function is: it is called on entry of a frame and returns what is called for each line of it.
+Tracer = Callable[[FrameType, str, Any], Any]
+
+
+class Step(NamedTuple):
+    """A moment of a run: just before a line runs for the so-manyth time."""
+
+    file: str
+    line: int
+    visit: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} (visit {self.visit})"
+
+
+class Ended(NamedTuple):
+    """How a child ended."""
+
+    reached: bool
+    """Whether it got to the step at which it was to die."""
+    status: int
+
+
+class ChildFailed(AssertionError):
+    """A child raised, or ended in a way nobody asked for."""
+
+
+class Child:
+    """A forked process that runs one function; what that returns comes back through a pipe, as JSON."""
+
+    def __init__(self, run: Action) -> None:
+        self._answer, writing = os.pipe()
+        sys.stdout.flush()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(self._answer)
+            _run_and_exit(run, writing)
+        os.close(writing)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        os.kill(self.pid, signal.SIGKILL)
+        self.end()
+
+    def stopped(self) -> bool:
+        """Wait until the child stops or ends; whether it stopped."""
+        info = os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        return info is not None and info.si_code == os.CLD_STOPPED
+
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def end(self) -> int:
+        """Wait for the end; the wait status. Raises `ChildFailed` where the function raised."""
+        answer = self._read()
+        _, status = os.waitpid(self.pid, 0)
+        if os.WIFEXITED(status) and os.WEXITSTATUS(status):
+            raise ChildFailed(answer.decode(errors="replace"))
+        return status
+
+    def result(self) -> Any:
+        """What the function returned. Raises `ChildFailed`."""
+        answer = self._read()
+        _, status = os.waitpid(self.pid, 0)
+        if status:
+            raise ChildFailed(f"wait status {status}: {answer.decode(errors='replace')}")
+        return json.loads(answer)
+
+    def _read(self) -> bytes:
+        with os.fdopen(self._answer, "rb") as answer:
+            return answer.read()
+
+
+def steps_of(ready: Action, act: Action) -> list[Step]:
+    """Every step of `act`, in order, from a run in a child. `ready` runs before it, unseen."""
+    return [Step(*fields) for fields in Child(steps_run(ready, act)).result()]
+
+
+def steps_run(ready: Action, act: Action) -> Action:
+    """A function for a child, that returns the steps of `act`."""
+
+    def run() -> list[Step]:
+        ready()
+        seen: Counter[tuple[str, int]] = Counter()
+        steps: list[Step] = []
+
+        def note(file: str, line: int) -> None:
+            seen[file, line] += 1
+            steps.append(Step(file, line, seen[file, line]))
+
+        _traced(act, note)
+        return steps
+
+    return run
+
+
+def die_at(step: Step, ready: Action, act: Action) -> Ended:
+    """Run `ready`, then `act` up to the step, and SIGKILL the process there."""
+    status = Child(dying_at(step, ready, act)).end()
+    return Ended(os.WIFSIGNALED(status), status)
+
+
+def dying_at(step: Step, ready: Action, act: Action) -> Action:
+    """A function for a child, that does what `die_at` says."""
+    return striking_at(step, ready, act, lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+
+def stopping_at(step: Step, ready: Action, act: Action) -> Action:
+    """A function for a child: it stops itself at the step, and goes on when told to."""
+    return striking_at(step, ready, act, lambda: os.kill(os.getpid(), signal.SIGSTOP))
+
+
+def striking_at(step: Step, ready: Action, act: Action, strike: Action) -> Action:
+    """A function for a child: `ready`, then `act`, and `strike` when it gets to the step."""
+
+    def run() -> None:
+        ready()
+        left = step.visit
+
+        def count(file: str, line: int) -> None:
+            nonlocal left
+            if (file, line) == (step.file, step.line):
+                left -= 1
+                if left == 0:
+                    strike()
+
+        _traced(act, count)
+
+    return run
+
+
+class Gate:
+    """Where a child waits until the parent lets it go on, and the parent until the child is there."""
+
+    def __init__(self) -> None:
+        self._arrivals, self._arrival = os.pipe()
+        self._passages, self._passage = os.pipe()
+
+    def wait(self) -> None:
+        """In the child."""
+        os.close(self._passage)  # so that it also goes on when the parent is gone
+        os.write(self._arrival, b"!")
+        os.read(self._passages, 1)
+
+    def reached(self) -> None:
+        """In the parent: wait until the child is there. Raises `ChildFailed` where it never will be."""
+        os.close(self._arrival)
+        if not os.read(self._arrivals, 1):
+            raise ChildFailed("the child ended before the gate")
+
+    def open(self) -> None:
+        """In the parent: let the child go on."""
+        for descriptor in (self._passage, self._passages, self._arrivals):
+            os.close(descriptor)
+
+
+def one_of_each_line(steps: Sequence[Step], random: Random) -> list[Step]:
+    """One step for each distinct line, of its visits a random one."""
+    by_line: dict[tuple[str, int], list[Step]] = {}
+    for step in steps:
+        by_line.setdefault((step.file, step.line), []).append(step)
+    return [random.choice(visits) for visits in by_line.values()]
+
+
+def sample(steps: Sequence[Step], count: int, random: Random) -> list[Step]:
+    """At most `count` of the steps."""
+    return list(steps) if len(steps) <= count else random.sample(steps, count)
+
+
+def _traced(act: Action, on_line: Callable[[str, int], None]) -> None:
+    def enter(frame: FrameType, event: str, argument: object) -> Tracer | None:
+        file = frame.f_code.co_filename
+        return within if file.startswith(SCOPE) else None
+
+    def within(frame: FrameType, event: str, argument: object) -> Tracer:
+        if event == "line":
+            on_line(os.path.relpath(frame.f_code.co_filename, PACKAGE), frame.f_lineno)
+        return within
+
+    sys.settrace(enter)
+    try:
+        act()
+    finally:
+        sys.settrace(None)
+
+
+def _run_and_exit(run: Action, writing: int) -> None:
+    """Never returns: nothing of the test runner may run on in the child."""
+    code = 70
+    try:
+        answer = json.dumps(run()).encode()
+        code = 0
+    except BaseException:
+        answer = traceback.format_exc().encode()
+    try:
+        with os.fdopen(writing, "wb") as pipe:
+            pipe.write(answer)
+    finally:
+        os._exit(code)

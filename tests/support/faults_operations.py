@@ -1,0 +1,312 @@
+"""The operations whose every line is died at: what was there before, what they do, and what may be there after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from tests.support.faults import Child
+from tests.support.faults_scene import KEY, MIB, PIPE, Contents, Scene, everything, nobody, run, run_waiting
+
+URGENT = "app/Job/1/9"
+BATCH = [b"one", b"two", b"three"]
+#: A little less than an extent of the smallest class, so that the next record needs another.
+NEARLY_A_PAGE = b"x" * 3700
+LARGE = b"l" * (3 * MIB)
+
+
+def _nothing(there: Scene) -> None:
+    pass
+
+
+def _same(before: Contents) -> Contents:
+    return before
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One thing a process does to a segment."""
+
+    name: str
+    act: Callable[[Scene], object]
+    """What it does, in the child, and may die in."""
+    prepare: Callable[[Scene], object] = _nothing
+    """What the survivor does before."""
+    ready: Callable[[Scene], object] = _nothing
+    """What the child does before, undisturbed; it is attached already."""
+    effect: Callable[[Contents], Contents] = _same
+    """What is in the tubes after, given what was there before."""
+    piecemeal: bool = False
+    """Whether it may also be cut off in between: some of what it takes out is gone, some is not."""
+    attached: bool = True
+    """Whether the child has its slot before it acts; otherwise attaching is part of the act."""
+    capacity_bytes: int = MIB
+    threads: int | None = 16
+    keys: tuple[str, ...] = field(default=(KEY,))
+    """Threads that must be claimable after."""
+
+    def __str__(self) -> str:
+        return self.name.replace(" ", "-").replace(",", "")
+
+    def scene(self) -> Scene:
+        there = Scene(self.capacity_bytes, self.threads)
+        try:
+            self.prepare(there)
+        except BaseException:
+            there.end()
+            raise
+        return there
+
+    def readied(self, there: Scene) -> None:
+        if self.attached:
+            there.store.counts()
+        self.ready(there)
+
+
+def _plus(*messages: bytes, pipe: str = PIPE) -> Callable[[Contents], Contents]:
+    return lambda before: {**before, pipe: [*before.get(pipe, []), *messages]}
+
+
+def _without(*messages: bytes) -> Callable[[Contents], Contents]:
+    return lambda before: _left({pipe: [m for m in held if m not in messages] for pipe, held in before.items()})
+
+
+def _minus(count: int) -> Callable[[Contents], Contents]:
+    return lambda before: _left({**before, PIPE: before[PIPE][count:]})
+
+
+def _left(contents: Contents) -> Contents:
+    return {pipe: messages for pipe, messages in contents.items() if messages}
+
+
+def _numbered(count: int, size: int = 8) -> list[bytes]:
+    return [b"%0*d" % (size, n) for n in range(count)]
+
+
+def _append_each(there: Scene, messages: list[bytes]) -> None:
+    for message in messages:
+        assert there.append(message)
+
+
+def _fill(there: Scene) -> None:
+    for size in (64 << 10, 4 << 10, 256):
+        while there.append(b"f" * size):
+            pass
+
+
+def _die_bound(there: Scene) -> None:
+    Child(lambda: [there.claim(), there.store.read(PIPE, 2, there.token), None][2]).end()
+
+
+def _drain_many(there: Scene, count: int, priorities: tuple[int, ...] = (0,)) -> None:
+    """Fill the directory with threads that had work and have none now."""
+    for number in range(count):
+        token = there.store.claim(f"app/Old/{number}")
+        for priority in priorities:
+            pipe = f"app/Old/{number}/{priority}"
+            assert there.append(b"old", pipe=pipe)
+            there.store.pop(pipe, there.store.read(pipe, 9, token).through, token)
+        assert there.store.unclaim(f"app/Old/{number}", token)
+
+
+def _sleep(there: Scene) -> None:
+    """The survivor lies asleep, waits for room and for quiet, all at once."""
+    there.store.doorbell.open()
+    there.store.lie_down(nobody, None)
+    there.store.await_room()
+    there.store.quiet()
+
+
+def _wait(there: Scene) -> str | None:
+    return run_waiting(lambda: there.storage.wait(everything, 0.001))
+
+
+def _takes_up(there: Scene) -> None:
+    assert _wait(there) == KEY
+
+
+def _waits_in_vain(there: Scene) -> None:
+    assert _wait(there) is None
+
+
+def _appends() -> Iterator[Operation]:
+    many, more = _numbered(700, 1024), [b"m" * 2000]
+    yield Operation("append to a new thread", lambda s: s.append(*BATCH), effect=_plus(*BATCH))
+    yield Operation("append in place", lambda s: s.append(*BATCH), lambda s: s.append(b"zero"), effect=_plus(*BATCH))
+    yield Operation(
+        "append to another priority",
+        lambda s: s.append(*BATCH, pipe=URGENT),
+        lambda s: s.append(b"zero"),
+        effect=_plus(*BATCH, pipe=URGENT),
+    )
+    yield Operation(
+        "append into a new extent", lambda s: s.append(*more), lambda s: s.append(NEARLY_A_PAGE), effect=_plus(*more)
+    )
+    yield Operation(
+        "append many records",
+        lambda s: s.append(*many),
+        lambda s: s.append(b"zero"),
+        effect=_plus(*many),
+        capacity_bytes=4 * MIB,
+    )
+    yield Operation("append a large message", lambda s: s.append(LARGE), effect=_plus(LARGE), capacity_bytes=8 * MIB)
+    yield Operation("append, refused", lambda s: s.append(b"f" * 4096), _fill)
+    yield Operation(
+        "append many records, refused half-way",
+        lambda s: s.append(*_numbered(1800, 1024)),
+        lambda s: s.append(b"y" * (2 * MIB)),
+        capacity_bytes=4 * MIB,
+    )
+    yield Operation(
+        "append to a sleeper",
+        lambda s: s.append(*BATCH),
+        lambda s: [s.append(b"zero"), _sleep(s)],
+        effect=_plus(*BATCH),
+    )
+    yield Operation("append to a new thread with a sleeper", lambda s: s.append(*BATCH), _sleep, effect=_plus(*BATCH))
+    yield Operation(
+        "wait for room in vain",
+        lambda s: run_waiting(lambda: s.storage.append_when_room(PIPE, [b"f" * 4096], 0.001)),
+        _fill,
+    )
+    yield Operation(
+        "append to a thread of the dead",
+        lambda s: s.append(*BATCH),
+        lambda s: [s.append(b"zero"), _die_bound(s), _sleep(s)],
+        effect=_plus(*BATCH),
+    )
+
+
+def _reads_and_pops() -> Iterator[Operation]:
+    pages = [NEARLY_A_PAGE[:-1] + b"%d" % n for n in range(6)]
+    yield Operation(
+        "read with a token",
+        lambda s: run(s.storage.range(PIPE, 2, s.token)),
+        lambda s: s.append(*BATCH),
+        ready=Scene.claim,
+    )
+    yield Operation(
+        "pop a part of a record", lambda s: s.take(2), lambda s: s.append(*BATCH), ready=Scene.claim, effect=_minus(2)
+    )
+    yield Operation(
+        "pop across extents",
+        lambda s: s.take(4),
+        lambda s: _append_each(s, pages),
+        ready=Scene.claim,
+        effect=_minus(4),
+    )
+    yield Operation(
+        "pop all",
+        lambda s: s.take(9),
+        lambda s: [_append_each(s, pages), _sleep(s)],
+        ready=Scene.claim,
+        effect=_minus(6),
+    )
+    yield Operation(
+        "pop a large message",
+        lambda s: s.take(1),
+        lambda s: _append_each(s, [LARGE, b"small"]),
+        ready=Scene.claim,
+        effect=_minus(1),
+        capacity_bytes=8 * MIB,
+    )
+    yield Operation(
+        "pop past cancelled messages",
+        lambda s: s.take(1),
+        lambda s: [_append_each(s, [*BATCH, *pages]), s.store.remove(PIPE, [b"two", pages[0], pages[1]])],
+        ready=Scene.claim,
+        effect=_minus(1),
+    )
+    yield Operation("pop from full", lambda s: s.take(1), _fill, ready=Scene.claim, effect=_minus(1))
+
+
+def _removals() -> Iterator[Operation]:
+    messages = _numbered(150)
+    third = messages[::3]
+    yield Operation(
+        "remove from the middle",
+        lambda s: run(s.storage.remove(PIPE, b"two")),
+        lambda s: s.append(*BATCH),
+        effect=_without(b"two"),
+    )
+    yield Operation(
+        "remove the head",
+        lambda s: run(s.storage.remove(PIPE, b"one")),
+        lambda s: _append_each(s, BATCH),
+        effect=_without(b"one"),
+    )
+    yield Operation(
+        "remove all",
+        lambda s: run(s.storage.remove(PIPE, *BATCH)),
+        lambda s: [_append_each(s, BATCH), _sleep(s)],
+        effect=_without(*BATCH),
+        piecemeal=True,
+    )
+    yield Operation(
+        "remove every third",
+        lambda s: run(s.storage.remove(PIPE, *third)),
+        lambda s: [s.append(*messages), s.append(*messages)],
+        effect=_without(*third),
+        piecemeal=True,
+    )
+    yield Operation(
+        "remove behind a popped part",
+        lambda s: run(s.storage.remove(PIPE, b"one")),
+        lambda s: [s.append(b"one", *BATCH), s.claim(), s.take(1), s.store.unclaim(KEY, s.token)],
+        effect=_without(b"one"),
+    )
+
+
+def _claims() -> Iterator[Operation]:
+    def add(there: Scene) -> None:
+        assert there.append(*BATCH)
+
+    def release(there: Scene) -> None:
+        assert run(there.lock.release(KEY))
+
+    yield Operation("claim a new thread", Scene.claim)
+    yield Operation("claim", Scene.claim, add)
+    yield Operation("claim of the dead", Scene.claim, lambda s: [add(s), _die_bound(s)])
+    yield Operation("release with work left", release, lambda s: [add(s), _sleep(s)], ready=Scene.claim)
+    yield Operation(
+        "release with a pause",
+        lambda s: run(s.storage.unclaim(KEY, s.token, 60.0)),
+        lambda s: [add(s), _sleep(s)],
+        ready=Scene.claim,
+    )
+    yield Operation("release without work", release, ready=Scene.claim)
+    yield Operation("lie down and rise", _waits_in_vain)
+    yield Operation("take up work", _takes_up, add)
+    yield Operation("take up the work of the dead", _takes_up, lambda s: [add(s), _die_bound(s), _sleep(s)])
+    yield Operation("ring the sleepers", lambda s: s.store.supervision.ring_sleepers(), _sleep)
+    yield Operation("close if unused", lambda s: s.store.supervision.close_if_unused(), add)
+    yield Operation("become the supervisor", lambda s: s.store.supervision.become_supervisor(), add)
+    yield Operation("wait for quiet in vain", lambda s: run_waiting(lambda: s.storage.wait_for_quiet(0.001)), add)
+
+
+def _others() -> Iterator[Operation]:
+    yield Operation("attach after a fork, and append", lambda s: s.append(*BATCH), effect=_plus(*BATCH), attached=False)
+    yield Operation("look around", _look_around, lambda s: s.append(*BATCH))
+    yield Operation(
+        "reclaim threads", lambda s: s.append(*BATCH), lambda s: _drain_many(s, 8), effect=_plus(*BATCH), threads=8
+    )
+    yield Operation(
+        "reclaim tubes",
+        lambda s: s.append(*BATCH),
+        lambda s: _drain_many(s, 4, (0, 1)),
+        effect=_plus(*BATCH),
+        threads=8,
+    )
+    yield Operation("reclaim for a claim", Scene.claim, lambda s: _drain_many(s, 8), threads=8)
+
+
+def _look_around(there: Scene) -> None:
+    assert run(there.storage.contains(PIPE, b"two"))
+    assert run(there.storage.length(PIPE)) == len(BATCH)
+    assert run(there.storage.pipes()) == [PIPE]
+    assert run(there.storage.backlog()).queued == len(BATCH)
+    assert not run(there.lock.exists(KEY))
+    there.store.mark_worker(3)
+
+
+OPERATIONS = [*_appends(), *_reads_and_pops(), *_removals(), *_claims(), *_others()]

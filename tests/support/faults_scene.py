@@ -1,0 +1,172 @@
+"""A segment for one case of dying: what the survivor sees of it before and after, and everything it then tries."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from shardq.drivers.shared import SharedLock, SharedStorage
+from shardq.model import key_of
+from shardq.shm.extents import Extents
+from shardq.shm.guard import SHORTEST_NAP_S
+from shardq.shm.store import Store
+from tests.support.faults_fsck import fsck, uncounted_bytes
+from tests.support.leaks import segment_name
+
+Contents = dict[str, list[bytes]]
+T = TypeVar("T")
+
+PIPE, KEY = "app/Job/1/0", "app/Job/1"
+MIB = 1 << 20
+#: Seconds of napping after which the guard counts as lost. The code under test needs milliseconds.
+WEDGED_S = 5.0
+
+
+class Wedged(AssertionError):
+    """Something that must be obtainable was not."""
+
+
+class Scene:
+    """A segment and the test's own attachment to it. A forked child attaches by itself at its first verb."""
+
+    def __init__(self, capacity_bytes: int = MIB, threads: int | None = 16) -> None:
+        self.name = segment_name()
+        self.storage = SharedStorage.create(self.name, capacity_bytes, threads=threads)
+        self.lock = SharedLock(self.storage)
+        self.token = 0
+        """The acting process's token for `KEY`, once it has one."""
+        self.naps = Naps(self.store)
+
+    @property
+    def store(self) -> Store:
+        return self.storage.store
+
+    def append(self, *messages: bytes, pipe: str = PIPE) -> bool:
+        return run(self.storage.append(pipe, messages))
+
+    def claim(self) -> None:
+        self.token = run(self.lock.acquire(KEY))
+        assert self.token
+
+    def take(self, limit: int, pipe: str = PIPE) -> int:
+        """Read and acknowledge under the token; how many messages there were."""
+        batch = run(self.storage.range(pipe, limit, self.token))
+        run(self.storage.pop(pipe, batch.through, self.token))
+        return batch.count
+
+    def contents(self) -> Contents:
+        return {pipe: self.store.read(pipe, 1 << 30).messages for pipe in self.store.pipes()}
+
+    def end(self) -> None:
+        self.storage.destroy()
+
+
+@contextmanager
+def scene(capacity_bytes: int = MIB, threads: int | None = 16) -> Iterator[Scene]:
+    made = Scene(capacity_bytes, threads)
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+def run(verb: Coroutine[Any, Any, T]) -> T:
+    """The result of a verb that does not suspend, without a loop."""
+    try:
+        verb.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    verb.close()
+    raise AssertionError(f"{verb} suspended")
+
+
+def run_waiting(verb: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """The result of a verb that may suspend."""
+    return asyncio.run(verb())
+
+
+def nobody(key: str) -> bool:
+    """Serves no thread."""
+    return False
+
+
+def everything(key: str) -> bool:
+    """Serves every thread."""
+    return True
+
+
+class Naps:
+    """Counts what a store of this process naps for the guard, and raises `Wedged` when that gets too much."""
+
+    def __init__(self, store: Store) -> None:
+        store.counts()  # a forked child's store attaches here, and has a new guard afterwards
+        self.left_s = WEDGED_S
+        self._sleep = store._guard._nap
+        store._guard._nap = self._nap
+
+    def _nap(self, duration_s: float) -> None:
+        self.left_s -= max(duration_s, SHORTEST_NAP_S)
+        if self.left_s < 0:
+            raise Wedged("no way into the guard for too long")
+        self._sleep(duration_s)
+
+
+def settle(store: Store) -> None:
+    """Enter once, which mends, and free what the dead were bound to, as any worker does before it sleeps."""
+    store.counts()
+    store.lie_down(nobody, None)
+    store.rise(found=False)
+
+
+def check_whole(store: Store) -> None:
+    settle(store)
+    complaints = fsck(store.segment)
+    assert not complaints, "\n".join(complaints)
+
+
+def check_usable(there: Scene, keys: Sequence[str] = ()) -> None:
+    """The survivor binds every thread, adds to every tube, empties all, and has the room it had."""
+    store, contents = there.store, there.contents()
+    for pipe, messages in contents.items():
+        check_goes_on(store, pipe, messages)
+    for key in keys:
+        _check_binds(store, key)
+    _check_emptied(store)
+    check_whole(store)
+    Extents(store.segment).trim()
+    lost = uncounted_bytes(store.segment)
+    assert not lost, f"{lost} bytes of memory are lost"
+    assert store.append(PIPE, [b"once more"]), "an empty segment refuses a message"
+    check_goes_on(store, PIPE, [b"once more"])
+
+
+def check_goes_on(store: Store, pipe: str, messages: Sequence[bytes]) -> None:
+    """The tube can be claimed, takes another message behind the others, gives all in order, and lets them go."""
+    token = store.claim(key_of(pipe))
+    assert token, f"{pipe} cannot be claimed"
+    added = [b"next"] if store.append(pipe, [b"next"]) else []
+    batch = store.read(pipe, 1 << 30, token)
+    assert batch.messages == [*messages, *added], f"{pipe}: {batch.messages}"
+    store.pop(pipe, batch.through, token)
+    assert not store.length(pipe)
+    assert store.append(pipe, [b"after"])
+    again = store.read(pipe, 10, token)
+    assert (again.messages, again.sequence) == ([b"after"], batch.through), "numbers of a tube grow by one"
+    store.pop(pipe, again.through, token)
+    assert store.unclaim(key_of(pipe), token)
+
+
+def _check_binds(store: Store, key: str) -> None:
+    token = store.claim(key)
+    assert token, f"{key} cannot be claimed"
+    assert store.unclaim(key, token)
+
+
+def _check_emptied(store: Store) -> None:
+    counts = store.counts()
+    assert counts.accepted == counts.handled, f"all is handled, but the counts say {counts}"
+    assert store.quiet()
+    assert not store.pipes()

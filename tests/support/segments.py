@@ -1,0 +1,61 @@
+"""Segments for tests: small, with names of their own, and gone afterwards."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from shardq.shm.attachments import close_store, create_store
+from shardq.shm.layout import Layout
+from shardq.shm.segment import SHM_DIRECTORY, Segment, full_name, remove_files
+from shardq.shm.store import Store
+from tests.support.drivers import MIB
+
+#: Opens stores, `new_store(capacity_bytes, threads)`.
+NewStore = Callable[..., Store]
+#: Opens segments, `new_segment(capacity_bytes, threads)`, without a store around them.
+NewSegment = Callable[..., Segment]
+
+
+def new_name() -> str:
+    return f"t{secrets.token_hex(6)}"
+
+
+def files_of(name: str) -> set[str]:
+    """Everything in /dev/shm that belongs to the segment, its semaphore included."""
+    return {entry.name for entry in SHM_DIRECTORY.iterdir() if full_name(name) in entry.name}
+
+
+@contextmanager
+def stores() -> Iterator[NewStore]:
+    """Closes what it opened and removes its files."""
+    opened: list[Store] = []
+
+    def opener(capacity_bytes: int = MIB, threads: int | None = None) -> Store:
+        opened.append(create_store(new_name(), capacity_bytes, threads=threads))
+        return opened[-1]
+
+    try:
+        yield opener
+    finally:
+        for store in opened:
+            close_store(store)
+            remove_files(store.segment.name)
+
+
+@contextmanager
+def segments() -> Iterator[NewSegment]:
+    """Closes what it opened and removes its files."""
+    opened: list[Segment] = []
+
+    def opener(capacity_bytes: int = MIB, threads: int | None = None) -> Segment:
+        opened.append(Segment.create(new_name(), Layout.sized(capacity_bytes, threads)))
+        return opened[-1]
+
+    try:
+        yield opener
+    finally:
+        for segment in opened:
+            segment.close()
+            remove_files(segment.name)

@@ -1,0 +1,41 @@
+"""Segments and stores that are gone after the test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from shardq.shm.segment import Segment, remove_files
+from shardq.shm.store import Store
+from tests.support.segments import NewSegment, NewStore, new_name, segments, stores
+
+
+@pytest.fixture
+def name() -> Iterator[str]:
+    """A name for a segment; whatever the test makes of it is removed."""
+    name = new_name()
+    yield name
+    remove_files(name)
+
+
+@pytest.fixture
+def new_store() -> Iterator[NewStore]:
+    with stores() as opener:
+        yield opener
+
+
+@pytest.fixture
+def store(new_store: NewStore) -> Store:
+    return new_store()
+
+
+@pytest.fixture
+def new_segment() -> Iterator[NewSegment]:
+    with segments() as opener:
+        yield opener
+
+
+@pytest.fixture
+def segment(new_segment: NewSegment) -> Segment:
+    return new_segment()
