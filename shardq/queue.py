@@ -121,7 +121,7 @@ class Queue:
             try:
                 if not (yield _Step(self.storage.append(pipe, messages[route]), suspends=False)):
                     if not (may_wait and self._waits_when_full()):
-                        raise _full(facts)
+                        raise _full(facts, sum(route not in stored for route in routes))
                     yield _Step(self.storage.append_when_room(pipe, messages[route]), suspends=True)
             except QueueFull as full:
                 full.not_accepted = [r for r, its in zip(requests, routes, strict=True) if its not in stored]
@@ -208,10 +208,10 @@ def _check_route(facts: _HandlerFacts, route: Route) -> None:
         )
 
 
-def _full(facts: _HandlerFacts) -> QueueFull:
+def _full(facts: _HandlerFacts, left: int) -> QueueFull:
     reason = "inside a handler nobody waits" if handling.get() else "this call does not wait"
     return QueueFull(
-        f"the storage has no room for all requests of {facts.name}, and {reason}: those left are in not_accepted, "
+        f"the storage has no room for {left} requests of {facts.name}, and {reason}: they are in not_accepted, "
         f"register them again later"
     )
 

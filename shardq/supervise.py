@@ -69,9 +69,9 @@ def _supervise(options: argparse.Namespace, settings: SupervisorSettings, contro
     url = settings.url or _default_url(options.targets[0])
     handlers = load_handlers(options.targets, options.main)
     if options.as_worker is not None:
-        return _work(options, SharedStorage.attach(segment_name(url)), handlers)
+        return _work(options, _adopt(segment_name(url), None, options), handlers)
     with Signals() as signals:
-        storage = _open(segment_name(url), settings.capacity_bytes, private=options.private)
+        storage = _open(segment_name(url), settings.capacity_bytes, options)
         if not storage.store.supervision.become_supervisor() and not (
             options.standby and control and await_succession(_SegmentBoard(storage, handlers), control, signals, url)
         ):
@@ -99,23 +99,29 @@ def _default_url(target: str) -> str:
     return f"shm://{re.sub(r'[^A-Za-z0-9_.-]', '-', module)[-30:]}"
 
 
-def _open(name: str, capacity_bytes: int | None, *, private: bool) -> SharedStorage:
+def _open(name: str, capacity_bytes: int | None, options: argparse.Namespace) -> SharedStorage:
     """Adopt the segment with everything in it, or create it."""
     try:
-        return _adopt(name, capacity_bytes)
+        return _adopt(name, capacity_bytes, options)
     except (SegmentMissing, SegmentNotReady):
         pass
     try:
-        return SharedStorage.create(name, capacity_bytes, private=private)
+        return _for_handlers(SharedStorage.create(name, capacity_bytes, private=options.private), options)
     except SegmentExists:
-        return _adopt(name, capacity_bytes)  # somebody was faster
+        return _adopt(name, capacity_bytes, options)  # somebody was faster
 
 
-def _adopt(name: str, capacity_bytes: int | None) -> SharedStorage:
+def _adopt(name: str, capacity_bytes: int | None, options: argparse.Namespace) -> SharedStorage:
     storage = SharedStorage.attach(name)
     has = storage.store.segment.layout.capacity_bytes
     if capacity_bytes not in (None, has):
         log.warning("segment keeps the capacity it has", extra={"segment": name, "capacity_bytes": has})
+    return _for_handlers(storage, options)
+
+
+def _for_handlers(storage: SharedStorage, options: argparse.Namespace) -> SharedStorage:
+    """With handlers of a script, let them register follow-ups for one another: all who serve know the script."""
+    storage.importable_only = not options.main
     return storage
 
 

@@ -17,6 +17,10 @@ _FREE, _LENT = b"\0", 1
 _KEPT = (512, 32, 4)
 #: Backing grows in doubling steps up to this many bytes.
 _LARGEST_STEP = 1 << 20
+#: Behind the reader, memory is given back in steps of so many bytes, and only while memory is scarce.
+_PUNCH_STEP = 16 << 10
+#: Bit of the word that counts an extent's backed bytes, which are whole pages: its beginning was given back already.
+_PUNCHED = 1
 
 
 class Extents:
@@ -77,10 +81,25 @@ class Extents:
         """Take an extent back. All but the lowest few of a class return their memory."""
         extent_class = self._class_of(extent)
         kept = _KEPT[extent_class.number] if extent_class.number < len(_KEPT) else 0
-        if extent - extent_class.first >= kept:
+        if extent - extent_class.first >= kept or self._words[self._backed + extent] & _PUNCHED:
             self._drop_memory(extent_class, extent)
         self._segment.bytes[self._map + extent] = 0
         self._words[self._owners + extent] = 0
+
+    @property
+    def scarce(self) -> bool:
+        """Whether more than half of the capacity is in use."""
+        return 2 * self._segment.used_bytes > self._capacity
+
+    def punch(self, former: int, head: int) -> None:
+        """Give back what lies before `head` in its extent, now that the reader has come there from `former`."""
+        if former // _PUNCH_STEP == head // _PUNCH_STEP or not self.scarce:
+            return
+        _, extent, start = self.locate(head)
+        end = head // _PUNCH_STEP * _PUNCH_STEP
+        if end > start:
+            self._words[self._backed + extent] |= _PUNCHED
+            self._segment.give_back(start, end - start)
 
     def discard(self, extent: int) -> None:
         """As `release`, and with all its memory: nobody knows how much of it was counted. For repair."""
@@ -131,17 +150,18 @@ class Extents:
         return 0
 
     def _back(self, extent_class: ExtentClass, extent: int, start: int, nbytes: int, *, reserve: bool) -> bool:
-        backed = self._words[self._backed + extent]
+        punched = self._words[self._backed + extent] & _PUNCHED
+        backed = self._words[self._backed + extent] - punched
         if nbytes <= backed:
             return True
         exact = -(-nbytes // PAGE) * PAGE
         generous = min(extent_class.size, max(exact, backed + min(max(backed, PAGE), _LARGEST_STEP)))
         for goal in (generous, exact):
             # While memory is short only what is needed is taken, so that as much fits as can.
-            if goal > exact and 2 * self._segment.used_bytes > self._capacity:
+            if goal > exact and self.scarce:
                 continue
             if self.secure(start + backed, goal - backed, reserve=reserve):
-                self._words[self._backed + extent] = goal
+                self._words[self._backed + extent] = goal | punched
                 return True
         return False
 

@@ -167,6 +167,7 @@ class Tubes:
             left = self._extents_between(former, head)[:-1]
             self._words[word + at.TUBE_HEAD_RECORD] = head
             self._release(left)
+            self._extents.punch(former, head)
 
     def chain(self, tube: int) -> list[int]:
         """The extents the tube uses, from head to tail."""
