@@ -45,8 +45,8 @@ class Tubes:
             place, sequence = last.end, last.next_sequence
         taken: list[int] = []
         first = 0
-        for piece in self._pieces(messages):
-            target = self._room(tube, place, _size(piece), taken, reserve=reserve)
+        for piece, nbytes in self._pieces(messages):
+            target = self._room(tube, place, nbytes, taken, reserve=reserve)
             if not target:
                 self._release(taken)
                 return False
@@ -184,19 +184,22 @@ class Tubes:
             if extent not in used:
                 self._extents.discard(extent)
 
-    def _pieces(self, messages: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-        """The messages in runs of about `_PIECE_BYTES`; a larger message stands alone."""
-        if _size(messages) <= _PIECE_BYTES:
-            yield messages
+    def _pieces(self, messages: Sequence[bytes]) -> Iterator[tuple[Sequence[bytes], int]]:
+        """The messages in runs of about `_PIECE_BYTES`, with the bytes of their records; a larger message stands
+        alone.
+        """
+        nbytes = _size(messages)
+        if nbytes <= _PIECE_BYTES:
+            yield messages, nbytes
             return
         self.check_size(messages)
         start, filled = 0, 0
         for n, message in enumerate(messages):
             if n > start and filled + len(message) > _PIECE_BYTES:
-                yield messages[start:n]
+                yield messages[start:n], _size(messages[start:n])
                 start, filled = n, 0
             filled += len(message) + 5
-        yield messages[start:]
+        yield messages[start:], _size(messages[start:])
 
     def _room(self, tube: int, place: int, nbytes: int, taken: list[int], *, reserve: bool) -> int:
         """Address for a record of `nbytes` with memory behind it, at `place` or in another extent. 0: no room."""
