@@ -124,7 +124,7 @@ class SharedStorage:
                         await deadline.wait(heard, net_s if pause_s is None else min(pause_s, net_s))
                         key = self._store.find_work(serves, bound)
                 finally:
-                    self._store.rise(found=key is not None)
+                    self._store.rise(key)
         return key
 
     async def append_when_room(self, pipe: str, messages: Sequence[bytes], timeout_s: float | None = None) -> bool:

@@ -81,6 +81,7 @@ class Store:
 
     def check(self, pipe: str, messages: Sequence[bytes]) -> None:
         """Raise what `append` would always raise for these messages."""
+        self._own_slot()
         self._directory.check_name(pipe)
         self._tubes.check_size(messages)
 
@@ -214,15 +215,16 @@ class Store:
                 self._bindings.sleep()
             return key, None if pause_ends_us is None else max(0.0, pause_ends_us / 1e6 - time.time())
 
-    def rise(self, *, found: bool) -> None:
-        """Undo one `lie_down`. A call that this process does not follow, having `found` nothing, is passed on to ever
+    def rise(self, key: str | None) -> None:
+        """Undo one `lie_down`, with the work that was found. A call that was not for that work is passed on to ever
         higher slots: those below were awake when it was made, or looked for themselves before they lay down since.
         """
         with self._section:
             self._sleepers -= 1
-            if self._sleepers:
+            if self._sleepers or not self._bindings.wake():
                 return
-            if self._bindings.wake() and not found and self._bindings.next_ready(-1) >= 0:
+            found = NOT_FOUND if key is None else self._directory.thread(key)
+            if self._bindings.next_ready(found) not in (-1, found):
                 self._bindings.call_worker(above=self._slots.mine)
 
     def asleep(self) -> int:
