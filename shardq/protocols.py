@@ -149,3 +149,11 @@ class Serializer(Protocol):
     def decode(self, request_type: Any, batch: Batch) -> list[Any]:
         """The requests of a batch. Raises `DecodeError`."""
         ...
+
+
+class Registrar(Protocol):
+    """The asking side as a handler sees it, for follow-up requests: `Queue` says what each of it means."""
+
+    async def register(self, handler: type[Any], *requests: Any) -> int: ...
+
+    def register_sync(self, handler: type[Any], *requests: Any) -> int: ...

@@ -118,7 +118,7 @@ def settle(store: Store) -> None:
     """Enter once, which mends, and free what the dead were bound to, as any worker does before it sleeps."""
     store.counts()
     store.lie_down(nobody, None)
-    store.rise(found=False)
+    store.rise(None)
 
 
 def check_whole(store: Store) -> None:
