@@ -12,7 +12,6 @@ import types
 from collections.abc import Awaitable
 from contextvars import ContextVar
 from typing import (
-    TYPE_CHECKING,
     Any,
     ClassVar,
     Generic,
@@ -26,9 +25,7 @@ from typing import (
 
 from shardq.errors import HandlerError
 from shardq.model import MAIN_SCRIPT, Route, handler_name
-
-if TYPE_CHECKING:
-    from shardq.queue import Queue
+from shardq.protocols import Registrar
 
 Request = TypeVar("Request")
 
@@ -46,7 +43,7 @@ class Handler(Generic[Request]):
 
     priorities: ClassVar[list[int] | None] = None
     """Priorities requests may be routed to, first served first. None: only 0."""
-    queue: Queue
+    queue: Registrar
     """The queue this handler is served from, set before `start`: for follow-up requests."""
 
     @classmethod

@@ -13,6 +13,8 @@ BATCH = [b"one", b"two", b"three"]
 #: A little less than an extent of the smallest class, so that the next record needs another.
 NEARLY_A_PAGE = b"x" * 3700
 LARGE = b"l" * (3 * MIB)
+#: Bytes of a message that has an extent of the largest growing class to itself. Only the first few keep their memory.
+SPACIOUS = 640 << 10
 
 
 def _nothing(there: Scene) -> None:
@@ -208,6 +210,14 @@ def _reads_and_pops() -> Iterator[Operation]:
         lambda s: _append_each(s, [LARGE, b"small"]),
         ready=Scene.claim,
         effect=_minus(1),
+        capacity_bytes=8 * MIB,
+    )
+    yield Operation(
+        "pop across extents that return their memory",
+        lambda s: s.take(6),
+        lambda s: _append_each(s, [b"%d" % n * SPACIOUS for n in range(7)]),
+        ready=Scene.claim,
+        effect=_minus(6),
         capacity_bytes=8 * MIB,
     )
     yield Operation(
