@@ -1,0 +1,62 @@
+"""Accounts in files, and the handler that posts to them: what the web application and the notebook have in common.
+
+The entries of one account must be posted in order and by one process at a time, so an account is a thread. A batch can
+come twice, so an entry has an identifier, and one that stands in the file already is not posted again.
+"""
+
+from __future__ import annotations
+
+import os
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+from typing import NamedTuple
+from zlib import crc32
+
+from shardq import Handler, Route
+
+#: Environment variable with the folder of the accounts; worker processes inherit it.
+FOLDER_VARIABLE = "LEDGER_FOLDER"
+
+#: Threads that the accounts are spread over: there may be millions of them.
+THREADS = 1024
+
+
+class Entry(NamedTuple):
+    """An amount that goes to an account, or comes from it."""
+
+    account: int
+    identifier: str
+    amount: int
+
+
+class Post(Handler[Entry]):
+    """Posts entries to their accounts."""
+
+    @classmethod
+    def route(cls, *entries: Entry) -> list[Route]:
+        return [Route(crc32(str(entry.account).encode()) % THREADS) for entry in entries]
+
+    def perform(self, *entries: Entry) -> None:
+        for account, its_entries in groupby(sorted(entries, key=attrgetter("account")), attrgetter("account")):
+            known = dict(posted(account))
+            new = {entry.identifier: entry.amount for entry in its_entries if entry.identifier not in known}
+            with _file(account).open("a", encoding="utf-8") as file:
+                file.writelines(f"{identifier} {amount}\n" for identifier, amount in new.items())
+
+
+def posted(account: int) -> list[tuple[str, int]]:
+    """Identifiers and amounts of an account's entries, in the order in which they were registered."""
+    if not _file(account).exists():
+        return []
+    lines = _file(account).read_text(encoding="utf-8").splitlines()
+    return [(identifier, int(amount)) for identifier, amount in map(str.split, lines)]
+
+
+def balance(account: int) -> int:
+    """The sum of an account's entries."""
+    return sum(amount for _, amount in posted(account))
+
+
+def _file(account: int) -> Path:
+    return Path(os.environ[FOLDER_VARIABLE], f"{account}.txt")

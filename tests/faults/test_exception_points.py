@@ -1,0 +1,59 @@
+"""A process that lives is thrown out of an operation before a line; it leaves things as whole as if it had died."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from random import Random
+
+import pytest
+
+from tests.support.faults import Child, Gate, Step, one_of_each_line, sample, striking_at
+from tests.support.faults_operations import OPERATIONS, Operation
+from tests.support.faults_outcome import check_outcome, recorded
+from tests.support.faults_scene import Scene, check_usable, check_whole
+
+SAMPLE = 3
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=str)
+@pytest.mark.timeout(1800)
+def test_exception_at_any_line_leaves_all_or_nothing(
+    operation: Operation, random: Random, everything: bool, tried: Callable[[str, int], None]
+) -> None:
+    steps = one_of_each_line(recorded(operation), random)
+    chosen = steps if everything else sample(steps, SAMPLE, random)
+    failed = [f"{step}: {problem}" for step in chosen for problem in problems_after(operation, step)]
+    tried("exceptions", len(chosen))
+    assert not failed, "\n".join(failed)
+
+
+def problems_after(operation: Operation, step: Step) -> Iterator[str]:
+    there = operation.scene()
+    gate = Gate()
+    try:
+        before = there.contents()
+        child = Child(lambda: thrown_out(operation, there, step, gate))
+        gate.reached()
+        # The child lives, holds its slot and its claims, and has entered once since.
+        check_outcome(operation, before, there.contents())
+        gate.open()
+        child.end()
+        check_whole(there.store)
+        check_outcome(operation, before, there.contents())
+        check_usable(there, operation.keys)
+    except Exception as problem:
+        yield f"{type(problem).__name__}: {problem}"
+    finally:
+        there.end()
+
+
+def thrown_out(operation: Operation, there: Scene, step: Step, gate: Gate) -> None:
+    try:
+        striking_at(step, lambda: operation.readied(there), lambda: operation.act(there), interrupt)()
+    except KeyboardInterrupt:
+        there.store.counts()
+    gate.wait()
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt

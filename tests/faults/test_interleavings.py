@@ -1,0 +1,169 @@
+"""The guard's and the doorbell's real code in every order of events, within bounds; and spoilt ones are caught."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import NamedTuple
+
+import pytest
+
+from shardq.shm.binding import Bindings
+from shardq.shm.store import Store
+from tests.support.faults_scene import everything as all_threads
+from tests.support.interleave import Plan, Violation, World, random_plans, run_all, run_sample
+from tests.support.interleave_bell import Serves, bare_segment, without_net, workshop
+from tests.support.interleave_guard import contest, guard_module
+
+SAMPLE, SAMPLE_OF_ALL = 4_000, 150_000
+#: Tries in which a spoilt guard has to be caught. Most are caught within hundreds.
+CATCH = 40_000
+Tried = Callable[[str, int], None]
+
+ANNOUNCE = "        self._words[self._attempt] = self._sequence << 16 | TRYING\n"
+TRY = "        try:\n            self._semaphore.acquire(0)"
+CLEAR = "            self._words[at.GUARD_OWNER] = 0\n"
+POST = "            self._semaphore.release()\n"
+TAKE_OVER = "            self._words[at.GUARD_OWNER] = self._slots.identity\n"
+SECOND_LOOK = "not self._words[at.GUARD_OWNER] and not self._semaphore.value and self._attempts() == before"
+
+
+class Spoilt(NamedTuple):
+    """A guard with a piece of the protocol missing, and the contest that shows it."""
+
+    name: str
+    old: str
+    new: str
+    processes: int = 2
+    rounds: int = 1
+    steps: int = 20
+    preemptions: int = 2
+    kills: int = 1
+
+    def __str__(self) -> str:
+        return self.name
+
+
+SPOILT = (
+    Spoilt("no-announcement", ANNOUNCE + TRY, TRY),
+    Spoilt("live-announcers-ignored", "self._tried_by_the_living(before)", "False"),
+    Spoilt("posted-before-cleared", CLEAR + POST, POST + CLEAR),
+    Spoilt("never-cleared", CLEAR + POST, POST),
+    Spoilt("owner-read-once", " and self._words[at.GUARD_OWNER] == owner", ""),
+    Spoilt("attempts-read-once", " and self._attempts() == before", "", 3, 2, 60, 4, 0),
+    Spoilt("no-second-look", f"return {SECOND_LOOK}", "return True", 3, 2, 60, 4, 1),
+    Spoilt("living-owner-robbed", "not self._slots.alive(owner) and ", ""),
+    Spoilt(
+        "posted-at-take-over", TAKE_OVER + "            return True\n", TAKE_OVER + POST + "            return True\n"
+    ),
+    Spoilt("many-rescuers", "if not self._slots.try_lock(RESCUE_BYTE):", "if False:", 3, 2, 90, 4, 1),
+    Spoilt("nobody-rescues", "            if self._rescue():\n                return\n", ""),
+)
+
+
+def test_guard_keeps_two_processes_apart_in_every_order(tried: Tried) -> None:
+    """At most two preemptions and one death."""
+    module = guard_module()
+    tried("orders", run_all(lambda plan: contest(module, 2, 1, plan), preemptions=2, kills=1))
+
+
+def test_guard_taken_again_keeps_two_processes_apart_in_every_order(everything: bool, tried: Tried) -> None:
+    module = guard_module()
+    tried("orders", run_all(lambda plan: contest(module, 2, 2, plan), preemptions=2 if everything else 1, kills=1))
+
+
+@pytest.mark.timeout(1800)
+def test_guard_keeps_three_processes_apart(random: Random, everything: bool, tried: Tried) -> None:
+    module = guard_module()
+    plans = random_plans(random, SAMPLE_OF_ALL if everything else SAMPLE, steps=80, preemptions=4, kills=2)
+    tried("orders", run_sample(lambda plan: contest(module, 3, 2, plan), plans))
+
+
+@pytest.mark.parametrize("spoilt", SPOILT, ids=str)
+def test_spoilt_guard_is_caught(spoilt: Spoilt) -> None:
+    module = guard_module((spoilt.old, spoilt.new))
+
+    def run(plan: Plan) -> World:
+        return contest(module, spoilt.processes, spoilt.rounds, plan)
+
+    plans = random_plans(Random(1), CATCH, spoilt.steps, spoilt.preemptions, spoilt.kills)
+    with pytest.raises(Violation):
+        run_sample(run, plans)
+
+
+def run_shops() -> None:
+    for shop in SHOPS:
+        run_all(shop.run, preemptions=1, kills=0)
+
+
+def serves_a(key: str) -> bool:
+    return key == "app/A/0"
+
+
+def serves_b(key: str) -> bool:
+    return key == "app/B/0"
+
+
+class Shop(NamedTuple):
+    """Who serves what, and what is appended."""
+
+    name: str
+    workers: list[Serves]
+    batches: list[list[str]]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def run(self, plan: Plan) -> World:
+        with bare_segment() as segment:
+            return workshop(segment, self.workers, self.batches, plan)
+
+
+A, B = "app/A/0/0", "app/B/0/0"
+SHOPS = (
+    Shop("one-worker", [all_threads], [[A, A]]),
+    Shop("two-workers", [all_threads, all_threads], [[A, B], [A]]),
+    Shop("each-its-own", [serves_a, serves_b], [[A], [B]]),
+    Shop("each-its-own-from-one", [serves_b, serves_a], [[A, B]]),
+)
+
+
+@pytest.mark.parametrize("shop", SHOPS, ids=str)
+@pytest.mark.timeout(1800)
+def test_no_wake_up_is_lost_in_any_order(shop: Shop, random: Random, everything: bool, tried: Tried) -> None:
+    """Whatever the order, sleepers are woken for all that is appended; there is no safety net."""
+    with without_net():
+        number = run_all(shop.run, preemptions=2 if everything else 1, kills=0)
+        number += run_sample(shop.run, random_plans(random, 400, steps=60, preemptions=4, kills=0))
+    tried("orders", number)
+
+
+def looks_not_again(store: Store, serves: Serves, bound: str | None) -> tuple[None, None]:
+    with store._section:
+        store._sleepers += 1
+        store._bindings.sleep()
+        return None, None
+
+
+def passes_not_on(store: Store, *, found: bool) -> None:
+    with store._section:
+        store._sleepers -= 1
+        store._bindings.wake()
+
+
+@pytest.mark.parametrize(
+    ("owner", "method", "spoilt"),
+    [
+        (Bindings, "_call", lambda bindings, slot: None),
+        (Bindings, "sleep", lambda bindings: None),
+        (Store, "lie_down", looks_not_again),
+        (Store, "rise", passes_not_on),
+    ],
+    ids=["nobody-called", "sleep-not-told", "no-second-look", "call-not-passed-on"],
+)
+def test_spoilt_doorbell_is_caught(
+    owner: type, method: str, spoilt: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owner, method, spoilt)
+    with without_net(), pytest.raises(Violation):
+        run_shops()

@@ -1,0 +1,75 @@
+"""Who mends after a death is killed too, before each line of the mending; the next one finishes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from random import Random
+
+import pytest
+
+from tests.support.faults import Action, Child, Gate, Step, die_at, dying_at, one_of_each_line, sample, steps_run
+from tests.support.faults_operations import OPERATIONS, Operation
+from tests.support.faults_outcome import check_outcome, recorded
+from tests.support.faults_scene import Scene, check_usable, check_whole, settle
+
+#: First deaths of each operation in a sampled run and in a full one, and second deaths for each of them.
+FIRST, FIRST_OF_ALL, SECOND, SECOND_OF_ALL = 1, 12, 3, 6
+#: Where a death leaves something to mend.
+CHANGING = ("shm/binding.py", "shm/directory.py", "shm/extents.py", "shm/intent.py", "shm/tube.py")
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=str)
+@pytest.mark.timeout(1800)
+def test_death_of_the_repairer_leaves_all_or_nothing(
+    operation: Operation, random: Random, everything: bool, tried: Callable[[str, int], None]
+) -> None:
+    failed = []
+    for first in first_deaths(operation, random, FIRST_OF_ALL if everything else FIRST):
+        mending = recorded_mending(operation, first)
+        chosen = sample(one_of_each_line(mending, random), SECOND_OF_ALL if everything else SECOND, random)
+        failed += [f"{first}, {then}: {said}" for then in chosen for said in problems_after(operation, first, then)]
+        tried("double kills", len(chosen))
+    assert not failed, "\n".join(failed)
+
+
+def first_deaths(operation: Operation, random: Random, count: int) -> list[Step]:
+    steps = one_of_each_line(recorded(operation), random)
+    return sample([step for step in steps if step.file in CHANGING], count, random)
+
+
+def recorded_mending(operation: Operation, first: Step) -> list[Step]:
+    """The steps of a repairer after this death."""
+    there = operation.scene()
+    try:
+        return [Step(*fields) for fields in after_death(operation, there, first, steps_run).result()]
+    finally:
+        there.end()
+
+
+def problems_after(operation: Operation, first: Step, then: Step) -> Iterator[str]:
+    there = operation.scene()
+    try:
+        before = there.contents()
+        after_death(operation, there, first, lambda ready, act: dying_at(then, ready, act)).end()
+        check_whole(there.store)
+        check_outcome(operation, before, there.contents())
+        check_usable(there, operation.keys)
+    except Exception as problem:
+        yield f"{type(problem).__name__}: {problem}"
+    finally:
+        there.end()
+
+
+def after_death(operation: Operation, there: Scene, first: Step, mending: Callable[[Action, Action], Action]) -> Child:
+    """A child that was attached before the death at `first` and is the first to enter after it."""
+    gate = Gate()
+
+    def ready() -> None:
+        there.store.counts()
+        gate.wait()
+
+    repairer = Child(mending(ready, lambda: settle(there.store)))
+    gate.reached()
+    die_at(first, lambda: operation.readied(there), lambda: operation.act(there))
+    gate.open()
+    return repairer

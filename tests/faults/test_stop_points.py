@@ -1,0 +1,61 @@
+"""A process is stopped before a line, for longer than anybody's patience, and then goes on: nobody robbed it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from random import Random
+
+import pytest
+
+from shardq.shm import layout as at
+from shardq.shm.guard import PATIENCE_S
+from tests.support.faults import Child, Step, one_of_each_line, sample, stopping_at
+from tests.support.faults_operations import OPERATIONS, Operation
+from tests.support.faults_outcome import recorded
+from tests.support.faults_scene import WEDGED_S, Scene, Wedged, check_usable, check_whole, settle
+
+SAMPLE = 3
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=str)
+@pytest.mark.timeout(1800)
+def test_who_is_stopped_at_any_line_finds_its_place_again(
+    operation: Operation, random: Random, everything: bool, tried: Callable[[str, int], None]
+) -> None:
+    steps = one_of_each_line(recorded(operation), random)
+    chosen = steps if everything else sample(steps, SAMPLE, random)
+    failed = [f"{step}: {problem}" for step in chosen for problem in problems_after(operation, step)]
+    tried("stops", len(chosen))
+    assert not failed, "\n".join(failed)
+
+
+def problems_after(operation: Operation, step: Step) -> Iterator[str]:
+    there = operation.scene()
+    try:
+        before = there.contents()
+        child = Child(stopping_at(step, lambda: operation.readied(there), lambda: operation.act(there)))
+        if child.stopped():
+            check_not_robbed(there)
+            child.resume()
+        child.end()
+        check_whole(there.store)
+        assert there.contents() == operation.effect(before)
+        check_usable(there, operation.keys)
+    except Exception as problem:
+        yield f"{type(problem).__name__}: {problem}"
+    finally:
+        there.end()
+
+
+def check_not_robbed(there: Scene) -> None:
+    """With one process stopped the survivor either gets in, or is kept out and changes nothing."""
+    owner = there.store.segment.words[at.GUARD_OWNER]
+    there.naps.left_s = 3 * PATIENCE_S
+    try:
+        settle(there.store)
+    except Wedged:
+        assert there.store.segment.words[at.GUARD_OWNER] == owner, "the owner of the guard was robbed"
+    else:
+        assert not owner, "two inside the guard"
+    finally:
+        there.naps.left_s = WEDGED_S

@@ -1,0 +1,138 @@
+"""Threads and forks of one process: what one of them suffers is not the others' loss."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from shardq.shm import layout as at
+from tests.support.faults import Child
+from tests.support.faults_scene import PIPE, Scene, check_usable, check_whole, nobody, run, run_waiting, scene
+
+
+@pytest.fixture
+def there() -> Iterator[Scene]:
+    with scene() as made:
+        yield made
+
+
+def test_thread_interrupted_at_the_door_does_not_let_others_in(there: Scene) -> None:
+    """One thread is inside the guard, another is interrupted while it waits for it."""
+    words, owners = there.store.segment.words, []
+    inside, leave = threading.Event(), threading.Event()
+
+    def occupy() -> None:
+        with there.store._section:
+            inside.set()
+            leave.wait()
+            owners.append(words[at.GUARD_OWNER])
+
+    thread = threading.Thread(target=occupy)
+    thread.start()
+    inside.wait()
+    try:
+        with interrupted_when_it_waits(), pytest.raises(KeyboardInterrupt):
+            there.store.counts()
+    finally:
+        leave.set()
+        thread.join()
+    assert owners != [0], "the guard was released under a thread that was inside"
+    check_whole(there.store)
+    check_usable(there)
+
+
+def test_forked_child_attaches_by_itself(there: Scene) -> None:
+    parent = there.store.slot
+
+    def at_work() -> tuple[int, int]:
+        there.claim()
+        return there.store.slot, there.token
+
+    slot, token = Child(at_work).result()
+    assert slot != parent
+    assert there.store.slot == parent
+    there.claim()
+    assert there.token > token, "the claim of the dead child is free"
+    check_whole(there.store)
+
+
+@pytest.mark.parametrize(
+    "first_use",
+    [
+        lambda there: run(there.storage.close()),
+        lambda there: there.store.mark_worker(7),
+        lambda there: there.store.doorbell.open(),
+        lambda there: run_waiting(lambda: there.storage.wait_for_quiet(0.001)),
+        lambda there: run_waiting(lambda: there.storage.append_when_room(PIPE, [b"one"], 0.001)),
+        lambda there: os.getpid(),
+    ],
+    ids=["close", "mark", "bell", "wait-for-quiet", "wait-for-room", "nothing"],
+)
+def test_first_use_in_a_forked_child_leaves_the_parents_slot_alone(
+    there: Scene, first_use: Callable[[Scene], object]
+) -> None:
+    store = there.store
+    store.doorbell.open()
+    assert there.append(b"zero")
+    store.lie_down(nobody, None)
+    before = slot_of(there)
+    Child(lambda: [first_use(there), None][1]).end()
+    assert slot_of(there) == before
+    store.rise(None)
+    check_usable(there)
+
+
+def test_child_forked_while_a_thread_is_inside_gets_in_later(there: Scene) -> None:
+    inside, leave = threading.Event(), threading.Event()
+
+    def occupy() -> None:
+        with there.store._section:
+            inside.set()
+            leave.wait()
+
+    thread = threading.Thread(target=occupy)
+    thread.start()
+    inside.wait()
+    child = Child(lambda: there.append(b"one"))
+    leave.set()
+    thread.join()
+    assert child.result() is True
+    check_whole(there.store)
+
+
+def slot_of(there: Scene) -> tuple[object, ...]:
+    """Everything that the others know of this process's slot."""
+    store, layout = there.store, there.store.segment.layout
+    word = layout.slot_word(store.slot)
+    fields = [store.segment.words[word + n] for n in range(at.SLOT_WORDS) if n != at.SLOT_ATTEMPT]
+    bell = store.segment.path.with_name(f"{store.segment.path.name}.bell.{store.slot}")
+    return store.segment.bytes[layout.sleep_map + store.slot], fields, bell.exists()
+
+
+@contextmanager
+def interrupted_when_it_waits() -> Iterator[None]:
+    """Raise `KeyboardInterrupt` in this, the main, thread when it sleeps in the kernel."""
+    state = Path(f"/proc/self/task/{threading.get_native_id()}/stat")
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    def watch() -> None:
+        while state.read_text().rpartition(")")[2].split()[0] != "S":
+            os.sched_yield()
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+    former = signal.signal(signal.SIGUSR1, interrupt)
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        watcher.join()
+        signal.signal(signal.SIGUSR1, former)

@@ -1,0 +1,183 @@
+"""Waiting and waking with the real driver and the real store, in any order of what they do.
+
+A section of the store is one step, as the guard sees to it; the bells that are rung after it are steps of their own.
+There is no safety net: a sleeper that nobody rings sleeps on.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from shardq.drivers import shared
+from shardq.drivers.shared import SharedStorage
+from shardq.model import key_of
+from shardq.shm.layout import Layout
+from shardq.shm.segment import Segment, remove_files
+from shardq.shm.slots import Slots
+from shardq.shm.store import Store
+from tests.support.faults_scene import MIB, run
+from tests.support.interleave import Plan, Process, World
+
+Serves = Callable[[str], bool]
+
+
+class Bells:
+    """Which slots were rung, and how many messages are still to be handled."""
+
+    def __init__(self, expected: int) -> None:
+        self.rung: set[int] = set()
+        self.left = expected
+
+
+class _Slots(Slots):
+    """Slot n for process n, alive as the world has it."""
+
+    def __init__(self, segment: Segment, process: Process) -> None:
+        super().__init__(segment)
+        self._process = process
+
+    def enter(self) -> None:
+        self._settle(self._process.number)
+
+    def occupied(self, slot: int) -> bool:
+        processes = self._process.world.processes
+        return slot < len(processes) and processes[slot].alive
+
+
+class _Turn:
+    """In place of the guard: whoever runs is alone."""
+
+    mine = False
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    def acquire(self) -> None:
+        self._process.step("enters")
+
+    def release(self) -> None:
+        self._process.step("has left")
+
+
+class _Doorbell:
+    def __init__(self, bells: Bells, process: Process) -> None:
+        self._bells = bells
+        self._process = process
+
+    def ring(self, slot: int) -> None:
+        self._process.step(f"rings {slot}")
+        self._bells.rung.add(slot)
+
+
+class _Heard:
+    """What a waiter waits for: its bell."""
+
+    def __init__(self, bells: Bells, process: Process) -> None:
+        self._bells = bells
+        self._process = process
+
+    def wait(self) -> None:
+        while self._process.number not in self._bells.rung:
+            if not self._bells.left:
+                raise _AllDone
+            self._process.nap()
+        self._bells.rung.discard(self._process.number)
+
+    @contextmanager
+    def listening(self) -> Iterator[_Heard]:
+        self._process.step("listens")
+        yield self
+
+
+class _Deadline:
+    """A wait without an end."""
+
+    over = False
+
+    def __init__(self, timeout_s: float | None) -> None:
+        assert timeout_s is None
+
+    async def wait(self, heard: Any, at_most_s: float) -> None:
+        heard.wait()
+
+
+class _AllDone(Exception):
+    """Nothing is left to wait for."""
+
+
+@contextmanager
+def without_net() -> Iterator[None]:
+    """The driver's waits end with the bell alone."""
+    real = shared._Deadline
+    shared._Deadline = _Deadline  # type: ignore[assignment,misc]
+    try:
+        yield
+    finally:
+        shared._Deadline = real  # type: ignore[misc]
+
+
+def workshop(segment: Segment, workers: list[Serves], batches: list[list[str]], plan: Plan) -> World:
+    """Workers that wait for what they serve, and producers that each append to these pipes in turn. Raises
+    `Violation` where work is left and all sleep.
+    """
+    world, bells = World(plan), Bells(sum(map(len, batches)))
+    for serves in workers:
+        world.add(lambda process, serves=serves: _work(_storage(segment, bells, process), serves, bells, process))
+    for pipes in batches:
+        world.add(lambda process, pipes=pipes: _produce(_storage(segment, bells, process), pipes))
+    world.run()
+    assert not bells.left
+    return world
+
+
+@contextmanager
+def bare_segment() -> Iterator[Segment]:
+    """A segment that nobody is attached to."""
+    name = f"f{secrets.token_hex(6)}"
+    segment = Segment.create(name, Layout.sized(MIB, 16, 8))
+    try:
+        yield segment
+    finally:
+        segment.close()
+        remove_files(name)
+
+
+def _storage(segment: Segment, bells: Bells, process: Process) -> SharedStorage:
+    store = Store(segment)
+    store._slots = _Slots(segment, process)
+    store.enter()
+    store._guard = _Turn(process)  # type: ignore[assignment]
+    store._doorbell = _Doorbell(bells, process)  # type: ignore[assignment]
+    storage = SharedStorage(store)
+    storage._ears = _Heard(bells, process)  # type: ignore[assignment]
+    return storage
+
+
+def _work(storage: SharedStorage, serves: Serves, bells: Bells, process: Process) -> None:
+    try:
+        while bells.left:
+            key = run(storage.wait(serves))
+            assert key
+            token = run(storage.claim(key))
+            if token:
+                _handle(storage, key, token, bells, process)
+    except _AllDone:
+        return
+
+
+def _handle(storage: SharedStorage, key: str, token: int, bells: Bells, process: Process) -> None:
+    for pipe in run(storage.pipes()):
+        if key_of(pipe) == key:
+            batch = run(storage.range(pipe, 1, token))
+            run(storage.pop(pipe, batch.through, token))
+            bells.left -= batch.count
+            process.world.progress()
+    assert run(storage.unclaim(key, token))
+
+
+def _produce(storage: SharedStorage, pipes: list[str]) -> None:
+    for pipe in pipes:
+        assert run(storage.append(pipe, [b"work"]))

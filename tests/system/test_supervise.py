@@ -1,0 +1,639 @@
+"""`python -m shardq.supervise` as a user runs it: what it serves, how it ends, and what is left then."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import secrets
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shardq import Handler, Queue, connect
+from shardq.drivers import SharedStorage
+from shardq.errors import SegmentMissing
+from shardq.shm.segment import SHM_DIRECTORY, full_name, remove_files
+from shardq.supervisor.exits import Exit
+from tests.support import jobs
+from tests.support.drivers import MIB
+from tests.support.jobs import Failing, Folder, Forward, Gated, Note, Record
+from tests.support.programs import ROOT, Supervise
+from tests.support.segments import files_of, new_name
+from tests.support.tasks import finished, suspended
+
+JOBS = jobs.__name__
+ONE_BY_ONE = {"QUEUE_WORKER_BATCH_SIZE": "1"}
+
+Start = Callable[..., Supervise]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts supervisors, `start(*arguments)`, and ends what is left of them."""
+    started: list[Supervise] = []
+
+    def starter(*arguments: object, **options: Any) -> Supervise:
+        started.append(Supervise(*arguments, **options))
+        return started[-1]
+
+    yield starter
+    for program in started:
+        program.discard()
+
+
+@pytest.fixture
+def name() -> Iterator[str]:
+    """A name for a segment. Tests say what is left of it in the end; whatever it is, it is removed."""
+    name = new_name()
+    yield name
+    remove_files(name)
+
+
+@pytest.fixture
+def url(name: str) -> str:
+    return f"shm://{name}"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Folder]:
+    folder = Folder(tmp_path)
+    yield folder
+    folder.close()
+
+
+@contextmanager
+def client(url: str) -> Iterator[Queue]:
+    """A queue of this process, which is no relative of the workers."""
+    queue = asyncio.run(connect(url))
+    try:
+        yield queue
+    finally:
+        asyncio.run(queue.close())
+
+
+def leave_in_segment(name: str, handler: type[Handler[Any]], notes: Sequence[Note]) -> None:
+    """Make a segment with requests in it that nobody serves yet."""
+    storage = SharedStorage.create(name, 8 * MIB)
+    assert Queue(storage).register_sync(handler, *notes) == len(notes)
+    asyncio.run(storage.close())
+
+
+def left_in(url: str) -> int:
+    """How many requests a segment holds that nobody serves any more."""
+    with client(url) as queue:
+        return asyncio.run(queue.storage.backlog()).queued
+
+
+def advice(program: Supervise) -> list[str]:
+    """Arguments of the command that is said to go on with what is left."""
+    return program.hear(r"`python -m shardq\.supervise (.+?)` goes on").group(1).split()
+
+
+# Serving
+
+
+def test_it_serves_what_another_process_registers(start: Start, url: str, name: str, folder: Folder) -> None:
+    program = start(JOBS, "--url", url, "--workers", 2).serving()
+
+    with client(url) as queue:
+        for first in range(0, 200, 20):
+            queue.register_sync(Record, *folder.notes(range(first, first + 20), threads=4))
+        lines = folder.until("done", *range(200))
+
+    assert {line.pid for line in lines} <= program.workers(2)
+    for thread in range(4):
+        assert folder.done(thread) == list(range(thread, 200, 4))
+    assert program.stop() == Exit.OK
+    assert files_of(name) == set()
+
+
+def test_only_the_handler_that_was_named_is_served(start: Start, url: str, folder: Folder) -> None:
+    program = start(f"{JOBS}:Record", "--url", url, "--workers", 1).serving()
+
+    with client(url) as queue:
+        queue.register_sync(Gated, *folder.notes([0]))
+        queue.register_sync(Record, *folder.notes([1]))
+        folder.until("done", 1)
+
+    assert program.stop() == Exit.OK
+    assert folder.lines == folder.until("done", 1)
+    assert left_in(url) == 1
+
+
+def test_without_a_url_the_segment_is_named_after_the_module(start: Start, name: str, tmp_path: Path) -> None:
+    tmp_path.joinpath(f"{name}.py").write_text(f"from {JOBS} import Record as Again\n")
+
+    program = start(name, "--workers", 1, environment={"PYTHONPATH": f"{tmp_path}:{ROOT}"}).serving()
+
+    program.hear(rf"serving url=shm://{name} workers=1 handlers={JOBS}/Record\b")
+    assert files_of(name)
+    assert program.stop() == Exit.OK
+    assert files_of(name) == set()
+
+
+def test_the_environment_stands_in_for_flags(start: Start, url: str) -> None:
+    options = {"WORKERS": "3", "URL": url, "CAPACITY": "16M"}
+    program = start(JOBS, environment={f"QUEUE_SUPERVISOR_{word}": value for word, value in options.items()})
+    program.hear(rf"serving url={url} workers=3")
+
+    program.workers(3)
+    storage = SharedStorage.attach(url.removeprefix("shm://"))
+    assert storage.store.segment.layout.capacity_bytes == 16 * MIB
+    asyncio.run(storage.close())
+    assert program.stop() == Exit.OK
+
+
+def test_flags_go_before_the_environment(start: Start, url: str) -> None:
+    program = start(JOBS, "--workers", 1, "--url", url, environment={"QUEUE_SUPERVISOR_WORKERS": "many"})
+    program.hear(rf"serving url={url} workers=1")
+    assert program.stop() == Exit.OK
+
+
+def test_ttin_and_ttou_change_the_number_of_workers(start: Start, url: str, folder: Folder) -> None:
+    program = start(JOBS, "--url", url, "--workers", 1).serving()
+    first = program.workers(1)
+
+    program.signal(signal.SIGTTIN)
+    both = program.workers(2)
+    with client(url) as queue:
+        queue.register_sync(Gated, *folder.notes([0, 1], threads=2))
+        assert {line.pid for line in folder.until("begin", 0, 1)} == both
+        folder.permit(2)
+        folder.until("done", 0, 1)
+    program.signal(signal.SIGTTOU)
+    assert program.workers(1) == first
+    program.signal(signal.SIGTTOU)
+
+    with client(url) as queue:
+        queue.register_sync(Record, *folder.notes([2]))
+        assert {line.pid for line in folder.until("done", 2)} == first
+    assert program.stop() == Exit.OK
+    assert "ERROR" not in program.heard
+
+
+# Draining
+
+
+def test_a_drain_handles_everything_and_ends(start: Start, url: str, name: str, folder: Folder) -> None:
+    leave_in_segment(name, Record, folder.notes(range(300), threads=8))
+
+    program = start(JOBS, "--url", url, "--workers", 2, "--drain")
+
+    assert program.end() == Exit.OK
+    assert re.fullmatch(r"300 requests done in .+ \([\d,]+/s\)\n", program.printed())
+    assert not re.search(r"[\r\x1b]", program.heard)
+    for thread in range(8):
+        assert folder.done(thread) == list(range(thread, 300, 8))
+    assert files_of(name) == set()
+
+
+def test_a_drain_waits_for_follow_ups(start: Start, url: str, name: str, folder: Folder) -> None:
+    leave_in_segment(name, Forward, folder.notes(range(50), threads=4))
+
+    program = start(JOBS, "--url", url, "--workers", 2, "--drain")
+
+    assert program.end() == Exit.OK
+    assert program.printed().startswith("100 requests done in ")
+    for thread in range(4):
+        assert folder.done(thread) == list(range(thread, 50, 4))
+    assert files_of(name) == set()
+
+
+def test_a_drain_of_nothing_ends_at_once(start: Start, url: str, name: str) -> None:
+    program = start(JOBS, "--url", url, "--drain")
+
+    assert program.end() == Exit.OK
+    assert program.printed().startswith("0 requests done in ")
+    assert files_of(name) == set()
+
+
+def test_a_drain_goes_on_after_exceptions_of_a_handler(start: Start, url: str, name: str, folder: Folder) -> None:
+    leave_in_segment(name, Failing, folder.notes(range(6)))
+
+    program = start(JOBS, "--url", url, "--workers", 2, "--drain", environment=ONE_BY_ONE)
+
+    assert program.end() == Exit.OK
+    assert folder.done() == list(range(6))
+    assert sorted(re.findall(r"ValueError: number (\d) is odd", program.heard)) == ["1", "3", "5"]
+    program.hear(r"worker ended pid=\d+ how=an exception, shown above")
+    assert files_of(name) == set()
+
+
+def test_a_drain_on_a_terminal_shows_a_bar(start: Start, url: str, name: str, folder: Folder) -> None:
+    leave_in_segment(name, Gated, folder.notes(range(4)))
+
+    program = start(JOBS, "--url", url, "--workers", 1, "--drain", environment=ONE_BY_ONE, on_terminal=True)
+    program.hear(r"\r\[-+\]   0% 0/4 done, 0/s, unknown left")
+    folder.permit(2)
+    program.hear(r"\r\[#+-+\]  50% 2/4 done, ")
+    folder.permit(2)
+
+    assert program.end() == Exit.OK
+    assert program.heard.endswith("\r\x1b[K")
+    assert program.printed().startswith("4 requests done in ")
+
+
+def test_a_drain_ends_where_nobody_serves_what_is_left(start: Start, url: str, name: str, folder: Folder) -> None:
+    leave_in_segment(name, Record, folder.notes(range(3)))
+    with client(url) as queue:
+        queue.register_sync(Gated, *folder.notes([3, 4]))
+
+    program = start(f"{JOBS}:Record", "--url", url, "--workers", 1, "--drain")
+
+    assert program.end() == Exit.UNSERVED
+    program.hear(rf"nobody here serves what is left tubes={JOBS}/Gated/0/0")
+    assert re.match(r"3 requests done in .*, 2 left\n", program.printed())
+    assert folder.done() == [0, 1, 2]
+    assert left_in(url) == 2
+
+
+# Stopping
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+@pytest.mark.parametrize("to_all", [False, True], ids=["alone", "group"])
+def test_a_signal_ends_an_idle_family(
+    number: signal.Signals, to_all: bool, start: Start, url: str, name: str, folder: Folder
+) -> None:
+    program = start(JOBS, "--url", url, "--workers", 2).serving()
+    with client(url) as queue:
+        queue.register_sync(Record, *folder.notes(range(10)))
+        folder.until("done", *range(10))
+
+    if to_all:
+        program.signal_group(number)
+    else:
+        program.signal(number)
+
+    assert program.end() == Exit.OK
+    assert "stay in" not in program.heard
+    assert "Traceback" not in program.heard
+    assert files_of(name) == set()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_finishes_the_batch_in_hand_and_the_rest_can_be_resumed(
+    number: signal.Signals, start: Start, url: str, name: str, folder: Folder
+) -> None:
+    program = start(JOBS, "--url", url, "--workers", 2, environment=ONE_BY_ONE).serving()
+    with client(url) as queue:
+        queue.register_sync(Gated, *folder.notes(range(5)))
+    folder.until("begin", 0)
+
+    program.signal_group(number)
+    program.told_workers_to_stop(left=1)
+    folder.permit(1)
+
+    assert program.end() == Exit.OK
+    assert folder.done() == [0]
+    program.hear(rf"4 requests stay in {url}")
+    assert left_in(url) == 4
+
+    resumed = start(*advice(program), "--drain", "--workers", 2)
+    folder.permit(4)
+    assert resumed.end() == Exit.OK
+    assert folder.done() == [0, 1, 2, 3, 4]
+    assert files_of(name) == set()
+
+
+def test_a_second_signal_kills_and_keeps_what_was_in_hand(start: Start, url: str, name: str, folder: Folder) -> None:
+    program = start(JOBS, "--url", url, "--workers", 2).serving()
+    with client(url) as queue:
+        queue.register_sync(Gated, *folder.notes(range(4), threads=2))
+    folder.until("begin", 0, 1)
+
+    # Two of one kind could arrive as one.
+    program.signal(signal.SIGTERM)
+    program.signal(signal.SIGINT)
+
+    assert program.end() == Exit.KILLED
+    program.hear(r"second signal, killing workers signal=SIG(TERM|INT)")
+    assert left_in(url) == 4
+
+    resumed = start(*advice(program), "--drain", "--workers", 2)
+    folder.permit(4)
+    assert resumed.end() == Exit.OK
+    assert sorted(folder.done()) == [0, 1, 2, 3]
+    assert files_of(name) == set()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stuck_handler_is_killed_at_the_deadline(
+    number: signal.Signals, start: Start, url: str, name: str, folder: Folder
+) -> None:
+    program = start(JOBS, "--url", url, "--workers", 2, "--shutdown-timeout", 0.2).serving()
+    with client(url) as queue:
+        queue.register_sync(Gated, *folder.notes(range(3)))
+    folder.until("begin", 0)
+
+    assert program.stop(number) == Exit.KILLED
+
+    program.hear("deadline over, killing workers workers=1")
+    assert left_in(url) == 3
+    resumed = start(*advice(program), "--drain")
+    folder.permit(3)
+    assert resumed.end() == Exit.OK
+    assert folder.done() == [0, 1, 2]
+    assert files_of(name) == set()
+
+
+def test_what_a_client_registers_after_the_end_is_for_the_next_supervisor(
+    start: Start, url: str, name: str, folder: Folder
+) -> None:
+    program = start(JOBS, "--url", url, "--workers", 1).serving()
+    with client(url) as queue:
+        assert program.stop() == Exit.OK
+        program.hear(rf"1 processes stay in {url}")
+        assert queue.register_sync(Record, *folder.notes([0])) == 1
+
+    assert start(*advice(program), "--drain").end() == Exit.OK
+    assert folder.done() == [0]
+    assert files_of(name) == set()
+
+
+def test_a_client_of_a_segment_that_went_is_told_to_start_a_supervisor(start: Start, url: str) -> None:
+    assert start(JOBS, "--url", url, "--workers", 1).serving().stop() == Exit.OK
+
+    with pytest.raises(SegmentMissing, match=f"start its supervisor with --url {url}"):
+        asyncio.run(connect(url))
+
+
+async def test_a_producer_that_waits_for_room_outlives_a_restart(
+    start: Start, url: str, name: str, folder: Folder
+) -> None:
+    async def produce() -> None:
+        async with await connect(url) as queue:
+            for note in folder.notes(range(30), padding=64 << 10):
+                await queue.register(Gated, note)
+
+    options = {"environment": ONE_BY_ONE}
+    program = start(JOBS, "--url", url, "--workers", 2, "--capacity", "1M", **options).serving()
+    producer = await suspended(produce())
+    await asyncio.to_thread(folder.until, "begin", 0)
+
+    program.signal(signal.SIGTERM)
+    program.told_workers_to_stop(left=1)
+    folder.permit(1)
+    assert await asyncio.to_thread(program.end) == Exit.OK
+    assert folder.done() == [0]
+
+    resumed = start(*advice(program), "--workers", 1, **options).serving()
+    folder.permit(29)
+    await finished(producer)
+    await asyncio.to_thread(folder.until, "done", *range(30))
+    assert await asyncio.to_thread(resumed.stop) == Exit.OK
+    assert folder.done() == list(range(30))
+    assert files_of(name) == set()
+
+
+# Deaths
+
+
+def test_a_killed_worker_is_replaced_and_its_work_goes_on_in_order(
+    start: Start, url: str, name: str, folder: Folder
+) -> None:
+    program = start(JOBS, "--url", url, "--workers", 2, environment=ONE_BY_ONE).serving()
+    with client(url) as queue:
+        queue.register_sync(Gated, *folder.notes(range(5)))
+    folder.permit(1)
+    (line,) = folder.until("begin", 1)
+    others = program.workers(2) - {line.pid}
+
+    os.kill(line.pid, signal.SIGKILL)
+
+    program.hear(rf"worker ended pid={line.pid} how=SIGKILL")
+    assert folder.until_again(line).pid != line.pid
+    assert others < program.workers(2)
+    folder.permit(4)
+    folder.until("done", 4)
+    assert folder.done() == [0, 1, 2, 3, 4]
+    assert program.stop() == Exit.OK
+    assert files_of(name) == set()
+
+
+def test_workers_that_are_killed_one_after_the_other_are_all_replaced(start: Start, url: str, folder: Folder) -> None:
+    program = start(JOBS, "--url", url, "--workers", 1, environment=ONE_BY_ONE).serving()
+    with client(url) as queue:
+        queue.register_sync(Gated, *folder.notes(range(4)))
+
+    for number in range(3):
+        (line,) = folder.until("begin", number)
+        os.kill(line.pid, signal.SIGKILL)
+        folder.until_again(line)
+        folder.permit(1)
+    folder.permit(1)
+    folder.until("done", 3)
+
+    assert folder.done() == [0, 1, 2, 3]
+    assert program.stop() == Exit.OK
+
+
+def test_an_idle_worker_that_is_killed_is_replaced(start: Start, url: str, name: str, folder: Folder) -> None:
+    program = start(JOBS, "--url", url, "--workers", 1).serving()
+    with client(url) as queue:
+        queue.register_sync(Record, *folder.notes([0]))
+        (line,) = folder.until("done", 0)
+        os.kill(line.pid, signal.SIGKILL)
+        program.hear(rf"worker ended pid={line.pid} how=SIGKILL")
+        queue.register_sync(Record, *folder.notes([1]))
+        folder.until("done", 1)
+
+    assert program.stop() == Exit.OK
+    assert files_of(name) == set()
+
+
+def test_workers_leave_when_their_supervisor_is_killed_and_the_next_one_adopts(
+    start: Start, url: str, name: str, folder: Folder
+) -> None:
+    program = start(JOBS, "--url", url, "--workers", 2, environment=ONE_BY_ONE).serving()
+    with client(url) as queue:
+        queue.register_sync(Gated, *folder.notes(range(6), threads=2))
+    folder.until("begin", 0, 1)
+
+    program.kill()
+    folder.permit(2)
+
+    assert len(re.findall("supervisor gone, ending after the batch in hand", program.hear_all())) == 2
+    assert folder.done() in ([0, 1], [1, 0])
+    assert left_in(url) == 4
+
+    resumed = start(JOBS, "--url", url, "--workers", 2, "--drain")
+    folder.permit(4)
+    assert resumed.end() == Exit.OK
+    assert folder.done(0) == [0, 2, 4]
+    assert folder.done(1) == [1, 3, 5]
+    assert files_of(name) == set()
+
+
+def test_a_new_supervisor_takes_over_while_workers_of_the_old_one_finish(
+    start: Start, url: str, name: str, folder: Folder
+) -> None:
+    program = start(JOBS, "--url", url, "--workers", 1, environment=ONE_BY_ONE).serving()
+    with client(url) as queue:
+        queue.register_sync(Gated, *folder.notes(range(4)))
+    folder.until("begin", 0)
+
+    program.kill()
+    successor = start(JOBS, "--url", url, "--workers", 1, "--drain", environment=ONE_BY_ONE).serving()
+    folder.permit(4)
+
+    assert successor.end() == Exit.OK
+    program.hear_all()
+    assert folder.done() == [0, 1, 2, 3]
+    assert files_of(name) == set()
+
+
+def test_nothing_is_lost_when_all_are_killed_at_once(start: Start, url: str, name: str, folder: Folder) -> None:
+    program = start(JOBS, "--url", url, "--workers", 2, environment=ONE_BY_ONE).serving()
+    with client(url) as queue:
+        queue.register_sync(Gated, *folder.notes(range(20), threads=4))
+    folder.until("begin", 0, 1)
+    folder.permit(2)
+
+    program.signal_group(signal.SIGKILL)
+    program.hear_all()
+
+    resumed = start(JOBS, "--url", url, "--workers", 2, "--drain")
+    folder.permit(20)
+    assert resumed.end() == Exit.OK
+    for thread in range(4):
+        # What was done and not acknowledged before the death is done again, at once.
+        assert list(dict.fromkeys(folder.done(thread))) == list(range(thread, 20, 4))
+    assert files_of(name) == set()
+
+
+THREADED = f"""
+import threading
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+from {JOBS} import Gated
+"""
+
+
+def test_workers_of_a_module_that_starts_a_thread_serve_and_stop_like_others(
+    start: Start, url: str, name: str, folder: Folder, tmp_path: Path
+) -> None:
+    module = f"jobs_{secrets.token_hex(6)}"
+    tmp_path.joinpath(f"{module}.py").write_text(THREADED)
+    program = start(
+        module, "--url", url, "--workers", 2, environment=ONE_BY_ONE | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    ).serving()
+    with client(url) as queue:
+        queue.register_sync(Gated, *folder.notes(range(5), threads=1))
+
+    (line,) = folder.until("begin", 0)
+    os.kill(line.pid, signal.SIGKILL)
+    line = folder.until_again(line)
+    program.signal_group(signal.SIGINT)
+    program.told_workers_to_stop(left=1)
+    folder.permit(1)
+
+    assert program.end() == Exit.OK
+    assert folder.done() == [0]
+    assert left_in(url) == 4
+
+
+# What does not start
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "reason"),
+    [
+        (None, "{module}", "there is no module {module}"),
+        (None, "{module}.part", "there is no module {module}.part"),
+        ("raise ValueError('no good')", "{module}", "module {module} does not import: ValueError: no good"),
+        ("import no_such_thing_here", "{module}", "module {module} does not import: No module named 'no_such_thing"),
+        ("class Handler:", "{module}", "module {module} does not import: IndentationError: "),
+        ("x = 1", "{module}", "module {module} has no handlers"),
+        ("from {jobs} import Record, Gated", "{module}:Missing", "has no handler Missing; it has: Record, Gated"),
+        ("from {jobs} import Note", "{module}:Note", "module {module} has no handler Note; it has: none"),
+        (
+            "from shardq import Handler\nclass Untyped(Handler):\n def perform(self, *items): ...",
+            "{module}",
+            "the request type of {module}/Untyped is not known",
+        ),
+    ],
+)
+def test_a_boot_failure_ends_with_the_reason(
+    text: str | None, target: str, reason: str, start: Start, url: str, name: str, tmp_path: Path
+) -> None:
+    module = f"jobs_{secrets.token_hex(6)}"
+    if text is not None:
+        tmp_path.joinpath(f"{module}.py").write_text(text.format(jobs=JOBS))
+
+    program = start(
+        f"{JOBS}:Record", target.format(module=module), "--url", url, environment={"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    )
+
+    assert program.end() == Exit.BOOT
+    assert f"shardq.supervise: {reason.format(module=module)}" in program.heard or reason in program.heard
+    assert program.printed() == ""
+    assert files_of(name) == set()
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "reason"),
+    [
+        (["--url", "redis://somewhere"], {}, "names no shared-memory segment: write it as shm://NAME"),
+        (["--url", "shm://with/a/path"], {}, "names no shared-memory segment"),
+        (["--url", f"shm://{'x' * 31}"], {}, "cannot name a segment"),
+        (["--capacity", "a lot"], {}, "'a lot' is no size: write it in bytes, or as 512M or 2G"),
+        (["--capacity", "1K"], {}, "a capacity of 1024 bytes is too small"),
+        (["--workers", "0"], {}, "QUEUE_SUPERVISOR_WORKERS"),
+        (["--workers", "many"], {}, "QUEUE_SUPERVISOR_WORKERS"),
+        (["--shutdown-timeout", "-1"], {}, "QUEUE_SUPERVISOR_SHUTDOWN_TIMEOUT"),
+        (["--bogus"], {}, "unrecognized arguments: --bogus"),
+        ([], {"QUEUE_SUPERVISOR_WORKERS": "many"}, "QUEUE_SUPERVISOR_WORKERS"),
+    ],
+)
+def test_bad_usage_is_named(
+    options: list[str], environment: dict[str, str], reason: str, start: Start, url: str, name: str
+) -> None:
+    program = start(JOBS, *(["--url", url] if "--url" not in options else []), *options, environment=environment)
+
+    assert program.end() == Exit.USAGE
+    assert reason in program.heard
+    assert "Traceback" not in program.heard
+    assert files_of(name) == set()
+
+
+def test_a_second_supervisor_is_refused_and_the_first_goes_on(
+    start: Start, url: str, name: str, folder: Folder
+) -> None:
+    first = start(JOBS, "--url", url, "--workers", 1).serving()
+
+    second = start(JOBS, "--url", url, "--workers", 1)
+
+    assert second.end() == Exit.RUNNING
+    second.hear(rf"another supervisor serves {url}: stop it first, or choose another --url")
+    with client(url) as queue:
+        queue.register_sync(Record, *folder.notes([0]))
+        folder.until("done", 0)
+    assert first.stop() == Exit.OK
+    assert files_of(name) == set()
+
+
+def test_a_foreign_object_is_left_alone(start: Start, url: str, name: str) -> None:
+    foreign = SHM_DIRECTORY / full_name(name)
+    foreign.write_bytes(b"somebody else's" * 1000)
+
+    program = start(JOBS, "--url", url)
+
+    assert program.end() == Exit.SEGMENT
+    program.hear(rf"'{name}' is no shardq segment")
+    assert foreign.read_bytes() == b"somebody else's" * 1000
+    assert files_of(name) == {full_name(name)}
+
+
+def test_an_adopted_segment_keeps_its_capacity(start: Start, url: str, name: str, folder: Folder) -> None:
+    leave_in_segment(name, Record, folder.notes(range(3)))
+
+    program = start(JOBS, "--url", url, "--capacity", "16M", "--drain")
+
+    assert program.end() == Exit.OK
+    program.hear(rf"segment keeps the capacity it has segment={name} capacity_bytes={8 * MIB}")
+    assert folder.done() == [0, 1, 2]
