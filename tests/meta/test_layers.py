@@ -21,7 +21,18 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("asking", ("shardq.handler", "shardq.queue", "shardq.schedule")),
     ("working", ("shardq.worker", "shardq.failure")),
     ("supervision", ("shardq.supervisor", "shardq.supervisor.*")),
-    ("face", ("shardq", "shardq.__main__", "shardq.supervise", "shardq.connect", "shardq.embedded", "shardq.cli", "shardq.cli.*")),
+    (
+        "face",
+        (
+            "shardq",
+            "shardq.__main__",
+            "shardq.supervise",
+            "shardq.connect",
+            "shardq.embedded",
+            "shardq.cli",
+            "shardq.cli.*",
+        ),
+    ),
 )
 
 #: What only some modules may import or call: (name, or everything below it) -> modules that may.
