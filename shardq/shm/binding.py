@@ -144,11 +144,11 @@ class Bindings:
         """Say that this process sleeps: it will be rung when there is work."""
         self._bytes[self._layout.sleep_map + self._slots.mine] = at.ASLEEP
 
-    def wake(self) -> bool:
-        """Say that this process is awake. Returns whether it was called."""
+    def wake(self, *, others_sleep: bool) -> bool:
+        """Say that this process is awake, unless others in it still sleep. Returns whether it was called."""
         place = self._layout.sleep_map + self._slots.mine
         called = self._bytes[place] == at.CALLED
-        self._bytes[place] = at.AWAKE
+        self._bytes[place] = at.ASLEEP if others_sleep else at.AWAKE
         return called
 
     def call_worker(self, above: int = -1) -> None:

@@ -221,7 +221,7 @@ class Store:
         """
         with self._section:
             self._sleepers -= 1
-            if self._sleepers or not self._bindings.wake():
+            if not self._bindings.wake(others_sleep=self._sleepers > 0):
                 return
             found = NOT_FOUND if key is None else self._directory.thread(key)
             if self._bindings.next_ready(found) not in (-1, found):
