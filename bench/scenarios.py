@@ -46,4 +46,56 @@ SCENARIOS = {
         ),
         _tenths,
     ),
+    "messages": Scenario(
+        "bytes of memory for each queued message, less is better",
+        (
+            Contestant("shardq, calls of 128", "bench.memory:messages_by_128"),
+            Contestant("shardq, calls of 1,024", "bench.memory:messages_by_1024"),
+            Contestant("shardq, one by one", "bench.memory:messages_one_by_one"),
+            Contestant("floor, payload alone", "bench.memory:payload"),
+        ),
+        _tenths,
+    ),
+    "tubes": Scenario(
+        "bytes of memory for each of 50,000 tubes: with one message, and drained, less is better",
+        (
+            Contestant("shardq", "bench.memory:tubes"),
+            Contestant("floor, table entries, a page", "bench.memory:page"),
+        ),
+        _tenths,
+    ),
+    "workers": Scenario(
+        "MiB of memory for each of 8 idle workers, less is better",
+        (
+            Contestant("shardq", "bench.memory:workers"),
+            Contestant("floor, forked uvloop", "bench.memory:processes"),
+        ),
+        _tenths,
+    ),
+    "idle": Scenario(
+        "what a supervisor and 8 workers cost that have nothing to do, less is better",
+        (
+            Contestant("shardq", "bench.idle:family"),
+            Contestant("polling every 100 ms", "bench.idle:pollers"),
+        ),
+        _tenths,
+    ),
+    "startup": Scenario(
+        "milliseconds, less is better",
+        (
+            Contestant("shardq, 1 worker", "bench.startup:one_worker"),
+            Contestant("shardq, 8 workers", "bench.startup:eight_workers"),
+            Contestant("floor, bare Python and fork", "bench.startup:bare"),
+        ),
+        _tenths,
+    ),
+    "binding": Scenario(
+        "microseconds for each binding with one request, less is better",
+        (
+            Contestant("50,000 threads", "bench.binding:threads_50000"),
+            Contestant("1,000 threads", "bench.binding:threads_1000"),
+            Contestant("10 threads", "bench.binding:threads_10"),
+        ),
+        _tenths,
+    ),
 }

@@ -145,10 +145,9 @@ def looks_not_again(store: Store, serves: Serves, bound: str | None) -> tuple[No
         return None, None
 
 
-def passes_not_on(store: Store, *, found: bool) -> None:
-    with store._section:
-        store._sleepers -= 1
-        store._bindings.wake()
+def passes_not_on(bindings: Bindings, above: int = -1, call: Callable[..., None] = Bindings.call_worker) -> None:
+    if above < 0:
+        call(bindings)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +156,7 @@ def passes_not_on(store: Store, *, found: bool) -> None:
         (Bindings, "_call", lambda bindings, slot: None),
         (Bindings, "sleep", lambda bindings: None),
         (Store, "lie_down", looks_not_again),
-        (Store, "rise", passes_not_on),
+        (Bindings, "call_worker", passes_not_on),
     ],
     ids=["nobody-called", "sleep-not-told", "no-second-look", "call-not-passed-on"],
 )

@@ -14,7 +14,7 @@ from tests.support.faults import Step, die_at, one_of_each_line, sample, steps_o
 from tests.support.faults_scene import MIB, PIPE, Naps, check_goes_on, check_whole, nobody, run
 from tests.support.leaks import segment_name
 
-SAMPLE = 30
+SAMPLE = 20
 Tried = Callable[[str, int], None]
 
 
@@ -23,6 +23,7 @@ def test_a_creator_that_died_is_replaced_or_its_segment_is_whole(
 ) -> None:
     name = a_name()
     points = chosen_of(steps_of(nothing, lambda: created_and_ended(name)), random, everything)
+    destroy(name)  # what the recording run left
     for step in points:
         die_at(step, nothing, lambda: created_and_ended(name))
         with told(step):

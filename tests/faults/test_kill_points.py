@@ -13,7 +13,7 @@ from tests.support.faults_outcome import check_outcome, recorded
 from tests.support.faults_scene import Scene, check_usable, check_whole
 
 #: Lines of one operation that a sampled run dies at.
-SAMPLE = 12
+SAMPLE = 8
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=str)

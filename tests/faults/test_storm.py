@@ -17,7 +17,7 @@ from tests.support.faults import Child
 from tests.support.faults_scene import MIB, Scene, check_usable, check_whole, run_waiting, scene
 from tests.support.faults_storm import PIPES, Delivery, History, Message, consume, produce
 
-SECONDS = float(os.environ.get("SHARDQ_FAULTS_SECONDS", "6"))
+SECONDS = float(os.environ.get("SHARDQ_FAULTS_SECONDS", "5"))
 PRODUCERS = CONSUMERS = 3
 #: Between two blows, and how long one that was stopped stays so; seconds.
 CALM_S, STOPPED_S = (0.001, 0.02), (0.001, 0.1)

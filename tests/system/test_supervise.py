@@ -176,6 +176,22 @@ def test_ttin_and_ttou_change_the_number_of_workers(start: Start, url: str, fold
     assert "ERROR" not in program.heard
 
 
+def test_a_worker_whose_handler_failed_serves_others_meanwhile(
+    start: Start, url: str, name: str, folder: Folder
+) -> None:
+    program = start(JOBS, "--url", url, "--workers", 1).serving()
+    with client(url) as queue:
+        queue.register_sync(Failing, *folder.notes([1, 2]))
+        pid = int(program.hear(r"handler failed pid=(\d+)").group(1))
+        queue.register_sync(Record, *folder.notes([0]))
+        lines = folder.until("done", 0, 1, 2)
+
+    assert {line.pid for line in lines} == {pid}
+    assert folder.done() == [0, 1, 2]
+    assert program.stop() == Exit.OK
+    assert files_of(name) == set()
+
+
 # Draining
 
 
@@ -213,14 +229,14 @@ def test_a_drain_of_nothing_ends_at_once(start: Start, url: str, name: str) -> N
 
 
 def test_a_drain_goes_on_after_exceptions_of_a_handler(start: Start, url: str, name: str, folder: Folder) -> None:
-    leave_in_segment(name, Failing, folder.notes(range(6)))
+    leave_in_segment(name, Failing, folder.notes(range(4)))
 
     program = start(JOBS, "--url", url, "--workers", 2, "--drain", environment=ONE_BY_ONE)
 
     assert program.end() == Exit.OK
-    assert folder.done() == list(range(6))
-    assert sorted(re.findall(r"ValueError: number (\d) is odd", program.heard)) == ["1", "3", "5"]
-    program.hear(r"worker ended pid=\d+ how=an exception, shown above")
+    assert folder.done() == list(range(4))
+    assert re.findall(r"ValueError: number (\d) is odd", program.heard) == ["1", "3"]
+    assert len(re.findall(r"ERROR handler failed pid=\d+", program.heard)) == 2
     assert files_of(name) == set()
 
 

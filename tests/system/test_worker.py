@@ -732,6 +732,21 @@ async def test_a_batch_that_failed_is_handled_by_the_next_worker_in_order(
     assert (await queue.storage.backlog()).queued == 0
 
 
+async def test_the_thread_of_a_handler_that_failed_rests_while_others_are_served(
+    backend: Backend, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Unlucky, "fails_in", "perform")
+    await queue.register(Unlucky, Item(0, 0))
+    worker = new_worker(backend, queue)
+    with pytest.raises(RuntimeError):
+        await run(worker)
+
+    await queue.register(Record, Item(1, 0))
+    await run(worker, 1)
+
+    assert diary.of("done") == [(1, 0)]
+
+
 class Uncreatable(Record):
     @classmethod
     def create(cls) -> Self:
