@@ -64,10 +64,15 @@ class Queue:
         """
         _refuse_missing_features(defer, if_not_exists, recurrent)
         steps = self._registration(handler, requests, may_wait=True)
-        result = None
         try:
+            step = next(steps)
             while True:
-                result = await steps.send(result).awaitable
+                try:
+                    result = await step.awaitable
+                except QueueFull as full:
+                    step = steps.throw(full)
+                else:
+                    step = steps.send(result)
         except StopIteration as end:
             return int(end.value)
 
@@ -85,11 +90,15 @@ class Queue:
         _refuse_missing_features(defer, if_not_exists, recurrent)
         loop_runs = _loop_runs()
         steps = self._registration(handler, requests, may_wait=not loop_runs)
-        result = None
         try:
+            step = next(steps)
             while True:
-                step = steps.send(result)
-                result = _wait_for(step.awaitable) if step.suspends and not loop_runs else _drive(step.awaitable)
+                try:
+                    result = _wait_for(step.awaitable) if step.suspends and not loop_runs else _drive(step.awaitable)
+                except QueueFull as full:
+                    step = steps.throw(full)
+                else:
+                    step = steps.send(result)
         except StopIteration as end:
             return int(end.value)
 

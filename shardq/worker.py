@@ -80,6 +80,7 @@ class Worker:
     async def _serve(self, key: str, token: int, limit: float) -> int:
         """Bind to the thread and work until there is a reason to leave it. Returns how many requests were done."""
         pause_s = 0.0
+        binding: _Binding | None = None
         try:
             handler_class = self._handler(key)
             if handler_class is None:
@@ -89,16 +90,18 @@ class Worker:
             binding = _Binding(self, key, token, handler_class, handler)
             try:
                 await call(handler.start)
-                done = await binding.work(limit)
+                await binding.work(limit)
             finally:
                 pause_s = binding.pause_s
                 await call(handler.stop)
         except Exception:
+            if binding and binding.done:
+                self._failures.pop(key, None)
             pause_s = self._backoff_s(key)
             raise
         else:
             self._failures.pop(key, None)
-            return done
+            return binding.done
         finally:
             await self.lock.release(key, pause_s)
 
@@ -168,29 +171,30 @@ class _Binding:
         self._token = token
         self._handler = handler
         self._batch_began = monotonic()
+        self.done = 0
+        """Requests acknowledged so far."""
         self.pause_s = 0.0
         """How long nobody should come back to the thread."""
         self._kind = request_type(handler_class)
         self._pipes = [f"{key}/{priority}" for priority in check_priorities(handler_class)]
 
-    async def work(self, limit: float) -> int:
+    async def work(self, limit: float) -> None:
         """Handle batches until the thread is empty for long enough, others wait for too long, or stop or limit come."""
-        done, since = 0, monotonic()
-        while done < limit and not self._worker.stopping:
-            pipe, batch = await self._take(limit - done)
+        since = monotonic()
+        while self.done < limit and not self._worker.stopping:
+            pipe, batch = await self._take(limit - self.done)
             if not batch.count:
                 if not await self._worker.more_comes(self._key):
                     break
                 continue
             if not await self._handle(pipe, batch):
                 break
-            done += batch.count
+            self.done += batch.count
             if monotonic() - since > self._worker.settings.quantum:
                 if await self._worker.others_wait():
                     break
                 since = monotonic()
             await self._let_others_run()
-        return done
 
     async def _let_others_run(self) -> None:
         """Nothing in a round need have suspended: let signals and the rest of the application have their turn. What

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -12,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from shardq.shm import layout as at
-from tests.support.faults import Child
+from tests.support.faults import Child, Gate
 from tests.support.faults_scene import PIPE, Scene, check_usable, check_whole, nobody, run, run_waiting, scene
+from tests.support.faults_scene import everything as all_threads
 
 
 @pytest.fixture
@@ -104,6 +106,35 @@ def test_child_forked_while_a_thread_is_inside_gets_in_later(there: Scene) -> No
     thread.join()
     assert child.result() is True
     check_whole(there.store)
+
+
+@pytest.mark.parametrize("bound", [False, True], ids=["unbound", "bound-to-the-dead"])
+def test_call_goes_past_who_was_killed_asleep(there: Scene, bound: bool) -> None:
+    """The dead one has the lower slot, and may have been bound to the thread."""
+    dead_gate, gate = Gate(), Gate()
+
+    def sleep_bound() -> None:
+        if bound:
+            there.claim()
+        asleep(there, dead_gate)
+
+    dead = Child(sleep_bound)
+    dead_gate.reached()
+    sleeper = Child(lambda: asleep(there, gate))
+    gate.reached()
+    dead.kill()
+    dead_gate.open()
+    assert there.append(b"one")
+    gate.open()
+    assert sleeper.result(), "the living sleeper was not rung"
+
+
+def asleep(there: Scene, gate: Gate) -> bool:
+    """Lie down until the gate opens; whether the bell was rung by then."""
+    bell = there.store.doorbell.open()
+    there.store.lie_down(all_threads, None)
+    gate.wait()
+    return bool(select.select([bell], [], [], 0)[0])
 
 
 def slot_of(there: Scene) -> tuple[object, ...]:

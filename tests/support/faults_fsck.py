@@ -216,8 +216,7 @@ def uncounted_bytes(segment: Segment) -> int:
     """Memory that the segment takes and that none of its words accounts for."""
     layout, words = segment.layout, segment.words
     # Tables never shrink: what a death left uncounted there is found again when they grow.
-    tables = layout.thread_table + words[at.THREADS_BACKED], layout.tube_table + words[at.TUBES_BACKED]
-    backed = [(0, max(layout.extents_base, *tables))]
+    backed = [(0, layout.extents_base)]
     for group in layout.classes:
         for n in range(group.count):
             nbytes = words[layout.extent_backed_word + group.first + n]

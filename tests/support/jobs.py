@@ -143,7 +143,7 @@ class Forward(_Routed):
 
 
 class Failing(_Routed):
-    """Ends its worker with an exception for odd numbers when it sees them for the first time."""
+    """Fails for odd numbers when it sees them for the first time."""
 
     def perform(self, *notes: Note) -> None:
         for note in notes:
@@ -151,4 +151,14 @@ class Failing(_Routed):
             if note.number % 2 and not seen.exists():
                 seen.touch()
                 raise ValueError(f"number {note.number} is odd")
+            _write("done", note)
+
+
+class Broken(_Routed):
+    """Fails until there is a file `mended` in the folder."""
+
+    def perform(self, *notes: Note) -> None:
+        for note in notes:
+            if not Path(note.folder, "mended").exists():
+                raise ValueError(f"number {note.number} is broken")
             _write("done", note)

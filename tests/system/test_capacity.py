@@ -267,6 +267,23 @@ async def test_threads_beyond_the_table_take_the_place_of_drained_ones(name: str
         storage.destroy()
 
 
+@pytest.mark.parametrize("way", ["register", "register_sync"])
+def test_a_full_directory_gives_back_what_it_did_not_take(way: str, name: str) -> None:
+    storage = SharedStorage.create(name, 8 * MIB, threads=64)
+    queue, tickets = Queue(storage), list(map(Ticket, range(100)))
+
+    def register() -> int:
+        return (
+            asyncio.run(queue.register(Punch, *tickets)) if way == "register" else queue.register_sync(Punch, *tickets)
+        )
+
+    with pytest.raises(DirectoryFull) as caught:
+        register()
+    assert caught.value.not_accepted == tickets[64:]
+    assert set(asyncio.run(storage.pipes())) == {Tube(Punch, Route(number)).pipe for number in range(64)}
+    storage.destroy()
+
+
 async def test_sequence_numbers_of_a_thread_go_on_after_its_place_was_taken(name: str) -> None:
     storage = SharedStorage.create(name, 8 * MIB, threads=64)
     store, last = storage.store, -1

@@ -21,7 +21,7 @@ from shardq.shm.segment import SHM_DIRECTORY, full_name, remove_files
 from shardq.supervisor.exits import Exit
 from tests.support import jobs
 from tests.support.drivers import MIB
-from tests.support.jobs import Failing, Folder, Forward, Gated, Note, Record
+from tests.support.jobs import Broken, Failing, Folder, Forward, Gated, Note, Record
 from tests.support.programs import ROOT, Supervise
 from tests.support.segments import files_of, new_name
 from tests.support.tasks import finished, suspended
@@ -181,13 +181,15 @@ def test_a_worker_whose_handler_failed_serves_others_meanwhile(
 ) -> None:
     program = start(JOBS, "--url", url, "--workers", 1).serving()
     with client(url) as queue:
-        queue.register_sync(Failing, *folder.notes([1, 2]))
+        queue.register_sync(Broken, *folder.notes([0, 1]))
         pid = int(program.hear(r"handler failed pid=(\d+)").group(1))
-        queue.register_sync(Record, *folder.notes([0]))
-        lines = folder.until("done", 0, 1, 2)
+        queue.register_sync(Record, *folder.notes([2]))
+        (other,) = folder.until("done", 2)
+        folder.path.joinpath("mended").touch()
+        first, second = folder.until("done", 0, 1)
 
-    assert {line.pid for line in lines} == {pid}
-    assert folder.done() == [0, 1, 2]
+    assert {line.pid for line in (other, first, second)} == {pid}
+    assert folder.done() == [2, 0, 1]
     assert program.stop() == Exit.OK
     assert files_of(name) == set()
 
