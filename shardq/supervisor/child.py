@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import faulthandler
 import logging
 import os
 import random
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -40,7 +38,6 @@ def run_worker(
         for descriptor in close:
             os.close(descriptor)
         random.seed()
-        faulthandler.register(signal.SIGUSR2, all_threads=True, chain=False)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(make_worker(), handlers, life))
         code = Exit.OK

@@ -179,6 +179,9 @@ class Family:
                 self._wanted += 1
             elif received is signal.SIGTTOU:
                 self._wanted = max(1, self._wanted - 1)
+            elif received is signal.SIGUSR2:
+                for pid in self._members:
+                    self._signal(pid, signal.SIGUSR2)
             elif self._asked:
                 self._say(logging.WARNING, "second signal, killing workers", signal=received.name)
                 self._kill_all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import os
 import select
 import signal
@@ -13,7 +14,7 @@ from typing import Any, Self
 from shardq.worker import Worker
 
 #: What the supervisor listens to.
-LISTENED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGTTIN, signal.SIGTTOU)
+LISTENED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR2)
 
 _Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 
@@ -69,8 +70,10 @@ def fork() -> int:
 def reset_in_child() -> None:
     """Give a forked child the signals of a fresh process, and let those held back come."""
     signal.set_wakeup_fd(-1)
-    for number in LISTENED:
+    for number in set(LISTENED) - {signal.SIGUSR2}:
         signal.signal(number, signal.SIG_DFL)
+    # Below Python, so that it works while native code holds the interpreter.
+    faulthandler.register(signal.SIGUSR2, all_threads=True, chain=False)
     # Ctrl-C reaches the whole foreground group; the supervisor decides what it means for a worker.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGQUIT, signal.SIG_IGN)

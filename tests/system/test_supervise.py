@@ -176,6 +176,21 @@ def test_ttin_and_ttou_change_the_number_of_workers(start: Start, url: str, fold
     assert "ERROR" not in program.heard
 
 
+def test_usr2_shows_where_the_workers_are(start: Start, url: str, folder: Folder) -> None:
+    program = start(JOBS, "--url", url, "--workers", 1).serving()
+    with client(url) as queue:
+        queue.register_sync(Gated, *folder.notes([0]))
+    folder.until("begin", 0)
+
+    program.signal(signal.SIGUSR2)
+
+    program.hear(r"most recent call first")
+    program.hear(r"tests/support/jobs\.py")
+    folder.permit(1)
+    folder.until("done", 0)
+    assert program.stop() == Exit.OK
+
+
 def test_a_worker_whose_handler_failed_serves_others_meanwhile(
     start: Start, url: str, name: str, folder: Folder
 ) -> None:
