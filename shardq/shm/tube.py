@@ -10,13 +10,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Sequence
 
-from shardq.errors import MessageTooLarge
+from shardq.errors import MessageTooLarge, SegmentForeign
 from shardq.model import EMPTY, Batch
 from shardq.shm import layout as at
 from shardq.shm import record
 from shardq.shm.extents import Extents
 from shardq.shm.intent import Intent
-from shardq.shm.record import HEADER_BYTES, JUMP, Record
+from shardq.shm.record import HEADER_BYTES, JUMP, MESSAGES, Record
 from shardq.shm.segment import Segment
 
 #: Larger appends are split into records of about this size, so that large extents serve single large messages only.
@@ -224,7 +224,15 @@ class Tubes:
         chain, end = [self._extents.locate(first)[1]], self._extents.locate(last)[1]
         while chain[-1] != end:
             chain.append(self._words[self._next_extent + chain[-1]] - 1)
+            if not 0 <= chain[-1] < self._layout.extents or len(chain) > self._layout.extents:
+                raise self._damaged(f"the extents of a tube do not lead from {first} to {last}")
         return chain
+
+    def _damaged(self, what: str) -> SegmentForeign:
+        """For what no death can leave behind, only somebody else's writing."""
+        return SegmentForeign(
+            f"segment {self._segment.name!r} is damaged: {what}; drain what can be read and destroy it"
+        )
 
     def _release(self, extents: Sequence[int]) -> None:
         for extent in extents:
@@ -240,6 +248,8 @@ class Tubes:
             if found.format == JUMP:
                 address = found.next_record
                 continue
+            if found.format != MESSAGES:
+                raise self._damaged(f"there is no record at {address}")
             if found.next_sequence > head:
                 yield found
             if address == tail:
