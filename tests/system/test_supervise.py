@@ -33,8 +33,16 @@ Start = Callable[..., Supervise]
 
 
 @pytest.fixture
-def start() -> Iterator[Start]:
-    """Starts supervisors, `start(*arguments)`, and ends what is left of them."""
+def name() -> Iterator[str]:
+    """A name for a segment. Tests say what is left of it in the end; whatever it is, it is removed."""
+    name = new_name()
+    yield name
+    remove_files(name)
+
+
+@pytest.fixture
+def start(name: str) -> Iterator[Start]:
+    """Starts supervisors, `start(*arguments)`, and ends what is left of them before anybody removes their segment."""
     started: list[Supervise] = []
 
     def starter(*arguments: object, **options: Any) -> Supervise:
@@ -44,14 +52,6 @@ def start() -> Iterator[Start]:
     yield starter
     for program in started:
         program.discard()
-
-
-@pytest.fixture
-def name() -> Iterator[str]:
-    """A name for a segment. Tests say what is left of it in the end; whatever it is, it is removed."""
-    name = new_name()
-    yield name
-    remove_files(name)
 
 
 @pytest.fixture
