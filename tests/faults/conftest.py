@@ -18,6 +18,13 @@ EVERYTHING = os.environ.get("SHARDQ_FAULTS") == "all"
 _tried: dict[str, int] = {}
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Say the seed at once: a run that is killed prints no summary."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter:
+        reporter.write_line(f"faults: SHARDQ_FAULTS_SEED={SEED}")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     tried = ", ".join(f"{count} {name}" for name, count in _tried.items())
     terminalreporter.write_line(f"faults: SHARDQ_FAULTS_SEED={SEED}{', ' if tried else ''}{tried}")
