@@ -64,7 +64,7 @@ async def _all_asleep(supervisor: Supervisor) -> None:
     assert isinstance(storage, SharedStorage)
     held_s = 0.1 * 16 + 1  # by default a worker stays bound so long to a thread that is empty
     await asyncio.sleep(held_s)
-    while storage.store.asleep() < WORKERS:  # noqa: ASYNC110
+    while storage.store.waiting.asleep() < WORKERS:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
 
 

@@ -124,7 +124,7 @@ async def _family() -> dict[str, float]:
     async with Supervisor("bench.jobs", workers=WORKERS) as supervisor:
         storage = supervisor.queue.storage
         assert isinstance(storage, SharedStorage)
-        while storage.store.asleep() < WORKERS:  # noqa: ASYNC110
+        while storage.store.waiting.asleep() < WORKERS:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         return _footprint([worker.pid for worker in supervisor.stats().workers])
 

@@ -6,7 +6,7 @@ import typing
 from shardq.connect import connect
 from shardq.errors import ShardqError
 from shardq.handler import Handler
-from shardq.model import Route, Tube
+from shardq.model import Retry, Route, Tube
 from shardq.queue import Queue
 from shardq.version import __version__
 from shardq.worker import Worker
@@ -14,7 +14,18 @@ from shardq.worker import Worker
 if typing.TYPE_CHECKING:
     from shardq.embedded import Supervisor
 
-__all__ = ["Handler", "Queue", "Route", "ShardqError", "Supervisor", "Tube", "Worker", "__version__", "connect"]
+__all__ = [
+    "Handler",
+    "Queue",
+    "Retry",
+    "Route",
+    "ShardqError",
+    "Supervisor",
+    "Tube",
+    "Worker",
+    "__version__",
+    "connect",
+]
 
 
 def __getattr__(name: str) -> typing.Any:

@@ -52,6 +52,10 @@ class StorageClosed(ShardqError):
     """The storage object was closed, for instance because its supervisor was stopped; what is stored stays."""
 
 
+class HandlerTimeout(ShardqError):
+    """A handler took longer for a batch than its `timeout_s`."""
+
+
 class FencedError(ShardqError):
     """The caller's claim on the thread is over: the token it carries is no longer the current one."""
 

@@ -24,8 +24,8 @@ from typing import (
 )
 
 from shardq.errors import HandlerError
-from shardq.model import MAIN_SCRIPT, Route, handler_name
-from shardq.protocols import Registrar
+from shardq.model import MAIN_SCRIPT, Retry, Route, handler_name
+from shardq.protocols import InHand, Registrar
 
 Request = TypeVar("Request")
 
@@ -43,6 +43,11 @@ class Handler(Generic[Request]):
 
     priorities: ClassVar[list[int] | None] = None
     """Priorities requests may be routed to, first served first. None: only 0."""
+    retry: ClassVar[Retry] = Retry()
+    """What happens to requests that fail."""
+    timeout_s: ClassVar[float | None] = None
+    """Most seconds for one batch. Then the handler is interrupted by an exception, and where that does not end it, a
+    second later its worker is killed; both count as a failure. None: as long as it takes."""
     queue: Registrar
     """The queue this handler is served from, set before `start`: for follow-up requests."""
 
@@ -65,7 +70,7 @@ class Handler(Generic[Request]):
 
     def perform(self, *requests: Any) -> Any:
         """Do the work of a batch."""
-        raise NotImplementedError(f"{handler_name(type(self))} overrides neither handle() nor perform()")
+        raise NotImplementedError(_does_nothing(type(self)))
 
     def stop(self) -> Any:
         """Called once when the worker leaves the thread."""
@@ -73,6 +78,21 @@ class Handler(Generic[Request]):
     def batch_size(self) -> int | None:
         """Most requests in one `handle` call. None: the worker's setting."""
         return None
+
+    async def acknowledge(self, count: int) -> None:
+        """Say that the first `count` requests of the batch in hand are done: whatever happens now, only the others come
+        again. For long batches; when `handle` returns, all are. Raises `HandlerError` outside of `handle` and for a
+        count that the batch does not have, `FencedError` where the thread is another worker's by now.
+        """
+        if self._in_hand is None:
+            raise HandlerError(f"{handler_name(type(self))}.acknowledge() was called, but there is no batch in hand")
+        await self._in_hand.acknowledge(count)
+
+    def acknowledge_sync(self, count: int) -> None:
+        """`acknowledge` for plain handlers."""
+        drive(self.acknowledge(count))
+
+    _in_hand: InHand | None = None
 
 
 async def call(function: Any, *arguments: Any) -> Any:
@@ -83,6 +103,32 @@ async def call(function: Any, *arguments: Any) -> Any:
         return await result if isinstance(result, Awaitable) else result
     finally:
         handling.reset(token)
+
+
+def drive(awaitable: Awaitable[Any]) -> Any:
+    """The result of something that does not suspend. Raises `HandlerError` where it does."""
+    steps = awaitable.__await__()
+    try:
+        next(steps)
+    except StopIteration as end:
+        return end.value
+    getattr(steps, "close", lambda: None)()
+    raise HandlerError("this cannot wait where an event loop runs: use the form with `await` there")
+
+
+def check_failure_rules(handler: type[Handler[Any]]) -> None:
+    """Raise `HandlerError` for a `retry` or `timeout_s` that cannot be."""
+    if not isinstance(handler.retry, Retry):
+        raise HandlerError(f"{handler_name(handler)}.retry must be a shardq.Retry, not {handler.retry!r}")
+    limit_s = handler.timeout_s
+    if limit_s is not None and (not isinstance(limit_s, int | float) or limit_s <= 0):
+        raise HandlerError(f"{handler_name(handler)}.timeout_s must be a number of seconds or None, not {limit_s!r}")
+
+
+def check_does_something(handler: type[Handler[Any]]) -> None:
+    """Raise `NotImplementedError` for a class that says nowhere what to do with its requests."""
+    if handler.handle is Handler.handle and handler.perform is Handler.perform:
+        raise NotImplementedError(_does_nothing(handler))
 
 
 def request_type(handler: type[Handler[Any]]) -> Any:
@@ -154,6 +200,10 @@ def check_importable(handler: type[Handler[Any]]) -> None:
     # A class of __main__ goes by the name of a module that need not be imported here.
     if handler.__module__ != MAIN_SCRIPT and find_handler(name) is not handler:
         raise HandlerError(f"{name} is not what module {handler.__module__} has under that name: workers would miss it")
+
+
+def _does_nothing(handler: type[Handler[Any]]) -> str:
+    return f"{handler_name(handler)} overrides neither handle() nor perform()"
 
 
 def _request_annotation(method: Any) -> Any:

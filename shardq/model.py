@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
+
+from shardq.errors import ConfigurationError
 
 #: Module name of what Python was started with.
 MAIN_SCRIPT = "__main__"
 #: The name under which workers import such a script again, so that its `if __name__ == "__main__"` part does not run.
 MAIN_SCRIPT_IN_WORKER = "__shardq_main__"
+#: Ends the pipe of a tube that is served before the tube without it: what was put back at the head.
+AHEAD = "^"
 
 
 class Route(NamedTuple):
@@ -37,6 +41,33 @@ class Tube(NamedTuple):
     def pipe(self) -> str:
         """Name of the tube, `module/Handler/thread/priority`."""
         return f"{self.key}/{self.route.priority}"
+
+
+@dataclass(frozen=True)
+class Retry:
+    """What happens to a handler's request that fails: raises, runs too long, or takes its worker down.
+
+    Only failures of a request that stands alone count; of a batch that failed the culprit is found first. Raises
+    `ConfigurationError` for values that make no sense.
+    """
+
+    max_attempts: int = 5
+    """After so many it becomes a dead letter."""
+    backoff_s: float = 1.0
+    """Seconds before the second attempt, doubled for each further one. The first retry after a death waits for none."""
+    backoff_max_s: float = 300.0
+    """Longest such wait."""
+    jitter: bool = True
+    """Shorten each wait by up to a half, differently for each request, so that many do not come at once."""
+    on_failure: Literal["block", "skip"] = "block"
+    """`block` keeps the thread waiting until the attempts are spent, so that its order holds. `skip` makes the request
+    a dead letter at its first failure and goes on with the thread."""
+
+    def __post_init__(self) -> None:
+        if self.max_attempts < 1 or self.backoff_s < 0 or self.backoff_max_s < 0:
+            raise ConfigurationError(f"{self} cannot be: it needs one attempt or more, and no negative wait")
+        if self.on_failure not in ("block", "skip"):
+            raise ConfigurationError(f"Retry(on_failure={self.on_failure!r}) cannot be: use 'block' or 'skip'")
 
 
 def handler_name(handler: type[Any]) -> str:
@@ -66,6 +97,43 @@ def split_key(key: str) -> tuple[str, str]:
     return name, thread
 
 
+def ahead_of(pipe: str) -> str:
+    """The pipe whose messages are served before those of `pipe`."""
+    return plain(pipe) + AHEAD
+
+
+def plain(pipe: str) -> str:
+    """The pipe that `register` uses, given it or the one ahead of it."""
+    return pipe.removesuffix(AHEAD)
+
+
+def dead_pipe(name: str) -> str:
+    """The pipe of a handler's dead letters, given `module/Handler`."""
+    return f"{name}/dead/0"
+
+
+class Ending(NamedTuple):
+    """How a worker process ended that had a batch in hand. Neither signal nor exit code: nobody saw it."""
+
+    signal: int | None = None
+    exit_code: int | None = None
+    timed_out: bool = False
+    """Whether its supervisor killed it because the batch took longer than `Handler.timeout_s`."""
+
+
+class Failed(NamedTuple):
+    """What happened to the message at the head of a batch before, while it stood alone."""
+
+    attempts: int
+    """How often it failed."""
+    first_us: int
+    """When for the first time, Unix microseconds."""
+    last_us: int
+    """When for the last time."""
+    ending: Ending | None
+    """How its worker ended the last time; None where the worker lived on."""
+
+
 @dataclass(slots=True)
 class Batch:
     """Messages of one tube, in order, still in the concatenation they were stored in.
@@ -83,6 +151,12 @@ class Batch:
     """The messages, back to back."""
     base: int = 0
     """What `ends` are counted from: ends that stand in storage are used as they are."""
+    sequences: Sequence[int] | None = None
+    """Sequence number of each message, where some between them were removed. None: they follow one another."""
+    pipe: str = ""
+    """Where it was taken from."""
+    failed: Failed | None = None
+    """Earlier failures of its only message."""
 
     @property
     def count(self) -> int:
@@ -93,6 +167,20 @@ class Batch:
         """The messages one by one."""
         ends = [end - self.base for end in self.ends]
         return [self.payload[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+    def through_first(self, count: int) -> int:
+        """What `Storage.pop` takes to acknowledge the first `count` messages."""
+        if not count:
+            return self.sequence
+        return self.sequence + count if self.sequences is None else self.sequences[count - 1] + 1
+
+    def first(self, count: int) -> Batch:
+        """The first `count` messages, at least one."""
+        ends = self.ends[:count]
+        sequences = None if self.sequences is None else self.sequences[:count]
+        payload = self.payload[: ends[-1] - self.base]
+        through = self.through_first(count)
+        return replace(self, through=through, ends=ends, payload=payload, sequences=sequences)
 
 
 EMPTY = Batch(0, 0, (), b"")

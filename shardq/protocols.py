@@ -26,9 +26,11 @@ class Backlog(NamedTuple):
     queued: int
     """Messages not yet acknowledged, those in a worker's hands included."""
     accepted: int
-    """Messages ever accepted by `append`."""
+    """Messages ever accepted by `append` or `requeue`."""
     handled: int
-    """Messages that ever left their tube, acknowledged or removed."""
+    """Messages that ever left their tube: acknowledged, removed or buried."""
+    dead: int
+    """Dead letters there are."""
 
 
 class Storage(Protocol):
@@ -41,11 +43,12 @@ class Storage(Protocol):
     S4. `append` returns False, and stores nothing, when there is no room; messages that could never fit raise
         `MessageTooLarge`. What is stored already stays readable and can be acknowledged. (P7)
     S5. `range` reads from the head without removing, at most `limit` messages; of an unknown or empty tube it returns
-        an empty batch.
+        an empty batch. `take` reads the same from the first of several tubes of a thread that has any, and counts what
+        it returns as handed out under the token.
     S6. A message keeps its sequence number for life; numbers of a tube grow by one in order of acceptance and are
         never reused, also not after the tube ran empty.
     S7. `pop` removes every message below `through`. Doing it again changes nothing.
-    S8. `pop`, and `range` with a token, raise `FencedError` and change nothing when the token is not the thread's
+    S8. `take`, `pop`, `fail` and `bury` raise `FencedError` and change nothing when the token is not the thread's
         current one. (P2)
     S9. `length` counts the messages of a tube, `contains` finds an equal message in it, `pipes` lists the tubes that
         are not empty.
@@ -62,6 +65,22 @@ class Storage(Protocol):
     S16. `wait_for_quiet` returns True once `queued` is 0, False after `timeout_s`.
     S17. `check` raises what `append` would always raise for these messages (`MessageTooLarge`, `HandlerError` for a
         name that cannot be stored), and stores nothing.
+    S18. After `fail` of several messages, `take` hands out at most half as many, until all that failed together have
+        left. Of a message that failed alone `fail` returns how often it did, and `take` hands it out alone, with these
+        failures, until it leaves. Without `counts` several become fewer and nothing is counted. (P6)
+    S19. What was handed out to a process that died counts as failed: a single message as by `fail`, with how the
+        process ended where that is known; several are handed out one by one from then on. What was released, or was
+        handed out to a process whose end was planned, has not failed. (P6)
+    S20. `bury` takes the message of that number from the head of its tube and stores the letter in the grave, both or
+        neither, whoever dies when, also where `append` finds no room. It returns False, and changes nothing, where
+        there is none even so; for a message that left already it does nothing. (P3, P6, P7)
+    S21. `requeue` takes a letter from its grave and appends a message to a tube, both or neither. It returns False
+        where there is no room, and None, doing nothing, where the letter is gone. `drop` forgets letters and returns
+        how many there were. (P3)
+    S22. Letters are no work: `wait` does not offer them, `pipes` does not list them, `backlog` counts them as `dead`
+        only. `graves` lists their pipes, `range` reads them. Beyond `settings.dead_letters` in one grave the oldest go.
+    S23. With `follow_up`, `append` may also use half of the room that is kept for burying: what handlers register in
+        their work, which could not make room otherwise. (P7)
     """
 
     settings: StorageSettings
@@ -70,7 +89,7 @@ class Storage(Protocol):
 
     def check(self, pipe: str, messages: Sequence[bytes]) -> None: ...
 
-    async def append(self, pipe: str, messages: Sequence[bytes]) -> bool: ...
+    async def append(self, pipe: str, messages: Sequence[bytes], *, follow_up: bool = False) -> bool: ...
 
     async def contains(self, pipe: str, message: bytes) -> bool: ...
 
@@ -78,11 +97,27 @@ class Storage(Protocol):
 
     async def pipes(self) -> list[str]: ...
 
-    async def range(self, pipe: str, limit: int, token: int = 0) -> Batch:
-        """Read from the head. With a token the messages count as handed out to its holder."""
+    async def range(self, pipe: str, limit: int) -> Batch:
+        """Read from the head, as a look."""
+        ...
+
+    async def take(self, pipes: Sequence[str], limit: int, token: int, timeout_s: float | None = None) -> Batch:
+        """Read to handle. `timeout_s` is how long the holder has, for whoever can end it where it cannot itself."""
         ...
 
     async def pop(self, pipe: str, through: int, token: int) -> None: ...
+
+    async def fail(self, pipe: str, token: int, *, counts: bool = True) -> int:
+        """Take back what was handed out, as failed."""
+        ...
+
+    async def bury(self, pipe: str, sequence: int, token: int, grave: str, letter: bytes) -> bool: ...
+
+    async def graves(self) -> list[str]: ...
+
+    async def requeue(self, grave: str, sequence: int, pipe: str, message: bytes) -> bool | None: ...
+
+    async def drop(self, grave: str, *sequences: int) -> int: ...
 
     async def remove(self, pipe: str, *messages: bytes) -> int: ...
 
@@ -157,3 +192,9 @@ class Registrar(Protocol):
     async def register(self, handler: type[Any], *requests: Any) -> int: ...
 
     def register_sync(self, handler: type[Any], *requests: Any) -> int: ...
+
+
+class InHand(Protocol):
+    """The batch in hand as its handler sees it."""
+
+    async def acknowledge(self, count: int) -> None: ...

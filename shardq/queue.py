@@ -15,8 +15,18 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from shardq.codec import MsgspecSerializer
+from shardq.deadletters import DeadLetters
 from shardq.errors import HandlerError, QueueFull, RequestError
-from shardq.handler import Handler, check_importable, check_priorities, concrete_types, handling, request_type
+from shardq.handler import (
+    Handler,
+    check_failure_rules,
+    check_importable,
+    check_priorities,
+    concrete_types,
+    drive,
+    handling,
+    request_type,
+)
 from shardq.model import Route, Tube, handler_name
 from shardq.protocols import Serializer, Storage
 
@@ -94,13 +104,18 @@ class Queue:
             step = next(steps)
             while True:
                 try:
-                    result = _wait_for(step.awaitable) if step.suspends and not loop_runs else _drive(step.awaitable)
+                    result = _wait_for(step.awaitable) if step.suspends and not loop_runs else drive(step.awaitable)
                 except QueueFull as full:
                     step = steps.throw(full)
                 else:
                     step = steps.send(result)
         except StopIteration as end:
             return int(end.value)
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """The requests that failed for good: list them, put them back, forget them."""
+        return DeadLetters(self.storage)
 
     async def close(self) -> None:
         """Let go of the storage. What is stored stays."""
@@ -126,9 +141,10 @@ class Queue:
         for route, pipe in pipes.items():
             self.storage.check(pipe, messages[route])
         stored: set[Route] = set()
+        follow_up = handling.get()
         for route, pipe in pipes.items():
             try:
-                if not (yield _Step(self.storage.append(pipe, messages[route]), suspends=False)):
+                if not (yield _Step(self.storage.append(pipe, messages[route], follow_up=follow_up), suspends=False)):
                     if not (may_wait and self._waits_when_full()):
                         raise _full(facts, sum(route not in stored for route in routes))
                     yield _Step(self.storage.append_when_room(pipe, messages[route]), suspends=True)
@@ -175,6 +191,7 @@ def _facts_of(handler: type[Handler[Any]]) -> _HandlerFacts:
     if not (isinstance(handler, type) and issubclass(handler, Handler)):
         raise HandlerError(f"{handler!r} is no handler class: derive it from shardq.Handler")
     kind = request_type(handler)
+    check_failure_rules(handler)
     return _HandlerFacts(handler_name(handler), kind, concrete_types(kind), frozenset(check_priorities(handler)))
 
 
@@ -243,14 +260,3 @@ def _wait_for(awaitable: Awaitable[Any]) -> Any:
         return await awaitable
 
     return asyncio.run(wait())
-
-
-def _drive(awaitable: Awaitable[Any]) -> Any:
-    """The result of something that does not suspend. Raises `HandlerError` where it does."""
-    steps = awaitable.__await__()
-    try:
-        next(steps)
-    except StopIteration as end:
-        return end.value
-    getattr(steps, "close", lambda: None)()
-    raise HandlerError("register_sync cannot wait where an event loop runs: use `await queue.register(...)` there")

@@ -76,6 +76,10 @@ class StorageSettings(_Settings):
     """Most memory the storage may use. Default for shared memory: the lesser of 512 MiB and half of what /dev/shm has
     free; in memory: no bound."""
 
+    dead_letters: int = Field(default=10_000, ge=1)
+    """Most dead letters kept for each handler; beyond it, and in shared memory beyond a sixteenth of the capacity, the
+    oldest go."""
+
 
 class WorkerSettings(_Settings):
     """Environment prefix `QUEUE_WORKER_`."""

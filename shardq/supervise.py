@@ -161,12 +161,13 @@ def _leave(storage: SharedStorage, url: str, targets: Sequence[str]) -> None:
     if store.supervision.close_if_unused() or store.supervision.private:
         storage.destroy()
         return
-    accepted, handled = store.counts()
-    what = (
-        f"{accepted - handled} requests stay"
-        if accepted > handled
-        else f"{len(store.supervision.others())} processes stay"
-    )
+    counts = store.counts()
+    parts = {
+        "requests": counts.accepted - counts.handled,
+        "dead letters": counts.dead,
+        "processes": len(store.supervision.others()),
+    }
+    what = ", ".join(f"{number} {name}" for name, number in parts.items() if number) + " stay"
     print(
         f"shardq.supervise: {what} in {url}: "
         f"`python -m shardq.supervise {' '.join(targets)} --url {url}` goes on with it",
@@ -195,10 +196,11 @@ class _SegmentBoard:
         self._store.doorbell.silence()
 
     def quiet(self) -> bool:
-        return self._store.quiet()
+        return self._store.waiting.quiet()
 
     def totals(self) -> tuple[int, int]:
-        return self._store.counts()
+        counts = self._store.counts()
+        return counts.accepted, counts.handled
 
     def only_unserved(self) -> list[str]:
         pipes = self._store.pipes()

@@ -9,26 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
-from time import monotonic
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import nullcontext
 from typing import Any
 
-from shardq.errors import FencedError, QueueFull
-from shardq.handler import Handler, call, check_priorities, find_handler, request_type
-from shardq.model import Batch, handler_name, split_key
+from shardq.binding import Alarm, Binding
+from shardq.handler import Handler, check_does_something, find_handler
+from shardq.model import handler_name, split_key
 from shardq.protocols import Lock
 from shardq.queue import Queue
 from shardq.settings import WorkerSettings
 
 log = logging.getLogger("shardq.worker")
 
-#: How long a thread rests whose handler found no room for what it registered.
-PAUSE_WHEN_FULL_S = 0.05
-#: How long a thread rests whose handler raised, at first and at most.
+#: How long a thread rests whose handler cannot be made or started, at first and at most.
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 1.0, 300.0
-#: After a batch that took longer, a worker looks twice whether it is to stop; after shorter ones that would cost more
-#: than it saves.
-_LONG_BATCH_S = 0.01
 
 
 class Worker:
@@ -42,7 +37,11 @@ class Worker:
         self.stopping = False
         self._waiting: asyncio.Task[str | None] | None = None
         self._failures: dict[str, int] = {}
-        """How often in a row the handler of a thread failed here."""
+        """How often in a row the handler of a thread did not start here."""
+        self.alarm: Alarm = lambda timeout_s: nullcontext()
+        """Interrupts plain code that takes too long. Who can do that puts it here."""
+        self.after_batch: Callable[[int], None] | None = None
+        """Called after each batch with how many requests were done."""
         self._offered: str | None = None
         """A thread that the storage offered while this worker was bound to another: the next to serve."""
 
@@ -56,9 +55,8 @@ class Worker:
         `handler`: serve this one only, or these. None: those registered with this queue, and those of imported modules;
         a name in a storage never triggers an import.
 
-        An exception of a handler ends the loop; its batch stays and its thread rests for a while, longer each time in a
-        row, so that calling `loop` again serves the others. Cancelling the loop releases the thread as well. Installs
-        no signal handler.
+        What a handler raises is logged, and its request tried again or given up as `Handler.retry` says. Cancelling the
+        loop releases what is in hand, which does not count as an attempt. Installs no signal handler.
         """
         if self.lock.storage is None:
             self.lock.storage = self.queue.storage
@@ -80,35 +78,43 @@ class Worker:
     async def _serve(self, key: str, token: int, limit: float) -> int:
         """Bind to the thread and work until there is a reason to leave it. Returns how many requests were done."""
         pause_s = 0.0
-        binding: _Binding | None = None
         try:
             handler_class = self._handler(key)
             if handler_class is None:
                 return 0
-            handler = await call(handler_class.create)
-            handler.queue = self.queue
-            binding = _Binding(self, key, token, handler_class, handler)
+            check_does_something(handler_class)
+            binding = Binding(self, key, token, handler_class)
             try:
-                await call(handler.start)
+                if not await self._opened(binding, key):
+                    pause_s = self._backoff_s(key)
+                    return 0
                 await binding.work(limit)
-            finally:
                 pause_s = binding.pause_s
-                await call(handler.stop)
-        except Exception:
-            if binding and binding.done:
-                self._failures.pop(key, None)
-            pause_s = self._backoff_s(key)
-            raise
-        else:
-            self._failures.pop(key, None)
-            return binding.done
+                return binding.done
+            finally:
+                await binding.close()
         finally:
             await self.lock.release(key, pause_s)
 
+    async def _opened(self, binding: Binding, key: str) -> bool:
+        """Whether the handler could be made and started. No request is to blame where it could not."""
+        try:
+            await binding.open()
+        except (Exception, SystemExit):
+            log.exception("handler did not start", extra={"thread": key})
+            return False
+        self._failures.pop(key, None)
+        return True
+
     def _backoff_s(self, key: str) -> float:
-        """How long the thread of a handler that failed rests, longer each time in a row."""
+        """How long the thread of a handler that does not start rests, longer each time in a row."""
         failures = self._failures[key] = self._failures.get(key, 0) + 1
-        return float(min(FIRST_BACKOFF_S * 2 ** (failures - 1), LONGEST_BACKOFF_S))
+        return float(min(FIRST_BACKOFF_S * 2 ** min(failures - 1, 30), LONGEST_BACKOFF_S))
+
+    def between_batches(self, done: int) -> None:
+        """Called after each batch with how many requests were done."""
+        if self.after_batch:
+            self.after_batch(done)
 
     async def next_key(self) -> str | None:
         """A thread to serve. None on stop."""
@@ -157,75 +163,3 @@ class Worker:
 def _by_name(handlers: type[Handler[Any]] | Sequence[type[Handler[Any]]]) -> dict[str, type[Handler[Any]]]:
     several = (handlers,) if isinstance(handlers, type) else handlers
     return {handler_name(handler): handler for handler in several}
-
-
-class _Binding:
-    """One stay of a worker in one thread."""
-
-    def __init__(
-        self, worker: Worker, key: str, token: int, handler_class: type[Handler[Any]], handler: Handler[Any]
-    ) -> None:
-        self._worker = worker
-        self._storage = worker.queue.storage
-        self._key = key
-        self._token = token
-        self._handler = handler
-        self._batch_began = monotonic()
-        self.done = 0
-        """Requests acknowledged so far."""
-        self.pause_s = 0.0
-        """How long nobody should come back to the thread."""
-        self._kind = request_type(handler_class)
-        self._pipes = [f"{key}/{priority}" for priority in check_priorities(handler_class)]
-
-    async def work(self, limit: float) -> None:
-        """Handle batches until the thread is empty for long enough, others wait for too long, or stop or limit come."""
-        since = monotonic()
-        while self.done < limit and not self._worker.stopping:
-            pipe, batch = await self._take(limit - self.done)
-            if not batch.count:
-                if not await self._worker.more_comes(self._key):
-                    break
-                continue
-            if not await self._handle(pipe, batch):
-                break
-            self.done += batch.count
-            if monotonic() - since > self._worker.settings.quantum:
-                if await self._worker.others_wait():
-                    break
-                since = monotonic()
-            await self._let_others_run()
-
-    async def _let_others_run(self) -> None:
-        """Nothing in a round need have suspended: let signals and the rest of the application have their turn. What
-        arrived during a long batch needs several turns of the loop until it is acted on, a stop for instance.
-        """
-        turns = 3 if monotonic() - self._batch_began > _LONG_BATCH_S else 1
-        for _ in range(turns):
-            await asyncio.sleep(0)
-
-    async def _take(self, limit: float) -> tuple[str, Batch]:
-        size = self._handler.batch_size() or self._worker.settings.batch_size
-        for pipe in self._pipes:
-            batch = await self._storage.range(pipe, int(min(size, limit)), self._token)
-            if batch.count:
-                break
-        return pipe, batch
-
-    async def _handle(self, pipe: str, batch: Batch) -> bool:
-        """Handle and acknowledge a batch. False where the thread has to be left, with the batch in it."""
-        self._batch_began = monotonic()
-        requests = self._worker.queue.serializer.decode(self._kind, batch)
-        try:
-            await call(self._handler.handle, *requests)
-        except QueueFull as error:
-            # Room is made by serving other threads, not by waiting here.
-            log.info("thread paused", extra={"pipe": pipe, "batch": batch.count, "reason": str(error)})
-            self.pause_s = PAUSE_WHEN_FULL_S
-            return False
-        try:
-            await self._storage.pop(pipe, batch.through, self._token)
-        except FencedError as error:
-            log.warning("batch not acknowledged", extra={"pipe": pipe, "batch": batch.count, "reason": str(error)})
-            return False
-        return True

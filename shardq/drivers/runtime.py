@@ -13,11 +13,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from shardq.drivers.runtime_threads import Threads
+from shardq.drivers.runtime_threads import Threads, Tube
 from shardq.errors import MessageTooLarge
 from shardq.model import EMPTY, Batch, key_of
 from shardq.protocols import Backlog, Serves
 from shardq.settings import LockSettings, StorageSettings
+
+#: Of a bounded storage one part in so many is kept for dead letters; half of that what handlers register may use.
+_RESERVE_PART, _FOLLOW_UP_PART = 16, 32
 
 
 class _Bell:
@@ -61,22 +64,23 @@ class RuntimeStorage:
         self.settings = settings or StorageSettings()
         self._lock = threading.Lock()
         self._work, self._room, self._quiet = _Bell(), _Bell(), _Bell()
-        self._threads = Threads(self._work.ring, clock)
+        self._threads = Threads(self._work.ring, clock, _now_us)
+        self._graves: dict[str, Tube] = {}
         self._bytes = 0
         self._accepted = 0
         self._handled = 0
 
     def check(self, pipe: str, messages: Sequence[bytes]) -> None:
-        size, capacity = sum(map(len, messages)), self.settings.capacity_bytes
-        if capacity is not None and size > capacity:
+        size = sum(map(len, messages))
+        if not self._fits(size, empty=True):
             raise MessageTooLarge(
-                f"{len(messages)} messages of {size} bytes for {pipe} can never fit a storage of {capacity} bytes: "
-                f"register fewer at a time, or give it more capacity"
+                f"{len(messages)} messages of {size} bytes for {pipe} can never fit a storage of "
+                f"{self.settings.capacity_bytes} bytes: register fewer at a time, or give it more capacity"
             )
 
-    async def append(self, pipe: str, messages: Sequence[bytes]) -> bool:
+    async def append(self, pipe: str, messages: Sequence[bytes], *, follow_up: bool = False) -> bool:
         with self._lock:
-            return self._append(pipe, messages)
+            return self._append(pipe, messages, _FOLLOW_UP_PART if follow_up else _RESERVE_PART)
 
     async def contains(self, pipe: str, message: bytes) -> bool:
         with self._lock:
@@ -92,18 +96,62 @@ class RuntimeStorage:
         with self._lock:
             return list(self._threads.pipes())
 
-    async def range(self, pipe: str, limit: int, token: int = 0) -> Batch:
-        """See `Storage.range`. Raises `FencedError` for a token that is not the thread's current one."""
+    async def range(self, pipe: str, limit: int) -> Batch:
         with self._lock:
-            if token:
-                self._threads.check(key_of(pipe), token)
-            tube = self._threads.tube(pipe)
-            return tube.head(limit, token) if tube else EMPTY
+            tube = self._threads.tube(pipe) or self._graves.get(pipe)
+            return tube.head(limit) if tube else EMPTY
+
+    async def take(self, pipes: Sequence[str], limit: int, token: int, timeout_s: float | None = None) -> Batch:
+        """See `Storage.take`; nobody ends a batch that takes longer than `timeout_s`. Raises `FencedError`."""
+        with self._lock:
+            self._threads.check(key_of(pipes[0]), token)
+            return self._threads.take(pipes, limit, token)
 
     async def pop(self, pipe: str, through: int, token: int) -> None:
         with self._lock:
             self._threads.check(key_of(pipe), token)
             self._departed(self._threads.drop_below(pipe, through))
+
+    async def fail(self, pipe: str, token: int, *, counts: bool = True) -> int:
+        with self._lock:
+            self._threads.check(key_of(pipe), token)
+            tube = self._threads.tube(pipe)
+            return tube.fail(token, _now_us(), counts=counts) if tube else 0
+
+    async def bury(self, pipe: str, sequence: int, token: int, grave: str, letter: bytes) -> bool:
+        with self._lock:
+            self._threads.check(key_of(pipe), token)
+            tube = self._threads.tube(pipe)
+            if tube is None or not tube.messages or tube.head_sequence != sequence:
+                return True
+            if not self._make_room_in(grave, len(letter)):
+                return False
+            self._graves.setdefault(grave, Tube(1)).add([letter])
+            self._bytes += len(letter)
+            self._departed(self._threads.drop_below(pipe, sequence + 1))
+            return True
+
+    async def graves(self) -> list[str]:
+        with self._lock:
+            return [pipe for pipe, grave in self._graves.items() if grave.messages]
+
+    async def requeue(self, grave: str, sequence: int, pipe: str, message: bytes) -> bool | None:
+        with self._lock:
+            letters = self._graves.get(grave)
+            if letters is None or not letters.has(sequence):
+                return None
+            if not self._append(pipe, [message]):
+                return False
+            self._bytes -= len(letters.drop_one(sequence) or b"")
+            return True
+
+    async def drop(self, grave: str, *sequences: int) -> int:
+        with self._lock:
+            letters = self._graves.get(grave)
+            dropped = [letter for n in sequences if letters and (letter := letters.drop_one(n)) is not None]
+            self._bytes -= sum(map(len, dropped))
+            self._room.ring()
+            return len(dropped)
 
     async def remove(self, pipe: str, *messages: bytes) -> int:
         with self._lock:
@@ -146,7 +194,8 @@ class RuntimeStorage:
 
     async def backlog(self) -> Backlog:
         with self._lock:
-            return Backlog(self._accepted - self._handled, self._accepted, self._handled)
+            dead = sum(len(grave.messages) for grave in self._graves.values())
+            return Backlog(self._accepted - self._handled, self._accepted, self._handled, dead)
 
     async def close(self) -> None:
         """Nothing to let go of: memory is all there is."""
@@ -172,17 +221,39 @@ class RuntimeStorage:
             self._work.ring()  # who waits has to reckon with the new end
             return held
 
-    def _append(self, pipe: str, messages: Sequence[bytes]) -> bool:
+    def _append(self, pipe: str, messages: Sequence[bytes], kept_part: int | None = _RESERVE_PART) -> bool:
         if not messages:
             return True
         self.check(pipe, messages)
-        size, capacity = sum(map(len, messages)), self.settings.capacity_bytes
-        if capacity is not None and self._bytes + size > capacity:
+        size = sum(map(len, messages))
+        if not self._fits(size, kept_part):
             return False
         self._bytes += size
         self._accepted += len(messages)
         self._threads.add(pipe, messages)
         return True
+
+    def _fits(self, size: int, kept_part: int | None = _RESERVE_PART, *, empty: bool = False) -> bool:
+        """Whether there is room for so many bytes, with one part in so many kept free; `empty`: were there nothing."""
+        capacity = self.settings.capacity_bytes
+        if capacity is None:
+            return True
+        kept = capacity // kept_part if kept_part else 0
+        return (0 if empty else self._bytes) + size <= capacity - kept
+
+    def _make_room_in(self, grave: str, size: int) -> bool:
+        """Drop letters, the oldest first, until there may be and can be one more."""
+        letters, capacity = self._graves.get(grave), self.settings.capacity_bytes
+        held = sum(map(len, letters.messages)) if letters else 0
+        while letters and letters.messages:
+            too_many = len(letters.messages) >= self.settings.dead_letters
+            too_large = capacity is not None and held + size > capacity // _RESERVE_PART
+            if self._fits(size, None) and not too_many and not too_large:
+                return True
+            [oldest] = letters.drop_below(letters.head_sequence + 1)
+            held -= len(oldest)
+            self._bytes -= len(oldest)
+        return self._fits(size, None)
 
     def _departed(self, dropped: Sequence[bytes]) -> None:
         if not dropped:
@@ -251,3 +322,7 @@ class RuntimeLock:
             if self._own_storage is None:
                 self._own_storage = RuntimeStorage()
             return self._own_storage
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

@@ -11,14 +11,23 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, islice
 
 from shardq.errors import FencedError
-from shardq.model import EMPTY, Batch, key_of
+from shardq.model import EMPTY, Batch, Ending, Failed, key_of
 from shardq.protocols import Serves
 
 
 class Tube:
     """Messages and their sequence numbers side by side: `drop_equal` leaves gaps in the numbers."""
 
-    __slots__ = ("_handed_through", "_handed_to", "_sequences", "messages", "next_sequence")
+    __slots__ = (
+        "_failures",
+        "_handed_through",
+        "_handed_to",
+        "_limit",
+        "_limit_through",
+        "_sequences",
+        "messages",
+        "next_sequence",
+    )
 
     def __init__(self, next_sequence: int) -> None:
         self.next_sequence = next_sequence
@@ -26,6 +35,10 @@ class Tube:
         self._sequences: deque[int] = deque()
         self._handed_to = 0
         self._handed_through = 0
+        self._failures: tuple[int, Failed] | None = None
+        """Sequence number of the message that failed alone, and how."""
+        # Batches are at most so large while the head is below that number.
+        self._limit = self._limit_through = 0
 
     def add(self, messages: Sequence[bytes]) -> None:
         first = self.next_sequence
@@ -33,16 +46,51 @@ class Tube:
         self._sequences.extend(range(first, self.next_sequence))
         self.messages.extend(messages)
 
-    def head(self, limit: int, token: int) -> Batch:
-        """The first messages; with a token they count as handed out to its holder."""
+    @property
+    def head_sequence(self) -> int:
+        return self._sequences[0] if self._sequences else self.next_sequence
+
+    def head(self, limit: int) -> Batch:
+        """The first messages."""
         messages = list(islice(self.messages, max(limit, 0)))
         if not messages:
             return EMPTY
-        through = self._sequences[len(messages) - 1] + 1
-        if token:
-            self._handed_through = max(self._in_hand_below(token), through)
+        numbers = list(islice(self._sequences, len(messages)))
+        gaps = numbers[-1] - numbers[0] >= len(numbers)
+        ends = list(accumulate(map(len, messages)))
+        return Batch(numbers[0], numbers[-1] + 1, ends, b"".join(messages), sequences=numbers if gaps else None)
+
+    def take(self, limit: int, token: int) -> Batch:
+        """The first messages, handed out to the holder of the token; fewer where earlier ones failed."""
+        if self._limit_through > self.head_sequence:
+            limit = min(limit, self._limit)
+        failed = self.failed
+        batch = self.head(min(limit, 1) if failed else limit)
+        if batch.count:
+            self._handed_through = max(self._in_hand_below(token), batch.through)
             self._handed_to = token
-        return Batch(self._sequences[0], through, list(accumulate(map(len, messages))), b"".join(messages))
+            batch.failed = failed
+        return batch
+
+    @property
+    def failed(self) -> Failed | None:
+        """Failures of the message at the head."""
+        if self._failures is None or self._failures[0] != self.head_sequence:
+            return None
+        return self._failures[1]
+
+    def fail(self, token: int, now_us: int, *, counts: bool = True, ending: Ending | None = None) -> int:
+        """Take back what the holder of the token has in hand, as failed. Returns how often a lone message did."""
+        count = sum(sequence < self._in_hand_below(token) for sequence in self._sequences)
+        through, self._handed_to = self._handed_through, 0
+        if count == 1 and counts:
+            before = self.failed or Failed(0, now_us, now_us, None)
+            self._failures = self.head_sequence, Failed(before.attempts + 1, before.first_us, now_us, ending)
+            return before.attempts + 1
+        if count:
+            self._limit = 1 if ending else max(1, count // 2)
+            self._limit_through = max(self._limit_through, through)
+        return 0
 
     def drop_below(self, through: int) -> list[bytes]:
         dropped = []
@@ -50,6 +98,19 @@ class Tube:
             self._sequences.popleft()
             dropped.append(self.messages.popleft())
         return dropped
+
+    def has(self, sequence: int) -> bool:
+        """Whether the message of this number is there."""
+        return sequence in self._sequences
+
+    def drop_one(self, sequence: int) -> bytes | None:
+        """Drop the message of this number, where there is one."""
+        if sequence not in self._sequences:
+            return None
+        index = self._sequences.index(sequence)
+        message = self.messages[index]
+        del self._sequences[index], self.messages[index]
+        return message
 
     def drop_equal(self, unwanted: set[bytes], token: int) -> list[bytes]:
         """Drop what is not in the hands of the holder of `token`, the thread's current claim."""
@@ -84,12 +145,13 @@ class Threads:
     """All threads of a storage: who has messages, who is claimed, whose turn it is.
 
     `on_work` is called when a thread got its first message, or has messages and lost its claim. `clock` gives the
-    seconds by which leases end.
+    seconds by which leases end, `now_us` the time in Unix microseconds.
     """
 
-    def __init__(self, on_work: Callable[[], None], clock: Callable[[], float]) -> None:
+    def __init__(self, on_work: Callable[[], None], clock: Callable[[], float], now_us: Callable[[], int]) -> None:
         self._on_work = on_work
         self._clock = clock
+        self._now_us = now_us
         self._threads: dict[str, Thread] = {}
         # Ordered by how long ago `wait` offered them. A plain dict would be slow here: to find its first key it walks
         # over the places of all that were deleted before it.
@@ -179,6 +241,16 @@ class Threads:
         first = min((*self._lease_ends.values(), *self._pause_ends.values()), default=None)
         return None if first is None else first - self._clock()
 
+    def take(self, pipes: Sequence[str], limit: int, token: int) -> Batch:
+        """From the first of these tubes of a thread that has messages."""
+        for pipe in pipes:
+            tube = self.tube(pipe)
+            if tube and tube.messages:
+                batch = tube.take(limit, token)
+                batch.pipe = pipe
+                return batch
+        return EMPTY
+
     def check(self, key: str, token: int) -> None:
         """Raise `FencedError` unless `token` is the current claim on `key`."""
         if not self._holds(key, token):
@@ -206,6 +278,9 @@ class Threads:
             return
         now = self._clock()
         for key in [key for key, end in self._lease_ends.items() if end <= now]:
+            thread = self._threads[key]
+            for tube in thread.tubes.values():
+                tube.fail(thread.token, self._now_us(), ending=Ending())  # its holder is as good as dead
             self._free(key)
         for key in [key for key, end in self._pause_ends.items() if end <= now]:
             del self._pause_ends[key]

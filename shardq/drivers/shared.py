@@ -17,7 +17,7 @@ from shardq.protocols import Backlog, Serves
 from shardq.settings import LockSettings, StorageSettings
 from shardq.shm import attachments as shm
 from shardq.shm.inspection import Overview
-from shardq.shm.layout import DEFAULT_SLOTS
+from shardq.shm.layout import DEFAULT_SLOTS, FOLLOW_UP, GENERAL
 from shardq.shm.store import Store
 
 __all__ = ["Overview", "SharedLock", "SharedStorage"]
@@ -78,8 +78,8 @@ class SharedStorage:
     def check(self, pipe: str, messages: Sequence[bytes]) -> None:
         self._store.check(pipe, messages)
 
-    async def append(self, pipe: str, messages: Sequence[bytes]) -> bool:
-        return self._store.append(pipe, messages)
+    async def append(self, pipe: str, messages: Sequence[bytes], *, follow_up: bool = False) -> bool:
+        return self._store.append(pipe, messages, share=FOLLOW_UP if follow_up else GENERAL)
 
     async def contains(self, pipe: str, message: bytes) -> bool:
         return self._store.contains(pipe, message)
@@ -90,11 +90,29 @@ class SharedStorage:
     async def pipes(self) -> list[str]:
         return self._store.pipes()
 
-    async def range(self, pipe: str, limit: int, token: int = 0) -> Batch:
-        return self._store.read(pipe, limit, token)
+    async def range(self, pipe: str, limit: int) -> Batch:
+        return self._store.read(pipe, limit)
+
+    async def take(self, pipes: Sequence[str], limit: int, token: int, timeout_s: float | None = None) -> Batch:
+        return self._store.take(pipes, limit, token, timeout_s)
 
     async def pop(self, pipe: str, through: int, token: int) -> None:
         self._store.pop(pipe, through, token)
+
+    async def fail(self, pipe: str, token: int, *, counts: bool = True) -> int:
+        return self._store.fail(pipe, token, counts=counts)
+
+    async def bury(self, pipe: str, sequence: int, token: int, grave: str, letter: bytes) -> bool:
+        return self._store.letters.bury(pipe, sequence, token, grave, letter, self.settings.dead_letters)
+
+    async def graves(self) -> list[str]:
+        return self._store.letters.graves()
+
+    async def requeue(self, grave: str, sequence: int, pipe: str, message: bytes) -> bool | None:
+        return self._store.letters.requeue(grave, sequence, pipe, message)
+
+    async def drop(self, grave: str, *sequences: int) -> int:
+        return self._store.letters.drop(grave, sequences)
 
     async def remove(self, pipe: str, *messages: bytes) -> int:
         return self._store.remove(pipe, messages)
@@ -109,29 +127,29 @@ class SharedStorage:
         return self._store.unclaim(key, token, pause_s)
 
     async def wait(self, serves: Serves, timeout_s: float | None = None, bound: str | None = None) -> str | None:
-        key = self._store.find_work(serves, bound)
+        key = self._store.waiting.find_work(serves, bound)
         if key is not None or timeout_s == 0:
             return key
         deadline = _Deadline(timeout_s)
         while key is None:
             if deadline.over:
                 return None
-            with self._ears.listening() as heard:
-                key, pause_s = self._store.lie_down(serves, bound)
+            with self._ears.listening(deaths=True) as heard:
+                key, pause_s = self._store.waiting.lie_down(serves, bound)
                 try:
                     if key is None:
                         net_s = self._net_s()
                         await deadline.wait(heard, net_s if pause_s is None else min(pause_s, net_s))
-                        key = self._store.find_work(serves, bound)
+                        key = self._store.waiting.find_work(serves, bound)
                 finally:
-                    self._store.rise(key)
+                    self._store.waiting.rise(key)
         return key
 
     async def append_when_room(self, pipe: str, messages: Sequence[bytes], timeout_s: float | None = None) -> bool:
         deadline = _Deadline(timeout_s)
         while True:
             with self._ears.listening() as heard:
-                self._store.await_room()
+                self._store.waiting.await_room()
                 if self._store.append(pipe, messages):
                     return True
                 if deadline.over:
@@ -142,7 +160,7 @@ class SharedStorage:
         deadline = _Deadline(timeout_s)
         while True:
             with self._ears.listening() as heard:
-                if self._store.quiet():
+                if self._store.waiting.quiet():
                     return True
                 if deadline.over:
                     return False
@@ -150,7 +168,7 @@ class SharedStorage:
 
     async def backlog(self) -> Backlog:
         counts = self._store.counts()
-        return Backlog(counts.accepted - counts.handled, counts.accepted, counts.handled)
+        return Backlog(counts.accepted - counts.handled, counts.accepted, counts.handled, counts.dead)
 
     def overview(self) -> Overview:
         """Figures of the segment and the workers in it, read without disturbing them."""
@@ -175,7 +193,7 @@ class SharedStorage:
 
     def _net_s(self) -> float:
         """All sleepers together look once in the safety net's time, so each looks less often the more there are."""
-        return self.settings.safety_net * max(1, self._store.asleep())
+        return self.settings.safety_net * max(1, self._store.waiting.asleep())
 
 
 class SharedLock:
@@ -218,26 +236,38 @@ class _Ears:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting: dict[asyncio.Future[None], bool] = {}
+        """Who waits, and whether also for deaths."""
         self._lock = ThreadLock()
 
     @contextmanager
-    def listening(self) -> Iterator[asyncio.Future[None]]:
-        """A future that is done when the bell rings. Listen before looking, so that no ring is missed."""
+    def listening(self, *, deaths: bool = False) -> Iterator[asyncio.Future[None]]:
+        """A future that is done when the bell rings, or with `deaths` when a process ends that may have been bound to a
+        thread. Listen before looking, so that no ring is missed.
+        """
         loop = asyncio.get_running_loop()
         heard: asyncio.Future[None] = loop.create_future()
         bell = self._store.doorbell.open()
         with self._lock:
-            self._waiting.add(heard)
+            self._waiting[heard] = deaths
         loop.add_reader(bell, self._heard)
+        watch = self._store.waiting.deaths() if deaths else -1
+        if deaths:
+            loop.add_reader(watch, self._saw_death)
         try:
             yield heard
         finally:
             with self._lock:
-                self._waiting.discard(heard)
-                last = not any(other.get_loop() is loop for other in self._waiting)
-            if last:
+                del self._waiting[heard]
+                others = [also for other, also in self._waiting.items() if other.get_loop() is loop]
+            if deaths and not any(others):
+                loop.remove_reader(watch)
+            if not others:
                 loop.remove_reader(bell)
+
+    def _saw_death(self) -> None:
+        self._store.waiting.note_deaths()
+        self.wake_all()
 
     def _heard(self) -> None:
         self._store.doorbell.silence()

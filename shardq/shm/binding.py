@@ -10,8 +10,13 @@ from __future__ import annotations
 
 import time
 
+from shardq.errors import FencedError
+from shardq.model import key_of
 from shardq.shm import layout as at
-from shardq.shm.directory import Directory
+from shardq.shm.attempts import Attempts
+from shardq.shm.deaths import Deaths
+from shardq.shm.directory import NOT_FOUND, Directory
+from shardq.shm.intent import Intent
 from shardq.shm.segment import Segment
 from shardq.shm.slots import Slots
 from shardq.shm.tube import Tubes
@@ -20,18 +25,32 @@ _READY, _BOUND = bytes((at.THREAD_READY,)), bytes((at.THREAD_BOUND,))
 _PAUSED = bytes((at.THREAD_PAUSED,))
 _ASLEEP, _CALLED = bytes((at.ASLEEP,)), bytes((at.CALLED,))
 _WAITING = b"\1"
+#: How long a thread rests whose workers die without a batch in hand, from the second time on, at first and at most.
+_FIRST_REST_S, _LONGEST_REST_S = 1.0, 300.0
 
 
 class Bindings:
     """Claims on threads and the waking of who waits for them. Methods want the guard held unless they say otherwise."""
 
-    def __init__(self, segment: Segment, slots: Slots, directory: Directory, tubes: Tubes) -> None:
+    def __init__(
+        self,
+        segment: Segment,
+        slots: Slots,
+        intent: Intent,
+        directory: Directory,
+        tubes: Tubes,
+        attempts: Attempts,
+        deaths: Deaths,
+    ) -> None:
         self._words = segment.words
         self._bytes = segment.bytes
         self._layout = segment.layout
         self._slots = slots
+        self._intent = intent
         self._directory = directory
         self._tubes = tubes
+        self._attempts = attempts
+        self._deaths = deaths
         self.bells: set[int] = set()
         """Slots to ring once the guard is left."""
 
@@ -41,13 +60,17 @@ class Bindings:
         owner = self._words[word + at.THREAD_OWNER]
         if owner and self._slots.alive(owner):
             return 0
+        if owner:
+            self._bury_owner(thread, owner)
         token = self._words[at.TOKEN] + 1
         # The counter first: a token is never given out twice, whatever dies here.
         self._words[at.TOKEN] = token
         self._words[word + at.THREAD_TOKEN] = token
         for tube in self._directory.tubes_of(thread):
-            self._tubes.forget_handed(tube)
+            self._attempts.take_back(tube)
         self._words[word + at.THREAD_NOT_BEFORE_US] = 0
+        self._words[word + at.THREAD_DECLINED] = 0
+        self._begin_to_serve()
         self._words[word + at.THREAD_OWNER] = self._slots.identity
         self._set_state(thread, at.THREAD_BOUND)
         return token
@@ -56,8 +79,17 @@ class Bindings:
         """End the thread's binding. It is offered to nobody before that time, in Unix microseconds."""
         word = self._layout.thread_word(thread)
         self._words[word + at.THREAD_NOT_BEFORE_US] = not_before_us
+        self._words[word + at.THREAD_FAILURES] = 0
         self._words[word + at.THREAD_OWNER] = 0
         self.refresh(thread)
+
+    def check(self, pipe: str, thread: int, token: int) -> None:
+        """Raise `FencedError` unless this token is the one of the thread's binding."""
+        if thread == NOT_FOUND or not self.current(thread, token):
+            raise FencedError(
+                f"the claim on {key_of(pipe)!r} with token {token} is over: another worker may have the thread, so "
+                f"nothing was changed; stop working on it"
+            )
 
     def current(self, thread: int, token: int) -> bool:
         """Whether this token is the one of the thread's binding, and the binding this process's."""
@@ -78,18 +110,22 @@ class Bindings:
 
     def refresh(self, thread: int) -> None:
         """Set the thread's byte to what its owner word and its tubes say, and call somebody to new work."""
-        owner = self._words[self._layout.thread_word(thread) + at.THREAD_OWNER]
+        word = self._layout.thread_word(thread)
+        owner = self._words[word + at.THREAD_OWNER]
         if owner and self._slots.alive(owner):
             self._set_state(thread, at.THREAD_BOUND)
             if self._sleeps(self._owner_slot(thread)) and self.has_work(thread):
                 self._call(self._owner_slot(thread))
             return
         if owner:
-            self._words[self._layout.thread_word(thread) + at.THREAD_OWNER] = 0
+            self._bury_owner(thread, owner)
         if not self.has_work(thread):
             self._set_state(thread, at.THREAD_IDLE)
             return
-        if self._words[self._layout.thread_word(thread) + at.THREAD_NOT_BEFORE_US] > time.time_ns() // 1000:
+        if self._words[word + at.THREAD_APART]:
+            self._set_state(thread, at.THREAD_DEAD_LETTERS)
+            return
+        if self._words[word + at.THREAD_NOT_BEFORE_US] > time.time_ns() // 1000:
             self._set_state(thread, at.THREAD_PAUSED)
             self.call_worker()  # somebody has to sleep no longer than the pause
             return
@@ -117,6 +153,14 @@ class Bindings:
         state = self._bytes[self._layout.thread_map + thread]
         if state == at.THREAD_IDLE or (state == at.THREAD_BOUND and self._sleeps(self._owner_slot(thread))):
             self.refresh(thread)
+
+    def note_declined(self, thread: int) -> None:
+        """A worker that looked for work has no handler for the thread. Wants no guard."""
+        self._words[self._layout.thread_word(thread) + at.THREAD_DECLINED] = 1
+
+    def declined(self, thread: int) -> bool:
+        """Whether a worker that looked has no handler for the thread, and none was bound since."""
+        return bool(self._words[self._layout.thread_word(thread) + at.THREAD_DECLINED])
 
     def next_ready(self, after: int) -> int:
         """The next thread with work that nobody serves, going round from behind `after`; -1: none. A hint without the
@@ -169,6 +213,23 @@ class Bindings:
         """Ask to be rung once: on quiet or on room, as the map says."""
         self._bytes[byte_map + self._slots.mine] = 1
 
+    def note_batch(self, thread: int, count: int, deadline_ns: int = 0) -> None:
+        """Say what this process has in hand, for who looks at the family; 0 messages: nothing."""
+        words, word = self._words, self._slots.word(self._slots.mine)
+        words[word + at.SLOT_BATCH_THREAD] = thread + 1
+        words[word + at.SLOT_BATCH_COUNT] = count
+        words[word + at.SLOT_BATCH_SINCE_NS] = time.clock_gettime_ns(time.CLOCK_BOOTTIME) if count else 0
+        words[word + at.SLOT_DEADLINE_NS] = deadline_ns
+        if deadline_ns and not words[at.WATCHED] and words[at.SUPERVISOR_SLOT]:
+            words[at.WATCHED] = 1
+            self.bells.add(words[at.SUPERVISOR_SLOT] - 1)
+
+    def messages_left(self) -> None:
+        """Ring who waits for room, and for quiet if that is now."""
+        self.ring_waiting(self._layout.room_map)
+        if self._words[at.ACCEPTED] == self._words[at.HANDLED]:
+            self.ring_waiting(self._layout.quiet_map)
+
     def ring_waiting(self, byte_map: int) -> None:
         """Ring who asked for it in this map."""
         end = byte_map + self._layout.slots
@@ -177,6 +238,36 @@ class Bindings:
             self._bytes[place] = 0
             self.bells.add(place - byte_map)
             place = self._bytes.find(_WAITING, place + 1, end)
+
+    def _bury_owner(self, thread: int, owner: int) -> None:
+        """End the binding of a process that died. What it had in hand failed, unless its end was planned."""
+        word = self._layout.thread_word(thread)
+        in_hand = [tube for tube in self._directory.tubes_of(thread) if self._attempts.in_hand(tube)]
+        excused = self._deaths.excused(owner)
+        for tube in in_hand:
+            if excused:
+                self._attempts.take_back(tube)
+            else:
+                self._attempts.fail(tube, alone=self._tubes.handed(tube) == 1, killed=owner)
+        if in_hand or excused or not self.has_work(thread):
+            self._words[word + at.THREAD_OWNER] = 0
+            return
+        # Whatever kills workers here is no batch that could be put away: the thread rests longer each time.
+        failures = self._words[word + at.THREAD_FAILURES]
+        rest_s = min(_FIRST_REST_S * 2 ** min(failures - 1, 30), _LONGEST_REST_S) if failures else 0.0
+        self._words[word + at.THREAD_NOT_BEFORE_US] = time.time_ns() // 1000 + int(rest_s * 1e6)
+        self._intent.commit(word + at.THREAD_OWNER, 0, word + at.THREAD_FAILURES, 1)
+
+    def _begin_to_serve(self) -> None:
+        """At its first claim a process makes itself known: who sleeps shall notice its death."""
+        word = self._slots.word(self._slots.mine)
+        if self._words[word + at.SLOT_SERVES]:
+            return
+        self._words[word + at.SLOT_SERVES] = 1
+        self._words[at.SERVERS] += 1
+        for slot in range(self._layout.slots):
+            if self._sleeps(slot):
+                self.bells.add(slot)
 
     def _call(self, slot: int) -> None:
         self._bytes[self._layout.sleep_map + slot] = at.CALLED

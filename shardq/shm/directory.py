@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from hashlib import blake2b
 
 from shardq.errors import DirectoryFull, HandlerError
+from shardq.model import AHEAD
 from shardq.shm import layout as at
 from shardq.shm.extents import Extents
 from shardq.shm.intent import Intent
@@ -34,6 +35,8 @@ class Directory:
         self._extents = extents
         self._known: dict[str, tuple[int, int]] = {}
         self._known_tubes: dict[str, tuple[int, int, int]] = {}
+        # A worker asks for the tube ahead before each batch, and there hardly ever is one.
+        self._missing_tubes: dict[str, tuple[int, int, int]] = {}
 
     def thread(self, key: str) -> int:
         """The entry of this name, or NOT_FOUND."""
@@ -54,13 +57,17 @@ class Directory:
         known = self._known_tubes.get(pipe)
         if known and self._words[self._layout.thread_word(known[0]) + at.THREAD_GENERATION] == known[1]:
             return known[0], known[2]
-        key, priority = _parse(pipe)
+        missing = self._missing_tubes.get(pipe)
+        if missing and missing[1:] == (self.generation(missing[0]), self._first_tube(missing[0])):
+            return missing[0], NOT_FOUND
+        key, priority, ahead = _parse(pipe)
         thread = self.thread(key)
         if thread == NOT_FOUND:
             return NOT_FOUND, NOT_FOUND
         for tube in self.tubes_of(thread):
-            if self.priority(tube) == priority:
+            if self.priority(tube) == priority and self.ahead(tube) == ahead:
                 return self._remember_tube(pipe, thread, tube)
+        self._missing_tubes[pipe] = thread, self.generation(thread), self._first_tube(thread)
         return thread, NOT_FOUND
 
     def check_name(self, pipe: str) -> None:
@@ -69,11 +76,11 @@ class Directory:
             return
         _encoded(_parse(pipe)[0])
 
-    def add_thread(self, key: str, *, reserve: bool = False) -> int:
+    def add_thread(self, key: str, *, share: int = at.GENERAL, apart: bool = False) -> int:
         """A new entry, or NO_ROOM for lack of memory. Raises `DirectoryFull`."""
         name = _encoded(key)
         thread = self._free_thread()
-        if not self._back_thread_table((thread + 1) * THREAD_BYTES, reserve):
+        if not self._back_thread_table((thread + 1) * THREAD_BYTES, share):
             return NO_ROOM
         self._intent.declare(thread)
         self._bytes[self._layout.thread_map + thread] = at.THREAD_IDLE
@@ -83,6 +90,7 @@ class Directory:
                 self._words[word + field] = 0
         self._words[word + at.THREAD_HASH] = digest
         self._words[word + at.THREAD_NAME_BYTES] = len(name)
+        self._words[word + at.THREAD_APART] = apart
         address = self._layout.thread_name(thread)
         self._bytes[address : address + len(name)] = name
         bucket = self._bucket(digest)
@@ -90,17 +98,19 @@ class Directory:
         self._words[bucket] = thread + 1
         return self._remember(key, thread)
 
-    def add_tube(self, pipe: str, *, reserve: bool = False) -> tuple[int, int]:
-        """Thread and tube entry of a new pipe, (NO_ROOM, NO_ROOM) for lack of memory. Raises `DirectoryFull`."""
-        key, priority = _parse(pipe)
+    def add_tube(self, pipe: str, *, share: int = at.GENERAL, apart: bool = False) -> tuple[int, int]:
+        """Thread and tube entry of a new pipe, (NO_ROOM, NO_ROOM) for lack of memory. `apart`: a new thread is work for
+        nobody. Raises `DirectoryFull`.
+        """
+        key, priority, ahead = _parse(pipe)
         thread = self.thread(key)
         if thread == NOT_FOUND:
-            thread = self.add_thread(key, reserve=reserve)
+            thread = self.add_thread(key, share=share, apart=apart)
         if thread == NO_ROOM:
             return NO_ROOM, NO_ROOM
         self._intent.declare(thread)  # also keeps it from being reclaimed to make place for its own tube
         tube = self._free_tube()
-        if not self._back_tube_table((tube + 1) * TUBE_WORDS * WORD, reserve):
+        if not self._back_tube_table((tube + 1) * TUBE_WORDS * WORD, share):
             return NO_ROOM, NO_ROOM
         self._intent.declare(thread)
         self._intent.declare_tube(tube)
@@ -111,6 +121,7 @@ class Directory:
         floor = self._words[at.SEQUENCE_FLOOR]
         self._words[word + at.TUBE_HEAD_SEQUENCE] = self._words[word + at.TUBE_NEXT_SEQUENCE] = floor
         self._words[word + at.TUBE_PRIORITY] = priority % (1 << 64)
+        self._words[word + at.TUBE_AHEAD] = ahead
         self._words[word + at.TUBE_NEXT] = self._words[thread_word + at.THREAD_FIRST_TUBE]
         self._words[word + at.TUBE_THREAD] = thread + 1
         self._words[thread_word + at.THREAD_FIRST_TUBE] = tube + 1
@@ -118,7 +129,7 @@ class Directory:
 
     def tubes_of(self, thread: int) -> list[int]:
         """Tube entries of a thread."""
-        tubes, tube = [], self._words[self._layout.thread_word(thread) + at.THREAD_FIRST_TUBE]
+        tubes, tube = [], self._first_tube(thread)
         while tube:
             tubes.append(tube - 1)
             tube = self._words[self._layout.tube_word(tube - 1) + at.TUBE_NEXT]
@@ -128,11 +139,25 @@ class Directory:
         unsigned = self._words[self._layout.tube_word(tube) + at.TUBE_PRIORITY]
         return unsigned - (1 << 64) if unsigned >> 63 else unsigned
 
+    def ahead(self, tube: int) -> bool:
+        """Whether the tube is served before the other one of its priority."""
+        return bool(self._words[self._layout.tube_word(tube) + at.TUBE_AHEAD])
+
+    def pipes_of(self, thread: int) -> Iterator[tuple[str, int]]:
+        """Name and entry of each tube of a thread, the oldest first."""
+        key = self.name(thread)
+        for tube in reversed(self.tubes_of(thread)):
+            yield f"{key}/{self.priority(tube)}{AHEAD if self.ahead(tube) else ''}", tube
+
     def name(self, thread: int) -> str:
         """The key of a thread entry."""
         address = self._layout.thread_name(thread)
         length = self._words[self._layout.thread_word(thread) + at.THREAD_NAME_BYTES]
         return self._bytes[address : address + length].decode()
+
+    def apart(self, thread: int) -> bool:
+        """Whether the thread holds dead letters."""
+        return bool(self._words[self._layout.thread_word(thread) + at.THREAD_APART])
 
     def generation(self, thread: int) -> int:
         """Changes when the entry is given up: what was known of it is void then."""
@@ -169,6 +194,10 @@ class Directory:
             self._bytes[self._layout.tube_map + tube] = 0
         self._words[word + at.THREAD_FIRST_TUBE] = 0
         self._bytes[self._layout.thread_map + thread] = at.THREAD_FREE
+
+    def _first_tube(self, thread: int) -> int:
+        """Entry + 1 of the thread's newest tube, 0: none. Changes with every tube that is added."""
+        return self._words[self._layout.thread_word(thread) + at.THREAD_FIRST_TUBE]
 
     def _free_thread(self) -> int:
         thread = self._lowest_free(self._layout.thread_map, self._layout.threads)
@@ -212,20 +241,20 @@ class Directory:
             f"work: route to fewer threads (for instance thread=hash(key) % 1024), or create it with more"
         )
 
-    def _back_thread_table(self, nbytes: int, reserve: bool) -> bool:
-        return self._back_table(self._layout.thread_table, self._layout.tube_table, at.THREADS_BACKED, nbytes, reserve)
+    def _back_thread_table(self, nbytes: int, share: int) -> bool:
+        return self._back_table(self._layout.thread_table, self._layout.tube_table, at.THREADS_BACKED, nbytes, share)
 
-    def _back_tube_table(self, nbytes: int, reserve: bool) -> bool:
-        return self._back_table(self._layout.tube_table, self._layout.extents_base, at.TUBES_BACKED, nbytes, reserve)
+    def _back_tube_table(self, nbytes: int, share: int) -> bool:
+        return self._back_table(self._layout.tube_table, self._layout.extents_base, at.TUBES_BACKED, nbytes, share)
 
-    def _back_table(self, table: int, table_end: int, backed_word: int, nbytes: int, reserve: bool) -> bool:
+    def _back_table(self, table: int, table_end: int, backed_word: int, nbytes: int, share: int) -> bool:
         """Make sure that the first `nbytes` of a table have memory. False: there is no room."""
         backed = self._words[backed_word]
         if nbytes <= backed:
             return True
         exact = -(-nbytes // PAGE) * PAGE
         for goal in (min(max(backed + at.TABLE_STEP, exact), table_end - table), exact):
-            if self._extents.secure(table + backed, goal - backed, reserve=reserve):
+            if self._extents.secure(table + backed, goal - backed, share=share):
                 self._words[backed_word] = goal
                 return True
         return False
@@ -251,6 +280,7 @@ class Directory:
     def _remember_tube(self, pipe: str, thread: int, tube: int) -> tuple[int, int]:
         if len(self._known_tubes) > self._layout.tubes:
             self._known_tubes.clear()
+            self._missing_tubes.clear()
         self._known_tubes[pipe] = thread, self.generation(thread), tube
         return thread, tube
 
@@ -266,9 +296,10 @@ def _encoded(key: str) -> bytes:
     return name
 
 
-def _parse(pipe: str) -> tuple[str, int]:
+def _parse(pipe: str) -> tuple[str, int, bool]:
+    """Key, priority, and whether it is the tube ahead of the others of that priority."""
     key, _, priority = pipe.rpartition("/")
     try:
-        return key, int(priority)
+        return key, int(priority.removesuffix(AHEAD)), priority.endswith(AHEAD)
     except ValueError:
         raise HandlerError(f"{pipe!r} is no pipe: it must end with /thread/priority") from None

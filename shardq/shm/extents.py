@@ -36,14 +36,15 @@ class Extents:
         self._backed = segment.layout.extent_backed_word
         self._capacity = segment.layout.capacity_bytes
 
-    def limit_bytes(self, *, reserve: bool) -> int:
-        """Most memory the segment may take; the last part only with `reserve`."""
-        return self._capacity if reserve else self._capacity - self._capacity // at.RESERVE_PART
+    def limit_bytes(self, share: int) -> int:
+        """Most memory the segment may take for an operation with this share of it."""
+        reserve = self._capacity // at.RESERVE_PART
+        return self._capacity - (reserve, reserve // 2, 0)[share]
 
     def largest_bytes(self) -> int:
         """Most bytes of records that an empty segment takes in one append, with a little slack for page ends."""
         tables = sum(max(self._words[word], at.TABLE_STEP) for word in (at.THREADS_BACKED, at.TUBES_BACKED))
-        room = self.limit_bytes(reserve=False) - self._layout.fixed_bytes - tables
+        room = self.limit_bytes(at.GENERAL) - self._layout.fixed_bytes - tables
         return max(0, min(room - room // 64 - 8 * PAGE, LARGEST_PAYLOAD))
 
     def class_for(self, nbytes: int, at_least: int = 0) -> ExtentClass | None:
@@ -53,7 +54,7 @@ class Extents:
                 return candidate
         return None
 
-    def take(self, tube: int, nbytes: int, at_least: int, *, reserve: bool) -> int:
+    def take(self, tube: int, nbytes: int, at_least: int, *, share: int) -> int:
         """Lend the tube an extent with memory for `nbytes`. Returns its address, 0 when there is no room."""
         wanted = self.class_for(nbytes, at_least)
         if wanted is None:
@@ -61,13 +62,13 @@ class Extents:
         for extent_class in self._classes[wanted.number :]:
             extent = self._lowest_free(extent_class)
             if extent >= 0:
-                return self._lend(tube, extent_class, extent, nbytes, reserve=reserve)
+                return self._lend(tube, extent_class, extent, nbytes, share=share)
         return 0
 
-    def extend(self, address: int, end: int, *, reserve: bool) -> bool:
+    def extend(self, address: int, end: int, *, share: int) -> bool:
         """Make sure that the extent around `address` has memory up to `end`. False: there is no room."""
         extent_class, extent, start = self.locate(address)
-        return self._back(extent_class, extent, start, end - start, reserve=reserve)
+        return self._back(extent_class, extent, start, end - start, share=share)
 
     def locate(self, address: int) -> tuple[ExtentClass, int, int]:
         """The class, number and start of the extent an address lies in."""
@@ -119,9 +120,13 @@ class Extents:
             place = find(pattern, place + 1, last)
         return found
 
-    def secure(self, start: int, nbytes: int, *, reserve: bool) -> bool:
+    def backed_bytes(self, extent: int) -> int:
+        """Memory of an extent, that given back behind the reader included."""
+        return self._words[self._backed + extent] & ~_PUNCHED
+
+    def secure(self, start: int, nbytes: int, *, share: int) -> bool:
         """Back a range with memory, at the cost of what free extents keep if need be. False: there is no room."""
-        limit = self.limit_bytes(reserve=reserve)
+        limit = self.limit_bytes(share)
         if self._segment.back(start, nbytes, limit):
             return True
         self.trim()
@@ -138,18 +143,18 @@ class Extents:
         first = self._map + extent_class.first
         return self._segment.bytes.find(_FREE, first, first + extent_class.count) - self._map
 
-    def _lend(self, tube: int, extent_class: ExtentClass, extent: int, nbytes: int, *, reserve: bool) -> int:
+    def _lend(self, tube: int, extent_class: ExtentClass, extent: int, nbytes: int, *, share: int) -> int:
         start = extent_class.base + (extent - extent_class.first) * extent_class.size
         # The owner before the byte: whatever is marked as lent says truly to whom.
         self._words[self._owners + extent] = tube + 1
         self._segment.bytes[self._map + extent] = _LENT
-        if self._back(extent_class, extent, start, nbytes, reserve=reserve):
+        if self._back(extent_class, extent, start, nbytes, share=share):
             return start
         self._segment.bytes[self._map + extent] = 0
         self._words[self._owners + extent] = 0
         return 0
 
-    def _back(self, extent_class: ExtentClass, extent: int, start: int, nbytes: int, *, reserve: bool) -> bool:
+    def _back(self, extent_class: ExtentClass, extent: int, start: int, nbytes: int, *, share: int) -> bool:
         punched = self._words[self._backed + extent] & _PUNCHED
         backed = self._words[self._backed + extent] - punched
         if nbytes <= backed:
@@ -160,7 +165,7 @@ class Extents:
             # While memory is short only what is needed is taken, so that as much fits as can.
             if goal > exact and self.scarce:
                 continue
-            if self.secure(start + backed, goal - backed, reserve=reserve):
+            if self.secure(start + backed, goal - backed, share=share):
                 self._words[self._backed + extent] = goal | punched
                 return True
         return False

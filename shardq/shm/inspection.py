@@ -14,6 +14,7 @@ from typing import NamedTuple
 import psutil
 
 from shardq.shm import layout as at
+from shardq.shm.attempts import Attempts
 from shardq.shm.binding import Bindings
 from shardq.shm.directory import Directory
 from shardq.shm.segment import Segment
@@ -52,6 +53,10 @@ class Overview(NamedTuple):
     """Requests ever accepted."""
     handled: int
     """Requests that ever left."""
+    dead: int
+    """Dead letters there are."""
+    buried: int
+    """Requests that ever became dead letters."""
     supervisor_pid: int | None
     """None where no supervisor lives."""
     workers: list[WorkerView]
@@ -66,6 +71,10 @@ class TubeView(NamedTuple):
     """How long ago the request at its head was accepted."""
     worker_pid: int | None
     """Process whose worker is bound to its thread, None: nobody."""
+    unserved: bool
+    """Whether nobody is bound and the workers that looked have no handler for it."""
+    attempts: int
+    """How often the request at its head failed."""
 
 
 class Inspection:
@@ -77,6 +86,7 @@ class Inspection:
         directory: Directory,
         tubes: Tubes,
         bindings: Bindings,
+        attempts: Attempts,
         section: AbstractContextManager[None],
     ) -> None:
         self._segment = segment
@@ -85,6 +95,7 @@ class Inspection:
         self._directory = directory
         self._tubes = tubes
         self._bindings = bindings
+        self._attempts = attempts
         self._section = section
 
     def overview(self) -> Overview:
@@ -92,6 +103,7 @@ class Inspection:
         # What left before what came, so that the difference is never below what there is.
         handled = self._words[at.HANDLED]
         accepted = self._words[at.ACCEPTED]
+        buried = self._words[at.BURIED]
         supervisor = self._words[at.SUPERVISOR_PID]
         return Overview(
             self._segment.name,
@@ -100,6 +112,8 @@ class Inspection:
             accepted - handled,
             accepted,
             handled,
+            buried - self._words[at.UNBURIED],
+            buried,
             supervisor if supervisor and start_ticks(supervisor) is not None else None,
             [view for slot in range(self._layout.slots) if (view := self._worker(slot))],
         )
@@ -114,11 +128,16 @@ class Inspection:
 
     def _tubes_of(self, thread: int) -> Iterator[TubeView]:
         owner, now_us = self._bindings.owner(thread), time.time_ns() // 1000
-        for tube in reversed(self._directory.tubes_of(thread)):
+        if self._directory.apart(thread):
+            return
+        for pipe, tube in self._directory.pipes_of(thread):
             if not self._tubes.is_empty(tube):
-                pipe = f"{self._directory.name(thread)}/{self._directory.priority(tube)}"
                 age_s = max(0, now_us - self._tubes.oldest_us(tube)) / 1e6
-                yield TubeView(pipe, self._tubes.length(tube), age_s, self._pid(owner) if owner else None)
+                worker = self._pid(owner) if owner else None
+                unserved = not owner and self._bindings.declined(thread)
+                failed = self._attempts.of(tube)
+                attempts = failed.attempts if failed else 0
+                yield TubeView(pipe, self._tubes.length(tube), age_s, worker, unserved, attempts)
 
     def _pid(self, owner: int) -> int:
         return self._words[self._layout.slot_word((owner & 0xFFFF) - 1) + at.SLOT_PID]

@@ -16,7 +16,7 @@ from functools import cached_property
 #: "shardq" and two bytes that no text file has, little endian.
 MAGIC_NUMBER = int.from_bytes(b"shardq\x1f\xf1", "little")
 #: Grows with every change of the layout. A segment carries it in its header, written last of all.
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 
 WORD = 8
 PAGE = 4096
@@ -42,16 +42,31 @@ PAGE = 4096
     RECLAIM_CURSOR,
     GUARD_OWNER,  # incarnation << 16 | slot + 1 of the process inside, 0: nobody
     INTENT_THREAD,  # thread entry + 1 that the process inside is changing
+    INTENT_OTHER,  # a second thread entry + 1, for what goes from one to another
     INTENT_TUBE,  # tube entry + 1 that it is adding to the thread
-    # A commit and the counter that follows it: once [PLACE] holds VALUE, the counter word must hold TOTAL.
+    # A commit and the words that follow it: once [PLACE] holds VALUE, the counter word must hold TOTAL, and so on.
     COMMIT_PLACE,
     COMMIT_VALUE,
     COMMIT_TOTAL,
     COMMIT_COUNTER,  # 0: no commit under way
+    COMMIT_SECOND,  # 0: no second word follows
+    COMMIT_SECOND_VALUE,
+    COMMIT_THIRD,
+    COMMIT_THIRD_VALUE,
+    BURIED,  # dead letters ever written
+    UNBURIED,  # dead letters that ever left
     SUPERVISOR_PID,
+    SUPERVISOR_SLOT,  # slot + 1 of the process that supervises, or did so last
     EPOCH,  # counts the supervisors that served this segment
-) = range(26)
+    WATCHED,  # 1: the supervisor knows that some batches have a deadline
+    SERVERS,  # counts the processes that began to serve threads
+    DEATHS_CURSOR,  # entries ever written to the table of deaths
+) = range(37)
 HEADER_BYTES = PAGE
+#: In the header page, for the last processes that died: owner word, how it ended.
+DEATHS = 256
+DEATH_WORDS = 2
+DEATH_ENTRIES = 64
 
 # One attached process, by word.
 (
@@ -65,7 +80,10 @@ HEADER_BYTES = PAGE
     SLOT_BATCH_COUNT,
     SLOT_WORKER,  # number of the worker in its family, 0: no worker
     SLOT_EPOCH,  # EPOCH of the supervisor that forked it
-) = range(10)
+    SLOT_DEADLINE_NS,  # CLOCK_MONOTONIC when the batch in hand must be done, 0: whenever
+    SLOT_SERVES,  # 1: it has bound a thread since it took the slot
+    SLOT_RENEWAL,  # 1: it wants to be replaced by a fresh process
+) = range(13)
 SLOT_WORDS = 16
 
 # One (handler, thread), by word; its name follows the words.
@@ -77,9 +95,11 @@ SLOT_WORDS = 16
     THREAD_FIRST_TUBE,  # tube entry + 1
     THREAD_GENERATION,  # one more each time the entry is given up
     THREAD_NAME_BYTES,
-    THREAD_ATTEMPTS,
-    THREAD_NOT_BEFORE_US,
-) = range(9)
+    THREAD_FAILURES,  # deaths in a row of workers that had it and no batch of it in hand
+    THREAD_NOT_BEFORE_US,  # offered to nobody before
+    THREAD_APART,  # 1: it holds dead letters, which are work for nobody
+    THREAD_DECLINED,  # 1: a worker that looked for work has no handler for it
+) = range(11)
 THREAD_WORDS = 16
 NAME_BYTES = 256
 THREAD_BYTES = THREAD_WORDS * WORD + NAME_BYTES
@@ -95,16 +115,29 @@ THREAD_BYTES = THREAD_WORDS * WORD + NAME_BYTES
     TUBE_NEXT_SEQUENCE,  # of the next message, while there is no record to derive it from
     TUBE_HANDED,  # messages below it were given to a worker
     TUBE_CANCELLED,  # 1: some records have cancelled messages
-) = range(9)
-TUBE_WORDS = 16
+    TUBE_AHEAD,  # 1: it is served before the tube of the same priority
+    # Failures of the message at the head, while it stood alone.
+    TUBE_FAILED_SEQUENCE,  # the message meant; the rest counts only while it is at the head
+    TUBE_ATTEMPTS,
+    TUBE_FIRST_FAILED_US,
+    TUBE_LAST_FAILED_US,
+    TUBE_FAILED_BY,  # owner word of the process that died of it last, 0: it raised
+    # Isolation: batches are at most so large while the head is below.
+    TUBE_LIMIT,
+    TUBE_LIMIT_THROUGH,
+) = range(17)
+TUBE_WORDS = 24
 
 # What a byte of the thread map says. The values are looked for with `mmap.find`.
-THREAD_FREE, THREAD_READY, THREAD_BOUND, THREAD_IDLE, THREAD_PAUSED = range(5)
+THREAD_FREE, THREAD_READY, THREAD_BOUND, THREAD_IDLE, THREAD_PAUSED, THREAD_DEAD_LETTERS = range(6)
 # What a byte of the sleep map says.
 ABSENT, AWAKE, ASLEEP, CALLED = range(4)
 
 #: Room that appends leave for acknowledgements, dead letters and the like: one part in so many.
 RESERVE_PART = 16
+#: Which share of the capacity an operation may use: all but the reserve; half of the reserve as well, for what handlers
+#: register (they could not make room otherwise); all.
+GENERAL, FOLLOW_UP, ALL = range(3)
 #: Each extent class is so many times the size of the one before.
 CLASS_STEP = 16
 #: The tables get memory in steps of so many bytes.

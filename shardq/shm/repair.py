@@ -26,13 +26,14 @@ class Repair:
     def mend(self) -> None:
         """Finish or undo what the standing intent names, and clear it."""
         self._intent.finish_commit()
-        thread, tube = self._intent.thread, self._intent.tube
-        if tube >= 0 and tube not in self._directory.tubes_of(thread):
+        tube = self._intent.tube
+        if tube >= 0 and tube not in self._directory.tubes_of(self._intent.thread):
             self._bytes[self._layout.tube_map + tube] = 0
-        if self._directory.linked(thread):
-            self._mend_thread(thread)
-        else:
-            self._directory.free_entries(thread)
+        for thread in self._intent.threads:
+            if self._directory.linked(thread):
+                self._mend_thread(thread)
+            else:
+                self._directory.free_entries(thread)
         self._intent.clear()
 
     def adopt_orphans(self) -> int:

@@ -94,6 +94,10 @@ class Slots:
         """The owner word of whoever holds the slot now."""
         return self._words[self.word(slot) + at.SLOT_INCARNATION] << 16 | slot + 1
 
+    def pid_here(self, slot: int) -> int:
+        """Pid of the live process that holds the slot, 0 where there is none, or none that this one can see."""
+        return self._words[self.word(slot) + at.SLOT_PID] if self._same_process_lives(slot) else 0
+
     def _take_slot(self) -> None:
         for slot in range(self._layout.slots):
             if not self.try_lock(FIRST_SLOT_BYTE + slot):
@@ -113,7 +117,7 @@ class Slots:
         # The incarnation comes before the pid: until then everything of the former holder counts as dead.
         self._words[word + at.SLOT_INCARNATION] += 1
         self._words[word + at.SLOT_ATTEMPT] = (self._words[word + at.SLOT_ATTEMPT] >> 16) + 1 << 16
-        for field in (at.SLOT_BATCH_SINCE_NS, at.SLOT_BATCH_THREAD, at.SLOT_BATCH_COUNT, at.SLOT_WORKER, at.SLOT_EPOCH):
+        for field in range(at.SLOT_BATCH_SINCE_NS, at.SLOT_WORDS):
             self._words[word + field] = 0
         self._words[word + at.SLOT_START_TICKS] = start_ticks(os.getpid()) or 0
         self._words[word + at.SLOT_PID_NAMESPACE] = _pid_namespace()

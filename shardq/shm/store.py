@@ -7,29 +7,31 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import NamedTuple
 from weakref import WeakSet
 
-from shardq.errors import FencedError, SegmentMissing, SegmentNoRoom, StorageClosed
-from shardq.model import EMPTY, Batch, key_of
+from shardq.errors import SegmentMissing, SegmentNoRoom, StorageClosed
+from shardq.model import EMPTY, Batch
 from shardq.shm import layout as at
+from shardq.shm.attempts import Attempts
 from shardq.shm.binding import Bindings
+from shardq.shm.deaths import Deaths
 from shardq.shm.directory import NO_ROOM, NOT_FOUND, Directory
 from shardq.shm.doorbell import Doorbell
 from shardq.shm.extents import Extents
 from shardq.shm.guard import Guard
 from shardq.shm.inspection import Inspection
 from shardq.shm.intent import Intent
+from shardq.shm.letters import Letters
 from shardq.shm.repair import Repair
 from shardq.shm.segment import Segment
 from shardq.shm.slots import Slots
 from shardq.shm.supervision import Supervision
 from shardq.shm.tube import Tubes
-
-#: How often a busy process looks for threads whose worker died; one that is about to sleep always does.
-ORPHAN_INTERVAL_S = 0.01
+from shardq.shm.waiting import Waiting
+from shardq.shm.watch import Watch
 
 #: What a forked child has to be told about.
 _stores: WeakSet[Store] = WeakSet()
@@ -40,6 +42,10 @@ class Counts(NamedTuple):
 
     accepted: int
     handled: int
+    buried: int
+    """Messages that ever became dead letters; they count as handled."""
+    dead: int
+    """Dead letters there are."""
 
 
 class Store:
@@ -48,12 +54,9 @@ class Store:
     def __init__(self, segment: Segment) -> None:
         self.segment = segment
         self._slots = Slots(segment)
-        self._sleepers = 0
-        self._last_served = -1
         self._stale = False
         """Whether the slot is not ours: inherited from the parent, or given back."""
         self._left = False
-        self._orphans_due = 0.0
 
     def enter(self) -> None:
         """Take a slot and put the parts together."""
@@ -64,13 +67,22 @@ class Store:
         self._extents = Extents(segment)
         self._directory = Directory(segment, self._intent, self._extents)
         self._tubes = Tubes(segment, self._intent, self._extents)
-        self._bindings = Bindings(segment, self._slots, self._directory, self._tubes)
+        deaths = Deaths(segment)
+        self._attempts = Attempts(segment, self._intent, deaths)
+        self._bindings = Bindings(
+            segment, self._slots, self._intent, self._directory, self._tubes, self._attempts, deaths
+        )
         self._repair = Repair(segment, self._intent, self._directory, self._tubes, self._bindings)
         self._doorbell = Doorbell(segment, self._slots.mine)
         self._slot_word = self._slots.word(self._slots.mine)
-        self._section = _Section(self)
-        self._supervision = Supervision(segment, self._slots, self._doorbell, self._section)
-        self._inspection = Inspection(segment, self._directory, self._tubes, self._bindings, self._section)
+        section = self._section = _Section(self)
+        self._watch = Watch(segment, self._slots)
+        self._waiting = Waiting(
+            segment, self._slots, self._directory, self._bindings, self._repair, self._watch, section
+        )
+        self._letters = Letters(segment, self._intent, self._directory, self._tubes, self._bindings, section)
+        self._supervision = Supervision(segment, self._slots, self._doorbell, deaths, section)
+        self._inspection = Inspection(segment, self._directory, self._tubes, self._bindings, self._attempts, section)
         _stores.add(self)
 
     @property
@@ -85,7 +97,7 @@ class Store:
         self._directory.check_name(pipe)
         self._tubes.check_size(messages)
 
-    def append(self, pipe: str, messages: Sequence[bytes], *, reserve: bool = False) -> bool:
+    def append(self, pipe: str, messages: Sequence[bytes], *, share: int = at.GENERAL) -> bool:
         """Add messages to a tube, all or none. False: there is no room now."""
         if not messages:
             return True
@@ -93,43 +105,77 @@ class Store:
             self._check_open()
             thread, tube = self._directory.tube(pipe)
             if tube == NOT_FOUND:
-                thread, tube = self._directory.add_tube(pipe, reserve=reserve)
+                thread, tube = self._directory.add_tube(pipe, share=share)
             if tube == NO_ROOM:
                 self._intent.clear()
                 return False
             self._intent.declare(thread)
-            stored = self._tubes.append(tube, messages, time.time_ns() // 1000, reserve=reserve)
+            stored = self._tubes.append(tube, messages, time.time_ns() // 1000, share=share)
             if stored:
                 self._bindings.work_arrived(thread)
             self._intent.clear()
             return stored
 
-    def read(self, pipe: str, limit: int, token: int = 0) -> Batch:
-        """Messages from the head of a tube. With a token they count as handed to the caller's worker."""
+    def read(self, pipe: str, limit: int) -> Batch:
+        """Messages from the head of a tube."""
         with self._section:
-            thread, tube = self._directory.tube(pipe)
-            if tube == NOT_FOUND:
-                return EMPTY
-            if token:
-                self._check(pipe, thread, token)
-            batch = self._tubes.read(tube, limit)
-            if token and batch.count:
-                self._tubes.note_handed(tube, batch.through)
-                self._note_batch(thread, batch.count)
-            return batch
+            _, tube = self._directory.tube(pipe)
+            return EMPTY if tube == NOT_FOUND else self._tubes.read(tube, limit)
+
+    def take(self, pipes: Sequence[str], limit: int, token: int, timeout_s: float | None = None) -> Batch:
+        """Hand messages from the head of the first of these tubes that has any to the caller's worker, which has
+        `timeout_s` for them. Fewer than `limit` where earlier ones failed. Raises `FencedError`.
+        """
+        with self._section:
+            self._bindings.check(pipes[0], self._directory.tube(pipes[0])[0], token)
+            for pipe in pipes:
+                thread, tube = self._directory.tube(pipe)
+                if tube == NOT_FOUND or self._tubes.is_empty(tube):
+                    continue
+                batch = self._tubes.read(tube, self._attempts.limit(tube, limit))
+                if batch.count:
+                    self._attempts.hand_out(tube, batch.through)
+                    deadline_ns = time.monotonic_ns() + int(timeout_s * 1e9) if timeout_s else 0
+                    self._bindings.note_batch(thread, batch.count, deadline_ns)
+                    batch.pipe, batch.failed = pipe, self._attempts.of(tube)
+                return batch
+            return EMPTY
 
     def pop(self, pipe: str, through: int, token: int) -> None:
         """Acknowledge messages below `through`. Raises `FencedError`."""
         with self._section:
             thread, tube = self._directory.tube(pipe)
-            self._check(pipe, thread, token)
+            self._bindings.check(pipe, thread, token)
             if tube == NOT_FOUND:
                 return
             self._intent.declare(thread)
             self._tubes.pop(tube, through)
             self._intent.clear()
-            self._note_batch(-1, 0)
-            self._messages_left()
+            if not self._attempts.in_hand(tube):
+                self._bindings.note_batch(-1, 0)
+            self._bindings.messages_left()
+
+    def fail(self, pipe: str, token: int, *, counts: bool = True) -> int:
+        """Take back the batch in hand as failed; not `counts`: as too large only. Returns how often its message failed,
+        0 where there were several. Raises `FencedError`.
+        """
+        with self._section:
+            thread, tube = self._directory.tube(pipe)
+            self._bindings.check(pipe, thread, token)
+            in_hand = 0 if tube == NOT_FOUND else self._attempts.in_hand(tube)
+            if not in_hand:
+                return 0
+            self._intent.declare(thread)
+            alone = self._tubes.handed(tube) == 1
+            if counts:
+                attempts = self._attempts.fail(tube, alone=alone)
+            else:
+                attempts = 0
+                self._attempts.isolate(tube)
+                self._attempts.take_back(tube)
+            self._intent.clear()
+            self._bindings.note_batch(-1, 0)
+            return attempts
 
     def remove(self, pipe: str, messages: Sequence[bytes]) -> int:
         """Take out equal messages that were not handed out. Returns how many."""
@@ -141,7 +187,7 @@ class Store:
             taken = self._tubes.cancel(tube, messages, handed_stay=self._bindings.owner(thread) != 0)
             self._bindings.refresh(thread)
             self._intent.clear()
-            self._messages_left()
+            self._bindings.messages_left()
             return taken
 
     def contains(self, pipe: str, message: bytes) -> bool:
@@ -158,9 +204,10 @@ class Store:
         """Names of the tubes that are not empty."""
         with self._section:
             return [
-                f"{self._directory.name(thread)}/{self._directory.priority(tube)}"
+                pipe
                 for thread in self._directory.threads()
-                for tube in reversed(self._directory.tubes_of(thread))
+                if not self._directory.apart(thread)
+                for pipe, tube in self._directory.pipes_of(thread)
                 if not self._tubes.is_empty(tube)
             ]
 
@@ -169,7 +216,7 @@ class Store:
         with self._section:
             thread = self._directory.thread(key)
             if thread == NOT_FOUND:
-                thread = self._directory.add_thread(key, reserve=True)
+                thread = self._directory.add_thread(key, share=at.ALL)
             if thread == NO_ROOM:
                 raise SegmentNoRoom(f"segment {self.segment.name!r} has no room to note a claim on {key!r}")
             self._intent.declare(thread)
@@ -191,69 +238,31 @@ class Store:
             self._intent.declare(thread)
             self._bindings.release(thread, time.time_ns() // 1000 + int(pause_s * 1e6) if pause_s > 0 else 0)
             self._intent.clear()
-            self._note_batch(-1, 0)
+            self._bindings.note_batch(-1, 0)
             return True
-
-    def find_work(self, serves: Callable[[str], bool], bound: str | None = None) -> str | None:
-        """Key of a thread to serve now: `bound` if it has messages, else a ready one that `serves` accepts."""
-        with self._section:
-            if time.monotonic() > self._orphans_due:
-                self._adopt_orphans()
-            self._bindings.end_pauses()
-            return self._find(serves, bound)
-
-    def lie_down(self, serves: Callable[[str], bool], bound: str | None) -> tuple[str | None, float | None]:
-        """As `find_work`; where there is nothing, this process counts as asleep, and will be rung, until `rise`. Also
-        tells in how many seconds a pause ends, which rings nobody.
-        """
-        with self._section:
-            self._adopt_orphans()
-            pause_ends_us = self._bindings.end_pauses()
-            key = self._find(serves, bound)
-            self._sleepers += 1
-            if key is None:
-                self._bindings.sleep()
-            return key, None if pause_ends_us is None else max(0.0, pause_ends_us / 1e6 - time.time())
-
-    def rise(self, key: str | None) -> None:
-        """Undo one `lie_down`, with the work that was found. A call that was not for that work is passed on to ever
-        higher slots: those below were awake when it was made, or looked for themselves before they lay down since.
-        """
-        with self._section:
-            self._sleepers -= 1
-            if not self._bindings.wake(others_sleep=self._sleepers > 0):
-                return
-            found = NOT_FOUND if key is None else self._directory.thread(key)
-            if self._bindings.next_ready(found) not in (-1, found):
-                self._bindings.call_worker(above=self._slots.mine)
-
-    def asleep(self) -> int:
-        """How many processes sleep."""
-        start = self.segment.layout.sleep_map
-        states = self.segment.bytes[start : start + self.segment.layout.slots]
-        return states.count(at.ASLEEP) + states.count(at.CALLED)
 
     def counts(self) -> Counts:
         with self._section:
-            return Counts(self.segment.words[at.ACCEPTED], self.segment.words[at.HANDLED])
-
-    def quiet(self) -> bool:
-        """Whether nothing is queued or in hand. If something is, this process will be rung when that changes."""
-        with self._section:
-            if self.segment.words[at.ACCEPTED] == self.segment.words[at.HANDLED]:
-                return True
-            self._bindings.await_(self.segment.layout.quiet_map)
-            return False
-
-    def await_room(self) -> None:
-        """Ask to be rung when messages leave."""
-        with self._section:
-            self._bindings.await_(self.segment.layout.room_map)
+            words = self.segment.words
+            buried = words[at.BURIED]
+            return Counts(words[at.ACCEPTED], words[at.HANDLED], buried, buried - words[at.UNBURIED])
 
     def mark_worker(self, number: int) -> None:
         """Say that this process is a worker, for who looks at the family."""
         self._own_slot()
         self.segment.words[self._slot_word + at.SLOT_WORKER] = number
+
+    @property
+    def waiting(self) -> Waiting:
+        """Looking for work, and sleeping until there is some."""
+        self._own_slot()
+        return self._waiting
+
+    @property
+    def letters(self) -> Letters:
+        """The dead letters."""
+        self._own_slot()
+        return self._letters
 
     @property
     def supervision(self) -> Supervision:
@@ -280,6 +289,7 @@ class Store:
         if inherited:
             self._drop_inherited()
         else:
+            self._watch.close()
             self._doorbell.close()
             self._slots.leave()
         self.segment.close()
@@ -309,49 +319,12 @@ class Store:
         for slot in bells:
             self._doorbell.ring(slot)
 
-    def _find(self, serves: Callable[[str], bool], bound: str | None) -> str | None:
-        if bound is not None:
-            thread = self._directory.thread(bound)
-            if thread != NOT_FOUND and self._bindings.has_work(thread):
-                return bound
-        thread, first = self._bindings.next_ready(self._last_served), -1
-        while thread >= 0 and thread != first:
-            key = self._directory.name(thread)
-            if serves(key):
-                self._last_served = thread
-                return key
-            first = thread if first < 0 else first
-            thread = self._bindings.next_ready(thread)
-        return None
-
-    def _adopt_orphans(self) -> None:
-        self._repair.adopt_orphans()
-        self._orphans_due = time.monotonic() + ORPHAN_INTERVAL_S
-
     def _check_open(self) -> None:
         if self.segment.words[at.CLOSED]:
             raise SegmentMissing(
                 f"segment {self.segment.name!r} was closed by its supervisor, which ended: nothing was stored; start a "
                 f"supervisor and connect again"
             )
-
-    def _check(self, pipe: str, thread: int, token: int) -> None:
-        if thread == NOT_FOUND or not self._bindings.current(thread, token):
-            raise FencedError(
-                f"the claim on {key_of(pipe)!r} with token {token} is over: another worker may have the thread, so "
-                f"nothing was changed; stop working on it"
-            )
-
-    def _note_batch(self, thread: int, count: int) -> None:
-        words, word = self.segment.words, self._slot_word
-        words[word + at.SLOT_BATCH_THREAD] = thread + 1
-        words[word + at.SLOT_BATCH_COUNT] = count
-        words[word + at.SLOT_BATCH_SINCE_NS] = time.clock_gettime_ns(time.CLOCK_BOOTTIME) if count else 0
-
-    def _messages_left(self) -> None:
-        self._bindings.ring_waiting(self.segment.layout.room_map)
-        if self.segment.words[at.ACCEPTED] == self.segment.words[at.HANDLED]:
-            self._bindings.ring_waiting(self.segment.layout.quiet_map)
 
     def _own_slot(self) -> None:
         """Take a slot of its own for a process that inherited another's by fork. Raises `StorageClosed`."""
@@ -361,12 +334,12 @@ class Store:
             self._drop_inherited()
             self._stale = False
             self._slots = Slots(self.segment)
-            self._sleepers = 0
             self.enter()
 
     def _drop_inherited(self) -> None:
         self._slots.forget()
         self._doorbell.forget()
+        self._watch.close()
 
 
 class _Section:

@@ -6,6 +6,7 @@ import os
 from contextlib import AbstractContextManager
 
 from shardq.shm import layout as at
+from shardq.shm.deaths import Deaths
 from shardq.shm.doorbell import Doorbell
 from shardq.shm.segment import Segment
 from shardq.shm.slots import SUPERVISOR_BYTE, Slots
@@ -15,13 +16,19 @@ class Supervision:
     """Taking and leaving a segment."""
 
     def __init__(
-        self, segment: Segment, slots: Slots, doorbell: Doorbell, section: AbstractContextManager[None]
+        self,
+        segment: Segment,
+        slots: Slots,
+        doorbell: Doorbell,
+        deaths: Deaths,
+        section: AbstractContextManager[None],
     ) -> None:
         self._words = segment.words
         self._bytes = segment.bytes
         self._layout = segment.layout
         self._slots = slots
         self._doorbell = doorbell
+        self._deaths = deaths
         self._section = section
 
     def become_supervisor(self) -> bool:
@@ -30,6 +37,8 @@ class Supervision:
             return False
         self._words[at.CLOSED] = 0  # a supervisor may have died between closing and removing it
         self._words[at.SUPERVISOR_PID] = os.getpid()
+        self._words[at.SUPERVISOR_SLOT] = self._slots.mine + 1
+        self._words[at.WATCHED] = 0
         self._words[at.EPOCH] += 1
         return True
 
@@ -47,11 +56,12 @@ class Supervision:
         return [slot for slot in range(self._layout.slots) if slot != self._slots.mine and self._slots.occupied(slot)]
 
     def close_if_unused(self, *, lose_requests: bool = False) -> bool:
-        """Accept nothing any more, provided that nobody else is attached, and that nothing is queued or in hand unless
-        it may be lost.
+        """Accept nothing any more, provided that nobody else is attached, and that nothing is queued, in hand or dead
+        unless it may be lost.
         """
         with self._section:
-            empty = self._words[at.ACCEPTED] == self._words[at.HANDLED]
+            words = self._words
+            empty = words[at.ACCEPTED] == words[at.HANDLED] and words[at.BURIED] == words[at.UNBURIED]
             if self.others() or not (empty or lose_requests):
                 return False
             self._words[at.CLOSED] = 1

@@ -35,8 +35,18 @@ class Tubes:
         self._extents = extents
         self._next_extent = segment.layout.extent_next_word
 
-    def append(self, tube: int, messages: Sequence[bytes], accepted_us: int, *, reserve: bool = False) -> bool:
+    def append(self, tube: int, messages: Sequence[bytes], accepted_us: int, *, share: int = at.GENERAL) -> bool:
         """Add the messages, all or none. False: there is no room now. Raises `MessageTooLarge`: there never will be."""
+        tail = self.write(tube, messages, accepted_us, share=share)
+        if not tail:
+            return False
+        self._intent.commit(self._layout.tube_word(tube) + at.TUBE_TAIL, tail, at.ACCEPTED, len(messages))
+        return True
+
+    def write(self, tube: int, messages: Sequence[bytes], accepted_us: int, *, share: int) -> int:
+        """Write the messages behind the others, as no part of the tube yet. Returns what TUBE_TAIL has to become to
+        make them so, 0 for lack of room.
+        """
         word = self._layout.tube_word(tube)
         tail = self._words[word + at.TUBE_TAIL]
         place, sequence = 0, self._words[word + at.TUBE_NEXT_SEQUENCE]
@@ -46,10 +56,10 @@ class Tubes:
         taken: list[int] = []
         first = 0
         for piece, nbytes in self._pieces(messages):
-            target = self._room(tube, place, nbytes, taken, reserve=reserve)
+            target = self._room(tube, place, nbytes, taken, share=share)
             if not target:
                 self._release(taken)
-                return False
+                return 0
             if place and target != place:
                 self._link(place, target)
             place, first, tail = (
@@ -60,8 +70,7 @@ class Tubes:
             sequence += len(piece)
         if not self._words[word + at.TUBE_TAIL]:
             self._words[word + at.TUBE_HEAD_RECORD] = first
-        self._intent.commit(word + at.TUBE_TAIL, tail, at.ACCEPTED, len(messages))
-        return True
+        return tail
 
     def check_size(self, messages: Sequence[bytes]) -> None:
         """Raise `MessageTooLarge` for messages that not even an empty segment takes at once. Wants no guard."""
@@ -88,25 +97,16 @@ class Tubes:
                 break
         return _joined(slices)
 
-    def pop(self, tube: int, through: int) -> int:
-        """Acknowledge everything below `through`. Returns how many messages that were."""
+    def pop(self, tube: int, through: int, counter: int = at.HANDLED) -> int:
+        """Acknowledge everything below `through`, and count it. Returns how many messages that were."""
         word = self._layout.tube_word(tube)
         head, through = self._words[word + at.TUBE_HEAD_SEQUENCE], min(through, self.next_sequence(tube))
         if through <= head:
             return 0
         gone = through - head - self._cancelled_between(tube, head, through)
-        self._intent.commit(word + at.TUBE_HEAD_SEQUENCE, through, at.HANDLED, gone)
+        self._intent.commit(word + at.TUBE_HEAD_SEQUENCE, through, counter, gone)
         self.settle(tube)
         return gone
-
-    def note_handed(self, tube: int, through: int) -> None:
-        """Messages below `through` are with a worker now."""
-        word = self._layout.tube_word(tube) + at.TUBE_HANDED
-        self._words[word] = max(self._words[word], through)
-
-    def forget_handed(self, tube: int) -> None:
-        """No message is with a worker: another one begins at the head."""
-        self._words[self._layout.tube_word(tube) + at.TUBE_HANDED] = 0
 
     def cancel(self, tube: int, messages: Sequence[bytes], *, handed_stay: bool) -> int:
         """Take out messages equal to these, but with `handed_stay` not those a worker has. Returns how many."""
@@ -121,6 +121,32 @@ class Tubes:
             self.settle(tube)
         return taken
 
+    def cancel_one(self, tube: int, sequence: int, counter: int) -> bool:
+        """Take out the message of this number, and count it. False: it is gone already."""
+        place = self.place_of(tube, sequence)
+        if place is None:
+            return False
+        word, value = place
+        self._intent.commit(word, value, counter, 1)
+        self.settle(tube)
+        return True
+
+    def place_of(self, tube: int, sequence: int) -> tuple[int, int] | None:
+        """The word that takes out the message of this number, and the value it must get. None: it is gone already."""
+        if sequence < self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE]:
+            return None
+        for found in self._records(tube):
+            n = sequence - found.sequence
+            if 0 <= n < found.count and not self._cancelled_bits(found) >> n & 1:
+                self._words[self._layout.tube_word(tube) + at.TUBE_CANCELLED] = 1
+                word = (found.cancelled >> 3) + (n >> 6)
+                return word, self._words[word] | 1 << (n & 63)
+        return None
+
+    def stored_bytes(self, tube: int) -> int:
+        """Memory of the tube's extents."""
+        return sum(self._extents.backed_bytes(extent) for extent in self.chain(tube))
+
     def contains(self, tube: int, message: bytes) -> bool:
         """Whether an equal message is in the tube."""
         head = self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE]
@@ -132,8 +158,16 @@ class Tubes:
         )
 
     def length(self, tube: int) -> int:
-        head, end = self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE], self.next_sequence(tube)
-        return end - head - self._cancelled_between(tube, head, end)
+        return self.length_below(tube, self.next_sequence(tube))
+
+    def length_below(self, tube: int, through: int) -> int:
+        """How many messages have numbers below `through`."""
+        head = self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE]
+        return max(0, through - head) and through - head - self._cancelled_between(tube, head, through)
+
+    def handed(self, tube: int) -> int:
+        """How many messages are with a worker."""
+        return self.length_below(tube, self._words[self._layout.tube_word(tube) + at.TUBE_HANDED])
 
     def is_empty(self, tube: int) -> bool:
         return self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE] == self.next_sequence(tube)
@@ -201,15 +235,15 @@ class Tubes:
             filled += len(message) + 5
         yield messages[start:], _size(messages[start:])
 
-    def _room(self, tube: int, place: int, nbytes: int, taken: list[int], *, reserve: bool) -> int:
+    def _room(self, tube: int, place: int, nbytes: int, taken: list[int], *, share: int) -> int:
         """Address for a record of `nbytes` with memory behind it, at `place` or in another extent. 0: no room."""
         needed, growth = nbytes + HEADER_BYTES, 0  # the header of a later jump always fits behind the record
         if place:
             extent_class, _, start = self._extents.locate(place)
             if place + needed <= start + extent_class.size:
-                return place if self._extents.extend(place, place + needed, reserve=reserve) else 0
+                return place if self._extents.extend(place, place + needed, share=share) else 0
             growth = min(extent_class.number + 1, at.LARGEST_GROWTH_CLASS)
-        address = self._extents.take(tube, needed, growth, reserve=reserve)
+        address = self._extents.take(tube, needed, growth, share=share)
         if address:
             taken.append(self._extents.locate(address)[1])
         return address
@@ -334,12 +368,15 @@ def _size(messages: Sequence[bytes]) -> int:
 
 
 def _joined(slices: Sequence[Batch]) -> Batch:
-    """Consecutive batches as one."""
+    """Batches as one; they need not follow one another."""
     if len(slices) < 2:
         return slices[0] if slices else EMPTY
+    first, last, sequences = slices[0].sequence, slices[-1].through, None
+    if last - first > sum(part.count for part in slices):
+        sequences = [number for part in slices for number in range(part.sequence, part.through)]
     ends, offset = array("I"), 0
     for part in slices:
         shift = offset - part.base
         ends.extend([end + shift for end in part.ends])
         offset += len(part.payload)
-    return Batch(slices[0].sequence, slices[-1].through, ends, b"".join(part.payload for part in slices))
+    return Batch(first, last, ends, b"".join(part.payload for part in slices), sequences=sequences)

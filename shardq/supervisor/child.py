@@ -50,16 +50,6 @@ def run_worker(
         os._exit(code)
 
 
-async def _served(worker: Worker, handlers: dict[str, type[Handler[Any]]]) -> bool:
-    """Serve until told to stop, True, or until a handler fails, False: its thread rests now, the others need us."""
-    try:
-        await worker.loop(handler=tuple(handlers.values()))
-    except Exception:
-        log.exception("handler failed", extra={"pid": os.getpid()})
-        return worker.stopping
-    return True
-
-
 def execute_worker(arguments: Sequence[str], life: int, close: Sequence[int]) -> NoReturn:
     """Replace this forked child by a fresh Python that runs `python -m shardq.supervise` with these arguments: a child
     of a process with threads may hold locks that nobody will ever release.
@@ -82,8 +72,7 @@ async def _serve(worker: Worker, handlers: dict[str, type[Handler[Any]]], life: 
     signals.on_term(loop, worker)
     loop.add_reader(life, orphaned)
     try:
-        while not await _served(worker, handlers):
-            pass
+        await worker.loop(handler=tuple(handlers.values()))
     finally:
         loop.remove_reader(life)
         await worker.queue.close()

@@ -10,7 +10,14 @@ from types import ModuleType
 from typing import Any
 
 from shardq.errors import SupervisorError
-from shardq.handler import Handler, check_importable, check_priorities, request_type
+from shardq.handler import (
+    Handler,
+    check_does_something,
+    check_failure_rules,
+    check_importable,
+    check_priorities,
+    request_type,
+)
 from shardq.model import MAIN_SCRIPT, MAIN_SCRIPT_IN_WORKER, handler_name
 
 
@@ -33,11 +40,20 @@ def load_handlers(targets: Sequence[str], main_script: str | None = None) -> dic
             raise SupervisorError(f"module {module_name} has no handlers: a handler is a subclass of shardq.Handler")
         handlers.update((handler_name(handler), handler) for handler in found)
     for handler in handlers.values():
-        request_type(handler)
-        check_priorities(handler)
+        _check(handler)
         if handler.__module__ != MAIN_SCRIPT_IN_WORKER:
             check_importable(handler)
     return handlers
+
+
+def _check(handler: type[Handler[Any]]) -> None:
+    request_type(handler)
+    check_priorities(handler)
+    check_failure_rules(handler)
+    try:
+        check_does_something(handler)
+    except NotImplementedError as error:
+        raise SupervisorError(str(error)) from None
 
 
 def _imported(module_name: str) -> Any:
@@ -76,7 +92,7 @@ def _handlers_in(module: Any) -> list[type[Handler[Any]]]:
     return [
         value
         for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Handler) and value is not Handler and _does_something(value)
+        if isinstance(value, type) and issubclass(value, Handler) and _does_something(value)
     ]
 
 

@@ -53,7 +53,7 @@ async def claimed(lock: Lock, key: str = KEY) -> int:
 
 async def drain(storage: Storage, pipe: str, token: int) -> Batch:
     """Acknowledge all that is in the tube; returns what it was."""
-    batch = await storage.range(pipe, 1_000_000, token)
+    batch = await storage.take([pipe], 1_000_000, token)
     await storage.pop(pipe, batch.through, token)
     return batch
 
@@ -85,7 +85,7 @@ async def test_S1_one_call_of_ten_thousand_keeps_its_order(storage: Storage, loc
     assert await storage.append(PIPE, messages)
 
     taken: list[bytes] = []
-    while (batch := await storage.range(PIPE, 128, token)).count:
+    while (batch := await storage.take([PIPE], 128, token)).count:
         taken += batch.messages
         await storage.pop(PIPE, batch.through, token)
 
@@ -173,12 +173,12 @@ async def test_S3_messages_stay_when_a_holder_lets_go(storage: Storage, lock: Lo
     messages = numbered(5)
     await storage.append(PIPE, messages)
     token = await claimed(lock)
-    await storage.range(PIPE, 3, token)
+    await storage.take([PIPE], 3, token)
     await lock.release(KEY)
 
     assert await contents(storage, PIPE) == messages
     token = await claimed(lock)
-    assert (await storage.range(PIPE, 5, token)).messages == messages
+    assert (await storage.take([PIPE], 5, token)).messages == messages
 
 
 @pytest.mark.requires("multiprocess")
@@ -213,7 +213,7 @@ async def test_S4_a_full_storage_can_be_read_and_acknowledged(open_backend: Open
     taken = await fill(storage)
 
     for left in range(taken, 0, -1):
-        batch = await storage.range(PIPE, 1, token)
+        batch = await storage.take([PIPE], 1, token)
         assert batch.messages == [CHUNK]
         await storage.pop(PIPE, batch.through, token)
         assert await storage.length(PIPE) == left - 1
@@ -288,7 +288,7 @@ async def test_S5_a_drained_tube_is_empty(storage: Storage, lock: Lock) -> None:
     token = await claimed(lock)
     await drain(storage, PIPE, token)
 
-    assert (await storage.range(PIPE, 10, token)).count == 0
+    assert (await storage.take([PIPE], 10, token)).count == 0
     await lock.release(KEY)
     assert (await storage.range(PIPE, 10)).count == 0
 
@@ -304,7 +304,7 @@ async def test_S5_empty_messages_are_messages(storage: Storage, lock: Lock) -> N
     await storage.append(PIPE, [b""])
     await storage.append(PIPE, [b"", b"full", b""])
 
-    batch = await storage.range(PIPE, 10, token)
+    batch = await storage.take([PIPE], 10, token)
     assert batch.messages == [b"", b"", b"full", b""]
     assert [end - batch.base for end in batch.ends] == [0, 0, 4, 4]
 
@@ -392,7 +392,7 @@ async def test_S7_pop_removes_what_is_below(storage: Storage, lock: Lock) -> Non
     await storage.append(PIPE, numbered(4))
     await storage.append(PIPE, numbered(4, 4))
     token = await claimed(lock)
-    first = (await storage.range(PIPE, 8, token)).sequence
+    first = (await storage.take([PIPE], 8, token)).sequence
 
     for popped in (1, 3, 5, 8):
         await storage.pop(PIPE, first + popped, token)
@@ -402,12 +402,12 @@ async def test_S7_pop_removes_what_is_below(storage: Storage, lock: Lock) -> Non
 async def test_S7_popping_again_changes_nothing(storage: Storage, lock: Lock) -> None:
     await storage.append(PIPE, numbered(5))
     token = await claimed(lock)
-    batch = await storage.range(PIPE, 2, token)
+    batch = await storage.take([PIPE], 2, token)
 
     for _ in range(3):
         await storage.pop(PIPE, batch.through, token)
         assert await contents(storage, PIPE) == numbered(3, 2)
-        assert await storage.backlog() == (3, 5, 2)
+        assert await storage.backlog() == (3, 5, 2, 0)
 
 
 async def test_S7_popping_a_drained_tube_again_spares_what_came_later(storage: Storage, lock: Lock) -> None:
@@ -436,7 +436,7 @@ async def test_S7_popping_nothing_is_fine(storage: Storage, lock: Lock) -> None:
 async def test_S8_a_token_of_before_is_refused(storage: Storage, lock: Lock) -> None:
     await storage.append(PIPE, numbered(2))
     late = await claimed(lock)
-    through = (await storage.range(PIPE, 2, late)).through
+    through = (await storage.take([PIPE], 2, late)).through
     await lock.release(KEY)
 
     with pytest.raises(FencedError):
@@ -456,7 +456,7 @@ async def test_S8_reading_with_a_token_of_before_is_refused(storage: Storage, lo
     await lock.release(KEY)
 
     with pytest.raises(FencedError):
-        await storage.range(PIPE, 2, late)
+        await storage.take([PIPE], 2, late)
 
 
 async def test_S8_a_token_of_another_thread_is_refused(storage: Storage, lock: Lock) -> None:
@@ -561,20 +561,20 @@ async def test_S10_acknowledging_goes_on_over_the_gaps(storage: Storage, lock: L
     await storage.remove(PIPE, b"x")
     token = await claimed(lock)
 
-    batch = await storage.range(PIPE, 2, token)
+    batch = await storage.take([PIPE], 2, token)
     assert (batch.sequence, batch.through) == (first + 1, first + 4)
     assert batch.messages == [b"a", b"b"]
     await storage.pop(PIPE, batch.through, token)
 
     assert await contents(storage, PIPE) == [b"c"]
-    assert await storage.backlog() == (1, 6, 5)
+    assert await storage.backlog() == (1, 6, 5, 0)
 
 
 async def test_S10_what_is_handed_out_stays(storage: Storage, lock: Lock) -> None:
     await storage.append(PIPE, [b"x", b"a", b"x"])
     await storage.append(PIPE, [b"x", b"b", b"x"])
     token = await claimed(lock)
-    batch = await storage.range(PIPE, 2, token)
+    batch = await storage.take([PIPE], 2, token)
 
     assert await storage.remove(PIPE, b"x") == 3
 
@@ -593,7 +593,7 @@ async def test_S10_what_was_looked_at_without_a_token_is_not_handed_out(storage:
 async def test_S10_what_was_let_go_can_be_removed_again(storage: Storage, lock: Lock) -> None:
     await storage.append(PIPE, [b"x", b"a"])
     token = await claimed(lock)
-    await storage.range(PIPE, 2, token)
+    await storage.take([PIPE], 2, token)
     await lock.release(KEY)
 
     assert await storage.remove(PIPE, b"x") == 1
@@ -603,8 +603,8 @@ async def test_S10_what_was_let_go_can_be_removed_again(storage: Storage, lock: 
 async def test_S10_a_smaller_look_does_not_take_back_what_is_in_hand(storage: Storage, lock: Lock) -> None:
     await storage.append(PIPE, [b"a", b"x", b"x"])
     token = await claimed(lock)
-    await storage.range(PIPE, 2, token)
-    await storage.range(PIPE, 1, token)
+    await storage.take([PIPE], 2, token)
+    await storage.take([PIPE], 1, token)
 
     assert await storage.remove(PIPE, b"x") == 1
     assert await contents(storage, PIPE) == [b"a", b"x"]
@@ -742,7 +742,7 @@ async def test_S12_a_hot_thread_does_not_hide_another(storage: Storage, lock: Lo
         key = await storage.wait(everything, 0)
         assert key is not None
         token = await claimed(lock, key)
-        await storage.pop(f"{key}/0", (await storage.range(f"{key}/0", 1, token)).through, token)
+        await storage.pop(f"{key}/0", (await storage.take([f"{key}/0"], 1, token)).through, token)
         await storage.append(f"{key}/0", [b"more"])
         await lock.release(key)
         served.append(key)
@@ -906,19 +906,19 @@ async def test_S14_nobody_waits_for_what_can_never_fit(open_backend: OpenBackend
 
 
 async def test_S15_backlog_counts_what_is_queued_accepted_and_handled(storage: Storage, lock: Lock) -> None:
-    assert await storage.backlog() == (0, 0, 0)
+    assert await storage.backlog() == (0, 0, 0, 0)
     await storage.append(PIPE, numbered(5))
     await storage.append(OTHER, numbered(2))
-    assert await storage.backlog() == (7, 7, 0)
+    assert await storage.backlog() == (7, 7, 0, 0)
 
     token = await claimed(lock)
-    batch = await storage.range(PIPE, 3, token)
-    assert await storage.backlog() == (7, 7, 0)
+    batch = await storage.take([PIPE], 3, token)
+    assert await storage.backlog() == (7, 7, 0, 0)
     await storage.pop(PIPE, batch.through, token)
-    assert await storage.backlog() == (4, 7, 3)
+    assert await storage.backlog() == (4, 7, 3, 0)
 
     await storage.remove(OTHER, b"message-0")
-    assert await storage.backlog() == (3, 7, 4)
+    assert await storage.backlog() == (3, 7, 4, 0)
 
 
 async def test_S15_backlog_is_never_empty_while_messages_move_on(storage: Storage, lock: Lock) -> None:
@@ -939,7 +939,7 @@ async def test_S15_backlog_is_never_empty_while_messages_move_on(storage: Storag
         await asyncio.wait({moving}, timeout=0)
 
     await moving
-    assert await storage.backlog() == (1, 601, 600)
+    assert await storage.backlog() == (1, 601, 600, 0)
 
 
 # S16
@@ -955,7 +955,7 @@ async def test_S16_quiet_comes_with_the_last_acknowledgement(storage: Storage, l
     token = await claimed(lock)
     waiting = [await suspended(storage.wait_for_quiet()) for _ in range(2)]
 
-    batch = await storage.range(PIPE, 1, token)
+    batch = await storage.take([PIPE], 1, token)
     await storage.pop(PIPE, batch.through, token)
     await asyncio.wait(waiting, timeout=0)
     assert not any(task.done() for task in waiting)
@@ -975,7 +975,7 @@ async def test_S16_quiet_comes_with_the_last_removal(storage: Storage) -> None:
 
 async def test_S16_a_handed_out_message_is_not_quiet(storage: Storage, lock: Lock) -> None:
     await storage.append(PIPE, [b"message"])
-    await storage.range(PIPE, 1, await claimed(lock))
+    await storage.take([PIPE], 1, await claimed(lock))
 
     assert not await storage.wait_for_quiet(NEVER_S)
     assert not await storage.wait_for_quiet(0)

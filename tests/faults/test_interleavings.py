@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from shardq.shm.binding import Bindings
-from shardq.shm.store import Store
+from shardq.shm.waiting import Waiting
 from tests.support.faults_scene import everything as all_threads
 from tests.support.interleave import Plan, Violation, World, random_plans, run_all, run_sample
 from tests.support.interleave_bell import Serves, bare_segment, without_net, workshop
@@ -138,10 +138,10 @@ def test_no_wake_up_is_lost_in_any_order(shop: Shop, random: Random, everything:
     tried("orders", number)
 
 
-def looks_not_again(store: Store, serves: Serves, bound: str | None) -> tuple[None, None]:
-    with store._section:
-        store._sleepers += 1
-        store._bindings.sleep()
+def looks_not_again(waiting: Waiting, serves: Serves, bound: str | None) -> tuple[None, None]:
+    with waiting._section:
+        waiting._sleepers += 1
+        waiting._bindings.sleep()
         return None, None
 
 
@@ -155,7 +155,7 @@ def passes_not_on(bindings: Bindings, above: int = -1, call: Callable[..., None]
     [
         (Bindings, "_call", lambda bindings, slot: None),
         (Bindings, "sleep", lambda bindings: None),
-        (Store, "lie_down", looks_not_again),
+        (Waiting, "lie_down", looks_not_again),
         (Bindings, "call_worker", passes_not_on),
     ],
     ids=["nobody-called", "sleep-not-told", "no-second-look", "call-not-passed-on"],

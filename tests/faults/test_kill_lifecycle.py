@@ -101,7 +101,7 @@ def at_work(storage: SharedStorage) -> None:
     """The child holds a claim, sleeps, and has its bell open."""
     assert run(storage.claim("app/Job/1"))
     storage.store.doorbell.open()
-    storage.store.lie_down(nobody, None)
+    storage.store.waiting.lie_down(nobody, None)
 
 
 @contextmanager

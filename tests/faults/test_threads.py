@@ -82,11 +82,11 @@ def test_first_use_in_a_forked_child_leaves_the_parents_slot_alone(
     store = there.store
     store.doorbell.open()
     assert there.append(b"zero")
-    store.lie_down(nobody, None)
+    store.waiting.lie_down(nobody, None)
     before = slot_of(there)
     Child(lambda: [first_use(there), None][1]).end()
     assert slot_of(there) == before
-    store.rise(None)
+    store.waiting.rise(None)
     check_usable(there)
 
 
@@ -132,7 +132,7 @@ def test_call_goes_past_who_was_killed_asleep(there: Scene, bound: bool) -> None
 def asleep(there: Scene, gate: Gate) -> bool:
     """Lie down until the gate opens; whether the bell was rung by then."""
     bell = there.store.doorbell.open()
-    there.store.lie_down(all_threads, None)
+    there.store.waiting.lie_down(all_threads, None)
     gate.wait()
     return bool(select.select([bell], [], [], 0)[0])
 

@@ -18,8 +18,8 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("contract", ("shardq.model", "shardq.protocols", "shardq.settings", "shardq.codec")),
     ("shared memory", ("shardq.shm", "shardq.shm.*")),
     ("drivers", ("shardq.drivers", "shardq.drivers.*")),
-    ("asking", ("shardq.handler", "shardq.queue", "shardq.schedule")),
-    ("working", ("shardq.worker", "shardq.failure")),
+    ("asking", ("shardq.deadletters", "shardq.handler", "shardq.queue", "shardq.schedule")),
+    ("working", ("shardq.worker", "shardq.binding", "shardq.failure")),
     ("supervision", ("shardq.supervisor", "shardq.supervisor.*")),
     (
         "face",

@@ -12,7 +12,7 @@ import shardq.drivers
 import shardq.settings
 
 #: The surface as it is today.
-TOP = ("Handler", "Queue", "Route", "ShardqError", "Supervisor", "Tube", "Worker", "__version__", "connect")
+TOP = ("Handler", "Queue", "Retry", "Route", "ShardqError", "Supervisor", "Tube", "Worker", "__version__", "connect")
 DRIVERS = ("RuntimeLock", "RuntimeStorage", "SharedLock", "SharedStorage")
 SETTINGS = ("LockSettings", "StorageSettings", "SupervisorSettings", "WorkerSettings")
 

@@ -120,7 +120,7 @@ class TubeModel(RuleBasedStateMachine):
 
     def _compare(self, pipe: str, limit: int, token: int) -> int:
         expected = self.queued[pipe][:limit]
-        batch = self.store.read(pipe, limit, token)
+        batch = self.store.take([pipe], limit, token) if token else self.store.read(pipe, limit)
         assert batch.messages == [message for _, message in expected]
         assert batch.count == len(expected)
         if expected:
@@ -191,14 +191,14 @@ class TubeModel(RuleBasedStateMachine):
     def work_is_offered_in_turn(self) -> None:
         ready = {key_of(pipe) for pipe, queued in self.queued.items() if queued} - self.tokens.keys()
 
-        found = {self.store.find_work(lambda key: True) for _ in range(max(1, len(ready)))}
+        found = {self.store.waiting.find_work(lambda key: True) for _ in range(max(1, len(ready)))}
 
         assert found == (ready or {None})
 
     @invariant()
     def counters_agree(self) -> None:
-        assert self.store.counts() == (self.accepted, self.handled)
-        assert self.store.quiet() == (not any(self.queued.values()))
+        assert self.store.counts() == (self.accepted, self.handled, 0, 0)
+        assert self.store.waiting.quiet() == (not any(self.queued.values()))
 
     @invariant()
     def memory_stays_within_the_capacity(self) -> None:

@@ -77,7 +77,7 @@ class Scene:
         token = self.store.claim(pipe.rpartition("/")[0])
         assert token, f"{pipe} is claimed by somebody"
         while left:
-            batch = self.store.read(pipe, min(left, 64), token)
+            batch = self.store.take([pipe], min(left, 64), token)
             wanted = [self._expected[tube].popleft() for _ in range(batch.count)]
             assert batch.messages == wanted, f"{pipe}: {batch.messages[:1]} instead of {wanted[:1]}"
             assert batch.count, f"{pipe}: {left} messages are lost"

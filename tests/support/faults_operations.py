@@ -97,7 +97,7 @@ def _fill(there: Scene) -> None:
 
 
 def _die_bound(there: Scene) -> None:
-    Child(lambda: [there.claim(), there.store.read(PIPE, 2, there.token), None][2]).end()
+    Child(lambda: [there.claim(), there.store.take([PIPE], 2, there.token), None][2]).end()
 
 
 def _drain_many(there: Scene, count: int, priorities: tuple[int, ...] = (0,)) -> None:
@@ -107,16 +107,16 @@ def _drain_many(there: Scene, count: int, priorities: tuple[int, ...] = (0,)) ->
         for priority in priorities:
             pipe = f"app/Old/{number}/{priority}"
             assert there.append(b"old", pipe=pipe)
-            there.store.pop(pipe, there.store.read(pipe, 9, token).through, token)
+            there.store.pop(pipe, there.store.take([pipe], 9, token).through, token)
         assert there.store.unclaim(f"app/Old/{number}", token)
 
 
 def _sleep(there: Scene) -> None:
     """The survivor lies asleep, waits for room and for quiet, all at once."""
     there.store.doorbell.open()
-    there.store.lie_down(nobody, None)
-    there.store.await_room()
-    there.store.quiet()
+    there.store.waiting.lie_down(nobody, None)
+    there.store.waiting.await_room()
+    there.store.waiting.quiet()
 
 
 def _wait(there: Scene) -> str | None:
@@ -183,7 +183,7 @@ def _reads_and_pops() -> Iterator[Operation]:
     pages = [NEARLY_A_PAGE[:-1] + b"%d" % n for n in range(6)]
     yield Operation(
         "read with a token",
-        lambda s: run(s.storage.range(PIPE, 2, s.token)),
+        lambda s: run(s.storage.take([PIPE], 2, s.token)),
         lambda s: s.append(*BATCH),
         ready=Scene.claim,
     )

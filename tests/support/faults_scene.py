@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from shardq.drivers.shared import SharedLock, SharedStorage
-from shardq.model import key_of
+from shardq.model import EMPTY, Batch, key_of
 from shardq.shm.extents import Extents
 from shardq.shm.guard import SHORTEST_NAP_S
 from shardq.shm.store import Store
@@ -52,7 +52,7 @@ class Scene:
 
     def take(self, limit: int, pipe: str = PIPE) -> int:
         """Read and acknowledge under the token; how many messages there were."""
-        batch = run(self.storage.range(pipe, limit, self.token))
+        batch = run(self.storage.take([pipe], limit, self.token))
         run(self.storage.pop(pipe, batch.through, self.token))
         return batch.count
 
@@ -117,8 +117,8 @@ class Naps:
 def settle(store: Store) -> None:
     """Enter once, which mends, and free what the dead were bound to, as any worker does before it sleeps."""
     store.counts()
-    store.lie_down(nobody, None)
-    store.rise(None)
+    store.waiting.lie_down(nobody, None)
+    store.waiting.rise(None)
 
 
 def check_whole(store: Store) -> None:
@@ -148,15 +148,27 @@ def check_goes_on(store: Store, pipe: str, messages: Sequence[bytes]) -> None:
     token = store.claim(key_of(pipe))
     assert token, f"{pipe} cannot be claimed"
     added = [b"next"] if store.append(pipe, [b"next"]) else []
-    batch = store.read(pipe, 1 << 30, token)
-    assert batch.messages == [*messages, *added], f"{pipe}: {batch.messages}"
-    store.pop(pipe, batch.through, token)
+    given, batch = _take_all(store, pipe, token)
+    assert given == [*messages, *added], f"{pipe}: {_shortened(given)}"
     assert not store.length(pipe)
     assert store.append(pipe, [b"after"])
-    again = store.read(pipe, 10, token)
+    again = store.take([pipe], 10, token)
     assert (again.messages, again.sequence) == ([b"after"], batch.through), "numbers of a tube grow by one"
     store.pop(pipe, again.through, token)
     assert store.unclaim(key_of(pipe), token)
+
+
+def _take_all(store: Store, pipe: str, token: int) -> tuple[list[bytes], Batch]:
+    """All messages of the tube, in the batches in which they are given; and the last of these."""
+    given, last = [], EMPTY
+    while (batch := store.take([pipe], 1 << 30, token)).count:
+        given, last = given + batch.messages, batch
+        store.pop(pipe, batch.through, token)
+    return given, last
+
+
+def _shortened(messages: list[bytes]) -> list[bytes]:
+    return [message[:20] for message in messages[:20]]
 
 
 def _check_binds(store: Store, key: str) -> None:
@@ -168,5 +180,5 @@ def _check_binds(store: Store, key: str) -> None:
 def _check_emptied(store: Store) -> None:
     counts = store.counts()
     assert counts.accepted == counts.handled, f"all is handled, but the counts say {counts}"
-    assert store.quiet()
+    assert store.waiting.quiet()
     assert not store.pipes()

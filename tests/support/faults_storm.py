@@ -109,7 +109,7 @@ async def consume(storage: SharedStorage, history: History, random: Random) -> N
 async def _serve(storage: SharedStorage, history: History, key: str, token: int, random: Random) -> None:
     lock = _take_lock(history.folder, key)
     for pipe in (pipe for pipe in PIPES if key_of(pipe) == key):
-        batch = await storage.range(pipe, random.randint(1, 4 * LARGEST_BATCH), token)
+        batch = await storage.take([pipe], random.randint(1, 4 * LARGEST_BATCH), token)
         if batch.count:
             history.note_delivered(pipe, batch.sequence, batch.messages)
             await storage.pop(pipe, batch.through, token)

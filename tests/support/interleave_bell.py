@@ -14,6 +14,7 @@ from typing import Any
 from shardq.drivers import shared
 from shardq.drivers.shared import SharedStorage
 from shardq.model import key_of
+from shardq.shm import layout as at
 from shardq.shm.layout import Layout
 from shardq.shm.segment import Segment, remove_files
 from shardq.shm.slots import Slots
@@ -87,7 +88,7 @@ class _Heard:
         self._bells.rung.discard(self._process.number)
 
     @contextmanager
-    def listening(self) -> Iterator[_Heard]:
+    def listening(self, *, deaths: bool = False) -> Iterator[_Heard]:
         self._process.step("listens")
         yield self
 
@@ -151,6 +152,8 @@ def _storage(segment: Segment, bells: Bells, process: Process) -> SharedStorage:
     store.enter()
     store._guard = _Turn(process)  # type: ignore[assignment]
     store._doorbell = _Doorbell(bells, process)  # type: ignore[assignment]
+    # Everybody has bound a thread before: a first claim rings all who sleep, which would hide what is to be found.
+    store.segment.words[store._slot_word + at.SLOT_SERVES] = 1
     storage = SharedStorage(store)
     storage._ears = _Heard(bells, process)  # type: ignore[assignment]
     return storage
@@ -171,7 +174,7 @@ def _work(storage: SharedStorage, serves: Serves, bells: Bells, process: Process
 def _handle(storage: SharedStorage, key: str, token: int, bells: Bells, process: Process) -> None:
     for pipe in run(storage.pipes()):
         if key_of(pipe) == key:
-            batch = run(storage.range(pipe, 1, token))
+            batch = run(storage.take([pipe], 1, token))
             run(storage.pop(pipe, batch.through, token))
             bells.left -= batch.count
             process.world.progress()

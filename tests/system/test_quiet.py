@@ -62,7 +62,7 @@ def folder(tmp_path: Path) -> Iterator[Folder]:
 def asleep(supervisor: Supervisor) -> int:
     storage = supervisor.queue.storage
     assert isinstance(storage, SharedStorage)
-    return storage.store.asleep()
+    return storage.store.waiting.asleep()
 
 
 async def all_asleep(supervisor: Supervisor, count: int) -> None:
@@ -142,7 +142,7 @@ def test_a_call_reaches_somebody_who_serves_the_handler(groups: list[str], name:
     storage = SharedStorage.create(name, 8 * MIB)
     queue = Queue(storage)
     with in_groups(name, groups):
-        until(lambda: storage.store.asleep() == len(groups), "all of them sleep")
+        until(lambda: storage.store.waiting.asleep() == len(groups), "all of them sleep")
         random = Random(13)
         for number in range(0, 200, 2):
             threads = random.randint(1, 5)
@@ -158,7 +158,7 @@ def test_who_comes_last_serves_what_the_others_do_not(name: str, folder: Folder)
     storage = SharedStorage.create(name, 8 * MIB)
     queue = Queue(storage)
     with in_groups(name, ["Forward", "Forward"]):
-        until(lambda: storage.store.asleep() == 2, "both sleep")
+        until(lambda: storage.store.waiting.asleep() == 2, "both sleep")
         queue.register_sync(Forward, *folder.notes(range(10), threads=5))
         queue.register_sync(Record, *folder.notes(range(10, 20), threads=5))
         with serving(name, f"{JOBS}:Record"):
@@ -174,7 +174,7 @@ def test_who_wakes_with_other_work_passes_the_call_on(name: str, folder: Folder)
         queue.register_sync(Gated, *folder.notes([0]))
         folder.permit(1)
         folder.until("done", 0)
-        until(lambda: storage.store.asleep() == 2, "both sleep, the lower one bound to the thread it emptied")
+        until(lambda: storage.store.waiting.asleep() == 2, "both sleep, the lower one bound to the thread it emptied")
         process = psutil.Process(low)
         process.suspend()
         until(lambda: process.status() == psutil.STATUS_STOPPED, "it stands still")
@@ -194,7 +194,7 @@ async def test_a_process_in_which_several_wait_passes_the_call_on(name: str, fol
     queue = Queue(storage)
     waiting = [asyncio.create_task(storage.wait(lambda _: False)) for _ in range(3)]
     with serving(name, f"{JOBS}:Record"):
-        await asyncio.to_thread(until, lambda: storage.store.asleep() == 2, "both processes sleep")
+        await asyncio.to_thread(until, lambda: storage.store.waiting.asleep() == 2, "both processes sleep")
         for number in range(50):
             await queue.register(Record, *folder.notes([number], threads=number + 1))
             await asyncio.to_thread(folder.until, "done", number)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -666,103 +666,6 @@ async def test_a_cancelled_loop_leaves_its_work_to_a_sleeping_worker(backend: Ba
     await finished(second)
 
     assert [number for _, number in diary.of("done")] == list(range(3))
-
-
-# Handlers that fail
-
-
-class Unlucky(_Routed):
-    """Fails where the class is told to."""
-
-    fails_in: ClassVar[str] = ""
-
-    def _fail(self, where: str) -> None:
-        diary.add(where)
-        if self.fails_in == where:
-            raise RuntimeError(f"no luck in {where}")
-
-    def start(self) -> None:
-        self._fail("start")
-
-    def perform(self, *items: Item) -> None:
-        self._fail("perform")
-
-    def stop(self) -> None:
-        self._fail("stop")
-
-
-@pytest.mark.parametrize(
-    ("where", "steps", "left"),
-    [
-        ("start", [("start",), ("stop",)], 3),
-        ("perform", [("start",), ("perform",), ("stop",)], 3),
-        ("stop", [("start",), ("perform",), ("stop",)], 0),
-    ],
-)
-async def test_an_exception_of_a_handler_ends_the_loop_and_releases_the_thread(
-    where: str,
-    steps: list[tuple[str]],
-    left: int,
-    backend: Backend,
-    queue: Queue,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(Unlucky, "fails_in", where)
-    await queue.register(Unlucky, *one_each(3))
-
-    with pytest.raises(RuntimeError, match=f"no luck in {where}"):
-        await run(new_worker(backend, queue))
-
-    assert diary.of("start", "perform", "stop") == steps
-    assert (await queue.storage.backlog()).queued == left
-    assert not await backend.new_lock().exists(Tube(Unlucky, Route()).key)
-
-
-async def test_a_batch_that_failed_is_handled_by_the_next_worker_in_order(
-    backend: Backend, queue: Queue, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await queue.register(Unlucky, *one_each(3))
-    monkeypatch.setattr(Unlucky, "fails_in", "perform")
-    with pytest.raises(RuntimeError):
-        await run(new_worker(backend, queue))
-
-    monkeypatch.setattr(Unlucky, "fails_in", "")
-    await run(new_worker(backend, queue), 3)
-
-    assert (await queue.storage.backlog()).queued == 0
-
-
-async def test_a_handler_that_always_fails_does_not_keep_a_worker_from_others(
-    backend: Backend, queue: Queue, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Unlucky, "fails_in", "perform")
-    await queue.register(Unlucky, Item(0, 0))
-    worker = new_worker(backend, queue)
-    with pytest.raises(RuntimeError):
-        await run(worker)
-
-    await queue.register(Record, *one_each(3, 1, 2))
-    while len(diary.of("done")) < 6:
-        with suppress(RuntimeError):
-            await run(worker, 6)
-
-    assert (await queue.storage.backlog()).queued == 1
-
-
-class Uncreatable(Record):
-    @classmethod
-    def create(cls) -> Self:
-        raise RuntimeError("no luck in create")
-
-
-async def test_an_exception_of_create_releases_the_thread(backend: Backend, queue: Queue, worker: Worker) -> None:
-    await queue.register(Uncreatable, Item(0, 0))
-
-    with pytest.raises(RuntimeError, match="no luck in create"):
-        await run(worker)
-
-    assert diary.of("start", "stop") == []
-    assert not await backend.new_lock().exists(Tube(Uncreatable, Route()).key)
 
 
 # Follow-ups

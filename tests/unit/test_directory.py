@@ -29,7 +29,7 @@ def directory(segment: Segment) -> Directory:
 def drain(store: Store, pipe: str) -> None:
     key = pipe.rpartition("/")[0]
     token = store.claim(key)
-    store.pop(pipe, store.read(pipe, 1 << 20, token).through, token)
+    store.pop(pipe, store.take([pipe], 1 << 20, token).through, token)
     store.unclaim(key, token)
 
 

@@ -236,8 +236,9 @@ def test_a_handler_that_is_named_twice_is_served_once(module: str) -> None:
     ]
 
 
-def test_a_base_class_is_served_where_it_is_named(module: str) -> None:
-    assert list(load_handlers([f"{module}:Base"])) == [f"{module}/Base"]
+def test_a_base_class_that_does_nothing_is_refused_where_it_is_named(module: str) -> None:
+    with pytest.raises(SupervisorError, match=f"{module}/Base overrides neither"):
+        load_handlers([f"{module}:Base"])
 
 
 @pytest.mark.parametrize("name", ["Missing", "Item", "Local", "__name__"])

@@ -1,0 +1,244 @@
+"""One stay of a worker in one thread: take, decode, handle, acknowledge, and what to do with what fails."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from time import monotonic
+from typing import Any, Protocol
+
+from shardq import failure
+from shardq.deadletters import DeadLetter
+from shardq.errors import DecodeError, FencedError, HandlerError, HandlerTimeout, QueueFull
+from shardq.handler import Handler, call, check_priorities, request_type
+from shardq.model import Batch, ahead_of, dead_pipe, handler_name
+from shardq.queue import Queue
+from shardq.settings import WorkerSettings
+
+log = logging.getLogger("shardq.worker")
+
+#: How long a thread rests for which there was no room, for what its handler registered or for a dead letter.
+PAUSE_WHEN_FULL_S = 0.05
+#: A batch that took longer may have kept news from the loop, which needs several turns to be acted on.
+_LONG_BATCH_S = 0.01
+
+#: Interrupts plain code with an exception after so many seconds, while entered.
+Alarm = Callable[[float], AbstractContextManager[None]]
+
+
+class Host(Protocol):
+    """What a stay needs of its worker."""
+
+    queue: Queue
+    settings: WorkerSettings
+    stopping: bool
+    alarm: Alarm
+
+    async def more_comes(self, bound: str) -> bool: ...
+
+    async def others_wait(self) -> bool: ...
+
+    def between_batches(self, done: int) -> None: ...
+
+
+class Binding:
+    """A worker with the claim on a thread. `open`, `work`, `close`."""
+
+    def __init__(self, worker: Host, key: str, token: int, handler_class: type[Handler[Any]]) -> None:
+        self._worker = worker
+        self._storage = worker.queue.storage
+        self._key = key
+        self._token = token
+        self._class = handler_class
+        self._handler: Handler[Any] | None = None
+        self._batch_began = monotonic()
+        self._batch: Batch | None = None
+        self._acknowledged = 0
+        """How many requests of the batch in hand are."""
+        self.done = 0
+        """Requests that left their tube so far: acknowledged or buried."""
+        self.pause_s = 0.0
+        """How long nobody should come back to the thread."""
+        self._kind: Any = None
+        self._pipes: list[str] = []
+
+    async def open(self) -> None:
+        """Make the handler and start it. Raises what these raise, and `HandlerError`."""
+        self._kind = request_type(self._class)
+        for priority in check_priorities(self._class):
+            self._pipes += (ahead_of(f"{self._key}/{priority}"), f"{self._key}/{priority}")
+        handler = await call(self._class.create)
+        handler.queue = self._worker.queue
+        self._handler = handler
+        await call(handler.start)
+
+    async def close(self) -> None:
+        """Stop the handler. What it raises then is its own affair: nothing is in hand."""
+        if self._handler is None:
+            return
+        try:
+            await call(self._handler.stop)
+        except (Exception, SystemExit):
+            log.exception("handler did not stop", extra={"thread": self._key})
+
+    async def work(self, limit: float) -> None:
+        """Handle batches until the thread is empty for long enough, has to rest, others wait for too long, or stop or
+        limit come.
+        """
+        assert self._handler
+        since = monotonic()
+        while self.done < limit and not self._worker.stopping:
+            size = self._handler.batch_size() or self._worker.settings.batch_size
+            batch = await self._storage.take(
+                self._pipes, int(min(size, limit - self.done)), self._token, self._class.timeout_s
+            )
+            if not batch.count:
+                if not await self._worker.more_comes(self._key):
+                    break
+                continue
+            done = self.done
+            if not await self._settled(self._handler, batch):
+                break
+            self._worker.between_batches(self.done - done)
+            if monotonic() - since > self._worker.settings.quantum:
+                if await self._worker.others_wait():
+                    break
+                since = monotonic()
+            await self._let_others_run()
+
+    async def acknowledge(self, count: int) -> None:
+        """See `Handler.acknowledge`."""
+        batch = self._batch
+        if batch is None or not 0 <= count <= batch.count:
+            has = "there is no batch in hand" if batch is None else f"its batch has {batch.count} requests"
+            raise HandlerError(f"{handler_name(self._class)} acknowledged {count!r} requests, but {has}")
+        if count > self._acknowledged:
+            await self._storage.pop(batch.pipe, batch.through_first(count), self._token)
+            self.done += count - self._acknowledged
+            self._acknowledged = count
+
+    async def _let_others_run(self) -> None:
+        """Nothing in a round need have suspended: let signals and the rest of the application have their turn. What
+        arrived during a long batch needs several turns of the loop until it is acted on, a stop for instance; after
+        short ones that would cost more than it saves.
+        """
+        turns = 3 if monotonic() - self._batch_began > _LONG_BATCH_S else 1
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+    async def _settled(self, handler: Handler[Any], batch: Batch) -> bool:
+        """Handle and acknowledge a batch, or bury it. False where the thread has to be left, with the batch in it."""
+        try:
+            if batch.failed:
+                if failure.spent(self._class.retry, batch.failed.attempts):
+                    return await self._bury(failure.died(batch, batch.failed), batch.sequence)
+                self.pause_s = failure.rest_s(self._class.retry, batch, batch.failed)
+                if self.pause_s:
+                    return False
+            return await self._handled(handler, batch)
+        except FencedError as error:
+            log.warning("batch not acknowledged", extra={"pipe": batch.pipe, "reason": str(error)})
+            return False
+        finally:
+            self._batch, handler._in_hand = None, None
+
+    async def _handled(self, handler: Handler[Any], batch: Batch) -> bool:
+        self._batch_began = monotonic()
+        self._batch, self._acknowledged = batch, 0
+        try:
+            try:
+                requests = self._decode(batch)
+            except DecodeError:
+                batch, requests, broken = self._decodable(batch)
+                if broken:
+                    return await self._bury(failure.undecodable(batch, broken), batch.sequence)
+                self._batch = batch
+            handler._in_hand = self
+            await self._call(handler, requests)
+        except QueueFull as error:
+            return await self._wait_for_room(batch, error)
+        except (Exception, SystemExit) as error:
+            return await self._failed(batch, error)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return await self._failed(batch, error)  # the handler's own, not ours
+        await self.acknowledge(batch.count)
+        return True
+
+    async def _call(self, handler: Handler[Any], requests: list[Any]) -> None:
+        timeout_s = self._class.timeout_s
+        if timeout_s is None:
+            await call(handler.handle, *requests)
+            return
+        try:
+            async with asyncio.timeout(timeout_s) as limit:
+                with self._worker.alarm(timeout_s):
+                    await call(handler.handle, *requests)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise HandlerTimeout(f"the batch took longer than timeout_s, {timeout_s} seconds") from error
+
+    def _decode(self, batch: Batch) -> list[Any]:
+        return self._worker.queue.serializer.decode(self._kind, batch)
+
+    def _decodable(self, batch: Batch) -> tuple[Batch, list[Any], DecodeError | None]:
+        """The part of the batch up to the first message that does not decode, and its requests; or that message."""
+        low, high = 0, batch.count
+        while high - low > 1:
+            middle = (low + high) // 2
+            try:
+                self._decode(batch.first(middle))
+                low = middle
+            except DecodeError:
+                high = middle
+        part = batch.first(max(low, 1))
+        try:
+            return part, self._decode(part), None
+        except DecodeError as error:
+            return part, [], error
+
+    async def _failed(self, batch: Batch, error: BaseException) -> bool:
+        left = batch.count - self._acknowledged
+        if not left:
+            log.warning("handler failed behind its last request", extra={"pipe": batch.pipe}, exc_info=error)
+            return False
+        if left > 1:
+            await self._storage.fail(batch.pipe, self._token)
+            log.warning("batch failed", extra={"pipe": batch.pipe, "batch": left, "error": repr(error)})
+            return False
+        sequence = batch.through_first(batch.count) - 1
+        attempts = 1 + (batch.failed.attempts if batch.failed and batch.count == 1 else 0)
+        if failure.spent(self._class.retry, attempts):
+            return await self._bury(failure.raised(batch, batch.messages[-1], sequence, error, attempts), sequence)
+        await self._storage.fail(batch.pipe, self._token)
+        log.warning(
+            "request failed",
+            extra={"pipe": batch.pipe, "sequence": sequence, "attempts": attempts},
+            exc_info=error,
+        )
+        return False
+
+    async def _bury(self, letter: DeadLetter, sequence: int) -> bool:
+        """False where there is no room for a dead letter: the request stays, and the thread rests."""
+        assert self._batch
+        pipe, grave = self._batch.pipe, dead_pipe(letter.handler)
+        fields = {"pipe": pipe, "sequence": sequence, "attempts": letter.attempts, "error": letter.error}
+        if not await self._storage.bury(pipe, sequence, self._token, grave, letter.encoded()):
+            log.error("no room for a dead letter", extra=fields)
+            self.pause_s = PAUSE_WHEN_FULL_S
+            return False
+        log.error("request became a dead letter", extra=fields)
+        self.done += 1
+        return True
+
+    async def _wait_for_room(self, batch: Batch, error: QueueFull) -> bool:
+        """Room is made by serving other threads, not by waiting here; and smaller batches register less at a time."""
+        await self._storage.fail(batch.pipe, self._token, counts=False)
+        log.info("thread paused", extra={"pipe": batch.pipe, "batch": batch.count, "reason": str(error)})
+        self.pause_s = PAUSE_WHEN_FULL_S
+        return False

@@ -1,0 +1,106 @@
+"""Requests that failed for good: what is written of them, and what can be done with them.
+
+A handler's dead letters are a tube of their own, `module/Handler/dead/0`, which no worker serves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from shardq.errors import QueueFull
+from shardq.handler import Handler
+from shardq.model import ahead_of, dead_pipe, handler_name, key_of, split_key
+from shardq.protocols import Storage
+
+#: All that a handler may have.
+_ALL = 1 << 62
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """A request that failed for good, and why."""
+
+    pipe: str
+    """The tube it was in."""
+    sequence: int
+    """Its number there."""
+    message: bytes
+    """The request as it was stored: the MessagePack of it."""
+    reason: Literal["raised", "died", "undecodable", "parked"]
+    """Its handler raised or ran too long; its worker died; it does not decode; somebody parked it."""
+    error: str
+    """The exception, or how the worker died, in a line."""
+    attempts: int
+    """How often it failed while it stood alone."""
+    first_failed_us: int
+    """When for the first time, Unix microseconds."""
+    last_failed_us: int
+    traceback: str = ""
+    """Of the exception; long ones are cut in the middle."""
+    signal: str | None = None
+    """That killed the worker, as `SIGSEGV`."""
+
+    @property
+    def handler(self) -> str:
+        """`module/Handler`."""
+        return split_key(key_of(self.pipe))[0]
+
+    def encoded(self) -> bytes:
+        return _encode(self)
+
+
+class Buried(NamedTuple):
+    """A dead letter and where it lies."""
+
+    grave: str
+    number: int
+    letter: DeadLetter
+
+    @property
+    def id(self) -> str:
+        """`module/Handler#number`."""
+        return f"{self.letter.handler}#{self.number}"
+
+
+class DeadLetters:
+    """The dead letters of a storage."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    async def list(self, handler: type[Handler[Any]] | str | None = None) -> Sequence[Buried]:
+        """The dead letters of a handler, given as a class or as `module/Handler`, or of all; the oldest first."""
+        if handler is None:
+            graves = sorted(await self._storage.graves())
+        else:
+            graves = [dead_pipe(handler if isinstance(handler, str) else handler_name(handler))]
+        return [buried for grave in graves for buried in await self._in(grave)]
+
+    async def requeue(self, buried: Buried, *, ahead: bool = False) -> bool:
+        """Put the request back at the end of its tube, or `ahead` of all that wait there. Its attempts start anew.
+        False: the letter is gone. Raises `QueueFull`.
+        """
+        pipe = buried.letter.pipe
+        target = ahead_of(pipe) if ahead else pipe
+        done = await self._storage.requeue(buried.grave, buried.number, target, buried.letter.message)
+        if done is False:
+            raise QueueFull(f"the storage has no room to put {buried.id} back: it stays a dead letter, try again later")
+        return bool(done)
+
+    async def drop(self, *buried: Buried) -> int:
+        """Forget letters, with their requests. Returns how many there were."""
+        numbers: dict[str, list[int]] = {}
+        for grave, number, _ in buried:
+            numbers.setdefault(grave, []).append(number)
+        return sum([await self._storage.drop(grave, *its) for grave, its in numbers.items()])
+
+    async def _in(self, grave: str) -> Sequence[Buried]:
+        batch = await self._storage.range(grave, _ALL)
+        numbers = batch.sequences or range(batch.sequence, batch.through)
+        return [Buried(grave, n, _decode(message)) for n, message in zip(numbers, batch.messages, strict=True)]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(DeadLetter).decode

@@ -1,0 +1,108 @@
+"""What becomes of a request that fails: when it is tried again, when it is given up, and what is written of it."""
+
+from __future__ import annotations
+
+import signal
+import time
+import traceback
+from random import Random
+from typing import Literal
+
+from shardq.deadletters import DeadLetter
+from shardq.model import Batch, Ending, Failed, Retry, plain
+
+#: Most characters of an error and of a traceback in a dead letter: the reserve has to hold many.
+_ERROR_CHARACTERS, _TRACEBACK_CHARACTERS = 1000, 8000
+
+
+def spent(retry: Retry, attempts: int) -> bool:
+    """Whether a request that failed so often is given up."""
+    return attempts >= (1 if retry.on_failure == "skip" else retry.max_attempts)
+
+
+def rest_s(retry: Retry, batch: Batch, failed: Failed) -> float:
+    """How many seconds a request that failed has still to wait for its next attempt."""
+    waits = failed.attempts - (1 if failed.ending is None else 2)
+    if waits < 0:
+        return 0.0
+    whole_s: float = min(retry.backoff_s * 2 ** min(waits, 60), retry.backoff_max_s)
+    if retry.jitter:
+        # Drawn from what everybody knows, so that whoever looks comes to the same time.
+        whole_s *= 1 - Random(f"{batch.pipe}#{batch.sequence}#{failed.attempts}").random() / 2
+    return max(0.0, failed.last_us / 1e6 + whole_s - time.time())
+
+
+def raised(batch: Batch, message: bytes, sequence: int, error: BaseException, attempts: int) -> DeadLetter:
+    """The letter of a request whose handler raised."""
+    now_us = time.time_ns() // 1000
+    return DeadLetter(
+        plain(batch.pipe),
+        sequence,
+        message,
+        "raised",
+        _line(error),
+        attempts,
+        batch.failed.first_us if batch.failed else now_us,
+        now_us,
+        _cut("".join(traceback.format_exception(error)), _TRACEBACK_CHARACTERS),
+    )
+
+
+def died(batch: Batch, failed: Failed) -> DeadLetter:
+    """The letter of a request that was in hand when its attempts were spent, by the death of its worker as a rule."""
+    name = _signal_name(failed.ending)
+    return DeadLetter(
+        plain(batch.pipe),
+        batch.sequence,
+        batch.messages[0],
+        "raised" if failed.ending is None else "died",
+        _end_in_words(failed.ending, name),
+        failed.attempts,
+        failed.first_us,
+        failed.last_us,
+        signal=name,
+    )
+
+
+def undecodable(batch: Batch, error: BaseException) -> DeadLetter:
+    """The letter of a message that is no request of its handler."""
+    return _untried(batch, "undecodable", _line(error))
+
+
+def parked(batch: Batch) -> DeadLetter:
+    """The letter of a request that somebody put aside."""
+    return _untried(batch, "parked", "parked by command")
+
+
+def _untried(batch: Batch, reason: Literal["undecodable", "parked"], error: str) -> DeadLetter:
+    now_us = time.time_ns() // 1000
+    return DeadLetter(plain(batch.pipe), batch.sequence, batch.messages[0], reason, error, 0, now_us, now_us)
+
+
+def _end_in_words(ending: Ending | None, signal_name: str | None) -> str:
+    if ending is None:
+        return "its worker was gone before it could tell what it raised"
+    if ending.timed_out:
+        return "its handler ran longer than timeout_s and could not be interrupted: its worker was killed"
+    if signal_name:
+        return f"its worker was killed by {signal_name}"
+    if ending.exit_code is not None:
+        return f"its worker ended with exit code {ending.exit_code}"
+    return "its worker died, and nobody saw how"
+
+
+def _signal_name(ending: Ending | None) -> str | None:
+    if ending is None or ending.signal is None:
+        return None
+    try:
+        return signal.Signals(ending.signal).name
+    except ValueError:
+        return f"signal {ending.signal}"
+
+
+def _line(error: BaseException) -> str:
+    return _cut("".join(traceback.format_exception_only(error)).strip(), _ERROR_CHARACTERS)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most // 2]}\n...\n{text[-most // 2 :]}"

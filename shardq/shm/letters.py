@@ -1,0 +1,155 @@
+"""Dead letters: each handler's are one tube, in a thread of its own that is work for nobody.
+
+A letter is written in the same commit in which its request leaves its tube, and a request that is put back comes into
+its tube in the commit in which its letter leaves: whoever is killed in between leaves it in one place, never in both or
+in none.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+from shardq.errors import MessageTooLarge
+from shardq.shm import layout as at
+from shardq.shm.binding import Bindings
+from shardq.shm.directory import NO_ROOM, NOT_FOUND, Directory
+from shardq.shm.intent import Intent
+from shardq.shm.segment import Segment
+from shardq.shm.tube import Tubes
+
+
+class Letters:
+    """Verbs on dead letters, each in one guarded section. `grave` is the pipe of a handler's dead letters."""
+
+    def __init__(
+        self,
+        segment: Segment,
+        intent: Intent,
+        directory: Directory,
+        tubes: Tubes,
+        bindings: Bindings,
+        section: AbstractContextManager[None],
+    ) -> None:
+        self._words = segment.words
+        self._layout = segment.layout
+        self._intent = intent
+        self._directory = directory
+        self._tubes = tubes
+        self._bindings = bindings
+        self._section = section
+
+    def bury(self, pipe: str, sequence: int, token: int, grave: str, letter: bytes, most: int) -> bool:
+        """Put a letter in the place of the message at the head. Of more than `most` letters, or where there is no room,
+        the oldest go. False: there is no room even so. Nothing changes where another message is at the head.
+        """
+        with self._section:
+            thread, tube = self._directory.tube(pipe)
+            self._bindings.check(pipe, thread, token)
+            if tube == NOT_FOUND or self._head(tube) != sequence or self._tubes.is_empty(tube):
+                return True
+            self._intent.declare(thread)  # keeps it from being given up for the grave's sake
+            grave_thread, grave_tube = self._grave(grave)
+            if grave_tube == NO_ROOM:
+                self._intent.clear()
+                return False
+            self._intent.declare_two(thread, grave_thread)
+            buried = self._bury(tube, sequence, grave_tube, letter, most)
+            self._bindings.refresh(grave_thread)
+            self._intent.clear()
+            if buried:
+                self._bindings.note_batch(-1, 0)
+                self._bindings.messages_left()
+            return buried
+
+    def requeue(self, grave: str, sequence: int, pipe: str, message: bytes) -> bool | None:
+        """Put a message at the end of a tube in the place of its letter. False: there is no room; None: the letter is
+        gone.
+        """
+        with self._section:
+            grave_thread, grave_tube = self._directory.tube(grave)
+            letter = None if grave_tube == NOT_FOUND else self._tubes.place_of(grave_tube, sequence)
+            if letter is None:
+                return None
+            thread, tube = self._directory.tube(pipe)
+            if tube == NOT_FOUND:
+                thread, tube = self._directory.add_tube(pipe)
+            if tube == NO_ROOM:
+                self._intent.clear()
+                return False
+            self._intent.declare_two(thread, grave_thread)
+            tail = self._tubes.write(tube, [message], _now_us(), share=at.GENERAL)
+            if tail:
+                left = at.UNBURIED, self._words[at.UNBURIED] + 1
+                place = self._layout.tube_word(tube) + at.TUBE_TAIL
+                self._intent.commit_with(place, tail, at.ACCEPTED, 1, letter, left)
+                self._tubes.settle(grave_tube)
+                self._bindings.refresh(grave_thread)
+                self._bindings.work_arrived(thread)
+            self._intent.clear()
+            return tail != 0
+
+    def drop(self, grave: str, sequences: Sequence[int]) -> int:
+        """Forget letters. Returns how many there were."""
+        with self._section:
+            grave_thread, grave_tube = self._directory.tube(grave)
+            if grave_tube == NOT_FOUND:
+                return 0
+            self._intent.declare(grave_thread)
+            dropped = sum(self._tubes.cancel_one(grave_tube, sequence, at.UNBURIED) for sequence in sequences)
+            self._bindings.refresh(grave_thread)
+            self._intent.clear()
+            self._bindings.ring_waiting(self._layout.room_map)
+            return dropped
+
+    def graves(self) -> list[str]:
+        """Pipes of dead letters that are not empty."""
+        with self._section:
+            return [
+                pipe
+                for thread in self._directory.threads()
+                if self._directory.apart(thread)
+                for pipe, tube in self._directory.pipes_of(thread)
+                if not self._tubes.is_empty(tube)
+            ]
+
+    def _bury(self, tube: int, sequence: int, grave: int, letter: bytes, most: int) -> bool:
+        # All handlers' letters together cannot take the room of the living: each may have the size of the reserve.
+        most_bytes = self._layout.capacity_bytes // at.RESERVE_PART
+        while not self._tubes.is_empty(grave) and (
+            self._tubes.length(grave) >= most or self._tubes.stored_bytes(grave) + len(letter) > most_bytes
+        ):
+            self._drop_oldest(grave)
+        while not (tail := self._written(grave, letter)):
+            if self._tubes.is_empty(grave):
+                return False
+            self._drop_oldest(grave)
+        head = self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE
+        handled = at.HANDLED, self._words[at.HANDLED] + 1
+        place = self._layout.tube_word(grave) + at.TUBE_TAIL
+        self._intent.commit_with(place, tail, at.BURIED, 1, (head, sequence + 1), handled)
+        self._tubes.settle(tube)
+        return True
+
+    def _written(self, grave: int, letter: bytes) -> int:
+        try:
+            return self._tubes.write(grave, [letter], _now_us(), share=at.ALL)
+        except MessageTooLarge:
+            return 0
+
+    def _drop_oldest(self, grave: int) -> None:
+        self._tubes.pop(grave, self._head(grave) + 1, at.UNBURIED)
+
+    def _grave(self, pipe: str) -> tuple[int, int]:
+        thread, tube = self._directory.tube(pipe)
+        if tube == NOT_FOUND:
+            thread, tube = self._directory.add_tube(pipe, share=at.ALL, apart=True)
+        return thread, tube
+
+    def _head(self, tube: int) -> int:
+        return self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE]
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

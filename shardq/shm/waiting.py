@@ -1,0 +1,126 @@
+"""Looking for work, sleeping until there is some, and waiting for room or quiet: each look in one guarded section."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from shardq.shm import layout as at
+from shardq.shm.binding import Bindings
+from shardq.shm.directory import NOT_FOUND, Directory
+from shardq.shm.repair import Repair
+from shardq.shm.segment import Segment
+from shardq.shm.slots import Slots
+from shardq.shm.watch import Watch
+
+#: How often a busy process looks for threads whose worker died; one that is about to sleep always does.
+ORPHAN_INTERVAL_S = 0.01
+
+
+class Waiting:
+    """What this process waits for."""
+
+    def __init__(
+        self,
+        segment: Segment,
+        slots: Slots,
+        directory: Directory,
+        bindings: Bindings,
+        repair: Repair,
+        watch: Watch,
+        section: AbstractContextManager[None],
+    ) -> None:
+        self._segment = segment
+        self._slots = slots
+        self._directory = directory
+        self._bindings = bindings
+        self._repair = repair
+        self._watch = watch
+        self._section = section
+        self._sleepers = 0
+        self._last_served = -1
+        self._orphans_due = 0.0
+
+    def find_work(self, serves: Callable[[str], bool], bound: str | None = None) -> str | None:
+        """Key of a thread to serve now: `bound` if it has messages, else a ready one that `serves` accepts."""
+        with self._section:
+            if time.monotonic() > self._orphans_due:
+                self._adopt_orphans()
+            self._bindings.end_pauses()
+            return self._find(serves, bound)
+
+    def lie_down(self, serves: Callable[[str], bool], bound: str | None) -> tuple[str | None, float | None]:
+        """As `find_work`; where there is nothing, this process counts as asleep, and will be rung, until `rise`. Also
+        tells in how many seconds a pause ends, which rings nobody.
+        """
+        with self._section:
+            self._watch.update()
+            self._adopt_orphans()
+            pause_ends_us = self._bindings.end_pauses()
+            key = self._find(serves, bound)
+            self._sleepers += 1
+            if key is None:
+                self._bindings.sleep()
+            return key, None if pause_ends_us is None else max(0.0, pause_ends_us / 1e6 - time.time())
+
+    def rise(self, key: str | None) -> None:
+        """Undo one `lie_down`, with the work that was found. A call that was not for that work is passed on to ever
+        higher slots: those below were awake when it was made, or looked for themselves before they lay down since.
+        """
+        with self._section:
+            self._sleepers -= 1
+            if not self._bindings.wake(others_sleep=self._sleepers > 0):
+                return
+            found = NOT_FOUND if key is None else self._directory.thread(key)
+            if self._bindings.next_ready(found) not in (-1, found):
+                self._bindings.call_worker(above=self._slots.mine)
+
+    def deaths(self) -> int:
+        """A descriptor that becomes readable when a process ends that serves threads. Ask before `lie_down`."""
+        return self._watch.open()
+
+    def note_deaths(self) -> None:
+        """Free the threads of those that ended, and watch them no more."""
+        with self._section:
+            self._watch.clear()
+            self._adopt_orphans()
+
+    def asleep(self) -> int:
+        """How many processes sleep."""
+        start = self._segment.layout.sleep_map
+        states = self._segment.bytes[start : start + self._segment.layout.slots]
+        return states.count(at.ASLEEP) + states.count(at.CALLED)
+
+    def quiet(self) -> bool:
+        """Whether nothing is queued or in hand. If something is, this process will be rung when that changes."""
+        with self._section:
+            if self._segment.words[at.ACCEPTED] == self._segment.words[at.HANDLED]:
+                return True
+            self._bindings.await_(self._segment.layout.quiet_map)
+            return False
+
+    def await_room(self) -> None:
+        """Ask to be rung when messages leave."""
+        with self._section:
+            self._bindings.await_(self._segment.layout.room_map)
+
+    def _find(self, serves: Callable[[str], bool], bound: str | None) -> str | None:
+        if bound is not None:
+            thread = self._directory.thread(bound)
+            if thread != NOT_FOUND and self._bindings.has_work(thread):
+                return bound
+        thread, first = self._bindings.next_ready(self._last_served), -1
+        while thread >= 0 and thread != first:
+            key = self._directory.name(thread)
+            if serves(key):
+                self._last_served = thread
+                return key
+            self._bindings.note_declined(thread)
+            first = thread if first < 0 else first
+            thread = self._bindings.next_ready(thread)
+        return None
+
+    def _adopt_orphans(self) -> None:
+        self._repair.adopt_orphans()
+        self._orphans_due = time.monotonic() + ORPHAN_INTERVAL_S
