@@ -133,7 +133,7 @@ class Binding:
         try:
             if batch.failed:
                 if failure.spent(self._class.retry, batch.failed.attempts):
-                    return await self._bury(failure.died(batch, batch.failed), batch.sequence)
+                    return await self._bury(batch, failure.died(batch, batch.failed), batch.sequence)
                 self.pause_s = failure.rest_s(self._class.retry, batch, batch.failed)
                 if self.pause_s:
                     return False
@@ -153,7 +153,7 @@ class Binding:
             except DecodeError:
                 batch, requests, broken = self._decodable(batch)
                 if broken:
-                    return await self._bury(failure.undecodable(batch, broken), batch.sequence)
+                    return await self._bury(batch, failure.undecodable(batch, broken), batch.sequence)
                 self._batch = batch
             handler._in_hand = self
             await self._call(handler, requests)
@@ -214,7 +214,8 @@ class Binding:
         sequence = batch.through_first(batch.count) - 1
         attempts = 1 + (batch.failed.attempts if batch.failed and batch.count == 1 else 0)
         if failure.spent(self._class.retry, attempts):
-            return await self._bury(failure.raised(batch, batch.messages[-1], sequence, error, attempts), sequence)
+            letter = failure.raised(batch, batch.messages[-1], sequence, error, attempts)
+            return await self._bury(batch, letter, sequence)
         await self._storage.fail(batch.pipe, self._token)
         log.warning(
             "request failed",
@@ -223,10 +224,9 @@ class Binding:
         )
         return False
 
-    async def _bury(self, letter: DeadLetter, sequence: int) -> bool:
+    async def _bury(self, batch: Batch, letter: DeadLetter, sequence: int) -> bool:
         """False where there is no room for a dead letter: the request stays, and the thread rests."""
-        assert self._batch
-        pipe, grave = self._batch.pipe, dead_pipe(letter.handler)
+        pipe, grave = batch.pipe, dead_pipe(letter.handler)
         fields = {"pipe": pipe, "sequence": sequence, "attempts": letter.attempts, "error": letter.error}
         if not await self._storage.bury(pipe, sequence, self._token, grave, letter.encoded()):
             log.error("no room for a dead letter", extra=fields)

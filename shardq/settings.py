@@ -122,6 +122,14 @@ class SupervisorSettings(_Settings):
     """End once nothing is queued or in hand, with a progress bar on a terminal."""
     shutdown_timeout: float = Field(default=25.0, ge=0)
     """Seconds a stopping worker has for the batch in hand before it is killed. Default: 25."""
+    max_requests: int | None = Field(default=None, ge=1)
+    """Replace a worker by a fresh process after so many requests, and up to a tenth more, so that they do not all come
+    to it at once. Default: never."""
+    max_rss: str | None = None
+    """Replace a worker whose own memory (RssAnon) has grown beyond so many bytes, or 512M, 2G. Default: never."""
+    stale: Literal["adopt", "sweep"] = "adopt"
+    """What to do with a segment that an earlier family left: adopt it with all that is in it, or sweep it away with
+    all that is in it. Default: adopt."""
     respawn_delay: float = Field(default=0.1, gt=0)
     """Seconds before a worker is replaced when it was not the first to die within a minute; doubled for each further
     death, up to 30. The first is replaced at once. Default: 0.1."""
@@ -134,6 +142,11 @@ class SupervisorSettings(_Settings):
     def option_names(cls) -> dict[str, str]:
         """Fields, and what each is called on the command line and behind the prefix in the environment."""
         return {name: "json" if name == "json_output" else name for name in cls.model_fields}
+
+    @property
+    def max_rss_bytes(self) -> int | None:
+        """`max_rss` as a number."""
+        return None if self.max_rss is None else parse_bytes(self.max_rss)
 
     @property
     def capacity_bytes(self) -> int | None:

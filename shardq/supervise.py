@@ -24,15 +24,17 @@ from shardq.errors import (
     SupervisorRunning,
 )
 from shardq.handler import Handler
-from shardq.model import key_of, split_key
 from shardq.queue import Queue
+from shardq.segment_board import SegmentBoard
 from shardq.settings import SupervisorSettings
 from shardq.supervisor import logs
 from shardq.supervisor.child import execute_worker, run_worker
 from shardq.supervisor.control import Control
 from shardq.supervisor.exits import Exit
-from shardq.supervisor.family import Family, RunWorker
+from shardq.supervisor.family import ExecuteAgain, Family, RunWorker
 from shardq.supervisor.handlers import load_handlers
+from shardq.supervisor.reload import PROBE, RESUME, Resumption, execute_again
+from shardq.supervisor.renewal import Wear
 from shardq.supervisor.signals import Signals
 from shardq.supervisor.standby import await_succession
 from shardq.worker import Worker
@@ -68,24 +70,72 @@ def _supervise(options: argparse.Namespace, settings: SupervisorSettings, contro
     logs.configure(settings.log_level, as_json=settings.json_output)
     url = settings.url or _default_url(options.targets[0])
     handlers = load_handlers(options.targets, options.main)
+    if options.probe:
+        return Exit.OK
     if options.as_worker is not None:
-        return _work(options, _adopt(segment_name(url), None, options), handlers)
+        return _work(options, settings, _adopt(segment_name(url), None, options), handlers)
+    resumption = Resumption.decoded(options.resume) if options.resume else None
     with Signals() as signals:
-        storage = _open(segment_name(url), settings.capacity_bytes, options)
-        if not storage.store.supervision.become_supervisor() and not (
-            options.standby and control and await_succession(_SegmentBoard(storage, handlers), control, signals, url)
-        ):
-            storage.store.leave()
-            if options.standby:
-                return Exit.OK
-            raise SupervisorRunning(f"another supervisor serves {url}: stop it first, or choose another --url")
-        log.info("serving", extra={"url": url, "workers": settings.workers, "handlers": ", ".join(handlers)})
-        if control:
-            control.tell(serving=url)
-        board, run = _SegmentBoard(storage, handlers), _runner(options, url, storage, handlers)
-        how = Family(board, run, settings, control=control).run(signals)
+        if resumption:
+            storage = _resume(segment_name(url), resumption, options)
+        else:
+            storage = _open(segment_name(url), settings, options)
+            board = SegmentBoard(storage, handlers)
+            if not storage.store.supervision.become_supervisor() and not (
+                options.standby and control and await_succession(board, control, signals, url)
+            ):
+                storage.store.leave()
+                if options.standby:
+                    return Exit.OK
+                raise SupervisorRunning(f"another supervisor serves {url}: stop it first, or choose another --url")
+            storage = _without_leftovers(storage, settings, options)
+            log.info("serving", extra={"url": url, "workers": settings.workers, "handlers": ", ".join(handlers)})
+            if control:
+                control.tell(serving=url)
+        board, run = SegmentBoard(storage, handlers), _runner(options, settings, url, storage, handlers)
+        how = Family(board, run, _again(storage), settings, control, resumption).run(signals)
         _leave(storage, url, options.targets)
     return how
+
+
+def _resume(name: str, resumption: Resumption, options: argparse.Namespace) -> SharedStorage:
+    storage = SharedStorage.resume(name, resumption.lock, resumption.slot)
+    storage.store.supervision.become_supervisor()
+    return _for_handlers(storage, options)
+
+
+def _again(storage: SharedStorage) -> ExecuteAgain:
+    """How this process executes itself anew without giving up its place."""
+
+    def again(left: Resumption, keep: Sequence[int]) -> NoReturn:
+        lock, slot = storage.store.hold
+        execute_again(left._replace(lock=lock, slot=slot), keep)
+
+    return again
+
+
+def _without_leftovers(
+    storage: SharedStorage, settings: SupervisorSettings, options: argparse.Namespace
+) -> SharedStorage:
+    """The storage, or with `--stale sweep` a new one in its place. Says what it found."""
+    counts, name = storage.store.counts(), storage.name
+    found = {"segment": name, "queued": counts.accepted - counts.handled, "dead_letters": counts.dead}
+    if not (found["queued"] or counts.dead):
+        return storage
+    if settings.stale == "adopt":
+        log.info("segment adopted", extra=found)
+        return storage
+    if not storage.store.supervision.close_if_unused(lose_requests=True):
+        raise SegmentError(f"segment {name!r} cannot be swept while other processes are attached to it: end them first")
+    capacity_bytes = storage.store.segment.layout.capacity_bytes
+    storage.destroy()
+    log.warning("segment swept", extra=found)
+    storage = _for_handlers(
+        SharedStorage.create(name, settings.capacity_bytes or capacity_bytes, private=options.private), options
+    )
+    if not storage.store.supervision.become_supervisor():
+        raise SupervisorRunning(f"another supervisor took segment {name!r} while this one swept it")
+    return storage
 
 
 def _settings(options: argparse.Namespace) -> SupervisorSettings:
@@ -99,8 +149,9 @@ def _default_url(target: str) -> str:
     return f"shm://{re.sub(r'[^A-Za-z0-9_.-]', '-', module)[-30:]}"
 
 
-def _open(name: str, capacity_bytes: int | None, options: argparse.Namespace) -> SharedStorage:
+def _open(name: str, settings: SupervisorSettings, options: argparse.Namespace) -> SharedStorage:
     """Adopt the segment with everything in it, or create it."""
+    capacity_bytes = settings.capacity_bytes
     try:
         return _adopt(name, capacity_bytes, options)
     except (SegmentMissing, SegmentNotReady):
@@ -126,15 +177,21 @@ def _for_handlers(storage: SharedStorage, options: argparse.Namespace) -> Shared
 
 
 def _runner(
-    options: argparse.Namespace, url: str, storage: SharedStorage, handlers: dict[str, type[Handler[Any]]]
+    options: argparse.Namespace,
+    settings: SupervisorSettings,
+    url: str,
+    storage: SharedStorage,
+    handlers: dict[str, type[Handler[Any]]],
 ) -> RunWorker:
     """How a forked child becomes a worker: as it is, or by executing Python anew where a fork would not be safe."""
 
     def become(number: int, life: int, close: Sequence[int]) -> NoReturn:
-        run_worker(_worker_of(storage, number), handlers, life, close)
+        run_worker(_worker_of(storage, number, settings), handlers, life, close)
 
     def execute(number: int, life: int, close: Sequence[int]) -> NoReturn:
         extra = ["--as-worker", str(number), "--life", str(life), "--url", url]
+        extra += ["--max-requests", str(settings.max_requests)] if settings.max_requests else []
+        extra += ["--max-rss", settings.max_rss] if settings.max_rss else []
         execute_worker([*options.targets, *(["--main", options.main] if options.main else []), *extra], life, close)
 
     if threading.active_count() == 1 and len(os.listdir("/proc/self/task")) == 1:
@@ -143,14 +200,23 @@ def _runner(
     return execute
 
 
-def _work(options: argparse.Namespace, storage: SharedStorage, handlers: dict[str, type[Handler[Any]]]) -> NoReturn:
-    run_worker(_worker_of(storage, options.as_worker), handlers, options.life, ())
+def _work(
+    options: argparse.Namespace,
+    settings: SupervisorSettings,
+    storage: SharedStorage,
+    handlers: dict[str, type[Handler[Any]]],
+) -> NoReturn:
+    run_worker(_worker_of(storage, options.as_worker, settings), handlers, options.life, ())
 
 
-def _worker_of(storage: SharedStorage, number: int) -> Callable[[], Worker]:
+def _worker_of(storage: SharedStorage, number: int, settings: SupervisorSettings) -> Callable[[], Worker]:
     def make() -> Worker:
         storage.store.mark_worker(number)
-        return Worker(SharedLock(storage), Queue(storage))
+        worker = Worker(SharedLock(storage), Queue(storage))
+        if settings.max_requests or settings.max_rss:
+            wear = Wear(settings.max_requests, settings.max_rss_bytes, storage.store.ask_renewal)
+            worker.after_batch = wear.after_batch
+        return worker
 
     return make
 
@@ -176,40 +242,6 @@ def _leave(storage: SharedStorage, url: str, targets: Sequence[str]) -> None:
     store.leave()
 
 
-class _SegmentBoard:
-    """A segment as the supervisor sees it."""
-
-    def __init__(self, storage: SharedStorage, handlers: dict[str, type[Handler[Any]]]) -> None:
-        self._store = storage.store
-        self._handlers = handlers
-
-    def become_supervisor(self) -> bool:
-        return self._store.supervision.become_supervisor()
-
-    def supervisor_pid(self) -> int:
-        return self._store.supervision.supervisor_pid()
-
-    def bell(self) -> int:
-        return self._store.doorbell.open()
-
-    def silence(self) -> None:
-        self._store.doorbell.silence()
-
-    def quiet(self) -> bool:
-        return self._store.waiting.quiet()
-
-    def totals(self) -> tuple[int, int]:
-        counts = self._store.counts()
-        return counts.accepted, counts.handled
-
-    def only_unserved(self) -> list[str]:
-        pipes = self._store.pipes()
-        return [] if any(split_key(key_of(pipe))[0] in self._handlers for pipe in pipes) else pipes
-
-    def wake_workers(self) -> None:
-        self._store.supervision.ring_sleepers()
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m shardq.supervise",
@@ -231,6 +263,9 @@ def _parser() -> argparse.ArgumentParser:
     # What a supervisor says to a worker that it executes.
     parser.add_argument("--as-worker", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--life", type=int, help=argparse.SUPPRESS)
+    # What a supervisor says to the one that tries out new code, and to itself when it executes itself anew.
+    parser.add_argument(PROBE, action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument(RESUME, help=argparse.SUPPRESS)
     return parser
 
 

@@ -247,7 +247,8 @@ class Threads:
             tube = self.tube(pipe)
             if tube and tube.messages:
                 batch = tube.take(limit, token)
-                batch.pipe = pipe
+                if batch.count:
+                    batch.pipe = pipe
                 return batch
         return EMPTY
 

@@ -66,6 +66,11 @@ class SharedStorage:
         """
         return cls(shm.attach_store(name), settings)
 
+    @classmethod
+    def resume(cls, name: str, descriptor: int, slot: int) -> SharedStorage:
+        """Attach to the segment `name` as a process that was so before it executed itself anew: see `Store.hold`."""
+        return cls(shm.resume_store(name, descriptor, slot))
+
     @property
     def name(self) -> str:
         return self._store.segment.name

@@ -46,6 +46,12 @@ def attach_store(name: str) -> Store:
         return _entered(Segment.attach(name))
 
 
+def resume_store(name: str, descriptor: int, slot: int) -> Store:
+    """Attach to a segment with the slot that this process had before it executed itself anew."""
+    with _opening:
+        return _entered(Segment.attach(name), (descriptor, slot))
+
+
 def close_store(store: Store) -> None:
     """Give up one use of a store; the last one detaches the process."""
     with _opening:
@@ -75,10 +81,10 @@ def _attached(name: str) -> Store | None:
     return store if store and not store.segment.removed else None
 
 
-def _entered(segment: Segment) -> Store:
+def _entered(segment: Segment, hold: tuple[int, int] | None = None) -> Store:
     store = Store(segment)
     try:
-        store.enter()
+        store.resume(*hold) if hold else store.enter()
     except BaseException:
         segment.close()
         raise

@@ -56,27 +56,26 @@ class Attempts:
         """No message is with a worker: another one begins at the head."""
         self._words[self._layout.tube_word(tube) + at.TUBE_HANDED] = 0
 
-    def in_hand(self, tube: int) -> int:
-        """How many messages of the tube are with a worker, cancelled ones included."""
+    def in_hand(self, tube: int) -> bool:
+        """Whether messages of the tube are with a worker."""
         word = self._layout.tube_word(tube)
-        return max(0, self._words[word + at.TUBE_HANDED] - self._words[word + at.TUBE_HEAD_SEQUENCE])
+        return self._words[word + at.TUBE_HANDED] > self._words[word + at.TUBE_HEAD_SEQUENCE]
 
-    def fail(self, tube: int, *, alone: bool, killed: int = 0) -> int:
-        """Take the batch in hand back as failed: `alone` says that it was a single message, `killed` is the owner word
-        of the worker that died of it. Returns how often the message failed alone, 0 for a batch of several.
+    def fail(self, tube: int, count: int, *, killed: int = 0) -> int:
+        """Take the batch in hand, of so many messages, back as failed. `killed` is the owner word of the worker that
+        died of it. Returns how often a message failed alone, 0 for a batch of several.
         """
-        if alone:
+        if count == 1:
             return self._blame(self._layout.tube_word(tube), killed)
-        self.isolate(tube, one_by_one=killed != 0)
+        self.isolate(tube, 1 if killed else count // 2)
         self.take_back(tube)
         return 0
 
-    def isolate(self, tube: int, *, one_by_one: bool = False) -> None:
-        """Make batches smaller up to the end of the one in hand: half of it, or one by one."""
+    def isolate(self, tube: int, limit: int) -> None:
+        """Make batches at most so large up to the end of the one in hand."""
         words, word = self._words, self._layout.tube_word(tube)
-        limit = 1 if one_by_one else max(1, self.in_hand(tube) // 2)
         # The limit first: for a moment it may hold for a longer or a shorter part, which is harmless.
-        words[word + at.TUBE_LIMIT] = limit
+        words[word + at.TUBE_LIMIT] = max(1, limit)
         through = words[word + at.TUBE_HANDED]
         words[word + at.TUBE_LIMIT_THROUGH] = max(words[word + at.TUBE_LIMIT_THROUGH], through)
 

@@ -248,7 +248,7 @@ class Bindings:
             if excused:
                 self._attempts.take_back(tube)
             else:
-                self._attempts.fail(tube, alone=self._tubes.handed(tube) == 1, killed=owner)
+                self._attempts.fail(tube, self._tubes.handed(tube), killed=owner)
         if in_hand or excused or not self.has_work(thread):
             self._words[word + at.THREAD_OWNER] = 0
             return

@@ -14,7 +14,7 @@ import os
 import struct
 from pathlib import Path
 
-from shardq.errors import SlotsExhausted
+from shardq.errors import SegmentForeign, SlotsExhausted
 from shardq.shm import layout as at
 from shardq.shm.segment import REGISTER_BYTE, Segment, open_lock_file
 
@@ -51,6 +51,24 @@ class Slots:
         except BaseException:
             os.close(self._descriptor)
             raise
+
+    def resume(self, descriptor: int, slot: int) -> None:
+        """Go on with the slot that this very process had before it executed itself anew; it kept the descriptor, and
+        with it the locks. Raises `SegmentForeign`.
+        """
+        word = self.word(slot)
+        if self._words[word + at.SLOT_PID] != os.getpid():
+            raise SegmentForeign(
+                f"slot {slot} of segment {self._segment.name!r} is not this process's: start it afresh"
+            )
+        os.set_inheritable(descriptor, False)
+        self._descriptor, self.mine = descriptor, slot
+        self.identity = self.owner_of(slot)
+
+    @property
+    def descriptor(self) -> int:
+        """Of the lock file. Closing it, or any other one of that file, gives the slot up."""
+        return self._descriptor
 
     def leave(self) -> None:
         """Give the slot back. The process's other locks on the file go with it."""

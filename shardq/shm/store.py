@@ -61,6 +61,20 @@ class Store:
     def enter(self) -> None:
         """Take a slot and put the parts together."""
         self._slots.enter()
+        self._assemble()
+
+    def resume(self, descriptor: int, slot: int) -> None:
+        """As `enter`, with the slot that this process had before it executed itself anew."""
+        self._slots.resume(descriptor, slot)
+        self._assemble()
+
+    @property
+    def hold(self) -> tuple[int, int]:
+        """What `resume` takes: the descriptor that holds this process's slot, and its number."""
+        self._own_slot()
+        return self._slots.descriptor, self._slots.mine
+
+    def _assemble(self) -> None:
         segment = self.segment
         self._guard = Guard(segment, self._slots)
         self._intent = Intent(segment)
@@ -162,16 +176,14 @@ class Store:
         with self._section:
             thread, tube = self._directory.tube(pipe)
             self._bindings.check(pipe, thread, token)
-            in_hand = 0 if tube == NOT_FOUND else self._attempts.in_hand(tube)
-            if not in_hand:
+            if tube == NOT_FOUND or not self._attempts.in_hand(tube):
                 return 0
             self._intent.declare(thread)
-            alone = self._tubes.handed(tube) == 1
+            count, attempts = self._tubes.handed(tube), 0
             if counts:
-                attempts = self._attempts.fail(tube, alone=alone)
+                attempts = self._attempts.fail(tube, count)
             else:
-                attempts = 0
-                self._attempts.isolate(tube)
+                self._attempts.isolate(tube, count // 2)
                 self._attempts.take_back(tube)
             self._intent.clear()
             self._bindings.note_batch(-1, 0)
@@ -251,6 +263,14 @@ class Store:
         """Say that this process is a worker, for who looks at the family."""
         self._own_slot()
         self.segment.words[self._slot_word + at.SLOT_WORKER] = number
+
+    def ask_renewal(self) -> None:
+        """Ask the supervisor to replace this worker by a fresh process."""
+        self._own_slot()
+        self.segment.words[self._slot_word + at.SLOT_RENEWAL] = 1
+        supervisor = self.segment.words[at.SUPERVISOR_SLOT]
+        if supervisor:
+            self._doorbell.ring(supervisor - 1)
 
     @property
     def waiting(self) -> Waiting:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
 from contextlib import AbstractContextManager
 
+from shardq.model import Ending
 from shardq.shm import layout as at
 from shardq.shm.deaths import Deaths
 from shardq.shm.doorbell import Doorbell
 from shardq.shm.segment import Segment
 from shardq.shm.slots import SUPERVISOR_BYTE, Slots
+
+#: Longer than any processor keeps a store to itself.
+_SETTLED_S = 0.002
 
 
 class Supervision:
@@ -72,3 +78,61 @@ class Supervision:
         for slot in range(self._layout.slots):
             if self._bytes[self._layout.sleep_map + slot] in (at.ASLEEP, at.CALLED):
                 self._doorbell.ring(slot)
+
+    def note_death(self, pid: int, ending: Ending) -> tuple[bool, bool]:
+        """Write down how a worker ended, for who finds what it had in hand. Returns whether it had ever attached, and
+        whether it had a batch in hand.
+        """
+        slots = self._note(pid, ending, excused=False)
+        return bool(slots), any(self._field(slot, at.SLOT_BATCH_COUNT) for slot in slots)
+
+    def excuse(self, pid: int) -> None:
+        """Write down that a worker is ended on purpose: what it has in hand is not to blame. Before the kill."""
+        self._note(pid, Ending(signal=signal.SIGKILL), excused=True)
+
+    def condemn(self, pid: int) -> None:
+        """Write down that a worker is ended because its batch takes too long. Before the kill."""
+        self._note(pid, Ending(signal=signal.SIGKILL, timed_out=True), excused=False)
+
+    def deadlines(self) -> dict[int, int]:
+        """When the batches in hand must be done, in nanoseconds of CLOCK_MONOTONIC, by pid. While there is one this
+        process is not rung for others; from then on the first one rings it.
+        """
+        found = self._deadlines()
+        if found or not self._words[at.WATCHED]:
+            return found
+        self._words[at.WATCHED] = 0
+        # Whoever took a batch before it could see that has written its deadline by now, on any processor.
+        time.sleep(_SETTLED_S)
+        return self._deadlines()
+
+    def renewals(self) -> list[int]:
+        """Pids of the workers that want to be replaced."""
+        return [self._field(slot, at.SLOT_PID) for slot in range(self._layout.slots) if self._wants_renewal(slot)]
+
+    def workers(self) -> list[int]:
+        """Pids of all living processes that are some supervisor's workers."""
+        return [
+            self._field(slot, at.SLOT_PID)
+            for slot in range(self._layout.slots)
+            if self._field(slot, at.SLOT_WORKER) and self._slots.pid_here(slot)
+        ]
+
+    def _deadlines(self) -> dict[int, int]:
+        return {
+            self._field(slot, at.SLOT_PID): deadline
+            for slot in range(self._layout.slots)
+            if (deadline := self._field(slot, at.SLOT_DEADLINE_NS))
+        }
+
+    def _wants_renewal(self, slot: int) -> bool:
+        return self._field(slot, at.SLOT_RENEWAL) == 1 and self._field(slot, at.SLOT_WORKER) != 0
+
+    def _note(self, pid: int, ending: Ending, *, excused: bool) -> list[int]:
+        slots = [slot for slot in range(self._layout.slots) if self._field(slot, at.SLOT_PID) == pid]
+        for slot in slots:
+            self._deaths.note(self._slots.owner_of(slot), ending, excused=excused)
+        return slots
+
+    def _field(self, slot: int, field: int) -> int:
+        return self._words[self._layout.slot_word(slot) + field]

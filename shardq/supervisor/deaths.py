@@ -6,6 +6,7 @@ import os
 import signal
 from typing import NamedTuple
 
+from shardq.model import Ending
 from shardq.supervisor.exits import Exit
 
 
@@ -16,6 +17,11 @@ class Death(NamedTuple):
     exit_code: int | None
     """None where a signal ended it."""
     signal: int | None
+
+    @property
+    def ending(self) -> Ending:
+        """The same as who reads of it in the segment sees it."""
+        return Ending(self.signal, self.exit_code)
 
     @property
     def clean(self) -> bool:

@@ -20,5 +20,7 @@ class Exit(IntEnum):
     """Drained as far as possible: what is left belongs to handlers that this supervisor does not serve."""
     KILLED = 7
     """Stopped, but workers had to be killed at the deadline; what they had in hand stays queued."""
+    DEAD_LETTERS = 8
+    """Drained, but some requests failed for good: they are dead letters now."""
     WORKER_FAILED = 70
     """A worker process ended with an exception."""

@@ -1,25 +1,28 @@
 """The supervisor's loop: it converges to the wanted number of workers until it is to stop, or all is done.
 
-News arrives through descriptors only: signals by a pipe, deaths by one pidfd each, quiet by the storage's doorbell.
+News arrives through descriptors only: signals by a pipe, deaths by one pidfd each, all else by the storage's doorbell.
 With no news and no timer due the loop sleeps in `select` for ever.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import selectors
 import signal
 import time
 from collections.abc import Callable, Sequence
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 from shardq.settings import SupervisorSettings
+from shardq.supervisor.board import Board
 from shardq.supervisor.control import Control
-from shardq.supervisor.deaths import Death, reap
+from shardq.supervisor.drain import Drain
 from shardq.supervisor.exits import Exit
-from shardq.supervisor.progress import Progress
+from shardq.supervisor.hung import HungWorkers
+from shardq.supervisor.member import Member
+from shardq.supervisor.reload import Resumption, start_probe
+from shardq.supervisor.renewal import Renewals
 from shardq.supervisor.signals import Signals, fork
 
 log = logging.getLogger("shardq.supervisor")
@@ -34,32 +37,8 @@ _READ = selectors.EVENT_READ
 
 #: Runs a worker process: (number of the worker, its end of the life pipe, descriptors to close).
 RunWorker = Callable[[int, int, Sequence[int]], NoReturn]
-
-
-class Board(Protocol):
-    """What the supervisor sees of the storage."""
-
-    def bell(self) -> int:
-        """Descriptor that becomes readable when something it asked for happened."""
-        ...
-
-    def silence(self) -> None: ...
-
-    def quiet(self) -> bool:
-        """Whether nothing is queued or in hand; if not, the bell will ring once that is so."""
-        ...
-
-    def totals(self) -> tuple[int, int]:
-        """Messages ever accepted, and ever handled."""
-        ...
-
-    def only_unserved(self) -> list[str]:
-        """Tubes that nobody here serves, where nothing else is left; else an empty list."""
-        ...
-
-    def wake_workers(self) -> None:
-        """Make sleeping workers look for themselves, as after a death."""
-        ...
+#: Executes the supervisor anew: (what it leaves to itself but for the lock, descriptors to keep).
+ExecuteAgain = Callable[[Resumption, Sequence[int]], NoReturn]
 
 
 class Family:
@@ -69,19 +48,28 @@ class Family:
         self,
         board: Board,
         run_worker: RunWorker,
+        execute_again: ExecuteAgain,
         settings: SupervisorSettings,
         control: Control | None = None,
+        resumption: Resumption | None = None,
     ) -> None:
         self._board = board
         self._run_worker = run_worker
+        self._execute_again = execute_again
         self._settings = settings
-        self._drain = settings.drain
         self._control = control
+        self._resumption = resumption
         self._wanted = settings.workers
         if control and control.workers is not None:
             self._wanted = control.workers  # asked for while another supervisor still served
-        self._members: dict[int, int] = {}
-        """Worker pids and their pidfds."""
+        self._members: dict[int, Member] = {}
+        """Workers by pid."""
+        self._strangers: dict[int, Member] = {}
+        """Workers of a supervisor that died, on their way out."""
+        self._probe: Member | None = None
+        self._renewals = Renewals()
+        self._hung = HungWorkers(board)
+        self._drain: Drain | None = None
         self._deaths: list[float] = []
         self._respawn_at: float | None = None
         self._kill_at: float | None = None
@@ -93,22 +81,23 @@ class Family:
     def run(self, signals: Signals) -> Exit:
         """Serve until stopped or drained, and return how it ended. No worker is left then."""
         self._signals = signals
-        self._started_s = started_s = time.monotonic()
         self._selector = selectors.DefaultSelector()
-        self._life, self._life_writer = os.pipe2(os.O_CLOEXEC)
-        self._progress = Progress(started_s) if self._drain else None
-        self._before = self._board.totals()
-        self._look_at, self._last_handled = started_s, -1
         with self._selector:
             self._selector.register(self._signals.descriptor, _READ, self._on_signals)
+            self._selector.register(self._board.bell(), _READ, self._on_bell)
             if self._control:
                 self._selector.register(self._control.descriptor, _READ, self._on_control)
-            if self._drain:
-                self._selector.register(self._board.bell(), _READ, self._on_bell)
-                self._on_bell()
+            if self._settings.drain:
+                self._drain = Drain(self._board, as_json=self._settings.json_output)
+            if self._resumption:
+                self._resume(self._resumption)
+            else:
+                self._life, self._life_writer = os.pipe2(os.O_CLOEXEC)
+                self._send_strangers_away()
             try:
+                self._on_bell()
                 self._converge()
-                while self._members or self._exit is None:
+                while self._members or self._strangers or self._exit is None:
                     for key, _ in self._selector.select(self._timeout_s()):
                         key.data()
                     self._on_time()
@@ -117,52 +106,93 @@ class Family:
                 self._kill_all()
                 os.close(self._life)
                 os.close(self._life_writer)
-        self._summarize()
-        return self._exit or Exit.OK
+        how = self._exit or Exit.OK
+        return self._drain.ended(how) if self._drain else how
+
+    def _resume(self, left: Resumption) -> None:
+        """Go on with what this process left to itself: the workers run the former code and are replaced in turn."""
+        self._life, self._life_writer = left.life, left.life_writer
+        os.set_inheritable(self._life, False)
+        os.set_inheritable(self._life_writer, False)
+        self._wanted, self._numbered = left.workers, left.numbered
+        for pid, number in left.members.items():
+            self._add(self._members, Member.of(pid, number))
+        self._renewals.add(left.members)
+        log.info("reloaded", extra={"workers": len(left.members)})
+
+    def _send_strangers_away(self) -> None:
+        """End the workers of a supervisor that died. They leave by themselves; who hangs is killed in time."""
+        for pid in self._board.strangers():
+            try:
+                self._add(self._strangers, Member.of(pid, 0, child=False))
+            except ProcessLookupError:
+                continue
+            log.warning("worker of a supervisor that died", extra={"pid": pid})
+            self._strangers[pid].signal(signal.SIGTERM)
+            self._kill_at = time.monotonic() + self._settings.shutdown_timeout
 
     def _converge(self) -> None:
-        """Fork what is missing, send away what is too much."""
+        """Fork what is missing, send away what is too much or worn."""
+        if self._exit is not None:
+            return
         due = self._respawn_at is None or time.monotonic() >= self._respawn_at
-        while self._exit is None and due and len(self._members) < self._wanted:
+        while due and len(self._members) < self._wanted:
             self._fork()
         if len(self._members) >= self._wanted:
             self._respawn_at = None
-        for pid in list(self._members)[self._wanted :] if self._exit is None else ():
-            self._signal(pid, signal.SIGTERM)
+        for pid in list(self._members)[self._wanted :]:
+            self._members[pid].signal(signal.SIGTERM)
+        leaving = self._renewals.next(self._settings.shutdown_timeout)
+        if leaving is not None:
+            log.info("replacing worker", extra={"pid": leaving})
+            self._members[leaving].signal(signal.SIGTERM)
 
     def _fork(self) -> None:
         number = self._numbered = self._numbered + 1
-        close = [
-            *([self._control.descriptor] if self._control else []),
-            self._life_writer,
-            self._signals.descriptor,
-            self._selector.fileno(),
-            *self._members.values(),
-        ]
         pid = fork()
         if pid == 0:
-            self._run_worker(number, self._life, close)
-        descriptor = os.pidfd_open(pid)
-        self._members[pid] = descriptor
-        self._selector.register(descriptor, _READ, lambda: self._on_death(pid))
+            self._run_worker(number, self._life, [*self._own_descriptors(), self._life_writer])
+        self._add(self._members, Member.of(pid, number))
 
-    def _on_death(self, pid: int) -> None:
-        death = reap(pid, self._members[pid])
+    def _own_descriptors(self) -> list[int]:
+        """What no child may keep."""
+        members = [*self._members.values(), *self._strangers.values(), *([self._probe] if self._probe else [])]
+        return [
+            *([self._control.descriptor] if self._control else []),
+            self._signals.descriptor,
+            self._selector.fileno(),
+            *(member.descriptor for member in members),
+        ]
+
+    def _add(self, group: dict[int, Member], member: Member) -> None:
+        group[member.pid] = member
+        self._selector.register(member.descriptor, _READ, lambda: self._on_death(group, member))
+
+    def _discard(self, member: Member) -> None:
+        self._selector.unregister(member.descriptor)
+        member.close()
+
+    def _on_death(self, group: dict[int, Member], member: Member) -> None:
+        death = member.reap()
         if death is None:
             return
-        descriptor = self._members.pop(pid)
-        self._selector.unregister(descriptor)
-        os.close(descriptor)
+        del group[member.pid]
+        self._discard(member)
+        seen = self._board.note_death(member.pid, death.ending)
         self._board.wake_workers()
-        if self._exit is not None or (death.clean and len(self._members) >= self._wanted):
+        planned = self._renewals.ended(member.pid)
+        if group is self._strangers or self._exit is not None:
             return
-        self._say(logging.INFO if death.clean else logging.ERROR, "worker ended", pid=pid, how=death.how)
-        if death.at_boot:
+        if death.clean and (planned or len(self._members) >= self._wanted):
+            return
+        self._say(logging.INFO if death.clean else logging.ERROR, "worker ended", pid=death.pid, how=death.how)
+        if death.at_boot and not seen.attached:  # later it is any handler's exit code
             self._stop(Exit.BOOT, self._settings.shutdown_timeout)
-            return
-        self._plan_replacement(death)
+        elif not planned and not seen.had_batch:
+            # Those that a batch took down are replaced at once: it is the batch that is put off, and put away in time.
+            self._put_off_replacement()
 
-    def _plan_replacement(self, death: Death) -> None:
+    def _put_off_replacement(self) -> None:
         now = time.monotonic()
         self._deaths = [when for when in self._deaths if now - when < _HEALTHY_S]
         delay = 0.0
@@ -180,17 +210,46 @@ class Family:
             elif received is signal.SIGTTOU:
                 self._wanted = max(1, self._wanted - 1)
             elif received is signal.SIGUSR2:
-                for pid in self._members:
-                    self._signal(pid, signal.SIGUSR2)
-            elif self._asked:
-                self._say(logging.WARNING, "second signal, killing workers", signal=received.name)
-                self._kill_all()
-                self._exit = Exit.KILLED
-            else:
-                self._asked = True
-                timeout_s = self._settings.shutdown_timeout
-                fast = received is not signal.SIGTERM
-                self._stop(Exit.OK, min(_FAST_STOP_S, timeout_s) if fast else timeout_s)
+                for member in self._members.values():
+                    member.signal(signal.SIGUSR2)
+            elif received is signal.SIGHUP:
+                self._reload()
+            elif received is not signal.SIGUSR1:
+                self._on_stop_signal(received)
+
+    def _on_stop_signal(self, received: signal.Signals) -> None:
+        if self._asked:
+            self._say(logging.WARNING, "second signal, killing workers", signal=received.name)
+            self._kill_all()
+            self._exit = Exit.KILLED
+            return
+        self._asked = True
+        timeout_s = self._settings.shutdown_timeout
+        self._say(logging.INFO, "stopping", signal=received.name, workers=len(self._members))
+        fast = received is not signal.SIGTERM
+        self._stop(Exit.OK, min(_FAST_STOP_S, timeout_s) if fast else timeout_s)
+
+    def _reload(self) -> None:
+        """See first whether the new code can be imported at all."""
+        if self._probe is None and self._exit is None:
+            pid = start_probe([*self._own_descriptors(), self._life, self._life_writer])
+            self._probe = Member.of(pid, 0)
+            self._selector.register(self._probe.descriptor, _READ, self._on_probe)
+
+    def _on_probe(self) -> None:
+        probe = self._probe
+        death = probe.reap() if probe else None
+        if probe is None or death is None:
+            return
+        self._probe = None
+        self._discard(probe)
+        if not death.clean:
+            self._say(logging.ERROR, "reload refused: the new code does not import", how=death.how)
+        elif self._exit is None:
+            members = {pid: member.number for pid, member in self._members.items()}
+            left = Resumption(-1, -1, self._life, self._life_writer, self._wanted, self._numbered, members)
+            self._say(logging.INFO, "reloading", workers=len(members))
+            self._execute_again(left, [self._control.descriptor] if self._control else [])
 
     def _on_control(self) -> None:
         assert self._control
@@ -203,68 +262,71 @@ class Family:
 
     def _on_bell(self) -> None:
         self._board.silence()
-        if self._exit is None and self._board.quiet():
+        self._renewals.add(pid for pid in self._board.renewals() if pid in self._members)
+        self._end_hung()
+        if self._drain and self._exit is None and self._board.quiet():
             self._stop(Exit.OK, self._settings.shutdown_timeout)
+
+    def _end_hung(self) -> None:
+        for member in self._hung.overdue(self._members):
+            self._say(logging.ERROR, "handler hangs beyond its timeout, killing its worker", pid=member.pid)
+            member.signal(signal.SIGKILL)
 
     def _on_time(self) -> None:
         now = time.monotonic()
-        if self._kill_at is not None and now >= self._kill_at and self._members:
-            self._say(logging.WARNING, "deadline over, killing workers", workers=len(self._members))
-            self._kill_all()
-            self._exit = Exit.KILLED
-        if self._progress and self._exit is None and now >= self._look_at:
-            self._look_at = now + self._progress.interval_s
-            self._look_after_drain(self._progress, now)
+        if self._kill_at is not None and now >= self._kill_at and (self._members or self._strangers):
+            self._on_deadline()
+        if self._renewals.kill_at is not None and now >= self._renewals.kill_at:
+            self._end_on_purpose(self._members[self._renewals.pid or 0])
+            self._renewals.kill_at = None
+        if self._hung.look_at is not None and now >= self._hung.look_at:
+            self._end_hung()
+        if self._drain and self._exit is None and now >= self._drain.look_at:
+            verdict = self._drain.look(now)
+            if verdict is not None:
+                self._stop(verdict, self._settings.shutdown_timeout)
 
-    def _look_after_drain(self, progress: Progress, now: float) -> None:
-        accepted, handled = self._board.totals()
-        progress.show(now, handled - self._before[1], accepted - self._before[1])
-        stalled, self._last_handled = handled == self._last_handled, handled
-        if stalled and (unserved := self._board.only_unserved()):
-            self._say(logging.ERROR, "nobody here serves what is left", tubes=", ".join(unserved[:10]))
-            self._stop(Exit.UNSERVED, self._settings.shutdown_timeout)
-        elif stalled:
-            self._on_bell()  # the safety net: whoever was to ring may have been killed
+    def _on_deadline(self) -> None:
+        self._kill_at = None
+        if self._exit is None:
+            for stranger in self._strangers.values():
+                self._end_on_purpose(stranger)
+            return
+        self._say(logging.WARNING, "deadline over, killing workers", workers=len(self._members))
+        self._kill_all()
+        self._exit = Exit.KILLED
+
+    def _end_on_purpose(self, member: Member) -> None:
+        """Kill a worker whose batch is not to blame."""
+        self._board.excuse(member.pid)
+        member.signal(signal.SIGKILL)
 
     def _stop(self, how: Exit, timeout_s: float) -> None:
         self._exit = how
         self._kill_at = time.monotonic() + timeout_s
-        for pid in self._members:
-            self._signal(pid, signal.SIGTERM)
+        for member in self._members.values():
+            member.signal(signal.SIGTERM)
 
     def _kill_all(self) -> None:
-        for pid, descriptor in list(self._members.items()):
-            self._signal(pid, signal.SIGKILL)
-            os.waitid(os.P_PIDFD, descriptor, os.WEXITED)
-            self._selector.unregister(descriptor)
-            os.close(descriptor)
-            del self._members[pid]
-
-    def _signal(self, pid: int, number: signal.Signals) -> None:
-        signal.pidfd_send_signal(self._members[pid], number)
+        for group in (self._members, self._strangers, {0: self._probe} if self._probe else {}):
+            for member in group.values():
+                self._end_on_purpose(member)
+                member.wait()
+                self._discard(member)
+            group.clear()
+        self._probe = None
 
     def _timeout_s(self) -> float | None:
         """Until the next thing that is due without news, None: nothing is."""
-        due = [self._kill_at] if self._members else []
+        due = [self._kill_at] if self._members or self._strangers else []
+        due += [self._renewals.kill_at, self._hung.look_at]
         if self._exit is None:
             due.append(self._respawn_at if len(self._members) < self._wanted else None)
-            due.append(self._look_at if self._progress else None)
+            due.append(self._drain.look_at if self._drain else None)
         times = [when for when in due if when is not None]
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _say(self, level: int, event: str, **fields: object) -> None:
-        if self._progress:
-            self._progress.clear()
+        if self._drain:
+            self._drain.clear()
         log.log(level, event, extra=fields)
-
-    def _summarize(self) -> None:
-        if not self._progress:
-            return
-        accepted, handled = self._board.totals()
-        self._progress.clear()
-        done, left = handled - self._before[1], accepted - handled
-        elapsed_s = time.monotonic() - self._started_s
-        if self._settings.json_output:
-            print(json.dumps({"done": done, "left": left, "elapsed_s": elapsed_s}), flush=True)
-            return
-        print(self._progress.summary(elapsed_s, done, left), flush=True)

@@ -7,14 +7,27 @@ import faulthandler
 import os
 import select
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from shardq.errors import HandlerTimeout
 from shardq.worker import Worker
 
 #: What the supervisor listens to.
-LISTENED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR2)
+LISTENED = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGHUP,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+#: How soon code that swallowed the exception of an alarm, or was not at its turn, gets the next one.
+_ALARM_AGAIN_S = 0.2
 
 _Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 
@@ -32,6 +45,8 @@ class Signals:
         signal.set_wakeup_fd(self._sender, warn_on_full_buffer=False)
         for number in LISTENED:
             self._former[number] = signal.signal(number, _enqueued)
+        # Held back where this process executed itself anew.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, LISTENED)
         return self
 
     def __exit__(
@@ -92,6 +107,27 @@ def on_term(loop: asyncio.AbstractEventLoop, worker: Worker) -> None:
     loop.add_signal_handler(signal.SIGTERM, worker.stop)
     signal.signal(signal.SIGTERM, mark)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
+@contextmanager
+def alarm(timeout_s: float) -> Iterator[None]:
+    """Raise `HandlerTimeout` in the code of the task that enters, should it still run after so many seconds without
+    giving the event loop its turn. Code that waits is not touched: whoever waits can be cancelled.
+    """
+    task, armed = asyncio.current_task(), True
+
+    def strike(number: int, frame: FrameType | None) -> None:
+        if armed and asyncio.current_task() is task:
+            raise HandlerTimeout(f"the batch took longer than timeout_s, {timeout_s} seconds")
+
+    former = signal.signal(signal.SIGALRM, strike)
+    signal.setitimer(signal.ITIMER_REAL, timeout_s, _ALARM_AGAIN_S)
+    try:
+        yield
+    finally:
+        armed = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, former)
 
 
 def _enqueued(number: int, frame: FrameType | None) -> None:

@@ -27,6 +27,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "shardq",
             "shardq.__main__",
             "shardq.supervise",
+            "shardq.segment_board",
             "shardq.connect",
             "shardq.embedded",
             "shardq.cli",

@@ -1,0 +1,76 @@
+"""New code without an end: a probe imports it first, then the supervisor executes itself anew in its place.
+
+The process keeps its pid, its children and its record locks; what it must know of them it gives itself as an argument.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple, NoReturn
+
+from shardq.supervisor.signals import LISTENED, fork, reset_in_child
+
+RESUME, PROBE = "--resume", "--probe"
+
+
+class Resumption(NamedTuple):
+    """What a supervisor leaves to itself."""
+
+    lock: int
+    """Descriptor of the segment's lock file: closing it would drop the locks."""
+    slot: int
+    life: int
+    life_writer: int
+    workers: int
+    """How many are wanted."""
+    numbered: int
+    members: dict[int, int]
+    """Numbers of the workers by pid."""
+
+    def encoded(self) -> str:
+        return json.dumps(self._asdict())
+
+    @classmethod
+    def decoded(cls, text: str) -> Resumption:
+        fields = json.loads(text)
+        fields["members"] = {int(pid): number for pid, number in fields["members"].items()}
+        return cls(**fields)
+
+
+def start_probe(close: Sequence[int]) -> int:
+    """Start a process that imports what this one serves, and ends with 0 where that works. Returns its pid."""
+    pid = fork()
+    if pid:
+        return pid
+    try:
+        reset_in_child()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, LISTENED)
+        for descriptor in close:
+            os.close(descriptor)
+        os.execv(sys.executable, [*_command(), PROBE])
+    finally:
+        os._exit(70)
+
+
+def execute_again(resumption: Resumption, keep: Sequence[int]) -> NoReturn:
+    """Run this program anew in this process, with these descriptors open."""
+    for descriptor in (resumption.lock, resumption.life, resumption.life_writer, *keep):
+        os.set_inheritable(descriptor, True)
+    # Signals wait until the new program listens.
+    signal.pthread_sigmask(signal.SIG_BLOCK, LISTENED)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [*_command(), RESUME, resumption.encoded()])
+
+
+def _command() -> list[str]:
+    """How this program was started, without what a former reload added."""
+    arguments = list(sys.orig_argv)
+    if RESUME in arguments:
+        index = arguments.index(RESUME)
+        del arguments[index : index + 2]
+    return [sys.executable, *arguments[1:]]
