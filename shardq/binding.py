@@ -133,6 +133,9 @@ class Binding:
         try:
             if batch.failed:
                 if failure.spent(self._class.retry, batch.failed.attempts):
+                    self.pause_s = failure.news_due_s(batch.failed)
+                    if self.pause_s:
+                        return False
                     return await self._bury(batch, failure.died(batch, batch.failed), batch.sequence)
                 self.pause_s = failure.rest_s(self._class.retry, batch, batch.failed)
                 if self.pause_s:
@@ -209,7 +212,7 @@ class Binding:
             return False
         if left > 1:
             await self._storage.fail(batch.pipe, self._token)
-            log.warning("batch failed", extra={"pipe": batch.pipe, "batch": left, "error": repr(error)})
+            log.warning("batch failed", extra={"pipe": batch.pipe, "batch": left, "error": failure.line(error)})
             return False
         sequence = batch.through_first(batch.count) - 1
         attempts = 1 + (batch.failed.attempts if batch.failed and batch.count == 1 else 0)

@@ -13,6 +13,8 @@ from shardq.model import Batch, Ending, Failed, Retry, plain
 
 #: Most characters of an error and of a traceback in a dead letter: the reserve has to hold many.
 _ERROR_CHARACTERS, _TRACEBACK_CHARACTERS = 1000, 8000
+#: How long after a death its supervisor may take to say how it came.
+_NEWS_S = 0.05
 
 
 def spent(retry: Retry, attempts: int) -> bool:
@@ -32,6 +34,13 @@ def rest_s(retry: Retry, batch: Batch, failed: Failed) -> float:
     return max(0.0, failed.last_us / 1e6 + whole_s - time.time())
 
 
+def news_due_s(failed: Failed) -> float:
+    """How many seconds to wait until the supervisor of a worker that died has written down how it ended."""
+    if failed.ending != Ending():
+        return 0.0
+    return max(0.0, min(_NEWS_S, failed.last_us / 1e6 + _NEWS_S - time.time()))
+
+
 def raised(batch: Batch, message: bytes, sequence: int, error: BaseException, attempts: int) -> DeadLetter:
     """The letter of a request whose handler raised."""
     now_us = time.time_ns() // 1000
@@ -40,7 +49,7 @@ def raised(batch: Batch, message: bytes, sequence: int, error: BaseException, at
         sequence,
         message,
         "raised",
-        _line(error),
+        line(error),
         attempts,
         batch.failed.first_us if batch.failed else now_us,
         now_us,
@@ -66,7 +75,7 @@ def died(batch: Batch, failed: Failed) -> DeadLetter:
 
 def undecodable(batch: Batch, error: BaseException) -> DeadLetter:
     """The letter of a message that is no request of its handler."""
-    return _untried(batch, "undecodable", _line(error))
+    return _untried(batch, "undecodable", line(error))
 
 
 def parked(batch: Batch) -> DeadLetter:
@@ -100,9 +109,11 @@ def _signal_name(ending: Ending | None) -> str | None:
         return f"signal {ending.signal}"
 
 
-def _line(error: BaseException) -> str:
+def line(error: BaseException) -> str:
+    """An exception in a line, whatever it is: also one that cannot be printed."""
     return _cut("".join(traceback.format_exception_only(error)).strip(), _ERROR_CHARACTERS)
 
 
 def _cut(text: str, most: int) -> str:
+    text = text.encode(errors="backslashreplace").decode()  # of a file name, for instance, that is no text
     return text if len(text) <= most else f"{text[: most // 2]}\n...\n{text[-most // 2 :]}"

@@ -1,4 +1,4 @@
-"""`python -m shardq status|tubes|peek|destroy`: look into a live or an orphaned segment, from outside."""
+"""`python -m shardq status|tubes|peek|dead|park|destroy`: look into a live or an orphaned segment, from outside."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from shardq.cli import commands
+from shardq.cli import commands, dead
 from shardq.errors import ShardqError
 
 #: Exit codes: done, and could not be done; argparse ends with 2 for a command line that cannot be used.
@@ -44,9 +44,27 @@ def _parser() -> argparse.ArgumentParser:
     peek = _verb(verbs, "peek", commands.peek, "the requests at the head of a tube, without taking them")
     peek.add_argument("pipe", metavar="MODULE/Handler/THREAD/PRIORITY", help="name of the tube, as `tubes` shows it")
     peek.add_argument("--limit", type=int, default=10, help="show at most so many (default: 10)")
+    letters = verbs.add_parser("dead", help="dead letters: list, show, requeue, drop", description="Dead letters.")
+    _dead_verbs(letters.add_subparsers(required=True, metavar="COMMAND"))
+    park = _verb(verbs, "park", dead.park, "make dead letters of all requests in a tube, for one that nobody serves")
+    park.add_argument("pipe", metavar="MODULE/Handler/THREAD/PRIORITY", help="name of the tube, as `tubes` shows it")
     destroy = _verb(verbs, "destroy", commands.destroy, "remove a segment that no process uses, and all in it")
     destroy.add_argument("--with-requests", action="store_true", help="also if requests are left in it, which are lost")
     return parser
+
+
+def _dead_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    listing = _verb(verbs, "list", dead.list_, "the dead letters, the oldest first")
+    listing.add_argument("handler", nargs="?", metavar="MODULE/Handler", help="of this handler only")
+    listing.add_argument("--limit", type=int, default=100, help="show at most so many (default: 100)")
+    show = _verb(verbs, "show", dead.show, "one dead letter: its request, error and traceback")
+    show.add_argument("id", metavar="ID", help="as `list` shows it")
+    requeue = _verb(verbs, "requeue", dead.requeue, "put requests back into their tubes, with new attempts")
+    requeue.add_argument("--head", action="store_true", help="ahead of what waits there (default: behind it)")
+    drop = _verb(verbs, "drop", dead.drop, "forget dead letters, with their requests")
+    for verb in (requeue, drop):
+        verb.add_argument("ids", nargs="*", metavar="ID", help="as `list` shows them, or MODULE/Handler for all of it")
+        verb.add_argument("--all", action="store_true", help="all dead letters of the segment")
 
 
 def _verb(

@@ -6,16 +6,13 @@ import argparse
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-import msgspec
-
-from shardq.cli.render import age, as_json, columns, size
+from shardq.cli.render import age, as_json, columns, readable, size
 from shardq.connect import segment_name
 from shardq.drivers.shared import SharedStorage
 from shardq.errors import SegmentError
 from shardq.shm import attachments
-from shardq.shm.inspection import Overview
+from shardq.shm.inspection import Overview, TubeView
 from shardq.shm.store import Store
 
 
@@ -32,6 +29,8 @@ def status(options: argparse.Namespace) -> None:
     print(f"{options.url}: {supervisor}, {len(view.workers)} workers")
     speed = f"  ({rates['accepted']:,.0f}/s in, {rates['handled']:,.0f}/s out)" if rates else ""
     print(f"requests: {view.queued:,} queued, {view.handled:,} of {view.accepted:,} handled{speed}")
+    if view.dead or view.buried:
+        print(f"dead:     {view.dead:,} dead letters; {view.buried:,} requests failed for good so far")
     print(f"memory:   {size(view.used_bytes)} of {size(view.capacity_bytes)}")
     rows = [
         (
@@ -56,8 +55,11 @@ def tubes(options: argparse.Namespace) -> None:
     if options.json:
         print(as_json([view._asdict() for view in shown]))
         return
-    rows = [(view.pipe, f"{view.queued:,}", age(view.oldest_age_s), str(view.worker_pid or "")) for view in shown]
-    print(columns(("tube", "queued", "oldest", "worker pid"), rows), end="")
+    rows = [
+        (view.pipe, f"{view.queued:,}", age(view.oldest_age_s), _worker(view), str(view.attempts or ""))
+        for view in shown
+    ]
+    print(columns(("tube", "queued", "oldest", "worker pid", "failed"), rows), end="")
     if len(views) > len(shown):
         print(f"and {len(views) - len(shown):,} more")
 
@@ -66,7 +68,7 @@ def peek(options: argparse.Namespace) -> None:
     """Print requests at the head of a tube."""
     with _segment(options.url) as store:
         batch = store.read(options.pipe, options.limit)
-    requests = [_readable(message) for message in batch.messages]
+    requests = [readable(message) for message in batch.messages]
     if options.json:
         print(as_json(requests))
         return
@@ -87,12 +89,17 @@ def destroy(options: argparse.Namespace) -> None:
     attachments.destroy(name)
 
 
+def _worker(view: TubeView) -> str:
+    return "unserved" if view.unserved else str(view.worker_pid or "")
+
+
 def _in_use(store: Store, url: str) -> SegmentError:
     others = len(store.supervision.others())
     if others:
         return SegmentError(f"{url} is in use by {others} processes: end them first")
-    queued = store.inspection.overview().queued
-    return SegmentError(f"{url} has {queued} requests left: add --with-requests to lose them")
+    view = store.inspection.overview()
+    left = f"{view.queued} requests and {view.dead} dead letters" if view.dead else f"{view.queued} requests"
+    return SegmentError(f"{url} has {left} left: add --with-requests to lose them")
 
 
 @contextmanager
@@ -112,10 +119,3 @@ def _rates(store: Store, before: Overview, seconds: float) -> dict[str, float]:
         "accepted": (after.accepted - before.accepted) / elapsed,
         "handled": (after.handled - before.handled) / elapsed,
     }
-
-
-def _readable(message: bytes) -> Any:
-    try:
-        return msgspec.msgpack.decode(message)
-    except msgspec.DecodeError as error:
-        return {"undecodable": message, "because": str(error)}

@@ -13,6 +13,14 @@ def as_json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
+def readable(message: bytes) -> Any:
+    """What is in a message, without knowing its type."""
+    try:
+        return msgspec.msgpack.decode(message)
+    except msgspec.DecodeError as error:
+        return {"undecodable": message, "because": str(error)}
+
+
 def columns(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table of aligned columns, empty where there are no rows."""
     if not rows:

@@ -245,6 +245,8 @@ class RuntimeStorage:
         """Drop letters, the oldest first, until there may be and can be one more."""
         letters, capacity = self._graves.get(grave), self.settings.capacity_bytes
         held = sum(map(len, letters.messages)) if letters else 0
+        if not self._fits(size - held, None):
+            return False
         while letters and letters.messages:
             too_many = len(letters.messages) >= self.settings.dead_letters
             too_large = capacity is not None and held + size > capacity // _RESERVE_PART

@@ -120,6 +120,13 @@ class Extents:
             place = find(pattern, place + 1, last)
         return found
 
+    def could_hold(self, nbytes: int, given_back: int) -> bool:
+        """Whether there would be room for so many bytes, with all of the capacity and what is given back before."""
+        if self._segment.used_bytes - given_back + _whole_pages(nbytes) <= self._capacity:
+            return True
+        self.trim()
+        return self._segment.used_bytes - given_back + _whole_pages(nbytes) <= self._capacity
+
     def backed_bytes(self, extent: int) -> int:
         """Memory of an extent, that given back behind the reader included."""
         return self._words[self._backed + extent] & ~_PUNCHED
@@ -159,7 +166,7 @@ class Extents:
         backed = self._words[self._backed + extent] - punched
         if nbytes <= backed:
             return True
-        exact = -(-nbytes // PAGE) * PAGE
+        exact = _whole_pages(nbytes)
         generous = min(extent_class.size, max(exact, backed + min(max(backed, PAGE), _LARGEST_STEP)))
         for goal in (generous, exact):
             # While memory is short only what is needed is taken, so that as much fits as can.
@@ -179,3 +186,7 @@ class Extents:
 
     def _class_of(self, extent: int) -> ExtentClass:
         return next(candidate for candidate in reversed(self._classes) if extent >= candidate.first)
+
+
+def _whole_pages(nbytes: int) -> int:
+    return -(-nbytes // PAGE) * PAGE

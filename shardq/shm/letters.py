@@ -117,6 +117,8 @@ class Letters:
     def _bury(self, tube: int, sequence: int, grave: int, letter: bytes, most: int) -> bool:
         # All handlers' letters together cannot take the room of the living: each may have the size of the reserve.
         most_bytes = self._layout.capacity_bytes // at.RESERVE_PART
+        if not self._tubes.fits_in_place_of(grave, len(letter)):
+            return False
         while not self._tubes.is_empty(grave) and (
             self._tubes.length(grave) >= most or self._tubes.stored_bytes(grave) + len(letter) > most_bytes
         ):

@@ -143,6 +143,10 @@ class Tubes:
                 return word, self._words[word] | 1 << (n & 63)
         return None
 
+    def fits_in_place_of(self, tube: int, nbytes: int) -> bool:
+        """Whether there is room for a message of so many bytes once the tube were empty."""
+        return self._extents.could_hold(record.size_of(1, nbytes) + HEADER_BYTES, self.stored_bytes(tube))
+
     def stored_bytes(self, tube: int) -> int:
         """Memory of the tube's extents."""
         return sum(self._extents.backed_bytes(extent) for extent in self.chain(tube))

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from shardq import Handler, Route
+from shardq import Handler, Retry, Route
 from tests.support.tasks import LIMIT_S
 
 
@@ -156,6 +156,8 @@ class Failing(_Routed):
 
 class Broken(_Routed):
     """Fails until there is a file `mended` in the folder."""
+
+    retry = Retry(max_attempts=1_000_000, backoff_s=0.01, backoff_max_s=0.01)
 
     def perform(self, *notes: Note) -> None:
         for note in notes:

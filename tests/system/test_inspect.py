@@ -180,7 +180,7 @@ def test_the_text_says_the_same(url: str, folder: Folder) -> None:
         assert worker.split()[5:7] == [f"{JOBS}/Gated/0", "1"]
 
         titles, tube = shardq("tubes", "--url", url).lines
-        assert titles.split() == ["tube", "queued", "oldest", "worker", "pid"]
+        assert titles.split() == ["tube", "queued", "oldest", "worker", "pid", "failed"]
         assert tube.split()[:2] == [pipe_of("Gated", 0), "3"]
         assert tube.split()[-1] == str(line.pid)
 

@@ -1,0 +1,171 @@
+"""What `python -m shardq dead ...` and `park` do."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from shardq.cli.render import age, as_json, columns, readable
+from shardq.connect import segment_name
+from shardq.deadletters import Buried, DeadLetters
+from shardq.drivers.shared import SharedLock, SharedStorage
+from shardq.errors import ConfigurationError, QueueFull
+from shardq.failure import parked
+from shardq.model import dead_pipe, key_of, split_key
+
+#: Requests taken at a time.
+_BATCH = 128
+
+
+def list_(options: argparse.Namespace) -> None:
+    """Print dead letters."""
+    found = asyncio.run(_found(options))
+    shown = found[: options.limit]
+    if options.json:
+        print(as_json([_as_values(buried) for buried in shown]))
+        return
+    now = time.time()
+    rows = [
+        (
+            b.id,
+            b.letter.reason,
+            str(b.letter.attempts),
+            age(now - b.letter.last_failed_us / 1e6),
+            _short(b.letter.error),
+        )
+        for b in shown
+    ]
+    print(columns(("id", "reason", "attempts", "ago", "error"), rows), end="")
+    if len(found) > len(shown):
+        print(f"and {len(found) - len(shown):,} more")
+
+
+def show(options: argparse.Namespace) -> None:
+    """Print one dead letter as a whole."""
+    [buried] = asyncio.run(_chosen(options, [options.id]))
+    values = _as_values(buried)
+    if options.json:
+        print(as_json(values))
+        return
+    for name, value in values.items():
+        if name != "traceback" and value is not None:
+            print(f"{name + ':':<14}{as_json(value) if name == 'request' else value}")
+    if buried.letter.traceback:
+        print(f"\n{buried.letter.traceback}", end="")
+
+
+def requeue(options: argparse.Namespace) -> None:
+    """Put requests back."""
+
+    async def put_back() -> int:
+        async with _storage(options.url) as storage:
+            letters = DeadLetters(storage)
+            chosen = await _of(letters, options)
+            return sum([await letters.requeue(buried, ahead=options.head) for buried in chosen])
+
+    _report(options, "requeued", asyncio.run(put_back()))
+
+
+def drop(options: argparse.Namespace) -> None:
+    """Forget letters."""
+
+    async def forget() -> int:
+        async with _storage(options.url) as storage:
+            letters = DeadLetters(storage)
+            return await letters.drop(*await _of(letters, options))
+
+    _report(options, "dropped", asyncio.run(forget()))
+
+
+def park(options: argparse.Namespace) -> None:
+    """Make dead letters of what is in a tube."""
+    _report(options, "parked", asyncio.run(_park(options.url, options.pipe)))
+
+
+async def _park(url: str, pipe: str) -> int:
+    key, done = key_of(pipe), 0
+    async with _storage(url) as storage:
+        lock = SharedLock(storage)
+        token = await lock.acquire(key)
+        if not token:
+            raise ConfigurationError(f"{pipe} is being served right now: only what nobody serves can be parked")
+        try:
+            while (batch := await storage.take([pipe], 1, token)).count:
+                grave = dead_pipe(split_key(key)[0])
+                if not await storage.bury(pipe, batch.sequence, token, grave, parked(batch).encoded()):
+                    raise QueueFull(f"no room for more dead letters: {done} requests of {pipe} were parked")
+                done += 1
+        finally:
+            await lock.release(key)
+    return done
+
+
+async def _found(options: argparse.Namespace) -> Sequence[Buried]:
+    async with _storage(options.url) as storage:
+        return await DeadLetters(storage).list(options.handler)
+
+
+async def _chosen(options: argparse.Namespace, ids: Sequence[str]) -> Sequence[Buried]:
+    async with _storage(options.url) as storage:
+        return await _by_ids(DeadLetters(storage), ids)
+
+
+async def _of(letters: DeadLetters, options: argparse.Namespace) -> Sequence[Buried]:
+    if options.all == bool(options.ids):
+        raise ConfigurationError("which dead letters? give their ids, a handler as MODULE/Handler, or --all")
+    return await letters.list() if options.all else await _by_ids(letters, options.ids)
+
+
+async def _by_ids(letters: DeadLetters, ids: Sequence[str]) -> Sequence[Buried]:
+    chosen: list[Buried] = []
+    for wanted in ids:
+        handler, _, number = wanted.partition("#")
+        found = [b for b in await letters.list(handler) if not number or str(b.number) == number]
+        if not found:
+            raise ConfigurationError(f"there is no dead letter {wanted}: `dead list` shows what there is")
+        chosen += found
+    return chosen
+
+
+@asynccontextmanager
+async def _storage(url: str) -> AsyncIterator[SharedStorage]:
+    storage = SharedStorage.attach(segment_name(url))
+    try:
+        yield storage
+    finally:
+        await storage.close()
+
+
+def _as_values(buried: Buried) -> dict[str, Any]:
+    letter = buried.letter
+    return {
+        "id": buried.id,
+        "request": readable(letter.message),
+        "tube": letter.pipe,
+        "sequence": letter.sequence,
+        "reason": letter.reason,
+        "error": letter.error,
+        "signal": letter.signal,
+        "attempts": letter.attempts,
+        "first_failed": _time(letter.first_failed_us),
+        "last_failed": _time(letter.last_failed_us),
+        "traceback": letter.traceback,
+    }
+
+
+def _time(unix_us: int) -> str:
+    return datetime.fromtimestamp(unix_us / 1e6, UTC).isoformat(timespec="milliseconds")
+
+
+def _short(text: str) -> str:
+    line = text.partition("\n")[0]
+    return line if len(line) <= 80 else f"{line[:77]}..."
+
+
+def _report(options: argparse.Namespace, what: str, count: int) -> None:
+    print(as_json({what: count}) if options.json else f"{count:,} {what}")
