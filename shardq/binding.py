@@ -69,19 +69,19 @@ class Binding:
         self._kind = request_type(self._class)
         for priority in check_priorities(self._class):
             self._pipes += (ahead_of(f"{self._key}/{priority}"), f"{self._key}/{priority}")
-        handler = await call(self._class.create)
+        handler = await self._in_time(self._class.create)
         handler.queue = self._worker.queue
         self._handler = handler
-        await call(handler.start)
+        await self._in_time(handler.start)
 
     async def close(self) -> None:
         """Stop the handler. What it raises then is its own affair: nothing is in hand."""
         if self._handler is None:
             return
         try:
-            await call(self._handler.stop)
+            await self._in_time(self._handler.stop)
         except (Exception, SystemExit):
-            log.exception("handler did not stop", extra={"thread": self._key})
+            log.exception("handler did not stop", extra={"key": self._key})
 
     async def work(self, limit: float) -> None:
         """Handle batches until the thread is empty for long enough, has to rest, others wait for too long, or stop or
@@ -111,7 +111,7 @@ class Binding:
     async def acknowledge(self, count: int) -> None:
         """See `Handler.acknowledge`."""
         batch = self._batch
-        if batch is None or not 0 <= count <= batch.count:
+        if batch is None or type(count) is not int or not 0 <= count <= batch.count:
             has = "there is no batch in hand" if batch is None else f"its batch has {batch.count} requests"
             raise HandlerError(f"{handler_name(self._class)} acknowledged {count!r} requests, but {has}")
         if count > self._acknowledged:
@@ -159,7 +159,7 @@ class Binding:
                     return await self._bury(batch, failure.undecodable(batch, broken), batch.sequence)
                 self._batch = batch
             handler._in_hand = self
-            await self._call(handler, requests)
+            await self._in_time(handler.handle, *requests)
         except QueueFull as error:
             return await self._wait_for_room(batch, error)
         except (Exception, SystemExit) as error:
@@ -172,19 +172,19 @@ class Binding:
         await self.acknowledge(batch.count)
         return True
 
-    async def _call(self, handler: Handler[Any], requests: list[Any]) -> None:
+    async def _in_time(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """The result of the handler's code. Raises `HandlerTimeout` where it takes too long and can be interrupted."""
         timeout_s = self._class.timeout_s
         if timeout_s is None:
-            await call(handler.handle, *requests)
-            return
+            return await call(function, *arguments)
         try:
             async with asyncio.timeout(timeout_s) as limit:
                 with self._worker.alarm(timeout_s):
-                    await call(handler.handle, *requests)
+                    return await call(function, *arguments)
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            raise HandlerTimeout(f"the batch took longer than timeout_s, {timeout_s} seconds") from error
+            raise HandlerTimeout(f"it took longer than timeout_s, {timeout_s} seconds") from error
 
     def _decode(self, batch: Batch) -> list[Any]:
         return self._worker.queue.serializer.decode(self._kind, batch)

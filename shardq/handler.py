@@ -121,7 +121,7 @@ def check_failure_rules(handler: type[Handler[Any]]) -> None:
     if not isinstance(handler.retry, Retry):
         raise HandlerError(f"{handler_name(handler)}.retry must be a shardq.Retry, not {handler.retry!r}")
     limit_s = handler.timeout_s
-    if limit_s is not None and (not isinstance(limit_s, int | float) or limit_s <= 0):
+    if limit_s is not None and (not isinstance(limit_s, int | float) or not 0 < limit_s < float("inf")):
         raise HandlerError(f"{handler_name(handler)}.timeout_s must be a number of seconds or None, not {limit_s!r}")
 
 

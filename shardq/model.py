@@ -43,6 +43,10 @@ class Tube(NamedTuple):
         return f"{self.key}/{self.route.priority}"
 
 
+#: Longest wait that can be asked for: 10 years, in seconds.
+_LONGEST_S = 10 * 365 * 86400
+
+
 @dataclass(frozen=True)
 class Retry:
     """What happens to a handler's request that fails: raises, runs too long, or takes its worker down.
@@ -64,8 +68,8 @@ class Retry:
     a dead letter at its first failure and goes on with the thread."""
 
     def __post_init__(self) -> None:
-        if self.max_attempts < 1 or self.backoff_s < 0 or self.backoff_max_s < 0:
-            raise ConfigurationError(f"{self} cannot be: it needs one attempt or more, and no negative wait")
+        if self.max_attempts < 1 or not (0 <= self.backoff_s <= _LONGEST_S and 0 <= self.backoff_max_s <= _LONGEST_S):
+            raise ConfigurationError(f"{self} cannot be: it needs one attempt or more, and waits of 0 s to 10 years")
         if self.on_failure not in ("block", "skip"):
             raise ConfigurationError(f"Retry(on_failure={self.on_failure!r}) cannot be: use 'block' or 'skip'")
 

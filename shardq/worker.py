@@ -101,7 +101,7 @@ class Worker:
         try:
             await binding.open()
         except (Exception, SystemExit):
-            log.exception("handler did not start", extra={"thread": key})
+            log.exception("handler did not start", extra={"key": key})
             return False
         self._failures.pop(key, None)
         return True

@@ -47,10 +47,16 @@ class Attempts:
         ending = (self._deaths.of(killer) or Ending()) if killer else None
         return Failed(attempts, words[word + at.TUBE_FIRST_FAILED_US], words[word + at.TUBE_LAST_FAILED_US], ending)
 
-    def hand_out(self, tube: int, through: int) -> None:
-        """Messages below `through` are with a worker now."""
+    def hand_out(self, thread: int, tube: int, through: int) -> None:
+        """Messages below `through` are with the thread's worker now."""
+        self._words[self._layout.thread_word(thread) + at.THREAD_TAKEN] = tube + 1
         word = self._layout.tube_word(tube) + at.TUBE_HANDED
         self._words[word] = max(self._words[word], through)
+
+    def taken_from(self, thread: int) -> int | None:
+        """The tube that the batch in hand is from."""
+        tube = self._words[self._layout.thread_word(thread) + at.THREAD_TAKEN] - 1
+        return tube if tube >= 0 and self.in_hand(tube) else None
 
     def take_back(self, tube: int) -> None:
         """No message is with a worker: another one begins at the head."""
@@ -61,15 +67,25 @@ class Attempts:
         word = self._layout.tube_word(tube)
         return self._words[word + at.TUBE_HANDED] > self._words[word + at.TUBE_HEAD_SEQUENCE]
 
-    def fail(self, tube: int, count: int, *, killed: int = 0) -> int:
-        """Take the batch in hand, of so many messages, back as failed. `killed` is the owner word of the worker that
-        died of it. Returns how often a message failed alone, 0 for a batch of several.
+    def fail(self, tube: int, count: int) -> int:
+        """Take the batch in hand, of so many messages, back as failed. Returns how often a message failed alone, 0 for
+        a batch of several.
         """
         if count == 1:
-            return self._blame(self._layout.tube_word(tube), killed)
-        self.isolate(tube, 1 if killed else count // 2)
+            return self._blame(self._layout.tube_word(tube), 0)
+        self.isolate(tube, count // 2)
         self.take_back(tube)
         return 0
+
+    def kill(self, tube: int, count: int, owner: int, owner_word: int) -> None:
+        """The worker that had the batch in hand, of so many messages, died of it: end its binding with the failure, so
+        that both happen or neither.
+        """
+        if count == 1:
+            self._blame(self._layout.tube_word(tube), owner, (owner_word, 0))
+            return
+        self.isolate(tube, 1)
+        self._words[owner_word] = 0
 
     def isolate(self, tube: int, limit: int) -> None:
         """Make batches at most so large up to the end of the one in hand."""
@@ -79,7 +95,7 @@ class Attempts:
         through = words[word + at.TUBE_HANDED]
         words[word + at.TUBE_LIMIT_THROUGH] = max(words[word + at.TUBE_LIMIT_THROUGH], through)
 
-    def _blame(self, word: int, killed: int) -> int:
+    def _blame(self, word: int, killed: int, *followers: tuple[int, int]) -> int:
         words, now_us = self._words, time.time_ns() // 1000
         head = words[word + at.TUBE_HEAD_SEQUENCE]
         if words[word + at.TUBE_FAILED_SEQUENCE] != head:
@@ -91,7 +107,7 @@ class Attempts:
         words[word + at.TUBE_LAST_FAILED_US] = now_us
         words[word + at.TUBE_FAILED_BY] = killed
         # One store takes it back and counts it: whoever dies in between has neither counted it twice nor lost it.
-        self._intent.commit(word + at.TUBE_HANDED, 0, word + at.TUBE_ATTEMPTS, 1)
+        self._intent.commit_with(word + at.TUBE_HANDED, 0, word + at.TUBE_ATTEMPTS, 1, *followers)
         return words[word + at.TUBE_ATTEMPTS]
 
     def _count(self, word: int, head: int) -> int:

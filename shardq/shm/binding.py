@@ -69,6 +69,7 @@ class Bindings:
         for tube in self._directory.tubes_of(thread):
             self._attempts.take_back(tube)
         self._words[word + at.THREAD_NOT_BEFORE_US] = 0
+        self._words[word + at.THREAD_TAKEN] = 0
         self._words[word + at.THREAD_DECLINED] = 0
         self._begin_to_serve()
         self._words[word + at.THREAD_OWNER] = self._slots.identity
@@ -213,6 +214,12 @@ class Bindings:
         """Ask to be rung once: on quiet or on room, as the map says."""
         self._bytes[byte_map + self._slots.mine] = 1
 
+    def note_progress(self, thread: int) -> None:
+        """Its worker got something done: earlier deaths in the thread count no more."""
+        word = self._layout.thread_word(thread) + at.THREAD_FAILURES
+        if self._words[word]:
+            self._words[word] = 0
+
     def note_batch(self, thread: int, count: int, deadline_ns: int = 0) -> None:
         """Say what this process has in hand, for who looks at the family; 0 messages: nothing."""
         words, word = self._words, self._slots.word(self._slots.mine)
@@ -242,15 +249,12 @@ class Bindings:
     def _bury_owner(self, thread: int, owner: int) -> None:
         """End the binding of a process that died. What it had in hand failed, unless its end was planned."""
         word = self._layout.thread_word(thread)
-        in_hand = [tube for tube in self._directory.tubes_of(thread) if self._attempts.in_hand(tube)]
-        excused = self._deaths.excused(owner)
-        for tube in in_hand:
-            if excused:
-                self._attempts.take_back(tube)
-            else:
-                self._attempts.fail(tube, self._tubes.handed(tube), killed=owner)
-        if in_hand or excused or not self.has_work(thread):
+        taken = self._attempts.taken_from(thread)
+        if self._deaths.excused(owner) or (taken is None and not self.has_work(thread)):
             self._words[word + at.THREAD_OWNER] = 0
+            return
+        if taken is not None:
+            self._attempts.kill(taken, self._tubes.handed(taken), owner, word + at.THREAD_OWNER)
             return
         # Whatever kills workers here is no batch that could be put away: the thread rests longer each time.
         failures = self._words[word + at.THREAD_FAILURES]

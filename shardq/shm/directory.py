@@ -125,6 +125,7 @@ class Directory:
         self._words[word + at.TUBE_NEXT] = self._words[thread_word + at.THREAD_FIRST_TUBE]
         self._words[word + at.TUBE_THREAD] = thread + 1
         self._words[thread_word + at.THREAD_FIRST_TUBE] = tube + 1
+        self._intent.forget_tube()
         return self._remember_tube(pipe, thread, tube)
 
     def tubes_of(self, thread: int) -> list[int]:

@@ -45,6 +45,10 @@ class Intent:
     def declare_tube(self, tube: int) -> None:
         self._words[at.INTENT_TUBE] = tube + 1
 
+    def forget_tube(self) -> None:
+        """The tube is linked: it needs no more attention than the thread."""
+        self._words[at.INTENT_TUBE] = 0
+
     def clear(self) -> None:
         self._words[at.INTENT_TUBE] = 0
         self._words[at.INTENT_OTHER] = 0

@@ -83,7 +83,8 @@ DEATH_ENTRIES = 64
     SLOT_DEADLINE_NS,  # CLOCK_MONOTONIC when the batch in hand must be done, 0: whenever
     SLOT_SERVES,  # 1: it has bound a thread since it took the slot
     SLOT_RENEWAL,  # 1: it wants to be replaced by a fresh process
-) = range(13)
+    SLOT_FORMER,  # pid << 1 | batch in hand of the process that died with the slot: its supervisor may not know yet
+) = range(14)
 SLOT_WORDS = 16
 
 # One (handler, thread), by word; its name follows the words.
@@ -99,7 +100,8 @@ SLOT_WORDS = 16
     THREAD_NOT_BEFORE_US,  # offered to nobody before
     THREAD_APART,  # 1: it holds dead letters, which are work for nobody
     THREAD_DECLINED,  # 1: a worker that looked for work has no handler for it
-) = range(11)
+    THREAD_TAKEN,  # tube entry + 1 that the batch in hand is from, 0: none was taken since the claim
+) = range(12)
 THREAD_WORDS = 16
 NAME_BYTES = 256
 THREAD_BYTES = THREAD_WORDS * WORD + NAME_BYTES

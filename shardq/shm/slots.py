@@ -132,11 +132,13 @@ class Slots:
 
     def _settle(self, slot: int) -> None:
         word = self.word(slot)
+        former = self._words[word + at.SLOT_PID] << 1 | (self._words[word + at.SLOT_BATCH_COUNT] > 0)
         # The incarnation comes before the pid: until then everything of the former holder counts as dead.
         self._words[word + at.SLOT_INCARNATION] += 1
         self._words[word + at.SLOT_ATTEMPT] = (self._words[word + at.SLOT_ATTEMPT] >> 16) + 1 << 16
         for field in range(at.SLOT_BATCH_SINCE_NS, at.SLOT_WORDS):
             self._words[word + field] = 0
+        self._words[word + at.SLOT_FORMER] = former
         self._words[word + at.SLOT_START_TICKS] = start_ticks(os.getpid()) or 0
         self._words[word + at.SLOT_PID_NAMESPACE] = _pid_namespace()
         self._words[word + at.SLOT_PID] = os.getpid()

@@ -148,7 +148,7 @@ class Store:
                     continue
                 batch = self._tubes.read(tube, self._attempts.limit(tube, limit))
                 if batch.count:
-                    self._attempts.hand_out(tube, batch.through)
+                    self._attempts.hand_out(thread, tube, batch.through)
                     deadline_ns = time.monotonic_ns() + int(timeout_s * 1e9) if timeout_s else 0
                     self._bindings.note_batch(thread, batch.count, deadline_ns)
                     batch.pipe, batch.failed = pipe, self._attempts.of(tube)
@@ -164,6 +164,7 @@ class Store:
                 return
             self._intent.declare(thread)
             self._tubes.pop(tube, through)
+            self._bindings.note_progress(thread)
             self._intent.clear()
             if not self._attempts.in_hand(tube):
                 self._bindings.note_batch(-1, 0)

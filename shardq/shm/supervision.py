@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 from shardq.model import Ending
@@ -83,20 +84,24 @@ class Supervision:
         """Write down how a worker ended, for who finds what it had in hand. Returns whether it had ever attached, and
         whether it had a batch in hand.
         """
-        slots = self._note(pid, ending, excused=False)
-        return bool(slots), any(self._field(slot, at.SLOT_BATCH_COUNT) for slot in slots)
+        seen = list(self._traces(pid))
+        for owner, _ in seen:
+            self._deaths.note(owner, ending)
+        return bool(seen), any(had_batch for _, had_batch in seen)
 
     def excuse(self, pid: int) -> None:
         """Write down that a worker is ended on purpose: what it has in hand is not to blame. Before the kill."""
-        self._note(pid, Ending(signal=signal.SIGKILL), excused=True)
+        for owner, _ in self._traces(pid):
+            self._deaths.note(owner, Ending(signal=signal.SIGKILL), excused=True)
 
     def condemn(self, pid: int) -> None:
         """Write down that a worker is ended because its batch takes too long. Before the kill."""
-        self._note(pid, Ending(signal=signal.SIGKILL, timed_out=True), excused=False)
+        for owner, _ in self._traces(pid):
+            self._deaths.note(owner, Ending(signal=signal.SIGKILL, timed_out=True))
 
     def deadlines(self) -> dict[int, int]:
-        """When the batches in hand must be done, in nanoseconds of CLOCK_MONOTONIC, by pid. While there is one this
-        process is not rung for others; from then on the first one rings it.
+        """When the batches in hand of the living must be done, in nanoseconds of CLOCK_MONOTONIC, by pid. While there
+        is one this process is not rung for others; from then on the first one rings it.
         """
         found = self._deadlines()
         if found or not self._words[at.WATCHED]:
@@ -122,17 +127,22 @@ class Supervision:
         return {
             self._field(slot, at.SLOT_PID): deadline
             for slot in range(self._layout.slots)
-            if (deadline := self._field(slot, at.SLOT_DEADLINE_NS))
+            if (deadline := self._field(slot, at.SLOT_DEADLINE_NS)) and self._slots.pid_here(slot)
         }
 
     def _wants_renewal(self, slot: int) -> bool:
         return self._field(slot, at.SLOT_RENEWAL) == 1 and self._field(slot, at.SLOT_WORKER) != 0
 
-    def _note(self, pid: int, ending: Ending, *, excused: bool) -> list[int]:
-        slots = [slot for slot in range(self._layout.slots) if self._field(slot, at.SLOT_PID) == pid]
-        for slot in slots:
-            self._deaths.note(self._slots.owner_of(slot), ending, excused=excused)
-        return slots
+    def _traces(self, pid: int) -> Iterator[tuple[int, bool]]:
+        """Owner words of a process, and whether it has or had a batch in hand; also where another one, faster than the
+        news of its death, has its slot already.
+        """
+        for slot in range(self._layout.slots):
+            owner, former = self._slots.owner_of(slot), self._field(slot, at.SLOT_FORMER)
+            if self._field(slot, at.SLOT_PID) == pid:
+                yield owner, self._field(slot, at.SLOT_BATCH_COUNT) > 0
+            elif former >> 1 == pid:
+                yield owner - (1 << 16), bool(former & 1)
 
     def _field(self, slot: int, field: int) -> int:
         return self._words[self._layout.slot_word(slot) + field]

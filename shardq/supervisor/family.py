@@ -180,6 +180,7 @@ class Family:
         self._discard(member)
         seen = self._board.note_death(member.pid, death.ending)
         self._board.wake_workers()
+        self._end_hung()  # with this one gone there may be no deadline left to look at: then the next must ring
         planned = self._renewals.ended(member.pid)
         if group is self._strangers or self._exit is not None:
             return

@@ -118,7 +118,7 @@ def alarm(timeout_s: float) -> Iterator[None]:
 
     def strike(number: int, frame: FrameType | None) -> None:
         if armed and asyncio.current_task() is task:
-            raise HandlerTimeout(f"the batch took longer than timeout_s, {timeout_s} seconds")
+            raise HandlerTimeout(f"it took longer than timeout_s, {timeout_s} seconds")
 
     former = signal.signal(signal.SIGALRM, strike)
     signal.setitimer(signal.ITIMER_REAL, timeout_s, _ALARM_AGAIN_S)

@@ -3,10 +3,52 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
+
+from shardq.shm.segment import remove_files
+from tests.support.jobs import Folder
+from tests.support.programs import Supervise
+from tests.support.segments import new_name
+from tests.support.supervised import Start
+
+
+@pytest.fixture
+def name() -> Iterator[str]:
+    """A name for a segment. Tests say what is left of it in the end; whatever it is, it is removed."""
+    name = new_name()
+    yield name
+    remove_files(name)
+
+
+@pytest.fixture
+def start(name: str) -> Iterator[Start]:
+    """Starts supervisors, `start(*arguments)`, and ends what is left of them before anybody removes their segment."""
+    started: list[Supervise] = []
+
+    def starter(*arguments: object, **options: Any) -> Supervise:
+        started.append(Supervise(*arguments, **options))
+        return started[-1]
+
+    yield starter
+    for program in started:
+        program.discard()
+
+
+@pytest.fixture
+def url(name: str) -> str:
+    return f"shm://{name}"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Folder]:
+    folder = Folder(tmp_path)
+    yield folder
+    folder.close()
 
 
 def pytest_asyncio_loop_factories(

@@ -7,86 +7,25 @@ import os
 import re
 import secrets
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from shardq import Handler, Queue, connect
+from shardq import connect
 from shardq.drivers import SharedStorage
 from shardq.errors import SegmentMissing
-from shardq.shm.segment import SHM_DIRECTORY, full_name, remove_files
+from shardq.shm.segment import SHM_DIRECTORY, full_name
 from shardq.supervisor.exits import Exit
 from tests.support import jobs
 from tests.support.drivers import MIB
-from tests.support.jobs import Broken, Failing, Folder, Forward, Gated, Note, Record
+from tests.support.jobs import Broken, Failing, Folder, Forward, Gated, Record
 from tests.support.programs import ROOT, Supervise
-from tests.support.segments import files_of, new_name
+from tests.support.segments import files_of
+from tests.support.supervised import Start, client, leave_in_segment, left_in
 from tests.support.tasks import finished, suspended
 
 JOBS = jobs.__name__
 ONE_BY_ONE = {"QUEUE_WORKER_BATCH_SIZE": "1"}
-
-Start = Callable[..., Supervise]
-
-
-@pytest.fixture
-def name() -> Iterator[str]:
-    """A name for a segment. Tests say what is left of it in the end; whatever it is, it is removed."""
-    name = new_name()
-    yield name
-    remove_files(name)
-
-
-@pytest.fixture
-def start(name: str) -> Iterator[Start]:
-    """Starts supervisors, `start(*arguments)`, and ends what is left of them before anybody removes their segment."""
-    started: list[Supervise] = []
-
-    def starter(*arguments: object, **options: Any) -> Supervise:
-        started.append(Supervise(*arguments, **options))
-        return started[-1]
-
-    yield starter
-    for program in started:
-        program.discard()
-
-
-@pytest.fixture
-def url(name: str) -> str:
-    return f"shm://{name}"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Folder]:
-    folder = Folder(tmp_path)
-    yield folder
-    folder.close()
-
-
-@contextmanager
-def client(url: str) -> Iterator[Queue]:
-    """A queue of this process, which is no relative of the workers."""
-    queue = asyncio.run(connect(url))
-    try:
-        yield queue
-    finally:
-        asyncio.run(queue.close())
-
-
-def leave_in_segment(name: str, handler: type[Handler[Any]], notes: Sequence[Note]) -> None:
-    """Make a segment with requests in it that nobody serves yet."""
-    storage = SharedStorage.create(name, 8 * MIB)
-    assert Queue(storage).register_sync(handler, *notes) == len(notes)
-    asyncio.run(storage.close())
-
-
-def left_in(url: str) -> int:
-    """How many requests a segment holds that nobody serves any more."""
-    with client(url) as queue:
-        return asyncio.run(queue.storage.backlog()).queued
 
 
 def advice(program: Supervise) -> list[str]:

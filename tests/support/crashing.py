@@ -1,0 +1,155 @@
+"""A handler that dies in every way there is, at every place where a handler's code runs.
+
+Where and how stands in the request, for `perform` and for decoding, or in a file `plan` of the folder, for what runs
+without one. Once there is a file `mended` nobody crashes by plan any more.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, field_validator
+
+from shardq import Handler, Retry
+
+#: The folder, for the handlers of a supervisor that was started with this in its environment.
+FOLDER = "TESTS_CRASHING_FOLDER"
+TIMEOUT_S = 0.3
+
+
+class Ask(NamedTuple):
+    number: int
+    how: str = ""
+
+
+class Delicate(BaseModel):
+    """Crashes while it is validated."""
+
+    number: int
+    how: str = ""
+
+    @field_validator("how")
+    @classmethod
+    def _how(cls, how: str) -> str:
+        if how and os.environ.get(FOLDER):  # only in workers
+            crash(how)
+        return how
+
+
+def crash(how: str) -> None:
+    """Die, or raise, or never come back."""
+    _CRASHES[how]()
+
+
+def _raise() -> None:
+    raise KeyError("out of luck")
+
+
+def _exhaust_memory() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (256 << 20, hard))
+    try:
+        bytearray(1 << 30)
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def _recurse() -> None:
+    _recurse()
+
+
+def _spin() -> None:
+    while True:
+        pass
+
+
+def _hang_in_native_code() -> None:
+    """Wait for a lock twice, holding the interpreter: no signal handler of Python's ever runs again."""
+    native = ctypes.PyDLL(None)
+    lock = ctypes.create_string_buffer(64)
+    native.pthread_mutex_lock(lock)
+    native.pthread_mutex_lock(lock)
+
+
+_CRASHES: dict[str, Any] = {
+    "raise": _raise,
+    "system-exit": lambda: sys.exit("out of luck"),
+    "recursion": _recurse,
+    "memory": _exhaust_memory,
+    "exit": lambda: os._exit(3),
+    "exit-0": lambda: os._exit(0),
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "segfault": lambda: ctypes.string_at(0),
+    "sleep": lambda: time.sleep(3600),
+    "spin": _spin,
+    "hang": _hang_in_native_code,
+}
+
+
+def _note(what: str) -> None:
+    """Add a line to the file `done`, or to `crashed`, of the folder."""
+    name, _, text = what.partition(" ")
+    descriptor = os.open(Path(os.environ[FOLDER], name), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, f"{text}\n".encode())
+    os.close(descriptor)
+
+
+def _maybe(where: str) -> None:
+    """Crash where the plan says so."""
+    folder = Path(os.environ[FOLDER])
+    plan = folder / "plan"
+    if plan.exists() and not (folder / "mended").exists():
+        place, how = plan.read_text().split()
+        if place == where:
+            _note(f"crashed {where}")
+            crash(how)
+
+
+class Fragile(Handler[Ask]):
+    retry = Retry(max_attempts=2, backoff_s=0.01)
+    timeout_s = TIMEOUT_S
+
+    @classmethod
+    def create(cls) -> Fragile:
+        _maybe("create")
+        return cls()
+
+    def start(self) -> None:
+        _maybe("start")
+
+    def perform(self, *asks: Ask) -> None:
+        for ask in asks:
+            if ask.how:
+                crash(ask.how)
+            _note(f"done {ask.number}")
+
+    def stop(self) -> None:
+        _maybe("stop")
+
+
+class Reader(Handler[Delicate]):
+    """Its requests crash when they are decoded."""
+
+    retry = Retry(max_attempts=2, backoff_s=0.01)
+
+    def perform(self, *requests: Delicate) -> None:
+        for request in requests:
+            _note(f"done {request.number}")
+
+
+class Router(Handler[Ask]):
+    """Crashes in the process that registers."""
+
+    @classmethod
+    def route(cls, *asks: Ask) -> Any:
+        crash(asks[0].how)
+
+    def perform(self, *asks: Ask) -> None:
+        raise AssertionError("nothing can be registered")

@@ -1,0 +1,175 @@
+"""Each way to die, at each place where a handler's code runs: what docs/failures.md says is what happens."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from shardq.supervisor.exits import Exit
+from tests.support.crashing import FOLDER, Ask, Delicate, Fragile, Reader
+from tests.support.programs import ROOT, Supervise, until
+from tests.support.segments import files_of
+from tests.support.supervised import Start, client, dead_letters, forget_dead, leave_in_segment, left_in, until_dead
+
+MODULE = Fragile.__module__
+
+
+class Outcome(NamedTuple):
+    """Of a request that is to blame."""
+
+    reason: str
+    error: str
+    signal: str | None = None
+
+
+RAISED = {
+    "raise": "KeyError: 'out of luck'",
+    "system-exit": "SystemExit: out of luck",
+    "recursion": "RecursionError: maximum recursion depth exceeded",
+    "memory": "MemoryError",
+}
+DIED = {
+    "exit": Outcome("died", "its worker ended with exit code 3"),
+    "exit-0": Outcome("died", "its worker ended with exit code 0"),
+    "kill": Outcome("died", "its worker was killed by SIGKILL", "SIGKILL"),
+    "segfault": Outcome("died", "its worker was killed by SIGSEGV", "SIGSEGV"),
+}
+LATE = Outcome("raised", "shardq.errors.HandlerTimeout: it took longer than timeout_s, 0.3 seconds")
+IN_HANDLE = {
+    **{how: Outcome("raised", error) for how, error in RAISED.items()},
+    **DIED,
+    "sleep": LATE,
+    "spin": LATE,
+    "hang": Outcome(
+        "died", "its handler ran longer than timeout_s and could not be interrupted: its worker was killed", "SIGKILL"
+    ),
+}
+
+
+class Case:
+    """A supervisor whose handlers crash."""
+
+    def __init__(self, start: Start, url: str, folder: Path) -> None:
+        self._start = start
+        self._url = url
+        self.folder = folder
+
+    def serve(self, *arguments: object) -> Supervise:
+        return self._start(
+            MODULE, "--url", self._url, "--workers", 2, *arguments, environment={FOLDER: str(self.folder)}
+        ).serving()
+
+    def plan(self, where: str, how: str) -> None:
+        (self.folder / "plan").write_text(f"{where} {how}")
+
+    def mend(self) -> None:
+        (self.folder / "mended").touch()
+
+    def lines(self, name: str) -> list[str]:
+        path = self.folder / name
+        return path.read_text().split() if path.exists() else []
+
+    def done(self) -> list[int]:
+        """Numbers of what was done, each at its first time."""
+        return list(dict.fromkeys(map(int, self.lines("done"))))
+
+
+@pytest.fixture
+def case(start: Start, url: str, tmp_path: Path) -> Case:
+    return Case(start, url, tmp_path)
+
+
+@pytest.mark.parametrize(("how", "outcome"), IN_HANDLE.items(), ids=IN_HANDLE)
+def test_what_crashes_in_handle_becomes_a_dead_letter_and_the_others_are_done(
+    how: str, outcome: Outcome, case: Case, url: str, name: str
+) -> None:
+    leave_in_segment(name, Fragile, [Ask(0), Ask(1), Ask(2, how), Ask(3), Ask(4)])
+    program = case.serve()
+    with client(url) as queue:
+        [buried] = until_dead(queue, 1)
+        until(lambda: len(case.done()) == 4, "the others are done")
+
+        letter = buried.letter
+        assert Outcome(letter.reason, letter.error.partition(" while ")[0], letter.signal) == outcome
+        assert (letter.attempts, letter.sequence, letter.handler) == (2, 2, f"{MODULE}/Fragile")
+        assert letter.first_failed_us < letter.last_failed_us
+        assert ("crashing.py" in letter.traceback) == (letter.reason == "raised")
+        assert case.done() == [0, 1, 3, 4]
+        forget_dead(queue)
+    assert program.stop() == Exit.OK
+    assert files_of(name) == set()
+
+
+@pytest.mark.parametrize("how", ["raise", "system-exit", "recursion", "memory", "kill", "exit", "segfault", "sleep"])
+@pytest.mark.parametrize("where", ["create", "start"])
+def test_what_crashes_before_its_first_batch_waits_until_it_is_mended(
+    where: str, how: str, case: Case, url: str, name: str
+) -> None:
+    leave_in_segment(name, Fragile, [Ask(0), Ask(1)])
+    case.plan(where, how)
+    program = case.serve()
+    until(lambda: case.lines("crashed") != [], f"it crashes in {where}")
+    case.mend()
+    with client(url) as queue:
+        until(lambda: case.done() == [0, 1], "both are done once it is mended")
+        assert dead_letters(queue) == []
+    assert program.stop() == Exit.OK
+    assert files_of(name) == set()
+
+
+@pytest.mark.parametrize("how", ["raise", "system-exit", "recursion", "memory", "kill", "exit", "segfault", "sleep"])
+def test_what_crashes_in_stop_has_done_its_work(how: str, case: Case, url: str, name: str) -> None:
+    leave_in_segment(name, Fragile, [Ask(0), Ask(1)])
+    case.plan("stop", how)
+    program = case.serve("--drain")
+
+    assert program.end() == Exit.OK
+    assert case.lines("done") == ["0", "1"]
+    assert case.lines("crashed") != []
+    assert files_of(name) == set()
+
+
+@pytest.mark.parametrize(
+    ("how", "outcome"),
+    {**{how: Outcome("raised", error) for how, error in RAISED.items()}, **DIED}.items(),
+    ids=[*RAISED, *DIED],
+)
+def test_what_crashes_while_it_is_decoded_becomes_a_dead_letter(
+    how: str, outcome: Outcome, case: Case, url: str, name: str
+) -> None:
+    leave_in_segment(name, Reader, [Delicate(number=0), Delicate(number=1, how=how), Delicate(number=2)])
+    program = case.serve()
+    with client(url) as queue:
+        [buried] = until_dead(queue, 1)
+        until(lambda: case.done() == [0, 2], "the others are done")
+        letter = buried.letter
+        assert Outcome(letter.reason, letter.error.partition(" while ")[0], letter.signal) == outcome
+        forget_dead(queue)
+    assert program.stop() == Exit.OK
+    assert files_of(name) == set()
+
+
+@pytest.mark.parametrize("how", ["raise", "system-exit", "recursion", "memory", "kill", "exit", "segfault"])
+def test_what_crashes_in_route_has_stored_nothing(how: str, case: Case, url: str, name: str) -> None:
+    leave_in_segment(name, Fragile, [Ask(0)])
+    producer = subprocess.run((sys.executable, "-c", REGISTER, url, how), cwd=ROOT, capture_output=True, timeout=60)
+
+    assert producer.returncode != 0
+    assert left_in(url) == 1
+    program = case.serve("--drain")
+    assert program.end() == Exit.OK
+    assert case.done() == [0]
+    assert files_of(name) == set()
+
+
+REGISTER = """
+import asyncio, sys
+from shardq import connect
+from tests.support.crashing import Ask, Router
+queue = asyncio.run(connect(sys.argv[1]))
+sys.exit(0 if queue.register_sync(Router, Ask(1, sys.argv[2])) else 1)
+"""
