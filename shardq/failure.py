@@ -13,8 +13,8 @@ from shardq.model import Batch, Ending, Failed, Retry, plain
 
 #: Most characters of an error and of a traceback in a dead letter: the reserve has to hold many.
 _ERROR_CHARACTERS, _TRACEBACK_CHARACTERS = 1000, 8000
-#: How long after a death its supervisor may take to say how it came.
-_NEWS_S = 0.05
+#: How long after a death its supervisor may take to say how it came, and how often to look.
+_NEWS_S, _NEWS_INTERVAL_S = 1.0, 0.05
 
 
 def spent(retry: Retry, attempts: int) -> bool:
@@ -38,7 +38,7 @@ def news_due_s(failed: Failed) -> float:
     """How many seconds to wait until the supervisor of a worker that died has written down how it ended."""
     if failed.ending != Ending():
         return 0.0
-    return max(0.0, min(_NEWS_S, failed.last_us / 1e6 + _NEWS_S - time.time()))
+    return max(0.0, min(_NEWS_INTERVAL_S, failed.last_us / 1e6 + _NEWS_S - time.time()))
 
 
 def raised(batch: Batch, message: bytes, sequence: int, error: BaseException, attempts: int) -> DeadLetter:

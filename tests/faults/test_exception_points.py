@@ -8,8 +8,9 @@ from random import Random
 import pytest
 
 from tests.support.faults import Child, Gate, Step, one_of_each_line, sample, striking_at
-from tests.support.faults_operations import OPERATIONS, Operation
-from tests.support.faults_outcome import check_outcome, recorded
+from tests.support.faults_case import Operation
+from tests.support.faults_operations import OPERATIONS
+from tests.support.faults_outcome import check_counted, check_outcome, recorded, seen
 from tests.support.faults_scene import Scene, check_usable, check_whole
 
 SAMPLE = 3
@@ -31,15 +32,16 @@ def problems_after(operation: Operation, step: Step) -> Iterator[str]:
     there = operation.scene()
     gate = Gate()
     try:
-        before = there.contents()
+        before = seen(there)
         child = Child(lambda: thrown_out(operation, there, step, gate))
         gate.reached()
         # The child lives, holds its slot and its claims, and has entered once since.
-        check_outcome(operation, before, there.contents())
+        check_outcome(operation, before, there)
         gate.open()
         child.end()
         check_whole(there.store)
-        check_outcome(operation, before, there.contents())
+        check_outcome(operation, before, there)
+        check_counted(operation, before, there)
         check_usable(there, operation.keys)
     except Exception as problem:
         yield f"{type(problem).__name__}: {problem}"

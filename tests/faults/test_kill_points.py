@@ -8,8 +8,9 @@ from random import Random
 import pytest
 
 from tests.support.faults import Child, Step, die_at, one_of_each_line, sample
-from tests.support.faults_operations import OPERATIONS, Operation
-from tests.support.faults_outcome import check_outcome, recorded
+from tests.support.faults_case import Operation
+from tests.support.faults_operations import OPERATIONS
+from tests.support.faults_outcome import check_counted, check_done, check_outcome, recorded, seen
 from tests.support.faults_scene import Scene, check_usable, check_whole
 
 #: Lines of one operation that a sampled run dies at.
@@ -32,10 +33,11 @@ def test_death_at_any_line_leaves_all_or_nothing(
 def test_undisturbed_operation_has_its_effect(operation: Operation) -> None:
     there = operation.scene()
     try:
-        before = there.contents()
+        before = seen(there)
         Child(lambda: act(operation, there)).end()
         check_whole(there.store)
-        assert there.contents() == operation.effect(before)
+        check_done(operation, before, there)
+        check_counted(operation, before, there)
         check_usable(there, operation.keys)
     finally:
         there.end()
@@ -50,10 +52,11 @@ def problems_after(operation: Operation, step: Step) -> Iterator[str]:
     """What the survivor finds wrong after a death at this step."""
     there = operation.scene()
     try:
-        before = there.contents()
+        before = seen(there)
         die_at(step, lambda: operation.readied(there), lambda: operation.act(there))
         check_whole(there.store)
-        check_outcome(operation, before, there.contents())
+        check_outcome(operation, before, there)
+        check_counted(operation, before, there)
         check_usable(there, operation.keys)
     except Exception as problem:
         yield f"{type(problem).__name__}: {problem}"

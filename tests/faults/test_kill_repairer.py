@@ -8,8 +8,9 @@ from random import Random
 import pytest
 
 from tests.support.faults import Action, Child, Gate, Step, die_at, dying_at, one_of_each_line, sample, steps_run
-from tests.support.faults_operations import OPERATIONS, Operation
-from tests.support.faults_outcome import check_outcome, recorded
+from tests.support.faults_case import Operation
+from tests.support.faults_operations import OPERATIONS
+from tests.support.faults_outcome import check_counted, check_outcome, recorded, seen
 from tests.support.faults_scene import Scene, check_usable, check_whole, settle
 
 #: First deaths of each operation in a sampled run and in a full one, and second deaths for each of them.
@@ -49,10 +50,11 @@ def recorded_mending(operation: Operation, first: Step) -> list[Step]:
 def problems_after(operation: Operation, first: Step, then: Step) -> Iterator[str]:
     there = operation.scene()
     try:
-        before = there.contents()
+        before = seen(there)
         after_death(operation, there, first, lambda ready, act: dying_at(then, ready, act)).end()
         check_whole(there.store)
-        check_outcome(operation, before, there.contents())
+        check_outcome(operation, before, there)
+        check_counted(operation, before, there)
         check_usable(there, operation.keys)
     except Exception as problem:
         yield f"{type(problem).__name__}: {problem}"

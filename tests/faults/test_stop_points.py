@@ -10,8 +10,9 @@ import pytest
 from shardq.shm import layout as at
 from shardq.shm.guard import PATIENCE_S
 from tests.support.faults import Child, Step, one_of_each_line, sample, stopping_at
-from tests.support.faults_operations import OPERATIONS, Operation
-from tests.support.faults_outcome import recorded
+from tests.support.faults_case import Operation
+from tests.support.faults_operations import OPERATIONS
+from tests.support.faults_outcome import check_counted, check_done, recorded, seen
 from tests.support.faults_scene import WEDGED_S, Scene, Wedged, check_usable, check_whole, settle
 
 SAMPLE = 3
@@ -32,14 +33,15 @@ def test_who_is_stopped_at_any_line_finds_its_place_again(
 def problems_after(operation: Operation, step: Step) -> Iterator[str]:
     there = operation.scene()
     try:
-        before = there.contents()
+        before = seen(there)
         child = Child(stopping_at(step, lambda: operation.readied(there), lambda: operation.act(there)))
         if child.stopped():
             check_not_robbed(there)
             child.resume()
         child.end()
         check_whole(there.store)
-        assert there.contents() == operation.effect(before)
+        check_done(operation, before, there)
+        check_counted(operation, before, there)
         check_usable(there, operation.keys)
     except Exception as problem:
         yield f"{type(problem).__name__}: {problem}"

@@ -14,11 +14,15 @@ import pytest
 
 from tests.faults.conftest import SEED
 from tests.support.faults import Child
-from tests.support.faults_scene import MIB, Scene, check_usable, check_whole, run_waiting, scene
-from tests.support.faults_storm import PIPES, Delivery, History, Message, consume, produce
+from tests.support.faults_history import Delivery, History, Intent, Letter, Message
+from tests.support.faults_scene import MIB, Scene, check_usable, check_whole, run, run_waiting, scene
+from tests.support.faults_storm import GRAVE, PIPES, consume, produce
 
-SECONDS = float(os.environ.get("SHARDQ_FAULTS_SECONDS", "5"))
+SECONDS = float(os.environ.get("SHARDQ_FAULTS_SECONDS", "4"))
 PRODUCERS = CONSUMERS = 3
+JOBS = {"produce": produce, "consume": consume}
+#: Room for all that is buried in a storm, and scarce for what is not.
+CAPACITY_BYTES = 2 * MIB * (1 + int(SECONDS) // 30)
 #: Between two blows, and how long one that was stopped stays so; seconds.
 CALM_S, STOPPED_S = (0.001, 0.02), (0.001, 0.1)
 TO_KILL = 0.6
@@ -34,7 +38,9 @@ class Crew:
         self._history = history
         self._born = 0
         self.kills = self.stops = 0
-        self.children: list[tuple[str, Child]] = []
+        self.killed: set[str] = set()
+        """Names of those that were killed."""
+        self.children: list[tuple[str, Child, str]] = []
         self._resume: dict[int, float] = {}
         for role in ["produce"] * PRODUCERS + ["consume"] * CONSUMERS:
             self.hire(role)
@@ -45,19 +51,19 @@ class Crew:
         storage, history = self._there.storage, self._history
 
         def work() -> None:
-            job = produce(storage, history, who, random) if role == "produce" else consume(storage, history, random)
-            asyncio.run(job)
+            asyncio.run(JOBS[role](storage, history, who, random))
 
-        self.children.append((role, Child(work)))
+        self.children.append((role, Child(work), who))
 
     def strike(self, random: Random) -> None:
         """Kill one and hire another in its place, or stop one for a while."""
         index = random.randrange(len(self.children))
-        role, child = self.children[index]
+        role, child, who = self.children[index]
         if random.random() < TO_KILL:
             del self.children[index]
             self._resume.pop(child.pid, None)
             child.kill()
+            self.killed.add(who)
             self.kills += 1
             self.hire(role)
         elif child.pid not in self._resume:
@@ -73,15 +79,15 @@ class Crew:
 
     def dismiss(self, *roles: str) -> None:
         """Kill all of these. Raises `ChildFailed` where one had failed by itself."""
-        leaving = [child for role, child in self.children if role in roles]
-        self.children = [(role, child) for role, child in self.children if role not in roles]
+        leaving = [child for role, child, _ in self.children if role in roles]
+        self.children = [(role, child, who) for role, child, who in self.children if role not in roles]
         for child in leaving:
             child.kill()
 
 
 @pytest.fixture
 def crew(tmp_path: Path) -> Iterator[Crew]:
-    with scene(MIB, threads=64) as there:
+    with scene(CAPACITY_BYTES, threads=64) as there:
         there.storage.settings.safety_net = NET_S
         crew = Crew(there, History(tmp_path))
         try:
@@ -101,7 +107,8 @@ def test_nothing_is_lost_torn_or_reordered_in_a_storm(
     tried("storm kills", crew.kills)
     tried("storm stops", crew.stops)
     check_whole(there.store)
-    check_history(History(tmp_path), tried)
+    letters = [Letter.parsed(letter) for letter in run(there.storage.range(GRAVE, 1 << 30)).messages]
+    check_history(History(tmp_path), letters, crew.killed, tried)
     check_usable(there)
 
 
@@ -116,22 +123,27 @@ def storm(crew: Crew, random: Random) -> None:
     crew.dismiss("produce")
 
 
-def check_history(history: History, tried: Callable[[str, int], None]) -> None:
-    delivered = {pipe: history.delivered(pipe) for pipe in PIPES}
-    for pipe, deliveries in delivered.items():
+def check_history(history: History, letters: list[Letter], killed: set[str], tried: Callable[[str, int], None]) -> None:
+    known: dict[str, set[Message]] = {}
+    for pipe in PIPES:
+        events = list(history.events(pipe))
+        deliveries = [event for event in events if isinstance(event, Delivery)]
+        known[pipe] = {delivery.message for delivery in deliveries}
         check_order(pipe, deliveries)
-        check_whole_batches(pipe, {delivery.message for delivery in deliveries})
-    known = {pipe: {delivery.message for delivery in deliveries} for pipe, deliveries in delivered.items()}
+        check_whole_batches(pipe, known[pipe])
+        check_again(pipe, events, killed)
+        check_fates(pipe, events, [letter.sequence for letter in letters if letter.pipe == pipe])
     lost = [(pipe, first) for pipe, first in history.accepted() if first not in known[pipe]]
     assert not lost, f"{len(lost)} accepted batches were never handled: {lost[:5]}"
-    tried("storm messages", sum(len(messages) for messages in known.values()))
+    tried("storm messages", sum(map(len, known.values())))
+    tried("storm letters", len(letters))
 
 
 def check_order(pipe: str, deliveries: list[Delivery]) -> None:
     """First deliveries come in order of their numbers, and a producer's messages in the order it gave them."""
     seen: dict[int, Message] = {}
     last: dict[str, tuple[int, int]] = {}
-    for sequence, message in deliveries:
+    for sequence, message, _ in deliveries:
         if sequence in seen:
             assert seen[sequence] == message, f"{pipe}: number {sequence} was {seen[sequence]}, then {message}"
             continue
@@ -147,6 +159,26 @@ def check_whole_batches(pipe: str, messages: set[Message]) -> None:
     for who, batch, _, size in messages:
         missing = [n for n in range(size) if Message(who, batch, n, size) not in messages]
         assert not missing, f"{pipe}: batch {batch} of {who} lacks {missing}"
+
+
+def check_again(pipe: str, events: list[Delivery | Intent], killed: set[str]) -> None:
+    """What is handed out again had failed, or was in the hands of who was killed."""
+    last: dict[int, Delivery | Intent] = {}
+    for event in events:
+        former = last.get(event.sequence)
+        if former and isinstance(event, Delivery):
+            failed = isinstance(former, Intent) and former.fate == "failed"
+            assert failed or former.by in killed, f"{pipe}: {event} after {former}, who lived on"
+        last[event.sequence] = event
+
+
+def check_fates(pipe: str, events: list[Delivery | Intent], letters: list[int]) -> None:
+    """In the end each message is either done or a letter, and what is a letter is so once."""
+    fates = {event.sequence: event.fate if isinstance(event, Intent) else None for event in events}
+    buried = sorted(sequence for sequence, fate in fates.items() if fate == "buried")
+    assert sorted(letters) == buried, f"{pipe}: buried were {buried}, the grave has {sorted(letters)}"
+    lost = [sequence for sequence, fate in fates.items() if fate not in ("done", "buried")]
+    assert not lost, f"{pipe}: {lost[:9]} left and nobody said so"
 
 
 def delivered(*places: tuple[int, int]) -> list[Delivery]:
@@ -171,6 +203,50 @@ def test_checker_tells_a_good_history_from_a_bad_one(deliveries: list[Delivery],
     def check() -> None:
         check_order("pipe", deliveries)
         check_whole_batches("pipe", {delivery.message for delivery in deliveries})
+
+    if holds:
+        check()
+    else:
+        with pytest.raises(AssertionError):
+            check()
+
+
+ONE = Message("p1", 0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("events", "letters", "holds"),
+    [
+        ([Delivery(0, ONE, "c1"), Intent(0, "done", "c1")], [], True),
+        ([Delivery(0, ONE, "killed"), Delivery(0, ONE, "c2"), Intent(0, "done", "c2")], [], True),
+        ([Delivery(0, ONE, "killed"), Intent(0, "done", "killed"), Delivery(0, ONE, "c2")], [], False),
+        ([Delivery(0, ONE, "c1"), Delivery(0, ONE, "c2"), Intent(0, "done", "c2")], [], False),
+        ([Delivery(0, ONE, "c1"), Intent(0, "done", "c1"), Delivery(0, ONE, "c1"), Intent(0, "done", "c1")], [], False),
+        ([Delivery(0, ONE, "c1"), Intent(0, "failed", "c1"), Intent(0, "buried", "c1")], [0], True),
+        ([Delivery(0, ONE, "c1"), Intent(0, "failed", "c1"), Intent(0, "buried", "c1")], [], False),
+        ([Delivery(0, ONE, "c1"), Intent(0, "failed", "c1"), Intent(0, "buried", "c1")], [0, 0], False),
+        ([Delivery(0, ONE, "c1"), Intent(0, "done", "c1")], [0], False),
+        ([Delivery(0, ONE, "c1"), Intent(0, "failed", "c1")], [], False),
+    ],
+    ids=[
+        "done",
+        "again-after-a-death",
+        "not-done",
+        "again-beside-the-living",
+        "again-after-it-was-done",
+        "buried",
+        "letter-lost",
+        "letter-twice",
+        "letter-of-what-is-done",
+        "failed-and-gone",
+    ],
+)
+def test_checker_tells_good_fates_from_bad_ones(
+    events: list[Delivery | Intent], letters: list[int], holds: bool
+) -> None:
+    def check() -> None:
+        check_again("pipe", events, {"killed"})
+        check_fates("pipe", events, letters)
 
     if holds:
         check()

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from shardq.model import Ending
 from shardq.protocols import Lock, Storage
 from shardq.settings import StorageSettings
 from tests.support.leaks import segment_name
@@ -22,6 +23,7 @@ CAPABILITIES = {
     "lifelong_claims": "a claim lasts as long as its holder lives, whatever its time to live",
     "lone_locks": "a lock works before it is given a storage",
     "multiprocess": "other processes can open the same storage",
+    "noted_deaths": "somebody writes down how processes end",
     "time_leases": "a claim with a time to live ends by itself",
 }
 
@@ -36,6 +38,10 @@ class Backend:
     """Ends it, with everything stored in it."""
     address: str = ""
     """What `Driver.attach` takes in another process."""
+    excuse: Callable[[int], None] | None = None
+    """Writes down that the process of this pid will be ended on purpose."""
+    note_death: Callable[[int, Ending], None] | None = None
+    """Writes down how the process of this pid ended."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,8 @@ def attach_shared(address: str) -> Backend:
 def _shared_backend(storage: Any, name: str, discard: Callable[[], Awaitable[None]]) -> Backend:
     from shardq.drivers.shared import SharedLock
 
-    return Backend(storage, lambda: SharedLock(storage), discard, name)
+    family = storage.store.supervision
+    return Backend(storage, lambda: SharedLock(storage), discard, name, family.excuse, family.note_death)
 
 
 DRIVERS = (
@@ -119,7 +126,7 @@ DRIVERS = (
     Driver(
         "shared",
         make_shared,
-        frozenset({"bounded", "immediate", "lifelong_claims", "multiprocess"}),
+        frozenset({"bounded", "immediate", "lifelong_claims", "multiprocess", "noted_deaths"}),
         attach=attach_shared,
     ),
     Driver("shared, one slot", make_shared_with_one_slot, frozenset({"bounded", "immediate", "lifelong_claims"})),

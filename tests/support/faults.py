@@ -155,6 +155,24 @@ def striking_at(step: Step, ready: Action, act: Action, strike: Action) -> Actio
     return run
 
 
+def dying_after(lines: int, ready: Action, act: Action) -> Action:
+    """A function for a child: `ready`, then `act`, killed before the so-manyth line of it."""
+
+    def run() -> None:
+        ready()
+        left = lines
+
+        def count(file: str, line: int) -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        _traced(act, count)
+
+    return run
+
+
 class Gate:
     """Where a child waits until the parent lets it go on, and the parent until the child is there."""
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 from shardq.shm import layout as at
 from shardq.shm import record
@@ -17,8 +18,11 @@ from shardq.shm.segment import Segment
 
 _AT_REST_ZERO = {
     "intent on a thread": at.INTENT_THREAD,
+    "intent on another thread": at.INTENT_OTHER,
     "intent on a tube": at.INTENT_TUBE,
     "commit under way": at.COMMIT_COUNTER,
+    "second word of a commit": at.COMMIT_SECOND,
+    "third word of a commit": at.COMMIT_THIRD,
     "guard owner": at.GUARD_OWNER,
 }
 
@@ -48,13 +52,24 @@ class Fsck:
         self._check_tube_map(set(tubes))
         for tube in tubes:
             self._check_tube(tube)
+            self._check_attempts(tube, apart=self._apart(tubes[tube]))
         self._check_extents()
-        for thread in threads:
-            self._check_state(thread, sum(self._queued.get(tube, 0) for tube in tubes if tubes[tube] == thread))
-        accepted, handled = self._words[at.ACCEPTED], self._words[at.HANDLED]
-        queued = sum(self._queued.values())
-        self._expect(accepted - handled == queued, f"{accepted} accepted, {handled} handled, but {queued} queued")
+        held = {thread: sum(self._queued.get(tube, 0) for tube in tubes if tubes[tube] == thread) for thread in threads}
+        for thread, count in held.items():
+            self._check_state(thread, count)
+        self._check_totals(
+            queued=sum(count for thread, count in held.items() if not self._apart(thread)),
+            dead=sum(count for thread, count in held.items() if self._apart(thread)),
+        )
         return self._complaints
+
+    def _check_totals(self, queued: int, dead: int) -> None:
+        accepted, handled, buried, unburied = (
+            self._words[word] for word in (at.ACCEPTED, at.HANDLED, at.BURIED, at.UNBURIED)
+        )
+        self._expect(accepted - handled == queued, f"{accepted} accepted, {handled} handled, but {queued} queued")
+        self._expect(buried - unburied == dead, f"{buried} buried, {unburied} unburied, but {dead} dead letters")
+        self._expect(buried <= handled, f"{buried} buried, but {handled} handled")
 
     def _expect(self, holds: bool, complaint: str) -> None:
         if not holds:
@@ -99,9 +114,17 @@ class Fsck:
             self._expect(self._words[word + at.TUBE_THREAD] == thread + 1, f"tube {entry - 1} is not thread {thread}'s")
             entry = self._words[word + at.TUBE_NEXT]
         self._expect(not entry, f"the tubes of thread {thread} go round")
-        priorities = [self._words[self._layout.tube_word(tube) + at.TUBE_PRIORITY] for tube in tubes]
-        self._expect(len(set(priorities)) == len(priorities), f"thread {thread} has a priority twice")
+        places = [(self._word(tube, at.TUBE_PRIORITY), self._word(tube, at.TUBE_AHEAD)) for tube in tubes]
+        self._expect(len(set(places)) == len(places), f"thread {thread} has a priority twice: {places}")
+        self._expect(all(ahead in (0, 1) for _, ahead in places), f"thread {thread}: ahead, or not: {places}")
+        self._expect(not self._apart(thread) or len(tubes) <= 1, f"grave {thread} has tubes {tubes}")
         return tubes
+
+    def _word(self, tube: int, word: int) -> int:
+        return self._words[self._layout.tube_word(tube) + word]
+
+    def _apart(self, thread: int) -> bool:
+        return self._words[self._layout.thread_word(thread) + at.THREAD_APART] == 1
 
     def _check_tube_map(self, linked: set[int]) -> None:
         used = {tube for tube in range(self._layout.tubes) if self._bytes[self._layout.tube_map + tube]}
@@ -130,6 +153,35 @@ class Fsck:
         self._expect(bool(live) and live[0] == head, f"tube {tube}: nothing to handle at its head {head}")
         self._expect(all(number < last.next_sequence for number in live), f"tube {tube}: numbers beyond its tail")
         self._queued[tube] = len(live)
+
+    def _check_attempts(self, tube: int, *, apart: bool) -> None:
+        """What is said of batches in hand and of failures can be true."""
+        tail, end = self._word(tube, at.TUBE_TAIL), self._word(tube, at.TUBE_NEXT_SEQUENCE)
+        if tail:
+            end = record.read(self._segment, tail).next_sequence
+        said = {
+            "handed out": self._word(tube, at.TUBE_HANDED),
+            "smaller batches": self._word(tube, at.TUBE_LIMIT_THROUGH),
+        }
+        for what, through in said.items():
+            self._expect(through <= end, f"tube {tube}: {what} up to {through}, its numbers end at {end}")
+            self._expect(not apart or not through, f"grave {tube}: {what} up to {through}")
+        self._expect(
+            not self._word(tube, at.TUBE_LIMIT_THROUGH) or self._word(tube, at.TUBE_LIMIT) > 0,
+            f"tube {tube}: batches of none",
+        )
+        self._check_failures(tube, apart=apart)
+
+    def _check_failures(self, tube: int, *, apart: bool) -> None:
+        head, failed = self._word(tube, at.TUBE_HEAD_SEQUENCE), self._word(tube, at.TUBE_FAILED_SEQUENCE)
+        attempts, killer = self._word(tube, at.TUBE_ATTEMPTS), self._word(tube, at.TUBE_FAILED_BY)
+        first_us, last_us = self._word(tube, at.TUBE_FIRST_FAILED_US), self._word(tube, at.TUBE_LAST_FAILED_US)
+        self._expect(failed <= head, f"tube {tube}: message {failed} failed, and {head} is at the head")
+        self._expect(not apart or not attempts, f"grave {tube}: {attempts} failures")
+        self._expect(
+            not attempts or 0 < first_us <= last_us, f"tube {tube}: failed first at {first_us}, last at {last_us}"
+        )
+        self._expect((killer & 0xFFFF) <= self._layout.slots, f"tube {tube}: killed {killer:#x}")
 
     def _live(self, found: Record) -> Iterator[int]:
         bits = int.from_bytes(self._bytes[found.cancelled : found.ends], "little")
@@ -191,6 +243,8 @@ class Fsck:
         state = self._bytes[self._layout.thread_map + thread]
         if owner and self._lives(owner):
             expected = at.THREAD_BOUND
+        elif self._apart(thread):
+            expected = at.THREAD_DEAD_LETTERS if queued else at.THREAD_IDLE
         else:
             self._expect(not owner, f"thread {thread} is bound to the dead {owner:#x}")
             expected = self._unbound_state(thread) if queued else at.THREAD_IDLE
@@ -205,6 +259,32 @@ class Fsck:
         if self._words[word + at.SLOT_INCARNATION] != owner >> 16:
             return False
         return runs(self._words[word + at.SLOT_PID])
+
+
+class Failures(NamedTuple):
+    """What a tube says of the message at its head."""
+
+    head: int
+    attempts: int
+
+
+def failures_at_heads(segment: Segment) -> dict[str, Failures]:
+    """How often the message at the head of each tube failed, read without the code that counts."""
+    layout, words, found = segment.layout, segment.words, {}
+    for tube in (tube for tube in range(layout.tubes) if segment.bytes[layout.tube_map + tube]):
+        word = layout.tube_word(tube)
+        head, failed = words[word + at.TUBE_HEAD_SEQUENCE], words[word + at.TUBE_FAILED_SEQUENCE]
+        attempts = words[word + at.TUBE_ATTEMPTS] if failed == head else 0
+        found[_pipe_of(segment, tube)] = Failures(head, attempts)
+    return found
+
+
+def _pipe_of(segment: Segment, tube: int) -> str:
+    layout, word = segment.layout, segment.layout.tube_word(tube)
+    thread = segment.words[word + at.TUBE_THREAD] - 1
+    start, length = layout.thread_name(thread), segment.words[layout.thread_word(thread) + at.THREAD_NAME_BYTES]
+    priority = int.from_bytes(segment.words[word + at.TUBE_PRIORITY].to_bytes(8, "little"), "little", signed=True)
+    return f"{segment.bytes[start : start + length].decode()}/{priority}{'^' * segment.words[word + at.TUBE_AHEAD]}"
 
 
 def fsck(segment: Segment) -> list[str]:

@@ -2,83 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
-from tests.support.faults import Child
-from tests.support.faults_scene import KEY, MIB, PIPE, Contents, Scene, everything, nobody, run, run_waiting
+from tests.support.faults_acts import die_holding, fill, sleep, take_up, wait_in_vain
+from tests.support.faults_adoptions import adoptions
+from tests.support.faults_case import BATCH, URGENT, Operation, minus, plus, without
+from tests.support.faults_failures import failures
+from tests.support.faults_letters import letters
+from tests.support.faults_scene import KEY, MIB, PIPE, Scene, run, run_waiting
 
-URGENT = "app/Job/1/9"
-BATCH = [b"one", b"two", b"three"]
 #: A little less than an extent of the smallest class, so that the next record needs another.
 NEARLY_A_PAGE = b"x" * 3700
 LARGE = b"l" * (3 * MIB)
 #: Bytes of a message that has an extent of the largest growing class to itself. Only the first few keep their memory.
 SPACIOUS = 640 << 10
-
-
-def _nothing(there: Scene) -> None:
-    pass
-
-
-def _same(before: Contents) -> Contents:
-    return before
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One thing a process does to a segment."""
-
-    name: str
-    act: Callable[[Scene], object]
-    """What it does, in the child, and may die in."""
-    prepare: Callable[[Scene], object] = _nothing
-    """What the survivor does before."""
-    ready: Callable[[Scene], object] = _nothing
-    """What the child does before, undisturbed; it is attached already."""
-    effect: Callable[[Contents], Contents] = _same
-    """What is in the tubes after, given what was there before."""
-    piecemeal: bool = False
-    """Whether it may also be cut off in between: some of what it takes out is gone, some is not."""
-    attached: bool = True
-    """Whether the child has its slot before it acts; otherwise attaching is part of the act."""
-    capacity_bytes: int = MIB
-    threads: int | None = 16
-    keys: tuple[str, ...] = field(default=(KEY,))
-    """Threads that must be claimable after."""
-
-    def __str__(self) -> str:
-        return self.name.replace(" ", "-").replace(",", "")
-
-    def scene(self) -> Scene:
-        there = Scene(self.capacity_bytes, self.threads)
-        try:
-            self.prepare(there)
-        except BaseException:
-            there.end()
-            raise
-        return there
-
-    def readied(self, there: Scene) -> None:
-        if self.attached:
-            there.store.counts()
-        self.ready(there)
-
-
-def _plus(*messages: bytes, pipe: str = PIPE) -> Callable[[Contents], Contents]:
-    return lambda before: {**before, pipe: [*before.get(pipe, []), *messages]}
-
-
-def _without(*messages: bytes) -> Callable[[Contents], Contents]:
-    return lambda before: _left({pipe: [m for m in held if m not in messages] for pipe, held in before.items()})
-
-
-def _minus(count: int) -> Callable[[Contents], Contents]:
-    return lambda before: _left({**before, PIPE: before[PIPE][count:]})
-
-
-def _left(contents: Contents) -> Contents:
-    return {pipe: messages for pipe, messages in contents.items() if messages}
 
 
 def _numbered(count: int, size: int = 8) -> list[bytes]:
@@ -88,16 +25,6 @@ def _numbered(count: int, size: int = 8) -> list[bytes]:
 def _append_each(there: Scene, messages: list[bytes]) -> None:
     for message in messages:
         assert there.append(message)
-
-
-def _fill(there: Scene) -> None:
-    for size in (64 << 10, 4 << 10, 256):
-        while there.append(b"f" * size):
-            pass
-
-
-def _die_bound(there: Scene) -> None:
-    Child(lambda: [there.claim(), there.store.take([PIPE], 2, there.token), None][2]).end()
 
 
 def _drain_many(there: Scene, count: int, priorities: tuple[int, ...] = (0,)) -> None:
@@ -111,48 +38,28 @@ def _drain_many(there: Scene, count: int, priorities: tuple[int, ...] = (0,)) ->
         assert there.store.unclaim(f"app/Old/{number}", token)
 
 
-def _sleep(there: Scene) -> None:
-    """The survivor lies asleep, waits for room and for quiet, all at once."""
-    there.store.doorbell.open()
-    there.store.waiting.lie_down(nobody, None)
-    there.store.waiting.await_room()
-    there.store.waiting.quiet()
-
-
-def _wait(there: Scene) -> str | None:
-    return run_waiting(lambda: there.storage.wait(everything, 0.001))
-
-
-def _takes_up(there: Scene) -> None:
-    assert _wait(there) == KEY
-
-
-def _waits_in_vain(there: Scene) -> None:
-    assert _wait(there) is None
-
-
 def _appends() -> Iterator[Operation]:
     many, more = _numbered(700, 1024), [b"m" * 2000]
-    yield Operation("append to a new thread", lambda s: s.append(*BATCH), effect=_plus(*BATCH))
-    yield Operation("append in place", lambda s: s.append(*BATCH), lambda s: s.append(b"zero"), effect=_plus(*BATCH))
+    yield Operation("append to a new thread", lambda s: s.append(*BATCH), effect=plus(*BATCH))
+    yield Operation("append in place", lambda s: s.append(*BATCH), lambda s: s.append(b"zero"), effect=plus(*BATCH))
     yield Operation(
         "append to another priority",
         lambda s: s.append(*BATCH, pipe=URGENT),
         lambda s: s.append(b"zero"),
-        effect=_plus(*BATCH, pipe=URGENT),
+        effect=plus(*BATCH, pipe=URGENT),
     )
     yield Operation(
-        "append into a new extent", lambda s: s.append(*more), lambda s: s.append(NEARLY_A_PAGE), effect=_plus(*more)
+        "append into a new extent", lambda s: s.append(*more), lambda s: s.append(NEARLY_A_PAGE), effect=plus(*more)
     )
     yield Operation(
         "append many records",
         lambda s: s.append(*many),
         lambda s: s.append(b"zero"),
-        effect=_plus(*many),
+        effect=plus(*many),
         capacity_bytes=4 * MIB,
     )
-    yield Operation("append a large message", lambda s: s.append(LARGE), effect=_plus(LARGE), capacity_bytes=8 * MIB)
-    yield Operation("append, refused", lambda s: s.append(b"f" * 4096), _fill)
+    yield Operation("append a large message", lambda s: s.append(LARGE), effect=plus(LARGE), capacity_bytes=8 * MIB)
+    yield Operation("append, refused", lambda s: s.append(b"f" * 4096), fill)
     yield Operation(
         "append many records, refused half-way",
         lambda s: s.append(*_numbered(1800, 1024)),
@@ -162,20 +69,21 @@ def _appends() -> Iterator[Operation]:
     yield Operation(
         "append to a sleeper",
         lambda s: s.append(*BATCH),
-        lambda s: [s.append(b"zero"), _sleep(s)],
-        effect=_plus(*BATCH),
+        lambda s: [s.append(b"zero"), sleep(s)],
+        effect=plus(*BATCH),
     )
-    yield Operation("append to a new thread with a sleeper", lambda s: s.append(*BATCH), _sleep, effect=_plus(*BATCH))
+    yield Operation("append to a new thread with a sleeper", lambda s: s.append(*BATCH), sleep, effect=plus(*BATCH))
     yield Operation(
         "wait for room in vain",
         lambda s: run_waiting(lambda: s.storage.append_when_room(PIPE, [b"f" * 4096], 0.001)),
-        _fill,
+        fill,
     )
     yield Operation(
         "append to a thread of the dead",
         lambda s: s.append(*BATCH),
-        lambda s: [s.append(b"zero"), _die_bound(s), _sleep(s)],
-        effect=_plus(*BATCH),
+        lambda s: [sleep(s), s.append(b"zero"), die_holding(s, 1, asleep=True)],
+        effect=plus(*BATCH),
+        counted=(1,),
     )
 
 
@@ -188,28 +96,28 @@ def _reads_and_pops() -> Iterator[Operation]:
         ready=Scene.claim,
     )
     yield Operation(
-        "pop a part of a record", lambda s: s.take(2), lambda s: s.append(*BATCH), ready=Scene.claim, effect=_minus(2)
+        "pop a part of a record", lambda s: s.take(2), lambda s: s.append(*BATCH), ready=Scene.claim, effect=minus(2)
     )
     yield Operation(
         "pop across extents",
         lambda s: s.take(4),
         lambda s: _append_each(s, pages),
         ready=Scene.claim,
-        effect=_minus(4),
+        effect=minus(4),
     )
     yield Operation(
         "pop all",
         lambda s: s.take(9),
-        lambda s: [_append_each(s, pages), _sleep(s)],
+        lambda s: [_append_each(s, pages), sleep(s)],
         ready=Scene.claim,
-        effect=_minus(6),
+        effect=minus(6),
     )
     yield Operation(
         "pop a large message",
         lambda s: s.take(1),
         lambda s: _append_each(s, [LARGE, b"small"]),
         ready=Scene.claim,
-        effect=_minus(1),
+        effect=minus(1),
         capacity_bytes=8 * MIB,
     )
     yield Operation(
@@ -217,7 +125,7 @@ def _reads_and_pops() -> Iterator[Operation]:
         lambda s: s.take(6),
         lambda s: _append_each(s, [b"%d" % n * SPACIOUS for n in range(7)]),
         ready=Scene.claim,
-        effect=_minus(6),
+        effect=minus(6),
         capacity_bytes=8 * MIB,
     )
     yield Operation(
@@ -225,9 +133,9 @@ def _reads_and_pops() -> Iterator[Operation]:
         lambda s: s.take(1),
         lambda s: [_append_each(s, [*BATCH, *pages]), s.store.remove(PIPE, [b"two", pages[0], pages[1]])],
         ready=Scene.claim,
-        effect=_minus(1),
+        effect=minus(1),
     )
-    yield Operation("pop from full", lambda s: s.take(1), _fill, ready=Scene.claim, effect=_minus(1))
+    yield Operation("pop from full", lambda s: s.take(1), fill, ready=Scene.claim, effect=minus(1))
 
 
 def _removals() -> Iterator[Operation]:
@@ -237,33 +145,33 @@ def _removals() -> Iterator[Operation]:
         "remove from the middle",
         lambda s: run(s.storage.remove(PIPE, b"two")),
         lambda s: s.append(*BATCH),
-        effect=_without(b"two"),
+        effect=without(b"two"),
     )
     yield Operation(
         "remove the head",
         lambda s: run(s.storage.remove(PIPE, b"one")),
         lambda s: _append_each(s, BATCH),
-        effect=_without(b"one"),
+        effect=without(b"one"),
     )
     yield Operation(
         "remove all",
         lambda s: run(s.storage.remove(PIPE, *BATCH)),
-        lambda s: [_append_each(s, BATCH), _sleep(s)],
-        effect=_without(*BATCH),
+        lambda s: [_append_each(s, BATCH), sleep(s)],
+        effect=without(*BATCH),
         piecemeal=True,
     )
     yield Operation(
         "remove every third",
         lambda s: run(s.storage.remove(PIPE, *third)),
         lambda s: [s.append(*messages), s.append(*messages)],
-        effect=_without(*third),
+        effect=without(*third),
         piecemeal=True,
     )
     yield Operation(
         "remove behind a popped part",
         lambda s: run(s.storage.remove(PIPE, b"one")),
         lambda s: [s.append(b"one", *BATCH), s.claim(), s.take(1), s.store.unclaim(KEY, s.token)],
-        effect=_without(b"one"),
+        effect=without(b"one"),
     )
 
 
@@ -276,35 +184,37 @@ def _claims() -> Iterator[Operation]:
 
     yield Operation("claim a new thread", Scene.claim)
     yield Operation("claim", Scene.claim, add)
-    yield Operation("claim of the dead", Scene.claim, lambda s: [add(s), _die_bound(s)])
-    yield Operation("release with work left", release, lambda s: [add(s), _sleep(s)], ready=Scene.claim)
+    yield Operation("claim of the dead", Scene.claim, lambda s: [add(s), die_holding(s, 2)], counted=(0,))
+    yield Operation("release with work left", release, lambda s: [add(s), sleep(s)], ready=Scene.claim)
     yield Operation(
         "release with a pause",
         lambda s: run(s.storage.unclaim(KEY, s.token, 60.0)),
-        lambda s: [add(s), _sleep(s)],
+        lambda s: [add(s), sleep(s)],
         ready=Scene.claim,
     )
     yield Operation("release without work", release, ready=Scene.claim)
-    yield Operation("lie down and rise", _waits_in_vain)
-    yield Operation("take up work", _takes_up, add)
-    yield Operation("take up the work of the dead", _takes_up, lambda s: [add(s), _die_bound(s), _sleep(s)])
-    yield Operation("ring the sleepers", lambda s: s.store.supervision.ring_sleepers(), _sleep)
+    yield Operation("lie down and rise", wait_in_vain)
+    yield Operation("take up work", take_up, add)
+    yield Operation(
+        "take up the work of the dead", take_up, lambda s: [sleep(s), add(s), die_holding(s, 2)], counted=(0,)
+    )
+    yield Operation("ring the sleepers", lambda s: s.store.supervision.ring_sleepers(), sleep)
     yield Operation("close if unused", lambda s: s.store.supervision.close_if_unused(), add)
     yield Operation("become the supervisor", lambda s: s.store.supervision.become_supervisor(), add)
     yield Operation("wait for quiet in vain", lambda s: run_waiting(lambda: s.storage.wait_for_quiet(0.001)), add)
 
 
 def _others() -> Iterator[Operation]:
-    yield Operation("attach after a fork, and append", lambda s: s.append(*BATCH), effect=_plus(*BATCH), attached=False)
+    yield Operation("attach after a fork, and append", lambda s: s.append(*BATCH), effect=plus(*BATCH), attached=False)
     yield Operation("look around", _look_around, lambda s: s.append(*BATCH))
     yield Operation(
-        "reclaim threads", lambda s: s.append(*BATCH), lambda s: _drain_many(s, 8), effect=_plus(*BATCH), threads=8
+        "reclaim threads", lambda s: s.append(*BATCH), lambda s: _drain_many(s, 8), effect=plus(*BATCH), threads=8
     )
     yield Operation(
         "reclaim tubes",
         lambda s: s.append(*BATCH),
         lambda s: _drain_many(s, 4, (0, 1)),
-        effect=_plus(*BATCH),
+        effect=plus(*BATCH),
         threads=8,
     )
     yield Operation("reclaim for a claim", Scene.claim, lambda s: _drain_many(s, 8), threads=8)
@@ -319,4 +229,13 @@ def _look_around(there: Scene) -> None:
     there.store.mark_worker(3)
 
 
-OPERATIONS = [*_appends(), *_reads_and_pops(), *_removals(), *_claims(), *_others()]
+OPERATIONS = [
+    *_appends(),
+    *_reads_and_pops(),
+    *_removals(),
+    *_claims(),
+    *_others(),
+    *failures(),
+    *letters(),
+    *adoptions(),
+]

@@ -1,12 +1,29 @@
-"""The lines of an operation, and what may be in the tubes after it was cut off at one of them."""
+"""The lines of an operation, and what may be there after it was cut off at one of them."""
 
 from __future__ import annotations
 
+from functools import cache
+from typing import NamedTuple
+
 from tests.support.faults import Step, steps_of
-from tests.support.faults_operations import Operation
-from tests.support.faults_scene import Contents
+from tests.support.faults_case import Operation
+from tests.support.faults_fsck import Failures, failures_at_heads
+from tests.support.faults_scene import Contents, Scene
 
 
+class Seen(NamedTuple):
+    """What a segment holds."""
+
+    contents: Contents
+    failures: dict[str, Failures]
+
+
+def seen(there: Scene) -> Seen:
+    contents = there.contents()
+    return Seen(contents, failures_at_heads(there.store.segment))
+
+
+@cache
 def recorded(operation: Operation) -> list[Step]:
     """Every step of the operation, from a run of it."""
     there = operation.scene()
@@ -16,13 +33,31 @@ def recorded(operation: Operation) -> list[Step]:
         there.end()
 
 
-def check_outcome(operation: Operation, before: Contents, found: Contents) -> None:
+def check_outcome(operation: Operation, before: Seen, there: Scene) -> None:
     """All of the operation or none of it."""
-    after = operation.effect(before)
+    found, after = there.contents(), operation.effect(before.contents)
     if operation.piecemeal:
-        assert _is_between(before, found, after), f"neither before nor after, nor between: {_shortened(found)}"
+        assert _is_between(before.contents, found, after), f"neither before nor after, nor between: {_shortened(found)}"
     else:
-        assert found in (before, after), f"neither before nor after: {_shortened(found)}"
+        allowed = before.contents, after, *operation.midways(before.contents)
+        assert found in allowed, f"neither before nor after: {_shortened(found)}"
+
+
+def check_done(operation: Operation, before: Seen, there: Scene) -> None:
+    """All of the operation, undisturbed."""
+    found = there.contents()
+    assert found == operation.effect(before.contents), f"not after: {_shortened(found)}"
+
+
+def check_counted(operation: Operation, before: Seen, there: Scene) -> None:
+    """Once nobody is at work: who failed has as many failures more as it should, and what else the operation says."""
+    for pipe, (head, failures) in seen(there).failures.items():
+        former = before.failures.get(pipe)
+        stayed = former is not None and former.head == head
+        allowed = operation.counted if stayed and pipe in operation.blamed else (0, 1)
+        more = failures - former.attempts if former is not None and stayed else failures
+        assert more in allowed, f"{pipe}: {more} failures more, not one of {allowed}"
+    operation.check(there)
 
 
 def _is_between(before: Contents, found: Contents, after: Contents) -> bool:

@@ -18,7 +18,7 @@ from tests.support.leaks import segment_name
 Contents = dict[str, list[bytes]]
 T = TypeVar("T")
 
-PIPE, KEY = "app/Job/1/0", "app/Job/1"
+PIPE, KEY, GRAVE = "app/Job/1/0", "app/Job/1", "app/Job/dead/0"
 MIB = 1 << 20
 #: Seconds of napping after which the guard counts as lost. The code under test needs milliseconds.
 WEDGED_S = 5.0
@@ -37,6 +37,8 @@ class Scene:
         self.lock = SharedLock(self.storage)
         self.token = 0
         """The acting process's token for `KEY`, once it has one."""
+        self.batch = EMPTY
+        """What the acting process has in hand."""
         self.naps = Naps(self.store)
 
     @property
@@ -56,8 +58,23 @@ class Scene:
         run(self.storage.pop(pipe, batch.through, self.token))
         return batch.count
 
+    def hold(self, limit: int, pipe: str = PIPE) -> None:
+        """Bind the thread and take a batch in hand."""
+        self.claim()
+        self.batch = run(self.storage.take([pipe], limit, self.token))
+        assert self.batch.count
+
+    def bury(self, letter: bytes) -> bool:
+        """Put a letter in the place of the first message in hand."""
+        return run(self.storage.bury(self.batch.pipe, self.batch.sequence, self.token, GRAVE, letter))
+
+    def release(self) -> None:
+        assert run(self.lock.release(KEY))
+
     def contents(self) -> Contents:
-        return {pipe: self.store.read(pipe, 1 << 30).messages for pipe in self.store.pipes()}
+        """What is in tubes and in graves."""
+        pipes = [*self.store.pipes(), *self.store.letters.graves()]
+        return {pipe: self.store.read(pipe, 1 << 30).messages for pipe in pipes}
 
     def end(self) -> None:
         self.storage.destroy()
@@ -129,8 +146,10 @@ def check_whole(store: Store) -> None:
 
 def check_usable(there: Scene, keys: Sequence[str] = ()) -> None:
     """The survivor binds every thread, adds to every tube, empties all, and has the room it had."""
-    store, contents = there.store, there.contents()
-    for pipe, messages in contents.items():
+    store = there.store
+    for grave in store.letters.graves():
+        _check_forgets(store, grave)
+    for pipe, messages in there.contents().items():
         check_goes_on(store, pipe, messages)
     for key in keys:
         _check_binds(store, key)
@@ -140,7 +159,8 @@ def check_usable(there: Scene, keys: Sequence[str] = ()) -> None:
     lost = uncounted_bytes(store.segment)
     assert not lost, f"{lost} bytes of memory are lost"
     assert store.append(PIPE, [b"once more"]), "an empty segment refuses a message"
-    check_goes_on(store, PIPE, [b"once more"])
+    _check_fails_and_buries(there)
+    check_goes_on(store, PIPE, [])
 
 
 def check_goes_on(store: Store, pipe: str, messages: Sequence[bytes]) -> None:
@@ -158,9 +178,33 @@ def check_goes_on(store: Store, pipe: str, messages: Sequence[bytes]) -> None:
     assert store.unclaim(key_of(pipe), token)
 
 
+def _check_forgets(store: Store, grave: str) -> None:
+    """The letters of a grave can be forgotten, in any order."""
+    batch = store.read(grave, 1 << 30)
+    numbers = list(batch.sequences or range(batch.sequence, batch.through))
+    assert store.letters.drop(grave, numbers[::-1]) == len(numbers)
+    assert store.letters.drop(grave, numbers) == 0
+    assert not store.length(grave)
+
+
+def _check_fails_and_buries(there: Scene) -> None:
+    """The only message fails, becomes a letter, is put back, and leaves."""
+    store = there.store
+    there.hold(1)
+    assert run(there.storage.fail(PIPE, there.token)) == 1
+    assert there.bury(b"letter")
+    [grave], number = store.letters.graves(), store.read(GRAVE, 1).sequence
+    assert store.letters.requeue(grave, number, PIPE, b"again") is True
+    assert store.letters.requeue(grave, number, PIPE, b"again") is None
+    assert there.contents() == {PIPE: [b"again"]}
+    assert there.take(1) == 1
+    there.release()
+
+
 def _take_all(store: Store, pipe: str, token: int) -> tuple[list[bytes], Batch]:
     """All messages of the tube, in the batches in which they are given; and the last of these."""
-    given, last = [], EMPTY
+    given: list[bytes] = []
+    last = EMPTY
     while (batch := store.take([pipe], 1 << 30, token)).count:
         given, last = given + batch.messages, batch
         store.pop(pipe, batch.through, token)
@@ -180,5 +224,6 @@ def _check_binds(store: Store, key: str) -> None:
 def _check_emptied(store: Store) -> None:
     counts = store.counts()
     assert counts.accepted == counts.handled, f"all is handled, but the counts say {counts}"
+    assert not counts.dead, f"all letters are gone, but the counts say {counts}"
     assert store.waiting.quiet()
     assert not store.pipes()

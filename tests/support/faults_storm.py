@@ -1,88 +1,30 @@
-"""Producers and consumers for a storm, and the history they leave in files.
-
-A message is `WHO BATCH POSITION SIZE`. A producer notes a batch after it was accepted; consumers note what they were
-handed, one file per tube, in order, because nobody else is at that tube. Notes are single writes, each line marked at
-its end, so that whoever is killed while writing leaves a line that does not count.
-"""
+"""Producers and consumers for a storm. Some messages always fail; consumers find them, and bury them in the end."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
 
 from shardq.drivers.shared import SharedStorage
-from shardq.model import key_of
+from shardq.model import Batch, key_of
 from tests.support.faults_fsck import runs
+from tests.support.faults_history import History, Letter, Message, is_poison
 from tests.support.faults_scene import everything
 
 PIPES = [f"app/Storm/{thread}/{priority}" for thread in range(4) for priority in (0, 1)]
+GRAVE = "app/Storm/dead/0"
 LARGEST_BATCH = 24
-MARK = ";"
+#: After so many failures a message is buried.
+MOST_FAILURES = 3
+#: How often a consumer fails for no reason, acknowledges a part first, and lets the thread rest after.
+TO_FAIL, TO_ACKNOWLEDGE_A_PART, TO_REST = 0.02, 0.1, 0.05
+LONGEST_REST_S = 0.01
 
 
 class TwoHolders(AssertionError):
     """A thread was claimed while somebody alive held it."""
-
-
-class Message(NamedTuple):
-    who: str
-    batch: int
-    position: int
-    size: int
-
-    def encoded(self) -> bytes:
-        return " ".join(map(str, self)).encode()
-
-    @classmethod
-    def parsed(cls, words: list[str]) -> Message:
-        return cls(words[0], int(words[1]), int(words[2]), int(words[3]))
-
-
-class Delivery(NamedTuple):
-    sequence: int
-    message: Message
-
-
-@dataclass(frozen=True)
-class History:
-    """Where the notes are."""
-
-    folder: Path
-
-    def note_accepted(self, pipe: str, first: Message) -> None:
-        self._write("accepted", [f"{pipe} {first.encoded().decode()}"])
-
-    def note_delivered(self, pipe: str, first: int, messages: list[bytes]) -> None:
-        lines = [f"{first + n} {message.decode()}" for n, message in enumerate(messages)]
-        self._write(f"delivered-{pipe.replace('/', '-')}", lines)
-
-    def accepted(self) -> Iterator[tuple[str, Message]]:
-        """First message of every batch whose producer was told that it was accepted."""
-        for words in self._read("accepted"):
-            yield words[0], Message.parsed(words[1:])
-
-    def delivered(self, pipe: str) -> list[Delivery]:
-        """In the order in which they were handed out."""
-        name = f"delivered-{pipe.replace('/', '-')}"
-        return [Delivery(int(words[0]), Message.parsed(words[1:])) for words in self._read(name)]
-
-    def _write(self, name: str, lines: list[str]) -> None:
-        note = "".join(f"\n{line} {MARK}" for line in lines).encode()
-        descriptor = os.open(self.folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.write(descriptor, note)
-        os.close(descriptor)
-
-    def _read(self, name: str) -> Iterator[list[str]]:
-        path = self.folder / name
-        for line in path.read_text().split("\n") if path.exists() else ():
-            *words, mark = line.split() or [""]
-            if mark == MARK:
-                yield words
 
 
 async def produce(storage: SharedStorage, history: History, who: str, random: Random) -> None:
@@ -97,24 +39,67 @@ async def produce(storage: SharedStorage, history: History, who: str, random: Ra
         number += 1
 
 
-async def consume(storage: SharedStorage, history: History, random: Random) -> None:
+async def consume(storage: SharedStorage, history: History, who: str, random: Random) -> None:
     """Bind threads and handle what they have, for ever."""
     while True:
         key = await storage.wait(everything)
         token = await storage.claim(key) if key else 0
         if key and token:
-            await _serve(storage, history, key, token, random)
+            await _Consumer(storage, history, who, random, token).serve(key)
 
 
-async def _serve(storage: SharedStorage, history: History, key: str, token: int, random: Random) -> None:
-    lock = _take_lock(history.folder, key)
-    for pipe in (pipe for pipe in PIPES if key_of(pipe) == key):
-        batch = await storage.take([pipe], random.randint(1, 4 * LARGEST_BATCH), token)
-        if batch.count:
-            history.note_delivered(pipe, batch.sequence, batch.messages)
-            await storage.pop(pipe, batch.through, token)
-    lock.unlink()
-    assert await storage.unclaim(key, token)
+class _Consumer:
+    """A worker that is bound to a thread."""
+
+    def __init__(self, storage: SharedStorage, history: History, who: str, random: Random, token: int) -> None:
+        self._storage = storage
+        self._history = history
+        self._who = who
+        self._random = random
+        self._token = token
+
+    async def serve(self, key: str) -> None:
+        """A batch of each of the thread's tubes."""
+        lock = _take_lock(self._history.folder, key)
+        for pipe in (pipe for pipe in PIPES if key_of(pipe) == key):
+            batch = await self._storage.take([pipe], self._random.randint(1, 4 * LARGEST_BATCH), self._token)
+            if batch.count:
+                self._history.note_delivered(self._who, batch)
+                await self._handle(batch)
+        lock.unlink()
+        rest_s = self._random.uniform(0, LONGEST_REST_S) if self._chance(TO_REST) else 0.0
+        assert await self._storage.unclaim(key, self._token, rest_s)
+
+    async def _handle(self, batch: Batch) -> None:
+        if batch.failed and batch.failed.attempts >= MOST_FAILURES:
+            await self._bury(batch)
+            return
+        done = 0
+        if self._chance(TO_ACKNOWLEDGE_A_PART):
+            done = next((n for n, message in enumerate(batch.messages) if is_poison(message)), batch.count // 2)
+            await self._acknowledge(batch, batch.sequence, batch.sequence + done)
+        if self._chance(TO_FAIL) or any(map(is_poison, batch.messages[done:])):
+            await self._fail(batch, batch.sequence + done)
+            return
+        await self._acknowledge(batch, batch.sequence + done, batch.through)
+
+    async def _acknowledge(self, batch: Batch, first: int, through: int) -> None:
+        self._history.note_intent(self._who, batch.pipe, "done", first, through)
+        await self._storage.pop(batch.pipe, through, self._token)
+
+    async def _fail(self, batch: Batch, first: int) -> None:
+        self._history.note_intent(self._who, batch.pipe, "failed", first, batch.through)
+        if await self._storage.fail(batch.pipe, self._token) >= MOST_FAILURES:
+            await self._bury(batch)
+
+    async def _bury(self, batch: Batch) -> None:
+        last = batch.through - 1
+        self._history.note_intent(self._who, batch.pipe, "buried", last, batch.through)
+        letter = Letter(batch.pipe, last).encoded()
+        await self._storage.bury(batch.pipe, last, self._token, GRAVE, letter)
+
+    def _chance(self, probability: float) -> bool:
+        return self._random.random() < probability
 
 
 def _take_lock(folder: Path, key: str) -> Path:
