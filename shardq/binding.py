@@ -218,7 +218,10 @@ class Binding:
         attempts = 1 + (batch.failed.attempts if batch.failed and batch.count == 1 else 0)
         if failure.spent(self._class.retry, attempts):
             letter = failure.raised(batch, batch.messages[-1], sequence, error, attempts)
-            return await self._bury(batch, letter, sequence)
+            if await self._bury(batch, letter, sequence):
+                return True
+            await self._storage.fail(batch.pipe, self._token)  # so that it need not fail again to be buried
+            return False
         await self._storage.fail(batch.pipe, self._token)
         log.warning(
             "request failed",

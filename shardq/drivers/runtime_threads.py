@@ -285,7 +285,9 @@ class Threads:
             self._free(key)
         for key in [key for key, end in self._pause_ends.items() if end <= now]:
             del self._pause_ends[key]
-            self._got_work(key, self._threads[key])
+            paused = self._threads.get(key)
+            if paused and paused.queued:
+                self._got_work(key, paused)
 
     def _free(self, key: str) -> None:
         self._lease_ends.pop(key, None)
@@ -301,5 +303,4 @@ class Threads:
         used = [tube.next_sequence for tube in thread.tubes.values()]
         self._first_sequence = max([self._first_sequence, *used])
         self._ready.pop(key, None)
-        self._pause_ends.pop(key, None)
         del self._threads[key]

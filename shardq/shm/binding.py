@@ -267,11 +267,12 @@ class Bindings:
         word = self._slots.word(self._slots.mine)
         if self._words[word + at.SLOT_SERVES]:
             return
-        self._words[word + at.SLOT_SERVES] = 1
-        self._words[at.SERVERS] += 1
         for slot in range(self._layout.slots):
             if self._sleeps(slot):
                 self.bells.add(slot)
+        self._words[at.SERVERS] += 1
+        # Last: whoever is thrown out before does it all again.
+        self._words[word + at.SLOT_SERVES] = 1
 
     def _call(self, slot: int) -> None:
         self._bytes[self._layout.sleep_map + slot] = at.CALLED

@@ -78,6 +78,14 @@ class Extents:
                 return extent_class, extent_class.first + index, extent_class.base + index * extent_class.size
         raise AssertionError(f"address {address} lies in no extent")
 
+    def size_of(self, extent: int) -> int:
+        return self._class_of(extent).size
+
+    def start_of(self, extent: int) -> int:
+        """Byte address of the extent."""
+        extent_class = self._class_of(extent)
+        return extent_class.base + (extent - extent_class.first) * extent_class.size
+
     def release(self, extent: int) -> None:
         """Take an extent back. All but the lowest few of a class return their memory."""
         extent_class = self._class_of(extent)

@@ -39,8 +39,8 @@ class Intent:
         self._words[at.INTENT_THREAD] = thread + 1
 
     def declare_two(self, thread: int, other: int) -> None:
-        self._words[at.INTENT_OTHER] = other + 1
         self._words[at.INTENT_THREAD] = thread + 1
+        self._words[at.INTENT_OTHER] = other + 1
 
     def declare_tube(self, tube: int) -> None:
         self._words[at.INTENT_TUBE] = tube + 1

@@ -78,13 +78,12 @@ DEATH_ENTRIES = 64
     SLOT_BATCH_SINCE_NS,  # CLOCK_BOOTTIME when the batch in hand was taken, 0: none
     SLOT_BATCH_THREAD,  # thread entry + 1
     SLOT_BATCH_COUNT,
-    SLOT_WORKER,  # number of the worker in its family, 0: no worker
+    SLOT_WORKER,  # number of the worker in its family, 0: no worker, or one whose death is written down
     SLOT_EPOCH,  # EPOCH of the supervisor that forked it
     SLOT_DEADLINE_NS,  # CLOCK_MONOTONIC when the batch in hand must be done, 0: whenever
     SLOT_SERVES,  # 1: it has bound a thread since it took the slot
     SLOT_RENEWAL,  # 1: it wants to be replaced by a fresh process
-    SLOT_FORMER,  # pid << 1 | batch in hand of the process that died with the slot: its supervisor may not know yet
-) = range(14)
+) = range(13)
 SLOT_WORDS = 16
 
 # One (handler, thread), by word; its name follows the words.

@@ -19,6 +19,9 @@ from shardq.shm.intent import Intent
 from shardq.shm.segment import Segment
 from shardq.shm.tube import Tubes
 
+#: Graves take small extents, so that the memory of letters that are dropped comes back.
+_GROWTH_CLASS = 0
+
 
 class Letters:
     """Verbs on dead letters, each in one guarded section. `grave` is the pipe of a handler's dead letters."""
@@ -120,7 +123,7 @@ class Letters:
         if not self._tubes.fits_in_place_of(grave, len(letter)):
             return False
         while not self._tubes.is_empty(grave) and (
-            self._tubes.length(grave) >= most or self._tubes.stored_bytes(grave) + len(letter) > most_bytes
+            self._tubes.length(grave) >= most or self._tubes.spanned_bytes(grave) + len(letter) > most_bytes
         ):
             self._drop_oldest(grave)
         while not (tail := self._written(grave, letter)):
@@ -136,7 +139,7 @@ class Letters:
 
     def _written(self, grave: int, letter: bytes) -> int:
         try:
-            return self._tubes.write(grave, [letter], _now_us(), share=at.ALL)
+            return self._tubes.write(grave, [letter], _now_us(), share=at.ALL, growth=_GROWTH_CLASS)
         except MessageTooLarge:
             return 0
 

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from struct import Struct
 
+from shardq.model import EMPTY, Batch
 from shardq.shm.segment import Segment
 
 _HEADER = Struct("<HHIQQQIIQ")
@@ -99,6 +100,32 @@ def write(segment: Segment, address: int, sequence: int, accepted_us: int, messa
 def write_jump(segment: Segment, address: int, target: int) -> None:
     """Write a jump that nobody can reach yet."""
     segment.bytes[address : address + HEADER_BYTES] = _HEADER.pack(JUMP, 0, 0, 0, 0, 0, 0, 0, target)
+
+
+def cut(segment: Segment, found: Record, index: int, limit: int) -> Batch:
+    """Messages of a record from `index` on, at most `limit`."""
+    count = min(limit, found.count - index)
+    first = found.ends + 4 * index
+    ends = array("I", segment.bytes[first : first + 4 * count])
+    base = int.from_bytes(segment.bytes[first - 4 : first], "little") if index else 0
+    payload = segment.bytes[found.payload + base : found.payload + ends[-1]]
+    sequence = found.sequence + index
+    return Batch(sequence, sequence + count, ends, payload, base)
+
+
+def joined(parts: Sequence[Batch]) -> Batch:
+    """Batches as one; they need not follow one another."""
+    if len(parts) < 2:
+        return parts[0] if parts else EMPTY
+    first, last, sequences = parts[0].sequence, parts[-1].through, None
+    if last - first > sum(part.count for part in parts):
+        sequences = [number for part in parts for number in range(part.sequence, part.through)]
+    ends, offset = array("I"), 0
+    for part in parts:
+        shift = offset - part.base
+        ends.extend([end + shift for end in part.ends])
+        offset += len(part.payload)
+    return Batch(first, last, ends, b"".join(part.payload for part in parts), sequences=sequences)
 
 
 def _bit_bytes(count: int) -> int:

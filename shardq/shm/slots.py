@@ -117,7 +117,8 @@ class Slots:
         return self._words[self.word(slot) + at.SLOT_PID] if self._same_process_lives(slot) else 0
 
     def _take_slot(self) -> None:
-        for slot in range(self._layout.slots):
+        # Those of dead workers last: their supervisor has still to read there whose end it saw.
+        for slot in sorted(range(self._layout.slots), key=self._was_a_worker):
             if not self.try_lock(FIRST_SLOT_BYTE + slot):
                 continue
             if self._same_process_lives(slot):
@@ -130,15 +131,17 @@ class Slots:
             f"slots for: let some of them close it, or create it with more slots"
         )
 
+    def _was_a_worker(self, slot: int) -> bool:
+        word = self.word(slot)
+        return self._words[word + at.SLOT_PID] != 0 and self._words[word + at.SLOT_WORKER] != 0
+
     def _settle(self, slot: int) -> None:
         word = self.word(slot)
-        former = self._words[word + at.SLOT_PID] << 1 | (self._words[word + at.SLOT_BATCH_COUNT] > 0)
         # The incarnation comes before the pid: until then everything of the former holder counts as dead.
         self._words[word + at.SLOT_INCARNATION] += 1
         self._words[word + at.SLOT_ATTEMPT] = (self._words[word + at.SLOT_ATTEMPT] >> 16) + 1 << 16
         for field in range(at.SLOT_BATCH_SINCE_NS, at.SLOT_WORDS):
             self._words[word + field] = 0
-        self._words[word + at.SLOT_FORMER] = former
         self._words[word + at.SLOT_START_TICKS] = start_ticks(os.getpid()) or 0
         self._words[word + at.SLOT_PID_NAMESPACE] = _pid_namespace()
         self._words[word + at.SLOT_PID] = os.getpid()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 from shardq.model import Ending
@@ -84,20 +83,22 @@ class Supervision:
         """Write down how a worker ended, for who finds what it had in hand. Returns whether it had ever attached, and
         whether it had a batch in hand.
         """
-        seen = list(self._traces(pid))
-        for owner, _ in seen:
-            self._deaths.note(owner, ending)
-        return bool(seen), any(had_batch for _, had_batch in seen)
+        slots = self._slots_of(pid)
+        had_batch = any(self._field(slot, at.SLOT_BATCH_COUNT) for slot in slots)
+        for slot in slots:
+            self._deaths.note(self._slots.owner_of(slot), ending)
+            self._words[self._layout.slot_word(slot) + at.SLOT_WORKER] = 0
+        return bool(slots), had_batch
 
     def excuse(self, pid: int) -> None:
         """Write down that a worker is ended on purpose: what it has in hand is not to blame. Before the kill."""
-        for owner, _ in self._traces(pid):
-            self._deaths.note(owner, Ending(signal=signal.SIGKILL), excused=True)
+        for slot in self._slots_of(pid):
+            self._deaths.note(self._slots.owner_of(slot), Ending(signal=signal.SIGKILL), excused=True)
 
     def condemn(self, pid: int) -> None:
         """Write down that a worker is ended because its batch takes too long. Before the kill."""
-        for owner, _ in self._traces(pid):
-            self._deaths.note(owner, Ending(signal=signal.SIGKILL, timed_out=True))
+        for slot in self._slots_of(pid):
+            self._deaths.note(self._slots.owner_of(slot), Ending(signal=signal.SIGKILL, timed_out=True))
 
     def deadlines(self) -> dict[int, int]:
         """When the batches in hand of the living must be done, in nanoseconds of CLOCK_MONOTONIC, by pid. While there
@@ -133,16 +134,8 @@ class Supervision:
     def _wants_renewal(self, slot: int) -> bool:
         return self._field(slot, at.SLOT_RENEWAL) == 1 and self._field(slot, at.SLOT_WORKER) != 0
 
-    def _traces(self, pid: int) -> Iterator[tuple[int, bool]]:
-        """Owner words of a process, and whether it has or had a batch in hand; also where another one, faster than the
-        news of its death, has its slot already.
-        """
-        for slot in range(self._layout.slots):
-            owner, former = self._slots.owner_of(slot), self._field(slot, at.SLOT_FORMER)
-            if self._field(slot, at.SLOT_PID) == pid:
-                yield owner, self._field(slot, at.SLOT_BATCH_COUNT) > 0
-            elif former >> 1 == pid:
-                yield owner - (1 << 16), bool(former & 1)
+    def _slots_of(self, pid: int) -> list[int]:
+        return [slot for slot in range(self._layout.slots) if self._field(slot, at.SLOT_PID) == pid]
 
     def _field(self, slot: int, field: int) -> int:
         return self._words[self._layout.slot_word(slot) + field]

@@ -7,7 +7,6 @@ extents are in use, whether it is empty) follow from these and the records.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator, Sequence
 
 from shardq.errors import MessageTooLarge, SegmentForeign
@@ -43,10 +42,19 @@ class Tubes:
         self._intent.commit(self._layout.tube_word(tube) + at.TUBE_TAIL, tail, at.ACCEPTED, len(messages))
         return True
 
-    def write(self, tube: int, messages: Sequence[bytes], accepted_us: int, *, share: int) -> int:
+    def write(
+        self,
+        tube: int,
+        messages: Sequence[bytes],
+        accepted_us: int,
+        *,
+        share: int,
+        growth: int | None = None,
+    ) -> int:
         """Write the messages behind the others, as no part of the tube yet. Returns what TUBE_TAIL has to become to
-        make them so, 0 for lack of room.
+        make them so, 0 for lack of room. `growth`: up to which class the tube takes larger extents than it needs.
         """
+        growth = at.LARGEST_GROWTH_CLASS if growth is None else growth
         word = self._layout.tube_word(tube)
         tail = self._words[word + at.TUBE_TAIL]
         place, sequence = 0, self._words[word + at.TUBE_NEXT_SEQUENCE]
@@ -56,7 +64,7 @@ class Tubes:
         taken: list[int] = []
         first = 0
         for piece, nbytes in self._pieces(messages):
-            target = self._room(tube, place, nbytes, taken, share=share)
+            target = self._room(tube, place, nbytes, taken, share, growth)
             if not target:
                 self._release(taken)
                 return 0
@@ -91,11 +99,11 @@ class Tubes:
             return self._read_sparse(tube, limit)
         slices: list[Batch] = []
         for found in self._records(tube):
-            slices.append(self._slice(found, max(0, head - found.sequence), limit))
+            slices.append(record.cut(self._segment, found, max(0, head - found.sequence), limit))
             limit -= slices[-1].count
             if not limit:
                 break
-        return _joined(slices)
+        return record.joined(slices)
 
     def pop(self, tube: int, through: int, counter: int = at.HANDLED) -> int:
         """Acknowledge everything below `through`, and count it. Returns how many messages that were."""
@@ -150,6 +158,17 @@ class Tubes:
     def stored_bytes(self, tube: int) -> int:
         """Memory of the tube's extents."""
         return sum(self._extents.backed_bytes(extent) for extent in self.chain(tube))
+
+    def spanned_bytes(self, tube: int) -> int:
+        """From the record that holds the head to the end of the last, links and what they skip included."""
+        word = self._layout.tube_word(tube)
+        tail = self._words[word + at.TUBE_TAIL]
+        if not tail:
+            return 0
+        head, end = self._words[word + at.TUBE_HEAD_RECORD], record.read(self._segment, tail).end
+        *passed, _ = chain = self.chain(tube)
+        sizes = sum(self._extents.size_of(extent) for extent in passed)
+        return sizes + end - self._extents.start_of(chain[-1]) - (head - self._extents.start_of(chain[0]))
 
     def contains(self, tube: int, message: bytes) -> bool:
         """Whether an equal message is in the tube."""
@@ -239,14 +258,14 @@ class Tubes:
             filled += len(message) + 5
         yield messages[start:], _size(messages[start:])
 
-    def _room(self, tube: int, place: int, nbytes: int, taken: list[int], *, share: int) -> int:
+    def _room(self, tube: int, place: int, nbytes: int, taken: list[int], share: int, largest: int) -> int:
         """Address for a record of `nbytes` with memory behind it, at `place` or in another extent. 0: no room."""
         needed, growth = nbytes + HEADER_BYTES, 0  # the header of a later jump always fits behind the record
         if place:
             extent_class, _, start = self._extents.locate(place)
             if place + needed <= start + extent_class.size:
                 return place if self._extents.extend(place, place + needed, share=share) else 0
-            growth = min(extent_class.number + 1, at.LARGEST_GROWTH_CLASS)
+            growth = min(extent_class.number + 1, largest)
         address = self._extents.take(tube, needed, growth, share=share)
         if address:
             taken.append(self._extents.locate(address)[1])
@@ -294,26 +313,16 @@ class Tubes:
                 return
             address = found.end
 
-    def _slice(self, found: Record, index: int, limit: int) -> Batch:
-        """Messages of a record from `index` on, at most `limit`."""
-        count = min(limit, found.count - index)
-        first = found.ends + 4 * index
-        ends = array("I", self._bytes[first : first + 4 * count])
-        base = int.from_bytes(self._bytes[first - 4 : first], "little") if index else 0
-        payload = self._bytes[found.payload + base : found.payload + ends[-1]]
-        sequence = found.sequence + index
-        return Batch(sequence, sequence + count, ends, payload, base)
-
     def _read_sparse(self, tube: int, limit: int) -> Batch:
         head = self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE]
         slices: list[Batch] = []
         for found in self._records(tube):
             for n, message in self._live_messages(found, head):
                 if len(slices) == limit:
-                    return _joined(slices)
+                    return record.joined(slices)
                 sequence = found.sequence + n
                 slices.append(Batch(sequence, sequence + 1, (len(message),), message))
-        return _joined(slices)
+        return record.joined(slices)
 
     def _live_messages(self, found: Record, above: int) -> list[tuple[int, bytes]]:
         """Position and bytes of a record's messages that are not cancelled, from sequence number `above` on."""
@@ -321,7 +330,7 @@ class Tubes:
         start = max(0, above - found.sequence)
         return [
             (n, message)
-            for n, message in enumerate(self._slice(found, 0, found.count).messages[start:], start)
+            for n, message in enumerate(record.cut(self._segment, found, 0, found.count).messages[start:], start)
             if not cancelled >> n & 1
         ]
 
@@ -369,18 +378,3 @@ def _lowest_bit(number: int) -> int:
 
 def _size(messages: Sequence[bytes]) -> int:
     return record.size_of(len(messages), sum(map(len, messages)))
-
-
-def _joined(slices: Sequence[Batch]) -> Batch:
-    """Batches as one; they need not follow one another."""
-    if len(slices) < 2:
-        return slices[0] if slices else EMPTY
-    first, last, sequences = slices[0].sequence, slices[-1].through, None
-    if last - first > sum(part.count for part in slices):
-        sequences = [number for part in slices for number in range(part.sequence, part.through)]
-    ends, offset = array("I"), 0
-    for part in slices:
-        shift = offset - part.base
-        ends.extend([end + shift for end in part.ends])
-        offset += len(part.payload)
-    return Batch(first, last, ends, b"".join(part.payload for part in slices), sequences=sequences)
