@@ -99,9 +99,10 @@ class Binding:
                     break
                 continue
             done = self.done
-            if not await self._settled(self._handler, batch):
-                break
+            goes_on = await self._settled(self._handler, batch)
             self._worker.between_batches(self.done - done)
+            if not goes_on:
+                break
             if monotonic() - since > self._worker.settings.quantum:
                 if await self._worker.others_wait():
                     break

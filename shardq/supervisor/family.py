@@ -144,8 +144,8 @@ class Family:
             self._members[pid].signal(signal.SIGTERM)
         leaving = self._renewals.next(self._settings.shutdown_timeout)
         if leaving is not None:
-            log.info("replacing worker", extra={"pid": leaving})
             self._members[leaving].signal(signal.SIGTERM)
+            self._say(logging.INFO, "replacing worker", pid=leaving)
 
     def _fork(self) -> None:
         number = self._numbered = self._numbered + 1

@@ -12,7 +12,7 @@ import select
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from shardq import Handler, Retry, Route
 from tests.support.tasks import LIMIT_S
@@ -132,6 +132,17 @@ class Gated(_Routed):
         for note in notes:
             _write("begin", note)
             _take_permit(note)
+            _write("done", note)
+
+
+class Bloated(_Routed):
+    """Keeps 256 MiB for ever, item by item."""
+
+    kept: ClassVar[list[bytearray]] = []
+
+    def perform(self, *notes: Note) -> None:
+        for note in notes:
+            self.kept.append(bytearray(b"x" * (256 << 20)))
             _write("done", note)
 
 

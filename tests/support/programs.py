@@ -64,6 +64,12 @@ class Supervise:
             assert self._listen(deadline), f"{pattern!r} was not to be heard in:\n{self.heard}"
         return found
 
+    def hear_times(self, text: str, times: int) -> None:
+        """Wait until its standard error has this text so often."""
+        deadline = time.monotonic() + LIMIT_S
+        while self.heard.count(text) < times:
+            assert self._listen(deadline), f"{text!r} was not to be heard {times} times in:\n{self.heard}"
+
     def serving(self) -> Supervise:
         """Wait until it owns its segment and takes signals as wishes."""
         self.hear(r"serving url=shm://")
