@@ -179,6 +179,11 @@ def _clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("QUEUE_")}
 
 
+def lives(pid: int) -> bool:
+    """Whether the process is there, and more than a corpse that nobody has buried."""
+    return psutil.pid_exists(pid) and _lives(psutil.Process(pid))
+
+
 def _lives(process: psutil.Process) -> bool:
     try:
         return process.status() != psutil.STATUS_ZOMBIE

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from pkgutil import resolve_name
+from signal import SIGKILL
 
 import uvloop
 
@@ -22,8 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @contextmanager
-def serving(name: str, *handlers: str) -> Iterator[int]:
-    """Runs such a process, and yields its process id once it is attached."""
+def serving(name: str, *handlers: str, killed: bool = False) -> Iterator[int]:
+    """Runs such a process, and yields its process id once it is attached. `killed`: the test kills it by itself."""
     with subprocess.Popen(
         (sys.executable, "-m", "tests.support.serving", name, *handlers),
         cwd=ROOT,
@@ -36,7 +37,7 @@ def serving(name: str, *handlers: str) -> Iterator[int]:
             assert process.stdout.readline() == b"ready\n"
             yield process.pid
             process.stdin.close()
-            assert process.wait(30) == 0
+            assert process.wait(30) == (-SIGKILL if killed else 0)
         finally:
             process.kill()
 
