@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 from typing import NamedTuple
 
-from shardq import Handler, Route
+from shardq import Handler, Retry, Route
 
 #: Requests that a run sends end to end, and as many again for each half alone.
 REQUESTS = 500_000
@@ -17,6 +19,8 @@ THREADS = 16
 #: Wake-ups of a latency run, and the pause before each in which everybody falls asleep.
 PINGS = 300
 PAUSE_S = 0.005
+#: Deaths of a recovery run.
+KILLS = 200
 
 
 class Job(NamedTuple):
@@ -60,6 +64,25 @@ class NewThread(SameThread):
     @classmethod
     def route(cls, *requests: Ping) -> list[Route]:
         return [Route(request.number) for request in requests]
+
+
+class Held(NamedTuple):
+    folder: str
+
+
+class Hold(Handler[Held]):
+    """Says when it begins, and never ends until there is a file `enough`."""
+
+    retry = Retry(max_attempts=1_000_000, backoff_s=0)
+
+    def handle(self, held: Held) -> None:
+        line = os.getpid().to_bytes(8, "little") + time.monotonic_ns().to_bytes(8, "little")
+        if Path(held.folder, "enough").exists():
+            return
+        journal = os.open(Path(held.folder, "begun"), os.O_WRONLY)
+        os.write(journal, line)
+        os.close(journal)
+        time.sleep(3600)
 
 
 def jobs() -> list[Job]:

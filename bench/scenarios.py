@@ -89,6 +89,14 @@ SCENARIOS = {
         ),
         _tenths,
     ),
+    "recovery": Scenario(
+        "microseconds from the report of a worker's death to the next handler on its thread, less is better",
+        (
+            Contestant("shardq, one idle worker", "bench.recovery:two_workers"),
+            Contestant("floor, a waiting process", "bench.recovery:bare"),
+        ),
+        _tenths,
+    ),
     "binding": Scenario(
         "microseconds for each binding with one request, less is better",
         (

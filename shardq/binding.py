@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from time import monotonic
 from typing import Any, Protocol
 
@@ -21,6 +21,8 @@ log = logging.getLogger("shardq.worker")
 
 #: How long a thread rests for which there was no room, for what its handler registered or for a dead letter.
 PAUSE_WHEN_FULL_S = 0.05
+#: How long a thread rests whose handler says something about itself that cannot be.
+PAUSE_WHEN_UNUSABLE_S = 1.0
 #: A batch that took longer may have kept news from the loop, which needs several turns to be acted on.
 _LONG_BATCH_S = 0.01
 
@@ -90,7 +92,10 @@ class Binding:
         assert self._handler
         since = monotonic()
         while self.done < limit and not self._worker.stopping:
-            size = self._handler.batch_size() or self._worker.settings.batch_size
+            size = self._batch_size(self._handler)
+            if not size:
+                self.pause_s = PAUSE_WHEN_UNUSABLE_S
+                break
             batch = await self._storage.take(
                 self._pipes, int(min(size, limit - self.done)), self._token, self._class.timeout_s
             )
@@ -108,6 +113,17 @@ class Binding:
                     break
                 since = monotonic()
             await self._let_others_run()
+
+    def _batch_size(self, handler: Handler[Any]) -> int:
+        """Most requests in a batch, 0 where what the handler says of it cannot be used."""
+        try:
+            size = handler.batch_size() or self._worker.settings.batch_size
+            if type(size) is not int or size < 1:
+                raise HandlerError(f"{handler_name(self._class)}.batch_size() must be a number from 1 up, not {size!r}")
+        except Exception:
+            log.exception("handler cannot be used", extra={"key": self._key})
+            return 0
+        return size
 
     async def acknowledge(self, count: int) -> None:
         """See `Handler.acknowledge`."""
@@ -165,27 +181,26 @@ class Binding:
             return await self._wait_for_room(batch, error)
         except (Exception, SystemExit) as error:
             return await self._failed(batch, error)
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            return await self._failed(batch, error)  # the handler's own, not ours
         await self.acknowledge(batch.count)
         return True
 
     async def _in_time(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """The result of the handler's code. Raises `HandlerTimeout` where it takes too long and can be interrupted."""
         timeout_s = self._class.timeout_s
-        if timeout_s is None:
-            return await call(function, *arguments)
+        limit = asyncio.timeout(timeout_s)
         try:
-            async with asyncio.timeout(timeout_s) as limit:
-                with self._worker.alarm(timeout_s):
+            async with limit:
+                with self._worker.alarm(timeout_s) if timeout_s else nullcontext():
                     return await call(function, *arguments)
         except TimeoutError as error:
             if not limit.expired():
                 raise
             raise HandlerTimeout(f"it took longer than timeout_s, {timeout_s} seconds") from error
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise HandlerError("CancelledError: its own code was cancelled, from within") from error
 
     def _decode(self, batch: Batch) -> list[Any]:
         return self._worker.queue.serializer.decode(self._kind, batch)

@@ -37,11 +37,15 @@ class Repair:
         self._intent.clear()
 
     def adopt_orphans(self) -> int:
-        """Free the threads whose worker died. Returns how many; somebody is called for each that has work."""
+        """Free the threads whose worker died. Returns how many; somebody is called for each that has work.
+
+        There is nothing else to mend: had it died inside the guard, an intent would stand.
+        """
         orphans = self._bindings.orphans()
         for thread in orphans:
             self._intent.declare(thread)
-            self._mend_thread(thread)
+            self._bindings.refresh(thread)
+            self._bindings.call_worker()
             self._intent.clear()
         return len(orphans)
 
