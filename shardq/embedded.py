@@ -174,9 +174,8 @@ class Supervisor:
 
     def _command(self, control: int) -> list[str]:
         command = [sys.executable, "-P", "-m", "shardq.supervise", *self._targets, "--url", self.url]
-        command += ["--workers", str(self.settings.workers), "--control", str(control)]
-        command += ["--shutdown-timeout", str(self.settings.shutdown_timeout), "--log-level", self._log_level]
-        command += ["--json"] if self.settings.json_output else []
+        command += ["--control", str(control), "--log-level", self._log_level]
+        command += self.settings.options(skip=("url", "capacity", "drain", "log_level"))
         capacity = self._capacity_bytes or self.settings.capacity_bytes
         command += ["--capacity", str(capacity)] if capacity else []
         command += ["--private"] if self._private else []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
@@ -142,6 +143,16 @@ class SupervisorSettings(_Settings):
     def option_names(cls) -> dict[str, str]:
         """Fields, and what each is called on the command line and behind the prefix in the environment."""
         return {name: "json" if name == "json_output" else name for name in cls.model_fields}
+
+    def options(self, skip: Sequence[str] = ()) -> list[str]:
+        """These settings as arguments of the command line, but for some fields."""
+        arguments: list[str] = []
+        for name, option in self.option_names().items():
+            value, flag = getattr(self, name), f"--{option.replace('_', '-')}"
+            if name in skip or value is None or value is False:
+                continue
+            arguments += [flag] if value is True else [flag, str(value)]
+        return arguments
 
     @property
     def max_rss_bytes(self) -> int | None:

@@ -143,6 +143,7 @@ class RuntimeStorage:
             if not self._append(pipe, [message]):
                 return False
             self._bytes -= len(letters.drop_one(sequence) or b"")
+            self._room.ring()
             return True
 
     async def drop(self, grave: str, *sequences: int) -> int:

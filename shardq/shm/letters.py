@@ -90,6 +90,7 @@ class Letters:
                 self._tubes.settle(grave_tube)
                 self._bindings.refresh(grave_thread)
                 self._bindings.work_arrived(thread)
+                self._bindings.ring_waiting(self._layout.room_map)
             self._intent.clear()
             return tail != 0
 

@@ -141,10 +141,13 @@ class Store:
         `timeout_s` for them. Fewer than `limit` where earlier ones failed. Raises `FencedError`.
         """
         with self._section:
-            self._bindings.check(pipes[0], self._directory.tube(pipes[0])[0], token)
+            checked = False
             for pipe in pipes:
                 thread, tube = self._directory.tube(pipe)
-                if tube == NOT_FOUND or self._tubes.is_empty(tube):
+                if not checked:
+                    self._bindings.check(pipe, thread, token)
+                    checked = True
+                if tube == NOT_FOUND:
                     continue
                 batch = self._tubes.read(tube, self._attempts.limit(tube, limit))
                 if batch.count:
@@ -152,7 +155,7 @@ class Store:
                     deadline_ns = time.monotonic_ns() + int(timeout_s * 1e9) if timeout_s else 0
                     self._bindings.note_batch(thread, batch.count, deadline_ns)
                     batch.pipe, batch.failed = pipe, self._attempts.of(tube)
-                return batch
+                    return batch
             return EMPTY
 
     def pop(self, pipe: str, through: int, token: int) -> None:
