@@ -1,0 +1,72 @@
+"""A holder of a thread that is going to die with what it has in hand.
+
+    python -m tests.contracts.holder DRIVER ADDRESS KEY STEP ...
+
+It claims the thread, does the steps on its first tube, prints a line, and stays until its standard input ends. Steps
+are `take=N`, `pop=N` (the first N of what it took), `fail` and `release`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from shardq.model import EMPTY
+from shardq.protocols import Lock
+from tests.support.drivers import Backend, driver_named
+
+
+async def hold(backend: Backend, key: str, *steps: str) -> Lock:
+    """Claim the thread and do the steps."""
+    storage, lock, pipe, batch = backend.storage, backend.new_lock(), f"{key}/0", EMPTY
+    token = await lock.acquire(key)
+    assert token, f"{key} is claimed"
+    for step in steps:
+        verb, _, number = step.partition("=")
+        if verb == "take":
+            batch = await storage.take([pipe], int(number), token)
+        elif verb == "pop":
+            await storage.pop(pipe, batch.through_first(int(number)), token)
+        elif verb == "fail":
+            await storage.fail(pipe, token)
+        elif verb == "release":
+            await lock.release(key)
+        else:
+            raise SystemExit(f"unknown step {step}")
+    return lock
+
+
+@asynccontextmanager
+async def holding(root: Path, driver: str, address: str, key: str, *steps: str) -> AsyncIterator[int]:
+    """Another process that did the steps; gives its pid. At the end of the block it is killed, and dead."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "tests.contracts.holder", driver, address, key, *steps),
+        cwd=root,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        assert await process.stdout.readline(), "the holder ended before it did its steps"
+        yield process.pid
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+def main() -> None:
+    name, address, key, *steps = sys.argv[1:]
+    attach = driver_named(name).attach
+    assert attach is not None
+    asyncio.run(hold(attach(address), key, *steps))
+    print("done", flush=True)
+    sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+"""A whole family under SIGKILL and SIGSTOP: producers, workers and the supervisor, several times a second."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+
+import psutil
+import pytest
+
+from shardq import Queue, connect
+from shardq.shm.segment import remove_files
+from tests.faults.conftest import SEED
+from tests.support.faults import Child
+from tests.support.programs import ROOT
+from tests.support.segments import new_name
+from tests.support.stormy import LARGEST_CALL, THREADS, Delivery, Gust, Stormy, deliveries, note_accepted, read
+
+SECONDS = float(os.environ.get("SHARDQ_FAULTS_SECONDS", "6"))
+PRODUCERS, WORKERS = 2, 3
+#: Between two blows, and how long one that was stopped stays so; seconds.
+CALM_S, STOPPED_S = (0.02, 0.2), (0.005, 0.2)
+TO_KILL, TO_HIT_THE_SUPERVISOR = 0.6, 0.1
+#: For what is left after the storm.
+PATIENCE_S = 60.0
+
+
+class Fleet:
+    """Everybody in the storm. Who dies is replaced: workers by their supervisor, all others by the test."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder = folder
+        self._name = name
+        self._log = (folder / "log").open("wb")
+        self._born = 0
+        self._resume: dict[int, float] = {}
+        self.killed: set[int] = set()
+        self.blows = 0
+        self.supervisor = self._started()
+        self.queue = self._connected()
+        self.producers = [self._hired() for _ in range(PRODUCERS)]
+
+    def strike(self, random: Random) -> None:
+        """Kill or stop one of them."""
+        self.blows += 1
+        chance = random.random()
+        if chance < TO_HIT_THE_SUPERVISOR:
+            self._hit(self.supervisor.pid, random)
+        elif chance < 0.3:
+            self._hit(random.choice(self.producers).pid, random)
+        elif workers := self._workers():
+            self._hit(random.choice(workers), random)
+        self._replace()
+
+    def resume(self, *, everybody: bool = False) -> None:
+        for pid, due in list(self._resume.items()):
+            if everybody or time.monotonic() > due:
+                del self._resume[pid]
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
+    def settle(self) -> None:
+        """No more producers; whatever is left is handled in peace."""
+        self.resume(everybody=True)
+        for producer in self.producers:
+            producer.kill()
+        self.producers = []
+        self._replace()
+        if not asyncio.run(self.queue.storage.wait_for_quiet(PATIENCE_S)):
+            left = asyncio.run(self.queue.storage.pipes())
+            raise AssertionError(f"{left} are not handled\n{self.log()[-4000:]}")
+
+    def stop(self) -> int:
+        self.supervisor.send_signal(signal.SIGTERM)
+        return self.supervisor.wait(PATIENCE_S)
+
+    def discard(self) -> None:
+        self.resume(everybody=True)
+        for producer in self.producers:
+            producer.kill()
+        for pid in [self.supervisor.pid, *self._workers()]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.supervisor.wait()
+        asyncio.run(self.queue.close())
+        self._log.close()
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text(errors="replace")
+
+    def _hit(self, pid: int, random: Random) -> None:
+        with suppress(ProcessLookupError):
+            if random.random() < TO_KILL:
+                self._resume.pop(pid, None)
+                self.killed.add(pid)
+                os.kill(pid, signal.SIGKILL)
+            elif pid not in self._resume:
+                os.kill(pid, signal.SIGSTOP)
+                self._resume[pid] = time.monotonic() + random.uniform(*STOPPED_S)
+
+    def _replace(self) -> None:
+        for producer in self.producers[:]:
+            if producer.pid in self.killed:
+                producer.end()
+                self.producers.remove(producer)
+                self.producers.append(self._hired())
+        if self.supervisor.pid in self.killed:
+            self.supervisor.wait()
+            self.supervisor = self._started()
+
+    def _workers(self) -> list[int]:
+        """All workers, those included whose supervisor is dead."""
+        with suppress(psutil.NoSuchProcess):
+            return [child.pid for child in psutil.Process(self.supervisor.pid).children()]
+        return []
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        command = (sys.executable, "-m", "shardq.supervise", Stormy.__module__, "--url", f"shm://{self._name}")
+        options = ("--workers", str(WORKERS), "--capacity", "4M")
+        return subprocess.Popen((*command, *options), cwd=ROOT, stderr=self._log, stdin=subprocess.DEVNULL)
+
+    def _connected(self) -> Queue:
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return asyncio.run(connect(f"shm://{self._name}"))
+            except Exception:
+                assert time.monotonic() < deadline, self.log()
+                time.sleep(0.01)
+
+    def _hired(self) -> Child:
+        self._born += 1
+        who, random, folder, queue = f"p{self._born}", Random(f"{SEED} {self._born}"), str(self.folder), self.queue
+        return Child(lambda: asyncio.run(_produce(queue, folder, who, random)))
+
+
+async def _produce(queue: Queue, folder: str, who: str, random: Random) -> None:
+    """Register calls for ever."""
+    call = 0
+    while True:
+        thread, size = random.randrange(THREADS), random.randint(1, LARGEST_CALL)
+        gusts = [Gust(folder, thread, who, call, position) for position in range(size)]
+        await queue.register(Stormy, *gusts)
+        note_accepted(Path(folder), gusts)
+        call += 1
+        await asyncio.sleep(random.uniform(0, 0.002))
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    name = new_name()
+    fleet = Fleet(tmp_path, name)
+    try:
+        yield fleet
+    finally:
+        fleet.discard()
+        remove_files(name)
+
+
+@pytest.mark.timeout(SECONDS + 240)
+def test_a_family_in_a_storm_loses_nothing_and_keeps_its_order(
+    fleet: Fleet, random: Random, tmp_path: Path, tried: Callable[[str, int], None]
+) -> None:
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        fleet.resume()
+        fleet.strike(random)
+        time.sleep(random.uniform(*CALM_S))
+    fleet.settle()
+
+    assert list(read(tmp_path / "violations")) == []
+    buried = {(b.letter.handler, b.letter.pipe, b.letter.message) for b in asyncio.run(fleet.queue.dead_letters.list())}
+    seen = {thread: deliveries(tmp_path, thread) for thread in range(THREADS)}
+    check_nothing_is_lost(tmp_path, seen)
+    for thread, found in seen.items():
+        check_order(thread, found)
+        check_repetitions(thread, found, fleet.killed)
+    assert fleet.stop() == 0
+    tried("blows at a family", fleet.blows)
+    tried("of its requests", sum(map(len, seen.values())))
+    tried("of them dead letters", len(buried))
+
+
+def check_nothing_is_lost(folder: Path, seen: dict[int, list[Delivery]]) -> None:
+    """What is in the dead letters was delivered before, so deliveries are all there is to look at."""
+    known = {(thread, d.who, d.call, d.position) for thread, found in seen.items() for d in found}
+    accepted = {(int(words[0]), words[1], int(words[2]), int(words[3])) for words in read(folder / "accepted")}
+    lost = sorted(accepted - known)
+    assert accepted
+    assert not lost, f"{len(lost)} of {len(accepted)} accepted requests were never handled: {lost[:5]}"
+
+
+def check_order(thread: int, found: list[Delivery]) -> None:
+    """First deliveries come in the order in which their producer gave them."""
+    last: dict[str, tuple[int, int]] = {}
+    known: set[tuple[str, int, int]] = set()
+    for who, call, position in ((d.who, d.call, d.position) for d in found):
+        if (who, call, position) in known:
+            continue
+        known.add((who, call, position))
+        assert last.get(who, (-1, -1)) < (call, position), f"thread {thread}: {who} {call} {position} after {last[who]}"
+        last[who] = call, position
+
+
+def check_repetitions(thread: int, found: list[Delivery], killed: set[int]) -> None:
+    """What comes again was in the hands of who was killed, or in a batch that did not end."""
+    former: dict[tuple[str, int, int], Delivery] = {}
+    for delivery in found:
+        identity = delivery.who, delivery.call, delivery.position
+        before = former.get(identity)
+        assert before is None or not before.ended or before.pid in killed, f"thread {thread}: {identity} came again"
+        former[identity] = delivery
+
+
+def made(*places: int, ended: bool = True, pid: int = 1) -> list[Delivery]:
+    return [Delivery(pid, "p", place // 10, place % 10, ended) for place in places]
+
+
+def test_the_checks_tell_good_from_bad(tmp_path: Path) -> None:
+    check_order(0, made(0, 1, 10, 1, 11))
+    with pytest.raises(AssertionError):
+        check_order(0, made(0, 10, 1))
+    check_repetitions(0, made(0, ended=False) + made(0), set())
+    check_repetitions(0, made(0, pid=7) + made(0), {7})
+    with pytest.raises(AssertionError):
+        check_repetitions(0, made(0) + made(0), set())
+    gusts = [Gust(str(tmp_path), 0, "p", 0, position) for position in range(3)]
+    note_accepted(tmp_path, gusts)
+    check_nothing_is_lost(tmp_path, {0: made(0, 1, 2)})
+    with pytest.raises(AssertionError):
+        check_nothing_is_lost(tmp_path, {0: made(0, 2)})

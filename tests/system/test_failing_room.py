@@ -1,0 +1,205 @@
+"""Handlers that find no room for what they register, on every driver and both event loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import pytest
+
+from shardq import Handler, Queue, Retry, Route, Worker
+from shardq.deadletters import DeadLetter
+from shardq.errors import QueueFull
+from shardq.protocols import Storage
+from tests.conftest import OpenBackend
+from tests.support.drivers import MIB, Backend
+from tests.support.tasks import LIMIT_S
+from tests.system.test_worker import Diary, Item, new_worker, one_each, run, working
+
+#: The diary of the test that runs.
+diary: Diary
+#: What handlers do with their batch, at each call the next of these; then they do it all.
+plans: list[Callable[[Any, Sequence[Item]], Any]]
+
+
+@pytest.fixture(autouse=True)
+def _new_diary() -> Iterator[None]:
+    global diary, plans
+    diary, plans = Diary(), []
+    yield
+    del diary, plans
+
+
+class _Routed(Handler[Item]):
+    retry = Retry(max_attempts=3, backoff_s=0.001, jitter=False)
+
+    @classmethod
+    def route(cls, *items: Item) -> list[Route]:
+        return [Route(item.thread, item.priority) for item in items]
+
+
+class Planned(_Routed):
+    async def perform(self, *items: Item) -> None:
+        diary.add("batch", *(item.number for item in items))
+        if plans:
+            await plans.pop(0)(self, items)
+
+    def stop(self) -> Any:
+        diary.add("stop")
+
+
+class Once(Planned):
+    """A single attempt: whatever is counted shows."""
+
+    retry = Retry(max_attempts=1)
+
+
+@pytest.fixture
+def queue(storage: Storage) -> Queue:
+    return Queue(storage)
+
+
+@pytest.fixture
+def worker(backend: Backend, queue: Queue) -> Worker:
+    return new_worker(backend, queue)
+
+
+async def letters(queue: Queue) -> list[DeadLetter]:
+    return [buried.letter for buried in await queue.dead_letters.list()]
+
+
+def batches() -> list[tuple[int, ...]]:
+    return diary.of("batch")
+
+
+async def test_no_room_in_a_handler_costs_no_attempt(backend: Backend, queue: Queue) -> None:
+    async def full(handler: Once, items: Sequence[Item]) -> None:
+        raise QueueFull("no room")
+
+    plans.extend([full] * 4)
+    await queue.register(Once, *one_each(4))
+
+    await run(new_worker(backend, queue), 4)
+
+    assert batches()[:3] == [(0, 1, 2, 3), (0, 1), (0,)]
+    assert await letters(queue) == []
+    assert await queue.storage.backlog() == (0, 4, 4, 0)
+
+
+async def test_without_room_only_what_was_not_acknowledged_comes_again(queue: Queue, worker: Worker) -> None:
+    async def half(handler: Once, items: Sequence[Item]) -> None:
+        await handler.acknowledge(2)
+        raise QueueFull("no room")
+
+    plans.append(half)
+    await queue.register(Once, *one_each(6))
+
+    await run(worker, 6)
+
+    assert batches() == [(0, 1, 2, 3, 4, 5), (2, 3), (4, 5)]
+    assert await queue.storage.backlog() == (0, 6, 6, 0)
+
+
+async def test_a_thread_without_room_does_not_keep_others_waiting(backend: Backend, queue: Queue) -> None:
+    async def full(handler: Planned, items: Sequence[Item]) -> None:
+        raise QueueFull("no room")
+
+    plans.append(full)
+    await queue.register(Planned, Item(0, 0))
+    await queue.register(Planned, Item(1, 1))
+
+    await run(new_worker(backend, queue), 2)
+
+    assert [numbers for numbers in batches() if numbers == (1,)] == [(1,)]
+    assert len(batches()) == 3
+
+
+class Padded(NamedTuple):
+    number: int
+    padding: bytes
+
+
+class Second(Handler[Padded]):
+    retry = Retry(max_attempts=1)
+
+    def perform(self, *requests: Padded) -> Any:
+        for request in requests:
+            diary.add("second", request.number)
+
+
+class First(Second):
+    """Brings about one of the other for each of its own."""
+
+    def perform(self, *requests: Padded) -> Any:
+        self.queue.register_sync(Second, *requests)
+        for request in requests:
+            diary.add("first", request.number)
+
+
+class AsyncFirst(First):
+    async def perform(self, *requests: Padded) -> None:
+        await self.queue.register(Second, *requests)
+        for request in requests:
+            diary.add("first", request.number)
+
+
+async def fill(queue: Queue, handler: type[First], size: int) -> int:
+    """Register requests until there is no room; returns how many there are."""
+    queue.storage.settings.when_full = "raise"
+    many = max(1, 32_000 // size)
+    for call in range(1_000):
+        try:
+            await queue.register(handler, *(Padded(call * many + n, bytes(size)) for n in range(many)))
+        except QueueFull:
+            return call * many
+    raise AssertionError("never full")
+
+
+@pytest.mark.requires("bounded")
+@pytest.mark.parametrize("handler", [First, AsyncFirst])
+@pytest.mark.parametrize("size", [16, 2_000, 8_000])
+async def test_follow_ups_in_a_full_storage_come_to_their_end(
+    open_backend: OpenBackend, handler: type[First], size: int
+) -> None:
+    backend = open_backend(1 * MIB)
+    queue = Queue(backend.storage)
+    registered = await fill(queue, handler, size)
+
+    async with working(new_worker(backend, queue)):
+        assert await queue.storage.wait_for_quiet(LIMIT_S)
+
+    assert [number for (number,) in diary.of("first")] == list(range(registered))
+    assert [number for (number,) in diary.of("second")] == list(range(registered))
+    assert await letters(queue) == []
+
+
+class ThreadedSecond(_Routed):
+    def perform(self, *items: Item) -> None:
+        for item in items:
+            diary.add("second", item.thread)
+
+
+class ThreadedFirst(_Routed):
+    """Brings about one of the other in the thread of the same number."""
+
+    async def perform(self, *items: Item) -> None:
+        await self.queue.register(ThreadedSecond, *items)
+        for item in items:
+            diary.add("first", item.thread)
+
+
+@pytest.mark.requires("bounded")
+async def test_follow_ups_in_a_storage_full_of_threads_come_to_their_end(open_backend: OpenBackend) -> None:
+    backend = open_backend(1 * MIB)
+    queue = Queue(backend.storage)
+    queue.storage.settings.when_full = "raise"
+    threads = 0
+    with suppress(QueueFull):
+        for threads in range(1_000):
+            await queue.register(ThreadedFirst, Item(threads, 0))
+
+    async with working(new_worker(backend, queue)):
+        assert await queue.storage.wait_for_quiet(LIMIT_S)
+
+    assert len(diary.of("first")) == len(diary.of("second")) >= threads
