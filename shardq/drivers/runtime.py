@@ -124,7 +124,8 @@ class RuntimeStorage:
             tube = self._threads.tube(pipe)
             if tube is None or not tube.messages or tube.head_sequence != sequence:
                 return True
-            if not self._make_room_in(grave, len(letter)):
+            # The message makes room for its letter.
+            if not self._make_room_in(grave, len(letter) - len(tube.messages[0])):
                 return False
             self._graves.setdefault(grave, Tube(1)).add([letter])
             self._bytes += len(letter)

@@ -19,6 +19,7 @@ from shardq.shm.segment import Segment
 #: How many idle entries are given up at once when all are in use.
 _RECLAIM_BATCH = 256
 _FREE, _IDLE = bytes((at.THREAD_FREE,)), bytes((at.THREAD_IDLE,))
+_DEAD_LETTERS = bytes((at.THREAD_DEAD_LETTERS,))
 NOT_FOUND = -1
 NO_ROOM = -2
 
@@ -159,6 +160,15 @@ class Directory:
     def apart(self, thread: int) -> bool:
         """Whether the thread holds dead letters."""
         return bool(self._words[self._layout.thread_word(thread) + at.THREAD_APART])
+
+    def graves(self) -> list[int]:
+        """Threads that hold dead letters."""
+        start, end = self._layout.thread_map, self._layout.thread_map + self._layout.threads
+        found, place = [], self._bytes.find(_DEAD_LETTERS, start, end)
+        while place >= 0:
+            found.append(place - start)
+            place = self._bytes.find(_DEAD_LETTERS, place + 1, end)
+        return found
 
     def generation(self, thread: int) -> int:
         """Changes when the entry is given up: what was known of it is void then."""

@@ -7,6 +7,8 @@ two. The segment's size in memory is the kernel's count of its pages and is kept
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from shardq.shm import layout as at
 from shardq.shm.layout import PAGE, WORD, ExtentClass
 from shardq.shm.record import LARGEST_PAYLOAD
@@ -19,6 +21,8 @@ _KEPT = (512, 32, 4)
 _LARGEST_STEP = 1 << 20
 #: Behind the reader, memory is given back in steps of so many bytes, and only while memory is scarce.
 _PUNCH_STEP = 16 << 10
+#: What a dead letter has beside its message at most, with the ends of its pages.
+_LETTER_BYTES = 20 << 10
 #: Bit of the word that counts an extent's backed bytes, which are whole pages: its beginning was given back already.
 _PUNCHED = 1
 
@@ -38,13 +42,31 @@ class Extents:
 
     def limit_bytes(self, share: int) -> int:
         """Most memory the segment may take for an operation with this share of it."""
-        reserve = self._capacity // at.RESERVE_PART
-        return self._capacity - (reserve, reserve // 2, 0)[share]
+        if share == at.ALL:
+            return self._capacity
+        half = self._half_reserve
+        return self._capacity - max(half, self._words[at.KEPT_BYTES]) - (half if share == at.GENERAL else 0)
 
-    def largest_bytes(self) -> int:
-        """Most bytes of records that an empty segment takes in one append, with a little slack for page ends."""
+    @property
+    def _half_reserve(self) -> int:
+        return self._capacity // at.RESERVE_PART // 2
+
+    def kept_for(self, messages: Sequence[bytes], nbytes: int) -> int:
+        """What KEPT_BYTES must be for messages of so many bytes: any of them can become a dead letter while the storage
+        is full. 0 where the reserve is enough.
+        """
+        if nbytes + _LETTER_BYTES <= self._half_reserve:
+            return 0
+        kept = _whole_pages(max(map(len, messages)) + _LETTER_BYTES)
+        return kept if kept > self._half_reserve else 0
+
+    def largest_bytes(self, kept: int) -> int:
+        """Most bytes of records that an empty segment takes in one append for which so much has to be kept, with a
+        little slack for page ends.
+        """
         tables = sum(max(self._words[word], at.TABLE_STEP) for word in (at.THREADS_BACKED, at.TUBES_BACKED))
-        room = self.limit_bytes(at.GENERAL) - self._layout.fixed_bytes - tables
+        general = self._capacity - max(self._half_reserve, kept) - self._half_reserve
+        room = general - self._layout.fixed_bytes - tables
         return max(0, min(room - room // 64 - 8 * PAGE, LARGEST_PAYLOAD))
 
     def class_for(self, nbytes: int, at_least: int = 0) -> ExtentClass | None:

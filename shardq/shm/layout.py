@@ -61,7 +61,8 @@ PAGE = 4096
     WATCHED,  # 1: the supervisor knows that some batches have a deadline
     SERVERS,  # counts the processes that began to serve threads
     DEATHS_CURSOR,  # entries ever written to the table of deaths
-) = range(37)
+    KEPT_BYTES,  # room kept for the letter of the largest message since nothing was queued; 0: the reserve is enough
+) = range(38)
 HEADER_BYTES = PAGE
 #: In the header page, for the last processes that died: owner word, how it ended.
 DEATHS = 256

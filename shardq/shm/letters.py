@@ -19,6 +19,8 @@ from shardq.shm.intent import Intent
 from shardq.shm.segment import Segment
 from shardq.shm.tube import Tubes
 
+#: A thread entry and a tube entry in it.
+_Place = tuple[int, int]
 #: Graves take small extents, so that the memory of letters that are dropped comes back.
 _GROWTH_CLASS = 0
 
@@ -57,8 +59,7 @@ class Letters:
             if grave_tube == NO_ROOM:
                 self._intent.clear()
                 return False
-            self._intent.declare_two(thread, grave_thread)
-            buried = self._bury(tube, sequence, grave_tube, letter, most)
+            buried = self._bury((thread, tube), sequence, (grave_thread, grave_tube), letter, most)
             self._bindings.refresh(grave_thread)
             self._intent.clear()
             if buried:
@@ -110,33 +111,53 @@ class Letters:
     def graves(self) -> list[str]:
         """Pipes of dead letters that are not empty."""
         with self._section:
-            return [
-                pipe
-                for thread in self._directory.threads()
-                if self._directory.apart(thread)
-                for pipe, tube in self._directory.pipes_of(thread)
-                if not self._tubes.is_empty(tube)
-            ]
+            return [pipe for thread in self._directory.graves() for pipe, _ in self._directory.pipes_of(thread)]
 
-    def _bury(self, tube: int, sequence: int, grave: int, letter: bytes, most: int) -> bool:
+    def _bury(self, source: _Place, sequence: int, grave: _Place, letter: bytes, most: int) -> bool:
+        (thread, tube), (grave_thread, grave_tube) = source, grave
+        if not self._could_hold(letter, grave_tube):
+            return False
+        self._intent.declare_two(thread, grave_thread)
         # All handlers' letters together cannot take the room of the living: each may have the size of the reserve.
         most_bytes = self._layout.capacity_bytes // at.RESERVE_PART
-        if not self._tubes.fits_in_place_of(grave, len(letter)):
-            return False
-        while not self._tubes.is_empty(grave) and (
-            self._tubes.length(grave) >= most or self._tubes.spanned_bytes(grave) + len(letter) > most_bytes
+        while not self._tubes.is_empty(grave_tube) and (
+            self._tubes.length(grave_tube) >= most or self._tubes.spanned_bytes(grave_tube) + len(letter) > most_bytes
         ):
-            self._drop_oldest(grave)
-        while not (tail := self._written(grave, letter)):
-            if self._tubes.is_empty(grave):
+            self._drop_oldest(grave_tube)
+        while not (tail := self._written(grave_tube, letter)):
+            if not self._drop_somewhere(grave):
                 return False
-            self._drop_oldest(grave)
+            self._intent.declare_two(thread, grave_thread)
         head = self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE
         handled = at.HANDLED, self._words[at.HANDLED] + 1
-        place = self._layout.tube_word(grave) + at.TUBE_TAIL
+        place = self._layout.tube_word(grave_tube) + at.TUBE_TAIL
         self._intent.commit_with(place, tail, at.BURIED, 1, (head, sequence + 1), handled)
         self._tubes.settle(tube)
         return True
+
+    def _could_hold(self, letter: bytes, grave: int) -> bool:
+        """Whether there is room for the letter if need be in the place of all others."""
+        if self._tubes.fits_in_place_of([grave], len(letter)):
+            return True
+        return self._tubes.fits_in_place_of([tube for _, tube in self._graves()], len(letter))
+
+    def _drop_somewhere(self, grave: _Place) -> bool:
+        """Make room: drop the oldest letter of this grave, or else of the largest one. False: there is none."""
+        if not self._tubes.is_empty(grave[1]):
+            self._drop_oldest(grave[1])
+            return True
+        others = self._graves()
+        if not others:
+            return False
+        thread, largest = max(others, key=lambda place: self._tubes.spanned_bytes(place[1]))
+        self._intent.declare_two(thread, grave[0])
+        self._drop_oldest(largest)
+        self._bindings.refresh(thread)
+        return True
+
+    def _graves(self) -> list[_Place]:
+        """Thread and tube entries of all graves that are not empty."""
+        return [(thread, tube) for thread in self._directory.graves() for tube in self._directory.tubes_of(thread)]
 
     def _written(self, grave: int, letter: bytes) -> int:
         try:

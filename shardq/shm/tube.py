@@ -36,8 +36,10 @@ class Tubes:
 
     def append(self, tube: int, messages: Sequence[bytes], accepted_us: int, *, share: int = at.GENERAL) -> bool:
         """Add the messages, all or none. False: there is no room now. Raises `MessageTooLarge`: there never will be."""
+        former = self._keep_room(messages)
         tail = self.write(tube, messages, accepted_us, share=share)
         if not tail:
+            self._words[at.KEPT_BYTES] = former
             return False
         self._intent.commit(self._layout.tube_word(tube) + at.TUBE_TAIL, tail, at.ACCEPTED, len(messages))
         return True
@@ -82,7 +84,8 @@ class Tubes:
 
     def check_size(self, messages: Sequence[bytes]) -> None:
         """Raise `MessageTooLarge` for messages that not even an empty segment takes at once. Wants no guard."""
-        if _size(messages) > self._extents.largest_bytes():
+        nbytes = _size(messages)
+        if nbytes > self._extents.largest_bytes(self._extents.kept_for(messages, nbytes)):
             raise MessageTooLarge(
                 f"{len(messages)} messages of {sum(map(len, messages))} bytes can never fit segment "
                 f"{self._segment.name!r}, whose capacity is {self._layout.capacity_bytes}: "
@@ -151,13 +154,10 @@ class Tubes:
                 return word, self._words[word] | 1 << (n & 63)
         return None
 
-    def fits_in_place_of(self, tube: int, nbytes: int) -> bool:
-        """Whether there is room for a message of so many bytes once the tube were empty."""
-        return self._extents.could_hold(record.size_of(1, nbytes) + HEADER_BYTES, self.stored_bytes(tube))
-
-    def stored_bytes(self, tube: int) -> int:
-        """Memory of the tube's extents."""
-        return sum(self._extents.backed_bytes(extent) for extent in self.chain(tube))
+    def fits_in_place_of(self, tubes: Sequence[int], nbytes: int) -> bool:
+        """Whether there is room for a message of so many bytes once these tubes were empty."""
+        stored = sum(self._extents.backed_bytes(extent) for tube in tubes for extent in self.chain(tube))
+        return self._extents.could_hold(record.size_of(1, nbytes) + HEADER_BYTES, stored)
 
     def spanned_bytes(self, tube: int) -> int:
         """From the record that holds the head to the end of the last, links and what they skip included."""
@@ -257,6 +257,17 @@ class Tubes:
                 start, filled = n, 0
             filled += len(message) + 5
         yield messages[start:], _size(messages[start:])
+
+    def _keep_room(self, messages: Sequence[bytes]) -> int:
+        """Have room kept in which any of these messages could be buried. Returns what was kept before."""
+        words = self._words
+        if words[at.KEPT_BYTES] and words[at.ACCEPTED] == words[at.HANDLED]:
+            words[at.KEPT_BYTES] = 0
+        former = words[at.KEPT_BYTES]
+        kept = self._extents.kept_for(messages, sum(map(len, messages)))
+        if kept > former:
+            words[at.KEPT_BYTES] = kept
+        return former
 
     def _room(self, tube: int, place: int, nbytes: int, taken: list[int], share: int, largest: int) -> int:
         """Address for a record of `nbytes` with memory behind it, at `place` or in another extent. 0: no room."""

@@ -25,6 +25,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         reporter.write_line(f"faults: SHARDQ_FAULTS_SEED={SEED}")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The interleavings last: they leave a large heap, which every fork after them would have to copy the map of."""
+    items.sort(key=lambda item: item.path.name == "test_interleavings.py")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     tried = ", ".join(f"{count} {name}" for name, count in _tried.items())
     terminalreporter.write_line(f"faults: SHARDQ_FAULTS_SEED={SEED}{', ' if tried else ''}{tried}")

@@ -8,12 +8,15 @@ from typing import NamedTuple
 
 import pytest
 
+from shardq.shm import layout as at
 from shardq.shm.binding import Bindings
 from shardq.shm.waiting import Waiting
+from shardq.shm.watch import Watch
 from tests.support.faults_scene import everything as all_threads
 from tests.support.interleave import Plan, Violation, World, random_plans, run_all, run_sample
 from tests.support.interleave_bell import Serves, bare_segment, without_net, workshop
 from tests.support.interleave_guard import contest, guard_module
+from tests.support.interleave_watch import watchmen
 
 SAMPLE, SAMPLE_OF_ALL = 4_000, 150_000
 #: Tries in which a spoilt guard has to be caught. Most are caught within hundreds.
@@ -166,3 +169,47 @@ def test_spoilt_doorbell_is_caught(
     monkeypatch.setattr(owner, method, spoilt)
     with without_net(), pytest.raises(Violation):
         run_shops()
+
+
+def watched(sleepers: int, newcomers: int, plan: Plan) -> World:
+    with bare_segment() as segment:
+        return watchmen(segment, sleepers, newcomers, plan)
+
+
+@pytest.mark.parametrize(("sleepers", "newcomers"), [(1, 1), (1, 2), (2, 1)])
+def test_nobody_who_begins_to_serve_goes_unwatched(
+    sleepers: int, newcomers: int, everything: bool, tried: Tried
+) -> None:
+    """In whatever order they look, lie down and bind: who sleeps has seen all who are bound."""
+    preemptions = 2 if everything else 1
+    tried("orders", run_all(lambda plan: watched(sleepers, newcomers, plan), preemptions, kills=0))
+
+
+def serves_untold(bindings: Bindings) -> None:
+    """Begin to serve, and ring nobody."""
+    bindings._words[bindings._slots.word(bindings._slots.mine) + at.SLOT_SERVES] = 1
+    bindings._words[at.SERVERS] += 1
+
+
+def serves_uncounted(bindings: Bindings, begin: Callable[[Bindings], None] = Bindings._begin_to_serve) -> None:
+    """Begin to serve, and do not count it."""
+    servers = bindings._words[at.SERVERS]
+    begin(bindings)
+    bindings._words[at.SERVERS] = servers
+
+
+@pytest.mark.parametrize(
+    ("owner", "method", "spoilt"),
+    [
+        (Bindings, "_begin_to_serve", serves_untold),
+        (Bindings, "_begin_to_serve", serves_uncounted),
+        (Watch, "_serves", lambda watch, slot: False),
+    ],
+    ids=["nobody-rung", "not-counted", "not-looked-at"],
+)
+def test_spoilt_watch_is_caught(
+    owner: type, method: str, spoilt: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owner, method, spoilt)
+    with pytest.raises(Violation):
+        run_all(lambda plan: watched(1, 2, plan), preemptions=1, kills=0)

@@ -22,7 +22,7 @@ SECONDS = float(os.environ.get("SHARDQ_FAULTS_SECONDS", "4"))
 PRODUCERS = CONSUMERS = 3
 JOBS = {"produce": produce, "consume": consume}
 #: Room for all that is buried in a storm, and scarce for what is not.
-CAPACITY_BYTES = 2 * MIB * (1 + int(SECONDS) // 30)
+CAPACITY_BYTES = MIB * (1 + int(SECONDS) // 15)
 #: Between two blows, and how long one that was stopped stays so; seconds.
 CALM_S, STOPPED_S = (0.001, 0.02), (0.001, 0.1)
 TO_KILL = 0.6

@@ -1,5 +1,7 @@
 """A store in a small segment against plain lists: whatever is done in whatever order, both say the same.
 
+The segment is often full, of messages and of entries. What fails and who dies is in `test_driver_model`.
+
 After every step the segment is whole (`fsck`), and its counters agree with what the lists hold.
 """
 
@@ -21,6 +23,9 @@ from tests.support.segments import stores
 #: Fewer entries than there are pipes, so that drained threads are given up for others.
 ENTRIES = 8
 CAPACITY_BYTES = MIB
+#: Letters that a grave keeps. For lack of room it may keep fewer.
+DEAD_LETTERS = 6
+GRAVES = ("m/H/dead/0", "m/Other/dead/0")
 #: What an empty store of this capacity takes at any time.
 ALWAYS_FITS_BYTES = CAPACITY_BYTES // 2
 #: Around nothing, around what an extent holds, and large. A single message of 4,036 bytes fills a page exactly.
@@ -41,6 +46,7 @@ messages = (
 )
 limits = st.sampled_from([0, 1, 2, 3, 4, 60, 64, 65, 1000])
 places = st.integers(0, 3)
+graves = st.sampled_from(GRAVES)
 
 
 def key_of(pipe: str) -> str:
@@ -61,21 +67,23 @@ class TubeModel(RuleBasedStateMachine):
         """The message of a pipe that was acknowledged last."""
         self.tokens: dict[str, int] = {}
         self.last_token = 0
-        self.accepted = self.handled = 0
+        self.accepted = self.handled = self.buried = 0
+        self.letters: dict[str, list[Numbered]] = {grave: [] for grave in GRAVES}
 
     def teardown(self) -> None:
         self._resources.close()
 
     @rule(pipe=pipes, new=messages)
     def append(self, pipe: str, new: list[bytes]) -> None:
-        must_fit = not any(self.queued.values()) and sum(map(len, new)) <= ALWAYS_FITS_BYTES
+        empty = not any(self.queued.values()) and not any(self.letters.values())
+        must_fit = empty and sum(map(len, new)) <= ALWAYS_FITS_BYTES
         try:
             stored = self.store.append(pipe, new)
         except MessageTooLarge:
             assert sum(map(len, new)) > ALWAYS_FITS_BYTES
             return
         except DirectoryFull:
-            assert any(self.queued.values()) or self.tokens
+            assert not empty or self.tokens
             return
         if not stored:
             assert not must_fit
@@ -151,6 +159,56 @@ class TubeModel(RuleBasedStateMachine):
         self.queued[pipe] = kept
         self.handled += gone
 
+    @precondition(lambda self: self.tokens)
+    @rule(data=st.data(), grave=graves, letter=message | small)
+    def bury(self, data: st.DataObject, grave: str, letter: bytes) -> None:
+        """A letter in the place of the message at a head, at the cost of the oldest letters perhaps."""
+        pipe = self._claimed_pipe(data)
+        if not self.queued[pipe]:
+            return
+        number, before = self.queued[pipe][0][0], self.letters[grave]
+        try:
+            done = self.store.letters.bury(pipe, number, self.tokens[key_of(pipe)], grave, letter, DEAD_LETTERS)
+        except DirectoryFull:
+            return
+        batch = self.store.read(grave, DEAD_LETTERS + 1)
+        if not done:
+            assert batch.messages == [letter for _, letter in before]
+            return
+        after = [*before, (batch.through - 1, letter)]
+        self.letters[grave] = after[len(after) - batch.count :]
+        assert batch.messages == [letter for _, letter in self.letters[grave]]
+        assert 0 < batch.count <= DEAD_LETTERS
+        self.last_gone[pipe] = self.queued[pipe].pop(0)[1]
+        self.handled += 1
+        self.buried += 1
+
+    @rule(grave=graves, place=places, pipe=pipes, back=message | small)
+    def requeue(self, grave: str, place: int, pipe: str, back: bytes) -> None:
+        number = self._number_of_letter(grave, place)
+        try:
+            done = self.store.letters.requeue(grave, number, pipe, back)
+        except DirectoryFull:
+            return
+        if place >= len(self.letters[grave]):
+            assert done is None
+        elif done:
+            del self.letters[grave][place]
+            self.accepted += 1
+            self._number(pipe, [back])
+
+    @rule(grave=graves, some=st.lists(places, max_size=3, unique=True))
+    def drop(self, grave: str, some: list[int]) -> None:
+        numbers = [self._number_of_letter(grave, place) for place in some]
+        kept = [(number, letter) for number, letter in self.letters[grave] if number not in numbers]
+        assert self.store.letters.drop(grave, numbers) == len(self.letters[grave]) - len(kept)
+        self.letters[grave] = kept
+
+    def _number_of_letter(self, grave: str, place: int) -> int:
+        """The number of the letter at a place, or of none."""
+        letters = self.letters[grave]
+        return letters[place][0] if place < len(letters) else 1 << 40
+
     @rule(pipe=pipes, limit=limits, wanted=message | small)
     def look(self, pipe: str, limit: int, wanted: bytes) -> None:
         self._compare(pipe, limit, 0)
@@ -186,6 +244,9 @@ class TubeModel(RuleBasedStateMachine):
         assert sorted(self.store.pipes()) == sorted(pipe for pipe, queued in self.queued.items() if queued)
         for pipe, queued in self.queued.items():
             assert self.store.length(pipe) == len(queued)
+        for grave, letters in self.letters.items():
+            assert self.store.length(grave) == len(letters)
+        assert sorted(self.store.letters.graves()) == sorted(grave for grave in GRAVES if self.letters[grave])
 
     @invariant()
     def work_is_offered_in_turn(self) -> None:
@@ -197,7 +258,8 @@ class TubeModel(RuleBasedStateMachine):
 
     @invariant()
     def counters_agree(self) -> None:
-        assert self.store.counts() == (self.accepted, self.handled, 0, 0)
+        dead = sum(map(len, self.letters.values()))
+        assert self.store.counts() == (self.accepted, self.handled, self.buried, dead)
         assert self.store.waiting.quiet() == (not any(self.queued.values()))
 
     @invariant()

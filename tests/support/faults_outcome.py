@@ -8,7 +8,7 @@ from typing import NamedTuple
 from tests.support.faults import Step, steps_of
 from tests.support.faults_case import Operation
 from tests.support.faults_fsck import Failures, failures_at_heads
-from tests.support.faults_scene import Contents, Scene
+from tests.support.faults_scene import PIPE, Contents, Scene
 
 
 class Seen(NamedTuple):
@@ -54,7 +54,7 @@ def check_counted(operation: Operation, before: Seen, there: Scene) -> None:
     for pipe, (head, failures) in seen(there).failures.items():
         former = before.failures.get(pipe)
         stayed = former is not None and former.head == head
-        allowed = operation.counted if stayed and pipe in operation.blamed else (0, 1)
+        allowed = operation.counted if stayed and pipe == PIPE else (0, 1)
         more = failures - former.attempts if former is not None and stayed else failures
         assert more in allowed, f"{pipe}: {more} failures more, not one of {allowed}"
     operation.check(there)

@@ -146,12 +146,18 @@ def bare_segment() -> Iterator[Segment]:
         remove_files(name)
 
 
-def _storage(segment: Segment, bells: Bells, process: Process) -> SharedStorage:
+def bare_store(segment: Segment, bells: Bells, process: Process) -> Store:
+    """A process's store, of which each section is one step."""
     store = Store(segment)
     store._slots = _Slots(segment, process)
     store.enter()
     store._guard = _Turn(process)  # type: ignore[assignment]
     store._doorbell = _Doorbell(bells, process)  # type: ignore[assignment]
+    return store
+
+
+def _storage(segment: Segment, bells: Bells, process: Process) -> SharedStorage:
+    store = bare_store(segment, bells, process)
     # Everybody has bound a thread before: a first claim rings all who sleep, which would hide what is to be found.
     store.segment.words[store._slot_word + at.SLOT_SERVES] = 1
     storage = SharedStorage(store)

@@ -1,0 +1,165 @@
+"""The matrix is worth something: where a piece of the protocol is missing, some death in it shows that."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import pytest
+
+from shardq.shm import attempts, letters, repair
+from shardq.shm import layout as at
+from tests.faults.test_kill_points import problems_after
+from tests.support.faults import Step
+from tests.support.faults_case import Operation
+from tests.support.faults_operations import OPERATIONS
+from tests.support.faults_outcome import recorded
+
+BLAME = "        self._intent.commit_with(word + at.TUBE_HANDED, 0, word + at.TUBE_ATTEMPTS, 1, *followers)\n"
+COUNT, TAKE_BACK = "        words[word + at.TUBE_ATTEMPTS] += 1\n", "        words[word + at.TUBE_HANDED] = 0\n"
+FOLLOW = "        for place, value in followers:\n            words[place] = value\n"
+BURY = "self._intent.commit_with(place, tail, at.BURIED, 1, (head, sequence + 1), handled)\n"
+REQUEUE = "self._intent.commit_with(place, tail, at.ACCEPTED, 1, letter, left)\n"
+COMMIT_WORDS = at.COMMIT_COUNTER, at.COMMIT_SECOND, at.COMMIT_THIRD
+
+
+class Spoilt(NamedTuple):
+    """A method with a piece of the protocol missing, and the operation whose deaths show it."""
+
+    name: str
+    module: ModuleType
+    owner: type
+    method: str
+    old: str
+    new: str
+    operation: str
+    shows: str
+    """What a death of that operation makes somebody say."""
+
+    def __str__(self) -> str:
+        return self.name
+
+    def function(self) -> object:
+        """The method from its module's source, with the part replaced."""
+        source = inspect.getsource(self.module)
+        assert source.count(self.old) == 1, f"{self.module.__name__} has {source.count(self.old)} times:\n{self.old}"
+        changed: dict[str, Any] = {"__name__": self.module.__name__, "COMMIT": COMMIT_WORDS}
+        exec(compile(source.replace(self.old, self.new), str(self.module.__file__), "exec"), changed)
+        return vars(changed[self.owner.__name__])[self.method]
+
+
+SPOILT = (
+    Spoilt(
+        "popped-before-the-letter-is-there",
+        letters,
+        letters.Letters,
+        "_bury",
+        f"        {BURY}",
+        "        self._tubes.pop(tube, sequence + 1)\n        self._intent.commit(place, tail, at.BURIED, 1)\n",
+        "bury into an old grave",
+        "neither before nor after",
+    ),
+    Spoilt(
+        "letter-is-there-before-the-pop",
+        letters,
+        letters.Letters,
+        "_bury",
+        f"        {BURY}",
+        "        self._intent.commit(place, tail, at.BURIED, 1)\n        self._tubes.pop(tube, sequence + 1)\n",
+        "bury into an old grave",
+        "buried, but",
+    ),
+    Spoilt(
+        "burial-that-does-not-count-as-handled",
+        letters,
+        letters.Letters,
+        "_bury",
+        ", (head, sequence + 1), handled)",
+        ", (head, sequence + 1))\n        self._words[at.HANDLED] += 1",
+        "bury into an old grave",
+        "handled, but",
+    ),
+    Spoilt(
+        "letter-stays-when-its-message-is-back",
+        letters,
+        letters.Letters,
+        "requeue",
+        REQUEUE,
+        "self._intent.commit(place, tail, at.ACCEPTED, 1)\n                self._tubes.cancel_one(grave_tube, "
+        "sequence, at.UNBURIED)\n",
+        "requeue",
+        "neither before nor after",
+    ),
+    Spoilt(
+        "requeue-without-its-second-follower",
+        letters,
+        letters.Letters,
+        "requeue",
+        REQUEUE,
+        "self._intent.commit_with(place, tail, at.ACCEPTED, 1, letter); self._words[left[0]] = left[1]\n",
+        "requeue",
+        "unburied, but",
+    ),
+    Spoilt(
+        "counted-before-it-is-taken-back",
+        attempts,
+        attempts.Attempts,
+        "_blame",
+        BLAME,
+        COUNT + TAKE_BACK + FOLLOW,
+        "fail of one",
+        "2 failures more",
+    ),
+    Spoilt(
+        "taken-back-before-it-is-counted",
+        attempts,
+        attempts.Attempts,
+        "_blame",
+        BLAME,
+        TAKE_BACK + COUNT + FOLLOW,
+        "fail of one",
+        "0 failures more",
+    ),
+    Spoilt(
+        "death-counted-by-who-finds-the-dead",
+        attempts,
+        attempts.Attempts,
+        "_blame",
+        BLAME,
+        COUNT + TAKE_BACK + FOLLOW,
+        "find the thread of who died with one in hand",
+        "2 failures more",
+    ),
+    Spoilt(
+        "commit-forgotten-by-the-repair",
+        repair,
+        repair.Repair,
+        "mend",
+        "        self._intent.finish_commit()\n",
+        "        for word in COMMIT:\n            self._words[word] = 0\n",
+        "requeue",
+        "accepted,",
+    ),
+)
+
+
+#: Where the pieces are that are missing: their lines are tried first.
+CHANGING = ("shm/attempts.py", "shm/binding.py", "shm/intent.py", "shm/letters.py")
+NOWHERE = Step("", 0, 1)
+
+
+@pytest.mark.parametrize("spoilt", SPOILT, ids=str)
+def test_spoilt_store_is_caught(spoilt: Spoilt, monkeypatch: pytest.MonkeyPatch) -> None:
+    operation = next(operation for operation in OPERATIONS if operation.name == spoilt.operation)
+    monkeypatch.setattr(spoilt.owner, spoilt.method, spoilt.function())
+    assert not list(problems_after(operation, NOWHERE)), "it is good for nothing even without a death"
+    assert any(spoilt.shows in problem for problem in _problems(operation)), f"{spoilt} passes for good"
+
+
+def _problems(operation: Operation) -> Iterator[str]:
+    """What is wrong after deaths, first of all at the lines that change something."""
+    steps: list[Step] = recorded.__wrapped__(operation)  # not the recording of the good one: its lines are others
+    for step in sorted(set(steps), key=lambda step: (step.file not in CHANGING, step)):
+        yield from problems_after(operation, step)

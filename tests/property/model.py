@@ -1,0 +1,138 @@
+"""What a storage has to do, said with plain lists: tubes, graves, claims, failures."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+Numbered = tuple[int, bytes]
+
+
+def key_of(pipe: str) -> str:
+    return pipe.rpartition("/")[0]
+
+
+@dataclass
+class TubeModel:
+    """One tube, or one grave."""
+
+    queued: list[Numbered] = field(default_factory=list)
+    next_number: int = 0
+    """The lowest number that the next message may have."""
+    handed: int = 0
+    """Messages below are with a worker."""
+    failed: tuple[int, int] = (-1, 0)
+    """The message that failed alone, and how often."""
+    limit: int = 0
+    limit_through: int = 0
+    """Batches are at most so large while the head is below that number."""
+
+    @property
+    def messages(self) -> list[bytes]:
+        return [message for _, message in self.queued]
+
+    @property
+    def in_hand(self) -> list[Numbered]:
+        return [(number, message) for number, message in self.queued if number < self.handed]
+
+    @property
+    def failures(self) -> int:
+        """Of the message at the head."""
+        return self.failed[1] if self.queued and self.failed[0] == self.queued[0][0] else 0
+
+    def batch(self, limit: int) -> list[Numbered]:
+        """What is handed out to who asks for so many."""
+        if self.queued and self.queued[0][0] < self.limit_through:
+            limit = min(limit, self.limit)
+        return self.queued[: min(limit, 1) if self.failures else limit]
+
+    def pop(self, through: int) -> int:
+        before = len(self.queued)
+        self.queued = [(number, message) for number, message in self.queued if number >= through]
+        return before - len(self.queued)
+
+    def fail(self, *, counts: bool = True, died: bool = False) -> int:
+        """What is in hand has failed; how often its message did alone."""
+        count, through, self.handed = len(self.in_hand), self.handed, 0
+        if count == 1 and counts:
+            self.failed = self.queued[0][0], self.failures + 1
+            return self.failures
+        if count:
+            self.limit = 1 if died else max(1, count // 2)
+            self.limit_through = max(self.limit_through, through)
+        return 0
+
+
+class Model:
+    """A storage."""
+
+    def __init__(self, dead_letters: int) -> None:
+        self.tubes: dict[str, TubeModel] = defaultdict(TubeModel)
+        self.graves: dict[str, TubeModel] = defaultdict(TubeModel)
+        self.tokens: dict[str, int] = {}
+        self.paused: set[str] = set()
+        self.accepted = self.handled = 0
+        self._dead_letters = dead_letters
+
+    def append(self, pipe: str, messages: list[bytes], first: int) -> None:
+        """Messages were accepted with numbers from `first` on."""
+        tube = self.tubes[pipe]
+        assert first >= tube.next_number, "numbers of a tube are not used again"
+        assert not tube.queued or first == tube.next_number, "numbers of a tube follow one another"
+        tube.queued += enumerate(messages, first)
+        tube.next_number = first + len(messages)
+        self.accepted += len(messages)
+
+    def pop(self, pipe: str, through: int) -> None:
+        self.handled += self.tubes[pipe].pop(through)
+
+    def bury(self, pipe: str, grave: str, letter: bytes, number: int) -> None:
+        """The message at the head of the tube has become the letter of this number."""
+        letters = self.graves[grave]
+        assert number >= letters.next_number, "numbers of a grave are not used again"
+        letters.queued = [*letters.queued, (number, letter)][-self._dead_letters :]
+        letters.next_number = number + 1
+        self.pop(pipe, self.tubes[pipe].queued[0][0] + 1)
+
+    def requeue(self, grave: str, number: int, pipe: str, message: bytes, at: int) -> None:
+        """The letter has become the message of the number `at`."""
+        self.drop(grave, [number])
+        self.append(pipe, [message], at)
+
+    def drop(self, grave: str, numbers: list[int]) -> int:
+        letters = self.graves[grave]
+        before = len(letters.queued)
+        letters.queued = [(number, letter) for number, letter in letters.queued if number not in numbers]
+        return before - len(letters.queued)
+
+    def remove(self, pipe: str, wanted: list[bytes]) -> int:
+        tube = self.tubes[pipe]
+        above = tube.handed if key_of(pipe) in self.tokens else 0
+        kept = [(number, message) for number, message in tube.queued if number < above or message not in wanted]
+        gone = len(tube.queued) - len(kept)
+        tube.queued, self.handled = kept, self.handled + gone
+        return gone
+
+    def claim(self, key: str, token: int) -> None:
+        self.tokens[key] = token
+        self.paused.discard(key)
+        for tube in self._tubes_of(key):
+            tube.handed = 0
+
+    def unclaim(self, key: str, *, paused: bool) -> None:
+        del self.tokens[key]
+        if paused:
+            self.paused.add(key)
+
+    def die(self, key: str) -> None:
+        """Who held the thread has died with what it had in hand."""
+        del self.tokens[key]
+        for tube in self._tubes_of(key):
+            tube.fail(died=True)
+
+    def ready(self) -> set[str]:
+        """Threads that are offered to workers."""
+        return {key_of(pipe) for pipe, tube in self.tubes.items() if tube.queued} - self.tokens.keys() - self.paused
+
+    def _tubes_of(self, key: str) -> list[TubeModel]:
+        return [tube for pipe, tube in self.tubes.items() if key_of(pipe) == key]

@@ -1,0 +1,369 @@
+"""Every driver against plain lists, through the protocol alone; and where a driver outlives processes, with deaths.
+
+Processes that die take some messages in hand first, or are killed at some line of a verb that would change things.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from shardq.errors import FencedError
+from shardq.model import Batch, ahead_of
+from shardq.protocols import Storage
+from tests.property.model import Model, TubeModel, key_of
+from tests.support.drivers import DRIVERS, MIB, Driver
+from tests.support.faults import Child, dying_after
+from tests.support.faults_fsck import fsck
+from tests.support.faults_scene import run
+
+#: Letters that a grave keeps.
+DEAD_LETTERS = 4
+GRAVE = "m/H/dead/0"
+ALL, NO_LETTER = 1 << 30, 1 << 40
+HOUR_S = 3600.0
+
+keys = st.sampled_from(["m/H/0", "m/H/0", "m/H/1"])
+plain_pipes = st.builds("{}/{}".format, keys, st.sampled_from([0, 0, 5]))
+pipes = plain_pipes | plain_pipes.map(ahead_of)
+#: Few different ones, so that equal messages meet.
+message = st.sampled_from([b"", b"a", b"b", b"c" * 99, b"d" * 999])
+messages = st.lists(message, min_size=1, max_size=9)
+limits = st.sampled_from([0, 1, 1, 2, 3, 5, 100])
+places = st.integers(0, 3)
+#: Lines of a verb that a process lives through: some verbs have fewer.
+lines = st.integers(1, 160)
+
+
+class DriverModel(RuleBasedStateMachine):
+    driver: Driver
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backend = self.driver.make(MIB)
+        self.storage: Storage = self.backend.storage
+        self.storage.settings.dead_letters = DEAD_LETTERS
+        self.store: Any = getattr(self.storage, "store", None)
+        self.model = Model(DEAD_LETTERS)
+        self.last_token = 0
+
+    def teardown(self) -> None:
+        try:
+            if self.store:
+                assert fsck(self.store.segment) == []
+        finally:
+            asyncio.run(self._discard())
+
+    async def _discard(self) -> None:
+        await self.backend.discard()
+
+    def outlives_processes(self) -> bool:
+        return self.store is not None and self.store.segment.layout.slots > 1
+
+    def pipes_held(self) -> list[str]:
+        """Tubes of threads that this process has bound: those with messages if there are any."""
+        held = [pipe for pipe in self.model.tubes if key_of(pipe) in self.model.tokens]
+        return sorted(pipe for pipe in held if self.model.tubes[pipe].queued) or [f"{min(self.model.tokens)}/0"]
+
+    def letter(self, place: int) -> int:
+        """The number of the letter at a place, going round, or of none."""
+        letters = self.model.graves[GRAVE].queued
+        place %= len(letters) + 1
+        return letters[place][0] if place < len(letters) else NO_LETTER
+
+    def stock(self, pipe: str) -> None:
+        """See to it that the tube has messages."""
+        if not self.model.tubes[pipe].queued:
+            self.append(pipe, [b"a", b"b", b"c"])
+
+    def free(self, key: str) -> None:
+        """Let the thread go, so that another process can have it."""
+        if key in self.model.tokens:
+            assert run(self.storage.unclaim(key, self.model.tokens[key]))
+            self.model.unclaim(key, paused=False)
+
+    @initialize(pipe=pipes)
+    def begin_with_letters(self, pipe: str) -> None:
+        self.claim(key_of(pipe))
+        self.append(pipe, [b"a", b"b", b"c", b"d"])
+        for letter in (b"first", b"second"):
+            self._bury(pipe, letter)
+
+    @rule(pipe=pipes, new=messages)
+    def append(self, pipe: str, new: list[bytes]) -> None:
+        assert run(self.storage.append(pipe, new))
+        self._appended(pipe, new)
+
+    def _appended(self, pipe: str, new: list[bytes]) -> None:
+        batch = run(self.storage.range(pipe, ALL))
+        assert batch.messages == [*self.model.tubes[pipe].messages, *new]
+        self.model.append(pipe, new, batch.through - len(new))
+
+    @precondition(lambda self: self.model.tokens)
+    @rule(data=st.data(), limit=limits)
+    def take(self, data: st.DataObject, limit: int) -> None:
+        self._take(data.draw(st.sampled_from(self.pipes_held())), limit)
+
+    def _take(self, pipe: str, limit: int) -> Batch:
+        tube = self.model.tubes[pipe]
+        expected, failures = tube.batch(limit), tube.failures
+        batch = run(self.storage.take([pipe], limit, self.model.tokens[key_of(pipe)]))
+        assert batch.messages == [message for _, message in expected]
+        if expected:
+            assert (batch.sequence, batch.through, batch.pipe) == (expected[0][0], expected[-1][0] + 1, pipe)
+            assert (batch.failed.attempts if batch.failed else 0) == failures
+            tube.handed = max(tube.handed, batch.through)
+        return batch
+
+    @precondition(lambda self: self.model.tokens)
+    @rule(key_place=places, order=st.permutations([0, 1, 2, 3]))
+    def take_from_the_first_that_has_any(self, key_place: int, order: list[int]) -> None:
+        key = sorted(self.model.tokens)[key_place % len(self.model.tokens)]
+        listed = [[f"{key}/0^", f"{key}/0", f"{key}/5^", f"{key}/5"][n] for n in order]
+        first = next((pipe for pipe in listed if self.model.tubes[pipe].queued), None)
+        expected = self.model.tubes[first].batch(2) if first else []
+        batch = run(self.storage.take(listed, 2, self.model.tokens[key]))
+        assert batch.messages == [message for _, message in expected]
+        if first and expected:
+            assert batch.pipe == first
+            self.model.tubes[first].handed = max(self.model.tubes[first].handed, batch.through)
+
+    @precondition(lambda self: self.model.tokens)
+    @rule(data=st.data(), limit=limits, count=places)
+    def pop_a_prefix(self, data: st.DataObject, limit: int, count: int) -> None:
+        pipe = data.draw(st.sampled_from(self.pipes_held()))
+        batch = self._take(pipe, limit)
+        through = batch.through_first(min(count, batch.count))
+        for _ in range(2):
+            run(self.storage.pop(pipe, through, self.model.tokens[key_of(pipe)]))
+        self.model.pop(pipe, through)
+
+    @precondition(lambda self: self.model.tokens)
+    @rule(data=st.data(), limit=limits, counts=st.sampled_from([True, True, False]))
+    def fail(self, data: st.DataObject, limit: int, counts: bool) -> None:
+        pipe = data.draw(st.sampled_from(self.pipes_held()))
+        self.stock(pipe)
+        self._take(pipe, limit)
+        failures = run(self.storage.fail(pipe, self.model.tokens[key_of(pipe)], counts=counts))
+        assert failures == self.model.tubes[pipe].fail(counts=counts)
+
+    @precondition(lambda self: self.model.tokens)
+    @rule(data=st.data(), letter=message)
+    def bury(self, data: st.DataObject, letter: bytes) -> None:
+        pipe = data.draw(st.sampled_from(self.pipes_held()))
+        self.stock(pipe)
+        self._bury(pipe, letter)
+
+    def _bury(self, pipe: str, letter: bytes) -> None:
+        token, sequence = self.model.tokens[key_of(pipe)], self.model.tubes[pipe].queued[0][0]
+        assert run(self.storage.bury(pipe, sequence + 1, token, GRAVE, b"of no message at the head")) is True
+        assert run(self.storage.bury(pipe, sequence, token, GRAVE, letter)) is True
+        self._buried(pipe, letter)
+
+    def _buried(self, pipe: str, letter: bytes) -> None:
+        self.model.bury(pipe, GRAVE, letter, run(self.storage.range(GRAVE, ALL)).through - 1)
+
+    @rule(place=places, pipe=pipes, back=message)
+    def requeue(self, place: int, pipe: str, back: bytes) -> None:
+        number = self.letter(place)
+        done = run(self.storage.requeue(GRAVE, number, pipe, back))
+        if number == NO_LETTER:
+            assert done is None
+            return
+        assert done is True
+        self.model.requeue(GRAVE, number, pipe, back, run(self.storage.range(pipe, ALL)).through - 1)
+
+    @rule(some=st.lists(places, max_size=3, unique=True))
+    def drop(self, some: list[int]) -> None:
+        numbers = list({self.letter(place) for place in some})
+        assert run(self.storage.drop(GRAVE, *numbers)) == self.model.drop(GRAVE, numbers)
+
+    @rule(pipe=pipes, wanted=st.lists(message, max_size=2))
+    def remove(self, pipe: str, wanted: list[bytes]) -> None:
+        assert run(self.storage.remove(pipe, *wanted)) == self.model.remove(pipe, wanted)
+
+    @rule(key=keys)
+    def claim(self, key: str) -> None:
+        token = run(self.storage.claim(key))
+        if key in self.model.tokens:
+            assert token == 0
+            return
+        self._claimed(key, token)
+
+    def _claimed(self, key: str, token: int) -> None:
+        assert token > self.last_token
+        self.last_token = token
+        self.model.claim(key, token)
+
+    @precondition(lambda self: self.model.tokens)
+    @rule(place=places, pause_s=st.sampled_from([0.0, 0.0, HOUR_S]))
+    def unclaim(self, place: int, pause_s: float) -> None:
+        key = sorted(self.model.tokens)[place % len(self.model.tokens)]
+        token = self.model.tokens[key]
+        assert not run(self.storage.unclaim(key, token + 1))
+        assert run(self.storage.unclaim(key, token, pause_s))
+        assert not run(self.storage.unclaim(key, token))
+        self.model.unclaim(key, paused=pause_s > 0)
+
+    @rule(pipe=pipes, age=st.integers(-1, 2))
+    def stale_token_changes_nothing(self, pipe: str, age: int) -> None:
+        token = self.last_token - age
+        if token == self.model.tokens.get(key_of(pipe)):
+            return
+        attempts: list[Coroutine[Any, Any, object]] = [
+            self.storage.take([pipe], 1, token),
+            self.storage.pop(pipe, 1 << 50, token),
+            self.storage.fail(pipe, token),
+            self.storage.bury(pipe, 0, token, GRAVE, b""),
+        ]
+        for attempt in attempts:
+            with pytest.raises(FencedError):
+                run(attempt)
+
+    @precondition(outlives_processes)
+    @rule(pipe=pipes, limit=limits, done=places)
+    def die_with_messages_in_hand(self, pipe: str, limit: int, done: int) -> None:
+        key = key_of(pipe)
+        self.free(key)
+        self.stock(pipe)
+
+        def live() -> tuple[int, list[int]]:
+            token = run(self.storage.claim(key))
+            batch = run(self.storage.take([pipe], limit, token))
+            run(self.storage.pop(pipe, batch.through_first(min(done, batch.count)), token))
+            return token, [batch.sequence, batch.through, batch.through_first(min(done, batch.count))]
+
+        tube, expected = self.model.tubes[pipe], self.model.tubes[pipe].batch(limit)
+        token, (first, through, popped) = Child(live).result()
+        self._claimed(key, token)
+        if expected:
+            assert (first, through) == (expected[0][0], expected[-1][0] + 1)
+            tube.handed = through
+            self.model.pop(pipe, popped)
+        self._dead(key)
+
+    @precondition(outlives_processes)
+    @rule(pipe=pipes, after=lines, new=messages)
+    def die_appending(self, pipe: str, after: int, new: list[bytes]) -> None:
+        before = self.model.tubes[pipe].messages
+        self._killed(after, lambda: run(self.storage.append(pipe, new)))
+        found = run(self.storage.range(pipe, ALL)).messages
+        assert found in (before, before + new)
+        if found != before:
+            self._appended(pipe, new)
+
+    @precondition(outlives_processes)
+    @rule(pipe=pipes, after=lines, verb=st.sampled_from(["pop", "fail", "bury"]))
+    def die_with_one_in_hand(self, pipe: str, after: int, verb: str) -> None:
+        key = key_of(pipe)
+        self.free(key)
+        self.stock(pipe)
+        tube, gate = self.model.tubes[pipe], {"token": 0, "number": self.model.tubes[pipe].queued[0][0]}
+
+        def ready() -> None:
+            gate["token"] = run(self.storage.claim(key))
+            run(self.storage.take([pipe], 1, gate["token"]))
+
+        verbs: dict[str, Callable[[], object]] = {
+            "pop": lambda: run(self.storage.pop(pipe, gate["number"] + 1, gate["token"])),
+            "fail": lambda: run(self.storage.fail(pipe, gate["token"])),
+            "bury": lambda: run(self.storage.bury(pipe, gate["number"], gate["token"], GRAVE, b"letter")),
+        }
+        self._killed(after, verbs[verb], ready)
+        self.last_token += 1  # the dead one had it
+        self.model.claim(key, self.last_token)
+        self._take_up_what_it_did(pipe, tube, verb)
+        self._dead(key)
+
+    def _take_up_what_it_did(self, pipe: str, tube: TubeModel, verb: str) -> None:
+        """The message is still in its tube and the death will count, or it is where it was to go."""
+        head = tube.queued[0][0]
+        found = run(self.storage.range(pipe, 1))
+        if found.count and found.sequence == head:
+            tube.handed = head + 1  # whether it failed or its holder died of it: it counts once
+            self._check_letters()
+            return
+        assert verb != "fail"
+        if verb == "bury":
+            self._buried(pipe, b"letter")
+        else:
+            self.model.pop(pipe, head + 1)
+
+    def _check_letters(self) -> None:
+        """A burial cut off may have cost letters, the oldest first."""
+        letters = self.model.graves[GRAVE]
+        batch = run(self.storage.range(GRAVE, ALL))
+        assert len(letters.queued) - batch.count in (0, 1)
+        letters.queued = letters.queued[len(letters.queued) - batch.count :]
+
+    @precondition(outlives_processes)
+    @rule(place=places, pipe=pipes, after=lines)
+    def die_putting_back(self, place: int, pipe: str, after: int) -> None:
+        number, letters = self.letter(place), self.model.graves[GRAVE]
+        self._killed(after, lambda: run(self.storage.requeue(GRAVE, number, pipe, b"back")))
+        batch = run(self.storage.range(pipe, ALL))
+        if batch.count == len(self.model.tubes[pipe].queued):
+            assert run(self.storage.range(GRAVE, ALL)).count == len(letters.queued)
+            return
+        self.model.requeue(GRAVE, number, pipe, b"back", batch.through - 1)
+
+    def _killed(self, after: int, act: Callable[[], object], ready: Callable[[], object] = lambda: None) -> None:
+        """Another process is killed before a line of `act`, or ends with it done."""
+
+        def attached() -> None:
+            self.store.counts()
+            ready()
+
+        status = Child(dying_after(after, attached, act)).end()
+        assert status == 0 or os.WTERMSIG(status) == signal.SIGKILL
+
+    def _dead(self, key: str) -> None:
+        """The thread of the dead goes to this process, which finds what was left."""
+        self.model.die(key)
+        self._claimed(key, run(self.storage.claim(key)))
+
+    @invariant()
+    def tubes_and_graves_hold_the_same(self) -> None:
+        assert sorted(run(self.storage.pipes())) == sorted(
+            pipe for pipe, tube in self.model.tubes.items() if tube.queued
+        )
+        for pipe, tube in (*self.model.tubes.items(), *self.model.graves.items()):
+            assert run(self.storage.range(pipe, ALL)).messages == tube.messages
+        assert run(self.storage.graves()) == [pipe for pipe, grave in self.model.graves.items() if grave.queued]
+
+    @invariant()
+    def backlog_agrees(self) -> None:
+        dead = sum(len(grave.queued) for grave in self.model.graves.values())
+        accepted, handled = self.model.accepted, self.model.handled
+        assert run(self.storage.backlog()) == (accepted - handled, accepted, handled, dead)
+
+    @invariant()
+    def work_is_offered_in_turn(self) -> None:
+        ready = self.model.ready()
+        found = {run(self.storage.wait(lambda key: True, 0)) for _ in range(max(1, len(ready)))}
+        assert found - {None} == ready
+
+
+@pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
+def test_driver_does_what_plain_lists_do(driver: Driver) -> None:
+    machine = type("Machine", (DriverModel,), {"driver": driver})
+    # A death takes as long as many other steps.
+    examples = 30 if "lifelong_claims" in driver.capabilities else 100
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=examples, stateful_step_count=40, deadline=None, print_blob=True)
+    )

@@ -1,0 +1,133 @@
+"""Taking messages in hand, acknowledging some of them, and failing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from tests.support.faults_acts import fail_alone, sleep
+from tests.support.faults_case import BATCH, URGENT, Operation, minus
+from tests.support.faults_scene import PIPE, Scene, run
+
+FIVE = [b"one", b"two", b"three", b"four", b"five"]
+
+
+def failures() -> Iterator[Operation]:
+    yield from _taken()
+    yield from _failed()
+
+
+def _taken() -> Iterator[Operation]:
+    yield Operation("take one", partial(_take, count=1), _add, ready=Scene.claim)
+    yield Operation("take several", partial(_take, count=3), _add, ready=Scene.claim, counted=(0,))
+    yield Operation("take one with a deadline", partial(_take, count=1, timeout_s=9.0), _watched, ready=Scene.claim)
+    yield Operation(
+        "take the second of two tubes",
+        lambda s: run(s.storage.take([URGENT, PIPE], 1, s.token)),
+        lambda s: [s.append(b"hurry", pipe=URGENT), s.store.remove(URGENT, [b"hurry"]), _add(s)],
+        ready=Scene.claim,
+    )
+    yield Operation(
+        "pop a prefix and keep one",
+        lambda s: _pop(s, 2),
+        _add,
+        ready=lambda s: s.hold(3),
+        effect=minus(2),
+    )
+    yield Operation(
+        "pop a prefix and keep several",
+        lambda s: _pop(s, 1),
+        lambda s: [_add(s), sleep(s)],
+        ready=lambda s: s.hold(4),
+        effect=minus(1),
+        counted=(0,),
+    )
+    yield Operation(
+        "pop what failed before",
+        lambda s: _pop(s, 1),
+        lambda s: [_add(s), fail_alone(s, 2)],
+        ready=lambda s: s.hold(1),
+        effect=minus(1),
+        counted=(1,),
+    )
+
+
+def _failed() -> Iterator[Operation]:
+    once: tuple[int, ...] = (1,)
+    yield Operation("fail of one", _fail, _add, ready=lambda s: s.hold(1), counted=once)
+    yield Operation(
+        "fail of one again",
+        _fail,
+        lambda s: [_add(s), fail_alone(s, 2)],
+        ready=lambda s: s.hold(1),
+        counted=once,
+    )
+    yield Operation(
+        "fail of one that came after one that failed",
+        _fail,
+        lambda s: [_add(s), fail_alone(s, 2), s.claim(), s.take(1), s.release()],
+        ready=lambda s: s.hold(1),
+        counted=once,
+    )
+    yield Operation(
+        "fail of several",
+        _fail,
+        _add,
+        ready=lambda s: s.hold(4),
+        counted=(0,),
+        check=partial(check_limited, most=2),
+    )
+    yield Operation(
+        "fail of several with removed ones between",
+        _fail,
+        lambda s: [s.append(*FIVE), s.store.remove(PIPE, FIVE[1:4])],
+        ready=lambda s: s.hold(2),
+        counted=(0,),
+        check=partial(check_limited, most=1),
+    )
+    yield Operation(
+        "fail of several without counting",
+        partial(_fail, counts=False),
+        _add,
+        ready=lambda s: s.hold(5),
+        counted=(0,),
+        check=partial(check_limited, most=2),
+    )
+    # Killed before it took the message back, it died with one in hand.
+    yield Operation("fail of one without counting", partial(_fail, counts=False), _add, ready=lambda s: s.hold(1))
+    yield Operation(
+        "release what is in hand",
+        Scene.release,
+        lambda s: [_add(s), fail_alone(s, 1), sleep(s)],
+        ready=lambda s: s.hold(1),
+    )
+
+
+def check_limited(there: Scene, most: int) -> None:
+    """The next batch has at most so many, and nothing is lost by asking."""
+    there.hold(len(FIVE))
+    assert there.batch.count <= most, f"{there.batch.count} of those that failed together were handed out together"
+    there.release()
+
+
+def _add(there: Scene) -> None:
+    assert there.append(*FIVE)
+
+
+def _watched(there: Scene) -> None:
+    """The survivor supervises, and has been told of no deadline."""
+    there.store.doorbell.open()
+    assert there.store.supervision.become_supervisor()
+    assert there.append(*BATCH)
+
+
+def _take(there: Scene, count: int, timeout_s: float | None = None) -> None:
+    assert run(there.storage.take([PIPE], count, there.token, timeout_s)).count == count
+
+
+def _pop(there: Scene, count: int) -> None:
+    run(there.storage.pop(PIPE, there.batch.through_first(count), there.token))
+
+
+def _fail(there: Scene, *, counts: bool = True) -> None:
+    run(there.storage.fail(PIPE, there.token, counts=counts))

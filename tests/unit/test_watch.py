@@ -1,0 +1,191 @@
+"""A sleeper has one descriptor that becomes readable when a process ends that served a thread."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from shardq.shm import layout as at
+from shardq.shm.attachments import close_store, create_store
+from shardq.shm.store import Store
+from tests.support.drivers import MIB
+from tests.support.faults import Child, Gate
+
+LIMIT_S = 30.0
+
+
+def nobody(key: str) -> bool:
+    return False
+
+
+def readable(descriptor: int, timeout_s: float = 0.0) -> bool:
+    return bool(select.select([descriptor], [], [], timeout_s)[0])
+
+
+def look(store: Store) -> None:
+    """What a sleeper does before it sleeps."""
+    store.waiting.rise(store.waiting.lie_down(nobody, None)[0])
+
+
+@contextmanager
+def serving(store: Store, key: str) -> Iterator[Child]:
+    """Another process that has bound a thread; killed at the end if it still lives."""
+    gate = Gate()
+    child = Child(lambda: [store.claim(key), gate.wait(), None][2])
+    gate.reached()
+    ended = False
+    kill = child.kill
+
+    def kill_once() -> None:
+        nonlocal ended
+        ended = True
+        kill()
+
+    child.kill = kill_once  # type: ignore[method-assign]
+    try:
+        yield child
+    finally:
+        gate.open()
+        if not ended:
+            kill()
+
+
+def watching() -> int:
+    """How many processes this one has descriptors of, and one more for each set of them."""
+    links = [os.readlink(entry) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+    return sum("pidfd" in link or "eventpoll" in link for link in links)
+
+
+def test_the_descriptor_tells_of_the_death_of_who_serves(store: Store) -> None:
+    deaths = store.waiting.deaths()
+    with serving(store, "m/H/0") as child:
+        look(store)
+        assert not readable(deaths)
+        child.kill()
+        assert readable(deaths, LIMIT_S)
+
+
+def test_after_it_was_noted_the_descriptor_is_quiet(store: Store) -> None:
+    deaths = store.waiting.deaths()
+    with serving(store, "m/H/0") as child, serving(store, "m/H/1"):
+        look(store)
+        child.kill()
+        store.waiting.note_deaths()
+        assert not readable(deaths)
+        assert not store.claimed("m/H/0")
+        assert store.claimed("m/H/1")
+
+
+def test_who_attached_and_serves_nothing_is_not_watched(store: Store) -> None:
+    deaths, gate = store.waiting.deaths(), Gate()
+    child = Child(lambda: [store.counts(), gate.wait(), None][2])
+    gate.reached()
+    look(store)
+    child.kill()
+    gate.open()
+    assert not readable(deaths)
+
+
+def test_who_begins_to_serve_later_is_watched_from_the_next_look_on(store: Store) -> None:
+    deaths = store.waiting.deaths()
+    look(store)
+    with serving(store, "m/H/0"):
+        look(store)
+        with serving(store, "m/H/1") as newcomer:
+            look(store)
+            newcomer.kill()
+            assert readable(deaths, LIMIT_S)
+
+
+def test_the_first_claim_of_a_process_rings_who_sleeps(store: Store) -> None:
+    """Who sleeps already has looked: it has to look again to watch the newcomer."""
+    bell = store.doorbell.open()
+    store.waiting.lie_down(nobody, None)
+    with serving(store, "m/H/0"):
+        assert readable(bell)
+        store.doorbell.silence()
+    store.waiting.rise(None)
+
+
+def test_a_second_claim_rings_nobody(store: Store) -> None:
+    assert store.claim("m/H/0")
+    bell = store.doorbell.open()
+    store.waiting.lie_down(nobody, None)
+    assert store.claim("m/H/1")
+    assert not readable(bell)
+    store.waiting.rise(None)
+
+
+def test_whoever_dies_of_many_is_told_and_the_others_stay_watched(store: Store) -> None:
+    deaths = store.waiting.deaths()
+    with serving(store, "m/H/0") as first, serving(store, "m/H/1") as second, serving(store, "m/H/2") as third:
+        look(store)
+        for child in (second, first, third):
+            child.kill()
+            assert readable(deaths, LIMIT_S)
+            store.waiting.note_deaths()
+            assert not readable(deaths)
+
+
+def test_a_slot_used_again_is_another_process(store: Store) -> None:
+    deaths = store.waiting.deaths()
+    for _ in range(3):
+        with serving(store, "m/H/0") as child:
+            look(store)
+            child.kill()
+            assert readable(deaths, LIMIT_S)
+            store.waiting.note_deaths()
+            assert not readable(deaths)
+
+
+def test_noting_deaths_without_having_watched_frees_the_threads_of_the_dead(store: Store) -> None:
+    with serving(store, "m/H/0") as child:
+        child.kill()
+        store.waiting.note_deaths()
+        word = store.segment.layout.thread_word(0)
+        assert not store.segment.words[word + at.THREAD_OWNER]
+
+
+def test_detaching_closes_what_was_watched(name: str) -> None:
+    store, before = create_store(name, MIB), watching()
+    with serving(store, "m/H/0"):
+        store.waiting.deaths()
+        look(store)
+        assert watching() == before + 2
+        close_store(store)
+        assert watching() == before
+
+
+def test_a_forked_child_closes_its_copies_at_its_first_use(store: Store) -> None:
+    store.waiting.deaths()
+    with serving(store, "m/H/0"):
+        look(store)
+        held = watching()
+        assert Child(lambda: [watching(), store.counts(), watching()]).result()[::2] == [held, held - 2]
+
+
+def test_a_forked_child_that_ends_leaves_the_watch_to_its_parent(store: Store) -> None:
+    deaths = store.waiting.deaths()
+    with serving(store, "m/H/0") as child:
+        look(store)
+        Child(lambda: [store.counts(), look(store), None][2]).end()
+        assert not readable(deaths)
+        child.kill()
+        assert readable(deaths, LIMIT_S)
+
+
+def test_a_forked_child_watches_by_itself(store: Store) -> None:
+    store.waiting.deaths()
+    with serving(store, "m/H/0") as served:
+        look(store)
+
+        def watch() -> bool:
+            own = store.waiting.deaths()
+            look(store)
+            os.kill(served.pid, 9)
+            return readable(own, LIMIT_S)
+
+        assert Child(watch).result() is True
