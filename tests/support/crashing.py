@@ -78,6 +78,19 @@ def _hang_in_native_code() -> None:
     native.pthread_mutex_lock(lock)
 
 
+def _nap_in_native_code() -> None:
+    """At its first time, a second that no signal handler of Python's can interrupt: more than the timeout, and less
+    than its grace unless somebody stops the process.
+    """
+    napping = Path(os.environ[FOLDER], "napping")
+    if napping.exists():
+        return
+    native, lock, end = ctypes.PyDLL(None), ctypes.create_string_buffer(64), time.time() + 1.0
+    native.pthread_mutex_lock(lock)
+    napping.touch()
+    native.pthread_mutex_timedlock(lock, (ctypes.c_long * 2)(int(end), int(end % 1 * 1e9)))
+
+
 _CRASHES: dict[str, Any] = {
     "raise": _raise,
     "system-exit": lambda: sys.exit("out of luck"),
@@ -89,6 +102,7 @@ _CRASHES: dict[str, Any] = {
     "segfault": lambda: ctypes.string_at(0),
     "sleep": lambda: time.sleep(3600),
     "spin": _spin,
+    "native-nap": _nap_in_native_code,
     "hang": _hang_in_native_code,
 }
 

@@ -165,6 +165,15 @@ class Failing(_Routed):
             _write("done", note)
 
 
+class Doomed(_Routed):
+    """Fails once and for all."""
+
+    retry = Retry(on_failure="skip")
+
+    def perform(self, *notes: Note) -> None:
+        raise ValueError("doomed")
+
+
 class Broken(_Routed):
     """Fails until there is a file `mended` in the folder."""
 

@@ -23,9 +23,10 @@ import uvloop
 from shardq import ShardqError, Supervisor, connect
 from shardq.drivers import SharedStorage
 from shardq.errors import ConfigurationError, SupervisorError, SupervisorRunning
+from shardq.settings import SupervisorSettings
 from shardq.shm.segment import SHM_DIRECTORY, full_name, remove_files
 from tests.support import jobs
-from tests.support.jobs import Folder, Gated, Note, Record
+from tests.support.jobs import Doomed, Folder, Gated, Note, Record
 from tests.support.programs import ROOT
 from tests.support.segments import files_of, new_name
 from tests.support.tasks import LIMIT_S, finished, in_thread
@@ -183,6 +184,31 @@ async def test_stats_show_what_is_in_hand(folder: Folder) -> None:
         folder.permit(5)
         assert await supervisor.drain()
         assert supervisor.stats().handled == 5
+
+
+async def test_dead_letters_count_as_done_and_are_told(folder: Folder) -> None:
+    async with Supervisor(Doomed, Record, workers=1) as supervisor:
+        await supervisor.queue.register(Doomed, *folder.notes([0]))
+        await supervisor.queue.register(Record, *folder.notes([1]))
+
+        assert await supervisor.drain()
+
+        view = supervisor.stats()
+        assert (view.queued, view.dead, view.buried) == (0, 1, 1)
+        [buried] = await supervisor.queue.dead_letters.list(Doomed)
+        assert buried.letter.error == "ValueError: doomed"
+        name = private_name(supervisor)
+    assert folder.done() == [1]
+    assert files_of(name) == set()
+
+
+async def test_settings_reach_the_supervisor(folder: Folder) -> None:
+    settings = SupervisorSettings(max_requests=1)
+    async with Supervisor(Record, workers=1, settings=settings) as supervisor:
+        await have(supervisor, folder, [0])
+        await eventually(lambda: len({line.pid for line in folder.lines} & worker_pids(supervisor)) == 0, "it is new")
+        await have(supervisor, folder, [1])
+    assert len({line.pid for line in folder.lines}) == 2
 
 
 async def test_drain_tells_when_it_took_too_long(folder: Folder) -> None:

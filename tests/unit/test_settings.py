@@ -159,3 +159,10 @@ async def test_settings_of_a_worker_and_its_lock_can_be_assigned() -> None:
 
 def test_as_many_workers_as_cores() -> None:
     assert SupervisorSettings().workers == usable_cores() >= 1
+
+
+def test_supervisor_settings_as_options_of_the_command_line() -> None:
+    settings = SupervisorSettings(workers=3, drain=True, max_requests=7, max_rss="64M", stale="sweep")
+    options = settings.options(skip=("log_level", "shutdown_timeout", "respawn_delay", "url"))
+    assert options == ["--workers", "3", "--drain", "--max-requests", "7", "--max-rss", "64M", "--stale", "sweep"]
+    assert settings.max_rss_bytes == 64 << 20

@@ -1,0 +1,137 @@
+"""Handlers that take longer than they may, in the eyes of the supervisor."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from shardq.model import Ending
+from shardq.supervisor.board import LastSeen, Totals
+from shardq.supervisor.exits import Exit
+from shardq.supervisor.hung import GRACE_S, HungWorkers
+from shardq.supervisor.member import Member
+from tests.support.crashing import FOLDER, TIMEOUT_S, Ask, Fragile
+from tests.support.programs import until
+from tests.support.segments import files_of
+from tests.support.supervised import Start, client, dead_letters, forget_dead, until_dead
+
+MODULE = Fragile.__module__
+
+
+class FakeBoard:
+    """What workers noted, given by the test; and who was condemned."""
+
+    def __init__(self) -> None:
+        self.noted: dict[int, int] = {}
+        self.condemned: list[int] = []
+
+    def deadlines(self) -> dict[int, int]:
+        return self.noted
+
+    def condemn(self, pid: int) -> None:
+        self.condemned.append(pid)
+
+    def bell(self) -> int:
+        raise NotImplementedError
+
+    def silence(self) -> None:
+        raise NotImplementedError
+
+    def quiet(self) -> bool:
+        raise NotImplementedError
+
+    def totals(self) -> Totals:
+        raise NotImplementedError
+
+    def only_unserved(self) -> list[str]:
+        raise NotImplementedError
+
+    def wake_workers(self) -> None:
+        raise NotImplementedError
+
+    def note_death(self, pid: int, ending: Ending) -> LastSeen:
+        raise NotImplementedError
+
+    def excuse(self, pid: int) -> None:
+        raise NotImplementedError
+
+    def renewals(self) -> list[int]:
+        raise NotImplementedError
+
+    def strangers(self) -> list[int]:
+        raise NotImplementedError
+
+
+def now_ns() -> int:
+    return time.monotonic_ns()
+
+
+ME = {os.getpid(): Member(os.getpid(), -1, 1)}
+
+
+def test_without_a_deadline_nobody_is_looked_at() -> None:
+    hung = HungWorkers(FakeBoard())
+    assert hung.overdue(ME) == []
+    assert hung.look_at is None
+
+
+def test_the_next_look_is_when_the_first_one_is_overdue() -> None:
+    board = FakeBoard()
+    soon, later = now_ns() + 10**9, now_ns() + 5 * 10**9
+    board.noted = {os.getpid(): later, 2: soon}
+    hung = HungWorkers(board)
+    assert hung.overdue({**ME, 2: Member(2, -1, 2)}) == []
+    assert hung.look_at == soon / 1e9 + GRACE_S
+
+
+def test_who_is_overdue_is_condemned_before_it_is_killed() -> None:
+    board = FakeBoard()
+    board.noted = {os.getpid(): now_ns() - int((GRACE_S + 1) * 1e9)}
+    hung = HungWorkers(board)
+    assert hung.overdue(ME) == [ME[os.getpid()]]
+    assert board.condemned == [os.getpid()]
+
+
+def test_others_than_the_own_workers_are_left_alone() -> None:
+    board = FakeBoard()
+    board.noted = {1: 1}
+    hung = HungWorkers(board)
+    assert hung.overdue(ME) == []
+    assert board.condemned == []
+
+
+def test_a_stopped_worker_is_reported_and_its_batch_goes_on_when_it_does(
+    start: Start, url: str, name: str, tmp_path: Path
+) -> None:
+    program = start(MODULE, "--url", url, "--workers", 1, environment={FOLDER: str(tmp_path)}).serving()
+    [worker] = program.workers(1)
+    with client(url) as queue:
+        queue.register_sync(Fragile, Ask(0, "native-nap"))
+        until((tmp_path / "napping").exists, "the worker is in native code")
+        os.kill(worker, signal.SIGSTOP)
+        program.hear(rf"worker is stopped, its batch waits pid={worker}")
+        os.kill(worker, signal.SIGCONT)
+        until((tmp_path / "done").exists, "its batch is done")
+        assert dead_letters(queue) == []
+    assert program.workers(1) == {worker}
+    assert program.stop() == Exit.OK
+    assert files_of(name) == set()
+
+
+def test_one_that_hangs_keeps_nobody_else_from_their_work(start: Start, url: str, name: str, tmp_path: Path) -> None:
+    """The supervisor is rung for each first deadline anew, and sleeps between."""
+    program = start(MODULE, "--url", url, "--workers", 2, environment={FOLDER: str(tmp_path)}).serving()
+    with client(url) as queue:
+        for round_ in range(2):
+            queue.register_sync(Fragile, Ask(round_, "hang"))
+            buried = until_dead(queue, 1)
+            assert [b.letter.signal for b in buried] == ["SIGKILL"]
+            assert buried[0].letter.last_failed_us - buried[0].letter.first_failed_us >= (TIMEOUT_S + GRACE_S) * 1e6
+            queue.register_sync(Fragile, Ask(10 + round_))
+            until(lambda: (tmp_path / "done").read_text().count("\n") > round_, "the next is done")  # noqa: B023
+            forget_dead(queue)
+    assert program.hear("handler hangs beyond its timeout, killing its worker pid=")
+    assert program.stop() == Exit.OK
+    assert files_of(name) == set()
