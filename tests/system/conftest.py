@@ -10,11 +10,30 @@ from typing import Any
 import pytest
 import uvloop
 
+from shardq import Queue, Worker
+from shardq.protocols import Storage
 from shardq.shm.segment import remove_files
+from tests.support import workers
+from tests.support.drivers import Backend
 from tests.support.jobs import Folder
 from tests.support.programs import Supervise
 from tests.support.segments import new_name
 from tests.support.supervised import Start
+
+
+@pytest.fixture(autouse=True)
+def _new_diary() -> None:
+    workers.begin_anew()
+
+
+@pytest.fixture
+def queue(storage: Storage) -> Queue:
+    return Queue(storage)
+
+
+@pytest.fixture
+def worker(backend: Backend, queue: Queue) -> Worker:
+    return workers.new_worker(backend, queue)
 
 
 @pytest.fixture

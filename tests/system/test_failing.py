@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from random import Random
 from typing import Any
@@ -14,36 +14,19 @@ import pytest
 
 from shardq import Handler, Queue, Retry, Route, Tube, Worker
 from shardq.deadletters import DeadLetter
-from shardq.protocols import Lock, Storage
+from shardq.protocols import Lock
 from tests.support.drivers import Backend
 from tests.support.tasks import LIMIT_S
-from tests.system.test_worker import Diary, Item, new_worker, one_each, run, working
+from tests.support.workers import Item, Routed, diary, letters, new_worker, one_each, run, trouble, working
 
 AT_ONCE = Retry(max_attempts=3, backoff_s=0.001, jitter=False)
 NEVER_AGAIN = Retry(backoff_s=3600.0, backoff_max_s=3600.0, jitter=False)
 
-#: The diary of the test that runs.
-diary: Diary
-#: What handlers raise for items of these numbers, each time.
-trouble: dict[int, Callable[[], BaseException]]
 
-
-@pytest.fixture(autouse=True)
-def _new_diary() -> Iterator[None]:
-    global diary, trouble
-    diary, trouble = Diary(), {}
-    yield
-    del diary, trouble
-
-
-class Fragile(Handler[Item]):
+class Fragile(Routed):
     """Raises what the test prepared for an item, else does the batch."""
 
     retry = AT_ONCE
-
-    @classmethod
-    def route(cls, *items: Item) -> list[Route]:
-        return [Route(item.thread, item.priority) for item in items]
 
     def perform(self, *items: Item) -> Any:
         diary.add("batch", len(items))
@@ -97,20 +80,6 @@ def broken_twice() -> Callable[[], BaseException]:
         return broken()
 
     return error
-
-
-@pytest.fixture
-def queue(storage: Storage) -> Queue:
-    return Queue(storage)
-
-
-@pytest.fixture
-def worker(backend: Backend, queue: Queue) -> Worker:
-    return new_worker(backend, queue)
-
-
-async def letters(queue: Queue) -> list[DeadLetter]:
-    return [buried.letter for buried in await queue.dead_letters.list()]
 
 
 def numbers(found: list[DeadLetter]) -> list[int]:

@@ -3,62 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from shardq import Handler, Queue, Retry, Route, Tube, Worker
-from shardq.deadletters import DeadLetter
+from shardq import Queue, Route, Tube, Worker
 from shardq.errors import FencedError, HandlerError
-from shardq.protocols import Storage
 from tests.support.drivers import Backend
 from tests.support.tasks import LIMIT_S, cancelled
-from tests.system.test_worker import Diary, Item, new_worker, one_each, run, working
-
-#: The diary of the test that runs.
-diary: Diary
-#: What handlers do with their batch, at each call the next of these; then they do it all.
-plans: list[Callable[[Any, Sequence[Item]], Any]]
-
-
-@pytest.fixture(autouse=True)
-def _new_diary() -> Iterator[None]:
-    global diary, plans
-    diary, plans = Diary(), []
-    yield
-    del diary, plans
-
-
-class _Routed(Handler[Item]):
-    retry = Retry(max_attempts=3, backoff_s=0.001, jitter=False)
-
-    @classmethod
-    def route(cls, *items: Item) -> list[Route]:
-        return [Route(item.thread, item.priority) for item in items]
+from tests.support.workers import (
+    Impatient,
+    Item,
+    Once,
+    Planned,
+    batches,
+    diary,
+    letters,
+    new_worker,
+    one_each,
+    plans,
+    run,
+    working,
+)
 
 
-class Planned(_Routed):
-    async def perform(self, *items: Item) -> None:
-        diary.add("batch", *(item.number for item in items))
-        if plans:
-            await plans.pop(0)(self, items)
-
-    def stop(self) -> None:
-        diary.add("stop")
-
-
-class PlannedSync(_Routed):
+class PlannedSync(Impatient):
     def perform(self, *items: Item) -> None:
         diary.add("batch", *(item.number for item in items))
         if plans:
             plans.pop(0)(self, items)
-
-
-class Once(Planned):
-    """A single attempt: whatever is counted shows."""
-
-    retry = Retry(max_attempts=1)
 
 
 class Hasty(Once):
@@ -67,24 +41,6 @@ class Hasty(Once):
 
 class Unhurried(Once):
     timeout_s = 10 * LIMIT_S
-
-
-@pytest.fixture
-def queue(storage: Storage) -> Queue:
-    return Queue(storage)
-
-
-@pytest.fixture
-def worker(backend: Backend, queue: Queue) -> Worker:
-    return new_worker(backend, queue)
-
-
-async def letters(queue: Queue) -> list[DeadLetter]:
-    return [buried.letter for buried in await queue.dead_letters.list()]
-
-
-def batches() -> list[tuple[int, ...]]:
-    return diary.of("batch")
 
 
 # A part of the batch
@@ -275,7 +231,7 @@ async def test_a_count_that_the_batch_does_not_have_is_misuse(queue: Queue, work
     assert await queue.storage.backlog() == (0, 3, 3, 0)
 
 
-class TooEarly(_Routed):
+class TooEarly(Impatient):
     """Acknowledges where there is no batch."""
 
     async def start(self) -> None:

@@ -3,44 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
 
-from shardq import Handler, Queue, Retry, Route, Tube, Worker
+from shardq import Queue, Retry, Route, Tube, Worker
 from shardq.deadletters import DeadLetter
 from shardq.errors import HandlerError
-from shardq.protocols import Storage
 from tests.support.drivers import Backend
 from tests.support.tasks import cancelled, finished, suspended
-from tests.system.test_worker import Diary, Item, new_worker, one_each, run
+from tests.support.workers import Item, Routed, diary, letters, new_worker, one_each, run, trouble
 
 AT_ONCE = Retry(max_attempts=3, backoff_s=0.001, jitter=False)
 
-#: The diary of the test that runs.
-diary: Diary
-#: What handlers raise for items of these numbers, each time.
-trouble: dict[int, Callable[[], BaseException]]
 
-
-@pytest.fixture(autouse=True)
-def _new_diary() -> Iterator[None]:
-    global diary, trouble
-    diary, trouble = Diary(), {}
-    yield
-    del diary, trouble
-
-
-class Fragile(Handler[Item]):
+class Fragile(Routed):
     """Raises what the test prepared for an item, else does the batch."""
 
     retry = AT_ONCE
-
-    @classmethod
-    def route(cls, *items: Item) -> list[Route]:
-        return [Route(item.thread, item.priority) for item in items]
 
     def perform(self, *items: Item) -> Any:
         for item in items:
@@ -70,20 +52,6 @@ class Halt(BaseException):
 
 def broken() -> Exception:
     return ValueError("broken")
-
-
-@pytest.fixture
-def queue(storage: Storage) -> Queue:
-    return Queue(storage)
-
-
-@pytest.fixture
-def worker(backend: Backend, queue: Queue) -> Worker:
-    return new_worker(backend, queue)
-
-
-async def letters(queue: Queue) -> list[DeadLetter]:
-    return [buried.letter for buried in await queue.dead_letters.list()]
 
 
 def numbers(found: list[DeadLetter]) -> list[int]:

@@ -4,42 +4,31 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
 from typing import ClassVar
 
 import msgspec
 import pytest
 
-from shardq import Handler, Queue, Retry, Route, Tube, Worker
+from shardq import Queue, Retry, Route, Tube, Worker
 from shardq.deadletters import Buried
 from shardq.errors import QueueFull
 from shardq.model import ahead_of
-from shardq.protocols import Storage
 from tests.conftest import OpenBackend
 from tests.support.drivers import MIB, Backend
 from tests.support.tasks import LIMIT_S
-from tests.system.test_worker import Diary, Item, new_worker, one_each, run, working
+from tests.support.workers import Item, Routed, diary, new_worker, one_each, run, working
 
-#: The diary of the test that runs.
-diary: Diary
 #: Numbers of the items that handlers fail for.
-broken: set[int]
+broken: set[int] = set()
 
 
 @pytest.fixture(autouse=True)
-def _new_diary() -> Iterator[None]:
-    global diary, broken
-    diary, broken = Diary(), set()
-    yield
-    del diary, broken
+def _nothing_broken() -> None:
+    broken.clear()
 
 
-class Fragile(Handler[Item]):
+class Fragile(Routed):
     retry = Retry(max_attempts=2, backoff_s=0.001, jitter=False)
-
-    @classmethod
-    def route(cls, *items: Item) -> list[Route]:
-        return [Route(item.thread, item.priority) for item in items]
 
     def perform(self, *items: Item) -> None:
         diary.add("batch", len(items))
@@ -62,16 +51,6 @@ class Patient(Fragile):
     """Would wait for long, were an attempt counted."""
 
     retry = Retry(backoff_s=3600.0, backoff_max_s=3600.0, jitter=False)
-
-
-@pytest.fixture
-def queue(storage: Storage) -> Queue:
-    return Queue(storage)
-
-
-@pytest.fixture
-def worker(backend: Backend, queue: Queue) -> Worker:
-    return new_worker(backend, queue)
 
 
 def done() -> list[int]:

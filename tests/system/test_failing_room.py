@@ -2,75 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 import pytest
 
-from shardq import Handler, Queue, Retry, Route, Worker
-from shardq.deadletters import DeadLetter
+from shardq import Handler, Queue, Retry, Worker
 from shardq.errors import QueueFull
-from shardq.protocols import Storage
 from tests.conftest import OpenBackend
 from tests.support.drivers import MIB, Backend
 from tests.support.tasks import LIMIT_S
-from tests.system.test_worker import Diary, Item, new_worker, one_each, run, working
-
-#: The diary of the test that runs.
-diary: Diary
-#: What handlers do with their batch, at each call the next of these; then they do it all.
-plans: list[Callable[[Any, Sequence[Item]], Any]]
-
-
-@pytest.fixture(autouse=True)
-def _new_diary() -> Iterator[None]:
-    global diary, plans
-    diary, plans = Diary(), []
-    yield
-    del diary, plans
-
-
-class _Routed(Handler[Item]):
-    retry = Retry(max_attempts=3, backoff_s=0.001, jitter=False)
-
-    @classmethod
-    def route(cls, *items: Item) -> list[Route]:
-        return [Route(item.thread, item.priority) for item in items]
-
-
-class Planned(_Routed):
-    async def perform(self, *items: Item) -> None:
-        diary.add("batch", *(item.number for item in items))
-        if plans:
-            await plans.pop(0)(self, items)
-
-    def stop(self) -> Any:
-        diary.add("stop")
-
-
-class Once(Planned):
-    """A single attempt: whatever is counted shows."""
-
-    retry = Retry(max_attempts=1)
-
-
-@pytest.fixture
-def queue(storage: Storage) -> Queue:
-    return Queue(storage)
-
-
-@pytest.fixture
-def worker(backend: Backend, queue: Queue) -> Worker:
-    return new_worker(backend, queue)
-
-
-async def letters(queue: Queue) -> list[DeadLetter]:
-    return [buried.letter for buried in await queue.dead_letters.list()]
-
-
-def batches() -> list[tuple[int, ...]]:
-    return diary.of("batch")
+from tests.support.workers import (
+    Impatient,
+    Item,
+    Once,
+    Planned,
+    batches,
+    diary,
+    letters,
+    new_worker,
+    one_each,
+    plans,
+    run,
+    working,
+)
 
 
 async def test_no_room_in_a_handler_costs_no_attempt(backend: Backend, queue: Queue) -> None:
@@ -174,13 +130,13 @@ async def test_follow_ups_in_a_full_storage_come_to_their_end(
     assert await letters(queue) == []
 
 
-class ThreadedSecond(_Routed):
+class ThreadedSecond(Impatient):
     def perform(self, *items: Item) -> None:
         for item in items:
             diary.add("second", item.thread)
 
 
-class ThreadedFirst(_Routed):
+class ThreadedFirst(Impatient):
     """Brings about one of the other in the thread of the same number."""
 
     async def perform(self, *items: Item) -> None:

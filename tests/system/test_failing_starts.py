@@ -4,58 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar, Self
 
 import pytest
 
-from shardq import Handler, Queue, Retry, Route, Tube, Worker
-from shardq.deadletters import DeadLetter
+from shardq import Queue, Retry, Route, Tube, Worker
 from shardq.errors import ConfigurationError, HandlerError
-from shardq.protocols import Storage
 from tests.support.drivers import Backend
 from tests.support.tasks import LIMIT_S
-from tests.system.test_worker import Diary, Item, new_worker, one_each
+from tests.support.workers import Item, Once, Planned, batches, diary, letters, new_worker, one_each, plans
 
 TEN_YEARS_S = 10 * 365 * 86400
-
-#: The diary of the test that runs.
-diary: Diary
-#: What handlers do with their batch, at each call the next of these; then they do it all.
-plans: list[Callable[[Any, Sequence[Item]], Any]]
-
-
-@pytest.fixture(autouse=True)
-def _new_diary() -> Iterator[None]:
-    global diary, plans
-    diary, plans = Diary(), []
-    yield
-    del diary, plans
-
-
-class _Routed(Handler[Item]):
-    retry = Retry(max_attempts=3, backoff_s=0.001, jitter=False)
-
-    @classmethod
-    def route(cls, *items: Item) -> list[Route]:
-        return [Route(item.thread, item.priority) for item in items]
-
-
-class Planned(_Routed):
-    async def perform(self, *items: Item) -> None:
-        diary.add("batch", *(item.number for item in items))
-        if plans:
-            await plans.pop(0)(self, items)
-
-    def stop(self) -> Any:
-        diary.add("stop")
-
-
-class Once(Planned):
-    """A single attempt: whatever is counted shows."""
-
-    retry = Retry(max_attempts=1)
 
 
 class Hasty(Once):
@@ -66,24 +27,6 @@ class Endless(Planned):
     """Waits as long as can be asked for."""
 
     retry = Retry(backoff_s=TEN_YEARS_S, backoff_max_s=TEN_YEARS_S, jitter=False)
-
-
-@pytest.fixture
-def queue(storage: Storage) -> Queue:
-    return Queue(storage)
-
-
-@pytest.fixture
-def worker(backend: Backend, queue: Queue) -> Worker:
-    return new_worker(backend, queue)
-
-
-async def letters(queue: Queue) -> list[DeadLetter]:
-    return [buried.letter for buried in await queue.dead_letters.list()]
-
-
-def batches() -> list[tuple[int, ...]]:
-    return diary.of("batch")
 
 
 # Not even started

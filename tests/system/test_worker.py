@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -13,69 +11,15 @@ import pytest
 
 from shardq import Handler, Queue, Route, Tube, Worker
 from shardq.protocols import Storage
-from shardq.settings import WorkerSettings
 from tests.support.drivers import Backend, Driver
 from tests.support.tasks import LIMIT_S, cancelled, finished, in_thread, suspended
+from tests.support.workers import NO_HOLD, Item, Routed, diary, new_worker, one_each, run, working
 
-#: A worker that leaves a thread as soon as it is empty.
-NO_HOLD = {"empty_limit": 0}
 #: A worker that stays longer than any test takes.
 LONG_HOLD = {"empty_limit": 1, "empty_pause": 10 * LIMIT_S}
 
 
-class Diary:
-    """What the handlers did, in order. Tests wait for an entry."""
-
-    def __init__(self) -> None:
-        self.gate = asyncio.Event()
-        """Open it to let `Gated` end its batches."""
-        self._entries: list[tuple[Any, ...]] = []
-        self._news = asyncio.Event()
-
-    def add(self, *entry: Any) -> None:
-        self._entries.append(entry)
-        self._news.set()
-
-    def of(self, *kinds: str) -> list[tuple[Any, ...]]:
-        """Entries of these kinds; without their kind where only one is asked for."""
-        if len(kinds) == 1:
-            return [entry[1:] for entry in self._entries if entry[0] == kinds[0]]
-        return [entry for entry in self._entries if entry[0] in kinds]
-
-    async def until(self, kind: str, *values: Any, times: int = 1) -> None:
-        """Wait until there are so many entries that begin like this. For handlers on the test's own loop."""
-        wanted = (kind, *values)
-        async with asyncio.timeout(LIMIT_S):
-            while sum(entry[: len(wanted)] == wanted for entry in self._entries) < times:
-                self._news.clear()
-                await self._news.wait()
-
-
-#: The diary of the test that runs.
-diary: Diary
-
-
-@pytest.fixture(autouse=True)
-def _new_diary() -> Iterator[None]:
-    global diary
-    diary = Diary()
-    yield
-    del diary
-
-
-class Item(NamedTuple):
-    thread: int
-    number: int
-    priority: int = 0
-
-
-class _Routed(Handler[Item]):
-    @classmethod
-    def route(cls, *items: Item) -> list[Route]:
-        return [Route(item.thread, item.priority) for item in items]
-
-
-class Record(_Routed):
+class Record(Routed):
     """Writes down every item."""
 
     def start(self) -> None:
@@ -94,7 +38,7 @@ class Other(Record):
     """The same, under another name."""
 
 
-class Gated(_Routed):
+class Gated(Routed):
     """Begins a batch, and ends it when the gate is open."""
 
     async def perform(self, *items: Item) -> None:
@@ -105,42 +49,6 @@ class Gated(_Routed):
 
     async def stop(self) -> None:
         diary.add("stop")
-
-
-def one_each(count: int, *threads: int) -> list[Item]:
-    """Items 0..count-1 for each of the threads, in turns."""
-    return [Item(thread, number) for number in range(count) for thread in threads or (0,)]
-
-
-@pytest.fixture
-def queue(storage: Storage) -> Queue:
-    return Queue(storage)
-
-
-def new_worker(backend: Backend, queue: Queue, **settings: Any) -> Worker:
-    return Worker(backend.new_lock(), queue, WorkerSettings(**(NO_HOLD | settings)))
-
-
-@pytest.fixture
-def worker(backend: Backend, queue: Queue) -> Worker:
-    return new_worker(backend, queue)
-
-
-async def run(worker: Worker, limit: int | None = None, **options: Any) -> None:
-    """A loop that must come to its end."""
-    async with asyncio.timeout(LIMIT_S):
-        await worker.loop(limit, **options)
-
-
-@asynccontextmanager
-async def working(*workers: Worker) -> AsyncIterator[None]:
-    """The workers serve until the end of the block."""
-    async with asyncio.timeout(LIMIT_S), asyncio.TaskGroup() as group:
-        for worker in workers:
-            group.create_task(worker.loop())
-        yield
-        for worker in workers:
-            worker.stop()
 
 
 # What the ancestor's users know
@@ -213,7 +121,7 @@ async def test_requests_of_a_thread_are_handled_in_the_order_of_their_registrati
         assert [number for done, number in diary.of("done") if done == thread] == list(range(60))
 
 
-class Exclusive(_Routed):
+class Exclusive(Routed):
     """Fails where another one is inside its thread, and gives it every chance to be."""
 
     inside: ClassVar[set[int]] = set()
@@ -559,7 +467,7 @@ async def test_after_its_quantum_a_worker_stays_where_nobody_waits(backend: Back
     assert len(diary.of("start")) == 1
 
 
-class Flood(_Routed):
+class Flood(Routed):
     """Fills its thread again with every batch, until another thread was served."""
 
     def perform(self, *items: Item) -> None:
@@ -671,12 +579,12 @@ async def test_a_cancelled_loop_leaves_its_work_to_a_sleeping_worker(backend: Ba
 # Follow-ups
 
 
-class AsyncForward(_Routed):
+class AsyncForward(Routed):
     async def perform(self, *items: Item) -> None:
         await self.queue.register(Record, *items)
 
 
-class PlainForward(_Routed):
+class PlainForward(Routed):
     def perform(self, *items: Item) -> None:
         self.queue.register_sync(Record, *items)
 
@@ -693,7 +601,7 @@ async def test_a_handler_registers_with_another_one(
         assert [number for done, number in diary.of("done") if done == thread] == list(range(10))
 
 
-class Countdown(_Routed):
+class Countdown(Routed):
     """Each item brings about the next one, in its own thread."""
 
     async def perform(self, *items: Item) -> None:
