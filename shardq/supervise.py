@@ -54,7 +54,8 @@ _EXITS: dict[type[Exception], Exit] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     options = _parser().parse_args(arguments)
-    control = None if options.control is None else Control(options.control)
+    # A probe has not inherited it: the line is its supervisor's.
+    control = None if options.control is None or options.probe else Control(options.control)
     try:
         return _supervise(options, _settings(options), control)
     except tuple(_EXITS) as error:

@@ -47,6 +47,8 @@ def list_(options: argparse.Namespace) -> None:
 
 def show(options: argparse.Namespace) -> None:
     """Print one dead letter as a whole."""
+    if "#" not in options.id:
+        raise ConfigurationError(f"{options.id!r} is no id of one dead letter: `dead list` shows the ids")
     [buried] = asyncio.run(_chosen(options, [options.id]))
     values = _as_values(buried)
     if options.json:

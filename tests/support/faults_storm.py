@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
-from pathlib import Path
 from random import Random
 
 from shardq.drivers.shared import SharedStorage
 from shardq.model import Batch, key_of
-from tests.support.faults_fsck import runs
 from tests.support.faults_history import History, Letter, Message, is_poison
 from tests.support.faults_scene import everything
+from tests.support.lock_file import take_lock_file
 
 PIPES = [f"app/Storm/{thread}/{priority}" for thread in range(4) for priority in (0, 1)]
 GRAVE = "app/Storm/dead/0"
@@ -21,10 +18,6 @@ MOST_FAILURES = 3
 #: How often a consumer fails for no reason, acknowledges a part first, and lets the thread rest after.
 TO_FAIL, TO_ACKNOWLEDGE_A_PART, TO_REST = 0.02, 0.1, 0.05
 LONGEST_REST_S = 0.01
-
-
-class TwoHolders(AssertionError):
-    """A thread was claimed while somebody alive held it."""
 
 
 async def produce(storage: SharedStorage, history: History, who: str, random: Random) -> None:
@@ -60,7 +53,7 @@ class _Consumer:
 
     async def serve(self, key: str) -> None:
         """A batch of each of the thread's tubes."""
-        lock = _take_lock(self._history.folder, key)
+        lock = take_lock_file(self._history.folder, key)
         for pipe in (pipe for pipe in PIPES if key_of(pipe) == key):
             batch = await self._storage.take([pipe], self._random.randint(1, 4 * LARGEST_BATCH), self._token)
             if batch.count:
@@ -100,18 +93,3 @@ class _Consumer:
 
     def _chance(self, probability: float) -> bool:
         return self._random.random() < probability
-
-
-def _take_lock(folder: Path, key: str) -> Path:
-    """A file that says who holds the thread, independent of what is tested. It may be left by the dead."""
-    lock, mine = folder / f"lock-{key.replace('/', '-')}", folder / f"pid-{os.getpid()}"
-    mine.write_text(str(os.getpid()))
-    for _ in range(2):
-        with suppress(FileExistsError):
-            os.link(mine, lock)
-            return lock
-        holder = int(lock.read_text())
-        if runs(holder):
-            raise TwoHolders(f"{key} was given to {os.getpid()} while {holder} holds it")
-        lock.unlink()
-    raise TwoHolders(f"{key} was given to two at the same time")

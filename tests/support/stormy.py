@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from shardq import Handler, Retry, Route
-from tests.support.faults_fsck import runs
+from tests.support.lock_file import TwoHolders, take_lock_file
 
 THREADS = 4
 LARGEST_CALL = 24
@@ -100,15 +99,8 @@ def _write(path: Path, lines: Sequence[str]) -> None:
 
 
 def _take_lock(folder: Path, thread: int) -> Path:
-    """A file that says who has the thread, independent of what is tested. It may be left by the dead."""
-    lock, mine = folder / f"lock-{thread}", folder / f"pid-{os.getpid()}"
-    mine.write_text(str(os.getpid()))
-    for _ in range(2):
-        with suppress(FileExistsError):
-            os.link(mine, lock)
-            return lock
-        holder = int(lock.read_text())
-        if runs(holder):
-            _write(folder / "violations", [f"{thread} was given to {os.getpid()} while {holder} has it"])
-        lock.unlink()
-    raise AssertionError(f"{thread} was given to two at the same time")
+    try:
+        return take_lock_file(folder, str(thread))
+    except TwoHolders as error:
+        _write(folder / "violations", [str(error)])
+        raise

@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -19,31 +18,15 @@ from shardq import Handler, Queue, Route, Supervisor, Tube, Worker, connect
 from shardq.drivers import SharedLock, SharedStorage
 from shardq.errors import DirectoryFull, MessageTooLarge, QueueFull
 from shardq.settings import StorageSettings, WorkerSettings
-from shardq.shm.segment import remove_files
 from tests.support import capacity
 from tests.support.capacity import KIB, Blob, Daring, Unpack
 from tests.support.drivers import MIB
 from tests.support.jobs import Folder, Gated, Note, Record
 from tests.support.programs import ROOT
-from tests.support.segments import new_name
 from tests.support.tasks import LIMIT_S, finished, suspended
 
 #: Mounts a /dev/shm of its own, of the first argument's size, and becomes the program that the others name.
 OWN_SHM = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o "size=$1" tmpfs /dev/shm && shift && exec "$@"', "sh")
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Folder]:
-    folder = Folder(tmp_path)
-    yield folder
-    folder.close()
-
-
-@pytest.fixture
-def name() -> Iterator[str]:
-    name = new_name()
-    yield name
-    remove_files(name)
 
 
 # A /dev/shm of its own

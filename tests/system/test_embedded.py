@@ -24,11 +24,11 @@ from shardq import ShardqError, Supervisor, connect
 from shardq.drivers import SharedStorage
 from shardq.errors import ConfigurationError, SupervisorError, SupervisorRunning
 from shardq.settings import SupervisorSettings
-from shardq.shm.segment import SHM_DIRECTORY, full_name, remove_files
+from shardq.shm.segment import SHM_DIRECTORY, full_name
 from tests.support import jobs
 from tests.support.jobs import Doomed, Folder, Gated, Note, Record
 from tests.support.programs import ROOT
-from tests.support.segments import files_of, new_name
+from tests.support.segments import files_of
 from tests.support.tasks import LIMIT_S, finished, in_thread
 
 JOBS = jobs.__name__
@@ -55,25 +55,6 @@ def run(request: pytest.FixtureRequest) -> Run:
             loop.run(limited())
 
     return runner
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Folder]:
-    folder = Folder(tmp_path)
-    yield folder
-    folder.close()
-
-
-@pytest.fixture
-def name() -> Iterator[str]:
-    name = new_name()
-    yield name
-    remove_files(name)
-
-
-@pytest.fixture
-def url(name: str) -> str:
-    return f"shm://{name}"
 
 
 async def eventually(happened: Callable[[], bool], what: str) -> None:

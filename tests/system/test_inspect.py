@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
@@ -20,13 +19,13 @@ from shardq import Queue, connect
 from shardq.cli import FAILED, OK, main
 from shardq.drivers import SharedStorage
 from shardq.shm import layout as at
-from shardq.shm.segment import SHM_DIRECTORY, Segment, full_name, remove_files
+from shardq.shm.segment import SHM_DIRECTORY, Segment, full_name
 from tests.support import jobs
 from tests.support.drivers import MIB
 from tests.support.holder import holder
 from tests.support.jobs import Folder, Gated, Record
 from tests.support.programs import ROOT, Supervise, until
-from tests.support.segments import files_of, new_name
+from tests.support.segments import files_of
 from tests.support.tasks import LIMIT_S
 
 JOBS = jobs.__name__
@@ -82,25 +81,6 @@ def said(capsys: pytest.CaptureFixture[str]) -> Say:
         return Said(status, *capsys.readouterr())
 
     return run
-
-
-@pytest.fixture
-def name() -> Iterator[str]:
-    name = new_name()
-    yield name
-    remove_files(name)
-
-
-@pytest.fixture
-def url(name: str) -> str:
-    return f"shm://{name}"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Folder]:
-    folder = Folder(tmp_path)
-    yield folder
-    folder.close()
 
 
 @contextmanager

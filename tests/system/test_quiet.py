@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from random import Random
@@ -13,12 +13,10 @@ import pytest
 
 from shardq import Queue, Supervisor
 from shardq.drivers import SharedStorage
-from shardq.shm.segment import remove_files
 from tests.support import jobs
 from tests.support.drivers import MIB
 from tests.support.jobs import Folder, Forward, Gated, Record
 from tests.support.programs import until
-from tests.support.segments import new_name
 from tests.support.serving import serving
 from tests.support.tasks import LIMIT_S, cancelled
 
@@ -43,20 +41,6 @@ NO_NETS = {
 def no_nets(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable, seconds in NO_NETS.items():
         monkeypatch.setenv(variable, seconds)
-
-
-@pytest.fixture
-def name() -> Iterator[str]:
-    name = new_name()
-    yield name
-    remove_files(name)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Folder]:
-    folder = Folder(tmp_path)
-    yield folder
-    folder.close()
 
 
 def asleep(supervisor: Supervisor) -> int:
