@@ -108,11 +108,9 @@ def test_destroy_refuses_while_there_are_dead_letters(graveyard: Path, run: Run,
     ("arguments", "reason"),
     [
         (("dead", "show", f"{HANDLER}#7"), f"there is no dead letter {HANDLER}#7: `dead list` shows what there is"),
-        (("dead", "drop"), "which dead letters? give their ids, a handler as MODULE/Handler, or --all"),
-        (
-            ("dead", "drop", HANDLER, "--all"),
-            "which dead letters? give their ids, a handler as MODULE/Handler, or --all",
-        ),
+        (("dead", "show", HANDLER), f"'{HANDLER}' is no id of one dead letter: `dead list` shows the ids"),
+        (("dead", "drop"), WHICH),
+        (("dead", "drop", HANDLER, "--all"), WHICH),
         (("dead", "requeue", "nobody/Else"), "there is no dead letter nobody/Else"),
     ],
 )

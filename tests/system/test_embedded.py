@@ -183,6 +183,21 @@ async def test_dead_letters_count_as_done_and_are_told(folder: Folder) -> None:
     assert files_of(name) == set()
 
 
+async def test_an_embedded_supervisor_reloads(folder: Folder) -> None:
+    async with Supervisor(Record, workers=1) as supervisor:
+        [old] = await have_workers(supervisor, 1)
+        pid = supervisor.stats().supervisor_pid
+        assert pid
+        os.kill(pid, signal.SIGHUP)
+        await eventually(lambda: old not in worker_pids(supervisor) and bool(worker_pids(supervisor)), "it reloaded")
+        await have(supervisor, folder, [0])
+        supervisor.scale(2)
+        await have_workers(supervisor, 2)
+        assert supervisor.stats().supervisor_pid == pid
+        name = private_name(supervisor)
+    assert files_of(name) == set()
+
+
 async def test_settings_reach_the_supervisor(folder: Folder) -> None:
     settings = SupervisorSettings(max_requests=1)
     async with Supervisor(Record, workers=1, settings=settings) as supervisor:
