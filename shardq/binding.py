@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from time import monotonic
 from typing import Any, Protocol
 
@@ -37,6 +37,7 @@ class Host(Protocol):
     settings: WorkerSettings
     stopping: bool
     alarm: Alarm
+    interruptible: bool
 
     async def more_comes(self, bound: str) -> bool: ...
 
@@ -189,21 +190,43 @@ class Binding:
         timeout_s = self._class.timeout_s
         limit = asyncio.timeout(timeout_s)
         try:
-            async with limit:
-                with self._worker.alarm(timeout_s) if timeout_s else nullcontext():
-                    return await call(function, *arguments)
+            with self._contained():
+                async with limit:
+                    with self._worker.alarm(timeout_s) if timeout_s else nullcontext():
+                        return await call(function, *arguments)
         except TimeoutError as error:
             if not limit.expired():
                 raise
             raise HandlerTimeout(f"it took longer than timeout_s, {timeout_s} seconds") from error
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+
+    @contextmanager
+    def _contained(self) -> Iterator[None]:
+        """What comes out of the handler's code, and is not meant for who runs the worker, comes out as an error."""
+        try:
+            yield
+        except (Exception, SystemExit):
+            raise
+        except BaseException as error:
+            if self._comes_from_outside(error):
                 raise
-            raise HandlerError("CancelledError: its own code was cancelled, from within") from error
+            raise HandlerError(f"{type(error).__name__} came out of the handler") from error
+
+    def _comes_from_outside(self, error: BaseException) -> bool:
+        """Whether what came out of the handler's code is meant for who runs the worker: a cancellation of its loop, or
+        an interrupt. In a supervised worker nothing is: all comes from the handler.
+        """
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and (task is None or not task.cancelling()):
+            return False
+        if self._worker.interruptible:
+            return True
+        while task and task.uncancel():
+            continue
+        return False
 
     def _decode(self, batch: Batch) -> list[Any]:
-        return self._worker.queue.serializer.decode(self._kind, batch)
+        with self._contained():
+            return self._worker.queue.serializer.decode(self._kind, batch)
 
     def _decodable(self, batch: Batch) -> tuple[Batch, list[Any], DecodeError | None]:
         """The part of the batch up to the first message that does not decode, and its requests; or that message."""

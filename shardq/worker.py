@@ -40,6 +40,10 @@ class Worker:
         """How often in a row the handler of a thread did not start here."""
         self.alarm: Alarm = lambda timeout_s: nullcontext()
         """Interrupts plain code that takes too long. Who can do that puts it here."""
+        self.interruptible = True
+        """Whether interrupts and cancellations may come from outside: then they end the loop. Where nobody sends any,
+        they are a handler's own, and a failure like others.
+        """
         self.after_batch: Callable[[int], None] | None = None
         """Called after each batch with how many requests were done."""
         self._offered: str | None = None

@@ -69,7 +69,7 @@ async def _serve(worker: Worker, handlers: dict[str, type[Handler[Any]]], life: 
         loop.remove_reader(life)
         worker.stop()
 
-    worker.alarm = signals.alarm
+    worker.alarm, worker.interruptible = signals.alarm, False
     signals.on_term(loop, worker)
     loop.add_reader(life, orphaned)
     try:

@@ -278,8 +278,9 @@ class Family:
         if self._kill_at is not None and now >= self._kill_at and (self._members or self._strangers):
             self._on_deadline()
         if self._renewals.kill_at is not None and now >= self._renewals.kill_at:
-            self._end_on_purpose(self._members[self._renewals.pid or 0])
             self._renewals.kill_at = None
+            if self._renewals.pid in self._members:
+                self._end_on_purpose(self._members[self._renewals.pid])
         if self._hung.look_at is not None and now >= self._hung.look_at:
             self._end_hung()
         if self._drain and self._exit is None and now >= self._drain.look_at:

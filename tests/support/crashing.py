@@ -6,6 +6,7 @@ without one. Once there is a file `mended` nobody crashes by plan any more.
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import resource
@@ -65,6 +66,22 @@ def _recurse() -> None:
     _recurse()
 
 
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def _leave_generator() -> None:
+    raise GeneratorExit
+
+
+def _cancel() -> None:
+    """As somebody who thinks that this ends a task of his own."""
+    task = asyncio.current_task()
+    assert task
+    task.cancel()
+    raise asyncio.CancelledError
+
+
 def _spin() -> None:
     while True:
         pass
@@ -95,6 +112,9 @@ _CRASHES: dict[str, Any] = {
     "raise": _raise,
     "system-exit": lambda: sys.exit("out of luck"),
     "recursion": _recurse,
+    "interrupt": _interrupt,
+    "generator-exit": _leave_generator,
+    "cancel": _cancel,
     "memory": _exhaust_memory,
     "exit": lambda: os._exit(3),
     "exit-0": lambda: os._exit(0),

@@ -63,7 +63,7 @@ def _appends() -> Iterator[Operation]:
     yield Operation(
         "append many records, refused half-way",
         lambda s: s.append(*_numbered(1800, 1024)),
-        lambda s: s.append(b"y" * (2 * MIB)),
+        lambda s: [s.append(b"y" * MIB), s.append(b"y" * MIB)],
         capacity_bytes=4 * MIB,
     )
     yield Operation(

@@ -31,6 +31,9 @@ RAISED = {
     "system-exit": "SystemExit: out of luck",
     "recursion": "RecursionError: maximum recursion depth exceeded",
     "memory": "MemoryError",
+    "interrupt": "shardq.errors.HandlerError: KeyboardInterrupt came out of the handler",
+    "generator-exit": "shardq.errors.HandlerError: GeneratorExit came out of the handler",
+    "cancel": "shardq.errors.HandlerError: CancelledError came out of the handler",
 }
 DIED = {
     "exit": Outcome("died", "its worker ended with exit code 3"),
