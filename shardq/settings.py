@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shardq.errors import ConfigurationError
@@ -138,6 +138,16 @@ class SupervisorSettings(_Settings):
     """What to log. Default: info."""
     json_output: bool = Field(default=False, validation_alias="QUEUE_SUPERVISOR_JSON")
     """Log, and sum up a drain, as JSON, one object a line."""
+
+    @field_validator("capacity", "max_rss")
+    @classmethod
+    def _is_size(cls, text: str | None) -> str | None:
+        try:
+            if text is not None:
+                parse_bytes(text)
+            return text
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from None
 
     @classmethod
     def option_names(cls) -> dict[str, str]:

@@ -94,9 +94,10 @@ def _supervise(options: argparse.Namespace, settings: SupervisorSettings, contro
             if control:
                 control.tell(serving=url)
         board, run = SegmentBoard(storage, handlers), _runner(options, settings, url, storage, handlers)
-        how = Family(board, run, _again(storage), settings, control, resumption).run(signals)
-        _leave(storage, url, options.targets)
-    return how
+        try:
+            return Family(board, run, _again(storage), settings, control, resumption).run(signals)
+        finally:
+            _leave(storage, url, options.targets)
 
 
 def _resume(name: str, resumption: Resumption, options: argparse.Namespace) -> SharedStorage:

@@ -227,7 +227,7 @@ class Bindings:
         words[word + at.SLOT_BATCH_COUNT] = count
         words[word + at.SLOT_BATCH_SINCE_NS] = time.clock_gettime_ns(time.CLOCK_BOOTTIME) if count else 0
         words[word + at.SLOT_DEADLINE_NS] = deadline_ns
-        if deadline_ns and not words[at.WATCHED] and words[at.SUPERVISOR_SLOT]:
+        if deadline_ns and words[word + at.SLOT_WORKER] and not words[at.WATCHED]:
             words[at.WATCHED] = 1
             self.bells.add(words[at.SUPERVISOR_SLOT] - 1)
 

@@ -101,8 +101,8 @@ class Supervision:
             self._deaths.note(self._slots.owner_of(slot), Ending(signal=signal.SIGKILL, timed_out=True))
 
     def deadlines(self) -> dict[int, int]:
-        """When the batches in hand of the living must be done, in nanoseconds of CLOCK_MONOTONIC, by pid. While there
-        is one this process is not rung for others; from then on the first one rings it.
+        """When the batches in hand of living workers must be done, in nanoseconds of CLOCK_MONOTONIC, by pid. While
+        there is one this process is not rung for others; from then on the first one rings it.
         """
         found = self._deadlines()
         if found or not self._words[at.WATCHED]:
@@ -128,7 +128,9 @@ class Supervision:
         return {
             self._field(slot, at.SLOT_PID): deadline
             for slot in range(self._layout.slots)
-            if (deadline := self._field(slot, at.SLOT_DEADLINE_NS)) and self._slots.pid_here(slot)
+            if (deadline := self._field(slot, at.SLOT_DEADLINE_NS))
+            and self._field(slot, at.SLOT_WORKER)
+            and self._slots.pid_here(slot)
         }
 
     def _wants_renewal(self, slot: int) -> bool:

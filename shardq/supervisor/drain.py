@@ -5,24 +5,34 @@ from __future__ import annotations
 import json
 import logging
 import time
+from typing import NamedTuple
 
-from shardq.supervisor.board import Board
+from shardq.supervisor.board import Board, Totals
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.progress import Progress
 
 log = logging.getLogger("shardq.supervisor")
 
 
+class DrainBegun(NamedTuple):
+    """The beginning of a drain."""
+
+    started_s: float
+    """Monotonic time."""
+    before: Totals
+
+
 class Drain:
     """Shows progress, and notices when what is left cannot be done here."""
 
-    def __init__(self, board: Board, *, as_json: bool) -> None:
+    def __init__(self, board: Board, *, as_json: bool, begun: DrainBegun | None = None) -> None:
         self._board = board
         self._as_json = as_json
-        self._started_s = self.look_at = time.monotonic()
+        self.begun = begun or DrainBegun(time.monotonic(), board.totals())
+        self._started_s, self._before = self.begun
+        self.look_at = time.monotonic()
         """Monotonic time of the next look."""
         self._progress = Progress(self._started_s)
-        self._before = board.totals()
         self._last_handled = -1
 
     def look(self, now: float) -> Exit | None:

@@ -88,12 +88,13 @@ class Family:
             if self._control:
                 self._selector.register(self._control.descriptor, _READ, self._on_control)
             if self._settings.drain:
-                self._drain = Drain(self._board, as_json=self._settings.json_output)
+                begun = self._resumption.drain if self._resumption else None
+                self._drain = Drain(self._board, as_json=self._settings.json_output, begun=begun)
             if self._resumption:
                 self._resume(self._resumption)
             else:
                 self._life, self._life_writer = os.pipe2(os.O_CLOEXEC)
-                self._send_strangers_away()
+            self._send_strangers_away()
             try:
                 self._on_bell()
                 self._converge()
@@ -122,7 +123,7 @@ class Family:
 
     def _send_strangers_away(self) -> None:
         """End the workers of a supervisor that died. They leave by themselves; who hangs is killed in time."""
-        for pid in self._board.strangers():
+        for pid in set(self._board.strangers()) - self._members.keys():
             try:
                 self._add(self._strangers, Member.of(pid, 0, child=False))
             except ProcessLookupError:
@@ -173,7 +174,8 @@ class Family:
         member.close()
 
     def _on_death(self, group: dict[int, Member], member: Member) -> None:
-        death = member.reap()
+        # Somebody earlier in this round may have killed and discarded it.
+        death = member.reap() if group.get(member.pid) is member else None
         if death is None:
             return
         del group[member.pid]
@@ -231,11 +233,23 @@ class Family:
         self._stop(Exit.OK, min(_FAST_STOP_S, timeout_s) if fast else timeout_s)
 
     def _reload(self) -> None:
-        """See first whether the new code can be imported at all."""
-        if self._probe is None and self._exit is None:
-            pid = start_probe([*self._own_descriptors(), self._life, self._life_writer])
-            self._probe = Member.of(pid, 0)
-            self._selector.register(self._probe.descriptor, _READ, self._on_probe)
+        """See first whether the new code can be imported at all. A probe under way may have read the code before: it
+        makes place for another.
+        """
+        if self._exit is not None:
+            return
+        self._end_probe()
+        pid = start_probe([*self._own_descriptors(), self._life, self._life_writer])
+        self._say(logging.INFO, "trying the new code", pid=pid)
+        self._probe = Member.of(pid, 0)
+        self._selector.register(self._probe.descriptor, _READ, self._on_probe)
+
+    def _end_probe(self) -> None:
+        if self._probe:
+            self._probe.signal(signal.SIGKILL)
+            self._probe.wait()
+            self._discard(self._probe)
+            self._probe = None
 
     def _on_probe(self) -> None:
         probe = self._probe
@@ -246,11 +260,18 @@ class Family:
         self._discard(probe)
         if not death.clean:
             self._say(logging.ERROR, "reload refused: the new code does not import", how=death.how)
-        elif self._exit is None:
-            members = {pid: member.number for pid, member in self._members.items()}
-            left = Resumption(-1, -1, self._life, self._life_writer, self._wanted, self._numbered, members)
-            self._say(logging.INFO, "reloading", workers=len(members))
-            self._execute_again(left, [self._control.descriptor] if self._control else [])
+            return
+        self._on_signals()  # one of them may be to stop, or to try still newer code
+        if self._exit is None and self._probe is None:
+            self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        members = {pid: member.number for pid, member in self._members.items()}
+        begun = self._drain.begun if self._drain else None
+        left = Resumption(-1, -1, self._life, self._life_writer, self._wanted, self._numbered, members, begun)
+        self._say(logging.INFO, "reloading", workers=len(members))
+        self._signals.hold_back()
+        self._execute_again(left, [self._control.descriptor] if self._control else [])
 
     def _on_control(self) -> None:
         assert self._control
@@ -310,13 +331,13 @@ class Family:
             member.signal(signal.SIGTERM)
 
     def _kill_all(self) -> None:
-        for group in (self._members, self._strangers, {0: self._probe} if self._probe else {}):
+        self._end_probe()
+        for group in (self._members, self._strangers):
             for member in group.values():
                 self._end_on_purpose(member)
                 member.wait()
                 self._discard(member)
             group.clear()
-        self._probe = None
 
     def _timeout_s(self) -> float | None:
         """Until the next thing that is due without news, None: nothing is."""

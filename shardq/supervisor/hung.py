@@ -15,8 +15,8 @@ log = logging.getLogger("shardq.supervisor")
 
 #: What a handler has after its `timeout_s`, in which an exception should end it.
 GRACE_S = 1.0
-#: When to look again at a worker that is stopped: it cannot work, so it is not late.
-_STOPPED_INTERVAL_S = 1.0
+#: When to look again at a worker that is late, and not to be killed: one that is stopped cannot work.
+_INTERVAL_S = 1.0
 
 
 class HungWorkers:
@@ -26,6 +26,8 @@ class HungWorkers:
         self._board = board
         self.look_at: float | None = None
         """Monotonic time of the next look, None: when the bell rings."""
+        self._reported: dict[int, int] = {}
+        """Stopped workers that were reported, and for which deadline."""
 
     def overdue(self, members: Mapping[int, Member]) -> list[Member]:
         """The workers to kill now. What they die of is written down already."""
@@ -34,18 +36,26 @@ class HungWorkers:
         looks: list[float] = []
         for pid, deadline_ns in self._board.deadlines().items():
             end = deadline_ns / 1e9 + GRACE_S
-            if pid not in members:
-                continue
             if end > now:
                 looks.append(end)
+            elif pid not in members:
+                # Another supervisor's. While it is late nobody is rung for others: look from time to time.
+                looks.append(now + _INTERVAL_S)
             elif _is_stopped(pid):
-                log.warning("worker is stopped, its batch waits", extra={"pid": pid})
-                looks.append(now + _STOPPED_INTERVAL_S)
+                self._report_stopped(pid)
+                looks.append(now + _INTERVAL_S)
             else:
                 self._board.condemn(pid)
                 late.append(members[pid])
         self.look_at = min(looks, default=None)
         return late
+
+    def _report_stopped(self, pid: int) -> None:
+        """Once for each time that its batch became late."""
+        deadline_ns = self._board.deadlines().get(pid, 0)
+        if self._reported.get(pid) != deadline_ns:
+            self._reported[pid] = deadline_ns
+            log.warning("worker is stopped, its batch waits", extra={"pid": pid})
 
 
 def _is_stopped(pid: int) -> bool:

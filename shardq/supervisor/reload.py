@@ -12,6 +12,8 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
+from shardq.supervisor.board import Totals
+from shardq.supervisor.drain import DrainBegun
 from shardq.supervisor.signals import LISTENED, fork, reset_in_child
 
 RESUME, PROBE = "--resume", "--probe"
@@ -30,6 +32,8 @@ class Resumption(NamedTuple):
     numbered: int
     members: dict[int, int]
     """Numbers of the workers by pid."""
+    drain: DrainBegun | None
+    """What a drain began with, None: there is none."""
 
     def encoded(self) -> str:
         return json.dumps(self._asdict())
@@ -38,6 +42,8 @@ class Resumption(NamedTuple):
     def decoded(cls, text: str) -> Resumption:
         fields = json.loads(text)
         fields["members"] = {int(pid): number for pid, number in fields["members"].items()}
+        begun = fields["drain"]
+        fields["drain"] = DrainBegun(begun[0], Totals(*begun[1])) if begun else None
         return cls(**fields)
 
 
@@ -57,11 +63,9 @@ def start_probe(close: Sequence[int]) -> int:
 
 
 def execute_again(resumption: Resumption, keep: Sequence[int]) -> NoReturn:
-    """Run this program anew in this process, with these descriptors open."""
+    """Run this program anew in this process, with these descriptors open. Signals must be held back: see `Signals`."""
     for descriptor in (resumption.lock, resumption.life, resumption.life_writer, *keep):
         os.set_inheritable(descriptor, True)
-    # Signals wait until the new program listens.
-    signal.pthread_sigmask(signal.SIG_BLOCK, LISTENED)
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [*_command(), RESUME, resumption.encoded()])

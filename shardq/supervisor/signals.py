@@ -58,6 +58,14 @@ class Signals:
         os.close(self.descriptor)
         os.close(self._sender)
 
+    def hold_back(self) -> None:
+        """Let signals wait from now on, those included that arrived and were not `received`: for a program that is
+        executed in this process.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, LISTENED)
+        for number in self.received():
+            os.kill(os.getpid(), number)
+
     @property
     def pending(self) -> bool:
         """Whether signals wait to be `received`."""
@@ -85,13 +93,12 @@ def fork() -> int:
 def reset_in_child() -> None:
     """Give a forked child the signals of a fresh process, and let those held back come."""
     signal.set_wakeup_fd(-1)
-    for number in set(LISTENED) - {signal.SIGUSR2}:
-        signal.signal(number, signal.SIG_DFL)
+    # What reaches the whole process group, Ctrl-C for one, is the supervisor's: it decides what it means for a worker.
+    for number in set(LISTENED) - {signal.SIGTERM, signal.SIGUSR2}:
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # Below Python, so that it works while native code holds the interpreter.
     faulthandler.register(signal.SIGUSR2, all_threads=True, chain=False)
-    # Ctrl-C reaches the whole foreground group; the supervisor decides what it means for a worker.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGQUIT, signal.SIG_IGN)
     # TERM waits until the worker can follow it: see `on_term`.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, set(LISTENED) - {signal.SIGTERM})
 
