@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from time import monotonic
 from typing import Any, Protocol
 
@@ -23,11 +23,36 @@ log = logging.getLogger("shardq.worker")
 PAUSE_WHEN_FULL_S = 0.05
 #: How long a thread rests whose handler says something about itself that cannot be.
 PAUSE_WHEN_UNUSABLE_S = 1.0
+#: In so many steps the time of a handler runs out.
+TICKS = 8
 #: A batch that took longer may have kept news from the loop, which needs several turns to be acted on.
 _LONG_BATCH_S = 0.01
 
 #: Interrupts plain code with an exception after so many seconds, while entered.
 Alarm = Callable[[float], AbstractContextManager[None]]
+
+
+@contextmanager
+def _running_out(limit: asyncio.Timeout, timeout_s: float) -> Iterator[None]:
+    """Let the limit be reached after so many seconds in which this process ran: of those in which it was stopped only
+    one tick counts.
+    """
+    loop = asyncio.get_running_loop()
+    ticks, handle = TICKS, None
+
+    def tick() -> None:
+        nonlocal ticks, handle
+        ticks -= 1
+        if ticks <= 0:
+            limit.reschedule(loop.time())
+            return
+        handle = loop.call_later(timeout_s / TICKS, tick)
+
+    handle = loop.call_later(timeout_s / TICKS, tick)
+    try:
+        yield
+    finally:
+        handle.cancel()
 
 
 class Host(Protocol):
@@ -44,6 +69,8 @@ class Host(Protocol):
     async def others_wait(self) -> bool: ...
 
     def between_batches(self, done: int) -> None: ...
+
+    def pause_when_full_s(self, key: str) -> float: ...
 
 
 class Binding:
@@ -188,11 +215,13 @@ class Binding:
     async def _in_time(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """The result of the handler's code. Raises `HandlerTimeout` where it takes too long and can be interrupted."""
         timeout_s = self._class.timeout_s
-        limit = asyncio.timeout(timeout_s)
+        limit = asyncio.timeout(None)
         try:
             with self._contained():
                 async with limit:
-                    with self._worker.alarm(timeout_s) if timeout_s else nullcontext():
+                    if timeout_s is None:
+                        return await call(function, *arguments)
+                    with self._worker.alarm(timeout_s), _running_out(limit, timeout_s):
                         return await call(function, *arguments)
         except TimeoutError as error:
             if not limit.expired():
@@ -285,5 +314,5 @@ class Binding:
         """Room is made by serving other threads, not by waiting here; and smaller batches register less at a time."""
         await self._storage.fail(batch.pipe, self._token, counts=False)
         log.info("thread paused", extra={"pipe": batch.pipe, "batch": batch.count, "reason": str(error)})
-        self.pause_s = PAUSE_WHEN_FULL_S
+        self.pause_s = self._worker.pause_when_full_s(self._key)
         return False

@@ -71,7 +71,9 @@ class DeadLetters:
         self._storage = storage
 
     async def list(self, handler: type[Handler[Any]] | str | None = None) -> Sequence[Buried]:
-        """The dead letters of a handler, given as a class or as `module/Handler`, or of all; the oldest first."""
+        """The dead letters of a handler, given as a class or as `module/Handler`, or of one after the other; the oldest
+        first.
+        """
         if handler is None:
             graves = sorted(await self._storage.graves())
         else:

@@ -39,6 +39,9 @@ class Handler(Generic[Request]):
 
     A worker that binds to a thread calls `create`, `start`, then `handle` for each batch, and `stop` when it leaves the
     thread. Requests are acknowledged when `handle` returns.
+
+    Class attributes: `priorities`, those that requests may be routed to, first served first (None: only 0); `retry`, a
+    `Retry` that says what happens to requests that fail; `timeout_s`, most seconds for a batch (None: no limit).
     """
 
     priorities: ClassVar[list[int] | None] = None
@@ -81,7 +84,8 @@ class Handler(Generic[Request]):
 
     async def acknowledge(self, count: int) -> None:
         """Say that the first `count` requests of the batch in hand are done: whatever happens now, only the others come
-        again. For long batches; when `handle` returns, all are. Raises `HandlerError` outside of `handle` and for a
+        again. `count` is from the beginning of the batch each time, not from the last call. For long batches; when
+        `handle` returns, all are. Raises `HandlerError` outside of `handle` and for a
         count that the batch does not have, `FencedError` where the thread is another worker's by now.
         """
         if self._in_hand is None:

@@ -67,9 +67,16 @@ class Retry:
     """`block` keeps the thread waiting until the attempts are spent, so that its order holds. `skip` makes the request
     a dead letter at its first failure and goes on with the thread."""
 
+    @property
+    def _waits_s(self) -> tuple[float, float]:
+        return self.backoff_s, self.backoff_max_s
+
     def __post_init__(self) -> None:
-        if self.max_attempts < 1 or not (0 <= self.backoff_s <= _LONGEST_S and 0 <= self.backoff_max_s <= _LONGEST_S):
+        numbers = type(self.max_attempts) is int and all(type(s) in (int, float) for s in self._waits_s)
+        if not numbers or self.max_attempts < 1 or not all(0 <= wait_s <= _LONGEST_S for wait_s in self._waits_s):
             raise ConfigurationError(f"{self} cannot be: it needs one attempt or more, and waits of 0 s to 10 years")
+        if not isinstance(self.jitter, bool):
+            raise ConfigurationError(f"Retry(jitter={self.jitter!r}) cannot be: use True or False")
         if self.on_failure not in ("block", "skip"):
             raise ConfigurationError(f"Retry(on_failure={self.on_failure!r}) cannot be: use 'block' or 'skip'")
 

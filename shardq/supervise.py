@@ -35,7 +35,7 @@ from shardq.supervisor.family import ExecuteAgain, Family, RunWorker
 from shardq.supervisor.handlers import load_handlers
 from shardq.supervisor.reload import PROBE, RESUME, Resumption, execute_again
 from shardq.supervisor.renewal import Wear
-from shardq.supervisor.signals import Signals
+from shardq.supervisor.signals import Signals, hold_back_wishes
 from shardq.supervisor.standby import await_succession
 from shardq.worker import Worker
 
@@ -54,6 +54,7 @@ _EXITS: dict[type[Exception], Exit] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     options = _parser().parse_args(arguments)
+    hold_back_wishes()
     # A probe has not inherited it: the line is its supervisor's.
     control = None if options.control is None or options.probe else Control(options.control)
     try:
@@ -128,7 +129,10 @@ def _without_leftovers(
         log.info("segment adopted", extra=found)
         return storage
     if not storage.store.supervision.close_if_unused(lose_requests=True):
-        raise SegmentError(f"segment {name!r} cannot be swept while other processes are attached to it: end them first")
+        pids = ", ".join(map(str, storage.store.supervision.other_pids()))
+        raise SegmentError(
+            f"segment {name!r} cannot be swept while processes {pids} are attached to it: end them first"
+        )
     capacity_bytes = storage.store.segment.layout.capacity_bytes
     storage.destroy()
     log.warning("segment swept", extra=found)
@@ -192,8 +196,7 @@ def _runner(
 
     def execute(number: int, life: int, close: Sequence[int]) -> NoReturn:
         extra = ["--as-worker", str(number), "--life", str(life), "--url", url]
-        extra += ["--max-requests", str(settings.max_requests)] if settings.max_requests else []
-        extra += ["--max-rss", settings.max_rss] if settings.max_rss else []
+        extra += settings.options(skip=("url", "workers", "drain", "stale", "capacity"))
         execute_worker([*options.targets, *(["--main", options.main] if options.main else []), *extra], life, close)
 
     if threading.active_count() == 1 and len(os.listdir("/proc/self/task")) == 1:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import nullcontext
 from typing import Any
 
-from shardq.binding import Alarm, Binding
+from shardq.binding import PAUSE_WHEN_FULL_S, Alarm, Binding
 from shardq.handler import Handler, check_does_something, find_handler
 from shardq.model import handler_name, split_key
 from shardq.protocols import Lock
@@ -24,6 +24,7 @@ log = logging.getLogger("shardq.worker")
 
 #: How long a thread rests whose handler cannot be made or started, at first and at most.
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 1.0, 300.0
+LONGEST_PAUSE_WHEN_FULL_S = 1.0
 
 
 class Worker:
@@ -38,6 +39,8 @@ class Worker:
         self._waiting: asyncio.Task[str | None] | None = None
         self._failures: dict[str, int] = {}
         """How often in a row the handler of a thread did not start here."""
+        self._without_room: dict[str, int] = {}
+        """How often in a row a thread got no further here for lack of room."""
         self.alarm: Alarm = lambda timeout_s: nullcontext()
         """Interrupts plain code that takes too long. Who can do that puts it here."""
         self.interruptible = True
@@ -94,6 +97,8 @@ class Worker:
                     return 0
                 await binding.work(limit)
                 pause_s = binding.pause_s
+                if binding.done:
+                    self._without_room.pop(key, None)
                 return binding.done
             finally:
                 await binding.close()
@@ -114,6 +119,11 @@ class Worker:
         """How long the thread of a handler that does not start rests, longer each time in a row."""
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         return float(min(FIRST_BACKOFF_S * 2 ** min(failures - 1, 30), LONGEST_BACKOFF_S))
+
+    def pause_when_full_s(self, key: str) -> float:
+        """How long a thread rests that found no room for what its handler registers, longer each time in a row."""
+        times = self._without_room[key] = self._without_room.get(key, 0) + 1
+        return float(min(PAUSE_WHEN_FULL_S * 2 ** min(times - 1, 30), LONGEST_PAUSE_WHEN_FULL_S))
 
     def between_batches(self, done: int) -> None:
         """Called after each batch with how many requests were done."""

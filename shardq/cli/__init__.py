@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _dead_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    listing = _verb(verbs, "list", dead.list_, "the dead letters, the oldest first")
+    listing = _verb(verbs, "list", dead.list_, "the dead letters of each handler, the oldest first")
     listing.add_argument("handler", nargs="?", metavar="MODULE/Handler", help="of this handler only")
     listing.add_argument("--limit", type=int, default=100, help="show at most so many (default: 100)")
     show = _verb(verbs, "show", dead.show, "one dead letter: its request, error and traceback")

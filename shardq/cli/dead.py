@@ -18,9 +18,6 @@ from shardq.errors import ConfigurationError, QueueFull
 from shardq.failure import parked
 from shardq.model import dead_pipe, key_of, split_key
 
-#: Requests taken at a time.
-_BATCH = 128
-
 
 def list_(options: argparse.Namespace) -> None:
     """Print dead letters."""
@@ -92,6 +89,8 @@ def park(options: argparse.Namespace) -> None:
 async def _park(url: str, pipe: str) -> int:
     key, done = key_of(pipe), 0
     async with _storage(url) as storage:
+        if not await storage.length(pipe):
+            raise ConfigurationError(f"{pipe} has nothing in it: `tubes` shows the tubes that have")
         lock = SharedLock(storage)
         token = await lock.acquire(key)
         if not token:

@@ -253,13 +253,13 @@ class _Ears:
         loop = asyncio.get_running_loop()
         heard: asyncio.Future[None] = loop.create_future()
         bell = self._store.doorbell.open()
+        watch = self._store.waiting.deaths() if deaths else -1
         with self._lock:
             self._waiting[heard] = deaths
-        loop.add_reader(bell, self._heard)
-        watch = self._store.waiting.deaths() if deaths else -1
-        if deaths:
-            loop.add_reader(watch, self._saw_death)
         try:
+            loop.add_reader(bell, self._heard)
+            if deaths:
+                loop.add_reader(watch, self._saw_death)
             yield heard
         finally:
             with self._lock:

@@ -50,5 +50,6 @@ class Deaths:
     def _find(self, owner: int) -> int:
         for word in range(at.DEATHS, at.DEATHS + at.DEATH_ENTRIES * at.DEATH_WORDS, at.DEATH_WORDS):
             if self._words[word] == owner:
-                return self._words[word + 1]
+                how = self._words[word + 1]
+                return how if self._words[word] == owner else 0  # else another one was written in its place meanwhile
         return 0

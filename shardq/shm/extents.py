@@ -23,6 +23,8 @@ _LARGEST_STEP = 1 << 20
 _PUNCH_STEP = 16 << 10
 #: What a dead letter has beside its message at most, with the ends of its pages.
 _LETTER_BYTES = 20 << 10
+#: Follow-ups may have one part in so many of the capacity kept for them.
+_MOST_WANTED_PART = 4
 #: Bit of the word that counts an extent's backed bytes, which are whole pages: its beginning was given back already.
 _PUNCHED = 1
 
@@ -45,7 +47,16 @@ class Extents:
         if share == at.ALL:
             return self._capacity
         half = self._half_reserve
-        return self._capacity - max(half, self._words[at.KEPT_BYTES]) - (half if share == at.GENERAL else 0)
+        limit = self._capacity - max(half, self._words[at.KEPT_BYTES])
+        return limit if share == at.FOLLOW_UP else limit - max(half, self._words[at.WANTED_BYTES])
+
+    def want(self, messages: Sequence[bytes], nbytes: int) -> None:
+        """Follow-ups of so many bytes found no room: from now on others leave them some, so that what leaves makes room
+        for them and not for others.
+        """
+        needed = _whole_pages(nbytes) + 4 * PAGE + self.kept_for(messages, nbytes)
+        wanted = min(needed, self._capacity // _MOST_WANTED_PART)
+        self._words[at.WANTED_BYTES] = max(self._words[at.WANTED_BYTES], wanted)
 
     @property
     def _half_reserve(self) -> int:

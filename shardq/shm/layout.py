@@ -57,17 +57,17 @@ PAGE = 4096
     UNBURIED,  # dead letters that ever left
     SUPERVISOR_PID,
     SUPERVISOR_SLOT,  # slot + 1 of the process that supervises, or did so last
-    EPOCH,  # counts the supervisors that served this segment
     WATCHED,  # 1: the supervisor knows that some batches have a deadline
     SERVERS,  # counts the processes that began to serve threads
     DEATHS_CURSOR,  # entries ever written to the table of deaths
     KEPT_BYTES,  # room kept for the letter of the largest message since nothing was queued; 0: the reserve is enough
+    WANTED_BYTES,  # room kept for the largest follow-up that found none since nothing was queued
 ) = range(38)
 HEADER_BYTES = PAGE
 #: In the header page, for the last processes that died: owner word, how it ended.
 DEATHS = 256
 DEATH_WORDS = 2
-DEATH_ENTRIES = 64
+DEATH_ENTRIES = 128
 
 # One attached process, by word.
 (
@@ -80,11 +80,10 @@ DEATH_ENTRIES = 64
     SLOT_BATCH_THREAD,  # thread entry + 1
     SLOT_BATCH_COUNT,
     SLOT_WORKER,  # number of the worker in its family, 0: no worker, or one whose death is written down
-    SLOT_EPOCH,  # EPOCH of the supervisor that forked it
     SLOT_DEADLINE_NS,  # CLOCK_MONOTONIC when the batch in hand must be done, 0: whenever
     SLOT_SERVES,  # 1: it has bound a thread since it took the slot
     SLOT_RENEWAL,  # 1: it wants to be replaced by a fresh process
-) = range(13)
+) = range(12)
 SLOT_WORDS = 16
 
 # One (handler, thread), by word; its name follows the words.

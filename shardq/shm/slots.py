@@ -112,6 +112,10 @@ class Slots:
         """The owner word of whoever holds the slot now."""
         return self._words[self.word(slot) + at.SLOT_INCARNATION] << 16 | slot + 1
 
+    def in_my_namespace(self, slot: int) -> bool:
+        """Whether the pid in the slot means here what it means there."""
+        return self._words[self.word(slot) + at.SLOT_PID_NAMESPACE] == _pid_namespace()
+
     def pid_here(self, slot: int) -> int:
         """Pid of the live process that holds the slot, 0 where there is none, or none that this one can see."""
         return self._words[self.word(slot) + at.SLOT_PID] if self._same_process_lives(slot) else 0
@@ -154,7 +158,7 @@ class Slots:
     def _same_process_lives(self, slot: int) -> bool:
         word = self.word(slot)
         pid = self._words[word + at.SLOT_PID]
-        if pid == 0 or pid == os.getpid() or self._words[word + at.SLOT_PID_NAMESPACE] != _pid_namespace():
+        if pid == 0 or pid == os.getpid() or not self.in_my_namespace(slot):
             return False
         return start_ticks(pid) == self._words[word + at.SLOT_START_TICKS]
 

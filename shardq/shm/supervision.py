@@ -45,7 +45,10 @@ class Supervision:
         self._words[at.SUPERVISOR_PID] = os.getpid()
         self._words[at.SUPERVISOR_SLOT] = self._slots.mine + 1
         self._words[at.WATCHED] = 0
-        self._words[at.EPOCH] += 1
+        for slot in range(self._layout.slots):
+            # Nobody is left who could write down how the dead workers of a former supervisor ended.
+            if self._field(slot, at.SLOT_WORKER) and not self._slots.occupied(slot):
+                self._words[self._layout.slot_word(slot) + at.SLOT_WORKER] = 0
         return True
 
     def supervisor_pid(self) -> int:
@@ -60,6 +63,10 @@ class Supervision:
     def others(self) -> list[int]:
         """Slots of the other living processes that are attached."""
         return [slot for slot in range(self._layout.slots) if slot != self._slots.mine and self._slots.occupied(slot)]
+
+    def other_pids(self) -> list[int]:
+        """Their process ids."""
+        return [self._field(slot, at.SLOT_PID) for slot in self.others()]
 
     def close_if_unused(self, *, lose_requests: bool = False) -> bool:
         """Accept nothing any more, provided that nobody else is attached, and that nothing is queued, in hand or dead
@@ -137,7 +144,11 @@ class Supervision:
         return self._field(slot, at.SLOT_RENEWAL) == 1 and self._field(slot, at.SLOT_WORKER) != 0
 
     def _slots_of(self, pid: int) -> list[int]:
-        return [slot for slot in range(self._layout.slots) if self._field(slot, at.SLOT_PID) == pid]
+        return [
+            slot
+            for slot in range(self._layout.slots)
+            if self._field(slot, at.SLOT_PID) == pid and self._slots.in_my_namespace(slot)
+        ]
 
     def _field(self, slot: int, field: int) -> int:
         return self._words[self._layout.slot_word(slot) + field]

@@ -40,6 +40,8 @@ class Tubes:
         tail = self.write(tube, messages, accepted_us, share=share)
         if not tail:
             self._words[at.KEPT_BYTES] = former
+            if share == at.FOLLOW_UP:
+                self._extents.want(messages, _size(messages))
             return False
         self._intent.commit(self._layout.tube_word(tube) + at.TUBE_TAIL, tail, at.ACCEPTED, len(messages))
         return True
@@ -261,8 +263,8 @@ class Tubes:
     def _keep_room(self, messages: Sequence[bytes]) -> int:
         """Have room kept in which any of these messages could be buried. Returns what was kept before."""
         words = self._words
-        if words[at.KEPT_BYTES] and words[at.ACCEPTED] == words[at.HANDLED]:
-            words[at.KEPT_BYTES] = 0
+        if words[at.ACCEPTED] == words[at.HANDLED]:
+            words[at.KEPT_BYTES] = words[at.WANTED_BYTES] = 0
         former = words[at.KEPT_BYTES]
         kept = self._extents.kept_for(messages, sum(map(len, messages)))
         if kept > former:

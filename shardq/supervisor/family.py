@@ -30,8 +30,12 @@ log = logging.getLogger("shardq.supervisor")
 #: A worker that lived so long is healthy: deaths before it do not slow down its replacement.
 _HEALTHY_S = 60.0
 _LONGEST_RESPAWN_DELAY_S = 30.0
+#: When to try again to fork where the system refuses to.
+_FORK_AGAIN_S = 1.0
 #: How long a worker may take for its batch after INT or QUIT.
 _FAST_STOP_S = 5.0
+
+_ON_PURPOSE, _HUNG = "killed at the deadline, which is no failure", "killed because its handler hung"
 
 _READ = selectors.EVENT_READ
 
@@ -66,6 +70,8 @@ class Family:
         """Workers by pid."""
         self._strangers: dict[int, Member] = {}
         """Workers of a supervisor that died, on their way out."""
+        self._killed: dict[int, str] = {}
+        """Why workers were killed by this very process."""
         self._probe: Member | None = None
         self._renewals = Renewals()
         self._hung = HungWorkers(board)
@@ -125,11 +131,15 @@ class Family:
         """End the workers of a supervisor that died. They leave by themselves; who hangs is killed in time."""
         for pid in set(self._board.strangers()) - self._members.keys():
             try:
-                self._add(self._strangers, Member.of(pid, 0, child=False))
+                stranger = Member.of(pid, 0, child=False)
             except ProcessLookupError:
                 continue
+            if pid not in self._board.strangers():
+                stranger.close()  # a later process has its number
+                continue
+            self._add(self._strangers, stranger)
             log.warning("worker of a supervisor that died", extra={"pid": pid})
-            self._strangers[pid].signal(signal.SIGTERM)
+            stranger.signal(signal.SIGTERM)
             self._kill_at = time.monotonic() + self._settings.shutdown_timeout
 
     def _converge(self) -> None:
@@ -139,6 +149,7 @@ class Family:
         due = self._respawn_at is None or time.monotonic() >= self._respawn_at
         while due and len(self._members) < self._wanted:
             self._fork()
+            due = self._respawn_at is None or time.monotonic() >= self._respawn_at
         if len(self._members) >= self._wanted:
             self._respawn_at = None
         for pid in list(self._members)[self._wanted :]:
@@ -150,7 +161,12 @@ class Family:
 
     def _fork(self) -> None:
         number = self._numbered = self._numbered + 1
-        pid = fork()
+        try:
+            pid = fork()
+        except OSError as error:
+            self._say(logging.ERROR, "cannot fork a worker now", error=str(error))
+            self._respawn_at = time.monotonic() + _FORK_AGAIN_S
+            return
         if pid == 0:
             self._run_worker(number, self._life, [*self._own_descriptors(), self._life_writer])
         self._add(self._members, Member.of(pid, number))
@@ -188,7 +204,9 @@ class Family:
             return
         if death.clean and (planned or len(self._members) >= self._wanted):
             return
-        self._say(logging.INFO if death.clean else logging.ERROR, "worker ended", pid=death.pid, how=death.how)
+        how = self._killed.pop(member.pid, "")
+        level = logging.INFO if death.clean or how == _ON_PURPOSE else logging.ERROR
+        self._say(level, "worker ended", pid=death.pid, how=how or death.how)
         if death.at_boot and not seen.attached:  # later it is any handler's exit code
             self._stop(Exit.BOOT, self._settings.shutdown_timeout)
         elif not planned and not seen.had_batch:
@@ -292,6 +310,7 @@ class Family:
     def _end_hung(self) -> None:
         for member in self._hung.overdue(self._members):
             self._say(logging.ERROR, "handler hangs beyond its timeout, killing its worker", pid=member.pid)
+            self._killed[member.pid] = _HUNG
             member.signal(signal.SIGKILL)
 
     def _on_time(self) -> None:
@@ -322,10 +341,11 @@ class Family:
     def _end_on_purpose(self, member: Member) -> None:
         """Kill a worker whose batch is not to blame."""
         self._board.excuse(member.pid)
+        self._killed[member.pid] = _ON_PURPOSE
         member.signal(signal.SIGKILL)
 
     def _stop(self, how: Exit, timeout_s: float) -> None:
-        self._exit = how
+        self._exit = how if self._exit is None else self._exit
         self._kill_at = time.monotonic() + timeout_s
         for member in self._members.values():
             member.signal(signal.SIGTERM)

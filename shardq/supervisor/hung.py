@@ -19,6 +19,24 @@ GRACE_S = 1.0
 _INTERVAL_S = 1.0
 
 
+class _Batch:
+    """A batch in hand, in the supervisor's eyes."""
+
+    def __init__(self, deadline_ns: int, now: float) -> None:
+        self.deadline_ns = deadline_ns
+        self.end = deadline_ns / 1e9 + GRACE_S
+        """When its worker is to be killed, monotonic time."""
+        self._allowance_s = max(GRACE_S, self.end - now)
+        self._reported = False
+
+    def put_off(self, pid: int, now: float) -> None:
+        """Its worker is stopped: once it goes on it has as much time as it had at first."""
+        self.end = now + self._allowance_s
+        if not self._reported:
+            self._reported = True
+            log.warning("worker is stopped, its batch waits", extra={"pid": pid})
+
+
 class HungWorkers:
     """Finds workers whose batch is overdue. Sleeps while no batch has a deadline."""
 
@@ -26,36 +44,34 @@ class HungWorkers:
         self._board = board
         self.look_at: float | None = None
         """Monotonic time of the next look, None: when the bell rings."""
-        self._reported: dict[int, int] = {}
-        """Stopped workers that were reported, and for which deadline."""
+        self._batches: dict[int, _Batch] = {}
+        """Those with a deadline, by the pids of their workers."""
 
     def overdue(self, members: Mapping[int, Member]) -> list[Member]:
         """The workers to kill now. What they die of is written down already."""
         now = time.monotonic()
         late: list[Member] = []
         looks: list[float] = []
-        for pid, deadline_ns in self._board.deadlines().items():
-            end = deadline_ns / 1e9 + GRACE_S
-            if end > now:
-                looks.append(end)
+        deadlines = self._board.deadlines()
+        self._batches = {pid: self._batch(pid, deadline_ns, now) for pid, deadline_ns in deadlines.items()}
+        for pid, batch in self._batches.items():
+            if batch.end > now:
+                looks.append(batch.end)
             elif pid not in members:
                 # Another supervisor's. While it is late nobody is rung for others: look from time to time.
                 looks.append(now + _INTERVAL_S)
             elif _is_stopped(pid):
-                self._report_stopped(pid)
-                looks.append(now + _INTERVAL_S)
+                batch.put_off(pid, now)
+                looks.append(batch.end)
             else:
                 self._board.condemn(pid)
                 late.append(members[pid])
         self.look_at = min(looks, default=None)
         return late
 
-    def _report_stopped(self, pid: int) -> None:
-        """Once for each time that its batch became late."""
-        deadline_ns = self._board.deadlines().get(pid, 0)
-        if self._reported.get(pid) != deadline_ns:
-            self._reported[pid] = deadline_ns
-            log.warning("worker is stopped, its batch waits", extra={"pid": pid})
+    def _batch(self, pid: int, deadline_ns: int, now: float) -> _Batch:
+        known = self._batches.get(pid)
+        return known if known and known.deadline_ns == deadline_ns else _Batch(deadline_ns, now)
 
 
 def _is_stopped(pid: int) -> bool:

@@ -48,8 +48,8 @@ class Wear:
 class Renewals:
     """The supervisor's list of workers to replace, one after the other."""
 
-    def __init__(self, waiting: Iterable[int] = ()) -> None:
-        self._waiting = list(waiting)
+    def __init__(self) -> None:
+        self._waiting: list[int] = []
         self.pid: int | None = None
         """The worker that is on its way out."""
         self.kill_at: float | None = None

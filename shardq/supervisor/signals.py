@@ -7,11 +7,13 @@ import faulthandler
 import os
 import select
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from shardq.binding import TICKS
 from shardq.errors import HandlerTimeout
 from shardq.worker import Worker
 
@@ -26,10 +28,15 @@ LISTENED = (
     signal.SIGUSR1,
     signal.SIGUSR2,
 )
-#: How soon code that swallowed the exception of an alarm, or was not at its turn, gets the next one.
-_ALARM_AGAIN_S = 0.2
 
 _Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
+
+
+def hold_back_wishes() -> None:
+    """Let signals that ask for something wait until somebody listens: without a handler they would end this process, or
+    stop it. Those that ask for the end may end it, while there is nothing to end in order.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, set(LISTENED) - {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 
 
 class Signals:
@@ -84,9 +91,12 @@ def fork() -> int:
     parent, through the wake-up descriptor they share.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, LISTENED)
-    pid = os.fork()
-    if pid:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, LISTENED)
+    pid = -1
+    try:
+        pid = os.fork()
+    finally:
+        if pid:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, LISTENED)
     return pid
 
 
@@ -120,19 +130,23 @@ def on_term(loop: asyncio.AbstractEventLoop, worker: Worker) -> None:
 def alarm(timeout_s: float) -> Iterator[None]:
     """Raise `HandlerTimeout` in the code of the task that enters, should it still run after so many seconds without
     giving the event loop its turn. Code that waits is not touched: whoever waits can be cancelled.
-    """
-    task, armed = asyncio.current_task(), True
 
-    def strike(number: int, frame: FrameType | None) -> None:
-        if armed and asyncio.current_task() is task:
+    The time is counted in ticks, of which a process that is stopped misses all but one.
+    """
+    task, ticks = asyncio.current_task(), TICKS
+
+    def tick(number: int, frame: FrameType | None) -> None:
+        nonlocal ticks
+        ticks -= 1
+        if ticks <= 0 and asyncio.current_task() is task:
             raise HandlerTimeout(f"it took longer than timeout_s, {timeout_s} seconds")
 
-    former = signal.signal(signal.SIGALRM, strike)
-    signal.setitimer(signal.ITIMER_REAL, timeout_s, _ALARM_AGAIN_S)
+    former = signal.signal(signal.SIGALRM, tick)
+    signal.setitimer(signal.ITIMER_REAL, timeout_s / TICKS, timeout_s / TICKS)
     try:
         yield
     finally:
-        armed = False
+        ticks = sys.maxsize
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, former)
 

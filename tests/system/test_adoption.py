@@ -85,7 +85,7 @@ def test_a_segment_that_others_use_is_not_swept(start: Start, url: str, name: st
     program = start(JOBS, "--url", url, "--workers", 1, "--stale", "sweep")
 
     assert program.end() == Exit.SEGMENT
-    program.hear("cannot be swept while other processes are attached")
+    program.hear("cannot be swept while processes")
     asyncio.run(storage.close())
     assert left_in(url) == 7
 
@@ -149,3 +149,16 @@ def test_what_is_killed_at_the_deadline_of_a_stop_has_not_failed(
     folder.permit(1)
     assert program.end() == Exit.OK
     assert folder.done() == [0]
+
+
+def test_families_that_are_killed_leave_no_more_files_than_the_last(start: Start, url: str, name: str) -> None:
+    counts = []
+    for _ in range(4):
+        program = start(JOBS, "--url", url, "--workers", 3).serving()
+        storage = SharedStorage.attach(name)
+        until(lambda: storage.store.waiting.asleep() == 3, "all workers sleep")  # noqa: B023
+        asyncio.run(storage.close())
+        counts.append(len(files_of(name)))
+        program.signal_group(signal.SIGKILL)
+        program.end()
+    assert counts[1:] == counts[:1] * 3

@@ -88,5 +88,5 @@ def test_a_note_cut_off_is_not_found(deaths: Deaths, segment: Segment) -> None:
         deaths.note(owner(number), Ending(exit_code=1))
     segment.words[at.DEATHS] = 0  # the first entry, about to be written anew
     assert deaths.of(owner(1)) is None
-    deaths.note(owner(99), Ending(exit_code=9))
-    assert deaths.of(owner(99)) == Ending(exit_code=9)
+    deaths.note(owner(999), Ending(exit_code=9))
+    assert deaths.of(owner(999)) == Ending(exit_code=9)

@@ -96,10 +96,11 @@ def test_a_directory_entry_for_each_page_up_to_a_bound(capacity: int, threads: i
     assert Layout.sized(capacity).threads == threads
 
 
-@pytest.mark.parametrize("words", [at.SLOT_EPOCH, at.THREAD_NOT_BEFORE_US, at.TUBE_CANCELLED])
+@pytest.mark.parametrize("words", [at.SLOT_RENEWAL, at.THREAD_NOT_BEFORE_US, at.TUBE_CANCELLED])
 def test_fields_fit_their_entries(words: int) -> None:
     assert words < min(at.SLOT_WORDS, at.THREAD_WORDS, at.TUBE_WORDS)
 
 
 def test_the_header_fits_its_page() -> None:
-    assert at.EPOCH * WORD < at.HEADER_BYTES
+    assert at.KEPT_BYTES < at.DEATHS
+    assert (at.DEATHS + at.DEATH_ENTRIES * at.DEATH_WORDS) * WORD <= at.HEADER_BYTES
