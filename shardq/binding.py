@@ -23,8 +23,6 @@ log = logging.getLogger("shardq.worker")
 PAUSE_WHEN_FULL_S = 0.05
 #: How long a thread rests whose handler says something about itself that cannot be.
 PAUSE_WHEN_UNUSABLE_S = 1.0
-#: In so many steps the time of a handler runs out.
-TICKS = 8
 #: A batch that took longer may have kept news from the loop, which needs several turns to be acted on.
 _LONG_BATCH_S = 0.01
 
@@ -32,23 +30,29 @@ _LONG_BATCH_S = 0.01
 Alarm = Callable[[float], AbstractContextManager[None]]
 
 
+def ran_late(due: float, now: float, timeout_s: float) -> bool:
+    """Whether a process that looks at the clock now did not run when a time of so many seconds was over."""
+    return now - due > 0.1 + timeout_s / 8
+
+
 @contextmanager
 def _running_out(limit: asyncio.Timeout, timeout_s: float) -> Iterator[None]:
-    """Let the limit be reached after so many seconds in which this process ran: of those in which it was stopped only
-    one tick counts.
+    """Let the limit be reached after so many seconds. Where the process was stopped when they were over, they begin
+    anew.
     """
     loop = asyncio.get_running_loop()
-    ticks, handle = TICKS, None
+    due = loop.time() + timeout_s
+    handle: asyncio.TimerHandle
 
-    def tick() -> None:
-        nonlocal ticks, handle
-        ticks -= 1
-        if ticks <= 0:
-            limit.reschedule(loop.time())
+    def end() -> None:
+        nonlocal due, handle
+        now = loop.time()
+        if not ran_late(due, now, timeout_s):
+            limit.reschedule(now)
             return
-        handle = loop.call_later(timeout_s / TICKS, tick)
+        due, handle = now + timeout_s, loop.call_later(timeout_s, end)
 
-    handle = loop.call_later(timeout_s / TICKS, tick)
+    handle = loop.call_later(timeout_s, end)
     try:
         yield
     finally:

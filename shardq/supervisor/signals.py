@@ -7,13 +7,13 @@ import faulthandler
 import os
 import select
 import signal
-import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from shardq.binding import TICKS
+from shardq.binding import ran_late
 from shardq.errors import HandlerTimeout
 from shardq.worker import Worker
 
@@ -28,6 +28,8 @@ LISTENED = (
     signal.SIGUSR1,
     signal.SIGUSR2,
 )
+#: How soon code that swallowed the exception of an alarm, or was not at its turn, gets the next one.
+_ALARM_AGAIN_S = 0.2
 
 _Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 
@@ -131,22 +133,29 @@ def alarm(timeout_s: float) -> Iterator[None]:
     """Raise `HandlerTimeout` in the code of the task that enters, should it still run after so many seconds without
     giving the event loop its turn. Code that waits is not touched: whoever waits can be cancelled.
 
-    The time is counted in ticks, of which a process that is stopped misses all but one.
+    An alarm that comes late found the process stopped when it was due: then the time begins anew.
     """
-    task, ticks = asyncio.current_task(), TICKS
+    task, armed, due = asyncio.current_task(), True, time.monotonic() + timeout_s
 
-    def tick(number: int, frame: FrameType | None) -> None:
-        nonlocal ticks
-        ticks -= 1
-        if ticks <= 0 and asyncio.current_task() is task:
+    def strike(number: int, frame: FrameType | None) -> None:
+        nonlocal due
+        now = time.monotonic()
+        if not armed:
+            return
+        if ran_late(due, now, timeout_s):
+            due = now + timeout_s
+            signal.setitimer(signal.ITIMER_REAL, timeout_s, _ALARM_AGAIN_S)
+            return
+        due = now + _ALARM_AGAIN_S
+        if asyncio.current_task() is task:
             raise HandlerTimeout(f"it took longer than timeout_s, {timeout_s} seconds")
 
-    former = signal.signal(signal.SIGALRM, tick)
-    signal.setitimer(signal.ITIMER_REAL, timeout_s / TICKS, timeout_s / TICKS)
+    former = signal.signal(signal.SIGALRM, strike)
+    signal.setitimer(signal.ITIMER_REAL, timeout_s, _ALARM_AGAIN_S)
     try:
         yield
     finally:
-        ticks = sys.maxsize
+        armed = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, former)
 

@@ -168,6 +168,26 @@ class Fragile(Handler[Ask]):
         _maybe("stop")
 
 
+class Dozing(Handler[Ask]):
+    """Takes a good part of its time, and has a single attempt."""
+
+    retry = Retry(max_attempts=1)
+    timeout_s = 1.0
+
+    def perform(self, ask: Ask) -> None:
+        _note("napping at all")
+        time.sleep(0.5)
+        _note(f"done {ask.number}")
+
+
+class AsyncDozing(Dozing):
+    async def perform(self, ask: Ask) -> None:
+        _note("napping at all")
+        for _ in range(10):
+            await asyncio.sleep(0.05)
+        _note(f"done {ask.number}")
+
+
 class Reader(Handler[Delicate]):
     """Its requests crash when they are decoded."""
 

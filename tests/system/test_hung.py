@@ -7,12 +7,14 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from shardq.model import Ending
 from shardq.supervisor.board import LastSeen, Totals
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.hung import GRACE_S, HungWorkers
 from shardq.supervisor.member import Member
-from tests.support.crashing import FOLDER, TIMEOUT_S, Ask, Fragile
+from tests.support.crashing import FOLDER, TIMEOUT_S, Ask, AsyncDozing, Dozing, Fragile
 from tests.support.programs import until
 from tests.support.segments import files_of
 from tests.support.supervised import Start, client, dead_letters, forget_dead, until_dead
@@ -124,6 +126,26 @@ def test_a_stopped_worker_is_reported_and_its_batch_goes_on_when_it_does(
         until((tmp_path / "done").exists, "its batch is done")
         assert dead_letters(queue) == []
     assert program.workers(1) == {worker}
+    assert program.stop() == Exit.OK
+    assert files_of(name) == set()
+
+
+@pytest.mark.parametrize("how", ["doze", "doze-awaiting"])
+def test_a_timeout_that_ran_out_while_the_worker_was_stopped_begins_anew(
+    how: str, start: Start, url: str, name: str, tmp_path: Path
+) -> None:
+    program = start(MODULE, "--url", url, "--workers", 1, environment={FOLDER: str(tmp_path)}).serving()
+    [worker] = program.workers(1)
+    handler = Dozing if how == "doze" else AsyncDozing
+    with client(url) as queue:
+        queue.register_sync(handler, Ask(0))
+        until((tmp_path / "napping").exists, "the handler dozes")
+        os.kill(worker, signal.SIGSTOP)
+        program.hear(rf"worker is stopped, its batch waits pid={worker}")
+        os.kill(worker, signal.SIGCONT)
+        until(lambda: done_in(tmp_path) == ["0"], "its batch is done")
+        assert dead_letters(queue) == []
+    assert "failed" not in program.heard
     assert program.stop() == Exit.OK
     assert files_of(name) == set()
 
