@@ -381,7 +381,7 @@ async def test_workers_that_are_killed_are_replaced(folder: Folder) -> None:
 
 
 APPLICATION = """
-    import asyncio, os, sys
+    import asyncio, os, signal, sys
     from shardq import Supervisor
     from tests.support.jobs import Gated, Note
 
@@ -395,6 +395,8 @@ APPLICATION = """
                 print("stopping", flush=True)
 
     if __name__ == "__main__":
+        # Tests that run in the background ignore it, and so would their children.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         if os.getpgid(0) == os.getpid() == os.getsid(0):
             os.open(os.ttyname(0), os.O_RDWR)  # the first terminal that the leader of a session opens controls it
         asyncio.run(main(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None))
