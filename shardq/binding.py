@@ -218,30 +218,32 @@ class Binding:
 
     async def _in_time(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """The result of the handler's code. Raises `HandlerTimeout` where it takes too long and can be interrupted."""
-        timeout_s = self._class.timeout_s
+        try:
+            if self._class.timeout_s is None:
+                return await call(function, *arguments)
+            return await self._within(self._class.timeout_s, function, *arguments)
+        except (Exception, SystemExit):
+            raise
+        except BaseException as error:
+            self._contain(error)
+            raise
+
+    async def _within(self, timeout_s: float, function: Callable[..., Any], *arguments: Any) -> Any:
         limit = asyncio.timeout(None)
         try:
-            with self._contained():
-                async with limit:
-                    if timeout_s is None:
-                        return await call(function, *arguments)
-                    with self._worker.alarm(timeout_s), _running_out(limit, timeout_s):
-                        return await call(function, *arguments)
+            async with limit:
+                with self._worker.alarm(timeout_s), _running_out(limit, timeout_s):
+                    return await call(function, *arguments)
         except TimeoutError as error:
             if not limit.expired():
                 raise
             raise HandlerTimeout(f"it took longer than timeout_s, {timeout_s} seconds") from error
 
-    @contextmanager
-    def _contained(self) -> Iterator[None]:
-        """What comes out of the handler's code, and is not meant for who runs the worker, comes out as an error."""
-        try:
-            yield
-        except (Exception, SystemExit):
-            raise
-        except BaseException as error:
-            if self._comes_from_outside(error):
-                raise
+    def _contain(self, error: BaseException) -> None:
+        """Raise what came out of the handler's code as an error like others, unless it is meant for who runs the
+        worker.
+        """
+        if not self._comes_from_outside(error):
             raise HandlerError(f"{type(error).__name__} came out of the handler") from error
 
     def _comes_from_outside(self, error: BaseException) -> bool:
@@ -258,8 +260,13 @@ class Binding:
         return False
 
     def _decode(self, batch: Batch) -> list[Any]:
-        with self._contained():
+        try:
             return self._worker.queue.serializer.decode(self._kind, batch)
+        except (Exception, SystemExit):
+            raise
+        except BaseException as error:
+            self._contain(error)
+            raise
 
     def _decodable(self, batch: Batch) -> tuple[Batch, list[Any], DecodeError | None]:
         """The part of the batch up to the first message that does not decode, and its requests; or that message."""
