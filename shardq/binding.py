@@ -186,7 +186,7 @@ class Binding:
                     if self.pause_s:
                         return False
                     return await self._bury(batch, failure.died(batch, batch.failed), batch.sequence)
-                self.pause_s = failure.rest_s(self._class.retry, batch, batch.failed)
+                self.pause_s = failure.rest_s(self._class.retry, batch.pipe, batch.sequence, batch.failed)
                 if self.pause_s:
                     return False
             return await self._handled(handler, batch)
@@ -302,9 +302,15 @@ class Binding:
             await self._storage.fail(batch.pipe, self._token)  # so that it need not fail again to be buried
             return False
         await self._storage.fail(batch.pipe, self._token)
+        self.pause_s = failure.rest_s(self._class.retry, batch.pipe, sequence, failure.raised_now(attempts))
         log.warning(
             "request failed",
-            extra={"pipe": batch.pipe, "sequence": sequence, "attempts": attempts},
+            extra={
+                "pipe": batch.pipe,
+                "sequence": sequence,
+                "attempts": attempts,
+                "next_try_s": round(self.pause_s, 3),
+            },
             exc_info=error,
         )
         return False

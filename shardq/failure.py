@@ -22,16 +22,22 @@ def spent(retry: Retry, attempts: int) -> bool:
     return attempts >= (1 if retry.on_failure == "skip" else retry.max_attempts)
 
 
-def rest_s(retry: Retry, batch: Batch, failed: Failed) -> float:
-    """How many seconds a request that failed has still to wait for its next attempt."""
+def rest_s(retry: Retry, pipe: str, sequence: int, failed: Failed) -> float:
+    """How many seconds the request of this number that failed has still to wait for its next attempt."""
     waits = failed.attempts - (1 if failed.ending is None else 2)
     if waits < 0:
         return 0.0
     whole_s: float = min(retry.backoff_s * 2 ** min(waits, 60), retry.backoff_max_s)
     if retry.jitter:
         # Drawn from what everybody knows, so that whoever looks comes to the same time.
-        whole_s *= 1 - Random(f"{batch.pipe}#{batch.sequence}#{failed.attempts}").random() / 2
+        whole_s *= 1 - Random(f"{pipe}#{sequence}#{failed.attempts}").random() / 2
     return max(0.0, failed.last_us / 1e6 + whole_s - time.time())
+
+
+def raised_now(attempts: int) -> Failed:
+    """A failure of this moment, by an exception."""
+    now_us = time.time_ns() // 1000
+    return Failed(attempts, now_us, now_us, None)
 
 
 def news_due_s(failed: Failed) -> float:

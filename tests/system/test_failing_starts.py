@@ -14,7 +14,19 @@ from shardq import Queue, Retry, Route, Tube, Worker
 from shardq.errors import ConfigurationError, HandlerError
 from tests.support.drivers import Backend
 from tests.support.tasks import LIMIT_S
-from tests.support.workers import Item, Once, Planned, batches, diary, letters, new_worker, one_each, plans
+from tests.support.workers import (
+    Impatient,
+    Item,
+    Once,
+    Planned,
+    batches,
+    diary,
+    letters,
+    new_worker,
+    one_each,
+    plans,
+    run,
+)
 
 TEN_YEARS_S = 10 * 365 * 86400
 
@@ -257,3 +269,23 @@ async def test_the_longest_wait_is_a_wait(backend: Backend, queue: Queue) -> Non
 
     assert batches() == [(0,), (1,)]
     assert not await backend.new_lock().exists(Tube(Endless, Route()).key)
+
+
+class Started(Impatient):
+    """Says when it starts, and fails twice."""
+
+    def start(self) -> None:
+        diary.add("start")
+
+    def perform(self, *items: Item) -> None:
+        if len(diary.of("start")) < 3:
+            raise ValueError("not yet")
+
+
+async def test_a_handler_is_started_once_for_each_attempt(queue: Queue, worker: Worker) -> None:
+    await queue.register(Started, Item(0, 0))
+
+    await run(worker, 1)
+
+    assert len(diary.of("start")) == 3
+    assert await letters(queue) == []
