@@ -185,7 +185,7 @@ async def test_a_new_worker_leaves_a_resting_thread_alone(backend: Backend, queu
     trouble[0] = broken
     await queue.register(Resting, Item(0, 0))
     async with working(worker):
-        await diary.until("stop", times=2)  # after the attempt, and after a look at how long to rest
+        await diary.until("stop")
 
     assert await queue.storage.wait(lambda key: True, 0) is None
     async with working(new_worker(backend, queue)):
@@ -330,7 +330,7 @@ async def test_after_the_first_death_there_is_no_wait_and_after_the_second_there
     await die_with_one()
     await die_with_one()
     async with working(new_worker(backend, queue)):
-        await diary.until("stop", times=2)
+        await diary.until("stop")
         await queue.register(Fragile, Item(1, 1))
         await diary.until("done", 1, 1)
     assert done() == [0]
