@@ -500,6 +500,7 @@ def test_workers_of_a_module_that_starts_a_thread_serve_and_stop_like_others(
     (line,) = folder.until("begin", 0)
     os.kill(line.pid, signal.SIGKILL)
     line = folder.until_again(line)
+    program.workers(2)  # the dead one is replaced: from now on fewer workers mean that they were told to stop
     program.signal_group(signal.SIGINT)
     program.told_workers_to_stop(left=1)
     folder.permit(1)
