@@ -227,9 +227,10 @@ class Bindings:
         words[word + at.SLOT_BATCH_COUNT] = count
         words[word + at.SLOT_BATCH_SINCE_NS] = time.clock_gettime_ns(time.CLOCK_BOOTTIME) if count else 0
         words[word + at.SLOT_DEADLINE_NS] = deadline_ns
-        if deadline_ns and words[word + at.SLOT_WORKER] and not words[at.WATCHED]:
+        supervisor = words[at.SUPERVISOR_SLOT]
+        if deadline_ns and words[word + at.SLOT_WORKER] and supervisor and not words[at.WATCHED]:
             words[at.WATCHED] = 1
-            self.bells.add(words[at.SUPERVISOR_SLOT] - 1)
+            self.bells.add(supervisor - 1)
 
     def messages_left(self) -> None:
         """Ring who waits for room, and for quiet if that is now."""

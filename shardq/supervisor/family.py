@@ -196,15 +196,15 @@ class Family:
             return
         del group[member.pid]
         self._discard(member)
-        seen = self._board.note_death(member.pid, death.ending)
+        # Of what is not a child of this process nobody here saw how it ended.
+        seen = self._board.note_death(member.pid, death.ending) if member.child else None
         self._board.wake_workers()
         self._end_hung()  # with this one gone there may be no deadline left to look at: then the next must ring
-        planned = self._renewals.ended(member.pid)
-        if group is self._strangers or self._exit is not None:
+        planned, how = self._renewals.ended(member.pid), self._killed.pop(member.pid, "")
+        if seen is None or self._exit is not None:
             return
         if death.clean and (planned or len(self._members) >= self._wanted):
             return
-        how = self._killed.pop(member.pid, "")
         level = logging.INFO if death.clean or how == _ON_PURPOSE else logging.ERROR
         self._say(level, "worker ended", pid=death.pid, how=how or death.how)
         if death.at_boot and not seen.attached:  # later it is any handler's exit code

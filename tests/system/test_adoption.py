@@ -11,6 +11,7 @@ import pytest
 
 from shardq import Queue
 from shardq.drivers import SharedStorage
+from shardq.shm import layout as at
 from shardq.supervisor.exits import Exit
 from tests.support.crashing import FOLDER, Ask, Fragile
 from tests.support.drivers import MIB
@@ -132,6 +133,28 @@ def test_without_a_supervisor_a_death_wakes_who_sleeps(
             folder.until("done", 0)
     assert begun.pid == first
     storage.destroy()
+
+
+def test_nobody_says_how_a_worker_ended_that_was_not_its_own_child(
+    start: Start, url: str, name: str, folder: Folder
+) -> None:
+    program = start(JOBS, "--url", url, "--workers", 1).serving()
+    [orphan] = program.workers(1)
+    storage = SharedStorage.attach(name)
+    Queue(storage).register_sync(Gated, *folder.notes([0]))
+    [begun] = folder.until("begin", 0)
+    program.kill()
+    again = start(JOBS, "--url", url, "--workers", 1).serving()
+    again.hear(rf"worker of a supervisor that died pid={orphan}")
+
+    os.kill(orphan, signal.SIGKILL)
+
+    folder.until_again(begun)
+    folder.permit(1)
+    folder.until("done", 0)
+    assert again.stop() == Exit.OK
+    assert storage.store.segment.words[at.DEATHS_CURSOR] == 0
+    asyncio.run(storage.close())
 
 
 def test_what_is_killed_at_the_deadline_of_a_stop_has_not_failed(
