@@ -33,8 +33,7 @@ def test_after_the_death_of_a_whole_family_another_goes_on_with_all_of_it(
     with client(url) as queue:
         queue.register_sync(Gated, *folder.notes(range(40), threads=4))
         folder.until("begin", 0)
-    program.signal_group(signal.SIGKILL)
-    program.end()
+    program.kill_family()
     assert left_in(url) == 40
 
     again = start(JOBS, "--url", url, "--workers", 2, "--drain")
@@ -182,6 +181,5 @@ def test_families_that_are_killed_leave_no_more_files_than_the_last(start: Start
         until(lambda: storage.store.waiting.asleep() == 3, "all workers sleep")  # noqa: B023
         asyncio.run(storage.close())
         counts.append(len(files_of(name)))
-        program.signal_group(signal.SIGKILL)
-        program.end()
+        program.kill_family()
     assert counts[1:] == counts[:1] * 3

@@ -467,8 +467,7 @@ def test_nothing_is_lost_when_all_are_killed_at_once(start: Start, url: str, nam
     folder.until("begin", 0, 1)
     folder.permit(2)
 
-    program.signal_group(signal.SIGKILL)
-    program.hear_all()
+    program.kill_family()
 
     resumed = start(JOBS, "--url", url, "--workers", 2, "--drain")
     folder.permit(20)
