@@ -25,6 +25,10 @@ class RequestError(ShardqError):
     """A request is not of the handler's type, or cannot be turned into a message."""
 
 
+class ScheduleError(ShardqError):
+    """A time or a schedule cannot be used: what `defer` or `recurrent` got, or a stored schedule."""
+
+
 class DecodeError(ShardqError):
     """A stored message does not decode as the handler's request type."""
 

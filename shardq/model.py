@@ -123,6 +123,25 @@ def dead_pipe(name: str) -> str:
     return f"{name}/dead/0"
 
 
+class When(NamedTuple):
+    """When messages are to come into their tube, if not at once."""
+
+    due_us: int
+    """Not before, Unix microseconds of the storage's clock."""
+    schedule: str = ""
+    """By which they come again and again, as `shardq.schedule` writes it. Empty: once."""
+
+
+class Scheduled(NamedTuple):
+    """A message that comes again and again."""
+
+    pipe: str
+    message: bytes
+    schedule: str
+    due_us: int
+    """When it comes next, Unix microseconds."""
+
+
 class Ending(NamedTuple):
     """How a worker process ended that had a batch in hand. Neither signal nor exit code: nobody saw it."""
 
@@ -195,3 +214,19 @@ class Batch:
 
 
 EMPTY = Batch(0, 0, (), b"")
+
+
+def in_turn(pipes: Sequence[str], turn: int, starvation_limit: int | None) -> Sequence[str]:
+    """The order in which a thread's tubes are looked into for its batch number `turn`, of two pipes for each priority.
+
+    As they are given, but for every n-th time: then another priority comes first, each in turn, with n such that each
+    is first once in `starvation_limit` batches. None: always as given.
+    """
+    if starvation_limit is None:
+        return pipes
+    priorities = len(pipes) // 2
+    every = max(1, starvation_limit // priorities)
+    if (turn + 1) % every:
+        return pipes
+    first = 2 * (turn // every % priorities)
+    return [*pipes[first:], *pipes[:first]]

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from shardq.model import Batch
+from shardq.model import Batch, Scheduled, When
 from shardq.settings import LockSettings, StorageSettings
 
 #: Says of a thread key whether the asking worker has a handler for it.
@@ -31,6 +31,10 @@ class Backlog(NamedTuple):
     """Messages that ever left their tube: acknowledged, removed or buried."""
     dead: int
     """Dead letters there are."""
+    deferred: int = 0
+    """Messages that wait for their time."""
+    recurrent: int = 0
+    """Messages that come again and again."""
 
 
 class Storage(Protocol):
@@ -39,9 +43,9 @@ class Storage(Protocol):
     S1. Messages of one tube come out of `range` in the order in which `append` took them; one call keeps its own
         order. (P1)
     S2. `append` is all or nothing: of one call either every message is in the tube or none is, whoever dies when. (P4)
-    S3. Once `append` returned True the messages stay until they are popped or removed. (P3)
-    S4. `append` returns False, and stores nothing, when there is no room; messages that could never fit raise
-        `MessageTooLarge`. What is stored already stays readable and can be acknowledged. (P7)
+    S3. Once `append` took messages they stay until they are popped or removed. (P3)
+    S4. `append` returns None, and stores nothing, when there is no room, else how many messages it took; messages that
+        could never fit raise `MessageTooLarge`. What is stored already stays readable and can be acknowledged. (P7)
     S5. `range` reads from the head without removing, at most `limit` messages; of an unknown or empty tube it returns
         an empty batch. `take` reads the same from the first of several tubes of a thread that has any, and counts what
         it returns as handed out under the token.
@@ -59,8 +63,8 @@ class Storage(Protocol):
         timer. After `timeout_s` it returns None. (P8, P9)
     S12. `wait` goes round: a ready thread is returned before another one is returned for the second time. (P10)
     S13. `wait` with `bound` also returns that key as soon as the thread has messages again, although it is claimed.
-    S14. `append_when_room` appends as soon as there is room and returns True, woken by messages that leave; False
-        after `timeout_s`, with nothing stored. (P7)
+    S14. `append_when_room` does what `append` does as soon as there is room, woken by messages that leave; None after
+        `timeout_s`, with nothing stored. (P7)
     S15. `backlog` is consistent: `queued` is 0 only if at one instant no message was queued or in hand.
     S16. `wait_for_quiet` returns True once `queued` is 0, False after `timeout_s`.
     S17. `check` raises what `append` would always raise for these messages (`MessageTooLarge`, `HandlerError` for a
@@ -81,6 +85,26 @@ class Storage(Protocol):
         only. `graves` lists their pipes, `range` reads them. Beyond `settings.dead_letters` in one grave the oldest go.
     S23. With `follow_up`, `append` may also use half of the room that is kept for burying: what handlers register in
         their work, which could not make room otherwise. (P7)
+    S24. Messages appended with `when` wait until then and come into their tubes in the order of `due_us`, equal times
+        in the order of acceptance. Equal messages are not merged. S2, S3 and S4 hold for them as well. (P1, P3, P4)
+    S25. What waits for its time is in no tube: `pipes`, `length` and `range` do not show it, its thread can be claimed
+        and its key is offered to nobody. `backlog` counts it as `deferred`, not as `queued`.
+    S26. `wait` moves what is due into its tubes by itself and returns at the due time of the next where that makes a
+        thread ready. `promote` does that at once, and returns when the next is due, None where nothing waits. (P9)
+    S27. With `absent`, `append` takes only messages that have no equal in the tube, handed out or not, none waiting for
+        its time, and none earlier in the call; `append` by others at the same time included. An equal that was
+        acknowledged, removed or buried is none, whoever dies when. Not slower with more messages stored. (P5)
+    S28. `remove` takes out also what waits for its time.
+    S29. With a `schedule` in `when`, messages come into their tube again and again: at `due_us` and, after each time,
+        next when the schedule says, counted from the former due time and later than now: what was missed comes once.
+        However many promote, each time comes once. (P3)
+    S30. Appending an equal message to the same pipe with a schedule changes the one there is: where the schedule is the
+        same, nothing; with `absent` it changes nothing and is not counted. `scheduled` lists them, the next due first;
+        `unschedule` ends those equal to the given ones and returns how many. `absent` without a schedule and `remove`
+        do not see them.
+    S31. With a `starvation_limit`, `take` lets each of the tubes' priorities be the first it looks into at least once
+        in so many batches of the thread, so that a lower one waits for no more. (P10)
+    S32. `wait_for_quiet` with `deferred` also waits until nothing waits for its time; schedules do not count.
     """
 
     settings: StorageSettings
@@ -89,7 +113,15 @@ class Storage(Protocol):
 
     def check(self, pipe: str, messages: Sequence[bytes]) -> None: ...
 
-    async def append(self, pipe: str, messages: Sequence[bytes], *, follow_up: bool = False) -> bool: ...
+    async def append(
+        self,
+        pipe: str,
+        messages: Sequence[bytes],
+        *,
+        when: When | None = None,
+        absent: bool = False,
+        follow_up: bool = False,
+    ) -> int | None: ...
 
     async def contains(self, pipe: str, message: bytes) -> bool: ...
 
@@ -101,8 +133,17 @@ class Storage(Protocol):
         """Read from the head, as a look."""
         ...
 
-    async def take(self, pipes: Sequence[str], limit: int, token: int, timeout_s: float | None = None) -> Batch:
-        """Read to handle. `timeout_s` is how long the holder has, for whoever can end it where it cannot itself."""
+    async def take(
+        self,
+        pipes: Sequence[str],
+        limit: int,
+        token: int,
+        timeout_s: float | None = None,
+        starvation_limit: int | None = None,
+    ) -> Batch:
+        """Read to handle. `timeout_s` is how long the holder has, for whoever can end it where it cannot itself;
+        `pipes` has two for each priority, the one ahead first.
+        """
         ...
 
     async def pop(self, pipe: str, through: int, token: int) -> None: ...
@@ -123,9 +164,27 @@ class Storage(Protocol):
 
     async def wait(self, serves: Serves, timeout_s: float | None = None, bound: str | None = None) -> str | None: ...
 
-    async def append_when_room(self, pipe: str, messages: Sequence[bytes], timeout_s: float | None = None) -> bool: ...
+    async def append_when_room(
+        self,
+        pipe: str,
+        messages: Sequence[bytes],
+        timeout_s: float | None = None,
+        *,
+        when: When | None = None,
+        absent: bool = False,
+    ) -> int | None: ...
 
-    async def wait_for_quiet(self, timeout_s: float | None = None) -> bool: ...
+    async def now_us(self) -> int:
+        """The storage's clock, Unix microseconds."""
+        ...
+
+    async def promote(self) -> int | None: ...
+
+    async def scheduled(self) -> list[Scheduled]: ...
+
+    async def unschedule(self, pipe: str, *messages: bytes) -> int: ...
+
+    async def wait_for_quiet(self, timeout_s: float | None = None, *, deferred: bool = False) -> bool: ...
 
     async def backlog(self) -> Backlog: ...
 
@@ -189,9 +248,15 @@ class Serializer(Protocol):
 class Registrar(Protocol):
     """The asking side as a handler sees it, for follow-up requests: `Queue` says what each of it means."""
 
-    async def register(self, handler: type[Any], *requests: Any) -> int: ...
+    async def register(
+        self, handler: type[Any], *requests: Any, defer: Any = None, if_not_exists: bool = False, recurrent: Any = None
+    ) -> int: ...
 
-    def register_sync(self, handler: type[Any], *requests: Any) -> int: ...
+    def register_sync(
+        self, handler: type[Any], *requests: Any, defer: Any = None, if_not_exists: bool = False, recurrent: Any = None
+    ) -> int: ...
+
+    async def cancel(self, handler: type[Any], *requests: Any) -> int: ...
 
 
 class InHand(Protocol):

@@ -1,0 +1,199 @@
+"""Schedules of the wall clock: cron lines and recurrence rules, in a time zone.
+
+    text -> parsed -> times on the wall -> the instants at which clocks there show them
+
+Times that a clock change skips come at its end, and of a repeated hour only the first; but a cron line whose minute or
+hour begins with `*` follows the clock itself: skipped times do not come, repeated ones come twice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import partial
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+from dateutil.rrule import DAILY, HOURLY, MINUTELY, SECONDLY, WEEKLY, rrule, rrulestr
+from dateutil.tz import tzfile, tzutc
+
+from shardq.errors import ScheduleError
+
+#: Tells the first time after one, None where there is none.
+After = Callable[[datetime], datetime | None]
+
+#: Largest interval of a rule, in its periods. Counting in longer ones would leave the calendar.
+_LONGEST_INTERVAL = 100_000_000
+#: Begins a rule as text.
+RULE = "DTSTART"
+_ZONE = re.compile(r"(?:CRON_)?TZ=(\S*)")
+#: Periods that always have the same length, so that a rule may begin at any of them.
+_PERIODS = {
+    WEEKLY: timedelta(weeks=1),
+    DAILY: timedelta(days=1),
+    HOURLY: timedelta(hours=1),
+    MINUTELY: timedelta(minutes=1),
+    SECONDLY: timedelta(seconds=1),
+}
+
+
+def cron_text(line: str) -> str:
+    """A cron line in its one spelling. Raises `ScheduleError`."""
+    zone, expression = _cron_parts(line)
+    parsed_cron(line)
+    name = zone_name(zone)
+    return expression if name == "UTC" else f"CRON_TZ={name} {expression}"
+
+
+def parsed_cron(line: str) -> After:
+    """A cron line's times: five fields, or six with the seconds first. Raises `ScheduleError`."""
+    zone, expression = _cron_parts(line)
+    try:
+        # The library counts the fields and looks into each.
+        CronSim(expression, datetime(2000, 1, 1))
+    except (CronSimError, ValueError) as error:
+        raise ScheduleError(
+            f"{line!r} is no cron line ({error}): write `minute hour day-of-month month day-of-week`, with the seconds "
+            f"before them if you like, and `CRON_TZ=Europe/Berlin` in front for another zone than UTC"
+        ) from None
+    minute, hour = expression.split()[-5:-3]
+    follows_clock = minute.startswith("*") or hour.startswith("*")
+    return partial(_next_on_clock if follows_clock else _next_on_wall, expression, zone)
+
+
+def rule_text(rule: rrule) -> str:
+    """A recurrence rule as an iCalendar text that says its zone. Raises `ScheduleError`."""
+    # dateutil shows these nowhere else.
+    start, until, count = (vars(rule)[name] for name in ("_dtstart", "_until", "_count"))
+    if start.tzinfo is None:
+        raise ScheduleError(f"the dtstart of {str(rule)!r} has no time zone: give it one, as in tzinfo=ZoneInfo('UTC')")
+    if until is not None and count is not None:
+        raise ScheduleError(f"{str(rule)!r} has both `count` and `until`: give it one of them")
+    name = zone_name(start.tzinfo)
+    wall = f"{start:%Y%m%dT%H%M%S}"
+    head = f"{RULE}:{wall}Z" if name == "UTC" else f"{RULE};TZID={name}:{wall}"
+    body = str(rule).rpartition("RRULE:")[2]
+    if until is not None:
+        body = re.sub(r"UNTIL=\w+", f"UNTIL={until.astimezone(UTC):%Y%m%dT%H%M%SZ}", body)
+    text = f"{head} RRULE:{body}"
+    parsed_rule(text)
+    return text
+
+
+def parsed_rule(text: str) -> After:
+    """The times of what `rule_text` wrote. Raises `ScheduleError`."""
+    try:
+        rule = rrulestr(text, tzids=zone_named)
+        if not isinstance(rule, rrule):
+            raise ValueError("several rules")
+        start, until, zone, interval = (vars(rule)[name] for name in ("_dtstart", "_until", "_tzinfo", "_interval"))
+        if zone is None:
+            raise ValueError("no time zone")
+        if not 1 <= interval <= _LONGEST_INTERVAL:
+            raise ValueError(f"the interval must be from 1 to {_LONGEST_INTERVAL}")
+        # On the wall from here on: the library knows nothing of clock changes.
+        return partial(_next_by_rule, rule.replace(dtstart=start.replace(tzinfo=None), until=None), until, zone)
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+        raise ScheduleError(f"{text!r} is no recurrence rule that can be stored and read again: {error}") from None
+
+
+def zone_named(name: str) -> tzinfo:
+    """The time zone of that name. Raises `ScheduleError`."""
+    try:
+        return UTC if name == "UTC" else ZoneInfo(name)
+    except (LookupError, ValueError, OSError):
+        raise ScheduleError(f"there is no time zone {name!r} here: use a name like 'Europe/Berlin' or 'UTC'") from None
+
+
+def zone_name(zone: tzinfo) -> str:
+    """The name by which every process finds this time zone. Raises `ScheduleError` where it has none."""
+    name: Any = None
+    if zone is UTC or isinstance(zone, tzutc):
+        name = "UTC"
+    elif isinstance(zone, ZoneInfo):
+        name = zone.key
+    elif isinstance(zone, tzfile):
+        # A path, of which the name is the end.
+        name = str(vars(zone)["_filename"]).rpartition("/zoneinfo/")[2]
+    if not name:
+        raise ScheduleError(f"the time zone {zone!r} has no name to store: use zoneinfo.ZoneInfo('Europe/Berlin')")
+    zone_named(name)
+    return str(name)
+
+
+def _cron_parts(line: str) -> tuple[tzinfo, str]:
+    fields = line.split()
+    zone = _ZONE.fullmatch(fields[0]) if fields else None
+    return (zone_named(zone[1]), " ".join(fields[1:]).upper()) if zone else (UTC, " ".join(fields).upper())
+
+
+def _next_on_wall(expression: str, zone: tzinfo, after: datetime) -> datetime | None:
+    return _first(CronSim(expression, _wall(after, zone)), zone, after)
+
+
+def _next_on_clock(expression: str, zone: tzinfo, after: datetime) -> datetime | None:
+    wall = _wall(after, zone)
+    ahead = _first_shown(CronSim(expression, wall), zone, after)
+    local = after.astimezone(zone)
+    turned_back = (local.utcoffset() or timedelta()) - (local.replace(fold=1).utcoffset() or timedelta())
+    if turned_back <= timedelta():
+        return ahead
+    # What passed on the wall a moment ago comes again when the clock is turned back.
+    passed: list[datetime] = []
+    for time in CronSim(expression, wall - turned_back):
+        if time > wall:
+            break
+        passed.append(time)
+    again = _first_shown(passed, zone, after)
+    return min(ahead, again) if ahead and again else ahead or again
+
+
+def _next_by_rule(rule: rrule, until: datetime | None, zone: tzinfo, after: datetime) -> datetime | None:
+    wall = _wall(after, zone)
+    found = _first(_begun_near(rule, wall).xafter(wall), zone, after)
+    return None if found and until and found > until else found
+
+
+def _begun_near(rule: rrule, wall: datetime) -> rrule:
+    """The same rule, begun shortly before `wall` where it does not matter when it began: the library counts up from
+    there. A rule with a count, and one by months or years, is counted from its own beginning.
+    """
+    freq, start, interval, count = (vars(rule)[name] for name in ("_freq", "_dtstart", "_interval", "_count"))
+    if count is not None:
+        return rule
+    if freq in _PERIODS and start < wall:
+        step = _PERIODS[freq] * interval
+        start += max(0, (wall - start) // step - 1) * step
+    return rule.replace(dtstart=start)
+
+
+def _wall(instant: datetime, zone: tzinfo) -> datetime:
+    """What the clock shows then."""
+    return instant.astimezone(zone).replace(tzinfo=None, fold=0)
+
+
+def _first(walls: Iterable[datetime], zone: tzinfo, after: datetime) -> datetime | None:
+    """The first time after `after`, each on the wall coming once."""
+    return next((instant for wall in walls if (instant := _once(wall, zone)) > after), None)
+
+
+def _first_shown(walls: Iterable[datetime], zone: tzinfo, after: datetime) -> datetime | None:
+    """The first time after `after` at which the clock shows one of `walls`."""
+    return next((instant for wall in walls for instant in _instants(wall, zone) if instant > after), None)
+
+
+def _instants(wall: datetime, zone: tzinfo) -> list[datetime]:
+    """When the clock shows that time: twice in an hour that is repeated, never in one that is skipped."""
+    instants = {wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)}
+    return sorted(instant for instant in instants if _wall(instant, zone) == wall)
+
+
+def _once(wall: datetime, zone: tzinfo) -> datetime:
+    """The first time the clock shows that, or the end of the gap where it never does."""
+    instants = _instants(wall, zone)
+    while not instants:
+        wall = wall.replace(second=0) + timedelta(minutes=1)
+        instants = _instants(wall, zone)
+    return instants[0]
