@@ -5,20 +5,27 @@ The verbs are those of `shm.store` and never suspend; only the three that wait d
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from threading import Lock as ThreadLock
-from weakref import WeakKeyDictionary
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import suppress
 
-from shardq.errors import SegmentMissing
-from shardq.model import Batch
+from shardq.drivers.shared_waiting import Deadline, ears_of
+from shardq.errors import ScheduleError, SegmentMissing
+from shardq.model import Batch, Scheduled, When
 from shardq.protocols import Backlog, Serves
+from shardq.schedule import next_us
 from shardq.settings import LockSettings, StorageSettings
 from shardq.shm import attachments as shm
 from shardq.shm.inspection import Overview
 from shardq.shm.layout import DEFAULT_SLOTS, FOLLOW_UP, GENERAL
 from shardq.shm.store import Store
+from shardq.shm.timing import Timing
+
+log = logging.getLogger("shardq.storage")
+
+#: How long a schedule rests that this version cannot read, in microseconds.
+_PUT_OFF_US = 3600 * 1_000_000
 
 __all__ = ["Overview", "SharedLock", "SharedStorage"]
 
@@ -31,7 +38,7 @@ class SharedStorage:
     def __init__(self, store: Store, settings: StorageSettings | None = None) -> None:
         self.settings = settings or StorageSettings()
         self._store = store
-        self._ears = _ears_of(store)
+        self._ears = ears_of(store)
         self._closed = False
 
     @classmethod
@@ -83,8 +90,16 @@ class SharedStorage:
     def check(self, pipe: str, messages: Sequence[bytes]) -> None:
         self._store.check(pipe, messages)
 
-    async def append(self, pipe: str, messages: Sequence[bytes], *, follow_up: bool = False) -> bool:
-        return self._store.append(pipe, messages, share=FOLLOW_UP if follow_up else GENERAL)
+    async def append(
+        self,
+        pipe: str,
+        messages: Sequence[bytes],
+        *,
+        when: When | None = None,
+        absent: bool = False,
+        follow_up: bool = False,
+    ) -> int | None:
+        return self._append(pipe, messages, when, FOLLOW_UP if follow_up else GENERAL, absent=absent)
 
     async def contains(self, pipe: str, message: bytes) -> bool:
         return self._store.contains(pipe, message)
@@ -98,8 +113,15 @@ class SharedStorage:
     async def range(self, pipe: str, limit: int) -> Batch:
         return self._store.read(pipe, limit)
 
-    async def take(self, pipes: Sequence[str], limit: int, token: int, timeout_s: float | None = None) -> Batch:
-        return self._store.take(pipes, limit, token, timeout_s)
+    async def take(
+        self,
+        pipes: Sequence[str],
+        limit: int,
+        token: int,
+        timeout_s: float | None = None,
+        starvation_limit: int | None = None,
+    ) -> Batch:
+        return self._store.take(pipes, limit, token, timeout_s, starvation_limit)
 
     async def pop(self, pipe: str, through: int, token: int) -> None:
         self._store.pop(pipe, through, token)
@@ -120,7 +142,7 @@ class SharedStorage:
         return self._store.letters.drop(grave, sequences)
 
     async def remove(self, pipe: str, *messages: bytes) -> int:
-        return self._store.remove(pipe, messages)
+        return self._store.remove(pipe, messages) + self._store.timing.remove(pipe, messages)
 
     async def claim(self, key: str) -> int:
         return self._store.claim(key)
@@ -132,10 +154,10 @@ class SharedStorage:
         return self._store.unclaim(key, token, pause_s)
 
     async def wait(self, serves: Serves, timeout_s: float | None = None, bound: str | None = None) -> str | None:
-        key = self._store.waiting.find_work(serves, bound)
+        key = self._find_work(serves, bound)
         if key is not None or timeout_s == 0:
             return key
-        deadline = _Deadline(timeout_s)
+        deadline = Deadline(timeout_s)
         while key is None:
             if deadline.over:
                 return None
@@ -145,27 +167,50 @@ class SharedStorage:
                     if key is None:
                         net_s = self._net_s()
                         await deadline.wait(heard, net_s if pause_s is None else min(pause_s, net_s))
-                        key = self._store.waiting.find_work(serves, bound)
+                        key = self._find_work(serves, bound)
                 finally:
                     self._store.waiting.rise(key)
         return key
 
-    async def append_when_room(self, pipe: str, messages: Sequence[bytes], timeout_s: float | None = None) -> bool:
-        deadline = _Deadline(timeout_s)
+    async def append_when_room(
+        self,
+        pipe: str,
+        messages: Sequence[bytes],
+        timeout_s: float | None = None,
+        *,
+        when: When | None = None,
+        absent: bool = False,
+    ) -> int | None:
+        deadline = Deadline(timeout_s)
         while True:
             with self._ears.listening() as heard:
                 self._store.waiting.await_room()
-                if self._store.append(pipe, messages):
-                    return True
-                if deadline.over:
-                    return False
+                accepted = self._append(pipe, messages, when, GENERAL, absent=absent)
+                if accepted is not None or deadline.over:
+                    return accepted
                 await deadline.wait(heard, self._net_s())
 
-    async def wait_for_quiet(self, timeout_s: float | None = None) -> bool:
-        deadline = _Deadline(timeout_s)
+    async def now_us(self) -> int:
+        return time.time_ns() // 1000
+
+    async def promote(self) -> int | None:
+        return self.promote_now()
+
+    def promote_now(self) -> int | None:
+        """`promote` without a loop, for a supervisor."""
+        return promote(self._store.timing)
+
+    async def scheduled(self) -> list[Scheduled]:
+        return self._store.timing.scheduled()
+
+    async def unschedule(self, pipe: str, *messages: bytes) -> int:
+        return self._store.timing.remove(pipe, messages, recurrent=True)
+
+    async def wait_for_quiet(self, timeout_s: float | None = None, *, deferred: bool = False) -> bool:
+        deadline = Deadline(timeout_s)
         while True:
             with self._ears.listening() as heard:
-                if self._store.waiting.quiet():
+                if self._store.waiting.quiet(deferred=deferred):
                     return True
                 if deadline.over:
                     return False
@@ -173,7 +218,10 @@ class SharedStorage:
 
     async def backlog(self) -> Backlog:
         counts = self._store.counts()
-        return Backlog(counts.accepted - counts.handled, counts.accepted, counts.handled, counts.dead)
+        queued = counts.accepted - counts.handled
+        return Backlog(
+            queued, counts.accepted, counts.handled, counts.dead, deferred=counts.deferred, recurrent=counts.recurrent
+        )
 
     def overview(self) -> Overview:
         """Figures of the segment and the workers in it, read without disturbing them."""
@@ -196,9 +244,47 @@ class SharedStorage:
         with suppress(SegmentMissing):
             shm.destroy(name)
 
+    def _append(
+        self, pipe: str, messages: Sequence[bytes], when: When | None, share: int, *, absent: bool
+    ) -> int | None:
+        store = self._store
+        if not messages:
+            return 0
+        if when is None and not absent:
+            return len(messages) if store.append(pipe, messages, share=share) else None
+        due_us = max(1, when.due_us) if when else 0
+        if when and when.schedule:
+            return store.timing.repeat(pipe, messages, when.schedule, due_us, absent=absent, share=share)
+        if absent:
+            return store.appending.append_absent(pipe, messages, due_us=due_us, share=share)
+        return len(messages) if store.timing.defer(pipe, messages, due_us, share=share) else None
+
+    def _find_work(self, serves: Serves, bound: str | None) -> str | None:
+        if self._store.timing.due():
+            self.promote_now()
+        return self._store.waiting.find_work(serves, bound)
+
     def _net_s(self) -> float:
         """All sleepers together look once in the safety net's time, so each looks less often the more there are."""
         return self.settings.safety_net * max(1, self._store.waiting.asleep())
+
+
+def promote(timing: Timing) -> int | None:
+    """Move what is due to its tubes. Returns when the next is due, Unix microseconds, None: nothing waits."""
+    while True:
+        now_us = time.time_ns() // 1000
+        promoted = timing.promote(now_us)
+        found = promoted.recurrent
+        if found is None:
+            return promoted.next_due_us or None
+        try:
+            next_due_us = next_us(found.schedule, found.due_us, now_us)
+        except ScheduleError:
+            log.exception("schedule cannot be read", extra={"pipe": found.pipe, "schedule": found.schedule})
+            timing.put_off(found, now_us + _PUT_OFF_US)
+            continue
+        if not timing.recur(found, next_due_us):
+            return now_us
 
 
 class SharedLock:
@@ -234,94 +320,3 @@ class SharedLock:
         if self.storage is None:
             raise SegmentMissing("this SharedLock has no storage: make it with SharedLock(storage)")
         return self.storage
-
-
-class _Ears:
-    """Who in this process waits for its doorbell: one future each, on whatever loop the waiter runs."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._waiting: dict[asyncio.Future[None], bool] = {}
-        """Who waits, and whether also for deaths."""
-        self._lock = ThreadLock()
-
-    @contextmanager
-    def listening(self, *, deaths: bool = False) -> Iterator[asyncio.Future[None]]:
-        """A future that is done when the bell rings, or with `deaths` when a process ends that may have been bound to a
-        thread. Listen before looking, so that no ring is missed.
-        """
-        loop = asyncio.get_running_loop()
-        heard: asyncio.Future[None] = loop.create_future()
-        bell = self._store.doorbell.open()
-        watch = self._store.waiting.deaths() if deaths else -1
-        with self._lock:
-            self._waiting[heard] = deaths
-        try:
-            loop.add_reader(bell, self._heard)
-            if deaths:
-                loop.add_reader(watch, self._saw_death)
-            yield heard
-        finally:
-            with self._lock:
-                del self._waiting[heard]
-                others = [also for other, also in self._waiting.items() if other.get_loop() is loop]
-            if deaths and not any(others):
-                loop.remove_reader(watch)
-            if not others:
-                loop.remove_reader(bell)
-
-    def _saw_death(self) -> None:
-        self._store.waiting.note_deaths()
-        self.wake_all()
-
-    def _heard(self) -> None:
-        self._store.doorbell.silence()
-        self.wake_all()
-
-    def wake_all(self) -> None:
-        """Let everybody look again."""
-        here = _running_loop()
-        with self._lock:
-            for future in self._waiting:
-                if future.get_loop() is here:
-                    _finish(future)
-                    continue
-                with suppress(RuntimeError):  # its loop is closed: nobody waits there any more
-                    future.get_loop().call_soon_threadsafe(_finish, future)
-
-
-class _Deadline:
-    """What is left of a timeout, None being no end."""
-
-    def __init__(self, timeout_s: float | None) -> None:
-        self._end = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
-
-    @property
-    def over(self) -> bool:
-        return self._end is not None and asyncio.get_running_loop().time() >= self._end
-
-    async def wait(self, future: asyncio.Future[None], at_most_s: float) -> None:
-        """Wait for the future, no longer than the deadline and `at_most_s`."""
-        if self._end is not None:
-            at_most_s = min(at_most_s, max(0.0, self._end - asyncio.get_running_loop().time()))
-        await asyncio.wait((future,), timeout=at_most_s)
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
-
-
-def _finish(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
-
-
-#: One set of ears per store of this process: whoever hears its doorbell wakes all.
-_ears: WeakKeyDictionary[Store, _Ears] = WeakKeyDictionary()
-
-
-def _ears_of(store: Store) -> _Ears:
-    return _ears.setdefault(store, _Ears(store))

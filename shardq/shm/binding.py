@@ -210,6 +210,19 @@ class Bindings:
                 self._bytes[place] = at.ABSENT  # it was killed in its sleep
                 place = self._bytes.find(state, place + 1, end)
 
+    def supervised(self) -> bool:
+        """Whether a supervisor is there, which sets a timer for the first due time."""
+        supervisor = self._words[at.SUPERVISOR_SLOT]
+        return supervisor > 0 and self._slots.occupied(supervisor - 1)
+
+    def call_timer(self, due_us: int) -> None:
+        """Something is due earlier than all else: have somebody awake then."""
+        if not self.supervised():
+            self.call_worker()  # somebody has to sleep no longer
+        elif not self._words[at.ARMED_US] or due_us < self._words[at.ARMED_US]:
+            self._words[at.ARMED_US] = due_us  # later ones need not ring for it
+            self.bells.add(self._words[at.SUPERVISOR_SLOT] - 1)
+
     def await_(self, byte_map: int) -> None:
         """Ask to be rung once: on quiet or on room, as the map says."""
         self._bytes[byte_map + self._slots.mine] = 1

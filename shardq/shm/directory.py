@@ -256,7 +256,7 @@ class Directory:
         return self._back_table(self._layout.thread_table, self._layout.tube_table, at.THREADS_BACKED, nbytes, share)
 
     def _back_tube_table(self, nbytes: int, share: int) -> bool:
-        return self._back_table(self._layout.tube_table, self._layout.extents_base, at.TUBES_BACKED, nbytes, share)
+        return self._back_table(self._layout.tube_table, self._layout.heaps, at.TUBES_BACKED, nbytes, share)
 
     def _back_table(self, table: int, table_end: int, backed_word: int, nbytes: int, share: int) -> bool:
         """Make sure that the first `nbytes` of a table have memory. False: there is no room."""

@@ -50,10 +50,24 @@ class Extents:
         limit = self._capacity - max(half, self._words[at.KEPT_BYTES])
         return limit if share == at.FOLLOW_UP else limit - max(half, self._words[at.WANTED_BYTES])
 
-    def want(self, messages: Sequence[bytes], nbytes: int) -> None:
-        """Follow-ups of so many bytes found no room: from now on others leave them some, so that what leaves makes room
-        for them and not for others.
+    def keep_room(self, messages: Sequence[bytes]) -> int:
+        """Have room kept in which any of these messages could be buried. Returns what was kept before."""
+        words = self._words
+        if words[at.ACCEPTED] == words[at.HANDLED] and not words[at.DEFERRED] and not words[at.RECURRENT]:
+            words[at.KEPT_BYTES] = words[at.WANTED_BYTES] = 0
+        former = words[at.KEPT_BYTES]
+        kept = self.kept_for(messages, sum(map(len, messages)))
+        if kept > former:
+            words[at.KEPT_BYTES] = kept
+        return former
+
+    def found_no_room(self, messages: Sequence[bytes], nbytes: int, former: int, share: int) -> None:
+        """Messages of so many bytes were not added: what `keep_room` returned holds again. Where they are follow-ups,
+        others leave them some from now on, so that what leaves makes room for them and not for others.
         """
+        self._words[at.KEPT_BYTES] = former
+        if share != at.FOLLOW_UP:
+            return
         needed = _whole_pages(nbytes) + 4 * PAGE + self.kept_for(messages, nbytes)
         wanted = min(needed, self._capacity // _MOST_WANTED_PART)
         self._words[at.WANTED_BYTES] = max(self._words[at.WANTED_BYTES], wanted)
@@ -113,6 +127,14 @@ class Extents:
 
     def size_of(self, extent: int) -> int:
         return self._class_of(extent).size
+
+    def owner_of(self, extent: int) -> int:
+        """The tube entry that the extent was lent to last."""
+        return self._words[self._owners + extent] - 1
+
+    def own(self, extent: int, tube: int) -> None:
+        """The extent is the tube's from now on."""
+        self._words[self._owners + extent] = tube + 1
 
     def start_of(self, extent: int) -> int:
         """Byte address of the extent."""
@@ -196,6 +218,7 @@ class Extents:
         # The owner before the byte: whatever is marked as lent says truly to whom.
         self._words[self._owners + extent] = tube + 1
         self._segment.bytes[self._map + extent] = _LENT
+        self._drop_excess(extent, start, _whole_pages(nbytes))
         if self._back(extent_class, extent, start, nbytes, share=share):
             return start
         self._segment.bytes[self._map + extent] = 0
@@ -217,6 +240,13 @@ class Extents:
                 self._words[self._backed + extent] = goal | punched
                 return True
         return False
+
+    def _drop_excess(self, extent: int, start: int, needed: int) -> None:
+        """While memory is scarce, return most of what an extent kept from a larger use."""
+        backed = self._words[self._backed + extent]
+        if backed > 2 * needed and not backed & _PUNCHED and self.scarce:
+            self._words[self._backed + extent] = needed
+            self._segment.give_back(start + needed, backed - needed)
 
     def _drop_memory(self, extent_class: ExtentClass, extent: int) -> None:
         # The word first: memory that nobody counts is harmless, counting on memory that is gone is a SIGBUS. And all of

@@ -57,6 +57,12 @@ class Overview(NamedTuple):
     """Dead letters there are."""
     buried: int
     """Requests that ever became dead letters."""
+    deferred: int
+    """Requests that wait for their time; they are not `accepted` before."""
+    recurrent: int
+    """Requests that come again and again."""
+    next_due_us: int | None
+    """When the first of both is due, Unix microseconds."""
     supervisor_pid: int | None
     """None where no supervisor lives."""
     workers: list[WorkerView]
@@ -114,6 +120,9 @@ class Inspection:
             handled,
             buried - self._words[at.UNBURIED],
             buried,
+            self._words[at.DEFERRED],
+            self._words[at.RECURRENT],
+            self._words[at.NEXT_DUE_US] or None,
             supervisor if supervisor and start_ticks(supervisor) is not None else None,
             [view for slot in range(self._layout.slots) if (view := self._worker(slot))],
         )

@@ -21,6 +21,16 @@ class Intent:
         self._words = segment.words
 
     @property
+    def standing(self) -> bool:
+        """Whether somebody was changing anything."""
+        return bool(self._words[at.INTENT_THREAD] or self._words[at.INTENT_PENDING])
+
+    @property
+    def pending(self) -> int:
+        """Whether somebody was changing what waits for its time (1), and lent extents for it (2)."""
+        return self._words[at.INTENT_PENDING]
+
+    @property
     def thread(self) -> int:
         """The thread entry somebody was changing, -1: none."""
         return self._words[at.INTENT_THREAD] - 1
@@ -41,6 +51,13 @@ class Intent:
     def declare_two(self, thread: int, other: int) -> None:
         self._words[at.INTENT_THREAD] = thread + 1
         self._words[at.INTENT_OTHER] = other + 1
+
+    def declare_pending(self, *, lends: bool = False) -> None:
+        """What waits for its time is about to change; `lends`: and extents are lent for it."""
+        self._words[at.INTENT_PENDING] = 2 if lends else 1
+
+    def clear_pending(self) -> None:
+        self._words[at.INTENT_PENDING] = 0
 
     def declare_tube(self, tube: int) -> None:
         self._words[at.INTENT_TUBE] = tube + 1

@@ -1,9 +1,12 @@
 """Where every word of a segment lives. Offsets are computed here and nowhere else.
 
-    header | slots | byte maps | index | extent tables || thread entries | tube entries || extents by class
-    ------------------- fixed part --------------------   ------ as needed -----------    ---- sparse -----
+    header | slots | byte maps | index | extent tables || thread entries | tube entries | heaps | equality tables
+    ------------------- fixed part --------------------   ---------------------- as needed ---------------------
 
-The fixed part is backed by memory from the start. Entries are backed as the tables grow, extents as they are written:
+    || extents by class
+       ---- sparse -----
+
+The fixed part is backed by memory from the start. Tables are backed as they grow, extents as they are written:
 the segment is large in address space and small in memory. A word is 8 bytes, aligned, accessed through one
 `memoryview.cast("Q")`: such a store is never torn (`struct.pack_into` is: it zeroes its target first).
 """
@@ -16,7 +19,7 @@ from functools import cached_property
 #: "shardq" and two bytes that no text file has, little endian.
 MAGIC_NUMBER = int.from_bytes(b"shardq\x1f\xf1", "little")
 #: Grows with every change of the layout. A segment carries it in its header, written last of all.
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 
 WORD = 8
 PAGE = 4096
@@ -62,7 +65,30 @@ PAGE = 4096
     DEATHS_CURSOR,  # entries ever written to the table of deaths
     KEPT_BYTES,  # room kept for the letter of the largest message since nothing was queued; 0: the reserve is enough
     WANTED_BYTES,  # room kept for the largest follow-up that found none since nothing was queued
-) = range(38)
+    INTENT_PENDING,  # 1: the process inside is changing what waits for its time, 2: and lends extents for it
+    PENDING_CELL,  # byte address of a pending record that is coming or going, 0: none
+    PENDING_NUMBER,  # numbers ever given to pending messages
+    DEFERRED,  # messages that wait for their time
+    RECURRENT,  # messages that come again and again
+    # The heaps: of deferred messages first, then of recurrent ones.
+    HEAP_COUNT,
+    RECURRENT_HEAP_COUNT,
+    HEAP_BACKED,  # bytes of the heap that have memory
+    RECURRENT_HEAP_BACKED,
+    # A heap being put in order after a commit: once its count is SIFT_COUNT and the record is due at SIFT_DUE_US, the
+    # record at SIFT_RECORD goes into place SIFT_PLACE or from there to where it belongs.
+    SIFT_RECORD,  # 0: nothing to do
+    SIFT_HEAP,
+    SIFT_PLACE,
+    SIFT_COUNT,
+    SIFT_DUE_US,
+    NEXT_DUE_US,  # when the first pending record is due, 0: there is none
+    ARMED_US,  # for when the supervisor has set its timer
+    EQUALITY_STATE,  # which tables of equal messages there are, packed into one word: see `equality`
+    EQUALITY_ENTRIES,  # about how many places of the current table are taken
+    EQUALITY_KEY,  # what digests are keyed with, 16 bytes
+    EQUALITY_KEY_END,
+) = range(58)
 HEADER_BYTES = PAGE
 #: In the header page, for the last processes that died: owner word, how it ended.
 DEATHS = 256
@@ -100,7 +126,8 @@ SLOT_WORDS = 16
     THREAD_APART,  # 1: it holds dead letters, which are work for nobody
     THREAD_DECLINED,  # 1: a worker that looked for work has no handler for it
     THREAD_TAKEN,  # tube entry + 1 that the batch in hand is from, 0: none was taken since the claim
-) = range(12)
+    THREAD_TURN,  # batches ever taken with a limit of starvation
+) = range(13)
 THREAD_WORDS = 16
 NAME_BYTES = 256
 THREAD_BYTES = THREAD_WORDS * WORD + NAME_BYTES
@@ -126,7 +153,29 @@ THREAD_BYTES = THREAD_WORDS * WORD + NAME_BYTES
     # Isolation: batches are at most so large while the head is below.
     TUBE_LIMIT,
     TUBE_LIMIT_THROUGH,
-) = range(17)
+    # Equality: messages below are in the table of equal messages.
+    TUBE_INDEXED,  # one more than that number, 0: nobody asked since the tube was empty
+    TUBE_INDEXED_RECORD,  # the record in which the search goes on for those that are not
+) = range(19)
+
+# One record that waits for its time, by word. Behind the words its pipe and its schedule, and a record as in a tube.
+(
+    PENDING_DUE_US,
+    PENDING_FIRST,  # number of its first message, among equal times the order
+    PENDING_PLACE,  # in its heap
+    PENDING_TEXTS,  # bytes of the pipe | bytes of the schedule << 16
+) = range(4)
+PENDING_WORDS = 4
+#: Which heap.
+DEFERRED_HEAP, RECURRENT_HEAP = range(2)
+
+# One place in a table of equal messages, by word.
+(
+    EQUAL_DIGEST,  # 0: free
+    EQUAL_RECORD,  # tube entry + 1 << 48 | address of the message's record in the tube; without tube: pending record
+    EQUAL_NUMBER,  # sequence number, or number of the pending message
+) = range(3)
+EQUAL_WORDS = 3
 TUBE_WORDS = 24
 
 # What a byte of the thread map says. The values are looked for with `mmap.find`.
@@ -145,6 +194,14 @@ CLASS_STEP = 16
 TABLE_STEP = 16 * PAGE
 #: A growing tube takes extents up to this class (1 MiB); above are single large records only.
 LARGEST_GROWTH_CLASS = 2
+
+#: Extents of this class are cut into cells for pending records.
+SLAB_CLASS = 1
+#: Bytes of the smallest cell: no pending record is smaller.
+SMALLEST_CELL_BYTES = 96
+#: A table of equal messages gets memory in steps of so many places, which are whole pages.
+EQUAL_STEP = 512
+EQUAL_STEP_BYTES = EQUAL_STEP * EQUAL_WORDS * WORD
 
 SMALLEST_CAPACITY_BYTES = 256 << 10
 LARGEST_DIRECTORY = 65_536
@@ -213,9 +270,19 @@ class Layout:
         return self.tube_map + self.tubes
 
     @cached_property
+    def equality_map(self) -> int:
+        """One byte per step of both tables of equal messages: 1 where it has memory."""
+        return self.extent_map + self.extents
+
+    @cached_property
+    def equality_steps(self) -> int:
+        """Most steps of one table."""
+        return 1 << max(0, self.capacity_bytes // EQUAL_STEP_BYTES).bit_length()
+
+    @cached_property
     def index_word(self) -> int:
         """First of `buckets` words, each the thread entry + 1 that starts a bucket's chain."""
-        return -(-(self.extent_map + self.extents) // WORD)
+        return -(-(self.equality_map + 2 * self.equality_steps) // WORD)
 
     @cached_property
     def buckets(self) -> int:
@@ -249,8 +316,23 @@ class Layout:
         return self.thread_table + _pages(self.threads * THREAD_BYTES)
 
     @cached_property
-    def extents_base(self) -> int:
+    def heaps(self) -> int:
+        """Byte address of the first heap; its places are words, each the address of a pending record."""
         return self.tube_table + _pages(self.tubes * TUBE_WORDS * WORD)
+
+    @cached_property
+    def heap_bytes(self) -> int:
+        """Of each heap at most: as many places as the capacity could hold records."""
+        return _pages(self.capacity_bytes // SMALLEST_CELL_BYTES * WORD)
+
+    @cached_property
+    def equality_tables(self) -> int:
+        """Byte address of the first of two tables of equal messages."""
+        return self.heaps + 2 * self.heap_bytes
+
+    @cached_property
+    def extents_base(self) -> int:
+        return self.equality_tables + 2 * self.equality_steps * EQUAL_STEP_BYTES
 
     @cached_property
     def classes(self) -> tuple[ExtentClass, ...]:
@@ -289,6 +371,14 @@ class Layout:
 
     def thread_word(self, thread: int) -> int:
         return (self.thread_table + thread * THREAD_BYTES) // WORD
+
+    def heap(self, which: int) -> int:
+        """Byte address of a heap."""
+        return self.heaps + which * self.heap_bytes
+
+    def equality_table(self, side: int) -> int:
+        """Byte address of a table of equal messages."""
+        return self.equality_tables + side * self.equality_steps * EQUAL_STEP_BYTES
 
     def thread_name(self, thread: int) -> int:
         """Byte address of the entry's name."""

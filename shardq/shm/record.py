@@ -97,6 +97,30 @@ def write(segment: Segment, address: int, sequence: int, accepted_us: int, messa
     return address + (len(record) + 7 & ~7)
 
 
+def renew(segment: Segment, address: int, sequence: int, accepted_us: int) -> None:
+    """Give a record that nobody reads yet another number and time."""
+    found = read(segment, address)
+    segment.bytes[address : address + HEADER_BYTES] = _HEADER.pack(
+        found.format, found.flags, found.count, found.payload_bytes, sequence, accepted_us, 0, 0, 0
+    )
+
+
+def cancelled_bits(segment: Segment, found: Record) -> int:
+    """One bit for each cancelled message."""
+    return int.from_bytes(segment.bytes[found.cancelled : found.ends], "little")
+
+
+def cancelled_with(segment: Segment, found: Record, index: int) -> tuple[int, int]:
+    """The word that cancels the message at `index`, and the value it must get."""
+    word = (found.cancelled >> 3) + (index >> 6)
+    return word, segment.words[word] | 1 << (index & 63)
+
+
+def any_cancelled(segment: Segment, address: int) -> bool:
+    """Whether any message of the record there is cancelled."""
+    return cancelled_bits(segment, read(segment, address)) != 0
+
+
 def write_jump(segment: Segment, address: int, target: int) -> None:
     """Write a jump that nobody can reach yet."""
     segment.bytes[address : address + HEADER_BYTES] = _HEADER.pack(JUMP, 0, 0, 0, 0, 0, 0, 0, target)
@@ -111,6 +135,19 @@ def cut(segment: Segment, found: Record, index: int, limit: int) -> Batch:
     payload = segment.bytes[found.payload + base : found.payload + ends[-1]]
     sequence = found.sequence + index
     return Batch(sequence, sequence + count, ends, payload, base)
+
+
+def message(segment: Segment, found: Record, index: int) -> bytes:
+    """One message of a record."""
+    first = found.ends + 4 * index
+    start = int.from_bytes(segment.bytes[first - 4 : first], "little") if index else 0
+    end = int.from_bytes(segment.bytes[first : first + 4], "little")
+    return segment.bytes[found.payload + start : found.payload + end]
+
+
+def is_cancelled(segment: Segment, found: Record, index: int) -> bool:
+    """Whether the message at `index` is."""
+    return bool(segment.words[(found.cancelled >> 3) + (index >> 6)] >> (index & 63) & 1)
 
 
 def joined(parts: Sequence[Batch]) -> Batch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from shardq.shm.binding import Bindings
 from shardq.shm.directory import Directory
 from shardq.shm.intent import Intent
+from shardq.shm.pending import Pending
 from shardq.shm.segment import Segment
 from shardq.shm.tube import Tubes
 
@@ -13,7 +14,13 @@ class Repair:
     """Brings one thread entry in line with its committing stores. All methods want the guard held."""
 
     def __init__(
-        self, segment: Segment, intent: Intent, directory: Directory, tubes: Tubes, bindings: Bindings
+        self,
+        segment: Segment,
+        intent: Intent,
+        directory: Directory,
+        tubes: Tubes,
+        bindings: Bindings,
+        pending: Pending,
     ) -> None:
         self._words = segment.words
         self._bytes = segment.bytes
@@ -22,6 +29,7 @@ class Repair:
         self._directory = directory
         self._tubes = tubes
         self._bindings = bindings
+        self._pending = pending
 
     def mend(self) -> None:
         """Finish or undo what the standing intent names, and clear it."""
@@ -29,11 +37,15 @@ class Repair:
         tube = self._intent.tube
         if tube >= 0 and tube not in self._directory.tubes_of(self._intent.thread):
             self._bytes[self._layout.tube_map + tube] = 0
+        if self._intent.pending:
+            # Before the tubes: what a tube was about to take over must not look as if it had lost it.
+            self._pending.mend()
         for thread in self._intent.threads:
             if self._directory.linked(thread):
                 self._mend_thread(thread)
             else:
                 self._directory.free_entries(thread)
+        self._intent.clear_pending()
         self._intent.clear()
 
     def adopt_orphans(self) -> int:

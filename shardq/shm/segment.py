@@ -11,6 +11,7 @@ import fcntl
 import mmap
 import os
 import re
+import secrets
 import sys
 import time
 from collections.abc import Iterator
@@ -250,6 +251,7 @@ def _write_header(mapping: mmap.mmap, layout: Layout, private: bool) -> None:
         words[at.CREATED_US] = time.time_ns() // 1000
         words[at.PRIVATE] = private
         words[at.SEQUENCE_FLOOR] = 0
+        words[at.EQUALITY_KEY], words[at.EQUALITY_KEY_END] = secrets.randbits(64), secrets.randbits(64)
         words[at.MAGIC] = at.MAGIC_NUMBER
         words[at.VERSION] = at.LAYOUT_VERSION
 

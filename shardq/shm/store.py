@@ -13,25 +13,19 @@ from typing import NamedTuple
 from weakref import WeakSet
 
 from shardq.errors import SegmentMissing, SegmentNoRoom, StorageClosed
-from shardq.model import EMPTY, Batch
+from shardq.model import EMPTY, Batch, in_turn
 from shardq.shm import layout as at
-from shardq.shm.attempts import Attempts
-from shardq.shm.binding import Bindings
-from shardq.shm.deaths import Deaths
-from shardq.shm.directory import NO_ROOM, NOT_FOUND, Directory
+from shardq.shm.appending import Appending
+from shardq.shm.directory import NO_ROOM, NOT_FOUND
 from shardq.shm.doorbell import Doorbell
-from shardq.shm.extents import Extents
-from shardq.shm.guard import Guard
 from shardq.shm.inspection import Inspection
-from shardq.shm.intent import Intent
 from shardq.shm.letters import Letters
-from shardq.shm.repair import Repair
+from shardq.shm.parts import Parts
 from shardq.shm.segment import Segment
 from shardq.shm.slots import Slots
 from shardq.shm.supervision import Supervision
-from shardq.shm.tube import Tubes
+from shardq.shm.timing import Timing
 from shardq.shm.waiting import Waiting
-from shardq.shm.watch import Watch
 
 #: What a forked child has to be told about.
 _stores: WeakSet[Store] = WeakSet()
@@ -46,6 +40,10 @@ class Counts(NamedTuple):
     """Messages that ever became dead letters; they count as handled."""
     dead: int
     """Dead letters there are."""
+    deferred: int
+    """Messages that wait for their time."""
+    recurrent: int
+    """Messages that come again and again."""
 
 
 class Store:
@@ -75,28 +73,12 @@ class Store:
         return self._slots.descriptor, self._slots.mine
 
     def _assemble(self) -> None:
-        segment = self.segment
-        self._guard = Guard(segment, self._slots)
-        self._intent = Intent(segment)
-        self._extents = Extents(segment)
-        self._directory = Directory(segment, self._intent, self._extents)
-        self._tubes = Tubes(segment, self._intent, self._extents)
-        deaths = Deaths(segment)
-        self._attempts = Attempts(segment, self._intent, deaths)
-        self._bindings = Bindings(
-            segment, self._slots, self._intent, self._directory, self._tubes, self._attempts, deaths
-        )
-        self._repair = Repair(segment, self._intent, self._directory, self._tubes, self._bindings)
-        self._doorbell = Doorbell(segment, self._slots.mine)
+        self._section = _Section(self)
+        parts = self._parts = Parts(self.segment, self._slots, self._section, self._check_open)
+        self._guard, self._intent, self._repair = parts.guard, parts.intent, parts.repair
+        self._directory, self._tubes = parts.directory, parts.tubes
+        self._attempts, self._bindings = parts.attempts, parts.bindings
         self._slot_word = self._slots.word(self._slots.mine)
-        section = self._section = _Section(self)
-        self._watch = Watch(segment, self._slots)
-        self._waiting = Waiting(
-            segment, self._slots, self._directory, self._bindings, self._repair, self._watch, section
-        )
-        self._letters = Letters(segment, self._intent, self._directory, self._tubes, self._bindings, section)
-        self._supervision = Supervision(segment, self._slots, self._doorbell, deaths, section)
-        self._inspection = Inspection(segment, self._directory, self._tubes, self._bindings, self._attempts, section)
         _stores.add(self)
 
     @property
@@ -113,22 +95,7 @@ class Store:
 
     def append(self, pipe: str, messages: Sequence[bytes], *, share: int = at.GENERAL) -> bool:
         """Add messages to a tube, all or none. False: there is no room now."""
-        if not messages:
-            return True
-        with self._section:
-            self._check_open()
-            thread, tube = self._directory.tube(pipe)
-            if tube == NOT_FOUND:
-                thread, tube = self._directory.add_tube(pipe, share=share)
-            if tube == NO_ROOM:
-                self._intent.clear()
-                return False
-            self._intent.declare(thread)
-            stored = self._tubes.append(tube, messages, time.time_ns() // 1000, share=share)
-            if stored:
-                self._bindings.work_arrived(thread)
-            self._intent.clear()
-            return stored
+        return not messages or self.appending.append(pipe, messages, share=share)
 
     def read(self, pipe: str, limit: int) -> Batch:
         """Messages from the head of a tube."""
@@ -136,12 +103,22 @@ class Store:
             _, tube = self._directory.tube(pipe)
             return EMPTY if tube == NOT_FOUND else self._tubes.read(tube, limit)
 
-    def take(self, pipes: Sequence[str], limit: int, token: int, timeout_s: float | None = None) -> Batch:
+    def take(
+        self,
+        pipes: Sequence[str],
+        limit: int,
+        token: int,
+        timeout_s: float | None = None,
+        starvation_limit: int | None = None,
+    ) -> Batch:
         """Hand messages from the head of the first of these tubes that has any to the caller's worker, which has
-        `timeout_s` for them. Fewer than `limit` where earlier ones failed. Raises `FencedError`.
+        `timeout_s` for them. Fewer than `limit` where earlier ones failed; which is first changes with each turn where
+        there is a limit of starvation. Raises `FencedError`.
         """
         with self._section:
             checked = False
+            if starvation_limit is not None:
+                pipes = in_turn(pipes, self._next_turn(pipes[0]), starvation_limit)
             for pipe in pipes:
                 thread, tube = self._directory.tube(pipe)
                 if not checked:
@@ -158,6 +135,15 @@ class Store:
                     return batch
             return EMPTY
 
+    def _next_turn(self, pipe: str) -> int:
+        thread, _ = self._directory.tube(pipe)
+        if thread == NOT_FOUND:
+            return 0
+        word = self.segment.layout.thread_word(thread) + at.THREAD_TURN
+        turn = self.segment.words[word]
+        self.segment.words[word] = turn + 1
+        return turn
+
     def pop(self, pipe: str, through: int, token: int) -> None:
         """Acknowledge messages below `through`. Raises `FencedError`."""
         with self._section:
@@ -172,6 +158,8 @@ class Store:
             if not self._attempts.in_hand(tube):
                 self._bindings.note_batch(-1, 0)
             self._bindings.messages_left()
+            if self.segment.words[at.EQUALITY_STATE]:
+                self._parts.alike.forget()
 
     def fail(self, pipe: str, token: int, *, counts: bool = True) -> int:
         """Take back the batch in hand as failed; not `counts`: as too large only. Returns how often its message failed,
@@ -261,7 +249,8 @@ class Store:
         with self._section:
             words = self.segment.words
             buried = words[at.BURIED]
-            return Counts(words[at.ACCEPTED], words[at.HANDLED], buried, buried - words[at.UNBURIED])
+            dead, deferred, recurrent = buried - words[at.UNBURIED], words[at.DEFERRED], words[at.RECURRENT]
+            return Counts(words[at.ACCEPTED], words[at.HANDLED], buried, dead, deferred, recurrent)
 
     def mark_worker(self, number: int) -> None:
         """Say that this process is a worker, for who looks at the family."""
@@ -274,37 +263,49 @@ class Store:
         self.segment.words[self._slot_word + at.SLOT_RENEWAL] = 1
         supervisor = self.segment.words[at.SUPERVISOR_SLOT]
         if supervisor:
-            self._doorbell.ring(supervisor - 1)
+            self._parts.doorbell.ring(supervisor - 1)
+
+    @property
+    def appending(self) -> Appending:
+        """Adding to tubes."""
+        self._own_slot()
+        return self._parts.appending
+
+    @property
+    def timing(self) -> Timing:
+        """What waits for its time."""
+        self._own_slot()
+        return self._parts.timing
 
     @property
     def waiting(self) -> Waiting:
         """Looking for work, and sleeping until there is some."""
         self._own_slot()
-        return self._waiting
+        return self._parts.waiting
 
     @property
     def letters(self) -> Letters:
         """The dead letters."""
         self._own_slot()
-        return self._letters
+        return self._parts.letters
 
     @property
     def supervision(self) -> Supervision:
         """The segment as its supervisor sees it."""
         self._own_slot()
-        return self._supervision
+        return self._parts.supervision
 
     @property
     def inspection(self) -> Inspection:
         """Views of the segment."""
         self._own_slot()
-        return self._inspection
+        return self._parts.inspection
 
     @property
     def doorbell(self) -> Doorbell:
         """This process's bell."""
         self._own_slot()
-        return self._doorbell
+        return self._parts.doorbell
 
     def leave(self) -> None:
         """Give back the slot and unmap."""
@@ -313,8 +314,8 @@ class Store:
         if inherited:
             self._drop_inherited()
         else:
-            self._watch.close()
-            self._doorbell.close()
+            self._parts.watch.close()
+            self._parts.doorbell.close()
             self._slots.leave()
         self.segment.close()
 
@@ -327,7 +328,7 @@ class Store:
             self._own_slot()
         try:
             self._guard.acquire()
-            if self._intent.thread >= 0:
+            if self._intent.standing:
                 self._repair.mend()
         except BaseException:
             if self._guard.mine:
@@ -341,7 +342,7 @@ class Store:
         finally:
             self._guard.release()
         for slot in bells:
-            self._doorbell.ring(slot)
+            self._parts.doorbell.ring(slot)
 
     def _check_open(self) -> None:
         if self.segment.words[at.CLOSED]:
@@ -362,8 +363,8 @@ class Store:
 
     def _drop_inherited(self) -> None:
         self._slots.forget()
-        self._doorbell.forget()
-        self._watch.close()
+        self._parts.doorbell.forget()
+        self._parts.watch.close()
 
 
 class _Section:

@@ -44,11 +44,12 @@ class Supervision:
         self._words[at.CLOSED] = 0  # a supervisor may have died between closing and removing it
         self._words[at.SUPERVISOR_PID] = os.getpid()
         self._words[at.SUPERVISOR_SLOT] = self._slots.mine + 1
-        self._words[at.WATCHED] = 0
+        self._words[at.WATCHED] = self._words[at.ARMED_US] = 0
         for slot in range(self._layout.slots):
             # Nobody is left who could write down how the dead workers of a former supervisor ended.
             if self._field(slot, at.SLOT_WORKER) and not self._slots.occupied(slot):
                 self._words[self._layout.slot_word(slot) + at.SLOT_WORKER] = 0
+        self._have_my_death_noticed()
         return True
 
     def supervisor_pid(self) -> int:
@@ -69,12 +70,13 @@ class Supervision:
         return [self._field(slot, at.SLOT_PID) for slot in self.others()]
 
     def close_if_unused(self, *, lose_requests: bool = False) -> bool:
-        """Accept nothing any more, provided that nobody else is attached, and that nothing is queued, in hand or dead
-        unless it may be lost.
+        """Accept nothing any more, provided that nobody else is attached, and that nothing is queued, in hand, dead,
+        deferred or recurrent unless it may be lost.
         """
         with self._section:
             words = self._words
             empty = words[at.ACCEPTED] == words[at.HANDLED] and words[at.BURIED] == words[at.UNBURIED]
+            empty = empty and not words[at.DEFERRED] and not words[at.RECURRENT]
             if self.others() or not (empty or lose_requests):
                 return False
             self._words[at.CLOSED] = 1
@@ -130,6 +132,15 @@ class Supervision:
             for slot in range(self._layout.slots)
             if self._field(slot, at.SLOT_WORKER) and self._slots.pid_here(slot)
         ]
+
+    def _have_my_death_noticed(self) -> None:
+        """Who sleeps relies on this process for what becomes due."""
+        with self._section:
+            word = self._layout.slot_word(self._slots.mine) + at.SLOT_SERVES
+            if not self._words[word]:
+                self._words[at.SERVERS] += 1
+                self._words[word] = 1
+        self.ring_sleepers()
 
     def _deadlines(self) -> dict[int, int]:
         return {

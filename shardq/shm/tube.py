@@ -36,12 +36,10 @@ class Tubes:
 
     def append(self, tube: int, messages: Sequence[bytes], accepted_us: int, *, share: int = at.GENERAL) -> bool:
         """Add the messages, all or none. False: there is no room now. Raises `MessageTooLarge`: there never will be."""
-        former = self._keep_room(messages)
+        former = self._extents.keep_room(messages)
         tail = self.write(tube, messages, accepted_us, share=share)
         if not tail:
-            self._words[at.KEPT_BYTES] = former
-            if share == at.FOLLOW_UP:
-                self._extents.want(messages, _size(messages))
+            self._extents.found_no_room(messages, _size(messages), former, share)
             return False
         self._intent.commit(self._layout.tube_word(tube) + at.TUBE_TAIL, tail, at.ACCEPTED, len(messages))
         return True
@@ -84,6 +82,21 @@ class Tubes:
             self._words[word + at.TUBE_HEAD_RECORD] = first
         return tail
 
+    def adopt(self, tube: int, address: int, accepted_us: int) -> int:
+        """Link a record that stands in extents of its own behind the others, as no part of the tube yet. Returns what
+        TUBE_TAIL has to become to make it so.
+        """
+        word = self._layout.tube_word(tube)
+        tail = self._words[word + at.TUBE_TAIL]
+        record.renew(self._segment, address, self.next_sequence(tube), accepted_us)
+        if record.any_cancelled(self._segment, address):
+            self._words[word + at.TUBE_CANCELLED] = 1
+        if tail:
+            self._link(record.read(self._segment, tail).end, address)
+        else:
+            self._words[word + at.TUBE_HEAD_RECORD] = address
+        return address
+
     def check_size(self, messages: Sequence[bytes]) -> None:
         """Raise `MessageTooLarge` for messages that not even an empty segment takes at once. Wants no guard."""
         nbytes = _size(messages)
@@ -103,7 +116,7 @@ class Tubes:
         if self._words[word + at.TUBE_CANCELLED]:
             return self._read_sparse(tube, limit)
         slices: list[Batch] = []
-        for found in self._records(tube):
+        for found in self.records(tube):
             slices.append(record.cut(self._segment, found, max(0, head - found.sequence), limit))
             limit -= slices[-1].count
             if not limit:
@@ -126,7 +139,7 @@ class Tubes:
         wanted, taken = frozenset(messages), 0
         word = self._layout.tube_word(tube)
         above = max(self._words[word + at.TUBE_HEAD_SEQUENCE], self._words[word + at.TUBE_HANDED] if handed_stay else 0)
-        for found in list(self._records(tube)):
+        for found in list(self.records(tube)):
             hits = [n for n, message in self._live_messages(found, above) if message in wanted]
             taken += len(hits)
             self._cancel_in(tube, found, hits)
@@ -148,12 +161,11 @@ class Tubes:
         """The word that takes out the message of this number, and the value it must get. None: it is gone already."""
         if sequence < self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE]:
             return None
-        for found in self._records(tube):
+        for found in self.records(tube):
             n = sequence - found.sequence
-            if 0 <= n < found.count and not self._cancelled_bits(found) >> n & 1:
+            if 0 <= n < found.count and not record.cancelled_bits(self._segment, found) >> n & 1:
                 self._words[self._layout.tube_word(tube) + at.TUBE_CANCELLED] = 1
-                word = (found.cancelled >> 3) + (n >> 6)
-                return word, self._words[word] | 1 << (n & 63)
+                return record.cancelled_with(self._segment, found, n)
         return None
 
     def fits_in_place_of(self, tubes: Sequence[int], nbytes: int) -> bool:
@@ -177,7 +189,7 @@ class Tubes:
         head = self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE]
         return any(
             message == candidate
-            for found in self._records(tube)
+            for found in self.records(tube)
             if self._bytes.find(message, found.payload, found.end) >= 0
             for _, candidate in self._live_messages(found, head)
         )
@@ -205,7 +217,7 @@ class Tubes:
 
     def oldest_us(self, tube: int) -> int:
         """When the message at the head was accepted, Unix microseconds, 0: the tube is empty."""
-        return 0 if self.is_empty(tube) else next(self._records(tube)).accepted_us
+        return 0 if self.is_empty(tube) else next(self.records(tube)).accepted_us
 
     def settle(self, tube: int) -> None:
         """Bring everything that follows from the head in line with it; also mends what a death left half done."""
@@ -218,10 +230,11 @@ class Tubes:
             # The number first: without a tail it is all that is known of the sequence.
             self._words[word + at.TUBE_NEXT_SEQUENCE] = self.next_sequence(tube)
             self._words[word + at.TUBE_CANCELLED] = 0
+            self._words[word + at.TUBE_INDEXED] = 0
             self._words[word + at.TUBE_TAIL] = 0
             self._release(before)
             return
-        former, head = self._words[word + at.TUBE_HEAD_RECORD], next(self._records(tube)).address
+        former, head = self._words[word + at.TUBE_HEAD_RECORD], next(self.records(tube)).address
         if head != former:
             left = self._extents_between(former, head)[:-1]
             self._words[word + at.TUBE_HEAD_RECORD] = head
@@ -260,17 +273,6 @@ class Tubes:
             filled += len(message) + 5
         yield messages[start:], _size(messages[start:])
 
-    def _keep_room(self, messages: Sequence[bytes]) -> int:
-        """Have room kept in which any of these messages could be buried. Returns what was kept before."""
-        words = self._words
-        if words[at.ACCEPTED] == words[at.HANDLED]:
-            words[at.KEPT_BYTES] = words[at.WANTED_BYTES] = 0
-        former = words[at.KEPT_BYTES]
-        kept = self._extents.kept_for(messages, sum(map(len, messages)))
-        if kept > former:
-            words[at.KEPT_BYTES] = kept
-        return former
-
     def _room(self, tube: int, place: int, nbytes: int, taken: list[int], share: int, largest: int) -> int:
         """Address for a record of `nbytes` with memory behind it, at `place` or in another extent. 0: no room."""
         needed, growth = nbytes + HEADER_BYTES, 0  # the header of a later jump always fits behind the record
@@ -308,11 +310,11 @@ class Tubes:
         for extent in extents:
             self._extents.release(extent)
 
-    def _records(self, tube: int) -> Iterator[Record]:
-        """Records from the one that holds the head to the last."""
+    def records(self, tube: int, start: int = 0) -> Iterator[Record]:
+        """Records from the one that holds the head, or from the one at `start` behind it, to the last."""
         word = self._layout.tube_word(tube)
         tail, head = self._words[word + at.TUBE_TAIL], self._words[word + at.TUBE_HEAD_SEQUENCE]
-        address = self._words[word + at.TUBE_HEAD_RECORD]
+        address = start or self._words[word + at.TUBE_HEAD_RECORD]
         while tail:
             found = record.read(self._segment, address)
             if found.format == JUMP:
@@ -329,7 +331,7 @@ class Tubes:
     def _read_sparse(self, tube: int, limit: int) -> Batch:
         head = self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE]
         slices: list[Batch] = []
-        for found in self._records(tube):
+        for found in self.records(tube):
             for n, message in self._live_messages(found, head):
                 if len(slices) == limit:
                     return record.joined(slices)
@@ -339,16 +341,13 @@ class Tubes:
 
     def _live_messages(self, found: Record, above: int) -> list[tuple[int, bytes]]:
         """Position and bytes of a record's messages that are not cancelled, from sequence number `above` on."""
-        cancelled = self._cancelled_bits(found)
+        cancelled = record.cancelled_bits(self._segment, found)
         start = max(0, above - found.sequence)
         return [
             (n, message)
             for n, message in enumerate(record.cut(self._segment, found, 0, found.count).messages[start:], start)
             if not cancelled >> n & 1
         ]
-
-    def _cancelled_bits(self, found: Record) -> int:
-        return int.from_bytes(self._bytes[found.cancelled : found.ends], "little")
 
     def _cancel_in(self, tube: int, found: Record, positions: Sequence[int]) -> None:
         if positions:
@@ -364,10 +363,10 @@ class Tubes:
         if not self._words[self._layout.tube_word(tube) + at.TUBE_CANCELLED]:
             return 0
         total = 0
-        for found in self._records(tube):
+        for found in self.records(tube):
             low, high = max(start, found.sequence) - found.sequence, min(end, found.next_sequence) - found.sequence
             if high > low:
-                total += (self._cancelled_bits(found) >> low & (1 << high - low) - 1).bit_count()
+                total += (record.cancelled_bits(self._segment, found) >> low & (1 << high - low) - 1).bit_count()
         return total
 
     def _skip_cancelled(self, tube: int) -> None:
@@ -376,9 +375,9 @@ class Tubes:
         if not self._words[word + at.TUBE_CANCELLED]:
             return
         head = self._words[word + at.TUBE_HEAD_SEQUENCE]
-        for found in self._records(tube):
+        for found in self.records(tube):
             head = max(head, found.sequence)
-            live = ~self._cancelled_bits(found) >> head - found.sequence
+            live = ~record.cancelled_bits(self._segment, found) >> head - found.sequence
             head = min(head + _lowest_bit(live), found.next_sequence)
             if head < found.next_sequence:
                 break

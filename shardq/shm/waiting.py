@@ -52,12 +52,16 @@ class Waiting:
 
     def lie_down(self, serves: Callable[[str], bool], bound: str | None) -> tuple[str | None, float | None]:
         """As `find_work`; where there is nothing, this process counts as asleep, and will be rung, until `rise`. Also
-        tells in how many seconds a pause ends, which rings nobody.
+        tells in how many seconds a pause ends, or something is due for which no supervisor sets a timer: that rings
+        nobody.
         """
         with self._section:
             self._watch.update()
             self._adopt_orphans()
             pause_ends_us = self._bindings.end_pauses()
+            due_us = self._segment.words[at.NEXT_DUE_US]
+            if due_us and not self._bindings.supervised():
+                pause_ends_us = min(due_us, pause_ends_us or due_us)
             key = self._find(serves, bound)
             self._sleepers += 1
             if key is None:
@@ -92,10 +96,13 @@ class Waiting:
         states = self._segment.bytes[start : start + self._segment.layout.slots]
         return states.count(at.ASLEEP) + states.count(at.CALLED)
 
-    def quiet(self) -> bool:
-        """Whether nothing is queued or in hand. If something is, this process will be rung when that changes."""
+    def quiet(self, *, deferred: bool = False) -> bool:
+        """Whether nothing is queued or in hand, nor with `deferred` waits for its time. If something is, this process
+        will be rung when that changes.
+        """
+        words = self._segment.words
         with self._section:
-            if self._segment.words[at.ACCEPTED] == self._segment.words[at.HANDLED]:
+            if words[at.ACCEPTED] == words[at.HANDLED] and not (deferred and words[at.DEFERRED]):
                 return True
             self._bindings.await_(self._segment.layout.quiet_map)
             return False

@@ -1,0 +1,103 @@
+"""How coroutines of one process wait for what happens in a segment: all on the one doorbell of their process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from threading import Lock as ThreadLock
+from weakref import WeakKeyDictionary
+
+from shardq.shm.store import Store
+
+
+class Ears:
+    """Who in this process waits for its doorbell: one future each, on whatever loop the waiter runs."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiting: dict[asyncio.Future[None], bool] = {}
+        """Who waits, and whether also for deaths."""
+        self._lock = ThreadLock()
+
+    @contextmanager
+    def listening(self, *, deaths: bool = False) -> Iterator[asyncio.Future[None]]:
+        """A future that is done when the bell rings, or with `deaths` when a process ends that may have been bound to a
+        thread. Listen before looking, so that no ring is missed.
+        """
+        loop = asyncio.get_running_loop()
+        heard: asyncio.Future[None] = loop.create_future()
+        bell = self._store.doorbell.open()
+        watch = self._store.waiting.deaths() if deaths else -1
+        with self._lock:
+            self._waiting[heard] = deaths
+        try:
+            loop.add_reader(bell, self._heard)
+            if deaths:
+                loop.add_reader(watch, self._saw_death)
+            yield heard
+        finally:
+            with self._lock:
+                del self._waiting[heard]
+                others = [also for other, also in self._waiting.items() if other.get_loop() is loop]
+            if deaths and not any(others):
+                loop.remove_reader(watch)
+            if not others:
+                loop.remove_reader(bell)
+
+    def _saw_death(self) -> None:
+        self._store.waiting.note_deaths()
+        self.wake_all()
+
+    def _heard(self) -> None:
+        self._store.doorbell.silence()
+        self.wake_all()
+
+    def wake_all(self) -> None:
+        """Let everybody look again."""
+        here = _running_loop()
+        with self._lock:
+            for future in self._waiting:
+                if future.get_loop() is here:
+                    _finish(future)
+                    continue
+                with suppress(RuntimeError):  # its loop is closed: nobody waits there any more
+                    future.get_loop().call_soon_threadsafe(_finish, future)
+
+
+class Deadline:
+    """What is left of a timeout, None being no end."""
+
+    def __init__(self, timeout_s: float | None) -> None:
+        self._end = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
+
+    @property
+    def over(self) -> bool:
+        return self._end is not None and asyncio.get_running_loop().time() >= self._end
+
+    async def wait(self, future: asyncio.Future[None], at_most_s: float) -> None:
+        """Wait for the future, no longer than the deadline and `at_most_s`."""
+        if self._end is not None:
+            at_most_s = min(at_most_s, max(0.0, self._end - asyncio.get_running_loop().time()))
+        await asyncio.wait((future,), timeout=at_most_s)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _finish(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+#: One set of ears per store of this process: whoever hears its doorbell wakes all.
+_ears: WeakKeyDictionary[Store, Ears] = WeakKeyDictionary()
+
+
+def ears_of(store: Store) -> Ears:
+    """The ears of this process for that store."""
+    return _ears.setdefault(store, Ears(store))

@@ -1,0 +1,107 @@
+"""Which messages of a pipe are equal to a given one: the entries of the table, and what stands behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shardq.model import plain
+from shardq.shm import layout as at
+from shardq.shm import record
+from shardq.shm.equality import ADDRESS_BITS, UNLISTED, Equality
+from shardq.shm.extents import Extents
+from shardq.shm.pending_records import PendingRecord, PendingRecords
+from shardq.shm.segment import Segment
+from shardq.shm.tube import Tubes
+
+_ADDRESS = (1 << ADDRESS_BITS) - 1
+
+
+class Alike:
+    """Looks for equal messages. All methods want the guard held."""
+
+    def __init__(self, segment: Segment, extents: Extents, tubes: Tubes, records: PendingRecords) -> None:
+        self._segment = segment
+        self._words = segment.words
+        self._bytes = segment.bytes
+        self._layout = segment.layout
+        self._tubes = tubes
+        self._records = records
+        self.table = Equality(segment, extents, self._lasts)
+
+    def forget(self) -> None:
+        """Give the memory of the table back where no message is left that could be equal to another."""
+        words = self._words
+        if words[at.ACCEPTED] == words[at.HANDLED] and not words[at.DEFERRED] and not words[at.RECURRENT]:
+            self.table.forget()
+
+    def pending(self, pipe: str, message: bytes, digest: int, *, recurrent: bool) -> list[tuple[PendingRecord, int]]:
+        """Living pending messages equal to this one, with their numbers: deferred or recurrent ones."""
+        entries = self.table.find(digest)
+        if any(field >> ADDRESS_BITS == UNLISTED and number for field, number in entries):
+            return self._pending_without_entries(pipe, message, digest, recurrent=recurrent)
+        equal = {}
+        for field, number in entries:
+            if field >> ADDRESS_BITS or not self._lasts(field, number):
+                continue
+            found = self._records.read(field)
+            index = number - found.first
+            if index >= found.messages.count or record.is_cancelled(self._segment, found.messages, index):
+                continue
+            same = plain(found.pipe) == plain(pipe) and bool(found.schedule) == recurrent
+            if same and record.message(self._segment, found.messages, index) == message:
+                equal[number] = found, number  # where somebody died an entry may stand twice
+        return list(equal.values())
+
+    def exists(self, pipe: str, tubes: Sequence[int], message: bytes, digest: int) -> bool:
+        """Whether an equal message waits for its time, or is in one of these tubes as far as those are in the table."""
+        entries = self.table.find(digest)
+        if any(self._in_tube(tubes, field, number, message) for field, number in entries):
+            return True
+        waits = any(field >> ADDRESS_BITS in (0, UNLISTED) for field, _ in entries)
+        return waits and bool(self.pending(pipe, message, digest, recurrent=False))
+
+    def _in_tube(self, tubes: Sequence[int], field: int, number: int, message: bytes) -> bool:
+        tube = (field >> ADDRESS_BITS) - 1
+        if tube not in tubes or not self._lasts(field, number):
+            return False
+        found = record.read(self._segment, field & _ADDRESS)
+        index = number - found.sequence
+        if index >= found.count or record.message(self._segment, found, index) != message:
+            return False
+        # The last of several was taken out: others may be in a worker's hands.
+        return not record.is_cancelled(self._segment, found, index) or self._tubes.contains(tube, message)
+
+    def _pending_without_entries(
+        self, pipe: str, message: bytes, digest: int, *, recurrent: bool
+    ) -> list[tuple[PendingRecord, int]]:
+        """As `pending`, by looking at all: so many are alike that not all have entries."""
+        equal = [
+            (found, number)
+            for heap in self._records.heaps
+            for found in map(self._records.read, heap.records())
+            if plain(found.pipe) == plain(pipe)
+            and self._bytes.find(message, found.messages.payload, found.messages.end) >= 0
+            for number, candidate in self._records.living_messages(found)
+            if candidate == message
+        ]
+        if not equal:
+            self.table.list_all(digest)
+        return [(found, number) for found, number in equal if bool(found.schedule) == recurrent]
+
+    def _lasts(self, field: int, number: int) -> bool:
+        """Whether what an entry of the table names may still be there: neither acknowledged nor gone."""
+        tube = (field >> ADDRESS_BITS) - 1
+        if tube == UNLISTED - 1:
+            return number > 0
+        if tube < 0:
+            # One that is just coming is in no heap yet. Of another record in the same place all numbers are higher.
+            stands = field == self._words[at.PENDING_CELL] or self._records.stands(field)
+            return stands and self._words[(field >> 3) + at.PENDING_FIRST] <= number
+        # Numbers never come back, so of another tube in the same place all are higher.
+        head = self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE]
+        return head <= number and bool(self._bytes[self._layout.tube_map + tube])
+
+
+def tube_field(tube: int, address: int) -> int:
+    """What an entry of the table has for a record of a tube."""
+    return tube + 1 << ADDRESS_BITS | address

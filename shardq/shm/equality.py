@@ -1,0 +1,226 @@
+"""Which messages are equal to a given one: hash tables of hints.
+
+An entry names where a message is or was. Whether it is still there, and equal, the message itself tells, so an entry
+that a death or an acknowledgement left behind says nothing wrong: there are no ghosts. Nobody takes entries out. When
+half of a table is taken, another one is begun on the other side, as large as the living entries need, and each
+insertion moves a few of the living over; until all are, both are searched.
+
+Everything about the tables is packed into one word, so that every change of it is one store:
+
+    side | log2(places of the current table) << 1 | log2(places of the former one) << 8 | moved of the former << 16
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+
+from shardq.shm import layout as at
+from shardq.shm.extents import Extents
+from shardq.shm.layout import EQUAL_STEP, EQUAL_STEP_BYTES, EQUAL_WORDS, WORD
+from shardq.shm.segment import Segment
+
+#: An entry's record field has the tube entry + 1 above the address; 0: a pending record.
+ADDRESS_BITS = 47
+#: Stands for a tube in an entry that says that there may be pending messages of this digest without an entry.
+UNLISTED = (1 << 17) - 1
+#: About how many pending messages of one digest have entries: each new one has to pass by all others.
+_MOST_ALIKE = 16
+#: How many places of the former table each insertion empties. A table is begun with four places for each living entry
+#: and at least a quarter of the former one's, so that the former is empty long before the new one is half full.
+_MOVED_AT_ONCE = 32
+#: How many entries are looked at to learn what part of them is living.
+_SAMPLE = 128
+_SMALLEST_LOG = EQUAL_STEP.bit_length() - 1
+
+
+class Equality:
+    """The tables. All methods want the guard held. `lasts` tells of an entry's record and number whether what it names
+    may still be there.
+    """
+
+    def __init__(self, segment: Segment, extents: Extents, lasts: Callable[[int, int], bool]) -> None:
+        self._segment = segment
+        self._words = segment.words
+        self._bytes = segment.bytes
+        self._layout = layout = segment.layout
+        self._extents = extents
+        self._lasts = lasts
+        self._tables = [layout.equality_table(side) // WORD for side in (0, 1)]
+        self._maps = [layout.equality_map + side * layout.equality_steps for side in (0, 1)]
+        self._most_log = (segment.layout.equality_steps * EQUAL_STEP).bit_length() - 1
+
+    def digests(self, pipe: str, messages: Sequence[bytes]) -> list[int]:
+        """What stands for each message of the pipe in the tables. Wants no guard."""
+        key = bytes(self._bytes[at.EQUALITY_KEY * WORD : (at.EQUALITY_KEY + 2) * WORD])
+        start = blake2b(f"{pipe}\0".encode(), digest_size=WORD, key=key)
+        digests = []
+        for message in messages:
+            state = start.copy()
+            state.update(message)
+            digests.append(int.from_bytes(state.digest(), "little") or 1)
+        return digests
+
+    def find(self, digest: int) -> list[tuple[int, int]]:
+        """Record and number of the entries with this digest, living or not."""
+        state, found = self._words[at.EQUALITY_STATE], list[tuple[int, int]]()
+        if state:
+            self._find_in(state & 1, state >> 1 & 127, digest, found)
+            if state >> 8 & 255:
+                self._find_in(1 - (state & 1), state >> 8 & 255, digest, found)
+        return found
+
+    def list_all(self, digest: int) -> None:
+        """All pending messages of the digest have entries, or there are none."""
+        state = self._words[at.EQUALITY_STATE]
+        for side, log in ((state & 1, state >> 1 & 127), (1 - (state & 1), state >> 8 & 255)):
+            if log:
+                self._list_all_in(side, log, digest)
+
+    def insert(self, digest: int, record: int, number: int, *, share: int) -> bool:
+        """Add an entry. False: there is no room."""
+        if not self._make_place(share):
+            return False
+        state = self._words[at.EQUALITY_STATE]
+        return self._insert_in(state & 1, state >> 1 & 127, digest, record, number, share)
+
+    def forget(self) -> None:
+        """Give back all memory. For when no message is left that could be equal to another."""
+        steps, state = self._layout.equality_steps, self._words[at.EQUALITY_STATE]
+        if not state:
+            return
+        for side in (0, 1):
+            self._forget_side(side, steps)
+        self._words[at.EQUALITY_STATE] = 0
+        self._words[at.EQUALITY_ENTRIES] = 0
+
+    def _find_in(self, side: int, log: int, digest: int, found: list[tuple[int, int]]) -> None:
+        words, table, steps, mask = self._words, self._tables[side], self._maps[side], (1 << log) - 1
+        place = digest & mask
+        while self._bytes[steps + place // EQUAL_STEP]:
+            word = table + place * EQUAL_WORDS
+            stands = words[word]
+            if stands == digest:
+                found.append((words[word + at.EQUAL_RECORD], words[word + at.EQUAL_NUMBER]))
+            elif not stands:
+                return
+            place = place + 1 & mask
+
+    def _insert_in(self, side: int, log: int, digest: int, record: int, number: int, share: int) -> bool:
+        words, table, steps, mask = self._words, self._tables[side], self._maps[side], (1 << log) - 1
+        place, same, tube = digest & mask, 0, record >> ADDRESS_BITS
+        word = table + place * EQUAL_WORDS
+        while self._bytes[steps + place // EQUAL_STEP] and (stands := words[word]):
+            if stands == digest and words[word + at.EQUAL_RECORD] >> ADDRESS_BITS == tube:
+                same += 1
+                # Of equal messages in a tube the last one stays longest, so it stands for all.
+                if tube or self._is_or_was(word, record, number, checked=same > _MOST_ALIKE):
+                    # What comes over from the former table may be older than what was added since.
+                    if not tube or number >= words[word + at.EQUAL_NUMBER]:
+                        self._put(word, record, number)
+                    return True
+            place = place + 1 & mask
+            word = table + place * EQUAL_WORDS
+        if same > _MOST_ALIKE and tube != UNLISTED:
+            return self._insert_in(side, log, digest, UNLISTED << ADDRESS_BITS, 1, share)
+        if not (self._bytes[steps + place // EQUAL_STEP] or self._back(side, place, share)):
+            return False
+        self._put(word, record, number)
+        # The digest last: what stands before it is found by nobody.
+        words[word] = digest
+        words[at.EQUALITY_ENTRIES] += 1
+        return True
+
+    def _list_all_in(self, side: int, log: int, digest: int) -> None:
+        words, table, steps, mask = self._words, self._tables[side], self._maps[side], (1 << log) - 1
+        place = digest & mask
+        while self._bytes[steps + place // EQUAL_STEP] and (stands := words[table + place * EQUAL_WORDS]):
+            word = table + place * EQUAL_WORDS
+            if stands == digest and words[word + at.EQUAL_RECORD] >> ADDRESS_BITS == UNLISTED:
+                words[word + at.EQUAL_NUMBER] = 0
+            place = place + 1 & mask
+
+    def _put(self, word: int, record: int, number: int) -> None:
+        # Cut in between, it names a number that the former record has not: nothing, until it is put in once more.
+        self._words[word + at.EQUAL_NUMBER] = number
+        self._words[word + at.EQUAL_RECORD] = record
+
+    def _is_or_was(self, word: int, record: int, number: int, *, checked: bool) -> bool:
+        """Whether the entry there is this one already, or where that is `checked` names nothing any more."""
+        stands = self._words[word + at.EQUAL_RECORD], self._words[word + at.EQUAL_NUMBER]
+        return stands == (record, number) or (checked and not self._lasts(*stands))
+
+    def _make_place(self, share: int) -> bool:
+        """See that the current table is at most half full, and that a former one is emptied in time."""
+        state, entries = self._words[at.EQUALITY_STATE], self._words[at.EQUALITY_ENTRIES]
+        if not state:
+            self._words[at.EQUALITY_ENTRIES] = 0
+            self._words[at.EQUALITY_STATE] = _SMALLEST_LOG << 1
+            return True
+        places = 1 << (state >> 1 & 127)
+        if state >> 8 & 255:
+            return self._move(places if 4 * entries > 3 * places else _MOVED_AT_ONCE, share)
+        if 2 * entries < places:
+            return True
+        log = self._new_log(state & 1, state >> 1 & 127, entries)
+        if log > self._most_log:
+            return 8 * entries < 7 * places
+        self._forget_side(1 - (state & 1), self._layout.equality_steps)
+        self._words[at.EQUALITY_STATE] = 1 - (state & 1) | log << 1 | (state >> 1 & 127) << 8
+        self._words[at.EQUALITY_ENTRIES] = 0
+        return self._move(_MOVED_AT_ONCE, share)
+
+    def _new_log(self, side: int, log: int, entries: int) -> int:
+        """Size of the next table, by a sample of what part of the entries is living."""
+        seen = living = place = 0
+        while seen < _SAMPLE and place < 1 << log:
+            digest, record, number = self._entry(side, place)
+            if digest:
+                seen += 1
+                living += self._lasts(record, number)
+            place += 1
+        wanted = 4 * entries * living // max(1, seen)
+        return max(_SMALLEST_LOG, log - 2, min(log + 2, max(1, wanted - 1).bit_length()))
+
+    def _move(self, count: int, share: int) -> bool:
+        """Move the living entries of so many places of the former table. False: there is no room for them."""
+        state = self._words[at.EQUALITY_STATE]
+        side, log, former, moved = state & 1, state >> 1 & 127, state >> 8 & 255, state >> 16
+        end = min(moved + count, 1 << former)
+        for place in range(moved, end):
+            digest, record, number = self._entry(1 - side, place)
+            if not digest or not self._lasts(record, number):
+                continue
+            if not self._insert_in(side, log, digest, record, number, share):
+                self._words[at.EQUALITY_STATE] = state & 0xFFFF | place << 16
+                return False
+        if end < 1 << former:
+            self._words[at.EQUALITY_STATE] = state & 0xFFFF | end << 16
+            return True
+        self._words[at.EQUALITY_STATE] = state & 0xFF
+        self._forget_side(1 - side, (1 << former) // EQUAL_STEP)
+        return True
+
+    def _entry(self, side: int, place: int) -> tuple[int, int, int]:
+        if not self._bytes[self._maps[side] + place // EQUAL_STEP]:
+            return 0, 0, 0
+        word = self._tables[side] + place * EQUAL_WORDS
+        return self._words[word], self._words[word + at.EQUAL_RECORD], self._words[word + at.EQUAL_NUMBER]
+
+    def _back(self, side: int, place: int, share: int) -> bool:
+        """Give the step around a place memory, and empty it: it may have been left full by somebody who died."""
+        step = place // EQUAL_STEP
+        start = self._layout.equality_table(side) + step * EQUAL_STEP_BYTES
+        if not self._extents.secure(start, EQUAL_STEP_BYTES, share=share):
+            return False
+        self._bytes[start : start + EQUAL_STEP_BYTES] = bytes(EQUAL_STEP_BYTES)
+        self._bytes[self._maps[side] + step] = 1
+        return True
+
+    def _forget_side(self, side: int, steps: int) -> None:
+        # The map first: memory that nobody counts is harmless, counting on memory that is gone is not.
+        first = self._maps[side]
+        if self._bytes.find(b"\1", first, first + steps) < 0:
+            return
+        self._bytes[first : first + steps] = bytes(steps)
+        self._segment.give_back(self._layout.equality_table(side), steps * EQUAL_STEP_BYTES)
