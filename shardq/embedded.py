@@ -122,9 +122,11 @@ class Supervisor:
             self._queue = None
         await self._end_process()
 
-    async def drain(self, timeout_s: float | None = None) -> bool:
-        """Wait until nothing is queued or in hand at one instant. False: not so after `timeout_s`."""
-        return await self.queue.storage.wait_for_quiet(timeout_s)
+    async def drain(self, timeout_s: float | None = None, *, deferred: bool = False) -> bool:
+        """Wait until nothing is queued or in hand at one instant, with `deferred` nor waits for its time; recurrent
+        requests do not count. False: not so after `timeout_s`.
+        """
+        return await self.queue.storage.wait_for_quiet(timeout_s, deferred=deferred)
 
     def stats(self) -> Overview:
         """Figures of the segment and its workers, read without disturbing them."""

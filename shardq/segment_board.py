@@ -13,9 +13,13 @@ from shardq.supervisor.board import LastSeen, Totals
 class SegmentBoard:
     """A segment as the supervisor sees it."""
 
-    def __init__(self, storage: SharedStorage, handlers: dict[str, type[Handler[Any]]]) -> None:
+    def __init__(
+        self, storage: SharedStorage, handlers: dict[str, type[Handler[Any]]], *, deferred: bool = False
+    ) -> None:
+        self._storage = storage
         self._store = storage.store
         self._handlers = handlers
+        self._deferred = deferred
 
     def become_supervisor(self) -> bool:
         return self._store.supervision.become_supervisor()
@@ -30,7 +34,10 @@ class SegmentBoard:
         self._store.doorbell.silence()
 
     def quiet(self) -> bool:
-        return self._store.waiting.quiet()
+        return self._store.waiting.quiet(deferred=self._deferred)
+
+    def promote(self) -> int | None:
+        return self._storage.promote_now()
 
     def totals(self) -> Totals:
         return Totals(*self._store.counts())

@@ -94,7 +94,8 @@ def _supervise(options: argparse.Namespace, settings: SupervisorSettings, contro
             log.info("serving", extra={"url": url, "workers": settings.workers, "handlers": ", ".join(handlers)})
             if control:
                 control.tell(serving=url)
-        board, run = SegmentBoard(storage, handlers), _runner(options, settings, url, storage, handlers)
+        board = SegmentBoard(storage, handlers, deferred=settings.deferred)
+        run = _runner(options, settings, url, storage, handlers)
         try:
             return Family(board, run, _again(storage), settings, control, resumption).run(signals)
         finally:
@@ -122,8 +123,10 @@ def _without_leftovers(
 ) -> SharedStorage:
     """The storage, or with `--stale sweep` a new one in its place. Says what it found."""
     counts, name = storage.store.counts(), storage.name
-    found = {"segment": name, "queued": counts.accepted - counts.handled, "dead_letters": counts.dead}
-    if not (found["queued"] or counts.dead):
+    left = {"queued": counts.accepted - counts.handled, "dead_letters": counts.dead}
+    left |= {"deferred": counts.deferred, "recurrent": counts.recurrent}
+    found: dict[str, object] = {"segment": name, **left}
+    if not any(left.values()):
         return storage
     if settings.stale == "adopt":
         log.info("segment adopted", extra=found)
@@ -235,6 +238,8 @@ def _leave(storage: SharedStorage, url: str, targets: Sequence[str]) -> None:
     counts = store.counts()
     parts = {
         "requests": counts.accepted - counts.handled,
+        "deferred requests": counts.deferred,
+        "recurrent requests": counts.recurrent,
         "dead letters": counts.dead,
         "processes": len(store.supervision.others()),
     }

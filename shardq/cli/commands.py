@@ -31,6 +31,10 @@ def status(options: argparse.Namespace) -> None:
     print(f"requests: {view.queued:,} queued, {view.handled:,} of {view.accepted:,} handled{speed}")
     if view.dead or view.buried:
         print(f"dead:     {view.dead:,} dead letters; {view.buried:,} requests failed for good so far")
+    if view.deferred or view.recurrent:
+        due_s = (view.next_due_us or 0) / 1e6 - time.time()
+        when = f"; the next is due in {age(due_s)}" if due_s > 0 else "; the next is due"
+        print(f"later:    {view.deferred:,} deferred, {view.recurrent:,} recurrent{when}")
     print(f"memory:   {size(view.used_bytes)} of {size(view.capacity_bytes)}")
     rows = [
         (
@@ -98,7 +102,9 @@ def _in_use(store: Store, url: str) -> SegmentError:
     if others:
         return SegmentError(f"{url} is in use by {others} processes: end them first")
     view = store.inspection.overview()
-    left = f"{view.queued} requests and {view.dead} dead letters" if view.dead else f"{view.queued} requests"
+    kinds = {"deferred requests": view.deferred, "recurrent requests": view.recurrent, "dead letters": view.dead}
+    others_left = [f"{number} {name}" for name, number in kinds.items() if number]
+    left = " and ".join((f"{view.queued} requests", *others_left))
     return SegmentError(f"{url} has {left} left: add --with-requests to lose them")
 
 

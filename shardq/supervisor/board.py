@@ -14,6 +14,8 @@ class Totals(NamedTuple):
     handled: int
     buried: int
     dead: int
+    deferred: int
+    recurrent: int
 
 
 class LastSeen(NamedTuple):
@@ -35,7 +37,15 @@ class Board(Protocol):
     def silence(self) -> None: ...
 
     def quiet(self) -> bool:
-        """Whether nothing is queued or in hand; if not, the bell will ring once that is so."""
+        """Whether nothing is queued or in hand, nor deferred where that is to be waited for; if not, the bell will ring
+        once that is so.
+        """
+        ...
+
+    def promote(self) -> int | None:
+        """Move what is due to its tubes. When the next is due, Unix microseconds, None: nothing waits; the bell rings
+        for what is due earlier.
+        """
         ...
 
     def totals(self) -> Totals: ...

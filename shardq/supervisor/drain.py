@@ -64,7 +64,8 @@ class Drain:
         done, left = totals.handled - self._before.handled - failed, totals.accepted - totals.handled
         self.clear()
         if self._as_json:
-            print(json.dumps({"done": done, "left": left, "failed": failed, "elapsed_s": elapsed_s}), flush=True)
+            figures = {"done": done, "left": left, "failed": failed, "deferred": totals.deferred}
+            print(json.dumps(figures | {"elapsed_s": elapsed_s}), flush=True)
         else:
-            print(self._progress.summary(elapsed_s, done, left, failed), flush=True)
+            print(self._progress.summary(elapsed_s, done, left, failed, totals.deferred), flush=True)
         return Exit.DEAD_LETTERS if failed and how is Exit.OK else how

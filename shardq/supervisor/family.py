@@ -24,6 +24,7 @@ from shardq.supervisor.member import Member
 from shardq.supervisor.reload import Resumption, start_probe
 from shardq.supervisor.renewal import Renewals
 from shardq.supervisor.signals import Signals, fork
+from shardq.supervisor.timer import Timer
 
 log = logging.getLogger("shardq.supervisor")
 
@@ -75,6 +76,7 @@ class Family:
         self._probe: Member | None = None
         self._renewals = Renewals()
         self._hung = HungWorkers(board)
+        self._timer = Timer()
         self._drain: Drain | None = None
         self._deaths: list[float] = []
         self._respawn_at: float | None = None
@@ -91,6 +93,7 @@ class Family:
         with self._selector:
             self._selector.register(self._signals.descriptor, _READ, self._on_signals)
             self._selector.register(self._board.bell(), _READ, self._on_bell)
+            self._selector.register(self._timer.open(), _READ, self._on_timer)
             if self._control:
                 self._selector.register(self._control.descriptor, _READ, self._on_control)
             if self._settings.drain:
@@ -111,6 +114,7 @@ class Family:
                     self._converge()
             finally:
                 self._kill_all()
+                self._timer.close()
                 os.close(self._life)
                 os.close(self._life_writer)
         how = self._exit or Exit.OK
@@ -178,6 +182,7 @@ class Family:
             *([self._control.descriptor] if self._control else []),
             self._signals.descriptor,
             self._selector.fileno(),
+            self._timer.descriptor,
             *(member.descriptor for member in members),
         ]
 
@@ -304,8 +309,13 @@ class Family:
         self._board.silence()
         self._renewals.add(pid for pid in self._board.renewals() if pid in self._members)
         self._end_hung()
+        self._timer.set(self._board.promote())
         if self._drain and self._exit is None and self._board.quiet():
             self._stop(Exit.OK, self._settings.shutdown_timeout)
+
+    def _on_timer(self) -> None:
+        self._timer.heard()
+        self._timer.set(self._board.promote())
 
     def _end_hung(self) -> None:
         for member in self._hung.overdue(self._members):
@@ -323,6 +333,7 @@ class Family:
                 self._end_on_purpose(self._members[self._renewals.pid])
         if self._hung.look_at is not None and now >= self._hung.look_at:
             self._end_hung()
+        self._timer.set(self._board.promote())
         if self._drain and self._exit is None and now >= self._drain.look_at:
             verdict = self._drain.look(now)
             if verdict is not None:

@@ -44,11 +44,12 @@ class Progress:
         if self._on_terminal:
             print("\r\x1b[K", end="", file=self._out, flush=True)
 
-    def summary(self, elapsed_s: float, handled: int, left: int, failed: int = 0) -> str:
+    def summary(self, elapsed_s: float, handled: int, left: int, failed: int = 0, deferred: int = 0) -> str:
         """One line about the whole drain."""
         elapsed_s = max(elapsed_s, 1e-9)
         remaining = f", {failed:,} failed and are dead letters" if failed else ""
         remaining += f", {left:,} left" if left else ""
+        remaining += f", {deferred:,} deferred" if deferred else ""
         return f"{handled:,} requests done in {_duration(elapsed_s)} ({handled / elapsed_s:,.0f}/s){remaining}"
 
     def _rate(self, now_s: float, handled: int) -> float:

@@ -44,6 +44,9 @@ class FakeBoard:
     def quiet(self) -> bool:
         raise NotImplementedError
 
+    def promote(self) -> int | None:
+        raise NotImplementedError
+
     def totals(self) -> Totals:
         raise NotImplementedError
 

@@ -1,0 +1,66 @@
+"""A descriptor that becomes readable at a time of day, also after somebody has set the clock.
+
+`select` takes spans only: they round up to milliseconds and know nothing of a clock that is set. Python has `timerfd`
+from 3.13 on; before, the C library's is called (timerfd_create(2)).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from contextlib import suppress
+
+_ABSOLUTE = 1  # TFD_TIMER_ABSTIME
+
+
+class _TimeSpec(ctypes.Structure):
+    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+
+class _TimerSpec(ctypes.Structure):
+    _fields_ = (("interval", _TimeSpec), ("value", _TimeSpec))
+
+
+class Timer:
+    """Becomes readable once at the time it is set to. `open` makes the descriptor, `close` ends it."""
+
+    def __init__(self) -> None:
+        self.descriptor = -1
+        self._set_us: int | None = None
+
+    def open(self) -> int:
+        """The descriptor, which children do not inherit by exec. Raises `OSError`."""
+        if self.descriptor < 0:
+            self._library = ctypes.CDLL(None, use_errno=True)
+            flags = os.O_CLOEXEC | os.O_NONBLOCK
+            self.descriptor = _checked(self._library.timerfd_create(time.CLOCK_REALTIME, flags))
+        return self.descriptor
+
+    def set(self, due_us: int | None) -> None:
+        """Become readable then, Unix microseconds; at once where that is over. None: never."""
+        if due_us == self._set_us:
+            return
+        # All zeros would mean never.
+        seconds, micros = divmod(max(1, due_us), 1_000_000) if due_us is not None else (0, 0)
+        spec = _TimerSpec(_TimeSpec(0, 0), _TimeSpec(seconds, micros * 1000))
+        _checked(self._library.timerfd_settime(self.descriptor, _ABSOLUTE, ctypes.byref(spec), None))
+        self._set_us = due_us
+
+    def heard(self) -> None:
+        """Be quiet until it is set again."""
+        with suppress(BlockingIOError):
+            os.read(self.descriptor, 8)
+        self._set_us = None
+
+    def close(self) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
