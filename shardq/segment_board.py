@@ -37,7 +37,7 @@ class SegmentBoard:
         return self._store.waiting.quiet(deferred=self._deferred)
 
     def promote(self) -> int | None:
-        return self._storage.promote_now()
+        return self._storage.promote_some()
 
     def totals(self) -> Totals:
         return Totals(*self._store.counts())

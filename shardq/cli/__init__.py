@@ -1,4 +1,4 @@
-"""`python -m shardq status|tubes|peek|dead|park|destroy`: look into a live or an orphaned segment, from outside."""
+"""`python -m shardq status|tubes|peek|dead|park|recurrent|destroy`: into a segment, live or orphaned, from outside."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from shardq.cli import commands, dead
+from shardq.cli import commands, dead, recurrent
 from shardq.errors import ShardqError
 
 #: Exit codes: done, and could not be done; argparse ends with 2 for a command line that cannot be used.
@@ -48,6 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     _dead_verbs(letters.add_subparsers(required=True, metavar="COMMAND"))
     park = _verb(verbs, "park", dead.park, "make dead letters of all requests in a tube, for one that nobody serves")
     park.add_argument("pipe", metavar="MODULE/Handler/THREAD/PRIORITY", help="name of the tube, as `tubes` shows it")
+    later = verbs.add_parser("recurrent", help="recurrent requests: list, cancel", description="Recurrent requests.")
+    _recurrent_verbs(later.add_subparsers(required=True, metavar="COMMAND"))
     destroy = _verb(verbs, "destroy", commands.destroy, "remove a segment that no process uses, and all in it")
     destroy.add_argument("--with-requests", action="store_true", help="also if requests are left in it, which are lost")
     return parser
@@ -65,6 +67,14 @@ def _dead_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     for verb in (requeue, drop):
         verb.add_argument("ids", nargs="*", metavar="ID", help="as `list` shows them, or MODULE/Handler for all of it")
         verb.add_argument("--all", action="store_true", help="all dead letters of the segment")
+
+
+def _recurrent_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    listing = _verb(verbs, "list", recurrent.list_, "the recurrent requests, the next due first")
+    listing.add_argument("--limit", type=int, default=100, help="show at most so many (default: 100)")
+    cancel = _verb(verbs, "cancel", recurrent.cancel, "have requests come no more")
+    cancel.add_argument("ids", nargs="*", metavar="ID", help="as `list` shows them")
+    cancel.add_argument("--all", action="store_true", help="all recurrent requests of the segment")
 
 
 def _verb(

@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from shardq.cli.opened import opened
 from shardq.cli.render import age, as_json, columns, readable
-from shardq.connect import segment_name
 from shardq.deadletters import Buried, DeadLetters
-from shardq.drivers.shared import SharedLock, SharedStorage
+from shardq.drivers.shared import SharedLock
 from shardq.errors import ConfigurationError, QueueFull
 from shardq.failure import parked
 from shardq.model import dead_pipe, key_of, split_key
@@ -62,7 +61,7 @@ def requeue(options: argparse.Namespace) -> None:
     """Put requests back."""
 
     async def put_back() -> int:
-        async with _storage(options.url) as storage:
+        async with opened(options.url) as storage:
             letters = DeadLetters(storage)
             chosen = await _of(letters, options)
             return sum([await letters.requeue(buried, ahead=options.head) for buried in chosen])
@@ -74,7 +73,7 @@ def drop(options: argparse.Namespace) -> None:
     """Forget letters."""
 
     async def forget() -> int:
-        async with _storage(options.url) as storage:
+        async with opened(options.url) as storage:
             letters = DeadLetters(storage)
             return await letters.drop(*await _of(letters, options))
 
@@ -88,7 +87,7 @@ def park(options: argparse.Namespace) -> None:
 
 async def _park(url: str, pipe: str) -> int:
     key, done = key_of(pipe), 0
-    async with _storage(url) as storage:
+    async with opened(url) as storage:
         if not await storage.length(pipe):
             raise ConfigurationError(f"{pipe} has nothing in it: `tubes` shows the tubes that have")
         lock = SharedLock(storage)
@@ -107,12 +106,12 @@ async def _park(url: str, pipe: str) -> int:
 
 
 async def _found(options: argparse.Namespace) -> Sequence[Buried]:
-    async with _storage(options.url) as storage:
+    async with opened(options.url) as storage:
         return await DeadLetters(storage).list(options.handler)
 
 
 async def _chosen(options: argparse.Namespace, ids: Sequence[str]) -> Sequence[Buried]:
-    async with _storage(options.url) as storage:
+    async with opened(options.url) as storage:
         return await _by_ids(DeadLetters(storage), ids)
 
 
@@ -131,15 +130,6 @@ async def _by_ids(letters: DeadLetters, ids: Sequence[str]) -> Sequence[Buried]:
             raise ConfigurationError(f"there is no dead letter {wanted}: `dead list` shows what there is")
         chosen += found
     return chosen
-
-
-@asynccontextmanager
-async def _storage(url: str) -> AsyncIterator[SharedStorage]:
-    storage = SharedStorage.attach(segment_name(url))
-    try:
-        yield storage
-    finally:
-        await storage.close()
 
 
 def _as_values(buried: Buried) -> dict[str, Any]:

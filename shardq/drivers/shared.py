@@ -26,6 +26,10 @@ log = logging.getLogger("shardq.storage")
 
 #: How long a schedule rests that this version cannot read, in microseconds.
 _PUT_OFF_US = 3600 * 1_000_000
+#: When to look again where there was no room for what is due, in microseconds.
+_RETRY_US = 50_000
+#: How many sections who has other things to do promotes in at a time: about 8 ms.
+_ROUNDS = 8
 
 __all__ = ["Overview", "SharedLock", "SharedStorage"]
 
@@ -194,11 +198,21 @@ class SharedStorage:
         return time.time_ns() // 1000
 
     async def promote(self) -> int | None:
-        return self.promote_now()
+        now_us = time.time_ns() // 1000
+        while (next_due_us := self.promote_some()) is not None and next_due_us <= now_us:
+            continue
+        return next_due_us
 
-    def promote_now(self) -> int | None:
-        """`promote` without a loop, for a supervisor."""
-        return promote(self._store.timing)
+    def promote_some(self) -> int | None:
+        """As `promote`, for a moment only: who has other things to do as well comes back where the time it returns is
+        over.
+        """
+        for _ in range(_ROUNDS):
+            now_us = time.time_ns() // 1000
+            next_due_us = _promote(self._store.timing, now_us)
+            if next_due_us is None or next_due_us > now_us:
+                break
+        return next_due_us
 
     async def scheduled(self) -> list[Scheduled]:
         return self._store.timing.scheduled()
@@ -261,7 +275,7 @@ class SharedStorage:
 
     def _find_work(self, serves: Serves, bound: str | None) -> str | None:
         if self._store.timing.due():
-            self.promote_now()
+            self.promote_some()
         return self._store.waiting.find_work(serves, bound)
 
     def _net_s(self) -> float:
@@ -269,22 +283,19 @@ class SharedStorage:
         return self.settings.safety_net * max(1, self._store.waiting.asleep())
 
 
-def promote(timing: Timing) -> int | None:
-    """Move what is due to its tubes. Returns when the next is due, Unix microseconds, None: nothing waits."""
-    while True:
-        now_us = time.time_ns() // 1000
-        promoted = timing.promote(now_us)
-        found = promoted.recurrent
-        if found is None:
-            return promoted.next_due_us or None
-        try:
-            next_due_us = next_us(found.schedule, found.due_us, now_us)
-        except ScheduleError:
-            log.exception("schedule cannot be read", extra={"pipe": found.pipe, "schedule": found.schedule})
-            timing.put_off(found, now_us + _PUT_OFF_US)
-            continue
-        if not timing.recur(found, next_due_us):
-            return now_us
+def _promote(timing: Timing, now_us: int) -> int | None:
+    """Move some of what is due to its tubes. Returns when the next is due, Unix microseconds, None: nothing waits."""
+    promoted = timing.promote(now_us)
+    found = promoted.recurrent
+    if found is None:
+        return promoted.next_due_us or None
+    try:
+        next_due_us = next_us(found.schedule, found.due_us, now_us)
+    except ScheduleError:
+        log.exception("schedule cannot be read", extra={"pipe": found.pipe, "schedule": found.schedule})
+        timing.put_off(found, now_us + _PUT_OFF_US)
+        return now_us
+    return now_us if timing.recur(found, next_due_us) else now_us + _RETRY_US
 
 
 class SharedLock:

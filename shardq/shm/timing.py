@@ -27,14 +27,13 @@ from shardq.shm.slots import Slots
 _AT_ONCE = 32
 #: When to look again where there was no room for what is due.
 _RETRY_US = 50_000
-_EVERY_NUMBER = 1 << 64
 
 
 class Promoted(NamedTuple):
     """What `promote` came to."""
 
     next_due_us: int
-    """When the next record is due, 0: there is none."""
+    """When the next record is due, which may be over, 0: there is none."""
     recurrent: PendingRecord | None
     """One that is due: have it come with `recur` and look again."""
 
@@ -120,12 +119,19 @@ class Timing:
             return None
 
     def promote(self, now_us: int) -> Promoted:
-        """Move what is due to its tubes, until a recurrent record is due, which is returned."""
-        while True:
-            with self._section:
-                moved, stuck = self._move_due(now_us)
-                if moved < _AT_ONCE:
-                    return self._end_of_promotion(now_us, stuck=stuck)
+        """Move some of what is due to its tubes, up to a recurrent record, which is returned."""
+        with self._section:
+            stuck = self._move_due(now_us)
+            self._pending.note_due()
+            deferred, recurrent = self._records.heaps
+            its_turn = recurrent.count and (not deferred.count or recurrent.first_key() < deferred.first_key())
+            if its_turn and recurrent.first_due_us() <= now_us:
+                return Promoted(self._words[at.NEXT_DUE_US], self._records.read(recurrent.first()))
+            if stuck:
+                self._words[at.NEXT_DUE_US] = now_us + _RETRY_US
+            if self._words[at.SUPERVISOR_SLOT] - 1 == self._slots.mine:
+                self._words[at.ARMED_US] = self._words[at.NEXT_DUE_US]
+            return Promoted(self._words[at.NEXT_DUE_US], None)
 
     def recur(self, found: PendingRecord, next_due_us: int | None) -> bool:
         """Have a recurrent record come now, and next then (None: never), unless somebody else had it come. False: there
@@ -174,34 +180,21 @@ class Timing:
                 for _, message in self._records.living_messages(found)
             ]
 
-    def _move_due(self, now_us: int) -> tuple[int, bool]:
-        """Move some of the deferred records that are due before any recurrent one. Returns how many, and whether there
-        was no room for more.
-        """
-        (heap, other), moved = self._records.heaps, 0
-        while moved < _AT_ONCE and heap.count and heap.first_key() <= (now_us, _EVERY_NUMBER):
-            if other.count and other.first_key() < heap.first_key():
+    def _move_due(self, now_us: int) -> bool:
+        """Move some of the deferred records that are due before any recurrent one. True: there was no room for more."""
+        deferred, recurrent = self._records.heaps
+        for _ in range(_AT_ONCE):
+            if not deferred.count or deferred.first_due_us() > now_us:
                 break
-            found = self._records.read(heap.first())
+            if recurrent.count and recurrent.first_key() < deferred.first_key():
+                break
+            found = self._records.read(deferred.first())
             tube = self._pending.promote(found, _now_us())
             if tube == NO_ROOM:
-                return moved, True
-            moved += 1
+                return True
             if tube != NOT_FOUND:
                 self._appending.help(found.pipe, tube)
-        return moved, False
-
-    def _end_of_promotion(self, now_us: int, *, stuck: bool) -> Promoted:
-        words = self._words
-        self._pending.note_due()
-        first = self._records.heaps[at.RECURRENT_HEAP]
-        if first.count and first.first_due_us() <= now_us:
-            return Promoted(words[at.NEXT_DUE_US], self._records.read(first.first()))
-        if stuck:
-            words[at.NEXT_DUE_US] = now_us + _RETRY_US
-        if words[at.SUPERVISOR_SLOT] - 1 == self._slots.mine:
-            words[at.ARMED_US] = words[at.NEXT_DUE_US]
-        return Promoted(words[at.NEXT_DUE_US], None)
+        return False
 
     def _change(
         self, former: tuple[PendingRecord, int], message: bytes, digest: int, schedule: str, due_us: int, share: int

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -386,3 +387,34 @@ def test_a_pipe_that_is_none_is_refused(name: str, url: str, said: Say) -> None:
     found = said("peek", "nonsense", "--url", url)
     assert (found.status, found.out) == (FAILED, "")
     assert "'nonsense' is no pipe" in found.errors
+
+
+def schedule(name: str, *messages: bytes, every_s: int = 60) -> None:
+    storage = SharedStorage.create(name, 8 * MIB)
+    due_us = time.time_ns() // 1000 + every_s * 1_000_000
+    for place, message in enumerate(messages):
+        assert storage.store.timing.repeat("app.jobs/Report/0/0", [message], f"every {every_s}", due_us + place) == 1
+    assert storage.store.timing.defer("app.jobs/Remind/0/0", [b"\x01"], due_us + 1_000_000)
+    asyncio.run(storage.close())
+
+
+def test_recurrent_requests_can_be_listed_and_ended(name: str, url: str, said: Say) -> None:
+    schedule(name, b"\x01", b"\x02", b"\x03")
+
+    status = said("status", "--url", url, "--sample", 0)
+    assert "later:    1 deferred, 3 recurrent; the next is due in" in status.out
+    listed = said("recurrent", "list", "--url", url, "--json")
+    found = json.loads(listed.out)
+    assert [entry["request"] for entry in found] == [1, 2, 3]
+    assert {(entry["pipe"], entry["schedule"]) for entry in found} == {("app.jobs/Report/0/0", "every 60")}
+    assert said("recurrent", "list", "--url", url, "--limit", 1).out.rstrip().endswith("and 2 more")
+
+    unknown = said("recurrent", "cancel", "--url", url, found[0]["id"], "app.jobs/Report/0/0#0")
+    assert unknown.status != 0
+    assert "there is no recurrent request app.jobs/Report/0/0#0" in unknown.errors
+    assert "which recurrent requests?" in said("recurrent", "cancel", "--url", url).errors
+    assert "1 recurrent requests ended" in said("recurrent", "cancel", "--url", url, found[1]["id"]).out
+    assert "2 recurrent requests ended" in said("recurrent", "cancel", "--url", url, "--all").out
+    refused = said("destroy", "--url", url)
+    assert "0 requests and 1 deferred requests left" in refused.errors
+    assert said("destroy", "--url", url, "--with-requests").status == 0

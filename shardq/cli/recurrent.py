@@ -1,0 +1,68 @@
+"""What `python -m shardq recurrent ...` does."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Any
+
+from shardq.cli.opened import opened
+from shardq.cli.render import age, as_json, columns, readable
+from shardq.errors import ConfigurationError
+from shardq.model import Scheduled
+
+
+def list_(options: argparse.Namespace) -> None:
+    """Print recurrent requests."""
+    found = asyncio.run(_found(options))
+    shown = found[: options.limit]
+    if options.json:
+        print(as_json([_as_values(scheduled) for scheduled in shown]))
+        return
+    now = time.time()
+    rows = [(_id(s), s.schedule, _in(s.due_us / 1e6 - now), as_json(readable(s.message))) for s in shown]
+    print(columns(("id", "schedule", "due", "request"), rows), end="")
+    if len(found) > len(shown):
+        print(f"and {len(found) - len(shown):,} more")
+
+
+def cancel(options: argparse.Namespace) -> None:
+    """End recurrent requests. Raises `ConfigurationError` for an id that is not there, and then ends none."""
+    if bool(options.ids) == options.all:
+        raise ConfigurationError("which recurrent requests? give their ids, or --all")
+    print(f"{asyncio.run(_cancelled(options)):,} recurrent requests ended")
+
+
+async def _found(options: argparse.Namespace) -> list[Scheduled]:
+    async with opened(options.url) as storage:
+        return await storage.scheduled()
+
+
+async def _cancelled(options: argparse.Namespace) -> int:
+    async with opened(options.url) as storage:
+        found = {_id(scheduled): scheduled for scheduled in await storage.scheduled()}
+        for wanted in options.ids:
+            if wanted not in found:
+                raise ConfigurationError(
+                    f"there is no recurrent request {wanted}: `recurrent list` shows what there is"
+                )
+        chosen = found.values() if options.all else [found[wanted] for wanted in dict.fromkeys(options.ids)]
+        return sum([await storage.unschedule(scheduled.pipe, scheduled.message) for scheduled in chosen])
+
+
+def _id(scheduled: Scheduled) -> str:
+    """The pipe, and a digest of the request: both together are its identity."""
+    return f"{scheduled.pipe}#{blake2b(scheduled.message, digest_size=4).hexdigest()}"
+
+
+def _in(seconds: float) -> str:
+    return f"in {age(seconds)}" if seconds > 0 else "now"
+
+
+def _as_values(scheduled: Scheduled) -> dict[str, Any]:
+    due = datetime.fromtimestamp(scheduled.due_us / 1e6, UTC).isoformat()
+    values = {"id": _id(scheduled), "pipe": scheduled.pipe, "schedule": scheduled.schedule, "due": due}
+    return values | {"request": readable(scheduled.message)}
