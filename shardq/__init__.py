@@ -8,6 +8,7 @@ from shardq.errors import ShardqError
 from shardq.handler import Handler
 from shardq.model import Retry, Route, Tube
 from shardq.queue import Queue
+from shardq.recurrent import DeferredHandler, RecurrentHandler
 from shardq.version import __version__
 from shardq.worker import Worker
 
@@ -15,8 +16,10 @@ if typing.TYPE_CHECKING:
     from shardq.embedded import Supervisor
 
 __all__ = [
+    "DeferredHandler",
     "Handler",
     "Queue",
+    "RecurrentHandler",
     "Retry",
     "Route",
     "ShardqError",

@@ -122,14 +122,18 @@ class Binding:
         limit come.
         """
         assert self._handler
-        since = monotonic()
+        since, before = monotonic(), self.done
         while self.done < limit and not self._worker.stopping:
             size = self._batch_size(self._handler)
             if not size:
                 self.pause_s = PAUSE_WHEN_UNUSABLE_S
                 break
             batch = await self._storage.take(
-                self._pipes, int(min(size, limit - self.done)), self._token, self._class.timeout_s
+                self._pipes,
+                int(min(size, limit - self.done)),
+                self._token,
+                self._class.timeout_s,
+                self._class.starvation_limit,
             )
             if not batch.count:
                 if not await self._worker.more_comes(self._key):
@@ -140,11 +144,16 @@ class Binding:
             self._worker.between_batches(self.done - done)
             if not goes_on:
                 break
-            if monotonic() - since > self._worker.settings.quantum:
+            if self._quantum_is_over(since, before):
                 if await self._worker.others_wait():
                     break
-                since = monotonic()
+                since, before = monotonic(), self.done
             await self._let_others_run()
+
+    def _quantum_is_over(self, since: float, before: int) -> bool:
+        """Whether the worker stayed long enough since that time, when it had done so many requests."""
+        settings = self._worker.settings
+        return self.done - before >= settings.quantum_items or monotonic() - since > settings.quantum
 
     def _batch_size(self, handler: Handler[Any]) -> int:
         """Most requests in a batch, 0 where what the handler says of it cannot be used."""
@@ -181,12 +190,13 @@ class Binding:
         """Handle and acknowledge a batch, or bury it. False where the thread has to be left, with the batch in it."""
         try:
             if batch.failed:
+                now_us = await self._storage.now_us()
                 if failure.spent(self._class.retry, batch.failed.attempts):
-                    self.pause_s = failure.news_due_s(batch.failed)
+                    self.pause_s = failure.news_due_s(batch.failed, now_us)
                     if self.pause_s:
                         return False
                     return await self._bury(batch, failure.died(batch, batch.failed), batch.sequence)
-                self.pause_s = failure.rest_s(self._class.retry, batch.pipe, batch.sequence, batch.failed)
+                self.pause_s = failure.rest_s(self._class.retry, batch.pipe, batch.sequence, batch.failed, now_us)
                 if self.pause_s:
                     return False
             return await self._handled(handler, batch)
@@ -205,7 +215,8 @@ class Binding:
             except DecodeError:
                 batch, requests, broken = self._decodable(batch)
                 if broken:
-                    return await self._bury(batch, failure.undecodable(batch, broken), batch.sequence)
+                    letter = failure.undecodable(batch, broken, await self._storage.now_us())
+                    return await self._bury(batch, letter, batch.sequence)
                 self._batch = batch
             handler._in_hand = self
             await self._in_time(handler.handle, *requests)
@@ -295,14 +306,16 @@ class Binding:
             return False
         sequence = batch.through_first(batch.count) - 1
         attempts = 1 + (batch.failed.attempts if batch.failed and batch.count == 1 else 0)
+        now_us = await self._storage.now_us()
         if failure.spent(self._class.retry, attempts):
-            letter = failure.raised(batch, batch.messages[-1], sequence, error, attempts)
+            letter = failure.raised(batch, batch.messages[-1], sequence, error, attempts, now_us)
             if await self._bury(batch, letter, sequence):
                 return True
             await self._storage.fail(batch.pipe, self._token)  # so that it need not fail again to be buried
             return False
         await self._storage.fail(batch.pipe, self._token)
-        self.pause_s = failure.rest_s(self._class.retry, batch.pipe, sequence, failure.raised_now(attempts))
+        failed = failure.raised_now(attempts, now_us)
+        self.pause_s = failure.rest_s(self._class.retry, batch.pipe, sequence, failed, now_us)
         log.warning(
             "request failed",
             extra={
@@ -319,7 +332,11 @@ class Binding:
         """False where there is no room for a dead letter: the request stays, and the thread rests."""
         pipe, grave = batch.pipe, dead_pipe(letter.handler)
         fields = {"pipe": pipe, "sequence": sequence, "attempts": letter.attempts, "error": letter.error}
-        if not await self._storage.bury(pipe, sequence, self._token, grave, letter.encoded()):
+        try:
+            buried = await self._storage.bury(pipe, sequence, self._token, grave, letter.encoded())
+        except QueueFull:  # there may be memory for the letter and no place for its tube
+            buried = False
+        if not buried:
             log.error("no room for a dead letter", extra=fields)
             self.pause_s = PAUSE_WHEN_FULL_S
             return False

@@ -1,4 +1,8 @@
-"""What becomes of a request that fails: when it is tried again, when it is given up, and what is written of it."""
+"""What becomes of a request that fails: when it is tried again, when it is given up, and what is written of it.
+
+Times are those of the storage's clock: `now_us`, Unix microseconds, is what its `now_us()` said; None, the default, is
+the time of this host.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ def spent(retry: Retry, attempts: int) -> bool:
     return attempts >= (1 if retry.on_failure == "skip" else retry.max_attempts)
 
 
-def rest_s(retry: Retry, pipe: str, sequence: int, failed: Failed) -> float:
+def rest_s(retry: Retry, pipe: str, sequence: int, failed: Failed, now_us: int | None = None) -> float:
     """How many seconds the request of this number that failed has still to wait for its next attempt."""
     waits = failed.attempts - (1 if failed.ending is None else 2)
     if waits < 0:
@@ -31,25 +35,27 @@ def rest_s(retry: Retry, pipe: str, sequence: int, failed: Failed) -> float:
     if retry.jitter:
         # Drawn from what everybody knows, so that whoever looks comes to the same time.
         whole_s *= 1 - Random(f"{pipe}#{sequence}#{failed.attempts}").random() / 2
-    return max(0.0, failed.last_us / 1e6 + whole_s - time.time())
+    return max(0.0, whole_s - _seconds_since(failed.last_us, now_us))
 
 
-def raised_now(attempts: int) -> Failed:
+def raised_now(attempts: int, now_us: int | None = None) -> Failed:
     """A failure of this moment, by an exception."""
-    now_us = time.time_ns() // 1000
+    now_us = _or_of_this_host(now_us)
     return Failed(attempts, now_us, now_us, None)
 
 
-def news_due_s(failed: Failed) -> float:
+def news_due_s(failed: Failed, now_us: int | None = None) -> float:
     """How many seconds to wait until the supervisor of a worker that died has written down how it ended."""
     if failed.ending != Ending():
         return 0.0
-    return max(0.0, min(_NEWS_INTERVAL_S, failed.last_us / 1e6 + _NEWS_S - time.time()))
+    return max(0.0, min(_NEWS_INTERVAL_S, _NEWS_S - _seconds_since(failed.last_us, now_us)))
 
 
-def raised(batch: Batch, message: bytes, sequence: int, error: BaseException, attempts: int) -> DeadLetter:
+def raised(
+    batch: Batch, message: bytes, sequence: int, error: BaseException, attempts: int, now_us: int | None = None
+) -> DeadLetter:
     """The letter of a request whose handler raised."""
-    now_us = time.time_ns() // 1000
+    now_us = _or_of_this_host(now_us)
     return DeadLetter(
         plain(batch.pipe),
         sequence,
@@ -79,19 +85,27 @@ def died(batch: Batch, failed: Failed) -> DeadLetter:
     )
 
 
-def undecodable(batch: Batch, error: BaseException) -> DeadLetter:
+def undecodable(batch: Batch, error: BaseException, now_us: int | None = None) -> DeadLetter:
     """The letter of a message that is no request of its handler."""
-    return _untried(batch, "undecodable", line(error))
+    return _untried(batch, "undecodable", line(error), now_us)
 
 
-def parked(batch: Batch) -> DeadLetter:
+def parked(batch: Batch, now_us: int | None = None) -> DeadLetter:
     """The letter of a request that somebody put aside."""
-    return _untried(batch, "parked", "parked by command")
+    return _untried(batch, "parked", "parked by command", now_us)
 
 
-def _untried(batch: Batch, reason: Literal["undecodable", "parked"], error: str) -> DeadLetter:
-    now_us = time.time_ns() // 1000
+def _untried(batch: Batch, reason: Literal["undecodable", "parked"], error: str, now_us: int | None) -> DeadLetter:
+    now_us = _or_of_this_host(now_us)
     return DeadLetter(plain(batch.pipe), batch.sequence, batch.messages[0], reason, error, 0, now_us, now_us)
+
+
+def _or_of_this_host(now_us: int | None) -> int:
+    return time.time_ns() // 1000 if now_us is None else now_us
+
+
+def _seconds_since(past_us: int, now_us: int | None) -> float:
+    return (_or_of_this_host(now_us) - past_us) / 1e6
 
 
 def _end_in_words(ending: Ending | None, signal_name: str | None) -> str:

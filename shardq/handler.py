@@ -22,6 +22,7 @@ from typing import (
     get_type_hints,
     is_typeddict,
 )
+from weakref import WeakKeyDictionary
 
 from shardq.errors import HandlerError
 from shardq.model import MAIN_SCRIPT, Retry, Route, handler_name
@@ -32,6 +33,9 @@ Request = TypeVar("Request")
 #: True while a handler's code runs: what it registers must not wait for room that only it could make.
 handling: ContextVar[bool] = ContextVar("shardq_handling", default=False)
 
+#: Request types that were found: to read annotations takes longer than all else that a worker does to bind.
+_request_types: WeakKeyDictionary[type[Any], Any] = WeakKeyDictionary()
+
 
 class Handler(Generic[Request]):
     """Base of all handlers. Override `handle` or `perform`; the request type is read from its annotation, or from
@@ -40,12 +44,17 @@ class Handler(Generic[Request]):
     A worker that binds to a thread calls `create`, `start`, then `handle` for each batch, and `stop` when it leaves the
     thread. Requests are acknowledged when `handle` returns.
 
-    Class attributes: `priorities`, those that requests may be routed to, first served first (None: only 0); `retry`, a
-    `Retry` that says what happens to requests that fail; `timeout_s`, most seconds for a batch (None: no limit).
+    Class attributes: `priorities`, those that requests may be routed to, first served first (None: only 0);
+    `starvation_limit`, in how many batches each of them has its turn (None: strictly by priority); `retry`, a `Retry`
+    that says what happens to requests that fail; `timeout_s`, most seconds for a batch (None: no limit).
     """
 
     priorities: ClassVar[list[int] | None] = None
     """Priorities requests may be routed to, first served first. None: only 0."""
+    starvation_limit: ClassVar[int | None] = None
+    """With several priorities, each of them is looked into first at least once in so many batches of the thread, so
+    that the lower ones wait for no more. At least as many as there are priorities. None: strictly by priority, lower
+    ones may starve."""
     retry: ClassVar[Retry] = Retry()
     """What happens to requests that fail."""
     timeout_s: ClassVar[float | None] = None
@@ -137,6 +146,13 @@ def check_does_something(handler: type[Handler[Any]]) -> None:
 
 def request_type(handler: type[Handler[Any]]) -> Any:
     """The type of a handler's requests. Raises `HandlerError` where nothing says it."""
+    kind = _request_types.get(handler)
+    if kind is None:
+        kind = _request_types[handler] = _find_request_type(handler)
+    return kind
+
+
+def _find_request_type(handler: type[Handler[Any]]) -> Any:
     for method in (handler.handle, handler.perform):
         annotation = _request_annotation(method)
         if annotation is not None and not isinstance(annotation, TypeVar):
@@ -170,15 +186,22 @@ def concrete_types(kind: Any) -> frozenset[type] | None:
 
 
 def check_priorities(handler: type[Handler[Any]]) -> tuple[int, ...]:
-    """The priorities a handler's requests may have, in order of service. Raises `HandlerError`."""
-    priorities = handler.priorities
-    if priorities is None:
-        return (0,)
+    """The priorities a handler's requests may have, in order of service. Raises `HandlerError` for `priorities` and for
+    a `starvation_limit` that cannot be.
+    """
+    priorities = (0,) if handler.priorities is None else handler.priorities
     if not isinstance(priorities, list | tuple) or not priorities or not all(type(p) is int for p in priorities):
         raise HandlerError(f"{handler_name(handler)}.priorities must be a list of integers, not {priorities!r}")
     if any(not -(1 << 63) <= priority < 1 << 63 for priority in priorities):
         raise HandlerError(f"{handler_name(handler)}.priorities must fit 64 bits, unlike {priorities!r}")
-    return tuple(dict.fromkeys(priorities))
+    order = tuple(dict.fromkeys(priorities))
+    limit = handler.starvation_limit
+    if limit is not None and (type(limit) is not int or limit < len(order)):
+        raise HandlerError(
+            f"{handler_name(handler)}.starvation_limit must be None or a number from {len(order)} up, one batch for "
+            f"each of its priorities, not {limit!r}"
+        )
+    return order
 
 
 def find_handler(name: str) -> type[Handler[Any]] | None:

@@ -1,6 +1,7 @@
 """The asking side: requests are routed, grouped by tube, encoded, and appended.
 
     register -> route -> group by tube -> encode -> storage.append
+    cancel   -> route -> group by tube -> encode -> storage.remove
 
 Everything that can be refused is refused before the first append, so a call that raises anything but `QueueFull` has
 stored nothing.
@@ -12,11 +13,11 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Generator, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 from shardq.codec import MsgspecSerializer
 from shardq.deadletters import DeadLetters
-from shardq.errors import HandlerError, QueueFull, RequestError
+from shardq.errors import HandlerError, QueueFull, RequestError, ScheduleError
 from shardq.handler import (
     Handler,
     check_failure_rules,
@@ -27,8 +28,10 @@ from shardq.handler import (
     handling,
     request_type,
 )
-from shardq.model import Route, Tube, handler_name
+from shardq.model import Route, When, ahead_of, handler_name
 from shardq.protocols import Serializer, Storage
+from shardq.recurrent import Recurrent
+from shardq.schedule import due_us, first_us, written
 
 
 class _Step(NamedTuple):
@@ -38,9 +41,10 @@ class _Step(NamedTuple):
     suspends: bool
 
 
-#: A registration in steps: yields what has to be awaited, is sent the result, returns how many were accepted. One text
-#: serves `register`, which awaits, and `register_sync`, which cannot.
-_Steps = Generator[_Step, Any, int]
+_Result = TypeVar("_Result")
+#: A call in steps: yields what has to be awaited, is sent the result. One text serves `register`, which awaits, and
+#: `register_sync`, which cannot.
+_Steps = Generator[_Step, Any, _Result]
 
 
 class Queue:
@@ -70,21 +74,19 @@ class Queue:
         stored or none of them. Raises `HandlerError` and `RequestError` for what can never work; nothing is stored
         then.
 
-        `defer`, `if_not_exists` and `recurrent` are not there yet: using one raises `NotImplementedError`.
+        `defer`: when they come into their tubes: after so many seconds, after a `timedelta`, or at an aware `datetime`.
+
+        `if_not_exists`: accept only requests that have no equal yet, neither queued nor in a worker's hands nor
+        deferred. Equal are two requests whose tube and encoded bytes are.
+
+        `recurrent`: they come again and again, for the first time after one period or at the first time of the
+        schedule, or when `defer` says: a period in seconds or as a `timedelta`, a cron line in UTC
+        (`CRON_TZ=Europe/Berlin` before it says another zone; six fields begin with the seconds), or a dateutil `rrule`.
+        Times that were missed come once. Registering an equal request again changes its schedule.
+
+        Raises `ScheduleError` for times and schedules that cannot be.
         """
-        _refuse_missing_features(defer, if_not_exists, recurrent)
-        steps = self._registration(handler, requests, may_wait=True)
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    result = await step.awaitable
-                except QueueFull as full:
-                    step = steps.throw(full)
-                else:
-                    step = steps.send(result)
-        except StopIteration as end:
-            return int(end.value)
+        return await _awaited(self._registration(handler, requests, defer, if_not_exists, recurrent, may_wait=True))
 
     def register_sync(
         self,
@@ -97,20 +99,24 @@ class Queue:
         """`register` for code without an event loop, and for plain handlers. Where a loop runs in this thread it cannot
         wait: it raises `QueueFull` instead, and `HandlerError` where `route()` itself has to wait.
         """
-        _refuse_missing_features(defer, if_not_exists, recurrent)
-        loop_runs = _loop_runs()
-        steps = self._registration(handler, requests, may_wait=not loop_runs)
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    result = _wait_for(step.awaitable) if step.suspends and not loop_runs else drive(step.awaitable)
-                except QueueFull as full:
-                    step = steps.throw(full)
-                else:
-                    step = steps.send(result)
-        except StopIteration as end:
-            return int(end.value)
+        may_wait = not _loop_runs()
+        steps = self._registration(handler, requests, defer, if_not_exists, recurrent, may_wait=may_wait)
+        return _driven(steps, may_wait)
+
+    async def cancel(self, handler: type[Handler[Any]], *requests: Any) -> int:
+        """Take out what equals these requests and was not handed out yet, queued or deferred. Returns how many that
+        were. Schedules go on: `recurrent.cancel` ends them.
+        """
+        return await _awaited(self._cancellation(handler, requests))
+
+    def cancel_sync(self, handler: type[Handler[Any]], *requests: Any) -> int:
+        """`cancel` for code without an event loop, and for plain handlers."""
+        return _driven(self._cancellation(handler, requests), may_wait=not _loop_runs())
+
+    @property
+    def recurrent(self) -> Recurrent:
+        """The requests that come again and again: list them, end them."""
+        return Recurrent(self.storage, self.serializer, self._unschedule)
 
     @property
     def dead_letters(self) -> DeadLetters:
@@ -129,30 +135,68 @@ class Queue:
     ) -> None:
         await self.close()
 
-    def _registration(self, handler: type[Handler[Any]], requests: Sequence[Any], *, may_wait: bool) -> _Steps:
+    def _registration(
+        self,
+        handler: type[Handler[Any]],
+        requests: Sequence[Any],
+        defer: Any,
+        if_not_exists: bool,
+        recurrent: Any,
+        *,
+        may_wait: bool,
+    ) -> _Steps[int]:
+        schedule = "" if recurrent is None else written(recurrent)
         facts = self._facts(handler)
+        routes, messages = yield from self._addressed(handler, facts, requests)
+        pipes = {route: facts.pipe(route) for route in messages}
+        for route, pipe in pipes.items():
+            self.storage.check(pipe, messages[route])
+        options: dict[str, Any] = {"absent": True} if if_not_exists else {}
+        if schedule or defer is not None:
+            options["when"] = _when(defer, schedule, (yield _Step(self.storage.now_us(), suspends=False)))
+        accepted = 0
+        stored: set[Route] = set()
+        follow_up = handling.get()
+        for route, pipe in pipes.items():
+            group = messages[route]
+            try:
+                taken = yield _Step(self.storage.append(pipe, group, follow_up=follow_up, **options), suspends=False)
+                if taken is None:
+                    if not (may_wait and self._waits_when_full()):
+                        raise _full(facts, sum(route not in stored for route in routes))
+                    taken = yield _Step(self.storage.append_when_room(pipe, group, **options), suspends=True)
+            except QueueFull as full:
+                full.not_accepted = [r for r, its in zip(requests, routes, strict=True) if its not in stored]
+                raise
+            accepted += taken
+            stored.add(route)
+        return accepted
+
+    def _cancellation(self, handler: type[Handler[Any]], requests: Sequence[Any]) -> _Steps[int]:
+        facts = self._facts(handler)
+        _, messages = yield from self._addressed(handler, facts, requests)
+        removed = 0
+        for route, group in messages.items():
+            pipe = facts.pipe(route)
+            # What was put back ahead of its tube is queued as well.
+            for queued in (ahead_of(pipe), pipe):
+                removed += yield _Step(self.storage.remove(queued, *group), suspends=False)
+        return removed
+
+    async def _unschedule(self, handler: type[Handler[Any]], *requests: Any) -> int:
+        facts = self._facts(handler)
+        _, messages = await _awaited(self._addressed(handler, facts, requests))
+        return sum([await self.storage.unschedule(facts.pipe(route), *its) for route, its in messages.items()])
+
+    def _addressed(
+        self, handler: type[Handler[Any]], facts: _HandlerFacts, requests: Sequence[Any]
+    ) -> _Steps[tuple[Sequence[Route], dict[Route, list[bytes]]]]:
+        """The route of each request, and the messages of each route."""
         _check_types(facts, requests)
         routes = handler.route(*requests)
         if isinstance(routes, Awaitable):
             routes = yield _Step(routes, suspends=True)
-        groups = _grouped(facts, requests, routes)
-        messages = self._encoded(facts, groups, requests)
-        pipes = {route: Tube(handler, route).pipe for route in groups}
-        for route, pipe in pipes.items():
-            self.storage.check(pipe, messages[route])
-        stored: set[Route] = set()
-        follow_up = handling.get()
-        for route, pipe in pipes.items():
-            try:
-                if not (yield _Step(self.storage.append(pipe, messages[route], follow_up=follow_up), suspends=False)):
-                    if not (may_wait and self._waits_when_full()):
-                        raise _full(facts, sum(route not in stored for route in routes))
-                    yield _Step(self.storage.append_when_room(pipe, messages[route]), suspends=True)
-            except QueueFull as full:
-                full.not_accepted = [r for r, its in zip(requests, routes, strict=True) if its not in stored]
-                raise
-            stored.add(route)
-        return len(requests)
+        return routes, self._encoded(facts, _grouped(facts, requests, routes), requests)
 
     def _encoded(
         self, facts: _HandlerFacts, groups: dict[Route, list[Any]], requests: Sequence[Any]
@@ -185,6 +229,10 @@ class _HandlerFacts(NamedTuple):
     kind: Any
     types: frozenset[type] | None
     priorities: frozenset[int]
+
+    def pipe(self, route: Route) -> str:
+        """`Tube.pipe`, with the name found out before."""
+        return f"{self.name}/{route.thread}/{route.priority}"
 
 
 def _facts_of(handler: type[Handler[Any]]) -> _HandlerFacts:
@@ -242,9 +290,41 @@ def _full(facts: _HandlerFacts, left: int) -> QueueFull:
     )
 
 
-def _refuse_missing_features(defer: Any, if_not_exists: bool, recurrent: Any) -> None:
-    if defer is not None or if_not_exists or recurrent is not None:
-        raise NotImplementedError("defer, if_not_exists and recurrent are not there yet in this version of shardq")
+def _when(defer: Any, schedule: str, now_us: int) -> When:
+    """When requests come into their tubes. Raises `ScheduleError`."""
+    first = first_us(schedule, now_us) if schedule else None
+    if schedule and first is None:
+        raise ScheduleError(f"the schedule {schedule!r} is over, or never comes: use one that does")
+    return When(due_us(defer, now_us) if first is None or defer is not None else first, schedule)
+
+
+async def _awaited(steps: _Steps[_Result]) -> _Result:
+    try:
+        step = next(steps)
+        while True:
+            try:
+                result = await step.awaitable
+            except QueueFull as full:
+                step = steps.throw(full)
+            else:
+                step = steps.send(result)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+
+
+def _driven(steps: _Steps[_Result], may_wait: bool) -> _Result:
+    """The same without `await`. Where a loop runs in this thread, `may_wait` is False and nothing may suspend."""
+    try:
+        step = next(steps)
+        while True:
+            try:
+                result = _wait_for(step.awaitable) if step.suspends and may_wait else drive(step.awaitable)
+            except QueueFull as full:
+                step = steps.throw(full)
+            else:
+                step = steps.send(result)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
 
 
 def _loop_runs() -> bool:

@@ -56,7 +56,7 @@ def written(recurrent: Any) -> str:
     `CRON_TZ=Europe/Berlin` (or `TZ=`) precedes it; an `rrule` whose `dtstart` has a time zone with a name.
     Raises `ScheduleError`.
 
-    An rrule with a count, or one by months or years, takes time for each time it came since its `dtstart`.
+    An rrule with a count is counted from its `dtstart` each time: a microsecond or so for each time it came.
     """
     if isinstance(recurrent, str):
         return cron_text(recurrent)

@@ -99,8 +99,13 @@ class WorkerSettings(_Settings):
     pauses. Nothing polls in that time."""
     empty_pause: float = Field(default=0.1, ge=0)
     """Seconds of one such pause."""
-    quantum: float = Field(default=1.0, gt=0)
-    """Seconds after which a worker leaves a thread that still has work, if other threads wait for a worker."""
+    quantum: float = Field(default=0.25, gt=0)
+    """Seconds after which a worker leaves a thread that still has work, if other threads wait for a worker. The batch
+    in hand is finished first. Others wait for less with a shorter one; where handlers take long to start, a longer one
+    leaves more time for the work."""
+    quantum_items: int = Field(default=65_536, ge=1)
+    """Requests after which it does so, whichever comes first. The default matters for requests that take less than 4
+    microseconds."""
     recurrent_check_interval: float = Field(default=30.0, gt=0)
     """Seconds after which recurrent schedules are looked at again without an event."""
     recurrent_tasks_limit: int = Field(default=1024, ge=1)
@@ -120,7 +125,9 @@ class SupervisorSettings(_Settings):
     """Memory bound of a segment that is created, in bytes or as 512M, 2G. Default: the lesser of 512M and half of what
     /dev/shm has free."""
     drain: bool = False
-    """End once nothing is queued or in hand, with a progress bar on a terminal."""
+    """End once nothing is queued or in hand, with a progress bar on a terminal. Deferred requests stay."""
+    deferred: bool = False
+    """With `drain`: end once no deferred request waits for its time either."""
     shutdown_timeout: float = Field(default=25.0, ge=0)
     """Seconds a stopping worker has for the batch in hand before it is killed. Default: 25."""
     max_requests: int | None = Field(default=None, ge=1)

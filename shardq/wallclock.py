@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
-from dateutil.rrule import DAILY, HOURLY, MINUTELY, SECONDLY, WEEKLY, rrule, rrulestr
+from dateutil.rrule import DAILY, HOURLY, MINUTELY, MONTHLY, SECONDLY, WEEKLY, YEARLY, rrule, rrulestr
 from dateutil.tz import tzfile, tzutc
 
 from shardq.errors import ScheduleError
@@ -37,6 +38,8 @@ _PERIODS = {
     MINUTELY: timedelta(minutes=1),
     SECONDLY: timedelta(seconds=1),
 }
+#: The others, in months.
+_MONTHS = {YEARLY: 12, MONTHLY: 1}
 
 
 def cron_text(line: str) -> str:
@@ -157,16 +160,23 @@ def _next_by_rule(rule: rrule, until: datetime | None, zone: tzinfo, after: date
 
 
 def _begun_near(rule: rrule, wall: datetime) -> rrule:
-    """The same rule, begun shortly before `wall` where it does not matter when it began: the library counts up from
-    there. A rule with a count, and one by months or years, is counted from its own beginning.
+    """The same rule, begun some whole periods later but before `wall`: the library counts up from the beginning. A rule
+    with a count stays as it is.
     """
     freq, start, interval, count = (vars(rule)[name] for name in ("_freq", "_dtstart", "_interval", "_count"))
-    if count is not None:
+    if count is not None or start >= wall:
         return rule
-    if freq in _PERIODS and start < wall:
+    if freq in _PERIODS:
         step = _PERIODS[freq] * interval
-        start += max(0, (wall - start) // step - 1) * step
-    return rule.replace(dtstart=start)
+        return rule.replace(dtstart=start + max(0, (wall - start) // step - 1) * step)
+    months = interval * _MONTHS[freq]
+    passed = 12 * (wall.year - start.year) + wall.month - start.month
+    for periods in range(passed // months - 1, 0, -1):
+        year, month = divmod(12 * start.year + start.month - 1 + periods * months, 12)
+        # Not every month has a 31st.
+        with suppress(ValueError):
+            return rule.replace(dtstart=start.replace(year=year, month=month + 1))
+    return rule
 
 
 def _wall(instant: datetime, zone: tzinfo) -> datetime:

@@ -14,6 +14,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from shardq.binding import PAUSE_WHEN_FULL_S, Alarm, Binding
+from shardq.errors import QueueFull, SegmentNoRoom
 from shardq.handler import Handler, check_does_something, find_handler
 from shardq.model import handler_name, split_key
 from shardq.protocols import Lock
@@ -71,7 +72,7 @@ class Worker:
         left = float("inf") if limit is None else limit
         while left > 0 and not self.stopping:
             key, self._offered = self._offered or await self.next_key(), None
-            token = await self.lock.acquire(key) if key else 0
+            token = await self._acquired(key) if key else 0
             if key and token:
                 left -= await self._serve(key, token, left)
         self.stopping = False
@@ -81,6 +82,16 @@ class Worker:
         self.stopping = True
         if self._waiting:
             self._waiting.cancel()
+
+    async def _acquired(self, key: str) -> int:
+        """The token of the claim on a thread that was offered, 0 where others have it or had it: then it may be drained
+        and forgotten by now, and without room for a new note of it.
+        """
+        try:
+            return await self.lock.acquire(key)
+        except (QueueFull, SegmentNoRoom) as error:
+            log.info("thread not claimed", extra={"key": key, "reason": str(error)})
+            return 0
 
     async def _serve(self, key: str, token: int, limit: float) -> int:
         """Bind to the thread and work until there is a reason to leave it. Returns how many requests were done."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from shardq.drivers.runtime import RuntimeLock, RuntimeStorage
+from shardq.drivers.runtime import RuntimeStorage
+from shardq.drivers.runtime_lock import RuntimeLock
 
 if TYPE_CHECKING:
     from shardq.drivers.shared import SharedLock, SharedStorage

@@ -1,9 +1,9 @@
-"""The in-memory driver, and the reference for every other one: a storage and its lock inside one process.
+"""The in-memory driver, and the reference for every other one: a storage inside one process.
 
-What is stored is plain Python (`runtime_threads`) behind one `threading.Lock`, so any thread and any event loop of the
-process may use the same storage. Who has to wait leaves a future in a `_Bell`, which is rung through the loop that the
-future belongs to. For work and for room, everybody is woken and looks again: a wake-up that reaches a cancelled waiter,
-or one that has no use for it, is then not lost to the others.
+What is stored is plain Python (`runtime_threads`, `runtime_pending`) behind one `threading.Lock`, so any thread and any
+event loop of the process may use the same storage. Who has to wait leaves a future in a `Bell`. For work and for room,
+everybody is woken and looks again: a wake-up that reaches a cancelled waiter, or one that has no use for it, is then
+not lost to the others.
 """
 
 from __future__ import annotations
@@ -11,60 +11,50 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
+from shardq.drivers.runtime_bell import Bell
+from shardq.drivers.runtime_pending import Pending
 from shardq.drivers.runtime_threads import Threads, Tube
 from shardq.errors import MessageTooLarge
-from shardq.model import EMPTY, Batch, key_of
+from shardq.model import EMPTY, Batch, Scheduled, When, ahead_of, key_of, plain
 from shardq.protocols import Backlog, Serves
-from shardq.settings import LockSettings, StorageSettings
+from shardq.schedule import next_us
+from shardq.settings import StorageSettings
 
 #: Of a bounded storage one part in so many is kept for dead letters; half of that what handlers register may use.
 _RESERVE_PART, _FOLLOW_UP_PART = 16, 32
+#: Seconds after which a `wait` for a due time reckons anew: somebody may have set the clock of the host.
+_LONGEST_SLEEP_S = 10.0
 
 
-class _Bell:
-    """Wakes coroutines of any loop from any thread. Join, leave and ring it under the lock of its storage."""
-
-    def __init__(self) -> None:
-        self._futures: set[asyncio.Future[None]] = set()
-
-    def join(self) -> asyncio.Future[None]:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._futures.add(future)
-        return future
-
-    def leave(self, future: asyncio.Future[None]) -> None:
-        self._futures.discard(future)
-
-    def ring(self) -> None:
-        for future in self._futures:
-            try:
-                future.get_loop().call_soon_threadsafe(_resolve, future)
-            except RuntimeError:
-                continue  # its loop was closed while it waited: nobody is left to wake
-        self._futures.clear()
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
+def _now_us() -> int:
+    return time.time_ns() // 1000
 
 
 class RuntimeStorage:
     """`Storage` in memory. What it holds ends with the process.
 
     `settings.capacity_bytes` bounds the sum of the message lengths; None, the default, means no bound. `clock` gives
-    the seconds by which leases end.
+    the seconds by which leases and pauses end, `now_us` the Unix microseconds by which messages are due.
     """
 
     importable_only = False
 
-    def __init__(self, settings: StorageSettings | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: StorageSettings | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now_us: Callable[[], int] = _now_us,
+    ) -> None:
         self.settings = settings or StorageSettings()
+        self._now_us = now_us
         self._lock = threading.Lock()
-        self._work, self._room, self._quiet = _Bell(), _Bell(), _Bell()
-        self._threads = Threads(self._work.ring, clock, _now_us)
+        self._work, self._room, self._quiet, self._all_done = Bell(), Bell(), Bell(), Bell()
+        self._threads = Threads(self._work.ring, clock, now_us)
+        self._pending = Pending()
         self._graves: dict[str, Tube] = {}
         self._bytes = 0
         self._accepted = 0
@@ -78,9 +68,17 @@ class RuntimeStorage:
                 f"{self.settings.capacity_bytes} bytes: register fewer at a time, or give it more capacity"
             )
 
-    async def append(self, pipe: str, messages: Sequence[bytes], *, follow_up: bool = False) -> bool:
+    async def append(
+        self,
+        pipe: str,
+        messages: Sequence[bytes],
+        *,
+        when: When | None = None,
+        absent: bool = False,
+        follow_up: bool = False,
+    ) -> int | None:
         with self._lock:
-            return self._append(pipe, messages, _FOLLOW_UP_PART if follow_up else _RESERVE_PART)
+            return self._append(pipe, messages, when, absent, _FOLLOW_UP_PART if follow_up else _RESERVE_PART)
 
     async def contains(self, pipe: str, message: bytes) -> bool:
         with self._lock:
@@ -101,11 +99,18 @@ class RuntimeStorage:
             tube = self._threads.tube(pipe) or self._graves.get(pipe)
             return tube.head(limit) if tube else EMPTY
 
-    async def take(self, pipes: Sequence[str], limit: int, token: int, timeout_s: float | None = None) -> Batch:
+    async def take(
+        self,
+        pipes: Sequence[str],
+        limit: int,
+        token: int,
+        timeout_s: float | None = None,
+        starvation_limit: int | None = None,
+    ) -> Batch:
         """See `Storage.take`; nobody ends a batch that takes longer than `timeout_s`. Raises `FencedError`."""
         with self._lock:
             self._threads.check(key_of(pipes[0]), token)
-            return self._threads.take(pipes, limit, token)
+            return self._threads.take(pipes, limit, token, starvation_limit)
 
     async def pop(self, pipe: str, through: int, token: int) -> None:
         with self._lock:
@@ -116,7 +121,7 @@ class RuntimeStorage:
         with self._lock:
             self._threads.check(key_of(pipe), token)
             tube = self._threads.tube(pipe)
-            return tube.fail(token, _now_us(), counts=counts) if tube else 0
+            return tube.fail(token, self._now_us(), counts=counts) if tube else 0
 
     async def bury(self, pipe: str, sequence: int, token: int, grave: str, letter: bytes) -> bool:
         with self._lock:
@@ -141,10 +146,10 @@ class RuntimeStorage:
             letters = self._graves.get(grave)
             if letters is None or not letters.has(sequence):
                 return None
-            if not self._append(pipe, [message]):
+            if self._store(pipe, [message]) is None:
                 return False
             self._bytes -= len(letters.drop_one(sequence) or b"")
-            self._room.ring()
+            self._made_room()
             return True
 
     async def drop(self, grave: str, *sequences: int) -> int:
@@ -152,52 +157,87 @@ class RuntimeStorage:
             letters = self._graves.get(grave)
             dropped = [letter for n in sequences if letters and (letter := letters.drop_one(n)) is not None]
             self._bytes -= sum(map(len, dropped))
-            self._room.ring()
+            self._made_room()
             return len(dropped)
 
     async def remove(self, pipe: str, *messages: bytes) -> int:
         with self._lock:
-            dropped = self._threads.drop_equal(pipe, set(messages))
+            unwanted = set(messages)
+            waiting, dropped = self._pending.drop_equal(pipe, unwanted), self._threads.drop_equal(pipe, unwanted)
+            self._cancelled(waiting)
             self._departed(dropped)
-            return len(dropped)
+            return len(waiting) + len(dropped)
 
     async def wait(self, serves: Serves, timeout_s: float | None = None, bound: str | None = None) -> str | None:
         """See `Storage.wait`. `serves` is called under the storage's lock, so it must not call the storage."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
             with self._lock:
+                due_us = self._promote()
                 key = self._threads.next_ready(serves, bound)
                 left_s = None if deadline is None else deadline - time.monotonic()
                 if key is not None or (left_s is not None and left_s <= 0):
                     return key
+                due_s = None if due_us is None else min((due_us - self._now_us()) / 1e6, _LONGEST_SLEEP_S)
                 end_s = self._threads.next_end_s()
                 rung = self._work.join()
-            pause_s = min((span for span in (left_s, end_s) if span is not None), default=None)
+            pause_s = min((span for span in (left_s, due_s, end_s) if span is not None), default=None)
             await self._heard(self._work, rung, pause_s)
 
-    async def append_when_room(self, pipe: str, messages: Sequence[bytes], timeout_s: float | None = None) -> bool:
+    async def append_when_room(
+        self,
+        pipe: str,
+        messages: Sequence[bytes],
+        timeout_s: float | None = None,
+        *,
+        when: When | None = None,
+        absent: bool = False,
+    ) -> int | None:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
             with self._lock:
-                if self._append(pipe, messages):
-                    return True
+                taken = self._append(pipe, messages, when, absent)
                 left_s = None if deadline is None else deadline - time.monotonic()
-                if left_s is not None and left_s <= 0:
-                    return False
+                if taken is not None or (left_s is not None and left_s <= 0):
+                    return taken
                 rung = self._room.join()
             await self._heard(self._room, rung, left_s)
 
-    async def wait_for_quiet(self, timeout_s: float | None = None) -> bool:
+    async def now_us(self) -> int:
+        return self._now_us()
+
+    async def promote(self) -> int | None:
         with self._lock:
-            if self._accepted == self._handled:
+            return self._promote()
+
+    async def scheduled(self) -> list[Scheduled]:
+        with self._lock:
+            return self._pending.scheduled()
+
+    async def unschedule(self, pipe: str, *messages: bytes) -> int:
+        with self._lock:
+            ended = self._pending.unschedule(pipe, set(messages))
+            self._cancelled(ended)
+            return len(ended)
+
+    async def wait_for_quiet(self, timeout_s: float | None = None, *, deferred: bool = False) -> bool:
+        with self._lock:
+            bell = self._all_done if deferred else self._quiet
+            if self._accepted == self._handled and not (deferred and self._pending.deferred):
                 return True
-            rung = self._quiet.join()
-        return await self._heard(self._quiet, rung, timeout_s)
+            rung = bell.join()
+        return await self._heard(bell, rung, timeout_s)
 
     async def backlog(self) -> Backlog:
         with self._lock:
             dead = sum(len(grave.messages) for grave in self._graves.values())
-            return Backlog(self._accepted - self._handled, self._accepted, self._handled, dead)
+            queued, pending = self._accepted - self._handled, self._pending
+            return Backlog(queued, self._accepted, self._handled, dead, pending.deferred, pending.recurrent)
+
+    def next_end_s(self) -> float | None:
+        """Seconds until the first lease or pause ends, None where there is none."""
+        with self._lock:
+            return self._threads.next_end_s()
 
     async def close(self) -> None:
         """Nothing to let go of: memory is all there is."""
@@ -223,17 +263,82 @@ class RuntimeStorage:
             self._work.ring()  # who waits has to reckon with the new end
             return held
 
-    def _append(self, pipe: str, messages: Sequence[bytes], kept_part: int | None = _RESERVE_PART) -> bool:
+    def _append(
+        self,
+        pipe: str,
+        messages: Sequence[bytes],
+        when: When | None,
+        absent: bool,
+        kept_part: int = _RESERVE_PART,
+    ) -> int | None:
+        return self._store(pipe, self._absent(pipe, messages, when) if absent else messages, when, kept_part)
+
+    def _store(
+        self, pipe: str, messages: Sequence[bytes], when: When | None = None, kept_part: int = _RESERVE_PART
+    ) -> int | None:
         if not messages:
-            return True
-        self.check(pipe, messages)
+            return 0
+        if when and when.schedule:
+            return self._repeat(pipe, messages, when, kept_part)
         size = sum(map(len, messages))
         if not self._fits(size, kept_part):
-            return False
+            self.check(pipe, messages)
+            return None
         self._bytes += size
-        self._accepted += len(messages)
-        self._threads.add(pipe, messages)
-        return True
+        if when:
+            with self._earlier():
+                self._pending.add(pipe, messages, when)
+        else:
+            self._accepted += len(messages)
+            self._threads.add(pipe, messages)
+        return len(messages)
+
+    def _repeat(self, pipe: str, messages: Sequence[bytes], when: When, kept_part: int) -> int | None:
+        next_us(when.schedule, when.due_us, when.due_us)  # raises where it cannot be read: better now than each time
+        new = set(messages).difference(self._pending.again(pipe))
+        if new:
+            self.check(pipe, [*new, max(new, key=len)])  # each has to fit beside all of them when its time comes
+        size = sum(map(len, new))
+        if new and not self._fits(size, kept_part):
+            return None
+        self._bytes += size
+        with self._earlier():
+            for message in messages:
+                self._pending.repeat(pipe, message, when)
+        return len(messages)
+
+    @contextmanager
+    def _earlier(self) -> Iterator[None]:
+        """Move what is due at the end of the block, and wake who waits where the next is due earlier then."""
+        before_us = self._pending.next_due_us
+        yield
+        due_us = self._promote()
+        if due_us is not None and (before_us is None or due_us < before_us):
+            self._work.ring()
+
+    def _absent(self, pipe: str, messages: Sequence[bytes], when: When | None) -> list[bytes]:
+        """Those that have no equal, each once."""
+        if when and when.schedule:
+            present = [self._pending.again(pipe)]
+        else:
+            both = plain(pipe), ahead_of(pipe)
+            present = [found for one in both for found in (self._threads.equal(one), self._pending.once(one)) if found]
+        return [message for message in dict.fromkeys(messages) if not any(message in found for found in present)]
+
+    def _promote(self) -> int | None:
+        """Move what is due into its tubes. When the next is due."""
+        if not self._pending:
+            return None
+        for pipe, messages in self._pending.take_due(self._now_us(), self._finds_room):
+            self._accepted += len(messages)
+            self._threads.add(pipe, messages)
+        return self._pending.next_due_us
+
+    def _finds_room(self, size: int) -> bool:
+        """Take so many bytes where there is room."""
+        fits = self._fits(size)
+        self._bytes += size if fits else 0
+        return fits
 
     def _fits(self, size: int, kept_part: int | None = _RESERVE_PART, *, empty: bool = False) -> bool:
         """Whether there is room for so many bytes, with one part in so many kept free; `empty`: were there nothing."""
@@ -260,15 +365,27 @@ class RuntimeStorage:
         return self._fits(size, None)
 
     def _departed(self, dropped: Sequence[bytes]) -> None:
+        """Messages have left their tube."""
+        self._handled += len(dropped)
+        self._cancelled(dropped)
+
+    def _cancelled(self, dropped: Sequence[bytes]) -> None:
+        """Messages are stored no more."""
         if not dropped:
             return
-        self._handled += len(dropped)
         self._bytes -= sum(map(len, dropped))
-        self._room.ring()
+        self._made_room()
         if self._accepted == self._handled:
             self._quiet.ring()
+            if not self._pending.deferred:
+                self._all_done.ring()
 
-    async def _heard(self, bell: _Bell, rung: asyncio.Future[None], timeout_s: float | None) -> bool:
+    def _made_room(self) -> None:
+        self._room.ring()
+        if self._pending.lacks_room:
+            self._work.ring()  # who waits moves what found none
+
+    async def _heard(self, bell: Bell, rung: asyncio.Future[None], timeout_s: float | None) -> bool:
         """Whether the bell was rung in time. The one method here that suspends: never under the lock."""
         try:
             done, _ = await asyncio.wait((rung,), timeout=timeout_s)
@@ -276,57 +393,3 @@ class RuntimeStorage:
         finally:
             with self._lock:
                 bell.leave(rung)
-
-
-class RuntimeLock:
-    """`Lock` in memory, held until it is released or its lease, where `ttl` gave it one, has run out.
-
-    Without a storage it keeps its claims in one of its own, until `storage` is assigned.
-    """
-
-    def __init__(self, storage: RuntimeStorage | None = None, settings: LockSettings | None = None) -> None:
-        self.storage = storage
-        self.settings = settings or LockSettings()
-        self._making = threading.Lock()
-        # Not put into `storage`: there it would look as if somebody had chosen it.
-        self._own_storage: RuntimeStorage | None = None
-        # With the storage that gave the token, since `storage` may change while a claim is held.
-        self._held: dict[str, tuple[RuntimeStorage, int]] = {}
-
-    async def acquire(self, key: str) -> int:
-        storage = self._current_storage()
-        token = await storage.claim(key)
-        if token:
-            self._held[key] = storage, token
-        return token
-
-    async def exists(self, key: str) -> bool:
-        return await self._current_storage().claimed(key)
-
-    async def release(self, key: str, pause_s: float = 0.0) -> bool:
-        held = self._held.pop(key, None)
-        if held is None:
-            return False
-        storage, token = held
-        return await storage.unclaim(key, token, pause_s)
-
-    async def ttl(self, key: str, seconds: float) -> bool:
-        if seconds <= 0:
-            return await self.release(key)
-        held = self._held.get(key)
-        if held is None:
-            return False
-        storage, token = held
-        return await storage.lease(key, token, seconds)
-
-    def _current_storage(self) -> RuntimeStorage:
-        if self.storage is not None:
-            return self.storage
-        with self._making:
-            if self._own_storage is None:
-                self._own_storage = RuntimeStorage()
-            return self._own_storage
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000

@@ -6,12 +6,12 @@ with messages and without a claim also stands in the ready order, in which `wait
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import accumulate, islice
 
 from shardq.errors import FencedError
-from shardq.model import EMPTY, Batch, Ending, Failed, key_of
+from shardq.model import EMPTY, Batch, Ending, Failed, in_turn, key_of
 from shardq.protocols import Serves
 
 
@@ -19,6 +19,7 @@ class Tube:
     """Messages and their sequence numbers side by side: `drop_equal` leaves gaps in the numbers."""
 
     __slots__ = (
+        "_equal",
         "_failures",
         "_handed_through",
         "_handed_to",
@@ -39,12 +40,24 @@ class Tube:
         """Sequence number of the message that failed alone, and how."""
         # Batches are at most so large while the head is below that number.
         self._limit = self._limit_through = 0
+        self._equal: Counter[bytes] | None = None
+
+    @property
+    def equal(self) -> Counter[bytes]:
+        """The messages, and how many equal ones there are of each. Kept from the first time on that somebody asks: who
+        never does has no cost.
+        """
+        if self._equal is None:
+            self._equal = Counter(self.messages)
+        return self._equal
 
     def add(self, messages: Sequence[bytes]) -> None:
         first = self.next_sequence
         self.next_sequence += len(messages)
         self._sequences.extend(range(first, self.next_sequence))
         self.messages.extend(messages)
+        if self._equal is not None:
+            self._equal.update(messages)
 
     @property
     def head_sequence(self) -> int:
@@ -97,7 +110,7 @@ class Tube:
         while self._sequences and self._sequences[0] < through:
             self._sequences.popleft()
             dropped.append(self.messages.popleft())
-        return dropped
+        return self._left(dropped)
 
     def has(self, sequence: int) -> bool:
         """Whether the message of this number is there."""
@@ -110,6 +123,7 @@ class Tube:
         index = self._sequences.index(sequence)
         message = self.messages[index]
         del self._sequences[index], self.messages[index]
+        self._left([message])
         return message
 
     def drop_equal(self, unwanted: set[bytes], token: int) -> list[bytes]:
@@ -124,6 +138,15 @@ class Tube:
                 kept.append((sequence, message))
         self._sequences = deque(sequence for sequence, _ in kept)
         self.messages = deque(message for _, message in kept)
+        return self._left(dropped)
+
+    def _left(self, dropped: list[bytes]) -> list[bytes]:
+        """Count what has left no more."""
+        if self._equal is not None:
+            for message in dropped:
+                self._equal[message] -= 1
+                if not self._equal[message]:
+                    del self._equal[message]
         return dropped
 
     def _in_hand_below(self, token: int) -> int:
@@ -131,14 +154,17 @@ class Tube:
 
 
 class Thread:
-    """The tubes of one thread by pipe, how many messages they hold, and the token it is claimed under (0: free)."""
+    """The tubes of one thread by pipe, how many messages they hold, the token it is claimed under (0: free), and how
+    many batches were taken from it.
+    """
 
-    __slots__ = ("queued", "token", "tubes")
+    __slots__ = ("batches", "queued", "token", "tubes")
 
     def __init__(self) -> None:
         self.tubes: dict[str, Tube] = {}
         self.queued = 0
         self.token = 0
+        self.batches = 0
 
 
 class Threads:
@@ -165,6 +191,11 @@ class Threads:
     def tube(self, pipe: str) -> Tube | None:
         thread = self._threads.get(key_of(pipe))
         return thread.tubes.get(pipe) if thread else None
+
+    def equal(self, pipe: str) -> Collection[bytes]:
+        """The messages of a tube, those handed out included. Finding one in it takes as long however many there are."""
+        tube = self.tube(pipe)
+        return tube.equal if tube else ()
 
     def pipes(self) -> Iterator[str]:
         """Pipes of the tubes that are not empty."""
@@ -241,14 +272,16 @@ class Threads:
         first = min((*self._lease_ends.values(), *self._pause_ends.values()), default=None)
         return None if first is None else first - self._clock()
 
-    def take(self, pipes: Sequence[str], limit: int, token: int) -> Batch:
-        """From the first of these tubes of a thread that has messages."""
-        for pipe in pipes:
-            tube = self.tube(pipe)
+    def take(self, pipes: Sequence[str], limit: int, token: int, starvation_limit: int | None) -> Batch:
+        """From the first of these tubes of a thread that has messages, each priority in its turn."""
+        thread = self._threads[key_of(pipes[0])]
+        for pipe in in_turn(pipes, thread.batches, starvation_limit):
+            tube = thread.tubes.get(pipe)
             if tube and tube.messages:
                 batch = tube.take(limit, token)
                 if batch.count:
                     batch.pipe = pipe
+                    thread.batches += 1
                 return batch
         return EMPTY
 

@@ -268,10 +268,14 @@ class SharedStorage:
             return len(messages) if store.append(pipe, messages, share=share) else None
         due_us = max(1, when.due_us) if when else 0
         if when and when.schedule:
-            return store.timing.repeat(pipe, messages, when.schedule, due_us, absent=absent, share=share)
-        if absent:
-            return store.appending.append_absent(pipe, messages, due_us=due_us, share=share)
-        return len(messages) if store.timing.defer(pipe, messages, due_us, share=share) else None
+            accepted = store.timing.repeat(pipe, messages, when.schedule, due_us, absent=absent, share=share)
+        elif absent:
+            accepted = store.appending.append_absent(pipe, messages, due_us=due_us, share=share)
+        else:
+            accepted = len(messages) if store.timing.defer(pipe, messages, due_us, share=share) else None
+        if due_us and store.timing.due():
+            self.promote_some()
+        return accepted
 
     def _find_work(self, serves: Serves, bound: str | None) -> str | None:
         if self._store.timing.due():

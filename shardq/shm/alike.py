@@ -35,7 +35,14 @@ class Alike:
             self.table.forget()
 
     def pending(self, pipe: str, message: bytes, digest: int, *, recurrent: bool) -> list[tuple[PendingRecord, int]]:
-        """Living pending messages equal to this one, with their numbers: deferred or recurrent ones."""
+        """Living messages equal to this one that wait for this very pipe, with their numbers: deferred or recurrent
+        ones.
+        """
+        found = self._pending(pipe, message, digest, recurrent=recurrent)
+        return [(its_record, number) for its_record, number in found if its_record.pipe == pipe]
+
+    def _pending(self, pipe: str, message: bytes, digest: int, *, recurrent: bool) -> list[tuple[PendingRecord, int]]:
+        """As `pending`, for the pipe and the one ahead of it."""
         entries = self.table.find(digest)
         if any(field >> ADDRESS_BITS == UNLISTED and number for field, number in entries):
             return self._pending_without_entries(pipe, message, digest, recurrent=recurrent)
@@ -58,7 +65,7 @@ class Alike:
         if any(self._in_tube(tubes, field, number, message) for field, number in entries):
             return True
         waits = any(field >> ADDRESS_BITS in (0, UNLISTED) for field, _ in entries)
-        return waits and bool(self.pending(pipe, message, digest, recurrent=False))
+        return waits and bool(self._pending(pipe, message, digest, recurrent=False))
 
     def _in_tube(self, tubes: Sequence[int], field: int, number: int, message: bytes) -> bool:
         tube = (field >> ADDRESS_BITS) - 1
@@ -74,7 +81,7 @@ class Alike:
     def _pending_without_entries(
         self, pipe: str, message: bytes, digest: int, *, recurrent: bool
     ) -> list[tuple[PendingRecord, int]]:
-        """As `pending`, by looking at all: so many are alike that not all have entries."""
+        """As `_pending`, by looking at all: so many are alike that not all have entries."""
         equal = [
             (found, number)
             for heap in self._records.heaps

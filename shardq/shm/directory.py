@@ -265,6 +265,9 @@ class Directory:
             return True
         exact = -(-nbytes // PAGE) * PAGE
         for goal in (min(max(backed + at.TABLE_STEP, exact), table_end - table), exact):
+            # While memory is short only what is needed is taken: it may be the reserve.
+            if goal > exact and self._extents.scarce:
+                continue
             if self._extents.secure(table + backed, goal - backed, share=share):
                 self._words[backed_word] = goal
                 return True

@@ -15,10 +15,20 @@ SOURCES = sources(ROOT / "shardq")
 #: Layer by layer from the ground up, the modules in it. Imports go down, or sideways inside one layer.
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ground", ("shardq.errors", "shardq.version")),
-    ("contract", ("shardq.model", "shardq.protocols", "shardq.settings", "shardq.codec")),
+    (
+        "contract",
+        (
+            "shardq.model",
+            "shardq.protocols",
+            "shardq.settings",
+            "shardq.codec",
+            "shardq.schedule",
+            "shardq.wallclock",
+        ),
+    ),
     ("shared memory", ("shardq.shm", "shardq.shm.*")),
     ("drivers", ("shardq.drivers", "shardq.drivers.*")),
-    ("asking", ("shardq.deadletters", "shardq.handler", "shardq.queue", "shardq.schedule")),
+    ("asking", ("shardq.deadletters", "shardq.handler", "shardq.queue", "shardq.recurrent")),
     ("working", ("shardq.worker", "shardq.binding", "shardq.failure")),
     ("supervision", ("shardq.supervisor", "shardq.supervisor.*")),
     (
@@ -30,6 +40,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "shardq.segment_board",
             "shardq.connect",
             "shardq.embedded",
+            "shardq.testing",
             "shardq.cli",
             "shardq.cli.*",
         ),

@@ -12,7 +12,20 @@ import shardq.drivers
 import shardq.settings
 
 #: The surface as it is today.
-TOP = ("Handler", "Queue", "Retry", "Route", "ShardqError", "Supervisor", "Tube", "Worker", "__version__", "connect")
+TOP = (
+    "DeferredHandler",
+    "Handler",
+    "Queue",
+    "RecurrentHandler",
+    "Retry",
+    "Route",
+    "ShardqError",
+    "Supervisor",
+    "Tube",
+    "Worker",
+    "__version__",
+    "connect",
+)
 DRIVERS = ("RuntimeLock", "RuntimeStorage", "SharedLock", "SharedStorage")
 SETTINGS = ("LockSettings", "StorageSettings", "SupervisorSettings", "WorkerSettings")
 

@@ -13,6 +13,15 @@ def key_of(pipe: str) -> str:
 
 
 @dataclass
+class Waiting:
+    """A message that waits for its time."""
+
+    pipe: str
+    message: bytes
+    due_us: int
+
+
+@dataclass
 class TubeModel:
     """One tube, or one grave."""
 
@@ -71,6 +80,10 @@ class Model:
         self.graves: dict[str, TubeModel] = defaultdict(TubeModel)
         self.tokens: dict[str, int] = {}
         self.paused: set[str] = set()
+        self.waiting: list[Waiting] = []
+        """In the order of acceptance."""
+        self.recurrent: dict[tuple[str, bytes], tuple[str, int]] = {}
+        """Schedule and next due time, by pipe and message."""
         self.accepted = self.handled = 0
         self._dead_letters = dead_letters
 
@@ -105,7 +118,35 @@ class Model:
         letters.queued = [(number, letter) for number, letter in letters.queued if number not in numbers]
         return before - len(letters.queued)
 
+    def absent(self, pipe: str, messages: list[bytes]) -> list[bytes]:
+        """Those that have no equal in the tube, the one ahead of it included, or among what waits for its time."""
+        plain = pipe.removesuffix("^")
+        both = plain, f"{plain}^"
+        present = {message for one in both for message in self.tubes[one].messages}
+        present |= {waiting.message for waiting in self.waiting if waiting.pipe in both}
+        return [message for message in dict.fromkeys(messages) if message not in present]
+
+    def defer(self, pipe: str, messages: list[bytes], due_us: int) -> None:
+        self.waiting += [Waiting(pipe, message, due_us) for message in messages]
+
+    def repeat(self, pipe: str, messages: list[bytes], schedule: str, due_us: int, *, absent: bool) -> int:
+        """Have messages come again and again; how many were taken."""
+        new = [message for message in dict.fromkeys(messages) if (pipe, message) not in self.recurrent]
+        for message in new if absent else messages:
+            before, _ = self.recurrent.get((pipe, message), ("", 0))
+            if before != schedule:
+                self.recurrent[pipe, message] = schedule, due_us
+        return len(new) if absent else len(messages)
+
+    def unschedule(self, pipe: str, wanted: list[bytes]) -> int:
+        return sum(self.recurrent.pop((pipe, message), None) is not None for message in set(wanted))
+
     def remove(self, pipe: str, wanted: list[bytes]) -> int:
+        before = len(self.waiting)
+        self.waiting = [one for one in self.waiting if one.pipe != pipe or one.message not in wanted]
+        return before - len(self.waiting) + self._remove_queued(pipe, wanted)
+
+    def _remove_queued(self, pipe: str, wanted: list[bytes]) -> int:
         tube = self.tubes[pipe]
         above = tube.handed if key_of(pipe) in self.tokens else 0
         kept = [(number, message) for number, message in tube.queued if number < above or message not in wanted]

@@ -24,8 +24,8 @@ from hypothesis.stateful import (
 )
 
 from shardq.errors import FencedError
-from shardq.model import Batch, ahead_of
-from shardq.protocols import Storage
+from shardq.model import Batch, When, ahead_of
+from shardq.protocols import Backlog, Storage
 from tests.property.model import Model, TubeModel, key_of
 from tests.support.drivers import DRIVERS, MIB, Driver
 from tests.support.faults import Child, dying_after
@@ -46,6 +46,8 @@ message = st.sampled_from([b"", b"a", b"b", b"c" * 99, b"d" * 999])
 messages = st.lists(message, min_size=1, max_size=9)
 limits = st.sampled_from([0, 1, 1, 2, 3, 5, 100])
 places = st.integers(0, 3)
+spans_s = st.sampled_from([3600, 3600, 7200])
+schedules = st.sampled_from(["every 60", "every 3600"])
 #: Lines of a verb that a process lives through: some verbs have fewer.
 lines = st.integers(1, 160)
 
@@ -113,6 +115,51 @@ class DriverModel(RuleBasedStateMachine):
         batch = run(self.storage.range(pipe, ALL))
         assert batch.messages == [*self.model.tubes[pipe].messages, *new]
         self.model.append(pipe, new, batch.through - len(new))
+
+    @rule(pipe=pipes, new=messages)
+    def append_what_is_absent(self, pipe: str, new: list[bytes]) -> None:
+        expected = self.model.absent(pipe, new)
+        assert run(self.storage.append(pipe, new, absent=True)) == len(expected)
+        if expected:
+            self._appended(pipe, expected)
+
+    @rule(pipe=pipes, new=messages, span_s=spans_s, absent=st.booleans())
+    def defer(self, pipe: str, new: list[bytes], span_s: int, absent: bool) -> None:
+        """The time is far ahead: what waits stays until it is removed."""
+        due_us = run(self.storage.now_us()) + span_s * 1_000_000
+        expected = self.model.absent(pipe, new) if absent else new
+        assert run(self.storage.append(pipe, new, when=When(due_us), absent=absent)) == len(expected)
+        self.model.defer(pipe, expected, due_us)
+
+    @rule(pipe=pipes, new=messages, absent=st.booleans())
+    def append_what_is_due(self, pipe: str, new: list[bytes], absent: bool) -> None:
+        expected = self.model.absent(pipe, new) if absent else new
+        past = When(run(self.storage.now_us()) - 1)
+        assert run(self.storage.append(pipe, new, when=past, absent=absent)) == len(expected)
+        run(self.storage.promote())
+        if expected:
+            self._appended(pipe, expected)
+
+    @rule(pipe=pipes, new=messages, schedule=schedules, span_s=spans_s, absent=st.booleans())
+    def repeat(self, pipe: str, new: list[bytes], schedule: str, span_s: int, absent: bool) -> None:
+        when = When(run(self.storage.now_us()) + span_s * 1_000_000, schedule)
+        expected = self.model.repeat(pipe, new, schedule, when.due_us, absent=absent)
+        assert run(self.storage.append(pipe, new, when=when, absent=absent)) == expected
+
+    @rule(pipe=pipes, wanted=st.lists(message, max_size=2))
+    def unschedule(self, pipe: str, wanted: list[bytes]) -> None:
+        assert run(self.storage.unschedule(pipe, *wanted)) == self.model.unschedule(pipe, wanted)
+
+    @rule(pipe=pipes, new=message)
+    def miss_a_time(self, pipe: str, new: bytes) -> None:
+        """A recurrent message comes once for all the times that were missed."""
+        if (pipe, new) in self.model.recurrent:
+            return
+        due_us = run(self.storage.now_us()) - 90 * 1_000_000
+        assert run(self.storage.append(pipe, [new], when=When(due_us, "every 60"))) == 1
+        run(self.storage.promote())
+        self.model.repeat(pipe, [new], "every 60", due_us + 120 * 1_000_000, absent=False)
+        self._appended(pipe, [new])
 
     @precondition(lambda self: self.model.tokens)
     @rule(data=st.data(), limit=limits)
@@ -350,7 +397,20 @@ class DriverModel(RuleBasedStateMachine):
     def backlog_agrees(self) -> None:
         dead = sum(len(grave.queued) for grave in self.model.graves.values())
         accepted, handled = self.model.accepted, self.model.handled
-        assert run(self.storage.backlog()) == (accepted - handled, accepted, handled, dead)
+        deferred, recurrent = len(self.model.waiting), len(self.model.recurrent)
+        expected = Backlog(accepted - handled, accepted, handled, dead, deferred, recurrent)
+        assert run(self.storage.backlog()) == expected
+
+    @invariant()
+    def schedules_agree(self) -> None:
+        found = run(self.storage.scheduled())
+        assert {(one.pipe, one.message): (one.schedule, one.due_us) for one in found} == self.model.recurrent
+        assert [one.due_us for one in found] == sorted(one.due_us for one in found)
+
+    @invariant()
+    def the_next_due_time_agrees(self) -> None:
+        dues = [one.due_us for one in self.model.waiting] + [due_us for _, due_us in self.model.recurrent.values()]
+        assert run(self.storage.promote()) == min(dues, default=None)
 
     @invariant()
     def work_is_offered_in_turn(self) -> None:

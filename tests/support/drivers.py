@@ -57,14 +57,14 @@ class Driver:
 
 
 def make_runtime(capacity_bytes: int | None) -> Backend:
-    from shardq.drivers.runtime import RuntimeLock, RuntimeStorage
+    from shardq.drivers import RuntimeLock, RuntimeStorage
 
     storage = RuntimeStorage(StorageSettings(capacity_bytes=capacity_bytes))
     return Backend(storage, lambda: RuntimeLock(storage), storage.close)
 
 
 def lone_runtime_lock() -> Lock:
-    from shardq.drivers.runtime import RuntimeLock
+    from shardq.drivers import RuntimeLock
 
     return RuntimeLock()
 

@@ -2,8 +2,12 @@
 
     python -m tests.support.peer DRIVER ADDRESS claim KEY
     python -m tests.support.peer DRIVER ADDRESS append PIPE MESSAGE ...
+    python -m tests.support.peer DRIVER ADDRESS schedule PIPE MESSAGE DUE_US SCHEDULE
+    python -m tests.support.peer DRIVER ADDRESS append-absent GATE PIPE COUNT   numbers, each in a call of its own
+    python -m tests.support.peer DRIVER ADDRESS promote GATE KEY             once the thread KEY has messages
 
-It does the one thing, prints the result as one line, and stays until its standard input ends.
+It does the one thing, prints the result as one line, and stays until its standard input ends. With a GATE, the key of a
+thread, it begins when that has messages, so that several peers begin together.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from shardq.model import When
 from tests.support.drivers import Backend, driver_named
 
 if TYPE_CHECKING:
@@ -57,6 +62,16 @@ async def _do(backend: Backend, verb: str, *words: str) -> object:
         return await backend.new_lock().acquire(words[0])
     if verb == "append":
         return await backend.storage.append(words[0], [word.encode() for word in words[1:]])
+    if verb == "schedule":
+        when = When(int(words[2]), words[3])
+        return await backend.storage.append(words[0], [words[1].encode()], when=when)
+    await backend.storage.wait(lambda key: key == words[0])
+    if verb == "append-absent":
+        numbers = [b"message-%d" % number for number in range(int(words[2]))]
+        return sum([await backend.storage.append(words[1], [number], absent=True) or 0 for number in numbers])
+    if verb == "promote":
+        await backend.storage.wait(lambda key: key == words[1])
+        return await backend.storage.promote()
     raise SystemExit(f"unknown verb {verb}")
 
 

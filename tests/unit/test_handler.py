@@ -205,6 +205,21 @@ def test_priorities_that_are_none_are_refused(given: Any) -> None:
         check_priorities(with_priorities(given))
 
 
+def with_limit(value: Any, *priorities: int) -> type[Handler[Any]]:
+    return type("Limited", (Handler,), {"priorities": priorities or None, "starvation_limit": value})
+
+
+@pytest.mark.parametrize(("limit", "priorities"), [(None, (1, 2)), (2, (1, 2)), (100, (1, 2)), (2, (1, 2, 1)), (1, ())])
+def test_a_starvation_limit_has_a_batch_for_each_priority(limit: Any, priorities: tuple[int, ...]) -> None:
+    check_priorities(with_limit(limit, *priorities))
+
+
+@pytest.mark.parametrize("limit", [1, 0, -3, 2.0, True, "2"])
+def test_a_starvation_limit_that_is_none_is_refused(limit: Any) -> None:
+    with pytest.raises(HandlerError, match=r"Limited\.starvation_limit must be None or a number from 2 up"):
+        check_priorities(with_limit(limit, 5, 0))
+
+
 def test_a_handler_goes_by_module_and_qualified_name() -> None:
     assert handler_name(Outer.Inner) == f"{__name__}/Outer.Inner"
     assert Tube(ByBase, Route(7, 2)).pipe == f"{__name__}/ByBase/7/2"

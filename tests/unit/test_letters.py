@@ -49,14 +49,14 @@ def test_a_letter_is_there_instead_of_its_message(store: Store, token: int) -> N
     assert bury(store, token, b"letter")
     assert letters(store) == [b"letter"]
     assert store.length(PIPE) == 0
-    assert store.counts() == (1, 1, 1, 1)
+    assert store.counts()[:4] == (1, 1, 1, 1)
 
 
 def test_of_too_many_letters_the_oldest_go(store: Store, token: int) -> None:
     for letter in numbered(5, 4):
         assert bury(store, token, letter, most=3)
     assert letters(store) == numbered(5, 4)[2:]
-    assert store.counts() == (5, 5, 5, 3)
+    assert store.counts()[:4] == (5, 5, 5, 3)
 
 
 def test_letters_keep_within_a_sixteenth_of_the_capacity(store: Store, token: int) -> None:
@@ -117,7 +117,7 @@ def test_without_any_room_the_message_stays(store: Store, token: int) -> None:
     assert bury_head(store, token, b"l" * MIB) is False
     assert store.read(PIPE, ALL).messages == before
     assert letters(store) == []
-    assert store.counts() == (len(before), 0, 0, 0)
+    assert store.counts()[:4] == (len(before), 0, 0, 0)
     assert fsck(store.segment) == []
     assert bury_head(store, token, b"letter")
 
@@ -148,7 +148,7 @@ def test_putting_back_makes_the_letter_a_message_with_a_number_of_its_own(store:
     assert store.letters.requeue(GRAVE, former, PIPE, b"message")
     batch = store.take([PIPE], 9, token)
     assert (batch.messages, batch.sequence, batch.failed) == ([b"message"], 1, None)
-    assert store.counts() == (2, 1, 1, 0)
+    assert store.counts()[:4] == (2, 1, 1, 0)
     assert store.letters.requeue(GRAVE, former, PIPE, b"message") is None
 
 

@@ -184,13 +184,3 @@ async def test_what_can_never_fit_is_refused_before_anything_is_stored(shared: Q
         await shared.register(Threaded, Job(0), Job(1, bytes(2 * MIB)))
 
     assert await stored(shared) == []
-
-
-@pytest.mark.parametrize("option", [{"defer": 1}, {"if_not_exists": True}, {"recurrent": 1}], ids=str)
-async def test_what_is_not_there_yet_says_so(queue: Queue, option: dict[str, Any]) -> None:
-    with pytest.raises(NotImplementedError):
-        await queue.register(Plain, Job(1), **option)
-    with pytest.raises(NotImplementedError):
-        queue.register_sync(Plain, Job(1), **option)
-
-    assert await stored(queue) == []

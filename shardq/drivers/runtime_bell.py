@@ -1,0 +1,33 @@
+"""How who waits in the in-memory driver is woken, on whatever event loop, from whatever thread."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class Bell:
+    """Wakes coroutines of any loop from any thread. Join, leave and ring it under the lock of its storage."""
+
+    def __init__(self) -> None:
+        self._futures: set[asyncio.Future[None]] = set()
+
+    def join(self) -> asyncio.Future[None]:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._futures.add(future)
+        return future
+
+    def leave(self, future: asyncio.Future[None]) -> None:
+        self._futures.discard(future)
+
+    def ring(self) -> None:
+        for future in self._futures:
+            try:
+                future.get_loop().call_soon_threadsafe(_resolve, future)
+            except RuntimeError:
+                continue  # its loop was closed while it waited: nobody is left to wake
+        self._futures.clear()
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,100 @@
+"""Requests that wait for their time: those that come again and again, and who serves nothing but time."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple, Protocol
+
+from shardq.errors import HandlerError
+from shardq.handler import Handler, request_type
+from shardq.model import Batch, Scheduled, handler_name, key_of, split_key
+from shardq.protocols import Serializer, Storage
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class DeferredHandler(Handler[Any]):
+    """Stands for deferred requests where a worker is to do nothing else: `worker.loop(handler=DeferredHandler)` serves
+    no tube, but moves what is due to its tube. Every worker does that while it waits, so none has to be there for it.
+
+    Nothing can be registered to it: use `register(..., defer=...)` with the handler that does the work.
+    """
+
+    @classmethod
+    def route(cls, *requests: Any) -> Any:
+        raise HandlerError(_not_to_register(cls, "defer"))
+
+
+class RecurrentHandler(Handler[Any]):
+    """The same for recurrent requests: a worker given it alone serves no tube, but moves what is due to its tube.
+
+    Nothing can be registered to it: use `register(..., recurrent=...)` with the handler that does the work.
+    """
+
+    @classmethod
+    def route(cls, *requests: Any) -> Any:
+        raise HandlerError(_not_to_register(cls, "recurrent"))
+
+
+class Recurring(NamedTuple):
+    """A request that comes again and again."""
+
+    handler: str
+    """`module/Handler`."""
+    pipe: str
+    """The tube it comes to."""
+    schedule: str
+    """When, as `shardq.schedule` writes it."""
+    due: datetime
+    """When it comes next, in UTC."""
+    message: bytes
+    """The request as it is stored. `Recurrent.decoded` gives the request."""
+
+
+class Ends(Protocol):
+    """Ends the schedules of requests, and returns how many there were."""
+
+    def __call__(self, handler: type[Handler[Any]], *requests: Any) -> Awaitable[int]: ...
+
+
+class Recurrent:
+    """The requests of a storage that come again and again. `Queue.recurrent` makes it."""
+
+    def __init__(self, storage: Storage, serializer: Serializer, ends: Ends) -> None:
+        self._storage = storage
+        self._serializer = serializer
+        self._ends = ends
+
+    async def list(self) -> Sequence[Recurring]:
+        """All of them, the next due first."""
+        return [_recurring(scheduled) for scheduled in await self._storage.scheduled()]
+
+    async def cancel(self, handler: type[Handler[Any]], *requests: Any) -> int:
+        """End the schedules of requests equal to these. Returns how many there were. What came to its tube already
+        stays: `Queue.cancel` takes it out.
+        """
+        return await self._ends(handler, *requests)
+
+    def decoded(self, recurring: Recurring, handler: type[Handler[Any]]) -> Any:
+        """The request itself, of the type its handler takes. Raises `HandlerError` for another handler, and
+        `DecodeError`.
+        """
+        if handler_name(handler) != recurring.handler:
+            raise HandlerError(f"this request is of {recurring.handler}, not of {handler_name(handler)}: give that one")
+        message = recurring.message
+        [request] = self._serializer.decode(request_type(handler), Batch(0, 1, (len(message),), message))
+        return request
+
+
+def _recurring(scheduled: Scheduled) -> Recurring:
+    name, _ = split_key(key_of(scheduled.pipe))
+    due = _EPOCH + timedelta(microseconds=scheduled.due_us)
+    return Recurring(name, scheduled.pipe, scheduled.schedule, due, scheduled.message)
+
+
+def _not_to_register(handler: type[Handler[Any]], option: str) -> str:
+    return (
+        f"nothing can be registered to {handler.__qualname__}: register the request to the handler that does the work, "
+        f"with `{option}=`"
+    )

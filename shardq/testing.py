@@ -1,0 +1,193 @@
+"""For the tests of applications: a queue in memory that is worked off when the test says so, by a clock that moves only
+when the test moves it. No process, no thread, no sleeping.
+
+    queue = LocalQueue()
+    await queue.register(Remind, Reminder("Ann"), defer=60)
+    await queue.advance(3600)               # Remind.perform(Reminder("Ann")) ran, at the 60th second
+
+Handlers run in the loop of the test, by a real `Worker` that does with them all it does elsewhere. What measures real
+time stays real: `Handler.timeout_s`, and what handlers themselves do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate
+from typing import Any
+
+from shardq.deadletters import Buried
+from shardq.drivers.runtime import RuntimeStorage
+from shardq.drivers.runtime_lock import RuntimeLock
+from shardq.errors import ConfigurationError, ShardqError
+from shardq.handler import Handler, request_type
+from shardq.model import Batch, When, handler_name, key_of, split_key
+from shardq.protocols import Serializer
+from shardq.queue import Queue
+from shardq.settings import StorageSettings, WorkerSettings
+from shardq.worker import Worker
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_US = timedelta(microseconds=1)
+
+
+class RequestsFailed(ShardqError):
+    """Handlers failed. `letters` are the dead letters that came of it; what is tried again is still queued."""
+
+    def __init__(self, message: str, letters: Sequence[Buried] = ()) -> None:
+        super().__init__(message)
+        self.letters: Sequence[Buried] = letters
+
+
+class Clock:
+    """A clock that stands still until it is moved.
+
+    `start`: an aware `datetime`; default: the present. Raises `ConfigurationError`.
+    """
+
+    def __init__(self, start: datetime | None = None) -> None:
+        start = start or datetime.now(UTC)
+        if start.utcoffset() is None:
+            raise ConfigurationError(f"a clock cannot start at {start!r}, which has no time zone: give it tzinfo=UTC")
+        self._start_us = self._now_us = (start - _EPOCH) // _US
+
+    @property
+    def now(self) -> datetime:
+        """What time it is, in UTC."""
+        return _EPOCH + self._now_us * _US
+
+    def now_us(self) -> int:
+        """The same as Unix microseconds."""
+        return self._now_us
+
+    def seconds(self) -> float:
+        """Seconds since the start."""
+        return (self._now_us - self._start_us) / 1e6
+
+    def move(self, span: float | timedelta) -> None:
+        """Let so many seconds pass. Raises `ConfigurationError` for a negative span: time does not go back."""
+        self.move_to_us(self._now_us + _span_us(span))
+
+    def move_to_us(self, now_us: int) -> None:
+        """Let it be so many Unix microseconds. A time that is over changes nothing."""
+        self._now_us = max(self._now_us, now_us)
+
+
+class LocalQueue(Queue):
+    """A `Queue` for tests: what is registered waits until `drain` or `advance`.
+
+    `clock` is what `defer`, `recurrent` and the pauses of `Handler.retry` go by; default: one that starts now.
+    `raises`: whether `drain` and `advance` raise `RequestsFailed` at their end, where requests became dead letters
+    meanwhile, or are still queued since their handler failed. Turn it off to test what happens to requests that fail.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock | None = None,
+        settings: StorageSettings | None = None,
+        serializer: Serializer | None = None,
+        raises: bool = True,
+    ) -> None:
+        self.clock = clock or Clock()
+        self.raises = raises
+        self._recording = _Recording(settings, clock=self.clock.seconds, now_us=self.clock.now_us)
+        super().__init__(self._recording, serializer)
+        self._worker = _UntilIdle(RuntimeLock(self._recording), self, WorkerSettings(empty_limit=0))
+
+    def registered(self, handler: type[Handler[Any]]) -> list[Any]:
+        """The requests that were registered for the handler so far, whatever became of them: deferred and recurrent
+        ones included, each once; those that `if_not_exists` found present are not. In the order of the calls; of one
+        call, those of one tube after those of the other.
+        """
+        name, kind, found = handler_name(handler), request_type(handler), []
+        for pipe, messages in self._recording.registered:
+            if split_key(key_of(pipe))[0] == name:
+                ends = list(accumulate(map(len, messages)))
+                found += self.serializer.decode(kind, Batch(0, len(ends), ends, b"".join(messages)))
+        return found
+
+    async def drain(self) -> int:
+        """Work off what is due by now, with all that its handlers register meanwhile. Returns how many requests left
+        their tube.
+
+        A request that failed stays for its next attempt, to which `advance` moves the clock. Raises `RequestsFailed`.
+        """
+        before = await self._letters()
+        done = await self._work()
+        await self._raise_failures(before)
+        return done
+
+    async def advance(self, span: float | timedelta) -> int:
+        """Let so many seconds pass, and work off at each time between what is due then: deferred requests, each time of
+        recurrent ones, further attempts. Returns how many requests left their tube. Raises `RequestsFailed`, at the
+        end, and `ConfigurationError` for a negative span.
+        """
+        end_us = self.clock.now_us() + _span_us(span)
+        before = await self._letters()
+        done = await self._work()
+        while (next_us := await self._next_us()) is not None and next_us <= end_us:
+            self.clock.move_to_us(next_us)
+            done += await self._work()
+        self.clock.move_to_us(end_us)
+        await self._raise_failures(before)
+        return done
+
+    async def _work(self) -> int:
+        before = (await self.storage.backlog()).handled
+        await self._worker.loop()
+        return (await self.storage.backlog()).handled - before
+
+    async def _next_us(self) -> int | None:
+        """When something happens next, Unix microseconds, None: never."""
+        due_us, pause_s = await self.storage.promote(), self._recording.next_end_s()
+        pause_end_us = None if pause_s is None else self.clock.now_us() + max(1, math.ceil(pause_s * 1e6))
+        return min((us for us in (due_us, pause_end_us) if us is not None), default=None)
+
+    async def _letters(self) -> set[tuple[str, int]]:
+        return {(buried.grave, buried.number) for buried in await self.dead_letters.list()}
+
+    async def _raise_failures(self, known: set[tuple[str, int]]) -> None:
+        if not self.raises:
+            return
+        letters = [found for found in await self.dead_letters.list() if (found.grave, found.number) not in known]
+        lines = [
+            f"{found.id} became a dead letter: {found.letter.error}\n{found.letter.traceback}" for found in letters
+        ]
+        for pipe in await self.storage.pipes():
+            lines.append(f"{await self.storage.length(pipe)} of {pipe} wait for their next attempt, see the log")
+        if lines:
+            raise RequestsFailed("\n".join(lines), letters)
+
+
+class _Recording(RuntimeStorage):
+    """Keeps what was registered."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.registered: list[tuple[str, list[bytes]]] = []
+
+    def _append(self, pipe: str, messages: Sequence[bytes], when: When | None, absent: bool, *kept: Any) -> int | None:
+        messages = self._absent(pipe, messages, when) if absent else list(messages)
+        taken = super()._append(pipe, messages, when, False, *kept)
+        if taken:
+            self.registered.append((pipe, messages))
+        return taken
+
+
+class _UntilIdle(Worker):
+    """Leaves its loop where others wait for work."""
+
+    async def next_key(self) -> str | None:
+        key = await self.queue.storage.wait(self._serves, 0)
+        if key is None:
+            self.stop()
+        return key
+
+
+def _span_us(span: float | timedelta) -> int:
+    span = span if isinstance(span, timedelta) else timedelta(seconds=span)
+    if span < timedelta():
+        raise ConfigurationError(f"the clock cannot go back by {-span}: advance by 0 or more")
+    return span // _US

@@ -1,0 +1,408 @@
+"""What applications test their handlers with: a queue that is worked off by a clock that only the test moves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar, NamedTuple
+
+import pytest
+
+from shardq import Handler, Retry, Route
+from shardq.errors import ConfigurationError
+from shardq.model import handler_name
+from shardq.settings import StorageSettings
+from shardq.testing import Clock, LocalQueue, RequestsFailed
+
+START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+HOUR_S = 3600
+
+
+class Note(NamedTuple):
+    number: int
+    fails: int = 0
+    """How many attempts fail."""
+
+
+class Journal(Handler[Note]):
+    """Writes down which requests it saw and when; the tests' queue says what time it is."""
+
+    entries: ClassVar[list[tuple[int, float]]] = []
+    batches: ClassVar[list[int]] = []
+    attempts: ClassVar[dict[int, int]] = {}
+    clock: ClassVar[Clock]
+
+    async def perform(self, *requests: Note) -> None:
+        self.batches.append(len(requests))
+        for request in requests:
+            self.entries.append((request.number, (self.clock.now - START).total_seconds()))
+            self.attempts[request.number] = self.attempts.get(request.number, 0) + 1
+            if self.attempts[request.number] <= request.fails:
+                raise ValueError(f"not yet, {request.number}")
+
+
+class Patient(Journal):
+    retry = Retry(max_attempts=4, backoff_s=10, jitter=False)
+
+
+class Threaded(Patient):
+    @classmethod
+    def route(cls, *requests: Note) -> list[Route]:
+        return [Route(request.number % 3) for request in requests]
+
+
+class Skipping(Journal):
+    retry = Retry(on_failure="skip")
+
+
+class Chained(Journal):
+    """Each request registers the next, one minute later, until five came."""
+
+    async def perform(self, *requests: Note) -> None:
+        await super().perform(*requests)
+        for request in requests:
+            if request.number < 5:
+                await self.queue.register(Chained, Note(request.number + 1), defer=60)
+
+
+class Plain(Journal):
+    def perform(self, *requests: Note) -> None:  # type: ignore[override]
+        for request in requests:
+            self.entries.append((request.number, (self.clock.now - START).total_seconds()))
+            if request.number < 3:
+                self.queue.register_sync(Plain, Note(request.number + 1))
+
+
+class NotStarting(Journal):
+    starts: ClassVar[int] = 0
+
+    def start(self) -> Any:
+        type(self).starts += 1
+        if self.starts < 3:
+            raise OSError("the database is away")
+
+
+@pytest.fixture
+def queue() -> Iterator[LocalQueue]:
+    queue = LocalQueue(clock=Clock(START))
+    Journal.clock = queue.clock
+    yield queue
+    Journal.entries.clear()
+    Journal.batches.clear()
+    Journal.attempts.clear()
+
+
+@pytest.fixture
+def lenient(queue: LocalQueue) -> LocalQueue:
+    """A queue that says nothing of requests that failed."""
+    queue.raises = False
+    return queue
+
+
+# The clock
+
+
+async def test_the_clock_stands_still(queue: LocalQueue) -> None:
+    assert queue.clock.now == START
+
+    await queue.register(Journal, Note(1))
+    await queue.drain()
+
+    assert queue.clock.now == START
+    assert await queue.storage.now_us() == int(START.timestamp()) * 1_000_000
+
+
+def test_the_clock_moves_as_told() -> None:
+    clock = Clock(START)
+    clock.move(1.5)
+    clock.move(timedelta(minutes=1))
+
+    assert clock.now == START + timedelta(seconds=61.5)
+    assert clock.seconds() == 61.5
+
+
+def test_the_clock_does_not_go_back() -> None:
+    clock = Clock(START)
+
+    with pytest.raises(ConfigurationError, match="cannot go back"):
+        clock.move(-1)
+    clock.move_to_us(0)
+
+    assert clock.now == START
+
+
+def test_the_clock_wants_a_time_zone() -> None:
+    with pytest.raises(ConfigurationError, match="no time zone"):
+        Clock(datetime(2026, 3, 1))
+
+    assert Clock().now.utcoffset() == timedelta()
+
+
+# Draining
+
+
+async def test_drain_handles_what_is_queued(queue: LocalQueue) -> None:
+    await queue.register(Journal, *map(Note, range(300)))
+
+    assert await queue.drain() == 300
+
+    assert [number for number, _ in Journal.entries] == list(range(300))
+    assert await queue.drain() == 0
+
+
+async def test_drain_handles_what_handlers_register(queue: LocalQueue) -> None:
+    await queue.register(Plain, Note(0))
+
+    assert await queue.drain() == 4
+
+    assert Journal.entries == [(0, 0), (1, 0), (2, 0), (3, 0)]
+
+
+async def test_drain_leaves_what_is_due_later(queue: LocalQueue) -> None:
+    await queue.register(Journal, Note(1), defer=60)
+    await queue.register(Journal, Note(2), recurrent=60)
+
+    assert await queue.drain() == 0
+
+    assert Journal.entries == []
+    backlog = await queue.storage.backlog()
+    assert (backlog.deferred, backlog.recurrent) == (1, 1)
+
+
+async def test_drain_handles_all_threads(queue: LocalQueue) -> None:
+    await queue.register(Threaded, *map(Note, range(9)))
+
+    assert await queue.drain() == 9
+
+    assert sorted(number for number, _ in Journal.entries) == list(range(9))
+
+
+# Advancing
+
+
+async def test_deferred_requests_come_at_their_time(queue: LocalQueue) -> None:
+    await queue.register(Journal, Note(2), defer=120)
+    await queue.register(Journal, Note(1), defer=timedelta(minutes=1))
+    await queue.register(Journal, Note(3), defer=START + timedelta(minutes=3))
+    await queue.register(Journal, Note(0))
+
+    assert await queue.advance(119) == 2
+    assert await queue.advance(timedelta(seconds=61)) == 2
+
+    assert Journal.entries == [(0, 0), (1, 60), (2, 120), (3, 180)]
+
+
+async def test_the_end_of_an_advance_belongs_to_it(queue: LocalQueue) -> None:
+    await queue.register(Journal, Note(1), defer=60)
+
+    assert await queue.advance(59.999999) == 0
+    assert await queue.advance(0.000001) == 1
+
+    assert queue.clock.now == START + timedelta(minutes=1)
+
+
+async def test_recurrent_requests_come_each_time(queue: LocalQueue) -> None:
+    await queue.register(Journal, Note(1), recurrent=60)
+
+    assert await queue.advance(HOUR_S) == 60
+
+    assert Journal.entries == [(1, 60.0 * minute) for minute in range(1, 61)]
+    assert queue.clock.now == START + timedelta(hours=1)
+
+
+async def test_recurrent_requests_come_by_the_calendar(queue: LocalQueue) -> None:
+    await queue.register(Journal, Note(1), recurrent="30 8 * * *")
+
+    assert await queue.advance(timedelta(days=7)) == 7
+
+    first_s = (20 * 60 + 30) * 60.0
+    assert Journal.entries == [(1, first_s + day * 86400) for day in range(7)]
+
+
+async def test_deferred_and_recurrent_requests_come_in_turn(queue: LocalQueue) -> None:
+    await queue.register(Journal, Note(1), recurrent=60)
+    await queue.register(Journal, Note(2), defer=90)
+
+    await queue.advance(180)
+
+    assert Journal.entries == [(1, 60), (2, 90), (1, 120), (1, 180)]
+
+
+async def test_handlers_defer_their_follow_ups(queue: LocalQueue) -> None:
+    await queue.register(Chained, Note(1))
+
+    assert await queue.advance(150) == 3
+    assert await queue.advance(HOUR_S) == 2
+
+    assert Journal.entries == [(1, 0), (2, 60), (3, 120), (4, 180), (5, 240)]
+
+
+async def test_what_was_cancelled_does_not_come(queue: LocalQueue) -> None:
+    await queue.register(Journal, Note(1), Note(2), defer=60)
+    await queue.cancel(Journal, Note(1))
+
+    await queue.advance(60)
+
+    assert Journal.entries == [(2, 60)]
+
+
+async def test_moving_the_clock_alone_misses_times(queue: LocalQueue) -> None:
+    await queue.register(Journal, Note(1), recurrent=60)
+    queue.clock.move(HOUR_S + 30)
+
+    assert await queue.drain() == 1
+
+    assert Journal.entries == [(1, HOUR_S + 30)]
+    assert await queue.advance(30) == 1
+
+
+@pytest.mark.parametrize("span", [-1, timedelta(seconds=-1)])
+async def test_time_does_not_go_back(queue: LocalQueue, span: Any) -> None:
+    with pytest.raises(ConfigurationError, match="cannot go back"):
+        await queue.advance(span)
+
+
+# Failures
+
+
+async def test_failures_are_tried_again_at_their_time(queue: LocalQueue) -> None:
+    await queue.register(Patient, Note(1, fails=3), Note(2))
+
+    assert await queue.advance(HOUR_S) == 2
+
+    # First in a batch, then alone, then after 10 and 20 seconds. The other one waits, since order holds.
+    assert [at_s for number, at_s in Journal.entries if number == 1] == pytest.approx([0, 0, 10, 30], abs=0.001)
+    assert Journal.entries[-1] == (2, pytest.approx(30, abs=0.001))
+    assert await queue.dead_letters.list() == []
+
+
+async def test_a_request_waits_for_its_next_attempt(lenient: LocalQueue) -> None:
+    await lenient.register(Patient, Note(1, fails=1))
+    assert await lenient.drain() == 0
+    assert await lenient.drain() == 0
+    assert await lenient.advance(9.9) == 0
+
+    assert await lenient.advance(0.2) == 1
+
+    assert [at_s for _, at_s in Journal.entries] == pytest.approx([0, 10], abs=0.001)
+
+
+async def test_a_request_that_fails_holds_its_own_thread_alone(lenient: LocalQueue) -> None:
+    await lenient.register(Threaded, Note(0, fails=9), Note(3), Note(1), Note(2))
+
+    assert await lenient.drain() == 2
+    assert await lenient.advance(HOUR_S) == 2
+
+    letters = await lenient.dead_letters.list(Threaded)
+    assert [found.letter.attempts for found in letters] == [4]
+
+
+async def test_what_is_given_up_is_a_dead_letter_of_the_time_of_the_clock(lenient: LocalQueue) -> None:
+    await lenient.register(Patient, Note(1, fails=9))
+
+    await lenient.advance(HOUR_S)
+
+    [found] = await lenient.dead_letters.list()
+    start_us = int(START.timestamp()) * 1_000_000
+    assert (found.letter.attempts, found.letter.first_failed_us) == (4, start_us)
+    assert found.letter.last_failed_us == pytest.approx(start_us + 70_000_000, abs=1000)
+
+
+async def test_a_dead_letter_is_raised_at_the_end(queue: LocalQueue) -> None:
+    await queue.register(Skipping, Note(1, fails=9), Note(2), defer=60)
+
+    with pytest.raises(RequestsFailed, match=r"Skipping#\d+ became a dead letter: ValueError: not yet, 1\n") as failed:
+        await queue.advance(100)
+
+    assert [found.letter.handler for found in failed.value.letters] == [handler_name(Skipping)]
+    assert "Traceback" in str(failed.value)
+    assert queue.clock.now == START + timedelta(seconds=100)
+    assert Journal.entries[-1] == (2, 60)
+    assert await queue.advance(100) == 0
+
+
+async def test_a_request_that_is_still_to_be_tried_again_is_raised(queue: LocalQueue) -> None:
+    await queue.register(Patient, Note(1, fails=1))
+
+    with pytest.raises(RequestsFailed, match=f"1 of {handler_name(Patient)}/0/0 wait for their next attempt"):
+        await queue.drain()
+
+    assert await queue.advance(11) == 1
+
+
+async def test_a_letter_can_be_put_back(lenient: LocalQueue) -> None:
+    await lenient.register(Skipping, Note(1, fails=1))
+    await lenient.drain()
+    [found] = await lenient.dead_letters.list()
+
+    assert await lenient.dead_letters.requeue(found)
+
+    assert await lenient.drain() == 1
+    assert lenient.registered(Skipping) == [Note(1, 1)]
+
+
+async def test_a_handler_that_does_not_start_is_tried_again(queue: LocalQueue) -> None:
+    NotStarting.starts = 0
+    await queue.register(NotStarting, Note(1))
+    with pytest.raises(RequestsFailed, match="NotStarting"):
+        await queue.drain()
+
+    assert await queue.advance(HOUR_S) == 1
+
+    assert NotStarting.starts == 3
+
+
+# What was registered
+
+
+async def test_registered_lists_requests_of_any_kind(queue: LocalQueue) -> None:
+    await queue.register(Journal, Note(1), Note(2))
+    await queue.register(Journal, Note(3), defer=60)
+    queue.register_sync(Journal, Note(4), recurrent=60)
+    await queue.register(Patient, Note(9))
+    assert await queue.register(Journal, Note(1), Note(5), Note(5), if_not_exists=True) == 1
+    expected = [Note(1), Note(2), Note(3), Note(4), Note(5)]
+    assert queue.registered(Journal) == expected
+
+    await queue.advance(HOUR_S)
+
+    assert queue.registered(Journal) == expected
+    assert queue.registered(Patient) == [Note(9)]
+    assert queue.registered(Threaded) == []
+
+
+async def test_registered_lists_what_handlers_registered(queue: LocalQueue) -> None:
+    await queue.register(Chained, Note(4))
+
+    await queue.drain()
+
+    assert queue.registered(Chained) == [Note(4), Note(5)]
+
+
+# The whole
+
+
+async def test_queues_do_not_share_anything() -> None:
+    first, second = LocalQueue(clock=Clock(START)), LocalQueue()
+    await first.register(Patient, Note(1), defer=1)
+
+    assert (await second.storage.backlog()).deferred == 0
+    assert second.clock.now != first.clock.now
+    assert second.registered(Patient) == []
+
+
+async def test_a_bound_may_be_set() -> None:
+    queue = LocalQueue(settings=StorageSettings(capacity_bytes=1 << 20, when_full="raise"))
+
+    assert queue.storage.settings.capacity_bytes == 1 << 20
+
+
+def test_it_runs_on_any_loop() -> None:
+    queue = LocalQueue(clock=Clock(START))
+    Journal.clock = queue.clock
+
+    asyncio.run(queue.register(Journal, Note(1), defer=1))
+
+    assert asyncio.run(queue.advance(1)) == 1
+    Journal.entries.clear()
