@@ -13,10 +13,12 @@ import uvloop
 from sharded_queue import Handler, Queue, Route, Worker  # type: ignore[import-untyped]
 from sharded_queue.drivers import RuntimeLock, RuntimeStorage  # type: ignore[import-untyped]
 
-from bench.jobs import PER_CALL, THREADS, WARM_UP, Job, jobs
+from bench.jobs import CALL, PER_CALL, THREADS, WARM_UP, Job, jobs, numbered
 
 #: Fewer than the others send, so that a run takes it about as long.
 REQUESTS = 200_000
+#: Calls of `if_not_exists`, each of which looks at its whole backlog for each of its requests.
+ABSENT_CALLS = 5
 
 
 class Nothing(Handler):  # type: ignore[misc]
@@ -28,8 +30,35 @@ class Nothing(Handler):  # type: ignore[misc]
         pass
 
 
+class OneTube(Nothing):
+    @classmethod
+    async def route(cls, *requests: Job) -> list[Route]:
+        return [Route()] * len(requests)
+
+
 def measure() -> dict[str, float]:
     return uvloop.run(_measure())
+
+
+def absent() -> dict[str, float]:
+    """`if_not_exists` where a hundred thousand are queued already."""
+    return uvloop.run(_absent(100_000))
+
+
+async def _absent(backlog: int) -> dict[str, float]:
+    queue = Queue(RuntimeStorage())
+    for first in range(0, backlog, PER_CALL):
+        await queue.register(OneTube, *numbered(first, PER_CALL))
+    new = [numbered(backlog + number * CALL, CALL) for number in range(ABSENT_CALLS)]
+    present = [numbered(first, CALL) for first in range(0, backlog, backlog // ABSENT_CALLS)]
+    return {"new_per_s": await _rate(queue, new), "present_per_s": await _rate(queue, present)}
+
+
+async def _rate(queue: Queue, calls: list[list[Job]]) -> float:
+    start = time.perf_counter()
+    for requests in calls:
+        await queue.register(OneTube, *requests, if_not_exists=True)
+    return CALL * len(calls) / (time.perf_counter() - start)
 
 
 async def _measure() -> dict[str, float]:

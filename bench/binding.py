@@ -6,16 +6,14 @@ acknowledge it, look for more, stop, release.
 
 from __future__ import annotations
 
-import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import uvloop
 
 from bench.jobs import NewThread, Ping
+from bench.segment import segment
 from shardq import Queue, Worker
-from shardq.drivers import SharedLock, SharedStorage
+from shardq.drivers import SharedLock
 from shardq.settings import WorkerSettings
 
 CAPACITY_BYTES = 512 << 20
@@ -39,7 +37,7 @@ async def _measure(threads: int) -> dict[str, float]:
     """So many threads with one request each, handled to the last one, again and again."""
     requests = [Ping(number, 0) for number in range(threads)]
     register_s = handle_s = 0.0
-    with _segment() as storage:
+    with segment(CAPACITY_BYTES) as storage:
         queue = Queue(storage)
         worker = Worker(SharedLock(storage), queue, WorkerSettings(empty_limit=0))
         for _ in range(max(1, WARM_UP // threads)):
@@ -53,12 +51,3 @@ async def _measure(threads: int) -> dict[str, float]:
             register_s += middle - start
             handle_s += time.perf_counter() - middle
     return {"binding_us": 1e6 * handle_s / BINDINGS, "register_us": 1e6 * register_s / BINDINGS}
-
-
-@contextmanager
-def _segment() -> Iterator[SharedStorage]:
-    storage = SharedStorage.create(f"bench-{secrets.token_hex(6)}", CAPACITY_BYTES)
-    try:
-        yield storage
-    finally:
-        storage.destroy()

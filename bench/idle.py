@@ -35,9 +35,9 @@ def pollers() -> dict[str, float]:
     try:
         for _ in range(WORKERS):
             os.read(reading, 1)
-        before = _used(children)
+        before = used(children)
         time.sleep(WATCHED_S)
-        return _spent(before, _used(children))
+        return _spent(before, used(children))
     finally:
         for child in children:
             os.kill(child, 9)
@@ -53,9 +53,9 @@ async def _family() -> dict[str, float]:
         stats = supervisor.stats()
         assert stats.supervisor_pid is not None
         pids = [stats.supervisor_pid, *(worker.pid for worker in stats.workers)]
-        before = _used(pids)
+        before = used(pids)
         await asyncio.sleep(WATCHED_S)
-        return _spent(before, _used(pids))
+        return _spent(before, used(pids))
 
 
 async def _all_asleep(supervisor: Supervisor) -> None:
@@ -84,7 +84,7 @@ async def _poll(writing: int) -> None:
         await asyncio.sleep(POLL_S)
 
 
-def _used(pids: Sequence[int]) -> tuple[int, int]:
+def used(pids: Sequence[int]) -> tuple[int, int]:
     """Nanoseconds on a processor, and voluntary context switches, of all threads of these processes."""
     threads = [thread for pid in pids for thread in Path(f"/proc/{pid}/task").iterdir()]
     cpu_ns = sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads)

@@ -15,6 +15,8 @@ REQUESTS = 500_000
 WARM_UP = 20_000
 #: Requests of one `register` call.
 PER_CALL = 10_000
+#: Requests of one call where calls are small.
+CALL = 128
 THREADS = 16
 #: Wake-ups of a latency run, and the pause before each in which everybody falls asleep.
 PINGS = 300
@@ -85,6 +87,62 @@ class Hold(Handler[Held]):
         time.sleep(3600)
 
 
+class Asked(NamedTuple):
+    thread: int
+    sent_ns: int
+    journal: str
+    """A FIFO that is told how long the request waited. Empty: it is one of a flood, and keeps a core busy instead."""
+
+
+#: What each request of a flood takes of a core.
+FLOOD_S = 20e-6
+
+
+class Fair(Handler[Asked]):
+    """Floods, and requests that have to get through beside them."""
+
+    @classmethod
+    def route(cls, *requests: Asked) -> list[Route]:
+        return [Route(request.thread) for request in requests]
+
+    def handle(self, *requests: Asked) -> None:
+        now = time.monotonic_ns()
+        journal = requests[0].journal
+        if not journal:
+            spin(FLOOD_S * len(requests))
+            return
+        descriptor = os.open(journal, os.O_WRONLY)
+        for request in requests:
+            os.write(descriptor, (now - request.sent_ns).to_bytes(8, "little"))
+        os.close(descriptor)
+
+
+class Burn(Handler[Ping]):
+    """Keeps a core busy for 50 to 100 milliseconds with each request, in a batch of its own."""
+
+    @classmethod
+    def route(cls, *requests: Ping) -> list[Route]:
+        return [Route(request.number % THREADS) for request in requests]
+
+    def batch_size(self) -> int:
+        return 1
+
+    def handle(self, request: Ping) -> None:
+        spin((50 + request.number % 51) / 1000)
+
+
+def spin(seconds: float) -> None:
+    """Compute for so long."""
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        continue
+
+
 def jobs() -> list[Job]:
     """The requests of one call. Every contestant sends them again and again: making them is the user's own time."""
-    return [Job(number, f"job-{number}", number / 7) for number in range(PER_CALL)]
+    return numbered(0, PER_CALL)
+
+
+def numbered(first: int, count: int) -> list[Job]:
+    """So many requests, none of which is equal to another."""
+    return [Job(number, f"job-{number}", number / 7) for number in range(first, first + count)]

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import msgspec
 import psutil
 import uvloop
 
 from bench.jobs import Job, jobs
+from bench.segment import segment
 from shardq import Supervisor
 from shardq.drivers import SharedStorage
+from shardq.handler import drive
 from shardq.shm.layout import PAGE, THREAD_BYTES, TUBE_WORDS, WORD
 
 CAPACITY_BYTES = 512 << 20
@@ -48,17 +47,17 @@ def payload() -> dict[str, float]:
 def tubes() -> dict[str, float]:
     """Tubes with one message each, and the same tubes once they are drained."""
     [message] = _encoded(1)
-    with _segment() as storage:
-        store = storage.store
-        before = store.segment.used_bytes
+    with segment(CAPACITY_BYTES) as storage:
+        memory = storage.store.segment
+        before = memory.used_bytes
         for number in range(TUBES):
             _append(storage, number, [message])
-        live = store.segment.used_bytes
+        live = memory.used_bytes
         for number in range(TUBES):
-            token = store.claim(_key(number))
-            store.pop(f"{_key(number)}/0", 1, token)
-            store.unclaim(_key(number), token)
-        drained = store.segment.used_bytes
+            token = drive(storage.claim(_key(number)))
+            drive(storage.pop(f"{_key(number)}/0", 1, token))
+            drive(storage.unclaim(_key(number), token))
+        drained = memory.used_bytes
     return {"live_bytes": (live - before) / TUBES, "drained_bytes": (drained - before) / TUBES}
 
 
@@ -89,7 +88,7 @@ def processes() -> dict[str, float]:
 def _per_message(per_call: int) -> dict[str, float]:
     encoded, calls = _encoded(len(jobs())), MESSAGES // per_call
     many = encoded + encoded[:per_call]  # any call's messages are a slice of it, whose payload is alike over all calls
-    with _segment() as storage:
+    with segment(CAPACITY_BYTES) as storage:
         before = storage.store.segment.used_bytes
         for number in range(calls):
             first = number * per_call % len(encoded)
@@ -107,17 +106,8 @@ def _key(number: int) -> str:
 
 
 def _append(storage: SharedStorage, number: int, messages: list[bytes]) -> None:
-    if not storage.store.append(f"{_key(number)}/0", messages):
+    if not drive(storage.append(f"{_key(number)}/0", messages)):
         raise RuntimeError(f"the segment is full: it holds only {storage.store.counts().accepted} messages")
-
-
-@contextmanager
-def _segment() -> Iterator[SharedStorage]:
-    storage = SharedStorage.create(f"bench-{secrets.token_hex(6)}", CAPACITY_BYTES)
-    try:
-        yield storage
-    finally:
-        storage.destroy()
 
 
 async def _family() -> dict[str, float]:

@@ -22,8 +22,10 @@ class Summary(NamedTuple):
     median: float
     low: float
     high: float
-    ratio: float
-    """Median over the runs of the subject's figure divided by this contestant's figure of the same run."""
+    ratio: float | None
+    """Median over the runs of the subject's figure divided by this contestant's figure of the same run. None where that
+    is 0.
+    """
 
 
 def summaries(runs: Runs) -> list[Summary]:
@@ -41,7 +43,7 @@ def table(title: str, found: Sequence[Summary], show: Callable[[float], str]) ->
         for summary in found:
             if summary.figure == figure:
                 numbers = map(show, (summary.median, summary.low, summary.high))
-                yield _COLUMNS.format(f"  {summary.contestant}", *numbers, f"{summary.ratio:.2f}")
+                yield _COLUMNS.format(f"  {summary.contestant}", *numbers, _ratio(summary.ratio))
 
 
 def surroundings() -> dict[str, Any]:
@@ -57,8 +59,12 @@ def surroundings() -> dict[str, Any]:
 
 def _summary(figure: str, name: str, own: list[dict[str, float]], subject: list[dict[str, float]]) -> Summary:
     values = [run[figure] for run in own]
-    ratios = [first[figure] / value for first, value in zip(subject, values, strict=True)]
-    return Summary(name, figure, median(values), min(values), max(values), median(ratios))
+    ratios = [first[figure] / value for first, value in zip(subject, values, strict=True) if value]
+    return Summary(name, figure, median(values), min(values), max(values), median(ratios) if ratios else None)
+
+
+def _ratio(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.4f}"
 
 
 def _version(name: str) -> str:

@@ -106,4 +106,58 @@ SCENARIOS = {
         ),
         _tenths,
     ),
+    "fairness": Scenario(
+        "microseconds that requests of 99 threads wait beside a flood, less is better; and what is done of the flood, "
+        "more is better",
+        (
+            Contestant("shardq, one flooded", "bench.fairness:one_flooded"),
+            Contestant("shardq, two flooded", "bench.fairness:all_flooded"),
+            Contestant("floor, no flood", "bench.fairness:quiet"),
+        ),
+        _tenths,
+    ),
+    "threads": Scenario(
+        "a million requests: how many per second, more is better; memory of the segment, less is better",
+        (
+            Contestant("shardq, a million threads", "bench.threads:distinct"),
+            Contestant("shardq, 16 threads", "bench.threads:few"),
+        ),
+        _tenths,
+    ),
+    "deferred": Scenario(
+        "microseconds from a deferred request's time to its place in the tube, less is better",
+        (
+            Contestant("shardq, busy workers", "bench.deferred:family"),
+            Contestant("floor, a timer beside them", "bench.deferred:timer"),
+        ),
+        _tenths,
+    ),
+    "pending": Scenario(
+        "a million deferred requests: rates, more is better; memory and processor time, less is better",
+        (
+            Contestant("deferred, calls of 128", "bench.pending:deferred_by_128"),
+            Contestant("floor, at once, by 128", "bench.pending:plain_by_128"),
+            Contestant("deferred, one by one", "bench.pending:deferred_one_by_one"),
+            Contestant("floor, at once, one by one", "bench.pending:plain_one_by_one"),
+        ),
+        _tenths,
+    ),
+    "absent": Scenario(
+        "requests per second with `if_not_exists` beside 100,000 that are there, more is better",
+        (
+            Contestant("shardq", "bench.absent:backlog_100000"),
+            Contestant("sharded-queue", "bench.ancestor:absent"),
+            Contestant("floor, without if_not_exists", "bench.absent:plain"),
+        ),
+        _thousands,
+    ),
+    "absent-flat": Scenario(
+        "the same by how many are there; a ratio of 1 is flat, more is better",
+        (
+            Contestant("1,000,000 there", "bench.absent:backlog_1000000"),
+            Contestant("100,000 there", "bench.absent:backlog_100000"),
+            Contestant("1,000 there", "bench.absent:backlog_1000"),
+        ),
+        _thousands,
+    ),
 }

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import uvloop
 
 from bench.jobs import PAUSE_S, PER_CALL, PINGS, REQUESTS, WARM_UP, Job, NewThread, Nothing, Ping, SameThread, jobs
 from bench.percentiles import percentiles_us
+from bench.segment import segment
 from bench.worker import serving
 from shardq import Queue, Worker
-from shardq.drivers import SharedLock, SharedStorage
+from shardq.drivers import SharedLock
 
 CAPACITY_BYTES = 256 << 20
 
@@ -36,7 +34,7 @@ def wake_up_rebind() -> dict[str, float]:
 async def _end_to_end() -> float:
     """Requests per second, from the first `register` to the last acknowledgement in the other process."""
     requests = jobs()
-    with _segment() as storage:
+    with segment(CAPACITY_BYTES) as storage:
         async with serving(storage.name, WARM_UP + REQUESTS) as worker:
             queue = Queue(storage)
             await _register(queue, requests, WARM_UP)
@@ -50,7 +48,7 @@ async def _end_to_end() -> float:
 async def _halves() -> dict[str, float]:
     """Registering with no worker there, then handling that backlog, in this one process."""
     requests = jobs()
-    with _segment() as storage:
+    with segment(CAPACITY_BYTES) as storage:
         queue = Queue(storage)
         worker = Worker(SharedLock(storage), queue)
         await _register(queue, requests, WARM_UP)
@@ -64,7 +62,7 @@ async def _halves() -> dict[str, float]:
 
 
 async def _wake_up(handler: type[SameThread]) -> dict[str, float]:
-    with _segment() as storage:
+    with segment(CAPACITY_BYTES) as storage:
         async with serving(storage.name, PINGS) as worker:
             queue = Queue(storage)
             for number in range(PINGS):
@@ -77,12 +75,3 @@ async def _wake_up(handler: type[SameThread]) -> dict[str, float]:
 async def _register(queue: Queue, requests: list[Job], total: int) -> None:
     for _ in range(total // PER_CALL):
         await queue.register(Nothing, *requests)
-
-
-@contextmanager
-def _segment() -> Iterator[SharedStorage]:
-    storage = SharedStorage.create(f"bench-{secrets.token_hex(6)}", CAPACITY_BYTES)
-    try:
-        yield storage
-    finally:
-        storage.destroy()

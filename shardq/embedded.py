@@ -29,6 +29,7 @@ from shardq.handler import Handler
 from shardq.model import MAIN_SCRIPT, MAIN_SCRIPT_IN_WORKER, handler_name
 from shardq.queue import Queue
 from shardq.settings import SupervisorSettings
+from shardq.supervisor import handlers
 from shardq.supervisor.control import Control
 from shardq.supervisor.exits import Exit
 
@@ -38,6 +39,12 @@ log = logging.getLogger("shardq.embedded")
 _EXTRA_S = 10.0
 #: Pause before a supervisor that died unasked is started again, doubled for each time up to the last.
 _FIRST_RESTART_S, _LAST_RESTART_S = 0.1, 30.0
+
+
+_STARTED_BY_IMPORT = (
+    "this script starts a Supervisor while a supervisor imports it: put that part of the script under "
+    '`if __name__ == "__main__":`'
+)
 
 
 class Supervisor:
@@ -61,10 +68,7 @@ class Supervisor:
         settings: SupervisorSettings | None = None,
     ) -> None:
         if MAIN_SCRIPT_IN_WORKER in sys.modules:
-            raise SupervisorError(
-                "this script starts a Supervisor while a supervisor imports it: put that part of the script under "
-                '`if __name__ == "__main__":`'
-            )
+            raise SupervisorError(_STARTED_BY_IMPORT)
         if not targets:
             raise ConfigurationError("a Supervisor needs something to serve: a module name or a handler class")
         if if_running not in ("error", "attach"):
@@ -97,6 +101,8 @@ class Supervisor:
 
         Raises `SupervisorRunning`, and `SupervisorError` with the reason where it cannot boot.
         """
+        if handlers.importing:
+            raise SupervisorError(_STARTED_BY_IMPORT)
         if self._process is not None:
             raise SupervisorError("the supervisor is started already")
         try:

@@ -26,8 +26,6 @@ log = logging.getLogger("shardq.storage")
 
 #: How long a schedule rests that this version cannot read, in microseconds.
 _PUT_OFF_US = 3600 * 1_000_000
-#: When to look again where there was no room for what is due, in microseconds.
-_RETRY_US = 50_000
 #: How many sections who has other things to do promotes in at a time: about 8 ms.
 _ROUNDS = 8
 
@@ -294,12 +292,13 @@ def _promote(timing: Timing, now_us: int) -> int | None:
     if found is None:
         return promoted.next_due_us or None
     try:
-        next_due_us = next_us(found.schedule, found.due_us, now_us)
+        next_due_us = next_us(found.schedule, found.scheduled_us, now_us)
     except ScheduleError:
         log.exception("schedule cannot be read", extra={"pipe": found.pipe, "schedule": found.schedule})
         timing.put_off(found, now_us + _PUT_OFF_US)
         return now_us
-    return now_us if timing.recur(found, next_due_us) else now_us + _RETRY_US
+    timing.recur(found, next_due_us)
+    return now_us
 
 
 class SharedLock:

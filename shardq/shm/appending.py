@@ -112,9 +112,8 @@ class Appending:
             else:
                 known, digests = digests[:count], digests[count:]
             field = tube_field(tube, found.address)
-            for its_number, digest in enumerate(known, found.sequence + index):
-                if not self._alike.table.insert(digest, field, its_number, share=share):
-                    return None
+            if not self._alike.table.insert(known, field, found.sequence + index, share=share):
+                return None
             number = found.sequence + index + count
             # The record first: from its beginning on everything may be put in once more.
             words[word + at.TUBE_INDEXED_RECORD] = found.address
@@ -148,10 +147,11 @@ class Appending:
         due_us: int,
         share: int,
     ) -> int | None:
+        unknown = self._alike.table.are_unknown(digests)
         fresh = [
             (message, digest)
-            for message, digest in zip(messages, digests, strict=True)
-            if not self._alike.exists(plain(pipe), tubes, message, digest)
+            for message, digest, is_unknown in zip(messages, digests, unknown, strict=True)
+            if is_unknown or not self._alike.exists(pipe, tubes, message, digest)
         ]
         if not fresh:
             return 0

@@ -28,7 +28,9 @@ UNLISTED = (1 << 17) - 1
 _MOST_ALIKE = 16
 #: How many places of the former table each insertion empties. A table is begun with four places for each living entry
 #: and at least a quarter of the former one's, so that the former is empty long before the new one is half full.
-_MOVED_AT_ONCE = 32
+_MOVED_FOR_EACH = 32
+#: Among how many insertions tables are not changed.
+_INSERTED_AT_ONCE = 64
 #: How many entries are looked at to learn what part of them is living.
 _SAMPLE = 128
 _SMALLEST_LOG = EQUAL_STEP.bit_length() - 1
@@ -77,12 +79,45 @@ class Equality:
             if log:
                 self._list_all_in(side, log, digest)
 
-    def insert(self, digest: int, record: int, number: int, *, share: int) -> bool:
-        """Add an entry. False: there is no room."""
-        if not self._make_place(share):
-            return False
-        state = self._words[at.EQUALITY_STATE]
-        return self._insert_in(state & 1, state >> 1 & 127, digest, record, number, share)
+    def are_unknown(self, digests: Sequence[int]) -> list[bool]:
+        """For each digest whether there is certainly no entry: a quick look that answers for most of what is new."""
+        words, state = self._words, self._words[at.EQUALITY_STATE]
+        if not state or state >> 8 & 255:
+            return [not state] * len(digests)
+        table, steps, mask = self._tables[state & 1], self._maps[state & 1], (1 << (state >> 1 & 127)) - 1
+        return [
+            not self._bytes[steps + (digest & mask) // EQUAL_STEP] or not words[table + (digest & mask) * EQUAL_WORDS]
+            for digest in digests
+        ]
+
+    def insert(self, digests: Sequence[int], record: int, first: int, *, share: int) -> bool:
+        """Add entries for messages of a record, whose numbers are `first` and those that follow. False: there is no
+        room; some may be added.
+        """
+        for start in range(0, len(digests), _INSERTED_AT_ONCE):
+            some = digests[start : start + _INSERTED_AT_ONCE]
+            if not (self._make_place(len(some), share) and self._insert_some(some, record, first + start, share)):
+                return False
+        return True
+
+    def _insert_some(self, digests: Sequence[int], record: int, first: int, share: int) -> bool:
+        """The inner loop of adding: most find their place free, and what that costs is felt by each."""
+        words, state = self._words, self._words[at.EQUALITY_STATE]
+        side, log = state & 1, state >> 1 & 127
+        table, steps, mask, added = self._tables[side], self._maps[side], (1 << log) - 1, 0
+        for number, digest in enumerate(digests, first):
+            place = digest & mask
+            word = table + place * EQUAL_WORDS
+            if not self._bytes[steps + place // EQUAL_STEP] or words[word]:
+                if not self._insert_in(side, log, digest, record, number, share):
+                    return False
+                continue
+            words[word + at.EQUAL_NUMBER] = number
+            words[word + at.EQUAL_RECORD] = record
+            words[word] = digest
+            added += 1
+        words[at.EQUALITY_ENTRIES] += added
+        return True
 
     def forget(self) -> None:
         """Give back all memory. For when no message is left that could be equal to another."""
@@ -150,8 +185,10 @@ class Equality:
         stands = self._words[word + at.EQUAL_RECORD], self._words[word + at.EQUAL_NUMBER]
         return stands == (record, number) or (checked and not self._lasts(*stands))
 
-    def _make_place(self, share: int) -> bool:
-        """See that the current table is at most half full, and that a former one is emptied in time."""
+    def _make_place(self, count: int, share: int) -> bool:
+        """See that the current table is at most about half full with so many more entries, and that a former one is
+        emptied in time.
+        """
         state, entries = self._words[at.EQUALITY_STATE], self._words[at.EQUALITY_ENTRIES]
         if not state:
             self._words[at.EQUALITY_ENTRIES] = 0
@@ -159,8 +196,8 @@ class Equality:
             return True
         places = 1 << (state >> 1 & 127)
         if state >> 8 & 255:
-            return self._move(places if 4 * entries > 3 * places else _MOVED_AT_ONCE, share)
-        if 2 * entries < places:
+            return self._move(places if 4 * entries > 3 * places else count * _MOVED_FOR_EACH, share)
+        if 2 * (entries + count) < places:
             return True
         log = self._new_log(state & 1, state >> 1 & 127, entries)
         if log > self._most_log:
@@ -168,7 +205,7 @@ class Equality:
         self._forget_side(1 - (state & 1), self._layout.equality_steps)
         self._words[at.EQUALITY_STATE] = 1 - (state & 1) | log << 1 | (state >> 1 & 127) << 8
         self._words[at.EQUALITY_ENTRIES] = 0
-        return self._move(_MOVED_AT_ONCE, share)
+        return self._move(count * _MOVED_FOR_EACH, share)
 
     def _new_log(self, side: int, log: int, entries: int) -> int:
         """Size of the next table, by a sample of what part of the entries is living."""

@@ -164,8 +164,9 @@ THREAD_BYTES = THREAD_WORDS * WORD + NAME_BYTES
     PENDING_FIRST,  # number of its first message, among equal times the order
     PENDING_PLACE,  # in its heap
     PENDING_TEXTS,  # bytes of the pipe | bytes of the schedule << 16
-) = range(4)
-PENDING_WORDS = 4
+    PENDING_SCHEDULED_US,  # when it has to come; it is due later where there was no room for it
+) = range(5)
+PENDING_WORDS = 5
 #: Which heap.
 DEFERRED_HEAP, RECURRENT_HEAP = range(2)
 

@@ -138,10 +138,12 @@ class Pending:
         self._intent.declare(thread)
         self._intent.declare_pending()
         heap, count = self._heaps[at.RECURRENT_HEAP], len(messages)
-        tail = self._tubes.write(tube, [message for _, message in messages], now_us, share=at.ALL)
+        tail = self._tubes.write(tube, [message for _, message in messages], now_us, share=at.GENERAL)
         if tail and next_due_us is not None:
             heap.declare_due(found.address, next_due_us)
-            self._arrive(thread, tube, tail, count, ((found.address >> 3) + at.PENDING_DUE_US, next_due_us))
+            word = found.address >> 3
+            scheduled = word + at.PENDING_SCHEDULED_US, next_due_us
+            self._arrive(thread, tube, tail, count, (word + at.PENDING_DUE_US, next_due_us), scheduled)
             heap.settle()
         elif tail:
             self._cells.announce(found.address)
@@ -155,7 +157,7 @@ class Pending:
         return bool(tail)
 
     def put_off(self, found: PendingRecord, due_us: int) -> None:
-        """Let a recurrent record be due later, without coming now."""
+        """Look at a recurrent record again then. It has to come when it had to."""
         self._intent.declare_pending()
         heap = self._heaps[at.RECURRENT_HEAP]
         heap.declare_due(found.address, due_us)
@@ -223,16 +225,16 @@ class Pending:
             return 0
         word, first = address >> 3, self._words[at.PENDING_NUMBER]
         self._words[at.PENDING_NUMBER] = first + len(messages)
-        self._words[word + at.PENDING_DUE_US], accepted_us = times_us
+        due_us, accepted_us = times_us
+        self._words[word + at.PENDING_DUE_US] = self._words[word + at.PENDING_SCHEDULED_US] = due_us
         self._words[word + at.PENDING_FIRST] = first
         self._words[word + at.PENDING_TEXTS] = len(texts[0]) | len(texts[1]) << 16
         behind = address + at.PENDING_WORDS * WORD
         self._bytes[behind : behind + sum(map(len, texts))] = b"".join(texts)
         record.write(self._segment, address + start, first, accepted_us, messages)
-        for number, digest in enumerate(digests, first):
-            if not self._alike.table.insert(digest, address, number, share=share):
-                self._cells.give_back(address)
-                return 0
+        if not self._alike.table.insert(digests, address, first, share=share):
+            self._cells.give_back(address)
+            return 0
         return address
 
     def _remove(self, found: PendingRecord) -> None:

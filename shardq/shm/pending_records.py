@@ -24,6 +24,8 @@ class PendingRecord:
 
     address: int
     due_us: int
+    scheduled_us: int
+    """When it has to come; it is due later where there was no room for it."""
     first: int
     """Number of its first message."""
     pipe: str
@@ -55,6 +57,7 @@ class PendingRecords:
         return PendingRecord(
             address,
             self._words[word + at.PENDING_DUE_US],
+            self._words[word + at.PENDING_SCHEDULED_US],
             self._words[word + at.PENDING_FIRST],
             self._bytes[start:middle].decode(),
             self._bytes[middle:end].decode(),

@@ -135,7 +135,7 @@ class Timing:
 
     def recur(self, found: PendingRecord, next_due_us: int | None) -> bool:
         """Have a recurrent record come now, and next then (None: never), unless somebody else had it come. False: there
-        is no room for that now.
+        is no room for that now; it is put off for a moment, so that others can come.
         """
         with self._section:
             if not self._records.current(found):
@@ -146,11 +146,12 @@ class Timing:
                     self._appending.help(found.pipe, tube)
                 self._pending.note_due()
                 return True
-            self._words[at.NEXT_DUE_US] = _now_us() + _RETRY_US
+            self._pending.put_off(found, max(_now_us(), found.due_us + 1) + _RETRY_US)
+            self._pending.note_due()
             return False
 
     def put_off(self, found: PendingRecord, due_us: int) -> None:
-        """Let a recurrent record be due later, without coming now."""
+        """Look at a recurrent record again then, without having it come now."""
         with self._section:
             if self._records.current(found):
                 self._pending.put_off(found, due_us)

@@ -20,6 +20,9 @@ from shardq.handler import (
 )
 from shardq.model import MAIN_SCRIPT, MAIN_SCRIPT_IN_WORKER, handler_name
 
+#: Whether this process is importing what it is to serve: then nothing may start another supervisor.
+importing = False
+
 
 def load_handlers(targets: Sequence[str], main_script: str | None = None) -> dict[str, type[Handler[Any]]]:
     """Import what `targets` name and return the handlers by `module/Handler`.
@@ -29,6 +32,15 @@ def load_handlers(targets: Sequence[str], main_script: str | None = None) -> dic
     `MODULE` means every handler class in the module's own name space, `MODULE:Handler` that one. Raises
     `SupervisorError` with the reason for what does not import, does not exist, or cannot be served.
     """
+    global importing
+    importing = True
+    try:
+        return _loaded(targets, main_script)
+    finally:
+        importing = False
+
+
+def _loaded(targets: Sequence[str], main_script: str | None) -> dict[str, type[Handler[Any]]]:
     handlers: dict[str, type[Handler[Any]]] = {}
     if main_script:
         _import_script(main_script)

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from typing import NamedTuple
 
-from shardq.model import AHEAD
-from shardq.model import plain
+from shardq.model import AHEAD, plain
 from shardq.shm import layout as at
 from shardq.shm import record
 from shardq.shm.layout import WORD, ExtentClass
@@ -97,7 +96,8 @@ class PendingFsck:
         return found
 
     def _pending(self, which: int, address: int) -> Pending:
-        due_us, first, _, texts = self._words[address >> 3 : (address >> 3) + at.PENDING_WORDS]
+        fields = self._words[address >> 3 : (address >> 3) + at.PENDING_WORDS]
+        due_us, first, texts = fields[at.PENDING_DUE_US], fields[at.PENDING_FIRST], fields[at.PENDING_TEXTS]
         start = address + at.PENDING_WORDS * WORD
         middle, end = start + (texts & 0xFFFF), start + (texts & 0xFFFF) + (texts >> 16)
         pipe, schedule = self._bytes[start:middle].decode(), self._bytes[middle:end].decode()
