@@ -20,6 +20,8 @@ from shardq.shm.segment import Segment
 _RECLAIM_BATCH = 256
 _FREE, _IDLE = bytes((at.THREAD_FREE,)), bytes((at.THREAD_IDLE,))
 _DEAD_LETTERS = bytes((at.THREAD_DEAD_LETTERS,))
+#: How many entries an operation leaves, by its share.
+_SPARED = {at.GENERAL: at.SPARE_ENTRIES, at.FOLLOW_UP: at.SPARE_ENTRIES // 2, at.ALL: 0}
 NOT_FOUND = -1
 NO_ROOM = -2
 
@@ -80,7 +82,7 @@ class Directory:
     def add_thread(self, key: str, *, share: int = at.GENERAL, apart: bool = False) -> int:
         """A new entry, or NO_ROOM for lack of memory. Raises `DirectoryFull`."""
         name = _encoded(key)
-        thread = self._free_thread()
+        thread = self._free_thread(share)
         if not self._back_thread_table((thread + 1) * THREAD_BYTES, share):
             return NO_ROOM
         self._intent.declare(thread)
@@ -110,7 +112,7 @@ class Directory:
         if thread == NO_ROOM:
             return NO_ROOM, NO_ROOM
         self._intent.declare(thread)  # also keeps it from being reclaimed to make place for its own tube
-        tube = self._free_tube()
+        tube = self._free_tube(share)
         if not self._back_tube_table((tube + 1) * TUBE_WORDS * WORD, share):
             return NO_ROOM, NO_ROOM
         self._intent.declare(thread)
@@ -210,18 +212,20 @@ class Directory:
         """Entry + 1 of the thread's newest tube, 0: none. Changes with every tube that is added."""
         return self._words[self._layout.thread_word(thread) + at.THREAD_FIRST_TUBE]
 
-    def _free_thread(self) -> int:
-        thread = self._lowest_free(self._layout.thread_map, self._layout.threads)
+    def _free_thread(self, share: int) -> int:
+        count = self._layout.threads - _SPARED[share]
+        thread = self._lowest_free(self._layout.thread_map, count)
         if thread == NOT_FOUND and self._reclaim():
-            thread = self._lowest_free(self._layout.thread_map, self._layout.threads)
+            thread = self._lowest_free(self._layout.thread_map, count)
         if thread == NOT_FOUND:
             raise self._exhausted()
         return thread
 
-    def _free_tube(self) -> int:
-        tube = self._lowest_free(self._layout.tube_map, self._layout.tubes)
+    def _free_tube(self, share: int) -> int:
+        count = self._layout.tubes - _SPARED[share]
+        tube = self._lowest_free(self._layout.tube_map, count)
         if tube == NOT_FOUND and self._reclaim():
-            tube = self._lowest_free(self._layout.tube_map, self._layout.tubes)
+            tube = self._lowest_free(self._layout.tube_map, count)
         if tube == NOT_FOUND:
             raise self._exhausted()
         return tube
@@ -248,7 +252,7 @@ class Directory:
 
     def _exhausted(self) -> DirectoryFull:
         return DirectoryFull(
-            f"segment {self._segment.name!r} has {self._layout.threads} entries for threads and tubes and all hold "
+            f"segment {self._segment.name!r} has {self._layout.threads - at.SPARE_ENTRIES} entries for threads and tubes and all hold "
             f"work: route to fewer threads (for instance thread=hash(key) % 1024), or create it with more"
         )
 

@@ -104,19 +104,21 @@ class Equality:
         """The inner loop of adding: most find their place free, and what that costs is felt by each."""
         words, state = self._words, self._words[at.EQUALITY_STATE]
         side, log = state & 1, state >> 1 & 127
-        table, steps, mask, added = self._tables[side], self._maps[side], (1 << log) - 1, 0
+        table, steps, mask = self._tables[side], self._maps[side], (1 << log) - 1
+        # Counted before: a count that is too low would let the table become full, and a search in it never end.
+        words[at.EQUALITY_ENTRIES] += len(digests)
         for number, digest in enumerate(digests, first):
             place = digest & mask
             word = table + place * EQUAL_WORDS
             if not self._bytes[steps + place // EQUAL_STEP] or words[word]:
+                words[at.EQUALITY_ENTRIES] -= 1
                 if not self._insert_in(side, log, digest, record, number, share):
+                    words[at.EQUALITY_ENTRIES] -= first + len(digests) - 1 - number
                     return False
                 continue
             words[word + at.EQUAL_NUMBER] = number
             words[word + at.EQUAL_RECORD] = record
             words[word] = digest
-            added += 1
-        words[at.EQUALITY_ENTRIES] += added
         return True
 
     def forget(self) -> None:
@@ -160,10 +162,10 @@ class Equality:
             return self._insert_in(side, log, digest, UNLISTED << ADDRESS_BITS, 1, share)
         if not (self._bytes[steps + place // EQUAL_STEP] or self._back(side, place, share)):
             return False
+        words[at.EQUALITY_ENTRIES] += 1
         self._put(word, record, number)
         # The digest last: what stands before it is found by nobody.
         words[word] = digest
-        words[at.EQUALITY_ENTRIES] += 1
         return True
 
     def _list_all_in(self, side: int, log: int, digest: int) -> None:

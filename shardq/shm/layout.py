@@ -206,6 +206,8 @@ EQUAL_STEP_BYTES = EQUAL_STEP * EQUAL_WORDS * WORD
 
 SMALLEST_CAPACITY_BYTES = 256 << 10
 LARGEST_DIRECTORY = 65_536
+#: Entries that appends leave: for dead letters and claims, and half of them for what handlers register.
+SPARE_ENTRIES = 64
 DEFAULT_SLOTS = 256
 
 
@@ -233,10 +235,12 @@ class Layout:
 
     @classmethod
     def sized(cls, capacity_bytes: int, threads: int | None = None, slots: int = DEFAULT_SLOTS) -> Layout:
-        """A layout for this capacity. Without `threads` it has an entry for each page of it, at most 65,536."""
+        """A layout for this capacity with entries for so many threads and tubes, by default one for each page of it and
+        at most 65,536; and some spare ones.
+        """
         if threads is None:
             threads = min(LARGEST_DIRECTORY, 1 << (max(1, capacity_bytes // PAGE).bit_length() - 1))
-        return cls(capacity_bytes, slots, threads, threads)
+        return cls(capacity_bytes, slots, threads + SPARE_ENTRIES, threads + SPARE_ENTRIES)
 
     @cached_property
     def slots_word(self) -> int:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
-from shardq.errors import MessageTooLarge
+from shardq.errors import DirectoryFull, MessageTooLarge
 from shardq.shm import layout as at
 from shardq.shm.binding import Bindings
 from shardq.shm.directory import NO_ROOM, NOT_FOUND, Directory
@@ -170,9 +170,12 @@ class Letters:
 
     def _grave(self, pipe: str) -> tuple[int, int]:
         thread, tube = self._directory.tube(pipe)
-        if tube == NOT_FOUND:
-            thread, tube = self._directory.add_tube(pipe, share=at.ALL, apart=True)
-        return thread, tube
+        if tube != NOT_FOUND:
+            return thread, tube
+        try:
+            return self._directory.add_tube(pipe, share=at.ALL, apart=True)
+        except DirectoryFull:
+            return NO_ROOM, NO_ROOM
 
     def _head(self, tube: int) -> int:
         return self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE]

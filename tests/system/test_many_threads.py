@@ -184,7 +184,7 @@ async def test_who_has_no_place_in_a_handler_gives_its_batch_back(queue: Queue, 
     await queue.register(Onward, Item(1000, 0))
     await queue.register(Note, *one_each(1, *range(PLACES - 1)))
 
-    # The handler asks for a 65th place until a thread is drained: here all others are, in between.
+    # The handler asks for a 65th place, which is spare.
     await run(worker, PLACES + 1)
 
     assert sorted(thread for thread, _ in done()) == [*range(PLACES - 1), 1001]
@@ -211,6 +211,27 @@ async def test_a_dead_letter_needs_a_place_too_and_waits_for_it(queue: Queue, wo
     [letter] = await letters(queue)
     assert key_of(letter.pipe) == Tube(Failing, Route(0)).key
     assert len(done()) == PLACES - 1
+
+
+async def test_a_table_full_of_what_fails_for_good_empties(queue: Queue, worker: Worker) -> None:
+    trouble[0] = lambda: ValueError("no")
+    await queue.register(Failing, *one_each(1, *range(PLACES)))
+
+    loop = await suspended(worker.loop())
+    assert await queue.storage.wait_for_quiet(LIMIT_S)
+    worker.stop()
+    await finished(loop)
+
+    assert len(await letters(queue)) == PLACES
+
+
+async def test_a_table_full_of_what_goes_on_in_new_threads_empties(queue: Queue, worker: Worker) -> None:
+    await queue.register(Onward, *one_each(1, *range(PLACES)))
+
+    await run(worker, 2 * PLACES)
+
+    assert sorted(thread for thread, _ in done()) == list(range(1, PLACES + 1))
+    assert await letters(queue) == []
 
 
 class Failing(Once):
