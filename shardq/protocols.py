@@ -100,7 +100,8 @@ class Storage(Protocol):
         However many promote, each time comes once. (P3)
     S30. Appending an equal message to the same pipe with a schedule changes the one there is: where the schedule is the
         same, nothing; with `absent` it changes nothing and is not counted. `scheduled` lists them, the next due first;
-        `unschedule` ends those equal to the given ones and returns how many. `absent` without a schedule and `remove`
+        `unschedule` ends those equal to the given ones and returns how many. Of several in one call each changes by
+        itself, and those that are new come together. `absent` without a schedule and `remove`
         do not see them.
     S31. With a `starvation_limit`, `take` lets each of the tubes' priorities be the first it looks into at least once
         in so many batches of the thread, so that a lower one waits for no more. (P10)

@@ -26,6 +26,8 @@ class Alike:
         self._layout = segment.layout
         self._tubes = tubes
         self._records = records
+        self._first_head = segment.layout.tube_word(0) + at.TUBE_HEAD_SEQUENCE
+        self._tube_map = segment.layout.tube_map
         self.table = Equality(segment, extents, self._lasts)
 
     def forget(self) -> None:
@@ -98,15 +100,15 @@ class Alike:
     def _lasts(self, field: int, number: int) -> bool:
         """Whether what an entry of the table names may still be there: neither acknowledged nor gone."""
         tube = (field >> ADDRESS_BITS) - 1
-        if tube == UNLISTED - 1:
-            return number > 0
-        if tube < 0:
-            # One that is just coming is in no heap yet. Of another record in the same place all numbers are higher.
-            stands = field == self._words[at.PENDING_CELL] or self._records.stands(field)
-            return stands and self._words[(field >> 3) + at.PENDING_FIRST] <= number
-        # Numbers never come back, so of another tube in the same place all are higher.
-        head = self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE]
-        return head <= number and bool(self._bytes[self._layout.tube_map + tube])
+        if 0 <= tube < self._layout.tubes:
+            # Numbers never come back, so of another tube in the same place all are higher.
+            head = self._words[self._first_head + tube * at.TUBE_WORDS]
+            return head <= number and self._bytes[self._tube_map + tube] != 0
+        if tube >= 0:
+            return number > 0  # there may be some without entries
+        # One that is just coming is in no heap yet. Of another record in the same place all numbers are higher.
+        stands = field == self._words[at.PENDING_CELL] or self._records.stands(field)
+        return stands and self._words[(field >> 3) + at.PENDING_FIRST] <= number
 
 
 def tube_field(tube: int, address: int) -> int:

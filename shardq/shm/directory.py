@@ -252,8 +252,9 @@ class Directory:
 
     def _exhausted(self) -> DirectoryFull:
         return DirectoryFull(
-            f"segment {self._segment.name!r} has {self._layout.threads - at.SPARE_ENTRIES} entries for threads and tubes and all hold "
-            f"work: route to fewer threads (for instance thread=hash(key) % 1024), or create it with more"
+            f"segment {self._segment.name!r} has {self._layout.threads - at.SPARE_ENTRIES} entries for threads and "
+            f"tubes and all hold work: route to fewer threads (for instance thread=hash(key) % 1024), or create it "
+            f"with more"
         )
 
     def _back_thread_table(self, nbytes: int, share: int) -> bool:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
+from struct import unpack
 
 from shardq.shm import layout as at
 from shardq.shm.extents import Extents
@@ -26,9 +27,10 @@ ADDRESS_BITS = 47
 UNLISTED = (1 << 17) - 1
 #: About how many pending messages of one digest have entries: each new one has to pass by all others.
 _MOST_ALIKE = 16
-#: How many places of the former table each insertion empties. A table is begun with four places for each living entry
-#: and at least a quarter of the former one's, so that the former is empty long before the new one is half full.
-_MOVED_FOR_EACH = 32
+#: A table is begun with three places or more for each living entry and at least a quarter of the former one's. Each
+#: insertion empties so many places of the former, times how much of it is left in terms of the new one: then the former
+#: is empty before the new one is half full.
+_MOVED_PER_PART, _LEAST_MOVED = 10, 2
 #: Among how many insertions tables are not changed.
 _INSERTED_AT_ONCE = 64
 #: How many entries are looked at to learn what part of them is living.
@@ -52,16 +54,16 @@ class Equality:
         self._maps = [layout.equality_map + side * layout.equality_steps for side in (0, 1)]
         self._most_log = (segment.layout.equality_steps * EQUAL_STEP).bit_length() - 1
 
-    def digests(self, pipe: str, messages: Sequence[bytes]) -> list[int]:
+    def digests(self, pipe: str, messages: Sequence[bytes]) -> Sequence[int]:
         """What stands for each message of the pipe in the tables. Wants no guard."""
-        key = bytes(self._bytes[at.EQUALITY_KEY * WORD : (at.EQUALITY_KEY + 2) * WORD])
-        start = blake2b(f"{pipe}\0".encode(), digest_size=WORD, key=key)
-        digests = []
+        salt = bytes(self._bytes[at.EQUALITY_KEY * WORD : (at.EQUALITY_KEY + 2) * WORD])
+        start, digests = blake2b(f"{pipe}\0".encode(), digest_size=WORD, salt=salt), []
         for message in messages:
             state = start.copy()
             state.update(message)
-            digests.append(int.from_bytes(state.digest(), "little") or 1)
-        return digests
+            digests.append(state.digest())
+        numbers = unpack(f"<{len(digests)}Q", b"".join(digests))
+        return numbers if 0 not in numbers else [number or 1 for number in numbers]  # 0 is that of a free place
 
     def find(self, digest: int) -> list[tuple[int, int]]:
         """Record and number of the entries with this digest, living or not."""
@@ -81,13 +83,22 @@ class Equality:
 
     def are_unknown(self, digests: Sequence[int]) -> list[bool]:
         """For each digest whether there is certainly no entry: a quick look that answers for most of what is new."""
-        words, state = self._words, self._words[at.EQUALITY_STATE]
-        if not state or state >> 8 & 255:
-            return [not state] * len(digests)
+        words, data, state = self._words, self._bytes, self._words[at.EQUALITY_STATE]
+        if not state:
+            return [True] * len(digests)
         table, steps, mask = self._tables[state & 1], self._maps[state & 1], (1 << (state >> 1 & 127)) - 1
-        return [
-            not self._bytes[steps + (digest & mask) // EQUAL_STEP] or not words[table + (digest & mask) * EQUAL_WORDS]
+        unknown = [
+            not data[steps + (digest & mask) // EQUAL_STEP] or not words[table + (digest & mask) * EQUAL_WORDS]
             for digest in digests
+        ]
+        if not state >> 8 & 255:
+            return unknown
+        side, mask = 1 - (state & 1), (1 << (state >> 8 & 255)) - 1
+        table, steps = self._tables[side], self._maps[side]
+        return [
+            is_unknown
+            and (not data[steps + (digest & mask) // EQUAL_STEP] or not words[table + (digest & mask) * EQUAL_WORDS])
+            for digest, is_unknown in zip(digests, unknown, strict=True)
         ]
 
     def insert(self, digests: Sequence[int], record: int, first: int, *, share: int) -> bool:
@@ -197,8 +208,9 @@ class Equality:
             self._words[at.EQUALITY_STATE] = _SMALLEST_LOG << 1
             return True
         places = 1 << (state >> 1 & 127)
-        if state >> 8 & 255:
-            return self._move(places if 4 * entries > 3 * places else count * _MOVED_FOR_EACH, share)
+        former = state >> 8 & 255
+        if former:
+            return self._move(4 << former if 4 * entries > 3 * places else self._moved_for(count, state), share)
         if 2 * (entries + count) < places:
             return True
         log = self._new_log(state & 1, state >> 1 & 127, entries)
@@ -207,7 +219,7 @@ class Equality:
         self._forget_side(1 - (state & 1), self._layout.equality_steps)
         self._words[at.EQUALITY_STATE] = 1 - (state & 1) | log << 1 | (state >> 1 & 127) << 8
         self._words[at.EQUALITY_ENTRIES] = 0
-        return self._move(count * _MOVED_FOR_EACH, share)
+        return True
 
     def _new_log(self, side: int, log: int, entries: int) -> int:
         """Size of the next table, by a sample of what part of the entries is living."""
@@ -218,25 +230,47 @@ class Equality:
                 seen += 1
                 living += self._lasts(record, number)
             place += 1
-        wanted = 4 * entries * living // max(1, seen)
+        wanted = 3 * entries * living // max(1, seen)
         return max(_SMALLEST_LOG, log - 2, min(log + 2, max(1, wanted - 1).bit_length()))
+
+    def _moved_for(self, count: int, state: int) -> int:
+        """How many places of the former table so many insertions empty: about evenly over the time until the current
+        one is half full, so that no insertion is much slower than another.
+        """
+        left = (1 << (state >> 8 & 255)) - (state >> 16)
+        return count * max(_LEAST_MOVED, _MOVED_PER_PART * left >> (state >> 1 & 127))
 
     def _move(self, count: int, share: int) -> bool:
         """Move the living entries of so many places of the former table. False: there is no room for them."""
-        state = self._words[at.EQUALITY_STATE]
+        words, lasts, state = self._words, self._lasts, self._words[at.EQUALITY_STATE]
         side, log, former, moved = state & 1, state >> 1 & 127, state >> 8 & 255, state >> 16
-        end = min(moved + count, 1 << former)
-        for place in range(moved, end):
-            digest, record, number = self._entry(1 - side, place)
-            if not digest or not self._lasts(record, number):
+        table, steps, place, end = self._tables[1 - side], self._maps[1 - side], moved, min(moved + count, 1 << former)
+        into, into_steps, mask = self._tables[side], self._maps[side], (1 << log) - 1
+        while place < end:
+            if not self._bytes[steps + place // EQUAL_STEP]:
+                place = (place // EQUAL_STEP + 1) * EQUAL_STEP
                 continue
-            if not self._insert_in(side, log, digest, record, number, share):
-                self._words[at.EQUALITY_STATE] = state & 0xFFFF | place << 16
-                return False
-        if end < 1 << former:
-            self._words[at.EQUALITY_STATE] = state & 0xFFFF | end << 16
+            word = table + place * EQUAL_WORDS
+            digest = words[word]
+            if digest:
+                record, number = words[word + at.EQUAL_RECORD], words[word + at.EQUAL_NUMBER]
+                target = digest & mask
+                there = into + target * EQUAL_WORDS
+                if not lasts(record, number):
+                    pass
+                elif self._bytes[into_steps + target // EQUAL_STEP] and not words[there]:
+                    words[at.EQUALITY_ENTRIES] += 1
+                    words[there + at.EQUAL_NUMBER] = number
+                    words[there + at.EQUAL_RECORD] = record
+                    words[there] = digest
+                elif not self._insert_in(side, log, digest, record, number, share):
+                    words[at.EQUALITY_STATE] = state & 0xFFFF | place << 16
+                    return False
+            place += 1
+        if place < 1 << former:
+            words[at.EQUALITY_STATE] = state & 0xFFFF | place << 16
             return True
-        self._words[at.EQUALITY_STATE] = state & 0xFF
+        words[at.EQUALITY_STATE] = state & 0xFF
         self._forget_side(1 - side, (1 << former) // EQUAL_STEP)
         return True
 

@@ -86,7 +86,7 @@ PAGE = 4096
     ARMED_US,  # for when the supervisor has set its timer
     EQUALITY_STATE,  # which tables of equal messages there are, packed into one word: see `equality`
     EQUALITY_ENTRIES,  # about how many places of the current table are taken
-    EQUALITY_KEY,  # what digests are keyed with, 16 bytes
+    EQUALITY_KEY,  # what digests are salted with, 16 bytes nobody knows beforehand
     EQUALITY_KEY_END,
 ) = range(58)
 HEADER_BYTES = PAGE

@@ -17,7 +17,11 @@ from tests.support.faults_scene import Scene, check_usable, check_whole, settle
 FIRST, FIRST_OF_ALL, SECOND, SECOND_OF_ALL = 1, 12, 2, 6
 #: Where a death leaves something to mend.
 CHANGING = tuple(
-    f"shm/{name}.py" for name in ("attempts", "binding", "directory", "extents", "intent", "letters", "tube")
+    f"shm/{name}.py"
+    for name in (
+        *("alike", "appending", "attempts", "binding", "cells", "directory", "equality", "extents", "heap"),
+        *("intent", "letters", "pending", "timing", "tube"),
+    )
 )
 
 

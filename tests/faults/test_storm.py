@@ -16,7 +16,7 @@ from tests.faults.conftest import SEED
 from tests.support.faults import Child
 from tests.support.faults_history import Delivery, History, Intent, Letter, Message
 from tests.support.faults_scene import MIB, Scene, check_usable, check_whole, run, run_waiting, scene
-from tests.support.faults_storm import GRAVE, PIPES, consume, produce
+from tests.support.faults_storm import GRAVE, PIPES, SHARED, consume, deferred_by, produce
 
 SECONDS = float(os.environ.get("SHARDQ_FAULTS_SECONDS", "4"))
 PRODUCERS = CONSUMERS = 3
@@ -102,13 +102,14 @@ def test_nothing_is_lost_torn_or_reordered_in_a_storm(
 ) -> None:
     storm(crew, random)
     there = crew._there
-    assert run_waiting(lambda: there.storage.wait_for_quiet(60)), "what is left is not handled"
+    assert run_waiting(lambda: there.storage.wait_for_quiet(60, deferred=True)), "what is left is not handled"
     crew.dismiss("consume")
     tried("storm kills", crew.kills)
     tried("storm stops", crew.stops)
     check_whole(there.store)
     letters = [Letter.parsed(letter) for letter in run(there.storage.range(GRAVE, 1 << 30)).messages]
     check_history(History(tmp_path), letters, crew.killed, tried)
+    check_no_ghosts(there, History(tmp_path))
     check_usable(there)
 
 
@@ -123,6 +124,16 @@ def storm(crew: Crew, random: Random) -> None:
     crew.dismiss("produce")
 
 
+def check_no_ghosts(there: Scene, history: History) -> None:
+    """All is handled, so each message can be added again, once."""
+    for pipe in PIPES:
+        deliveries = (event.message for event in history.events(pipe) if isinstance(event, Delivery))
+        some = list({message.encoded() for message in deliveries})[:500]
+        assert run(there.storage.append(pipe, some, absent=True)) == len(some), f"{pipe}: ghosts"
+        assert run(there.storage.append(pipe, some, absent=True)) == 0
+        assert run(there.storage.remove(pipe, *some)) == len(some)
+
+
 def check_history(history: History, letters: list[Letter], killed: set[str], tried: Callable[[str, int], None]) -> None:
     known: dict[str, set[Message]] = {}
     for pipe in PIPES:
@@ -130,6 +141,7 @@ def check_history(history: History, letters: list[Letter], killed: set[str], tri
         deliveries = [event for event in events if isinstance(event, Delivery)]
         known[pipe] = {delivery.message for delivery in deliveries}
         check_order(pipe, deliveries)
+        check_due_order(pipe, deliveries)
         check_whole_batches(pipe, known[pipe])
         check_again(pipe, events, killed)
         check_fates(pipe, events, [letter.sequence for letter in letters if letter.pipe == pipe])
@@ -150,8 +162,24 @@ def check_order(pipe: str, deliveries: list[Delivery]) -> None:
         assert sequence == len(seen), f"{pipe}: number {sequence} came after {len(seen) - 1}"
         seen[sequence] = message
         place = message.batch, message.position
+        if message.who == SHARED:
+            continue
         assert last.get(message.who, (-1, -1)) < place, f"{pipe}: {message} after {last[message.who]}"
         last[message.who] = place
+
+
+def check_due_order(pipe: str, deliveries: list[Delivery]) -> None:
+    """Of what one producer deferred, the earlier accepted comes before what is due no earlier."""
+    first: dict[str, dict[tuple[int, int], None]] = {}
+    for _, message, _ in deliveries:
+        who, _, due_us = message.who.partition("@")
+        if due_us:
+            first.setdefault(who, {}).setdefault((message.batch, int(due_us)))
+    for who, batches in first.items():
+        came = list(batches)
+        for n, (batch, due_us) in enumerate(came):
+            late = [other for other in came[n + 1 :] if other[0] < batch and other[1] <= due_us]
+            assert not late, f"{pipe}: of {who}, {late} came after {batch}, due at {due_us}"
 
 
 def check_whole_batches(pipe: str, messages: set[Message]) -> None:
@@ -184,6 +212,25 @@ def check_fates(pipe: str, events: list[Delivery | Intent], letters: list[int]) 
 def delivered(*places: tuple[int, int]) -> list[Delivery]:
     """Deliveries of one producer's batches of two: number and place in the producer's own order."""
     return [Delivery(number, Message("p1", place // 2, place % 2, 2)) for number, place in places]
+
+
+@pytest.mark.parametrize(
+    ("places", "holds"),
+    [
+        ([(0, 50), (1, 60), (2, 60)], True),
+        ([(1, 50), (0, 60)], True),
+        ([(2, 60), (1, 60)], False),
+        ([(1, 70), (0, 60)], False),
+    ],
+    ids=["good", "due-later", "equal-times-swapped", "due-earlier"],
+)
+def test_checker_tells_a_good_order_of_times_from_a_bad_one(places: list[tuple[int, int]], holds: bool) -> None:
+    came = [Delivery(n, Message(deferred_by("p1", due), batch, 0, 1)) for n, (batch, due) in enumerate(places)]
+    if holds:
+        check_due_order("pipe", came)
+    else:
+        with pytest.raises(AssertionError):
+            check_due_order("pipe", came)
 
 
 @pytest.mark.parametrize(

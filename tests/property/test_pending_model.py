@@ -22,8 +22,9 @@ from tests.support.faults_fsck_pending import living_messages, pending_of
 from tests.support.faults_scene import settle
 from tests.support.segments import stores
 
-#: While there is no more than this nothing is refused.
-ALWAYS_FITS_BYTES = MIB // 4
+CAPACITY_BYTES = 16 * MIB
+#: While there is no more than this nothing is refused, and all that is due comes.
+ALWAYS_FITS_BYTES = CAPACITY_BYTES // 2
 NOW_US, AGAIN_US = 1000, 1 << 40
 RARELY, SELDOM = "every 1", "every 2"
 
@@ -46,7 +47,7 @@ class PendingModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self._resources = ExitStack()
-        self.store: Store = self._resources.enter_context(stores())(MIB, 64)
+        self.store: Store = self._resources.enter_context(stores())(CAPACITY_BYTES, 64)
         self.state = State()
 
     def teardown(self) -> None:
@@ -154,7 +155,7 @@ class PendingModel(RuleBasedStateMachine):
     @invariant()
     def the_segment_is_whole(self) -> None:
         assert fsck(self.store.segment) == []
-        assert self.store.segment.used_bytes <= MIB
+        assert self.store.segment.used_bytes <= CAPACITY_BYTES
 
 
 def _between(least: State, found: State, most: State) -> bool:

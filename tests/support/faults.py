@@ -73,6 +73,10 @@ class Child:
         info = os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         return info is not None and info.si_code == os.CLD_STOPPED
 
+    def ended(self) -> bool:
+        """Whether it has ended by now."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
 

@@ -10,11 +10,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from shardq.model import plain
 from shardq.shm import layout as at
 from shardq.shm import record
 from shardq.shm.layout import PAGE, ExtentClass
 from shardq.shm.record import JUMP, Record
 from shardq.shm.segment import Segment
+from tests.support.faults_fsck_pending import PendingFsck
 
 _AT_REST_ZERO = {
     "intent on a thread": at.INTENT_THREAD,
@@ -24,6 +26,9 @@ _AT_REST_ZERO = {
     "second word of a commit": at.COMMIT_SECOND,
     "third word of a commit": at.COMMIT_THIRD,
     "guard owner": at.GUARD_OWNER,
+    "intent on what waits for its time": at.INTENT_PENDING,
+    "memory of a pending record": at.PENDING_CELL,
+    "heap being put in order": at.SIFT_RECORD,
 }
 
 
@@ -53,7 +58,10 @@ class Fsck:
         for tube in tubes:
             self._check_tube(tube)
             self._check_attempts(tube, apart=self._apart(tubes[tube]))
-        self._check_extents()
+        pending = PendingFsck(self._segment)
+        work = {tube: _pipe_of(self._segment, tube) for tube, thread in tubes.items() if not self._apart(thread)}
+        self._complaints += pending.run({tube: plain(pipe) for tube, pipe in work.items()})
+        self._check_extents(pending.owners)
         held = {thread: sum(self._queued.get(tube, 0) for tube in tubes if tubes[tube] == thread) for thread in threads}
         for thread, count in held.items():
             self._check_state(thread, count)
@@ -230,12 +238,13 @@ class Fsck:
         group = _group_of(self._layout.classes, extent)
         return group.base + (extent - group.first) * group.size
 
-    def _check_extents(self) -> None:
+    def _check_extents(self, others: dict[int, int]) -> None:
+        """`others` are the owner words of extents that no tube uses."""
         for extent in range(self._layout.extents):
             lent = bool(self._bytes[self._layout.extent_map + extent])
             owner = self._words[self._layout.extent_owners_word + extent]
-            expected = self._used.get(extent, -1) + 1
-            self._expect(lent == (extent in self._used), f"extent {extent}: lent {lent}, used by tube {expected - 1}")
+            expected = self._used.get(extent, others.get(extent, 0) - 1) + 1
+            self._expect(lent == (expected > 0), f"extent {extent}: lent {lent}, used by tube {expected - 1}")
             self._expect(owner == expected, f"extent {extent}: lent to tube {owner - 1}, used by {expected - 1}")
 
     def _check_state(self, thread: int, queued: int) -> None:

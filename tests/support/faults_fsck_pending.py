@@ -33,6 +33,8 @@ class Pending(NamedTuple):
     pipe: str
     schedule: str
     messages: Record
+    scheduled_us: int
+    """When it has to come; it is due later where there was no room for it."""
 
     @property
     def numbers(self) -> range:
@@ -98,13 +100,14 @@ class PendingFsck:
     def _pending(self, which: int, address: int) -> Pending:
         fields = self._words[address >> 3 : (address >> 3) + at.PENDING_WORDS]
         due_us, first, texts = fields[at.PENDING_DUE_US], fields[at.PENDING_FIRST], fields[at.PENDING_TEXTS]
+        self._expect(fields[at.PENDING_SCHEDULED_US] <= due_us, f"heap {which}: due at {due_us}, before it has to come")
         start = address + at.PENDING_WORDS * WORD
         middle, end = start + (texts & 0xFFFF), start + (texts & 0xFFFF) + (texts >> 16)
         pipe, schedule = self._bytes[start:middle].decode(), self._bytes[middle:end].decode()
         self._expect(bool(schedule) == (which == at.RECURRENT_HEAP), f"heap {which}: {pipe!r} by {schedule!r}")
         messages = record.read(self._segment, end + 7 & ~7)
         self._expect(messages.format == record.MESSAGES, f"heap {which}: no record at {address}")
-        return Pending(which, due_us, first, address, pipe, schedule, messages)
+        return Pending(which, due_us, first, address, pipe, schedule, messages, fields[at.PENDING_SCHEDULED_US])
 
     def _check_numbers(self, records: list[Pending]) -> None:
         numbers = sorted(number for found in records for number in found.numbers)
@@ -197,7 +200,7 @@ class PendingFsck:
     def _entries(self, pipe: str, message: bytes) -> list[tuple[int, int]]:
         """Record and number of the entries that are found for a message."""
         key = self._bytes[at.EQUALITY_KEY * WORD : (at.EQUALITY_KEY + 2) * WORD]
-        hashed = blake2b(f"{pipe.removesuffix(AHEAD)}\0".encode() + message, digest_size=8, key=key).digest()
+        hashed = blake2b(f"{pipe.removesuffix(AHEAD)}\0".encode() + message, digest_size=8, salt=key).digest()
         digest, found = int.from_bytes(hashed, "little") or 1, []
         for side, log in self._sides():
             for n in range(1 << log):

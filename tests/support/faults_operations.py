@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tests.support.faults_absents import absents
 from tests.support.faults_acts import die_holding, fill, sleep, take_up, wait_in_vain
 from tests.support.faults_adoptions import adoptions
 from tests.support.faults_case import BATCH, URGENT, Operation, minus, plus, without
 from tests.support.faults_failures import failures
 from tests.support.faults_letters import letters
 from tests.support.faults_scene import KEY, MIB, PIPE, Scene, run, run_waiting
+from tests.support.faults_timings import timings
 
 #: A little less than an extent of the smallest class, so that the next record needs another.
 NEARLY_A_PAGE = b"x" * 3700
@@ -238,4 +240,6 @@ OPERATIONS = [
     *failures(),
     *letters(),
     *adoptions(),
+    *timings(),
+    *absents(),
 ]

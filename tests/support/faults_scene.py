@@ -9,10 +9,13 @@ from typing import Any, TypeVar
 
 from shardq.drivers.shared import SharedLock, SharedStorage
 from shardq.model import EMPTY, Batch, key_of
+from shardq.shm import layout as at
+from shardq.shm import record
 from shardq.shm.extents import Extents
 from shardq.shm.guard import SHORTEST_NAP_S
 from shardq.shm.store import Store
 from tests.support.faults_fsck import fsck, uncounted_bytes
+from tests.support.faults_fsck_pending import living_messages, pending_of
 from tests.support.leaks import segment_name
 
 Contents = dict[str, list[bytes]]
@@ -22,6 +25,10 @@ PIPE, KEY, GRAVE = "app/Job/1/0", "app/Job/1", "app/Job/dead/0"
 MIB = 1 << 20
 #: Seconds of napping after which the guard counts as lost. The code under test needs milliseconds.
 WEDGED_S = 5.0
+#: Later than every due time.
+LATEST_US = 1 << 62
+#: Of what left it is checked that nothing has stayed behind up to this size.
+LARGEST_AGAIN_BYTES = 64 << 10
 
 
 class Wedged(AssertionError):
@@ -72,9 +79,9 @@ class Scene:
         assert run(self.lock.release(KEY))
 
     def contents(self) -> Contents:
-        """What is in tubes and in graves."""
+        """What is in tubes and in graves, and what waits for its time: see `waiting`."""
         pipes = [*self.store.pipes(), *self.store.letters.graves()]
-        return {pipe: self.store.read(pipe, 1 << 30).messages for pipe in pipes}
+        return {pipe: self.store.read(pipe, 1 << 30).messages for pipe in pipes} | waiting(self.store)
 
     def end(self) -> None:
         self.storage.destroy()
@@ -108,6 +115,21 @@ def run_waiting(verb: Callable[[], Coroutine[Any, Any, T]]) -> T:
 def nobody(key: str) -> bool:
     """Serves no thread."""
     return False
+
+
+def is_grave(pipe: str) -> bool:
+    return pipe == GRAVE
+
+
+def waiting(store: Store) -> Contents:
+    """What waits for its time, in its order: `PIPE at DUE`, and `PIPE at DUE, SCHEDULE`."""
+    found: Contents = {}
+    with store._section:
+        for each in pending_of(store.segment):
+            if messages := living_messages(store.segment, each):
+                name = f"{each.pipe} at {each.scheduled_us}" + (f", {each.schedule}" if each.schedule else "")
+                found[name] = [*found.get(name, []), *messages]
+    return found
 
 
 def everything(key: str) -> bool:
@@ -149,8 +171,13 @@ def check_usable(there: Scene, keys: Sequence[str] = ()) -> None:
     store = there.store
     for grave in store.letters.graves():
         _check_forgets(store, grave)
-    for pipe, messages in there.contents().items():
-        check_goes_on(store, pipe, messages)
+    _check_unschedules(there)
+    contents, left = there.contents(), waiting(store)
+    for pipe in contents.keys() - left.keys():
+        check_goes_on(store, pipe, contents[pipe])
+    _check_promotes(there, left)
+    for pipe, messages in contents.items():
+        _check_forgets_equal_ones(store, pipe.partition(" ")[0], messages)
     for key in keys:
         _check_binds(store, key)
     _check_emptied(store)
@@ -176,6 +203,61 @@ def check_goes_on(store: Store, pipe: str, messages: Sequence[bytes]) -> None:
     assert (again.messages, again.sequence) == ([b"after"], batch.through), "numbers of a tube grow by one"
     store.pop(pipe, again.through, token)
     assert store.unclaim(key_of(pipe), token)
+
+
+def _check_unschedules(there: Scene) -> None:
+    """Each recurrent message can be ended, once."""
+    for pipe, message, _, _ in there.store.timing.scheduled():
+        assert run(there.storage.unschedule(pipe, message)) == 1
+        assert run(there.storage.unschedule(pipe, message)) == 0
+    assert not there.store.timing.scheduled()
+
+
+def _check_promotes(there: Scene, left: Contents) -> None:
+    """All that waits comes into its tube in the order of the due times, as soon as there is room, and nothing else."""
+    store, wanted = there.store, dict[str, list[bytes]]()
+    for name, messages in left.items():
+        wanted.setdefault(name.partition(" ")[0], []).extend(messages)
+    given: Contents = {pipe: [] for pipe in wanted}
+    while True:
+        before = store.segment.words[at.DEFERRED]
+        _promote_all(store)
+        assert store.segment.words[at.DEFERRED] < before or not before, "nothing of what waits can come"
+        for pipe, messages in there.contents().items():
+            if " " not in pipe:
+                given[pipe] += messages
+                check_goes_on(store, pipe, messages)
+        if not store.segment.words[at.DEFERRED]:
+            break
+    assert given == wanted, f"what waited came as {given.keys()}: {_all_shortened(given)}"
+    _promote_all(store)
+    assert not any(store.segment.words[word] for word in (at.HEAP_COUNT, at.RECURRENT_HEAP_COUNT)), (
+        "heaps are not empty"
+    )
+
+
+def _promote_all(store: Store) -> None:
+    while True:
+        before = store.counts().deferred
+        promoted = store.timing.promote(LATEST_US)
+        if not promoted.recurrent:
+            if store.counts().deferred in (0, before):
+                return
+            continue
+        found = promoted.recurrent
+        living = ~record.cancelled_bits(store.segment, found.messages) & (1 << found.messages.count) - 1
+        assert not living, f"{found.pipe} by {found.schedule}, which was ended"
+        assert store.timing.recur(found, None)
+
+
+def _check_forgets_equal_ones(store: Store, pipe: str, messages: Sequence[bytes]) -> None:
+    """What was there is not there any more, for who asks: it can be added again, once."""
+    if is_grave(pipe) or sum(map(len, messages)) > LARGEST_AGAIN_BYTES:
+        return
+    distinct = len(set(messages))
+    assert store.appending.append_absent(pipe, messages) == distinct, f"{pipe}: ghosts"
+    assert store.appending.append_absent(pipe, messages, due_us=LATEST_US) == 0, f"{pipe}: twice"
+    check_goes_on(store, pipe, list(dict.fromkeys(messages)))
 
 
 def _check_forgets(store: Store, grave: str) -> None:
@@ -221,8 +303,14 @@ def _check_binds(store: Store, key: str) -> None:
     assert store.unclaim(key, token)
 
 
+def _all_shortened(contents: Contents) -> dict[str, list[bytes]]:
+    return {pipe: _shortened(messages) for pipe, messages in contents.items()}
+
+
 def _check_emptied(store: Store) -> None:
     counts = store.counts()
+    assert not counts.deferred, f"nothing waits, but the counts say {counts}"
+    assert not counts.recurrent, f"nothing comes again, but the counts say {counts}"
     assert counts.accepted == counts.handled, f"all is handled, but the counts say {counts}"
     assert not counts.dead, f"all letters are gone, but the counts say {counts}"
     assert store.waiting.quiet()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from shardq.drivers.shared import SharedStorage
-from shardq.model import Batch, key_of
+from shardq.model import Batch, When, key_of
 from tests.support.faults_history import History, Letter, Message, is_poison
 from tests.support.faults_scene import everything
 from tests.support.lock_file import take_lock_file
@@ -18,18 +18,45 @@ MOST_FAILURES = 3
 #: How often a consumer fails for no reason, acknowledges a part first, and lets the thread rest after.
 TO_FAIL, TO_ACKNOWLEDGE_A_PART, TO_REST = 0.02, 0.1, 0.05
 LONGEST_REST_S = 0.01
+#: How often it looks at all there is.
+TO_LOOK = 0.1
+#: How often a producer defers, for up to so long, and then also large bundles; and how often it appends what others
+#: append too, of so many different messages.
+TO_DEFER, LONGEST_WAIT_US, LARGE_BATCH = 0.3, 30_000, 120
+TO_SHARE, SHARED, MOST_SHARED = 0.2, "shared", 40
 
 
 async def produce(storage: SharedStorage, history: History, who: str, random: Random) -> None:
-    """Append batches to tubes for ever."""
+    """Append batches to tubes for ever: at once, later, and what all producers have in common."""
     number = 0
     while True:
-        size = random.randint(1, LARGEST_BATCH)
-        batch = [Message(who, number, n, size) for n in range(size)]
-        pipe = random.choice(PIPES)
-        assert await storage.append_when_room(pipe, [message.encoded() for message in batch])
+        pipe, chance, when = random.choice(PIPES), random.random(), None
+        if chance < TO_DEFER:
+            when = When(await storage.now_us() + random.choice([0, 5_000, random.randint(0, LONGEST_WAIT_US)]))
+        if chance > 1 - TO_SHARE:
+            await _share(storage, history, pipe, when, random)
+            continue
+        size = (
+            random.choice([random.randint(1, LARGEST_BATCH), LARGE_BATCH]) if when else random.randint(1, LARGEST_BATCH)
+        )
+        batch = [Message(deferred_by(who, when.due_us) if when else who, number, n, size) for n in range(size)]
+        absent = random.random() < 0.5
+        messages = [message.encoded() for message in batch]
+        assert await storage.append_when_room(pipe, messages, when=when, absent=absent) == size
         history.note_accepted(pipe, batch[0])
         number += 1
+
+
+async def _share(storage: SharedStorage, history: History, pipe: str, when: When | None, random: Random) -> None:
+    """Append messages that other producers append as well, where they are not there."""
+    some = [Message(SHARED, random.randrange(MOST_SHARED), 0, 1) for _ in range(3)]
+    if await storage.append_when_room(pipe, [message.encoded() for message in some], when=when, absent=True):
+        history.note_accepted(pipe, some[0])
+
+
+def deferred_by(who: str, due_us: int) -> str:
+    """The producer that deferred messages are said to be from: those of one time are in order."""
+    return f"{who}@{due_us}"
 
 
 async def consume(storage: SharedStorage, history: History, who: str, random: Random) -> None:
@@ -55,6 +82,8 @@ class _Consumer:
         """A batch of each of the thread's tubes."""
         lock = take_lock_file(self._history.folder, key)
         for pipe in (pipe for pipe in PIPES if key_of(pipe) == key):
+            if self._chance(TO_LOOK):
+                await self._look(pipe)
             batch = await self._storage.take([pipe], self._random.randint(1, 4 * LARGEST_BATCH), self._token)
             if batch.count:
                 self._history.note_delivered(self._who, batch)
@@ -62,6 +91,12 @@ class _Consumer:
         lock.unlink()
         rest_s = self._random.uniform(0, LONGEST_REST_S) if self._chance(TO_REST) else 0.0
         assert await self._storage.unclaim(key, self._token, rest_s)
+
+    async def _look(self, pipe: str) -> None:
+        """At one instant no message is in a tube twice."""
+        held = (await self._storage.range(pipe, 1 << 30)).messages
+        twice = [message for message in set(held) if held.count(message) > 1] if len(held) > len(set(held)) else []
+        assert not twice, f"{pipe}: {twice[:9]}"
 
     async def _handle(self, batch: Batch) -> None:
         if batch.failed and batch.failed.attempts >= MOST_FAILURES:
