@@ -47,9 +47,11 @@ class Clock:
     """
 
     def __init__(self, start: datetime | None = None) -> None:
-        start = start or datetime.now(UTC)
-        if start.utcoffset() is None:
-            raise ConfigurationError(f"a clock cannot start at {start!r}, which has no time zone: give it tzinfo=UTC")
+        start = datetime.now(UTC) if start is None else start
+        if not isinstance(start, datetime) or start.utcoffset() is None:
+            raise ConfigurationError(
+                f"a clock cannot start at {start!r}, which is no datetime with a time zone: use datetime(..., tzinfo=UTC)"
+            )
         self._start_us = self._now_us = (start - _EPOCH) // _US
 
     @property
@@ -187,7 +189,11 @@ class _UntilIdle(Worker):
 
 
 def _span_us(span: float | timedelta) -> int:
-    span = span if isinstance(span, timedelta) else timedelta(seconds=span)
+    if not isinstance(span, timedelta):
+        try:
+            span = timedelta(seconds=span)
+        except (TypeError, ValueError, OverflowError):
+            raise ConfigurationError(f"the clock cannot advance by {span!r}: give seconds or a timedelta") from None
     if span < timedelta():
         raise ConfigurationError(f"the clock cannot go back by {-span}: advance by 0 or more")
     return span // _US

@@ -84,7 +84,12 @@ class Directory:
         name = _encoded(key)
         thread = self._free_thread(share)
         if not self._back_thread_table((thread + 1) * THREAD_BYTES, share):
-            return NO_ROOM
+            # Without memory for another entry, that of a thread without work will do.
+            if not self._reclaim():
+                return NO_ROOM
+            thread = self._free_thread(share)
+            if not self._back_thread_table((thread + 1) * THREAD_BYTES, share):
+                return NO_ROOM
         self._intent.declare(thread)
         self._bytes[self._layout.thread_map + thread] = at.THREAD_IDLE
         word, digest = self._layout.thread_word(thread), _digest(key)
@@ -114,7 +119,11 @@ class Directory:
         self._intent.declare(thread)  # also keeps it from being reclaimed to make place for its own tube
         tube = self._free_tube(share)
         if not self._back_tube_table((tube + 1) * TUBE_WORDS * WORD, share):
-            return NO_ROOM, NO_ROOM
+            if not self._reclaim():
+                return NO_ROOM, NO_ROOM
+            tube = self._free_tube(share)
+            if not self._back_tube_table((tube + 1) * TUBE_WORDS * WORD, share):
+                return NO_ROOM, NO_ROOM
         self._intent.declare(thread)
         self._intent.declare_tube(tube)
         self._bytes[self._layout.tube_map + tube] = 1

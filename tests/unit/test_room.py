@@ -65,3 +65,41 @@ def test_what_could_not_be_buried_is_not_taken(store: Store) -> None:
     token = store.claim(KEY)
     sequence = store.take([PIPE], 1, token).sequence
     assert store.letters.bury(PIPE, sequence, token, "m/H/dead/0", bytes(310 * KIB), 10)
+
+
+@pytest.mark.parametrize("threads", [1, 10_000], ids=["in-one-thread", "each-in-its-own"])
+def test_a_store_full_of_what_waits_for_its_time_empties(new_store: NewStore, threads: int) -> None:
+    store, count = new_store(2 * MIB), 0
+    while store.timing.defer(f"app/Later/{count % threads}/0", [b"%0200d" % count], 1):
+        count += 1
+
+    done: list[bytes] = []
+    while True:
+        store.timing.promote(2)
+        key = store.waiting.find_work(lambda key: True)
+        if key is None:
+            break
+        token = store.claim(key)
+        batch = store.take([f"{key}/0"], 100, token)
+        store.pop(f"{key}/0", batch.through, token)
+        assert store.unclaim(key, token)
+        done += batch.messages
+
+    assert (done if threads == 1 else sorted(done)) == [b"%0200d" % number for number in range(count)]
+    assert count > 1000
+
+
+def test_recurrent_messages_leave_what_is_deferred_its_room(new_store: NewStore) -> None:
+    store = new_store(1 * MIB)
+    assert store.timing.defer("app/Later/0/0", [b"deferred"], 3)
+    assert store.timing.repeat("app/Often/0/0", [bytes(1000)], "every 1", 1)
+    now_us = 1
+    while True:
+        found = store.timing.promote(now_us).recurrent
+        assert found
+        if not store.timing.recur(found, now_us):
+            break
+
+    store.timing.promote(4)
+
+    assert store.read("app/Later/0/0", 9).messages == [b"deferred"]
