@@ -50,7 +50,7 @@ class Clock:
         start = datetime.now(UTC) if start is None else start
         if not isinstance(start, datetime) or start.utcoffset() is None:
             raise ConfigurationError(
-                f"a clock cannot start at {start!r}, which is no datetime with a time zone: use datetime(..., tzinfo=UTC)"
+                f"a clock cannot start at {start!r}: use a datetime with a time zone, as datetime(..., tzinfo=UTC)"
             )
         self._start_us = self._now_us = (start - _EPOCH) // _US
 

@@ -77,8 +77,8 @@ class Alike:
         index = number - found.sequence
         if index >= found.count or record.message(self._segment, found, index) != message:
             return False
-        # The last of several was taken out: others may be in a worker's hands.
-        return not record.is_cancelled(self._segment, found, index) or self._tubes.contains(tube, message)
+        # Where the last of several was taken out, others may be in a worker's hands.
+        return not record.is_cancelled(self._segment, found, index) or self._tubes.has_stayed(tube, message)
 
     def _pending_without_entries(
         self, pipe: str, message: bytes, digest: int, *, recurrent: bool

@@ -156,7 +156,8 @@ THREAD_BYTES = THREAD_WORDS * WORD + NAME_BYTES
     # Equality: messages below are in the table of equal messages.
     TUBE_INDEXED,  # one more than that number, 0: nobody asked since the tube was empty
     TUBE_INDEXED_RECORD,  # the record in which the search goes on for those that are not
-) = range(19)
+    TUBE_STAYED,  # messages below were with a worker, and stayed, when equal ones were taken out
+) = range(20)
 
 # One record that waits for its time, by word. Behind the words its pipe and its schedule, and a record as in a tube.
 (

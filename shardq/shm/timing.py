@@ -7,7 +7,7 @@ next. It does nothing where somebody else was faster, so each time comes once ho
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
@@ -25,6 +25,8 @@ from shardq.shm.slots import Slots
 
 #: How many records go to their tubes in one section.
 _AT_ONCE = 32
+#: How many messages are looked for in one section to be taken out.
+_REMOVED_AT_ONCE = 128
 #: When to look again where there was no room for what is due.
 _RETRY_US = 50_000
 
@@ -131,6 +133,8 @@ class Timing:
                 self._words[at.NEXT_DUE_US] = now_us + _RETRY_US
             if self._words[at.SUPERVISOR_SLOT] - 1 == self._slots.mine:
                 self._words[at.ARMED_US] = self._words[at.NEXT_DUE_US]
+                if stuck:
+                    self._bindings.await_(self._layout.room_map)
             return Promoted(self._words[at.NEXT_DUE_US], None)
 
     def recur(self, found: PendingRecord, next_due_us: int | None) -> bool:
@@ -161,14 +165,10 @@ class Timing:
         """Take out deferred messages equal to these, or recurrent ones. Returns how many."""
         distinct = list(dict.fromkeys(messages))
         digests, removed = self._alike.table.digests(plain(pipe), distinct), 0
-        with self._section:
-            for message, digest in zip(distinct, digests, strict=True):
-                for found, number in self._alike.pending(pipe, message, digest, recurrent=recurrent):
-                    self._pending.cancel(self._records.read(found.address), number)
-                    removed += 1
-            if removed:
-                self._pending.note_due()
-                self._bindings.messages_left()
+        for start in range(0, len(distinct), _REMOVED_AT_ONCE):
+            chosen = slice(start, start + _REMOVED_AT_ONCE)
+            with self._section:
+                removed += self._remove(pipe, zip(distinct[chosen], digests[chosen], strict=True), recurrent=recurrent)
         return removed
 
     def scheduled(self) -> list[Scheduled]:
@@ -196,6 +196,17 @@ class Timing:
             if tube != NOT_FOUND:
                 self._appending.help(found.pipe, tube)
         return False
+
+    def _remove(self, pipe: str, wanted: Iterable[tuple[bytes, int]], *, recurrent: bool) -> int:
+        removed = 0
+        for message, digest in wanted:
+            for found, number in self._alike.pending(pipe, message, digest, recurrent=recurrent):
+                self._pending.cancel(self._records.read(found.address), number)
+                removed += 1
+        if removed:
+            self._pending.note_due()
+            self._bindings.messages_left()
+        return removed
 
     def _change(
         self, former: tuple[PendingRecord, int], message: bytes, digest: int, schedule: str, due_us: int, share: int

@@ -8,6 +8,7 @@ extents are in use, whether it is empty) follow from these and the records.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 
 from shardq.errors import MessageTooLarge, SegmentForeign
 from shardq.model import EMPTY, Batch
@@ -138,7 +139,10 @@ class Tubes:
         """Take out messages equal to these, but with `handed_stay` not those a worker has. Returns how many."""
         wanted, taken = frozenset(messages), 0
         word = self._layout.tube_word(tube)
-        above = max(self._words[word + at.TUBE_HEAD_SEQUENCE], self._words[word + at.TUBE_HANDED] if handed_stay else 0)
+        handed = self._words[word + at.TUBE_HANDED] if handed_stay else 0
+        above = max(self._words[word + at.TUBE_HEAD_SEQUENCE], handed)
+        if self._words[word + at.TUBE_STAYED] < handed:
+            self._words[word + at.TUBE_STAYED] = handed
         for found in list(self.records(tube)):
             hits = [n for n, message in self._live_messages(found, above) if message in wanted]
             taken += len(hits)
@@ -193,6 +197,13 @@ class Tubes:
             if self._bytes.find(message, found.payload, found.end) >= 0
             for _, candidate in self._live_messages(found, head)
         )
+
+    def has_stayed(self, tube: int, message: bytes) -> bool:
+        """Whether an equal message was with a worker when others were taken out, and is still there."""
+        word = self._layout.tube_word(tube)
+        head, stayed = self._words[word + at.TUBE_HEAD_SEQUENCE], self._words[word + at.TUBE_STAYED]
+        first = takewhile(lambda found: found.sequence < stayed, self.records(tube) if head < stayed else ())
+        return any(message == candidate for found in first for _, candidate in self._live_messages(found, head))
 
     def length(self, tube: int) -> int:
         return self.length_below(tube, self.next_sequence(tube))
@@ -378,14 +389,10 @@ class Tubes:
         for found in self.records(tube):
             head = max(head, found.sequence)
             live = ~record.cancelled_bits(self._segment, found) >> head - found.sequence
-            head = min(head + _lowest_bit(live), found.next_sequence)
+            head = min(head + (live & -live).bit_length() - 1, found.next_sequence)
             if head < found.next_sequence:
                 break
         self._words[word + at.TUBE_HEAD_SEQUENCE] = head
-
-
-def _lowest_bit(number: int) -> int:
-    return (number & -number).bit_length() - 1
 
 
 def _size(messages: Sequence[bytes]) -> int:

@@ -133,7 +133,7 @@ def test_the_clock_does_not_go_back() -> None:
 
 
 def test_the_clock_wants_a_time_zone() -> None:
-    with pytest.raises(ConfigurationError, match="no time zone"):
+    with pytest.raises(ConfigurationError, match="a datetime with a time zone"):
         Clock(datetime(2026, 3, 1))
 
     assert Clock().now.utcoffset() == timedelta()
