@@ -212,8 +212,10 @@ class Bindings:
 
     def supervised(self) -> bool:
         """Whether a supervisor is there, which sets a timer for the first due time."""
-        supervisor = self._words[at.SUPERVISOR_SLOT]
-        return supervisor > 0 and self._slots.occupied(supervisor - 1)
+        slot = self._words[at.SUPERVISOR_SLOT] - 1
+        # The slot of one that ended may be another process's by now.
+        its = slot >= 0 and self._words[self._slots.word(slot) + at.SLOT_PID] == self._words[at.SUPERVISOR_PID]
+        return its and self._slots.occupied(slot)
 
     def call_timer(self, due_us: int) -> None:
         """Something is due earlier than all else: have somebody awake then."""

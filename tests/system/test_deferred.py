@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from signal import SIGHUP
 
 from shardq import Queue, Supervisor, Worker
 from shardq.drivers import SharedLock, SharedStorage
@@ -71,7 +72,6 @@ def test_a_drain_leaves_deferred_and_recurrent_requests(start: Start, url: str, 
     with client(url) as queue:
         queue.register_sync(Record, *folder.notes([0]), defer=HOUR_S)
         queue.register_sync(Record, *folder.notes([1, 2]), recurrent=HOUR_S)
-        folder.until  # noqa: B018
     assert program.stop() == Exit.OK
     program.hear("1 deferred requests, 2 recurrent requests stay")
 
@@ -100,8 +100,6 @@ def test_recurrent_requests_come_again_and_again_until_they_are_cancelled(
 
 
 def test_a_reloaded_supervisor_goes_on_with_what_is_deferred(start: Start, url: str, folder: Folder) -> None:
-    from signal import SIGHUP
-
     program = start(JOBS, "--url", url, "--workers", 1, environment=NO_NET).serving()
     with client(url) as queue:
         queue.register_sync(Record, *folder.notes([1]), defer=1.5)
@@ -134,8 +132,7 @@ async def test_an_outside_worker_takes_over_from_a_supervisor_that_died(
     worker = Worker(SharedLock(storage), queue)
     serving = asyncio.create_task(worker.loop(limit=1, handler=Record))
     await asyncio.to_thread(until, lambda: storage.store.waiting.asleep() == 2, "both workers sleep")
-    program.signal_group(9)
-    await asyncio.to_thread(program.hear_all)
+    await asyncio.to_thread(program.kill_family)
     await queue.register(Record, *folder.notes([1]), defer=0.05)
     async with asyncio.timeout(LIMIT_S):
         await serving

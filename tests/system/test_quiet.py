@@ -203,12 +203,17 @@ def thread_switches(process: psutil.Process) -> int:
     return total
 
 
-async def test_an_idle_family_sleeps(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("later", [{}, {"defer": 3600}, {"recurrent": 3600}], ids=["nothing", "deferred", "recurrent"])
+async def test_an_idle_family_sleeps(folder: Folder, monkeypatch: pytest.MonkeyPatch, later: dict[str, int]) -> None:
     monkeypatch.setenv("QUEUE_WORKER_EMPTY_LIMIT", "0")
     async with Supervisor(JOBS, workers=WORKERS) as supervisor:
         await all_asleep(supervisor, WORKERS)
         await supervisor.queue.register(Record, *folder.notes(range(100), threads=20))
         folder.until("done", *range(100))
+        if later:
+            await supervisor.queue.register(Record, *folder.notes(range(200, 300), threads=20), **later)
+            await supervisor.queue.register(Record, *folder.notes([300]), defer=0.05)
+            folder.until("done", 300)  # so the supervisor has seen all of it
         await all_asleep(supervisor, WORKERS)
         supervisor_pid = supervisor.stats().supervisor_pid
         assert supervisor_pid is not None
