@@ -53,7 +53,7 @@ class Scene:
         return self.storage.store
 
     def append(self, *messages: bytes, pipe: str = PIPE) -> bool:
-        return run(self.storage.append(pipe, messages))
+        return bool(run(self.storage.append(pipe, messages)))
 
     def claim(self) -> None:
         self.token = run(self.lock.acquire(KEY))

@@ -112,12 +112,12 @@ class _AllDone(Exception):
 @contextmanager
 def without_net() -> Iterator[None]:
     """The driver's waits end with the bell alone."""
-    real = shared._Deadline
-    shared._Deadline = _Deadline  # type: ignore[assignment,misc]
+    real = shared.Deadline
+    shared.Deadline = _Deadline  # type: ignore[assignment,misc]
     try:
         yield
     finally:
-        shared._Deadline = real  # type: ignore[misc]
+        shared.Deadline = real  # type: ignore[misc]
 
 
 def workshop(segment: Segment, workers: list[Serves], batches: list[list[str]], plan: Plan) -> World:
@@ -152,7 +152,7 @@ def bare_store(segment: Segment, bells: Bells, process: Process) -> Store:
     store._slots = _Slots(segment, process)
     store.enter()
     store._guard = _Turn(process)  # type: ignore[assignment]
-    store._doorbell = _Doorbell(bells, process)  # type: ignore[assignment]
+    store._parts.doorbell = _Doorbell(bells, process)  # type: ignore[assignment]
     return store
 
 

@@ -47,7 +47,7 @@ def watchmen(segment: Segment, sleepers: int, newcomers: int, plan: Plan) -> Wor
 def _sleep(segment: Segment, bells: Bells, process: Process, watches: list[_Watch]) -> None:
     store = bare_store(segment, bells, process)
     watch = _Watch(segment, store._slots)
-    store._waiting._watch = watch
+    store.waiting._watch = watch
     while True:
         store.waiting.lie_down(nobody, None)
         while process.number not in bells.rung:
