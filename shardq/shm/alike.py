@@ -10,6 +10,7 @@ from shardq.shm import record
 from shardq.shm.equality import ADDRESS_BITS, UNLISTED, Equality
 from shardq.shm.extents import Extents
 from shardq.shm.pending_records import PendingRecord, PendingRecords
+from shardq.shm.record import Record
 from shardq.shm.segment import Segment
 from shardq.shm.tube import Tubes
 
@@ -61,19 +62,39 @@ class Alike:
                 equal[number] = found, number  # where somebody died an entry may stand twice
         return list(equal.values())
 
-    def exists(self, pipe: str, tubes: Sequence[int], message: bytes, digest: int) -> bool:
-        """Whether an equal message waits for its time, or is in one of these tubes as far as those are in the table."""
-        entries = self.table.find(digest)
-        if any(self._in_tube(tubes, field, number, message) for field, number in entries):
-            return True
-        waits = any(field >> ADDRESS_BITS in (0, UNLISTED) for field, _ in entries)
+    def absent(
+        self, pipe: str, tubes: Sequence[int], messages: Sequence[bytes], digests: Sequence[int]
+    ) -> list[tuple[bytes, int]]:
+        """Those of the messages, with their digests, that have no equal: none that waits for its time, and none in
+        these tubes as far as those are in the table.
+        """
+        unknown, known = self.table.are_unknown(digests), dict[int, Record]()
+        return [
+            (message, digest)
+            for message, digest, is_unknown in zip(messages, digests, unknown, strict=True)
+            if is_unknown or not self._exists(pipe, tubes, message, digest, known)
+        ]
+
+    def _exists(self, pipe: str, tubes: Sequence[int], message: bytes, digest: int, known: dict[int, Record]) -> bool:
+        waits = False
+        for field, number in self.table.find(digest):
+            tube = (field >> ADDRESS_BITS) - 1
+            if tube in tubes:
+                if self._in_tube(tube, field, number, message, known):
+                    return True
+            elif tube < 0 or tube == UNLISTED - 1:
+                waits = True
         return waits and bool(self._pending(pipe, message, digest, recurrent=False))
 
-    def _in_tube(self, tubes: Sequence[int], field: int, number: int, message: bytes) -> bool:
-        tube = (field >> ADDRESS_BITS) - 1
-        if tube not in tubes or not self._lasts(field, number):
+    def _in_tube(self, tube: int, field: int, number: int, message: bytes, known: dict[int, Record]) -> bool:
+        """Whether the message is what the entry names. `known`: records that were read, since neighbours in a call are
+        neighbours in a record more often than not.
+        """
+        if not self._lasts(field, number):
             return False
-        found = record.read(self._segment, field & _ADDRESS)
+        found = known.get(field)
+        if found is None:
+            found = known[field] = record.read(self._segment, field & _ADDRESS)
         index = number - found.sequence
         if index >= found.count or record.message(self._segment, found, index) != message:
             return False

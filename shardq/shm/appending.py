@@ -147,12 +147,7 @@ class Appending:
         due_us: int,
         share: int,
     ) -> int | None:
-        unknown = self._alike.table.are_unknown(digests)
-        fresh = [
-            (message, digest)
-            for message, digest, is_unknown in zip(messages, digests, unknown, strict=True)
-            if is_unknown or not self._alike.exists(pipe, tubes, message, digest)
-        ]
+        fresh = self._alike.absent(pipe, tubes, messages, digests)
         if not fresh:
             return 0
         chosen, its_digests = [message for message, _ in fresh], [digest for _, digest in fresh]

@@ -139,10 +139,10 @@ def cut(segment: Segment, found: Record, index: int, limit: int) -> Batch:
 
 def message(segment: Segment, found: Record, index: int) -> bytes:
     """One message of a record."""
-    first = found.ends + 4 * index
-    start = int.from_bytes(segment.bytes[first - 4 : first], "little") if index else 0
-    end = int.from_bytes(segment.bytes[first : first + 4], "little")
-    return segment.bytes[found.payload + start : found.payload + end]
+    data, ends = segment.bytes, found.ends
+    first, payload = ends + 4 * index, ends + 4 * found.count + found.trace_bytes
+    start = int.from_bytes(data[first - 4 : first], "little") if index else 0
+    return data[payload + start : payload + int.from_bytes(data[first : first + 4], "little")]
 
 
 def is_cancelled(segment: Segment, found: Record, index: int) -> bool:

@@ -308,3 +308,19 @@ async def test_S27_nothing_is_nothing(storage: Storage) -> None:
     assert await add(storage) == 0
 
     assert await storage.pipes() == []
+
+
+async def test_S27_what_stays_in_hand_when_its_equals_are_removed_is_seen(storage: Storage, lock: Lock) -> None:
+    token = await claimed(lock)
+    await storage.append(PIPE, [b"a", b"b"])
+    assert (await storage.take([PIPE], 1, token)).messages == [b"a"]
+    assert await add(storage, b"x") == 1
+    await storage.append(PIPE, [b"a", b"c", b"a"])
+    assert await add(storage, b"x") == 0
+
+    assert await storage.remove(PIPE, b"a", b"b") == 3
+
+    assert await add(storage, b"a", b"b") == 1
+    assert await contents(storage, PIPE) == [b"a", b"x", b"c", b"b"]
+    await storage.pop(PIPE, (await storage.range(PIPE, 1)).through, token)
+    assert await add(storage, b"a", b"b") == 1
