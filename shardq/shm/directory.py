@@ -5,7 +5,7 @@ Names are opaque. A thread's tubes hang on it in a list, one for each priority; 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 
 from shardq.errors import DirectoryFull, HandlerError
@@ -82,14 +82,9 @@ class Directory:
     def add_thread(self, key: str, *, share: int = at.GENERAL, apart: bool = False) -> int:
         """A new entry, or NO_ROOM for lack of memory. Raises `DirectoryFull`."""
         name = _encoded(key)
-        thread = self._free_thread(share)
-        if not self._back_thread_table((thread + 1) * THREAD_BYTES, share):
-            # Without memory for another entry, that of a thread without work will do.
-            if not self._reclaim():
-                return NO_ROOM
-            thread = self._free_thread(share)
-            if not self._back_thread_table((thread + 1) * THREAD_BYTES, share):
-                return NO_ROOM
+        thread = self._new_entry(self._layout.thread_map, self._layout.threads, self._back_thread_table, share)
+        if thread == NO_ROOM:
+            return NO_ROOM
         self._intent.declare(thread)
         self._bytes[self._layout.thread_map + thread] = at.THREAD_IDLE
         word, digest = self._layout.thread_word(thread), _digest(key)
@@ -117,13 +112,9 @@ class Directory:
         if thread == NO_ROOM:
             return NO_ROOM, NO_ROOM
         self._intent.declare(thread)  # also keeps it from being reclaimed to make place for its own tube
-        tube = self._free_tube(share)
-        if not self._back_tube_table((tube + 1) * TUBE_WORDS * WORD, share):
-            if not self._reclaim():
-                return NO_ROOM, NO_ROOM
-            tube = self._free_tube(share)
-            if not self._back_tube_table((tube + 1) * TUBE_WORDS * WORD, share):
-                return NO_ROOM, NO_ROOM
+        tube = self._new_entry(self._layout.tube_map, self._layout.tubes, self._back_tube_table, share)
+        if tube == NO_ROOM:
+            return NO_ROOM, NO_ROOM
         self._intent.declare(thread)
         self._intent.declare_tube(tube)
         self._bytes[self._layout.tube_map + tube] = 1
@@ -221,23 +212,19 @@ class Directory:
         """Entry + 1 of the thread's newest tube, 0: none. Changes with every tube that is added."""
         return self._words[self._layout.thread_word(thread) + at.THREAD_FIRST_TUBE]
 
-    def _free_thread(self, share: int) -> int:
-        count = self._layout.threads - _SPARED[share]
-        thread = self._lowest_free(self._layout.thread_map, count)
-        if thread == NOT_FOUND and self._reclaim():
-            thread = self._lowest_free(self._layout.thread_map, count)
-        if thread == NOT_FOUND:
+    def _new_entry(self, byte_map: int, entries: int, back: Callable[[int, int], bool], share: int) -> int:
+        """The lowest free entry of a table, with memory. Where there is none, or no memory for it, that of a thread
+        without work will do. NO_ROOM: there is no memory even so. Raises `DirectoryFull`.
+        """
+        for reclaimed in (False, True):
+            entry = self._lowest_free(byte_map, entries - _SPARED[share])
+            if entry != NOT_FOUND and back(entry + 1, share):
+                return entry
+            if reclaimed or not self._reclaim():
+                break
+        if entry == NOT_FOUND:
             raise self._exhausted()
-        return thread
-
-    def _free_tube(self, share: int) -> int:
-        count = self._layout.tubes - _SPARED[share]
-        tube = self._lowest_free(self._layout.tube_map, count)
-        if tube == NOT_FOUND and self._reclaim():
-            tube = self._lowest_free(self._layout.tube_map, count)
-        if tube == NOT_FOUND:
-            raise self._exhausted()
-        return tube
+        return NO_ROOM
 
     def _lowest_free(self, start: int, count: int) -> int:
         return max(NOT_FOUND, self._bytes.find(_FREE, start, start + count) - start)
@@ -266,11 +253,13 @@ class Directory:
             f"with more"
         )
 
-    def _back_thread_table(self, nbytes: int, share: int) -> bool:
-        return self._back_table(self._layout.thread_table, self._layout.tube_table, at.THREADS_BACKED, nbytes, share)
+    def _back_thread_table(self, entries: int, share: int) -> bool:
+        start, end = self._layout.thread_table, self._layout.tube_table
+        return self._back_table(start, end, at.THREADS_BACKED, entries * THREAD_BYTES, share)
 
-    def _back_tube_table(self, nbytes: int, share: int) -> bool:
-        return self._back_table(self._layout.tube_table, self._layout.heaps, at.TUBES_BACKED, nbytes, share)
+    def _back_tube_table(self, entries: int, share: int) -> bool:
+        start, end = self._layout.tube_table, self._layout.heaps
+        return self._back_table(start, end, at.TUBES_BACKED, entries * TUBE_WORDS * WORD, share)
 
     def _back_table(self, table: int, table_end: int, backed_word: int, nbytes: int, share: int) -> bool:
         """Make sure that the first `nbytes` of a table have memory. False: there is no room."""
