@@ -22,14 +22,14 @@ async def connect(url: str, settings: StorageSettings | None = None) -> Queue:
 
 def segment_name(url: str) -> str:
     """The NAME of `shm://NAME`. Raises `ConfigurationError`."""
-    parts = urlsplit(url)
+    parts = urlsplit(url if isinstance(url, str) else "")
     if parts.scheme != "shm" or not parts.netloc or parts.path or parts.query or parts.fragment:
         raise ConfigurationError(f"{url!r} names no shared-memory segment: write it as shm://NAME")
     return parts.netloc
 
 
 def _open(url: str, settings: StorageSettings | None) -> Storage:
-    scheme = urlsplit(url).scheme
+    scheme = urlsplit(url).scheme if isinstance(url, str) else ""
     if scheme == "memory" and url == "memory://":
         return RuntimeStorage(settings)
     if scheme == "shm":

@@ -144,8 +144,8 @@ class Supervisor:
         """Have so many workers from now on. Those too many finish the batch in hand first. While this one stands by for
         another (`if_running="attach"`) the number counts from when it takes over.
         """
-        if workers < 0:
-            raise ConfigurationError(f"{workers} workers cannot be: give 0 or more")
+        if type(workers) is not int or workers < 0:
+            raise ConfigurationError(f"{workers!r} workers cannot be: give 0 or more")
         if self._control is None:
             raise SupervisorError("the supervisor is not started")
         self.settings.workers = max(1, workers)

@@ -221,6 +221,9 @@ async def test_drain_tells_when_it_took_too_long(folder: Folder) -> None:
 async def test_scale_brings_workers_and_sends_them_away(folder: Folder) -> None:
     async with Supervisor(JOBS, workers=1) as supervisor:
         first = await have_workers(supervisor, 1)
+        for wrong in (-1, "4", None, True):
+            with pytest.raises(ConfigurationError, match=f"{wrong!r} workers cannot be"):
+                supervisor.scale(wrong)  # type: ignore[arg-type]
         supervisor.scale(4)
         assert first < await have_workers(supervisor, 4)
         supervisor.scale(2)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
-from shardq import Queue, Worker
+from shardq import Queue, Worker, connect
 from shardq.drivers import RuntimeLock, RuntimeStorage
 from shardq.errors import ConfigurationError
 from shardq.settings import LockSettings, StorageSettings, SupervisorSettings, WorkerSettings, usable_cores
@@ -168,3 +169,9 @@ def test_supervisor_settings_as_options_of_the_command_line() -> None:
     options = settings.options(skip=("log_level", "shutdown_timeout", "respawn_delay", "url"))
     assert options == ["--workers", "3", "--drain", "--max-requests", "7", "--max-rss", "64M", "--stale", "sweep"]
     assert settings.max_rss_bytes == 64 << 20
+
+
+@pytest.mark.parametrize("url", [5, None, b"shm://name", "", "shm://", "http://name"], ids=repr)
+async def test_what_is_no_url_is_named(url: object) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(repr(url))):
+        await connect(url)  # type: ignore[arg-type]
