@@ -718,8 +718,10 @@ def test_handlers_of_a_script_cannot_have_a_name_for_others(tmp_path: Path) -> N
     assert "python -m package.module" in done.errors
 
 
-def test_a_script_that_starts_unguarded_is_told_how_to_guard(tmp_path: Path) -> None:
-    (tmp_path / "script.py").write_text(source(tmp_path, MAIN, "asyncio.run(main(None))"), encoding="utf-8")
+@pytest.mark.parametrize("target", ["Write", '"script"'], ids=["by its handler", "by its name"])
+def test_a_script_that_starts_unguarded_is_told_how_to_guard(tmp_path: Path, target: str) -> None:
+    started = MAIN.replace("Supervisor(Write", f"Supervisor({target}")
+    (tmp_path / "script.py").write_text(source(tmp_path, started, "asyncio.run(main(None))"), encoding="utf-8")
     done = ran(tmp_path, "script.py")
     assert done.status == 1
     assert "SupervisorError" in done.errors.splitlines()[-1]
