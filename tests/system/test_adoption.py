@@ -174,12 +174,14 @@ def test_what_is_killed_at_the_deadline_of_a_stop_has_not_failed(
 
 
 def test_families_that_are_killed_leave_no_more_files_than_the_last(start: Start, url: str, name: str) -> None:
+    # Attached before them all: coming between the workers of one it would move them to other slots, and to other files.
+    storage = SharedStorage.create(name, MIB)
     counts = []
     for _ in range(4):
         program = start(JOBS, "--url", url, "--workers", 3).serving()
-        storage = SharedStorage.attach(name)
-        until(lambda: storage.store.waiting.asleep() == 3, "all workers sleep")  # noqa: B023
-        asyncio.run(storage.close())
+        until(lambda: len(storage.store.supervision.workers()) == 3, "all workers are there")
+        until(lambda: storage.store.waiting.asleep() == 3, "all workers sleep")
         counts.append(len(files_of(name)))
         program.kill_family()
+    asyncio.run(storage.close())
     assert counts[1:] == counts[:1] * 3
