@@ -10,8 +10,8 @@ from __future__ import annotations
 import time
 
 import uvloop
-from sharded_queue import Handler, Queue, Route, Worker  # type: ignore[import-untyped]
-from sharded_queue.drivers import RuntimeLock, RuntimeStorage  # type: ignore[import-untyped]
+from sharded_queue import Handler, Queue, Route, Worker  # type: ignore[import-untyped]  # it ships none
+from sharded_queue.drivers import RuntimeLock, RuntimeStorage  # type: ignore[import-untyped]  # it ships none
 
 from bench.jobs import CALL, PER_CALL, THREADS, WARM_UP, Job, jobs, numbered
 

@@ -21,6 +21,7 @@ import uvloop
 from bench.jobs import Burn, Ping
 from bench.percentiles import percentiles_us
 from bench.unserved import Due, Later
+from bench.until import until
 from shardq import Queue, Route, Supervisor, Tube
 from shardq.drivers import SharedStorage
 from shardq.shm import record
@@ -83,8 +84,7 @@ async def _busy_family() -> AsyncIterator[Queue]:
         storage = supervisor.queue.storage
         assert isinstance(storage, SharedStorage)
         await supervisor.queue.register(Burn, *(Ping(number, 0) for number in range(BURNS)))
-        while storage.store.waiting.asleep():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+        await until(lambda: not storage.store.waiting.asleep())
         yield supervisor.queue
 
 

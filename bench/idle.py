@@ -15,6 +15,7 @@ import uvloop
 
 from bench.jobs import Job
 from bench.jobs import Nothing as NothingToDo
+from bench.until import until
 from shardq import Supervisor
 from shardq.drivers import SharedStorage
 
@@ -64,8 +65,7 @@ async def _all_asleep(supervisor: Supervisor) -> None:
     assert isinstance(storage, SharedStorage)
     held_s = 0.1 * 16 + 1  # by default a worker stays bound so long to a thread that is empty
     await asyncio.sleep(held_s)
-    while storage.store.waiting.asleep() < WORKERS:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
+    await until(lambda: storage.store.waiting.asleep() == WORKERS)
 
 
 def _fork_poller(writing: int) -> int:
@@ -80,7 +80,7 @@ def _fork_poller(writing: int) -> int:
 
 async def _poll(writing: int) -> None:
     os.write(writing, b".")
-    while True:  # noqa: ASYNC110
+    while True:  # noqa: ASYNC110 - polling is what this one is here for
         await asyncio.sleep(POLL_S)
 
 

@@ -6,7 +6,6 @@ that n processes share counts 1/n for each.
 
 from __future__ import annotations
 
-import asyncio
 import os
 
 import msgspec
@@ -15,6 +14,7 @@ import uvloop
 
 from bench.jobs import Job, jobs
 from bench.segment import segment
+from bench.until import until
 from shardq import Supervisor
 from shardq.drivers import SharedStorage
 from shardq.handler import drive
@@ -114,8 +114,7 @@ async def _family() -> dict[str, float]:
     async with Supervisor("bench.jobs", workers=WORKERS) as supervisor:
         storage = supervisor.queue.storage
         assert isinstance(storage, SharedStorage)
-        while storage.store.waiting.asleep() < WORKERS:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+        await until(lambda: storage.store.waiting.asleep() == WORKERS)
         return _footprint([worker.pid for worker in supervisor.stats().workers])
 
 

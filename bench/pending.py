@@ -16,6 +16,7 @@ import uvloop
 from bench.idle import used
 from bench.jobs import CALL, numbered
 from bench.unserved import Kept
+from bench.until import until
 from shardq import Queue, Supervisor
 from shardq.drivers import SharedStorage
 
@@ -25,7 +26,6 @@ CAPACITY_BYTES = 1 << 30
 WATCHED_S = 10.0
 #: All are due so long after the first is registered: when all are and the family was watched.
 DUE_S = 30.0
-_LOOK_S = 0.002
 
 
 def deferred_by_128() -> dict[str, float]:
@@ -52,8 +52,8 @@ async def _deferred(count: int, per_call: int) -> dict[str, float]:
         if (left_s := _seconds_until(due)) <= 0:
             raise RuntimeError(f"{count} requests took longer to add than {DUE_S - WATCHED_S} seconds")
         await asyncio.sleep(left_s)
-        while (await supervisor.queue.storage.backlog()).deferred:  # noqa: ASYNC110
-            await asyncio.sleep(_LOOK_S)
+        storage = _storage(supervisor)
+        await until(lambda: not storage.store.counts().deferred)
         return {**figures, "moved_per_s": count / -_seconds_until(due)}
 
 
@@ -64,8 +64,7 @@ async def _plain(count: int, per_call: int) -> dict[str, float]:
 
 
 async def _added(supervisor: Supervisor, count: int, per_call: int, due: datetime | None) -> dict[str, float]:
-    storage = supervisor.queue.storage
-    assert isinstance(storage, SharedStorage)
+    storage = _storage(supervisor)
     before = storage.store.segment.used_bytes
     added_s = await _register(supervisor.queue, count, per_call, due)
     held_bytes = storage.store.segment.used_bytes - before
@@ -74,6 +73,12 @@ async def _added(supervisor: Supervisor, count: int, per_call: int, due: datetim
         "bytes_each": held_bytes / count,
         "waiting_cpu_us_per_s": await _waiting_cpu_us(supervisor) / WATCHED_S,
     }
+
+
+def _storage(supervisor: Supervisor) -> SharedStorage:
+    storage = supervisor.queue.storage
+    assert isinstance(storage, SharedStorage)
+    return storage
 
 
 async def _register(queue: Queue, count: int, per_call: int, due: datetime | None) -> float:

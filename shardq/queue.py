@@ -309,7 +309,8 @@ async def _awaited(steps: _Steps[_Result]) -> _Result:
             else:
                 step = steps.send(result)
     except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
+        returned: _Result = end.value
+        return returned
 
 
 def _driven(steps: _Steps[_Result], may_wait: bool) -> _Result:
@@ -324,7 +325,8 @@ def _driven(steps: _Steps[_Result], may_wait: bool) -> _Result:
             else:
                 step = steps.send(result)
     except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
+        returned: _Result = end.value
+        return returned
 
 
 def _loop_runs() -> bool:

@@ -83,9 +83,8 @@ def _parsed(source: str) -> ast.Module | None:
 
 def _extra_branches(node: ast.AST) -> int:
     """Branches that are a node's list and no node of their own."""
-    kind = type(node)
-    if kind is ast.BoolOp:
-        return len(node.values) - 1  # type: ignore[attr-defined]
-    if kind is ast.comprehension:
-        return len(node.ifs)  # type: ignore[attr-defined]
+    if isinstance(node, ast.BoolOp):
+        return len(node.values) - 1
+    if isinstance(node, ast.comprehension):
+        return len(node.ifs)
     return 0
