@@ -98,6 +98,17 @@ class State:
         kept = [message for message in self.tube(pipe) if message not in messages]
         return self.with_tube(pipe, kept), len(self.tube(pipe)) - len(kept)
 
+    def reduced_to(self, found: State) -> State:
+        """What another state still has of this one. That one was read from a segment, where first is who is due first:
+        it does not know who was registered first.
+        """
+        left, waiting = _shown(found), []
+        for each, shown in zip(self.waiting, _shown(self), strict=True):
+            if left and left[0] == shown:
+                waiting.append(each)
+                del left[0]
+        return replace(self, tubes=found.tubes, waiting=tuple(waiting))
+
     def same_as(self, other: State) -> bool:
         """But for the numbers, of which only the order counts."""
         return self.tubes == other.tubes and _shown(self) == _shown(other)

@@ -126,7 +126,7 @@ class PendingModel(RuleBasedStateMachine):
         found = self._found()
         if dies and piecemeal:
             assert _between(after[-1], found, before), f"neither {before}, nor {after[-1]}, nor between: {found}"
-            self.state = found
+            self.state = before.reduced_to(found)
             return
         stuck = after[-1].nbytes > ALWAYS_FITS_BYTES
         allowed = [before, *after] if dies or stuck else after[-1:]
