@@ -2,7 +2,7 @@
 
 A request to it is answered once its work is accepted. Every web worker embeds the supervisor under the same name: the
 first starts the family, the others use it, and one of them goes on with it when the first one ends. `LEDGER_FOLDER`
-says where the accounts are, `LEDGER_URL` names the segment.
+says in which folder the accounts are, and has to be set; `LEDGER_URL` names the segment.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Request
 from pydantic import BaseModel
 
-from examples.ledger import Entry, Post, balance, posted
+from examples.ledger import FOLDER_VARIABLE, Entry, Post, balance, posted
 from shardq import Queue, Supervisor
 
 #: Environment variable that names the segment.
@@ -31,6 +31,8 @@ class NewEntry(BaseModel):
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    if FOLDER_VARIABLE not in os.environ:
+        raise RuntimeError(f"nothing could be posted: set {FOLDER_VARIABLE} to the folder of the accounts")
     url = os.environ.get(URL_VARIABLE, "shm://ledger")
     async with Supervisor(Post, url=url, workers=2, if_running="attach") as supervisor:
         app.state.supervisor = supervisor

@@ -11,6 +11,7 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote, unquote
 from zlib import crc32
 
 from shardq import Handler, Route
@@ -42,20 +43,29 @@ class Post(Handler[Entry]):
             known = dict(posted(account))
             new = {entry.identifier: entry.amount for entry in its_entries if entry.identifier not in known}
             with _file(account).open("a", encoding="utf-8") as file:
-                file.writelines(f"{identifier} {amount}\n" for identifier, amount in new.items())
+                file.writelines(_line(identifier, amount) for identifier, amount in new.items())
 
 
 def posted(account: int) -> list[tuple[str, int]]:
     """Identifiers and amounts of an account's entries, in the order in which they were registered."""
     if not _file(account).exists():
         return []
-    lines = _file(account).read_text(encoding="utf-8").splitlines()
-    return [(identifier, int(amount)) for identifier, amount in map(str.split, lines)]
+    return [_parsed(line) for line in _file(account).read_text(encoding="utf-8").splitlines()]
 
 
 def balance(account: int) -> int:
     """The sum of an account's entries."""
     return sum(amount for _, amount in posted(account))
+
+
+def _line(identifier: str, amount: int) -> str:
+    """An entry as it is written: identifiers are a client's, and may have spaces and line ends in them, or nothing."""
+    return f"{quote(identifier, safe='')} {amount}\n"
+
+
+def _parsed(line: str) -> tuple[str, int]:
+    identifier, amount = line.split(" ")
+    return unquote(identifier), int(amount)
 
 
 def _file(account: int) -> Path:

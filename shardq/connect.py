@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from shardq.drivers.runtime import RuntimeStorage
 from shardq.errors import ConfigurationError
 from shardq.protocols import Storage
 from shardq.queue import Queue
-from shardq.settings import StorageSettings
+from shardq.settings import StorageSettings, shown
 
 
 async def connect(url: str, settings: StorageSettings | None = None) -> Queue:
@@ -22,18 +22,25 @@ async def connect(url: str, settings: StorageSettings | None = None) -> Queue:
 
 def segment_name(url: str) -> str:
     """The NAME of `shm://NAME`. Raises `ConfigurationError`."""
-    parts = urlsplit(url if isinstance(url, str) else "")
+    parts = _parts(url)
     if parts.scheme != "shm" or not parts.netloc or parts.path or parts.query or parts.fragment:
-        raise ConfigurationError(f"{url!r} names no shared-memory segment: write it as shm://NAME")
+        raise ConfigurationError(f"{shown(url)} names no shared-memory segment: write it as shm://NAME")
     return parts.netloc
 
 
+def _parts(url: object) -> SplitResult:
+    """The parts of a URL, all of them empty where it is none."""
+    try:
+        return urlsplit(url if isinstance(url, str) else "")
+    except ValueError:  # of brackets, which it takes for an address
+        return urlsplit("")
+
+
 def _open(url: str, settings: StorageSettings | None) -> Storage:
-    scheme = urlsplit(url).scheme if isinstance(url, str) else ""
-    if scheme == "memory" and url == "memory://":
+    if url == "memory://":
         return RuntimeStorage(settings)
-    if scheme == "shm":
+    if _parts(url).scheme == "shm":
         from shardq.drivers.shared import SharedStorage
 
         return SharedStorage.attach(segment_name(url), settings)
-    raise ConfigurationError(f"{url!r} cannot be connected to: use memory:// or shm://NAME")
+    raise ConfigurationError(f"{shown(url)} cannot be connected to: use memory:// or shm://NAME")

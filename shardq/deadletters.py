@@ -10,10 +10,11 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from shardq.errors import QueueFull
-from shardq.handler import Handler
+from shardq.errors import ConfigurationError, QueueFull
+from shardq.handler import Handler, check_is_handler
 from shardq.model import ahead_of, dead_pipe, handler_name, key_of, split_key
 from shardq.protocols import Storage
+from shardq.settings import shown
 
 #: All that a handler may have.
 _ALL = 1 << 62
@@ -72,18 +73,22 @@ class DeadLetters:
 
     async def list(self, handler: type[Handler[Any]] | str | None = None) -> Sequence[Buried]:
         """The dead letters of a handler, given as a class or as `module/Handler`, or of one after the other; the oldest
-        first.
+        first. Raises `HandlerError` for what is neither.
         """
         if handler is None:
             graves = sorted(await self._storage.graves())
+        elif isinstance(handler, str):
+            graves = [dead_pipe(handler)]
         else:
-            graves = [dead_pipe(handler if isinstance(handler, str) else handler_name(handler))]
+            check_is_handler(handler)
+            graves = [dead_pipe(handler_name(handler))]
         return [buried for grave in graves for buried in await self._in(grave)]
 
     async def requeue(self, buried: Buried, *, ahead: bool = False) -> bool:
         """Put the request back at the end of its tube, or `ahead` of all that wait there. Its attempts start anew.
-        False: the letter is gone. Raises `QueueFull`.
+        False: the letter is gone. Raises `QueueFull`, and `ConfigurationError` for what `list` does not return.
         """
+        _check_buried(buried)
         pipe = buried.letter.pipe
         target = ahead_of(pipe) if ahead else pipe
         done = await self._storage.requeue(buried.grave, buried.number, target, buried.letter.message)
@@ -92,16 +97,24 @@ class DeadLetters:
         return bool(done)
 
     async def drop(self, *buried: Buried) -> int:
-        """Forget letters, with their requests. Returns how many there were."""
+        """Forget letters, with their requests. Returns how many there were. Raises `ConfigurationError` for what `list`
+        does not return; then none is forgotten.
+        """
         numbers: dict[str, list[int]] = {}
-        for grave, number, _ in buried:
-            numbers.setdefault(grave, []).append(number)
+        for letter in buried:
+            _check_buried(letter)
+            numbers.setdefault(letter.grave, []).append(letter.number)
         return sum([await self._storage.drop(grave, *its) for grave, its in numbers.items()])
 
     async def _in(self, grave: str) -> Sequence[Buried]:
         batch = await self._storage.range(grave, _ALL)
         numbers = batch.sequences or range(batch.sequence, batch.through)
         return [Buried(grave, n, _decode(message)) for n, message in zip(numbers, batch.messages, strict=True)]
+
+
+def _check_buried(buried: Any) -> None:
+    if not isinstance(buried, Buried):
+        raise ConfigurationError(f"{shown(buried)} is no dead letter: give those that dead_letters.list() returned")
 
 
 _encode = msgspec.msgpack.Encoder().encode

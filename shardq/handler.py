@@ -27,6 +27,7 @@ from weakref import WeakKeyDictionary
 from shardq.errors import HandlerError
 from shardq.model import MAIN_SCRIPT, Retry, Route, handler_name
 from shardq.protocols import InHand, Registrar
+from shardq.settings import LONGEST_S, shown
 
 Request = TypeVar("Request")
 
@@ -59,7 +60,7 @@ class Handler(Generic[Request]):
     """What happens to requests that fail."""
     timeout_s: ClassVar[float | None] = None
     """Most seconds for one batch. Then the handler is interrupted by an exception, and where that does not end it, a
-    second later its worker is killed; both count as a failure. None: as long as it takes."""
+    second later its worker is killed; both count as a failure. At most 10 years; None: as long as it takes."""
     queue: Registrar
     """The queue this handler is served from, set before `start`: for follow-up requests."""
 
@@ -82,7 +83,7 @@ class Handler(Generic[Request]):
 
     def perform(self, *requests: Any) -> Any:
         """Do the work of a batch."""
-        raise NotImplementedError(_does_nothing(type(self)))
+        raise HandlerError(_does_nothing(type(self)))
 
     def stop(self) -> Any:
         """Called once when the worker leaves the thread."""
@@ -129,19 +130,46 @@ def drive(awaitable: Awaitable[Any]) -> Any:
     raise HandlerError("this cannot wait where an event loop runs: use the form with `await` there")
 
 
+def check_is_handler(handler: Any) -> None:
+    """Raise `HandlerError` for what is no handler class."""
+    if not (isinstance(handler, type) and issubclass(handler, Handler)):
+        raise HandlerError(f"{shown(handler)} is no handler class: derive it from shardq.Handler")
+
+
 def check_failure_rules(handler: type[Handler[Any]]) -> None:
     """Raise `HandlerError` for a `retry` or `timeout_s` that cannot be."""
     if not isinstance(handler.retry, Retry):
-        raise HandlerError(f"{handler_name(handler)}.retry must be a shardq.Retry, not {handler.retry!r}")
+        raise HandlerError(f"{handler_name(handler)}.retry must be a shardq.Retry, not {shown(handler.retry)}")
     limit_s = handler.timeout_s
-    if limit_s is not None and (not isinstance(limit_s, int | float) or not 0 < limit_s < float("inf")):
-        raise HandlerError(f"{handler_name(handler)}.timeout_s must be a number of seconds or None, not {limit_s!r}")
+    if limit_s is None:
+        return
+    if isinstance(limit_s, bool) or not isinstance(limit_s, int | float) or not 0 < limit_s <= LONGEST_S:
+        raise HandlerError(
+            f"{handler_name(handler)}.timeout_s must be None or a number of seconds, more than 0 and at most 10 years, "
+            f"not {shown(limit_s)}"
+        )
+
+
+def does_something(handler: type[Handler[Any]]) -> bool:
+    """Whether a class says what to do with its requests, and is more than a base for others."""
+    return handler.handle is not Handler.handle or handler.perform is not Handler.perform
 
 
 def check_does_something(handler: type[Handler[Any]]) -> None:
-    """Raise `NotImplementedError` for a class that says nowhere what to do with its requests."""
-    if handler.handle is Handler.handle and handler.perform is Handler.perform:
-        raise NotImplementedError(_does_nothing(handler))
+    """Raise `HandlerError` for a class that says nowhere what to do with its requests."""
+    if not does_something(handler):
+        raise HandlerError(_does_nothing(handler))
+
+
+def check_usable(handler: Any) -> None:
+    """Raise `HandlerError` for what can be neither registered to nor served: it is no handler class, does nothing, or
+    says something about itself that cannot be.
+    """
+    check_is_handler(handler)
+    request_type(handler)
+    check_priorities(handler)
+    check_failure_rules(handler)
+    check_does_something(handler)
 
 
 def request_type(handler: type[Handler[Any]]) -> Any:
@@ -191,15 +219,15 @@ def check_priorities(handler: type[Handler[Any]]) -> tuple[int, ...]:
     """
     priorities = (0,) if handler.priorities is None else handler.priorities
     if not isinstance(priorities, list | tuple) or not priorities or not all(type(p) is int for p in priorities):
-        raise HandlerError(f"{handler_name(handler)}.priorities must be a list of integers, not {priorities!r}")
+        raise HandlerError(f"{handler_name(handler)}.priorities must be a list of integers, not {shown(priorities)}")
     if any(not -(1 << 63) <= priority < 1 << 63 for priority in priorities):
-        raise HandlerError(f"{handler_name(handler)}.priorities must fit 64 bits, unlike {priorities!r}")
+        raise HandlerError(f"{handler_name(handler)}.priorities must fit 64 bits, unlike {shown(priorities)}")
     order = tuple(dict.fromkeys(priorities))
     limit = handler.starvation_limit
     if limit is not None and (type(limit) is not int or limit < len(order)):
         raise HandlerError(
             f"{handler_name(handler)}.starvation_limit must be None or a number from {len(order)} up, one batch for "
-            f"each of its priorities, not {limit!r}"
+            f"each of its priorities, not {shown(limit)}"
         )
     return order
 
@@ -230,7 +258,7 @@ def check_importable(handler: type[Handler[Any]]) -> None:
 
 
 def _does_nothing(handler: type[Handler[Any]]) -> str:
-    return f"{handler_name(handler)} overrides neither handle() nor perform()"
+    return f"{handler_name(handler)} overrides neither handle() nor perform(): write the one that does the work"
 
 
 def _request_annotation(method: Any) -> Any:

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 from shardq.codec import MsgspecSerializer
 from shardq.deadletters import DeadLetters
-from shardq.errors import HandlerError, QueueFull, RequestError, ScheduleError
+from shardq.errors import ConfigurationError, HandlerError, QueueFull, RequestError, ScheduleError
 from shardq.handler import (
     Handler,
-    check_failure_rules,
     check_importable,
     check_priorities,
+    check_usable,
     concrete_types,
     drive,
     handling,
@@ -30,8 +30,9 @@ from shardq.handler import (
 )
 from shardq.model import Route, When, ahead_of, handler_name
 from shardq.protocols import Serializer, Storage
-from shardq.recurrent import Recurrent
+from shardq.recurrent import TIME_HANDLERS, Recurrent
 from shardq.schedule import due_us, first_us, written
+from shardq.settings import shown
 
 
 class _Step(NamedTuple):
@@ -41,6 +42,9 @@ class _Step(NamedTuple):
     suspends: bool
 
 
+#: Largest number of a thread is below this; longer ones make no name.
+_THREADS = 1 << 1024
+
 _Result = TypeVar("_Result")
 #: A call in steps: yields what has to be awaited, is sent the result. One text serves `register`, which awaits, and
 #: `register_sync`, which cannot.
@@ -49,10 +53,14 @@ _Steps = Generator[_Step, Any, _Result]
 
 class Queue:
     """Registers requests for handlers. Holds no state of its own beside the handlers it met, so it may be used from
-    several threads and event loops at once.
+    several threads and event loops at once. Raises `ConfigurationError` for what is no storage.
     """
 
     def __init__(self, storage: Storage, serializer: Serializer | None = None) -> None:
+        if isinstance(storage, type) or not hasattr(storage, "append_when_room"):
+            raise ConfigurationError(
+                f"{shown(storage)} is no storage: write Queue(RuntimeStorage()), or `await connect(url)` for a URL"
+            )
         self.storage = storage
         self.serializer: Serializer = serializer or MsgspecSerializer()
         self.handlers: dict[str, type[Handler[Any]]] = {}
@@ -212,7 +220,7 @@ class Queue:
         return self.storage.settings.when_full == "wait" and not handling.get()
 
     def _facts(self, handler: type[Handler[Any]]) -> _HandlerFacts:
-        facts = self._kinds.get(handler)
+        facts = self._kinds.get(handler) if isinstance(handler, type) else None
         if facts is None:
             facts = _facts_of(handler)
             if self.storage.importable_only:
@@ -236,10 +244,9 @@ class _HandlerFacts(NamedTuple):
 
 
 def _facts_of(handler: type[Handler[Any]]) -> _HandlerFacts:
-    if not (isinstance(handler, type) and issubclass(handler, Handler)):
-        raise HandlerError(f"{handler!r} is no handler class: derive it from shardq.Handler")
+    if handler not in TIME_HANDLERS:
+        check_usable(handler)
     kind = request_type(handler)
-    check_failure_rules(handler)
     return _HandlerFacts(handler_name(handler), kind, concrete_types(kind), frozenset(check_priorities(handler)))
 
 
@@ -247,20 +254,21 @@ def _check_types(facts: _HandlerFacts, requests: Sequence[Any]) -> None:
     if facts.types is None or facts.types.issuperset(map(type, requests)):
         return
     position, request = next((n, r) for n, r in enumerate(requests) if type(r) not in facts.types)
+    advice = ": give requests one by one, as in register(Handler, *requests)" if type(request) in (list, tuple) else ""
     raise RequestError(
-        f"request {position}, {request!r}, is a {type(request).__qualname__}, but {facts.name} takes "
-        f"{getattr(facts.kind, '__qualname__', facts.kind)}"
+        f"request {position}, {shown(request)}, is a {type(request).__qualname__}, but {facts.name} takes "
+        f"{getattr(facts.kind, '__qualname__', facts.kind)}{advice}"
     )
 
 
 def _grouped(facts: _HandlerFacts, requests: Sequence[Any], routes: Any) -> dict[Route, list[Any]]:
     """Requests by route, in the order of their first appearance. Raises `HandlerError` for what `route()` got wrong."""
     if not isinstance(routes, Sequence) or len(routes) != len(requests):
-        count = f"{len(routes)} routes" if isinstance(routes, Sequence) else repr(routes)
+        count = f"{len(routes)} routes" if isinstance(routes, Sequence) else shown(routes)
         raise HandlerError(f"{facts.name}.route() returned {count} for {len(requests)} requests: one each is needed")
     if not {Route}.issuperset(map(type, routes)):
         wrong = next(route for route in routes if type(route) is not Route)
-        raise HandlerError(f"{facts.name}.route() returned {wrong!r}, which is no Route")
+        raise HandlerError(f"{facts.name}.route() returned {shown(wrong)}, which is no Route")
     groups: defaultdict[Route, list[Any]] = defaultdict(list)
     try:
         for request, route in zip(requests, routes, strict=True):
@@ -273,11 +281,14 @@ def _grouped(facts: _HandlerFacts, requests: Sequence[Any], routes: Any) -> dict
 
 
 def _check_route(facts: _HandlerFacts, route: Route) -> None:
-    if type(route.thread) is not int or route.thread < 0:
-        raise HandlerError(f"{facts.name}.route() returned thread {route.thread!r}: it must be an integer from 0 up")
+    if type(route.thread) is not int or not 0 <= route.thread < _THREADS:
+        raise HandlerError(
+            f"{facts.name}.route() returned thread {shown(route.thread)}: it must be an integer from 0 up, of at most "
+            f"300 digits"
+        )
     if type(route.priority) is not int or route.priority not in facts.priorities:
         raise HandlerError(
-            f"{facts.name}.route() returned priority {route.priority!r}, which is not among its priorities "
+            f"{facts.name}.route() returned priority {shown(route.priority)}, which is not among its priorities "
             f"{sorted(facts.priorities)}"
         )
 

@@ -37,6 +37,10 @@ class RecurrentHandler(Handler[Any]):
         raise HandlerError(_not_to_register(cls, "recurrent"))
 
 
+#: Those that stand for time: they have no requests, so they need not say what to do with any.
+TIME_HANDLERS: tuple[type[Handler[Any]], ...] = (DeferredHandler, RecurrentHandler)
+
+
 class Recurring(NamedTuple):
     """A request that comes again and again."""
 

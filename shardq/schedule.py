@@ -21,10 +21,13 @@ from typing import Any
 from dateutil.rrule import rrule, rruleset
 
 from shardq.errors import ScheduleError
+from shardq.settings import shown
 from shardq.wallclock import RULE, After, cron_text, parsed_cron, parsed_rule, rule_text
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _US = timedelta(microseconds=1)
+#: End of the calendar, Unix microseconds: a `datetime` goes to the year 9999.
+LAST_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _US
 #: Furthest ahead that something can be deferred, and longest period.
 _LONGEST = timedelta(days=100 * 366)
 #: Shortest period.
@@ -47,7 +50,10 @@ def due_us(defer: Any, now_us: int) -> int:
     wait = _span("defer", defer, "or an aware datetime")
     if not timedelta() <= wait <= _LONGEST:
         raise ScheduleError(f"defer={defer!r} cannot be: use 0 s to 100 years")
-    return now_us + wait // _US
+    due = now_us + wait // _US
+    if due > LAST_US:
+        raise ScheduleError(f"defer={defer!r} ends after the year 9999: defer for less")
+    return due
 
 
 def written(recurrent: Any) -> str:
@@ -74,7 +80,7 @@ def written(recurrent: Any) -> str:
 def first_us(schedule: str, now_us: int) -> int | None:
     """The first time later than now; of a period, the end of the first. None: never. Raises `ScheduleError`."""
     times = _parsed(schedule)
-    return now_us + times if isinstance(times, int) else _after(times, now_us)
+    return _in_calendar(now_us + times) if isinstance(times, int) else _after(times, now_us)
 
 
 def next_us(schedule: str, due_us: int, now_us: int) -> int | None:
@@ -83,7 +89,7 @@ def next_us(schedule: str, due_us: int, now_us: int) -> int | None:
     """
     times = _parsed(schedule)
     if isinstance(times, int):
-        return due_us + max(1, (now_us - due_us) // times + 1) * times
+        return _in_calendar(due_us + max(1, (now_us - due_us) // times + 1) * times)
     return _after(times, max(due_us, now_us))
 
 
@@ -99,8 +105,15 @@ def _parsed(schedule: str) -> int | After:
 
 
 def _after(times: After, after_us: int) -> int | None:
-    found = times(_EPOCH + after_us * _US)
+    try:
+        found = times(_EPOCH + after_us * _US)
+    except OverflowError:  # the search left the calendar
+        return None
     return None if found is None else (found - _EPOCH) // _US
+
+
+def _in_calendar(time_us: int) -> int | None:
+    return time_us if time_us <= LAST_US else None
 
 
 def _span(name: str, value: Any, others: str) -> timedelta:
@@ -108,8 +121,8 @@ def _span(name: str, value: Any, others: str) -> timedelta:
     if isinstance(value, timedelta):
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ScheduleError(f"{name}={value!r} cannot be: use seconds, a timedelta, {others}")
+        raise ScheduleError(f"{name}={shown(value)} cannot be: use seconds, a timedelta, {others}")
     # Put so that it is true of nan.
     if not abs(value) <= _LONGEST.total_seconds():
-        raise ScheduleError(f"{name}={value!r} cannot be: use seconds up to 100 years")
+        raise ScheduleError(f"{name}={shown(value)} cannot be: use seconds up to 100 years")
     return timedelta(seconds=value)

@@ -9,12 +9,28 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shardq.errors import ConfigurationError
+
+#: Longest time that a setting or a handler may ask for: 10 years, in seconds.
+LONGEST_S = 10 * 365 * 86400
+#: Largest size that can be asked for, in bytes: what a process can map has an end not far beyond.
+LARGEST_BYTES = 1 << 46
+
+#: A time in seconds that every clock and timer of the system can count.
+Seconds = Annotated[float, Field(le=LONGEST_S, allow_inf_nan=False)]
+
+
+def shown(value: object) -> str:
+    """A value as the message of an error names it: Python refuses to write out very large integers."""
+    try:
+        return repr(value)
+    except Exception:
+        return f"a value of type {type(value).__qualname__} that cannot be written out"
 
 
 def usable_cores() -> int:
@@ -42,8 +58,9 @@ class _Settings(BaseSettings):
     def _explained(self, error: ValidationError) -> ConfigurationError:
         prefix = type(self).model_config.get("env_prefix", "")
         problems = "; ".join(
-            f"{'.'.join(map(str, item['loc']))} (environment {prefix}{'_'.join(map(str, item['loc'])).upper()}): "
-            f"{item['msg']}, got {item['input']!r}"
+            f"{'.'.join(map(str, item['loc']))} "
+            f"(environment {prefix}{'_'.join(map(str, item['loc'])).upper().removeprefix(prefix)}): "
+            f"{item['msg']}, got {shown(item['input'])}"
             for item in error.errors()
         )
         return ConfigurationError(f"{type(self).__name__} cannot be used as given: {problems}")
@@ -56,7 +73,7 @@ class LockSettings(_Settings):
 
     prefix: str = "lock_"
     """Put before lock keys where they share a name space with others (Redis)."""
-    timeout: float = Field(default=24 * 60 * 60, gt=0)
+    timeout: Seconds = Field(default=24 * 60 * 60, gt=0)
     """Lease in seconds where a lock lives by time (Redis). In memory and in shared memory a lock is held until it is
     released or its holder is dead, so there it is not used."""
 
@@ -70,10 +87,10 @@ class StorageSettings(_Settings):
     """Put before tube names where they share a name space with others (Redis)."""
     when_full: Literal["wait", "raise"] = "wait"
     """What `register` does without room: wait for it, or raise `QueueFull`. Inside a handler it always raises."""
-    safety_net: float = Field(default=1.0, gt=0)
+    safety_net: Seconds = Field(default=1.0, gt=0)
     """Seconds between two looks for work that no event announced, because whoever was to announce it was killed. All
     sleeping workers of a storage together look once in this time."""
-    capacity_bytes: int | None = Field(default=None, ge=256 * 1024)
+    capacity_bytes: int | None = Field(default=None, ge=256 * 1024, le=LARGEST_BYTES)
     """Most memory the storage may use. Default for shared memory: the lesser of 512 MiB and half of what /dev/shm has
     free; in memory: no bound."""
 
@@ -87,29 +104,29 @@ class WorkerSettings(_Settings):
 
     model_config = SettingsConfigDict(env_prefix="QUEUE_WORKER_")
 
-    acquire_delay: float = Field(default=1.0, gt=0)
+    acquire_delay: Seconds = Field(default=1.0, gt=0)
     """Accepted for compatibility and without effect: a worker that finds no thread to bind to is woken by the event
     that makes one ready. What guards against a lost wake-up is `StorageSettings.safety_net`."""
     batch_size: int = Field(default=128, ge=1)
     """Most requests in one call of `handle`, where `Handler.batch_size()` does not say."""
-    deferred_retry_delay: float = Field(default=1.0, gt=0)
-    """Seconds after which a worker that serves deferred requests looks again without an event."""
-    empty_limit: int = Field(default=16, ge=0)
+    deferred_retry_delay: Seconds = Field(default=1.0, gt=0)
+    """Accepted for compatibility and without effect: what is due is moved at its time, by a timer."""
+    empty_limit: int = Field(default=16, ge=0, le=LONGEST_S)
     """With `empty_pause`: how long a started handler stays bound to its empty thread while no other is ready, in
     pauses. Nothing polls in that time."""
-    empty_pause: float = Field(default=0.1, ge=0)
+    empty_pause: Seconds = Field(default=0.1, ge=0)
     """Seconds of one such pause."""
-    quantum: float = Field(default=0.25, gt=0)
+    quantum: Seconds = Field(default=0.25, gt=0)
     """Seconds after which a worker leaves a thread that still has work, if other threads wait for a worker. The batch
     in hand is finished first. Others wait for less with a shorter one; where handlers take long to start, a longer one
     leaves more time for the work."""
     quantum_items: int = Field(default=65_536, ge=1)
     """Requests after which it does so, whichever comes first. The default matters for requests that take less than 4
     microseconds."""
-    recurrent_check_interval: float = Field(default=30.0, gt=0)
-    """Seconds after which recurrent schedules are looked at again without an event."""
+    recurrent_check_interval: Seconds = Field(default=30.0, gt=0)
+    """Accepted for compatibility and without effect, for the same reason."""
     recurrent_tasks_limit: int = Field(default=1024, ge=1)
-    """Most recurrent requests looked at in one go."""
+    """Accepted for compatibility and without effect."""
 
 
 class SupervisorSettings(_Settings):
@@ -128,7 +145,7 @@ class SupervisorSettings(_Settings):
     """End once nothing is queued or in hand, with a progress bar on a terminal. Deferred requests stay."""
     deferred: bool = False
     """With `drain`: end once no deferred request waits for its time either."""
-    shutdown_timeout: float = Field(default=25.0, ge=0)
+    shutdown_timeout: Seconds = Field(default=25.0, ge=0)
     """Seconds a stopping worker has for the batch in hand before it is killed. Default: 25."""
     max_requests: int | None = Field(default=None, ge=1)
     """Replace a worker by a fresh process after so many requests, and up to a tenth more, so that they do not all come
@@ -138,7 +155,7 @@ class SupervisorSettings(_Settings):
     stale: Literal["adopt", "sweep"] = "adopt"
     """What to do with a segment that an earlier family left: adopt it with all that is in it, or sweep it away with
     all that is in it. Default: adopt."""
-    respawn_delay: float = Field(default=0.1, gt=0)
+    respawn_delay: Seconds = Field(default=0.1, gt=0)
     """Seconds before a worker is replaced when it was not the first to die within a minute; doubled for each further
     death, up to 30. The first is replaced at once. Default: 0.1."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -184,7 +201,37 @@ class SupervisorSettings(_Settings):
 
 def parse_bytes(text: str) -> int:
     """`512M` as 536870912; K, M and G are powers of 1024. Raises `ConfigurationError`."""
-    match = re.fullmatch(r"(\d+)([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    match = re.fullmatch(r"0*(\d{1,20})([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
     if not match:
         raise ConfigurationError(f"{text!r} is no size: write it in bytes, or as 512M or 2G")
-    return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[match[2].upper()]
+    size = int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[match[2].upper()]
+    if size > LARGEST_BYTES:
+        raise ConfigurationError(f"{text!r} is more than any machine has: give at most {LARGEST_BYTES >> 30}G")
+    return size
+
+
+def check_environment() -> None:
+    """Raise `ConfigurationError` for a variable of workers, their lock or their storage that cannot be used. For who
+    starts processes that read theirs later, when nobody can refuse them any more.
+    """
+    for part in (LockSettings, StorageSettings, WorkerSettings):
+        part()
+
+
+def check_capacity(capacity_bytes: object) -> None:
+    """Raise `ConfigurationError` for what is no number of bytes, or more than any machine has."""
+    if type(capacity_bytes) is not int or not 0 <= capacity_bytes <= LARGEST_BYTES:
+        raise ConfigurationError(
+            f"a capacity of {shown(capacity_bytes)} cannot be: give a number of bytes, at most {LARGEST_BYTES}"
+        )
+
+
+def check_timeout(timeout_s: object) -> None:
+    """Raise `ConfigurationError` for what is neither None nor a number of seconds that a timer can count."""
+    if timeout_s is None:
+        return
+    # Put so that it is true of nan.
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not timeout_s <= LONGEST_S:
+        raise ConfigurationError(
+            f"timeout_s={shown(timeout_s)} cannot be: give seconds, at most 10 years, or None to wait without end"
+        )

@@ -21,11 +21,12 @@ from shardq.deadletters import Buried
 from shardq.drivers.runtime import RuntimeStorage
 from shardq.drivers.runtime_lock import RuntimeLock
 from shardq.errors import ConfigurationError, ShardqError
-from shardq.handler import Handler, request_type
+from shardq.handler import Handler, check_is_handler, request_type
 from shardq.model import Batch, When, handler_name, key_of, split_key
 from shardq.protocols import Serializer
 from shardq.queue import Queue
-from shardq.settings import StorageSettings, WorkerSettings
+from shardq.schedule import LAST_US
+from shardq.settings import StorageSettings, WorkerSettings, shown
 from shardq.worker import Worker
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -50,7 +51,7 @@ class Clock:
         start = datetime.now(UTC) if start is None else start
         if not isinstance(start, datetime) or start.utcoffset() is None:
             raise ConfigurationError(
-                f"a clock cannot start at {start!r}: use a datetime with a time zone, as datetime(..., tzinfo=UTC)"
+                f"a clock cannot start at {shown(start)}: use a datetime with a time zone, as datetime(..., tzinfo=UTC)"
             )
         self._start_us = self._now_us = (start - _EPOCH) // _US
 
@@ -68,8 +69,17 @@ class Clock:
         return (self._now_us - self._start_us) / 1e6
 
     def move(self, span: float | timedelta) -> None:
-        """Let so many seconds pass. Raises `ConfigurationError` for a negative span: time does not go back."""
-        self.move_to_us(self._now_us + _span_us(span))
+        """Let so many seconds pass. Raises `ConfigurationError` for a negative span, since time does not go back, and
+        for one that ends after the year 9999.
+        """
+        self.move_to_us(self.after(span))
+
+    def after(self, span: float | timedelta) -> int:
+        """What time it will be so many seconds from now, Unix microseconds. Raises as `move` does."""
+        then_us = self._now_us + _span_us(span)
+        if then_us > LAST_US:
+            raise ConfigurationError(f"the clock cannot advance by {span!r}, to after the year 9999: advance by less")
+        return then_us
 
     def move_to_us(self, now_us: int) -> None:
         """Let it be so many Unix microseconds. A time that is over changes nothing."""
@@ -82,6 +92,8 @@ class LocalQueue(Queue):
     `clock` is what `defer`, `recurrent` and the pauses of `Handler.retry` go by; default: one that starts now.
     `raises`: whether `drain` and `advance` raise `RequestsFailed` at their end, where requests became dead letters
     meanwhile, or are still queued since their handler failed. Turn it off to test what happens to requests that fail.
+
+    Raises `ConfigurationError` for a `clock` that is none.
     """
 
     def __init__(
@@ -92,6 +104,8 @@ class LocalQueue(Queue):
         serializer: Serializer | None = None,
         raises: bool = True,
     ) -> None:
+        if clock is not None and not isinstance(clock, Clock):
+            raise ConfigurationError(f"{shown(clock)} is no clock: use shardq.testing.Clock(start)")
         self.clock = clock or Clock()
         self.raises = raises
         self._recording = _Recording(settings, clock=self.clock.seconds, now_us=self.clock.now_us)
@@ -101,8 +115,9 @@ class LocalQueue(Queue):
     def registered(self, handler: type[Handler[Any]]) -> list[Any]:
         """The requests that were registered for the handler so far, whatever became of them: deferred and recurrent
         ones included, each once; those that `if_not_exists` found present are not. In the order of the calls; of one
-        call, those of one tube after those of the other.
+        call, those of one tube after those of the other. Raises `HandlerError` for what is no handler class.
         """
+        check_is_handler(handler)
         name, kind, found = handler_name(handler), request_type(handler), []
         for pipe, messages in self._recording.registered:
             if split_key(key_of(pipe))[0] == name:
@@ -124,9 +139,9 @@ class LocalQueue(Queue):
     async def advance(self, span: float | timedelta) -> int:
         """Let so many seconds pass, and work off at each time between what is due then: deferred requests, each time of
         recurrent ones, further attempts. Returns how many requests left their tube. Raises `RequestsFailed`, at the
-        end, and `ConfigurationError` for a negative span.
+        end, and `ConfigurationError` for a negative span, or one that ends after the year 9999.
         """
-        end_us = self.clock.now_us() + _span_us(span)
+        end_us = self.clock.after(span)
         before = await self._letters()
         done = await self._work()
         while (next_us := await self._next_us()) is not None and next_us <= end_us:
@@ -193,7 +208,8 @@ def _span_us(span: float | timedelta) -> int:
         try:
             span = timedelta(seconds=span)
         except (TypeError, ValueError, OverflowError):
-            raise ConfigurationError(f"the clock cannot advance by {span!r}: give seconds or a timedelta") from None
+            what = shown(span)
+            raise ConfigurationError(f"the clock cannot advance by {what}: give seconds or a timedelta") from None
     if span < timedelta():
         raise ConfigurationError(f"the clock cannot go back by {-span}: advance by 0 or more")
     return span // _US

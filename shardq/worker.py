@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
 from shardq.binding import PAUSE_WHEN_FULL_S, Alarm, Binding
-from shardq.errors import QueueFull, SegmentNoRoom
-from shardq.handler import Handler, check_does_something, find_handler
+from shardq.errors import ConfigurationError, HandlerError, QueueFull, SegmentNoRoom
+from shardq.handler import Handler, check_usable, find_handler
 from shardq.model import handler_name, split_key
 from shardq.protocols import Lock
 from shardq.queue import Queue
-from shardq.settings import WorkerSettings
+from shardq.recurrent import TIME_HANDLERS
+from shardq.settings import WorkerSettings, shown
 
 log = logging.getLogger("shardq.worker")
 
@@ -65,10 +66,15 @@ class Worker:
 
         What a handler raises is logged, and its request tried again or given up as `Handler.retry` says. Cancelling the
         loop releases what is in hand, which does not count as an attempt. Installs no signal handler.
+
+        Raises `ConfigurationError` for a `limit` that is no number of requests, and `HandlerError` for a `handler` that
+        cannot be served.
         """
+        if limit is not None and (type(limit) is not int or limit < 0):
+            raise ConfigurationError(f"limit={shown(limit)} cannot be: give a number of requests from 0 up, or None")
+        self._only = None if handler is None else _by_name(handler)
         if self.lock.storage is None:
             self.lock.storage = self.queue.storage
-        self._only = None if handler is None else _by_name(handler)
         left = float("inf") if limit is None else limit
         while left > 0 and not self.stopping:
             key, self._offered = self._offered or await self.next_key(), None
@@ -100,10 +106,9 @@ class Worker:
             handler_class = self._handler(key)
             if handler_class is None:
                 return 0
-            check_does_something(handler_class)
             binding = Binding(self, key, token, handler_class)
             try:
-                if not await self._opened(binding, key):
+                if not await self._opened(binding, key, handler_class):
                     pause_s = self._backoff_s(key)
                     return 0
                 await binding.work(limit)
@@ -116,9 +121,11 @@ class Worker:
         finally:
             await self.lock.release(key, pause_s)
 
-    async def _opened(self, binding: Binding, key: str) -> bool:
+    async def _opened(self, binding: Binding, key: str, handler_class: type[Handler[Any]]) -> bool:
         """Whether the handler could be made and started. No request is to blame where it could not."""
         try:
+            if self._only is None:  # those that `loop` was given were looked at there
+                check_usable(handler_class)
             await binding.open()
         except (Exception, SystemExit):
             log.exception("handler did not start", extra={"key": key})
@@ -185,6 +192,13 @@ class Worker:
         return self.queue.handlers.get(name) or find_handler(name)
 
 
-def _by_name(handlers: type[Handler[Any]] | Sequence[type[Handler[Any]]]) -> dict[str, type[Handler[Any]]]:
-    several = (handlers,) if isinstance(handlers, type) else handlers
+def _by_name(handlers: Any) -> dict[str, type[Handler[Any]]]:
+    """Handlers to serve, each of which has to be one. Raises `HandlerError`."""
+    one = isinstance(handlers, type | str) or not isinstance(handlers, Iterable)
+    several = (handlers,) if one else tuple(handlers)
+    if not several:
+        raise HandlerError(f"handler={shown(handlers)} names nobody to serve: give handler classes, or None for all")
+    for handler in several:
+        if handler not in TIME_HANDLERS:
+            check_usable(handler)
     return {handler_name(handler): handler for handler in several}

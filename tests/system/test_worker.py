@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple, Self
@@ -10,7 +11,9 @@ from typing import Any, ClassVar, NamedTuple, Self
 import pytest
 
 from shardq import Handler, Queue, Route, Tube, Worker
+from shardq.errors import ConfigurationError, HandlerError
 from shardq.protocols import Storage
+from shardq.settings import shown
 from tests.support.drivers import Backend, Driver
 from tests.support.tasks import LIMIT_S, cancelled, finished, in_thread, suspended
 from tests.support.workers import NO_HOLD, Item, Routed, diary, new_worker, one_each, run, working
@@ -241,13 +244,31 @@ class Nothing(Handler[Item]):
     """Overrides neither `handle` nor `perform`."""
 
 
-async def test_a_handler_that_does_nothing_is_named(queue: Queue, worker: Worker) -> None:
-    await queue.register(Nothing, Item(0, 0))
+class Unlimited(Record):
+    timeout_s = 1e12
 
-    with pytest.raises(NotImplementedError, match=r"test_worker/Nothing overrides neither handle\(\) nor perform\(\)"):
-        await run(worker)
 
-    assert (await queue.storage.backlog()).queued == 1
+@pytest.mark.parametrize(
+    ("handler", "reason"),
+    [
+        (Nothing, r"test_worker/Nothing overrides neither handle\(\) nor perform\(\)"),
+        (Unlimited, r"test_worker/Unlimited\.timeout_s must be None or a number of seconds"),
+    ],
+)
+async def test_a_handler_that_cannot_be_used_does_not_start_and_others_are_served(
+    handler: type[Handler[Any]], reason: str, queue: Queue, worker: Worker, caplog: pytest.LogCaptureFixture
+) -> None:
+    pipe = Tube(handler, Route()).pipe
+    await queue.storage.append(pipe, [b"\x93\x00\x00\x00"])
+
+    async with working(worker):
+        await queue.register(Record, *one_each(3))
+        await diary.until("batch")
+
+    assert diary.of("done") == [(0, 0), (0, 1), (0, 2)]
+    assert await queue.storage.pipes() == [pipe]
+    assert "handler did not start" in caplog.text
+    assert re.search(reason, caplog.text)
 
 
 async def test_a_handler_stays_with_its_empty_thread_for_the_hold_time(backend: Backend, queue: Queue) -> None:
@@ -325,6 +346,12 @@ async def test_a_limit_is_met_exactly(threads: tuple[int, ...], backend: Backend
     assert (await queue.storage.backlog()).queued == 6
 
 
+@pytest.mark.parametrize("limit", [-1, 1.0, float("nan"), True, "x", [], -(10**5000)], ids=lambda n: shown(n)[:9])
+async def test_what_is_no_number_of_requests_is_no_limit(limit: Any, worker: Worker) -> None:
+    with pytest.raises(ConfigurationError, match=r"limit=.* cannot be: give a number of requests from 0 up, or None"):
+        await run(worker, limit)
+
+
 async def test_a_limit_of_nothing_is_met_at_once(queue: Queue, worker: Worker) -> None:
     await queue.register(Record, Item(0, 0))
 
@@ -371,6 +398,27 @@ async def test_a_worker_for_two_handlers_serves_both(queue: Queue, worker: Worke
 
     assert {thread for thread, _ in diary.of("done")} == {1, 3}
     assert await queue.storage.pipes() == [Tube(Pairs, Route(2)).pipe]
+
+
+@pytest.mark.parametrize(
+    ("handler", "reason"),
+    [
+        (Item, "Item'> is no handler class"),
+        (int, "<class 'int'> is no handler class"),
+        (Record(), "Record object at .* is no handler class"),
+        (5, "5 is no handler class"),
+        ("x", "'x' is no handler class"),
+        (["app.jobs/Greeter"], "'app.jobs/Greeter' is no handler class"),
+        ((Record, None), "None is no handler class"),
+        ([], r"handler=\[\] names nobody to serve"),
+        (Nothing, r"Nothing overrides neither handle\(\) nor perform\(\)"),
+        ((Record, Unlimited), "Unlimited.timeout_s must be"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+async def test_what_cannot_be_served_is_refused(handler: Any, reason: str, worker: Worker) -> None:
+    with pytest.raises(HandlerError, match=reason):
+        await run(worker, 1, handler=handler)
 
 
 async def test_an_imported_handler_is_served_though_it_was_registered_elsewhere(

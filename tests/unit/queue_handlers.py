@@ -20,10 +20,11 @@ class Task:
 
 
 class Plain(Handler[Job]):
-    pass
+    def perform(self, *requests: Job) -> None:
+        """Nobody serves them here."""
 
 
-class Threaded(Handler[Job]):
+class Threaded(Plain):
     priorities = [5, 0, -1]  # noqa: RUF012
     result: Any = None
 
@@ -34,7 +35,7 @@ class Threaded(Handler[Job]):
         return [Route(request.number % 3, 5) for request in requests]
 
 
-class Later(Handler[Job]):
+class Later(Plain):
     """Routes after it waited."""
 
     @classmethod
@@ -43,7 +44,7 @@ class Later(Handler[Job]):
         return [Route(request.number) for request in requests]
 
 
-class AtOnce(Handler[Job]):
+class AtOnce(Plain):
     """Routes in a coroutine that does not wait."""
 
     @classmethod
@@ -51,7 +52,7 @@ class AtOnce(Handler[Job]):
         return [Route(request.number) for request in requests]
 
 
-class Failing(Handler[Job]):
+class Failing(Plain):
     @classmethod
     def route(cls, *requests: Job) -> list[Route]:
         raise KeyError("its own error")
@@ -62,12 +63,13 @@ class NoType(Handler):  # type: ignore[type-arg]
         pass
 
 
-class BadPriorities(Handler[Job]):
+class BadPriorities(Plain):
     priorities = []  # noqa: RUF012
 
 
 class Either(Handler[Job | Task]):
-    pass
+    def perform(self, *requests: Job | Task) -> None:
+        """Nobody serves them here."""
 
 
 def jobs(count: int, size: int = 0) -> list[Job]:

@@ -15,6 +15,7 @@ from shardq import Handler, Route
 from shardq.errors import HandlerError
 from shardq.handler import (
     call,
+    check_failure_rules,
     check_importable,
     check_priorities,
     concrete_types,
@@ -23,6 +24,7 @@ from shardq.handler import (
     request_type,
 )
 from shardq.model import Tube, handler_name
+from shardq.settings import LONGEST_S, shown
 
 
 class Job(NamedTuple):
@@ -199,7 +201,7 @@ def test_priorities_keep_their_order_of_service(given: Any, order: tuple[int, ..
     assert check_priorities(with_priorities(given)) == order
 
 
-@pytest.mark.parametrize("given", [[], "12", [1.0], [True], [None], 3, {1: 2}])
+@pytest.mark.parametrize("given", [[], "12", [1.0], [True], [None], 3, {1: 2}, -(10**5000)], ids=type)
 def test_priorities_that_are_none_are_refused(given: Any) -> None:
     with pytest.raises(HandlerError, match=r"Prioritised\.priorities must be a list of integers"):
         check_priorities(with_priorities(given))
@@ -218,6 +220,23 @@ def test_a_starvation_limit_has_a_batch_for_each_priority(limit: Any, priorities
 def test_a_starvation_limit_that_is_none_is_refused(limit: Any) -> None:
     with pytest.raises(HandlerError, match=r"Limited\.starvation_limit must be None or a number from 2 up"):
         check_priorities(with_limit(limit, 5, 0))
+
+
+@pytest.mark.parametrize("limit_s", [None, 1, 0.5, LONGEST_S])
+def test_a_timeout_is_a_number_of_seconds(limit_s: Any) -> None:
+    check_failure_rules(type("Limited", (Handler,), {"timeout_s": limit_s}))
+
+
+@pytest.mark.parametrize(
+    "limit_s",
+    [0, -1, True, "30", float("inf"), float("nan"), LONGEST_S + 1, 1e300, 10**5000],
+    ids=lambda s: shown(s)[:9],
+)
+def test_a_timeout_that_no_timer_can_keep_is_refused(limit_s: Any) -> None:
+    with pytest.raises(
+        HandlerError, match=r"Limited\.timeout_s must be None or a number of seconds, .* at most 10 years"
+    ):
+        check_failure_rules(type("Limited", (Handler,), {"timeout_s": limit_s}))
 
 
 def test_a_handler_goes_by_module_and_qualified_name() -> None:
@@ -278,7 +297,7 @@ def test_a_handler_of_the_started_script_is_not_importable(monkeypatch: pytest.M
 
 
 def test_a_handler_that_overrides_nothing_says_so() -> None:
-    with pytest.raises(NotImplementedError, match=f"{__name__}/ByBase overrides neither"):
+    with pytest.raises(HandlerError, match=f"{__name__}/ByBase overrides neither"):
         ByBase().handle(Job(1))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from shardq import Handler, Queue, Route
 from shardq.drivers import RuntimeStorage, SharedStorage
-from shardq.errors import HandlerError, MessageTooLarge, RequestError
+from shardq.errors import ConfigurationError, HandlerError, MessageTooLarge, RequestError
 from shardq.model import handler_name
 from tests.support.drivers import MIB
 from tests.support.segments import new_name
@@ -100,6 +100,8 @@ ROUTES = [
     ([Route(0, 5), Route(-1, 5)], "thread -1"),
     ([Route(0, 5), Route(1.0, 5)], "thread 1.0"),  # type: ignore[arg-type]
     ([Route(0, 5), Route("1", 5)], "thread '1'"),  # type: ignore[arg-type]
+    ([Route(0, 5), Route(10**310, 5)], "of at most 300 digits"),
+    ([Route(0, 5), Route(10**5000, 5)], "thread a value of type int that cannot be written out"),
     ([Route(0, 5), Route(True, 5)], "thread True"),
     ([Route(0, 5), Route([1], 5)], "thread [1]"),  # type: ignore[arg-type]
     ([Route(0, 5), Route(0, 4)], "priority 4"),
@@ -145,16 +147,46 @@ async def test_an_error_of_route_itself_comes_through(queue: Queue) -> None:
     assert await stored(queue) == []
 
 
-@pytest.mark.parametrize("handler", [NoType, BadPriorities, Job, "Plain", Plain(), None], ids=str)
+class Idle(Handler[Job]):
+    """Says nowhere what to do."""
+
+
+class Endless(Plain):
+    timeout_s = 1e10
+
+
+@pytest.mark.parametrize("handler", [NoType, BadPriorities, Idle, Endless, Job, "Plain", Plain(), None, [], 5], ids=str)
 async def test_what_is_no_usable_handler_is_refused(queue: Queue, handler: Any) -> None:
     with pytest.raises(HandlerError):
         await queue.register(handler, Job(1))
+    with pytest.raises(HandlerError):
+        await queue.cancel(handler, Job(1))
+    with pytest.raises(HandlerError):
+        await queue.recurrent.cancel(handler, Job(1))
 
     assert await stored(queue) == []
 
 
+async def test_a_handler_that_does_nothing_is_told_what_to_write(queue: Queue) -> None:
+    with pytest.raises(HandlerError, match=r"Idle overrides neither handle\(\) nor perform\(\): write the one that"):
+        await queue.register(Idle, Job(1))
+
+
+async def test_requests_in_a_list_are_told_how_to_be_given(queue: Queue) -> None:
+    with pytest.raises(RequestError, match=r"is a list, but .*Plain takes Job: give requests one by one, as in"):
+        await queue.register(Plain, jobs(2))
+
+
+@pytest.mark.parametrize("storage", ["memory://", None, 5, RuntimeStorage], ids=str)
+def test_what_is_no_storage_is_refused(storage: Any) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"is no storage: write Queue\(RuntimeStorage\(\)\), or `await connect"
+    ):
+        Queue(storage)
+
+
 async def test_a_handler_that_others_cannot_import_is_refused_where_they_serve(shared: Queue) -> None:
-    class Local(Handler[Job]):
+    class Local(Plain):
         pass
 
     with pytest.raises(HandlerError, match=r"Local is defined inside a function"):
@@ -164,7 +196,7 @@ async def test_a_handler_that_others_cannot_import_is_refused_where_they_serve(s
 
 
 async def test_a_local_handler_is_fine_where_nobody_else_serves(queue: Queue) -> None:
-    class Local(Handler[Job]):
+    class Local(Plain):
         pass
 
     assert await queue.register(Local, Job(1)) == 1

@@ -13,6 +13,7 @@ from shardq.drivers import RuntimeLock, RuntimeStorage, SharedStorage
 from shardq.errors import HandlerError, QueueFull, RequestError
 from shardq.settings import StorageSettings
 from tests.support.drivers import MIB
+from tests.support.programs import until
 from tests.support.segments import new_name
 from tests.support.tasks import finished
 from tests.unit.queue_handlers import (
@@ -77,13 +78,15 @@ async def test_register_sync_cannot_wait_for_room_inside_a_loop() -> None:
 
 
 async def test_register_sync_waits_for_room_without_a_loop() -> None:
-    queue = Queue(RuntimeStorage(StorageSettings(capacity_bytes=MIB, when_full="wait")))
+    storage = RuntimeStorage(StorageSettings(capacity_bytes=MIB, when_full="wait"))
+    queue = Queue(storage)
     await queue.register(Plain, Job(0, bytes(900_000)))
-    pipe, lock = Tube(Plain, Route()).pipe, RuntimeLock(queue.storage)
+    pipe, lock = Tube(Plain, Route()).pipe, RuntimeLock(storage)
     waiting = asyncio.create_task(asyncio.to_thread(queue.register_sync, Plain, *jobs(3, 100_000)))
+    await asyncio.to_thread(until, lambda: bool(storage._room._futures), "it waits for room")
 
     token = await lock.acquire(pipe.rpartition("/")[0])
-    await queue.storage.pop(pipe, (await queue.storage.range(pipe, 1)).through, token)
+    await storage.pop(pipe, (await storage.range(pipe, 1)).through, token)
 
     assert await finished(waiting) == 3
 

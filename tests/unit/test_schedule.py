@@ -54,6 +54,7 @@ NOT_DEFERRED = [
     1e300,
     10**400,
     CENTURIES,
+    timedelta.max,
     datetime(2030, 1, 1),
     datetime(2300, 1, 1, tzinfo=UTC),
     "60",
@@ -68,6 +69,14 @@ def test_what_cannot_be_deferred_is_refused_by_name(defer: Any) -> None:
         due_us(defer, NOW_US)
 
     assert repr(defer) in str(raised.value)
+
+
+@pytest.mark.parametrize("seconds", [10**5000, -(10**5000)], ids=["much", "little"])
+def test_a_number_that_cannot_be_written_out_is_refused(seconds: int) -> None:
+    with pytest.raises(ScheduleError, match="defer=a value of type int that cannot be written out"):
+        due_us(seconds, NOW_US)
+    with pytest.raises(ScheduleError, match="recurrent=a value of type int that cannot be written out"):
+        written(seconds)
 
 
 WRITTEN = [
@@ -197,6 +206,26 @@ def test_a_rule_that_is_over_never_comes_again(rule: rrule) -> None:
     assert next_us(written(rule), last, last) is None
     assert first_us(written(rule), last - 1) == last
     assert first_us(written(rule), last) is None
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        "0 8 * * *",
+        "CRON_TZ=Asia/Tokyo 0 8 * * *",
+        "CRON_TZ=America/New_York */5 23 * * *",
+        "every 86400",
+        "DTSTART;TZID=Asia/Tokyo:20260131T080000 RRULE:FREQ=MONTHLY",
+    ],
+)
+def test_after_the_last_year_nothing_comes(schedule: str) -> None:
+    end = us("9999-12-31T23:59:59")
+
+    assert first_us(schedule, us("9999-12-01")) is not None
+    assert first_us(schedule, end) is None
+    assert next_us(schedule, end, end) is None
+    with pytest.raises(ScheduleError, match="after the year 9999"):
+        due_us(60, end)
 
 
 def test_the_first_time_of_a_period_is_its_end() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -10,7 +11,29 @@ import pytest
 from shardq import Queue, Worker, connect
 from shardq.drivers import RuntimeLock, RuntimeStorage
 from shardq.errors import ConfigurationError
-from shardq.settings import LockSettings, StorageSettings, SupervisorSettings, WorkerSettings, usable_cores
+from shardq.settings import (
+    LONGEST_S,
+    LockSettings,
+    StorageSettings,
+    SupervisorSettings,
+    WorkerSettings,
+    check_environment,
+    shown,
+    usable_cores,
+)
+
+#: Settings in seconds.
+TIMES = [
+    (LockSettings, "timeout"),
+    (StorageSettings, "safety_net"),
+    (WorkerSettings, "acquire_delay"),
+    (WorkerSettings, "deferred_retry_delay"),
+    (WorkerSettings, "empty_pause"),
+    (WorkerSettings, "quantum"),
+    (WorkerSettings, "recurrent_check_interval"),
+    (SupervisorSettings, "shutdown_timeout"),
+    (SupervisorSettings, "respawn_delay"),
+]
 
 #: Class, field, variable and default of all ten settings of the ancestor.
 ANCESTOR = [
@@ -111,7 +134,12 @@ def test_a_variable_that_does_not_fit_is_refused_by_its_name(
         (StorageSettings, "when_full", "drop"),
         (StorageSettings, "capacity_bytes", 4096),
         (SupervisorSettings, "workers", 0),
+        *((kind, field, value) for kind, field in TIMES for value in (math.inf, math.nan, LONGEST_S * 1.01, 10**400)),
+        (WorkerSettings, "empty_limit", 10**400),
+        (WorkerSettings, "batch_size", -(10**5000)),
+        (StorageSettings, "capacity_bytes", 10**21),
     ],
+    ids=lambda value: getattr(value, "__name__", shown(value)[:30]),
 )
 def test_an_assignment_that_does_not_fit_is_refused_and_changes_nothing(
     kind: type[Any], field: str, value: Any
@@ -125,6 +153,20 @@ def test_an_assignment_that_does_not_fit_is_refused_and_changes_nothing(
     assert getattr(settings, field) == before
     with pytest.raises(ConfigurationError, match=field):
         kind(**{field: value})
+
+
+@pytest.mark.parametrize(("kind", "field"), TIMES)
+def test_ten_years_are_no_absurd_time(kind: type[Any], field: str) -> None:
+    assert getattr(kind(**{field: LONGEST_S}), field) == LONGEST_S
+
+
+@pytest.mark.parametrize("variable", ["QUEUE_LOCK_TIMEOUT", "QUEUE_STORAGE_SAFETY_NET", "QUEUE_WORKER_BATCH_SIZE"])
+def test_what_workers_will_read_can_be_checked_before(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_environment()
+    monkeypatch.setenv(variable, "many")
+
+    with pytest.raises(ConfigurationError, match=rf"environment {variable}\).*'many'"):
+        check_environment()
 
 
 @every_class

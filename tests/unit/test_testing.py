@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import pytest
 
 from shardq import Handler, Retry, Route
-from shardq.errors import ConfigurationError
+from shardq.errors import ConfigurationError, HandlerError, ScheduleError
 from shardq.model import handler_name
 from shardq.settings import StorageSettings
 from shardq.testing import Clock, LocalQueue, RequestsFailed
@@ -83,6 +83,10 @@ class NotStarting(Journal):
             raise OSError("the database is away")
 
 
+class Idle(Handler[Note]):
+    """Says nowhere what to do."""
+
+
 @pytest.fixture
 def queue() -> Iterator[LocalQueue]:
     queue = LocalQueue(clock=Clock(START))
@@ -137,6 +141,46 @@ def test_the_clock_wants_a_time_zone() -> None:
         Clock(datetime(2026, 3, 1))
 
     assert Clock().now.utcoffset() == timedelta()
+
+
+@pytest.mark.parametrize("clock", [5, 0, "x", START])
+def test_what_is_no_clock_is_refused(clock: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"is no clock: use shardq\.testing\.Clock"):
+        LocalQueue(clock=clock)
+
+
+@pytest.mark.parametrize("span", [timedelta.max, timedelta(days=4_000_000), 1e12])
+async def test_the_clock_ends_with_the_calendar(queue: LocalQueue, span: Any) -> None:
+    await queue.register(Journal, Note(1))
+
+    with pytest.raises(ConfigurationError, match="to after the year 9999: advance by less"):
+        queue.clock.move(span)
+    with pytest.raises(ConfigurationError, match="to after the year 9999: advance by less"):
+        await queue.advance(span)
+
+    assert queue.clock.now == START
+    assert Journal.entries == []
+
+
+@pytest.mark.parametrize("recurrent", ["0 8 * * *", 86400, timedelta(days=1)])
+async def test_what_would_come_after_the_calendar_is_refused(recurrent: Any) -> None:
+    queue = LocalQueue(clock=Clock(datetime.max.replace(tzinfo=UTC)))
+
+    with pytest.raises(ScheduleError, match="is over, or never comes"):
+        await queue.register(Journal, Note(1), recurrent=recurrent)
+
+    assert await queue.recurrent.list() == []
+
+
+async def test_a_schedule_ends_with_the_calendar() -> None:
+    queue = LocalQueue(clock=Clock(datetime(9999, 12, 30, tzinfo=UTC)))
+    Journal.clock = queue.clock
+    await queue.register(Journal, Note(1), recurrent="0 8 * * *")
+
+    assert await queue.advance(2 * 86400 - 1) == 2
+
+    assert await queue.recurrent.list() == []
+    Journal.entries.clear()
 
 
 # Draining
@@ -342,6 +386,27 @@ async def test_a_letter_can_be_put_back(lenient: LocalQueue) -> None:
     assert lenient.registered(Skipping) == [Note(1, 1)]
 
 
+@pytest.mark.parametrize("letter", ["app.jobs/Greeter#1", 1, None, [], ("app.jobs/Greeter/dead/0", 1, None)])
+async def test_what_is_no_letter_is_refused_and_nothing_is_forgotten(lenient: LocalQueue, letter: Any) -> None:
+    await lenient.register(Skipping, Note(1, fails=9))
+    await lenient.drain()
+    found = await lenient.dead_letters.list(handler_name(Skipping))
+
+    with pytest.raises(ConfigurationError, match=r"is no dead letter: give those that dead_letters\.list"):
+        await lenient.dead_letters.requeue(letter)
+    with pytest.raises(ConfigurationError, match=r"is no dead letter: give those that dead_letters\.list"):
+        await lenient.dead_letters.drop(*found, letter)
+
+    assert len(found) == 1
+    assert await lenient.dead_letters.list() == found
+
+
+@pytest.mark.parametrize("handler", [5, Note, Journal(), []])
+async def test_letters_are_listed_for_handlers_only(queue: LocalQueue, handler: Any) -> None:
+    with pytest.raises(HandlerError, match="is no handler class"):
+        await queue.dead_letters.list(handler)
+
+
 async def test_a_handler_that_does_not_start_is_tried_again(queue: LocalQueue) -> None:
     NotStarting.starts = 0
     await queue.register(NotStarting, Note(1))
@@ -351,6 +416,19 @@ async def test_a_handler_that_does_not_start_is_tried_again(queue: LocalQueue) -
     assert await queue.advance(HOUR_S) == 1
 
     assert NotStarting.starts == 3
+
+
+async def test_a_handler_that_does_nothing_rests_longer_each_time(
+    lenient: LocalQueue, caplog: pytest.LogCaptureFixture
+) -> None:
+    await lenient.storage.append(f"{handler_name(Idle)}/0/0", [b"\x92\x01\x00"])
+
+    await lenient.drain()
+    assert caplog.text.count("handler did not start") == 1
+    await lenient.advance(3.5)  # after 1 and 2 more seconds
+
+    assert caplog.text.count("handler did not start") == 3
+    assert (await lenient.storage.backlog()).queued == 1
 
 
 # What was registered
@@ -370,6 +448,12 @@ async def test_registered_lists_requests_of_any_kind(queue: LocalQueue) -> None:
     assert queue.registered(Journal) == expected
     assert queue.registered(Patient) == [Note(9)]
     assert queue.registered(Threaded) == []
+
+
+@pytest.mark.parametrize("handler", ["Journal", None, Note, Journal(), []])
+def test_registered_wants_a_handler(queue: LocalQueue, handler: Any) -> None:
+    with pytest.raises(HandlerError, match="is no handler class"):
+        queue.registered(handler)
 
 
 async def test_registered_lists_what_handlers_registered(queue: LocalQueue) -> None:
