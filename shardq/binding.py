@@ -300,20 +300,16 @@ class Binding:
         if not left:
             log.warning("handler failed behind its last request", extra={"pipe": batch.pipe}, exc_info=error)
             return False
-        if left > 1:
-            await self._storage.fail(batch.pipe, self._token)
+        # Before it is buried: should there be no room for that, it need not fail again.
+        attempts = await self._storage.fail(batch.pipe, self._token)
+        if not attempts:
             log.warning("batch failed", extra={"pipe": batch.pipe, "batch": left, "error": failure.line(error)})
             return False
         sequence = batch.through_first(batch.count) - 1
-        attempts = 1 + (batch.failed.attempts if batch.failed and batch.count == 1 else 0)
         now_us = await self._storage.now_us()
         if failure.spent(self._class.retry, attempts):
             letter = failure.raised(batch, batch.messages[-1], sequence, error, attempts, now_us)
-            if await self._bury(batch, letter, sequence):
-                return True
-            await self._storage.fail(batch.pipe, self._token)  # so that it need not fail again to be buried
-            return False
-        await self._storage.fail(batch.pipe, self._token)
+            return await self._bury(batch, letter, sequence)
         failed = failure.raised_now(attempts, now_us)
         self.pause_s = failure.rest_s(self._class.retry, batch.pipe, sequence, failed, now_us)
         log.warning(

@@ -56,6 +56,10 @@ class StorageClosed(ShardqError):
     """The storage object was closed, for instance because its supervisor was stopped; what is stored stays."""
 
 
+class StorageBusy(ShardqError):
+    """A signal handler or a finalizer interrupted its own thread inside the storage, and calls it."""
+
+
 class HandlerTimeout(ShardqError):
     """A handler took longer for a batch than its `timeout_s`."""
 
@@ -89,7 +93,7 @@ class SegmentForeign(SegmentError):
 
 
 class SegmentNoRoom(SegmentError):
-    """/dev/shm cannot hold the segment's fixed part."""
+    """/dev/shm cannot hold the segment's fixed part, or the segment has no entry left for a claim."""
 
 
 class SlotsExhausted(SegmentError):
@@ -97,7 +101,7 @@ class SlotsExhausted(SegmentError):
 
 
 class PlatformUnsupported(ShardqError):
-    """Shared memory needs Linux; use the in-memory or the Redis driver here."""
+    """Shared memory needs Linux; use the in-memory driver here."""
 
 
 class SupervisorError(ShardqError):

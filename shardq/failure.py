@@ -6,14 +6,13 @@ the time of this host.
 
 from __future__ import annotations
 
-import signal
 import time
 import traceback
 from random import Random
 from typing import Literal
 
 from shardq.deadletters import DeadLetter
-from shardq.model import Batch, Ending, Failed, Retry, plain
+from shardq.model import Batch, Ending, Failed, Retry, plain, signal_name
 
 #: Most characters of an error and of a traceback in a dead letter: the reserve has to hold many.
 _ERROR_CHARACTERS, _TRACEBACK_CHARACTERS = 1000, 8000
@@ -35,7 +34,8 @@ def rest_s(retry: Retry, pipe: str, sequence: int, failed: Failed, now_us: int |
     if retry.jitter:
         # Drawn from what everybody knows, so that whoever looks comes to the same time.
         whole_s *= 1 - Random(f"{pipe}#{sequence}#{failed.attempts}").random() / 2
-    return max(0.0, whole_s - _seconds_since(failed.last_us, now_us))
+    # Not more than the whole, whatever a clock that was set back makes of the time since.
+    return min(whole_s, max(0.0, whole_s - _seconds_since(failed.last_us, now_us)))
 
 
 def raised_now(attempts: int, now_us: int | None = None) -> Failed:
@@ -71,13 +71,14 @@ def raised(
 
 def died(batch: Batch, failed: Failed) -> DeadLetter:
     """The letter of a request that was in hand when its attempts were spent, by the death of its worker as a rule."""
-    name = _signal_name(failed.ending)
+    ending = failed.ending
+    name = None if ending is None or ending.signal is None else signal_name(ending.signal)
     return DeadLetter(
         plain(batch.pipe),
         batch.sequence,
         batch.messages[0],
-        "raised" if failed.ending is None else "died",
-        _end_in_words(failed.ending, name),
+        "raised" if ending is None else "died",
+        _end_in_words(ending, name),
         failed.attempts,
         failed.first_us,
         failed.last_us,
@@ -108,25 +109,16 @@ def _seconds_since(past_us: int, now_us: int | None) -> float:
     return (_or_of_this_host(now_us) - past_us) / 1e6
 
 
-def _end_in_words(ending: Ending | None, signal_name: str | None) -> str:
+def _end_in_words(ending: Ending | None, killer: str | None) -> str:
     if ending is None:
         return "its worker was gone before it could tell what it raised"
     if ending.timed_out:
         return "its handler ran longer than timeout_s and could not be interrupted: its worker was killed"
-    if signal_name:
-        return f"its worker was killed by {signal_name}"
+    if killer:
+        return f"its worker was killed by {killer}"
     if ending.exit_code is not None:
         return f"its worker ended with exit code {ending.exit_code}"
     return "its worker died, and nobody saw how"
-
-
-def _signal_name(ending: Ending | None) -> str | None:
-    if ending is None or ending.signal is None:
-        return None
-    try:
-        return signal.Signals(ending.signal).name
-    except ValueError:
-        return f"signal {ending.signal}"
 
 
 def line(error: BaseException) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from signal import Signals
 from typing import Any, Literal, NamedTuple
 
 from shardq.errors import ConfigurationError
@@ -149,6 +150,14 @@ class Ending(NamedTuple):
     exit_code: int | None = None
     timed_out: bool = False
     """Whether its supervisor killed it because the batch took longer than `Handler.timeout_s`."""
+
+
+def signal_name(number: int) -> str:
+    """`SIGKILL`, or `signal 40`: most real-time signals have no name of their own."""
+    try:
+        return Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 class Failed(NamedTuple):

@@ -81,8 +81,9 @@ class Storage(Protocol):
     S21. `requeue` takes a letter from its grave and appends a message to a tube, both or neither. It returns False
         where there is no room, and None, doing nothing, where the letter is gone. `drop` forgets letters and returns
         how many there were. (P3)
-    S22. Letters are no work: `wait` does not offer them, `pipes` does not list them, `backlog` counts them as `dead`
-        only. `graves` lists their pipes, `range` reads them. Beyond `settings.dead_letters` in one grave the oldest go.
+    S22. Letters are no work: `wait` does not offer them, `take` does not hand them out, `pipes` does not list them,
+        `backlog` counts them as `dead` only. `graves` lists their pipes, `range` reads them. Beyond
+        `settings.dead_letters` in one grave the oldest go.
     S23. With `follow_up`, `append` may also use half of the room that is kept for burying: what handlers register in
         their work, which could not make room otherwise. (P7)
     S24. Messages appended with `when` wait until then and come into their tubes in the order of `due_us`, equal times

@@ -15,7 +15,7 @@ from shardq.errors import ScheduleError, SegmentMissing
 from shardq.model import Batch, Scheduled, When
 from shardq.protocols import Backlog, Serves
 from shardq.schedule import next_us
-from shardq.settings import LockSettings, StorageSettings
+from shardq.settings import LockSettings, StorageSettings, check_capacity
 from shardq.shm import attachments as shm
 from shardq.shm.inspection import Overview
 from shardq.shm.layout import DEFAULT_SLOTS, FOLLOW_UP, GENERAL
@@ -65,6 +65,8 @@ class SharedStorage:
         """
         settings = settings or StorageSettings()
         capacity = settings.capacity_bytes if capacity_bytes is None else capacity_bytes
+        if capacity is not None:
+            check_capacity(capacity)
         return cls(shm.create_store(name, capacity, threads=threads, slots=slots, private=private), settings)
 
     @classmethod
@@ -241,20 +243,24 @@ class SharedStorage:
 
     async def close(self) -> None:
         """Detach. What is stored stays; other objects of this process on the same segment stay attached."""
+        self.detach()
+
+    def detach(self) -> None:
+        """As `close`, for who has no loop."""
         if not self._closed:
             self._closed = True
             shm.close_store(self._store)
             self._ears.wake_all()
 
     def destroy(self) -> None:
-        """Detach, and unlink the segment with everything in it."""
-        name = self.name
-        if not self._closed:
-            self._closed = True
-            shm.close_store(self._store)
-            self._ears.wake_all()
+        """Unlink the segment with everything in it, and detach."""
         with suppress(SegmentMissing):
-            shm.destroy(name)
+            if self._closed:
+                shm.destroy(self.name)
+            else:
+                self._closed = True
+                shm.destroy_store(self._store)
+        self._ears.wake_all()
 
     def _append(
         self, pipe: str, messages: Sequence[bytes], when: When | None, share: int, *, absent: bool

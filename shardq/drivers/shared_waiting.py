@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import Lock as ThreadLock
@@ -38,7 +39,7 @@ class Ears:
             yield heard
         finally:
             with self._lock:
-                del self._waiting[heard]
+                self._waiting.pop(heard, None)
                 others = [also for other, also in self._waiting.items() if other.get_loop() is loop]
             if deaths and not any(others):
                 loop.remove_reader(watch)
@@ -52,6 +53,10 @@ class Ears:
     def _heard(self) -> None:
         self._store.doorbell.silence()
         self.wake_all()
+
+    def forget(self) -> None:
+        """Nobody waits; nor does anybody hold the lock."""
+        self._waiting, self._lock = {}, ThreadLock()
 
     def wake_all(self) -> None:
         """Let everybody look again."""
@@ -101,3 +106,12 @@ _ears: WeakKeyDictionary[Store, Ears] = WeakKeyDictionary()
 def ears_of(store: Store) -> Ears:
     """The ears of this process for that store."""
     return _ears.setdefault(store, Ears(store))
+
+
+def _deafen() -> None:
+    """What waits in a forked child are loops of its parent."""
+    for ears in _ears.values():
+        ears.forget()
+
+
+os.register_at_fork(after_in_child=_deafen)

@@ -1,12 +1,39 @@
 """Crash-safe shared memory: bytes and process lives. It knows no asyncio, no codec, and nothing of handlers.
 
-Who uses whom, from the bottom: `layout` (where each word lives) < `segment` (the mapped object and its files) <
-`slots` (who is attached, and alive) < `guard` (mutual exclusion that survives its holder) < `intent` (what is under
-way) < `record` (framing) < `extents` (room) < `directory` (threads and tubes by name) < `tube` (one FIFO) < `deaths`
-(how the last processes ended) < `attempts` (what is in hand, and failed before) < `binding` (who serves which thread,
-who sleeps) < `repair` (what to mend after a death), `doorbell` (waking a sleeper), `watch` (noticing a death),
-`waiting` (looking for work, sleeping), `letters` (dead letters), `supervision` (the supervisor's view), `inspection`
-(looking without disturbing) < `store` (one method per verb) < `attachments` (opening and closing, once per process).
+Who uses whom, from the bottom:
+
+* `layout`: where each word lives
+* `counters`: what the totals say together
+* `segment`: the mapped object and its files
+* `slots`: who is attached, and alive
+* `guard`: mutual exclusion that survives its holder
+* `intent`: what is under way
+* `record`: framing of messages
+* `extents`: room
+* `directory`: threads and tubes by name
+* `chains`: how a tube's records hang together
+* `tube`: one FIFO
+* `deaths`: how the last processes ended
+* `attempts`: what is in hand, and failed before
+* `doorbell`: waking a sleeper
+* `watch`: noticing a death
+* `binding`: who serves which thread, who sleeps
+* `cells`: room for what waits for its time
+* `heap`: what waits, in the order of due times
+* `pending_records`: what waits, for who only reads
+* `equality`: tables that hint where an equal message may be
+* `alike`: which messages really are equal
+* `pending`: what waits comes, goes to its tube, is taken out
+* `repair`: what to mend after a death
+* `appending`: adding to tubes, all or what has no equal
+* `timing`: verbs on what waits for its time
+* `waiting`: looking for work, sleeping
+* `letters`: dead letters
+* `supervision`: the supervisor's view
+* `inspection`: looking without disturbing
+* `parts`: all of these, put together for one process
+* `store`: one method per verb
+* `attachments`: opening and closing, once per process
 
 One rule makes a kill at any instruction harmless. Whatever changes shared words runs inside the guard, first writes
 down which thread entry, or which two, it is about to touch (the intent), changes unreachable words only, makes them

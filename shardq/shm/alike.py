@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from shardq.model import plain
 from shardq.shm import layout as at
 from shardq.shm import record
+from shardq.shm.counters import none_to_come
 from shardq.shm.equality import ADDRESS_BITS, UNLISTED, Equality
 from shardq.shm.extents import Extents
 from shardq.shm.pending_records import PendingRecord, PendingRecords
@@ -33,8 +34,7 @@ class Alike:
 
     def forget(self) -> None:
         """Give the memory of the table back where no message is left that could be equal to another."""
-        words = self._words
-        if words[at.ACCEPTED] == words[at.HANDLED] and not words[at.DEFERRED] and not words[at.RECURRENT]:
+        if none_to_come(self._words):
             self.table.forget()
 
     def pending(self, pipe: str, message: bytes, digest: int, *, recurrent: bool) -> list[tuple[PendingRecord, int]]:

@@ -102,7 +102,7 @@ class Appending:
         head, indexed = words[word + at.TUBE_HEAD_SEQUENCE], words[word + at.TUBE_INDEXED] - 1
         start = words[word + at.TUBE_INDEXED_RECORD] if indexed > head else 0
         number = max(indexed, head)
-        for found in self._tubes.records(tube, start):
+        for found in self._tubes.chains.records(tube, start):
             index = max(0, number - found.sequence)
             count = min(most, found.count - index)
             if count <= 0:

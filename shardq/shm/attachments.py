@@ -7,12 +7,27 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import Counter
 
-from shardq.errors import SegmentExists, SegmentForeign, SegmentMissing, SegmentNotReady, SegmentVersionError
+from shardq.errors import (
+    SegmentError,
+    SegmentExists,
+    SegmentForeign,
+    SegmentMissing,
+    SegmentNotReady,
+    SegmentVersionError,
+)
+from shardq.shm import layout as at
+from shardq.shm import segment as files
 from shardq.shm.layout import DEFAULT_SLOTS, Layout
-from shardq.shm.segment import SHM_DIRECTORY, Segment, default_capacity_bytes, full_name, remove_files
+from shardq.shm.segment import Segment, default_capacity_bytes, full_name
 from shardq.shm.store import Store
+
+#: How the names of private segments begin, so that nobody has to attach to others to find them.
+PRIVATE_PREFIX = "private-"
+#: How long whoever creates a segment may take until he is attached to it.
+_NEWBORN_S = 60.0
 
 _open: dict[str, Store] = {}
 _users: Counter[Store] = Counter()
@@ -66,14 +81,52 @@ def close_store(store: Store) -> None:
 
 def destroy(name: str) -> None:
     """Unlink a segment and its files. Raises `SegmentMissing` where there is none."""
-    if not (SHM_DIRECTORY / full_name(name)).exists():
-        raise SegmentMissing(f"there is no segment {name!r} to destroy")
-    remove_files(name)
+    with _opening:
+        store = _attached(name)
+        if store:
+            store.segment.unlink(store.hold[0])
+        else:
+            files.destroy(name)
+
+
+def destroy_store(store: Store) -> None:
+    """Unlink a store's segment, not another one that has its name by now, and give up this use of the store."""
+    try:
+        with _opening:
+            if _users[store] == 1:
+                store.doorbell.close()  # while the name of its FIFO is surely that of this segment
+            store.segment.unlink(store.hold[0])
+    finally:
+        close_store(store)
+
+
+def destroy_abandoned() -> list[str]:
+    """Destroy this user's private segments that nobody is attached to any more: their application and supervisor were
+    killed together, and nobody will ever ask for them. Returns their names.
+    """
+    prefix = full_name(PRIVATE_PREFIX)
+    found = [entry for entry in os.listdir(files.SHM_DIRECTORY) if entry.startswith(prefix) and "." not in entry]
+    names = [PRIVATE_PREFIX + entry.removeprefix(prefix) for entry in found]
+    return [name for name in names if _is_abandoned(name)]
 
 
 def is_unusable(error: Exception) -> bool:
-    """Whether an error of `attach_store` means that the segment can never be attached to, only destroyed."""
-    return isinstance(error, SegmentForeign | SegmentNotReady | SegmentVersionError)
+    """Whether an error of `attach_store` means that what there is can never be attached to, only destroyed."""
+    return isinstance(error, SegmentForeign | SegmentMissing | SegmentNotReady | SegmentVersionError)
+
+
+def _is_abandoned(name: str) -> bool:
+    """Whether it was, and is destroyed now."""
+    try:
+        store = attach_store(name)
+    except (SegmentError, SegmentMissing):
+        return False
+    age_s = time.time() - store.segment.words[at.CREATED_US] / 1e6
+    if not store.supervision.private or age_s < _NEWBORN_S or store.supervision.others():
+        close_store(store)
+        return False
+    destroy_store(store)
+    return True
 
 
 def _attached(name: str) -> Store | None:
@@ -88,6 +141,9 @@ def _entered(segment: Segment, hold: tuple[int, int] | None = None) -> Store:
     except BaseException:
         segment.close()
         raise
+    if segment.removed:
+        store.leave()
+        raise SegmentMissing(f"segment {segment.name!r} was removed just now: create it again")
     _open[full_name(segment.name)] = store
     _users[store] = 1
     return store

@@ -14,6 +14,7 @@ from shardq.errors import FencedError
 from shardq.model import key_of
 from shardq.shm import layout as at
 from shardq.shm.attempts import Attempts
+from shardq.shm.counters import none_queued
 from shardq.shm.deaths import Deaths
 from shardq.shm.directory import NOT_FOUND, Directory
 from shardq.shm.intent import Intent
@@ -68,7 +69,7 @@ class Bindings:
         self._words[word + at.THREAD_TOKEN] = token
         for tube in self._directory.tubes_of(thread):
             self._attempts.take_back(tube)
-        self._words[word + at.THREAD_NOT_BEFORE_US] = 0
+        self._words[word + at.THREAD_NOT_BEFORE_NS] = 0
         self._words[word + at.THREAD_TAKEN] = 0
         self._words[word + at.THREAD_DECLINED] = 0
         self._begin_to_serve()
@@ -76,10 +77,10 @@ class Bindings:
         self._set_state(thread, at.THREAD_BOUND)
         return token
 
-    def release(self, thread: int, not_before_us: int = 0) -> None:
-        """End the thread's binding. It is offered to nobody before that time, in Unix microseconds."""
+    def release(self, thread: int, pause_s: float = 0.0) -> None:
+        """End the thread's binding. For `pause_s` it is offered to nobody."""
         word = self._layout.thread_word(thread)
-        self._words[word + at.THREAD_NOT_BEFORE_US] = not_before_us
+        self._words[word + at.THREAD_NOT_BEFORE_NS] = _now_ns() + int(pause_s * 1e9) if pause_s > 0 else 0
         self._words[word + at.THREAD_FAILURES] = 0
         self._words[word + at.THREAD_OWNER] = 0
         self.refresh(thread)
@@ -126,28 +127,28 @@ class Bindings:
         if self._words[word + at.THREAD_APART]:
             self._set_state(thread, at.THREAD_DEAD_LETTERS)
             return
-        if self._words[word + at.THREAD_NOT_BEFORE_US] > time.time_ns() // 1000:
+        if self._words[word + at.THREAD_NOT_BEFORE_NS] > _now_ns():
             self._set_state(thread, at.THREAD_PAUSED)
             self.call_worker()  # somebody has to sleep no longer than the pause
             return
         self._set_state(thread, at.THREAD_READY)
         self.call_worker()
 
-    def end_pauses(self) -> int | None:
-        """Make threads ready whose pause is over. Returns when the next pause ends, in Unix microseconds."""
-        start, end, now_us = self._layout.thread_map, self._layout.thread_map + self._layout.threads, None
+    def end_pauses(self) -> float | None:
+        """Make threads ready whose pause is over. Returns in how many seconds the next pause ends."""
+        start, end, now_ns = self._layout.thread_map, self._layout.thread_map + self._layout.threads, 0
         earliest: int | None = None
         place = self._bytes.find(_PAUSED, start, end)
         while place >= 0:
-            now_us = now_us or time.time_ns() // 1000
-            until_us = self._words[self._layout.thread_word(place - start) + at.THREAD_NOT_BEFORE_US]
-            if until_us <= now_us:
+            now_ns = now_ns or _now_ns()
+            until_ns = self._words[self._layout.thread_word(place - start) + at.THREAD_NOT_BEFORE_NS]
+            if until_ns <= now_ns:
                 self._set_state(place - start, at.THREAD_READY)
                 self.call_worker()
-            elif earliest is None or until_us < earliest:
-                earliest = until_us
+            elif earliest is None or until_ns < earliest:
+                earliest = until_ns
             place = self._bytes.find(_PAUSED, place + 1, end)
-        return earliest
+        return None if earliest is None else (earliest - now_ns) / 1e9
 
     def work_arrived(self, thread: int) -> None:
         """What `refresh` does, for a thread that just got messages: the frequent case, with fewer looks."""
@@ -240,7 +241,7 @@ class Bindings:
         words, word = self._words, self._slots.word(self._slots.mine)
         words[word + at.SLOT_BATCH_THREAD] = thread + 1
         words[word + at.SLOT_BATCH_COUNT] = count
-        words[word + at.SLOT_BATCH_SINCE_NS] = time.clock_gettime_ns(time.CLOCK_BOOTTIME) if count else 0
+        words[word + at.SLOT_BATCH_SINCE_NS] = _now_ns() if count else 0
         words[word + at.SLOT_DEADLINE_NS] = deadline_ns
         supervisor = words[at.SUPERVISOR_SLOT]
         if deadline_ns and words[word + at.SLOT_WORKER] and supervisor and not words[at.WATCHED]:
@@ -250,7 +251,7 @@ class Bindings:
     def messages_left(self) -> None:
         """Ring who waits for room, and for quiet if that is now."""
         self.ring_waiting(self._layout.room_map)
-        if self._words[at.ACCEPTED] == self._words[at.HANDLED]:
+        if none_queued(self._words):
             self.ring_waiting(self._layout.quiet_map)
 
     def ring_waiting(self, byte_map: int) -> None:
@@ -275,7 +276,7 @@ class Bindings:
         # Whatever kills workers here is no batch that could be put away: the thread rests longer each time.
         failures = self._words[word + at.THREAD_FAILURES]
         rest_s = min(_FIRST_REST_S * 2 ** min(failures - 1, 30), _LONGEST_REST_S) if failures else 0.0
-        self._words[word + at.THREAD_NOT_BEFORE_US] = time.time_ns() // 1000 + int(rest_s * 1e6)
+        self._words[word + at.THREAD_NOT_BEFORE_NS] = _now_ns() + int(rest_s * 1e9)
         self._intent.commit(word + at.THREAD_OWNER, 0, word + at.THREAD_FAILURES, 1)
 
     def _begin_to_serve(self) -> None:
@@ -302,3 +303,8 @@ class Bindings:
 
     def _set_state(self, thread: int, state: int) -> None:
         self._bytes[self._layout.thread_map + thread] = state
+
+
+def _now_ns() -> int:
+    """The clock of pauses: nobody sets it, and all processes of a host read the same."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)

@@ -6,7 +6,6 @@ itself. The sleeper opens it for reading and writing, so that it never reads end
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
 from contextlib import suppress
@@ -23,8 +22,8 @@ class Doorbell:
         self._slot = slot
         self._own = -1
         self._others: dict[int, int] = {}
-        # Rings come from any thread, outside the guard.
-        self._lock = threading.Lock()
+        # Rings come from any thread, outside the guard; reentrant for a signal handler that rings as well.
+        self._lock = threading.RLock()
 
     def open(self) -> int:
         """Make this process's bell ring-able. Returns the descriptor to wait on."""
@@ -38,15 +37,18 @@ class Doorbell:
                 pass
 
     def ring(self, slot: int) -> None:
-        """Wake the process of a slot. Nobody there is fine: what it was to look at is in the segment."""
-        with self._lock:
+        """Wake the process of a slot, if that can be done: what it is to look at is in the segment already, so nobody
+        may take a bell out of reach, for want of a descriptor for one, for a refusal of that.
+        """
+        with self._lock, suppress(OSError):
             self._ring(slot)
 
     def close(self) -> None:
         """Remove this process's FIFO and close all descriptors."""
-        if self._own >= 0:
-            self._path(self._slot).unlink(missing_ok=True)
-        self.forget()
+        with self._lock:
+            if self._own >= 0:
+                self._path(self._slot).unlink(missing_ok=True)
+            self.forget()
 
     def forget(self) -> None:
         """Close all descriptors; the FIFO stays, as it must for the parent of a forked child."""
@@ -67,8 +69,6 @@ class Doorbell:
     def _ring(self, slot: int) -> None:
         for _ in range(2):
             descriptor = self._descriptor(slot)
-            if descriptor < 0:
-                return
             try:
                 os.write(descriptor, b"!")
             except BlockingIOError:
@@ -83,12 +83,8 @@ class Doorbell:
         if slot == self._slot:
             return self._open()
         if slot not in self._others:
-            try:
-                self._others[slot] = os.open(self._path(slot), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            except OSError as error:
-                if error.errno not in (errno.ENXIO, errno.ENOENT):
-                    raise
-                return -1
+            # Fails where nobody is there to hear it.
+            self._others[slot] = os.open(self._path(slot), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         return self._others[slot]
 
     def _path(self, slot: int) -> Path:

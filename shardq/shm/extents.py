@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shardq.shm import layout as at
+from shardq.shm.counters import none_to_come
 from shardq.shm.layout import PAGE, WORD, ExtentClass
 from shardq.shm.record import LARGEST_PAYLOAD
 from shardq.shm.segment import Segment
@@ -53,7 +54,7 @@ class Extents:
     def keep_room(self, messages: Sequence[bytes]) -> int:
         """Have room kept in which any of these messages could be buried. Returns what was kept before."""
         words = self._words
-        if words[at.ACCEPTED] == words[at.HANDLED] and not words[at.DEFERRED] and not words[at.RECURRENT]:
+        if none_to_come(words):
             words[at.KEPT_BYTES] = words[at.WANTED_BYTES] = 0
         former = words[at.KEPT_BYTES]
         kept = self.kept_for(messages, sum(map(len, messages)))

@@ -15,12 +15,15 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 import threading
 import time
 from collections.abc import Callable
+from types import FrameType
 
 import posix_ipc
 
+from shardq.errors import StorageBusy
 from shardq.shm import layout as at
 from shardq.shm.segment import Segment
 from shardq.shm.slots import RESCUE_BYTE, Slots
@@ -62,10 +65,11 @@ class Guard:
         """Enter. Whoever enters must look for a standing intent and mend it: the last holder may have died."""
         self._threads.acquire()
         try:
+            self._holder = threading.get_ident()
             if not self._try():
                 self._wait()
-            self._holder = threading.get_ident()
         except BaseException:
+            self._holder = 0
             self._abandon()
             self._threads.release()
             raise
@@ -82,8 +86,23 @@ class Guard:
 
     @property
     def mine(self) -> bool:
-        """Whether the calling thread is inside."""
+        """Whether the calling thread is inside, or about to be, or an exception cut its way out short."""
         return self._holder == threading.get_ident()
+
+    def check_not_inside(self) -> None:
+        """Raise `StorageBusy` where the calling thread was interrupted inside. Which case it is that makes `mine` true
+        only the stack knows: below the verb that is about to enter stands another one.
+        """
+        frame: FrameType | None = sys._getframe()
+        while frame and _is_of_this_package(frame):
+            frame = frame.f_back
+        while frame:
+            if _is_of_this_package(frame):
+                raise StorageBusy(
+                    "this thread is inside the storage already: a signal handler, a finalizer or a callback that "
+                    "interrupted it there calls the storage too; let that only take a note, and act on it later"
+                )
+            frame = frame.f_back
 
     def _try(self) -> bool:
         self._sequence += 1
@@ -165,6 +184,10 @@ class Guard:
             attempt & 0xFFFF == TRYING and slot != self._slots.mine and self._slots.occupied(slot)
             for slot, attempt in enumerate(attempts)
         )
+
+
+def _is_of_this_package(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__package__")) == __package__
 
 
 def _barrier() -> None:

@@ -109,8 +109,8 @@ class Inspection:
         # What left before what came, so that the difference is never below what there is.
         handled = self._words[at.HANDLED]
         accepted = self._words[at.ACCEPTED]
+        unburied = self._words[at.UNBURIED]
         buried = self._words[at.BURIED]
-        supervisor = self._words[at.SUPERVISOR_PID]
         return Overview(
             self._segment.name,
             self._layout.capacity_bytes,
@@ -118,12 +118,12 @@ class Inspection:
             accepted - handled,
             accepted,
             handled,
-            buried - self._words[at.UNBURIED],
+            buried - unburied,
             buried,
             self._words[at.DEFERRED],
             self._words[at.RECURRENT],
             self._words[at.NEXT_DUE_US] or None,
-            supervisor if supervisor and start_ticks(supervisor) is not None else None,
+            self._words[at.SUPERVISOR_PID] if self._bindings.supervised() else None,
             [view for slot in range(self._layout.slots) if (view := self._worker(slot))],
         )
 
@@ -133,7 +133,9 @@ class Inspection:
             threads = list(self._directory.threads())
         for thread in threads:
             with self._section:
-                yield from list(self._tubes_of(thread))
+                views = list(self._tubes_of(thread))
+            # Outside the guard: nobody may have to wait for what the caller does with them.
+            yield from views
 
     def _tubes_of(self, thread: int) -> Iterator[TubeView]:
         owner, now_us = self._bindings.owner(thread), time.time_ns() // 1000

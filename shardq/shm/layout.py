@@ -19,7 +19,7 @@ from functools import cached_property
 #: "shardq" and two bytes that no text file has, little endian.
 MAGIC_NUMBER = int.from_bytes(b"shardq\x1f\xf1", "little")
 #: Grows with every change of the layout. A segment carries it in its header, written last of all.
-LAYOUT_VERSION = 3
+LAYOUT_VERSION = 4
 
 WORD = 8
 PAGE = 4096
@@ -122,11 +122,11 @@ SLOT_WORDS = 16
     THREAD_GENERATION,  # one more each time the entry is given up
     THREAD_NAME_BYTES,
     THREAD_FAILURES,  # deaths in a row of workers that had it and no batch of it in hand
-    THREAD_NOT_BEFORE_US,  # offered to nobody before
+    THREAD_NOT_BEFORE_NS,  # offered to nobody before, CLOCK_BOOTTIME
     THREAD_APART,  # 1: it holds dead letters, which are work for nobody
     THREAD_DECLINED,  # 1: a worker that looked for work has no handler for it
     THREAD_TAKEN,  # tube entry + 1 that the batch in hand is from, 0: none was taken since the claim
-    THREAD_TURN,  # batches ever taken with a limit of starvation
+    THREAD_TURN,  # batches ever taken
 ) = range(13)
 THREAD_WORDS = 16
 NAME_BYTES = 256

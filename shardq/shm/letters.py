@@ -83,7 +83,8 @@ class Letters:
                 self._intent.clear()
                 return False
             self._intent.declare_two(thread, grave_thread)
-            tail = self._tubes.write(tube, [message], _now_us(), share=at.GENERAL)
+            # A letter keeps no room for another, so for the room kept its message is new.
+            tail = self._tubes.write_keeping_room(tube, [message], _now_us(), share=at.GENERAL)
             if tail:
                 left = at.UNBURIED, self._words[at.UNBURIED] + 1
                 place = self._layout.tube_word(tube) + at.TUBE_TAIL
@@ -121,7 +122,8 @@ class Letters:
         # All handlers' letters together cannot take the room of the living: each may have the size of the reserve.
         most_bytes = self._layout.capacity_bytes // at.RESERVE_PART
         while not self._tubes.is_empty(grave_tube) and (
-            self._tubes.length(grave_tube) >= most or self._tubes.spanned_bytes(grave_tube) + len(letter) > most_bytes
+            self._tubes.length(grave_tube) >= most
+            or self._tubes.chains.spanned_bytes(grave_tube) + len(letter) > most_bytes
         ):
             self._drop_oldest(grave_tube)
         while not (tail := self._written(grave_tube, letter)):
@@ -149,7 +151,7 @@ class Letters:
         others = self._graves()
         if not others:
             return False
-        thread, largest = max(others, key=lambda place: self._tubes.spanned_bytes(place[1]))
+        thread, largest = max(others, key=lambda place: self._tubes.chains.spanned_bytes(place[1]))
         self._intent.declare_two(thread, grave[0])
         self._drop_oldest(largest)
         self._bindings.refresh(thread)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shardq.errors import DirectoryFull
+from shardq.errors import DirectoryFull, MessageTooLarge
 from shardq.shm import layout as at
 from shardq.shm import record
 from shardq.shm.alike import Alike
 from shardq.shm.binding import Bindings
+from shardq.shm.counters import nothing_stored
 from shardq.shm.directory import NO_ROOM, NOT_FOUND, Directory
 from shardq.shm.extents import Extents
 from shardq.shm.heap import Heap
@@ -64,8 +65,8 @@ class Pending:
         share: int,
         instead_of: tuple[int, int] | None = None,
     ) -> bool:
-        """Add messages, all or none. False: there is no room now. `instead_of`: a word and its value that cancel an
-        equal message in the same commit.
+        """Add messages, all or none. False: there is no room now. Raises `MessageTooLarge` where even an empty segment
+        has none. `instead_of`: a word and its value that cancel an equal message in the same commit.
         """
         self._intent.declare_pending()
         former = self._extents.keep_room(messages)
@@ -75,6 +76,7 @@ class Pending:
         if not address:
             self._extents.found_no_room(messages, nbytes, former, share)
             self._intent.clear_pending()
+            self._check_ever(messages)
             return False
         heap.declare_added(address)
         counter, followers = _COUNTERS[heap.which], [instead_of] if instead_of else []
@@ -199,7 +201,7 @@ class Pending:
         """The tube, of those somebody was changing, whose records are in the extent; -1: none."""
         for thread in filter(self._directory.linked, self._intent.threads):
             for tube in self._directory.tubes_of(thread):
-                if extent in self._tubes.chain(tube):
+                if extent in self._tubes.chains.extents_of(tube):
                     return tube
         return -1
 
@@ -236,6 +238,15 @@ class Pending:
             self._cells.give_back(address)
             return 0
         return address
+
+    def _check_ever(self, messages: Sequence[bytes]) -> None:
+        """Raise `MessageTooLarge` where the segment is empty."""
+        if nothing_stored(self._words):
+            raise MessageTooLarge(
+                f"{len(messages)} messages of {sum(map(len, messages))} bytes can never wait in segment "
+                f"{self._segment.name!r}, whose capacity is {self._layout.capacity_bytes}: register fewer at a time, "
+                f"or give it more capacity"
+            )
 
     def _remove(self, found: PendingRecord) -> None:
         """Remove a record without messages."""

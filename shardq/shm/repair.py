@@ -64,7 +64,7 @@ class Repair:
     def _mend_thread(self, thread: int) -> None:
         for tube in self._directory.tubes_of(thread):
             self._tubes.settle(tube)
-            self._tubes.sweep(tube)
+            self._tubes.chains.sweep(tube)
         self._bindings.refresh(thread)
         # A thread that was ready already when the dead one touched it may have had nobody called for it.
         self._bindings.call_worker()

@@ -1,7 +1,8 @@
 """The shared-memory object: created, attached, backed with memory, unlinked.
 
 Beside the segment `shardq-UID-NAME` in /dev/shm live its semaphore (`sem.shardq-UID-NAME`), its lock file (`.lock`)
-and one FIFO per waiting process (`.bell.N`). Creating and attaching are two functions, and only `destroy` unlinks.
+and one FIFO per waiting process (`.bell.N`). Creating and attaching are two functions, and only a destroyer unlinks:
+under the lock under which they are created, so that it never takes what somebody just made.
 """
 
 from __future__ import annotations
@@ -33,23 +34,23 @@ from shardq.shm import layout as at
 from shardq.shm.layout import Layout
 
 if sys.platform != "linux":
-    raise PlatformUnsupported(
-        f"shared memory needs Linux, this is {sys.platform}: use memory:// or redis:// instead of shm://"
-    )
+    raise PlatformUnsupported(f"shared memory needs Linux, this is {sys.platform}: use memory:// instead of shm://")
 
 import posix_ipc
 
 SHM_DIRECTORY = Path("/dev/shm")
 DEFAULT_CAPACITY_BYTES = 512 << 20
-#: Byte of the lock file that is held while the segment is created and while a process takes a slot.
+#: Characters of a segment's name.
+LONGEST_NAME = 30
+#: Byte of the lock file that is held while the segment is created or removed and while a process takes a slot.
 REGISTER_BYTE = 0
 
 
 def full_name(name: str) -> str:
     """The name as the system knows it, with the user's id. Raises `ConfigurationError` for an impossible name."""
-    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,30}", name):
+    if not isinstance(name, str) or not re.fullmatch(rf"[A-Za-z0-9_.-]{{1,{LONGEST_NAME}}}", name):
         raise ConfigurationError(
-            f"{name!r} cannot name a segment: use 1 to 30 letters, digits, dots, dashes or underscores"
+            f"{name!r} cannot name a segment: use 1 to {LONGEST_NAME} letters, digits, dots, dashes or underscores"
         )
     return f"shardq-{os.getuid()}-{name}"
 
@@ -150,6 +151,17 @@ class Segment:
         """Return the memory of a page-aligned range to the system; it reads as zeros from now on."""
         self.bytes.madvise(mmap.MADV_REMOVE, start, nbytes)
 
+    def unlink(self, lock: int) -> None:
+        """Remove the segment's files, unless somebody did so before: then its name may be another segment's. `lock` is
+        the descriptor of the lock file that the caller, who is attached, has: closing another one would end its locks.
+        """
+        fcntl.lockf(lock, fcntl.LOCK_EX, 1, REGISTER_BYTE)
+        try:
+            if not self.removed:
+                remove_files(self.name)
+        finally:
+            fcntl.lockf(lock, fcntl.LOCK_UN, 1, REGISTER_BYTE)
+
     def close(self) -> None:
         """Unmap. What is stored stays."""
         self.words.release()
@@ -167,26 +179,47 @@ def open_lock_file(name: str, *, create: bool = False) -> int:
         raise SegmentMissing(f"segment {name!r} was removed just now: create it again") from None
 
 
+def destroy(name: str) -> None:
+    """Unlink the segment that has this name now, or what is left of one, for a process that is not attached to it.
+    Raises `SegmentMissing`.
+    """
+    found = _inode(full_name(name))
+    if found is None and _inode(f"{full_name(name)}.lock") is None:
+        raise SegmentMissing(f"there is no segment {name!r} to destroy")
+    with _creation_lock(name):
+        # While this process waited for the lock, others may have removed that segment and created another one.
+        if _inode(full_name(name)) in (found, None):
+            remove_files(name)
+
+
 def remove_files(name: str) -> None:
     """Unlink a segment and everything beside it. Processes that have it mapped keep their mapping."""
     system_name = full_name(name)
-    for companion in (*_bells(system_name), f"{system_name}.lock"):
-        (SHM_DIRECTORY / companion).unlink(missing_ok=True)
+    for bell in _bells(system_name):
+        (SHM_DIRECTORY / bell).unlink(missing_ok=True)
     _unlink_semaphore(system_name)
-    # The object last: while it is there nobody can create another one, and a removal cut short can be repeated.
+    # The object after these: while it is there nobody can create another one, and a removal cut short can be repeated.
     with suppress(posix_ipc.ExistentialError):
         posix_ipc.unlink_shared_memory(f"/{system_name}")
+    # The lock file last: whoever makes a new one may create, and would lose what is unlinked after that.
+    (SHM_DIRECTORY / f"{system_name}.lock").unlink(missing_ok=True)
 
 
 @contextmanager
 def _creation_lock(name: str) -> Iterator[None]:
-    """One creator at a time; who holds it and finds a segment that is not ready knows that its creator is dead."""
-    descriptor = open_lock_file(name, create=True)
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, REGISTER_BYTE)
-        yield
-    finally:
-        os.close(descriptor)
+    """One creator or destroyer at a time; who holds it and finds a segment that is not ready knows that its creator is
+    dead.
+    """
+    while True:
+        descriptor = open_lock_file(name, create=True)
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, REGISTER_BYTE)
+            # A destroyer unlinks the file under those who wait for it: what they get then keeps nobody out.
+            if os.fstat(descriptor).st_nlink:
+                yield
+                return
+        finally:
+            os.close(descriptor)
 
 
 def _new_object(name: str, layout: Layout) -> int:
@@ -211,6 +244,13 @@ def _is_unfinished(name: str) -> bool:
     except (SegmentError, SegmentMissing):
         return False
     return False
+
+
+def _inode(file: str) -> int | None:
+    try:
+        return os.stat(SHM_DIRECTORY / file).st_ino
+    except FileNotFoundError:
+        return None
 
 
 def _bells(system_name: str) -> list[str]:

@@ -21,6 +21,7 @@ from shardq.shm.segment import REGISTER_BYTE, Segment, open_lock_file
 # Bytes of the lock file, beside the one that `segment` uses. Slots come last because their number is the segment's.
 SUPERVISOR_BYTE = 1
 RESCUE_BYTE = 2
+LEAVE_BYTE = 3
 FIRST_SLOT_BYTE = 64
 
 #: struct flock of Linux on 64-bit machines: type, whence, start, length, pid.
@@ -49,7 +50,7 @@ class Slots:
             finally:
                 self._unlock(REGISTER_BYTE)
         except BaseException:
-            os.close(self._descriptor)
+            self.forget()
             raise
 
     def resume(self, descriptor: int, slot: int) -> None:
@@ -78,7 +79,7 @@ class Slots:
         self.mine, self.identity = -1, 0
 
     def forget(self) -> None:
-        """Drop what a forked child inherited. Its parent keeps the slot: record locks do not cross a fork."""
+        """Drop the lock file. What a forked child inherited stays its parent's: record locks do not cross a fork."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
@@ -89,6 +90,10 @@ class Slots:
     def try_lock(self, byte: int) -> bool:
         """Take a byte of the lock file for this process, if nobody has it."""
         return self._lock(byte, wait=False)
+
+    def wait_for(self, byte: int) -> None:
+        """Take a byte of the lock file once nobody else has it."""
+        self._lock(byte, wait=True)
 
     def unlock(self, byte: int) -> None:
         self._unlock(byte)

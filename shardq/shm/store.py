@@ -6,6 +6,7 @@ A forked child takes a slot of its own at its first verb.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -54,6 +55,7 @@ class Store:
         self._slots = Slots(segment)
         self._stale = False
         """Whether the slot is not ours: inherited from the parent, or given back."""
+        self._forked = threading.Lock()
         self._left = False
 
     def enter(self) -> None:
@@ -116,33 +118,24 @@ class Store:
         there is a limit of starvation. Raises `FencedError`.
         """
         with self._section:
-            checked = False
+            thread, _ = self._directory.tube(pipes[0])
+            self._bindings.check(pipes[0], thread, token)
+            turn = self.segment.layout.thread_word(thread) + at.THREAD_TURN
             if starvation_limit is not None:
-                pipes = in_turn(pipes, self._next_turn(pipes[0]), starvation_limit)
+                pipes = in_turn(pipes, self.segment.words[turn], starvation_limit)
             for pipe in pipes:
-                thread, tube = self._directory.tube(pipe)
-                if not checked:
-                    self._bindings.check(pipe, thread, token)
-                    checked = True
+                _, tube = self._directory.tube(pipe)
                 if tube == NOT_FOUND:
                     continue
                 batch = self._tubes.read(tube, self._attempts.limit(tube, limit))
                 if batch.count:
+                    self.segment.words[turn] += 1
                     self._attempts.hand_out(thread, tube, batch.through)
                     deadline_ns = time.monotonic_ns() + int(timeout_s * 1e9) if timeout_s else 0
                     self._bindings.note_batch(thread, batch.count, deadline_ns)
                     batch.pipe, batch.failed = pipe, self._attempts.of(tube)
                     return batch
             return EMPTY
-
-    def _next_turn(self, pipe: str) -> int:
-        thread, _ = self._directory.tube(pipe)
-        if thread == NOT_FOUND:
-            return 0
-        word = self.segment.layout.thread_word(thread) + at.THREAD_TURN
-        turn = self.segment.words[word]
-        self.segment.words[word] = turn + 1
-        return turn
 
     def pop(self, pipe: str, through: int, token: int) -> None:
         """Acknowledge messages below `through`. Raises `FencedError`."""
@@ -216,13 +209,17 @@ class Store:
             ]
 
     def claim(self, key: str) -> int:
-        """Bind the thread to this process. Returns the fencing token, 0 where somebody alive is bound."""
+        """Bind the thread to this process. Returns the fencing token, 0 where somebody alive is bound, or where the
+        thread is one of dead letters, which nobody serves.
+        """
         with self._section:
             thread = self._directory.thread(key)
             if thread == NOT_FOUND:
                 thread = self._directory.add_thread(key, share=at.ALL)
             if thread == NO_ROOM:
                 raise SegmentNoRoom(f"segment {self.segment.name!r} has no room to note a claim on {key!r}")
+            if self._directory.apart(thread):
+                return 0
             self._intent.declare(thread)
             token = self._bindings.claim(thread)
             self._intent.clear()
@@ -240,7 +237,7 @@ class Store:
             if thread == NOT_FOUND or not self._bindings.current(thread, token):
                 return False
             self._intent.declare(thread)
-            self._bindings.release(thread, time.time_ns() // 1000 + int(pause_s * 1e6) if pause_s > 0 else 0)
+            self._bindings.release(thread, pause_s)
             self._intent.clear()
             self._bindings.note_batch(-1, 0)
             return True
@@ -322,10 +319,13 @@ class Store:
     def note_fork(self) -> None:
         """In a forked child: the inherited slot is the parent's. Before its first use the child takes another."""
         self._stale = True
+        self._forked = threading.Lock()
 
     def begin_section(self) -> None:
         if self._stale:
             self._own_slot()
+        if self._guard.mine:
+            self._guard.check_not_inside()
         try:
             self._guard.acquire()
             if self._intent.standing:
@@ -356,10 +356,13 @@ class Store:
         if self._left:
             raise StorageClosed(f"the storage on segment {self.segment.name!r} was closed: attach to it again")
         if self._stale:
-            self._drop_inherited()
-            self._stale = False
-            self._slots = Slots(self.segment)
-            self.enter()
+            with self._forked:
+                if self._stale:
+                    self._drop_inherited()
+                    self._slots = Slots(self.segment)
+                    self.enter()
+                    # Last: without a slot of its own the next verb must not go on with the parent's.
+                    self._stale = False
 
     def _drop_inherited(self) -> None:
         self._slots.forget()

@@ -9,10 +9,11 @@ from contextlib import AbstractContextManager
 
 from shardq.model import Ending
 from shardq.shm import layout as at
+from shardq.shm.counters import nothing_stored
 from shardq.shm.deaths import Deaths
 from shardq.shm.doorbell import Doorbell
 from shardq.shm.segment import Segment
-from shardq.shm.slots import SUPERVISOR_BYTE, Slots
+from shardq.shm.slots import LEAVE_BYTE, SUPERVISOR_BYTE, Slots
 
 #: Longer than any processor keeps a store to itself.
 _SETTLED_S = 0.002
@@ -74,13 +75,17 @@ class Supervision:
         deferred or recurrent unless it may be lost.
         """
         with self._section:
-            words = self._words
-            empty = words[at.ACCEPTED] == words[at.HANDLED] and words[at.BURIED] == words[at.UNBURIED]
-            empty = empty and not words[at.DEFERRED] and not words[at.RECURRENT]
-            if self.others() or not (empty or lose_requests):
+            if self.others() or not (lose_requests or nothing_stored(self._words)):
                 return False
             self._words[at.CLOSED] = 1
             return True
+
+    def last_to_leave(self) -> bool:
+        """As `close_if_unused`, and that there is no supervisor. Of several who ask, one after the other is told; who
+        is told no must leave then, so that the last finds nobody else.
+        """
+        self._slots.wait_for(LEAVE_BYTE)
+        return self._slots.try_lock(SUPERVISOR_BYTE) and self.close_if_unused()
 
     def ring_sleepers(self) -> None:
         """Wake all sleepers to look for themselves, without the guard: for a supervisor that saw a death."""

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
-from shardq.errors import MessageTooLarge
 from shardq.model import Scheduled, plain
 from shardq.shm import layout as at
 from shardq.shm.alike import Alike
@@ -55,7 +54,6 @@ class Timing:
         appending: Appending,
         section: AbstractContextManager[None],
     ) -> None:
-        self._segment = segment
         self._words = segment.words
         self._layout = segment.layout
         self._slots = slots
@@ -78,10 +76,7 @@ class Timing:
         digests = self._alike.table.digests(plain(pipe), messages)
         with self._section:
             self._appending.check_open()
-            if self._pending.add(pipe, "", messages, digests, due_us, _now_us(), share=share):
-                return True
-            self._check_ever(messages)
-            return False
+            return self._pending.add(pipe, "", messages, digests, due_us, _now_us(), share=share)
 
     def repeat(
         self,
@@ -115,10 +110,9 @@ class Timing:
             if not fresh:
                 return 0 if absent else len(messages)
             new, its_digests = [message for message, _ in fresh], [digest for _, digest in fresh]
-            if self._pending.add(pipe, schedule, new, its_digests, due_us, _now_us(), share=share):
-                return len(fresh) if absent else len(messages)
-            self._check_ever(messages)
-            return None
+            if not self._pending.add(pipe, schedule, new, its_digests, due_us, _now_us(), share=share):
+                return None
+            return len(fresh) if absent else len(messages)
 
     def promote(self, now_us: int) -> Promoted:
         """Move some of what is due to its tubes, up to a recurrent record, which is returned."""
@@ -220,17 +214,6 @@ class Timing:
         if changed:
             self._pending.drop_if_empty(found)
         return changed
-
-    def _check_ever(self, messages: Sequence[bytes]) -> None:
-        """Raise `MessageTooLarge` where even an empty segment has no room."""
-        words = self._words
-        empty = words[at.ACCEPTED] == words[at.HANDLED] and words[at.BURIED] == words[at.UNBURIED]
-        if empty and not words[at.DEFERRED] and not words[at.RECURRENT]:
-            raise MessageTooLarge(
-                f"{len(messages)} messages of {sum(map(len, messages))} bytes can never wait in segment "
-                f"{self._segment.name!r}, whose capacity is {self._layout.capacity_bytes}: register fewer at a time, "
-                f"or give it more capacity"
-            )
 
 
 def _now_us() -> int:

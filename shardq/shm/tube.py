@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 
-from shardq.errors import MessageTooLarge, SegmentForeign
+from shardq.errors import MessageTooLarge
 from shardq.model import EMPTY, Batch
 from shardq.shm import layout as at
 from shardq.shm import record
+from shardq.shm.chains import Chains
 from shardq.shm.extents import Extents
 from shardq.shm.intent import Intent
-from shardq.shm.record import HEADER_BYTES, JUMP, MESSAGES, Record
+from shardq.shm.record import HEADER_BYTES, Record
 from shardq.shm.segment import Segment
 
 #: Larger appends are split into records of about this size, so that large extents serve single large messages only.
@@ -33,17 +34,26 @@ class Tubes:
         self._layout = segment.layout
         self._intent = intent
         self._extents = extents
-        self._next_extent = segment.layout.extent_next_word
+        self.chains = Chains(segment, extents)
 
     def append(self, tube: int, messages: Sequence[bytes], accepted_us: int, *, share: int = at.GENERAL) -> bool:
         """Add the messages, all or none. False: there is no room now. Raises `MessageTooLarge`: there never will be."""
-        former = self._extents.keep_room(messages)
-        tail = self.write(tube, messages, accepted_us, share=share)
-        if not tail:
-            self._extents.found_no_room(messages, _size(messages), former, share)
-            return False
-        self._intent.commit(self._layout.tube_word(tube) + at.TUBE_TAIL, tail, at.ACCEPTED, len(messages))
-        return True
+        tail = self.write_keeping_room(tube, messages, accepted_us, share=share)
+        if tail:
+            self._intent.commit(self._layout.tube_word(tube) + at.TUBE_TAIL, tail, at.ACCEPTED, len(messages))
+        return tail != 0
+
+    def write_keeping_room(self, tube: int, messages: Sequence[bytes], accepted_us: int, *, share: int) -> int:
+        """As `write`, for messages that were not in the segment before: with room for the dead letter each may become.
+        Raises `MessageTooLarge`.
+        """
+        former, tail = self._extents.keep_room(messages), 0
+        try:
+            tail = self.write(tube, messages, accepted_us, share=share)
+        finally:
+            if not tail:
+                self._extents.found_no_room(messages, _size(messages), former, share)
+        return tail
 
     def write(
         self,
@@ -69,10 +79,10 @@ class Tubes:
         for piece, nbytes in self._pieces(messages):
             target = self._room(tube, place, nbytes, taken, share, growth)
             if not target:
-                self._release(taken)
+                self.chains.release(taken)
                 return 0
             if place and target != place:
-                self._link(place, target)
+                self.chains.link(place, target)
             place, first, tail = (
                 record.write(self._segment, target, sequence, accepted_us, piece),
                 first or target,
@@ -93,7 +103,7 @@ class Tubes:
         if record.any_cancelled(self._segment, address):
             self._words[word + at.TUBE_CANCELLED] = 1
         if tail:
-            self._link(record.read(self._segment, tail).end, address)
+            self.chains.link(record.read(self._segment, tail).end, address)
         else:
             self._words[word + at.TUBE_HEAD_RECORD] = address
         return address
@@ -117,7 +127,7 @@ class Tubes:
         if self._words[word + at.TUBE_CANCELLED]:
             return self._read_sparse(tube, limit)
         slices: list[Batch] = []
-        for found in self.records(tube):
+        for found in self.chains.records(tube):
             slices.append(record.cut(self._segment, found, max(0, head - found.sequence), limit))
             limit -= slices[-1].count
             if not limit:
@@ -143,7 +153,7 @@ class Tubes:
         above = max(self._words[word + at.TUBE_HEAD_SEQUENCE], handed)
         if self._words[word + at.TUBE_STAYED] < handed:
             self._words[word + at.TUBE_STAYED] = handed
-        for found in list(self.records(tube)):
+        for found in list(self.chains.records(tube)):
             hits = [n for n, message in self._live_messages(found, above) if message in wanted]
             taken += len(hits)
             self._cancel_in(tube, found, hits)
@@ -165,7 +175,7 @@ class Tubes:
         """The word that takes out the message of this number, and the value it must get. None: it is gone already."""
         if sequence < self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE]:
             return None
-        for found in self.records(tube):
+        for found in self.chains.records(tube):
             n = sequence - found.sequence
             if 0 <= n < found.count and not record.cancelled_bits(self._segment, found) >> n & 1:
                 self._words[self._layout.tube_word(tube) + at.TUBE_CANCELLED] = 1
@@ -174,26 +184,15 @@ class Tubes:
 
     def fits_in_place_of(self, tubes: Sequence[int], nbytes: int) -> bool:
         """Whether there is room for a message of so many bytes once these tubes were empty."""
-        stored = sum(self._extents.backed_bytes(extent) for tube in tubes for extent in self.chain(tube))
+        stored = sum(self._extents.backed_bytes(extent) for tube in tubes for extent in self.chains.extents_of(tube))
         return self._extents.could_hold(record.size_of(1, nbytes) + HEADER_BYTES, stored)
-
-    def spanned_bytes(self, tube: int) -> int:
-        """From the record that holds the head to the end of the last, links and what they skip included."""
-        word = self._layout.tube_word(tube)
-        tail = self._words[word + at.TUBE_TAIL]
-        if not tail:
-            return 0
-        head, end = self._words[word + at.TUBE_HEAD_RECORD], record.read(self._segment, tail).end
-        *passed, _ = chain = self.chain(tube)
-        sizes = sum(self._extents.size_of(extent) for extent in passed)
-        return sizes + end - self._extents.start_of(chain[-1]) - (head - self._extents.start_of(chain[0]))
 
     def contains(self, tube: int, message: bytes) -> bool:
         """Whether an equal message is in the tube."""
         head = self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE]
         return any(
             message == candidate
-            for found in self.records(tube)
+            for found in self.chains.records(tube)
             if self._bytes.find(message, found.payload, found.end) >= 0
             for _, candidate in self._live_messages(found, head)
         )
@@ -202,7 +201,7 @@ class Tubes:
         """Whether an equal message was with a worker when others were taken out, and is still there."""
         word = self._layout.tube_word(tube)
         head, stayed = self._words[word + at.TUBE_HEAD_SEQUENCE], self._words[word + at.TUBE_STAYED]
-        first = takewhile(lambda found: found.sequence < stayed, self.records(tube) if head < stayed else ())
+        first = takewhile(lambda found: found.sequence < stayed, self.chains.records(tube) if head < stayed else ())
         return any(message == candidate for found in first for _, candidate in self._live_messages(found, head))
 
     def length(self, tube: int) -> int:
@@ -228,7 +227,7 @@ class Tubes:
 
     def oldest_us(self, tube: int) -> int:
         """When the message at the head was accepted, Unix microseconds, 0: the tube is empty."""
-        return 0 if self.is_empty(tube) else next(self.records(tube)).accepted_us
+        return 0 if self.is_empty(tube) else next(self.chains.records(tube)).accepted_us
 
     def settle(self, tube: int) -> None:
         """Bring everything that follows from the head in line with it; also mends what a death left half done."""
@@ -237,35 +236,20 @@ class Tubes:
             return
         self._skip_cancelled(tube)
         if self.is_empty(tube):
-            before = self.chain(tube)
+            before = self.chains.extents_of(tube)
             # The number first: without a tail it is all that is known of the sequence.
             self._words[word + at.TUBE_NEXT_SEQUENCE] = self.next_sequence(tube)
             self._words[word + at.TUBE_CANCELLED] = 0
             self._words[word + at.TUBE_INDEXED] = 0
             self._words[word + at.TUBE_TAIL] = 0
-            self._release(before)
+            self.chains.release(before)
             return
-        former, head = self._words[word + at.TUBE_HEAD_RECORD], next(self.records(tube)).address
+        former, head = self._words[word + at.TUBE_HEAD_RECORD], next(self.chains.records(tube)).address
         if head != former:
-            left = self._extents_between(former, head)[:-1]
+            left = self.chains.extents_between(former, head)[:-1]
             self._words[word + at.TUBE_HEAD_RECORD] = head
-            self._release(left)
+            self.chains.release(left)
             self._extents.punch(former, head)
-
-    def chain(self, tube: int) -> list[int]:
-        """The extents the tube uses, from head to tail."""
-        word = self._layout.tube_word(tube)
-        tail = self._words[word + at.TUBE_TAIL]
-        if not tail:
-            return []
-        return self._extents_between(self._words[word + at.TUBE_HEAD_RECORD], tail)
-
-    def sweep(self, tube: int) -> None:
-        """Release extents that a killed append or acknowledgement left outside the chain."""
-        used = set(self.chain(tube))
-        for extent in self._extents.owned_by(tube):
-            if extent not in used:
-                self._extents.discard(extent)
 
     def _pieces(self, messages: Sequence[bytes]) -> Iterator[tuple[Sequence[bytes], int]]:
         """The messages in runs of about `_PIECE_BYTES`, with the bytes of their records; a larger message stands
@@ -297,52 +281,10 @@ class Tubes:
             taken.append(self._extents.locate(address)[1])
         return address
 
-    def _link(self, place: int, target: int) -> None:
-        here, there = self._extents.locate(place)[1], self._extents.locate(target)[1]
-        record.write_jump(self._segment, place, target)
-        self._words[self._next_extent + here] = there + 1
-
-    def _extents_between(self, first: int, last: int) -> list[int]:
-        """Extents of the chain from the one around address `first` to the one around `last`."""
-        chain, end = [self._extents.locate(first)[1]], self._extents.locate(last)[1]
-        while chain[-1] != end:
-            chain.append(self._words[self._next_extent + chain[-1]] - 1)
-            if not 0 <= chain[-1] < self._layout.extents or len(chain) > self._layout.extents:
-                raise self._damaged(f"the extents of a tube do not lead from {first} to {last}")
-        return chain
-
-    def _damaged(self, what: str) -> SegmentForeign:
-        """For what no death can leave behind, only somebody else's writing."""
-        return SegmentForeign(
-            f"segment {self._segment.name!r} is damaged: {what}; drain what can be read and destroy it"
-        )
-
-    def _release(self, extents: Sequence[int]) -> None:
-        for extent in extents:
-            self._extents.release(extent)
-
-    def records(self, tube: int, start: int = 0) -> Iterator[Record]:
-        """Records from the one that holds the head, or from the one at `start` behind it, to the last."""
-        word = self._layout.tube_word(tube)
-        tail, head = self._words[word + at.TUBE_TAIL], self._words[word + at.TUBE_HEAD_SEQUENCE]
-        address = start or self._words[word + at.TUBE_HEAD_RECORD]
-        while tail:
-            found = record.read(self._segment, address)
-            if found.format == JUMP:
-                address = found.next_record
-                continue
-            if found.format != MESSAGES:
-                raise self._damaged(f"there is no record at {address}")
-            if found.next_sequence > head:
-                yield found
-            if address == tail:
-                return
-            address = found.end
-
     def _read_sparse(self, tube: int, limit: int) -> Batch:
         head = self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE]
         slices: list[Batch] = []
-        for found in self.records(tube):
+        for found in self.chains.records(tube):
             for n, message in self._live_messages(found, head):
                 if len(slices) == limit:
                     return record.joined(slices)
@@ -374,7 +316,7 @@ class Tubes:
         if not self._words[self._layout.tube_word(tube) + at.TUBE_CANCELLED]:
             return 0
         total = 0
-        for found in self.records(tube):
+        for found in self.chains.records(tube):
             low, high = max(start, found.sequence) - found.sequence, min(end, found.next_sequence) - found.sequence
             if high > low:
                 total += (record.cancelled_bits(self._segment, found) >> low & (1 << high - low) - 1).bit_count()
@@ -386,7 +328,7 @@ class Tubes:
         if not self._words[word + at.TUBE_CANCELLED]:
             return
         head = self._words[word + at.TUBE_HEAD_SEQUENCE]
-        for found in self.records(tube):
+        for found in self.chains.records(tube):
             head = max(head, found.sequence)
             live = ~record.cancelled_bits(self._segment, found) >> head - found.sequence
             head = min(head + (live & -live).bit_length() - 1, found.next_sequence)

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 
 from shardq.shm import layout as at
 from shardq.shm.binding import Bindings
+from shardq.shm.counters import none_queued
 from shardq.shm.directory import NOT_FOUND, Directory
 from shardq.shm.repair import Repair
 from shardq.shm.segment import Segment
@@ -58,15 +59,16 @@ class Waiting:
         with self._section:
             self._watch.update()
             self._adopt_orphans()
-            pause_ends_us = self._bindings.end_pauses()
+            wait_s = self._bindings.end_pauses()
             due_us = self._segment.words[at.NEXT_DUE_US]
             if due_us and not self._bindings.supervised():
-                pause_ends_us = min(due_us, pause_ends_us or due_us)
+                due_s = max(0.0, due_us / 1e6 - time.time())
+                wait_s = due_s if wait_s is None else min(due_s, wait_s)
             key = self._find(serves, bound)
             self._sleepers += 1
             if key is None:
                 self._bindings.sleep()
-            return key, None if pause_ends_us is None else max(0.0, pause_ends_us / 1e6 - time.time())
+            return key, wait_s
 
     def rise(self, key: str | None) -> None:
         """Undo one `lie_down`, with the work that was found. A call that was not for that work is passed on to ever
@@ -102,7 +104,7 @@ class Waiting:
         """
         words = self._segment.words
         with self._section:
-            if words[at.ACCEPTED] == words[at.HANDLED] and not (deferred and words[at.DEFERRED]):
+            if none_queued(words) and not (deferred and words[at.DEFERRED]):
                 return True
             self._bindings.await_(self._segment.layout.quiet_map)
             return False

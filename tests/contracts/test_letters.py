@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from shardq.model import ahead_of, dead_pipe
+from shardq.model import EMPTY, ahead_of, dead_pipe, key_of
 from shardq.protocols import Backlog, Lock, Storage
 from tests.conftest import OpenBackend
 from tests.contracts.test_storage import (
@@ -504,6 +504,17 @@ async def test_S22_letters_are_not_listed_and_not_waited_for(storage: Storage, l
 
     assert await storage.pipes() == []
     assert await storage.wait_for_quiet(0)
+    assert await storage.backlog() == Backlog(0, 2, 2, 2)
+
+
+async def test_S22_letters_are_handed_out_to_nobody(storage: Storage, lock: Lock) -> None:
+    await buried(storage, lock, b"one", b"two")
+
+    token = await lock.acquire(key_of(GRAVE))
+    taken = await storage.take([GRAVE], 2, token) if token else EMPTY
+
+    assert not taken.count
+    assert await contents(storage, GRAVE) == [b"one", b"two"]
     assert await storage.backlog() == Backlog(0, 2, 2, 2)
 
 

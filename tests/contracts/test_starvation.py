@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from shardq.errors import FencedError
 from shardq.model import ahead_of
 from shardq.protocols import Lock, Storage
 from tests.contracts.test_storage import KEY, claimed, numbered
@@ -64,6 +65,21 @@ async def test_S31_the_turn_belongs_to_the_thread_and_not_to_its_holder(storage:
         token = await claimed(lock)
         served.append(await take_one(storage, pipes, token, limit))
         await lock.release(KEY)
+
+    for start in range(BATCHES - limit + 1):
+        assert pipes[3] in served[start : start + limit]
+
+
+async def test_S31_what_is_refused_was_nobodys_turn(storage: Storage, lock: Lock) -> None:
+    pipes, limit = pipes_of(0, 1), 4
+    for pipe in pipes[1::2]:
+        await storage.append(pipe, numbered(BATCHES))
+    token = await claimed(lock)
+    served = []
+    for _ in range(BATCHES):
+        with pytest.raises(FencedError):
+            await storage.take(pipes, 1, token + 1, starvation_limit=limit)
+        served.append(await take_one(storage, pipes, token, limit))
 
     for start in range(BATCHES - limit + 1):
         assert pipes[3] in served[start : start + limit]

@@ -487,10 +487,12 @@ async def test_S28_what_is_removed_makes_room(open_backend: OpenBackend) -> None
 
 
 async def test_S32_quiet_with_deferred_comes_with_the_last_of_them(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, [b"later"], when=await due_in(storage, 4 * NEVER_S))
+    await storage.append(PIPE, [b"much later"], when=await due_in(storage, HOUR_S))
     assert await storage.wait_for_quiet(0)
     assert not await storage.wait_for_quiet(0, deferred=True)
     assert not await storage.wait_for_quiet(NEVER_S, deferred=True)
+    await storage.append(PIPE, [b"later"], when=await due_in(storage, NEVER_S))
+    await storage.remove(PIPE, b"much later")
     waiting = await suspended(storage.wait_for_quiet(deferred=True))
     await all_come(storage)
     assert not await storage.wait_for_quiet(0, deferred=True)

@@ -38,6 +38,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "shardq.__main__",
             "shardq.supervise",
             "shardq.segment_board",
+            "shardq.leftovers",
             "shardq.connect",
             "shardq.embedded",
             "shardq.testing",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -174,3 +175,4 @@ def _part(part: Sequence[object], whole: Sequence[object]) -> bool:
 
 TestPendingModel = PendingModel.TestCase
 TestPendingModel.settings = settings(max_examples=30, stateful_step_count=30, deadline=None, print_blob=True)
+TestPendingModel.pytestmark = pytest.mark.timeout(1800)  # how much work it is depends on what is drawn

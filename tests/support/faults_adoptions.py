@@ -108,7 +108,7 @@ def _pause_and_end_it(there: Scene) -> None:
     """The thread rests, and the time for which it was to is over."""
     there.claim()
     assert run(there.lock.release(KEY, 3600.0))
-    there.store.segment.words[_thread_word(there) + at.THREAD_NOT_BEFORE_US] = 1
+    there.store.segment.words[_thread_word(there) + at.THREAD_NOT_BEFORE_NS] = 1
 
 
 def _find(there: Scene) -> None:

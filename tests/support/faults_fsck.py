@@ -260,8 +260,8 @@ class Fsck:
         self._expect(state == expected, f"thread {thread} with {queued} queued: state {state}, not {expected}")
 
     def _unbound_state(self, thread: int) -> int:
-        not_before_us = self._words[self._layout.thread_word(thread) + at.THREAD_NOT_BEFORE_US]
-        return at.THREAD_PAUSED if not_before_us > time.time_ns() // 1000 else at.THREAD_READY
+        not_before_ns = self._words[self._layout.thread_word(thread) + at.THREAD_NOT_BEFORE_NS]
+        return at.THREAD_PAUSED if not_before_ns > time.clock_gettime_ns(time.CLOCK_BOOTTIME) else at.THREAD_READY
 
     def _lives(self, owner: int) -> bool:
         word = self._layout.slot_word((owner & 0xFFFF) - 1)

@@ -171,7 +171,9 @@ async def test_many_that_do_not_decode_all_become_letters(queue: Queue, worker: 
     assert len(await queue.dead_letters.list(Patient)) == 128 - len(done())
 
 
-async def test_what_does_not_decode_is_handled_nowhere_else(queue: Queue, worker: Worker) -> None:
+async def test_what_does_not_decode_is_handled_nowhere_else(
+    queue: Queue, worker: Worker, caplog: pytest.LogCaptureFixture
+) -> None:
     messages = [packed(Item(0, 0)), b"\xc1", packed(Item(0, 2))]
     await queue.storage.append(Tube(Fragile, Route()).pipe, messages)
     broken.add(0)
@@ -181,6 +183,9 @@ async def test_what_does_not_decode_is_handled_nowhere_else(queue: Queue, worker
     letters = [(letter.reason, letter.attempts) for _, _, letter in await queue.dead_letters.list()]
     assert letters == [("raised", 2), ("undecodable", 0)]
     assert done() == [2]
+    # What failed in a batch with others did not fail alone, even where it alone could be decoded.
+    counted = [record.__dict__.get("attempts") for record in caplog.records if "failed" in record.message]
+    assert counted == [None, 1]
 
 
 async def test_a_limit_counts_what_does_not_decode(queue: Queue, worker: Worker) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
 import stat
 from collections.abc import Iterator
@@ -148,3 +149,18 @@ def test_no_descriptor_is_left(mine: Doorbell, theirs: Doorbell) -> None:
     theirs.close()
 
     assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_bell_out_of_reach_is_no_error(mine: Doorbell, theirs: Doorbell) -> None:
+    """What it rings for is stored by then, and must not look refused."""
+    theirs.open()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        mine.ring(1)
+        mine.ring(0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    mine.ring(1)
+    assert rung(theirs)

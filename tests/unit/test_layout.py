@@ -96,7 +96,7 @@ def test_a_directory_entry_for_each_page_up_to_a_bound(capacity: int, threads: i
     assert Layout.sized(capacity).threads == threads + at.SPARE_ENTRIES
 
 
-@pytest.mark.parametrize("words", [at.SLOT_RENEWAL, at.THREAD_NOT_BEFORE_US, at.TUBE_CANCELLED])
+@pytest.mark.parametrize("words", [at.SLOT_RENEWAL, at.THREAD_NOT_BEFORE_NS, at.TUBE_CANCELLED])
 def test_fields_fit_their_entries(words: int) -> None:
     assert words < min(at.SLOT_WORDS, at.THREAD_WORDS, at.TUBE_WORDS)
 

@@ -161,6 +161,23 @@ def test_what_is_put_back_ahead_is_a_tube_of_its_own(store: Store, token: int) -
     assert fsck(store.segment) == []
 
 
+def test_a_large_message_that_was_put_back_can_be_buried_again(new_store: NewStore) -> None:
+    store = new_store(MIB)
+    token = store.claim(KEY)
+    large = b"l" * (128 * KIB)
+    assert store.append(PIPE, [large])
+    assert bury_head(store, token, large)
+    # All is drained, so nobody's room is kept any more.
+    assert store.append("m/Other/0/0", [b"x"])
+    assert store.remove("m/Other/0/0", [b"x"]) == 1
+    assert store.letters.requeue(GRAVE, store.read(GRAVE, 1).sequence, PIPE, large)
+    fill(store, "m/Other/0/0")
+    store.take([PIPE], 1, token)
+
+    assert bury_head(store, token, large)
+    assert fsck(store.segment) == []
+
+
 def test_without_room_the_letter_stays(store: Store, token: int) -> None:
     assert bury(store, token, b"letter")
     fill(store)

@@ -215,6 +215,10 @@ def test_a_pipe_that_cannot_be_is_refused_at_once(store: Store, pipe: str) -> No
 def test_what_can_never_wait_is_refused_as_such(store: Store) -> None:
     with pytest.raises(MessageTooLarge):
         store.timing.defer(PIPE, [b"x" * MIB], FAR_US)
+    with pytest.raises(MessageTooLarge):
+        store.timing.repeat(PIPE, [b"x" * MIB], RARELY, FAR_US)
+    with pytest.raises(MessageTooLarge):
+        store.appending.append_absent(PIPE, [b"x" * MIB], due_us=FAR_US)
     assert store.counts().deferred == 0
     assert fsck(store.segment) == []
 

@@ -1,0 +1,32 @@
+"""A package whose docstring maps it names each of its modules there, and no other."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.imports import imported, sources
+
+ROOT = Path(__file__).parents[2]
+
+
+def mapped(package: str) -> list[str]:
+    """Names of the modules, in the order of the list in the package's docstring."""
+    return re.findall(r"^\* `(\w+)`: ", importlib.import_module(package).__doc__ or "", re.MULTILINE)
+
+
+@pytest.mark.parametrize("package", ["shardq.shm", "shardq.supervisor"])
+def test_a_map_names_every_module_once(package: str) -> None:
+    folder = ROOT.joinpath(*package.split("."))
+    assert sorted(mapped(package)) == sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
+
+
+def test_shared_memory_is_mapped_from_the_bottom() -> None:
+    found, names = sources(ROOT / "shardq"), mapped("shardq.shm")
+    for place, name in enumerate(names):
+        used = [other.removeprefix("shardq.shm.") for other in imported(found[f"shardq.shm.{name}"])]
+        above = {other for other in names[place:] if any(f"{word}.".startswith(f"{other}.") for word in used)}
+        assert above == set(), f"{name} is named before what it uses"

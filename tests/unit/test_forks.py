@@ -1,0 +1,94 @@
+"""A forked child is another process: it has a slot of its own, or none, and never its parent's."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from shardq.errors import SlotsExhausted
+from shardq.shm import layout as at
+from shardq.shm.attachments import close_store, create_store
+from shardq.shm.segment import REGISTER_BYTE
+from shardq.shm.store import Store
+from tests.support.drivers import MIB
+from tests.support.faults import Child, Gate
+
+PIPE = "m/H/0/0"
+
+
+@pytest.fixture
+def crowded(name: str) -> Iterator[Store]:
+    """A segment with slots for two processes."""
+    store = create_store(name, MIB, slots=2)
+    yield store
+    close_store(store)
+
+
+def refused(store: Store) -> bool:
+    try:
+        store.append(PIPE, [b"x"])
+    except SlotsExhausted:
+        return True
+    return False
+
+
+def test_a_child_that_found_no_slot_finds_none_the_next_time(crowded: Store) -> None:
+    gate = Gate()
+    other = Child(lambda: [crowded.counts(), gate.wait()][:0])
+    gate.reached()
+
+    def refused_twice() -> list[bool]:
+        found = [refused(crowded), refused(crowded)]
+        close_store(crowded)
+        return found
+
+    assert Child(refused_twice).result() == [True, True]
+    gate.open()
+    other.end()
+    assert crowded.counts().accepted == 0
+
+
+def test_a_child_that_found_no_slot_takes_one_that_is_free_later(crowded: Store) -> None:
+    staying, trying = Gate(), Gate()
+    other = Child(lambda: [crowded.counts(), staying.wait()][:0])
+    staying.reached()
+
+    def tries_again() -> list[bool | int]:
+        first = refused(crowded)
+        trying.wait()
+        return [first, refused(crowded), crowded.slot]
+
+    child = Child(tries_again)
+    trying.reached()
+    other.kill()
+    staying.open()
+    trying.open()
+    assert child.result() == [True, False, 1]
+    assert crowded.counts().accepted == 1
+
+
+def test_no_thread_of_a_child_uses_the_parents_slot_while_another_takes_one(crowded: Store) -> None:
+    attempts = crowded.segment.words[crowded.segment.layout.slot_word(crowded.slot) + at.SLOT_ATTEMPT]
+    assert crowded._slots.try_lock(REGISTER_BYTE)  # who wants a slot waits for it
+    gate = Gate()
+
+    def two_at_once() -> int:
+        threads = [threading.Thread(target=crowded.append, args=(PIPE, [b"x"])) for _ in range(2)]
+        threads[0].start()
+        while crowded._slots.mine >= 0:
+            continue  # until the first has given up what it inherited
+        threads[1].start()
+        gate.wait()
+        for thread in threads:
+            thread.join()
+        return crowded.slot
+
+    child = Child(two_at_once)
+    gate.reached()
+    crowded._slots.unlock(REGISTER_BYTE)
+    gate.open()
+    assert child.result() == 1
+    assert crowded.segment.words[crowded.segment.layout.slot_word(0) + at.SLOT_ATTEMPT] == attempts
+    assert crowded.counts().accepted == 2

@@ -1,0 +1,58 @@
+"""What is seen of a segment from outside, while others change it and after they died."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import FrameType
+from typing import Any
+
+from shardq.shm import inspection as module
+from shardq.shm import layout as at
+from shardq.shm.store import Store
+
+
+def test_whoever_looks_at_tubes_is_outside_the_guard(store: Store) -> None:
+    for thread in range(3):
+        assert store.append(f"m/H/{thread}/0", [b"message"])
+    views = store.inspection.tubes()
+
+    for _ in range(3):
+        next(views)
+        assert store.segment.words[at.GUARD_OWNER] == 0
+
+
+def test_letters_that_come_and_go_meanwhile_never_make_less_than_none(store: Store) -> None:
+    words = store.segment.words
+
+    def bury_and_drop(frame: FrameType, event: str, argument: object) -> Any:
+        if frame.f_code.co_filename != module.__file__:
+            return None
+        words[at.BURIED] += 1
+        words[at.UNBURIED] += 1
+        return bury_and_drop
+
+    inspection = store.inspection
+    sys.settrace(bury_and_drop)
+    try:
+        seen = inspection.overview()
+    finally:
+        sys.settrace(None)
+
+    assert seen.dead >= 0
+
+
+def test_a_living_supervisor_is_named(store: Store) -> None:
+    assert store.supervision.become_supervisor()
+
+    assert store.inspection.overview().supervisor_pid == os.getpid()
+
+
+def test_a_stranger_with_the_pid_of_a_dead_supervisor_is_not_taken_for_it(store: Store) -> None:
+    words, slot = store.segment.words, store.slot + 1
+    word = store.segment.layout.slot_word(slot)
+    words[at.SUPERVISOR_SLOT] = slot + 1
+    words[at.SUPERVISOR_PID] = words[word + at.SLOT_PID] = os.getppid()
+    words[word + at.SLOT_START_TICKS] = 1
+
+    assert store.inspection.overview().supervisor_pid is None

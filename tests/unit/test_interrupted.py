@@ -1,0 +1,90 @@
+"""Code that interrupts its own thread inside the storage, and calls the storage, is refused: nothing else happens."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from shardq.errors import StorageBusy
+from shardq.shm.store import Store
+from tests.support.faults_fsck import fsck
+
+PIPE = "m/H/0/0"
+
+
+class Interrupted(Exception):
+    """An exception out of a signal handler."""
+
+
+@contextmanager
+def signal_at_line(function: str, handler: Any) -> Iterator[None]:
+    """Have a real signal come at the first line of a function, and handle it so."""
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        if frame.f_code.co_name != function:
+            return None
+        sys.settrace(None)
+        signal.raise_signal(signal.SIGUSR1)
+        return None
+
+    former = signal.signal(signal.SIGUSR1, handler)
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(None)
+        signal.signal(signal.SIGUSR1, former)
+
+
+@pytest.mark.parametrize("function", ["_try", "commit", "refresh"])
+def test_a_signal_handler_inside_a_verb_is_refused_another(store: Store, function: str) -> None:
+    refused = []
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        with pytest.raises(StorageBusy, match="inside the storage already"):
+            store.append(PIPE, [b"handler"])
+        refused.append(number)
+
+    with signal_at_line(function, handler):
+        assert store.append(PIPE, [b"verb"])
+
+    assert refused
+    assert list(store.read(PIPE, 10).messages) == [b"verb"]
+    assert fsck(store.segment) == []
+
+
+def test_a_refusal_that_nobody_catches_cuts_the_verb_short_and_no_other(store: Store) -> None:
+    with pytest.raises(StorageBusy), signal_at_line("commit", lambda *_: store.counts()):
+        store.append(PIPE, [b"verb"])
+
+    assert store.append(PIPE, [b"next"])
+    assert b"next" in list(store.read(PIPE, 10).messages)
+    assert fsck(store.segment) == []
+
+
+@pytest.mark.parametrize("function", ["acquire", "_try", "commit", "release", "_abandon"])
+def test_after_a_handler_that_raises_the_thread_may_enter_again(store: Store, function: str) -> None:
+    def handler(number: int, frame: FrameType | None) -> None:
+        raise Interrupted
+
+    with pytest.raises(Interrupted), signal_at_line(function, handler):
+        store.append(PIPE, [b"verb"])
+
+    assert store.append(PIPE, [b"next"])
+    assert list(store.read(PIPE, 10).messages)[-1] == b"next"
+    assert fsck(store.segment) == []
+
+
+def test_a_callback_of_a_verb_may_not_call_another(store: Store) -> None:
+    store.append(PIPE, [b"one"])
+
+    with pytest.raises(StorageBusy):
+        store.waiting.find_work(lambda key: store.length(PIPE) > 0)
+
+    assert store.length(PIPE) == 1
