@@ -17,20 +17,22 @@ import secrets
 import socket
 import subprocess
 import sys
-from contextlib import suppress
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from shardq.connect import segment_name
 from shardq.drivers.shared import Overview, SharedStorage
-from shardq.errors import ConfigurationError, HandlerError, SupervisorError, SupervisorRunning
+from shardq.errors import ConfigurationError, HandlerError, SegmentError, SupervisorError, SupervisorRunning
 from shardq.handler import Handler
 from shardq.model import MAIN_SCRIPT, MAIN_SCRIPT_IN_WORKER, handler_name
 from shardq.queue import Queue
-from shardq.settings import SupervisorSettings
+from shardq.settings import SupervisorSettings, check_capacity, check_timeout
+from shardq.shm.attachments import PRIVATE_PREFIX
 from shardq.supervisor import handlers
 from shardq.supervisor.control import Control
+from shardq.supervisor.endings import ended, readable, workers_ended
 from shardq.supervisor.exits import Exit
 
 log = logging.getLogger("shardq.embedded")
@@ -39,6 +41,8 @@ log = logging.getLogger("shardq.embedded")
 _EXTRA_S = 10.0
 #: Pause before a supervisor that died unasked is started again, doubled for each time up to the last.
 _FIRST_RESTART_S, _LAST_RESTART_S = 0.1, 30.0
+#: A supervisor that lived so long was healthy: the pauses begin anew.
+_HEALTHY_S = 60.0
 
 
 _STARTED_BY_IMPORT = (
@@ -73,14 +77,16 @@ class Supervisor:
             raise ConfigurationError("a Supervisor needs something to serve: a module name or a handler class")
         if if_running not in ("error", "attach"):
             raise ConfigurationError(f"if_running is {if_running!r}: use 'error' or 'attach'")
-        self.settings = settings or SupervisorSettings()
+        self.settings = (settings or SupervisorSettings()).model_copy()
         if workers is not None:
             self.settings.workers = workers
         self._private = url is None and self.settings.url is None
-        self.url = url or self.settings.url or f"shm://private-{os.getpid()}-{secrets.token_hex(4)}"
+        self.url = url or self.settings.url or f"shm://{PRIVATE_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
         segment_name(self.url)
         self._targets = [_target(target, private=self._private) for target in targets]
         self._needs_main = any(target.startswith("__main__:") for target in self._targets)
+        if capacity_bytes is not None:
+            check_capacity(capacity_bytes)
         self._capacity_bytes = capacity_bytes
         self._if_running = if_running
         self._process: subprocess.Popen[bytes] | None = None
@@ -88,6 +94,8 @@ class Supervisor:
         self._keeper: asyncio.Task[None] | None = None
         self._queue: Queue | None = None
         self._serves = False
+        self._wanted: int | None = None
+        """How many workers `scale` asked for last."""
 
     @property
     def queue(self) -> Queue:
@@ -103,13 +111,13 @@ class Supervisor:
         """
         if handlers.importing:
             raise SupervisorError(_STARTED_BY_IMPORT)
-        if self._process is not None:
+        if self._process is not None or self._keeper is not None:
             raise SupervisorError("the supervisor is started already")
         try:
             await self._launch()
             storage = SharedStorage.attach(segment_name(self.url))
         except BaseException:
-            await self._end_process()
+            await self._end_family()
             raise
         storage.importable_only = not self._needs_main
         self._queue = Queue(storage)
@@ -117,21 +125,21 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Finish the batches in hand and end all processes. Stopping twice is fine."""
-        if self._keeper:
-            self._keeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._keeper
-            self._keeper = None
-        if self._queue:
-            # Before the supervisor ends, which removes a segment that nobody uses.
-            await self._queue.close()
-            self._queue = None
-        await self._end_process()
+        try:
+            await self._end_keeper()
+        finally:
+            try:
+                # Before the supervisor ends, which removes a segment that nobody uses.
+                await self._close_queue()
+            finally:
+                await self._end_family()
 
     async def drain(self, timeout_s: float | None = None, *, deferred: bool = False) -> bool:
         """Wait until nothing is queued or in hand at one instant, with `deferred` nor waits for its time; recurrent
-        requests do not count. False: not so after `timeout_s`.
+        requests do not count. False: not so after `timeout_s` seconds; None: no end. Raises `ConfigurationError` for
+        other timeouts.
         """
+        check_timeout(timeout_s)
         return await self.queue.storage.wait_for_quiet(timeout_s, deferred=deferred)
 
     def stats(self) -> Overview:
@@ -146,10 +154,11 @@ class Supervisor:
         """
         if type(workers) is not int or workers < 0:
             raise ConfigurationError(f"{workers!r} workers cannot be: give 0 or more")
-        if self._control is None:
+        if self._keeper is None:
             raise SupervisorError("the supervisor is not started")
         self.settings.workers = max(1, workers)
-        self._control.tell(workers=workers)
+        self._wanted = workers
+        self._tell_wanted()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -163,9 +172,10 @@ class Supervisor:
     async def _launch(self) -> None:
         """Execute the supervisor and wait for its first word."""
         ours, theirs = socket.socketpair()
-        with theirs:
+        with ours, theirs:
             self._process = _execute(self._command(theirs.fileno()), theirs.fileno())
-        self._control = Control(ours.detach())
+            self._control = Control(ours.detach())
+        self._tell_wanted()
         word = await self._first_word(self._control)
         if "error" in word:
             kind = SupervisorRunning if word["code"] == Exit.RUNNING else SupervisorError
@@ -174,18 +184,23 @@ class Supervisor:
 
     async def _first_word(self, control: Control) -> dict[str, Any]:
         while True:
-            await _readable(control.descriptor)
+            await readable(control.descriptor)
             for message in control.heard():
                 return message
             if control.ended:
                 raise SupervisorError("the supervisor ended before it served: its reason is on standard error")
 
+    def _tell_wanted(self) -> None:
+        """In the pause before a restart there is nobody to tell: the next one is told before it serves."""
+        if self._control and self._wanted is not None:
+            self._control.tell(workers=self._wanted)
+
     def _command(self, control: int) -> list[str]:
         command = [sys.executable, "-P", "-m", "shardq.supervise", *self._targets, "--url", self.url]
         command += ["--control", str(control), "--log-level", self._log_level]
         command += self.settings.options(skip=("url", "capacity", "drain", "log_level"))
-        capacity = self._capacity_bytes or self.settings.capacity_bytes
-        command += ["--capacity", str(capacity)] if capacity else []
+        capacity = self.settings.capacity_bytes if self._capacity_bytes is None else self._capacity_bytes
+        command += [] if capacity is None else ["--capacity", str(capacity)]
         command += ["--private"] if self._private else []
         command += ["--standby"] if self._if_running == "attach" else []
         command += ["--main", sys.modules["__main__"].__file__ or ""] if self._needs_main else []
@@ -198,18 +213,50 @@ class Supervisor:
 
     async def _keep(self) -> None:
         """Start the supervisor again whenever it ends unasked: the segment and its content are still there."""
-        pause_s = _FIRST_RESTART_S
+        pause_s = 0.0
         while True:
-            assert self._process
-            await _ended(self._process)
-            log.error("supervisor ended, starting it again", extra={"url": self.url, "code": self._process.poll()})
-            self._forget_process()
+            began_s = time.monotonic()
+            await self._until_death()
+            pause_s = restart_pause_s(pause_s, time.monotonic() - began_s)
             await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, _LAST_RESTART_S)
             try:
                 await self._launch()
-            except SupervisorError as error:
+            except (SupervisorError, OSError) as error:
                 log.error("supervisor cannot start", extra={"url": self.url, "reason": str(error)})
+
+    async def _until_death(self) -> None:
+        if self._process is None:
+            return  # it could not even be executed
+        await ended(self._process)
+        log.error("supervisor ended, starting it again", extra={"url": self.url, "code": self._process.poll()})
+        self._forget_process()
+
+    async def _end_keeper(self) -> None:
+        keeper, self._keeper = self._keeper, None
+        if keeper:
+            keeper.cancel()
+            await asyncio.wait((keeper,))  # awaiting it would take a cancellation of the caller for the keeper's
+
+    async def _close_queue(self) -> None:
+        queue, self._queue = self._queue, None
+        if queue:
+            await queue.close()
+
+    async def _end_family(self) -> None:
+        await self._end_process()
+        if self._private:
+            await self._clear_away()
+
+    async def _clear_away(self) -> None:
+        """Remove a private segment whose supervisor died before it could do so, once its workers are gone."""
+        try:
+            storage = SharedStorage.attach(segment_name(self.url))
+        except SegmentError:
+            return  # as a rule it went with its supervisor
+        try:
+            await workers_ended(storage.store.supervision.workers, self.settings.shutdown_timeout)
+        finally:
+            storage.destroy()
 
     async def _end_process(self) -> None:
         if self._process is None:
@@ -219,10 +266,10 @@ class Supervisor:
         self._forget_control()  # end of file means: stop
         try:
             async with asyncio.timeout(self.settings.shutdown_timeout + _EXTRA_S):
-                await _ended(self._process)
+                await ended(self._process)
         except TimeoutError:
             self._process.kill()
-            await _ended(self._process)
+            await ended(self._process)
         self._forget_process()
 
     def _forget_process(self) -> None:
@@ -236,6 +283,15 @@ class Supervisor:
         if self._control:
             self._control.close()
             self._control = None
+
+
+def restart_pause_s(former_s: float, lived_s: float) -> float:
+    """How many seconds to wait before a supervisor that died unasked is started again: after the pause before its own
+    start, and a life of `lived_s` seconds.
+    """
+    if lived_s >= _HEALTHY_S:
+        return _FIRST_RESTART_S
+    return min(max(2 * former_s, _FIRST_RESTART_S), _LAST_RESTART_S)
 
 
 def _target(target: str | type[Handler[Any]], *, private: bool) -> str:
@@ -271,30 +327,3 @@ def _execute(command: list[str], control: int) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         process_group=0,  # Ctrl-C in a terminal reaches the application alone, which then stops this one in order
     )
-
-
-async def _readable(descriptor: int) -> None:
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(descriptor, _set, ready)
-    try:
-        await ready
-    finally:
-        loop.remove_reader(descriptor)
-
-
-def _set(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
-
-
-async def _ended(process: subprocess.Popen[bytes]) -> None:
-    """Wait for the end of a child, whatever loop this is and whichever thread it runs in."""
-    if process.poll() is not None:
-        return
-    descriptor = os.pidfd_open(process.pid)
-    try:
-        await _readable(descriptor)
-    finally:
-        os.close(descriptor)
-    process.wait()

@@ -9,6 +9,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 from typing import Any, NoReturn
 
 from shardq.connect import segment_name
@@ -24,9 +25,12 @@ from shardq.errors import (
     SupervisorRunning,
 )
 from shardq.handler import Handler
+from shardq.leftovers import leftovers
 from shardq.queue import Queue
 from shardq.segment_board import SegmentBoard
-from shardq.settings import SupervisorSettings
+from shardq.settings import SupervisorSettings, check_environment
+from shardq.shm.attachments import destroy_abandoned
+from shardq.shm.segment import LONGEST_NAME
 from shardq.supervisor import logs
 from shardq.supervisor.child import execute_worker, run_worker
 from shardq.supervisor.control import Control
@@ -70,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _supervise(options: argparse.Namespace, settings: SupervisorSettings, control: Control | None) -> Exit:
     logs.configure(settings.log_level, as_json=settings.json_output)
+    check_environment()
     url = settings.url or _default_url(options.targets[0])
     handlers = load_handlers(options.targets, options.main)
     if options.probe:
@@ -81,16 +86,10 @@ def _supervise(options: argparse.Namespace, settings: SupervisorSettings, contro
         if resumption:
             storage = _resume(segment_name(url), resumption, options)
         else:
-            storage = _open(segment_name(url), settings, options)
-            board = SegmentBoard(storage, handlers)
-            if not storage.store.supervision.become_supervisor() and not (
-                options.standby and control and await_succession(board, control, signals, url)
-            ):
-                storage.store.leave()
-                if options.standby:
-                    return Exit.OK
-                raise SupervisorRunning(f"another supervisor serves {url}: stop it first, or choose another --url")
-            storage = _without_leftovers(storage, settings, options)
+            claimed = _claimed(url, settings, options, handlers, control, signals)
+            if claimed is None:
+                return Exit.OK
+            storage = _without_leftovers(claimed, settings, options)
             log.info("serving", extra={"url": url, "workers": settings.workers, "handlers": ", ".join(handlers)})
             if control:
                 control.tell(serving=url)
@@ -100,6 +99,52 @@ def _supervise(options: argparse.Namespace, settings: SupervisorSettings, contro
             return Family(board, run, _again(storage), settings, control, resumption).run(signals)
         finally:
             _leave(storage, url, options.targets)
+
+
+def _claimed(
+    url: str,
+    settings: SupervisorSettings,
+    options: argparse.Namespace,
+    handlers: dict[str, type[Handler[Any]]],
+    control: Control | None,
+    signals: Signals,
+) -> SharedStorage | None:
+    """The segment, with this process as its supervisor. None: nobody wants it to be that any more. Raises
+    `SupervisorRunning`.
+    """
+    name = segment_name(url)
+    while True:
+        storage = _open(name, settings, options)
+        mine = storage.store.supervision.become_supervisor()
+        if not mine and options.standby and control:
+            mine = await_succession(SegmentBoard(storage, handlers), control, signals, url)
+        if mine and not storage.store.segment.removed:
+            return storage
+        storage.detach()
+        if mine:
+            continue  # who served it removed it in the moment in which this process attached
+        if not options.standby:
+            raise SupervisorRunning(f"another supervisor serves {url}: stop it first, or choose another --url")
+        _remove_if_unused(name)
+        return None
+
+
+def _remove_if_unused(name: str) -> bool:
+    """For who has let go of the segment, and left it because of others: they may have done the same at that moment,
+    each of them because of this one. Returns whether it is gone.
+    """
+    try:
+        storage = SharedStorage.attach(name)
+    except SegmentMissing:
+        return True
+    except SegmentError:
+        return False
+    last = storage.store.supervision.last_to_leave()
+    if last:
+        storage.destroy()
+    else:
+        storage.detach()
+    return last
 
 
 def _resume(name: str, resumption: Resumption, options: argparse.Namespace) -> SharedStorage:
@@ -122,11 +167,9 @@ def _without_leftovers(
     storage: SharedStorage, settings: SupervisorSettings, options: argparse.Namespace
 ) -> SharedStorage:
     """The storage, or with `--stale sweep` a new one in its place. Says what it found."""
-    counts, name = storage.store.counts(), storage.name
-    left = {"queued": counts.accepted - counts.handled, "dead_letters": counts.dead}
-    left |= {"deferred": counts.deferred, "recurrent": counts.recurrent}
-    found: dict[str, object] = {"segment": name, **left}
-    if not any(left.values()):
+    left, name = leftovers(storage.store), storage.name
+    found: dict[str, object] = {"segment": name, **left._asdict()}
+    if not any(left):
         return storage
     if settings.stale == "adopt":
         log.info("segment adopted", extra=found)
@@ -154,13 +197,23 @@ def _settings(options: argparse.Namespace) -> SupervisorSettings:
 
 
 def _default_url(target: str) -> str:
+    """`shm://` and the module's name. One that cannot name a segment, or is too long to, is named by its end and a
+    digest: no two modules may come to share a segment by that.
+    """
     module = target.partition(":")[0]
-    return f"shm://{re.sub(r'[^A-Za-z0-9_.-]', '-', module)[-30:]}"
+    name = re.sub(r"[^A-Za-z0-9_.-]", "-", module)
+    if name != module or len(name) > LONGEST_NAME:
+        digest = blake2b(module.encode(), digest_size=4).hexdigest()
+        name = f"{name[len(digest) + 1 - LONGEST_NAME :]}-{digest}"
+    return f"shm://{name}"
 
 
 def _open(name: str, settings: SupervisorSettings, options: argparse.Namespace) -> SharedStorage:
     """Adopt the segment with everything in it, or create it."""
     capacity_bytes = settings.capacity_bytes
+    if options.private:
+        for abandoned in destroy_abandoned():
+            log.info("abandoned segment removed", extra={"segment": abandoned})
     try:
         return _adopt(name, capacity_bytes, options)
     except (SegmentMissing, SegmentNotReady):
@@ -235,21 +288,16 @@ def _leave(storage: SharedStorage, url: str, targets: Sequence[str]) -> None:
     if store.supervision.close_if_unused() or store.supervision.private:
         storage.destroy()
         return
-    counts = store.counts()
-    parts = {
-        "requests": counts.accepted - counts.handled,
-        "deferred requests": counts.deferred,
-        "recurrent requests": counts.recurrent,
-        "dead letters": counts.dead,
-        "processes": len(store.supervision.others()),
-    }
-    what = ", ".join(f"{number} {name}" for name, number in parts.items() if number) + " stay"
+    others, left = len(store.supervision.others()), leftovers(store)
+    storage.detach()
+    if not left.words and _remove_if_unused(storage.name):
+        return
+    what = ", ".join([*left.words, *([f"{others} processes"] if others else [])])
     print(
-        f"shardq.supervise: {what} in {url}: "
+        f"shardq.supervise: {what} stay in {url}: "
         f"`python -m shardq.supervise {' '.join(targets)} --url {url}` goes on with it",
         file=sys.stderr,
     )
-    store.leave()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from shardq.cli import commands, dead, recurrent
 from shardq.errors import ShardqError
+from shardq.settings import LONGEST_S
 
 #: Exit codes: done, and could not be done; argparse ends with 2 for a command line that cannot be used.
 OK, FAILED = 0, 1
@@ -24,11 +25,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"which segment? give --url shm://NAME, or set {_URL_VARIABLE}")
     try:
         options.run(options)
+        sys.stdout.flush()
     except ShardqError as error:
         print(f"shardq: {error}", file=sys.stderr)
         return FAILED
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output, `head` for instance, has seen enough
+        # The reader of our output, `head` for instance, has seen enough. What it did not take would be written once
+        # more when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return OK
 
 
@@ -37,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
     status = _verb(verbs, "status", commands.status, "totals, rates, memory, and each worker with what it has in hand")
     status.add_argument(
-        "--sample", type=float, default=1.0, metavar="SECONDS", help="measure rates so long; 0: none (default: 1)"
+        "--sample", type=_seconds, default=1.0, metavar="SECONDS", help="measure rates so long; 0: none (default: 1)"
     )
     tubes = _verb(verbs, "tubes", commands.tubes, "tubes that are not empty: length, age of the oldest, bound worker")
     tubes.add_argument("--limit", type=int, default=100, help="show at most so many, the longest first (default: 100)")
@@ -53,6 +57,13 @@ def _parser() -> argparse.ArgumentParser:
     destroy = _verb(verbs, "destroy", commands.destroy, "remove a segment that no process uses, and all in it")
     destroy.add_argument("--with-requests", action="store_true", help="also if requests are left in it, which are lost")
     return parser
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds <= LONGEST_S:
+        raise argparse.ArgumentTypeError(f"{text} cannot be: give seconds from 0 up, at most 10 years")
+    return seconds
 
 
 def _dead_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
+from shardq.cli.opened import opened
 from shardq.cli.render import age, as_json, columns, readable, size
 from shardq.connect import segment_name
-from shardq.drivers.shared import SharedStorage
 from shardq.errors import SegmentError
+from shardq.leftovers import leftovers
 from shardq.shm import attachments
 from shardq.shm.inspection import Overview, TubeView
 from shardq.shm.store import Store
@@ -18,7 +17,8 @@ from shardq.shm.store import Store
 
 def status(options: argparse.Namespace) -> None:
     """Print the segment as a whole."""
-    with _segment(options.url) as store:
+    with opened(options.url) as storage:
+        store = storage.store
         view = store.inspection.overview()
         rates = _rates(store, view, options.sample) if options.sample > 0 else None
     if options.json:
@@ -53,8 +53,8 @@ def status(options: argparse.Namespace) -> None:
 
 def tubes(options: argparse.Namespace) -> None:
     """Print the tubes that are not empty, the longest first."""
-    with _segment(options.url) as store:
-        views = sorted(store.inspection.tubes(), key=lambda view: -view.queued)
+    with opened(options.url) as storage:
+        views = sorted(storage.store.inspection.tubes(), key=lambda view: -view.queued)
     shown = views[: options.limit]
     if options.json:
         print(as_json([view._asdict() for view in shown]))
@@ -63,15 +63,13 @@ def tubes(options: argparse.Namespace) -> None:
         (view.pipe, f"{view.queued:,}", age(view.oldest_age_s), _worker(view), str(view.attempts or ""))
         for view in shown
     ]
-    print(columns(("tube", "queued", "oldest", "worker pid", "failed"), rows), end="")
-    if len(views) > len(shown):
-        print(f"and {len(views) - len(shown):,} more")
+    print(columns(("tube", "queued", "oldest", "worker pid", "failed"), rows, len(views)), end="")
 
 
 def peek(options: argparse.Namespace) -> None:
     """Print requests at the head of a tube."""
-    with _segment(options.url) as store:
-        batch = store.read(options.pipe, options.limit)
+    with opened(options.url) as storage:
+        batch = storage.store.read(options.pipe, options.limit)
     requests = [readable(message) for message in batch.messages]
     if options.json:
         print(as_json(requests))
@@ -84,13 +82,16 @@ def destroy(options: argparse.Namespace) -> None:
     """Remove a segment that nobody is attached to."""
     name = segment_name(options.url)
     try:
-        with _segment(options.url) as store:
-            if not store.supervision.close_if_unused(lose_requests=options.with_requests):
-                raise _in_use(store, options.url)
+        with opened(options.url) as storage:
+            if not storage.store.supervision.close_if_unused(lose_requests=options.with_requests):
+                raise _in_use(storage.store, options.url)
+            storage.destroy()
     except SegmentError as error:
         if not attachments.is_unusable(error):
             raise
-    attachments.destroy(name)
+        attachments.destroy(name)
+    if options.json:
+        print(as_json({"destroyed": name}))
 
 
 def _worker(view: TubeView) -> str:
@@ -101,20 +102,8 @@ def _in_use(store: Store, url: str) -> SegmentError:
     others = len(store.supervision.others())
     if others:
         return SegmentError(f"{url} is in use by {others} processes: end them first")
-    view = store.inspection.overview()
-    kinds = {"deferred requests": view.deferred, "recurrent requests": view.recurrent, "dead letters": view.dead}
-    others_left = [f"{number} {name}" for name, number in kinds.items() if number]
-    left = " and ".join((f"{view.queued} requests", *others_left))
+    left = ", ".join(leftovers(store).words)
     return SegmentError(f"{url} has {left} left: add --with-requests to lose them")
-
-
-@contextmanager
-def _segment(url: str) -> Iterator[Store]:
-    storage = SharedStorage.attach(segment_name(url))
-    try:
-        yield storage.store
-    finally:
-        attachments.close_store(storage.store)
 
 
 def _rates(store: Store, before: Overview, seconds: float) -> dict[str, float]:

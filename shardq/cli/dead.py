@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shardq.cli.opened import opened
-from shardq.cli.render import age, as_json, columns, readable
+from shardq.cli.render import age, as_json, columns, readable, report
 from shardq.deadletters import Buried, DeadLetters
 from shardq.drivers.shared import SharedLock
 from shardq.errors import ConfigurationError, QueueFull
@@ -36,9 +36,7 @@ def list_(options: argparse.Namespace) -> None:
         )
         for b in shown
     ]
-    print(columns(("id", "reason", "attempts", "ago", "error"), rows), end="")
-    if len(found) > len(shown):
-        print(f"and {len(found) - len(shown):,} more")
+    print(columns(("id", "reason", "attempts", "ago", "error"), rows, len(found)), end="")
 
 
 def show(options: argparse.Namespace) -> None:
@@ -61,33 +59,39 @@ def requeue(options: argparse.Namespace) -> None:
     """Put requests back."""
 
     async def put_back() -> int:
-        async with opened(options.url) as storage:
+        with opened(options.url) as storage:
             letters = DeadLetters(storage)
             chosen = await _of(letters, options)
             return sum([await letters.requeue(buried, ahead=options.head) for buried in chosen])
 
-    _report(options, "requeued", asyncio.run(put_back()))
+    count = asyncio.run(put_back())
+    report(options, f"{count:,} requeued", requeued=count)
 
 
 def drop(options: argparse.Namespace) -> None:
     """Forget letters."""
 
     async def forget() -> int:
-        async with opened(options.url) as storage:
+        with opened(options.url) as storage:
             letters = DeadLetters(storage)
             return await letters.drop(*await _of(letters, options))
 
-    _report(options, "dropped", asyncio.run(forget()))
+    count = asyncio.run(forget())
+    report(options, f"{count:,} dropped", dropped=count)
 
 
 def park(options: argparse.Namespace) -> None:
     """Make dead letters of what is in a tube."""
-    _report(options, "parked", asyncio.run(_park(options.url, options.pipe)))
+    count = asyncio.run(_park(options.url, options.pipe))
+    report(options, f"{count:,} parked", parked=count)
 
 
 async def _park(url: str, pipe: str) -> int:
     key, done = key_of(pipe), 0
-    async with opened(url) as storage:
+    grave = dead_pipe(split_key(key)[0])
+    if pipe == grave:
+        raise ConfigurationError(f"{pipe} holds dead letters already: `dead list` shows them")
+    with opened(url) as storage:
         if not await storage.length(pipe):
             raise ConfigurationError(f"{pipe} has nothing in it: `tubes` shows the tubes that have")
         lock = SharedLock(storage)
@@ -96,7 +100,6 @@ async def _park(url: str, pipe: str) -> int:
             raise ConfigurationError(f"{pipe} is being served right now: only what nobody serves can be parked")
         try:
             while (batch := await storage.take([pipe], 1, token)).count:
-                grave = dead_pipe(split_key(key)[0])
                 if not await storage.bury(pipe, batch.sequence, token, grave, parked(batch).encoded()):
                     raise QueueFull(f"no room for more dead letters: {done} requests of {pipe} were parked")
                 done += 1
@@ -106,12 +109,12 @@ async def _park(url: str, pipe: str) -> int:
 
 
 async def _found(options: argparse.Namespace) -> Sequence[Buried]:
-    async with opened(options.url) as storage:
+    with opened(options.url) as storage:
         return await DeadLetters(storage).list(options.handler)
 
 
 async def _chosen(options: argparse.Namespace, ids: Sequence[str]) -> Sequence[Buried]:
-    async with opened(options.url) as storage:
+    with opened(options.url) as storage:
         return await _by_ids(DeadLetters(storage), ids)
 
 
@@ -123,9 +126,12 @@ async def _of(letters: DeadLetters, options: argparse.Namespace) -> Sequence[Bur
 
 async def _by_ids(letters: DeadLetters, ids: Sequence[str]) -> Sequence[Buried]:
     chosen: list[Buried] = []
+    graves: dict[str, Sequence[Buried]] = {}
     for wanted in ids:
         handler, _, number = wanted.partition("#")
-        found = [b for b in await letters.list(handler) if not number or str(b.number) == number]
+        if handler not in graves:
+            graves[handler] = await letters.list(handler)
+        found = [b for b in graves[handler] if not number or str(b.number) == number]
         if not found:
             raise ConfigurationError(f"there is no dead letter {wanted}: `dead list` shows what there is")
         chosen += found
@@ -156,7 +162,3 @@ def _time(unix_us: int) -> str:
 def _short(text: str) -> str:
     line = text.partition("\n")[0]
     return line if len(line) <= 80 else f"{line[:77]}..."
-
-
-def _report(options: argparse.Namespace, what: str, count: int) -> None:
-    print(as_json({what: count}) if options.json else f"{count:,} {what}")

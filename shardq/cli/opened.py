@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from shardq.connect import segment_name
 from shardq.drivers.shared import SharedStorage
 
 
-@asynccontextmanager
-async def opened(url: str) -> AsyncIterator[SharedStorage]:
+@contextmanager
+def opened(url: str) -> Iterator[SharedStorage]:
     """Attached as long as it is entered."""
     storage = SharedStorage.attach(segment_name(url))
     try:
         yield storage
     finally:
-        await storage.close()
+        storage.detach()

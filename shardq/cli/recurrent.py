@@ -10,7 +10,7 @@ from hashlib import blake2b
 from typing import Any
 
 from shardq.cli.opened import opened
-from shardq.cli.render import age, as_json, columns, readable
+from shardq.cli.render import age, as_json, columns, readable, report
 from shardq.errors import ConfigurationError
 from shardq.model import Scheduled
 
@@ -24,25 +24,24 @@ def list_(options: argparse.Namespace) -> None:
         return
     now = time.time()
     rows = [(_id(s), s.schedule, _in(s.due_us / 1e6 - now), as_json(readable(s.message))) for s in shown]
-    print(columns(("id", "schedule", "due", "request"), rows), end="")
-    if len(found) > len(shown):
-        print(f"and {len(found) - len(shown):,} more")
+    print(columns(("id", "schedule", "due", "request"), rows, len(found)), end="")
 
 
 def cancel(options: argparse.Namespace) -> None:
     """End recurrent requests. Raises `ConfigurationError` for an id that is not there, and then ends none."""
     if bool(options.ids) == options.all:
         raise ConfigurationError("which recurrent requests? give their ids, or --all")
-    print(f"{asyncio.run(_cancelled(options)):,} recurrent requests ended")
+    count = asyncio.run(_cancelled(options))
+    report(options, f"{count:,} recurrent requests ended", ended=count)
 
 
 async def _found(options: argparse.Namespace) -> list[Scheduled]:
-    async with opened(options.url) as storage:
+    with opened(options.url) as storage:
         return await storage.scheduled()
 
 
 async def _cancelled(options: argparse.Namespace) -> int:
-    async with opened(options.url) as storage:
+    with opened(options.url) as storage:
         found = {_id(scheduled): scheduled for scheduled in await storage.scheduled()}
         for wanted in options.ids:
             if wanted not in found:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+from shardq.supervisor.progress import duration
+
 
 def as_json(value: Any) -> str:
     """One line of JSON; bytes become base64, times ISO 8601."""
     return msgspec.json.encode(value).decode()
+
+
+def report(options: argparse.Namespace, text: str, **values: Any) -> None:
+    """Print what a command did: the text, or for machines the values."""
+    print(as_json(values) if options.json else text)
 
 
 def readable(message: bytes) -> Any:
@@ -21,13 +29,14 @@ def readable(message: bytes) -> Any:
         return {"undecodable": message, "because": str(error)}
 
 
-def columns(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of aligned columns, empty where there are no rows."""
+def columns(titles: Sequence[str], rows: Sequence[Sequence[str]], found: int = 0) -> str:
+    """A table of aligned columns, empty where there are no rows; of so many `found`, where not all are shown."""
+    more = f"and {found - len(rows):,} more\n" if found > len(rows) else ""
     if not rows:
-        return ""
+        return more
     widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (titles, *rows)]
-    return "".join(f"{line.rstrip()}\n" for line in lines)
+    return "".join(f"{line.rstrip()}\n" for line in lines) + more
 
 
 def size(nbytes: int) -> str:
@@ -46,8 +55,4 @@ def age(seconds: float) -> str:
         return ""
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return duration(seconds)

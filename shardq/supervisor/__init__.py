@@ -1,8 +1,25 @@
 """The supervising process: it forks workers, sees them die, replaces them, and ends them in order.
 
 It is a clean process of its own (exec, never a fork of an application), runs a plain `selectors` loop without asyncio
-or threads, so that it may fork at any time, and touches no messages. `family` holds the loop, `member` one process,
-`child` what a worker process does, `board` what is seen of the storage, `signals` and `deaths` the two kinds of news,
-`handlers` what is served, `hung` whose time is up, `renewal` and `reload` fresh processes in the place of old ones,
-`drain` and `progress` how far a drain is.
+or threads, so that it may fork at any time, and touches no messages. What is where:
+
+* `family`: the loop
+* `member`: one process
+* `child`: what a worker process does
+* `board`: what is seen of the storage
+* `handlers`: what is served
+* `signals`: what the system asks for
+* `control`: what an embedding application asks for
+* `deaths`: how processes ended
+* `endings`: waiting for that on an event loop, in an application
+* `pace`: how soon the dead are replaced
+* `exits`: exit codes
+* `timer`: a descriptor for a time of day
+* `hung`: whose time is up
+* `renewal`: fresh processes in the place of worn ones
+* `reload`: new code, without giving up the place
+* `standby`: waiting for the place of another supervisor
+* `drain`: whether it is done
+* `progress`: how far it is
+* `logs`: lines for people or machines
 """

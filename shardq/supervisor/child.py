@@ -9,6 +9,7 @@ import random
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import uvloop
@@ -45,8 +46,9 @@ def run_worker(
         traceback.print_exc()
     finally:
         # Not sys.exit: the supervisor's own cleanup stands further down this very stack.
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):  # nobody may read it any more, and a handler may have put anything in its place
+                stream.flush()
         os._exit(code)
 
 

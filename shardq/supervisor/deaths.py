@@ -6,7 +6,7 @@ import os
 import signal
 from typing import NamedTuple
 
-from shardq.model import Ending
+from shardq.model import Ending, signal_name
 from shardq.supervisor.exits import Exit
 
 
@@ -39,13 +39,12 @@ class Death(NamedTuple):
         if self.signal is None:
             failed = self.exit_code == Exit.WORKER_FAILED
             return "an exception, shown above" if failed else f"exit code {self.exit_code}"
-        hint = {
+        hint: dict[int, str] = {
             signal.SIGKILL: ", sent by somebody or by the kernel for lack of memory",
             signal.SIGSEGV: ", a crash in native code",
             signal.SIGABRT: ", an abort in native code",
         }
-        number = signal.Signals(self.signal)
-        return number.name + hint.get(number, "")
+        return signal_name(self.signal) + hint.get(self.signal, "")
 
 
 def reap(pid: int, descriptor: int) -> Death | None:

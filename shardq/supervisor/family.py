@@ -11,6 +11,7 @@ import os
 import selectors
 import signal
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -21,6 +22,7 @@ from shardq.supervisor.drain import Drain
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.hung import HungWorkers
 from shardq.supervisor.member import Member
+from shardq.supervisor.pace import Pace
 from shardq.supervisor.reload import Resumption, start_probe
 from shardq.supervisor.renewal import Renewals
 from shardq.supervisor.signals import Signals, fork
@@ -28,13 +30,13 @@ from shardq.supervisor.timer import Timer
 
 log = logging.getLogger("shardq.supervisor")
 
-#: A worker that lived so long is healthy: deaths before it do not slow down its replacement.
-_HEALTHY_S = 60.0
-_LONGEST_RESPAWN_DELAY_S = 30.0
 #: When to try again to fork where the system refuses to.
 _FORK_AGAIN_S = 1.0
 #: How long a worker may take for its batch after INT or QUIT.
 _FAST_STOP_S = 5.0
+
+#: How long to wait at a time: `select` takes no more than 24 days.
+_LONGEST_WAIT_S = 86400.0
 
 _ON_PURPOSE, _HUNG = "killed at the deadline, which is no failure", "killed because its handler hung"
 
@@ -65,8 +67,6 @@ class Family:
         self._control = control
         self._resumption = resumption
         self._wanted = settings.workers
-        if control and control.workers is not None:
-            self._wanted = control.workers  # asked for while another supervisor still served
         self._members: dict[int, Member] = {}
         """Workers by pid."""
         self._strangers: dict[int, Member] = {}
@@ -78,7 +78,7 @@ class Family:
         self._hung = HungWorkers(board)
         self._timer = Timer()
         self._drain: Drain | None = None
-        self._deaths: list[float] = []
+        self._pace = Pace(settings.respawn_delay)
         self._respawn_at: float | None = None
         self._kill_at: float | None = None
         self._exit: Exit | None = None
@@ -105,6 +105,8 @@ class Family:
                 self._life, self._life_writer = os.pipe2(os.O_CLOEXEC)
             self._send_strangers_away()
             try:
+                if self._control:
+                    self._on_control()  # how many workers the application asked for before this one served
                 self._on_bell()
                 self._converge()
                 while self._members or self._strangers or self._exit is None:
@@ -172,8 +174,17 @@ class Family:
             self._respawn_at = time.monotonic() + _FORK_AGAIN_S
             return
         if pid == 0:
-            self._run_worker(number, self._life, [*self._own_descriptors(), self._life_writer])
+            self._become_worker(number)
         self._add(self._members, Member.of(pid, number))
+
+    def _become_worker(self, number: int) -> NoReturn:
+        """In a forked child, which must not come back: the supervisor's own cleanup stands further down this stack."""
+        try:
+            self._run_worker(number, self._life, [*self._own_descriptors(), self._life_writer])
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(Exit.WORKER_FAILED)
 
     def _own_descriptors(self) -> list[int]:
         """What no child may keep."""
@@ -220,14 +231,10 @@ class Family:
 
     def _put_off_replacement(self) -> None:
         now = time.monotonic()
-        self._deaths = [when for when in self._deaths if now - when < _HEALTHY_S]
-        delay = 0.0
-        if self._deaths:
-            delay = min(self._settings.respawn_delay * 2 ** (len(self._deaths) - 1), _LONGEST_RESPAWN_DELAY_S)
-        self._deaths.append(now)
-        self._respawn_at = now + delay
-        if delay >= 1:
-            self._say(logging.WARNING, "workers keep dying", next_start_s=round(delay, 1))
+        delay_s = self._pace.delay_s(now)
+        self._respawn_at = now + delay_s
+        if delay_s >= 1:
+            self._say(logging.WARNING, "workers keep dying", next_start_s=round(delay_s, 1))
 
     def _on_signals(self) -> None:
         for received in self._signals.received():
@@ -371,14 +378,14 @@ class Family:
             group.clear()
 
     def _timeout_s(self) -> float | None:
-        """Until the next thing that is due without news, None: nothing is."""
+        """Until the next thing that is due without news, or until it is time to reckon anew. None: nothing is due."""
         due = [self._kill_at] if self._members or self._strangers else []
         due += [self._renewals.kill_at, self._hung.look_at]
         if self._exit is None:
             due.append(self._respawn_at if len(self._members) < self._wanted else None)
             due.append(self._drain.look_at if self._drain else None)
         times = [when for when in due if when is not None]
-        return max(0.0, min(times) - time.monotonic()) if times else None
+        return min(max(0.0, min(times) - time.monotonic()), _LONGEST_WAIT_S) if times else None
 
     def _say(self, level: int, event: str, **fields: object) -> None:
         if self._drain:

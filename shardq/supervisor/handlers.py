@@ -9,15 +9,8 @@ from runpy import run_path
 from types import ModuleType
 from typing import Any
 
-from shardq.errors import SupervisorError
-from shardq.handler import (
-    Handler,
-    check_does_something,
-    check_failure_rules,
-    check_importable,
-    check_priorities,
-    request_type,
-)
+from shardq.errors import HandlerError, SupervisorError
+from shardq.handler import Handler, check_importable, check_usable, does_something
 from shardq.model import MAIN_SCRIPT, MAIN_SCRIPT_IN_WORKER, handler_name
 
 #: Whether this process is importing what it is to serve: then nothing may start another supervisor.
@@ -30,7 +23,8 @@ def load_handlers(targets: Sequence[str], main_script: str | None = None) -> dic
     `main_script` is the path of an application's own script, whose handlers are named as those of `__main__`.
 
     `MODULE` means every handler class in the module's own name space, `MODULE:Handler` that one. Raises
-    `SupervisorError` with the reason for what does not import, does not exist, or cannot be served.
+    `SupervisorError` with the reason for what does not import or does not exist, and `HandlerError` for what cannot be
+    served or would end the process instead.
     """
     global importing
     importing = True
@@ -52,20 +46,10 @@ def _loaded(targets: Sequence[str], main_script: str | None) -> dict[str, type[H
             raise SupervisorError(f"module {module_name} has no handlers: a handler is a subclass of shardq.Handler")
         handlers.update((handler_name(handler), handler) for handler in found)
     for handler in handlers.values():
-        _check(handler)
+        check_usable(handler)
         if handler.__module__ != MAIN_SCRIPT_IN_WORKER:
             check_importable(handler)
     return handlers
-
-
-def _check(handler: type[Handler[Any]]) -> None:
-    request_type(handler)
-    check_priorities(handler)
-    check_failure_rules(handler)
-    try:
-        check_does_something(handler)
-    except NotImplementedError as error:
-        raise SupervisorError(str(error)) from None
 
 
 def _imported(module_name: str) -> Any:
@@ -76,6 +60,8 @@ def _imported(module_name: str) -> Any:
             where = ", ".join(sys.path[:3])
             raise SupervisorError(f"there is no module {module_name} (looked in {where}, ...)") from None
         raise SupervisorError(f"module {module_name} does not import: {error}") from error
+    except SystemExit as error:
+        raise _exits(f"module {module_name}", error) from error
     except Exception as error:
         raise SupervisorError(f"module {module_name} does not import: {type(error).__name__}: {error}") from error
 
@@ -86,8 +72,17 @@ def _import_script(path: str) -> None:
     sys.modules[MAIN_SCRIPT_IN_WORKER] = module
     try:
         vars(module).update(run_path(path, run_name=MAIN_SCRIPT_IN_WORKER))
+    except SystemExit as error:
+        raise _exits(f"script {path}", error) from error
     except Exception as error:
         raise SupervisorError(f"script {path} does not import: {type(error).__name__}: {error}") from error
+
+
+def _exits(what: str, error: SystemExit) -> HandlerError:
+    return HandlerError(
+        f"{what} does not import: it ends the program with sys.exit({error.code!r}): put that part under "
+        f'`if __name__ == "__main__":`'
+    )
 
 
 def _named(module: Any, class_name: str) -> type[Handler[Any]]:
@@ -104,10 +99,5 @@ def _handlers_in(module: Any) -> list[type[Handler[Any]]]:
     return [
         value
         for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Handler) and _does_something(value)
+        if isinstance(value, type) and issubclass(value, Handler) and does_something(value)
     ]
-
-
-def _does_something(handler: type[Handler[Any]]) -> bool:
-    """Whether it is more than a base class for others."""
-    return handler.handle is not Handler.handle or handler.perform is not Handler.perform

@@ -29,6 +29,10 @@ class _Batch:
         self._allowance_s = max(GRACE_S, self.end - now)
         self._reported = False
 
+    def may_wait(self, now: float) -> bool:
+        """Whether it matters now if its worker is stopped: it is late, or was stopped before."""
+        return self.end <= now or self._reported
+
     def put_off(self, pid: int, now: float) -> None:
         """Its worker is stopped: once it goes on it has as much time as it had at first."""
         self.end = now + self._allowance_s
@@ -55,14 +59,16 @@ class HungWorkers:
         deadlines = self._board.deadlines()
         self._batches = {pid: self._batch(pid, deadline_ns, now) for pid, deadline_ns in deadlines.items()}
         for pid, batch in self._batches.items():
-            if batch.end > now:
+            if batch.may_wait(now) and pid in members and _is_stopped(pid):
+                batch.put_off(pid, now)
+                looks.append(now + _INTERVAL_S)  # so that it has that time from when it goes on, or nearly
+            elif batch.end > now:
                 looks.append(batch.end)
             elif pid not in members:
                 # Another supervisor's. While it is late nobody is rung for others: look from time to time.
                 looks.append(now + _INTERVAL_S)
-            elif _is_stopped(pid):
-                batch.put_off(pid, now)
-                looks.append(batch.end)
+            elif self._board.deadlines().get(pid) != batch.deadline_ns:
+                looks.append(now)  # it came to its end after all: what the worker has in hand now is not to blame
             else:
                 self._board.condemn(pid)
                 late.append(members[pid])

@@ -27,7 +27,7 @@ class Progress:
     def show(self, now_s: float, handled: int, total: int) -> None:
         """Show the state at a time of the monotonic clock."""
         rate = self._rate(now_s, handled)
-        left = _duration((total - handled) / rate) if rate else "unknown"
+        left = duration((total - handled) / rate) if rate else "unknown"
         facts = f"{handled:,}/{total:,} done, {rate:,.0f}/s, {left} left"
         if not self._on_terminal:
             if now_s >= self._line_at:
@@ -50,7 +50,7 @@ class Progress:
         remaining = f", {failed:,} failed and are dead letters" if failed else ""
         remaining += f", {left:,} left" if left else ""
         remaining += f", {deferred:,} deferred" if deferred else ""
-        return f"{handled:,} requests done in {_duration(elapsed_s)} ({handled / elapsed_s:,.0f}/s){remaining}"
+        return f"{handled:,} requests done in {duration(elapsed_s)} ({handled / elapsed_s:,.0f}/s){remaining}"
 
     def _rate(self, now_s: float, handled: int) -> float:
         self._seen.append((now_s, handled))
@@ -60,7 +60,7 @@ class Progress:
         return (handled - before) / (now_s - since_s) if now_s > since_s else 0.0
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """`1:02:03`, `2:03`, or `3.2 s` for less than a minute."""
     if seconds < 60:
         return f"{seconds:.1f} s"

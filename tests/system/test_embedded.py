@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -27,9 +28,9 @@ from shardq.settings import SupervisorSettings
 from shardq.shm.segment import SHM_DIRECTORY, full_name
 from tests.support import jobs
 from tests.support.jobs import Doomed, Folder, Gated, Note, Record
-from tests.support.programs import ROOT
+from tests.support.programs import ROOT, lives
 from tests.support.segments import files_of
-from tests.support.tasks import LIMIT_S, finished, in_thread
+from tests.support.tasks import LIMIT_S, cancelled, finished, in_thread, suspended
 
 JOBS = jobs.__name__
 
@@ -70,8 +71,45 @@ def worker_pids(supervisor: Supervisor) -> set[int]:
 
 
 async def have_workers(supervisor: Supervisor, count: int) -> set[int]:
-    await eventually(lambda: len(worker_pids(supervisor)) == count, f"there are {count} workers")
-    return worker_pids(supervisor)
+    found: set[int] = set()
+
+    def complete() -> bool:
+        nonlocal found
+        found = worker_pids(supervisor)
+        return len(found) == count
+
+    await eventually(complete, f"there are {count} workers")
+    return found
+
+
+def supervisor_pid(supervisor: Supervisor) -> int:
+    pid = supervisor.stats().supervisor_pid
+    assert pid is not None
+    return pid
+
+
+def kill_supervisor(supervisor: Supervisor) -> int:
+    """Kill it alone, and return which one it was."""
+    pid = supervisor_pid(supervisor)
+    os.kill(pid, signal.SIGKILL)
+    return pid
+
+
+async def have_another_supervisor(supervisor: Supervisor, former: int) -> int:
+    """Wait until there is another one than the former, and return its pid."""
+    await eventually(lambda: supervisor.stats().supervisor_pid not in (None, former), "there is another one")
+    return supervisor_pid(supervisor)
+
+
+@contextmanager
+def no_descriptors_left() -> Iterator[None]:
+    """This process can open nothing and start nothing."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def private_name(supervisor: Supervisor) -> str:
@@ -236,6 +274,14 @@ async def test_scale_brings_workers_and_sends_them_away(folder: Folder) -> None:
     assert folder.done() == list(range(10))
 
 
+async def test_settings_that_were_given_are_left_as_they_are() -> None:
+    settings = SupervisorSettings(workers=3)
+    async with Supervisor(JOBS, workers=1, settings=settings) as supervisor:
+        supervisor.scale(2)
+        await have_workers(supervisor, 2)
+    assert settings == SupervisorSettings(workers=3)
+
+
 async def test_two_families_live_in_one_application(folder: Folder, tmp_path: Path) -> None:
     (tmp_path / "second").mkdir()
     second = Folder(tmp_path / "second")
@@ -313,6 +359,17 @@ async def test_who_attaches_uses_what_is_served_and_succeeds_the_owner(url: str,
     assert files_of(name) == set()
 
 
+@pytest.mark.parametrize("_", range(3))
+async def test_of_owner_and_heirs_that_leave_together_the_last_removes_the_segment(url: str, name: str, _: int) -> None:
+    everybody = [Supervisor(JOBS, url=url, workers=1, if_running="attach") for _ in range(3)]
+    for supervisor in everybody:
+        await supervisor.start()
+
+    await asyncio.gather(*(supervisor.stop() for supervisor in everybody))
+
+    assert files_of(name) == set()
+
+
 async def test_who_attaches_can_leave_without_a_trace(url: str, folder: Folder) -> None:
     async with Supervisor(JOBS, url=url, workers=1) as owner:
         async with Supervisor(JOBS, url=url, if_running="attach") as guest:
@@ -369,7 +426,7 @@ def test_a_killed_supervisor_is_replaced_and_nothing_is_lost(run: Run, url: str,
             folder.permit(2)  # the batch in hand is finished by who had it, or by another one if it was cut off
             await supervisor.queue.register(Record, *folder.notes(range(50, 100)))
             assert await supervisor.drain()
-            assert line.pid not in await have_workers(supervisor, 2)
+            await eventually(lambda: len(pids := worker_pids(supervisor)) == 2 and line.pid not in pids, "all are new")
 
     run(app)
     assert set(folder.done()) == set(range(100))
@@ -381,6 +438,82 @@ async def test_workers_that_are_killed_are_replaced(folder: Folder) -> None:
             os.kill(pid, signal.SIGKILL)
         await have(supervisor, folder, range(20), threads=3)
         await have_workers(supervisor, 2)
+
+
+async def test_nobody_works_for_a_supervisor_that_was_scaled_to_nothing_and_restarted(folder: Folder) -> None:
+    async with Supervisor(Record, workers=1) as supervisor:
+        supervisor.scale(0)
+        await have_workers(supervisor, 0)
+        pid = await have_another_supervisor(supervisor, kill_supervisor(supervisor))
+
+        await supervisor.queue.register(Record, *folder.notes([0]), defer=0.2)
+        await eventually(lambda: supervisor.stats().deferred == 0, "the new one is at work")
+
+        assert psutil.Process(pid).children() == []
+        supervisor.scale(1)
+        assert await supervisor.drain()
+    assert folder.done() == [0]
+
+
+async def test_a_number_asked_for_while_there_is_no_supervisor_is_the_next_ones(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with Supervisor(JOBS, workers=1) as supervisor:
+        former = kill_supervisor(supervisor)
+        await eventually(lambda: "supervisor ended" in caplog.text, "its end was seen")
+        supervisor.scale(2)
+        await have_another_supervisor(supervisor, former)
+        await have_workers(supervisor, 2)
+
+
+async def test_a_supervisor_that_cannot_be_executed_now_is_executed_later(
+    folder: Folder, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Supervisor(Record, workers=1) as supervisor:
+        pid = supervisor_pid(supervisor)
+        with no_descriptors_left():
+            os.kill(pid, signal.SIGKILL)
+            await eventually(lambda: "supervisor cannot start" in caplog.text, "there was no way to start it")
+        await have(supervisor, folder, [0])
+        name = private_name(supervisor)
+    assert files_of(name) == set()
+
+
+@pytest.mark.parametrize("hangs", [False, True], ids=["finishes", "hangs"])
+async def test_a_stop_while_the_supervisor_is_dead_leaves_nothing(
+    hangs: bool, folder: Folder, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = SupervisorSettings(workers=1, shutdown_timeout=0.1 if hangs else LIMIT_S)
+    supervisor = Supervisor(Gated, settings=settings)
+    await supervisor.start()
+    await supervisor.queue.register(Gated, *folder.notes([0]))
+    [line] = folder.until("begin", 0)
+    kill_supervisor(supervisor)
+    await eventually(lambda: "supervisor ended" in caplog.text, "its end was seen")
+
+    stopping = await suspended(supervisor.stop())
+    if not hangs:
+        folder.permit(1)
+    await finished(stopping)
+
+    # A worker that has left the segment already is not waited for: it is at its last instructions.
+    await eventually(lambda: not lives(line.pid), "the worker is gone")
+    assert folder.done() == ([] if hangs else [0])
+    assert files_of(private_name(supervisor)) == set()
+
+
+async def test_a_stop_that_is_cancelled_is_cancelled_and_ends_everything_all_the_same() -> None:
+    supervisor = Supervisor(Record, workers=1)
+    await supervisor.start()
+    family = [psutil.Process(pid) for pid in await have_workers(supervisor, 1)]
+    name = private_name(supervisor)
+
+    await cancelled(await suspended(supervisor.stop()))
+
+    assert psutil.wait_procs(family, timeout=0)[1] == []
+    assert files_of(name) == set()
+    with pytest.raises(SupervisorError, match="not started"):
+        _ = supervisor.queue
 
 
 APPLICATION = """
@@ -505,7 +638,8 @@ async def test_an_exception_of_the_application_ends_the_family() -> None:
 BROKEN_MODULES = {
     "raises": ("raise ValueError('on the way')", "does not import: ValueError: on the way"),
     "misses": ("import no_such_thing", "does not import: No module named 'no_such_thing'"),
-    "exits": ("raise SystemExit(3)", "ended before it served|does not import"),
+    "exits": ("raise SystemExit(3)", "module exits does not import: it ends the program"),
+    "leaves": ("raise SystemExit", "module leaves does not import: it ends the program"),
     "empty": ("", "has no handlers"),
     "untyped": (
         "from shardq import Handler\nclass Untyped(Handler):\n    def perform(self, *requests): ...",

@@ -14,7 +14,7 @@ from shardq.supervisor.board import LastSeen, Totals
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.hung import GRACE_S, HungWorkers
 from shardq.supervisor.member import Member
-from tests.support.crashing import FOLDER, TIMEOUT_S, Ask, AsyncDozing, Dozing, Fragile
+from tests.support.crashing import TIMEOUT_S, Ask, AsyncDozing, Dozing, Fragile, environment
 from tests.support.programs import until
 from tests.support.segments import files_of
 from tests.support.supervised import Start, client, dead_letters, forget_dead, until_dead
@@ -115,15 +115,38 @@ def test_others_than_the_own_workers_are_left_alone_and_looked_at_again() -> Non
     assert hung.look_at > time.monotonic()
 
 
+def test_who_comes_to_its_end_at_the_last_moment_is_spared() -> None:
+    late = now_ns() - int((GRACE_S + 1) * 1e9)
+    next_ = now_ns() + 10**9
+
+    class Finishing(FakeBoard):
+        """Its worker is done and begins another batch as soon as somebody has seen that it is late."""
+
+        def deadlines(self) -> dict[int, int]:
+            noted, self.noted = self.noted, {os.getpid(): next_}
+            return noted
+
+    board = Finishing()
+    board.noted = {os.getpid(): late}
+    hung = HungWorkers(board)
+
+    assert hung.overdue(ME) == []
+    assert board.condemned == []
+    assert hung.look_at is not None
+    assert hung.look_at <= time.monotonic(), "what it has in hand now is looked at at once"
+
+    assert hung.overdue(ME) == []
+    assert hung.look_at == next_ / 1e9 + GRACE_S
+
+
 def test_a_stopped_worker_is_reported_and_its_batch_goes_on_when_it_does(
     start: Start, url: str, name: str, tmp_path: Path
 ) -> None:
-    program = start(MODULE, "--url", url, "--workers", 1, environment={FOLDER: str(tmp_path)}).serving()
+    how = "stop-in-native-code"
+    program = start(MODULE, "--url", url, "--workers", 1, environment=environment(tmp_path, how)).serving()
     [worker] = program.workers(1)
     with client(url) as queue:
-        queue.register_sync(Fragile, Ask(0, "native-nap"))
-        until((tmp_path / "napping").exists, "the worker is in native code")
-        os.kill(worker, signal.SIGSTOP)
+        queue.register_sync(Fragile, Ask(0, how))
         program.hear(rf"worker is stopped, its batch waits pid={worker}")
         os.kill(worker, signal.SIGCONT)
         until((tmp_path / "done").exists, "its batch is done")
@@ -137,13 +160,12 @@ def test_a_stopped_worker_is_reported_and_its_batch_goes_on_when_it_does(
 def test_a_timeout_that_ran_out_while_the_worker_was_stopped_begins_anew(
     how: str, start: Start, url: str, name: str, tmp_path: Path
 ) -> None:
-    program = start(MODULE, "--url", url, "--workers", 1, environment={FOLDER: str(tmp_path)}).serving()
+    hanging = environment(tmp_path, "hang")
+    program = start(MODULE, "--url", url, "--workers", 1, environment=hanging).serving()
     [worker] = program.workers(1)
     handler = Dozing if how == "doze" else AsyncDozing
     with client(url) as queue:
         queue.register_sync(handler, Ask(0))
-        until((tmp_path / "napping").exists, "the handler dozes")
-        os.kill(worker, signal.SIGSTOP)
         program.hear(rf"worker is stopped, its batch waits pid={worker}")
         os.kill(worker, signal.SIGCONT)
         until(lambda: done_in(tmp_path) == ["0"], "its batch is done")
@@ -155,7 +177,7 @@ def test_a_timeout_that_ran_out_while_the_worker_was_stopped_begins_anew(
 
 def test_one_that_hangs_keeps_nobody_else_from_their_work(start: Start, url: str, name: str, tmp_path: Path) -> None:
     """The supervisor is rung for each first deadline anew, and sleeps between."""
-    program = start(MODULE, "--url", url, "--workers", 2, environment={FOLDER: str(tmp_path)}).serving()
+    program = start(MODULE, "--url", url, "--workers", 2, environment=environment(tmp_path, "hang")).serving()
     with client(url) as queue:
         for round_ in range(2):
             queue.register_sync(Fragile, Ask(round_, "hang"))

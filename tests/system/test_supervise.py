@@ -7,6 +7,8 @@ import os
 import re
 import secrets
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,10 +21,10 @@ from shardq.supervisor.exits import Exit
 from tests.support import jobs
 from tests.support.drivers import MIB
 from tests.support.jobs import Broken, Failing, Folder, Forward, Gated, Record
-from tests.support.programs import ROOT, Supervise
+from tests.support.programs import ROOT, Supervise, until
 from tests.support.segments import files_of
 from tests.support.supervised import Start, client, leave_in_segment, left_in
-from tests.support.tasks import finished, suspended
+from tests.support.tasks import LIMIT_S, finished, suspended
 
 JOBS = jobs.__name__
 ONE_BY_ONE = {"QUEUE_WORKER_BATCH_SIZE": "1"}
@@ -73,6 +75,35 @@ def test_without_a_url_the_segment_is_named_after_the_module(start: Start, name:
     assert files_of(name)
     assert program.stop() == Exit.OK
     assert files_of(name) == set()
+
+
+def test_modules_whose_long_names_end_alike_do_not_share_a_segment(start: Start, name: str, tmp_path: Path) -> None:
+    programs = []
+    for place in ("one", "other"):
+        package = tmp_path / f"{name}_{place}"
+        package.mkdir()
+        package.joinpath("__init__.py").touch()
+        package.joinpath("jobs_of_one_long_name_or_another.py").write_text(f"from {JOBS} import Record as Again\n")
+        module = f"{package.name}.jobs_of_one_long_name_or_another"
+        programs.append(start(module, "--workers", 1, environment={"PYTHONPATH": f"{tmp_path}:{ROOT}"}))
+
+    first, second = (program.hear(r"serving url=shm://(\S+) ").group(1) for program in programs)
+
+    assert first != second
+    assert first[:-8] == second[:-8] == "_long_name_or_another-"
+    assert [program.stop() for program in programs] == [Exit.OK, Exit.OK]
+    assert files_of(first) | files_of(second) == set()
+
+
+def test_one_process_may_try_to_serve_twice(url: str, name: str) -> None:
+    storage = SharedStorage.create(name, 8 * MIB)
+    assert storage.store.supervision.become_supervisor()
+    twice = f"from shardq.supervise import main; print(*[main(['{JOBS}', '--url', '{url}']) for _ in range(2)])"
+
+    done = subprocess.run((sys.executable, "-c", twice), cwd=ROOT, capture_output=True, timeout=LIMIT_S, check=False)
+
+    storage.destroy()
+    assert done.stdout.split() == [b"4", b"4"], done.stderr.decode()
 
 
 def test_the_environment_stands_in_for_flags(start: Start, url: str) -> None:
@@ -257,6 +288,7 @@ def test_a_stop_finishes_the_batch_in_hand_and_the_rest_can_be_resumed(
         queue.register_sync(Gated, *folder.notes(range(5)))
     folder.until("begin", 0)
 
+    program.workers(2)  # from now on fewer mean that they were told to stop
     program.signal_group(number)
     program.told_workers_to_stop(left=1)
     folder.permit(1)
@@ -298,7 +330,7 @@ def test_a_second_signal_kills_and_keeps_what_was_in_hand(start: Start, url: str
 def test_a_stuck_handler_is_killed_at_the_deadline(
     number: signal.Signals, start: Start, url: str, name: str, folder: Folder
 ) -> None:
-    program = start(JOBS, "--url", url, "--workers", 2, "--shutdown-timeout", 0.2).serving()
+    program = start(JOBS, "--url", url, "--workers", 1, "--shutdown-timeout", 0.2).serving()
     with client(url) as queue:
         queue.register_sync(Gated, *folder.notes(range(3)))
     folder.until("begin", 0)
@@ -348,6 +380,7 @@ async def test_a_producer_that_waits_for_room_outlives_a_restart(
     producer = await suspended(produce())
     await asyncio.to_thread(folder.until, "begin", 0)
 
+    program.workers(2)  # from now on fewer mean that they were told to stop
     program.signal(signal.SIGTERM)
     program.told_workers_to_stop(left=1)
     folder.permit(1)
@@ -415,6 +448,19 @@ def test_an_idle_worker_that_is_killed_is_replaced(start: Start, url: str, name:
         queue.register_sync(Record, *folder.notes([1]))
         folder.until("done", 1)
 
+    assert program.stop() == Exit.OK
+    assert files_of(name) == set()
+
+
+def test_a_worker_that_dies_of_a_signal_without_a_name_is_replaced(start: Start, url: str, name: str) -> None:
+    program = start(JOBS, "--url", url, "--workers", 1).serving()
+    first = program.workers(1)
+
+    for pid in first:
+        os.kill(pid, 40)
+
+    program.hear("worker ended pid=[0-9]+ how=signal 40")
+    assert program.workers(1) != first
     assert program.stop() == Exit.OK
     assert files_of(name) == set()
 
@@ -499,7 +545,12 @@ def test_workers_of_a_module_that_starts_a_thread_serve_and_stop_like_others(
     (line,) = folder.until("begin", 0)
     os.kill(line.pid, signal.SIGKILL)
     line = folder.until_again(line)
-    program.workers(2)  # the dead one is replaced: from now on fewer workers mean that they were told to stop
+    # The dead one is replaced: from now on fewer workers mean that they were told to stop. It is executed, and has
+    # started: that is not to happen in the time that the signal leaves.
+    program.workers(2)
+    storage = SharedStorage.attach(name)
+    until(lambda: len(storage.store.supervision.workers()) == 2, "both serve")
+    asyncio.run(storage.close())
     program.signal_group(signal.SIGINT)
     program.told_workers_to_stop(left=1)
     folder.permit(1)
@@ -507,6 +558,38 @@ def test_workers_of_a_module_that_starts_a_thread_serve_and_stop_like_others(
     assert program.end() == Exit.OK
     assert folder.done() == [0]
     assert left_in(url) == 4
+
+
+UNEXECUTABLE = f"""
+import sys, threading
+sys.executable = {{python!r}}
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+from {JOBS} import Record
+"""
+
+
+def test_workers_that_cannot_be_executed_leave_the_family_alone(
+    start: Start, url: str, name: str, folder: Folder, tmp_path: Path
+) -> None:
+    """Python is away for a while, as where somebody makes its environment anew."""
+    module, python = f"jobs_{secrets.token_hex(6)}", tmp_path / "python"
+    tmp_path.joinpath(f"{module}.py").write_text(UNEXECUTABLE.format(python=str(python)))
+    environment = {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    program = start(module, "--private", "--url", url, "--workers", 1, environment=environment).serving()
+
+    program.hear("FileNotFoundError")
+    program.hear("worker ended pid=[0-9]+ how=an exception, shown above")
+    assert files_of(name), "the segment of the living family is still there"
+    with client(url) as queue:
+        queue.register_sync(Record, *folder.notes([0]))
+        again = tmp_path / "again"
+        again.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        again.chmod(0o700)
+        again.rename(python)
+        folder.until("done", 0)
+
+    assert program.stop() == Exit.OK
+    assert files_of(name) == set()
 
 
 # What does not start
@@ -520,6 +603,7 @@ def test_workers_of_a_module_that_starts_a_thread_serve_and_stop_like_others(
         ("raise ValueError('no good')", "{module}", "module {module} does not import: ValueError: no good"),
         ("import no_such_thing_here", "{module}", "module {module} does not import: No module named 'no_such_thing"),
         ("class Handler:", "{module}", "module {module} does not import: IndentationError: "),
+        ("import sys\nsys.exit()", "{module}", "module {module} does not import: it ends the program"),
         ("x = 1", "{module}", "module {module} has no handlers"),
         ("from {jobs} import Record, Gated", "{module}:Missing", "has no handler Missing; it has: Record, Gated"),
         ("from {jobs} import Note", "{module}:Note", "module {module} has no handler Note; it has: none"),

@@ -6,11 +6,14 @@ import io
 import os
 import select
 import signal
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from shardq.errors import ConfigurationError, HandlerError, SupervisorError
+from shardq.model import MAIN_SCRIPT_IN_WORKER
 from shardq.settings import SupervisorSettings, parse_bytes
 from shardq.supervisor.deaths import Death, reap
 from shardq.supervisor.exits import Exit
@@ -61,6 +64,7 @@ class Child:
         ("kill -SEGV $$", None, signal.SIGSEGV, "SIGSEGV, a crash in native code"),
         ("kill -ABRT $$", None, signal.SIGABRT, "SIGABRT, an abort in native code"),
         ("kill -TERM $$", None, signal.SIGTERM, "SIGTERM"),
+        ("kill -40 $$", None, 40, "signal 40"),
     ],
 )
 def test_a_death_says_how_it_came(script: str, exit_code: int | None, number: int | None, words: str) -> None:
@@ -237,7 +241,7 @@ def test_a_handler_that_is_named_twice_is_served_once(module: str) -> None:
 
 
 def test_a_base_class_that_does_nothing_is_refused_where_it_is_named(module: str) -> None:
-    with pytest.raises(SupervisorError, match=f"{module}/Base overrides neither"):
+    with pytest.raises(HandlerError, match=f"{module}/Base overrides neither"):
         load_handlers([f"{module}:Base"])
 
 
@@ -282,6 +286,36 @@ def test_a_module_that_does_not_import_is_refused_with_the_reason(
         load_handlers([broken])
 
 
+@pytest.mark.parametrize("code", ["", "0", "3", "'no good'"])
+def test_a_module_that_ends_the_process_is_refused_and_not_obeyed(code: str, tmp_path: Path, module: str) -> None:
+    leaving = f"leaving_{module}"
+    tmp_path.joinpath(f"{leaving}.py").write_text(f"import sys\nsys.exit({code})")
+
+    reason = rf"module {leaving} does not import: .*sys\.exit\({code or None}\).*__main__"
+    with pytest.raises(HandlerError, match=reason):
+        load_handlers([leaving])
+
+
+def test_a_script_that_ends_the_process_is_refused_and_not_obeyed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What is imported under this name here must not stay: where it is, no supervisor can be started.
+    monkeypatch.setitem(sys.modules, MAIN_SCRIPT_IN_WORKER, ModuleType(MAIN_SCRIPT_IN_WORKER))
+    script = tmp_path / "script.py"
+    script.write_text("raise SystemExit")
+
+    with pytest.raises(HandlerError, match=f"script {script} does not import: "):
+        load_handlers(["__main__"], str(script))
+
+
+def test_an_interruption_while_a_module_is_imported_stays_one(tmp_path: Path, module: str) -> None:
+    interrupted = f"interrupted_{module}"
+    tmp_path.joinpath(f"{interrupted}.py").write_text("raise KeyboardInterrupt")
+
+    with pytest.raises(KeyboardInterrupt):
+        load_handlers([interrupted])
+
+
 def test_a_module_without_handlers_is_refused() -> None:
     with pytest.raises(SupervisorError, match="module string has no handlers"):
         load_handlers(["string"])
@@ -307,10 +341,18 @@ def test_sizes_are_bytes_or_powers_of_1024(text: str, size: int) -> None:
     assert SupervisorSettings(capacity=text).capacity_bytes == size
 
 
-@pytest.mark.parametrize("text", ["", "M", "much", "-1", "1.5G", "1T", "5 apples", "0x10", "1M2"])
+@pytest.mark.parametrize("text", ["", "M", "much", "-1", "1.5G", "1T", "5 apples", "0x10", "1M2", "9" * 5000])
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match="is no size: write it in bytes, or as 512M or 2G"):
         parse_bytes(text)
+
+
+@pytest.mark.parametrize("text", ["99999999999999G", "70368744177665", "65537G"])
+def test_a_size_that_no_machine_has_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"'{text}' is more than any machine has: give at most 65536G"):
+        parse_bytes(text)
+    with pytest.raises(ConfigurationError, match=f"max_rss .*'{text}'"):
+        SupervisorSettings(max_rss=text)
 
 
 def test_without_a_capacity_the_storage_decides() -> None:
