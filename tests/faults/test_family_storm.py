@@ -13,10 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from random import Random
 
-import psutil
 import pytest
 
 from shardq import Queue, connect
+from shardq.drivers import SharedStorage
 from shardq.shm.segment import remove_files
 from tests.faults.conftest import SEED
 from tests.support.faults import Child
@@ -30,7 +30,7 @@ PRODUCERS, WORKERS = 2, 3
 CALM_S, STOPPED_S = (0.02, 0.2), (0.005, 0.2)
 TO_KILL, TO_HIT_THE_SUPERVISOR = 0.6, 0.1
 #: For what is left after the storm.
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 
 
 class Fleet:
@@ -86,10 +86,11 @@ class Fleet:
         self.resume(everybody=True)
         for producer in self.producers:
             producer.kill()
-        for pid in [self.supervisor.pid, *self._workers()]:
+        self.supervisor.kill()
+        self.supervisor.wait()
+        for pid in self._workers():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self.supervisor.wait()
         asyncio.run(self.queue.close())
         self._log.close()
 
@@ -118,9 +119,9 @@ class Fleet:
 
     def _workers(self) -> list[int]:
         """All workers, those included whose supervisor is dead."""
-        with suppress(psutil.NoSuchProcess):
-            return [child.pid for child in psutil.Process(self.supervisor.pid).children()]
-        return []
+        storage = self.queue.storage
+        assert isinstance(storage, SharedStorage)
+        return storage.store.supervision.workers()
 
     def _started(self) -> subprocess.Popen[bytes]:
         command = (sys.executable, "-m", "shardq.supervise", Stormy.__module__, "--url", f"shm://{self._name}")
@@ -165,7 +166,7 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
         remove_files(name)
 
 
-@pytest.mark.timeout(SECONDS + 240)
+@pytest.mark.timeout(SECONDS + 600)
 def test_a_family_in_a_storm_loses_nothing_and_keeps_its_order(
     fleet: Fleet, random: Random, tmp_path: Path, tried: Callable[[str, int], None]
 ) -> None:

@@ -18,11 +18,27 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, field_validator
 
-from shardq import Handler, Retry
+from shardq import Handler, Retry, failure
+from shardq.supervisor import hung
+from tests.support.tasks import LIMIT_S
 
 #: The folder, for the handlers of a supervisor that was started with this in its environment.
 FOLDER = "TESTS_CRASHING_FOLDER"
-TIMEOUT_S = 0.3
+TIMEOUT_S, GRACE_S = 0.3, hung.GRACE_S
+_TIMEOUT, _GRACE = "TESTS_CRASHING_TIMEOUT", "TESTS_CRASHING_GRACE"
+
+if FOLDER in os.environ:  # in a supervisor and its workers
+    failure._NEWS_S = LIMIT_S
+    hung.GRACE_S = float(os.environ.get(_GRACE, LIMIT_S))
+
+
+def environment(folder: Path, how: str = "") -> dict[str, str]:
+    """For a supervisor of these handlers, that crash like this. Time is short only where something is to run out of
+    it: a pause of the machine is not to look like one that hangs.
+    """
+    short = {"sleep": {_TIMEOUT: TIMEOUT_S}, "spin": {_TIMEOUT: TIMEOUT_S}}
+    short |= {how: {_TIMEOUT: TIMEOUT_S, _GRACE: GRACE_S} for how in ("hang", "stop-in-native-code")}
+    return {FOLDER: str(folder), **{name: str(seconds) for name, seconds in short.get(how, {}).items()}}
 
 
 class Ask(NamedTuple):
@@ -95,17 +111,9 @@ def _hang_in_native_code() -> None:
     native.pthread_mutex_lock(lock)
 
 
-def _nap_in_native_code() -> None:
-    """At its first time, a second that no signal handler of Python's can interrupt: more than the timeout, and less
-    than its grace unless somebody stops the process.
-    """
-    napping = Path(os.environ[FOLDER], "napping")
-    if napping.exists():
-        return
-    native, lock, end = ctypes.PyDLL(None), ctypes.create_string_buffer(64), time.time() + 1.0
-    native.pthread_mutex_lock(lock)
-    napping.touch()
-    native.pthread_mutex_timedlock(lock, (ctypes.c_long * 2)(int(end), int(end % 1 * 1e9)))
+def _stop() -> None:
+    """Stop the process, in the middle of native code that holds the interpreter, until somebody lets it go on."""
+    ctypes.PyDLL(None).kill(os.getpid(), signal.SIGSTOP)
 
 
 _CRASHES: dict[str, Any] = {
@@ -122,7 +130,7 @@ _CRASHES: dict[str, Any] = {
     "segfault": lambda: ctypes.string_at(0),
     "sleep": lambda: time.sleep(3600),
     "spin": _spin,
-    "native-nap": _nap_in_native_code,
+    "stop-in-native-code": _stop,
     "hang": _hang_in_native_code,
 }
 
@@ -148,7 +156,7 @@ def _maybe(where: str) -> None:
 
 class Fragile(Handler[Ask]):
     retry = Retry(max_attempts=2, backoff_s=0.01)
-    timeout_s = TIMEOUT_S
+    timeout_s = float(os.environ.get(_TIMEOUT, LIMIT_S))
 
     @classmethod
     def create(cls) -> Fragile:
@@ -169,22 +177,21 @@ class Fragile(Handler[Ask]):
 
 
 class Dozing(Handler[Ask]):
-    """Takes a good part of its time, and has a single attempt."""
+    """Is stopped while it works, and has a single attempt."""
 
     retry = Retry(max_attempts=1)
     timeout_s = 1.0
 
     def perform(self, ask: Ask) -> None:
-        _note("napping at all")
-        time.sleep(0.5)
+        _stop()
         _note(f"done {ask.number}")
 
 
 class AsyncDozing(Dozing):
     async def perform(self, ask: Ask) -> None:
-        _note("napping at all")
-        for _ in range(10):
-            await asyncio.sleep(0.05)
+        _stop()
+        for _ in range(10):  # turns of the loop, in which it may find that the time is over
+            await asyncio.sleep(0)
         _note(f"done {ask.number}")
 
 

@@ -6,7 +6,6 @@ There is no safety net: a sleeper that nobody rings sleeps on.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +20,7 @@ from shardq.shm.slots import Slots
 from shardq.shm.store import Store
 from tests.support.faults_scene import MIB, run
 from tests.support.interleave import Plan, Process, World
+from tests.support.leaks import segment_name
 
 Serves = Callable[[str], bool]
 
@@ -137,13 +137,12 @@ def workshop(segment: Segment, workers: list[Serves], batches: list[list[str]], 
 @contextmanager
 def bare_segment() -> Iterator[Segment]:
     """A segment that nobody is attached to."""
-    name = f"f{secrets.token_hex(6)}"
-    segment = Segment.create(name, Layout.sized(MIB, 16, 8))
+    segment = Segment.create(segment_name(), Layout.sized(MIB, 16, 8))
     try:
         yield segment
     finally:
         segment.close()
-        remove_files(name)
+        remove_files(segment.name)
 
 
 def bare_store(segment: Segment, bells: Bells, process: Process) -> Store:

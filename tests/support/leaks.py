@@ -11,19 +11,22 @@ from pathlib import Path
 
 import psutil
 
+from tests.support.tasks import LIMIT_S
+
 #: Environment variable that marks everything this test run starts, so that orphans are found after their parent died.
 RUN_MARK = "SHARDQ_TEST_RUN"
 
 #: Part of the name of every file that shardq makes on its own account.
 FILE_MARK = "shardq"
 
-#: Seconds a process that was told to end gets to be gone.
-GRACE_S = 2.0
-
-PLACES = (Path("/dev/shm"), Path(tempfile.gettempdir()))
+SEGMENTS = Path("/dev/shm")
+PLACES = (SEGMENTS, Path(tempfile.gettempdir()))
 
 #: Names that `segment_name` of some test run made, and the run's own part of them.
-SEGMENT_OF_RUN = re.compile(r"-t([0-9a-f]{6})[0-9a-f]{6}\b")
+SEGMENT_OF_RUN = re.compile(r"-t([0-9a-f]{6})[0-9a-f]{6}")
+
+#: Names of private segments, and the process that embeds their supervisor.
+PRIVATE_SEGMENT = re.compile(r"-private-([0-9]+)-")
 
 
 def segment_name() -> str:
@@ -37,8 +40,8 @@ def stray_files() -> set[Path]:
 
 
 def leaked_files(before: set[Path]) -> list[Path]:
-    """Files that are new and not of another test run, which may go on beside this one."""
-    new = {entry for entry in stray_files() - before if not _named_by_another_run(entry)}
+    """Files that are new and can be of this test run. Others that use shardq may go on beside it."""
+    new = {entry for entry in stray_files() - before if _may_be_of_this_run(entry.name, entry.parent)}
     if not new:
         return []
     used = used_by_others()
@@ -69,15 +72,15 @@ def family() -> list[psutil.Process]:
 
 
 def leaked_processes() -> list[str]:
-    """Processes that are still there after the grace, named; they are killed so that the next test starts clean."""
-    _, alive = psutil.wait_procs(family(), timeout=GRACE_S)
+    """Processes that do not end, named; they are killed so that the next test starts clean."""
+    _, alive = psutil.wait_procs(family(), timeout=LIMIT_S)
     names = [_describe(process) for process in alive]
     for process in alive:
         try:
             process.kill()
         except psutil.NoSuchProcess:
             continue
-    psutil.wait_procs(alive, timeout=GRACE_S)
+    psutil.wait_procs(alive, timeout=LIMIT_S)
     return names
 
 
@@ -103,9 +106,14 @@ def _environment(pid: int) -> bytes:
         return b""
 
 
-def _named_by_another_run(entry: Path) -> bool:
-    made_by = SEGMENT_OF_RUN.search(entry.name)
-    return made_by is not None and made_by[1] != os.environ[RUN_MARK]
+def _may_be_of_this_run(name: str, place: Path) -> bool:
+    """By its name: tests give segments none but those of `segment_name`."""
+    if made_by := SEGMENT_OF_RUN.search(name):
+        return made_by[1] == os.environ[RUN_MARK]
+    if embedded_by := PRIVATE_SEGMENT.search(name):
+        pid = int(embedded_by[1])
+        return not psutil.pid_exists(pid) or pid in {os.getpid(), *(process.pid for process in family())}
+    return place != SEGMENTS
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

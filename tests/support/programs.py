@@ -77,8 +77,15 @@ class Supervise:
 
     def workers(self, count: int) -> set[int]:
         """Wait until it has so many workers, and return their process ids."""
-        until(lambda: len(self._living()) == count, f"{self.pid} has {count} workers")
-        return self._living()
+        found: set[int] = set()
+
+        def complete() -> bool:
+            nonlocal found
+            found = self._living()
+            return len(found) == count
+
+        until(complete, f"{self.pid} has {count} workers")
+        return found
 
     def told_workers_to_stop(self, left: int) -> None:
         """After a signal: wait until only so many workers are left, because the others had nothing in hand. It took
@@ -189,7 +196,10 @@ def _clean_environment() -> dict[str, str]:
 
 def lives(pid: int) -> bool:
     """Whether the process is there, and more than a corpse that nobody has buried."""
-    return psutil.pid_exists(pid) and _lives(psutil.Process(pid))
+    try:
+        return _lives(psutil.Process(pid))
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _lives(process: psutil.Process) -> bool:

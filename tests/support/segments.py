@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,6 +10,7 @@ from shardq.shm.layout import Layout
 from shardq.shm.segment import SHM_DIRECTORY, Segment, full_name, remove_files
 from shardq.shm.store import Store
 from tests.support.drivers import MIB
+from tests.support.leaks import segment_name
 
 #: Opens stores, `new_store(capacity_bytes, threads)`.
 NewStore = Callable[..., Store]
@@ -18,8 +18,7 @@ NewStore = Callable[..., Store]
 NewSegment = Callable[..., Segment]
 
 
-def new_name() -> str:
-    return f"t{secrets.token_hex(6)}"
+new_name = segment_name
 
 
 def files_of(name: str) -> set[str]:

@@ -20,6 +20,7 @@ from tests.support.programs import lives, until
 from tests.support.segments import files_of
 from tests.support.serving import serving
 from tests.support.supervised import Start, client, dead_letters, leave_in_segment, left_in
+from tests.support.tasks import LIMIT_S
 
 JOBS = Record.__module__
 #: Nets that nobody comes to in a test: what happens is due to events.
@@ -108,8 +109,10 @@ def test_a_worker_that_hangs_outlives_its_supervisor_only_until_the_next_one_com
     folder.permit(2)
     folder.until("done", 0, 1)
     with client(url) as queue:
+        assert asyncio.run(queue.storage.wait_for_quiet(LIMIT_S))
         assert dead_letters(queue) == []
-    assert again.stop() == Exit.OK
+    # Its worker has no more time than the orphan had, and may not be gone by then, for all that it is idle.
+    assert again.stop() in (Exit.OK, Exit.KILLED)
     assert "failed" not in again.heard
     assert files_of(name) == set()
 

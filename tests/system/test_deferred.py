@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 from signal import SIGHUP
 
 from shardq import Queue, Supervisor, Worker
@@ -24,6 +25,11 @@ from tests.support.tasks import LIMIT_S
 JOBS = Record.__module__
 NO_NET = {"QUEUE_STORAGE_SAFETY_NET": "3600"}
 HOUR_S = 3600
+
+
+def in_seconds(seconds: float) -> datetime:
+    """A time to reckon from: what is due at times of its own is so however long it takes to register it."""
+    return datetime.now(UTC) + timedelta(seconds=seconds)
 
 
 def deferred_in(queue: Queue) -> int:
@@ -52,10 +58,11 @@ def test_the_supervisor_promotes_while_all_workers_are_busy(start: Start, url: s
 
 def test_deferred_requests_outlive_a_family_in_their_order(start: Start, url: str, name: str, folder: Folder) -> None:
     program = start(JOBS, "--url", url, "--workers", 2, environment=NO_NET).serving()
+    base = in_seconds(5)
     with client(url) as queue:
         for number in (3, 1, 2):
-            queue.register_sync(Record, *folder.notes([number]), defer=1 + number / 10)
-        queue.register_sync(Record, *folder.notes([4, 5]), defer=1.3)
+            queue.register_sync(Record, *folder.notes([number]), defer=base + timedelta(seconds=number / 10))
+        queue.register_sync(Record, *folder.notes([4, 5]), defer=base + timedelta(seconds=0.3))
         program.kill_family()
         assert (left_in(url), deferred_in(queue)) == (0, 5)
 
@@ -95,6 +102,7 @@ def test_recurrent_requests_come_again_and_again_until_they_are_cancelled(
         assert len(asyncio.run(queue.recurrent.list())) == 1
         until(lambda: len(folder.done()) >= 4, "it comes again and again")
         assert asyncio.run(queue.recurrent.cancel(Record, *folder.notes([7]))) == 1
+        assert asyncio.run(queue.storage.wait_for_quiet(LIMIT_S)), "what had come already is done"
     assert program.stop() == Exit.OK
     assert files_of(name) == set()
 
@@ -115,8 +123,9 @@ async def test_workers_without_a_supervisor_promote_by_themselves(name: str, fol
     worker = Worker(SharedLock(storage), queue)
     serving = asyncio.create_task(worker.loop(limit=2, handler=Record))
     await asyncio.sleep(0)
-    await queue.register(Record, *folder.notes([1]), defer=0.2)
-    await queue.register(Record, *folder.notes([2]), defer=0.05)
+    base = in_seconds(3)
+    await queue.register(Record, *folder.notes([1]), defer=base + timedelta(seconds=0.15))
+    await queue.register(Record, *folder.notes([2]), defer=base)
     async with asyncio.timeout(LIMIT_S):
         await serving
     assert folder.done() == [2, 1]

@@ -13,6 +13,7 @@ import pytest
 
 from shardq import Queue, Supervisor
 from shardq.drivers import SharedStorage
+from shardq.shm import layout as at
 from tests.support import jobs
 from tests.support.drivers import MIB
 from tests.support.jobs import Folder, Forward, Gated, Record
@@ -44,9 +45,12 @@ def no_nets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def asleep(supervisor: Supervisor) -> int:
+    """How many workers lie down, and have not been called since."""
     storage = supervisor.queue.storage
     assert isinstance(storage, SharedStorage)
-    return storage.store.waiting.asleep()
+    segment = storage.store.segment
+    start = segment.layout.sleep_map
+    return segment.bytes[start : start + segment.layout.slots].count(at.ASLEEP)
 
 
 async def all_asleep(supervisor: Supervisor, count: int) -> None:
@@ -196,11 +200,25 @@ def switches(processes: Sequence[psutil.Process]) -> int:
 
 
 def thread_switches(process: psutil.Process) -> int:
-    total = 0
-    for status in Path(f"/proc/{process.pid}/task").glob("*/status"):
-        [line] = [line for line in status.read_text().splitlines() if line.startswith("voluntary_ctxt_switches")]
-        total += int(line.split()[1])
-    return total
+    return sum(int(status["voluntary_ctxt_switches"]) for status in threads(process))
+
+
+def threads(process: psutil.Process) -> list[dict[str, str]]:
+    """What the kernel says about each of its threads."""
+    texts = [status.read_text() for status in Path(f"/proc/{process.pid}/task").glob("*/status")]
+    return [dict(line.split(":\t", 1) for line in text.splitlines()) for text in texts]
+
+
+async def at_rest(supervisor: Supervisor, processes: Sequence[psutil.Process]) -> None:
+    """Wait until all of them sleep, and none is on its way to do so: whoever is called last, or by a timer."""
+
+    def resting() -> bool:
+        before = switches(processes)
+        states = {status["State"][0] for process in processes for status in threads(process)}
+        # Who was awake in between and has called another one went to sleep again itself.
+        return states == {"S"} and asleep(supervisor) == WORKERS and switches(processes) == before
+
+    await asyncio.to_thread(until, resting, "the family is at rest")
 
 
 @pytest.mark.parametrize("later", [{}, {"defer": 3600}, {"recurrent": 3600}], ids=["nothing", "deferred", "recurrent"])
@@ -214,11 +232,11 @@ async def test_an_idle_family_sleeps(folder: Folder, monkeypatch: pytest.MonkeyP
             await supervisor.queue.register(Record, *folder.notes(range(200, 300), threads=20), **later)
             await supervisor.queue.register(Record, *folder.notes([300]), defer=0.05)
             folder.until("done", 300)  # so the supervisor has seen all of it
-        await all_asleep(supervisor, WORKERS)
         supervisor_pid = supervisor.stats().supervisor_pid
         assert supervisor_pid is not None
         family = [psutil.Process(pid) for pid in (supervisor_pid, *(w.pid for w in supervisor.stats().workers))]
         assert len(family) == WORKERS + 1
+        await at_rest(supervisor, family)
 
         before = switches(family)
         await asyncio.sleep(WATCHED_S)  # the application does nothing either: this is what is measured
