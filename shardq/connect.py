@@ -5,10 +5,10 @@ from __future__ import annotations
 from urllib.parse import SplitResult, urlsplit
 
 from shardq.drivers.runtime import RuntimeStorage
-from shardq.errors import ConfigurationError
+from shardq.errors import ConfigurationError, shown
 from shardq.protocols import Storage
 from shardq.queue import Queue
-from shardq.settings import StorageSettings, shown
+from shardq.settings import StorageSettings
 
 
 async def connect(url: str, settings: StorageSettings | None = None) -> Queue:

@@ -10,11 +10,10 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from shardq.errors import ConfigurationError, QueueFull
+from shardq.errors import ConfigurationError, QueueFull, shown
 from shardq.handler import Handler, check_is_handler
 from shardq.model import ahead_of, dead_pipe, handler_name, key_of, split_key
 from shardq.protocols import Storage
-from shardq.settings import shown
 
 #: All that a handler may have.
 _ALL = 1 << 62

@@ -110,3 +110,11 @@ class SupervisorError(ShardqError):
 
 class SupervisorRunning(SupervisorError):
     """Another supervisor serves the segment of this name."""
+
+
+def shown(value: object) -> str:
+    """A value as the message of an error names it: Python refuses to write out very large integers."""
+    try:
+        return repr(value)
+    except Exception:
+        return f"a value of type {type(value).__qualname__} that cannot be written out"

@@ -24,10 +24,10 @@ from typing import (
 )
 from weakref import WeakKeyDictionary
 
-from shardq.errors import HandlerError
+from shardq.errors import HandlerError, shown
 from shardq.model import MAIN_SCRIPT, Retry, Route, handler_name
 from shardq.protocols import InHand, Registrar
-from shardq.settings import LONGEST_S, shown
+from shardq.settings import LONGEST_S
 
 Request = TypeVar("Request")
 

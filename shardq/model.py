@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from signal import Signals
 from typing import Any, Literal, NamedTuple
 
-from shardq.errors import ConfigurationError
+from shardq.errors import ConfigurationError, shown
+from shardq.settings import LONGEST_S
 
 #: Module name of what Python was started with.
 MAIN_SCRIPT = "__main__"
@@ -44,10 +45,6 @@ class Tube(NamedTuple):
         return f"{self.key}/{self.route.priority}"
 
 
-#: Longest wait that can be asked for: 10 years, in seconds.
-_LONGEST_S = 10 * 365 * 86400
-
-
 @dataclass(frozen=True)
 class Retry:
     """What happens to a handler's request that fails: raises, runs too long, or takes its worker down.
@@ -74,12 +71,14 @@ class Retry:
 
     def __post_init__(self) -> None:
         numbers = type(self.max_attempts) is int and all(type(s) in (int, float) for s in self._waits_s)
-        if not numbers or self.max_attempts < 1 or not all(0 <= wait_s <= _LONGEST_S for wait_s in self._waits_s):
-            raise ConfigurationError(f"{self} cannot be: it needs one attempt or more, and waits of 0 s to 10 years")
+        if not numbers or self.max_attempts < 1 or not all(0 <= wait_s <= LONGEST_S for wait_s in self._waits_s):
+            raise ConfigurationError(
+                f"{shown(self)} cannot be: it needs one attempt or more, and waits of 0 s to 10 years"
+            )
         if not isinstance(self.jitter, bool):
-            raise ConfigurationError(f"Retry(jitter={self.jitter!r}) cannot be: use True or False")
+            raise ConfigurationError(f"Retry(jitter={shown(self.jitter)}) cannot be: use True or False")
         if self.on_failure not in ("block", "skip"):
-            raise ConfigurationError(f"Retry(on_failure={self.on_failure!r}) cannot be: use 'block' or 'skip'")
+            raise ConfigurationError(f"Retry(on_failure={shown(self.on_failure)}) cannot be: use 'block' or 'skip'")
 
 
 def handler_name(handler: type[Any]) -> str:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 from shardq.codec import MsgspecSerializer
 from shardq.deadletters import DeadLetters
-from shardq.errors import ConfigurationError, HandlerError, QueueFull, RequestError, ScheduleError
+from shardq.errors import ConfigurationError, HandlerError, QueueFull, RequestError, ScheduleError, shown
 from shardq.handler import (
     Handler,
     check_importable,
@@ -32,7 +32,6 @@ from shardq.model import Route, When, ahead_of, handler_name
 from shardq.protocols import Serializer, Storage
 from shardq.recurrent import TIME_HANDLERS, Recurrent
 from shardq.schedule import due_us, first_us, written
-from shardq.settings import shown
 
 
 class _Step(NamedTuple):

@@ -20,8 +20,7 @@ from typing import Any
 
 from dateutil.rrule import rrule, rruleset
 
-from shardq.errors import ScheduleError
-from shardq.settings import shown
+from shardq.errors import ScheduleError, shown
 from shardq.wallclock import RULE, After, cron_text, parsed_cron, parsed_rule, rule_text
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from shardq.errors import ConfigurationError
+from shardq.errors import ConfigurationError, shown
 
 #: Longest time that a setting or a handler may ask for: 10 years, in seconds.
 LONGEST_S = 10 * 365 * 86400
@@ -23,14 +23,6 @@ LARGEST_BYTES = 1 << 46
 
 #: A time in seconds that every clock and timer of the system can count.
 Seconds = Annotated[float, Field(le=LONGEST_S, allow_inf_nan=False)]
-
-
-def shown(value: object) -> str:
-    """A value as the message of an error names it: Python refuses to write out very large integers."""
-    try:
-        return repr(value)
-    except Exception:
-        return f"a value of type {type(value).__qualname__} that cannot be written out"
 
 
 def usable_cores() -> int:

@@ -20,13 +20,13 @@ from typing import Any
 from shardq.deadletters import Buried
 from shardq.drivers.runtime import RuntimeStorage
 from shardq.drivers.runtime_lock import RuntimeLock
-from shardq.errors import ConfigurationError, ShardqError
+from shardq.errors import ConfigurationError, ShardqError, shown
 from shardq.handler import Handler, check_is_handler, request_type
 from shardq.model import Batch, When, handler_name, key_of, split_key
 from shardq.protocols import Serializer
 from shardq.queue import Queue
 from shardq.schedule import LAST_US
-from shardq.settings import StorageSettings, WorkerSettings, shown
+from shardq.settings import StorageSettings, WorkerSettings
 from shardq.worker import Worker
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

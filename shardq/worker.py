@@ -14,13 +14,13 @@ from contextlib import nullcontext
 from typing import Any
 
 from shardq.binding import PAUSE_WHEN_FULL_S, Alarm, Binding
-from shardq.errors import ConfigurationError, HandlerError, QueueFull, SegmentNoRoom
+from shardq.errors import ConfigurationError, HandlerError, QueueFull, SegmentNoRoom, shown
 from shardq.handler import Handler, check_usable, find_handler
 from shardq.model import handler_name, split_key
 from shardq.protocols import Lock
 from shardq.queue import Queue
 from shardq.recurrent import TIME_HANDLERS
-from shardq.settings import WorkerSettings, shown
+from shardq.settings import WorkerSettings
 
 log = logging.getLogger("shardq.worker")
 

@@ -11,9 +11,8 @@ from typing import Any, ClassVar, NamedTuple, Self
 import pytest
 
 from shardq import Handler, Queue, Route, Tube, Worker
-from shardq.errors import ConfigurationError, HandlerError
+from shardq.errors import ConfigurationError, HandlerError, shown
 from shardq.protocols import Storage
-from shardq.settings import shown
 from tests.support.drivers import Backend, Driver
 from tests.support.tasks import LIMIT_S, cancelled, finished, in_thread, suspended
 from tests.support.workers import NO_HOLD, Item, Routed, diary, new_worker, one_each, run, working

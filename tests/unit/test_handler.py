@@ -12,7 +12,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import pytest
 
 from shardq import Handler, Route
-from shardq.errors import HandlerError
+from shardq.errors import HandlerError, shown
 from shardq.handler import (
     call,
     check_failure_rules,
@@ -24,7 +24,7 @@ from shardq.handler import (
     request_type,
 )
 from shardq.model import Tube, handler_name
-from shardq.settings import LONGEST_S, shown
+from shardq.settings import LONGEST_S
 
 
 class Job(NamedTuple):
