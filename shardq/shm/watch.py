@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import select
+import threading
 from contextlib import suppress
 
 from shardq.shm import layout as at
@@ -23,15 +24,17 @@ class Watch:
         self._layout = segment.layout
         self._slots = slots
         self._seen = 0
+        self._opening = threading.Lock()
         self._ends: select.epoll | None = None
         self._watched: dict[int, int] = {}
         """Descriptors of processes by their owner words."""
 
     def open(self) -> int:
-        """The descriptor to wait on."""
-        if self._ends is None:
-            self._ends = select.epoll()
-        return self._ends.fileno()
+        """The descriptor to wait on. From any thread, outside the guard."""
+        with self._opening:
+            if self._ends is None:
+                self._ends = select.epoll()
+            return self._ends.fileno()
 
     def update(self) -> None:
         """Watch who serves now. Wants the guard held: who begins to serve later rings those who sleep by then."""

@@ -202,7 +202,7 @@ async def test_S20_a_full_storage_has_room_for_a_letter(open_backend: OpenBacken
 async def test_S20_all_of_a_full_storage_can_be_buried(open_backend: OpenBackend) -> None:
     backend = open_backend(1 * MIB)
     storage, token = backend.storage, await claimed(backend.new_lock())
-    while await storage.append(PIPE, numbered(100)):
+    while await storage.append(PIPE, [b"%0200d" % number for number in range(100)]):
         continue
     queued = await storage.length(PIPE)
 

@@ -272,4 +272,4 @@ class TubeModel(RuleBasedStateMachine):
 
 
 TestTubeModel = TubeModel.TestCase
-TestTubeModel.settings = settings(max_examples=100, stateful_step_count=50, deadline=None, print_blob=True)
+TestTubeModel.settings = settings(max_examples=60, stateful_step_count=50, deadline=None, print_blob=True)

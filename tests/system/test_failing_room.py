@@ -115,7 +115,7 @@ async def fill(queue: Queue, handler: type[First], size: int) -> int:
 
 @pytest.mark.requires("bounded")
 @pytest.mark.parametrize("handler", [First, AsyncFirst])
-@pytest.mark.parametrize("size", [16, 2_000, 8_000])
+@pytest.mark.parametrize("size", [128, 2_000, 8_000])
 async def test_follow_ups_in_a_full_storage_come_to_their_end(
     open_backend: OpenBackend, handler: type[First], size: int
 ) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Barrier
 
 from shardq.shm import layout as at
 from shardq.shm.attachments import close_store, create_store
 from shardq.shm.store import Store
+from shardq.shm.watch import Watch
 from tests.support.drivers import MIB
 from tests.support.faults import Child, Gate
 
@@ -51,6 +55,27 @@ def serving(store: Store, key: str) -> Iterator[Child]:
         gate.open()
         if not ended:
             kill()
+
+
+def test_all_threads_of_a_process_wait_on_one_descriptor(store: Store) -> None:
+    """Else one of them waits on what is closed already."""
+    threads = 8
+    switch_interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            for _ in range(100):
+                watch, together = Watch(store.segment, store._slots), Barrier(threads)
+
+                def open_it(watch: Watch = watch, together: Barrier = together) -> int:
+                    together.wait()
+                    return watch.open()
+
+                opened = [pool.submit(open_it) for _ in range(threads)]
+                assert len({each.result() for each in opened}) == 1
+                watch.close()
+    finally:
+        sys.setswitchinterval(switch_interval_s)
 
 
 def watching() -> int:
