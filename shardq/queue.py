@@ -3,8 +3,8 @@
     register -> route -> group by tube -> encode -> storage.append
     cancel   -> route -> group by tube -> encode -> storage.remove
 
-Everything that can be refused is refused before the first append, so a call that raises anything but `QueueFull` has
-stored nothing.
+What can be refused by looking at the call is refused before the first append, so a call that raises `HandlerError`,
+`RequestError` or `ScheduleError` has stored nothing. Each append is all or nothing, whatever it raises.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from shardq.drivers import SharedStorage
@@ -24,9 +25,9 @@ from shardq.shm.attachments import (
     destroy_abandoned,
 )
 from shardq.shm.segment import REGISTER_BYTE, Segment, open_lock_file, remove_files
-from shardq.shm.slots import FIRST_SLOT_BYTE
+from shardq.shm.slots import FIRST_SLOT_BYTE, LEAVE_BYTE
 from tests.support.drivers import MIB
-from tests.support.faults import Action, Child
+from tests.support.faults import Action, Child, Gate
 from tests.support.programs import until
 from tests.support.segments import files_of
 
@@ -179,25 +180,30 @@ async def test_who_detached_may_attach_again(name: str) -> None:
 # Leaving
 
 
-def test_of_several_who_leave_the_last_finds_nobody_else(name: str) -> None:
+def test_who_leaves_waits_for_who_leaves_before_it_and_then_finds_nobody(name: str) -> None:
+    gate = Gate()
     arrivals, arrival = os.pipe()
-    passages, passage = os.pipe()
 
-    def leave() -> bool:
-        os.close(passage)
+    def leave_first() -> None:
+        attach_store(name)._slots.wait_for(LEAVE_BYTE)
+        gate.wait()
+
+    def leave_last() -> bool:
         store = attach_store(name)
         os.write(arrival, b"!")
-        os.read(passages, 1)  # until all are there
         last = store.supervision.last_to_leave()
         close_store(store)
         return last
 
-    children = [Child(leave) for _ in range(3)]
-    for _ in children:
-        os.read(arrivals, 1)
-    os.close(passage)
-    assert sorted(child.result() for child in children) == [False, False, True]
-    for descriptor in (arrivals, arrival, passages):
+    first = Child(leave_first)
+    gate.reached()
+    second = Child(leave_last)
+    os.read(arrivals, 1)
+    until(lambda: second.ended() or psutil.Process(second.pid).status() == psutil.STATUS_SLEEPING, "it waits")
+    first.kill()
+    assert second.result() is True
+    gate.open()
+    for descriptor in (arrivals, arrival):
         os.close(descriptor)
 
 
