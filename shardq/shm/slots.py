@@ -4,7 +4,8 @@ Each process owns one slot, marked by a kernel record lock on the slot's byte of
 kernel keeps it while the process is stopped and drops it at death, also while the corpse waits to be reaped; a forked
 child does not inherit it. It is lost, though, if the process closes *any* descriptor of that file, so there is one
 descriptor per process and segment, and a free lock counts as death only if in the same pid namespace no live process
-has that pid and those start ticks.
+has that pid and those start ticks. A dying process loses its locks first and becomes a corpse some time later: in
+between it is not alive either, as it runs none of its own instructions any more.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ FIRST_SLOT_BYTE = 64
 
 #: struct flock of Linux on 64-bit machines: type, whence, start, length, pid.
 _FLOCK = struct.Struct("hhqqi4x")
+
+#: Flag of /proc/PID/stat: the kernel is ending the process. See proc(5) and the kernel's include/linux/sched.h.
+_PF_EXITING = 0x4
 
 
 class Slots:
@@ -111,7 +115,7 @@ class Slots:
         """Whether a live process holds the slot."""
         if slot == self.mine or self._locked_by_another(FIRST_SLOT_BYTE + slot):
             return True
-        return self._same_process_lives(slot)
+        return self._lives_without_lock(slot)
 
     def owner_of(self, slot: int) -> int:
         """The owner word of whoever holds the slot now."""
@@ -122,7 +126,9 @@ class Slots:
         return self._words[self.word(slot) + at.SLOT_PID_NAMESPACE] == _pid_namespace()
 
     def pid_here(self, slot: int) -> int:
-        """Pid of the live process that holds the slot, 0 where there is none, or none that this one can see."""
+        """Pid of the live process that holds the slot, 0 where there is none, or none that this one can see. One that
+        is dying still counts: its end can be waited for.
+        """
         return self._words[self.word(slot) + at.SLOT_PID] if self._same_process_lives(slot) else 0
 
     def _take_slot(self) -> None:
@@ -130,7 +136,7 @@ class Slots:
         for slot in sorted(range(self._layout.slots), key=self._was_a_worker):
             if not self.try_lock(FIRST_SLOT_BYTE + slot):
                 continue
-            if self._same_process_lives(slot):
+            if self._lives_without_lock(slot):
                 self._unlock(FIRST_SLOT_BYTE + slot)
                 continue
             self._settle(slot)
@@ -160,12 +166,16 @@ class Slots:
         self.mine = slot
         self.identity = self.owner_of(slot)
 
-    def _same_process_lives(self, slot: int) -> bool:
+    def _lives_without_lock(self, slot: int) -> bool:
+        """Whether the process of a slot whose lock is free lost that lock otherwise than by dying."""
+        return self._same_process_lives(slot, dying=False)
+
+    def _same_process_lives(self, slot: int, *, dying: bool = True) -> bool:
         word = self.word(slot)
         pid = self._words[word + at.SLOT_PID]
         if pid == 0 or pid == os.getpid() or not self.in_my_namespace(slot):
             return False
-        return start_ticks(pid) == self._words[word + at.SLOT_START_TICKS]
+        return start_ticks(pid, dying=dying) == self._words[word + at.SLOT_START_TICKS]
 
     def _lock(self, byte: int, *, wait: bool) -> bool:
         try:
@@ -183,14 +193,16 @@ class Slots:
         return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
 
 
-def start_ticks(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot. None where there is no such process, or only its corpse."""
+def start_ticks(pid: int, *, dying: bool = True) -> int | None:
+    """When a process started, in clock ticks since boot. None where there is no such process, or only its corpse, or,
+    unless `dying`, where it is about to become one.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return None
     state, *fields = stat[stat.rindex(b")") + 2 :].split()
-    if state in (b"Z", b"X"):
+    if state in (b"Z", b"X") or (not dying and int(fields[5]) & _PF_EXITING):
         return None
     return int(fields[18])
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import pytest
 
 from shardq.drivers import SharedStorage
@@ -182,7 +181,6 @@ async def test_who_detached_may_attach_again(name: str) -> None:
 
 def test_who_leaves_waits_for_who_leaves_before_it_and_then_finds_nobody(name: str) -> None:
     gate = Gate()
-    arrivals, arrival = os.pipe()
 
     def leave_first() -> None:
         attach_store(name)._slots.wait_for(LEAVE_BYTE)
@@ -190,7 +188,6 @@ def test_who_leaves_waits_for_who_leaves_before_it_and_then_finds_nobody(name: s
 
     def leave_last() -> bool:
         store = attach_store(name)
-        os.write(arrival, b"!")
         last = store.supervision.last_to_leave()
         close_store(store)
         return last
@@ -198,13 +195,10 @@ def test_who_leaves_waits_for_who_leaves_before_it_and_then_finds_nobody(name: s
     first = Child(leave_first)
     gate.reached()
     second = Child(leave_last)
-    os.read(arrivals, 1)
-    until(lambda: second.ended() or psutil.Process(second.pid).status() == psutil.STATUS_SLEEPING, "it waits")
+    until(lambda: waits_for_a_lock(second.pid), "the second waits for the first")
     first.kill()
     assert second.result() is True
     gate.open()
-    for descriptor in (arrivals, arrival):
-        os.close(descriptor)
 
 
 def test_nobody_is_the_last_while_a_supervisor_serves(name: str) -> None:
