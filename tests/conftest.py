@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -11,14 +9,18 @@ import pytest
 
 from shardq.protocols import Lock, Storage
 from tests.support.drivers import CAPABILITIES, DRIVERS, Backend, Driver
-from tests.support.leaks import RUN_MARK, leaked_files, leaked_processes, stray_files
+from tests.support.leaks import begin_run, end_run, leaked_files, leaked_processes, stray_files
 
 OpenBackend = Callable[..., Backend]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    os.environ[RUN_MARK] = secrets.token_hex(3)
+    begin_run()
     config.addinivalue_line("markers", "requires(*capabilities): run only on drivers that have all of them")
+
+
+def pytest_unconfigure() -> None:
+    end_run()
 
 
 @pytest.fixture(autouse=True)

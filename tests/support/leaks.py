@@ -1,20 +1,34 @@
-"""What a test may leave behind: processes, and files outside its own folder."""
+"""What a test may leave behind: processes, and files outside its own folder.
+
+The process that runs the tests is a subreaper: an orphan becomes its child, whatever its parent died of. So everything
+that a test started, and nothing else, is below the process that runs it, also where several run tests beside each
+other. Each of these has a mark of its own, which is part of the names of its segments.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import secrets
 import tempfile
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 from tests.support.tasks import LIMIT_S
 
-#: Environment variable that marks everything this test run starts, so that orphans are found after their parent died.
+#: Environment variable with what marks the names of segments: six digits for the run, two for who runs tests in it.
 RUN_MARK = "SHARDQ_TEST_RUN"
+
+#: Environment variable in which pytest-xdist says which of its workers a process is.
+XDIST_WORKER = "PYTEST_XDIST_WORKER"
+
+#: From linux/prctl.h.
+_PR_SET_CHILD_SUBREAPER = 36
 
 #: Part of the name of every file that shardq makes on its own account.
 FILE_MARK = "shardq"
@@ -23,14 +37,35 @@ SEGMENTS = Path("/dev/shm")
 PLACES = (SEGMENTS, Path(tempfile.gettempdir()))
 
 #: Names that `segment_name` of some test run made, and the run's own part of them.
-SEGMENT_OF_RUN = re.compile(r"-t([0-9a-f]{6})[0-9a-f]{6}")
+SEGMENT_OF_RUN = re.compile(r"-t([0-9a-f]{8})[0-9a-f]{6}")
 
 #: Names of private segments, and the process that embeds their supervisor.
 PRIVATE_SEGMENT = re.compile(r"-private-([0-9]+)-")
 
 
+def begin_run() -> None:
+    """Become the reaper of all orphans, and take a mark. For the process that runs tests, and for the one that has
+    them run by others, which inherit the run's part of its mark.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "this process cannot become the reaper of its orphans")
+    number = os.environ.get(XDIST_WORKER, "gw-1").removeprefix("gw")
+    run = secrets.token_hex(3) if number == "-1" else os.environ[RUN_MARK][:6]
+    os.environ[RUN_MARK] = f"{run}{int(number) + 1:02x}"
+
+
+def end_run() -> None:
+    """End what tests left that were cut off, and remove their segments. What runs tests for others leaves theirs."""
+    leaked_processes(limit_s=0)
+    own = os.environ[RUN_MARK] if XDIST_WORKER in os.environ else os.environ[RUN_MARK][:6]
+    for entry in stray_files():
+        if (made_by := SEGMENT_OF_RUN.search(entry.name)) and made_by[1].startswith(own):
+            entry.unlink(missing_ok=True)
+
+
 def segment_name() -> str:
-    """A name for a segment that no other test uses and that says which test run made it."""
+    """A name for a segment that no other test uses and that says who made it."""
     return f"t{os.environ[RUN_MARK]}{secrets.token_hex(3)}"
 
 
@@ -40,16 +75,20 @@ def stray_files() -> set[Path]:
 
 
 def leaked_files(before: set[Path]) -> list[Path]:
-    """Files that are new and can be of this test run. Others that use shardq may go on beside it."""
-    new = {entry for entry in stray_files() - before if _may_be_of_this_run(entry.name, entry.parent)}
-    if not new:
-        return []
-    used = used_by_others()
-    return sorted(entry for entry in new if (identity := _identity(entry)) and identity not in used)
+    """Files that are new and can be of this process's tests. Others that use shardq may go on beside it."""
+    new = _new_since(before)
+    if XDIST_WORKER not in os.environ:
+        return new
+    # What does not say whose it is may be of a test that runs beside this one; then it goes with that.
+    deadline = time.monotonic() + LIMIT_S
+    while not all(map(_is_surely_own, new)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+        new = [entry for entry in _new_since(before) if entry in new]
+    return new
 
 
 def used_by_others() -> set[tuple[int, int]]:
-    """Everything mapped or opened by processes outside this test run.
+    """Everything mapped or opened by processes that this one did not start.
 
     By device and inode, since a mapped semaphore still goes by the temporary name under which the C library made it.
     """
@@ -58,30 +97,36 @@ def used_by_others() -> set[tuple[int, int]]:
 
 
 def family() -> list[psutil.Process]:
-    """Every process this test run started, directly or not, orphans included."""
-    found = {process.pid: process for process in psutil.Process().children(recursive=True)}
-    mark = f"{RUN_MARK}={os.environ[RUN_MARK]}".encode()
-    for pid in psutil.pids():
-        if pid in found or pid == os.getpid() or mark not in _environment(pid):
-            continue
-        try:
-            found[pid] = psutil.Process(pid)
-        except psutil.NoSuchProcess:
-            continue
-    return [process for process in found.values() if not _lives_with_interpreter(process)]
+    """Every process that this one's tests started, directly or not, orphans included."""
+    if not _has_children():
+        return []
+    return [process for process in psutil.Process().children(recursive=True) if not _lives_with_interpreter(process)]
 
 
-def leaked_processes() -> list[str]:
+def leaked_processes(limit_s: float = LIMIT_S) -> list[str]:
     """Processes that do not end, named; they are killed so that the next test starts clean."""
-    _, alive = psutil.wait_procs(family(), timeout=LIMIT_S)
-    names = [_describe(process) for process in alive]
-    for process in alive:
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
+    deadline = time.monotonic() + limit_s
+    names: list[str] = []
+    # Again and again: a child that ends may leave children of its own, which are this process's from then on.
+    while alive := family():
+        psutil.wait_procs(alive, timeout=max(0.0, deadline - time.monotonic()))
+        if time.monotonic() < deadline:
             continue
-    psutil.wait_procs(alive, timeout=LIMIT_S)
+        for process in family():
+            names.append(_describe(process))
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        deadline = time.monotonic() + LIMIT_S
     return names
+
+
+def _has_children() -> bool:
+    """One system call, whatever else runs on this machine."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WSTOPPED | os.WCONTINUED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def _lives_with_interpreter(process: psutil.Process) -> bool:
@@ -99,11 +144,17 @@ def _describe(process: psutil.Process) -> str:
         return f"{process.pid}"
 
 
-def _environment(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return b""
+def _new_since(before: set[Path]) -> list[Path]:
+    new = {entry for entry in stray_files() - before if _may_be_of_this_run(entry.name, entry.parent)}
+    if not new:
+        return []
+    used = used_by_others()
+    return sorted(entry for entry in new if (identity := _identity(entry)) and identity not in used)
+
+
+def _is_surely_own(path: Path) -> bool:
+    """By its name, and not only because nothing says whose it is."""
+    return bool(SEGMENT_OF_RUN.search(path.name))
 
 
 def _may_be_of_this_run(name: str, place: Path) -> bool:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 
 import psutil
 import pytest
 
 from shardq.shm.segment import full_name
-from tests.support.leaks import PLACES, SEGMENTS, _may_be_of_this_run, leaked_files, stray_files
+from tests.support.faults import Child
+from tests.support.leaks import (
+    PLACES,
+    SEGMENTS,
+    _may_be_of_this_run,
+    family,
+    leaked_files,
+    leaked_processes,
+    stray_files,
+)
 from tests.support.segments import NewSegment, files_of, new_name
 
 
@@ -31,3 +42,44 @@ def test_what_others_name_is_theirs(name: str) -> None:
 
 def test_elsewhere_no_name_tells() -> None:
     assert [_may_be_of_this_run("shardq-anything", place) for place in PLACES] == [False, True]
+
+
+#: Says its process id, and waits for ever.
+WAITS = "import os, signal; print(os.getpid(), flush=True); os.close(1); signal.pause()"
+#: Leaves one that does so once it is an orphan, and ends.
+LEAVES = f"""
+import os, time
+parent = os.getpid()
+if os.fork():
+    os._exit(0)
+while os.getppid() == parent:
+    time.sleep(0.001)
+{WAITS}
+"""
+
+
+def leave_behind(program: str) -> int:
+    """Start it without anything that could tell where it comes from; its process id."""
+    reading, writing = os.pipe()
+    subprocess.Popen((sys.executable, "-S", "-c", program), env={}, stdout=writing, start_new_session=True)
+    os.close(writing)
+    with os.fdopen(reading) as said:
+        return int(said.readline())
+
+
+@pytest.mark.parametrize("program", [WAITS, LEAVES], ids=["child of a dead one", "grandchild of two dead ones"])
+def test_an_orphan_is_found_and_ended(program: str) -> None:
+    orphan = Child(lambda: leave_behind(program)).result()
+    assert [process.pid for process in family() if process.status() != psutil.STATUS_ZOMBIE] == [orphan]
+
+    [described] = leaked_processes(limit_s=0)
+
+    assert described.startswith(f"{orphan} ")
+    assert not psutil.pid_exists(orphan)
+    assert family() == []
+
+
+def test_what_ends_in_time_has_not_leaked_and_is_reaped() -> None:
+    ended = Child(lambda: leave_behind("import os; print(os.getpid())")).result()
+    assert leaked_processes() == []
+    assert not psutil.pid_exists(ended)
