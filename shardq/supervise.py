@@ -30,7 +30,8 @@ from shardq.queue import Queue
 from shardq.segment_board import SegmentBoard
 from shardq.settings import SupervisorSettings, check_environment
 from shardq.shm.attachments import destroy_abandoned
-from shardq.shm.segment import LONGEST_NAME
+from shardq.shm.names import LONGEST_NAME
+from shardq.shm.shares import Share
 from shardq.supervisor import logs
 from shardq.supervisor.child import execute_worker, run_worker
 from shardq.supervisor.control import Control
@@ -134,7 +135,7 @@ def _remove_if_unused(name: str) -> bool:
     each of them because of this one. Returns whether it is gone.
     """
     try:
-        storage = SharedStorage.attach(name)
+        storage = SharedStorage.attach(name, share=Share.FAMILY)
     except SegmentMissing:
         return True
     except SegmentError:
@@ -183,7 +184,10 @@ def _without_leftovers(
     storage.destroy()
     log.warning("segment swept", extra=found)
     storage = _for_handlers(
-        SharedStorage.create(name, settings.capacity_bytes or capacity_bytes, private=options.private), options
+        SharedStorage.create(
+            name, settings.capacity_bytes or capacity_bytes, private=options.private, share=Share.FAMILY
+        ),
+        options,
     )
     if not storage.store.supervision.become_supervisor():
         raise SupervisorRunning(f"another supervisor took segment {name!r} while this one swept it")
@@ -219,13 +223,14 @@ def _open(name: str, settings: SupervisorSettings, options: argparse.Namespace) 
     except (SegmentMissing, SegmentNotReady):
         pass
     try:
-        return _for_handlers(SharedStorage.create(name, capacity_bytes, private=options.private), options)
+        storage = SharedStorage.create(name, capacity_bytes, private=options.private, share=Share.FAMILY)
+        return _for_handlers(storage, options)
     except SegmentExists:
         return _adopt(name, capacity_bytes, options)  # somebody was faster
 
 
 def _adopt(name: str, capacity_bytes: int | None, options: argparse.Namespace) -> SharedStorage:
-    storage = SharedStorage.attach(name)
+    storage = SharedStorage.attach(name, share=Share.FAMILY)
     has = storage.store.segment.layout.capacity_bytes
     if capacity_bytes not in (None, has):
         log.warning("segment keeps the capacity it has", extra={"segment": name, "capacity_bytes": has})

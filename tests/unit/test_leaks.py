@@ -8,7 +8,7 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from shardq.shm.segment import full_name
+from shardq.shm.names import full_name
 from tests.support.leaks import PLACES, SEGMENTS, _may_be_of_this_run, leaked_files, stray_files
 from tests.support.segments import NewSegment, files_of, new_name
 
