@@ -31,6 +31,7 @@ from shardq.segment_board import SegmentBoard
 from shardq.settings import SupervisorSettings, check_environment
 from shardq.shm.attachments import destroy_abandoned
 from shardq.shm.names import LONGEST_NAME
+from shardq.shm.refusals import advice
 from shardq.shm.shares import Share
 from shardq.supervisor import logs
 from shardq.supervisor.child import execute_worker, run_worker
@@ -65,12 +66,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _supervise(options, _settings(options), control)
     except tuple(_EXITS) as error:
-        code = next(code for kind, code in _EXITS.items() if isinstance(error, kind))
-        if control:
-            control.tell(error=str(error), code=code)
-        else:
-            print(f"shardq.supervise: {error}", file=sys.stderr)
-        return code
+        return _told(str(error), next(code for kind, code in _EXITS.items() if isinstance(error, kind)), control)
+    except OSError as error:
+        if (what_to_do := advice(error)) is None:
+            raise
+        return _told(f"cannot serve: {what_to_do}", Exit.SEGMENT, control)
+
+
+def _told(reason: str, code: Exit, control: Control | None) -> Exit:
+    """Say why nothing is served: to the application that embeds this supervisor, or to who reads its output."""
+    if control:
+        control.tell(error=reason, code=code)
+    else:
+        print(f"shardq.supervise: {reason}", file=sys.stderr)
+    return code
 
 
 def _supervise(options: argparse.Namespace, settings: SupervisorSettings, control: Control | None) -> Exit:

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from shardq.errors import SegmentNoRoom
+from shardq.shm.layout import SMALLEST_CAPACITY_BYTES
 from shardq.shm.names import SHM_DIRECTORY
 from shardq.shm.refusals import told
 
@@ -16,13 +18,20 @@ _LIMITS = {"cgroup2": ("memory.max", "memory.high"), "cgroup": ("memory.limit_in
 
 def default_capacity_bytes() -> int:
     """The least of 512 MiB, half of what /dev/shm has free, and half of what the control group may have: its processes
-    need memory beside the segment, whose pages count as theirs.
+    need memory beside the segment, whose pages count as theirs. Raises `SegmentNoRoom` where no segment is so small.
     """
     with told(f"see how much room {SHM_DIRECTORY} has"):
         room = os.statvfs(SHM_DIRECTORY)
     allowed = [DEFAULT_CAPACITY_BYTES, room.f_bavail * room.f_frsize // 2]
     limit = memory_limit_bytes()
-    return min(allowed if limit is None else [*allowed, limit // 2])
+    capacity_bytes = min(allowed if limit is None else [*allowed, limit // 2])
+    if capacity_bytes < SMALLEST_CAPACITY_BYTES:
+        group = "" if limit is None else f", and the control group may have {limit} bytes of memory"
+        raise SegmentNoRoom(
+            f"there is too little memory for a segment, which has at least {SMALLEST_CAPACITY_BYTES} bytes and is to "
+            f"leave as much: {SHM_DIRECTORY} has {allowed[1] * 2} bytes free{group}"
+        )
+    return capacity_bytes
 
 
 def memory_limit_bytes(process: Path = Path("/proc/self")) -> int | None:

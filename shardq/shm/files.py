@@ -84,12 +84,14 @@ def check_mode(path: Path, status: os.stat_result) -> None:
         )
 
 
-def open_lock_file(name: str, *, create: bool = False) -> int:
-    """A descriptor of the segment's lock file. Closing any descriptor of it drops all locks this process has on it."""
+def open_lock_file(name: str, *, create: bool = False, flags: int = os.O_RDWR) -> int:
+    """A descriptor of the segment's lock file. Closing any descriptor of it drops all locks this process has on it.
+    Raises `SegmentMissing`, and as `open_own`.
+    """
     path = lock_path(full_name(name))
     while True:
         try:
-            descriptor = open_own(path)
+            descriptor = open_own(path, flags)
         except FileNotFoundError:
             if not create:
                 raise SegmentMissing(f"segment {name!r} was removed just now: create it again") from None

@@ -14,6 +14,8 @@ import posix_ipc
 from shardq.errors import SegmentError, SegmentNoRoom, SegmentUnavailable, SegmentUntrusted
 from shardq.shm.names import SHM_DIRECTORY, user
 
+#: Fewer than a segment's files may need.
+_FEW_INODES = 8
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 #: What opening a path gives where something else lies than a file of ours.
 _IN_THE_WAY = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR, errno.ENXIO)
@@ -40,8 +42,7 @@ def told(what: str, path: Path | None = None) -> Iterator[None]:
 
 
 def _refusal(what: str, path: Path | None, error: Exception) -> SegmentError:
-    number = error.errno if isinstance(error, OSError) else None
-    number = _number(error) if number is None else number
+    number = error.errno if isinstance(error, OSError) and error.errno else _number(error)
     if number in _FULL:
         return SegmentNoRoom(f"cannot {what}: {room()}")
     if path and number in _IN_THE_WAY and (obstacle := _obstacle(path)):
@@ -52,7 +53,13 @@ def _refusal(what: str, path: Path | None, error: Exception) -> SegmentError:
         return SegmentUnavailable(
             f"cannot {what}: {user(os.geteuid())} may not write in {SHM_DIRECTORY}: its mode should be 1777"
         )
-    return SegmentUnavailable(f"cannot {what}: {_ADVICE.get(number or 0) or os.strerror(number) if number else error}")
+    return SegmentUnavailable(f"cannot {what}: {advice(error) or error}")
+
+
+def advice(error: Exception) -> str | None:
+    """What to do where the system refuses a process what it gives others. None: there is no such advice."""
+    number = error.errno if isinstance(error, OSError) and error.errno else _number(error)
+    return _ADVICE.get(number or 0)
 
 
 def _number(error: Exception) -> int | None:
@@ -67,8 +74,8 @@ def _number(error: Exception) -> int | None:
 def room() -> str:
     """What /dev/shm has left, and what to do about it."""
     free = os.statvfs(SHM_DIRECTORY)
-    if free.f_files and not free.f_favail:
-        return f"{SHM_DIRECTORY} has no inode left: remove files there, or mount it with more (nr_inodes)"
+    if free.f_files and free.f_favail < _FEW_INODES:
+        return f"{SHM_DIRECTORY} has hardly an inode left: remove files there, or mount it with more (nr_inodes)"
     return (
         f"{SHM_DIRECTORY} has {free.f_bavail * free.f_frsize} bytes free: free some, ask for a smaller capacity, or "
         f"give a container more (docker run --shm-size)"

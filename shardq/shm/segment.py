@@ -244,7 +244,7 @@ def _missing(name: str) -> str:
 
 def _back_fixed_part(descriptor: int, layout: Layout, name: str) -> None:
     if not _fallocate(descriptor, 0, layout.fixed_bytes):
-        raise SegmentNoRoom(f"segment {name!r} needs {layout.fixed_bytes} bytes to begin with, and {room()}")
+        raise SegmentNoRoom(f"{room()}; segment {name!r} needs {layout.fixed_bytes} bytes to begin with")
 
 
 def _fallocate(descriptor: int, start: int, nbytes: int) -> bool:

@@ -56,7 +56,7 @@ class Slots:
 
     def observe(self) -> None:
         """See who lives, without a slot."""
-        self._descriptor = open_lock_file(self._segment.name)
+        self._descriptor = open_lock_file(self._segment.name, flags=os.O_RDONLY)
 
     def resume(self, descriptor: int, slot: int) -> None:
         """Go on with the slot that this very process had before it executed itself anew; it kept the descriptor, and
