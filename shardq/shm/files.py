@@ -183,6 +183,13 @@ def remove(system_name: str) -> None:
         unlink(path)
 
 
+def remove_unfinished(system_name: str) -> None:
+    """Unlink what this process made of a segment, for which it still has the creation lock."""
+    with suppress(SegmentUntrusted):  # the semaphore may be what kept it from going on
+        unlink(semaphore_path(system_name))
+    unlink(segment_path(system_name))
+
+
 def unlink(path: Path) -> None:
     """Remove a file that may be gone. Raises `SegmentUntrusted` where it is another user's."""
     with told(f"remove {path}", path):

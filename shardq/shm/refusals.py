@@ -46,7 +46,7 @@ def _refusal(what: str, path: Path | None, error: Exception) -> SegmentError:
     if number in _FULL:
         return SegmentNoRoom(f"cannot {what}: {room()}")
     if path and number in _IN_THE_WAY and (obstacle := _obstacle(path)):
-        return SegmentUntrusted(f"cannot {what}: {obstacle}")
+        return SegmentUntrusted(obstacle)
     if not SHM_DIRECTORY.is_dir():
         return SegmentUnavailable(f"cannot {what}: there is no {SHM_DIRECTORY}: mount a tmpfs there")
     if number in (errno.EACCES, errno.EPERM):
@@ -102,6 +102,7 @@ def in_the_way(path: Path, status: os.stat_result) -> str:
     kind = {stat.S_IFLNK: "a symbolic link", stat.S_IFREG: "a file", stat.S_IFIFO: "a FIFO"}
     what = kind.get(stat.S_IFMT(status.st_mode), "something else than a file")
     return (
-        f"{path} is {what} of user {user(status.st_uid)}, made beforehand by somebody who wants to read along or to be "
-        f"in the way; it was not used: have its owner or root remove it (`rm {path}`), or choose another name"
+        f"{path} is {what} of user {user(status.st_uid)} where {user(os.geteuid())} needs a file of its own. It was "
+        f"not used: another user may have made it to read along, or to keep you out. Have its owner or root remove it "
+        f"(`rm {path}`), or choose another name"
     )

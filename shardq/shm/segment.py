@@ -75,7 +75,7 @@ class Segment:
                 _write_header(mapping, layout, private)
             except BaseException:
                 os.close(descriptor)
-                files.remove(system_name)
+                files.remove_unfinished(system_name)
                 raise
         return cls(name, descriptor, mapping, semaphore)
 
