@@ -171,12 +171,14 @@ def destroy(name: str) -> None:
     if found is None and files.inode(lock_path(full_name(name))) is None:
         raise SegmentMissing(f"there is no segment {name!r} to destroy")
     earlier.check_name(name)
+    is_earlier = earlier.is_earlier(name)
+    if is_earlier:
+        earlier.check_unused(name)  # its processes do not know the lock that is taken now
     with files.creation_lock(name):
         # While this process waited for the lock, others may have removed that segment and created another one.
         if files.inode(path) not in (found, None):
             return
-        if earlier.is_earlier(name):
-            earlier.check_unused(name)
+        if is_earlier:
             for file in earlier.files_of(name):
                 files.unlink(file)
         files.remove_files(name)
