@@ -89,7 +89,7 @@ def destroy(options: argparse.Namespace) -> None:
     except SegmentError as error:
         if not attachments.is_unusable(error):
             raise
-        attachments.destroy(name)
+        attachments.destroy(name, unused=True)
     if options.json:
         print(as_json({"destroyed": name}))
 

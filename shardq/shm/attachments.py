@@ -126,14 +126,16 @@ def close_store(store: Store) -> None:
         store.leave()
 
 
-def destroy(name: str) -> None:
-    """Unlink a segment and its files. Raises `SegmentMissing` where there is none."""
+def destroy(name: str, *, unused: bool = False) -> None:
+    """Unlink a segment and its files. Raises `SegmentMissing` where there is none, `SegmentError` where `unused` was
+    asked for and another process is attached.
+    """
     with _opening:
         store = _attached(name)
         if store:
             store.segment.unlink(store.hold[0])
         else:
-            segments.destroy(name)
+            segments.destroy(name, unused=unused)
 
 
 def destroy_store(store: Store) -> None:

@@ -18,6 +18,7 @@ import posix_ipc
 
 from shardq.errors import (
     ConfigurationError,
+    SegmentError,
     SegmentExists,
     SegmentForeign,
     SegmentMissing,
@@ -162,9 +163,9 @@ class Segment:
         os.close(self._descriptor)
 
 
-def destroy(name: str) -> None:
+def destroy(name: str, *, unused: bool = False) -> None:
     """Unlink the segment that has this name now, or what is left of one, for a process that is not attached to it.
-    Raises `SegmentMissing`; `SegmentError` where it is an earlier one that is in use.
+    Raises `SegmentMissing`; `SegmentError` where a process is attached to an earlier one, or, with `unused`, to any.
     """
     path = segment_path(full_name(name))
     found = files.inode(path)
@@ -174,7 +175,10 @@ def destroy(name: str) -> None:
     is_earlier = earlier.is_earlier(name)
     if is_earlier:
         earlier.check_unused(name)  # its processes do not know the lock that is taken now
-    with files.creation_lock(name):
+    with files.creation_lock(name) as lock:
+        pid = files.holder_of(lock, FIRST_SLOT_BYTE, 0) if unused else None
+        if pid is not None:
+            raise SegmentError(f"segment {name!r} is in use by process {pid}: end that first")
         # While this process waited for the lock, others may have removed that segment and created another one.
         if files.inode(path) not in (found, None):
             return

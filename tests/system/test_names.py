@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from shardq.cli import FAILED, OK, main
 from shardq.errors import SegmentError, SegmentMissing, SegmentVersionError
 from shardq.shm import layout as at
 from shardq.shm import names
@@ -199,4 +200,18 @@ def test_an_earlier_segment_is_destroyed_with_all_its_files_once_it_is_not_in_us
 
     destroy(name)
 
+    assert files_like(name) == set()
+
+
+def test_a_segment_of_another_layout_that_is_in_use_is_not_destroyed_by_the_command(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = filled(name)
+    store.segment.words[at.VERSION] = at.LAYOUT_VERSION + 1
+
+    assert Child(lambda: [close_store(store), main(["destroy", "--url", f"shm://{name}"])][1]).result() == FAILED
+    assert not store.segment.removed
+
+    close_store(store)
+    assert main(["destroy", "--url", f"shm://{name}"]) == OK
     assert files_like(name) == set()
