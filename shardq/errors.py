@@ -92,12 +92,20 @@ class SegmentForeign(SegmentError):
     """The object of this name is not a shardq segment, or it is damaged."""
 
 
+class SegmentUntrusted(SegmentError):
+    """A file under the segment's name is not this user's alone: another user made it beforehand, or may change it."""
+
+
+class SegmentUnavailable(SegmentError):
+    """The system refuses what a segment needs: descriptors, address space, or a /dev/shm that can be written."""
+
+
 class SegmentNoRoom(SegmentError):
     """/dev/shm cannot hold the segment's fixed part, or the segment has no entry left for a claim."""
 
 
 class SlotsExhausted(SegmentError):
-    """As many processes are attached to the segment as it has slots for."""
+    """As many processes are attached to the segment as it has slots for, beside those kept for the family."""
 
 
 class PlatformUnsupported(ShardqError):

@@ -30,7 +30,9 @@ from shardq.queue import Queue
 from shardq.segment_board import SegmentBoard
 from shardq.settings import SupervisorSettings, check_environment
 from shardq.shm.attachments import destroy_abandoned
-from shardq.shm.segment import LONGEST_NAME
+from shardq.shm.names import LONGEST_NAME
+from shardq.shm.refusals import advice
+from shardq.shm.shares import Share
 from shardq.supervisor import logs
 from shardq.supervisor.child import execute_worker, run_worker
 from shardq.supervisor.control import Control
@@ -64,12 +66,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _supervise(options, _settings(options), control)
     except tuple(_EXITS) as error:
-        code = next(code for kind, code in _EXITS.items() if isinstance(error, kind))
-        if control:
-            control.tell(error=str(error), code=code)
-        else:
-            print(f"shardq.supervise: {error}", file=sys.stderr)
-        return code
+        return _told(str(error), next(code for kind, code in _EXITS.items() if isinstance(error, kind)), control)
+    except OSError as error:
+        if (what_to_do := advice(error)) is None:
+            raise
+        return _told(f"cannot serve: {what_to_do}", Exit.SEGMENT, control)
+
+
+def _told(reason: str, code: Exit, control: Control | None) -> Exit:
+    """Say why nothing is served: to the application that embeds this supervisor, or to who reads its output."""
+    if control:
+        control.tell(error=reason, code=code)
+    else:
+        print(f"shardq.supervise: {reason}", file=sys.stderr)
+    return code
 
 
 def _supervise(options: argparse.Namespace, settings: SupervisorSettings, control: Control | None) -> Exit:
@@ -134,7 +144,7 @@ def _remove_if_unused(name: str) -> bool:
     each of them because of this one. Returns whether it is gone.
     """
     try:
-        storage = SharedStorage.attach(name)
+        storage = SharedStorage.attach(name, share=Share.FAMILY)
     except SegmentMissing:
         return True
     except SegmentError:
@@ -183,7 +193,10 @@ def _without_leftovers(
     storage.destroy()
     log.warning("segment swept", extra=found)
     storage = _for_handlers(
-        SharedStorage.create(name, settings.capacity_bytes or capacity_bytes, private=options.private), options
+        SharedStorage.create(
+            name, settings.capacity_bytes or capacity_bytes, private=options.private, share=Share.FAMILY
+        ),
+        options,
     )
     if not storage.store.supervision.become_supervisor():
         raise SupervisorRunning(f"another supervisor took segment {name!r} while this one swept it")
@@ -219,13 +232,14 @@ def _open(name: str, settings: SupervisorSettings, options: argparse.Namespace) 
     except (SegmentMissing, SegmentNotReady):
         pass
     try:
-        return _for_handlers(SharedStorage.create(name, capacity_bytes, private=options.private), options)
+        storage = SharedStorage.create(name, capacity_bytes, private=options.private, share=Share.FAMILY)
+        return _for_handlers(storage, options)
     except SegmentExists:
         return _adopt(name, capacity_bytes, options)  # somebody was faster
 
 
 def _adopt(name: str, capacity_bytes: int | None, options: argparse.Namespace) -> SharedStorage:
-    storage = SharedStorage.attach(name)
+    storage = SharedStorage.attach(name, share=Share.FAMILY)
     has = storage.store.segment.layout.capacity_bytes
     if capacity_bytes not in (None, has):
         log.warning("segment keeps the capacity it has", extra={"segment": name, "capacity_bytes": has})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 
 from shardq.cli.opened import opened
 from shardq.cli.render import age, as_json, columns, readable, size
@@ -17,10 +18,9 @@ from shardq.shm.store import Store
 
 def status(options: argparse.Namespace) -> None:
     """Print the segment as a whole."""
-    with opened(options.url) as storage:
-        store = storage.store
-        view = store.inspection.overview()
-        rates = _rates(store, view, options.sample) if options.sample > 0 else None
+    with attachments.overview_of(segment_name(options.url)) as overview:
+        view = overview()
+        rates = _rates(overview, view, options.sample) if options.sample > 0 else None
     if options.json:
         workers = [worker._asdict() for worker in view.workers]
         print(as_json(view._asdict() | {"workers": workers, "rates": rates}))
@@ -89,7 +89,7 @@ def destroy(options: argparse.Namespace) -> None:
     except SegmentError as error:
         if not attachments.is_unusable(error):
             raise
-        attachments.destroy(name)
+        attachments.destroy(name, unused=True)
     if options.json:
         print(as_json({"destroyed": name}))
 
@@ -106,10 +106,10 @@ def _in_use(store: Store, url: str) -> SegmentError:
     return SegmentError(f"{url} has {left} left: add --with-requests to lose them")
 
 
-def _rates(store: Store, before: Overview, seconds: float) -> dict[str, float]:
+def _rates(overview: Callable[[], Overview], before: Overview, seconds: float) -> dict[str, float]:
     started = time.monotonic()
     time.sleep(seconds)
-    after, elapsed = store.inspection.overview(), time.monotonic() - started
+    after, elapsed = overview(), time.monotonic() - started
     return {
         "accepted": (after.accepted - before.accepted) / elapsed,
         "handled": (after.handled - before.handled) / elapsed,

@@ -7,12 +7,13 @@ from contextlib import contextmanager
 
 from shardq.connect import segment_name
 from shardq.drivers.shared import SharedStorage
+from shardq.shm.shares import Share
 
 
 @contextmanager
 def opened(url: str) -> Iterator[SharedStorage]:
-    """Attached as long as it is entered."""
-    storage = SharedStorage.attach(segment_name(url))
+    """Attached as long as it is entered, with a slot that is kept for that where programs have all others."""
+    storage = SharedStorage.attach(segment_name(url), share=Share.VISITORS)
     try:
         yield storage
     finally:

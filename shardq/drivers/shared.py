@@ -19,6 +19,7 @@ from shardq.settings import LockSettings, StorageSettings, check_capacity
 from shardq.shm import attachments as shm
 from shardq.shm.inspection import Overview
 from shardq.shm.layout import DEFAULT_SLOTS, FOLLOW_UP, GENERAL
+from shardq.shm.shares import Share
 from shardq.shm.store import Store
 from shardq.shm.timing import Timing
 
@@ -53,29 +54,36 @@ class SharedStorage:
         slots: int = DEFAULT_SLOTS,
         private: bool = False,
         settings: StorageSettings | None = None,
+        share: Share = Share.EVERYBODY,
     ) -> SharedStorage:
         """Create the segment `name` and attach to it.
 
-        `capacity_bytes` bounds its memory, by default the lesser of 512 MiB and half of what /dev/shm has free.
+        `capacity_bytes` bounds its memory, by default the least of 512 MiB, half of what /dev/shm has free and half of
+        what the control group may have.
         `threads` bounds the threads and tubes that have messages at one time, by default one per 4 KiB of capacity and
-        at most 65,536; `slots` the processes that are attached at one time. A `private` segment ends with its
-        supervisor, whatever is in it.
+        at most 65,536; `slots` the processes that are attached at one time, beside a supervisor and its workers, for
+        whom more are kept. A `private` segment ends with its supervisor, whatever is in it. `share` says which slots
+        are for this process.
 
-        Raises `SegmentExists`, `SegmentNoRoom`, `ConfigurationError`.
+        Raises `SegmentExists`, `SegmentNoRoom`, `SegmentUntrusted`, `SegmentUnavailable`, `ConfigurationError`.
         """
         settings = settings or StorageSettings()
         capacity = settings.capacity_bytes if capacity_bytes is None else capacity_bytes
         if capacity is not None:
             check_capacity(capacity)
-        return cls(shm.create_store(name, capacity, threads=threads, slots=slots, private=private), settings)
+        store = shm.create_store(name, capacity, threads=threads, slots=slots, private=private, share=share)
+        return cls(store, settings)
 
     @classmethod
-    def attach(cls, name: str, settings: StorageSettings | None = None) -> SharedStorage:
-        """Attach to the segment `name`.
+    def attach(
+        cls, name: str, settings: StorageSettings | None = None, share: Share = Share.EVERYBODY
+    ) -> SharedStorage:
+        """Attach to the segment `name`, with a slot of this share.
 
-        Raises `SegmentMissing`, `SegmentNotReady`, `SegmentVersionError`, `SegmentForeign`, `SlotsExhausted`.
+        Raises `SegmentMissing`, `SegmentNotReady`, `SegmentVersionError`, `SegmentForeign`, `SegmentUntrusted`,
+        `SegmentUnavailable`, `SlotsExhausted`.
         """
-        return cls(shm.attach_store(name), settings)
+        return cls(shm.attach_store(name, share), settings)
 
     @classmethod
     def resume(cls, name: str, descriptor: int, slot: int) -> SharedStorage:

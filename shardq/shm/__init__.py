@@ -4,7 +4,14 @@ Who uses whom, from the bottom:
 
 * `layout`: where each word lives
 * `counters`: what the totals say together
-* `segment`: the mapped object and its files
+* `names`: what the files of a segment are called
+* `refusals`: what the system refuses, told with what to do
+* `namespaces`: which process ids and clocks are shared
+* `files`: made for this user alone, and opened only if they are
+* `earlier`: the files of former layouts
+* `capacity`: how large, where nobody says
+* `segment`: the mapped object
+* `shares`: for whom slots are kept
 * `slots`: who is attached, and alive
 * `guard`: mutual exclusion that survives its holder
 * `intent`: what is under way
@@ -31,6 +38,7 @@ Who uses whom, from the bottom:
 * `letters`: dead letters
 * `supervision`: the supervisor's view
 * `inspection`: looking without disturbing
+* `observer`: the same from outside, without a slot
 * `parts`: all of these, put together for one process
 * `store`: one method per verb
 * `attachments`: opening and closing, once per process

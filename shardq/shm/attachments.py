@@ -9,6 +9,8 @@ import os
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from shardq.errors import (
     SegmentError,
@@ -16,12 +18,20 @@ from shardq.errors import (
     SegmentForeign,
     SegmentMissing,
     SegmentNotReady,
+    SegmentUntrusted,
     SegmentVersionError,
+    ShardqError,
 )
 from shardq.shm import layout as at
-from shardq.shm import segment as files
+from shardq.shm import segment as segments
+from shardq.shm.capacity import default_capacity_bytes
+from shardq.shm.inspection import Overview
 from shardq.shm.layout import DEFAULT_SLOTS, Layout
-from shardq.shm.segment import Segment, default_capacity_bytes, full_name
+from shardq.shm.names import full_name, names_with
+from shardq.shm.observer import Observer
+from shardq.shm.refusals import told
+from shardq.shm.segment import Segment
+from shardq.shm.shares import KEPT_SLOTS, Share
 from shardq.shm.store import Store
 
 #: How the names of private segments begin, so that nobody has to attach to others to find them.
@@ -41,30 +51,67 @@ def create_store(
     threads: int | None = None,
     slots: int = DEFAULT_SLOTS,
     private: bool = False,
+    share: Share = Share.EVERYBODY,
 ) -> Store:
-    """Create a segment and attach to it. See `Segment.create` for the errors."""
-    layout = Layout.sized(default_capacity_bytes() if capacity_bytes is None else capacity_bytes, threads, slots)
+    """Create a segment with so many slots beside those that are kept, and attach to it with a slot of that share. See
+    `Segment.create` for the errors.
+    """
+    capacity_bytes = default_capacity_bytes() if capacity_bytes is None else capacity_bytes
+    layout = Layout.sized(capacity_bytes, threads, slots + KEPT_SLOTS)
     with _opening:
         if _attached(name):
             # Creating opens and closes the lock file, which would cost this process its lock on it.
             raise SegmentExists(f"segment {name!r} exists already, and this process is attached to it")
-        return _entered(Segment.create(name, layout, private=private))
+        segment = Segment.create(name, layout, private=private)
+        try:
+            return _entered(segment, share)
+        except BaseException:
+            # What this process could not enter nobody would ever remove.
+            with suppress(ShardqError):
+                segments.destroy_unused(segment)
+            raise
 
 
-def attach_store(name: str) -> Store:
-    """Attach to a segment, or share this process's attachment to it. See `Segment.attach` for the errors."""
+def attach_store(name: str, share: Share = Share.EVERYBODY) -> Store:
+    """Attach to a segment with a slot of that share, or share this process's attachment to it. See `Segment.attach` for
+    the errors; raises `SlotsExhausted` as well.
+    """
     with _opening:
         store = _attached(name)
         if store:
             _users[store] += 1
             return store
-        return _entered(Segment.attach(name))
+        return _entered(Segment.attach(name), share)
+
+
+@contextmanager
+def overview_of(name: str) -> Iterator[Callable[[], Overview]]:
+    """A function that looks at a segment as a whole. It takes no slot, waits for no lock and writes nothing, so it
+    works however many are attached, and while everything hangs. See `Segment.attach` for the errors.
+    """
+    with _opening:
+        store = _attached(name)
+        if store:
+            _users[store] += 1
+    if store:
+        try:
+            yield store.inspection.overview
+        finally:
+            close_store(store)
+        return
+    observer = Observer(Segment.observe(name))
+    try:
+        yield observer.open()
+    finally:
+        with _opening:
+            # Closing the lock file would drop the locks on it of this process, which may be attached by now.
+            observer.close(keep_lock_file=full_name(name) in _open)
 
 
 def resume_store(name: str, descriptor: int, slot: int) -> Store:
     """Attach to a segment with the slot that this process had before it executed itself anew."""
     with _opening:
-        return _entered(Segment.attach(name), (descriptor, slot))
+        return _entered(Segment.attach(name), Share.FAMILY, (descriptor, slot))
 
 
 def close_store(store: Store) -> None:
@@ -74,19 +121,21 @@ def close_store(store: Store) -> None:
         if _users[store]:
             return
         del _users[store]
-        if _open.get(full_name(store.segment.name)) is store:
-            del _open[full_name(store.segment.name)]
+        if _open.get(store.segment.system_name) is store:
+            del _open[store.segment.system_name]
         store.leave()
 
 
-def destroy(name: str) -> None:
-    """Unlink a segment and its files. Raises `SegmentMissing` where there is none."""
+def destroy(name: str, *, unused: bool = False) -> None:
+    """Unlink a segment and its files. Raises `SegmentMissing` where there is none, `SegmentError` where `unused` was
+    asked for and another process is attached.
+    """
     with _opening:
         store = _attached(name)
         if store:
             store.segment.unlink(store.hold[0])
         else:
-            files.destroy(name)
+            segments.destroy(name, unused=unused)
 
 
 def destroy_store(store: Store) -> None:
@@ -104,22 +153,22 @@ def destroy_abandoned() -> list[str]:
     """Destroy this user's private segments that nobody is attached to any more: their application and supervisor were
     killed together, and nobody will ever ask for them. Returns their names.
     """
-    prefix = full_name(PRIVATE_PREFIX)
-    found = [entry for entry in os.listdir(files.SHM_DIRECTORY) if entry.startswith(prefix) and "." not in entry]
-    names = [PRIVATE_PREFIX + entry.removeprefix(prefix) for entry in found]
+    with told("look for abandoned segments"):
+        names = names_with(PRIVATE_PREFIX)
     return [name for name in names if _is_abandoned(name)]
 
 
 def is_unusable(error: Exception) -> bool:
     """Whether an error of `attach_store` means that what there is can never be attached to, only destroyed."""
-    return isinstance(error, SegmentForeign | SegmentMissing | SegmentNotReady | SegmentVersionError)
+    unusable = SegmentForeign | SegmentMissing | SegmentNotReady | SegmentUntrusted | SegmentVersionError
+    return isinstance(error, unusable)
 
 
 def _is_abandoned(name: str) -> bool:
     """Whether it was, and is destroyed now."""
     try:
-        store = attach_store(name)
-    except (SegmentError, SegmentMissing):
+        store = attach_store(name, Share.VISITORS)
+    except SegmentError:
         return False
     age_s = time.time() - store.segment.words[at.CREATED_US] / 1e6
     if not store.supervision.private or age_s < _NEWBORN_S or store.supervision.others():
@@ -134,17 +183,17 @@ def _attached(name: str) -> Store | None:
     return store if store and not store.segment.removed else None
 
 
-def _entered(segment: Segment, hold: tuple[int, int] | None = None) -> Store:
+def _entered(segment: Segment, share: Share, hold: tuple[int, int] | None = None) -> Store:
     store = Store(segment)
     try:
-        store.resume(*hold) if hold else store.enter()
+        store.resume(*hold) if hold else store.enter(share)
     except BaseException:
         segment.close()
         raise
     if segment.removed:
         store.leave()
         raise SegmentMissing(f"segment {segment.name!r} was removed just now: create it again")
-    _open[full_name(segment.name)] = store
+    _open[segment.system_name] = store
     _users[store] = 1
     return store
 

@@ -7,10 +7,15 @@ itself. The sleeper opens it for reading and writing, so that it never reads end
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from contextlib import suppress
 from pathlib import Path
 
+from shardq.errors import SegmentError
+from shardq.shm.files import check_mode, open_own, unlink
+from shardq.shm.names import bell_path
+from shardq.shm.refusals import told
 from shardq.shm.segment import Segment
 
 
@@ -26,7 +31,9 @@ class Doorbell:
         self._lock = threading.RLock()
 
     def open(self) -> int:
-        """Make this process's bell ring-able. Returns the descriptor to wait on."""
+        """Make this process's bell ring-able. Returns the descriptor to wait on. Raises `SegmentNoRoom`,
+        `SegmentUnavailable`, `SegmentUntrusted`.
+        """
         with self._lock:
             return self._open()
 
@@ -38,16 +45,17 @@ class Doorbell:
 
     def ring(self, slot: int) -> None:
         """Wake the process of a slot, if that can be done: what it is to look at is in the segment already, so nobody
-        may take a bell out of reach, for want of a descriptor for one, for a refusal of that.
+        may take a bell out of reach, for want of a descriptor for one, for a refusal of that. What lies in the place of
+        a bell and is none of this user's is not touched.
         """
-        with self._lock, suppress(OSError):
+        with self._lock, suppress(OSError, SegmentError):
             self._ring(slot)
 
     def close(self) -> None:
         """Remove this process's FIFO and close all descriptors."""
         with self._lock:
             if self._own >= 0:
-                self._path(self._slot).unlink(missing_ok=True)
+                unlink(self._path(self._slot))
             self.forget()
 
     def forget(self) -> None:
@@ -61,10 +69,20 @@ class Doorbell:
     def _open(self) -> int:
         if self._own < 0:
             path = self._path(self._slot)
-            with suppress(FileExistsError):
+            with told(f"make {path}", path), suppress(FileExistsError):
                 os.mkfifo(path, 0o600)
-            self._own = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+                path.chmod(0o600)  # whatever the umask took away
+            self._own = self._opened(path, os.O_RDWR)
         return self._own
+
+    def _opened(self, path: Path, flags: int) -> int:
+        descriptor = open_own(path, flags, stat.S_IFIFO)
+        try:
+            check_mode(path, os.fstat(descriptor))
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
 
     def _ring(self, slot: int) -> None:
         for _ in range(2):
@@ -84,8 +102,8 @@ class Doorbell:
             return self._open()
         if slot not in self._others:
             # Fails where nobody is there to hear it.
-            self._others[slot] = os.open(self._path(slot), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            self._others[slot] = self._opened(self._path(slot), os.O_WRONLY)
         return self._others[slot]
 
     def _path(self, slot: int) -> Path:
-        return self._segment.path.with_name(f"{self._segment.path.name}.bell.{slot}")
+        return bell_path(self._segment.system_name, slot)

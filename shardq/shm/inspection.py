@@ -6,6 +6,7 @@ guard for one thread at a time.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -18,7 +19,7 @@ from shardq.shm.attempts import Attempts
 from shardq.shm.binding import Bindings
 from shardq.shm.directory import Directory
 from shardq.shm.segment import Segment
-from shardq.shm.slots import start_ticks
+from shardq.shm.slots import Slots
 from shardq.shm.tube import Tubes
 
 
@@ -89,6 +90,7 @@ class Inspection:
     def __init__(
         self,
         segment: Segment,
+        slots: Slots,
         directory: Directory,
         tubes: Tubes,
         bindings: Bindings,
@@ -98,6 +100,7 @@ class Inspection:
         self._segment = segment
         self._words = segment.words
         self._layout = segment.layout
+        self._slots = slots
         self._directory = directory
         self._tubes = tubes
         self._bindings = bindings
@@ -161,18 +164,24 @@ class Inspection:
         thread, count = self._words[word + at.SLOT_BATCH_THREAD], self._words[word + at.SLOT_BATCH_COUNT]
         since_ns = self._words[word + at.SLOT_BATCH_SINCE_NS]
         age_s = (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - since_ns) / 1e9 if since_ns else 0.0
-        state, rss_bytes = _process(pid, self._words[word + at.SLOT_START_TICKS])
+        state, rss_bytes = self._process(slot)
         key = self._directory.name(thread - 1) if thread else None
         return WorkerView(number, pid, state or ("busy" if count else "idle"), key, count, age_s, rss_bytes)
 
-
-def _process(pid: int, started: int) -> tuple[str | None, int]:
-    """`dead` or `stopped`, None for a process that runs; and its resident memory in bytes."""
-    if start_ticks(pid) != started:
-        return "dead", 0
-    try:
-        process = psutil.Process(pid)
-        stopped = process.status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
-        return "stopped" if stopped else None, process.memory_info().rss
-    except psutil.NoSuchProcess:
-        return "dead", 0
+    def _process(self, slot: int) -> tuple[str | None, int]:
+        """`dead` or `stopped`, None for a process that runs; and its resident memory in bytes, 0 where that cannot be
+        seen from here, as from another pid namespace.
+        """
+        if not self._slots.occupied(slot):
+            return "dead", 0
+        pid = os.getpid() if slot == self._slots.mine else self._slots.pid_here(slot)
+        if not pid:
+            return None, 0
+        try:
+            process = psutil.Process(pid)
+            stopped = process.status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+            return "stopped" if stopped else None, process.memory_info().rss
+        except psutil.NoSuchProcess:
+            return "dead", 0
+        except (psutil.Error, OSError):  # no descriptor is left to read it with
+            return None, 0

@@ -62,4 +62,4 @@ class Parts:
         self.waiting = Waiting(segment, slots, directory, bindings, repair, self.watch, section)
         self.letters = Letters(segment, intent, directory, tubes, bindings, section)
         self.supervision = Supervision(segment, slots, self.doorbell, deaths, section)
-        self.inspection = Inspection(segment, directory, tubes, bindings, attempts, section)
+        self.inspection = Inspection(segment, slots, directory, tubes, bindings, attempts, section)

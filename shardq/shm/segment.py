@@ -1,8 +1,7 @@
 """The shared-memory object: created, attached, backed with memory, unlinked.
 
-Beside the segment `shardq-UID-NAME` in /dev/shm live its semaphore (`sem.shardq-UID-NAME`), its lock file (`.lock`)
-and one FIFO per waiting process (`.bell.N`). Creating and attaching are two functions, and only a destroyer unlinks:
-under the lock under which they are created, so that it never takes what somebody just made.
+Creating and attaching are two functions, and only a destroyer unlinks: under the lock under which segments are created,
+so that it never takes what somebody just made. `names` says which files there are beside the object.
 """
 
 from __future__ import annotations
@@ -11,70 +10,51 @@ import errno
 import fcntl
 import mmap
 import os
-import re
 import secrets
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import posix_ipc
 
 from shardq.errors import (
     ConfigurationError,
-    PlatformUnsupported,
     SegmentError,
     SegmentExists,
     SegmentForeign,
     SegmentMissing,
     SegmentNoRoom,
     SegmentNotReady,
+    SegmentUnavailable,
     SegmentVersionError,
 )
+from shardq.shm import earlier, files
 from shardq.shm import layout as at
+from shardq.shm.files import FIRST_SLOT_BYTE, REGISTER_BYTE
 from shardq.shm.layout import Layout
-
-if sys.platform != "linux":
-    raise PlatformUnsupported(f"shared memory needs Linux, this is {sys.platform}: use memory:// instead of shm://")
-
-import posix_ipc
-
-SHM_DIRECTORY = Path("/dev/shm")
-DEFAULT_CAPACITY_BYTES = 512 << 20
-#: Characters of a segment's name.
-LONGEST_NAME = 30
-#: Byte of the lock file that is held while the segment is created or removed and while a process takes a slot.
-REGISTER_BYTE = 0
-
-
-def full_name(name: str) -> str:
-    """The name as the system knows it, with the user's id. Raises `ConfigurationError` for an impossible name."""
-    if not isinstance(name, str) or not re.fullmatch(rf"[A-Za-z0-9_.-]{{1,{LONGEST_NAME}}}", name):
-        raise ConfigurationError(
-            f"{name!r} cannot name a segment: use 1 to {LONGEST_NAME} letters, digits, dots, dashes or underscores"
-        )
-    return f"shardq-{os.getuid()}-{name}"
-
-
-def default_capacity_bytes() -> int:
-    """The lesser of 512 MiB and half of what /dev/shm has free."""
-    room = os.statvfs(SHM_DIRECTORY)
-    return min(DEFAULT_CAPACITY_BYTES, room.f_bavail * room.f_frsize // 2)
+from shardq.shm.names import full_name, lock_path, other_users_of, segment_path
+from shardq.shm.namespaces import clock_offsets_ns
+from shardq.shm.refusals import room, told
 
 
 class Segment:
     """A mapped segment. `bytes` is the mapping, `words` the same memory as unsigned 64-bit words."""
 
-    def __init__(self, name: str, descriptor: int, mapping: mmap.mmap, semaphore: posix_ipc.Semaphore) -> None:
+    def __init__(self, name: str, descriptor: int, mapping: mmap.mmap, semaphore: posix_ipc.Semaphore | None) -> None:
         self.name = name
+        #: Not computed anew: the process may become another user, the files stay whose they are.
+        self.system_name = full_name(name)
         self.bytes = mapping
         self.words = memoryview(mapping).cast("Q")
-        self.semaphore = semaphore
+        self._semaphore = semaphore
         self.layout = Layout(*(self.words[word] for word in (at.CAPACITY_BYTES, at.SLOTS, at.THREADS, at.TUBES)))
         self._descriptor = descriptor
+        #: Tells it from a later one of its name.
+        self.inode = os.fstat(descriptor).st_ino
 
     @classmethod
     def create(cls, name: str, layout: Layout, *, private: bool = False) -> Segment:
-        """Create the segment and make it ready. Raises `SegmentExists`, `SegmentNoRoom`, `ConfigurationError`.
+        """Create the segment and make it ready. Raises `SegmentExists`, `SegmentNoRoom`, `SegmentUntrusted`,
+        `SegmentUnavailable`, `ConfigurationError`.
 
         Its semaphore and lock file come first and its version stamp last: an attacher that sees the stamp sees all.
         """
@@ -83,50 +63,62 @@ class Segment:
             raise ConfigurationError(
                 f"a capacity of {layout.capacity_bytes} bytes is too small for segment {name!r}: give at least {least}"
             )
-        with _creation_lock(name):
-            descriptor = _new_object(name, layout)
+        system_name = full_name(name)
+        earlier.check_name(name)
+        _is_taken(name)  # raises before a lock file is made beside what is no segment of ours
+        with files.creation_lock(name), told(f"create segment {name!r}", segment_path(system_name)):
+            descriptor = _new_object(name)
             try:
+                os.ftruncate(descriptor, layout.total_bytes)
                 _back_fixed_part(descriptor, layout, name)
-                _unlink_semaphore(full_name(name))
-                semaphore = posix_ipc.Semaphore(f"/{full_name(name)}", posix_ipc.O_CREX, mode=0o600, initial_value=1)
                 mapping = mmap.mmap(descriptor, layout.total_bytes)
+                semaphore = files.make_semaphore(system_name)
                 _write_header(mapping, layout, private)
             except BaseException:
                 os.close(descriptor)
-                remove_files(name)
+                files.remove_unfinished(system_name)
                 raise
         return cls(name, descriptor, mapping, semaphore)
 
     @classmethod
     def attach(cls, name: str) -> Segment:
         """Map a segment that is ready. Raises `SegmentMissing`, `SegmentNotReady`, `SegmentVersionError`,
-        `SegmentForeign`.
+        `SegmentForeign`, `SegmentUntrusted`, `SegmentUnavailable`.
         """
-        system_name = full_name(name)
+        descriptor, total_bytes = _open(name, os.O_RDWR)
         try:
-            # Neither flags nor a size: with O_CREAT and a smaller size this call truncates a live segment.
-            shared = posix_ipc.SharedMemory(f"/{system_name}")
-        except posix_ipc.ExistentialError:
-            raise SegmentMissing(
-                f"there is no segment {name!r}: start its supervisor with --url shm://{name}, or create it"
-            ) from None
-        except posix_ipc.PermissionsError:
-            raise SegmentForeign(f"segment {name!r} belongs to somebody else: its mode is 0600") from None
-        try:
-            total_bytes = _checked_size(shared.fd, name)
-            mapping = mmap.mmap(shared.fd, total_bytes)
-            semaphore = posix_ipc.Semaphore(f"/{system_name}")
-        except posix_ipc.ExistentialError:
-            os.close(shared.fd)
+            with told(f"attach to segment {name!r}"):
+                mapping = mmap.mmap(descriptor, total_bytes)
+                semaphore = files.open_semaphore(full_name(name))
+        except FileNotFoundError:
+            os.close(descriptor)
             raise SegmentForeign(f"segment {name!r} is damaged: its semaphore is gone; destroy it") from None
         except BaseException:
-            os.close(shared.fd)
+            os.close(descriptor)
             raise
-        return cls(name, shared.fd, mapping, semaphore)
+        return cls(name, descriptor, mapping, semaphore)
+
+    @classmethod
+    def observe(cls, name: str) -> Segment:
+        """As `attach`, for who only reads: a store into the mapping fails, and there is no guard."""
+        descriptor, total_bytes = _open(name, os.O_RDONLY)
+        try:
+            with told(f"look into segment {name!r}"):
+                mapping = mmap.mmap(descriptor, total_bytes, access=mmap.ACCESS_READ)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return cls(name, descriptor, mapping, None)
+
+    @property
+    def semaphore(self) -> posix_ipc.Semaphore:
+        """The guard's token. Who observes has none."""
+        assert self._semaphore is not None
+        return self._semaphore
 
     @property
     def path(self) -> Path:
-        return SHM_DIRECTORY / full_name(self.name)
+        return segment_path(self.system_name)
 
     @property
     def used_bytes(self) -> int:
@@ -158,7 +150,7 @@ class Segment:
         fcntl.lockf(lock, fcntl.LOCK_EX, 1, REGISTER_BYTE)
         try:
             if not self.removed:
-                remove_files(self.name)
+                files.remove(self.system_name)
         finally:
             fcntl.lockf(lock, fcntl.LOCK_UN, 1, REGISTER_BYTE)
 
@@ -166,109 +158,99 @@ class Segment:
         """Unmap. What is stored stays."""
         self.words.release()
         self.bytes.close()
-        self.semaphore.close()
+        if self._semaphore is not None:
+            self._semaphore.close()
         os.close(self._descriptor)
 
 
-def open_lock_file(name: str, *, create: bool = False) -> int:
-    """A descriptor of the segment's lock file. Closing any descriptor of it drops all locks this process has on it."""
-    path = SHM_DIRECTORY / f"{full_name(name)}.lock"
-    try:
-        return os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o600)
-    except FileNotFoundError:
-        raise SegmentMissing(f"segment {name!r} was removed just now: create it again") from None
-
-
-def destroy(name: str) -> None:
+def destroy(name: str, *, unused: bool = False) -> None:
     """Unlink the segment that has this name now, or what is left of one, for a process that is not attached to it.
-    Raises `SegmentMissing`.
+    Raises `SegmentMissing`; `SegmentError` where a process is attached to an earlier one, or, with `unused`, to any.
     """
-    found = _inode(full_name(name))
-    if found is None and _inode(f"{full_name(name)}.lock") is None:
+    path = segment_path(full_name(name))
+    found = files.inode(path)
+    if found is None and files.inode(lock_path(full_name(name))) is None:
         raise SegmentMissing(f"there is no segment {name!r} to destroy")
-    with _creation_lock(name):
+    earlier.check_name(name)
+    is_earlier = earlier.is_earlier(name)
+    if is_earlier:
+        earlier.check_unused(name)  # its processes do not know the lock that is taken now
+    with files.creation_lock(name) as lock:
+        pid = files.holder_of(lock, FIRST_SLOT_BYTE, 0) if unused else None
+        if pid is not None:
+            raise SegmentError(f"segment {name!r} is in use by process {pid}: end that first")
         # While this process waited for the lock, others may have removed that segment and created another one.
-        if _inode(full_name(name)) in (found, None):
-            remove_files(name)
+        if files.inode(path) not in (found, None):
+            return
+        if is_earlier:
+            for file in earlier.files_of(name):
+                files.unlink(file)
+        files.remove_files(name)
 
 
-def remove_files(name: str) -> None:
-    """Unlink a segment and everything beside it. Processes that have it mapped keep their mapping."""
-    system_name = full_name(name)
-    for bell in _bells(system_name):
-        (SHM_DIRECTORY / bell).unlink(missing_ok=True)
-    _unlink_semaphore(system_name)
-    # The object after these: while it is there nobody can create another one, and a removal cut short can be repeated.
-    with suppress(posix_ipc.ExistentialError):
-        posix_ipc.unlink_shared_memory(f"/{system_name}")
-    # The lock file last: whoever makes a new one may create, and would lose what is unlinked after that.
-    (SHM_DIRECTORY / f"{system_name}.lock").unlink(missing_ok=True)
+def destroy_unused(segment: Segment) -> None:
+    """Unlink a segment that this process made and could not enter, unless others have done so by now."""
+    with files.creation_lock(segment.name) as lock:
+        is_it = files.inode(segment.path) == segment.inode
+        if is_it and files.holder_of(lock, FIRST_SLOT_BYTE, segment.layout.slots) is None:
+            files.remove(segment.system_name)
 
 
-@contextmanager
-def _creation_lock(name: str) -> Iterator[None]:
-    """One creator or destroyer at a time; who holds it and finds a segment that is not ready knows that its creator is
-    dead.
+def _is_taken(name: str) -> bool:
+    """Whether a segment has the name that is ready. Raises `SegmentForeign` and the like where something else has."""
+    try:
+        descriptor, _ = _open(name, os.O_RDONLY)
+    except (SegmentMissing, SegmentNotReady):
+        return False
+    os.close(descriptor)
+    return True
+
+
+def _new_object(name: str) -> int:
+    """Descriptor of a new, empty object. A dead creator's unfinished one is replaced. Raises `SegmentExists`. Wants the
+    creation lock.
     """
-    while True:
-        descriptor = open_lock_file(name, create=True)
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, REGISTER_BYTE)
-            # A destroyer unlinks the file under those who wait for it: what they get then keeps nobody out.
-            if os.fstat(descriptor).st_nlink:
-                yield
-                return
-        finally:
-            os.close(descriptor)
-
-
-def _new_object(name: str, layout: Layout) -> int:
-    """Descriptor of a new shared-memory object. A dead creator's unfinished one is replaced. Raises `SegmentExists`."""
-    system_name = full_name(name)
+    path = segment_path(full_name(name))
     for _ in range(2):
         try:
-            created = posix_ipc.SharedMemory(f"/{system_name}", posix_ipc.O_CREX, mode=0o600, size=layout.total_bytes)
-            return int(created.fd)
-        except posix_ipc.ExistentialError:
-            if not _is_unfinished(name):
+            return files.make_own(path)
+        except FileExistsError:
+            if _is_taken(name):
                 break
-            posix_ipc.unlink_shared_memory(f"/{system_name}")
+            files.unlink(path)  # its creator is dead, else this process had not the lock
     raise SegmentExists(f"segment {name!r} exists already: attach to it, or destroy it first")
 
 
-def _is_unfinished(name: str) -> bool:
+def _open(name: str, flags: int) -> tuple[int, int]:
+    """A descriptor of a segment that is ready, and its size."""
+    path = segment_path(full_name(name))
+    earlier.check_name(name)
     try:
-        Segment.attach(name).close()
-    except SegmentNotReady:
-        return True
-    except (SegmentError, SegmentMissing):
-        return False
-    return False
-
-
-def _inode(file: str) -> int | None:
-    try:
-        return os.stat(SHM_DIRECTORY / file).st_ino
+        descriptor = files.open_own(path, flags)
     except FileNotFoundError:
-        return None
+        raise SegmentMissing(_missing(name)) from None
+    try:
+        total_bytes = _checked_size(descriptor, name)
+        files.check_mode(path, os.fstat(descriptor))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor, total_bytes
 
 
-def _bells(system_name: str) -> list[str]:
-    return [entry for entry in os.listdir(SHM_DIRECTORY) if entry.startswith(f"{system_name}.bell.")]
-
-
-def _unlink_semaphore(system_name: str) -> None:
-    with suppress(posix_ipc.ExistentialError):
-        posix_ipc.unlink_semaphore(f"/{system_name}")
+def _missing(name: str) -> str:
+    others = other_users_of(name)
+    if others:
+        return (
+            f"there is no segment {name!r} of this user; one of that name belongs to {', '.join(others)}: run as the "
+            f"user whose it is (`sudo -u`), each user has segments of their own"
+        )
+    return f"there is no segment {name!r}: start its supervisor with --url shm://{name}, or create it"
 
 
 def _back_fixed_part(descriptor: int, layout: Layout, name: str) -> None:
     if not _fallocate(descriptor, 0, layout.fixed_bytes):
-        free = os.statvfs(SHM_DIRECTORY)
-        raise SegmentNoRoom(
-            f"/dev/shm has {free.f_bavail * free.f_frsize} bytes free, segment {name!r} needs {layout.fixed_bytes} to "
-            f"begin with: free some, ask for a smaller capacity, or give a container more (docker run --shm-size)"
-        )
+        raise SegmentNoRoom(f"{room()}; segment {name!r} needs {layout.fixed_bytes} bytes to begin with")
 
 
 def _fallocate(descriptor: int, start: int, nbytes: int) -> bool:
@@ -292,6 +274,8 @@ def _write_header(mapping: mmap.mmap, layout: Layout, private: bool) -> None:
         words[at.PRIVATE] = private
         words[at.SEQUENCE_FLOOR] = 0
         words[at.EQUALITY_KEY], words[at.EQUALITY_KEY_END] = secrets.randbits(64), secrets.randbits(64)
+        for word, offset_ns in zip((at.MONOTONIC_OFFSET_NS, at.BOOTTIME_OFFSET_NS), clock_offsets_ns(), strict=True):
+            words[word] = offset_ns % 2**64
         words[at.MAGIC] = at.MAGIC_NUMBER
         words[at.VERSION] = at.LAYOUT_VERSION
 
@@ -317,6 +301,12 @@ def _checked_size(descriptor: int, name: str) -> int:
         layout = Layout(*(words[word] for word in (at.CAPACITY_BYTES, at.SLOTS, at.THREADS, at.TUBES)))
         if not layout.slots or not layout.threads or layout.total_bytes != size or words[at.TOTAL_BYTES] != size:
             raise SegmentForeign(f"segment {name!r} is damaged: its header does not fit its size; destroy it")
+        offsets = words[at.MONOTONIC_OFFSET_NS], words[at.BOOTTIME_OFFSET_NS]
+        if offsets != tuple(offset_ns % 2**64 for offset_ns in clock_offsets_ns()):
+            raise SegmentUnavailable(
+                f"segment {name!r} was made in another time name space, where pauses and timeouts are read from other "
+                f"clocks: run everything that uses it in one (`lsns -t time` lists them)"
+            )
         return size
 
 

@@ -4,32 +4,28 @@ Each process owns one slot, marked by a kernel record lock on the slot's byte of
 kernel keeps it while the process is stopped and drops it at death, also while the corpse waits to be reaped; a forked
 child does not inherit it. It is lost, though, if the process closes *any* descriptor of that file, so there is one
 descriptor per process and segment, and a free lock counts as death only if in the same pid namespace no live process
-has that pid and those start ticks. A dying process loses its locks first and becomes a corpse some time later: in
-between it is not alive either, as it runs none of its own instructions any more.
+has that pid and those start ticks. Of a process of another pid namespace the lock alone tells. A dying process loses
+its locks first and becomes a corpse some time later: in between it is not alive either, as it runs none of its own
+instructions any more.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import struct
-from pathlib import Path
 
 from shardq.errors import SegmentForeign, SlotsExhausted
 from shardq.shm import layout as at
-from shardq.shm.segment import REGISTER_BYTE, Segment, open_lock_file
+from shardq.shm.files import FIRST_SLOT_BYTE, REGISTER_BYTE, holder_of, open_lock_file
+from shardq.shm.namespaces import pid_namespace, runs, start_ticks
+from shardq.shm.refusals import told
+from shardq.shm.segment import Segment
+from shardq.shm.shares import Share, slots_of
 
-# Bytes of the lock file, beside the one that `segment` uses. Slots come last because their number is the segment's.
+# Bytes of the lock file, beside the one that `files` uses. The slots' come last because their number is the segment's.
 SUPERVISOR_BYTE = 1
 RESCUE_BYTE = 2
 LEAVE_BYTE = 3
-FIRST_SLOT_BYTE = 64
-
-#: struct flock of Linux on 64-bit machines: type, whence, start, length, pid.
-_FLOCK = struct.Struct("hhqqi4x")
-
-#: Flag of /proc/PID/stat: the kernel is ending the process. See proc(5) and the kernel's include/linux/sched.h.
-_PF_EXITING = 0x4
 
 
 class Slots:
@@ -44,18 +40,25 @@ class Slots:
         self.identity = 0
         """incarnation << 16 | slot + 1: what owner words hold while they are mine."""
 
-    def enter(self) -> None:
-        """Take a free or a dead process's slot. Raises `SlotsExhausted`."""
+    def enter(self, share: Share = Share.EVERYBODY) -> None:
+        """Take a free or a dead process's slot: one for everybody, else one that is kept for this share. Raises
+        `SlotsExhausted`.
+        """
         self._descriptor = open_lock_file(self._segment.name)
         try:
-            self._lock(REGISTER_BYTE, wait=True)
-            try:
-                self._take_slot()
-            finally:
-                self._unlock(REGISTER_BYTE)
+            with told(f"take a slot of segment {self._segment.name!r}"):
+                self._lock(REGISTER_BYTE, wait=True)
+                try:
+                    self._take_slot(share)
+                finally:
+                    self._unlock(REGISTER_BYTE)
         except BaseException:
             self.forget()
             raise
+
+    def observe(self) -> None:
+        """See who lives, without a slot."""
+        self._descriptor = open_lock_file(self._segment.name, flags=os.O_RDONLY)
 
     def resume(self, descriptor: int, slot: int) -> None:
         """Go on with the slot that this very process had before it executed itself anew; it kept the descriptor, and
@@ -113,7 +116,7 @@ class Slots:
 
     def occupied(self, slot: int) -> bool:
         """Whether a live process holds the slot."""
-        if slot == self.mine or self._locked_by_another(FIRST_SLOT_BYTE + slot):
+        if slot == self.mine or holder_of(self._descriptor, FIRST_SLOT_BYTE + slot) is not None:
             return True
         return self._lives_without_lock(slot)
 
@@ -123,7 +126,7 @@ class Slots:
 
     def in_my_namespace(self, slot: int) -> bool:
         """Whether the pid in the slot means here what it means there."""
-        return self._words[self.word(slot) + at.SLOT_PID_NAMESPACE] == _pid_namespace()
+        return self._words[self.word(slot) + at.SLOT_PID_NAMESPACE] == (pid_namespace() or -1)
 
     def pid_here(self, slot: int) -> int:
         """Pid of the live process that holds the slot, 0 where there is none, or none that this one can see. One that
@@ -131,20 +134,27 @@ class Slots:
         """
         return self._words[self.word(slot) + at.SLOT_PID] if self._same_process_lives(slot) else 0
 
-    def _take_slot(self) -> None:
+    def _take_slot(self, share: Share) -> None:
+        slots = self._layout.slots
+        shares = (Share.EVERYBODY,) if share == Share.EVERYBODY else (Share.EVERYBODY, share)
+        if not any(self._take_one_of(slots_of(one, slots)) for one in shares):
+            raise SlotsExhausted(
+                f"{sum(len(slots_of(one, slots)) for one in shares)} processes are attached to segment "
+                f"{self._segment.name!r}, which is all it has slots for: let some of them close it, or create it with "
+                f"more slots; those of its supervisor and workers are kept for them"
+            )
+
+    def _take_one_of(self, slots: range) -> bool:
         # Those of dead workers last: their supervisor has still to read there whose end it saw.
-        for slot in sorted(range(self._layout.slots), key=self._was_a_worker):
+        for slot in sorted(slots, key=self._was_a_worker):
             if not self.try_lock(FIRST_SLOT_BYTE + slot):
                 continue
             if self._lives_without_lock(slot):
                 self._unlock(FIRST_SLOT_BYTE + slot)
                 continue
             self._settle(slot)
-            return
-        raise SlotsExhausted(
-            f"{self._layout.slots} processes are attached to segment {self._segment.name!r}, which is all it has "
-            f"slots for: let some of them close it, or create it with more slots"
-        )
+            return True
+        return False
 
     def _was_a_worker(self, slot: int) -> bool:
         word = self.word(slot)
@@ -158,7 +168,7 @@ class Slots:
         for field in range(at.SLOT_BATCH_SINCE_NS, at.SLOT_WORDS):
             self._words[word + field] = 0
         self._words[word + at.SLOT_START_TICKS] = start_ticks(os.getpid()) or 0
-        self._words[word + at.SLOT_PID_NAMESPACE] = _pid_namespace()
+        self._words[word + at.SLOT_PID_NAMESPACE] = pid_namespace()
         self._words[word + at.SLOT_PID] = os.getpid()
         for byte_map in (self._layout.sleep_map, self._layout.quiet_map, self._layout.room_map):
             self._segment.bytes[byte_map + slot] = 0
@@ -175,7 +185,10 @@ class Slots:
         pid = self._words[word + at.SLOT_PID]
         if pid == 0 or pid == os.getpid() or not self.in_my_namespace(slot):
             return False
-        return start_ticks(pid, dying=dying) == self._words[word + at.SLOT_START_TICKS]
+        try:
+            return start_ticks(pid, dying=dying) == self._words[word + at.SLOT_START_TICKS]
+        except OSError:  # this process has no descriptor left to read it with
+            return runs(pid)
 
     def _lock(self, byte: int, *, wait: bool) -> bool:
         try:
@@ -186,26 +199,3 @@ class Slots:
 
     def _unlock(self, byte: int) -> None:
         fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, byte)
-
-    def _locked_by_another(self, byte: int) -> bool:
-        question = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
-        answer = fcntl.fcntl(self._descriptor, fcntl.F_GETLK, question)
-        return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
-
-
-def start_ticks(pid: int, *, dying: bool = True) -> int | None:
-    """When a process started, in clock ticks since boot. None where there is no such process, or only its corpse, or,
-    unless `dying`, where it is about to become one.
-    """
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    state, *fields = stat[stat.rindex(b")") + 2 :].split()
-    if state in (b"Z", b"X") or (not dying and int(fields[5]) & _PF_EXITING):
-        return None
-    return int(fields[18])
-
-
-def _pid_namespace() -> int:
-    return os.stat("/proc/self/ns/pid").st_ino

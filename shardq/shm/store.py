@@ -23,6 +23,7 @@ from shardq.shm.inspection import Inspection
 from shardq.shm.letters import Letters
 from shardq.shm.parts import Parts
 from shardq.shm.segment import Segment
+from shardq.shm.shares import Share
 from shardq.shm.slots import Slots
 from shardq.shm.supervision import Supervision
 from shardq.shm.timing import Timing
@@ -58,9 +59,9 @@ class Store:
         self._forked = threading.Lock()
         self._left = False
 
-    def enter(self) -> None:
+    def enter(self, share: Share = Share.EVERYBODY) -> None:
         """Take a slot and put the parts together."""
-        self._slots.enter()
+        self._slots.enter(share)
         self._assemble()
 
     def resume(self, descriptor: int, slot: int) -> None:
@@ -250,8 +251,10 @@ class Store:
             return Counts(words[at.ACCEPTED], words[at.HANDLED], buried, dead, deferred, recurrent)
 
     def mark_worker(self, number: int) -> None:
-        """Say that this process is a worker, for who looks at the family."""
-        self._own_slot()
+        """Say that this process is a worker, for who looks at the family. One that was forked says so at first: then it
+        gets a slot that is kept for workers.
+        """
+        self._own_slot(Share.FAMILY)
         self.segment.words[self._slot_word + at.SLOT_WORKER] = number
 
     def ask_renewal(self) -> None:
@@ -351,7 +354,7 @@ class Store:
                 f"supervisor and connect again"
             )
 
-    def _own_slot(self) -> None:
+    def _own_slot(self, share: Share = Share.EVERYBODY) -> None:
         """Take a slot of its own for a process that inherited another's by fork. Raises `StorageClosed`."""
         if self._left:
             raise StorageClosed(f"the storage on segment {self.segment.name!r} was closed: attach to it again")
@@ -360,7 +363,7 @@ class Store:
                 if self._stale:
                     self._drop_inherited()
                     self._slots = Slots(self.segment)
-                    self.enter()
+                    self.enter(share)
                     # Last: without a slot of its own the next verb must not go on with the parent's.
                     self._stale = False
 

@@ -127,8 +127,12 @@ class Supervision:
         return self._deadlines()
 
     def renewals(self) -> list[int]:
-        """Pids of the workers that want to be replaced."""
-        return [self._field(slot, at.SLOT_PID) for slot in range(self._layout.slots) if self._wants_renewal(slot)]
+        """Pids of the workers that want to be replaced, as far as a pid says here what it says there."""
+        return [
+            self._field(slot, at.SLOT_PID)
+            for slot in range(self._layout.slots)
+            if self._wants_renewal(slot) and self._slots.in_my_namespace(slot)
+        ]
 
     def workers(self) -> list[int]:
         """Pids of all living processes that are some supervisor's workers."""

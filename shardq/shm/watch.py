@@ -12,6 +12,7 @@ import threading
 from contextlib import suppress
 
 from shardq.shm import layout as at
+from shardq.shm.refusals import told
 from shardq.shm.segment import Segment
 from shardq.shm.slots import Slots
 
@@ -20,6 +21,7 @@ class Watch:
     """The processes that serve threads of a segment, as one descriptor."""
 
     def __init__(self, segment: Segment, slots: Slots) -> None:
+        self._segment = segment
         self._words = segment.words
         self._layout = segment.layout
         self._slots = slots
@@ -30,10 +32,11 @@ class Watch:
         """Descriptors of processes by their owner words."""
 
     def open(self) -> int:
-        """The descriptor to wait on. From any thread, outside the guard."""
+        """The descriptor to wait on. From any thread, outside the guard. Raises `SegmentUnavailable`."""
         with self._opening:
             if self._ends is None:
-                self._ends = select.epoll()
+                with told(f"watch over the processes that serve segment {self._segment.name!r}"):
+                    self._ends = select.epoll()
             return self._ends.fileno()
 
     def update(self) -> None:
@@ -72,14 +75,16 @@ class Watch:
         pid = self._slots.pid_here(slot)
         if not pid:
             return  # of another pid namespace, or gone: the safety net finds its threads
-        with suppress(ProcessLookupError):
+        with suppress(OSError):  # it is gone, or this process has no descriptor left: the safety net again
             descriptor = os.pidfd_open(pid)
-            if self._slots.pid_here(slot) != pid:
-                os.close(descriptor)  # a later process has its number
-                return
-            assert self._ends is not None
-            self._ends.register(descriptor, select.EPOLLIN)
-            self._watched[owner] = descriptor
+            try:
+                assert self._ends is not None
+                if self._slots.pid_here(slot) == pid:  # else a later process has its number
+                    self._ends.register(descriptor, select.EPOLLIN)
+                    self._watched[owner] = descriptor
+            finally:
+                if owner not in self._watched:
+                    os.close(descriptor)
 
     def _drop(self, owner: int) -> None:
         # Closing alone would do, were there no forked child that has a copy.

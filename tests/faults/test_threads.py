@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from shardq.shm import layout as at
+from shardq.shm.names import bell_path
 from tests.support.faults import Child, Gate
 from tests.support.faults_scene import PIPE, Scene, check_usable, check_whole, nobody, run, run_waiting, scene
 from tests.support.faults_scene import everything as all_threads
@@ -142,7 +143,7 @@ def slot_of(there: Scene) -> tuple[object, ...]:
     store, layout = there.store, there.store.segment.layout
     word = layout.slot_word(store.slot)
     fields = [store.segment.words[word + n] for n in range(at.SLOT_WORDS) if n != at.SLOT_ATTEMPT]
-    bell = store.segment.path.with_name(f"{store.segment.path.name}.bell.{store.slot}")
+    bell = bell_path(store.segment.system_name, store.slot)
     return store.segment.bytes[layout.sleep_map + store.slot], fields, bell.exists()
 
 

@@ -14,8 +14,9 @@ from shardq.drivers import shared
 from shardq.drivers.shared import SharedStorage
 from shardq.model import key_of
 from shardq.shm import layout as at
+from shardq.shm.files import remove_files
 from shardq.shm.layout import Layout
-from shardq.shm.segment import Segment, remove_files
+from shardq.shm.segment import Segment
 from shardq.shm.slots import Slots
 from shardq.shm.store import Store
 from tests.support.faults_scene import MIB, run

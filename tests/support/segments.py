@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from shardq.shm.attachments import close_store, create_store
+from shardq.shm.files import remove_files
 from shardq.shm.layout import Layout
-from shardq.shm.segment import SHM_DIRECTORY, Segment, full_name, remove_files
+from shardq.shm.names import SHM_DIRECTORY, full_name
+from shardq.shm.segment import Segment
 from shardq.shm.store import Store
 from tests.support.drivers import MIB
 from tests.support.leaks import segment_name

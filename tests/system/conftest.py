@@ -12,7 +12,7 @@ import uvloop
 
 from shardq import Queue, Worker
 from shardq.protocols import Storage
-from shardq.shm.segment import remove_files
+from shardq.shm.files import remove_files
 from tests.support import workers
 from tests.support.drivers import Backend
 from tests.support.jobs import Folder

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from shardq.shm.segment import Segment, remove_files
+from shardq.shm.files import remove_files
+from shardq.shm.segment import Segment
 from shardq.shm.store import Store
 from tests.support.segments import NewSegment, NewStore, new_name, segments, stores
 

@@ -23,8 +23,9 @@ from shardq.shm.attachments import (
     destroy,
     destroy_abandoned,
 )
-from shardq.shm.segment import REGISTER_BYTE, Segment, open_lock_file, remove_files
-from shardq.shm.slots import FIRST_SLOT_BYTE, LEAVE_BYTE
+from shardq.shm.files import FIRST_SLOT_BYTE, REGISTER_BYTE, open_lock_file, remove_files
+from shardq.shm.segment import Segment
+from shardq.shm.slots import LEAVE_BYTE
 from tests.support.drivers import MIB
 from tests.support.faults import Action, Child, Gate
 from tests.support.programs import until
@@ -154,7 +155,7 @@ def test_the_lock_file_is_what_goes_last(name: str, monkeypatch: pytest.MonkeyPa
     unlink = Path.unlink
 
     def noting(path: Path, missing_ok: bool = False) -> None:
-        if path.name.endswith(".lock"):
+        if path.name.endswith(":lock"):
             gone.append(files_of(name) == {path.name})
         unlink(path, missing_ok)
 

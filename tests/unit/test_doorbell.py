@@ -73,7 +73,7 @@ def test_ringing_where_nobody_is_does_nothing(mine: Doorbell, segment: Segment) 
     mine.ring(1)
     mine.ring(200)
 
-    assert not [file for file in files_of(segment.name) if ".bell." in file]
+    assert not [file for file in files_of(segment.name) if ":bell." in file]
 
 
 def test_a_bell_left_by_the_dead_is_nobody(mine: Doorbell, theirs: Doorbell) -> None:
@@ -116,7 +116,7 @@ def test_one_may_ring_oneself(mine: Doorbell) -> None:
 
 def test_closing_removes_the_file_and_forgetting_does_not(mine: Doorbell, segment: Segment) -> None:
     def bells() -> list[str]:
-        return [file for file in files_of(segment.name) if ".bell." in file]
+        return [file for file in files_of(segment.name) if ":bell." in file]
 
     assert bells() == []
     mine.open()

@@ -10,7 +10,7 @@ import pytest
 from shardq.errors import SlotsExhausted
 from shardq.shm import layout as at
 from shardq.shm.attachments import close_store, create_store
-from shardq.shm.segment import REGISTER_BYTE
+from shardq.shm.files import REGISTER_BYTE
 from shardq.shm.store import Store
 from tests.support.drivers import MIB
 from tests.support.faults import Child, Gate

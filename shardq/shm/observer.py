@@ -1,0 +1,42 @@
+"""Looking at a segment as a whole from outside: through a mapping for reading only, with neither slot nor guard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+from shardq.shm.attempts import Attempts
+from shardq.shm.binding import Bindings
+from shardq.shm.deaths import Deaths
+from shardq.shm.directory import Directory
+from shardq.shm.extents import Extents
+from shardq.shm.inspection import Inspection, Overview
+from shardq.shm.intent import Intent
+from shardq.shm.segment import Segment
+from shardq.shm.slots import Slots
+from shardq.shm.tube import Tubes
+
+
+class Observer:
+    """Who looks at a segment that is mapped by `Segment.observe`."""
+
+    def __init__(self, segment: Segment) -> None:
+        self._segment = segment
+        self._slots = Slots(segment)
+
+    def open(self) -> Callable[[], Overview]:
+        """What looks at the segment. Raises as `open_lock_file`."""
+        segment, slots = self._segment, self._slots
+        slots.observe()
+        intent, extents, deaths = Intent(segment), Extents(segment), Deaths(segment)
+        directory, tubes = Directory(segment, intent, extents), Tubes(segment, intent, extents)
+        attempts = Attempts(segment, intent, deaths)
+        bindings = Bindings(segment, slots, intent, directory, tubes, attempts, deaths)
+        no_guard: AbstractContextManager[None] = nullcontext()
+        return Inspection(segment, slots, directory, tubes, bindings, attempts, no_guard).overview
+
+    def close(self, *, keep_lock_file: bool) -> None:
+        """Unmap. Closing the lock file drops all locks on it that this process has in other ways."""
+        if not keep_lock_file:
+            self._slots.forget()
+        self._segment.close()
