@@ -35,7 +35,7 @@ def status(options: argparse.Namespace) -> None:
         due_s = (view.next_due_us or 0) / 1e6 - time.time()
         when = f"; the next is due in {age(due_s)}" if due_s > 0 else "; the next is due"
         print(f"later:    {view.deferred:,} deferred, {view.recurrent:,} recurrent{when}")
-    print(f"memory:   {size(view.used_bytes)} of {size(view.capacity_bytes)}")
+    print(f"memory:   {size(view.used_bytes)} of {size(view.capacity_bytes)}, {size(view.reserved_bytes)} in reserve")
     rows = [
         (
             str(w.number),

@@ -46,7 +46,9 @@ class Overview(NamedTuple):
     name: str
     capacity_bytes: int
     used_bytes: int
-    """Memory taken now, by the kernel's own count."""
+    """Memory in use now, by the kernel's own count."""
+    reserved_bytes: int
+    """Memory taken beside it, so that what is stored gets through when /dev/shm is full."""
     queued: int
     """Requests not yet acknowledged, those in hand included."""
     accepted: int
@@ -115,6 +117,7 @@ class Inspection:
             self._segment.name,
             self._layout.capacity_bytes,
             self._segment.used_bytes,
+            self._words[at.RESERVED_BYTES],
             accepted - handled,
             accepted,
             handled,

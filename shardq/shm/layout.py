@@ -3,8 +3,8 @@
     header | slots | byte maps | index | extent tables || thread entries | tube entries | heaps | equality tables
     ------------------- fixed part --------------------   ---------------------- as needed ---------------------
 
-    || extents by class
-       ---- sparse -----
+    || extents by class | reserve
+       ------- sparse --------
 
 The fixed part is backed by memory from the start. Tables are backed as they grow, extents as they are written:
 the segment is large in address space and small in memory. A word is 8 bytes, aligned, accessed through one
@@ -19,7 +19,7 @@ from functools import cached_property
 #: "shardq" and two bytes that no text file has, little endian.
 MAGIC_NUMBER = int.from_bytes(b"shardq\x1f\xf1", "little")
 #: Grows with every change of the layout. A segment carries it in its header, written last of all.
-LAYOUT_VERSION = 4
+LAYOUT_VERSION = 5
 
 WORD = 8
 PAGE = 4096
@@ -88,12 +88,13 @@ PAGE = 4096
     EQUALITY_ENTRIES,  # about how many places of the current table are taken
     EQUALITY_KEY,  # what digests are salted with, 16 bytes nobody knows beforehand
     EQUALITY_KEY_END,
-) = range(58)
+    RESERVED_BYTES,  # memory that the reserve has, see `reserve`
+    STUCK_ATTEMPT,  # SLOT_ATTEMPT of a process that had the guard for longer than others had patience, and since when,
+    STUCK_SINCE_NS,  # CLOCK_BOOTTIME: for who looks
+) = range(61)
 HEADER_BYTES = PAGE
 #: In the header page, for the last processes that died: owner word, how it ended.
-DEATHS = 256
-DEATH_WORDS = 2
-DEATH_ENTRIES = 128
+DEATHS, DEATH_WORDS, DEATH_ENTRIES = 256, 2, 128
 
 # One attached process, by word.
 (
@@ -185,8 +186,8 @@ THREAD_FREE, THREAD_READY, THREAD_BOUND, THREAD_IDLE, THREAD_PAUSED, THREAD_DEAD
 # What a byte of the sleep map says.
 ABSENT, AWAKE, ASLEEP, CALLED = range(4)
 
-#: Room that appends leave for acknowledgements, dead letters and the like: one part in so many.
-RESERVE_PART = 16
+#: Room that appends leave for acknowledgements, dead letters and the like: one part in so many, and at most so much.
+RESERVE_PART, LARGEST_RESERVE_BYTES = 16, 32 << 20
 #: Which share of the capacity an operation may use: all but the reserve; half of the reserve as well, for what handlers
 #: register (they could not make room otherwise); all.
 GENERAL, FOLLOW_UP, ALL = range(3)
@@ -356,7 +357,7 @@ class Layout:
     @cached_property
     def total_bytes(self) -> int:
         last = self.classes[-1]
-        return last.base + last.size * last.count
+        return last.base + last.size * last.count + _pages(self.capacity_bytes)
 
     @cached_property
     def _class_sizes(self) -> tuple[tuple[int, int], ...]:

@@ -32,6 +32,7 @@ from shardq.errors import (
 )
 from shardq.shm import layout as at
 from shardq.shm.layout import Layout
+from shardq.shm.reserve import reserve_of
 
 if sys.platform != "linux":
     raise PlatformUnsupported(f"shared memory needs Linux, this is {sys.platform}: use memory:// instead of shm://")
@@ -86,7 +87,7 @@ class Segment:
         with _creation_lock(name):
             descriptor = _new_object(name, layout)
             try:
-                _back_fixed_part(descriptor, layout, name)
+                _back_first_part(descriptor, layout, name)
                 _unlink_semaphore(full_name(name))
                 semaphore = posix_ipc.Semaphore(f"/{full_name(name)}", posix_ipc.O_CREX, mode=0o600, initial_value=1)
                 mapping = mmap.mmap(descriptor, layout.total_bytes)
@@ -129,9 +130,20 @@ class Segment:
         return SHM_DIRECTORY / full_name(self.name)
 
     @property
-    def used_bytes(self) -> int:
+    def taken_bytes(self) -> int:
         """Memory the segment takes now, by the kernel's own count."""
         return os.fstat(self._descriptor).st_blocks * 512
+
+    @property
+    def used_bytes(self) -> int:
+        """Memory the segment takes now beside its reserve."""
+        return int(self.taken_bytes - self.words[at.RESERVED_BYTES])
+
+    @property
+    def free_bytes(self) -> int:
+        """Memory that /dev/shm has left for anybody."""
+        room = os.fstatvfs(self._descriptor)
+        return room.f_bavail * room.f_frsize
 
     @property
     def removed(self) -> bool:
@@ -145,6 +157,10 @@ class Segment:
         """
         if self.used_bytes + nbytes > limit_bytes:
             return False
+        return self.allocate(start, nbytes)
+
+    def allocate(self, start: int, nbytes: int) -> bool:
+        """As `back`, within what /dev/shm has."""
         return _fallocate(self._descriptor, start, nbytes)
 
     def give_back(self, start: int, nbytes: int) -> None:
@@ -262,12 +278,15 @@ def _unlink_semaphore(system_name: str) -> None:
         posix_ipc.unlink_semaphore(f"/{system_name}")
 
 
-def _back_fixed_part(descriptor: int, layout: Layout, name: str) -> None:
-    if not _fallocate(descriptor, 0, layout.fixed_bytes):
-        free = os.statvfs(SHM_DIRECTORY)
+def _back_first_part(descriptor: int, layout: Layout, name: str) -> None:
+    """Give the fixed part memory, and the reserve."""
+    start, nbytes = reserve_of(layout)
+    free = os.statvfs(SHM_DIRECTORY)
+    if not (_fallocate(descriptor, 0, layout.fixed_bytes) and _fallocate(descriptor, start, nbytes)):
         raise SegmentNoRoom(
-            f"/dev/shm has {free.f_bavail * free.f_frsize} bytes free, segment {name!r} needs {layout.fixed_bytes} to "
-            f"begin with: free some, ask for a smaller capacity, or give a container more (docker run --shm-size)"
+            f"/dev/shm has {free.f_bavail * free.f_frsize} bytes free, segment {name!r} needs "
+            f"{layout.fixed_bytes + nbytes} to begin with: free some, ask for a smaller capacity, or give a container "
+            f"more (docker run --shm-size)"
         )
 
 
@@ -291,6 +310,7 @@ def _write_header(mapping: mmap.mmap, layout: Layout, private: bool) -> None:
         words[at.CREATED_US] = time.time_ns() // 1000
         words[at.PRIVATE] = private
         words[at.SEQUENCE_FLOOR] = 0
+        words[at.RESERVED_BYTES] = reserve_of(layout)[1]
         words[at.EQUALITY_KEY], words[at.EQUALITY_KEY_END] = secrets.randbits(64), secrets.randbits(64)
         words[at.MAGIC] = at.MAGIC_NUMBER
         words[at.VERSION] = at.LAYOUT_VERSION
