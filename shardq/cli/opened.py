@@ -8,11 +8,15 @@ from contextlib import contextmanager
 from shardq.connect import segment_name
 from shardq.drivers.shared import SharedStorage
 
+#: How long a command waits for a guard that another process does not leave, before it says so and ends.
+PATIENCE_S = 2.0
+
 
 @contextmanager
 def opened(url: str) -> Iterator[SharedStorage]:
     """Attached as long as it is entered."""
     storage = SharedStorage.attach(segment_name(url))
+    storage.limit_waits(PATIENCE_S)
     try:
         yield storage
     finally:

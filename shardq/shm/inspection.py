@@ -17,6 +17,7 @@ from shardq.shm import layout as at
 from shardq.shm.attempts import Attempts
 from shardq.shm.binding import Bindings
 from shardq.shm.directory import Directory
+from shardq.shm.holding import Held, holder
 from shardq.shm.segment import Segment
 from shardq.shm.slots import start_ticks
 from shardq.shm.tube import Tubes
@@ -68,6 +69,8 @@ class Overview(NamedTuple):
     supervisor_pid: int | None
     """None where no supervisor lives."""
     workers: list[WorkerView]
+    guard: Held | None
+    """The process that has the guard and does not leave it. None: nobody, or only for a moment."""
 
 
 class TubeView(NamedTuple):
@@ -128,6 +131,7 @@ class Inspection:
             self._words[at.NEXT_DUE_US] or None,
             self._words[at.SUPERVISOR_PID] if self._bindings.supervised() else None,
             [view for slot in range(self._layout.slots) if (view := self._worker(slot))],
+            holder(self._segment),
         )
 
     def tubes(self) -> Iterator[TubeView]:
