@@ -104,6 +104,10 @@ class SegmentNoRoom(SegmentError):
     """/dev/shm cannot hold the segment's fixed part, or the segment has no entry left for a claim."""
 
 
+class SegmentBusy(SegmentError):
+    """Another process, stopped perhaps, has the segment's guard for longer than this call waits; nothing changed."""
+
+
 class SlotsExhausted(SegmentError):
     """As many processes are attached to the segment as it has slots for, beside those kept for the family."""
 

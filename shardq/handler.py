@@ -24,6 +24,7 @@ from typing import (
 )
 from weakref import WeakKeyDictionary
 
+from shardq.blocking import here
 from shardq.errors import HandlerError, shown
 from shardq.model import MAIN_SCRIPT, Retry, Route, handler_name
 from shardq.protocols import InHand, Registrar
@@ -121,11 +122,13 @@ async def call(function: Any, *arguments: Any) -> Any:
 
 def drive(awaitable: Awaitable[Any]) -> Any:
     """The result of something that does not suspend. Raises `HandlerError` where it does."""
-    steps = awaitable.__await__()
+    steps, former, here.blocking = awaitable.__await__(), here.blocking, True
     try:
         next(steps)
     except StopIteration as end:
         return end.value
+    finally:
+        here.blocking = former
     getattr(steps, "close", lambda: None)()
     raise HandlerError("this cannot wait where an event loop runs: use the form with `await` there")
 

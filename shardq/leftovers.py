@@ -28,6 +28,6 @@ class Leftovers(NamedTuple):
 
 
 def leftovers(store: Store) -> Leftovers:
-    """What is left at this instant."""
-    counts = store.counts()
-    return Leftovers(counts.accepted - counts.handled, counts.dead, counts.deferred, counts.recurrent)
+    """What is left at this instant, also where somebody is stopped inside the guard."""
+    view = store.inspection.overview()
+    return Leftovers(view.queued, view.dead, view.deferred, view.recurrent)

@@ -4,8 +4,8 @@ Clauses are numbered; `tests/contracts/` has a test for each, named after it, an
 ends with the promises of the product (P1..P12, see docs/promises.md) that stand on it.
 
 The seam speaks of tubes by their pipe name and of messages as `bytes`. Verbs are coroutines because a driver may need
-the network; where it does not, they never suspend, except those that wait: `append_when_room`, `wait` and
-`wait_for_quiet`.
+the network; where it does not, they suspend only where another process is stopped inside the storage, except those that
+wait: `append_when_room`, `wait` and `wait_for_quiet`.
 """
 
 from __future__ import annotations

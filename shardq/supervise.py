@@ -17,6 +17,7 @@ from shardq.drivers.shared import SharedLock, SharedStorage
 from shardq.errors import (
     ConfigurationError,
     HandlerError,
+    SegmentBusy,
     SegmentError,
     SegmentExists,
     SegmentMissing,
@@ -27,7 +28,7 @@ from shardq.errors import (
 from shardq.handler import Handler
 from shardq.leftovers import leftovers
 from shardq.queue import Queue
-from shardq.segment_board import SegmentBoard
+from shardq.segment_board import PATIENCE_S, SegmentBoard
 from shardq.settings import SupervisorSettings, check_environment
 from shardq.shm.attachments import destroy_abandoned
 from shardq.shm.names import LONGEST_NAME
@@ -149,7 +150,11 @@ def _remove_if_unused(name: str) -> bool:
         return True
     except SegmentError:
         return False
-    last = storage.store.supervision.last_to_leave()
+    storage.limit_waits(PATIENCE_S)
+    try:
+        last = storage.store.supervision.last_to_leave()
+    except SegmentBusy:
+        last = False
     if last:
         storage.destroy()
     else:
@@ -247,8 +252,11 @@ def _adopt(name: str, capacity_bytes: int | None, options: argparse.Namespace) -
 
 
 def _for_handlers(storage: SharedStorage, options: argparse.Namespace) -> SharedStorage:
-    """With handlers of a script, let them register follow-ups for one another: all who serve know the script."""
+    """With handlers of a script, let them register follow-ups for one another: all who serve know the script. And wait
+    for nobody without an end: a supervisor has to hear signals.
+    """
     storage.importable_only = not options.main
+    storage.limit_waits(PATIENCE_S)
     return storage
 
 
@@ -286,6 +294,7 @@ def _work(
 
 def _worker_of(storage: SharedStorage, number: int, settings: SupervisorSettings) -> Callable[[], Worker]:
     def make() -> Worker:
+        storage.limit_waits(None)
         storage.store.mark_worker(number)
         worker = Worker(SharedLock(storage), Queue(storage))
         if settings.max_requests or settings.max_rss:
@@ -299,7 +308,12 @@ def _worker_of(storage: SharedStorage, number: int, settings: SupervisorSettings
 def _leave(storage: SharedStorage, url: str, targets: Sequence[str]) -> None:
     """Remove the segment if nothing is left in it and nobody uses it; otherwise say how to go on."""
     store = storage.store
-    if store.supervision.close_if_unused() or store.supervision.private:
+    try:
+        unused = store.supervision.close_if_unused()
+    except SegmentBusy as busy:
+        unused = False
+        print(f"shardq.supervise: {busy}", file=sys.stderr)
+    if unused or store.supervision.private:
         storage.destroy()
         return
     others, left = len(store.supervision.others()), leftovers(store)

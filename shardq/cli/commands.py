@@ -23,7 +23,8 @@ def status(options: argparse.Namespace) -> None:
         rates = _rates(overview, view, options.sample) if options.sample > 0 else None
     if options.json:
         workers = [worker._asdict() for worker in view.workers]
-        print(as_json(view._asdict() | {"workers": workers, "rates": rates}))
+        guard = view.guard and view.guard._asdict()
+        print(as_json(view._asdict() | {"workers": workers, "guard": guard, "rates": rates}))
         return
     supervisor = f"supervisor {view.supervisor_pid}" if view.supervisor_pid else "no supervisor"
     print(f"{options.url}: {supervisor}, {len(view.workers)} workers")
@@ -35,7 +36,9 @@ def status(options: argparse.Namespace) -> None:
         due_s = (view.next_due_us or 0) / 1e6 - time.time()
         when = f"; the next is due in {age(due_s)}" if due_s > 0 else "; the next is due"
         print(f"later:    {view.deferred:,} deferred, {view.recurrent:,} recurrent{when}")
-    print(f"memory:   {size(view.used_bytes)} of {size(view.capacity_bytes)}")
+    print(f"memory:   {size(view.used_bytes)} of {size(view.capacity_bytes)}, {size(view.reserved_bytes)} in reserve")
+    if view.guard:
+        print(f"guard:    {view.guard}: nobody else gets anything done")
     rows = [
         (
             str(w.number),

@@ -9,11 +9,15 @@ from shardq.connect import segment_name
 from shardq.drivers.shared import SharedStorage
 from shardq.shm.shares import Share
 
+#: How long a command waits for a guard that another process does not leave, before it says so and ends.
+PATIENCE_S = 2.0
+
 
 @contextmanager
 def opened(url: str) -> Iterator[SharedStorage]:
     """Attached as long as it is entered, with a slot that is kept for that where programs have all others."""
     storage = SharedStorage.attach(segment_name(url), share=Share.VISITORS)
+    storage.limit_waits(PATIENCE_S)
     try:
         yield storage
     finally:

@@ -1,34 +1,32 @@
 """Storage and lock of one host: a shared-memory segment, waited on with asyncio.
 
-The verbs are those of `shm.store` and never suspend; only the three that wait do, on this process's doorbell.
+The verbs are those of `shm.store`. They suspend only where another process stays inside the guard, as one that is
+stopped there does; and the three that wait do, on this process's doorbell.
 """
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import ParamSpec, TypeVar
 
-from shardq.drivers.shared_waiting import Deadline, ears_of
-from shardq.errors import ScheduleError, SegmentMissing
+from shardq.drivers.shared_due import promote_some
+from shardq.drivers.shared_lock import SharedLock
+from shardq.drivers.shared_waiting import Deadline, ears_of, limit_of_coroutines, until_free
+from shardq.errors import SegmentBusy, SegmentMissing
 from shardq.model import Batch, Scheduled, When
 from shardq.protocols import Backlog, Serves
-from shardq.schedule import next_us
-from shardq.settings import LockSettings, StorageSettings, check_capacity
+from shardq.settings import StorageSettings, check_capacity
 from shardq.shm import attachments as shm
 from shardq.shm.inspection import Overview
 from shardq.shm.layout import DEFAULT_SLOTS, FOLLOW_UP, GENERAL
 from shardq.shm.shares import Share
 from shardq.shm.store import Store
-from shardq.shm.timing import Timing
+from shardq.shm.timing import REMOVED_AT_ONCE
 
-log = logging.getLogger("shardq.storage")
-
-#: How long a schedule rests that this version cannot read, in microseconds.
-_PUT_OFF_US = 3600 * 1_000_000
-#: How many sections who has other things to do promotes in at a time: about 8 ms.
-_ROUNDS = 8
+_Result = TypeVar("_Result")
+_Arguments = ParamSpec("_Arguments")
 
 __all__ = ["Overview", "SharedLock", "SharedStorage"]
 
@@ -43,6 +41,7 @@ class SharedStorage:
         self._store = store
         self._ears = ears_of(store)
         self._closed = False
+        self.limit_waits(None)
 
     @classmethod
     def create(
@@ -99,6 +98,13 @@ class SharedStorage:
         """The segment's verbs without asyncio, for a supervisor that has no loop."""
         return self._store
 
+    def limit_waits(self, seconds: float | None) -> None:
+        """How long calls of this process wait for a guard that others do not leave, before they raise `SegmentBusy`.
+        None, which is the default: coroutines give their loop its turn meanwhile, other code waits as long as it takes.
+        """
+        self._waits_are_limited = seconds is not None
+        self._store.patience.usual = limit_of_coroutines if seconds is None else lambda: seconds
+
     def check(self, pipe: str, messages: Sequence[bytes]) -> None:
         self._store.check(pipe, messages)
 
@@ -111,19 +117,36 @@ class SharedStorage:
         absent: bool = False,
         follow_up: bool = False,
     ) -> int | None:
-        return self._append(pipe, messages, when, FOLLOW_UP if follow_up else GENERAL, absent=absent)
+        try:
+            return self._append(pipe, messages, when, FOLLOW_UP if follow_up else GENERAL, absent=absent)
+        except SegmentBusy:
+            return await self._until_free(
+                self._append, pipe, messages, when, FOLLOW_UP if follow_up else GENERAL, absent=absent
+            )
 
     async def contains(self, pipe: str, message: bytes) -> bool:
-        return self._store.contains(pipe, message)
+        try:
+            return self._store.contains(pipe, message)
+        except SegmentBusy:
+            return await self._until_free(self._store.contains, pipe, message)
 
     async def length(self, pipe: str) -> int:
-        return self._store.length(pipe)
+        try:
+            return self._store.length(pipe)
+        except SegmentBusy:
+            return await self._until_free(self._store.length, pipe)
 
     async def pipes(self) -> list[str]:
-        return self._store.pipes()
+        try:
+            return self._store.pipes()
+        except SegmentBusy:
+            return await self._until_free(self._store.pipes)
 
     async def range(self, pipe: str, limit: int) -> Batch:
-        return self._store.read(pipe, limit)
+        try:
+            return self._store.read(pipe, limit)
+        except SegmentBusy:
+            return await self._until_free(self._store.read, pipe, limit)
 
     async def take(
         self,
@@ -133,37 +156,69 @@ class SharedStorage:
         timeout_s: float | None = None,
         starvation_limit: int | None = None,
     ) -> Batch:
-        return self._store.take(pipes, limit, token, timeout_s, starvation_limit)
+        try:
+            return self._store.take(pipes, limit, token, timeout_s, starvation_limit)
+        except SegmentBusy:
+            return await self._until_free(self._store.take, pipes, limit, token, timeout_s, starvation_limit)
 
     async def pop(self, pipe: str, through: int, token: int) -> None:
-        self._store.pop(pipe, through, token)
+        try:
+            self._store.pop(pipe, through, token)
+        except SegmentBusy:
+            await self._until_free(self._store.pop, pipe, through, token)
 
     async def fail(self, pipe: str, token: int, *, counts: bool = True) -> int:
-        return self._store.fail(pipe, token, counts=counts)
+        try:
+            return self._store.fail(pipe, token, counts=counts)
+        except SegmentBusy:
+            return await self._until_free(self._store.fail, pipe, token, counts=counts)
 
     async def bury(self, pipe: str, sequence: int, token: int, grave: str, letter: bytes) -> bool:
-        return self._store.letters.bury(pipe, sequence, token, grave, letter, self.settings.dead_letters)
+        try:
+            return self._store.letters.bury(pipe, sequence, token, grave, letter, self.settings.dead_letters)
+        except SegmentBusy:
+            return await self._until_free(
+                self._store.letters.bury, pipe, sequence, token, grave, letter, self.settings.dead_letters
+            )
 
     async def graves(self) -> list[str]:
-        return self._store.letters.graves()
+        try:
+            return self._store.letters.graves()
+        except SegmentBusy:
+            return await self._until_free(self._store.letters.graves)
 
     async def requeue(self, grave: str, sequence: int, pipe: str, message: bytes) -> bool | None:
-        return self._store.letters.requeue(grave, sequence, pipe, message)
+        try:
+            return self._store.letters.requeue(grave, sequence, pipe, message)
+        except SegmentBusy:
+            return await self._until_free(self._store.letters.requeue, grave, sequence, pipe, message)
 
     async def drop(self, grave: str, *sequences: int) -> int:
-        return self._store.letters.drop(grave, sequences)
+        try:
+            return self._store.letters.drop(grave, sequences)
+        except SegmentBusy:
+            return await self._until_free(self._store.letters.drop, grave, sequences)
 
     async def remove(self, pipe: str, *messages: bytes) -> int:
-        return self._store.remove(pipe, messages) + self._store.timing.remove(pipe, messages)
+        return await self._patiently(self._store.remove, pipe, messages) + await self._taken_out(pipe, messages)
 
     async def claim(self, key: str) -> int:
-        return self._store.claim(key)
+        try:
+            return self._store.claim(key)
+        except SegmentBusy:
+            return await self._until_free(self._store.claim, key)
 
     async def claimed(self, key: str) -> bool:
-        return self._store.claimed(key)
+        try:
+            return self._store.claimed(key)
+        except SegmentBusy:
+            return await self._until_free(self._store.claimed, key)
 
     async def unclaim(self, key: str, token: int, pause_s: float = 0.0) -> bool:
-        return self._store.unclaim(key, token, pause_s)
+        try:
+            return self._store.unclaim(key, token, pause_s)
+        except SegmentBusy:
+            return await self._until_free(self._store.unclaim, key, token, pause_s)
 
     async def wait(self, serves: Serves, timeout_s: float | None = None, bound: str | None = None) -> str | None:
         key = self._find_work(serves, bound)
@@ -174,14 +229,18 @@ class SharedStorage:
             if deadline.over:
                 return None
             with self._ears.listening(deaths=True) as heard:
-                key, pause_s = self._store.waiting.lie_down(serves, bound)
+                try:
+                    key, pause_s = self._store.waiting.lie_down(serves, bound)
+                except SegmentBusy:
+                    await deadline.pause()
+                    continue
                 try:
                     if key is None:
                         net_s = self._net_s()
                         await deadline.wait(heard, net_s if pause_s is None else min(pause_s, net_s))
                         key = self._find_work(serves, bound)
                 finally:
-                    self._store.waiting.rise(key)
+                    self._rise(key)
         return key
 
     async def append_when_room(
@@ -196,8 +255,14 @@ class SharedStorage:
         deadline = Deadline(timeout_s)
         while True:
             with self._ears.listening() as heard:
-                self._store.waiting.await_room()
-                accepted = self._append(pipe, messages, when, GENERAL, absent=absent)
+                try:
+                    self._store.waiting.await_room()
+                    accepted = self._append(pipe, messages, when, GENERAL, absent=absent)
+                except SegmentBusy:
+                    if deadline.over:
+                        return None
+                    await deadline.pause()
+                    continue
                 if accepted is not None or deadline.over:
                     return accepted
                 await deadline.wait(heard, self._net_s())
@@ -207,7 +272,7 @@ class SharedStorage:
 
     async def promote(self) -> int | None:
         now_us = time.time_ns() // 1000
-        while (next_due_us := self.promote_some()) is not None and next_due_us <= now_us:
+        while (next_due_us := await self._patiently(self.promote_some)) is not None and next_due_us <= now_us:
             continue
         return next_due_us
 
@@ -215,31 +280,32 @@ class SharedStorage:
         """As `promote`, for a moment only: who has other things to do as well comes back where the time it returns is
         over.
         """
-        for _ in range(_ROUNDS):
-            now_us = time.time_ns() // 1000
-            next_due_us = _promote(self._store.timing, now_us)
-            if next_due_us is None or next_due_us > now_us:
-                break
-        return next_due_us
+        return promote_some(self._store.timing)
 
     async def scheduled(self) -> list[Scheduled]:
-        return self._store.timing.scheduled()
+        try:
+            return self._store.timing.scheduled()
+        except SegmentBusy:
+            return await self._until_free(self._store.timing.scheduled)
 
     async def unschedule(self, pipe: str, *messages: bytes) -> int:
-        return self._store.timing.remove(pipe, messages, recurrent=True)
+        return await self._taken_out(pipe, messages, recurrent=True)
 
     async def wait_for_quiet(self, timeout_s: float | None = None, *, deferred: bool = False) -> bool:
         deadline = Deadline(timeout_s)
         while True:
             with self._ears.listening() as heard:
-                if self._store.waiting.quiet(deferred=deferred):
-                    return True
+                try:
+                    if self._store.waiting.quiet(deferred=deferred):
+                        return True
+                except SegmentBusy:
+                    await deadline.pause()
                 if deadline.over:
                     return False
                 await deadline.wait(heard, self.settings.safety_net)
 
     async def backlog(self) -> Backlog:
-        counts = self._store.counts()
+        counts = await self._patiently(self._store.counts)
         queued = counts.accepted - counts.handled
         return Backlog(
             queued, counts.accepted, counts.handled, counts.dead, deferred=counts.deferred, recurrent=counts.recurrent
@@ -289,62 +355,43 @@ class SharedStorage:
             self.promote_some()
         return accepted
 
+    async def _patiently(
+        self, verb: Callable[_Arguments, _Result], *arguments: _Arguments.args, **options: _Arguments.kwargs
+    ) -> _Result:
+        try:
+            return verb(*arguments, **options)
+        except SegmentBusy:
+            return await self._until_free(verb, *arguments, **options)
+
+    async def _until_free(
+        self, verb: Callable[_Arguments, _Result], *arguments: _Arguments.args, **options: _Arguments.kwargs
+    ) -> _Result:
+        """For a verb that found the guard held. Where waits have a limit that is over, it raises the same again."""
+        if self._waits_are_limited:
+            return verb(*arguments, **options)
+        return await until_free(verb, *arguments, **options)
+
+    async def _taken_out(self, pipe: str, messages: Sequence[bytes], *, recurrent: bool = False) -> int:
+        removed, remove = 0, self._store.timing.remove
+        for start in range(0, len(messages), REMOVED_AT_ONCE):  # so that none is counted in a call that gives up
+            chosen = messages[start : start + REMOVED_AT_ONCE]
+            removed += await self._patiently(remove, pipe, chosen, recurrent=recurrent)
+        return removed
+
     def _find_work(self, serves: Serves, bound: str | None) -> str | None:
-        if self._store.timing.due():
-            self.promote_some()
-        return self._store.waiting.find_work(serves, bound)
+        """None also where somebody does not leave the guard."""
+        with suppress(SegmentBusy):
+            if self._store.timing.due():
+                self.promote_some()
+            return self._store.waiting.find_work(serves, bound)
+        return None
+
+    def _rise(self, key: str | None) -> None:
+        try:
+            self._store.waiting.rise(key)
+        except SegmentBusy:
+            self._store.waiting.rise_alone()
 
     def _net_s(self) -> float:
         """All sleepers together look once in the safety net's time, so each looks less often the more there are."""
         return self.settings.safety_net * max(1, self._store.waiting.asleep())
-
-
-def _promote(timing: Timing, now_us: int) -> int | None:
-    """Move some of what is due to its tubes. Returns when the next is due, Unix microseconds, None: nothing waits."""
-    promoted = timing.promote(now_us)
-    found = promoted.recurrent
-    if found is None:
-        return promoted.next_due_us or None
-    try:
-        next_due_us = next_us(found.schedule, found.scheduled_us, now_us)
-    except ScheduleError:
-        log.exception("schedule cannot be read", extra={"pipe": found.pipe, "schedule": found.schedule})
-        timing.put_off(found, now_us + _PUT_OFF_US)
-        return now_us
-    timing.recur(found, next_due_us)
-    return now_us
-
-
-class SharedLock:
-    """Claims on threads, kept in the segment. A claim follows the life of its process, not time: it ends when it is
-    released or when the process is dead, and however long a process is stopped, it keeps it.
-    """
-
-    def __init__(self, storage: SharedStorage | None = None, settings: LockSettings | None = None) -> None:
-        self.storage = storage
-        self.settings = settings or LockSettings()
-        self._tokens: dict[str, int] = {}
-
-    async def acquire(self, key: str) -> int:
-        token = await self._given().claim(key)
-        if token:
-            self._tokens[key] = token
-        return token
-
-    async def exists(self, key: str) -> bool:
-        return await self._given().claimed(key)
-
-    async def release(self, key: str, pause_s: float = 0.0) -> bool:
-        token = self._tokens.pop(key, 0)
-        return bool(token) and await self._given().unclaim(key, token, pause_s)
-
-    async def ttl(self, key: str, seconds: float) -> bool:
-        """With 0 seconds, release. Otherwise nothing changes: a claim lives as long as its process."""
-        if seconds <= 0:
-            return await self.release(key)
-        return key in self._tokens
-
-    def _given(self) -> SharedStorage:
-        if self.storage is None:
-            raise SegmentMissing("this SharedLock has no storage: make it with SharedLock(storage)")
-        return self.storage

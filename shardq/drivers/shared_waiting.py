@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from inspect import CO_COROUTINE
 from threading import Lock as ThreadLock
+from types import FrameType
+from typing import ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
+from shardq.blocking import here
+from shardq.errors import SegmentBusy
 from shardq.shm.store import Store
+
+#: For how long a coroutine keeps its loop waiting for the guard, and how long it then lets others run, at first and at
+#: most, before it tries again.
+SHORT_S, FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.005, 0.002, 0.1
+
+_Result = TypeVar("_Result")
+_Arguments = ParamSpec("_Arguments")
 
 
 class Ears:
@@ -47,8 +60,20 @@ class Ears:
                 loop.remove_reader(bell)
 
     def _saw_death(self) -> None:
-        self._store.waiting.note_deaths()
+        try:
+            with self._store.patience.at_most(SHORT_S):
+                self._store.waiting.note_deaths()
+        except SegmentBusy:  # the descriptor stays readable: look away for a moment
+            loop, watch = asyncio.get_running_loop(), self._store.waiting.deaths()
+            loop.remove_reader(watch)
+            loop.call_later(LONGEST_PAUSE_S, self._watch_again, loop, watch)
         self.wake_all()
+
+    def _watch_again(self, loop: asyncio.AbstractEventLoop, watch: int) -> None:
+        with self._lock:
+            watching = any(also and other.get_loop() is loop for other, also in self._waiting.items())
+        if watching:
+            loop.add_reader(watch, self._saw_death)
 
     def _heard(self) -> None:
         self._store.doorbell.silence()
@@ -75,16 +100,51 @@ class Deadline:
 
     def __init__(self, timeout_s: float | None) -> None:
         self._end = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
+        self._pause_s = FIRST_PAUSE_S / 2
 
     @property
     def over(self) -> bool:
         return self._end is not None and asyncio.get_running_loop().time() >= self._end
+
+    async def pause(self) -> None:
+        """Let others run while somebody does not leave the guard: longer each time, not beyond the deadline."""
+        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+        left_s = LONGEST_PAUSE_S if self._end is None else self._end - asyncio.get_running_loop().time()
+        await asyncio.sleep(max(0.0, min(self._pause_s, left_s)))
 
     async def wait(self, future: asyncio.Future[None], at_most_s: float) -> None:
         """Wait for the future, no longer than the deadline and `at_most_s`."""
         if self._end is not None:
             at_most_s = min(at_most_s, max(0.0, self._end - asyncio.get_running_loop().time()))
         await asyncio.wait((future,), timeout=at_most_s)
+
+
+async def until_free(
+    verb: Callable[_Arguments, _Result], *arguments: _Arguments.args, **options: _Arguments.kwargs
+) -> _Result:
+    """The result of a verb of the store that found the guard held: it is called again after growing pauses, in which
+    the loop serves others and the caller can be cancelled.
+    """
+    pause_s = FIRST_PAUSE_S
+    while True:
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        with suppress(SegmentBusy):
+            return verb(*arguments, **options)
+
+
+def limit_of_coroutines() -> float | None:
+    """How long the calling code waits for the guard: a coroutine of a loop only for a moment, others without an end. It
+    is asked only where others are inside.
+    """
+    if here.blocking or _running_loop() is None:
+        return None
+    frame: FrameType | None = sys._getframe()
+    while frame:
+        if frame.f_code.co_flags & CO_COROUTINE:
+            return SHORT_S if str(frame.f_globals.get("__package__")) == __package__ else None
+        frame = frame.f_back
+    return None
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

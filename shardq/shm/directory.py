@@ -271,7 +271,7 @@ class Directory:
             # While memory is short only what is needed is taken: it may be the reserve.
             if goal > exact and self._extents.scarce:
                 continue
-            if self._extents.secure(table + backed, goal - backed, share=share):
+            if self._extents.secure(table + backed, goal - backed, share=share, more_than_needed=goal > exact):
                 self._words[backed_word] = goal
                 return True
         return False

@@ -13,6 +13,7 @@ from shardq.shm import layout as at
 from shardq.shm.counters import none_to_come
 from shardq.shm.layout import PAGE, WORD, ExtentClass
 from shardq.shm.record import LARGEST_PAYLOAD
+from shardq.shm.reserve import Reserve, whole_pages
 from shardq.shm.segment import Segment
 
 _FREE, _LENT = b"\0", 1
@@ -42,56 +43,57 @@ class Extents:
         self._owners = segment.layout.extent_owners_word
         self._backed = segment.layout.extent_backed_word
         self._capacity = segment.layout.capacity_bytes
+        self.reserve = Reserve(segment)
 
     def limit_bytes(self, share: int) -> int:
         """Most memory the segment may take for an operation with this share of it."""
-        if share == at.ALL:
-            return self._capacity
-        half = self._half_reserve
-        limit = self._capacity - max(half, self._words[at.KEPT_BYTES])
-        return limit if share == at.FOLLOW_UP else limit - max(half, self._words[at.WANTED_BYTES])
+        return self._capacity - self.reserve.left_by(share)
 
-    def keep_room(self, messages: Sequence[bytes]) -> int:
-        """Have room kept in which any of these messages could be buried. Returns what was kept before."""
+    def keep_room(self, messages: Sequence[bytes], share: int) -> int | None:
+        """Have room kept in which any of these messages could be buried. Returns what was kept before, None: there is
+        no room for that.
+        """
         words = self._words
         if none_to_come(words):
             words[at.KEPT_BYTES] = words[at.WANTED_BYTES] = 0
-        former = words[at.KEPT_BYTES]
+            if words[at.RESERVED_BYTES] > self.reserve.least:
+                self.reserve.fit()
+        former: int = words[at.KEPT_BYTES]
         kept = self.kept_for(messages, sum(map(len, messages)))
         if kept > former:
             words[at.KEPT_BYTES] = kept
+            if not self._reserve_is_whole(share):
+                words[at.KEPT_BYTES] = former
+                return None
         return former
 
-    def found_no_room(self, messages: Sequence[bytes], nbytes: int, former: int, share: int) -> None:
+    def found_no_room(self, messages: Sequence[bytes], nbytes: int, former: int | None, share: int) -> None:
         """Messages of so many bytes were not added: what `keep_room` returned holds again. Where they are follow-ups,
         others leave them some from now on, so that what leaves makes room for them and not for others.
         """
-        self._words[at.KEPT_BYTES] = former
+        if former is not None:
+            self._words[at.KEPT_BYTES] = former
         if share != at.FOLLOW_UP:
             return
-        needed = _whole_pages(nbytes) + 4 * PAGE + self.kept_for(messages, nbytes)
+        needed = whole_pages(nbytes) + 4 * PAGE + self.kept_for(messages, nbytes)
         wanted = min(needed, self._capacity // _MOST_WANTED_PART)
         self._words[at.WANTED_BYTES] = max(self._words[at.WANTED_BYTES], wanted)
-
-    @property
-    def _half_reserve(self) -> int:
-        return self._capacity // at.RESERVE_PART // 2
 
     def kept_for(self, messages: Sequence[bytes], nbytes: int) -> int:
         """What KEPT_BYTES must be for messages of so many bytes: any of them can become a dead letter while the storage
         is full. 0 where the reserve is enough.
         """
-        if nbytes + _LETTER_BYTES <= self._half_reserve:
+        if nbytes + _LETTER_BYTES <= self.reserve.half:
             return 0
-        kept = _whole_pages(max(map(len, messages)) + _LETTER_BYTES)
-        return kept if kept > self._half_reserve else 0
+        kept = whole_pages(max(map(len, messages)) + _LETTER_BYTES)
+        return kept if kept > self.reserve.half else 0
 
     def largest_bytes(self, kept: int) -> int:
         """Most bytes of records that an empty segment takes in one append for which so much has to be kept, with a
         little slack for page ends.
         """
         tables = sum(max(self._words[word], at.TABLE_STEP) for word in (at.THREADS_BACKED, at.TUBES_BACKED))
-        general = self._capacity - max(self._half_reserve, kept) - self._half_reserve
+        general = self._capacity - max(self.reserve.half, kept) - self.reserve.half
         room = general - self._layout.fixed_bytes - tables
         return max(0, min(room - room // 64 - 8 * PAGE, LARGEST_PAYLOAD))
 
@@ -148,6 +150,8 @@ class Extents:
         kept = _KEPT[extent_class.number] if extent_class.number < len(_KEPT) else 0
         if extent - extent_class.first >= kept or self._words[self._backed + extent] & _PUNCHED:
             self._drop_memory(extent_class, extent)
+            if self._words[at.RESERVED_BYTES] < self.reserve.least:
+                self.reserve.is_whole(at.GENERAL)  # before another program gets it
         self._segment.bytes[self._map + extent] = 0
         self._words[self._owners + extent] = 0
 
@@ -186,22 +190,26 @@ class Extents:
 
     def could_hold(self, nbytes: int, given_back: int) -> bool:
         """Whether there would be room for so many bytes, with all of the capacity and what is given back before."""
-        if self._segment.used_bytes - given_back + _whole_pages(nbytes) <= self._capacity:
+        needed = whole_pages(nbytes) - given_back
+        if self._has(needed):
             return True
         self.trim()
-        return self._segment.used_bytes - given_back + _whole_pages(nbytes) <= self._capacity
+        return self._has(needed)
 
     def backed_bytes(self, extent: int) -> int:
         """Memory of an extent, that given back behind the reader included."""
         return self._words[self._backed + extent] & ~_PUNCHED
 
-    def secure(self, start: int, nbytes: int, *, share: int) -> bool:
-        """Back a range with memory, at the cost of what free extents keep if need be. False: there is no room."""
-        limit = self.limit_bytes(share)
-        if self._segment.back(start, nbytes, limit):
+    def secure(self, start: int, nbytes: int, *, share: int, more_than_needed: bool = False) -> bool:
+        """Back a range with memory, unless it is `more_than_needed` at the cost of what free extents keep, and of the
+        reserve as far as the share goes. False: there is no room.
+        """
+        if self._secure(start, nbytes, share):
             return True
+        if more_than_needed:
+            return False
         self.trim()
-        return self._segment.back(start, nbytes, limit)
+        return self._secure(start, nbytes, share) or self._secure(start, nbytes, share, lend=True)
 
     def trim(self) -> None:
         """Return the memory that free extents keep."""
@@ -209,6 +217,28 @@ class Extents:
             for extent in range(extent_class.first, extent_class.first + min(kept, extent_class.count)):
                 if self._words[self._backed + extent] and not self._segment.bytes[self._map + extent]:
                     self._drop_memory(extent_class, extent)
+
+    def _secure(self, start: int, nbytes: int, share: int, *, lend: bool = False) -> bool:
+        used = self._segment.used_bytes + nbytes
+        if used > self.limit_bytes(share) or not self.reserve.is_whole(share):
+            return False
+        if not (self.reserve.lend(start, nbytes, share) if lend else self._segment.allocate(start, nbytes)):
+            return False
+        self.reserve.make_place(used)
+        return True
+
+    def _has(self, nbytes: int) -> bool:
+        """Whether the capacity has so much left, and /dev/shm or the reserve as well."""
+        segment = self._segment
+        has = segment.used_bytes + nbytes <= self._capacity
+        return has and nbytes <= segment.free_bytes + self._words[at.RESERVED_BYTES]
+
+    def _reserve_is_whole(self, share: int) -> bool:
+        """As `Reserve.is_whole`, at the cost of what free extents keep if need be."""
+        if self.reserve.is_whole(share):
+            return True
+        self.trim()
+        return self.reserve.is_whole(share)
 
     def _lowest_free(self, extent_class: ExtentClass) -> int:
         first = self._map + extent_class.first
@@ -219,7 +249,7 @@ class Extents:
         # The owner before the byte: whatever is marked as lent says truly to whom.
         self._words[self._owners + extent] = tube + 1
         self._segment.bytes[self._map + extent] = _LENT
-        self._drop_excess(extent, start, _whole_pages(nbytes))
+        self._drop_excess(extent, start, whole_pages(nbytes))
         if self._back(extent_class, extent, start, nbytes, share=share):
             return start
         self._segment.bytes[self._map + extent] = 0
@@ -231,13 +261,13 @@ class Extents:
         backed = self._words[self._backed + extent] - punched
         if nbytes <= backed:
             return True
-        exact = _whole_pages(nbytes)
+        exact = whole_pages(nbytes)
         generous = min(extent_class.size, max(exact, backed + min(max(backed, PAGE), _LARGEST_STEP)))
         for goal in (generous, exact):
             # While memory is short only what is needed is taken, so that as much fits as can.
             if goal > exact and self.scarce:
                 continue
-            if self.secure(start + backed, goal - backed, share=share):
+            if self.secure(start + backed, goal - backed, share=share, more_than_needed=goal > exact):
                 self._words[self._backed + extent] = goal | punched
                 return True
         return False
@@ -258,7 +288,3 @@ class Extents:
 
     def _class_of(self, extent: int) -> ExtentClass:
         return next(candidate for candidate in reversed(self._classes) if extent >= candidate.first)
-
-
-def _whole_pages(nbytes: int) -> int:
-    return -(-nbytes // PAGE) * PAGE

@@ -6,9 +6,10 @@ A semaphore of value 1 is the token. Around it stand two kinds of words that say
 * the holder writes itself into `GUARD_OWNER` after it has the token, and clears it before it gives the token back.
 
 Nobody ever blocks in the semaphore: a killed waiter or poster would strand others. Who waits longer than the patience
-looks for a corpse. The token is taken over from an owner that is dead, or, where no owner stands and the token is
-gone, once two equal looks at all attempts show that no live process tries or holds. A stopped process is alive and is
-never robbed. The attempts' sequence numbers only grow, so two equal looks are one snapshot.
+looks for a corpse, and who must not wait for ever gives up when its limit is over. The token is taken over from an
+owner that is dead, or, where no owner stands and the token is gone, once two equal looks at all attempts show that no
+live process tries or holds. A stopped process is alive and is never robbed. The attempts' sequence numbers only grow,
+so two equal looks are one snapshot.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from types import FrameType
 
 import posix_ipc
 
-from shardq.errors import StorageBusy
+from shardq.errors import SegmentBusy, StorageBusy
 from shardq.shm import layout as at
+from shardq.shm.holding import stuck
 from shardq.shm.segment import Segment
 from shardq.shm.slots import RESCUE_BYTE, Slots
 
@@ -33,6 +35,8 @@ PATIENCE_S = 0.005
 #: How often to yield the processor before sleeping between two tries.
 YIELDS = 40
 SHORTEST_NAP_S, LONGEST_NAP_S = 50e-6, 500e-6
+#: After how long a waiter writes down for whom it waits, for who looks.
+NOTED_S = 0.05
 #: What the low 16 bits of an attempt say: this guard. There is one guard; the layout has room for more.
 TRYING = 1
 
@@ -47,7 +51,9 @@ class Guard:
         patience_s: float = PATIENCE_S,
         clock: Callable[[], float] = time.monotonic,
         nap: Callable[[float], None] = time.sleep,
+        limit_s: Callable[[], float | None] = lambda: None,
     ) -> None:
+        self._name = segment.name
         self._words = segment.words
         self._semaphore = segment.semaphore
         self._slots = slots
@@ -57,13 +63,17 @@ class Guard:
         self._patience_s = patience_s
         self._clock = clock
         self._nap = nap
+        self._limit_s = limit_s
         # Reentrant, so that a signal handler that raises at the worst place cannot lock its own thread out.
         self._threads = threading.RLock()
         self._holder = 0
 
     def acquire(self) -> None:
-        """Enter. Whoever enters must look for a standing intent and mend it: the last holder may have died."""
-        self._threads.acquire()
+        """Enter. Whoever enters must look for a standing intent and mend it: the last holder may have died. Raises
+        `SegmentBusy` where others do not leave it within the caller's limit.
+        """
+        if not self._threads.acquire(False):
+            self._wait_for_thread()
         try:
             self._holder = threading.get_ident()
             if not self._try():
@@ -116,7 +126,8 @@ class Guard:
         return True
 
     def _wait(self) -> None:
-        yields, nap_s, since = 0, SHORTEST_NAP_S, self._clock()
+        yields, nap_s, began = 0, SHORTEST_NAP_S, self._clock()
+        since, limit_s = began, self._limit_s()
         while True:
             # An attempt is announced only when the token is there to be had: otherwise the waiters' attempts would
             # never leave a rescuer two equal looks.
@@ -128,11 +139,42 @@ class Guard:
                 continue
             self._nap(nap_s)
             nap_s = min(2 * nap_s, LONGEST_NAP_S)
-            if self._clock() - since < self._patience_s:
+            waited_s = self._clock() - began
+            over = limit_s is not None and waited_s >= limit_s
+            if not over and self._clock() - since < self._patience_s:
                 continue
             if self._rescue():
                 return
+            if waited_s >= NOTED_S:
+                self._note_stuck(waited_s)
+            if over:
+                raise self._busy()
             since = self._clock()
+
+    def _wait_for_thread(self) -> None:
+        """Wait until the other threads of this process have left. They may be waiting themselves."""
+        limit_s = self._limit_s()
+        if not self._threads.acquire(timeout=-1 if limit_s is None else limit_s):
+            raise self._busy()
+
+    def _busy(self) -> SegmentBusy:
+        pid = self._words[self._slots.word(max(0, self._owner_slot())) + at.SLOT_PID]
+        return SegmentBusy(
+            f"segment {self._name!r} cannot be used now: process {pid} has its guard, and is stopped perhaps: "
+            f"let it go on (kill -CONT {pid}) or end it; `python -m shardq status` shows it"
+        )
+
+    def _owner_slot(self) -> int:
+        return (self._words[at.GUARD_OWNER] & 0xFFFF) - 1
+
+    def _note_stuck(self, waited_s: float) -> None:
+        slot = self._owner_slot()
+        if not 0 <= slot < self._slot_count:
+            return
+        holder = stuck(slot, self._words[self._slots.word(slot) + at.SLOT_ATTEMPT])
+        if self._words[at.STUCK_ATTEMPT] != holder:
+            self._words[at.STUCK_SINCE_NS] = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - int(waited_s * 1e9)
+            self._words[at.STUCK_ATTEMPT] = holder
 
     def _abandon(self) -> None:
         """Withdraw, whatever came of it, with the thread lock held. A token that an exception left in hand is not given

@@ -74,7 +74,8 @@ class Heap:
             return False
         for step in (min(max(PAGE, backed), 1 << 20), PAGE):
             goal = min(backed + step, self._most * WORD)
-            if self._extents.secure(self._start + backed, goal - backed, share=share):
+            more = goal - backed > PAGE
+            if self._extents.secure(self._start + backed, goal - backed, share=share, more_than_needed=more):
                 self._words[_BACKED[self.which]] = goal
                 return True
         return False

@@ -18,6 +18,7 @@ from shardq.shm import layout as at
 from shardq.shm.attempts import Attempts
 from shardq.shm.binding import Bindings
 from shardq.shm.directory import Directory
+from shardq.shm.holding import Held, holder
 from shardq.shm.segment import Segment
 from shardq.shm.slots import Slots
 from shardq.shm.tube import Tubes
@@ -47,7 +48,9 @@ class Overview(NamedTuple):
     name: str
     capacity_bytes: int
     used_bytes: int
-    """Memory taken now, by the kernel's own count."""
+    """Memory in use now, by the kernel's own count."""
+    reserved_bytes: int
+    """Memory taken beside it, so that what is stored gets through when /dev/shm is full."""
     queued: int
     """Requests not yet acknowledged, those in hand included."""
     accepted: int
@@ -67,6 +70,8 @@ class Overview(NamedTuple):
     supervisor_pid: int | None
     """None where no supervisor lives."""
     workers: list[WorkerView]
+    guard: Held | None
+    """The process that has the guard and does not leave it. None: nobody, or only for a moment."""
 
 
 class TubeView(NamedTuple):
@@ -118,6 +123,7 @@ class Inspection:
             self._segment.name,
             self._layout.capacity_bytes,
             self._segment.used_bytes,
+            self._words[at.RESERVED_BYTES],
             accepted - handled,
             accepted,
             handled,
@@ -128,6 +134,7 @@ class Inspection:
             self._words[at.NEXT_DUE_US] or None,
             self._words[at.SUPERVISOR_PID] if self._bindings.supervised() else None,
             [view for slot in range(self._layout.slots) if (view := self._worker(slot))],
+            holder(self._segment),
         )
 
     def tubes(self) -> Iterator[TubeView]:

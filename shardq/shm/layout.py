@@ -3,8 +3,8 @@
     header | slots | byte maps | index | extent tables || thread entries | tube entries | heaps | equality tables
     ------------------- fixed part --------------------   ---------------------- as needed ---------------------
 
-    || extents by class
-       ---- sparse -----
+    || extents by class | reserve
+       ------- sparse --------
 
 The fixed part is backed by memory from the start. Tables are backed as they grow, extents as they are written:
 the segment is large in address space and small in memory. A word is 8 bytes, aligned, accessed through one
@@ -90,12 +90,13 @@ PAGE = 4096
     EQUALITY_KEY_END,
     MONOTONIC_OFFSET_NS,  # how far the creator's clocks are from the machine's, two's complement
     BOOTTIME_OFFSET_NS,
-) = range(60)
+    RESERVED_BYTES,  # memory that the reserve has, see `reserve`
+    STUCK_ATTEMPT,  # SLOT_ATTEMPT of a process that had the guard for longer than others had patience, and since when,
+    STUCK_SINCE_NS,  # CLOCK_BOOTTIME: for who looks
+) = range(63)
 HEADER_BYTES = PAGE
 #: In the header page, for the last processes that died: owner word, how it ended.
-DEATHS = 256
-DEATH_WORDS = 2
-DEATH_ENTRIES = 128
+DEATHS, DEATH_WORDS, DEATH_ENTRIES = 256, 2, 128
 
 # One attached process, by word.
 (
@@ -187,8 +188,8 @@ THREAD_FREE, THREAD_READY, THREAD_BOUND, THREAD_IDLE, THREAD_PAUSED, THREAD_DEAD
 # What a byte of the sleep map says.
 ABSENT, AWAKE, ASLEEP, CALLED = range(4)
 
-#: Room that appends leave for acknowledgements, dead letters and the like: one part in so many.
-RESERVE_PART = 16
+#: Room that appends leave for acknowledgements, dead letters and the like: one part in so many, and at most so much.
+RESERVE_PART, LARGEST_RESERVE_BYTES = 16, 32 << 20
 #: Which share of the capacity an operation may use: all but the reserve; half of the reserve as well, for what handlers
 #: register (they could not make room otherwise); all.
 GENERAL, FOLLOW_UP, ALL = range(3)
@@ -358,7 +359,7 @@ class Layout:
     @cached_property
     def total_bytes(self) -> int:
         last = self.classes[-1]
-        return last.base + last.size * last.count
+        return last.base + last.size * last.count + _pages(self.capacity_bytes)
 
     @cached_property
     def _class_sizes(self) -> tuple[tuple[int, int], ...]:

@@ -17,6 +17,7 @@ from shardq.shm.guard import Guard
 from shardq.shm.inspection import Inspection
 from shardq.shm.intent import Intent
 from shardq.shm.letters import Letters
+from shardq.shm.patience import Patience
 from shardq.shm.pending import Pending
 from shardq.shm.pending_records import PendingRecords
 from shardq.shm.repair import Repair
@@ -40,8 +41,9 @@ class Parts:
         slots: Slots,
         section: AbstractContextManager[None],
         check_open: Callable[[], None],
+        patience: Patience,
     ) -> None:
-        self.guard = Guard(segment, slots)
+        self.guard = Guard(segment, slots, limit_s=patience.limit_s)
         self.intent = intent = Intent(segment)
         self.extents = extents = Extents(segment)
         self.directory = directory = Directory(segment, intent, extents)

@@ -13,7 +13,7 @@ from shardq.shm import layout as at
 from shardq.shm import record
 from shardq.shm.alike import Alike
 from shardq.shm.binding import Bindings
-from shardq.shm.counters import nothing_stored
+from shardq.shm.counters import none_queued, nothing_stored
 from shardq.shm.directory import NO_ROOM, NOT_FOUND, Directory
 from shardq.shm.extents import Extents
 from shardq.shm.heap import Heap
@@ -69,14 +69,16 @@ class Pending:
         has none. `instead_of`: a word and its value that cancel an equal message in the same commit.
         """
         self._intent.declare_pending()
-        former = self._extents.keep_room(messages)
+        former = self._extents.keep_room(messages, share)
         heap = self._heaps[at.RECURRENT_HEAP if schedule else at.DEFERRED_HEAP]
         nbytes = record.size_of(len(messages), sum(map(len, messages)))
-        address = self._written(heap, pipe, schedule, messages, digests, (due_us, now_us), share)
+        address = 0
+        if former is not None:
+            address = self._written(heap, pipe, schedule, messages, digests, (due_us, now_us), share)
         if not address:
             self._extents.found_no_room(messages, nbytes, former, share)
             self._intent.clear_pending()
-            self._check_ever(messages)
+            self._check_ever(messages, nbytes)
             return False
         heap.declare_added(address)
         counter, followers = _COUNTERS[heap.which], [instead_of] if instead_of else []
@@ -96,7 +98,8 @@ class Pending:
         if not count:
             self._remove(found)
             return NOT_FOUND
-        place = self._place(found.pipe)
+        share = self._share_of_due(at.FOLLOW_UP)
+        place = self._place(found.pipe, share)
         if place is None:
             return NO_ROOM
         thread, tube = place
@@ -108,7 +111,7 @@ class Pending:
             tail = self._tubes.adopt(tube, found.messages.address, now_us)
         else:
             messages = [message for _, message in self._records.living_messages(found)]
-            tail = self._tubes.write(tube, messages, now_us, share=at.ALL)
+            tail = self._tubes.write(tube, messages, now_us, share=share)
         if tail:
             heap = self._heaps[at.DEFERRED_HEAP]
             self._cells.announce(address)
@@ -130,7 +133,8 @@ class Pending:
         room for that now.
         """
         messages = self._records.living_messages(found)
-        place = self._place(found.pipe) if messages else None
+        share = self._share_of_due(at.GENERAL)
+        place = self._place(found.pipe, share) if messages else None
         if not messages:
             self._remove(found)
             return True
@@ -140,7 +144,7 @@ class Pending:
         self._intent.declare(thread)
         self._intent.declare_pending()
         heap, count = self._heaps[at.RECURRENT_HEAP], len(messages)
-        tail = self._tubes.write(tube, [message for _, message in messages], now_us, share=at.GENERAL)
+        tail = self._tubes.write(tube, [message for _, message in messages], now_us, share=share)
         if tail and next_due_us is not None:
             heap.declare_due(found.address, next_due_us)
             word = found.address >> 3
@@ -239,9 +243,10 @@ class Pending:
             return 0
         return address
 
-    def _check_ever(self, messages: Sequence[bytes]) -> None:
-        """Raise `MessageTooLarge` where the segment is empty."""
-        if nothing_stored(self._words):
+    def _check_ever(self, messages: Sequence[bytes], nbytes: int) -> None:
+        """Raise `MessageTooLarge` where the segment is empty, and it is not /dev/shm that has no room."""
+        kept = self._extents.kept_for(messages, nbytes)
+        if nothing_stored(self._words) and self._segment.free_bytes > 2 * nbytes + kept + at.TABLE_STEP:
             raise MessageTooLarge(
                 f"{len(messages)} messages of {sum(map(len, messages))} bytes can never wait in segment "
                 f"{self._segment.name!r}, whose capacity is {self._layout.capacity_bytes}: register fewer at a time, "
@@ -264,13 +269,19 @@ class Pending:
         self._intent.commit_with(self._layout.tube_word(tube) + at.TUBE_TAIL, tail, at.ACCEPTED, count, *followers)
         self._bindings.work_arrived(thread)
 
-    def _place(self, pipe: str) -> tuple[int, int] | None:
+    def _share_of_due(self, share: int) -> int:
+        """What is due may use this share, which leaves room for burying what is queued; where nothing is queued, so
+        that nothing could make room for it, all there is.
+        """
+        return at.ALL if none_queued(self._words) else share
+
+    def _place(self, pipe: str, share: int) -> tuple[int, int] | None:
         """Thread and tube entry of a pipe, made where there is none. None: there is no room for that now."""
         thread, tube = self._directory.tube(pipe)
         if tube != NOT_FOUND:
             return thread, tube
         try:
-            thread, tube = self._directory.add_tube(pipe, share=at.ALL)
+            thread, tube = self._directory.add_tube(pipe, share=share)
         except DirectoryFull:
             thread = tube = NO_ROOM
         if tube == NO_ROOM:

@@ -6,6 +6,7 @@ from shardq.shm.binding import Bindings
 from shardq.shm.directory import Directory
 from shardq.shm.intent import Intent
 from shardq.shm.pending import Pending
+from shardq.shm.reserve import Reserve
 from shardq.shm.segment import Segment
 from shardq.shm.tube import Tubes
 
@@ -30,10 +31,12 @@ class Repair:
         self._tubes = tubes
         self._bindings = bindings
         self._pending = pending
+        self._reserve = Reserve(segment)
 
     def mend(self) -> None:
         """Finish or undo what the standing intent names, and clear it."""
         self._intent.finish_commit()
+        self._reserve.mend()
         tube = self._intent.tube
         if tube >= 0 and tube not in self._directory.tubes_of(self._intent.thread):
             self._bytes[self._layout.tube_map + tube] = 0

@@ -34,6 +34,7 @@ from shardq.shm.layout import Layout
 from shardq.shm.names import full_name, lock_path, other_users_of, segment_path
 from shardq.shm.namespaces import clock_offsets_ns
 from shardq.shm.refusals import room, told
+from shardq.shm.reserve import reserve_of
 
 
 class Segment:
@@ -70,7 +71,7 @@ class Segment:
             descriptor = _new_object(name)
             try:
                 os.ftruncate(descriptor, layout.total_bytes)
-                _back_fixed_part(descriptor, layout, name)
+                _back_first_part(descriptor, layout, name)
                 mapping = mmap.mmap(descriptor, layout.total_bytes)
                 semaphore = files.make_semaphore(system_name)
                 _write_header(mapping, layout, private)
@@ -121,9 +122,20 @@ class Segment:
         return segment_path(self.system_name)
 
     @property
-    def used_bytes(self) -> int:
+    def taken_bytes(self) -> int:
         """Memory the segment takes now, by the kernel's own count."""
         return os.fstat(self._descriptor).st_blocks * 512
+
+    @property
+    def used_bytes(self) -> int:
+        """Memory the segment takes now beside its reserve."""
+        return int(self.taken_bytes - self.words[at.RESERVED_BYTES])
+
+    @property
+    def free_bytes(self) -> int:
+        """Memory that /dev/shm has left for anybody."""
+        room = os.fstatvfs(self._descriptor)
+        return room.f_bavail * room.f_frsize
 
     @property
     def removed(self) -> bool:
@@ -137,6 +149,10 @@ class Segment:
         """
         if self.used_bytes + nbytes > limit_bytes:
             return False
+        return self.allocate(start, nbytes)
+
+    def allocate(self, start: int, nbytes: int) -> bool:
+        """As `back`, within what /dev/shm has."""
         return _fallocate(self._descriptor, start, nbytes)
 
     def give_back(self, start: int, nbytes: int) -> None:
@@ -248,9 +264,11 @@ def _missing(name: str) -> str:
     return f"there is no segment {name!r}: start its supervisor with --url shm://{name}, or create it"
 
 
-def _back_fixed_part(descriptor: int, layout: Layout, name: str) -> None:
-    if not _fallocate(descriptor, 0, layout.fixed_bytes):
-        raise SegmentNoRoom(f"{room()}; segment {name!r} needs {layout.fixed_bytes} bytes to begin with")
+def _back_first_part(descriptor: int, layout: Layout, name: str) -> None:
+    """Give the fixed part memory, and the reserve."""
+    start, nbytes = reserve_of(layout)
+    if not (_fallocate(descriptor, 0, layout.fixed_bytes) and _fallocate(descriptor, start, nbytes)):
+        raise SegmentNoRoom(f"{room()}; segment {name!r} needs {layout.fixed_bytes + nbytes} bytes to begin with")
 
 
 def _fallocate(descriptor: int, start: int, nbytes: int) -> bool:
@@ -273,6 +291,7 @@ def _write_header(mapping: mmap.mmap, layout: Layout, private: bool) -> None:
         words[at.CREATED_US] = time.time_ns() // 1000
         words[at.PRIVATE] = private
         words[at.SEQUENCE_FLOOR] = 0
+        words[at.RESERVED_BYTES] = reserve_of(layout)[1]
         words[at.EQUALITY_KEY], words[at.EQUALITY_KEY_END] = secrets.randbits(64), secrets.randbits(64)
         for word, offset_ns in zip((at.MONOTONIC_OFFSET_NS, at.BOOTTIME_OFFSET_NS), clock_offsets_ns(), strict=True):
             words[word] = offset_ns % 2**64

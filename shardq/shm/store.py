@@ -22,6 +22,7 @@ from shardq.shm.doorbell import Doorbell
 from shardq.shm.inspection import Inspection
 from shardq.shm.letters import Letters
 from shardq.shm.parts import Parts
+from shardq.shm.patience import Patience
 from shardq.shm.segment import Segment
 from shardq.shm.shares import Share
 from shardq.shm.slots import Slots
@@ -53,6 +54,7 @@ class Store:
 
     def __init__(self, segment: Segment) -> None:
         self.segment = segment
+        self.patience = Patience()
         self._slots = Slots(segment)
         self._stale = False
         """Whether the slot is not ours: inherited from the parent, or given back."""
@@ -77,7 +79,7 @@ class Store:
 
     def _assemble(self) -> None:
         self._section = _Section(self)
-        parts = self._parts = Parts(self.segment, self._slots, self._section, self._check_open)
+        parts = self._parts = Parts(self.segment, self._slots, self._section, self._check_open, self.patience)
         self._guard, self._intent, self._repair = parts.guard, parts.intent, parts.repair
         self._directory, self._tubes = parts.directory, parts.tubes
         self._attempts, self._bindings = parts.attempts, parts.bindings

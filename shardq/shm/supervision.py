@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 
+from shardq.errors import SegmentBusy
 from shardq.model import Ending
 from shardq.shm import layout as at
 from shardq.shm.counters import nothing_stored
@@ -37,6 +38,8 @@ class Supervision:
         self._doorbell = doorbell
         self._deaths = deaths
         self._section = section
+        self._unnoticed = False
+        """Whether this process supervises, and those who sleep do not know yet."""
 
     def become_supervisor(self) -> bool:
         """Whether this process is now the one supervisor of the segment, until it ends."""
@@ -50,7 +53,8 @@ class Supervision:
             # Nobody is left who could write down how the dead workers of a former supervisor ended.
             if self._field(slot, at.SLOT_WORKER) and not self._slots.occupied(slot):
                 self._words[self._layout.slot_word(slot) + at.SLOT_WORKER] = 0
-        self._have_my_death_noticed()
+        self._unnoticed = True
+        self.have_my_death_noticed()
         return True
 
     def supervisor_pid(self) -> int:
@@ -142,14 +146,20 @@ class Supervision:
             if self._field(slot, at.SLOT_WORKER) and self._slots.pid_here(slot)
         ]
 
-    def _have_my_death_noticed(self) -> None:
-        """Who sleeps relies on this process for what becomes due."""
-        with self._section:
-            word = self._layout.slot_word(self._slots.mine) + at.SLOT_SERVES
-            if not self._words[word]:
-                self._words[at.SERVERS] += 1
-                self._words[word] = 1
-        self.ring_sleepers()
+    def have_my_death_noticed(self) -> None:
+        """Who sleeps relies on this process for what becomes due. Where somebody does not leave the guard it has to be
+        called again later.
+        """
+        if not self._unnoticed:
+            return
+        with suppress(SegmentBusy):
+            with self._section:
+                word = self._layout.slot_word(self._slots.mine) + at.SLOT_SERVES
+                if not self._words[word]:
+                    self._words[at.SERVERS] += 1
+                    self._words[word] = 1
+            self._unnoticed = False
+            self.ring_sleepers()
 
     def _deadlines(self) -> dict[int, int]:
         return {

@@ -25,7 +25,7 @@ from shardq.shm.slots import Slots
 #: How many records go to their tubes in one section.
 _AT_ONCE = 32
 #: How many messages are looked for in one section to be taken out.
-_REMOVED_AT_ONCE = 128
+REMOVED_AT_ONCE = 128
 #: When to look again where there was no room for what is due.
 _RETRY_US = 50_000
 
@@ -159,8 +159,8 @@ class Timing:
         """Take out deferred messages equal to these, or recurrent ones. Returns how many."""
         distinct = list(dict.fromkeys(messages))
         digests, removed = self._alike.table.digests(plain(pipe), distinct), 0
-        for start in range(0, len(distinct), _REMOVED_AT_ONCE):
-            chosen = slice(start, start + _REMOVED_AT_ONCE)
+        for start in range(0, len(distinct), REMOVED_AT_ONCE):
+            chosen = slice(start, start + REMOVED_AT_ONCE)
             with self._section:
                 removed += self._remove(pipe, zip(distinct[chosen], digests[chosen], strict=True), recurrent=recurrent)
         return removed

@@ -47,9 +47,10 @@ class Tubes:
         """As `write`, for messages that were not in the segment before: with room for the dead letter each may become.
         Raises `MessageTooLarge`.
         """
-        former, tail = self._extents.keep_room(messages), 0
+        former, tail = self._extents.keep_room(messages, share), 0
         try:
-            tail = self.write(tube, messages, accepted_us, share=share)
+            if former is not None:
+                tail = self.write(tube, messages, accepted_us, share=share)
         finally:
             if not tail:
                 self._extents.found_no_room(messages, _size(messages), former, share)

@@ -82,6 +82,13 @@ class Waiting:
             if self._bindings.next_ready(found) not in (-1, found):
                 self._bindings.call_worker(above=self._slots.mine)
 
+    def rise_alone(self) -> None:
+        """As `rise`, where somebody is stopped inside the guard. A call that comes at this moment is lost to others:
+        they look for themselves once the guard is free, at the latest when their safety net says so.
+        """
+        self._sleepers -= 1
+        self._bindings.wake(others_sleep=self._sleepers > 0)
+
     def deaths(self) -> int:
         """A descriptor that becomes readable when a process ends that serves threads. Ask before `lie_down`."""
         return self._watch.open()

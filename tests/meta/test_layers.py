@@ -18,6 +18,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "contract",
         (
+            "shardq.blocking",
             "shardq.model",
             "shardq.protocols",
             "shardq.settings",

@@ -156,7 +156,7 @@ class PendingModel(RuleBasedStateMachine):
     @invariant()
     def the_segment_is_whole(self) -> None:
         assert fsck(self.store.segment) == []
-        assert self.store.segment.used_bytes <= CAPACITY_BYTES
+        assert self.store.segment.taken_bytes <= CAPACITY_BYTES
 
 
 def _between(least: State, found: State, most: State) -> bool:

@@ -264,7 +264,7 @@ class TubeModel(RuleBasedStateMachine):
 
     @invariant()
     def memory_stays_within_the_capacity(self) -> None:
-        assert self.store.segment.used_bytes <= CAPACITY_BYTES
+        assert self.store.segment.taken_bytes <= CAPACITY_BYTES
 
     @invariant()
     def the_segment_is_whole(self) -> None:

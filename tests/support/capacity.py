@@ -168,7 +168,7 @@ def _report(what: str, **figures: object) -> None:
 def _rounds(scene: Scene, count: int) -> None:
     for number in range(count):
         filled = scene.fill()
-        used, capacity = scene.store.segment.used_bytes, scene.store.segment.layout.capacity_bytes
+        used, capacity = scene.store.segment.taken_bytes, scene.store.segment.layout.capacity_bytes
         _report("round", number=number, used_bytes=used, capacity_bytes=capacity, **filled._asdict())
         assert used <= capacity
         first = scene.held_first = scene.held_first or filled.payload_bytes

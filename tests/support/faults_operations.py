@@ -10,6 +10,7 @@ from tests.support.faults_adoptions import adoptions
 from tests.support.faults_case import BATCH, URGENT, Operation, minus, plus, without
 from tests.support.faults_failures import failures
 from tests.support.faults_letters import letters
+from tests.support.faults_reserve import reserve_operations
 from tests.support.faults_scene import KEY, MIB, PIPE, Scene, run, run_waiting
 from tests.support.faults_timings import timings
 
@@ -242,4 +243,5 @@ OPERATIONS = [
     *adoptions(),
     *timings(),
     *absents(),
+    *reserve_operations(),
 ]

@@ -34,6 +34,10 @@ class Holder:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def hear(self) -> None:
         """Wait until it did what it was started for."""
         assert self._process.stdout is not None

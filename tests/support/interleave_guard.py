@@ -115,6 +115,7 @@ def make_guard(module: ModuleType, memory: Memory, process: Process) -> Any:
         process.nap()
 
     segment: Any = SimpleNamespace(
+        name="explored",
         words=_Words(memory, process),
         semaphore=_Semaphore(memory, process),
         layout=SimpleNamespace(slots=memory.slots),

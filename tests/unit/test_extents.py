@@ -117,7 +117,7 @@ def test_the_reserve_is_there_for_who_may_use_it(extents: Extents, segment: Segm
 
     while extents.take(TUBE, PAGE, 0, share=ALL):
         pass
-    assert segment.used_bytes <= segment.layout.capacity_bytes
+    assert segment.taken_bytes <= segment.layout.capacity_bytes
 
 
 def test_extending_beyond_the_limit_is_refused(extents: Extents, segment: Segment) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from shardq.shm import layout as at
 from shardq.shm.layout import PAGE, WORD, Layout
+from shardq.shm.reserve import reserve_of, whole_pages
 from tests.support.drivers import MIB
 
 CAPACITIES = (256 << 10, 300_001, MIB, 8 * MIB, 100 * MIB + 1, 512 * MIB, 4096 * MIB)
@@ -48,10 +49,13 @@ def test_areas_follow_each_other_without_overlap(capacity: int) -> None:
 
 
 @every_capacity
-def test_the_total_ends_with_the_last_extent(capacity: int) -> None:
+def test_the_total_ends_with_the_reserve_behind_the_last_extent(capacity: int) -> None:
     layout = Layout.sized(capacity)
 
-    assert layout.total_bytes == areas(layout)[-1][2]
+    start, nbytes = reserve_of(layout)
+
+    assert start == areas(layout)[-1][2]
+    assert layout.total_bytes == start + whole_pages(capacity) >= start + nbytes
 
 
 @every_capacity

@@ -104,7 +104,7 @@ def test_without_room_the_oldest_letters_of_the_largest_grave_go(store: Store, t
     fill(store)
     for number in range(90):
         assert bury_head(store, token, b"c" * (20 * KIB), grave=f"m/Crowd{number}/dead/0")
-        assert store.segment.used_bytes <= MIB
+        assert store.segment.taken_bytes <= MIB
     assert store.counts().buried == 90
     assert 0 < store.counts().dead < 90
     assert len(store.letters.graves()) == store.counts().dead

@@ -1,0 +1,75 @@
+"""Who has the guard, for who looks from outside: read from words and from the kernel, without the guard."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from shardq.shm import layout as at
+from shardq.shm.segment import Segment
+
+#: Between two looks at the same holder. Who works in the guard has left it long before.
+_BETWEEN_LOOKS_S = 0.02
+
+
+class Held(NamedTuple):
+    """The process that has the guard, longer than a change takes."""
+
+    pid: int
+    """As that process sees itself."""
+    stopped: bool
+    """By a signal, a terminal or a debugger."""
+    held_s: float | None
+    """For how long, as far as others waited for it. None: nobody did."""
+
+    def __str__(self) -> str:
+        state = ", which is stopped," if self.stopped else ""
+        since = "" if self.held_s is None else f" for {self.held_s:.1f} s"
+        return f"process {self.pid}{state} has the guard{since}"
+
+
+def holder(segment: Segment) -> Held | None:
+    """Who has the guard and does not leave it. None: nobody, or only for a moment."""
+    first = _attempt(segment)
+    if first is None:
+        return None
+    time.sleep(_BETWEEN_LOOKS_S)
+    if _attempt(segment) != first:
+        return None
+    slot, attempt = first
+    pid = segment.words[segment.layout.slot_word(slot) + at.SLOT_PID]
+    return Held(pid, _is_stopped(pid), _held_s(segment, slot, attempt))
+
+
+def stuck(slot: int, attempt: int) -> int:
+    """What STUCK_ATTEMPT holds of a process that has the guard."""
+    return attempt & ~0xFFFF | slot + 1
+
+
+def _attempt(segment: Segment) -> tuple[int, int] | None:
+    """The slot of the process that has the guard, and its attempt."""
+    words, layout = segment.words, segment.layout
+    if segment.semaphore.value:
+        return None
+    slot = (words[at.GUARD_OWNER] & 0xFFFF) - 1
+    if slot < 0:
+        # On its way in or out.
+        trying = (n for n in range(layout.slots) if words[layout.slot_word(n) + at.SLOT_ATTEMPT] & 0xFFFF)
+        slot = next(trying, -1)
+    return (slot, words[layout.slot_word(slot) + at.SLOT_ATTEMPT]) if 0 <= slot < layout.slots else None
+
+
+def _held_s(segment: Segment, slot: int, attempt: int) -> float | None:
+    words = segment.words
+    if words[at.STUCK_ATTEMPT] != stuck(slot, attempt):
+        return None
+    return max(0, time.clock_gettime_ns(time.CLOCK_BOOTTIME) - words[at.STUCK_SINCE_NS]) / 1e9
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat[stat.rindex(b")") + 2 :][:1] in (b"T", b"t")
