@@ -9,9 +9,11 @@ from runpy import run_path
 from types import ModuleType
 from typing import Any
 
-from shardq.errors import HandlerError, SupervisorError
+from shardq.errors import HandlerError, SupervisorError, shown
 from shardq.handler import Handler, check_importable, check_usable, does_something
 from shardq.model import MAIN_SCRIPT, MAIN_SCRIPT_IN_WORKER, handler_name
+from shardq.portrait import portrait
+from shardq.printable import type_name
 
 #: Whether this process is importing what it is to serve: then nothing may start another supervisor.
 importing = False
@@ -59,11 +61,11 @@ def _imported(module_name: str) -> Any:
         if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
             where = ", ".join(sys.path[:3])
             raise SupervisorError(f"there is no module {module_name} (looked in {where}, ...)") from None
-        raise SupervisorError(f"module {module_name} does not import: {error}") from error
+        raise SupervisorError(f"module {module_name} does not import: {portrait(error)}") from error
     except SystemExit as error:
         raise _exits(f"module {module_name}", error) from error
     except Exception as error:
-        raise SupervisorError(f"module {module_name} does not import: {type(error).__name__}: {error}") from error
+        raise SupervisorError(f"module {module_name} does not import: {_reason(error)}") from error
 
 
 def _import_script(path: str) -> None:
@@ -75,12 +77,16 @@ def _import_script(path: str) -> None:
     except SystemExit as error:
         raise _exits(f"script {path}", error) from error
     except Exception as error:
-        raise SupervisorError(f"script {path} does not import: {type(error).__name__}: {error}") from error
+        raise SupervisorError(f"script {path} does not import: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return f"{type_name(type(error))}: {portrait(error)}"
 
 
 def _exits(what: str, error: SystemExit) -> HandlerError:
     return HandlerError(
-        f"{what} does not import: it ends the program with sys.exit({error.code!r}): put that part under "
+        f"{what} does not import: it ends the program with sys.exit({shown(error.code)}): put that part under "
         f'`if __name__ == "__main__":`'
     )
 
