@@ -134,7 +134,10 @@ class SharedStorage:
         return self._store.fail(pipe, token, counts=counts)
 
     async def bury(self, pipe: str, sequence: int, token: int, grave: str, letter: bytes) -> bool:
-        return self._store.letters.bury(pipe, sequence, token, grave, letter, self.settings.dead_letters)
+        done = self._store.letters.bury(pipe, sequence, token, grave, letter, self.settings.dead_letters)
+        if done.evicted:
+            log.warning("dead letters dropped to make room", extra={"grave": grave, "letters": done.evicted})
+        return done.buried
 
     async def graves(self) -> list[str]:
         return self._store.letters.graves()
@@ -234,7 +237,13 @@ class SharedStorage:
         counts = self._store.counts()
         queued = counts.accepted - counts.handled
         return Backlog(
-            queued, counts.accepted, counts.handled, counts.dead, deferred=counts.deferred, recurrent=counts.recurrent
+            queued,
+            counts.accepted,
+            counts.handled,
+            counts.dead,
+            deferred=counts.deferred,
+            recurrent=counts.recurrent,
+            evicted=counts.evicted,
         )
 
     def overview(self) -> Overview:

@@ -19,7 +19,7 @@ from functools import cached_property
 #: "shardq" and two bytes that no text file has, little endian.
 MAGIC_NUMBER = int.from_bytes(b"shardq\x1f\xf1", "little")
 #: Grows with every change of the layout. A segment carries it in its header, written last of all.
-LAYOUT_VERSION = 4
+LAYOUT_VERSION = 5
 
 WORD = 8
 PAGE = 4096
@@ -88,7 +88,8 @@ PAGE = 4096
     EQUALITY_ENTRIES,  # about how many places of the current table are taken
     EQUALITY_KEY,  # what digests are salted with, 16 bytes nobody knows beforehand
     EQUALITY_KEY_END,
-) = range(58)
+    EVICTED,  # dead letters that ever left to make room for others; they are among those that left
+) = range(59)
 HEADER_BYTES = PAGE
 #: In the header page, for the last processes that died: owner word, how it ended.
 DEATHS = 256
