@@ -26,6 +26,7 @@ from shardq.errors import (
 )
 from shardq.handler import Handler
 from shardq.leftovers import leftovers
+from shardq.printable import printable
 from shardq.queue import Queue
 from shardq.segment_board import SegmentBoard
 from shardq.settings import SupervisorSettings, check_environment
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if control:
             control.tell(error=str(error), code=code)
         else:
-            print(f"shardq.supervise: {error}", file=sys.stderr)
+            print("shardq.supervise:", printable(str(error), keep="\n\t"), file=sys.stderr)
         return code
 
 

@@ -9,7 +9,7 @@ from runpy import run_path
 from types import ModuleType
 from typing import Any
 
-from shardq.errors import HandlerError, SupervisorError, shown
+from shardq.errors import ConfigurationError, HandlerError, SupervisorError, shown
 from shardq.handler import Handler, check_importable, check_usable, does_something
 from shardq.model import MAIN_SCRIPT, MAIN_SCRIPT_IN_WORKER, handler_name
 from shardq.portrait import portrait
@@ -25,8 +25,8 @@ def load_handlers(targets: Sequence[str], main_script: str | None = None) -> dic
     `main_script` is the path of an application's own script, whose handlers are named as those of `__main__`.
 
     `MODULE` means every handler class in the module's own name space, `MODULE:Handler` that one. Raises
-    `SupervisorError` with the reason for what does not import or does not exist, and `HandlerError` for what cannot be
-    served or would end the process instead.
+    `ConfigurationError` for a target that names none of both, `SupervisorError` with the reason for what does not
+    import or does not exist, and `HandlerError` for what cannot be served or would end the process instead.
     """
     global importing
     importing = True
@@ -41,7 +41,7 @@ def _loaded(targets: Sequence[str], main_script: str | None) -> dict[str, type[H
     if main_script:
         _import_script(main_script)
     for target in targets:
-        module_name, _, class_name = target.partition(":")
+        module_name, class_name = _parts(target)
         module = sys.modules[MAIN_SCRIPT_IN_WORKER] if module_name == MAIN_SCRIPT else _imported(module_name)
         found = [_named(module, class_name)] if class_name else _handlers_in(module)
         if not found:
@@ -52,6 +52,18 @@ def _loaded(targets: Sequence[str], main_script: str | None) -> dict[str, type[H
         if handler.__module__ != MAIN_SCRIPT_IN_WORKER:
             check_importable(handler)
     return handlers
+
+
+def _parts(target: str) -> tuple[str, str]:
+    """Module and class of a target; the class is empty where all handlers of the module are meant. Raises
+    `ConfigurationError` for a target that names none.
+    """
+    module_name, colon, class_name = target.partition(":")
+    if not all(module_name.split(".")) or (colon and not all(class_name.split("."))):
+        raise ConfigurationError(
+            f"{shown(target)} names nothing to serve: write MODULE for all handlers of a module, or MODULE:Handler"
+        )
+    return module_name, class_name
 
 
 def _imported(module_name: str) -> Any:
