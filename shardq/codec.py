@@ -58,7 +58,7 @@ def _list_decoder(request_type: Any) -> Callable[[bytes], list[Any]]:
     try:
         return msgspec.msgpack.Decoder(list[request_type], dec_hook=_decode_foreign).decode
     except TypeError as error:
-        raise HandlerError(f"requests of type {shown(request_type)} cannot be decoded: {error}") from error
+        raise HandlerError(f"requests of type {shown(request_type)} cannot be decoded: {portrait(error)}") from error
 
 
 class MsgspecSerializer:

@@ -29,6 +29,7 @@ from shardq.errors import (
     SegmentNoRoom,
     SegmentNotReady,
     SegmentVersionError,
+    shown,
 )
 from shardq.shm import layout as at
 from shardq.shm.layout import Layout
@@ -50,7 +51,7 @@ def full_name(name: str) -> str:
     """The name as the system knows it, with the user's id. Raises `ConfigurationError` for an impossible name."""
     if not isinstance(name, str) or not re.fullmatch(rf"[A-Za-z0-9_.-]{{1,{LONGEST_NAME}}}", name):
         raise ConfigurationError(
-            f"{name!r} cannot name a segment: use 1 to {LONGEST_NAME} letters, digits, dots, dashes or underscores"
+            f"{shown(name)} cannot name a segment: use 1 to {LONGEST_NAME} letters, digits, dots, dashes or underscores"
         )
     return f"shardq-{os.getuid()}-{name}"
 
