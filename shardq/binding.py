@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from time import monotonic
 from typing import Any, Protocol
 
 from shardq import failure
 from shardq.deadletters import DeadLetter
-from shardq.errors import DecodeError, FencedError, HandlerError, HandlerTimeout, QueueFull
+from shardq.errors import DecodeError, FencedError, HandlerError, HandlerTimeout, QueueFull, shown
 from shardq.handler import Handler, call, check_priorities, request_type
 from shardq.model import Batch, ahead_of, dead_pipe, handler_name
+from shardq.portrait import Alarm, line, portrait
+from shardq.printable import type_name
 from shardq.queue import Queue
 from shardq.settings import WorkerSettings
 
@@ -25,9 +27,6 @@ PAUSE_WHEN_FULL_S = 0.05
 PAUSE_WHEN_UNUSABLE_S = 1.0
 #: A batch that took longer may have kept news from the loop, which needs several turns to be acted on.
 _LONG_BATCH_S = 0.01
-
-#: Interrupts plain code with an exception after so many seconds, while entered.
-Alarm = Callable[[float], AbstractContextManager[None]]
 
 
 def ran_late(due: float, now: float, timeout_s: float) -> bool:
@@ -114,8 +113,8 @@ class Binding:
             return
         try:
             await self._in_time(self._handler.stop)
-        except (Exception, SystemExit):
-            log.exception("handler did not stop", extra={"key": self._key})
+        except (Exception, SystemExit) as error:
+            log.error("handler did not stop", extra={"key": self._key}, exc_info=self._shown(error))
 
     async def work(self, limit: float) -> None:
         """Handle batches until the thread is empty for long enough, has to rest, others wait for too long, or stop or
@@ -160,9 +159,11 @@ class Binding:
         try:
             size = handler.batch_size() or self._worker.settings.batch_size
             if type(size) is not int or size < 1:
-                raise HandlerError(f"{handler_name(self._class)}.batch_size() must be a number from 1 up, not {size!r}")
-        except Exception:
-            log.exception("handler cannot be used", extra={"key": self._key})
+                raise HandlerError(
+                    f"{handler_name(self._class)}.batch_size() must be a number from 1 up, not {shown(size)}"
+                )
+        except Exception as error:
+            log.error("handler cannot be used", extra={"key": self._key}, exc_info=self._shown(error))
             return 0
         return size
 
@@ -171,7 +172,7 @@ class Binding:
         batch = self._batch
         if batch is None or type(count) is not int or not 0 <= count <= batch.count:
             has = "there is no batch in hand" if batch is None else f"its batch has {batch.count} requests"
-            raise HandlerError(f"{handler_name(self._class)} acknowledged {count!r} requests, but {has}")
+            raise HandlerError(f"{handler_name(self._class)} acknowledged {shown(count)} requests, but {has}")
         if count > self._acknowledged:
             await self._storage.pop(batch.pipe, batch.through_first(count), self._token)
             self.done += count - self._acknowledged
@@ -255,14 +256,14 @@ class Binding:
         worker.
         """
         if not self._comes_from_outside(error):
-            raise HandlerError(f"{type(error).__name__} came out of the handler") from error
+            raise HandlerError(f"{type_name(type(error))} came out of the handler") from error
 
     def _comes_from_outside(self, error: BaseException) -> bool:
         """Whether what came out of the handler's code is meant for who runs the worker: a cancellation of its loop, or
         an interrupt. In a supervised worker nothing is: all comes from the handler.
         """
         task = asyncio.current_task()
-        if isinstance(error, asyncio.CancelledError) and (task is None or not task.cancelling()):
+        if issubclass(type(error), asyncio.CancelledError) and (task is None or not task.cancelling()):
             return False
         if self._worker.interruptible:
             return True
@@ -295,7 +296,13 @@ class Binding:
         except DecodeError as error:
             return part, [], error
 
-    async def _failed(self, batch: Batch, error: BaseException) -> bool:
+    def _shown(self, error: BaseException) -> Exception:
+        """What can be logged and written down of an exception of the handler: nobody else may ask it anything."""
+        return portrait(error, self._worker.alarm)
+
+    async def _failed(self, batch: Batch, raised: BaseException) -> bool:
+        # While the batch is in hand: should the exception's own code end this process, that counts as the failure.
+        error = self._shown(raised)
         left = batch.count - self._acknowledged
         if not left:
             log.warning("handler failed behind its last request", extra={"pipe": batch.pipe}, exc_info=error)
@@ -303,7 +310,7 @@ class Binding:
         # Before it is buried: should there be no room for that, it need not fail again.
         attempts = await self._storage.fail(batch.pipe, self._token)
         if not attempts:
-            log.warning("batch failed", extra={"pipe": batch.pipe, "batch": left, "error": failure.line(error)})
+            log.warning("batch failed", extra={"pipe": batch.pipe, "batch": left, "error": line(error)})
             return False
         sequence = batch.through_first(batch.count) - 1
         now_us = await self._storage.now_us()
@@ -342,7 +349,8 @@ class Binding:
 
     async def _wait_for_room(self, batch: Batch, error: QueueFull) -> bool:
         """Room is made by serving other threads, not by waiting here; and smaller batches register less at a time."""
+        reason = str(self._shown(error))
         await self._storage.fail(batch.pipe, self._token, counts=False)
-        log.info("thread paused", extra={"pipe": batch.pipe, "batch": batch.count, "reason": str(error)})
+        log.info("thread paused", extra={"pipe": batch.pipe, "batch": batch.count, "reason": reason})
         self.pause_s = self._worker.pause_when_full_s(self._key)
         return False

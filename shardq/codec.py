@@ -16,8 +16,9 @@ import msgspec
 from pydantic import BaseModel, SecretBytes, SecretStr, TypeAdapter
 from pydantic_core import to_jsonable_python
 
-from shardq.errors import DecodeError, HandlerError, RequestError
+from shardq.errors import DecodeError, HandlerError, RequestError, shown
 from shardq.model import Batch
+from shardq.portrait import portrait
 
 
 def array_header(count: int) -> bytes:
@@ -57,7 +58,7 @@ def _list_decoder(request_type: Any) -> Callable[[bytes], list[Any]]:
     try:
         return msgspec.msgpack.Decoder(list[request_type], dec_hook=_decode_foreign).decode
     except TypeError as error:
-        raise HandlerError(f"requests of type {request_type!r} cannot be decoded: {error}") from error
+        raise HandlerError(f"requests of type {shown(request_type)} cannot be decoded: {portrait(error)}") from error
 
 
 class MsgspecSerializer:
@@ -77,7 +78,8 @@ class MsgspecSerializer:
         except (msgspec.DecodeError, ValueError) as error:
             # msgspec.ValidationError is a DecodeError; pydantic's is a ValueError.
             raise DecodeError(
-                f"messages {batch.sequence} to {batch.through - 1} do not all decode as {request_type!r}: {error}"
+                f"messages {batch.sequence} to {batch.through - 1} do not all decode as {shown(request_type)}: "
+                f"{portrait(error)}"
             ) from error
 
     def _blame(self, requests: Sequence[Any]) -> RequestError:
@@ -85,5 +87,5 @@ class MsgspecSerializer:
             try:
                 _encode_one(request)
             except Exception as error:
-                return RequestError(f"request {position}, {request!r}, cannot be encoded: {error}")
+                return RequestError(f"request {position}, {shown(request)}, cannot be encoded: {portrait(error)}")
         return RequestError("the requests cannot be encoded")

@@ -24,7 +24,7 @@ from typing import Any, Literal, Self
 
 from shardq.connect import segment_name
 from shardq.drivers.shared import Overview, SharedStorage
-from shardq.errors import ConfigurationError, HandlerError, SegmentError, SupervisorError, SupervisorRunning
+from shardq.errors import ConfigurationError, HandlerError, SegmentError, SupervisorError, SupervisorRunning, shown
 from shardq.handler import Handler
 from shardq.model import MAIN_SCRIPT, MAIN_SCRIPT_IN_WORKER, handler_name
 from shardq.queue import Queue
@@ -76,7 +76,7 @@ class Supervisor:
         if not targets:
             raise ConfigurationError("a Supervisor needs something to serve: a module name or a handler class")
         if if_running not in ("error", "attach"):
-            raise ConfigurationError(f"if_running is {if_running!r}: use 'error' or 'attach'")
+            raise ConfigurationError(f"if_running is {shown(if_running)}: use 'error' or 'attach'")
         self.settings = (settings or SupervisorSettings()).model_copy()
         if workers is not None:
             self.settings.workers = workers
@@ -153,7 +153,7 @@ class Supervisor:
         another (`if_running="attach"`) the number counts from when it takes over.
         """
         if type(workers) is not int or workers < 0:
-            raise ConfigurationError(f"{workers!r} workers cannot be: give 0 or more")
+            raise ConfigurationError(f"{shown(workers)} workers cannot be: give 0 or more")
         if self._keeper is None:
             raise SupervisorError("the supervisor is not started")
         self.settings.workers = max(1, workers)
@@ -299,7 +299,7 @@ def _target(target: str | type[Handler[Any]], *, private: bool) -> str:
     if isinstance(target, str):
         return target
     if not (isinstance(target, type) and issubclass(target, Handler)):
-        raise ConfigurationError(f"{target!r} is neither a module name nor a handler class")
+        raise ConfigurationError(f"{shown(target)} is neither a module name nor a handler class")
     module, _, name = handler_name(target).rpartition("/")
     if module == MAIN_SCRIPT:
         _check_main_script(name, private=private)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from shardq.printable import shown as shown
+
 
 class ShardqError(Exception):
     """Base of all errors of this package."""
@@ -122,11 +124,3 @@ class SupervisorError(ShardqError):
 
 class SupervisorRunning(SupervisorError):
     """Another supervisor serves the segment of this name."""
-
-
-def shown(value: object) -> str:
-    """A value as the message of an error names it: Python refuses to write out very large integers."""
-    try:
-        return repr(value)
-    except Exception:
-        return f"a value of type {type(value).__qualname__} that cannot be written out"

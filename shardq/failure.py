@@ -7,15 +7,15 @@ the time of this host.
 from __future__ import annotations
 
 import time
-import traceback
 from random import Random
 from typing import Literal
 
 from shardq.deadletters import DeadLetter
 from shardq.model import Batch, Ending, Failed, Retry, plain, signal_name
+from shardq.portrait import line, text
 
-#: Most characters of an error and of a traceback in a dead letter: the reserve has to hold many.
-_ERROR_CHARACTERS, _TRACEBACK_CHARACTERS = 1000, 8000
+#: Most characters of a traceback in a dead letter: the reserve has to hold many.
+_TRACEBACK_CHARACTERS = 8000
 #: How long after a death its supervisor may take to say how it came, and how often to look.
 _NEWS_S, _NEWS_INTERVAL_S = 1.0, 0.05
 
@@ -65,7 +65,7 @@ def raised(
         attempts,
         batch.failed.first_us if batch.failed else now_us,
         now_us,
-        _cut("".join(traceback.format_exception(error)), _TRACEBACK_CHARACTERS),
+        text(error, _TRACEBACK_CHARACTERS),
     )
 
 
@@ -119,13 +119,3 @@ def _end_in_words(ending: Ending | None, killer: str | None) -> str:
     if ending.exit_code is not None:
         return f"its worker ended with exit code {ending.exit_code}"
     return "its worker died, and nobody saw how"
-
-
-def line(error: BaseException) -> str:
-    """An exception in a line, whatever it is: also one that cannot be printed."""
-    return _cut("".join(traceback.format_exception_only(error)).strip(), _ERROR_CHARACTERS)
-
-
-def _cut(text: str, most: int) -> str:
-    text = text.encode(errors="backslashreplace").decode()  # of a file name, for instance, that is no text
-    return text if len(text) <= most else f"{text[: most // 2]}\n...\n{text[-most // 2 :]}"

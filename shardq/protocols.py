@@ -35,6 +35,8 @@ class Backlog(NamedTuple):
     """Messages that wait for their time."""
     recurrent: int = 0
     """Messages that come again and again."""
+    evicted: int = 0
+    """Dead letters that were dropped to make room for others."""
 
 
 class Storage(Protocol):
@@ -83,7 +85,8 @@ class Storage(Protocol):
         how many there were. (P3)
     S22. Letters are no work: `wait` does not offer them, `take` does not hand them out, `pipes` does not list them,
         `backlog` counts them as `dead` only. `graves` lists their pipes, `range` reads them. Beyond
-        `settings.dead_letters` in one grave the oldest go.
+        `settings.dead_letters` in one grave, and where there is no room for another, the oldest go: `backlog` counts
+        them as `evicted` for ever, and a line in the log says so at the time. (P7)
     S23. With `follow_up`, `append` may also use half of the room that is kept for burying: what handlers register in
         their work, which could not make room otherwise. (P7)
     S24. Messages appended with `when` wait until then and come into their tubes in the order of `due_us`, equal times

@@ -29,6 +29,7 @@ from shardq.handler import (
     request_type,
 )
 from shardq.model import Route, When, ahead_of, handler_name
+from shardq.printable import type_name
 from shardq.protocols import Serializer, Storage
 from shardq.recurrent import TIME_HANDLERS, Recurrent
 from shardq.schedule import due_us, first_us, written
@@ -255,7 +256,7 @@ def _check_types(facts: _HandlerFacts, requests: Sequence[Any]) -> None:
     position, request = next((n, r) for n, r in enumerate(requests) if type(r) not in facts.types)
     advice = ": give requests one by one, as in register(Handler, *requests)" if type(request) in (list, tuple) else ""
     raise RequestError(
-        f"request {position}, {shown(request)}, is a {type(request).__qualname__}, but {facts.name} takes "
+        f"request {position}, {shown(request)}, is a {type_name(type(request))}, but {facts.name} takes "
         f"{getattr(facts.kind, '__qualname__', facts.kind)}{advice}"
     )
 
@@ -288,7 +289,7 @@ def _check_route(facts: _HandlerFacts, route: Route) -> None:
     if type(route.priority) is not int or route.priority not in facts.priorities:
         raise HandlerError(
             f"{facts.name}.route() returned priority {shown(route.priority)}, which is not among its priorities "
-            f"{sorted(facts.priorities)}"
+            f"{shown(sorted(facts.priorities))}"
         )
 
 
@@ -304,7 +305,7 @@ def _when(defer: Any, schedule: str, now_us: int) -> When:
     """When requests come into their tubes. Raises `ScheduleError`."""
     first = first_us(schedule, now_us) if schedule else None
     if schedule and first is None:
-        raise ScheduleError(f"the schedule {schedule!r} is over, or never comes: use one that does")
+        raise ScheduleError(f"the schedule {shown(schedule)} is over, or never comes: use one that does")
     return When(due_us(defer, now_us) if first is None or defer is not None else first, schedule)
 
 

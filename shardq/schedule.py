@@ -41,17 +41,17 @@ def due_us(defer: Any, now_us: int) -> int:
     """
     if isinstance(defer, datetime):
         if defer.utcoffset() is None:
-            raise ScheduleError(f"defer={defer!r} has no time zone: give it one, as in datetime.now(UTC)")
+            raise ScheduleError(f"defer={shown(defer)} has no time zone: give it one, as in datetime.now(UTC)")
         due = (defer - _EPOCH) // _US
         if due > now_us + _LONGEST // _US:
-            raise ScheduleError(f"defer={defer!r} is more than 100 years ahead: defer for less")
+            raise ScheduleError(f"defer={shown(defer)} is more than 100 years ahead: defer for less")
         return max(due, 0)
     wait = _span("defer", defer, "or an aware datetime")
     if not timedelta() <= wait <= _LONGEST:
-        raise ScheduleError(f"defer={defer!r} cannot be: use 0 s to 100 years")
+        raise ScheduleError(f"defer={shown(defer)} cannot be: use 0 s to 100 years")
     due = now_us + wait // _US
     if due > LAST_US:
-        raise ScheduleError(f"defer={defer!r} ends after the year 9999: defer for less")
+        raise ScheduleError(f"defer={shown(defer)} ends after the year 9999: defer for less")
     return due
 
 
@@ -71,7 +71,7 @@ def written(recurrent: Any) -> str:
         raise ScheduleError("an rruleset cannot be stored: register once for each of its rules")
     period = _span("recurrent", recurrent, "a cron line, or a dateutil rrule")
     if not _SHORTEST <= period <= _LONGEST:
-        raise ScheduleError(f"recurrent={recurrent!r} cannot be: use a millisecond to 100 years")
+        raise ScheduleError(f"recurrent={shown(recurrent)} cannot be: use a millisecond to 100 years")
     seconds, fraction = divmod(period // _US, 1_000_000)
     return f"every {seconds}" + (f".{fraction:06}".rstrip("0") if fraction else "")
 
@@ -98,7 +98,7 @@ def _parsed(schedule: str) -> int | After:
     if every := _EVERY.fullmatch(schedule):
         period_us = int(every[1]) * 1_000_000 + int((every[2] or "").ljust(6, "0"))
         if period_us < _SHORTEST // _US:
-            raise ScheduleError(f"{schedule!r} is no schedule: the shortest period is a millisecond")
+            raise ScheduleError(f"{shown(schedule)} is no schedule: the shortest period is a millisecond")
         return period_us
     return parsed_rule(schedule) if schedule.startswith(RULE) else parsed_cron(schedule)
 

@@ -195,10 +195,10 @@ def parse_bytes(text: str) -> int:
     """`512M` as 536870912; K, M and G are powers of 1024. Raises `ConfigurationError`."""
     match = re.fullmatch(r"0*(\d{1,20})([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
     if not match:
-        raise ConfigurationError(f"{text!r} is no size: write it in bytes, or as 512M or 2G")
+        raise ConfigurationError(f"{shown(text)} is no size: write it in bytes, or as 512M or 2G")
     size = int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[match[2].upper()]
     if size > LARGEST_BYTES:
-        raise ConfigurationError(f"{text!r} is more than any machine has: give at most {LARGEST_BYTES >> 30}G")
+        raise ConfigurationError(f"{shown(text)} is more than any machine has: give at most {LARGEST_BYTES >> 30}G")
     return size
 
 

@@ -27,6 +27,7 @@ from shardq.errors import (
 )
 from shardq.handler import Handler
 from shardq.leftovers import leftovers
+from shardq.printable import printable
 from shardq.queue import Queue
 from shardq.segment_board import PATIENCE_S, SegmentBoard
 from shardq.settings import SupervisorSettings, check_environment
@@ -79,7 +80,7 @@ def _told(reason: str, code: Exit, control: Control | None) -> Exit:
     if control:
         control.tell(error=reason, code=code)
     else:
-        print(f"shardq.supervise: {reason}", file=sys.stderr)
+        print("shardq.supervise:", printable(reason, keep="\n\t"), file=sys.stderr)
     return code
 
 

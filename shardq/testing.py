@@ -78,7 +78,9 @@ class Clock:
         """What time it will be so many seconds from now, Unix microseconds. Raises as `move` does."""
         then_us = self._now_us + _span_us(span)
         if then_us > LAST_US:
-            raise ConfigurationError(f"the clock cannot advance by {span!r}, to after the year 9999: advance by less")
+            raise ConfigurationError(
+                f"the clock cannot advance by {shown(span)}, to after the year 9999: advance by less"
+            )
         return then_us
 
     def move_to_us(self, now_us: int) -> None:

@@ -20,7 +20,8 @@ from cronsim import CronSim, CronSimError
 from dateutil.rrule import DAILY, HOURLY, MINUTELY, MONTHLY, SECONDLY, WEEKLY, YEARLY, rrule, rrulestr
 from dateutil.tz import tzfile, tzutc
 
-from shardq.errors import ScheduleError
+from shardq.errors import ScheduleError, shown
+from shardq.portrait import portrait
 
 #: Tells the first time after one, None where there is none.
 After = Callable[[datetime], datetime | None]
@@ -58,8 +59,8 @@ def parsed_cron(line: str) -> After:
         CronSim(expression, datetime(2000, 1, 1))
     except (CronSimError, ValueError) as error:
         raise ScheduleError(
-            f"{line!r} is no cron line ({error}): write `minute hour day-of-month month day-of-week`, with the seconds "
-            f"before them if you like, and `CRON_TZ=Europe/Berlin` in front for another zone than UTC"
+            f"{shown(line)} is no cron line ({portrait(error)}): write `minute hour day-of-month month day-of-week`, "
+            f"with the seconds before them if you like, and `CRON_TZ=Europe/Berlin` in front for another zone than UTC"
         ) from None
     minute, hour = expression.split()[-5:-3]
     follows_clock = minute.startswith("*") or hour.startswith("*")
@@ -71,9 +72,11 @@ def rule_text(rule: rrule) -> str:
     # dateutil shows these nowhere else.
     start, until, count = (vars(rule)[name] for name in ("_dtstart", "_until", "_count"))
     if start.tzinfo is None:
-        raise ScheduleError(f"the dtstart of {str(rule)!r} has no time zone: give it one, as in tzinfo=ZoneInfo('UTC')")
+        raise ScheduleError(
+            f"the dtstart of {shown(str(rule))} has no time zone: give it one, as in tzinfo=ZoneInfo('UTC')"
+        )
     if until is not None and count is not None:
-        raise ScheduleError(f"{str(rule)!r} has both `count` and `until`: give it one of them")
+        raise ScheduleError(f"{shown(str(rule))} has both `count` and `until`: give it one of them")
     name = zone_name(start.tzinfo)
     wall = f"{start:%Y%m%dT%H%M%S}"
     head = f"{RULE}:{wall}Z" if name == "UTC" else f"{RULE};TZID={name}:{wall}"
@@ -99,7 +102,9 @@ def parsed_rule(text: str) -> After:
         # On the wall from here on: the library knows nothing of clock changes.
         return partial(_next_by_rule, rule.replace(dtstart=start.replace(tzinfo=None), until=None), until, zone)
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
-        raise ScheduleError(f"{text!r} is no recurrence rule that can be stored and read again: {error}") from None
+        raise ScheduleError(
+            f"{shown(text)} is no recurrence rule that can be stored and read again: {portrait(error)}"
+        ) from None
 
 
 def zone_named(name: str) -> tzinfo:
@@ -107,7 +112,9 @@ def zone_named(name: str) -> tzinfo:
     try:
         return UTC if name == "UTC" else ZoneInfo(name)
     except (LookupError, ValueError, OSError):
-        raise ScheduleError(f"there is no time zone {name!r} here: use a name like 'Europe/Berlin' or 'UTC'") from None
+        raise ScheduleError(
+            f"there is no time zone {shown(name)} here: use a name like 'Europe/Berlin' or 'UTC'"
+        ) from None
 
 
 def zone_name(zone: tzinfo) -> str:
@@ -121,7 +128,7 @@ def zone_name(zone: tzinfo) -> str:
         # A path, of which the name is the end.
         name = str(vars(zone)["_filename"]).rpartition("/zoneinfo/")[2]
     if not name:
-        raise ScheduleError(f"the time zone {zone!r} has no name to store: use zoneinfo.ZoneInfo('Europe/Berlin')")
+        raise ScheduleError(f"the time zone {shown(zone)} has no name to store: use zoneinfo.ZoneInfo('Europe/Berlin')")
     zone_named(name)
     return str(name)
 

@@ -13,10 +13,11 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
-from shardq.binding import PAUSE_WHEN_FULL_S, Alarm, Binding
+from shardq.binding import PAUSE_WHEN_FULL_S, Binding
 from shardq.errors import ConfigurationError, HandlerError, QueueFull, SegmentNoRoom, shown
 from shardq.handler import Handler, check_usable, find_handler
 from shardq.model import handler_name, split_key
+from shardq.portrait import Alarm, portrait
 from shardq.protocols import Lock
 from shardq.queue import Queue
 from shardq.recurrent import TIME_HANDLERS
@@ -127,8 +128,8 @@ class Worker:
             if self._only is None:  # those that `loop` was given were looked at there
                 check_usable(handler_class)
             await binding.open()
-        except (Exception, SystemExit):
-            log.exception("handler did not start", extra={"key": key})
+        except (Exception, SystemExit) as error:
+            log.error("handler did not start", extra={"key": key}, exc_info=portrait(error, self.alarm))
             return False
         self._failures.pop(key, None)
         return True

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from io import StringIO
+from typing import NoReturn
 
-from shardq.cli import commands, dead, recurrent
-from shardq.errors import ShardqError
+from shardq.cli import commands, dead, output, recurrent
+from shardq.errors import ShardqError, shown
+from shardq.printable import printable
 from shardq.settings import LONGEST_S
 
 #: Exit codes: done, and could not be done; argparse ends with 2 for a command line that cannot be used.
@@ -23,31 +26,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not options.url:
         parser.error(f"which segment? give --url shm://NAME, or set {_URL_VARIABLE}")
+    said = StringIO()
     try:
-        options.run(options)
-        sys.stdout.flush()
+        with redirect_stdout(said):
+            options.run(options)
+        output.say(said.getvalue())
     except ShardqError as error:
-        print(f"shardq: {error}", file=sys.stderr)
+        output.complain(f"shardq: {error}")
         return FAILED
-    except BrokenPipeError:
-        # The reader of our output, `head` for instance, has seen enough. What it did not take would be written once
-        # more when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return OK
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m shardq", description="Look into a shared-memory segment.")
+class _Parser(argparse.ArgumentParser):
+    """Repeats what it was given without the control characters in it."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="python -m shardq", description="Look into a shared-memory segment.")
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
     status = _verb(verbs, "status", commands.status, "totals, rates, memory, and each worker with what it has in hand")
     status.add_argument(
         "--sample", type=_seconds, default=1.0, metavar="SECONDS", help="measure rates so long; 0: none (default: 1)"
     )
     tubes = _verb(verbs, "tubes", commands.tubes, "tubes that are not empty: length, age of the oldest, bound worker")
-    tubes.add_argument("--limit", type=int, default=100, help="show at most so many, the longest first (default: 100)")
+    tubes.add_argument(
+        "--limit", type=_count, default=100, help="show at most so many, the longest first (default: 100)"
+    )
     peek = _verb(verbs, "peek", commands.peek, "the requests at the head of a tube, without taking them")
     peek.add_argument("pipe", metavar="MODULE/Handler/THREAD/PRIORITY", help="name of the tube, as `tubes` shows it")
-    peek.add_argument("--limit", type=int, default=10, help="show at most so many (default: 10)")
+    peek.add_argument("--limit", type=_count, default=10, help="show at most so many (default: 10)")
     letters = verbs.add_parser("dead", help="dead letters: list, show, requeue, drop", description="Dead letters.")
     _dead_verbs(letters.add_subparsers(required=True, metavar="COMMAND"))
     park = _verb(verbs, "park", dead.park, "make dead letters of all requests in a tube, for one that nobody serves")
@@ -59,17 +69,26 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or len(text) > 18:
+        raise argparse.ArgumentTypeError(f"{shown(text)} cannot be: give a number from 0 up")
+    return int(text)
+
+
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
     if not 0 <= seconds <= LONGEST_S:
-        raise argparse.ArgumentTypeError(f"{text} cannot be: give seconds from 0 up, at most 10 years")
+        raise argparse.ArgumentTypeError(f"{shown(text)} cannot be: give seconds from 0 up, at most 10 years")
     return seconds
 
 
-def _dead_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _dead_verbs(verbs: argparse._SubParsersAction[_Parser]) -> None:
     listing = _verb(verbs, "list", dead.list_, "the dead letters of each handler, the oldest first")
     listing.add_argument("handler", nargs="?", metavar="MODULE/Handler", help="of this handler only")
-    listing.add_argument("--limit", type=int, default=100, help="show at most so many (default: 100)")
+    listing.add_argument("--limit", type=_count, default=100, help="show at most so many (default: 100)")
     show = _verb(verbs, "show", dead.show, "one dead letter: its request, error and traceback")
     show.add_argument("id", metavar="ID", help="as `list` shows it")
     requeue = _verb(verbs, "requeue", dead.requeue, "put requests back into their tubes, with new attempts")
@@ -80,20 +99,20 @@ def _dead_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         verb.add_argument("--all", action="store_true", help="all dead letters of the segment")
 
 
-def _recurrent_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _recurrent_verbs(verbs: argparse._SubParsersAction[_Parser]) -> None:
     listing = _verb(verbs, "list", recurrent.list_, "the recurrent requests, the next due first")
-    listing.add_argument("--limit", type=int, default=100, help="show at most so many (default: 100)")
+    listing.add_argument("--limit", type=_count, default=100, help="show at most so many (default: 100)")
     cancel = _verb(verbs, "cancel", recurrent.cancel, "have requests come no more")
     cancel.add_argument("ids", nargs="*", metavar="ID", help="as `list` shows them")
     cancel.add_argument("--all", action="store_true", help="all recurrent requests of the segment")
 
 
 def _verb(
-    verbs: argparse._SubParsersAction[argparse.ArgumentParser],
+    verbs: argparse._SubParsersAction[_Parser],
     name: str,
     run: Callable[[argparse.Namespace], None],
     text: str,
-) -> argparse.ArgumentParser:
+) -> _Parser:
     verb = verbs.add_parser(name, help=text, description=text)
     verb.add_argument(
         "--url", default=os.environ.get(_URL_VARIABLE), help=f"the segment, shm://NAME (environment: {_URL_VARIABLE})"

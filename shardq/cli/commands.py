@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from shardq.cli.opened import opened
-from shardq.cli.render import age, as_json, columns, readable, size
+from shardq.cli.render import age, as_json, columns, counted, readable, size, went
 from shardq.connect import segment_name
 from shardq.errors import SegmentError
 from shardq.leftovers import leftovers
@@ -27,11 +27,13 @@ def status(options: argparse.Namespace) -> None:
         print(as_json(view._asdict() | {"workers": workers, "guard": guard, "rates": rates}))
         return
     supervisor = f"supervisor {view.supervisor_pid}" if view.supervisor_pid else "no supervisor"
-    print(f"{options.url}: {supervisor}, {len(view.workers)} workers")
+    print(f"{options.url}: {supervisor}, {counted(len(view.workers), 'worker', 'workers')}")
     speed = f"  ({rates['accepted']:,.0f}/s in, {rates['handled']:,.0f}/s out)" if rates else ""
     print(f"requests: {view.queued:,} queued, {view.handled:,} of {view.accepted:,} handled{speed}")
     if view.dead or view.buried:
-        print(f"dead:     {view.dead:,} dead letters; {view.buried:,} requests failed for good so far")
+        gone = f"; {went(view.evicted)}" if view.evicted else ""
+        letters = counted(view.dead, "dead letter", "dead letters")
+        print(f"dead:     {letters}; {counted(view.buried, 'request', 'requests')} failed for good so far{gone}")
     if view.deferred or view.recurrent:
         due_s = (view.next_due_us or 0) / 1e6 - time.time()
         when = f"; the next is due in {age(due_s)}" if due_s > 0 else "; the next is due"
@@ -104,7 +106,8 @@ def _worker(view: TubeView) -> str:
 def _in_use(store: Store, url: str) -> SegmentError:
     others = len(store.supervision.others())
     if others:
-        return SegmentError(f"{url} is in use by {others} processes: end them first")
+        which = counted(others, "process: end it", "processes: end them")
+        return SegmentError(f"{url} is in use by {which} first")
     left = ", ".join(leftovers(store).words)
     return SegmentError(f"{url} has {left} left: add --with-requests to lose them")
 

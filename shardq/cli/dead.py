@@ -10,20 +10,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shardq.cli.opened import opened
-from shardq.cli.render import age, as_json, columns, readable, report
+from shardq.cli.render import age, as_json, columns, readable, report, went
 from shardq.deadletters import Buried, DeadLetters
 from shardq.drivers.shared import SharedLock
-from shardq.errors import ConfigurationError, QueueFull
+from shardq.errors import ConfigurationError, QueueFull, shown
 from shardq.failure import parked
 from shardq.model import dead_pipe, key_of, split_key
+from shardq.printable import printable
 
 
 def list_(options: argparse.Namespace) -> None:
     """Print dead letters."""
-    found = asyncio.run(_found(options))
-    shown = found[: options.limit]
+    found, evicted = asyncio.run(_found(options))
+    chosen = found[: options.limit]
     if options.json:
-        print(as_json([_as_values(buried) for buried in shown]))
+        print(as_json([_as_values(buried) for buried in chosen]))
         return
     now = time.time()
     rows = [
@@ -34,15 +35,17 @@ def list_(options: argparse.Namespace) -> None:
             age(now - b.letter.last_failed_us / 1e6),
             _short(b.letter.error),
         )
-        for b in shown
+        for b in chosen
     ]
     print(columns(("id", "reason", "attempts", "ago", "error"), rows, len(found)), end="")
+    if evicted:
+        print(f"{went(evicted)} (of all handlers)")
 
 
 def show(options: argparse.Namespace) -> None:
     """Print one dead letter as a whole."""
     if "#" not in options.id:
-        raise ConfigurationError(f"{options.id!r} is no id of one dead letter: `dead list` shows the ids")
+        raise ConfigurationError(f"{shown(options.id)} is no id of one dead letter: `dead list` shows the ids")
     [buried] = asyncio.run(_chosen(options, [options.id]))
     values = _as_values(buried)
     if options.json:
@@ -50,9 +53,10 @@ def show(options: argparse.Namespace) -> None:
         return
     for name, value in values.items():
         if name != "traceback" and value is not None:
-            print(f"{name + ':':<14}{as_json(value) if name == 'request' else value}")
+            print(f"{name + ':':<14}{as_json(value) if name == 'request' else printable(str(value))}")
     if buried.letter.traceback:
-        print(f"\n{buried.letter.traceback}", end="")
+        trace = printable(buried.letter.traceback, keep="\n\t")
+        print(f"\n{trace}", end="")
 
 
 def requeue(options: argparse.Namespace) -> None:
@@ -108,9 +112,10 @@ async def _park(url: str, pipe: str) -> int:
     return done
 
 
-async def _found(options: argparse.Namespace) -> Sequence[Buried]:
+async def _found(options: argparse.Namespace) -> tuple[Sequence[Buried], int]:
+    """The letters, and how many had to go."""
     with opened(options.url) as storage:
-        return await DeadLetters(storage).list(options.handler)
+        return await DeadLetters(storage).list(options.handler), (await storage.backlog()).evicted
 
 
 async def _chosen(options: argparse.Namespace, ids: Sequence[str]) -> Sequence[Buried]:

@@ -10,7 +10,7 @@ from hashlib import blake2b
 from typing import Any
 
 from shardq.cli.opened import opened
-from shardq.cli.render import age, as_json, columns, readable, report
+from shardq.cli.render import age, as_json, columns, counted, readable, report
 from shardq.errors import ConfigurationError
 from shardq.model import Scheduled
 
@@ -32,7 +32,7 @@ def cancel(options: argparse.Namespace) -> None:
     if bool(options.ids) == options.all:
         raise ConfigurationError("which recurrent requests? give their ids, or --all")
     count = asyncio.run(_cancelled(options))
-    report(options, f"{count:,} recurrent requests ended", ended=count)
+    report(options, f"{counted(count, 'recurrent request', 'recurrent requests')} ended", ended=count)
 
 
 async def _found(options: argparse.Namespace) -> list[Scheduled]:

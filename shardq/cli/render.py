@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+from shardq.cli.output import json_escaped
+from shardq.printable import printable
 from shardq.supervisor.progress import duration
+
+_OTHER_THAN_ASCII = re.compile("[^ -~]")
 
 
 def as_json(value: Any) -> str:
-    """One line of JSON; bytes become base64, times ISO 8601."""
-    return msgspec.json.encode(value).decode()
+    """One line of JSON; bytes become base64, times ISO 8601. What cannot be seen is escaped in it."""
+    text = msgspec.json.encode(value).decode()
+    return text if text.isprintable() else _OTHER_THAN_ASCII.sub(_escaped_unless_seen, text)
 
 
 def report(options: argparse.Namespace, text: str, **values: Any) -> None:
@@ -22,10 +29,13 @@ def report(options: argparse.Namespace, text: str, **values: Any) -> None:
 
 
 def readable(message: bytes) -> Any:
-    """What is in a message, without knowing its type."""
+    """What is in a message, without knowing its type, as far as JSON has it. A dict whose keys are neither all texts
+    nor all integers becomes `{"pairs": [[key, value], ...]}`, and what is no MessagePack
+    `{"undecodable": ..., "because": ...}`.
+    """
     try:
-        return msgspec.msgpack.decode(message)
-    except msgspec.DecodeError as error:
+        return _in_json(msgspec.msgpack.decode(message))
+    except Exception as error:  # also of what is nested too deeply
         return {"undecodable": message, "because": str(error)}
 
 
@@ -34,9 +44,20 @@ def columns(titles: Sequence[str], rows: Sequence[Sequence[str]], found: int = 0
     more = f"and {found - len(rows):,} more\n" if found > len(rows) else ""
     if not rows:
         return more
+    rows = [tuple(map(printable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (titles, *rows)]
     return "".join(f"{line.rstrip()}\n" for line in lines) + more
+
+
+def counted(number: int, one: str, several: str) -> str:
+    """`1 worker`, `1,000 workers`."""
+    return f"{number:,} {one if number == 1 else several}"
+
+
+def went(evicted: int) -> str:
+    """What became of dead letters that made room for others."""
+    return f"{counted(evicted, 'letter', 'letters')} made room for later ones and went for ever"
 
 
 def size(nbytes: int) -> str:
@@ -56,3 +77,22 @@ def age(seconds: float) -> str:
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     return duration(seconds)
+
+
+def _in_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        kinds = set(map(type, value))
+        if kinds <= {str} or kinds == {int}:
+            return {key: _in_json(its) for key, its in value.items()}
+        return {"pairs": [[_in_json(key), _in_json(its)] for key, its in value.items()]}
+    if isinstance(value, list | tuple):
+        return [_in_json(its) for its in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)
+    if isinstance(value, msgspec.msgpack.Ext):
+        return {"extension": value.code, "data": bytes(value.data)}
+    return value
+
+
+def _escaped_unless_seen(found: re.Match[str]) -> str:
+    return found[0] if printable(found[0]) == found[0] else json_escaped(found[0])

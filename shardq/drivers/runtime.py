@@ -9,19 +9,23 @@ not lost to the others.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from shardq.drivers.runtime_bell import Bell
+from shardq.drivers.runtime_graves import Graves
 from shardq.drivers.runtime_pending import Pending
-from shardq.drivers.runtime_threads import Threads, Tube
+from shardq.drivers.runtime_threads import Threads
 from shardq.errors import MessageTooLarge
 from shardq.model import EMPTY, Batch, Scheduled, When, ahead_of, key_of, plain
 from shardq.protocols import Backlog, Serves
 from shardq.schedule import next_us
 from shardq.settings import StorageSettings
+
+log = logging.getLogger("shardq.storage")
 
 #: Of a bounded storage one part in so many is kept for dead letters; half of that what handlers register may use.
 _RESERVE_PART, _FOLLOW_UP_PART = 16, 32
@@ -55,7 +59,7 @@ class RuntimeStorage:
         self._work, self._room, self._quiet, self._all_done = Bell(), Bell(), Bell(), Bell()
         self._threads = Threads(self._work.ring, clock, now_us)
         self._pending = Pending()
-        self._graves: dict[str, Tube] = {}
+        self._graves = Graves()
         self._bytes = 0
         self._accepted = 0
         self._handled = 0
@@ -125,21 +129,16 @@ class RuntimeStorage:
 
     async def bury(self, pipe: str, sequence: int, token: int, grave: str, letter: bytes) -> bool:
         with self._lock:
-            self._threads.check(key_of(pipe), token)
-            tube = self._threads.tube(pipe)
-            if tube is None or not tube.messages or tube.head_sequence != sequence:
-                return True
-            # The message makes room for its letter.
-            if not self._make_room_in(grave, len(letter) - len(tube.messages[0])):
-                return False
-            self._graves.setdefault(grave, Tube(1)).add([letter])
-            self._bytes += len(letter)
-            self._departed(self._threads.drop_below(pipe, sequence + 1))
-            return True
+            before = self._graves.evicted
+            buried = self._bury(pipe, sequence, token, grave, letter)
+            evicted = self._graves.evicted - before
+        if evicted:
+            log.warning("dead letters dropped to make room", extra={"grave": grave, "letters": evicted})
+        return buried
 
     async def graves(self) -> list[str]:
         with self._lock:
-            return [pipe for pipe, grave in self._graves.items() if grave.messages]
+            return self._graves.pipes()
 
     async def requeue(self, grave: str, sequence: int, pipe: str, message: bytes) -> bool | None:
         with self._lock:
@@ -230,9 +229,9 @@ class RuntimeStorage:
 
     async def backlog(self) -> Backlog:
         with self._lock:
-            dead = sum(len(grave.messages) for grave in self._graves.values())
-            queued, pending = self._accepted - self._handled, self._pending
-            return Backlog(queued, self._accepted, self._handled, dead, pending.deferred, pending.recurrent)
+            queued, pending, graves = self._accepted - self._handled, self._pending, self._graves
+            totals = queued, self._accepted, self._handled, graves.count()
+            return Backlog(*totals, pending.deferred, pending.recurrent, graves.evicted)
 
     def next_end_s(self) -> float | None:
         """Seconds until the first lease or pause ends, None where there is none."""
@@ -348,20 +347,23 @@ class RuntimeStorage:
         kept = capacity // kept_part if kept_part else 0
         return (0 if empty else self._bytes) + size <= capacity - kept
 
-    def _make_room_in(self, grave: str, size: int) -> bool:
-        """Drop letters, the oldest first, until there may be and can be one more."""
-        letters, capacity = self._graves.get(grave), self.settings.capacity_bytes
-        held = sum(map(len, letters.messages)) if letters else 0
-        if not self._fits(size - held, None):
+    def _bury(self, pipe: str, sequence: int, token: int, grave: str, letter: bytes) -> bool:
+        self._threads.check(key_of(pipe), token)
+        tube = self._threads.tube(pipe)
+        if tube is None or not tube.messages or tube.head_sequence != sequence:
+            return True
+        # The message makes room for its letter.
+        size, capacity = len(letter) - len(tube.messages[0]), self.settings.capacity_bytes
+        most_bytes = None if capacity is None else capacity // _RESERVE_PART
+        gone = self._graves.make_room(grave, size, self.settings.dead_letters, most_bytes, self._fits_in_reserve)
+        if gone is None:
             return False
-        while letters and letters.messages:
-            too_many = len(letters.messages) >= self.settings.dead_letters
-            too_large = capacity is not None and held + size > capacity // _RESERVE_PART
-            if self._fits(size, None) and not too_many and not too_large:
-                return True
-            [oldest] = letters.drop_below(letters.head_sequence + 1)
-            held -= len(oldest)
-            self._bytes -= len(oldest)
+        self._graves.add(grave, letter)
+        self._bytes += len(letter) - gone
+        self._departed(self._threads.drop_below(pipe, sequence + 1))
+        return True
+
+    def _fits_in_reserve(self, size: int) -> bool:
         return self._fits(size, None)
 
     def _departed(self, dropped: Sequence[bytes]) -> None:

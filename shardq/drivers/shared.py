@@ -6,6 +6,7 @@ stopped there does; and the three that wait do, on this process's doorbell.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -27,6 +28,8 @@ from shardq.shm.timing import REMOVED_AT_ONCE
 
 _Result = TypeVar("_Result")
 _Arguments = ParamSpec("_Arguments")
+
+log = logging.getLogger("shardq.storage")
 
 __all__ = ["Overview", "SharedLock", "SharedStorage"]
 
@@ -175,11 +178,14 @@ class SharedStorage:
 
     async def bury(self, pipe: str, sequence: int, token: int, grave: str, letter: bytes) -> bool:
         try:
-            return self._store.letters.bury(pipe, sequence, token, grave, letter, self.settings.dead_letters)
+            done = self._store.letters.bury(pipe, sequence, token, grave, letter, self.settings.dead_letters)
         except SegmentBusy:
-            return await self._until_free(
+            done = await self._until_free(
                 self._store.letters.bury, pipe, sequence, token, grave, letter, self.settings.dead_letters
             )
+        if done.evicted:
+            log.warning("dead letters dropped to make room", extra={"grave": grave, "letters": done.evicted})
+        return done.buried
 
     async def graves(self) -> list[str]:
         try:
@@ -308,7 +314,13 @@ class SharedStorage:
         counts = await self._patiently(self._store.counts)
         queued = counts.accepted - counts.handled
         return Backlog(
-            queued, counts.accepted, counts.handled, counts.dead, deferred=counts.deferred, recurrent=counts.recurrent
+            queued,
+            counts.accepted,
+            counts.handled,
+            counts.dead,
+            deferred=counts.deferred,
+            recurrent=counts.recurrent,
+            evicted=counts.evicted,
         )
 
     def overview(self) -> Overview:

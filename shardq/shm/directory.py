@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
 
-from shardq.errors import DirectoryFull, HandlerError
+from shardq.errors import DirectoryFull, HandlerError, shown
 from shardq.model import AHEAD
 from shardq.shm import layout as at
 from shardq.shm.extents import Extents
@@ -303,14 +303,23 @@ class Directory:
 
 
 def _digest(key: str) -> int:
-    return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "little")
+    return int.from_bytes(blake2b(_text(key), digest_size=8).digest(), "little")
 
 
 def _encoded(key: str) -> bytes:
-    name = key.encode()
+    name = _text(key)
     if len(name) > at.NAME_BYTES:
-        raise HandlerError(f"{key!r} is longer than {at.NAME_BYTES} bytes: shorten the name of the module or class")
+        raise HandlerError(
+            f"{shown(key)} is longer than {at.NAME_BYTES} bytes: shorten the name of the module or class"
+        )
     return name
+
+
+def _text(key: str) -> bytes:
+    try:
+        return key.encode()
+    except UnicodeEncodeError:
+        raise HandlerError(f"{shown(key)} is no name that can be stored: it is not UTF-8") from None
 
 
 def _parse(pipe: str) -> tuple[str, int, bool]:
@@ -319,4 +328,4 @@ def _parse(pipe: str) -> tuple[str, int, bool]:
     try:
         return key, int(priority.removesuffix(AHEAD)), priority.endswith(AHEAD)
     except ValueError:
-        raise HandlerError(f"{pipe!r} is no pipe: it must end with /thread/priority") from None
+        raise HandlerError(f"{shown(pipe)} is no pipe: it must end with /thread/priority") from None

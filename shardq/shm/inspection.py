@@ -61,6 +61,8 @@ class Overview(NamedTuple):
     """Dead letters there are."""
     buried: int
     """Requests that ever became dead letters."""
+    evicted: int
+    """Dead letters that were dropped to make room for others: those requests are gone."""
     deferred: int
     """Requests that wait for their time; they are not `accepted` before."""
     recurrent: int
@@ -129,6 +131,7 @@ class Inspection:
             handled,
             buried - unburied,
             buried,
+            self._words[at.EVICTED],
             self._words[at.DEFERRED],
             self._words[at.RECURRENT],
             self._words[at.NEXT_DUE_US] or None,

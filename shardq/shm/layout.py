@@ -93,7 +93,8 @@ PAGE = 4096
     RESERVED_BYTES,  # memory that the reserve has, see `reserve`
     STUCK_ATTEMPT,  # SLOT_ATTEMPT of a process that had the guard for longer than others had patience, and since when,
     STUCK_SINCE_NS,  # CLOCK_BOOTTIME: for who looks
-) = range(63)
+    EVICTED,  # dead letters that ever left to make room for others; they are among those that left
+) = range(64)
 HEADER_BYTES = PAGE
 #: In the header page, for the last processes that died: owner word, how it ended.
 DEATHS, DEATH_WORDS, DEATH_ENTRIES = 256, 2, 128

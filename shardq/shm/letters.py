@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from typing import NamedTuple
 
 from shardq.errors import DirectoryFull, MessageTooLarge
 from shardq.shm import layout as at
@@ -23,6 +24,15 @@ from shardq.shm.tube import Tubes
 _Place = tuple[int, int]
 #: Graves take small extents, so that the memory of letters that are dropped comes back.
 _GROWTH_CLASS = 0
+
+
+class Burial(NamedTuple):
+    """What became of a burial."""
+
+    buried: bool
+    """False: there was no room."""
+    evicted: int
+    """Letters that went to make room."""
 
 
 class Letters:
@@ -45,27 +55,14 @@ class Letters:
         self._bindings = bindings
         self._section = section
 
-    def bury(self, pipe: str, sequence: int, token: int, grave: str, letter: bytes, most: int) -> bool:
+    def bury(self, pipe: str, sequence: int, token: int, grave: str, letter: bytes, most: int) -> Burial:
         """Put a letter in the place of the message at the head. Of more than `most` letters, or where there is no room,
-        the oldest go. False: there is no room even so. Nothing changes where another message is at the head.
+        the oldest go. Nothing changes where another message is at the head.
         """
         with self._section:
-            thread, tube = self._directory.tube(pipe)
-            self._bindings.check(pipe, thread, token)
-            if tube == NOT_FOUND or self._head(tube) != sequence or self._tubes.is_empty(tube):
-                return True
-            self._intent.declare(thread)  # keeps it from being given up for the grave's sake
-            grave_thread, grave_tube = self._grave(grave)
-            if grave_tube == NO_ROOM:
-                self._intent.clear()
-                return False
-            buried = self._bury((thread, tube), sequence, (grave_thread, grave_tube), letter, most)
-            self._bindings.refresh(grave_thread)
-            self._intent.clear()
-            if buried:
-                self._bindings.note_batch(-1, 0)
-                self._bindings.messages_left()
-            return buried
+            before = self._words[at.EVICTED]
+            buried = self._bury_head(pipe, sequence, token, grave, letter, most)
+            return Burial(buried, self._words[at.EVICTED] - before)
 
     def requeue(self, grave: str, sequence: int, pipe: str, message: bytes) -> bool | None:
         """Put a message at the end of a tube in the place of its letter. False: there is no room; None: the letter is
@@ -113,6 +110,24 @@ class Letters:
         """Pipes of dead letters that are not empty."""
         with self._section:
             return [pipe for thread in self._directory.graves() for pipe, _ in self._directory.pipes_of(thread)]
+
+    def _bury_head(self, pipe: str, sequence: int, token: int, grave: str, letter: bytes, most: int) -> bool:
+        thread, tube = self._directory.tube(pipe)
+        self._bindings.check(pipe, thread, token)
+        if tube == NOT_FOUND or self._head(tube) != sequence or self._tubes.is_empty(tube):
+            return True
+        self._intent.declare(thread)  # keeps it from being given up for the grave's sake
+        grave_thread, grave_tube = self._grave(grave)
+        if grave_tube == NO_ROOM:
+            self._intent.clear()
+            return False
+        buried = self._bury((thread, tube), sequence, (grave_thread, grave_tube), letter, most)
+        self._bindings.refresh(grave_thread)
+        self._intent.clear()
+        if buried:
+            self._bindings.note_batch(-1, 0)
+            self._bindings.messages_left()
+        return buried
 
     def _bury(self, source: _Place, sequence: int, grave: _Place, letter: bytes, most: int) -> bool:
         (thread, tube), (grave_thread, grave_tube) = source, grave
@@ -168,7 +183,7 @@ class Letters:
             return 0
 
     def _drop_oldest(self, grave: int) -> None:
-        self._tubes.pop(grave, self._head(grave) + 1, at.UNBURIED)
+        self._tubes.pop(grave, self._head(grave) + 1, at.UNBURIED, at.EVICTED)
 
     def _grave(self, pipe: str) -> tuple[int, int]:
         thread, tube = self._directory.tube(pipe)

@@ -47,6 +47,8 @@ class Counts(NamedTuple):
     """Messages that wait for their time."""
     recurrent: int
     """Messages that come again and again."""
+    evicted: int
+    """Dead letters that left to make room for others."""
 
 
 class Store:
@@ -250,7 +252,8 @@ class Store:
             words = self.segment.words
             buried = words[at.BURIED]
             dead, deferred, recurrent = buried - words[at.UNBURIED], words[at.DEFERRED], words[at.RECURRENT]
-            return Counts(words[at.ACCEPTED], words[at.HANDLED], buried, dead, deferred, recurrent)
+            evicted = words[at.EVICTED]
+            return Counts(words[at.ACCEPTED], words[at.HANDLED], buried, dead, deferred, recurrent, evicted)
 
     def mark_worker(self, number: int) -> None:
         """Say that this process is a worker, for who looks at the family. One that was forked says so at first: then it

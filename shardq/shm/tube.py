@@ -135,14 +135,20 @@ class Tubes:
                 break
         return record.joined(slices)
 
-    def pop(self, tube: int, through: int, counter: int = at.HANDLED) -> int:
-        """Acknowledge everything below `through`, and count it. Returns how many messages that were."""
+    def pop(self, tube: int, through: int, counter: int = at.HANDLED, other_counter: int = 0) -> int:
+        """Acknowledge everything below `through`, and count it, by another counter as well where one is given. Returns
+        how many messages that were.
+        """
         word = self._layout.tube_word(tube)
         head, through = self._words[word + at.TUBE_HEAD_SEQUENCE], min(through, self.next_sequence(tube))
         if through <= head:
             return 0
         gone = through - head - self._cancelled_between(tube, head, through)
-        self._intent.commit(word + at.TUBE_HEAD_SEQUENCE, through, counter, gone)
+        if other_counter:
+            also = other_counter, self._words[other_counter] + gone
+            self._intent.commit_with(word + at.TUBE_HEAD_SEQUENCE, through, counter, gone, also)
+        else:
+            self._intent.commit(word + at.TUBE_HEAD_SEQUENCE, through, counter, gone)
         self.settle(tube)
         return gone
 

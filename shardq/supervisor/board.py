@@ -16,6 +16,7 @@ class Totals(NamedTuple):
     dead: int
     deferred: int
     recurrent: int
+    evicted: int = 0
 
 
 class LastSeen(NamedTuple):

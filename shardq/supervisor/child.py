@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import uvloop
 
 from shardq.handler import Handler
+from shardq.portrait import portrait
 from shardq.supervisor import signals
 from shardq.supervisor.exits import Exit
 from shardq.worker import Worker
@@ -42,8 +43,8 @@ def run_worker(
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(make_worker(), handlers, life))
         code = Exit.OK
-    except BaseException:
-        traceback.print_exc()
+    except BaseException as error:
+        traceback.print_exception(portrait(error))
     finally:
         # Not sys.exit: the supervisor's own cleanup stands further down this very stack.
         for stream in (sys.stdout, sys.stderr):

@@ -9,9 +9,11 @@ from runpy import run_path
 from types import ModuleType
 from typing import Any
 
-from shardq.errors import HandlerError, SupervisorError
+from shardq.errors import ConfigurationError, HandlerError, SupervisorError, shown
 from shardq.handler import Handler, check_importable, check_usable, does_something
 from shardq.model import MAIN_SCRIPT, MAIN_SCRIPT_IN_WORKER, handler_name
+from shardq.portrait import portrait
+from shardq.printable import type_name
 
 #: Whether this process is importing what it is to serve: then nothing may start another supervisor.
 importing = False
@@ -23,8 +25,8 @@ def load_handlers(targets: Sequence[str], main_script: str | None = None) -> dic
     `main_script` is the path of an application's own script, whose handlers are named as those of `__main__`.
 
     `MODULE` means every handler class in the module's own name space, `MODULE:Handler` that one. Raises
-    `SupervisorError` with the reason for what does not import or does not exist, and `HandlerError` for what cannot be
-    served or would end the process instead.
+    `ConfigurationError` for a target that names none of both, `SupervisorError` with the reason for what does not
+    import or does not exist, and `HandlerError` for what cannot be served or would end the process instead.
     """
     global importing
     importing = True
@@ -39,7 +41,7 @@ def _loaded(targets: Sequence[str], main_script: str | None) -> dict[str, type[H
     if main_script:
         _import_script(main_script)
     for target in targets:
-        module_name, _, class_name = target.partition(":")
+        module_name, class_name = _parts(target)
         module = sys.modules[MAIN_SCRIPT_IN_WORKER] if module_name == MAIN_SCRIPT else _imported(module_name)
         found = [_named(module, class_name)] if class_name else _handlers_in(module)
         if not found:
@@ -52,6 +54,18 @@ def _loaded(targets: Sequence[str], main_script: str | None) -> dict[str, type[H
     return handlers
 
 
+def _parts(target: str) -> tuple[str, str]:
+    """Module and class of a target; the class is empty where all handlers of the module are meant. Raises
+    `ConfigurationError` for a target that names none.
+    """
+    module_name, colon, class_name = target.partition(":")
+    if not all(module_name.split(".")) or (colon and not all(class_name.split("."))):
+        raise ConfigurationError(
+            f"{shown(target)} names nothing to serve: write MODULE for all handlers of a module, or MODULE:Handler"
+        )
+    return module_name, class_name
+
+
 def _imported(module_name: str) -> Any:
     try:
         return import_module(module_name)
@@ -59,11 +73,11 @@ def _imported(module_name: str) -> Any:
         if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
             where = ", ".join(sys.path[:3])
             raise SupervisorError(f"there is no module {module_name} (looked in {where}, ...)") from None
-        raise SupervisorError(f"module {module_name} does not import: {error}") from error
+        raise SupervisorError(f"module {module_name} does not import: {portrait(error)}") from error
     except SystemExit as error:
         raise _exits(f"module {module_name}", error) from error
     except Exception as error:
-        raise SupervisorError(f"module {module_name} does not import: {type(error).__name__}: {error}") from error
+        raise SupervisorError(f"module {module_name} does not import: {_reason(error)}") from error
 
 
 def _import_script(path: str) -> None:
@@ -75,12 +89,16 @@ def _import_script(path: str) -> None:
     except SystemExit as error:
         raise _exits(f"script {path}", error) from error
     except Exception as error:
-        raise SupervisorError(f"script {path} does not import: {type(error).__name__}: {error}") from error
+        raise SupervisorError(f"script {path} does not import: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return f"{type_name(type(error))}: {portrait(error)}"
 
 
 def _exits(what: str, error: SystemExit) -> HandlerError:
     return HandlerError(
-        f"{what} does not import: it ends the program with sys.exit({error.code!r}): put that part under "
+        f"{what} does not import: it ends the program with sys.exit({shown(error.code)}): put that part under "
         f'`if __name__ == "__main__":`'
     )
 

@@ -11,6 +11,9 @@ import logging
 from datetime import UTC, datetime
 from typing import Any
 
+from shardq.portrait import text
+from shardq.printable import printable
+
 #: What every log record has; all else are the fields of the event.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -22,13 +25,22 @@ def configure(level: str, *, as_json: bool) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
-class _PlainLines(logging.Formatter):
+class _Lines(logging.Formatter):
+    """Whatever is logged, also by code of users: exceptions are shown without asking them anything twice."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name is logging's
+        return text(ei[1]).rstrip("\n") if ei[1] is not None else ""
+
+
+class _PlainLines(_Lines):
+    """A line for an event, unless its text has several: fields have none of their own, and nothing has escape codes."""
+
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
-        fields = "".join(f" {name}={value}" for name, value in _fields(record).items())
-        return super().formatMessage(record) + fields
+        fields = "".join(f" {name}={printable(str(value))}" for name, value in _fields(record).items())
+        return printable(super().formatMessage(record), keep="\n\t") + fields
 
 
-class _JsonLines(logging.Formatter):
+class _JsonLines(_Lines):
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),

@@ -549,7 +549,48 @@ async def test_S22_of_too_many_letters_the_oldest_go(storage: Storage, lock: Loc
     await buried(storage, lock, *letters)
 
     assert await contents(storage, GRAVE) == letters[-most:]
-    assert await storage.backlog() == Backlog(0, 10, 10, most)
+    assert await storage.backlog() == Backlog(0, 10, 10, most, evicted=10 - most)
+
+
+async def test_S22_letters_that_had_to_go_are_counted_and_told_of(
+    storage: Storage, lock: Lock, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage.settings.dead_letters = 3
+    await buried(storage, lock, *numbered(3))
+    assert (await storage.backlog()).evicted == 0
+    assert caplog.records == []
+
+    storage.settings.dead_letters = 2
+    await buried(storage, lock, b"last")
+
+    assert (await storage.backlog()).evicted == 2
+    [record] = caplog.records
+    assert (record.name, record.levelname, record.message) == (
+        "shardq.storage",
+        "WARNING",
+        "dead letters dropped to make room",
+    )
+    assert (vars(record)["grave"], vars(record)["letters"]) == (GRAVE, 2)
+
+
+async def test_S22_what_is_dropped_or_put_back_had_not_to_go(storage: Storage, lock: Lock) -> None:
+    one, other, third = await buried(storage, lock, b"one", b"other", b"third")
+
+    assert await storage.drop(GRAVE, one) == 1
+    assert await storage.requeue(GRAVE, other, PIPE, b"message-1")
+    assert await storage.drop(GRAVE, third, one) == 1
+
+    assert await storage.backlog() == Backlog(1, 4, 3, 0, evicted=0)
+
+
+@pytest.mark.requires("bounded")
+async def test_S22_letters_that_had_to_go_for_lack_of_room_are_counted(open_backend: OpenBackend) -> None:
+    backend = open_backend(1 * MIB)
+    storage = backend.storage
+    await buried(storage, backend.new_lock(), *[bytes(30_000)] * 10)
+
+    backlog = await storage.backlog()
+    assert 0 < backlog.evicted == 10 - backlog.dead
 
 
 async def test_S22_each_grave_has_so_many_letters(storage: Storage, lock: Lock) -> None:

@@ -14,7 +14,7 @@ SOURCES = sources(ROOT / "shardq")
 
 #: Layer by layer from the ground up, the modules in it. Imports go down, or sideways inside one layer.
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("ground", ("shardq.errors", "shardq.version")),
+    ("ground", ("shardq.errors", "shardq.portrait", "shardq.printable", "shardq.version")),
     (
         "contract",
         (

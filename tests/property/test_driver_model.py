@@ -398,7 +398,8 @@ class DriverModel(RuleBasedStateMachine):
         dead = sum(len(grave.queued) for grave in self.model.graves.values())
         accepted, handled = self.model.accepted, self.model.handled
         deferred, recurrent = len(self.model.waiting), len(self.model.recurrent)
-        expected = Backlog(accepted - handled, accepted, handled, dead, deferred, recurrent)
+        totals = accepted - handled, accepted, handled, dead, deferred, recurrent
+        expected = Backlog(*totals, evicted=self.model.evicted)
         assert run(self.storage.backlog()) == expected
 
     @invariant()

@@ -67,7 +67,7 @@ class TubeModel(RuleBasedStateMachine):
         """The message of a pipe that was acknowledged last."""
         self.tokens: dict[str, int] = {}
         self.last_token = 0
-        self.accepted = self.handled = self.buried = 0
+        self.accepted = self.handled = self.buried = self.evicted = 0
         self.letters: dict[str, list[Numbered]] = {grave: [] for grave in GRAVES}
 
     def teardown(self) -> None:
@@ -168,7 +168,7 @@ class TubeModel(RuleBasedStateMachine):
             return
         number, before = self.queued[pipe][0][0], self.letters[grave]
         try:
-            done = self.store.letters.bury(pipe, number, self.tokens[key_of(pipe)], grave, letter, DEAD_LETTERS)
+            done = self.store.letters.bury(pipe, number, self.tokens[key_of(pipe)], grave, letter, DEAD_LETTERS).buried
         except DirectoryFull:
             return
         batch = self.store.read(grave, DEAD_LETTERS + 1)
@@ -176,6 +176,7 @@ class TubeModel(RuleBasedStateMachine):
             assert batch.messages == [letter for _, letter in before]
             return
         after = [*before, (batch.through - 1, letter)]
+        self.evicted += len(after) - batch.count
         self.letters[grave] = after[len(after) - batch.count :]
         assert batch.messages == [letter for _, letter in self.letters[grave]]
         assert 0 < batch.count <= DEAD_LETTERS
@@ -259,7 +260,9 @@ class TubeModel(RuleBasedStateMachine):
     @invariant()
     def counters_agree(self) -> None:
         dead = sum(map(len, self.letters.values()))
-        assert self.store.counts()[:4] == (self.accepted, self.handled, self.buried, dead)
+        counts = self.store.counts()
+        assert counts[:4] == (self.accepted, self.handled, self.buried, dead)
+        assert counts.evicted == self.evicted
         assert self.store.waiting.quiet() == (not any(self.queued.values()))
 
     @invariant()

@@ -72,12 +72,13 @@ class Fsck:
         return self._complaints
 
     def _check_totals(self, queued: int, dead: int) -> None:
-        accepted, handled, buried, unburied = (
-            self._words[word] for word in (at.ACCEPTED, at.HANDLED, at.BURIED, at.UNBURIED)
+        accepted, handled, buried, unburied, evicted = (
+            self._words[word] for word in (at.ACCEPTED, at.HANDLED, at.BURIED, at.UNBURIED, at.EVICTED)
         )
         self._expect(accepted - handled == queued, f"{accepted} accepted, {handled} handled, but {queued} queued")
         self._expect(buried - unburied == dead, f"{buried} buried, {unburied} unburied, but {dead} dead letters")
         self._expect(buried <= handled, f"{buried} buried, but {handled} handled")
+        self._expect(evicted <= unburied, f"{evicted} evicted, but {unburied} unburied")
 
     def _expect(self, holds: bool, complaint: str) -> None:
         if not holds:

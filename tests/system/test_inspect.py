@@ -154,7 +154,7 @@ def test_the_text_says_the_same(url: str, folder: Folder) -> None:
         [line] = folder.until("begin", 0)
 
         first, requests, memory, titles, worker = shardq("status", "--url", url, "--sample", 0).lines
-        assert first == f"{url}: supervisor {program.pid}, 1 workers"
+        assert first == f"{url}: supervisor {program.pid}, 1 worker"
         assert requests == "requests: 3 queued, 0 of 3 handled"
         assert re.fullmatch(r"memory:   [\d.]+ MiB of [\d.]+ MiB, [\d.]+ [KM]iB in reserve", memory)
         assert titles.split() == ["worker", "pid", "state", "memory", "thread", "batch", "for"]
@@ -284,7 +284,7 @@ def test_a_segment_in_use_is_not_destroyed(name: str, url: str) -> None:
     storage = SharedStorage.create(name, 8 * MIB)
     found = shardq("destroy", "--url", url, "--with-requests")
     assert found.status == FAILED
-    assert "in use by 1 processes" in found.errors
+    assert "in use by 1 process: end it first" in found.errors
     assert Queue(storage) is not None
     assert storage.store.append("m/H/0/0", [b"\x01"])
     asyncio.run(storage.close())
@@ -414,7 +414,7 @@ def test_recurrent_requests_can_be_listed_and_ended(name: str, url: str, said: S
     assert unknown.status != 0
     assert "there is no recurrent request app.jobs/Report/0/0#0" in unknown.errors
     assert "which recurrent requests?" in said("recurrent", "cancel", "--url", url).errors
-    assert "1 recurrent requests ended" in said("recurrent", "cancel", "--url", url, found[1]["id"]).out
+    assert "1 recurrent request ended" in said("recurrent", "cancel", "--url", url, found[1]["id"]).out
     assert "2 recurrent requests ended" in said("recurrent", "cancel", "--url", url, "--all").out
     refused = said("destroy", "--url", url)
     assert "has 1 deferred requests left" in refused.errors

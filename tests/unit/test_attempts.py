@@ -62,7 +62,7 @@ def remove(store: Store, token: int) -> None:
 
 
 def bury(store: Store, token: int) -> None:
-    assert store.letters.bury(PIPE, store.read(PIPE, 1).sequence, token, "m/H/dead/0", b"letter", 9)
+    assert store.letters.bury(PIPE, store.read(PIPE, 1).sequence, token, "m/H/dead/0", b"letter", 9).buried
 
 
 @pytest.mark.parametrize("leave", [pop, remove, bury])

@@ -28,7 +28,7 @@ def bury(store: Store, token: int, letter: bytes, most: int = MANY, grave: str =
 
 
 def bury_head(store: Store, token: int, letter: bytes, most: int = MANY, grave: str = GRAVE) -> bool:
-    return store.letters.bury(PIPE, store.read(PIPE, 1).sequence, token, grave, letter, most)
+    return store.letters.bury(PIPE, store.read(PIPE, 1).sequence, token, grave, letter, most).buried
 
 
 def letters(store: Store, grave: str = GRAVE) -> list[bytes]:

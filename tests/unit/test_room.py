@@ -64,7 +64,7 @@ def test_what_could_not_be_buried_is_not_taken(store: Store) -> None:
     fill(store, 4 * KIB)
     token = store.claim(KEY)
     sequence = store.take([PIPE], 1, token).sequence
-    assert store.letters.bury(PIPE, sequence, token, "m/H/dead/0", bytes(310 * KIB), 10)
+    assert store.letters.bury(PIPE, sequence, token, "m/H/dead/0", bytes(310 * KIB), 10).buried
 
 
 @pytest.mark.parametrize("threads", [1, 10_000], ids=["in-one-thread", "each-in-its-own"])
