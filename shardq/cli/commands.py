@@ -6,10 +6,11 @@ import argparse
 import time
 
 from shardq.cli.opened import opened
-from shardq.cli.render import age, as_json, columns, counted, readable, size, went
+from shardq.cli.render import age, as_json, columns, readable, size, went
 from shardq.connect import segment_name
 from shardq.errors import SegmentError
 from shardq.leftovers import leftovers
+from shardq.printable import counted
 from shardq.shm import attachments
 from shardq.shm.inspection import Overview, TubeView
 from shardq.shm.store import Store
