@@ -96,13 +96,14 @@ class WorkerSettings(_Settings):
 
     model_config = SettingsConfigDict(env_prefix="QUEUE_WORKER_")
 
-    acquire_delay: Seconds = Field(default=1.0, gt=0)
-    """Accepted for compatibility and without effect: a worker that finds no thread to bind to is woken by the event
-    that makes one ready. What guards against a lost wake-up is `StorageSettings.safety_net`."""
+    acquire_delay: float = 1.0
+    """Accepted for compatibility, whatever number it is, and without effect: a worker that finds no thread to bind to
+    is woken by the event that makes one ready. What guards against a lost wake-up is `StorageSettings.safety_net`."""
     batch_size: int = Field(default=128, ge=1)
     """Most requests in one call of `handle`, where `Handler.batch_size()` does not say."""
-    deferred_retry_delay: Seconds = Field(default=1.0, gt=0)
-    """Accepted for compatibility and without effect: what is due is moved at its time, by a timer."""
+    deferred_retry_delay: float = 1.0
+    """Accepted for compatibility, whatever number it is, and without effect: what is due is moved at its time, by a
+    timer."""
     empty_limit: int = Field(default=16, ge=0, le=LONGEST_S)
     """With `empty_pause`: how long a started handler stays bound to its empty thread while no other is ready, in
     pauses. Nothing polls in that time."""
@@ -115,10 +116,10 @@ class WorkerSettings(_Settings):
     quantum_items: int = Field(default=65_536, ge=1)
     """Requests after which it does so, whichever comes first. The default matters for requests that take less than 4
     microseconds."""
-    recurrent_check_interval: Seconds = Field(default=30.0, gt=0)
-    """Accepted for compatibility and without effect, for the same reason."""
-    recurrent_tasks_limit: int = Field(default=1024, ge=1)
-    """Accepted for compatibility and without effect."""
+    recurrent_check_interval: float = 30.0
+    """Accepted for compatibility, whatever number it is, and without effect, for the same reason."""
+    recurrent_tasks_limit: int = 1024
+    """Accepted for compatibility, whatever number it is, and without effect."""
 
 
 class SupervisorSettings(_Settings):

@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable
 
 from shardq.cli.opened import opened
-from shardq.cli.render import age, as_json, columns, counted, readable, size, went
+from shardq.cli.render import age, as_json, columns, readable, size, went
 from shardq.connect import segment_name
 from shardq.errors import SegmentError
 from shardq.leftovers import leftovers
+from shardq.printable import counted
 from shardq.shm import attachments
 from shardq.shm.inspection import Overview, TubeView
 from shardq.shm.store import Store

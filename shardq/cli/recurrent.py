@@ -10,9 +10,10 @@ from hashlib import blake2b
 from typing import Any
 
 from shardq.cli.opened import opened
-from shardq.cli.render import age, as_json, columns, counted, readable, report
+from shardq.cli.render import age, as_json, columns, readable, report
 from shardq.errors import ConfigurationError
 from shardq.model import Scheduled
+from shardq.printable import counted
 
 
 def list_(options: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from shardq.cli.output import json_escaped
-from shardq.printable import printable
+from shardq.printable import counted, printable
 from shardq.supervisor.progress import duration
 
 _OTHER_THAN_ASCII = re.compile("[^ -~]")
@@ -48,11 +48,6 @@ def columns(titles: Sequence[str], rows: Sequence[Sequence[str]], found: int = 0
     widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (titles, *rows)]
     return "".join(f"{line.rstrip()}\n" for line in lines) + more
-
-
-def counted(number: int, one: str, several: str) -> str:
-    """`1 worker`, `1,000 workers`."""
-    return f"{number:,} {one if number == 1 else several}"
 
 
 def went(evicted: int) -> str:

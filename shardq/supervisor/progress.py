@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import sys
 from collections import deque
+from contextlib import suppress
 from typing import TextIO
+
+from shardq.printable import counted
 
 #: Seconds between two looks, on a terminal and elsewhere, where only now and then a line is printed.
 _TERMINAL_INTERVAL_S, _PLAIN_INTERVAL_S, _LINE_INTERVAL_S = 0.1, 0.5, 5.0
+#: Columns of a terminal that does not say how many it has; and least and most of a bar.
+_COLUMNS, _SHORTEST_BAR, _LONGEST_BAR = 80, 10, 40
 #: The rate shown is that of so many seconds.
 _RATE_WINDOW_S = 5.0
 
@@ -19,7 +24,8 @@ class Progress:
     def __init__(self, started_s: float, out: TextIO | None = None) -> None:
         self._out = out or sys.stderr
         self._seen: deque[tuple[float, int]] = deque([(started_s, 0)])
-        self._on_terminal = self._out.isatty()
+        # One that knows no escape codes cannot take a bar away again.
+        self._on_terminal = self._out.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
         self._line_at = started_s + _LINE_INTERVAL_S
         self.interval_s = _TERMINAL_INTERVAL_S if self._on_terminal else _PLAIN_INTERVAL_S
         """Seconds until `show` wants to be called again."""
@@ -34,10 +40,9 @@ class Progress:
                 self._line_at = now_s + _LINE_INTERVAL_S
                 print(facts, file=self._out, flush=True)
             return
-        width = max(10, min(40, shutil.get_terminal_size().columns - len(facts) - 9))
-        share = handled / total if total else 1.0
-        bar = ("#" * round(share * width)).ljust(width, "-")
-        print(f"\r[{bar}] {share:4.0%} {facts}\x1b[K", end="", file=self._out, flush=True)
+        # The last column stays free: a line that reaches it may wrap, and what wrapped is never taken away.
+        shown = self._line(handled / total if total else 1.0, facts, self._columns() - 1)
+        print(f"\r{shown}\x1b[K", end="", file=self._out, flush=True)
 
     def clear(self) -> None:
         """Take the bar away, so that other lines stand alone."""
@@ -47,10 +52,29 @@ class Progress:
     def summary(self, elapsed_s: float, handled: int, left: int, failed: int = 0, deferred: int = 0) -> str:
         """One line about the whole drain."""
         elapsed_s = max(elapsed_s, 1e-9)
-        remaining = f", {failed:,} failed and are dead letters" if failed else ""
+        ends = "is a dead letter" if failed == 1 else "are dead letters"
+        remaining = f", {failed:,} failed and {ends}" if failed else ""
         remaining += f", {left:,} left" if left else ""
         remaining += f", {deferred:,} deferred" if deferred else ""
-        return f"{handled:,} requests done in {duration(elapsed_s)} ({handled / elapsed_s:,.0f}/s){remaining}"
+        done = counted(handled, "request", "requests")
+        return f"{done} done in {duration(elapsed_s)} ({handled / elapsed_s:,.0f}/s){remaining}"
+
+    def _line(self, share: float, facts: str, columns: int) -> str:
+        """Share and facts, with a bar before them where there is room for one."""
+        figures = f"{share:4.0%} {facts}"
+        width = min(_LONGEST_BAR, columns - len(figures) - 3)
+        if width < _SHORTEST_BAR:
+            return figures.lstrip()[: max(columns, 0)]
+        return f"[{('#' * round(share * width)).ljust(width, '-')}] {figures}"
+
+    def _columns(self) -> int:
+        """Of the terminal that the bar is on: standard output may be something else."""
+        with suppress(ValueError):
+            if (columns := int(os.environ.get("COLUMNS", 0))) > 0:
+                return columns
+        with suppress(OSError, ValueError):
+            return os.get_terminal_size(self._out.fileno()).columns or _COLUMNS
+        return _COLUMNS
 
     def _rate(self, now_s: float, handled: int) -> float:
         self._seen.append((now_s, handled))

@@ -230,7 +230,9 @@ def test_a_drain_goes_on_after_exceptions_of_a_handler(start: Start, url: str, n
 def test_a_drain_on_a_terminal_shows_a_bar(start: Start, url: str, name: str, folder: Folder) -> None:
     leave_in_segment(name, Gated, folder.notes(range(4)))
 
-    program = start(JOBS, "--url", url, "--workers", 1, "--drain", environment=ONE_BY_ONE, on_terminal=True)
+    program = start(
+        JOBS, "--url", url, "--workers", 1, "--drain", environment=ONE_BY_ONE | {"TERM": "xterm"}, on_terminal=True
+    )
     program.hear(r"\r\[-+\]   0% 0/4 done, 0/s, unknown left")
     folder.permit(2)
     program.hear(r"\r\[#+-+\]  50% 2/4 done, ")

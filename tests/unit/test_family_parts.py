@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import sys
+import termios
 from pathlib import Path
 from types import ModuleType
 
@@ -108,6 +109,7 @@ class Terminal(io.StringIO):
 @pytest.fixture(autouse=True)
 def _width(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
 
 
 def test_a_bar_shows_share_rate_and_time_left() -> None:
@@ -119,15 +121,58 @@ def test_a_bar_shows_share_rate_and_time_left() -> None:
     assert out.getvalue() == "\r[" + "#" * 10 + "-" * 28 + "]  25% 500/2,000 done, 250/s, 6.0 s left\x1b[K"
 
 
-@pytest.mark.parametrize("columns", [20, 40, 80, 300])
-def test_a_bar_is_neither_too_short_nor_too_long(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("columns", [1, 2, 5, 20, 40, 41, 42, 55, 80, 300])
+@pytest.mark.parametrize(("handled", "total"), [(1, 2), (123_456_789, 987_654_321_000), (0, 0)])
+def test_a_bar_is_never_wider_than_the_terminal(
+    columns: int, handled: int, total: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     out = Terminal()
 
-    Progress(0.0, out).show(1.0, 1, 2)
+    Progress(0.0, out).show(1.0, handled, total)
 
-    bar = out.getvalue().split("[")[1].split("]")[0]
-    assert 10 <= len(bar) <= 40
+    shown = out.getvalue().removeprefix("\r").removesuffix("\x1b[K")
+    assert shown.isprintable()
+    assert len(shown) < columns
+    if "[" in shown:
+        assert 10 <= len(shown.split("[")[1].split("]")[0]) <= 40
+    else:
+        assert columns < 80 or total > 2
+
+
+def test_the_width_is_that_of_the_terminal_it_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Standard output may be a file, or another terminal."""
+    monkeypatch.delenv("COLUMNS")
+    ours, theirs = os.openpty()
+    with os.fdopen(theirs, "w") as out:
+        termios.tcsetwinsize(theirs, (24, 30))
+        Progress(0.0, out).show(1.0, 1, 2)
+        shown = os.read(ours, 4096).decode()
+    os.close(ours)
+
+    assert shown == "\r50% 1/2 done, 1/s, 1.0 s left\x1b[K"
+
+
+@pytest.mark.parametrize("kind", ["dumb", "", "unknown", None])
+def test_a_terminal_without_escape_codes_gets_none(kind: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if kind is None:
+        monkeypatch.delenv("TERM")
+    else:
+        monkeypatch.setenv("TERM", kind)
+    out = Terminal()
+    progress = Progress(0.0, out)
+    for second in range(12):
+        progress.show(float(second), second, 100)
+    progress.clear()
+
+    assert out.getvalue().replace("\n", "").isprintable()
+    assert len(out.getvalue().splitlines()) == 2
+
+
+def test_one_request_is_one() -> None:
+    assert Progress(0.0, Terminal()).summary(2.0, 1, 0, 1) == (
+        "1 request done in 2.0 s (0/s), 1 failed and is a dead letter"
+    )
 
 
 @pytest.mark.parametrize(("handled", "total", "start"), [(0, 0, "\r[####"), (0, 5, "\r[----"), (5, 5, "\r[####")])

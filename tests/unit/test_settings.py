@@ -26,11 +26,8 @@ from shardq.settings import (
 TIMES = [
     (LockSettings, "timeout"),
     (StorageSettings, "safety_net"),
-    (WorkerSettings, "acquire_delay"),
-    (WorkerSettings, "deferred_retry_delay"),
     (WorkerSettings, "empty_pause"),
     (WorkerSettings, "quantum"),
-    (WorkerSettings, "recurrent_check_interval"),
     (SupervisorSettings, "shutdown_timeout"),
     (SupervisorSettings, "respawn_delay"),
 ]
@@ -153,6 +150,27 @@ def test_an_assignment_that_does_not_fit_is_refused_and_changes_nothing(
     assert getattr(settings, field) == before
     with pytest.raises(ConfigurationError, match=field):
         kind(**{field: value})
+
+
+@pytest.mark.parametrize(
+    "field", ["acquire_delay", "deferred_retry_delay", "recurrent_check_interval", "recurrent_tasks_limit"]
+)
+@pytest.mark.parametrize("value", ["0", "-1", "100000000000"])
+async def test_what_has_no_effect_may_be_any_number(field: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"QUEUE_WORKER_{field}".upper(), value)
+    check_environment()
+    assert getattr(WorkerSettings(), field) == int(value)
+
+    worker = Worker(RuntimeLock(), Queue(RuntimeStorage()))
+    setattr(worker.settings, field, 0)
+    await worker.loop(limit=0)
+
+
+@pytest.mark.parametrize("seconds", ["0.0", "inf", "0.5"])
+@pytest.mark.parametrize("field", ["acquire_delay", "deferred_retry_delay", "recurrent_check_interval"])
+def test_so_may_a_part_of_a_second(field: str, seconds: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"QUEUE_WORKER_{field}".upper(), seconds)
+    assert getattr(WorkerSettings(), field) == float(seconds)
 
 
 @pytest.mark.parametrize(("kind", "field"), TIMES)
