@@ -14,6 +14,7 @@ from pathlib import PurePath
 from typing import Any
 
 from pydantic import BaseModel, Json, RootModel, SecretBytes, SecretStr, TypeAdapter
+from pydantic.fields import FieldInfo
 from pydantic_core import to_json, to_jsonable_python
 
 
@@ -70,5 +71,9 @@ def _fields(model: BaseModel) -> Any:
 def _shape(model: type[BaseModel]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The fields of a model, and those of them that are made of a text of JSON and of nothing else."""
     fields = model.model_fields
-    as_json = [n for n, field in fields.items() if any(m is Json or type(m) is Json for m in field.metadata)]
+    as_json = [name for name, field in fields.items() if _is_json(field)]
     return tuple(fields), tuple(as_json)
+
+
+def _is_json(field: FieldInfo) -> bool:
+    return field.annotation is Json or any(mark is Json or type(mark) is Json for mark in field.metadata)

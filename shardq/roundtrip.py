@@ -30,7 +30,7 @@ def check_round_trip(
         try:
             [got] = serializer.decode(request_type, _batch([message]))
         except DecodeError as error:
-            reason = str(error.__cause__ or error)
+            reason = " ".join(str(error.__cause__ or error).split())
             raise RequestError(f"request {position}, {shown(request)}, would not arrive: {reason}") from error
         except Exception as error:
             raise RequestError(f"request {position}, {shown(request)}, would not arrive: {shown(error)}") from error
@@ -58,7 +58,7 @@ def same(sent: Any, got: Any) -> bool:
         return None not in (sent.utcoffset(), got.utcoffset()) and sent.astimezone(UTC) == got.astimezone(UTC)
     parts = _parts(sent), _parts(got)
     if parts[0] is None or parts[1] is None:
-        return type(sent).__eq__ is object.__eq__
+        return _by_identity(type(sent))
     return parts[0].keys() == parts[1].keys() and all(same(part, parts[1][name]) for name, part in parts[0].items())
 
 
@@ -88,10 +88,8 @@ def _parts(value: Any) -> dict[Any, Any] | None:
     if isinstance(value, msgspec.Struct):
         return {name: getattr(value, name) for name in value.__struct_fields__}
     if isinstance(value, BaseModel):
-        hidden = {"its private attributes": value.__pydantic_private__} if value.__pydantic_private__ else {}
-        return (
-            {name: vars(value)[name] for name in type(value).model_fields} | (value.__pydantic_extra__ or {}) | hidden
-        )
+        fields_of = {name: vars(value)[name] for name in type(value).model_fields}
+        return fields_of | (value.__pydantic_extra__ or {}) | (value.__pydantic_private__ or {})
     if is_dataclass(value):
         return {field.name: getattr(value, field.name) for field in fields(value)}
     if attributes := getattr(type(value), "__attrs_attrs__", None):
