@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "shardq.foreign",
             "shardq.kinds",
             "shardq.roundtrip",
+            "shardq.rulebounds",
             "shardq.steady",
             "shardq.schedule",
             "shardq.wallclock",
