@@ -72,8 +72,11 @@ def _plan(request_type: Any) -> _Plan:
     try:
         decode = msgspec.msgpack.Decoder(list[request_type], dec_hook=decode_foreign).decode
         known = traits(request_type)
-    except (TypeError, NameError) as error:
-        raise HandlerError(f"requests of type {request_type!r} cannot be decoded: {error}") from error
+    except Exception as error:  # all that an annotation can raise when it is evaluated, and types nobody knows
+        raise HandlerError(
+            f"requests of type {request_type!r} cannot be decoded: {error}; annotate types that are there when the "
+            f"program runs, and that messages can hold"
+        ) from error
     if known.problem:
         raise HandlerError(f"requests of type {request_type!r} would not arrive as they are: {known.problem}")
     untried = float("inf") if known.anything else TRIED if known.own_code else 0

@@ -1,8 +1,7 @@
-"""Rules that never come, or have come often, cost a bounded search. It is counted in steps of the library, not timed."""
+"""Rules that never come, or came often, cost a bounded search. It is counted in steps of the library, not timed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import count as numbers
 from typing import Any
@@ -35,7 +34,7 @@ def time_of(found: int | None) -> datetime | None:
 
 
 @pytest.fixture
-def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many steps the library took so far, as the only number of a list."""
     taken, rebuild = [0], dateutil.rrule._iterinfo.rebuild  # type: ignore[attr-defined]
 
@@ -44,7 +43,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         return rebuild(self, year, month)
 
     monkeypatch.setattr("dateutil.rrule._iterinfo.rebuild", counted)
-    yield taken
+    return taken
 
 
 NEVER = [
