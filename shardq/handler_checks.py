@@ -45,6 +45,8 @@ _FORMS = {
 _OF_CLASS = ("route", "create")
 #: Called with a batch.
 _OF_REQUESTS = ("handle", "perform", "route")
+#: As many requests as no method takes that has no `*`.
+_MANY = 256
 
 
 def info_of(handler: type[Handler[Any]]) -> HandlerInfo:
@@ -151,7 +153,7 @@ def _check_methods(handler: type[Handler[Any]], kind: str) -> bool:
         own = inspect.getattr_static(handler, method)
         if own is inspect.getattr_static(Handler, method) or (method == "perform" and _work_of(handler) == "handle"):
             continue
-        one_by_one |= method == _work_of(handler) and _takes(handler, method, 1) and not _takes(handler, method, 2)
+        one_by_one |= method == _work_of(handler) and _takes(handler, method, 1) and not _takes(handler, method, _MANY)
         if problem := _problem(handler, method, own):
             above = "@classmethod` and below it `" if method in _OF_CLASS else ""
             raise HandlerError(f"{handler_name(handler)}.{method}() {problem}: write `{above}{form.format(kind)}`")
@@ -175,7 +177,7 @@ def _problem(handler: type[Handler[Any]], method: str, own: Any) -> str:
         return "cannot be called with requests alone"
     # With a `batch_size` there may never be more than one.
     alone = method != "route" and (handler.batch_size == 1 or _overrides(handler, "batch_size"))
-    if not _takes(handler, method, 2) and not alone:
+    if not _takes(handler, method, _MANY) and not alone:
         return "takes one request, but gets a batch of them"
     return ""
 

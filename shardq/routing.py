@@ -53,7 +53,8 @@ def check_types(facts: HandlerFacts, requests: Sequence[Any]) -> None:
 
 def grouped(facts: HandlerFacts, requests: Sequence[Any], routes: Any) -> dict[Route, list[Any]]:
     """Requests by route, in the order of their first appearance. Raises `HandlerError` for what `route()` got wrong."""
-    if isinstance(routes, Route) or not isinstance(routes, Sequence) or len(routes) != len(requests):
+    listed = isinstance(routes, Sequence) and not isinstance(routes, Route | str | bytes)
+    if not listed or len(routes) != len(requests):
         raise HandlerError(_not_one_each(facts, routes, len(requests)))
     if not {Route}.issuperset(map(type, routes)):
         wrong = next(route for route in routes if type(route) is not Route)
