@@ -12,7 +12,8 @@ from typing import Any, Protocol
 from shardq import failure
 from shardq.deadletters import DeadLetter
 from shardq.errors import DecodeError, FencedError, HandlerError, HandlerTimeout, QueueFull, shown
-from shardq.handler import Handler, call, check_priorities, request_type
+from shardq.handler import Handler, call
+from shardq.handler_checks import batch_size_of, check_priorities, request_type
 from shardq.model import Batch, ahead_of, dead_pipe, handler_name
 from shardq.portrait import Alarm, line, portrait
 from shardq.printable import type_name
@@ -23,7 +24,7 @@ log = logging.getLogger("shardq.worker")
 
 #: How long a thread rests for which there was no room, for what its handler registered or for a dead letter.
 PAUSE_WHEN_FULL_S = 0.05
-#: How long a thread rests whose handler says something about itself that cannot be.
+#: How long a thread rests whose handler said something about itself that could be, and now says what cannot.
 PAUSE_WHEN_UNUSABLE_S = 1.0
 #: A batch that took longer may have kept news from the loop, which needs several turns to be acted on.
 _LONG_BATCH_S = 0.01
@@ -106,6 +107,7 @@ class Binding:
         handler.queue = self._worker.queue
         self._handler = handler
         await self._in_time(handler.start)
+        batch_size_of(handler, self._worker.settings.batch_size)
 
     async def close(self) -> None:
         """Stop the handler. What it raises then is its own affair: nothing is in hand."""
@@ -157,15 +159,10 @@ class Binding:
     def _batch_size(self, handler: Handler[Any]) -> int:
         """Most requests in a batch, 0 where what the handler says of it cannot be used."""
         try:
-            size = handler.batch_size() or self._worker.settings.batch_size
-            if type(size) is not int or size < 1:
-                raise HandlerError(
-                    f"{handler_name(self._class)}.batch_size() must be a number from 1 up, not {shown(size)}"
-                )
+            return batch_size_of(handler, self._worker.settings.batch_size)
         except Exception as error:
             log.error("handler cannot be used", extra={"key": self._key}, exc_info=self._shown(error))
             return 0
-        return size
 
     async def acknowledge(self, count: int) -> None:
         """See `Handler.acknowledge`."""

@@ -3,22 +3,31 @@
 A message is the MessagePack of one request. A stored batch is their concatenation, and that concatenation behind an
 array header *is* the MessagePack of a list of them: one typed decoder call serves a whole batch (about a third of the
 time of one call each), yet every message keeps its own boundary.
+
+Equal requests have equal messages, in every process: sets and dicts are put into an order. A type whose requests cannot
+come back equal is refused, once it is seen; where only values tell, the first requests of a type are tried out, and
+those of a type that leaves open what a value is all are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import PurePath
 from typing import Any
 
 import msgspec
-from pydantic import BaseModel, SecretBytes, SecretStr, TypeAdapter
-from pydantic_core import to_jsonable_python
 
 from shardq.errors import DecodeError, HandlerError, RequestError, shown
+from shardq.foreign import decode_foreign, encode_foreign
+from shardq.kinds import Order, traits
 from shardq.model import Batch
 from shardq.portrait import portrait
+from shardq.roundtrip import check_round_trip
+from shardq.steady import steady
+
+#: How many requests of a type with code of its own are tried out in each process.
+TRIED = 8
 
 
 def array_header(count: int) -> bytes:
@@ -30,51 +39,82 @@ def array_header(count: int) -> bytes:
     return b"\xdd" + count.to_bytes(4, "big")
 
 
-def _encode_foreign(value: Any) -> Any:
-    """What msgspec does not know by itself. Pydantic models go by field name, so aliases do not matter; addresses,
-    URLs, paths and the like as pydantic writes them in JSON.
-    """
-    if isinstance(value, BaseModel):
-        return value.model_dump(round_trip=True)
-    if isinstance(value, SecretStr | SecretBytes):
-        return value.get_secret_value()
-    if isinstance(value, PurePath):
-        return str(value)
-    return to_jsonable_python(value)
+_encode_one: Callable[[Any], bytes] = msgspec.msgpack.Encoder(enc_hook=encode_foreign).encode
+_encode_sorted: Callable[[Any], bytes] = msgspec.msgpack.Encoder(enc_hook=encode_foreign, order="deterministic").encode
 
 
-def _decode_foreign(kind: Any, value: Any) -> Any:
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        # Lax, because MessagePack has fewer types than Python: a UUID or an enum arrives as what it was encoded to.
-        return kind.model_validate(value, strict=False, by_alias=False, by_name=True)
-    return TypeAdapter(kind).validate_python(value, strict=False)
+def _encode_deep(request: Any) -> bytes:
+    return _encode_one(steady(request, _encode_one))
 
 
-_encode_one: Callable[[Any], bytes] = msgspec.msgpack.Encoder(enc_hook=_encode_foreign).encode
+def _encode_open(request: Any) -> bytes:
+    """With dicts in their order, those included whose keys the encoder cannot sort."""
+    try:
+        return _encode_sorted(request)
+    except TypeError:
+        return _encode_deep(request)
+
+
+_ENCODERS = {Order.FIXED: _encode_one, Order.SORTED: _encode_open, Order.DEEP: _encode_deep}
+
+
+@dataclass(slots=True)
+class _Plan:
+    """How requests of a type are encoded and decoded."""
+
+    encode: Callable[[Any], bytes]
+    decode: Callable[[bytes], list[Any]]
+    untried: float
+    """How many more requests to try out."""
 
 
 @lru_cache(maxsize=1024)
-def _list_decoder(request_type: Any) -> Callable[[bytes], list[Any]]:
+def _plan(request_type: Any) -> _Plan:
     try:
-        return msgspec.msgpack.Decoder(list[request_type], dec_hook=_decode_foreign).decode
-    except TypeError as error:
-        raise HandlerError(f"requests of type {shown(request_type)} cannot be decoded: {portrait(error)}") from error
+        decode = msgspec.msgpack.Decoder(list[request_type], dec_hook=decode_foreign).decode
+        known = traits(request_type)
+    except Exception as error:  # all that an annotation can raise when it is evaluated, and types nobody knows
+        raise HandlerError(
+            f"requests of type {shown(request_type)} cannot be decoded: {portrait(error)}; annotate types that are there "
+            f"when the program runs, and that messages can hold"
+        ) from error
+    if known.problem:
+        raise HandlerError(f"requests of type {shown(request_type)} would not arrive as they are: {known.problem}")
+    untried = float("inf") if known.anything else TRIED if known.own_code else 0
+    return _Plan(_ENCODERS[known.order], decode, untried)
+
+
+def check_type(request_type: Any) -> None:
+    """Raise `HandlerError` for a type whose requests cannot be stored and come back equal."""
+    _plan(request_type)
 
 
 class MsgspecSerializer:
     """The default `Serializer`: NamedTuples, dataclasses, `msgspec.Struct`, pydantic models, and what they hold."""
 
     def encode(self, request_type: Any, requests: Sequence[Any]) -> list[bytes]:
-        _list_decoder(request_type)  # a type that could never be decoded is refused before anything is stored
+        plan = _plan(request_type)  # a type that could never be decoded is refused before anything is stored
         try:
-            return list(map(_encode_one, requests))
+            messages = list(map(plan.encode, requests))
         except Exception as error:
-            raise self._blame(requests) from error
+            raise _blame(plan, requests) from error
+        if plan.untried:
+            count = int(min(len(requests), plan.untried))
+            self._try(plan, request_type, requests[:count], messages[:count])
+            plan.untried -= count
+        return messages
+
+    def _try(self, plan: _Plan, request_type: Any, requests: Sequence[Any], messages: list[bytes]) -> None:
+        try:
+            if plan.decode(array_header(len(messages)) + b"".join(messages)) == list(requests):
+                return
+        except Exception:
+            pass  # of one of them: which, and why, is said below
+        check_round_trip(self, request_type, requests, messages)
 
     def decode(self, request_type: Any, batch: Batch) -> list[Any]:
-        decode = _list_decoder(request_type)
         try:
-            return decode(array_header(batch.count) + batch.payload)
+            return _plan(request_type).decode(array_header(batch.count) + batch.payload)
         except (msgspec.DecodeError, ValueError) as error:
             # msgspec.ValidationError is a DecodeError; pydantic's is a ValueError.
             raise DecodeError(
@@ -82,10 +122,11 @@ class MsgspecSerializer:
                 f"{portrait(error)}"
             ) from error
 
-    def _blame(self, requests: Sequence[Any]) -> RequestError:
-        for position, request in enumerate(requests):
-            try:
-                _encode_one(request)
-            except Exception as error:
-                return RequestError(f"request {position}, {shown(request)}, cannot be encoded: {portrait(error)}")
-        return RequestError("the requests cannot be encoded")
+
+def _blame(plan: _Plan, requests: Sequence[Any]) -> RequestError:
+    for position, request in enumerate(requests):
+        try:
+            plan.encode(request)
+        except Exception as error:
+            return RequestError(f"request {position}, {shown(request)}, cannot be encoded: {portrait(error)}")
+    return RequestError("the requests cannot be encoded")

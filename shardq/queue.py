@@ -10,28 +10,19 @@ What can be refused by looking at the call is refused before the first append, s
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Awaitable, Generator, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
 from shardq.codec import MsgspecSerializer
 from shardq.deadletters import DeadLetters
-from shardq.errors import ConfigurationError, HandlerError, QueueFull, RequestError, ScheduleError, shown
-from shardq.handler import (
-    Handler,
-    check_importable,
-    check_priorities,
-    check_usable,
-    concrete_types,
-    drive,
-    handling,
-    request_type,
-)
-from shardq.model import Route, When, ahead_of, handler_name
-from shardq.printable import type_name
+from shardq.errors import ConfigurationError, QueueFull, RequestError, ScheduleError, shown
+from shardq.handler import Handler, check_importable, drive, handling
+from shardq.model import Route, When, ahead_of
 from shardq.protocols import Serializer, Storage
-from shardq.recurrent import TIME_HANDLERS, Recurrent
+from shardq.recurrent import Recurrent
+from shardq.roundtrip import check_round_trip
+from shardq.routing import HandlerFacts, check_types, facts_of, grouped
 from shardq.schedule import due_us, first_us, written
 
 
@@ -41,9 +32,6 @@ class _Step(NamedTuple):
     awaitable: Awaitable[Any]
     suspends: bool
 
-
-#: Largest number of a thread is below this; longer ones make no name.
-_THREADS = 1 << 1024
 
 _Result = TypeVar("_Result")
 #: A call in steps: yields what has to be awaited, is sent the result. One text serves `register`, which awaits, and
@@ -65,7 +53,7 @@ class Queue:
         self.serializer: Serializer = serializer or MsgspecSerializer()
         self.handlers: dict[str, type[Handler[Any]]] = {}
         """Handlers registered here, by `module/Handler`: what this process's workers serve beside imported ones."""
-        self._kinds: dict[type[Handler[Any]], _HandlerFacts] = {}
+        self._kinds: dict[type[Handler[Any]], HandlerFacts] = {}
 
     async def register(
         self,
@@ -197,32 +185,38 @@ class Queue:
         return sum([await self.storage.unschedule(facts.pipe(route), *its) for route, its in messages.items()])
 
     def _addressed(
-        self, handler: type[Handler[Any]], facts: _HandlerFacts, requests: Sequence[Any]
+        self, handler: type[Handler[Any]], facts: HandlerFacts, requests: Sequence[Any]
     ) -> _Steps[tuple[Sequence[Route], dict[Route, list[bytes]]]]:
         """The route of each request, and the messages of each route."""
-        _check_types(facts, requests)
+        check_types(facts, requests)
         routes = handler.route(*requests)
         if isinstance(routes, Awaitable):
             routes = yield _Step(routes, suspends=True)
-        return routes, self._encoded(facts, _grouped(facts, requests, routes), requests)
+        return routes, self._encoded(facts, grouped(facts, requests, routes), requests)
 
     def _encoded(
-        self, facts: _HandlerFacts, groups: dict[Route, list[Any]], requests: Sequence[Any]
+        self, facts: HandlerFacts, groups: dict[Route, list[Any]], requests: Sequence[Any]
     ) -> dict[Route, list[bytes]]:
         try:
-            return {route: self.serializer.encode(facts.kind, group) for route, group in groups.items()}
+            return {route: self._messages(facts, group) for route, group in groups.items()}
         except RequestError:
             # Again in the order of the call, so that the error gives the position there and not that in a group.
-            self.serializer.encode(facts.kind, requests)
+            self._messages(facts, requests)
             raise
+
+    def _messages(self, facts: HandlerFacts, requests: Sequence[Any]) -> list[bytes]:
+        messages = self.serializer.encode(facts.kind, requests)
+        if self.storage.settings.check:
+            check_round_trip(self.serializer, facts.kind, requests, messages)
+        return messages
 
     def _waits_when_full(self) -> bool:
         return self.storage.settings.when_full == "wait" and not handling.get()
 
-    def _facts(self, handler: type[Handler[Any]]) -> _HandlerFacts:
+    def _facts(self, handler: type[Handler[Any]]) -> HandlerFacts:
         facts = self._kinds.get(handler) if isinstance(handler, type) else None
         if facts is None:
-            facts = _facts_of(handler)
+            facts = facts_of(handler)
             if self.storage.importable_only:
                 check_importable(handler)
             self._kinds[handler] = facts
@@ -230,70 +224,7 @@ class Queue:
         return facts
 
 
-class _HandlerFacts(NamedTuple):
-    """What registering needs to know of a handler class, found out once."""
-
-    name: str
-    kind: Any
-    types: frozenset[type] | None
-    priorities: frozenset[int]
-
-    def pipe(self, route: Route) -> str:
-        """`Tube.pipe`, with the name found out before."""
-        return f"{self.name}/{route.thread}/{route.priority}"
-
-
-def _facts_of(handler: type[Handler[Any]]) -> _HandlerFacts:
-    if handler not in TIME_HANDLERS:
-        check_usable(handler)
-    kind = request_type(handler)
-    return _HandlerFacts(handler_name(handler), kind, concrete_types(kind), frozenset(check_priorities(handler)))
-
-
-def _check_types(facts: _HandlerFacts, requests: Sequence[Any]) -> None:
-    if facts.types is None or facts.types.issuperset(map(type, requests)):
-        return
-    position, request = next((n, r) for n, r in enumerate(requests) if type(r) not in facts.types)
-    advice = ": give requests one by one, as in register(Handler, *requests)" if type(request) in (list, tuple) else ""
-    raise RequestError(
-        f"request {position}, {shown(request)}, is a {type_name(type(request))}, but {facts.name} takes "
-        f"{getattr(facts.kind, '__qualname__', facts.kind)}{advice}"
-    )
-
-
-def _grouped(facts: _HandlerFacts, requests: Sequence[Any], routes: Any) -> dict[Route, list[Any]]:
-    """Requests by route, in the order of their first appearance. Raises `HandlerError` for what `route()` got wrong."""
-    if not isinstance(routes, Sequence) or len(routes) != len(requests):
-        count = f"{len(routes)} routes" if isinstance(routes, Sequence) else shown(routes)
-        raise HandlerError(f"{facts.name}.route() returned {count} for {len(requests)} requests: one each is needed")
-    if not {Route}.issuperset(map(type, routes)):
-        wrong = next(route for route in routes if type(route) is not Route)
-        raise HandlerError(f"{facts.name}.route() returned {shown(wrong)}, which is no Route")
-    groups: defaultdict[Route, list[Any]] = defaultdict(list)
-    try:
-        for request, route in zip(requests, routes, strict=True):
-            groups[route].append(request)
-    except TypeError:  # a route that cannot be a key is not made of two integers, which is said below
-        groups.clear()
-    for route in groups or routes:
-        _check_route(facts, route)
-    return groups
-
-
-def _check_route(facts: _HandlerFacts, route: Route) -> None:
-    if type(route.thread) is not int or not 0 <= route.thread < _THREADS:
-        raise HandlerError(
-            f"{facts.name}.route() returned thread {shown(route.thread)}: it must be an integer from 0 up, of at most "
-            f"300 digits"
-        )
-    if type(route.priority) is not int or route.priority not in facts.priorities:
-        raise HandlerError(
-            f"{facts.name}.route() returned priority {shown(route.priority)}, which is not among its priorities "
-            f"{shown(sorted(facts.priorities))}"
-        )
-
-
-def _full(facts: _HandlerFacts, left: int) -> QueueFull:
+def _full(facts: HandlerFacts, left: int) -> QueueFull:
     reason = "inside a handler nobody waits" if handling.get() else "this call does not wait"
     return QueueFull(
         f"the storage has no room for {left} requests of {facts.name}, and {reason}: they are in not_accepted, "

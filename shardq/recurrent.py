@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
 from shardq.errors import HandlerError
-from shardq.handler import Handler, request_type
+from shardq.handler import Handler
+from shardq.handler_checks import request_type
 from shardq.model import Batch, Scheduled, handler_name, key_of, split_key
 from shardq.protocols import Serializer, Storage
 

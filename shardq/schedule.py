@@ -61,7 +61,8 @@ def written(recurrent: Any) -> str:
     `CRON_TZ=Europe/Berlin` (or `TZ=`) precedes it; an `rrule` whose `dtstart` has a time zone with a name.
     Raises `ScheduleError`.
 
-    An rrule with a count is counted from its `dtstart` each time: a microsecond or so for each time it came.
+    An rrule with a count is counted through once in each process, some 4 microseconds for each of its times, where
+    more than its period and interval say when it comes: then the count is at most 10,000.
     """
     if isinstance(recurrent, str):
         return cron_text(recurrent)

@@ -86,6 +86,9 @@ class StorageSettings(_Settings):
     """Most memory the storage may use. Default for shared memory: the lesser of 512 MiB and half of what /dev/shm has
     free; in memory: no bound."""
 
+    check: bool = False
+    """Whether `register` decodes each message again and refuses a request that would not arrive, or not arrive equal: a
+    value of the wrong type, say. Then it takes about a third longer. Otherwise such a request becomes a dead letter."""
     dead_letters: int = Field(default=10_000, ge=1)
     """Most dead letters kept for each handler; beyond it, and in shared memory beyond a sixteenth of the capacity, the
     oldest go."""

@@ -21,7 +21,8 @@ from shardq.deadletters import Buried
 from shardq.drivers.runtime import RuntimeStorage
 from shardq.drivers.runtime_lock import RuntimeLock
 from shardq.errors import ConfigurationError, ShardqError, shown
-from shardq.handler import Handler, check_is_handler, request_type
+from shardq.handler import Handler, check_is_handler
+from shardq.handler_checks import request_type
 from shardq.model import Batch, When, handler_name, key_of, split_key
 from shardq.protocols import Serializer
 from shardq.queue import Queue

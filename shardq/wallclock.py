@@ -17,11 +17,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
-from dateutil.rrule import DAILY, HOURLY, MINUTELY, MONTHLY, SECONDLY, WEEKLY, YEARLY, rrule, rrulestr
+from dateutil.rrule import MONTHLY, YEARLY, rrule, rrulestr
 from dateutil.tz import tzfile, tzutc
 
 from shardq.errors import ScheduleError, shown
 from shardq.portrait import portrait
+from shardq.rulebounds import PERIODS, first_after, has_days, last_of
 
 #: Tells the first time after one, None where there is none.
 After = Callable[[datetime], datetime | None]
@@ -31,15 +32,7 @@ _LONGEST_INTERVAL = 100_000_000
 #: Begins a rule as text.
 RULE = "DTSTART"
 _ZONE = re.compile(r"(?:CRON_)?TZ=(\S*)")
-#: Periods that always have the same length, so that a rule may begin at any of them.
-_PERIODS = {
-    WEEKLY: timedelta(weeks=1),
-    DAILY: timedelta(days=1),
-    HOURLY: timedelta(hours=1),
-    MINUTELY: timedelta(minutes=1),
-    SECONDLY: timedelta(seconds=1),
-}
-#: The others, in months.
+#: Periods that have no one length, in months.
 _MONTHS = {YEARLY: 12, MONTHLY: 1}
 
 
@@ -100,7 +93,13 @@ def parsed_rule(text: str) -> After:
         if not 1 <= interval <= _LONGEST_INTERVAL:
             raise ValueError(f"the interval must be from 1 to {_LONGEST_INTERVAL}")
         # On the wall from here on: the library knows nothing of clock changes.
-        return partial(_next_by_rule, rule.replace(dtstart=start.replace(tzinfo=None), until=None), until, zone)
+        on_wall = rule.replace(dtstart=start.replace(tzinfo=None), until=None)
+        if vars(rule)["_count"] is not None:
+            # Counted through once, and not again for each time.
+            last = last_of(on_wall)
+            until = start.min.replace(tzinfo=UTC) if last is None else _once(last, zone)
+            on_wall = on_wall.replace(count=None)
+        return partial(_next_by_rule, on_wall, until, zone)
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
         raise ScheduleError(
             f"{shown(text)} is no recurrence rule that can be stored and read again: {portrait(error)}"
@@ -162,19 +161,19 @@ def _next_on_clock(expression: str, zone: tzinfo, after: datetime) -> datetime |
 
 def _next_by_rule(rule: rrule, until: datetime | None, zone: tzinfo, after: datetime) -> datetime | None:
     wall = _wall(after, zone)
-    found = _first(_begun_near(rule, wall).xafter(wall), zone, after)
+    if not has_days(rule, wall.year):
+        return None
+    found = _first(first_after(_begun_near(rule, wall), wall), zone, after)
     return None if found and until and found > until else found
 
 
 def _begun_near(rule: rrule, wall: datetime) -> rrule:
-    """The same rule, begun some whole periods later but before `wall`: the library counts up from the beginning. A rule
-    with a count stays as it is.
-    """
-    freq, start, interval, count = (vars(rule)[name] for name in ("_freq", "_dtstart", "_interval", "_count"))
-    if count is not None or start >= wall:
+    """The same rule, begun some whole periods later but before `wall`: the library counts up from the beginning."""
+    freq, start, interval = (vars(rule)[name] for name in ("_freq", "_dtstart", "_interval"))
+    if start >= wall:
         return rule
-    if freq in _PERIODS:
-        step = _PERIODS[freq] * interval
+    if freq in PERIODS:
+        step = PERIODS[freq] * interval
         return rule.replace(dtstart=start + max(0, (wall - start) // step - 1) * step)
     months = interval * _MONTHS[freq]
     passed = 12 * (wall.year - start.year) + wall.month - start.month

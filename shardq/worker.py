@@ -15,7 +15,8 @@ from typing import Any
 
 from shardq.binding import PAUSE_WHEN_FULL_S, Binding
 from shardq.errors import ConfigurationError, HandlerError, QueueFull, SegmentNoRoom, shown
-from shardq.handler import Handler, check_usable, find_handler
+from shardq.handler import Handler, find_handler
+from shardq.handler_checks import check_usable
 from shardq.model import handler_name, split_key
 from shardq.portrait import Alarm, portrait
 from shardq.protocols import Lock

@@ -101,7 +101,9 @@ def destroy(options: argparse.Namespace) -> None:
 
 
 def _worker(view: TubeView) -> str:
-    return "unserved" if view.unserved else str(view.worker_pid or "")
+    if view.unserved:
+        return "unserved"
+    return f"rests {age(view.rests_s)}" if view.rests_s else str(view.worker_pid or "")
 
 
 def _in_use(store: Store, url: str) -> SegmentError:

@@ -85,6 +85,11 @@ class Bindings:
         self._words[word + at.THREAD_OWNER] = 0
         self.refresh(thread)
 
+    def rests_s(self, thread: int) -> float:
+        """For how many seconds the thread is still offered to nobody."""
+        until_ns = self._words[self._layout.thread_word(thread) + at.THREAD_NOT_BEFORE_NS]
+        return max(0, until_ns - _now_ns()) / 1e9
+
     def check(self, pipe: str, thread: int, token: int) -> None:
         """Raise `FencedError` unless this token is the one of the thread's binding."""
         if thread == NOT_FOUND or not self.current(thread, token):

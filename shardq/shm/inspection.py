@@ -89,6 +89,9 @@ class TubeView(NamedTuple):
     """Whether nobody is bound and the workers that looked have no handler for it."""
     attempts: int
     """How often the request at its head failed."""
+    rests_s: float
+    """For how many seconds its thread is still offered to nobody: its handler did not start or cannot be used, a
+    request waits for its next attempt, or there was no room."""
 
 
 class Inspection:
@@ -161,7 +164,8 @@ class Inspection:
                 unserved = not owner and self._bindings.declined(thread)
                 failed = self._attempts.of(tube)
                 attempts = failed.attempts if failed else 0
-                yield TubeView(pipe, self._tubes.length(tube), age_s, worker, unserved, attempts)
+                rests_s = 0.0 if owner else self._bindings.rests_s(thread)
+                yield TubeView(pipe, self._tubes.length(tube), age_s, worker, unserved, attempts, rests_s)
 
     def _pid(self, owner: int) -> int:
         return self._words[self._layout.slot_word((owner & 0xFFFF) - 1) + at.SLOT_PID]

@@ -9,8 +9,10 @@ from runpy import run_path
 from types import ModuleType
 from typing import Any
 
+from shardq.codec import check_type
 from shardq.errors import ConfigurationError, HandlerError, SupervisorError, shown
-from shardq.handler import Handler, check_importable, check_usable, does_something
+from shardq.handler import Handler, check_importable
+from shardq.handler_checks import check_usable, does_something, request_type
 from shardq.model import MAIN_SCRIPT, MAIN_SCRIPT_IN_WORKER, handler_name
 from shardq.portrait import portrait
 from shardq.printable import type_name
@@ -49,6 +51,7 @@ def _loaded(targets: Sequence[str], main_script: str | None) -> dict[str, type[H
         handlers.update((handler_name(handler), handler) for handler in found)
     for handler in handlers.values():
         check_usable(handler)
+        check_type(request_type(handler))
         if handler.__module__ != MAIN_SCRIPT_IN_WORKER:
             check_importable(handler)
     return handlers

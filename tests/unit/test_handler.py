@@ -13,17 +13,10 @@ import pytest
 
 from shardq import Handler, Route
 from shardq.errors import HandlerError, shown
-from shardq.handler import (
-    call,
-    check_failure_rules,
-    check_importable,
-    check_priorities,
-    concrete_types,
-    find_handler,
-    handling,
-    request_type,
-)
+from shardq.handler import call, check_importable, find_handler, handling
+from shardq.handler_checks import check_failure_rules, check_priorities, request_type
 from shardq.model import Tube, handler_name
+from shardq.request_types import concrete_types
 from shardq.settings import LONGEST_S
 
 

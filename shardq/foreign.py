@@ -1,0 +1,79 @@
+"""Values that MessagePack and msgspec do not know: what stands for each in a message, and how it is made of that again.
+
+Pydantic models go field by field with the fields' own values, so that nothing a model says about its JSON matters:
+neither aliases nor serializers, nor which fields it leaves out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import PurePath
+from typing import Any
+
+from pydantic import BaseModel, Json, RootModel, SecretBytes, SecretStr, TypeAdapter
+from pydantic.fields import FieldInfo
+from pydantic_core import to_json, to_jsonable_python
+
+
+def encode_foreign(value: Any) -> Any:
+    """What stands for a value that msgspec does not know. Raises `TypeError` or `ValueError` for what would not come
+    back: what can be read only once, and what has a part that is not stored.
+    """
+    if isinstance(value, BaseModel):
+        return _fields(value)
+    if isinstance(value, SecretStr | SecretBytes):
+        return value.get_secret_value()
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, re.Pattern):
+        if value.flags != re.compile(value.pattern).flags:
+            raise ValueError("the flags of a pattern are not stored: write them into it, as in re.compile('(?i)a')")
+        return value.pattern
+    if isinstance(value, deque):
+        if value.maxlen is not None:
+            raise ValueError("the maxlen of a deque is not stored: use one without, or a list")
+        return list(value)
+    if isinstance(value, bytes | bytearray):
+        return bytes(value)
+    if isinstance(value, Iterator):
+        raise TypeError(f"a {type(value).__qualname__} can be read only once: use a list")
+    return to_jsonable_python(value)
+
+
+def decode_foreign(kind: Any, value: Any) -> Any:
+    """An instance of `kind`, of what `encode_foreign` made of one."""
+    # Lax, because MessagePack has fewer types than Python: a UUID or an enum arrives as what it was encoded to.
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return kind.model_validate(value, strict=False, by_alias=False, by_name=True)
+    return _adapter(kind).validate_python(value, strict=False, by_alias=False, by_name=True)
+
+
+@lru_cache(maxsize=1024)
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _fields(model: BaseModel) -> Any:
+    names, as_json = _shape(type(model))
+    values = vars(model)
+    if isinstance(model, RootModel):
+        return values["root"]
+    fields = {name: values[name] for name in names}
+    for name in as_json:
+        fields[name] = to_json(fields[name]).decode()
+    return {**model.__pydantic_extra__, **fields} if model.__pydantic_extra__ else fields
+
+
+@lru_cache(maxsize=1024)
+def _shape(model: type[BaseModel]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The fields of a model, and those of them that are made of a text of JSON and of nothing else."""
+    fields = model.model_fields
+    as_json = [name for name, field in fields.items() if _is_json(field)]
+    return tuple(fields), tuple(as_json)
+
+
+def _is_json(field: FieldInfo) -> bool:
+    return field.annotation is Json or any(mark is Json or type(mark) is Json for mark in field.metadata)

@@ -1,0 +1,107 @@
+"""Bounds for recurrence rules: the library counts through a rule period by period, to the year 9999 where nothing
+comes, and from its beginning where it has a count.
+
+All times here are those of the wall, without a zone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime, timedelta
+from functools import lru_cache
+from itertools import islice, takewhile
+from typing import Any
+
+from dateutil.rrule import DAILY, HOURLY, MINUTELY, SECONDLY, WEEKLY, YEARLY, rrule
+
+from shardq.errors import ScheduleError
+
+#: The calendar repeats itself, weekdays included, after so much time.
+_CYCLE_YEARS = 400
+_CYCLE = timedelta(days=146_097)
+#: No rule is followed beyond it.
+_END = datetime(9000, 1, 1)
+#: What does not come within so many years never does.
+_HORIZON_YEARS = 100
+#: Most times of a rule with a count that have to be counted one by one: some 4 microseconds each.
+MOST_COUNTED = 10_000
+#: Periods that always have the same length, so that a rule may begin at any of them.
+PERIODS = {
+    WEEKLY: timedelta(weeks=1),
+    DAILY: timedelta(days=1),
+    HOURLY: timedelta(hours=1),
+    MINUTELY: timedelta(minutes=1),
+    SECONDLY: timedelta(seconds=1),
+}
+#: What a rule says of days.
+_OF_DAYS = ("bymonth", "bymonthday", "byyearday", "byweekno", "byweekday", "byeaster")
+#: What a rule says of anything.
+_BY = (*_OF_DAYS, "bysetpos", "byhour", "byminute", "bysecond")
+
+
+def first_after(rule: rrule, wall: datetime) -> Iterator[datetime]:
+    """The rule's times later than `wall`. Its search ends with the calendar, and so is done near the end of that: there
+    is nothing from some hundred years on, and a rule that never comes costs milliseconds.
+    """
+    later = _ahead(rule, wall)
+    moved = rule.replace(dtstart=_begin(rule) + later) if later else rule
+    with suppress(ValueError):  # there is no Easter after 4099
+        for time in moved.xafter(wall + later):
+            yield time - later
+
+
+@lru_cache(maxsize=1024)
+def has_days(rule: rrule, year: int) -> bool:
+    """Whether there is a day within a hundred years from this one that the rule allows, whatever else it says."""
+    said = vars(rule)
+    month_days = (*(said["_bymonthday"] or ()), *(said["_bynmonthday"] or ()))
+    weekdays = {*(said["_byweekday"] or ()), *(day for day, _ in said["_bynweekday"] or ())}
+    days: dict[str, Any] = {name: said[f"_{name}"] or None for name in ("bymonth", "byyearday", "byweekno", "byeaster")}
+    days |= {"bymonthday": month_days or None, "byweekday": sorted(weekdays) or None}
+    if not any(days.values()):
+        return True
+    first = datetime(year, 1, 1) + _ahead(rule, datetime(year, 1, 1))
+    try:
+        found = next(iter(rrule(YEARLY, dtstart=first, **days)), None)
+    except (ValueError, IndexError):  # an Easter that is in no year
+        return False
+    return found is not None and found.year - first.year <= _HORIZON_YEARS
+
+
+def last_of(rule: rrule) -> datetime | None:
+    """The last time of a rule with a count, as far as it can come. None: it never comes. Raises `ScheduleError` for one
+    with too many times to be counted.
+    """
+    begin = _begin(rule)
+    interval: int
+    count: int
+    interval, count, freq, said = (vars(rule)[name] for name in ("_interval", "_count", "_freq", "_original_rule"))
+    if freq in PERIODS and not any(said.get(name) for name in _BY):
+        period: timedelta = PERIODS[freq]
+        # Beyond the horizon of whoever asks it may be any.
+        return begin + min((count - 1) * interval, (_END - begin) // period) * period if begin < _END else begin
+    if count > MOST_COUNTED:
+        raise ScheduleError(
+            f"a rule with a count of {count} would have to be counted through: give it `until`, or a count of at most "
+            f"{MOST_COUNTED}"
+        )
+    if not has_days(rule, begin.year):
+        return None
+    times = islice(first_after(rule.replace(count=None), begin - timedelta(seconds=1)), count)
+    last: datetime | None = max(takewhile(lambda time: time.year < begin.year + _CYCLE_YEARS, times), default=None)
+    return last
+
+
+def _begin(rule: rrule) -> datetime:
+    begin: datetime = vars(rule)["_dtstart"]
+    return begin
+
+
+def _ahead(rule: rrule, wall: datetime) -> timedelta:
+    """How much later the same calendar comes again, as near to the end of all as leaves room for the horizon. Easter
+    does not come again.
+    """
+    if vars(rule)["_byeaster"]:
+        return timedelta()
+    return max(0, (datetime.max.year - _HORIZON_YEARS - wall.year) // _CYCLE_YEARS) * _CYCLE
