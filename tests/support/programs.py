@@ -17,6 +17,7 @@ from typing import IO
 
 import psutil
 
+from shardq.supervisor.stopping import ONE_WISH_S
 from tests.support.tasks import LIMIT_S
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,6 +29,12 @@ def until(happened: Callable[[], bool], what: str) -> None:
     while not happened():
         assert time.monotonic() < deadline, f"it did not happen that {what}"
         time.sleep(0.005)
+
+
+def wait_out_one_wish() -> None:
+    """Until a signal is a new wish, after one that was heard."""
+    end = time.monotonic() + ONE_WISH_S
+    until(lambda: time.monotonic() > end, "the time of one wish is over")
 
 
 class Supervise:
