@@ -37,6 +37,7 @@ from shardq.supervisor.control import Control
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.family import ExecuteAgain, Family, RunWorker
 from shardq.supervisor.handlers import load_handlers
+from shardq.supervisor.output import tell
 from shardq.supervisor.program import Program
 from shardq.supervisor.reload import PROBE, RESUME, Resumption, execute_again
 from shardq.supervisor.renewal import Wear
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if control:
             control.tell(error=str(error), code=code)
         else:
-            print(f"shardq.supervise: {error}", file=sys.stderr)
+            tell(f"shardq.supervise: {error}", sys.stderr)
         return code
 
 
@@ -307,10 +308,10 @@ def _leave(storage: SharedStorage, url: str, targets: Sequence[str]) -> None:
     if not left.words and _remove_if_unused(storage.name):
         return
     what = ", ".join([*left.words, *([f"{others} processes"] if others else [])])
-    print(
+    tell(
         f"shardq.supervise: {what} stay in {url}: "
         f"`python -m shardq.supervise {' '.join(targets)} --url {url}` goes on with it",
-        file=sys.stderr,
+        sys.stderr,
     )
 
 

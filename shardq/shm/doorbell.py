@@ -11,6 +11,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+from shardq.shm.pipes import write
 from shardq.shm.segment import Segment
 
 
@@ -70,7 +71,7 @@ class Doorbell:
         for _ in range(2):
             descriptor = self._descriptor(slot)
             try:
-                os.write(descriptor, b"!")
+                write(descriptor, b"!")
             except BlockingIOError:
                 return  # full of rings nobody took in yet
             except BrokenPipeError:

@@ -236,7 +236,7 @@ class Family:
         if death.at_boot and not seen.attached:  # later it is any handler's exit code
             self._stop(Exit.BOOT, self._settings.shutdown_timeout)
         elif not planned and not seen.had_batch:
-            delay_s = self._vacancies.add(time.monotonic(), attached=seen.attached)
+            delay_s = self._vacancies.add(time.monotonic(), attached=seen.attached, alone=not self._members)
             if delay_s >= 1:
                 self._say(logging.WARNING, "workers keep dying", next_start_s=round(delay_s, 1))
 

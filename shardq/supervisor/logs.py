@@ -11,6 +11,8 @@ import logging
 from datetime import UTC, datetime
 from typing import Any
 
+from shardq.supervisor.heard import keep_heard
+
 #: What every log record has; all else are the fields of the event.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -20,6 +22,7 @@ def configure(level: str, *, as_json: bool) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_JsonLines() if as_json else _PlainLines("%(asctime)s %(name)s %(levelname)s %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    keep_heard(logging.getLevelNamesMapping()[level.upper()], handler)
 
 
 class _PlainLines(logging.Formatter):

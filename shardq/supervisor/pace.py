@@ -48,12 +48,14 @@ class Vacancies:
         self._none_before = 0.0
         """No worker at all is started before, because the system refused."""
 
-    def add(self, now: float, *, attached: bool) -> float:
-        """Note the death of a worker without a batch in hand. Returns for how many seconds its place rests."""
+    def add(self, now: float, *, attached: bool, alone: bool) -> float:
+        """Note the death of a worker without a batch in hand, which was the last one if it was `alone`. Returns in how
+        many seconds the next one starts.
+        """
         delay_s = (self._after_boot if attached else self._before_boot).delay_s(now)
         self._ends = sorted([*self._ends, now + delay_s])
         self._first_at = now if attached else now + min(delay_s, _LONGEST_WITHOUT_ANY_S)
-        return delay_s
+        return self._first_at - now if alone else delay_s
 
     def put_off(self, until: float) -> None:
         """Start no worker before, whatever place it is for."""

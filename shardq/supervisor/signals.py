@@ -39,8 +39,11 @@ _Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 
 def hold_back_wishes() -> None:
     """Let signals that ask for something wait until somebody listens: without a handler they would end this process, or
-    stop it. Those that ask for the end may end it, while there is nothing to end in order.
+    stop it. Those that ask for the end may end it, while there is nothing to end in order: Ctrl-C by itself, and not by
+    an exception that comes out of whatever module is being imported.
     """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_BLOCK, set(LISTENED) - {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 
 

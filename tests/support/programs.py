@@ -9,11 +9,11 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
-from typing import IO
+from typing import IO, Any
 
 import psutil
 
@@ -45,18 +45,19 @@ class Supervise:
         *arguments: object,
         environment: Mapping[str, str] | None = None,
         on_terminal: bool = False,
+        by: Sequence[str] = (),
+        **others: Any,
     ) -> None:
+        """`by`: a command that starts it, with arguments. `others`: for `subprocess.Popen`."""
         self._errors, theirs = pty.openpty() if on_terminal else os.pipe()
         self.heard = ""
         """What it wrote to its standard error so far, with that of its workers."""
         self._process = subprocess.Popen(
-            (sys.executable, "-m", "shardq.supervise", *map(str, arguments)),
-            cwd=ROOT,
+            (*by, sys.executable, "-m", "shardq.supervise", *map(str, arguments)),
             env=_clean_environment() | dict(environment or {}),
-            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=theirs,
-            process_group=0,
+            **{"cwd": ROOT, "stdin": subprocess.DEVNULL, "process_group": 0} | others,
         )
         os.close(theirs)
 
