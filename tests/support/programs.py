@@ -46,6 +46,7 @@ class Supervise:
         environment: Mapping[str, str] | None = None,
         on_terminal: bool = False,
         by: Sequence[str] = (),
+        python: str = sys.executable,
         **others: Any,
     ) -> None:
         """`by`: a command that starts it, with arguments. `others`: for `subprocess.Popen`."""
@@ -53,11 +54,10 @@ class Supervise:
         self.heard = ""
         """What it wrote to its standard error so far, with that of its workers."""
         self._process = subprocess.Popen(
-            (*by, sys.executable, "-m", "shardq.supervise", *map(str, arguments)),
+            (*by, python, "-m", "shardq.supervise", *map(str, arguments)),
             env=_clean_environment() | dict(environment or {}),
-            stdout=subprocess.PIPE,
             stderr=theirs,
-            **{"cwd": ROOT, "stdin": subprocess.DEVNULL, "process_group": 0} | others,
+            **{"cwd": ROOT, "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "process_group": 0} | others,
         )
         os.close(theirs)
 
