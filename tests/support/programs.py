@@ -95,6 +95,11 @@ class Supervise:
         until(complete, f"{self.pid} has {count} workers")
         return found
 
+    def some_workers(self) -> set[int]:
+        """Wait until it has any workers, and return their process ids."""
+        until(lambda: bool(self._living()), f"{self.pid} has workers")
+        return self._living()
+
     def told_workers_to_stop(self, left: int) -> None:
         """After a signal: wait until only so many workers are left, because the others had nothing in hand. It took
         note of their end, so it has told those that are left as well.
