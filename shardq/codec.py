@@ -75,8 +75,8 @@ def _plan(request_type: Any) -> _Plan:
         known = traits(request_type)
     except Exception as error:  # all that an annotation can raise when it is evaluated, and types nobody knows
         raise HandlerError(
-            f"requests of type {shown(request_type)} cannot be decoded: {portrait(error)}; annotate types that are there "
-            f"when the program runs, and that messages can hold"
+            f"requests of type {shown(request_type)} cannot be decoded: {portrait(error)}; annotate types that are "
+            f"there when the program runs, and that messages can hold"
         ) from error
     if known.problem:
         raise HandlerError(f"requests of type {shown(request_type)} would not arrive as they are: {known.problem}")

@@ -21,6 +21,9 @@ LONGEST_S = 10 * 365 * 86400
 #: Largest size that can be asked for, in bytes: what a process can map has an end not far beyond.
 LARGEST_BYTES = 1 << 46
 
+#: Most workers of one family: each needs one of the segment's slots.
+MOST_WORKERS = 128
+
 #: A time in seconds that every clock and timer of the system can count.
 Seconds = Annotated[float, Field(le=LONGEST_S, allow_inf_nan=False)]
 
@@ -130,7 +133,7 @@ class SupervisorSettings(_Settings):
 
     model_config = SettingsConfigDict(env_prefix="QUEUE_SUPERVISOR_", populate_by_name=True)
 
-    workers: int = Field(default_factory=usable_cores, ge=1, le=128)
+    workers: int = Field(default_factory=usable_cores, ge=1, le=MOST_WORKERS)
     """Worker processes. Default: one for each core this process may use."""
     url: str | None = None
     """Segment to serve, shm://NAME, created if it is missing. Default: named after the first module."""
@@ -152,8 +155,8 @@ class SupervisorSettings(_Settings):
     """What to do with a segment that an earlier family left: adopt it with all that is in it, or sweep it away with
     all that is in it. Default: adopt."""
     respawn_delay: Seconds = Field(default=0.1, gt=0)
-    """Seconds before a worker is replaced when it was not the first to die within a minute; doubled for each further
-    death, up to 30. The first is replaced at once. Default: 0.1."""
+    """Seconds before a worker is replaced that died without a batch in hand and was not the first within a minute;
+    doubled for each further death, up to 1, or 30 where they die before they attach. Default: 0.1."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What to log. Default: info."""
     json_output: bool = Field(default=False, validation_alias="QUEUE_SUPERVISOR_JSON")

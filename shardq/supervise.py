@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from shardq.connect import segment_name
 from shardq.drivers.shared import SharedLock, SharedStorage
@@ -41,10 +41,13 @@ from shardq.supervisor.control import Control
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.family import ExecuteAgain, Family, RunWorker
 from shardq.supervisor.handlers import load_handlers
+from shardq.supervisor.output import tell
+from shardq.supervisor.program import Program
 from shardq.supervisor.reload import PROBE, RESUME, Resumption, execute_again
 from shardq.supervisor.renewal import Wear
 from shardq.supervisor.signals import Signals, hold_back_wishes
 from shardq.supervisor.standby import await_succession
+from shardq.supervisor.terminal import Terminal
 from shardq.worker import Worker
 
 log = logging.getLogger("shardq.supervisor")
@@ -59,14 +62,22 @@ _EXITS: dict[type[Exception], Exit] = {
 }
 
 
+class Origin(NamedTuple):
+    """What this process was started as, before imported modules can change anything."""
+
+    program: Program
+    terminal: Terminal
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     options = _parser().parse_args(arguments)
     hold_back_wishes()
+    origin = Origin(Program.of_this_process(RESUME), Terminal.of_this_process())
     # A probe has not inherited it: the line is its supervisor's.
     control = None if options.control is None or options.probe else Control(options.control)
     try:
-        return _supervise(options, _settings(options), control)
+        return _supervise(options, _settings(options), control, origin)
     except tuple(_EXITS) as error:
         return _told(str(error), next(code for kind, code in _EXITS.items() if isinstance(error, kind)), control)
     except OSError as error:
@@ -80,11 +91,13 @@ def _told(reason: str, code: Exit, control: Control | None) -> Exit:
     if control:
         control.tell(error=reason, code=code)
     else:
-        print("shardq.supervise:", printable(reason, keep="\n\t"), file=sys.stderr)
+        tell("shardq.supervise: " + printable(reason, keep="\n\t"), sys.stderr)
     return code
 
 
-def _supervise(options: argparse.Namespace, settings: SupervisorSettings, control: Control | None) -> Exit:
+def _supervise(
+    options: argparse.Namespace, settings: SupervisorSettings, control: Control | None, origin: Origin
+) -> Exit:
     logs.configure(settings.log_level, as_json=settings.json_output)
     check_environment()
     url = settings.url or _default_url(options.targets[0])
@@ -108,7 +121,9 @@ def _supervise(options: argparse.Namespace, settings: SupervisorSettings, contro
         board = SegmentBoard(storage, handlers, deferred=settings.deferred)
         run = _runner(options, settings, url, storage, handlers)
         try:
-            return Family(board, run, _again(storage), settings, control, resumption).run(signals)
+            terminal = resumption.terminal if resumption else origin.terminal
+            again = _again(storage, origin.program)
+            return Family(board, run, again, settings, origin.program, control, resumption, terminal).run(signals)
         finally:
             _leave(storage, url, options.targets)
 
@@ -169,12 +184,12 @@ def _resume(name: str, resumption: Resumption, options: argparse.Namespace) -> S
     return _for_handlers(storage, options)
 
 
-def _again(storage: SharedStorage) -> ExecuteAgain:
+def _again(storage: SharedStorage, program: Program) -> ExecuteAgain:
     """How this process executes itself anew without giving up its place."""
 
     def again(left: Resumption, keep: Sequence[int]) -> NoReturn:
         lock, slot = storage.store.hold
-        execute_again(left._replace(lock=lock, slot=slot), keep)
+        execute_again(program, left._replace(lock=lock, slot=slot), keep)
 
     return again
 
@@ -322,10 +337,10 @@ def _leave(storage: SharedStorage, url: str, targets: Sequence[str]) -> None:
     if not left.words and _remove_if_unused(storage.name):
         return
     what = ", ".join([*left.words, *([f"{others} processes"] if others else [])])
-    print(
+    tell(
         f"shardq.supervise: {what} stay in {url}: "
         f"`python -m shardq.supervise {' '.join(targets)} --url {url}` goes on with it",
-        file=sys.stderr,
+        sys.stderr,
     )
 
 

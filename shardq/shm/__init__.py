@@ -22,6 +22,7 @@ Who uses whom, from the bottom:
 * `tube`: one FIFO
 * `deaths`: how the last processes ended
 * `attempts`: what is in hand, and failed before
+* `pipes`: writing where nobody may read any more
 * `doorbell`: waking a sleeper
 * `watch`: noticing a death
 * `binding`: who serves which thread, who sleeps

@@ -35,8 +35,10 @@ class Deaths:
         return bool(self._find(owner) & _EXCUSED)
 
     def note(self, owner: int, ending: Ending, *, excused: bool = False) -> None:
-        """Write down how a process ended, or is about to. What stands already is truer: it is left."""
-        if self._find(owner):
+        """Write down how a process ended, or is about to. What stands already is truer: it is left. An end that nobody
+        saw leaves nothing to write.
+        """
+        if ending == Ending() or self._find(owner):
             return
         code, kind = (ending.signal, _SIGNAL) if ending.signal is not None else (ending.exit_code or 0, _EXIT_CODE)
         flags = kind | (_TIMED_OUT if ending.timed_out else 0) | (_EXCUSED if excused else 0)

@@ -15,6 +15,7 @@ from pathlib import Path
 from shardq.errors import SegmentError
 from shardq.shm.files import check_mode, open_own, unlink
 from shardq.shm.names import bell_path
+from shardq.shm.pipes import write
 from shardq.shm.refusals import told
 from shardq.shm.segment import Segment
 
@@ -88,7 +89,7 @@ class Doorbell:
         for _ in range(2):
             descriptor = self._descriptor(slot)
             try:
-                os.write(descriptor, b"!")
+                write(descriptor, b"!")
             except BlockingIOError:
                 return  # full of rings nobody took in yet
             except BrokenPipeError:

@@ -8,7 +8,10 @@ or threads, so that it may fork at any time, and touches no messages. What is wh
 * `child`: what a worker process does
 * `board`: what is seen of the storage
 * `handlers`: what is served
+* `watch`: what the loop waits for, and its patience
 * `signals`: what the system asks for
+* `stopping`: whether a signal is a new wish
+* `terminal`: whether the one it was started from went away
 * `control`: what an embedding application asks for
 * `deaths`: how processes ended
 * `endings`: waiting for that on an event loop, in an application
@@ -17,9 +20,13 @@ or threads, so that it may fork at any time, and touches no messages. What is wh
 * `timer`: a descriptor for a time of day
 * `hung`: whose time is up
 * `renewal`: fresh processes in the place of worn ones
+* `program`: how this one was started
 * `reload`: new code, without giving up the place
+* `reloading`: trying it first, and again
 * `standby`: waiting for the place of another supervisor
 * `drain`: whether it is done
 * `progress`: how far it is
 * `logs`: lines for people or machines
+* `heard`: loggers that modules cannot silence by the way
+* `output`: text where nobody may read any more
 """

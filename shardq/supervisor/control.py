@@ -11,6 +11,8 @@ import os
 from contextlib import suppress
 from typing import Any
 
+from shardq.shm.pipes import write
+
 
 class Control:
     """One end of the line. `descriptor` is non-blocking and can be waited on."""
@@ -27,7 +29,7 @@ class Control:
     def tell(self, **message: Any) -> None:
         """Send a message. Nobody there any more is fine."""
         with suppress(BrokenPipeError, ConnectionResetError):
-            os.write(self.descriptor, json.dumps(message).encode() + b"\n")
+            write(self.descriptor, json.dumps(message).encode() + b"\n")
 
     def heard(self) -> list[dict[str, Any]]:
         """Messages that arrived since the last call; sets `ended` at end of file."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 from typing import NamedTuple
 
@@ -11,7 +12,9 @@ from shardq.supervisor.exits import Exit
 
 
 class Death(NamedTuple):
-    """The end of a worker process."""
+    """The end of a worker process. Neither exit code nor signal: another part of this process, or the system, took the
+    status before the supervisor could read it. That is a death like others, and its cause stays unknown.
+    """
 
     pid: int
     exit_code: int | None
@@ -22,6 +25,11 @@ class Death(NamedTuple):
     def ending(self) -> Ending:
         """The same as who reads of it in the segment sees it."""
         return Ending(self.signal, self.exit_code)
+
+    @property
+    def known(self) -> bool:
+        """Whether the supervisor saw how it ended."""
+        return self.exit_code is not None or self.signal is not None
 
     @property
     def clean(self) -> bool:
@@ -36,6 +44,8 @@ class Death(NamedTuple):
     @property
     def how(self) -> str:
         """In words."""
+        if not self.known:
+            return "unknown: code of a module waited for this process, or SIGCHLD is ignored"
         if self.signal is None:
             failed = self.exit_code == Exit.WORKER_FAILED
             return "an exception, shown above" if failed else f"exit code {self.exit_code}"
@@ -47,11 +57,29 @@ class Death(NamedTuple):
         return signal_name(self.signal) + hint.get(self.signal, "")
 
 
+def unknown(pid: int) -> Death:
+    """The death of a process whose status is lost."""
+    return Death(pid, None, None)
+
+
 def reap(pid: int, descriptor: int) -> Death | None:
-    """The death of a child, by its pidfd; None while it lives. Never waits for other children."""
-    result = os.waitid(os.P_PIDFD, descriptor, os.WEXITED | os.WNOHANG)
+    """The death of a child, by its pidfd, or by its pid where `descriptor` is negative; None while it lives. Never
+    waits for other children.
+    """
+    kind, number = (os.P_PIDFD, descriptor) if descriptor >= 0 else (os.P_PID, pid)
+    try:
+        result = os.waitid(kind, number, os.WEXITED | os.WNOHANG)
+    except ChildProcessError:
+        return unknown(pid) if descriptor < 0 or has_ended(descriptor) else None
     if result is None:
         return None
     if result.si_code == os.CLD_EXITED:
         return Death(pid, result.si_status, None)
     return Death(pid, None, result.si_status)
+
+
+def has_ended(descriptor: int, timeout_s: float | None = 0.0) -> bool:
+    """Whether the process of a pidfd ended, now or within so many seconds; None: wait for that without end."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(None if timeout_s is None else timeout_s * 1000))

@@ -1,46 +1,46 @@
 """The supervisor's loop: it converges to the wanted number of workers until it is to stop, or all is done.
 
 News arrives through descriptors only: signals by a pipe, deaths by one pidfd each, all else by the storage's doorbell.
-With no news and no timer due the loop sleeps in `select` for ever.
+With no news and no timer due the loop sleeps in `select` for ever. Whatever the system refuses is tried again.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import selectors
 import signal
 import time
 import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from shardq.settings import SupervisorSettings
+from shardq.settings import MOST_WORKERS, SupervisorSettings
 from shardq.supervisor.board import Board
 from shardq.supervisor.control import Control
+from shardq.supervisor.deaths import Death
 from shardq.supervisor.drain import Drain
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.hung import HungWorkers
 from shardq.supervisor.member import Member
-from shardq.supervisor.pace import Pace
-from shardq.supervisor.reload import Resumption, start_probe
+from shardq.supervisor.pace import Vacancies
+from shardq.supervisor.program import Program
+from shardq.supervisor.reload import Resumption
+from shardq.supervisor.reloading import Reloading
 from shardq.supervisor.renewal import Renewals
 from shardq.supervisor.signals import Signals, fork
+from shardq.supervisor.stopping import StopWishes, Wish
+from shardq.supervisor.terminal import Terminal
 from shardq.supervisor.timer import Timer
+from shardq.supervisor.watch import Watch
 
 log = logging.getLogger("shardq.supervisor")
 
-#: When to try again to fork where the system refuses to.
-_FORK_AGAIN_S = 1.0
+#: When to try again where the system refuses a fork, or to execute this program anew.
+_AGAIN_S = 1.0
 #: How long a worker may take for its batch after INT or QUIT.
 _FAST_STOP_S = 5.0
 
-#: How long to wait at a time: `select` takes no more than 24 days.
-_LONGEST_WAIT_S = 86400.0
-
 _ON_PURPOSE, _HUNG = "killed at the deadline, which is no failure", "killed because its handler hung"
-
-_READ = selectors.EVENT_READ
 
 #: Runs a worker process: (number of the worker, its end of the life pipe, descriptors to close).
 RunWorker = Callable[[int, int, Sequence[int]], NoReturn]
@@ -57,8 +57,10 @@ class Family:
         run_worker: RunWorker,
         execute_again: ExecuteAgain,
         settings: SupervisorSettings,
+        program: Program,
         control: Control | None = None,
         resumption: Resumption | None = None,
+        terminal: Terminal | None = None,
     ) -> None:
         self._board = board
         self._run_worker = run_worker
@@ -66,6 +68,8 @@ class Family:
         self._settings = settings
         self._control = control
         self._resumption = resumption
+        self._reloading = Reloading(program, self._say)
+        self._terminal = terminal or Terminal()
         self._wanted = settings.workers
         self._members: dict[int, Member] = {}
         """Workers by pid."""
@@ -73,29 +77,25 @@ class Family:
         """Workers of a supervisor that died, on their way out."""
         self._killed: dict[int, str] = {}
         """Why workers were killed by this very process."""
-        self._probe: Member | None = None
         self._renewals = Renewals()
         self._hung = HungWorkers(board)
         self._timer = Timer()
         self._drain: Drain | None = None
-        self._pace = Pace(settings.respawn_delay)
-        self._respawn_at: float | None = None
+        self._vacancies = Vacancies(settings.respawn_delay)
         self._kill_at: float | None = None
         self._exit: Exit | None = None
-        self._asked = False
-        """Whether somebody asked for the end: asking again means at once."""
+        self._stop_wishes = StopWishes()
         self._numbered = 0
 
     def run(self, signals: Signals) -> Exit:
         """Serve until stopped or drained, and return how it ended. No worker is left then."""
         self._signals = signals
-        self._selector = selectors.DefaultSelector()
-        with self._selector:
-            self._selector.register(self._signals.descriptor, _READ, self._on_signals)
-            self._selector.register(self._board.bell(), _READ, self._on_bell)
-            self._selector.register(self._timer.open(), _READ, self._on_timer)
+        self._watch = Watch(signals.descriptor, self._on_signals, self._look_again)
+        try:
+            self._watch.add(self._board.bell(), self._on_bell)
+            self._watch.add(self._timer.open(), self._on_timer)
             if self._control:
-                self._selector.register(self._control.descriptor, _READ, self._on_control)
+                self._watch.add(self._control.descriptor, self._on_control)
             if self._settings.drain:
                 begun = self._resumption.drain if self._resumption else None
                 self._drain = Drain(self._board, as_json=self._settings.json_output, begun=begun)
@@ -103,24 +103,33 @@ class Family:
                 self._resume(self._resumption)
             else:
                 self._life, self._life_writer = os.pipe2(os.O_CLOEXEC)
-            self._send_strangers_away()
             try:
-                if self._control:
-                    self._on_control()  # how many workers the application asked for before this one served
-                self._on_bell()
-                self._converge()
-                while self._members or self._strangers or self._exit is None:
-                    for key, _ in self._selector.select(self._timeout_s()):
-                        key.data()
-                    self._on_time()
-                    self._converge()
+                self._serve()
             finally:
                 self._kill_all()
-                self._timer.close()
                 os.close(self._life)
                 os.close(self._life_writer)
+        finally:
+            self._timer.close()
+            self._watch.close()
         how = self._exit or Exit.OK
         return self._drain.ended(how) if self._drain else how
+
+    def _serve(self) -> None:
+        """The loop."""
+        if self._control:
+            self._watch.step(self._on_control)  # how many workers the application asked for before this one served
+        self._look_again()
+        self._watch.step(self._converge)
+        while self._members or self._strangers or self._exit is None:
+            self._watch.wait(self._timeout_s())
+            self._watch.step(self._on_time)
+            self._watch.step(self._converge)
+
+    def _look_again(self) -> None:
+        """At the beginning, and when the system had refused something: what that was to do may not have been done."""
+        self._watch.step(self._send_strangers_away)
+        self._watch.step(self._on_bell)
 
     def _resume(self, left: Resumption) -> None:
         """Go on with what this process left to itself: the workers run the former code and are replaced in turn."""
@@ -129,13 +138,13 @@ class Family:
         os.set_inheritable(self._life_writer, False)
         self._wanted, self._numbered = left.workers, left.numbered
         for pid, number in left.members.items():
-            self._add(self._members, Member.of(pid, number))
+            self._add(self._members, Member.of_child(pid, number))
         self._renewals.add(left.members)
         log.info("reloaded", extra={"workers": len(left.members)})
 
     def _send_strangers_away(self) -> None:
         """End the workers of a supervisor that died. They leave by themselves; who hangs is killed in time."""
-        for pid in set(self._board.strangers()) - self._members.keys():
+        for pid in set(self._board.strangers()) - self._members.keys() - self._strangers.keys():
             try:
                 stranger = Member.of(pid, 0, child=False)
             except ProcessLookupError:
@@ -152,12 +161,9 @@ class Family:
         """Fork what is missing, send away what is too much or worn."""
         if self._exit is not None:
             return
-        due = self._respawn_at is None or time.monotonic() >= self._respawn_at
-        while due and len(self._members) < self._wanted:
-            self._fork()
-            due = self._respawn_at is None or time.monotonic() >= self._respawn_at
-        if len(self._members) >= self._wanted:
-            self._respawn_at = None
+        for _ in range(self._vacancies.to_start(time.monotonic(), len(self._members), self._wanted)):
+            if not self._fork():
+                break
         for pid in list(self._members)[self._wanted :]:
             self._members[pid].signal(signal.SIGTERM)
         leaving = self._renewals.next(self._settings.shutdown_timeout)
@@ -165,17 +171,20 @@ class Family:
             self._members[leaving].signal(signal.SIGTERM)
             self._say(logging.INFO, "replacing worker", pid=leaving)
 
-    def _fork(self) -> None:
+    def _fork(self) -> bool:
+        """Start a worker. False where the system refuses it."""
         number = self._numbered = self._numbered + 1
         try:
             pid = fork()
         except OSError as error:
             self._say(logging.ERROR, "cannot fork a worker now", error=str(error))
-            self._respawn_at = time.monotonic() + _FORK_AGAIN_S
-            return
+            self._vacancies.put_off(time.monotonic() + _AGAIN_S)
+            return False
         if pid == 0:
             self._become_worker(number)
-        self._add(self._members, Member.of(pid, number))
+        self._add(self._members, Member.of_child(pid, number))
+        self._vacancies.filled(len(self._members), self._wanted)
+        return True
 
     def _become_worker(self, number: int) -> NoReturn:
         """In a forked child, which must not come back: the supervisor's own cleanup stands further down this stack."""
@@ -188,22 +197,19 @@ class Family:
 
     def _own_descriptors(self) -> list[int]:
         """What no child may keep."""
-        members = [*self._members.values(), *self._strangers.values(), *([self._probe] if self._probe else [])]
+        members = [*self._members.values(), *self._strangers.values()]
         return [
+            *self._reloading.descriptors,
             *([self._control.descriptor] if self._control else []),
             self._signals.descriptor,
-            self._selector.fileno(),
+            self._watch.descriptor,
             self._timer.descriptor,
-            *(member.descriptor for member in members),
+            *(member.descriptor for member in members if member.descriptor >= 0),
         ]
 
     def _add(self, group: dict[int, Member], member: Member) -> None:
         group[member.pid] = member
-        self._selector.register(member.descriptor, _READ, lambda: self._on_death(group, member))
-
-    def _discard(self, member: Member) -> None:
-        self._selector.unregister(member.descriptor)
-        member.close()
+        self._watch.add_member(member, lambda: self._on_death(group, member))
 
     def _on_death(self, group: dict[int, Member], member: Member) -> None:
         # Somebody earlier in this round may have killed and discarded it.
@@ -211,104 +217,101 @@ class Family:
         if death is None:
             return
         del group[member.pid]
-        self._discard(member)
-        # Of what is not a child of this process nobody here saw how it ended.
-        seen = self._board.note_death(member.pid, death.ending) if member.child else None
+        self._watch.discard_member(member)
+        planned, how = self._renewals.ended(member.pid), self._killed.pop(member.pid, "")
+        if member.child:
+            self._watch.step(lambda: self._on_own_death(death, how, planned=planned))
         self._board.wake_workers()
         self._end_hung()  # with this one gone there may be no deadline left to look at: then the next must ring
-        planned, how = self._renewals.ended(member.pid), self._killed.pop(member.pid, "")
-        if seen is None or self._exit is not None:
+
+    def _on_own_death(self, death: Death, how: str, *, planned: bool) -> None:
+        """Of what is not a child of this process nobody here saw how it ended."""
+        seen = self._board.note_death(death.pid, death.ending)
+        if self._exit is not None:
             return
-        if death.clean and (planned or len(self._members) >= self._wanted):
+        if (death.clean or not death.known) and (planned or len(self._members) >= self._wanted):
             return
         level = logging.INFO if death.clean or how == _ON_PURPOSE else logging.ERROR
         self._say(level, "worker ended", pid=death.pid, how=how or death.how)
         if death.at_boot and not seen.attached:  # later it is any handler's exit code
             self._stop(Exit.BOOT, self._settings.shutdown_timeout)
         elif not planned and not seen.had_batch:
-            # Those that a batch took down are replaced at once: it is the batch that is put off, and put away in time.
-            self._put_off_replacement()
-
-    def _put_off_replacement(self) -> None:
-        now = time.monotonic()
-        delay_s = self._pace.delay_s(now)
-        self._respawn_at = now + delay_s
-        if delay_s >= 1:
-            self._say(logging.WARNING, "workers keep dying", next_start_s=round(delay_s, 1))
+            delay_s = self._vacancies.add(time.monotonic(), attached=seen.attached, alone=not self._members)
+            if delay_s >= 1:
+                self._say(logging.WARNING, "workers keep dying", next_start_s=round(delay_s, 1))
 
     def _on_signals(self) -> None:
         for received in self._signals.received():
-            if received is signal.SIGTTIN:
-                self._wanted += 1
-            elif received is signal.SIGTTOU:
-                self._wanted = max(1, self._wanted - 1)
-            elif received is signal.SIGUSR2:
-                for member in self._members.values():
-                    member.signal(signal.SIGUSR2)
-            elif received is signal.SIGHUP:
-                self._reload()
-            elif received is not signal.SIGUSR1:
-                self._on_stop_signal(received)
+            self._watch.step(lambda: self._on_signal(received))  # noqa: B023 - it runs at once
+
+    def _on_signal(self, received: signal.Signals) -> None:
+        if received is signal.SIGTTIN:
+            self._want(self._wanted + 1)
+        elif received is signal.SIGTTOU:
+            self._want(max(min(1, self._wanted), self._wanted - 1))
+        elif received is signal.SIGUSR2:
+            for member in self._members.values():
+                member.signal(signal.SIGUSR2)
+        elif received is signal.SIGHUP and not self._terminal.gone:
+            self._reload()
+        elif received is not signal.SIGUSR1:
+            self._on_stop_signal(received)
+
+    def _want(self, workers: int) -> None:
+        """Have so many workers from now on, as far as a segment bears them."""
+        self._wanted = min(workers, MOST_WORKERS)
+        if workers > MOST_WORKERS:
+            self._say(logging.WARNING, "there are as many workers as can be", workers=MOST_WORKERS)
 
     def _on_stop_signal(self, received: signal.Signals) -> None:
-        if self._asked:
+        if received is signal.SIGHUP and self._stop_wishes.begun:
+            return  # a terminal that goes may say so more than once, and so may its shell
+        wish, now = self._stop_wishes.heard(received, time.monotonic()), time.monotonic()
+        timeout_s = self._settings.shutdown_timeout
+        fast_s = min(_FAST_STOP_S, timeout_s)
+        if wish is Wish.STOP:
+            self._say(logging.INFO, "stopping", signal=received.name, workers=len(self._members))
+            self._stop(Exit.OK, timeout_s if received in (signal.SIGTERM, signal.SIGHUP) else fast_s)
+        elif wish is Wish.HASTEN:
+            self._kill_at = now + fast_s if self._kill_at is None else min(self._kill_at, now + fast_s)
+        elif wish is Wish.KILL:
             self._say(logging.WARNING, "second signal, killing workers", signal=received.name)
             self._kill_all()
             self._exit = Exit.KILLED
-            return
-        self._asked = True
-        timeout_s = self._settings.shutdown_timeout
-        self._say(logging.INFO, "stopping", signal=received.name, workers=len(self._members))
-        fast = received is not signal.SIGTERM
-        self._stop(Exit.OK, min(_FAST_STOP_S, timeout_s) if fast else timeout_s)
 
     def _reload(self) -> None:
-        """See first whether the new code can be imported at all. A probe under way may have read the code before: it
-        makes place for another.
-        """
-        if self._exit is not None:
-            return
-        self._end_probe()
-        pid = start_probe([*self._own_descriptors(), self._life, self._life_writer])
-        self._say(logging.INFO, "trying the new code", pid=pid)
-        self._probe = Member.of(pid, 0)
-        self._selector.register(self._probe.descriptor, _READ, self._on_probe)
+        self._reloading.end(self._watch)
+        if self._exit is None:
+            close = [*self._own_descriptors(), self._life, self._life_writer]
+            self._reloading.begin(self._watch, close, self._on_good_code)
 
-    def _end_probe(self) -> None:
-        if self._probe:
-            self._probe.signal(signal.SIGKILL)
-            self._probe.wait()
-            self._discard(self._probe)
-            self._probe = None
-
-    def _on_probe(self) -> None:
-        probe = self._probe
-        death = probe.reap() if probe else None
-        if probe is None or death is None:
-            return
-        self._probe = None
-        self._discard(probe)
-        if not death.clean:
-            self._say(logging.ERROR, "reload refused: the new code does not import", how=death.how)
-            return
+    def _on_good_code(self) -> None:
         self._on_signals()  # one of them may be to stop, or to try still newer code
-        if self._exit is None and self._probe is None:
+        if self._terminal.gone:
+            self._on_stop_signal(signal.SIGHUP)
+        if self._exit is None and not self._reloading.probing:
             self._begin_anew()
 
     def _begin_anew(self) -> None:
         members = {pid: member.number for pid, member in self._members.items()}
         begun = self._drain.begun if self._drain else None
         left = Resumption(-1, -1, self._life, self._life_writer, self._wanted, self._numbered, members, begun)
+        left = left._replace(terminal=self._terminal)
         self._say(logging.INFO, "reloading", workers=len(members))
         self._signals.hold_back()
-        self._execute_again(left, [self._control.descriptor] if self._control else [])
+        try:
+            self._execute_again(left, [self._control.descriptor] if self._control else [])
+        except OSError as error:
+            self._signals.go_on()
+            self._reloading.put_off(error)
 
     def _on_control(self) -> None:
         assert self._control
         self._control.heard()
-        self._wanted = self._wanted if self._control.workers is None else self._control.workers
+        if self._control.workers is not None:
+            self._want(self._control.workers)
         if self._control.ended:
-            self._selector.unregister(self._control.descriptor)
+            self._watch.remove(self._control.descriptor)
             if self._exit is None:
                 self._stop(Exit.OK, self._settings.shutdown_timeout)
 
@@ -332,6 +335,8 @@ class Family:
 
     def _on_time(self) -> None:
         now = time.monotonic()
+        if self._reloading.again_at is not None and now >= self._reloading.again_at:
+            self._reload()
         if self._kill_at is not None and now >= self._kill_at and (self._members or self._strangers):
             self._on_deadline()
         if self._renewals.kill_at is not None and now >= self._renewals.kill_at:
@@ -356,11 +361,11 @@ class Family:
         self._kill_all()
         self._exit = Exit.KILLED
 
-    def _end_on_purpose(self, member: Member) -> None:
-        """Kill a worker whose batch is not to blame."""
-        self._board.excuse(member.pid)
+    def _end_on_purpose(self, member: Member) -> bool:
+        """Kill a worker whose batch is not to blame. False where that cannot be done."""
+        self._watch.step(lambda: self._board.excuse(member.pid))
         self._killed[member.pid] = _ON_PURPOSE
-        member.signal(signal.SIGKILL)
+        return member.signal(signal.SIGKILL)
 
     def _stop(self, how: Exit, timeout_s: float) -> None:
         self._exit = how if self._exit is None else self._exit
@@ -369,23 +374,23 @@ class Family:
             member.signal(signal.SIGTERM)
 
     def _kill_all(self) -> None:
-        self._end_probe()
+        self._reloading.end(self._watch)
         for group in (self._members, self._strangers):
             for member in group.values():
-                self._end_on_purpose(member)
-                member.wait()
-                self._discard(member)
+                if self._end_on_purpose(member):
+                    member.wait()
+                self._watch.discard_member(member)
             group.clear()
 
     def _timeout_s(self) -> float | None:
-        """Until the next thing that is due without news, or until it is time to reckon anew. None: nothing is due."""
+        """Until the next thing that is due without news. None: nothing is due."""
         due = [self._kill_at] if self._members or self._strangers else []
         due += [self._renewals.kill_at, self._hung.look_at]
         if self._exit is None:
-            due.append(self._respawn_at if len(self._members) < self._wanted else None)
+            due += [self._vacancies.next_at(len(self._members), self._wanted), self._reloading.again_at]
             due.append(self._drain.look_at if self._drain else None)
         times = [when for when in due if when is not None]
-        return min(max(0.0, min(times) - time.monotonic()), _LONGEST_WAIT_S) if times else None
+        return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _say(self, level: int, event: str, **fields: object) -> None:
         if self._drain:

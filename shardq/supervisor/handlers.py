@@ -79,7 +79,7 @@ def _imported(module_name: str) -> Any:
         raise SupervisorError(f"module {module_name} does not import: {portrait(error)}") from error
     except SystemExit as error:
         raise _exits(f"module {module_name}", error) from error
-    except Exception as error:
+    except BaseException as error:
         raise SupervisorError(f"module {module_name} does not import: {_reason(error)}") from error
 
 
@@ -91,11 +91,11 @@ def _import_script(path: str) -> None:
         vars(module).update(run_path(path, run_name=MAIN_SCRIPT_IN_WORKER))
     except SystemExit as error:
         raise _exits(f"script {path}", error) from error
-    except Exception as error:
+    except BaseException as error:
         raise SupervisorError(f"script {path} does not import: {_reason(error)}") from error
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     return f"{type_name(type(error))}: {portrait(error)}"
 
 
@@ -120,5 +120,5 @@ def _handlers_in(module: Any) -> list[type[Handler[Any]]]:
     return [
         value
         for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Handler) and does_something(value)
+        if issubclass(type(value), type) and issubclass(value, Handler) and does_something(value)
     ]

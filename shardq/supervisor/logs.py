@@ -13,6 +13,7 @@ from typing import Any
 
 from shardq.portrait import text
 from shardq.printable import printable
+from shardq.supervisor.heard import keep_heard
 
 #: What every log record has; all else are the fields of the event.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -23,6 +24,7 @@ def configure(level: str, *, as_json: bool) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_JsonLines() if as_json else _PlainLines("%(asctime)s %(name)s %(levelname)s %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    keep_heard(logging.getLevelNamesMapping()[level.upper()], handler)
 
 
 class _Lines(logging.Formatter):

@@ -1,22 +1,83 @@
-"""How soon a worker that died is replaced."""
+"""How soon a worker that died is replaced.
+
+A worker that died with a batch in hand is replaced at once: the batch is put off, and put away in time. Of all others
+each death leaves a *vacancy* that rests for a while, and holds up no other replacement.
+"""
 
 from __future__ import annotations
 
 #: A worker that lived so long is healthy: deaths before it do not slow down its replacement.
 _HEALTHY_S = 60.0
+#: Longest rest where workers die before they have attached: to try again would only repeat that.
 _LONGEST_DELAY_S = 30.0
+#: The same where they die later, in `create` or `start` for one: the thread that they died in rests by itself, longer
+#: each time, and others have to be served meanwhile.
+_LONGEST_AFTER_BOOT_S = 1.0
+#: Longest time without any worker where they die before they have attached. Later ones are replaced at once then.
+_LONGEST_WITHOUT_ANY_S = 1.0
+#: No more doublings than a float can bear.
+_MOST_DOUBLINGS = 60
 
 
 class Pace:
     """At once after the first death within a minute; after `first_delay_s`, doubled for each further one, later on."""
 
-    def __init__(self, first_delay_s: float) -> None:
+    def __init__(self, first_delay_s: float, longest_s: float = _LONGEST_DELAY_S) -> None:
         self._first_delay_s = first_delay_s
+        self._longest_s = longest_s
         self._deaths: list[float] = []
 
     def delay_s(self, now: float) -> float:
         """Note a death at this monotonic time. How many seconds its replacement has to wait."""
-        self._deaths = [when for when in self._deaths if now - when < _HEALTHY_S]
+        self._deaths = [when for when in self._deaths if now - when < _HEALTHY_S][-_MOST_DOUBLINGS:]
         earlier = len(self._deaths)
         self._deaths.append(now)
-        return min(self._first_delay_s * 2 ** (earlier - 1), _LONGEST_DELAY_S) if earlier else 0.0
+        return min(self._first_delay_s * 2 ** (earlier - 1), self._longest_s) if earlier else 0.0
+
+
+class Vacancies:
+    """Places of workers that died and are not to be replaced yet. Times are monotonic."""
+
+    def __init__(self, first_delay_s: float) -> None:
+        self._before_boot = Pace(first_delay_s)
+        self._after_boot = Pace(first_delay_s, min(_LONGEST_DELAY_S, max(first_delay_s, _LONGEST_AFTER_BOOT_S)))
+        self._ends: list[float] = []
+        """When each of them may be filled, in order."""
+        self._first_at = 0.0
+        """When the first worker may be started where there is none at all."""
+        self._none_before = 0.0
+        """No worker at all is started before, because the system refused."""
+
+    def add(self, now: float, *, attached: bool, alone: bool) -> float:
+        """Note the death of a worker without a batch in hand, which was the last one if it was `alone`. Returns in how
+        many seconds the next one starts.
+        """
+        delay_s = (self._after_boot if attached else self._before_boot).delay_s(now)
+        self._ends = sorted([*self._ends, now + delay_s])
+        self._first_at = now if attached else now + min(delay_s, _LONGEST_WITHOUT_ANY_S)
+        return self._first_at - now if alone else delay_s
+
+    def put_off(self, until: float) -> None:
+        """Start no worker before, whatever place it is for."""
+        self._none_before = until
+
+    def to_start(self, now: float, have: int, wanted: int) -> int:
+        """How many workers to start now, where there are `have` of `wanted`."""
+        missing = max(0, wanted - have)
+        self._ends = [end for end in self._ends if end > now][:missing]
+        if now < self._none_before or not missing:
+            return 0
+        if have == 0 and len(self._ends) == missing and now >= self._first_at:
+            return 1
+        return missing - len(self._ends)
+
+    def filled(self, have: int, wanted: int) -> None:
+        """Note that a worker was started: there are `have` of `wanted` now."""
+        self._ends = self._ends[: max(0, wanted - have)]
+
+    def next_at(self, have: int, wanted: int) -> float | None:
+        """When to ask `to_start` again without news, None: never."""
+        if have >= wanted:
+            return None
+        first = min(self._ends[0], self._first_at) if have == 0 and self._ends else min(self._ends, default=0.0)
+        return max(first, self._none_before)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TextIO
 
 from shardq.printable import counted
+from shardq.supervisor.output import tell
 
 #: Seconds between two looks, on a terminal and elsewhere, where only now and then a line is printed.
 _TERMINAL_INTERVAL_S, _PLAIN_INTERVAL_S, _LINE_INTERVAL_S = 0.1, 0.5, 5.0
@@ -38,16 +39,16 @@ class Progress:
         if not self._on_terminal:
             if now_s >= self._line_at:
                 self._line_at = now_s + _LINE_INTERVAL_S
-                print(facts, file=self._out, flush=True)
+                tell(facts, self._out)
             return
         # The last column stays free: a line that reaches it may wrap, and what wrapped is never taken away.
         shown = self._line(handled / total if total else 1.0, facts, self._columns() - 1)
-        print(f"\r{shown}\x1b[K", end="", file=self._out, flush=True)
+        tell(f"\r{shown}\x1b[K", self._out, end="")
 
     def clear(self) -> None:
         """Take the bar away, so that other lines stand alone."""
         if self._on_terminal:
-            print("\r\x1b[K", end="", file=self._out, flush=True)
+            tell("\r\x1b[K", self._out, end="")
 
     def summary(self, elapsed_s: float, handled: int, left: int, failed: int = 0, deferred: int = 0) -> str:
         """One line about the whole drain."""

@@ -9,12 +9,17 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple, NoReturn
 
 from shardq.supervisor.board import Totals
 from shardq.supervisor.drain import DrainBegun
+from shardq.supervisor.exits import Exit
+from shardq.supervisor.program import Program
 from shardq.supervisor.signals import LISTENED, fork, reset_in_child
+from shardq.supervisor.terminal import Terminal
 
 RESUME, PROBE = "--resume", "--probe"
 
@@ -34,6 +39,8 @@ class Resumption(NamedTuple):
     """Numbers of the workers by pid."""
     drain: DrainBegun | None
     """What a drain began with, None: there is none."""
+    terminal: Terminal = Terminal()
+    """What it was started from."""
 
     def encoded(self) -> str:
         return json.dumps(self._asdict())
@@ -44,11 +51,14 @@ class Resumption(NamedTuple):
         fields["members"] = {int(pid): number for pid, number in fields["members"].items()}
         begun = fields["drain"]
         fields["drain"] = DrainBegun(begun[0], Totals(*begun[1])) if begun else None
+        fields["terminal"] = Terminal(*fields.get("terminal", ()))
         return cls(**fields)
 
 
-def start_probe(close: Sequence[int]) -> int:
-    """Start a process that imports what this one serves, and ends with 0 where that works. Returns its pid."""
+def start_probe(program: Program, close: Sequence[int]) -> int:
+    """Start a process that imports what this one serves, and ends with 0 where that works. Returns its pid. Raises
+    `OSError` where the system has none to give.
+    """
     pid = fork()
     if pid:
         return pid
@@ -57,24 +67,25 @@ def start_probe(close: Sequence[int]) -> int:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, LISTENED)
         for descriptor in close:
             os.close(descriptor)
-        os.execv(sys.executable, [*_command(), PROBE])
+        program.execute(PROBE)
+    except BaseException:
+        traceback.print_exc()
     finally:
-        os._exit(70)
+        os._exit(Exit.WORKER_FAILED)
 
 
-def execute_again(resumption: Resumption, keep: Sequence[int]) -> NoReturn:
-    """Run this program anew in this process, with these descriptors open. Signals must be held back: see `Signals`."""
-    for descriptor in (resumption.lock, resumption.life, resumption.life_writer, *keep):
-        os.set_inheritable(descriptor, True)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execv(sys.executable, [*_command(), RESUME, resumption.encoded()])
-
-
-def _command() -> list[str]:
-    """How this program was started, without what a former reload added."""
-    arguments = list(sys.orig_argv)
-    if RESUME in arguments:
-        index = arguments.index(RESUME)
-        del arguments[index : index + 2]
-    return [sys.executable, *arguments[1:]]
+def execute_again(program: Program, resumption: Resumption, keep: Sequence[int]) -> NoReturn:
+    """Run this program anew in this process, with these descriptors open. Signals must be held back: see `Signals`.
+    Raises `OSError` where that cannot be, and nothing has changed then.
+    """
+    kept = (resumption.lock, resumption.life, resumption.life_writer, *keep)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # nobody may read it any more, and a module may have put anything in its place
+            stream.flush()
+    try:
+        for descriptor in kept:
+            os.set_inheritable(descriptor, True)
+        program.execute(RESUME, resumption.encoded())
+    finally:
+        for descriptor in kept:
+            os.set_inheritable(descriptor, False)

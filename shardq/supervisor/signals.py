@@ -28,6 +28,9 @@ LISTENED = (
     signal.SIGUSR1,
     signal.SIGUSR2,
 )
+#: What the supervisor needs to be so, whatever its parent or an imported module made of it: with SIGCHLD ignored the
+#: system throws away how workers ended, and with SIGPIPE at its default a reader that left would end the family.
+_OWN = {signal.SIGCHLD: signal.SIG_DFL, signal.SIGPIPE: signal.SIG_IGN}
 #: How soon code that swallowed the exception of an alarm, or was not at its turn, gets the next one.
 _ALARM_AGAIN_S = 0.2
 
@@ -36,8 +39,11 @@ _Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 
 def hold_back_wishes() -> None:
     """Let signals that ask for something wait until somebody listens: without a handler they would end this process, or
-    stop it. Those that ask for the end may end it, while there is nothing to end in order.
+    stop it. Those that ask for the end may end it, while there is nothing to end in order: Ctrl-C by itself, and not by
+    an exception that comes out of whatever module is being imported.
     """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_BLOCK, set(LISTENED) - {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 
 
@@ -54,6 +60,8 @@ class Signals:
         signal.set_wakeup_fd(self._sender, warn_on_full_buffer=False)
         for number in LISTENED:
             self._former[number] = signal.signal(number, _enqueued)
+        for number, handler in _OWN.items():
+            self._former[number] = signal.signal(number, handler)
         # Held back where this process executed itself anew.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, LISTENED)
         return self
@@ -74,6 +82,10 @@ class Signals:
         signal.pthread_sigmask(signal.SIG_BLOCK, LISTENED)
         for number in self.received():
             os.kill(os.getpid(), number)
+
+    def go_on(self) -> None:
+        """Let signals arrive again that were held back."""
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, LISTENED)
 
     @property
     def pending(self) -> bool:

@@ -9,14 +9,15 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
-from typing import IO
+from typing import IO, Any
 
 import psutil
 
+from shardq.supervisor.stopping import ONE_WISH_S
 from tests.support.tasks import LIMIT_S
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,6 +31,12 @@ def until(happened: Callable[[], bool], what: str) -> None:
         time.sleep(0.005)
 
 
+def wait_out_one_wish() -> None:
+    """Until a signal is a new wish, after one that was heard."""
+    end = time.monotonic() + ONE_WISH_S
+    until(lambda: time.monotonic() > end, "the time of one wish is over")
+
+
 class Supervise:
     """`python -m shardq.supervise` with these arguments, in a process group of its own."""
 
@@ -38,18 +45,19 @@ class Supervise:
         *arguments: object,
         environment: Mapping[str, str] | None = None,
         on_terminal: bool = False,
+        by: Sequence[str] = (),
+        python: str = sys.executable,
+        **others: Any,
     ) -> None:
+        """`by`: a command that starts it, with arguments. `others`: for `subprocess.Popen`."""
         self._errors, theirs = pty.openpty() if on_terminal else os.pipe()
         self.heard = ""
         """What it wrote to its standard error so far, with that of its workers."""
         self._process = subprocess.Popen(
-            (sys.executable, "-m", "shardq.supervise", *map(str, arguments)),
-            cwd=ROOT,
+            (*by, python, "-m", "shardq.supervise", *map(str, arguments)),
             env=_clean_environment() | dict(environment or {}),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
             stderr=theirs,
-            process_group=0,
+            **{"cwd": ROOT, "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "process_group": 0} | others,
         )
         os.close(theirs)
 
@@ -86,6 +94,11 @@ class Supervise:
 
         until(complete, f"{self.pid} has {count} workers")
         return found
+
+    def some_workers(self) -> set[int]:
+        """Wait until it has any workers, and return their process ids."""
+        until(lambda: bool(self._living()), f"{self.pid} has workers")
+        return self._living()
 
     def told_workers_to_stop(self, left: int) -> None:
         """After a signal: wait until only so many workers are left, because the others had nothing in hand. It took

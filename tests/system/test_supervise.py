@@ -21,7 +21,7 @@ from shardq.supervisor.exits import Exit
 from tests.support import jobs
 from tests.support.drivers import MIB
 from tests.support.jobs import Broken, Failing, Folder, Forward, Gated, Record
-from tests.support.programs import ROOT, Supervise, until
+from tests.support.programs import ROOT, Supervise, until, wait_out_one_wish
 from tests.support.segments import files_of
 from tests.support.supervised import Start, client, leave_in_segment, left_in
 from tests.support.tasks import LIMIT_S, finished, suspended
@@ -313,12 +313,13 @@ def test_a_second_signal_kills_and_keeps_what_was_in_hand(start: Start, url: str
         queue.register_sync(Gated, *folder.notes(range(4), threads=2))
     folder.until("begin", 0, 1)
 
-    # Two of one kind could arrive as one.
     program.signal(signal.SIGTERM)
+    program.hear("stopping signal=SIGTERM")
+    wait_out_one_wish()
     program.signal(signal.SIGINT)
 
     assert program.end() == Exit.KILLED
-    program.hear(r"second signal, killing workers signal=SIG(TERM|INT)")
+    program.hear(r"second signal, killing workers signal=SIGINT")
     assert left_in(url) == 4
 
     resumed = start(*advice(program), "--drain", "--workers", 2)

@@ -353,12 +353,30 @@ def test_a_script_that_ends_the_process_is_refused_and_not_obeyed(
         load_handlers(["__main__"], str(script))
 
 
-def test_an_interruption_while_a_module_is_imported_stays_one(tmp_path: Path, module: str) -> None:
-    interrupted = f"interrupted_{module}"
-    tmp_path.joinpath(f"{interrupted}.py").write_text("raise KeyboardInterrupt")
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+        ("raise GeneratorExit('early')", "GeneratorExit: early"),
+        ("import asyncio\nraise asyncio.CancelledError", "CancelledError"),
+        ("class Own(BaseException): ...\nraise Own('odd')", "Own: odd"),
+    ],
+)
+def test_whatever_a_module_raises_it_does_not_import(text: str, reason: str, tmp_path: Path, module: str) -> None:
+    """An interruption by Ctrl-C ends a supervisor that imports by itself: one that is raised here is the module's."""
+    odd = f"odd_{module}"
+    tmp_path.joinpath(f"{odd}.py").write_text(text)
 
-    with pytest.raises(KeyboardInterrupt):
-        load_handlers([interrupted])
+    with pytest.raises(SupervisorError, match=f"module {odd} does not import: {reason}"):
+        load_handlers([odd])
+
+
+def test_an_object_that_poses_as_a_class_is_no_handler(tmp_path: Path, module: str) -> None:
+    lazy = f"lazy_{module}"
+    text = "class Lazy:\n @property\n def __class__(self): raise RuntimeError('not yet')\n"
+    tmp_path.joinpath(f"{lazy}.py").write_text(f"{text}lazy = Lazy()\nfrom {module} import First\n")
+
+    assert list(load_handlers([lazy])) == [f"{module}/First"]
 
 
 def test_a_module_without_handlers_is_refused() -> None:

@@ -1,0 +1,71 @@
+"""How this program was started, so that it can be started again: with what stands in the same places by then.
+
+A deployment often exchanges a symbolic link: `current` leads to the release of today. A process that was started in
+`current` stays in the release that it led to then, for the kernel knows directories and no names. The shell left the
+name in `PWD`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from typing import NamedTuple, NoReturn, Self
+
+
+class Program(NamedTuple):
+    """A command, and the directory it was started in."""
+
+    directory: str | None
+    """As it was named, links included. None: it cannot be named, for instance because it was removed."""
+    command: list[str]
+    """The path of Python, and all arguments."""
+
+    @classmethod
+    def of_this_process(cls, *without: str) -> Self:
+        """To be called before anything else may change the directory. `without`: options to leave out, each with its
+        value.
+        """
+        directory = _directory()
+        arguments = list(sys.orig_argv)
+        for option in without:
+            if option in arguments:
+                index = arguments.index(option)
+                del arguments[index : index + 2]
+        return cls(directory, [_python(directory), *arguments[1:]])
+
+    def enter(self) -> None:
+        """Go to the directory it was started in. Raises `OSError`."""
+        if self.directory is not None:
+            os.chdir(self.directory)
+
+    def execute(self, *arguments: str) -> NoReturn:
+        """Replace this process by the program, with more arguments. Raises `OSError`, and nothing has changed then."""
+        here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self.enter()
+            os.execv(self.command[0], [*self.command, *arguments])
+        finally:
+            os.fchdir(here)
+            os.close(here)
+
+
+def _directory() -> str | None:
+    """The one of this process, by the name under which it was entered where that is known."""
+    named = os.environ.get("PWD", "")
+    with suppress(OSError):
+        if os.path.isabs(named) and os.path.samefile(named, "."):
+            return named
+    with suppress(OSError):
+        return os.getcwd()
+    return None
+
+
+def _python(directory: str | None) -> str:
+    """The path of this Python. One that was given from the directory belongs to what stands there."""
+    given = sys.orig_argv[0]
+    if directory is not None and "/" in given and not os.path.isabs(given):
+        path = os.path.join(directory, given)
+        if os.access(path, os.X_OK):
+            return path
+    return sys.executable

@@ -1,0 +1,46 @@
+"""When a signal that asks for the end is a new wish, and when it repeats the one before.
+
+`timeout`, `make`, `uv run` and other parents pass on what the terminal or the system sent to the whole process group,
+so one wish arrives two or three times, also as TERM behind an INT. Nobody asks twice within such a time.
+"""
+
+from __future__ import annotations
+
+import signal
+from enum import Enum
+
+#: Signals that come so soon after the first one belong to the same wish; seconds.
+ONE_WISH_S = 0.5
+
+
+class Wish(Enum):
+    STOP = "finish the batches in hand"
+    HASTEN = "the same, within less time"
+    KILL = "at once"
+    NONE = "nothing new"
+
+
+class StopWishes:
+    """Tells them apart. Times are monotonic."""
+
+    def __init__(self) -> None:
+        self._first_s: float | None = None
+        self._fast = False
+
+    @property
+    def begun(self) -> bool:
+        """Whether the end was asked for."""
+        return self._first_s is not None
+
+    def heard(self, number: signal.Signals, now: float) -> Wish:
+        """What a signal means that arrived at this time. All but TERM and HUP are in haste."""
+        fast = number in (signal.SIGINT, signal.SIGQUIT)
+        if self._first_s is None:
+            self._first_s, self._fast = now, fast
+            return Wish.STOP
+        if now - self._first_s > ONE_WISH_S:
+            return Wish.KILL
+        if fast and not self._fast:
+            self._fast = True
+            return Wish.HASTEN
+        return Wish.NONE

@@ -1,0 +1,146 @@
+"""A supervisor whose system refuses it something: processes, descriptors, an exec. The family goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from shardq.supervisor import reload
+from shardq.supervisor.exits import Exit
+from shardq.supervisor.program import Program
+from shardq.supervisor.reload import Resumption
+from tests.support.faults import Child
+from tests.support.jobs import Folder, Gated, Record
+from tests.support.programs import ROOT, until
+from tests.support.refusals import NoDescriptors, limit_processes, only_root
+from tests.support.segments import files_of
+from tests.support.supervised import Start, client
+
+JOBS = Gated.__module__
+ONE_BY_ONE = {"QUEUE_WORKER_BATCH_SIZE": "1"}
+
+
+@only_root
+def test_a_reload_that_gets_no_process_is_tried_again(start: Start, url: str) -> None:
+    program = start(JOBS, "--url", url, "--workers", 2, preexec_fn=partial(limit_processes, 3)).serving()
+    first = program.workers(2)
+
+    program.signal(signal.SIGHUP)
+    program.hear("cannot reload now error=.*Resource temporarily unavailable")
+    assert program.workers(2) == first
+    program.signal(signal.SIGTTOU)  # makes place for a process
+
+    program.hear("reloaded workers=1")
+    assert program.stop() == Exit.OK
+    assert "Traceback" not in program.heard
+
+
+@only_root
+def test_a_worker_that_gets_no_process_is_tried_again(start: Start, url: str) -> None:
+    program = start(JOBS, "--url", url, "--workers", 2, preexec_fn=partial(limit_processes, 3)).serving()
+
+    program.signal(signal.SIGTTIN)
+    program.hear_times("cannot fork a worker now", 2)
+    [pid, *_] = program.workers(2)
+    os.kill(pid, signal.SIGKILL)
+    program.hear(rf"worker ended pid={pid}")
+    until(lambda: pid not in program.workers(2), "it is replaced")
+
+    assert program.stop() == Exit.OK
+
+
+def test_a_family_without_descriptors_goes_on(start: Start, url: str, name: str, folder: Folder) -> None:
+    program = start(JOBS, "--url", url, "--workers", 2, environment=ONE_BY_ONE).serving()
+    with client(url) as queue:
+        queue.register_sync(Gated, *folder.notes(range(4)))
+        [line] = folder.until("begin", 0)
+        [idle] = program.workers(2) - {line.pid}
+        with NoDescriptors(program):
+            os.kill(idle, signal.SIGKILL)
+            program.hear(rf"worker ended pid={idle} how=SIGKILL")
+            program.hear("no descriptor for a worker")  # and the new one, which has none either, cannot attach
+            program.hear_times("worker ended", 3)
+            folder.permit(1)
+            folder.until("begin", 1)
+        program.hear("no descriptor for a worker")
+        program.workers(2)
+        os.kill(line.pid, signal.SIGKILL)
+        program.hear(rf"worker ended pid={line.pid} how=SIGKILL")
+        folder.permit(4)
+        folder.until("done", 1, 2, 3)
+
+    assert program.stop() == Exit.OK
+    assert files_of(name) == set()
+
+
+def test_a_family_without_descriptors_can_be_stopped(start: Start, url: str, name: str, folder: Folder) -> None:
+    program = start(JOBS, "--url", url, "--workers", 1).serving()
+    program.workers(1)
+    with NoDescriptors(program, reusable=True):
+        program.signal(signal.SIGTTIN)
+        program.hear("no descriptor for a worker")
+        assert program.stop() == Exit.OK, program.heard
+    assert files_of(name) == set()
+
+
+def test_a_reload_without_descriptors_is_refused(start: Start, url: str, name: str, folder: Folder) -> None:
+    program = start(JOBS, "--url", url, "--workers", 1).serving()
+    first = program.workers(1)
+    with NoDescriptors(program):
+        program.signal(signal.SIGHUP)
+        program.hear("reload refused")
+    assert program.workers(1) == first
+    program.signal(signal.SIGHUP)
+    program.hear("reloaded workers=1")
+    assert program.stop() == Exit.OK
+    assert files_of(name) == set()
+
+
+#: Takes Python away from the supervisor whose probe imports it, once.
+TAKING_PYTHON = f"""
+import os, pathlib, sys
+place = pathlib.Path(__file__).with_name("python")
+if "--probe" in sys.argv and not place.with_name("taken").exists():
+    place.rename(place.with_name("taken"))
+from {JOBS} import Record
+"""
+
+
+def test_an_exec_that_fails_is_tried_again(start: Start, url: str, name: str, folder: Folder) -> None:
+    module, python = f"taking_{name}", folder.path / "python"
+    (folder.path / f"{module}.py").write_text(TAKING_PYTHON)
+    python.symlink_to(sys.executable)
+    packages = next(path for path in sys.path if path.endswith("site-packages"))
+    environment = {"PYTHONPATH": f"{folder.path}:{ROOT}:{packages}"}
+    program = start(module, "--url", url, "--workers", 1, environment=environment, python=str(python)).serving()
+    first = program.workers(1)
+
+    program.signal(signal.SIGHUP)
+    program.hear("cannot reload now error=.*No such file or directory")
+    assert program.workers(1) == first
+    with client(url) as queue:
+        queue.register_sync(Record, *folder.notes([0]))
+        folder.until("done", 0)
+    python.symlink_to(sys.executable)
+
+    program.hear("reloaded workers=1")
+    program.hear("replacing worker")
+    assert program.stop() == Exit.OK
+    assert files_of(name) == set()
+
+
+def test_an_exec_that_fails_changes_nothing(tmp_path: Path) -> None:
+    def fail() -> list[object]:
+        here, descriptors = os.getcwd(), [os.dup(0) for _ in range(3)]
+        lock, life, writer = descriptors
+        program = Program(str(tmp_path), [str(tmp_path / "no-python")])
+        with pytest.raises(FileNotFoundError):
+            reload.execute_again(program, Resumption(lock, 0, life, writer, 1, 1, {}, None), ())
+        return [os.getcwd() == here, *map(os.get_inheritable, descriptors)]
+
+    assert Child(fail).result() == [True, False, False, False]
