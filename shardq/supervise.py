@@ -31,15 +31,16 @@ from shardq.segment_board import SegmentBoard
 from shardq.settings import SupervisorSettings, check_environment
 from shardq.shm.attachments import destroy_abandoned
 from shardq.shm.segment import LONGEST_NAME
-from shardq.supervisor import logs
+from shardq.supervisor import logs, standard
 from shardq.supervisor.child import execute_worker, run_worker
 from shardq.supervisor.control import Control
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.family import ExecuteAgain, Family, RunWorker
+from shardq.supervisor.forked import give_defaults_to_children
 from shardq.supervisor.handlers import load_handlers
 from shardq.supervisor.reload import PROBE, RESUME, Resumption, execute_again
 from shardq.supervisor.renewal import Wear
-from shardq.supervisor.signals import Signals, hold_back_wishes
+from shardq.supervisor.signals import Signals, end_when_told, hold_back_wishes
 from shardq.supervisor.standby import await_succession
 from shardq.worker import Worker
 
@@ -57,8 +58,10 @@ _EXITS: dict[type[Exception], Exit] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
+    standard.open_missing()
     options = _parser().parse_args(arguments)
     hold_back_wishes()
+    give_defaults_to_children()
     # A probe has not inherited it: the line is its supervisor's.
     control = None if options.control is None or options.probe else Control(options.control)
     try:
@@ -68,14 +71,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if control:
             control.tell(error=str(error), code=code)
         else:
-            print(f"shardq.supervise: {error}", file=sys.stderr)
+            standard.say(f"shardq.supervise: {error}", sys.stderr)
         return code
+    finally:
+        standard.let_go()
 
 
 def _supervise(options: argparse.Namespace, settings: SupervisorSettings, control: Control | None) -> Exit:
     logs.configure(settings.log_level, as_json=settings.json_output)
     check_environment()
     url = settings.url or _default_url(options.targets[0])
+    if options.as_worker is not None:
+        end_when_told()
     handlers = load_handlers(options.targets, options.main)
     if options.probe:
         return Exit.OK
@@ -248,7 +255,7 @@ def _runner(
     """How a forked child becomes a worker: as it is, or by executing Python anew where a fork would not be safe."""
 
     def become(number: int, life: int, close: Sequence[int]) -> NoReturn:
-        run_worker(_worker_of(storage, number, settings), handlers, life, close)
+        run_worker(_worker_of(storage, number, settings), handlers, life, close, settings.shutdown_timeout)
 
     def execute(number: int, life: int, close: Sequence[int]) -> NoReturn:
         extra = ["--as-worker", str(number), "--life", str(life), "--url", url]
@@ -267,7 +274,8 @@ def _work(
     storage: SharedStorage,
     handlers: dict[str, type[Handler[Any]]],
 ) -> NoReturn:
-    run_worker(_worker_of(storage, options.as_worker, settings), handlers, options.life, ())
+    make = _worker_of(storage, options.as_worker, settings)
+    run_worker(make, handlers, options.life, (), settings.shutdown_timeout, forked=False)
 
 
 def _worker_of(storage: SharedStorage, number: int, settings: SupervisorSettings) -> Callable[[], Worker]:
@@ -293,10 +301,10 @@ def _leave(storage: SharedStorage, url: str, targets: Sequence[str]) -> None:
     if not left.words and _remove_if_unused(storage.name):
         return
     what = ", ".join([*left.words, *([f"{others} processes"] if others else [])])
-    print(
+    standard.say(
         f"shardq.supervise: {what} stay in {url}: "
         f"`python -m shardq.supervise {' '.join(targets)} --url {url}` goes on with it",
-        file=sys.stderr,
+        sys.stderr,
     )
 
 

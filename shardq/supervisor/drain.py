@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import time
 from typing import NamedTuple
 
 from shardq.supervisor.board import Board, Totals
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.progress import Progress
+from shardq.supervisor.standard import say
 
 log = logging.getLogger("shardq.supervisor")
 
@@ -65,7 +67,7 @@ class Drain:
         self.clear()
         if self._as_json:
             figures = {"done": done, "left": left, "failed": failed, "deferred": totals.deferred}
-            print(json.dumps(figures | {"elapsed_s": elapsed_s}), flush=True)
+            say(json.dumps(figures | {"elapsed_s": elapsed_s}), sys.stdout)
         else:
-            print(self._progress.summary(elapsed_s, done, left, failed, totals.deferred), flush=True)
+            say(self._progress.summary(elapsed_s, done, left, failed, totals.deferred), sys.stdout)
         return Exit.DEAD_LETTERS if failed and how is Exit.OK else how

@@ -7,6 +7,8 @@ import sys
 from collections import deque
 from typing import TextIO
 
+from shardq.supervisor.standard import is_terminal, say
+
 #: Seconds between two looks, on a terminal and elsewhere, where only now and then a line is printed.
 _TERMINAL_INTERVAL_S, _PLAIN_INTERVAL_S, _LINE_INTERVAL_S = 0.1, 0.5, 5.0
 #: The rate shown is that of so many seconds.
@@ -19,7 +21,7 @@ class Progress:
     def __init__(self, started_s: float, out: TextIO | None = None) -> None:
         self._out = out or sys.stderr
         self._seen: deque[tuple[float, int]] = deque([(started_s, 0)])
-        self._on_terminal = self._out.isatty()
+        self._on_terminal = is_terminal(self._out)
         self._line_at = started_s + _LINE_INTERVAL_S
         self.interval_s = _TERMINAL_INTERVAL_S if self._on_terminal else _PLAIN_INTERVAL_S
         """Seconds until `show` wants to be called again."""
@@ -32,17 +34,17 @@ class Progress:
         if not self._on_terminal:
             if now_s >= self._line_at:
                 self._line_at = now_s + _LINE_INTERVAL_S
-                print(facts, file=self._out, flush=True)
+                say(facts, self._out)
             return
         width = max(10, min(40, shutil.get_terminal_size().columns - len(facts) - 9))
         share = handled / total if total else 1.0
         bar = ("#" * round(share * width)).ljust(width, "-")
-        print(f"\r[{bar}] {share:4.0%} {facts}\x1b[K", end="", file=self._out, flush=True)
+        say(f"\r[{bar}] {share:4.0%} {facts}\x1b[K", self._out, end="")
 
     def clear(self) -> None:
         """Take the bar away, so that other lines stand alone."""
         if self._on_terminal:
-            print("\r\x1b[K", end="", file=self._out, flush=True)
+            say("\r\x1b[K", self._out, end="")
 
     def summary(self, elapsed_s: float, handled: int, left: int, failed: int = 0, deferred: int = 0) -> str:
         """One line about the whole drain."""

@@ -12,9 +12,10 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
+from shardq.supervisor import interpreter
 from shardq.supervisor.board import Totals
 from shardq.supervisor.drain import DrainBegun
-from shardq.supervisor.signals import LISTENED, fork, reset_in_child
+from shardq.supervisor.signals import LISTENED, UNHEARD, fork, reset_in_child
 
 RESUME, PROBE = "--resume", "--probe"
 
@@ -54,6 +55,8 @@ def start_probe(close: Sequence[int]) -> int:
         return pid
     try:
         reset_in_child()
+        for number in UNHEARD:
+            signal.signal(number, signal.SIG_IGN)  # also in the program that is executed
         signal.pthread_sigmask(signal.SIG_UNBLOCK, LISTENED)
         for descriptor in close:
             os.close(descriptor)
@@ -66,8 +69,7 @@ def execute_again(resumption: Resumption, keep: Sequence[int]) -> NoReturn:
     """Run this program anew in this process, with these descriptors open. Signals must be held back: see `Signals`."""
     for descriptor in (resumption.lock, resumption.life, resumption.life_writer, *keep):
         os.set_inheritable(descriptor, True)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    interpreter.flush()
     os.execv(sys.executable, [*_command(), RESUME, resumption.encoded()])
 
 
