@@ -40,6 +40,7 @@ from shardq.supervisor.forked import give_defaults_to_children
 from shardq.supervisor.handlers import load_handlers
 from shardq.supervisor.reload import PROBE, RESUME, Resumption, execute_again
 from shardq.supervisor.renewal import Wear
+from shardq.supervisor.sharing import unshareable
 from shardq.supervisor.signals import Signals, end_when_told, hold_back_wishes
 from shardq.supervisor.standby import await_succession
 from shardq.worker import Worker
@@ -262,6 +263,10 @@ def _runner(
         extra += settings.options(skip=("url", "workers", "drain", "stale", "capacity"))
         execute_worker([*options.targets, *(["--main", options.main] if options.main else []), *extra], life, close)
 
+    shared = unshareable((options.control,))
+    if shared:
+        log.info("imports made what workers cannot share: they are executed", extra={"what": ", ".join(shared)})
+        return execute
     if threading.active_count() == 1 and len(os.listdir("/proc/self/task")) == 1:
         return become
     log.info("imports started threads: workers are executed, not forked", extra={"threads": threading.active_count()})

@@ -22,6 +22,7 @@ from shardq.supervisor.drain import Drain
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.hung import HungWorkers
 from shardq.supervisor.member import Member
+from shardq.supervisor.orphans import bury
 from shardq.supervisor.pace import Pace
 from shardq.supervisor.reload import Resumption, start_probe
 from shardq.supervisor.renewal import Renewals
@@ -247,6 +248,8 @@ class Family:
                     member.signal(signal.SIGUSR2)
             elif received is signal.SIGHUP:
                 self._reload()
+            elif received is signal.SIGCHLD:
+                bury({*self._members, self._probe.pid if self._probe else 0})
             elif received is not signal.SIGUSR1:
                 self._on_stop_signal(received)
 

@@ -64,6 +64,11 @@ def part_from_parent() -> None:
     _children().clear()
 
 
+def started_by_modules() -> set[int]:
+    """Process ids of what this process started with `multiprocessing`."""
+    return {child.pid for child in list(_children())}
+
+
 def flush() -> None:
     """Write out what standard output and error hold."""
     for stream in (sys.stdout, sys.stderr):

@@ -17,6 +17,7 @@ from shardq.binding import ran_late
 from shardq.errors import HandlerTimeout
 from shardq.supervisor import standard
 from shardq.supervisor.exits import Exit
+from shardq.supervisor.orphans import inherits_orphans
 from shardq.worker import Worker
 
 #: What the supervisor listens to.
@@ -43,9 +44,11 @@ _Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 
 def hold_back_wishes() -> None:
     """Let signals that ask for something wait until somebody listens: without a handler they would end this process, or
-    stop it. Those that ask for the end may end it, while there is nothing to end in order.
+    stop it. Those that ask for the end may end it, while there is nothing to end in order; but the first process of a
+    container would never hear of them.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, set(LISTENED) - {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+    ends = set() if inherits_orphans() else {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, set(LISTENED) - ends)
 
 
 class Signals:
@@ -59,8 +62,10 @@ class Signals:
     def __enter__(self) -> Self:
         self.descriptor, self._sender = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self._sender, warn_on_full_buffer=False)
-        for number in LISTENED:
+        for number in (*LISTENED, *([signal.SIGCHLD] if inherits_orphans() else [])):
             self._former[number] = signal.signal(number, _enqueued)
+        if inherits_orphans():
+            os.kill(os.getpid(), signal.SIGCHLD)  # of those that ended before this one listened
         # Held back where this process executed itself anew.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, LISTENED)
         return self
