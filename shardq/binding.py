@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import Context, copy_context
 from time import monotonic
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ from shardq.deadletters import DeadLetter
 from shardq.errors import DecodeError, FencedError, HandlerError, HandlerTimeout, QueueFull, shown
 from shardq.handler import Handler, call
 from shardq.handler_checks import batch_size_of, check_priorities, request_type
+from shardq.isolation import InContext, plainly
 from shardq.model import Batch, ahead_of, dead_pipe, handler_name
 from shardq.portrait import Alarm, line, portrait
 from shardq.printable import type_name
@@ -66,6 +68,7 @@ class Host(Protocol):
     settings: WorkerSettings
     stopping: bool
     alarm: Alarm
+    after_step: Callable[[BaseException | None], None]
     interruptible: bool
 
     async def more_comes(self, bound: str) -> bool: ...
@@ -97,16 +100,18 @@ class Binding:
         """How long nobody should come back to the thread."""
         self._kind: Any = None
         self._pipes: list[str] = []
+        self._context = Context()
+        """Context variables of the stay: those of `create` and `start`, which each batch begins with, and of `stop`."""
 
     async def open(self) -> None:
         """Make the handler and start it. Raises what these raise, and `HandlerError`."""
-        self._kind = request_type(self._class)
+        self._kind, self._context = request_type(self._class), copy_context()
         for priority in check_priorities(self._class):
             self._pipes += (ahead_of(f"{self._key}/{priority}"), f"{self._key}/{priority}")
-        handler = await self._in_time(self._class.create)
+        handler = await self._in_time(self._context, self._class.create)
         handler.queue = self._worker.queue
         self._handler = handler
-        await self._in_time(handler.start)
+        await self._in_time(self._context, handler.start)
         batch_size_of(handler, self._worker.settings.batch_size)
 
     async def close(self) -> None:
@@ -114,7 +119,7 @@ class Binding:
         if self._handler is None:
             return
         try:
-            await self._in_time(self._handler.stop)
+            await self._in_time(self._context, self._handler.stop)
         except (Exception, SystemExit) as error:
             log.error("handler did not stop", extra={"key": self._key}, exc_info=self._shown(error))
 
@@ -125,7 +130,7 @@ class Binding:
         assert self._handler
         since, before = monotonic(), self.done
         while self.done < limit and not self._worker.stopping:
-            size = self._batch_size(self._handler)
+            size = self._context.run(plainly, self._batch_size, self._handler)
             if not size:
                 self.pause_s = PAUSE_WHEN_UNUSABLE_S
                 break
@@ -217,7 +222,7 @@ class Binding:
                     return await self._bury(batch, letter, batch.sequence)
                 self._batch = batch
             handler._in_hand = self
-            await self._in_time(handler.handle, *requests)
+            await self._in_time(self._context.copy(), handler.handle, *requests)
         except QueueFull as error:
             return await self._wait_for_room(batch, error)
         except (Exception, SystemExit) as error:
@@ -225,24 +230,27 @@ class Binding:
         await self.acknowledge(batch.count)
         return True
 
-    async def _in_time(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """The result of the handler's code. Raises `HandlerTimeout` where it takes too long and can be interrupted."""
+    async def _in_time(self, context: Context, function: Callable[..., Any], *arguments: Any) -> Any:
+        """The result of the handler's code, run in this context. Raises `HandlerTimeout` where it takes too long and
+        can be interrupted.
+        """
+        result = InContext(context, call(function, *arguments), self._worker.after_step)
         try:
             if self._class.timeout_s is None:
-                return await call(function, *arguments)
-            return await self._within(self._class.timeout_s, function, *arguments)
+                return await result
+            return await self._within(self._class.timeout_s, result)
         except (Exception, SystemExit):
             raise
         except BaseException as error:
             self._contain(error)
             raise
 
-    async def _within(self, timeout_s: float, function: Callable[..., Any], *arguments: Any) -> Any:
+    async def _within(self, timeout_s: float, result: InContext) -> Any:
         limit = asyncio.timeout(None)
         try:
             async with limit:
                 with self._worker.alarm(timeout_s), _running_out(limit, timeout_s):
-                    return await call(function, *arguments)
+                    return await result
         except TimeoutError as error:
             if not limit.expired():
                 raise
@@ -270,7 +278,8 @@ class Binding:
 
     def _decode(self, batch: Batch) -> list[Any]:
         try:
-            return self._worker.queue.serializer.decode(self._kind, batch)
+            # A request type may have code of its own, as validators are.
+            return self._context.copy().run(plainly, self._worker.queue.serializer.decode, self._kind, batch)
         except (Exception, SystemExit):
             raise
         except BaseException as error:

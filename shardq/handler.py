@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from shardq.blocking import here
 from shardq.errors import HandlerError, shown
+from shardq.isolation import plainly
 from shardq.model import MAIN_SCRIPT, Retry, Route, handler_name
 from shardq.protocols import InHand, Registrar
 
@@ -100,10 +101,10 @@ class Handler(Generic[Request]):
 
 
 async def call(function: Any, *arguments: Any) -> Any:
-    """Call a method that may be `async def` or plain `def`, as a handler's code."""
+    """Call a method that may be `async def` or plain `def`, as a handler's code. Plain code sees no running loop."""
     token = handling.set(True)
     try:
-        result = function(*arguments)
+        result = plainly(function, *arguments)
         return await result if isinstance(result, Awaitable) else result
     finally:
         handling.reset(token)

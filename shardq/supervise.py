@@ -35,17 +35,19 @@ from shardq.shm.attachments import destroy_abandoned
 from shardq.shm.names import LONGEST_NAME
 from shardq.shm.refusals import advice
 from shardq.shm.shares import Share
-from shardq.supervisor import logs
+from shardq.supervisor import logs, standard
 from shardq.supervisor.child import execute_worker, run_worker
 from shardq.supervisor.control import Control
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.family import ExecuteAgain, Family, RunWorker
+from shardq.supervisor.forked import give_defaults_to_children
 from shardq.supervisor.handlers import load_handlers
 from shardq.supervisor.output import tell
 from shardq.supervisor.program import Program
 from shardq.supervisor.reload import PROBE, RESUME, Resumption, execute_again
 from shardq.supervisor.renewal import Wear
-from shardq.supervisor.signals import Signals, hold_back_wishes
+from shardq.supervisor.sharing import unshareable
+from shardq.supervisor.signals import Signals, end_when_told, hold_back_wishes
 from shardq.supervisor.standby import await_succession
 from shardq.supervisor.terminal import Terminal
 from shardq.worker import Worker
@@ -71,8 +73,10 @@ class Origin(NamedTuple):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
+    standard.open_missing()
     options = _parser().parse_args(arguments)
     hold_back_wishes()
+    give_defaults_to_children()
     origin = Origin(Program.of_this_process(RESUME), Terminal.of_this_process())
     # A probe has not inherited it: the line is its supervisor's.
     control = None if options.control is None or options.probe else Control(options.control)
@@ -84,6 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if (what_to_do := advice(error)) is None:
             raise
         return _told(f"cannot serve: {what_to_do}", Exit.SEGMENT, control)
+    finally:
+        standard.let_go()
 
 
 def _told(reason: str, code: Exit, control: Control | None) -> Exit:
@@ -101,6 +107,8 @@ def _supervise(
     logs.configure(settings.log_level, as_json=settings.json_output)
     check_environment()
     url = settings.url or _default_url(options.targets[0])
+    if options.as_worker is not None:
+        end_when_told()
     handlers = load_handlers(options.targets, options.main)
     if options.probe:
         return Exit.OK
@@ -286,13 +294,17 @@ def _runner(
     """How a forked child becomes a worker: as it is, or by executing Python anew where a fork would not be safe."""
 
     def become(number: int, life: int, close: Sequence[int]) -> NoReturn:
-        run_worker(_worker_of(storage, number, settings), handlers, life, close)
+        run_worker(_worker_of(storage, number, settings), handlers, life, close, settings.shutdown_timeout)
 
     def execute(number: int, life: int, close: Sequence[int]) -> NoReturn:
         extra = ["--as-worker", str(number), "--life", str(life), "--url", url]
         extra += settings.options(skip=("url", "workers", "drain", "stale", "capacity"))
         execute_worker([*options.targets, *(["--main", options.main] if options.main else []), *extra], life, close)
 
+    shared = unshareable((options.control,))
+    if shared:
+        log.info("imports made what workers cannot share: they are executed", extra={"what": ", ".join(shared)})
+        return execute
     if threading.active_count() == 1 and len(os.listdir("/proc/self/task")) == 1:
         return become
     log.info("imports started threads: workers are executed, not forked", extra={"threads": threading.active_count()})
@@ -305,7 +317,8 @@ def _work(
     storage: SharedStorage,
     handlers: dict[str, type[Handler[Any]]],
 ) -> NoReturn:
-    run_worker(_worker_of(storage, options.as_worker, settings), handlers, options.life, ())
+    make = _worker_of(storage, options.as_worker, settings)
+    run_worker(make, handlers, options.life, (), settings.shutdown_timeout, forked=False)
 
 
 def _worker_of(storage: SharedStorage, number: int, settings: SupervisorSettings) -> Callable[[], Worker]:

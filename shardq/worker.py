@@ -47,6 +47,10 @@ class Worker:
         """How often in a row a thread got no further here for lack of room."""
         self.alarm: Alarm = lambda timeout_s: nullcontext()
         """Interrupts plain code that takes too long. Who can do that puts it here."""
+        self.after_step: Callable[[BaseException | None], None] = lambda outcome: None
+        """Told whenever the handler's code lets go of this process: it waits (None), has returned, or raised."""
+        self.before_sleep: Callable[[], None] = lambda: None
+        """Called when there is nothing to do, before this process sleeps."""
         self.interruptible = True
         """Whether interrupts and cancellations may come from outside: then they end the loop. Where nobody sends any,
         they are a handler's own, and a failure like others.
@@ -173,6 +177,7 @@ class Worker:
         return await self._unless_stopped(storage.wait(self._serves, timeout_s, bound))
 
     async def _unless_stopped(self, waiting: Coroutine[Any, Any, str | None]) -> str | None:
+        self.before_sleep()
         self._waiting = asyncio.ensure_future(waiting)
         try:
             return await self._waiting

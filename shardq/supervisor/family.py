@@ -22,6 +22,7 @@ from shardq.supervisor.drain import Drain
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.hung import HungWorkers
 from shardq.supervisor.member import Member
+from shardq.supervisor.orphans import bury
 from shardq.supervisor.pace import Vacancies
 from shardq.supervisor.program import Program
 from shardq.supervisor.reload import Resumption
@@ -254,6 +255,8 @@ class Family:
                 member.signal(signal.SIGUSR2)
         elif received is signal.SIGHUP and not self._terminal.gone:
             self._reload()
+        elif received is signal.SIGCHLD:
+            bury({*self._members, *self._reloading.pids})
         elif received is not signal.SIGUSR1:
             self._on_stop_signal(received)
 

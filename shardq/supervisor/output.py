@@ -7,28 +7,26 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
-from typing import TextIO
+from typing import Any
 
 _NOBODY_READS = (errno.EPIPE, errno.EIO)
 
 
-def tell(text: str, out: TextIO | None, end: str = "\n") -> None:
-    """Write the text at once, if that can be done."""
-    if out is None:
-        return
+def tell(text: str, out: Any, end: str = "\n") -> None:
+    """Write the text at once, if that can be done. `out` is a stream, or whatever a module put in its place."""
     try:
         out.write(text + end)
         out.flush()
     except OSError as error:
         if error.errno in _NOBODY_READS:
             _give_up(out)
-    except ValueError:
-        return  # it is closed
+    except Exception:
+        return  # it is closed, or no stream
 
 
-def _give_up(out: TextIO) -> None:
+def _give_up(out: Any) -> None:
     """Let what is buffered go nowhere, or Python would try again at the end of the process, and end it with 120."""
-    with suppress(OSError, ValueError):
+    with suppress(Exception):
         nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         try:
             os.dup2(nowhere, out.fileno())

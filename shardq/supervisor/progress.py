@@ -10,6 +10,7 @@ from typing import TextIO
 
 from shardq.printable import counted
 from shardq.supervisor.output import tell
+from shardq.supervisor.standard import is_terminal
 
 #: Seconds between two looks, on a terminal and elsewhere, where only now and then a line is printed.
 _TERMINAL_INTERVAL_S, _PLAIN_INTERVAL_S, _LINE_INTERVAL_S = 0.1, 0.5, 5.0
@@ -26,7 +27,7 @@ class Progress:
         self._out = out or sys.stderr
         self._seen: deque[tuple[float, int]] = deque([(started_s, 0)])
         # One that knows no escape codes cannot take a bar away again.
-        self._on_terminal = self._out.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
+        self._on_terminal = is_terminal(self._out) and os.environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
         self._line_at = started_s + _LINE_INTERVAL_S
         self.interval_s = _TERMINAL_INTERVAL_S if self._on_terminal else _PLAIN_INTERVAL_S
         """Seconds until `show` wants to be called again."""

@@ -8,17 +8,16 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import traceback
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import NamedTuple, NoReturn
 
+from shardq.supervisor import interpreter
 from shardq.supervisor.board import Totals
 from shardq.supervisor.drain import DrainBegun
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.program import Program
-from shardq.supervisor.signals import LISTENED, fork, reset_in_child
+from shardq.supervisor.signals import LISTENED, UNHEARD, fork, reset_in_child
 from shardq.supervisor.terminal import Terminal
 
 RESUME, PROBE = "--resume", "--probe"
@@ -64,6 +63,8 @@ def start_probe(program: Program, close: Sequence[int]) -> int:
         return pid
     try:
         reset_in_child()
+        for number in UNHEARD:
+            signal.signal(number, signal.SIG_IGN)  # also in the program that is executed
         signal.pthread_sigmask(signal.SIG_UNBLOCK, LISTENED)
         for descriptor in close:
             os.close(descriptor)
@@ -79,9 +80,7 @@ def execute_again(program: Program, resumption: Resumption, keep: Sequence[int])
     Raises `OSError` where that cannot be, and nothing has changed then.
     """
     kept = (resumption.lock, resumption.life, resumption.life_writer, *keep)
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):  # nobody may read it any more, and a module may have put anything in its place
-            stream.flush()
+    interpreter.flush()
     try:
         for descriptor in kept:
             os.set_inheritable(descriptor, True)

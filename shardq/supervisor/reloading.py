@@ -32,6 +32,11 @@ class Reloading:
         return self._probe is not None
 
     @property
+    def pids(self) -> list[int]:
+        """The probe's, while one is under way."""
+        return [self._probe.pid] if self._probe else []
+
+    @property
     def descriptors(self) -> list[int]:
         """What no child may keep."""
         return [self._probe.descriptor] if self._probe and self._probe.descriptor >= 0 else []

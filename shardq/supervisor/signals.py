@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import faulthandler
 import os
 import select
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 from shardq.binding import ran_late
 from shardq.errors import HandlerTimeout
+from shardq.supervisor import standard
+from shardq.supervisor.exits import Exit
+from shardq.supervisor.orphans import inherits_orphans
 from shardq.worker import Worker
 
 #: What the supervisor listens to.
@@ -34,17 +37,24 @@ _OWN = {signal.SIGCHLD: signal.SIG_DFL, signal.SIGPIPE: signal.SIG_IGN}
 #: How soon code that swallowed the exception of an alarm, or was not at its turn, gets the next one.
 _ALARM_AGAIN_S = 0.2
 
+#: What a worker leaves to its supervisor.
+UNHEARD = tuple(set(LISTENED) - {signal.SIGTERM, signal.SIGUSR2})
+#: What the kernel sends to those in the background that use the terminal.
+_ON_TERMINAL = {signal.SIGTTIN, signal.SIGTTOU}
+
 _Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 
 
 def hold_back_wishes() -> None:
     """Let signals that ask for something wait until somebody listens: without a handler they would end this process, or
     stop it. Those that ask for the end may end it, while there is nothing to end in order: Ctrl-C by itself, and not by
-    an exception that comes out of whatever module is being imported.
+    an exception that comes out of whatever module is being imported. But the first process of a container would never
+    hear of them.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_BLOCK, set(LISTENED) - {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+    ends = set() if inherits_orphans() else {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, set(LISTENED) - ends)
 
 
 class Signals:
@@ -62,6 +72,9 @@ class Signals:
             self._former[number] = signal.signal(number, _enqueued)
         for number, handler in _OWN.items():
             self._former[number] = signal.signal(number, handler)
+        if inherits_orphans():
+            signal.signal(signal.SIGCHLD, _enqueued)
+            os.kill(os.getpid(), signal.SIGCHLD)  # of those that ended before this one listened
         # Held back where this process executed itself anew.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, LISTENED)
         return self
@@ -100,44 +113,89 @@ class Signals:
             return []
 
 
+#: Whether this process forks to have a worker or a probe, and not because a module does.
+own_fork = False
+
+
 def fork() -> int:
     """`os.fork`, with signals held back: one that hit the child before `reset_in_child` would be reported to the
     parent, through the wake-up descriptor they share.
     """
+    global own_fork
+    for stream in (sys.stdout, sys.stderr):  # else the child has what they hold as well, and writes it once more
+        with suppress(Exception):
+            stream.flush()
     signal.pthread_sigmask(signal.SIG_BLOCK, LISTENED)
-    pid = -1
+    pid, own_fork = -1, True
     try:
         pid = os.fork()
     finally:
+        own_fork = False
         if pid:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, LISTENED)
     return pid
 
 
-def reset_in_child() -> None:
-    """Give a forked child the signals of a fresh process, and let those held back come."""
+def reset_in_child() -> int:
+    """Give a forked child the signals of a worker, and let those held back come. Returns the descriptor that the stacks
+    are written to.
+    """
     signal.set_wakeup_fd(-1)
     # What reaches the whole process group, Ctrl-C for one, is the supervisor's: it decides what it means for a worker.
-    for number in set(LISTENED) - {signal.SIGTERM, signal.SIGUSR2}:
-        signal.signal(number, signal.SIG_IGN)
+    # Not ignored: programs that a handler starts would ignore it as well.
+    for number in UNHEARD:
+        signal.signal(number, _unheard)
+    # A background process that reads or writes a terminal must come to know of it: see `_unheard`.
+    for number in set(UNHEARD) - _ON_TERMINAL:
+        signal.siginterrupt(number, False)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    # Below Python, so that it works while native code holds the interpreter.
-    faulthandler.register(signal.SIGUSR2, all_threads=True, chain=False)
-    # TERM waits until the worker can follow it: see `on_term`.
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, set(LISTENED) - {signal.SIGTERM})
+    signal.signal(signal.SIGUSR2, signal.SIG_DFL)
+    dumps = standard.dump_stacks_on(signal.SIGUSR2)
+    # TERM waits until the worker can follow it: see `Term`.
+    signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGTERM})
+    return dumps
 
 
-def on_term(loop: asyncio.AbstractEventLoop, worker: Worker) -> None:
-    """Let TERM stop a worker: the loop's handler wakes it where it sleeps, and where a plain handler keeps the loop
-    busy, Python's own sets the mark that is looked at before the next batch.
-    """
+def end_when_told() -> None:
+    """While a process that was executed to be a worker imports: nothing is in hand, so TERM ends it at once."""
+    for number in UNHEARD:
+        signal.signal(number, _unheard)
+    signal.signal(signal.SIGTERM, _end)
+    signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGUSR2})
 
-    def mark(number: int, frame: FrameType | None) -> None:
-        worker.stopping = True
 
-    loop.add_signal_handler(signal.SIGTERM, worker.stop)
-    signal.signal(signal.SIGTERM, mark)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+class Term:
+    """TERM, in a worker: the wish to stop. `follow` begins to listen."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, worker: Worker) -> None:
+        self._loop = loop
+        self._worker = worker
+        self._wakeup = -1
+        self.told_at: float | None = None
+        """Monotonic time of the first wish."""
+
+    def follow(self) -> None:
+        """Stop the worker at TERM, wherever it is. Call it in the running loop."""
+        self._wakeup = signal.set_wakeup_fd(-1)
+        self.keep_awake()
+        self.keep_following()
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+    def keep_following(self) -> None:
+        """A handler's code may run a loop of its own, which leaves the signal without a handler."""
+        if signal.getsignal(signal.SIGTERM) != self._told:
+            signal.signal(signal.SIGTERM, self._told)
+            signal.siginterrupt(signal.SIGTERM, False)
+
+    def keep_awake(self) -> None:
+        """Or which leaves the worker's loop without the descriptor that wakes it."""
+        signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
+
+    def _told(self, number: int, frame: FrameType | None) -> None:
+        self.told_at = self.told_at or time.monotonic()
+        self._worker.stopping = True
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._worker.stop)
 
 
 @contextmanager
@@ -147,7 +205,8 @@ def alarm(timeout_s: float) -> Iterator[None]:
 
     An alarm that comes late found the process stopped when it was due: then the time begins anew.
     """
-    task, armed, due = asyncio.current_task(), True, time.monotonic() + timeout_s
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    armed, due = True, time.monotonic() + timeout_s
 
     def strike(number: int, frame: FrameType | None) -> None:
         nonlocal due
@@ -159,7 +218,8 @@ def alarm(timeout_s: float) -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, timeout_s, _ALARM_AGAIN_S)
             return
         due = now + _ALARM_AGAIN_S
-        if asyncio.current_task() is task:
+        # Where the loop of this thread does not show, plain code runs, maybe in a loop of its own.
+        if asyncio._get_running_loop() is not loop or asyncio.current_task(loop) is task:
             raise HandlerTimeout(f"it took longer than timeout_s, {timeout_s} seconds")
 
     former = signal.signal(signal.SIGALRM, strike)
@@ -170,6 +230,21 @@ def alarm(timeout_s: float) -> Iterator[None]:
         armed = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, former)
+
+
+def _unheard(number: int, frame: FrameType | None) -> None:
+    """Nothing to do. But for a process in the background that uses the terminal the kernel would send the signal again
+    and again: one that ignores it gets an error instead.
+    """
+    if number not in _ON_TERMINAL:
+        return
+    with suppress(OSError):
+        if os.tcgetpgrp(0) != os.getpgrp():
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    os._exit(Exit.OK)
 
 
 def _enqueued(number: int, frame: FrameType | None) -> None:

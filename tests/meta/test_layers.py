@@ -40,6 +40,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "shardq.deadletters",
             "shardq.handler",
             "shardq.handler_checks",
+            "shardq.isolation",
             "shardq.queue",
             "shardq.recurrent",
             "shardq.request_types",

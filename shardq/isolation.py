@@ -1,0 +1,65 @@
+"""What the code of a handler sees of the process that calls it: no running loop where it is plain, and context
+variables of its own.
+"""
+
+from __future__ import annotations
+
+from asyncio import _enter_task, _get_running_loop, _leave_task, _set_running_loop, current_task
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context
+from typing import Any, TypeVar
+
+_Result = TypeVar("_Result")
+
+
+def plainly(function: Callable[..., _Result], *arguments: Any) -> _Result:
+    """Call it as code without an event loop is called: what asks for a running one finds none, and may run its own."""
+    loop = _get_running_loop()
+    if loop is None:
+        return function(*arguments)
+    task = current_task(loop)
+    if task is not None:
+        _leave_task(loop, task)
+    # An alarm may raise wherever no loop runs: so it is hidden inside, and first of all, by a single call, shown again.
+    try:
+        _set_running_loop(None)
+        return function(*arguments)
+    finally:
+        _set_running_loop(loop)
+        if task is not None:
+            _enter_task(loop, task)
+
+
+class InContext:
+    """Awaits a coroutine in the task that awaits this, but with each of its steps in the context given. `after_step` is
+    told how each step ended: by waiting (None), by returning (`StopIteration`), by another exception.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        coroutine: Coroutine[Any, Any, Any],
+        after_step: Callable[[BaseException | None], None],
+    ) -> None:
+        self._context = context
+        self._coroutine = coroutine
+        self._after_step = after_step
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        run, coroutine, after_step = self._context.run, self._coroutine, self._after_step
+        step: Callable[[Any], Any] = coroutine.send
+        sent: Any = None
+        while True:
+            try:
+                awaited = run(step, sent)
+            except StopIteration as end:
+                after_step(end)
+                return end.value
+            except BaseException as error:
+                after_step(error)
+                raise
+            after_step(None)
+            try:
+                step, sent = coroutine.send, (yield awaited)
+            except BaseException as error:
+                step, sent = coroutine.throw, error

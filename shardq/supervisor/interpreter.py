@@ -1,0 +1,91 @@
+"""The end of a process that must not return to who called it, because that is another process's stack: it does what the
+interpreter does at its end, and ends.
+
+    wait for threads and pools  ->  what `atexit` holds  ->  flush  ->  os._exit
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import signal
+import sys
+import threading
+import traceback
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+from typing import Any, NoReturn
+
+log = logging.getLogger("shardq.supervisor")
+
+
+def end(code: int) -> NoReturn:
+    """End this process as a Python program ends. Does not return, and raises nothing."""
+    try:
+        _try(threading._shutdown)  # type: ignore[attr-defined]  # what the interpreter calls; pools have entries there
+        _try(atexit._run_exitfuncs)
+        flush()
+    finally:
+        os._exit(code)
+
+
+def end_within(code: int, timeout_s: float) -> NoReturn:
+    """The same, at most for so many seconds: then what goes on is named, child processes are killed, and all ends."""
+    try:
+        _limit(code, timeout_s)
+    finally:
+        end(code)
+
+
+def _limit(code: int, timeout_s: float) -> None:
+    def overdue(number: int, frame: FrameType | None) -> None:
+        try:
+            threads = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+            log.warning("worker did not come to its end", extra={"pid": os.getpid(), "threads": ", ".join(threads)})
+            for child in list(_children()):
+                child.kill()
+            flush()
+        finally:
+            os._exit(code)
+
+    signal.signal(signal.SIGALRM, overdue)
+    signal.setitimer(signal.ITIMER_REAL, max(timeout_s, 0.001), 1.0)
+
+
+def part_from_parent() -> None:
+    """In a forked child: what the parent made is the parent's to remove, so finalizers and child processes of before
+    are none of the child's. Functions that `atexit` holds stay: each process that has their module calls them.
+    """
+    for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]  # no other way to those of others
+        finalizer.atexit = False
+    _children().clear()
+
+
+def started_by_modules() -> set[int]:
+    """Process ids of what this process started with `multiprocessing`."""
+    return {child.pid for child in list(_children())}
+
+
+def flush() -> None:
+    """Write out what standard output and error hold."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # nobody may read it any more, and a handler may have put anything in its place
+            stream.flush()
+
+
+def _children() -> set[Any]:
+    """Children that `multiprocessing` knows of, where it is in use."""
+    module = sys.modules.get("multiprocessing.process")
+    found = getattr(module, "_children", None)
+    return found if isinstance(found, set) else set()
+
+
+def _try(function: Callable[[], Any]) -> None:
+    try:
+        function()
+    except BaseException:
+        with suppress(BaseException):
+            traceback.print_exc()

@@ -1,0 +1,62 @@
+"""Standard input, output and error: a process may be started without them, and modules may put anything in their
+place.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+from contextlib import suppress
+from signal import Signals
+from typing import Any
+
+_STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
+
+
+def open_missing() -> None:
+    """Have descriptors 0 to 2, and streams on them, whatever this process was started with: where one is missing,
+    /dev/null. Otherwise the next file that is opened gets its number, and is written to by mistake.
+    """
+    for descriptor in range(len(_STREAMS)):
+        with suppress(OSError):
+            os.fstat(descriptor)
+            continue
+        opened = os.open(os.devnull, os.O_RDWR)
+        os.dup2(opened, descriptor)  # which makes it inheritable, also where both are the same
+        os.set_inheritable(descriptor, True)
+        if opened != descriptor:
+            os.close(opened)
+    for descriptor, (name, mode) in enumerate(_STREAMS):
+        if getattr(sys, name) is None:
+            stream = open(descriptor, mode, buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
+
+
+def is_terminal(stream: Any) -> bool:
+    """Whether people read it, as far as that can be told of what stands in its place."""
+    with suppress(Exception):
+        return bool(stream.isatty())
+    return False
+
+
+def dump_stacks_on(number: Signals) -> int:
+    """Write the stacks of all threads to standard error at a signal: below Python, so that it works while native code
+    holds the interpreter, and whatever stands in the place of `sys.stderr`. Returns the descriptor this takes.
+    """
+    try:
+        descriptor = os.dup(2)
+    except OSError:
+        descriptor = os.open(os.devnull, os.O_WRONLY)
+    faulthandler.register(number, file=descriptor, all_threads=True, chain=False)
+    return descriptor
+
+
+def let_go() -> None:
+    """Before the interpreter ends: what cannot be written any more must not change the exit code."""
+    for name in ("stdout", "stderr"):
+        try:
+            getattr(sys, name).flush()
+        except Exception:
+            setattr(sys, name, None)
