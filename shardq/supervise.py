@@ -37,6 +37,7 @@ from shardq.supervisor.control import Control
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.family import ExecuteAgain, Family, RunWorker
 from shardq.supervisor.handlers import load_handlers
+from shardq.supervisor.interpreter import MARK
 from shardq.supervisor.reload import PROBE, RESUME, Resumption, execute_again
 from shardq.supervisor.renewal import Wear
 from shardq.supervisor.signals import Signals, hold_back_wishes
@@ -57,10 +58,11 @@ _EXITS: dict[type[Exception], Exit] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
+    os.environ.pop(MARK, None)  # before anything runs that would inherit it
     options = _parser().parse_args(arguments)
     hold_back_wishes()
     # A probe has not inherited it: the line is its supervisor's.
-    control = None if options.control is None or options.probe else Control(options.control)
+    control = None if options.control is None or options.probe else Control.open(options.control, options.application)
     try:
         return _supervise(options, _settings(options), control)
     except tuple(_EXITS) as error:
@@ -315,6 +317,7 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--{option.replace('_', '-')}", dest=name, help=text.replace("%", "%%"), **flag)
     # What an application that embeds a supervisor says to it.
     parser.add_argument("--control", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--application", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--private", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--standby", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--main", help=argparse.SUPPRESS)

@@ -10,6 +10,7 @@ or threads, so that it may fork at any time, and touches no messages. What is wh
 * `handlers`: what is served
 * `signals`: what the system asks for
 * `control`: what an embedding application asks for
+* `interpreter`: how Python is executed for it
 * `deaths`: how processes ended
 * `endings`: waiting for that on an event loop, in an application
 * `pace`: how soon the dead are replaced

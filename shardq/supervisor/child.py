@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import uvloop
 
 from shardq.handler import Handler
-from shardq.supervisor import signals
+from shardq.supervisor import interpreter, signals
 from shardq.supervisor.exits import Exit
 from shardq.worker import Worker
 
@@ -53,14 +53,14 @@ def run_worker(
 
 
 def execute_worker(arguments: Sequence[str], life: int, close: Sequence[int]) -> NoReturn:
-    """Replace this forked child by a fresh Python that runs `python -m shardq.supervise` with these arguments: a child
-    of a process with threads may hold locks that nobody will ever release.
+    """Replace this forked child by a fresh Python that runs `shardq.supervise` with these arguments: a child of a
+    process with threads may hold locks that nobody will ever release.
     """
     for descriptor in close:
         os.close(descriptor)
     os.set_inheritable(life, True)
-    safe_path = ["-P"] if sys.flags.safe_path else []
-    os.execv(sys.executable, [sys.executable, *safe_path, "-m", "shardq.supervise", *arguments])
+    words = interpreter.command(arguments)
+    os.execv(words[0], words)
 
 
 async def _serve(worker: Worker, handlers: dict[str, type[Handler[Any]]], life: int) -> None:

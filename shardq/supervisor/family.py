@@ -187,10 +187,9 @@ class Family:
             os._exit(Exit.WORKER_FAILED)
 
     def _own_descriptors(self) -> list[int]:
-        """What no child may keep."""
+        """What no child may keep, beside the line to the application, which closes itself in a fork."""
         members = [*self._members.values(), *self._strangers.values(), *([self._probe] if self._probe else [])]
         return [
-            *([self._control.descriptor] if self._control else []),
             self._signals.descriptor,
             self._selector.fileno(),
             self._timer.descriptor,
@@ -301,7 +300,7 @@ class Family:
         left = Resumption(-1, -1, self._life, self._life_writer, self._wanted, self._numbered, members, begun)
         self._say(logging.INFO, "reloading", workers=len(members))
         self._signals.hold_back()
-        self._execute_again(left, [self._control.descriptor] if self._control else [])
+        self._execute_again(left, [self._control.line] if self._control else [])
 
     def _on_control(self) -> None:
         assert self._control

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from runpy import run_path
-from types import ModuleType
+from importlib.machinery import SourceFileLoader, SourcelessFileLoader
+from types import CodeType, ModuleType
 from typing import Any
 
 from shardq.errors import HandlerError, SupervisorError
@@ -15,6 +15,10 @@ from shardq.model import MAIN_SCRIPT, MAIN_SCRIPT_IN_WORKER, handler_name
 
 #: Whether this process is importing what it is to serve: then nothing may start another supervisor.
 importing = False
+#: Whether it is an application's own script.
+importing_script = False
+#: What had the name of the script before it: its functions may still run, and need their module.
+_former: list[ModuleType | None] = []
 
 
 def load_handlers(targets: Sequence[str], main_script: str | None = None) -> dict[str, type[Handler[Any]]]:
@@ -67,15 +71,33 @@ def _imported(module_name: str) -> Any:
 
 
 def _import_script(path: str) -> None:
-    """Run a script as a module of another name, as multiprocessing's spawn does."""
+    """Run a script as a module of another name, and let it be what this process was started with, as in a child of
+    `multiprocessing`: the children that a handler spawns import the same, so what one names the other has.
+    """
+    global importing_script
     module = ModuleType(MAIN_SCRIPT_IN_WORKER)
-    sys.modules[MAIN_SCRIPT_IN_WORKER] = module
+    module.__file__ = path
+    _former.append(sys.modules.get(MAIN_SCRIPT))
+    # `multiprocessing`, once it is imported, has the second name stand for whatever has the first.
+    sys.modules[MAIN_SCRIPT] = sys.modules[MAIN_SCRIPT_IN_WORKER] = module
+    importing_script = True
     try:
-        vars(module).update(run_path(path, run_name=MAIN_SCRIPT_IN_WORKER))
+        exec(_code(path), vars(module))
     except SystemExit as error:
         raise _exits(f"script {path}", error) from error
     except Exception as error:
         raise SupervisorError(f"script {path} does not import: {type(error).__name__}: {error}") from error
+    finally:
+        importing_script = False
+
+
+def _code(path: str) -> CodeType:
+    if not path.endswith(".pyc"):
+        loader = SourceFileLoader(MAIN_SCRIPT_IN_WORKER, path)
+        return loader.source_to_code(loader.get_data(path), path)
+    code = SourcelessFileLoader(MAIN_SCRIPT_IN_WORKER, path).get_code(MAIN_SCRIPT_IN_WORKER)
+    assert code
+    return code
 
 
 def _exits(what: str, error: SystemExit) -> HandlerError:
