@@ -16,6 +16,7 @@ from shardq.handler import Handler, call, check_priorities, request_type
 from shardq.model import Batch, ahead_of, dead_pipe, handler_name
 from shardq.queue import Queue
 from shardq.settings import WorkerSettings
+from shardq.wording import counted
 
 log = logging.getLogger("shardq.worker")
 
@@ -170,8 +171,8 @@ class Binding:
         """See `Handler.acknowledge`."""
         batch = self._batch
         if batch is None or type(count) is not int or not 0 <= count <= batch.count:
-            has = "there is no batch in hand" if batch is None else f"its batch has {batch.count} requests"
-            raise HandlerError(f"{handler_name(self._class)} acknowledged {count!r} requests, but {has}")
+            has = "there is no batch in hand" if batch is None else f"its batch has {counted(batch.count, 'request')}"
+            raise HandlerError(f"{handler_name(self._class)} acknowledged {count!r} of its requests, but {has}")
         if count > self._acknowledged:
             await self._storage.pop(batch.pipe, batch.through_first(count), self._token)
             self.done += count - self._acknowledged
@@ -248,7 +249,7 @@ class Binding:
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            raise HandlerTimeout(f"it took longer than timeout_s, {timeout_s} seconds") from error
+            raise HandlerTimeout(f"it took longer than timeout_s, {timeout_s} s") from error
 
     def _contain(self, error: BaseException) -> None:
         """Raise what came out of the handler's code as an error like others, unless it is meant for who runs the

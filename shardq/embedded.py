@@ -149,7 +149,7 @@ class Supervisor:
         another (`if_running="attach"`) the number counts from when it takes over.
         """
         if type(workers) is not int or workers < 0:
-            raise ConfigurationError(f"{workers!r} workers cannot be: give 0 or more")
+            raise ConfigurationError(f"workers={workers!r} cannot be: give 0 or more")
         if self._keeper is None:
             raise SupervisorError("the supervisor is not started")
         self._check_own()

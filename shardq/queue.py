@@ -32,6 +32,7 @@ from shardq.model import Route, When, ahead_of, handler_name
 from shardq.protocols import Serializer, Storage
 from shardq.recurrent import TIME_HANDLERS, Recurrent
 from shardq.schedule import due_us, first_us, written
+from shardq.wording import counted
 
 
 class _Step(NamedTuple):
@@ -263,8 +264,9 @@ def _check_types(facts: _HandlerFacts, requests: Sequence[Any]) -> None:
 def _grouped(facts: _HandlerFacts, requests: Sequence[Any], routes: Any) -> dict[Route, list[Any]]:
     """Requests by route, in the order of their first appearance. Raises `HandlerError` for what `route()` got wrong."""
     if not isinstance(routes, Sequence) or len(routes) != len(requests):
-        count = f"{len(routes)} routes" if isinstance(routes, Sequence) else shown(routes)
-        raise HandlerError(f"{facts.name}.route() returned {count} for {len(requests)} requests: one each is needed")
+        count = counted(len(routes), "route") if isinstance(routes, Sequence) else shown(routes)
+        given = counted(len(requests), "request")
+        raise HandlerError(f"{facts.name}.route() returned {count} for {given}: one each is needed")
     if not {Route}.issuperset(map(type, routes)):
         wrong = next(route for route in routes if type(route) is not Route)
         raise HandlerError(f"{facts.name}.route() returned {shown(wrong)}, which is no Route")
@@ -295,8 +297,8 @@ def _check_route(facts: _HandlerFacts, route: Route) -> None:
 def _full(facts: _HandlerFacts, left: int) -> QueueFull:
     reason = "inside a handler nobody waits" if handling.get() else "this call does not wait"
     return QueueFull(
-        f"the storage has no room for {left} requests of {facts.name}, and {reason}: they are in not_accepted, "
-        f"register them again later"
+        f"the storage has no room for {counted(left, 'request')} of {facts.name}, and {reason}: what was not accepted "
+        f"is in not_accepted, register it again later"
     )
 
 

@@ -25,7 +25,7 @@ from shardq.errors import (
     SupervisorRunning,
 )
 from shardq.handler import Handler
-from shardq.leftovers import leftovers
+from shardq.leftovers import leftovers, what_stays
 from shardq.queue import Queue
 from shardq.segment_board import SegmentBoard
 from shardq.settings import SupervisorSettings, check_environment
@@ -290,16 +290,10 @@ def _leave(storage: SharedStorage, url: str, targets: Sequence[str]) -> None:
     if store.supervision.close_if_unused() or store.supervision.private:
         storage.destroy()
         return
-    others, left = len(store.supervision.others()), leftovers(store)
+    pids, left = store.supervision.other_pids(), leftovers(store)
     storage.detach()
-    if not left.words and _remove_if_unused(storage.name):
-        return
-    what = ", ".join([*left.words, *([f"{others} processes"] if others else [])])
-    print(
-        f"shardq.supervise: {what} stay in {url}: "
-        f"`python -m shardq.supervise {' '.join(targets)} --url {url}` goes on with it",
-        file=sys.stderr,
-    )
+    if left.words or not _remove_if_unused(storage.name):
+        print(f"shardq.supervise: {what_stays(url, targets, left, pids)}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,6 +13,7 @@ from shardq.leftovers import leftovers
 from shardq.shm import attachments
 from shardq.shm.inspection import Overview, TubeView
 from shardq.shm.store import Store
+from shardq.wording import counted
 
 
 def status(options: argparse.Namespace) -> None:
@@ -26,11 +27,13 @@ def status(options: argparse.Namespace) -> None:
         print(as_json(view._asdict() | {"workers": workers, "rates": rates}))
         return
     supervisor = f"supervisor {view.supervisor_pid}" if view.supervisor_pid else "no supervisor"
-    print(f"{options.url}: {supervisor}, {len(view.workers)} workers")
+    print(f"{options.url}: {supervisor}, {counted(len(view.workers), 'worker')}")
     speed = f"  ({rates['accepted']:,.0f}/s in, {rates['handled']:,.0f}/s out)" if rates else ""
     print(f"requests: {view.queued:,} queued, {view.handled:,} of {view.accepted:,} handled{speed}")
     if view.dead or view.buried:
-        print(f"dead:     {view.dead:,} dead letters; {view.buried:,} requests failed for good so far")
+        print(
+            f"dead:     {counted(view.dead, 'dead letter')}; {counted(view.buried, 'request')} failed for good so far"
+        )
     if view.deferred or view.recurrent:
         due_s = (view.next_due_us or 0) / 1e6 - time.time()
         when = f"; the next is due in {age(due_s)}" if due_s > 0 else "; the next is due"
@@ -101,7 +104,9 @@ def _worker(view: TubeView) -> str:
 def _in_use(store: Store, url: str) -> SegmentError:
     others = len(store.supervision.others())
     if others:
-        return SegmentError(f"{url} is in use by {others} processes: end them first")
+        return SegmentError(
+            f"{url} is in use by {counted(others, 'other process', 'other processes')}: end what uses it first"
+        )
     left = ", ".join(leftovers(store).words)
     return SegmentError(f"{url} has {left} left: add --with-requests to lose them")
 

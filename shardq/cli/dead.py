@@ -16,6 +16,7 @@ from shardq.drivers.shared import SharedLock
 from shardq.errors import ConfigurationError, QueueFull
 from shardq.failure import parked
 from shardq.model import dead_pipe, key_of, split_key
+from shardq.wording import counted
 
 
 def list_(options: argparse.Namespace) -> None:
@@ -101,7 +102,7 @@ async def _park(url: str, pipe: str) -> int:
         try:
             while (batch := await storage.take([pipe], 1, token)).count:
                 if not await storage.bury(pipe, batch.sequence, token, grave, parked(batch).encoded()):
-                    raise QueueFull(f"no room for more dead letters: {done} requests of {pipe} were parked")
+                    raise QueueFull(f"no room for more dead letters: {counted(done, 'request')} of {pipe} had room")
                 done += 1
         finally:
             await lock.release(key)

@@ -13,6 +13,7 @@ from shardq.cli.opened import opened
 from shardq.cli.render import age, as_json, columns, readable, report
 from shardq.errors import ConfigurationError
 from shardq.model import Scheduled
+from shardq.wording import counted
 
 
 def list_(options: argparse.Namespace) -> None:
@@ -32,7 +33,7 @@ def cancel(options: argparse.Namespace) -> None:
     if bool(options.ids) == options.all:
         raise ConfigurationError("which recurrent requests? give their ids, or --all")
     count = asyncio.run(_cancelled(options))
-    report(options, f"{count:,} recurrent requests ended", ended=count)
+    report(options, f"{counted(count, 'recurrent request')} ended", ended=count)
 
 
 async def _found(options: argparse.Namespace) -> list[Scheduled]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from shardq.errors import SegmentForeign, SlotsExhausted
 from shardq.shm import layout as at
 from shardq.shm.segment import REGISTER_BYTE, Segment, open_lock_file
+from shardq.wording import counted
 
 # Bytes of the lock file, beside the one that `segment` uses. Slots come last because their number is the segment's.
 SUPERVISOR_BYTE = 1
@@ -136,8 +137,8 @@ class Slots:
             self._settle(slot)
             return
         raise SlotsExhausted(
-            f"{self._layout.slots} processes are attached to segment {self._segment.name!r}, which is all it has "
-            f"slots for: let some of them close it, or create it with more slots"
+            f"segment {self._segment.name!r} has {counted(self._layout.slots, 'slot')}, and each is taken by a process "
+            f"that is attached to it: let some of them close it, or create it with more slots"
         )
 
     def _was_a_worker(self, slot: int) -> bool:

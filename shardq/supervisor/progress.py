@@ -7,6 +7,8 @@ import sys
 from collections import deque
 from typing import TextIO
 
+from shardq.wording import counted
+
 #: Seconds between two looks, on a terminal and elsewhere, where only now and then a line is printed.
 _TERMINAL_INTERVAL_S, _PLAIN_INTERVAL_S, _LINE_INTERVAL_S = 0.1, 0.5, 5.0
 #: The rate shown is that of so many seconds.
@@ -47,10 +49,12 @@ class Progress:
     def summary(self, elapsed_s: float, handled: int, left: int, failed: int = 0, deferred: int = 0) -> str:
         """One line about the whole drain."""
         elapsed_s = max(elapsed_s, 1e-9)
-        remaining = f", {failed:,} failed and are dead letters" if failed else ""
+        remaining = (
+            f", {failed:,} failed and {'is a dead letter' if failed == 1 else 'are dead letters'}" if failed else ""
+        )
         remaining += f", {left:,} left" if left else ""
         remaining += f", {deferred:,} deferred" if deferred else ""
-        return f"{handled:,} requests done in {duration(elapsed_s)} ({handled / elapsed_s:,.0f}/s){remaining}"
+        return f"{counted(handled, 'request')} done in {duration(elapsed_s)} ({handled / elapsed_s:,.0f}/s){remaining}"
 
     def _rate(self, now_s: float, handled: int) -> float:
         self._seen.append((now_s, handled))

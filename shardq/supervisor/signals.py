@@ -148,7 +148,7 @@ def alarm(timeout_s: float) -> Iterator[None]:
             return
         due = now + _ALARM_AGAIN_S
         if asyncio.current_task() is task:
-            raise HandlerTimeout(f"it took longer than timeout_s, {timeout_s} seconds")
+            raise HandlerTimeout(f"it took longer than timeout_s, {timeout_s} s")
 
     former = signal.signal(signal.SIGALRM, strike)
     signal.setitimer(signal.ITIMER_REAL, timeout_s, _ALARM_AGAIN_S)

@@ -45,7 +45,7 @@ class Supervise:
         self._process = subprocess.Popen(
             (sys.executable, "-m", "shardq.supervise", *map(str, arguments)),
             cwd=ROOT,
-            env=_clean_environment() | dict(environment or {}),
+            env=clean_environment() | dict(environment or {}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=theirs,
@@ -189,7 +189,7 @@ def _watched(pid: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _clean_environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """Without settings of whoever runs the tests."""
     return {name: value for name, value in os.environ.items() if not name.startswith("QUEUE_")}
 
