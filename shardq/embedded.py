@@ -29,7 +29,7 @@ from shardq.model import MAIN_SCRIPT, handler_name
 from shardq.queue import Queue
 from shardq.settings import SupervisorSettings, check_capacity, check_timeout
 from shardq.shm.attachments import PRIVATE_PREFIX
-from shardq.supervisor import handlers, interpreter
+from shardq.supervisor import handlers, interpreter, script
 from shardq.supervisor.endings import workers_ended
 
 _STARTED_BY_IMPORT = (
@@ -61,7 +61,7 @@ class Supervisor:
         if_running: Literal["error", "attach"] = "error",
         settings: SupervisorSettings | None = None,
     ) -> None:
-        if handlers.importing_script:
+        if script.importing:
             raise SupervisorError(_STARTED_BY_IMPORT)
         if not targets:
             raise ConfigurationError("a Supervisor needs something to serve: a module name or a handler class")

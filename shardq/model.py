@@ -13,9 +13,10 @@ from shardq.settings import LONGEST_S
 
 #: Module name of what Python was started with.
 MAIN_SCRIPT = "__main__"
-#: The name under which workers import such a script again, so that its `if __name__ == "__main__"` part does not run:
-#: the one that `multiprocessing` gives it in its children. What a handler hands to such a child is known there then.
-MAIN_SCRIPT_IN_WORKER = "__mp_main__"
+#: The name under which workers import such a script again, so that its `if __name__ == "__main__"` part does not run.
+MAIN_SCRIPT_IN_WORKER = "__shardq_main__"
+#: All its names: the last is the one that it has in children of `multiprocessing`.
+MAIN_NAMES = (MAIN_SCRIPT, MAIN_SCRIPT_IN_WORKER, "__mp_main__")
 #: Ends the pipe of a tube that is served before the tube without it: what was put back at the head.
 AHEAD = "^"
 
@@ -89,7 +90,7 @@ def handler_name(handler: type[Any]) -> str:
     a child of `multiprocessing`, which imported it once more.
     """
     module = handler.__module__
-    if module in (MAIN_SCRIPT, MAIN_SCRIPT_IN_WORKER):
+    if module in MAIN_NAMES:
         main = vars(sys.modules[MAIN_SCRIPT])
         # In some interactive sessions (`python -m asyncio`) the module is the console's, and the class is elsewhere.
         own = main.get(handler.__qualname__.partition(".")[0]) is not None

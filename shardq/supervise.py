@@ -72,6 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             print(f"shardq.supervise: {error}", file=sys.stderr)
         return code
+    finally:
+        if control:
+            control.close()
 
 
 def _supervise(options: argparse.Namespace, settings: SupervisorSettings, control: Control | None) -> Exit:

@@ -8,6 +8,7 @@ or threads, so that it may fork at any time, and touches no messages. What is wh
 * `child`: what a worker process does
 * `board`: what is seen of the storage
 * `handlers`: what is served
+* `script`: the application's own script, where it has handlers
 * `signals`: what the system asks for
 * `control`: what an embedding application asks for
 * `interpreter`: how Python is executed for it

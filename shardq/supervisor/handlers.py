@@ -5,20 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.machinery import SourceFileLoader, SourcelessFileLoader
-from types import CodeType, ModuleType
 from typing import Any
 
-from shardq.errors import HandlerError, SupervisorError
+from shardq.errors import SupervisorError
 from shardq.handler import Handler, check_importable, check_usable, does_something
-from shardq.model import MAIN_SCRIPT, MAIN_SCRIPT_IN_WORKER, handler_name
+from shardq.model import MAIN_NAMES, MAIN_SCRIPT, handler_name
+from shardq.supervisor.script import exits, import_script
 
 #: Whether this process is importing what it is to serve: then nothing may start another supervisor.
 importing = False
-#: Whether it is an application's own script.
-importing_script = False
-#: What had the name of the script before it: its functions may still run, and need their module.
-_former: list[ModuleType | None] = []
 
 
 def load_handlers(targets: Sequence[str], main_script: str | None = None) -> dict[str, type[Handler[Any]]]:
@@ -41,17 +36,17 @@ def load_handlers(targets: Sequence[str], main_script: str | None = None) -> dic
 def _loaded(targets: Sequence[str], main_script: str | None) -> dict[str, type[Handler[Any]]]:
     handlers: dict[str, type[Handler[Any]]] = {}
     if main_script:
-        _import_script(main_script)
+        import_script(main_script)
     for target in targets:
         module_name, _, class_name = target.partition(":")
-        module = sys.modules[MAIN_SCRIPT_IN_WORKER] if module_name == MAIN_SCRIPT else _imported(module_name)
+        module = sys.modules[MAIN_SCRIPT] if module_name == MAIN_SCRIPT else _imported(module_name)
         found = [_named(module, class_name)] if class_name else _handlers_in(module)
         if not found:
             raise SupervisorError(f"module {module_name} has no handlers: a handler is a subclass of shardq.Handler")
         handlers.update((handler_name(handler), handler) for handler in found)
     for handler in handlers.values():
         check_usable(handler)
-        if handler.__module__ != MAIN_SCRIPT_IN_WORKER:
+        if handler.__module__ not in MAIN_NAMES:
             check_importable(handler)
     return handlers
 
@@ -65,46 +60,9 @@ def _imported(module_name: str) -> Any:
             raise SupervisorError(f"there is no module {module_name} (looked in {where}, ...)") from None
         raise SupervisorError(f"module {module_name} does not import: {error}") from error
     except SystemExit as error:
-        raise _exits(f"module {module_name}", error) from error
+        raise exits(f"module {module_name}", error) from error
     except Exception as error:
         raise SupervisorError(f"module {module_name} does not import: {type(error).__name__}: {error}") from error
-
-
-def _import_script(path: str) -> None:
-    """Run a script as a module of another name, and let it be what this process was started with, as in a child of
-    `multiprocessing`: the children that a handler spawns import the same, so what one names the other has.
-    """
-    global importing_script
-    module = ModuleType(MAIN_SCRIPT_IN_WORKER)
-    module.__file__ = path
-    _former.append(sys.modules.get(MAIN_SCRIPT))
-    # `multiprocessing`, once it is imported, has the second name stand for whatever has the first.
-    sys.modules[MAIN_SCRIPT] = sys.modules[MAIN_SCRIPT_IN_WORKER] = module
-    importing_script = True
-    try:
-        exec(_code(path), vars(module))
-    except SystemExit as error:
-        raise _exits(f"script {path}", error) from error
-    except Exception as error:
-        raise SupervisorError(f"script {path} does not import: {type(error).__name__}: {error}") from error
-    finally:
-        importing_script = False
-
-
-def _code(path: str) -> CodeType:
-    if not path.endswith(".pyc"):
-        loader = SourceFileLoader(MAIN_SCRIPT_IN_WORKER, path)
-        return loader.source_to_code(loader.get_data(path), path)
-    code = SourcelessFileLoader(MAIN_SCRIPT_IN_WORKER, path).get_code(MAIN_SCRIPT_IN_WORKER)
-    assert code
-    return code
-
-
-def _exits(what: str, error: SystemExit) -> HandlerError:
-    return HandlerError(
-        f"{what} does not import: it ends the program with sys.exit({error.code!r}): put that part under "
-        f'`if __name__ == "__main__":`'
-    )
 
 
 def _named(module: Any, class_name: str) -> type[Handler[Any]]:

@@ -81,19 +81,25 @@ WAYS = {
     "joblib": JOBLIB,
 }
 
-ANSWER = [[2, "__mp_main__"]]
+#: Another process imported the script, or had it from the start, or got it sent.
+ANSWERS = ([[2, "__mp_main__"]], [[2, "__main__"]])
+ANSWER = ANSWERS[0]
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_handlers_of_a_script_can_start_processes(tmp_path: Path, way: str) -> None:
     if way == "joblib":
         pytest.importorskip("joblib")
-    script = written(tmp_path / "app.py", OWN.rstrip() + WAYS[way])
-    assert ran(tmp_path, script).well == ANSWER
+    script = written(tmp_path / "app.py", OWN + WAYS[way])
+    # What joblib's own helper process writes at the end is not looked at.
+    done = ran(tmp_path, script)
+    assert done.found in ANSWERS, done.errors
+    assert done.status == 0
+    assert way == "joblib" or not done.errors
 
 
 def test_handlers_of_a_script_that_learns_of_multiprocessing_late_can_start_processes(tmp_path: Path) -> None:
-    late = OWN.replace("import multiprocessing\n", "") + EXECUTOR.replace("KIND", "spawn").replace(
+    late = OWN.replace("    import multiprocessing\n", "") + EXECUTOR.replace("KIND", "spawn").replace(
         "from concurrent", "import multiprocessing\n        from concurrent", 1
     )
     assert ran(tmp_path, written(tmp_path / "app.py", late)).well == ANSWER
@@ -134,7 +140,7 @@ def test_a_child_of_the_application_can_embed_a_supervisor(tmp_path: Path, start
             sys.exit(child.exitcode)
     """
     written(tmp_path / "app.py", "def found(): return __name__", main)
-    assert ran(tmp_path, *started).well == ["app" if "-m" in started else "__mp_main__"]
+    assert ran(tmp_path, *started).well == ["app" if "-m" in started else "__main__"]
 
 
 def test_annotations_of_a_script_are_its_own(tmp_path: Path) -> None:
@@ -150,3 +156,32 @@ def test_a_script_has_its_own_source(tmp_path: Path) -> None:
 
 def test_joblib_is_among_what_is_tested() -> None:
     assert importlib.util.find_spec("joblib"), "install the extra `dev`"
+
+
+def test_what_a_script_defines_is_of_the_main_module_at_every_depth(tmp_path: Path) -> None:
+    found = """
+        import functools, pickle
+
+        def decorated(function):
+            @functools.wraps(function)
+            def inner():
+                return function()
+            return inner
+
+        class Outer:
+            class Inner:
+                @staticmethod
+                def static(): ...
+                @classmethod
+                def of(cls): ...
+
+        @decorated
+        def plain(): ...
+
+        def found():
+            def local(): ...
+            for one in (Outer, Outer.Inner, Outer.Inner.static, Outer.Inner.of, plain, found):
+                assert pickle.loads(pickle.dumps(one)) == one
+            return sorted({one.__module__ for one in (Outer, Outer.Inner, Outer.Inner.static, plain, found, local)})
+    """
+    assert ran(tmp_path, written(tmp_path / "app.py", found)).well == [["__main__"]]
