@@ -153,6 +153,9 @@ class SupervisorSettings(_Settings):
     respawn_delay: Seconds = Field(default=0.1, gt=0)
     """Seconds before a worker is replaced when it was not the first to die within a minute; doubled for each further
     death, up to 30. The first is replaced at once. Default: 0.1."""
+    preload: str | None = None
+    """Modules to import before those with handlers, once for all workers; for several give it again, or separate them
+    by commas. Default: none."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What to log. Default: info."""
     json_output: bool = Field(default=False, validation_alias="QUEUE_SUPERVISOR_JSON")
@@ -167,6 +170,18 @@ class SupervisorSettings(_Settings):
             return text
         except ConfigurationError as error:
             raise ValueError(str(error)) from None
+
+    @field_validator("preload")
+    @classmethod
+    def _are_modules(cls, text: str | None) -> str | None:
+        if text is not None and not all(part.isidentifier() for part in re.split(r"[,.]", text)):
+            raise ValueError("give the names of modules, as app.setup, several separated by commas")
+        return text
+
+    @property
+    def preloaded(self) -> list[str]:
+        """`preload` as a list."""
+        return self.preload.split(",") if self.preload else []
 
     @classmethod
     def option_names(cls) -> dict[str, str]:

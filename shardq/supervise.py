@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Any, NoReturn
@@ -42,6 +41,8 @@ from shardq.supervisor.reload import PROBE, RESUME, Resumption, execute_again
 from shardq.supervisor.renewal import Wear
 from shardq.supervisor.signals import Signals, hold_back_wishes
 from shardq.supervisor.standby import await_succession
+from shardq.supervisor.threads import ThreadWatch, threads
+from shardq.version import __version__
 from shardq.worker import Worker
 
 log = logging.getLogger("shardq.supervisor")
@@ -81,7 +82,8 @@ def _supervise(options: argparse.Namespace, settings: SupervisorSettings, contro
     logs.configure(settings.log_level, as_json=settings.json_output)
     check_environment()
     url = settings.url or _default_url(options.targets[0])
-    handlers = load_handlers(options.targets, options.main)
+    watch = ThreadWatch()
+    handlers = load_handlers(options.targets, options.main, settings.preloaded, watch)
     if options.probe:
         return Exit.OK
     if options.as_worker is not None:
@@ -96,10 +98,8 @@ def _supervise(options: argparse.Namespace, settings: SupervisorSettings, contro
                 return Exit.OK
             storage = _without_leftovers(claimed, settings, options)
             log.info("serving", extra={"url": url, "workers": settings.workers, "handlers": ", ".join(handlers)})
-            if control:
-                control.tell(serving=url)
         board = SegmentBoard(storage, handlers, deferred=settings.deferred)
-        run = _runner(options, settings, url, storage, handlers)
+        run = _runner(options, settings, url, storage, handlers, watch)
         try:
             return Family(board, run, _again(storage), settings, control, resumption).run(signals)
         finally:
@@ -198,6 +198,7 @@ def _without_leftovers(
 def _settings(options: argparse.Namespace) -> SupervisorSettings:
     """What was given on the command line, over what the environment says."""
     given = {name: getattr(options, name) for name in SupervisorSettings.model_fields}
+    given["preload"] = ",".join(options.preload) if options.preload else None
     return SupervisorSettings(**{name: value for name, value in given.items() if value is not None})
 
 
@@ -249,6 +250,7 @@ def _runner(
     url: str,
     storage: SharedStorage,
     handlers: dict[str, type[Handler[Any]]],
+    watch: ThreadWatch,
 ) -> RunWorker:
     """How a forked child becomes a worker: as it is, or by executing Python anew where a fork would not be safe."""
 
@@ -260,9 +262,12 @@ def _runner(
         extra += settings.options(skip=("url", "workers", "drain", "stale", "capacity"))
         execute_worker([*options.targets, *(["--main", options.main] if options.main else []), *extra], life, close)
 
-    if threading.active_count() == 1 and len(os.listdir("/proc/self/task")) == 1:
+    if (running := threads()) == 1:
         return become
-    log.info("imports started threads: workers are executed, not forked", extra={"threads": threading.active_count()})
+    log.info(
+        "imports started threads: workers are executed, not forked",
+        extra={"threads": running, "modules": ", ".join(watch.modules)},
+    )
     return execute
 
 
@@ -305,12 +310,17 @@ def _parser() -> argparse.ArgumentParser:
         description="Serve handlers with worker processes over a shared-memory segment.",
         epilog="Exit codes: " + ", ".join(f"{code.value} {code.name.lower().replace('_', ' ')}" for code in Exit),
     )
+    parser.add_argument("--version", action="version", version=f"shardq {__version__}")
     parser.add_argument("targets", nargs="+", metavar="MODULE[:Handler]", help="whose handlers to serve")
     prefix = SupervisorSettings.model_config.get("env_prefix")
     for name, option in SupervisorSettings.option_names().items():
         field = SupervisorSettings.model_fields[name]
         text = f"{' '.join((field.description or '').split())} Environment: {prefix}{option.upper()}"
-        flag = {"action": "store_const", "const": True} if field.annotation is bool else {"metavar": option.upper()}
+        flag: dict[str, Any] = {"metavar": option.upper()}
+        if field.annotation is bool:
+            flag = {"action": "store_const", "const": True}
+        elif name == "preload":
+            flag = {"metavar": "MODULE", "action": "append"}
         parser.add_argument(f"--{option.replace('_', '-')}", dest=name, help=text.replace("%", "%%"), **flag)
     # What an application that embeds a supervisor says to it.
     parser.add_argument("--control", type=int, help=argparse.SUPPRESS)

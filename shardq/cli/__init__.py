@@ -1,4 +1,6 @@
-"""`python -m shardq status|tubes|peek|dead|park|recurrent|destroy`: into a segment, live or orphaned, from outside."""
+"""`shardq status|tubes|peek|dead|park|recurrent|destroy`: into a segment, live or orphaned, from outside. The same as
+`python -m shardq`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from collections.abc import Callable, Sequence
 from shardq.cli import commands, dead, recurrent
 from shardq.errors import ShardqError
 from shardq.settings import LONGEST_S
+from shardq.version import __version__
 
 #: Exit codes: done, and could not be done; argparse ends with 2 for a command line that cannot be used.
 OK, FAILED = 0, 1
@@ -37,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m shardq", description="Look into a shared-memory segment.")
+    parser = argparse.ArgumentParser(prog="shardq", description="Look into a shared-memory segment.")
+    parser.add_argument("--version", action="version", version=f"shardq {__version__}")
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
     status = _verb(verbs, "status", commands.status, "totals, rates, memory, and each worker with what it has in hand")
     status.add_argument(

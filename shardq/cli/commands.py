@@ -23,8 +23,7 @@ def status(options: argparse.Namespace) -> None:
         view = store.inspection.overview()
         rates = _rates(store, view, options.sample) if options.sample > 0 else None
     if options.json:
-        workers = [worker._asdict() for worker in view.workers]
-        print(as_json(view._asdict() | {"workers": workers, "rates": rates}))
+        print(as_json(view.as_dict() | {"rates": rates}))
         return
     supervisor = f"supervisor {view.supervisor_pid}" if view.supervisor_pid else "no supervisor"
     print(f"{options.url}: {supervisor}, {counted(len(view.workers), 'worker')}")
@@ -51,7 +50,8 @@ def status(options: argparse.Namespace) -> None:
         )
         for w in view.workers
     ]
-    print(columns(("worker", "pid", "state", "memory", "thread", "batch", "for"), rows), end="")
+    titles = ("worker", "pid", "state", "memory", "thread", "batch", "for")
+    print(columns(titles, rows, none="no workers"), end="")
 
 
 def tubes(options: argparse.Namespace) -> None:
@@ -60,13 +60,18 @@ def tubes(options: argparse.Namespace) -> None:
         views = sorted(storage.store.inspection.tubes(), key=lambda view: -view.queued)
     shown = views[: options.limit]
     if options.json:
-        print(as_json([view._asdict() for view in shown]))
+        print(as_json(shown))
         return
     rows = [
         (view.pipe, f"{view.queued:,}", age(view.oldest_age_s), _worker(view), str(view.attempts or ""))
         for view in shown
     ]
-    print(columns(("tube", "queued", "oldest", "worker pid", "failed"), rows, len(views)), end="")
+    print(
+        columns(
+            ("tube", "queued", "oldest", "worker pid", "failed"), rows, len(views), "no tubes with requests in them"
+        ),
+        end="",
+    )
 
 
 def peek(options: argparse.Namespace) -> None:
@@ -79,6 +84,8 @@ def peek(options: argparse.Namespace) -> None:
         return
     for request in requests:
         print(as_json(request))
+    if not requests and options.limit > 0:
+        print(f"no requests in {options.pipe}")
 
 
 def destroy(options: argparse.Namespace) -> None:

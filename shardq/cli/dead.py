@@ -37,7 +37,7 @@ def list_(options: argparse.Namespace) -> None:
         )
         for b in shown
     ]
-    print(columns(("id", "reason", "attempts", "ago", "error"), rows, len(found)), end="")
+    print(columns(("id", "reason", "attempts", "ago", "error"), rows, len(found), "no dead letters"), end="")
 
 
 def show(options: argparse.Namespace) -> None:

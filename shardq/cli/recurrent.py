@@ -25,7 +25,7 @@ def list_(options: argparse.Namespace) -> None:
         return
     now = time.time()
     rows = [(_id(s), s.schedule, _in(s.due_us / 1e6 - now), as_json(readable(s.message))) for s in shown]
-    print(columns(("id", "schedule", "due", "request"), rows, len(found)), end="")
+    print(columns(("id", "schedule", "due", "request"), rows, len(found), "no recurrent requests"), end="")
 
 
 def cancel(options: argparse.Namespace) -> None:

@@ -29,11 +29,13 @@ def readable(message: bytes) -> Any:
         return {"undecodable": message, "because": str(error)}
 
 
-def columns(titles: Sequence[str], rows: Sequence[Sequence[str]], found: int = 0) -> str:
-    """A table of aligned columns, empty where there are no rows; of so many `found`, where not all are shown."""
+def columns(titles: Sequence[str], rows: Sequence[Sequence[str]], found: int = 0, none: str = "nothing") -> str:
+    """A table of aligned columns, or the text for none where there are no rows; of so many `found`, where not all are
+    shown.
+    """
     more = f"and {found - len(rows):,} more\n" if found > len(rows) else ""
     if not rows:
-        return more
+        return more or f"{none}\n"
     widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (titles, *rows)]
     return "".join(f"{line.rstrip()}\n" for line in lines) + more

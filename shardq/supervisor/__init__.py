@@ -5,9 +5,11 @@ or threads, so that it may fork at any time, and touches no messages. What is wh
 
 * `family`: the loop
 * `member`: one process
+* `arrivals`: whether the first workers are there
 * `child`: what a worker process does
 * `board`: what is seen of the storage
 * `handlers`: what is served
+* `threads`: which of that starts threads
 * `script`: the application's own script, where it has handlers
 * `signals`: what the system asks for
 * `control`: what an embedding application asks for

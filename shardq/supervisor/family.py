@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from shardq.settings import SupervisorSettings
+from shardq.supervisor.arrivals import Arrivals
 from shardq.supervisor.board import Board
 from shardq.supervisor.control import Control
 from shardq.supervisor.drain import Drain
@@ -76,6 +77,7 @@ class Family:
         self._probe: Member | None = None
         self._renewals = Renewals()
         self._hung = HungWorkers(board)
+        self._arrivals = Arrivals(board, control)
         self._timer = Timer()
         self._drain: Drain | None = None
         self._pace = Pace(settings.respawn_delay)
@@ -156,6 +158,7 @@ class Family:
         while due and len(self._members) < self._wanted:
             self._fork()
             due = self._respawn_at is None or time.monotonic() >= self._respawn_at
+        self._arrivals.look(self._members)
         if len(self._members) >= self._wanted:
             self._respawn_at = None
         for pid in list(self._members)[self._wanted :]:

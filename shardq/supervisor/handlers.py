@@ -11,15 +11,22 @@ from shardq.errors import SupervisorError
 from shardq.handler import Handler, check_importable, check_usable, does_something
 from shardq.model import MAIN_NAMES, MAIN_SCRIPT, handler_name
 from shardq.supervisor.script import exits, import_script
+from shardq.supervisor.threads import ThreadWatch
 
 #: Whether this process is importing what it is to serve: then nothing may start another supervisor.
 importing = False
 
 
-def load_handlers(targets: Sequence[str], main_script: str | None = None) -> dict[str, type[Handler[Any]]]:
+def load_handlers(
+    targets: Sequence[str],
+    main_script: str | None = None,
+    preload: Sequence[str] = (),
+    watch: ThreadWatch | None = None,
+) -> dict[str, type[Handler[Any]]]:
     """Import what `targets` name and return the handlers by `module/Handler`.
 
-    `main_script` is the path of an application's own script, whose handlers are named as those of `__main__`.
+    `main_script` is the path of an application's own script, whose handlers are named as those of `__main__`. `preload`
+    are modules to import before all others, whether they have handlers or not. `watch` learns which start threads.
 
     `MODULE` means every handler class in the module's own name space, `MODULE:Handler` that one. Raises
     `SupervisorError` with the reason for what does not import or does not exist, and `HandlerError` for what cannot be
@@ -28,21 +35,28 @@ def load_handlers(targets: Sequence[str], main_script: str | None = None) -> dic
     global importing
     importing = True
     try:
-        return _loaded(targets, main_script)
+        with watch or ThreadWatch() as watch:
+            for module in preload:
+                _imported(module)
+            if main_script:
+                with watch.importing(main_script):
+                    import_script(main_script)
+            return _loaded(targets)
     finally:
         importing = False
 
 
-def _loaded(targets: Sequence[str], main_script: str | None) -> dict[str, type[Handler[Any]]]:
+def _loaded(targets: Sequence[str]) -> dict[str, type[Handler[Any]]]:
     handlers: dict[str, type[Handler[Any]]] = {}
-    if main_script:
-        import_script(main_script)
     for target in targets:
         module_name, _, class_name = target.partition(":")
         module = sys.modules[MAIN_SCRIPT] if module_name == MAIN_SCRIPT else _imported(module_name)
         found = [_named(module, class_name)] if class_name else _handlers_in(module)
         if not found:
-            raise SupervisorError(f"module {module_name} has no handlers: a handler is a subclass of shardq.Handler")
+            raise SupervisorError(
+                f"module {module_name} has no handlers: a handler is a subclass of shardq.Handler, and a module to "
+                f"import for nothing else is given as --preload {module_name}"
+            )
         handlers.update((handler_name(handler), handler) for handler in found)
     for handler in handlers.values():
         check_usable(handler)
