@@ -111,9 +111,7 @@ def _worker(view: TubeView) -> str:
 def _in_use(store: Store, url: str) -> SegmentError:
     others = len(store.supervision.others())
     if others:
-        return SegmentError(
-            f"{url} is in use by {counted(others, 'other process', 'other processes')}: end what uses it first"
-        )
+        return SegmentError(f"{url} is in use by {counted(others, 'process', 'processes')}: end what uses it first")
     left = ", ".join(leftovers(store).words)
     return SegmentError(f"{url} has {left} left: add --with-requests to lose them")
 

@@ -26,6 +26,7 @@ def list_(options: argparse.Namespace) -> None:
     if options.json:
         print(as_json([_as_values(buried) for buried in shown]))
         return
+    none = f"no dead letters of {options.handler}" if options.handler else "no dead letters"
     now = time.time()
     rows = [
         (
@@ -37,7 +38,7 @@ def list_(options: argparse.Namespace) -> None:
         )
         for b in shown
     ]
-    print(columns(("id", "reason", "attempts", "ago", "error"), rows, len(found), "no dead letters"), end="")
+    print(columns(("id", "reason", "attempts", "ago", "error"), rows, len(found), none), end="")
 
 
 def show(options: argparse.Namespace) -> None:

@@ -143,7 +143,7 @@ def empty(name: str) -> str:
 EMPTY = {
     ("tubes",): "no tubes with requests in them\n",
     ("dead", "list"): "no dead letters\n",
-    ("dead", "list", "app.jobs/Resize"): "no dead letters\n",
+    ("dead", "list", "app.jobs/Resize"): "no dead letters of app.jobs/Resize\n",
     ("recurrent", "list"): "no recurrent requests\n",
     ("peek", "app.jobs/Resize/0/0"): "no requests in app.jobs/Resize/0/0\n",
 }

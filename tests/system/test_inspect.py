@@ -153,7 +153,7 @@ def test_the_text_says_the_same(url: str, folder: Folder) -> None:
         [line] = folder.until("begin", 0)
 
         first, requests, memory, titles, worker = shardq("status", "--url", url, "--sample", 0).lines
-        assert first == f"{url}: supervisor {program.pid}, 1 workers"
+        assert first == f"{url}: supervisor {program.pid}, 1 worker"
         assert requests == "requests: 3 queued, 0 of 3 handled"
         assert re.fullmatch(r"memory:   [\d.]+ MiB of [\d.]+ MiB", memory)
         assert titles.split() == ["worker", "pid", "state", "memory", "thread", "batch", "for"]
@@ -249,7 +249,7 @@ def test_peek_takes_nothing(name: str, url: str, said: Say) -> None:
     leave(name, b"\x01", b"\x02")
     for _ in range(2):
         assert said("peek", "app.jobs/Resize/3/0", "--url", url).lines == ["1", "2"]
-    assert said("peek", "app.jobs/Resize/4/0", "--url", url).lines == []
+    assert said("peek", "app.jobs/Resize/4/0", "--url", url).lines == ["no requests in app.jobs/Resize/4/0"]
 
 
 def test_the_segment_can_be_named_by_the_environment(name: str, url: str) -> None:
@@ -283,7 +283,7 @@ def test_a_segment_in_use_is_not_destroyed(name: str, url: str) -> None:
     storage = SharedStorage.create(name, 8 * MIB)
     found = shardq("destroy", "--url", url, "--with-requests")
     assert found.status == FAILED
-    assert "in use by 1 processes" in found.errors
+    assert "in use by 1 process:" in found.errors
     assert Queue(storage) is not None
     assert storage.store.append("m/H/0/0", [b"\x01"])
     asyncio.run(storage.close())
@@ -413,8 +413,8 @@ def test_recurrent_requests_can_be_listed_and_ended(name: str, url: str, said: S
     assert unknown.status != 0
     assert "there is no recurrent request app.jobs/Report/0/0#0" in unknown.errors
     assert "which recurrent requests?" in said("recurrent", "cancel", "--url", url).errors
-    assert "1 recurrent requests ended" in said("recurrent", "cancel", "--url", url, found[1]["id"]).out
+    assert "1 recurrent request ended" in said("recurrent", "cancel", "--url", url, found[1]["id"]).out
     assert "2 recurrent requests ended" in said("recurrent", "cancel", "--url", url, "--all").out
     refused = said("destroy", "--url", url)
-    assert "has 1 deferred requests left" in refused.errors
+    assert "has 1 deferred request left" in refused.errors
     assert said("destroy", "--url", url, "--with-requests").status == 0
