@@ -21,6 +21,7 @@ from shardq.portrait import Alarm, line, portrait
 from shardq.printable import type_name
 from shardq.queue import Queue
 from shardq.settings import WorkerSettings
+from shardq.wording import counted
 
 log = logging.getLogger("shardq.worker")
 
@@ -173,8 +174,8 @@ class Binding:
         """See `Handler.acknowledge`."""
         batch = self._batch
         if batch is None or type(count) is not int or not 0 <= count <= batch.count:
-            has = "there is no batch in hand" if batch is None else f"its batch has {batch.count} requests"
-            raise HandlerError(f"{handler_name(self._class)} acknowledged {shown(count)} requests, but {has}")
+            has = "there is no batch in hand" if batch is None else f"its batch has {counted(batch.count, 'request')}"
+            raise HandlerError(f"{handler_name(self._class)} acknowledged {shown(count)} of its requests, but {has}")
         if count > self._acknowledged:
             await self._storage.pop(batch.pipe, batch.through_first(count), self._token)
             self.done += count - self._acknowledged
@@ -254,7 +255,7 @@ class Binding:
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            raise HandlerTimeout(f"it took longer than timeout_s, {timeout_s} seconds") from error
+            raise HandlerTimeout(f"it took longer than timeout_s, {timeout_s} s") from error
 
     def _contain(self, error: BaseException) -> None:
         """Raise what came out of the handler's code as an error like others, unless it is meant for who runs the

@@ -6,7 +6,8 @@ A handler's dead letters are a tube of their own, `module/Handler/dead/0`, which
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import msgspec
 
@@ -51,7 +52,8 @@ class DeadLetter(msgspec.Struct, frozen=True):
         return _encode(self)
 
 
-class Buried(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Buried:
     """A dead letter and where it lies."""
 
     grave: str

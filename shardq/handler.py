@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from shardq.blocking import here
 from shardq.errors import HandlerError, shown
 from shardq.isolation import plainly
-from shardq.model import MAIN_SCRIPT, Retry, Route, handler_name
+from shardq.model import MAIN_NAMES, MAIN_SCRIPT, Retry, Route, handler_name
 from shardq.protocols import InHand, Registrar
 
 Request = TypeVar("Request")
@@ -150,7 +150,7 @@ def check_importable(handler: type[Handler[Any]]) -> None:
     if "<locals>" in handler.__qualname__:
         raise HandlerError(f"{name} is defined inside a function, so workers cannot import it: move it to module level")
     # A class of __main__ goes by the name of a module that need not be imported here.
-    if handler.__module__ != MAIN_SCRIPT and find_handler(name) is not handler:
+    if handler.__module__ not in MAIN_NAMES and find_handler(name) is not handler:
         raise HandlerError(f"{name} is not what module {handler.__module__} has under that name: workers would miss it")
 
 

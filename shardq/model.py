@@ -16,6 +16,8 @@ from shardq.settings import LONGEST_S
 MAIN_SCRIPT = "__main__"
 #: The name under which workers import such a script again, so that its `if __name__ == "__main__"` part does not run.
 MAIN_SCRIPT_IN_WORKER = "__shardq_main__"
+#: All its names: the last is the one that it has in children of `multiprocessing`.
+MAIN_NAMES = (MAIN_SCRIPT, MAIN_SCRIPT_IN_WORKER, "__mp_main__")
 #: Ends the pipe of a tube that is served before the tube without it: what was put back at the head.
 AHEAD = "^"
 
@@ -114,16 +116,15 @@ class Retry:
 def handler_name(handler: type[Any]) -> str:
     """`module/Handler`: the part of a pipe that says whose requests it carries.
 
-    A class of the module that Python was started with (`python -m app.jobs`) goes by that module's real name.
+    A class of the module that Python was started with (`python -m app.jobs`) goes by that module's real name, also in
+    a child of `multiprocessing`, which imported it once more.
     """
     module = handler.__module__
-    if module == MAIN_SCRIPT:
+    if module in MAIN_NAMES:
         main = vars(sys.modules[MAIN_SCRIPT])
         # In some interactive sessions (`python -m asyncio`) the module is the console's, and the class is elsewhere.
         own = main.get(handler.__qualname__.partition(".")[0]) is not None
-        module = main["__spec__"].name if own and main.get("__spec__") else module
-    if module == MAIN_SCRIPT_IN_WORKER:
-        module = MAIN_SCRIPT
+        module = main["__spec__"].name if own and main.get("__spec__") else MAIN_SCRIPT
     return f"{module}/{handler.__qualname__}"
 
 

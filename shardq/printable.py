@@ -37,11 +37,6 @@ def cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most // 2]}\n...\n{text[-most // 2 :]}"
 
 
-def counted(number: int, one: str, several: str) -> str:
-    """`1 worker`, `1,000 workers`."""
-    return f"{number:,} {one if number == 1 else several}"
-
-
 def type_name(kind: type, *, qualified: bool = True) -> str:
     """Name of a class, as Python keeps it: a metaclass may answer with something else, or raise."""
     name: Any = type.__dict__["__qualname__" if qualified else "__name__"].__get__(kind)

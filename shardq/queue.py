@@ -24,6 +24,7 @@ from shardq.recurrent import Recurrent
 from shardq.roundtrip import check_round_trip
 from shardq.routing import HandlerFacts, check_types, facts_of, grouped
 from shardq.schedule import due_us, first_us, written
+from shardq.wording import counted
 
 
 class _Step(NamedTuple):
@@ -227,8 +228,8 @@ class Queue:
 def _full(facts: HandlerFacts, left: int) -> QueueFull:
     reason = "inside a handler nobody waits" if handling.get() else "this call does not wait"
     return QueueFull(
-        f"the storage has no room for {left} requests of {facts.name}, and {reason}: they are in not_accepted, "
-        f"register them again later"
+        f"the storage has no room for {counted(left, 'request')} of {facts.name}, and {reason}: what was not accepted "
+        f"is in not_accepted, register it again later"
     )
 
 

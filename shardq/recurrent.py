@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from shardq.errors import HandlerError
 from shardq.handler import Handler
@@ -42,7 +43,8 @@ class RecurrentHandler(Handler[Any]):
 TIME_HANDLERS: tuple[type[Handler[Any]], ...] = (DeferredHandler, RecurrentHandler)
 
 
-class Recurring(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Recurring:
     """A request that comes again and again."""
 
     handler: str

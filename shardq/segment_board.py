@@ -96,6 +96,9 @@ class SegmentBoard:
     def renewals(self) -> list[int]:
         return self._store.supervision.renewals()
 
+    def arrived(self) -> list[int]:
+        return self._store.supervision.workers()
+
     def strangers(self) -> list[int]:
         return self._store.supervision.workers()
 

@@ -6,7 +6,6 @@ Every object has its own settings; assigning to a field takes effect at its next
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -14,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shardq.cores import usable_cores
 from shardq.errors import ConfigurationError, shown
 
 #: Longest time that a setting or a handler may ask for: 10 years, in seconds.
@@ -28,11 +28,13 @@ MOST_WORKERS = 128
 Seconds = Annotated[float, Field(le=LONGEST_S, allow_inf_nan=False)]
 
 
-def usable_cores() -> int:
-    """Cores this process may run on, which in a container can be fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+#: Most workers one supervisor has.
+MOST_WORKERS = 128
+
+
+def _default_workers() -> int:
+    """A machine may have more cores than there can be workers."""
+    return min(usable_cores(), MOST_WORKERS)
 
 
 class _Settings(BaseSettings):
@@ -133,8 +135,9 @@ class SupervisorSettings(_Settings):
 
     model_config = SettingsConfigDict(env_prefix="QUEUE_SUPERVISOR_", populate_by_name=True)
 
-    workers: int = Field(default_factory=usable_cores, ge=1, le=MOST_WORKERS)
-    """Worker processes. Default: one for each core this process may use."""
+    workers: int = Field(default_factory=_default_workers, ge=1, le=MOST_WORKERS)
+    """Worker processes, at most 128. Default: one for each core this process may use, the quota of its control group
+    included."""
     url: str | None = None
     """Segment to serve, shm://NAME, created if it is missing. Default: named after the first module."""
     capacity: str | None = None
@@ -157,6 +160,9 @@ class SupervisorSettings(_Settings):
     respawn_delay: Seconds = Field(default=0.1, gt=0)
     """Seconds before a worker is replaced that died without a batch in hand and was not the first within a minute;
     doubled for each further death, up to 1, or 30 where they die before they attach. Default: 0.1."""
+    preload: str | None = None
+    """Modules to import before those with handlers, once for all workers; for several give it again, or separate them
+    by commas. Default: none."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What to log. Default: info."""
     json_output: bool = Field(default=False, validation_alias="QUEUE_SUPERVISOR_JSON")
@@ -171,6 +177,18 @@ class SupervisorSettings(_Settings):
             return text
         except ConfigurationError as error:
             raise ValueError(str(error)) from None
+
+    @field_validator("preload")
+    @classmethod
+    def _are_modules(cls, text: str | None) -> str | None:
+        if text is not None and not all(part.isidentifier() for part in re.split(r"[,.]", text)):
+            raise ValueError("give the names of modules, as app.setup, several separated by commas")
+        return text
+
+    @property
+    def preloaded(self) -> list[str]:
+        """`preload` as a list."""
+        return self.preload.split(",") if self.preload else []
 
     @classmethod
     def option_names(cls) -> dict[str, str]:

@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple, NoReturn
@@ -26,7 +25,7 @@ from shardq.errors import (
     SupervisorRunning,
 )
 from shardq.handler import Handler
-from shardq.leftovers import leftovers
+from shardq.leftovers import leftovers, what_stays
 from shardq.printable import printable
 from shardq.queue import Queue
 from shardq.segment_board import PATIENCE_S, SegmentBoard
@@ -42,6 +41,7 @@ from shardq.supervisor.exits import Exit
 from shardq.supervisor.family import ExecuteAgain, Family, RunWorker
 from shardq.supervisor.forked import give_defaults_to_children
 from shardq.supervisor.handlers import load_handlers
+from shardq.supervisor.launch import MARK
 from shardq.supervisor.output import tell
 from shardq.supervisor.program import Program
 from shardq.supervisor.reload import PROBE, RESUME, Resumption, execute_again
@@ -50,6 +50,8 @@ from shardq.supervisor.sharing import unshareable
 from shardq.supervisor.signals import Signals, end_when_told, hold_back_wishes
 from shardq.supervisor.standby import await_succession
 from shardq.supervisor.terminal import Terminal
+from shardq.supervisor.threads import ThreadWatch, threads
+from shardq.version import __version__
 from shardq.worker import Worker
 
 log = logging.getLogger("shardq.supervisor")
@@ -74,12 +76,13 @@ class Origin(NamedTuple):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     standard.open_missing()
+    os.environ.pop(MARK, None)  # before anything runs that would inherit it
     options = _parser().parse_args(arguments)
     hold_back_wishes()
     give_defaults_to_children()
     origin = Origin(Program.of_this_process(RESUME), Terminal.of_this_process())
     # A probe has not inherited it: the line is its supervisor's.
-    control = None if options.control is None or options.probe else Control(options.control)
+    control = None if options.control is None or options.probe else Control.open(options.control, options.application)
     try:
         return _supervise(options, _settings(options), control, origin)
     except tuple(_EXITS) as error:
@@ -90,6 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _told(f"cannot serve: {what_to_do}", Exit.SEGMENT, control)
     finally:
         standard.let_go()
+        if control:
+            control.close()
 
 
 def _told(reason: str, code: Exit, control: Control | None) -> Exit:
@@ -109,7 +114,8 @@ def _supervise(
     url = settings.url or _default_url(options.targets[0])
     if options.as_worker is not None:
         end_when_told()
-    handlers = load_handlers(options.targets, options.main)
+    watch = ThreadWatch()
+    handlers = load_handlers(options.targets, options.main, settings.preloaded, watch)
     if options.probe:
         return Exit.OK
     if options.as_worker is not None:
@@ -124,10 +130,8 @@ def _supervise(
                 return Exit.OK
             storage = _without_leftovers(claimed, settings, options)
             log.info("serving", extra={"url": url, "workers": settings.workers, "handlers": ", ".join(handlers)})
-            if control:
-                control.tell(serving=url)
         board = SegmentBoard(storage, handlers, deferred=settings.deferred)
-        run = _runner(options, settings, url, storage, handlers)
+        run = _runner(options, settings, url, storage, handlers, watch)
         try:
             terminal = resumption.terminal if resumption else origin.terminal
             again = _again(storage, origin.program)
@@ -235,6 +239,7 @@ def _without_leftovers(
 def _settings(options: argparse.Namespace) -> SupervisorSettings:
     """What was given on the command line, over what the environment says."""
     given = {name: getattr(options, name) for name in SupervisorSettings.model_fields}
+    given["preload"] = ",".join(options.preload) if options.preload else None
     return SupervisorSettings(**{name: value for name, value in given.items() if value is not None})
 
 
@@ -290,6 +295,7 @@ def _runner(
     url: str,
     storage: SharedStorage,
     handlers: dict[str, type[Handler[Any]]],
+    watch: ThreadWatch,
 ) -> RunWorker:
     """How a forked child becomes a worker: as it is, or by executing Python anew where a fork would not be safe."""
 
@@ -305,9 +311,12 @@ def _runner(
     if shared:
         log.info("imports made what workers cannot share: they are executed", extra={"what": ", ".join(shared)})
         return execute
-    if threading.active_count() == 1 and len(os.listdir("/proc/self/task")) == 1:
+    if (running := threads()) == 1:
         return become
-    log.info("imports started threads: workers are executed, not forked", extra={"threads": threading.active_count()})
+    log.info(
+        "imports started threads: workers are executed, not forked",
+        extra={"threads": running, "modules": ", ".join(watch.modules)},
+    )
     return execute
 
 
@@ -345,16 +354,10 @@ def _leave(storage: SharedStorage, url: str, targets: Sequence[str]) -> None:
     if unused or store.supervision.private:
         storage.destroy()
         return
-    others, left = len(store.supervision.others()), leftovers(store)
+    pids, left = store.supervision.other_pids(), leftovers(store)
     storage.detach()
-    if not left.words and _remove_if_unused(storage.name):
-        return
-    what = ", ".join([*left.words, *([f"{others} processes"] if others else [])])
-    tell(
-        f"shardq.supervise: {what} stay in {url}: "
-        f"`python -m shardq.supervise {' '.join(targets)} --url {url}` goes on with it",
-        sys.stderr,
-    )
+    if left.words or not _remove_if_unused(storage.name):
+        tell(f"shardq.supervise: {what_stays(url, targets, left, pids)}", sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -363,15 +366,21 @@ def _parser() -> argparse.ArgumentParser:
         description="Serve handlers with worker processes over a shared-memory segment.",
         epilog="Exit codes: " + ", ".join(f"{code.value} {code.name.lower().replace('_', ' ')}" for code in Exit),
     )
+    parser.add_argument("--version", action="version", version=f"shardq {__version__}")
     parser.add_argument("targets", nargs="+", metavar="MODULE[:Handler]", help="whose handlers to serve")
     prefix = SupervisorSettings.model_config.get("env_prefix")
     for name, option in SupervisorSettings.option_names().items():
         field = SupervisorSettings.model_fields[name]
         text = f"{' '.join((field.description or '').split())} Environment: {prefix}{option.upper()}"
-        flag = {"action": "store_const", "const": True} if field.annotation is bool else {"metavar": option.upper()}
+        flag: dict[str, Any] = {"metavar": option.upper()}
+        if field.annotation is bool:
+            flag = {"action": "store_const", "const": True}
+        elif name == "preload":
+            flag = {"metavar": "MODULE", "action": "append"}
         parser.add_argument(f"--{option.replace('_', '-')}", dest=name, help=text.replace("%", "%%"), **flag)
     # What an application that embeds a supervisor says to it.
     parser.add_argument("--control", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--application", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--private", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--standby", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--main", help=argparse.SUPPRESS)

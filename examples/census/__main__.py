@@ -119,6 +119,8 @@ def _through_shardq(requests: list[CountRequest], workers: int, out: Path) -> Ta
     storage = SharedStorage.create(name)
     try:
         Queue(storage).register_sync(Count, *requests)
+        # Else the supervisor would leave the segment to this process.
+        storage.detach()
         _supervise(name, workers, out)
     finally:
         # After a finished drain the supervisor has removed the segment; this is for all other ends.

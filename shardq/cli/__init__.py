@@ -1,4 +1,6 @@
-"""`python -m shardq status|tubes|peek|dead|park|recurrent|destroy`: into a segment, live or orphaned, from outside."""
+"""`shardq status|tubes|peek|dead|park|recurrent|destroy`: into a segment, live or orphaned, from outside. The same as
+`python -m shardq`.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,7 @@ from shardq.cli import commands, dead, output, recurrent
 from shardq.errors import ShardqError, shown
 from shardq.printable import printable
 from shardq.settings import LONGEST_S
+from shardq.version import __version__
 
 #: Exit codes: done, and could not be done; argparse ends with 2 for a command line that cannot be used.
 OK, FAILED = 0, 1
@@ -45,7 +48,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> _Parser:
-    parser = _Parser(prog="python -m shardq", description="Look into a shared-memory segment.")
+    parser = _Parser(prog="shardq", description="Look into a shared-memory segment.")
+    parser.add_argument("--version", action="version", version=f"shardq {__version__}")
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
     status = _verb(verbs, "status", commands.status, "totals, rates, memory, and each worker with what it has in hand")
     status.add_argument(

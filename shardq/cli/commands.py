@@ -11,10 +11,10 @@ from shardq.cli.render import age, as_json, columns, readable, size, went
 from shardq.connect import segment_name
 from shardq.errors import SegmentError
 from shardq.leftovers import leftovers
-from shardq.printable import counted
 from shardq.shm import attachments
 from shardq.shm.inspection import Overview, TubeView
 from shardq.shm.store import Store
+from shardq.wording import counted
 
 
 def status(options: argparse.Namespace) -> None:
@@ -23,9 +23,7 @@ def status(options: argparse.Namespace) -> None:
         view = overview()
         rates = _rates(overview, view, options.sample) if options.sample > 0 else None
     if options.json:
-        workers = [worker._asdict() for worker in view.workers]
-        guard = view.guard and view.guard._asdict()
-        print(as_json(view._asdict() | {"workers": workers, "guard": guard, "rates": rates}))
+        print(as_json(view.as_dict() | {"rates": rates}))
         return
     supervisor = f"supervisor {view.supervisor_pid}" if view.supervisor_pid else "no supervisor"
     print(f"{options.url}: {supervisor}, {counted(len(view.workers), 'worker', 'workers')}")
@@ -33,7 +31,7 @@ def status(options: argparse.Namespace) -> None:
     print(f"requests: {view.queued:,} queued, {view.handled:,} of {view.accepted:,} handled{speed}")
     if view.dead or view.buried:
         gone = f"; {went(view.evicted)}" if view.evicted else ""
-        letters = counted(view.dead, "dead letter", "dead letters")
+        letters = counted(view.dead, "dead letter")
         print(f"dead:     {letters}; {counted(view.buried, 'request', 'requests')} failed for good so far{gone}")
     if view.deferred or view.recurrent:
         due_s = (view.next_due_us or 0) / 1e6 - time.time()
@@ -54,7 +52,8 @@ def status(options: argparse.Namespace) -> None:
         )
         for w in view.workers
     ]
-    print(columns(("worker", "pid", "state", "memory", "thread", "batch", "for"), rows), end="")
+    titles = ("worker", "pid", "state", "memory", "thread", "batch", "for")
+    print(columns(titles, rows, none="no workers"), end="")
 
 
 def tubes(options: argparse.Namespace) -> None:
@@ -63,13 +62,18 @@ def tubes(options: argparse.Namespace) -> None:
         views = sorted(storage.store.inspection.tubes(), key=lambda view: -view.queued)
     shown = views[: options.limit]
     if options.json:
-        print(as_json([view._asdict() for view in shown]))
+        print(as_json(shown))
         return
     rows = [
         (view.pipe, f"{view.queued:,}", age(view.oldest_age_s), _worker(view), str(view.attempts or ""))
         for view in shown
     ]
-    print(columns(("tube", "queued", "oldest", "worker pid", "failed"), rows, len(views)), end="")
+    print(
+        columns(
+            ("tube", "queued", "oldest", "worker pid", "failed"), rows, len(views), "no tubes with requests in them"
+        ),
+        end="",
+    )
 
 
 def peek(options: argparse.Namespace) -> None:
@@ -82,6 +86,8 @@ def peek(options: argparse.Namespace) -> None:
         return
     for request in requests:
         print(as_json(request))
+    if not requests and options.limit > 0:
+        print(f"no requests in {options.pipe}")
 
 
 def destroy(options: argparse.Namespace) -> None:

@@ -17,6 +17,7 @@ from shardq.errors import ConfigurationError, QueueFull, shown
 from shardq.failure import parked
 from shardq.model import dead_pipe, key_of, split_key
 from shardq.printable import printable
+from shardq.wording import counted
 
 
 def list_(options: argparse.Namespace) -> None:
@@ -26,6 +27,7 @@ def list_(options: argparse.Namespace) -> None:
     if options.json:
         print(as_json([_as_values(buried) for buried in chosen]))
         return
+    none = f"no dead letters of {options.handler}" if options.handler else "no dead letters"
     now = time.time()
     rows = [
         (
@@ -37,7 +39,7 @@ def list_(options: argparse.Namespace) -> None:
         )
         for b in chosen
     ]
-    print(columns(("id", "reason", "attempts", "ago", "error"), rows, len(found)), end="")
+    print(columns(("id", "reason", "attempts", "ago", "error"), rows, len(found), none), end="")
     if evicted:
         print(f"{went(evicted)} (of all handlers)")
 
@@ -105,7 +107,7 @@ async def _park(url: str, pipe: str) -> int:
         try:
             while (batch := await storage.take([pipe], 1, token)).count:
                 if not await storage.bury(pipe, batch.sequence, token, grave, parked(batch).encoded()):
-                    raise QueueFull(f"no room for more dead letters: {done} requests of {pipe} were parked")
+                    raise QueueFull(f"no room for more dead letters: {counted(done, 'request')} of {pipe} had room")
                 done += 1
         finally:
             await lock.release(key)

@@ -13,7 +13,7 @@ from shardq.cli.opened import opened
 from shardq.cli.render import age, as_json, columns, readable, report
 from shardq.errors import ConfigurationError
 from shardq.model import Scheduled
-from shardq.printable import counted
+from shardq.wording import counted
 
 
 def list_(options: argparse.Namespace) -> None:
@@ -25,7 +25,7 @@ def list_(options: argparse.Namespace) -> None:
         return
     now = time.time()
     rows = [(_id(s), s.schedule, _in(s.due_us / 1e6 - now), as_json(readable(s.message))) for s in shown]
-    print(columns(("id", "schedule", "due", "request"), rows, len(found)), end="")
+    print(columns(("id", "schedule", "due", "request"), rows, len(found), "no recurrent requests"), end="")
 
 
 def cancel(options: argparse.Namespace) -> None:
@@ -33,7 +33,7 @@ def cancel(options: argparse.Namespace) -> None:
     if bool(options.ids) == options.all:
         raise ConfigurationError("which recurrent requests? give their ids, or --all")
     count = asyncio.run(_cancelled(options))
-    report(options, f"{counted(count, 'recurrent request', 'recurrent requests')} ended", ended=count)
+    report(options, f"{counted(count, 'recurrent request')} ended", ended=count)
 
 
 async def _found(options: argparse.Namespace) -> list[Scheduled]:

@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from shardq.cli.output import json_escaped
-from shardq.printable import counted, printable
+from shardq.printable import printable
 from shardq.supervisor.progress import duration
+from shardq.wording import counted
 
 _OTHER_THAN_ASCII = re.compile("[^ -~]")
 
@@ -39,11 +40,13 @@ def readable(message: bytes) -> Any:
         return {"undecodable": message, "because": str(error)}
 
 
-def columns(titles: Sequence[str], rows: Sequence[Sequence[str]], found: int = 0) -> str:
-    """A table of aligned columns, empty where there are no rows; of so many `found`, where not all are shown."""
+def columns(titles: Sequence[str], rows: Sequence[Sequence[str]], found: int = 0, none: str = "nothing") -> str:
+    """A table of aligned columns, or the text for none where there are no rows; of so many `found`, where not all are
+    shown.
+    """
     more = f"and {found - len(rows):,} more\n" if found > len(rows) else ""
     if not rows:
-        return more
+        return more or f"{none}\n"
     rows = [tuple(map(printable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (titles, *rows)]
@@ -52,7 +55,7 @@ def columns(titles: Sequence[str], rows: Sequence[Sequence[str]], found: int = 0
 
 def went(evicted: int) -> str:
     """What became of dead letters that made room for others."""
-    return f"{counted(evicted, 'letter', 'letters')} made room for later ones and went for ever"
+    return f"{counted(evicted, 'letter')} made room for later ones and went for ever"
 
 
 def size(nbytes: int) -> str:

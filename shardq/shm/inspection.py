@@ -10,7 +10,8 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import psutil
 
@@ -24,7 +25,8 @@ from shardq.shm.slots import Slots
 from shardq.shm.tube import Tubes
 
 
-class WorkerView(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class WorkerView:
     """A worker process at one moment."""
 
     number: int
@@ -42,8 +44,11 @@ class WorkerView(NamedTuple):
     """Memory of the process, shared pages included."""
 
 
-class Overview(NamedTuple):
-    """A segment and its family at one moment."""
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """A segment and its family at one moment. JSON encoders that know dataclasses make an object of it; for the
+    standard library's there is `as_dict()`.
+    """
 
     name: str
     capacity_bytes: int
@@ -75,8 +80,13 @@ class Overview(NamedTuple):
     guard: Held | None
     """The process that has the guard and does not leave it. None: nobody, or only for a moment."""
 
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain values, each worker as a dictionary too."""
+        return asdict(self)
 
-class TubeView(NamedTuple):
+
+@dataclass(frozen=True, slots=True)
+class TubeView:
     """A tube that is not empty."""
 
     pipe: str

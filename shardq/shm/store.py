@@ -256,19 +256,18 @@ class Store:
             return Counts(words[at.ACCEPTED], words[at.HANDLED], buried, dead, deferred, recurrent, evicted)
 
     def mark_worker(self, number: int) -> None:
-        """Say that this process is a worker, for who looks at the family. One that was forked says so at first: then it
-        gets a slot that is kept for workers.
+        """Say that this process is a worker: to its supervisor, and to those who look at the family. One that
+        was forked says so at first: then it gets a slot that is kept for workers.
         """
         self._own_slot(Share.FAMILY)
         self.segment.words[self._slot_word + at.SLOT_WORKER] = number
+        self._parts.supervision.ring_supervisor()
 
     def ask_renewal(self) -> None:
         """Ask the supervisor to replace this worker by a fresh process."""
         self._own_slot()
         self.segment.words[self._slot_word + at.SLOT_RENEWAL] = 1
-        supervisor = self.segment.words[at.SUPERVISOR_SLOT]
-        if supervisor:
-            self._parts.doorbell.ring(supervisor - 1)
+        self._parts.supervision.ring_supervisor()
 
     @property
     def appending(self) -> Appending:

@@ -57,6 +57,12 @@ class Supervision:
         self.have_my_death_noticed()
         return True
 
+    def ring_supervisor(self) -> None:
+        """Have the supervisor look at its workers."""
+        slot = self._words[at.SUPERVISOR_SLOT]
+        if slot:
+            self._doorbell.ring(slot - 1)
+
     def supervisor_pid(self) -> int:
         """Pid of the process that supervises the segment, or did so last."""
         return self._words[at.SUPERVISOR_PID]

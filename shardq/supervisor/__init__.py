@@ -5,14 +5,18 @@ or threads, so that it may fork at any time, and touches no messages. What is wh
 
 * `family`: the loop
 * `member`: one process
+* `arrivals`: whether the first workers are there
 * `child`: what a worker process does
 * `board`: what is seen of the storage
 * `handlers`: what is served
 * `watch`: what the loop waits for, and its patience
+* `threads`: which of that starts threads
+* `script`: the application's own script, where it has handlers
 * `signals`: what the system asks for
 * `stopping`: whether a signal is a new wish
 * `terminal`: whether the one it was started from went away
 * `control`: what an embedding application asks for
+* `launch`: how Python is executed for it
 * `deaths`: how processes ended
 * `endings`: waiting for that on an event loop, in an application
 * `pace`: how soon the dead are replaced

@@ -81,6 +81,10 @@ class Board(Protocol):
         """Pids of workers that want to be replaced; the bell rings for each."""
         ...
 
+    def arrived(self) -> list[int]:
+        """Pids of living workers that have come as far as the storage; the bell rings for each."""
+        ...
+
     def strangers(self) -> list[int]:
         """Pids of living workers of a supervisor that is gone."""
         ...

@@ -17,7 +17,7 @@ import uvloop
 
 from shardq.handler import Handler
 from shardq.portrait import portrait
-from shardq.supervisor import interpreter, signals
+from shardq.supervisor import interpreter, launch, signals
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.forked import Offspring
 from shardq.worker import Worker
@@ -68,14 +68,14 @@ def run_worker(
 
 
 def execute_worker(arguments: Sequence[str], life: int, close: Sequence[int]) -> NoReturn:
-    """Replace this forked child by a fresh Python that runs `python -m shardq.supervise` with these arguments: a child
-    of a process with threads may hold locks that nobody will ever release.
+    """Replace this forked child by a fresh Python that runs `shardq.supervise` with these arguments: a child of a
+    process with threads may hold locks that nobody will ever release.
     """
     for descriptor in close:
         os.close(descriptor)
     os.set_inheritable(life, True)
-    safe_path = ["-P"] if sys.flags.safe_path else []
-    os.execv(sys.executable, [sys.executable, *safe_path, "-m", "shardq.supervise", *arguments])
+    words = launch.command(arguments)
+    os.execv(words[0], words)
 
 
 class _Service:

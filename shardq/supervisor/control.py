@@ -1,50 +1,119 @@
 """The line between an embedding application and its supervisor: a socket with one JSON object a line, both ways.
 
-The supervisor tells `{"serving": URL}`, `{"standby": URL}` while another one serves, or `{"error": TEXT, "code": N}`
-before it gives up. The application asks for `{"workers": N}`. Its end of file is its death, or its wish to end.
+The supervisor tells `{"serving": true}` once its first workers are there, `{"standby": URL}` while another one serves,
+or `{"error": TEXT, "code": N}` before it gives up. The application asks for `{"workers": N}`, and for the end with
+`{"stop": true}`.
+
+The end of file says that the application is gone, but it need not come: a child that the application forked has the
+line as well. Forks by Python close it, those of C code do not, so the supervisor watches the process itself, too.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import select
+import socket
 from contextlib import suppress
 from typing import Any
-
-from shardq.shm.pipes import write
+from weakref import WeakSet
 
 
 class Control:
-    """One end of the line. `descriptor` is non-blocking and can be waited on."""
+    """One end of the line. Made by `open`."""
 
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-        os.set_blocking(descriptor, False)
+    def __init__(self, line: socket.socket) -> None:
+        self._line = line
+        self._application = -1
+        self._news: select.epoll | None = None
         self._unfinished = b""
         self.ended = False
-        """Whether the other end is closed."""
+        """Whether the other side is gone, or wants the end."""
         self.workers: int | None = None
         """How many workers the application asked for last."""
 
+    @classmethod
+    def open(cls, descriptor: int, application: int | None = None) -> Control:
+        """The end of the line that this descriptor is, which no other program inherits from now on. For a supervisor
+        with the pid of its application.
+        """
+        control = cls(socket.socket(fileno=descriptor))
+        control._line.set_inheritable(False)
+        control._line.setblocking(False)
+        if application is not None:
+            control._watch(application)
+        _all.add(control)
+        return control
+
+    @property
+    def descriptor(self) -> int:
+        """Readable when there is something to hear."""
+        return self._news.fileno() if self._news else self.line
+
+    @property
+    def line(self) -> int:
+        """The descriptor of the line itself: what a program that is executed in this process needs of it."""
+        return self._line.fileno()
+
     def tell(self, **message: Any) -> None:
-        """Send a message. Nobody there any more is fine."""
-        with suppress(BrokenPipeError, ConnectionResetError):
-            write(self.descriptor, json.dumps(message).encode() + b"\n")
+        """Send a message. Nobody there any more is fine; and who takes nothing, being stopped, misses it."""
+        with suppress(BrokenPipeError, ConnectionResetError, BlockingIOError):
+            self._line.send(json.dumps(message).encode() + b"\n", socket.MSG_NOSIGNAL)
 
     def heard(self) -> list[dict[str, Any]]:
-        """Messages that arrived since the last call; sets `ended` at end of file."""
-        try:
-            received = os.read(self.descriptor, 65536)
-        except BlockingIOError:
-            return []
-        except ConnectionResetError:
-            received = b""
-        self.ended = not received
-        *lines, self._unfinished = (self._unfinished + received).split(b"\n")
+        """Messages that arrived since the last call; sets `ended`."""
+        # Looked at first: what the other side said before its death is heard.
+        self.ended = self.ended or self._application_is_dead()
+        *lines, self._unfinished = (self._unfinished + self._received()).split(b"\n")
         messages = [json.loads(line) for line in lines]
         for message in messages:
             self.workers = message.get("workers", self.workers)
+            self.ended = self.ended or "stop" in message
         return messages
 
     def close(self) -> None:
-        os.close(self.descriptor)
+        """Closing twice is fine."""
+        self._line.close()
+        if self._news:
+            self._news.close()
+        if self._application >= 0:
+            os.close(self._application)
+        self._application = -1
+
+    def _watch(self, application: int) -> None:
+        self._news = select.epoll()
+        self._news.register(self._line, select.EPOLLIN)
+        with suppress(OSError):  # without a descriptor for it there is still the end of file
+            self._application = os.pidfd_open(application)
+            self._news.register(self._application, select.EPOLLIN)
+        # Looked at last: as long as this is its child, no other process has its number.
+        self.ended = os.getppid() != application
+
+    def _application_is_dead(self) -> bool:
+        return self._news is not None and any(ready == self._application for ready, _ in self._news.poll(0))
+
+    def _received(self) -> bytes:
+        received = b""
+        while True:
+            try:
+                more = self._line.recv(65536)
+            except BlockingIOError:
+                return received
+            except ConnectionResetError:
+                more = b""
+            if not more:
+                self.ended = True
+                return received
+            received += more
+
+
+_all: WeakSet[Control] = WeakSet()
+
+
+def _close_in_child() -> None:
+    """The line is between two processes: a third would keep each of them from hearing of the other's end."""
+    for control in list(_all):
+        control.close()
+
+
+os.register_at_fork(after_in_child=_close_in_child)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from shardq.settings import MOST_WORKERS, SupervisorSettings
+from shardq.supervisor.arrivals import Arrivals
 from shardq.supervisor.board import Board
 from shardq.supervisor.control import Control
 from shardq.supervisor.deaths import Death
@@ -80,6 +81,7 @@ class Family:
         """Why workers were killed by this very process."""
         self._renewals = Renewals()
         self._hung = HungWorkers(board)
+        self._arrivals = Arrivals(board, control)
         self._timer = Timer()
         self._drain: Drain | None = None
         self._vacancies = Vacancies(settings.respawn_delay)
@@ -165,6 +167,7 @@ class Family:
         for _ in range(self._vacancies.to_start(time.monotonic(), len(self._members), self._wanted)):
             if not self._fork():
                 break
+        self._arrivals.look(self._members)
         for pid in list(self._members)[self._wanted :]:
             self._members[pid].signal(signal.SIGTERM)
         leaving = self._renewals.next(self._settings.shutdown_timeout)
@@ -197,11 +200,10 @@ class Family:
             os._exit(Exit.WORKER_FAILED)
 
     def _own_descriptors(self) -> list[int]:
-        """What no child may keep."""
+        """What no child may keep, beside the line to the application, which closes itself in a fork."""
         members = [*self._members.values(), *self._strangers.values()]
         return [
             *self._reloading.descriptors,
-            *([self._control.descriptor] if self._control else []),
             self._signals.descriptor,
             self._watch.descriptor,
             self._timer.descriptor,
@@ -303,7 +305,7 @@ class Family:
         self._say(logging.INFO, "reloading", workers=len(members))
         self._signals.hold_back()
         try:
-            self._execute_again(left, [self._control.descriptor] if self._control else [])
+            self._execute_again(left, [self._control.line] if self._control else [])
         except OSError as error:
             self._signals.go_on()
             self._reloading.put_off(error)

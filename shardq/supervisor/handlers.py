@@ -5,26 +5,31 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from runpy import run_path
-from types import ModuleType
 from typing import Any
 
 from shardq.codec import check_type
-from shardq.errors import ConfigurationError, HandlerError, SupervisorError, shown
+from shardq.errors import ConfigurationError, SupervisorError, shown
 from shardq.handler import Handler, check_importable
 from shardq.handler_checks import check_usable, does_something, request_type
-from shardq.model import MAIN_SCRIPT, MAIN_SCRIPT_IN_WORKER, handler_name
+from shardq.model import MAIN_NAMES, MAIN_SCRIPT, handler_name
 from shardq.portrait import portrait
-from shardq.printable import type_name
+from shardq.supervisor.script import exits, import_script, reason
+from shardq.supervisor.threads import ThreadWatch
 
 #: Whether this process is importing what it is to serve: then nothing may start another supervisor.
 importing = False
 
 
-def load_handlers(targets: Sequence[str], main_script: str | None = None) -> dict[str, type[Handler[Any]]]:
+def load_handlers(
+    targets: Sequence[str],
+    main_script: str | None = None,
+    preload: Sequence[str] = (),
+    watch: ThreadWatch | None = None,
+) -> dict[str, type[Handler[Any]]]:
     """Import what `targets` name and return the handlers by `module/Handler`.
 
-    `main_script` is the path of an application's own script, whose handlers are named as those of `__main__`.
+    `main_script` is the path of an application's own script, whose handlers are named as those of `__main__`. `preload`
+    are modules to import before all others, whether they have handlers or not. `watch` learns which start threads.
 
     `MODULE` means every handler class in the module's own name space, `MODULE:Handler` that one. Raises
     `ConfigurationError` for a target that names none of both, `SupervisorError` with the reason for what does not
@@ -33,26 +38,33 @@ def load_handlers(targets: Sequence[str], main_script: str | None = None) -> dic
     global importing
     importing = True
     try:
-        return _loaded(targets, main_script)
+        with watch or ThreadWatch() as watch:
+            for module in preload:
+                _imported(module)
+            if main_script:
+                with watch.importing(main_script):
+                    import_script(main_script)
+            return _loaded(targets)
     finally:
         importing = False
 
 
-def _loaded(targets: Sequence[str], main_script: str | None) -> dict[str, type[Handler[Any]]]:
+def _loaded(targets: Sequence[str]) -> dict[str, type[Handler[Any]]]:
     handlers: dict[str, type[Handler[Any]]] = {}
-    if main_script:
-        _import_script(main_script)
     for target in targets:
         module_name, class_name = _parts(target)
-        module = sys.modules[MAIN_SCRIPT_IN_WORKER] if module_name == MAIN_SCRIPT else _imported(module_name)
+        module = sys.modules[MAIN_SCRIPT] if module_name == MAIN_SCRIPT else _imported(module_name)
         found = [_named(module, class_name)] if class_name else _handlers_in(module)
         if not found:
-            raise SupervisorError(f"module {module_name} has no handlers: a handler is a subclass of shardq.Handler")
+            raise SupervisorError(
+                f"module {module_name} has no handlers: a handler is a subclass of shardq.Handler, and a module to "
+                f"import for nothing else is given as --preload {module_name}"
+            )
         handlers.update((handler_name(handler), handler) for handler in found)
     for handler in handlers.values():
         check_usable(handler)
         check_type(request_type(handler))
-        if handler.__module__ != MAIN_SCRIPT_IN_WORKER:
+        if handler.__module__ not in MAIN_NAMES:
             check_importable(handler)
     return handlers
 
@@ -78,32 +90,9 @@ def _imported(module_name: str) -> Any:
             raise SupervisorError(f"there is no module {module_name} (looked in {where}, ...)") from None
         raise SupervisorError(f"module {module_name} does not import: {portrait(error)}") from error
     except SystemExit as error:
-        raise _exits(f"module {module_name}", error) from error
+        raise exits(f"module {module_name}", error) from error
     except BaseException as error:
-        raise SupervisorError(f"module {module_name} does not import: {_reason(error)}") from error
-
-
-def _import_script(path: str) -> None:
-    """Run a script as a module of another name, as multiprocessing's spawn does."""
-    module = ModuleType(MAIN_SCRIPT_IN_WORKER)
-    sys.modules[MAIN_SCRIPT_IN_WORKER] = module
-    try:
-        vars(module).update(run_path(path, run_name=MAIN_SCRIPT_IN_WORKER))
-    except SystemExit as error:
-        raise _exits(f"script {path}", error) from error
-    except BaseException as error:
-        raise SupervisorError(f"script {path} does not import: {_reason(error)}") from error
-
-
-def _reason(error: BaseException) -> str:
-    return f"{type_name(type(error))}: {portrait(error)}"
-
-
-def _exits(what: str, error: SystemExit) -> HandlerError:
-    return HandlerError(
-        f"{what} does not import: it ends the program with sys.exit({shown(error.code)}): put that part under "
-        f'`if __name__ == "__main__":`'
-    )
+        raise SupervisorError(f"module {module_name} does not import: {reason(error)}") from error
 
 
 def _named(module: Any, class_name: str) -> type[Handler[Any]]:

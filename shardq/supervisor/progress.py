@@ -8,9 +8,9 @@ from collections import deque
 from contextlib import suppress
 from typing import TextIO
 
-from shardq.printable import counted
 from shardq.supervisor.output import tell
 from shardq.supervisor.standard import is_terminal
+from shardq.wording import counted
 
 #: Seconds between two looks, on a terminal and elsewhere, where only now and then a line is printed.
 _TERMINAL_INTERVAL_S, _PLAIN_INTERVAL_S, _LINE_INTERVAL_S = 0.1, 0.5, 5.0
@@ -58,7 +58,7 @@ class Progress:
         remaining = f", {failed:,} failed and {ends}" if failed else ""
         remaining += f", {left:,} left" if left else ""
         remaining += f", {deferred:,} deferred" if deferred else ""
-        done = counted(handled, "request", "requests")
+        done = counted(handled, "request")
         return f"{done} done in {duration(elapsed_s)} ({handled / elapsed_s:,.0f}/s){remaining}"
 
     def _line(self, share: float, facts: str, columns: int) -> str:

@@ -220,7 +220,7 @@ def alarm(timeout_s: float) -> Iterator[None]:
         due = now + _ALARM_AGAIN_S
         # Where the loop of this thread does not show, plain code runs, maybe in a loop of its own.
         if asyncio._get_running_loop() is not loop or asyncio.current_task(loop) is task:
-            raise HandlerTimeout(f"it took longer than timeout_s, {timeout_s} seconds")
+            raise HandlerTimeout(f"it took longer than timeout_s, {timeout_s} s")
 
     former = signal.signal(signal.SIGALRM, strike)
     signal.setitimer(signal.ITIMER_REAL, timeout_s, _ALARM_AGAIN_S)

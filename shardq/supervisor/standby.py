@@ -30,10 +30,10 @@ def await_succession(segment: Succession, control: Control, signals: Signals, ur
     """
     control.tell(standby=url)
     while not segment.become_supervisor():
-        _wait_for_end_or_news(segment.supervisor_pid(), control, signals)
         control.heard()
         if control.ended or signals.pending:
             return segment.become_supervisor()
+        _wait_for_end_or_news(segment.supervisor_pid(), control, signals)
     return True
 
 

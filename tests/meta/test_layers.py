@@ -14,7 +14,10 @@ SOURCES = sources(ROOT / "shardq")
 
 #: Layer by layer from the ground up, the modules in it. Imports go down, or sideways inside one layer.
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("ground", ("shardq.errors", "shardq.portrait", "shardq.printable", "shardq.version")),
+    (
+        "ground",
+        ("shardq.cores", "shardq.errors", "shardq.portrait", "shardq.printable", "shardq.version", "shardq.wording"),
+    ),
     (
         "contract",
         (
@@ -59,6 +62,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "shardq.leftovers",
             "shardq.connect",
             "shardq.embedded",
+            "shardq.keeper",
             "shardq.testing",
             "shardq.cli",
             "shardq.cli.*",

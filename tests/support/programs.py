@@ -55,7 +55,7 @@ class Supervise:
         """What it wrote to its standard error so far, with that of its workers."""
         self._process = subprocess.Popen(
             (*by, python, "-m", "shardq.supervise", *map(str, arguments)),
-            env=_clean_environment() | dict(environment or {}),
+            env=clean_environment() | dict(environment or {}),
             stderr=theirs,
             **{"cwd": ROOT, "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "process_group": 0} | others,
         )
@@ -202,7 +202,7 @@ def _watched(pid: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _clean_environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """Without settings of whoever runs the tests."""
     return {name: value for name, value in os.environ.items() if not name.startswith("QUEUE_")}
 

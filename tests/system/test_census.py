@@ -28,6 +28,7 @@ def test_the_census_equals_the_plain_loop_and_leaves_nothing(tmp_path: Path) -> 
 
     assert launcher.returncode == 0, printed + complaints
     assert "the two tables are equal" in printed
+    assert "stay" not in complaints
     table = from_json((tmp_path / JSON_NAME).read_text(encoding="utf-8"))
     assert total(table).files == LIMIT
     assert (tmp_path / TEXT_NAME).read_text(encoding="utf-8") == as_text(table)

@@ -41,7 +41,7 @@ DIED = {
     "kill": Outcome("died", "its worker was killed by SIGKILL", "SIGKILL"),
     "segfault": Outcome("died", "its worker was killed by SIGSEGV", "SIGSEGV"),
 }
-LATE = Outcome("raised", "shardq.errors.HandlerTimeout: it took longer than timeout_s, 0.3 seconds")
+LATE = Outcome("raised", "shardq.errors.HandlerTimeout: it took longer than timeout_s, 0.3 s")
 IN_HANDLE = {
     **{how: Outcome("raised", error) for how, error in RAISED.items()},
     **DIED,

@@ -64,7 +64,7 @@ def test_list_as_json_has_everything(graveyard: Path, run: Run) -> None:
 
 
 def test_list_can_be_of_one_handler_and_cut_short(graveyard: Path, run: Run) -> None:
-    assert run("dead", "list", "nobody/Else").stdout == ""
+    assert run("dead", "list", "nobody/Else").stdout == "no dead letters of nobody/Else\n"
     lines = run("dead", "list", HANDLER, "--limit", "1").stdout.splitlines()
     assert len(lines) == 3
     assert lines[-1] == "and 1 more"
@@ -82,7 +82,7 @@ def test_requeue_puts_back_behind_or_ahead(graveyard: Path, run: Run, url: str) 
         queue.register_sync(Fragile, Ask(9))
     assert run("dead", "requeue", f"{HANDLER}#0").stdout == "1 requeued\n"
     assert run("dead", "requeue", f"{HANDLER}#1", "--head", "--json").stdout == '{"requeued":1}\n'
-    assert run("dead", "list").stdout == ""
+    assert run("dead", "list").stdout == "no dead letters\n"
     tubes = {tube["pipe"]: tube["queued"] for tube in json.loads(run("tubes", "--json").stdout)}
     assert tubes == {f"{HANDLER}/0/0": 2, f"{HANDLER}/0/0^": 1}
     assert left_in(url) == 3

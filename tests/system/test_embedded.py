@@ -260,7 +260,7 @@ async def test_scale_brings_workers_and_sends_them_away(folder: Folder) -> None:
     async with Supervisor(JOBS, workers=1) as supervisor:
         first = await have_workers(supervisor, 1)
         for wrong in (-1, "4", None, True):
-            with pytest.raises(ConfigurationError, match=f"{wrong!r} workers cannot be"):
+            with pytest.raises(ConfigurationError, match=f"workers={wrong!r} cannot be"):
                 supervisor.scale(wrong)  # type: ignore[arg-type]
         supervisor.scale(4)
         assert first < await have_workers(supervisor, 4)

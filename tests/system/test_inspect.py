@@ -250,7 +250,7 @@ def test_peek_takes_nothing(name: str, url: str, said: Say) -> None:
     leave(name, b"\x01", b"\x02")
     for _ in range(2):
         assert said("peek", "app.jobs/Resize/3/0", "--url", url).lines == ["1", "2"]
-    assert said("peek", "app.jobs/Resize/4/0", "--url", url).lines == []
+    assert said("peek", "app.jobs/Resize/4/0", "--url", url).lines == ["no requests in app.jobs/Resize/4/0"]
 
 
 def test_the_segment_can_be_named_by_the_environment(name: str, url: str) -> None:
@@ -417,5 +417,5 @@ def test_recurrent_requests_can_be_listed_and_ended(name: str, url: str, said: S
     assert "1 recurrent request ended" in said("recurrent", "cancel", "--url", url, found[1]["id"]).out
     assert "2 recurrent requests ended" in said("recurrent", "cancel", "--url", url, "--all").out
     refused = said("destroy", "--url", url)
-    assert "has 1 deferred requests left" in refused.errors
+    assert "has 1 deferred request left" in refused.errors
     assert said("destroy", "--url", url, "--with-requests").status == 0

@@ -9,12 +9,10 @@ import signal
 import sys
 import termios
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from shardq.errors import ConfigurationError, HandlerError, SupervisorError
-from shardq.model import MAIN_SCRIPT_IN_WORKER
 from shardq.settings import SupervisorSettings, parse_bytes
 from shardq.supervisor.deaths import Death, reap
 from shardq.supervisor.exits import Exit
@@ -341,16 +339,16 @@ def test_a_module_that_ends_the_process_is_refused_and_not_obeyed(code: str, tmp
         load_handlers([leaving])
 
 
-def test_a_script_that_ends_the_process_is_refused_and_not_obeyed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # What is imported under this name here must not stay: where it is, no supervisor can be started.
-    monkeypatch.setitem(sys.modules, MAIN_SCRIPT_IN_WORKER, ModuleType(MAIN_SCRIPT_IN_WORKER))
+def test_a_script_that_ends_the_process_is_refused_and_not_obeyed(tmp_path: Path) -> None:
+    before = dict(sys.modules)
     script = tmp_path / "script.py"
     script.write_text("raise SystemExit")
 
     with pytest.raises(HandlerError, match=f"script {script} does not import: "):
         load_handlers(["__main__"], str(script))
+    assert {name: module for name, module in sys.modules.items() if "main__" in name} == {
+        name: module for name, module in before.items() if "main__" in name
+    }
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from shardq import Queue, Worker, connect
+from shardq.cores import usable_cores
 from shardq.drivers import RuntimeLock, RuntimeStorage
 from shardq.errors import ConfigurationError
 from shardq.settings import (
@@ -19,7 +20,6 @@ from shardq.settings import (
     WorkerSettings,
     check_environment,
     shown,
-    usable_cores,
 )
 
 #: Settings in seconds.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import accumulate
 
-from shardq.embedded import restart_pause_s
+from shardq.keeper import restart_pause_s
 from shardq.supervisor.pace import Pace, Vacancies
 
 

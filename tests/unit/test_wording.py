@@ -1,0 +1,91 @@
+"""Numbers with their nouns."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from shardq.leftovers import Leftovers, what_stays
+from shardq.supervisor.progress import Progress
+from shardq.wording import counted
+
+SOURCES = sorted((Path(__file__).parents[2] / "shardq").rglob("*.py"))
+
+#: A noun in the plural behind a number that may be one, in a text with values in it.
+PLURAL = re.compile(
+    r"^ (dead letters|(deferred |recurrent )?requests|workers|processes|threads|tubes|routes|slots|seconds)\b"
+)
+
+
+@pytest.mark.parametrize(
+    ("number", "nouns", "text"),
+    [
+        (0, ("process", "processes"), "0 processes"),
+        (1, ("process", "processes"), "1 process"),
+        (2, ("process", "processes"), "2 processes"),
+        (1, ("dead letter",), "1 dead letter"),
+        (1_234_567, ("dead letter",), "1,234,567 dead letters"),
+        (-1, ("day",), "-1 days"),
+    ],
+)
+def test_a_noun_is_in_the_number_of_its_number(number: int, nouns: tuple[str, ...], text: str) -> None:
+    assert counted(number, *nouns) == text
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_no_text_has_its_own_plural(path: Path) -> None:
+    found = []
+    for text in ast.walk(ast.parse(path.read_text())):
+        if isinstance(text, ast.JoinedStr):
+            pairs = zip(text.values, text.values[1:], strict=False)
+            found += [
+                f"line {part.lineno}: {part.value}"
+                for value, part in pairs
+                if isinstance(value, ast.FormattedValue) and isinstance(part, ast.Constant) and PLURAL.match(part.value)
+            ]
+    assert found == []
+
+
+NOTHING = Leftovers(0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("left", "pids", "beginning"),
+    [
+        (
+            NOTHING._replace(queued=1),
+            [],
+            "1 request stays in shm://a: `python -m shardq.supervise app.jobs --url shm://a`",
+        ),
+        (NOTHING._replace(queued=2), [7], "2 requests stay in shm://a"),
+        (
+            Leftovers(1, 1, 1, 1),
+            [],
+            "1 request, 1 deferred request, 1 recurrent request, 1 dead letter stay in shm://a",
+        ),
+        (NOTHING._replace(dead_letters=1), [], "1 dead letter stays in shm://a"),
+        (
+            NOTHING,
+            [7],
+            "shm://a is empty and stays for 1 process (7) attached to it: `python -m shardq.s",
+        ),
+        (NOTHING, [7, 8], "shm://a is empty and stays for 2 processes (7, 8) attached to it"),
+    ],
+)
+def test_a_segment_that_stays_is_told_with_the_reason(left: Leftovers, pids: list[int], beginning: str) -> None:
+    assert what_stays("shm://a", ["app.jobs"], left, pids).startswith(beginning)
+
+
+@pytest.mark.parametrize(
+    ("handled", "failed", "text"),
+    [
+        (1, 0, "1 request done in 4.0 s (0/s)"),
+        (2, 1, "2 requests done in 4.0 s (0/s), 1 failed and is a dead letter"),
+        (3, 2, "3 requests done in 4.0 s (1/s), 2 failed and are dead letters"),
+    ],
+)
+def test_the_summary_of_a_drain_counts_as_people_do(handled: int, failed: int, text: str) -> None:
+    assert Progress(0.0).summary(4.0, handled, 0, failed) == text
