@@ -59,6 +59,7 @@ def test_there_is_never_a_family_of_none(workers: int, start: Start, url: str, n
         folder.until("done", 0)
 
     assert program.stop() == Exit.OK
+    assert workers > 1 or "workers keep dying" not in program.heard
     assert files_of(name) == set()
 
 
@@ -95,6 +96,7 @@ def test_what_kills_its_workers_in_start_keeps_nobody_from_others(
         assert dead_letters(queue) == []
 
     assert program.stop() == Exit.OK
+    assert "workers keep dying" not in program.heard
     assert files_of(name) == set()
 
 
@@ -114,4 +116,5 @@ def test_what_kills_its_workers_with_a_batch_in_hand_delays_nobody(
         forget_dead(queue)
 
     assert program.stop() == Exit.OK
+    assert "workers keep dying" not in program.heard
     assert files_of(name) == set()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import signal
 import subprocess
 import sys
+from typing import Self
 
 import msgspec
 import pytest
@@ -110,6 +112,15 @@ def test_an_application_that_names_shardqs_logger_decides(start: Start, url: str
     assert files_of(name) == set()
 
 
+#: Waits in the supervisor that was executed anew, before it hears any bell.
+RESUMING = f"""
+import pathlib, sys
+here = pathlib.Path(__file__).parent
+if "--resume" in sys.argv:
+    (here / "resuming").touch()
+    (here / "gate").read_bytes()
+from {JOBS} import Record
+"""
 PRODUCING = f"""
 import signal, sys
 signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -118,38 +129,51 @@ from shardq import connect
 from {JOBS} import Note, Record
 queue = asyncio.run(connect(sys.argv[1]))
 for line in sys.stdin:
-    queue.register_sync(Record, Note(sys.argv[2], int(line)))
+    queue.register_sync(Record, Note(sys.argv[2], int(line)), defer=int(line))
     print(line, end="", flush=True)
 asyncio.run(queue.close())
 """
 
 
-def test_a_producer_that_sigpipe_would_end_outlives_a_reload(start: Start, url: str, name: str, folder: Folder) -> None:
-    program = start(JOBS, "--url", url, "--workers", 1).serving()
-    producer = subprocess.Popen(
-        (sys.executable, "-c", PRODUCING, url, str(folder.path)),
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        bufsize=1,
-    )
-    assert producer.stdin
-    assert producer.stdout
-    try:
-        for number in range(3):
-            producer.stdin.write(f"{number}\n")
-            assert producer.stdout.readline() == f"{number}\n", producer.wait(LIMIT_S)
-            folder.until("done", number)
-            first = program.workers(1)
-            program.signal(signal.SIGHUP)
-            program.hear_times("replacing worker", number + 1)
-            until(lambda: not program.workers(1) & first, "its worker is new")  # noqa: B023
-        producer.communicate(timeout=LIMIT_S)
-        assert producer.returncode == 0
-    finally:
-        producer.kill()
-        producer.communicate()
+def test_a_producer_that_sigpipe_would_end_outlives_a_reload(start: Start, url: str, folder: Folder) -> None:
+    module = f"jobs_{secrets.token_hex(6)}"
+    (folder.path / f"{module}.py").write_text(RESUMING)
+    os.mkfifo(folder.path / "gate")
+    environment = {"PYTHONPATH": f"{folder.path}:{ROOT}"}
+    program = start(module, "--url", url, "--workers", 1, environment=environment).serving()
+    with Producer(url, folder) as producer:
+        producer.defer(3000)
+        program.signal(signal.SIGHUP)
+        until((folder.path / "resuming").exists, "the supervisor is executed anew")
+        for defer_s in (2000, 1000, 500):  # each is due before all others, of which its supervisor is told
+            producer.defer(defer_s)
+        (folder.path / "gate").write_bytes(b"")
+        program.hear("reloaded")
+        producer.defer(100)
 
+    assert producer.exit_code == 0
     assert program.stop() == Exit.OK
-    assert files_of(name) == set()
+    program.hear("5 deferred requests stay")
+
+
+class Producer:
+    """A process that registers requests for later, for which SIGPIPE has its default effect."""
+
+    def __init__(self, url: str, folder: Folder) -> None:
+        self._command = (sys.executable, "-c", PRODUCING, url, str(folder.path))
+        self.exit_code: int | None = None
+
+    def __enter__(self) -> Self:
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(self._command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True, bufsize=1)
+        return self
+
+    def defer(self, seconds: int) -> None:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(f"{seconds}\n")
+        assert self._process.stdout.readline() == f"{seconds}\n", self._process.wait(LIMIT_S)
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate(timeout=LIMIT_S)
+        self.exit_code = self._process.returncode

@@ -69,19 +69,16 @@ def test_what_can_be_written_is_written(effect: Callable[..., object]) -> None:
 
 @every_effect
 def test_the_bell_of_a_process_that_is_gone_ends_nobody(effect: Callable[..., object], segment: Segment) -> None:
-    theirs = Doorbell(segment, 1)
-    theirs.open()
-
     def run() -> int:
         signal.signal(signal.SIGPIPE, effect)
-        mine = Doorbell(segment, 0)
+        mine, theirs = Doorbell(segment, 0), Doorbell(segment, 1)
+        theirs.open()
         mine.ring(1)  # from now on it has a descriptor for it
-        theirs.forget()
+        theirs.close()
         mine.ring(1)
         return len(HEARD)
 
     assert Child(run).result() == 0
-    theirs.close()
 
 
 @every_effect
