@@ -22,8 +22,7 @@ from shardq.errors import DecodeError, HandlerError, RequestError, shown
 from shardq.foreign import decode_foreign, encode_foreign
 from shardq.kinds import Order, traits
 from shardq.model import Batch
-from shardq.portrait import portrait
-from shardq.roundtrip import check_round_trip
+from shardq.roundtrip import check_round_trip, reason_of
 from shardq.steady import steady
 
 #: How many requests of a type with code of its own are tried out in each process.
@@ -75,7 +74,7 @@ def _plan(request_type: Any) -> _Plan:
         known = traits(request_type)
     except Exception as error:  # all that an annotation can raise when it is evaluated, and types nobody knows
         raise HandlerError(
-            f"requests of type {shown(request_type)} cannot be decoded: {portrait(error)}; annotate types that are "
+            f"requests of type {shown(request_type)} cannot be decoded: {reason_of(error)}; annotate types that are "
             f"there when the program runs, and that messages can hold"
         ) from error
     if known.problem:
@@ -98,7 +97,7 @@ class MsgspecSerializer:
             messages = list(map(plan.encode, requests))
         except Exception as error:
             raise _blame(plan, requests) from error
-        if plan.untried:
+        if plan.untried > 0:
             count = int(min(len(requests), plan.untried))
             self._try(plan, request_type, requests[:count], messages[:count])
             plan.untried -= count
@@ -128,5 +127,5 @@ def _blame(plan: _Plan, requests: Sequence[Any]) -> RequestError:
         try:
             plan.encode(request)
         except Exception as error:
-            return RequestError(f"request {position}, {shown(request)}, cannot be encoded: {portrait(error)}")
+            return RequestError(f"request {position}, {shown(request)}, cannot be encoded: {reason_of(error)}")
     return RequestError("the requests cannot be encoded")

@@ -17,6 +17,11 @@ from pydantic import BaseModel, Json, RootModel, SecretBytes, SecretStr, TypeAda
 from pydantic.fields import FieldInfo
 from pydantic_core import to_json, to_jsonable_python
 
+from shardq.errors import shown
+
+#: What a class may be derived from to be made of a value of it.
+PLAIN = (str, int, float, bytes)
+
 
 def encode_foreign(value: Any) -> Any:
     """What stands for a value that msgspec does not know. Raises `TypeError` or `ValueError` for what would not come
@@ -48,7 +53,21 @@ def decode_foreign(kind: Any, value: Any) -> Any:
     # Lax, because MessagePack has fewer types than Python: a UUID or an enum arrives as what it was encoded to.
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return kind.model_validate(value, strict=False, by_alias=False, by_name=True)
+    if isinstance(kind, type) and issubclass(kind, PLAIN) and not hasattr(kind, "__get_pydantic_core_schema__"):
+        if not isinstance(value, PLAIN):
+            raise ValueError(f"{kind.__qualname__} cannot be made of {shown(value)}")
+        make: Any = kind
+        return make(value)
     return _adapter(kind).validate_python(value, strict=False, by_alias=False, by_name=True)
+
+
+def is_known(kind: Any) -> bool:
+    """Whether an instance of a class that msgspec does not know can be made again."""
+    try:
+        _adapter(kind)
+    except Exception:  # what pydantic raises for a class it does not know, and what that raises itself
+        return False
+    return True
 
 
 @lru_cache(maxsize=1024)

@@ -31,6 +31,8 @@ from uuid import UUID
 import msgspec.inspect as seen
 from pydantic import BaseModel, SecretBytes, SecretStr
 
+from shardq.foreign import PLAIN, is_known
+
 
 class Order(enum.IntEnum):
     """What has to be done so that equal requests have equal messages, whatever order their sets and dicts are in."""
@@ -156,8 +158,10 @@ class _Walk:
             return self._refuse(f"{where} is {cls.__name__}, which can be read only once: use list[...]")
         if issubclass(cls, defaultdict):
             return self._refuse(f"{where} is a defaultdict, whose default cannot be stored: use dict[...]")
+        if not issubclass(cls, PLAIN) and not is_known(cls):
+            return self._refuse(f"{where} is {cls.__name__}, which no message can hold: use what pydantic knows")
         self.found.own_code = True
-        if not issubclass(cls, _AS_TEXT):
+        if not issubclass(cls, (*PLAIN, *_AS_TEXT)):
             self._needs(Order.DEEP)
         return None
 

@@ -12,8 +12,8 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints, is
 from shardq.errors import HandlerError
 from shardq.handler import Handler
 from shardq.model import handler_name
-from shardq.portrait import portrait
 from shardq.printable import type_name
+from shardq.roundtrip import reason_of
 
 
 def find_request_type(handler: type[Handler[Any]]) -> Any:
@@ -23,7 +23,7 @@ def find_request_type(handler: type[Handler[Any]]) -> Any:
         try:
             kind = resolve()
         except Exception as error:  # all that a piece of source can raise
-            unresolved = unresolved or f"that of {where} does not ({type_name(type(error))}: {portrait(error)})"
+            unresolved = unresolved or f"that of {where} does not ({type_name(type(error))}: {reason_of(error)})"
             continue
         if kind is not None and not isinstance(kind, TypeVar):
             return kind

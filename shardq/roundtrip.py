@@ -13,7 +13,11 @@ from pydantic import BaseModel
 
 from shardq.errors import DecodeError, RequestError, shown
 from shardq.model import Batch
+from shardq.portrait import portrait
 from shardq.protocols import Serializer
+
+#: Most characters of what an exception says.
+_REASON_CHARACTERS = 500
 
 
 def check_round_trip(
@@ -30,16 +34,22 @@ def check_round_trip(
         try:
             [got] = serializer.decode(request_type, _batch([message]))
         except DecodeError as error:
-            reason = " ".join(str(error.__cause__ or error).split())
+            reason = reason_of(error.__cause__ or error)
             raise RequestError(f"request {position}, {shown(request)}, would not arrive: {reason}") from error
         except Exception as error:
-            raise RequestError(f"request {position}, {shown(request)}, would not arrive: {shown(error)}") from error
+            raise RequestError(f"request {position}, {shown(request)}, would not arrive: {reason_of(error)}") from error
         if not same(request, got):
             where, sent, received = _difference(request, got)
             raise RequestError(
                 f"request {position}, {shown(request)}, would not arrive as it is: {where}{shown(sent)} would be "
                 f"{shown(received)}; annotate the type that is meant, or use a value that stays what it is"
             )
+
+
+def reason_of(error: BaseException) -> str:
+    """What an exception says, in a line, also where it cannot be printed."""
+    words = " ".join(str(portrait(error)).split())
+    return words if len(words) <= _REASON_CHARACTERS else f"{words[:_REASON_CHARACTERS]}..."
 
 
 def same(sent: Any, got: Any) -> bool:

@@ -182,7 +182,22 @@ def test_a_model_inside_a_typed_dict_neither() -> None:
 # Values of the standard library that come back
 
 
+class UserId(str):
+    __slots__ = ()
+
+
+class Metres(float):
+    pass
+
+
+class Digest(bytes):
+    pass
+
+
 class Holder(NamedTuple):
+    user: UserId = UserId("u1")
+    distance: Metres = Metres(1.5)
+    digest: Digest = Digest(b"\xff")
     rights: Rights = Rights.READ | Rights.WRITE
     none: Rights = Rights(0)
     marks: Marks = Marks.A | Marks.B
@@ -285,9 +300,23 @@ class Unresolved(NamedTuple):
     inner: Nowhere  # type: ignore[name-defined]  # noqa: F821
 
 
+class Opaque:
+    pass
+
+
+class OfOpaque(NamedTuple):
+    inner: list[Opaque]
+
+
+class OfSlice(NamedTuple):
+    part: slice | None
+
+
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
+        (OfOpaque, "OfOpaque.inner is Opaque, which no message can hold"),
+        (OfSlice, "OfSlice.part is slice, which no message can hold"),
         (OfIterable, "OfIterable.numbers is Iterable, which can be read only once: use list"),
         (OfIterator, "OfIterator.numbers is Iterator, which can be read only once"),
         (OfGenerator, "OfGenerator.numbers is Generator, which can be read only once"),
