@@ -118,7 +118,7 @@ class MsgspecSerializer:
             # msgspec.ValidationError is a DecodeError; pydantic's is a ValueError.
             raise DecodeError(
                 f"messages {batch.sequence} to {batch.through - 1} do not all decode as {shown(request_type)}: "
-                f"{portrait(error)}"
+                f"{reason_of(error)}"
             ) from error
 
 

@@ -26,13 +26,13 @@ def status(options: argparse.Namespace) -> None:
         print(as_json(view.as_dict() | {"rates": rates}))
         return
     supervisor = f"supervisor {view.supervisor_pid}" if view.supervisor_pid else "no supervisor"
-    print(f"{options.url}: {supervisor}, {counted(len(view.workers), 'worker', 'workers')}")
+    print(f"{options.url}: {supervisor}, {counted(len(view.workers), 'worker')}")
     speed = f"  ({rates['accepted']:,.0f}/s in, {rates['handled']:,.0f}/s out)" if rates else ""
     print(f"requests: {view.queued:,} queued, {view.handled:,} of {view.accepted:,} handled{speed}")
     if view.dead or view.buried:
         gone = f"; {went(view.evicted)}" if view.evicted else ""
         letters = counted(view.dead, "dead letter")
-        print(f"dead:     {letters}; {counted(view.buried, 'request', 'requests')} failed for good so far{gone}")
+        print(f"dead:     {letters}; {counted(view.buried, 'request')} failed for good so far{gone}")
     if view.deferred or view.recurrent:
         due_s = (view.next_due_us or 0) / 1e6 - time.time()
         when = f"; the next is due in {age(due_s)}" if due_s > 0 else "; the next is due"

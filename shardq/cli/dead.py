@@ -107,7 +107,7 @@ async def _park(url: str, pipe: str) -> int:
         try:
             while (batch := await storage.take([pipe], 1, token)).count:
                 if not await storage.bury(pipe, batch.sequence, token, grave, parked(batch).encoded()):
-                    raise QueueFull(f"no room for more dead letters: {counted(done, 'request')} of {pipe} had room")
+                    raise QueueFull(f"no room for more dead letters: parked {counted(done, 'request')} of {pipe}")
                 done += 1
         finally:
             await lock.release(key)
