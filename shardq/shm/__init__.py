@@ -4,8 +4,12 @@ Who uses whom, from the bottom:
 
 * `layout`: where each word lives
 * `counters`: what the totals say together
+* `damage`: what no death can leave behind
 * `segment`: the mapped object and its files
+* `reserve`: memory for when /dev/shm is full
 * `slots`: who is attached, and alive
+* `holding`: who has the guard, for who looks
+* `patience`: how long to wait for it
 * `guard`: mutual exclusion that survives its holder
 * `intent`: what is under way
 * `record`: framing of messages

@@ -31,8 +31,7 @@ from shardq.errors import (
     SegmentVersionError,
 )
 from shardq.shm import layout as at
-from shardq.shm.layout import Layout
-from shardq.shm.reserve import reserve_of
+from shardq.shm.layout import PAGE, Layout
 
 if sys.platform != "linux":
     raise PlatformUnsupported(f"shared memory needs Linux, this is {sys.platform}: use memory:// instead of shm://")
@@ -54,6 +53,17 @@ def full_name(name: str) -> str:
             f"{name!r} cannot name a segment: use 1 to {LONGEST_NAME} letters, digits, dots, dashes or underscores"
         )
     return f"shardq-{os.getuid()}-{name}"
+
+
+def reserve_of(layout: Layout) -> tuple[int, int]:
+    """Byte address of the reserve, behind the extents, and its bytes while nothing larger is kept: see `reserve`."""
+    nbytes = min(layout.capacity_bytes // at.RESERVE_PART, at.LARGEST_RESERVE_BYTES)
+    return layout.total_bytes - whole_pages(layout.capacity_bytes), nbytes // (2 * PAGE) * 2 * PAGE
+
+
+def whole_pages(nbytes: int) -> int:
+    """So many bytes, in whole pages."""
+    return -(-nbytes // PAGE) * PAGE
 
 
 def default_capacity_bytes() -> int:
