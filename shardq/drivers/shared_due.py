@@ -35,7 +35,7 @@ def _promote_once(timing: Timing, now_us: int) -> int | None:
         return promoted.next_due_us or None
     try:
         next_due_us = next_us(found.schedule, found.scheduled_us, now_us)
-    except ScheduleError:
+    except (ScheduleError, ArithmeticError, ValueError):
         log.exception("schedule cannot be read", extra={"pipe": found.pipe, "schedule": found.schedule})
         timing.put_off(found, now_us + _PUT_OFF_US)
         return now_us

@@ -4,6 +4,7 @@ Who uses whom, from the bottom:
 
 * `layout`: where each word lives
 * `counters`: what the totals say together
+* `damage`: what no death can leave behind
 * `names`: what the files of a segment are called
 * `refusals`: what the system refuses, told with what to do
 * `namespaces`: which process ids and clocks are shared
@@ -11,8 +12,11 @@ Who uses whom, from the bottom:
 * `earlier`: the files of former layouts
 * `capacity`: how large, where nobody says
 * `segment`: the mapped object
+* `reserve`: memory for when /dev/shm is full
 * `shares`: for whom slots are kept
 * `slots`: who is attached, and alive
+* `holding`: who has the guard, for who looks
+* `patience`: how long to wait for it
 * `guard`: mutual exclusion that survives its holder
 * `intent`: what is under way
 * `record`: framing of messages

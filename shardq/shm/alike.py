@@ -94,7 +94,7 @@ class Alike:
             return False
         found = known.get(field)
         if found is None:
-            found = known[field] = record.read(self._segment, field & _ADDRESS)
+            found = known[field] = self._tubes.chains.at(field & _ADDRESS)
         index = number - found.sequence
         if index >= found.count or record.message(self._segment, found, index) != message:
             return False

@@ -16,6 +16,7 @@ from shardq.shm import layout as at
 from shardq.shm import record
 from shardq.shm.alike import Alike, tube_field
 from shardq.shm.binding import Bindings
+from shardq.shm.damage import damaged
 from shardq.shm.directory import NO_ROOM, NOT_FOUND, Directory
 from shardq.shm.intent import Intent
 from shardq.shm.pending import Pending
@@ -121,7 +122,10 @@ class Appending:
             most -= count
             if not most:
                 break
-        return number == self._tubes.next_sequence(tube)
+        following = self._tubes.next_sequence(tube)
+        if most and number != following:
+            raise damaged(self._segment.name, f"tube {tube} ends at {following}, and its equal messages at {number}")
+        return number == following
 
     def _append(self, pipe: str, messages: Sequence[bytes], share: int) -> int:
         """The tube that has the messages now, NO_ROOM: none."""

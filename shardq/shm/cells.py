@@ -87,6 +87,10 @@ class Cells:
         index, rest = divmod(address - start - _CELLS_BEGIN, self._words[start >> 3])
         return not rest and bool(self._bits(start) >> index & 1)
 
+    def memory_around(self, address: int) -> tuple[int, int]:
+        """Between which addresses a record there may lie. Raises `SegmentForeign` where nothing is."""
+        return self._extents.memory_around(address)
+
     def is_large(self, address: int) -> bool:
         """Whether the record has extents of its own, which a tube can take over."""
         _, extent, _ = self._extents.locate(address)

@@ -10,9 +10,13 @@ from collections.abc import Iterator, Sequence
 from shardq.errors import SegmentForeign
 from shardq.shm import layout as at
 from shardq.shm import record
+from shardq.shm.damage import damaged
 from shardq.shm.extents import Extents
 from shardq.shm.record import JUMP, MESSAGES, Record
 from shardq.shm.segment import Segment
+
+#: After so many extents it is seen whether one came twice.
+_LOOK_BACK = 4096
 
 
 class Chains:
@@ -30,18 +34,31 @@ class Chains:
         word = self._layout.tube_word(tube)
         tail, head = self._words[word + at.TUBE_TAIL], self._words[word + at.TUBE_HEAD_SEQUENCE]
         address = start or self._words[word + at.TUBE_HEAD_RECORD]
+        begin = end = 0
+        expected, jumped = -1, False
         while tail:
+            if not begin <= address < end:
+                begin, end = self._extents.memory_around(address)
             found = record.read(self._segment, address)
-            if found.format == JUMP:
-                address = found.next_record
+            if found.format == JUMP and not jumped:
+                address, jumped = found.next_record, True
                 continue
-            if found.format != MESSAGES:
-                raise self._damaged(f"there is no record at {address}")
-            if found.next_sequence > head:
+            # Numbers that only grow lead round no circle.
+            if found.format != MESSAGES or found.end > end or found.sequence != expected >= 0 or not found.count:
+                raise self._damaged(f"there is no record of the tube at {address}")
+            expected, jumped = found.next_sequence, False
+            if expected > head:
                 yield found
             if address == tail:
                 return
             address = found.end
+
+    def at(self, address: int) -> Record:
+        """The record at an address, wherever that comes from."""
+        found, (_, end) = record.read(self._segment, address), self._extents.memory_around(address)
+        if found.format != MESSAGES or found.end > end or not found.count:
+            raise self._damaged(f"there is no record at {address}")
+        return found
 
     def extents_of(self, tube: int) -> list[int]:
         """The extents the tube uses, from head to tail."""
@@ -56,7 +73,8 @@ class Chains:
         passed, end = [self._extents.locate(first)[1]], self._extents.locate(last)[1]
         while passed[-1] != end:
             passed.append(self._words[self._next_extent + passed[-1]] - 1)
-            if not 0 <= passed[-1] < self._layout.extents or len(passed) > self._layout.extents:
+            circular = not len(passed) % _LOOK_BACK and len(set(passed)) < len(passed)
+            if not 0 <= passed[-1] < self._layout.extents or circular:
                 raise self._damaged(f"the extents of a tube do not lead from {first} to {last}")
         return passed
 
@@ -91,6 +109,4 @@ class Chains:
 
     def _damaged(self, what: str) -> SegmentForeign:
         """For what no death can leave behind, only somebody else's writing."""
-        return SegmentForeign(
-            f"segment {self._segment.name!r} is damaged: {what}; drain what can be read and destroy it"
-        )
+        return damaged(self._segment.name, what)

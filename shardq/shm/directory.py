@@ -11,6 +11,7 @@ from hashlib import blake2b
 from shardq.errors import DirectoryFull, HandlerError, shown
 from shardq.model import AHEAD
 from shardq.shm import layout as at
+from shardq.shm.damage import damaged
 from shardq.shm.extents import Extents
 from shardq.shm.intent import Intent
 from shardq.shm.layout import PAGE, THREAD_BYTES, TUBE_WORDS, WORD
@@ -47,8 +48,9 @@ class Directory:
         if known and self._words[self._layout.thread_word(known[0]) + at.THREAD_GENERATION] == known[1]:
             return known[0]
         digest = _digest(key)
-        entry = self._words[self._bucket(digest)]
+        entry, passed = self._words[self._bucket(digest)], 0
         while entry:
+            passed = self._followed(entry, passed)
             word = self._layout.thread_word(entry - 1)
             if self._words[word + at.THREAD_HASH] == digest and self.name(entry - 1) == key:
                 return self._remember(key, entry - 1)
@@ -133,8 +135,10 @@ class Directory:
 
     def tubes_of(self, thread: int) -> list[int]:
         """Tube entries of a thread."""
-        tubes, tube = [], self._first_tube(thread)
+        tubes, tube = list[int](), self._first_tube(thread)
         while tube:
+            if tube > self._layout.tubes or len(tubes) > self._layout.tubes:
+                raise damaged(self._segment.name, f"the tubes of thread {thread} lead nowhere")
             tubes.append(tube - 1)
             tube = self._words[self._layout.tube_word(tube - 1) + at.TUBE_NEXT]
         return tubes
@@ -157,6 +161,8 @@ class Directory:
         """The key of a thread entry."""
         address = self._layout.thread_name(thread)
         length = self._words[self._layout.thread_word(thread) + at.THREAD_NAME_BYTES]
+        if length > at.NAME_BYTES or not 0 <= thread < self._layout.threads:
+            raise damaged(self._segment.name, f"thread {thread} has no name")
         return self._bytes[address : address + length].decode()
 
     def apart(self, thread: int) -> bool:
@@ -184,8 +190,11 @@ class Directory:
 
     def linked(self, thread: int) -> bool:
         """Whether the entry can be found by its name."""
-        entry = self._words[self._bucket(self._words[self._layout.thread_word(thread) + at.THREAD_HASH])]
+        if not 0 <= thread < self._layout.threads:
+            raise damaged(self._segment.name, f"there can be no thread {thread}")
+        entry, passed = self._words[self._bucket(self._words[self._layout.thread_word(thread) + at.THREAD_HASH])], 0
         while entry and entry != thread + 1:
+            passed = self._followed(entry, passed)
             entry = self._words[self._layout.thread_word(entry - 1) + at.THREAD_NEXT]
         return entry == thread + 1
 
@@ -264,6 +273,8 @@ class Directory:
     def _back_table(self, table: int, table_end: int, backed_word: int, nbytes: int, share: int) -> bool:
         """Make sure that the first `nbytes` of a table have memory. False: there is no room."""
         backed = self._words[backed_word]
+        if backed > table_end - table:
+            raise damaged(self._segment.name, "a table is larger than it can be")
         if nbytes <= backed:
             return True
         exact = -(-nbytes // PAGE) * PAGE
@@ -278,12 +289,19 @@ class Directory:
 
     def _unlink(self, thread: int) -> None:
         word = self._layout.thread_word(thread)
-        place = self._bucket(self._words[word + at.THREAD_HASH])
+        place, passed = self._bucket(self._words[word + at.THREAD_HASH]), 0
         while self._words[place] != thread + 1:
             if not self._words[place]:
                 return
+            passed = self._followed(self._words[place], passed)
             place = self._layout.thread_word(self._words[place] - 1) + at.THREAD_NEXT
         self._words[place] = self._words[word + at.THREAD_NEXT]
+
+    def _followed(self, entry: int, passed: int) -> int:
+        """How many entries of a bucket's chain were passed with this one. Raises `SegmentForeign` for what none has."""
+        if entry > self._layout.threads or passed > self._layout.threads:
+            raise damaged(self._segment.name, "the names of its threads lead round in a circle, or nowhere")
+        return passed + 1
 
     def _bucket(self, digest: int) -> int:
         return self._layout.index_word + digest % self._layout.buckets

@@ -16,7 +16,9 @@ from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from struct import unpack
 
+from shardq.errors import SegmentForeign
 from shardq.shm import layout as at
+from shardq.shm.damage import damaged
 from shardq.shm.extents import Extents
 from shardq.shm.layout import EQUAL_STEP, EQUAL_STEP_BYTES, EQUAL_WORDS, WORD
 from shardq.shm.segment import Segment
@@ -35,6 +37,8 @@ _MOVED_PER_PART, _LEAST_MOVED = 10, 2
 _INSERTED_AT_ONCE = 64
 #: How many entries are looked at to learn what part of them is living.
 _SAMPLE = 128
+#: No search passes so many places of a table that is at most seven eighths full.
+_MOST_PASSED = 1 << 17
 _SMALLEST_LOG = EQUAL_STEP.bit_length() - 1
 
 
@@ -67,7 +71,7 @@ class Equality:
 
     def find(self, digest: int) -> list[tuple[int, int]]:
         """Record and number of the entries with this digest, living or not."""
-        state, found = self._words[at.EQUALITY_STATE], list[tuple[int, int]]()
+        state, found = self._state, list[tuple[int, int]]()
         if state:
             self._find_in(state & 1, state >> 1 & 127, digest, found)
             if state >> 8 & 255:
@@ -76,14 +80,14 @@ class Equality:
 
     def list_all(self, digest: int) -> None:
         """All pending messages of the digest have entries, or there are none."""
-        state = self._words[at.EQUALITY_STATE]
+        state = self._state
         for side, log in ((state & 1, state >> 1 & 127), (1 - (state & 1), state >> 8 & 255)):
             if log:
                 self._list_all_in(side, log, digest)
 
     def are_unknown(self, digests: Sequence[int]) -> list[bool]:
         """For each digest whether there is certainly no entry: a quick look that answers for most of what is new."""
-        words, data, state = self._words, self._bytes, self._words[at.EQUALITY_STATE]
+        words, data, state = self._words, self._bytes, self._state
         if not state:
             return [True] * len(digests)
         table, steps, mask = self._tables[state & 1], self._maps[state & 1], (1 << (state >> 1 & 127)) - 1
@@ -142,10 +146,22 @@ class Equality:
         self._words[at.EQUALITY_STATE] = 0
         self._words[at.EQUALITY_ENTRIES] = 0
 
+    @property
+    def _state(self) -> int:
+        state: int = self._words[at.EQUALITY_STATE]
+        if max(state >> 1 & 127, state >> 8 & 255) > self._most_log:
+            raise self._damaged()
+        return state
+
+    def _damaged(self) -> SegmentForeign:
+        return damaged(self._segment.name, "the table of equal messages is no such table")
+
     def _find_in(self, side: int, log: int, digest: int, found: list[tuple[int, int]]) -> None:
         words, table, steps, mask = self._words, self._tables[side], self._maps[side], (1 << log) - 1
         place = digest & mask
-        while self._bytes[steps + place // EQUAL_STEP]:
+        for _ in range(_MOST_PASSED):
+            if not self._bytes[steps + place // EQUAL_STEP]:
+                return
             word = table + place * EQUAL_WORDS
             stands = words[word]
             if stands == digest:
@@ -153,10 +169,11 @@ class Equality:
             elif not stands:
                 return
             place = place + 1 & mask
+        raise self._damaged()
 
     def _insert_in(self, side: int, log: int, digest: int, record: int, number: int, share: int) -> bool:
         words, table, steps, mask = self._words, self._tables[side], self._maps[side], (1 << log) - 1
-        place, same, tube = digest & mask, 0, record >> ADDRESS_BITS
+        place, same, passed, tube = digest & mask, 0, 0, record >> ADDRESS_BITS
         word = table + place * EQUAL_WORDS
         while self._bytes[steps + place // EQUAL_STEP] and (stands := words[word]):
             if stands == digest and words[word + at.EQUAL_RECORD] >> ADDRESS_BITS == tube:
@@ -167,8 +184,10 @@ class Equality:
                     if not tube or number >= words[word + at.EQUAL_NUMBER]:
                         self._put(word, record, number)
                     return True
-            place = place + 1 & mask
+            place, passed = place + 1 & mask, passed + 1
             word = table + place * EQUAL_WORDS
+            if passed > _MOST_PASSED:
+                raise self._damaged()
         if same > _MOST_ALIKE and tube != UNLISTED:
             return self._insert_in(side, log, digest, UNLISTED << ADDRESS_BITS, 1, share)
         if not (self._bytes[steps + place // EQUAL_STEP] or self._back(side, place, share)):
@@ -181,8 +200,10 @@ class Equality:
 
     def _list_all_in(self, side: int, log: int, digest: int) -> None:
         words, table, steps, mask = self._words, self._tables[side], self._maps[side], (1 << log) - 1
-        place = digest & mask
+        place, passed = digest & mask, 0
         while self._bytes[steps + place // EQUAL_STEP] and (stands := words[table + place * EQUAL_WORDS]):
+            if (passed := passed + 1) > _MOST_PASSED:
+                raise self._damaged()
             word = table + place * EQUAL_WORDS
             if stands == digest and words[word + at.EQUAL_RECORD] >> ADDRESS_BITS == UNLISTED:
                 words[word + at.EQUAL_NUMBER] = 0
@@ -202,7 +223,7 @@ class Equality:
         """See that the current table is at most about half full with so many more entries, and that a former one is
         emptied in time.
         """
-        state, entries = self._words[at.EQUALITY_STATE], self._words[at.EQUALITY_ENTRIES]
+        state, entries = self._state, self._words[at.EQUALITY_ENTRIES]
         if not state:
             self._words[at.EQUALITY_ENTRIES] = 0
             self._words[at.EQUALITY_STATE] = _SMALLEST_LOG << 1

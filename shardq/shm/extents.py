@@ -11,10 +11,11 @@ from collections.abc import Sequence
 
 from shardq.shm import layout as at
 from shardq.shm.counters import none_to_come
+from shardq.shm.damage import damaged
 from shardq.shm.layout import PAGE, WORD, ExtentClass
 from shardq.shm.record import LARGEST_PAYLOAD
-from shardq.shm.reserve import Reserve, whole_pages
-from shardq.shm.segment import Segment
+from shardq.shm.reserve import Reserve
+from shardq.shm.segment import Segment, whole_pages
 
 _FREE, _LENT = b"\0", 1
 #: Free extents that keep their memory for the next tube, by class: at most about 8 MiB in all.
@@ -125,8 +126,20 @@ class Extents:
         for extent_class in reversed(self._classes):
             if address >= extent_class.base:
                 index = (address - extent_class.base) // extent_class.size
+                if index >= extent_class.count:
+                    break
                 return extent_class, extent_class.first + index, extent_class.base + index * extent_class.size
-        raise AssertionError(f"address {address} lies in no extent")
+        raise damaged(self._segment.name, f"address {address} lies in no extent")
+
+    def memory_around(self, address: int) -> tuple[int, int]:
+        """Where the memory of the extent around an address begins and ends. Raises `SegmentForeign` where there is
+        none, or where nothing begins at such an address.
+        """
+        extent_class, extent, start = self.locate(address)
+        end = start + (self._words[self._backed + extent] & ~_PUNCHED)
+        if address & 7 or not address < end <= start + extent_class.size or not self._segment.bytes[self._map + extent]:
+            raise damaged(self._segment.name, f"nothing is stored at {address}")
+        return start, end
 
     def size_of(self, extent: int) -> int:
         return self._class_of(extent).size
@@ -259,9 +272,11 @@ class Extents:
     def _back(self, extent_class: ExtentClass, extent: int, start: int, nbytes: int, *, share: int) -> bool:
         punched = self._words[self._backed + extent] & _PUNCHED
         backed = self._words[self._backed + extent] - punched
-        if nbytes <= backed:
+        if nbytes <= backed <= extent_class.size:
             return True
         exact = whole_pages(nbytes)
+        if exact > extent_class.size or backed > extent_class.size:
+            raise damaged(self._segment.name, f"extent {extent} cannot hold {max(nbytes, backed)} bytes")
         generous = min(extent_class.size, max(exact, backed + min(max(backed, PAGE), _LARGEST_STEP)))
         for goal in (generous, exact):
             # While memory is short only what is needed is taken, so that as much fits as can.

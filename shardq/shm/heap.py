@@ -11,6 +11,7 @@ from __future__ import annotations
 from struct import Struct
 
 from shardq.shm import layout as at
+from shardq.shm.damage import damaged
 from shardq.shm.extents import Extents
 from shardq.shm.layout import PAGE, WORD
 from shardq.shm.segment import Segment
@@ -41,11 +42,19 @@ class Heap:
     @property
     def count(self) -> int:
         """How many records there are."""
-        return self._words[self.count_word]
+        count: int = self._words[self.count_word]
+        if count * WORD > self._words[_BACKED[self.which]]:
+            raise damaged(self._segment.name, f"{count} records wait in a heap that is too small")
+        return count
 
     def first(self) -> int:
         """The record that is due first, 0: there is none."""
-        return self._words[self._first_word] if self.count else 0
+        if not self.count:
+            return 0
+        first: int = self._words[self._first_word]
+        if first & 7 or self._words[(first >> 3) + at.PENDING_PLACE]:
+            raise damaged(self._segment.name, f"the record at {first} is not the first of its heap")
+        return first
 
     def first_key(self) -> tuple[int, ...]:
         """Due time and number of the record that is due first, which there must be."""

@@ -18,6 +18,7 @@ import psutil
 from shardq.shm import layout as at
 from shardq.shm.attempts import Attempts
 from shardq.shm.binding import Bindings
+from shardq.shm.damage import damage_told
 from shardq.shm.directory import Directory
 from shardq.shm.holding import Held, holder
 from shardq.shm.segment import Segment
@@ -128,7 +129,11 @@ class Inspection:
         self._section = section
 
     def overview(self) -> Overview:
-        """The segment as a whole."""
+        """The segment as a whole. Raises `SegmentForeign`."""
+        with damage_told(self._segment.name):
+            return self._overview()
+
+    def _overview(self) -> Overview:
         # What left before what came, so that the difference is never below what there is.
         handled = self._words[at.HANDLED]
         accepted = self._words[at.ACCEPTED]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from shardq.shm import layout as at
 from shardq.shm import record
 from shardq.shm.cells import Cells
+from shardq.shm.damage import damaged
 from shardq.shm.extents import Extents
 from shardq.shm.heap import Heap
 from shardq.shm.intent import Intent
@@ -54,6 +55,12 @@ class PendingRecords:
         pipe_bytes, schedule_bytes = texts & 0xFFFF, texts >> 16
         start = address + at.PENDING_WORDS * WORD
         middle, end = start + pipe_bytes, start + pipe_bytes + schedule_bytes
+        _, most = self.cells.memory_around(address)
+        if padded(end) + record.HEADER_BYTES > most:
+            raise damaged(self._segment.name, f"there is no request that waits at {address}")
+        messages = record.read(self._segment, padded(end))
+        if messages.format != record.MESSAGES or messages.end > most or not messages.count:
+            raise damaged(self._segment.name, f"the request that waits at {address} has no messages")
         return PendingRecord(
             address,
             self._words[word + at.PENDING_DUE_US],
@@ -61,7 +68,7 @@ class PendingRecords:
             self._words[word + at.PENDING_FIRST],
             self._bytes[start:middle].decode(),
             self._bytes[middle:end].decode(),
-            record.read(self._segment, padded(end)),
+            messages,
         )
 
     def current(self, found: PendingRecord) -> bool:

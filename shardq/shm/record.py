@@ -28,6 +28,7 @@ from itertools import accumulate
 from struct import Struct
 
 from shardq.model import EMPTY, Batch
+from shardq.shm.damage import damaged
 from shardq.shm.segment import Segment
 
 _HEADER = Struct("<HHIQQQIIQ")
@@ -87,6 +88,14 @@ def read(segment: Segment, address: int) -> Record:
     return Record(address, *_HEADER.unpack_from(segment.bytes, address))
 
 
+def last(segment: Segment, address: int) -> Record:
+    """The header of the record that ends a tube."""
+    found = read(segment, address)
+    if found.format != MESSAGES or not found.count:
+        raise damaged(segment.name, f"a tube ends at {address}, where there is no record")
+    return found
+
+
 def write(segment: Segment, address: int, sequence: int, accepted_us: int, messages: Sequence[bytes]) -> int:
     """Write a record that nobody can reach yet; returns the address behind it."""
     payload = b"".join(messages)
@@ -132,6 +141,8 @@ def cut(segment: Segment, found: Record, index: int, limit: int) -> Batch:
     first = found.ends + 4 * index
     ends = array("I", segment.bytes[first : first + 4 * count])
     base = int.from_bytes(segment.bytes[first - 4 : first], "little") if index else 0
+    if not base <= ends[-1] <= found.payload_bytes:
+        raise damaged(segment.name, f"the record at {found.address} has messages that end behind it")
     payload = segment.bytes[found.payload + base : found.payload + ends[-1]]
     sequence = found.sequence + index
     return Batch(sequence, sequence + count, ends, payload, base)
@@ -142,7 +153,10 @@ def message(segment: Segment, found: Record, index: int) -> bytes:
     data, ends = segment.bytes, found.ends
     first, payload = ends + 4 * index, ends + 4 * found.count + found.trace_bytes
     start = int.from_bytes(data[first - 4 : first], "little") if index else 0
-    return data[payload + start : payload + int.from_bytes(data[first : first + 4], "little")]
+    end = int.from_bytes(data[first : first + 4], "little")
+    if not start <= end <= found.payload_bytes:
+        raise damaged(segment.name, f"the record at {found.address} has a message that ends behind it")
+    return data[payload + start : payload + end]
 
 
 def is_cancelled(segment: Segment, found: Record, index: int) -> bool:

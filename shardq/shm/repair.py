@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shardq.shm.binding import Bindings
+from shardq.shm.damage import damaged
 from shardq.shm.directory import Directory
 from shardq.shm.intent import Intent
 from shardq.shm.pending import Pending
@@ -23,6 +24,7 @@ class Repair:
         bindings: Bindings,
         pending: Pending,
     ) -> None:
+        self._name = segment.name
         self._words = segment.words
         self._bytes = segment.bytes
         self._layout = segment.layout
@@ -35,6 +37,11 @@ class Repair:
 
     def mend(self) -> None:
         """Finish or undo what the standing intent names, and clear it."""
+        if (
+            any(thread >= self._layout.threads for thread in self._intent.threads)
+            or self._intent.tube >= self._layout.tubes
+        ):
+            raise damaged(self._name, "what was being changed cannot exist")
         self._intent.finish_commit()
         self._reserve.mend()
         tube = self._intent.tube

@@ -10,22 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from shardq.shm import layout as at
-from shardq.shm.layout import PAGE, Layout
-
-if TYPE_CHECKING:
-    from shardq.shm.segment import Segment
+from shardq.shm.layout import PAGE
+from shardq.shm.segment import Segment, reserve_of
 
 #: How often to try again where another program takes what was given back for an operation.
 _TRIES = 4
-
-
-def reserve_of(layout: Layout) -> tuple[int, int]:
-    """Byte address of the reserve, and its bytes while nothing larger is kept."""
-    nbytes = min(layout.capacity_bytes // at.RESERVE_PART, at.LARGEST_RESERVE_BYTES)
-    return layout.total_bytes - whole_pages(layout.capacity_bytes), nbytes // (2 * PAGE) * 2 * PAGE
 
 
 class Reserve:
@@ -104,8 +95,3 @@ class Reserve:
         self._words[at.INTENT_PENDING] = former or 1
         yield
         self._words[at.INTENT_PENDING] = former
-
-
-def whole_pages(nbytes: int) -> int:
-    """So many bytes, in whole pages."""
-    return -(-nbytes // PAGE) * PAGE

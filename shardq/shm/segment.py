@@ -30,11 +30,21 @@ from shardq.errors import (
 from shardq.shm import earlier, files
 from shardq.shm import layout as at
 from shardq.shm.files import FIRST_SLOT_BYTE, REGISTER_BYTE
-from shardq.shm.layout import Layout
+from shardq.shm.layout import PAGE, Layout
 from shardq.shm.names import full_name, lock_path, other_users_of, segment_path
 from shardq.shm.namespaces import clock_offsets_ns
 from shardq.shm.refusals import room, told
-from shardq.shm.reserve import reserve_of
+
+
+def reserve_of(layout: Layout) -> tuple[int, int]:
+    """Byte address of the reserve, behind the extents, and its bytes while nothing larger is kept: see `reserve`."""
+    nbytes = min(layout.capacity_bytes // at.RESERVE_PART, at.LARGEST_RESERVE_BYTES)
+    return layout.total_bytes - whole_pages(layout.capacity_bytes), nbytes // (2 * PAGE) * 2 * PAGE
+
+
+def whole_pages(nbytes: int) -> int:
+    """So many bytes, in whole pages."""
+    return -(-nbytes // PAGE) * PAGE
 
 
 class Segment:

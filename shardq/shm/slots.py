@@ -110,6 +110,8 @@ class Slots:
         if owner == self.identity:
             return True
         slot, incarnation = (owner & 0xFFFF) - 1, owner >> 16
+        if not 0 <= slot < self._layout.slots:
+            return False
         if self._words[self.word(slot) + at.SLOT_INCARNATION] != incarnation:
             return False
         return self.occupied(slot)

@@ -17,6 +17,7 @@ from shardq.errors import SegmentMissing, SegmentNoRoom, StorageClosed
 from shardq.model import EMPTY, Batch, in_turn
 from shardq.shm import layout as at
 from shardq.shm.appending import Appending
+from shardq.shm.damage import damage_in
 from shardq.shm.directory import NO_ROOM, NOT_FOUND
 from shardq.shm.doorbell import Doorbell
 from shardq.shm.inspection import Inspection
@@ -337,9 +338,11 @@ class Store:
             self._guard.acquire()
             if self._intent.standing:
                 self._repair.mend()
-        except BaseException:
+        except BaseException as error:
             if self._guard.mine:
                 self._guard.release()
+            if damage := damage_in(self.segment.name, error):
+                raise damage from error
             raise
 
     def end_section(self) -> None:
@@ -390,6 +393,8 @@ class _Section:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._store.end_section()
+        if error is not None and (damage := damage_in(self._store.segment.name, error)):
+            raise damage from error
 
 
 def _note_fork() -> None:

@@ -16,6 +16,7 @@ from shardq.shm import layout as at
 from shardq.shm.alike import Alike
 from shardq.shm.appending import Appending
 from shardq.shm.binding import Bindings
+from shardq.shm.damage import damaged
 from shardq.shm.directory import NO_ROOM, NOT_FOUND, Directory
 from shardq.shm.pending import Pending
 from shardq.shm.pending_records import PendingRecord, PendingRecords
@@ -54,6 +55,7 @@ class Timing:
         appending: Appending,
         section: AbstractContextManager[None],
     ) -> None:
+        self._name = segment.name
         self._words = segment.words
         self._layout = segment.layout
         self._slots = slots
@@ -117,14 +119,18 @@ class Timing:
     def promote(self, now_us: int) -> Promoted:
         """Move some of what is due to its tubes, up to a recurrent record, which is returned."""
         with self._section:
-            stuck = self._move_due(now_us)
-            self._pending.note_due()
             deferred, recurrent = self._records.heaps
+            before, stuck = deferred.count, self._move_due(now_us)
+            self._pending.note_due()
             its_turn = recurrent.count and (not deferred.count or recurrent.first_key() < deferred.first_key())
             if its_turn and recurrent.first_due_us() <= now_us:
+                if not self._records.stands(recurrent.first()):
+                    raise damaged(self._name, "what comes again is not where it should be")
                 return Promoted(self._words[at.NEXT_DUE_US], self._records.read(recurrent.first()))
             if stuck:
                 self._words[at.NEXT_DUE_US] = now_us + _RETRY_US
+            elif before == deferred.count and 0 < self._words[at.NEXT_DUE_US] <= now_us:
+                raise damaged(self._name, "what is due first is not where it should be")
             if self._words[at.SUPERVISOR_SLOT] - 1 == self._slots.mine:
                 self._words[at.ARMED_US] = self._words[at.NEXT_DUE_US]
                 if stuck:

@@ -15,6 +15,7 @@ from shardq.model import EMPTY, Batch
 from shardq.shm import layout as at
 from shardq.shm import record
 from shardq.shm.chains import Chains
+from shardq.shm.damage import damaged
 from shardq.shm.extents import Extents
 from shardq.shm.intent import Intent
 from shardq.shm.record import HEADER_BYTES, Record
@@ -73,7 +74,7 @@ class Tubes:
         tail = self._words[word + at.TUBE_TAIL]
         place, sequence = 0, self._words[word + at.TUBE_NEXT_SEQUENCE]
         if tail:
-            last = record.read(self._segment, tail)
+            last = record.last(self._segment, tail)
             place, sequence = last.end, last.next_sequence
         taken: list[int] = []
         first = 0
@@ -224,13 +225,16 @@ class Tubes:
         return self.length_below(tube, self._words[self._layout.tube_word(tube) + at.TUBE_HANDED])
 
     def is_empty(self, tube: int) -> bool:
-        return self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE] == self.next_sequence(tube)
+        head, following = self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE], self.next_sequence(tube)
+        if head > following:
+            raise damaged(self._segment.name, f"tube {tube} has its head at {head}, and ends before {following}")
+        return bool(head == following)
 
     def next_sequence(self, tube: int) -> int:
         """Sequence number of the next message that will be appended."""
         word = self._layout.tube_word(tube)
         tail = self._words[word + at.TUBE_TAIL]
-        return record.read(self._segment, tail).next_sequence if tail else self._words[word + at.TUBE_NEXT_SEQUENCE]
+        return record.last(self._segment, tail).next_sequence if tail else self._words[word + at.TUBE_NEXT_SEQUENCE]
 
     def oldest_us(self, tube: int) -> int:
         """When the message at the head was accepted, Unix microseconds, 0: the tube is empty."""
@@ -279,7 +283,9 @@ class Tubes:
         """Address for a record of `nbytes` with memory behind it, at `place` or in another extent. 0: no room."""
         needed, growth = nbytes + HEADER_BYTES, 0  # the header of a later jump always fits behind the record
         if place:
-            extent_class, _, start = self._extents.locate(place)
+            extent_class, extent, start = self._extents.locate(place)
+            if self._extents.owner_of(extent) != tube:
+                raise damaged(self._segment.name, f"tube {tube} ends at {place}, which is not its own")
             if place + needed <= start + extent_class.size:
                 return place if self._extents.extend(place, place + needed, share=share) else 0
             growth = min(extent_class.number + 1, largest)

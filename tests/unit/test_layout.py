@@ -8,7 +8,7 @@ import pytest
 
 from shardq.shm import layout as at
 from shardq.shm.layout import PAGE, WORD, Layout
-from shardq.shm.reserve import reserve_of, whole_pages
+from shardq.shm.segment import reserve_of, whole_pages
 from tests.support.drivers import MIB
 
 CAPACITIES = (256 << 10, 300_001, MIB, 8 * MIB, 100 * MIB + 1, 512 * MIB, 4096 * MIB)
