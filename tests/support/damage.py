@@ -26,7 +26,7 @@ from shardq.model import When
 from shardq.shm import layout as at
 from shardq.shm.attachments import close_store
 from shardq.shm.layout import PAGE, Layout
-from shardq.shm.segment import remove_files
+from shardq.shm.files import remove_files
 from tests.support.drivers import MIB
 
 NAME = "damage"
