@@ -158,6 +158,19 @@ def test_the_family_of_a_killed_application_does_not_live_as_long_as_its_childre
     assert files_of(name) == set()
 
 
+def test_a_family_ends_when_its_application_executes_another_program() -> None:
+    text = APPLICATION.replace("await asyncio.Event().wait()", "os.execvp('sleep', ('sleep', '1000'))")
+    words = (sys.executable, "-c", dedent(text), fork_by_python.__name__)
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as app:
+        assert app.stdout is not None
+        name, orphan, family = app.stdout.readline().split()
+        until(lambda: not lives(int(family)), "its supervisor ends")
+        assert lives(app.pid)
+        os.kill(int(orphan), signal.SIGKILL)
+        app.kill()
+    assert files_of(name) == set()
+
+
 async def test_a_forked_child_that_leaves_the_block_leaves_the_family_to_its_parent(folder: Folder) -> None:
     async with Supervisor(JOBS, settings=NEVER_KILLED) as supervisor:
         former = supervisor_pid(supervisor)

@@ -580,7 +580,7 @@ def test_workers_that_cannot_be_executed_leave_the_family_alone(
     environment = {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
     program = start(module, "--private", "--url", url, "--workers", 1, environment=environment).serving()
 
-    program.hear("FileNotFoundError")
+    program.hear("there is no Python to run workers with")
     program.hear("worker ended pid=[0-9]+ how=an exception, shown above")
     assert files_of(name), "the segment of the living family is still there"
     with client(url) as queue:

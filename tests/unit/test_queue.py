@@ -90,7 +90,7 @@ async def test_a_request_of_either_type_is_taken(queue: Queue) -> None:
 
 
 ROUTES = [
-    ([Route()], "1 routes for 2 requests"),
+    ([Route()], "1 route for 2 requests"),
     ([Route()] * 3, "3 routes for 2 requests"),
     ([], "0 routes for 2 requests"),
     (7, "7 for 2 requests"),
