@@ -34,6 +34,7 @@ from shardq.supervisor import handlers
 from shardq.supervisor.control import Control
 from shardq.supervisor.endings import ended, readable, workers_ended
 from shardq.supervisor.exits import Exit
+from shardq.supervisor.standard import above_standard
 
 log = logging.getLogger("shardq.embedded")
 
@@ -171,7 +172,7 @@ class Supervisor:
 
     async def _launch(self) -> None:
         """Execute the supervisor and wait for its first word."""
-        ours, theirs = socket.socketpair()
+        ours, theirs = map(above_standard, socket.socketpair())
         with ours, theirs:
             self._process = _execute(self._command(theirs.fileno()), theirs.fileno())
             self._control = Control(ours.detach())

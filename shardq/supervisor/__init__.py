@@ -6,6 +6,11 @@ or threads, so that it may fork at any time, and touches no messages. What is wh
 * `family`: the loop
 * `member`: one process
 * `child`: what a worker process does
+* `forked`: what handlers fork is a process of its own
+* `interpreter`: the end of a process that must not return
+* `standard`: standard input, output and error
+* `sharing`: what a fork must not share
+* `orphans`: what the first process of a container buries
 * `board`: what is seen of the storage
 * `handlers`: what is served
 * `signals`: what the system asks for
