@@ -21,6 +21,7 @@ from shardq.errors import SupervisorError, SupervisorRunning
 from shardq.supervisor import launch
 from shardq.supervisor.control import Control
 from shardq.supervisor.exits import Exit
+from shardq.supervisor.standard import above_standard
 
 log = logging.getLogger("shardq.embedded")
 
@@ -197,7 +198,7 @@ class _Supervisor:
     @classmethod
     def started(cls, arguments: list[str]) -> _Supervisor:
         """Raises `OSError`, and `SupervisorError` where there is no interpreter; then nothing is left running."""
-        ours, theirs = socket.socketpair()
+        ours, theirs = map(above_standard, socket.socketpair())
         with ours, theirs:
             words = ["--control", str(theirs.fileno()), "--application", str(os.getpid())]
             process = _execute(launch.command([*arguments, *words]), theirs.fileno())

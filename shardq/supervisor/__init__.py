@@ -7,6 +7,11 @@ or threads, so that it may fork at any time, and touches no messages. What is wh
 * `member`: one process
 * `arrivals`: whether the first workers are there
 * `child`: what a worker process does
+* `forked`: what handlers fork is a process of its own
+* `interpreter`: the end of a process that must not return
+* `standard`: standard input, output and error
+* `sharing`: what a fork must not share
+* `orphans`: what the first process of a container buries
 * `board`: what is seen of the storage
 * `handlers`: what is served
 * `watch`: what the loop waits for, and its patience

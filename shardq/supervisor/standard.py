@@ -5,7 +5,9 @@ place.
 from __future__ import annotations
 
 import faulthandler
+import fcntl
 import os
+import socket
 import sys
 from contextlib import suppress
 from signal import Signals
@@ -32,6 +34,16 @@ def open_missing() -> None:
             stream = open(descriptor, mode, buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)
+
+
+def above_standard(made: socket.socket) -> socket.socket:
+    """The socket with a number above 2: where an application has closed its standard descriptors a new one gets theirs,
+    and programs that it starts would take it for them.
+    """
+    if made.fileno() >= len(_STREAMS):
+        return made
+    with made:
+        return socket.socket(fileno=fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, len(_STREAMS)))
 
 
 def is_terminal(stream: Any) -> bool:

@@ -25,8 +25,8 @@ from shardq.errors import SegmentForeign, ShardqError, StorageBusy
 from shardq.model import When
 from shardq.shm import layout as at
 from shardq.shm.attachments import close_store
-from shardq.shm.layout import PAGE, Layout
 from shardq.shm.files import remove_files
+from shardq.shm.layout import PAGE, Layout
 from tests.support.drivers import MIB
 
 NAME = "damage"

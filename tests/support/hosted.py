@@ -139,12 +139,11 @@ def _runs_loop_in_child() -> int:
 
 
 def _signals_of(pid: int) -> str:
-    """Those of the signals of a family that a program ignores, catches or holds back; and what it has open of its worker
-    beside standard input and output, of which uvloop gives it copies.
+    """Those of the signals of a family that a program ignores, catches or holds back; and what it has open of its
+    worker beside standard input and output, of which uvloop gives it copies.
     """
-    status = dict(
-        line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line
-    )
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
     masks = [int(status[name], 16) for name in ("SigIgn", "SigCgt", "SigBlk")]
     strange = sorted(number.name for number in LISTENED if any(mask >> (number - 1) & 1 for mask in masks))
     standard = {os.readlink(f"/proc/self/fd/{number}") for number in range(3)}
@@ -234,10 +233,24 @@ def _runs_loop_that_takes_signals() -> str:
     return asyncio.run(main())
 
 
-def _seeds() -> str:
-    import random
+def _orphan() -> int:
+    """A program in the background whose shell ends before it."""
+    return subprocess.run(("sh", "-c", "sleep 0.1 & exit 0"), check=True).returncode
 
-    return str(random.random())
+
+def _orphan_of_child() -> int:
+    def leave() -> None:
+        if os.fork():
+            os._exit(0)
+        time.sleep(0.1)
+        os._exit(0)
+
+    return _status(_child(leave))
+
+
+def _orphan_of_signal() -> int:
+    """A program that dies by a signal when its parent is gone."""
+    return subprocess.run(("sh", "-c", "(sleep 0.1; kill -9 $$) & exit 0"), check=True).returncode
 
 
 PLAIN: dict[str, Callable[[], object]] = {
@@ -256,7 +269,10 @@ PLAIN: dict[str, Callable[[], object]] = {
     "spawned program": _spawned,
     "executed program": _executed,
     "loop that takes signals": _runs_loop_that_takes_signals,
-    "random": _seeds,
+    "standard files": lambda: [os.readlink(f"/proc/self/fd/{number}") for number in range(3)],
+    "orphan": _orphan,
+    "orphan of a child": _orphan_of_child,
+    "orphan of a signal": _orphan_of_signal,
     "nothing": lambda: "done",
 }
 

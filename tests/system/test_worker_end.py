@@ -1,5 +1,5 @@
-"""The end of a worker is the end of an interpreter: nothing that it started stays, and nothing that waits for the end is
-left undone.
+"""The end of a worker is the end of an interpreter: nothing that it started stays, and nothing that waits for the end
+is left undone.
 """
 
 from __future__ import annotations
