@@ -39,7 +39,7 @@ from shardq.supervisor.family import ExecuteAgain, Family, RunWorker
 from shardq.supervisor.handlers import load_handlers
 from shardq.supervisor.output import tell
 from shardq.supervisor.program import Program
-from shardq.supervisor.reload import PROBE, RESUME, Resumption, execute_again
+from shardq.supervisor.reload import PROBE, RESUME, Resumption, execute_again, resume_later
 from shardq.supervisor.renewal import Wear
 from shardq.supervisor.signals import Signals, hold_back_wishes
 from shardq.supervisor.standby import await_succession
@@ -89,12 +89,12 @@ def _supervise(
     logs.configure(settings.log_level, as_json=settings.json_output)
     check_environment()
     url = settings.url or _default_url(options.targets[0])
-    handlers = load_handlers(options.targets, options.main)
+    resumption = Resumption.decoded(options.resume) if options.resume else None
+    handlers = _handlers(options, settings, origin.program, resumption)
     if options.probe:
         return Exit.OK
     if options.as_worker is not None:
         return _work(options, settings, _adopt(segment_name(url), None, options), handlers)
-    resumption = Resumption.decoded(options.resume) if options.resume else None
     with Signals() as signals:
         if resumption:
             storage = _resume(segment_name(url), resumption, options)
@@ -114,6 +114,18 @@ def _supervise(
             return Family(board, run, again, settings, origin.program, control, resumption, terminal).run(signals)
         finally:
             _leave(storage, url, options.targets)
+
+
+def _handlers(
+    options: argparse.Namespace, settings: SupervisorSettings, program: Program, resumption: Resumption | None
+) -> dict[str, type[Handler[Any]]]:
+    try:
+        return load_handlers(options.targets, options.main)
+    except (SupervisorError, HandlerError) as error:
+        if resumption:
+            log.error("the new code does not import any more, trying again", extra={"error": str(error)})
+            resume_later(program, resumption, settings.shutdown_timeout)
+        raise
 
 
 def _claimed(
