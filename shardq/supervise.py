@@ -44,7 +44,7 @@ from shardq.supervisor.handlers import load_handlers
 from shardq.supervisor.launch import MARK
 from shardq.supervisor.output import tell
 from shardq.supervisor.program import Program
-from shardq.supervisor.reload import PROBE, RESUME, Resumption, execute_again
+from shardq.supervisor.reload import PROBE, RESUME, Resumption, execute_again, resume_later
 from shardq.supervisor.renewal import Wear
 from shardq.supervisor.sharing import unshareable
 from shardq.supervisor.signals import Signals, end_when_told, hold_back_wishes
@@ -114,13 +114,12 @@ def _supervise(
     url = settings.url or _default_url(options.targets[0])
     if options.as_worker is not None:
         end_when_told()
-    watch = ThreadWatch()
-    handlers = load_handlers(options.targets, options.main, settings.preloaded, watch)
+    watch, resumption = ThreadWatch(), Resumption.decoded(options.resume) if options.resume else None
+    handlers = _handlers(options, settings, origin.program, resumption, watch)
     if options.probe:
         return Exit.OK
     if options.as_worker is not None:
         return _work(options, settings, _adopt(segment_name(url), None, options), handlers)
-    resumption = Resumption.decoded(options.resume) if options.resume else None
     with Signals() as signals:
         if resumption:
             storage = _resume(segment_name(url), resumption, options)
@@ -138,6 +137,22 @@ def _supervise(
             return Family(board, run, again, settings, origin.program, control, resumption, terminal).run(signals)
         finally:
             _leave(storage, url, options.targets)
+
+
+def _handlers(
+    options: argparse.Namespace,
+    settings: SupervisorSettings,
+    program: Program,
+    resumption: Resumption | None,
+    watch: ThreadWatch,
+) -> dict[str, type[Handler[Any]]]:
+    try:
+        return load_handlers(options.targets, options.main, settings.preloaded, watch)
+    except (SupervisorError, HandlerError) as error:
+        if resumption:
+            log.error("the new code does not import any more, trying again", extra={"error": str(error)})
+            resume_later(program, resumption, settings.shutdown_timeout)
+        raise
 
 
 def _claimed(

@@ -8,19 +8,26 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 import traceback
 from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
 from shardq.supervisor import interpreter
 from shardq.supervisor.board import Totals
+from shardq.supervisor.deaths import has_ended
 from shardq.supervisor.drain import DrainBegun
 from shardq.supervisor.exits import Exit
+from shardq.supervisor.member import Member
 from shardq.supervisor.program import Program
 from shardq.supervisor.signals import LISTENED, UNHEARD, fork, reset_in_child
 from shardq.supervisor.terminal import Terminal
 
 RESUME, PROBE = "--resume", "--probe"
+
+#: How soon code is tried again that does not import although its probe did.
+_AGAIN_S = 1.0
+_ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
 class Resumption(NamedTuple):
@@ -88,3 +95,21 @@ def execute_again(program: Program, resumption: Resumption, keep: Sequence[int])
     finally:
         for descriptor in kept:
             os.set_inheritable(descriptor, False)
+
+
+def resume_later(program: Program, resumption: Resumption, shutdown_timeout_s: float) -> None:
+    """Run this program anew in a while, because it got to no supervisor of its family: the code changed once more after
+    its probe. The family works on meanwhile, with the code it has. Returns when the end is asked for, once the workers
+    have left, or have used up their time. Signals must be held back.
+    """
+    while signal.sigtimedwait(_ENDS, _AGAIN_S) is None:
+        with suppress(OSError):
+            program.execute(RESUME, resumption.encoded())
+    workers = [Member.of_child(pid, number) for pid, number in resumption.members.items()]
+    deadline = time.monotonic() + shutdown_timeout_s
+    for worker in workers:
+        worker.signal(signal.SIGTERM)
+    for worker in workers:
+        if worker.descriptor >= 0:
+            has_ended(worker.descriptor, max(0.0, deadline - time.monotonic()))
+        worker.close()

@@ -134,6 +134,59 @@ def test_an_exec_that_fails_is_tried_again(start: Start, url: str, name: str, fo
     assert files_of(name) == set()
 
 
+#: Does not import in the supervisor that is executed anew, although it did in the probe.
+FICKLE = f"""
+import pathlib, sys
+if "--resume" in sys.argv and not pathlib.Path(__file__).with_name("mended").exists():
+    raise RuntimeError("in the middle of a deployment")
+from {JOBS} import Gated, Record
+"""
+
+
+def test_code_that_breaks_after_its_probe_leaves_the_workers_at_work(
+    start: Start, url: str, name: str, folder: Folder
+) -> None:
+    module = f"fickle_{name}"
+    (folder.path / f"{module}.py").write_text(FICKLE)
+    environment = {"PYTHONPATH": f"{folder.path}:{ROOT}"}
+    program = start(module, "--url", url, "--workers", 1, environment=environment).serving()
+    first = program.workers(1)
+
+    program.signal(signal.SIGHUP)
+    program.hear_times("does not import any more, trying again", 2)
+    assert program.workers(1) == first
+    with client(url) as queue:
+        queue.register_sync(Record, *folder.notes([0]))
+        folder.until("done", 0)
+    (folder.path / "mended").touch()
+
+    program.hear("reloaded workers=1")
+    program.hear("replacing worker")
+    assert program.stop() == Exit.OK
+    assert files_of(name) == set()
+
+
+def test_code_that_breaks_after_its_probe_does_not_keep_the_family_from_ending(
+    start: Start, url: str, name: str, folder: Folder
+) -> None:
+    module = f"fickle_{name}"
+    (folder.path / f"{module}.py").write_text(FICKLE)
+    environment = {"PYTHONPATH": f"{folder.path}:{ROOT}"} | ONE_BY_ONE
+    program = start(module, "--url", url, "--workers", 2, environment=environment).serving()
+    with client(url) as queue:
+        queue.register_sync(Gated, *folder.notes(range(2)))
+    folder.until("begin", 0)
+
+    program.signal(signal.SIGHUP)
+    program.hear("does not import any more, trying again")
+    program.signal(signal.SIGTERM)
+    program.told_workers_to_stop(left=1)
+    folder.permit(1)
+
+    assert program.end() == Exit.BOOT
+    assert folder.done() == [0]
+
+
 def test_an_exec_that_fails_changes_nothing(tmp_path: Path) -> None:
     def fail() -> list[object]:
         here, descriptors = os.getcwd(), [os.dup(0) for _ in range(3)]
