@@ -21,6 +21,7 @@ def find_request_type(handler: type[Handler[Any]]) -> Any:
     for where, resolve in _sources(handler):
         try:
             kind = resolve()
+            hash(kind)  # by which its decoder is found again
         except Exception as error:  # all that a piece of source can raise
             unresolved = unresolved or f"that of {where} does not ({type(error).__name__}: {reason_of(error)})"
             continue
