@@ -27,7 +27,7 @@ log = logging.getLogger("shardq.worker")
 
 #: How long a thread rests for which there was no room, for what its handler registered or for a dead letter.
 PAUSE_WHEN_FULL_S = 0.05
-#: How long a thread rests whose handler said something about itself that could be, and now says what cannot.
+#: How long a thread rests whose handler gave a batch size at its start that could be, and later one that cannot.
 PAUSE_WHEN_UNUSABLE_S = 1.0
 #: A batch that took longer may have kept news from the loop, which needs several turns to be acted on.
 _LONG_BATCH_S = 0.01

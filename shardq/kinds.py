@@ -61,7 +61,7 @@ class Traits:
 #: An iterator or a promise of one: what is sent is used up by that, and what comes back is another thing.
 _ONE_WAY = (Iterable, Iterator, AsyncIterable, Container, Reversible)
 #: Stand for several classes, of which one comes back: a tuple arrives as a list.
-_ABSTRACT = {Sequence, MutableSequence, Collection}
+_ABSTRACT = (Sequence, MutableSequence, Collection)
 #: Written as text, so that a union of two of them does not tell which it was. Text itself is one, too.
 _AS_TEXT = (
     *(date, time, timedelta, UUID, Decimal, PurePath, Pattern, SecretStr, SecretBytes),

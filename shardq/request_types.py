@@ -22,6 +22,7 @@ def find_request_type(handler: type[Handler[Any]]) -> Any:
     for where, resolve in _sources(handler):
         try:
             kind = resolve()
+            hash(kind)  # by which its decoder is found again
         except Exception as error:  # all that a piece of source can raise
             unresolved = unresolved or f"that of {where} does not ({type_name(type(error))}: {reason_of(error)})"
             continue

@@ -142,7 +142,7 @@ async def act(queue: Queue, verb: str, handler: type[Handler[Any]], request: Any
         return await queue.cancel(handler, request)
     if verb == "unschedule":
         return await queue.recurrent.cancel(handler, request)
-    options = {"plain": {}, "absent": {"if_not_exists": True}, "recurrent": {"recurrent": 3600}}[verb]
+    options: dict[str, Any] = {"plain": {}, "absent": {"if_not_exists": True}, "recurrent": {"recurrent": 3600}}[verb]
     return await queue.register(handler, request, **options)
 
 

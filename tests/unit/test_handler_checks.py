@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Self
 
 import pytest
 
@@ -63,6 +63,10 @@ class OfNoType(Handler):  # type: ignore[type-arg]
     def perform(self, *requests: 5) -> None: ...  # type: ignore[valid-type]
 
 
+class OfUnhashable(Handler):  # type: ignore[type-arg]
+    def perform(self, *requests: Annotated[int, []]) -> None: ...
+
+
 class OfBase(Handler["Jbo"]):  # type: ignore[name-defined]
     def perform(self, *requests): ...  # type: ignore[no-untyped-def]
 
@@ -75,6 +79,7 @@ class OfBase(Handler["Jbo"]):  # type: ignore[name-defined]
         (OfMissingAttribute, "perform()", "AttributeError: "),
         (OfBrokenText, "perform()", "SyntaxError: "),
         (OfDivision, "perform()", "ZeroDivisionError: "),
+        (OfUnhashable, "perform()", "TypeError: unhashable type"),
         (OfBase, "the base Handler[...] of OfBase", "NameError: name 'Jbo' is not defined"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

@@ -111,7 +111,7 @@ def test_a_number_of_threads_that_is_none_is_refused(threads: Any) -> None:
         ([Route((1, 2), 5)] * 2, "Route.by(str(key)) makes one of a text"),  # type: ignore[arg-type]
         ([Route(1.0, 5)] * 2, "Route.by(str(key)) makes one of a text"),  # type: ignore[arg-type]
     ],
-    ids=lambda value: repr(value)[:30],
+    ids=lambda value: type(value).__name__,
 )
 async def test_a_route_that_got_it_wrong_is_told_what_to_write(
     monkeypatch: pytest.MonkeyPatch, result: Any, words: str
