@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from shardq.printable import counted
 from shardq.shm.store import Store
 
 
@@ -17,14 +18,14 @@ class Leftovers(NamedTuple):
 
     @property
     def words(self) -> list[str]:
-        """`3 requests`, `1 dead letters`: a text for each kind of which there are any."""
+        """`3 requests`, `1 dead letter`: a text for each kind of which there are any."""
         kinds = {
-            "requests": self.queued,
-            "deferred requests": self.deferred,
-            "recurrent requests": self.recurrent,
-            "dead letters": self.dead_letters,
+            "request": self.queued,
+            "deferred request": self.deferred,
+            "recurrent request": self.recurrent,
+            "dead letter": self.dead_letters,
         }
-        return [f"{number} {kind}" for kind, number in kinds.items() if number]
+        return [counted(number, kind, f"{kind}s") for kind, number in kinds.items() if number]
 
 
 def leftovers(store: Store) -> Leftovers:

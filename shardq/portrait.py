@@ -23,8 +23,9 @@ from shardq.printable import cut, printable, shown, type_name
 #: Interrupts plain code with an exception after so many seconds, while entered.
 Alarm = Callable[[float], AbstractContextManager[None]]
 
-#: How long all code of an exception may run that is asked for texts, where it can be interrupted.
-_MOST_S = 1.0
+#: How long all code of an exception may run that is asked for texts, where it can be interrupted: for less than what a
+#: supervisor leaves a batch beyond its time.
+_MOST_S = 0.5
 #: Most characters of a message and of a note, most notes, and how many characters of an argument are many.
 _MESSAGE_CHARACTERS, _NOTES, _LARGE = 4000, 16, 100_000
 #: Most exceptions of a chain, of a group, and of all together; how deep groups are looked into, and how far a chain is

@@ -16,7 +16,7 @@ from shardq.drivers.shared import SharedLock
 from shardq.errors import ConfigurationError, QueueFull, shown
 from shardq.failure import parked
 from shardq.model import dead_pipe, key_of, split_key
-from shardq.printable import printable
+from shardq.printable import counted, printable
 
 
 def list_(options: argparse.Namespace) -> None:
@@ -105,7 +105,8 @@ async def _park(url: str, pipe: str) -> int:
         try:
             while (batch := await storage.take([pipe], 1, token)).count:
                 if not await storage.bury(pipe, batch.sequence, token, grave, parked(batch).encoded()):
-                    raise QueueFull(f"no room for more dead letters: {done} requests of {pipe} were parked")
+                    parked_so_far = counted(done, "request of", "requests of")
+                    raise QueueFull(f"no room for more dead letters: {parked_so_far} {pipe} became some")
                 done += 1
         finally:
             await lock.release(key)

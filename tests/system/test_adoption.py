@@ -54,7 +54,7 @@ def test_dead_letters_outlive_the_family(start: Start, url: str, name: str, tmp_
 
     assert program.end() == Exit.DEAD_LETTERS
     assert "2 requests done" in program.printed()
-    program.hear(rf"1 dead letters stay in {url}")
+    program.hear(rf"1 dead letter stay in {url}")
     with client(url) as queue:
         [buried] = dead_letters(queue)
         assert buried.letter.error == "KeyError: 'out of luck'"

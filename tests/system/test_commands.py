@@ -67,7 +67,7 @@ def test_what_is_left_is_said_without_what_there_is_none_of(run: Run, url: str) 
 
     assert status == FAILED
     assert errors == (
-        f"shardq: {url} has 1 deferred requests, 2 recurrent requests left: add --with-requests to lose them\n"
+        f"shardq: {url} has 1 deferred request, 2 recurrent requests left: add --with-requests to lose them\n"
     )
 
 

@@ -80,7 +80,7 @@ def test_a_drain_leaves_deferred_and_recurrent_requests(start: Start, url: str, 
         queue.register_sync(Record, *folder.notes([0]), defer=HOUR_S)
         queue.register_sync(Record, *folder.notes([1, 2]), recurrent=HOUR_S)
     assert program.stop() == Exit.OK
-    program.hear("1 deferred requests, 2 recurrent requests stay")
+    program.hear("1 deferred request, 2 recurrent requests stay")
 
     drained = start(JOBS, "--url", url, "--drain", "--json", environment=NO_NET)
     assert drained.end() == Exit.OK

@@ -416,5 +416,5 @@ def test_recurrent_requests_can_be_listed_and_ended(name: str, url: str, said: S
     assert "1 recurrent request ended" in said("recurrent", "cancel", "--url", url, found[1]["id"]).out
     assert "2 recurrent requests ended" in said("recurrent", "cancel", "--url", url, "--all").out
     refused = said("destroy", "--url", url)
-    assert "has 1 deferred requests left" in refused.errors
+    assert "has 1 deferred request left" in refused.errors
     assert said("destroy", "--url", url, "--with-requests").status == 0

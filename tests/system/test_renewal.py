@@ -250,7 +250,7 @@ def test_a_drain_remembers_what_was_before_a_reload(start: Start, code: Code, ur
     folder.permit(1)
 
     assert program.end() == Exit.DEAD_LETTERS
-    assert re.match(r"1 requests done in .+, 1 failed and are dead letters\n", program.printed())
+    assert re.match(r"1 request done in .+, 1 failed and is a dead letter\n", program.printed())
 
 
 def test_a_reload_does_not_forget_the_workers_of_a_supervisor_that_died(
