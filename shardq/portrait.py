@@ -75,7 +75,7 @@ _One = TypeVar("_One", bound=_Portrait)
 
 
 def portrait(error: BaseException, alarm: Alarm = lambda limit_s: nullcontext()) -> Exception:
-    """What shows an exception as it is and runs none of its code. `alarm` interrupts what it is asked for now."""
+    """What shows an exception as it is, and has none of its code. `alarm` interrupts what it is asked for now."""
     if issubclass(type(error), _Portrait):
         return error  # type: ignore[return-value]
     try:
@@ -192,7 +192,7 @@ class _Painter:
 
     def _message(self, error: BaseException, kind: type[BaseException]) -> str:
         arguments = _arguments(error)
-        if any(type(its) in (str, bytes, bytearray, list, tuple, set, dict) and len(its) > _LARGE for its in arguments):
+        if _are_large(arguments) and _speaks_as_python_does(kind):
             [only] = arguments if len(arguments) == 1 else [arguments]
             plain = type(only) is str and not issubclass(kind, KeyError)
             return _readable(only) if plain else shown(only)
@@ -241,6 +241,20 @@ class _Painter:
         for step in reversed(steps):
             trimmed = TracebackType(trimmed, step.tb_frame, step.tb_lasti, step.tb_lineno)
         return trimmed, skipped
+
+
+def _are_large(arguments: tuple[Any, ...]) -> bool:
+    """Whether Python would write more of them than is shown, which nothing interrupts."""
+    kinds = (str, bytes, bytearray, list, tuple, set, dict)
+    return any(type(its) in kinds and len(its) > _LARGE for its in (arguments, *arguments[:_NOTES]))
+
+
+def _speaks_as_python_does(kind: type) -> bool:
+    """Whether the class has no `__str__` written in Python."""
+    bases = type.__dict__["__mro__"].__get__(kind)
+    spaces = (type.__dict__["__dict__"].__get__(base) for base in bases)
+    method = next(space["__str__"] for space in spaces if "__str__" in space)
+    return type(method) is type(BaseException.__str__)
 
 
 def _readable(message: str) -> str:

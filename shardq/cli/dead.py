@@ -107,7 +107,8 @@ async def _park(url: str, pipe: str) -> int:
         try:
             while (batch := await storage.take([pipe], 1, token)).count:
                 if not await storage.bury(pipe, batch.sequence, token, grave, parked(batch).encoded()):
-                    raise QueueFull(f"no room for more dead letters: parked {counted(done, 'request')} of {pipe}")
+                    parked_so_far = counted(done, "request of", "requests of")
+                    raise QueueFull(f"no room for more dead letters: {parked_so_far} {pipe} became some")
                 done += 1
         finally:
             await lock.release(key)

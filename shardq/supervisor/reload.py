@@ -11,6 +11,7 @@ import signal
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple, NoReturn
 
 from shardq.supervisor import interpreter

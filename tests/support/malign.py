@@ -196,6 +196,7 @@ MALIGN: dict[str, Callable[[], BaseException]] = {
     "greedy": Greedy,
     "syntax of bytes": _syntax_of_bytes,
     "300 MB": lambda: ValueError("x" * 300_000_000),
+    "many arguments": lambda: ValueError(*range(5_000_000)),
     "a key of 300 MB": lambda: KeyError("x" * 300_000_000),
     "a chain of 20,000": lambda: _chain(20_000),
     "a ring": _ring,

@@ -120,6 +120,17 @@ def test_what_can_be_said_of_it_is_said() -> None:
     )
 
 
+class Brief(Exception):
+    def __str__(self) -> str:
+        return f"of {len(self.args[0]):,} bytes"
+
+
+def test_large_arguments_are_not_shown_where_the_class_has_better_words() -> None:
+    assert line(Brief(bytes(10_000_000))).endswith("Brief: of 10,000,000 bytes")
+    assert len(line(ValueError(bytes(10_000_000)))) < 1000
+    assert line(ValueError("x" * 10_000_000)).startswith("ValueError: xxx")
+
+
 def test_what_is_left_out_is_told() -> None:
     assert "[19,984 exceptions between this one and the first are not shown]" in text(MALIGN["a chain of 20,000"]())
     assert "ValueError: 0\n" in text(MALIGN["a chain of 20,000"]())

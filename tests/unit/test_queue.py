@@ -101,7 +101,7 @@ ROUTES = [
     ([Route(0, 5), Route(1.0, 5)], "thread 1.0"),  # type: ignore[arg-type]
     ([Route(0, 5), Route("1", 5)], "thread '1'"),  # type: ignore[arg-type]
     ([Route(0, 5), Route(10**310, 5)], "of at most 300 digits"),
-    ([Route(0, 5), Route(10**5000, 5)], "thread a value of type int that cannot be written out"),
+    ([Route(0, 5), Route(10**5000, 5)], "thread <an integer of 16,610 bits>"),
     ([Route(0, 5), Route(True, 5)], "thread True"),
     ([Route(0, 5), Route([1], 5)], "thread [1]"),  # type: ignore[arg-type]
     ([Route(0, 5), Route(0, 4)], "priority 4"),

@@ -11,7 +11,7 @@ import pytest
 from dateutil import tz
 from dateutil.rrule import DAILY, HOURLY, MINUTELY, MO, MONTHLY, SECONDLY, WEEKLY, rrule, rruleset
 
-from shardq.errors import ScheduleError
+from shardq.errors import ScheduleError, shown
 from shardq.schedule import due_us, first_us, next_us, written
 
 NOW_US = 1_700_000_000_123_456
@@ -68,14 +68,14 @@ def test_what_cannot_be_deferred_is_refused_by_name(defer: Any) -> None:
     with pytest.raises(ScheduleError) as raised:
         due_us(defer, NOW_US)
 
-    assert repr(defer) in str(raised.value)
+    assert shown(defer) in str(raised.value)
 
 
 @pytest.mark.parametrize("seconds", [10**5000, -(10**5000)], ids=["much", "little"])
 def test_a_number_that_cannot_be_written_out_is_refused(seconds: int) -> None:
-    with pytest.raises(ScheduleError, match="defer=a value of type int that cannot be written out"):
+    with pytest.raises(ScheduleError, match="defer=<an integer of [0-9,]+ bits>"):
         due_us(seconds, NOW_US)
-    with pytest.raises(ScheduleError, match="recurrent=a value of type int that cannot be written out"):
+    with pytest.raises(ScheduleError, match="recurrent=<an integer of [0-9,]+ bits>"):
         written(seconds)
 
 
