@@ -12,6 +12,7 @@ import mmap
 import os
 import secrets
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import posix_ipc
@@ -137,7 +138,8 @@ class Segment:
         """
         if self.used_bytes + nbytes > limit_bytes:
             return False
-        return _fallocate(self._descriptor, start, nbytes)
+        with told(f"give segment {self.name!r} more memory"):
+            return _fallocate(self._descriptor, start, nbytes)
 
     def give_back(self, start: int, nbytes: int) -> None:
         """Return the memory of a page-aligned range to the system; it reads as zeros from now on."""
@@ -183,7 +185,9 @@ def destroy(name: str, *, unused: bool = False) -> None:
         if files.inode(path) not in (found, None):
             return
         if is_earlier:
-            for file in earlier.files_of(name):
+            with told(f"look for the files of segment {name!r}"):
+                beside = earlier.files_of(name)
+            for file in beside:
                 files.unlink(file)
         files.remove_files(name)
 
@@ -239,7 +243,9 @@ def _open(name: str, flags: int) -> tuple[int, int]:
 
 
 def _missing(name: str) -> str:
-    others = other_users_of(name)
+    others: list[str] = []
+    with suppress(OSError):
+        others = other_users_of(name)
     if others:
         return (
             f"there is no segment {name!r} of this user; one of that name belongs to {', '.join(others)}: run as the "

@@ -134,10 +134,11 @@ class Slots:
         slots = self._layout.slots
         shares = (Share.EVERYBODY,) if share == Share.EVERYBODY else (Share.EVERYBODY, share)
         if not any(self._take_one_of(slots_of(one, slots)) for one in shares):
+            count = sum(len(slots_of(one, slots)) for one in shares)
             raise SlotsExhausted(
-                f"{sum(len(slots_of(one, slots)) for one in shares)} processes are attached to segment "
-                f"{self._segment.name!r}, which is all it has slots for: let some of them close it, or create it with "
-                f"more slots; those of its supervisor and workers are kept for them"
+                f"{count} processes are attached to segment {self._segment.name!r}, which is all it has slots for: let "
+                f"some of them close it, or create it with more (SharedStorage.create(name, slots=...)); those that are "
+                f"kept for its supervisor and workers are for nobody else"
             )
 
     def _take_one_of(self, slots: range) -> bool:

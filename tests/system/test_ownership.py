@@ -280,6 +280,17 @@ def test_under_another_user_id_one_is_told_whose_segment_there_is(name: str) -> 
     destroy(name)
 
 
+def test_it_is_the_effective_user_whose_segments_one_has(name: str) -> None:
+    def as_effective() -> str:
+        os.setegid(NOBODY)
+        os.seteuid(NOBODY)
+        close_store(create_store(name, MIB))
+        return names.full_name(name)
+
+    assert Child(as_effective).result() == f"shardq-{NOBODY}-{name}"
+    assert as_user(NOBODY, lambda: [attach_store(name).slot, destroy(name)][0]) == 0
+
+
 def test_who_becomes_another_user_destroys_no_other_segment(name: str) -> None:
     theirs = file_of(name, "segment", NOBODY)
     theirs.touch(0o600)
