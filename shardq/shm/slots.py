@@ -137,8 +137,8 @@ class Slots:
             count = sum(len(slots_of(one, slots)) for one in shares)
             raise SlotsExhausted(
                 f"{count} processes are attached to segment {self._segment.name!r}, which is all it has slots for: let "
-                f"some of them close it, or create it with more (SharedStorage.create(name, slots=...)); those that are "
-                f"kept for its supervisor and workers are for nobody else"
+                f"some of them close it, or create it with more (SharedStorage.create(name, slots=...)); those kept for "
+                f"its supervisor and workers are for nobody else"
             )
 
     def _take_one_of(self, slots: range) -> bool:
