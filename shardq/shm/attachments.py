@@ -51,7 +51,7 @@ def create_store(
     threads: int | None = None,
     slots: int = DEFAULT_SLOTS,
     private: bool = False,
-    share: Share = Share.EVERYBODY,
+    share: Share = Share.GENERAL,
 ) -> Store:
     """Create a segment with so many slots beside those that are kept, and attach to it with a slot of that share. See
     `Segment.create` for the errors.
@@ -72,7 +72,7 @@ def create_store(
             raise
 
 
-def attach_store(name: str, share: Share = Share.EVERYBODY) -> Store:
+def attach_store(name: str, share: Share = Share.GENERAL) -> Store:
     """Attach to a segment with a slot of that share, or share this process's attachment to it. See `Segment.attach` for
     the errors; raises `SlotsExhausted` as well.
     """

@@ -17,7 +17,7 @@ KEPT_SLOTS = FAMILY_SLOTS + VISITOR_SLOTS
 class Share(IntEnum):
     """For what a process takes a slot. One for everybody will do for each of them."""
 
-    EVERYBODY = 0
+    GENERAL = 0
     VISITORS = 1
     FAMILY = 2
 
