@@ -53,7 +53,7 @@ def create_store(
     private: bool = False,
     share: Share = Share.GENERAL,
 ) -> Store:
-    """Create a segment with so many slots beside those that are kept, and attach to it with a slot of that share. See
+    """Create a segment with so many general slots, and attach to it with a slot of that share. See
     `Segment.create` for the errors.
     """
     capacity_bytes = default_capacity_bytes() if capacity_bytes is None else capacity_bytes
@@ -66,7 +66,7 @@ def create_store(
         try:
             return _entered(segment, share)
         except BaseException:
-            # What this process could not enter nobody would ever remove.
+            # A segment that its creator could not enter would stay for ever.
             with suppress(ShardqError):
                 segments.destroy_unused(segment)
             raise

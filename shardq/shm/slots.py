@@ -137,8 +137,8 @@ class Slots:
             count = sum(len(slots_of(one, slots)) for one in shares)
             raise SlotsExhausted(
                 f"{count} processes are attached to segment {self._segment.name!r}, which is all it has general "
-                f"slots for: let some of them close it, or create it with more (SharedStorage.create(name, slots=...)); "
-                f"others are kept for its supervisor and workers"
+                f"slots for: let some close it, or create it with more (SharedStorage.create(name, slots=...)); others "
+                f"are kept for its supervisor and workers"
             )
 
     def _take_one_of(self, slots: range) -> bool:
