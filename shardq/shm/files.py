@@ -74,6 +74,14 @@ def check_owner(path: Path, status: os.stat_result, kind: int = stat.S_IFREG) ->
         )
 
 
+def check_removable(path: Path) -> None:
+    """Raise `SegmentUntrusted` for another user's file, which only its owner or root can remove."""
+    with suppress(FileNotFoundError):
+        status = path.lstat()
+        if os.geteuid() not in (0, status.st_uid):
+            raise SegmentUntrusted(in_the_way(path, status))
+
+
 def check_mode(path: Path, status: os.stat_result) -> None:
     """Raise `SegmentUntrusted` for what other users may read or write."""
     mode = stat.S_IMODE(status.st_mode)

@@ -167,12 +167,14 @@ class Segment:
 
 def destroy(name: str, *, unused: bool = False) -> None:
     """Unlink the segment that has this name now, or what is left of one, for a process that is not attached to it.
-    Raises `SegmentMissing`; `SegmentError` where a process is attached to an earlier one, or, with `unused`, to any.
+    Raises `SegmentMissing`, `SegmentUntrusted`; `SegmentError` where a process is attached to an earlier one, or, with
+    `unused`, to any.
     """
     path = segment_path(full_name(name))
     found = files.inode(path)
     if found is None and files.inode(lock_path(full_name(name))) is None:
         raise SegmentMissing(f"there is no segment {name!r} to destroy")
+    files.check_removable(path)  # before a lock file is made beside what stays
     earlier.check_name(name)
     is_earlier = earlier.is_earlier(name)
     if is_earlier:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from shardq.cli import main
+from shardq.cli import FAILED, OK, main
 from shardq.drivers import SharedStorage
 from shardq.errors import SegmentError, SegmentMissing, SegmentUntrusted, ShardqError
 from shardq.shm import files, names
@@ -323,6 +323,19 @@ def test_the_umask_takes_nothing_from_its_files_and_adds_nothing(name: str, umas
         return sorted(modes)
 
     assert as_user(NOBODY, made) == ["0o600"]
+
+
+def test_only_root_can_destroy_what_another_user_made(name: str) -> None:
+    theirs = {uid: file_of(name, "segment", uid) for uid in (0, NOBODY)}
+    for path in theirs.values():
+        path.touch()
+        handed_to(MALLORY)(path)
+
+    said = as_user(NOBODY, lambda: main(["destroy", "--url", f"shm://{name}"]))
+    assert main(["destroy", "--url", f"shm://{name}"]) == OK
+
+    assert said == FAILED
+    assert {entry.name for entry in names.SHM_DIRECTORY.iterdir() if name in entry.name} == {theirs[NOBODY].name}
 
 
 def test_what_could_not_be_removed_is_told(name: str) -> None:
