@@ -75,7 +75,7 @@ class DriverModel(RuleBasedStateMachine):
         await self.backend.discard()
 
     def outlives_processes(self) -> bool:
-        return self.store is not None and self.store.segment.layout.slots > 1
+        return self.store is not None and len(slots_of(Share.GENERAL, self.store.segment.layout.slots)) > 1
 
     def pipes_held(self) -> list[str]:
         """Tubes of threads that this process has bound: those with messages if there are any."""
