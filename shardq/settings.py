@@ -88,8 +88,8 @@ class StorageSettings(_Settings):
     """Seconds between two looks for work that no event announced, because whoever was to announce it was killed. All
     sleeping workers of a storage together look once in this time."""
     capacity_bytes: int | None = Field(default=None, ge=256 * 1024, le=LARGEST_BYTES)
-    """Most memory the storage may use. Default for shared memory: the lesser of 512 MiB and half of what /dev/shm has
-    free; in memory: no bound."""
+    """Most memory the storage may use. Default for shared memory: the least of 512 MiB, half of what /dev/shm has free
+    and half of what the control group may have; in memory: no bound."""
 
     check: bool = False
     """Whether `register` decodes each message again and refuses a request that would not arrive, or not arrive equal: a
@@ -141,8 +141,8 @@ class SupervisorSettings(_Settings):
     url: str | None = None
     """Segment to serve, shm://NAME, created if it is missing. Default: named after the first module."""
     capacity: str | None = None
-    """Memory bound of a segment that is created, in bytes or as 512M, 2G. Default: the lesser of 512M and half of what
-    /dev/shm has free."""
+    """Memory bound of a segment that is created, in bytes or as 512M, 2G. Default: the least of 512M, half of what
+    /dev/shm has free and half of what the control group may have."""
     drain: bool = False
     """End once nothing is queued or in hand, with a progress bar on a terminal. Deferred requests stay."""
     deferred: bool = False

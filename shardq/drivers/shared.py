@@ -56,7 +56,7 @@ class SharedStorage:
         slots: int = DEFAULT_SLOTS,
         private: bool = False,
         settings: StorageSettings | None = None,
-        share: Share = Share.EVERYBODY,
+        share: Share = Share.GENERAL,
     ) -> SharedStorage:
         """Create the segment `name` and attach to it.
 
@@ -77,9 +77,7 @@ class SharedStorage:
         return cls(store, settings)
 
     @classmethod
-    def attach(
-        cls, name: str, settings: StorageSettings | None = None, share: Share = Share.EVERYBODY
-    ) -> SharedStorage:
+    def attach(cls, name: str, settings: StorageSettings | None = None, share: Share = Share.GENERAL) -> SharedStorage:
         """Attach to the segment `name`, with a slot of this share.
 
         Raises `SegmentMissing`, `SegmentNotReady`, `SegmentVersionError`, `SegmentForeign`, `SegmentUntrusted`,

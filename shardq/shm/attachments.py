@@ -51,9 +51,9 @@ def create_store(
     threads: int | None = None,
     slots: int = DEFAULT_SLOTS,
     private: bool = False,
-    share: Share = Share.EVERYBODY,
+    share: Share = Share.GENERAL,
 ) -> Store:
-    """Create a segment with so many slots beside those that are kept, and attach to it with a slot of that share. See
+    """Create a segment with so many general slots, and attach to it with a slot of that share. See
     `Segment.create` for the errors.
     """
     capacity_bytes = default_capacity_bytes() if capacity_bytes is None else capacity_bytes
@@ -66,13 +66,13 @@ def create_store(
         try:
             return _entered(segment, share)
         except BaseException:
-            # What this process could not enter nobody would ever remove.
+            # A segment that its creator could not enter would stay for ever.
             with suppress(ShardqError):
                 segments.destroy_unused(segment)
             raise
 
 
-def attach_store(name: str, share: Share = Share.EVERYBODY) -> Store:
+def attach_store(name: str, share: Share = Share.GENERAL) -> Store:
     """Attach to a segment with a slot of that share, or share this process's attachment to it. See `Segment.attach` for
     the errors; raises `SlotsExhausted` as well.
     """

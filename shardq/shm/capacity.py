@@ -1,4 +1,4 @@
-"""How large a segment is that nobody gave a capacity: a part of the memory that this process may use."""
+"""How large a segment is that was given no capacity: a part of the memory that this process may use."""
 
 from __future__ import annotations
 

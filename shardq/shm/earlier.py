@@ -1,6 +1,6 @@
 """Files of the layouts before the fifth, which put `.lock` and `.bell.SLOT` behind a segment's name.
 
-A segment NAME.lock could then be the lock file of NAME. Those files are still somebody's while such a segment exists.
+A segment NAME.lock could then be the lock file of NAME. Those files are still in use while such a segment exists.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ FIRST_SLOT_BYTE = 64
 _FLOCK = struct.Struct("hhqqi4x")
 #: Of the C library's semaphore: with less, its first use would be a SIGBUS.
 _SEMAPHORE_BYTES = 32
-#: Without waiting for the other end of a FIFO that somebody put there.
+#: Without waiting for the other end of a FIFO that another user put there.
 _SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -72,6 +72,14 @@ def check_owner(path: Path, status: os.stat_result, kind: int = stat.S_IFREG) ->
         raise SegmentUntrusted(
             f"{path} is another name of a file that has one already, so it was not used: remove it (`rm {path}`)"
         )
+
+
+def check_removable(path: Path) -> None:
+    """Raise `SegmentUntrusted` for another user's file, which only its owner or root can remove."""
+    with suppress(FileNotFoundError):
+        status = path.lstat()
+        if os.geteuid() not in (0, status.st_uid):
+            raise SegmentUntrusted(in_the_way(path, status))
 
 
 def check_mode(path: Path, status: os.stat_result) -> None:
@@ -117,7 +125,7 @@ def creation_lock(name: str) -> Iterator[int]:
         try:
             with told(f"lock {lock_path(system_name)}"):
                 fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, REGISTER_BYTE)
-            # A destroyer unlinks the file under those who wait for it: what they get then keeps nobody out.
+            # A destroyer unlinks the file under those who wait for it: what they get then keeps no process out.
             if not os.fstat(descriptor).st_nlink:
                 continue
             try:
@@ -133,7 +141,7 @@ def creation_lock(name: str) -> Iterator[int]:
 
 def holder_of(descriptor: int, first: int, count: int = 1) -> int | None:
     """Pid of another process that holds one of these bytes of a lock file (0 bytes: all from there), 0 for one of
-    another pid namespace. None: nobody does.
+    another pid namespace. None: no process does.
     """
     question = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, first, count, 0)
     kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, question))
@@ -177,8 +185,8 @@ def remove(system_name: str) -> None:
     """As `remove_files`, by the name that the system knows."""
     with told(f"look for the bells of {system_name}"):
         bells = bell_paths(system_name)
-    # The object after these: while it is there nobody can create another one, and a removal cut short can be repeated.
-    # The lock file last: whoever makes a new one may create, and would lose what is unlinked after that.
+    # The object after these: while it is there no process can create another one, and a removal cut short can be
+    # repeated. The lock file last: a process that makes a new one may create, and would lose what is unlinked later.
     for path in (*bells, semaphore_path(system_name), segment_path(system_name), lock_path(system_name)):
         unlink(path)
 
@@ -209,5 +217,5 @@ def _checked_semaphore(path: Path) -> int:
     check_owner(path, status)
     check_mode(path, status)
     if status.st_size < _SEMAPHORE_BYTES:
-        raise FileNotFoundError(path)  # somebody's empty file is no semaphore
+        raise FileNotFoundError(path)  # an empty file is no semaphore
     return status.st_ino

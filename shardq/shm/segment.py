@@ -12,6 +12,7 @@ import mmap
 import os
 import secrets
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import posix_ipc
@@ -163,7 +164,8 @@ class Segment:
 
     def allocate(self, start: int, nbytes: int) -> bool:
         """As `back`, within what /dev/shm has."""
-        return _fallocate(self._descriptor, start, nbytes)
+        with told(f"give segment {self.name!r} more memory"):
+            return _fallocate(self._descriptor, start, nbytes)
 
     def give_back(self, start: int, nbytes: int) -> None:
         """Return the memory of a page-aligned range to the system; it reads as zeros from now on."""
@@ -191,12 +193,14 @@ class Segment:
 
 def destroy(name: str, *, unused: bool = False) -> None:
     """Unlink the segment that has this name now, or what is left of one, for a process that is not attached to it.
-    Raises `SegmentMissing`; `SegmentError` where a process is attached to an earlier one, or, with `unused`, to any.
+    Raises `SegmentMissing`, `SegmentUntrusted`; `SegmentError` where a process is attached to an earlier one, or, with
+    `unused`, to any.
     """
     path = segment_path(full_name(name))
     found = files.inode(path)
     if found is None and files.inode(lock_path(full_name(name))) is None:
         raise SegmentMissing(f"there is no segment {name!r} to destroy")
+    files.check_removable(path)  # before a lock file is made beside what stays
     earlier.check_name(name)
     is_earlier = earlier.is_earlier(name)
     if is_earlier:
@@ -209,7 +213,9 @@ def destroy(name: str, *, unused: bool = False) -> None:
         if files.inode(path) not in (found, None):
             return
         if is_earlier:
-            for file in earlier.files_of(name):
+            with told(f"look for the files of segment {name!r}"):
+                beside = earlier.files_of(name)
+            for file in beside:
                 files.unlink(file)
         files.remove_files(name)
 
@@ -265,7 +271,9 @@ def _open(name: str, flags: int) -> tuple[int, int]:
 
 
 def _missing(name: str) -> str:
-    others = other_users_of(name)
+    others: list[str] = []
+    with suppress(OSError):
+        others = other_users_of(name)
     if others:
         return (
             f"there is no segment {name!r} of this user; one of that name belongs to {', '.join(others)}: run as the "

@@ -40,8 +40,8 @@ class Slots:
         self.identity = 0
         """incarnation << 16 | slot + 1: what owner words hold while they are mine."""
 
-    def enter(self, share: Share = Share.EVERYBODY) -> None:
-        """Take a free or a dead process's slot: one for everybody, else one that is kept for this share. Raises
+    def enter(self, share: Share = Share.GENERAL) -> None:
+        """Take a free or a dead process's slot: a general one, else one that is kept for this share. Raises
         `SlotsExhausted`.
         """
         self._descriptor = open_lock_file(self._segment.name)
@@ -138,12 +138,13 @@ class Slots:
 
     def _take_slot(self, share: Share) -> None:
         slots = self._layout.slots
-        shares = (Share.EVERYBODY,) if share == Share.EVERYBODY else (Share.EVERYBODY, share)
+        shares = (Share.GENERAL,) if share == Share.GENERAL else (Share.GENERAL, share)
         if not any(self._take_one_of(slots_of(one, slots)) for one in shares):
+            count = sum(len(slots_of(one, slots)) for one in shares)
             raise SlotsExhausted(
-                f"{sum(len(slots_of(one, slots)) for one in shares)} processes are attached to segment "
-                f"{self._segment.name!r}, which is all it has slots for: let some of them close it, or create it with "
-                f"more slots; those of its supervisor and workers are kept for them"
+                f"{count} processes are attached to segment {self._segment.name!r}, which is all it has general "
+                f"slots for: let some close it, or create it with more (SharedStorage.create(name, slots=...)); others "
+                f"are kept for its supervisor and workers"
             )
 
     def _take_one_of(self, slots: range) -> bool:

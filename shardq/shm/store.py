@@ -64,7 +64,7 @@ class Store:
         self._forked = threading.Lock()
         self._left = False
 
-    def enter(self, share: Share = Share.EVERYBODY) -> None:
+    def enter(self, share: Share = Share.GENERAL) -> None:
         """Take a slot and put the parts together."""
         self._slots.enter(share)
         self._assemble()
@@ -361,7 +361,7 @@ class Store:
                 f"supervisor and connect again"
             )
 
-    def _own_slot(self, share: Share = Share.EVERYBODY) -> None:
+    def _own_slot(self, share: Share = Share.GENERAL) -> None:
         """Take a slot of its own for a process that inherited another's by fork. Raises `StorageClosed`."""
         if self._left:
             raise StorageClosed(f"the storage on segment {self.segment.name!r} was closed: attach to it again")

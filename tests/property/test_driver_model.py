@@ -26,6 +26,7 @@ from hypothesis.stateful import (
 from shardq.errors import FencedError
 from shardq.model import Batch, When, ahead_of
 from shardq.protocols import Backlog, Storage
+from shardq.shm.shares import Share, slots_of
 from tests.property.model import Model, TubeModel, key_of
 from tests.support.drivers import DRIVERS, MIB, Driver
 from tests.support.faults import Child, dying_after
@@ -75,7 +76,7 @@ class DriverModel(RuleBasedStateMachine):
         await self.backend.discard()
 
     def outlives_processes(self) -> bool:
-        return self.store is not None and self.store.segment.layout.slots > 1
+        return self.store is not None and len(slots_of(Share.GENERAL, self.store.segment.layout.slots)) > 1
 
     def pipes_held(self) -> list[str]:
         """Tubes of threads that this process has bound: those with messages if there are any."""

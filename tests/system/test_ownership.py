@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from shardq.cli import main
+from shardq.cli import FAILED, OK, main
 from shardq.drivers import SharedStorage
 from shardq.errors import SegmentError, SegmentMissing, SegmentUntrusted, ShardqError
 from shardq.shm import files, names
@@ -280,6 +280,17 @@ def test_under_another_user_id_one_is_told_whose_segment_there_is(name: str) -> 
     destroy(name)
 
 
+def test_it_is_the_effective_user_whose_segments_one_has(name: str) -> None:
+    def as_effective() -> str:
+        os.setegid(NOBODY)
+        os.seteuid(NOBODY)
+        close_store(create_store(name, MIB))
+        return names.full_name(name)
+
+    assert Child(as_effective).result() == f"shardq-{NOBODY}-{name}"
+    assert as_user(NOBODY, lambda: [attach_store(name).slot, destroy(name)][0]) == 0
+
+
 def test_who_becomes_another_user_destroys_no_other_segment(name: str) -> None:
     theirs = file_of(name, "segment", NOBODY)
     theirs.touch(0o600)
@@ -312,6 +323,19 @@ def test_the_umask_takes_nothing_from_its_files_and_adds_nothing(name: str, umas
         return sorted(modes)
 
     assert as_user(NOBODY, made) == ["0o600"]
+
+
+def test_only_root_can_destroy_what_another_user_made(name: str) -> None:
+    theirs = {uid: file_of(name, "segment", uid) for uid in (0, NOBODY)}
+    for path in theirs.values():
+        path.touch()
+        handed_to(MALLORY)(path)
+
+    said = as_user(NOBODY, lambda: main(["destroy", "--url", f"shm://{name}"]))
+    assert main(["destroy", "--url", f"shm://{name}"]) == OK
+
+    assert said == FAILED
+    assert {entry.name for entry in names.SHM_DIRECTORY.iterdir() if name in entry.name} == {theirs[NOBODY].name}
 
 
 def test_what_could_not_be_removed_is_told(name: str) -> None:

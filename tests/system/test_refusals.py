@@ -83,6 +83,17 @@ def test_a_segment_that_cannot_be_made_says_why_and_leaves_nothing(kind: str) ->
     assert left == []
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_where_only_root_may_write_an_ordinary_user_is_told() -> None:
+    needs_mounts()
+
+    done = run(*python(CREATE.replace("try:", "os.setuid(65534)\ntry:")), shm="mode=755")
+
+    error, left = json.loads(done.stdout)
+    assert re.fullmatch(r"SegmentUnavailable: .*may not write in /dev/shm: its mode should be 1777", error), error
+    assert left == []
+
+
 def test_with_whatever_few_descriptors_creating_says_so_and_leaves_nothing() -> None:
     needs_mounts()
 

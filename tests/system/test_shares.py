@@ -52,7 +52,7 @@ def store(name: str) -> Iterator[Store]:
 
 @pytest.fixture
 def full(store: Store) -> Iterator[Store]:
-    """All its slots for everybody are taken, the last two by programs that stay."""
+    """All its general slots are taken, the last two by programs that stay."""
     with staying(store.counts), staying(store.counts):
         yield store
 

@@ -73,9 +73,9 @@ def test_what_cannot_be_deferred_is_refused_by_name(defer: Any) -> None:
 
 @pytest.mark.parametrize("seconds", [10**5000, -(10**5000)], ids=["much", "little"])
 def test_a_number_that_cannot_be_written_out_is_refused(seconds: int) -> None:
-    with pytest.raises(ScheduleError, match="defer=<an integer of [0-9,]+ bits>"):
+    with pytest.raises(ScheduleError, match=r"defer=<an integer of [0-9,]+ bits>"):
         due_us(seconds, NOW_US)
-    with pytest.raises(ScheduleError, match="recurrent=<an integer of [0-9,]+ bits>"):
+    with pytest.raises(ScheduleError, match=r"recurrent=<an integer of [0-9,]+ bits>"):
         written(seconds)
 
 
