@@ -38,6 +38,7 @@ class Extents:
     def __init__(self, segment: Segment) -> None:
         self._segment = segment
         self._words = segment.words
+        self._bytes = segment.bytes
         self._layout = segment.layout
         self._classes = segment.layout.classes
         self._map = segment.layout.extent_map
@@ -45,6 +46,8 @@ class Extents:
         self._backed = segment.layout.extent_backed_word
         self._capacity = segment.layout.capacity_bytes
         self.reserve = Reserve(segment)
+        self._located = 0, 0, 0
+        """Where the extent begins and ends that was asked for last, and its number."""
 
     def limit_bytes(self, share: int) -> int:
         """Most memory the segment may take for an operation with this share of it."""
@@ -135,9 +138,13 @@ class Extents:
         """Where the memory of the extent around an address begins and ends. Raises `SegmentForeign` where there is
         none, or where nothing begins at such an address.
         """
-        extent_class, extent, start = self.locate(address)
+        start, limit, extent = self._located
+        if not start <= address < limit:
+            extent_class, extent, start = self.locate(address)
+            limit = start + extent_class.size
+            self._located = start, limit, extent
         end = start + (self._words[self._backed + extent] & ~_PUNCHED)
-        if address & 7 or not address < end <= start + extent_class.size or not self._segment.bytes[self._map + extent]:
+        if address & 7 or not address < end <= limit or not self._bytes[self._map + extent]:
             raise damaged(self._segment.name, f"nothing is stored at {address}")
         return start, end
 

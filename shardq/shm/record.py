@@ -96,6 +96,15 @@ def last(segment: Segment, address: int) -> Record:
     return found
 
 
+def next_behind(segment: Segment, address: int) -> int:
+    """The sequence number that follows the record that ends a tube. Of all questions this is the most frequent."""
+    kind, _, count, _, sequence, *_ = _HEADER.unpack_from(segment.bytes, address)
+    if kind != MESSAGES:
+        raise damaged(segment.name, f"a tube ends at {address}, where there is no record")
+    following: int = sequence + count
+    return following
+
+
 def write(segment: Segment, address: int, sequence: int, accepted_us: int, messages: Sequence[bytes]) -> int:
     """Write a record that nobody can reach yet; returns the address behind it."""
     payload = b"".join(messages)

@@ -226,15 +226,17 @@ class Tubes:
 
     def is_empty(self, tube: int) -> bool:
         head, following = self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE], self.next_sequence(tube)
+        if head < following:
+            return False
         if head > following:
             raise damaged(self._segment.name, f"tube {tube} has its head at {head}, and ends before {following}")
-        return bool(head == following)
+        return True
 
     def next_sequence(self, tube: int) -> int:
         """Sequence number of the next message that will be appended."""
         word = self._layout.tube_word(tube)
         tail = self._words[word + at.TUBE_TAIL]
-        return record.last(self._segment, tail).next_sequence if tail else self._words[word + at.TUBE_NEXT_SEQUENCE]
+        return record.next_behind(self._segment, tail) if tail else self._words[word + at.TUBE_NEXT_SEQUENCE]
 
     def oldest_us(self, tube: int) -> int:
         """When the message at the head was accepted, Unix microseconds, 0: the tube is empty."""
