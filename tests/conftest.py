@@ -2,25 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+import os
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shardq.protocols import Lock, Storage
-from tests.support.drivers import CAPABILITIES, DRIVERS, Backend, Driver
+from tests.support.able import able_driver
+from tests.support.chance import choose_seed, figures, seed_line
+from tests.support.drivers import DRIVERS, Backend, Driver
 from tests.support.leaks import begin_run, end_run, leaked_files, leaked_processes, stray_files
+from tests.support.reports import sendable
 
 OpenBackend = Callable[..., Backend]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--one-loop", action="store_true", help="contracts and workers on asyncio alone, without uvloop")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     begin_run()
+    choose_seed()
     config.addinivalue_line("markers", "requires(*capabilities): run only on drivers that have all of them")
 
 
 def pytest_unconfigure() -> None:
     end_run()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Say the seed at once: a run that is killed prints no summary."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter:
+        reporter.write_line(seed_line())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    return sendable((yield))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    tried = figures(report for reports in terminalreporter.stats.values() for report in reports)
+    if tried:
+        terminalreporter.write_line(f"{seed_line()}, {tried}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _only_tests_write_bytecode() -> None:
+    """The programs that tests start read what there is, and write none of modules that a test may rewrite at once."""
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 
 
 @pytest.fixture(autouse=True)
@@ -42,13 +76,7 @@ def root() -> Path:
 
 @pytest.fixture(params=DRIVERS, ids=lambda driver: driver.name)
 def driver(request: pytest.FixtureRequest) -> Driver:
-    found: Driver = request.param
-    required = {word for mark in request.node.iter_markers("requires") for word in mark.args}
-    assert required <= CAPABILITIES.keys(), f"no such capabilities: {required - CAPABILITIES.keys()}"
-    missing = required - found.capabilities
-    if missing:
-        pytest.skip(f"{found.name} lacks {', '.join(sorted(missing))}")
-    return found
+    return able_driver(request)
 
 
 @pytest.fixture

@@ -2,6 +2,10 @@
 
 What is timed: for the loop, measuring and folding. For shardq, everything from the creation of the segment to the
 finished table: registering, the start of the supervisor and its workers, counting, folding, their end.
+
+Beside each time stands the work of the processors in it. Where other programs keep these busy, the system may give all
+processes of one session or one container together no more than one process alone: then the times compare the shares of
+the processors, and only the work compares the loop and shardq.
 """
 
 from __future__ import annotations
@@ -11,7 +15,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -19,6 +22,7 @@ from typing import NoReturn
 from examples.census.files import read_once, spread, standard_library
 from examples.census.handlers import JSON_NAME, OUT_VARIABLE, RESULTS_NAME, TEXT_NAME, Count, CountRequest
 from examples.census.plain import plain_loop
+from examples.census.spent import comparison, timed
 from examples.census.table import Table, as_text, differences, from_json
 from shardq import Queue
 from shardq.drivers import SharedStorage
@@ -96,21 +100,13 @@ def _compare(requests: list[CountRequest], workers: int, out: Path) -> int:
     read_once(requests)
 
     _say(f"counting {len(requests)} files of the standard library in one plain loop")
-    began = time.perf_counter()
-    expected = plain_loop(requests)
-    plain_s = time.perf_counter() - began
+    expected, plain = timed(lambda: plain_loop(requests))
 
     _say(f"counting them through shardq, workers: {workers}")
-    began = time.perf_counter()
-    found = _through_shardq(requests, workers, out)
-    shardq_s = time.perf_counter() - began
+    found, shardq = timed(lambda: _through_shardq(requests, workers, out))
 
     _say(f"\n{as_text(found, PRINTED_PACKAGES)}\nall packages: {out / TEXT_NAME} and {out / JSON_NAME}")
-    _say(f"plain loop: {plain_s:.2f} s")
-    _say(
-        f"shardq, workers: {workers}: {shardq_s:.2f} s, {shardq_s / plain_s:.2f} of the plain loop's time, "
-        f"speed-up {plain_s / shardq_s:.2f}"
-    )
+    _say("\n".join(comparison(plain, shardq, workers, len(os.sched_getaffinity(0)))))
     return _verdict(found, expected)
 
 

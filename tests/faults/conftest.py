@@ -6,23 +6,14 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable
 from random import Random
 
 import pytest
 
-SEED = int(os.environ.get("SHARDQ_FAULTS_SEED") or secrets.randbelow(1_000_000))
+from tests.support.chance import SEED, add_figure
+
 EVERYTHING = os.environ.get("SHARDQ_FAULTS") == "all"
-
-_tried: dict[str, int] = {}
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Say the seed at once: a run that is killed prints no summary."""
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter:
-        reporter.write_line(f"faults: SHARDQ_FAULTS_SEED={SEED}")
 
 
 @pytest.hookimpl(trylast=True)
@@ -31,16 +22,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name == "test_interleavings.py")
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    tried = ", ".join(f"{count} {name}" for name, count in _tried.items())
-    terminalreporter.write_line(f"faults: SHARDQ_FAULTS_SEED={SEED}{', ' if tried else ''}{tried}")
-
-
 @pytest.fixture
 def random(request: pytest.FixtureRequest) -> Random:
     """Chances that depend on the seed and the test alone, not on which tests ran before."""
-    print(f"SHARDQ_FAULTS_SEED={SEED}")
-    return Random(f"{SEED} {request.node.name}")
+    seed = os.environ[SEED]
+    print(f"{SEED}={seed}")
+    return Random(f"{seed} {request.node.name}")
 
 
 @pytest.fixture
@@ -50,10 +37,6 @@ def everything() -> bool:
 
 
 @pytest.fixture
-def tried() -> Callable[[str, int], None]:
+def tried(request: pytest.FixtureRequest) -> Callable[[str, int], None]:
     """Adds to the figures of the run's last line."""
-
-    def add(name: str, count: int) -> None:
-        _tried[name] = _tried.get(name, 0) + count
-
-    return add
+    return lambda name, count: add_figure(request.node, name, count)

@@ -133,6 +133,10 @@ DRIVERS = (
     Driver("shared, small steps", make_shared_in_small_steps, frozenset({"bounded", "immediate", "lifelong_claims"})),
 )
 
+#: One of each technology. The others keep the same contract in another arrangement of the same memory, which nothing
+#: above a driver can see.
+ONE_OF_EACH = tuple(driver for driver in DRIVERS if "," not in driver.name)
+
 
 def driver_named(name: str) -> Driver:
     return next(driver for driver in DRIVERS if driver.name == name)

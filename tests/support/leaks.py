@@ -57,10 +57,12 @@ def begin_run() -> None:
 
 def end_run() -> None:
     """End what tests left that were cut off, and remove their segments. What runs tests for others leaves theirs."""
+    used = {identity for process in family() for identity in _used_by(process.pid)}
     leaked_processes(limit_s=0)
     own = os.environ[RUN_MARK] if XDIST_WORKER in os.environ else os.environ[RUN_MARK][:6]
     for entry in stray_files():
-        if (made_by := SEGMENT_OF_RUN.search(entry.name)) and made_by[1].startswith(own):
+        made_by = SEGMENT_OF_RUN.search(entry.name)
+        if made_by[1].startswith(own) if made_by else _identity(entry) in used:
             entry.unlink(missing_ok=True)
 
 

@@ -1,21 +1,21 @@
-"""What runs on every driver runs on both event loops as well."""
+"""What runs on a driver runs on both event loops as well."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 
 from shardq import Queue, Worker
 from shardq.protocols import Storage
 from shardq.shm.files import remove_files
 from tests.support import workers
-from tests.support.drivers import Backend
+from tests.support.able import able_driver
+from tests.support.drivers import ONE_OF_EACH, Backend, Driver
 from tests.support.jobs import Folder
+from tests.support.loops import ASYNCIO, Loops, loops_for
 from tests.support.programs import Supervise
 from tests.support.segments import new_name
 from tests.support.supervised import Start
@@ -24,6 +24,11 @@ from tests.support.supervised import Start
 @pytest.fixture(autouse=True)
 def _new_diary() -> None:
     workers.begin_anew()
+
+
+@pytest.fixture(params=ONE_OF_EACH, ids=lambda driver: driver.name)
+def driver(request: pytest.FixtureRequest) -> Driver:
+    return able_driver(request)
 
 
 @pytest.fixture
@@ -70,9 +75,5 @@ def folder(tmp_path: Path) -> Iterator[Folder]:
     folder.close()
 
 
-def pytest_asyncio_loop_factories(
-    config: pytest.Config, item: pytest.Item
-) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    if "driver" in getattr(item, "fixturenames", ()):
-        return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
-    return {"asyncio": asyncio.new_event_loop}
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Function) -> Loops:
+    return loops_for(config, item.obj) if "driver" in getattr(item, "fixturenames", ()) else ASYNCIO

@@ -177,7 +177,7 @@ def test_without_a_request_type_the_error_says_where_to_write_it(handler: type[H
         (list[Job], None),
         (Job | list[int], None),
     ],
-    ids=str,
+    ids=["one", "two", "one or none", "list", "one or list"],
 )
 def test_the_classes_of_a_request_type(kind: Any, types: set[type] | None) -> None:
     assert concrete_types(kind) == types

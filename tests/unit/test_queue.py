@@ -12,6 +12,7 @@ from shardq.drivers import RuntimeStorage, SharedStorage
 from shardq.errors import ConfigurationError, HandlerError, MessageTooLarge, RequestError
 from shardq.model import handler_name
 from tests.support.drivers import MIB
+from tests.support.ids import text_of
 from tests.support.segments import new_name
 from tests.unit.queue_handlers import (
     AtOnce,
@@ -155,7 +156,9 @@ class Endless(Plain):
     timeout_s = 1e10
 
 
-@pytest.mark.parametrize("handler", [NoType, BadPriorities, Idle, Endless, Job, "Plain", Plain(), None, [], 5], ids=str)
+@pytest.mark.parametrize(
+    "handler", [NoType, BadPriorities, Idle, Endless, Job, "Plain", Plain(), None, [], 5], ids=text_of
+)
 async def test_what_is_no_usable_handler_is_refused(queue: Queue, handler: Any) -> None:
     with pytest.raises(HandlerError):
         await queue.register(handler, Job(1))
@@ -177,7 +180,7 @@ async def test_requests_in_a_list_are_told_how_to_be_given(queue: Queue) -> None
         await queue.register(Plain, jobs(2))
 
 
-@pytest.mark.parametrize("storage", ["memory://", None, 5, RuntimeStorage], ids=str)
+@pytest.mark.parametrize("storage", ["memory://", None, 5, RuntimeStorage], ids=text_of)
 def test_what_is_no_storage_is_refused(storage: Any) -> None:
     with pytest.raises(
         ConfigurationError, match=r"is no storage: write Queue\(RuntimeStorage\(\)\), or `await connect"

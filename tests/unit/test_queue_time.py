@@ -18,6 +18,7 @@ from shardq.handler import call
 from shardq.model import ahead_of
 from shardq.settings import StorageSettings
 from tests.support.drivers import MIB
+from tests.support.ids import text_of
 from tests.support.tasks import finished, suspended
 from tests.unit.queue_handlers import AtOnce, Job, Later, Plain, Task, Threaded, jobs, stored
 
@@ -68,7 +69,7 @@ async def due_after(queue: Queue, clock: Clock) -> float | None:
 SOON = NOW + timedelta(seconds=5)
 
 
-@pytest.mark.parametrize("defer", [5, 5.0, timedelta(seconds=5), SOON, SOON.astimezone()], ids=repr)
+@pytest.mark.parametrize("defer", [5, 5.0, timedelta(seconds=5), SOON, SOON.astimezone()], ids=str)
 async def test_what_is_deferred_comes_when_it_is_due(queue: Queue, clock: Clock, defer: Any) -> None:
     assert await queue.register(Plain, *some(3), defer=defer) == 3
     assert await stored(queue) == []
@@ -80,7 +81,7 @@ async def test_what_is_deferred_comes_when_it_is_due(queue: Queue, clock: Clock,
     assert await numbers(queue) == [0, 1, 2]
 
 
-@pytest.mark.parametrize("defer", [0, NOW - timedelta(days=1)], ids=repr)
+@pytest.mark.parametrize("defer", [0, NOW - timedelta(days=1)], ids=str)
 async def test_what_is_due_already_comes_at_once(queue: Queue, defer: Any) -> None:
     await queue.register(Plain, Job(1), defer=defer)
     await queue.storage.promote()
@@ -139,7 +140,9 @@ FIRST = [
 ]
 
 
-@pytest.mark.parametrize(("options", "schedule", "first_s"), FIRST, ids=[str(options)[:60] for options, *_ in FIRST])
+@pytest.mark.parametrize(
+    ("options", "schedule", "first_s"), FIRST, ids=[text_of(options)[:60] for options, *_ in FIRST]
+)
 async def test_what_is_recurrent_is_listed_with_its_next_time(
     queue: Queue, options: dict[str, Any], schedule: str, first_s: float
 ) -> None:
@@ -258,7 +261,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("options", WRONG, ids=lambda options: str(options)[:60])
+@pytest.mark.parametrize("options", WRONG, ids=lambda options: text_of(options)[:60])
 async def test_times_that_cannot_be_are_refused_and_nothing_is_stored(queue: Queue, options: dict[str, Any]) -> None:
     with pytest.raises(ScheduleError):
         await queue.register(Threaded, *some(3), **options)

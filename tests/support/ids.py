@@ -1,0 +1,10 @@
+"""Names for the parameters of tests: the same in every process, which share the tests by their names."""
+
+from __future__ import annotations
+
+import re
+
+
+def text_of(value: object) -> str:
+    """A parameter as text, without where objects lie in memory."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))

@@ -1,0 +1,67 @@
+"""On which event loops a test runs.
+
+A test that never suspends cannot tell one loop from another: it runs on asyncio alone, and that it does not suspend is
+part of what it proves. Which tests may suspend is read from their code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from types import CodeType, FunctionType
+from typing import Any
+
+import pytest
+import uvloop
+
+from tests.support.tasks import without_suspending
+
+Loops = Mapping[str, Callable[[], asyncio.AbstractEventLoop]]
+
+ASYNCIO: Loops = {"asyncio": asyncio.new_event_loop}
+BOTH: Loops = {**ASYNCIO, "uvloop": uvloop.new_event_loop}
+
+#: What the code of a test names that may suspend, with the helpers and fixtures of tests that do so.
+SUSPENDING = {"append_when_room", "asyncio", "finished", "peer", "suspended", "wait", "wait_for_quiet"}
+
+
+def loops_for(config: pytest.Config, function: object) -> Loops:
+    """The loops that a test can tell from each other; with `--one-loop` asyncio alone."""
+    return ASYNCIO if config.getoption("--one-loop") or not may_suspend(function) else BOTH
+
+
+def may_suspend(function: object) -> bool:
+    """Whether its code, or that of a function of the tests that it names, names something that may suspend."""
+    return not SUSPENDING.isdisjoint(_names(inspect.unwrap(function), set()))  # type: ignore[arg-type]
+
+
+def prove_it_does_not_suspend(item: pytest.Item) -> None:
+    """Have the test fail where it suspends although it runs on one loop only."""
+    if not isinstance(item, pytest.Function) or not inspect.iscoroutinefunction(item.obj) or may_suspend(item.obj):
+        return
+    test: Callable[..., Coroutine[Any, Any, None]] = item.obj
+
+    @functools.wraps(test)
+    async def driven(*arguments: Any, **named: Any) -> None:
+        without_suspending(test(*arguments, **named))
+
+    item.obj = driven
+
+
+def _names(function: object, seen: set[object]) -> Iterator[str]:
+    if not isinstance(function, FunctionType) or function in seen or not function.__module__.startswith("tests."):
+        return
+    seen.add(function)
+    for name in _names_in(function.__code__):
+        yield name
+        yield from _names(inspect.unwrap(function.__globals__.get(name)), seen)  # type: ignore[arg-type]
+
+
+def _names_in(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    yield from code.co_varnames[: code.co_argcount]
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names_in(constant)
