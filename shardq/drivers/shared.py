@@ -186,22 +186,13 @@ class SharedStorage:
         return done.buried
 
     async def graves(self) -> list[str]:
-        try:
-            return self._store.letters.graves()
-        except SegmentBusy:
-            return await self._until_free(self._store.letters.graves)
+        return await self._patiently(self._store.letters.graves)
 
     async def requeue(self, grave: str, sequence: int, pipe: str, message: bytes) -> bool | None:
-        try:
-            return self._store.letters.requeue(grave, sequence, pipe, message)
-        except SegmentBusy:
-            return await self._until_free(self._store.letters.requeue, grave, sequence, pipe, message)
+        return await self._patiently(self._store.letters.requeue, grave, sequence, pipe, message)
 
     async def drop(self, grave: str, *sequences: int) -> int:
-        try:
-            return self._store.letters.drop(grave, sequences)
-        except SegmentBusy:
-            return await self._until_free(self._store.letters.drop, grave, sequences)
+        return await self._patiently(self._store.letters.drop, grave, sequences)
 
     async def remove(self, pipe: str, *messages: bytes) -> int:
         return await self._patiently(self._store.remove, pipe, messages) + await self._taken_out(pipe, messages)
@@ -213,10 +204,7 @@ class SharedStorage:
             return await self._until_free(self._store.claim, key)
 
     async def claimed(self, key: str) -> bool:
-        try:
-            return self._store.claimed(key)
-        except SegmentBusy:
-            return await self._until_free(self._store.claimed, key)
+        return await self._patiently(self._store.claimed, key)
 
     async def unclaim(self, key: str, token: int, pause_s: float = 0.0) -> bool:
         try:

@@ -58,6 +58,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "shardq.supervise",
             "shardq.segment_board",
             "shardq.leftovers",
+            "shardq.lifecycle",
             "shardq.connect",
             "shardq.embedded",
             "shardq.keeper",

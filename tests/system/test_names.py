@@ -11,13 +11,13 @@ import pytest
 
 from shardq.cli import FAILED, OK, main
 from shardq.errors import SegmentError, SegmentMissing, SegmentVersionError
+from shardq.lifecycle import default_url
 from shardq.shm import layout as at
 from shardq.shm import names
 from shardq.shm.attachments import PRIVATE_PREFIX, attach_store, close_store, create_store, destroy, destroy_abandoned
 from shardq.shm.files import FIRST_SLOT_BYTE
 from shardq.shm.segment import Segment
 from shardq.shm.store import Store
-from shardq.supervise import _default_url
 from shardq.supervisor.exits import Exit
 from tests.support.drivers import MIB
 from tests.support.faults import Child, Gate
@@ -122,7 +122,7 @@ def test_a_package_and_its_module_called_lock_are_served_side_by_side(start: Sta
     for module in ("__init__", "lock"):
         (package / f"{module}.py").write_text(text)
     environment = {"PYTHONPATH": os.pathsep.join((str(tmp_path), os.environ.get("PYTHONPATH", "")))}
-    assert _default_url(name) + ".lock" == _default_url(f"{name}.lock")
+    assert default_url(name) + ".lock" == default_url(f"{name}.lock")
 
     first = start(name, "--workers", 1, environment=environment).serving()
     second = start(f"{name}.lock", "--workers", 1, environment=environment).serving()
