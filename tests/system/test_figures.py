@@ -114,7 +114,7 @@ async def test_the_figures_are_an_object_for_every_encoder(folder: Folder) -> No
 @pytest.mark.parametrize(
     "value",
     [
-        TubeView("pipe", 1, 0.5, None, False, 0),
+        TubeView("pipe", 1, 0.5, None, False, 0, 0.0),
         Buried("grave", 7, DeadLetter("m/H/0/0", 1, b"", "raised", "error", 1, 0, 0)),
     ],
     ids=lambda value: type(value).__name__,
