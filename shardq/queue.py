@@ -25,9 +25,9 @@ from shardq.handler import (
     check_usable,
     concrete_types,
     drive,
-    handling,
     request_type,
 )
+from shardq.inside import inside_handler
 from shardq.model import Route, When, ahead_of, handler_name
 from shardq.protocols import Serializer, Storage
 from shardq.recurrent import TIME_HANDLERS, Recurrent
@@ -163,7 +163,7 @@ class Queue:
             options["when"] = _when(defer, schedule, (yield _Step(self.storage.now_us(), suspends=False)))
         accepted = 0
         stored: set[Route] = set()
-        follow_up = handling.get()
+        follow_up = inside_handler()
         for route, pipe in pipes.items():
             group = messages[route]
             try:
@@ -216,7 +216,7 @@ class Queue:
             raise
 
     def _waits_when_full(self) -> bool:
-        return self.storage.settings.when_full == "wait" and not handling.get()
+        return self.storage.settings.when_full == "wait" and not inside_handler()
 
     def _facts(self, handler: type[Handler[Any]]) -> _HandlerFacts:
         facts = self._kinds.get(handler) if isinstance(handler, type) else None
@@ -293,7 +293,7 @@ def _check_route(facts: _HandlerFacts, route: Route) -> None:
 
 
 def _full(facts: _HandlerFacts, left: int) -> QueueFull:
-    reason = "inside a handler nobody waits" if handling.get() else "this call does not wait"
+    reason = "inside a handler nobody waits" if inside_handler() else "this call does not wait"
     return QueueFull(
         f"the storage has no room for {left} requests of {facts.name}, and {reason}: they are in not_accepted, "
         f"register them again later"

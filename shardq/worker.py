@@ -16,6 +16,7 @@ from typing import Any
 from shardq.binding import PAUSE_WHEN_FULL_S, Alarm, Binding
 from shardq.errors import ConfigurationError, HandlerError, QueueFull, SegmentNoRoom, shown
 from shardq.handler import Handler, check_usable, find_handler
+from shardq.inside import take_process, threads_noted
 from shardq.model import handler_name, split_key
 from shardq.protocols import Lock
 from shardq.queue import Queue
@@ -75,12 +76,15 @@ class Worker:
         self._only = None if handler is None else _by_name(handler)
         if self.lock.storage is None:
             self.lock.storage = self.queue.storage
+        if not self.interruptible:
+            take_process()
         left = float("inf") if limit is None else limit
-        while left > 0 and not self.stopping:
-            key, self._offered = self._offered or await self.next_key(), None
-            token = await self._acquired(key) if key else 0
-            if key and token:
-                left -= await self._serve(key, token, left)
+        with threads_noted():
+            while left > 0 and not self.stopping:
+                key, self._offered = self._offered or await self.next_key(), None
+                token = await self._acquired(key) if key else 0
+                if key and token:
+                    left -= await self._serve(key, token, left)
         self.stopping = False
 
     def stop(self) -> None:

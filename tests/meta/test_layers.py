@@ -29,7 +29,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("shared memory", ("shardq.shm", "shardq.shm.*")),
     ("drivers", ("shardq.drivers", "shardq.drivers.*")),
-    ("asking", ("shardq.deadletters", "shardq.handler", "shardq.queue", "shardq.recurrent")),
+    ("asking", ("shardq.deadletters", "shardq.handler", "shardq.inside", "shardq.queue", "shardq.recurrent")),
     ("working", ("shardq.worker", "shardq.binding", "shardq.failure")),
     ("supervision", ("shardq.supervisor", "shardq.supervisor.*")),
     (
