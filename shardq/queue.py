@@ -17,7 +17,8 @@ from typing import Any, NamedTuple, Self, TypeVar
 from shardq.codec import MsgspecSerializer
 from shardq.deadletters import DeadLetters
 from shardq.errors import ConfigurationError, QueueFull, RequestError, ScheduleError, shown
-from shardq.handler import Handler, check_importable, drive, handling
+from shardq.handler import Handler, check_importable, drive
+from shardq.inside import inside_handler
 from shardq.model import Route, When, ahead_of
 from shardq.protocols import Serializer, Storage
 from shardq.recurrent import Recurrent
@@ -154,7 +155,7 @@ class Queue:
             options["when"] = _when(defer, schedule, (yield _Step(self.storage.now_us(), suspends=False)))
         accepted = 0
         stored: set[Route] = set()
-        follow_up = handling.get()
+        follow_up = inside_handler()
         for route, pipe in pipes.items():
             group = messages[route]
             try:
@@ -213,7 +214,7 @@ class Queue:
         return messages
 
     def _waits_when_full(self) -> bool:
-        return self.storage.settings.when_full == "wait" and not handling.get()
+        return self.storage.settings.when_full == "wait" and not inside_handler()
 
     def _facts(self, handler: type[Handler[Any]]) -> HandlerFacts:
         facts = self._kinds.get(handler) if isinstance(handler, type) else None
@@ -227,7 +228,7 @@ class Queue:
 
 
 def _full(facts: HandlerFacts, left: int) -> QueueFull:
-    reason = "inside a handler nobody waits" if handling.get() else "this call does not wait"
+    reason = "inside a handler nobody waits" if inside_handler() else "this call does not wait"
     return QueueFull(
         f"the storage has no room for {counted(left, 'request')} of {facts.name}, and {reason}: what was not accepted "
         f"is in not_accepted, register it again later"

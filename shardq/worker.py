@@ -17,6 +17,7 @@ from shardq.binding import PAUSE_WHEN_FULL_S, Binding
 from shardq.errors import ConfigurationError, HandlerError, QueueFull, SegmentNoRoom, shown
 from shardq.handler import Handler, find_handler
 from shardq.handler_checks import check_usable
+from shardq.inside import take_process, threads_noted
 from shardq.model import handler_name, split_key
 from shardq.portrait import Alarm, portrait
 from shardq.protocols import Lock
@@ -81,12 +82,15 @@ class Worker:
         self._only = None if handler is None else _by_name(handler)
         if self.lock.storage is None:
             self.lock.storage = self.queue.storage
+        if not self.interruptible:
+            take_process()
         left = float("inf") if limit is None else limit
-        while left > 0 and not self.stopping:
-            key, self._offered = self._offered or await self.next_key(), None
-            token = await self._acquired(key) if key else 0
-            if key and token:
-                left -= await self._serve(key, token, left)
+        with threads_noted():
+            while left > 0 and not self.stopping:
+                key, self._offered = self._offered or await self.next_key(), None
+                token = await self._acquired(key) if key else 0
+                if key and token:
+                    left -= await self._serve(key, token, left)
         self.stopping = False
 
     def stop(self) -> None:

@@ -41,6 +41,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "shardq.deadletters",
             "shardq.handler",
             "shardq.handler_checks",
+            "shardq.inside",
             "shardq.isolation",
             "shardq.queue",
             "shardq.recurrent",

@@ -1,0 +1,70 @@
+"""Whether the code that asks is a handler's: it must not wait for room that only its own worker could make.
+
+A handler's code is what runs in its calls, in the tasks it creates and in what it gives to `asyncio.to_thread`, all of
+which carry a context variable. A thread carries none. In a supervised worker process every thread counts, because such
+a process is there for handlers only, and so does every process that is forked from it. Elsewhere, where a `Worker` runs
+beside an application's own threads, those threads count that a handler's code started, and those that these started.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from weakref import WeakSet
+
+from shardq.handler import handling
+
+_threads: WeakSet[threading.Thread] = WeakSet()
+"""Started by handlers' code."""
+_whole_process = False
+_loops, _counting = 0, threading.Lock()
+
+
+def inside_handler() -> bool:
+    """Whether the calling code is a handler's, in whatever thread."""
+    return handling.get() or _whole_process or (bool(_threads) and threading.current_thread() in _threads)
+
+
+def take_process() -> None:
+    """This process is there for handlers only, from now on."""
+    global _whole_process
+    _whole_process = True
+
+
+@contextmanager
+def threads_noted() -> Iterator[None]:
+    """Within, take note of the threads that handlers' code starts. No thread knows who started it, so this stands in
+    for `Thread.start`, as long as a worker's loop runs.
+    """
+    global _loops
+    with _counting:
+        _loops += 1
+        if _loops == 1:
+            threading.Thread.start = _noted_start  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        with _counting:
+            _loops -= 1
+            # Others may have put themselves in its place meanwhile, and call it.
+            if not _loops and threading.Thread.start is _noted_start:
+                threading.Thread.start = _start  # type: ignore[method-assign]
+
+
+_start = threading.Thread.start
+
+
+def _noted_start(thread: threading.Thread) -> None:
+    if inside_handler():
+        _threads.add(thread)
+    _start(thread)
+
+
+def _renew_lock() -> None:
+    global _counting
+    _counting = threading.Lock()  # another thread may have held it when the fork came
+
+
+os.register_at_fork(after_in_child=_renew_lock)
