@@ -5,8 +5,9 @@ kernel keeps it while the process is stopped and drops it at death, also while t
 child does not inherit it. It is lost, though, if the process closes *any* descriptor of that file, so there is one
 descriptor per process and segment, and a free lock counts as death only if in the same pid namespace no live process
 has that pid and those start ticks. Of a process of another pid namespace the lock alone tells. A dying process loses
-its locks first and becomes a corpse some time later: in between it is not alive either, as it runs none of its own
-instructions any more.
+its locks first and becomes a corpse some time later. In between it runs none of its own instructions, so it uses the
+segment no more; but only a corpse has given back all that it held elsewhere (locks on other files, ports), so what it
+had claimed is not handed on before.
 """
 
 from __future__ import annotations
@@ -120,7 +121,13 @@ class Slots:
         """Whether a live process holds the slot."""
         if slot == self.mine or holder_of(self._descriptor, FIRST_SLOT_BYTE + slot) is not None:
             return True
-        return self._lives_without_lock(slot)
+        return self._same_process_lives(slot)
+
+    def in_use(self, slot: int) -> bool:
+        """Whether a live process holds the slot that may still touch the segment: not one that is dying."""
+        if slot == self.mine or holder_of(self._descriptor, FIRST_SLOT_BYTE + slot) is not None:
+            return True
+        return self._same_process_lives(slot, dying=False)
 
     def owner_of(self, slot: int) -> int:
         """The owner word of whoever holds the slot now."""
@@ -152,7 +159,7 @@ class Slots:
         for slot in sorted(slots, key=self._was_a_worker):
             if not self.try_lock(FIRST_SLOT_BYTE + slot):
                 continue
-            if self._lives_without_lock(slot):
+            if self._same_process_lives(slot):
                 self._unlock(FIRST_SLOT_BYTE + slot)
                 continue
             self._settle(slot)
@@ -178,10 +185,6 @@ class Slots:
         self._segment.bytes[self._layout.sleep_map + slot] = at.AWAKE
         self.mine = slot
         self.identity = self.owner_of(slot)
-
-    def _lives_without_lock(self, slot: int) -> bool:
-        """Whether the process of a slot whose lock is free lost that lock otherwise than by dying."""
-        return self._same_process_lives(slot, dying=False)
 
     def _same_process_lives(self, slot: int, *, dying: bool = True) -> bool:
         word = self.word(slot)

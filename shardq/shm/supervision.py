@@ -74,7 +74,7 @@ class Supervision:
 
     def others(self) -> list[int]:
         """Slots of the other living processes that are attached."""
-        return [slot for slot in range(self._layout.slots) if slot != self._slots.mine and self._slots.occupied(slot)]
+        return [slot for slot in range(self._layout.slots) if slot != self._slots.mine and self._slots.in_use(slot)]
 
     def other_pids(self) -> list[int]:
         """Their process ids."""
