@@ -13,7 +13,7 @@ from contextlib import suppress
 from shardq.drivers.shared_waiting import Deadline, ears_of
 from shardq.errors import ScheduleError, SegmentMissing
 from shardq.model import Batch, Scheduled, When
-from shardq.protocols import Backlog, Serves
+from shardq.protocols import Backlog, Served
 from shardq.schedule import next_us
 from shardq.settings import LockSettings, StorageSettings, check_capacity
 from shardq.shm import attachments as shm
@@ -157,8 +157,8 @@ class SharedStorage:
     async def unclaim(self, key: str, token: int, pause_s: float = 0.0) -> bool:
         return self._store.unclaim(key, token, pause_s)
 
-    async def wait(self, serves: Serves, timeout_s: float | None = None, bound: str | None = None) -> str | None:
-        key = self._find_work(serves, bound)
+    async def wait(self, served: Served, timeout_s: float | None = None, bound: str | None = None) -> str | None:
+        key = self._find_work(served, bound)
         if key is not None or timeout_s == 0:
             return key
         deadline = Deadline(timeout_s)
@@ -166,12 +166,12 @@ class SharedStorage:
             if deadline.over:
                 return None
             with self._ears.listening(deaths=True) as heard:
-                key, pause_s = self._store.waiting.lie_down(serves, bound)
+                key, pause_s = self._store.waiting.lie_down(served, bound)
                 try:
                     if key is None:
                         net_s = self._net_s()
                         await deadline.wait(heard, net_s if pause_s is None else min(pause_s, net_s))
-                        key = self._find_work(serves, bound)
+                        key = self._find_work(served, bound)
                 finally:
                     self._store.waiting.rise(key)
         return key
@@ -281,10 +281,10 @@ class SharedStorage:
             self.promote_some()
         return accepted
 
-    def _find_work(self, serves: Serves, bound: str | None) -> str | None:
+    def _find_work(self, served: Served, bound: str | None) -> str | None:
         if self._store.timing.due():
             self.promote_some()
-        return self._store.waiting.find_work(serves, bound)
+        return self._store.waiting.find_work(served, bound)
 
     def _net_s(self) -> float:
         """All sleepers together look once in the safety net's time, so each looks less often the more there are."""

@@ -17,8 +17,9 @@ from shardq.shm import layout as at
 from shardq.shm.attempts import Attempts
 from shardq.shm.binding import Bindings
 from shardq.shm.directory import Directory
+from shardq.shm.handlers import Handlers
 from shardq.shm.segment import Segment
-from shardq.shm.slots import start_ticks
+from shardq.shm.slots import Slots, start_ticks
 from shardq.shm.tube import Tubes
 
 
@@ -78,7 +79,8 @@ class TubeView(NamedTuple):
     worker_pid: int | None
     """Process whose worker is bound to its thread, None: nobody."""
     unserved: bool
-    """Whether nobody is bound and the workers that looked have no handler for it."""
+    """Whether no worker is bound, and none that looks for work has a handler for it. Where no worker looks: whether
+    none of those that did had one."""
     attempts: int
     """How often the request at its head failed."""
 
@@ -89,6 +91,8 @@ class Inspection:
     def __init__(
         self,
         segment: Segment,
+        slots: Slots,
+        handlers: Handlers,
         directory: Directory,
         tubes: Tubes,
         bindings: Bindings,
@@ -98,6 +102,8 @@ class Inspection:
         self._segment = segment
         self._words = segment.words
         self._layout = segment.layout
+        self._slots = slots
+        self._handlers = handlers
         self._directory = directory
         self._tubes = tubes
         self._bindings = bindings
@@ -145,10 +151,18 @@ class Inspection:
             if not self._tubes.is_empty(tube):
                 age_s = max(0, now_us - self._tubes.oldest_us(tube)) / 1e6
                 worker = self._pid(owner) if owner else None
-                unserved = not owner and self._bindings.declined(thread)
+                unserved = not owner and not self._is_served(self._directory.handler(thread))
                 failed = self._attempts.of(tube)
                 attempts = failed.attempts if failed else 0
                 yield TubeView(pipe, self._tubes.length(tube), age_s, worker, unserved, attempts)
+
+    def _is_served(self, number: int) -> bool:
+        """Whether a process looks for work of that handler; where none looks for any, whether one ever did."""
+        slots = range(self._layout.slots)
+        living = [slot for slot in slots if self._handlers.looks(slot) and self._slots.occupied(slot)]
+        if living:
+            return any(self._handlers.serves(slot, number) for slot in living)
+        return self._handlers.ever_served(number) or not self._handlers.any_served()
 
     def _pid(self, owner: int) -> int:
         return self._words[self._layout.slot_word((owner & 0xFFFF) - 1) + at.SLOT_PID]

@@ -6,13 +6,14 @@ There is no safety net: a sleeper that nobody rings sleeps on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from shardq.drivers import shared
 from shardq.drivers.shared import SharedStorage
 from shardq.model import key_of
+from shardq.protocols import Served
 from shardq.shm import layout as at
 from shardq.shm.layout import Layout
 from shardq.shm.segment import Segment, remove_files
@@ -21,8 +22,6 @@ from shardq.shm.store import Store
 from tests.support.faults_scene import MIB, run
 from tests.support.interleave import Plan, Process, World
 from tests.support.leaks import segment_name
-
-Serves = Callable[[str], bool]
 
 
 class Bells:
@@ -120,13 +119,13 @@ def without_net() -> Iterator[None]:
         shared.Deadline = real  # type: ignore[misc]
 
 
-def workshop(segment: Segment, workers: list[Serves], batches: list[list[str]], plan: Plan) -> World:
+def workshop(segment: Segment, workers: list[Served], batches: list[list[str]], plan: Plan) -> World:
     """Workers that wait for what they serve, and producers that each append to these pipes in turn. Raises
     `Violation` where work is left and all sleep.
     """
     world, bells = World(plan), Bells(sum(map(len, batches)))
-    for serves in workers:
-        world.add(lambda process, serves=serves: _work(_storage(segment, bells, process), serves, bells, process))
+    for served in workers:
+        world.add(lambda process, served=served: _work(_storage(segment, bells, process), served, bells, process))
     for pipes in batches:
         world.add(lambda process, pipes=pipes: _produce(_storage(segment, bells, process), pipes))
     world.run()
@@ -164,10 +163,10 @@ def _storage(segment: Segment, bells: Bells, process: Process) -> SharedStorage:
     return storage
 
 
-def _work(storage: SharedStorage, serves: Serves, bells: Bells, process: Process) -> None:
+def _work(storage: SharedStorage, served: Served, bells: Bells, process: Process) -> None:
     try:
         while bells.left:
-            key = run(storage.wait(serves))
+            key = run(storage.wait(served))
             assert key
             token = run(storage.claim(key))
             if token:
