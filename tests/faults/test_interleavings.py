@@ -16,7 +16,7 @@ from shardq.shm.waiting import Waiting
 from shardq.shm.watch import Watch
 from tests.support.faults_scene import everything as all_threads
 from tests.support.interleave import Plan, Violation, World, random_plans, run_all, run_sample
-from tests.support.interleave_bell import bare_segment, without_net, workshop
+from tests.support.interleave_bell import Looks, bare_segment, without_net, workshop
 from tests.support.interleave_guard import contest, guard_module
 from tests.support.interleave_watch import watchmen
 
@@ -108,7 +108,7 @@ class Shop(NamedTuple):
     """Who serves what, and what is appended."""
 
     name: str
-    workers: list[Served]
+    workers: list[Looks]
     batches: list[list[str]]
 
     def __str__(self) -> str:
@@ -121,10 +121,12 @@ class Shop(NamedTuple):
 
 A, B = "app/A/0/0", "app/B/0/0"
 SHOPS = (
-    Shop("one-worker", [all_threads], [[A, A]]),
-    Shop("two-workers", [all_threads, all_threads], [[A, B], [A]]),
-    Shop("each-its-own", [ONLY_A, ONLY_B], [[A], [B]]),
-    Shop("each-its-own-from-one", [ONLY_B, ONLY_A], [[A, B]]),
+    Shop("one-worker", [[all_threads]], [[A, A]]),
+    Shop("two-workers", [[all_threads], [all_threads]], [[A, B], [A]]),
+    Shop("each-its-own", [[ONLY_A], [ONLY_B]], [[A], [B]]),
+    Shop("each-its-own-from-one", [[ONLY_B], [ONLY_A]], [[A, B]]),
+    # The first is still called for what it looked for before.
+    Shop("one-looks-for-less", [[ONLY_A | ONLY_B, ONLY_A], [ONLY_B]], [[A, B]]),
 )
 
 
