@@ -46,6 +46,16 @@ SCENARIOS = {
         ),
         _tenths,
     ),
+    "unserved": Scenario(
+        "requests per second, more is better, and microseconds from `register` to the handler, less is better, beside "
+        "ready threads whose handler the worker does not have",
+        (
+            Contestant("beside 30,000 threads", "bench.beside:threads_30000"),
+            Contestant("beside 1,000 threads", "bench.beside:threads_1000"),
+            Contestant("beside none", "bench.beside:threads_0"),
+        ),
+        _thousands,
+    ),
     "messages": Scenario(
         "bytes of memory for each queued message, less is better",
         (

@@ -38,3 +38,14 @@ class OneTube(Handler[Job]):
 
     def handle(self, *requests: Job) -> None:
         pass
+
+
+class Aside(Handler[Job]):
+    """Each request in a thread of its own, all of which are ready for ever."""
+
+    @classmethod
+    def route(cls, *requests: Job) -> list[Route]:
+        return [Route(request.number) for request in requests]
+
+    def handle(self, *requests: Job) -> None:
+        pass

@@ -7,7 +7,7 @@ work that keeps a core busy, and for code that runs a loop of its own: a worker'
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -137,6 +137,23 @@ def find_handler(name: str) -> type[Handler[Any]] | None:
     for part in qualified.split("."):
         found = vars(found).get(part) if found is not None and hasattr(found, "__dict__") else None
     return found if isinstance(found, type) and issubclass(found, Handler) else None
+
+
+def handler_classes() -> list[type[Handler[Any]]]:
+    """All handler classes that there are in this process."""
+    found: dict[type[Handler[Any]], None] = {}
+    waiting: list[type[Handler[Any]]] = Handler.__subclasses__()
+    while waiting:
+        handler = waiting.pop()
+        if handler not in found:
+            found[handler] = None
+            waiting += handler.__subclasses__()
+    return list(found)
+
+
+def importable_names(handlers: Iterable[type[Handler[Any]]]) -> Iterator[str]:
+    """Names of those that `find_handler` finds."""
+    return (name for handler in handlers if find_handler(name := handler_name(handler)))
 
 
 def check_importable(handler: type[Handler[Any]]) -> None:

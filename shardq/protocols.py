@@ -10,14 +10,14 @@ wait: `append_when_room`, `wait` and `wait_for_quiet`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 from shardq.model import Batch, Scheduled, When
 from shardq.settings import LockSettings, StorageSettings
 
-#: Says of a thread key whether the asking worker has a handler for it.
-Serves = Callable[[str], bool]
+#: Names of the handlers, `module/Handler`, that a worker has; None: of all there are.
+Served = frozenset[str] | None
 
 
 class Backlog(NamedTuple):
@@ -60,9 +60,10 @@ class Storage(Protocol):
         are not empty.
     S10. `remove` takes out messages equal to those given, wherever they stand, and returns how many it took; those
         already handed out under a token stay. Order of the others is kept.
-    S11. `wait` returns the key of a thread that has messages, is claimed by nobody and is served by the caller; it
-        returns without suspending where there is one, otherwise as soon as there is, woken by the event and not by a
-        timer. After `timeout_s` it returns None. (P8, P9)
+    S11. `wait` returns the key of a thread that has messages, is claimed by no worker and belongs to one of the
+        handlers `served`; it returns without suspending where there is one, otherwise as soon as there is, woken by the
+        event and not by a timer. After `timeout_s` it returns None. Ready threads of other handlers, however many, do
+        not slow it down, up to 254 handlers. (P8, P9)
     S12. `wait` goes round: a ready thread is returned before another one is returned for the second time. (P10)
     S13. `wait` with `bound` also returns that key as soon as the thread has messages again, although it is claimed.
     S14. `append_when_room` does what `append` does as soon as there is room, woken by messages that leave; None after
@@ -167,7 +168,7 @@ class Storage(Protocol):
 
     async def remove(self, pipe: str, *messages: bytes) -> int: ...
 
-    async def wait(self, serves: Serves, timeout_s: float | None = None, bound: str | None = None) -> str | None: ...
+    async def wait(self, served: Served, timeout_s: float | None = None, bound: str | None = None) -> str | None: ...
 
     async def append_when_room(
         self,

@@ -200,7 +200,7 @@ class _UntilIdle(Worker):
     """Leaves its loop where others wait for work."""
 
     async def next_key(self) -> str | None:
-        key = await self.queue.storage.wait(self._serves, 0)
+        key = await self.queue.storage.wait(self._served(), 0)
         if key is None:
             self.stop()
         return key

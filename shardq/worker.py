@@ -15,12 +15,12 @@ from typing import Any
 
 from shardq.binding import PAUSE_WHEN_FULL_S, Binding
 from shardq.errors import ConfigurationError, HandlerError, QueueFull, SegmentNoRoom, shown
-from shardq.handler import Handler, find_handler
+from shardq.handler import Handler, find_handler, handler_classes, importable_names
 from shardq.handler_checks import check_usable
 from shardq.inside import take_process, threads_noted
 from shardq.model import handler_name, split_key
 from shardq.portrait import Alarm, portrait
-from shardq.protocols import Lock
+from shardq.protocols import Lock, Served
 from shardq.queue import Queue
 from shardq.recurrent import TIME_HANDLERS
 from shardq.settings import WorkerSettings
@@ -40,6 +40,10 @@ class Worker:
         self.queue = queue
         self.settings = settings or WorkerSettings()
         self._only: dict[str, type[Handler[Any]]] | None = None
+        self._only_names: frozenset[str] = frozenset()
+        self._known: tuple[int, ...] = ()
+        """What there was when `_found` was looked for."""
+        self._found: frozenset[str] = frozenset()
         self.stopping = False
         self._waiting: asyncio.Task[str | None] | None = None
         self._failures: dict[str, int] = {}
@@ -80,6 +84,7 @@ class Worker:
         if limit is not None and (type(limit) is not int or limit < 0):
             raise ConfigurationError(f"limit={shown(limit)} cannot be: give a number of requests from 0 up, or None")
         self._only = None if handler is None else _by_name(handler)
+        self._only_names = frozenset(self._only or ())
         if self.lock.storage is None:
             self.lock.storage = self.queue.storage
         if not self.interruptible:
@@ -115,6 +120,7 @@ class Worker:
         try:
             handler_class = self._handler(key)
             if handler_class is None:
+                self._known = ()  # it was there when this worker looked last
                 return 0
             binding = Binding(self, key, token, handler_class)
             try:
@@ -170,15 +176,16 @@ class Worker:
 
     async def others_wait(self) -> bool:
         """Whether another thread has work and nobody to serve it."""
-        self._offered = await self.queue.storage.wait(self._serves, 0)
+        self._offered = await self.queue.storage.wait(self._served(), 0)
         return self._offered is not None
 
     async def _wait(self, bound: str | None, timeout_s: float | None) -> str | None:
         storage = self.queue.storage
-        key = await storage.wait(self._serves, 0, bound)
+        served = self._served()
+        key = await storage.wait(served, 0, bound)
         if key is not None or self.stopping:
             return key
-        return await self._unless_stopped(storage.wait(self._serves, timeout_s, bound))
+        return await self._unless_stopped(storage.wait(served, timeout_s, bound))
 
     async def _unless_stopped(self, waiting: Coroutine[Any, Any, str | None]) -> str | None:
         self.before_sleep()
@@ -193,8 +200,15 @@ class Worker:
         finally:
             self._waiting = None
 
-    def _serves(self, key: str) -> bool:
-        return self._handler(key) is not None
+    def _served(self) -> Served:
+        """Names of the handlers that this worker serves now: one that was imported meanwhile counts as well."""
+        if self._only is not None:
+            return self._only_names
+        classes = handler_classes()
+        known = (*map(id, classes), len(self.queue.handlers))
+        if known != self._known:
+            self._known, self._found = known, frozenset((*self.queue.handlers, *importable_names(classes)))
+        return self._found
 
     def _handler(self, key: str) -> type[Handler[Any]] | None:
         name, _ = split_key(key)

@@ -21,7 +21,7 @@ from shardq.drivers.runtime_pending import Pending
 from shardq.drivers.runtime_threads import Threads
 from shardq.errors import MessageTooLarge
 from shardq.model import EMPTY, Batch, Scheduled, When, ahead_of, key_of, plain
-from shardq.protocols import Backlog, Serves
+from shardq.protocols import Backlog, Served
 from shardq.schedule import next_us
 from shardq.settings import StorageSettings
 
@@ -167,13 +167,12 @@ class RuntimeStorage:
             self._departed(dropped)
             return len(waiting) + len(dropped)
 
-    async def wait(self, serves: Serves, timeout_s: float | None = None, bound: str | None = None) -> str | None:
-        """See `Storage.wait`. `serves` is called under the storage's lock, so it must not call the storage."""
+    async def wait(self, served: Served, timeout_s: float | None = None, bound: str | None = None) -> str | None:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
             with self._lock:
                 due_us = self._promote()
-                key = self._threads.next_ready(serves, bound)
+                key = self._threads.next_ready(served, bound)
                 left_s = None if deadline is None else deadline - time.monotonic()
                 if key is not None or (left_s is not None and left_s <= 0):
                     return key

@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import accumulate, islice
 
 from shardq.errors import FencedError
-from shardq.model import EMPTY, Batch, Ending, Failed, in_turn, key_of
-from shardq.protocols import Serves
+from shardq.model import EMPTY, Batch, Ending, Failed, in_turn, key_of, split_key
+from shardq.protocols import Served
 
 
 class Tube:
@@ -167,6 +167,45 @@ class Thread:
         self.batches = 0
 
 
+class _Ready:
+    """Threads to offer, by handler, each in the order of how long ago `wait` offered it."""
+
+    def __init__(self) -> None:
+        # A plain dict would be slow in place of the inner ones: to find its first key it walks over the places of all
+        # that were deleted before it.
+        self._turns: dict[str, OrderedDict[str, int]] = {}
+        self._last_turn = 0
+
+    def add(self, key: str) -> None:
+        """Offer the thread after all that are there."""
+        threads = self._turns.setdefault(split_key(key)[0], OrderedDict())
+        if key not in threads:
+            self._last_turn += 1
+            threads[key] = self._last_turn
+
+    def discard(self, key: str) -> None:
+        name = split_key(key)[0]
+        threads = self._turns.get(name)
+        if threads is None:
+            return
+        threads.pop(key, None)
+        if not threads:
+            del self._turns[name]
+
+    def next(self, served: Served) -> str | None:
+        """The thread of these handlers whose turn it is. Its next turn comes after that of all others."""
+        names = self._turns.keys() if served is None else self._turns.keys() & served
+        first = ((next(iter(self._turns[name].items())), name) for name in names)
+        found = min(((turn, key, name) for (key, turn), name in first), default=None)
+        if found is None:
+            return None
+        _, key, name = found
+        self._last_turn += 1
+        self._turns[name][key] = self._last_turn
+        self._turns[name].move_to_end(key)
+        return key
+
+
 class Threads:
     """All threads of a storage: who has messages, who is claimed, whose turn it is.
 
@@ -179,9 +218,7 @@ class Threads:
         self._clock = clock
         self._now_us = now_us
         self._threads: dict[str, Thread] = {}
-        # Ordered by how long ago `wait` offered them. A plain dict would be slow here: to find its first key it walks
-        # over the places of all that were deleted before it.
-        self._ready: OrderedDict[str, None] = OrderedDict()
+        self._ready = _Ready()
         self._lease_ends: dict[str, float] = {}
         self._pause_ends: dict[str, float] = {}
         # Where the numbers of a new tube start: above those of every tube that was forgotten.
@@ -224,24 +261,20 @@ class Threads:
         key = key_of(pipe)
         return self._dropped(key, tube.drop_equal(unwanted, self._threads[key].token))
 
-    def next_ready(self, serves: Serves, bound: str | None) -> str | None:
-        """`bound` if it has messages, else the served thread that waited longest for its turn, else None."""
+    def next_ready(self, served: Served, bound: str | None) -> str | None:
+        """`bound` if it has messages, else the thread of these handlers that waited longest for its turn, else None."""
         self._free_expired()
         thread = self._threads.get(bound) if bound else None
         if thread and thread.queued:
             return bound
-        for key in self._ready:
-            if serves(key):
-                self._ready.move_to_end(key)
-                return key
-        return None
+        return self._ready.next(served)
 
     def claim(self, key: str) -> int:
         self._free_expired()
         thread = self._threads.setdefault(key, Thread())
         if thread.token:
             return 0
-        self._ready.pop(key, None)
+        self._ready.discard(key)
         self._pause_ends.pop(key, None)
         self._last_token += 1
         thread.token = self._last_token
@@ -297,7 +330,7 @@ class Threads:
 
     def _got_work(self, key: str, thread: Thread) -> None:
         if not thread.token and key not in self._pause_ends:
-            self._ready[key] = None
+            self._ready.add(key)
         self._on_work()
 
     def _dropped(self, key: str, dropped: list[bytes]) -> list[bytes]:
@@ -335,5 +368,5 @@ class Threads:
         """Keep nothing of a drained, unclaimed thread but a bound on the sequence numbers it used."""
         used = [tube.next_sequence for tube in thread.tubes.values()]
         self._first_sequence = max([self._first_sequence, *used])
-        self._ready.pop(key, None)
+        self._ready.discard(key)
         del self._threads[key]

@@ -17,7 +17,7 @@ from shardq.drivers.shared_lock import SharedLock
 from shardq.drivers.shared_waiting import Deadline, ears_of, limit_of_coroutines, until_free
 from shardq.errors import SegmentBusy, SegmentMissing
 from shardq.model import Batch, Scheduled, When
-from shardq.protocols import Backlog, Serves
+from shardq.protocols import Backlog, Served
 from shardq.settings import StorageSettings, check_capacity
 from shardq.shm import attachments as shm
 from shardq.shm.inspection import Overview
@@ -212,8 +212,8 @@ class SharedStorage:
         except SegmentBusy:
             return await self._until_free(self._store.unclaim, key, token, pause_s)
 
-    async def wait(self, serves: Serves, timeout_s: float | None = None, bound: str | None = None) -> str | None:
-        key = self._find_work(serves, bound)
+    async def wait(self, served: Served, timeout_s: float | None = None, bound: str | None = None) -> str | None:
+        key = self._find_work(served, bound)
         if key is not None or timeout_s == 0:
             return key
         deadline = Deadline(timeout_s)
@@ -222,7 +222,7 @@ class SharedStorage:
                 return None
             with self._ears.listening(deaths=True) as heard:
                 try:
-                    key, pause_s = self._store.waiting.lie_down(serves, bound)
+                    key, pause_s = self._store.waiting.lie_down(served, bound)
                 except SegmentBusy:
                     await deadline.pause()
                     continue
@@ -230,7 +230,7 @@ class SharedStorage:
                     if key is None:
                         net_s = self._net_s()
                         await deadline.wait(heard, net_s if pause_s is None else min(pause_s, net_s))
-                        key = self._find_work(serves, bound)
+                        key = self._find_work(served, bound)
                 finally:
                     self._rise(key)
         return key
@@ -376,12 +376,12 @@ class SharedStorage:
             removed += await self._patiently(remove, pipe, chosen, recurrent=recurrent)
         return removed
 
-    def _find_work(self, serves: Serves, bound: str | None) -> str | None:
+    def _find_work(self, served: Served, bound: str | None) -> str | None:
         """None also where somebody does not leave the guard."""
         with suppress(SegmentBusy):
             if self._store.timing.due():
                 self.promote_some()
-            return self._store.waiting.find_work(serves, bound)
+            return self._store.waiting.find_work(served, bound)
         return None
 
     def _rise(self, key: str | None) -> None:

@@ -21,6 +21,7 @@ Who uses whom, from the bottom:
 * `intent`: what is under way
 * `record`: framing of messages
 * `extents`: room
+* `handlers`: a number for each handler, and which process serves it
 * `directory`: threads and tubes by name
 * `chains`: how a tube's records hang together
 * `tube`: one FIFO

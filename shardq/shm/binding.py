@@ -1,22 +1,25 @@
 """Who serves which thread, which threads have work, and who sleeps.
 
-The thread map has one byte per thread entry: idle, ready (work and nobody bound), bound, or paused. "Where is work?" is
-a search for a byte, 0.1 us for thousands of threads, starting after the last one served: round robin for nothing. The
-sleep map has one byte per slot, changed inside the guard like everything else, so a sleeper that looked once more
-before it lay down cannot miss work.
+The thread map has one byte per thread entry: idle, ready (work and no worker bound), bound, or paused. The ready map
+has the number of its handler for each thread that is ready. "Where is work for me?" is a search for the bytes of the
+handlers a process serves, 0.1 us each for thousands of threads, from the thread behind the one served last: round
+robin for nothing. The sleep map has one byte per slot, changed inside the guard like everything else, so a sleeper that
+looked once more before it lay down cannot miss work.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 from shardq.errors import FencedError
-from shardq.model import key_of
+from shardq.model import key_of, split_key
 from shardq.shm import layout as at
 from shardq.shm.attempts import Attempts
 from shardq.shm.counters import none_queued
 from shardq.shm.deaths import Deaths
 from shardq.shm.directory import NOT_FOUND, Directory
+from shardq.shm.handlers import Handlers, Served
 from shardq.shm.intent import Intent
 from shardq.shm.segment import Segment
 from shardq.shm.slots import Slots
@@ -38,6 +41,7 @@ class Bindings:
         segment: Segment,
         slots: Slots,
         intent: Intent,
+        handlers: Handlers,
         directory: Directory,
         tubes: Tubes,
         attempts: Attempts,
@@ -48,6 +52,7 @@ class Bindings:
         self._layout = segment.layout
         self._slots = slots
         self._intent = intent
+        self._handlers = handlers
         self._directory = directory
         self._tubes = tubes
         self._attempts = attempts
@@ -71,7 +76,6 @@ class Bindings:
             self._attempts.take_back(tube)
         self._words[word + at.THREAD_NOT_BEFORE_NS] = 0
         self._words[word + at.THREAD_TAKEN] = 0
-        self._words[word + at.THREAD_DECLINED] = 0
         self._begin_to_serve()
         self._words[word + at.THREAD_OWNER] = self._slots.identity
         self._set_state(thread, at.THREAD_BOUND)
@@ -134,10 +138,9 @@ class Bindings:
             return
         if self._words[word + at.THREAD_NOT_BEFORE_NS] > _now_ns():
             self._set_state(thread, at.THREAD_PAUSED)
-            self.call_worker()  # somebody has to sleep no longer than the pause
+            self.call_worker()  # one of them has to sleep no longer than the pause
             return
-        self._set_state(thread, at.THREAD_READY)
-        self.call_worker()
+        self._make_ready(thread)
 
     def end_pauses(self) -> float | None:
         """Make threads ready whose pause is over. Returns in how many seconds the next pause ends."""
@@ -148,8 +151,7 @@ class Bindings:
             now_ns = now_ns or _now_ns()
             until_ns = self._words[self._layout.thread_word(place - start) + at.THREAD_NOT_BEFORE_NS]
             if until_ns <= now_ns:
-                self._set_state(place - start, at.THREAD_READY)
-                self.call_worker()
+                self._make_ready(place - start)
             elif earliest is None or until_ns < earliest:
                 earliest = until_ns
             place = self._bytes.find(_PAUSED, place + 1, end)
@@ -161,23 +163,13 @@ class Bindings:
         if state == at.THREAD_IDLE or (state == at.THREAD_BOUND and self._sleeps(self._owner_slot(thread))):
             self.refresh(thread)
 
-    def note_declined(self, thread: int) -> None:
-        """A worker that looked for work has no handler for the thread. Wants no guard."""
-        self._words[self._layout.thread_word(thread) + at.THREAD_DECLINED] = 1
-
-    def declined(self, thread: int) -> bool:
-        """Whether a worker that looked has no handler for the thread, and none was bound since."""
-        return bool(self._words[self._layout.thread_word(thread) + at.THREAD_DECLINED])
-
-    def next_ready(self, after: int) -> int:
-        """The next thread with work that nobody serves, going round from behind `after`; -1: none. A hint without the
-        guard.
-        """
-        start, end = self._layout.thread_map, self._layout.thread_map + self._layout.threads
-        place = self._bytes.find(_READY, start + after + 1, end)
-        if place < 0 and after >= 0:
-            place = self._bytes.find(_READY, start, start + after + 1)
-        return max(-1, place - start)
+    def next_ready(self, after: int, served: Served) -> int:
+        """The next thread of these handlers with work and no worker, going round from behind `after`; -1: none."""
+        thread = self._next_byte(self._layout.thread_map, _READY, after)
+        if thread < 0 or self._is_for(thread, served):
+            return thread  # the frequent cases: nothing is ready, or all that is
+        found = (self._next_of(number, after, served) for number in served.numbers)
+        return min((one for one in found if one >= 0), key=lambda one: (one <= after, one), default=-1)
 
     def orphans(self) -> list[int]:
         """Threads that are bound to a dead process."""
@@ -202,19 +194,26 @@ class Bindings:
         self._bytes[place] = at.ASLEEP if others_sleep else at.AWAKE
         return called
 
-    def call_worker(self, above: int = -1) -> None:
-        """Call the lowest sleeping process whose slot is above `above`. One that was called and has not woken is called
-        again where no other sleeps: whoever called it may have died before he rang.
+    def call_for(self, thread: int) -> None:
+        """Call a sleeping process to a thread that is ready."""
+        number = self._directory.handler(thread)
+        self._call_first(slot for slot in self._sleepers() if self._handlers.serves(slot, number))
+
+    def call_worker(self) -> None:
+        """Call any sleeping process, to look at the clock."""
+        self._call_first(self._sleepers())
+
+    def pass_on(self, taken: int) -> None:
+        """For a process that was called and has work in thread `taken` (-1: none): call one for what else is ready, of
+        those in higher slots. Those in lower ones were awake when it was called, or looked for themselves since.
         """
-        start, end = self._layout.sleep_map, self._layout.sleep_map + self._layout.slots
-        for state in (_ASLEEP, _CALLED):
-            place = self._bytes.find(state, start + above + 1, end)
-            while place >= 0:
-                if self._slots.occupied(place - start):
-                    self._call(place - start)
-                    return
-                self._bytes[place] = at.ABSENT  # it was killed in its sleep
-                place = self._bytes.find(state, place + 1, end)
+        looked: set[int] = set()
+        for slot in self._sleepers(above=self._slots.mine):
+            served = self._handlers.of(slot)
+            if served.bits not in looked and self.next_ready(taken, served) not in (-1, taken):
+                self._call(slot)
+                return
+            looked.add(served.bits)
 
     def supervised(self) -> bool:
         """Whether a supervisor is there, which sets a timer for the first due time."""
@@ -296,6 +295,56 @@ class Bindings:
         # Last: whoever is thrown out before does it all again.
         self._words[word + at.SLOT_SERVES] = 1
 
+    def _sleepers(self, above: int = -1) -> Iterator[int]:
+        """Slots of the sleeping processes above that slot, the lowest first. At last those that were called and have
+        not woken: the process that called them may have died before it rang.
+        """
+        start, end = self._layout.sleep_map, self._layout.sleep_map + self._layout.slots
+        for state in (_ASLEEP, _CALLED):
+            place = self._bytes.find(state, start + above + 1, end)
+            while place >= 0:
+                if self._slots.occupied(place - start):
+                    yield place - start
+                else:
+                    self._bytes[place] = at.ABSENT  # it was killed in its sleep
+                place = self._bytes.find(state, place + 1, end)
+
+    def _call_first(self, slots: Iterator[int]) -> None:
+        for slot in slots:
+            self._call(slot)
+            return
+
+    def _make_ready(self, thread: int) -> None:
+        """Work without a worker: offer the thread, and call one."""
+        # First the byte that is looked for, then the one that says why: between the two it may be offered already.
+        self._bytes[self._layout.ready_map + thread] = self._directory.handler(thread)
+        self._bytes[self._layout.thread_map + thread] = at.THREAD_READY
+        self.call_for(thread)
+
+    def _next_byte(self, byte_map: int, value: bytes, after: int) -> int:
+        """The next thread with this byte in the map, going round from behind `after`; -1: none."""
+        end = byte_map + self._layout.threads
+        place = self._bytes.find(value, byte_map + after + 1, end)
+        if place < 0 and after >= 0:
+            place = self._bytes.find(value, byte_map, byte_map + after + 1)
+        return max(-1, place - byte_map)
+
+    def _next_of(self, number: int, after: int, served: Served) -> int:
+        """The next ready thread of the handler. Of those beyond the table each one's name has to be looked at."""
+        value = bytes((number,))
+        thread = first = self._next_byte(self._layout.ready_map, value, after)
+        while thread >= 0 and not self._is_for(thread, served):
+            thread = self._next_byte(self._layout.ready_map, value, thread)
+            if thread == first:
+                return -1
+        return thread
+
+    def _is_for(self, thread: int, served: Served) -> bool:
+        number = self._directory.handler(thread)
+        if number == at.OTHER_HANDLER and served.names is not None:
+            return split_key(self._directory.name(thread))[0] in served.names
+        return bool(served.bits >> number & 1)
+
     def _call(self, slot: int) -> None:
         self._bytes[self._layout.sleep_map + slot] = at.CALLED
         self.bells.add(slot)
@@ -307,7 +356,9 @@ class Bindings:
         return (self._words[self._layout.thread_word(thread) + at.THREAD_OWNER] & 0xFFFF) - 1
 
     def _set_state(self, thread: int, state: int) -> None:
+        """Let the thread be something else than ready."""
         self._bytes[self._layout.thread_map + thread] = state
+        self._bytes[self._layout.ready_map + thread] = 0
 
 
 def _now_ns() -> int:

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from hashlib import blake2b
 
 from shardq.errors import DirectoryFull, HandlerError, shown
-from shardq.model import AHEAD
+from shardq.model import AHEAD, split_key
 from shardq.shm import layout as at
 from shardq.shm.damage import damaged
 from shardq.shm.extents import Extents
+from shardq.shm.handlers import Handlers
 from shardq.shm.intent import Intent
 from shardq.shm.layout import PAGE, THREAD_BYTES, TUBE_WORDS, WORD
 from shardq.shm.segment import Segment
@@ -30,13 +31,14 @@ NO_ROOM = -2
 class Directory:
     """Finds and adds entries. All methods want the guard held; indices found stay valid while it is."""
 
-    def __init__(self, segment: Segment, intent: Intent, extents: Extents) -> None:
+    def __init__(self, segment: Segment, intent: Intent, extents: Extents, handlers: Handlers) -> None:
         self._segment = segment
         self._words = segment.words
         self._bytes = segment.bytes
         self._layout = segment.layout
         self._intent = intent
         self._extents = extents
+        self._handlers = handlers
         self._known: dict[str, tuple[int, int]] = {}
         self._known_tubes: dict[str, tuple[int, int, int]] = {}
         # A worker asks for the tube ahead before each batch, and there hardly ever is one.
@@ -96,6 +98,7 @@ class Directory:
         self._words[word + at.THREAD_HASH] = digest
         self._words[word + at.THREAD_NAME_BYTES] = len(name)
         self._words[word + at.THREAD_APART] = apart
+        self._words[word + at.THREAD_HANDLER] = 0 if apart else self._handlers.number(split_key(key)[0])
         address = self._layout.thread_name(thread)
         self._bytes[address : address + len(name)] = name
         bucket = self._bucket(digest)
@@ -164,6 +167,13 @@ class Directory:
         if length > at.NAME_BYTES or not 0 <= thread < self._layout.threads:
             raise damaged(self._segment.name, f"thread {thread} has no name")
         return self._bytes[address : address + length].decode()
+
+    def handler(self, thread: int) -> int:
+        """Number of the handler whose thread it is."""
+        number = self._words[self._layout.thread_word(thread) + at.THREAD_HANDLER]
+        if number > at.OTHER_HANDLER:
+            raise damaged(self._segment.name, f"thread {thread} is no handler's")
+        return number
 
     def apart(self, thread: int) -> bool:
         """Whether the thread holds dead letters."""

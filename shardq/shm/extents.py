@@ -97,6 +97,7 @@ class Extents:
         little slack for page ends.
         """
         tables = sum(max(self._words[word], at.TABLE_STEP) for word in (at.THREADS_BACKED, at.TUBES_BACKED))
+        tables += max(self._words[at.HANDLERS_BACKED], PAGE)
         general = self._capacity - max(self.reserve.half, kept) - self.reserve.half
         room = general - self._layout.fixed_bytes - tables
         return max(0, min(room - room // 64 - 8 * PAGE, LARGEST_PAYLOAD))

@@ -20,6 +20,7 @@ from shardq.shm.attempts import Attempts
 from shardq.shm.binding import Bindings
 from shardq.shm.damage import damage_told
 from shardq.shm.directory import Directory
+from shardq.shm.handlers import Handlers
 from shardq.shm.holding import Held, holder
 from shardq.shm.segment import Segment
 from shardq.shm.slots import Slots
@@ -97,7 +98,8 @@ class TubeView:
     worker_pid: int | None
     """Process whose worker is bound to its thread, None: nobody."""
     unserved: bool
-    """Whether nobody is bound and the workers that looked have no handler for it."""
+    """Whether no worker is bound, and none that looks for work has a handler for it. Where no worker looks: whether
+    none of those that did had one."""
     attempts: int
     """How often the request at its head failed."""
     rests_s: float
@@ -112,6 +114,7 @@ class Inspection:
         self,
         segment: Segment,
         slots: Slots,
+        handlers: Handlers,
         directory: Directory,
         tubes: Tubes,
         bindings: Bindings,
@@ -122,6 +125,7 @@ class Inspection:
         self._words = segment.words
         self._layout = segment.layout
         self._slots = slots
+        self._handlers = handlers
         self._directory = directory
         self._tubes = tubes
         self._bindings = bindings
@@ -176,11 +180,19 @@ class Inspection:
             if not self._tubes.is_empty(tube):
                 age_s = max(0, now_us - self._tubes.oldest_us(tube)) / 1e6
                 worker = self._pid(owner) if owner else None
-                unserved = not owner and self._bindings.declined(thread)
+                unserved = not owner and not self._is_served(self._directory.handler(thread))
                 failed = self._attempts.of(tube)
                 attempts = failed.attempts if failed else 0
                 rests_s = 0.0 if owner else self._bindings.rests_s(thread)
                 yield TubeView(pipe, self._tubes.length(tube), age_s, worker, unserved, attempts, rests_s)
+
+    def _is_served(self, number: int) -> bool:
+        """Whether a process looks for work of that handler; where none looks for any, whether one ever did."""
+        slots = range(self._layout.slots)
+        living = [slot for slot in slots if self._handlers.looks(slot) and self._slots.occupied(slot)]
+        if living:
+            return any(self._handlers.serves(slot, number) for slot in living)
+        return self._handlers.ever_served(number) or not self._handlers.any_served()
 
     def _pid(self, owner: int) -> int:
         return self._words[self._layout.slot_word((owner & 0xFFFF) - 1) + at.SLOT_PID]

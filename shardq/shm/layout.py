@@ -1,10 +1,10 @@
 """Where every word of a segment lives. Offsets are computed here and nowhere else.
 
-    header | slots | byte maps | index | extent tables || thread entries | tube entries | heaps | equality tables
-    ------------------- fixed part --------------------   ---------------------- as needed ---------------------
+    header | slots | byte maps | index | extent tables
+    -------------------- fixed part -------------------
 
-    || extents by class | reserve
-       ------- sparse --------
+    | handlers | thread entries | tube entries | heaps | equality tables | extents by class | reserve
+    -------------------------- as needed -------------------------------- ------- sparse --------
 
 The fixed part is backed by memory from the start. Tables are backed as they grow, extents as they are written:
 the segment is large in address space and small in memory. A word is 8 bytes, aligned, accessed through one
@@ -94,7 +94,9 @@ PAGE = 4096
     STUCK_ATTEMPT,  # SLOT_ATTEMPT of a process that had the guard for longer than others had patience, and since when,
     STUCK_SINCE_NS,  # CLOCK_BOOTTIME: for who looks
     EVICTED,  # dead letters that ever left to make room for others; they are among those that left
-) = range(64)
+    HANDLERS,  # entries of the handler table in use
+    HANDLERS_BACKED,  # bytes of the handler table that have memory
+) = range(66)
 HEADER_BYTES = PAGE
 #: In the header page, for the last processes that died: owner word, how it ended.
 DEATHS, DEATH_WORDS, DEATH_ENTRIES = 256, 2, 128
@@ -128,7 +130,7 @@ SLOT_WORDS = 16
     THREAD_FAILURES,  # deaths in a row of workers that had it and no batch of it in hand
     THREAD_NOT_BEFORE_NS,  # offered to nobody before, CLOCK_BOOTTIME
     THREAD_APART,  # 1: it holds dead letters, which are work for nobody
-    THREAD_DECLINED,  # 1: a worker that looked for work has no handler for it
+    THREAD_HANDLER,  # number of its handler in the handler table
     THREAD_TAKEN,  # tube entry + 1 that the batch in hand is from, 0: none was taken since the claim
     THREAD_TURN,  # batches ever taken
 ) = range(13)
@@ -183,6 +185,21 @@ DEFERRED_HEAP, RECURRENT_HEAP = range(2)
 ) = range(3)
 EQUAL_WORDS = 3
 TUBE_WORDS = 24
+
+# One handler, by word; its name, `module/Handler`, follows the words.
+(
+    HANDLER_NAME_BYTES,
+    HANDLER_SERVED,  # 1: some process looked for work of it
+) = range(2)
+HANDLER_WORDS = 2
+HANDLER_BYTES = HANDLER_WORDS * WORD + NAME_BYTES
+#: Handlers have the numbers from 1 to this one, which fits a byte; those without an entry share OTHER_HANDLER.
+LARGEST_HANDLER = 254
+OTHER_HANDLER = 255
+#: In a set of numbers: some of the handlers have none of their own yet, and may get one.
+UNNUMBERED = 0
+#: Bytes of the set of numbers that a process serves, one bit for each.
+SERVED_BYTES = 32
 
 # What a byte of the thread map says. The values are looked for with `mmap.find`.
 THREAD_FREE, THREAD_READY, THREAD_BOUND, THREAD_IDLE, THREAD_PAUSED, THREAD_DEAD_LETTERS = range(6)
@@ -270,9 +287,19 @@ class Layout:
         return self.room_map + self.slots
 
     @cached_property
+    def ready_map(self) -> int:
+        """One byte per thread entry: the number of its handler while the thread is ready, else 0."""
+        return self.thread_map + self.threads
+
+    @cached_property
+    def served_map(self) -> int:
+        """So many bytes per slot as a set of handler numbers has: those its process has looked for."""
+        return self.ready_map + self.threads
+
+    @cached_property
     def tube_map(self) -> int:
         """One byte per tube entry: 1 while in use."""
-        return self.thread_map + self.threads
+        return self.served_map + self.slots * SERVED_BYTES
 
     @cached_property
     def extent_map(self) -> int:
@@ -318,8 +345,12 @@ class Layout:
         return _pages((self.extent_next_word + self.extents) * WORD)
 
     @cached_property
-    def thread_table(self) -> int:
+    def handler_table(self) -> int:
         return self.fixed_bytes
+
+    @cached_property
+    def thread_table(self) -> int:
+        return self.handler_table + _pages(LARGEST_HANDLER * HANDLER_BYTES)
 
     @cached_property
     def tube_table(self) -> int:
@@ -378,6 +409,13 @@ class Layout:
 
     def slot_word(self, slot: int) -> int:
         return self.slots_word + slot * SLOT_WORDS
+
+    def handler_word(self, number: int) -> int:
+        return (self.handler_table + (number - 1) * HANDLER_BYTES) // WORD
+
+    def handler_name(self, number: int) -> int:
+        """Byte address of the entry's name."""
+        return self.handler_table + (number - 1) * HANDLER_BYTES + HANDLER_WORDS * WORD
 
     def thread_word(self, thread: int) -> int:
         return (self.thread_table + thread * THREAD_BYTES) // WORD

@@ -10,6 +10,7 @@ from shardq.shm.binding import Bindings
 from shardq.shm.deaths import Deaths
 from shardq.shm.directory import Directory
 from shardq.shm.extents import Extents
+from shardq.shm.handlers import Handlers
 from shardq.shm.inspection import Inspection, Overview
 from shardq.shm.intent import Intent
 from shardq.shm.segment import Segment
@@ -29,11 +30,12 @@ class Observer:
         segment, slots = self._segment, self._slots
         slots.observe()
         intent, extents, deaths = Intent(segment), Extents(segment), Deaths(segment)
-        directory, tubes = Directory(segment, intent, extents), Tubes(segment, intent, extents)
+        handlers = Handlers(segment, extents, slots.mine)
+        directory, tubes = Directory(segment, intent, extents, handlers), Tubes(segment, intent, extents)
         attempts = Attempts(segment, intent, deaths)
-        bindings = Bindings(segment, slots, intent, directory, tubes, attempts, deaths)
+        bindings = Bindings(segment, slots, intent, handlers, directory, tubes, attempts, deaths)
         no_guard: AbstractContextManager[None] = nullcontext()
-        return Inspection(segment, slots, directory, tubes, bindings, attempts, no_guard).overview
+        return Inspection(segment, slots, handlers, directory, tubes, bindings, attempts, no_guard).overview
 
     def close(self, *, keep_lock_file: bool) -> None:
         """Unmap. Closing the lock file drops all locks on it that this process has in other ways."""

@@ -14,6 +14,7 @@ from shardq.shm.directory import Directory
 from shardq.shm.doorbell import Doorbell
 from shardq.shm.extents import Extents
 from shardq.shm.guard import Guard
+from shardq.shm.handlers import Handlers
 from shardq.shm.inspection import Inspection
 from shardq.shm.intent import Intent
 from shardq.shm.letters import Letters
@@ -46,11 +47,12 @@ class Parts:
         self.guard = Guard(segment, slots, limit_s=patience.limit_s)
         self.intent = intent = Intent(segment)
         self.extents = extents = Extents(segment)
-        self.directory = directory = Directory(segment, intent, extents)
+        self.handlers = handlers = Handlers(segment, extents, slots.mine)
+        self.directory = directory = Directory(segment, intent, extents, handlers)
         self.tubes = tubes = Tubes(segment, intent, extents)
         deaths = Deaths(segment)
         self.attempts = attempts = Attempts(segment, intent, deaths)
-        self.bindings = bindings = Bindings(segment, slots, intent, directory, tubes, attempts, deaths)
+        self.bindings = bindings = Bindings(segment, slots, intent, handlers, directory, tubes, attempts, deaths)
         records = PendingRecords(segment, intent, extents)
         self.alike = alike = Alike(segment, extents, tubes, records)
         pending = Pending(segment, intent, extents, directory, tubes, bindings, records, alike)
@@ -61,7 +63,7 @@ class Parts:
             segment, intent, directory, tubes, bindings, pending, alike, section, check_open
         )
         self.timing = Timing(segment, slots, directory, bindings, pending, records, alike, appending, section)
-        self.waiting = Waiting(segment, slots, directory, bindings, repair, self.watch, section)
+        self.waiting = Waiting(segment, slots, handlers, directory, bindings, repair, self.watch, section)
         self.letters = Letters(segment, intent, directory, tubes, bindings, section)
         self.supervision = Supervision(segment, slots, self.doorbell, deaths, section)
-        self.inspection = Inspection(segment, slots, directory, tubes, bindings, attempts, section)
+        self.inspection = Inspection(segment, slots, handlers, directory, tubes, bindings, attempts, section)

@@ -67,7 +67,7 @@ class Repair:
         for thread in orphans:
             self._intent.declare(thread)
             self._bindings.refresh(thread)
-            self._bindings.call_worker()
+            self._bindings.call_for(thread)
             self._intent.clear()
         return len(orphans)
 
@@ -76,5 +76,5 @@ class Repair:
             self._tubes.settle(tube)
             self._tubes.chains.sweep(tube)
         self._bindings.refresh(thread)
-        # A thread that was ready already when the dead one touched it may have had nobody called for it.
-        self._bindings.call_worker()
+        # The dead one may have called no worker to a thread that was ready already.
+        self._bindings.call_for(thread)

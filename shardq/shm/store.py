@@ -86,6 +86,7 @@ class Store:
         self._guard, self._intent, self._repair = parts.guard, parts.intent, parts.repair
         self._directory, self._tubes = parts.directory, parts.tubes
         self._attempts, self._bindings = parts.attempts, parts.bindings
+        parts.handlers.begin()
         self._slot_word = self._slots.word(self._slots.mine)
         _stores.add(self)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from shardq.shm import layout as at
 from shardq.shm.binding import Bindings
 from shardq.shm.counters import none_queued
 from shardq.shm.directory import NOT_FOUND, Directory
+from shardq.shm.handlers import Handlers
 from shardq.shm.repair import Repair
 from shardq.shm.segment import Segment
 from shardq.shm.slots import Slots
@@ -26,6 +26,7 @@ class Waiting:
         self,
         segment: Segment,
         slots: Slots,
+        handlers: Handlers,
         directory: Directory,
         bindings: Bindings,
         repair: Repair,
@@ -34,6 +35,7 @@ class Waiting:
     ) -> None:
         self._segment = segment
         self._slots = slots
+        self._handlers = handlers
         self._directory = directory
         self._bindings = bindings
         self._repair = repair
@@ -43,15 +45,15 @@ class Waiting:
         self._last_served = -1
         self._orphans_due = 0.0
 
-    def find_work(self, serves: Callable[[str], bool], bound: str | None = None) -> str | None:
-        """Key of a thread to serve now: `bound` if it has messages, else a ready one that `serves` accepts."""
+    def find_work(self, names: frozenset[str] | None, bound: str | None = None) -> str | None:
+        """Key of a thread to serve now: `bound` if it has messages, else a ready one of these handlers (None: any)."""
         with self._section:
             if time.monotonic() > self._orphans_due:
                 self._adopt_orphans()
             self._bindings.end_pauses()
-            return self._find(serves, bound)
+            return self._find(names, bound)
 
-    def lie_down(self, serves: Callable[[str], bool], bound: str | None) -> tuple[str | None, float | None]:
+    def lie_down(self, names: frozenset[str] | None, bound: str | None) -> tuple[str | None, float | None]:
         """As `find_work`; where there is nothing, this process counts as asleep, and will be rung, until `rise`. Also
         tells in how many seconds a pause ends, or something is due for which no supervisor sets a timer: that rings
         nobody.
@@ -64,23 +66,18 @@ class Waiting:
             if due_us and not self._bindings.supervised():
                 due_s = max(0.0, due_us / 1e6 - time.time())
                 wait_s = due_s if wait_s is None else min(due_s, wait_s)
-            key = self._find(serves, bound)
+            key = self._find(names, bound)
             self._sleepers += 1
             if key is None:
                 self._bindings.sleep()
             return key, wait_s
 
     def rise(self, key: str | None) -> None:
-        """Undo one `lie_down`, with the work that was found. A call that was not for that work is passed on to ever
-        higher slots: those below were awake when it was made, or looked for themselves before they lay down since.
-        """
+        """Undo one `lie_down`, with the work that was found. A call that was not for that work is passed on."""
         with self._section:
             self._sleepers -= 1
-            if not self._bindings.wake(others_sleep=self._sleepers > 0):
-                return
-            found = NOT_FOUND if key is None else self._directory.thread(key)
-            if self._bindings.next_ready(found) not in (-1, found):
-                self._bindings.call_worker(above=self._slots.mine)
+            if self._bindings.wake(others_sleep=self._sleepers > 0):
+                self._bindings.pass_on(NOT_FOUND if key is None else self._directory.thread(key))
 
     def rise_alone(self) -> None:
         """As `rise`, where somebody is stopped inside the guard. A call that comes at this moment is lost to others:
@@ -121,21 +118,17 @@ class Waiting:
         with self._section:
             self._bindings.await_(self._segment.layout.room_map)
 
-    def _find(self, serves: Callable[[str], bool], bound: str | None) -> str | None:
+    def _find(self, names: frozenset[str] | None, bound: str | None) -> str | None:
+        served = self._handlers.served(names)
         if bound is not None:
             thread = self._directory.thread(bound)
             if thread != NOT_FOUND and self._bindings.has_work(thread):
                 return bound
-        thread, first = self._bindings.next_ready(self._last_served), -1
-        while thread >= 0 and thread != first:
-            key = self._directory.name(thread)
-            if serves(key):
-                self._last_served = thread
-                return key
-            self._bindings.note_declined(thread)
-            first = thread if first < 0 else first
-            thread = self._bindings.next_ready(thread)
-        return None
+        thread = self._bindings.next_ready(self._last_served, served)
+        if thread < 0:
+            return None
+        self._last_served = thread
+        return self._directory.name(thread)
 
     def _adopt_orphans(self) -> None:
         self._repair.adopt_orphans()

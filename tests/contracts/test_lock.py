@@ -13,18 +13,18 @@ from pathlib import Path
 import pytest
 
 from shardq.errors import FencedError
-from shardq.protocols import Lock, Storage
+from shardq.protocols import Lock, Served, Storage
 from tests.support.drivers import Backend, Driver
 from tests.support.peer import peer
 from tests.support.tasks import LIMIT_S, NEVER_S, finished, in_thread, suspended
 
 KEY = "app.jobs/Resize/7"
 PIPE = f"{KEY}/0"
-OTHER_KEY = "app.jobs/Resize/8"
+OTHER_KEY = "app.jobs/Crop/8"
 
 
-def everything(key: str) -> bool:
-    return True
+#: What a worker serves that has all handlers.
+everything: Served = None
 
 
 # L1

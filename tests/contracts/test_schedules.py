@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from shardq.errors import MessageTooLarge
-from shardq.model import When
+from shardq.model import When, split_key
 from shardq.protocols import Lock, Storage
 from tests.conftest import OpenBackend
 from tests.contracts.test_storage import (
@@ -130,7 +130,7 @@ async def test_S29_several_who_wait_get_each_time_once(storage: Storage) -> None
     when = await in_us(storage, round(NEVER_S * SECOND_US))
     await storage.append(PIPE, [b"one", b"two"], when=when)
 
-    await asyncio.gather(*(in_thread(lambda: storage.wait(lambda key: key == KEY, LIMIT_S)) for _ in range(3)))
+    await asyncio.gather(*(in_thread(lambda: storage.wait(frozenset({split_key(KEY)[0]}), LIMIT_S)) for _ in range(3)))
 
     assert await storage.promote() == when.due_us + MINUTE_US
     assert await contents(storage, PIPE) == [b"one", b"two"]

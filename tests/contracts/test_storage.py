@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from shardq.errors import FencedError, MessageTooLarge
-from shardq.model import Batch
-from shardq.protocols import Backlog, Lock, Storage
+from shardq.model import Batch, split_key
+from shardq.protocols import Backlog, Lock, Served, Storage
 from tests.conftest import OpenBackend
 from tests.support.drivers import MIB, Backend, Driver
 from tests.support.peer import peer
@@ -23,14 +23,14 @@ from tests.support.tasks import LIMIT_S, NEVER_S, cancelled, finished, in_thread
 
 KEY = "app.jobs/Resize/7"
 PIPE = f"{KEY}/0"
-OTHER_KEY = "app.jobs/Resize/8"
+OTHER_KEY = "app.jobs/Crop/8"
 OTHER = f"{OTHER_KEY}/0"
 
 CHUNK = bytes(64 * 1024)
 
 
-def everything(key: str) -> bool:
-    return True
+#: What a worker serves that has all handlers.
+everything: Served = None
 
 
 def numbered(count: int, start: int = 0) -> list[bytes]:
@@ -661,11 +661,11 @@ async def test_S11_wait_is_woken_by_an_append_of_another_thread(storage: Storage
 
 async def test_S11_waits_on_other_loops_are_woken(storage: Storage) -> None:
     here = asyncio.get_running_loop()
-    keys = [f"app.jobs/Resize/{thread}" for thread in range(3)]
+    keys = [f"app.jobs/Resize{number}/0" for number in range(3)]
     asleep = {key: asyncio.Event() for key in keys}
 
     async def serve(own: str) -> str | None:
-        waiting = await suspended(storage.wait(lambda key: key == own))
+        waiting = await suspended(storage.wait(frozenset({split_key(own)[0]})))
         here.call_soon_threadsafe(asleep[own].set)
         return await finished(waiting)
 
@@ -688,7 +688,7 @@ async def test_S11_wait_is_woken_by_an_append_of_another_process(backend: Backen
 
 async def test_S11_wait_returns_only_what_the_caller_serves(storage: Storage) -> None:
     await storage.append(PIPE, [b"message"])
-    waiting = await suspended(storage.wait(lambda key: key == OTHER_KEY))
+    waiting = await suspended(storage.wait(frozenset({split_key(OTHER_KEY)[0]})))
 
     await storage.append("app.jobs/Resize/9/0", [b"message"])
     await storage.append(OTHER, [b"message"])

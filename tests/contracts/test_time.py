@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from shardq.errors import MessageTooLarge
-from shardq.model import When, ahead_of
-from shardq.protocols import Lock, Storage
+from shardq.model import When, ahead_of, split_key
+from shardq.protocols import Lock, Served, Storage
 from tests.conftest import OpenBackend
 from tests.contracts.test_storage import (
     CHUNK,
@@ -47,8 +47,8 @@ async def all_come(storage: Storage) -> None:
             await storage.wait(nothing, NEVER_S)
 
 
-def nothing(key: str) -> bool:
-    return False
+#: What a worker serves that has no handler.
+nothing: Served = frozenset()
 
 
 async def came(storage: Storage, act: Callable[[int], Awaitable[object]]) -> None:
@@ -361,8 +361,8 @@ async def test_S26_a_wait_in_another_thread_reckons_with_an_earlier_time(storage
 
 async def test_S26_wait_sleeps_on_where_its_caller_does_not_serve_what_is_due(storage: Storage) -> None:
     await storage.append(PIPE, [b"soon"], when=await due_in(storage, NEVER_S / 2))
-    waiting = await suspended(storage.wait(lambda key: key == OTHER_KEY))
-    assert await storage.wait(lambda key: key == KEY, LIMIT_S) == KEY
+    waiting = await suspended(storage.wait(frozenset({split_key(OTHER_KEY)[0]})))
+    assert await storage.wait(frozenset({split_key(KEY)[0]}), LIMIT_S) == KEY
     assert not waiting.done()
 
     await storage.append(OTHER, [b"now"])

@@ -8,13 +8,15 @@ from typing import NamedTuple
 
 import pytest
 
+from shardq.protocols import Served
 from shardq.shm import layout as at
 from shardq.shm.binding import Bindings
+from shardq.shm.handlers import Handlers
 from shardq.shm.waiting import Waiting
 from shardq.shm.watch import Watch
 from tests.support.faults_scene import everything as all_threads
 from tests.support.interleave import Plan, Violation, World, random_plans, run_all, run_sample
-from tests.support.interleave_bell import Serves, bare_segment, without_net, workshop
+from tests.support.interleave_bell import Looks, bare_segment, without_net, workshop
 from tests.support.interleave_guard import contest, guard_module
 from tests.support.interleave_watch import watchmen
 
@@ -99,19 +101,14 @@ def run_shops() -> None:
         run_all(shop.run, preemptions=1, kills=0)
 
 
-def serves_a(key: str) -> bool:
-    return key == "app/A/0"
-
-
-def serves_b(key: str) -> bool:
-    return key == "app/B/0"
+ONLY_A, ONLY_B = frozenset({"app/A"}), frozenset({"app/B"})
 
 
 class Shop(NamedTuple):
     """Who serves what, and what is appended."""
 
     name: str
-    workers: list[Serves]
+    workers: list[Looks]
     batches: list[list[str]]
 
     def __str__(self) -> str:
@@ -124,10 +121,12 @@ class Shop(NamedTuple):
 
 A, B = "app/A/0/0", "app/B/0/0"
 SHOPS = (
-    Shop("one-worker", [all_threads], [[A, A]]),
-    Shop("two-workers", [all_threads, all_threads], [[A, B], [A]]),
-    Shop("each-its-own", [serves_a, serves_b], [[A], [B]]),
-    Shop("each-its-own-from-one", [serves_b, serves_a], [[A, B]]),
+    Shop("one-worker", [[all_threads]], [[A, A]]),
+    Shop("two-workers", [[all_threads], [all_threads]], [[A, B], [A]]),
+    Shop("each-its-own", [[ONLY_A], [ONLY_B]], [[A], [B]]),
+    Shop("each-its-own-from-one", [[ONLY_B], [ONLY_A]], [[A, B]]),
+    # The first is still called for what it looked for before.
+    Shop("one-looks-for-less", [[ONLY_A | ONLY_B, ONLY_A], [ONLY_B]], [[A, B]]),
 )
 
 
@@ -141,16 +140,11 @@ def test_no_wake_up_is_lost_in_any_order(shop: Shop, random: Random, everything:
     tried("orders", number)
 
 
-def looks_not_again(waiting: Waiting, serves: Serves, bound: str | None) -> tuple[None, None]:
+def looks_not_again(waiting: Waiting, names: Served, bound: str | None) -> tuple[None, None]:
     with waiting._section:
         waiting._sleepers += 1
         waiting._bindings.sleep()
         return None, None
-
-
-def passes_not_on(bindings: Bindings, above: int = -1, call: Callable[..., None] = Bindings.call_worker) -> None:
-    if above < 0:
-        call(bindings)
 
 
 @pytest.mark.parametrize(
@@ -159,9 +153,10 @@ def passes_not_on(bindings: Bindings, above: int = -1, call: Callable[..., None]
         (Bindings, "_call", lambda bindings, slot: None),
         (Bindings, "sleep", lambda bindings: None),
         (Waiting, "lie_down", looks_not_again),
-        (Bindings, "call_worker", passes_not_on),
+        (Bindings, "pass_on", lambda bindings, taken: None),
+        (Handlers, "_publish", lambda handlers, served: None),
     ],
-    ids=["nobody-called", "sleep-not-told", "no-second-look", "call-not-passed-on"],
+    ids=["nobody-called", "sleep-not-told", "no-second-look", "call-not-passed-on", "not-told-what-it-serves"],
 )
 def test_spoilt_doorbell_is_caught(
     owner: type, method: str, spoilt: Callable[..., object], monkeypatch: pytest.MonkeyPatch

@@ -136,7 +136,7 @@ def _saw_one_die(there: Scene) -> None:
     child = Child(lambda: [there.hold(1), gate.wait(), None][2])
     gate.reached()
     waiting.deaths()
-    waiting.rise(waiting.lie_down(lambda key: False, None)[0])
+    waiting.rise(waiting.lie_down(frozenset(), None)[0])
     child.kill()
     gate.open()
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from shardq.drivers.shared import SharedLock, SharedStorage
 from shardq.model import EMPTY, Batch, key_of
+from shardq.protocols import Served
 from shardq.shm import layout as at
 from shardq.shm import record
 from shardq.shm.extents import Extents
@@ -112,9 +113,9 @@ def run_waiting(verb: Callable[[], Coroutine[Any, Any, T]]) -> T:
     return asyncio.run(verb())
 
 
-def nobody(key: str) -> bool:
-    """Serves no thread."""
-    return False
+#: What a worker serves that has no handler, and one that has all.
+nobody: Served = frozenset()
+everything: Served = None
 
 
 def is_grave(pipe: str) -> bool:
@@ -130,11 +131,6 @@ def waiting(store: Store) -> Contents:
                 name = f"{each.pipe} at {each.scheduled_us}" + (f", {each.schedule}" if each.schedule else "")
                 found[name] = [*found.get(name, []), *messages]
     return found
-
-
-def everything(key: str) -> bool:
-    """Serves every thread."""
-    return True
 
 
 class Naps:

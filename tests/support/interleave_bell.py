@@ -6,13 +6,15 @@ There is no safety net: a sleeper that nobody rings sleeps on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, repeat
 from typing import Any
 
 from shardq.drivers import shared
 from shardq.drivers.shared import SharedStorage
 from shardq.model import key_of
+from shardq.protocols import Served
 from shardq.shm import layout as at
 from shardq.shm.files import remove_files
 from shardq.shm.layout import Layout
@@ -23,7 +25,8 @@ from tests.support.faults_scene import MIB, run
 from tests.support.interleave import Plan, Process, World
 from tests.support.leaks import segment_name
 
-Serves = Callable[[str], bool]
+#: The handlers that a worker looks for, the first time, the second, and so on.
+Looks = Sequence[Served]
 
 
 class Bells:
@@ -121,13 +124,13 @@ def without_net() -> Iterator[None]:
         shared.Deadline = real  # type: ignore[misc]
 
 
-def workshop(segment: Segment, workers: list[Serves], batches: list[list[str]], plan: Plan) -> World:
-    """Workers that wait for what they serve, and producers that each append to these pipes in turn. Raises
-    `Violation` where work is left and all sleep.
+def workshop(segment: Segment, workers: list[Looks], batches: list[list[str]], plan: Plan) -> World:
+    """Workers that look for what they serve, and producers that each append to these pipes in turn. Raises `Violation`
+    where work is left and all sleep.
     """
     world, bells = World(plan), Bells(sum(map(len, batches)))
-    for serves in workers:
-        world.add(lambda process, serves=serves: _work(_storage(segment, bells, process), serves, bells, process))
+    for looks in workers:
+        world.add(lambda process, looks=looks: _work(_storage(segment, bells, process), looks, bells, process))
     for pipes in batches:
         world.add(lambda process, pipes=pipes: _produce(_storage(segment, bells, process), pipes))
     world.run()
@@ -165,10 +168,11 @@ def _storage(segment: Segment, bells: Bells, process: Process) -> SharedStorage:
     return storage
 
 
-def _work(storage: SharedStorage, serves: Serves, bells: Bells, process: Process) -> None:
+def _work(storage: SharedStorage, looks: Looks, bells: Bells, process: Process) -> None:
+    served = chain(looks, repeat(looks[-1]))
     try:
         while bells.left:
-            key = run(storage.wait(serves))
+            key = run(storage.wait(next(served)))
             assert key
             token = run(storage.claim(key))
             if token:

@@ -17,7 +17,7 @@ import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from shardq.model import When
+from shardq.model import When, split_key
 from tests.support.drivers import Backend, driver_named
 
 if TYPE_CHECKING:
@@ -65,12 +65,12 @@ async def _do(backend: Backend, verb: str, *words: str) -> object:
     if verb == "schedule":
         when = When(int(words[2]), words[3])
         return await backend.storage.append(words[0], [words[1].encode()], when=when)
-    await backend.storage.wait(lambda key: key == words[0])
+    await backend.storage.wait(frozenset({split_key(words[0])[0]}))
     if verb == "append-absent":
         numbers = [b"message-%d" % number for number in range(int(words[2]))]
         return sum([await backend.storage.append(words[1], [number], absent=True) or 0 for number in numbers])
     if verb == "promote":
-        await backend.storage.wait(lambda key: key == words[1])
+        await backend.storage.wait(frozenset({split_key(words[1])[0]}))
         return await backend.storage.promote()
     raise SystemExit(f"unknown verb {verb}")
 

@@ -187,7 +187,7 @@ async def test_a_new_worker_leaves_a_resting_thread_alone(backend: Backend, queu
     async with working(worker):
         await diary.until("stop")
 
-    assert await queue.storage.wait(lambda key: True, 0) is None
+    assert await queue.storage.wait(None, 0) is None
     async with working(new_worker(backend, queue)):
         await queue.register(Resting, Item(1, 1))
         await diary.until("done", 1, 1)
@@ -300,7 +300,7 @@ async def test_requests_that_took_their_workers_down_become_dead_letters(backend
         lock = backend.new_lock()
         await queue.storage.take([tube.pipe], 1, await lock.acquire(tube.key))
         await lock.ttl(tube.key, 0.001)
-        assert await queue.storage.wait(lambda key: True, LIMIT_S)
+        assert await queue.storage.wait(None, LIMIT_S)
 
     await run(new_worker(backend, queue), 3)
 
@@ -320,7 +320,7 @@ async def test_after_the_first_death_there_is_no_wait_and_after_the_second_there
         lock = backend.new_lock()
         await queue.storage.take([tube.pipe], 1, await lock.acquire(tube.key))
         await lock.ttl(tube.key, 0.001)
-        assert await queue.storage.wait(lambda key: True, LIMIT_S) == tube.key
+        assert await queue.storage.wait(None, LIMIT_S) == tube.key
 
     await queue.register(Resting, *one_each(2))
     await die_with_one()
@@ -344,7 +344,7 @@ async def test_what_was_in_hand_with_others_at_a_death_comes_alone_and_uncounted
     await queue.register(Once, *one_each(6))
     await queue.storage.take([tube.pipe], 4, await lock.acquire(tube.key))
     await lock.ttl(tube.key, 0.001)
-    assert await queue.storage.wait(lambda key: True, LIMIT_S) == tube.key
+    assert await queue.storage.wait(None, LIMIT_S) == tube.key
 
     await run(new_worker(backend, queue), 6)
 

@@ -180,7 +180,7 @@ async def test_a_process_in_which_several_wait_passes_the_call_on(name: str, fol
     """This process sleeps lowest, with waiters that serve nothing of what comes."""
     storage = SharedStorage.create(name, 8 * MIB)
     queue = Queue(storage)
-    waiting = [asyncio.create_task(storage.wait(lambda _: False)) for _ in range(3)]
+    waiting = [asyncio.create_task(storage.wait(frozenset())) for _ in range(3)]
     with serving(name, f"{JOBS}:Record"):
         await asyncio.to_thread(until, lambda: storage.store.waiting.asleep() == 2, "both processes sleep")
         for number in range(50):

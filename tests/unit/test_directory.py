@@ -9,6 +9,7 @@ from shardq.shm import directory as module
 from shardq.shm import layout as at
 from shardq.shm.directory import NOT_FOUND, Directory
 from shardq.shm.extents import Extents
+from shardq.shm.handlers import Handlers
 from shardq.shm.intent import Intent
 from shardq.shm.segment import Segment
 from shardq.shm.store import Store
@@ -18,7 +19,8 @@ from tests.support.segments import NewSegment, NewStore
 
 def new_directory(segment: Segment) -> Directory:
     """Also a second view of the same segment, as another process has it: without what the first remembers."""
-    return Directory(segment, Intent(segment), Extents(segment))
+    extents = Extents(segment)
+    return Directory(segment, Intent(segment), extents, Handlers(segment, extents, 0))
 
 
 @pytest.fixture

@@ -79,12 +79,3 @@ def test_after_a_handler_that_raises_the_thread_may_enter_again(store: Store, fu
     assert store.append(PIPE, [b"next"])
     assert list(store.read(PIPE, 10).messages)[-1] == b"next"
     assert fsck(store.segment) == []
-
-
-def test_a_callback_of_a_verb_may_not_call_another(store: Store) -> None:
-    store.append(PIPE, [b"one"])
-
-    with pytest.raises(StorageBusy):
-        store.waiting.find_work(lambda key: store.length(PIPE) > 0)
-
-    assert store.length(PIPE) == 1

@@ -84,14 +84,14 @@ async def test_both_clocks_are_given() -> None:
     storage = RuntimeStorage(clock=lambda: now_s[0], now_us=lambda: now_us[0])
     await storage.append(PIPE, [b"later"], when=When(2_000_000))
     assert await storage.now_us() == 1_000_000
-    assert await storage.wait(lambda key: True, 0) is None
+    assert await storage.wait(None, 0) is None
 
     now_us[0] = 2_000_000
-    assert await storage.wait(lambda key: True, 0) == "app.jobs/Resize/7"
+    assert await storage.wait(None, 0) == "app.jobs/Resize/7"
 
     token = await storage.claim("app.jobs/Resize/7")
     await storage.unclaim("app.jobs/Resize/7", token, 5.0)
     assert storage.next_end_s() == 5.0
-    assert await storage.wait(lambda key: True, 0) is None
+    assert await storage.wait(None, 0) is None
     now_s[0] = 5.0
-    assert await storage.wait(lambda key: True, 0) == "app.jobs/Resize/7"
+    assert await storage.wait(None, 0) == "app.jobs/Resize/7"

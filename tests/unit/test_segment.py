@@ -203,7 +203,7 @@ def test_opening_it_twice_shares_one_slot(name: str) -> None:
 async def test_destroy_leaves_nothing(name: str) -> None:
     before = set(os.listdir("/proc/self/fd"))
     storage = SharedStorage.create(name, MIB)
-    await storage.wait(lambda _: True, 0.001)
+    await storage.wait(None, 0.001)
 
     storage.destroy()
     storage.destroy()

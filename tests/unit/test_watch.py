@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Barrier
 
+from shardq.protocols import Served
 from shardq.shm import layout as at
 from shardq.shm.attachments import close_store, create_store
 from shardq.shm.store import Store
@@ -21,8 +22,7 @@ from tests.support.faults import Child, Gate
 LIMIT_S = 30.0
 
 
-def nobody(key: str) -> bool:
-    return False
+nobody: Served = frozenset()
 
 
 def readable(descriptor: int, timeout_s: float = 0.0) -> bool:
