@@ -18,7 +18,7 @@ from bench.until import until
 from shardq import Supervisor
 from shardq.drivers import SharedStorage
 from shardq.handler import drive
-from shardq.shm.layout import PAGE, THREAD_BYTES, TUBE_WORDS, WORD
+from shardq.shm.words import PAGE, THREAD_BYTES, TUBE_WORDS, WORD
 
 CAPACITY_BYTES = 512 << 20
 MESSAGES = 1_000_000

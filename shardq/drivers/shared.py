@@ -21,10 +21,10 @@ from shardq.protocols import Backlog, Served
 from shardq.settings import StorageSettings, check_capacity
 from shardq.shm import attachments as shm
 from shardq.shm.inspection import Overview
-from shardq.shm.layout import DEFAULT_SLOTS, FOLLOW_UP, GENERAL
 from shardq.shm.shares import Share
 from shardq.shm.store import Store
 from shardq.shm.timing import REMOVED_AT_ONCE
+from shardq.shm.words import DEFAULT_SLOTS, FOLLOW_UP, GENERAL
 
 _Result = TypeVar("_Result")
 _Arguments = ParamSpec("_Arguments")

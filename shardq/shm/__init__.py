@@ -2,6 +2,7 @@
 
 Who uses whom, from the bottom:
 
+* `words`: what each word means
 * `layout`: where each word lives
 * `counters`: what the totals say together
 * `damage`: what no death can leave behind

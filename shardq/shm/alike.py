@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shardq.model import plain
-from shardq.shm import layout as at
 from shardq.shm import record
+from shardq.shm import words as at
 from shardq.shm.counters import none_to_come
 from shardq.shm.equality import ADDRESS_BITS, UNLISTED, Equality
 from shardq.shm.extents import Extents

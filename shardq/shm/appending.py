@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 from shardq.model import ahead_of, plain
-from shardq.shm import layout as at
 from shardq.shm import record
+from shardq.shm import words as at
 from shardq.shm.alike import Alike, tube_field
 from shardq.shm.binding import Bindings
 from shardq.shm.damage import damaged

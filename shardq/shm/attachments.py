@@ -22,17 +22,18 @@ from shardq.errors import (
     SegmentVersionError,
     ShardqError,
 )
-from shardq.shm import layout as at
 from shardq.shm import segment as segments
+from shardq.shm import words as at
 from shardq.shm.capacity import default_capacity_bytes
 from shardq.shm.inspection import Overview
-from shardq.shm.layout import DEFAULT_SLOTS, Layout
+from shardq.shm.layout import Layout
 from shardq.shm.names import full_name, names_with
 from shardq.shm.observer import Observer
 from shardq.shm.refusals import told
 from shardq.shm.segment import Segment
 from shardq.shm.shares import KEPT_SLOTS, Share
 from shardq.shm.store import Store
+from shardq.shm.words import DEFAULT_SLOTS
 
 #: How the names of private segments begin, so that nobody has to attach to others to find them.
 PRIVATE_PREFIX = "private-"

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 
 from shardq.model import Ending, Failed
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.deaths import Deaths
 from shardq.shm.intent import Intent
 from shardq.shm.segment import Segment

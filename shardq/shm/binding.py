@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from shardq.errors import FencedError
 from shardq.model import key_of, split_key
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.attempts import Attempts
 from shardq.shm.counters import none_queued
 from shardq.shm.deaths import Deaths

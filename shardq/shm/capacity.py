@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from shardq.errors import SegmentNoRoom
-from shardq.shm.layout import SMALLEST_CAPACITY_BYTES
 from shardq.shm.names import SHM_DIRECTORY
 from shardq.shm.refusals import told
+from shardq.shm.words import SMALLEST_CAPACITY_BYTES
 
 DEFAULT_CAPACITY_BYTES = 512 << 20
 #: What says how much memory the processes of a group may have, by the kind of its file system.

@@ -9,11 +9,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable
 
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.extents import Extents
 from shardq.shm.intent import Intent
-from shardq.shm.layout import WORD
 from shardq.shm.segment import Segment
+from shardq.shm.words import WORD
 
 #: Cell sizes. Above the last a record gets extents of its own.
 _SIZES: tuple[int, ...] = (*range(at.SMALLEST_CELL_BYTES, 513, 32), 640, 768, 1024, 1536, 2048)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from shardq.errors import SegmentForeign
-from shardq.shm import layout as at
 from shardq.shm import record
+from shardq.shm import words as at
 from shardq.shm.damage import damaged
 from shardq.shm.extents import Extents
 from shardq.shm.record import JUMP, MESSAGES, Record

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shardq.shm import layout as at
+from shardq.shm import words as at
 
 
 def none_queued(words: memoryview) -> bool:

@@ -8,7 +8,7 @@ so whoever finds the dead already knows that it does not count.
 from __future__ import annotations
 
 from shardq.model import Ending
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.segment import Segment
 
 _SIGNAL, _EXIT_CODE, _TIMED_OUT, _EXCUSED = 1 << 16, 1 << 17, 1 << 18, 1 << 19

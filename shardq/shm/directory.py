@@ -10,13 +10,13 @@ from hashlib import blake2b
 
 from shardq.errors import DirectoryFull, HandlerError, shown
 from shardq.model import AHEAD, split_key
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.damage import damaged
 from shardq.shm.extents import Extents
 from shardq.shm.handlers import Handlers
 from shardq.shm.intent import Intent
-from shardq.shm.layout import PAGE, THREAD_BYTES, TUBE_WORDS, WORD
 from shardq.shm.segment import Segment
+from shardq.shm.words import PAGE, THREAD_BYTES, TUBE_WORDS, WORD
 
 #: How many idle entries are given up at once when all are in use.
 _RECLAIM_BATCH = 256

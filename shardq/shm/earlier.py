@@ -11,7 +11,7 @@ import struct
 from pathlib import Path
 
 from shardq.errors import SegmentError, SegmentVersionError
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.files import FIRST_SLOT_BYTE, holder_of, open_own
 from shardq.shm.names import SHM_DIRECTORY, full_name, segment_path
 

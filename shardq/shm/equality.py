@@ -17,11 +17,11 @@ from hashlib import blake2b
 from struct import unpack
 
 from shardq.errors import SegmentForeign
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.damage import damaged
 from shardq.shm.extents import Extents
-from shardq.shm.layout import EQUAL_STEP, EQUAL_STEP_BYTES, EQUAL_WORDS, WORD
 from shardq.shm.segment import Segment
+from shardq.shm.words import EQUAL_STEP, EQUAL_STEP_BYTES, EQUAL_WORDS, WORD
 
 #: An entry's record field has the tube entry + 1 above the address; 0: a pending record.
 ADDRESS_BITS = 47

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.counters import none_to_come
 from shardq.shm.damage import damaged
-from shardq.shm.layout import PAGE, WORD, ExtentClass
+from shardq.shm.layout import ExtentClass
 from shardq.shm.record import LARGEST_PAYLOAD
 from shardq.shm.reserve import Reserve
 from shardq.shm.segment import Segment, whole_pages
+from shardq.shm.words import PAGE, WORD
 
 _FREE, _LENT = b"\0", 1
 #: Free extents that keep their memory for the next tube, by class: at most about 8 MiB in all.

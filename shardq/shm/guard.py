@@ -25,7 +25,7 @@ from types import FrameType
 import posix_ipc
 
 from shardq.errors import SegmentBusy, StorageBusy
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.holding import stuck
 from shardq.shm.segment import Segment
 from shardq.shm.slots import RESCUE_BYTE, Slots

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from struct import Struct
 
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.damage import damaged
 from shardq.shm.extents import Extents
-from shardq.shm.layout import PAGE, WORD
 from shardq.shm.segment import Segment
+from shardq.shm.words import PAGE, WORD
 
 #: Due time and number of a pending record.
 _KEY = Struct("<QQ")

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.segment import Segment
 
 #: Between two looks at the same holder. Who works in the guard has left it long before.

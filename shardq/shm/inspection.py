@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.attempts import Attempts
 from shardq.shm.binding import Bindings
 from shardq.shm.damage import damage_told

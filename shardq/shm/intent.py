@@ -7,7 +7,7 @@ counters are exact, and a message leaves one tube as it comes into another, alth
 
 from __future__ import annotations
 
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.segment import Segment
 
 #: Where a commit names the words that follow beside its counter, and their values.

@@ -16,221 +16,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-#: "shardq" and two bytes that no text file has, little endian.
-MAGIC_NUMBER = int.from_bytes(b"shardq\x1f\xf1", "little")
-#: Grows with every change of the layout. A segment carries it in its header, written last of all.
-LAYOUT_VERSION = 5
-
-WORD = 8
-PAGE = 4096
-
-# Header, by word.
-(
-    MAGIC,
-    VERSION,
-    TOTAL_BYTES,
-    CAPACITY_BYTES,
-    SLOTS,
-    THREADS,
-    TUBES,
-    CREATED_US,
-    PRIVATE,  # 1: the segment ends with its supervisor, whatever is in it
-    CLOSED,  # 1: nothing is accepted any more, the segment is about to go
-    TOKEN,  # last fencing token given out
-    ACCEPTED,  # messages ever accepted
-    HANDLED,  # messages that ever left
-    SEQUENCE_FLOOR,  # a new tube counts from here, so that a reclaimed one's numbers never come back
-    THREADS_BACKED,  # bytes of the thread table that have memory
-    TUBES_BACKED,
-    RECLAIM_CURSOR,
-    GUARD_OWNER,  # incarnation << 16 | slot + 1 of the process inside, 0: nobody
-    INTENT_THREAD,  # thread entry + 1 that the process inside is changing
-    INTENT_OTHER,  # a second thread entry + 1, for what goes from one to another
-    INTENT_TUBE,  # tube entry + 1 that it is adding to the thread
-    # A commit and the words that follow it: once [PLACE] holds VALUE, the counter word must hold TOTAL, and so on.
-    COMMIT_PLACE,
-    COMMIT_VALUE,
-    COMMIT_TOTAL,
-    COMMIT_COUNTER,  # 0: no commit under way
-    COMMIT_SECOND,  # 0: no second word follows
-    COMMIT_SECOND_VALUE,
-    COMMIT_THIRD,
-    COMMIT_THIRD_VALUE,
-    BURIED,  # dead letters ever written
-    UNBURIED,  # dead letters that ever left
-    SUPERVISOR_PID,
-    SUPERVISOR_SLOT,  # slot + 1 of the process that supervises, or did so last
-    WATCHED,  # 1: the supervisor knows that some batches have a deadline
-    SERVERS,  # counts the processes that began to serve threads
-    DEATHS_CURSOR,  # entries ever written to the table of deaths
-    KEPT_BYTES,  # room kept for the letter of the largest message since nothing was queued; 0: the reserve is enough
-    WANTED_BYTES,  # room kept for the largest follow-up that found none since nothing was queued
-    INTENT_PENDING,  # 1: the process inside is changing what waits for its time, 2: and lends extents for it
-    PENDING_CELL,  # byte address of a pending record that is coming or going, 0: none
-    PENDING_NUMBER,  # numbers ever given to pending messages
-    DEFERRED,  # messages that wait for their time
-    RECURRENT,  # messages that come again and again
-    # The heaps: of deferred messages first, then of recurrent ones.
-    HEAP_COUNT,
-    RECURRENT_HEAP_COUNT,
-    HEAP_BACKED,  # bytes of the heap that have memory
-    RECURRENT_HEAP_BACKED,
-    # A heap being put in order after a commit: once its count is SIFT_COUNT and the record is due at SIFT_DUE_US, the
-    # record at SIFT_RECORD goes into place SIFT_PLACE or from there to where it belongs.
-    SIFT_RECORD,  # 0: nothing to do
-    SIFT_HEAP,
-    SIFT_PLACE,
-    SIFT_COUNT,
-    SIFT_DUE_US,
-    NEXT_DUE_US,  # when the first pending record is due, 0: there is none
-    ARMED_US,  # for when the supervisor has set its timer
-    EQUALITY_STATE,  # which tables of equal messages there are, packed into one word: see `equality`
-    EQUALITY_ENTRIES,  # about how many places of the current table are taken
-    EQUALITY_KEY,  # what digests are salted with, 16 bytes nobody knows beforehand
-    EQUALITY_KEY_END,
-    MONOTONIC_OFFSET_NS,  # how far the creator's clocks are from the machine's, two's complement
-    BOOTTIME_OFFSET_NS,
-    RESERVED_BYTES,  # memory that the reserve has, see `reserve`
-    STUCK_ATTEMPT,  # SLOT_ATTEMPT of a process that had the guard for longer than others had patience, and since when,
-    STUCK_SINCE_NS,  # CLOCK_BOOTTIME: for who looks
-    EVICTED,  # dead letters that ever left to make room for others; they are among those that left
-    HANDLERS,  # entries of the handler table in use
-    HANDLERS_BACKED,  # bytes of the handler table that have memory
-) = range(66)
-HEADER_BYTES = PAGE
-#: In the header page, for the last processes that died: owner word, how it ended.
-DEATHS, DEATH_WORDS, DEATH_ENTRIES = 256, 2, 128
-
-# One attached process, by word.
-(
-    SLOT_PID,  # 0: free
-    SLOT_START_TICKS,  # field 22 of /proc/PID/stat: tells a process from a later one with its pid
-    SLOT_PID_NAMESPACE,
-    SLOT_INCARNATION,  # one more for every process that takes the slot; 48 bits
-    SLOT_ATTEMPT,  # sequence << 16 | guard + 1 while trying or holding, sequence << 16 when out; never goes back
-    SLOT_BATCH_SINCE_NS,  # CLOCK_BOOTTIME when the batch in hand was taken, 0: none
-    SLOT_BATCH_THREAD,  # thread entry + 1
-    SLOT_BATCH_COUNT,
-    SLOT_WORKER,  # number of the worker in its family, 0: no worker, or one whose death is written down
-    SLOT_DEADLINE_NS,  # CLOCK_MONOTONIC when the batch in hand must be done, 0: whenever
-    SLOT_SERVES,  # 1: it has bound a thread since it took the slot
-    SLOT_RENEWAL,  # 1: it wants to be replaced by a fresh process
-) = range(12)
-SLOT_WORDS = 16
-
-# One (handler, thread), by word; its name follows the words.
-(
-    THREAD_HASH,
-    THREAD_NEXT,  # next entry + 1 of the same bucket
-    THREAD_OWNER,  # incarnation << 16 | slot + 1 of the process whose worker is bound, 0: nobody
-    THREAD_TOKEN,  # fencing token of that binding
-    THREAD_FIRST_TUBE,  # tube entry + 1
-    THREAD_GENERATION,  # one more each time the entry is given up
-    THREAD_NAME_BYTES,
-    THREAD_FAILURES,  # deaths in a row of workers that had it and no batch of it in hand
-    THREAD_NOT_BEFORE_NS,  # offered to nobody before, CLOCK_BOOTTIME
-    THREAD_APART,  # 1: it holds dead letters, which are work for nobody
-    THREAD_HANDLER,  # number of its handler in the handler table
-    THREAD_TAKEN,  # tube entry + 1 that the batch in hand is from, 0: none was taken since the claim
-    THREAD_TURN,  # batches ever taken
-) = range(13)
-THREAD_WORDS = 16
-NAME_BYTES = 256
-THREAD_BYTES = THREAD_WORDS * WORD + NAME_BYTES
-
-# One tube, by word.
-(
-    TUBE_THREAD,  # thread entry + 1, 0: free
-    TUBE_PRIORITY,  # two's complement
-    TUBE_NEXT,  # next tube + 1 of the same thread
-    TUBE_HEAD_SEQUENCE,  # next message to be handled; storing it acknowledges all below
-    TUBE_HEAD_RECORD,  # byte address of the record that holds it, or of an earlier one
-    TUBE_TAIL,  # byte address of the last record, 0: none; storing it commits an append
-    TUBE_NEXT_SEQUENCE,  # of the next message, while there is no record to derive it from
-    TUBE_HANDED,  # messages below it were given to a worker
-    TUBE_CANCELLED,  # 1: some records have cancelled messages
-    TUBE_AHEAD,  # 1: it is served before the tube of the same priority
-    # Failures of the message at the head, while it stood alone.
-    TUBE_FAILED_SEQUENCE,  # the message meant; the rest counts only while it is at the head
-    TUBE_ATTEMPTS,
-    TUBE_FIRST_FAILED_US,
-    TUBE_LAST_FAILED_US,
-    TUBE_FAILED_BY,  # owner word of the process that died of it last, 0: it raised
-    # Isolation: batches are at most so large while the head is below.
-    TUBE_LIMIT,
-    TUBE_LIMIT_THROUGH,
-    # Equality: messages below are in the table of equal messages.
-    TUBE_INDEXED,  # one more than that number, 0: nobody asked since the tube was empty
-    TUBE_INDEXED_RECORD,  # the record in which the search goes on for those that are not
-    TUBE_STAYED,  # messages below were with a worker, and stayed, when equal ones were taken out
-) = range(20)
-
-# One record that waits for its time, by word. Behind the words its pipe and its schedule, and a record as in a tube.
-(
-    PENDING_DUE_US,
-    PENDING_FIRST,  # number of its first message, among equal times the order
-    PENDING_PLACE,  # in its heap
-    PENDING_TEXTS,  # bytes of the pipe | bytes of the schedule << 16
-    PENDING_SCHEDULED_US,  # when it has to come; it is due later where there was no room for it
-) = range(5)
-PENDING_WORDS = 5
-#: Which heap.
-DEFERRED_HEAP, RECURRENT_HEAP = range(2)
-
-# One place in a table of equal messages, by word.
-(
-    EQUAL_DIGEST,  # 0: free
-    EQUAL_RECORD,  # tube entry + 1 << 48 | address of the message's record in the tube; without tube: pending record
-    EQUAL_NUMBER,  # sequence number, or number of the pending message
-) = range(3)
-EQUAL_WORDS = 3
-TUBE_WORDS = 24
-
-# One handler, by word; its name, `module/Handler`, follows the words.
-(
-    HANDLER_NAME_BYTES,
-    HANDLER_SERVED,  # 1: some process looked for work of it
-) = range(2)
-HANDLER_WORDS = 2
-HANDLER_BYTES = HANDLER_WORDS * WORD + NAME_BYTES
-#: Handlers have the numbers from 1 to this one, which fits a byte; those without an entry share OTHER_HANDLER.
-LARGEST_HANDLER = 254
-OTHER_HANDLER = 255
-#: In a set of numbers: some of the handlers have none of their own yet, and may get one.
-UNNUMBERED = 0
-#: Bytes of the set of numbers that a process serves, one bit for each.
-SERVED_BYTES = 32
-
-# What a byte of the thread map says. The values are looked for with `mmap.find`.
-THREAD_FREE, THREAD_READY, THREAD_BOUND, THREAD_IDLE, THREAD_PAUSED, THREAD_DEAD_LETTERS = range(6)
-# What a byte of the sleep map says.
-ABSENT, AWAKE, ASLEEP, CALLED = range(4)
-
-#: Room that appends leave for acknowledgements, dead letters and the like: one part in so many, and at most so much.
-RESERVE_PART, LARGEST_RESERVE_BYTES = 16, 32 << 20
-#: Which share of the capacity an operation may use: all but the reserve; half of the reserve as well, for what handlers
-#: register (they could not make room otherwise); all.
-GENERAL, FOLLOW_UP, ALL = range(3)
-#: Each extent class is so many times the size of the one before.
-CLASS_STEP = 16
-#: The tables get memory in steps of so many bytes.
-TABLE_STEP = 16 * PAGE
-#: A growing tube takes extents up to this class (1 MiB); above are single large records only.
-LARGEST_GROWTH_CLASS = 2
-
-#: Extents of this class are cut into cells for pending records.
-SLAB_CLASS = 1
-#: Bytes of the smallest cell: no pending record is smaller.
-SMALLEST_CELL_BYTES = 96
-#: A table of equal messages gets memory in steps of so many places, which are whole pages.
-EQUAL_STEP = 512
-EQUAL_STEP_BYTES = EQUAL_STEP * EQUAL_WORDS * WORD
-
-SMALLEST_CAPACITY_BYTES = 256 << 10
-LARGEST_DIRECTORY = 65_536
-#: Entries that appends leave: for dead letters and claims, and half of them for what handlers register.
-SPARE_ENTRIES = 64
-DEFAULT_SLOTS = 256
+from shardq.shm.words import (
+    CLASS_STEP,
+    DEFAULT_SLOTS,
+    EQUAL_STEP_BYTES,
+    HANDLER_BYTES,
+    HANDLER_WORDS,
+    HEADER_BYTES,
+    LARGEST_DIRECTORY,
+    LARGEST_HANDLER,
+    PAGE,
+    SERVED_BYTES,
+    SLOT_WORDS,
+    SMALLEST_CELL_BYTES,
+    SPARE_ENTRIES,
+    THREAD_BYTES,
+    THREAD_WORDS,
+    TUBE_WORDS,
+    WORD,
+)
 
 
 @dataclass(frozen=True)

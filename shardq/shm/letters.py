@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from shardq.errors import DirectoryFull, MessageTooLarge
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.binding import Bindings
 from shardq.shm.directory import NO_ROOM, NOT_FOUND, Directory
 from shardq.shm.intent import Intent

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shardq.errors import DirectoryFull, MessageTooLarge
-from shardq.shm import layout as at
 from shardq.shm import record
+from shardq.shm import words as at
 from shardq.shm.alike import Alike
 from shardq.shm.binding import Bindings
 from shardq.shm.counters import none_queued, nothing_stored
@@ -18,10 +18,10 @@ from shardq.shm.directory import NO_ROOM, NOT_FOUND, Directory
 from shardq.shm.extents import Extents
 from shardq.shm.heap import Heap
 from shardq.shm.intent import Intent
-from shardq.shm.layout import WORD
 from shardq.shm.pending_records import PendingRecord, PendingRecords, padded
 from shardq.shm.segment import Segment
 from shardq.shm.tube import Tubes
+from shardq.shm.words import WORD
 
 _COUNTERS = (at.DEFERRED, at.RECURRENT)
 

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shardq.shm import layout as at
 from shardq.shm import record
+from shardq.shm import words as at
 from shardq.shm.cells import Cells
 from shardq.shm.damage import damaged
 from shardq.shm.extents import Extents
 from shardq.shm.heap import Heap
 from shardq.shm.intent import Intent
-from shardq.shm.layout import WORD
 from shardq.shm.record import Record
 from shardq.shm.segment import Segment
+from shardq.shm.words import WORD
 
 
 @dataclass(slots=True)

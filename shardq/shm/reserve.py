@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from shardq.shm import layout as at
-from shardq.shm.layout import PAGE
+from shardq.shm import words as at
 from shardq.shm.segment import Segment, reserve_of
+from shardq.shm.words import PAGE
 
 #: How often to try again where another program takes what was given back for an operation.
 _TRIES = 4

@@ -29,12 +29,13 @@ from shardq.errors import (
     SegmentVersionError,
 )
 from shardq.shm import earlier, files
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.files import FIRST_SLOT_BYTE, REGISTER_BYTE
-from shardq.shm.layout import PAGE, Layout
+from shardq.shm.layout import Layout
 from shardq.shm.names import full_name, lock_path, other_users_of, segment_path
 from shardq.shm.namespaces import clock_offsets_ns
 from shardq.shm.refusals import room, told
+from shardq.shm.words import PAGE
 
 
 def reserve_of(layout: Layout) -> tuple[int, int]:

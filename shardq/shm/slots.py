@@ -16,7 +16,7 @@ import fcntl
 import os
 
 from shardq.errors import SegmentForeign, SlotsExhausted
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.files import FIRST_SLOT_BYTE, REGISTER_BYTE, holder_of, open_lock_file
 from shardq.shm.namespaces import pid_namespace, runs, start_ticks
 from shardq.shm.refusals import told

@@ -15,7 +15,7 @@ from weakref import WeakSet
 
 from shardq.errors import SegmentMissing, SegmentNoRoom, StorageClosed
 from shardq.model import EMPTY, Batch, in_turn
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.appending import Appending
 from shardq.shm.damage import damage_in
 from shardq.shm.directory import NO_ROOM, NOT_FOUND

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, suppress
 
 from shardq.errors import SegmentBusy
 from shardq.model import Ending
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.counters import nothing_stored
 from shardq.shm.deaths import Deaths
 from shardq.shm.doorbell import Doorbell

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from shardq.model import Scheduled, plain
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.alike import Alike
 from shardq.shm.appending import Appending
 from shardq.shm.binding import Bindings

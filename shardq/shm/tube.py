@@ -12,8 +12,8 @@ from itertools import takewhile
 
 from shardq.errors import MessageTooLarge
 from shardq.model import EMPTY, Batch
-from shardq.shm import layout as at
 from shardq.shm import record
+from shardq.shm import words as at
 from shardq.shm.chains import Chains
 from shardq.shm.damage import damaged
 from shardq.shm.extents import Extents

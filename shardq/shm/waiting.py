@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import AbstractContextManager
 
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.binding import Bindings
 from shardq.shm.counters import none_queued
 from shardq.shm.directory import NOT_FOUND, Directory

@@ -11,7 +11,7 @@ import select
 import threading
 from contextlib import suppress
 
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.refusals import told
 from shardq.shm.segment import Segment
 from shardq.shm.slots import Slots

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from shardq.protocols import Served
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.binding import Bindings
 from shardq.shm.handlers import Handlers
 from shardq.shm.waiting import Waiting

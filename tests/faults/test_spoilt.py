@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from shardq.shm import attempts, letters, repair
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from tests.faults.test_kill_points import problems_after
 from tests.support.faults import Step
 from tests.support.faults_case import Operation

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.guard import PATIENCE_S
 from tests.support.faults import Child, Step, one_of_each_line, sample, stopping_at
 from tests.support.faults_case import Operation

@@ -23,10 +23,11 @@ from typing import Any
 from shardq.drivers import SharedStorage
 from shardq.errors import SegmentForeign, ShardqError, StorageBusy
 from shardq.model import When
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.attachments import close_store
 from shardq.shm.files import remove_files
-from shardq.shm.layout import PAGE, Layout
+from shardq.shm.layout import Layout
+from shardq.shm.words import PAGE
 from tests.support.drivers import MIB
 
 NAME = "damage"

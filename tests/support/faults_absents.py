@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from tests.support.faults_acts import fill
 from tests.support.faults_case import BATCH, Operation, plus, without
 from tests.support.faults_scene import PIPE, Scene, run

@@ -7,7 +7,7 @@ from functools import partial
 from signal import SIGKILL
 
 from shardq.model import Ending
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from tests.support.faults import Child, Gate
 from tests.support.faults_acts import die_bound, die_holding, fail_alone, sleep, take_up
 from tests.support.faults_case import BATCH, URGENT, Operation, plus, without

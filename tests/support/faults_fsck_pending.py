@@ -8,11 +8,12 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from shardq.model import AHEAD, plain
-from shardq.shm import layout as at
 from shardq.shm import record
-from shardq.shm.layout import WORD, ExtentClass
+from shardq.shm import words as at
+from shardq.shm.layout import ExtentClass
 from shardq.shm.record import Record
 from shardq.shm.segment import Segment
+from shardq.shm.words import WORD
 
 #: Owner words of extents that belong to no tube.
 SLAB, LARGE = (1 << 40) + 1, (1 << 41) + 1

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 from shardq.drivers.shared import SharedLock, SharedStorage
 from shardq.model import EMPTY, Batch, key_of
 from shardq.protocols import Served
-from shardq.shm import layout as at
 from shardq.shm import record
+from shardq.shm import words as at
 from shardq.shm.extents import Extents
 from shardq.shm.guard import SHORTEST_NAP_S
 from shardq.shm.store import Store

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.guard import Guard
 from shardq.shm.segment import Segment
 from shardq.shm.slots import Slots

@@ -15,7 +15,7 @@ from shardq.drivers import shared
 from shardq.drivers.shared import SharedStorage
 from shardq.model import key_of
 from shardq.protocols import Served
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.files import remove_files
 from shardq.shm.layout import Layout
 from shardq.shm.segment import Segment

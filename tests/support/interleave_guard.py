@@ -10,7 +10,7 @@ from typing import Any
 import posix_ipc
 
 from shardq.shm import guard as real
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from tests.support.interleave import Plan, Process, Violation, World
 
 SOURCE = inspect.getsource(real)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 
 from shardq.errors import DirectoryFull
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.attachments import close_store, create_store
 from shardq.shm.files import remove_files
 from shardq.shm.store import Store

@@ -11,7 +11,7 @@ import pytest
 
 from shardq import Queue
 from shardq.drivers import SharedStorage
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.supervisor.exits import Exit
 from tests.support.crashing import FOLDER, Ask, Fragile
 from tests.support.drivers import MIB

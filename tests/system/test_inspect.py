@@ -19,7 +19,7 @@ import pytest
 from shardq import Queue, connect
 from shardq.cli import FAILED, OK, main
 from shardq.drivers import SharedStorage
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.names import SHM_DIRECTORY, full_name
 from shardq.shm.segment import Segment
 from tests.support import jobs

@@ -13,7 +13,7 @@ import pytest
 
 from shardq import Queue, Supervisor
 from shardq.drivers import SharedStorage
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from tests.support import jobs
 from tests.support.drivers import MIB
 from tests.support.jobs import Folder, Forward, Gated, Record

@@ -16,7 +16,7 @@ import pytest
 from shardq import Queue, connect
 from shardq.drivers import SharedStorage
 from shardq.errors import SegmentBusy
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from tests.support.drivers import MIB
 from tests.support.holder import Holder, holder
 from tests.support.jobs import Folder, Gated, Record

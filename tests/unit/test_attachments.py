@@ -14,7 +14,7 @@ import pytest
 
 from shardq.drivers import SharedStorage
 from shardq.errors import SegmentMissing
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.attachments import (
     PRIVATE_PREFIX,
     attach_store,

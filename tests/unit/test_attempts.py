@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.store import Store
 from tests.support.faults_fsck import fsck
 

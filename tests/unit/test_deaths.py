@@ -7,7 +7,7 @@ from signal import SIGKILL, SIGSEGV
 import pytest
 
 from shardq.model import Ending
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.deaths import Deaths
 from shardq.shm.segment import Segment
 

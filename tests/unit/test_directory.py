@@ -6,7 +6,7 @@ import pytest
 
 from shardq.errors import DirectoryFull, HandlerError
 from shardq.shm import directory as module
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.directory import NOT_FOUND, Directory
 from shardq.shm.extents import Extents
 from shardq.shm.handlers import Handlers

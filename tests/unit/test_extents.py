@@ -6,8 +6,8 @@ import pytest
 
 from shardq.shm import extents as module
 from shardq.shm.extents import Extents
-from shardq.shm.layout import ALL, GENERAL, PAGE, SPARE_ENTRIES
 from shardq.shm.segment import Segment
+from shardq.shm.words import ALL, GENERAL, PAGE, SPARE_ENTRIES
 from tests.support.drivers import MIB
 from tests.support.segments import NewSegment
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from shardq.errors import SlotsExhausted
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.attachments import close_store, create_store
 from shardq.shm.files import REGISTER_BYTE
 from shardq.shm.store import Store

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.guard import Guard
 from shardq.shm.segment import Segment
 from shardq.shm.slots import Slots

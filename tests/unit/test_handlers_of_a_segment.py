@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.store import Store
 from tests.support.drivers import MIB
 from tests.support.faults import Child, Gate

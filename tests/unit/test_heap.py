@@ -7,11 +7,11 @@ from random import Random
 
 import pytest
 
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.extents import Extents
 from shardq.shm.heap import Heap
-from shardq.shm.layout import ALL, DEFERRED_HEAP, GENERAL, PAGE, RECURRENT_HEAP
 from shardq.shm.segment import Segment
+from shardq.shm.words import ALL, DEFERRED_HEAP, GENERAL, PAGE, RECURRENT_HEAP
 from tests.support.drivers import MIB
 from tests.support.segments import NewSegment
 

@@ -8,7 +8,7 @@ from types import FrameType
 from typing import Any
 
 from shardq.shm import inspection as module
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.store import Store
 
 

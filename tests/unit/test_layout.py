@@ -6,9 +6,10 @@ from itertools import pairwise
 
 import pytest
 
-from shardq.shm import layout as at
-from shardq.shm.layout import PAGE, WORD, Layout
+from shardq.shm import words as at
+from shardq.shm.layout import Layout
 from shardq.shm.segment import reserve_of, whole_pages
+from shardq.shm.words import PAGE, WORD
 from tests.support.drivers import MIB
 
 CAPACITIES = (256 << 10, 300_001, MIB, 8 * MIB, 100 * MIB + 1, 512 * MIB, 4096 * MIB)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.store import Store
 from tests.support.drivers import MIB
 from tests.support.faults_fsck import fsck

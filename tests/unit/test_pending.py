@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from shardq.errors import HandlerError, MessageTooLarge
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.store import Store
 from tests.support.drivers import MIB
 from tests.support.faults_fsck import fsck

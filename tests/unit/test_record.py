@@ -7,9 +7,9 @@ from array import array
 import pytest
 
 from shardq.shm import record
-from shardq.shm.layout import PAGE
 from shardq.shm.record import HEADER_BYTES, JUMP, MESSAGES
 from shardq.shm.segment import Segment
+from shardq.shm.words import PAGE
 
 MIB = 1 << 20
 

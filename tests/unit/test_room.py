@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from shardq.errors import MessageTooLarge
-from shardq.shm.layout import FOLLOW_UP
 from shardq.shm.store import Store
+from shardq.shm.words import FOLLOW_UP
 from tests.support.drivers import MIB
 from tests.support.segments import NewStore
 

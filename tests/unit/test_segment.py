@@ -18,12 +18,13 @@ from shardq.errors import (
     SegmentNotReady,
     SegmentVersionError,
 )
-from shardq.shm import layout as at
 from shardq.shm import segment as module
+from shardq.shm import words as at
 from shardq.shm.attachments import attach_store, close_store, create_store, destroy
-from shardq.shm.layout import PAGE, Layout
+from shardq.shm.layout import Layout
 from shardq.shm.names import SHM_DIRECTORY, full_name
 from shardq.shm.segment import Segment
+from shardq.shm.words import PAGE
 from tests.support.drivers import MIB
 from tests.support.segments import NewSegment, files_of
 

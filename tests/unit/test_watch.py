@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Barrier
 
 from shardq.protocols import Served
-from shardq.shm import layout as at
+from shardq.shm import words as at
 from shardq.shm.attachments import close_store, create_store
 from shardq.shm.store import Store
 from shardq.shm.watch import Watch
