@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from shardq.shm import words as at
 from shardq.shm.segment import Segment
@@ -13,7 +13,8 @@ from shardq.shm.segment import Segment
 _BETWEEN_LOOKS_S = 0.02
 
 
-class Held(NamedTuple):
+@dataclass(frozen=True)
+class Held:
     """The process that has the guard, longer than a change takes."""
 
     pid: int
@@ -50,8 +51,6 @@ def stuck(slot: int, attempt: int) -> int:
 def _attempt(segment: Segment) -> tuple[int, int] | None:
     """The slot of the process that has the guard, and its attempt."""
     words, layout = segment.words, segment.layout
-    if segment.semaphore.value:
-        return None
     slot = (words[at.GUARD_OWNER] & 0xFFFF) - 1
     if slot < 0:
         # On its way in or out.

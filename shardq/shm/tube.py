@@ -50,7 +50,9 @@ class Tubes:
         """
         former, tail = self._extents.keep_room(messages, share), 0
         try:
-            if former is not None:
+            if former is None:
+                self.check_size(messages)
+            else:
                 tail = self.write(tube, messages, accepted_us, share=share)
         finally:
             if not tail:

@@ -130,7 +130,7 @@ def _worked_off(store: Store) -> int:
     handled = 0
     while True:
         store.timing.promote(NOW_US)
-        key = store.waiting.find_work(lambda key: True)
+        key = store.waiting.find_work(None)
         if key is None:
             assert not store.counts().deferred, f"{store.counts().deferred} wait for ever"
             return handled

@@ -206,7 +206,7 @@ def test_who_has_no_descriptor_left_can_register_beside_the_dead(store: Store) -
     """
 
     def sleeps() -> None:
-        store.waiting.lie_down(lambda _: True, None)
+        store.waiting.lie_down(None, None)
 
     Child(sleeps).end()
     with no_descriptor_left():
@@ -218,7 +218,7 @@ def test_who_watches_a_server_without_a_descriptor_relies_on_the_safety_net(stor
     def lies_down() -> bool:
         store.waiting.deaths()
         with no_descriptor_left():
-            found, _ = store.waiting.lie_down(lambda _: True, None)
+            found, _ = store.waiting.lie_down(None, None)
         close_store(store)
         return found is None
 

@@ -106,7 +106,7 @@ async def test_a_client_registers_as_soon_as_it_can_and_its_loop_goes_on(
         stopped_inside(other)
         registering = asyncio.create_task(queue.register(Record, *folder.notes([1])))
         cancelled = asyncio.create_task(queue.register(Record, *folder.notes([2])))
-        waiting = asyncio.create_task(storage.wait(lambda key: True, 0.05))
+        waiting = asyncio.create_task(storage.wait(None, 0.05))
         turns = 0
         while turns < 50 or not waiting.done():
             turns += 1
@@ -119,7 +119,7 @@ async def test_a_client_registers_as_soon_as_it_can_and_its_loop_goes_on(
         free_again(other)
     assert await finished(registering) == 1
     assert (await storage.backlog()).queued == 1
-    await storage.wait(lambda key: True, 0)
+    await storage.wait(None, 0)
 
 
 async def test_every_verb_lets_the_loop_go_on(name: str, storage: SharedStorage) -> None:
@@ -143,7 +143,7 @@ async def test_every_verb_lets_the_loop_go_on(name: str, storage: SharedStorage)
         "claimed": lambda: storage.claimed(key),
         "claim": lambda: storage.claim("m/H/1"),
         "unclaim": lambda: storage.unclaim("m/H/2", 1),
-        "wait": lambda: storage.wait(lambda key: True, 30, key),
+        "wait": lambda: storage.wait(None, 30, key),
         "wait_for_quiet": lambda: storage.wait_for_quiet(0.5),
         "promote": storage.promote,
         "scheduled": storage.scheduled,
@@ -171,7 +171,7 @@ def test_a_thread_that_waits_keeps_no_loop_of_its_process_waiting(name: str, sto
         stopped_inside(other)
         blocked = threading.Thread(target=storage.store.append, args=("m/H/0/0", [b"x"]))
         blocked.start()
-        assert asyncio.run(storage.wait(lambda key: True, 0.05)) is None
+        assert asyncio.run(storage.wait(None, 0.05)) is None
         assert blocked.is_alive()
         free_again(other)
         blocked.join()
