@@ -4,10 +4,14 @@ variables of its own.
 
 from __future__ import annotations
 
+import sys
 from asyncio import _enter_task, _get_running_loop, _leave_task, _set_running_loop, current_task
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from typing import Any, TypeVar
+
+#: From 3.14 on a thread has one current task, and another loop refuses to run beside it; before, each loop has its own.
+_ONE_TASK_A_THREAD = sys.version_info >= (3, 14)
 
 _Result = TypeVar("_Result")
 
@@ -17,7 +21,7 @@ def plainly(function: Callable[..., _Result], *arguments: Any) -> _Result:
     loop = _get_running_loop()
     if loop is None:
         return function(*arguments)
-    task = current_task(loop)
+    task = current_task(loop) if _ONE_TASK_A_THREAD else None
     if task is not None:
         _leave_task(loop, task)
     # An alarm may raise wherever no loop runs: so it is hidden inside, and first of all, by a single call, shown again.

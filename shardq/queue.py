@@ -95,8 +95,8 @@ class Queue:
         recurrent: Any = None,
     ) -> int:
         """`register` for code without an event loop, and for plain handlers. Inside a handler it never waits for room:
-        it raises `QueueFull` instead. Nor does it where a loop runs in this thread, which no plain handler sees; there
-        it raises `HandlerError` where `route()` itself has to wait.
+        it raises `QueueFull` instead. Where a loop runs in this thread, which no plain handler sees, it does not wait
+        either, and raises `HandlerError` where `route()` itself has to.
         """
         may_wait = not _loop_runs()
         steps = self._registration(handler, requests, defer, if_not_exists, recurrent, may_wait=may_wait)

@@ -121,6 +121,7 @@ async def main():
         await supervisor.drain()
 
 asyncio.run(main())
+sys.stderr = sys.stdout = None  # the interpreter of the application could not flush what it put there
 """
 
 
