@@ -26,10 +26,10 @@ from shardq.segment_board import SegmentBoard
 from shardq.settings import SupervisorSettings, check_environment
 from shardq.shm.refusals import advice
 from shardq.supervisor import logs, standard
-from shardq.supervisor.child import execute_worker, run_worker
+from shardq.supervisor.child import RunWorker, execute_worker, run_worker
 from shardq.supervisor.control import Control
 from shardq.supervisor.exits import Exit
-from shardq.supervisor.family import ExecuteAgain, Family, RunWorker
+from shardq.supervisor.family import ExecuteAgain, Family
 from shardq.supervisor.forked import give_defaults_to_children
 from shardq.supervisor.handlers import load_handlers
 from shardq.supervisor.launch import MARK

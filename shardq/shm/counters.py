@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from shardq.shm import words as at
 
 
@@ -18,3 +20,34 @@ def none_to_come(words: memoryview) -> bool:
 def nothing_stored(words: memoryview) -> bool:
     """Whether, beside that, there are no dead letters."""
     return none_to_come(words) and bool(words[at.BURIED] == words[at.UNBURIED])
+
+
+class Counts(NamedTuple):
+    """Totals of a segment at one instant."""
+
+    accepted: int
+    handled: int
+    buried: int
+    """Messages that ever became dead letters; they count as handled."""
+    dead: int
+    """Dead letters there are."""
+    deferred: int
+    """Messages that wait for their time."""
+    recurrent: int
+    """Messages that come again and again."""
+    evicted: int
+    """Dead letters that left to make room for others."""
+
+
+def counts_in(words: memoryview) -> Counts:
+    """The totals of this moment. Wants the guard held, or they may not be of one moment."""
+    buried = words[at.BURIED]
+    return Counts(
+        words[at.ACCEPTED],
+        words[at.HANDLED],
+        buried,
+        buried - words[at.UNBURIED],
+        words[at.DEFERRED],
+        words[at.RECURRENT],
+        words[at.EVICTED],
+    )

@@ -10,13 +10,13 @@ import threading
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import NamedTuple
 from weakref import WeakSet
 
 from shardq.errors import SegmentMissing, SegmentNoRoom, StorageClosed
 from shardq.model import EMPTY, Batch, in_turn
 from shardq.shm import words as at
 from shardq.shm.appending import Appending
+from shardq.shm.counters import Counts, counts_in
 from shardq.shm.damage import damage_in
 from shardq.shm.directory import NO_ROOM, NOT_FOUND
 from shardq.shm.doorbell import Doorbell
@@ -33,23 +33,6 @@ from shardq.shm.waiting import Waiting
 
 #: What a forked child has to be told about.
 _stores: WeakSet[Store] = WeakSet()
-
-
-class Counts(NamedTuple):
-    """Totals of a segment at one instant."""
-
-    accepted: int
-    handled: int
-    buried: int
-    """Messages that ever became dead letters; they count as handled."""
-    dead: int
-    """Dead letters there are."""
-    deferred: int
-    """Messages that wait for their time."""
-    recurrent: int
-    """Messages that come again and again."""
-    evicted: int
-    """Dead letters that left to make room for others."""
 
 
 class Store:
@@ -251,11 +234,7 @@ class Store:
 
     def counts(self) -> Counts:
         with self._section:
-            words = self.segment.words
-            buried = words[at.BURIED]
-            dead, deferred, recurrent = buried - words[at.UNBURIED], words[at.DEFERRED], words[at.RECURRENT]
-            evicted = words[at.EVICTED]
-            return Counts(words[at.ACCEPTED], words[at.HANDLED], buried, dead, deferred, recurrent, evicted)
+            return counts_in(self.segment.words)
 
     def mark_worker(self, number: int) -> None:
         """Say that this process is a worker: to its supervisor, and to those who look at the family. One that

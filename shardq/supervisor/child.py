@@ -24,10 +24,23 @@ from shardq.worker import Worker
 
 log = logging.getLogger("shardq.supervisor")
 
+#: Runs a worker process: (number of the worker, its end of the life pipe, descriptors to close).
+RunWorker = Callable[[int, int, Sequence[int]], NoReturn]
+
 #: How many seconds a worker has for its end where nothing else is said.
 _END_WITHIN_S = 25.0
 #: A worker that does not come to its end lets go of all by itself so long before it would be killed.
 _BEFORE_KILLED_S = 0.5
+
+
+def become_worker(run: RunWorker, number: int, life: int, close: Sequence[int]) -> NoReturn:
+    """In a forked child, which must not come back: the supervisor's own cleanup stands further down this stack."""
+    try:
+        run(number, life, close)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(Exit.WORKER_FAILED)
 
 
 def run_worker(

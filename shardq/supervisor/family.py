@@ -10,13 +10,13 @@ import logging
 import os
 import signal
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from shardq.settings import MOST_WORKERS, SupervisorSettings
 from shardq.supervisor.arrivals import Arrivals
 from shardq.supervisor.board import Board
+from shardq.supervisor.child import RunWorker, become_worker
 from shardq.supervisor.control import Control
 from shardq.supervisor.deaths import Death
 from shardq.supervisor.drain import Drain
@@ -44,8 +44,6 @@ _FAST_STOP_S = 5.0
 
 _ON_PURPOSE, _HUNG = "killed at the deadline, which is no failure", "killed because its handler hung"
 
-#: Runs a worker process: (number of the worker, its end of the life pipe, descriptors to close).
-RunWorker = Callable[[int, int, Sequence[int]], NoReturn]
 #: Executes the supervisor anew: (what it leaves to itself but for the lock, descriptors to keep).
 ExecuteAgain = Callable[[Resumption, Sequence[int]], NoReturn]
 
@@ -185,19 +183,10 @@ class Family:
             self._vacancies.put_off(time.monotonic() + _AGAIN_S)
             return False
         if pid == 0:
-            self._become_worker(number)
+            become_worker(self._run_worker, number, self._life, [*self._own_descriptors(), self._life_writer])
         self._add(self._members, Member.of_child(pid, number))
         self._vacancies.filled(len(self._members), self._wanted)
         return True
-
-    def _become_worker(self, number: int) -> NoReturn:
-        """In a forked child, which must not come back: the supervisor's own cleanup stands further down this stack."""
-        try:
-            self._run_worker(number, self._life, [*self._own_descriptors(), self._life_writer])
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(Exit.WORKER_FAILED)
 
     def _own_descriptors(self) -> list[int]:
         """What no child may keep, beside the line to the application, which closes itself in a fork."""
