@@ -5,6 +5,7 @@ is left undone.
 from __future__ import annotations
 
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,11 @@ from shardq.supervisor.exits import Exit
 from tests.support import ending
 from tests.support.ending import FOLDER, POOL, Act, Ending
 from tests.support.hosted import told, until_told
-from tests.support.programs import Supervise, lives, until
+from tests.support.jobs import Folder, Record
+from tests.support.programs import ROOT, Supervise, lives, until
 from tests.support.segments import files_of
-from tests.support.supervised import Start, client
+from tests.support.supervised import Start, client, leave_in_segment
+from tests.support.tasks import LIMIT_S
 
 MODULE = ending.__name__
 
@@ -75,17 +78,36 @@ def test_a_pool_of_the_module_ends_with_each_worker(start: Start, url: str, tmp_
 
 
 def test_a_pool_of_the_module_ends_with_a_drain(start: Start, url: str, name: str, tmp_path: Path) -> None:
-    feeder = start(MODULE, "--url", url, "--workers", 1, environment=environment(tmp_path, "yes")).serving()
-    feeder.workers(1)
-    with client(url) as queue:
-        feeder.signal(signal.SIGSTOP)
-        queue.register_sync(Ending, Act("pool"))
-        feeder.signal(signal.SIGCONT)
-        started = pids(until_told(tmp_path, "pool"))
-    feeder.stop()
+    leave_in_segment(name, Ending, [Act("pool")])
 
+    program = start(MODULE, "--url", url, "--workers", 1, "--drain", environment=environment(tmp_path, "yes"))
+
+    assert program.end() == Exit.OK
+    started = pids(until_told(tmp_path, "pool"))
+    assert len(started) > 1
     assert [pid for pid in started if lives(pid)] == []
     assert files_of(name) == set()
+
+
+def test_workers_have_a_connection_each_that_their_module_made(
+    start: Start, url: str, name: str, folder: Folder
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        folder.path.joinpath(f"{name}.py").write_text(
+            f"import socket\nconnection = socket.create_connection({server.getsockname()!r})\n"
+            f"from {Record.__module__} import Record as Again\n"
+        )
+        path = {"PYTHONPATH": f"{folder.path}:{ROOT}"}
+        program = start(name, "--url", url, "--workers", 2, environment=path).serving()
+        program.hear(r"cannot share: they are executed what=1 connections")
+        server.settimeout(LIMIT_S)
+        accepted = [server.accept()[0] for _ in range(3)]  # of the supervisor, and of each worker
+        with client(url) as queue:
+            queue.register_sync(Record, *folder.notes([0]))
+            folder.until("done", 0)
+        assert program.stop() == Exit.OK
+        for connection in accepted:
+            connection.close()
 
 
 def test_a_pool_of_the_module_ends_with_each_renewal(start: Start, url: str, tmp_path: Path) -> None:
