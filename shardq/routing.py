@@ -10,7 +10,9 @@ from shardq.errors import HandlerError, RequestError, shown
 from shardq.handler import Handler
 from shardq.handler_checks import check_priorities, check_usable, info_of
 from shardq.model import Route, handler_name
+from shardq.printable import type_name
 from shardq.recurrent import TIME_HANDLERS
+from shardq.wording import counted
 
 #: Largest number of a thread is below this; longer ones make no name.
 _THREADS = 1 << 1024
@@ -46,7 +48,7 @@ def check_types(facts: HandlerFacts, requests: Sequence[Any]) -> None:
     position, request = next((n, r) for n, r in enumerate(requests) if type(r) not in facts.types)
     advice = ": give requests one by one, as in register(Handler, *requests)" if type(request) in (list, tuple) else ""
     raise RequestError(
-        f"request {position}, {shown(request)}, is a {type(request).__qualname__}, but {facts.name} takes "
+        f"request {position}, {shown(request)}, is a {type_name(type(request))}, but {facts.name} takes "
         f"{getattr(facts.kind, '__qualname__', facts.kind)}{advice}"
     )
 
@@ -77,10 +79,10 @@ def _not_one_each(facts: HandlerFacts, routes: Any, count: int) -> str:
     if isinstance(routes, Route):
         returned = "one Route alone"
     elif isinstance(routes, Sequence) and not isinstance(routes, str | bytes):
-        returned = f"{len(routes)} routes"
+        returned = counted(len(routes), "route")
     else:
         returned = shown(routes)
-    return f"{facts.name}.route() returned {returned} for {count} requests: a list with one for each is needed; {_LINE}"
+    return f"{facts.name}.route() returned {returned} for {counted(count, 'request')}: a list with one for each is needed; {_LINE}"
 
 
 def _check_route(facts: HandlerFacts, route: Route) -> None:
@@ -93,7 +95,7 @@ def _check_route(facts: HandlerFacts, route: Route) -> None:
     if type(route.priority) is not int or route.priority not in facts.priorities:
         raise HandlerError(
             f"{facts.name}.route() returned priority {shown(route.priority)}, which is not among its priorities "
-            f"{sorted(facts.priorities)}"
+            f"{shown(sorted(facts.priorities))}"
         )
 
 

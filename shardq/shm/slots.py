@@ -22,6 +22,7 @@ from shardq.shm.namespaces import pid_namespace, runs, start_ticks
 from shardq.shm.refusals import told
 from shardq.shm.segment import Segment
 from shardq.shm.shares import Share, slots_of
+from shardq.wording import counted
 
 # Bytes of the lock file, beside the one that `files` uses. The slots' come last because their number is the segment's.
 SUPERVISOR_BYTE = 1
@@ -149,9 +150,9 @@ class Slots:
         if not any(self._take_one_of(slots_of(one, slots)) for one in shares):
             count = sum(len(slots_of(one, slots)) for one in shares)
             raise SlotsExhausted(
-                f"{count} processes are attached to segment {self._segment.name!r}, which is all it has general "
-                f"slots for: let some close it, or create it with more (SharedStorage.create(name, slots=...)); others "
-                f"are kept for its supervisor and workers"
+                f"segment {self._segment.name!r} has {counted(count, 'general slot')}, and each is taken by a process "
+                f"that is attached: let some close it, or create it with more (SharedStorage.create(name, slots=...)); "
+                f"others are kept for its supervisor and workers"
             )
 
     def _take_one_of(self, slots: range) -> bool:

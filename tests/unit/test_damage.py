@@ -113,13 +113,3 @@ def test_what_leads_in_circles_or_nowhere_is_found_at_once_and_outside_the_guard
 
     assert store.segment.semaphore.value == 1
     assert store.segment.words[at.GUARD_OWNER] == 0
-
-
-def test_a_callback_that_raises_is_no_damage(store: Store) -> None:
-    def serves(key: str) -> bool:
-        raise ValueError(key)
-
-    store.append(PIPE, [b"one"])
-    with pytest.raises(ValueError, match="app/Job/0"):
-        store.waiting.find_work(serves)
-    assert store.length(PIPE) == 1

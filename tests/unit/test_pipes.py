@@ -86,7 +86,7 @@ def test_a_supervisor_that_is_gone_ends_no_application_that_tells_it_something(e
     def run() -> int:
         signal.signal(signal.SIGPIPE, effect)
         ours, theirs = socket.socketpair()
-        control = Control(ours.detach())
+        control = Control(ours)
         theirs.close()
         control.tell(workers=3)
         return len(HEARD)
