@@ -82,7 +82,8 @@ def _not_one_each(facts: HandlerFacts, routes: Any, count: int) -> str:
         returned = counted(len(routes), "route")
     else:
         returned = shown(routes)
-    return f"{facts.name}.route() returned {returned} for {counted(count, 'request')}: a list with one for each is needed; {_LINE}"
+    given = counted(count, "request")
+    return f"{facts.name}.route() returned {returned} for {given}: a list with one for each is needed; {_LINE}"
 
 
 def _check_route(facts: HandlerFacts, route: Route) -> None:

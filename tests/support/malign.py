@@ -258,6 +258,7 @@ class Malign(Handler[Ask]):
     """Each request in a thread of its own. What it did stands in the file `done` of the folder."""
 
     retry = Retry(max_attempts=2, backoff_s=0.01)
+    batch_size = 1
 
     @classmethod
     def route(cls, *asks: Ask) -> list[Route]:
