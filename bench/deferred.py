@@ -24,7 +24,7 @@ from bench.unserved import Due, Later
 from bench.until import until
 from shardq import Queue, Route, Supervisor, Tube
 from shardq.drivers import SharedStorage
-from shardq.shm import record
+from shardq.shm.memory import record
 
 REQUESTS = 3_000
 SPREAD_S = 5.0

@@ -10,7 +10,7 @@ from shardq.model import Retry, Route, Tube
 from shardq.queue import Queue
 from shardq.recurrent import DeferredHandler, RecurrentHandler
 from shardq.version import __version__
-from shardq.worker import Worker
+from shardq.working.worker import Worker
 
 if typing.TYPE_CHECKING:
     from shardq.embedded import Supervisor

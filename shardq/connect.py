@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import SplitResult, urlsplit
 
-from shardq.drivers.runtime import RuntimeStorage
+from shardq.drivers.memory.storage import RuntimeStorage
 from shardq.errors import ConfigurationError, shown
 from shardq.protocols import Storage
 from shardq.queue import Queue
@@ -40,7 +40,7 @@ def _open(url: str, settings: StorageSettings | None) -> Storage:
     if url == "memory://":
         return RuntimeStorage(settings)
     if _parts(url).scheme == "shm":
-        from shardq.drivers.shared import SharedStorage
+        from shardq.drivers.shared.storage import SharedStorage
 
         return SharedStorage.attach(segment_name(url), settings)
     raise ConfigurationError(f"{shown(url)} cannot be connected to: use memory:// or shm://NAME")

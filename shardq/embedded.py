@@ -2,7 +2,7 @@
 
 The application is never forked. A clean process is executed (`shardq.supervise`), which imports the handlers and forks
 the workers; a socket between the two says when it serves and ends it when the application does. A thread of the
-application watches over it, see `shardq.keeper`:
+application watches over it, see `shardq.serving.keeper`:
 
     application                                 supervisor process                      workers
     Supervisor, its queue, keeper  --socket-->  selectors loop  --fork, pidfd-->        uvloop, handlers
@@ -21,16 +21,16 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from shardq.connect import segment_name
-from shardq.drivers.shared import Overview, SharedStorage
+from shardq.drivers.shared.storage import Overview, SharedStorage
 from shardq.errors import ConfigurationError, HandlerError, SegmentError, SupervisorError, shown
 from shardq.handler import Handler
-from shardq.keeper import Keeper
 from shardq.model import MAIN_SCRIPT, handler_name
 from shardq.queue import Queue
+from shardq.serving.keeper import Keeper
 from shardq.settings import SupervisorSettings, check_capacity, check_timeout
-from shardq.shm.attachments import PRIVATE_PREFIX
-from shardq.supervisor import handlers, launch, script
-from shardq.supervisor.endings import workers_ended
+from shardq.shm.registry import PRIVATE_PREFIX
+from shardq.supervisor.code import handlers, launch, script
+from shardq.supervisor.workers.endings import workers_ended
 
 _STARTED_BY_IMPORT = (
     "this script starts a Supervisor while a supervisor imports it: put that part of the script under "

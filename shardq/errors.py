@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from shardq.printable import shown as shown
+from shardq.text.printable import shown as shown
 
 
 class ShardqError(Exception):

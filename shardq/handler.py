@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from shardq.blocking import here
 from shardq.errors import HandlerError, shown
-from shardq.isolation import plainly
+from shardq.handling.isolation import plainly
 from shardq.model import MAIN_NAMES, MAIN_SCRIPT, Retry, Route, handler_name
 from shardq.protocols import InHand, Registrar
 

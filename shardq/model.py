@@ -160,7 +160,7 @@ class When(NamedTuple):
     due_us: int
     """Not before, Unix microseconds of the storage's clock."""
     schedule: str = ""
-    """By which they come again and again, as `shardq.schedule` writes it. Empty: once."""
+    """By which they come again and again, as `shardq.scheduling.schedule` writes it. Empty: once."""
 
 
 class Scheduled(NamedTuple):

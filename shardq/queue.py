@@ -14,18 +14,18 @@ from collections.abc import Awaitable, Generator, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
-from shardq.codec import MsgspecSerializer
 from shardq.deadletters import DeadLetters
+from shardq.encoding.codec import MsgspecSerializer
+from shardq.encoding.round_trip import check_round_trip
 from shardq.errors import ConfigurationError, QueueFull, RequestError, ScheduleError, shown
 from shardq.handler import Handler, check_importable, drive
-from shardq.inside import inside_handler
+from shardq.handling.inside import inside_handler
+from shardq.handling.routing import HandlerFacts, check_types, facts_of, grouped
 from shardq.model import Route, When, ahead_of
 from shardq.protocols import Serializer, Storage
 from shardq.recurrent import Recurrent
-from shardq.roundtrip import check_round_trip
-from shardq.routing import HandlerFacts, check_types, facts_of, grouped
-from shardq.schedule import due_us, first_us, written
-from shardq.wording import counted
+from shardq.scheduling.schedule import due_us, first_us, written
+from shardq.text.wording import counted
 
 
 class _Step(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from shardq.errors import HandlerError
 from shardq.handler import Handler
-from shardq.handler_checks import request_type
+from shardq.handling.checks import request_type
 from shardq.model import Batch, Scheduled, handler_name, key_of, split_key
 from shardq.protocols import Serializer, Storage
 
@@ -52,7 +52,7 @@ class Recurring:
     pipe: str
     """The tube it comes to."""
     schedule: str
-    """When, as `shardq.schedule` writes it."""
+    """When, as `shardq.scheduling.schedule` writes it."""
     due: datetime
     """When it comes next, in UTC."""
     message: bytes

@@ -9,9 +9,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from shardq import lifecycle
 from shardq.connect import segment_name
-from shardq.drivers.shared import SharedLock, SharedStorage
+from shardq.drivers.shared.storage import SharedLock, SharedStorage
 from shardq.errors import (
     ConfigurationError,
     HandlerError,
@@ -20,29 +19,30 @@ from shardq.errors import (
     SupervisorRunning,
 )
 from shardq.handler import Handler
-from shardq.printable import printable
 from shardq.queue import Queue
-from shardq.segment_board import SegmentBoard
+from shardq.serving import lifecycle
+from shardq.serving.segment_board import SegmentBoard
 from shardq.settings import SupervisorSettings, check_environment
-from shardq.shm.refusals import advice
-from shardq.supervisor import logs, standard
-from shardq.supervisor.child import RunWorker, execute_worker, run_worker
-from shardq.supervisor.control import Control
+from shardq.shm.files.refusals import advice
+from shardq.supervisor.code.handlers import load_handlers
+from shardq.supervisor.code.launch import MARK
+from shardq.supervisor.code.program import Program
+from shardq.supervisor.code.sharing import unshareable
+from shardq.supervisor.code.threads import ThreadWatch, threads
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.family import ExecuteAgain, Family
-from shardq.supervisor.forked import give_defaults_to_children
-from shardq.supervisor.handlers import load_handlers
-from shardq.supervisor.launch import MARK
-from shardq.supervisor.output import tell
-from shardq.supervisor.program import Program
-from shardq.supervisor.reload import PROBE, RESUME, Resumption, execute_again, resume_later
-from shardq.supervisor.renewal import Wear
-from shardq.supervisor.sharing import unshareable
-from shardq.supervisor.signals import Signals, end_when_told, hold_back_wishes
-from shardq.supervisor.terminal import Terminal
-from shardq.supervisor.threads import ThreadWatch, threads
+from shardq.supervisor.output import logs, standard
+from shardq.supervisor.output.telling import tell
+from shardq.supervisor.wishes.control import Control
+from shardq.supervisor.wishes.reload import PROBE, RESUME, Resumption, execute_again, resume_later
+from shardq.supervisor.wishes.signals import Signals, end_when_told, hold_back_wishes
+from shardq.supervisor.wishes.terminal import Terminal
+from shardq.supervisor.workers.child import RunWorker, execute_worker, run_worker
+from shardq.supervisor.workers.forked import give_defaults_to_children
+from shardq.supervisor.workers.renewal import Wear
+from shardq.text.printable import printable
 from shardq.version import __version__
-from shardq.worker import Worker
+from shardq.working.worker import Worker
 
 log = logging.getLogger("shardq.supervisor")
 

@@ -18,17 +18,17 @@ from itertools import accumulate
 from typing import Any
 
 from shardq.deadletters import Buried
-from shardq.drivers.runtime import RuntimeStorage
-from shardq.drivers.runtime_lock import RuntimeLock
+from shardq.drivers.memory.lock import RuntimeLock
+from shardq.drivers.memory.storage import RuntimeStorage
 from shardq.errors import ConfigurationError, ShardqError, shown
 from shardq.handler import Handler, check_is_handler
-from shardq.handler_checks import request_type
+from shardq.handling.checks import request_type
 from shardq.model import Batch, When, handler_name, key_of, split_key
 from shardq.protocols import Serializer
 from shardq.queue import Queue
-from shardq.schedule import LAST_US
+from shardq.scheduling.schedule import LAST_US
 from shardq.settings import StorageSettings, WorkerSettings
-from shardq.worker import Worker
+from shardq.working.worker import Worker
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _US = timedelta(microseconds=1)

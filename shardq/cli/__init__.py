@@ -13,8 +13,8 @@ from typing import NoReturn
 
 from shardq.cli import commands, dead, output, recurrent
 from shardq.errors import ShardqError, shown
-from shardq.printable import printable
 from shardq.settings import LONGEST_S
+from shardq.text.printable import printable
 from shardq.version import __version__
 
 #: Exit codes: done, and could not be done; argparse ends with 2 for a command line that cannot be used.

@@ -10,11 +10,11 @@ from shardq.cli.opened import opened
 from shardq.cli.render import age, as_json, columns, readable, size, went
 from shardq.connect import segment_name
 from shardq.errors import SegmentError
-from shardq.leftovers import leftovers
-from shardq.shm import attachments
-from shardq.shm.inspection import Overview, TubeView
+from shardq.serving.leftovers import leftovers
+from shardq.shm import registry as attachments
 from shardq.shm.store import Store
-from shardq.wording import counted
+from shardq.shm.verbs.inspection import Overview, TubeView
+from shardq.text.wording import counted
 
 
 def status(options: argparse.Namespace) -> None:

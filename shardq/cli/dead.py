@@ -12,12 +12,12 @@ from typing import Any
 from shardq.cli.opened import opened
 from shardq.cli.render import age, as_json, columns, readable, report, went
 from shardq.deadletters import Buried, DeadLetters
-from shardq.drivers.shared import SharedLock
+from shardq.drivers.shared.storage import SharedLock
 from shardq.errors import ConfigurationError, QueueFull, shown
-from shardq.failure import parked
 from shardq.model import dead_pipe, key_of, split_key
-from shardq.printable import printable
-from shardq.wording import counted
+from shardq.text.printable import printable
+from shardq.text.wording import counted
+from shardq.working.failure import parked
 
 
 def list_(options: argparse.Namespace) -> None:

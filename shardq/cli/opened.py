@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from shardq.connect import segment_name
-from shardq.drivers.shared import SharedStorage
-from shardq.shm.shares import Share
+from shardq.drivers.shared.storage import SharedStorage
+from shardq.shm.processes.shares import Share
 
 #: How long a command waits for a guard that another process does not leave, before it says so and ends.
 PATIENCE_S = 2.0

@@ -7,7 +7,7 @@ import os
 import sys
 
 from shardq.errors import ShardqError
-from shardq.printable import printable
+from shardq.text.printable import printable
 
 _ESCAPING = "shardq-escaping"
 

@@ -13,7 +13,7 @@ from shardq.cli.opened import opened
 from shardq.cli.render import age, as_json, columns, readable, report
 from shardq.errors import ConfigurationError
 from shardq.model import Scheduled
-from shardq.wording import counted
+from shardq.text.wording import counted
 
 
 def list_(options: argparse.Namespace) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from shardq.cli.output import json_escaped
-from shardq.printable import printable
-from shardq.supervisor.progress import duration
-from shardq.wording import counted
+from shardq.supervisor.output.progress import duration
+from shardq.text.printable import printable
+from shardq.text.wording import counted
 
 _OTHER_THAN_ASCII = re.compile("[^ -~]")
 

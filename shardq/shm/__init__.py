@@ -1,54 +1,56 @@
 """Crash-safe shared memory: bytes and process lives. It knows no asyncio, no codec, and nothing of handlers.
 
-Who uses whom, from the bottom:
+Its rooms: `files` (what lies in /dev/shm, and whose it is), `processes` (who is attached, alive, inside, asleep),
+`memory` (room, and how messages lie in it), `tubes` (threads, FIFOs, claims, delivery), `deferred` (what waits for its
+time), `verbs` (one guarded section each: all that a driver calls). Who uses whom, from the bottom:
 
 * `words`: what each word means
 * `layout`: where each word lives
 * `counters`: what the totals say together
 * `damage`: what no death can leave behind
-* `names`: what the files of a segment are called
-* `refusals`: what the system refuses, told with what to do
-* `namespaces`: which process ids and clocks are shared
-* `files`: made for this user alone, and opened only if they are
-* `earlier`: the files of former layouts
-* `capacity`: how large, where nobody says
+* `files.names`: what the files of a segment are called
+* `files.refusals`: what the system refuses, told with what to do
+* `processes.namespaces`: which process ids and clocks are shared
+* `files.own_files`: made for this user alone, and opened only if they are
+* `files.earlier`: the files of former layouts
+* `files.capacity`: how large, where it is not given
 * `segment`: the mapped object
-* `reserve`: memory for when /dev/shm is full
-* `shares`: for whom slots are kept
-* `slots`: who is attached, and alive
-* `holding`: who has the guard, for who looks
-* `patience`: how long to wait for it
-* `guard`: mutual exclusion that survives its holder
+* `memory.reserve`: memory for when /dev/shm is full
+* `processes.shares`: for whom slots are kept
+* `processes.slots`: who is attached, and alive
+* `processes.holding`: who has the guard, for who looks
+* `processes.patience`: how long to wait for it
+* `processes.guard`: mutual exclusion that survives its holder
 * `intent`: what is under way
-* `record`: framing of messages
-* `extents`: room
-* `handlers`: a number for each handler, and which process serves it
-* `directory`: threads and tubes by name
-* `chains`: how a tube's records hang together
-* `tube`: one FIFO
-* `deaths`: how the last processes ended
-* `attempts`: what is in hand, and failed before
-* `pipes`: writing where nobody may read any more
-* `doorbell`: waking a sleeper
-* `watch`: noticing a death
-* `binding`: who serves which thread, who sleeps
-* `cells`: room for what waits for its time
-* `heap`: what waits, in the order of due times
-* `pending_records`: what waits, for who only reads
-* `equality`: tables that hint where an equal message may be
-* `alike`: which messages really are equal
-* `pending`: what waits comes, goes to its tube, is taken out
-* `repair`: what to mend after a death
-* `appending`: adding to tubes, all or what has no equal
-* `timing`: verbs on what waits for its time
-* `waiting`: looking for work, sleeping
-* `letters`: dead letters
-* `supervision`: the supervisor's view
-* `inspection`: looking without disturbing
-* `observer`: the same from outside, without a slot
-* `parts`: all of these, put together for one process
+* `memory.record`: framing of messages
+* `memory.extents`: room
+* `tubes.handler_table`: a number for each handler, and which process serves it
+* `tubes.directory`: threads and tubes by name
+* `memory.record_chain`: how a tube's records hang together
+* `tubes.fifo`: one FIFO
+* `processes.exit_log`: how the last processes ended
+* `tubes.delivery`: what is in hand, and failed before
+* `files.pipes`: writing where the reader may be gone
+* `processes.doorbell`: waking a sleeper
+* `processes.death_watch`: noticing a death
+* `tubes.claims`: who serves which thread, who sleeps
+* `memory.slabs`: room for what waits for its time
+* `deferred.due_heap`: what waits, in the order of due times
+* `deferred.records`: what waits, for who only reads
+* `unique_index`: tables that hint where an equal message may be
+* `verbs.equal_messages`: which messages really are equal
+* `deferred.transfer`: what waits comes, goes to its tube, is taken out
+* `verbs.recovery`: what to mend after a death
+* `verbs.appending`: adding to tubes, all or what has no equal
+* `verbs.deferring`: verbs on what waits for its time
+* `verbs.waiting`: looking for work, sleeping
+* `verbs.dead_letters`: dead letters
+* `verbs.supervision`: the supervisor's view
+* `verbs.inspection`: looking without disturbing
+* `verbs.observer`: the same from outside, without a slot
+* `assembly`: all of these, put together for one process
 * `store`: one method per verb
-* `attachments`: opening and closing, once per process
+* `registry`: opening and closing, once per process
 
 One rule makes a kill at any instruction harmless. Whatever changes shared words runs inside the guard, first writes
 down which thread entry, or which two, it is about to touch (the intent), changes unreachable words only, makes them

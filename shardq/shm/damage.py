@@ -63,4 +63,4 @@ def _raised_here(trace: TracebackType | None) -> bool:
     last = None
     while trace:
         last, trace = trace, trace.tb_next
-    return last is not None and str(last.tb_frame.f_globals.get("__package__")) == __package__
+    return last is not None and f"{last.tb_frame.f_globals.get('__package__')}.".startswith("shardq.shm.")

@@ -28,13 +28,14 @@ from shardq.errors import (
     SegmentUnavailable,
     SegmentVersionError,
 )
-from shardq.shm import earlier, files
 from shardq.shm import words as at
-from shardq.shm.files import FIRST_SLOT_BYTE, REGISTER_BYTE
+from shardq.shm.files import earlier
+from shardq.shm.files import own_files as files
+from shardq.shm.files.names import full_name, lock_path, other_users_of, segment_path
+from shardq.shm.files.own_files import FIRST_SLOT_BYTE, REGISTER_BYTE
+from shardq.shm.files.refusals import room, told
 from shardq.shm.layout import Layout
-from shardq.shm.names import full_name, lock_path, other_users_of, segment_path
-from shardq.shm.namespaces import clock_offsets_ns
-from shardq.shm.refusals import room, told
+from shardq.shm.processes.namespaces import clock_offsets_ns
 from shardq.shm.words import PAGE
 
 

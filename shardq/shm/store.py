@@ -15,21 +15,21 @@ from weakref import WeakSet
 from shardq.errors import SegmentMissing, SegmentNoRoom, StorageClosed
 from shardq.model import EMPTY, Batch, in_turn
 from shardq.shm import words as at
-from shardq.shm.appending import Appending
+from shardq.shm.assembly import Parts
 from shardq.shm.counters import Counts, counts_in
 from shardq.shm.damage import damage_in
-from shardq.shm.directory import NO_ROOM, NOT_FOUND
-from shardq.shm.doorbell import Doorbell
-from shardq.shm.inspection import Inspection
-from shardq.shm.letters import Letters
-from shardq.shm.parts import Parts
-from shardq.shm.patience import Patience
+from shardq.shm.processes.doorbell import Doorbell
+from shardq.shm.processes.patience import Patience
+from shardq.shm.processes.shares import Share
+from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
-from shardq.shm.shares import Share
-from shardq.shm.slots import Slots
-from shardq.shm.supervision import Supervision
-from shardq.shm.timing import Timing
-from shardq.shm.waiting import Waiting
+from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND
+from shardq.shm.verbs.appending import Appending
+from shardq.shm.verbs.dead_letters import Letters
+from shardq.shm.verbs.deferring import Timing
+from shardq.shm.verbs.inspection import Inspection
+from shardq.shm.verbs.supervision import Supervision
+from shardq.shm.verbs.waiting import Waiting
 
 #: What a forked child has to be told about.
 _stores: WeakSet[Store] = WeakSet()

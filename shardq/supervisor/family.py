@@ -14,26 +14,26 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from shardq.settings import MOST_WORKERS, SupervisorSettings
-from shardq.supervisor.arrivals import Arrivals
 from shardq.supervisor.board import Board
-from shardq.supervisor.child import RunWorker, become_worker
-from shardq.supervisor.control import Control
-from shardq.supervisor.deaths import Death
-from shardq.supervisor.drain import Drain
+from shardq.supervisor.code.program import Program
 from shardq.supervisor.exits import Exit
-from shardq.supervisor.hung import HungWorkers
-from shardq.supervisor.member import Member
-from shardq.supervisor.orphans import bury
-from shardq.supervisor.pace import Vacancies
-from shardq.supervisor.program import Program
-from shardq.supervisor.reload import Resumption
-from shardq.supervisor.reloading import Reloading
-from shardq.supervisor.renewal import Renewals
-from shardq.supervisor.signals import Signals, fork
-from shardq.supervisor.stopping import StopWishes, Wish
-from shardq.supervisor.terminal import Terminal
 from shardq.supervisor.timer import Timer
 from shardq.supervisor.watch import Watch
+from shardq.supervisor.wishes.control import Control
+from shardq.supervisor.wishes.drain import Drain
+from shardq.supervisor.wishes.reload import Resumption
+from shardq.supervisor.wishes.reloading import Reloading
+from shardq.supervisor.wishes.signals import Signals, fork
+from shardq.supervisor.wishes.stopping import StopWishes, Wish
+from shardq.supervisor.wishes.terminal import Terminal
+from shardq.supervisor.workers.arrivals import Arrivals
+from shardq.supervisor.workers.child import RunWorker, become_worker
+from shardq.supervisor.workers.deaths import Death
+from shardq.supervisor.workers.hung import HungWorkers
+from shardq.supervisor.workers.member import Member
+from shardq.supervisor.workers.orphans import bury
+from shardq.supervisor.workers.pace import Vacancies
+from shardq.supervisor.workers.renewal import Renewals
 
 log = logging.getLogger("shardq.supervisor")
 

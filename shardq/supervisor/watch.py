@@ -14,9 +14,9 @@ from collections.abc import Callable
 
 import psutil
 
-from shardq.portrait import portrait
-from shardq.printable import type_name
-from shardq.supervisor.member import Member
+from shardq.supervisor.workers.member import Member
+from shardq.text.portrait import portrait
+from shardq.text.printable import type_name
 
 log = logging.getLogger("shardq.supervisor")
 

@@ -17,7 +17,7 @@ import pytest
 
 from shardq import Queue, connect
 from shardq.drivers import SharedStorage
-from shardq.shm.files import remove_files
+from shardq.shm.files.own_files import remove_files
 from tests.faults.conftest import SEED
 from tests.support.faults import Child
 from tests.support.programs import ROOT

@@ -10,10 +10,10 @@ import pytest
 
 from shardq.protocols import Served
 from shardq.shm import words as at
-from shardq.shm.binding import Bindings
-from shardq.shm.handlers import Handlers
-from shardq.shm.waiting import Waiting
-from shardq.shm.watch import Watch
+from shardq.shm.processes.death_watch import Watch
+from shardq.shm.tubes.claims import Bindings
+from shardq.shm.tubes.handler_table import Handlers
+from shardq.shm.verbs.waiting import Waiting
 from tests.support.faults_scene import everything as all_threads
 from tests.support.interleave import Plan, Violation, World, random_plans, run_all, run_sample
 from tests.support.interleave_bell import Looks, bare_segment, without_net, workshop

@@ -7,9 +7,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 
-from shardq.drivers.shared import SharedStorage
+from shardq.drivers.shared.storage import SharedStorage
 from shardq.errors import SegmentError, SegmentExists, SegmentForeign, SegmentMissing
-from shardq.shm.attachments import destroy
+from shardq.shm.registry import destroy
 from tests.support.faults import Step, die_at, one_of_each_line, sample, steps_of
 from tests.support.faults_scene import MIB, PIPE, Naps, check_goes_on, check_whole, nobody, run
 from tests.support.leaks import segment_name

@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from shardq.shm import attempts, letters, repair
 from shardq.shm import words as at
+from shardq.shm.tubes import delivery as attempts
+from shardq.shm.verbs import dead_letters as letters
+from shardq.shm.verbs import recovery as repair
 from tests.faults.test_kill_points import problems_after
 from tests.support.faults import Step
 from tests.support.faults_case import Operation
@@ -146,7 +148,7 @@ SPOILT = (
 
 
 #: Where the pieces are that are missing: their lines are tried first.
-CHANGING = ("shm/attempts.py", "shm/binding.py", "shm/intent.py", "shm/letters.py")
+CHANGING = ("shm/tubes/delivery.py", "shm/tubes/claims.py", "shm/intent.py", "shm/verbs/dead_letters.py")
 NOWHERE = Step("", 0, 1)
 
 

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from shardq.shm import words as at
-from shardq.shm.guard import PATIENCE_S
+from shardq.shm.processes.guard import PATIENCE_S
 from tests.support.faults import Child, Step, one_of_each_line, sample, stopping_at
 from tests.support.faults_case import Operation
 from tests.support.faults_operations import OPERATIONS

@@ -15,13 +15,14 @@ ROOT = Path(__file__).parents[2]
 
 def mapped(package: str) -> list[str]:
     """Names of the modules, in the order of the list in the package's docstring."""
-    return re.findall(r"^\* `(\w+)`: ", importlib.import_module(package).__doc__ or "", re.MULTILINE)
+    return re.findall(r"^\* `([\w.]+)`: ", importlib.import_module(package).__doc__ or "", re.MULTILINE)
 
 
 @pytest.mark.parametrize("package", ["shardq.shm", "shardq.supervisor"])
 def test_a_map_names_every_module_once(package: str) -> None:
     folder = ROOT.joinpath(*package.split("."))
-    assert sorted(mapped(package)) == sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
+    modules = [path.relative_to(folder).with_suffix("") for path in folder.rglob("*.py") if path.stem != "__init__"]
+    assert sorted(mapped(package)) == sorted(".".join(module.parts) for module in modules)
 
 
 def test_shared_memory_is_mapped_from_the_bottom() -> None:

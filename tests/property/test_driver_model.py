@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 from shardq.errors import FencedError
 from shardq.model import Batch, When, ahead_of
 from shardq.protocols import Backlog, Storage
-from shardq.shm.shares import Share, slots_of
+from shardq.shm.processes.shares import Share, slots_of
 from tests.property.model import Model, TubeModel, key_of
 from tests.support.drivers import DRIVERS, MIB, Driver
 from tests.support.faults import Child, dying_after

@@ -11,7 +11,7 @@ from dateutil.rrule import DAILY, FR, HOURLY, MINUTELY, MO, MONTHLY, WEEKLY, YEA
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shardq.schedule import first_us, next_us, written
+from shardq.scheduling.schedule import first_us, next_us, written
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 US = timedelta(microseconds=1)

@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, field_validator
 
-from shardq import Handler, Retry, failure
-from shardq.supervisor import hung
+from shardq import Handler, Retry
+from shardq.supervisor.workers import hung
+from shardq.working import failure
 from tests.support.tasks import LIMIT_S
 
 #: The folder, for the handlers of a supervisor that was started with this in its environment.

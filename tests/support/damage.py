@@ -24,9 +24,9 @@ from shardq.drivers import SharedStorage
 from shardq.errors import SegmentForeign, ShardqError, StorageBusy
 from shardq.model import When
 from shardq.shm import words as at
-from shardq.shm.attachments import close_store
-from shardq.shm.files import remove_files
+from shardq.shm.files.own_files import remove_files
 from shardq.shm.layout import Layout
+from shardq.shm.registry import close_store
 from shardq.shm.words import PAGE
 from tests.support.drivers import MIB
 

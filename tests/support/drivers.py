@@ -70,7 +70,7 @@ def lone_runtime_lock() -> Lock:
 
 
 def make_shared(capacity_bytes: int | None, **options: int) -> Backend:
-    from shardq.drivers.shared import SharedStorage
+    from shardq.drivers.shared.storage import SharedStorage
 
     name = segment_name()
     storage = SharedStorage.create(name, capacity_bytes=capacity_bytes or 8 * MIB, **options)
@@ -89,7 +89,8 @@ def make_shared_with_one_slot(capacity_bytes: int | None) -> Backend:
 def make_shared_in_small_steps(capacity_bytes: int | None) -> Backend:
     """Records of at most 2 KiB where messages allow it, in extents of the smallest class: tubes change extents all the
     time."""
-    from shardq.shm import tube, words
+    from shardq.shm import words
+    from shardq.shm.tubes import fifo as tube
 
     usual = tube._PIECE_BYTES, words.LARGEST_GROWTH_CLASS
     tube._PIECE_BYTES, words.LARGEST_GROWTH_CLASS = 2048, 0
@@ -103,14 +104,14 @@ def make_shared_in_small_steps(capacity_bytes: int | None) -> Backend:
 
 
 def attach_shared(address: str) -> Backend:
-    from shardq.drivers.shared import SharedStorage
+    from shardq.drivers.shared.storage import SharedStorage
 
     storage = SharedStorage.attach(address)
     return _shared_backend(storage, address, storage.close)
 
 
 def _shared_backend(storage: Any, name: str, discard: Callable[[], Awaitable[None]]) -> Backend:
-    from shardq.drivers.shared import SharedLock
+    from shardq.drivers.shared.storage import SharedLock
 
     family = storage.store.supervision
     return Backend(storage, lambda: SharedLock(storage), discard, name, family.excuse, family.note_death)

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shardq.model import plain
-from shardq.shm import record
 from shardq.shm import words as at
 from shardq.shm.layout import ExtentClass
-from shardq.shm.record import JUMP, Record
+from shardq.shm.memory import record
+from shardq.shm.memory.record import JUMP, Record
 from shardq.shm.segment import Segment
 from shardq.shm.words import PAGE
 from tests.support.faults_fsck_pending import PendingFsck

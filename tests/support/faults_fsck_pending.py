@@ -8,10 +8,10 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from shardq.model import AHEAD, plain
-from shardq.shm import record
 from shardq.shm import words as at
 from shardq.shm.layout import ExtentClass
-from shardq.shm.record import Record
+from shardq.shm.memory import record
+from shardq.shm.memory.record import Record
 from shardq.shm.segment import Segment
 from shardq.shm.words import WORD
 

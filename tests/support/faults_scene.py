@@ -7,13 +7,13 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from shardq.drivers.shared import SharedLock, SharedStorage
+from shardq.drivers.shared.storage import SharedLock, SharedStorage
 from shardq.model import EMPTY, Batch, key_of
 from shardq.protocols import Served
-from shardq.shm import record
 from shardq.shm import words as at
-from shardq.shm.extents import Extents
-from shardq.shm.guard import SHORTEST_NAP_S
+from shardq.shm.memory import record
+from shardq.shm.memory.extents import Extents
+from shardq.shm.processes.guard import SHORTEST_NAP_S
 from shardq.shm.store import Store
 from tests.support.faults_fsck import fsck, uncounted_bytes
 from tests.support.faults_fsck_pending import living_messages, pending_of

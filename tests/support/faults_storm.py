@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from shardq.drivers.shared import SharedStorage
+from shardq.drivers.shared.storage import SharedStorage
 from shardq.model import Batch, When, key_of
 from tests.support.faults_history import History, Letter, Message, is_poison
 from tests.support.faults_scene import everything

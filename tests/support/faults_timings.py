@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from shardq.model import When
-from shardq.shm import record
 from shardq.shm import words as at
+from shardq.shm.memory import record
 from tests.support.faults_acts import fill, sleep
 from tests.support.faults_case import BATCH, URGENT, Effect, Operation, plus, without
 from tests.support.faults_fsck_pending import living_messages, pending_of

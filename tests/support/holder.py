@@ -18,9 +18,9 @@ from pathlib import Path
 import psutil
 
 from shardq.shm import words as at
-from shardq.shm.guard import Guard
+from shardq.shm.processes.guard import Guard
+from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
-from shardq.shm.slots import Slots
 
 #: A header word that nothing else uses.
 COUNTER = 500

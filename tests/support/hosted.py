@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from shardq import Handler, Retry
-from shardq.supervisor.signals import LISTENED
+from shardq.supervisor.wishes.signals import LISTENED
 from tests.support.programs import until
 from tests.support.tasks import LIMIT_S
 

@@ -11,15 +11,15 @@ from contextlib import contextmanager
 from itertools import chain, repeat
 from typing import Any
 
-from shardq.drivers import shared
-from shardq.drivers.shared import SharedStorage
+from shardq.drivers.shared import storage as shared
+from shardq.drivers.shared.storage import SharedStorage
 from shardq.model import key_of
 from shardq.protocols import Served
 from shardq.shm import words as at
-from shardq.shm.files import remove_files
+from shardq.shm.files.own_files import remove_files
 from shardq.shm.layout import Layout
+from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
-from shardq.shm.slots import Slots
 from shardq.shm.store import Store
 from tests.support.faults_scene import MIB, run
 from tests.support.interleave import Plan, Process, World

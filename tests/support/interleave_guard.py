@@ -9,8 +9,8 @@ from typing import Any
 
 import posix_ipc
 
-from shardq.shm import guard as real
 from shardq.shm import words as at
+from shardq.shm.processes import guard as real
 from tests.support.interleave import Plan, Process, Violation, World
 
 SOURCE = inspect.getsource(real)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from shardq.shm.processes.death_watch import Watch
+from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
-from shardq.shm.slots import Slots
-from shardq.shm.watch import Watch
 from tests.support.faults_scene import nobody
 from tests.support.interleave import Plan, Process, Violation, World
 from tests.support.interleave_bell import Bells, bare_store

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import psutil
 
-from shardq.supervisor.stopping import ONE_WISH_S
+from shardq.supervisor.wishes.stopping import ONE_WISH_S
 from tests.support.tasks import LIMIT_S
 
 ROOT = Path(__file__).resolve().parents[2]

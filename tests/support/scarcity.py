@@ -14,8 +14,8 @@ from functools import partial
 
 from shardq.errors import DirectoryFull
 from shardq.shm import words as at
-from shardq.shm.attachments import close_store, create_store
-from shardq.shm.files import remove_files
+from shardq.shm.files.own_files import remove_files
+from shardq.shm.registry import close_store, create_store
 from shardq.shm.store import Store
 from tests.support.capacity import filled_by_somebody_else
 from tests.support.drivers import MIB

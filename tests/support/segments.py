@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from shardq.shm.attachments import close_store, create_store
-from shardq.shm.files import remove_files
+from shardq.shm.files.names import SHM_DIRECTORY, full_name
+from shardq.shm.files.own_files import remove_files
 from shardq.shm.layout import Layout
-from shardq.shm.names import SHM_DIRECTORY, full_name
+from shardq.shm.registry import close_store, create_store
 from shardq.shm.segment import Segment
 from shardq.shm.store import Store
 from tests.support.drivers import MIB

@@ -10,7 +10,7 @@ import pytest
 
 from shardq import Queue, Worker
 from shardq.protocols import Storage
-from shardq.shm.files import remove_files
+from shardq.shm.files.own_files import remove_files
 from tests.support import workers
 from tests.support.able import able_driver
 from tests.support.drivers import ONE_OF_EACH, Backend, Driver

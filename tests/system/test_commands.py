@@ -14,7 +14,7 @@ import pytest
 
 from shardq.cli import FAILED, OK, main
 from shardq.drivers import SharedStorage
-from shardq.shm.files import open_lock_file
+from shardq.shm.files.own_files import open_lock_file
 from tests.support.drivers import MIB
 from tests.support.programs import ROOT
 from tests.support.segments import files_of

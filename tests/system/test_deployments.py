@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from shardq.supervisor.code.program import Program
 from shardq.supervisor.exits import Exit
-from shardq.supervisor.program import Program
 from tests.support.faults import Child
 from tests.support.programs import ROOT, Supervise, until
 from tests.support.segments import files_of

@@ -25,7 +25,7 @@ from shardq import ShardqError, Supervisor, connect
 from shardq.drivers import SharedStorage
 from shardq.errors import ConfigurationError, SupervisorError, SupervisorRunning
 from shardq.settings import SupervisorSettings
-from shardq.shm.names import SHM_DIRECTORY, full_name
+from shardq.shm.files.names import SHM_DIRECTORY, full_name
 from tests.support import jobs
 from tests.support.jobs import Doomed, Folder, Gated, Note, Record
 from tests.support.programs import ROOT, lives

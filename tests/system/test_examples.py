@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from examples.ledger import FOLDER_VARIABLE
-from shardq.shm.files import remove_files
+from shardq.shm.files.own_files import remove_files
 from tests.support.programs import ROOT, until
 from tests.support.segments import files_of, new_name
 from tests.support.tasks import LIMIT_S

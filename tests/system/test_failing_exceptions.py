@@ -65,7 +65,7 @@ async def test_a_malign_exception_is_a_failure_like_others(queue: Queue, worker:
 async def test_it_may_as_well_come_from_start_or_stop(
     queue: Queue, worker: Worker, how: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shardq.worker.FIRST_BACKOFF_S", 0.001)
+    monkeypatch.setattr("shardq.working.worker.FIRST_BACKOFF_S", 0.001)
     trouble[0] = trouble[1] = MALIGN[how]
     await queue.register(FailsToStart, Item(0, 1))
 

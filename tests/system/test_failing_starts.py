@@ -105,7 +105,7 @@ every_false_start = pytest.mark.parametrize("handler", [Unmade, Unstarted, Unbor
 async def test_a_handler_that_does_not_start_costs_its_requests_nothing(
     backend: Backend, queue: Queue, handler: type[Planned], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shardq.worker.FIRST_BACKOFF_S", 0.001)
+    monkeypatch.setattr("shardq.working.worker.FIRST_BACKOFF_S", 0.001)
     await queue.register(handler, *one_each(3))
 
     async with lasting_workers(new_worker(backend, queue)):

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from shardq import Supervisor, __version__, cli
 from shardq.deadletters import Buried, DeadLetter
 from shardq.drivers import SharedStorage
-from shardq.shm.inspection import Overview, TubeView
+from shardq.shm.verbs.inspection import Overview, TubeView
 from tests.support import jobs
 from tests.support.drivers import MIB
 from tests.support.jobs import Folder, Record
@@ -268,7 +268,7 @@ def test_the_line_about_threads_names_who_started_them(
 def test_what_imports_modules_is_as_before_afterwards(tmp_path: Path) -> None:
     from importlib.machinery import ExtensionFileLoader, SourceFileLoader
 
-    from shardq.supervisor.threads import ThreadWatch
+    from shardq.supervisor.code.threads import ThreadWatch
 
     before = [dict(vars(loader)) for loader in (SourceFileLoader, ExtensionFileLoader)]
     with ThreadWatch() as watch:

@@ -12,8 +12,8 @@ import pytest
 from shardq.model import Ending
 from shardq.supervisor.board import LastSeen, Totals
 from shardq.supervisor.exits import Exit
-from shardq.supervisor.hung import GRACE_S, HungWorkers
-from shardq.supervisor.member import Member
+from shardq.supervisor.workers.hung import GRACE_S, HungWorkers
+from shardq.supervisor.workers.member import Member
 from tests.support.crashing import TIMEOUT_S, Ask, AsyncDozing, Dozing, Fragile, environment
 from tests.support.programs import until
 from tests.support.segments import files_of

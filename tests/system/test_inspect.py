@@ -20,7 +20,7 @@ from shardq import Queue, connect
 from shardq.cli import FAILED, OK, main
 from shardq.drivers import SharedStorage
 from shardq.shm import words as at
-from shardq.shm.names import SHM_DIRECTORY, full_name
+from shardq.shm.files.names import SHM_DIRECTORY, full_name
 from shardq.shm.segment import Segment
 from tests.support import jobs
 from tests.support.drivers import MIB

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shardq.errors import SupervisorError
-from shardq.supervisor import launch
+from shardq.supervisor.code import launch
 from tests.support.programs import ROOT
 from tests.support.scripts import GUARDED, ran, written
 

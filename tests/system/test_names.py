@@ -11,11 +11,11 @@ import pytest
 
 from shardq.cli import FAILED, OK, main
 from shardq.errors import SegmentError, SegmentMissing, SegmentVersionError
-from shardq.lifecycle import default_url
-from shardq.shm import names
+from shardq.serving.lifecycle import default_url
 from shardq.shm import words as at
-from shardq.shm.attachments import PRIVATE_PREFIX, attach_store, close_store, create_store, destroy, destroy_abandoned
-from shardq.shm.files import FIRST_SLOT_BYTE
+from shardq.shm.files import names
+from shardq.shm.files.own_files import FIRST_SLOT_BYTE
+from shardq.shm.registry import PRIVATE_PREFIX, attach_store, close_store, create_store, destroy, destroy_abandoned
 from shardq.shm.segment import Segment
 from shardq.shm.store import Store
 from shardq.supervisor.exits import Exit

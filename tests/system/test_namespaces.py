@@ -18,8 +18,8 @@ from shardq import Queue
 from shardq.cli import FAILED, OK
 from shardq.drivers import SharedStorage
 from shardq.errors import SegmentUnavailable
-from shardq.shm import namespaces
-from shardq.shm.attachments import attach_store, close_store, create_store
+from shardq.shm.processes import namespaces
+from shardq.shm.registry import attach_store, close_store, create_store
 from shardq.shm.store import Store
 from shardq.supervisor.exits import Exit
 from tests.support import jobs
@@ -41,7 +41,7 @@ KEY, PIPE = "m/H/0", "m/H/0/0"
 #: Claims a thread as a worker would, says so, and keeps it until its input ends.
 HOLDS = """
 import sys
-from shardq.shm.attachments import attach_store
+from shardq.shm.registry import attach_store
 store = attach_store(sys.argv[1])
 store.mark_worker(1)
 print(store.claim("m/H/0"), store.slot, flush=True)
@@ -122,7 +122,7 @@ def test_with_the_proc_of_outside_a_dead_process_is_not_taken_for_one_that_lives
     needs(*OWN_PIDS_OLD_PROC)
     text = """
 import os, sys
-from shardq.shm.attachments import attach_store
+from shardq.shm.registry import attach_store
 number = int(sys.argv[2])
 with open("/proc/sys/kernel/ns_last_pid", "w") as last:
     last.write(str(number - 1))
@@ -202,7 +202,7 @@ def test_a_segment_made_with_other_clocks_is_for_those_who_have_them(name: str) 
     needs(*OWN_CLOCKS)
     text = f"""
 import sys, time
-from shardq.shm.attachments import attach_store, create_store
+from shardq.shm.registry import attach_store, create_store
 store = create_store(sys.argv[1], {MIB})
 token = store.claim("m/H/0")
 store.append("m/H/0/0", [b"x"])

@@ -14,8 +14,9 @@ import pytest
 from shardq.cli import FAILED, OK, main
 from shardq.drivers import SharedStorage
 from shardq.errors import SegmentError, SegmentMissing, SegmentUntrusted, ShardqError
-from shardq.shm import files, names
-from shardq.shm.attachments import attach_store, close_store, create_store, destroy
+from shardq.shm.files import names
+from shardq.shm.files import own_files as files
+from shardq.shm.registry import attach_store, close_store, create_store, destroy
 from shardq.supervise import main as supervise
 from shardq.supervisor.exits import Exit
 from tests.support import jobs

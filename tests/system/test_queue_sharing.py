@@ -18,7 +18,7 @@ import uvloop
 from shardq import Handler, Queue, Route, Worker
 from shardq.drivers import SharedLock, SharedStorage
 from shardq.settings import WorkerSettings
-from shardq.shm.files import remove_files
+from shardq.shm.files.own_files import remove_files
 from tests.support.drivers import MIB
 from tests.support.segments import new_name
 from tests.support.tasks import LIMIT_S

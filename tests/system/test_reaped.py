@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from shardq.supervisor.deaths import Death, reap, unknown
 from shardq.supervisor.exits import Exit
-from shardq.supervisor.member import Member
+from shardq.supervisor.workers.deaths import Death, reap, unknown
+from shardq.supervisor.workers.member import Member
 from tests.support.faults import Child
 from tests.support.jobs import Folder, Gated
 from tests.support.programs import ROOT, Supervise

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import pytest
 
 from shardq.errors import SegmentUnavailable
-from shardq.shm.attachments import attach_store, close_store, create_store
+from shardq.shm.registry import attach_store, close_store, create_store
 from shardq.shm.store import Store
 from shardq.supervisor.exits import Exit
 from tests.support import jobs
@@ -231,7 +231,7 @@ def test_what_can_be_read_only_cannot_be_attached_to_and_says_so() -> None:
     text = f"""
 import os
 from shardq.cli import main
-from shardq.shm.attachments import close_store, create_store
+from shardq.shm.registry import close_store, create_store
 close_store(create_store("app", {MIB}))
 assert os.system("mount -o remount,ro /dev/shm") == 0
 for words in (["status", "--sample", "0"], ["tubes"], ["destroy"]):

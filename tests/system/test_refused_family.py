@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from shardq.supervisor import reload
+from shardq.supervisor.code.program import Program
 from shardq.supervisor.exits import Exit
-from shardq.supervisor.program import Program
-from shardq.supervisor.reload import Resumption
+from shardq.supervisor.wishes import reload
+from shardq.supervisor.wishes.reload import Resumption
 from tests.support.faults import Child
 from tests.support.jobs import Folder, Gated, Record
 from tests.support.programs import ROOT, until

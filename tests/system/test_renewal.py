@@ -14,7 +14,7 @@ import pytest
 
 from shardq.drivers import SharedStorage
 from shardq.supervisor.exits import Exit
-from shardq.supervisor.renewal import Renewals, Wear
+from shardq.supervisor.workers.renewal import Renewals, Wear
 from tests.support.drivers import MIB
 from tests.support.jobs import Bloated, Folder, Record
 from tests.support.programs import ROOT, lives, until

@@ -16,7 +16,7 @@ import pytest
 from shardq import connect
 from shardq.drivers import SharedStorage
 from shardq.errors import SegmentMissing
-from shardq.shm.names import SHM_DIRECTORY, full_name
+from shardq.shm.files.names import SHM_DIRECTORY, full_name
 from shardq.supervisor.exits import Exit
 from tests.support import jobs
 from tests.support.drivers import MIB

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from shardq.errors import SupervisorError
+from shardq.supervisor.code.handlers import load_handlers
 from shardq.supervisor.exits import Exit
-from shardq.supervisor.handlers import load_handlers
 from tests.support import jobs, malign
 from tests.support.segments import files_of
 from tests.support.supervised import Start

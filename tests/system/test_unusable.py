@@ -84,7 +84,7 @@ class Sized(Planned):
 async def test_what_cannot_be_used_rests_twice_as_long_each_time(
     backend: Backend, queue: Queue, answer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shardq.worker.FIRST_BACKOFF_S", 0.001)
+    monkeypatch.setattr("shardq.working.worker.FIRST_BACKOFF_S", 0.001)
     monkeypatch.setattr(Sized, "answer", answer)
     await queue.register(Sized, Item(0, 0))
     worker, rests = new_worker(backend, queue), list[float]()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shardq.shm.files import remove_files
+from shardq.shm.files.own_files import remove_files
 from shardq.shm.segment import Segment
 from shardq.shm.store import Store
 from tests.support.segments import NewSegment, NewStore, new_name, segments, stores

@@ -15,7 +15,9 @@ import pytest
 from shardq.drivers import SharedStorage
 from shardq.errors import SegmentMissing
 from shardq.shm import words as at
-from shardq.shm.attachments import (
+from shardq.shm.files.own_files import FIRST_SLOT_BYTE, REGISTER_BYTE, open_lock_file, remove_files
+from shardq.shm.processes.slots import LEAVE_BYTE
+from shardq.shm.registry import (
     PRIVATE_PREFIX,
     attach_store,
     close_store,
@@ -23,9 +25,7 @@ from shardq.shm.attachments import (
     destroy,
     destroy_abandoned,
 )
-from shardq.shm.files import FIRST_SLOT_BYTE, REGISTER_BYTE, open_lock_file, remove_files
 from shardq.shm.segment import Segment
-from shardq.shm.slots import LEAVE_BYTE
 from tests.support.drivers import MIB
 from tests.support.faults import Action, Child, Gate
 from tests.support.programs import until

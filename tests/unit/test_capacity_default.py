@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from shardq.errors import SegmentNoRoom
-from shardq.shm import capacity
-from shardq.shm.attachments import close_store, create_store, destroy
-from shardq.shm.capacity import default_capacity_bytes, memory_limit_bytes
+from shardq.shm.files import capacity
+from shardq.shm.files.capacity import default_capacity_bytes, memory_limit_bytes
+from shardq.shm.registry import close_store, create_store, destroy
 from tests.support.drivers import MIB
 from tests.support.faults import Child
 

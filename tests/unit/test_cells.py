@@ -8,9 +8,9 @@ from random import Random
 import pytest
 
 from shardq.shm import words as at
-from shardq.shm.cells import Cells
-from shardq.shm.extents import Extents
 from shardq.shm.intent import Intent
+from shardq.shm.memory.extents import Extents
+from shardq.shm.memory.slabs import Cells
 from shardq.shm.segment import Segment
 from shardq.shm.words import ALL, GENERAL, PAGE, SLAB_CLASS
 from tests.support.segments import NewSegment

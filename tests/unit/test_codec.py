@@ -17,7 +17,7 @@ import msgspec
 import pydantic
 import pytest
 
-from shardq.codec import MsgspecSerializer, array_header
+from shardq.encoding.codec import MsgspecSerializer, array_header
 from shardq.errors import DecodeError, HandlerError, RequestError
 from shardq.model import Batch
 

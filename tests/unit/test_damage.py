@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from shardq.errors import SegmentForeign
-from shardq.shm import record
 from shardq.shm import words as at
+from shardq.shm.memory import record
 from shardq.shm.store import Store
 from tests.support.damage import limited
 

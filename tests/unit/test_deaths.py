@@ -8,7 +8,7 @@ import pytest
 
 from shardq.model import Ending
 from shardq.shm import words as at
-from shardq.shm.deaths import Deaths
+from shardq.shm.processes.exit_log import Deaths
 from shardq.shm.segment import Segment
 
 

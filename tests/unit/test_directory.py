@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from shardq.errors import DirectoryFull, HandlerError
-from shardq.shm import directory as module
 from shardq.shm import words as at
-from shardq.shm.directory import NOT_FOUND, Directory
-from shardq.shm.extents import Extents
-from shardq.shm.handlers import Handlers
 from shardq.shm.intent import Intent
+from shardq.shm.memory.extents import Extents
 from shardq.shm.segment import Segment
 from shardq.shm.store import Store
+from shardq.shm.tubes import directory as module
+from shardq.shm.tubes.directory import NOT_FOUND, Directory
+from shardq.shm.tubes.handler_table import Handlers
 from tests.support.drivers import MIB
 from tests.support.segments import NewSegment, NewStore
 

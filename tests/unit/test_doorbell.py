@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shardq.shm.doorbell import Doorbell
+from shardq.shm.processes.doorbell import Doorbell
 from shardq.shm.segment import Segment
 from tests.support.segments import files_of
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from shardq.shm.slots import FIRST_SLOT_BYTE, start_ticks
+from shardq.shm.processes.slots import FIRST_SLOT_BYTE, start_ticks
 from shardq.shm.store import Store
 from tests.support.faults import Child, Gate
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from shardq.drivers import SharedStorage
-from shardq.drivers.shared_waiting import ears_of
+from shardq.drivers.shared.waiters import ears_of
 from tests.support.drivers import MIB
 from tests.support.faults import Child
 

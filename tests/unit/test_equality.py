@@ -7,9 +7,9 @@ from random import Random
 import pytest
 
 from shardq.shm import words as at
-from shardq.shm.equality import ADDRESS_BITS, UNLISTED, Equality
-from shardq.shm.extents import Extents
+from shardq.shm.memory.extents import Extents
 from shardq.shm.segment import Segment
+from shardq.shm.unique_index import ADDRESS_BITS, UNLISTED, Equality
 from shardq.shm.words import ALL, EQUAL_STEP, GENERAL
 from tests.support.drivers import MIB
 from tests.support.segments import NewSegment

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from shardq.shm import extents as module
-from shardq.shm.extents import Extents
+from shardq.shm.memory import extents as module
+from shardq.shm.memory.extents import Extents
 from shardq.shm.segment import Segment
 from shardq.shm.words import ALL, GENERAL, PAGE, SPARE_ENTRIES
 from tests.support.drivers import MIB

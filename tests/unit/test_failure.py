@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from shardq.failure import raised_now, rest_s
 from shardq.model import Retry
+from shardq.working.failure import raised_now, rest_s
 
 RETRY = Retry(backoff_s=2.0, backoff_max_s=300.0, jitter=False)
 NOW_US = 1_800_000_000_000_000

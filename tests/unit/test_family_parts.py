@@ -14,10 +14,10 @@ import pytest
 
 from shardq.errors import ConfigurationError, HandlerError, SupervisorError
 from shardq.settings import SupervisorSettings, parse_bytes
-from shardq.supervisor.deaths import Death, reap
+from shardq.supervisor.code.handlers import load_handlers
 from shardq.supervisor.exits import Exit
-from shardq.supervisor.handlers import load_handlers
-from shardq.supervisor.progress import Progress
+from shardq.supervisor.output.progress import Progress
+from shardq.supervisor.workers.deaths import Death, reap
 from tests.support.tasks import LIMIT_S
 
 # Deaths

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from shardq.shm import words as at
-from shardq.shm.guard import Guard
+from shardq.shm.processes.guard import Guard
+from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
-from shardq.shm.slots import Slots
 from tests.support.holder import COUNTER, holder
 
 

@@ -11,7 +11,7 @@ import pytest
 from shardq import Handler, Queue, Route
 from shardq.drivers import RuntimeStorage
 from shardq.errors import HandlerError
-from shardq.handler_checks import batch_size_of, check_usable, info_of
+from shardq.handling.checks import batch_size_of, check_usable, info_of
 
 if TYPE_CHECKING:
     from decimal import Decimal as OnlyWhileChecking

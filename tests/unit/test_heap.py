@@ -8,8 +8,8 @@ from random import Random
 import pytest
 
 from shardq.shm import words as at
-from shardq.shm.extents import Extents
-from shardq.shm.heap import Heap
+from shardq.shm.deferred.due_heap import Heap
+from shardq.shm.memory.extents import Extents
 from shardq.shm.segment import Segment
 from shardq.shm.words import ALL, DEFERRED_HEAP, GENERAL, PAGE, RECURRENT_HEAP
 from tests.support.drivers import MIB

@@ -7,9 +7,9 @@ import sys
 from types import FrameType
 from typing import Any
 
-from shardq.shm import inspection as module
 from shardq.shm import words as at
 from shardq.shm.store import Store
+from shardq.shm.verbs import inspection as module
 
 
 def test_whoever_looks_at_tubes_is_outside_the_guard(store: Store) -> None:

@@ -16,9 +16,9 @@ from pydantic import BaseModel, field_validator
 from shardq import Handler, Queue, Retry, Worker
 from shardq.drivers import RuntimeLock, RuntimeStorage
 from shardq.errors import HandlerTimeout, QueueFull
-from shardq.isolation import InContext, plainly
+from shardq.handling.isolation import InContext, plainly
 from shardq.settings import StorageSettings
-from shardq.supervisor.signals import alarm
+from shardq.supervisor.wishes.signals import alarm
 from tests.support.drivers import MIB
 from tests.support.tasks import LIMIT_S
 from tests.unit.queue_handlers import Job, Later, Plain

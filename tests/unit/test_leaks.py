@@ -10,7 +10,7 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from shardq.shm.names import full_name
+from shardq.shm.files.names import full_name
 from tests.support.faults import Child
 from tests.support.leaks import (
     PLACES,

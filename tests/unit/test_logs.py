@@ -10,7 +10,7 @@ from contextlib import contextmanager, redirect_stderr
 
 import pytest
 
-from shardq.supervisor import logs
+from shardq.supervisor.output import logs
 from tests.support.malign import MALIGN
 
 HOSTILE = "\x1b[31mred\x9b0m \u202egnp.exe\u200b\u2028\x7f\r"

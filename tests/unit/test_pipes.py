@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import pytest
 
-from shardq.shm.doorbell import Doorbell
-from shardq.shm.pipes import write
+from shardq.shm.files.pipes import write
+from shardq.shm.processes.doorbell import Doorbell
 from shardq.shm.segment import Segment
-from shardq.supervisor.control import Control
+from shardq.supervisor.wishes.control import Control
 from tests.support.faults import Child
 
 HEARD: list[int] = []

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shardq.portrait import line, portrait, text
+from shardq.text.portrait import line, portrait, text
 from tests.support.malign import MALIGN, BadNotes, NoAttributes
 
 

@@ -6,8 +6,8 @@ from array import array
 
 import pytest
 
-from shardq.shm import record
-from shardq.shm.record import HEADER_BYTES, JUMP, MESSAGES
+from shardq.shm.memory import record
+from shardq.shm.memory.record import HEADER_BYTES, JUMP, MESSAGES
 from shardq.shm.segment import Segment
 from shardq.shm.words import PAGE
 

@@ -18,8 +18,8 @@ import pytest
 from pydantic import ConfigDict, Field
 
 from shardq import Handler, Queue, Route
-from shardq.codec import MsgspecSerializer
 from shardq.drivers import RuntimeStorage
+from shardq.encoding.codec import MsgspecSerializer
 from shardq.errors import HandlerError, RequestError
 from shardq.settings import StorageSettings
 from tests.unit.test_codec import batch_of, round_trip

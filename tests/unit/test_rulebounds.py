@@ -14,8 +14,8 @@ from dateutil.rrule import DAILY, HOURLY, MINUTELY, MO, MONTHLY, SECONDLY, WEEKL
 from shardq import Queue
 from shardq.drivers import RuntimeStorage
 from shardq.errors import ScheduleError
-from shardq.rulebounds import MOST_COUNTED
-from shardq.schedule import first_us, next_us, written
+from shardq.scheduling.rule_bounds import MOST_COUNTED
+from shardq.scheduling.schedule import first_us, next_us, written
 from tests.unit.queue_handlers import Job, Plain
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shardq.drivers import RuntimeStorage
-from shardq.drivers.runtime_pending import Pending
+from shardq.drivers.memory.deferred import Pending
 from shardq.errors import ScheduleError
 from shardq.model import When
 from shardq.settings import StorageSettings

@@ -12,7 +12,7 @@ from dateutil import tz
 from dateutil.rrule import DAILY, HOURLY, MINUTELY, MO, MONTHLY, SECONDLY, WEEKLY, rrule, rruleset
 
 from shardq.errors import ScheduleError, shown
-from shardq.schedule import due_us, first_us, next_us, written
+from shardq.scheduling.schedule import due_us, first_us, next_us, written
 
 NOW_US = 1_700_000_000_123_456
 CENTURIES = timedelta(days=40_000)

@@ -20,9 +20,9 @@ from shardq.errors import (
 )
 from shardq.shm import segment as module
 from shardq.shm import words as at
-from shardq.shm.attachments import attach_store, close_store, create_store, destroy
+from shardq.shm.files.names import SHM_DIRECTORY, full_name
 from shardq.shm.layout import Layout
-from shardq.shm.names import SHM_DIRECTORY, full_name
+from shardq.shm.registry import attach_store, close_store, create_store, destroy
 from shardq.shm.segment import Segment
 from shardq.shm.words import PAGE
 from tests.support.drivers import MIB

@@ -12,8 +12,8 @@ import pytest
 from shardq import Handler, Queue, Route, Supervisor, Worker
 from shardq.drivers import RuntimeLock, RuntimeStorage, SharedStorage
 from shardq.errors import ShardqError, shown
-from shardq.printable import printable
 from shardq.settings import StorageSettings, WorkerSettings
+from shardq.text.printable import printable
 
 
 class Plain(NamedTuple):

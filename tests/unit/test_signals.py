@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from shardq.supervisor.signals import Signals
+from shardq.supervisor.wishes.signals import Signals
 from tests.support.faults import Child
 
 

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from shardq.supervisor.stopping import ONE_WISH_S, StopWishes, Wish
+from shardq.supervisor.wishes.stopping import ONE_WISH_S, StopWishes, Wish
 
 TERM, INT, QUIT = signal.SIGTERM, signal.SIGINT, signal.SIGQUIT
 

@@ -9,9 +9,9 @@ from typing import NoReturn
 
 import pytest
 
-from shardq.supervisor.child import run_worker
 from shardq.supervisor.exits import Exit
-from shardq.worker import Worker
+from shardq.supervisor.workers.child import run_worker
+from shardq.working.worker import Worker
 
 
 class Spoilt:

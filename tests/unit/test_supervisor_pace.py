@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from itertools import accumulate
 
-from shardq.keeper import restart_pause_s
-from shardq.supervisor.pace import Pace, Vacancies
+from shardq.serving.keeper import restart_pause_s
+from shardq.supervisor.workers.pace import Pace, Vacancies
 
 
 def test_the_first_is_replaced_at_once_and_each_further_one_later() -> None:

@@ -13,9 +13,9 @@ from threading import Barrier
 
 from shardq.protocols import Served
 from shardq.shm import words as at
-from shardq.shm.attachments import close_store, create_store
+from shardq.shm.processes.death_watch import Watch
+from shardq.shm.registry import close_store, create_store
 from shardq.shm.store import Store
-from shardq.shm.watch import Watch
 from tests.support.drivers import MIB
 from tests.support.faults import Child, Gate
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from shardq.leftovers import Leftovers, what_stays
-from shardq.supervisor.progress import Progress
-from shardq.wording import counted
+from shardq.serving.leftovers import Leftovers, what_stays
+from shardq.supervisor.output.progress import Progress
+from shardq.text.wording import counted
 
 SOURCES = sorted((Path(__file__).parents[2] / "shardq").rglob("*.py"))
 

@@ -1,0 +1,1 @@
+"""The driver of one process, and the reference for every other one."""

@@ -1,0 +1,185 @@
+"""What the in-memory storage keeps that waits for its time, without waiting, locking or asyncio.
+
+One append is one entry of a heap, by due time and then by acceptance, and what is not due is not looked at. What is
+cancelled stays in the heap until its turn, or until most of the heap is cancelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from heapq import heapify, heappop, heappush
+
+from shardq.model import Scheduled, When
+from shardq.scheduling.schedule import next_us
+
+
+class _Waiting:
+    """Messages of one append that wait; of those with a schedule one message each."""
+
+    __slots__ = ("due_us", "messages", "pipe", "schedule")
+
+    def __init__(self, pipe: str, when: When) -> None:
+        self.pipe = pipe
+        self.due_us, self.schedule = when
+        self.messages: dict[int, bytes] = {}
+        """By number, in the order of acceptance."""
+
+
+class Pending:
+    """Messages that wait for their time, and messages that come again and again."""
+
+    def __init__(self) -> None:
+        self.deferred = 0
+        """How many messages wait, those with a schedule not counted."""
+        self._heap: list[tuple[int, int]] = []
+        """Due time and number. What `_waiting` does not have, or has for another time, is cancelled."""
+        self._waiting: dict[int, _Waiting] = {}
+        """By the number of the first message."""
+        self._once: dict[str, dict[bytes, dict[int, int]]] = {}
+        """By pipe and message: the numbers of equal messages, and under which of `_waiting` each is."""
+        self._again: dict[str, dict[bytes, int]] = {}
+        """By pipe and message: the number of the one that comes again and again."""
+        self._without_room: list[tuple[int, int]] = []
+        """Entries of the heap that were due and found no room."""
+        self._next_number = 0
+
+    def __bool__(self) -> bool:
+        """Whether anything waits."""
+        return bool(self._waiting)
+
+    @property
+    def recurrent(self) -> int:
+        return sum(map(len, self._again.values()))
+
+    @property
+    def lacks_room(self) -> bool:
+        """Whether something is due that found no room."""
+        return bool(self._without_room)
+
+    @property
+    def next_due_us(self) -> int | None:
+        """When the next is due, Unix microseconds; None where nothing waits for a time."""
+        while self._heap and self._cancelled(self._heap[0]):
+            heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def once(self, pipe: str) -> Collection[bytes]:
+        """The messages of a pipe that wait for their time."""
+        return self._once.get(pipe, ())
+
+    def again(self, pipe: str) -> Collection[bytes]:
+        """The messages of a pipe that come again and again."""
+        return self._again.get(pipe, ())
+
+    def add(self, pipe: str, messages: Sequence[bytes], when: When) -> None:
+        """Let messages come into their tube once."""
+        waiting, equal = _Waiting(pipe, when), self._once.setdefault(pipe, {})
+        first = self._next_number
+        for number, message in enumerate(messages, first):
+            waiting.messages[number] = message
+            equal.setdefault(message, {})[number] = first
+        self._next_number += len(messages)
+        self.deferred += len(messages)
+        self._push(first, waiting)
+
+    def repeat(self, pipe: str, message: bytes, when: When) -> None:
+        """Let a message come into its tube again and again. Where it does so by this schedule already, nothing."""
+        number = self._again.get(pipe, {}).get(message)
+        if number is not None and self._waiting[number].schedule == when.schedule:
+            return
+        if number is None:
+            number = self._next_number
+            self._next_number += 1
+            self._again.setdefault(pipe, {})[message] = number
+        waiting = _Waiting(pipe, when)
+        waiting.messages[number] = message
+        self._push(number, waiting)
+
+    def take_due(self, now_us: int, finds_room: Callable[[int], bool]) -> Iterator[tuple[str, list[bytes]]]:
+        """What comes into which tube now, in order. Of what comes again and again another one has to fit, of so many
+        bytes; without room it stays due.
+        """
+        for entry in self._without_room:
+            heappush(self._heap, entry)
+        self._without_room.clear()
+        while (due_us := self.next_due_us) is not None and due_us <= now_us:
+            _, number = entry = heappop(self._heap)
+            waiting = self._waiting[number]
+            if not waiting.schedule:
+                self._forget(number, waiting)
+                yield waiting.pipe, list(waiting.messages.values())
+                continue
+            [message] = waiting.messages.values()
+            again_us = next_us(waiting.schedule, due_us, now_us)
+            if again_us is None:
+                self.unschedule(waiting.pipe, {message})
+            elif finds_room(len(message)):
+                waiting.due_us = again_us
+                self._push(number, waiting)
+            else:
+                self._without_room.append(entry)
+                continue
+            yield waiting.pipe, [message]
+
+    def drop_equal(self, pipe: str, unwanted: Collection[bytes]) -> list[bytes]:
+        """Drop what waits for its time and is equal to one of these."""
+        equal, dropped = self._once.get(pipe, {}), []
+        for message in unwanted:
+            for number, first in equal.pop(message, {}).items():
+                waiting = self._waiting[first]
+                dropped.append(waiting.messages.pop(number))
+                if not waiting.messages:
+                    del self._waiting[first]
+        self._after_dropping(pipe, len(dropped))
+        return dropped
+
+    def unschedule(self, pipe: str, unwanted: Collection[bytes]) -> list[bytes]:
+        """Drop what comes again and again and is equal to one of these."""
+        again = self._again.get(pipe, {})
+        dropped = [message for message in unwanted if message in again]
+        for message in dropped:
+            del self._waiting[again.pop(message)]
+        if not again:
+            self._again.pop(pipe, None)
+        self._rebuild()
+        return dropped
+
+    def scheduled(self) -> list[Scheduled]:
+        """What comes again and again, the next due first."""
+        found = sorted((waiting.due_us, number) for number, waiting in self._waiting.items() if waiting.schedule)
+        return [
+            Scheduled(waiting.pipe, waiting.messages[number], waiting.schedule, due_us)
+            for due_us, number in found
+            if (waiting := self._waiting[number])
+        ]
+
+    def _push(self, number: int, waiting: _Waiting) -> None:
+        self._waiting[number] = waiting
+        heappush(self._heap, (waiting.due_us, number))
+
+    def _forget(self, first: int, waiting: _Waiting) -> None:
+        """What waited has come."""
+        del self._waiting[first]
+        equal = self._once[waiting.pipe]
+        for number, message in waiting.messages.items():
+            numbers = equal[message]
+            del numbers[number]
+            if not numbers:
+                del equal[message]
+        self._after_dropping(waiting.pipe, len(waiting.messages))
+
+    def _after_dropping(self, pipe: str, count: int) -> None:
+        self.deferred -= count
+        if pipe in self._once and not self._once[pipe]:
+            del self._once[pipe]
+        self._rebuild()
+
+    def _rebuild(self) -> None:
+        """Free what is cancelled, once it is most of the heap."""
+        if len(self._heap) > 2 * len(self._waiting) + 16:
+            self._heap = [entry for entry in self._heap if not self._cancelled(entry)]
+            heapify(self._heap)
+
+    def _cancelled(self, entry: tuple[int, int]) -> bool:
+        due_us, number = entry
+        return number not in self._waiting or self._waiting[number].due_us != due_us

@@ -1,0 +1,396 @@
+"""The in-memory driver, and the reference for every other one: a storage inside one process.
+
+What is stored is plain Python (`runtime_threads`, `runtime_pending`) behind one `threading.Lock`, so any thread and any
+event loop of the process may use the same storage. Who has to wait leaves a future in a `Bell`. For work and for room,
+everybody is woken and looks again: a wake-up that reaches a cancelled waiter, or one that has no use for it, is then
+not lost to the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from shardq.drivers.memory.bell import Bell
+from shardq.drivers.memory.deferred import Pending
+from shardq.drivers.memory.graves import Graves
+from shardq.drivers.memory.threads import Threads
+from shardq.errors import MessageTooLarge
+from shardq.model import EMPTY, Batch, Scheduled, When, ahead_of, key_of, plain
+from shardq.protocols import Backlog, Served
+from shardq.scheduling.schedule import next_us
+from shardq.settings import StorageSettings
+
+log = logging.getLogger("shardq.storage")
+
+#: Of a bounded storage one part in so many is kept for dead letters; half of that what handlers register may use.
+_RESERVE_PART, _FOLLOW_UP_PART = 16, 32
+#: Seconds after which a `wait` for a due time reckons anew: somebody may have set the clock of the host.
+_LONGEST_SLEEP_S = 10.0
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+class RuntimeStorage:
+    """`Storage` in memory. What it holds ends with the process.
+
+    `settings.capacity_bytes` bounds the sum of the message lengths; None, the default, means no bound. `clock` gives
+    the seconds by which leases and pauses end, `now_us` the Unix microseconds by which messages are due.
+    """
+
+    importable_only = False
+
+    def __init__(
+        self,
+        settings: StorageSettings | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now_us: Callable[[], int] = _now_us,
+    ) -> None:
+        self.settings = settings or StorageSettings()
+        self._now_us = now_us
+        self._lock = threading.Lock()
+        self._work, self._room, self._quiet, self._all_done = Bell(), Bell(), Bell(), Bell()
+        self._threads = Threads(self._work.ring, clock, now_us)
+        self._pending = Pending()
+        self._graves = Graves()
+        self._bytes = 0
+        self._accepted = 0
+        self._handled = 0
+
+    def check(self, pipe: str, messages: Sequence[bytes]) -> None:
+        size = sum(map(len, messages))
+        if not self._fits(size, empty=True):
+            raise MessageTooLarge(
+                f"{len(messages)} messages of {size} bytes for {pipe} can never fit a storage of "
+                f"{self.settings.capacity_bytes} bytes: register fewer at a time, or give it more capacity"
+            )
+
+    async def append(
+        self,
+        pipe: str,
+        messages: Sequence[bytes],
+        *,
+        when: When | None = None,
+        absent: bool = False,
+        follow_up: bool = False,
+    ) -> int | None:
+        with self._lock:
+            return self._append(pipe, messages, when, absent, _FOLLOW_UP_PART if follow_up else _RESERVE_PART)
+
+    async def contains(self, pipe: str, message: bytes) -> bool:
+        with self._lock:
+            tube = self._threads.tube(pipe)
+            return tube is not None and message in tube.messages
+
+    async def length(self, pipe: str) -> int:
+        with self._lock:
+            tube = self._threads.tube(pipe)
+            return len(tube.messages) if tube else 0
+
+    async def pipes(self) -> list[str]:
+        with self._lock:
+            return list(self._threads.pipes())
+
+    async def range(self, pipe: str, limit: int) -> Batch:
+        with self._lock:
+            tube = self._threads.tube(pipe) or self._graves.get(pipe)
+            return tube.head(limit) if tube else EMPTY
+
+    async def take(
+        self,
+        pipes: Sequence[str],
+        limit: int,
+        token: int,
+        timeout_s: float | None = None,
+        starvation_limit: int | None = None,
+    ) -> Batch:
+        """See `Storage.take`; nobody ends a batch that takes longer than `timeout_s`. Raises `FencedError`."""
+        with self._lock:
+            self._threads.check(key_of(pipes[0]), token)
+            return self._threads.take(pipes, limit, token, starvation_limit)
+
+    async def pop(self, pipe: str, through: int, token: int) -> None:
+        with self._lock:
+            self._threads.check(key_of(pipe), token)
+            self._departed(self._threads.drop_below(pipe, through))
+
+    async def fail(self, pipe: str, token: int, *, counts: bool = True) -> int:
+        with self._lock:
+            self._threads.check(key_of(pipe), token)
+            tube = self._threads.tube(pipe)
+            return tube.fail(token, self._now_us(), counts=counts) if tube else 0
+
+    async def bury(self, pipe: str, sequence: int, token: int, grave: str, letter: bytes) -> bool:
+        with self._lock:
+            before = self._graves.evicted
+            buried = self._bury(pipe, sequence, token, grave, letter)
+            evicted = self._graves.evicted - before
+        if evicted:
+            log.warning("dead letters dropped to make room", extra={"grave": grave, "letters": evicted})
+        return buried
+
+    async def graves(self) -> list[str]:
+        with self._lock:
+            return self._graves.pipes()
+
+    async def requeue(self, grave: str, sequence: int, pipe: str, message: bytes) -> bool | None:
+        with self._lock:
+            letters = self._graves.get(grave)
+            if letters is None or not letters.has(sequence):
+                return None
+            if self._store(pipe, [message]) is None:
+                return False
+            self._bytes -= len(letters.drop_one(sequence) or b"")
+            self._made_room()
+            return True
+
+    async def drop(self, grave: str, *sequences: int) -> int:
+        with self._lock:
+            letters = self._graves.get(grave)
+            dropped = [letter for n in sequences if letters and (letter := letters.drop_one(n)) is not None]
+            self._bytes -= sum(map(len, dropped))
+            self._made_room()
+            return len(dropped)
+
+    async def remove(self, pipe: str, *messages: bytes) -> int:
+        with self._lock:
+            unwanted = set(messages)
+            waiting, dropped = self._pending.drop_equal(pipe, unwanted), self._threads.drop_equal(pipe, unwanted)
+            self._cancelled(waiting)
+            self._departed(dropped)
+            return len(waiting) + len(dropped)
+
+    async def wait(self, served: Served, timeout_s: float | None = None, bound: str | None = None) -> str | None:
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            with self._lock:
+                due_us = self._promote()
+                key = self._threads.next_ready(served, bound)
+                left_s = None if deadline is None else deadline - time.monotonic()
+                if key is not None or (left_s is not None and left_s <= 0):
+                    return key
+                due_s = None if due_us is None else min((due_us - self._now_us()) / 1e6, _LONGEST_SLEEP_S)
+                end_s = self._threads.next_end_s()
+                rung = self._work.join()
+            pause_s = min((span for span in (left_s, due_s, end_s) if span is not None), default=None)
+            await self._heard(self._work, rung, pause_s)
+
+    async def append_when_room(
+        self,
+        pipe: str,
+        messages: Sequence[bytes],
+        timeout_s: float | None = None,
+        *,
+        when: When | None = None,
+        absent: bool = False,
+    ) -> int | None:
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            with self._lock:
+                taken = self._append(pipe, messages, when, absent)
+                left_s = None if deadline is None else deadline - time.monotonic()
+                if taken is not None or (left_s is not None and left_s <= 0):
+                    return taken
+                rung = self._room.join()
+            await self._heard(self._room, rung, left_s)
+
+    async def now_us(self) -> int:
+        return self._now_us()
+
+    async def promote(self) -> int | None:
+        with self._lock:
+            return self._promote()
+
+    async def scheduled(self) -> list[Scheduled]:
+        with self._lock:
+            return self._pending.scheduled()
+
+    async def unschedule(self, pipe: str, *messages: bytes) -> int:
+        with self._lock:
+            ended = self._pending.unschedule(pipe, set(messages))
+            self._cancelled(ended)
+            return len(ended)
+
+    async def wait_for_quiet(self, timeout_s: float | None = None, *, deferred: bool = False) -> bool:
+        with self._lock:
+            bell = self._all_done if deferred else self._quiet
+            if self._accepted == self._handled and not (deferred and self._pending.deferred):
+                return True
+            rung = bell.join()
+        return await self._heard(bell, rung, timeout_s)
+
+    async def backlog(self) -> Backlog:
+        with self._lock:
+            queued, pending, graves = self._accepted - self._handled, self._pending, self._graves
+            totals = queued, self._accepted, self._handled, graves.count()
+            return Backlog(*totals, pending.deferred, pending.recurrent, graves.evicted)
+
+    def next_end_s(self) -> float | None:
+        """Seconds until the first lease or pause ends, None where there is none."""
+        with self._lock:
+            return self._threads.next_end_s()
+
+    async def close(self) -> None:
+        """Nothing to let go of: memory is all there is."""
+
+    async def claim(self, key: str) -> int:
+        with self._lock:
+            return self._threads.claim(key)
+
+    async def claimed(self, key: str) -> bool:
+        with self._lock:
+            return self._threads.claimed(key)
+
+    async def unclaim(self, key: str, token: int, pause_s: float = 0.0) -> bool:
+        with self._lock:
+            released = self._threads.unclaim(key, token, pause_s)
+            self._work.ring()  # who waits has to reckon with the end of the pause
+            return released
+
+    async def lease(self, key: str, token: int, seconds: float) -> bool:
+        """Let the claim end `seconds` from now. Returns whether `token` is the current claim on `key`."""
+        with self._lock:
+            held = self._threads.lease(key, token, seconds)
+            self._work.ring()  # who waits has to reckon with the new end
+            return held
+
+    def _append(
+        self,
+        pipe: str,
+        messages: Sequence[bytes],
+        when: When | None,
+        absent: bool,
+        kept_part: int = _RESERVE_PART,
+    ) -> int | None:
+        return self._store(pipe, self._absent(pipe, messages, when) if absent else messages, when, kept_part)
+
+    def _store(
+        self, pipe: str, messages: Sequence[bytes], when: When | None = None, kept_part: int = _RESERVE_PART
+    ) -> int | None:
+        if not messages:
+            return 0
+        if when and when.schedule:
+            return self._repeat(pipe, messages, when, kept_part)
+        size = sum(map(len, messages))
+        if not self._fits(size, kept_part):
+            self.check(pipe, messages)
+            return None
+        self._bytes += size
+        if when:
+            with self._earlier():
+                self._pending.add(pipe, messages, when)
+        else:
+            self._accepted += len(messages)
+            self._threads.add(pipe, messages)
+        return len(messages)
+
+    def _repeat(self, pipe: str, messages: Sequence[bytes], when: When, kept_part: int) -> int | None:
+        next_us(when.schedule, when.due_us, when.due_us)  # raises where it cannot be read: better now than each time
+        new = set(messages).difference(self._pending.again(pipe))
+        if new:
+            self.check(pipe, [*new, max(new, key=len)])  # each has to fit beside all of them when its time comes
+        size = sum(map(len, new))
+        if new and not self._fits(size, kept_part):
+            return None
+        self._bytes += size
+        with self._earlier():
+            for message in messages:
+                self._pending.repeat(pipe, message, when)
+        return len(messages)
+
+    @contextmanager
+    def _earlier(self) -> Iterator[None]:
+        """Move what is due at the end of the block, and wake who waits where the next is due earlier then."""
+        before_us = self._pending.next_due_us
+        yield
+        due_us = self._promote()
+        if due_us is not None and (before_us is None or due_us < before_us):
+            self._work.ring()
+
+    def _absent(self, pipe: str, messages: Sequence[bytes], when: When | None) -> list[bytes]:
+        """Those that have no equal, each once."""
+        if when and when.schedule:
+            present = [self._pending.again(pipe)]
+        else:
+            both = plain(pipe), ahead_of(pipe)
+            present = [found for one in both for found in (self._threads.equal(one), self._pending.once(one)) if found]
+        return [message for message in dict.fromkeys(messages) if not any(message in found for found in present)]
+
+    def _promote(self) -> int | None:
+        """Move what is due into its tubes. When the next is due."""
+        if not self._pending:
+            return None
+        for pipe, messages in self._pending.take_due(self._now_us(), self._finds_room):
+            self._accepted += len(messages)
+            self._threads.add(pipe, messages)
+        return self._pending.next_due_us
+
+    def _finds_room(self, size: int) -> bool:
+        """Take so many bytes where there is room."""
+        fits = self._fits(size)
+        self._bytes += size if fits else 0
+        return fits
+
+    def _fits(self, size: int, kept_part: int | None = _RESERVE_PART, *, empty: bool = False) -> bool:
+        """Whether there is room for so many bytes, with one part in so many kept free; `empty`: were there nothing."""
+        capacity = self.settings.capacity_bytes
+        if capacity is None:
+            return True
+        kept = capacity // kept_part if kept_part else 0
+        return (0 if empty else self._bytes) + size <= capacity - kept
+
+    def _bury(self, pipe: str, sequence: int, token: int, grave: str, letter: bytes) -> bool:
+        self._threads.check(key_of(pipe), token)
+        tube = self._threads.tube(pipe)
+        if tube is None or not tube.messages or tube.head_sequence != sequence:
+            return True
+        # The message makes room for its letter.
+        size, capacity = len(letter) - len(tube.messages[0]), self.settings.capacity_bytes
+        most_bytes = None if capacity is None else capacity // _RESERVE_PART
+        gone = self._graves.make_room(grave, size, self.settings.dead_letters, most_bytes, self._fits_in_reserve)
+        if gone is None:
+            return False
+        self._graves.add(grave, letter)
+        self._bytes += len(letter) - gone
+        self._departed(self._threads.drop_below(pipe, sequence + 1))
+        return True
+
+    def _fits_in_reserve(self, size: int) -> bool:
+        return self._fits(size, None)
+
+    def _departed(self, dropped: Sequence[bytes]) -> None:
+        """Messages have left their tube."""
+        self._handled += len(dropped)
+        self._cancelled(dropped)
+
+    def _cancelled(self, dropped: Sequence[bytes]) -> None:
+        """Messages are stored no more."""
+        if not dropped:
+            return
+        self._bytes -= sum(map(len, dropped))
+        self._made_room()
+        if self._accepted == self._handled:
+            self._quiet.ring()
+            if not self._pending.deferred:
+                self._all_done.ring()
+
+    def _made_room(self) -> None:
+        self._room.ring()
+        if self._pending.lacks_room:
+            self._work.ring()  # who waits moves what found none
+
+    async def _heard(self, bell: Bell, rung: asyncio.Future[None], timeout_s: float | None) -> bool:
+        """Whether the bell was rung in time. The one method here that suspends: never under the lock."""
+        try:
+            done, _ = await asyncio.wait((rung,), timeout=timeout_s)
+            return bool(done)
+        finally:
+            with self._lock:
+                bell.leave(rung)

@@ -1,0 +1,43 @@
+"""Moving what is due in a segment to its tubes: here schedules are read."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from shardq.errors import ScheduleError
+from shardq.scheduling.schedule import next_us
+from shardq.shm.verbs.deferring import Timing
+
+log = logging.getLogger("shardq.storage")
+
+#: How long a schedule rests that this version cannot read, in microseconds.
+_PUT_OFF_US = 3600 * 1_000_000
+#: How many sections who has other things to do promotes in at a time: about 8 ms.
+_ROUNDS = 8
+
+
+def promote_some(timing: Timing) -> int | None:
+    """Move what is due, for a moment only. Returns when the next is due, Unix microseconds, None: nothing waits."""
+    for _ in range(_ROUNDS):
+        now_us = time.time_ns() // 1000
+        next_due_us = _promote_once(timing, now_us)
+        if next_due_us is None or next_due_us > now_us:
+            break
+    return next_due_us
+
+
+def _promote_once(timing: Timing, now_us: int) -> int | None:
+    """Move some of what is due to its tubes. Returns when the next is due, Unix microseconds, None: nothing waits."""
+    promoted = timing.promote(now_us)
+    found = promoted.recurrent
+    if found is None:
+        return promoted.next_due_us or None
+    try:
+        next_due_us = next_us(found.schedule, found.scheduled_us, now_us)
+    except (ScheduleError, ArithmeticError, ValueError):
+        log.exception("schedule cannot be read", extra={"pipe": found.pipe, "schedule": found.schedule})
+        timing.put_off(found, now_us + _PUT_OFF_US)
+        return now_us
+    timing.recur(found, next_due_us)
+    return now_us

@@ -1,0 +1,46 @@
+"""Locks of one host: claims that live in the segment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shardq.errors import SegmentMissing
+from shardq.settings import LockSettings
+
+if TYPE_CHECKING:
+    from shardq.drivers.shared.storage import SharedStorage
+
+
+class SharedLock:
+    """Claims on threads, kept in the segment. A claim follows the life of its process, not time: it ends when it is
+    released or when the process is dead, and however long a process is stopped, it keeps it.
+    """
+
+    def __init__(self, storage: SharedStorage | None = None, settings: LockSettings | None = None) -> None:
+        self.storage = storage
+        self.settings = settings or LockSettings()
+        self._tokens: dict[str, int] = {}
+
+    async def acquire(self, key: str) -> int:
+        token = await self._given().claim(key)
+        if token:
+            self._tokens[key] = token
+        return token
+
+    async def exists(self, key: str) -> bool:
+        return await self._given().claimed(key)
+
+    async def release(self, key: str, pause_s: float = 0.0) -> bool:
+        token = self._tokens.pop(key, 0)
+        return bool(token) and await self._given().unclaim(key, token, pause_s)
+
+    async def ttl(self, key: str, seconds: float) -> bool:
+        """With 0 seconds, release. Otherwise nothing changes: a claim lives as long as its process."""
+        if seconds <= 0:
+            return await self.release(key)
+        return key in self._tokens
+
+    def _given(self) -> SharedStorage:
+        if self.storage is None:
+            raise SegmentMissing("this SharedLock has no storage: make it with SharedLock(storage)")
+        return self.storage

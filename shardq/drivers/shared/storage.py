@@ -1,0 +1,395 @@
+"""Storage and lock of one host: a shared-memory segment, waited on with asyncio.
+
+The verbs are those of `shm.store`. They suspend only where another process stays inside the guard, as one that is
+stopped there does; and the three that wait do, on this process's doorbell.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import ParamSpec, TypeVar
+
+from shardq.drivers.shared.due import promote_some
+from shardq.drivers.shared.lock import SharedLock
+from shardq.drivers.shared.waiters import Deadline, ears_of, limit_of_coroutines, until_free
+from shardq.errors import SegmentBusy, SegmentMissing
+from shardq.model import Batch, Scheduled, When
+from shardq.protocols import Backlog, Served
+from shardq.settings import StorageSettings, check_capacity
+from shardq.shm import registry as shm
+from shardq.shm.processes.shares import Share
+from shardq.shm.store import Store
+from shardq.shm.verbs.deferring import REMOVED_AT_ONCE
+from shardq.shm.verbs.inspection import Overview
+from shardq.shm.words import DEFAULT_SLOTS, FOLLOW_UP, GENERAL
+
+_Result = TypeVar("_Result")
+_Arguments = ParamSpec("_Arguments")
+
+log = logging.getLogger("shardq.storage")
+
+__all__ = ["Overview", "SharedLock", "SharedStorage"]
+
+
+class SharedStorage:
+    """Messages of all tubes in a named segment. Made by `create` or `attach`; only `destroy` removes it."""
+
+    importable_only = True
+
+    def __init__(self, store: Store, settings: StorageSettings | None = None) -> None:
+        self.settings = settings or StorageSettings()
+        self._store = store
+        self._ears = ears_of(store)
+        self._closed = False
+        self.limit_waits(None)
+
+    @classmethod
+    def create(
+        cls,
+        name: str,
+        capacity_bytes: int | None = None,
+        *,
+        threads: int | None = None,
+        slots: int = DEFAULT_SLOTS,
+        private: bool = False,
+        settings: StorageSettings | None = None,
+        share: Share = Share.GENERAL,
+    ) -> SharedStorage:
+        """Create the segment `name` and attach to it.
+
+        `capacity_bytes` bounds its memory, by default the least of 512 MiB, half of what /dev/shm has free and half of
+        what the control group may have.
+        `threads` bounds the threads and tubes that have messages at one time, by default one per 4 KiB of capacity and
+        at most 65,536; `slots` the processes that are attached at one time, beside a supervisor and its workers, for
+        whom more are kept. A `private` segment ends with its supervisor, whatever is in it. `share` says which slots
+        are for this process.
+
+        Raises `SegmentExists`, `SegmentNoRoom`, `SegmentUntrusted`, `SegmentUnavailable`, `ConfigurationError`.
+        """
+        settings = settings or StorageSettings()
+        capacity = settings.capacity_bytes if capacity_bytes is None else capacity_bytes
+        if capacity is not None:
+            check_capacity(capacity)
+        store = shm.create_store(name, capacity, threads=threads, slots=slots, private=private, share=share)
+        return cls(store, settings)
+
+    @classmethod
+    def attach(cls, name: str, settings: StorageSettings | None = None, share: Share = Share.GENERAL) -> SharedStorage:
+        """Attach to the segment `name`, with a slot of this share.
+
+        Raises `SegmentMissing`, `SegmentNotReady`, `SegmentVersionError`, `SegmentForeign`, `SegmentUntrusted`,
+        `SegmentUnavailable`, `SlotsExhausted`.
+        """
+        return cls(shm.attach_store(name, share), settings)
+
+    @classmethod
+    def resume(cls, name: str, descriptor: int, slot: int) -> SharedStorage:
+        """Attach to the segment `name` as a process that was so before it executed itself anew: see `Store.hold`."""
+        return cls(shm.resume_store(name, descriptor, slot))
+
+    @property
+    def name(self) -> str:
+        return self._store.segment.name
+
+    @property
+    def store(self) -> Store:
+        """The segment's verbs without asyncio, for a supervisor that has no loop."""
+        return self._store
+
+    def limit_waits(self, seconds: float | None) -> None:
+        """How long calls of this process wait for a guard that others do not leave, before they raise `SegmentBusy`.
+        None, which is the default: coroutines give their loop its turn meanwhile, other code waits as long as it takes.
+        """
+        self._waits_are_limited = seconds is not None
+        self._store.patience.usual = limit_of_coroutines if seconds is None else lambda: seconds
+
+    def check(self, pipe: str, messages: Sequence[bytes]) -> None:
+        self._store.check(pipe, messages)
+
+    async def append(
+        self,
+        pipe: str,
+        messages: Sequence[bytes],
+        *,
+        when: When | None = None,
+        absent: bool = False,
+        follow_up: bool = False,
+    ) -> int | None:
+        try:
+            return self._append(pipe, messages, when, FOLLOW_UP if follow_up else GENERAL, absent=absent)
+        except SegmentBusy:
+            return await self._until_free(
+                self._append, pipe, messages, when, FOLLOW_UP if follow_up else GENERAL, absent=absent
+            )
+
+    async def contains(self, pipe: str, message: bytes) -> bool:
+        try:
+            return self._store.contains(pipe, message)
+        except SegmentBusy:
+            return await self._until_free(self._store.contains, pipe, message)
+
+    async def length(self, pipe: str) -> int:
+        try:
+            return self._store.length(pipe)
+        except SegmentBusy:
+            return await self._until_free(self._store.length, pipe)
+
+    async def pipes(self) -> list[str]:
+        try:
+            return self._store.pipes()
+        except SegmentBusy:
+            return await self._until_free(self._store.pipes)
+
+    async def range(self, pipe: str, limit: int) -> Batch:
+        try:
+            return self._store.read(pipe, limit)
+        except SegmentBusy:
+            return await self._until_free(self._store.read, pipe, limit)
+
+    async def take(
+        self,
+        pipes: Sequence[str],
+        limit: int,
+        token: int,
+        timeout_s: float | None = None,
+        starvation_limit: int | None = None,
+    ) -> Batch:
+        try:
+            return self._store.take(pipes, limit, token, timeout_s, starvation_limit)
+        except SegmentBusy:
+            return await self._until_free(self._store.take, pipes, limit, token, timeout_s, starvation_limit)
+
+    async def pop(self, pipe: str, through: int, token: int) -> None:
+        try:
+            self._store.pop(pipe, through, token)
+        except SegmentBusy:
+            await self._until_free(self._store.pop, pipe, through, token)
+
+    async def fail(self, pipe: str, token: int, *, counts: bool = True) -> int:
+        try:
+            return self._store.fail(pipe, token, counts=counts)
+        except SegmentBusy:
+            return await self._until_free(self._store.fail, pipe, token, counts=counts)
+
+    async def bury(self, pipe: str, sequence: int, token: int, grave: str, letter: bytes) -> bool:
+        try:
+            done = self._store.letters.bury(pipe, sequence, token, grave, letter, self.settings.dead_letters)
+        except SegmentBusy:
+            done = await self._until_free(
+                self._store.letters.bury, pipe, sequence, token, grave, letter, self.settings.dead_letters
+            )
+        if done.evicted:
+            log.warning("dead letters dropped to make room", extra={"grave": grave, "letters": done.evicted})
+        return done.buried
+
+    async def graves(self) -> list[str]:
+        return await self._patiently(self._store.letters.graves)
+
+    async def requeue(self, grave: str, sequence: int, pipe: str, message: bytes) -> bool | None:
+        return await self._patiently(self._store.letters.requeue, grave, sequence, pipe, message)
+
+    async def drop(self, grave: str, *sequences: int) -> int:
+        return await self._patiently(self._store.letters.drop, grave, sequences)
+
+    async def remove(self, pipe: str, *messages: bytes) -> int:
+        return await self._patiently(self._store.remove, pipe, messages) + await self._taken_out(pipe, messages)
+
+    async def claim(self, key: str) -> int:
+        try:
+            return self._store.claim(key)
+        except SegmentBusy:
+            return await self._until_free(self._store.claim, key)
+
+    async def claimed(self, key: str) -> bool:
+        return await self._patiently(self._store.claimed, key)
+
+    async def unclaim(self, key: str, token: int, pause_s: float = 0.0) -> bool:
+        try:
+            return self._store.unclaim(key, token, pause_s)
+        except SegmentBusy:
+            return await self._until_free(self._store.unclaim, key, token, pause_s)
+
+    async def wait(self, served: Served, timeout_s: float | None = None, bound: str | None = None) -> str | None:
+        key = self._find_work(served, bound)
+        if key is not None or timeout_s == 0:
+            return key
+        deadline = Deadline(timeout_s)
+        while key is None:
+            if deadline.over:
+                return None
+            with self._ears.listening(deaths=True) as heard:
+                try:
+                    key, pause_s = self._store.waiting.lie_down(served, bound)
+                except SegmentBusy:
+                    await deadline.pause()
+                    continue
+                try:
+                    if key is None:
+                        net_s = self._net_s()
+                        await deadline.wait(heard, net_s if pause_s is None else min(pause_s, net_s))
+                        key = self._find_work(served, bound)
+                finally:
+                    self._rise(key)
+        return key
+
+    async def append_when_room(
+        self,
+        pipe: str,
+        messages: Sequence[bytes],
+        timeout_s: float | None = None,
+        *,
+        when: When | None = None,
+        absent: bool = False,
+    ) -> int | None:
+        deadline = Deadline(timeout_s)
+        while True:
+            with self._ears.listening() as heard:
+                try:
+                    self._store.waiting.await_room()
+                    accepted = self._append(pipe, messages, when, GENERAL, absent=absent)
+                except SegmentBusy:
+                    if deadline.over:
+                        return None
+                    await deadline.pause()
+                    continue
+                if accepted is not None or deadline.over:
+                    return accepted
+                await deadline.wait(heard, self._net_s())
+
+    async def now_us(self) -> int:
+        return time.time_ns() // 1000
+
+    async def promote(self) -> int | None:
+        now_us = time.time_ns() // 1000
+        while (next_due_us := await self._patiently(self.promote_some)) is not None and next_due_us <= now_us:
+            continue
+        return next_due_us
+
+    def promote_some(self) -> int | None:
+        """As `promote`, for a moment only: who has other things to do as well comes back where the time it returns is
+        over.
+        """
+        return promote_some(self._store.timing)
+
+    async def scheduled(self) -> list[Scheduled]:
+        try:
+            return self._store.timing.scheduled()
+        except SegmentBusy:
+            return await self._until_free(self._store.timing.scheduled)
+
+    async def unschedule(self, pipe: str, *messages: bytes) -> int:
+        return await self._taken_out(pipe, messages, recurrent=True)
+
+    async def wait_for_quiet(self, timeout_s: float | None = None, *, deferred: bool = False) -> bool:
+        deadline = Deadline(timeout_s)
+        while True:
+            with self._ears.listening() as heard:
+                try:
+                    if self._store.waiting.quiet(deferred=deferred):
+                        return True
+                except SegmentBusy:
+                    await deadline.pause()
+                if deadline.over:
+                    return False
+                await deadline.wait(heard, self.settings.safety_net)
+
+    async def backlog(self) -> Backlog:
+        counts = await self._patiently(self._store.counts)
+        queued = counts.accepted - counts.handled
+        return Backlog(
+            queued,
+            counts.accepted,
+            counts.handled,
+            counts.dead,
+            deferred=counts.deferred,
+            recurrent=counts.recurrent,
+            evicted=counts.evicted,
+        )
+
+    def overview(self) -> Overview:
+        """Figures of the segment and the workers in it, read without disturbing them."""
+        return self._store.inspection.overview()
+
+    async def close(self) -> None:
+        """Detach. What is stored stays; other objects of this process on the same segment stay attached."""
+        self.detach()
+
+    def detach(self) -> None:
+        """As `close`, for who has no loop."""
+        if not self._closed:
+            self._closed = True
+            shm.close_store(self._store)
+            self._ears.wake_all()
+
+    def destroy(self) -> None:
+        """Unlink the segment with everything in it, and detach."""
+        with suppress(SegmentMissing):
+            if self._closed:
+                shm.destroy(self.name)
+            else:
+                self._closed = True
+                shm.destroy_store(self._store)
+        self._ears.wake_all()
+
+    def _append(
+        self, pipe: str, messages: Sequence[bytes], when: When | None, share: int, *, absent: bool
+    ) -> int | None:
+        store = self._store
+        if not messages:
+            return 0
+        if when is None and not absent:
+            return len(messages) if store.append(pipe, messages, share=share) else None
+        due_us = max(1, when.due_us) if when else 0
+        if when and when.schedule:
+            accepted = store.timing.repeat(pipe, messages, when.schedule, due_us, absent=absent, share=share)
+        elif absent:
+            accepted = store.appending.append_absent(pipe, messages, due_us=due_us, share=share)
+        else:
+            accepted = len(messages) if store.timing.defer(pipe, messages, due_us, share=share) else None
+        if due_us and store.timing.due():
+            self.promote_some()
+        return accepted
+
+    async def _patiently(
+        self, verb: Callable[_Arguments, _Result], *arguments: _Arguments.args, **options: _Arguments.kwargs
+    ) -> _Result:
+        try:
+            return verb(*arguments, **options)
+        except SegmentBusy:
+            return await self._until_free(verb, *arguments, **options)
+
+    async def _until_free(
+        self, verb: Callable[_Arguments, _Result], *arguments: _Arguments.args, **options: _Arguments.kwargs
+    ) -> _Result:
+        """For a verb that found the guard held. Where waits have a limit that is over, it raises the same again."""
+        if self._waits_are_limited:
+            return verb(*arguments, **options)
+        return await until_free(verb, *arguments, **options)
+
+    async def _taken_out(self, pipe: str, messages: Sequence[bytes], *, recurrent: bool = False) -> int:
+        removed, remove = 0, self._store.timing.remove
+        for start in range(0, len(messages), REMOVED_AT_ONCE):  # so that none is counted in a call that gives up
+            chosen = messages[start : start + REMOVED_AT_ONCE]
+            removed += await self._patiently(remove, pipe, chosen, recurrent=recurrent)
+        return removed
+
+    def _find_work(self, served: Served, bound: str | None) -> str | None:
+        """None also where somebody does not leave the guard."""
+        with suppress(SegmentBusy):
+            if self._store.timing.due():
+                self.promote_some()
+            return self._store.waiting.find_work(served, bound)
+        return None
+
+    def _rise(self, key: str | None) -> None:
+        try:
+            self._store.waiting.rise(key)
+        except SegmentBusy:
+            self._store.waiting.rise_alone()
+
+    def _net_s(self) -> float:
+        """All sleepers together look once in the safety net's time, so each looks less often the more there are."""
+        return self.settings.safety_net * max(1, self._store.waiting.asleep())

@@ -1,0 +1,208 @@
+"""What has to be true of a handler class before anything is registered to it or served by it, all in one place.
+
+What stands in its code, the request type and the forms of its methods, is looked at once for each class; what its
+attributes say, whenever it is asked.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+from shardq.errors import HandlerError, shown
+from shardq.handler import Handler, check_is_handler, does_nothing
+from shardq.handling.request_types import concrete_types, find_request_type
+from shardq.model import Retry, handler_name
+from shardq.settings import LONGEST_S
+
+
+class HandlerInfo(NamedTuple):
+    """What is read off a handler's code."""
+
+    kind: Any
+    """Type of its requests."""
+    types: frozenset[type] | None
+    """Classes instances of that have. None where the type does not tell."""
+    one_by_one: bool
+    """Whether the method that does the work takes one request, and no batch."""
+
+
+#: What was read: to read annotations takes longer than all else that a worker does to bind.
+_known: WeakKeyDictionary[type[Any], HandlerInfo] = WeakKeyDictionary()
+
+#: The form of each method, as a handler may have it. `{}` is the name of the request type.
+_FORMS = {
+    "handle": "def handle(self, *requests: {}) -> None:",
+    "perform": "def perform(self, *requests: {}) -> None:",
+    "route": "def route(cls, *requests: {}) -> list[Route]:",
+    "create": "def create(cls) -> Self:",
+    "start": "def start(self) -> None:",
+    "stop": "def stop(self) -> None:",
+    "batch_size": "def batch_size(self) -> int:",
+}
+#: Called on the class, before there is an instance.
+_OF_CLASS = ("route", "create")
+#: Called with a batch.
+_OF_REQUESTS = ("handle", "perform", "route")
+#: As many requests as no method takes that has no `*`.
+_MANY = 256
+
+
+def info_of(handler: type[Handler[Any]]) -> HandlerInfo:
+    """What is read off a handler's code, found out once. Raises `HandlerError` for code that cannot be served."""
+    info = _known.get(handler)
+    if info is None:
+        kind = find_request_type(handler)
+        one_by_one = _check_methods(handler, getattr(kind, "__name__", str(kind)))
+        info = _known[handler] = HandlerInfo(kind, concrete_types(kind), one_by_one)
+    return info
+
+
+def request_type(handler: type[Handler[Any]]) -> Any:
+    """The type of a handler's requests. Raises `HandlerError` where nothing says it."""
+    return info_of(handler).kind
+
+
+def check_usable(handler: Any) -> None:
+    """Raise `HandlerError` for what can be neither registered to nor served: it is no handler class, does nothing, has
+    a method that cannot be called as it will be, or says something about itself that cannot be.
+    """
+    check_is_handler(handler)
+    info_of(handler)
+    check_priorities(handler)
+    check_failure_rules(handler)
+    check_batch_size(handler)
+    if not does_something(handler):
+        raise HandlerError(does_nothing(handler))
+
+
+def does_something(handler: type[Handler[Any]]) -> bool:
+    """Whether a class says what to do with its requests, and is more than a base for others."""
+    return handler.handle is not Handler.handle or handler.perform is not Handler.perform
+
+
+def check_failure_rules(handler: type[Handler[Any]]) -> None:
+    """Raise `HandlerError` for a `retry` or `timeout_s` that cannot be."""
+    if not isinstance(handler.retry, Retry):
+        raise HandlerError(f"{handler_name(handler)}.retry must be a shardq.Retry, not {shown(handler.retry)}")
+    limit_s = handler.timeout_s
+    if limit_s is None:
+        return
+    if isinstance(limit_s, bool) or not isinstance(limit_s, int | float) or not 0 < limit_s <= LONGEST_S:
+        raise HandlerError(
+            f"{handler_name(handler)}.timeout_s must be None or a number of seconds, more than 0 and at most 10 years, "
+            f"not {shown(limit_s)}"
+        )
+
+
+def check_priorities(handler: type[Handler[Any]]) -> tuple[int, ...]:
+    """The priorities a handler's requests may have, in order of service. Raises `HandlerError` for `priorities` and for
+    a `starvation_limit` that cannot be.
+    """
+    priorities = (0,) if handler.priorities is None else handler.priorities
+    if not isinstance(priorities, list | tuple) or not priorities or not all(type(p) is int for p in priorities):
+        raise HandlerError(f"{handler_name(handler)}.priorities must be a list of integers, not {shown(priorities)}")
+    if any(not -(1 << 63) <= priority < 1 << 63 for priority in priorities):
+        raise HandlerError(f"{handler_name(handler)}.priorities must fit 64 bits, unlike {shown(priorities)}")
+    order = tuple(dict.fromkeys(priorities))
+    limit = handler.starvation_limit
+    if limit is not None and (type(limit) is not int or limit < len(order)):
+        raise HandlerError(
+            f"{handler_name(handler)}.starvation_limit must be None or a number from {len(order)} up, one batch for "
+            f"each of its priorities, not {shown(limit)}"
+        )
+    return order
+
+
+def check_batch_size(handler: type[Handler[Any]]) -> None:
+    """Raise `HandlerError` for a `batch_size` that is neither a method nor a number of requests."""
+    if not callable(handler.batch_size) and handler.batch_size is not None:
+        _checked_size(handler, handler.batch_size)
+
+
+def batch_size_of(handler: Handler[Any], otherwise: int) -> int:
+    """Most requests in a batch of this handler; `otherwise` where it does not say. Raises `HandlerError` for a size
+    that cannot be, and what its method raises.
+    """
+    said = handler.batch_size
+    size = said() if callable(said) else said
+    return _checked_size(type(handler), otherwise if size is None else size)
+
+
+def _checked_size(handler: type[Handler[Any]], size: Any) -> int:
+    if type(size) is not int or size < 1:
+        raise HandlerError(
+            f"{handler_name(handler)}.batch_size must be a number from 1 up, or None, or a method that returns that; "
+            f"not {shown(size)}"
+        )
+    if size > 1 and info_of(handler).one_by_one:
+        raise HandlerError(
+            f"{handler_name(handler)}.{_work_of(handler)}() takes one request, but gets batches of up to "
+            f"{shown(size)}: write `*requests`, or `batch_size = 1`"
+        )
+    return int(size)
+
+
+def _check_methods(handler: type[Handler[Any]], kind: str) -> bool:
+    """Whether the method that does the work takes one request only. Raises `HandlerError` for a method that cannot be
+    called as it will be.
+    """
+    one_by_one = False
+    for method, form in _FORMS.items():
+        own = inspect.getattr_static(handler, method)
+        if own is inspect.getattr_static(Handler, method) or (method == "perform" and _work_of(handler) == "handle"):
+            continue
+        one_by_one |= method == _work_of(handler) and _takes(handler, method, 1) and not _takes(handler, method, _MANY)
+        if problem := _problem(handler, method, own):
+            above = "@classmethod` and below it `" if method in _OF_CLASS else ""
+            raise HandlerError(f"{handler_name(handler)}.{method}() {problem}: write `{above}{form.format(kind)}`")
+    return one_by_one
+
+
+def _problem(handler: type[Handler[Any]], method: str, own: Any) -> str:
+    function = getattr(handler, method)
+    if not callable(function):
+        is_number = method == "batch_size"  # which is looked at where its value counts
+        return "" if is_number else f"cannot be called, since it is {shown(function)}"
+    if method in _OF_CLASS and inspect.isfunction(own):
+        return "is called on the class, but is no classmethod"
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        return "has a `yield`, so that nothing in it would run"
+    if method == "batch_size" and inspect.iscoroutinefunction(function):
+        return "is `async def`, but not awaited"
+    if method not in _OF_REQUESTS:
+        return "" if _takes(handler, method, 0) else "needs arguments, but gets none"
+    if not _takes(handler, method, 1):
+        return "cannot be called with requests alone"
+    # With a `batch_size` there may never be more than one.
+    alone = method != "route" and (handler.batch_size == 1 or _overrides(handler, "batch_size"))
+    if not _takes(handler, method, _MANY) and not alone:
+        return "takes one request, but gets a batch of them"
+    return ""
+
+
+def _takes(handler: type[Handler[Any]], method: str, count: int) -> bool:
+    """Whether a method can be called with so many arguments. A decorator counts, not what it decorates."""
+    function = getattr(handler, method)
+    try:
+        signature = inspect.signature(function, follow_wrapped=False)
+    except Exception:  # of what has no signature to read, or annotations that do not resolve
+        return True
+    with_self = inspect.isfunction(inspect.getattr_static(handler, method)) and method not in _OF_CLASS
+    try:
+        signature.bind(*[None] * (count + with_self))
+    except TypeError:
+        return False
+    return True
+
+
+def _overrides(handler: type[Handler[Any]], method: str) -> bool:
+    return callable(getattr(handler, method)) and inspect.getattr_static(handler, method) is not (
+        inspect.getattr_static(Handler, method)
+    )
+
+
+def _work_of(handler: type[Handler[Any]]) -> str:
+    """Which method of a handler does the work."""
+    return "perform" if handler.handle is Handler.handle else "handle"

@@ -1,0 +1,88 @@
+"""What type the requests of a handler have: read off its annotations, or off its base `Handler[Request]`."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import SimpleNamespace, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+from shardq.encoding.round_trip import reason_of
+from shardq.errors import HandlerError
+from shardq.handler import Handler
+from shardq.model import handler_name
+from shardq.text.printable import type_name
+
+
+def find_request_type(handler: type[Handler[Any]]) -> Any:
+    """The type of a handler's requests. Raises `HandlerError` where nothing that resolves says it."""
+    unresolved = ""
+    for where, resolve in _sources(handler):
+        try:
+            kind = resolve()
+            hash(kind)  # by which its decoder is found again
+        except Exception as error:  # all that a piece of source can raise
+            unresolved = unresolved or f"that of {where} does not ({type_name(type(error))}: {reason_of(error)})"
+            continue
+        if kind is not None and not isinstance(kind, TypeVar):
+            return kind
+    name = handler_name(handler)
+    if unresolved:
+        raise HandlerError(
+            f"the request type of {name} is not known: annotate a type that resolves when the program runs; "
+            f"{unresolved}: correct its spelling, and import what it names outside of `if TYPE_CHECKING:`"
+        )
+    raise HandlerError(
+        f"the request type of {name} is not known: annotate its method, as in "
+        f"`def perform(self, *requests: MyRequest)`, or derive it from Handler[MyRequest]"
+    )
+
+
+def concrete_types(kind: Any) -> frozenset[type] | None:
+    """The classes instances of a request type have. None where that cannot be told from the class alone."""
+    if kind in (Any, object):
+        return None
+    if is_typeddict(kind):
+        return frozenset((dict,))
+    if isinstance(kind, type) and not get_args(kind):
+        return frozenset((kind,))
+    if get_origin(kind) in (Union, UnionType):
+        members = [concrete_types(member) for member in get_args(kind)]
+        return None if None in members else frozenset().union(*(member for member in members if member))
+    return None
+
+
+def _sources(handler: type[Handler[Any]]) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """What may say the request type, the most telling first: where it stands, and what resolves it."""
+    for name in ("handle", "perform"):
+        method = inspect.unwrap(getattr(handler, name))
+        if method not in (Handler.handle, Handler.perform):
+            yield f"{name}()", partial(_of_method, method)
+    for base in handler.__mro__:
+        for generic in getattr(base, "__orig_bases__", ()):
+            origin, arguments = get_origin(generic), get_args(generic)
+            if arguments and isinstance(origin, type) and issubclass(origin, Handler):
+                yield f"the base {origin.__name__}[...] of {base.__qualname__}", partial(_of_base, base, arguments[0])
+
+
+def _of_method(method: Any) -> Any:
+    """The annotation of a method's requests. None: it has none."""
+    try:
+        parameters = list(inspect.signature(method).parameters.values())[1:]
+    except (TypeError, ValueError):  # of what has no signature to read
+        return None
+    if not parameters or parameters[0].annotation is inspect.Parameter.empty:
+        return None
+    return _resolved(parameters[0].annotation, getattr(method, "__globals__", {}))
+
+
+def _of_base(base: type, argument: Any) -> Any:
+    return _resolved(argument, vars(sys.modules[base.__module__]) if base.__module__ in sys.modules else {})
+
+
+def _resolved(annotation: Any, names: dict[str, Any]) -> Any:
+    """The type that an annotation stands for, and no other of its method: those need not resolve."""
+    holder = SimpleNamespace(__annotations__={"requests": annotation})
+    return get_type_hints(holder, names, names, include_extras=True)["requests"]

@@ -1,0 +1,128 @@
+"""When deferred and recurrent requests are due. Plain arithmetic on Unix microseconds; no clock is read here.
+
+A schedule is kept as text, so that whoever promotes, in whatever process, finds the next time in it:
+
+    every 60                                                       each minute, counted from the first time
+    30 8 * * MON-FRI                                               cron, in UTC
+    CRON_TZ=Europe/Berlin 30 8 * * MON-FRI                         cron, elsewhere; six fields: seconds first
+    DTSTART;TZID=Europe/Berlin:20260101T083000 RRULE:FREQ=DAILY    a dateutil rrule
+
+Daylight saving: a time that the change skips comes at the end of the gap, of a repeated hour only the first; a cron
+line with `*` at the beginning of its minute or hour follows the clock itself. See `shardq.scheduling.calendar`.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+from dateutil.rrule import rrule, rruleset
+
+from shardq.errors import ScheduleError, shown
+from shardq.scheduling.calendar import RULE, After, cron_text, parsed_cron, parsed_rule, rule_text
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_US = timedelta(microseconds=1)
+#: End of the calendar, Unix microseconds: a `datetime` goes to the year 9999.
+LAST_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _US
+#: Furthest ahead that something can be deferred, and longest period.
+_LONGEST = timedelta(days=100 * 366)
+#: Shortest period.
+_SHORTEST = timedelta(milliseconds=1)
+#: Whole seconds, and at most six decimals without zeros at the end.
+_EVERY = re.compile(r"every ([0-9]{1,11})(?:\.([0-9]{0,5}[1-9]))?")
+
+
+def due_us(defer: Any, now_us: int) -> int:
+    """When a request is due that `register` got with this `defer`: a number of seconds from 0 up, a `timedelta`, or an
+    aware `datetime`, which may be past. Raises `ScheduleError`.
+    """
+    if isinstance(defer, datetime):
+        if defer.utcoffset() is None:
+            raise ScheduleError(f"defer={shown(defer)} has no time zone: give it one, as in datetime.now(UTC)")
+        due = (defer - _EPOCH) // _US
+        if due > now_us + _LONGEST // _US:
+            raise ScheduleError(f"defer={shown(defer)} is more than 100 years ahead: defer for less")
+        return max(due, 0)
+    wait = _span("defer", defer, "or an aware datetime")
+    if not timedelta() <= wait <= _LONGEST:
+        raise ScheduleError(f"defer={shown(defer)} cannot be: use 0 s to 100 years")
+    due = now_us + wait // _US
+    if due > LAST_US:
+        raise ScheduleError(f"defer={shown(defer)} ends after the year 9999: defer for less")
+    return due
+
+
+def written(recurrent: Any) -> str:
+    """The text of a `recurrent` argument, the same for equal schedules: a number of seconds or a `timedelta`, from a
+    millisecond to 100 years; a cron line of five fields, or six with the seconds first, in UTC where no
+    `CRON_TZ=Europe/Berlin` (or `TZ=`) precedes it; an `rrule` whose `dtstart` has a time zone with a name.
+    Raises `ScheduleError`.
+
+    An rrule with a count is counted through once in each process, some 4 microseconds for each of its times, where
+    more than its period and interval say when it comes: then the count is at most 10,000.
+    """
+    if isinstance(recurrent, str):
+        return cron_text(recurrent)
+    if isinstance(recurrent, rrule):
+        return rule_text(recurrent)
+    if isinstance(recurrent, rruleset):
+        raise ScheduleError("an rruleset cannot be stored: register once for each of its rules")
+    period = _span("recurrent", recurrent, "a cron line, or a dateutil rrule")
+    if not _SHORTEST <= period <= _LONGEST:
+        raise ScheduleError(f"recurrent={shown(recurrent)} cannot be: use a millisecond to 100 years")
+    seconds, fraction = divmod(period // _US, 1_000_000)
+    return f"every {seconds}" + (f".{fraction:06}".rstrip("0") if fraction else "")
+
+
+def first_us(schedule: str, now_us: int) -> int | None:
+    """The first time later than now; of a period, the end of the first. None: never. Raises `ScheduleError`."""
+    times = _parsed(schedule)
+    return _in_calendar(now_us + times) if isinstance(times, int) else _after(times, now_us)
+
+
+def next_us(schedule: str, due_us: int, now_us: int) -> int | None:
+    """The time after `due_us` that is later than now: what was missed is left out. Periods are counted from `due_us`,
+    however late it is now. None: never again. Raises `ScheduleError`.
+    """
+    times = _parsed(schedule)
+    if isinstance(times, int):
+        return _in_calendar(due_us + max(1, (now_us - due_us) // times + 1) * times)
+    return _after(times, max(due_us, now_us))
+
+
+@lru_cache(maxsize=1024)
+def _parsed(schedule: str) -> int | After:
+    """A period in microseconds, or what tells the time after another."""
+    if every := _EVERY.fullmatch(schedule):
+        period_us = int(every[1]) * 1_000_000 + int((every[2] or "").ljust(6, "0"))
+        if period_us < _SHORTEST // _US:
+            raise ScheduleError(f"{shown(schedule)} is no schedule: the shortest period is a millisecond")
+        return period_us
+    return parsed_rule(schedule) if schedule.startswith(RULE) else parsed_cron(schedule)
+
+
+def _after(times: After, after_us: int) -> int | None:
+    try:
+        found = times(_EPOCH + after_us * _US)
+    except OverflowError:  # the search left the calendar
+        return None
+    return None if found is None else (found - _EPOCH) // _US
+
+
+def _in_calendar(time_us: int) -> int | None:
+    return time_us if time_us <= LAST_US else None
+
+
+def _span(name: str, value: Any, others: str) -> timedelta:
+    """Seconds or a `timedelta`, as the latter. Raises `ScheduleError`."""
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ScheduleError(f"{name}={shown(value)} cannot be: use seconds, a timedelta, {others}")
+    # Put so that it is true of nan.
+    if not abs(value) <= _LONGEST.total_seconds():
+        raise ScheduleError(f"{name}={shown(value)} cannot be: use seconds up to 100 years")
+    return timedelta(seconds=value)

@@ -1,0 +1,185 @@
+"""The segment of a supervisor: how it is named, found or made, taken over, and left."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import re
+import sys
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any
+
+from shardq.connect import segment_name
+from shardq.drivers.shared.storage import SharedStorage
+from shardq.errors import (
+    SegmentBusy,
+    SegmentError,
+    SegmentExists,
+    SegmentMissing,
+    SegmentNotReady,
+    SupervisorRunning,
+)
+from shardq.handler import Handler
+from shardq.serving.leftovers import leftovers, what_stays
+from shardq.serving.segment_board import PATIENCE_S, SegmentBoard
+from shardq.settings import SupervisorSettings
+from shardq.shm.files.names import LONGEST_NAME
+from shardq.shm.processes.shares import Share
+from shardq.shm.registry import destroy_abandoned
+from shardq.supervisor.output.telling import tell
+from shardq.supervisor.wishes.control import Control
+from shardq.supervisor.wishes.reload import Resumption
+from shardq.supervisor.wishes.signals import Signals
+from shardq.supervisor.wishes.standby import await_succession
+
+log = logging.getLogger("shardq.supervisor")
+
+
+def default_url(target: str) -> str:
+    """`shm://` and the module's name. One that cannot name a segment, or is too long to, is named by its end and a
+    digest: no two modules may come to share a segment by that.
+    """
+    module = target.partition(":")[0]
+    name = re.sub(r"[^A-Za-z0-9_.-]", "-", module)
+    if name != module or len(name) > LONGEST_NAME:
+        digest = blake2b(module.encode(), digest_size=4).hexdigest()
+        name = f"{name[len(digest) + 1 - LONGEST_NAME :]}-{digest}"
+    return f"shm://{name}"
+
+
+def claimed(
+    url: str,
+    settings: SupervisorSettings,
+    options: argparse.Namespace,
+    handlers: dict[str, type[Handler[Any]]],
+    control: Control | None,
+    signals: Signals,
+) -> SharedStorage | None:
+    """The segment, with this process as its supervisor. None: nobody wants it to be that any more. Raises
+    `SupervisorRunning`.
+    """
+    name = segment_name(url)
+    while True:
+        storage = _open(name, settings, options)
+        mine = storage.store.supervision.become_supervisor()
+        if not mine and options.standby and control:
+            mine = await_succession(SegmentBoard(storage, handlers), control, signals, url)
+        if mine and not storage.store.segment.removed:
+            return storage
+        storage.detach()
+        if mine:
+            continue  # who served it removed it in the moment in which this process attached
+        if not options.standby:
+            raise SupervisorRunning(f"another supervisor serves {url}: stop it first, or choose another --url")
+        _remove_if_unused(name)
+        return None
+
+
+def resume(name: str, resumption: Resumption, options: argparse.Namespace) -> SharedStorage:
+    storage = SharedStorage.resume(name, resumption.lock, resumption.slot)
+    storage.store.supervision.become_supervisor()
+    return _for_handlers(storage, options)
+
+
+def _open(name: str, settings: SupervisorSettings, options: argparse.Namespace) -> SharedStorage:
+    """Adopt the segment with everything in it, or create it."""
+    capacity_bytes = settings.capacity_bytes
+    if options.private:
+        for abandoned in destroy_abandoned():
+            log.info("abandoned segment removed", extra={"segment": abandoned})
+    try:
+        return adopt(name, capacity_bytes, options)
+    except (SegmentMissing, SegmentNotReady):
+        pass
+    try:
+        storage = SharedStorage.create(name, capacity_bytes, private=options.private, share=Share.FAMILY)
+        return _for_handlers(storage, options)
+    except SegmentExists:
+        return adopt(name, capacity_bytes, options)  # somebody was faster
+
+
+def adopt(name: str, capacity_bytes: int | None, options: argparse.Namespace) -> SharedStorage:
+    storage = SharedStorage.attach(name, share=Share.FAMILY)
+    has = storage.store.segment.layout.capacity_bytes
+    if capacity_bytes not in (None, has):
+        log.warning("segment keeps the capacity it has", extra={"segment": name, "capacity_bytes": has})
+    return _for_handlers(storage, options)
+
+
+def _for_handlers(storage: SharedStorage, options: argparse.Namespace) -> SharedStorage:
+    """With handlers of a script, let them register follow-ups for one another: all who serve know the script. And wait
+    for nobody without an end: a supervisor has to hear signals.
+    """
+    storage.importable_only = not options.main
+    storage.limit_waits(PATIENCE_S)
+    return storage
+
+
+def without_leftovers(
+    storage: SharedStorage, settings: SupervisorSettings, options: argparse.Namespace
+) -> SharedStorage:
+    """The storage, or with `--stale sweep` a new one in its place. Says what it found."""
+    left, name = leftovers(storage.store), storage.name
+    found: dict[str, object] = {"segment": name, **left._asdict()}
+    if not any(left):
+        return storage
+    if settings.stale == "adopt":
+        log.info("segment adopted", extra=found)
+        return storage
+    if not storage.store.supervision.close_if_unused(lose_requests=True):
+        pids = ", ".join(map(str, storage.store.supervision.other_pids()))
+        raise SegmentError(
+            f"segment {name!r} cannot be swept while processes {pids} are attached to it: end them first"
+        )
+    capacity_bytes = storage.store.segment.layout.capacity_bytes
+    storage.destroy()
+    log.warning("segment swept", extra=found)
+    storage = _for_handlers(
+        SharedStorage.create(
+            name, settings.capacity_bytes or capacity_bytes, private=options.private, share=Share.FAMILY
+        ),
+        options,
+    )
+    if not storage.store.supervision.become_supervisor():
+        raise SupervisorRunning(f"another supervisor took segment {name!r} while this one swept it")
+    return storage
+
+
+def leave(storage: SharedStorage, url: str, targets: Sequence[str]) -> None:
+    """Remove the segment if nothing is left in it and nobody uses it; otherwise say how to go on."""
+    store = storage.store
+    try:
+        unused = store.supervision.close_if_unused()
+    except SegmentBusy as busy:
+        unused = False
+        print(f"shardq.supervise: {busy}", file=sys.stderr)
+    if unused or store.supervision.private:
+        storage.destroy()
+        return
+    pids, left = store.supervision.other_pids(), leftovers(store)
+    storage.detach()
+    if left.words or not _remove_if_unused(storage.name):
+        tell(f"shardq.supervise: {what_stays(url, targets, left, pids)}", sys.stderr)
+
+
+def _remove_if_unused(name: str) -> bool:
+    """For who has let go of the segment, and left it because of others: they may have done the same at that moment,
+    each of them because of this one. Returns whether it is gone.
+    """
+    try:
+        storage = SharedStorage.attach(name, share=Share.FAMILY)
+    except SegmentMissing:
+        return True
+    except SegmentError:
+        return False
+    storage.limit_waits(PATIENCE_S)
+    try:
+        last = storage.store.supervision.last_to_leave()
+    except SegmentBusy:
+        last = False
+    if last:
+        storage.destroy()
+    else:
+        storage.detach()
+    return last

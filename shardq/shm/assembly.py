@@ -1,0 +1,69 @@
+"""What a store consists of, put together for one process and one segment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from shardq.shm.deferred.records import PendingRecords
+from shardq.shm.deferred.transfer import Pending
+from shardq.shm.intent import Intent
+from shardq.shm.memory.extents import Extents
+from shardq.shm.processes.death_watch import Watch
+from shardq.shm.processes.doorbell import Doorbell
+from shardq.shm.processes.exit_log import Deaths
+from shardq.shm.processes.guard import Guard
+from shardq.shm.processes.patience import Patience
+from shardq.shm.processes.slots import Slots
+from shardq.shm.segment import Segment
+from shardq.shm.tubes.claims import Bindings
+from shardq.shm.tubes.delivery import Attempts
+from shardq.shm.tubes.directory import Directory
+from shardq.shm.tubes.fifo import Tubes
+from shardq.shm.tubes.handler_table import Handlers
+from shardq.shm.verbs.appending import Appending
+from shardq.shm.verbs.dead_letters import Letters
+from shardq.shm.verbs.deferring import Timing
+from shardq.shm.verbs.equal_messages import Alike
+from shardq.shm.verbs.inspection import Inspection
+from shardq.shm.verbs.recovery import Repair
+from shardq.shm.verbs.supervision import Supervision
+from shardq.shm.verbs.waiting import Waiting
+
+
+class Parts:
+    """All parts over a slot that was taken. `section` is the guarded section of the store, `check_open` raises where
+    nothing is accepted any more.
+    """
+
+    def __init__(
+        self,
+        segment: Segment,
+        slots: Slots,
+        section: AbstractContextManager[None],
+        check_open: Callable[[], None],
+        patience: Patience,
+    ) -> None:
+        self.guard = Guard(segment, slots, limit_s=patience.limit_s)
+        self.intent = intent = Intent(segment)
+        self.extents = extents = Extents(segment)
+        self.handlers = handlers = Handlers(segment, extents, slots.mine)
+        self.directory = directory = Directory(segment, intent, extents, handlers)
+        self.tubes = tubes = Tubes(segment, intent, extents)
+        deaths = Deaths(segment)
+        self.attempts = attempts = Attempts(segment, intent, deaths)
+        self.bindings = bindings = Bindings(segment, slots, intent, handlers, directory, tubes, attempts, deaths)
+        records = PendingRecords(segment, intent, extents)
+        self.alike = alike = Alike(segment, extents, tubes, records)
+        pending = Pending(segment, intent, extents, directory, tubes, bindings, records, alike)
+        self.repair = repair = Repair(segment, intent, directory, tubes, bindings, pending)
+        self.doorbell = Doorbell(segment, slots.mine)
+        self.watch = Watch(segment, slots)
+        self.appending = appending = Appending(
+            segment, intent, directory, tubes, bindings, pending, alike, section, check_open
+        )
+        self.timing = Timing(segment, slots, directory, bindings, pending, records, alike, appending, section)
+        self.waiting = Waiting(segment, slots, handlers, directory, bindings, repair, self.watch, section)
+        self.letters = Letters(segment, intent, directory, tubes, bindings, section)
+        self.supervision = Supervision(segment, slots, self.doorbell, deaths, section)
+        self.inspection = Inspection(segment, slots, handlers, directory, tubes, bindings, attempts, section)

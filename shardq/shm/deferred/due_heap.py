@@ -1,0 +1,165 @@
+"""Pending records in the order of their due times: two binary heaps of addresses, for deferred and recurrent messages.
+
+Adding and removing cost O(log n) stores, and one store counts: that of the number of records. What has still to be put
+in order then is written down before, as one record and the place it is to sink or rise from. Each step moves another
+record into that place before it names the next place, so a step cut short is done again by whoever mends it. (Binary
+heaps: J. W. J. Williams, Algorithm 232, 1964.)
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+
+from shardq.shm import words as at
+from shardq.shm.damage import damaged
+from shardq.shm.memory.extents import Extents
+from shardq.shm.segment import Segment
+from shardq.shm.words import PAGE, WORD
+
+#: Due time and number of a pending record.
+_KEY = Struct("<QQ")
+_COUNTS = (at.HEAP_COUNT, at.RECURRENT_HEAP_COUNT)
+_BACKED = (at.HEAP_BACKED, at.RECURRENT_HEAP_BACKED)
+
+#: Memory that an empty heap keeps for the next record.
+_KEPT_BYTES = 16 * PAGE
+
+
+class Heap:
+    """One of the two heaps. All methods want the guard held; those that change it, the pending intent declared."""
+
+    def __init__(self, segment: Segment, extents: Extents, which: int) -> None:
+        self._segment = segment
+        self._words = segment.words
+        self._bytes = segment.bytes
+        self._extents = extents
+        self.which = which
+        self._start = segment.layout.heap(which)
+        self._first_word = self._start // WORD
+        self._most = segment.layout.heap_bytes // WORD
+        self.count_word = _COUNTS[which]
+
+    @property
+    def count(self) -> int:
+        """How many records there are."""
+        count: int = self._words[self.count_word]
+        if count * WORD > self._words[_BACKED[self.which]]:
+            raise damaged(self._segment.name, f"{count} records wait in a heap that is too small")
+        return count
+
+    def first(self) -> int:
+        """The record that is due first, 0: there is none."""
+        if not self.count:
+            return 0
+        first: int = self._words[self._first_word]
+        if first & 7 or self._words[(first >> 3) + at.PENDING_PLACE]:
+            raise damaged(self._segment.name, f"the record at {first} is not the first of its heap")
+        return first
+
+    def first_key(self) -> tuple[int, ...]:
+        """Due time and number of the record that is due first, which there must be."""
+        return _KEY.unpack_from(self._bytes, self._words[self._first_word])
+
+    def first_due_us(self) -> int:
+        """When it is due, 0: there is none."""
+        first = self.first()
+        return self._words[(first >> 3) + at.PENDING_DUE_US] if first else 0
+
+    def holds(self, record: int) -> bool:
+        """Whether the record, whose words can be read, is in the heap."""
+        place = self._words[(record >> 3) + at.PENDING_PLACE]
+        return place < self.count and self._words[self._first_word + place] == record
+
+    def records(self) -> list[int]:
+        """All records, in no order."""
+        return self._words[self._first_word : self._first_word + self.count].tolist()
+
+    def make_room(self, *, share: int) -> bool:
+        """Have memory for one more. False: there is no room."""
+        count, backed = self.count, self._words[_BACKED[self.which]]
+        if (count + 1) * WORD <= backed:
+            return True
+        if count == self._most:
+            return False
+        for step in (min(max(PAGE, backed), 1 << 20), PAGE):
+            goal = min(backed + step, self._most * WORD)
+            more = goal - backed > PAGE
+            if self._extents.secure(self._start + backed, goal - backed, share=share, more_than_needed=more):
+                self._words[_BACKED[self.which]] = goal
+                return True
+        return False
+
+    def declare_added(self, record: int) -> None:
+        """The record is about to be added: its place is the last, until the count is one more and it is `settled`."""
+        count = self.count
+        self._words[(record >> 3) + at.PENDING_PLACE] = count
+        self._words[self._first_word + count] = record
+        self._declare(record, count, count + 1, self._words[(record >> 3) + at.PENDING_DUE_US])
+
+    def declare_removed(self, record: int) -> None:
+        """The record is about to be removed: once the count is one less, the last one takes its place."""
+        place, left = self._words[(record >> 3) + at.PENDING_PLACE], self.count - 1
+        last = self._words[self._first_word + left]
+        if last != record:
+            self._declare(last, place, left, self._words[(last >> 3) + at.PENDING_DUE_US])
+
+    def declare_due(self, record: int, due_us: int) -> None:
+        """The record's due time is about to change."""
+        self._declare(record, self._words[(record >> 3) + at.PENDING_PLACE], self.count, due_us)
+
+    def settle(self) -> None:
+        """Put in order what was declared, if it happened. May be repeated."""
+        record = self._words[at.SIFT_RECORD]
+        if record and self._words[at.SIFT_HEAP] == self.which:
+            if self.count == self._words[at.SIFT_COUNT] and self._due_is_right(record):
+                self._sift(record)
+            self._words[at.SIFT_RECORD] = 0
+        if not self.count and self._words[_BACKED[self.which]] > _KEPT_BYTES:
+            self._drop_memory()
+
+    def _declare(self, record: int, place: int, count: int, due_us: int) -> None:
+        words = self._words
+        words[at.SIFT_HEAP] = self.which
+        words[at.SIFT_PLACE] = place
+        words[at.SIFT_COUNT] = count
+        words[at.SIFT_DUE_US] = due_us
+        # Last: the others say something only now.
+        words[at.SIFT_RECORD] = record
+
+    def _due_is_right(self, record: int) -> bool:
+        return self._words[(record >> 3) + at.PENDING_DUE_US] == self._words[at.SIFT_DUE_US]
+
+    def _sift(self, record: int) -> None:
+        """Let the record rise or sink from the place that was declared. Half the cost of a promotion, so all in one."""
+        words, data, first, count, key = self._words, self._bytes, self._first_word, self.count, _KEY.unpack_from
+        place, its_key = words[at.SIFT_PLACE], key(data, record)
+        while place:
+            above = place - 1 >> 1
+            moved = words[first + above]
+            if key(data, moved) <= its_key:
+                break
+            self._move(moved, place)
+            # Only now: until then the step can be done again.
+            words[at.SIFT_PLACE] = place = above
+        while (child := 2 * place + 1) < count:
+            moved = words[first + child]
+            least = key(data, moved)
+            if child + 1 < count:
+                right = words[first + child + 1]
+                right_key = key(data, right)
+                if right_key < least:
+                    child, moved, least = child + 1, right, right_key
+            if least >= its_key:
+                break
+            self._move(moved, place)
+            words[at.SIFT_PLACE] = place = child
+        self._move(record, place)
+
+    def _move(self, record: int, place: int) -> None:
+        self._words[self._first_word + place] = record
+        self._words[(record >> 3) + at.PENDING_PLACE] = place
+
+    def _drop_memory(self) -> None:
+        # The word first: memory that nobody counts is harmless, counting on memory that is gone is not.
+        backed, self._words[_BACKED[self.which]] = self._words[_BACKED[self.which]], 0
+        self._segment.give_back(self._start, backed)

@@ -1,0 +1,108 @@
+"""Pending records as they stand in memory, for who only reads.
+
+words | pipe, schedule | record, as in a tube
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shardq.shm import words as at
+from shardq.shm.damage import damaged
+from shardq.shm.deferred.due_heap import Heap
+from shardq.shm.intent import Intent
+from shardq.shm.memory import record
+from shardq.shm.memory.extents import Extents
+from shardq.shm.memory.record import Record
+from shardq.shm.memory.slabs import Cells
+from shardq.shm.segment import Segment
+from shardq.shm.words import WORD
+
+
+@dataclass(slots=True)
+class PendingRecord:
+    """A pending record and where it stands."""
+
+    address: int
+    due_us: int
+    scheduled_us: int
+    """When it has to come; it is due later where there was no room for it."""
+    first: int
+    """Number of its first message."""
+    pipe: str
+    schedule: str
+    messages: Record
+
+    @property
+    def heap(self) -> int:
+        return at.RECURRENT_HEAP if self.schedule else at.DEFERRED_HEAP
+
+
+class PendingRecords:
+    """The records in both heaps. All methods want the guard held."""
+
+    def __init__(self, segment: Segment, intent: Intent, extents: Extents) -> None:
+        self._segment = segment
+        self._words = segment.words
+        self._bytes = segment.bytes
+        self.heaps = Heap(segment, extents, at.DEFERRED_HEAP), Heap(segment, extents, at.RECURRENT_HEAP)
+        self.cells = Cells(segment, intent, extents, self.held)
+
+    def read(self, address: int) -> PendingRecord:
+        """The record at an address."""
+        word = address >> 3
+        texts = self._words[word + at.PENDING_TEXTS]
+        pipe_bytes, schedule_bytes = texts & 0xFFFF, texts >> 16
+        start = address + at.PENDING_WORDS * WORD
+        middle, end = start + pipe_bytes, start + pipe_bytes + schedule_bytes
+        _, most = self.cells.memory_around(address)
+        if padded(end) + record.HEADER_BYTES > most:
+            raise damaged(self._segment.name, f"there is no request that waits at {address}")
+        messages = record.read(self._segment, padded(end))
+        if messages.format != record.MESSAGES or messages.end > most or not messages.count:
+            raise damaged(self._segment.name, f"the request that waits at {address} has no messages")
+        return PendingRecord(
+            address,
+            self._words[word + at.PENDING_DUE_US],
+            self._words[word + at.PENDING_SCHEDULED_US],
+            self._words[word + at.PENDING_FIRST],
+            self._bytes[start:middle].decode(),
+            self._bytes[middle:end].decode(),
+            messages,
+        )
+
+    def current(self, found: PendingRecord) -> bool:
+        """Whether the record is still there, and due when it was."""
+        if not self.stands(found.address):
+            return False
+        now = self.read(found.address)
+        return (now.first, now.due_us) == (found.first, found.due_us)
+
+    def living_count(self, found: PendingRecord) -> int:
+        """How many of its messages are not cancelled."""
+        return found.messages.count - record.cancelled_bits(self._segment, found.messages).bit_count()
+
+    def living_messages(self, found: PendingRecord) -> list[tuple[int, bytes]]:
+        """Number and bytes of its messages that are not cancelled."""
+        cancelled = record.cancelled_bits(self._segment, found.messages)
+        if found.messages.count == 1:
+            return [] if cancelled else [(found.first, record.message(self._segment, found.messages, 0))]
+        every = record.cut(self._segment, found.messages, 0, found.messages.count).messages
+        return [(found.first + n, message) for n, message in enumerate(every) if not cancelled >> n & 1]
+
+    def cancelled_with(self, found: PendingRecord, number: int) -> tuple[int, int]:
+        """The word that cancels the message of this number, and the value it must get."""
+        return record.cancelled_with(self._segment, found.messages, number - found.first)
+
+    def stands(self, address: int) -> bool:
+        """Whether there is a pending record at that address, wherever it is."""
+        return self.cells.holds(address) and self.held(address)
+
+    def held(self, address: int) -> bool:
+        """Whether the pending record at that address, whose words can be read, is in a heap."""
+        return any(heap.holds(address) for heap in self.heaps)
+
+
+def padded(nbytes: int) -> int:
+    """As many bytes, in whole words."""
+    return nbytes + 7 & ~7

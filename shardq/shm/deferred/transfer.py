@@ -1,0 +1,290 @@
+"""What waits for its time comes, goes to its tube, and is taken out.
+
+A pending record holds the messages of one append to one tube. When it is due they are written to their tube, and leave
+the heap in the same commit. A large record has extents of its own, which become the tube's as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shardq.errors import DirectoryFull, MessageTooLarge
+from shardq.shm import words as at
+from shardq.shm.counters import none_queued, nothing_stored
+from shardq.shm.deferred.due_heap import Heap
+from shardq.shm.deferred.records import PendingRecord, PendingRecords, padded
+from shardq.shm.intent import Intent
+from shardq.shm.memory import record
+from shardq.shm.memory.extents import Extents
+from shardq.shm.segment import Segment
+from shardq.shm.tubes.claims import Bindings
+from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
+from shardq.shm.tubes.fifo import Tubes
+from shardq.shm.verbs.equal_messages import Alike
+from shardq.shm.words import WORD
+
+_COUNTERS = (at.DEFERRED, at.RECURRENT)
+
+
+class Pending:
+    """Operations on pending records. All methods want the guard held."""
+
+    def __init__(
+        self,
+        segment: Segment,
+        intent: Intent,
+        extents: Extents,
+        directory: Directory,
+        tubes: Tubes,
+        bindings: Bindings,
+        records: PendingRecords,
+        alike: Alike,
+    ) -> None:
+        self._segment = segment
+        self._words = segment.words
+        self._bytes = segment.bytes
+        self._layout = segment.layout
+        self._intent = intent
+        self._extents = extents
+        self._directory = directory
+        self._tubes = tubes
+        self._bindings = bindings
+        self._records = records
+        self._heaps, self._cells = records.heaps, records.cells
+        self._alike = alike
+
+    def add(
+        self,
+        pipe: str,
+        schedule: str,
+        messages: Sequence[bytes],
+        digests: Sequence[int],
+        due_us: int,
+        now_us: int,
+        *,
+        share: int,
+        instead_of: tuple[int, int] | None = None,
+    ) -> bool:
+        """Add messages, all or none. False: there is no room now. Raises `MessageTooLarge` where even an empty segment
+        has none. `instead_of`: a word and its value that cancel an equal message in the same commit.
+        """
+        self._intent.declare_pending()
+        former = self._extents.keep_room(messages, share)
+        heap = self._heaps[at.RECURRENT_HEAP if schedule else at.DEFERRED_HEAP]
+        nbytes = record.size_of(len(messages), sum(map(len, messages)))
+        address = 0
+        if former is not None:
+            address = self._written(heap, pipe, schedule, messages, digests, (due_us, now_us), share)
+        if not address:
+            self._extents.found_no_room(messages, nbytes, former, share)
+            self._intent.clear_pending()
+            self._check_ever(messages, nbytes)
+            return False
+        heap.declare_added(address)
+        counter, followers = _COUNTERS[heap.which], [instead_of] if instead_of else []
+        added = len(messages) - len(followers)
+        self._intent.commit_with(heap.count_word, heap.count + 1, counter, added, *followers)
+        heap.settle()
+        self._cells.keep()
+        self.note_due()
+        self._intent.clear_pending()
+        return True
+
+    def promote(self, found: PendingRecord, now_us: int) -> int:
+        """Move the messages of a deferred record to their tube. Returns its entry, NO_ROOM: there is no room for that
+        now, NOT_FOUND: all were cancelled.
+        """
+        address, count = found.address, self._records.living_count(found)
+        if not count:
+            self._remove(found)
+            return NOT_FOUND
+        share = self._share_of_due(at.FOLLOW_UP)
+        place = self._place(found.pipe, share)
+        if place is None:
+            return NO_ROOM
+        thread, tube = place
+        self._intent.declare(thread)
+        self._intent.declare_pending()
+        large = self._cells.is_large(address)
+        if large:
+            self._cells.hand_over(address, tube)
+            tail = self._tubes.adopt(tube, found.messages.address, now_us)
+        else:
+            messages = [message for _, message in self._records.living_messages(found)]
+            tail = self._tubes.write(tube, messages, now_us, share=share)
+        if tail:
+            heap = self._heaps[at.DEFERRED_HEAP]
+            self._cells.announce(address)
+            heap.declare_removed(address)
+            left = at.DEFERRED, self._words[at.DEFERRED] - count
+            self._arrive(thread, tube, tail, count, (heap.count_word, heap.count - 1), left)
+            heap.settle()
+            if large:
+                self._tubes.settle(tube)
+                self._cells.keep()
+            else:
+                self._cells.give_back(address)
+        self._intent.clear_pending()
+        self._intent.clear()
+        return tube if tail else NO_ROOM
+
+    def recur(self, found: PendingRecord, next_due_us: int | None, now_us: int) -> bool:
+        """Copy the messages of a recurrent record to their tube; it is due again then, None: never. False: there is no
+        room for that now.
+        """
+        messages = self._records.living_messages(found)
+        share = self._share_of_due(at.GENERAL)
+        place = self._place(found.pipe, share) if messages else None
+        if not messages:
+            self._remove(found)
+            return True
+        if place is None:
+            return False
+        thread, tube = place
+        self._intent.declare(thread)
+        self._intent.declare_pending()
+        heap, count = self._heaps[at.RECURRENT_HEAP], len(messages)
+        tail = self._tubes.write(tube, [message for _, message in messages], now_us, share=share)
+        if tail and next_due_us is not None:
+            heap.declare_due(found.address, next_due_us)
+            word = found.address >> 3
+            scheduled = word + at.PENDING_SCHEDULED_US, next_due_us
+            self._arrive(thread, tube, tail, count, (word + at.PENDING_DUE_US, next_due_us), scheduled)
+            heap.settle()
+        elif tail:
+            self._cells.announce(found.address)
+            heap.declare_removed(found.address)
+            left = at.RECURRENT, self._words[at.RECURRENT] - count
+            self._arrive(thread, tube, tail, count, (heap.count_word, heap.count - 1), left)
+            heap.settle()
+            self._cells.give_back(found.address)
+        self._intent.clear_pending()
+        self._intent.clear()
+        return bool(tail)
+
+    def put_off(self, found: PendingRecord, due_us: int) -> None:
+        """Look at a recurrent record again then. It has to come when it had to."""
+        self._intent.declare_pending()
+        heap = self._heaps[at.RECURRENT_HEAP]
+        heap.declare_due(found.address, due_us)
+        self._words[(found.address >> 3) + at.PENDING_DUE_US] = due_us
+        heap.settle()
+        self._intent.clear_pending()
+
+    def cancel(self, found: PendingRecord, number: int) -> None:
+        """Take out one message."""
+        self._intent.declare_pending()
+        word, value = self._records.cancelled_with(found, number)
+        self._intent.commit(word, value, _COUNTERS[found.heap], -1)
+        self._intent.clear_pending()
+        self.drop_if_empty(found)
+
+    def drop_if_empty(self, found: PendingRecord) -> None:
+        """Remove a record whose messages are all cancelled."""
+        if not self._records.living_count(found):
+            self._remove(found)
+
+    def note_due(self) -> None:
+        """Have the first due time known, and whoever waits for it."""
+        former, first = self._words[at.NEXT_DUE_US], self._first_due_us()
+        self._words[at.NEXT_DUE_US] = first
+        if first and (not former or first < former):
+            self._bindings.call_timer(first)
+
+    def mend(self) -> None:
+        """Finish or undo what a death left half done. May be repeated."""
+        for heap in self._heaps:
+            heap.settle()
+        self._cells.mend(self._tube_using)
+        self._words[at.NEXT_DUE_US] = self._first_due_us()
+
+    def _first_due_us(self) -> int:
+        return min(filter(None, (heap.first_due_us() for heap in self._heaps)), default=0)
+
+    def _tube_using(self, extent: int) -> int:
+        """The tube, of those somebody was changing, whose records are in the extent; -1: none."""
+        for thread in filter(self._directory.linked, self._intent.threads):
+            for tube in self._directory.tubes_of(thread):
+                if extent in self._tubes.chains.extents_of(tube):
+                    return tube
+        return -1
+
+    def _written(
+        self,
+        heap: Heap,
+        pipe: str,
+        schedule: str,
+        messages: Sequence[bytes],
+        digests: Sequence[int],
+        times_us: tuple[int, int],
+        share: int,
+    ) -> int:
+        """Address of a new record that is in no heap yet, with its messages in the table. 0: there is no room."""
+        texts = pipe.encode(), schedule.encode()
+        start = padded(at.PENDING_WORDS * WORD + sum(map(len, texts)))
+        # A jump has to fit behind it, should a tube take it over.
+        nbytes = start + record.size_of(len(messages), sum(map(len, messages))) + record.HEADER_BYTES
+        if not heap.make_room(share=share):
+            return 0
+        address = self._cells.take(nbytes, share=share)
+        if not address:
+            return 0
+        word, first = address >> 3, self._words[at.PENDING_NUMBER]
+        self._words[at.PENDING_NUMBER] = first + len(messages)
+        due_us, accepted_us = times_us
+        self._words[word + at.PENDING_DUE_US] = self._words[word + at.PENDING_SCHEDULED_US] = due_us
+        self._words[word + at.PENDING_FIRST] = first
+        self._words[word + at.PENDING_TEXTS] = len(texts[0]) | len(texts[1]) << 16
+        behind = address + at.PENDING_WORDS * WORD
+        self._bytes[behind : behind + sum(map(len, texts))] = b"".join(texts)
+        record.write(self._segment, address + start, first, accepted_us, messages)
+        if not self._alike.table.insert(digests, address, first, share=share):
+            self._cells.give_back(address)
+            return 0
+        return address
+
+    def _check_ever(self, messages: Sequence[bytes], nbytes: int) -> None:
+        """Raise `MessageTooLarge` where the segment is empty, and it is not /dev/shm that has no room."""
+        kept = self._extents.kept_for(messages, nbytes)
+        if nothing_stored(self._words) and self._segment.free_bytes > 2 * nbytes + kept + at.TABLE_STEP:
+            raise MessageTooLarge(
+                f"{len(messages)} messages of {sum(map(len, messages))} bytes can never wait in segment "
+                f"{self._segment.name!r}, whose capacity is {self._layout.capacity_bytes}: register fewer at a time, "
+                f"or give it more capacity"
+            )
+
+    def _remove(self, found: PendingRecord) -> None:
+        """Remove a record without messages."""
+        self._intent.declare_pending()
+        heap = self._heaps[found.heap]
+        self._cells.announce(found.address)
+        heap.declare_removed(found.address)
+        self._intent.commit(heap.count_word, heap.count - 1, _COUNTERS[found.heap], 0)
+        heap.settle()
+        self._cells.give_back(found.address)
+        self._intent.clear_pending()
+
+    def _arrive(self, thread: int, tube: int, tail: int, count: int, *followers: tuple[int, int]) -> None:
+        """Make messages part of their tube, in the commit that changes what they were before."""
+        self._intent.commit_with(self._layout.tube_word(tube) + at.TUBE_TAIL, tail, at.ACCEPTED, count, *followers)
+        self._bindings.work_arrived(thread)
+
+    def _share_of_due(self, share: int) -> int:
+        """What is due may use this share, which leaves room for burying what is queued; where nothing is queued, so
+        that nothing could make room for it, all there is.
+        """
+        return at.ALL if none_queued(self._words) else share
+
+    def _place(self, pipe: str, share: int) -> tuple[int, int] | None:
+        """Thread and tube entry of a pipe, made where there is none. None: there is no room for that now."""
+        thread, tube = self._directory.tube(pipe)
+        if tube != NOT_FOUND:
+            return thread, tube
+        try:
+            thread, tube = self._directory.add_tube(pipe, share=share)
+        except DirectoryFull:
+            thread = tube = NO_ROOM
+        if tube == NO_ROOM:
+            self._intent.clear()
+            return None
+        return thread, tube

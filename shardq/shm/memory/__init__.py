@@ -1,0 +1,1 @@
+"""Room, and how messages lie in it."""

@@ -1,0 +1,1 @@
+"""Who is attached, alive, inside the guard, asleep, or dead."""

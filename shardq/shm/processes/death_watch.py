@@ -1,0 +1,94 @@
+"""Noticing the death of others without asking: one descriptor that becomes readable when a serving process ends.
+
+Whoever sleeps on a segment watches all processes that have bound a thread of it, so that a death wakes somebody also
+where no supervisor is. The set changes rarely; a counter in the header says when.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from contextlib import suppress
+
+from shardq.shm import words as at
+from shardq.shm.files.refusals import told
+from shardq.shm.processes.slots import Slots
+from shardq.shm.segment import Segment
+
+
+class Watch:
+    """The processes that serve threads of a segment, as one descriptor."""
+
+    def __init__(self, segment: Segment, slots: Slots) -> None:
+        self._segment = segment
+        self._words = segment.words
+        self._layout = segment.layout
+        self._slots = slots
+        self._seen = 0
+        self._opening = threading.Lock()
+        self._ends: select.epoll | None = None
+        self._watched: dict[int, int] = {}
+        """Descriptors of processes by their owner words."""
+
+    def open(self) -> int:
+        """The descriptor to wait on. From any thread, outside the guard. Raises `SegmentUnavailable`."""
+        with self._opening:
+            if self._ends is None:
+                with told(f"watch over the processes that serve segment {self._segment.name!r}"):
+                    self._ends = select.epoll()
+            return self._ends.fileno()
+
+    def update(self) -> None:
+        """Watch who serves now. Wants the guard held: who begins to serve later rings those who sleep by then."""
+        if self._words[at.SERVERS] == self._seen or self._ends is None:
+            return
+        self._seen = self._words[at.SERVERS]
+        serving = {self._slots.owner_of(slot): slot for slot in range(self._layout.slots) if self._serves(slot)}
+        for owner in self._watched.keys() - serving.keys():
+            self._drop(owner)
+        for owner in serving.keys() - self._watched.keys():
+            self._add(owner, serving[owner])
+
+    def clear(self) -> None:
+        """Forget those that ended."""
+        if self._ends is None:
+            return
+        ended = {descriptor for descriptor, _ in self._ends.poll(0)}
+        for owner in [owner for owner, descriptor in self._watched.items() if descriptor in ended]:
+            self._drop(owner)
+
+    def close(self) -> None:
+        """Close all descriptors; a forked child's copies are its own to close."""
+        for descriptor in self._watched.values():
+            os.close(descriptor)
+        self._watched.clear()
+        if self._ends is not None:
+            self._ends.close()
+            self._ends = None
+        self._seen = 0
+
+    def _serves(self, slot: int) -> bool:
+        return slot != self._slots.mine and self._words[self._slots.word(slot) + at.SLOT_SERVES] == 1
+
+    def _add(self, owner: int, slot: int) -> None:
+        pid = self._slots.pid_here(slot)
+        if not pid:
+            return  # of another pid namespace, or gone: the safety net finds its threads
+        with suppress(OSError):  # it is gone, or this process has no descriptor left: the safety net again
+            descriptor = os.pidfd_open(pid)
+            try:
+                assert self._ends is not None
+                if self._slots.pid_here(slot) == pid:  # else a later process has its number
+                    self._ends.register(descriptor, select.EPOLLIN)
+                    self._watched[owner] = descriptor
+            finally:
+                if owner not in self._watched:
+                    os.close(descriptor)
+
+    def _drop(self, owner: int) -> None:
+        # Closing alone would do, were there no forked child that has a copy.
+        descriptor = self._watched.pop(owner)
+        assert self._ends is not None
+        self._ends.unregister(descriptor)
+        os.close(descriptor)

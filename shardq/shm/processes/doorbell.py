@@ -1,0 +1,110 @@
+"""Waking a sleeping process: one named FIFO per slot, rung by writing a byte.
+
+A FIFO works between processes that are no relatives, is an ordinary descriptor for any event loop, and coalesces by
+itself. The sleeper opens it for reading and writing, so that it never reads end-of-file.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from shardq.errors import SegmentError
+from shardq.shm.files.names import bell_path
+from shardq.shm.files.own_files import check_mode, open_own, unlink
+from shardq.shm.files.pipes import write
+from shardq.shm.files.refusals import told
+from shardq.shm.segment import Segment
+
+
+class Doorbell:
+    """This process's own bell, and the way to the others'."""
+
+    def __init__(self, segment: Segment, slot: int) -> None:
+        self._segment = segment
+        self._slot = slot
+        self._own = -1
+        self._others: dict[int, int] = {}
+        # Rings come from any thread, outside the guard; reentrant for a signal handler that rings as well.
+        self._lock = threading.RLock()
+
+    def open(self) -> int:
+        """Make this process's bell ring-able. Returns the descriptor to wait on. Raises `SegmentNoRoom`,
+        `SegmentUnavailable`, `SegmentUntrusted`.
+        """
+        with self._lock:
+            return self._open()
+
+    def silence(self) -> None:
+        """Take in all rings so far."""
+        with suppress(BlockingIOError):
+            while len(os.read(self._own, 4096)) == 4096:
+                pass
+
+    def ring(self, slot: int) -> None:
+        """Wake the process of a slot, if that can be done: what it is to look at is in the segment already, so nobody
+        may take a bell out of reach, for want of a descriptor for one, for a refusal of that. What lies in the place of
+        a bell and is none of this user's is not touched.
+        """
+        with self._lock, suppress(OSError, SegmentError):
+            self._ring(slot)
+
+    def close(self) -> None:
+        """Remove this process's FIFO and close all descriptors."""
+        with self._lock:
+            if self._own >= 0:
+                unlink(self._path(self._slot))
+            self.forget()
+
+    def forget(self) -> None:
+        """Close all descriptors; the FIFO stays, as it must for the parent of a forked child."""
+        for descriptor in (*self._others.values(), self._own):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._others.clear()
+        self._own = -1
+
+    def _open(self) -> int:
+        if self._own < 0:
+            path = self._path(self._slot)
+            with told(f"make {path}", path), suppress(FileExistsError):
+                os.mkfifo(path, 0o600)
+                path.chmod(0o600)  # whatever the umask took away
+            self._own = self._opened(path, os.O_RDWR)
+        return self._own
+
+    def _opened(self, path: Path, flags: int) -> int:
+        descriptor = open_own(path, flags, stat.S_IFIFO)
+        try:
+            check_mode(path, os.fstat(descriptor))
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _ring(self, slot: int) -> None:
+        for _ in range(2):
+            descriptor = self._descriptor(slot)
+            try:
+                write(descriptor, b"!")
+            except BlockingIOError:
+                return  # full of rings nobody took in yet
+            except BrokenPipeError:
+                # The slot's FIFO was made anew by a later process.
+                os.close(self._others.pop(slot))
+                continue
+            return
+
+    def _descriptor(self, slot: int) -> int:
+        if slot == self._slot:
+            return self._open()
+        if slot not in self._others:
+            # Fails where nobody is there to hear it.
+            self._others[slot] = self._opened(self._path(slot), os.O_WRONLY)
+        return self._others[slot]
+
+    def _path(self, slot: int) -> Path:
+        return bell_path(self._segment.system_name, slot)

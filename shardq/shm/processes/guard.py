@@ -1,0 +1,238 @@
+"""Mutual exclusion between processes that survives the death of its holder at any instruction.
+
+A semaphore of value 1 is the token. Around it stand two kinds of words that say where the token is:
+
+* each process announces an attempt in its slot (`SLOT_ATTEMPT`) before it touches the semaphore, and withdraws after;
+* the holder writes itself into `GUARD_OWNER` after it has the token, and clears it before it gives the token back.
+
+Nobody ever blocks in the semaphore: a killed waiter or poster would strand others. Who waits longer than the patience
+looks for a corpse, and who must not wait for ever gives up when its limit is over. The token is taken over from an
+owner that is dead, or, where no owner stands and the token is gone, once two equal looks at all attempts show that no
+live process tries or holds. A stopped process is alive and is never robbed. The attempts' sequence numbers only grow,
+so two equal looks are one snapshot.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import posix_ipc
+
+from shardq.errors import SegmentBusy, StorageBusy
+from shardq.shm import words as at
+from shardq.shm.processes.holding import stuck
+from shardq.shm.processes.slots import RESCUE_BYTE, Slots
+from shardq.shm.segment import Segment
+
+#: How long to wait for the token before looking for a corpse, in seconds. Sections take microseconds.
+PATIENCE_S = 0.005
+#: How often to yield the processor before sleeping between two tries.
+YIELDS = 40
+SHORTEST_NAP_S, LONGEST_NAP_S = 50e-6, 500e-6
+#: After how long a waiter writes down for whom it waits, for who looks.
+NOTED_S = 0.05
+#: What the low 16 bits of an attempt say: this guard. There is one guard; the layout has room for more.
+TRYING = 1
+
+
+class Guard:
+    """The segment's lock. `acquire` and `release` in pairs, from any thread of the process."""
+
+    def __init__(
+        self,
+        segment: Segment,
+        slots: Slots,
+        patience_s: float = PATIENCE_S,
+        clock: Callable[[], float] = time.monotonic,
+        nap: Callable[[float], None] = time.sleep,
+        limit_s: Callable[[], float | None] = lambda: None,
+    ) -> None:
+        self._name = segment.name
+        self._words = segment.words
+        self._semaphore = segment.semaphore
+        self._slots = slots
+        self._slot_count = segment.layout.slots
+        self._attempt = slots.word(slots.mine) + at.SLOT_ATTEMPT
+        self._sequence = self._words[self._attempt] >> 16
+        self._patience_s = patience_s
+        self._clock = clock
+        self._nap = nap
+        self._limit_s = limit_s
+        # Reentrant, so that a signal handler that raises at the worst place cannot lock its own thread out.
+        self._threads = threading.RLock()
+        self._holder = 0
+
+    def acquire(self) -> None:
+        """Enter. Whoever enters must look for a standing intent and mend it: the last holder may have died. Raises
+        `SegmentBusy` where others do not leave it within the caller's limit.
+        """
+        if not self._threads.acquire(False):
+            self._wait_for_thread()
+        try:
+            self._holder = threading.get_ident()
+            if not self._try():
+                self._wait()
+        except BaseException:
+            self._holder = 0
+            self._abandon()
+            self._threads.release()
+            raise
+
+    def release(self) -> None:
+        """Leave."""
+        try:
+            self._words[at.GUARD_OWNER] = 0
+            self._semaphore.release()
+        finally:
+            self._holder = 0
+            self._abandon()
+            self._threads.release()
+
+    @property
+    def mine(self) -> bool:
+        """Whether the calling thread is inside, or about to be, or an exception cut its way out short."""
+        return self._holder == threading.get_ident()
+
+    def check_not_inside(self) -> None:
+        """Raise `StorageBusy` where the calling thread was interrupted inside. Which case it is that makes `mine` true
+        only the stack knows: below the verb that is about to enter stands another one.
+        """
+        frame: FrameType | None = sys._getframe()
+        while frame and _is_of_this_package(frame):
+            frame = frame.f_back
+        while frame:
+            if _is_of_this_package(frame):
+                raise StorageBusy(
+                    "this thread is inside the storage already: a signal handler, a finalizer or a callback that "
+                    "interrupted it there calls the storage too; let that only take a note, and act on it later"
+                )
+            frame = frame.f_back
+
+    def _try(self) -> bool:
+        self._sequence += 1
+        self._words[self._attempt] = self._sequence << 16 | TRYING
+        try:
+            self._semaphore.acquire(0)
+        except posix_ipc.BusyError:
+            self._words[self._attempt] = self._sequence << 16
+            return False
+        self._words[at.GUARD_OWNER] = self._slots.identity
+        return True
+
+    def _wait(self) -> None:
+        yields, nap_s, began = 0, SHORTEST_NAP_S, self._clock()
+        since, limit_s = began, self._limit_s()
+        while True:
+            # An attempt is announced only when the token is there to be had: otherwise the waiters' attempts would
+            # never leave a rescuer two equal looks.
+            if self._semaphore.value and self._try():
+                return
+            if yields < YIELDS:
+                yields += 1
+                os.sched_yield()
+                continue
+            self._nap(nap_s)
+            nap_s = min(2 * nap_s, LONGEST_NAP_S)
+            waited_s = self._clock() - began
+            over = limit_s is not None and waited_s >= limit_s
+            if not over and self._clock() - since < self._patience_s:
+                continue
+            if self._rescue():
+                return
+            if waited_s >= NOTED_S:
+                self._note_stuck(waited_s)
+            if over:
+                raise self._busy()
+            since = self._clock()
+
+    def _wait_for_thread(self) -> None:
+        """Wait until the other threads of this process have left. They may be waiting themselves."""
+        limit_s = self._limit_s()
+        if not self._threads.acquire(timeout=-1 if limit_s is None else limit_s):
+            raise self._busy()
+
+    def _busy(self) -> SegmentBusy:
+        pid = self._words[self._slots.word(max(0, self._owner_slot())) + at.SLOT_PID]
+        return SegmentBusy(
+            f"segment {self._name!r} cannot be used now: process {pid} has its guard, and is stopped perhaps: "
+            f"let it go on (kill -CONT {pid}) or end it; `python -m shardq status` shows it"
+        )
+
+    def _owner_slot(self) -> int:
+        return (self._words[at.GUARD_OWNER] & 0xFFFF) - 1
+
+    def _note_stuck(self, waited_s: float) -> None:
+        slot = self._owner_slot()
+        if not 0 <= slot < self._slot_count:
+            return
+        holder = stuck(slot, self._words[self._slots.word(slot) + at.SLOT_ATTEMPT])
+        if self._words[at.STUCK_ATTEMPT] != holder:
+            self._words[at.STUCK_SINCE_NS] = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - int(waited_s * 1e9)
+            self._words[at.STUCK_ATTEMPT] = holder
+
+    def _abandon(self) -> None:
+        """Withdraw, whatever came of it, with the thread lock held. A token that an exception left in hand is not given
+        back but left for a rescuer: whether it was given back already cannot be known.
+        """
+        if self._words[at.GUARD_OWNER] == self._slots.identity:
+            self._words[at.GUARD_OWNER] = 0
+        self._words[self._attempt] = self._sequence << 16
+
+    def _rescue(self) -> bool:
+        """Take the token over if it is lost. One rescuer at a time; his own death frees the record lock."""
+        if not self._slots.try_lock(RESCUE_BYTE):
+            return False
+        try:
+            if not (self._owner_is_dead() or self._token_is_lost()):
+                return False
+            self._sequence += 1
+            self._words[self._attempt] = self._sequence << 16 | TRYING
+            self._words[at.GUARD_OWNER] = self._slots.identity
+            return True
+        finally:
+            self._slots.unlock(RESCUE_BYTE)
+
+    def _owner_is_dead(self) -> bool:
+        owner = self._words[at.GUARD_OWNER]
+        if not owner:
+            return False
+        if owner == self._slots.identity:
+            # No thread of this process is inside, we hold their lock: an exception cut a release short.
+            return True
+        # Read again after knowing that it is dead: it may have released before it died.
+        return not self._slots.alive(owner) and self._words[at.GUARD_OWNER] == owner
+
+    def _token_is_lost(self) -> bool:
+        if self._words[at.GUARD_OWNER]:
+            return False
+        before = self._attempts()
+        if self._semaphore.value or self._tried_by_the_living(before):
+            return False
+        _barrier()
+        return not self._words[at.GUARD_OWNER] and not self._semaphore.value and self._attempts() == before
+
+    def _attempts(self) -> list[int]:
+        words, slots = self._words, self._slots
+        return [words[slots.word(slot) + at.SLOT_ATTEMPT] for slot in range(self._slot_count)]
+
+    def _tried_by_the_living(self, attempts: list[int]) -> bool:
+        return any(
+            attempt & 0xFFFF == TRYING and slot != self._slots.mine and self._slots.occupied(slot)
+            for slot, attempt in enumerate(attempts)
+        )
+
+
+def _is_of_this_package(frame: FrameType) -> bool:
+    return f"{frame.f_globals.get('__package__')}.".startswith("shardq.shm.")
+
+
+def _barrier() -> None:
+    """Let other processors' announcements arrive. On x86 the semaphore's locked operation has ordered them already."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        time.sleep(0.002)

@@ -1,0 +1,207 @@
+"""Opening and closing segments: one `Store` per segment and process, however often it is opened.
+
+The liveness lock is the process's, and closing a second descriptor of the lock file would drop it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from shardq.errors import (
+    SegmentError,
+    SegmentExists,
+    SegmentForeign,
+    SegmentMissing,
+    SegmentNotReady,
+    SegmentUntrusted,
+    SegmentVersionError,
+    ShardqError,
+)
+from shardq.shm import segment as segments
+from shardq.shm import words as at
+from shardq.shm.files.capacity import default_capacity_bytes
+from shardq.shm.files.names import full_name, names_with
+from shardq.shm.files.refusals import told
+from shardq.shm.layout import Layout
+from shardq.shm.processes.shares import KEPT_SLOTS, Share
+from shardq.shm.segment import Segment
+from shardq.shm.store import Store
+from shardq.shm.verbs.inspection import Overview
+from shardq.shm.verbs.observer import Observer
+from shardq.shm.words import DEFAULT_SLOTS
+
+#: How the names of private segments begin, so that nobody has to attach to others to find them.
+PRIVATE_PREFIX = "private-"
+#: How long whoever creates a segment may take until he is attached to it.
+_NEWBORN_S = 60.0
+
+_open: dict[str, Store] = {}
+_users: Counter[Store] = Counter()
+_opening = threading.Lock()
+
+
+def create_store(
+    name: str,
+    capacity_bytes: int | None = None,
+    *,
+    threads: int | None = None,
+    slots: int = DEFAULT_SLOTS,
+    private: bool = False,
+    share: Share = Share.GENERAL,
+) -> Store:
+    """Create a segment with so many general slots, and attach to it with a slot of that share. See
+    `Segment.create` for the errors.
+    """
+    capacity_bytes = default_capacity_bytes() if capacity_bytes is None else capacity_bytes
+    layout = Layout.sized(capacity_bytes, threads, slots + KEPT_SLOTS)
+    with _opening:
+        if _attached(name):
+            # Creating opens and closes the lock file, which would cost this process its lock on it.
+            raise SegmentExists(f"segment {name!r} exists already, and this process is attached to it")
+        segment = Segment.create(name, layout, private=private)
+        try:
+            return _entered(segment, share)
+        except BaseException:
+            # A segment that its creator could not enter would stay for ever.
+            with suppress(ShardqError):
+                segments.destroy_unused(segment)
+            raise
+
+
+def attach_store(name: str, share: Share = Share.GENERAL) -> Store:
+    """Attach to a segment with a slot of that share, or share this process's attachment to it. See `Segment.attach` for
+    the errors; raises `SlotsExhausted` as well.
+    """
+    with _opening:
+        store = _attached(name)
+        if store:
+            _users[store] += 1
+            return store
+        return _entered(Segment.attach(name), share)
+
+
+@contextmanager
+def overview_of(name: str) -> Iterator[Callable[[], Overview]]:
+    """A function that looks at a segment as a whole. It takes no slot, waits for no lock and writes nothing, so it
+    works however many are attached, and while everything hangs. See `Segment.attach` for the errors.
+    """
+    with _opening:
+        store = _attached(name)
+        if store:
+            _users[store] += 1
+    if store:
+        try:
+            yield store.inspection.overview
+        finally:
+            close_store(store)
+        return
+    observer = Observer(Segment.observe(name))
+    try:
+        yield observer.open()
+    finally:
+        with _opening:
+            # Closing the lock file would drop the locks on it of this process, which may be attached by now.
+            observer.close(keep_lock_file=full_name(name) in _open)
+
+
+def resume_store(name: str, descriptor: int, slot: int) -> Store:
+    """Attach to a segment with the slot that this process had before it executed itself anew."""
+    with _opening:
+        return _entered(Segment.attach(name), Share.FAMILY, (descriptor, slot))
+
+
+def close_store(store: Store) -> None:
+    """Give up one use of a store; the last one detaches the process."""
+    with _opening:
+        _users[store] -= 1
+        if _users[store]:
+            return
+        del _users[store]
+        if _open.get(store.segment.system_name) is store:
+            del _open[store.segment.system_name]
+        store.leave()
+
+
+def destroy(name: str, *, unused: bool = False) -> None:
+    """Unlink a segment and its files. Raises `SegmentMissing` where there is none, `SegmentError` where `unused` was
+    asked for and another process is attached.
+    """
+    with _opening:
+        store = _attached(name)
+        if store:
+            store.segment.unlink(store.hold[0])
+        else:
+            segments.destroy(name, unused=unused)
+
+
+def destroy_store(store: Store) -> None:
+    """Unlink a store's segment, not another one that has its name by now, and give up this use of the store."""
+    try:
+        with _opening:
+            if _users[store] == 1:
+                store.doorbell.close()  # while the name of its FIFO is surely that of this segment
+            store.segment.unlink(store.hold[0])
+    finally:
+        close_store(store)
+
+
+def destroy_abandoned() -> list[str]:
+    """Destroy this user's private segments that nobody is attached to any more: their application and supervisor were
+    killed together, and nobody will ever ask for them. Returns their names.
+    """
+    with told("look for abandoned segments"):
+        names = names_with(PRIVATE_PREFIX)
+    return [name for name in names if _is_abandoned(name)]
+
+
+def is_unusable(error: Exception) -> bool:
+    """Whether an error of `attach_store` means that what there is can never be attached to, only destroyed."""
+    unusable = SegmentForeign | SegmentMissing | SegmentNotReady | SegmentUntrusted | SegmentVersionError
+    return isinstance(error, unusable)
+
+
+def _is_abandoned(name: str) -> bool:
+    """Whether it was, and is destroyed now."""
+    try:
+        store = attach_store(name, Share.VISITORS)
+    except SegmentError:
+        return False
+    age_s = time.time() - store.segment.words[at.CREATED_US] / 1e6
+    if not store.supervision.private or age_s < _NEWBORN_S or store.supervision.others():
+        close_store(store)
+        return False
+    destroy_store(store)
+    return True
+
+
+def _attached(name: str) -> Store | None:
+    store = _open.get(full_name(name))
+    return store if store and not store.segment.removed else None
+
+
+def _entered(segment: Segment, share: Share, hold: tuple[int, int] | None = None) -> Store:
+    store = Store(segment)
+    try:
+        store.resume(*hold) if hold else store.enter(share)
+    except BaseException:
+        segment.close()
+        raise
+    if segment.removed:
+        store.leave()
+        raise SegmentMissing(f"segment {segment.name!r} was removed just now: create it again")
+    _open[segment.system_name] = store
+    _users[store] = 1
+    return store
+
+
+def _renew_lock() -> None:
+    global _opening
+    _opening = threading.Lock()  # another thread may have held it when the fork came
+
+
+os.register_at_fork(after_in_child=_renew_lock)

@@ -1,0 +1,366 @@
+"""Who serves which thread, which threads have work, and who sleeps.
+
+The thread map has one byte per thread entry: idle, ready (work and no worker bound), bound, or paused. The ready map
+has the number of its handler for each thread that is ready. "Where is work for me?" is a search for the bytes of the
+handlers a process serves, 0.1 us each for thousands of threads, from the thread behind the one served last: round
+robin for nothing. The sleep map has one byte per slot, changed inside the guard like everything else, so a sleeper that
+looked once more before it lay down cannot miss work.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from shardq.errors import FencedError
+from shardq.model import key_of, split_key
+from shardq.shm import words as at
+from shardq.shm.counters import none_queued
+from shardq.shm.intent import Intent
+from shardq.shm.processes.exit_log import Deaths
+from shardq.shm.processes.slots import Slots
+from shardq.shm.segment import Segment
+from shardq.shm.tubes.delivery import Attempts
+from shardq.shm.tubes.directory import NOT_FOUND, Directory
+from shardq.shm.tubes.fifo import Tubes
+from shardq.shm.tubes.handler_table import Handlers, Served
+
+_READY, _BOUND = bytes((at.THREAD_READY,)), bytes((at.THREAD_BOUND,))
+_PAUSED = bytes((at.THREAD_PAUSED,))
+_ASLEEP, _CALLED = bytes((at.ASLEEP,)), bytes((at.CALLED,))
+_WAITING = b"\1"
+#: How long a thread rests whose workers die without a batch in hand, from the second time on, at first and at most.
+_FIRST_REST_S, _LONGEST_REST_S = 1.0, 300.0
+
+
+class Bindings:
+    """Claims on threads and the waking of who waits for them. Methods want the guard held unless they say otherwise."""
+
+    def __init__(
+        self,
+        segment: Segment,
+        slots: Slots,
+        intent: Intent,
+        handlers: Handlers,
+        directory: Directory,
+        tubes: Tubes,
+        attempts: Attempts,
+        deaths: Deaths,
+    ) -> None:
+        self._words = segment.words
+        self._bytes = segment.bytes
+        self._layout = segment.layout
+        self._slots = slots
+        self._intent = intent
+        self._handlers = handlers
+        self._directory = directory
+        self._tubes = tubes
+        self._attempts = attempts
+        self._deaths = deaths
+        self.bells: set[int] = set()
+        """Slots to ring once the guard is left."""
+
+    def claim(self, thread: int) -> int:
+        """Bind the thread to this process. Returns the fencing token, 0 where a living process is bound."""
+        word = self._layout.thread_word(thread)
+        owner = self._words[word + at.THREAD_OWNER]
+        if owner and self._slots.alive(owner):
+            return 0
+        if owner:
+            self._bury_owner(thread, owner)
+        token = self._words[at.TOKEN] + 1
+        # The counter first: a token is never given out twice, whatever dies here.
+        self._words[at.TOKEN] = token
+        self._words[word + at.THREAD_TOKEN] = token
+        for tube in self._directory.tubes_of(thread):
+            self._attempts.take_back(tube)
+        self._words[word + at.THREAD_NOT_BEFORE_NS] = 0
+        self._words[word + at.THREAD_TAKEN] = 0
+        self._begin_to_serve()
+        self._words[word + at.THREAD_OWNER] = self._slots.identity
+        self._set_state(thread, at.THREAD_BOUND)
+        return token
+
+    def release(self, thread: int, pause_s: float = 0.0) -> None:
+        """End the thread's binding. For `pause_s` it is offered to nobody."""
+        word = self._layout.thread_word(thread)
+        self._words[word + at.THREAD_NOT_BEFORE_NS] = _now_ns() + int(pause_s * 1e9) if pause_s > 0 else 0
+        self._words[word + at.THREAD_FAILURES] = 0
+        self._words[word + at.THREAD_OWNER] = 0
+        self.refresh(thread)
+
+    def rests_s(self, thread: int) -> float:
+        """For how many seconds the thread is still offered to nobody."""
+        until_ns = self._words[self._layout.thread_word(thread) + at.THREAD_NOT_BEFORE_NS]
+        return max(0, until_ns - _now_ns()) / 1e9
+
+    def check(self, pipe: str, thread: int, token: int) -> None:
+        """Raise `FencedError` unless this token is the one of the thread's binding."""
+        if thread == NOT_FOUND or not self.current(thread, token):
+            raise FencedError(
+                f"the claim on {key_of(pipe)!r} with token {token} is over: another worker may have the thread, so "
+                f"nothing was changed; stop working on it"
+            )
+
+    def current(self, thread: int, token: int) -> bool:
+        """Whether this token is the one of the thread's binding, and the binding this process's."""
+        word = self._layout.thread_word(thread)
+        return (
+            token != 0
+            and self._words[word + at.THREAD_TOKEN] == token
+            and self._words[word + at.THREAD_OWNER] == self._slots.identity
+        )
+
+    def owner(self, thread: int) -> int:
+        """Owner word of the living process that is bound to the thread, 0: nobody."""
+        owner = self._words[self._layout.thread_word(thread) + at.THREAD_OWNER]
+        return owner if owner and self._slots.alive(owner) else 0
+
+    def has_work(self, thread: int) -> bool:
+        return any(not self._tubes.is_empty(tube) for tube in self._directory.tubes_of(thread))
+
+    def refresh(self, thread: int) -> None:
+        """Set the thread's byte to what its owner word and its tubes say, and call somebody to new work."""
+        word = self._layout.thread_word(thread)
+        owner = self._words[word + at.THREAD_OWNER]
+        if owner and self._slots.alive(owner):
+            self._set_state(thread, at.THREAD_BOUND)
+            if self._sleeps(self._owner_slot(thread)) and self.has_work(thread):
+                self._call(self._owner_slot(thread))
+            return
+        if owner:
+            self._bury_owner(thread, owner)
+        if not self.has_work(thread):
+            self._set_state(thread, at.THREAD_IDLE)
+            return
+        if self._words[word + at.THREAD_APART]:
+            self._set_state(thread, at.THREAD_DEAD_LETTERS)
+            return
+        if self._words[word + at.THREAD_NOT_BEFORE_NS] > _now_ns():
+            self._set_state(thread, at.THREAD_PAUSED)
+            self.call_worker()  # one of them has to sleep no longer than the pause
+            return
+        self._make_ready(thread)
+
+    def end_pauses(self) -> float | None:
+        """Make threads ready whose pause is over. Returns in how many seconds the next pause ends."""
+        start, end, now_ns = self._layout.thread_map, self._layout.thread_map + self._layout.threads, 0
+        earliest: int | None = None
+        place = self._bytes.find(_PAUSED, start, end)
+        while place >= 0:
+            now_ns = now_ns or _now_ns()
+            until_ns = self._words[self._layout.thread_word(place - start) + at.THREAD_NOT_BEFORE_NS]
+            if until_ns <= now_ns:
+                self._make_ready(place - start)
+            elif earliest is None or until_ns < earliest:
+                earliest = until_ns
+            place = self._bytes.find(_PAUSED, place + 1, end)
+        return None if earliest is None else (earliest - now_ns) / 1e9
+
+    def work_arrived(self, thread: int) -> None:
+        """What `refresh` does, for a thread that just got messages: the frequent case, with fewer looks."""
+        state = self._bytes[self._layout.thread_map + thread]
+        if state == at.THREAD_IDLE or (state == at.THREAD_BOUND and self._sleeps(self._owner_slot(thread))):
+            self.refresh(thread)
+
+    def next_ready(self, after: int, served: Served) -> int:
+        """The next thread of these handlers with work and no worker, going round from behind `after`; -1: none."""
+        thread = self._next_byte(self._layout.thread_map, _READY, after)
+        if thread < 0 or self._is_for(thread, served):
+            return thread  # the frequent cases: nothing is ready, or all that is
+        found = (self._next_of(number, after, served) for number in served.numbers)
+        return min((one for one in found if one >= 0), key=lambda one: (one <= after, one), default=-1)
+
+    def orphans(self) -> list[int]:
+        """Threads that are bound to a dead process."""
+        start, end = self._layout.thread_map, self._layout.thread_map + self._layout.threads
+        found, place = [], self._bytes.find(_BOUND, start, end)
+        while place >= 0:
+            thread = place - start
+            owner = self._words[self._layout.thread_word(thread) + at.THREAD_OWNER]
+            if not owner or not self._slots.alive(owner):
+                found.append(thread)
+            place = self._bytes.find(_BOUND, place + 1, end)
+        return found
+
+    def sleep(self) -> None:
+        """Say that this process sleeps: it will be rung when there is work."""
+        self._bytes[self._layout.sleep_map + self._slots.mine] = at.ASLEEP
+
+    def wake(self, *, others_sleep: bool) -> bool:
+        """Say that this process is awake, unless others in it still sleep. Returns whether it was called."""
+        place = self._layout.sleep_map + self._slots.mine
+        called = self._bytes[place] == at.CALLED
+        self._bytes[place] = at.ASLEEP if others_sleep else at.AWAKE
+        return called
+
+    def call_for(self, thread: int) -> None:
+        """Call a sleeping process to a thread that is ready."""
+        number = self._directory.handler(thread)
+        self._call_first(slot for slot in self._sleepers() if self._handlers.serves(slot, number))
+
+    def call_worker(self) -> None:
+        """Call any sleeping process, to look at the clock."""
+        self._call_first(self._sleepers())
+
+    def pass_on(self, taken: int) -> None:
+        """For a process that was called and has work in thread `taken` (-1: none): call one for what else is ready, of
+        those in higher slots. Those in lower ones were awake when it was called, or looked for themselves since.
+        """
+        looked: set[int] = set()
+        for slot in self._sleepers(above=self._slots.mine):
+            served = self._handlers.of(slot)
+            if served.bits not in looked and self.next_ready(taken, served) not in (-1, taken):
+                self._call(slot)
+                return
+            looked.add(served.bits)
+
+    def supervised(self) -> bool:
+        """Whether a supervisor is there, which sets a timer for the first due time."""
+        slot = self._words[at.SUPERVISOR_SLOT] - 1
+        # The slot of one that ended may be another process's by now.
+        its = slot >= 0 and self._words[self._slots.word(slot) + at.SLOT_PID] == self._words[at.SUPERVISOR_PID]
+        return its and self._slots.occupied(slot)
+
+    def call_timer(self, due_us: int) -> None:
+        """Something is due earlier than all else: have somebody awake then."""
+        if not self.supervised():
+            self.call_worker()  # somebody has to sleep no longer
+        elif not self._words[at.ARMED_US] or due_us < self._words[at.ARMED_US]:
+            self._words[at.ARMED_US] = due_us  # later ones need not ring for it
+            self.bells.add(self._words[at.SUPERVISOR_SLOT] - 1)
+
+    def await_(self, byte_map: int) -> None:
+        """Ask to be rung once: on quiet or on room, as the map says."""
+        self._bytes[byte_map + self._slots.mine] = 1
+
+    def note_progress(self, thread: int) -> None:
+        """Its worker got something done: earlier deaths in the thread count no more."""
+        word = self._layout.thread_word(thread) + at.THREAD_FAILURES
+        if self._words[word]:
+            self._words[word] = 0
+
+    def note_batch(self, thread: int, count: int, deadline_ns: int = 0) -> None:
+        """Say what this process has in hand, for who looks at the family; 0 messages: nothing."""
+        words, word = self._words, self._slots.word(self._slots.mine)
+        words[word + at.SLOT_BATCH_THREAD] = thread + 1
+        words[word + at.SLOT_BATCH_COUNT] = count
+        words[word + at.SLOT_BATCH_SINCE_NS] = _now_ns() if count else 0
+        words[word + at.SLOT_DEADLINE_NS] = deadline_ns
+        supervisor = words[at.SUPERVISOR_SLOT]
+        if deadline_ns and words[word + at.SLOT_WORKER] and supervisor and not words[at.WATCHED]:
+            words[at.WATCHED] = 1
+            self.bells.add(supervisor - 1)
+
+    def messages_left(self) -> None:
+        """Ring who waits for room, and for quiet if that is now."""
+        self.ring_waiting(self._layout.room_map)
+        if none_queued(self._words):
+            self.ring_waiting(self._layout.quiet_map)
+
+    def ring_waiting(self, byte_map: int) -> None:
+        """Ring who asked for it in this map."""
+        end = byte_map + self._layout.slots
+        place = self._bytes.find(_WAITING, byte_map, end)
+        while place >= 0:
+            self._bytes[place] = 0
+            self.bells.add(place - byte_map)
+            place = self._bytes.find(_WAITING, place + 1, end)
+
+    def _bury_owner(self, thread: int, owner: int) -> None:
+        """End the binding of a process that died. What it had in hand failed, unless its end was planned."""
+        word = self._layout.thread_word(thread)
+        taken = self._attempts.taken_from(thread)
+        if self._deaths.excused(owner) or (taken is None and not self.has_work(thread)):
+            self._words[word + at.THREAD_OWNER] = 0
+            return
+        if taken is not None:
+            self._attempts.kill(taken, self._tubes.handed(taken), owner, word + at.THREAD_OWNER)
+            return
+        # Whatever kills workers here is no batch that could be put away: the thread rests longer each time.
+        failures = self._words[word + at.THREAD_FAILURES]
+        rest_s = min(_FIRST_REST_S * 2 ** min(failures - 1, 30), _LONGEST_REST_S) if failures else 0.0
+        self._words[word + at.THREAD_NOT_BEFORE_NS] = _now_ns() + int(rest_s * 1e9)
+        self._intent.commit(word + at.THREAD_OWNER, 0, word + at.THREAD_FAILURES, 1)
+
+    def _begin_to_serve(self) -> None:
+        """At its first claim a process makes itself known: who sleeps shall notice its death."""
+        word = self._slots.word(self._slots.mine)
+        if self._words[word + at.SLOT_SERVES]:
+            return
+        for slot in range(self._layout.slots):
+            if self._sleeps(slot):
+                self.bells.add(slot)
+        self._words[at.SERVERS] += 1
+        # Last: whoever is thrown out before does it all again.
+        self._words[word + at.SLOT_SERVES] = 1
+
+    def _sleepers(self, above: int = -1) -> Iterator[int]:
+        """Slots of the sleeping processes above that slot, the lowest first. At last those that were called and have
+        not woken: the process that called them may have died before it rang.
+        """
+        start, end = self._layout.sleep_map, self._layout.sleep_map + self._layout.slots
+        for state in (_ASLEEP, _CALLED):
+            place = self._bytes.find(state, start + above + 1, end)
+            while place >= 0:
+                if self._slots.occupied(place - start):
+                    yield place - start
+                else:
+                    self._bytes[place] = at.ABSENT  # it was killed in its sleep
+                place = self._bytes.find(state, place + 1, end)
+
+    def _call_first(self, slots: Iterator[int]) -> None:
+        for slot in slots:
+            self._call(slot)
+            return
+
+    def _make_ready(self, thread: int) -> None:
+        """Work without a worker: offer the thread, and call one."""
+        # First the byte that is looked for, then the one that says why: between the two it may be offered already.
+        self._bytes[self._layout.ready_map + thread] = self._directory.handler(thread)
+        self._bytes[self._layout.thread_map + thread] = at.THREAD_READY
+        self.call_for(thread)
+
+    def _next_byte(self, byte_map: int, value: bytes, after: int) -> int:
+        """The next thread with this byte in the map, going round from behind `after`; -1: none."""
+        end = byte_map + self._layout.threads
+        place = self._bytes.find(value, byte_map + after + 1, end)
+        if place < 0 and after >= 0:
+            place = self._bytes.find(value, byte_map, byte_map + after + 1)
+        return max(-1, place - byte_map)
+
+    def _next_of(self, number: int, after: int, served: Served) -> int:
+        """The next ready thread of the handler. Of those beyond the table each one's name has to be looked at."""
+        value = bytes((number,))
+        thread = first = self._next_byte(self._layout.ready_map, value, after)
+        while thread >= 0 and not self._is_for(thread, served):
+            thread = self._next_byte(self._layout.ready_map, value, thread)
+            if thread == first:
+                return -1
+        return thread
+
+    def _is_for(self, thread: int, served: Served) -> bool:
+        number = self._directory.handler(thread)
+        if number == at.OTHER_HANDLER and served.names is not None:
+            return split_key(self._directory.name(thread))[0] in served.names
+        return bool(served.bits >> number & 1)
+
+    def _call(self, slot: int) -> None:
+        self._bytes[self._layout.sleep_map + slot] = at.CALLED
+        self.bells.add(slot)
+
+    def _sleeps(self, slot: int) -> bool:
+        return self._bytes[self._layout.sleep_map + slot] in (at.ASLEEP, at.CALLED)
+
+    def _owner_slot(self, thread: int) -> int:
+        return (self._words[self._layout.thread_word(thread) + at.THREAD_OWNER] & 0xFFFF) - 1
+
+    def _set_state(self, thread: int, state: int) -> None:
+        """Let the thread be something else than ready."""
+        self._bytes[self._layout.thread_map + thread] = state
+        self._bytes[self._layout.ready_map + thread] = 0
+
+
+def _now_ns() -> int:
+    """The clock of pauses: nobody sets it, and all processes of a host read the same."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)

@@ -1,0 +1,114 @@
+"""What is in a worker's hands, and what happened to the message at the head before.
+
+Three facts per tube. TUBE_HANDED above the head says that a batch is in hand, which is how a death is known to have
+interrupted it. TUBE_ATTEMPTS counts the failures of the message at the head while it stood alone. TUBE_LIMIT makes the
+next batches smaller after one of several messages failed, until the culprit stands alone.
+
+All of it is said of sequence numbers, so it is void by itself once the head moves on.
+"""
+
+from __future__ import annotations
+
+import time
+
+from shardq.model import Ending, Failed
+from shardq.shm import words as at
+from shardq.shm.intent import Intent
+from shardq.shm.processes.exit_log import Deaths
+from shardq.shm.segment import Segment
+
+
+class Attempts:
+    """Attempts at the head of tubes. All methods want the guard held and an intent for the tube's thread declared,
+    unless they only read.
+    """
+
+    def __init__(self, segment: Segment, intent: Intent, deaths: Deaths) -> None:
+        self._words = segment.words
+        self._layout = segment.layout
+        self._intent = intent
+        self._deaths = deaths
+
+    def limit(self, tube: int, wanted: int) -> int:
+        """How many messages the next batch may have, at most `wanted`."""
+        words, word = self._words, self._layout.tube_word(tube)
+        head = words[word + at.TUBE_HEAD_SEQUENCE]
+        if words[word + at.TUBE_LIMIT_THROUGH] > head:
+            wanted = min(wanted, words[word + at.TUBE_LIMIT])
+        return min(wanted, 1) if self._count(word, head) else wanted
+
+    def of(self, tube: int) -> Failed | None:
+        """Failures of the message at the head."""
+        words, word = self._words, self._layout.tube_word(tube)
+        attempts = self._count(word, words[word + at.TUBE_HEAD_SEQUENCE])
+        if not attempts:
+            return None
+        killer = words[word + at.TUBE_FAILED_BY]
+        ending = (self._deaths.of(killer) or Ending()) if killer else None
+        return Failed(attempts, words[word + at.TUBE_FIRST_FAILED_US], words[word + at.TUBE_LAST_FAILED_US], ending)
+
+    def hand_out(self, thread: int, tube: int, through: int) -> None:
+        """Messages below `through` are with the thread's worker now."""
+        self._words[self._layout.thread_word(thread) + at.THREAD_TAKEN] = tube + 1
+        word = self._layout.tube_word(tube) + at.TUBE_HANDED
+        self._words[word] = max(self._words[word], through)
+
+    def taken_from(self, thread: int) -> int | None:
+        """The tube that the batch in hand is from."""
+        tube = self._words[self._layout.thread_word(thread) + at.THREAD_TAKEN] - 1
+        return tube if tube >= 0 and self.in_hand(tube) else None
+
+    def take_back(self, tube: int) -> None:
+        """No message is with a worker: another one begins at the head."""
+        self._words[self._layout.tube_word(tube) + at.TUBE_HANDED] = 0
+
+    def in_hand(self, tube: int) -> bool:
+        """Whether messages of the tube are with a worker."""
+        word = self._layout.tube_word(tube)
+        return self._words[word + at.TUBE_HANDED] > self._words[word + at.TUBE_HEAD_SEQUENCE]
+
+    def fail(self, tube: int, count: int) -> int:
+        """Take the batch in hand, of so many messages, back as failed. Returns how often a message failed alone, 0 for
+        a batch of several.
+        """
+        if count == 1:
+            return self._blame(self._layout.tube_word(tube), 0)
+        self.isolate(tube, count // 2)
+        self.take_back(tube)
+        return 0
+
+    def kill(self, tube: int, count: int, owner: int, owner_word: int) -> None:
+        """The worker that had the batch in hand, of so many messages, died of it: end its binding with the failure, so
+        that both happen or neither.
+        """
+        if count == 1:
+            self._blame(self._layout.tube_word(tube), owner, (owner_word, 0))
+            return
+        self.isolate(tube, 1)
+        self._words[owner_word] = 0
+
+    def isolate(self, tube: int, limit: int) -> None:
+        """Make batches at most so large up to the end of the one in hand."""
+        words, word = self._words, self._layout.tube_word(tube)
+        # The limit first: for a moment it may hold for a longer or a shorter part, which is harmless.
+        words[word + at.TUBE_LIMIT] = max(1, limit)
+        through = words[word + at.TUBE_HANDED]
+        words[word + at.TUBE_LIMIT_THROUGH] = max(words[word + at.TUBE_LIMIT_THROUGH], through)
+
+    def _blame(self, word: int, killed: int, *followers: tuple[int, int]) -> int:
+        words, now_us = self._words, time.time_ns() // 1000
+        head = words[word + at.TUBE_HEAD_SEQUENCE]
+        if words[word + at.TUBE_FAILED_SEQUENCE] != head:
+            words[word + at.TUBE_ATTEMPTS] = 0
+            words[word + at.TUBE_FIRST_FAILED_US] = now_us
+            words[word + at.TUBE_FAILED_SEQUENCE] = head
+        elif not words[word + at.TUBE_ATTEMPTS]:
+            words[word + at.TUBE_FIRST_FAILED_US] = now_us
+        words[word + at.TUBE_LAST_FAILED_US] = now_us
+        words[word + at.TUBE_FAILED_BY] = killed
+        # One store takes it back and counts it: whoever dies in between has neither counted it twice nor lost it.
+        self._intent.commit_with(word + at.TUBE_HANDED, 0, word + at.TUBE_ATTEMPTS, 1, *followers)
+        return words[word + at.TUBE_ATTEMPTS]
+
+    def _count(self, word: int, head: int) -> int:
+        return self._words[word + at.TUBE_ATTEMPTS] if self._words[word + at.TUBE_FAILED_SEQUENCE] == head else 0

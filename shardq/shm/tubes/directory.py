@@ -1,0 +1,359 @@
+"""Threads by name, and the tubes of each: hash buckets of chained entries, published by one store.
+
+Names are opaque. A thread's tubes hang on it in a list, one for each priority; there are few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
+
+from shardq.errors import DirectoryFull, HandlerError, shown
+from shardq.model import AHEAD, split_key
+from shardq.shm import words as at
+from shardq.shm.damage import damaged
+from shardq.shm.intent import Intent
+from shardq.shm.memory.extents import Extents
+from shardq.shm.segment import Segment
+from shardq.shm.tubes.handler_table import Handlers
+from shardq.shm.words import PAGE, THREAD_BYTES, TUBE_WORDS, WORD
+
+#: How many idle entries are given up at once when all are in use.
+_RECLAIM_BATCH = 256
+_FREE, _IDLE = bytes((at.THREAD_FREE,)), bytes((at.THREAD_IDLE,))
+_DEAD_LETTERS = bytes((at.THREAD_DEAD_LETTERS,))
+#: How many entries an operation leaves, by its share.
+_SPARED = {at.GENERAL: at.SPARE_ENTRIES, at.FOLLOW_UP: at.SPARE_ENTRIES // 2, at.ALL: 0}
+NOT_FOUND = -1
+NO_ROOM = -2
+
+
+class Directory:
+    """Finds and adds entries. All methods want the guard held; indices found stay valid while it is."""
+
+    def __init__(self, segment: Segment, intent: Intent, extents: Extents, handlers: Handlers) -> None:
+        self._segment = segment
+        self._words = segment.words
+        self._bytes = segment.bytes
+        self._layout = segment.layout
+        self._intent = intent
+        self._extents = extents
+        self._handlers = handlers
+        self._known: dict[str, tuple[int, int]] = {}
+        self._known_tubes: dict[str, tuple[int, int, int]] = {}
+        # A worker asks for the tube ahead before each batch, and there hardly ever is one.
+        self._missing_tubes: dict[str, tuple[int, int, int]] = {}
+
+    def thread(self, key: str) -> int:
+        """The entry of this name, or NOT_FOUND."""
+        known = self._known.get(key)
+        if known and self._words[self._layout.thread_word(known[0]) + at.THREAD_GENERATION] == known[1]:
+            return known[0]
+        digest = _digest(key)
+        entry, passed = self._words[self._bucket(digest)], 0
+        while entry:
+            passed = self._followed(entry, passed)
+            word = self._layout.thread_word(entry - 1)
+            if self._words[word + at.THREAD_HASH] == digest and self.name(entry - 1) == key:
+                return self._remember(key, entry - 1)
+            entry = self._words[word + at.THREAD_NEXT]
+        return NOT_FOUND
+
+    def tube(self, pipe: str) -> tuple[int, int]:
+        """Thread and tube entry of a pipe, NOT_FOUND for what there is not."""
+        known = self._known_tubes.get(pipe)
+        if known and self._words[self._layout.thread_word(known[0]) + at.THREAD_GENERATION] == known[1]:
+            return known[0], known[2]
+        missing = self._missing_tubes.get(pipe)
+        if missing and missing[1:] == (self.generation(missing[0]), self._first_tube(missing[0])):
+            return missing[0], NOT_FOUND
+        key, priority, ahead = _parse(pipe)
+        thread = self.thread(key)
+        if thread == NOT_FOUND:
+            return NOT_FOUND, NOT_FOUND
+        for tube in self.tubes_of(thread):
+            if self.priority(tube) == priority and self.ahead(tube) == ahead:
+                return self._remember_tube(pipe, thread, tube)
+        self._missing_tubes[pipe] = thread, self.generation(thread), self._first_tube(thread)
+        return thread, NOT_FOUND
+
+    def check_name(self, pipe: str) -> None:
+        """Raise `HandlerError` for a pipe that cannot have an entry. Wants no guard."""
+        if pipe in self._known_tubes:
+            return
+        _encoded(_parse(pipe)[0])
+
+    def add_thread(self, key: str, *, share: int = at.GENERAL, apart: bool = False) -> int:
+        """A new entry, or NO_ROOM for lack of memory. Raises `DirectoryFull`."""
+        name = _encoded(key)
+        thread = self._new_entry(self._layout.thread_map, self._layout.threads, self._back_thread_table, share)
+        if thread == NO_ROOM:
+            return NO_ROOM
+        self._intent.declare(thread)
+        self._bytes[self._layout.thread_map + thread] = at.THREAD_IDLE
+        word, digest = self._layout.thread_word(thread), _digest(key)
+        for field in range(at.THREAD_WORDS):
+            if field != at.THREAD_GENERATION:
+                self._words[word + field] = 0
+        self._words[word + at.THREAD_HASH] = digest
+        self._words[word + at.THREAD_NAME_BYTES] = len(name)
+        self._words[word + at.THREAD_APART] = apart
+        self._words[word + at.THREAD_HANDLER] = 0 if apart else self._handlers.number(split_key(key)[0])
+        address = self._layout.thread_name(thread)
+        self._bytes[address : address + len(name)] = name
+        bucket = self._bucket(digest)
+        self._words[word + at.THREAD_NEXT] = self._words[bucket]
+        self._words[bucket] = thread + 1
+        return self._remember(key, thread)
+
+    def add_tube(self, pipe: str, *, share: int = at.GENERAL, apart: bool = False) -> tuple[int, int]:
+        """Thread and tube entry of a new pipe, (NO_ROOM, NO_ROOM) for lack of memory. `apart`: a new thread is work for
+        nobody. Raises `DirectoryFull`.
+        """
+        key, priority, ahead = _parse(pipe)
+        thread = self.thread(key)
+        if thread == NOT_FOUND:
+            thread = self.add_thread(key, share=share, apart=apart)
+        if thread == NO_ROOM:
+            return NO_ROOM, NO_ROOM
+        self._intent.declare(thread)  # also keeps it from being reclaimed to make place for its own tube
+        tube = self._new_entry(self._layout.tube_map, self._layout.tubes, self._back_tube_table, share)
+        if tube == NO_ROOM:
+            return NO_ROOM, NO_ROOM
+        self._intent.declare(thread)
+        self._intent.declare_tube(tube)
+        self._bytes[self._layout.tube_map + tube] = 1
+        word, thread_word = self._layout.tube_word(tube), self._layout.thread_word(thread)
+        for field in range(TUBE_WORDS):
+            self._words[word + field] = 0
+        floor = self._words[at.SEQUENCE_FLOOR]
+        self._words[word + at.TUBE_HEAD_SEQUENCE] = self._words[word + at.TUBE_NEXT_SEQUENCE] = floor
+        self._words[word + at.TUBE_PRIORITY] = priority % (1 << 64)
+        self._words[word + at.TUBE_AHEAD] = ahead
+        self._words[word + at.TUBE_NEXT] = self._words[thread_word + at.THREAD_FIRST_TUBE]
+        self._words[word + at.TUBE_THREAD] = thread + 1
+        self._words[thread_word + at.THREAD_FIRST_TUBE] = tube + 1
+        self._intent.forget_tube()
+        return self._remember_tube(pipe, thread, tube)
+
+    def tubes_of(self, thread: int) -> list[int]:
+        """Tube entries of a thread."""
+        tubes, tube = list[int](), self._first_tube(thread)
+        while tube:
+            if tube > self._layout.tubes or len(tubes) > self._layout.tubes:
+                raise damaged(self._segment.name, f"the tubes of thread {thread} lead nowhere")
+            tubes.append(tube - 1)
+            tube = self._words[self._layout.tube_word(tube - 1) + at.TUBE_NEXT]
+        return tubes
+
+    def priority(self, tube: int) -> int:
+        unsigned = self._words[self._layout.tube_word(tube) + at.TUBE_PRIORITY]
+        return unsigned - (1 << 64) if unsigned >> 63 else unsigned
+
+    def ahead(self, tube: int) -> bool:
+        """Whether the tube is served before the other one of its priority."""
+        return bool(self._words[self._layout.tube_word(tube) + at.TUBE_AHEAD])
+
+    def pipes_of(self, thread: int) -> Iterator[tuple[str, int]]:
+        """Name and entry of each tube of a thread, the oldest first."""
+        key = self.name(thread)
+        for tube in reversed(self.tubes_of(thread)):
+            yield f"{key}/{self.priority(tube)}{AHEAD if self.ahead(tube) else ''}", tube
+
+    def name(self, thread: int) -> str:
+        """The key of a thread entry."""
+        address = self._layout.thread_name(thread)
+        length = self._words[self._layout.thread_word(thread) + at.THREAD_NAME_BYTES]
+        if length > at.NAME_BYTES or not 0 <= thread < self._layout.threads:
+            raise damaged(self._segment.name, f"thread {thread} has no name")
+        return self._bytes[address : address + length].decode()
+
+    def handler(self, thread: int) -> int:
+        """Number of the handler whose thread it is."""
+        number = self._words[self._layout.thread_word(thread) + at.THREAD_HANDLER]
+        if number > at.OTHER_HANDLER:
+            raise damaged(self._segment.name, f"thread {thread} is no handler's")
+        return number
+
+    def apart(self, thread: int) -> bool:
+        """Whether the thread holds dead letters."""
+        return bool(self._words[self._layout.thread_word(thread) + at.THREAD_APART])
+
+    def graves(self) -> list[int]:
+        """Threads that hold dead letters."""
+        start, end = self._layout.thread_map, self._layout.thread_map + self._layout.threads
+        found, place = [], self._bytes.find(_DEAD_LETTERS, start, end)
+        while place >= 0:
+            found.append(place - start)
+            place = self._bytes.find(_DEAD_LETTERS, place + 1, end)
+        return found
+
+    def generation(self, thread: int) -> int:
+        """Changes when the entry is given up: what was known of it is void then."""
+        return self._words[self._layout.thread_word(thread) + at.THREAD_GENERATION]
+
+    def threads(self) -> Iterator[int]:
+        """All entries in use."""
+        start, end = self._layout.thread_map, self._layout.thread_map + self._layout.threads
+        used = self._bytes[start:end].rstrip(_FREE)
+        return (thread for thread, state in enumerate(used) if state != at.THREAD_FREE)
+
+    def linked(self, thread: int) -> bool:
+        """Whether the entry can be found by its name."""
+        if not 0 <= thread < self._layout.threads:
+            raise damaged(self._segment.name, f"there can be no thread {thread}")
+        entry, passed = self._words[self._bucket(self._words[self._layout.thread_word(thread) + at.THREAD_HASH])], 0
+        while entry and entry != thread + 1:
+            passed = self._followed(entry, passed)
+            entry = self._words[self._layout.thread_word(entry - 1) + at.THREAD_NEXT]
+        return entry == thread + 1
+
+    def forget(self, thread: int) -> None:
+        """Give up an entry and its tubes, which are empty. Their sequence numbers are not used again."""
+        word = self._layout.thread_word(thread)
+        self._intent.declare(thread)
+        for tube in self.tubes_of(thread):
+            used = self._words[self._layout.tube_word(tube) + at.TUBE_NEXT_SEQUENCE]
+            self._words[at.SEQUENCE_FLOOR] = max(self._words[at.SEQUENCE_FLOOR], used)
+        self._words[word + at.THREAD_GENERATION] += 1
+        self._unlink(thread)
+        self.free_entries(thread)
+
+    def free_entries(self, thread: int) -> None:
+        """Mark an entry that cannot be found any more, and its tubes, as free."""
+        word = self._layout.thread_word(thread)
+        for tube in self.tubes_of(thread):
+            self._bytes[self._layout.tube_map + tube] = 0
+        self._words[word + at.THREAD_FIRST_TUBE] = 0
+        self._bytes[self._layout.thread_map + thread] = at.THREAD_FREE
+
+    def _first_tube(self, thread: int) -> int:
+        """Entry + 1 of the thread's newest tube, 0: none. Changes with every tube that is added."""
+        return self._words[self._layout.thread_word(thread) + at.THREAD_FIRST_TUBE]
+
+    def _new_entry(self, byte_map: int, entries: int, back: Callable[[int, int], bool], share: int) -> int:
+        """The lowest free entry of a table, with memory. Where there is none, or no memory for it, that of a thread
+        without work will do. NO_ROOM: there is no memory even so. Raises `DirectoryFull`.
+        """
+        for reclaimed in (False, True):
+            entry = self._lowest_free(byte_map, entries - _SPARED[share])
+            if entry != NOT_FOUND and back(entry + 1, share):
+                return entry
+            if reclaimed or not self._reclaim():
+                break
+        if entry == NOT_FOUND:
+            raise self._exhausted()
+        return NO_ROOM
+
+    def _lowest_free(self, start: int, count: int) -> int:
+        return max(NOT_FOUND, self._bytes.find(_FREE, start, start + count) - start)
+
+    def _reclaim(self) -> bool:
+        """Give up some threads that are drained and bound to nobody, going round the table."""
+        start, end = self._layout.thread_map, self._layout.thread_map + self._layout.threads
+        place, reclaimed = start + self._words[at.RECLAIM_CURSOR], 0
+        protected = self._intent.thread
+        for _ in range(2):
+            while reclaimed < _RECLAIM_BATCH and (place := self._bytes.find(_IDLE, place, end)) >= 0:
+                if place - start != protected:
+                    self.forget(place - start)
+                    reclaimed += 1
+                place += 1
+            if reclaimed:
+                break
+            place = start
+        self._words[at.RECLAIM_CURSOR] = max(0, place - start) % self._layout.threads
+        return reclaimed > 0
+
+    def _exhausted(self) -> DirectoryFull:
+        return DirectoryFull(
+            f"segment {self._segment.name!r} has {self._layout.threads - at.SPARE_ENTRIES} entries for threads and "
+            f"tubes and all hold work: route to fewer threads (for instance thread=hash(key) % 1024), or create it "
+            f"with more"
+        )
+
+    def _back_thread_table(self, entries: int, share: int) -> bool:
+        start, end = self._layout.thread_table, self._layout.tube_table
+        return self._back_table(start, end, at.THREADS_BACKED, entries * THREAD_BYTES, share)
+
+    def _back_tube_table(self, entries: int, share: int) -> bool:
+        start, end = self._layout.tube_table, self._layout.heaps
+        return self._back_table(start, end, at.TUBES_BACKED, entries * TUBE_WORDS * WORD, share)
+
+    def _back_table(self, table: int, table_end: int, backed_word: int, nbytes: int, share: int) -> bool:
+        """Make sure that the first `nbytes` of a table have memory. False: there is no room."""
+        backed = self._words[backed_word]
+        if backed > table_end - table:
+            raise damaged(self._segment.name, "a table is larger than it can be")
+        if nbytes <= backed:
+            return True
+        exact = -(-nbytes // PAGE) * PAGE
+        for goal in (min(max(backed + at.TABLE_STEP, exact), table_end - table), exact):
+            # While memory is short only what is needed is taken: it may be the reserve.
+            if goal > exact and self._extents.scarce:
+                continue
+            if self._extents.secure(table + backed, goal - backed, share=share, more_than_needed=goal > exact):
+                self._words[backed_word] = goal
+                return True
+        return False
+
+    def _unlink(self, thread: int) -> None:
+        word = self._layout.thread_word(thread)
+        place, passed = self._bucket(self._words[word + at.THREAD_HASH]), 0
+        while self._words[place] != thread + 1:
+            if not self._words[place]:
+                return
+            passed = self._followed(self._words[place], passed)
+            place = self._layout.thread_word(self._words[place] - 1) + at.THREAD_NEXT
+        self._words[place] = self._words[word + at.THREAD_NEXT]
+
+    def _followed(self, entry: int, passed: int) -> int:
+        """How many entries of a bucket's chain were passed with this one. Raises `SegmentForeign` for what none has."""
+        if entry > self._layout.threads or passed > self._layout.threads:
+            raise damaged(self._segment.name, "the names of its threads lead round in a circle, or nowhere")
+        return passed + 1
+
+    def _bucket(self, digest: int) -> int:
+        return self._layout.index_word + digest % self._layout.buckets
+
+    def _remember(self, key: str, thread: int) -> int:
+        if len(self._known) > self._layout.threads:
+            self._known.clear()
+        self._known[key] = thread, self.generation(thread)
+        return thread
+
+    def _remember_tube(self, pipe: str, thread: int, tube: int) -> tuple[int, int]:
+        if len(self._known_tubes) > self._layout.tubes:
+            self._known_tubes.clear()
+            self._missing_tubes.clear()
+        self._known_tubes[pipe] = thread, self.generation(thread), tube
+        return thread, tube
+
+
+def _digest(key: str) -> int:
+    return int.from_bytes(blake2b(_text(key), digest_size=8).digest(), "little")
+
+
+def _encoded(key: str) -> bytes:
+    name = _text(key)
+    if len(name) > at.NAME_BYTES:
+        raise HandlerError(
+            f"{shown(key)} is longer than {at.NAME_BYTES} bytes: shorten the name of the module or class"
+        )
+    return name
+
+
+def _text(key: str) -> bytes:
+    try:
+        return key.encode()
+    except UnicodeEncodeError:
+        raise HandlerError(f"{shown(key)} is no name that can be stored: it is not UTF-8") from None
+
+
+def _parse(pipe: str) -> tuple[str, int, bool]:
+    """Key, priority, and whether it is the tube ahead of the others of that priority."""
+    key, _, priority = pipe.rpartition("/")
+    try:
+        return key, int(priority.removesuffix(AHEAD)), priority.endswith(AHEAD)
+    except ValueError:
+        raise HandlerError(f"{shown(pipe)} is no pipe: it must end with /thread/priority") from None

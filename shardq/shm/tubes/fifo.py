@@ -1,0 +1,358 @@
+"""One FIFO: records in a chain of extents, appended at the tail and acknowledged at the head.
+
+Two stores count. Storing TUBE_TAIL, the address of the last record, makes everything written before it part of the
+tube; storing TUBE_HEAD_SEQUENCE acknowledges everything below. All other facts (length, next sequence number, which
+extents are in use, whether it is empty) follow from these and the records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
+
+from shardq.errors import MessageTooLarge
+from shardq.model import EMPTY, Batch
+from shardq.shm import words as at
+from shardq.shm.damage import damaged
+from shardq.shm.intent import Intent
+from shardq.shm.memory import record
+from shardq.shm.memory.extents import Extents
+from shardq.shm.memory.record import HEADER_BYTES, Record
+from shardq.shm.memory.record_chain import Chains
+from shardq.shm.segment import Segment
+
+#: Larger appends are split into records of about this size, so that large extents serve single large messages only.
+_PIECE_BYTES = 512 << 10
+
+
+class Tubes:
+    """Operations on tube entries. All methods want the guard held and an intent for the tube's thread declared."""
+
+    def __init__(self, segment: Segment, intent: Intent, extents: Extents) -> None:
+        self._segment = segment
+        self._words = segment.words
+        self._bytes = segment.bytes
+        self._layout = segment.layout
+        self._intent = intent
+        self._extents = extents
+        self.chains = Chains(segment, extents)
+
+    def append(self, tube: int, messages: Sequence[bytes], accepted_us: int, *, share: int = at.GENERAL) -> bool:
+        """Add the messages, all or none. False: there is no room now. Raises `MessageTooLarge`: there never will be."""
+        tail = self.write_keeping_room(tube, messages, accepted_us, share=share)
+        if tail:
+            self._intent.commit(self._layout.tube_word(tube) + at.TUBE_TAIL, tail, at.ACCEPTED, len(messages))
+        return tail != 0
+
+    def write_keeping_room(self, tube: int, messages: Sequence[bytes], accepted_us: int, *, share: int) -> int:
+        """As `write`, for messages that were not in the segment before: with room for the dead letter each may become.
+        Raises `MessageTooLarge`.
+        """
+        former, tail = self._extents.keep_room(messages, share), 0
+        try:
+            if former is None:
+                self.check_size(messages)
+            else:
+                tail = self.write(tube, messages, accepted_us, share=share)
+        finally:
+            if not tail:
+                self._extents.found_no_room(messages, _size(messages), former, share)
+        return tail
+
+    def write(
+        self,
+        tube: int,
+        messages: Sequence[bytes],
+        accepted_us: int,
+        *,
+        share: int,
+        growth: int | None = None,
+    ) -> int:
+        """Write the messages behind the others, as no part of the tube yet. Returns what TUBE_TAIL has to become to
+        make them so, 0 for lack of room. `growth`: up to which class the tube takes larger extents than it needs.
+        """
+        growth = at.LARGEST_GROWTH_CLASS if growth is None else growth
+        word = self._layout.tube_word(tube)
+        tail = self._words[word + at.TUBE_TAIL]
+        place, sequence = 0, self._words[word + at.TUBE_NEXT_SEQUENCE]
+        if tail:
+            last = record.last(self._segment, tail)
+            place, sequence = last.end, last.next_sequence
+        taken: list[int] = []
+        first = 0
+        for piece, nbytes in self._pieces(messages):
+            target = self._room(tube, place, nbytes, taken, share, growth)
+            if not target:
+                self.chains.release(taken)
+                return 0
+            if place and target != place:
+                self.chains.link(place, target)
+            place, first, tail = (
+                record.write(self._segment, target, sequence, accepted_us, piece),
+                first or target,
+                target,
+            )
+            sequence += len(piece)
+        if not self._words[word + at.TUBE_TAIL]:
+            self._words[word + at.TUBE_HEAD_RECORD] = first
+        return tail
+
+    def adopt(self, tube: int, address: int, accepted_us: int) -> int:
+        """Link a record that stands in extents of its own behind the others, as no part of the tube yet. Returns what
+        TUBE_TAIL has to become to make it so.
+        """
+        word = self._layout.tube_word(tube)
+        tail = self._words[word + at.TUBE_TAIL]
+        record.renew(self._segment, address, self.next_sequence(tube), accepted_us)
+        if record.any_cancelled(self._segment, address):
+            self._words[word + at.TUBE_CANCELLED] = 1
+        if tail:
+            self.chains.link(record.read(self._segment, tail).end, address)
+        else:
+            self._words[word + at.TUBE_HEAD_RECORD] = address
+        return address
+
+    def check_size(self, messages: Sequence[bytes]) -> None:
+        """Raise `MessageTooLarge` for messages that not even an empty segment takes at once. Wants no guard."""
+        nbytes = _size(messages)
+        if nbytes > self._extents.largest_bytes(self._extents.kept_for(messages, nbytes)):
+            raise MessageTooLarge(
+                f"{len(messages)} messages of {sum(map(len, messages))} bytes can never fit segment "
+                f"{self._segment.name!r}, whose capacity is {self._layout.capacity_bytes}: "
+                f"register fewer at a time, or give it more capacity"
+            )
+
+    def read(self, tube: int, limit: int) -> Batch:
+        """At most `limit` messages from the head."""
+        word = self._layout.tube_word(tube)
+        head = self._words[word + at.TUBE_HEAD_SEQUENCE]
+        if limit <= 0 or self.is_empty(tube):
+            return EMPTY
+        if self._words[word + at.TUBE_CANCELLED]:
+            return self._read_sparse(tube, limit)
+        slices: list[Batch] = []
+        for found in self.chains.records(tube):
+            slices.append(record.cut(self._segment, found, max(0, head - found.sequence), limit))
+            limit -= slices[-1].count
+            if not limit:
+                break
+        return record.joined(slices)
+
+    def pop(self, tube: int, through: int, counter: int = at.HANDLED, other_counter: int = 0) -> int:
+        """Acknowledge everything below `through`, and count it, by another counter as well where one is given. Returns
+        how many messages that were.
+        """
+        word = self._layout.tube_word(tube)
+        head, through = self._words[word + at.TUBE_HEAD_SEQUENCE], min(through, self.next_sequence(tube))
+        if through <= head:
+            return 0
+        gone = through - head - self._cancelled_between(tube, head, through)
+        if other_counter:
+            also = other_counter, self._words[other_counter] + gone
+            self._intent.commit_with(word + at.TUBE_HEAD_SEQUENCE, through, counter, gone, also)
+        else:
+            self._intent.commit(word + at.TUBE_HEAD_SEQUENCE, through, counter, gone)
+        self.settle(tube)
+        return gone
+
+    def cancel(self, tube: int, messages: Sequence[bytes], *, handed_stay: bool) -> int:
+        """Take out messages equal to these, but with `handed_stay` not those a worker has. Returns how many."""
+        wanted, taken = frozenset(messages), 0
+        word = self._layout.tube_word(tube)
+        handed = self._words[word + at.TUBE_HANDED] if handed_stay else 0
+        above = max(self._words[word + at.TUBE_HEAD_SEQUENCE], handed)
+        if self._words[word + at.TUBE_STAYED] < handed:
+            self._words[word + at.TUBE_STAYED] = handed
+        for found in list(self.chains.records(tube)):
+            hits = [n for n, message in self._live_messages(found, above) if message in wanted]
+            taken += len(hits)
+            self._cancel_in(tube, found, hits)
+        if taken:
+            self.settle(tube)
+        return taken
+
+    def cancel_one(self, tube: int, sequence: int, counter: int) -> bool:
+        """Take out the message of this number, and count it. False: it is gone already."""
+        place = self.place_of(tube, sequence)
+        if place is None:
+            return False
+        word, value = place
+        self._intent.commit(word, value, counter, 1)
+        self.settle(tube)
+        return True
+
+    def place_of(self, tube: int, sequence: int) -> tuple[int, int] | None:
+        """The word that takes out the message of this number, and the value it must get. None: it is gone already."""
+        if sequence < self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE]:
+            return None
+        for found in self.chains.records(tube):
+            n = sequence - found.sequence
+            if 0 <= n < found.count and not record.cancelled_bits(self._segment, found) >> n & 1:
+                self._words[self._layout.tube_word(tube) + at.TUBE_CANCELLED] = 1
+                return record.cancelled_with(self._segment, found, n)
+        return None
+
+    def fits_in_place_of(self, tubes: Sequence[int], nbytes: int) -> bool:
+        """Whether there is room for a message of so many bytes once these tubes were empty."""
+        stored = sum(self._extents.backed_bytes(extent) for tube in tubes for extent in self.chains.extents_of(tube))
+        return self._extents.could_hold(record.size_of(1, nbytes) + HEADER_BYTES, stored)
+
+    def contains(self, tube: int, message: bytes) -> bool:
+        """Whether an equal message is in the tube."""
+        head = self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE]
+        return any(
+            message == candidate
+            for found in self.chains.records(tube)
+            if self._bytes.find(message, found.payload, found.end) >= 0
+            for _, candidate in self._live_messages(found, head)
+        )
+
+    def has_stayed(self, tube: int, message: bytes) -> bool:
+        """Whether an equal message was with a worker when others were taken out, and is still there."""
+        word = self._layout.tube_word(tube)
+        head, stayed = self._words[word + at.TUBE_HEAD_SEQUENCE], self._words[word + at.TUBE_STAYED]
+        first = takewhile(lambda found: found.sequence < stayed, self.chains.records(tube) if head < stayed else ())
+        return any(message == candidate for found in first for _, candidate in self._live_messages(found, head))
+
+    def length(self, tube: int) -> int:
+        return self.length_below(tube, self.next_sequence(tube))
+
+    def length_below(self, tube: int, through: int) -> int:
+        """How many messages have numbers below `through`."""
+        head = self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE]
+        return max(0, through - head) and through - head - self._cancelled_between(tube, head, through)
+
+    def handed(self, tube: int) -> int:
+        """How many messages are with a worker."""
+        return self.length_below(tube, self._words[self._layout.tube_word(tube) + at.TUBE_HANDED])
+
+    def is_empty(self, tube: int) -> bool:
+        head, following = self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE], self.next_sequence(tube)
+        if head < following:
+            return False
+        if head > following:
+            raise damaged(self._segment.name, f"tube {tube} has its head at {head}, and ends before {following}")
+        return True
+
+    def next_sequence(self, tube: int) -> int:
+        """Sequence number of the next message that will be appended."""
+        word = self._layout.tube_word(tube)
+        tail = self._words[word + at.TUBE_TAIL]
+        return record.next_behind(self._segment, tail) if tail else self._words[word + at.TUBE_NEXT_SEQUENCE]
+
+    def oldest_us(self, tube: int) -> int:
+        """When the message at the head was accepted, Unix microseconds, 0: the tube is empty."""
+        return 0 if self.is_empty(tube) else next(self.chains.records(tube)).accepted_us
+
+    def settle(self, tube: int) -> None:
+        """Bring everything that follows from the head in line with it; also mends what a death left half done."""
+        word = self._layout.tube_word(tube)
+        if not self._words[word + at.TUBE_TAIL]:
+            return
+        self._skip_cancelled(tube)
+        if self.is_empty(tube):
+            before = self.chains.extents_of(tube)
+            # The number first: without a tail it is all that is known of the sequence.
+            self._words[word + at.TUBE_NEXT_SEQUENCE] = self.next_sequence(tube)
+            self._words[word + at.TUBE_CANCELLED] = 0
+            self._words[word + at.TUBE_INDEXED] = 0
+            self._words[word + at.TUBE_TAIL] = 0
+            self.chains.release(before)
+            return
+        former, head = self._words[word + at.TUBE_HEAD_RECORD], next(self.chains.records(tube)).address
+        if head != former:
+            left = self.chains.extents_between(former, head)[:-1]
+            self._words[word + at.TUBE_HEAD_RECORD] = head
+            self.chains.release(left)
+            self._extents.punch(former, head)
+
+    def _pieces(self, messages: Sequence[bytes]) -> Iterator[tuple[Sequence[bytes], int]]:
+        """The messages in runs of about `_PIECE_BYTES`, with the bytes of their records; a larger message stands
+        alone.
+        """
+        nbytes = _size(messages)
+        if nbytes <= _PIECE_BYTES:
+            yield messages, nbytes
+            return
+        self.check_size(messages)
+        start, filled = 0, 0
+        for n, message in enumerate(messages):
+            if n > start and filled + len(message) > _PIECE_BYTES:
+                yield messages[start:n], _size(messages[start:n])
+                start, filled = n, 0
+            filled += len(message) + 5
+        yield messages[start:], _size(messages[start:])
+
+    def _room(self, tube: int, place: int, nbytes: int, taken: list[int], share: int, largest: int) -> int:
+        """Address for a record of `nbytes` with memory behind it, at `place` or in another extent. 0: no room."""
+        needed, growth = nbytes + HEADER_BYTES, 0  # the header of a later jump always fits behind the record
+        if place:
+            extent_class, extent, start = self._extents.locate(place)
+            if self._extents.owner_of(extent) != tube:
+                raise damaged(self._segment.name, f"tube {tube} ends at {place}, which is not its own")
+            if place + needed <= start + extent_class.size:
+                return place if self._extents.extend(place, place + needed, share=share) else 0
+            growth = min(extent_class.number + 1, largest)
+        address = self._extents.take(tube, needed, growth, share=share)
+        if address:
+            taken.append(self._extents.locate(address)[1])
+        return address
+
+    def _read_sparse(self, tube: int, limit: int) -> Batch:
+        head = self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE]
+        slices: list[Batch] = []
+        for found in self.chains.records(tube):
+            for n, message in self._live_messages(found, head):
+                if len(slices) == limit:
+                    return record.joined(slices)
+                sequence = found.sequence + n
+                slices.append(Batch(sequence, sequence + 1, (len(message),), message))
+        return record.joined(slices)
+
+    def _live_messages(self, found: Record, above: int) -> list[tuple[int, bytes]]:
+        """Position and bytes of a record's messages that are not cancelled, from sequence number `above` on."""
+        cancelled = record.cancelled_bits(self._segment, found)
+        start = max(0, above - found.sequence)
+        return [
+            (n, message)
+            for n, message in enumerate(record.cut(self._segment, found, 0, found.count).messages[start:], start)
+            if not cancelled >> n & 1
+        ]
+
+    def _cancel_in(self, tube: int, found: Record, positions: Sequence[int]) -> None:
+        if positions:
+            self._words[self._layout.tube_word(tube) + at.TUBE_CANCELLED] = 1
+        for group in sorted({n >> 6 for n in positions}):
+            place = (found.cancelled >> 3) + group
+            bits = [n & 63 for n in positions if n >> 6 == group]
+            value = self._words[place] | sum(1 << bit for bit in bits)
+            self._intent.commit(place, value, at.HANDLED, len(bits))
+
+    def _cancelled_between(self, tube: int, start: int, end: int) -> int:
+        """How many messages with sequence numbers in [start, end) are cancelled."""
+        if not self._words[self._layout.tube_word(tube) + at.TUBE_CANCELLED]:
+            return 0
+        total = 0
+        for found in self.chains.records(tube):
+            low, high = max(start, found.sequence) - found.sequence, min(end, found.next_sequence) - found.sequence
+            if high > low:
+                total += (record.cancelled_bits(self._segment, found) >> low & (1 << high - low) - 1).bit_count()
+        return total
+
+    def _skip_cancelled(self, tube: int) -> None:
+        """Move the head past cancelled messages, so that a tube with a head has something to handle."""
+        word = self._layout.tube_word(tube)
+        if not self._words[word + at.TUBE_CANCELLED]:
+            return
+        head = self._words[word + at.TUBE_HEAD_SEQUENCE]
+        for found in self.chains.records(tube):
+            head = max(head, found.sequence)
+            live = ~record.cancelled_bits(self._segment, found) >> head - found.sequence
+            head = min(head + (live & -live).bit_length() - 1, found.next_sequence)
+            if head < found.next_sequence:
+                break
+        self._words[word + at.TUBE_HEAD_SEQUENCE] = head
+
+
+def _size(messages: Sequence[bytes]) -> int:
+    return record.size_of(len(messages), sum(map(len, messages)))

@@ -1,0 +1,1 @@
+"""All that a driver calls: each verb is one guarded section, or few."""

@@ -1,0 +1,174 @@
+"""Adding messages to tubes: all of them, or those that have no equal.
+
+Which messages of a tube are in the table of equal ones is said by one number: all below are. Who asks for equality
+brings the table up to it first, in sections that others get in between; while a tube is in use like that, whoever
+appends to it helps, so that a plain producer cannot run away from it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+from shardq.model import ahead_of, plain
+from shardq.shm import words as at
+from shardq.shm.damage import damaged
+from shardq.shm.deferred.transfer import Pending
+from shardq.shm.intent import Intent
+from shardq.shm.memory import record
+from shardq.shm.segment import Segment
+from shardq.shm.tubes.claims import Bindings
+from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
+from shardq.shm.tubes.fifo import Tubes
+from shardq.shm.verbs.equal_messages import Alike, tube_field
+
+#: How many messages are put into the table in one section at first, twice as many each further time.
+_FIRST_SLICE = 512
+#: How many at most by who appends without asking for equality.
+_HELP = 1024
+
+
+class Appending:
+    """Verbs that add, each in one guarded section or few. `check_open` raises where nothing is accepted any more."""
+
+    def __init__(
+        self,
+        segment: Segment,
+        intent: Intent,
+        directory: Directory,
+        tubes: Tubes,
+        bindings: Bindings,
+        pending: Pending,
+        alike: Alike,
+        section: AbstractContextManager[None],
+        check_open: Callable[[], None],
+    ) -> None:
+        self._segment = segment
+        self._words = segment.words
+        self._layout = segment.layout
+        self._intent = intent
+        self._directory = directory
+        self._tubes = tubes
+        self._bindings = bindings
+        self._pending = pending
+        self._alike = alike
+        self._section = section
+        self.check_open = check_open
+
+    def append(self, pipe: str, messages: Sequence[bytes], *, share: int = at.GENERAL) -> bool:
+        """Add messages to a tube, all or none. False: there is no room now."""
+        with self._section:
+            self.check_open()
+            tube = self._append(pipe, messages, share)
+            if tube != NO_ROOM:
+                self.help(pipe, tube)
+            return tube != NO_ROOM
+
+    def append_absent(
+        self, pipe: str, messages: Sequence[bytes], *, due_us: int = 0, share: int = at.GENERAL
+    ) -> int | None:
+        """Add those messages that have no equal queued, in hand or deferred, nor one before them here; with `due_us`
+        they wait until then. Returns how many, None: there is no room now.
+        """
+        self._directory.check_name(pipe)
+        distinct = list(dict.fromkeys(messages))
+        digests = self._alike.table.digests(plain(pipe), distinct)
+        most = _FIRST_SLICE
+        while True:
+            with self._section:
+                self.check_open()
+                tubes = self._tubes_of(pipe)
+                known = [self.catch_up(plain(pipe), tube, most, share=share) for tube in tubes]
+                if None in known:
+                    return None
+                if all(known):
+                    return self._append_fresh(pipe, tubes, distinct, digests, due_us, share)
+            most *= 2
+
+    def help(self, pipe: str, tube: int) -> None:
+        """Where somebody asked for the equality of the tube's messages, put more of them into the table."""
+        if self._words[self._layout.tube_word(tube) + at.TUBE_INDEXED]:
+            self.catch_up(plain(pipe), tube, _HELP, share=at.GENERAL)
+
+    def catch_up(
+        self, pipe: str, tube: int, most: int, *, share: int, digests: Sequence[int] | None = None
+    ) -> bool | None:
+        """Put up to `most` more of a tube's messages into the table. False: there are more left. None: there is no
+        room. `digests` of the messages, where they are known.
+        """
+        words, word = self._words, self._layout.tube_word(tube)
+        if self._tubes.is_empty(tube):
+            return True
+        head, indexed = words[word + at.TUBE_HEAD_SEQUENCE], words[word + at.TUBE_INDEXED] - 1
+        start = words[word + at.TUBE_INDEXED_RECORD] if indexed > head else 0
+        number = max(indexed, head)
+        for found in self._tubes.chains.records(tube, start):
+            index = max(0, number - found.sequence)
+            count = min(most, found.count - index)
+            if count <= 0:
+                continue
+            if digests is None:
+                known = self._digests(pipe, record.cut(self._segment, found, index, count).messages)
+            else:
+                known, digests = digests[:count], digests[count:]
+            field = tube_field(tube, found.address)
+            if not self._alike.table.insert(known, field, found.sequence + index, share=share):
+                return None
+            number = found.sequence + index + count
+            # The record first: from its beginning on everything may be put in once more.
+            words[word + at.TUBE_INDEXED_RECORD] = found.address
+            words[word + at.TUBE_INDEXED] = number + 1
+            most -= count
+            if not most:
+                break
+        following = self._tubes.next_sequence(tube)
+        if most and number != following:
+            raise damaged(self._segment.name, f"tube {tube} ends at {following}, and its equal messages at {number}")
+        return number == following
+
+    def _append(self, pipe: str, messages: Sequence[bytes], share: int) -> int:
+        """The tube that has the messages now, NO_ROOM: none."""
+        thread, tube = self._directory.tube(pipe)
+        if tube == NOT_FOUND:
+            thread, tube = self._directory.add_tube(pipe, share=share)
+        if tube == NO_ROOM:
+            self._intent.clear()
+            return NO_ROOM
+        self._intent.declare(thread)
+        stored = self._tubes.append(tube, messages, time.time_ns() // 1000, share=share)
+        if stored:
+            self._bindings.work_arrived(thread)
+        self._intent.clear()
+        return tube if stored else NO_ROOM
+
+    def _append_fresh(
+        self,
+        pipe: str,
+        tubes: Sequence[int],
+        messages: Sequence[bytes],
+        digests: Sequence[int],
+        due_us: int,
+        share: int,
+    ) -> int | None:
+        fresh = self._alike.absent(pipe, tubes, messages, digests)
+        if not fresh:
+            return 0
+        chosen, its_digests = [message for message, _ in fresh], [digest for _, digest in fresh]
+        if due_us:
+            now_us = time.time_ns() // 1000
+            stored = self._pending.add(pipe, "", chosen, its_digests, due_us, now_us, share=share)
+            return len(fresh) if stored else None
+        tube = self._append(pipe, chosen, share)
+        if tube == NO_ROOM:
+            return None
+        self.catch_up(plain(pipe), tube, len(fresh), share=share, digests=its_digests)
+        return len(fresh)
+
+    def _tubes_of(self, pipe: str) -> list[int]:
+        """Entries of the pipe's tube and the one ahead of it, where there are any."""
+        found = (self._directory.tube(name)[1] for name in (plain(pipe), ahead_of(pipe)))
+        return [tube for tube in found if tube != NOT_FOUND]
+
+    def _digests(self, pipe: str, messages: Sequence[bytes]) -> Sequence[int]:
+        return self._alike.table.digests(pipe, messages)

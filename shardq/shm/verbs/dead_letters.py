@@ -1,0 +1,202 @@
+"""Dead letters: each handler's are one tube, in a thread of its own that is work for nobody.
+
+A letter is written in the same commit in which its request leaves its tube, and a request that is put back comes into
+its tube in the commit in which its letter leaves: whoever is killed in between leaves it in one place, never in both or
+in none.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import NamedTuple
+
+from shardq.errors import DirectoryFull, MessageTooLarge
+from shardq.shm import words as at
+from shardq.shm.intent import Intent
+from shardq.shm.segment import Segment
+from shardq.shm.tubes.claims import Bindings
+from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
+from shardq.shm.tubes.fifo import Tubes
+
+#: A thread entry and a tube entry in it.
+_Place = tuple[int, int]
+#: Graves take small extents, so that the memory of letters that are dropped comes back.
+_GROWTH_CLASS = 0
+
+
+class Burial(NamedTuple):
+    """What became of a burial."""
+
+    buried: bool
+    """False: there was no room."""
+    evicted: int
+    """Letters that went to make room."""
+
+
+class Letters:
+    """Verbs on dead letters, each in one guarded section. `grave` is the pipe of a handler's dead letters."""
+
+    def __init__(
+        self,
+        segment: Segment,
+        intent: Intent,
+        directory: Directory,
+        tubes: Tubes,
+        bindings: Bindings,
+        section: AbstractContextManager[None],
+    ) -> None:
+        self._words = segment.words
+        self._layout = segment.layout
+        self._intent = intent
+        self._directory = directory
+        self._tubes = tubes
+        self._bindings = bindings
+        self._section = section
+
+    def bury(self, pipe: str, sequence: int, token: int, grave: str, letter: bytes, most: int) -> Burial:
+        """Put a letter in the place of the message at the head. Of more than `most` letters, or where there is no room,
+        the oldest go. Nothing changes where another message is at the head.
+        """
+        with self._section:
+            before = self._words[at.EVICTED]
+            buried = self._bury_head(pipe, sequence, token, grave, letter, most)
+            return Burial(buried, self._words[at.EVICTED] - before)
+
+    def requeue(self, grave: str, sequence: int, pipe: str, message: bytes) -> bool | None:
+        """Put a message at the end of a tube in the place of its letter. False: there is no room; None: the letter is
+        gone.
+        """
+        with self._section:
+            grave_thread, grave_tube = self._directory.tube(grave)
+            letter = None if grave_tube == NOT_FOUND else self._tubes.place_of(grave_tube, sequence)
+            if letter is None:
+                return None
+            thread, tube = self._directory.tube(pipe)
+            if tube == NOT_FOUND:
+                thread, tube = self._directory.add_tube(pipe)
+            if tube == NO_ROOM:
+                self._intent.clear()
+                return False
+            self._intent.declare_two(thread, grave_thread)
+            # A letter keeps no room for another, so for the room kept its message is new.
+            tail = self._tubes.write_keeping_room(tube, [message], _now_us(), share=at.GENERAL)
+            if tail:
+                left = at.UNBURIED, self._words[at.UNBURIED] + 1
+                place = self._layout.tube_word(tube) + at.TUBE_TAIL
+                self._intent.commit_with(place, tail, at.ACCEPTED, 1, letter, left)
+                self._tubes.settle(grave_tube)
+                self._bindings.refresh(grave_thread)
+                self._bindings.work_arrived(thread)
+                self._bindings.ring_waiting(self._layout.room_map)
+            self._intent.clear()
+            return tail != 0
+
+    def drop(self, grave: str, sequences: Sequence[int]) -> int:
+        """Forget letters. Returns how many there were."""
+        with self._section:
+            grave_thread, grave_tube = self._directory.tube(grave)
+            if grave_tube == NOT_FOUND:
+                return 0
+            self._intent.declare(grave_thread)
+            dropped = sum(self._tubes.cancel_one(grave_tube, sequence, at.UNBURIED) for sequence in sequences)
+            self._bindings.refresh(grave_thread)
+            self._intent.clear()
+            self._bindings.ring_waiting(self._layout.room_map)
+            return dropped
+
+    def graves(self) -> list[str]:
+        """Pipes of dead letters that are not empty."""
+        with self._section:
+            return [pipe for thread in self._directory.graves() for pipe, _ in self._directory.pipes_of(thread)]
+
+    def _bury_head(self, pipe: str, sequence: int, token: int, grave: str, letter: bytes, most: int) -> bool:
+        thread, tube = self._directory.tube(pipe)
+        self._bindings.check(pipe, thread, token)
+        if tube == NOT_FOUND or self._head(tube) != sequence or self._tubes.is_empty(tube):
+            return True
+        self._intent.declare(thread)  # keeps it from being given up for the grave's sake
+        grave_thread, grave_tube = self._grave(grave)
+        if grave_tube == NO_ROOM:
+            self._intent.clear()
+            return False
+        buried = self._bury((thread, tube), sequence, (grave_thread, grave_tube), letter, most)
+        self._bindings.refresh(grave_thread)
+        self._intent.clear()
+        if buried:
+            self._bindings.note_batch(-1, 0)
+            self._bindings.messages_left()
+        return buried
+
+    def _bury(self, source: _Place, sequence: int, grave: _Place, letter: bytes, most: int) -> bool:
+        (thread, tube), (grave_thread, grave_tube) = source, grave
+        if not self._could_hold(letter, grave_tube):
+            return False
+        self._intent.declare_two(thread, grave_thread)
+        # All handlers' letters together cannot take the room of the living: each may have the size of the reserve.
+        most_bytes = self._layout.capacity_bytes // at.RESERVE_PART
+        while not self._tubes.is_empty(grave_tube) and (
+            self._tubes.length(grave_tube) >= most
+            or self._tubes.chains.spanned_bytes(grave_tube) + len(letter) > most_bytes
+        ):
+            self._drop_oldest(grave_tube)
+        while not (tail := self._written(grave_tube, letter)):
+            if not self._drop_somewhere(grave):
+                return False
+            self._intent.declare_two(thread, grave_thread)
+        head = self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE
+        handled = at.HANDLED, self._words[at.HANDLED] + 1
+        place = self._layout.tube_word(grave_tube) + at.TUBE_TAIL
+        self._intent.commit_with(place, tail, at.BURIED, 1, (head, sequence + 1), handled)
+        self._tubes.settle(tube)
+        return True
+
+    def _could_hold(self, letter: bytes, grave: int) -> bool:
+        """Whether there is room for the letter if need be in the place of all others."""
+        if self._tubes.fits_in_place_of([grave], len(letter)):
+            return True
+        return self._tubes.fits_in_place_of([tube for _, tube in self._graves()], len(letter))
+
+    def _drop_somewhere(self, grave: _Place) -> bool:
+        """Make room: drop the oldest letter of this grave, or else of the largest one. False: there is none."""
+        if not self._tubes.is_empty(grave[1]):
+            self._drop_oldest(grave[1])
+            return True
+        others = self._graves()
+        if not others:
+            return False
+        thread, largest = max(others, key=lambda place: self._tubes.chains.spanned_bytes(place[1]))
+        self._intent.declare_two(thread, grave[0])
+        self._drop_oldest(largest)
+        self._bindings.refresh(thread)
+        return True
+
+    def _graves(self) -> list[_Place]:
+        """Thread and tube entries of all graves that are not empty."""
+        return [(thread, tube) for thread in self._directory.graves() for tube in self._directory.tubes_of(thread)]
+
+    def _written(self, grave: int, letter: bytes) -> int:
+        try:
+            return self._tubes.write(grave, [letter], _now_us(), share=at.ALL, growth=_GROWTH_CLASS)
+        except MessageTooLarge:
+            return 0
+
+    def _drop_oldest(self, grave: int) -> None:
+        self._tubes.pop(grave, self._head(grave) + 1, at.UNBURIED, at.EVICTED)
+
+    def _grave(self, pipe: str) -> tuple[int, int]:
+        thread, tube = self._directory.tube(pipe)
+        if tube != NOT_FOUND:
+            return thread, tube
+        try:
+            return self._directory.add_tube(pipe, share=at.ALL, apart=True)
+        except DirectoryFull:
+            return NO_ROOM, NO_ROOM
+
+    def _head(self, tube: int) -> int:
+        return self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE]
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

@@ -1,0 +1,226 @@
+"""Verbs on what waits for its time, each in one guarded section or few.
+
+Nobody computes a schedule in here: `promote` shows a recurrent record that is due, and `recur` is told when it comes
+next. It does nothing where somebody else was faster, so each time comes once however many promote.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import NamedTuple
+
+from shardq.model import Scheduled, plain
+from shardq.shm import words as at
+from shardq.shm.damage import damaged
+from shardq.shm.deferred.records import PendingRecord, PendingRecords
+from shardq.shm.deferred.transfer import Pending
+from shardq.shm.processes.slots import Slots
+from shardq.shm.segment import Segment
+from shardq.shm.tubes.claims import Bindings
+from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
+from shardq.shm.verbs.appending import Appending
+from shardq.shm.verbs.equal_messages import Alike
+
+#: How many records go to their tubes in one section.
+_AT_ONCE = 32
+#: How many messages are looked for in one section to be taken out.
+REMOVED_AT_ONCE = 128
+#: When to look again where there was no room for what is due.
+_RETRY_US = 50_000
+
+
+class Promoted(NamedTuple):
+    """What `promote` came to."""
+
+    next_due_us: int
+    """When the next record is due, which may be over, 0: there is none."""
+    recurrent: PendingRecord | None
+    """One that is due: have it come with `recur` and look again."""
+
+
+class Timing:
+    """What waits for its time. `pipe` is a tube's name, times are Unix microseconds."""
+
+    def __init__(
+        self,
+        segment: Segment,
+        slots: Slots,
+        directory: Directory,
+        bindings: Bindings,
+        pending: Pending,
+        records: PendingRecords,
+        alike: Alike,
+        appending: Appending,
+        section: AbstractContextManager[None],
+    ) -> None:
+        self._name = segment.name
+        self._words = segment.words
+        self._layout = segment.layout
+        self._slots = slots
+        self._directory = directory
+        self._bindings = bindings
+        self._pending = pending
+        self._records = records
+        self._alike = alike
+        self._appending = appending
+        self._section = section
+
+    def due(self) -> bool:
+        """Whether something should be due by now. A hint, without the guard."""
+        first = self._words[at.NEXT_DUE_US]
+        return first > 0 and first <= _now_us()
+
+    def defer(self, pipe: str, messages: Sequence[bytes], due_us: int, *, share: int = at.GENERAL) -> bool:
+        """Have messages come into a tube then, all or none. False: there is no room now."""
+        self._directory.check_name(pipe)
+        digests = self._alike.table.digests(plain(pipe), messages)
+        with self._section:
+            self._appending.check_open()
+            return self._pending.add(pipe, "", messages, digests, due_us, _now_us(), share=share)
+
+    def repeat(
+        self,
+        pipe: str,
+        messages: Sequence[bytes],
+        schedule: str,
+        due_us: int,
+        *,
+        absent: bool = False,
+        share: int = at.GENERAL,
+    ) -> int | None:
+        """Have messages come into a tube again and again, first at `due_us`. Where there is an equal one with another
+        schedule, that one changes, unless `absent`. Returns how many messages were new or, unless `absent`, there.
+        None: there is no room now.
+        """
+        self._directory.check_name(pipe)
+        distinct = list(dict.fromkeys(messages))
+        digests = self._alike.table.digests(plain(pipe), distinct)
+        with self._section:
+            self._appending.check_open()
+            fresh: list[tuple[bytes, int]] = []
+            for message, digest in zip(distinct, digests, strict=True):
+                found = self._alike.pending(pipe, message, digest, recurrent=True)
+                if not found:
+                    fresh.append((message, digest))
+                    continue
+                if absent or found[0][0].schedule == schedule:
+                    continue
+                if not self._change(found[0], message, digest, schedule, due_us, share):
+                    return None
+            if not fresh:
+                return 0 if absent else len(messages)
+            new, its_digests = [message for message, _ in fresh], [digest for _, digest in fresh]
+            if not self._pending.add(pipe, schedule, new, its_digests, due_us, _now_us(), share=share):
+                return None
+            return len(fresh) if absent else len(messages)
+
+    def promote(self, now_us: int) -> Promoted:
+        """Move some of what is due to its tubes, up to a recurrent record, which is returned."""
+        with self._section:
+            deferred, recurrent = self._records.heaps
+            before, stuck = deferred.count, self._move_due(now_us)
+            self._pending.note_due()
+            its_turn = recurrent.count and (not deferred.count or recurrent.first_key() < deferred.first_key())
+            if its_turn and recurrent.first_due_us() <= now_us:
+                if not self._records.stands(recurrent.first()):
+                    raise damaged(self._name, "what comes again is not where it should be")
+                return Promoted(self._words[at.NEXT_DUE_US], self._records.read(recurrent.first()))
+            if stuck:
+                self._words[at.NEXT_DUE_US] = now_us + _RETRY_US
+            elif before == deferred.count and 0 < self._words[at.NEXT_DUE_US] <= now_us:
+                raise damaged(self._name, "what is due first is not where it should be")
+            if self._words[at.SUPERVISOR_SLOT] - 1 == self._slots.mine:
+                self._words[at.ARMED_US] = self._words[at.NEXT_DUE_US]
+                if stuck:
+                    self._bindings.await_(self._layout.room_map)
+            return Promoted(self._words[at.NEXT_DUE_US], None)
+
+    def recur(self, found: PendingRecord, next_due_us: int | None) -> bool:
+        """Have a recurrent record come now, and next then (None: never), unless somebody else had it come. False: there
+        is no room for that now; it is put off for a moment, so that others can come.
+        """
+        with self._section:
+            if not self._records.current(found):
+                return True
+            if self._pending.recur(found, next_due_us, _now_us()):
+                _, tube = self._directory.tube(found.pipe)
+                if tube != NOT_FOUND:
+                    self._appending.help(found.pipe, tube)
+                self._pending.note_due()
+                return True
+            self._pending.put_off(found, max(_now_us(), found.due_us + 1) + _RETRY_US)
+            self._pending.note_due()
+            return False
+
+    def put_off(self, found: PendingRecord, due_us: int) -> None:
+        """Look at a recurrent record again then, without having it come now."""
+        with self._section:
+            if self._records.current(found):
+                self._pending.put_off(found, due_us)
+                self._pending.note_due()
+
+    def remove(self, pipe: str, messages: Sequence[bytes], *, recurrent: bool = False) -> int:
+        """Take out deferred messages equal to these, or recurrent ones. Returns how many."""
+        distinct = list(dict.fromkeys(messages))
+        digests, removed = self._alike.table.digests(plain(pipe), distinct), 0
+        for start in range(0, len(distinct), REMOVED_AT_ONCE):
+            chosen = slice(start, start + REMOVED_AT_ONCE)
+            with self._section:
+                removed += self._remove(pipe, zip(distinct[chosen], digests[chosen], strict=True), recurrent=recurrent)
+        return removed
+
+    def scheduled(self) -> list[Scheduled]:
+        """All recurrent messages, the next due first."""
+        with self._section:
+            records = [self._records.read(address) for address in self._records.heaps[at.RECURRENT_HEAP].records()]
+            return [
+                Scheduled(found.pipe, message, found.schedule, found.due_us)
+                for found in sorted(records, key=lambda found: (found.due_us, found.first))
+                for _, message in self._records.living_messages(found)
+            ]
+
+    def _move_due(self, now_us: int) -> bool:
+        """Move some of the deferred records that are due before any recurrent one. True: there was no room for more."""
+        deferred, recurrent = self._records.heaps
+        for _ in range(_AT_ONCE):
+            if not deferred.count or deferred.first_due_us() > now_us:
+                break
+            if recurrent.count and recurrent.first_key() < deferred.first_key():
+                break
+            found = self._records.read(deferred.first())
+            tube = self._pending.promote(found, _now_us())
+            if tube == NO_ROOM:
+                return True
+            if tube != NOT_FOUND:
+                self._appending.help(found.pipe, tube)
+        return False
+
+    def _remove(self, pipe: str, wanted: Iterable[tuple[bytes, int]], *, recurrent: bool) -> int:
+        removed = 0
+        for message, digest in wanted:
+            for found, number in self._alike.pending(pipe, message, digest, recurrent=recurrent):
+                self._pending.cancel(self._records.read(found.address), number)
+                removed += 1
+        if removed:
+            self._pending.note_due()
+            self._bindings.messages_left()
+        return removed
+
+    def _change(
+        self, former: tuple[PendingRecord, int], message: bytes, digest: int, schedule: str, due_us: int, share: int
+    ) -> bool:
+        """Give a recurrent message another schedule. False: there is no room now."""
+        found, number = former
+        instead_of = self._records.cancelled_with(found, number)
+        changed = self._pending.add(
+            found.pipe, schedule, [message], [digest], due_us, _now_us(), share=share, instead_of=instead_of
+        )
+        if changed:
+            self._pending.drop_if_empty(found)
+        return changed
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

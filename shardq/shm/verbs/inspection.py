@@ -1,0 +1,228 @@
+"""Looking at a segment without disturbing those who work in it.
+
+An overview reads single words and takes no guard at all, so it works while everybody hangs; a look at tubes takes the
+guard for one thread at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import psutil
+
+from shardq.shm import words as at
+from shardq.shm.damage import damage_told
+from shardq.shm.processes.holding import Held, holder
+from shardq.shm.processes.slots import Slots
+from shardq.shm.segment import Segment
+from shardq.shm.tubes.claims import Bindings
+from shardq.shm.tubes.delivery import Attempts
+from shardq.shm.tubes.directory import Directory
+from shardq.shm.tubes.fifo import Tubes
+from shardq.shm.tubes.handler_table import Handlers
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """A worker process at one moment."""
+
+    number: int
+    """Counted by its supervisor."""
+    pid: int
+    state: str
+    """`busy` with a batch, `idle`, `stopped` by a signal, or `dead`."""
+    thread: str | None
+    """Key of the thread whose batch it has in hand."""
+    batch_count: int
+    """Requests in that batch."""
+    batch_age_s: float
+    """How long it has had them."""
+    rss_bytes: int
+    """Memory of the process, shared pages included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """A segment and its family at one moment. JSON encoders that know dataclasses make an object of it; for the
+    standard library's there is `as_dict()`.
+    """
+
+    name: str
+    capacity_bytes: int
+    used_bytes: int
+    """Memory in use now, by the kernel's own count."""
+    reserved_bytes: int
+    """Memory taken beside it, so that what is stored gets through when /dev/shm is full."""
+    queued: int
+    """Requests not yet acknowledged, those in hand included."""
+    accepted: int
+    """Requests ever accepted."""
+    handled: int
+    """Requests that ever left."""
+    dead: int
+    """Dead letters there are."""
+    buried: int
+    """Requests that ever became dead letters."""
+    evicted: int
+    """Dead letters that were dropped to make room for others: those requests are gone."""
+    deferred: int
+    """Requests that wait for their time; they are not `accepted` before."""
+    recurrent: int
+    """Requests that come again and again."""
+    next_due_us: int | None
+    """When the first of both is due, Unix microseconds."""
+    supervisor_pid: int | None
+    """None where no supervisor lives."""
+    workers: list[WorkerView]
+    guard: Held | None
+    """The process that has the guard and does not leave it. None: nobody, or only for a moment."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain values, each worker as a dictionary too."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class TubeView:
+    """A tube that is not empty."""
+
+    pipe: str
+    queued: int
+    oldest_age_s: float
+    """How long ago the request at its head was accepted."""
+    worker_pid: int | None
+    """Process whose worker is bound to its thread, None: nobody."""
+    unserved: bool
+    """Whether no worker is bound, and none that looks for work has a handler for it. Where no worker looks: whether
+    none of those that did had one."""
+    attempts: int
+    """How often the request at its head failed."""
+    rests_s: float
+    """For how many seconds its thread is still offered to nobody: its handler did not start or cannot be used, a
+    request waits for its next attempt, or there was no room."""
+
+
+class Inspection:
+    """Views of a segment."""
+
+    def __init__(
+        self,
+        segment: Segment,
+        slots: Slots,
+        handlers: Handlers,
+        directory: Directory,
+        tubes: Tubes,
+        bindings: Bindings,
+        attempts: Attempts,
+        section: AbstractContextManager[None],
+    ) -> None:
+        self._segment = segment
+        self._words = segment.words
+        self._layout = segment.layout
+        self._slots = slots
+        self._handlers = handlers
+        self._directory = directory
+        self._tubes = tubes
+        self._bindings = bindings
+        self._attempts = attempts
+        self._section = section
+
+    def overview(self) -> Overview:
+        """The segment as a whole. Raises `SegmentForeign`."""
+        with damage_told(self._segment.name):
+            return self._overview()
+
+    def _overview(self) -> Overview:
+        # What left before what came, so that the difference is never below what there is.
+        handled = self._words[at.HANDLED]
+        accepted = self._words[at.ACCEPTED]
+        unburied = self._words[at.UNBURIED]
+        buried = self._words[at.BURIED]
+        return Overview(
+            self._segment.name,
+            self._layout.capacity_bytes,
+            self._segment.used_bytes,
+            self._words[at.RESERVED_BYTES],
+            accepted - handled,
+            accepted,
+            handled,
+            buried - unburied,
+            buried,
+            self._words[at.EVICTED],
+            self._words[at.DEFERRED],
+            self._words[at.RECURRENT],
+            self._words[at.NEXT_DUE_US] or None,
+            self._words[at.SUPERVISOR_PID] if self._bindings.supervised() else None,
+            [view for slot in range(self._layout.slots) if (view := self._worker(slot))],
+            holder(self._segment),
+        )
+
+    def tubes(self) -> Iterator[TubeView]:
+        """The tubes that are not empty."""
+        with self._section:
+            threads = list(self._directory.threads())
+        for thread in threads:
+            with self._section:
+                views = list(self._tubes_of(thread))
+            # Outside the guard: nobody may have to wait for what the caller does with them.
+            yield from views
+
+    def _tubes_of(self, thread: int) -> Iterator[TubeView]:
+        owner, now_us = self._bindings.owner(thread), time.time_ns() // 1000
+        if self._directory.apart(thread):
+            return
+        for pipe, tube in self._directory.pipes_of(thread):
+            if not self._tubes.is_empty(tube):
+                age_s = max(0, now_us - self._tubes.oldest_us(tube)) / 1e6
+                worker = self._pid(owner) if owner else None
+                unserved = not owner and not self._is_served(self._directory.handler(thread))
+                failed = self._attempts.of(tube)
+                attempts = failed.attempts if failed else 0
+                rests_s = 0.0 if owner else self._bindings.rests_s(thread)
+                yield TubeView(pipe, self._tubes.length(tube), age_s, worker, unserved, attempts, rests_s)
+
+    def _is_served(self, number: int) -> bool:
+        """Whether a process looks for work of that handler; where none looks for any, whether one ever did."""
+        slots = range(self._layout.slots)
+        living = [slot for slot in slots if self._handlers.looks(slot) and self._slots.occupied(slot)]
+        if living:
+            return any(self._handlers.serves(slot, number) for slot in living)
+        return self._handlers.ever_served(number) or not self._handlers.any_served()
+
+    def _pid(self, owner: int) -> int:
+        return self._words[self._layout.slot_word((owner & 0xFFFF) - 1) + at.SLOT_PID]
+
+    def _worker(self, slot: int) -> WorkerView | None:
+        word = self._layout.slot_word(slot)
+        number, pid = self._words[word + at.SLOT_WORKER], self._words[word + at.SLOT_PID]
+        if not number or not pid:
+            return None
+        thread, count = self._words[word + at.SLOT_BATCH_THREAD], self._words[word + at.SLOT_BATCH_COUNT]
+        since_ns = self._words[word + at.SLOT_BATCH_SINCE_NS]
+        age_s = (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - since_ns) / 1e9 if since_ns else 0.0
+        state, rss_bytes = self._process(slot)
+        key = self._directory.name(thread - 1) if thread else None
+        return WorkerView(number, pid, state or ("busy" if count else "idle"), key, count, age_s, rss_bytes)
+
+    def _process(self, slot: int) -> tuple[str | None, int]:
+        """`dead` or `stopped`, None for a process that runs; and its resident memory in bytes, 0 where that cannot be
+        seen from here, as from another pid namespace.
+        """
+        if not self._slots.occupied(slot):
+            return "dead", 0
+        pid = os.getpid() if slot == self._slots.mine else self._slots.pid_here(slot)
+        if not pid:
+            return None, 0
+        try:
+            process = psutil.Process(pid)
+            stopped = process.status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+            return "stopped" if stopped else None, process.memory_info().rss
+        except psutil.NoSuchProcess:
+            return "dead", 0
+        except (psutil.Error, OSError):  # no descriptor is left to read it with
+            return None, 0

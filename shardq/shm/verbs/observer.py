@@ -1,0 +1,44 @@
+"""Looking at a segment as a whole from outside: through a mapping for reading only, with neither slot nor guard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+from shardq.shm.intent import Intent
+from shardq.shm.memory.extents import Extents
+from shardq.shm.processes.exit_log import Deaths
+from shardq.shm.processes.slots import Slots
+from shardq.shm.segment import Segment
+from shardq.shm.tubes.claims import Bindings
+from shardq.shm.tubes.delivery import Attempts
+from shardq.shm.tubes.directory import Directory
+from shardq.shm.tubes.fifo import Tubes
+from shardq.shm.tubes.handler_table import Handlers
+from shardq.shm.verbs.inspection import Inspection, Overview
+
+
+class Observer:
+    """Who looks at a segment that is mapped by `Segment.observe`."""
+
+    def __init__(self, segment: Segment) -> None:
+        self._segment = segment
+        self._slots = Slots(segment)
+
+    def open(self) -> Callable[[], Overview]:
+        """What looks at the segment. Raises as `open_lock_file`."""
+        segment, slots = self._segment, self._slots
+        slots.observe()
+        intent, extents, deaths = Intent(segment), Extents(segment), Deaths(segment)
+        handlers = Handlers(segment, extents, slots.mine)
+        directory, tubes = Directory(segment, intent, extents, handlers), Tubes(segment, intent, extents)
+        attempts = Attempts(segment, intent, deaths)
+        bindings = Bindings(segment, slots, intent, handlers, directory, tubes, attempts, deaths)
+        no_guard: AbstractContextManager[None] = nullcontext()
+        return Inspection(segment, slots, handlers, directory, tubes, bindings, attempts, no_guard).overview
+
+    def close(self, *, keep_lock_file: bool) -> None:
+        """Unmap. Closing the lock file drops all locks on it that this process has in other ways."""
+        if not keep_lock_file:
+            self._slots.forget()
+        self._segment.close()

@@ -1,0 +1,80 @@
+"""Mends what a death left half done. Every step may be repeated: the mender can die too."""
+
+from __future__ import annotations
+
+from shardq.shm.damage import damaged
+from shardq.shm.deferred.transfer import Pending
+from shardq.shm.intent import Intent
+from shardq.shm.memory.reserve import Reserve
+from shardq.shm.segment import Segment
+from shardq.shm.tubes.claims import Bindings
+from shardq.shm.tubes.directory import Directory
+from shardq.shm.tubes.fifo import Tubes
+
+
+class Repair:
+    """Brings one thread entry in line with its committing stores. All methods want the guard held."""
+
+    def __init__(
+        self,
+        segment: Segment,
+        intent: Intent,
+        directory: Directory,
+        tubes: Tubes,
+        bindings: Bindings,
+        pending: Pending,
+    ) -> None:
+        self._name = segment.name
+        self._words = segment.words
+        self._bytes = segment.bytes
+        self._layout = segment.layout
+        self._intent = intent
+        self._directory = directory
+        self._tubes = tubes
+        self._bindings = bindings
+        self._pending = pending
+        self._reserve = Reserve(segment)
+
+    def mend(self) -> None:
+        """Finish or undo what the standing intent names, and clear it."""
+        if (
+            any(thread >= self._layout.threads for thread in self._intent.threads)
+            or self._intent.tube >= self._layout.tubes
+        ):
+            raise damaged(self._name, "what was being changed cannot exist")
+        self._intent.finish_commit()
+        self._reserve.mend()
+        tube = self._intent.tube
+        if tube >= 0 and tube not in self._directory.tubes_of(self._intent.thread):
+            self._bytes[self._layout.tube_map + tube] = 0
+        if self._intent.pending:
+            # Before the tubes: what a tube was about to take over must not look as if it had lost it.
+            self._pending.mend()
+        for thread in self._intent.threads:
+            if self._directory.linked(thread):
+                self._mend_thread(thread)
+            else:
+                self._directory.free_entries(thread)
+        self._intent.clear_pending()
+        self._intent.clear()
+
+    def adopt_orphans(self) -> int:
+        """Free the threads whose worker died. Returns how many; somebody is called for each that has work.
+
+        There is nothing else to mend: had it died inside the guard, an intent would stand.
+        """
+        orphans = self._bindings.orphans()
+        for thread in orphans:
+            self._intent.declare(thread)
+            self._bindings.refresh(thread)
+            self._bindings.call_for(thread)
+            self._intent.clear()
+        return len(orphans)
+
+    def _mend_thread(self, thread: int) -> None:
+        for tube in self._directory.tubes_of(thread):
+            self._tubes.settle(tube)
+            self._tubes.chains.sweep(tube)
+        self._bindings.refresh(thread)
+        # The dead one may have called no worker to a thread that was ready already.
+        self._bindings.call_for(thread)

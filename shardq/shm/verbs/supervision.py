@@ -1,0 +1,190 @@
+"""The segment as its supervisor sees it: whose it is, who uses it, when it may go. It touches no messages."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import AbstractContextManager, suppress
+
+from shardq.errors import SegmentBusy
+from shardq.model import Ending
+from shardq.shm import words as at
+from shardq.shm.counters import nothing_stored
+from shardq.shm.processes.doorbell import Doorbell
+from shardq.shm.processes.exit_log import Deaths
+from shardq.shm.processes.slots import LEAVE_BYTE, SUPERVISOR_BYTE, Slots
+from shardq.shm.segment import Segment
+
+#: Longer than any processor keeps a store to itself.
+_SETTLED_S = 0.002
+
+
+class Supervision:
+    """Taking and leaving a segment."""
+
+    def __init__(
+        self,
+        segment: Segment,
+        slots: Slots,
+        doorbell: Doorbell,
+        deaths: Deaths,
+        section: AbstractContextManager[None],
+    ) -> None:
+        self._words = segment.words
+        self._bytes = segment.bytes
+        self._layout = segment.layout
+        self._slots = slots
+        self._doorbell = doorbell
+        self._deaths = deaths
+        self._section = section
+        self._unnoticed = False
+        """Whether this process supervises, and those who sleep do not know yet."""
+
+    def become_supervisor(self) -> bool:
+        """Whether this process is now the one supervisor of the segment, until it ends."""
+        if not self._slots.try_lock(SUPERVISOR_BYTE):
+            return False
+        self._words[at.CLOSED] = 0  # a supervisor may have died between closing and removing it
+        self._words[at.SUPERVISOR_PID] = os.getpid()
+        self._words[at.SUPERVISOR_SLOT] = self._slots.mine + 1
+        self._words[at.WATCHED] = self._words[at.ARMED_US] = 0
+        for slot in range(self._layout.slots):
+            # Nobody is left who could write down how the dead workers of a former supervisor ended.
+            if self._field(slot, at.SLOT_WORKER) and not self._slots.occupied(slot):
+                self._words[self._layout.slot_word(slot) + at.SLOT_WORKER] = 0
+        self._unnoticed = True
+        self.have_my_death_noticed()
+        return True
+
+    def ring_supervisor(self) -> None:
+        """Have the supervisor look at its workers."""
+        slot = self._words[at.SUPERVISOR_SLOT]
+        if slot:
+            self._doorbell.ring(slot - 1)
+
+    def supervisor_pid(self) -> int:
+        """Pid of the process that supervises the segment, or did so last."""
+        return self._words[at.SUPERVISOR_PID]
+
+    @property
+    def private(self) -> bool:
+        """Whether the segment ends with its supervisor, whatever is in it."""
+        return bool(self._words[at.PRIVATE])
+
+    def others(self) -> list[int]:
+        """Slots of the other living processes that are attached."""
+        return [slot for slot in range(self._layout.slots) if slot != self._slots.mine and self._slots.in_use(slot)]
+
+    def other_pids(self) -> list[int]:
+        """Their process ids."""
+        return [self._field(slot, at.SLOT_PID) for slot in self.others()]
+
+    def close_if_unused(self, *, lose_requests: bool = False) -> bool:
+        """Accept nothing any more, provided that nobody else is attached, and that nothing is queued, in hand, dead,
+        deferred or recurrent unless it may be lost.
+        """
+        with self._section:
+            if self.others() or not (lose_requests or nothing_stored(self._words)):
+                return False
+            self._words[at.CLOSED] = 1
+            return True
+
+    def last_to_leave(self) -> bool:
+        """As `close_if_unused`, and that there is no supervisor. Of several who ask, one after the other is told; who
+        is told no must leave then, so that the last finds nobody else.
+        """
+        self._slots.wait_for(LEAVE_BYTE)
+        return self._slots.try_lock(SUPERVISOR_BYTE) and self.close_if_unused()
+
+    def ring_sleepers(self) -> None:
+        """Wake all sleepers to look for themselves, without the guard: for a supervisor that saw a death."""
+        for slot in range(self._layout.slots):
+            if self._bytes[self._layout.sleep_map + slot] in (at.ASLEEP, at.CALLED):
+                self._doorbell.ring(slot)
+
+    def note_death(self, pid: int, ending: Ending) -> tuple[bool, bool]:
+        """Write down how a worker ended, for who finds what it had in hand. Returns whether it had ever attached, and
+        whether it had a batch in hand.
+        """
+        slots = self._slots_of(pid)
+        had_batch = any(self._field(slot, at.SLOT_BATCH_COUNT) for slot in slots)
+        for slot in slots:
+            self._deaths.note(self._slots.owner_of(slot), ending)
+            self._words[self._layout.slot_word(slot) + at.SLOT_WORKER] = 0
+        return bool(slots), had_batch
+
+    def excuse(self, pid: int) -> None:
+        """Write down that a worker is ended on purpose: what it has in hand is not to blame. Before the kill."""
+        for slot in self._slots_of(pid):
+            self._deaths.note(self._slots.owner_of(slot), Ending(signal=signal.SIGKILL), excused=True)
+
+    def condemn(self, pid: int) -> None:
+        """Write down that a worker is ended because its batch takes too long. Before the kill."""
+        for slot in self._slots_of(pid):
+            self._deaths.note(self._slots.owner_of(slot), Ending(signal=signal.SIGKILL, timed_out=True))
+
+    def deadlines(self) -> dict[int, int]:
+        """When the batches in hand of living workers must be done, in nanoseconds of CLOCK_MONOTONIC, by pid. While
+        there is one this process is not rung for others; from then on the first one rings it.
+        """
+        found = self._deadlines()
+        if found or not self._words[at.WATCHED]:
+            return found
+        self._words[at.WATCHED] = 0
+        # Whoever took a batch before it could see that has written its deadline by now, on any processor.
+        time.sleep(_SETTLED_S)
+        return self._deadlines()
+
+    def renewals(self) -> list[int]:
+        """Pids of the workers that want to be replaced, as far as a pid says here what it says there."""
+        return [
+            self._field(slot, at.SLOT_PID)
+            for slot in range(self._layout.slots)
+            if self._wants_renewal(slot) and self._slots.in_my_namespace(slot)
+        ]
+
+    def workers(self) -> list[int]:
+        """Pids of all living processes that are some supervisor's workers."""
+        return [
+            self._field(slot, at.SLOT_PID)
+            for slot in range(self._layout.slots)
+            if self._field(slot, at.SLOT_WORKER) and self._slots.pid_here(slot)
+        ]
+
+    def have_my_death_noticed(self) -> None:
+        """Who sleeps relies on this process for what becomes due. Where somebody does not leave the guard it has to be
+        called again later.
+        """
+        if not self._unnoticed:
+            return
+        with suppress(SegmentBusy):
+            with self._section:
+                word = self._layout.slot_word(self._slots.mine) + at.SLOT_SERVES
+                if not self._words[word]:
+                    self._words[at.SERVERS] += 1
+                    self._words[word] = 1
+            self._unnoticed = False
+            self.ring_sleepers()
+
+    def _deadlines(self) -> dict[int, int]:
+        return {
+            self._field(slot, at.SLOT_PID): deadline
+            for slot in range(self._layout.slots)
+            if (deadline := self._field(slot, at.SLOT_DEADLINE_NS))
+            and self._field(slot, at.SLOT_WORKER)
+            and self._slots.pid_here(slot)
+        }
+
+    def _wants_renewal(self, slot: int) -> bool:
+        return self._field(slot, at.SLOT_RENEWAL) == 1 and self._field(slot, at.SLOT_WORKER) != 0
+
+    def _slots_of(self, pid: int) -> list[int]:
+        return [
+            slot
+            for slot in range(self._layout.slots)
+            if self._field(slot, at.SLOT_PID) == pid and self._slots.in_my_namespace(slot)
+        ]
+
+    def _field(self, slot: int, field: int) -> int:
+        return self._words[self._layout.slot_word(slot) + field]

@@ -1,0 +1,135 @@
+"""Looking for work, sleeping until there is some, and waiting for room or quiet: each look in one guarded section."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager
+
+from shardq.shm import words as at
+from shardq.shm.counters import none_queued
+from shardq.shm.processes.death_watch import Watch
+from shardq.shm.processes.slots import Slots
+from shardq.shm.segment import Segment
+from shardq.shm.tubes.claims import Bindings
+from shardq.shm.tubes.directory import NOT_FOUND, Directory
+from shardq.shm.tubes.handler_table import Handlers
+from shardq.shm.verbs.recovery import Repair
+
+#: How often a busy process looks for threads whose worker died; one that is about to sleep always does.
+ORPHAN_INTERVAL_S = 0.01
+
+
+class Waiting:
+    """What this process waits for."""
+
+    def __init__(
+        self,
+        segment: Segment,
+        slots: Slots,
+        handlers: Handlers,
+        directory: Directory,
+        bindings: Bindings,
+        repair: Repair,
+        watch: Watch,
+        section: AbstractContextManager[None],
+    ) -> None:
+        self._segment = segment
+        self._slots = slots
+        self._handlers = handlers
+        self._directory = directory
+        self._bindings = bindings
+        self._repair = repair
+        self._watch = watch
+        self._section = section
+        self._sleepers = 0
+        self._last_served = -1
+        self._orphans_due = 0.0
+
+    def find_work(self, names: frozenset[str] | None, bound: str | None = None) -> str | None:
+        """Key of a thread to serve now: `bound` if it has messages, else a ready one of these handlers (None: any)."""
+        with self._section:
+            if time.monotonic() > self._orphans_due:
+                self._adopt_orphans()
+            self._bindings.end_pauses()
+            return self._find(names, bound)
+
+    def lie_down(self, names: frozenset[str] | None, bound: str | None) -> tuple[str | None, float | None]:
+        """As `find_work`; where there is nothing, this process counts as asleep, and will be rung, until `rise`. Also
+        tells in how many seconds a pause ends, or something is due for which no supervisor sets a timer: that rings
+        nobody.
+        """
+        with self._section:
+            self._watch.update()
+            self._adopt_orphans()
+            wait_s = self._bindings.end_pauses()
+            due_us = self._segment.words[at.NEXT_DUE_US]
+            if due_us and not self._bindings.supervised():
+                due_s = max(0.0, due_us / 1e6 - time.time())
+                wait_s = due_s if wait_s is None else min(due_s, wait_s)
+            key = self._find(names, bound)
+            self._sleepers += 1
+            if key is None:
+                self._bindings.sleep()
+            return key, wait_s
+
+    def rise(self, key: str | None) -> None:
+        """Undo one `lie_down`, with the work that was found. A call that was not for that work is passed on."""
+        with self._section:
+            self._sleepers -= 1
+            if self._bindings.wake(others_sleep=self._sleepers > 0):
+                self._bindings.pass_on(NOT_FOUND if key is None else self._directory.thread(key))
+
+    def rise_alone(self) -> None:
+        """As `rise`, where somebody is stopped inside the guard. A call that comes at this moment is lost to others:
+        they look for themselves once the guard is free, at the latest when their safety net says so.
+        """
+        self._sleepers -= 1
+        self._bindings.wake(others_sleep=self._sleepers > 0)
+
+    def deaths(self) -> int:
+        """A descriptor that becomes readable when a process ends that serves threads. Ask before `lie_down`."""
+        return self._watch.open()
+
+    def note_deaths(self) -> None:
+        """Free the threads of those that ended, and watch them no more."""
+        with self._section:
+            self._watch.clear()
+            self._adopt_orphans()
+
+    def asleep(self) -> int:
+        """How many processes sleep."""
+        start = self._segment.layout.sleep_map
+        states = self._segment.bytes[start : start + self._segment.layout.slots]
+        return states.count(at.ASLEEP) + states.count(at.CALLED)
+
+    def quiet(self, *, deferred: bool = False) -> bool:
+        """Whether nothing is queued or in hand, nor with `deferred` waits for its time. If something is, this process
+        will be rung when that changes.
+        """
+        words = self._segment.words
+        with self._section:
+            if none_queued(words) and not (deferred and words[at.DEFERRED]):
+                return True
+            self._bindings.await_(self._segment.layout.quiet_map)
+            return False
+
+    def await_room(self) -> None:
+        """Ask to be rung when messages leave."""
+        with self._section:
+            self._bindings.await_(self._segment.layout.room_map)
+
+    def _find(self, names: frozenset[str] | None, bound: str | None) -> str | None:
+        served = self._handlers.served(names)
+        if bound is not None:
+            thread = self._directory.thread(bound)
+            if thread != NOT_FOUND and self._bindings.has_work(thread):
+                return bound
+        thread = self._bindings.next_ready(self._last_served, served)
+        if thread < 0:
+            return None
+        self._last_served = thread
+        return self._directory.name(thread)
+
+    def _adopt_orphans(self) -> None:
+        self._repair.adopt_orphans()
+        self._orphans_due = time.monotonic() + ORPHAN_INTERVAL_S

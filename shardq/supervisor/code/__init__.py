@@ -1,0 +1,1 @@
+"""What is served, and how Python is executed for it."""

@@ -1,0 +1,85 @@
+"""An application's own script in its workers: imported under another name first, what started them from then on.
+
+While it is imported it is not called `__main__`, so that what it does as a program is not done again. Afterwards it is,
+and so are the functions and classes in it: that is the name by which those know them who start processes of their own
+in handlers. `multiprocessing` spawns children that import what is `__main__` here, and `cloudpickle`, by which joblib
+sends functions, sends those of `__main__` as a whole.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from importlib.machinery import SourceFileLoader, SourcelessFileLoader
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+from shardq.errors import HandlerError, SupervisorError, shown
+from shardq.model import MAIN_SCRIPT, MAIN_SCRIPT_IN_WORKER
+from shardq.text.portrait import portrait
+from shardq.text.printable import type_name
+
+#: Whether this process is importing a script.
+importing = False
+#: What was `__main__` before: its code still runs, and needs its module.
+_former: list[ModuleType] = []
+
+
+def import_script(path: str) -> None:
+    """Raises `SupervisorError` where it does not import, and `HandlerError` where it would end this process."""
+    global importing
+    former = sys.modules[MAIN_SCRIPT]
+    module = ModuleType(MAIN_SCRIPT_IN_WORKER)
+    module.__file__ = path
+    sys.modules[MAIN_SCRIPT] = sys.modules[MAIN_SCRIPT_IN_WORKER] = module
+    importing = True
+    try:
+        exec(_code(path), vars(module))
+    except BaseException as error:
+        sys.modules[MAIN_SCRIPT] = former
+        del sys.modules[MAIN_SCRIPT_IN_WORKER]
+        if isinstance(error, SystemExit):
+            raise exits(f"script {path}", error) from error
+        raise SupervisorError(f"script {path} does not import: {reason(error)}") from error
+    finally:
+        importing = False
+    _former.append(former)
+    module.__name__ = MAIN_SCRIPT
+    _rename(vars(module).values(), set())
+
+
+def exits(what: str, error: SystemExit) -> HandlerError:
+    """For what ends its process while it is imported."""
+    return HandlerError(
+        f"{what} does not import: it ends the program with sys.exit({shown(error.code)}): put that part under "
+        f'`if __name__ == "__main__":`'
+    )
+
+
+def reason(error: BaseException) -> str:
+    """Why something did not import, in a line."""
+    return f"{type_name(type(error))}: {portrait(error)}"
+
+
+def _code(path: str) -> CodeType:
+    if not path.endswith(".pyc"):
+        loader = SourceFileLoader(MAIN_SCRIPT_IN_WORKER, path)
+        return loader.source_to_code(loader.get_data(path), path)
+    code = SourcelessFileLoader(MAIN_SCRIPT_IN_WORKER, path).get_code(MAIN_SCRIPT_IN_WORKER)
+    assert code
+    return code
+
+
+def _rename(values: Iterable[Any], seen: set[int]) -> None:
+    """Let functions and classes of the script, and those inside of classes, say that they are of `__main__`."""
+    for value in list(values):
+        named = value.__func__ if isinstance(value, staticmethod | classmethod) else value
+        has_module = isinstance(named, FunctionType) or "__module__" in getattr(named, "__dict__", ())
+        if not has_module or named.__module__ != MAIN_SCRIPT_IN_WORKER or id(named) in seen:
+            continue
+        seen.add(id(named))
+        with suppress(Exception):  # an object may refuse it: then it goes by the name that it had
+            named.__module__ = MAIN_SCRIPT
+        if isinstance(named, type):
+            _rename(vars(named).values(), seen)

@@ -1,0 +1,1 @@
+"""What a supervisor and its workers write: logs, progress, standard streams."""

@@ -1,0 +1,60 @@
+"""Logs on standard error: lines for people, or one JSON object a line for machines.
+
+Levels by audience: `error` for who has to act now, `warning` for who should look today, `info` for who watches what the
+family does, `debug` for who works on shardq. The fields of an event are an interface; docs/operations.md lists them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+from shardq.supervisor.output.heard import keep_heard
+from shardq.text.portrait import text
+from shardq.text.printable import printable
+
+#: What every log record has; all else are the fields of the event.
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def configure(level: str, *, as_json: bool) -> None:
+    """Send all logs of this process to standard error."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_JsonLines() if as_json else _PlainLines("%(asctime)s %(name)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    keep_heard(logging.getLevelNamesMapping()[level.upper()], handler)
+
+
+class _Lines(logging.Formatter):
+    """Whatever is logged, also by code of users: exceptions are shown without asking them anything twice."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name is logging's
+        return text(ei[1]).rstrip("\n") if ei[1] is not None else ""
+
+
+class _PlainLines(_Lines):
+    """A line for an event, unless its text has several: fields have none of their own, and nothing has escape codes."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
+        fields = "".join(f" {name}={printable(str(value))}" for name, value in _fields(record).items())
+        return printable(super().formatMessage(record), keep="\n\t") + fields
+
+
+class _JsonLines(_Lines):
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+            **_fields(record),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD}

@@ -1,0 +1,1 @@
+"""What others want of a supervisor: signals, an application, a drain, new code."""

@@ -1,0 +1,73 @@
+"""A drain in the supervisor's eyes: how far it has come, whether it gets on, and how it ended."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from typing import NamedTuple
+
+from shardq.supervisor.board import Board, Totals
+from shardq.supervisor.exits import Exit
+from shardq.supervisor.output.progress import Progress
+from shardq.supervisor.output.telling import tell
+
+log = logging.getLogger("shardq.supervisor")
+
+
+class DrainBegun(NamedTuple):
+    """The beginning of a drain."""
+
+    started_s: float
+    """Monotonic time."""
+    before: Totals
+
+
+class Drain:
+    """Shows progress, and notices when what is left cannot be done here."""
+
+    def __init__(self, board: Board, *, as_json: bool, begun: DrainBegun | None = None) -> None:
+        self._board = board
+        self._as_json = as_json
+        self.begun = begun or DrainBegun(time.monotonic(), board.totals())
+        self._started_s, self._before = self.begun
+        self.look_at = time.monotonic()
+        """Monotonic time of the next look."""
+        self._progress = Progress(self._started_s)
+        self._last_handled = -1
+
+    def look(self, now: float) -> Exit | None:
+        """Show how far it is. How it has to end, None while it may go on."""
+        self.look_at = now + self._progress.interval_s
+        totals = self._board.totals()
+        handled = totals.handled - self._before.handled
+        self._progress.show(now, handled, totals.accepted - self._before.handled)
+        stalled, self._last_handled = totals.handled == self._last_handled, totals.handled
+        if not stalled:
+            return None
+        if self._board.quiet():
+            return Exit.OK  # the safety net: whoever was to ring may have been killed
+        unserved = self._board.only_unserved()
+        if not unserved:
+            return None
+        self.clear()
+        log.error("nobody here serves what is left", extra={"tubes": ", ".join(unserved[:10])})
+        return Exit.UNSERVED
+
+    def clear(self) -> None:
+        """Take the bar away, so that other lines stand alone."""
+        self._progress.clear()
+
+    def ended(self, how: Exit) -> Exit:
+        """Sum up, and say how it ended, dead letters considered."""
+        totals, elapsed_s = self._board.totals(), time.monotonic() - self._started_s
+        failed = totals.buried - self._before.buried
+        done, left = totals.handled - self._before.handled - failed, totals.accepted - totals.handled
+        self.clear()
+        if self._as_json:
+            figures = {"done": done, "left": left, "failed": failed, "deferred": totals.deferred}
+            tell(json.dumps(figures | {"elapsed_s": elapsed_s}), sys.stdout)
+        else:
+            tell(self._progress.summary(elapsed_s, done, left, failed, totals.deferred), sys.stdout)
+        return Exit.DEAD_LETTERS if failed and how is Exit.OK else how

@@ -1,0 +1,116 @@
+"""New code without an end: a probe imports it first, then the supervisor executes itself anew in its place.
+
+The process keeps its pid, its children and its record locks; what it must know of them it gives itself as an argument.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NamedTuple, NoReturn
+
+from shardq.supervisor.board import Totals
+from shardq.supervisor.code.program import Program
+from shardq.supervisor.exits import Exit
+from shardq.supervisor.wishes.drain import DrainBegun
+from shardq.supervisor.wishes.signals import LISTENED, UNHEARD, fork, reset_in_child
+from shardq.supervisor.wishes.terminal import Terminal
+from shardq.supervisor.workers import interpreter
+from shardq.supervisor.workers.deaths import has_ended
+from shardq.supervisor.workers.member import Member
+
+RESUME, PROBE = "--resume", "--probe"
+
+#: How soon code is tried again that does not import although its probe did.
+_AGAIN_S = 1.0
+_ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
+
+class Resumption(NamedTuple):
+    """What a supervisor leaves to itself."""
+
+    lock: int
+    """Descriptor of the segment's lock file: closing it would drop the locks."""
+    slot: int
+    life: int
+    life_writer: int
+    workers: int
+    """How many are wanted."""
+    numbered: int
+    members: dict[int, int]
+    """Numbers of the workers by pid."""
+    drain: DrainBegun | None
+    """What a drain began with, None: there is none."""
+    terminal: Terminal = Terminal()
+    """What it was started from."""
+
+    def encoded(self) -> str:
+        return json.dumps(self._asdict())
+
+    @classmethod
+    def decoded(cls, text: str) -> Resumption:
+        fields = json.loads(text)
+        fields["members"] = {int(pid): number for pid, number in fields["members"].items()}
+        begun = fields["drain"]
+        fields["drain"] = DrainBegun(begun[0], Totals(*begun[1])) if begun else None
+        fields["terminal"] = Terminal(*fields.get("terminal", ()))
+        return cls(**fields)
+
+
+def start_probe(program: Program, close: Sequence[int]) -> int:
+    """Start a process that imports what this one serves, and ends with 0 where that works. Returns its pid. Raises
+    `OSError` where the system has none to give.
+    """
+    pid = fork()
+    if pid:
+        return pid
+    try:
+        reset_in_child()
+        for number in UNHEARD:
+            signal.signal(number, signal.SIG_IGN)  # also in the program that is executed
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, LISTENED)
+        for descriptor in close:
+            os.close(descriptor)
+        program.execute(PROBE)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(Exit.WORKER_FAILED)
+
+
+def execute_again(program: Program, resumption: Resumption, keep: Sequence[int]) -> NoReturn:
+    """Run this program anew in this process, with these descriptors open. Signals must be held back: see `Signals`.
+    Raises `OSError` where that cannot be, and nothing has changed then.
+    """
+    kept = (resumption.lock, resumption.life, resumption.life_writer, *keep)
+    interpreter.flush()
+    try:
+        for descriptor in kept:
+            os.set_inheritable(descriptor, True)
+        program.execute(RESUME, resumption.encoded())
+    finally:
+        for descriptor in kept:
+            os.set_inheritable(descriptor, False)
+
+
+def resume_later(program: Program, resumption: Resumption, shutdown_timeout_s: float) -> None:
+    """Run this program anew in a while, because it got to no supervisor of its family: the code changed once more after
+    its probe. The family works on meanwhile, with the code it has. Returns when the end is asked for, once the workers
+    have left, or have used up their time. Signals must be held back.
+    """
+    while signal.sigtimedwait(_ENDS, _AGAIN_S) is None:
+        with suppress(OSError):
+            program.execute(RESUME, resumption.encoded())
+    workers = [Member.of_child(pid, number) for pid, number in resumption.members.items()]
+    deadline = time.monotonic() + shutdown_timeout_s
+    for worker in workers:
+        worker.signal(signal.SIGTERM)
+    for worker in workers:
+        if worker.descriptor >= 0:
+            has_ended(worker.descriptor, max(0.0, deadline - time.monotonic()))
+        worker.close()

@@ -1,0 +1,1 @@
+"""Worker processes: how one begins, lives, ends, and is replaced."""

@@ -1,0 +1,149 @@
+"""What a worker process does, from the fork to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, NoReturn
+
+import uvloop
+
+from shardq.handler import Handler
+from shardq.supervisor.code import launch
+from shardq.supervisor.exits import Exit
+from shardq.supervisor.wishes import signals
+from shardq.supervisor.workers import interpreter
+from shardq.supervisor.workers.forked import Offspring
+from shardq.text.portrait import portrait
+from shardq.working.worker import Worker
+
+log = logging.getLogger("shardq.supervisor")
+
+#: Runs a worker process: (number of the worker, its end of the life pipe, descriptors to close).
+RunWorker = Callable[[int, int, Sequence[int]], NoReturn]
+
+#: How many seconds a worker has for its end where nothing else is said.
+_END_WITHIN_S = 25.0
+#: A worker that does not come to its end lets go of all by itself so long before it would be killed.
+_BEFORE_KILLED_S = 0.5
+
+
+def become_worker(run: RunWorker, number: int, life: int, close: Sequence[int]) -> NoReturn:
+    """In a forked child, which must not come back: the supervisor's own cleanup stands further down this stack."""
+    try:
+        run(number, life, close)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(Exit.WORKER_FAILED)
+
+
+def run_worker(
+    make_worker: Callable[[], Worker],
+    handlers: dict[str, type[Handler[Any]]],
+    life: int,
+    close: Sequence[int],
+    end_within_s: float = _END_WITHIN_S,
+    *,
+    forked: bool = True,
+) -> NoReturn:
+    """Serve until told to stop, or until the supervisor is gone; then end the process, as a Python program ends, within
+    so many seconds after it was told, or after it served where it was not.
+
+    `life` is the reading end of a pipe whose writing end only the supervisor has: end-of-file is its death. `close` are
+    the supervisor's descriptors, which a child must not keep. `forked`: whether the modules were imported by another
+    process, of which this one is a fork.
+    """
+    code, served = Exit.WORKER_FAILED, _Service(life)
+    try:
+        served.dumps = signals.reset_in_child()
+        for descriptor in close:
+            os.close(descriptor)
+        if forked:
+            interpreter.part_from_parent()
+        _reseed()
+        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+        runner.run(served.run(make_worker(), handlers))
+        code = Exit.OK
+        runner.close()
+    except BaseException as error:
+        served.end_child(error)
+        with suppress(BaseException):
+            traceback.print_exception(portrait(error))
+    finally:
+        # Not sys.exit: the supervisor's own cleanup stands further down this very stack.
+        interpreter.end_within(code, served.left_s(end_within_s))
+
+
+def execute_worker(arguments: Sequence[str], life: int, close: Sequence[int]) -> NoReturn:
+    """Replace this forked child by a fresh Python that runs `shardq.supervise` with these arguments: a child of a
+    process with threads may hold locks that nobody will ever release.
+    """
+    for descriptor in close:
+        os.close(descriptor)
+    os.set_inheritable(life, True)
+    words = launch.command(arguments)
+    os.execv(words[0], words)
+
+
+class _Service:
+    """The time in which a worker serves, and what has to be in order for that in its process."""
+
+    def __init__(self, life: int) -> None:
+        self._life = life
+        self.dumps = -1
+        """Descriptor that stacks are written to."""
+        self._term: signals.Term | None = None
+        self._offspring: Offspring | None = None
+
+    async def run(self, worker: Worker, handlers: dict[str, type[Handler[Any]]]) -> None:
+        loop = asyncio.get_running_loop()
+        self._offspring = offspring = Offspring(loop, (self._life, self.dumps))
+        self._term = term = signals.Term(loop, worker)
+
+        def orphaned() -> None:
+            log.warning("supervisor gone, ending after the batch in hand", extra={"pid": os.getpid()})
+            loop.remove_reader(self._life)
+            worker.stop()
+
+        def after_step(outcome: BaseException | None) -> None:
+            offspring.end_child(outcome)
+            term.keep_following()
+
+        worker.alarm, worker.interruptible = signals.alarm, False
+        worker.after_step, worker.before_sleep = after_step, term.keep_awake
+        offspring.watch()
+        term.follow()
+        os.set_inheritable(self._life, False)
+        loop.add_reader(self._life, orphaned)
+        try:
+            await worker.loop(handler=tuple(handlers.values()))
+        finally:
+            loop.remove_reader(self._life)
+            await worker.queue.close()
+
+    def end_child(self, error: BaseException) -> None:
+        """End a child that a handler forked, and whose exception came as far as this."""
+        if self._offspring:
+            self._offspring.end_child(error)
+
+    def left_s(self, timeout_s: float) -> float:
+        """How many of the seconds that a worker has from the wish to stop are left to it."""
+        told_at = self._term.told_at if self._term else None
+        return timeout_s if told_at is None else told_at + timeout_s - _BEFORE_KILLED_S - time.monotonic()
+
+
+def _reseed() -> None:
+    """Let no two workers draw the same numbers from the generators that belong to modules."""
+    random.seed()
+    numpy = sys.modules.get("numpy.random")
+    if numpy is not None:
+        with suppress(Exception):
+            numpy.seed()

@@ -1,0 +1,87 @@
+"""Handlers that neither come to an end nor let themselves be interrupted."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+
+import psutil
+
+from shardq.supervisor.board import Board
+from shardq.supervisor.workers.member import Member
+
+log = logging.getLogger("shardq.supervisor")
+
+#: What a handler has after its `timeout_s`, in which an exception should end it.
+GRACE_S = 1.0
+#: When to look again at a worker that is late, and not to be killed: one that is stopped cannot work.
+_INTERVAL_S = 1.0
+
+
+class _Batch:
+    """A batch in hand, in the supervisor's eyes."""
+
+    def __init__(self, deadline_ns: int, now: float) -> None:
+        self.deadline_ns = deadline_ns
+        self.end = deadline_ns / 1e9 + GRACE_S
+        """When its worker is to be killed, monotonic time."""
+        self._allowance_s = max(GRACE_S, self.end - now)
+        self._reported = False
+
+    def may_wait(self, now: float) -> bool:
+        """Whether it matters now if its worker is stopped: it is late, or was stopped before."""
+        return self.end <= now or self._reported
+
+    def put_off(self, pid: int, now: float) -> None:
+        """Its worker is stopped: once it goes on it has as much time as it had at first."""
+        self.end = now + self._allowance_s
+        if not self._reported:
+            self._reported = True
+            log.warning("worker is stopped, its batch waits", extra={"pid": pid})
+
+
+class HungWorkers:
+    """Finds workers whose batch is overdue. Sleeps while no batch has a deadline."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self.look_at: float | None = None
+        """Monotonic time of the next look, None: when the bell rings."""
+        self._batches: dict[int, _Batch] = {}
+        """Those with a deadline, by the pids of their workers."""
+
+    def overdue(self, members: Mapping[int, Member]) -> list[Member]:
+        """The workers to kill now. What they die of is written down already."""
+        now = time.monotonic()
+        late: list[Member] = []
+        looks: list[float] = []
+        deadlines = self._board.deadlines()
+        self._batches = {pid: self._batch(pid, deadline_ns, now) for pid, deadline_ns in deadlines.items()}
+        for pid, batch in self._batches.items():
+            if batch.may_wait(now) and pid in members and _is_stopped(pid):
+                batch.put_off(pid, now)
+                looks.append(now + _INTERVAL_S)  # so that it has that time from when it goes on, or nearly
+            elif batch.end > now:
+                looks.append(batch.end)
+            elif pid not in members:
+                # Another supervisor's. While it is late nobody is rung for others: look from time to time.
+                looks.append(now + _INTERVAL_S)
+            elif self._board.deadlines().get(pid) != batch.deadline_ns:
+                looks.append(now)  # it came to its end after all: what the worker has in hand now is not to blame
+            else:
+                self._board.condemn(pid)
+                late.append(members[pid])
+        self.look_at = min(looks, default=None)
+        return late
+
+    def _batch(self, pid: int, deadline_ns: int, now: float) -> _Batch:
+        known = self._batches.get(pid)
+        return known if known and known.deadline_ns == deadline_ns else _Batch(deadline_ns, now)
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+    except psutil.NoSuchProcess:
+        return False

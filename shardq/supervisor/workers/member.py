@@ -1,0 +1,89 @@
+"""A worker process in the hands of its supervisor."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Self
+
+from shardq.supervisor.workers.deaths import Death, has_ended, reap
+
+log = logging.getLogger("shardq.supervisor")
+
+
+@dataclass(frozen=True)
+class Member:
+    """A process, held by a descriptor that no later process with its pid can take over.
+
+    A child can also be held without one, by its pid: that stays its own until this process has waited for it.
+    """
+
+    pid: int
+    descriptor: int
+    """Its pidfd, negative where there was no descriptor left: then nothing tells of its end, and it has to be looked
+    at from time to time.
+    """
+    number: int
+    child: bool = True
+    """Whether it is this process's child, and not that of a supervisor that died."""
+
+    @classmethod
+    def of(cls, pid: int, number: int, *, child: bool = True) -> Self:
+        """Raises `ProcessLookupError` where there is no such process, `OSError` where there is no descriptor left."""
+        return cls(pid, os.pidfd_open(pid), number, child)
+
+    @classmethod
+    def of_child(cls, pid: int, number: int) -> Self:
+        """A child in any case, without a descriptor where there is none left."""
+        try:
+            return cls.of(pid, number)
+        except OSError as error:
+            log.warning(
+                "no descriptor for a worker, looking at it each second", extra={"pid": pid, "error": str(error)}
+            )
+            return cls(pid, -1, number)
+
+    def signal(self, number: signal.Signals) -> bool:
+        """Send a signal. That it is dead already is fine: its descriptor says so as well. False where it lives and must
+        not be sent one.
+        """
+        try:
+            if self.descriptor >= 0:
+                signal.pidfd_send_signal(self.descriptor, number)
+            elif self.is_child_still():
+                os.kill(self.pid, number)
+        except ProcessLookupError:
+            pass
+        except OSError as error:
+            log.error("cannot send a signal", extra={"pid": self.pid, "signal": number.name, "error": str(error)})
+            return False
+        return True
+
+    def reap(self) -> Death | None:
+        """How it ended, None while it lives."""
+        return reap(self.pid, self.descriptor) if self.child else Death(self.pid, 0, None)
+
+    def wait(self) -> None:
+        """Until it has ended."""
+        if not self.child:
+            return
+        if self.descriptor >= 0:
+            has_ended(self.descriptor, None)
+            self.reap()
+            return
+        with suppress(ChildProcessError):
+            os.waitid(os.P_PID, self.pid, os.WEXITED)
+
+    def is_child_still(self) -> bool:
+        """Whether the pid is still that of this child, dead or alive."""
+        with suppress(ChildProcessError):
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            return True
+        return False
+
+    def close(self) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)

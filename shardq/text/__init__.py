@@ -1,0 +1,1 @@
+"""Values, exceptions and numbers as people read them, bounded and harmless."""

@@ -1,0 +1,363 @@
+"""One stay of a worker in one thread: take, decode, handle, acknowledge, and what to do with what fails."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import Context, copy_context
+from time import monotonic
+from typing import Any, Protocol
+
+from shardq.deadletters import DeadLetter
+from shardq.errors import DecodeError, FencedError, HandlerError, HandlerTimeout, QueueFull, shown
+from shardq.handler import Handler, call
+from shardq.handling.checks import batch_size_of, check_priorities, request_type
+from shardq.handling.isolation import InContext, plainly
+from shardq.model import Batch, ahead_of, dead_pipe, handler_name
+from shardq.queue import Queue
+from shardq.settings import WorkerSettings
+from shardq.text.portrait import Alarm, line, portrait
+from shardq.text.printable import type_name
+from shardq.text.wording import counted
+from shardq.working import failure
+
+log = logging.getLogger("shardq.worker")
+
+#: How long a thread rests for which there was no room, for what its handler registered or for a dead letter.
+PAUSE_WHEN_FULL_S = 0.05
+#: How long a thread rests whose handler gave a batch size at its start that could be, and later one that cannot.
+PAUSE_WHEN_UNUSABLE_S = 1.0
+#: A batch that took longer may have kept news from the loop, which needs several turns to be acted on.
+_LONG_BATCH_S = 0.01
+
+
+def ran_late(due: float, now: float, timeout_s: float) -> bool:
+    """Whether a process that looks at the clock now did not run when a time of so many seconds was over."""
+    return now - due > 0.1 + timeout_s / 8
+
+
+@contextmanager
+def _running_out(limit: asyncio.Timeout, timeout_s: float) -> Iterator[None]:
+    """Let the limit be reached after so many seconds. Where the process was stopped when they were over, they begin
+    anew.
+    """
+    loop = asyncio.get_running_loop()
+    due = loop.time() + timeout_s
+    handle: asyncio.TimerHandle
+
+    def end() -> None:
+        nonlocal due, handle
+        now = loop.time()
+        if not ran_late(due, now, timeout_s):
+            limit.reschedule(now)
+            return
+        due, handle = now + timeout_s, loop.call_later(timeout_s, end)
+
+    handle = loop.call_later(timeout_s, end)
+    try:
+        yield
+    finally:
+        handle.cancel()
+
+
+class Host(Protocol):
+    """What a stay needs of its worker."""
+
+    queue: Queue
+    settings: WorkerSettings
+    stopping: bool
+    alarm: Alarm
+    after_step: Callable[[BaseException | None], None]
+    interruptible: bool
+
+    async def more_comes(self, bound: str) -> bool: ...
+
+    async def others_wait(self) -> bool: ...
+
+    def between_batches(self, done: int) -> None: ...
+
+    def pause_when_full_s(self, key: str) -> float: ...
+
+
+class Binding:
+    """A worker with the claim on a thread. `open`, `work`, `close`."""
+
+    def __init__(self, worker: Host, key: str, token: int, handler_class: type[Handler[Any]]) -> None:
+        self._worker = worker
+        self._storage = worker.queue.storage
+        self._key = key
+        self._token = token
+        self._class = handler_class
+        self._handler: Handler[Any] | None = None
+        self._batch_began = monotonic()
+        self._batch: Batch | None = None
+        self._acknowledged = 0
+        """How many requests of the batch in hand are."""
+        self.done = 0
+        """Requests that left their tube so far: acknowledged or buried."""
+        self.pause_s = 0.0
+        """How long nobody should come back to the thread."""
+        self._kind: Any = None
+        self._pipes: list[str] = []
+        self._context = Context()
+        """Context variables of the stay: those of `create` and `start`, which each batch begins with, and of `stop`."""
+
+    async def open(self) -> None:
+        """Make the handler and start it. Raises what these raise, and `HandlerError`."""
+        self._kind, self._context = request_type(self._class), copy_context()
+        for priority in check_priorities(self._class):
+            self._pipes += (ahead_of(f"{self._key}/{priority}"), f"{self._key}/{priority}")
+        handler = await self._in_time(self._context, self._class.create)
+        handler.queue = self._worker.queue
+        self._handler = handler
+        await self._in_time(self._context, handler.start)
+        batch_size_of(handler, self._worker.settings.batch_size)
+
+    async def close(self) -> None:
+        """Stop the handler. What it raises then is its own affair: nothing is in hand."""
+        if self._handler is None:
+            return
+        try:
+            await self._in_time(self._context, self._handler.stop)
+        except (Exception, SystemExit) as error:
+            log.error("handler did not stop", extra={"key": self._key}, exc_info=self._shown(error))
+
+    async def work(self, limit: float) -> None:
+        """Handle batches until the thread is empty for long enough, has to rest, others wait for too long, or stop or
+        limit come.
+        """
+        assert self._handler
+        since, before = monotonic(), self.done
+        while self.done < limit and not self._worker.stopping:
+            size = self._context.run(plainly, self._batch_size, self._handler)
+            if not size:
+                self.pause_s = PAUSE_WHEN_UNUSABLE_S
+                break
+            batch = await self._storage.take(
+                self._pipes,
+                int(min(size, limit - self.done)),
+                self._token,
+                self._class.timeout_s,
+                self._class.starvation_limit,
+            )
+            if not batch.count:
+                if not await self._worker.more_comes(self._key):
+                    break
+                continue
+            done = self.done
+            goes_on = await self._settled(self._handler, batch)
+            self._worker.between_batches(self.done - done)
+            if not goes_on:
+                break
+            if self._quantum_is_over(since, before):
+                if await self._worker.others_wait():
+                    break
+                since, before = monotonic(), self.done
+            await self._let_others_run()
+
+    def _quantum_is_over(self, since: float, before: int) -> bool:
+        """Whether the worker stayed long enough since that time, when it had done so many requests."""
+        settings = self._worker.settings
+        return self.done - before >= settings.quantum_items or monotonic() - since > settings.quantum
+
+    def _batch_size(self, handler: Handler[Any]) -> int:
+        """Most requests in a batch, 0 where what the handler says of it cannot be used."""
+        try:
+            return batch_size_of(handler, self._worker.settings.batch_size)
+        except Exception as error:
+            log.error("handler cannot be used", extra={"key": self._key}, exc_info=self._shown(error))
+            return 0
+
+    async def acknowledge(self, count: int) -> None:
+        """See `Handler.acknowledge`."""
+        batch = self._batch
+        if batch is None or type(count) is not int or not 0 <= count <= batch.count:
+            has = "there is no batch in hand" if batch is None else f"its batch has {counted(batch.count, 'request')}"
+            raise HandlerError(f"{handler_name(self._class)} acknowledged {shown(count)} of its requests, but {has}")
+        if count > self._acknowledged:
+            await self._storage.pop(batch.pipe, batch.through_first(count), self._token)
+            self.done += count - self._acknowledged
+            self._acknowledged = count
+
+    async def _let_others_run(self) -> None:
+        """Nothing in a round need have suspended: let signals and the rest of the application have their turn. What
+        arrived during a long batch needs several turns of the loop until it is acted on, a stop for instance; after
+        short ones that would cost more than it saves.
+        """
+        turns = 3 if monotonic() - self._batch_began > _LONG_BATCH_S else 1
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+    async def _settled(self, handler: Handler[Any], batch: Batch) -> bool:
+        """Handle and acknowledge a batch, or bury it. False where the thread has to be left, with the batch in it."""
+        try:
+            if batch.failed:
+                now_us = await self._storage.now_us()
+                if failure.spent(self._class.retry, batch.failed.attempts):
+                    self.pause_s = failure.news_due_s(batch.failed, now_us)
+                    if self.pause_s:
+                        return False
+                    return await self._bury(batch, failure.died(batch, batch.failed), batch.sequence)
+                self.pause_s = failure.rest_s(self._class.retry, batch.pipe, batch.sequence, batch.failed, now_us)
+                if self.pause_s:
+                    return False
+            return await self._handled(handler, batch)
+        except FencedError as error:
+            log.warning("batch not acknowledged", extra={"pipe": batch.pipe, "reason": str(error)})
+            return False
+        finally:
+            self._batch, handler._in_hand = None, None
+
+    async def _handled(self, handler: Handler[Any], batch: Batch) -> bool:
+        self._batch_began = monotonic()
+        self._batch, self._acknowledged = batch, 0
+        try:
+            try:
+                requests = self._decode(batch)
+            except DecodeError:
+                batch, requests, broken = self._decodable(batch)
+                if broken:
+                    letter = failure.undecodable(batch, broken, await self._storage.now_us())
+                    return await self._bury(batch, letter, batch.sequence)
+                self._batch = batch
+            handler._in_hand = self
+            await self._in_time(self._context.copy(), handler.handle, *requests)
+        except QueueFull as error:
+            return await self._wait_for_room(batch, error)
+        except (Exception, SystemExit) as error:
+            return await self._failed(batch, error)
+        await self.acknowledge(batch.count)
+        return True
+
+    async def _in_time(self, context: Context, function: Callable[..., Any], *arguments: Any) -> Any:
+        """The result of the handler's code, run in this context. Raises `HandlerTimeout` where it takes too long and
+        can be interrupted.
+        """
+        result = InContext(context, call(function, *arguments), self._worker.after_step)
+        try:
+            if self._class.timeout_s is None:
+                return await result
+            return await self._within(self._class.timeout_s, result)
+        except (Exception, SystemExit):
+            raise
+        except BaseException as error:
+            self._contain(error)
+            raise
+
+    async def _within(self, timeout_s: float, result: InContext) -> Any:
+        limit = asyncio.timeout(None)
+        try:
+            async with limit:
+                with self._worker.alarm(timeout_s), _running_out(limit, timeout_s):
+                    return await result
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise HandlerTimeout(f"it took longer than timeout_s, {timeout_s} s") from error
+
+    def _contain(self, error: BaseException) -> None:
+        """Raise what came out of the handler's code as an error like others, unless it is meant for who runs the
+        worker.
+        """
+        if not self._comes_from_outside(error):
+            raise HandlerError(f"{type_name(type(error))} came out of the handler") from error
+
+    def _comes_from_outside(self, error: BaseException) -> bool:
+        """Whether what came out of the handler's code is meant for who runs the worker: a cancellation of its loop, or
+        an interrupt. In a supervised worker nothing is: all comes from the handler.
+        """
+        task = asyncio.current_task()
+        if issubclass(type(error), asyncio.CancelledError) and (task is None or not task.cancelling()):
+            return False
+        if self._worker.interruptible:
+            return True
+        while task and task.uncancel():
+            continue
+        return False
+
+    def _decode(self, batch: Batch) -> list[Any]:
+        try:
+            # A request type may have code of its own, as validators are.
+            return self._context.copy().run(plainly, self._worker.queue.serializer.decode, self._kind, batch)
+        except (Exception, SystemExit):
+            raise
+        except BaseException as error:
+            self._contain(error)
+            raise
+
+    def _decodable(self, batch: Batch) -> tuple[Batch, list[Any], DecodeError | None]:
+        """The part of the batch up to the first message that does not decode, and its requests; or that message."""
+        low, high = 0, batch.count
+        while high - low > 1:
+            middle = (low + high) // 2
+            try:
+                self._decode(batch.first(middle))
+                low = middle
+            except DecodeError:
+                high = middle
+        part = batch.first(max(low, 1))
+        try:
+            return part, self._decode(part), None
+        except DecodeError as error:
+            return part, [], error
+
+    def _shown(self, error: BaseException) -> Exception:
+        """What can be logged and written down of an exception of the handler: nobody else may ask it anything."""
+        return portrait(error, self._worker.alarm)
+
+    async def _failed(self, batch: Batch, raised: BaseException) -> bool:
+        # While the batch is in hand: should the exception's own code end this process, that counts as the failure.
+        error = self._shown(raised)
+        left = batch.count - self._acknowledged
+        if not left:
+            log.warning("handler failed behind its last request", extra={"pipe": batch.pipe}, exc_info=error)
+            return False
+        # Before it is buried: should there be no room for that, it need not fail again.
+        attempts = await self._storage.fail(batch.pipe, self._token)
+        if not attempts:
+            log.warning("batch failed", extra={"pipe": batch.pipe, "batch": left, "error": line(error)})
+            return False
+        sequence = batch.through_first(batch.count) - 1
+        now_us = await self._storage.now_us()
+        if failure.spent(self._class.retry, attempts):
+            letter = failure.raised(batch, batch.messages[-1], sequence, error, attempts, now_us)
+            return await self._bury(batch, letter, sequence)
+        failed = failure.raised_now(attempts, now_us)
+        self.pause_s = failure.rest_s(self._class.retry, batch.pipe, sequence, failed, now_us)
+        log.warning(
+            "request failed",
+            extra={
+                "pipe": batch.pipe,
+                "sequence": sequence,
+                "attempts": attempts,
+                "next_try_s": round(self.pause_s, 3),
+            },
+            exc_info=error,
+        )
+        return False
+
+    async def _bury(self, batch: Batch, letter: DeadLetter, sequence: int) -> bool:
+        """False where there is no room for a dead letter: the request stays, and the thread rests."""
+        pipe, grave = batch.pipe, dead_pipe(letter.handler)
+        fields = {"pipe": pipe, "sequence": sequence, "attempts": letter.attempts, "error": letter.error}
+        try:
+            buried = await self._storage.bury(pipe, sequence, self._token, grave, letter.encoded())
+        except QueueFull:  # there may be memory for the letter and no place for its tube
+            buried = False
+        if not buried:
+            log.error("no room for a dead letter", extra=fields)
+            self.pause_s = PAUSE_WHEN_FULL_S
+            return False
+        log.error("request became a dead letter", extra=fields)
+        self.done += 1
+        return True
+
+    async def _wait_for_room(self, batch: Batch, error: QueueFull) -> bool:
+        """Room is made by serving other threads, not by waiting here; and smaller batches register less at a time."""
+        reason = str(self._shown(error))
+        await self._storage.fail(batch.pipe, self._token, counts=False)
+        log.info("thread paused", extra={"pipe": batch.pipe, "batch": batch.count, "reason": reason})
+        self.pause_s = self._worker.pause_when_full_s(self._key)
+        return False

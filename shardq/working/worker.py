@@ -1,0 +1,229 @@
+"""The working side: bind to a thread, take batches, call the handler, acknowledge, move on.
+
+    storage.wait -> lock.acquire -> create, start -> [range -> decode -> handle -> pop]* -> stop -> lock.release
+
+What is not acknowledged stays at the head of its tube, so a worker may end at any point.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+from shardq.errors import ConfigurationError, HandlerError, QueueFull, SegmentNoRoom, shown
+from shardq.handler import Handler, find_handler, handler_classes, importable_names
+from shardq.handling.checks import check_usable
+from shardq.handling.inside import take_process, threads_noted
+from shardq.model import handler_name, split_key
+from shardq.protocols import Lock, Served
+from shardq.queue import Queue
+from shardq.recurrent import TIME_HANDLERS
+from shardq.settings import WorkerSettings
+from shardq.text.portrait import Alarm, portrait
+from shardq.working.binding import PAUSE_WHEN_FULL_S, Binding
+
+log = logging.getLogger("shardq.worker")
+
+#: How long a thread rests whose handler cannot be made or started, at first and at most.
+FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 1.0, 300.0
+LONGEST_PAUSE_WHEN_FULL_S = 1.0
+
+
+class Worker:
+    """Serves threads one at a time. Run several for several threads at once, in one process or in many."""
+
+    def __init__(self, lock: Lock, queue: Queue, settings: WorkerSettings | None = None) -> None:
+        self.lock = lock
+        self.queue = queue
+        self.settings = settings or WorkerSettings()
+        self._only: dict[str, type[Handler[Any]]] | None = None
+        self._only_names: frozenset[str] = frozenset()
+        self._known: tuple[int, ...] = ()
+        """What there was when `_found` was looked for."""
+        self._found: frozenset[str] = frozenset()
+        self.stopping = False
+        self._waiting: asyncio.Task[str | None] | None = None
+        self._failures: dict[str, int] = {}
+        """How often in a row the handler of a thread did not start here."""
+        self._without_room: dict[str, int] = {}
+        """How often in a row a thread got no further here for lack of room."""
+        self.alarm: Alarm = lambda timeout_s: nullcontext()
+        """Interrupts plain code that takes too long. Who can do that puts it here."""
+        self.after_step: Callable[[BaseException | None], None] = lambda outcome: None
+        """Told whenever the handler's code lets go of this process: it waits (None), has returned, or raised."""
+        self.before_sleep: Callable[[], None] = lambda: None
+        """Called when there is nothing to do, before this process sleeps."""
+        self.interruptible = True
+        """Whether interrupts and cancellations may come from outside: then they end the loop. Where nobody sends any,
+        they are a handler's own, and a failure like others.
+        """
+        self.after_batch: Callable[[int], None] | None = None
+        """Called after each batch with how many requests were done."""
+        self._offered: str | None = None
+        """A thread that the storage offered while this worker was bound to another: the next to serve."""
+
+    async def loop(
+        self,
+        limit: int | None = None,
+        handler: type[Handler[Any]] | Sequence[type[Handler[Any]]] | None = None,
+    ) -> None:
+        """Serve until `limit` requests left their tube through this worker, or until `stop()`.
+
+        `handler`: serve this one only, or these. None: those registered with this queue, and those of imported modules;
+        a name in a storage never triggers an import.
+
+        What a handler raises is logged, and its request tried again or given up as `Handler.retry` says. Cancelling the
+        loop releases what is in hand, which does not count as an attempt. Installs no signal handler.
+
+        Raises `ConfigurationError` for a `limit` that is no number of requests, and `HandlerError` for a `handler` that
+        cannot be served.
+        """
+        if limit is not None and (type(limit) is not int or limit < 0):
+            raise ConfigurationError(f"limit={shown(limit)} cannot be: give a number of requests from 0 up, or None")
+        self._only = None if handler is None else _by_name(handler)
+        self._only_names = frozenset(self._only or ())
+        if self.lock.storage is None:
+            self.lock.storage = self.queue.storage
+        if not self.interruptible:
+            take_process()
+        left = float("inf") if limit is None else limit
+        with threads_noted():
+            while left > 0 and not self.stopping:
+                key, self._offered = self._offered or await self.next_key(), None
+                token = await self._acquired(key) if key else 0
+                if key and token:
+                    left -= await self._serve(key, token, left)
+        self.stopping = False
+
+    def stop(self) -> None:
+        """Finish the batch in hand, then leave `loop`. Call it from the loop's own thread."""
+        self.stopping = True
+        if self._waiting:
+            self._waiting.cancel()
+
+    async def _acquired(self, key: str) -> int:
+        """The token of the claim on a thread that was offered, 0 where others have it or had it: then it may be drained
+        and forgotten by now, and without room for a new note of it.
+        """
+        try:
+            return await self.lock.acquire(key)
+        except (QueueFull, SegmentNoRoom) as error:
+            log.info("thread not claimed", extra={"key": key, "reason": str(error)})
+            return 0
+
+    async def _serve(self, key: str, token: int, limit: float) -> int:
+        """Bind to the thread and work until there is a reason to leave it. Returns how many requests were done."""
+        pause_s = 0.0
+        try:
+            handler_class = self._handler(key)
+            if handler_class is None:
+                self._known = ()  # it was there when this worker looked last
+                return 0
+            binding = Binding(self, key, token, handler_class)
+            try:
+                if not await self._opened(binding, key, handler_class):
+                    pause_s = self._backoff_s(key)
+                    return 0
+                await binding.work(limit)
+                pause_s = binding.pause_s
+                if binding.done:
+                    self._without_room.pop(key, None)
+                return binding.done
+            finally:
+                await binding.close()
+        finally:
+            await self.lock.release(key, pause_s)
+
+    async def _opened(self, binding: Binding, key: str, handler_class: type[Handler[Any]]) -> bool:
+        """Whether the handler could be made and started. No request is to blame where it could not."""
+        try:
+            if self._only is None:  # those that `loop` was given were looked at there
+                check_usable(handler_class)
+            await binding.open()
+        except (Exception, SystemExit) as error:
+            log.error("handler did not start", extra={"key": key}, exc_info=portrait(error, self.alarm))
+            return False
+        self._failures.pop(key, None)
+        return True
+
+    def _backoff_s(self, key: str) -> float:
+        """How long the thread of a handler that does not start rests, longer each time in a row."""
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        return float(min(FIRST_BACKOFF_S * 2 ** min(failures - 1, 30), LONGEST_BACKOFF_S))
+
+    def pause_when_full_s(self, key: str) -> float:
+        """How long a thread rests that found no room for what its handler registers, longer each time in a row."""
+        times = self._without_room[key] = self._without_room.get(key, 0) + 1
+        return float(min(PAUSE_WHEN_FULL_S * 2 ** min(times - 1, 30), LONGEST_PAUSE_WHEN_FULL_S))
+
+    def between_batches(self, done: int) -> None:
+        """Called after each batch with how many requests were done."""
+        if self.after_batch:
+            self.after_batch(done)
+
+    async def next_key(self) -> str | None:
+        """A thread to serve. None on stop."""
+        return await self._wait(None, None)
+
+    async def more_comes(self, bound: str) -> bool:
+        """Whether the thread this worker is bound to gets work before another one does, and soon enough."""
+        key = await self._wait(bound, self.settings.empty_limit * self.settings.empty_pause)
+        self._offered = None if key == bound else key
+        return key == bound
+
+    async def others_wait(self) -> bool:
+        """Whether another thread has work and nobody to serve it."""
+        self._offered = await self.queue.storage.wait(self._served(), 0)
+        return self._offered is not None
+
+    async def _wait(self, bound: str | None, timeout_s: float | None) -> str | None:
+        storage = self.queue.storage
+        served = self._served()
+        key = await storage.wait(served, 0, bound)
+        if key is not None or self.stopping:
+            return key
+        return await self._unless_stopped(storage.wait(served, timeout_s, bound))
+
+    async def _unless_stopped(self, waiting: Coroutine[Any, Any, str | None]) -> str | None:
+        self.before_sleep()
+        self._waiting = asyncio.ensure_future(waiting)
+        try:
+            return await self._waiting
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self.stopping and not (task and task.cancelling()):
+                return None
+            raise
+        finally:
+            self._waiting = None
+
+    def _served(self) -> Served:
+        """Names of the handlers that this worker serves now: one that was imported meanwhile counts as well."""
+        if self._only is not None:
+            return self._only_names
+        classes = handler_classes()
+        known = (*map(id, classes), len(self.queue.handlers))
+        if known != self._known:
+            self._known, self._found = known, frozenset((*self.queue.handlers, *importable_names(classes)))
+        return self._found
+
+    def _handler(self, key: str) -> type[Handler[Any]] | None:
+        name, _ = split_key(key)
+        if self._only is not None:
+            return self._only.get(name)
+        return self.queue.handlers.get(name) or find_handler(name)
+
+
+def _by_name(handlers: Any) -> dict[str, type[Handler[Any]]]:
+    """Handlers to serve, each of which has to be one. Raises `HandlerError`."""
+    one = isinstance(handlers, type | str) or not isinstance(handlers, Iterable)
+    several = (handlers,) if one else tuple(handlers)
+    if not several:
+        raise HandlerError(f"handler={shown(handlers)} names nobody to serve: give handler classes, or None for all")
+    for handler in several:
+        if handler not in TIME_HANDLERS:
+            check_usable(handler)
+    return {handler_name(handler): handler for handler in several}
