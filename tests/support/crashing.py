@@ -13,6 +13,7 @@ import resource
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,10 +93,10 @@ def _leave_generator() -> None:
 
 
 def _cancel() -> None:
-    """As somebody who thinks that this ends a task of his own."""
-    task = asyncio.current_task()
-    assert task
-    task.cancel()
+    """As code that takes its worker's task, where it can see one, for a task of its own."""
+    with suppress(RuntimeError):
+        if task := asyncio.current_task():
+            task.cancel()
     raise asyncio.CancelledError
 
 

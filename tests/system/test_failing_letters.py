@@ -79,7 +79,7 @@ async def test_a_letter_tells_what_happened(queue: Queue, worker: Worker) -> Non
     await queue.register(Fragile, Item(0, 6))
     await run(worker, 1)
 
-    [(_, _, letter)] = await buried(queue, worker, 7)
+    letter = (await buried(queue, worker, 7))[0].letter
 
     assert letter.handler == f"{__name__}/Fragile"
     assert letter.pipe == Tube(Fragile, Route()).pipe
@@ -101,7 +101,7 @@ async def test_a_letter_has_the_number_that_its_request_had(queue: Queue, worker
 
     await run(worker, 3)
 
-    [(_, _, letter)] = await queue.dead_letters.list()
+    letter = (await queue.dead_letters.list())[0].letter
     assert letter.sequence == first + 1
 
 
@@ -154,7 +154,7 @@ async def test_what_does_not_decode_becomes_a_letter_and_the_others_are_handled(
 
     await run(worker, 6, handler=Patient)
 
-    [(_, _, letter)] = await queue.dead_letters.list()
+    letter = (await queue.dead_letters.list())[0].letter
     assert (letter.reason, letter.message, letter.attempts) == ("undecodable", nonsense, 0)
     assert "DecodeError" in letter.error
     assert done() == list(range(5))
@@ -180,7 +180,7 @@ async def test_what_does_not_decode_is_handled_nowhere_else(
 
     await run(worker, 3, handler=Fragile)
 
-    letters = [(letter.reason, letter.attempts) for _, _, letter in await queue.dead_letters.list()]
+    letters = [(buried.letter.reason, buried.letter.attempts) for buried in await queue.dead_letters.list()]
     assert letters == [("raised", 2), ("undecodable", 0)]
     assert done() == [2]
     # What failed in a batch with others did not fail alone, even where it alone could be decoded.

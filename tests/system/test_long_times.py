@@ -100,7 +100,7 @@ def test_rates_are_measured_for_a_time_that_can_be(seconds: str, url: str, capsy
         main(["status", "--url", url, f"--sample={seconds}"])
 
     assert ended.value.code == 2
-    assert f"argument --sample: {seconds} cannot be: give seconds from 0 up" in capsys.readouterr().err
+    assert f"argument --sample: '{seconds}' cannot be: give seconds from 0 up" in capsys.readouterr().err
 
 
 def test_a_bad_url_is_no_traceback_of_a_command(capsys: pytest.CaptureFixture[str]) -> None:

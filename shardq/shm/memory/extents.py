@@ -97,8 +97,10 @@ class Extents:
         """Most bytes of records that an empty segment takes in one append for which so much has to be kept, with a
         little slack for page ends.
         """
-        tables = sum(max(self._words[word], at.TABLE_STEP) for word in (at.THREADS_BACKED, at.TUBES_BACKED))
-        tables += max(self._words[at.HANDLERS_BACKED], PAGE)
+        layout = self._layout
+        threads = max(self._words[at.THREADS_BACKED], min(at.TABLE_STEP, layout.tube_table - layout.thread_table))
+        tubes = max(self._words[at.TUBES_BACKED], min(at.TABLE_STEP, layout.heaps - layout.tube_table))
+        tables = threads + tubes + max(self._words[at.HANDLERS_BACKED], PAGE)
         general = self._capacity - max(self.reserve.half, kept) - self.reserve.half
         room = general - self._layout.fixed_bytes - tables
         return max(0, min(room - room // 64 - 8 * PAGE, LARGEST_PAYLOAD))
