@@ -50,10 +50,10 @@ class Tubes:
         """
         former, tail = self._extents.keep_room(messages, share), 0
         try:
-            if former is None:
-                self.check_size(messages)
-            else:
+            if former is not None:
                 tail = self.write(tube, messages, accepted_us, share=share)
+            elif _size(messages) > _PIECE_BYTES:
+                self.check_size(messages)
         finally:
             if not tail:
                 self._extents.found_no_room(messages, _size(messages), former, share)
