@@ -76,6 +76,7 @@ class Hold(Handler[Held]):
     """Says when it begins, and never ends until there is a file `enough`."""
 
     retry = Retry(max_attempts=1_000_000, backoff_s=0)
+    batch_size = 1
 
     def handle(self, held: Held) -> None:
         line = os.getpid().to_bytes(8, "little") + time.monotonic_ns().to_bytes(8, "little")

@@ -181,6 +181,7 @@ class Dozing(Handler[Ask]):
 
     retry = Retry(max_attempts=1)
     timeout_s = 1.0
+    batch_size = 1
 
     def perform(self, ask: Ask) -> None:
         _stop()
