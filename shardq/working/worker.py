@@ -16,7 +16,7 @@ from typing import Any
 from shardq.errors import ConfigurationError, HandlerError, QueueFull, SegmentNoRoom, shown
 from shardq.handler import Handler, find_handler, handler_classes, importable_names
 from shardq.handling.checks import check_usable
-from shardq.handling.inside import take_process, threads_noted
+from shardq.handling.inside import threads_noted
 from shardq.model import handler_name, split_key
 from shardq.protocols import Lock, Served
 from shardq.queue import Queue
@@ -87,8 +87,6 @@ class Worker:
         self._only_names = frozenset(self._only or ())
         if self.lock.storage is None:
             self.lock.storage = self.queue.storage
-        if not self.interruptible:
-            take_process()
         left = float("inf") if limit is None else limit
         with threads_noted():
             while left > 0 and not self.stopping:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections import Counter
@@ -30,7 +31,7 @@ from shardq.shm.registry import close_store
 from shardq.shm.words import PAGE
 from tests.support.drivers import MIB
 
-NAME = "damage"
+NAME = f"damage-{os.getpid()}"
 #: Seconds of the processor that a call may take.
 LIMIT_S = 1.0
 #: What was done by then is found before anything is due: in the year 2100.

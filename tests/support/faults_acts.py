@@ -6,10 +6,10 @@ from tests.support.faults import Child
 from tests.support.faults_scene import KEY, PIPE, Scene, everything, nobody, run, run_waiting
 
 
-def fill(there: Scene) -> None:
+def fill(there: Scene, pipe: str = PIPE) -> None:
     """Append until nothing goes in any more."""
     for size in (64 << 10, 4 << 10, 256):
-        while there.append(b"f" * size):
+        while there.store.append(pipe, [b"f" * size]):
             pass
 
 

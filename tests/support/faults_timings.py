@@ -225,8 +225,12 @@ def _recurrences() -> Iterator[Operation]:
         ],
         effect=moved(due),
     )
+    # Full by another tube: in its own there is memory behind the last record, which is all that it needs.
     yield Operation(
-        "come again when full", promote, lambda s: [repeat(s, *BATCH, due_us=PAST_US), fill(s)], effect=came
+        "come again when full",
+        promote,
+        lambda s: [repeat(s, *BATCH, due_us=PAST_US), s.append(b"before"), fill(s, URGENT)],
+        effect=came,
     )
     yield Operation(
         "put off",

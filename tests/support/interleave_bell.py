@@ -18,6 +18,7 @@ from shardq.protocols import Served
 from shardq.shm import words as at
 from shardq.shm.files.own_files import remove_files
 from shardq.shm.layout import Layout
+from shardq.shm.processes.shares import Share
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
 from shardq.shm.store import Store
@@ -44,7 +45,7 @@ class _Slots(Slots):
         super().__init__(segment)
         self._process = process
 
-    def enter(self) -> None:
+    def enter(self, share: Share = Share.GENERAL) -> None:
         self._settle(self._process.number)
 
     def occupied(self, slot: int) -> bool:

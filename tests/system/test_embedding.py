@@ -50,10 +50,16 @@ def supervisor_pid(supervisor: Supervisor) -> int:
 
 def fork_by_c(gate: int) -> int:
     """As a C library forks, which runs nothing of what Python does at forks."""
-    pid: int = ctypes.PyDLL(None).fork()
-    if not pid:
-        os.read(gate, 1)
-        os._exit(0)
+    interval_s = sys.getswitchinterval()
+    # No other thread may ask for the interpreter at the fork: the child would wait for a thread that it has not.
+    sys.setswitchinterval(1e6)
+    try:
+        pid: int = ctypes.PyDLL(None).fork()
+        if not pid:
+            os.read(gate, 1)
+            os._exit(0)
+    finally:
+        sys.setswitchinterval(interval_s)
     return pid
 
 

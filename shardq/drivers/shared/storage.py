@@ -350,7 +350,9 @@ class SharedStorage:
         else:
             accepted = len(messages) if store.timing.defer(pipe, messages, due_us, share=share) else None
         if due_us and store.timing.due():
-            self.promote_some()
+            # What is stored is stored: where another process is inside the guard, others promote what is due.
+            with suppress(SegmentBusy):
+                self.promote_some()
         return accepted
 
     async def _patiently(

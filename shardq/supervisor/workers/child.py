@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import uvloop
 
 from shardq.handler import Handler
+from shardq.handling.inside import take_process
 from shardq.supervisor.code import launch
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.wishes import signals
@@ -117,6 +118,7 @@ class _Service:
             offspring.end_child(outcome)
             term.keep_following()
 
+        take_process()
         worker.alarm, worker.interruptible = signals.alarm, False
         worker.after_step, worker.before_sleep = after_step, term.keep_awake
         offspring.watch()

@@ -1,0 +1,43 @@
+"""What was stored is stored once, also where the guard is held by another process a moment later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from shardq.drivers.shared.storage import SharedStorage
+from shardq.errors import SegmentBusy
+from shardq.model import When
+from tests.support.drivers import MIB
+from tests.support.leaks import segment_name
+
+PIPE = "m/H/0/0"
+
+
+@pytest.fixture
+def storage() -> Iterator[SharedStorage]:
+    storage = SharedStorage.create(segment_name(), MIB)
+    yield storage
+    storage.destroy()
+
+
+@pytest.mark.parametrize("absent", [False, True])
+@pytest.mark.parametrize("verb", [SharedStorage.append, SharedStorage.append_when_room])
+async def test_a_guard_that_is_held_while_what_is_due_is_promoted_repeats_no_append(
+    verb: Callable[..., Any], absent: bool, storage: SharedStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promotions = []
+
+    def held() -> None:
+        promotions.append(1)
+        raise SegmentBusy("another process is inside")
+
+    monkeypatch.setattr(storage, "promote_some", held)
+    assert await verb(storage, PIPE, [b"one", b"two"], when=When(1), absent=absent) == 2
+    monkeypatch.undo()
+
+    assert promotions == [1]
+    await storage.promote()
+    assert await storage.length(PIPE) == 2
