@@ -106,12 +106,14 @@ def test_an_empty_entry_is_the_folder_in_which_the_application_is(tmp_path: Path
     assert done.well == ["there"]
 
 
-def test_a_folder_that_is_gone_does_not_matter_to_who_needs_nothing_of_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("entry", ["", ".", "..", "lib/python"])
+def test_a_folder_that_is_gone_does_not_matter_to_who_needs_nothing_of_it(tmp_path: Path, entry: str) -> None:
     written(tmp_path / "jobs_there.py", "def found(): return 'there'", main="")
     (tmp_path / "gone").mkdir()
     text = (
         f"import asyncio, os, sys; os.chdir('gone'); os.rmdir({str(tmp_path / 'gone')!r}); "
-        f"sys.path.append({str(tmp_path)!r}); import jobs_there as app; asyncio.run(app.main('jobs_there'))"
+        f"sys.path.append({str(tmp_path)!r}); import jobs_there as app; "
+        f"sys.path.insert(0, {entry!r}); asyncio.run(app.main('jobs_there'))"
     )
     assert ran(tmp_path, "-c", text).well == ["there"]
 

@@ -100,13 +100,17 @@ def _entries() -> list[str]:
 
 
 def _usable(entry: object) -> str | None:
-    """The empty entry means the current folder, and nothing where that is gone. What cannot be an argument names no
-    folder, and Python passes over it as well.
+    """The empty entry means the current folder. Where that is gone, neither it nor any other relative entry means
+    anything, and Python cannot import with the latter. What cannot be an argument names no folder, and Python passes
+    over it as well.
     """
     try:
         if not isinstance(entry, str) or "\0" in entry:
             return None
         os.fsencode(entry)
-        return entry or os.getcwd()
+        if os.path.isabs(entry):
+            return entry
+        here = os.getcwd()
+        return entry or here
     except (UnicodeEncodeError, OSError):
         return None
