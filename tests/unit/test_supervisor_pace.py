@@ -78,6 +78,22 @@ def test_where_none_is_left_one_starts_at_once() -> None:
     assert vacancies.to_start(100.1, 1, 2) == 0
 
 
+def test_where_each_one_dies_as_soon_as_it_has_attached_they_are_not_forked_without_a_break() -> None:
+    vacancies, starts, now = Vacancies(5.0), 0, 100.0
+    while now < 110.0:  # each of them lives for 10 ms
+        assert vacancies.to_start(now, 0, 1) == 1
+        vacancies.filled(1, 1)
+        starts, now = starts + 1, now + 0.01
+        vacancies.add(now, attached=True, alone=True)
+        next_at = vacancies.next_at(0, 1)
+        assert next_at is not None
+        now = max(now, next_at)
+
+    assert 90 <= starts <= 102
+    vacancies.add(120.0, attached=True, alone=True)  # one that lived for longer is replaced at once
+    assert vacancies.to_start(120.0, 0, 1) == 1
+
+
 def test_where_none_can_boot_they_are_tried_each_second() -> None:
     vacancies = Vacancies(1.0)
     delays = [vacancies.add(100.0 + second, attached=False, alone=True) for second in range(8)]

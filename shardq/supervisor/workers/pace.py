@@ -15,6 +15,8 @@ _LONGEST_DELAY_S = 30.0
 _LONGEST_AFTER_BOOT_S = 1.0
 #: Longest time without any worker where they die before they have attached. Later ones are replaced at once then.
 _LONGEST_WITHOUT_ANY_S = 1.0
+#: Least time between two such starts: what dies as soon as it has attached would be forked without a break.
+_BETWEEN_LONE_STARTS_S = 0.1
 #: No more doublings than a float can bear.
 _MOST_DOUBLINGS = 60
 
@@ -45,6 +47,8 @@ class Vacancies:
         """When each of them may be filled, in order."""
         self._first_at = 0.0
         """When the first worker may be started where there is none at all."""
+        self._lone_start_at = -_BETWEEN_LONE_STARTS_S
+        """When that was last done although all places rest."""
         self._none_before = 0.0
         """No worker at all is started before, because the system refused."""
 
@@ -54,7 +58,8 @@ class Vacancies:
         """
         delay_s = (self._after_boot if attached else self._before_boot).delay_s(now)
         self._ends = sorted([*self._ends, now + delay_s])
-        self._first_at = now if attached else now + min(delay_s, _LONGEST_WITHOUT_ANY_S)
+        rest_s = 0.0 if attached else min(delay_s, _LONGEST_WITHOUT_ANY_S)
+        self._first_at = max(now + rest_s, self._lone_start_at + _BETWEEN_LONE_STARTS_S)
         return self._first_at - now if alone else delay_s
 
     def put_off(self, until: float) -> None:
@@ -68,6 +73,7 @@ class Vacancies:
         if now < self._none_before or not missing:
             return 0
         if have == 0 and len(self._ends) == missing and now >= self._first_at:
+            self._lone_start_at = now
             return 1
         return missing - len(self._ends)
 
