@@ -21,7 +21,7 @@ from dateutil.rrule import MONTHLY, YEARLY, rrule, rrulestr
 from dateutil.tz import tzfile, tzutc
 
 from shardq.errors import ScheduleError, shown
-from shardq.scheduling.rule_bounds import PERIODS, first_after, has_days, last_of
+from shardq.scheduling.rule_bounds import PERIODS, can_come, first_after, last_of
 from shardq.text.portrait import portrait
 
 #: Tells the first time after one, None where there is none.
@@ -161,7 +161,7 @@ def _next_on_clock(expression: str, zone: tzinfo, after: datetime) -> datetime |
 
 def _next_by_rule(rule: rrule, until: datetime | None, zone: tzinfo, after: datetime) -> datetime | None:
     wall = _wall(after, zone)
-    if not has_days(rule, wall.year):
+    if not can_come(rule, wall.year):
         return None
     found = _first(first_after(_begun_near(rule, wall), wall), zone, after)
     return None if found and until and found > until else found

@@ -11,9 +11,10 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import islice, takewhile
+from math import prod
 from typing import Any
 
-from dateutil.rrule import DAILY, HOURLY, MINUTELY, SECONDLY, WEEKLY, YEARLY, rrule
+from dateutil.rrule import DAILY, HOURLY, MINUTELY, MONTHLY, SECONDLY, WEEKLY, YEARLY, rrule
 
 from shardq.errors import ScheduleError
 
@@ -34,6 +35,10 @@ PERIODS = {
     MINUTELY: timedelta(minutes=1),
     SECONDLY: timedelta(seconds=1),
 }
+#: Most days of a period; of those that are shorter than a day it is one.
+_MOST_DAYS = {YEARLY: 366, MONTHLY: 31, WEEKLY: 7}
+#: What a rule says of the times of a day, each with the shortest period that has several of them.
+_OF_TIMES = (("byhour", DAILY), ("byminute", HOURLY), ("bysecond", MINUTELY))
 #: What a rule says of days.
 _OF_DAYS = ("bymonth", "bymonthday", "byyearday", "byweekno", "byweekday", "byeaster")
 #: What a rule says of anything.
@@ -51,9 +56,27 @@ def first_after(rule: rrule, wall: datetime) -> Iterator[datetime]:
             yield time - later
 
 
+def can_come(rule: rrule, year: int) -> bool:
+    """Whether there is a day within a hundred years from this one that the rule allows, and a position that it names
+    within one of its periods, whatever else it says.
+    """
+    return _has_positions(rule) and _has_days(rule, year)
+
+
+def _has_positions(rule: rrule) -> bool:
+    """Whether a period of the rule has so many times that one of the positions it names can be among them."""
+    said = vars(rule)
+    freq, positions = said["_freq"], said["_bysetpos"]
+    if not positions:
+        return True
+    days = len(said["_byweekday"] or range(7)) if freq == WEEKLY else _MOST_DAYS.get(freq, 1)
+    times = prod(len(said[f"_{name}"]) for name, shortest in _OF_TIMES if freq <= shortest)
+    nearest: int = min(map(abs, positions))
+    return nearest <= days * times
+
+
 @lru_cache(maxsize=1024)
-def has_days(rule: rrule, year: int) -> bool:
-    """Whether there is a day within a hundred years from this one that the rule allows, whatever else it says."""
+def _has_days(rule: rrule, year: int) -> bool:
     said = vars(rule)
     month_days = (*(said["_bymonthday"] or ()), *(said["_bynmonthday"] or ()))
     weekdays = {*(said["_byweekday"] or ()), *(day for day, _ in said["_bynweekday"] or ())}
@@ -86,7 +109,7 @@ def last_of(rule: rrule) -> datetime | None:
             f"a rule with a count of {count} would have to be counted through: give it `until`, or a count of at most "
             f"{MOST_COUNTED}"
         )
-    if not has_days(rule, begin.year):
+    if not can_come(rule, begin.year):
         return None
     times = islice(first_after(rule.replace(count=None), begin - timedelta(seconds=1)), count)
     last: datetime | None = max(takewhile(lambda time: time.year < begin.year + _CYCLE_YEARS, times), default=None)

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import dateutil.rrule
 import pytest
-from dateutil.rrule import DAILY, HOURLY, MINUTELY, MO, MONTHLY, SECONDLY, WEEKLY, YEARLY, rrule
+from dateutil.rrule import DAILY, HOURLY, MINUTELY, MO, MONTHLY, SECONDLY, TU, WEEKLY, YEARLY, rrule
 
 from shardq import Queue
 from shardq.drivers import RuntimeStorage
@@ -63,6 +63,59 @@ def test_a_rule_that_never_comes_is_found_out_in_bounded_steps(rule: dict[str, A
     assert first_us(written(rrule(dtstart=START, **rule)), us(NOW)) is None
 
     assert steps[0] <= MOST_STEPS
+
+
+#: A position that none of their periods has: the library would look into each of them, up to the year 9999.
+NOWHERE = [
+    {"freq": SECONDLY, "bysetpos": 2},
+    {"freq": MINUTELY, "bysetpos": 300, "byhour": 3},
+    {"freq": MINUTELY, "bysetpos": -4, "bysecond": (1, 2, 3)},
+    {"freq": HOURLY, "bysetpos": 5, "byminute": (1, 2), "bysecond": (3, 4)},
+    {"freq": DAILY, "bysetpos": (-3, 4), "byhour": (1, 2)},
+    {"freq": WEEKLY, "bysetpos": 2, "byweekday": MO},
+    {"freq": WEEKLY, "bysetpos": 3, "bymonthday": 1},
+    {"freq": MONTHLY, "bysetpos": 32, "bymonthday": tuple(range(1, 32))},
+    {"freq": YEARLY, "bysetpos": 300, "bymonth": 1},
+    {"freq": MINUTELY, "bysetpos": 2, "count": 3},
+]
+#: Of those, in a search: it looks at weeks and months one by one, as they have no fixed number of days.
+MOST_PERIODS = 30_000
+
+
+@pytest.mark.parametrize("rule", NOWHERE, ids=str)
+def test_a_position_that_no_period_has_is_not_looked_for_in_each(
+    rule: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, dayset = [0], dateutil.rrule._iterinfo.ddayset
+
+    def counted(self: Any, year: int, month: int, day: int) -> Any:
+        looked[0] += 1
+        if looked[0] > MOST_PERIODS:
+            pytest.fail("the library looks into each of its periods")
+        return dayset(self, year, month, day)
+
+    monkeypatch.setattr("dateutil.rrule._iterinfo.ddayset", counted)
+
+    assert first_us(written(rrule(dtstart=START, **rule)), us(NOW)) is None
+
+
+@pytest.mark.parametrize(
+    ("rule", "first"),
+    [
+        ({"freq": SECONDLY, "bysetpos": -1, "byhour": 3}, datetime(2026, 3, 1, 3, tzinfo=UTC)),
+        ({"freq": MINUTELY, "bysetpos": (9, -3), "bysecond": (1, 2, 3)}, datetime(2026, 3, 1, 0, 0, 1, tzinfo=UTC)),
+        (
+            {"freq": HOURLY, "bysetpos": 4, "byminute": (1, 2), "bysecond": (3, 4)},
+            datetime(2026, 3, 1, 0, 2, 4, tzinfo=UTC),
+        ),
+        ({"freq": DAILY, "bysetpos": 2, "byhour": (1, 2)}, datetime(2026, 3, 1, 2, tzinfo=UTC)),
+        ({"freq": WEEKLY, "bysetpos": 2, "byweekday": (MO, TU)}, datetime(2026, 3, 3, 9, tzinfo=UTC)),
+        ({"freq": YEARLY, "bysetpos": 366, "byyearday": tuple(range(1, 367))}, datetime(2028, 12, 31, 9, tzinfo=UTC)),
+    ],
+    ids=str,
+)
+def test_a_position_that_there_is_comes(rule: dict[str, Any], first: datetime) -> None:
+    assert time_of(first_us(written(rrule(dtstart=START, **rule)), us(NOW))) == first
 
 
 async def test_it_is_refused_when_registering() -> None:
