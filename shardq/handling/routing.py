@@ -48,7 +48,7 @@ def check_types(facts: HandlerFacts, requests: Sequence[Any]) -> None:
     position, request = next((n, r) for n, r in enumerate(requests) if type(r) not in facts.types)
     advice = ": give requests one by one, as in register(Handler, *requests)" if type(request) in (list, tuple) else ""
     raise RequestError(
-        f"request {position}, {shown(request)}, is a {type_name(type(request))}, but {facts.name} takes "
+        f"request {position}, {shown(request)}, is of type {type_name(type(request))}, but {facts.name} takes "
         f"{getattr(facts.kind, '__qualname__', facts.kind)}{advice}"
     )
 

@@ -65,7 +65,7 @@ async def test_route_may_be_a_coroutine(queue: Queue, handler: type[Handler[Job]
 
 @pytest.mark.parametrize("wrong", [Task(1), (1, None), {"number": 1}, None, "text"])
 async def test_a_request_of_another_type_is_refused(queue: Queue, wrong: Any) -> None:
-    with pytest.raises(RequestError, match=rf"request 2, .* is a {type(wrong).__name__}, but .*Plain takes Job"):
+    with pytest.raises(RequestError, match=rf"request 2, .* is of type {type(wrong).__name__}, but .*Plain takes Job"):
         await queue.register(Plain, Job(0), Job(1), wrong, Job(3))
 
     assert await stored(queue) == []
@@ -176,7 +176,7 @@ async def test_a_handler_that_does_nothing_is_told_what_to_write(queue: Queue) -
 
 
 async def test_requests_in_a_list_are_told_how_to_be_given(queue: Queue) -> None:
-    with pytest.raises(RequestError, match=r"is a list, but .*Plain takes Job: give requests one by one, as in"):
+    with pytest.raises(RequestError, match=r"is of type list, but .*Plain takes Job: give requests one by one, as in"):
         await queue.register(Plain, jobs(2))
 
 
