@@ -80,7 +80,10 @@ def _fields(model: BaseModel) -> Any:
     values = vars(model)
     if isinstance(model, RootModel):
         return values["root"]
-    fields = {name: values[name] for name in names}
+    try:
+        fields = {name: values[name] for name in names}
+    except KeyError as missing:  # `model_construct` makes such models
+        raise ValueError(f"{type(model).__qualname__} has no value for its field {missing}") from None
     for name in as_json:
         fields[name] = to_json(fields[name]).decode()
     return {**model.__pydantic_extra__, **fields} if model.__pydantic_extra__ else fields

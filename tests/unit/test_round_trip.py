@@ -433,6 +433,11 @@ class Growing:
 Loose = namedtuple("Loose", "value")
 
 
+class Required(pydantic.BaseModel):
+    number: int
+    text: str
+
+
 def private() -> Private:
     request = Private(number=1)
     request._hidden = 4
@@ -455,6 +460,7 @@ def private() -> Private:
         (Some((1, 2)), "values = (1, 2) would be [1, 2]"),
         (OfBase(inner=Derived(number=1, more=2)), "inner = Derived(number=1, more=2) would be Base(number=1)"),
         (OfParent(Child(1, 2)), "parent = Child(number=1, more=2) would be Parent(number=1)"),
+        (Required.model_construct(number=1), "Required has no value for its field 'text'"),
         (private(), "_hidden = 4 would be 0"),
         (Shouting(text="a"), "text = 'a!' would be 'a!!'"),
         (Growing(1), "number = 2 would be 3"),
