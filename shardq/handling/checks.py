@@ -7,7 +7,8 @@ attributes say, whenever it is asked.
 from __future__ import annotations
 
 import inspect
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, NamedTuple, get_args, get_origin
 from weakref import WeakKeyDictionary
 
 from shardq.errors import HandlerError, shown
@@ -45,6 +46,9 @@ _FORMS = {
 _OF_CLASS = ("route", "create")
 #: Called with a batch.
 _OF_REQUESTS = ("handle", "perform", "route")
+_TAKES_ONE = "takes one request, but gets a batch of them"
+#: What a batch is annotated as where it is taken for one argument.
+_BATCHES = (list, tuple, Sequence, Iterable, Collection)
 #: As many requests as no method takes that has no `*`.
 _MANY = 256
 
@@ -54,7 +58,7 @@ def info_of(handler: type[Handler[Any]]) -> HandlerInfo:
     info = _known.get(handler)
     if info is None:
         kind = find_request_type(handler)
-        one_by_one = _check_methods(handler, getattr(kind, "__name__", str(kind)))
+        one_by_one = _check_methods(handler, kind)
         info = _known[handler] = HandlerInfo(kind, concrete_types(kind), one_by_one)
     return info
 
@@ -144,7 +148,7 @@ def _checked_size(handler: type[Handler[Any]], size: Any) -> int:
     return int(size)
 
 
-def _check_methods(handler: type[Handler[Any]], kind: str) -> bool:
+def _check_methods(handler: type[Handler[Any]], kind: Any) -> bool:
     """Whether the method that does the work takes one request only. Raises `HandlerError` for a method that cannot be
     called as it will be.
     """
@@ -156,8 +160,18 @@ def _check_methods(handler: type[Handler[Any]], kind: str) -> bool:
         one_by_one |= method == _work_of(handler) and _takes(handler, method, 1) and not _takes(handler, method, _MANY)
         if problem := _problem(handler, method, own):
             above = "@classmethod` and below it `" if method in _OF_CLASS else ""
-            raise HandlerError(f"{handler_name(handler)}.{method}() {problem}: write `{above}{form.format(kind)}`")
+            line = form.format(_name_of(kind, takes_batch=problem == _TAKES_ONE))
+            raise HandlerError(f"{handler_name(handler)}.{method}() {problem}: write `{above}{line}`")
     return one_by_one
+
+
+def _name_of(kind: Any, *, takes_batch: bool) -> str:
+    """How a request type is written. Where the one parameter of a method was meant to be the batch, as a list of
+    requests, it is the type of what is in that list.
+    """
+    if takes_batch and get_origin(kind) in _BATCHES:
+        kind = get_args(kind)[0]
+    return kind.__name__ if isinstance(kind, type) else str(kind)
 
 
 def _problem(handler: type[Handler[Any]], method: str, own: Any) -> str:
@@ -178,7 +192,7 @@ def _problem(handler: type[Handler[Any]], method: str, own: Any) -> str:
     # With a `batch_size` there may never be more than one.
     alone = method != "route" and (handler.batch_size == 1 or _overrides(handler, "batch_size"))
     if not _takes(handler, method, _MANY) and not alone:
-        return "takes one request, but gets a batch of them"
+        return _TAKES_ONE
     return ""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Self
 
@@ -125,6 +125,14 @@ class NoStarInHandle(Handler[Job]):
     def handle(self, request: Job, more: int = 0) -> None: ...
 
 
+class ListForStar(Handler[Any]):
+    def perform(self, requests: list[Job]) -> None: ...
+
+
+class SequenceForStar(Handler[Any]):
+    def handle(self, requests: Sequence[Job]) -> None: ...
+
+
 class NoSelf(Handler[Job]):
     def perform() -> None: ...  # type: ignore
 
@@ -193,6 +201,8 @@ class SizesOf(Works):
     [
         (NoStar, "perform() takes one request, but gets a batch", "def perform(self, *requests: Job) -> None:"),
         (NoStarInHandle, "handle() takes one request", "def handle(self, *requests: Job) -> None:"),
+        (ListForStar, "perform() takes one request", "def perform(self, *requests: Job) -> None:"),
+        (SequenceForStar, "handle() takes one request", "def handle(self, *requests: Job) -> None:"),
         (NoSelf, "perform() cannot be called with requests", "def perform(self, *requests: Job) -> None:"),
         (NeedsMore, "perform() cannot be called with requests alone", "def perform(self, *requests: Job) -> None:"),
         (Yields, "perform() has a `yield`", "def perform(self, *requests: Job) -> None:"),
