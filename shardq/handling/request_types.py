@@ -15,6 +15,9 @@ from shardq.handler import Handler
 from shardq.model import handler_name
 from shardq.text.printable import type_name
 
+#: Come back as themselves and as nothing else, whatever they are of.
+_CONTAINERS = (list, tuple, dict, set, frozenset)
+
 
 def find_request_type(handler: type[Handler[Any]]) -> Any:
     """The type of a handler's requests. Raises `HandlerError` where nothing that resolves says it."""
@@ -48,6 +51,8 @@ def concrete_types(kind: Any) -> frozenset[type] | None:
         return frozenset((dict,))
     if isinstance(kind, type) and not get_args(kind):
         return frozenset((kind,))
+    if get_origin(kind) in _CONTAINERS:
+        return frozenset((get_origin(kind),))
     if get_origin(kind) in (Union, UnionType):
         members = [concrete_types(member) for member in get_args(kind)]
         return None if None in members else frozenset().union(*(member for member in members if member))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -174,10 +174,12 @@ def test_without_a_request_type_the_error_says_where_to_write_it(handler: type[H
         (Job, {Job}),
         (Job | Task, {Job, Task}),
         (Job | None, {Job, type(None)}),
-        (list[Job], None),
-        (Job | list[int], None),
+        (list[Job], {list}),
+        (Job | list[int], {Job, list}),
+        (Sequence[Job], None),
+        (Job | Any, None),
     ],
-    ids=["one", "two", "one or none", "list", "one or list"],
+    ids=["one", "two", "one or none", "list", "one or list", "a sequence", "one or any"],
 )
 def test_the_classes_of_a_request_type(kind: Any, types: set[type] | None) -> None:
     assert concrete_types(kind) == types

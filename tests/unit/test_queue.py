@@ -71,6 +71,21 @@ async def test_a_request_of_another_type_is_refused(queue: Queue, wrong: Any) ->
     assert await stored(queue) == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "wrong"), [(list[Job], (Job(1),)), (list[Job], Job(1)), (dict[str, Job], [Job(1)]), (tuple[int, ...], [1])]
+)
+async def test_so_is_one_that_is_another_container(queue: Queue, kind: Any, wrong: Any) -> None:
+    class OfContainers(Handler[Any]):
+        def perform(self, *requests: Any) -> None: ...
+
+    OfContainers.perform.__annotations__["requests"] = kind
+
+    with pytest.raises(RequestError, match=f"request 0, .* is of type {type(wrong).__name__}, but"):
+        await queue.register(OfContainers, wrong)
+
+    assert await stored(queue) == []
+
+
 async def test_a_request_that_cannot_be_encoded_is_refused(queue: Queue) -> None:
     with pytest.raises(RequestError, match=r"request \d, .*object.* cannot be encoded"):
         await queue.register(Threaded, Job(0), Job(1, object()))
