@@ -143,6 +143,8 @@ def _handlers(
             log.error("the new code does not import any more, trying again", extra={"error": str(error)})
             resume_later(program, resumption, settings.shutdown_timeout)
         raise
+    finally:
+        standard.open_closed()
 
 
 def _again(storage: SharedStorage, program: Program) -> ExecuteAgain:

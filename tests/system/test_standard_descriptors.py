@@ -102,6 +102,27 @@ def test_a_module_may_put_anything_in_their_place(
     assert folder.done() == [0]
 
 
+@pytest.mark.parametrize("when", ["import", "perform"])
+@pytest.mark.parametrize(
+    "closing", ["sys.stderr.close()", "sys.stdout.close()", "sys.stdin.close()", "os.closerange(0, 3)"]
+)
+def test_a_module_may_close_them(
+    started: Programs, url: str, name: str, folder: Folder, tmp_path: Path, closing: str, when: str
+) -> None:
+    text = f"import logging, os, sys, {JOBS} as jobs\nfrom {JOBS} import Record as Again\n"
+    text += (
+        f"def close(*args, write=jobs._write):\n    {closing}\n    logging.error('any')\n    args and write(*args)\n"
+    )
+    text += "close()\n" if when == "import" else "jobs._write = close\n"
+    tmp_path.joinpath(f"{name}.py").write_text(text)
+    leave_in_segment(name, Record, folder.notes([0]))
+    started.append(supervise((name, "--url", url, "--workers", 1, "--drain"), PYTHONPATH=f"{tmp_path}:{ROOT}"))
+
+    assert started[0].wait(LIMIT_S) == Exit.OK
+    assert folder.done() == [0]
+    assert files_of(name) == set()
+
+
 def test_the_next_file_does_not_become_standard_error(started: Programs, url: str, name: str, tmp_path: Path) -> None:
     leave_in_segment(name, Plain, [Act(str(tmp_path), "standard files")])
     started.append(supervise((HOSTED, "--url", url, "--workers", 1, "--drain"), "0<&- 1>&- 2>&-"))

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO
 
 from shardq.supervisor.output.heard import keep_heard
 from shardq.text.portrait import text
@@ -21,10 +22,18 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 def configure(level: str, *, as_json: bool) -> None:
     """Send all logs of this process to standard error."""
-    handler = logging.StreamHandler()
+    handler = _Handler()
     handler.setFormatter(_JsonLines() if as_json else _PlainLines("%(asctime)s %(name)s %(levelname)s %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     keep_heard(logging.getLevelNamesMapping()[level.upper()], handler)
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """A line that cannot be written ends nothing: code of users may have closed standard error."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
+        with suppress(Exception):
+            super().handleError(record)
 
 
 class _Lines(logging.Formatter):

@@ -11,7 +11,7 @@ import socket
 import sys
 from contextlib import suppress
 from signal import Signals
-from typing import Any
+from typing import Any, TextIO
 
 _STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
@@ -20,6 +20,22 @@ def open_missing() -> None:
     """Have descriptors 0 to 2, and streams on them, whatever this process was started with: where one is missing,
     /dev/null. Otherwise the next file that is opened gets its number, and is written to by mistake.
     """
+    _open_descriptors()
+    for descriptor, (name, mode) in enumerate(_STREAMS):
+        if getattr(sys, name) is None:
+            setattr(sys, f"__{name}__", _open_stream(descriptor, name, mode))
+
+
+def open_closed() -> None:
+    """The same of what modules closed at their import. What they put in a stream's place stays, None included."""
+    _open_descriptors()
+    for descriptor, (name, mode) in enumerate(_STREAMS):
+        with suppress(Exception):
+            if getattr(sys, name).closed:
+                _open_stream(descriptor, name, mode)
+
+
+def _open_descriptors() -> None:
     for descriptor in range(len(_STREAMS)):
         with suppress(OSError):
             os.fstat(descriptor)
@@ -29,11 +45,12 @@ def open_missing() -> None:
         os.set_inheritable(descriptor, True)
         if opened != descriptor:
             os.close(opened)
-    for descriptor, (name, mode) in enumerate(_STREAMS):
-        if getattr(sys, name) is None:
-            stream = open(descriptor, mode, buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
-            setattr(sys, name, stream)
-            setattr(sys, f"__{name}__", stream)
+
+
+def _open_stream(descriptor: int, name: str, mode: str) -> TextIO:
+    stream = open(descriptor, mode, buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    setattr(sys, name, stream)
+    return stream
 
 
 def above_standard(made: socket.socket) -> socket.socket:
