@@ -11,7 +11,7 @@ import socket
 import sys
 from contextlib import suppress
 from signal import Signals
-from typing import Any, TextIO
+from typing import IO, Any
 
 _STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
@@ -47,7 +47,7 @@ def _open_descriptors() -> None:
             os.close(opened)
 
 
-def _open_stream(descriptor: int, name: str, mode: str) -> TextIO:
+def _open_stream(descriptor: int, name: str, mode: str) -> IO[Any]:
     stream = open(descriptor, mode, buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
     setattr(sys, name, stream)
     return stream
