@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_json, to_jsonable_python
 
 from shardq.errors import shown
+from shardq.text.wording import with_article
 
 #: What a class may be derived from to be made of a value of it.
 PLAIN = (str, int, float, bytes)
@@ -44,7 +45,7 @@ def encode_foreign(value: Any) -> Any:
     if isinstance(value, bytes | bytearray):
         return bytes(value)
     if isinstance(value, Iterator):
-        raise TypeError(f"a {type(value).__qualname__} can be read only once: use a list")
+        raise TypeError(f"{with_article(type(value).__qualname__)} can be read only once: use a list")
     return to_jsonable_python(value)
 
 

@@ -1,4 +1,4 @@
-"""Words for people, with numbers in them."""
+"""Words for people: numbers with their nouns, and nouns with their articles."""
 
 from __future__ import annotations
 
@@ -6,3 +6,8 @@ from __future__ import annotations
 def counted(number: int, one: str, many: str = "") -> str:
     """`1 process`, `2,000 processes`: a number with its noun, whose plural has an s where none is given."""
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def with_article(noun: str) -> str:
+    """`a str`, `an int`: by the first letter, which is what the names of types go by."""
+    return f"{'an' if noun[:1] in set('aeioAEIO') else 'a'} {noun}"

@@ -63,7 +63,7 @@ async def test_route_may_be_a_coroutine(queue: Queue, handler: type[Handler[Job]
     assert len(await stored(queue)) == 2
 
 
-@pytest.mark.parametrize("wrong", [Task(1), (1, None), {"number": 1}, None, "text"])
+@pytest.mark.parametrize("wrong", [Task(1), (1, None), {"number": 1}, None, "text", 5])
 async def test_a_request_of_another_type_is_refused(queue: Queue, wrong: Any) -> None:
     with pytest.raises(RequestError, match=rf"request 2, .* is of type {type(wrong).__name__}, but .*Plain takes Job"):
         await queue.register(Plain, Job(0), Job(1), wrong, Job(3))

@@ -10,7 +10,7 @@ import pytest
 
 from shardq.serving.leftovers import Leftovers, what_stays
 from shardq.supervisor.output.progress import Progress
-from shardq.text.wording import counted
+from shardq.text.wording import counted, with_article
 
 SOURCES = sorted((Path(__file__).parents[2] / "shardq").rglob("*.py"))
 
@@ -33,6 +33,13 @@ PLURAL = re.compile(
 )
 def test_a_noun_is_in_the_number_of_its_number(number: int, nouns: tuple[str, ...], text: str) -> None:
     assert counted(number, *nouns) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["an int", "a str", "an Order", "a list", "an islice", "a generator", "a UUID", "a NoneType"]
+)
+def test_a_noun_has_its_article(text: str) -> None:
+    assert with_article(text.split()[1]) == text
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
