@@ -16,7 +16,7 @@ SOURCES = sorted((Path(__file__).parents[2] / "shardq").rglob("*.py"))
 
 #: A noun in the plural behind a number that may be one, in a text with values in it.
 PLURAL = re.compile(
-    r"^ (dead letters|(deferred |recurrent )?requests|workers|processes|threads|tubes|routes|slots|seconds)\b"
+    r"^ (dead letters|(deferred |recurrent )?requests|messages|workers|processes|threads|tubes|routes|slots|seconds)\b"
 )
 
 

@@ -24,6 +24,7 @@ from shardq.model import EMPTY, Batch, Scheduled, When, ahead_of, key_of, plain
 from shardq.protocols import Backlog, Served
 from shardq.scheduling.schedule import next_us
 from shardq.settings import StorageSettings
+from shardq.text.wording import counted
 
 log = logging.getLogger("shardq.storage")
 
@@ -68,7 +69,7 @@ class RuntimeStorage:
         size = sum(map(len, messages))
         if not self._fits(size, empty=True):
             raise MessageTooLarge(
-                f"{len(messages)} messages of {size} bytes for {pipe} can never fit a storage of "
+                f"{counted(len(messages), 'message')} of {size} bytes for {pipe} can never fit a storage of "
                 f"{self.settings.capacity_bytes} bytes: register fewer at a time, or give it more capacity"
             )
 

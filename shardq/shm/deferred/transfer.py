@@ -22,6 +22,7 @@ from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
 from shardq.shm.tubes.fifo import Tubes
 from shardq.shm.verbs.equal_messages import Alike
 from shardq.shm.words import WORD
+from shardq.text.wording import counted
 
 _COUNTERS = (at.DEFERRED, at.RECURRENT)
 
@@ -248,7 +249,7 @@ class Pending:
         kept = self._extents.kept_for(messages, nbytes)
         if nothing_stored(self._words) and self._segment.free_bytes > 2 * nbytes + kept + at.TABLE_STEP:
             raise MessageTooLarge(
-                f"{len(messages)} messages of {sum(map(len, messages))} bytes can never wait in segment "
+                f"{counted(len(messages), 'message')} of {sum(map(len, messages))} bytes can never wait in segment "
                 f"{self._segment.name!r}, whose capacity is {self._layout.capacity_bytes}: register fewer at a time, "
                 f"or give it more capacity"
             )

@@ -20,6 +20,7 @@ from shardq.shm.memory.extents import Extents
 from shardq.shm.memory.record import HEADER_BYTES, Record
 from shardq.shm.memory.record_chain import Chains
 from shardq.shm.segment import Segment
+from shardq.text.wording import counted
 
 #: Larger appends are split into records of about this size, so that large extents serve single large messages only.
 _PIECE_BYTES = 512 << 10
@@ -117,7 +118,7 @@ class Tubes:
         nbytes = _size(messages)
         if nbytes > self._extents.largest_bytes(self._extents.kept_for(messages, nbytes)):
             raise MessageTooLarge(
-                f"{len(messages)} messages of {sum(map(len, messages))} bytes can never fit segment "
+                f"{counted(len(messages), 'message')} of {sum(map(len, messages))} bytes can never fit segment "
                 f"{self._segment.name!r}, whose capacity is {self._layout.capacity_bytes}: "
                 f"register fewer at a time, or give it more capacity"
             )
