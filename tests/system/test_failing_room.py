@@ -131,6 +131,20 @@ async def test_follow_ups_in_a_full_storage_come_to_their_end(
     assert await letters(queue) == []
 
 
+@pytest.mark.requires("bounded")
+async def test_a_process_with_hundreds_of_handlers_leaves_follow_ups_their_room(open_backend: OpenBackend) -> None:
+    backend = open_backend(1 * MIB)
+    queue = Queue(backend.storage)
+    registered = await fill(queue, First, 8_000)
+    others = frozenset(f"app.jobs:Handler{number}" for number in range(300))
+
+    assert await queue.storage.wait(others, 0.0) is None
+    async with working(new_worker(backend, queue)):
+        assert await queue.storage.wait_for_quiet(LIMIT_S)
+
+    assert [number for (number,) in diary.of("second")] == list(range(registered))
+
+
 class ThreadedSecond(Impatient):
     def perform(self, *items: Item) -> None:
         for item in items:

@@ -133,11 +133,13 @@ class Handlers:
         self._bytes[place : place + at.SERVED_BYTES] = self._published.to_bytes(at.SERVED_BYTES, "little")
 
     def _back(self, entries: int) -> bool:
-        """Make sure that so many entries of the table have memory. False: there is no room."""
+        """Make sure that so many entries of the table have memory. False: there is no room. Numbers only save time, so
+        they take nothing of what is kept for follow-ups: without them a full storage could not be worked off.
+        """
         backed, wanted = self._words[at.HANDLERS_BACKED], -(-entries * at.HANDLER_BYTES // PAGE) * PAGE
         if wanted <= backed:
             return True
-        if not self._extents.secure(self._layout.handler_table + backed, wanted - backed, share=at.FOLLOW_UP):
+        if not self._extents.secure(self._layout.handler_table + backed, wanted - backed, share=at.GENERAL):
             return False
         self._words[at.HANDLERS_BACKED] = wanted
         return True
