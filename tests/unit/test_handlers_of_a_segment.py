@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -119,6 +120,38 @@ def test_what_an_earlier_process_served_is_not_said_of_the_next_in_its_slot(stor
     with process(lambda: [store.waiting.find_work(only("m/A"))]):
         assert [view.unserved for view in store.inspection.tubes()] == [False]
     assert [view.unserved for view in store.inspection.tubes()] == [False]
+
+
+def test_one_that_rises_for_work_hands_the_clock_of_a_pause_to_one_that_sleeps_on(store: Store) -> None:
+    register(store, "m/A", "m/B")
+    with asleep(store, "m/C") as first, asleep(store, "m/C") as second:
+        assert store.unclaim("m/A/0", store.claim("m/A/0"), pause_s=3600)
+        assert (state(store, first), state(store, second)) == (at.CALLED, at.ASLEEP)
+
+        key, _ = store.waiting.lie_down(only("m/A", "m/B"), None)
+        store.waiting.rise(key)
+
+        assert key == "m/B/0"
+        assert state(store, second) == at.CALLED
+
+
+def test_one_that_rises_for_work_hands_the_clock_of_what_is_deferred_on(store: Store) -> None:
+    register(store, "m/B")
+    with asleep(store, "m/C") as first, asleep(store, "m/C") as second:
+        assert store.timing.defer("m/A/0/0", [b"one"], int(time.time() + 3600) * 10**6)
+        assert (state(store, first), state(store, second)) == (at.CALLED, at.ASLEEP)
+
+        store.waiting.rise(store.waiting.lie_down(only("m/B"), None)[0])
+
+        assert state(store, second) == at.CALLED
+
+
+def test_one_that_rises_for_work_calls_nobody_where_nothing_waits_for_its_time(store: Store) -> None:
+    register(store, "m/B")
+    with asleep(store, "m/C") as other:
+        store.waiting.rise(store.waiting.lie_down(only("m/B"), None)[0])
+
+        assert state(store, other) == at.ASLEEP
 
 
 def state(store: Store, slot: int) -> int:

@@ -44,13 +44,15 @@ class Waiting:
         self._sleepers = 0
         self._last_served = -1
         self._orphans_due = 0.0
+        self._pauses_stand = False
+        """Whether threads rested when this process looked last."""
 
     def find_work(self, names: frozenset[str] | None, bound: str | None = None) -> str | None:
         """Key of a thread to serve now: `bound` if it has messages, else a ready one of these handlers (None: any)."""
         with self._section:
             if time.monotonic() > self._orphans_due:
                 self._adopt_orphans()
-            self._bindings.end_pauses()
+            self._end_pauses()
             return self._find(names, bound)
 
     def lie_down(self, names: frozenset[str] | None, bound: str | None) -> tuple[str | None, float | None]:
@@ -61,10 +63,9 @@ class Waiting:
         with self._section:
             self._watch.update()
             self._adopt_orphans()
-            wait_s = self._bindings.end_pauses()
-            due_us = self._segment.words[at.NEXT_DUE_US]
-            if due_us and not self._bindings.supervised():
-                due_s = max(0.0, due_us / 1e6 - time.time())
+            wait_s = self._end_pauses()
+            if self._sleepers_await_due():
+                due_s = max(0.0, self._segment.words[at.NEXT_DUE_US] / 1e6 - time.time())
                 wait_s = due_s if wait_s is None else min(due_s, wait_s)
             key = self._find(names, bound)
             self._sleepers += 1
@@ -73,11 +74,15 @@ class Waiting:
             return key, wait_s
 
     def rise(self, key: str | None) -> None:
-        """Undo one `lie_down`, with the work that was found. A call that was not for that work is passed on."""
+        """Undo one `lie_down`, with the work that was found. A call that was not for that work is passed on, and so is
+        the clock that this process looked at: of those who sleep on, each may have lain down before it was set.
+        """
         with self._section:
             self._sleepers -= 1
             if self._bindings.wake(others_sleep=self._sleepers > 0):
                 self._bindings.pass_on(NOT_FOUND if key is None else self._directory.thread(key))
+            if key is not None and (self._pauses_stand or self._sleepers_await_due()):
+                self._bindings.call_worker()
 
     def rise_alone(self) -> None:
         """As `rise`, where somebody is stopped inside the guard. A call that comes at this moment is lost to others:
@@ -129,6 +134,16 @@ class Waiting:
             return None
         self._last_served = thread
         return self._directory.name(thread)
+
+    def _end_pauses(self) -> float | None:
+        """In how many seconds the next pause ends."""
+        wait_s = self._bindings.end_pauses()
+        self._pauses_stand = wait_s is not None
+        return wait_s
+
+    def _sleepers_await_due(self) -> bool:
+        """Whether something is deferred, and no supervisor sets a timer for it."""
+        return bool(self._segment.words[at.NEXT_DUE_US]) and not self._bindings.supervised()
 
     def _adopt_orphans(self) -> None:
         self._repair.adopt_orphans()
