@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from shardq.blocking import here
 from shardq.errors import HandlerError, shown
 from shardq.handling.isolation import plainly
+from shardq.handling.newcomers import announce
 from shardq.model import MAIN_NAMES, MAIN_SCRIPT, Retry, Route, handler_name
 from shardq.protocols import InHand, Registrar
 
@@ -49,6 +50,10 @@ class Handler(Generic[Request]):
     second later its worker is killed; both count as a failure. At most 10 years; None: as long as it takes."""
     queue: Registrar
     """The queue this handler is served from, set before `start`: for follow-up requests."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        announce()
 
     @classmethod
     def create(cls) -> Any:
@@ -149,6 +154,13 @@ def handler_classes() -> list[type[Handler[Any]]]:
             found[handler] = None
             waiting += handler.__subclasses__()
     return list(found)
+
+
+def is_coming(handler: type[Handler[Any]]) -> bool:
+    """Whether the module of the class is being imported right now, and its name does not lead to the class yet."""
+    spec = getattr(sys.modules.get(handler.__module__), "__spec__", None)
+    importing = getattr(spec, "_initializing", False) and "<locals>" not in handler.__qualname__
+    return bool(importing) and find_handler(handler_name(handler)) is None
 
 
 def importable_names(handlers: Iterable[type[Handler[Any]]]) -> Iterator[str]:

@@ -20,6 +20,7 @@ from shardq.encoding.round_trip import check_round_trip
 from shardq.errors import ConfigurationError, QueueFull, RequestError, ScheduleError, shown
 from shardq.handler import Handler, check_importable, drive
 from shardq.handling.inside import inside_handler
+from shardq.handling.newcomers import announce
 from shardq.handling.routing import HandlerFacts, check_types, facts_of, grouped
 from shardq.model import Route, When, ahead_of
 from shardq.protocols import Serializer, Storage
@@ -222,7 +223,9 @@ class Queue:
             facts = facts_of(handler)
             if self.storage.importable_only:
                 check_importable(handler)
+            self.handlers[facts.name] = handler
             self._kinds[handler] = facts
+            announce()
         self.handlers[facts.name] = handler
         return facts
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 
 from shardq.errors import ConfigurationError, HandlerError, QueueFull, SegmentNoRoom, shown
-from shardq.handler import Handler, find_handler, handler_classes, importable_names
+from shardq.handler import Handler, find_handler, handler_classes, importable_names, is_coming
 from shardq.handling.checks import check_usable
 from shardq.handling.inside import threads_noted
+from shardq.handling.newcomers import listening
 from shardq.model import handler_name, split_key
 from shardq.protocols import Lock, Served
 from shardq.queue import Queue
@@ -30,6 +31,8 @@ log = logging.getLogger("shardq.worker")
 #: How long a thread rests whose handler cannot be made or started, at first and at most.
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 1.0, 300.0
 LONGEST_PAUSE_WHEN_FULL_S = 1.0
+#: After how long a worker looks again for a class whose definition has not ended in another thread.
+IMPORT_LOOK_S = 0.1
 
 
 class Worker:
@@ -44,6 +47,8 @@ class Worker:
         self._known: tuple[int, ...] = ()
         """What there was when `_found` was looked for."""
         self._found: frozenset[str] = frozenset()
+        self._outdated = self._incomplete = False
+        """Whether a handler came that was not looked for, and whether one is on its way."""
         self.stopping = False
         self._waiting: asyncio.Task[str | None] | None = None
         self._failures: dict[str, int] = {}
@@ -178,21 +183,36 @@ class Worker:
         return self._offered is not None
 
     async def _wait(self, bound: str | None, timeout_s: float | None) -> str | None:
-        storage = self.queue.storage
-        served = self._served()
-        key = await storage.wait(served, 0, bound)
-        if key is not None or self.stopping:
-            return key
-        return await self._unless_stopped(storage.wait(served, timeout_s, bound))
+        storage, loop = self.queue.storage, asyncio.get_running_loop()
+        with listening(lambda: _call_soon(loop, self._look_again)):
+            while True:
+                self._outdated = False
+                served = self._served()
+                key = await storage.wait(served, 0, bound)
+                if key is not None or self.stopping:
+                    return key
+                at_most_s = IMPORT_LOOK_S if self._incomplete else timeout_s
+                key = await self._unless_stopped(storage.wait(served, at_most_s, bound))
+                if key is not None or self.stopping or not (self._outdated or self._incomplete):
+                    return key
+
+    def _look_again(self) -> None:
+        if self._only is not None:
+            return
+        self._outdated = True
+        if self._waiting:
+            self._waiting.cancel()
 
     async def _unless_stopped(self, waiting: Coroutine[Any, Any, str | None]) -> str | None:
         self.before_sleep()
         self._waiting = asyncio.ensure_future(waiting)
+        if self._outdated:
+            self._waiting.cancel()
         try:
             return await self._waiting
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            if self.stopping and not (task and task.cancelling()):
+            if (self.stopping or self._outdated) and not (task and task.cancelling()):
                 return None
             raise
         finally:
@@ -204,7 +224,8 @@ class Worker:
             return self._only_names
         classes = handler_classes()
         known = (*map(id, classes), len(self.queue.handlers))
-        if known != self._known:
+        if known != self._known or self._incomplete:
+            self._incomplete = any(map(is_coming, classes))
             self._known, self._found = known, frozenset((*self.queue.handlers, *importable_names(classes)))
         return self._found
 
@@ -213,6 +234,11 @@ class Worker:
         if self._only is not None:
             return self._only.get(name)
         return self.queue.handlers.get(name) or find_handler(name)
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    with suppress(RuntimeError):  # the loop is closed: nobody waits there any more
+        loop.call_soon_threadsafe(callback)
 
 
 def _by_name(handlers: Any) -> dict[str, type[Handler[Any]]]:

@@ -1,0 +1,28 @@
+"""Telling workers that sleep of handlers new in their process: a storage wakes them only for those they know."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+_listeners: list[Callable[[], None]] = []
+
+
+@contextmanager
+def listening(tell: Callable[[], None]) -> Iterator[None]:
+    """Within, `tell` is called in any thread for each handler class that is made or first registered."""
+    _listeners.append(tell)
+    try:
+        yield
+    finally:
+        _listeners.remove(tell)
+
+
+def announce() -> None:
+    """There is a handler that may not have been known."""
+    for tell in tuple(_listeners):
+        tell()
+
+
+os.register_at_fork(after_in_child=_listeners.clear)
