@@ -185,3 +185,34 @@ def test_what_a_script_defines_is_of_the_main_module_at_every_depth(tmp_path: Pa
             return sorted({one.__module__ for one in (Outer, Outer.Inner, Outer.Inner.static, plain, found, local)})
     """
     assert ran(tmp_path, written(tmp_path / "app.py", found)).well == [["__main__"]]
+
+
+#: What refuses to be looked at until it is set up, in three ways.
+LAZY = """
+    class Lazy:
+        @property
+        def __class__(self):
+            raise RuntimeError("not set up")
+
+    class Proxy:
+        def __getattribute__(self, name):
+            raise KeyError(name)
+
+    class Kind(type):
+        def __getattribute__(cls, name):
+            if name == "__module__":
+                raise OSError(name)
+            return super().__getattribute__(name)
+
+    class Strange(metaclass=Kind):
+        def method(self):
+            pass
+
+    lazy, proxy = Lazy(), Proxy()
+"""
+
+
+def test_a_script_may_have_objects_that_refuse_to_be_looked_at(tmp_path: Path) -> None:
+    script = written(tmp_path / "app.py", "def found():\n    return [__name__, Write.__module__]", before=LAZY)
+
+    assert ran(tmp_path, script).well == [["__main__", "__main__"]]

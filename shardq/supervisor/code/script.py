@@ -74,12 +74,18 @@ def _code(path: str) -> CodeType:
 def _rename(values: Iterable[Any], seen: set[int]) -> None:
     """Let functions and classes of the script, and those inside of classes, say that they are of `__main__`."""
     for value in list(values):
-        named = value.__func__ if isinstance(value, staticmethod | classmethod) else value
-        has_module = isinstance(named, FunctionType) or "__module__" in getattr(named, "__dict__", ())
-        if not has_module or named.__module__ != MAIN_SCRIPT_IN_WORKER or id(named) in seen:
-            continue
-        seen.add(id(named))
-        with suppress(Exception):  # an object may refuse it: then it goes by the name that it had
-            named.__module__ = MAIN_SCRIPT
-        if isinstance(named, type):
-            _rename(vars(named).values(), seen)
+        # An object may refuse to be looked at, as lazy ones do that are not set up: it goes by the name that it had.
+        with suppress(Exception):
+            _rename_one(value, seen)
+
+
+def _rename_one(value: Any, seen: set[int]) -> None:
+    named = value.__func__ if issubclass(type(value), staticmethod | classmethod) else value
+    has_module = type(named) is FunctionType or "__module__" in getattr(named, "__dict__", ())
+    if not has_module or named.__module__ != MAIN_SCRIPT_IN_WORKER or id(named) in seen:
+        return
+    seen.add(id(named))
+    with suppress(Exception):  # a class may refuse it, and have members that do not
+        named.__module__ = MAIN_SCRIPT
+    if issubclass(type(named), type):
+        _rename(vars(named).values(), seen)
