@@ -186,7 +186,7 @@ def serves_untold(bindings: Bindings) -> None:
     bindings._words[at.SERVERS] += 1
 
 
-def serves_uncounted(bindings: Bindings, begin: Callable[[Bindings], None] = Bindings._begin_to_serve) -> None:
+def serves_uncounted(bindings: Bindings, begin: Callable[[Bindings], None] = Bindings._make_known) -> None:
     """Begin to serve, and do not count it."""
     servers = bindings._words[at.SERVERS]
     begin(bindings)
@@ -196,8 +196,8 @@ def serves_uncounted(bindings: Bindings, begin: Callable[[Bindings], None] = Bin
 @pytest.mark.parametrize(
     ("owner", "method", "spoilt"),
     [
-        (Bindings, "_begin_to_serve", serves_untold),
-        (Bindings, "_begin_to_serve", serves_uncounted),
+        (Bindings, "_make_known", serves_untold),
+        (Bindings, "_make_known", serves_uncounted),
         (Watch, "_serves", lambda watch, slot: False),
     ],
     ids=["nobody-rung", "not-counted", "not-looked-at"],

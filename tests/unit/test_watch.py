@@ -114,6 +114,22 @@ def test_who_attached_and_serves_nothing_is_not_watched(store: Store) -> None:
     assert not readable(deaths)
 
 
+def test_one_that_dies_in_its_sleep_before_it_ever_served_is_told(store: Store) -> None:
+    """It may have been called to work, and nobody else was."""
+    bell, deaths, gate = store.doorbell.open(), store.waiting.deaths(), Gate()
+    store.waiting.lie_down(nobody, None)
+    child = Child(lambda: [store.waiting.lie_down(nobody, None), gate.wait(), None][2])
+    gate.reached()
+    assert readable(bell)
+    store.doorbell.silence()
+    store.waiting.rise(None)
+    look(store)
+    child.kill()
+    gate.open()
+    assert readable(deaths, LIMIT_S)
+    store.waiting.note_deaths()
+
+
 def test_who_begins_to_serve_later_is_watched_from_the_next_look_on(store: Store) -> None:
     deaths = store.waiting.deaths()
     look(store)

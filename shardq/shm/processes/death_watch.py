@@ -1,7 +1,8 @@
 """Noticing the death of others without asking: one descriptor that becomes readable when a serving process ends.
 
-Whoever sleeps on a segment watches all processes that have bound a thread of it, so that a death wakes somebody also
-where no supervisor is. The set changes rarely; a counter in the header says when.
+Whoever sleeps on a segment watches all processes that have bound a thread of it, or have slept and may have been called
+to one, so that a death wakes somebody also where no supervisor is. The set changes rarely; a counter in the header says
+when.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class Bindings:
             self._attempts.take_back(tube)
         self._words[word + at.THREAD_NOT_BEFORE_NS] = 0
         self._words[word + at.THREAD_TAKEN] = 0
-        self._begin_to_serve()
+        self._make_known()
         self._words[word + at.THREAD_OWNER] = self._slots.identity
         self._set_state(thread, at.THREAD_BOUND)
         return token
@@ -185,6 +185,8 @@ class Bindings:
 
     def sleep(self) -> None:
         """Say that this process sleeps: it will be rung when there is work."""
+        if not self._words[self._slots.word(self._slots.mine) + at.SLOT_WORKER]:
+            self._make_known()  # it may die with a call unheard; of its workers a supervisor tells
         self._bytes[self._layout.sleep_map + self._slots.mine] = at.ASLEEP
 
     def wake(self, *, others_sleep: bool) -> bool:
@@ -283,8 +285,8 @@ class Bindings:
         self._words[word + at.THREAD_NOT_BEFORE_NS] = _now_ns() + int(rest_s * 1e9)
         self._intent.commit(word + at.THREAD_OWNER, 0, word + at.THREAD_FAILURES, 1)
 
-    def _begin_to_serve(self) -> None:
-        """At its first claim a process makes itself known: who sleeps shall notice its death."""
+    def _make_known(self) -> None:
+        """For its first claim or sleep a process makes itself known: who sleeps shall notice its death."""
         word = self._slots.word(self._slots.mine)
         if self._words[word + at.SLOT_SERVES]:
             return
