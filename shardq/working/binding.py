@@ -15,13 +15,14 @@ from shardq.errors import DecodeError, FencedError, HandlerError, HandlerTimeout
 from shardq.handler import Handler, call
 from shardq.handling.checks import batch_size_of, check_priorities, request_type
 from shardq.handling.isolation import InContext, plainly
-from shardq.model import Batch, ahead_of, dead_pipe, handler_name
+from shardq.model import Batch, dead_pipe, handler_name
 from shardq.queue import Queue
 from shardq.settings import WorkerSettings
 from shardq.text.portrait import Alarm, line, portrait
 from shardq.text.printable import type_name
 from shardq.text.wording import counted
 from shardq.working import failure
+from shardq.working.pipes import Pipes
 
 log = logging.getLogger("shardq.worker")
 
@@ -29,6 +30,8 @@ log = logging.getLogger("shardq.worker")
 PAUSE_WHEN_FULL_S = 0.05
 #: How long a thread rests whose handler gave a batch size at its start that could be, and later one that cannot.
 PAUSE_WHEN_UNUSABLE_S = 1.0
+#: How often in a row work that a storage offered may turn out to be gone.
+MOST_MISSES = 10
 #: A batch that took longer may have kept news from the loop, which needs several turns to be acted on.
 _LONG_BATCH_S = 0.01
 
@@ -100,15 +103,14 @@ class Binding:
         self.pause_s = 0.0
         """How long nobody should come back to the thread."""
         self._kind: Any = None
-        self._pipes: list[str] = []
+        self._pipes = Pipes(key, ())
         self._context = Context()
         """Context variables of the stay: those of `create` and `start`, which each batch begins with, and of `stop`."""
 
     async def open(self) -> None:
         """Make the handler and start it. Raises what these raise, and `HandlerError`."""
         self._kind, self._context = request_type(self._class), copy_context()
-        for priority in check_priorities(self._class):
-            self._pipes += (ahead_of(f"{self._key}/{priority}"), f"{self._key}/{priority}")
+        self._pipes = Pipes(self._key, check_priorities(self._class))
         handler = await self._in_time(self._context, self._class.create)
         handler.queue = self._worker.queue
         self._handler = handler
@@ -129,14 +131,14 @@ class Binding:
         limit come.
         """
         assert self._handler
-        since, before = monotonic(), self.done
+        since, before, misses = monotonic(), self.done, 0
         while self.done < limit and not self._worker.stopping:
             size = self._context.run(plainly, self._batch_size, self._handler)
             if not size:
                 self.pause_s = PAUSE_WHEN_UNUSABLE_S
                 break
             batch = await self._storage.take(
-                self._pipes,
+                self._pipes.names,
                 int(min(size, limit - self.done)),
                 self._token,
                 self._class.timeout_s,
@@ -145,8 +147,11 @@ class Binding:
             if not batch.count:
                 if not await self._worker.more_comes(self._key):
                     break
+                misses += 1
+                if misses > 1 and not await self._found_what_was_missed(misses):
+                    break
                 continue
-            done = self.done
+            done, misses = self.done, 0
             goes_on = await self._settled(self._handler, batch)
             self._worker.between_batches(self.done - done)
             if not goes_on:
@@ -156,6 +161,18 @@ class Binding:
                     break
                 since, before = monotonic(), self.done
             await self._let_others_run()
+
+    async def _found_what_was_missed(self, misses: int) -> bool:
+        """After the storage said that there is work, and it was in none of the pipes: whether to look again. It may
+        have been cancelled, but not each time.
+        """
+        await self._let_others_run()
+        if misses > MOST_MISSES:
+            log.error("the storage offers work and hands out none", extra={"key": self._key})
+            self.pause_s = PAUSE_WHEN_UNUSABLE_S
+            return False
+        await self._pipes.find_unlisted(self._storage)
+        return True
 
     def _quantum_is_over(self, since: float, before: int) -> bool:
         """Whether the worker stayed long enough since that time, when it had done so many requests."""

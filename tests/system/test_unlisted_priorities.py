@@ -1,0 +1,99 @@
+"""A handler's list of priorities may have lost one of which requests are queued: they are done, and harm nobody."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, ClassVar
+
+import pytest
+
+from shardq import Queue, Retry, Worker
+from shardq.model import EMPTY, ahead_of, handler_name
+from shardq.protocols import Storage
+from tests.support.drivers import Backend
+from tests.support.programs import until
+from tests.support.tasks import finished
+from tests.support.workers import Item, Routed, diary, letters, new_worker, run, working
+
+
+class Listed(Routed):
+    priorities: ClassVar[list[int] | None] = [1, 0]
+    retry = Retry(max_attempts=1)
+
+    def perform(self, *items: Item) -> None:
+        for item in items:
+            if item.number < 0:
+                raise ValueError("refused")
+            diary.add("done", item.thread, item.number)
+
+
+class InTurns(Listed):
+    starvation_limit = 4
+
+
+class Unlimited(Listed):
+    priorities = None
+
+
+async def register_unlisted(queue: Queue, handler: type[Listed], *items: Item, ahead: bool = False) -> None:
+    """As an earlier version did, whose handler listed their priorities."""
+    for item in items:
+        pipe = f"{handler_name(handler)}/{item.thread}/{item.priority}"
+        assert await queue.storage.append(ahead_of(pipe) if ahead else pipe, queue.serializer.encode(Item, [item]))
+
+
+@pytest.mark.parametrize("handler", [Listed, InTurns, Unlimited])
+async def test_they_are_done_and_the_loop_serves_other_threads(
+    handler: type[Listed], backend: Backend, queue: Queue
+) -> None:
+    async with working(new_worker(backend, queue)):
+        await register_unlisted(queue, handler, Item(0, 5, 9), Item(0, 6, 9), Item(0, 7, -3))
+        await queue.register(handler, Item(1, 1))
+        await diary.until("done", 1, 1)
+        await diary.until("done", 0, times=3)
+    assert [number for thread, number in diary.of("done") if thread == 0 and number < 7] == [5, 6]
+
+
+async def test_they_come_behind_all_that_are_listed(backend: Backend, queue: Queue) -> None:
+    await register_unlisted(queue, Listed, Item(0, 9, 9))
+    await queue.register(Listed, Item(0, 0), Item(0, 1, 1))
+
+    await run(new_worker(backend, queue), 3)
+
+    assert diary.of("done") == [(0, 1), (0, 0), (0, 9)]
+
+
+async def test_one_ahead_of_the_others_of_its_priority_stays_so(backend: Backend, queue: Queue) -> None:
+    await register_unlisted(queue, Listed, Item(0, 2, 9))
+    await register_unlisted(queue, Listed, Item(0, 1, 9), ahead=True)
+
+    await run(new_worker(backend, queue), 2)
+
+    assert diary.of("done") == [(0, 1), (0, 2)]
+
+
+async def test_one_that_fails_becomes_a_dead_letter(backend: Backend, queue: Queue) -> None:
+    await register_unlisted(queue, Listed, Item(0, -1, 9), Item(0, 2, 9))
+
+    await run(new_worker(backend, queue), 2)
+
+    assert diary.of("done") == [(0, 2)]
+    assert len(await letters(queue)) == 1
+
+
+async def test_a_worker_can_be_stopped_beside_a_storage_that_offers_what_it_does_not_hand_out(
+    queue: Queue, worker: Worker, storage: Storage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    usual = storage.take
+
+    async def take(pipes: Any, *arguments: Any) -> Any:
+        return EMPTY if "/13/" in pipes[0] else await usual(pipes, *arguments)
+
+    monkeypatch.setattr(storage, "take", take)
+    await queue.register(Listed, Item(13, 1), Item(1, 2))
+    task = asyncio.create_task(worker.loop())
+    await diary.until("done", 1, 2)
+    await asyncio.to_thread(until, lambda: "hands out none" in caplog.text, "the worker says so")
+    worker.stop()
+    await finished(task)
+    assert await storage.pipes()
