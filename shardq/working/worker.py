@@ -124,6 +124,8 @@ class Worker:
             handler_class = self._handler(key)
             if handler_class is None:
                 self._known = ()  # it was there when this worker looked last
+                log.error("a thread was offered whose handler is not here", extra={"key": shown(key)})
+                pause_s = self._backoff_s(key)
                 return 0
             binding = Binding(self, key, token, handler_class)
             try:

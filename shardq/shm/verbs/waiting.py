@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 
 from shardq.shm import words as at
 from shardq.shm.counters import none_queued
+from shardq.shm.damage import damaged
 from shardq.shm.processes.death_watch import Watch
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
@@ -133,7 +134,11 @@ class Waiting:
         if thread < 0:
             return None
         self._last_served = thread
-        return self._directory.name(thread)
+        key = self._directory.name(thread)
+        if self._directory.thread(key) != thread:
+            # A claim would be on another one, and this one would be offered for ever.
+            raise damaged(self._segment.name, f"thread {thread} is not found by its name")
+        return key
 
     def _end_pauses(self) -> float | None:
         """In how many seconds the next pause ends."""

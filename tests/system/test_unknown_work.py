@@ -1,4 +1,4 @@
-"""A handler's list of priorities may have lost one of which requests are queued: they are done, and harm nobody."""
+"""Work that a storage offers and a worker does not know: of a priority that its handler lists no more, and damaged."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import Any, ClassVar
 import pytest
 
 from shardq import Queue, Retry, Worker
+from shardq.drivers import SharedLock, SharedStorage
+from shardq.errors import SegmentForeign
 from shardq.model import EMPTY, ahead_of, handler_name
 from shardq.protocols import Storage
-from tests.support.drivers import Backend
+from shardq.shm import words as at
+from tests.support.drivers import MIB, Backend
 from tests.support.programs import until
-from tests.support.tasks import finished
+from tests.support.tasks import LIMIT_S, finished
 from tests.support.workers import Item, Routed, diary, letters, new_worker, run, working
 
 
@@ -97,3 +100,45 @@ async def test_a_worker_can_be_stopped_beside_a_storage_that_offers_what_it_does
     worker.stop()
     await finished(task)
     assert await storage.pipes()
+
+
+class Other(Listed):
+    """The same, under another name."""
+
+
+async def test_a_thread_that_its_name_does_not_lead_to_is_damage(name: str) -> None:
+    storage = SharedStorage.create(name, 8 * MIB)
+    try:
+        queue, segment = Queue(storage), storage.store.segment
+        await queue.register(Listed, Item(0, 1))
+        place = segment.layout.thread_name(0) + len(handler_name(Listed)) - 1
+        segment.bytes[place : place + 1] = b"?"
+        worker = Worker(SharedLock(storage), queue)
+        with pytest.raises(SegmentForeign, match="name"):
+            await run(worker, handler=Listed)
+    finally:
+        storage.destroy()
+
+
+async def test_a_worker_serves_on_beside_a_thread_that_is_offered_to_it_by_mistake(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage = SharedStorage.create(name, 8 * MIB)
+    try:
+        queue, segment = Queue(storage), storage.store.segment
+        await queue.register(Listed, Item(0, 1))
+        await queue.register(Other, Item(0, 1))
+        its, others = segment.layout.thread_word(0) + at.THREAD_HANDLER, segment.layout.thread_word(1)
+        segment.words[others + at.THREAD_HANDLER] = segment.words[its]
+        segment.bytes[segment.layout.ready_map + 1] = segment.words[its]
+        worker = Worker(SharedLock(storage), queue)
+        async with asyncio.timeout(LIMIT_S), asyncio.TaskGroup() as group:
+            group.create_task(worker.loop(handler=Listed))
+            await diary.until("done", 0, 1)
+            await asyncio.to_thread(until, lambda: "is not here" in caplog.text, "the worker was offered the other one")
+            await queue.register(Listed, Item(7, 2))
+            await diary.until("done", 7, 2)
+            worker.stop()
+        assert await storage.length(f"{handler_name(Other)}/0/0") == 1
+    finally:
+        storage.destroy()
