@@ -264,8 +264,9 @@ class Family:
         timeout_s = self._settings.shutdown_timeout
         fast_s = min(_FAST_STOP_S, timeout_s)
         if wish is Wish.STOP:
-            self._say(logging.INFO, "stopping", signal=received.name, workers=len(self._members))
+            # Workers hear of it before the log does: else one may begin another batch after the line was read.
             self._stop(Exit.OK, timeout_s if received in (signal.SIGTERM, signal.SIGHUP) else fast_s)
+            self._say(logging.INFO, "stopping", signal=received.name, workers=len(self._members))
         elif wish is Wish.HASTEN:
             self._kill_at = now + fast_s if self._kill_at is None else min(self._kill_at, now + fast_s)
         elif wish is Wish.KILL:
