@@ -21,7 +21,7 @@ time), `verbs` (one guarded section each: all that a driver calls). Who uses who
 * `processes.holding`: who has the guard, for who looks
 * `processes.patience`: how long to wait for it
 * `processes.guard`: mutual exclusion that survives its holder
-* `intent`: what is under way
+* `journal`: what is under way
 * `memory.record`: framing of messages
 * `memory.extents`: room
 * `tubes.handler_table`: a number for each handler, and which process serves it

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 from shardq.shm.deferred.records import PendingRecords
 from shardq.shm.deferred.transfer import Pending
-from shardq.shm.intent import Intent
+from shardq.shm.journal import Journal
 from shardq.shm.memory.extents import Extents
 from shardq.shm.processes.death_watch import Watch
 from shardq.shm.processes.doorbell import Doorbell
@@ -45,25 +45,25 @@ class Parts:
         patience: Patience,
     ) -> None:
         self.guard = Guard(segment, slots, limit_s=patience.limit_s)
-        self.intent = intent = Intent(segment)
+        self.journal = journal = Journal(segment)
         self.extents = extents = Extents(segment)
         self.handlers = handlers = Handlers(segment, extents, slots.mine)
-        self.directory = directory = Directory(segment, intent, extents, handlers)
-        self.tubes = tubes = Tubes(segment, intent, extents)
+        self.directory = directory = Directory(segment, journal, extents, handlers)
+        self.tubes = tubes = Tubes(segment, journal, extents)
         deaths = Deaths(segment)
-        self.attempts = attempts = Attempts(segment, intent, deaths)
-        self.bindings = bindings = Bindings(segment, slots, intent, handlers, directory, tubes, attempts, deaths)
-        records = PendingRecords(segment, intent, extents)
+        self.attempts = attempts = Attempts(segment, journal, deaths)
+        self.bindings = bindings = Bindings(segment, slots, journal, handlers, directory, tubes, attempts, deaths)
+        records = PendingRecords(segment, journal, extents)
         self.alike = alike = Alike(segment, extents, tubes, records)
-        pending = Pending(segment, intent, extents, directory, tubes, bindings, records, alike)
-        self.repair = repair = Repair(segment, intent, directory, tubes, bindings, pending)
+        pending = Pending(segment, journal, extents, directory, tubes, bindings, records, alike)
+        self.repair = repair = Repair(segment, journal, directory, tubes, bindings, pending)
         self.doorbell = Doorbell(segment, slots.mine)
         self.watch = Watch(segment, slots)
         self.appending = appending = Appending(
-            segment, intent, directory, tubes, bindings, pending, alike, section, check_open
+            segment, journal, directory, tubes, bindings, pending, alike, section, check_open
         )
         self.timing = Timing(segment, slots, directory, bindings, pending, records, alike, appending, section)
         self.waiting = Waiting(segment, slots, handlers, directory, bindings, repair, self.watch, section)
-        self.letters = Letters(segment, intent, directory, tubes, bindings, section)
+        self.letters = Letters(segment, journal, directory, tubes, bindings, section)
         self.supervision = Supervision(segment, slots, self.doorbell, deaths, section)
         self.inspection = Inspection(segment, slots, handlers, directory, tubes, bindings, attempts, section)

@@ -66,7 +66,7 @@ class Store:
     def _assemble(self) -> None:
         self._section = _Section(self)
         parts = self._parts = Parts(self.segment, self._slots, self._section, self._check_open, self.patience)
-        self._guard, self._intent, self._repair = parts.guard, parts.intent, parts.repair
+        self._guard, self._journal, self._repair = parts.guard, parts.journal, parts.repair
         self._directory, self._tubes = parts.directory, parts.tubes
         self._attempts, self._bindings = parts.attempts, parts.bindings
         parts.handlers.begin()
@@ -134,10 +134,10 @@ class Store:
             self._bindings.check(pipe, thread, token)
             if tube == NOT_FOUND:
                 return
-            self._intent.declare(thread)
+            self._journal.declare(thread)
             self._tubes.pop(tube, through)
             self._bindings.note_progress(thread)
-            self._intent.clear()
+            self._journal.clear()
             if not self._attempts.in_hand(tube):
                 self._bindings.note_batch(-1, 0)
             self._bindings.messages_left()
@@ -153,14 +153,14 @@ class Store:
             self._bindings.check(pipe, thread, token)
             if tube == NOT_FOUND or not self._attempts.in_hand(tube):
                 return 0
-            self._intent.declare(thread)
+            self._journal.declare(thread)
             count, attempts = self._tubes.handed(tube), 0
             if counts:
                 attempts = self._attempts.fail(tube, count)
             else:
                 self._attempts.isolate(tube, count // 2)
                 self._attempts.take_back(tube)
-            self._intent.clear()
+            self._journal.clear()
             self._bindings.note_batch(-1, 0)
             return attempts
 
@@ -170,10 +170,10 @@ class Store:
             thread, tube = self._directory.tube(pipe)
             if tube == NOT_FOUND:
                 return 0
-            self._intent.declare(thread)
+            self._journal.declare(thread)
             taken = self._tubes.cancel(tube, messages, handed_stay=self._bindings.owner(thread) != 0)
             self._bindings.refresh(thread)
-            self._intent.clear()
+            self._journal.clear()
             self._bindings.messages_left()
             return taken
 
@@ -210,9 +210,9 @@ class Store:
                 raise SegmentNoRoom(f"segment {self.segment.name!r} has no room to note a claim on {key!r}")
             if self._directory.apart(thread):
                 return 0
-            self._intent.declare(thread)
+            self._journal.declare(thread)
             token = self._bindings.claim(thread)
-            self._intent.clear()
+            self._journal.clear()
             return token
 
     def claimed(self, key: str) -> bool:
@@ -226,9 +226,9 @@ class Store:
             thread = self._directory.thread(key)
             if thread == NOT_FOUND or not self._bindings.current(thread, token):
                 return False
-            self._intent.declare(thread)
+            self._journal.declare(thread)
             self._bindings.release(thread, pause_s)
-            self._intent.clear()
+            self._journal.clear()
             self._bindings.note_batch(-1, 0)
             return True
 
@@ -316,7 +316,7 @@ class Store:
             self._guard.check_not_inside()
         try:
             self._guard.acquire()
-            if self._intent.standing:
+            if self._journal.standing:
                 self._repair.mend()
         except BaseException as error:
             if self._guard.mine:

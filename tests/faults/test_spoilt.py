@@ -19,11 +19,11 @@ from tests.support.faults_case import Operation
 from tests.support.faults_operations import OPERATIONS
 from tests.support.faults_outcome import recorded
 
-BLAME = "        self._intent.commit_with(word + at.TUBE_HANDED, 0, word + at.TUBE_ATTEMPTS, 1, *followers)\n"
+BLAME = "        self._journal.commit_with(word + at.TUBE_HANDED, 0, word + at.TUBE_ATTEMPTS, 1, *followers)\n"
 COUNT, TAKE_BACK = "        words[word + at.TUBE_ATTEMPTS] += 1\n", "        words[word + at.TUBE_HANDED] = 0\n"
 FOLLOW = "        for place, value in followers:\n            words[place] = value\n"
-BURY = "self._intent.commit_with(place, tail, at.BURIED, 1, (head, sequence + 1), handled)\n"
-REQUEUE = "self._intent.commit_with(place, tail, at.ACCEPTED, 1, letter, left)\n"
+BURY = "self._journal.commit_with(place, tail, at.BURIED, 1, (head, sequence + 1), handled)\n"
+REQUEUE = "self._journal.commit_with(place, tail, at.ACCEPTED, 1, letter, left)\n"
 COMMIT_WORDS = at.COMMIT_COUNTER, at.COMMIT_SECOND, at.COMMIT_THIRD
 
 
@@ -59,7 +59,7 @@ SPOILT = (
         letters.Letters,
         "_bury",
         f"        {BURY}",
-        "        self._tubes.pop(tube, sequence + 1)\n        self._intent.commit(place, tail, at.BURIED, 1)\n",
+        "        self._tubes.pop(tube, sequence + 1)\n        self._journal.commit(place, tail, at.BURIED, 1)\n",
         "bury into an old grave",
         "neither before nor after",
     ),
@@ -69,7 +69,7 @@ SPOILT = (
         letters.Letters,
         "_bury",
         f"        {BURY}",
-        "        self._intent.commit(place, tail, at.BURIED, 1)\n        self._tubes.pop(tube, sequence + 1)\n",
+        "        self._journal.commit(place, tail, at.BURIED, 1)\n        self._tubes.pop(tube, sequence + 1)\n",
         "bury into an old grave",
         "buried, but",
     ),
@@ -89,7 +89,7 @@ SPOILT = (
         letters.Letters,
         "requeue",
         REQUEUE,
-        "self._intent.commit(place, tail, at.ACCEPTED, 1)\n                self._tubes.cancel_one(grave_tube, "
+        "self._journal.commit(place, tail, at.ACCEPTED, 1)\n                self._tubes.cancel_one(grave_tube, "
         "sequence, at.UNBURIED)\n",
         "requeue",
         "neither before nor after",
@@ -100,7 +100,7 @@ SPOILT = (
         letters.Letters,
         "requeue",
         REQUEUE,
-        "self._intent.commit_with(place, tail, at.ACCEPTED, 1, letter); self._words[left[0]] = left[1]\n",
+        "self._journal.commit_with(place, tail, at.ACCEPTED, 1, letter); self._words[left[0]] = left[1]\n",
         "requeue",
         "unburied, but",
     ),
@@ -139,7 +139,7 @@ SPOILT = (
         repair,
         repair.Repair,
         "mend",
-        "        self._intent.finish_commit()\n",
+        "        self._journal.finish_commit()\n",
         "        for word in COMMIT:\n            self._words[word] = 0\n",
         "requeue",
         "accepted,",
@@ -148,7 +148,7 @@ SPOILT = (
 
 
 #: Where the pieces are that are missing: their lines are tried first.
-CHANGING = ("shm/tubes/delivery.py", "shm/tubes/claims.py", "shm/intent.py", "shm/verbs/dead_letters.py")
+CHANGING = ("shm/tubes/delivery.py", "shm/tubes/claims.py", "shm/journal.py", "shm/verbs/dead_letters.py")
 NOWHERE = Step("", 0, 1)
 
 

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from shardq.shm import words as at
-from shardq.shm.intent import Intent
+from shardq.shm.journal import Journal
 from shardq.shm.memory.extents import Extents
 from shardq.shm.memory.slabs import Cells
 from shardq.shm.segment import Segment
@@ -24,25 +24,25 @@ class Lending:
 
     def __init__(self, segment: Segment) -> None:
         self.segment = segment
-        self.intent = Intent(segment)
+        self.journal = Journal(segment)
         self.extents = Extents(segment)
         self.taken: dict[int, int] = {}
-        self.cells = Cells(segment, self.intent, self.extents, lambda address: address in self.taken)
+        self.cells = Cells(segment, self.journal, self.extents, lambda address: address in self.taken)
 
     def take(self, nbytes: int, share: int = GENERAL) -> int:
-        self.intent.declare_pending()
+        self.journal.declare_pending()
         address = self.cells.take(nbytes, share=share)
         if address:
             self.taken[address] = nbytes
         self.cells.keep()
-        self.intent.clear_pending()
+        self.journal.clear_pending()
         return address
 
     def give_back(self, address: int) -> None:
-        self.intent.declare_pending()
+        self.journal.declare_pending()
         del self.taken[address]
         self.cells.give_back(address)
-        self.intent.clear_pending()
+        self.journal.clear_pending()
 
     def lent(self) -> list[int]:
         """Extents that are lent."""
@@ -138,7 +138,7 @@ def test_what_lies_between_cells_is_nobodys(lending: Lending) -> None:
 def test_what_was_taken_and_not_used_goes_back(lending: Lending) -> None:
     """As after a death before the record was added."""
     for nbytes in (96, 5000):
-        lending.intent.declare_pending()
+        lending.journal.declare_pending()
         lending.cells.take(nbytes, share=GENERAL)
         for _ in range(2):
             lending.cells.mend(lambda extent: -1)
@@ -182,7 +182,7 @@ def test_a_slab_whose_memory_is_gone_is_mended(lending: Lending, marked: int) ->
     address = lending.take(96)
     [extent] = lending.lent()
     del lending.taken[address]
-    lending.intent.declare_pending()
+    lending.journal.declare_pending()
     lending.cells.announce(address)
     lending.extents.discard(extent)
     layout = lending.segment.layout

@@ -6,7 +6,7 @@ import pytest
 
 from shardq.errors import DirectoryFull, HandlerError
 from shardq.shm import words as at
-from shardq.shm.intent import Intent
+from shardq.shm.journal import Journal
 from shardq.shm.memory.extents import Extents
 from shardq.shm.segment import Segment
 from shardq.shm.store import Store
@@ -20,7 +20,7 @@ from tests.support.segments import NewSegment, NewStore
 def new_directory(segment: Segment) -> Directory:
     """Also a second view of the same segment, as another process has it: without what the first remembers."""
     extents = Extents(segment)
-    return Directory(segment, Intent(segment), extents, Handlers(segment, extents, 0))
+    return Directory(segment, Journal(segment), extents, Handlers(segment, extents, 0))
 
 
 @pytest.fixture

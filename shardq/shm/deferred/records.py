@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from shardq.shm import words as at
 from shardq.shm.damage import damaged
 from shardq.shm.deferred.due_heap import Heap
-from shardq.shm.intent import Intent
+from shardq.shm.journal import Journal
 from shardq.shm.memory import record
 from shardq.shm.memory.extents import Extents
 from shardq.shm.memory.record import Record
@@ -41,12 +41,12 @@ class PendingRecord:
 class PendingRecords:
     """The records in both heaps. All methods want the guard held."""
 
-    def __init__(self, segment: Segment, intent: Intent, extents: Extents) -> None:
+    def __init__(self, segment: Segment, journal: Journal, extents: Extents) -> None:
         self._segment = segment
         self._words = segment.words
         self._bytes = segment.bytes
         self.heaps = Heap(segment, extents, at.DEFERRED_HEAP), Heap(segment, extents, at.RECURRENT_HEAP)
-        self.cells = Cells(segment, intent, extents, self.held)
+        self.cells = Cells(segment, journal, extents, self.held)
 
     def read(self, address: int) -> PendingRecord:
         """The record at an address."""

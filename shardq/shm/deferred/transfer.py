@@ -13,7 +13,7 @@ from shardq.shm import words as at
 from shardq.shm.counters import none_queued, nothing_stored
 from shardq.shm.deferred.due_heap import Heap
 from shardq.shm.deferred.records import PendingRecord, PendingRecords, padded
-from shardq.shm.intent import Intent
+from shardq.shm.journal import Journal
 from shardq.shm.memory import record
 from shardq.shm.memory.extents import Extents
 from shardq.shm.segment import Segment
@@ -33,7 +33,7 @@ class Pending:
     def __init__(
         self,
         segment: Segment,
-        intent: Intent,
+        journal: Journal,
         extents: Extents,
         directory: Directory,
         tubes: Tubes,
@@ -45,7 +45,7 @@ class Pending:
         self._words = segment.words
         self._bytes = segment.bytes
         self._layout = segment.layout
-        self._intent = intent
+        self._journal = journal
         self._extents = extents
         self._directory = directory
         self._tubes = tubes
@@ -69,7 +69,7 @@ class Pending:
         """Add messages, all or none. False: there is no room now. Raises `MessageTooLarge` where even an empty segment
         has none. `instead_of`: a word and its value that cancel an equal message in the same commit.
         """
-        self._intent.declare_pending()
+        self._journal.declare_pending()
         former = self._extents.keep_room(messages, share)
         heap = self._heaps[at.RECURRENT_HEAP if schedule else at.DEFERRED_HEAP]
         nbytes = record.size_of(len(messages), sum(map(len, messages)))
@@ -78,17 +78,17 @@ class Pending:
             address = self._written(heap, pipe, schedule, messages, digests, (due_us, now_us), share)
         if not address:
             self._extents.found_no_room(messages, nbytes, former, share)
-            self._intent.clear_pending()
+            self._journal.clear_pending()
             self._check_ever(messages, nbytes)
             return False
         heap.declare_added(address)
         counter, followers = _COUNTERS[heap.which], [instead_of] if instead_of else []
         added = len(messages) - len(followers)
-        self._intent.commit_with(heap.count_word, heap.count + 1, counter, added, *followers)
+        self._journal.commit_with(heap.count_word, heap.count + 1, counter, added, *followers)
         heap.settle()
         self._cells.keep()
         self.note_due()
-        self._intent.clear_pending()
+        self._journal.clear_pending()
         return True
 
     def promote(self, found: PendingRecord, now_us: int) -> int:
@@ -104,8 +104,8 @@ class Pending:
         if place is None:
             return NO_ROOM
         thread, tube = place
-        self._intent.declare(thread)
-        self._intent.declare_pending()
+        self._journal.declare(thread)
+        self._journal.declare_pending()
         large = self._cells.is_large(address)
         if large:
             self._cells.hand_over(address, tube)
@@ -125,8 +125,8 @@ class Pending:
                 self._cells.keep()
             else:
                 self._cells.give_back(address)
-        self._intent.clear_pending()
-        self._intent.clear()
+        self._journal.clear_pending()
+        self._journal.clear()
         return tube if tail else NO_ROOM
 
     def recur(self, found: PendingRecord, next_due_us: int | None, now_us: int) -> bool:
@@ -142,8 +142,8 @@ class Pending:
         if place is None:
             return False
         thread, tube = place
-        self._intent.declare(thread)
-        self._intent.declare_pending()
+        self._journal.declare(thread)
+        self._journal.declare_pending()
         heap, count = self._heaps[at.RECURRENT_HEAP], len(messages)
         tail = self._tubes.write(tube, [message for _, message in messages], now_us, share=share)
         if tail and next_due_us is not None:
@@ -159,25 +159,25 @@ class Pending:
             self._arrive(thread, tube, tail, count, (heap.count_word, heap.count - 1), left)
             heap.settle()
             self._cells.give_back(found.address)
-        self._intent.clear_pending()
-        self._intent.clear()
+        self._journal.clear_pending()
+        self._journal.clear()
         return bool(tail)
 
     def put_off(self, found: PendingRecord, due_us: int) -> None:
         """Look at a recurrent record again then. It has to come when it had to."""
-        self._intent.declare_pending()
+        self._journal.declare_pending()
         heap = self._heaps[at.RECURRENT_HEAP]
         heap.declare_due(found.address, due_us)
         self._words[(found.address >> 3) + at.PENDING_DUE_US] = due_us
         heap.settle()
-        self._intent.clear_pending()
+        self._journal.clear_pending()
 
     def cancel(self, found: PendingRecord, number: int) -> None:
         """Take out one message."""
-        self._intent.declare_pending()
+        self._journal.declare_pending()
         word, value = self._records.cancelled_with(found, number)
-        self._intent.commit(word, value, _COUNTERS[found.heap], -1)
-        self._intent.clear_pending()
+        self._journal.commit(word, value, _COUNTERS[found.heap], -1)
+        self._journal.clear_pending()
         self.drop_if_empty(found)
 
     def drop_if_empty(self, found: PendingRecord) -> None:
@@ -204,7 +204,7 @@ class Pending:
 
     def _tube_using(self, extent: int) -> int:
         """The tube, of those somebody was changing, whose records are in the extent; -1: none."""
-        for thread in filter(self._directory.linked, self._intent.threads):
+        for thread in filter(self._directory.linked, self._journal.threads):
             for tube in self._directory.tubes_of(thread):
                 if extent in self._tubes.chains.extents_of(tube):
                     return tube
@@ -256,18 +256,18 @@ class Pending:
 
     def _remove(self, found: PendingRecord) -> None:
         """Remove a record without messages."""
-        self._intent.declare_pending()
+        self._journal.declare_pending()
         heap = self._heaps[found.heap]
         self._cells.announce(found.address)
         heap.declare_removed(found.address)
-        self._intent.commit(heap.count_word, heap.count - 1, _COUNTERS[found.heap], 0)
+        self._journal.commit(heap.count_word, heap.count - 1, _COUNTERS[found.heap], 0)
         heap.settle()
         self._cells.give_back(found.address)
-        self._intent.clear_pending()
+        self._journal.clear_pending()
 
     def _arrive(self, thread: int, tube: int, tail: int, count: int, *followers: tuple[int, int]) -> None:
         """Make messages part of their tube, in the commit that changes what they were before."""
-        self._intent.commit_with(self._layout.tube_word(tube) + at.TUBE_TAIL, tail, at.ACCEPTED, count, *followers)
+        self._journal.commit_with(self._layout.tube_word(tube) + at.TUBE_TAIL, tail, at.ACCEPTED, count, *followers)
         self._bindings.work_arrived(thread)
 
     def _share_of_due(self, share: int) -> int:
@@ -286,6 +286,6 @@ class Pending:
         except DirectoryFull:
             thread = tube = NO_ROOM
         if tube == NO_ROOM:
-            self._intent.clear()
+            self._journal.clear()
             return None
         return thread, tube

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 
 from shardq.shm import words as at
-from shardq.shm.intent import Intent
+from shardq.shm.journal import Journal
 from shardq.shm.memory.extents import Extents
 from shardq.shm.segment import Segment
 from shardq.shm.words import WORD
@@ -30,11 +30,11 @@ class Cells:
     read. `held` tells whether a pending record at that address is in use.
     """
 
-    def __init__(self, segment: Segment, intent: Intent, extents: Extents, held: Callable[[int], bool]) -> None:
+    def __init__(self, segment: Segment, journal: Journal, extents: Extents, held: Callable[[int], bool]) -> None:
         self._words = segment.words
         self._bytes = segment.bytes
         self._layout = segment.layout
-        self._intent = intent
+        self._journal = journal
         self._extents = extents
         self._held = held
         self._map = segment.layout.extent_map
@@ -56,7 +56,7 @@ class Cells:
             self._release_if_empty(extent, start)
             return 0
         self.announce(address)
-        self._intent.declare_pending()
+        self._journal.declare_pending()
         word = (start >> 3) + 1 + (index >> 6)
         self._words[word] |= 1 << (index & 63)
         self._show_room(extent, start)
@@ -111,7 +111,7 @@ class Cells:
         if address:
             self._mend_one(address, tube_uses)
             self.keep()
-        if self._intent.pending == 2:
+        if self._journal.pending == 2:
             self._sweep()
 
     def _mend_one(self, address: int, tube_uses: Callable[[int], int]) -> None:
@@ -155,11 +155,11 @@ class Cells:
             self._show_room(extent, start)
 
     def _take_extent(self, nbytes: int, share: int) -> int:
-        self._intent.declare_pending(lends=True)
+        self._journal.declare_pending(lends=True)
         address = self._extents.take(_LARGE, nbytes, 0, share=share)
         if address:
             self._words[at.PENDING_CELL] = address
-        self._intent.declare_pending()
+        self._journal.declare_pending()
         return address
 
     def _slab_with_room(self, number: int, share: int) -> int:
@@ -171,7 +171,7 @@ class Cells:
         place = self._bytes.find(bytes((_FIRST_SIZE + number,)), first, first + self._slabs.count)
         if place >= 0:
             return place - self._map
-        self._intent.declare_pending(lends=True)
+        self._journal.declare_pending(lends=True)
         start = self._extents.take(_SLAB, _CELLS_BEGIN + _SIZES[number], at.SLAB_CLASS, share=share)
         extent = -1
         if start:

@@ -16,7 +16,7 @@ from shardq.errors import FencedError
 from shardq.model import key_of, split_key
 from shardq.shm import words as at
 from shardq.shm.counters import none_queued
-from shardq.shm.intent import Intent
+from shardq.shm.journal import Journal
 from shardq.shm.processes.exit_log import Deaths
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
@@ -40,7 +40,7 @@ class Bindings:
         self,
         segment: Segment,
         slots: Slots,
-        intent: Intent,
+        journal: Journal,
         handlers: Handlers,
         directory: Directory,
         tubes: Tubes,
@@ -51,7 +51,7 @@ class Bindings:
         self._bytes = segment.bytes
         self._layout = segment.layout
         self._slots = slots
-        self._intent = intent
+        self._journal = journal
         self._handlers = handlers
         self._directory = directory
         self._tubes = tubes
@@ -283,7 +283,7 @@ class Bindings:
         failures = self._words[word + at.THREAD_FAILURES]
         rest_s = min(_FIRST_REST_S * 2 ** min(failures - 1, 30), _LONGEST_REST_S) if failures else 0.0
         self._words[word + at.THREAD_NOT_BEFORE_NS] = _now_ns() + int(rest_s * 1e9)
-        self._intent.commit(word + at.THREAD_OWNER, 0, word + at.THREAD_FAILURES, 1)
+        self._journal.commit(word + at.THREAD_OWNER, 0, word + at.THREAD_FAILURES, 1)
 
     def _make_known(self) -> None:
         """For its first claim or sleep a process makes itself known: who sleeps shall notice its death."""

@@ -13,7 +13,7 @@ import time
 
 from shardq.model import Ending, Failed
 from shardq.shm import words as at
-from shardq.shm.intent import Intent
+from shardq.shm.journal import Journal
 from shardq.shm.processes.exit_log import Deaths
 from shardq.shm.segment import Segment
 
@@ -23,10 +23,10 @@ class Attempts:
     unless they only read.
     """
 
-    def __init__(self, segment: Segment, intent: Intent, deaths: Deaths) -> None:
+    def __init__(self, segment: Segment, journal: Journal, deaths: Deaths) -> None:
         self._words = segment.words
         self._layout = segment.layout
-        self._intent = intent
+        self._journal = journal
         self._deaths = deaths
 
     def limit(self, tube: int, wanted: int) -> int:
@@ -107,7 +107,7 @@ class Attempts:
         words[word + at.TUBE_LAST_FAILED_US] = now_us
         words[word + at.TUBE_FAILED_BY] = killed
         # One store takes it back and counts it: whoever dies in between has neither counted it twice nor lost it.
-        self._intent.commit_with(word + at.TUBE_HANDED, 0, word + at.TUBE_ATTEMPTS, 1, *followers)
+        self._journal.commit_with(word + at.TUBE_HANDED, 0, word + at.TUBE_ATTEMPTS, 1, *followers)
         return words[word + at.TUBE_ATTEMPTS]
 
     def _count(self, word: int, head: int) -> int:

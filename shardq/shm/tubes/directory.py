@@ -12,7 +12,7 @@ from shardq.errors import DirectoryFull, HandlerError, shown
 from shardq.model import AHEAD, split_key
 from shardq.shm import words as at
 from shardq.shm.damage import damaged
-from shardq.shm.intent import Intent
+from shardq.shm.journal import Journal
 from shardq.shm.memory.extents import Extents
 from shardq.shm.segment import Segment
 from shardq.shm.tubes.handler_table import Handlers
@@ -31,12 +31,12 @@ NO_ROOM = -2
 class Directory:
     """Finds and adds entries. All methods want the guard held; indices found stay valid while it is."""
 
-    def __init__(self, segment: Segment, intent: Intent, extents: Extents, handlers: Handlers) -> None:
+    def __init__(self, segment: Segment, journal: Journal, extents: Extents, handlers: Handlers) -> None:
         self._segment = segment
         self._words = segment.words
         self._bytes = segment.bytes
         self._layout = segment.layout
-        self._intent = intent
+        self._journal = journal
         self._extents = extents
         self._handlers = handlers
         self._known: dict[str, tuple[int, int]] = {}
@@ -89,7 +89,7 @@ class Directory:
         thread = self._new_entry(self._layout.thread_map, self._layout.threads, self._back_thread_table, share)
         if thread == NO_ROOM:
             return NO_ROOM
-        self._intent.declare(thread)
+        self._journal.declare(thread)
         self._bytes[self._layout.thread_map + thread] = at.THREAD_IDLE
         word, digest = self._layout.thread_word(thread), _digest(key)
         for field in range(at.THREAD_WORDS):
@@ -116,12 +116,12 @@ class Directory:
             thread = self.add_thread(key, share=share, apart=apart)
         if thread == NO_ROOM:
             return NO_ROOM, NO_ROOM
-        self._intent.declare(thread)  # also keeps it from being reclaimed to make place for its own tube
+        self._journal.declare(thread)  # also keeps it from being reclaimed to make place for its own tube
         tube = self._new_entry(self._layout.tube_map, self._layout.tubes, self._back_tube_table, share)
         if tube == NO_ROOM:
             return NO_ROOM, NO_ROOM
-        self._intent.declare(thread)
-        self._intent.declare_tube(tube)
+        self._journal.declare(thread)
+        self._journal.declare_tube(tube)
         self._bytes[self._layout.tube_map + tube] = 1
         word, thread_word = self._layout.tube_word(tube), self._layout.thread_word(thread)
         for field in range(TUBE_WORDS):
@@ -133,7 +133,7 @@ class Directory:
         self._words[word + at.TUBE_NEXT] = self._words[thread_word + at.THREAD_FIRST_TUBE]
         self._words[word + at.TUBE_THREAD] = thread + 1
         self._words[thread_word + at.THREAD_FIRST_TUBE] = tube + 1
-        self._intent.forget_tube()
+        self._journal.forget_tube()
         return self._remember_tube(pipe, thread, tube)
 
     def tubes_of(self, thread: int) -> list[int]:
@@ -211,7 +211,7 @@ class Directory:
     def forget(self, thread: int) -> None:
         """Give up an entry and its tubes, which are empty. Their sequence numbers are not used again."""
         word = self._layout.thread_word(thread)
-        self._intent.declare(thread)
+        self._journal.declare(thread)
         for tube in self.tubes_of(thread):
             used = self._words[self._layout.tube_word(tube) + at.TUBE_NEXT_SEQUENCE]
             self._words[at.SEQUENCE_FLOOR] = max(self._words[at.SEQUENCE_FLOOR], used)
@@ -252,7 +252,7 @@ class Directory:
         """Give up some threads that are drained and bound to nobody, going round the table."""
         start, end = self._layout.thread_map, self._layout.thread_map + self._layout.threads
         place, reclaimed = start + self._words[at.RECLAIM_CURSOR], 0
-        protected = self._intent.thread
+        protected = self._journal.thread
         for _ in range(2):
             while reclaimed < _RECLAIM_BATCH and (place := self._bytes.find(_IDLE, place, end)) >= 0:
                 if place - start != protected:

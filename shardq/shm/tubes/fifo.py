@@ -14,7 +14,7 @@ from shardq.errors import MessageTooLarge
 from shardq.model import EMPTY, Batch
 from shardq.shm import words as at
 from shardq.shm.damage import damaged
-from shardq.shm.intent import Intent
+from shardq.shm.journal import Journal
 from shardq.shm.memory import record
 from shardq.shm.memory.extents import Extents
 from shardq.shm.memory.record import HEADER_BYTES, Record
@@ -29,12 +29,12 @@ _PIECE_BYTES = 512 << 10
 class Tubes:
     """Operations on tube entries. All methods want the guard held and an intent for the tube's thread declared."""
 
-    def __init__(self, segment: Segment, intent: Intent, extents: Extents) -> None:
+    def __init__(self, segment: Segment, journal: Journal, extents: Extents) -> None:
         self._segment = segment
         self._words = segment.words
         self._bytes = segment.bytes
         self._layout = segment.layout
-        self._intent = intent
+        self._journal = journal
         self._extents = extents
         self.chains = Chains(segment, extents)
 
@@ -42,7 +42,7 @@ class Tubes:
         """Add the messages, all or none. False: there is no room now. Raises `MessageTooLarge`: there never will be."""
         tail = self.write_keeping_room(tube, messages, accepted_us, share=share)
         if tail:
-            self._intent.commit(self._layout.tube_word(tube) + at.TUBE_TAIL, tail, at.ACCEPTED, len(messages))
+            self._journal.commit(self._layout.tube_word(tube) + at.TUBE_TAIL, tail, at.ACCEPTED, len(messages))
         return tail != 0
 
     def write_keeping_room(self, tube: int, messages: Sequence[bytes], accepted_us: int, *, share: int) -> int:
@@ -150,9 +150,9 @@ class Tubes:
         gone = through - head - self._cancelled_between(tube, head, through)
         if other_counter:
             also = other_counter, self._words[other_counter] + gone
-            self._intent.commit_with(word + at.TUBE_HEAD_SEQUENCE, through, counter, gone, also)
+            self._journal.commit_with(word + at.TUBE_HEAD_SEQUENCE, through, counter, gone, also)
         else:
-            self._intent.commit(word + at.TUBE_HEAD_SEQUENCE, through, counter, gone)
+            self._journal.commit(word + at.TUBE_HEAD_SEQUENCE, through, counter, gone)
         self.settle(tube)
         return gone
 
@@ -178,7 +178,7 @@ class Tubes:
         if place is None:
             return False
         word, value = place
-        self._intent.commit(word, value, counter, 1)
+        self._journal.commit(word, value, counter, 1)
         self.settle(tube)
         return True
 
@@ -327,7 +327,7 @@ class Tubes:
             place = (found.cancelled >> 3) + group
             bits = [n & 63 for n in positions if n >> 6 == group]
             value = self._words[place] | sum(1 << bit for bit in bits)
-            self._intent.commit(place, value, at.HANDLED, len(bits))
+            self._journal.commit(place, value, at.HANDLED, len(bits))
 
     def _cancelled_between(self, tube: int, start: int, end: int) -> int:
         """How many messages with sequence numbers in [start, end) are cancelled."""

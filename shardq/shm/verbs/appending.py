@@ -15,7 +15,7 @@ from shardq.model import ahead_of, plain
 from shardq.shm import words as at
 from shardq.shm.damage import damaged
 from shardq.shm.deferred.transfer import Pending
-from shardq.shm.intent import Intent
+from shardq.shm.journal import Journal
 from shardq.shm.memory import record
 from shardq.shm.segment import Segment
 from shardq.shm.tubes.claims import Bindings
@@ -35,7 +35,7 @@ class Appending:
     def __init__(
         self,
         segment: Segment,
-        intent: Intent,
+        journal: Journal,
         directory: Directory,
         tubes: Tubes,
         bindings: Bindings,
@@ -47,7 +47,7 @@ class Appending:
         self._segment = segment
         self._words = segment.words
         self._layout = segment.layout
-        self._intent = intent
+        self._journal = journal
         self._directory = directory
         self._tubes = tubes
         self._bindings = bindings
@@ -133,13 +133,13 @@ class Appending:
         if tube == NOT_FOUND:
             thread, tube = self._directory.add_tube(pipe, share=share)
         if tube == NO_ROOM:
-            self._intent.clear()
+            self._journal.clear()
             return NO_ROOM
-        self._intent.declare(thread)
+        self._journal.declare(thread)
         stored = self._tubes.append(tube, messages, time.time_ns() // 1000, share=share)
         if stored:
             self._bindings.work_arrived(thread)
-        self._intent.clear()
+        self._journal.clear()
         return tube if stored else NO_ROOM
 
     def _append_fresh(

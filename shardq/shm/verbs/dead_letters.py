@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from shardq.errors import DirectoryFull, MessageTooLarge
 from shardq.shm import words as at
-from shardq.shm.intent import Intent
+from shardq.shm.journal import Journal
 from shardq.shm.segment import Segment
 from shardq.shm.tubes.claims import Bindings
 from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
@@ -41,7 +41,7 @@ class Letters:
     def __init__(
         self,
         segment: Segment,
-        intent: Intent,
+        journal: Journal,
         directory: Directory,
         tubes: Tubes,
         bindings: Bindings,
@@ -49,7 +49,7 @@ class Letters:
     ) -> None:
         self._words = segment.words
         self._layout = segment.layout
-        self._intent = intent
+        self._journal = journal
         self._directory = directory
         self._tubes = tubes
         self._bindings = bindings
@@ -77,20 +77,20 @@ class Letters:
             if tube == NOT_FOUND:
                 thread, tube = self._directory.add_tube(pipe)
             if tube == NO_ROOM:
-                self._intent.clear()
+                self._journal.clear()
                 return False
-            self._intent.declare_two(thread, grave_thread)
+            self._journal.declare_two(thread, grave_thread)
             # A letter keeps no room for another, so for the room kept its message is new.
             tail = self._tubes.write_keeping_room(tube, [message], _now_us(), share=at.GENERAL)
             if tail:
                 left = at.UNBURIED, self._words[at.UNBURIED] + 1
                 place = self._layout.tube_word(tube) + at.TUBE_TAIL
-                self._intent.commit_with(place, tail, at.ACCEPTED, 1, letter, left)
+                self._journal.commit_with(place, tail, at.ACCEPTED, 1, letter, left)
                 self._tubes.settle(grave_tube)
                 self._bindings.refresh(grave_thread)
                 self._bindings.work_arrived(thread)
                 self._bindings.ring_waiting(self._layout.room_map)
-            self._intent.clear()
+            self._journal.clear()
             return tail != 0
 
     def drop(self, grave: str, sequences: Sequence[int]) -> int:
@@ -99,10 +99,10 @@ class Letters:
             grave_thread, grave_tube = self._directory.tube(grave)
             if grave_tube == NOT_FOUND:
                 return 0
-            self._intent.declare(grave_thread)
+            self._journal.declare(grave_thread)
             dropped = sum(self._tubes.cancel_one(grave_tube, sequence, at.UNBURIED) for sequence in sequences)
             self._bindings.refresh(grave_thread)
-            self._intent.clear()
+            self._journal.clear()
             self._bindings.ring_waiting(self._layout.room_map)
             return dropped
 
@@ -116,14 +116,14 @@ class Letters:
         self._bindings.check(pipe, thread, token)
         if tube == NOT_FOUND or self._head(tube) != sequence or self._tubes.is_empty(tube):
             return True
-        self._intent.declare(thread)  # keeps it from being given up for the grave's sake
+        self._journal.declare(thread)  # keeps it from being given up for the grave's sake
         grave_thread, grave_tube = self._grave(grave)
         if grave_tube == NO_ROOM:
-            self._intent.clear()
+            self._journal.clear()
             return False
         buried = self._bury((thread, tube), sequence, (grave_thread, grave_tube), letter, most)
         self._bindings.refresh(grave_thread)
-        self._intent.clear()
+        self._journal.clear()
         if buried:
             self._bindings.note_batch(-1, 0)
             self._bindings.messages_left()
@@ -133,7 +133,7 @@ class Letters:
         (thread, tube), (grave_thread, grave_tube) = source, grave
         if not self._could_hold(letter, grave_tube):
             return False
-        self._intent.declare_two(thread, grave_thread)
+        self._journal.declare_two(thread, grave_thread)
         # All handlers' letters together cannot take the room of the living: each may have the size of the reserve.
         most_bytes = self._layout.capacity_bytes // at.RESERVE_PART
         while not self._tubes.is_empty(grave_tube) and (
@@ -144,11 +144,11 @@ class Letters:
         while not (tail := self._written(grave_tube, letter)):
             if not self._drop_somewhere(grave):
                 return False
-            self._intent.declare_two(thread, grave_thread)
+            self._journal.declare_two(thread, grave_thread)
         head = self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE
         handled = at.HANDLED, self._words[at.HANDLED] + 1
         place = self._layout.tube_word(grave_tube) + at.TUBE_TAIL
-        self._intent.commit_with(place, tail, at.BURIED, 1, (head, sequence + 1), handled)
+        self._journal.commit_with(place, tail, at.BURIED, 1, (head, sequence + 1), handled)
         self._tubes.settle(tube)
         return True
 
@@ -167,7 +167,7 @@ class Letters:
         if not others:
             return False
         thread, largest = max(others, key=lambda place: self._tubes.chains.spanned_bytes(place[1]))
-        self._intent.declare_two(thread, grave[0])
+        self._journal.declare_two(thread, grave[0])
         self._drop_oldest(largest)
         self._bindings.refresh(thread)
         return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
-from shardq.shm.intent import Intent
+from shardq.shm.journal import Journal
 from shardq.shm.memory.extents import Extents
 from shardq.shm.processes.exit_log import Deaths
 from shardq.shm.processes.slots import Slots
@@ -29,11 +29,11 @@ class Observer:
         """What looks at the segment. Raises as `open_lock_file`."""
         segment, slots = self._segment, self._slots
         slots.observe()
-        intent, extents, deaths = Intent(segment), Extents(segment), Deaths(segment)
+        journal, extents, deaths = Journal(segment), Extents(segment), Deaths(segment)
         handlers = Handlers(segment, extents, slots.mine)
-        directory, tubes = Directory(segment, intent, extents, handlers), Tubes(segment, intent, extents)
-        attempts = Attempts(segment, intent, deaths)
-        bindings = Bindings(segment, slots, intent, handlers, directory, tubes, attempts, deaths)
+        directory, tubes = Directory(segment, journal, extents, handlers), Tubes(segment, journal, extents)
+        attempts = Attempts(segment, journal, deaths)
+        bindings = Bindings(segment, slots, journal, handlers, directory, tubes, attempts, deaths)
         no_guard: AbstractContextManager[None] = nullcontext()
         return Inspection(segment, slots, handlers, directory, tubes, bindings, attempts, no_guard).overview
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shardq.shm.damage import damaged
 from shardq.shm.deferred.transfer import Pending
-from shardq.shm.intent import Intent
+from shardq.shm.journal import Journal
 from shardq.shm.memory.reserve import Reserve
 from shardq.shm.segment import Segment
 from shardq.shm.tubes.claims import Bindings
@@ -18,7 +18,7 @@ class Repair:
     def __init__(
         self,
         segment: Segment,
-        intent: Intent,
+        journal: Journal,
         directory: Directory,
         tubes: Tubes,
         bindings: Bindings,
@@ -28,7 +28,7 @@ class Repair:
         self._words = segment.words
         self._bytes = segment.bytes
         self._layout = segment.layout
-        self._intent = intent
+        self._journal = journal
         self._directory = directory
         self._tubes = tubes
         self._bindings = bindings
@@ -38,25 +38,25 @@ class Repair:
     def mend(self) -> None:
         """Finish or undo what the standing intent names, and clear it."""
         if (
-            any(thread >= self._layout.threads for thread in self._intent.threads)
-            or self._intent.tube >= self._layout.tubes
+            any(thread >= self._layout.threads for thread in self._journal.threads)
+            or self._journal.tube >= self._layout.tubes
         ):
             raise damaged(self._name, "what was being changed cannot exist")
-        self._intent.finish_commit()
+        self._journal.finish_commit()
         self._reserve.mend()
-        tube = self._intent.tube
-        if tube >= 0 and tube not in self._directory.tubes_of(self._intent.thread):
+        tube = self._journal.tube
+        if tube >= 0 and tube not in self._directory.tubes_of(self._journal.thread):
             self._bytes[self._layout.tube_map + tube] = 0
-        if self._intent.pending:
+        if self._journal.pending:
             # Before the tubes: what a tube was about to take over must not look as if it had lost it.
             self._pending.mend()
-        for thread in self._intent.threads:
+        for thread in self._journal.threads:
             if self._directory.linked(thread):
                 self._mend_thread(thread)
             else:
                 self._directory.free_entries(thread)
-        self._intent.clear_pending()
-        self._intent.clear()
+        self._journal.clear_pending()
+        self._journal.clear()
 
     def adopt_orphans(self) -> int:
         """Free the threads whose worker died. Returns how many; somebody is called for each that has work.
@@ -65,10 +65,10 @@ class Repair:
         """
         orphans = self._bindings.orphans()
         for thread in orphans:
-            self._intent.declare(thread)
+            self._journal.declare(thread)
             self._bindings.refresh(thread)
             self._bindings.call_for(thread)
-            self._intent.clear()
+            self._journal.clear()
         return len(orphans)
 
     def _mend_thread(self, thread: int) -> None:

@@ -14,7 +14,7 @@ from shardq.shm.segment import Segment
 _OTHERS = ((at.COMMIT_SECOND, at.COMMIT_SECOND_VALUE), (at.COMMIT_THIRD, at.COMMIT_THIRD_VALUE))
 
 
-class Intent:
+class Journal:
     """The intent words of a segment. All methods want the guard held."""
 
     def __init__(self, segment: Segment) -> None:
