@@ -1,56 +1,68 @@
-"""What the process inside the guard is about to change: written before, cleared after, read by whoever comes next.
+"""What the process inside the guard is about to change: written before, cleared after, read by the one that mends.
 
-Two kinds. The *intent* names the thread entry (or two, and a tube being added to one), so that repair looks at these
-only. A *commit* names the one store that makes an operation count, with the words that have to follow it, so that
-counters are exact, and a message leaves one tube as it comes into another, although two words cannot change at once.
+Two kinds. The *intent* names the thread entries that are touched, and a tube being added to one of them, so that repair
+looks at these only. A *commit* is a redo log: places and values are written down, then their number, and that one store
+makes all of them count; then each value is stored in its place, and the number becomes 0. Where a process died between,
+the next one stores the values again. So an operation changes any number of words or none. (Redo logging as in ARIES:
+C. Mohan et al., ACM Transactions on Database Systems 17, 1992.)
 """
 
 from __future__ import annotations
 
 from shardq.shm import words as at
+from shardq.shm.damage import damaged
 from shardq.shm.segment import Segment
-
-#: Where a commit names the words that follow beside its counter, and their values.
-_OTHERS = ((at.COMMIT_SECOND, at.COMMIT_SECOND_VALUE), (at.COMMIT_THIRD, at.COMMIT_THIRD_VALUE))
 
 
 class Journal:
-    """The intent words of a segment. All methods want the guard held."""
+    """The journal of a segment. All methods want the guard held."""
 
     def __init__(self, segment: Segment) -> None:
+        self._name = segment.name
         self._words = segment.words
+        self._threads = segment.layout.touched_word
+        self._stores = segment.layout.stores_word
 
     @property
     def standing(self) -> bool:
-        """Whether somebody was changing anything."""
+        """Whether a process left while it was changing anything."""
         return bool(self._words[at.INTENT_THREAD] or self._words[at.INTENT_PENDING])
 
     @property
     def pending(self) -> int:
-        """Whether somebody was changing what waits for its time (1), and lent extents for it (2)."""
+        """Whether what waits for its time was being changed (1), and extents lent for it (2)."""
         return self._words[at.INTENT_PENDING]
 
     @property
     def thread(self) -> int:
-        """The thread entry somebody was changing, -1: none."""
+        """The thread entry that was declared last, -1: none."""
         return self._words[at.INTENT_THREAD] - 1
 
     @property
     def threads(self) -> list[int]:
-        """All thread entries somebody was changing."""
-        return [word - 1 for word in (self._words[at.INTENT_THREAD], self._words[at.INTENT_OTHER]) if word]
+        """All thread entries that were declared."""
+        words, count = self._words, self._words[at.TOUCHED]
+        if count > at.MOST_TOUCHED:
+            raise damaged(self._name, f"{count} threads cannot be changed at once")
+        touched = [words[self._threads + n] - 1 for n in range(count)]
+        last = words[at.INTENT_THREAD] - 1
+        return touched if last < 0 or last in touched else [*touched, last]
 
     @property
     def tube(self) -> int:
-        """The tube entry somebody was adding to that thread, -1: none."""
+        """The tube entry that was being added to `thread`, -1: none."""
         return self._words[at.INTENT_TUBE] - 1
 
     def declare(self, thread: int) -> None:
+        """This thread entry is about to change, and those that were `keep`-ed."""
         self._words[at.INTENT_THREAD] = thread + 1
 
-    def declare_two(self, thread: int, other: int) -> None:
-        self._words[at.INTENT_THREAD] = thread + 1
-        self._words[at.INTENT_OTHER] = other + 1
+    def keep(self, thread: int) -> None:
+        """This thread entry stays declared while others are."""
+        words, count = self._words, self._words[at.TOUCHED]
+        words[at.INTENT_THREAD] = thread + 1
+        words[self._threads + count] = thread + 1
+        words[at.TOUCHED] = count + 1
 
     def declare_pending(self, *, lends: bool = False) -> None:
         """What waits for its time is about to change; `lends`: and extents are lent for it."""
@@ -67,48 +79,34 @@ class Journal:
         self._words[at.INTENT_TUBE] = 0
 
     def clear(self) -> None:
-        self._words[at.INTENT_TUBE] = 0
-        self._words[at.INTENT_OTHER] = 0
-        self._words[at.INTENT_THREAD] = 0
-
-    def commit(self, place: int, value: int, counter: int, change: int) -> None:
-        """Store `value`, which makes the operation count, and move the counter word by `change` with it.
-
-        The value must differ from the one that stands there.
-        """
+        """All that was declared is done."""
         words = self._words
-        total = words[counter] + change
-        words[at.COMMIT_PLACE] = place
-        words[at.COMMIT_VALUE] = value
-        words[at.COMMIT_TOTAL] = total
-        words[at.COMMIT_COUNTER] = counter
-        words[place] = value
-        words[counter] = total
-        words[at.COMMIT_COUNTER] = 0
+        words[at.INTENT_TUBE] = 0
+        words[at.TOUCHED] = 0
+        # Last: it says that the others count.
+        words[at.INTENT_THREAD] = 0
 
-    def commit_with(self, place: int, value: int, counter: int, change: int, *others: tuple[int, int]) -> None:
-        """As `commit`, with up to two other words and their values that follow as well."""
-        words = self._words
-        for (word, follower), (its_word, its_value) in zip(others, _OTHERS, strict=False):
-            words[its_value] = follower
-            words[its_word] = word
-        total = words[counter] + change
-        words[at.COMMIT_PLACE] = place
-        words[at.COMMIT_VALUE] = value
-        words[at.COMMIT_TOTAL] = total
-        words[at.COMMIT_COUNTER] = counter
-        words[place] = value
-        self.finish_commit()
+    def commit(self, *stores: tuple[int, int]) -> None:
+        """Store values in words, (number of the word, value) each: all of them or, where this process dies, none."""
+        words, entry = self._words, self._stores
+        for place, value in stores:
+            words[entry] = place
+            words[entry + 1] = value
+            entry += 2
+        words[at.STORES] = len(stores)
+        for place, value in stores:
+            words[place] = value
+        words[at.STORES] = 0
 
-    def finish_commit(self) -> None:
-        """Bring the words that follow a commit in line with whether it happened. May be repeated."""
-        words = self._words
-        counter = words[at.COMMIT_COUNTER]
-        if counter and words[words[at.COMMIT_PLACE]] == words[at.COMMIT_VALUE]:
-            words[counter] = words[at.COMMIT_TOTAL]
-            for word, value in _OTHERS:
-                if words[word]:
-                    words[words[word]] = words[value]
-        words[at.COMMIT_COUNTER] = 0
-        for word, _ in _OTHERS:
-            words[word] = 0
+    def moved(self, counter: int, change: int) -> tuple[int, int]:
+        """For `commit`: the counter with this change."""
+        return counter, self._words[counter] + change
+
+    def redo(self) -> None:
+        """Store again what a process that died had committed. May be repeated."""
+        words, count = self._words, self._words[at.STORES]
+        if count > at.MOST_STORES:
+            raise damaged(self._name, f"{count} words cannot be stored at once")
+        for entry in range(self._stores, self._stores + 2 * count, 2):
+            words[words[entry]] = words[entry + 1]
+        words[at.STORES] = 0

@@ -1,7 +1,7 @@
 """Where every word of a segment lives. Offsets are computed here and nowhere else.
 
-    header | slots | byte maps | index | extent tables
-    -------------------- fixed part -------------------
+    header | slots | byte maps | index | extent tables | journal
+    ------------------------- fixed part ------------------------
 
     | handlers | thread entries | tube entries | heaps | equality tables | extents by class | reserve
     -------------------------- as needed -------------------------------- ------- sparse --------
@@ -25,6 +25,8 @@ from shardq.shm.words import (
     HEADER_BYTES,
     LARGEST_DIRECTORY,
     LARGEST_HANDLER,
+    MOST_STORES,
+    MOST_TOUCHED,
     PAGE,
     SERVED_BYTES,
     SLOT_WORDS,
@@ -145,8 +147,18 @@ class Layout:
         return self.extent_backed_word + self.extents
 
     @cached_property
+    def touched_word(self) -> int:
+        """First word of the thread entries + 1 that the process inside is changing."""
+        return self.extent_next_word + self.extents
+
+    @cached_property
+    def stores_word(self) -> int:
+        """First word of the stores of a commit, two words each: number of a word, and its value."""
+        return self.touched_word + MOST_TOUCHED
+
+    @cached_property
     def fixed_bytes(self) -> int:
-        return _pages((self.extent_next_word + self.extents) * WORD)
+        return _pages((self.stores_word + 2 * MOST_STORES) * WORD)
 
     @cached_property
     def handler_table(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 #: "shardq" and two bytes that no text file has, little endian.
 MAGIC_NUMBER = int.from_bytes(b"shardq\x1f\xf1", "little")
 #: Grows with every change of the layout. A segment carries it in its header, written last of all.
-LAYOUT_VERSION = 5
+LAYOUT_VERSION = 6
 
 WORD = 8
 PAGE = 4096
@@ -34,17 +34,9 @@ PAGE = 4096
     RECLAIM_CURSOR,
     GUARD_OWNER,  # incarnation << 16 | slot + 1 of the process inside, 0: nobody
     INTENT_THREAD,  # thread entry + 1 that the process inside is changing
-    INTENT_OTHER,  # a second thread entry + 1, for what goes from one to another
     INTENT_TUBE,  # tube entry + 1 that it is adding to the thread
-    # A commit and the words that follow it: once [PLACE] holds VALUE, the counter word must hold TOTAL, and so on.
-    COMMIT_PLACE,
-    COMMIT_VALUE,
-    COMMIT_TOTAL,
-    COMMIT_COUNTER,  # 0: no commit under way
-    COMMIT_SECOND,  # 0: no second word follows
-    COMMIT_SECOND_VALUE,
-    COMMIT_THIRD,
-    COMMIT_THIRD_VALUE,
+    TOUCHED,  # how many other thread entries it is changing, which the journal lists
+    STORES,  # how many stores of the journal count and have to be done, 0: no commit is under way
     BURIED,  # dead letters ever written
     UNBURIED,  # dead letters that ever left
     SUPERVISOR_PID,
@@ -85,8 +77,10 @@ PAGE = 4096
     EVICTED,  # dead letters that ever left to make room for others; they are among those that left
     HANDLERS,  # entries of the handler table in use
     HANDLERS_BACKED,  # bytes of the handler table that have memory
-) = range(66)
+) = range(59)
 HEADER_BYTES = PAGE
+#: Most thread entries that the journal lists, and most stores of one commit: a place and a value each.
+MOST_TOUCHED, MOST_STORES = 192, 256
 #: In the header page, for the last processes that died: owner word, how it ended.
 DEATHS, DEATH_WORDS, DEATH_ENTRIES = 256, 2, 128
 

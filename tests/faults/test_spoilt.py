@@ -19,12 +19,16 @@ from tests.support.faults_case import Operation
 from tests.support.faults_operations import OPERATIONS
 from tests.support.faults_outcome import recorded
 
-BLAME = "        self._journal.commit_with(word + at.TUBE_HANDED, 0, word + at.TUBE_ATTEMPTS, 1, *followers)\n"
+BLAME = (
+    "        self._journal.commit("
+    "(word + at.TUBE_HANDED, 0), self._journal.moved(word + at.TUBE_ATTEMPTS, 1), *followers)\n"
+)
 COUNT, TAKE_BACK = "        words[word + at.TUBE_ATTEMPTS] += 1\n", "        words[word + at.TUBE_HANDED] = 0\n"
 FOLLOW = "        for place, value in followers:\n            words[place] = value\n"
-BURY = "self._journal.commit_with(place, tail, at.BURIED, 1, (head, sequence + 1), handled)\n"
-REQUEUE = "self._journal.commit_with(place, tail, at.ACCEPTED, 1, letter, left)\n"
-COMMIT_WORDS = at.COMMIT_COUNTER, at.COMMIT_SECOND, at.COMMIT_THIRD
+BURY = "self._journal.commit((place, tail), moved(at.BURIED, 1), (head, sequence + 1), moved(at.HANDLED, 1))\n"
+POP = "self._tubes.pop(tube, sequence + 1)\n"
+HALF = "self._journal.commit((place, tail), moved(at.BURIED, 1))\n"
+REQUEUE = "self._journal.commit((place, tail), moved(at.ACCEPTED, 1), letter, moved(at.UNBURIED, 1))\n"
 
 
 class Spoilt(NamedTuple):
@@ -47,7 +51,7 @@ class Spoilt(NamedTuple):
         """The method from its module's source, with the part replaced."""
         source = inspect.getsource(self.module)
         assert source.count(self.old) == 1, f"{self.module.__name__} has {source.count(self.old)} times:\n{self.old}"
-        changed: dict[str, Any] = {"__name__": self.module.__name__, "COMMIT": COMMIT_WORDS}
+        changed: dict[str, Any] = {"__name__": self.module.__name__}
         exec(compile(source.replace(self.old, self.new), str(self.module.__file__), "exec"), changed)
         return vars(changed[self.owner.__name__])[self.method]
 
@@ -59,7 +63,7 @@ SPOILT = (
         letters.Letters,
         "_bury",
         f"        {BURY}",
-        "        self._tubes.pop(tube, sequence + 1)\n        self._journal.commit(place, tail, at.BURIED, 1)\n",
+        f"        {POP}        {HALF}",
         "bury into an old grave",
         "neither before nor after",
     ),
@@ -69,7 +73,7 @@ SPOILT = (
         letters.Letters,
         "_bury",
         f"        {BURY}",
-        "        self._journal.commit(place, tail, at.BURIED, 1)\n        self._tubes.pop(tube, sequence + 1)\n",
+        f"        {HALF}        {POP}",
         "bury into an old grave",
         "buried, but",
     ),
@@ -78,7 +82,7 @@ SPOILT = (
         letters,
         letters.Letters,
         "_bury",
-        ", (head, sequence + 1), handled)",
+        ", (head, sequence + 1), moved(at.HANDLED, 1))",
         ", (head, sequence + 1))\n        self._words[at.HANDLED] += 1",
         "bury into an old grave",
         "handled, but",
@@ -89,18 +93,19 @@ SPOILT = (
         letters.Letters,
         "requeue",
         REQUEUE,
-        "self._journal.commit(place, tail, at.ACCEPTED, 1)\n                self._tubes.cancel_one(grave_tube, "
-        "sequence, at.UNBURIED)\n",
+        "self._journal.commit((place, tail), moved(at.ACCEPTED, 1))\n"
+        "                self._tubes.cancel_one(grave_tube, sequence, at.UNBURIED)\n",
         "requeue",
         "neither before nor after",
     ),
     Spoilt(
-        "requeue-without-its-second-follower",
+        "requeue-that-counts-its-letter-by-itself",
         letters,
         letters.Letters,
         "requeue",
         REQUEUE,
-        "self._journal.commit_with(place, tail, at.ACCEPTED, 1, letter); self._words[left[0]] = left[1]\n",
+        "self._journal.commit((place, tail), moved(at.ACCEPTED, 1), letter)\n"
+        "                self._words[at.UNBURIED] += 1\n",
         "requeue",
         "unburied, but",
     ),
@@ -139,8 +144,8 @@ SPOILT = (
         repair,
         repair.Repair,
         "mend",
-        "        self._journal.finish_commit()\n",
-        "        for word in COMMIT:\n            self._words[word] = 0\n",
+        "        self._journal.redo()\n",
+        f"        self._words[{at.STORES}] = 0\n",
         "requeue",
         "accepted,",
     ),

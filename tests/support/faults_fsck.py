@@ -21,11 +21,9 @@ from tests.support.faults_fsck_pending import PendingFsck
 
 _AT_REST_ZERO = {
     "intent on a thread": at.INTENT_THREAD,
-    "intent on another thread": at.INTENT_OTHER,
+    "intents on other threads": at.TOUCHED,
     "intent on a tube": at.INTENT_TUBE,
-    "commit under way": at.COMMIT_COUNTER,
-    "second word of a commit": at.COMMIT_SECOND,
-    "third word of a commit": at.COMMIT_THIRD,
+    "commit under way": at.STORES,
     "guard owner": at.GUARD_OWNER,
     "intent on what waits for its time": at.INTENT_PENDING,
     "memory of a pending record": at.PENDING_CELL,

@@ -296,8 +296,8 @@ def _die_removing(there: Scene, *messages: bytes) -> None:
     with there.store._section:
         found = next(found for found in pending_of(segment) if living_messages(segment, found) == list(messages))
         for index in range(len(messages)):
-            word, value = record.cancelled_with(segment, found.messages, index)
-            there.store._journal.commit(word, value, at.DEFERRED, -1)
+            cancelled = record.cancelled_with(segment, found.messages, index)
+            there.store._journal.commit(cancelled, there.store._journal.moved(at.DEFERRED, -1))
 
 
 def _fill_a_slab(there: Scene, leaving: int) -> None:

@@ -74,6 +74,22 @@ def intent_on_what_cannot_be(store: Store) -> None:
     store.segment.words[at.INTENT_THREAD] = 1 << 40
 
 
+def more_intents_than_can_be(store: Store) -> None:
+    store.segment.words[at.INTENT_THREAD] = 1
+    store.segment.words[at.TOUCHED] = 1 << 40
+
+
+def more_stores_than_can_be(store: Store) -> None:
+    store.segment.words[at.INTENT_THREAD] = 1
+    store.segment.words[at.STORES] = 1 << 40
+
+
+def store_where_nothing_is(store: Store) -> None:
+    store.segment.words[at.INTENT_THREAD] = 1
+    store.segment.words[store.segment.layout.stores_word] = 1 << 40
+    store.segment.words[at.STORES] = 1
+
+
 def heap_larger_than_its_memory(store: Store) -> None:
     store.segment.words[at.HEAP_COUNT] = 1 << 40
 
@@ -95,6 +111,9 @@ def equal_messages_in_a_full_table(store: Store) -> None:
         (names_in_a_circle, lambda store: store.length(PIPE)),
         (head_behind_the_end, lambda store: store.read(PIPE, 1)),
         (intent_on_what_cannot_be, lambda store: store.counts()),
+        (more_intents_than_can_be, lambda store: store.counts()),
+        (more_stores_than_can_be, lambda store: store.counts()),
+        (store_where_nothing_is, lambda store: store.counts()),
         (heap_larger_than_its_memory, lambda store: store.timing.promote(1 << 60)),
         (equal_messages_in_a_full_table, lambda store: store.appending.append_absent(PIPE, [b"new"])),
     ],

@@ -82,9 +82,9 @@ class Pending:
             self._check_ever(messages, nbytes)
             return False
         heap.declare_added(address)
-        counter, followers = _COUNTERS[heap.which], [instead_of] if instead_of else []
-        added = len(messages) - len(followers)
-        self._journal.commit_with(heap.count_word, heap.count + 1, counter, added, *followers)
+        followers = [instead_of] if instead_of else []
+        added = self._journal.moved(_COUNTERS[heap.which], len(messages) - len(followers))
+        self._journal.commit((heap.count_word, heap.count + 1), added, *followers)
         heap.settle()
         self._cells.keep()
         self.note_due()
@@ -175,8 +175,8 @@ class Pending:
     def cancel(self, found: PendingRecord, number: int) -> None:
         """Take out one message."""
         self._journal.declare_pending()
-        word, value = self._records.cancelled_with(found, number)
-        self._journal.commit(word, value, _COUNTERS[found.heap], -1)
+        cancelled = self._records.cancelled_with(found, number)
+        self._journal.commit(cancelled, self._journal.moved(_COUNTERS[found.heap], -1))
         self._journal.clear_pending()
         self.drop_if_empty(found)
 
@@ -260,14 +260,15 @@ class Pending:
         heap = self._heaps[found.heap]
         self._cells.announce(found.address)
         heap.declare_removed(found.address)
-        self._journal.commit(heap.count_word, heap.count - 1, _COUNTERS[found.heap], 0)
+        self._journal.commit((heap.count_word, heap.count - 1))
         heap.settle()
         self._cells.give_back(found.address)
         self._journal.clear_pending()
 
     def _arrive(self, thread: int, tube: int, tail: int, count: int, *followers: tuple[int, int]) -> None:
         """Make messages part of their tube, in the commit that changes what they were before."""
-        self._journal.commit_with(self._layout.tube_word(tube) + at.TUBE_TAIL, tail, at.ACCEPTED, count, *followers)
+        accepted = self._journal.moved(at.ACCEPTED, count)
+        self._journal.commit((self._layout.tube_word(tube) + at.TUBE_TAIL, tail), accepted, *followers)
         self._bindings.work_arrived(thread)
 
     def _share_of_due(self, share: int) -> int:

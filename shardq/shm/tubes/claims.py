@@ -283,7 +283,7 @@ class Bindings:
         failures = self._words[word + at.THREAD_FAILURES]
         rest_s = min(_FIRST_REST_S * 2 ** min(failures - 1, 30), _LONGEST_REST_S) if failures else 0.0
         self._words[word + at.THREAD_NOT_BEFORE_NS] = _now_ns() + int(rest_s * 1e9)
-        self._journal.commit(word + at.THREAD_OWNER, 0, word + at.THREAD_FAILURES, 1)
+        self._journal.commit((word + at.THREAD_OWNER, 0), self._journal.moved(word + at.THREAD_FAILURES, 1))
 
     def _make_known(self) -> None:
         """For its first claim or sleep a process makes itself known: who sleeps shall notice its death."""

@@ -106,8 +106,8 @@ class Attempts:
             words[word + at.TUBE_FIRST_FAILED_US] = now_us
         words[word + at.TUBE_LAST_FAILED_US] = now_us
         words[word + at.TUBE_FAILED_BY] = killed
-        # One store takes it back and counts it: whoever dies in between has neither counted it twice nor lost it.
-        self._journal.commit_with(word + at.TUBE_HANDED, 0, word + at.TUBE_ATTEMPTS, 1, *followers)
+        # One commit takes it back and counts it: whoever dies in between has neither counted it twice nor lost it.
+        self._journal.commit((word + at.TUBE_HANDED, 0), self._journal.moved(word + at.TUBE_ATTEMPTS, 1), *followers)
         return words[word + at.TUBE_ATTEMPTS]
 
     def _count(self, word: int, head: int) -> int:

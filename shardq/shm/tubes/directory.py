@@ -252,10 +252,10 @@ class Directory:
         """Give up some threads that are drained and bound to nobody, going round the table."""
         start, end = self._layout.thread_map, self._layout.thread_map + self._layout.threads
         place, reclaimed = start + self._words[at.RECLAIM_CURSOR], 0
-        protected = self._journal.thread
+        protected = self._journal.threads
         for _ in range(2):
             while reclaimed < _RECLAIM_BATCH and (place := self._bytes.find(_IDLE, place, end)) >= 0:
-                if place - start != protected:
+                if place - start not in protected:
                     self.forget(place - start)
                     reclaimed += 1
                 place += 1

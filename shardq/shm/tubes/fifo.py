@@ -42,7 +42,9 @@ class Tubes:
         """Add the messages, all or none. False: there is no room now. Raises `MessageTooLarge`: there never will be."""
         tail = self.write_keeping_room(tube, messages, accepted_us, share=share)
         if tail:
-            self._journal.commit(self._layout.tube_word(tube) + at.TUBE_TAIL, tail, at.ACCEPTED, len(messages))
+            self._journal.commit(
+                (self._layout.tube_word(tube) + at.TUBE_TAIL, tail), self._journal.moved(at.ACCEPTED, len(messages))
+            )
         return tail != 0
 
     def write_keeping_room(self, tube: int, messages: Sequence[bytes], accepted_us: int, *, share: int) -> int:
@@ -148,11 +150,8 @@ class Tubes:
         if through <= head:
             return 0
         gone = through - head - self._cancelled_between(tube, head, through)
-        if other_counter:
-            also = other_counter, self._words[other_counter] + gone
-            self._journal.commit_with(word + at.TUBE_HEAD_SEQUENCE, through, counter, gone, also)
-        else:
-            self._journal.commit(word + at.TUBE_HEAD_SEQUENCE, through, counter, gone)
+        counted = [self._journal.moved(its, gone) for its in (counter, other_counter) if its]
+        self._journal.commit((word + at.TUBE_HEAD_SEQUENCE, through), *counted)
         self.settle(tube)
         return gone
 
@@ -177,8 +176,7 @@ class Tubes:
         place = self.place_of(tube, sequence)
         if place is None:
             return False
-        word, value = place
-        self._journal.commit(word, value, counter, 1)
+        self._journal.commit(place, self._journal.moved(counter, 1))
         self.settle(tube)
         return True
 
@@ -327,7 +325,7 @@ class Tubes:
             place = (found.cancelled >> 3) + group
             bits = [n & 63 for n in positions if n >> 6 == group]
             value = self._words[place] | sum(1 << bit for bit in bits)
-            self._journal.commit(place, value, at.HANDLED, len(bits))
+            self._journal.commit((place, value), self._journal.moved(at.HANDLED, len(bits)))
 
     def _cancelled_between(self, tube: int, start: int, end: int) -> int:
         """How many messages with sequence numbers in [start, end) are cancelled."""

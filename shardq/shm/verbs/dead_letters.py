@@ -79,13 +79,13 @@ class Letters:
             if tube == NO_ROOM:
                 self._journal.clear()
                 return False
-            self._journal.declare_two(thread, grave_thread)
+            self._journal.keep(grave_thread)
+            self._journal.declare(thread)
             # A letter keeps no room for another, so for the room kept its message is new.
             tail = self._tubes.write_keeping_room(tube, [message], _now_us(), share=at.GENERAL)
             if tail:
-                left = at.UNBURIED, self._words[at.UNBURIED] + 1
-                place = self._layout.tube_word(tube) + at.TUBE_TAIL
-                self._journal.commit_with(place, tail, at.ACCEPTED, 1, letter, left)
+                place, moved = self._layout.tube_word(tube) + at.TUBE_TAIL, self._journal.moved
+                self._journal.commit((place, tail), moved(at.ACCEPTED, 1), letter, moved(at.UNBURIED, 1))
                 self._tubes.settle(grave_tube)
                 self._bindings.refresh(grave_thread)
                 self._bindings.work_arrived(thread)
@@ -116,12 +116,13 @@ class Letters:
         self._bindings.check(pipe, thread, token)
         if tube == NOT_FOUND or self._head(tube) != sequence or self._tubes.is_empty(tube):
             return True
-        self._journal.declare(thread)  # keeps it from being given up for the grave's sake
+        self._journal.keep(thread)  # which also keeps it from being given up for the grave's sake
         grave_thread, grave_tube = self._grave(grave)
         if grave_tube == NO_ROOM:
             self._journal.clear()
             return False
-        buried = self._bury((thread, tube), sequence, (grave_thread, grave_tube), letter, most)
+        self._journal.declare(grave_thread)
+        buried = self._bury(tube, sequence, (grave_thread, grave_tube), letter, most)
         self._bindings.refresh(grave_thread)
         self._journal.clear()
         if buried:
@@ -129,11 +130,10 @@ class Letters:
             self._bindings.messages_left()
         return buried
 
-    def _bury(self, source: _Place, sequence: int, grave: _Place, letter: bytes, most: int) -> bool:
-        (thread, tube), (grave_thread, grave_tube) = source, grave
+    def _bury(self, tube: int, sequence: int, grave: _Place, letter: bytes, most: int) -> bool:
+        grave_tube = grave[1]
         if not self._could_hold(letter, grave_tube):
             return False
-        self._journal.declare_two(thread, grave_thread)
         # All handlers' letters together cannot take the room of the living: each may have the size of the reserve.
         most_bytes = self._layout.capacity_bytes // at.RESERVE_PART
         while not self._tubes.is_empty(grave_tube) and (
@@ -144,11 +144,9 @@ class Letters:
         while not (tail := self._written(grave_tube, letter)):
             if not self._drop_somewhere(grave):
                 return False
-            self._journal.declare_two(thread, grave_thread)
         head = self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE
-        handled = at.HANDLED, self._words[at.HANDLED] + 1
-        place = self._layout.tube_word(grave_tube) + at.TUBE_TAIL
-        self._journal.commit_with(place, tail, at.BURIED, 1, (head, sequence + 1), handled)
+        place, moved = self._layout.tube_word(grave_tube) + at.TUBE_TAIL, self._journal.moved
+        self._journal.commit((place, tail), moved(at.BURIED, 1), (head, sequence + 1), moved(at.HANDLED, 1))
         self._tubes.settle(tube)
         return True
 
@@ -167,9 +165,10 @@ class Letters:
         if not others:
             return False
         thread, largest = max(others, key=lambda place: self._tubes.chains.spanned_bytes(place[1]))
-        self._journal.declare_two(thread, grave[0])
+        self._journal.declare(thread)
         self._drop_oldest(largest)
         self._bindings.refresh(thread)
+        self._journal.declare(grave[0])
         return True
 
     def _graves(self) -> list[_Place]:

@@ -42,7 +42,7 @@ class Repair:
             or self._journal.tube >= self._layout.tubes
         ):
             raise damaged(self._name, "what was being changed cannot exist")
-        self._journal.finish_commit()
+        self._journal.redo()
         self._reserve.mend()
         tube = self._journal.tube
         if tube >= 0 and tube not in self._directory.tubes_of(self._journal.thread):
