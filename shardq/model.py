@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from shardq.errors import ConfigurationError, HandlerError, shown
 from shardq.settings import LONGEST_S
+from shardq.text.wording import counted
 
 #: Module name of what Python was started with.
 MAIN_SCRIPT = "__main__"
@@ -161,6 +162,32 @@ class When(NamedTuple):
     """Not before, Unix microseconds of the storage's clock."""
     schedule: str = ""
     """By which they come again and again, as `shardq.scheduling.schedule` writes it. Empty: once."""
+
+
+#: Messages for one tube: its pipe, and the messages in their order.
+Part = tuple[str, Sequence[bytes]]
+
+
+class StepLimit(NamedTuple):
+    """How much of a call a storage takes at once, whole or not at all. A single message may be larger."""
+
+    parts: int
+    """Most tubes."""
+    messages: int
+    """Most messages."""
+    nbytes: int
+    """Most bytes of all messages, with `part_bytes` for each tube."""
+    part_bytes: int = 0
+    """How many bytes a tube takes beside its messages."""
+
+
+def check_parts(parts: Sequence[Part], limit: StepLimit) -> None:
+    """Raise `HandlerError` for parts that are no step: too many, or two of one pipe."""
+    if len(parts) > limit.parts:
+        tubes = counted(len(parts), "tube")
+        raise HandlerError(f"{tubes} are too many for one step of {limit.parts}: append them in several")
+    if len(parts) > 1 and len({pipe for pipe, _ in parts}) < len(parts):
+        raise HandlerError("a pipe is in one step twice: put all messages for it into one part")
 
 
 class Scheduled(NamedTuple):

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
-from shardq.model import Batch, Scheduled, When
+from shardq.model import Batch, Part, Scheduled, StepLimit, When
 from shardq.settings import LockSettings, StorageSettings
 
 #: Names of the handlers, `module/Handler`, that a worker has; None: of all there are.
@@ -44,7 +44,8 @@ class Storage(Protocol):
 
     S1. Messages of one tube come out of `range` in the order in which `append` took them; one call keeps its own
         order. (P1)
-    S2. `append` is all or nothing: of one call either every message is in the tube or none is, whoever dies when. (P4)
+    S2. `append` is all or nothing over all its tubes: of one call either every message is in its tube or none is,
+        whoever dies when. Each pipe is there once, and all parts keep within `step_limit`. (P4)
     S3. Once `append` took messages they stay until they are popped or removed. (P3)
     S4. `append` returns None, and stores nothing, when there is no room, else how many messages it took; messages that
         could never fit raise `MessageTooLarge`. What is stored already stays readable and can be acknowledged. (P7)
@@ -117,12 +118,16 @@ class Storage(Protocol):
     importable_only: bool
     """Whether other processes serve what is stored here, so that handlers must be importable by name."""
 
+    @property
+    def step_limit(self) -> StepLimit:
+        """How much one `append` takes."""
+        ...
+
     def check(self, pipe: str, messages: Sequence[bytes]) -> None: ...
 
     async def append(
         self,
-        pipe: str,
-        messages: Sequence[bytes],
+        parts: Sequence[Part],
         *,
         when: When | None = None,
         absent: bool = False,
@@ -172,8 +177,7 @@ class Storage(Protocol):
 
     async def append_when_room(
         self,
-        pipe: str,
-        messages: Sequence[bytes],
+        parts: Sequence[Part],
         timeout_s: float | None = None,
         *,
         when: When | None = None,

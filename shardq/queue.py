@@ -1,16 +1,18 @@
 """The asking side: requests are routed, grouped by tube, encoded, and appended.
 
-    register -> route -> group by tube -> encode -> storage.append
+    register -> route -> group by tube -> encode -> cut into steps -> storage.append
     cancel   -> route -> group by tube -> encode -> storage.remove
 
 What can be refused by looking at the call is refused before the first append, so a call that raises `HandlerError`,
-`RequestError` or `ScheduleError` has stored nothing. Each append is all or nothing, whatever it raises.
+`RequestError` or `ScheduleError` has stored nothing. A call is one append, or several where it is larger than the
+storage takes at once; each is all or nothing, whatever it raises.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Generator, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Generator, Iterable, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -22,7 +24,8 @@ from shardq.handler import Handler, check_importable, drive
 from shardq.handling.inside import inside_handler
 from shardq.handling.newcomers import announce
 from shardq.handling.routing import HandlerFacts, check_types, facts_of, grouped
-from shardq.model import Route, When, ahead_of
+from shardq.handling.steps import steps_of
+from shardq.model import Part, Route, When, ahead_of
 from shardq.protocols import Serializer, Storage
 from shardq.recurrent import Recurrent
 from shardq.scheduling.schedule import due_us, first_us, written
@@ -69,9 +72,10 @@ class Queue:
         """Store requests for `handler` and return how many were accepted.
 
         Without room it waits, or raises `QueueFull` where `StorageSettings.when_full` is "raise" and always inside a
-        handler; what it could not store is in `QueueFull.not_accepted`. Of one call either all requests of a tube are
-        stored or none of them. Raises `HandlerError` and `RequestError` for what can never work; nothing is stored
-        then.
+        handler; what it could not store is in `QueueFull.not_accepted`. Either all requests of a call are stored or
+        none of them, whatever process is killed when. A call that is larger than `Storage.step_limit` is stored in
+        several such steps, in its order. Raises `HandlerError` and `RequestError` for what can never work; nothing is
+        stored then.
 
         `defer`: when they come into their tubes: after so many seconds, after a `timedelta`, or at an aware `datetime`.
 
@@ -148,28 +152,26 @@ class Queue:
         schedule = "" if recurrent is None else written(recurrent)
         facts = self._facts(handler)
         routes, messages = yield from self._addressed(handler, facts, requests)
-        pipes = {route: facts.pipe(route) for route in messages}
-        for route, pipe in pipes.items():
-            self.storage.check(pipe, messages[route])
+        parts = [(facts.pipe(route), its) for route, its in messages.items()]
+        steps = steps_of(parts, self.storage.step_limit)
+        for step in steps:
+            for pipe, its in step:
+                self.storage.check(pipe, its)
         options: dict[str, Any] = {"absent": True} if if_not_exists else {}
         if schedule or defer is not None:
             options["when"] = _when(defer, schedule, (yield _Step(self.storage.now_us(), suspends=False)))
-        accepted = 0
-        stored: set[Route] = set()
-        follow_up = inside_handler()
-        for route, pipe in pipes.items():
-            group = messages[route]
+        accepted, follow_up = 0, inside_handler()
+        for number, step in enumerate(steps):
             try:
-                taken = yield _Step(self.storage.append(pipe, group, follow_up=follow_up, **options), suspends=False)
+                taken = yield _Step(self.storage.append(step, follow_up=follow_up, **options), suspends=False)
                 if taken is None:
                     if not (may_wait and self._waits_when_full()):
-                        raise _full(facts, sum(route not in stored for route in routes))
-                    taken = yield _Step(self.storage.append_when_room(pipe, group, **options), suspends=True)
+                        raise _full(facts, sum(len(its) for later in steps[number:] for _, its in later))
+                    taken = yield _Step(self.storage.append_when_room(step, **options), suspends=True)
             except QueueFull as full:
-                full.not_accepted = [r for r, its in zip(requests, routes, strict=True) if its not in stored]
+                full.not_accepted = _left(requests, map(facts.pipe, routes), steps[:number])
                 raise
             accepted += taken
-            stored.add(route)
         return accepted
 
     def _cancellation(self, handler: type[Handler[Any]], requests: Sequence[Any]) -> _Steps[int]:
@@ -228,6 +230,21 @@ class Queue:
             announce()
         self.handlers[facts.name] = handler
         return facts
+
+
+def _left(requests: Sequence[Any], pipes: Iterable[str], stored: Sequence[Sequence[Part]]) -> list[Any]:
+    """The requests, each with its pipe, that are in none of these steps."""
+    counts = Counter[str]()
+    for step in stored:
+        for pipe, messages in step:
+            counts[pipe] += len(messages)
+    left = list[Any]()
+    for request, pipe in zip(requests, pipes, strict=True):
+        if counts[pipe]:
+            counts[pipe] -= 1
+        else:
+            left.append(request)
+    return left
 
 
 def _full(facts: HandlerFacts, left: int) -> QueueFull:

@@ -23,7 +23,7 @@ from shardq.drivers.memory.storage import RuntimeStorage
 from shardq.errors import ConfigurationError, ShardqError, shown
 from shardq.handler import Handler, check_is_handler
 from shardq.handling.checks import request_type
-from shardq.model import Batch, When, handler_name, key_of, split_key
+from shardq.model import Batch, Part, When, handler_name, key_of, split_key
 from shardq.protocols import Serializer
 from shardq.queue import Queue
 from shardq.scheduling.schedule import LAST_US
@@ -188,11 +188,12 @@ class _Recording(RuntimeStorage):
         super().__init__(*arguments, **options)
         self.registered: list[tuple[str, list[bytes]]] = []
 
-    def _append(self, pipe: str, messages: Sequence[bytes], when: When | None, absent: bool, *kept: Any) -> int | None:
-        messages = self._absent(pipe, messages, when) if absent else list(messages)
-        taken = super()._append(pipe, messages, when, False, *kept)
+    def _append(self, parts: Sequence[Part], when: When | None, absent: bool, *kept: Any) -> int | None:
+        if absent:
+            parts = [(pipe, self._absent(pipe, messages, when)) for pipe, messages in parts]
+        taken = super()._append(parts, when, False, *kept)
         if taken:
-            self.registered.append((pipe, messages))
+            self.registered += [(pipe, list(messages)) for pipe, messages in parts]
         return taken
 
 

@@ -54,7 +54,7 @@ class Parts:
         self.attempts = attempts = Attempts(segment, journal, deaths)
         self.bindings = bindings = Bindings(segment, slots, journal, handlers, directory, tubes, attempts, deaths)
         records = PendingRecords(segment, journal, extents)
-        self.alike = alike = Alike(segment, extents, tubes, records)
+        self.alike = alike = Alike(segment, journal, extents, tubes, records)
         pending = Pending(segment, journal, extents, directory, tubes, bindings, records, alike)
         self.repair = repair = Repair(segment, journal, directory, tubes, bindings, pending)
         self.doorbell = Doorbell(segment, slots.mine)

@@ -21,6 +21,7 @@ class Journal:
         self._name = segment.name
         self._words = segment.words
         self._threads = segment.layout.touched_word
+        self._coming = segment.layout.coming_word
         self._stores = segment.layout.stores_word
 
     @property
@@ -43,7 +44,7 @@ class Journal:
         """All thread entries that were declared."""
         words, count = self._words, self._words[at.TOUCHED]
         if count > at.MOST_TOUCHED:
-            raise damaged(self._name, f"{count} threads cannot be changed at once")
+            raise damaged(self._name, f"it cannot be that so many threads ({count}) were being changed")
         touched = [words[self._threads + n] - 1 for n in range(count)]
         last = words[at.INTENT_THREAD] - 1
         return touched if last < 0 or last in touched else [*touched, last]
@@ -70,6 +71,23 @@ class Journal:
 
     def clear_pending(self) -> None:
         self._words[at.INTENT_PENDING] = 0
+
+    @property
+    def coming(self) -> list[int]:
+        """Addresses of pending records that were coming, beside the last one."""
+        words, count = self._words, self._words[at.COMING]
+        if count > at.MOST_COMING:
+            raise damaged(self._name, f"so many records ({count}) cannot come at once")
+        return [words[self._coming + n] for n in range(count)]
+
+    def note_coming(self, address: int) -> None:
+        """This pending record comes, and another one with it."""
+        words, count = self._words, self._words[at.COMING]
+        words[self._coming + count] = address
+        words[at.COMING] = count + 1
+
+    def clear_coming(self) -> None:
+        self._words[at.COMING] = 0
 
     def declare_tube(self, tube: int) -> None:
         self._words[at.INTENT_TUBE] = tube + 1
@@ -106,7 +124,7 @@ class Journal:
         """Store again what a process that died had committed. May be repeated."""
         words, count = self._words, self._words[at.STORES]
         if count > at.MOST_STORES:
-            raise damaged(self._name, f"{count} words cannot be stored at once")
+            raise damaged(self._name, f"so many words ({count}) cannot be stored at once")
         for entry in range(self._stores, self._stores + 2 * count, 2):
             words[words[entry]] = words[entry + 1]
         words[at.STORES] = 0

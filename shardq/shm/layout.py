@@ -25,6 +25,8 @@ from shardq.shm.words import (
     HEADER_BYTES,
     LARGEST_DIRECTORY,
     LARGEST_HANDLER,
+    MOST_COMING,
+    MOST_STEP_BYTES,
     MOST_STORES,
     MOST_TOUCHED,
     PAGE,
@@ -32,6 +34,7 @@ from shardq.shm.words import (
     SLOT_WORDS,
     SMALLEST_CELL_BYTES,
     SPARE_ENTRIES,
+    STEP_PART,
     THREAD_BYTES,
     THREAD_WORDS,
     TUBE_WORDS,
@@ -152,13 +155,23 @@ class Layout:
         return self.extent_next_word + self.extents
 
     @cached_property
+    def coming_word(self) -> int:
+        """First word of the addresses of pending records that are coming."""
+        return self.touched_word + MOST_TOUCHED
+
+    @cached_property
     def stores_word(self) -> int:
         """First word of the stores of a commit, two words each: number of a word, and its value."""
-        return self.touched_word + MOST_TOUCHED
+        return self.coming_word + MOST_COMING
 
     @cached_property
     def fixed_bytes(self) -> int:
         return _pages((self.stores_word + 2 * MOST_STORES) * WORD)
+
+    @cached_property
+    def step_bytes(self) -> int:
+        """Most bytes that one append takes."""
+        return min(MOST_STEP_BYTES, self.capacity_bytes // STEP_PART)
 
     @cached_property
     def handler_table(self) -> int:

@@ -13,7 +13,7 @@ from types import TracebackType
 from weakref import WeakSet
 
 from shardq.errors import SegmentMissing, SegmentNoRoom, StorageClosed
-from shardq.model import EMPTY, Batch, in_turn
+from shardq.model import EMPTY, Batch, Part, in_turn
 from shardq.shm import words as at
 from shardq.shm.assembly import Parts
 from shardq.shm.counters import Counts, counts_in
@@ -85,9 +85,9 @@ class Store:
         self._directory.check_name(pipe)
         self._tubes.check_size(messages)
 
-    def append(self, pipe: str, messages: Sequence[bytes], *, share: int = at.GENERAL) -> bool:
-        """Add messages to a tube, all or none. False: there is no room now."""
-        return not messages or self.appending.append(pipe, messages, share=share)
+    def append(self, parts: Sequence[Part], *, share: int = at.GENERAL) -> bool:
+        """Add messages to tubes, all or none; no pipe may be there twice. False: there is no room now."""
+        return not parts or self.appending.append(parts, share=share)
 
     def read(self, pipe: str, limit: int) -> Batch:
         """Messages from the head of a tube."""

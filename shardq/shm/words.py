@@ -48,6 +48,7 @@ PAGE = 4096
     WANTED_BYTES,  # room kept for the largest follow-up that found none since nothing was queued
     INTENT_PENDING,  # 1: the process inside is changing what waits for its time, 2: and lends extents for it
     PENDING_CELL,  # byte address of a pending record that is coming or going, 0: none
+    COMING,  # how many other pending records are coming, which the journal lists
     PENDING_NUMBER,  # numbers ever given to pending messages
     DEFERRED,  # messages that wait for their time
     RECURRENT,  # messages that come again and again
@@ -57,12 +58,14 @@ PAGE = 4096
     HEAP_BACKED,  # bytes of the heap that have memory
     RECURRENT_HEAP_BACKED,
     # A heap being put in order after a commit: once its count is SIFT_COUNT and the record is due at SIFT_DUE_US, the
-    # record at SIFT_RECORD goes into place SIFT_PLACE or from there to where it belongs.
+    # record at SIFT_RECORD goes into place SIFT_PLACE or from there to where it belongs, and after it those from the
+    # place SIFT_NEXT on.
     SIFT_RECORD,  # 0: nothing to do
     SIFT_HEAP,
     SIFT_PLACE,
     SIFT_COUNT,
     SIFT_DUE_US,
+    SIFT_NEXT,
     NEXT_DUE_US,  # when the first pending record is due, 0: there is none
     ARMED_US,  # for when the supervisor has set its timer
     EQUALITY_STATE,  # which tables of equal messages there are, packed into one word: see `equality`
@@ -77,10 +80,13 @@ PAGE = 4096
     EVICTED,  # dead letters that ever left to make room for others; they are among those that left
     HANDLERS,  # entries of the handler table in use
     HANDLERS_BACKED,  # bytes of the handler table that have memory
-) = range(59)
+) = range(61)
 HEADER_BYTES = PAGE
-#: Most thread entries that the journal lists, and most stores of one commit: a place and a value each.
-MOST_TOUCHED, MOST_STORES = 192, 256
+#: Most tubes, messages and bytes that one append takes, so that its section stays below about a millisecond; of a small
+#: segment at most one part in so many of the capacity.
+MOST_PARTS, MOST_MESSAGES, MOST_STEP_BYTES, STEP_PART = 128, 4096, 1 << 20, 4
+#: Most entries of the journal: threads that are touched, pending records that come, and stores of one commit.
+MOST_TOUCHED, MOST_COMING, MOST_STORES = MOST_PARTS + 8, MOST_PARTS, MOST_PARTS + 8
 #: In the header page, for the last processes that died: owner word, how it ended.
 DEATHS, DEATH_WORDS, DEATH_ENTRIES = 256, 2, 128
 

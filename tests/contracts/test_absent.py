@@ -36,7 +36,7 @@ GRAVE = dead_pipe("app.jobs/Resize")
 
 
 async def add(storage: Storage, *messages: bytes, pipe: str = PIPE) -> int | None:
-    return await storage.append(pipe, messages, absent=True)
+    return await storage.append([(pipe, messages)], absent=True)
 
 
 async def later(storage: Storage, seconds: float = 3600) -> When:
@@ -65,7 +65,7 @@ async def test_S27_only_whole_messages_are_equal(storage: Storage) -> None:
 
 
 async def test_S27_what_is_handed_out_is_there(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, [b"a", b"b"])
+    await storage.append([(PIPE, [b"a", b"b"])])
     token = await claimed(lock)
     batch = await storage.take([PIPE], 1, token)
 
@@ -78,7 +78,7 @@ async def test_S27_what_is_handed_out_is_there(storage: Storage, lock: Lock) -> 
 
 @pytest.mark.parametrize("indexed", [False, True], ids=["first asked afterwards", "asked before"])
 async def test_S27_what_was_acknowledged_is_absent(storage: Storage, lock: Lock, indexed: bool) -> None:
-    await storage.append(PIPE, numbered(10))
+    await storage.append([(PIPE, numbered(10))])
     if indexed:
         assert await add(storage, b"message-0") == 0
     token = await claimed(lock)
@@ -91,7 +91,7 @@ async def test_S27_what_was_acknowledged_is_absent(storage: Storage, lock: Lock,
 
 
 async def test_S27_one_of_two_equals_that_leaves_leaves_the_other(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, [b"x", b"x"])
+    await storage.append([(PIPE, [b"x", b"x"])])
     token = await claimed(lock)
     for there in (0, 0, 1):
         assert await add(storage, b"x") == there
@@ -101,7 +101,7 @@ async def test_S27_one_of_two_equals_that_leaves_leaves_the_other(storage: Stora
 
 async def test_S27_what_was_removed_is_absent(storage: Storage) -> None:
     await add(storage, b"a", b"x", b"b")
-    await storage.append(PIPE, [b"x"])
+    await storage.append([(PIPE, [b"x"])])
     assert await storage.remove(PIPE, b"x") == 2
 
     assert await add(storage, b"a", b"x", b"b", b"x") == 1
@@ -139,11 +139,11 @@ async def test_S27_what_failed_is_there(storage: Storage, lock: Lock) -> None:
 
 
 async def test_S27_what_waits_for_its_time_is_there(storage: Storage) -> None:
-    assert await storage.append(PIPE, [b"a", b"a", b"b"], when=await later(storage), absent=True) == 2
-    assert await storage.append(PIPE, [b"b", b"c"], when=await later(storage, 1), absent=True) == 1
+    assert await storage.append([(PIPE, [b"a", b"a", b"b"])], when=await later(storage), absent=True) == 2
+    assert await storage.append([(PIPE, [b"b", b"c"])], when=await later(storage, 1), absent=True) == 1
 
     assert await add(storage, b"a", b"b", b"c", b"d") == 1
-    assert await storage.append(PIPE, [b"d", b"e"], when=await later(storage), absent=True) == 1
+    assert await storage.append([(PIPE, [b"d", b"e"])], when=await later(storage), absent=True) == 1
 
     await storage.remove(PIPE, b"a")
     assert await add(storage, b"a") == 1
@@ -152,10 +152,10 @@ async def test_S27_what_waits_for_its_time_is_there(storage: Storage) -> None:
 
 
 async def test_S27_what_has_come_is_still_there(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, [b"a"], when=await later(storage, -1), absent=True)
+    await storage.append([(PIPE, [b"a"])], when=await later(storage, -1), absent=True)
     await storage.promote()
     assert await add(storage, b"a") == 0
-    assert await storage.append(PIPE, [b"a"], when=await later(storage), absent=True) == 0
+    assert await storage.append([(PIPE, [b"a"])], when=await later(storage), absent=True) == 0
 
     await drain(storage, PIPE, await claimed(lock))
 
@@ -164,15 +164,15 @@ async def test_S27_what_has_come_is_still_there(storage: Storage, lock: Lock) ->
 
 async def test_S27_what_a_schedule_brought_is_there(storage: Storage) -> None:
     when = await later(storage, -1)
-    await storage.append(PIPE, [b"tick"], when=When(when.due_us, "every 60"))
+    await storage.append([(PIPE, [b"tick"])], when=When(when.due_us, "every 60"))
     await storage.promote()
 
     assert await add(storage, b"tick") == 0
 
 
 async def test_S27_deferred_equals_without_absent_are_all_there(storage: Storage) -> None:
-    await storage.append(PIPE, [b"x", b"x"], when=await later(storage, -1))
-    await storage.append(PIPE, [b"x"], when=await later(storage))
+    await storage.append([(PIPE, [b"x", b"x"])], when=await later(storage, -1))
+    await storage.append([(PIPE, [b"x"])], when=await later(storage))
     await storage.promote()
     await storage.remove(PIPE, b"x")
 
@@ -181,9 +181,9 @@ async def test_S27_deferred_equals_without_absent_are_all_there(storage: Storage
 
 
 async def test_S27_what_runs_ahead_is_of_the_same_tube(storage: Storage, lock: Lock) -> None:
-    await storage.append(AHEAD, [b"a"])
-    await storage.append(PIPE, [b"b"])
-    await storage.append(AHEAD, [b"c"], when=await later(storage))
+    await storage.append([(AHEAD, [b"a"])])
+    await storage.append([(PIPE, [b"b"])])
+    await storage.append([(AHEAD, [b"c"])], when=await later(storage))
 
     assert await add(storage, b"a", b"b", b"c", b"d") == 1
     assert await add(storage, b"a", b"b", b"c", b"d", b"e", pipe=AHEAD) == 1
@@ -205,7 +205,7 @@ async def test_S27_plain_calls_before_and_after_are_seen(storage: Storage, lock:
     expected: list[bytes] = []
     for start in range(0, 400, 40):
         plain_ones = numbered(30, start)
-        await storage.append(PIPE, plain_ones)
+        await storage.append([(PIPE, plain_ones)])
         assert await add(storage, *numbered(40, start)) == 10
         expected += numbered(40, start)
         taken = (await storage.take([PIPE], 15, token)).messages
@@ -221,7 +221,7 @@ async def test_S27_plain_calls_before_and_after_are_seen(storage: Storage, lock:
 async def test_S27_a_plain_call_takes_equals_all_the_same(storage: Storage) -> None:
     await add(storage, b"a")
 
-    assert await storage.append(PIPE, [b"a", b"a"]) == 2
+    assert await storage.append([(PIPE, [b"a", b"a"])]) == 2
 
     assert await contents(storage, PIPE) == [b"a", b"a", b"a"]
 
@@ -245,7 +245,7 @@ async def test_S27_ten_thousand_and_the_same_again(storage: Storage) -> None:
 
 
 async def test_S27_ten_thousand_in_calls_of_one(storage: Storage) -> None:
-    await storage.append(PIPE, numbered(10_000))
+    await storage.append([(PIPE, numbered(10_000))])
 
     assert sum([await add(storage, message) or 0 for message in numbered(10_000, 5_000)]) == 5_000
 
@@ -272,7 +272,7 @@ async def test_S27_of_several_processes_one_gets_it_in(backend: Backend, driver:
             return int(producer.said)
 
     producing = [asyncio.create_task(produce()) for _ in range(3)]
-    await backend.storage.append(OTHER, [b"go"])
+    await backend.storage.append([(OTHER, [b"go"])])
 
     assert sum([await finished(task) for task in producing]) == count
     assert sorted(await contents(backend.storage, PIPE)) == sorted(numbered(count))
@@ -285,7 +285,7 @@ async def test_S27_what_is_there_needs_no_room(open_backend: OpenBackend) -> Non
     await fill(storage)
 
     assert await add(storage, b"a", CHUNK) == 0
-    assert await storage.append_when_room(PIPE, [b"a"], 0, absent=True) == 0
+    assert await storage.append_when_room([(PIPE, [b"a"])], 0, absent=True) == 0
 
 
 @pytest.mark.requires("bounded")
@@ -295,7 +295,7 @@ async def test_S27_a_call_without_room_leaves_nothing(open_backend: OpenBackend)
     await fill(storage)
     large = [b"%d" % number + CHUNK for number in range(4)]
     assert await add(storage, *large, pipe=OTHER) is None
-    waiting = await suspended(storage.append_when_room(OTHER, large * 2, absent=True))
+    waiting = await suspended(storage.append_when_room([(OTHER, large * 2)], absent=True))
 
     await drain(storage, PIPE, token)
 
@@ -312,10 +312,10 @@ async def test_S27_nothing_is_nothing(storage: Storage) -> None:
 
 async def test_S27_what_stays_in_hand_when_its_equals_are_removed_is_seen(storage: Storage, lock: Lock) -> None:
     token = await claimed(lock)
-    await storage.append(PIPE, [b"a", b"b"])
+    await storage.append([(PIPE, [b"a", b"b"])])
     assert (await storage.take([PIPE], 1, token)).messages == [b"a"]
     assert await add(storage, b"x") == 1
-    await storage.append(PIPE, [b"a", b"c", b"a"])
+    await storage.append([(PIPE, [b"a", b"c", b"a"])])
     assert await add(storage, b"x") == 0
 
     assert await storage.remove(PIPE, b"a", b"b") == 3

@@ -56,18 +56,18 @@ async def failed_alone(storage: Storage, token: int, times: int = 1) -> Failed:
 async def test_S5_take_reads_the_first_tube_that_has_any(storage: Storage, lock: Lock) -> None:
     pipes = [f"{KEY}/{priority}" for priority in (5, 0, 9)]
     token = await claimed(lock)
-    await storage.append(pipes[2], [b"last"])
+    await storage.append([(pipes[2], [b"last"])])
     assert (await storage.take(pipes, MANY, token)).messages == [b"last"]
 
-    await storage.append(pipes[1], [b"second"])
+    await storage.append([(pipes[1], [b"second"])])
     assert (await storage.take(pipes, MANY, token)).messages == [b"second"]
 
-    await storage.append(pipes[0], [b"first"])
+    await storage.append([(pipes[0], [b"first"])])
     assert (await storage.take(pipes, MANY, token)).messages == [b"first"]
 
 
 async def test_S5_a_batch_names_the_tube_it_was_taken_from(storage: Storage, lock: Lock) -> None:
-    await storage.append(f"{KEY}/1", [b"message"])
+    await storage.append([(f"{KEY}/1", [b"message"])])
     token = await claimed(lock)
 
     batch = await storage.take([PIPE, f"{KEY}/1"], MANY, token)
@@ -78,7 +78,7 @@ async def test_S5_a_batch_names_the_tube_it_was_taken_from(storage: Storage, loc
 @pytest.mark.parametrize("limit", [1, 3, 4, 7, 100])
 async def test_S5_take_reads_what_range_reads(storage: Storage, lock: Lock, limit: int) -> None:
     for start in range(0, 9, 3):
-        await storage.append(PIPE, numbered(3, start))
+        await storage.append([(PIPE, numbered(3, start))])
     token = await claimed(lock)
 
     looked, taken = await storage.range(PIPE, limit), await storage.take([PIPE], limit, token)
@@ -88,8 +88,8 @@ async def test_S5_take_reads_what_range_reads(storage: Storage, lock: Lock, limi
 
 
 async def test_S5_what_ran_ahead_is_taken_first_and_listed(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(2))
-    await storage.append(AHEAD, [b"urgent"])
+    await storage.append([(PIPE, numbered(2))])
+    await storage.append([(AHEAD, [b"urgent"])])
     token = await claimed(lock)
 
     assert sorted(await storage.pipes()) == sorted([PIPE, AHEAD])
@@ -99,8 +99,8 @@ async def test_S5_what_ran_ahead_is_taken_first_and_listed(storage: Storage, loc
 
 
 async def test_S5_only_what_take_returned_is_handed_out(storage: Storage, lock: Lock) -> None:
-    await storage.append(AHEAD, [b"x", b"x"])
-    await storage.append(PIPE, [b"x"])
+    await storage.append([(AHEAD, [b"x", b"x"])])
+    await storage.append([(PIPE, [b"x"])])
     token = await claimed(lock)
     assert (await storage.take([AHEAD, PIPE], 1, token)).count == 1
 
@@ -111,7 +111,7 @@ async def test_S5_only_what_take_returned_is_handed_out(storage: Storage, lock: 
 
 
 async def test_S5_taking_nothing_leaves_nothing_behind(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(2))
+    await storage.append([(PIPE, numbered(2))])
     token = await claimed(lock)
 
     assert (await storage.take([PIPE], 0, token)).count == 0
@@ -123,7 +123,7 @@ async def test_S5_taking_nothing_leaves_nothing_behind(storage: Storage, lock: L
 
 
 async def test_S5_a_batch_knows_the_numbers_of_its_messages_over_gaps(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, [b"x", b"a", b"x", b"x", b"b", b"c", b"x"])
+    await storage.append([(PIPE, [b"x", b"a", b"x", b"x", b"b", b"c", b"x"])])
     first = (await storage.range(PIPE, 1)).sequence
     await storage.remove(PIPE, b"x")
     token = await claimed(lock)
@@ -139,7 +139,7 @@ async def test_S5_a_batch_knows_the_numbers_of_its_messages_over_gaps(storage: S
 
 
 async def test_S5_the_first_part_of_a_batch_is_a_batch(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(8))
+    await storage.append([(PIPE, numbered(8))])
     token = await claimed(lock)
     await storage.pop(PIPE, (await storage.take([PIPE], 3, token)).through, token)
 
@@ -172,7 +172,7 @@ every_verb = pytest.mark.parametrize("verb", [_take, _fail, _bury], ids=["take",
 
 @every_verb
 async def test_S8_a_stale_token_changes_nothing(storage: Storage, lock: Lock, verb: Verb) -> None:
-    await storage.append(PIPE, numbered(2))
+    await storage.append([(PIPE, numbered(2))])
     late = await claimed(lock)
     await storage.take([PIPE], 1, late)
     await lock.release(KEY)
@@ -193,7 +193,7 @@ async def test_S8_a_stale_token_changes_nothing(storage: Storage, lock: Lock, ve
 async def test_S8_the_batch_of_the_current_holder_is_not_failed_by_another_token(
     storage: Storage, lock: Lock, verb: Verb
 ) -> None:
-    await storage.append(PIPE, numbered(2))
+    await storage.append([(PIPE, numbered(2))])
     token, other = await claimed(lock), await claimed(lock, OTHER_KEY)
     assert (await storage.take([PIPE], 1, token)).count == 1
 
@@ -207,7 +207,7 @@ async def test_S8_the_batch_of_the_current_holder_is_not_failed_by_another_token
 @every_verb
 @pytest.mark.parametrize("token", [0, 4711])
 async def test_S8_without_a_claim_nothing_is_taken_failed_or_buried(storage: Storage, verb: Verb, token: int) -> None:
-    await storage.append(PIPE, numbered(2))
+    await storage.append([(PIPE, numbered(2))])
 
     with pytest.raises(FencedError):
         await verb(storage, token)
@@ -221,7 +221,7 @@ async def test_S8_without_a_claim_nothing_is_taken_failed_or_buried(storage: Sto
 
 @pytest.mark.parametrize("count", [2, 3, 5, 127, 128])
 async def test_S18_after_several_failed_at_most_half_are_handed_out(storage: Storage, lock: Lock, count: int) -> None:
-    await storage.append(PIPE, numbered(200))
+    await storage.append([(PIPE, numbered(200))])
     token = await claimed(lock)
 
     assert (await storage.take([PIPE], count, token)).count == count
@@ -231,7 +231,7 @@ async def test_S18_after_several_failed_at_most_half_are_handed_out(storage: Sto
 
 
 async def test_S18_batches_that_fail_again_and_again_shrink_to_one(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(128))
+    await storage.append([(PIPE, numbered(128))])
     token = await claimed(lock)
     sizes = []
 
@@ -244,11 +244,11 @@ async def test_S18_batches_that_fail_again_and_again_shrink_to_one(storage: Stor
 
 
 async def test_S18_batches_stay_small_until_all_that_failed_together_left(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(8))
+    await storage.append([(PIPE, numbered(8))])
     token = await claimed(lock)
     await storage.take([PIPE], 8, token)
     await storage.fail(PIPE, token)
-    await storage.append(PIPE, numbered(100, 8))
+    await storage.append([(PIPE, numbered(100, 8))])
 
     sizes = await sizes_until_empty(storage, token)
 
@@ -259,7 +259,7 @@ async def test_S18_batches_stay_small_until_all_that_failed_together_left(storag
 
 
 async def test_S18_another_worker_goes_on_with_the_smaller_batches(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(8))
+    await storage.append([(PIPE, numbered(8))])
     token = await claimed(lock)
     await storage.take([PIPE], 8, token)
     await storage.fail(PIPE, token)
@@ -304,7 +304,7 @@ async def hunt(storage: Storage, token: int, culprit: bytes, attempts: int) -> H
 @pytest.mark.parametrize("place", [0, 1, 42, 63, 64, 126, 127])
 async def test_S18_the_culprit_of_128_is_found_wherever_it_stands(storage: Storage, lock: Lock, place: int) -> None:
     messages = numbered(128)
-    await storage.append(PIPE, messages)
+    await storage.append([(PIPE, messages)])
     culprit = messages.pop(place)
 
     found = await hunt(storage, await claimed(lock), culprit, attempts=3)
@@ -319,7 +319,7 @@ async def test_S18_the_culprit_of_128_is_found_wherever_it_stands(storage: Stora
 async def test_S18_the_culprit_is_found_among_messages_with_gaps(storage: Storage, lock: Lock, place: int) -> None:
     messages = numbered(100)
     for message in messages:
-        await storage.append(PIPE, [b"x", message, b"x", b"x"])
+        await storage.append([(PIPE, [b"x", message, b"x", b"x"])])
     await storage.remove(PIPE, b"x")
     culprit = messages.pop(place)
 
@@ -330,7 +330,7 @@ async def test_S18_the_culprit_is_found_among_messages_with_gaps(storage: Storag
 
 
 async def test_S18_of_messages_with_gaps_at_most_half_are_handed_out_next(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, [b"a", b"x", b"x", b"x", b"x", b"x", b"x", b"b"])
+    await storage.append([(PIPE, [b"a", b"x", b"x", b"x", b"x", b"x", b"x", b"b"])])
     await storage.remove(PIPE, b"x")
     token = await claimed(lock)
     assert (await storage.take([PIPE], MANY, token)).count == 2
@@ -341,7 +341,7 @@ async def test_S18_of_messages_with_gaps_at_most_half_are_handed_out_next(storag
 
 
 async def test_S18_a_message_that_fails_alone_is_counted(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(3))
+    await storage.append([(PIPE, numbered(3))])
     token = await claimed(lock)
 
     for attempts in (1, 2, 3):
@@ -354,10 +354,10 @@ async def test_S18_a_message_that_fails_alone_is_counted(storage: Storage, lock:
 
 
 async def test_S18_what_failed_alone_is_handed_out_alone(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(3))
+    await storage.append([(PIPE, numbered(3))])
     token = await claimed(lock)
     await failed_alone(storage, token)
-    await storage.append(PIPE, numbered(100, 3))
+    await storage.append([(PIPE, numbered(100, 3))])
 
     for _ in range(3):
         batch = await storage.take([PIPE], MANY, token)
@@ -366,7 +366,7 @@ async def test_S18_what_failed_alone_is_handed_out_alone(storage: Storage, lock:
 
 
 async def test_S18_failures_tell_when_they_were(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(1))
+    await storage.append([(PIPE, numbered(1))])
     token = await claimed(lock)
     before_us = time.time_ns() // 1000
 
@@ -379,7 +379,7 @@ async def test_S18_failures_tell_when_they_were(storage: Storage, lock: Lock) ->
 
 
 async def test_S18_failures_end_with_their_message(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(5))
+    await storage.append([(PIPE, numbered(5))])
     token = await claimed(lock)
     await failed_alone(storage, token, 4)
 
@@ -391,7 +391,7 @@ async def test_S18_failures_end_with_their_message(storage: Storage, lock: Lock)
 
 
 async def test_S18_failures_end_with_a_message_that_is_removed(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(3))
+    await storage.append([(PIPE, numbered(3))])
     token = await claimed(lock)
     await failed_alone(storage, token, 2)
     await lock.release(KEY)
@@ -403,14 +403,14 @@ async def test_S18_failures_end_with_a_message_that_is_removed(storage: Storage,
 
 
 async def test_S18_failures_end_with_a_tube_that_ran_empty(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(1))
+    await storage.append([(PIPE, numbered(1))])
     token = await claimed(lock)
     await failed_alone(storage, token, 2)
     await lock.release(KEY)
     await storage.remove(PIPE, b"message-0")
 
     for pipe in (PIPE, OTHER):
-        await storage.append(pipe, numbered(3))
+        await storage.append([(pipe, numbered(3))])
 
     for key in (KEY, OTHER_KEY):
         batch = await storage.take([f"{key}/0"], MANY, await claimed(lock, key))
@@ -418,7 +418,7 @@ async def test_S18_failures_end_with_a_tube_that_ran_empty(storage: Storage, loc
 
 
 async def test_S18_removing_others_leaves_the_failures(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, [b"culprit", b"x", b"b", b"x"])
+    await storage.append([(PIPE, [b"culprit", b"x", b"b", b"x"])])
     token = await claimed(lock)
     await failed_alone(storage, token, 2)
     await lock.release(KEY)
@@ -432,7 +432,7 @@ async def test_S18_removing_others_leaves_the_failures(storage: Storage, lock: L
 
 
 async def test_S18_failures_last_beyond_the_claim(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(3))
+    await storage.append([(PIPE, numbered(3))])
     for attempts in (1, 2, 3):
         token = await claimed(lock)
         assert (await failed_alone(storage, token)).attempts == attempts
@@ -440,7 +440,7 @@ async def test_S18_failures_last_beyond_the_claim(storage: Storage, lock: Lock) 
 
 
 async def test_S18_what_is_released_has_not_failed(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(3))
+    await storage.append([(PIPE, numbered(3))])
     for limit in (1, MANY, 1):
         await storage.take([PIPE], limit, await claimed(lock))
         await lock.release(KEY)
@@ -450,7 +450,7 @@ async def test_S18_what_is_released_has_not_failed(storage: Storage, lock: Lock)
 
 
 async def test_S18_without_counts_several_become_fewer(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(8))
+    await storage.append([(PIPE, numbered(8))])
     token = await claimed(lock)
     await storage.take([PIPE], 8, token)
 
@@ -462,7 +462,7 @@ async def test_S18_without_counts_several_become_fewer(storage: Storage, lock: L
 
 
 async def test_S18_without_counts_a_single_message_is_not_counted(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(3))
+    await storage.append([(PIPE, numbered(3))])
     token = await claimed(lock)
     await storage.take([PIPE], 1, token)
 
@@ -473,7 +473,7 @@ async def test_S18_without_counts_a_single_message_is_not_counted(storage: Stora
 
 
 async def test_S18_without_counts_earlier_failures_stay(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(3))
+    await storage.append([(PIPE, numbered(3))])
     token = await claimed(lock)
     before = await failed_alone(storage, token, 2)
 
@@ -484,7 +484,7 @@ async def test_S18_without_counts_earlier_failures_stay(storage: Storage, lock: 
 
 
 async def test_S18_failing_again_without_taking_changes_nothing(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(8))
+    await storage.append([(PIPE, numbered(8))])
     token = await claimed(lock)
     await storage.take([PIPE], 8, token)
     await storage.fail(PIPE, token)
@@ -504,7 +504,7 @@ async def test_S18_failing_again_without_taking_changes_nothing(storage: Storage
 async def test_S18_nothing_fails_where_nothing_was_taken(storage: Storage, lock: Lock) -> None:
     token = await claimed(lock)
     assert await storage.fail(PIPE, token) == 0
-    await storage.append(PIPE, numbered(3))
+    await storage.append([(PIPE, numbered(3))])
 
     assert await storage.fail(PIPE, token) == 0
 
@@ -512,7 +512,7 @@ async def test_S18_nothing_fails_where_nothing_was_taken(storage: Storage, lock:
 
 
 async def test_S18_only_what_is_left_of_a_batch_fails(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(8))
+    await storage.append([(PIPE, numbered(8))])
     token = await claimed(lock)
     batch = await storage.take([PIPE], 8, token)
 
@@ -524,7 +524,7 @@ async def test_S18_only_what_is_left_of_a_batch_fails(storage: Storage, lock: Lo
 
 
 async def test_S18_the_last_of_a_batch_fails_alone(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(8))
+    await storage.append([(PIPE, numbered(8))])
     token = await claimed(lock)
     batch = await storage.take([PIPE], 5, token)
 
@@ -537,7 +537,7 @@ async def test_S18_the_last_of_a_batch_fails_alone(storage: Storage, lock: Lock)
 
 
 async def test_S18_nothing_of_an_acknowledged_batch_fails(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(8))
+    await storage.append([(PIPE, numbered(8))])
     token = await claimed(lock)
     await storage.pop(PIPE, (await storage.take([PIPE], 4, token)).through, token)
 
@@ -548,7 +548,7 @@ async def test_S18_nothing_of_an_acknowledged_batch_fails(storage: Storage, lock
 
 async def test_S18_each_tube_has_failures_of_its_own(storage: Storage, lock: Lock) -> None:
     for pipe in (PIPE, f"{KEY}/1", OTHER):
-        await storage.append(pipe, numbered(4))
+        await storage.append([(pipe, numbered(4))])
     token = await claimed(lock)
     await failed_alone(storage, token, 2)
 
@@ -559,12 +559,12 @@ async def test_S18_each_tube_has_failures_of_its_own(storage: Storage, lock: Loc
 
 
 async def test_S18_what_runs_ahead_leaves_the_failures_behind_it(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(3))
+    await storage.append([(PIPE, numbered(3))])
     token = await claimed(lock)
     await failed_alone(storage, token, 2)
     await storage.fail(PIPE, token)
 
-    await storage.append(AHEAD, numbered(2, 10))
+    await storage.append([(AHEAD, numbered(2, 10))])
     batch = await storage.take([AHEAD, PIPE], MANY, token)
     assert (batch.messages, batch.failed) == (numbered(2, 10), None)
     await storage.pop(AHEAD, batch.through, token)
@@ -606,7 +606,7 @@ DieHolding = Callable[..., Awaitable[None]]
 async def test_S19_a_single_message_in_the_hands_of_the_dead_failed(
     storage: Storage, lock: Lock, die_holding: DieHolding
 ) -> None:
-    await storage.append(PIPE, numbered(5))
+    await storage.append([(PIPE, numbered(5))])
     await die_holding("take=1")
 
     batch = await storage.take([PIPE], MANY, await claimed(lock))
@@ -619,7 +619,7 @@ async def test_S19_a_single_message_in_the_hands_of_the_dead_failed(
 async def test_S19_deaths_and_failures_are_counted_together(
     storage: Storage, lock: Lock, die_holding: DieHolding
 ) -> None:
-    await storage.append(PIPE, numbered(5))
+    await storage.append([(PIPE, numbered(5))])
     first = await failed_alone(storage, await claimed(lock), 2)
     await lock.release(KEY)
 
@@ -640,7 +640,7 @@ async def test_S19_deaths_and_failures_are_counted_together(
 async def test_S19_several_in_the_hands_of_the_dead_come_one_by_one(
     storage: Storage, lock: Lock, die_holding: DieHolding
 ) -> None:
-    await storage.append(PIPE, numbered(20))
+    await storage.append([(PIPE, numbered(20))])
     await die_holding("take=5")
 
     sizes = await sizes_until_empty(storage, await claimed(lock))
@@ -653,7 +653,7 @@ async def test_S19_several_in_the_hands_of_the_dead_come_one_by_one(
 async def test_S19_what_the_dead_acknowledged_has_not_failed(
     storage: Storage, lock: Lock, die_holding: DieHolding
 ) -> None:
-    await storage.append(PIPE, numbered(5))
+    await storage.append([(PIPE, numbered(5))])
     await die_holding("take=3", "pop=3")
 
     batch = await storage.take([PIPE], MANY, await claimed(lock))
@@ -664,7 +664,7 @@ async def test_S19_what_the_dead_acknowledged_has_not_failed(
 async def test_S19_the_last_of_a_batch_of_the_dead_failed_alone(
     storage: Storage, lock: Lock, die_holding: DieHolding
 ) -> None:
-    await storage.append(PIPE, numbered(5))
+    await storage.append([(PIPE, numbered(5))])
     await die_holding("take=3", "pop=2")
 
     batch = await storage.take([PIPE], MANY, await claimed(lock))
@@ -678,7 +678,7 @@ async def test_S19_the_last_of_a_batch_of_the_dead_failed_alone(
 async def test_S19_what_was_not_handed_out_or_was_released_has_not_failed(
     storage: Storage, lock: Lock, die_holding: DieHolding, steps: tuple[str, ...]
 ) -> None:
-    await storage.append(PIPE, numbered(5))
+    await storage.append([(PIPE, numbered(5))])
     await die_holding(*steps)
 
     batch = await storage.take([PIPE], MANY, await claimed(lock))
@@ -689,7 +689,7 @@ async def test_S19_what_was_not_handed_out_or_was_released_has_not_failed(
 async def test_S19_what_failed_before_its_holder_died_failed_once(
     storage: Storage, lock: Lock, die_holding: DieHolding
 ) -> None:
-    await storage.append(PIPE, numbered(5))
+    await storage.append([(PIPE, numbered(5))])
     await die_holding("take=1", "fail")
 
     failed = (await storage.take([PIPE], MANY, await claimed(lock))).failed
@@ -699,7 +699,7 @@ async def test_S19_what_failed_before_its_holder_died_failed_once(
 
 
 async def test_S19_what_is_isolated_dies_one_by_one_too(storage: Storage, lock: Lock, die_holding: DieHolding) -> None:
-    await storage.append(PIPE, numbered(16))
+    await storage.append([(PIPE, numbered(16))])
     await die_holding("take=16", "fail", "take=16")
 
     sizes = await sizes_until_empty(storage, await claimed(lock))
@@ -711,7 +711,7 @@ async def test_S19_what_is_isolated_dies_one_by_one_too(storage: Storage, lock: 
 async def test_S19_a_waiting_worker_hears_of_the_dead_one(
     storage: Storage, lock: Lock, die_holding: DieHolding
 ) -> None:
-    await storage.append(PIPE, numbered(1))
+    await storage.append([(PIPE, numbered(1))])
     await die_holding("take=1")
 
     assert await storage.wait(everything, LIMIT_S) == KEY
@@ -723,7 +723,7 @@ async def test_S19_a_waiting_worker_hears_of_the_dead_one(
 async def test_S19_a_failure_tells_how_the_process_ended(
     backend: Backend, lock: Lock, driver: Driver, root: Path, ending: Ending
 ) -> None:
-    await backend.storage.append(PIPE, numbered(2))
+    await backend.storage.append([(PIPE, numbered(2))])
     assert backend.note_death
     async with holding(root, driver.name, backend.address, KEY, "take=1") as pid:
         pass
@@ -740,7 +740,7 @@ async def test_S19_a_failure_tells_how_the_process_ended(
 async def test_S19_what_was_handed_out_to_a_process_whose_end_was_planned_has_not_failed(
     backend: Backend, lock: Lock, driver: Driver, root: Path, count: int
 ) -> None:
-    await backend.storage.append(PIPE, numbered(5))
+    await backend.storage.append([(PIPE, numbered(5))])
     assert backend.excuse
     async with holding(root, driver.name, backend.address, KEY, f"take={count}") as pid:
         backend.excuse(pid)
@@ -754,7 +754,7 @@ async def test_S19_what_was_handed_out_to_a_process_whose_end_was_planned_has_no
 async def test_S19_a_planned_end_leaves_earlier_failures(
     backend: Backend, lock: Lock, driver: Driver, root: Path
 ) -> None:
-    await backend.storage.append(PIPE, numbered(5))
+    await backend.storage.append([(PIPE, numbered(5))])
     before = await failed_alone(backend.storage, await claimed(lock), 2)
     await lock.release(KEY)
     assert backend.excuse

@@ -42,7 +42,7 @@ async def bury_head(storage: Storage, token: int, letter: bytes = b"letter", gra
 
 async def buried(storage: Storage, lock: Lock, *letters: bytes) -> list[int]:
     """Bury a message for each of the letters and leave the thread; returns where they lie in the grave."""
-    await storage.append(PIPE, numbered(len(letters)))
+    await storage.append([(PIPE, numbered(len(letters)))])
     token = await claimed(lock)
     for letter in letters:
         assert await bury_head(storage, token, letter)
@@ -59,7 +59,7 @@ async def places(storage: Storage, grave: str = GRAVE) -> list[int]:
 
 
 async def test_S20_a_buried_message_is_a_letter_instead(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(3))
+    await storage.append([(PIPE, numbered(3))])
     token = await claimed(lock)
 
     assert await bury_head(storage, token, b"letter")
@@ -70,7 +70,7 @@ async def test_S20_a_buried_message_is_a_letter_instead(storage: Storage, lock: 
 
 
 async def test_S20_burying_again_does_nothing(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(3))
+    await storage.append([(PIPE, numbered(3))])
     token = await claimed(lock)
     sequence = (await storage.take([PIPE], 1, token)).sequence
 
@@ -83,7 +83,7 @@ async def test_S20_burying_again_does_nothing(storage: Storage, lock: Lock) -> N
 
 
 async def test_S20_what_was_acknowledged_is_not_buried(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(2))
+    await storage.append([(PIPE, numbered(2))])
     token = await claimed(lock)
     batch = await drain(storage, PIPE, token)
 
@@ -94,7 +94,7 @@ async def test_S20_what_was_acknowledged_is_not_buried(storage: Storage, lock: L
 
 
 async def test_S20_what_is_not_at_the_head_is_not_buried(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(3))
+    await storage.append([(PIPE, numbered(3))])
     token = await claimed(lock)
     batch = await storage.take([PIPE], 3, token)
 
@@ -116,7 +116,7 @@ async def test_S20_of_an_unknown_tube_nothing_is_buried(storage: Storage, lock: 
 
 
 async def test_S20_the_others_of_a_batch_stay_in_hand(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(3))
+    await storage.append([(PIPE, numbered(3))])
     token = await claimed(lock)
     batch = await storage.take([PIPE], 2, token)
 
@@ -128,7 +128,7 @@ async def test_S20_the_others_of_a_batch_stay_in_hand(storage: Storage, lock: Lo
 
 
 async def test_S20_burying_goes_on_over_the_gaps(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, [b"x", b"a", b"x", b"b", b"x"])
+    await storage.append([(PIPE, [b"x", b"a", b"x", b"b", b"x"])])
     await storage.remove(PIPE, b"x")
     token = await claimed(lock)
 
@@ -142,7 +142,7 @@ async def test_S20_burying_goes_on_over_the_gaps(storage: Storage, lock: Lock) -
 
 
 async def test_S20_failures_end_with_the_message_that_is_buried(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(3))
+    await storage.append([(PIPE, numbered(3))])
     token = await claimed(lock)
     await storage.take([PIPE], 1, token)
     assert await storage.fail(PIPE, token) == 1
@@ -154,8 +154,8 @@ async def test_S20_failures_end_with_the_message_that_is_buried(storage: Storage
 
 
 async def test_S20_what_ran_ahead_can_be_buried(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(1))
-    await storage.append(AHEAD, [b"urgent"])
+    await storage.append([(PIPE, numbered(1))])
+    await storage.append([(AHEAD, [b"urgent"])])
     token = await claimed(lock)
     batch = await storage.take([AHEAD, PIPE], 1, token)
 
@@ -166,7 +166,7 @@ async def test_S20_what_ran_ahead_can_be_buried(storage: Storage, lock: Lock) ->
 
 
 async def test_S20_a_letter_may_be_empty(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(1))
+    await storage.append([(PIPE, numbered(1))])
 
     assert await bury_head(storage, await claimed(lock), b"")
 
@@ -175,7 +175,7 @@ async def test_S20_a_letter_may_be_empty(storage: Storage, lock: Lock) -> None:
 
 
 async def test_S20_quiet_comes_with_the_last_burial(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(1))
+    await storage.append([(PIPE, numbered(1))])
     token = await claimed(lock)
     waiting = await suspended(storage.wait_for_quiet())
 
@@ -188,9 +188,9 @@ async def test_S20_quiet_comes_with_the_last_burial(storage: Storage, lock: Lock
 async def test_S20_a_full_storage_has_room_for_a_letter(open_backend: OpenBackend) -> None:
     backend = open_backend(1 * MIB)
     storage, token = backend.storage, await claimed(backend.new_lock())
-    await storage.append(PIPE, numbered(1))
+    await storage.append([(PIPE, numbered(1))])
     taken = await fill(storage)
-    assert not await storage.append(PIPE, [CHUNK])
+    assert not await storage.append([(PIPE, [CHUNK])])
 
     assert await bury_head(storage, token, bytes(8_000))
 
@@ -202,7 +202,7 @@ async def test_S20_a_full_storage_has_room_for_a_letter(open_backend: OpenBacken
 async def test_S20_all_of_a_full_storage_can_be_buried(open_backend: OpenBackend) -> None:
     backend = open_backend(1 * MIB)
     storage, token = backend.storage, await claimed(backend.new_lock())
-    while await storage.append(PIPE, [b"%0200d" % number for number in range(100)]):
+    while await storage.append([(PIPE, [b"%0200d" % number for number in range(100)])]):
         continue
     queued = await storage.length(PIPE)
 
@@ -223,7 +223,7 @@ async def test_S20_a_letter_with_a_large_message_has_room_in_a_full_storage(open
     storage, token = backend.storage, await claimed(backend.new_lock())
     large = bytes(192 * 1024)
     for message in (large, CHUNK, bytes(1024)):
-        while await storage.append(PIPE, [message]):
+        while await storage.append([(PIPE, [message])]):
             continue
 
     assert await bury_head(storage, token, large + bytes(4096))
@@ -235,9 +235,9 @@ async def test_S20_a_letter_with_a_large_message_has_room_in_a_full_storage(open
 async def test_S20_a_storage_full_of_threads_has_room_for_letters(open_backend: OpenBackend) -> None:
     backend = open_backend(1 * MIB)
     storage, token = backend.storage, await claimed(backend.new_lock())
-    await storage.append(PIPE, numbered(4))
+    await storage.append([(PIPE, numbered(4))])
     for thread in range(100, 2_100):
-        if not await storage.append(f"app.jobs/Resize/{thread}/0", [b"message"]):
+        if not await storage.append([(f"app.jobs/Resize/{thread}/0", [b"message"])]):
             break
 
     for grave in (GRAVE, OTHER_GRAVE, GRAVE, OTHER_GRAVE):
@@ -251,7 +251,7 @@ async def test_S20_a_burial_makes_room(open_backend: OpenBackend) -> None:
     backend = open_backend(1 * MIB)
     storage, token = backend.storage, await claimed(backend.new_lock())
     await fill(storage)
-    waiting = await suspended(storage.append_when_room(OTHER, [CHUNK]))
+    waiting = await suspended(storage.append_when_room([(OTHER, [CHUNK])]))
 
     await in_thread(lambda: bury_head(storage, token))
     await in_thread(lambda: bury_head(storage, token))
@@ -263,7 +263,7 @@ async def test_S20_a_burial_makes_room(open_backend: OpenBackend) -> None:
 async def test_S20_a_letter_that_never_fits_is_refused(open_backend: OpenBackend) -> None:
     backend = open_backend(1 * MIB)
     storage, token = backend.storage, await claimed(backend.new_lock())
-    await storage.append(PIPE, numbered(2))
+    await storage.append([(PIPE, numbered(2))])
 
     assert not await bury_head(storage, token, bytes(2 * MIB))
 
@@ -276,7 +276,7 @@ async def test_S20_a_letter_that_never_fits_is_refused(open_backend: OpenBackend
 async def test_S20_a_refused_letter_leaves_the_others(open_backend: OpenBackend) -> None:
     backend = open_backend(1 * MIB)
     storage, token = backend.storage, await claimed(backend.new_lock())
-    await storage.append(PIPE, numbered(4))
+    await storage.append([(PIPE, numbered(4))])
     for letter in (b"one", b"two"):
         assert await bury_head(storage, token, letter)
 
@@ -292,7 +292,7 @@ async def test_S20_a_refused_letter_leaves_the_others(open_backend: OpenBackend)
 
 async def test_S21_a_requeued_message_is_the_last_of_its_tube(storage: Storage, lock: Lock) -> None:
     [letter] = await buried(storage, lock, b"letter")
-    await storage.append(PIPE, numbered(2, 1))
+    await storage.append([(PIPE, numbered(2, 1))])
 
     assert await storage.requeue(GRAVE, letter, PIPE, b"again") is True
 
@@ -303,7 +303,7 @@ async def test_S21_a_requeued_message_is_the_last_of_its_tube(storage: Storage, 
 
 async def test_S21_a_message_requeued_ahead_is_taken_first(storage: Storage, lock: Lock) -> None:
     first, second = await buried(storage, lock, b"first", b"second")
-    await storage.append(PIPE, numbered(2, 2))
+    await storage.append([(PIPE, numbered(2, 2))])
 
     for letter, message in ((first, b"message-0"), (second, b"message-1")):
         assert await storage.requeue(GRAVE, letter, AHEAD, message)
@@ -317,7 +317,7 @@ async def test_S21_a_message_requeued_ahead_is_taken_first(storage: Storage, loc
 
 
 async def test_S21_a_requeued_message_has_not_failed(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(1))
+    await storage.append([(PIPE, numbered(1))])
     token = await claimed(lock)
     for _ in range(3):
         before = await storage.take([PIPE], 1, token)
@@ -457,7 +457,7 @@ async def test_S21_dropped_letters_make_room(open_backend: OpenBackend) -> None:
     [letter] = await buried(storage, lock, CHUNK)
     for pipe in (PIPE, OTHER):
         await fill(storage, pipe)
-    waiting = await suspended(storage.append_when_room("app.jobs/Resize/9/0", [CHUNK]))
+    waiting = await suspended(storage.append_when_room([("app.jobs/Resize/9/0", [CHUNK])]))
 
     assert await in_thread(lambda: storage.drop(GRAVE, letter)) == 1
 
@@ -472,7 +472,7 @@ async def test_S21_a_large_letter_that_is_requeued_makes_room(open_backend: Open
     [letter] = await buried(storage, lock, CHUNK[:-100])
     for pipe in (PIPE, OTHER):
         await fill(storage, pipe)
-    waiting = await suspended(storage.append_when_room("app.jobs/Resize/9/0", [CHUNK[: 60 * 1024]]))
+    waiting = await suspended(storage.append_when_room([("app.jobs/Resize/9/0", [CHUNK[: 60 * 1024]])]))
 
     assert await in_thread(lambda: storage.requeue(GRAVE, letter, PIPE, b"small"))
 
@@ -484,7 +484,7 @@ async def test_S21_a_large_letter_that_is_requeued_makes_room(open_backend: Open
 
 async def test_S22_letters_are_offered_to_nobody(storage: Storage, lock: Lock) -> None:
     waiting = await suspended(storage.wait(everything))
-    await storage.append(PIPE, numbered(1))
+    await storage.append([(PIPE, numbered(1))])
     assert await finished(waiting) == KEY
     token = await claimed(lock)
     waiting = await suspended(storage.wait(everything))
@@ -495,7 +495,7 @@ async def test_S22_letters_are_offered_to_nobody(storage: Storage, lock: Lock) -
     assert await storage.wait(everything, 0) is None
     await asyncio.wait({waiting}, timeout=0)
     assert not waiting.done()
-    await storage.append(OTHER, [b"message"])
+    await storage.append([(OTHER, [b"message"])])
     assert await finished(waiting) == OTHER_KEY
 
 
@@ -520,7 +520,7 @@ async def test_S22_letters_are_handed_out_to_nobody(storage: Storage, lock: Lock
 
 async def test_S22_only_graves_with_letters_are_listed(storage: Storage, lock: Lock) -> None:
     assert await storage.graves() == []
-    await storage.append(PIPE, numbered(2))
+    await storage.append([(PIPE, numbered(2))])
     token = await claimed(lock)
     await bury_head(storage, token, b"here")
     await bury_head(storage, token, b"there", OTHER_GRAVE)
@@ -595,7 +595,7 @@ async def test_S22_letters_that_had_to_go_for_lack_of_room_are_counted(open_back
 
 async def test_S22_each_grave_has_so_many_letters(storage: Storage, lock: Lock) -> None:
     storage.settings.dead_letters = 2
-    await storage.append(PIPE, numbered(6))
+    await storage.append([(PIPE, numbered(6))])
     token = await claimed(lock)
     for number in range(3):
         await bury_head(storage, token, b"here-%d" % number)
@@ -634,14 +634,14 @@ async def test_S22_fewer_letters_may_be_asked_for_later(storage: Storage, lock: 
 async def test_S23_what_follows_up_has_room_where_others_have_none(open_backend: OpenBackend) -> None:
     storage = open_backend(1 * MIB).storage
     await fill(storage)
-    while await storage.append(PIPE, [bytes(1024)]):
+    while await storage.append([(PIPE, [bytes(1024)])]):
         continue
     queued = await storage.length(PIPE)
 
-    assert await storage.append(PIPE, [bytes(1024)], follow_up=True)
-    assert await storage.append(OTHER, numbered(10), follow_up=True)
+    assert await storage.append([(PIPE, [bytes(1024)])], follow_up=True)
+    assert await storage.append([(OTHER, numbered(10))], follow_up=True)
 
-    assert not await storage.append(PIPE, [bytes(8192)])
+    assert not await storage.append([(PIPE, [bytes(8192)])])
     assert await storage.length(PIPE) == queued + 1
     assert await contents(storage, OTHER) == numbered(10)
     assert (await storage.backlog()).queued == queued + 11
@@ -651,10 +651,10 @@ async def test_S23_what_follows_up_has_room_where_others_have_none(open_backend:
 async def test_S23_what_follows_up_leaves_room_for_letters(open_backend: OpenBackend) -> None:
     backend = open_backend(1 * MIB)
     storage, token = backend.storage, await claimed(backend.new_lock())
-    await storage.append(PIPE, numbered(10))
+    await storage.append([(PIPE, numbered(10))])
     await fill(storage)
     for _ in range(1_000):
-        if not await storage.append(OTHER, [bytes(1024)], follow_up=True):
+        if not await storage.append([(OTHER, [bytes(1024)])], follow_up=True):
             break
     else:
         pytest.fail("never full")
@@ -670,7 +670,7 @@ async def test_S23_a_refused_follow_up_leaves_nothing(open_backend: OpenBackend)
     storage = open_backend(1 * MIB).storage
     taken = await fill(storage)
 
-    assert not await storage.append(OTHER, [b"small", CHUNK, CHUNK], follow_up=True)
+    assert not await storage.append([(OTHER, [b"small", CHUNK, CHUNK])], follow_up=True)
 
     assert await storage.pipes() == [PIPE]
     assert await storage.backlog() == Backlog(taken, taken, 0, 0)

@@ -43,7 +43,7 @@ async def test_L1_a_free_key_gives_a_token_and_a_held_one_none(backend: Backend)
 async def test_L1_a_refused_acquire_leaves_the_holder_its_claim(backend: Backend) -> None:
     mine, theirs = backend.new_lock(), backend.new_lock()
     token = await mine.acquire(KEY)
-    await backend.storage.append(PIPE, [b"message"])
+    await backend.storage.append([(PIPE, [b"message"])])
     await mine.acquire(KEY)
     await theirs.acquire(KEY)
 
@@ -99,7 +99,7 @@ async def test_L2_tokens_of_all_keys_and_locks_only_grow(backend: Backend) -> No
 async def test_L2_tokens_go_on_after_all_messages_left(backend: Backend) -> None:
     lock, last = backend.new_lock(), 0
     for _ in range(5):
-        await backend.storage.append(PIPE, [b"message"])
+        await backend.storage.append([(PIPE, [b"message"])])
         token = await lock.acquire(KEY)
         await backend.storage.pop(PIPE, (await backend.storage.take([PIPE], 1, token)).through, token)
         await lock.release(KEY)
@@ -169,7 +169,7 @@ async def test_L4_the_claim_of_a_killed_process_is_free(backend: Backend, driver
         mine = await lock.acquire(KEY)
 
     assert mine > theirs
-    await backend.storage.append(PIPE, [b"message"])
+    await backend.storage.append([(PIPE, [b"message"])])
     through = (await backend.storage.take([PIPE], 1, mine)).through
     with pytest.raises(FencedError):
         await backend.storage.pop(PIPE, through, theirs)
@@ -179,7 +179,7 @@ async def test_L4_the_claim_of_a_killed_process_is_free(backend: Backend, driver
 @pytest.mark.requires("multiprocess")
 async def test_L4_the_thread_of_a_killed_process_is_offered(backend: Backend, driver: Driver, root: Path) -> None:
     async with peer(root, driver.name, backend.address, "claim", KEY) as holder:
-        await backend.storage.append(PIPE, [b"message"])
+        await backend.storage.append([(PIPE, [b"message"])])
         assert await backend.storage.wait(everything, 0) is None
         await holder.kill()
 
@@ -204,7 +204,7 @@ async def test_L5_exists_tells_whether_anybody_holds_the_key(backend: Backend) -
 
 
 async def test_L5_messages_alone_do_not_hold_a_key(backend: Backend) -> None:
-    await backend.storage.append(PIPE, [b"message"])
+    await backend.storage.append([(PIPE, [b"message"])])
 
     assert not await backend.new_lock().exists(KEY)
 
@@ -240,7 +240,7 @@ async def test_L6_a_time_to_live_tells_whether_this_lock_holds_the_key(backend: 
 async def test_L6_a_lease_that_ran_out_is_free(backend: Backend) -> None:
     mine, theirs = backend.new_lock(), backend.new_lock()
     token = await mine.acquire(KEY)
-    await backend.storage.append(PIPE, [b"message"])
+    await backend.storage.append([(PIPE, [b"message"])])
     waiting = await suspended(backend.storage.wait(everything))
 
     assert await mine.ttl(KEY, NEVER_S)
@@ -258,7 +258,7 @@ async def test_L6_a_lease_that_ran_out_is_free(backend: Backend) -> None:
 @pytest.mark.requires("time_leases")
 async def test_L6_a_lease_can_be_made_longer(backend: Backend) -> None:
     lock = backend.new_lock()
-    await backend.storage.append(PIPE, [b"message"])
+    await backend.storage.append([(PIPE, [b"message"])])
     lease_s, longer = NEVER_S, False
     while not longer:
         await lock.acquire(KEY)
@@ -279,7 +279,7 @@ async def test_L6_a_lease_ends_with_its_claim(backend: Backend) -> None:
     assert await lock.ttl(KEY, NEVER_S)
     await lock.release(KEY)
     await lock.acquire(KEY)
-    await backend.storage.append(PIPE, [b"message"])
+    await backend.storage.append([(PIPE, [b"message"])])
 
     assert await backend.storage.wait(everything, 2 * NEVER_S) is None
 
@@ -288,7 +288,7 @@ async def test_L6_a_lease_ends_with_its_claim(backend: Backend) -> None:
 async def test_L6_a_claim_for_life_does_not_run_out(backend: Backend) -> None:
     lock = backend.new_lock()
     token = await lock.acquire(KEY)
-    await backend.storage.append(PIPE, [b"message"])
+    await backend.storage.append([(PIPE, [b"message"])])
 
     assert await lock.ttl(KEY, NEVER_S / 10)
 
@@ -301,11 +301,11 @@ async def test_L6_a_claim_for_life_does_not_run_out(backend: Backend) -> None:
 
 
 async def test_L7_a_held_thread_is_offered_after_its_release(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, [b"message"])
+    await storage.append([(PIPE, [b"message"])])
     await lock.acquire(KEY)
     waiting = await suspended(storage.wait(everything))
 
-    await storage.append(PIPE, [b"another"])
+    await storage.append([(PIPE, [b"another"])])
     await asyncio.wait({waiting}, timeout=0)
     assert not waiting.done()
 
@@ -314,7 +314,7 @@ async def test_L7_a_held_thread_is_offered_after_its_release(storage: Storage, l
 
 
 async def test_L7_a_thread_without_messages_is_not_offered(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, [b"message"])
+    await storage.append([(PIPE, [b"message"])])
     token = await lock.acquire(KEY)
     await storage.pop(PIPE, (await storage.take([PIPE], 1, token)).through, token)
     await lock.release(KEY)
@@ -325,7 +325,7 @@ async def test_L7_a_thread_without_messages_is_not_offered(storage: Storage, loc
 async def test_L7_a_lock_covers_all_priorities(storage: Storage, lock: Lock) -> None:
     await lock.acquire(KEY)
     for priority in range(3):
-        await storage.append(f"{KEY}/{priority}", [b"message"])
+        await storage.append([(f"{KEY}/{priority}", [b"message"])])
     assert await storage.wait(everything, 0) is None
 
     await lock.release(KEY)
@@ -337,7 +337,7 @@ async def test_L7_a_lock_covers_all_priorities(storage: Storage, lock: Lock) -> 
 
 
 async def test_L8_a_paused_thread_is_offered_when_the_pause_is_over(backend: Backend) -> None:
-    await backend.storage.append(PIPE, [b"work"])
+    await backend.storage.append([(PIPE, [b"work"])])
     lock = backend.new_lock()
     await lock.acquire(KEY)
     began = time.monotonic()
@@ -348,7 +348,7 @@ async def test_L8_a_paused_thread_is_offered_when_the_pause_is_over(backend: Bac
 
 
 async def test_L8_a_paused_thread_is_free_and_not_offered(backend: Backend) -> None:
-    await backend.storage.append(PIPE, [b"work"])
+    await backend.storage.append([(PIPE, [b"work"])])
     lock = backend.new_lock()
     await lock.acquire(KEY)
     await lock.release(KEY, 3600)
@@ -358,7 +358,7 @@ async def test_L8_a_paused_thread_is_free_and_not_offered(backend: Backend) -> N
 
 
 async def test_L8_a_waiter_learns_of_a_pause_that_begins_while_it_waits(backend: Backend) -> None:
-    await backend.storage.append(PIPE, [b"work"])
+    await backend.storage.append([(PIPE, [b"work"])])
     lock = backend.new_lock()
     await lock.acquire(KEY)
     waiting = await suspended(backend.storage.wait(everything))
@@ -368,17 +368,17 @@ async def test_L8_a_waiter_learns_of_a_pause_that_begins_while_it_waits(backend:
 
 
 async def test_L8_new_messages_do_not_end_a_pause(backend: Backend) -> None:
-    await backend.storage.append(PIPE, [b"work"])
+    await backend.storage.append([(PIPE, [b"work"])])
     lock = backend.new_lock()
     await lock.acquire(KEY)
     await lock.release(KEY, 3600)
-    await backend.storage.append(PIPE, [b"more"])
+    await backend.storage.append([(PIPE, [b"more"])])
 
     assert await backend.storage.wait(everything, 0) is None
 
 
 async def test_L8_a_pause_ends_when_the_key_is_acquired(backend: Backend) -> None:
-    await backend.storage.append(PIPE, [b"work"])
+    await backend.storage.append([(PIPE, [b"work"])])
     lock = backend.new_lock()
     await lock.acquire(KEY)
     await lock.release(KEY, 3600)

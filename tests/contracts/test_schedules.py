@@ -48,7 +48,7 @@ async def recurrent(storage: Storage) -> int:
 
 async def test_S29_a_message_comes_at_its_time_and_is_due_again(storage: Storage, lock: Lock) -> None:
     when = await in_us(storage, -SECOND_US)
-    assert await storage.append(PIPE, [b"tick"], when=when) == 1
+    assert await storage.append([(PIPE, [b"tick"])], when=when) == 1
 
     assert await storage.promote() == when.due_us + MINUTE_US
 
@@ -59,12 +59,12 @@ async def test_S29_a_message_comes_at_its_time_and_is_due_again(storage: Storage
 
 
 async def test_S29_what_comes_is_queued_and_what_waits_is_recurrent(storage: Storage) -> None:
-    await storage.append(PIPE, [b"tick"], when=await in_us(storage, MINUTE_US))
+    await storage.append([(PIPE, [b"tick"])], when=await in_us(storage, MINUTE_US))
     before = await storage.backlog()
     assert (before.queued, before.deferred, before.recurrent) == (0, 0, 1)
     assert await storage.pipes() == []
 
-    await storage.append(PIPE, [b"tick"], when=await in_us(storage, -SECOND_US, HOURLY))
+    await storage.append([(PIPE, [b"tick"])], when=await in_us(storage, -SECOND_US, HOURLY))
     await storage.promote()
 
     after = await storage.backlog()
@@ -74,7 +74,7 @@ async def test_S29_what_comes_is_queued_and_what_waits_is_recurrent(storage: Sto
 @pytest.mark.parametrize("missed", [1, 2, 59, 100_000])
 async def test_S29_what_was_missed_comes_once_and_without_drift(storage: Storage, missed: int) -> None:
     when = await in_us(storage, -missed * MINUTE_US - 30 * SECOND_US)
-    await storage.append(PIPE, [b"tick"], when=when)
+    await storage.append([(PIPE, [b"tick"])], when=when)
 
     assert await storage.promote() == when.due_us + (missed + 1) * MINUTE_US
 
@@ -83,7 +83,7 @@ async def test_S29_what_was_missed_comes_once_and_without_drift(storage: Storage
 
 async def test_S29_it_comes_at_each_time_while_nobody_is_late(storage: Storage, lock: Lock) -> None:
     token, when = await claimed(lock), await in_us(storage, 0, "every 0.02")
-    await storage.append(PIPE, [b"tick"], when=when)
+    await storage.append([(PIPE, [b"tick"])], when=when)
 
     for _ in range(5):
         assert await storage.wait(everything, LIMIT_S, bound=KEY) == KEY
@@ -97,17 +97,17 @@ async def test_S29_it_comes_at_each_time_while_nobody_is_late(storage: Storage, 
 async def test_S29_a_sleeping_wait_returns_at_the_time(storage: Storage) -> None:
     waiting = await suspended(storage.wait(everything))
 
-    await storage.append(PIPE, [b"tick"], when=await in_us(storage, round(NEVER_S * SECOND_US)))
+    await storage.append([(PIPE, [b"tick"])], when=await in_us(storage, round(NEVER_S * SECOND_US)))
 
     assert await finished(waiting) == KEY
 
 
 async def test_S29_an_occurrence_comes_beside_one_that_is_still_queued(storage: Storage) -> None:
     when = await in_us(storage, -SECOND_US)
-    await storage.append(PIPE, [b"tick"], when=when)
+    await storage.append([(PIPE, [b"tick"])], when=when)
     await storage.promote()
     await storage.unschedule(PIPE, b"tick")
-    await storage.append(PIPE, [b"tick"], when=when)
+    await storage.append([(PIPE, [b"tick"])], when=when)
     await storage.promote()
 
     assert await contents(storage, PIPE) == [b"tick", b"tick"]
@@ -116,7 +116,7 @@ async def test_S29_an_occurrence_comes_beside_one_that_is_still_queued(storage: 
 async def test_S29_a_schedule_that_is_over_ends(storage: Storage) -> None:
     """The last time of a rule comes, and nothing after it."""
     rule = "DTSTART;TZID=UTC:20200101T000000 RRULE:FREQ=DAILY;COUNT=1"
-    await storage.append(PIPE, [b"tick"], when=await in_us(storage, -SECOND_US, rule))
+    await storage.append([(PIPE, [b"tick"])], when=await in_us(storage, -SECOND_US, rule))
 
     assert await storage.promote() is None
 
@@ -128,7 +128,7 @@ async def test_S29_a_schedule_that_is_over_ends(storage: Storage) -> None:
 async def test_S29_several_who_wait_get_each_time_once(storage: Storage) -> None:
     """They are woken at the same time."""
     when = await in_us(storage, round(NEVER_S * SECOND_US))
-    await storage.append(PIPE, [b"one", b"two"], when=when)
+    await storage.append([(PIPE, [b"one", b"two"])], when=when)
 
     await asyncio.gather(*(in_thread(lambda: storage.wait(frozenset({split_key(KEY)[0]}), LIMIT_S)) for _ in range(3)))
 
@@ -146,8 +146,8 @@ async def test_S29_several_processes_that_wait_get_each_time_once(backend: Backe
 
     waiting = [asyncio.create_task(wait()) for _ in range(3)]
     when = await in_us(storage, round(NEVER_S * SECOND_US))
-    await storage.append(PIPE, names, when=when)
-    await storage.append(OTHER, [b"go"])
+    await storage.append([(PIPE, names)], when=when)
+    await storage.append([(OTHER, [b"go"])])
 
     assert {await finished(task) for task in waiting} == {str(when.due_us + MINUTE_US)}
     assert sorted(await contents(storage, PIPE)) == sorted(names)
@@ -169,7 +169,7 @@ async def test_S29_a_schedule_outlives_the_process_that_gave_it(backend: Backend
 async def test_S29_a_time_that_found_no_room_is_not_lost(open_backend: OpenBackend) -> None:
     backend = open_backend(1 * MIB)
     storage, token = backend.storage, await claimed(backend.new_lock())
-    await storage.append(OTHER, [CHUNK], when=await in_us(storage, -SECOND_US))
+    await storage.append([(OTHER, [CHUNK])], when=await in_us(storage, -SECOND_US))
     await fill(storage)
     await storage.promote()
 
@@ -184,7 +184,7 @@ async def test_S29_a_time_that_found_no_room_is_not_lost(open_backend: OpenBacke
 async def test_S29_a_worker_is_woken_by_the_room_for_what_is_due(open_backend: OpenBackend) -> None:
     backend = open_backend(1 * MIB)
     storage, token = backend.storage, await claimed(backend.new_lock())
-    await storage.append(OTHER, [CHUNK], when=await in_us(storage, -SECOND_US))
+    await storage.append([(OTHER, [CHUNK])], when=await in_us(storage, -SECOND_US))
     await fill(storage)
     key = await storage.wait(everything, 0)
     if key is None:  # a driver may keep the room for it
@@ -199,15 +199,15 @@ async def test_S29_a_worker_is_woken_by_the_room_for_what_is_due(open_backend: O
 async def test_S29_schedules_take_room_until_they_end(open_backend: OpenBackend) -> None:
     storage = open_backend(1 * MIB).storage
     scheduled = 0
-    while await storage.append(PIPE, [b"%d" % scheduled + CHUNK], when=await in_us(storage, MINUTE_US)):
+    while await storage.append([(PIPE, [b"%d" % scheduled + CHUNK])], when=await in_us(storage, MINUTE_US)):
         scheduled += 1
         assert scheduled <= 16, "never full"
-    assert await storage.append(OTHER, [CHUNK] * 4) is None
+    assert await storage.append([(OTHER, [CHUNK] * 4)]) is None
 
     ended = await storage.unschedule(PIPE, *[b"%d" % number + CHUNK for number in range(scheduled)])
 
     assert ended == scheduled
-    assert await storage.append(OTHER, [CHUNK] * 4) == 4
+    assert await storage.append([(OTHER, [CHUNK] * 4)]) == 4
 
 
 @pytest.mark.requires("bounded")
@@ -215,7 +215,7 @@ async def test_S29_what_can_never_fit_is_too_large(open_backend: OpenBackend) ->
     storage = open_backend(1 * MIB).storage
 
     with pytest.raises(MessageTooLarge):
-        await storage.append(PIPE, [bytes(2 * MIB)], when=await in_us(storage, MINUTE_US))
+        await storage.append([(PIPE, [bytes(2 * MIB)])], when=await in_us(storage, MINUTE_US))
 
     assert await recurrent(storage) == 0
 
@@ -225,10 +225,10 @@ async def test_S29_what_can_never_fit_is_too_large(open_backend: OpenBackend) ->
 
 async def test_S30_the_same_schedule_again_changes_nothing(storage: Storage) -> None:
     first = await in_us(storage, MINUTE_US)
-    await storage.append(PIPE, [b"tick"], when=first)
+    await storage.append([(PIPE, [b"tick"])], when=first)
 
-    assert await storage.append(PIPE, [b"tick"], when=When(first.due_us + 5 * SECOND_US, MINUTELY)) == 1
-    assert await storage.append(PIPE, [b"tick", b"tick"], when=When(first.due_us - 5, MINUTELY)) == 2
+    assert await storage.append([(PIPE, [b"tick"])], when=When(first.due_us + 5 * SECOND_US, MINUTELY)) == 1
+    assert await storage.append([(PIPE, [b"tick", b"tick"])], when=When(first.due_us - 5, MINUTELY)) == 2
 
     assert await storage.scheduled() == [(PIPE, b"tick", MINUTELY, first.due_us)]
     assert await recurrent(storage) == 1
@@ -238,10 +238,10 @@ async def test_S30_the_same_schedule_again_changes_nothing(storage: Storage) -> 
 @pytest.mark.parametrize("shift_us", [-30 * SECOND_US, 0, 30 * SECOND_US], ids=["earlier", "same", "later"])
 async def test_S30_another_schedule_takes_the_place_of_the_first(storage: Storage, shift_us: int) -> None:
     first = await in_us(storage, MINUTE_US)
-    await storage.append(PIPE, [b"tick"], when=first)
+    await storage.append([(PIPE, [b"tick"])], when=first)
     second = When(first.due_us + shift_us, HOURLY)
 
-    assert await storage.append(PIPE, [b"tick"], when=second) == 1
+    assert await storage.append([(PIPE, [b"tick"])], when=second) == 1
 
     assert await storage.scheduled() == [(PIPE, b"tick", HOURLY, second.due_us)]
     assert await storage.promote() == second.due_us
@@ -249,9 +249,9 @@ async def test_S30_another_schedule_takes_the_place_of_the_first(storage: Storag
 
 async def test_S30_a_changed_schedule_comes_by_the_new_one_alone(storage: Storage) -> None:
     for schedule in (HOURLY, MINUTELY, HOURLY, MINUTELY):
-        await storage.append(PIPE, [b"tick"], when=await in_us(storage, MINUTE_US, schedule))
+        await storage.append([(PIPE, [b"tick"])], when=await in_us(storage, MINUTE_US, schedule))
     last = await in_us(storage, -SECOND_US, HOURLY)
-    await storage.append(PIPE, [b"tick"], when=last)
+    await storage.append([(PIPE, [b"tick"])], when=last)
 
     assert await storage.promote() == last.due_us + 60 * MINUTE_US
 
@@ -260,32 +260,32 @@ async def test_S30_a_changed_schedule_comes_by_the_new_one_alone(storage: Storag
 
 async def test_S30_the_same_schedule_after_a_time_keeps_the_next(storage: Storage) -> None:
     first = await in_us(storage, -SECOND_US)
-    await storage.append(PIPE, [b"tick"], when=first)
+    await storage.append([(PIPE, [b"tick"])], when=first)
     await storage.promote()
 
-    await storage.append(PIPE, [b"tick"], when=first)
+    await storage.append([(PIPE, [b"tick"])], when=first)
 
     assert await storage.promote() == first.due_us + MINUTE_US
     assert await contents(storage, PIPE) == [b"tick"]
 
 
 async def test_S30_an_earlier_schedule_wakes_who_waits(storage: Storage) -> None:
-    await storage.append(PIPE, [b"tick"], when=await in_us(storage, MINUTE_US))
+    await storage.append([(PIPE, [b"tick"])], when=await in_us(storage, MINUTE_US))
     waiting = await suspended(storage.wait(everything))
 
-    await storage.append(PIPE, [b"tick"], when=await in_us(storage, round(NEVER_S * SECOND_US), HOURLY))
+    await storage.append([(PIPE, [b"tick"])], when=await in_us(storage, round(NEVER_S * SECOND_US), HOURLY))
 
     assert await finished(waiting) == KEY
 
 
 async def test_S30_with_absent_the_one_there_is_stays(storage: Storage) -> None:
     first = await in_us(storage, MINUTE_US)
-    assert await storage.append(PIPE, [b"tick", b"tick"], when=first, absent=True) == 1
+    assert await storage.append([(PIPE, [b"tick", b"tick"])], when=first, absent=True) == 1
 
     hourly = When(first.due_us + 5, HOURLY)
-    assert await storage.append(PIPE, [b"tick"], when=hourly, absent=True) == 0
-    assert await storage.append(PIPE, [b"tick"], when=first, absent=True) == 0
-    assert await storage.append(PIPE, [b"tick", b"tock"], when=hourly, absent=True) == 1
+    assert await storage.append([(PIPE, [b"tick"])], when=hourly, absent=True) == 0
+    assert await storage.append([(PIPE, [b"tick"])], when=first, absent=True) == 0
+    assert await storage.append([(PIPE, [b"tick", b"tock"])], when=hourly, absent=True) == 1
 
     assert await storage.scheduled() == [(PIPE, b"tick", *first[::-1]), (PIPE, b"tock", *hourly[::-1])]
 
@@ -293,7 +293,7 @@ async def test_S30_with_absent_the_one_there_is_stays(storage: Storage) -> None:
 async def test_S30_equal_messages_of_other_pipes_are_others(storage: Storage) -> None:
     when = await in_us(storage, MINUTE_US)
     for pipe in (PIPE, OTHER, f"{KEY}/1"):
-        assert await storage.append(pipe, [b"tick"], when=when, absent=True) == 1
+        assert await storage.append([(pipe, [b"tick"])], when=when, absent=True) == 1
 
     assert await recurrent(storage) == 3
     assert await storage.unschedule(OTHER, b"tick") == 1
@@ -304,8 +304,8 @@ async def test_S30_scheduled_lists_the_next_due_first(storage: Storage) -> None:
     assert await storage.scheduled() == []
     base = await in_us(storage, MINUTE_US)
     for name, after_us in ((b"c", 30), (b"a", 10), (b"", 40), (b"b", 20)):
-        await storage.append(PIPE, [name], when=When(base.due_us + after_us, MINUTELY))
-    await storage.append(PIPE, [b"once"], when=When(base.due_us))
+        await storage.append([(PIPE, [name])], when=When(base.due_us + after_us, MINUTELY))
+    await storage.append([(PIPE, [b"once"])], when=When(base.due_us))
 
     found = await storage.scheduled()
 
@@ -319,9 +319,9 @@ async def test_S30_scheduled_lists_the_next_due_first(storage: Storage) -> None:
 
 async def test_S30_unschedule_ends_those_that_are_equal(storage: Storage) -> None:
     when = await in_us(storage, round(NEVER_S * SECOND_US))
-    await storage.append(OTHER, [b"a", b"b", b"c"], when=when)
+    await storage.append([(OTHER, [b"a", b"b", b"c"])], when=when)
     later = await in_us(storage, MINUTE_US)
-    await storage.append(PIPE, [b"a", b"b", b"c"], when=later)
+    await storage.append([(PIPE, [b"a", b"b", b"c"])], when=later)
 
     assert await storage.unschedule(PIPE, b"a", b"c", b"a", b"not there") == 2
     assert await storage.unschedule(PIPE, b"a") == 0
@@ -336,7 +336,7 @@ async def test_S30_unschedule_ends_those_that_are_equal(storage: Storage) -> Non
 
 async def test_S30_what_was_unscheduled_does_not_come(storage: Storage) -> None:
     when = await in_us(storage, MINUTE_US)
-    await storage.append(PIPE, [b"tick"], when=when)
+    await storage.append([(PIPE, [b"tick"])], when=when)
     await storage.unschedule(PIPE, b"tick")
 
     assert await storage.promote() is None
@@ -347,9 +347,9 @@ async def test_S30_what_was_unscheduled_does_not_come(storage: Storage) -> None:
 
 async def test_S30_unschedule_leaves_what_came_and_what_waits_once(storage: Storage) -> None:
     when = await in_us(storage, -SECOND_US)
-    await storage.append(PIPE, [b"tick"], when=when)
+    await storage.append([(PIPE, [b"tick"])], when=when)
     await storage.promote()
-    await storage.append(PIPE, [b"tick"], when=When(when.due_us + MINUTE_US))
+    await storage.append([(PIPE, [b"tick"])], when=When(when.due_us + MINUTE_US))
 
     assert await storage.unschedule(PIPE, b"tick") == 1
 
@@ -358,10 +358,10 @@ async def test_S30_unschedule_leaves_what_came_and_what_waits_once(storage: Stor
 
 
 async def test_S30_remove_leaves_schedules(storage: Storage) -> None:
-    await storage.append(PIPE, [b"tick"], when=await in_us(storage, MINUTE_US))
+    await storage.append([(PIPE, [b"tick"])], when=await in_us(storage, MINUTE_US))
     assert await storage.remove(PIPE, b"tick") == 0
     when = await in_us(storage, -SECOND_US, HOURLY)
-    await storage.append(PIPE, [b"tick"], when=when)
+    await storage.append([(PIPE, [b"tick"])], when=when)
     await storage.promote()
 
     assert await storage.remove(PIPE, b"tick") == 1
@@ -371,17 +371,17 @@ async def test_S30_remove_leaves_schedules(storage: Storage) -> None:
 
 async def test_S30_absent_without_a_schedule_does_not_see_schedules(storage: Storage) -> None:
     when = await in_us(storage, MINUTE_US)
-    await storage.append(PIPE, [b"tick"], when=when)
+    await storage.append([(PIPE, [b"tick"])], when=when)
 
-    assert await storage.append(PIPE, [b"tick"], absent=True) == 1
-    assert await storage.append(PIPE, [b"tick"], absent=True) == 0
+    assert await storage.append([(PIPE, [b"tick"])], absent=True) == 1
+    assert await storage.append([(PIPE, [b"tick"])], absent=True) == 0
 
 
 async def test_S30_absent_with_a_schedule_sees_schedules_alone(storage: Storage) -> None:
     when = await in_us(storage, MINUTE_US)
-    await storage.append(PIPE, [b"queued"])
-    await storage.append(PIPE, [b"waiting"], when=When(when.due_us))
+    await storage.append([(PIPE, [b"queued"])])
+    await storage.append([(PIPE, [b"waiting"])], when=When(when.due_us))
 
-    assert await storage.append(PIPE, [b"queued", b"waiting"], when=when, absent=True) == 2
+    assert await storage.append([(PIPE, [b"queued", b"waiting"])], when=when, absent=True) == 2
 
     assert await recurrent(storage) == 2

@@ -33,7 +33,7 @@ async def test_S31_no_priority_waits_for_more_batches(storage: Storage, lock: Lo
     limit = max(limit, count)
     pipes = pipes_of(*range(count))
     for pipe in pipes[1::2]:
-        await storage.append(pipe, numbered(BATCHES))
+        await storage.append([(pipe, numbered(BATCHES))])
     token = await claimed(lock)
 
     served = [await take_one(storage, pipes, token, limit) for _ in range(BATCHES)]
@@ -47,7 +47,7 @@ async def test_S31_no_priority_waits_for_more_batches(storage: Storage, lock: Lo
 async def test_S31_without_a_limit_the_first_goes_first(storage: Storage, lock: Lock) -> None:
     pipes = pipes_of(0, 1)
     for pipe in pipes[1::2]:
-        await storage.append(pipe, numbered(20))
+        await storage.append([(pipe, numbered(20))])
     token = await claimed(lock)
 
     served = [await take_one(storage, pipes, token, None) for _ in range(40)]
@@ -59,7 +59,7 @@ async def test_S31_the_turn_belongs_to_the_thread_and_not_to_its_holder(storage:
     """Who leaves the thread after each batch does not begin with the first priority each time."""
     pipes, limit = pipes_of(0, 1), 4
     for pipe in pipes[1::2]:
-        await storage.append(pipe, numbered(BATCHES))
+        await storage.append([(pipe, numbered(BATCHES))])
     served = []
     for _ in range(BATCHES):
         token = await claimed(lock)
@@ -73,7 +73,7 @@ async def test_S31_the_turn_belongs_to_the_thread_and_not_to_its_holder(storage:
 async def test_S31_what_is_refused_was_nobodys_turn(storage: Storage, lock: Lock) -> None:
     pipes, limit = pipes_of(0, 1), 4
     for pipe in pipes[1::2]:
-        await storage.append(pipe, numbered(BATCHES))
+        await storage.append([(pipe, numbered(BATCHES))])
     token = await claimed(lock)
     served = []
     for _ in range(BATCHES):
@@ -88,7 +88,7 @@ async def test_S31_what_is_refused_was_nobodys_turn(storage: Storage, lock: Lock
 async def test_S31_what_runs_ahead_goes_with_its_priority(storage: Storage, lock: Lock) -> None:
     pipes, limit = pipes_of(0, 1), 4
     for pipe in pipes:
-        await storage.append(pipe, numbered(10))
+        await storage.append([(pipe, numbered(10))])
     token = await claimed(lock)
     served = []
     for _ in range(40):
@@ -102,7 +102,7 @@ async def test_S31_what_runs_ahead_goes_with_its_priority(storage: Storage, lock
 
 async def test_S31_an_empty_priority_leaves_its_turn_to_the_others(storage: Storage, lock: Lock) -> None:
     pipes = pipes_of(0, 1, 2)
-    await storage.append(pipes[3], numbered(20))
+    await storage.append([(pipes[3], numbered(20))])
     token = await claimed(lock)
 
     assert [await take_one(storage, pipes, token, 3) for _ in range(20)] == [pipes[3]] * 20

@@ -61,7 +61,7 @@ async def drain(storage: Storage, pipe: str, token: int) -> Batch:
 async def fill(storage: Storage, pipe: str = PIPE) -> int:
     """Append chunks until one is refused; returns how many were taken."""
     for taken in range(1_000):
-        if not await storage.append(pipe, [CHUNK]):
+        if not await storage.append([(pipe, [CHUNK])]):
             return taken
     raise AssertionError("never full")
 
@@ -73,7 +73,7 @@ async def test_S1_calls_come_out_in_the_order_they_were_taken(storage: Storage) 
     expected: list[bytes] = []
     for size in (1, 3, 1, 128, 2, 500):
         messages = numbered(size, start=len(expected))
-        assert await storage.append(PIPE, messages)
+        assert await storage.append([(PIPE, messages)])
         expected += messages
 
     assert await contents(storage, PIPE) == expected
@@ -82,7 +82,7 @@ async def test_S1_calls_come_out_in_the_order_they_were_taken(storage: Storage) 
 async def test_S1_one_call_of_ten_thousand_keeps_its_order(storage: Storage, lock: Lock) -> None:
     token = await claimed(lock)
     messages = numbered(10_000)
-    assert await storage.append(PIPE, messages)
+    assert await storage.append([(PIPE, messages)])
 
     taken: list[bytes] = []
     while (batch := await storage.take([PIPE], 128, token)).count:
@@ -94,8 +94,8 @@ async def test_S1_one_call_of_ten_thousand_keeps_its_order(storage: Storage, loc
 
 async def test_S1_tubes_do_not_mix(storage: Storage) -> None:
     for number in range(50):
-        await storage.append(PIPE, [b"here-%d" % number])
-        await storage.append(f"{KEY}/1", [b"there-%d" % number])
+        await storage.append([(PIPE, [b"here-%d" % number])])
+        await storage.append([(f"{KEY}/1", [b"there-%d" % number])])
 
     assert await contents(storage, PIPE) == [b"here-%d" % number for number in range(50)]
     assert await contents(storage, f"{KEY}/1") == [b"there-%d" % number for number in range(50)]
@@ -105,7 +105,7 @@ async def test_S1_two_thousand_tubes_keep_their_message(open_backend: OpenBacken
     storage = open_backend(64 * MIB).storage
     pipes = [f"app.jobs/Resize/{thread}/0" for thread in range(2_000)]
     for pipe in pipes:
-        assert await storage.append(pipe, [pipe.encode()])
+        assert await storage.append([(pipe, [pipe.encode()])])
 
     assert sorted(await storage.pipes()) == sorted(pipes)
     for pipe in pipes:
@@ -115,7 +115,7 @@ async def test_S1_two_thousand_tubes_keep_their_message(open_backend: OpenBacken
 async def test_S1_several_threads_append_in_their_own_order(storage: Storage) -> None:
     async def produce(name: int) -> None:
         for number in range(200):
-            assert await storage.append(PIPE, [b"%d:%d" % (name, number)])
+            assert await storage.append([(PIPE, [b"%d:%d" % (name, number)])])
 
     await asyncio.gather(*(in_thread(partial(produce, name)) for name in range(3)))
 
@@ -135,8 +135,8 @@ async def test_S2_a_refused_call_leaves_nothing(open_backend: OpenBackend) -> No
     await fill(storage)
     before = seen(await storage.range(PIPE, 1_000_000))
 
-    assert not await storage.append(PIPE, [b"small", CHUNK, b"small"])
-    assert not await storage.append(OTHER, [CHUNK] * 4)
+    assert not await storage.append([(PIPE, [b"small", CHUNK, b"small"])])
+    assert not await storage.append([(OTHER, [CHUNK] * 4)])
 
     assert seen(await storage.range(PIPE, 1_000_000)) == before
     assert await storage.length(OTHER) == 0
@@ -148,7 +148,7 @@ async def test_S2_calls_of_several_threads_are_not_torn(storage: Storage) -> Non
 
     async def produce(name: int) -> None:
         for call in range(calls):
-            assert await storage.append(PIPE, [b"%d:%d" % (name, call)] * size)
+            assert await storage.append([(PIPE, [b"%d:%d" % (name, call)] * size)])
 
     await asyncio.gather(*(in_thread(partial(produce, name)) for name in range(3)))
 
@@ -159,7 +159,7 @@ async def test_S2_calls_of_several_threads_are_not_torn(storage: Storage) -> Non
 
 
 async def test_S2_an_empty_call_changes_nothing(storage: Storage) -> None:
-    assert await storage.append(PIPE, []) == 0
+    assert await storage.append([(PIPE, [])]) == 0
 
     assert await storage.pipes() == []
     assert (await storage.backlog()).accepted == 0
@@ -171,7 +171,7 @@ async def test_S2_an_empty_call_changes_nothing(storage: Storage) -> None:
 
 async def test_S3_messages_stay_when_a_holder_lets_go(storage: Storage, lock: Lock) -> None:
     messages = numbered(5)
-    await storage.append(PIPE, messages)
+    await storage.append([(PIPE, messages)])
     token = await claimed(lock)
     await storage.take([PIPE], 3, token)
     await lock.release(KEY)
@@ -224,11 +224,11 @@ async def test_S4_all_tubes_share_the_capacity(open_backend: OpenBackend) -> Non
     backend = open_backend(1 * MIB)
     storage, token = backend.storage, await claimed(backend.new_lock())
     await fill(storage)
-    assert not await storage.append(OTHER, [CHUNK] * 4)
+    assert not await storage.append([(OTHER, [CHUNK] * 4)])
 
     await drain(storage, PIPE, token)
 
-    assert await storage.append(OTHER, [CHUNK] * 4)
+    assert await storage.append([(OTHER, [CHUNK] * 4)])
 
 
 @pytest.mark.requires("bounded")
@@ -237,10 +237,10 @@ async def test_S4_what_can_never_fit_is_too_large(open_backend: OpenBackend, mes
     storage = open_backend(1 * MIB).storage
 
     with pytest.raises(MessageTooLarge):
-        await storage.append(PIPE, messages)
+        await storage.append([(PIPE, messages)])
 
     assert await storage.pipes() == []
-    assert await storage.append(PIPE, [b"small"])
+    assert await storage.append([(PIPE, [b"small"])])
 
 
 @pytest.mark.requires("bounded")
@@ -249,14 +249,14 @@ async def test_S4_too_large_stays_too_large_when_full(open_backend: OpenBackend)
     await fill(storage)
 
     with pytest.raises(MessageTooLarge):
-        await storage.append(OTHER, [bytes(2 * MIB)])
+        await storage.append([(OTHER, [bytes(2 * MIB)])])
 
 
 # S5
 
 
 async def test_S5_range_does_not_remove(storage: Storage) -> None:
-    await storage.append(PIPE, numbered(3))
+    await storage.append([(PIPE, numbered(3))])
 
     assert seen(await storage.range(PIPE, 2)) == seen(await storage.range(PIPE, 2))
     assert await storage.length(PIPE) == 3
@@ -265,7 +265,7 @@ async def test_S5_range_does_not_remove(storage: Storage) -> None:
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 7, 8, 9, 100])
 async def test_S5_range_goes_across_calls_up_to_its_limit(storage: Storage, limit: int) -> None:
     for start in (0, 3, 4):
-        await storage.append(PIPE, numbered(3 if start != 3 else 1, start))
+        await storage.append([(PIPE, numbered(3 if start != 3 else 1, start))])
     messages = [*numbered(3), *numbered(1, 3), *numbered(3, 4)]
 
     batch = await storage.range(PIPE, limit)
@@ -284,7 +284,7 @@ async def test_S5_an_unknown_tube_is_empty(storage: Storage, limit: int) -> None
 
 
 async def test_S5_a_drained_tube_is_empty(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(3))
+    await storage.append([(PIPE, numbered(3))])
     token = await claimed(lock)
     await drain(storage, PIPE, token)
 
@@ -294,15 +294,15 @@ async def test_S5_a_drained_tube_is_empty(storage: Storage, lock: Lock) -> None:
 
 
 async def test_S5_a_limit_of_nothing_gives_nothing(storage: Storage) -> None:
-    await storage.append(PIPE, numbered(3))
+    await storage.append([(PIPE, numbered(3))])
 
     assert (await storage.range(PIPE, 0)).count == 0
 
 
 async def test_S5_empty_messages_are_messages(storage: Storage, lock: Lock) -> None:
     token = await claimed(lock)
-    await storage.append(PIPE, [b""])
-    await storage.append(PIPE, [b"", b"full", b""])
+    await storage.append([(PIPE, [b""])])
+    await storage.append([(PIPE, [b"", b"full", b""])])
 
     batch = await storage.take([PIPE], 10, token)
     assert batch.messages == [b"", b"", b"full", b""]
@@ -318,7 +318,7 @@ async def test_S5_large_messages_come_back_whole(storage: Storage, lock: Lock, s
     large = bytes(range(256)) * (size // 256)
 
     for _ in range(5):
-        assert await storage.append(PIPE, [b"before", large, b"after"])
+        assert await storage.append([(PIPE, [b"before", large, b"after"])])
         assert (await drain(storage, PIPE, token)).messages == [b"before", large, b"after"]
 
     assert await storage.length(PIPE) == 0
@@ -328,9 +328,9 @@ async def test_S5_large_messages_come_back_whole(storage: Storage, lock: Lock, s
 
 
 async def test_S6_numbers_grow_by_one(storage: Storage) -> None:
-    await storage.append(PIPE, numbered(3))
+    await storage.append([(PIPE, numbered(3))])
     first = await storage.range(PIPE, 10)
-    await storage.append(PIPE, numbered(2))
+    await storage.append([(PIPE, numbered(2))])
     both = await storage.range(PIPE, 10)
 
     assert first.through == first.sequence + 3
@@ -338,7 +338,7 @@ async def test_S6_numbers_grow_by_one(storage: Storage) -> None:
 
 
 async def test_S6_a_message_keeps_its_number(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(5))
+    await storage.append([(PIPE, numbered(5))])
     token = await claimed(lock)
     first = (await storage.range(PIPE, 5)).sequence
 
@@ -353,7 +353,7 @@ async def test_S6_numbers_go_on_after_the_tube_ran_empty(storage: Storage, lock:
     token = await claimed(lock)
     through = 0
     for _ in range(5):
-        await storage.append(PIPE, numbered(3))
+        await storage.append([(PIPE, numbered(3))])
         batch = await drain(storage, PIPE, token)
         assert batch.sequence >= through
         through = batch.through
@@ -363,7 +363,7 @@ async def test_S6_numbers_go_on_after_the_thread_was_let_go(storage: Storage, lo
     through = dict.fromkeys([PIPE, f"{KEY}/1", OTHER], 0)
     for round_ in range(4):
         for pipe in through:
-            await storage.append(pipe, numbered(3 + round_))
+            await storage.append([(pipe, numbered(3 + round_))])
         for key in (KEY, OTHER_KEY):
             token = await claimed(lock, key)
             for pipe in through:
@@ -376,11 +376,11 @@ async def test_S6_numbers_go_on_after_the_thread_was_let_go(storage: Storage, lo
 
 
 async def test_S6_numbers_of_removed_messages_are_not_used_again(storage: Storage) -> None:
-    await storage.append(PIPE, numbered(3))
+    await storage.append([(PIPE, numbered(3))])
     through = (await storage.range(PIPE, 3)).through
     assert await storage.remove(PIPE, *numbered(3)) == 3
 
-    await storage.append(PIPE, [b"next"])
+    await storage.append([(PIPE, [b"next"])])
 
     assert (await storage.range(PIPE, 1)).sequence >= through
 
@@ -389,8 +389,8 @@ async def test_S6_numbers_of_removed_messages_are_not_used_again(storage: Storag
 
 
 async def test_S7_pop_removes_what_is_below(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(4))
-    await storage.append(PIPE, numbered(4, 4))
+    await storage.append([(PIPE, numbered(4))])
+    await storage.append([(PIPE, numbered(4, 4))])
     token = await claimed(lock)
     first = (await storage.take([PIPE], 8, token)).sequence
 
@@ -400,7 +400,7 @@ async def test_S7_pop_removes_what_is_below(storage: Storage, lock: Lock) -> Non
 
 
 async def test_S7_popping_again_changes_nothing(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(5))
+    await storage.append([(PIPE, numbered(5))])
     token = await claimed(lock)
     batch = await storage.take([PIPE], 2, token)
 
@@ -411,10 +411,10 @@ async def test_S7_popping_again_changes_nothing(storage: Storage, lock: Lock) ->
 
 
 async def test_S7_popping_a_drained_tube_again_spares_what_came_later(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(2))
+    await storage.append([(PIPE, numbered(2))])
     token = await claimed(lock)
     batch = await drain(storage, PIPE, token)
-    await storage.append(PIPE, numbered(2, 2))
+    await storage.append([(PIPE, numbered(2, 2))])
 
     await storage.pop(PIPE, batch.through, token)
 
@@ -424,7 +424,7 @@ async def test_S7_popping_a_drained_tube_again_spares_what_came_later(storage: S
 async def test_S7_popping_nothing_is_fine(storage: Storage, lock: Lock) -> None:
     token = await claimed(lock)
     await storage.pop(PIPE, 10, token)
-    await storage.append(PIPE, numbered(2))
+    await storage.append([(PIPE, numbered(2))])
     await storage.pop(PIPE, 0, token)
 
     assert await contents(storage, PIPE) == numbered(2)
@@ -434,7 +434,7 @@ async def test_S7_popping_nothing_is_fine(storage: Storage, lock: Lock) -> None:
 
 
 async def test_S8_a_token_of_before_is_refused(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(2))
+    await storage.append([(PIPE, numbered(2))])
     late = await claimed(lock)
     through = (await storage.take([PIPE], 2, late)).through
     await lock.release(KEY)
@@ -451,7 +451,7 @@ async def test_S8_a_token_of_before_is_refused(storage: Storage, lock: Lock) -> 
 
 
 async def test_S8_reading_with_a_token_of_before_is_refused(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(2))
+    await storage.append([(PIPE, numbered(2))])
     late = await claimed(lock)
     await lock.release(KEY)
 
@@ -460,7 +460,7 @@ async def test_S8_reading_with_a_token_of_before_is_refused(storage: Storage, lo
 
 
 async def test_S8_a_token_of_another_thread_is_refused(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(2))
+    await storage.append([(PIPE, numbered(2))])
     await claimed(lock)
     other = await claimed(lock, OTHER_KEY)
     through = (await storage.range(PIPE, 2)).through
@@ -473,7 +473,7 @@ async def test_S8_a_token_of_another_thread_is_refused(storage: Storage, lock: L
 
 @pytest.mark.parametrize("token", [0, 4711])
 async def test_S8_without_a_claim_every_token_is_refused(storage: Storage, token: int) -> None:
-    await storage.append(PIPE, numbered(2))
+    await storage.append([(PIPE, numbered(2))])
     through = (await storage.range(PIPE, 2)).through
 
     with pytest.raises(FencedError):
@@ -486,7 +486,7 @@ async def test_S8_one_token_serves_all_priorities_of_its_thread(storage: Storage
     token = await claimed(lock)
     for priority in range(3):
         pipe = f"{KEY}/{priority}"
-        await storage.append(pipe, numbered(2))
+        await storage.append([(pipe, numbered(2))])
         await drain(storage, pipe, token)
 
     assert await storage.pipes() == []
@@ -500,9 +500,9 @@ async def test_S9_length_contains_and_pipes_follow_the_tubes(storage: Storage, l
     assert await storage.length(PIPE) == 0
     assert not await storage.contains(PIPE, b"message-0")
 
-    await storage.append(PIPE, numbered(2))
-    await storage.append(PIPE, numbered(1, 2))
-    await storage.append(OTHER, [b"elsewhere"])
+    await storage.append([(PIPE, numbered(2))])
+    await storage.append([(PIPE, numbered(1, 2))])
+    await storage.append([(OTHER, [b"elsewhere"])])
 
     assert sorted(await storage.pipes()) == sorted([PIPE, OTHER])
     assert await storage.length(PIPE) == 3
@@ -521,20 +521,20 @@ async def test_S9_length_contains_and_pipes_follow_the_tubes(storage: Storage, l
 
 
 async def test_S9_contains_finds_whole_messages_only(storage: Storage) -> None:
-    await storage.append(PIPE, [b"ab", b"cd"])
+    await storage.append([(PIPE, [b"ab", b"cd"])])
 
     assert await storage.contains(PIPE, b"cd")
     assert not await storage.contains(PIPE, b"bc")
     assert not await storage.contains(PIPE, b"a")
     assert not await storage.contains(PIPE, b"")
-    await storage.append(PIPE, [b""])
+    await storage.append([(PIPE, [b""])])
     assert await storage.contains(PIPE, b"")
 
 
 async def test_S9_one_thread_lists_all_its_tubes(storage: Storage) -> None:
     pipes = [f"{KEY}/{priority}" for priority in (0, 1, 10)]
     for pipe in pipes:
-        await storage.append(pipe, [b"message"])
+        await storage.append([(pipe, [b"message"])])
 
     assert sorted(await storage.pipes()) == sorted(pipes)
 
@@ -543,9 +543,9 @@ async def test_S9_one_thread_lists_all_its_tubes(storage: Storage) -> None:
 
 
 async def test_S10_equal_messages_go_wherever_they_stand(storage: Storage) -> None:
-    await storage.append(PIPE, [b"x", b"a", b"x"])
-    await storage.append(PIPE, [b"x"])
-    await storage.append(PIPE, [b"b", b"x", b"y", b"c", b"x"])
+    await storage.append([(PIPE, [b"x", b"a", b"x"])])
+    await storage.append([(PIPE, [b"x"])])
+    await storage.append([(PIPE, [b"b", b"x", b"y", b"c", b"x"])])
 
     assert await storage.remove(PIPE, b"x", b"y", b"not there") == 6
 
@@ -556,7 +556,7 @@ async def test_S10_equal_messages_go_wherever_they_stand(storage: Storage) -> No
 
 
 async def test_S10_acknowledging_goes_on_over_the_gaps(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, [b"x", b"a", b"x", b"b", b"x", b"c"])
+    await storage.append([(PIPE, [b"x", b"a", b"x", b"b", b"x", b"c"])])
     first = (await storage.range(PIPE, 1)).sequence
     await storage.remove(PIPE, b"x")
     token = await claimed(lock)
@@ -571,8 +571,8 @@ async def test_S10_acknowledging_goes_on_over_the_gaps(storage: Storage, lock: L
 
 
 async def test_S10_what_is_handed_out_stays(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, [b"x", b"a", b"x"])
-    await storage.append(PIPE, [b"x", b"b", b"x"])
+    await storage.append([(PIPE, [b"x", b"a", b"x"])])
+    await storage.append([(PIPE, [b"x", b"b", b"x"])])
     token = await claimed(lock)
     batch = await storage.take([PIPE], 2, token)
 
@@ -584,14 +584,14 @@ async def test_S10_what_is_handed_out_stays(storage: Storage, lock: Lock) -> Non
 
 
 async def test_S10_what_was_looked_at_without_a_token_is_not_handed_out(storage: Storage) -> None:
-    await storage.append(PIPE, [b"x", b"a"])
+    await storage.append([(PIPE, [b"x", b"a"])])
     await storage.range(PIPE, 2)
 
     assert await storage.remove(PIPE, b"x") == 1
 
 
 async def test_S10_what_was_let_go_can_be_removed_again(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, [b"x", b"a"])
+    await storage.append([(PIPE, [b"x", b"a"])])
     token = await claimed(lock)
     await storage.take([PIPE], 2, token)
     await lock.release(KEY)
@@ -601,7 +601,7 @@ async def test_S10_what_was_let_go_can_be_removed_again(storage: Storage, lock: 
 
 
 async def test_S10_a_smaller_look_does_not_take_back_what_is_in_hand(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, [b"a", b"x", b"x"])
+    await storage.append([(PIPE, [b"a", b"x", b"x"])])
     token = await claimed(lock)
     await storage.take([PIPE], 2, token)
     await storage.take([PIPE], 1, token)
@@ -612,12 +612,12 @@ async def test_S10_a_smaller_look_does_not_take_back_what_is_in_hand(storage: St
 
 async def test_S10_an_unknown_tube_has_nothing_to_remove(storage: Storage) -> None:
     assert await storage.remove(PIPE, b"x") == 0
-    await storage.append(PIPE, [b"a"])
+    await storage.append([(PIPE, [b"a"])])
     assert await storage.remove(PIPE) == 0
 
 
 async def test_S10_a_tube_emptied_by_removal_is_not_offered(storage: Storage) -> None:
-    await storage.append(PIPE, [b"x", b"x"])
+    await storage.append([(PIPE, [b"x", b"x"])])
     assert await storage.remove(PIPE, b"x") == 2
 
     assert await storage.pipes() == []
@@ -629,7 +629,7 @@ async def test_S10_a_tube_emptied_by_removal_is_not_offered(storage: Storage) ->
 
 @pytest.mark.requires("immediate")
 async def test_S11_wait_does_not_suspend_where_there_is_work(storage: Storage) -> None:
-    await storage.append(PIPE, [b"message"])
+    await storage.append([(PIPE, [b"message"])])
 
     assert without_suspending(storage.wait(everything)) == KEY
 
@@ -646,7 +646,7 @@ async def test_S11_wait_returns_none_after_its_timeout(storage: Storage) -> None
 async def test_S11_wait_is_woken_by_an_append(storage: Storage) -> None:
     waiting = await suspended(storage.wait(everything))
 
-    await storage.append(PIPE, [b"message"])
+    await storage.append([(PIPE, [b"message"])])
 
     assert await finished(waiting) == KEY
 
@@ -654,7 +654,7 @@ async def test_S11_wait_is_woken_by_an_append(storage: Storage) -> None:
 async def test_S11_wait_is_woken_by_an_append_of_another_thread(storage: Storage) -> None:
     waiting = await suspended(storage.wait(everything))
 
-    assert await in_thread(lambda: storage.append(PIPE, [b"message"]))
+    assert await in_thread(lambda: storage.append([(PIPE, [b"message"])]))
 
     assert await finished(waiting) == KEY
 
@@ -673,7 +673,7 @@ async def test_S11_waits_on_other_loops_are_woken(storage: Storage) -> None:
     for key in keys:
         await asleep[key].wait()
     for key in keys:
-        await storage.append(f"{key}/0", [b"message"])
+        await storage.append([(f"{key}/0", [b"message"])])
 
     assert [await finished(task) for task in serving] == keys
 
@@ -687,23 +687,23 @@ async def test_S11_wait_is_woken_by_an_append_of_another_process(backend: Backen
 
 
 async def test_S11_wait_returns_only_what_the_caller_serves(storage: Storage) -> None:
-    await storage.append(PIPE, [b"message"])
+    await storage.append([(PIPE, [b"message"])])
     waiting = await suspended(storage.wait(frozenset({split_key(OTHER_KEY)[0]})))
 
-    await storage.append("app.jobs/Resize/9/0", [b"message"])
-    await storage.append(OTHER, [b"message"])
+    await storage.append([("app.jobs/Resize/9/0", [b"message"])])
+    await storage.append([(OTHER, [b"message"])])
 
     assert await finished(waiting) == OTHER_KEY
 
 
 async def test_S11_wait_passes_over_what_is_claimed(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, [b"message"])
+    await storage.append([(PIPE, [b"message"])])
     await claimed(lock)
     assert await storage.wait(everything, 0) is None
 
     waiting = await suspended(storage.wait(everything))
-    await storage.append(PIPE, [b"another"])
-    await storage.append(OTHER, [b"message"])
+    await storage.append([(PIPE, [b"another"])])
+    await storage.append([(OTHER, [b"message"])])
 
     assert await finished(waiting) == OTHER_KEY
 
@@ -712,7 +712,7 @@ async def test_S11_a_cancelled_wait_takes_no_wake_up_with_it(storage: Storage) -
     first = await suspended(storage.wait(everything))
     second = await suspended(storage.wait(everything))
 
-    await storage.append(PIPE, [b"message"])
+    await storage.append([(PIPE, [b"message"])])
     await cancelled(first)
 
     assert await finished(second) == KEY
@@ -724,7 +724,7 @@ async def test_S11_a_cancelled_wait_takes_no_wake_up_with_it(storage: Storage) -
 async def test_S12_wait_goes_round(storage: Storage) -> None:
     keys = [f"app.jobs/Resize/{thread}" for thread in range(5)]
     for key in keys:
-        await storage.append(f"{key}/0", [b"message"])
+        await storage.append([(f"{key}/0", [b"message"])])
 
     first = [await storage.wait(everything, 0) for _ in keys]
     again = [await storage.wait(everything, 0) for _ in keys]
@@ -734,8 +734,8 @@ async def test_S12_wait_goes_round(storage: Storage) -> None:
 
 
 async def test_S12_a_hot_thread_does_not_hide_another(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(100))
-    await storage.append(OTHER, numbered(100))
+    await storage.append([(PIPE, numbered(100))])
+    await storage.append([(OTHER, numbered(100))])
 
     served = []
     for _ in range(6):
@@ -743,7 +743,7 @@ async def test_S12_a_hot_thread_does_not_hide_another(storage: Storage, lock: Lo
         assert key is not None
         token = await claimed(lock, key)
         await storage.pop(f"{key}/0", (await storage.take([f"{key}/0"], 1, token)).through, token)
-        await storage.append(f"{key}/0", [b"more"])
+        await storage.append([(f"{key}/0", [b"more"])])
         await lock.release(key)
         served.append(key)
 
@@ -753,8 +753,8 @@ async def test_S12_a_hot_thread_does_not_hide_another(storage: Storage, lock: Lo
 async def test_S12_two_waiters_and_two_ready_threads_get_one_each(storage: Storage) -> None:
     waiting = [await suspended(storage.wait(everything)) for _ in range(2)]
 
-    await storage.append(PIPE, [b"message"])
-    await storage.append(OTHER, [b"message"])
+    await storage.append([(PIPE, [b"message"])])
+    await storage.append([(OTHER, [b"message"])])
 
     assert {await finished(task) for task in waiting} == {KEY, OTHER_KEY}
 
@@ -766,7 +766,7 @@ async def test_S13_a_bound_thread_that_has_messages_is_returned(storage: Storage
     await claimed(lock)
     assert await storage.wait(everything, 0, bound=KEY) is None
 
-    await storage.append(PIPE, [b"message"])
+    await storage.append([(PIPE, [b"message"])])
 
     assert await storage.wait(everything, 0, bound=KEY) == KEY
     assert await storage.wait(everything, 0) is None
@@ -774,8 +774,8 @@ async def test_S13_a_bound_thread_that_has_messages_is_returned(storage: Storage
 
 async def test_S13_the_bound_thread_comes_before_others(storage: Storage, lock: Lock) -> None:
     await claimed(lock)
-    await storage.append(OTHER, [b"message"])
-    await storage.append(PIPE, [b"message"])
+    await storage.append([(OTHER, [b"message"])])
+    await storage.append([(PIPE, [b"message"])])
 
     assert await storage.wait(everything, 0, bound=KEY) == KEY
     assert await storage.wait(everything, 0) == OTHER_KEY
@@ -785,7 +785,7 @@ async def test_S13_a_wait_is_woken_by_messages_for_its_bound_thread(storage: Sto
     token = await claimed(lock)
     for _ in range(3):
         waiting = await suspended(storage.wait(everything, bound=KEY))
-        await storage.append(f"{KEY}/1", [b"message"])
+        await storage.append([(f"{KEY}/1", [b"message"])])
         assert await finished(waiting) == KEY
         await drain(storage, f"{KEY}/1", token)
 
@@ -794,7 +794,7 @@ async def test_S13_a_bound_wait_also_returns_other_threads(storage: Storage, loc
     await claimed(lock)
     waiting = await suspended(storage.wait(everything, bound=KEY))
 
-    await storage.append(OTHER, [b"message"])
+    await storage.append([(OTHER, [b"message"])])
 
     assert await finished(waiting) == OTHER_KEY
 
@@ -804,11 +804,11 @@ async def test_S13_a_bound_wait_of_one_is_not_offered_to_another(storage: Storag
     bound = await suspended(storage.wait(everything, bound=KEY))
     free = await suspended(storage.wait(everything))
 
-    await storage.append(PIPE, [b"message"])
+    await storage.append([(PIPE, [b"message"])])
     assert await finished(bound) == KEY
     assert not free.done()
 
-    await storage.append(OTHER, [b"message"])
+    await storage.append([(OTHER, [b"message"])])
     assert await finished(free) == OTHER_KEY
 
 
@@ -816,8 +816,8 @@ async def test_S13_a_bound_wait_of_one_is_not_offered_to_another(storage: Storag
 
 
 async def test_S14_with_room_it_appends_at_once(storage: Storage) -> None:
-    assert await storage.append_when_room(PIPE, numbered(3), 0)
-    assert await storage.append_when_room(PIPE, numbered(3, 3))
+    assert await storage.append_when_room([(PIPE, numbered(3))], 0)
+    assert await storage.append_when_room([(PIPE, numbered(3, 3))])
 
     assert await contents(storage, PIPE) == numbered(6)
 
@@ -827,7 +827,7 @@ async def test_S14_it_appends_when_messages_leave(open_backend: OpenBackend) -> 
     backend = open_backend(1 * MIB)
     storage, token = backend.storage, await claimed(backend.new_lock())
     await fill(storage)
-    waiting = await suspended(storage.append_when_room(OTHER, [CHUNK, b"last"]))
+    waiting = await suspended(storage.append_when_room([(OTHER, [CHUNK, b"last"])]))
 
     await in_thread(lambda: drain(storage, PIPE, token))
 
@@ -839,7 +839,7 @@ async def test_S14_it_appends_when_messages_leave(open_backend: OpenBackend) -> 
 async def test_S14_it_appends_when_messages_are_removed(open_backend: OpenBackend) -> None:
     storage = open_backend(1 * MIB).storage
     await fill(storage)
-    waiting = await suspended(storage.append_when_room(OTHER, [CHUNK]))
+    waiting = await suspended(storage.append_when_room([(OTHER, [CHUNK])]))
 
     assert await storage.remove(PIPE, CHUNK)
 
@@ -853,7 +853,7 @@ async def test_S14_every_producer_gets_room_in_the_end(open_backend: OpenBackend
     await fill(storage)
     pipes = [f"app.jobs/Resize/{thread}/0" for thread in range(3)]
     half = [CHUNK] * 7
-    waiting = [await suspended(storage.append_when_room(pipe, half)) for pipe in pipes]
+    waiting = [await suspended(storage.append_when_room([(pipe, half)])) for pipe in pipes]
 
     await drain(storage, PIPE, await claimed(lock))
     for _ in pipes:
@@ -869,8 +869,8 @@ async def test_S14_a_cancelled_producer_takes_no_room_with_it(open_backend: Open
     backend = open_backend(1 * MIB)
     storage, token = backend.storage, await claimed(backend.new_lock())
     await fill(storage)
-    first = await suspended(storage.append_when_room(OTHER, [b"first", CHUNK]))
-    second = await suspended(storage.append_when_room(OTHER, [b"second", CHUNK]))
+    first = await suspended(storage.append_when_room([(OTHER, [b"first", CHUNK])]))
+    second = await suspended(storage.append_when_room([(OTHER, [b"second", CHUNK])]))
 
     await cancelled(first)
     await drain(storage, PIPE, token)
@@ -885,10 +885,10 @@ async def test_S14_after_its_timeout_nothing_is_stored(open_backend: OpenBackend
     taken = await fill(storage)
     started = time.monotonic()
 
-    assert not await storage.append_when_room(PIPE, [CHUNK], NEVER_S)
+    assert not await storage.append_when_room([(PIPE, [CHUNK])], NEVER_S)
 
     assert time.monotonic() - started >= NEVER_S * 0.9
-    assert not await storage.append_when_room(OTHER, [CHUNK], 0)
+    assert not await storage.append_when_room([(OTHER, [CHUNK])], 0)
     assert await storage.length(PIPE) == taken
     assert await storage.pipes() == [PIPE]
 
@@ -899,7 +899,7 @@ async def test_S14_nobody_waits_for_what_can_never_fit(open_backend: OpenBackend
     await fill(storage)
 
     with pytest.raises(MessageTooLarge):
-        await storage.append_when_room(OTHER, [bytes(2 * MIB)])
+        await storage.append_when_room([(OTHER, [bytes(2 * MIB)])])
 
 
 # S15
@@ -907,8 +907,8 @@ async def test_S14_nobody_waits_for_what_can_never_fit(open_backend: OpenBackend
 
 async def test_S15_backlog_counts_what_is_queued_accepted_and_handled(storage: Storage, lock: Lock) -> None:
     assert await storage.backlog() == Backlog(0, 0, 0, 0)
-    await storage.append(PIPE, numbered(5))
-    await storage.append(OTHER, numbered(2))
+    await storage.append([(PIPE, numbered(5))])
+    await storage.append([(OTHER, numbered(2))])
     assert await storage.backlog() == Backlog(7, 7, 0, 0)
 
     token = await claimed(lock)
@@ -923,12 +923,12 @@ async def test_S15_backlog_counts_what_is_queued_accepted_and_handled(storage: S
 
 async def test_S15_backlog_is_never_empty_while_messages_move_on(storage: Storage, lock: Lock) -> None:
     tokens = {PIPE: await claimed(lock), OTHER: await claimed(lock, OTHER_KEY)}
-    await storage.append(PIPE, [b"message"])
+    await storage.append([(PIPE, [b"message"])])
 
     async def pass_to_and_fro() -> None:
         for _ in range(300):
             for here, there in ((PIPE, OTHER), (OTHER, PIPE)):
-                await storage.append(there, [b"message"])
+                await storage.append([(there, [b"message"])])
                 await drain(storage, here, tokens[here])
 
     moving = asyncio.create_task(in_thread(pass_to_and_fro))
@@ -951,7 +951,7 @@ async def test_S16_an_empty_storage_is_quiet(storage: Storage) -> None:
 
 
 async def test_S16_quiet_comes_with_the_last_acknowledgement(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(2))
+    await storage.append([(PIPE, numbered(2))])
     token = await claimed(lock)
     waiting = [await suspended(storage.wait_for_quiet()) for _ in range(2)]
 
@@ -965,7 +965,7 @@ async def test_S16_quiet_comes_with_the_last_acknowledgement(storage: Storage, l
 
 
 async def test_S16_quiet_comes_with_the_last_removal(storage: Storage) -> None:
-    await storage.append(PIPE, [b"x", b"x"])
+    await storage.append([(PIPE, [b"x", b"x"])])
     waiting = await suspended(storage.wait_for_quiet())
 
     await storage.remove(PIPE, b"x")
@@ -974,7 +974,7 @@ async def test_S16_quiet_comes_with_the_last_removal(storage: Storage) -> None:
 
 
 async def test_S16_a_handed_out_message_is_not_quiet(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, [b"message"])
+    await storage.append([(PIPE, [b"message"])])
     await storage.take([PIPE], 1, await claimed(lock))
 
     assert not await storage.wait_for_quiet(NEVER_S)

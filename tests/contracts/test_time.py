@@ -75,7 +75,7 @@ async def came(storage: Storage, act: Callable[[int], Awaitable[object]]) -> Non
 async def test_S24_messages_come_in_the_order_of_their_times(storage: Storage) -> None:
     async def defer(base_us: int) -> None:
         for name, after_us in ((b"third", 30), (b"first", 10), (b"fourth", 40), (b"second", 20)):
-            assert await storage.append(PIPE, [name], when=When(base_us + after_us)) == 1
+            assert await storage.append([(PIPE, [name])], when=When(base_us + after_us)) == 1
 
     await came(storage, defer)
 
@@ -86,7 +86,7 @@ async def test_S24_equal_times_come_in_the_order_of_acceptance(storage: Storage)
     async def defer(base_us: int) -> None:
         start = 0
         for size in (3, 1, 500, 2):
-            assert await storage.append(PIPE, numbered(size, start), when=When(base_us)) == size
+            assert await storage.append([(PIPE, numbered(size, start))], when=When(base_us)) == size
             start += size
 
     await came(storage, defer)
@@ -99,7 +99,7 @@ async def test_S24_many_calls_with_mixed_times_come_in_order(storage: Storage) -
 
     async def defer(base_us: int) -> None:
         for number, after_us in enumerate(times):
-            await storage.append(PIPE, [b"%d:%d" % (after_us, number)], when=When(base_us + after_us))
+            await storage.append([(PIPE, [b"%d:%d" % (after_us, number)])], when=When(base_us + after_us))
 
     await came(storage, defer)
 
@@ -112,8 +112,8 @@ async def test_S24_each_tube_has_its_own(storage: Storage, lock: Lock) -> None:
 
     async def defer(base_us: int) -> None:
         for place, pipe in enumerate(pipes):
-            await storage.append(pipe, [b"late"], when=When(base_us + 100 - place))
-            await storage.append(pipe, [b"early"], when=When(base_us + place))
+            await storage.append([(pipe, [b"late"])], when=When(base_us + 100 - place))
+            await storage.append([(pipe, [b"early"])], when=When(base_us + place))
 
     await came(storage, defer)
 
@@ -125,8 +125,8 @@ async def test_S24_each_tube_has_its_own(storage: Storage, lock: Lock) -> None:
 
 async def test_S24_equal_messages_are_all_kept(storage: Storage) -> None:
     async def defer(base_us: int) -> None:
-        assert await storage.append(PIPE, [b"x", b"x"], when=When(base_us)) == 2
-        assert await storage.append(PIPE, [b"x"], when=When(base_us + 1)) == 1
+        assert await storage.append([(PIPE, [b"x", b"x"])], when=When(base_us)) == 2
+        assert await storage.append([(PIPE, [b"x"])], when=When(base_us + 1)) == 1
 
     await came(storage, defer)
 
@@ -135,11 +135,11 @@ async def test_S24_equal_messages_are_all_kept(storage: Storage) -> None:
 
 async def test_S24_messages_come_behind_what_is_in_the_tube(storage: Storage) -> None:
     async def defer(base_us: int) -> None:
-        await storage.append(PIPE, [b"late"], when=When(base_us))
-        await storage.append(PIPE, [b"before"])
+        await storage.append([(PIPE, [b"late"])], when=When(base_us))
+        await storage.append([(PIPE, [b"before"])])
 
     await came(storage, defer)
-    await storage.append(PIPE, [b"after"])
+    await storage.append([(PIPE, [b"after"])])
 
     assert await contents(storage, PIPE) == [b"before", b"late", b"after"]
     batch = await storage.range(PIPE, 9)
@@ -147,8 +147,8 @@ async def test_S24_messages_come_behind_what_is_in_the_tube(storage: Storage) ->
 
 
 async def test_S24_what_is_past_already_comes_at_the_first_chance(storage: Storage) -> None:
-    assert await storage.append(PIPE, [b"past"], when=When(1)) == 1
-    assert await storage.append(PIPE, [b"past too"], when=await due_in(storage, -HOUR_S)) == 1
+    assert await storage.append([(PIPE, [b"past"])], when=When(1)) == 1
+    assert await storage.append([(PIPE, [b"past too"])], when=await due_in(storage, -HOUR_S)) == 1
 
     assert await storage.promote() is None
 
@@ -158,8 +158,8 @@ async def test_S24_what_is_past_already_comes_at_the_first_chance(storage: Stora
 async def test_S24_large_and_empty_messages_come_whole(storage: Storage) -> None:
     large = bytes(range(256)) * 1200
     when = await due_in(storage, -1)
-    await storage.append(PIPE, [b"", large, b""], when=when)
-    await storage.append(PIPE, numbered(10_000), when=when)
+    await storage.append([(PIPE, [b"", large, b""])], when=when)
+    await storage.append([(PIPE, numbered(10_000))], when=when)
 
     await storage.promote()
 
@@ -167,7 +167,7 @@ async def test_S24_large_and_empty_messages_come_whole(storage: Storage) -> None
 
 
 async def test_S24_nothing_at_a_time_is_nothing(storage: Storage) -> None:
-    assert await storage.append(PIPE, [], when=await due_in(storage, -1)) == 0
+    assert await storage.append([(PIPE, [])], when=await due_in(storage, -1)) == 0
 
     assert await storage.promote() is None
     assert (await storage.backlog()).deferred == 0
@@ -179,7 +179,7 @@ async def test_S24_a_call_without_room_leaves_nothing(open_backend: OpenBackend)
     await fill(storage)
     before = await storage.backlog()
 
-    assert await storage.append(OTHER, [b"small", *[CHUNK] * 4], when=await due_in(storage, -1)) is None
+    assert await storage.append([(OTHER, [b"small", *[CHUNK] * 4])], when=await due_in(storage, -1)) is None
 
     assert await storage.backlog() == before
     assert await storage.promote() is None
@@ -192,16 +192,16 @@ async def test_S24_what_waits_takes_room_and_needs_none_when_it_is_due(open_back
     storage, token = backend.storage, await claimed(backend.new_lock())
     when = await due_in(storage, -1)
     taken = 0
-    while await storage.append(PIPE, [CHUNK], when=when):
+    while await storage.append([(PIPE, [CHUNK])], when=when):
         taken += 1
         assert taken <= 16, "never full"
     assert taken
-    assert await storage.append(OTHER, [CHUNK]) is None
+    assert await storage.append([(OTHER, [CHUNK])]) is None
 
     assert await storage.promote() is None
 
     assert (await drain(storage, PIPE, token)).messages == [CHUNK] * taken
-    assert await storage.append(OTHER, [CHUNK]) == 1
+    assert await storage.append([(OTHER, [CHUNK])]) == 1
 
 
 @pytest.mark.requires("bounded")
@@ -209,7 +209,7 @@ async def test_S24_what_can_never_fit_is_too_large(open_backend: OpenBackend) ->
     storage = open_backend(1 * MIB).storage
 
     with pytest.raises(MessageTooLarge):
-        await storage.append(PIPE, [bytes(2 * MIB)], when=await due_in(storage, HOUR_S))
+        await storage.append([(PIPE, [bytes(2 * MIB)])], when=await due_in(storage, HOUR_S))
 
     assert (await storage.backlog()).deferred == 0
 
@@ -220,8 +220,8 @@ async def test_S24_with_room_it_waits_for_its_time(open_backend: OpenBackend) ->
     storage, token = backend.storage, await claimed(backend.new_lock())
     await fill(storage)
     when = await due_in(storage, HOUR_S)
-    assert await storage.append_when_room(OTHER, [CHUNK], 0, when=when) is None
-    waiting = await suspended(storage.append_when_room(OTHER, [CHUNK], when=when))
+    assert await storage.append_when_room([(OTHER, [CHUNK])], 0, when=when) is None
+    waiting = await suspended(storage.append_when_room([(OTHER, [CHUNK])], when=when))
 
     await in_thread(lambda: drain(storage, PIPE, token))
 
@@ -236,17 +236,17 @@ async def test_S24_what_follows_up_later_has_the_room_kept_for_it(open_backend: 
     await fill(storage)
     when = await due_in(storage, HOUR_S)
     small = bytes(1024)
-    while await storage.append(PIPE, [small], when=when):
+    while await storage.append([(PIPE, [small])], when=when):
         continue
 
-    assert await storage.append(PIPE, [small], when=when, follow_up=True) == 1
+    assert await storage.append([(PIPE, [small])], when=when, follow_up=True) == 1
 
 
 # S25
 
 
 async def test_S25_what_waits_is_in_no_tube(storage: Storage) -> None:
-    assert await storage.append(PIPE, numbered(3), when=await due_in(storage, HOUR_S)) == 3
+    assert await storage.append([(PIPE, numbered(3))], when=await due_in(storage, HOUR_S)) == 3
 
     assert await storage.pipes() == []
     assert await storage.length(PIPE) == 0
@@ -257,10 +257,10 @@ async def test_S25_what_waits_is_in_no_tube(storage: Storage) -> None:
 
 
 async def test_S25_its_thread_can_be_claimed_and_drained(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, [b"later"], when=await due_in(storage, HOUR_S))
+    await storage.append([(PIPE, [b"later"])], when=await due_in(storage, HOUR_S))
     token = await claimed(lock)
     assert (await storage.take([PIPE], 9, token)).count == 0
-    await storage.append(PIPE, [b"now"])
+    await storage.append([(PIPE, [b"now"])])
 
     assert (await drain(storage, PIPE, token)).messages == [b"now"]
     assert await storage.wait(everything, 0, bound=KEY) is None
@@ -271,8 +271,8 @@ async def test_S25_its_thread_can_be_claimed_and_drained(storage: Storage, lock:
 
 
 async def test_S25_what_has_come_is_queued(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, numbered(2), when=await due_in(storage, -1))
-    await storage.append(PIPE, [b"later"], when=await due_in(storage, HOUR_S))
+    await storage.append([(PIPE, numbered(2))], when=await due_in(storage, -1))
+    await storage.append([(PIPE, [b"later"])], when=await due_in(storage, HOUR_S))
     await storage.promote()
     backlog = await storage.backlog()
     assert (backlog.queued, backlog.deferred) == (2, 1)
@@ -284,9 +284,9 @@ async def test_S25_what_has_come_is_queued(storage: Storage, lock: Lock) -> None
 
 
 async def test_S25_numbers_go_on_when_a_thread_was_empty_meanwhile(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, [b"now"])
+    await storage.append([(PIPE, [b"now"])])
     through = (await drain(storage, PIPE, await claimed(lock))).through
-    await storage.append(PIPE, [b"later"], when=await due_in(storage, NEVER_S))
+    await storage.append([(PIPE, [b"later"])], when=await due_in(storage, NEVER_S))
     await lock.release(KEY)
 
     await all_come(storage)
@@ -300,10 +300,10 @@ async def test_S25_numbers_go_on_when_a_thread_was_empty_meanwhile(storage: Stor
 async def test_S26_promote_says_when_the_next_is_due(storage: Storage) -> None:
     assert await storage.promote() is None
     soon, later = await due_in(storage, HOUR_S), await due_in(storage, 2 * HOUR_S)
-    await storage.append(PIPE, [b"later"], when=later)
+    await storage.append([(PIPE, [b"later"])], when=later)
     assert await storage.promote() == later.due_us
-    await storage.append(OTHER, [b"soon"], when=soon)
-    await storage.append(OTHER, [b"past"], when=await due_in(storage, -1))
+    await storage.append([(OTHER, [b"soon"])], when=soon)
+    await storage.append([(OTHER, [b"past"])], when=await due_in(storage, -1))
 
     assert await storage.promote() == soon.due_us
 
@@ -315,7 +315,7 @@ async def test_S26_promote_says_when_the_next_is_due(storage: Storage) -> None:
 
 
 async def test_S26_wait_moves_what_is_due(storage: Storage) -> None:
-    await storage.append(PIPE, [b"past"], when=await due_in(storage, -1))
+    await storage.append([(PIPE, [b"past"])], when=await due_in(storage, -1))
 
     assert await storage.wait(everything, 0) == KEY
 
@@ -324,7 +324,7 @@ async def test_S26_wait_moves_what_is_due(storage: Storage) -> None:
 
 async def test_S26_wait_returns_at_the_due_time(storage: Storage) -> None:
     when = await due_in(storage, NEVER_S)
-    await storage.append(PIPE, [b"soon"], when=when)
+    await storage.append([(PIPE, [b"soon"])], when=when)
 
     assert await storage.wait(everything, LIMIT_S) == KEY
 
@@ -332,10 +332,10 @@ async def test_S26_wait_returns_at_the_due_time(storage: Storage) -> None:
 
 
 async def test_S26_a_sleeping_wait_reckons_with_an_earlier_time(storage: Storage) -> None:
-    await storage.append(OTHER, [b"later"], when=await due_in(storage, HOUR_S))
+    await storage.append([(OTHER, [b"later"])], when=await due_in(storage, HOUR_S))
     waiting = await suspended(storage.wait(everything))
 
-    await storage.append(PIPE, [b"soon"], when=await due_in(storage, NEVER_S))
+    await storage.append([(PIPE, [b"soon"])], when=await due_in(storage, NEVER_S))
 
     assert await finished(waiting) == KEY
 
@@ -343,7 +343,7 @@ async def test_S26_a_sleeping_wait_reckons_with_an_earlier_time(storage: Storage
 async def test_S26_a_sleeping_wait_takes_what_is_past_already(storage: Storage) -> None:
     waiting = await suspended(storage.wait(everything))
 
-    await storage.append(PIPE, [b"past"], when=await due_in(storage, -1))
+    await storage.append([(PIPE, [b"past"])], when=await due_in(storage, -1))
 
     assert await finished(waiting) == KEY
 
@@ -352,7 +352,7 @@ async def test_S26_a_wait_in_another_thread_reckons_with_an_earlier_time(storage
     waiting = await suspended(storage.wait(everything))
 
     async def append() -> int | None:
-        return await storage.append(PIPE, [b"soon"], when=await due_in(storage, NEVER_S))
+        return await storage.append([(PIPE, [b"soon"])], when=await due_in(storage, NEVER_S))
 
     assert await in_thread(append) == 1
 
@@ -360,18 +360,18 @@ async def test_S26_a_wait_in_another_thread_reckons_with_an_earlier_time(storage
 
 
 async def test_S26_wait_sleeps_on_where_its_caller_does_not_serve_what_is_due(storage: Storage) -> None:
-    await storage.append(PIPE, [b"soon"], when=await due_in(storage, NEVER_S / 2))
+    await storage.append([(PIPE, [b"soon"])], when=await due_in(storage, NEVER_S / 2))
     waiting = await suspended(storage.wait(frozenset({split_key(OTHER_KEY)[0]})))
     assert await storage.wait(frozenset({split_key(KEY)[0]}), LIMIT_S) == KEY
     assert not waiting.done()
 
-    await storage.append(OTHER, [b"now"])
+    await storage.append([(OTHER, [b"now"])])
 
     assert await finished(waiting) == OTHER_KEY
 
 
 async def test_S26_wait_returns_none_before_what_is_due_later(storage: Storage) -> None:
-    await storage.append(PIPE, [b"later"], when=await due_in(storage, HOUR_S))
+    await storage.append([(PIPE, [b"later"])], when=await due_in(storage, HOUR_S))
     started = time.monotonic()
 
     assert await storage.wait(everything, NEVER_S) is None
@@ -381,7 +381,7 @@ async def test_S26_wait_returns_none_before_what_is_due_later(storage: Storage) 
 
 async def test_S26_a_bound_wait_returns_its_thread_at_the_due_time(storage: Storage, lock: Lock) -> None:
     await claimed(lock)
-    await storage.append(PIPE, [b"soon"], when=await due_in(storage, NEVER_S))
+    await storage.append([(PIPE, [b"soon"])], when=await due_in(storage, NEVER_S))
 
     assert await storage.wait(everything, LIMIT_S, bound=KEY) == KEY
 
@@ -390,8 +390,8 @@ async def test_S26_two_waiters_share_what_is_due_at_once(storage: Storage) -> No
     when = await due_in(storage, NEVER_S)
     waiting = [await suspended(storage.wait(everything)) for _ in range(2)]
 
-    await storage.append(PIPE, [b"here"], when=when)
-    await storage.append(OTHER, [b"there"], when=when)
+    await storage.append([(PIPE, [b"here"])], when=when)
+    await storage.append([(OTHER, [b"there"])], when=when)
 
     assert {await finished(task) for task in waiting} == {KEY, OTHER_KEY}
 
@@ -399,7 +399,7 @@ async def test_S26_two_waiters_share_what_is_due_at_once(storage: Storage) -> No
 async def test_S26_several_who_promote_move_each_message_once(storage: Storage) -> None:
     base_us = (await due_in(storage, NEVER_S)).due_us
     for number in range(200):
-        await storage.append(PIPE, [b"%d" % number], when=When(base_us + number))
+        await storage.append([(PIPE, [b"%d" % number])], when=When(base_us + number))
 
     await asyncio.gather(*(in_thread(lambda: all_come(storage)) for _ in range(3)))
 
@@ -412,10 +412,10 @@ async def test_S26_several_who_promote_move_each_message_once(storage: Storage) 
 async def test_S28_remove_takes_out_what_waits(storage: Storage) -> None:
     async def act(base_us: int) -> None:
         when = When(base_us)
-        await storage.append(PIPE, [b"a", b"x", b"b", b"x"], when=when)
-        await storage.append(PIPE, [b"x"], when=when)
-        await storage.append(PIPE, [b"c", b"y"], when=when)
-        await storage.append(OTHER, [b"x"], when=when)
+        await storage.append([(PIPE, [b"a", b"x", b"b", b"x"])], when=when)
+        await storage.append([(PIPE, [b"x"])], when=when)
+        await storage.append([(PIPE, [b"c", b"y"])], when=when)
+        await storage.append([(OTHER, [b"x"])], when=when)
         assert await storage.remove(PIPE, b"x", b"y", b"not there") == 4
         assert await storage.remove(PIPE, b"x") == 0
 
@@ -426,7 +426,7 @@ async def test_S28_remove_takes_out_what_waits(storage: Storage) -> None:
 
 
 async def test_S28_what_is_removed_is_deferred_no_more(storage: Storage) -> None:
-    await storage.append(PIPE, [b"a", b"x", b"x"], when=await due_in(storage, HOUR_S))
+    await storage.append([(PIPE, [b"a", b"x", b"x"])], when=await due_in(storage, HOUR_S))
     assert await storage.remove(PIPE, b"x") == 2
 
     backlog = await storage.backlog()
@@ -437,8 +437,8 @@ async def test_S28_what_is_removed_is_deferred_no_more(storage: Storage) -> None
 async def test_S28_what_waits_to_run_ahead_is_removed_by_its_own_pipe(storage: Storage) -> None:
     """As in the tubes: who means both names both."""
     when = await due_in(storage, HOUR_S)
-    await storage.append(AHEAD, [b"x"], when=when)
-    await storage.append(PIPE, [b"x"], when=when)
+    await storage.append([(AHEAD, [b"x"])], when=when)
+    await storage.append([(PIPE, [b"x"])], when=when)
 
     assert await storage.remove(PIPE, b"x") == 1
     assert await storage.remove(AHEAD, b"x") == 1
@@ -447,8 +447,8 @@ async def test_S28_what_waits_to_run_ahead_is_removed_by_its_own_pipe(storage: S
 
 
 async def test_S28_remove_counts_those_of_both_kinds(storage: Storage) -> None:
-    await storage.append(PIPE, [b"x", b"a"])
-    await storage.append(PIPE, [b"x", b"b"], when=await due_in(storage, HOUR_S))
+    await storage.append([(PIPE, [b"x", b"a"])])
+    await storage.append([(PIPE, [b"x", b"b"])], when=await due_in(storage, HOUR_S))
 
     assert await storage.remove(PIPE, b"x") == 2
 
@@ -458,9 +458,9 @@ async def test_S28_remove_counts_those_of_both_kinds(storage: Storage) -> None:
 
 async def test_S28_what_waits_is_removed_one_by_one(storage: Storage) -> None:
     async def act(base_us: int) -> None:
-        await storage.append(PIPE, numbered(50), when=When(base_us + 200))
+        await storage.append([(PIPE, numbered(50))], when=When(base_us + 200))
         for number in range(50, 100):
-            await storage.append(PIPE, numbered(1, number), when=When(base_us + 200 - number))
+            await storage.append([(PIPE, numbered(1, number))], when=When(base_us + 200 - number))
         for number in range(0, 100, 2):
             assert await storage.remove(PIPE, b"message-%d" % number) == 1
 
@@ -474,9 +474,9 @@ async def test_S28_what_waits_is_removed_one_by_one(storage: Storage) -> None:
 async def test_S28_what_is_removed_makes_room(open_backend: OpenBackend) -> None:
     storage = open_backend(1 * MIB).storage
     when = await due_in(storage, HOUR_S)
-    while await storage.append(PIPE, [CHUNK], when=when):
+    while await storage.append([(PIPE, [CHUNK])], when=when):
         continue
-    waiting = await suspended(storage.append_when_room(OTHER, [CHUNK] * 4))
+    waiting = await suspended(storage.append_when_room([(OTHER, [CHUNK] * 4)]))
 
     assert await storage.remove(PIPE, CHUNK)
 
@@ -487,11 +487,11 @@ async def test_S28_what_is_removed_makes_room(open_backend: OpenBackend) -> None
 
 
 async def test_S32_quiet_with_deferred_comes_with_the_last_of_them(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, [b"much later"], when=await due_in(storage, HOUR_S))
+    await storage.append([(PIPE, [b"much later"])], when=await due_in(storage, HOUR_S))
     assert await storage.wait_for_quiet(0)
     assert not await storage.wait_for_quiet(0, deferred=True)
     assert not await storage.wait_for_quiet(NEVER_S, deferred=True)
-    await storage.append(PIPE, [b"later"], when=await due_in(storage, NEVER_S))
+    await storage.append([(PIPE, [b"later"])], when=await due_in(storage, NEVER_S))
     await storage.remove(PIPE, b"much later")
     waiting = await suspended(storage.wait_for_quiet(deferred=True))
     await all_come(storage)
@@ -505,7 +505,7 @@ async def test_S32_quiet_with_deferred_comes_with_the_last_of_them(storage: Stor
 
 
 async def test_S32_quiet_with_deferred_comes_with_the_last_removal(storage: Storage) -> None:
-    await storage.append(PIPE, [b"x", b"y"], when=await due_in(storage, HOUR_S))
+    await storage.append([(PIPE, [b"x", b"y"])], when=await due_in(storage, HOUR_S))
     waiting = await suspended(storage.wait_for_quiet(deferred=True))
     await storage.remove(PIPE, b"x")
     await asyncio.wait({waiting}, timeout=0)
@@ -517,8 +517,8 @@ async def test_S32_quiet_with_deferred_comes_with_the_last_removal(storage: Stor
 
 
 async def test_S32_what_is_queued_is_waited_for_too(storage: Storage, lock: Lock) -> None:
-    await storage.append(PIPE, [b"now"])
-    await storage.append(OTHER, [b"later"], when=await due_in(storage, HOUR_S))
+    await storage.append([(PIPE, [b"now"])])
+    await storage.append([(OTHER, [b"later"])], when=await due_in(storage, HOUR_S))
     waiting = await suspended(storage.wait_for_quiet(deferred=True))
     plainly = await suspended(storage.wait_for_quiet())
 
@@ -532,7 +532,7 @@ async def test_S32_what_is_queued_is_waited_for_too(storage: Storage, lock: Lock
 
 async def test_S32_schedules_are_not_waited_for(storage: Storage) -> None:
     when = await due_in(storage, HOUR_S)
-    await storage.append(PIPE, [b"again"], when=When(when.due_us, "every 60"))
+    await storage.append([(PIPE, [b"again"])], when=When(when.due_us, "every 60"))
 
     assert await storage.wait_for_quiet(0, deferred=True)
     assert await storage.wait_for_quiet(0)

@@ -92,7 +92,7 @@ def filled() -> str:
     """Name of a segment with one message, that this process is not attached to."""
     name = a_name()
     storage = SharedStorage.create(name, MIB, threads=16)
-    assert run(storage.append(PIPE, [b"zero"]))
+    assert run(storage.append([(PIPE, [b"zero"])]))
     run(storage.close())
     return name
 

@@ -10,7 +10,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from shardq.shm import words as at
+from shardq.shm.deferred import due_heap
+from shardq.shm.memory import slabs
 from shardq.shm.tubes import delivery as attempts
+from shardq.shm.tubes import fifo
 from shardq.shm.verbs import dead_letters as letters
 from shardq.shm.verbs import recovery as repair
 from tests.faults.test_kill_points import problems_after
@@ -28,7 +31,15 @@ FOLLOW = "        for place, value in followers:\n            words[place] = val
 BURY = "self._journal.commit((place, tail), moved(at.BURIED, 1), (head, sequence + 1), moved(at.HANDLED, 1))\n"
 POP = "self._tubes.pop(tube, sequence + 1)\n"
 HALF = "self._journal.commit((place, tail), moved(at.BURIED, 1))\n"
-REQUEUE = "self._journal.commit((place, tail), moved(at.ACCEPTED, 1), letter, moved(at.UNBURIED, 1))\n"
+REQUEUE = "self._journal.commit(*stores, moved(at.ACCEPTED, 1), letter, moved(at.UNBURIED, 1))\n"
+SIFT = (
+    "            self._journal.commit(\n"
+    "                (at.SIFT_RECORD, record),\n"
+    "                (at.SIFT_PLACE, place),\n"
+    "                (at.SIFT_DUE_US, self._due_us(record)),\n"
+    "                (at.SIFT_NEXT, place + 1),\n"
+    "            )\n"
+)
 
 
 class Spoilt(NamedTuple):
@@ -93,7 +104,7 @@ SPOILT = (
         letters.Letters,
         "requeue",
         REQUEUE,
-        "self._journal.commit((place, tail), moved(at.ACCEPTED, 1))\n"
+        "self._journal.commit(*stores, moved(at.ACCEPTED, 1))\n"
         "                self._tubes.cancel_one(grave_tube, sequence, at.UNBURIED)\n",
         "requeue",
         "neither before nor after",
@@ -104,8 +115,7 @@ SPOILT = (
         letters.Letters,
         "requeue",
         REQUEUE,
-        "self._journal.commit((place, tail), moved(at.ACCEPTED, 1), letter)\n"
-        "                self._words[at.UNBURIED] += 1\n",
+        "self._journal.commit(*stores, moved(at.ACCEPTED, 1), letter)\n                self._words[at.UNBURIED] += 1\n",
         "requeue",
         "unburied, but",
     ),
@@ -140,6 +150,37 @@ SPOILT = (
         "2 failures more",
     ),
     Spoilt(
+        "call-whose-tubes-come-one-by-one",
+        fifo,
+        fifo.Tubes,
+        "append",
+        "            self._journal.commit(*stores, ",
+        "            [self._journal.commit(store) for store in stores]\n            self._journal.commit(",
+        "append a call to two tubes",
+        "2 accepted, 0 handled, but",
+    ),
+    Spoilt(
+        "deferred-call-whose-records-are-not-noted",
+        slabs,
+        slabs.Cells,
+        "mend",
+        "(*self._journal.coming, self._words[at.PENDING_CELL])",
+        "(self._words[at.PENDING_CELL],)",
+        "defer a call",
+        "",
+    ),
+    Spoilt(
+        "deferred-call-whose-others-are-not-put-in-order",
+        due_heap,
+        due_heap.Heap,
+        "_sift_others",
+        SIFT,
+        "            words[at.SIFT_NEXT] = place + 1\n            words[at.SIFT_RECORD] = record\n"
+        "            words[at.SIFT_PLACE] = place\n            words[at.SIFT_DUE_US] = self._due_us(record)\n",
+        "defer a call before others",
+        "",
+    ),
+    Spoilt(
         "commit-forgotten-by-the-repair",
         repair,
         repair.Repair,
@@ -153,7 +194,10 @@ SPOILT = (
 
 
 #: Where the pieces are that are missing: their lines are tried first.
-CHANGING = ("shm/tubes/delivery.py", "shm/tubes/claims.py", "shm/journal.py", "shm/verbs/dead_letters.py")
+CHANGING = (
+    *("shm/tubes/delivery.py", "shm/tubes/claims.py", "shm/deferred/due_heap.py", "shm/journal.py"),
+    "shm/verbs/dead_letters.py",
+)
 NOWHERE = Step("", 0, 1)
 
 

@@ -129,8 +129,8 @@ def check_no_ghosts(there: Scene, history: History) -> None:
     for pipe in PIPES:
         deliveries = (event.message for event in history.events(pipe) if isinstance(event, Delivery))
         some = list({message.encoded() for message in deliveries})[:500]
-        assert run(there.storage.append(pipe, some, absent=True)) == len(some), f"{pipe}: ghosts"
-        assert run(there.storage.append(pipe, some, absent=True)) == 0
+        assert run(there.storage.append([(pipe, some)], absent=True)) == len(some), f"{pipe}: ghosts"
+        assert run(there.storage.append([(pipe, some)], absent=True)) == 0
         assert run(there.storage.remove(pipe, *some)) == len(some)
 
 

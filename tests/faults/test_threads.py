@@ -72,7 +72,7 @@ def test_forked_child_attaches_by_itself(there: Scene) -> None:
         lambda there: there.store.mark_worker(7),
         lambda there: there.store.doorbell.open(),
         lambda there: run_waiting(lambda: there.storage.wait_for_quiet(0.001)),
-        lambda there: run_waiting(lambda: there.storage.append_when_room(PIPE, [b"one"], 0.001)),
+        lambda there: run_waiting(lambda: there.storage.append_when_room([(PIPE, [b"one"])], 0.001)),
         lambda there: os.getpid(),
     ],
     ids=["close", "mark", "bell", "wait-for-quiet", "wait-for-room", "nothing"],

@@ -109,7 +109,7 @@ class DriverModel(RuleBasedStateMachine):
 
     @rule(pipe=pipes, new=messages)
     def append(self, pipe: str, new: list[bytes]) -> None:
-        assert run(self.storage.append(pipe, new))
+        assert run(self.storage.append([(pipe, new)]))
         self._appended(pipe, new)
 
     def _appended(self, pipe: str, new: list[bytes]) -> None:
@@ -120,7 +120,7 @@ class DriverModel(RuleBasedStateMachine):
     @rule(pipe=pipes, new=messages)
     def append_what_is_absent(self, pipe: str, new: list[bytes]) -> None:
         expected = self.model.absent(pipe, new)
-        assert run(self.storage.append(pipe, new, absent=True)) == len(expected)
+        assert run(self.storage.append([(pipe, new)], absent=True)) == len(expected)
         if expected:
             self._appended(pipe, expected)
 
@@ -129,14 +129,14 @@ class DriverModel(RuleBasedStateMachine):
         """The time is far ahead: what waits stays until it is removed."""
         due_us = run(self.storage.now_us()) + span_s * 1_000_000
         expected = self.model.absent(pipe, new) if absent else new
-        assert run(self.storage.append(pipe, new, when=When(due_us), absent=absent)) == len(expected)
+        assert run(self.storage.append([(pipe, new)], when=When(due_us), absent=absent)) == len(expected)
         self.model.defer(pipe, expected, due_us)
 
     @rule(pipe=pipes, new=messages, absent=st.booleans())
     def append_what_is_due(self, pipe: str, new: list[bytes], absent: bool) -> None:
         expected = self.model.absent(pipe, new) if absent else new
         past = When(run(self.storage.now_us()) - 1)
-        assert run(self.storage.append(pipe, new, when=past, absent=absent)) == len(expected)
+        assert run(self.storage.append([(pipe, new)], when=past, absent=absent)) == len(expected)
         run(self.storage.promote())
         if expected:
             self._appended(pipe, expected)
@@ -145,7 +145,7 @@ class DriverModel(RuleBasedStateMachine):
     def repeat(self, pipe: str, new: list[bytes], schedule: str, span_s: int, absent: bool) -> None:
         when = When(run(self.storage.now_us()) + span_s * 1_000_000, schedule)
         expected = self.model.repeat(pipe, new, schedule, when.due_us, absent=absent)
-        assert run(self.storage.append(pipe, new, when=when, absent=absent)) == expected
+        assert run(self.storage.append([(pipe, new)], when=when, absent=absent)) == expected
 
     @rule(pipe=pipes, wanted=st.lists(message, max_size=2))
     def unschedule(self, pipe: str, wanted: list[bytes]) -> None:
@@ -157,7 +157,7 @@ class DriverModel(RuleBasedStateMachine):
         if (pipe, new) in self.model.recurrent:
             return
         due_us = run(self.storage.now_us()) - 90 * 1_000_000
-        assert run(self.storage.append(pipe, [new], when=When(due_us, "every 60"))) == 1
+        assert run(self.storage.append([(pipe, [new])], when=When(due_us, "every 60"))) == 1
         run(self.storage.promote())
         self.model.repeat(pipe, [new], "every 60", due_us + 120 * 1_000_000, absent=False)
         self._appended(pipe, [new])
@@ -309,7 +309,7 @@ class DriverModel(RuleBasedStateMachine):
     @rule(pipe=pipes, after=lines, new=messages)
     def die_appending(self, pipe: str, after: int, new: list[bytes]) -> None:
         before = self.model.tubes[pipe].messages
-        self._killed(after, lambda: run(self.storage.append(pipe, new)))
+        self._killed(after, lambda: run(self.storage.append([(pipe, new)])))
         found = run(self.storage.range(pipe, ALL)).messages
         assert found in (before, before + new)
         if found != before:

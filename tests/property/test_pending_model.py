@@ -56,22 +56,22 @@ class PendingModel(RuleBasedStateMachine):
 
     @rule(pipe=pipes, new=messages, dies=deaths)
     def append(self, pipe: str, new: list[bytes], dies: int) -> None:
-        self._do(lambda: self.store.append(pipe, new), [self.state.append(pipe, new)], True, dies)
+        self._do(lambda: self.store.append([(pipe, new)]), [self.state.append(pipe, new)], True, dies)
 
     @rule(pipe=pipes, new=messages, due_us=dues, dies=deaths)
     def defer(self, pipe: str, new: list[bytes], due_us: int, dies: int) -> None:
         after = [self.state.defer(pipe, new, due_us)]
-        self._do(lambda: self.store.timing.defer(pipe, new, due_us), after, True, dies)
+        self._do(lambda: self.store.timing.defer([(pipe, new)], due_us), after, True, dies)
 
     @rule(pipe=pipes, new=messages, due_us=st.just(0) | dues, dies=deaths)
     def append_absent(self, pipe: str, new: list[bytes], due_us: int, dies: int) -> None:
         after, count = self.state.append_absent(pipe, new, due_us)
-        self._do(lambda: self.store.appending.append_absent(pipe, new, due_us=due_us), [after], count, dies)
+        self._do(lambda: self.store.appending.append_absent([(pipe, new)], due_us=due_us), [after], count, dies)
 
     @rule(pipe=pipes, new=messages, due_us=dues, schedule=schedules, absent=st.booleans(), dies=deaths)
     def repeat(self, pipe: str, new: list[bytes], due_us: int, schedule: str, absent: bool, dies: int) -> None:
         after, count = self.state.repeat(pipe, new, schedule, due_us, absent=absent)
-        self._do(lambda: self.store.timing.repeat(pipe, new, schedule, due_us, absent=absent), after, count, dies)
+        self._do(lambda: self.store.timing.repeat([(pipe, new)], schedule, due_us, absent=absent), after, count, dies)
 
     @rule(now_us=st.sampled_from([1, NOW_US, NOW_US]), dies=deaths)
     def promote(self, now_us: int, dies: int) -> None:

@@ -78,7 +78,7 @@ class TubeModel(RuleBasedStateMachine):
         empty = not any(self.queued.values()) and not any(self.letters.values())
         must_fit = empty and sum(map(len, new)) <= ALWAYS_FITS_BYTES
         try:
-            stored = self.store.append(pipe, new)
+            stored = self.store.append([(pipe, new)])
         except MessageTooLarge:
             assert sum(map(len, new)) > ALWAYS_FITS_BYTES
             return

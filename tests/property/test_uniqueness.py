@@ -38,7 +38,7 @@ def test_an_equal_message_is_accepted_again_only_after_it_was_acknowledged(
     accepted = sum((Counter(producer.result()) for producer in producers), Counter[str]())
     handled += _handle(there, [])
     assert handled == accepted + Counter(message.decode() for message in plain)
-    assert there.store.appending.append_absent(PIPE, [message.encode() for message in handled]) == len(handled)
+    assert there.store.appending.append_absent([(PIPE, [message.encode() for message in handled])]) == len(handled)
     check_whole(there.store)
 
 
@@ -48,7 +48,7 @@ def _produce(there: Scene, random: Random, deferred: bool) -> list[str]:
     for _ in range(CALLS):
         message = b"message %d" % random.randrange(DIFFERENT)
         due_us = random.choice([0, 0, 1]) if deferred else 0
-        if there.store.appending.append_absent(PIPE, [message], due_us=due_us):
+        if there.store.appending.append_absent([(PIPE, [message])], due_us=due_us):
             accepted.append(message.decode())
     return accepted
 
@@ -77,7 +77,7 @@ def test_sets_that_overlap_are_stored_once(there: Scene) -> None:
         random, accepted = Random(seed), 0
         for _ in range(40):
             some = [b"%d" % random.randrange(2000) for _ in range(200)]
-            accepted += there.store.appending.append_absent(PIPE, some) or 0
+            accepted += there.store.appending.append_absent([(PIPE, some)]) or 0
         return accepted
 
     producers = [Child(lambda n=n: produce(n)) for n in range(PRODUCERS)]  # type: ignore[misc]
@@ -95,7 +95,7 @@ def test_what_several_processes_defer_comes_in_the_order_of_its_times(there: Sce
         random = Random(who)
         for n in range(CALLS):
             due_us = random.choice([5, 50, random.randrange(1, 1000)])
-            assert there.store.timing.defer(PIPE, [b"%d %d %d" % (due_us, who, n)], due_us)
+            assert there.store.timing.defer([(PIPE, [b"%d %d %d" % (due_us, who, n)])], due_us)
 
     def promote() -> None:
         while there.store.counts().deferred:
@@ -119,7 +119,7 @@ def test_what_several_processes_defer_comes_in_the_order_of_its_times(there: Sce
 def test_a_time_comes_once_though_several_promote(there: Scene) -> None:
     messages = [b"%d" % n for n in range(30)]
     for message in messages:
-        assert there.store.timing.repeat(PIPE, [message], "every 3153600000", 1000)
+        assert there.store.timing.repeat([(PIPE, [message])], "every 3153600000", 1000)
 
     for child in [Child(lambda: run(there.storage.promote())) for _ in range(4)]:
         child.end()

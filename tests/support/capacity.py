@@ -59,7 +59,7 @@ class Scene:
         calls = messages = payload = refused = 0
         for tube, (count, size) in zip(cycle(range(TUBES)), cycle(CALLS), strict=False):
             batch = self._batch(count, size)
-            if self.store.append(_pipe(tube), batch):
+            if self.store.append([(_pipe(tube), batch)]):
                 self._expected[tube].extend(batch)
                 calls, messages, payload, refused = calls + 1, messages + count, payload + sum(map(len, batch)), 0
                 continue

@@ -77,13 +77,13 @@ def prepare(storage: SharedStorage) -> dict[str, int]:
     store = storage.store
     for number, pipe in enumerate(PIPES):
         for size in (10, 3000, 3000, 70_000):
-            assert store.append(pipe, [b"%d" % number, bytes(size)])
-        store.appending.append_absent(pipe, [b"unique %d" % n for n in range(40)])
+            assert store.append([(pipe, [b"%d" % number, bytes(size)])])
+        store.appending.append_absent([(pipe, [b"unique %d" % n for n in range(40)])])
     assert store.remove(PIPES[1], [b"unique 3", b"unique 7"]) == 2
     for number in range(60):
-        assert store.timing.defer("app/Later/0/0", [b"deferred %d" % number], 1 if number < 30 else LATER_US)
-    assert store.timing.defer("app/Later/1/0", [bytes(9000)], LATER_US)
-    assert store.timing.repeat("app/Often/0/0", [b"often"], "every 3600", 1)
+        assert store.timing.defer([("app/Later/0/0", [b"deferred %d" % number])], 1 if number < 30 else LATER_US)
+    assert store.timing.defer([("app/Later/1/0", [bytes(9000)])], LATER_US)
+    assert store.timing.repeat([("app/Often/0/0", [b"often"])], "every 3600", 1)
     tokens = {key: store.claim(key) for key in KEYS[:3]}
     for _ in range(3):
         batch = store.take([PIPES[0]], 1, tokens[KEYS[0]])
@@ -142,10 +142,10 @@ def verbs(storage: SharedStorage, tokens: dict[str, int]) -> dict[str, Callable[
     token = tokens[KEYS[1]]
     calls: dict[str, Callable[[], Any]] = {
         "append": lambda: [partial(storage.append, each, [b"new", bytes(5000)]) for each in PIPES],
-        "append new": lambda: storage.append("app/New/0/0", [b"new"]),
-        "append absent": lambda: storage.append(other, [b"unique 5", b"other"], absent=True),
-        "defer": lambda: storage.append("app/Later/0/0", [b"x"], when=When(LATER_US, "")),
-        "repeat": lambda: storage.append("app/Often/1/0", [b"x"], when=When(LATER_US, "every 60")),
+        "append new": lambda: storage.append([("app/New/0/0", [b"new"])]),
+        "append absent": lambda: storage.append([(other, [b"unique 5", b"other"])], absent=True),
+        "defer": lambda: storage.append([("app/Later/0/0", [b"x"])], when=When(LATER_US, "")),
+        "repeat": lambda: storage.append([("app/Often/1/0", [b"x"])], when=When(LATER_US, "every 60")),
         "contains": lambda: storage.contains(other, b"unique 39"),
         "length": lambda: [partial(storage.length, each) for each in PIPES],
         "pipes": storage.pipes,
@@ -172,7 +172,7 @@ def verbs(storage: SharedStorage, tokens: dict[str, int]) -> dict[str, Callable[
         "unschedule": lambda: storage.unschedule("app/Often/0/0", b"often"),
         "backlog": storage.backlog,
         "quiet": lambda: storage.wait_for_quiet(0.001, deferred=True),
-        "room": lambda: storage.append_when_room(other, [bytes(400_000)], 0.001),
+        "room": lambda: storage.append_when_room([(other, [bytes(400_000)])], 0.001),
         "overview": storage.overview,
         "tubes": lambda: list(store.inspection.tubes()),
         "deadlines": lambda: (store.supervision.deadlines(), store.supervision.workers(), store.supervision.renewals()),

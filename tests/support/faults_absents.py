@@ -152,4 +152,4 @@ def _tables() -> Iterator[Operation]:
 
 def _check_present(there: Scene, messages: Sequence[bytes]) -> None:
     """Who asks for equality finds all of them."""
-    assert there.store.appending.append_absent(PIPE, messages) == 0
+    assert there.store.appending.append_absent([(PIPE, messages)]) == 0

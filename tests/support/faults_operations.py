@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from tests.support.faults_absents import absents
 from tests.support.faults_acts import die_holding, fill, sleep, take_up, wait_in_vain
 from tests.support.faults_adoptions import adoptions
+from tests.support.faults_calls import calls
 from tests.support.faults_case import BATCH, URGENT, Operation, minus, plus, without
 from tests.support.faults_failures import failures
 from tests.support.faults_letters import letters
@@ -78,7 +79,7 @@ def _appends() -> Iterator[Operation]:
     yield Operation("append to a new thread with a sleeper", lambda s: s.append(*BATCH), sleep, effect=plus(*BATCH))
     yield Operation(
         "wait for room in vain",
-        lambda s: run_waiting(lambda: s.storage.append_when_room(PIPE, [b"f" * 4096], 0.001)),
+        lambda s: run_waiting(lambda: s.storage.append_when_room([(PIPE, [b"f" * 4096])], 0.001)),
         fill,
     )
     yield Operation(
@@ -242,6 +243,7 @@ OPERATIONS = [
     *letters(),
     *adoptions(),
     *timings(),
+    *calls(),
     *absents(),
     *reserve_operations(),
 ]

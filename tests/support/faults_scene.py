@@ -54,7 +54,7 @@ class Scene:
         return self.storage.store
 
     def append(self, *messages: bytes, pipe: str = PIPE) -> bool:
-        return bool(run(self.storage.append(pipe, messages)))
+        return bool(run(self.storage.append([(pipe, messages)])))
 
     def claim(self) -> None:
         self.token = run(self.lock.acquire(KEY))
@@ -181,7 +181,7 @@ def check_usable(there: Scene, keys: Sequence[str] = ()) -> None:
     Extents(store.segment).trim()
     lost = uncounted_bytes(store.segment)
     assert not lost, f"{lost} bytes of memory are lost"
-    assert store.append(PIPE, [b"once more"]), "an empty segment refuses a message"
+    assert store.append([(PIPE, [b"once more"])]), "an empty segment refuses a message"
     _check_fails_and_buries(there)
     check_goes_on(store, PIPE, [])
 
@@ -190,11 +190,11 @@ def check_goes_on(store: Store, pipe: str, messages: Sequence[bytes]) -> None:
     """The tube can be claimed, takes another message behind the others, gives all in order, and lets them go."""
     token = store.claim(key_of(pipe))
     assert token, f"{pipe} cannot be claimed"
-    added = [b"next"] if store.append(pipe, [b"next"]) else []
+    added = [b"next"] if store.append([(pipe, [b"next"])]) else []
     given, batch = _take_all(store, pipe, token)
     assert given == [*messages, *added], f"{pipe}: {_shortened(given)}"
     assert not store.length(pipe)
-    assert store.append(pipe, [b"after"])
+    assert store.append([(pipe, [b"after"])])
     again = store.take([pipe], 10, token)
     assert (again.messages, again.sequence) == ([b"after"], batch.through), "numbers of a tube grow by one"
     store.pop(pipe, again.through, token)
@@ -251,8 +251,8 @@ def _check_forgets_equal_ones(store: Store, pipe: str, messages: Sequence[bytes]
     if is_grave(pipe) or sum(map(len, messages)) > LARGEST_AGAIN_BYTES:
         return
     distinct = len(set(messages))
-    assert store.appending.append_absent(pipe, messages) == distinct, f"{pipe}: ghosts"
-    assert store.appending.append_absent(pipe, messages, due_us=LATEST_US) == 0, f"{pipe}: twice"
+    assert store.appending.append_absent([(pipe, messages)]) == distinct, f"{pipe}: ghosts"
+    assert store.appending.append_absent([(pipe, messages)], due_us=LATEST_US) == 0, f"{pipe}: twice"
     check_goes_on(store, pipe, list(dict.fromkeys(messages)))
 
 

@@ -42,7 +42,7 @@ async def produce(storage: SharedStorage, history: History, who: str, random: Ra
         batch = [Message(deferred_by(who, when.due_us) if when else who, number, n, size) for n in range(size)]
         absent = random.random() < 0.5
         messages = [message.encoded() for message in batch]
-        assert await storage.append_when_room(pipe, messages, when=when, absent=absent) == size
+        assert await storage.append_when_room([(pipe, messages)], when=when, absent=absent) == size
         history.note_accepted(pipe, batch[0])
         number += 1
 
@@ -50,7 +50,7 @@ async def produce(storage: SharedStorage, history: History, who: str, random: Ra
 async def _share(storage: SharedStorage, history: History, pipe: str, when: When | None, random: Random) -> None:
     """Append messages that other producers append as well, where they are not there."""
     some = [Message(SHARED, random.randrange(MOST_SHARED), 0, 1) for _ in range(3)]
-    if await storage.append_when_room(pipe, [message.encoded() for message in some], when=when, absent=True):
+    if await storage.append_when_room([(pipe, [message.encoded() for message in some])], when=when, absent=True):
         history.note_accepted(pipe, some[0])
 
 

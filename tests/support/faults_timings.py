@@ -32,7 +32,7 @@ def timings() -> Iterator[Operation]:
 
 def defer(there: Scene, *messages: bytes, due_us: int = FAR_US, pipe: str = PIPE) -> None:
     """One record; what is due stays where it is."""
-    assert there.store.timing.defer(pipe, messages, due_us)
+    assert there.store.timing.defer([(pipe, messages)], due_us)
 
 
 def defer_each(there: Scene, messages: Sequence[bytes], due_us: int = FAR_US, step_us: int = 0) -> None:
@@ -41,7 +41,7 @@ def defer_each(there: Scene, messages: Sequence[bytes], due_us: int = FAR_US, st
 
 
 def repeat(there: Scene, *messages: bytes, schedule: str = RARELY, due_us: int = FAR_US) -> int | None:
-    return there.store.timing.repeat(PIPE, messages, schedule, due_us)
+    return there.store.timing.repeat([(PIPE, messages)], schedule, due_us)
 
 
 def promote(there: Scene) -> None:
@@ -51,7 +51,7 @@ def promote(there: Scene) -> None:
 def add(there: Scene, *messages: bytes, due_us: int = 0, schedule: str = "", absent: bool = False) -> int | None:
     """As a user does."""
     when = When(due_us, schedule) if due_us else None
-    return run(there.storage.append(PIPE, messages, when=when, absent=absent))
+    return run(there.storage.append([(PIPE, messages)], when=when, absent=absent))
 
 
 def numbered(count: int, size: int = 8) -> list[bytes]:

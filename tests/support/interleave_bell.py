@@ -194,4 +194,4 @@ def _handle(storage: SharedStorage, key: str, token: int, bells: Bells, process:
 
 def _produce(storage: SharedStorage, pipes: list[str]) -> None:
     for pipe in pipes:
-        assert run(storage.append(pipe, [b"work"]))
+        assert run(storage.append([(pipe, [b"work"])]))

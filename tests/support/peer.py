@@ -61,14 +61,14 @@ async def _do(backend: Backend, verb: str, *words: str) -> object:
     if verb == "claim":
         return await backend.new_lock().acquire(words[0])
     if verb == "append":
-        return await backend.storage.append(words[0], [word.encode() for word in words[1:]])
+        return await backend.storage.append([(words[0], [word.encode() for word in words[1:]])])
     if verb == "schedule":
         when = When(int(words[2]), words[3])
-        return await backend.storage.append(words[0], [words[1].encode()], when=when)
+        return await backend.storage.append([(words[0], [words[1].encode()])], when=when)
     await backend.storage.wait(frozenset({split_key(words[0])[0]}))
     if verb == "append-absent":
         numbers = [b"message-%d" % number for number in range(int(words[2]))]
-        return sum([await backend.storage.append(words[1], [number], absent=True) or 0 for number in numbers])
+        return sum([await backend.storage.append([(words[1], [number])], absent=True) or 0 for number in numbers])
     if verb == "promote":
         await backend.storage.wait(frozenset({split_key(words[1])[0]}))
         return await backend.storage.promote()

@@ -49,7 +49,7 @@ def deferred(store: Store) -> dict[str, int]:
 def deferred_behind_the_back(store: Store) -> dict[str, int]:
     """The same, where another program takes what is left before anything is due."""
     for number in range(3000):
-        assert store.timing.defer(f"app/Later/{number}/0", [bytes(500)], DUE_US)
+        assert store.timing.defer([(f"app/Later/{number}/0", [bytes(500)])], DUE_US)
     with filled_by_somebody_else():
         assert _worked_off(store) == 3000
     return {"accepted": 3000}
@@ -57,7 +57,7 @@ def deferred_behind_the_back(store: Store) -> dict[str, int]:
 
 def recurrent(store: Store) -> dict[str, int]:
     """A recurrent request comes, and comes again, where another program takes everything."""
-    assert store.timing.repeat("app/Often/0/0", [bytes(1000)], "every 1", 1)
+    assert store.timing.repeat([("app/Often/0/0", [bytes(1000)])], "every 1", 1)
     with filled_by_somebody_else():
         for now_us in (1, 2, 3):
             found = store.timing.promote(now_us).recurrent
@@ -92,10 +92,10 @@ def large_buried(store: Store) -> dict[str, int]:
 def large_refused(store: Store) -> dict[str, int]:
     """A message for whose letter /dev/shm has no room is refused, and changes nothing."""
     with filled_by_somebody_else():
-        assert not store.append("app/Bad/0/0", [bytes(3 * MIB)])
-        assert not store.timing.defer("app/Bad/0/0", [bytes(3 * MIB)], DUE_US)
+        assert not store.append([("app/Bad/0/0", [bytes(3 * MIB)])])
+        assert not store.timing.defer([("app/Bad/0/0", [bytes(3 * MIB)])], DUE_US)
     assert store.segment.words[at.KEPT_BYTES] == 0
-    assert store.append("app/Bad/0/0", [bytes(3 * MIB)])
+    assert store.append([("app/Bad/0/0", [bytes(3 * MIB)])])
     with filled_by_somebody_else():
         _bury_all(store, "app/Bad/0", 3 * MIB)
     [grave] = store.letters.graves()
@@ -109,7 +109,7 @@ def follow_ups(store: Store) -> dict[str, int]:
         continue
     registered = 0
     with filled_by_somebody_else():
-        while store.append("app/More/0/0", [bytes(30_000)], share=at.FOLLOW_UP):
+        while store.append([("app/More/0/0", [bytes(30_000)])], share=at.FOLLOW_UP):
             registered += 1
         assert 30_000 * registered > MIB, f"{registered} follow-ups"
         _bury_all(store, "app/More/0", 30_000)

@@ -132,7 +132,7 @@ def test_what_nobody_serves_is_shown_and_can_be_parked(
 ) -> None:
     leave_in_segment(name, Fragile, [Ask(0)])
     with client(url) as queue:
-        assert asyncio.run(queue.storage.append("nobody/Serves/0/0", [b"\x91\x01", b"\x91\x02"]))
+        assert asyncio.run(queue.storage.append([("nobody/Serves/0/0", [b"\x91\x01", b"\x91\x02"])]))
     program = start(Fragile.__module__, "--url", url, "--workers", 1, "--drain", environment=environment(tmp_path))
     assert program.end() == Exit.UNSERVED
     program.hear("nobody here serves what is left tubes=nobody/Serves/0/0")

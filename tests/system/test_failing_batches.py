@@ -192,7 +192,7 @@ async def test_a_part_is_counted_from_the_first_that_decodes(queue: Queue, worke
 
     plans.append(too_many)
     good = [b"\x93\x00%c\x00" % number for number in range(3)]
-    await queue.storage.append(Tube(Planned, Route()).pipe, [*good[:2], b"\xc1", good[2]])
+    await queue.storage.append([(Tube(Planned, Route()).pipe, [*good[:2], b"\xc1", good[2]])])
 
     await run(worker, 4, handler=Planned)
 

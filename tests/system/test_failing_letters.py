@@ -150,7 +150,7 @@ async def test_what_does_not_decode_becomes_a_letter_and_the_others_are_handled(
 ) -> None:
     messages = [packed(Item(0, number)) for number in range(5)]
     messages.insert(place, nonsense)
-    await queue.storage.append(Tube(Patient, Route()).pipe, messages)
+    await queue.storage.append([(Tube(Patient, Route()).pipe, messages)])
 
     await run(worker, 6, handler=Patient)
 
@@ -163,7 +163,7 @@ async def test_what_does_not_decode_becomes_a_letter_and_the_others_are_handled(
 
 async def test_many_that_do_not_decode_all_become_letters(queue: Queue, worker: Worker) -> None:
     messages = [b"\xc1" if number % 3 else packed(Item(0, number)) for number in range(128)]
-    await queue.storage.append(Tube(Patient, Route()).pipe, messages)
+    await queue.storage.append([(Tube(Patient, Route()).pipe, messages)])
 
     await run(worker, 128, handler=Patient)
 
@@ -175,7 +175,7 @@ async def test_what_does_not_decode_is_handled_nowhere_else(
     queue: Queue, worker: Worker, caplog: pytest.LogCaptureFixture
 ) -> None:
     messages = [packed(Item(0, 0)), b"\xc1", packed(Item(0, 2))]
-    await queue.storage.append(Tube(Fragile, Route()).pipe, messages)
+    await queue.storage.append([(Tube(Fragile, Route()).pipe, messages)])
     broken.add(0)
 
     await run(worker, 3, handler=Fragile)
@@ -190,7 +190,7 @@ async def test_what_does_not_decode_is_handled_nowhere_else(
 
 async def test_a_limit_counts_what_does_not_decode(queue: Queue, worker: Worker) -> None:
     messages = [b"\xc1", packed(Item(0, 1)), b"\xc1", packed(Item(0, 3))]
-    await queue.storage.append(Tube(Fragile, Route()).pipe, messages)
+    await queue.storage.append([(Tube(Fragile, Route()).pipe, messages)])
 
     await run(worker, 3, handler=Fragile)
 
@@ -198,7 +198,7 @@ async def test_a_limit_counts_what_does_not_decode(queue: Queue, worker: Worker)
 
 
 async def test_what_did_not_decode_may_decode_with_newer_code(queue: Queue, worker: Worker) -> None:
-    await queue.storage.append(Tube(Fragile, Route()).pipe, [b"\xc1"])
+    await queue.storage.append([(Tube(Fragile, Route()).pipe, [b"\xc1"])])
     await run(worker, 1, handler=Fragile)
     [letter] = await queue.dead_letters.list()
 
@@ -311,7 +311,7 @@ async def test_a_letter_is_put_back_once(queue: Queue, worker: Worker) -> None:
 
 async def test_a_letter_put_back_ahead_of_one_that_rests_waits_with_it(queue: Queue, worker: Worker) -> None:
     pipe = Tube(Patient, Route()).pipe
-    await queue.storage.append(pipe, [b"\xc1"])
+    await queue.storage.append([(pipe, [b"\xc1"])])
     await run(worker, 1, handler=Patient)
     [letter] = await queue.dead_letters.list()
     broken.add(0)
@@ -343,10 +343,10 @@ async def test_without_room_putting_back_says_so_and_keeps_the_letter(open_backe
     queue = Queue(backend.storage)
     pipe = Tube(Other, Route(1)).pipe
     large = bytes(64 * 1024)
-    await backend.storage.append(pipe, [large])
+    await backend.storage.append([(pipe, [large])])
     await run(new_worker(backend, queue), 1, handler=Other)
     [letter] = await queue.dead_letters.list()
-    while await backend.storage.append(pipe, [large]):
+    while await backend.storage.append([(pipe, [large])]):
         continue
 
     with pytest.raises(QueueFull, match="stays a dead letter"):

@@ -45,7 +45,7 @@ def files_like(name: str) -> set[str]:
 def filled(name: str) -> Store:
     """A segment with one message that says its name, and with a bell."""
     store = create_store(name, MIB)
-    assert store.append(PIPE, [name.encode()])
+    assert store.append([(PIPE, [name.encode()])])
     store.doorbell.open()
     return store
 
@@ -62,7 +62,7 @@ def test_a_segment_and_one_with_more_behind_its_name_do_not_know_each_other(
     destroy(goes)
 
     assert stores[stays].read(PIPE, 9).messages == [stays.encode()]
-    assert stores[stays].append(PIPE, [b"more"])
+    assert stores[stays].append([(PIPE, [b"more"])])
     assert not stores[stays].segment.removed
     close_store(stores[stays])
     close_store(attach_store(stays))

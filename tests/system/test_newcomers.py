@@ -77,7 +77,7 @@ async def test_what_waits_for_a_handler_is_served_as_soon_as_that_is_imported(
     queue: Queue, worker: Worker, late: Callable[[], ModuleType]
 ) -> None:
     [message] = queue.serializer.encode(Item, [Item(0, 7)])
-    await queue.storage.append("late_module/Late/0/0", [message])
+    await queue.storage.append([("late_module/Late/0/0", [message])])
     async with working(worker):
         await asleep(worker)
         late()
@@ -105,7 +105,7 @@ async def test_a_class_whose_definition_has_not_ended_is_served_once_it_has(
 
     monkeypatch.setattr(Handler, "__init_subclass__", classmethod(made))
     [message] = queue.serializer.encode(Item, [Item(0, 7)])
-    await queue.storage.append("late_module/Late/0/0", [message])
+    await queue.storage.append([("late_module/Late/0/0", [message])])
     sleeps = 0
 
     def sleep_begins() -> None:

@@ -210,7 +210,7 @@ def test_who_has_no_descriptor_left_can_register_beside_the_dead(store: Store) -
 
     Child(sleeps).end()
     with no_descriptor_left():
-        assert store.append(PIPE, [b"message"])
+        assert store.append([(PIPE, [b"message"])])
     assert store.read(PIPE, 9).messages == [b"message"]
 
 

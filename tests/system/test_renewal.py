@@ -66,7 +66,7 @@ def register(url: str, code: Code, folder: Folder, *numbers: int) -> None:
         for note in folder.notes(numbers):
             pipe = f"{code.name}/Job/{note.number}/0"
             note = note._replace(thread=note.number)
-            assert asyncio.run(queue.storage.append(pipe, [msgspec.msgpack.encode(note)]))
+            assert asyncio.run(queue.storage.append([(pipe, [msgspec.msgpack.encode(note)])]))
 
 
 # Reload
@@ -238,7 +238,7 @@ def test_a_second_wish_for_new_code_is_not_lost(start: Start, code: Code, url: s
 def test_a_drain_remembers_what_was_before_a_reload(start: Start, code: Code, url: str, folder: Folder) -> None:
     code.write(1, "Gated")
     storage = SharedStorage.create(url.removeprefix("shm://"), MIB)
-    assert asyncio.run(storage.append(f"{code.name}/Job/0/0", [b"\xc1"]))
+    assert asyncio.run(storage.append([(f"{code.name}/Job/0/0", [b"\xc1"])]))
     asyncio.run(storage.close())
     register(url, code, folder, 1)
     program = start(code.name, "--url", url, "--workers", 2, "--drain", environment=code.environment).serving()
@@ -316,7 +316,7 @@ def test_a_worker_whose_output_nobody_reads_ends_well(start: Start, url: str, na
 
     with client(url) as queue:
         [note] = folder.notes([0])
-        assert asyncio.run(queue.storage.append(f"{module}/Printing/0/0", [msgspec.msgpack.encode(note)]))
+        assert asyncio.run(queue.storage.append([(f"{module}/Printing/0/0", [msgspec.msgpack.encode(note)])]))
         folder.until("done", 0)
     until(lambda: program.workers(1) != first, "it is replaced")
 

@@ -86,7 +86,7 @@ def test_a_handler_that_configures_logs_when_it_starts_does_not_silence_its_work
     program = start(module, "--url", url, "--workers", 1, environment=environment).serving()
     with client(url) as queue:
         [note] = folder.notes([0])
-        asyncio.run(queue.storage.append(f"{module}/Configuring/0/0", [msgspec.msgpack.encode(note)]))
+        asyncio.run(queue.storage.append([(f"{module}/Configuring/0/0", [msgspec.msgpack.encode(note)])]))
         folder.until("done", 0)
         queue.register_sync(Doomed, *folder.notes([1]))
         until_dead(queue, 1)

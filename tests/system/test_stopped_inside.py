@@ -126,8 +126,8 @@ async def test_every_verb_lets_the_loop_go_on(name: str, storage: SharedStorage)
     pipe, key = "m/H/0/0", "m/H/0"
     token = await storage.claim(key)
     verbs = {
-        "append": lambda: storage.append(pipe, [b"x"]),
-        "append_when_room": lambda: storage.append_when_room(pipe, [b"x"], 30),
+        "append": lambda: storage.append([(pipe, [b"x"])]),
+        "append_when_room": lambda: storage.append_when_room([(pipe, [b"x"])], 30),
         "contains": lambda: storage.contains(pipe, b"x"),
         "length": lambda: storage.length(pipe),
         "pipes": storage.pipes,

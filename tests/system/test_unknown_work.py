@@ -42,7 +42,7 @@ async def register_unlisted(queue: Queue, handler: type[Listed], *items: Item, a
     """As an earlier version did, whose handler listed their priorities."""
     for item in items:
         pipe = f"{handler_name(handler)}/{item.thread}/{item.priority}"
-        assert await queue.storage.append(ahead_of(pipe) if ahead else pipe, queue.serializer.encode(Item, [item]))
+        assert await queue.storage.append([(ahead_of(pipe) if ahead else pipe, queue.serializer.encode(Item, [item]))])
 
 
 @pytest.mark.parametrize("handler", [Listed, InTurns, Unlimited])

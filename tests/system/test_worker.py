@@ -258,7 +258,7 @@ async def test_a_handler_that_cannot_be_used_does_not_start_and_others_are_serve
     handler: type[Handler[Any]], reason: str, queue: Queue, worker: Worker, caplog: pytest.LogCaptureFixture
 ) -> None:
     pipe = Tube(handler, Route()).pipe
-    await queue.storage.append(pipe, [b"\x93\x00\x00\x00"])
+    await queue.storage.append([(pipe, [b"\x93\x00\x00\x00"])])
 
     async with working(worker):
         await queue.register(Record, *one_each(3))
@@ -433,7 +433,7 @@ async def test_an_imported_handler_is_served_though_it_was_registered_elsewhere(
 async def test_requests_of_unknown_handlers_stay_and_nothing_is_imported(queue: Queue, worker: Worker) -> None:
     unknown = ["antigravity/Handler/0/0", f"{__name__}/Missing/0/0", f"{__name__}/Item/0/0", "no.such.module/X/0/0"]
     for pipe in unknown:
-        await queue.storage.append(pipe, [b"\x93\x00\x00\x00"])
+        await queue.storage.append([(pipe, [b"\x93\x00\x00\x00"])])
     await queue.register(Record, *one_each(3))
 
     await run(worker, 3)
@@ -443,7 +443,7 @@ async def test_requests_of_unknown_handlers_stay_and_nothing_is_imported(queue: 
 
 
 async def test_an_unknown_handler_keeps_no_worker_from_its_sleep(queue: Queue, worker: Worker) -> None:
-    await queue.storage.append("no.such.module/X/0/0", [b"\x90"])
+    await queue.storage.append([("no.such.module/X/0/0", [b"\x90"])])
 
     loop = await suspended(worker.loop())
     await queue.register(Record, Item(0, 0))

@@ -35,7 +35,7 @@ async def test_a_guard_that_is_held_while_what_is_due_is_promoted_repeats_no_app
         raise SegmentBusy("another process is inside")
 
     monkeypatch.setattr(storage, "promote_some", held)
-    assert await verb(storage, PIPE, [b"one", b"two"], when=When(1), absent=absent) == 2
+    assert await verb(storage, [(PIPE, [b"one", b"two"])], when=When(1), absent=absent) == 2
     monkeypatch.undo()
 
     assert promotions == [1]

@@ -67,7 +67,7 @@ def test_who_waits_to_destroy_spares_the_segment_that_was_made_meanwhile(name: s
     child.result()
 
     assert not other.segment.removed
-    assert other.append("m/H/0/0", [b"message"])
+    assert other.append([("m/H/0/0", [b"message"])])
     close_store(other)
     close_store(attach_store(name))
 
@@ -133,7 +133,7 @@ def test_destroying_what_others_of_this_process_use_does_not_cost_their_slot(nam
 
     assert files_of(name) == set()
     assert Child(held_by_another).result()
-    assert store.append("m/H/0/0", [b"message"])
+    assert store.append([("m/H/0/0", [b"message"])])
     storage.detach()
     close_store(store)
 
@@ -172,7 +172,7 @@ async def test_who_detached_may_attach_again(name: str) -> None:
 
     again = SharedStorage.attach(name)
 
-    assert await again.append("m/H/0/0", [b"message"]) == 1
+    assert await again.append([("m/H/0/0", [b"message"])]) == 1
     await again.close()
     assert Segment.attach(name).close() is None
 

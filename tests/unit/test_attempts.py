@@ -21,7 +21,7 @@ def token(store: Store) -> int:
 
 
 def filled(store: Store, count: int, pipe: str = PIPE) -> None:
-    assert store.append(pipe, [b"%d" % n for n in range(count)])
+    assert store.append([(pipe, [b"%d" % n for n in range(count)])])
 
 
 def taken(store: Store, token: int, limit: int = 99) -> list[bytes]:

@@ -16,8 +16,8 @@ PIPE = "app/Job/0/0"
 
 
 def test_a_tube_whose_extents_do_not_lead_to_its_end_is_damaged(store: Store) -> None:
-    store.append(PIPE, [bytes(3000)])
-    store.append(PIPE, [bytes(3000)])
+    store.append([(PIPE, [bytes(3000)])])
+    store.append([(PIPE, [bytes(3000)])])
     layout, words = store.segment.layout, store.segment.words
     for extent in range(layout.extents):
         words[layout.extent_next_word + extent] = 0
@@ -28,7 +28,7 @@ def test_a_tube_whose_extents_do_not_lead_to_its_end_is_damaged(store: Store) ->
 
 
 def test_a_tube_without_a_record_where_it_begins_is_damaged(store: Store) -> None:
-    store.append(PIPE, [b"first"])
+    store.append([(PIPE, [b"first"])])
     head = store.segment.words[store.segment.layout.tube_word(0) + at.TUBE_HEAD_RECORD]
     store.segment.bytes[head : head + 2] = b"\xff\xff"
 
@@ -115,16 +115,16 @@ def equal_messages_in_a_full_table(store: Store) -> None:
         (more_stores_than_can_be, lambda store: store.counts()),
         (store_where_nothing_is, lambda store: store.counts()),
         (heap_larger_than_its_memory, lambda store: store.timing.promote(1 << 60)),
-        (equal_messages_in_a_full_table, lambda store: store.appending.append_absent(PIPE, [b"new"])),
+        (equal_messages_in_a_full_table, lambda store: store.appending.append_absent([(PIPE, [b"new"])])),
     ],
 )
 def test_what_leads_in_circles_or_nowhere_is_found_at_once_and_outside_the_guard(
     store: Store, damage: Callable[[Store], None], verb: Callable[[Store], object]
 ) -> None:
     for size in (1, 3000, 3000, 20_000):
-        store.append(PIPE, [bytes(size)])
-    store.appending.append_absent(PIPE, [b"unique"])
-    store.timing.defer("app/Later/0/0", [b"later"], 1)
+        store.append([(PIPE, [bytes(size)])])
+    store.appending.append_absent([(PIPE, [b"unique"])])
+    store.timing.defer([("app/Later/0/0", [b"later"])], 1)
     damage(store)
 
     with pytest.raises(SegmentForeign, match=r"is damaged: .* drain what can be read and destroy it"), limited("it"):

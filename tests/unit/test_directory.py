@@ -117,10 +117,10 @@ def test_a_pipe_without_a_priority_is_refused(directory: Directory, pipe: str) -
 def test_when_all_entries_hold_work_the_error_says_what_to_do(new_store: NewStore) -> None:
     store = new_store(MIB, 16)
     for thread in range(16):
-        assert store.append(f"m/H/{thread}/0", [b"message"])
+        assert store.append([(f"m/H/{thread}/0", [b"message"])])
 
     with pytest.raises(DirectoryFull, match="route to fewer threads") as raised:
-        store.append("m/H/16/0", [b"message"])
+        store.append([("m/H/16/0", [b"message"])])
 
     assert store.segment.name in str(raised.value)
     assert len(store.pipes()) == 16
@@ -130,10 +130,10 @@ def test_when_all_entries_hold_work_the_error_says_what_to_do(new_store: NewStor
 def test_tubes_run_out_too(new_store: NewStore) -> None:
     store = new_store(MIB, 16)
     for priority in range(16):
-        assert store.append(f"m/H/0/{priority}", [b"message"])
+        assert store.append([(f"m/H/0/{priority}", [b"message"])])
 
     with pytest.raises(DirectoryFull):
-        store.append("m/H/0/16", [b"message"])
+        store.append([("m/H/0/16", [b"message"])])
 
     assert store.length("m/H/0/15") == 1
     assert store.read("m/H/0/16", 1).count == 0
@@ -144,7 +144,7 @@ def test_drained_threads_give_their_entries_to_new_ones(new_store: NewStore) -> 
     for round_ in range(5):
         for thread in range(16):
             pipe = f"m/H/{round_}-{thread}/0"
-            assert store.append(pipe, [pipe.encode()])
+            assert store.append([(pipe, [pipe.encode()])])
         assert sorted(store.pipes()) == sorted(f"m/H/{round_}-{thread}/0" for thread in range(16))
         for thread in range(16):
             drain(store, f"m/H/{round_}-{thread}/0")
@@ -152,11 +152,11 @@ def test_drained_threads_give_their_entries_to_new_ones(new_store: NewStore) -> 
 
 def test_threads_with_work_or_a_worker_keep_their_entries(new_store: NewStore) -> None:
     store = new_store(MIB, 16)
-    store.append("m/H/busy/0", [b"message"])
+    store.append([("m/H/busy/0", [b"message"])])
     token = store.claim("m/H/bound")
 
     for number in range(100):
-        store.append(f"m/H/{number}/0", [b"message"])
+        store.append([(f"m/H/{number}/0", [b"message"])])
         drain(store, f"m/H/{number}/0")
 
     assert store.read("m/H/busy/0", 1).messages == [b"message"]
@@ -167,10 +167,10 @@ def test_threads_with_work_or_a_worker_keep_their_entries(new_store: NewStore) -
 def test_a_thread_is_not_given_up_for_its_own_second_tube(new_store: NewStore) -> None:
     store = new_store(MIB, 16)
     for thread in range(16):
-        store.append(f"m/H/{thread}/0", [b"message"])
+        store.append([(f"m/H/{thread}/0", [b"message"])])
         drain(store, f"m/H/{thread}/0")
 
-    assert store.append("m/H/7/1", [b"message"])
+    assert store.append([("m/H/7/1", [b"message"])])
 
     assert store.pipes() == ["m/H/7/1"]
     assert store.read("m/H/7/1", 1).messages == [b"message"]
@@ -178,13 +178,13 @@ def test_a_thread_is_not_given_up_for_its_own_second_tube(new_store: NewStore) -
 
 def test_sequence_numbers_go_on_above_those_of_entries_given_up(new_store: NewStore) -> None:
     store = new_store(MIB, 16)
-    store.append("m/H/first/0", [b"message"] * 1000)
+    store.append([("m/H/first/0", [b"message"] * 1000)])
     drain(store, "m/H/first/0")
     for number in range(64):
-        store.append(f"m/H/{number}/0", [b"message"])
+        store.append([(f"m/H/{number}/0", [b"message"])])
         drain(store, f"m/H/{number}/0")
 
-    store.append("m/H/first/0", [b"message"])
+    store.append([("m/H/first/0", [b"message"])])
 
     assert store.read("m/H/first/0", 1).sequence >= 1000
 

@@ -28,7 +28,7 @@ def crowded(name: str) -> Iterator[Store]:
 
 def refused(store: Store) -> bool:
     try:
-        store.append(PIPE, [b"x"])
+        store.append([(PIPE, [b"x"])])
     except SlotsExhausted:
         return True
     return False
@@ -75,7 +75,7 @@ def test_no_thread_of_a_child_uses_the_parents_slot_while_another_takes_one(crow
     gate = Gate()
 
     def two_at_once() -> int:
-        threads = [threading.Thread(target=crowded.append, args=(PIPE, [b"x"])) for _ in range(2)]
+        threads = [threading.Thread(target=crowded.append, args=([(PIPE, [b"x"])],)) for _ in range(2)]
         threads[0].start()
         while crowded._slots.mine >= 0:
             continue  # until the first has given up what it inherited

@@ -36,7 +36,7 @@ def only(*names: str) -> frozenset[str]:
 
 def register(store: Store, *names: str) -> None:
     for name in names:
-        assert store.append(f"{name}/0/0", [b"one"])
+        assert store.append([(f"{name}/0/0", [b"one"])])
 
 
 def test_a_thread_is_offered_to_those_alone_that_serve_its_handler(store: Store) -> None:
@@ -50,7 +50,7 @@ def test_a_thread_is_offered_to_those_alone_that_serve_its_handler(store: Store)
 def test_threads_of_several_handlers_come_in_turn(store: Store) -> None:
     for thread in range(3):
         for name in ("m/A", "m/B", "m/C"):
-            assert store.append(f"{name}/{thread}/0", [b"one"])
+            assert store.append([(f"{name}/{thread}/0", [b"one"])])
 
     found = [store.waiting.find_work(only("m/A", "m/C")) for _ in range(6)]
 
@@ -88,7 +88,7 @@ def test_where_there_is_no_memory_for_the_table_threads_are_found_by_name(
 
     assert store.waiting.find_work(only("m/B")) == "m/B/0"
     monkeypatch.undo()
-    assert store.append("m/B/1/0", [b"numbered by now"])
+    assert store.append([("m/B/1/0", [b"numbered by now"])])
 
     assert {store.waiting.find_work(only("m/B")) for _ in range(2)} == {"m/B/0", "m/B/1"}
 
@@ -138,7 +138,7 @@ def test_one_that_rises_for_work_hands_the_clock_of_a_pause_to_one_that_sleeps_o
 def test_one_that_rises_for_work_hands_the_clock_of_what_is_deferred_on(store: Store) -> None:
     register(store, "m/B")
     with asleep(store, "m/C") as first, asleep(store, "m/C") as second:
-        assert store.timing.defer("m/A/0/0", [b"one"], int(time.time() + 3600) * 10**6)
+        assert store.timing.defer([("m/A/0/0", [b"one"])], int(time.time() + 3600) * 10**6)
         assert (state(store, first), state(store, second)) == (at.CALLED, at.ASLEEP)
 
         store.waiting.rise(store.waiting.lie_down(only("m/B"), None)[0])

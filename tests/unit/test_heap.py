@@ -9,6 +9,7 @@ import pytest
 
 from shardq.shm import words as at
 from shardq.shm.deferred.due_heap import Heap
+from shardq.shm.journal import Journal
 from shardq.shm.memory.extents import Extents
 from shardq.shm.segment import Segment
 from shardq.shm.words import ALL, DEFERRED_HEAP, GENERAL, PAGE, RECURRENT_HEAP
@@ -24,7 +25,7 @@ class Records:
     def __init__(self, segment: Segment, which: int = DEFERRED_HEAP, most: int = 2000) -> None:
         self.words = segment.words
         self.extents = Extents(segment)
-        self.heap = Heap(segment, self.extents, which)
+        self.heap = Heap(segment, Journal(segment), self.extents, which)
         self._start = self.extents.take(1, most * at.PENDING_WORDS * 8, 0, share=ALL)
         assert self._start
         self._free = list(range(most))
@@ -41,7 +42,7 @@ class Records:
     def add(self, due_us: int) -> int:
         address = self.new(due_us)
         assert self.heap.make_room(share=GENERAL)
-        self.heap.declare_added(address)
+        self.heap.declare_added([address])
         self.words[self.heap.count_word] += 1
         self.heap.settle()
         return address
@@ -138,7 +139,7 @@ def test_what_was_declared_and_did_not_happen_changes_nothing(records: Records) 
     kept = [records.add(due) for due in (5, 3, 9, 1)]
     before = records.heap.records()
 
-    records.heap.declare_added(records.new(2))
+    records.heap.declare_added([records.new(2)])
     records.heap.settle()
     records.heap.declare_removed(kept[0])
     records.heap.settle()
@@ -180,7 +181,7 @@ def test_a_step_cut_short_is_done_again(records: Records, change: str) -> None:
         addresses = [records.add(random.randrange(100, 1000)) for _ in range(31)]
         heap = records.heap
         if change == "added":
-            heap.declare_added(records.new(1))
+            heap.declare_added([records.new(1)])
             records.words[heap.count_word] += 1
         elif change == "removed":
             heap.declare_removed(heap.first())

@@ -16,7 +16,7 @@ from tests.support.threading_handlers import WHERE, Ask, Sink, Threading
 
 def full_queue() -> Queue:
     queue = Queue(RuntimeStorage(StorageSettings(capacity_bytes=256 << 10)))
-    while asyncio.run(queue.storage.append(Tube(Sink, Route()).pipe, [bytes(2000)])):
+    while asyncio.run(queue.storage.append([(Tube(Sink, Route()).pipe, [bytes(2000)])])):
         continue
     return queue
 
@@ -26,7 +26,7 @@ def test_threads_of_a_handler_do_not_wait(where: str) -> None:
     queue = full_queue()
 
     async def serve() -> None:
-        assert await queue.storage.append(Tube(Threading, Route()).pipe, queue.serializer.encode(Ask, [Ask(where)]))
+        assert await queue.storage.append([(Tube(Threading, Route()).pipe, queue.serializer.encode(Ask, [Ask(where)]))])
         await finished(asyncio.create_task(Worker(RuntimeLock(), queue).loop(1, Threading)))
 
     asyncio.run(serve())

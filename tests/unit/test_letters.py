@@ -23,7 +23,7 @@ def token(store: Store) -> int:
 
 def bury(store: Store, token: int, letter: bytes, most: int = MANY, grave: str = GRAVE) -> bool:
     """Put a letter in the place of a message that is all there is in its tube."""
-    assert store.append(PIPE, [b"message"])
+    assert store.append([(PIPE, [b"message"])])
     return bury_head(store, token, letter, most, grave)
 
 
@@ -37,7 +37,7 @@ def letters(store: Store, grave: str = GRAVE) -> list[bytes]:
 
 def fill(store: Store, pipe: str = PIPE) -> None:
     for size in (64 * KIB, 4 * KIB, 256):
-        while store.append(pipe, [b"f" * size]):
+        while store.append([(pipe, [b"f" * size])]):
             pass
 
 
@@ -93,14 +93,14 @@ def test_a_letter_larger_than_a_sixteenth_is_kept_alone(store: Store, token: int
 
 def test_a_full_segment_has_room_for_letters(store: Store, token: int) -> None:
     fill(store)
-    assert not store.append(PIPE, [b"f" * 256])
+    assert not store.append([(PIPE, [b"f" * 256])])
     assert bury_head(store, token, b"l" * (8 * KIB))
     assert letters(store) == [b"l" * (8 * KIB)]
 
 
 def test_without_room_the_oldest_letters_of_the_largest_grave_go(store: Store, token: int) -> None:
     """Other handlers' letters have taken all of the reserve, and there is always another handler."""
-    assert store.append(PIPE, [b"small"] * 99)
+    assert store.append([(PIPE, [b"small"] * 99)])
     fill(store)
     for number in range(90):
         assert bury_head(store, token, b"c" * (20 * KIB), grave=f"m/Crowd{number}/dead/0")
@@ -126,7 +126,7 @@ def test_letters_outlive_a_reclaim_of_the_directory(new_store: NewStore) -> None
     store = new_store(MIB, 8)
     assert bury(store, store.claim(KEY), b"letter")
     for number in range(40):
-        assert store.append(f"m/Passing/{number}/0", [b"x"])
+        assert store.append([(f"m/Passing/{number}/0", [b"x"])])
         assert store.remove(f"m/Passing/{number}/0", [b"x"]) == 1
     assert letters(store) == [b"letter"]
     assert store.letters.graves() == [GRAVE]
@@ -137,7 +137,7 @@ def test_an_emptied_grave_gives_its_entry_back(new_store: NewStore) -> None:
     assert bury(store, store.claim(KEY), b"letter")
     assert store.letters.drop(GRAVE, [store.read(GRAVE, 1).sequence]) == 1
     for number in range(7):
-        assert store.append(f"m/Other/{number}/0", [b"x"])
+        assert store.append([(f"m/Other/{number}/0", [b"x"])])
     assert store.letters.graves() == []
     assert fsck(store.segment) == []
 
@@ -154,7 +154,7 @@ def test_putting_back_makes_the_letter_a_message_with_a_number_of_its_own(store:
 
 def test_what_is_put_back_ahead_is_a_tube_of_its_own(store: Store, token: int) -> None:
     assert bury(store, token, b"letter")
-    assert store.append(PIPE, [b"waiting"])
+    assert store.append([(PIPE, [b"waiting"])])
     assert store.letters.requeue(GRAVE, store.read(GRAVE, 1).sequence, f"{PIPE}^", b"message")
     assert sorted(store.pipes()) == [PIPE, f"{PIPE}^"]
     assert store.take([f"{PIPE}^", PIPE], 9, token).messages == [b"message"]
@@ -165,10 +165,10 @@ def test_a_large_message_that_was_put_back_can_be_buried_again(new_store: NewSto
     store = new_store(MIB)
     token = store.claim(KEY)
     large = b"l" * (128 * KIB)
-    assert store.append(PIPE, [large])
+    assert store.append([(PIPE, [large])])
     assert bury_head(store, token, large)
     # All is drained, so nobody's room is kept any more.
-    assert store.append("m/Other/0/0", [b"x"])
+    assert store.append([("m/Other/0/0", [b"x"])])
     assert store.remove("m/Other/0/0", [b"x"]) == 1
     assert store.letters.requeue(GRAVE, store.read(GRAVE, 1).sequence, PIPE, large)
     fill(store, "m/Other/0/0")

@@ -28,11 +28,11 @@ async def waits_in_a_helper_of_a_helper(storage: Storage) -> None:
 
 
 async def waits_for_room(storage: Storage) -> None:
-    await storage.append_when_room("m/H/0/0", [b""], 1)
+    await storage.append_when_room([("m/H/0/0", [b""])], 1)
 
 
 async def waits_for_nothing(storage: Storage) -> None:
-    assert await storage.append("m/H/0/0", [b""]) == 1
+    assert await storage.append([("m/H/0/0", [b""])]) == 1
 
 
 @pytest.mark.parametrize("test", [waits_by_itself, waits_by_a_helper, waits_in_a_helper_of_a_helper, waits_for_room])

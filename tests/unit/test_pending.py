@@ -46,7 +46,7 @@ def test_what_is_due_comes_in_the_order_of_its_times(store: Store) -> None:
     random = Random(5)
     dues = [random.choice([3, 7, random.randrange(1000)]) + 1 for _ in range(300)]
     for n, due_us in enumerate(dues):
-        assert store.timing.defer(PIPE, [b"%d %d" % (due_us, n)], due_us)
+        assert store.timing.defer([(PIPE, [b"%d %d" % (due_us, n)])], due_us)
 
     next_due_us = promote(store, 500)
 
@@ -65,10 +65,10 @@ def test_nothing_waits_where_nothing_was_deferred(store: Store) -> None:
 def test_all_of_one_call_are_found(new_store: NewStore, count: int) -> None:
     """The table may grow while they are added."""
     store, many = new_store(4 * MIB), [b"%d" % n for n in range(count)]
-    assert store.timing.defer(PIPE, many, FAR_US)
+    assert store.timing.defer([(PIPE, many)], FAR_US)
 
     assert fsck(store.segment) == []
-    assert store.appending.append_absent(PIPE, many) == 0
+    assert store.appending.append_absent([(PIPE, many)]) == 0
     assert store.timing.remove(PIPE, many) == count
     assert store.counts().deferred == 0
     assert fsck(store.segment) == []
@@ -77,15 +77,15 @@ def test_all_of_one_call_are_found(new_store: NewStore, count: int) -> None:
 def test_what_came_and_went_does_not_refuse_what_comes(store: Store) -> None:
     """Cells are used again and again, and what the table says of them is over."""
     for n in range(25_000):
-        assert store.timing.defer(PIPE, [b"%d" % n], FAR_US), f"refused after {n}"
+        assert store.timing.defer([(PIPE, [b"%d" % n])], FAR_US), f"refused after {n}"
         assert not n or store.timing.remove(PIPE, [b"%d" % (n - 1)]) == 1
     assert fsck(store.segment) == []
 
 
 def test_equal_messages_wait_side_by_side_and_are_removed_together(store: Store) -> None:
     for n in range(60):
-        assert store.timing.defer(PIPE, [b"same", b"same"], FAR_US + n)
-    assert store.timing.defer(OTHER, [b"same"], FAR_US)
+        assert store.timing.defer([(PIPE, [b"same", b"same"])], FAR_US + n)
+    assert store.timing.defer([(OTHER, [b"same"])], FAR_US)
     assert store.counts().deferred == 121
 
     assert store.timing.remove(PIPE, [b"same"]) == 120
@@ -98,13 +98,13 @@ def test_equal_messages_wait_side_by_side_and_are_removed_together(store: Store)
 def test_records_of_every_size_come_behind_one_another(new_store: NewStore, size: int) -> None:
     store = new_store(8 * MIB)
     sent = [bytes((65 + n,)) * (size + n) for n in range(4)]
-    assert store.append(PIPE, [b"zero"])
+    assert store.append([(PIPE, [b"zero"])])
     for n, message in enumerate(sent, 1):
-        assert store.timing.defer(PIPE, [message, b"%d" % n], n)
+        assert store.timing.defer([(PIPE, [message, b"%d" % n])], n)
     assert fsck(store.segment) == []
 
     promote(store, 9)
-    assert store.append(PIPE, [b"last"])
+    assert store.append([(PIPE, [b"last"])])
 
     assert fsck(store.segment) == []
     wanted = [b"zero", *(part for n, message in enumerate(sent, 1) for part in (message, b"%d" % n)), b"last"]
@@ -115,7 +115,7 @@ def test_records_of_every_size_come_behind_one_another(new_store: NewStore, size
 def test_what_was_cancelled_does_not_come(store: Store) -> None:
     many = [b"%0100d" % n for n in range(200)]
     for part in (many[:10], many[10:]):
-        assert store.timing.defer(PIPE, part, 1)
+        assert store.timing.defer([(PIPE, part)], 1)
     gone = [*many[:3], *many[10:40], many[-1]]
     assert store.timing.remove(PIPE, gone) == len(gone)
 
@@ -127,60 +127,60 @@ def test_what_was_cancelled_does_not_come(store: Store) -> None:
 
 def test_absent_sees_what_waits_in_any_way(store: Store) -> None:
     absent = store.appending.append_absent
-    assert absent(PIPE, [b"a", b"b", b"a"], due_us=FAR_US) == 2
-    assert absent(PIPE, [b"a", b"b", b"c"]) == 1
-    assert absent(PIPE, [b"c", b"d"], due_us=1) == 1
-    assert absent(OTHER, [b"a"]) == 1
+    assert absent([(PIPE, [b"a", b"b", b"a"])], due_us=FAR_US) == 2
+    assert absent([(PIPE, [b"a", b"b", b"c"])]) == 1
+    assert absent([(PIPE, [b"c", b"d"])], due_us=1) == 1
+    assert absent([(OTHER, [b"a"])]) == 1
     promote(store, 5)
     assert messages(store) == [b"c", b"d"]
-    assert absent(PIPE, [b"a", b"b", b"c", b"d"]) == 0
+    assert absent([(PIPE, [b"a", b"b", b"c", b"d"])]) == 0
     assert drain(store, count=1) == [b"c"]
-    assert absent(PIPE, [b"c", b"d"]) == 1
+    assert absent([(PIPE, [b"c", b"d"])]) == 1
     assert messages(store) == [b"d", b"c"]
 
 
 def test_absent_sees_the_later_of_two_equal_ones(store: Store) -> None:
     """Also where the table changed in between."""
     twice = [b"twice %d" % n for n in range(200)]
-    assert store.appending.append_absent(PIPE, twice) == 200
+    assert store.appending.append_absent([(PIPE, twice)]) == 200
     more = 200
     while not store.segment.words[at.EQUALITY_STATE] >> 8 & 255:
-        assert store.appending.append_absent(PIPE, [b"%d" % more]) == 1
+        assert store.appending.append_absent([(PIPE, [b"%d" % more])]) == 1
         more += 1
-    assert store.append(PIPE, twice)
+    assert store.append([(PIPE, twice)])
     drain(store, count=more)
 
-    assert store.appending.append_absent(PIPE, twice) == 0
+    assert store.appending.append_absent([(PIPE, twice)]) == 0
     assert fsck(store.segment) == []
 
 
 def test_absent_sees_what_is_in_hand_behind_a_removed_equal_one(store: Store) -> None:
-    assert store.append(PIPE, [b"a", b"b", b"a"])
-    assert store.appending.append_absent(PIPE, [b"a"]) == 0
+    assert store.append([(PIPE, [b"a", b"b", b"a"])])
+    assert store.appending.append_absent([(PIPE, [b"a"])]) == 0
     token = store.claim("m/H/0")
     assert store.take([PIPE], 1, token).messages == [b"a"]
     assert store.remove(PIPE, [b"a"]) == 1
 
-    assert store.appending.append_absent(PIPE, [b"a"]) == 0
+    assert store.appending.append_absent([(PIPE, [b"a"])]) == 0
     store.pop(PIPE, store.read(PIPE, 1).through, token)
-    assert store.appending.append_absent(PIPE, [b"a"]) == 1
+    assert store.appending.append_absent([(PIPE, [b"a"])]) == 1
 
 
 def test_absent_sees_what_was_put_back_ahead(store: Store) -> None:
-    assert store.append(AHEAD, [b"again"])
+    assert store.append([(AHEAD, [b"again"])])
 
-    assert store.appending.append_absent(PIPE, [b"again"]) == 0
+    assert store.appending.append_absent([(PIPE, [b"again"])]) == 0
 
 
 def test_a_schedule_is_changed_and_ended(store: Store) -> None:
     repeat = store.timing.repeat
-    assert repeat(PIPE, [b"a", b"b"], RARELY, FAR_US) == 2
-    assert repeat(PIPE, [b"a", b"c"], SELDOM, FAR_US - 1, absent=True) == 1
-    assert repeat(PIPE, [b"b"], SELDOM, FAR_US - 2) == 1
+    assert repeat([(PIPE, [b"a", b"b"])], RARELY, FAR_US) == 2
+    assert repeat([(PIPE, [b"a", b"c"])], SELDOM, FAR_US - 1, absent=True) == 1
+    assert repeat([(PIPE, [b"b"])], SELDOM, FAR_US - 2) == 1
 
     listed = [(each.message, each.schedule, each.due_us) for each in store.timing.scheduled()]
     assert listed == [(b"b", SELDOM, FAR_US - 2), (b"c", SELDOM, FAR_US - 1), (b"a", RARELY, FAR_US)]
-    assert store.appending.append_absent(PIPE, [b"a"]) == 1
+    assert store.appending.append_absent([(PIPE, [b"a"])]) == 1
     assert store.timing.remove(PIPE, [b"a"]) == 0
     assert store.timing.remove(PIPE, [b"a", b"b", b"x"], recurrent=True) == 2
     assert store.counts().recurrent == 1
@@ -188,7 +188,7 @@ def test_a_schedule_is_changed_and_ended(store: Store) -> None:
 
 
 def test_a_time_comes_once_however_many_saw_it(store: Store) -> None:
-    assert store.timing.repeat(PIPE, [b"a"], RARELY, 1) == 1
+    assert store.timing.repeat([(PIPE, [b"a"])], RARELY, 1) == 1
     seen = [store.timing.promote(5).recurrent for _ in range(2)]
     for found in seen:
         assert found
@@ -202,30 +202,30 @@ def test_a_time_comes_once_however_many_saw_it(store: Store) -> None:
 def test_a_pipe_that_cannot_be_is_refused_at_once(store: Store, pipe: str) -> None:
     """Otherwise it would stand in the way of all others when its time comes."""
     with pytest.raises(HandlerError):
-        store.timing.defer(pipe, [b"a"], 1)
+        store.timing.defer([(pipe, [b"a"])], 1)
     with pytest.raises(HandlerError):
-        store.timing.repeat(pipe, [b"a"], RARELY, 1)
+        store.timing.repeat([(pipe, [b"a"])], RARELY, 1)
     with pytest.raises(HandlerError):
-        store.appending.append_absent(pipe, [b"a"], due_us=1)
-    assert store.timing.defer(PIPE, [b"a"], 1)
+        store.appending.append_absent([(pipe, [b"a"])], due_us=1)
+    assert store.timing.defer([(PIPE, [b"a"])], 1)
     promote(store, 5)
     assert messages(store) == [b"a"]
 
 
 def test_what_can_never_wait_is_refused_as_such(store: Store) -> None:
     with pytest.raises(MessageTooLarge):
-        store.timing.defer(PIPE, [b"x" * MIB], FAR_US)
+        store.timing.defer([(PIPE, [b"x" * MIB])], FAR_US)
     with pytest.raises(MessageTooLarge):
-        store.timing.repeat(PIPE, [b"x" * MIB], RARELY, FAR_US)
+        store.timing.repeat([(PIPE, [b"x" * MIB])], RARELY, FAR_US)
     with pytest.raises(MessageTooLarge):
-        store.appending.append_absent(PIPE, [b"x" * MIB], due_us=FAR_US)
+        store.appending.append_absent([(PIPE, [b"x" * MIB])], due_us=FAR_US)
     assert store.counts().deferred == 0
     assert fsck(store.segment) == []
 
 
 def test_a_full_segment_refuses_and_promotes_all_the_same(store: Store) -> None:
     count = 0
-    while store.timing.defer(PIPE, [b"%0500d" % count], 1):
+    while store.timing.defer([(PIPE, [b"%0500d" % count])], 1):
         count += 1
     assert count > 500
 
@@ -235,17 +235,17 @@ def test_a_full_segment_refuses_and_promotes_all_the_same(store: Store) -> None:
 
     assert came == [b"%0500d" % n for n in range(count)]
     assert fsck(store.segment) == []
-    assert store.timing.defer(PIPE, [b"%0500d" % 0], 1)
+    assert store.timing.defer([(PIPE, [b"%0500d" % 0])], 1)
 
 
 def test_memory_goes_back(store: Store) -> None:
-    assert store.append(PIPE, [b"zero"])
+    assert store.append([(PIPE, [b"zero"])])
     drain(store)
     before = store.segment.used_bytes
     for size in (60, 600, 1900, 3000, 30_000):
         for n in range(8):
-            assert store.timing.defer(PIPE, [b"%0*d" % (size, n)], 1)
-            assert store.appending.append_absent(PIPE, [b"%0*d" % (size, n)]) == 0
+            assert store.timing.defer([(PIPE, [b"%0*d" % (size, n)])], 1)
+            assert store.appending.append_absent([(PIPE, [b"%0*d" % (size, n)])]) == 0
     promote(store, 5)
     drain(store)
     store._parts.extents.trim()

@@ -236,7 +236,7 @@ async def test_cancel_leaves_what_was_handed_out(queue: Queue) -> None:
 
 
 async def test_cancel_takes_out_what_was_put_back_ahead(queue: Queue) -> None:
-    await queue.storage.append(ahead_of(PIPE), queue.serializer.encode(Job, [Job(1)]))
+    await queue.storage.append([(ahead_of(PIPE), queue.serializer.encode(Job, [Job(1)]))])
 
     assert await queue.cancel(Plain, Job(1)) == 1
 

@@ -58,7 +58,7 @@ async def test_a_schedule_that_cannot_be_read_is_refused() -> None:
     storage = RuntimeStorage()
 
     with pytest.raises(ScheduleError):
-        await storage.append(PIPE, [b"tick"], when=When(1, "now and then"))
+        await storage.append([(PIPE, [b"tick"])], when=When(1, "now and then"))
 
     assert await storage.scheduled() == []
     assert await storage.promote() is None
@@ -67,22 +67,22 @@ async def test_a_schedule_that_cannot_be_read_is_refused() -> None:
 async def test_a_schedule_of_a_full_storage_can_be_changed() -> None:
     storage = RuntimeStorage(StorageSettings(capacity_bytes=MIB))
     due_us = await storage.now_us() + 3_600_000_000
-    await storage.append(PIPE, [b"tick"], when=When(due_us, "every 60"))
-    while await storage.append(PIPE, [bytes(1024)]):
+    await storage.append([(PIPE, [b"tick"])], when=When(due_us, "every 60"))
+    while await storage.append([(PIPE, [bytes(1024)])]):
         continue
-    while await storage.append(PIPE, [bytes(1024)], follow_up=True):
+    while await storage.append([(PIPE, [bytes(1024)])], follow_up=True):
         continue
 
-    assert await storage.append(PIPE, [b"tick"], when=When(due_us, "every 3600")) == 1
+    assert await storage.append([(PIPE, [b"tick"])], when=When(due_us, "every 3600")) == 1
 
     assert [found.schedule for found in await storage.scheduled()] == ["every 3600"]
-    assert await storage.append(PIPE, [b"tock"], when=When(due_us, "every 60")) is None
+    assert await storage.append([(PIPE, [b"tock"])], when=When(due_us, "every 60")) is None
 
 
 async def test_both_clocks_are_given() -> None:
     now_s, now_us = [0.0], [1_000_000]
     storage = RuntimeStorage(clock=lambda: now_s[0], now_us=lambda: now_us[0])
-    await storage.append(PIPE, [b"later"], when=When(2_000_000))
+    await storage.append([(PIPE, [b"later"])], when=When(2_000_000))
     assert await storage.now_us() == 1_000_000
     assert await storage.wait(None, 0) is None
 

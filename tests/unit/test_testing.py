@@ -421,7 +421,7 @@ async def test_a_handler_that_does_not_start_is_tried_again(queue: LocalQueue) -
 async def test_a_handler_that_does_nothing_rests_longer_each_time(
     lenient: LocalQueue, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await lenient.storage.append(f"{handler_name(Idle)}/0/0", [b"\x92\x01\x00"])
+    await lenient.storage.append([(f"{handler_name(Idle)}/0/0", [b"\x92\x01\x00"])])
 
     await lenient.drain()
     assert caplog.text.count("handler did not start") == 1

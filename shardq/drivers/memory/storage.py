@@ -16,20 +16,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from shardq.drivers.memory.bell import Bell
+from shardq.drivers.memory.capacity import FOLLOW_UP_PART, RESERVE_PART, Capacity
 from shardq.drivers.memory.deferred import Pending
 from shardq.drivers.memory.graves import Graves
 from shardq.drivers.memory.threads import Threads
-from shardq.errors import MessageTooLarge
-from shardq.model import EMPTY, Batch, Scheduled, When, ahead_of, key_of, plain
+from shardq.model import EMPTY, Batch, Part, Scheduled, StepLimit, When, ahead_of, check_parts, key_of, plain
 from shardq.protocols import Backlog, Served
 from shardq.scheduling.schedule import next_us
 from shardq.settings import StorageSettings
-from shardq.text.wording import counted
 
 log = logging.getLogger("shardq.storage")
 
-#: Of a bounded storage one part in so many is kept for dead letters; half of that what handlers register may use.
-_RESERVE_PART, _FOLLOW_UP_PART = 16, 32
 #: Seconds after which a `wait` for a due time reckons anew: somebody may have set the clock of the host.
 _LONGEST_SLEEP_S = 10.0
 
@@ -61,29 +58,27 @@ class RuntimeStorage:
         self._threads = Threads(self._work.ring, clock, now_us)
         self._pending = Pending()
         self._graves = Graves()
-        self._bytes = 0
+        self._capacity = Capacity(self.settings.capacity_bytes)
         self._accepted = 0
         self._handled = 0
 
     def check(self, pipe: str, messages: Sequence[bytes]) -> None:
-        size = sum(map(len, messages))
-        if not self._fits(size, empty=True):
-            raise MessageTooLarge(
-                f"{counted(len(messages), 'message')} of {size} bytes for {pipe} can never fit a storage of "
-                f"{self.settings.capacity_bytes} bytes: register fewer at a time, or give it more capacity"
-            )
+        self._capacity.check(pipe, messages)
+
+    @property
+    def step_limit(self) -> StepLimit:
+        return self._capacity.step_limit
 
     async def append(
         self,
-        pipe: str,
-        messages: Sequence[bytes],
+        parts: Sequence[Part],
         *,
         when: When | None = None,
         absent: bool = False,
         follow_up: bool = False,
     ) -> int | None:
         with self._lock:
-            return self._append(pipe, messages, when, absent, _FOLLOW_UP_PART if follow_up else _RESERVE_PART)
+            return self._append(parts, when, absent, FOLLOW_UP_PART if follow_up else RESERVE_PART)
 
     async def contains(self, pipe: str, message: bytes) -> bool:
         with self._lock:
@@ -146,9 +141,9 @@ class RuntimeStorage:
             letters = self._graves.get(grave)
             if letters is None or not letters.has(sequence):
                 return None
-            if self._store(pipe, [message]) is None:
+            if self._store([(pipe, [message])]) is None:
                 return False
-            self._bytes -= len(letters.drop_one(sequence) or b"")
+            self._capacity.used_bytes -= len(letters.drop_one(sequence) or b"")
             self._made_room()
             return True
 
@@ -156,7 +151,7 @@ class RuntimeStorage:
         with self._lock:
             letters = self._graves.get(grave)
             dropped = [letter for n in sequences if letters and (letter := letters.drop_one(n)) is not None]
-            self._bytes -= sum(map(len, dropped))
+            self._capacity.used_bytes -= sum(map(len, dropped))
             self._made_room()
             return len(dropped)
 
@@ -185,8 +180,7 @@ class RuntimeStorage:
 
     async def append_when_room(
         self,
-        pipe: str,
-        messages: Sequence[bytes],
+        parts: Sequence[Part],
         timeout_s: float | None = None,
         *,
         when: When | None = None,
@@ -195,7 +189,7 @@ class RuntimeStorage:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
             with self._lock:
-                taken = self._append(pipe, messages, when, absent)
+                taken = self._append(parts, when, absent)
                 left_s = None if deadline is None else deadline - time.monotonic()
                 if taken is not None or (left_s is not None and left_s <= 0):
                     return taken
@@ -263,48 +257,49 @@ class RuntimeStorage:
             return held
 
     def _append(
-        self,
-        pipe: str,
-        messages: Sequence[bytes],
-        when: When | None,
-        absent: bool,
-        kept_part: int = _RESERVE_PART,
+        self, parts: Sequence[Part], when: When | None, absent: bool, kept_part: int = RESERVE_PART
     ) -> int | None:
-        return self._store(pipe, self._absent(pipe, messages, when) if absent else messages, when, kept_part)
+        check_parts(parts, self.step_limit)
+        if absent:
+            parts = [(pipe, self._absent(pipe, messages, when)) for pipe, messages in parts]
+        return self._store([part for part in parts if part[1]], when, kept_part)
 
-    def _store(
-        self, pipe: str, messages: Sequence[bytes], when: When | None = None, kept_part: int = _RESERVE_PART
-    ) -> int | None:
-        if not messages:
+    def _store(self, parts: Sequence[Part], when: When | None = None, kept_part: int = RESERVE_PART) -> int | None:
+        if not parts:
             return 0
         if when and when.schedule:
-            return self._repeat(pipe, messages, when, kept_part)
+            return self._repeat(parts, when, kept_part)
+        messages = [message for _, its in parts for message in its]
         size = sum(map(len, messages))
-        if not self._fits(size, kept_part):
-            self.check(pipe, messages)
+        if not self._capacity.fits(size, kept_part):
+            self._capacity.check(parts[0][0], messages)
             return None
-        self._bytes += size
+        self._capacity.used_bytes += size
         if when:
             with self._earlier():
-                self._pending.add(pipe, messages, when)
+                for pipe, its in parts:
+                    self._pending.add(pipe, its, when)
         else:
             self._accepted += len(messages)
-            self._threads.add(pipe, messages)
+            for pipe, its in parts:
+                self._threads.add(pipe, its)
         return len(messages)
 
-    def _repeat(self, pipe: str, messages: Sequence[bytes], when: When, kept_part: int) -> int | None:
+    def _repeat(self, parts: Sequence[Part], when: When, kept_part: int) -> int | None:
         next_us(when.schedule, when.due_us, when.due_us)  # raises where it cannot be read: better now than each time
-        new = set(messages).difference(self._pending.again(pipe))
+        new = [message for pipe, its in parts for message in set(its).difference(self._pending.again(pipe))]
         if new:
-            self.check(pipe, [*new, max(new, key=len)])  # each has to fit beside all of them when its time comes
+            # Each has to fit beside all of them when its time comes.
+            self._capacity.check(parts[0][0], [*new, max(new, key=len)])
         size = sum(map(len, new))
-        if new and not self._fits(size, kept_part):
+        if new and not self._capacity.fits(size, kept_part):
             return None
-        self._bytes += size
+        self._capacity.used_bytes += size
         with self._earlier():
-            for message in messages:
-                self._pending.repeat(pipe, message, when)
-        return len(messages)
+            for pipe, its in parts:
+                for message in its:
+                    self._pending.repeat(pipe, message, when)
+        return sum(len(its) for _, its in parts)
 
     @contextmanager
     def _earlier(self) -> Iterator[None]:
@@ -328,24 +323,10 @@ class RuntimeStorage:
         """Move what is due into its tubes. When the next is due."""
         if not self._pending:
             return None
-        for pipe, messages in self._pending.take_due(self._now_us(), self._finds_room):
+        for pipe, messages in self._pending.take_due(self._now_us(), self._capacity.take):
             self._accepted += len(messages)
             self._threads.add(pipe, messages)
         return self._pending.next_due_us
-
-    def _finds_room(self, size: int) -> bool:
-        """Take so many bytes where there is room."""
-        fits = self._fits(size)
-        self._bytes += size if fits else 0
-        return fits
-
-    def _fits(self, size: int, kept_part: int | None = _RESERVE_PART, *, empty: bool = False) -> bool:
-        """Whether there is room for so many bytes, with one part in so many kept free; `empty`: were there nothing."""
-        capacity = self.settings.capacity_bytes
-        if capacity is None:
-            return True
-        kept = capacity // kept_part if kept_part else 0
-        return (0 if empty else self._bytes) + size <= capacity - kept
 
     def _bury(self, pipe: str, sequence: int, token: int, grave: str, letter: bytes) -> bool:
         self._threads.check(key_of(pipe), token)
@@ -353,18 +334,14 @@ class RuntimeStorage:
         if tube is None or not tube.messages or tube.head_sequence != sequence:
             return True
         # The message makes room for its letter.
-        size, capacity = len(letter) - len(tube.messages[0]), self.settings.capacity_bytes
-        most_bytes = None if capacity is None else capacity // _RESERVE_PART
-        gone = self._graves.make_room(grave, size, self.settings.dead_letters, most_bytes, self._fits_in_reserve)
+        size, room = len(letter) - len(tube.messages[0]), self._capacity
+        gone = self._graves.make_room(grave, size, self.settings.dead_letters, room.reserve_bytes, room.fits_in_reserve)
         if gone is None:
             return False
         self._graves.add(grave, letter)
-        self._bytes += len(letter) - gone
+        self._capacity.used_bytes += len(letter) - gone
         self._departed(self._threads.drop_below(pipe, sequence + 1))
         return True
-
-    def _fits_in_reserve(self, size: int) -> bool:
-        return self._fits(size, None)
 
     def _departed(self, dropped: Sequence[bytes]) -> None:
         """Messages have left their tube."""
@@ -375,7 +352,7 @@ class RuntimeStorage:
         """Messages are stored no more."""
         if not dropped:
             return
-        self._bytes -= sum(map(len, dropped))
+        self._capacity.used_bytes -= sum(map(len, dropped))
         self._made_room()
         if self._accepted == self._handled:
             self._quiet.ring()

@@ -16,7 +16,7 @@ from shardq.drivers.shared.due import promote_some
 from shardq.drivers.shared.lock import SharedLock
 from shardq.drivers.shared.waiters import Deadline, ears_of, limit_of_coroutines, until_free
 from shardq.errors import SegmentBusy, SegmentMissing
-from shardq.model import Batch, Scheduled, When
+from shardq.model import Batch, Part, Scheduled, StepLimit, When, check_parts
 from shardq.protocols import Backlog, Served
 from shardq.settings import StorageSettings, check_capacity
 from shardq.shm import registry as shm
@@ -24,12 +24,13 @@ from shardq.shm.processes.shares import Share
 from shardq.shm.store import Store
 from shardq.shm.verbs.deferring import REMOVED_AT_ONCE
 from shardq.shm.verbs.inspection import Overview
-from shardq.shm.words import DEFAULT_SLOTS, FOLLOW_UP, GENERAL
+from shardq.shm.words import DEFAULT_SLOTS, FOLLOW_UP, GENERAL, MOST_MESSAGES, MOST_PARTS, PAGE
 
 _Result = TypeVar("_Result")
 _Arguments = ParamSpec("_Arguments")
 
 log = logging.getLogger("shardq.storage")
+
 
 __all__ = ["Overview", "SharedLock", "SharedStorage"]
 
@@ -106,24 +107,26 @@ class SharedStorage:
         self._waits_are_limited = seconds is not None
         self._store.patience.usual = limit_of_coroutines if seconds is None else lambda: seconds
 
+    @property
+    def step_limit(self) -> StepLimit:
+        return StepLimit(MOST_PARTS, MOST_MESSAGES, self._store.segment.layout.step_bytes, PAGE)
+
     def check(self, pipe: str, messages: Sequence[bytes]) -> None:
         self._store.check(pipe, messages)
 
     async def append(
         self,
-        pipe: str,
-        messages: Sequence[bytes],
+        parts: Sequence[Part],
         *,
         when: When | None = None,
         absent: bool = False,
         follow_up: bool = False,
     ) -> int | None:
+        share = FOLLOW_UP if follow_up else GENERAL
         try:
-            return self._append(pipe, messages, when, FOLLOW_UP if follow_up else GENERAL, absent=absent)
+            return self._append(parts, when, share, absent=absent)
         except SegmentBusy:
-            return await self._until_free(
-                self._append, pipe, messages, when, FOLLOW_UP if follow_up else GENERAL, absent=absent
-            )
+            return await self._until_free(self._append, parts, when, share, absent=absent)
 
     async def contains(self, pipe: str, message: bytes) -> bool:
         try:
@@ -237,8 +240,7 @@ class SharedStorage:
 
     async def append_when_room(
         self,
-        pipe: str,
-        messages: Sequence[bytes],
+        parts: Sequence[Part],
         timeout_s: float | None = None,
         *,
         when: When | None = None,
@@ -249,7 +251,7 @@ class SharedStorage:
             with self._ears.listening() as heard:
                 try:
                     self._store.waiting.await_room()
-                    accepted = self._append(pipe, messages, when, GENERAL, absent=absent)
+                    accepted = self._append(parts, when, GENERAL, absent=absent)
                 except SegmentBusy:
                     if deadline.over:
                         return None
@@ -334,21 +336,22 @@ class SharedStorage:
                 shm.destroy_store(self._store)
         self._ears.wake_all()
 
-    def _append(
-        self, pipe: str, messages: Sequence[bytes], when: When | None, share: int, *, absent: bool
-    ) -> int | None:
+    def _append(self, parts: Sequence[Part], when: When | None, share: int, *, absent: bool) -> int | None:
         store = self._store
-        if not messages:
+        parts = [part for part in parts if part[1]]
+        if not parts:
             return 0
+        check_parts(parts, self.step_limit)
+        count = sum(len(messages) for _, messages in parts)
         if when is None and not absent:
-            return len(messages) if store.append(pipe, messages, share=share) else None
+            return count if store.append(parts, share=share) else None
         due_us = max(1, when.due_us) if when else 0
         if when and when.schedule:
-            accepted = store.timing.repeat(pipe, messages, when.schedule, due_us, absent=absent, share=share)
+            accepted = store.timing.repeat(parts, when.schedule, due_us, absent=absent, share=share)
         elif absent:
-            accepted = store.appending.append_absent(pipe, messages, due_us=due_us, share=share)
+            accepted = store.appending.append_absent(parts, due_us=due_us, share=share)
         else:
-            accepted = len(messages) if store.timing.defer(pipe, messages, due_us, share=share) else None
+            accepted = count if store.timing.defer(parts, due_us, share=share) else None
         if due_us and store.timing.due():
             # What is stored is stored: where another process is inside the guard, others promote what is due.
             with suppress(SegmentBusy):

@@ -8,10 +8,12 @@ heaps: J. W. J. Williams, Algorithm 232, 1964.)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from struct import Struct
 
 from shardq.shm import words as at
 from shardq.shm.damage import damaged
+from shardq.shm.journal import Journal
 from shardq.shm.memory.extents import Extents
 from shardq.shm.segment import Segment
 from shardq.shm.words import PAGE, WORD
@@ -28,8 +30,9 @@ _KEPT_BYTES = 16 * PAGE
 class Heap:
     """One of the two heaps. All methods want the guard held; those that change it, the pending intent declared."""
 
-    def __init__(self, segment: Segment, extents: Extents, which: int) -> None:
+    def __init__(self, segment: Segment, journal: Journal, extents: Extents, which: int) -> None:
         self._segment = segment
+        self._journal = journal
         self._words = segment.words
         self._bytes = segment.bytes
         self._extents = extents
@@ -74,12 +77,12 @@ class Heap:
         """All records, in no order."""
         return self._words[self._first_word : self._first_word + self.count].tolist()
 
-    def make_room(self, *, share: int) -> bool:
-        """Have memory for one more. False: there is no room."""
-        count, backed = self.count, self._words[_BACKED[self.which]]
+    def make_room(self, *, share: int, beside: int = 0) -> bool:
+        """Have memory for one more, `beside` others that are coming. False: there is no room."""
+        count, backed = self.count + beside, self._words[_BACKED[self.which]]
         if (count + 1) * WORD <= backed:
             return True
-        if count == self._most:
+        if count >= self._most:
             return False
         for step in (min(max(PAGE, backed), 1 << 20), PAGE):
             goal = min(backed + step, self._most * WORD)
@@ -89,49 +92,67 @@ class Heap:
                 return True
         return False
 
-    def declare_added(self, record: int) -> None:
-        """The record is about to be added: its place is the last, until the count is one more and it is `settled`."""
+    def declare_added(self, records: Sequence[int]) -> None:
+        """The records are about to be added: their places are the last ones, until the count is so much more and they
+        are `settled`.
+        """
         count = self.count
-        self._words[(record >> 3) + at.PENDING_PLACE] = count
-        self._words[self._first_word + count] = record
-        self._declare(record, count, count + 1, self._words[(record >> 3) + at.PENDING_DUE_US])
+        for place, record in enumerate(records, count):
+            self._move(record, place)
+        self._declare(records[0], count, count + len(records), self._due_us(records[0]), count + 1)
 
     def declare_removed(self, record: int) -> None:
         """The record is about to be removed: once the count is one less, the last one takes its place."""
         place, left = self._words[(record >> 3) + at.PENDING_PLACE], self.count - 1
         last = self._words[self._first_word + left]
         if last != record:
-            self._declare(last, place, left, self._words[(last >> 3) + at.PENDING_DUE_US])
+            self._declare(last, place, left, self._due_us(last), left)
 
     def declare_due(self, record: int, due_us: int) -> None:
         """The record's due time is about to change."""
-        self._declare(record, self._words[(record >> 3) + at.PENDING_PLACE], self.count, due_us)
+        self._declare(record, self._words[(record >> 3) + at.PENDING_PLACE], self.count, due_us, self.count)
 
     def settle(self) -> None:
         """Put in order what was declared, if it happened. May be repeated."""
         record = self._words[at.SIFT_RECORD]
         if record and self._words[at.SIFT_HEAP] == self.which:
-            if self.count == self._words[at.SIFT_COUNT] and self._due_is_right(record):
+            if self.count == self._words[at.SIFT_COUNT] and self._due_us(record) == self._words[at.SIFT_DUE_US]:
                 self._sift(record)
+                self._sift_others()
             self._words[at.SIFT_RECORD] = 0
         if not self.count and self._words[_BACKED[self.which]] > _KEPT_BYTES:
             self._drop_memory()
 
-    def _declare(self, record: int, place: int, count: int, due_us: int) -> None:
+    def _declare(self, record: int, place: int, count: int, due_us: int, following: int) -> None:
         words = self._words
         words[at.SIFT_HEAP] = self.which
         words[at.SIFT_PLACE] = place
         words[at.SIFT_COUNT] = count
         words[at.SIFT_DUE_US] = due_us
+        words[at.SIFT_NEXT] = following
         # Last: the others say something only now.
         words[at.SIFT_RECORD] = record
 
-    def _due_is_right(self, record: int) -> bool:
-        return self._words[(record >> 3) + at.PENDING_DUE_US] == self._words[at.SIFT_DUE_US]
+    def _due_us(self, record: int) -> int:
+        return self._words[(record >> 3) + at.PENDING_DUE_US]
+
+    def _sift_others(self) -> None:
+        """Let the records behind the first one that was added rise as well, one after the other."""
+        words, count = self._words, self.count
+        while (place := words[at.SIFT_NEXT]) < count:
+            record = words[self._first_word + place]
+            self._journal.commit(
+                (at.SIFT_RECORD, record),
+                (at.SIFT_PLACE, place),
+                (at.SIFT_DUE_US, self._due_us(record)),
+                (at.SIFT_NEXT, place + 1),
+            )
+            self._sift(record)
 
     def _sift(self, record: int) -> None:
         """Let the record rise or sink from the place that was declared. Half the cost of a promotion, so all in one."""
-        words, data, first, count, key = self._words, self._bytes, self._first_word, self.count, _KEY.unpack_from
+        words, data, first, key = self._words, self._bytes, self._first_word, _KEY.unpack_from
+        count = min(self.count, words[at.SIFT_NEXT])  # those behind are in no order yet
         place, its_key = words[at.SIFT_PLACE], key(data, record)
         while place:
             above = place - 1 >> 1

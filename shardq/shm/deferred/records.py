@@ -45,7 +45,10 @@ class PendingRecords:
         self._segment = segment
         self._words = segment.words
         self._bytes = segment.bytes
-        self.heaps = Heap(segment, extents, at.DEFERRED_HEAP), Heap(segment, extents, at.RECURRENT_HEAP)
+        self.heaps = (
+            Heap(segment, journal, extents, at.DEFERRED_HEAP),
+            Heap(segment, journal, extents, at.RECURRENT_HEAP),
+        )
         self.cells = Cells(segment, journal, extents, self.held)
 
     def read(self, address: int) -> PendingRecord:

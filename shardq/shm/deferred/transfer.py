@@ -20,7 +20,7 @@ from shardq.shm.segment import Segment
 from shardq.shm.tubes.claims import Bindings
 from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
 from shardq.shm.tubes.fifo import Tubes
-from shardq.shm.verbs.equal_messages import Alike
+from shardq.shm.verbs.equal_messages import Alike, Asked
 from shardq.shm.words import WORD
 from shardq.text.wording import counted
 
@@ -56,10 +56,8 @@ class Pending:
 
     def add(
         self,
-        pipe: str,
+        parts: Sequence[Asked],
         schedule: str,
-        messages: Sequence[bytes],
-        digests: Sequence[int],
         due_us: int,
         now_us: int,
         *,
@@ -70,21 +68,21 @@ class Pending:
         has none. `instead_of`: a word and its value that cancel an equal message in the same commit.
         """
         self._journal.declare_pending()
+        messages = [message for part in parts for message in part.messages]
         former = self._extents.keep_room(messages, share)
-        heap = self._heaps[at.RECURRENT_HEAP if schedule else at.DEFERRED_HEAP]
-        nbytes = record.size_of(len(messages), sum(map(len, messages)))
-        address = 0
+        heap, addresses = self._heaps[at.RECURRENT_HEAP if schedule else at.DEFERRED_HEAP], list[int]()
         if former is not None:
-            address = self._written(heap, pipe, schedule, messages, digests, (due_us, now_us), share)
-        if not address:
+            addresses = self._all_written(heap, parts, schedule, (due_us, now_us), share)
+        if not addresses:
+            nbytes = record.size_of(len(messages), sum(map(len, messages)))
             self._extents.found_no_room(messages, nbytes, former, share)
             self._journal.clear_pending()
             self._check_ever(messages, nbytes)
             return False
-        heap.declare_added(address)
+        heap.declare_added(addresses)
         followers = [instead_of] if instead_of else []
         added = self._journal.moved(_COUNTERS[heap.which], len(messages) - len(followers))
-        self._journal.commit((heap.count_word, heap.count + 1), added, *followers)
+        self._journal.commit((heap.count_word, heap.count + len(addresses)), added, *followers)
         heap.settle()
         self._cells.keep()
         self.note_due()
@@ -210,23 +208,34 @@ class Pending:
                     return tube
         return -1
 
-    def _written(
-        self,
-        heap: Heap,
-        pipe: str,
-        schedule: str,
-        messages: Sequence[bytes],
-        digests: Sequence[int],
-        times_us: tuple[int, int],
-        share: int,
-    ) -> int:
+    def _all_written(
+        self, heap: Heap, parts: Sequence[Asked], schedule: str, times_us: tuple[int, int], share: int
+    ) -> list[int]:
+        """Addresses of new records that are in no heap yet, with their messages in the table. None: there is not room
+        for all.
+        """
+        addresses = list[int]()
+        for part in parts:
+            if addresses:
+                self._journal.note_coming(addresses[-1])
+            address = 0
+            if heap.make_room(share=share, beside=len(addresses)):
+                address = self._written(part, schedule, times_us, share)
+            if not address:
+                for other in addresses:
+                    self._cells.free(other)
+                self._cells.keep()
+                return []
+            addresses.append(address)
+        return addresses
+
+    def _written(self, part: Asked, schedule: str, times_us: tuple[int, int], share: int) -> int:
         """Address of a new record that is in no heap yet, with its messages in the table. 0: there is no room."""
+        pipe, messages, digests = part
         texts = pipe.encode(), schedule.encode()
         start = padded(at.PENDING_WORDS * WORD + sum(map(len, texts)))
         # A jump has to fit behind it, should a tube take it over.
         nbytes = start + record.size_of(len(messages), sum(map(len, messages))) + record.HEADER_BYTES
-        if not heap.make_room(share=share):
-            return 0
         address = self._cells.take(nbytes, share=share)
         if not address:
             return 0

@@ -67,14 +67,15 @@ class Cells:
         self._words[at.PENDING_CELL] = address
 
     def keep(self) -> None:
-        """The cell that was coming or going is settled."""
+        """The cells that were coming or going are settled."""
         self._words[at.PENDING_CELL] = 0
+        self._journal.clear_coming()
 
     def give_back(self, address: int) -> None:
         """Take back what a record had."""
         self.announce(address)
-        self._free(address)
-        self.keep()
+        self.free(address)
+        self._words[at.PENDING_CELL] = 0
 
     def holds(self, address: int) -> bool:
         """Whether the address is that of memory lent to a record."""
@@ -107,10 +108,9 @@ class Cells:
 
         Wants the heaps and tubes mended as far as their records go.
         """
-        address = self._words[at.PENDING_CELL]
-        if address:
+        for address in filter(None, (*self._journal.coming, self._words[at.PENDING_CELL])):
             self._mend_one(address, tube_uses)
-            self.keep()
+        self.keep()
         if self._journal.pending == 2:
             self._sweep()
 
@@ -130,7 +130,7 @@ class Cells:
         if tube >= 0:
             self._extents.own(extent, tube)
         else:
-            self._free(address)
+            self.free(address)
 
     def _sweep(self) -> None:
         """Find extents that were lent and not used yet."""
@@ -143,7 +143,8 @@ class Cells:
             if not (written and self._held(self._extents.start_of(extent))):
                 self._extents.discard(extent)
 
-    def _free(self, address: int) -> None:
+    def free(self, address: int) -> None:
+        """As `give_back`, for a record that the journal names."""
         _, extent, start = self._extents.locate(address)
         if self._extents.owner_of(extent) != _SLAB:
             self._extents.release(extent)

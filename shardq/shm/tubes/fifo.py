@@ -38,29 +38,34 @@ class Tubes:
         self._extents = extents
         self.chains = Chains(segment, extents)
 
-    def append(self, tube: int, messages: Sequence[bytes], accepted_us: int, *, share: int = at.GENERAL) -> bool:
-        """Add the messages, all or none. False: there is no room now. Raises `MessageTooLarge`: there never will be."""
-        tail = self.write_keeping_room(tube, messages, accepted_us, share=share)
-        if tail:
-            self._journal.commit(
-                (self._layout.tube_word(tube) + at.TUBE_TAIL, tail), self._journal.moved(at.ACCEPTED, len(messages))
-            )
-        return tail != 0
-
-    def write_keeping_room(self, tube: int, messages: Sequence[bytes], accepted_us: int, *, share: int) -> int:
-        """As `write`, for messages that were not in the segment before: with room for the dead letter each may become.
-        Raises `MessageTooLarge`.
+    def append(
+        self, parts: Sequence[tuple[int, Sequence[bytes]]], accepted_us: int, *, share: int = at.GENERAL
+    ) -> bool:
+        """Add messages to tubes, all or none; no tube may be there twice. False: there is no room now. Raises
+        `MessageTooLarge`: there never will be.
         """
-        former, tail = self._extents.keep_room(messages, share), 0
+        stores = self.write_keeping_room(parts, accepted_us, share=share)
+        if stores:
+            self._journal.commit(*stores, self._journal.moved(at.ACCEPTED, sum(len(its) for _, its in parts)))
+        return bool(stores)
+
+    def write_keeping_room(
+        self, parts: Sequence[tuple[int, Sequence[bytes]]], accepted_us: int, *, share: int
+    ) -> list[tuple[int, int]]:
+        """As `write`, for messages that were not in the segment before: with room for the dead letter each may become.
+        Returns the stores that make them part of their tubes, none for lack of room. Raises `MessageTooLarge`.
+        """
+        messages = parts[0][1] if len(parts) == 1 else [message for _, its in parts for message in its]
+        former, stores = self._extents.keep_room(messages, share), list[tuple[int, int]]()
         try:
             if former is not None:
-                tail = self.write(tube, messages, accepted_us, share=share)
+                stores = self._write_all(parts, accepted_us, share)
             elif _size(messages) > _PIECE_BYTES:
                 self.check_size(messages)
         finally:
-            if not tail:
+            if not stores:
                 self._extents.found_no_room(messages, _size(messages), former, share)
-        return tail
+        return stores
 
     def write(
         self,
@@ -99,6 +104,20 @@ class Tubes:
         if not self._words[word + at.TUBE_TAIL]:
             self._words[word + at.TUBE_HEAD_RECORD] = first
         return tail
+
+    def _write_all(
+        self, parts: Sequence[tuple[int, Sequence[bytes]]], accepted_us: int, share: int
+    ) -> list[tuple[int, int]]:
+        """The stores that make the messages part of their tubes, none where there is not room for all."""
+        stores = list[tuple[int, int]]()
+        for tube, messages in parts:
+            tail = self.write(tube, messages, accepted_us, share=share)
+            if not tail:
+                for other, _ in parts[: len(stores)]:
+                    self.chains.sweep(other)
+                return []
+            stores.append((self._layout.tube_word(tube) + at.TUBE_TAIL, tail))
+        return stores
 
     def adopt(self, tube: int, address: int, accepted_us: int) -> int:
         """Link a record that stands in extents of its own behind the others, as no part of the tube yet. Returns what

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
-from shardq.model import ahead_of, plain
+from shardq.model import Part, ahead_of, plain
 from shardq.shm import words as at
 from shardq.shm.damage import damaged
 from shardq.shm.deferred.transfer import Pending
@@ -21,7 +21,7 @@ from shardq.shm.segment import Segment
 from shardq.shm.tubes.claims import Bindings
 from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
 from shardq.shm.tubes.fifo import Tubes
-from shardq.shm.verbs.equal_messages import Alike, tube_field
+from shardq.shm.verbs.equal_messages import Alike, Asked, tube_field
 
 #: How many messages are put into the table in one section at first, twice as many each further time.
 _FIRST_SLICE = 512
@@ -56,35 +56,47 @@ class Appending:
         self._section = section
         self.check_open = check_open
 
-    def append(self, pipe: str, messages: Sequence[bytes], *, share: int = at.GENERAL) -> bool:
-        """Add messages to a tube, all or none. False: there is no room now."""
+    def append(self, parts: Sequence[Part], *, share: int = at.GENERAL) -> bool:
+        """Add messages to tubes, all or none; no pipe may be there twice. False: there is no room now."""
         with self._section:
             self.check_open()
-            tube = self._append(pipe, messages, share)
-            if tube != NO_ROOM:
+            tubes = self._append(parts, share)
+            for (pipe, _), tube in zip(parts, tubes, strict=False):
                 self.help(pipe, tube)
-            return tube != NO_ROOM
+            return bool(tubes)
 
-    def append_absent(
-        self, pipe: str, messages: Sequence[bytes], *, due_us: int = 0, share: int = at.GENERAL
-    ) -> int | None:
+    def append_absent(self, parts: Sequence[Part], *, due_us: int = 0, share: int = at.GENERAL) -> int | None:
         """Add those messages that have no equal queued, in hand or deferred, nor one before them here; with `due_us`
-        they wait until then. Returns how many, None: there is no room now.
+        they wait until then. Returns how many, None: there is no room now, and nothing was added.
         """
-        self._directory.check_name(pipe)
-        distinct = list(dict.fromkeys(messages))
-        digests = self._alike.table.digests(plain(pipe), distinct)
+        asked = self.asked(parts, distinct=True)
         most = _FIRST_SLICE
         while True:
             with self._section:
                 self.check_open()
-                tubes = self._tubes_of(pipe)
-                known = [self.catch_up(plain(pipe), tube, most, share=share) for tube in tubes]
+                tubes = [self._tubes_of(each.pipe) for each in asked]
+                known = [
+                    self.catch_up(plain(each.pipe), tube, most, share=share)
+                    for each, its in zip(asked, tubes, strict=True)
+                    for tube in its
+                ]
                 if None in known:
                     return None
                 if all(known):
-                    return self._append_fresh(pipe, tubes, distinct, digests, due_us, share)
+                    return self._append_fresh(asked, tubes, due_us, share)
             most *= 2
+
+    def asked(self, parts: Sequence[Part], *, distinct: bool) -> list[Asked]:
+        """The messages with their digests, of equal ones all or, with `distinct`, one. Wants no guard. Raises
+        `HandlerError` for a pipe that cannot be stored.
+        """
+        for pipe, _ in parts:
+            self._directory.check_name(pipe)
+        return [
+            Asked(pipe, chosen, self._digests(plain(pipe), chosen))
+            for pipe, messages in parts
+            for chosen in [list(dict.fromkeys(messages)) if distinct else messages]
+        ]
 
     def help(self, pipe: str, tube: int) -> None:
         """Where somebody asked for the equality of the tube's messages, put more of them into the table."""
@@ -127,43 +139,42 @@ class Appending:
             raise damaged(self._segment.name, f"tube {tube} ends at {following}, and its equal messages at {number}")
         return number == following
 
-    def _append(self, pipe: str, messages: Sequence[bytes], share: int) -> int:
-        """The tube that has the messages now, NO_ROOM: none."""
-        thread, tube = self._directory.tube(pipe)
-        if tube == NOT_FOUND:
-            thread, tube = self._directory.add_tube(pipe, share=share)
-        if tube == NO_ROOM:
-            self._journal.clear()
-            return NO_ROOM
-        self._journal.declare(thread)
-        stored = self._tubes.append(tube, messages, time.time_ns() // 1000, share=share)
+    def _append(self, parts: Sequence[Part], share: int) -> list[int]:
+        """The tubes that have the messages now, none for lack of room."""
+        threads, tubes = list[int](), list[int]()
+        for pipe, _ in parts:
+            thread, tube = self._directory.tube(pipe)
+            if tube == NOT_FOUND:
+                thread, tube = self._directory.add_tube(pipe, share=share)
+            if tube == NO_ROOM:
+                self._journal.clear()
+                return []
+            self._journal.keep(thread)  # which also keeps it from being given up for the next one's sake
+            threads.append(thread)
+            tubes.append(tube)
+        messages = [its for _, its in parts]
+        stored = self._tubes.append(list(zip(tubes, messages, strict=True)), time.time_ns() // 1000, share=share)
         if stored:
-            self._bindings.work_arrived(thread)
+            for thread in threads:
+                self._bindings.work_arrived(thread)
         self._journal.clear()
-        return tube if stored else NO_ROOM
+        return tubes if stored else []
 
     def _append_fresh(
-        self,
-        pipe: str,
-        tubes: Sequence[int],
-        messages: Sequence[bytes],
-        digests: Sequence[int],
-        due_us: int,
-        share: int,
+        self, asked: Sequence[Asked], tubes: Sequence[Sequence[int]], due_us: int, share: int
     ) -> int | None:
-        fresh = self._alike.absent(pipe, tubes, messages, digests)
+        fresh = [Asked(each.pipe, *self._alike.absent(*each, its)) for each, its in zip(asked, tubes, strict=True)]
+        fresh = [each for each in fresh if each.messages]
+        count = sum(len(each.messages) for each in fresh)
         if not fresh:
             return 0
-        chosen, its_digests = [message for message, _ in fresh], [digest for _, digest in fresh]
         if due_us:
-            now_us = time.time_ns() // 1000
-            stored = self._pending.add(pipe, "", chosen, its_digests, due_us, now_us, share=share)
-            return len(fresh) if stored else None
-        tube = self._append(pipe, chosen, share)
-        if tube == NO_ROOM:
-            return None
-        self.catch_up(plain(pipe), tube, len(fresh), share=share, digests=its_digests)
-        return len(fresh)
+            stored = self._pending.add(fresh, "", due_us, time.time_ns() // 1000, share=share)
+            return count if stored else None
+        added = self._append([(each.pipe, each.messages) for each in fresh], share)
+        for each, tube in zip(fresh, added, strict=False):
+            self.catch_up(plain(each.pipe), tube, len(each.messages), share=share, digests=each.digests)
+        return count if added else None
 
     def _tubes_of(self, pipe: str) -> list[int]:
         """Entries of the pipe's tube and the one ahead of it, where there are any."""

@@ -82,16 +82,16 @@ class Letters:
             self._journal.keep(grave_thread)
             self._journal.declare(thread)
             # A letter keeps no room for another, so for the room kept its message is new.
-            tail = self._tubes.write_keeping_room(tube, [message], _now_us(), share=at.GENERAL)
-            if tail:
-                place, moved = self._layout.tube_word(tube) + at.TUBE_TAIL, self._journal.moved
-                self._journal.commit((place, tail), moved(at.ACCEPTED, 1), letter, moved(at.UNBURIED, 1))
+            stores = self._tubes.write_keeping_room([(tube, [message])], _now_us(), share=at.GENERAL)
+            if stores:
+                moved = self._journal.moved
+                self._journal.commit(*stores, moved(at.ACCEPTED, 1), letter, moved(at.UNBURIED, 1))
                 self._tubes.settle(grave_tube)
                 self._bindings.refresh(grave_thread)
                 self._bindings.work_arrived(thread)
                 self._bindings.ring_waiting(self._layout.room_map)
             self._journal.clear()
-            return tail != 0
+            return bool(stores)
 
     def drop(self, grave: str, sequences: Sequence[int]) -> int:
         """Forget letters. Returns how many there were."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
-from shardq.model import Scheduled, plain
+from shardq.model import Part, Scheduled, plain
 from shardq.shm import words as at
 from shardq.shm.damage import damaged
 from shardq.shm.deferred.records import PendingRecord, PendingRecords
@@ -21,7 +21,7 @@ from shardq.shm.segment import Segment
 from shardq.shm.tubes.claims import Bindings
 from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
 from shardq.shm.verbs.appending import Appending
-from shardq.shm.verbs.equal_messages import Alike
+from shardq.shm.verbs.equal_messages import Alike, Asked
 
 #: How many records go to their tubes in one section.
 _AT_ONCE = 32
@@ -72,49 +72,33 @@ class Timing:
         first = self._words[at.NEXT_DUE_US]
         return first > 0 and first <= _now_us()
 
-    def defer(self, pipe: str, messages: Sequence[bytes], due_us: int, *, share: int = at.GENERAL) -> bool:
-        """Have messages come into a tube then, all or none. False: there is no room now."""
-        self._directory.check_name(pipe)
-        digests = self._alike.table.digests(plain(pipe), messages)
+    def defer(self, parts: Sequence[Part], due_us: int, *, share: int = at.GENERAL) -> bool:
+        """Have messages come into tubes then, all or none. False: there is no room now."""
+        asked = self._appending.asked(parts, distinct=False)
         with self._section:
             self._appending.check_open()
-            return self._pending.add(pipe, "", messages, digests, due_us, _now_us(), share=share)
+            return self._pending.add(asked, "", due_us, _now_us(), share=share)
 
     def repeat(
-        self,
-        pipe: str,
-        messages: Sequence[bytes],
-        schedule: str,
-        due_us: int,
-        *,
-        absent: bool = False,
-        share: int = at.GENERAL,
+        self, parts: Sequence[Part], schedule: str, due_us: int, *, absent: bool = False, share: int = at.GENERAL
     ) -> int | None:
-        """Have messages come into a tube again and again, first at `due_us`. Where there is an equal one with another
+        """Have messages come into tubes again and again, first at `due_us`. Where there is an equal one with another
         schedule, that one changes, unless `absent`. Returns how many messages were new or, unless `absent`, there.
         None: there is no room now.
         """
-        self._directory.check_name(pipe)
-        distinct = list(dict.fromkeys(messages))
-        digests = self._alike.table.digests(plain(pipe), distinct)
+        asked = self._appending.asked(parts, distinct=True)
         with self._section:
             self._appending.check_open()
-            fresh: list[tuple[bytes, int]] = []
-            for message, digest in zip(distinct, digests, strict=True):
-                found = self._alike.pending(pipe, message, digest, recurrent=True)
-                if not found:
-                    fresh.append((message, digest))
-                    continue
-                if absent or found[0][0].schedule == schedule:
-                    continue
-                if not self._change(found[0], message, digest, schedule, due_us, share):
+            fresh = list[Asked]()
+            for each in asked:
+                new = self._not_repeated(each, schedule, due_us, absent=absent, share=share)
+                if new is None:
                     return None
-            if not fresh:
-                return 0 if absent else len(messages)
-            new, its_digests = [message for message, _ in fresh], [digest for _, digest in fresh]
-            if not self._pending.add(pipe, schedule, new, its_digests, due_us, _now_us(), share=share):
+                if new.messages:
+                    fresh.append(new)
+            if fresh and not self._pending.add(fresh, schedule, due_us, _now_us(), share=share):
                 return None
-            return len(fresh) if absent else len(messages)
+            return sum(len(each.messages) for each in fresh) if absent else sum(len(its) for _, its in parts)
 
     def promote(self, now_us: int) -> Promoted:
         """Move some of what is due to its tubes, up to a recurrent record, which is returned."""
@@ -208,15 +192,30 @@ class Timing:
             self._bindings.messages_left()
         return removed
 
+    def _not_repeated(self, asked: Asked, schedule: str, due_us: int, *, absent: bool, share: int) -> Asked | None:
+        """Those of the messages that do not come again and again yet; the others change their schedule, unless
+        `absent`. None: there is no room for that.
+        """
+        fresh = list[tuple[bytes, int]]()
+        for message, digest in zip(asked.messages, asked.digests, strict=True):
+            found = self._alike.pending(asked.pipe, message, digest, recurrent=True)
+            if not found:
+                fresh.append((message, digest))
+                continue
+            if absent or found[0][0].schedule == schedule:
+                continue
+            if not self._change(found[0], message, digest, schedule, due_us, share):
+                return None
+        return Asked(asked.pipe, [message for message, _ in fresh], [digest for _, digest in fresh])
+
     def _change(
         self, former: tuple[PendingRecord, int], message: bytes, digest: int, schedule: str, due_us: int, share: int
     ) -> bool:
         """Give a recurrent message another schedule. False: there is no room now."""
         found, number = former
         instead_of = self._records.cancelled_with(found, number)
-        changed = self._pending.add(
-            found.pipe, schedule, [message], [digest], due_us, _now_us(), share=share, instead_of=instead_of
-        )
+        asked = Asked(found.pipe, [message], [digest])
+        changed = self._pending.add([asked], schedule, due_us, _now_us(), share=share, instead_of=instead_of)
         if changed:
             self._pending.drop_if_empty(found)
         return changed

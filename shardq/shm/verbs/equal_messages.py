@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from shardq.model import plain
 from shardq.shm import words as at
 from shardq.shm.counters import none_to_come
 from shardq.shm.deferred.records import PendingRecord, PendingRecords
+from shardq.shm.journal import Journal
 from shardq.shm.memory import record
 from shardq.shm.memory.extents import Extents
 from shardq.shm.memory.record import Record
@@ -18,11 +20,22 @@ from shardq.shm.unique_index import ADDRESS_BITS, UNLISTED, Equality
 _ADDRESS = (1 << ADDRESS_BITS) - 1
 
 
+class Asked(NamedTuple):
+    """Messages for a pipe, no two of them equal, and their digests."""
+
+    pipe: str
+    messages: Sequence[bytes]
+    digests: Sequence[int]
+
+
 class Alike:
     """Looks for equal messages. All methods want the guard held."""
 
-    def __init__(self, segment: Segment, extents: Extents, tubes: Tubes, records: PendingRecords) -> None:
+    def __init__(
+        self, segment: Segment, journal: Journal, extents: Extents, tubes: Tubes, records: PendingRecords
+    ) -> None:
         self._segment = segment
+        self._journal = journal
         self._words = segment.words
         self._bytes = segment.bytes
         self._layout = segment.layout
@@ -63,17 +76,18 @@ class Alike:
         return list(equal.values())
 
     def absent(
-        self, pipe: str, tubes: Sequence[int], messages: Sequence[bytes], digests: Sequence[int]
-    ) -> list[tuple[bytes, int]]:
-        """Those of the messages, with their digests, that have no equal: none that waits for its time, and none in
-        these tubes as far as those are in the table.
+        self, pipe: str, messages: Sequence[bytes], digests: Sequence[int], tubes: Sequence[int]
+    ) -> tuple[list[bytes], list[int]]:
+        """Those of the messages, and their digests, that have no equal: none that waits for its time, and none in these
+        tubes as far as those are in the table.
         """
         unknown, known = self.table.are_unknown(digests), dict[int, Record]()
-        return [
+        fresh = [
             (message, digest)
             for message, digest, is_unknown in zip(messages, digests, unknown, strict=True)
             if is_unknown or not self._exists(pipe, tubes, message, digest, known)
         ]
+        return [message for message, _ in fresh], [digest for _, digest in fresh]
 
     def _exists(self, pipe: str, tubes: Sequence[int], message: bytes, digest: int, known: dict[int, Record]) -> bool:
         waits = False
@@ -128,7 +142,8 @@ class Alike:
         if tube >= 0:
             return number > 0  # there may be some without entries
         # One that is just coming is in no heap yet. Of another record in the same place all numbers are higher.
-        stands = field == self._words[at.PENDING_CELL] or self._records.stands(field)
+        coming = field == self._words[at.PENDING_CELL] or field in self._journal.coming
+        stands = coming or self._records.stands(field)
         return stands and self._words[(field >> 3) + at.PENDING_FIRST] <= number
 
 

@@ -1,0 +1,62 @@
+"""Cuts what a call stores into steps, each of which a storage takes whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shardq.model import Part, StepLimit
+
+
+def steps_of(parts: Sequence[Part], limit: StepLimit) -> list[list[Part]]:
+    """The parts in their order, in as few steps as keep within the limit; a part is cut where it has to be. A message
+    that is larger than a step is a step alone.
+    """
+    steps, step = list[list[Part]](), _Step(limit)
+    for pipe, messages in parts:
+        start = 0
+        while start < len(messages):
+            end = step.fill(messages, start)
+            if end > start:
+                step.parts.append((pipe, messages[start:end] if start or end < len(messages) else messages))
+            start = end
+            if start < len(messages):
+                steps.append(step.parts)
+                step = _Step(limit)
+    return [*steps, step.parts] if step.parts else steps
+
+
+class _Step:
+    """The step that is being filled."""
+
+    def __init__(self, limit: StepLimit) -> None:
+        self.parts: list[Part] = []
+        self._limit = limit
+        self._messages = self._nbytes = 0
+
+    def fill(self, messages: Sequence[bytes], start: int) -> int:
+        """Take messages of one part from this position on, as many as go in. Returns where the next ones begin."""
+        limit = self._limit
+        room = limit.nbytes - self._nbytes - limit.part_bytes
+        most = min(len(messages) - start, limit.messages - self._messages)
+        if len(self.parts) == limit.parts or most <= 0:
+            return start
+        nbytes = sum(map(len, messages[start : start + most]))
+        if nbytes > room:
+            most, nbytes = _as_many_as_fit(messages, start, most, room)
+            if not most and not self.parts:
+                most, nbytes = 1, len(messages[start])
+        if most:
+            self._messages += most
+            self._nbytes += nbytes + limit.part_bytes
+        return start + most
+
+
+def _as_many_as_fit(messages: Sequence[bytes], start: int, most: int, room: int) -> tuple[int, int]:
+    """How many messages have at most so many bytes together, and how many these are."""
+    nbytes = 0
+    for count in range(most):
+        size = len(messages[start + count])
+        if nbytes + size > room:
+            return count, nbytes
+        nbytes += size
+    return most, nbytes
