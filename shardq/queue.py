@@ -155,8 +155,7 @@ class Queue:
         parts = [(facts.pipe(route), its) for route, its in messages.items()]
         steps = steps_of(parts, self.storage.step_limit)
         for step in steps:
-            for pipe, its in step:
-                self.storage.check(pipe, its)
+            self.storage.check(step)
         options: dict[str, Any] = {"absent": True} if if_not_exists else {}
         if schedule or defer is not None:
             options["when"] = _when(defer, schedule, (yield _Step(self.storage.now_us(), suspends=False)))

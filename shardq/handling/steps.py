@@ -11,6 +11,8 @@ def steps_of(parts: Sequence[Part], limit: StepLimit) -> list[list[Part]]:
     """The parts in their order, in as few steps as keep within the limit; a part is cut where it has to be. A message
     that is larger than a step is a step alone.
     """
+    if _fits(parts, limit):
+        return [list(parts)]
     steps, step = list[list[Part]](), _Step(limit)
     for pipe, messages in parts:
         start = 0
@@ -23,6 +25,17 @@ def steps_of(parts: Sequence[Part], limit: StepLimit) -> list[list[Part]]:
                 steps.append(step.parts)
                 step = _Step(limit)
     return [*steps, step.parts] if step.parts else steps
+
+
+def _fits(parts: Sequence[Part], limit: StepLimit) -> bool:
+    """Whether the parts are one step, which they are nearly always."""
+    if len(parts) > limit.parts:
+        return False
+    count, nbytes = 0, len(parts) * limit.part_bytes
+    for _, messages in parts:
+        count += len(messages)
+        nbytes += len(messages[0]) if len(messages) == 1 else sum(map(len, messages))
+    return 0 < count <= limit.messages and nbytes <= limit.nbytes
 
 
 class _Step:

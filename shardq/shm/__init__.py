@@ -53,7 +53,7 @@ time), `verbs` (one guarded section each: all that a driver calls). Who uses who
 * `registry`: opening and closing, once per process
 
 One rule makes a kill at any instruction harmless. Whatever changes shared words runs inside the guard, first writes
-down which thread entry, or which two, it is about to touch (the intent), changes unreachable words only, makes them
-count by one 8-byte store, and clears the intent last. Whoever enters the guard and finds an intent standing mends that:
-every other fact about it is derived from what the committing stores left.
+down which thread entries it is about to touch (the intent), changes unreachable words only, makes them count by one
+8-byte store, and clears the intent last. A process that enters the guard and finds an intent standing mends that: every
+other fact about it is derived from what the committing stores left.
 """

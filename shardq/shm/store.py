@@ -79,11 +79,12 @@ class Store:
         self._own_slot()
         return self._slots.mine
 
-    def check(self, pipe: str, messages: Sequence[bytes]) -> None:
+    def check(self, parts: Sequence[Part]) -> None:
         """Raise what `append` would always raise for these messages."""
         self._own_slot()
-        self._directory.check_name(pipe)
-        self._tubes.check_size(messages)
+        for pipe, messages in parts:
+            self._directory.check_name(pipe)
+            self._tubes.check_size(messages)
 
     def append(self, parts: Sequence[Part], *, share: int = at.GENERAL) -> bool:
         """Add messages to tubes, all or none; no pipe may be there twice. False: there is no room now."""

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from shardq.errors import FencedError, MessageTooLarge
-from shardq.model import Batch, split_key
+from shardq.errors import FencedError, HandlerError, MessageTooLarge
+from shardq.model import Batch, When, split_key
 from shardq.protocols import Backlog, Lock, Served, Storage
 from tests.conftest import OpenBackend
 from tests.support.drivers import MIB, Backend, Driver
@@ -156,6 +156,53 @@ async def test_S2_calls_of_several_threads_are_not_torn(storage: Storage) -> Non
     assert len(found) == 3 * calls * size
     for start in range(0, len(found), size):
         assert len(set(found[start : start + size])) == 1
+
+
+async def test_S2_a_call_comes_into_all_its_tubes(storage: Storage) -> None:
+    parts = [(f"app.jobs/Resize/{thread}/{priority}", numbered(3)) for thread in range(16) for priority in (0, 1)]
+    assert await storage.append(parts) == 96
+    assert await storage.append(parts[::2]) == 48
+    for number, (pipe, messages) in enumerate(parts):
+        assert await contents(storage, pipe) == messages * (2 - number % 2)
+
+
+@pytest.mark.requires("bounded")
+@pytest.mark.parametrize("when", [None, When(1 << 52), When(1 << 52, "every 60")], ids=["now", "later", "again"])
+async def test_S2_a_call_that_is_refused_leaves_nothing_in_any_tube(
+    open_backend: OpenBackend, when: When | None
+) -> None:
+    storage = open_backend(MIB).storage
+    await fill(storage)
+    freed = await storage.backlog()
+    parts = [(f"app.jobs/Resize/{thread}/0", [CHUNK]) for thread in range(8)]
+    assert await storage.append(parts, when=when) is None
+    assert await storage.backlog() == freed
+    assert await storage.pipes() == [PIPE]
+
+
+async def test_S2_a_step_has_each_pipe_once(storage: Storage) -> None:
+    with pytest.raises(HandlerError, match="twice"):
+        await storage.append([(PIPE, [b"one"]), (PIPE, [b"two"])])
+    assert await storage.pipes() == []
+
+
+async def test_S2_a_step_has_no_more_tubes_than_the_limit_says(storage: Storage) -> None:
+    limit = min(storage.step_limit.parts, 1_000)
+    parts = [(f"app.jobs/Resize/{thread}/0", [b"x"]) for thread in range(limit)]
+    assert await storage.append(parts) == limit
+    if limit < storage.step_limit.parts:
+        return
+    with pytest.raises(HandlerError, match="too many"):
+        await storage.append([*parts, ("app.jobs/Resize/one-more/0", [b"x"])])
+    assert (await storage.backlog()).queued == limit
+
+
+async def test_S2_a_call_with_absent_counts_over_all_its_tubes(storage: Storage) -> None:
+    parts = [(f"app.jobs/Resize/{thread}/0", [b"a", b"b", b"a"]) for thread in range(4)]
+    await storage.append([(parts[0][0], [b"a"]), (parts[1][0], [b"a", b"b"])])
+    assert await storage.append(parts, absent=True) == 5
+    assert [await contents(storage, pipe) for pipe, _ in parts] == [[b"a", b"b"]] * 4
+    assert await storage.append(parts, absent=True) == 0
 
 
 async def test_S2_an_empty_call_changes_nothing(storage: Storage) -> None:
@@ -989,7 +1036,7 @@ async def test_S17_a_check_refuses_what_can_never_fit(open_backend: OpenBackend)
     storage = open_backend(1 * MIB).storage
 
     with pytest.raises(MessageTooLarge):
-        storage.check(PIPE, [bytes(2 * MIB)])
-    storage.check(PIPE, [bytes(MIB // 4)])
+        storage.check([(PIPE, [bytes(2 * MIB)])])
+    storage.check([(PIPE, [bytes(MIB // 4)])])
 
     assert await storage.pipes() == []

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from itertools import accumulate
+
 import pytest
 
 from shardq import Queue, Route, Tube
 from shardq.drivers import RuntimeLock, RuntimeStorage
 from shardq.errors import QueueFull
 from shardq.handler import call
+from shardq.model import Batch
 from shardq.settings import StorageSettings
 from tests.support.drivers import MIB
 from tests.support.tasks import finished, suspended
@@ -75,3 +79,35 @@ async def test_elsewhere_register_waits_for_room() -> None:
 
     assert await finished(waiting) == 3
     assert await queue.storage.length(pipe) == 3
+
+
+async def test_a_call_that_is_larger_than_the_storage_waits_between_its_steps() -> None:
+    queue = Queue(RuntimeStorage(StorageSettings(capacity_bytes=MIB, when_full="wait")))
+    registering = await suspended(queue.register(Plain, *jobs(40, 100_000)))
+    pipe, lock = Tube(Plain, Route()).pipe, RuntimeLock(queue.storage)
+
+    token, handled = await lock.acquire(pipe.rpartition("/")[0]), list[bytes]()
+    while len(handled) < 40:
+        await queue.storage.wait_for_quiet(0)
+        batch = await queue.storage.take([pipe], 7, token)
+        handled += batch.messages
+        await queue.storage.pop(pipe, batch.through, token)
+        await asyncio.sleep(0)
+
+    assert await finished(registering) == 40
+    assert queue.serializer.decode(Job, Batch(0, 40, list(accumulate(map(len, handled))), b"".join(handled))) == jobs(
+        40, 100_000
+    )
+
+
+async def test_of_a_call_in_several_steps_the_error_says_which_requests_are_left(small: Queue) -> None:
+    requests = [Job(number % 3, bytes(100_000)) for number in range(30)]
+    with pytest.raises(QueueFull, match=r"no room for \d+ requests") as raised:
+        await small.register(Threaded, *requests)
+
+    accepted = (await small.storage.backlog()).accepted
+    assert 0 < accepted < 30
+    assert len(raised.value.not_accepted) == 30 - accepted
+    # Steps go thread by thread, and of each thread in the order of the call.
+    by_thread = sorted(range(30), key=lambda number: (number % 3, number))
+    assert raised.value.not_accepted == [requests[number] for number in sorted(by_thread[accepted:])]

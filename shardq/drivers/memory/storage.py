@@ -62,8 +62,9 @@ class RuntimeStorage:
         self._accepted = 0
         self._handled = 0
 
-    def check(self, pipe: str, messages: Sequence[bytes]) -> None:
-        self._capacity.check(pipe, messages)
+    def check(self, parts: Sequence[Part]) -> None:
+        for pipe, messages in parts:
+            self._capacity.check(pipe, messages)
 
     @property
     def step_limit(self) -> StepLimit:

@@ -45,6 +45,7 @@ class SharedStorage:
         self._store = store
         self._ears = ears_of(store)
         self._closed = False
+        self.step_limit = StepLimit(MOST_PARTS, MOST_MESSAGES, store.segment.layout.step_bytes, PAGE)
         self.limit_waits(None)
 
     @classmethod
@@ -107,12 +108,8 @@ class SharedStorage:
         self._waits_are_limited = seconds is not None
         self._store.patience.usual = limit_of_coroutines if seconds is None else lambda: seconds
 
-    @property
-    def step_limit(self) -> StepLimit:
-        return StepLimit(MOST_PARTS, MOST_MESSAGES, self._store.segment.layout.step_bytes, PAGE)
-
-    def check(self, pipe: str, messages: Sequence[bytes]) -> None:
-        self._store.check(pipe, messages)
+    def check(self, parts: Sequence[Part]) -> None:
+        self._store.check(parts)
 
     async def append(
         self,
@@ -339,10 +336,11 @@ class SharedStorage:
     def _append(self, parts: Sequence[Part], when: When | None, share: int, *, absent: bool) -> int | None:
         store = self._store
         parts = [part for part in parts if part[1]]
-        if not parts:
-            return 0
-        check_parts(parts, self.step_limit)
+        if len(parts) > 1:
+            check_parts(parts, self.step_limit)
         count = sum(len(messages) for _, messages in parts)
+        if not count:
+            return 0
         if when is None and not absent:
             return count if store.append(parts, share=share) else None
         due_us = max(1, when.due_us) if when else 0

@@ -126,7 +126,7 @@ class Extents:
     def extend(self, address: int, end: int, *, share: int) -> bool:
         """Make sure that the extent around `address` has memory up to `end`. False: there is no room."""
         extent_class, extent, start = self.locate(address)
-        return self._back(extent_class, extent, start, end - start, share=share)
+        return self.back(extent_class, extent, start, end - start, share=share)
 
     def locate(self, address: int) -> tuple[ExtentClass, int, int]:
         """The class, number and start of the extent an address lies in."""
@@ -274,13 +274,14 @@ class Extents:
         self._words[self._owners + extent] = tube + 1
         self._segment.bytes[self._map + extent] = _LENT
         self._drop_excess(extent, start, whole_pages(nbytes))
-        if self._back(extent_class, extent, start, nbytes, share=share):
+        if self.back(extent_class, extent, start, nbytes, share=share):
             return start
         self._segment.bytes[self._map + extent] = 0
         self._words[self._owners + extent] = 0
         return 0
 
-    def _back(self, extent_class: ExtentClass, extent: int, start: int, nbytes: int, *, share: int) -> bool:
+    def back(self, extent_class: ExtentClass, extent: int, start: int, nbytes: int, *, share: int) -> bool:
+        """Make sure that the extent, which begins at `start`, has memory for so many bytes. False: there is no room."""
         punched = self._words[self._backed + extent] & _PUNCHED
         backed = self._words[self._backed + extent] - punched
         if nbytes <= backed <= extent_class.size:

@@ -88,12 +88,12 @@ def read(segment: Segment, address: int) -> Record:
     return Record(address, *_HEADER.unpack_from(segment.bytes, address))
 
 
-def last(segment: Segment, address: int) -> Record:
-    """The header of the record that ends a tube."""
-    found = read(segment, address)
-    if found.format != MESSAGES or not found.count:
+def behind(segment: Segment, address: int) -> tuple[int, int]:
+    """The address and the sequence number that follow the record that ends a tube."""
+    kind, _, count, nbytes, sequence, _, trace_bytes, *_ = _HEADER.unpack_from(segment.bytes, address)
+    if kind != MESSAGES or not count:
         raise damaged(segment.name, f"a tube ends at {address}, where there is no record")
-    return found
+    return address + size_of(count, nbytes, trace_bytes), sequence + count
 
 
 def next_behind(segment: Segment, address: int) -> int:

@@ -24,6 +24,8 @@ from shardq.text.wording import counted
 
 #: Larger appends are split into records of about this size, so that large extents serve single large messages only.
 _PIECE_BYTES = 512 << 10
+#: Of segments that are at least so large one part in so many surely fits, beside its tables and the room for letters.
+_ROOMY_BYTES, _SMALL_PART = 1 << 20, 16
 
 
 class Tubes:
@@ -37,6 +39,9 @@ class Tubes:
         self._journal = journal
         self._extents = extents
         self.chains = Chains(segment, extents)
+        capacity = segment.layout.capacity_bytes
+        self._surely_fits = capacity // _SMALL_PART if capacity >= _ROOMY_BYTES else 0
+        """Messages of so many bytes fit an empty segment whatever else it has to keep."""
 
     def append(
         self, parts: Sequence[tuple[int, Sequence[bytes]]], accepted_us: int, *, share: int = at.GENERAL
@@ -84,11 +89,11 @@ class Tubes:
         tail = self._words[word + at.TUBE_TAIL]
         place, sequence = 0, self._words[word + at.TUBE_NEXT_SEQUENCE]
         if tail:
-            last = record.last(self._segment, tail)
-            place, sequence = last.end, last.next_sequence
+            place, sequence = record.behind(self._segment, tail)
         taken: list[int] = []
         first = 0
-        for piece, nbytes in self._pieces(messages):
+        nbytes = _size(messages)
+        for piece, nbytes in ((messages, nbytes),) if nbytes <= _PIECE_BYTES else self._pieces(messages):
             target = self._room(tube, place, nbytes, taken, share, growth)
             if not target:
                 self.chains.release(taken)
@@ -137,7 +142,9 @@ class Tubes:
     def check_size(self, messages: Sequence[bytes]) -> None:
         """Raise `MessageTooLarge` for messages that not even an empty segment takes at once. Wants no guard."""
         nbytes = _size(messages)
-        if nbytes > self._extents.largest_bytes(self._extents.kept_for(messages, nbytes)):
+        if nbytes > self._surely_fits and nbytes > self._extents.largest_bytes(
+            self._extents.kept_for(messages, nbytes)
+        ):
             raise MessageTooLarge(
                 f"{counted(len(messages), 'message')} of {sum(map(len, messages))} bytes can never fit segment "
                 f"{self._segment.name!r}, whose capacity is {self._layout.capacity_bytes}: "
@@ -288,10 +295,6 @@ class Tubes:
         """The messages in runs of about `_PIECE_BYTES`, with the bytes of their records; a larger message stands
         alone.
         """
-        nbytes = _size(messages)
-        if nbytes <= _PIECE_BYTES:
-            yield messages, nbytes
-            return
         self.check_size(messages)
         start, filled = 0, 0
         for n, message in enumerate(messages):
@@ -309,7 +312,8 @@ class Tubes:
             if self._extents.owner_of(extent) != tube:
                 raise damaged(self._segment.name, f"tube {tube} ends at {place}, which is not its own")
             if place + needed <= start + extent_class.size:
-                return place if self._extents.extend(place, place + needed, share=share) else 0
+                backed = self._extents.back(extent_class, extent, start, place + needed - start, share=share)
+                return place if backed else 0
             growth = min(extent_class.number + 1, largest)
         address = self._extents.take(tube, needed, growth, share=share)
         if address:

@@ -61,8 +61,9 @@ class Appending:
         with self._section:
             self.check_open()
             tubes = self._append(parts, share)
-            for (pipe, _), tube in zip(parts, tubes, strict=False):
-                self.help(pipe, tube)
+            if self._words[at.EQUALITY_STATE]:
+                for (pipe, _), tube in zip(parts, tubes, strict=False):
+                    self.help(pipe, tube)
             return bool(tubes)
 
     def append_absent(self, parts: Sequence[Part], *, due_us: int = 0, share: int = at.GENERAL) -> int | None:
@@ -141,24 +142,25 @@ class Appending:
 
     def _append(self, parts: Sequence[Part], share: int) -> list[int]:
         """The tubes that have the messages now, none for lack of room."""
-        threads, tubes = list[int](), list[int]()
-        for pipe, _ in parts:
+        threads, targets = list[int](), list[tuple[int, Sequence[bytes]]]()
+        # Those that are kept are not given up for the next one's sake.
+        declare = self._journal.declare if len(parts) == 1 else self._journal.keep
+        for pipe, messages in parts:
             thread, tube = self._directory.tube(pipe)
             if tube == NOT_FOUND:
                 thread, tube = self._directory.add_tube(pipe, share=share)
             if tube == NO_ROOM:
                 self._journal.clear()
                 return []
-            self._journal.keep(thread)  # which also keeps it from being given up for the next one's sake
+            declare(thread)
             threads.append(thread)
-            tubes.append(tube)
-        messages = [its for _, its in parts]
-        stored = self._tubes.append(list(zip(tubes, messages, strict=True)), time.time_ns() // 1000, share=share)
+            targets.append((tube, messages))
+        stored = self._tubes.append(targets, time.time_ns() // 1000, share=share)
         if stored:
             for thread in threads:
                 self._bindings.work_arrived(thread)
         self._journal.clear()
-        return tubes if stored else []
+        return [tube for tube, _ in targets] if stored else []
 
     def _append_fresh(
         self, asked: Sequence[Asked], tubes: Sequence[Sequence[int]], due_us: int, share: int
