@@ -282,6 +282,32 @@ class Batch:
 EMPTY = Batch(0, 0, (), b"")
 
 
+class Terms(NamedTuple):
+    """How a worker takes batches from the threads of a handler."""
+
+    priorities: tuple[int, ...]
+    """In the order in which their tubes are looked into."""
+    limit: int
+    """Most messages of a batch."""
+    timeout_s: float | None = None
+    """How long the worker has for one."""
+    starvation_limit: int | None = None
+    """See `in_turn`."""
+
+    def pipes(self, key: str) -> list[str]:
+        """The pipes of a thread, two for each priority: the one ahead first."""
+        return [pipe for priority in self.priorities for pipe in (f"{key}/{priority}{AHEAD}", f"{key}/{priority}")]
+
+
+class Hand(NamedTuple):
+    """A thread that a worker is bound to, and what it has of it in hand."""
+
+    key: str
+    token: int
+    """The fencing token of the claim."""
+    batch: Batch
+
+
 def in_turn(pipes: Sequence[str], turn: int, starvation_limit: int | None) -> Sequence[str]:
     """The order in which a thread's tubes are looked into for its batch number `turn`, of two pipes for each priority.
 

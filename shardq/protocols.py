@@ -10,10 +10,10 @@ wait: `append_when_room`, `wait` and `wait_for_quiet`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from shardq.model import Batch, Part, Scheduled, StepLimit, When
+from shardq.model import Batch, Hand, Part, Scheduled, StepLimit, Terms, When
 from shardq.settings import LockSettings, StorageSettings
 
 #: Names of the handlers, `module/Handler`, that a worker has; None: of all there are.
@@ -112,6 +112,12 @@ class Storage(Protocol):
     S31. With a `starvation_limit`, `take` lets each of the tubes' priorities be the first it looks into at least once
         in so many batches of the thread, so that a lower one waits for no more. (P10)
     S32. `wait_for_quiet` with `deferred` also waits until nothing waits for its time; schedules do not count.
+    S33. `turn` acknowledges the batch in the hand as `pop` does. With `stay` it then hands out more of the same thread,
+        as `take` does by the terms of its handler. Where that has no more, or without `stay`, it releases the thread if
+        another one is ready, claims that one, and hands out of it; if none is ready the claim stays, and the batch is
+        empty, or without `stay` more of the same thread. Without a hand it claims the thread that is ready next and
+        hands out of it; None: there is none. Of a handler without terms it hands out nothing: its batch is empty. All
+        of this is one step, so an engine over a network needs one round trip. (P1, P2, P10)
     """
 
     settings: StorageSettings
@@ -158,6 +164,12 @@ class Storage(Protocol):
         ...
 
     async def pop(self, pipe: str, through: int, token: int) -> None: ...
+
+    async def turn(
+        self, hand: Hand | None, served: Served, terms: Mapping[str, Terms], *, stay: bool = True
+    ) -> Hand | None:
+        """`pop`, and what comes after it, in one step: see S33. `terms` are those of the handlers, by name."""
+        ...
 
     async def fail(self, pipe: str, token: int, *, counts: bool = True) -> int:
         """Take back what was handed out, as failed."""
@@ -228,6 +240,8 @@ class Lock(Protocol):
     L7. While a key is held no `wait` offers its thread to others; after `release` it does if messages are left.
     L8. After `release` with a pause no `wait` offers the thread before `pause_s` are over, also not for new messages;
         then it does, woken by the time itself. The key is free meanwhile. (P6)
+    L9. `adopt` makes a claim one of this lock, and `forget` one that it was: for a worker whose storage claimed or
+        released by `turn`.
     """
 
     settings: LockSettings
@@ -241,6 +255,10 @@ class Lock(Protocol):
     async def release(self, key: str, pause_s: float = 0.0) -> bool: ...
 
     async def ttl(self, key: str, seconds: float) -> bool: ...
+
+    def adopt(self, key: str, token: int) -> None: ...
+
+    def forget(self, key: str) -> None: ...
 
 
 class Serializer(Protocol):

@@ -24,6 +24,7 @@ from shardq.shm.tubes.handler_table import Handlers
 from shardq.shm.verbs.appending import Appending
 from shardq.shm.verbs.dead_letters import Letters
 from shardq.shm.verbs.deferring import Timing
+from shardq.shm.verbs.delivering import Delivering
 from shardq.shm.verbs.equal_messages import Alike
 from shardq.shm.verbs.inspection import Inspection
 from shardq.shm.verbs.recovery import Repair
@@ -64,6 +65,9 @@ class Parts:
         )
         self.timing = Timing(segment, slots, directory, bindings, pending, records, alike, appending, section)
         self.waiting = Waiting(segment, slots, handlers, directory, bindings, repair, self.watch, section)
+        self.delivering = Delivering(
+            segment, journal, directory, tubes, attempts, bindings, alike, handlers, self.waiting, section
+        )
         self.letters = Letters(segment, journal, directory, tubes, bindings, section)
         self.supervision = Supervision(segment, slots, self.doorbell, deaths, section)
         self.inspection = Inspection(segment, slots, handlers, directory, tubes, bindings, attempts, section)

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Sequence
 from types import TracebackType
 from weakref import WeakSet
 
-from shardq.errors import SegmentMissing, SegmentNoRoom, StorageClosed
-from shardq.model import EMPTY, Batch, Part, in_turn
+from shardq.errors import SegmentMissing, StorageClosed
+from shardq.model import EMPTY, Batch, Part
 from shardq.shm import words as at
 from shardq.shm.assembly import Parts
 from shardq.shm.counters import Counts, counts_in
@@ -23,10 +22,11 @@ from shardq.shm.processes.patience import Patience
 from shardq.shm.processes.shares import Share
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
-from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND
+from shardq.shm.tubes.directory import NOT_FOUND
 from shardq.shm.verbs.appending import Appending
 from shardq.shm.verbs.dead_letters import Letters
 from shardq.shm.verbs.deferring import Timing
+from shardq.shm.verbs.delivering import Delivering
 from shardq.shm.verbs.inspection import Inspection
 from shardq.shm.verbs.supervision import Supervision
 from shardq.shm.verbs.waiting import Waiting
@@ -96,75 +96,6 @@ class Store:
             _, tube = self._directory.tube(pipe)
             return EMPTY if tube == NOT_FOUND else self._tubes.read(tube, limit)
 
-    def take(
-        self,
-        pipes: Sequence[str],
-        limit: int,
-        token: int,
-        timeout_s: float | None = None,
-        starvation_limit: int | None = None,
-    ) -> Batch:
-        """Hand messages from the head of the first of these tubes that has any to the caller's worker, which has
-        `timeout_s` for them. Fewer than `limit` where earlier ones failed; which is first changes with each turn where
-        there is a limit of starvation. Raises `FencedError`.
-        """
-        with self._section:
-            thread, _ = self._directory.tube(pipes[0])
-            self._bindings.check(pipes[0], thread, token)
-            turn = self.segment.layout.thread_word(thread) + at.THREAD_TURN
-            if starvation_limit is not None:
-                pipes = in_turn(pipes, self.segment.words[turn], starvation_limit)
-            for pipe in pipes:
-                _, tube = self._directory.tube(pipe)
-                if tube == NOT_FOUND:
-                    continue
-                batch = self._tubes.read(tube, self._attempts.limit(tube, limit))
-                if batch.count:
-                    self.segment.words[turn] += 1
-                    self._attempts.hand_out(thread, tube, batch.through)
-                    deadline_ns = time.monotonic_ns() + int(timeout_s * 1e9) if timeout_s else 0
-                    self._bindings.note_batch(thread, batch.count, deadline_ns)
-                    batch.pipe, batch.failed = pipe, self._attempts.of(tube)
-                    return batch
-            return EMPTY
-
-    def pop(self, pipe: str, through: int, token: int) -> None:
-        """Acknowledge messages below `through`. Raises `FencedError`."""
-        with self._section:
-            thread, tube = self._directory.tube(pipe)
-            self._bindings.check(pipe, thread, token)
-            if tube == NOT_FOUND:
-                return
-            self._journal.declare(thread)
-            self._tubes.pop(tube, through)
-            self._bindings.note_progress(thread)
-            self._journal.clear()
-            if not self._attempts.in_hand(tube):
-                self._bindings.note_batch(-1, 0)
-            self._bindings.messages_left()
-            if self.segment.words[at.EQUALITY_STATE]:
-                self._parts.alike.forget()
-
-    def fail(self, pipe: str, token: int, *, counts: bool = True) -> int:
-        """Take back the batch in hand as failed; not `counts`: as too large only. Returns how often its message failed,
-        0 where there were several. Raises `FencedError`.
-        """
-        with self._section:
-            thread, tube = self._directory.tube(pipe)
-            self._bindings.check(pipe, thread, token)
-            if tube == NOT_FOUND or not self._attempts.in_hand(tube):
-                return 0
-            self._journal.declare(thread)
-            count, attempts = self._tubes.handed(tube), 0
-            if counts:
-                attempts = self._attempts.fail(tube, count)
-            else:
-                self._attempts.isolate(tube, count // 2)
-                self._attempts.take_back(tube)
-            self._journal.clear()
-            self._bindings.note_batch(-1, 0)
-            return attempts
-
     def remove(self, pipe: str, messages: Sequence[bytes]) -> int:
         """Take out equal messages that were not handed out. Returns how many."""
         with self._section:
@@ -199,40 +130,6 @@ class Store:
                 if not self._tubes.is_empty(tube)
             ]
 
-    def claim(self, key: str) -> int:
-        """Bind the thread to this process. Returns the fencing token, 0 where somebody alive is bound, or where the
-        thread is one of dead letters, which nobody serves.
-        """
-        with self._section:
-            thread = self._directory.thread(key)
-            if thread == NOT_FOUND:
-                thread = self._directory.add_thread(key, share=at.ALL)
-            if thread == NO_ROOM:
-                raise SegmentNoRoom(f"segment {self.segment.name!r} has no room to note a claim on {key!r}")
-            if self._directory.apart(thread):
-                return 0
-            self._journal.declare(thread)
-            token = self._bindings.claim(thread)
-            self._journal.clear()
-            return token
-
-    def claimed(self, key: str) -> bool:
-        with self._section:
-            thread = self._directory.thread(key)
-            return thread != NOT_FOUND and self._bindings.owner(thread) != 0
-
-    def unclaim(self, key: str, token: int, pause_s: float = 0.0) -> bool:
-        """End the binding with this token; for `pause_s` the thread is offered to nobody. False: it was over before."""
-        with self._section:
-            thread = self._directory.thread(key)
-            if thread == NOT_FOUND or not self._bindings.current(thread, token):
-                return False
-            self._journal.declare(thread)
-            self._bindings.release(thread, pause_s)
-            self._journal.clear()
-            self._bindings.note_batch(-1, 0)
-            return True
-
     def counts(self) -> Counts:
         with self._section:
             return counts_in(self.segment.words)
@@ -256,6 +153,12 @@ class Store:
         """Adding to tubes."""
         self._own_slot()
         return self._parts.appending
+
+    @property
+    def delivering(self) -> Delivering:
+        """Claiming threads, handing out and acknowledging."""
+        self._own_slot()
+        return self._parts.delivering
 
     @property
     def timing(self) -> Timing:

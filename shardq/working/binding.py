@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import Context, copy_context
 from time import monotonic
 from typing import Any, Protocol
 
 from shardq.deadletters import DeadLetter
-from shardq.errors import DecodeError, FencedError, HandlerError, HandlerTimeout, QueueFull, shown
+from shardq.errors import DecodeError, FencedError, HandlerError, QueueFull, shown
 from shardq.handler import Handler, call
 from shardq.handling.checks import batch_size_of, check_priorities, request_type
 from shardq.handling.isolation import InContext, plainly
-from shardq.model import Batch, dead_pipe, handler_name
+from shardq.model import Batch, Hand, Terms, dead_pipe, handler_name, split_key
 from shardq.queue import Queue
 from shardq.settings import WorkerSettings
 from shardq.text.portrait import Alarm, line, portrait
@@ -23,6 +22,8 @@ from shardq.text.printable import type_name
 from shardq.text.wording import counted
 from shardq.working import failure
 from shardq.working.pipes import Pipes
+from shardq.working.terms import begins_at_once, terms_of
+from shardq.working.time_limit import within
 
 log = logging.getLogger("shardq.worker")
 
@@ -36,40 +37,12 @@ MOST_MISSES = 10
 _LONG_BATCH_S = 0.01
 
 
-def ran_late(due: float, now: float, timeout_s: float) -> bool:
-    """Whether a process that looks at the clock now did not run when a time of so many seconds was over."""
-    return now - due > 0.1 + timeout_s / 8
-
-
-@contextmanager
-def _running_out(limit: asyncio.Timeout, timeout_s: float) -> Iterator[None]:
-    """Let the limit be reached after so many seconds. Where the process was stopped when they were over, they begin
-    anew.
-    """
-    loop = asyncio.get_running_loop()
-    due = loop.time() + timeout_s
-    handle: asyncio.TimerHandle
-
-    def end() -> None:
-        nonlocal due, handle
-        now = loop.time()
-        if not ran_late(due, now, timeout_s):
-            limit.reschedule(now)
-            return
-        due, handle = now + timeout_s, loop.call_later(timeout_s, end)
-
-    handle = loop.call_later(timeout_s, end)
-    try:
-        yield
-    finally:
-        handle.cancel()
-
-
 class Host(Protocol):
     """What a stay needs of its worker."""
 
     queue: Queue
     settings: WorkerSettings
+    terms: dict[str, Terms]
     stopping: bool
     alarm: Alarm
     after_step: Callable[[BaseException | None], None]
@@ -79,6 +52,12 @@ class Host(Protocol):
 
     async def others_wait(self) -> bool: ...
 
+    def served(self) -> frozenset[str]: ...
+
+    def moved_on(self, key: str, hand: Hand | None) -> None: ...
+
+    async def let_others_run(self, *, long: bool) -> None: ...
+
     def between_batches(self, done: int) -> None: ...
 
     def pause_when_full_s(self, key: str) -> float: ...
@@ -87,12 +66,18 @@ class Host(Protocol):
 class Binding:
     """A worker with the claim on a thread. `open`, `work`, `close`."""
 
-    def __init__(self, worker: Host, key: str, token: int, handler_class: type[Handler[Any]]) -> None:
+    def __init__(self, worker: Host, hand: Hand, handler_class: type[Handler[Any]]) -> None:
         self._worker = worker
         self._storage = worker.queue.storage
-        self._key = key
-        self._token = token
+        self._key, self._token, taken = hand
         self._class = handler_class
+        self._taken = taken if taken.count else None
+        """A batch that the storage handed out already."""
+        self._at_once = begins_at_once(handler_class)
+        self._terms: Terms | None = None
+        """What turns hand out by. None: they are not made."""
+        self._since, self._before = monotonic(), 0
+        """When the quantum began, and how many requests were done then."""
         self._handler: Handler[Any] | None = None
         self._batch_began = monotonic()
         self._batch: Batch | None = None
@@ -103,7 +88,7 @@ class Binding:
         self.pause_s = 0.0
         """How long nobody should come back to the thread."""
         self._kind: Any = None
-        self._pipes = Pipes(key, ())
+        self._pipes = Pipes(self._key, ())
         self._context = Context()
         """Context variables of the stay: those of `create` and `start`, which each batch begins with, and of `stop`."""
 
@@ -111,6 +96,11 @@ class Binding:
         """Make the handler and start it. Raises what these raise, and `HandlerError`."""
         self._kind, self._context = request_type(self._class), copy_context()
         self._pipes = Pipes(self._key, check_priorities(self._class))
+        self._terms = terms_of(self._class, self._worker.settings.batch_size)
+        if self._at_once and self._terms:
+            self._handler = self._class()
+            self._handler.queue = self._worker.queue
+            return
         handler = await self._in_time(self._context, self._class.create)
         handler.queue = self._worker.queue
         self._handler = handler
@@ -119,7 +109,7 @@ class Binding:
 
     async def close(self) -> None:
         """Stop the handler. What it raises then is its own affair: nothing is in hand."""
-        if self._handler is None:
+        if self._handler is None or self._at_once:
             return
         try:
             await self._in_time(self._context, self._handler.stop)
@@ -131,19 +121,16 @@ class Binding:
         limit come.
         """
         assert self._handler
-        since, before, misses = monotonic(), self.done, 0
+        misses = 0
+        if limit != float("inf"):
+            self._terms = None  # what a turn hands out knows of no limit
         while self.done < limit and not self._worker.stopping:
-            size = self._context.run(plainly, self._batch_size, self._handler)
-            if not size:
+            batch, self._taken = self._taken, None
+            if batch is None:
+                batch = await self._next_batch(self._handler, limit)
+            if batch is None:
                 self.pause_s = PAUSE_WHEN_UNUSABLE_S
                 break
-            batch = await self._storage.take(
-                self._pipes.names,
-                int(min(size, limit - self.done)),
-                self._token,
-                self._class.timeout_s,
-                self._class.starvation_limit,
-            )
             if not batch.count:
                 if not await self._worker.more_comes(self._key):
                     break
@@ -154,19 +141,54 @@ class Binding:
             done, misses = self.done, 0
             goes_on = await self._settled(self._handler, batch)
             self._worker.between_batches(self.done - done)
+            await self._worker.let_others_run(long=monotonic() - self._batch_began > _LONG_BATCH_S)
             if not goes_on:
                 break
-            if self._quantum_is_over(since, before):
+            if self._quantum_is_over():
                 if await self._worker.others_wait():
                     break
-                since, before = monotonic(), self.done
-            await self._let_others_run()
+                self._begin_quantum()
+
+    async def _next_batch(self, handler: Handler[Any], limit: float) -> Batch | None:
+        """None where the handler gives a batch size that cannot be."""
+        size = self._terms.limit if self._terms else self._context.run(plainly, self._batch_size, handler)
+        if not size:
+            return None
+        return await self._storage.take(
+            self._pipes.names,
+            int(min(size, limit - self.done)),
+            self._token,
+            self._class.timeout_s,
+            self._class.starvation_limit,
+        )
+
+    async def _finished(self, batch: Batch) -> bool:
+        """Acknowledge a batch that was handled, and take what is next in the same step. False where that is another
+        thread.
+        """
+        if self._terms is None or self._worker.stopping:
+            await self.acknowledge(batch.count)
+            return True
+        stay = not self._quantum_is_over()
+        # A handler that has to be stopped keeps its thread until it was: nothing else is served.
+        served = self._worker.served() if self._at_once else frozenset[str]()
+        terms = self._worker.terms if self._at_once else {split_key(self._key)[0]: self._terms}
+        hand = await self._storage.turn(Hand(self._key, self._token, batch), served, terms, stay=stay)
+        self.done += batch.count - self._acknowledged
+        self._acknowledged = batch.count
+        if hand is None or hand.token != self._token:
+            self._worker.moved_on(self._key, hand)
+            return False
+        self._taken = hand.batch
+        if not stay:
+            self._begin_quantum()
+        return True
 
     async def _found_what_was_missed(self, misses: int) -> bool:
         """After the storage said that there is work, and it was in none of the pipes: whether to look again. It may
         have been cancelled, but not each time.
         """
-        await self._let_others_run()
+        await self._worker.let_others_run(long=True)
         if misses > MOST_MISSES:
             log.error("the storage offers work and hands out none", extra={"key": self._key})
             self.pause_s = PAUSE_WHEN_UNUSABLE_S
@@ -174,10 +196,13 @@ class Binding:
         await self._pipes.find_unlisted(self._storage)
         return True
 
-    def _quantum_is_over(self, since: float, before: int) -> bool:
-        """Whether the worker stayed long enough since that time, when it had done so many requests."""
+    def _quantum_is_over(self) -> bool:
+        """Whether the worker stayed for long enough while others may wait."""
         settings = self._worker.settings
-        return self.done - before >= settings.quantum_items or monotonic() - since > settings.quantum
+        return self.done - self._before >= settings.quantum_items or monotonic() - self._since > settings.quantum
+
+    def _begin_quantum(self) -> None:
+        self._since, self._before = monotonic(), self.done
 
     def _batch_size(self, handler: Handler[Any]) -> int:
         """Most requests in a batch, 0 where what the handler says of it cannot be used."""
@@ -197,15 +222,6 @@ class Binding:
             await self._storage.pop(batch.pipe, batch.through_first(count), self._token)
             self.done += count - self._acknowledged
             self._acknowledged = count
-
-    async def _let_others_run(self) -> None:
-        """Nothing in a round need have suspended: let signals and the rest of the application have their turn. What
-        arrived during a long batch needs several turns of the loop until it is acted on, a stop for instance; after
-        short ones that would cost more than it saves.
-        """
-        turns = 3 if monotonic() - self._batch_began > _LONG_BATCH_S else 1
-        for _ in range(turns):
-            await asyncio.sleep(0)
 
     async def _settled(self, handler: Handler[Any], batch: Batch) -> bool:
         """Handle and acknowledge a batch, or bury it. False where the thread has to be left, with the batch in it."""
@@ -245,8 +261,7 @@ class Binding:
             return await self._wait_for_room(batch, error)
         except (Exception, SystemExit) as error:
             return await self._failed(batch, error)
-        await self.acknowledge(batch.count)
-        return True
+        return await self._finished(batch)
 
     async def _in_time(self, context: Context, function: Callable[..., Any], *arguments: Any) -> Any:
         """The result of the handler's code, run in this context. Raises `HandlerTimeout` where it takes too long and
@@ -256,23 +271,12 @@ class Binding:
         try:
             if self._class.timeout_s is None:
                 return await result
-            return await self._within(self._class.timeout_s, result)
+            return await within(self._class.timeout_s, result, self._worker.alarm)
         except (Exception, SystemExit):
             raise
         except BaseException as error:
             self._contain(error)
             raise
-
-    async def _within(self, timeout_s: float, result: InContext) -> Any:
-        limit = asyncio.timeout(None)
-        try:
-            async with limit:
-                with self._worker.alarm(timeout_s), _running_out(limit, timeout_s):
-                    return await result
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            raise HandlerTimeout(f"it took longer than timeout_s, {timeout_s} s") from error
 
     def _contain(self, error: BaseException) -> None:
         """Raise what came out of the handler's code as an error like others, unless it is meant for who runs the

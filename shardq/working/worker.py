@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+import time
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from typing import Any
 
@@ -18,13 +19,14 @@ from shardq.handler import Handler, find_handler, handler_classes, importable_na
 from shardq.handling.checks import check_usable
 from shardq.handling.inside import threads_noted
 from shardq.handling.newcomers import listening
-from shardq.model import handler_name, split_key
-from shardq.protocols import Lock, Served
+from shardq.model import EMPTY, Hand, Terms, handler_name, split_key
+from shardq.protocols import Lock
 from shardq.queue import Queue
 from shardq.recurrent import TIME_HANDLERS
 from shardq.settings import WorkerSettings
 from shardq.text.portrait import Alarm, portrait
 from shardq.working.binding import PAUSE_WHEN_FULL_S, Binding
+from shardq.working.terms import begins_at_once, terms_of
 
 log = logging.getLogger("shardq.worker")
 
@@ -33,6 +35,8 @@ FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 1.0, 300.0
 LONGEST_PAUSE_WHEN_FULL_S = 1.0
 #: After how long a worker looks again for a class whose definition has not ended in another thread.
 IMPORT_LOOK_S = 0.1
+#: For how long a worker with short batches goes on before the event loop has its turn.
+LOOP_TURN_S = 0.001
 
 
 class Worker:
@@ -47,6 +51,12 @@ class Worker:
         self._known: tuple[int, ...] = ()
         """What there was when `_found` was looked for."""
         self._found: frozenset[str] = frozenset()
+        self._takes_any = True
+        """Whether the storage may choose how much it hands out, which a limit forbids."""
+        self._looped_at = 0.0
+        """When the event loop had its turn, monotonic."""
+        self._with_terms: frozenset[str] | None = None
+        """The handlers that `terms` is of."""
         self._outdated = self._incomplete = False
         """Whether a handler came that was not looked for, and whether one is on its way."""
         self.stopping = False
@@ -69,6 +79,10 @@ class Worker:
         """Called after each batch with how many requests were done."""
         self._offered: str | None = None
         """A thread that the storage offered while this worker was bound to another: the next to serve."""
+        self._hand: Hand | None = None
+        """A thread that the storage gave this worker in the step in which it took the one before."""
+        self.terms: dict[str, Terms] = {}
+        """By handler, for threads of which the storage can hand out before the handler is made."""
 
     async def loop(
         self,
@@ -93,12 +107,17 @@ class Worker:
         if self.lock.storage is None:
             self.lock.storage = self.queue.storage
         left = float("inf") if limit is None else limit
+        self._takes_any = limit is None
         with threads_noted():
-            while left > 0 and not self.stopping:
-                key, self._offered = self._offered or await self.next_key(), None
-                token = await self._acquired(key) if key else 0
-                if key and token:
-                    left -= await self._serve(key, token, left)
+            try:
+                while left > 0 and not self.stopping:
+                    hand, self._hand = self._hand or await self._next_hand(), None
+                    if hand:
+                        left -= await self._serve(hand, left)
+            finally:
+                if self._hand:
+                    await self.lock.release(self._hand.key)
+                    self._hand = None
         self.stopping = False
 
     def stop(self) -> None:
@@ -106,6 +125,35 @@ class Worker:
         self.stopping = True
         if self._waiting:
             self._waiting.cancel()
+
+    async def let_others_run(self, *, long: bool) -> None:
+        """Nothing in a round need have suspended: let signals and the rest of the application have their turn, now and
+        then. What arrived during a `long` batch needs several turns of the loop until it is acted on, a stop for
+        instance; after short ones that would cost more than it saves.
+        """
+        if not long and time.monotonic() - self._looped_at < LOOP_TURN_S:
+            return
+        for _ in range(3 if long else 1):
+            await asyncio.sleep(0)
+        self._looped_at = time.monotonic()
+
+    async def _next_hand(self) -> Hand | None:
+        """A thread to serve, claimed for this worker. None on stop, and where another worker was faster."""
+        if self._offered is None and self._takes_any:
+            hand = await self.queue.storage.turn(None, self.served(), self.terms)
+            if hand:
+                self.lock.adopt(hand.key, hand.token)
+                return hand
+        key, self._offered = self._offered or await self.next_key(), None
+        token = await self._acquired(key) if key else 0
+        return Hand(key, token, EMPTY) if key and token else None
+
+    def moved_on(self, key: str, hand: Hand | None) -> None:
+        """The storage took the thread `key` and gave another one, or none."""
+        self.lock.forget(key)
+        if hand:
+            self.lock.adopt(hand.key, hand.token)
+        self._hand = hand
 
     async def _acquired(self, key: str) -> int:
         """The token of the claim on a thread that was offered, 0 where others have it or had it: then it may be drained
@@ -117,9 +165,9 @@ class Worker:
             log.info("thread not claimed", extra={"key": key, "reason": str(error)})
             return 0
 
-    async def _serve(self, key: str, token: int, limit: float) -> int:
+    async def _serve(self, hand: Hand, limit: float) -> int:
         """Bind to the thread and work until there is a reason to leave it. Returns how many requests were done."""
-        pause_s = 0.0
+        key, pause_s = hand.key, 0.0
         try:
             handler_class = self._handler(key)
             if handler_class is None:
@@ -127,7 +175,7 @@ class Worker:
                 log.error("a thread was offered whose handler is not here", extra={"key": shown(key)})
                 pause_s = self._backoff_s(key)
                 return 0
-            binding = Binding(self, key, token, handler_class)
+            binding = Binding(self, hand, handler_class)
             try:
                 if not await self._opened(binding, key, handler_class):
                     pause_s = self._backoff_s(key)
@@ -163,6 +211,22 @@ class Worker:
         """How long a thread rests that found no room for what its handler registers, longer each time in a row."""
         times = self._without_room[key] = self._without_room.get(key, 0) + 1
         return float(min(PAUSE_WHEN_FULL_S * 2 ** min(times - 1, 30), LONGEST_PAUSE_WHEN_FULL_S))
+
+    def served(self) -> frozenset[str]:
+        """Names of the handlers that this worker serves, with `terms` up to date."""
+        names = self._served()
+        if names is not self._with_terms:
+            self.terms = dict(self._all_terms(names))
+            self._with_terms = names
+        return names
+
+    def _all_terms(self, names: frozenset[str]) -> Iterator[tuple[str, Terms]]:
+        for name in names:
+            handler = self._class_of(name)
+            if handler is not None and begins_at_once(handler):
+                terms = terms_of(handler, self.settings.batch_size)
+                if terms is not None:
+                    yield name, terms
 
     def between_batches(self, done: int) -> None:
         """Called after each batch with how many requests were done."""
@@ -220,7 +284,7 @@ class Worker:
         finally:
             self._waiting = None
 
-    def _served(self) -> Served:
+    def _served(self) -> frozenset[str]:
         """Names of the handlers that this worker serves now: one that was imported meanwhile counts as well."""
         if self._only is not None:
             return self._only_names
@@ -232,7 +296,9 @@ class Worker:
         return self._found
 
     def _handler(self, key: str) -> type[Handler[Any]] | None:
-        name, _ = split_key(key)
+        return self._class_of(split_key(key)[0])
+
+    def _class_of(self, name: str) -> type[Handler[Any]] | None:
         if self._only is not None:
             return self._only.get(name)
         return self.queue.handlers.get(name) or find_handler(name)

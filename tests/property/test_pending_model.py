@@ -105,11 +105,11 @@ class PendingModel(RuleBasedStateMachine):
     @rule(pipe=pipes, count=st.sampled_from([1, 2, 70, 1000]))
     def handle(self, pipe: str, count: int) -> None:
         key = pipe.rpartition("/")[0]
-        token = self.store.claim(key)
-        batch = self.store.take([pipe], count, token)
+        token = self.store.delivering.claim(key)
+        batch = self.store.delivering.take([pipe], count, token)
         assert tuple(batch.messages) == self.state.tube(pipe)[:count]
-        self.store.pop(pipe, batch.through, token)
-        assert self.store.unclaim(key, token)
+        self.store.delivering.pop(pipe, batch.through, token)
+        assert self.store.delivering.unclaim(key, token)
         self.state = self.state.with_tube(pipe, self.state.tube(pipe)[count:])
 
     def _do(

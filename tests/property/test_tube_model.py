@@ -119,8 +119,8 @@ class TubeModel(RuleBasedStateMachine):
     def _pop(self, pipe: str, count: int) -> None:
         token, gone = self.tokens[key_of(pipe)], self.queued[pipe][:count]
         through = gone[-1][0] + 1 if gone else 0
-        self.store.pop(pipe, through, token)
-        self.store.pop(pipe, through, token)
+        self.store.delivering.pop(pipe, through, token)
+        self.store.delivering.pop(pipe, through, token)
         del self.queued[pipe][:count]
         self.handled += len(gone)
         if gone:
@@ -128,7 +128,7 @@ class TubeModel(RuleBasedStateMachine):
 
     def _compare(self, pipe: str, limit: int, token: int) -> int:
         expected = self.queued[pipe][:limit]
-        batch = self.store.take([pipe], limit, token) if token else self.store.read(pipe, limit)
+        batch = self.store.delivering.take([pipe], limit, token) if token else self.store.read(pipe, limit)
         assert batch.messages == [message for _, message in expected]
         assert batch.count == len(expected)
         if expected:
@@ -141,7 +141,7 @@ class TubeModel(RuleBasedStateMachine):
         if token == self.tokens.get(key_of(pipe)):
             return
         try:
-            self.store.pop(pipe, 1 << 62, token)
+            self.store.delivering.pop(pipe, 1 << 62, token)
         except FencedError:
             return
         raise AssertionError("a wrong token was taken")
@@ -218,7 +218,7 @@ class TubeModel(RuleBasedStateMachine):
     @rule(key=keys)
     def claim(self, key: str) -> None:
         try:
-            token = self.store.claim(key)
+            token = self.store.delivering.claim(key)
         except DirectoryFull:
             return
         if key in self.tokens:
@@ -236,9 +236,9 @@ class TubeModel(RuleBasedStateMachine):
         key = data.draw(st.sampled_from(sorted(self.tokens)))
         token = self.tokens.pop(key)
 
-        assert not self.store.unclaim(key, token + 1)
-        assert self.store.unclaim(key, token)
-        assert not self.store.unclaim(key, token)
+        assert not self.store.delivering.unclaim(key, token + 1)
+        assert self.store.delivering.unclaim(key, token)
+        assert not self.store.delivering.unclaim(key, token)
 
     @invariant()
     def lengths_and_names_agree(self) -> None:

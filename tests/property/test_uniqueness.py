@@ -62,8 +62,8 @@ def _handle(there: Scene, producers: list[Child]) -> Counter[str]:
         there.store.timing.promote(LATEST_US)
         held = there.store.read(PIPE, 1 << 30).messages
         assert len(set(held)) == len(held), "two equal messages in one tube"
-        batch = there.store.take([PIPE], random.randint(1, 10 * DIFFERENT) if busy else 1 << 30, there.token)
-        there.store.pop(PIPE, batch.through, there.token)
+        batch = there.store.delivering.take([PIPE], random.randint(1, 10 * DIFFERENT) if busy else 1 << 30, there.token)
+        there.store.delivering.pop(PIPE, batch.through, there.token)
         handled.update(message.decode() for message in batch.messages)
         if not busy and not batch.count and not there.store.counts().deferred:
             there.release()

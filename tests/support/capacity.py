@@ -74,16 +74,16 @@ class Scene:
 
     def _drain_tube(self, tube: int, count: int) -> int:
         pipe, left = _pipe(tube), count
-        token = self.store.claim(pipe.rpartition("/")[0])
+        token = self.store.delivering.claim(pipe.rpartition("/")[0])
         assert token, f"{pipe} is claimed by somebody"
         while left:
-            batch = self.store.take([pipe], min(left, 64), token)
+            batch = self.store.delivering.take([pipe], min(left, 64), token)
             wanted = [self._expected[tube].popleft() for _ in range(batch.count)]
             assert batch.messages == wanted, f"{pipe}: {batch.messages[:1]} instead of {wanted[:1]}"
             assert batch.count, f"{pipe}: {left} messages are lost"
-            self.store.pop(pipe, batch.through, token)
+            self.store.delivering.pop(pipe, batch.through, token)
             left -= batch.count
-        assert self.store.unclaim(pipe.rpartition("/")[0], token)
+        assert self.store.delivering.unclaim(pipe.rpartition("/")[0], token)
         assert self.store.length(pipe) == len(self._expected[tube])
         return count
 

@@ -84,12 +84,12 @@ def prepare(storage: SharedStorage) -> dict[str, int]:
         assert store.timing.defer([("app/Later/0/0", [b"deferred %d" % number])], 1 if number < 30 else LATER_US)
     assert store.timing.defer([("app/Later/1/0", [bytes(9000)])], LATER_US)
     assert store.timing.repeat([("app/Often/0/0", [b"often"])], "every 3600", 1)
-    tokens = {key: store.claim(key) for key in KEYS[:3]}
+    tokens = {key: store.delivering.claim(key) for key in KEYS[:3]}
     for _ in range(3):
-        batch = store.take([PIPES[0]], 1, tokens[KEYS[0]])
-        store.fail(PIPES[0], tokens[KEYS[0]])
+        batch = store.delivering.take([PIPES[0]], 1, tokens[KEYS[0]])
+        store.delivering.fail(PIPES[0], tokens[KEYS[0]])
         assert store.letters.bury(PIPES[0], batch.sequence, tokens[KEYS[0]], GRAVE, b"letter " + bytes(500), 10)
-    store.take([PIPES[1]], 5, tokens[KEYS[1]])
+    store.delivering.take([PIPES[1]], 5, tokens[KEYS[1]])
     return tokens
 
 

@@ -134,6 +134,6 @@ def _drain(there: Scene, number: int) -> None:
 
 
 def _take_all(there: Scene, key: str) -> None:
-    token, pipe = there.store.claim(key), f"{key}/0"
-    there.store.pop(pipe, there.store.take([pipe], 9, token).through, token)
-    assert there.store.unclaim(key, token)
+    token, pipe = there.store.delivering.claim(key), f"{key}/0"
+    there.store.delivering.pop(pipe, there.store.delivering.take([pipe], 9, token).through, token)
+    assert there.store.delivering.unclaim(key, token)

@@ -34,12 +34,12 @@ def _append_each(there: Scene, messages: list[bytes]) -> None:
 def _drain_many(there: Scene, count: int, priorities: tuple[int, ...] = (0,)) -> None:
     """Fill the directory with threads that had work and have none now."""
     for number in range(count):
-        token = there.store.claim(f"app/Old/{number}")
+        token = there.store.delivering.claim(f"app/Old/{number}")
         for priority in priorities:
             pipe = f"app/Old/{number}/{priority}"
             assert there.append(b"old", pipe=pipe)
-            there.store.pop(pipe, there.store.take([pipe], 9, token).through, token)
-        assert there.store.unclaim(f"app/Old/{number}", token)
+            there.store.delivering.pop(pipe, there.store.delivering.take([pipe], 9, token).through, token)
+        assert there.store.delivering.unclaim(f"app/Old/{number}", token)
 
 
 def _appends() -> Iterator[Operation]:
@@ -174,7 +174,7 @@ def _removals() -> Iterator[Operation]:
     yield Operation(
         "remove behind a popped part",
         lambda s: run(s.storage.remove(PIPE, b"one")),
-        lambda s: [s.append(b"one", *BATCH), s.claim(), s.take(1), s.store.unclaim(KEY, s.token)],
+        lambda s: [s.append(b"one", *BATCH), s.claim(), s.take(1), s.store.delivering.unclaim(KEY, s.token)],
         effect=without(b"one"),
     )
 

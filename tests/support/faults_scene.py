@@ -188,17 +188,17 @@ def check_usable(there: Scene, keys: Sequence[str] = ()) -> None:
 
 def check_goes_on(store: Store, pipe: str, messages: Sequence[bytes]) -> None:
     """The tube can be claimed, takes another message behind the others, gives all in order, and lets them go."""
-    token = store.claim(key_of(pipe))
+    token = store.delivering.claim(key_of(pipe))
     assert token, f"{pipe} cannot be claimed"
     added = [b"next"] if store.append([(pipe, [b"next"])]) else []
     given, batch = _take_all(store, pipe, token)
     assert given == [*messages, *added], f"{pipe}: {_shortened(given)}"
     assert not store.length(pipe)
     assert store.append([(pipe, [b"after"])])
-    again = store.take([pipe], 10, token)
+    again = store.delivering.take([pipe], 10, token)
     assert (again.messages, again.sequence) == ([b"after"], batch.through), "numbers of a tube grow by one"
-    store.pop(pipe, again.through, token)
-    assert store.unclaim(key_of(pipe), token)
+    store.delivering.pop(pipe, again.through, token)
+    assert store.delivering.unclaim(key_of(pipe), token)
 
 
 def _check_unschedules(there: Scene) -> None:
@@ -283,9 +283,9 @@ def _take_all(store: Store, pipe: str, token: int) -> tuple[list[bytes], Batch]:
     """All messages of the tube, in the batches in which they are given; and the last of these."""
     given: list[bytes] = []
     last = EMPTY
-    while (batch := store.take([pipe], 1 << 30, token)).count:
+    while (batch := store.delivering.take([pipe], 1 << 30, token)).count:
         given, last = given + batch.messages, batch
-        store.pop(pipe, batch.through, token)
+        store.delivering.pop(pipe, batch.through, token)
     return given, last
 
 
@@ -294,9 +294,9 @@ def _shortened(messages: list[bytes]) -> list[bytes]:
 
 
 def _check_binds(store: Store, key: str) -> None:
-    token = store.claim(key)
+    token = store.delivering.claim(key)
     assert token, f"{key} cannot be claimed"
-    assert store.unclaim(key, token)
+    assert store.delivering.unclaim(key, token)
 
 
 def _all_shortened(contents: Contents) -> dict[str, list[bytes]]:

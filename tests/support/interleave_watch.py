@@ -62,7 +62,7 @@ def _sleep(segment: Segment, bells: Bells, process: Process, watches: list[_Watc
 
 def _bind(segment: Segment, bells: Bells, process: Process) -> None:
     store = bare_store(segment, bells, process)
-    if not store.claim(f"app/Job/{process.number}"):
+    if not store.delivering.claim(f"app/Job/{process.number}"):
         raise Violation("a free thread was refused")
     bells.left -= 1
     process.world.progress()

@@ -138,22 +138,22 @@ def _worked_off(store: Store) -> int:
 
 
 def _handled(store: Store, key: str) -> int:
-    token, count = store.claim(key), 0
-    while (batch := store.take([f"{key}/0"], 64, token)).count:
-        store.pop(batch.pipe, batch.through, token)
+    token, count = store.delivering.claim(key), 0
+    while (batch := store.delivering.take([f"{key}/0"], 64, token)).count:
+        store.delivering.pop(batch.pipe, batch.through, token)
         count += batch.count
-    assert store.unclaim(key, token)
+    assert store.delivering.unclaim(key, token)
     return count
 
 
 def _bury_all(store: Store, key: str, size: int) -> None:
     """Have every request fail, and bury it."""
-    token = store.claim(key)
-    while (batch := store.take([f"{key}/0"], 1, token)).count:
-        assert store.fail(batch.pipe, token) == 1
+    token = store.delivering.claim(key)
+    while (batch := store.delivering.take([f"{key}/0"], 1, token)).count:
+        assert store.delivering.fail(batch.pipe, token) == 1
         letter = LETTER + bytes(size)
         assert store.letters.bury(batch.pipe, batch.sequence, token, "app/Bad/dead/0", letter, 10_000)
-    assert store.unclaim(key, token)
+    assert store.delivering.unclaim(key, token)
 
 
 PARTS: dict[str, Callable[[Store], dict[str, int]]] = {

@@ -273,13 +273,13 @@ async def test_sequence_numbers_of_a_thread_go_on_after_its_place_was_taken(name
     for number in range(300):
         pipe = f"m/H/{number % 100}/0"
         assert store.append([(pipe, [b"\x01"])])
-        token = store.claim(pipe[:-2])
-        batch = store.take([pipe], 1, token)
+        token = store.delivering.claim(pipe[:-2])
+        batch = store.delivering.take([pipe], 1, token)
         if number % 100 == 7:
             assert batch.sequence > last
             last = batch.sequence
-        store.pop(pipe, batch.through, token)
-        store.unclaim(pipe[:-2], token)
+        store.delivering.pop(pipe, batch.through, token)
+        store.delivering.unclaim(pipe[:-2], token)
     storage.destroy()
 
 

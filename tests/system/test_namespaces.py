@@ -44,7 +44,7 @@ import sys
 from shardq.shm.registry import attach_store
 store = attach_store(sys.argv[1])
 store.mark_worker(1)
-print(store.claim("m/H/0"), store.slot, flush=True)
+print(store.delivering.claim("m/H/0"), store.slot, flush=True)
 sys.stdin.read()
 """
 
@@ -101,12 +101,12 @@ def test_a_living_worker_of_another_pid_namespace_is_not_called_dead(store: Stor
         [worker] = store.inspection.overview().workers
         assert worker.state == "idle"
         assert store._slots.occupied(slot)
-        assert not store.claim(KEY)
+        assert not store.delivering.claim(KEY)
         [seen] = json.loads(status(name=store.segment.name).stdout)["workers"]
         assert seen["state"] == "idle"
     assert not store._slots.occupied(slot)
     assert store.inspection.overview().workers[0].state == "dead"
-    assert store.claim(KEY)
+    assert store.delivering.claim(KEY)
 
 
 def test_a_worker_of_outside_is_not_called_dead_inside(store: Store) -> None:
@@ -204,9 +204,9 @@ def test_a_segment_made_with_other_clocks_is_for_those_who_have_them(name: str) 
 import sys, time
 from shardq.shm.registry import attach_store, create_store
 store = create_store(sys.argv[1], {MIB})
-token = store.claim("m/H/0")
+token = store.delivering.claim("m/H/0")
 store.append("m/H/0/0", [b"x"])
-store.unclaim("m/H/0", token, 3600)
+store.delivering.unclaim("m/H/0", token, 3600)
 print("made", flush=True)
 sys.stdin.read()
 """

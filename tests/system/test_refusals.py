@@ -222,7 +222,7 @@ def test_who_watches_a_server_without_a_descriptor_relies_on_the_safety_net(stor
         close_store(store)
         return found is None
 
-    assert store.claim("m/H/0")
+    assert store.delivering.claim("m/H/0")
     assert Child(lies_down).result()
 
 

@@ -21,10 +21,10 @@ def test_a_tube_whose_extents_do_not_lead_to_its_end_is_damaged(store: Store) ->
     layout, words = store.segment.layout, store.segment.words
     for extent in range(layout.extents):
         words[layout.extent_next_word + extent] = 0
-    token = store.claim("app/Job/0")
+    token = store.delivering.claim("app/Job/0")
 
     with pytest.raises(SegmentForeign, match="damaged"):
-        store.pop(PIPE, 2, token)
+        store.delivering.pop(PIPE, 2, token)
 
 
 def test_a_tube_without_a_record_where_it_begins_is_damaged(store: Store) -> None:
@@ -106,8 +106,8 @@ def equal_messages_in_a_full_table(store: Store) -> None:
     [
         (jump_to_itself, lambda store: store.read(PIPE, 9)),
         (record_over_and_over, lambda store: store.read(PIPE, 9)),
-        (extents_in_a_circle, lambda store: store.pop(PIPE, 5, store.claim("app/Job/0"))),
-        (tubes_in_a_circle, lambda store: store.claim("app/Job/0")),
+        (extents_in_a_circle, lambda store: store.delivering.pop(PIPE, 5, store.delivering.claim("app/Job/0"))),
+        (tubes_in_a_circle, lambda store: store.delivering.claim("app/Job/0")),
         (names_in_a_circle, lambda store: store.length(PIPE)),
         (head_behind_the_end, lambda store: store.read(PIPE, 1)),
         (intent_on_what_cannot_be, lambda store: store.counts()),

@@ -30,9 +30,9 @@ def directory(segment: Segment) -> Directory:
 
 def drain(store: Store, pipe: str) -> None:
     key = pipe.rpartition("/")[0]
-    token = store.claim(key)
-    store.pop(pipe, store.take([pipe], 1 << 20, token).through, token)
-    store.unclaim(key, token)
+    token = store.delivering.claim(key)
+    store.delivering.pop(pipe, store.delivering.take([pipe], 1 << 20, token).through, token)
+    store.delivering.unclaim(key, token)
 
 
 def test_unknown_names_are_not_found(directory: Directory) -> None:
@@ -153,15 +153,15 @@ def test_drained_threads_give_their_entries_to_new_ones(new_store: NewStore) -> 
 def test_threads_with_work_or_a_worker_keep_their_entries(new_store: NewStore) -> None:
     store = new_store(MIB, 16)
     store.append([("m/H/busy/0", [b"message"])])
-    token = store.claim("m/H/bound")
+    token = store.delivering.claim("m/H/bound")
 
     for number in range(100):
         store.append([(f"m/H/{number}/0", [b"message"])])
         drain(store, f"m/H/{number}/0")
 
     assert store.read("m/H/busy/0", 1).messages == [b"message"]
-    assert store.claim("m/H/bound") == 0
-    assert store.unclaim("m/H/bound", token)
+    assert store.delivering.claim("m/H/bound") == 0
+    assert store.delivering.unclaim("m/H/bound", token)
 
 
 def test_a_thread_is_not_given_up_for_its_own_second_tube(new_store: NewStore) -> None:

@@ -125,7 +125,7 @@ def test_what_an_earlier_process_served_is_not_said_of_the_next_in_its_slot(stor
 def test_one_that_rises_for_work_hands_the_clock_of_a_pause_to_one_that_sleeps_on(store: Store) -> None:
     register(store, "m/A", "m/B")
     with asleep(store, "m/C") as first, asleep(store, "m/C") as second:
-        assert store.unclaim("m/A/0", store.claim("m/A/0"), pause_s=3600)
+        assert store.delivering.unclaim("m/A/0", store.delivering.claim("m/A/0"), pause_s=3600)
         assert (state(store, first), state(store, second)) == (at.CALLED, at.ASLEEP)
 
         key, _ = store.waiting.lie_down(only("m/A", "m/B"), None)

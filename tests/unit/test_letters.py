@@ -18,7 +18,7 @@ KIB = 1 << 10
 
 @pytest.fixture
 def token(store: Store) -> int:
-    return store.claim(KEY)
+    return store.delivering.claim(KEY)
 
 
 def bury(store: Store, token: int, letter: bytes, most: int = MANY, grave: str = GRAVE) -> bool:
@@ -124,7 +124,7 @@ def test_without_any_room_the_message_stays(store: Store, token: int) -> None:
 
 def test_letters_outlive_a_reclaim_of_the_directory(new_store: NewStore) -> None:
     store = new_store(MIB, 8)
-    assert bury(store, store.claim(KEY), b"letter")
+    assert bury(store, store.delivering.claim(KEY), b"letter")
     for number in range(40):
         assert store.append([(f"m/Passing/{number}/0", [b"x"])])
         assert store.remove(f"m/Passing/{number}/0", [b"x"]) == 1
@@ -134,7 +134,7 @@ def test_letters_outlive_a_reclaim_of_the_directory(new_store: NewStore) -> None
 
 def test_an_emptied_grave_gives_its_entry_back(new_store: NewStore) -> None:
     store = new_store(MIB, 8)
-    assert bury(store, store.claim(KEY), b"letter")
+    assert bury(store, store.delivering.claim(KEY), b"letter")
     assert store.letters.drop(GRAVE, [store.read(GRAVE, 1).sequence]) == 1
     for number in range(7):
         assert store.append([(f"m/Other/{number}/0", [b"x"])])
@@ -146,7 +146,7 @@ def test_putting_back_makes_the_letter_a_message_with_a_number_of_its_own(store:
     assert bury(store, token, b"letter")
     former = store.read(GRAVE, 1).sequence
     assert store.letters.requeue(GRAVE, former, PIPE, b"message")
-    batch = store.take([PIPE], 9, token)
+    batch = store.delivering.take([PIPE], 9, token)
     assert (batch.messages, batch.sequence, batch.failed) == ([b"message"], 1, None)
     assert store.counts()[:4] == (2, 1, 1, 0)
     assert store.letters.requeue(GRAVE, former, PIPE, b"message") is None
@@ -157,13 +157,13 @@ def test_what_is_put_back_ahead_is_a_tube_of_its_own(store: Store, token: int) -
     assert store.append([(PIPE, [b"waiting"])])
     assert store.letters.requeue(GRAVE, store.read(GRAVE, 1).sequence, f"{PIPE}^", b"message")
     assert sorted(store.pipes()) == [PIPE, f"{PIPE}^"]
-    assert store.take([f"{PIPE}^", PIPE], 9, token).messages == [b"message"]
+    assert store.delivering.take([f"{PIPE}^", PIPE], 9, token).messages == [b"message"]
     assert fsck(store.segment) == []
 
 
 def test_a_large_message_that_was_put_back_can_be_buried_again(new_store: NewStore) -> None:
     store = new_store(MIB)
-    token = store.claim(KEY)
+    token = store.delivering.claim(KEY)
     large = b"l" * (128 * KIB)
     assert store.append([(PIPE, [large])])
     assert bury_head(store, token, large)
@@ -172,7 +172,7 @@ def test_a_large_message_that_was_put_back_can_be_buried_again(new_store: NewSto
     assert store.remove("m/Other/0/0", [b"x"]) == 1
     assert store.letters.requeue(GRAVE, store.read(GRAVE, 1).sequence, PIPE, large)
     fill(store, "m/Other/0/0")
-    store.take([PIPE], 1, token)
+    store.delivering.take([PIPE], 1, token)
 
     assert bury_head(store, token, large)
     assert fsck(store.segment) == []

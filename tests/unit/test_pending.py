@@ -35,10 +35,10 @@ def promote(store: Store, now_us: int) -> int:
 def drain(store: Store, pipe: str = PIPE, count: int = 1 << 30) -> list[bytes]:
     """Handle the first so many."""
     key = pipe.rpartition("/")[0]
-    token = store.claim(key)
-    batch = store.take([pipe], count, token)
-    store.pop(pipe, batch.through, token)
-    assert store.unclaim(key, token)
+    token = store.delivering.claim(key)
+    batch = store.delivering.take([pipe], count, token)
+    store.delivering.pop(pipe, batch.through, token)
+    assert store.delivering.unclaim(key, token)
     return batch.messages
 
 
@@ -157,12 +157,12 @@ def test_absent_sees_the_later_of_two_equal_ones(store: Store) -> None:
 def test_absent_sees_what_is_in_hand_behind_a_removed_equal_one(store: Store) -> None:
     assert store.append([(PIPE, [b"a", b"b", b"a"])])
     assert store.appending.append_absent([(PIPE, [b"a"])]) == 0
-    token = store.claim("m/H/0")
-    assert store.take([PIPE], 1, token).messages == [b"a"]
+    token = store.delivering.claim("m/H/0")
+    assert store.delivering.take([PIPE], 1, token).messages == [b"a"]
     assert store.remove(PIPE, [b"a"]) == 1
 
     assert store.appending.append_absent([(PIPE, [b"a"])]) == 0
-    store.pop(PIPE, store.read(PIPE, 1).through, token)
+    store.delivering.pop(PIPE, store.read(PIPE, 1).through, token)
     assert store.appending.append_absent([(PIPE, [b"a"])]) == 1
 
 

@@ -38,10 +38,10 @@ def test_what_leaves_makes_room_for_a_follow_up_that_found_none(store: Store) ->
     fill(store, 4 * KIB)
     large = [bytes(100 * KIB)]
     assert not store.append([(OTHER, large)], share=FOLLOW_UP)
-    token = store.claim(KEY)
+    token = store.delivering.claim(KEY)
     for _ in range(100):
-        batch = store.take([PIPE], 1, token)
-        store.pop(PIPE, batch.through, token)
+        batch = store.delivering.take([PIPE], 1, token)
+        store.delivering.pop(PIPE, batch.through, token)
         if store.append([(OTHER, large)], share=FOLLOW_UP):
             return
         fill(store, 4 * KIB)
@@ -51,8 +51,8 @@ def test_what_leaves_makes_room_for_a_follow_up_that_found_none(store: Store) ->
 def test_an_empty_segment_keeps_nothing_for_what_was_wanted(store: Store) -> None:
     count = fill(store, 4 * KIB)
     assert not store.append([(OTHER, [bytes(200 * KIB)])], share=FOLLOW_UP)
-    token = store.claim(KEY)
-    store.pop(PIPE, store.take([PIPE], count, token).through, token)
+    token = store.delivering.claim(KEY)
+    store.delivering.pop(PIPE, store.delivering.take([PIPE], count, token).through, token)
     assert fill(store, 4 * KIB) == count
 
 
@@ -62,8 +62,8 @@ def test_what_could_not_be_buried_is_not_taken(store: Store) -> None:
         store.append([(PIPE, [bytes(600 * KIB)])])
     assert store.append([(PIPE, [bytes(300 * KIB)])])
     fill(store, 4 * KIB)
-    token = store.claim(KEY)
-    sequence = store.take([PIPE], 1, token).sequence
+    token = store.delivering.claim(KEY)
+    sequence = store.delivering.take([PIPE], 1, token).sequence
     assert store.letters.bury(PIPE, sequence, token, "m/H/dead/0", bytes(310 * KIB), 10).buried
 
 
@@ -79,10 +79,10 @@ def test_a_store_full_of_what_waits_for_its_time_empties(new_store: NewStore, th
         key = store.waiting.find_work(None)
         if key is None:
             break
-        token = store.claim(key)
-        batch = store.take([f"{key}/0"], 100, token)
-        store.pop(f"{key}/0", batch.through, token)
-        assert store.unclaim(key, token)
+        token = store.delivering.claim(key)
+        batch = store.delivering.take([f"{key}/0"], 100, token)
+        store.delivering.pop(f"{key}/0", batch.through, token)
+        assert store.delivering.unclaim(key, token)
         done += batch.messages
 
     assert (done if threads == 1 else sorted(done)) == [b"%0200d" % number for number in range(count)]

@@ -38,7 +38,7 @@ def look(store: Store) -> None:
 def serving(store: Store, key: str) -> Iterator[Child]:
     """Another process that has bound a thread; killed at the end if it still lives."""
     gate = Gate()
-    child = Child(lambda: [store.claim(key), gate.wait(), None][2])
+    child = Child(lambda: [store.delivering.claim(key), gate.wait(), None][2])
     gate.reached()
     ended = False
     kill = child.kill
@@ -100,8 +100,8 @@ def test_after_it_was_noted_the_descriptor_is_quiet(store: Store) -> None:
         child.kill()
         store.waiting.note_deaths()
         assert not readable(deaths)
-        assert not store.claimed("m/H/0")
-        assert store.claimed("m/H/1")
+        assert not store.delivering.claimed("m/H/0")
+        assert store.delivering.claimed("m/H/1")
 
 
 def test_who_attached_and_serves_nothing_is_not_watched(store: Store) -> None:
@@ -152,10 +152,10 @@ def test_the_first_claim_of_a_process_rings_who_sleeps(store: Store) -> None:
 
 
 def test_a_second_claim_rings_nobody(store: Store) -> None:
-    assert store.claim("m/H/0")
+    assert store.delivering.claim("m/H/0")
     bell = store.doorbell.open()
     store.waiting.lie_down(nobody, None)
-    assert store.claim("m/H/1")
+    assert store.delivering.claim("m/H/1")
     assert not readable(bell)
     store.waiting.rise(None)
 

@@ -49,6 +49,14 @@ class RuntimeLock:
         storage, token = held
         return await storage.lease(key, token, seconds)
 
+    def adopt(self, key: str, token: int) -> None:
+        """A turn of the storage claimed the thread: the claim is this lock's now."""
+        self._held[key] = self._current_storage(), token
+
+    def forget(self, key: str) -> None:
+        """A turn of the storage released the thread."""
+        self._held.pop(key, None)
+
     def _current_storage(self) -> RuntimeStorage:
         if self.storage is not None:
             return self.storage

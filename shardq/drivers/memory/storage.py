@@ -12,7 +12,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from shardq.drivers.memory.bell import Bell
@@ -20,7 +20,20 @@ from shardq.drivers.memory.capacity import FOLLOW_UP_PART, RESERVE_PART, Capacit
 from shardq.drivers.memory.deferred import Pending
 from shardq.drivers.memory.graves import Graves
 from shardq.drivers.memory.threads import Threads
-from shardq.model import EMPTY, Batch, Part, Scheduled, StepLimit, When, ahead_of, check_parts, key_of, plain
+from shardq.model import (
+    EMPTY,
+    Batch,
+    Hand,
+    Part,
+    Scheduled,
+    StepLimit,
+    Terms,
+    When,
+    ahead_of,
+    check_parts,
+    key_of,
+    plain,
+)
 from shardq.protocols import Backlog, Served
 from shardq.scheduling.schedule import next_us
 from shardq.settings import StorageSettings
@@ -71,12 +84,7 @@ class RuntimeStorage:
         return self._capacity.step_limit
 
     async def append(
-        self,
-        parts: Sequence[Part],
-        *,
-        when: When | None = None,
-        absent: bool = False,
-        follow_up: bool = False,
+        self, parts: Sequence[Part], *, when: When | None = None, absent: bool = False, follow_up: bool = False
     ) -> int | None:
         with self._lock:
             return self._append(parts, when, absent, FOLLOW_UP_PART if follow_up else RESERVE_PART)
@@ -117,6 +125,23 @@ class RuntimeStorage:
         with self._lock:
             self._threads.check(key_of(pipe), token)
             self._departed(self._threads.drop_below(pipe, through))
+
+    async def turn(
+        self, hand: Hand | None, served: Served, terms: Mapping[str, Terms], *, stay: bool = True
+    ) -> Hand | None:
+        with self._lock:
+            self._promote()
+            if hand is None:
+                return self._threads.next_hand(served, terms)
+            key, token, batch = hand
+            self._threads.check(key, token)
+            self._departed(self._threads.drop_below(batch.pipe, batch.through))
+            if stay and (more := self._threads.take_by(key, token, terms)).count:
+                return Hand(key, token, more)
+            if not self._threads.others_ready(served):
+                return Hand(key, token, EMPTY if stay else self._threads.take_by(key, token, terms))
+            self._threads.unclaim(key, token, 0.0)
+            return self._threads.next_hand(served, terms)
 
     async def fail(self, pipe: str, token: int, *, counts: bool = True) -> int:
         with self._lock:
@@ -180,12 +205,7 @@ class RuntimeStorage:
             await self._heard(self._work, rung, pause_s)
 
     async def append_when_room(
-        self,
-        parts: Sequence[Part],
-        timeout_s: float | None = None,
-        *,
-        when: When | None = None,
-        absent: bool = False,
+        self, parts: Sequence[Part], timeout_s: float | None = None, *, when: When | None = None, absent: bool = False
     ) -> int | None:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:

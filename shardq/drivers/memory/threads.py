@@ -7,11 +7,11 @@ with messages and without a claim also stands in the ready order, in which `wait
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import accumulate, islice
 
 from shardq.errors import FencedError
-from shardq.model import EMPTY, Batch, Ending, Failed, in_turn, key_of, split_key
+from shardq.model import EMPTY, Batch, Ending, Failed, Hand, Terms, in_turn, key_of, split_key
 from shardq.protocols import Served
 
 
@@ -192,6 +192,10 @@ class _Ready:
         if not threads:
             del self._turns[name]
 
+    def any(self, served: Served) -> bool:
+        """Whether there is a thread of these handlers."""
+        return bool(self._turns if served is None else self._turns.keys() & served)
+
     def next(self, served: Served) -> str | None:
         """The thread of these handlers whose turn it is. Its next turn comes after that of all others."""
         names = self._turns.keys() if served is None else self._turns.keys() & served
@@ -317,6 +321,24 @@ class Threads:
                     thread.batches += 1
                 return batch
         return EMPTY
+
+    def next_hand(self, served: Served, terms: Mapping[str, Terms]) -> Hand | None:
+        """Claim the thread that is ready next, and hand out of it. None: there is none."""
+        key = self.next_ready(served, None)
+        if key is None:
+            return None
+        token = self.claim(key)
+        return Hand(key, token, self.take_by(key, token, terms))
+
+    def take_by(self, key: str, token: int, terms: Mapping[str, Terms]) -> Batch:
+        """As `take`, by the terms of the thread's handler; nothing where there are none."""
+        its = terms.get(split_key(key)[0])
+        return self.take(its.pipes(key), its.limit, token, its.starvation_limit) if its else EMPTY
+
+    def others_ready(self, served: Served) -> bool:
+        """Whether a thread of these handlers is ready. It keeps its turn."""
+        self._free_expired()
+        return self._ready.any(served)
 
     def check(self, key: str, token: int) -> None:
         """Raise `FencedError` unless `token` is the current claim on `key`."""

@@ -40,6 +40,14 @@ class SharedLock:
             return await self.release(key)
         return key in self._tokens
 
+    def adopt(self, key: str, token: int) -> None:
+        """A turn of the storage claimed the thread: the claim is this lock's now."""
+        self._tokens[key] = token
+
+    def forget(self, key: str) -> None:
+        """A turn of the storage released the thread."""
+        self._tokens.pop(key, None)
+
     def _given(self) -> SharedStorage:
         if self.storage is None:
             raise SegmentMissing("this SharedLock has no storage: make it with SharedLock(storage)")

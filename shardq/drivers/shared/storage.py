@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import ParamSpec, TypeVar
 
@@ -16,7 +16,7 @@ from shardq.drivers.shared.due import promote_some
 from shardq.drivers.shared.lock import SharedLock
 from shardq.drivers.shared.waiters import Deadline, ears_of, limit_of_coroutines, until_free
 from shardq.errors import SegmentBusy, SegmentMissing
-from shardq.model import Batch, Part, Scheduled, StepLimit, When, check_parts
+from shardq.model import Batch, Hand, Part, Scheduled, StepLimit, Terms, When, check_parts
 from shardq.protocols import Backlog, Served
 from shardq.settings import StorageSettings, check_capacity
 from shardq.shm import registry as shm
@@ -112,12 +112,7 @@ class SharedStorage:
         self._store.check(parts)
 
     async def append(
-        self,
-        parts: Sequence[Part],
-        *,
-        when: When | None = None,
-        absent: bool = False,
-        follow_up: bool = False,
+        self, parts: Sequence[Part], *, when: When | None = None, absent: bool = False, follow_up: bool = False
     ) -> int | None:
         share = FOLLOW_UP if follow_up else GENERAL
         try:
@@ -158,21 +153,29 @@ class SharedStorage:
         starvation_limit: int | None = None,
     ) -> Batch:
         try:
-            return self._store.take(pipes, limit, token, timeout_s, starvation_limit)
+            return self._store.delivering.take(pipes, limit, token, timeout_s, starvation_limit)
         except SegmentBusy:
-            return await self._until_free(self._store.take, pipes, limit, token, timeout_s, starvation_limit)
+            return await self._until_free(self._store.delivering.take, pipes, limit, token, timeout_s, starvation_limit)
 
     async def pop(self, pipe: str, through: int, token: int) -> None:
         try:
-            self._store.pop(pipe, through, token)
+            self._store.delivering.pop(pipe, through, token)
         except SegmentBusy:
-            await self._until_free(self._store.pop, pipe, through, token)
+            await self._until_free(self._store.delivering.pop, pipe, through, token)
+
+    async def turn(
+        self, hand: Hand | None, served: Served, terms: Mapping[str, Terms], *, stay: bool = True
+    ) -> Hand | None:
+        if self._store.timing.due():
+            with suppress(SegmentBusy):
+                self.promote_some()
+        return await self._patiently(self._store.delivering.turn, hand, served, terms, stay=stay)
 
     async def fail(self, pipe: str, token: int, *, counts: bool = True) -> int:
         try:
-            return self._store.fail(pipe, token, counts=counts)
+            return self._store.delivering.fail(pipe, token, counts=counts)
         except SegmentBusy:
-            return await self._until_free(self._store.fail, pipe, token, counts=counts)
+            return await self._until_free(self._store.delivering.fail, pipe, token, counts=counts)
 
     async def bury(self, pipe: str, sequence: int, token: int, grave: str, letter: bytes) -> bool:
         try:
@@ -199,18 +202,18 @@ class SharedStorage:
 
     async def claim(self, key: str) -> int:
         try:
-            return self._store.claim(key)
+            return self._store.delivering.claim(key)
         except SegmentBusy:
-            return await self._until_free(self._store.claim, key)
+            return await self._until_free(self._store.delivering.claim, key)
 
     async def claimed(self, key: str) -> bool:
-        return await self._patiently(self._store.claimed, key)
+        return await self._patiently(self._store.delivering.claimed, key)
 
     async def unclaim(self, key: str, token: int, pause_s: float = 0.0) -> bool:
         try:
-            return self._store.unclaim(key, token, pause_s)
+            return self._store.delivering.unclaim(key, token, pause_s)
         except SegmentBusy:
-            return await self._until_free(self._store.unclaim, key, token, pause_s)
+            return await self._until_free(self._store.delivering.unclaim, key, token, pause_s)
 
     async def wait(self, served: Served, timeout_s: float | None = None, bound: str | None = None) -> str | None:
         key = self._find_work(served, bound)
@@ -236,12 +239,7 @@ class SharedStorage:
         return key
 
     async def append_when_room(
-        self,
-        parts: Sequence[Part],
-        timeout_s: float | None = None,
-        *,
-        when: When | None = None,
-        absent: bool = False,
+        self, parts: Sequence[Part], timeout_s: float | None = None, *, when: When | None = None, absent: bool = False
     ) -> int | None:
         deadline = Deadline(timeout_s)
         while True:

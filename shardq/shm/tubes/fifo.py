@@ -92,8 +92,8 @@ class Tubes:
             place, sequence = record.behind(self._segment, tail)
         taken: list[int] = []
         first = 0
-        nbytes = _size(messages)
-        for piece, nbytes in ((messages, nbytes),) if nbytes <= _PIECE_BYTES else self._pieces(messages):
+        whole = _size(messages)
+        for piece, nbytes in ((messages, whole),) if whole <= _PIECE_BYTES else self._pieces(messages):
             target = self._room(tube, place, nbytes, taken, share, growth)
             if not target:
                 self.chains.release(taken)

@@ -43,7 +43,8 @@ class Waiting:
         self._watch = watch
         self._section = section
         self._sleepers = 0
-        self._last_served = -1
+        self.last_served = -1
+        """The thread that was found last: the next search begins behind it."""
         self._orphans_due = 0.0
         self._pauses_stand = False
         """Whether threads rested when this process looked last."""
@@ -51,10 +52,8 @@ class Waiting:
     def find_work(self, names: frozenset[str] | None, bound: str | None = None) -> str | None:
         """Key of a thread to serve now: `bound` if it has messages, else a ready one of these handlers (None: any)."""
         with self._section:
-            if time.monotonic() > self._orphans_due:
-                self._adopt_orphans()
-            self._end_pauses()
-            return self._find(names, bound)
+            self.look_around()
+            return self.find(names, bound)
 
     def lie_down(self, names: frozenset[str] | None, bound: str | None) -> tuple[str | None, float | None]:
         """As `find_work`; where there is nothing, this process counts as asleep, and will be rung, until `rise`. Also
@@ -68,7 +67,7 @@ class Waiting:
             if self._sleepers_await_due():
                 due_s = max(0.0, self._segment.words[at.NEXT_DUE_US] / 1e6 - time.time())
                 wait_s = due_s if wait_s is None else min(due_s, wait_s)
-            key = self._find(names, bound)
+            key = self.find(names, bound)
             self._sleepers += 1
             if key is None:
                 self._bindings.sleep()
@@ -124,16 +123,23 @@ class Waiting:
         with self._section:
             self._bindings.await_(self._segment.layout.room_map)
 
-    def _find(self, names: frozenset[str] | None, bound: str | None) -> str | None:
+    def look_around(self) -> None:
+        """Free the threads of dead workers, now and then, and those whose pause is over. Wants the guard held."""
+        if time.monotonic() > self._orphans_due:
+            self._adopt_orphans()
+        self._end_pauses()
+
+    def find(self, names: frozenset[str] | None, bound: str | None) -> str | None:
+        """As `find_work`, with the guard held."""
         served = self._handlers.served(names)
         if bound is not None:
             thread = self._directory.thread(bound)
             if thread != NOT_FOUND and self._bindings.has_work(thread):
                 return bound
-        thread = self._bindings.next_ready(self._last_served, served)
+        thread = self._bindings.next_ready(self.last_served, served)
         if thread < 0:
             return None
-        self._last_served = thread
+        self.last_served = thread
         key = self._directory.name(thread)
         if self._directory.thread(key) != thread:
             # A claim would be on another one, and this one would be offered for ever.

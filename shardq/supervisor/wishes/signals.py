@@ -17,7 +17,7 @@ from shardq.errors import HandlerTimeout
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.output import standard
 from shardq.supervisor.workers.orphans import inherits_orphans
-from shardq.working.binding import ran_late
+from shardq.working.time_limit import ran_late
 from shardq.working.worker import Worker
 
 #: What the supervisor listens to.

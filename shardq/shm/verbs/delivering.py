@@ -1,0 +1,211 @@
+"""Claiming threads, handing out their messages, and acknowledging them: each verb is one guarded section."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+
+from shardq.errors import SegmentNoRoom
+from shardq.model import EMPTY, Batch, Hand, Terms, in_turn, split_key
+from shardq.shm import words as at
+from shardq.shm.journal import Journal
+from shardq.shm.segment import Segment
+from shardq.shm.tubes.claims import Bindings
+from shardq.shm.tubes.delivery import Attempts
+from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
+from shardq.shm.tubes.fifo import Tubes
+from shardq.shm.tubes.handler_table import Handlers
+from shardq.shm.verbs.equal_messages import Alike
+from shardq.shm.verbs.waiting import Waiting
+
+
+class Delivering:
+    """What the worker of a thread does with it."""
+
+    def __init__(
+        self,
+        segment: Segment,
+        journal: Journal,
+        directory: Directory,
+        tubes: Tubes,
+        attempts: Attempts,
+        bindings: Bindings,
+        alike: Alike,
+        handlers: Handlers,
+        waiting: Waiting,
+        section: AbstractContextManager[None],
+    ) -> None:
+        self._segment = segment
+        self._words = segment.words
+        self._layout = segment.layout
+        self._journal = journal
+        self._directory = directory
+        self._tubes = tubes
+        self._attempts = attempts
+        self._bindings = bindings
+        self._alike = alike
+        self._handlers = handlers
+        self._waiting = waiting
+        self._section = section
+
+    def claim(self, key: str) -> int:
+        """Bind the thread to this process. Returns the fencing token, 0 where a living process is bound, or where the
+        thread is one of dead letters, which no worker serves.
+        """
+        with self._section:
+            thread = self._directory.thread(key)
+            if thread == NOT_FOUND:
+                thread = self._directory.add_thread(key, share=at.ALL)
+            if thread == NO_ROOM:
+                raise SegmentNoRoom(f"segment {self._segment.name!r} has no room to note a claim on {key!r}")
+            if self._directory.apart(thread):
+                return 0
+            return self._claim(thread)
+
+    def claimed(self, key: str) -> bool:
+        """Whether a living process is bound to the thread."""
+        with self._section:
+            thread = self._directory.thread(key)
+            return thread != NOT_FOUND and self._bindings.owner(thread) != 0
+
+    def unclaim(self, key: str, token: int, pause_s: float = 0.0) -> bool:
+        """End the binding with this token; the thread rests for `pause_s`. False: it was over before."""
+        with self._section:
+            thread = self._directory.thread(key)
+            if thread == NOT_FOUND or not self._bindings.current(thread, token):
+                return False
+            self._release(thread, pause_s)
+            return True
+
+    def take(
+        self,
+        pipes: Sequence[str],
+        limit: int,
+        token: int,
+        timeout_s: float | None = None,
+        starvation_limit: int | None = None,
+    ) -> Batch:
+        """Hand messages from the head of the first of these tubes that has any to the caller's worker, which has
+        `timeout_s` for them. Fewer than `limit` where earlier ones failed; which is first changes with each turn where
+        there is a limit of starvation. Raises `FencedError`.
+        """
+        with self._section:
+            thread, _ = self._directory.tube(pipes[0])
+            self._bindings.check(pipes[0], thread, token)
+            return self._take(thread, pipes, limit, timeout_s, starvation_limit)
+
+    def pop(self, pipe: str, through: int, token: int) -> None:
+        """Acknowledge messages below `through`. Raises `FencedError`."""
+        with self._section:
+            self._pop(pipe, through, token)
+
+    def turn(
+        self, hand: Hand | None, names: frozenset[str] | None, terms: Mapping[str, Terms], *, stay: bool
+    ) -> Hand | None:
+        """Acknowledge what is in the hand, and hand out more: of its thread, or of the one that is ready next. See
+        `Storage.turn`. Raises `FencedError`.
+        """
+        with self._section:
+            if hand is None:
+                self._waiting.look_around()
+                return self._next(names, terms)
+            thread = self._pop(hand.batch.pipe, hand.batch.through, hand.token)
+            if stay and (batch := self._take_by(hand.key, thread, terms)).count:
+                return Hand(hand.key, hand.token, batch)
+            if not self._others_ready(names):
+                return Hand(hand.key, hand.token, EMPTY if stay else self._take_by(hand.key, thread, terms))
+            self._release(thread, 0.0)
+            return self._next(names, terms)
+
+    def fail(self, pipe: str, token: int, *, counts: bool = True) -> int:
+        """Take back the batch in hand as failed; not `counts`: as too large only. Returns how often its message failed,
+        0 where there were several. Raises `FencedError`.
+        """
+        with self._section:
+            thread, tube = self._directory.tube(pipe)
+            self._bindings.check(pipe, thread, token)
+            if tube == NOT_FOUND or not self._attempts.in_hand(tube):
+                return 0
+            self._journal.declare(thread)
+            count, attempts = self._tubes.handed(tube), 0
+            if counts:
+                attempts = self._attempts.fail(tube, count)
+            else:
+                self._attempts.isolate(tube, count // 2)
+                self._attempts.take_back(tube)
+            self._journal.clear()
+            self._bindings.note_batch(-1, 0)
+            return attempts
+
+    def _others_ready(self, names: frozenset[str] | None) -> bool:
+        """Whether a thread of these handlers is ready, and one at all is wanted."""
+        if names is not None and not names:
+            return False
+        self._waiting.look_around()
+        return self._bindings.next_ready(self._waiting.last_served, self._handlers.served(names)) >= 0
+
+    def _next(self, names: frozenset[str] | None, terms: Mapping[str, Terms]) -> Hand | None:
+        """Claim the thread that is ready next, and hand out of it. None: there is none."""
+        key = self._waiting.find(names, None)
+        if key is None:
+            return None
+        thread = self._directory.thread(key)
+        token = self._claim(thread)
+        return Hand(key, token, self._take_by(key, thread, terms)) if token else None
+
+    def _claim(self, thread: int) -> int:
+        self._journal.declare(thread)
+        token = self._bindings.claim(thread)
+        self._journal.clear()
+        return token
+
+    def _release(self, thread: int, pause_s: float) -> None:
+        self._journal.declare(thread)
+        self._bindings.release(thread, pause_s)
+        self._journal.clear()
+        self._bindings.note_batch(-1, 0)
+
+    def _take_by(self, key: str, thread: int, terms: Mapping[str, Terms]) -> Batch:
+        """By the terms of the thread's handler, nothing where there are none."""
+        its = terms.get(split_key(key)[0])
+        if its is None:
+            return EMPTY
+        return self._take(thread, its.pipes(key), its.limit, its.timeout_s, its.starvation_limit)
+
+    def _take(
+        self, thread: int, pipes: Sequence[str], limit: int, timeout_s: float | None, starvation_limit: int | None
+    ) -> Batch:
+        turn = self._layout.thread_word(thread) + at.THREAD_TURN
+        if starvation_limit is not None:
+            pipes = in_turn(pipes, self._words[turn], starvation_limit)
+        for pipe in pipes:
+            _, tube = self._directory.tube(pipe)
+            if tube == NOT_FOUND:
+                continue
+            batch = self._tubes.read(tube, self._attempts.limit(tube, limit))
+            if batch.count:
+                self._words[turn] += 1
+                self._attempts.hand_out(thread, tube, batch.through)
+                deadline_ns = time.monotonic_ns() + int(timeout_s * 1e9) if timeout_s else 0
+                self._bindings.note_batch(thread, batch.count, deadline_ns)
+                batch.pipe, batch.failed = pipe, self._attempts.of(tube)
+                return batch
+        return EMPTY
+
+    def _pop(self, pipe: str, through: int, token: int) -> int:
+        """Returns the thread."""
+        thread, tube = self._directory.tube(pipe)
+        self._bindings.check(pipe, thread, token)
+        if tube == NOT_FOUND:
+            return thread
+        self._journal.declare(thread)
+        self._tubes.pop(tube, through)
+        self._bindings.note_progress(thread)
+        self._journal.clear()
+        if not self._attempts.in_hand(tube):
+            self._bindings.note_batch(-1, 0)
+        self._bindings.messages_left()
+        if self._words[at.EQUALITY_STATE]:
+            self._alike.forget()
+        return thread

@@ -1,0 +1,40 @@
+"""What a worker can say of a handler's threads before it has made the handler.
+
+A storage hands out of the next thread in the step in which it acknowledges a batch of the one before. It has to know
+then how large the batch may be. And no code of the handler may run between that step and the batch: should the process
+die in it, the batch would get the blame.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from shardq.errors import HandlerError
+from shardq.handler import Handler
+from shardq.handling.checks import check_batch_size, check_priorities, info_of
+from shardq.model import Terms
+
+
+def terms_of(handler: type[Handler[Any]], batch_size: int) -> Terms | None:
+    """The terms for threads of the handler, with this size where it says none. None where only an instance can say."""
+    said = batch_size if _is_default(handler, "batch_size") else handler.batch_size
+    size = batch_size if said is None else said
+    try:
+        check_batch_size(handler)
+        if type(size) is not int or (size > 1 and info_of(handler).one_by_one):
+            return None
+        return Terms(check_priorities(handler), size, handler.timeout_s, handler.starvation_limit)
+    except HandlerError:  # which is said where the handler is made
+        return None
+
+
+def begins_at_once(handler: type[Handler[Any]]) -> bool:
+    """Whether no code of the handler runs before its first batch and after its last one."""
+    made_by_python = handler.__init__ is object.__init__ and handler.__new__ is object.__new__
+    plain_class = type(handler) is type
+    return made_by_python and plain_class and all(_is_default(handler, name) for name in ("create", "start", "stop"))
+
+
+def _is_default(handler: type[Handler[Any]], name: str) -> bool:
+    return inspect.getattr_static(handler, name) is inspect.getattr_static(Handler, name)
