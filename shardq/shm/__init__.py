@@ -42,9 +42,9 @@ time), `verbs` (one guarded section each: all that a driver calls). Who uses who
 * `deferred.transfer`: what waits comes, goes to its tube, is taken out
 * `verbs.recovery`: what to mend after a death
 * `verbs.appending`: adding to tubes, all or what has no equal
-* `verbs.delivering`: claiming threads, handing out and acknowledging
 * `verbs.deferring`: verbs on what waits for its time
 * `verbs.waiting`: looking for work, sleeping
+* `verbs.delivering`: claiming threads, handing out and acknowledging
 * `verbs.dead_letters`: dead letters
 * `verbs.supervision`: the supervisor's view
 * `verbs.inspection`: looking without disturbing

@@ -386,3 +386,30 @@ async def test_L8_a_pause_ends_when_the_key_is_acquired(backend: Backend) -> Non
     await lock.release(KEY)
 
     assert await backend.storage.wait(everything, 0) == KEY
+
+
+# L9
+
+
+async def test_L9_a_claim_of_a_turn_is_adopted_and_released(storage: Storage, lock: Lock) -> None:
+    await storage.append([(PIPE, [b"x"])])
+    hand = await storage.turn(None, None, {})
+    assert hand is not None
+    lock.adopt(KEY, hand.token)
+
+    assert await lock.acquire(KEY) == 0
+    assert await lock.exists(KEY)
+    assert await lock.release(KEY)
+    assert not await lock.exists(KEY)
+
+
+async def test_L9_a_claim_that_a_turn_released_is_forgotten(storage: Storage, lock: Lock) -> None:
+    token = await lock.acquire(KEY)
+    assert await storage.unclaim(KEY, token)
+    lock.forget(KEY)
+    lock.forget("app.jobs/Unknown/1")
+
+    other = await storage.claim(KEY)
+    assert other > token
+    assert not await lock.release(KEY)
+    assert await storage.claimed(KEY)

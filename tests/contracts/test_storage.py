@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from shardq.errors import FencedError, HandlerError, MessageTooLarge
-from shardq.model import Batch, When, split_key
+from shardq.model import Batch, Hand, Terms, When, split_key
 from shardq.protocols import Backlog, Lock, Served, Storage
 from tests.conftest import OpenBackend
 from tests.support.drivers import MIB, Backend, Driver
@@ -1040,3 +1040,150 @@ async def test_S17_a_check_refuses_what_can_never_fit(open_backend: OpenBackend)
     storage.check([(PIPE, [bytes(MIB // 4)])])
 
     assert await storage.pipes() == []
+
+
+# S33
+
+TERMS = {"app.jobs/Resize": Terms((0, 1), 2), "app.jobs/Crop": Terms((0,), 10)}
+BOTH = frozenset(TERMS)
+
+
+def handed(hand: Hand | None) -> tuple[str, list[bytes]] | None:
+    return hand and (hand.key, hand.batch.messages)
+
+
+async def test_S33_without_a_hand_the_next_thread_is_claimed_and_handed_out(storage: Storage) -> None:
+    assert await storage.turn(None, BOTH, TERMS) is None
+    await storage.append([(PIPE, numbered(3)), (OTHER, numbered(1))])
+
+    hands = [await storage.turn(None, BOTH, TERMS) for _ in range(2)]
+    assert sorted(map(handed, hands), key=str) == [(OTHER_KEY, numbered(1)), (KEY, numbered(2))]
+    assert await storage.claimed(KEY)
+    assert await storage.claimed(OTHER_KEY)
+    assert await storage.turn(None, BOTH, TERMS) is None
+
+
+async def test_S33_a_thread_with_more_is_gone_on_with(storage: Storage) -> None:
+    await storage.append([(PIPE, numbered(5)), (OTHER, numbered(1))])
+    first = await storage.turn(None, frozenset({"app.jobs/Resize"}), TERMS)
+    second = await storage.turn(first, BOTH, TERMS)
+
+    assert handed(second) == (KEY, numbered(2, start=2))
+    assert first is not None
+    assert second is not None
+    assert second.token == first.token
+    assert await storage.length(PIPE) == 3
+    assert (await storage.backlog()).handled == 2
+
+
+async def test_S33_a_thread_without_more_is_released_for_the_next(storage: Storage) -> None:
+    await storage.append([(PIPE, numbered(2)), (OTHER, numbered(1))])
+    first = await storage.turn(None, frozenset({"app.jobs/Resize"}), TERMS)
+    second = await storage.turn(first, BOTH, TERMS)
+
+    assert handed(second) == (OTHER_KEY, numbered(1))
+    assert not await storage.claimed(KEY)
+    assert await storage.claimed(OTHER_KEY)
+    assert await storage.pipes() == [OTHER]
+
+
+async def test_S33_where_nothing_is_ready_the_claim_stays(storage: Storage) -> None:
+    await storage.append([(PIPE, numbered(2))])
+    first = await storage.turn(None, BOTH, TERMS)
+    second = await storage.turn(first, BOTH, TERMS)
+
+    assert handed(second) == (KEY, [])
+    assert first is not None
+    assert second is not None
+    assert second.token == first.token
+    assert await storage.claimed(KEY)
+    assert await storage.length(PIPE) == 0
+
+
+async def test_S33_without_stay_another_thread_comes_first(storage: Storage) -> None:
+    await storage.append([(PIPE, numbered(4)), (OTHER, numbered(1))])
+    first = await storage.turn(None, frozenset({"app.jobs/Resize"}), TERMS)
+    second = await storage.turn(first, BOTH, TERMS, stay=False)
+    third = await storage.turn(second, BOTH, TERMS, stay=False)
+    fourth = await storage.turn(third, BOTH, TERMS, stay=False)
+
+    assert [handed(hand) for hand in (second, third, fourth)] == [
+        (OTHER_KEY, numbered(1)),
+        (KEY, numbered(2, start=2)),
+        (KEY, []),
+    ]
+
+
+async def test_S33_without_stay_and_others_there_is_more_of_the_same(storage: Storage) -> None:
+    await storage.append([(PIPE, numbered(3))])
+    first = await storage.turn(None, BOTH, TERMS)
+    second = await storage.turn(first, BOTH, TERMS, stay=False)
+
+    assert handed(second) == (KEY, numbered(1, start=2))
+    assert first is not None
+    assert second is not None
+    assert second.token == first.token
+
+
+async def test_S33_priorities_go_in_their_order(storage: Storage) -> None:
+    await storage.append([(f"{KEY}/1", [b"late"]), (PIPE, [b"early"])])
+    first = await storage.turn(None, BOTH, TERMS)
+    second = await storage.turn(first, BOTH, TERMS)
+    assert [handed(hand) for hand in (first, second)] == [(KEY, [b"early"]), (KEY, [b"late"])]
+
+
+async def test_S33_of_a_handler_without_terms_nothing_is_handed_out(storage: Storage, lock: Lock) -> None:
+    await storage.append([(PIPE, numbered(1))])
+    hand = await storage.turn(None, BOTH, {})
+    assert handed(hand) == (KEY, [])
+    assert hand is not None
+    assert (await storage.take([PIPE], 9, hand.token)).messages == numbered(1)
+
+
+async def test_S33_with_nobody_to_serve_the_thread_stays(storage: Storage) -> None:
+    await storage.append([(PIPE, numbered(3)), (OTHER, numbered(1))])
+    hand = await storage.turn(None, frozenset({"app.jobs/Resize"}), TERMS)
+    for messages in (numbered(1, start=2), []):
+        hand = await storage.turn(hand, frozenset(), TERMS)
+        assert handed(hand) == (KEY, messages)
+    assert await storage.claimed(KEY)
+
+
+async def test_S33_a_stale_hand_changes_nothing(storage: Storage, lock: Lock) -> None:
+    await storage.append([(PIPE, numbered(2)), (OTHER, numbered(1))])
+    hand = await storage.turn(None, frozenset({"app.jobs/Resize"}), TERMS)
+    assert hand is not None
+    assert await storage.unclaim(KEY, hand.token)
+    token = await claimed(lock)
+
+    with pytest.raises(FencedError):
+        await storage.turn(hand, BOTH, TERMS)
+
+    assert await storage.length(PIPE) == 2
+    assert not await storage.claimed(OTHER_KEY)
+    assert (await storage.take([PIPE], 9, token)).messages == numbered(2)
+
+
+async def test_S33_what_failed_before_is_said(storage: Storage) -> None:
+    await storage.append([(PIPE, numbered(1))])
+    hand = await storage.turn(None, BOTH, TERMS)
+    assert hand is not None
+    assert await storage.fail(PIPE, hand.token) == 1
+    assert await storage.unclaim(KEY, hand.token)
+
+    again = await storage.turn(None, BOTH, TERMS)
+    assert again is not None
+    assert again.batch.failed is not None
+    assert again.batch.failed.attempts == 1
+
+
+async def test_S33_what_is_due_comes_first(storage: Storage) -> None:
+    await storage.append([(PIPE, numbered(1))], when=When(1))
+    assert handed(await storage.turn(None, BOTH, TERMS)) == (KEY, numbered(1))
+
+
+async def test_S33_a_thread_that_rests_is_not_claimed(storage: Storage, lock: Lock) -> None:
+    await storage.append([(PIPE, numbered(1))])
+    await claimed(lock)
+    assert await lock.release(KEY, NEVER_S)
+    assert await storage.turn(None, BOTH, TERMS) is None

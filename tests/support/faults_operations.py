@@ -14,6 +14,7 @@ from tests.support.faults_letters import letters
 from tests.support.faults_reserve import reserve_operations
 from tests.support.faults_scene import KEY, MIB, PIPE, Scene, run, run_waiting
 from tests.support.faults_timings import timings
+from tests.support.faults_turns import turns
 
 #: A little less than an extent of the smallest class, so that the next record needs another.
 NEARLY_A_PAGE = b"x" * 3700
@@ -244,6 +245,7 @@ OPERATIONS = [
     *adoptions(),
     *timings(),
     *calls(),
+    *turns(),
     *absents(),
     *reserve_operations(),
 ]

@@ -1,0 +1,76 @@
+"""Dying in a worker's turn: what it acknowledged is gone or still there, and no thread is stuck."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from shardq.model import Hand, Terms
+from tests.support.faults_acts import die_holding, sleep
+from tests.support.faults_case import BATCH, Operation, minus
+from tests.support.faults_scene import KEY, PIPE, Scene, everything, run
+
+OTHER, OTHER_KEY = "app/Job/2/0", "app/Job/2"
+TERMS = {"app/Job": Terms((0,), 2)}
+
+
+def turn(there: Scene, *, stay: bool = True) -> Hand | None:
+    """Acknowledge the batch in hand, and take what comes."""
+    hand = Hand(KEY, there.token, there.batch)
+    return run(there.storage.turn(hand, everything, TERMS, stay=stay))
+
+
+def turns() -> Iterator[Operation]:
+    keys = KEY, OTHER_KEY
+    yield Operation(
+        "take a first turn",
+        lambda s: run(s.storage.turn(None, everything, TERMS)),
+        lambda s: [s.append(*BATCH), sleep(s)],
+        keys=keys,
+    )
+    yield Operation(
+        "take a first turn behind the dead",
+        lambda s: run(s.storage.turn(None, everything, TERMS)),
+        lambda s: [sleep(s), s.append(*BATCH), die_holding(s, 2)],
+    )
+    yield Operation(
+        "turn to more of the thread",
+        turn,
+        lambda s: [s.append(*BATCH), s.append(b"other", pipe=OTHER)],
+        ready=lambda s: s.hold(2),
+        effect=minus(2),
+        keys=keys,
+    )
+    yield Operation(
+        "turn to the next thread",
+        turn,
+        lambda s: [s.append(*BATCH), s.append(b"other", pipe=OTHER), sleep(s)],
+        ready=lambda s: s.hold(3),
+        effect=minus(3),
+        keys=keys,
+    )
+    yield Operation(
+        "turn to the next thread and leave some",
+        lambda s: turn(s, stay=False),
+        lambda s: [s.append(*BATCH), s.append(b"other", pipe=OTHER), sleep(s)],
+        ready=lambda s: s.hold(1),
+        effect=minus(1),
+        keys=keys,
+    )
+    yield Operation(
+        "turn to nothing",
+        turn,
+        lambda s: [s.append(*BATCH), sleep(s)],
+        ready=lambda s: s.hold(3),
+        effect=minus(3),
+    )
+    yield Operation(
+        "turn to what is due",
+        turn,
+        lambda s: [s.append(*BATCH), s.store.timing.defer([(PIPE, [b"due"])], 1)],
+        ready=lambda s: s.hold(3),
+        effect=lambda before: {PIPE: [b"due"]},
+        midways=lambda before: [
+            {PIPE: [*BATCH, b"due"]},
+            {f"{PIPE} at 1": [b"due"]},
+        ],
+    )
