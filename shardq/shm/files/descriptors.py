@@ -34,16 +34,16 @@ def only_last_ones_left() -> bool:
     return left(KEPT) < KEPT
 
 
-def check_left(needed: int, what: str) -> None:
-    """Raise `SegmentUnavailable` where this process cannot open so many descriptors and leave the last ones to others.
-    `what` is what it needs them to do.
+def check_left(needed: int, what: str, kept: int = KEPT) -> None:
+    """Raise `SegmentUnavailable` where this process cannot open so many descriptors and leave others the last ones, so
+    many as are to be `kept`. `what` is what it needs them for.
     """
-    found = left(needed + KEPT)
-    if found < needed + KEPT:
+    found = left(needed + kept)
+    if found < needed + kept:
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         raise SegmentUnavailable(
             f"cannot {what}: this process may have {limit} files open and has {limit - found}, which leaves too few: "
-            f"raise `ulimit -n` to at least {limit - found + needed + KEPT}"
+            f"raise `ulimit -n` to at least {limit - found + needed + kept}"
         )
 
 

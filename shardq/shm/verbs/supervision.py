@@ -104,8 +104,8 @@ class Supervision:
                 self._doorbell.ring(slot)
 
     def note_death(self, pid: int, ending: Ending) -> tuple[bool, bool]:
-        """Write down how a worker ended, for who finds what it had in hand. Returns whether it had come so far as to say
-        that it is a worker, and whether it had a batch in hand.
+        """Write down how a worker ended, for who finds what it had in hand. Returns whether it had come so far as to
+        say that it is a worker, and whether it had a batch in hand.
         """
         slots = self._slots_of(pid)
         arrived = any(self._field(slot, at.SLOT_WORKER) for slot in slots)
