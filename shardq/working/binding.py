@@ -299,7 +299,9 @@ class Binding:
             # A request type may have code of its own, as validators are.
             return self._context.copy().run(plainly, self._worker.queue.serializer.decode, self._kind, batch)
         except OSError as error:
-            raise failure.unready(error) or error from error
+            if unready := failure.unready(error):
+                raise unready from error
+            raise
         except (Exception, SystemExit):
             raise
         except BaseException as error:
