@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from urllib.parse import SplitResult, urlsplit
 
 from shardq.drivers.memory.storage import RuntimeStorage
-from shardq.errors import ConfigurationError, shown
+from shardq.errors import ConfigurationError, SegmentUnavailable, shown
 from shardq.protocols import Storage
 from shardq.queue import Queue
 from shardq.settings import StorageSettings
@@ -40,7 +42,13 @@ def _open(url: str, settings: StorageSettings | None) -> Storage:
     if url == "memory://":
         return RuntimeStorage(settings)
     if _parts(url).scheme == "shm":
-        from shardq.drivers.shared.storage import SharedStorage
-
+        try:
+            from shardq.drivers.shared.storage import SharedStorage
+        except (OSError, ImportError) as error:  # the latter of native modules
+            if not any(os.strerror(number) in str(error) for number in (errno.EMFILE, errno.ENFILE)):
+                raise
+            raise SegmentUnavailable(
+                f"cannot load what {url} needs: {error}: let this process close some files, or raise `ulimit -n`"
+            ) from error
         return SharedStorage.attach(segment_name(url), settings)
     raise ConfigurationError(f"{shown(url)} cannot be connected to: use memory:// or shm://NAME")

@@ -23,6 +23,7 @@ from shardq.queue import Queue
 from shardq.serving import lifecycle
 from shardq.serving.segment_board import SegmentBoard
 from shardq.settings import SupervisorSettings, check_environment
+from shardq.shm.files.descriptors import check_left
 from shardq.shm.files.refusals import advice
 from shardq.supervisor.code.handlers import load_handlers
 from shardq.supervisor.code.launch import MARK
@@ -37,7 +38,13 @@ from shardq.supervisor.wishes.control import Control
 from shardq.supervisor.wishes.reload import PROBE, RESUME, Resumption, execute_again, resume_later
 from shardq.supervisor.wishes.signals import Signals, end_when_told, hold_back_wishes
 from shardq.supervisor.wishes.terminal import Terminal
-from shardq.supervisor.workers.child import RunWorker, execute_worker, run_worker
+from shardq.supervisor.workers.child import (
+    OPENED_IN_ALL,
+    OPENED_TO_SERVE,
+    RunWorker,
+    execute_worker,
+    run_worker,
+)
 from shardq.supervisor.workers.forked import give_defaults_to_children
 from shardq.supervisor.workers.renewal import Wear
 from shardq.text.printable import printable
@@ -105,7 +112,11 @@ def _supervise(
     if options.as_worker is not None:
         end_when_told()
     watch, resumption = ThreadWatch(), Resumption.decoded(options.resume) if options.resume else None
+    if not resumption:  # that one has workers that serve, and its probe was checked
+        check_left(OPENED_IN_ALL, "serve")  # else modules may fail at their import, and say something else
     handlers = _handlers(options, settings, origin.program, resumption, watch)
+    if not resumption:
+        check_left(OPENED_IN_ALL, "serve")
     if options.probe:
         return Exit.OK
     if options.as_worker is not None:
@@ -208,7 +219,12 @@ def _work(
 def _worker_of(storage: SharedStorage, number: int, settings: SupervisorSettings) -> Callable[[], Worker]:
     def make() -> Worker:
         storage.limit_waits(None)
-        storage.store.mark_worker(number)
+        store = storage.store
+        store.take_worker_slot()  # which closes what is inherited of the supervisor's
+        check_left(OPENED_TO_SERVE, "start a worker")
+        store.doorbell.open()
+        store.waiting.deaths()
+        store.mark_worker(number)
         worker = Worker(SharedLock(storage), Queue(storage))
         if settings.max_requests or settings.max_rss:
             wear = Wear(settings.max_requests, settings.max_rss_bytes, storage.store.ask_renewal)

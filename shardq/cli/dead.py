@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from shardq.cli.opened import opened
+from shardq.cli.opened import opened, run
 from shardq.cli.render import age, as_json, columns, readable, report, went
 from shardq.deadletters import Buried, DeadLetters
 from shardq.drivers.shared.storage import SharedLock
@@ -22,7 +21,7 @@ from shardq.working.failure import parked
 
 def list_(options: argparse.Namespace) -> None:
     """Print dead letters."""
-    found, evicted = asyncio.run(_found(options))
+    found, evicted = run(_found(options))
     chosen = found[: options.limit]
     if options.json:
         print(as_json([_as_values(buried) for buried in chosen]))
@@ -48,7 +47,7 @@ def show(options: argparse.Namespace) -> None:
     """Print one dead letter as a whole."""
     if "#" not in options.id:
         raise ConfigurationError(f"{shown(options.id)} is no id of one dead letter: `dead list` shows the ids")
-    [buried] = asyncio.run(_chosen(options, [options.id]))
+    [buried] = run(_chosen(options, [options.id]))
     values = _as_values(buried)
     if options.json:
         print(as_json(values))
@@ -70,7 +69,7 @@ def requeue(options: argparse.Namespace) -> None:
             chosen = await _of(letters, options)
             return sum([await letters.requeue(buried, ahead=options.head) for buried in chosen])
 
-    count = asyncio.run(put_back())
+    count = run(put_back())
     report(options, f"{count:,} requeued", requeued=count)
 
 
@@ -82,13 +81,13 @@ def drop(options: argparse.Namespace) -> None:
             letters = DeadLetters(storage)
             return await letters.drop(*await _of(letters, options))
 
-    count = asyncio.run(forget())
+    count = run(forget())
     report(options, f"{count:,} dropped", dropped=count)
 
 
 def park(options: argparse.Namespace) -> None:
     """Make dead letters of what is in a tube."""
-    count = asyncio.run(_park(options.url, options.pipe))
+    count = run(_park(options.url, options.pipe))
     report(options, f"{count:,} parked", parked=count)
 
 

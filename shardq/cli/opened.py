@@ -1,16 +1,24 @@
-"""The segment that a command is about."""
+"""The segment that a command is about, and the event loop for what it does there."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import Coroutine, Iterator
+from contextlib import closing, contextmanager
+from typing import Any, TypeVar
 
 from shardq.connect import segment_name
 from shardq.drivers.shared.storage import SharedStorage
+from shardq.shm.files.descriptors import check_left
+from shardq.shm.files.refusals import told
 from shardq.shm.processes.shares import Share
+
+_Result = TypeVar("_Result")
 
 #: How long a command waits for a guard that another process does not leave, before it says so and ends.
 PATIENCE_S = 2.0
+#: Descriptors of an event loop of asyncio: epoll and a pair of sockets.
+_LOOP = 3
 
 
 @contextmanager
@@ -22,3 +30,10 @@ def opened(url: str) -> Iterator[SharedStorage]:
         yield storage
     finally:
         storage.detach()
+
+
+def run(work: Coroutine[Any, Any, _Result]) -> _Result:
+    """What the coroutine returns. Raises `SegmentUnavailable` where the system refuses an event loop."""
+    with closing(work), told("run this command"):
+        check_left(_LOOP, "run this command", kept=0)
+        return asyncio.run(work)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import time
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
 
-from shardq.cli.opened import opened
+from shardq.cli.opened import opened, run
 from shardq.cli.render import age, as_json, columns, readable, report
 from shardq.errors import ConfigurationError
 from shardq.model import Scheduled
@@ -18,7 +17,7 @@ from shardq.text.wording import counted
 
 def list_(options: argparse.Namespace) -> None:
     """Print recurrent requests."""
-    found = asyncio.run(_found(options))
+    found = run(_found(options))
     shown = found[: options.limit]
     if options.json:
         print(as_json([_as_values(scheduled) for scheduled in shown]))
@@ -32,7 +31,7 @@ def cancel(options: argparse.Namespace) -> None:
     """End recurrent requests. Raises `ConfigurationError` for an id that is not there, and then ends none."""
     if bool(options.ids) == options.all:
         raise ConfigurationError("which recurrent requests? give their ids, or --all")
-    count = asyncio.run(_cancelled(options))
+    count = run(_cancelled(options))
     report(options, f"{counted(count, 'recurrent request')} ended", ended=count)
 
 

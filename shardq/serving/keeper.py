@@ -18,6 +18,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from shardq.errors import SupervisorError, SupervisorRunning
+from shardq.shm.files.refusals import advice
 from shardq.supervisor.code import launch
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.output.standard import above_standard
@@ -65,7 +66,7 @@ class Keeper:
         except (OSError, RuntimeError) as error:
             self._close()
             self._ended.set_result(None)
-            raise SupervisorError(f"no supervisor can be started now: {error}") from error
+            raise SupervisorError(f"no supervisor can be started now: {advice(error) or error}") from error
         return self._serving
 
     def stop(self) -> Future[None]:
@@ -129,7 +130,7 @@ class Keeper:
         try:
             supervisor = _Supervisor.started(self._arguments())
         except (OSError, subprocess.SubprocessError) as error:
-            raise SupervisorError(f"the supervisor process cannot be started now: {error}") from error
+            raise SupervisorError(f"the supervisor process cannot be started now: {advice(error) or error}") from error
         with self._lock:
             self._supervisor = supervisor
             if self._workers is not None:

@@ -31,6 +31,7 @@ time), `verbs` (one guarded section each: all that a driver calls). Who uses who
 * `processes.exit_log`: how the last processes ended
 * `tubes.delivery`: what is in hand, and failed before
 * `files.pipes`: writing where the reader may be gone
+* `files.descriptors`: how many are left, and for whom the last ones are
 * `processes.doorbell`: waking a sleeper
 * `processes.death_watch`: noticing a death
 * `tubes.claims`: who serves which thread, who sleeps

@@ -150,12 +150,12 @@ def destroy_store(store: Store) -> None:
         close_store(store)
 
 
-def destroy_abandoned() -> list[str]:
-    """Destroy this user's private segments that nobody is attached to any more: their application and supervisor were
-    killed together, and nobody will ever ask for them. Returns their names.
+def destroy_abandoned(prefix: str = PRIVATE_PREFIX) -> list[str]:
+    """Destroy this user's private segments to which no process is attached any more: their application and supervisor
+    were killed together, and no process will ever ask for them. Returns their names. `prefix`: how their names begin.
     """
     with told("look for abandoned segments"):
-        names = names_with(PRIVATE_PREFIX)
+        names = names_with(prefix)
     return [name for name in names if _is_abandoned(name)]
 
 

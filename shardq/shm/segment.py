@@ -264,7 +264,8 @@ def _open(name: str, flags: int) -> tuple[int, int]:
     except FileNotFoundError:
         raise SegmentMissing(_missing(name)) from None
     try:
-        total_bytes = _checked_size(descriptor, name)
+        with told(f"look into segment {name!r}"):
+            total_bytes = _checked_size(descriptor, name)
         files.check_mode(path, os.fstat(descriptor))
     except BaseException:
         os.close(descriptor)

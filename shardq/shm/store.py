@@ -134,10 +134,12 @@ class Store:
         with self._section:
             return counts_in(self.segment.words)
 
+    def take_worker_slot(self) -> None:
+        """At first in a worker that was forked: it gets a slot that is kept for workers."""
+        self._own_slot(Share.FAMILY)
+
     def mark_worker(self, number: int) -> None:
-        """Say that this process is a worker: to its supervisor, and to those who look at the family. One that
-        was forked says so at first: then it gets a slot that is kept for workers.
-        """
+        """Say that this process is a worker: to its supervisor, and to those who look at the family."""
         self._own_slot(Share.FAMILY)
         self.segment.words[self._slot_word + at.SLOT_WORKER] = number
         self._parts.supervision.ring_supervisor()

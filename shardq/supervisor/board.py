@@ -23,7 +23,7 @@ class LastSeen(NamedTuple):
     """What a worker that died had come to."""
 
     attached: bool
-    """It had come as far as the storage."""
+    """It had come as far as the storage, and could serve."""
     had_batch: bool
     """It died with a batch in hand, which is to blame and will be found out."""
 

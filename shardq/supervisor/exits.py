@@ -15,7 +15,7 @@ class Exit(IntEnum):
     RUNNING = 4
     """Another supervisor serves this segment."""
     SEGMENT = 5
-    """The segment cannot be created or attached to."""
+    """The segment cannot be created or attached to, or the system refuses what that takes, or what a worker takes."""
     UNSERVED = 6
     """Drained as far as possible: what is left belongs to handlers that this supervisor does not serve."""
     KILLED = 7

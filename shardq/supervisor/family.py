@@ -79,7 +79,7 @@ class Family:
         """Why workers were killed by this very process."""
         self._renewals = Renewals()
         self._hung = HungWorkers(board)
-        self._arrivals = Arrivals(board, control)
+        self._arrivals = Arrivals(board, control, served=resumption is not None)
         self._timer = Timer()
         self._drain: Drain | None = None
         self._vacancies = Vacancies(settings.respawn_delay)
@@ -193,7 +193,7 @@ class Family:
         members = [*self._members.values(), *self._strangers.values()]
         return [
             *self._reloading.descriptors,
-            self._signals.descriptor,
+            *self._signals.descriptors,
             self._watch.descriptor,
             self._timer.descriptor,
             *(member.descriptor for member in members if member.descriptor >= 0),
@@ -225,8 +225,9 @@ class Family:
             return
         level = logging.INFO if death.clean or how == _ON_PURPOSE else logging.ERROR
         self._say(level, "worker ended", pid=death.pid, how=how or death.how)
-        if death.at_boot and not seen.attached:  # later it is any handler's exit code
-            self._stop(Exit.BOOT, self._settings.shutdown_timeout)
+        verdict = self._arrivals.verdict(death, seen, self._members)
+        if verdict is not None:
+            self._stop(verdict, self._settings.shutdown_timeout)
         elif not planned and not seen.had_batch:
             delay_s = self._vacancies.add(time.monotonic(), attached=seen.attached, alone=not self._members)
             if delay_s >= 1:

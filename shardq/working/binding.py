@@ -257,8 +257,8 @@ class Binding:
                 self._batch = batch
             handler._in_hand = self
             await self._in_time(self._context.copy(), handler.handle, *requests)
-        except QueueFull as error:
-            return await self._wait_for_room(batch, error)
+        except (QueueFull, failure.Unready) as error:
+            return await self._put_off(batch, error)
         except (Exception, SystemExit) as error:
             return await self._failed(batch, error)
         return await self._finished(batch)
@@ -302,6 +302,10 @@ class Binding:
         try:
             # A request type may have code of its own, as validators are.
             return self._context.copy().run(plainly, self._worker.queue.serializer.decode, self._kind, batch)
+        except OSError as error:
+            if unready := failure.unready(error):
+                raise unready from error
+            raise
         except (Exception, SystemExit):
             raise
         except BaseException as error:
@@ -375,7 +379,7 @@ class Binding:
         self.done += 1
         return True
 
-    async def _wait_for_room(self, batch: Batch, error: QueueFull) -> bool:
+    async def _put_off(self, batch: Batch, error: Exception) -> bool:
         """Room is made by serving other threads, not by waiting here; and smaller batches register less at a time."""
         reason = str(self._shown(error))
         await self._storage.fail(batch.pipe, self._token, counts=False)

@@ -6,6 +6,7 @@ the time of this host.
 
 from __future__ import annotations
 
+import errno
 import time
 from random import Random
 from typing import Literal
@@ -18,6 +19,17 @@ from shardq.text.portrait import line, text
 _TRACEBACK_CHARACTERS = 8000
 #: How long after a death its supervisor may take to say how it came, and how often to look.
 _NEWS_S, _NEWS_INTERVAL_S = 1.0, 0.05
+
+
+class Unready(Exception):
+    """This process cannot decode requests now, which none of them is to blame for."""
+
+
+def unready(error: OSError) -> Unready | None:
+    """What an error means that came out of decoding: where no descriptor was left to import a module with, or to read
+    a table, the next try may find one.
+    """
+    return Unready(str(error)) if error.errno in (errno.EMFILE, errno.ENFILE) else None
 
 
 def spent(retry: Retry, attempts: int) -> bool:

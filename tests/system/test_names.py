@@ -15,7 +15,7 @@ from shardq.serving.lifecycle import default_url
 from shardq.shm import words as at
 from shardq.shm.files import names
 from shardq.shm.files.own_files import FIRST_SLOT_BYTE
-from shardq.shm.registry import PRIVATE_PREFIX, attach_store, close_store, create_store, destroy, destroy_abandoned
+from shardq.shm.registry import attach_store, close_store, create_store, destroy, destroy_abandoned
 from shardq.shm.segment import Segment
 from shardq.shm.store import Store
 from shardq.supervisor.exits import Exit
@@ -95,7 +95,8 @@ def test_no_file_beside_a_segment_has_a_name_that_a_segment_can_have(name: str) 
 
 
 def test_an_abandoned_private_segment_with_dots_is_found_and_no_lock_file_is_taken_for_one() -> None:
-    name = f"{PRIVATE_PREFIX}{new_name()[-8:]}.lock"
+    prefix = f"abandoned-{new_name()[-8:]}"
+    name = f"{prefix}.lock"
 
     def create() -> None:
         store = create_store(name, MIB, private=True)
@@ -104,7 +105,7 @@ def test_an_abandoned_private_segment_with_dots_is_found_and_no_lock_file_is_tak
         os._exit(0)
 
     Child(create).end()
-    assert name in destroy_abandoned()
+    assert name in destroy_abandoned(prefix)
     assert files_like(name) == set()
 
 

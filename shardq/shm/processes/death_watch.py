@@ -13,6 +13,7 @@ import threading
 from contextlib import suppress
 
 from shardq.shm import words as at
+from shardq.shm.files.descriptors import only_last_ones_left
 from shardq.shm.files.refusals import told
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
@@ -80,7 +81,8 @@ class Watch:
             descriptor = os.pidfd_open(pid)
             try:
                 assert self._ends is not None
-                if self._slots.pid_here(slot) == pid:  # else a later process has its number
+                # Else a later process has its number; or the safety net has to do, as where none is left.
+                if self._slots.pid_here(slot) == pid and not only_last_ones_left():
                     self._ends.register(descriptor, select.EPOLLIN)
                     self._watched[owner] = descriptor
             finally:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from shardq.errors import SegmentError
+from shardq.shm.files.descriptors import only_last_ones_left
 from shardq.shm.files.names import bell_path
 from shardq.shm.files.own_files import check_mode, open_own, unlink
 from shardq.shm.files.pipes import write
@@ -50,7 +51,10 @@ class Doorbell:
         a bell and is none of this user's is not touched.
         """
         with self._lock, suppress(OSError, SegmentError):
+            known = slot in self._others
             self._ring(slot)
+            if not known and slot in self._others and only_last_ones_left():
+                os.close(self._others.pop(slot))
 
     def close(self) -> None:
         """Remove this process's FIFO and close all descriptors."""
@@ -70,10 +74,17 @@ class Doorbell:
     def _open(self) -> int:
         if self._own < 0:
             path = self._path(self._slot)
+            made = False
             with told(f"make {path}", path), suppress(FileExistsError):
                 os.mkfifo(path, 0o600)
+                made = True
                 path.chmod(0o600)  # whatever the umask took away
-            self._own = self._opened(path, os.O_RDWR)
+            try:
+                self._own = self._opened(path, os.O_RDWR)
+            except SegmentError:
+                if made:
+                    unlink(path)
+                raise
         return self._own
 
     def _opened(self, path: Path, flags: int) -> int:

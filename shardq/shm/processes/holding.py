@@ -69,6 +69,6 @@ def _held_s(segment: Segment, slot: int, attempt: int) -> float | None:
 def _is_stopped(pid: int) -> bool:
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
+    except OSError:  # it is gone, or this process has no descriptor left to read it with
         return False
     return stat[stat.rindex(b")") + 2 :][:1] in (b"T", b"t")

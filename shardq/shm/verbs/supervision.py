@@ -104,15 +104,16 @@ class Supervision:
                 self._doorbell.ring(slot)
 
     def note_death(self, pid: int, ending: Ending) -> tuple[bool, bool]:
-        """Write down how a worker ended, for who finds what it had in hand. Returns whether it had ever attached, and
-        whether it had a batch in hand.
+        """Write down how a worker ended, for who finds what it had in hand. Returns whether it had come so far as to
+        say that it is a worker, and whether it had a batch in hand.
         """
         slots = self._slots_of(pid)
+        arrived = any(self._field(slot, at.SLOT_WORKER) for slot in slots)
         had_batch = any(self._field(slot, at.SLOT_BATCH_COUNT) for slot in slots)
         for slot in slots:
             self._deaths.note(self._slots.owner_of(slot), ending)
             self._words[self._layout.slot_word(slot) + at.SLOT_WORKER] = 0
-        return bool(slots), had_batch
+        return arrived, had_batch
 
     def excuse(self, pid: int) -> None:
         """Write down that a worker is ended on purpose: what it has in hand is not to blame. Before the kill."""

@@ -70,12 +70,12 @@ def start_probe(program: Program, close: Sequence[int]) -> int:
     if pid:
         return pid
     try:
+        for descriptor in close:
+            os.close(descriptor)
         reset_in_child()
         for number in UNHEARD:
             signal.signal(number, signal.SIG_IGN)  # also in the program that is executed
         signal.pthread_sigmask(signal.SIG_UNBLOCK, LISTENED)
-        for descriptor in close:
-            os.close(descriptor)
         program.execute(PROBE)
     except BaseException:
         traceback.print_exc()

@@ -88,6 +88,11 @@ class Signals:
         os.close(self.descriptor)
         os.close(self._sender)
 
+    @property
+    def descriptors(self) -> tuple[int, int]:
+        """Both ends, which no child may keep."""
+        return self.descriptor, self._sender
+
     def hold_back(self) -> None:
         """Let signals wait from now on, those included that arrived and were not `received`: for a program that is
         executed in this process.

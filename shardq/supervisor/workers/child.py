@@ -15,8 +15,10 @@ from typing import Any, NoReturn
 
 import uvloop
 
+from shardq.errors import SegmentError
 from shardq.handler import Handler
 from shardq.handling.inside import take_process
+from shardq.shm.files.refusals import told
 from shardq.supervisor.code import launch
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.wishes import signals
@@ -29,6 +31,13 @@ log = logging.getLogger("shardq.supervisor")
 
 #: Runs a worker process: (number of the worker, its end of the life pipe, descriptors to close).
 RunWorker = Callable[[int, int, Sequence[int]], NoReturn]
+
+#: Descriptors that a worker opens once it is attached: its event loop has 9 (epoll, io_uring, two pipes, a pair of
+#: sockets, an eventfd), and it has its own bell, that of its supervisor, and the watch over the others.
+OPENED_TO_SERVE = 9 + 3
+#: All that a process of a family opens, and cannot do without; a worker has the most: also the segment and its mapping,
+#: the lock file, the life pipe, and one that stacks are written to.
+OPENED_IN_ALL = OPENED_TO_SERVE + 5
 
 #: How many seconds a worker has for its end where nothing else is said.
 _END_WITHIN_S = 25.0
@@ -60,20 +69,19 @@ def run_worker(
 
     `life` is the reading end of a pipe whose writing end only the supervisor has: end-of-file is its death. `close` are
     the supervisor's descriptors, which a child must not keep. `forked`: whether the modules were imported by another
-    process, of which this one is a fork.
+    process, of which this one is a fork. Where the system refuses what `make_worker` opens or the event loop takes,
+    nothing is in hand yet, and the process ends with `Exit.SEGMENT`.
     """
     code, served = Exit.WORKER_FAILED, _Service(life)
     try:
-        served.dumps = signals.reset_in_child()
-        for descriptor in close:
-            os.close(descriptor)
-        if forked:
-            interpreter.part_from_parent()
-        _reseed()
-        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-        runner.run(served.run(make_worker(), handlers))
-        code = Exit.OK
-        runner.close()
+        started = _started(served, make_worker, close, forked=forked)
+        if started is None:
+            code = Exit.SEGMENT
+        else:
+            runner, worker = started
+            runner.run(served.run(worker, handlers))
+            code = Exit.OK
+            runner.close()
     except BaseException as error:
         served.end_child(error)
         with suppress(BaseException):
@@ -81,6 +89,27 @@ def run_worker(
     finally:
         # Not sys.exit: the supervisor's own cleanup stands further down this very stack.
         interpreter.end_within(code, served.left_s(end_within_s))
+
+
+def _started(
+    served: _Service, make_worker: Callable[[], Worker], close: Sequence[int], *, forked: bool
+) -> tuple[asyncio.Runner, Worker] | None:
+    """The worker and its event loop; None where the system refuses what these take, which is logged then."""
+    try:
+        with told("start a worker"):
+            for descriptor in close:  # first: there may be none left to open any
+                os.close(descriptor)
+            served.dumps = signals.reset_in_child()
+            if forked:
+                interpreter.part_from_parent()
+            _reseed()
+            worker = make_worker()
+            runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+            runner.get_loop()
+            return runner, worker
+    except SegmentError as error:
+        log.error("worker cannot serve", extra={"pid": os.getpid(), "reason": str(error)})
+        return None
 
 
 def execute_worker(arguments: Sequence[str], life: int, close: Sequence[int]) -> NoReturn:

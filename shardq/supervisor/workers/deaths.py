@@ -42,6 +42,11 @@ class Death(NamedTuple):
         return self.exit_code == Exit.BOOT
 
     @property
+    def refused(self) -> bool:
+        """The system refused it what a worker needs."""
+        return self.exit_code == Exit.SEGMENT
+
+    @property
     def how(self) -> str:
         """In words."""
         if not self.known:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
+from shardq.shm.files.descriptors import only_last_ones_left
 from shardq.supervisor.workers.deaths import Death, has_ended, reap
 
 log = logging.getLogger("shardq.supervisor")
@@ -37,14 +38,19 @@ class Member:
 
     @classmethod
     def of_child(cls, pid: int, number: int) -> Self:
-        """A child in any case, without a descriptor where there is none left."""
+        """A child in any case, without a descriptor where none is left, or only those that this process itself needs
+        from time to time.
+        """
         try:
-            return cls.of(pid, number)
+            member = cls.of(pid, number)
+            if not only_last_ones_left():
+                return member
+            member.close()
+            reason = "few are left"
         except OSError as error:
-            log.warning(
-                "no descriptor for a worker, looking at it each second", extra={"pid": pid, "error": str(error)}
-            )
-            return cls(pid, -1, number)
+            reason = str(error)
+        log.warning("no descriptor for a worker, looking at it each second", extra={"pid": pid, "error": reason})
+        return cls(pid, -1, number)
 
     def signal(self, number: signal.Signals) -> bool:
         """Send a signal. That it is dead already is fine: its descriptor says so as well. False where it lives and must

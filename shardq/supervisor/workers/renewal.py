@@ -41,7 +41,10 @@ class Wear:
         if self._max_rss_bytes is None or time.monotonic() < self._look_at:
             return False
         self._look_at = time.monotonic() + _MEMORY_INTERVAL_S
-        memory = self._process.memory_info()
+        try:
+            memory = self._process.memory_info()
+        except (OSError, psutil.Error):  # no descriptor is left to read it with
+            return False
         return bool(memory.rss - memory.shared > self._max_rss_bytes)
 
 
