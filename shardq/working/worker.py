@@ -79,6 +79,8 @@ class Worker:
         """Called after each batch with how many requests were done."""
         self._offered: str | None = None
         """A thread that the storage offered while this worker was bound to another: the next to serve."""
+        self._bound = False
+        """Whether the claim on the thread being served has to be released."""
         self._hand: Hand | None = None
         """A thread that the storage gave this worker in the step in which it took the one before."""
         self.terms: dict[str, Terms] = {}
@@ -149,7 +151,8 @@ class Worker:
         return Hand(key, token, EMPTY) if key and token else None
 
     def moved_on(self, key: str, hand: Hand | None) -> None:
-        """The storage took the thread `key` and gave another one, or none."""
+        """The storage took the thread `key` and gave another one, or the same anew, or none."""
+        self._bound = False
         self.lock.forget(key)
         if hand:
             self.lock.adopt(hand.key, hand.token)
@@ -168,6 +171,7 @@ class Worker:
     async def _serve(self, hand: Hand, limit: float) -> int:
         """Bind to the thread and work until there is a reason to leave it. Returns how many requests were done."""
         key, pause_s = hand.key, 0.0
+        self._bound = True
         try:
             handler_class = self._handler(key)
             if handler_class is None:
@@ -188,7 +192,8 @@ class Worker:
             finally:
                 await binding.close()
         finally:
-            await self.lock.release(key, pause_s)
+            if self._bound:
+                await self.lock.release(key, pause_s)
 
     async def _opened(self, binding: Binding, key: str, handler_class: type[Handler[Any]]) -> bool:
         """Whether the handler could be made and started. No request is to blame where it could not."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+import time
 from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -13,6 +14,7 @@ import pytest
 from shardq import Handler, Queue, Route, Tube, Worker
 from shardq.errors import ConfigurationError, HandlerError, shown
 from shardq.protocols import Storage
+from shardq.working.worker import LOOP_TURN_S
 from tests.support.drivers import Backend, Driver
 from tests.support.tasks import LIMIT_S, cancelled, finished, in_thread, suspended
 from tests.support.workers import NO_HOLD, Item, Routed, diary, new_worker, one_each, run, working
@@ -359,13 +361,23 @@ async def test_a_limit_of_nothing_is_met_at_once(queue: Queue, worker: Worker) -
     assert diary.of("start") == []
 
 
-async def test_the_event_loop_has_its_turn_between_batches(backend: Backend, queue: Queue) -> None:
+class Spin(Record):
+    """Takes longer than a worker goes on without a turn of the event loop."""
+
+    def perform(self, *items: Item) -> None:
+        end = time.monotonic() + 2 * LOOP_TURN_S
+        while time.monotonic() < end:
+            pass
+        super().perform(*items)
+
+
+async def test_the_event_loop_has_its_turn_between_batches_that_take_their_time(backend: Backend, queue: Queue) -> None:
     async def tick() -> None:
         while True:
             diary.add("tick")
             await asyncio.sleep(0)
 
-    await queue.register(Record, *one_each(20))
+    await queue.register(Spin, *one_each(20))
     ticker = await suspended(tick())
 
     await run(new_worker(backend, queue, batch_size=1), 20)
@@ -373,6 +385,31 @@ async def test_the_event_loop_has_its_turn_between_batches(backend: Backend, que
 
     steps = diary.of("tick", "batch")
     assert all(("tick",) in pair for pair in pairwise(steps))
+
+
+class Endless(Routed):
+    """Registers each item again, and needs neither start nor stop."""
+
+    def perform(self, *items: Item) -> None:
+        self.queue.register_sync(Endless, *items)
+
+
+@pytest.mark.parametrize("threads", [(0,), tuple(range(16))], ids=["one thread", "many threads"])
+async def test_the_event_loop_has_its_turn_beside_work_without_end(
+    threads: tuple[int, ...], backend: Backend, queue: Queue
+) -> None:
+    await queue.register(Endless, *one_each(1, *threads))
+    worker = new_worker(backend, queue, batch_size=1)
+
+    async def stop() -> None:
+        for _ in range(20):
+            await asyncio.sleep(0)
+        worker.stop()
+
+    stopper = asyncio.ensure_future(stop())
+    await run(worker)
+    await stopper
+    assert (await queue.storage.backlog()).handled >= 1
 
 
 # Which handlers a worker serves
