@@ -50,7 +50,6 @@ class HeardLogger(logging.Logger):
         elif record.levelno >= self.last_handler.level:
             self.last_handler.handle(record)
 
-
     def _handlers(self) -> Iterator[logging.Handler]:
         logger: logging.Logger | None = self
         while logger:
@@ -68,9 +67,7 @@ class HeardLogger(logging.Logger):
             self.turns.give(handler, lambda: handler.handle(said))
 
 
-def keep_heard(
-    level: int, handler: logging.Handler, lost: Callable[[int], logging.LogRecord] | None = None
-) -> None:
+def keep_heard(level: int, handler: logging.Handler, lost: Callable[[int], logging.LogRecord] | None = None) -> None:
     """Let shardq's loggers of this process log from this level on, whatever modules do to all loggers. `handler` is
     used while they leave no other. Where `lost` is given no handler may hold up this process, and `lost` makes the
     record that says how many lines one has missed.

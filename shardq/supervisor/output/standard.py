@@ -120,16 +120,22 @@ def let_go() -> None:
     the exit code, and what nobody takes must not keep the process from its end.
     """
     for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        try:
-            if outlet.flushed(stream):
-                continue
-            if (descriptor := outlet.descriptor_of(stream)) >= 0:
-                send_nowhere(descriptor)
-                continue
-        except Exception:
-            pass
-        setattr(sys, name, None)
+        if not _let_go(getattr(sys, name)):
+            setattr(sys, name, None)
+        _let_go(getattr(sys, f"__{name}__"))  # what a module put in its place may write there
+
+
+def _let_go(stream: Any) -> bool:
+    """Whether the stream can be written out by the interpreter, and without waiting."""
+    try:
+        if outlet.flushed(stream):
+            return True
+        if (descriptor := outlet.descriptor_of(stream)) < 0:
+            return False
+        send_nowhere(descriptor)
+        return True
+    except Exception:
+        return False
 
 
 def _flushed(stream: Any) -> bool:
