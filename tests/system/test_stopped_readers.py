@@ -4,6 +4,7 @@ The supervisor hears signals, replaces workers, and ends them in time all the sa
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import secrets
@@ -13,10 +14,10 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import psutil
 import pytest
 
-from shardq import Queue
 from shardq.handler import Handler
 from shardq.supervisor.exits import Exit
 from tests.support import jobs
@@ -99,11 +100,8 @@ def kill_worker(program: Program) -> None:
 
 
 def register(url: str, handler: type[Handler[Any]], folder: Folder, *numbers: int) -> None:
-    def done(queue: Queue) -> None:
-        queue.register_sync(handler, *folder.notes(numbers))
-
     with client(url) as queue:
-        done(queue)
+        queue.register_sync(handler, *folder.notes(numbers))
 
 
 def test_the_family_ends_as_asked(begin: Begin, output: Output, name: str) -> None:
@@ -225,8 +223,7 @@ def test_a_worker_that_hangs_in_a_line_is_replaced_at_the_deadline(
     )
     until(lambda: len(workers_of(program)) == 1, "the worker is there")
     [first] = workers_of(program)
-    leave = leave_to(module)
-    leave(url, folder)
+    leave_to(module, url, folder)
     until(lambda: blocked_in_a_write(first), "the worker hangs")
 
     program.send_signal(signal.SIGHUP)
@@ -256,18 +253,11 @@ def path_to(folder: Folder) -> dict[str, str]:
     return {"PYTHONPATH": f"{folder.path}:{ROOT}", "PYTHONUNBUFFERED": ""}
 
 
-def leave_to(module: str) -> Callable[[str, Folder], None]:
-    """Registers a request for the module's own handler, which this process does not import."""
-    import asyncio
-
-    import msgspec
-
-    def leave(url: str, folder: Folder) -> None:
-        with client(url) as queue:
-            [note] = folder.notes([0])
-            asyncio.run(queue.storage.append(f"{module}/Own/0/0", [msgspec.msgpack.encode(note)]))
-
-    return leave
+def leave_to(module: str, url: str, folder: Folder) -> None:
+    """Register a request for the module's own handler, which this process does not import."""
+    with client(url) as queue:
+        [note] = folder.notes([0])
+        asyncio.run(queue.storage.append(f"{module}/Own/0/0", [msgspec.msgpack.encode(note)]))
 
 
 def blocked_in_a_write(pid: int) -> bool:
@@ -280,10 +270,6 @@ CONFIGURING = {
     "a handler of its own": "logging.basicConfig(stream=sys.stderr, force=True)",
     "a stream of its own": "sys.stderr = type('Tee', (), {'write': sys.stderr.write, 'flush': sys.stderr.flush})()",
     "text that stays": "print('x' * 3000, end=''); sys.stderr.write('x')",
-    "a thread that hangs": (
-        "import threading; threading.Thread(target=lambda: [print('x' * 999, file=sys.stderr) for _ in range(99)],"
-        " daemon=True).start()"
-    ),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -125,7 +126,8 @@ def fork() -> int:
     parent, through the wake-up descriptor they share.
     """
     global own_fork
-    held = standard.flush()
+    # Where there are threads one may hang in a stream, and what is forked executes a program, which has none of it.
+    held = standard.flush() if threading.active_count() == 1 else []
     signal.pthread_sigmask(signal.SIG_BLOCK, LISTENED)
     pid, own_fork = -1, True
     try:
