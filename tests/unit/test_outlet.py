@@ -37,7 +37,7 @@ def small() -> Iterator[Output]:
 
 
 def stream_on(output: Output) -> TextIO:
-    return open(output.theirs, "w", buffering=1, closefd=False)  # noqa: SIM115 - it has nothing to close
+    return open(output.theirs, "w", buffering=1, closefd=False)
 
 
 def lines_of(output: Output) -> list[str]:
