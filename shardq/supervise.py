@@ -106,7 +106,8 @@ def _told(reason: str, code: Exit, control: Control | None) -> Exit:
 def _supervise(
     options: argparse.Namespace, settings: SupervisorSettings, control: Control | None, origin: Origin
 ) -> Exit:
-    logs.configure(settings.log_level, as_json=settings.json_output)
+    supervises = options.as_worker is None and not options.probe
+    logs.configure(settings.log_level, as_json=settings.json_output, waits=not supervises)
     check_environment()
     url = settings.url or lifecycle.default_url(options.targets[0])
     if options.as_worker is not None:

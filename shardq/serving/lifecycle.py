@@ -153,7 +153,7 @@ def leave(storage: SharedStorage, url: str, targets: Sequence[str]) -> None:
         unused = store.supervision.close_if_unused()
     except SegmentBusy as busy:
         unused = False
-        print(f"shardq.supervise: {busy}", file=sys.stderr)
+        tell(f"shardq.supervise: {busy}", sys.stderr)
     if unused or store.supervision.private:
         storage.destroy()
         return

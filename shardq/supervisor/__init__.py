@@ -35,6 +35,8 @@ or threads, so that it may fork at any time, and touches no messages. What is wh
 * `code.program`: how this one was started
 * `output.logs`: lines for people or machines
 * `output.heard`: loggers that modules cannot silence by the way
+* `output.limit`: an end to what may wait without one
+* `output.outlet`: lines where nobody may take them
 * `output.telling`: text where nobody may read any more
 * `output.standard`: standard input, output and error
 * `output.progress`: how far it is

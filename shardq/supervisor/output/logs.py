@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from shardq.supervisor.output import outlet
 from shardq.supervisor.output.heard import keep_heard
+from shardq.supervisor.output.limit import OTHERS_S, within
 from shardq.text.portrait import text
 from shardq.text.printable import printable
 
@@ -20,12 +23,19 @@ from shardq.text.printable import printable
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
-def configure(level: str, *, as_json: bool) -> None:
-    """Send all logs of this process to standard error."""
-    handler = _Handler()
+#: What is said once lines are taken again.
+_LOST = "lines were lost, their reader took none"
+
+
+def configure(level: str, *, as_json: bool, waits: bool = True) -> None:
+    """Send all logs of this process to standard error. `waits`: whether it may wait for who reads them as long as that
+    takes, as its children may in any case.
+    """
+    handler = _Handler() if waits else _BoundedHandler()
     handler.setFormatter(_JsonLines() if as_json else _PlainLines("%(asctime)s %(name)s %(levelname)s %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    keep_heard(logging.getLevelNamesMapping()[level.upper()], handler)
+    keep_heard(logging.getLevelNamesMapping()[level.upper()], handler, None if waits else _lost)
+    outlet.announce = lambda lines: f"{handler.format(_lost(lines))}\n"
 
 
 class _Handler(logging.StreamHandler[TextIO]):
@@ -34,6 +44,39 @@ class _Handler(logging.StreamHandler[TextIO]):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
         with suppress(Exception):
             super().handleError(record)
+
+
+class _BoundedHandler(_Handler):
+    """Of a supervisor, which hears no signal while it waits for a reader of its logs."""
+
+    bounded = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pid = os.getpid()
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Without the lock of handlers: a thread that a module started may hang with it."""
+        if os.getpid() != self._pid:
+            return super().handle(record)
+        taken = bool(self.filter(record))
+        if taken:
+            self.emit(record)
+        return taken
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if os.getpid() != self._pid:
+            super().emit(record)
+            return
+        try:
+            outlet.put(self.stream, self.format(record) + self.terminator)
+        except Exception:
+            within(OTHERS_S, lambda: self.handleError(record))
+
+
+def _lost(lines: int) -> logging.LogRecord:
+    fields = {"name": "shardq.supervisor", "levelno": logging.WARNING, "levelname": "WARNING", "lines": lines}
+    return logging.makeLogRecord({**fields, "msg": _LOST})
 
 
 class _Lines(logging.Formatter):

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TextIO
 
 from shardq.supervisor.output.standard import is_terminal
-from shardq.supervisor.output.telling import tell
+from shardq.supervisor.output.telling import show, tell
 from shardq.text.wording import counted
 
 #: Seconds between two looks, on a terminal and elsewhere, where only now and then a line is printed.
@@ -44,12 +44,12 @@ class Progress:
             return
         # The last column stays free: a line that reaches it may wrap, and what wrapped is never taken away.
         shown = self._line(handled / total if total else 1.0, facts, self._columns() - 1)
-        tell(f"\r{shown}\x1b[K", self._out, end="")
+        show(f"\r{shown}\x1b[K", self._out)
 
     def clear(self) -> None:
         """Take the bar away, so that other lines stand alone."""
         if self._on_terminal:
-            tell("\r\x1b[K", self._out, end="")
+            show("\r\x1b[K", self._out)
 
     def summary(self, elapsed_s: float, handled: int, left: int, failed: int = 0, deferred: int = 0) -> str:
         """One line about the whole drain."""

@@ -13,6 +13,8 @@ from contextlib import suppress
 from signal import Signals
 from typing import IO, Any
 
+from shardq.supervisor.output import outlet
+
 _STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
 
@@ -82,10 +84,62 @@ def dump_stacks_on(number: Signals) -> int:
     return descriptor
 
 
-def let_go() -> None:
-    """Before the interpreter ends: what cannot be written any more must not change the exit code."""
-    for name in ("stdout", "stderr"):
+def flush() -> list[Any]:
+    """Write out what standard output and error hold, as far as it is taken within a short time. Returns the streams
+    that may hold something still.
+    """
+    return [stream for stream in (sys.stdout, sys.stderr) if not _flushed(stream)]
+
+
+def forget(stream: Any) -> None:
+    """In a forked child: have the stream hold nothing of what its parent holds, too."""
+    with suppress(Exception):
+        descriptor = outlet.descriptor_of(stream)
+        if descriptor < 0:
+            return
+        kept = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, len(_STREAMS))
         try:
-            getattr(sys, name).flush()
-        except Exception:
+            send_nowhere(descriptor)
+            stream.flush()
+        finally:
+            os.dup2(kept, descriptor)
+            os.close(kept)
+
+
+def send_nowhere(descriptor: int) -> None:
+    """Let what is written there be thrown away from now on."""
+    nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.dup2(nowhere, descriptor)
+    finally:
+        os.close(nowhere)
+
+
+def let_go() -> None:
+    """Before the interpreter ends, which writes out what streams hold: what cannot be written any more must not change
+    the exit code, and what nobody takes must not keep the process from its end.
+    """
+    for name in ("stdout", "stderr"):
+        if not _let_go(getattr(sys, name)):
             setattr(sys, name, None)
+        _let_go(getattr(sys, f"__{name}__"))  # what a module put in its place may write there
+
+
+def _let_go(stream: Any) -> bool:
+    """Whether the stream can be written out by the interpreter, and without waiting."""
+    try:
+        if outlet.flushed(stream):
+            return True
+        if (descriptor := outlet.descriptor_of(stream)) < 0:
+            return False
+        send_nowhere(descriptor)
+        return True
+    except Exception:
+        return False
+
+
+def _flushed(stream: Any) -> bool:
+    try:
+        return outlet.flushed(stream)
+    except Exception:  # it is closed, or no stream, or nobody reads it any more
+        return True

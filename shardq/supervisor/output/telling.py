@@ -1,22 +1,32 @@
-"""Text on standard output and standard error, of which the supervisor never dies: a terminal may be closed, a pager
-may have left, a disk may be full.
+"""Text on standard output and standard error, of which the supervisor never dies, and which it never waits for long: a
+terminal may be closed, a pager may have left or be stopped, a disk may be full.
 """
 
 from __future__ import annotations
 
 import errno
-import os
 from contextlib import suppress
 from typing import Any
+
+from shardq.supervisor.output.outlet import put
+from shardq.supervisor.output.standard import send_nowhere
 
 _NOBODY_READS = (errno.EPIPE, errno.EIO)
 
 
-def tell(text: str, out: Any, end: str = "\n") -> None:
-    """Write the text at once, if that can be done. `out` is a stream, or whatever a module put in its place."""
+def tell(text: str, out: Any) -> None:
+    """Write a line at once, if that can be done. `out` is a stream, or whatever a module put in its place."""
+    _try(out, text + "\n")
+
+
+def show(text: str, out: Any) -> None:
+    """Write what nobody misses where it is not taken at once, such as the state of a bar. Ends no line."""
+    _try(out, text, passing=True)
+
+
+def _try(out: Any, text: str, *, passing: bool = False) -> None:
     try:
-        out.write(text + end)
-        out.flush()
+        put(out, text, passing=passing)
     except OSError as error:
         if error.errno in _NOBODY_READS:
             _give_up(out)
@@ -27,8 +37,4 @@ def tell(text: str, out: Any, end: str = "\n") -> None:
 def _give_up(out: Any) -> None:
     """Let what is buffered go nowhere, or Python would try again at the end of the process, and end it with 120."""
     with suppress(Exception):
-        nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.dup2(nowhere, out.fileno())
-        finally:
-            os.close(nowhere)
+        send_nowhere(out.fileno())

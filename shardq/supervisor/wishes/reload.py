@@ -17,10 +17,10 @@ from typing import NamedTuple, NoReturn
 from shardq.supervisor.board import Totals
 from shardq.supervisor.code.program import Program
 from shardq.supervisor.exits import Exit
+from shardq.supervisor.output import standard
 from shardq.supervisor.wishes.drain import DrainBegun
 from shardq.supervisor.wishes.signals import LISTENED, UNHEARD, fork, reset_in_child
 from shardq.supervisor.wishes.terminal import Terminal
-from shardq.supervisor.workers import interpreter
 from shardq.supervisor.workers.deaths import has_ended
 from shardq.supervisor.workers.member import Member
 
@@ -88,7 +88,7 @@ def execute_again(program: Program, resumption: Resumption, keep: Sequence[int])
     Raises `OSError` where that cannot be, and nothing has changed then.
     """
     kept = (resumption.lock, resumption.life, resumption.life_writer, *keep)
-    interpreter.flush()
+    standard.flush()
     try:
         for descriptor in kept:
             os.set_inheritable(descriptor, True)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import select
 import signal
-import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -34,6 +33,7 @@ LISTENED = (
 #: What the supervisor needs to be so, whatever its parent or an imported module made of it: with SIGCHLD ignored the
 #: system throws away how workers ended, and with SIGPIPE at its default a reader that left would end the family.
 _OWN = {signal.SIGCHLD: signal.SIG_DFL, signal.SIGPIPE: signal.SIG_IGN}
+_WISHES = frozenset({*LISTENED, signal.SIGCHLD})
 #: How soon code that swallowed the exception of an alarm, or was not at its turn, gets the next one.
 _ALARM_AGAIN_S = 0.2
 
@@ -55,6 +55,7 @@ def hold_back_wishes() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     ends = set() if inherits_orphans() else {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
     signal.pthread_sigmask(signal.SIG_BLOCK, set(LISTENED) - ends)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})  # which ends what would be waited for without an end
 
 
 class Signals:
@@ -108,14 +109,17 @@ class Signals:
     @property
     def pending(self) -> bool:
         """Whether signals wait to be `received`."""
-        return bool(select.select((self.descriptor,), (), (), 0)[0])
+        waiting = self.received()
+        os.write(self._sender, bytes(waiting))
+        return bool(waiting)
 
     def received(self) -> list[signal.Signals]:
-        """Signals since the last call, in order."""
+        """Signals since the last call, in order; without those that somebody else listens to in this process."""
         try:
-            return [signal.Signals(number) for number in os.read(self.descriptor, 4096)]
+            numbers = os.read(self.descriptor, 4096)
         except BlockingIOError:
             return []
+        return [signal.Signals(number) for number in numbers if number in _WISHES]
 
 
 #: Whether this process forks to have a worker or a probe, and not because a module does.
@@ -127,9 +131,8 @@ def fork() -> int:
     parent, through the wake-up descriptor they share.
     """
     global own_fork
-    for stream in (sys.stdout, sys.stderr):  # else the child has what they hold as well, and writes it once more
-        with suppress(Exception):
-            stream.flush()
+    # Where there are threads one may hang in a stream, and what is forked executes a program, which has none of it.
+    held = standard.flush() if threading.active_count() == 1 else []
     signal.pthread_sigmask(signal.SIG_BLOCK, LISTENED)
     pid, own_fork = -1, True
     try:
@@ -138,6 +141,9 @@ def fork() -> int:
         own_fork = False
         if pid:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, LISTENED)
+    if pid == 0:
+        for stream in held:  # it is the parent's, and would be written twice
+            standard.forget(stream)
     return pid
 
 
