@@ -17,7 +17,7 @@ async def connect(url: str, settings: StorageSettings | None = None) -> Queue:
     Close it when done, or use it as `async with await connect(url) as queue`. Raises `ConfigurationError` for a URL
     that cannot be used, and what the driver raises.
     """
-    return Queue(_open(url, settings))
+    return Queue(await _open(url, settings))
 
 
 def segment_name(url: str) -> str:
@@ -36,11 +36,11 @@ def _parts(url: object) -> SplitResult:
         return urlsplit("")
 
 
-def _open(url: str, settings: StorageSettings | None) -> Storage:
+async def _open(url: str, settings: StorageSettings | None) -> Storage:
     if url == "memory://":
         return RuntimeStorage(settings)
     if _parts(url).scheme == "shm":
-        from shardq.drivers.shared.storage import SharedStorage
+        from shardq.drivers.shared.attaching import attached
 
-        return SharedStorage.attach(segment_name(url), settings)
+        return await attached(segment_name(url), settings)
     raise ConfigurationError(f"{shown(url)} cannot be connected to: use memory:// or shm://NAME")

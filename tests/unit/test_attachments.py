@@ -15,7 +15,8 @@ import pytest
 from shardq.drivers import SharedStorage
 from shardq.errors import SegmentMissing
 from shardq.shm import words as at
-from shardq.shm.files.own_files import FIRST_SLOT_BYTE, REGISTER_BYTE, open_lock_file, remove_files
+from shardq.shm.files.lock_bytes import FIRST_SLOT_BYTE, REGISTER_BYTE
+from shardq.shm.files.own_files import open_lock_file, remove_files
 from shardq.shm.processes.slots import LEAVE_BYTE
 from shardq.shm.registry import (
     PRIVATE_PREFIX,
