@@ -19,7 +19,7 @@ async def connect(url: str, settings: StorageSettings | None = None) -> Queue:
     Close it when done, or use it as `async with await connect(url) as queue`. Raises `ConfigurationError` for a URL
     that cannot be used, and what the driver raises.
     """
-    return Queue(_open(url, settings))
+    return Queue(await _open(url, settings))
 
 
 def segment_name(url: str) -> str:
@@ -38,17 +38,17 @@ def _parts(url: object) -> SplitResult:
         return urlsplit("")
 
 
-def _open(url: str, settings: StorageSettings | None) -> Storage:
+async def _open(url: str, settings: StorageSettings | None) -> Storage:
     if url == "memory://":
         return RuntimeStorage(settings)
     if _parts(url).scheme == "shm":
         try:
-            from shardq.drivers.shared.storage import SharedStorage
+            from shardq.drivers.shared.attaching import attached
         except (OSError, ImportError) as error:  # the latter of native modules
             if not any(os.strerror(number) in str(error) for number in (errno.EMFILE, errno.ENFILE)):
                 raise
             raise SegmentUnavailable(
                 f"cannot load what {url} needs: {error}: let this process close some files, or raise `ulimit -n`"
             ) from error
-        return SharedStorage.attach(segment_name(url), settings)
+        return await attached(segment_name(url), settings)
     raise ConfigurationError(f"{shown(url)} cannot be connected to: use memory:// or shm://NAME")

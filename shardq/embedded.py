@@ -16,13 +16,15 @@ import os
 import secrets
 import sys
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from shardq.connect import segment_name
+from shardq.drivers.shared.attaching import attached
 from shardq.drivers.shared.storage import Overview, SharedStorage
-from shardq.errors import ConfigurationError, HandlerError, SegmentError, SupervisorError, shown
+from shardq.errors import ConfigurationError, HandlerError, SegmentBusy, SegmentError, SupervisorError, shown
 from shardq.handler import Handler
 from shardq.model import MAIN_SCRIPT, handler_name
 from shardq.queue import Queue
@@ -110,7 +112,7 @@ class Supervisor:
         self._keeper, self._owner = keeper, os.getpid()
         try:
             await asyncio.wrap_future(keeper.start())
-            storage = SharedStorage.attach(segment_name(self.url))
+            storage = await attached(segment_name(self.url))
         except BaseException:
             await self._end_family(keeper)
             raise
@@ -204,13 +206,14 @@ class Supervisor:
     async def _clear_away(self) -> None:
         """Remove a private segment whose supervisor died before it could do so, once its workers are gone."""
         try:
-            storage = SharedStorage.attach(segment_name(self.url))
+            storage = await attached(segment_name(self.url))
         except SegmentError:
             return  # as a rule it went with its supervisor
         try:
             await workers_ended(storage.store.supervision.workers, self.settings.shutdown_timeout)
         finally:
-            storage.destroy()
+            with suppress(SegmentBusy):  # another application that embeds a supervisor removes it later
+                storage.destroy()
 
 
 async def _outlasting(future: Future[None]) -> None:

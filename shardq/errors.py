@@ -107,7 +107,9 @@ class SegmentNoRoom(SegmentError):
 
 
 class SegmentBusy(SegmentError):
-    """Another process, stopped perhaps, has the segment's guard for longer than this call waits; nothing changed."""
+    """Another process, stopped perhaps, is inside the segment, attaches to it or removes it for longer than this call
+    waits; nothing changed.
+    """
 
 
 class SlotsExhausted(SegmentError):

@@ -12,10 +12,12 @@ from shardq.drivers.shared.storage import SharedStorage
 from shardq.shm.files.descriptors import check_left
 from shardq.shm.files.refusals import told
 from shardq.shm.processes.shares import Share
+from shardq.shm.registry import attach_store
 
 _Result = TypeVar("_Result")
 
-#: How long a command waits for a guard that another process does not leave, before it says so and ends.
+#: How long a command waits where another process does not leave the guard, or does not come to the end of attaching,
+#: before it says so and ends.
 PATIENCE_S = 2.0
 #: Descriptors of an event loop of asyncio: epoll and a pair of sockets.
 _LOOP = 3
@@ -24,7 +26,7 @@ _LOOP = 3
 @contextmanager
 def opened(url: str) -> Iterator[SharedStorage]:
     """Attached as long as it is entered, with a slot that is kept for that where programs have all others."""
-    storage = SharedStorage.attach(segment_name(url), share=Share.VISITORS)
+    storage = SharedStorage(attach_store(segment_name(url), Share.VISITORS, PATIENCE_S))
     storage.limit_waits(PATIENCE_S)
     try:
         yield storage

@@ -77,9 +77,9 @@ def claimed(
 
 
 def resume(name: str, resumption: Resumption, options: argparse.Namespace) -> SharedStorage:
-    storage = SharedStorage.resume(name, resumption.lock, resumption.slot)
+    storage = _for_handlers(SharedStorage.resume(name, resumption.lock, resumption.slot), options)
     storage.store.supervision.become_supervisor()
-    return _for_handlers(storage, options)
+    return storage
 
 
 def _open(name: str, settings: SupervisorSettings, options: argparse.Namespace) -> SharedStorage:
@@ -155,12 +155,22 @@ def leave(storage: SharedStorage, url: str, targets: Sequence[str]) -> None:
         unused = False
         tell(f"shardq.supervise: {busy}", sys.stderr)
     if unused or store.supervision.private:
-        storage.destroy()
+        _remove(storage, url)
         return
     pids, left = store.supervision.other_pids(), leftovers(store)
     storage.detach()
     if left.words or not _remove_if_unused(storage.name):
         tell(f"shardq.supervise: {what_stays(url, targets, left, pids)}", sys.stderr)
+
+
+def _remove(storage: SharedStorage, url: str) -> None:
+    try:
+        storage.destroy()
+    except SegmentBusy as busy:
+        tell(
+            f"shardq.supervise: {busy}; {url} stays: `python -m shardq destroy --url {url}` removes it afterwards",
+            sys.stderr,
+        )
 
 
 def _remove_if_unused(name: str) -> bool:
@@ -178,8 +188,11 @@ def _remove_if_unused(name: str) -> bool:
         last = storage.store.supervision.last_to_leave()
     except SegmentBusy:
         last = False
-    if last:
-        storage.destroy()
-    else:
+    if not last:
         storage.detach()
-    return last
+        return False
+    try:
+        storage.destroy()
+    except SegmentBusy:
+        return False
+    return True

@@ -10,7 +10,6 @@ from shardq.drivers.shared.storage import SharedStorage
 from shardq.errors import SegmentBusy
 from shardq.handler import Handler
 from shardq.model import Ending, key_of, split_key
-from shardq.shm.processes.holding import holder
 from shardq.supervisor.board import LastSeen, Totals
 
 log = logging.getLogger("shardq.supervisor")
@@ -105,7 +104,7 @@ class SegmentBoard:
     def _note_busy(self) -> None:
         now = time.monotonic()
         self._busy_since = self._busy_since or now
-        held = None if self._reported or now - self._busy_since < _REPORTED_S else holder(self._store.segment)
+        held = None if self._reported or now - self._busy_since < _REPORTED_S else self._store.inspection.held()
         if held:
             self._reported = True
             log.warning("a process does not leave the guard", extra={"pid": held.pid, "stopped": held.stopped})

@@ -10,6 +10,7 @@ time), `verbs` (one guarded section each: all that a driver calls). Who uses who
 * `damage`: what no death can leave behind
 * `files.names`: what the files of a segment are called
 * `files.refusals`: what the system refuses, told with what to do
+* `files.lock_bytes`: locks on bytes of the lock file, and no wait for them without an end
 * `processes.namespaces`: which process ids and clocks are shared
 * `files.own_files`: made for this user alone, and opened only if they are
 * `files.earlier`: the files of former layouts

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from shardq.errors import (
+    SegmentBusy,
     SegmentError,
     SegmentExists,
     SegmentForeign,
@@ -25,6 +26,7 @@ from shardq.errors import (
 from shardq.shm import segment as segments
 from shardq.shm import words as at
 from shardq.shm.files.capacity import default_capacity_bytes
+from shardq.shm.files.lock_bytes import PATIENCE_S
 from shardq.shm.files.names import full_name, names_with
 from shardq.shm.files.refusals import told
 from shardq.shm.layout import Layout
@@ -65,7 +67,7 @@ def create_store(
             raise SegmentExists(f"segment {name!r} exists already, and this process is attached to it")
         segment = Segment.create(name, layout, private=private)
         try:
-            return _entered(segment, share)
+            return _entered(segment, share, PATIENCE_S)
         except BaseException:
             # A segment that its creator could not enter would stay for ever.
             with suppress(ShardqError):
@@ -73,16 +75,17 @@ def create_store(
             raise
 
 
-def attach_store(name: str, share: Share = Share.GENERAL) -> Store:
+def attach_store(name: str, share: Share = Share.GENERAL, patience_s: float = PATIENCE_S) -> Store:
     """Attach to a segment with a slot of that share, or share this process's attachment to it. See `Segment.attach` for
-    the errors; raises `SlotsExhausted` as well.
+    the errors; raises `SlotsExhausted` as well, and `SegmentBusy` where another process is stopped for `patience_s`
+    while it takes a slot.
     """
     with _opening:
         store = _attached(name)
         if store:
             _users[store] += 1
             return store
-        return _entered(Segment.attach(name), share)
+        return _entered(Segment.attach(name), share, patience_s)
 
 
 @contextmanager
@@ -112,7 +115,7 @@ def overview_of(name: str) -> Iterator[Callable[[], Overview]]:
 def resume_store(name: str, descriptor: int, slot: int) -> Store:
     """Attach to a segment with the slot that this process had before it executed itself anew."""
     with _opening:
-        return _entered(Segment.attach(name), Share.FAMILY, (descriptor, slot))
+        return _entered(Segment.attach(name), Share.FAMILY, PATIENCE_S, (descriptor, slot))
 
 
 def close_store(store: Store) -> None:
@@ -140,12 +143,17 @@ def destroy(name: str, *, unused: bool = False) -> None:
 
 
 def destroy_store(store: Store) -> None:
-    """Unlink a store's segment, not another one that has its name by now, and give up this use of the store."""
+    """Unlink a store's segment, not another one that has its name by now, and give up this use of the store. Raises
+    `SegmentBusy` where another process is stopped while it takes a slot: then the segment stays.
+    """
     try:
         with _opening:
             if _users[store] == 1:
                 store.doorbell.close()  # while the name of its FIFO is surely that of this segment
             store.segment.unlink(store.hold[0])
+    except SegmentBusy:
+        store.segment.words[at.CLOSED] = 0  # it stays, so it takes requests
+        raise
     finally:
         close_store(store)
 
@@ -175,7 +183,10 @@ def _is_abandoned(name: str) -> bool:
     if not store.supervision.private or age_s < _NEWBORN_S or store.supervision.others():
         close_store(store)
         return False
-    destroy_store(store)
+    try:
+        destroy_store(store)
+    except SegmentBusy:
+        return False
     return True
 
 
@@ -184,10 +195,10 @@ def _attached(name: str) -> Store | None:
     return store if store and not store.segment.removed else None
 
 
-def _entered(segment: Segment, share: Share, hold: tuple[int, int] | None = None) -> Store:
+def _entered(segment: Segment, share: Share, patience_s: float, hold: tuple[int, int] | None = None) -> Store:
     store = Store(segment)
     try:
-        store.resume(*hold) if hold else store.enter(share)
+        store.resume(*hold) if hold else store.enter(share, patience_s)
     except BaseException:
         segment.close()
         raise

@@ -7,7 +7,6 @@ so that it never takes what somebody just made. `names` says which files there a
 from __future__ import annotations
 
 import errno
-import fcntl
 import mmap
 import os
 import secrets
@@ -31,8 +30,8 @@ from shardq.errors import (
 from shardq.shm import words as at
 from shardq.shm.files import earlier
 from shardq.shm.files import own_files as files
+from shardq.shm.files.lock_bytes import FIRST_SLOT_BYTE, REGISTER_BYTE, holder_of, release_byte, take_byte
 from shardq.shm.files.names import full_name, lock_path, other_users_of, segment_path
-from shardq.shm.files.own_files import FIRST_SLOT_BYTE, REGISTER_BYTE
 from shardq.shm.files.refusals import room, told
 from shardq.shm.layout import Layout
 from shardq.shm.processes.namespaces import clock_offsets_ns
@@ -176,13 +175,14 @@ class Segment:
     def unlink(self, lock: int) -> None:
         """Remove the segment's files, unless somebody did so before: then its name may be another segment's. `lock` is
         the descriptor of the lock file that the caller, who is attached, has: closing another one would end its locks.
+        Raises `SegmentBusy`.
         """
-        fcntl.lockf(lock, fcntl.LOCK_EX, 1, REGISTER_BYTE)
+        take_byte(lock, REGISTER_BYTE, self.name)
         try:
             if not self.removed:
                 files.remove(self.system_name)
         finally:
-            fcntl.lockf(lock, fcntl.LOCK_UN, 1, REGISTER_BYTE)
+            release_byte(lock, REGISTER_BYTE)
 
     def close(self) -> None:
         """Unmap. What is stored stays."""
@@ -208,7 +208,7 @@ def destroy(name: str, *, unused: bool = False) -> None:
     if is_earlier:
         earlier.check_unused(name)  # its processes do not know the lock that is taken now
     with files.creation_lock(name) as lock:
-        pid = files.holder_of(lock, FIRST_SLOT_BYTE, 0) if unused else None
+        pid = holder_of(lock, FIRST_SLOT_BYTE, 0) if unused else None
         if pid is not None:
             raise SegmentError(f"segment {name!r} is in use by process {pid}: end that first")
         # While this process waited for the lock, others may have removed that segment and created another one.
@@ -226,7 +226,7 @@ def destroy_unused(segment: Segment) -> None:
     """Unlink a segment that this process made and could not enter, unless others have done so by now."""
     with files.creation_lock(segment.name) as lock:
         is_it = files.inode(segment.path) == segment.inode
-        if is_it and files.holder_of(lock, FIRST_SLOT_BYTE, segment.layout.slots) is None:
+        if is_it and holder_of(lock, FIRST_SLOT_BYTE, segment.layout.slots) is None:
             files.remove(segment.system_name)
 
 

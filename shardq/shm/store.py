@@ -17,6 +17,7 @@ from shardq.shm import words as at
 from shardq.shm.assembly import Parts
 from shardq.shm.counters import Counts, counts_in
 from shardq.shm.damage import damage_in
+from shardq.shm.files.lock_bytes import PATIENCE_S
 from shardq.shm.processes.doorbell import Doorbell
 from shardq.shm.processes.patience import Patience
 from shardq.shm.processes.shares import Share
@@ -47,9 +48,9 @@ class Store:
         self._forked = threading.Lock()
         self._left = False
 
-    def enter(self, share: Share = Share.GENERAL) -> None:
+    def enter(self, share: Share = Share.GENERAL, patience_s: float = PATIENCE_S) -> None:
         """Take a slot and put the parts together."""
-        self._slots.enter(share)
+        self._slots.enter(share, patience_s)
         self._assemble()
 
     def resume(self, descriptor: int, slot: int) -> None:
@@ -248,7 +249,9 @@ class Store:
             )
 
     def _own_slot(self, share: Share = Share.GENERAL) -> None:
-        """Take a slot of its own for a process that inherited another's by fork. Raises `StorageClosed`."""
+        """Take a slot of its own for a process that inherited another's by fork. Raises `StorageClosed`, `SegmentBusy`,
+        `SlotsExhausted`.
+        """
         if self._left:
             raise StorageClosed(f"the storage on segment {self.segment.name!r} was closed: attach to it again")
         if self._stale:
@@ -256,7 +259,7 @@ class Store:
                 if self._stale:
                     self._drop_inherited()
                     self._slots = Slots(self.segment)
-                    self.enter(share)
+                    self.enter(share, min(PATIENCE_S, self.patience.limit_s() or PATIENCE_S))
                     # Last: without a slot of its own the next verb must not go on with the parent's.
                     self._stale = False
 

@@ -2,6 +2,7 @@
 
     python -m tests.support.holder NAME hold        takes the guard
     python -m tests.support.holder NAME lose        takes the guard and is cut off half-way through leaving it
+    python -m tests.support.holder NAME enter       keeps the lock under which slots are taken, without one
     python -m tests.support.holder NAME count N     adds 1 to `COUNTER` inside the guard, N times
 
 It prints a line when it did that, ends what it did when it is told so by a line, and leaves.
@@ -18,6 +19,8 @@ from pathlib import Path
 import psutil
 
 from shardq.shm import words as at
+from shardq.shm.files.lock_bytes import REGISTER_BYTE, release_byte, take_byte
+from shardq.shm.files.own_files import open_lock_file
 from shardq.shm.processes.guard import Guard
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
@@ -92,6 +95,13 @@ def _lose(segment: Segment, guard: Guard, slots: Slots) -> None:
     guard.release()
 
 
+def _enter(name: str) -> None:
+    descriptor = open_lock_file(name)
+    take_byte(descriptor, REGISTER_BYTE, name)
+    _say_and_wait()
+    release_byte(descriptor, REGISTER_BYTE)
+
+
 def _count(segment: Segment, guard: Guard, slots: Slots, times: str) -> None:
     for _ in range(int(times)):
         guard.acquire()
@@ -107,6 +117,9 @@ def _say_and_wait() -> None:
 
 def main() -> None:
     name, verb, *arguments = sys.argv[1:]
+    if verb == "enter":
+        _enter(name)
+        return
     segment = Segment.attach(name)
     slots = Slots(segment)
     slots.enter()

@@ -16,6 +16,7 @@ from shardq.drivers.shared.storage import SharedStorage
 from shardq.model import key_of
 from shardq.protocols import Served
 from shardq.shm import words as at
+from shardq.shm.files.lock_bytes import PATIENCE_S
 from shardq.shm.files.own_files import remove_files
 from shardq.shm.layout import Layout
 from shardq.shm.processes.shares import Share
@@ -45,7 +46,7 @@ class _Slots(Slots):
         super().__init__(segment)
         self._process = process
 
-    def enter(self, share: Share = Share.GENERAL) -> None:
+    def enter(self, share: Share = Share.GENERAL, patience_s: float = PATIENCE_S) -> None:
         self._settle(self._process.number)
 
     def occupied(self, slot: int) -> bool:

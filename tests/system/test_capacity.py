@@ -115,9 +115,10 @@ async def test_who_does_not_wait_gets_back_what_was_not_accepted(name: str, fold
         left = caught.value.not_accepted
         assert 0 < len(left) < 100
         assert left == [note for note in notes if note in set(left)]
-        stored = {pipe: await storage.length(pipe) for pipe in await storage.pipes()}
-        assert set(stored.values()) == {10}, "of a call all requests of a tube are stored or none"
-        assert sum(stored.values()) + len(left) == 100
+        stored = (await storage.backlog()).queued
+        assert stored + len(left) == 100
+        by_thread = sorted(notes, key=lambda note: note.thread)
+        assert set(left) == set(by_thread[stored:]), "steps go thread by thread, each in the order of the call"
         storage.destroy()
 
 
@@ -129,10 +130,16 @@ async def test_what_can_never_fit_is_refused_at_once(name: str, folder: Folder) 
             await queue.register(Record, *small, *large)
         with pytest.raises(MessageTooLarge):
             queue.register_sync(Record, *large)
-        with pytest.raises(MessageTooLarge):
-            await queue.register(Record, *folder.notes([0] * 100, padding=20 * KIB))
         assert await storage.pipes() == []
         storage.destroy()
+
+
+async def test_a_call_that_is_larger_than_the_segment_waits_between_its_steps(folder: Folder) -> None:
+    async with Supervisor(Record, workers=1, capacity_bytes=MIB) as supervisor:
+        assert await supervisor.queue.register(Record, *folder.notes(range(200), threads=3, padding=20 * KIB)) == 200
+        assert (await supervisor.drain()).handled == 200
+    for thread in range(3):
+        assert folder.done(thread) == list(range(thread, 200, 3))
 
 
 # Work that makes work
@@ -262,8 +269,9 @@ def test_a_full_directory_gives_back_what_it_did_not_take(way: str, name: str) -
 
     with pytest.raises(DirectoryFull) as caught:
         register()
-    assert caught.value.not_accepted == tickets[64:]
-    assert set(asyncio.run(storage.pipes())) == {Tube(Punch, Route(number)).pipe for number in range(64)}
+    # A call of a hundred threads is one step, so none of it is stored where there are places for 64.
+    assert caught.value.not_accepted == tickets
+    assert asyncio.run(storage.pipes()) == []
     storage.destroy()
 
 

@@ -14,7 +14,7 @@ from shardq.errors import SegmentError, SegmentMissing, SegmentVersionError
 from shardq.serving.lifecycle import default_url
 from shardq.shm import words as at
 from shardq.shm.files import names
-from shardq.shm.files.own_files import FIRST_SLOT_BYTE
+from shardq.shm.files.lock_bytes import FIRST_SLOT_BYTE
 from shardq.shm.registry import attach_store, close_store, create_store, destroy, destroy_abandoned
 from shardq.shm.segment import Segment
 from shardq.shm.store import Store

@@ -17,7 +17,7 @@ import pytest
 from shardq import Queue
 from shardq.cli import FAILED, OK
 from shardq.drivers import SharedStorage
-from shardq.errors import SegmentUnavailable
+from shardq.errors import SegmentBusy, SegmentUnavailable
 from shardq.shm.processes import namespaces
 from shardq.shm.registry import attach_store, close_store, create_store
 from shardq.shm.store import Store
@@ -238,3 +238,21 @@ def test_offsets_are_read_as_the_kernel_writes_them(
     monkeypatch.setattr(namespaces, "_PROC", tmp_path)
 
     assert namespaces.clock_offsets_ns() == offsets
+
+
+def test_a_process_that_has_the_guard_in_another_container_is_not_taken_for_one_of_here(store: Store) -> None:
+    needs(*OWN_PIDS)
+    text = """
+import sys
+from shardq.shm.registry import attach_store
+store = attach_store(sys.argv[1])
+store.begin_section()
+print("inside", flush=True)
+sys.stdin.read()
+"""
+    with program(*OWN_PIDS, *python(text, store.segment.name)) as process:
+        assert line(process) == "inside\n"
+        with store.patience.at_most(0.1), pytest.raises(SegmentBusy, match="of another pid namespace has its guard"):
+            store.counts()
+        assert (held := store.inspection.overview().guard)
+        assert (held.elsewhere, held.stopped) == (True, False)

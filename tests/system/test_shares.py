@@ -12,7 +12,7 @@ import pytest
 from shardq.cli import OK, main
 from shardq.errors import SlotsExhausted
 from shardq.settings import SupervisorSettings
-from shardq.shm.files.own_files import FIRST_SLOT_BYTE, REGISTER_BYTE, holder_of
+from shardq.shm.files.lock_bytes import FIRST_SLOT_BYTE, REGISTER_BYTE, holder_of
 from shardq.shm.processes.shares import FAMILY_SLOTS, KEPT_SLOTS, VISITOR_SLOTS, Share, slots_of
 from shardq.shm.registry import attach_store, close_store, create_store, overview_of
 from shardq.shm.store import Store

@@ -20,7 +20,7 @@ from shardq.shm import words as at
 from tests.support.drivers import MIB
 from tests.support.holder import Holder, holder
 from tests.support.jobs import Folder, Gated, Record
-from tests.support.programs import ROOT, until
+from tests.support.programs import ROOT, until, wait_out_one_wish
 from tests.support.supervised import Start
 from tests.support.tasks import LIMIT_S, finished
 
@@ -79,7 +79,9 @@ def test_a_second_signal_works_as_well(name: str, url: str, start: Start, folder
         stopped_inside(other)
         program.signal(signal.SIGTERM)
         program.hear("stopping")
+        wait_out_one_wish()
         assert program.stop(signal.SIGTERM) == 7
+        assert "second signal" in program.heard
         free_again(other)
     asyncio.run(queue.close())
 
@@ -247,3 +249,37 @@ async def _left_by(url: str, name: str) -> None:
     await storage.close()
     async with await connect(url):
         pass
+
+
+def test_a_reload_hears_signals(name: str, url: str, start: Start) -> None:
+    program = start("tests.support.jobs", "--url", url, "--workers", 1).serving()
+    program.workers(1)
+    with holder(name, "hold") as other:
+        stopped_inside(other)
+        program.signal(signal.SIGHUP)
+        program.hear("reloaded")
+        assert program.stop(signal.SIGTERM) == 0
+        free_again(other)
+
+
+async def test_status_knows_for_how_long_where_only_coroutines_wait(name: str, storage: SharedStorage) -> None:
+    with holder(name, "hold") as other:
+        stopped_inside(other)
+        appending = asyncio.ensure_future(storage.append("m/H/0/0", [b"x"]))
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+        held = storage.overview().guard
+        assert held
+        assert held.pid == other.pid
+        assert held.held_s
+        assert held.held_s > 0.1
+        free_again(other)
+    assert await finished(appending) == 1
+
+
+def test_who_was_killed_inside_does_not_have_the_guard_any_more(name: str, storage: SharedStorage) -> None:
+    with holder(name, "hold") as other:
+        stopped_inside(other)
+        other.kill()
+        assert storage.store.append("m/H/0/0", [b"x"])
+        assert storage.overview().guard is None

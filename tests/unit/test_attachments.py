@@ -15,7 +15,9 @@ import pytest
 from shardq.drivers import SharedStorage
 from shardq.errors import SegmentMissing
 from shardq.shm import words as at
-from shardq.shm.files.own_files import FIRST_SLOT_BYTE, REGISTER_BYTE, open_lock_file, remove_files
+from shardq.shm.files import lock_bytes
+from shardq.shm.files.lock_bytes import FIRST_SLOT_BYTE, REGISTER_BYTE
+from shardq.shm.files.own_files import open_lock_file, remove_files
 from shardq.shm.processes.slots import LEAVE_BYTE
 from shardq.shm.registry import (
     attach_store,
@@ -27,7 +29,6 @@ from shardq.shm.registry import (
 from shardq.shm.segment import Segment
 from tests.support.drivers import MIB
 from tests.support.faults import Action, Child, Gate
-from tests.support.programs import until
 from tests.support.segments import files_of
 
 
@@ -38,9 +39,26 @@ def name(name: str) -> str:
     return name
 
 
-def waits_for_a_lock(pid: int) -> bool:
-    lines = map(str.split, Path("/proc/locks").read_text().splitlines())
-    return any(line[1] == "->" and line[5] == str(pid) for line in lines)
+def until_it_waits_for_a_lock(act: Action) -> Child:
+    """A child that does it, once it has found a lock taken: then it looks who has it."""
+    found, tell = os.pipe()
+    os.set_blocking(tell, False)
+
+    def acts() -> object:
+        look = lock_bytes.holder_of
+
+        def looked(*arguments: int) -> int | None:
+            os.write(tell, b"!")
+            return look(*arguments)
+
+        lock_bytes.holder_of = looked
+        return act()
+
+    child = Child(acts)
+    os.close(tell)
+    assert os.read(found, 1), "the child ended before it waited for a lock"
+    os.close(found)
+    return child
 
 
 @contextmanager
@@ -49,9 +67,7 @@ def waiting(name: str, act: Action) -> Iterator[Child]:
     descriptor = open_lock_file(name, create=True)
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, REGISTER_BYTE)
-        child = Child(act)
-        until(lambda: waits_for_a_lock(child.pid), "the child waits for the lock")
-        yield child
+        yield until_it_waits_for_a_lock(act)
     finally:
         os.close(descriptor)
 
@@ -194,8 +210,7 @@ def test_who_leaves_waits_for_who_leaves_before_it_and_then_finds_nobody(name: s
 
     first = Child(leave_first)
     gate.reached()
-    second = Child(leave_last)
-    until(lambda: waits_for_a_lock(second.pid), "the second waits for the first")
+    second = until_it_waits_for_a_lock(leave_last)
     first.kill()
     assert second.result() is True
     gate.open()

@@ -9,7 +9,7 @@ import pytest
 
 from shardq.errors import SlotsExhausted
 from shardq.shm import words as at
-from shardq.shm.files.own_files import REGISTER_BYTE
+from shardq.shm.files.lock_bytes import REGISTER_BYTE
 from shardq.shm.registry import close_store, create_store
 from shardq.shm.store import Store
 from tests.support.drivers import MIB

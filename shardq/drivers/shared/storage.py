@@ -83,7 +83,7 @@ class SharedStorage:
         """Attach to the segment `name`, with a slot of this share.
 
         Raises `SegmentMissing`, `SegmentNotReady`, `SegmentVersionError`, `SegmentForeign`, `SegmentUntrusted`,
-        `SegmentUnavailable`, `SlotsExhausted`.
+        `SegmentUnavailable`, `SlotsExhausted`, `SegmentBusy`.
         """
         return cls(shm.attach_store(name, share), settings)
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from shardq.errors import SegmentError, SegmentVersionError
 from shardq.shm import words as at
+from shardq.shm.files.lock_bytes import FIRST_SLOT_BYTE, holder_of
 from shardq.shm.files.names import SHM_DIRECTORY, full_name, segment_path
-from shardq.shm.files.own_files import FIRST_SLOT_BYTE, holder_of, open_own
+from shardq.shm.files.own_files import open_own
 
 _FIRST_OTHER_LAYOUT = 5
 _VERSION = struct.Struct("QQ")

@@ -6,10 +6,8 @@ then looked at: its owner, its kind, its mode, and whether it has a second name.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
-import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,15 +20,10 @@ if sys.platform != "linux":
 
 import posix_ipc
 
+from shardq.shm.files.lock_bytes import REGISTER_BYTE, take_byte
 from shardq.shm.files.names import bell_paths, full_name, lock_path, segment_path, semaphore_path
 from shardq.shm.files.refusals import in_the_way, told
 
-#: Byte of the lock file that is held while the segment is created or removed and while a process takes a slot.
-REGISTER_BYTE = 0
-#: Byte of the lock file that the process in slot 0 holds, and so on.
-FIRST_SLOT_BYTE = 64
-#: struct flock of Linux on 64-bit machines: type, whence, start, length, pid.
-_FLOCK = struct.Struct("hhqqi4x")
 #: Of the C library's semaphore: with less, its first use would be a SIGBUS.
 _SEMAPHORE_BYTES = 32
 #: Without waiting for the other end of a FIFO that another user put there.
@@ -117,14 +110,14 @@ def open_lock_file(name: str, *, create: bool = False, flags: int = os.O_RDWR) -
 @contextmanager
 def creation_lock(name: str) -> Iterator[int]:
     """One creator or destroyer at a time; who holds it and finds a segment that is not ready knows that its creator is
-    dead. Yields the descriptor of the lock file, which goes again where no segment came of it.
+    dead. Yields the descriptor of the lock file, which goes again where no segment came of it. Raises `SegmentBusy`.
     """
     system_name = full_name(name)
     while True:
         descriptor = open_lock_file(name, create=True)
         try:
             with told(f"lock {lock_path(system_name)}"):
-                fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, REGISTER_BYTE)
+                take_byte(descriptor, REGISTER_BYTE, name)
             # A destroyer unlinks the file under those who wait for it: what they get then keeps no process out.
             if not os.fstat(descriptor).st_nlink:
                 continue
@@ -137,15 +130,6 @@ def creation_lock(name: str) -> Iterator[int]:
             return
         finally:
             os.close(descriptor)
-
-
-def holder_of(descriptor: int, first: int, count: int = 1) -> int | None:
-    """Pid of another process that holds one of these bytes of a lock file (0 bytes: all from there), 0 for one of
-    another pid namespace. None: no process does.
-    """
-    question = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, first, count, 0)
-    kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, question))
-    return None if kind == fcntl.F_UNLCK else int(pid)
 
 
 def open_semaphore(system_name: str) -> posix_ipc.Semaphore:

@@ -26,7 +26,7 @@ import posix_ipc
 
 from shardq.errors import SegmentBusy, StorageBusy
 from shardq.shm import words as at
-from shardq.shm.processes.holding import stuck
+from shardq.shm.processes.holding import named, stuck
 from shardq.shm.processes.slots import RESCUE_BYTE, Slots
 from shardq.shm.segment import Segment
 
@@ -145,7 +145,7 @@ class Guard:
                 continue
             if self._rescue():
                 return
-            if waited_s >= NOTED_S:
+            if over or waited_s >= NOTED_S:
                 self._note_stuck(waited_s)
             if over:
                 raise self._busy()
@@ -158,10 +158,12 @@ class Guard:
             raise self._busy()
 
     def _busy(self) -> SegmentBusy:
-        pid = self._words[self._slots.word(max(0, self._owner_slot())) + at.SLOT_PID]
+        slot = max(0, self._owner_slot())
+        pid, elsewhere = self._words[self._slots.word(slot) + at.SLOT_PID], not self._slots.in_my_namespace(slot)
+        how = "kill -CONT, in its container" if elsewhere else f"kill -CONT {pid}"
         return SegmentBusy(
-            f"segment {self._name!r} cannot be used now: process {pid} has its guard, and is stopped perhaps: "
-            f"let it go on (kill -CONT {pid}) or end it; `python -m shardq status` shows it"
+            f"segment {self._name!r} cannot be used now: {named(pid, elsewhere=elsewhere)} has its guard, and is "
+            f"stopped perhaps: let it go on ({how}) or end it; `python -m shardq status` shows it"
         )
 
     def _owner_slot(self) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shardq.shm import words as at
+from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
 
 #: Between two looks at the same holder. Who works in the guard has left it long before.
@@ -24,23 +25,32 @@ class Held:
     held_s: float | None
     """For how long, as far as others waited for it. None: nobody did."""
 
+    elsewhere: bool = False
+    """Whether it is in another pid namespace: then it is not known if it is stopped."""
+
     def __str__(self) -> str:
         state = ", which is stopped," if self.stopped else ""
         since = "" if self.held_s is None else f" for {self.held_s:.1f} s"
-        return f"process {self.pid}{state} has the guard{since}"
+        return f"{named(self.pid, elsewhere=self.elsewhere)}{state} has the guard{since}"
 
 
-def holder(segment: Segment) -> Held | None:
+def named(pid: int, *, elsewhere: bool) -> str:
+    """A process in a sentence."""
+    return f"process {pid} of another pid namespace" if elsewhere else f"process {pid}"
+
+
+def holder(segment: Segment, slots: Slots) -> Held | None:
     """Who has the guard and does not leave it. None: nobody, or only for a moment."""
-    first = _attempt(segment)
+    first = _attempt(segment, slots)
     if first is None:
         return None
     time.sleep(_BETWEEN_LOOKS_S)
-    if _attempt(segment) != first:
+    if _attempt(segment, slots) != first:
         return None
     slot, attempt = first
     pid = segment.words[segment.layout.slot_word(slot) + at.SLOT_PID]
-    return Held(pid, _is_stopped(pid), _held_s(segment, slot, attempt))
+    elsewhere = not slots.in_my_namespace(slot)
+    return Held(pid, not elsewhere and _is_stopped(pid), _held_s(segment, slot, attempt), elsewhere)
 
 
 def stuck(slot: int, attempt: int) -> int:
@@ -48,14 +58,14 @@ def stuck(slot: int, attempt: int) -> int:
     return attempt & ~0xFFFF | slot + 1
 
 
-def _attempt(segment: Segment) -> tuple[int, int] | None:
+def _attempt(segment: Segment, slots: Slots) -> tuple[int, int] | None:
     """The slot of the process that has the guard, and its attempt."""
     words, layout = segment.words, segment.layout
     slot = (words[at.GUARD_OWNER] & 0xFFFF) - 1
     if slot < 0:
         # On its way in or out.
         trying = (n for n in range(layout.slots) if words[layout.slot_word(n) + at.SLOT_ATTEMPT] & 0xFFFF)
-        slot = next(trying, -1)
+        slot = next((n for n in trying if slots.occupied(n)), -1)
     return (slot, words[layout.slot_word(slot) + at.SLOT_ATTEMPT]) if 0 <= slot < layout.slots else None
 
 

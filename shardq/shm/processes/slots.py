@@ -12,12 +12,13 @@ had claimed is not handed on before.
 
 from __future__ import annotations
 
-import fcntl
 import os
 
 from shardq.errors import SegmentForeign, SlotsExhausted
 from shardq.shm import words as at
-from shardq.shm.files.own_files import FIRST_SLOT_BYTE, REGISTER_BYTE, holder_of, open_lock_file
+from shardq.shm.files import lock_bytes
+from shardq.shm.files.lock_bytes import FIRST_SLOT_BYTE, PATIENCE_S, REGISTER_BYTE, holder_of
+from shardq.shm.files.own_files import open_lock_file
 from shardq.shm.files.refusals import told
 from shardq.shm.processes.namespaces import pid_namespace, runs, start_ticks
 from shardq.shm.processes.shares import Share, slots_of
@@ -42,18 +43,18 @@ class Slots:
         self.identity = 0
         """incarnation << 16 | slot + 1: what owner words hold while they are mine."""
 
-    def enter(self, share: Share = Share.GENERAL) -> None:
+    def enter(self, share: Share = Share.GENERAL, patience_s: float = PATIENCE_S) -> None:
         """Take a free or a dead process's slot: a general one, else one that is kept for this share. Raises
-        `SlotsExhausted`.
+        `SlotsExhausted`, and `SegmentBusy` where another process is stopped while it takes one, for `patience_s`.
         """
         self._descriptor = open_lock_file(self._segment.name)
         try:
             with told(f"take a slot of segment {self._segment.name!r}"):
-                self._lock(REGISTER_BYTE, wait=True)
+                lock_bytes.take_byte(self._descriptor, REGISTER_BYTE, self._segment.name, patience_s)
                 try:
                     self._take_slot(share)
                 finally:
-                    self._unlock(REGISTER_BYTE)
+                    self.unlock(REGISTER_BYTE)
         except BaseException:
             self.forget()
             raise
@@ -98,14 +99,14 @@ class Slots:
 
     def try_lock(self, byte: int) -> bool:
         """Take a byte of the lock file for this process, if nobody has it."""
-        return self._lock(byte, wait=False)
+        return lock_bytes.try_byte(self._descriptor, byte)
 
-    def wait_for(self, byte: int) -> None:
-        """Take a byte of the lock file once nobody else has it."""
-        self._lock(byte, wait=True)
+    def wait_for(self, byte: int, patience_s: float = PATIENCE_S) -> None:
+        """Take a byte of the lock file once nobody else has it. Raises `SegmentBusy`."""
+        lock_bytes.take_byte(self._descriptor, byte, self._segment.name, patience_s)
 
     def unlock(self, byte: int) -> None:
-        self._unlock(byte)
+        lock_bytes.release_byte(self._descriptor, byte)
 
     def alive(self, owner: int) -> bool:
         """Whether the process behind an owner word still lives. It counts as alive however long it is stopped."""
@@ -161,7 +162,7 @@ class Slots:
             if not self.try_lock(FIRST_SLOT_BYTE + slot):
                 continue
             if self._same_process_lives(slot):
-                self._unlock(FIRST_SLOT_BYTE + slot)
+                self.unlock(FIRST_SLOT_BYTE + slot)
                 continue
             self._settle(slot)
             return True
@@ -196,13 +197,3 @@ class Slots:
             return start_ticks(pid, dying=dying) == self._words[word + at.SLOT_START_TICKS]
         except OSError:  # this process has no descriptor left to read it with
             return runs(pid)
-
-    def _lock(self, byte: int, *, wait: bool) -> bool:
-        try:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, byte)
-        except (BlockingIOError, PermissionError):
-            return False
-        return True
-
-    def _unlock(self, byte: int) -> None:
-        fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, byte)

@@ -159,8 +159,12 @@ class Inspection:
             self._words[at.NEXT_DUE_US] or None,
             self._words[at.SUPERVISOR_PID] if self._bindings.supervised() else None,
             [view for slot in range(self._layout.slots) if (view := self._worker(slot))],
-            holder(self._segment),
+            self.held(),
         )
+
+    def held(self) -> Held | None:
+        """Who has the guard and does not leave it."""
+        return holder(self._segment, self._slots)
 
     def tubes(self) -> Iterator[TubeView]:
         """The tubes that are not empty."""

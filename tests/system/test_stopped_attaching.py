@@ -1,0 +1,182 @@
+"""A process that is stopped while it attaches keeps others from attaching and removing, and that comes to an end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from shardq import Queue, Supervisor, connect
+from shardq.cli import FAILED
+from shardq.drivers import SharedStorage
+from shardq.errors import SegmentBusy
+from shardq.shm.registry import create_store
+from shardq.supervisor.exits import Exit
+from tests.support.drivers import MIB
+from tests.support.faults import Child, Gate
+from tests.support.holder import Holder, holder
+from tests.support.jobs import Folder, Record
+from tests.support.programs import ROOT
+from tests.support.supervised import Start
+from tests.support.tasks import finished
+
+WHY = "cannot be entered, left or removed now"
+
+
+@pytest.fixture
+def storage(name: str) -> Iterator[SharedStorage]:
+    storage = SharedStorage.create(name, 8 * MIB)
+    yield storage
+    storage.detach()
+
+
+def stopped(other: Holder) -> None:
+    other.hear()
+    other.stop()
+
+
+def free_again(other: Holder) -> None:
+    other.go_on()
+    other.let_go()
+
+
+def test_a_family_ends_when_it_is_told_and_its_segment_is_of_use(
+    name: str, url: str, start: Start, folder: Folder
+) -> None:
+    program = start("tests.support.jobs", "--url", url, "--workers", 1).serving()
+    program.workers(1)
+    with holder(name, "enter") as other:
+        stopped(other)
+        assert program.stop(signal.SIGTERM) == Exit.OK
+        assert f"process {other.pid} is doing so" in program.heard
+        free_again(other)
+    queue = asyncio.run(connect(url))
+    assert queue.register_sync(Record, *folder.notes([1])) == 1
+    asyncio.run(queue.close())
+
+
+def test_what_cannot_be_removed_takes_requests_as_before(name: str) -> None:
+    store = create_store(name, MIB)
+    with holder(name, "enter") as other:
+        stopped(other)
+        storage = SharedStorage(store)
+        assert store.supervision.close_if_unused()
+        with pytest.raises(SegmentBusy, match=f"process {other.pid} is doing so"):
+            storage.destroy()
+        free_again(other)
+    storage = SharedStorage.attach(name)
+    assert storage.store.append("m/H/0/0", [b"x"])
+    storage.destroy()
+
+
+def test_a_worker_that_cannot_attach_ends_and_the_next_one_serves(
+    name: str, url: str, start: Start, folder: Folder
+) -> None:
+    program = start("tests.support.jobs", "--url", url, "--workers", 1).serving()
+    [first] = program.workers(1)
+    queue = Queue(SharedStorage.attach(name))
+    with holder(name, "enter") as other:
+        stopped(other)
+        program.signal(signal.SIGTTIN)
+        program.hear(WHY)
+        program.hear("worker ended")
+        free_again(other)
+    assert first in program.workers(2)
+    queue.register_sync(Record, *folder.notes(range(4), threads=2))
+    folder.until("done", *range(4))
+    asyncio.run(queue.close())
+
+
+def test_a_supervisor_that_starts_says_why_it_cannot(name: str, url: str, start: Start, storage: SharedStorage) -> None:
+    with holder(name, "enter") as other:
+        stopped(other)
+        program = start("tests.support.jobs", "--url", url, "--workers", 1)
+        assert program.end() == Exit.SEGMENT
+        assert f"process {other.pid} is doing so" in program.heard
+        free_again(other)
+
+
+def test_an_application_ends_its_family(folder: Folder) -> None:
+    async def serve() -> None:
+        supervisor = Supervisor("tests.support.jobs", workers=1)
+        await supervisor.start()
+        with holder(supervisor.url.removeprefix("shm://"), "enter") as other:
+            stopped(other)
+            turns = 0
+
+            async def count() -> None:
+                nonlocal turns
+                while True:
+                    turns += 1
+                    await asyncio.sleep(0.01)
+
+            counting = asyncio.create_task(count())
+            await supervisor.stop()
+            counting.cancel()
+            assert turns > 50
+            free_again(other)
+        # What stays is what the next application that embeds one finds abandoned.
+        storage = SharedStorage.attach(supervisor.url.removeprefix("shm://"))
+        storage.destroy()
+
+    asyncio.run(serve())
+
+
+async def test_a_client_connects_as_soon_as_it_can_and_its_loop_goes_on(
+    name: str, url: str, storage: SharedStorage
+) -> None:
+    storage.detach()  # this process must attach anew
+    with holder(name, "enter") as other:
+        stopped(other)
+        connecting, cancelled = asyncio.create_task(connect(url)), asyncio.create_task(connect(url))
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+        assert not connecting.done()
+        cancelled.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        free_again(other)
+    await (await finished(connecting)).close()
+
+
+async def test_a_client_that_cannot_connect_is_told(name: str, url: str, storage: SharedStorage) -> None:
+    storage.detach()
+    with holder(name, "enter") as other:
+        stopped(other)
+        with pytest.raises(SegmentBusy, match=f"process {other.pid} is doing so"):
+            await connect(url)
+        free_again(other)
+
+
+def test_a_forked_child_that_registers_lets_its_loop_go_on(name: str, storage: SharedStorage) -> None:
+    async def register() -> int | None:
+        appending = asyncio.create_task(storage.append("m/H/0/0", [b"x"]))
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+        assert not appending.done()
+        gate.wait()
+        return await appending
+
+    gate = Gate()
+    with holder(name, "enter") as other:
+        stopped(other)
+        child = Child(lambda: asyncio.run(register()))
+        gate.reached()
+        other.kill()  # the child has the way to tell it to go as well
+        gate.open()
+        assert child.result() == 1
+
+
+@pytest.mark.parametrize("verb", [["tubes"], ["dead", "list"], ["recurrent", "list"], ["destroy"]])
+def test_commands_say_why_they_cannot(name: str, url: str, storage: SharedStorage, verb: list[str]) -> None:
+    with holder(name, "enter") as other:
+        stopped(other)
+        command = (sys.executable, "-m", "shardq", *verb, "--url", url)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (FAILED, "")
+        assert f"process {other.pid} is doing so" in done.stderr
+        free_again(other)
