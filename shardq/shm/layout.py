@@ -19,6 +19,7 @@ from functools import cached_property
 from shardq.shm.words import (
     CLASS_STEP,
     DEFAULT_SLOTS,
+    DIRECTORY_PART,
     EQUAL_STEP_BYTES,
     HANDLER_BYTES,
     HANDLER_WORDS,
@@ -26,6 +27,7 @@ from shardq.shm.words import (
     LARGEST_DIRECTORY,
     LARGEST_HANDLER,
     MOST_COMING,
+    MOST_PARTS,
     MOST_STEP_BYTES,
     MOST_STORES,
     MOST_TOUCHED,
@@ -167,6 +169,11 @@ class Layout:
     @cached_property
     def fixed_bytes(self) -> int:
         return _pages((self.stores_word + 2 * MOST_STORES) * WORD)
+
+    @cached_property
+    def step_parts(self) -> int:
+        """Most tubes to which one append adds: of a small directory a part, so that a large call gets on in it."""
+        return max(1, min(MOST_PARTS, (self.threads - SPARE_ENTRIES) // DIRECTORY_PART))
 
     @cached_property
     def step_bytes(self) -> int:

@@ -83,8 +83,8 @@ PAGE = 4096
 ) = range(61)
 HEADER_BYTES = PAGE
 #: Most tubes, messages and bytes that one append takes, so that its section stays below about a millisecond; of a small
-#: segment at most one part in so many of the capacity.
-MOST_PARTS, MOST_MESSAGES, MOST_STEP_BYTES, STEP_PART = 128, 4096, 1 << 20, 8
+#: segment at most one part in so many of the capacity, and of the threads.
+MOST_PARTS, MOST_MESSAGES, MOST_STEP_BYTES, STEP_PART, DIRECTORY_PART = 128, 4096, 1 << 20, 8, 4
 #: Most entries of the journal: threads that are touched, pending records that come, and stores of one commit.
 MOST_TOUCHED, MOST_COMING, MOST_STORES = MOST_PARTS + 8, MOST_PARTS, MOST_PARTS + 8
 #: In the header page, for the last processes that died: owner word, how it ended.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 
 from shardq.errors import DirectoryFull
 from shardq.model import When
@@ -17,6 +18,8 @@ PIPES = [PIPE, "app/Job/1/9", *(f"app/Job/{thread}/0" for thread in range(2, 12)
 #: What a call has for each of them.
 MESSAGES = [b"first", b"second"]
 PARTS = [(pipe, MESSAGES) for pipe in PIPES]
+#: Entries of the directory: a call takes at most a quarter.
+THREADS = 64
 
 
 def call(there: Scene, size: int = 0, due_us: int = 0, schedule: str = "", absent: bool = False) -> int | None:
@@ -31,6 +34,10 @@ def everywhere(suffix: str = "") -> Effect:
 
 
 def calls() -> Iterator[Operation]:
+    return (replace(operation, threads=THREADS) for operation in _calls())
+
+
+def _calls() -> Iterator[Operation]:
     two = PARTS[:2]
     yield Operation(
         "append a call to two tubes",
@@ -55,11 +62,15 @@ def calls() -> Iterator[Operation]:
     yield Operation(
         "append a call for which threads are given up",
         call,
-        lambda s: [_drain(s, number) for number in range(12)],
+        lambda s: [_drain(s, number) for number in range(THREADS)],
         effect=everywhere(),
-        threads=14,
     )
-    yield Operation("append a call with too many threads", _call_too_far, lambda s: s.append(b"zero"), threads=8)
+    yield Operation(
+        "append a call with too many threads",
+        _call_too_far,
+        lambda s: [s.append(b"zero", pipe=f"app/Old/{number}/0") for number in range(THREADS - 5)],
+        threads=THREADS,
+    )
     yield from _deferred_calls()
 
 

@@ -24,7 +24,7 @@ from shardq.shm.processes.shares import Share
 from shardq.shm.store import Store
 from shardq.shm.verbs.deferring import REMOVED_AT_ONCE
 from shardq.shm.verbs.inspection import Overview
-from shardq.shm.words import DEFAULT_SLOTS, FOLLOW_UP, GENERAL, MOST_MESSAGES, MOST_PARTS, PAGE
+from shardq.shm.words import DEFAULT_SLOTS, FOLLOW_UP, GENERAL, MOST_MESSAGES, PAGE
 
 _Result = TypeVar("_Result")
 _Arguments = ParamSpec("_Arguments")
@@ -45,7 +45,8 @@ class SharedStorage:
         self._store = store
         self._ears = ears_of(store)
         self._closed = False
-        self.step_limit = StepLimit(MOST_PARTS, MOST_MESSAGES, store.segment.layout.step_bytes, PAGE)
+        layout = store.segment.layout
+        self.step_limit = StepLimit(layout.step_parts, MOST_MESSAGES, layout.step_bytes, PAGE)
         self.limit_waits(None)
 
     @classmethod
