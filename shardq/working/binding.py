@@ -56,6 +56,9 @@ class Host(Protocol):
 
     def moved_on(self, key: str, hand: Hand | None) -> None: ...
 
+    @property
+    def others_are_due(self) -> bool: ...
+
     async def let_others_run(self, *, long: bool) -> None: ...
 
     def between_batches(self, done: int) -> None: ...
@@ -76,6 +79,8 @@ class Binding:
         self._at_once = begins_at_once(handler_class)
         self._terms: Terms | None = None
         """What turns hand out by. None: they are not made."""
+        self._turned = False
+        """Whether the batch was acknowledged by a turn, which took another one."""
         self._since, self._before = monotonic(), 0
         """When the quantum began, and how many requests were done then."""
         self._handler: Handler[Any] | None = None
@@ -138,10 +143,11 @@ class Binding:
                 if misses > 1 and not await self._found_what_was_missed(misses):
                     break
                 continue
-            done, misses = self.done, 0
+            done, misses, self._turned = self.done, 0, False
             goes_on = await self._settled(self._handler, batch)
             self._worker.between_batches(self.done - done)
-            await self._worker.let_others_run(long=monotonic() - self._batch_began > _LONG_BATCH_S)
+            if not self._turned:
+                await self._worker.let_others_run(long=monotonic() - self._batch_began > _LONG_BATCH_S)
             if not goes_on:
                 break
             if self._quantum_is_over():
@@ -164,9 +170,10 @@ class Binding:
 
     async def _finished(self, batch: Batch) -> bool:
         """Acknowledge a batch that was handled, and take what is next in the same step. False where that is another
-        thread.
+        thread. While other tasks of this process run, the worker has no batch in hand: should one of them end the
+        process, no request would be to blame.
         """
-        if self._terms is None or self._worker.stopping:
+        if self._terms is None or self._worker.stopping or self._worker.others_are_due:
             await self.acknowledge(batch.count)
             return True
         stay = not self._quantum_is_over()
@@ -174,6 +181,7 @@ class Binding:
         served = self._worker.served() if self._at_once else frozenset[str]()
         terms = self._worker.terms if self._at_once else {split_key(self._key)[0]: self._terms}
         hand = await self._storage.turn(Hand(self._key, self._token, batch), served, terms, stay=stay)
+        self._turned = True
         self.done += batch.count - self._acknowledged
         self._acknowledged = batch.count
         if hand is None or hand.token != self._token:

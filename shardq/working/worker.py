@@ -128,12 +128,17 @@ class Worker:
         if self._waiting:
             self._waiting.cancel()
 
+    @property
+    def others_are_due(self) -> bool:
+        """Whether the event loop should have its turn."""
+        return time.monotonic() - self._looped_at >= LOOP_TURN_S
+
     async def let_others_run(self, *, long: bool) -> None:
-        """Nothing in a round need have suspended: let signals and the rest of the application have their turn, now and
-        then. What arrived during a `long` batch needs several turns of the loop until it is acted on, a stop for
+        """Nothing in a round need have suspended: let signals and the rest of the application have their turn, where it
+        is due. What arrived during a `long` batch needs several turns of the loop until it is acted on, a stop for
         instance; after short ones that would cost more than it saves.
         """
-        if not long and time.monotonic() - self._looped_at < LOOP_TURN_S:
+        if not long and not self.others_are_due:
             return
         for _ in range(3 if long else 1):
             await asyncio.sleep(0)
