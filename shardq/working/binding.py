@@ -22,7 +22,7 @@ from shardq.text.printable import type_name
 from shardq.text.wording import counted
 from shardq.working import failure
 from shardq.working.pipes import Pipes
-from shardq.working.terms import begins_at_once, terms_of
+from shardq.working.terms import terms_of
 from shardq.working.time_limit import within
 
 log = logging.getLogger("shardq.worker")
@@ -76,9 +76,10 @@ class Binding:
         self._class = handler_class
         self._taken = taken if taken.count else None
         """A batch that the storage handed out already."""
-        self._at_once = begins_at_once(handler_class)
-        self._terms: Terms | None = None
+        self._terms = worker.terms.get(split_key(self._key)[0])
         """What turns hand out by. None: they are not made."""
+        self._at_once = self._terms is not None
+        """Whether no code of the handler runs before its first batch and after its last one."""
         self._turned = False
         """Whether the batch was acknowledged by a turn, which took another one."""
         self._since, self._before = monotonic(), 0
@@ -93,19 +94,18 @@ class Binding:
         self.pause_s = 0.0
         """How long nobody should come back to the thread."""
         self._kind: Any = None
-        self._pipes = Pipes(self._key, ())
+        self._pipes: Pipes | None = None
         self._context = Context()
         """Context variables of the stay: those of `create` and `start`, which each batch begins with, and of `stop`."""
 
     async def open(self) -> None:
         """Make the handler and start it. Raises what these raise, and `HandlerError`."""
         self._kind, self._context = request_type(self._class), copy_context()
-        self._pipes = Pipes(self._key, check_priorities(self._class))
-        self._terms = terms_of(self._class, self._worker.settings.batch_size)
-        if self._at_once and self._terms:
+        if self._at_once:
             self._handler = self._class()
             self._handler.queue = self._worker.queue
             return
+        self._terms = terms_of(self._class, self._worker.settings.batch_size)
         handler = await self._in_time(self._context, self._class.create)
         handler.queue = self._worker.queue
         self._handler = handler
@@ -160,6 +160,7 @@ class Binding:
         size = self._terms.limit if self._terms else self._context.run(plainly, self._batch_size, handler)
         if not size:
             return None
+        self._pipes = self._pipes or Pipes(self._key, check_priorities(self._class))
         return await self._storage.take(
             self._pipes.names,
             int(min(size, limit - self.done)),
@@ -201,7 +202,8 @@ class Binding:
             log.error("the storage offers work and hands out none", extra={"key": self._key})
             self.pause_s = PAUSE_WHEN_UNUSABLE_S
             return False
-        await self._pipes.find_unlisted(self._storage)
+        if self._pipes:
+            await self._pipes.find_unlisted(self._storage)
         return True
 
     def _quantum_is_over(self) -> bool:

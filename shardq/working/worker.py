@@ -203,7 +203,7 @@ class Worker:
     async def _opened(self, binding: Binding, key: str, handler_class: type[Handler[Any]]) -> bool:
         """Whether the handler could be made and started. No request is to blame where it could not."""
         try:
-            if self._only is None:  # those that `loop` was given were looked at there
+            if self._only is None and split_key(key)[0] not in self.terms:  # the others were looked at before
                 check_usable(handler_class)
             await binding.open()
         except (Exception, SystemExit) as error:
