@@ -53,8 +53,8 @@ class Worker:
         self._found: frozenset[str] = frozenset()
         self._takes_any = True
         """Whether the storage may choose how much it hands out, which a limit forbids."""
-        self._looped_at = 0.0
-        """When the event loop had its turn, monotonic."""
+        self._looped_at = self._looked_at = 0.0
+        """When the event loop had its turn, and when this worker looked for new handlers; monotonic."""
         self._with_terms: frozenset[str] | None = None
         """The handlers that `terms` is of."""
         self._outdated = self._incomplete = False
@@ -109,7 +109,7 @@ class Worker:
         if self.lock.storage is None:
             self.lock.storage = self.queue.storage
         left = float("inf") if limit is None else limit
-        self._takes_any = limit is None
+        self._takes_any, self._with_terms, self.terms = limit is None, None, {}
         with threads_noted():
             try:
                 while left > 0 and not self.stopping:
@@ -223,8 +223,13 @@ class Worker:
         return float(min(PAUSE_WHEN_FULL_S * 2 ** min(times - 1, 30), LONGEST_PAUSE_WHEN_FULL_S))
 
     def served(self) -> frozenset[str]:
-        """Names of the handlers that this worker serves, with `terms` up to date."""
-        names = self._served()
+        """Names of the handlers that this worker serves, with `terms` up to date. It looks for new ones as often as the
+        event loop has its turn: each look takes the longer the more handlers there are.
+        """
+        now_s = time.monotonic()
+        if self._with_terms is not None and now_s - self._looked_at < LOOP_TURN_S:
+            return self._with_terms
+        names, self._looked_at = self._served(), now_s
         if names is not self._with_terms:
             self.terms = dict(self._all_terms(names))
             self._with_terms = names
