@@ -37,6 +37,16 @@ SCENARIOS = {
         ),
         _thousands,
     ),
+    "calls": Scenario(
+        "requests per second end to end, by the requests of one call, more is better",
+        (
+            Contestant("shardq, 1 worker", "bench.calls:one_worker"),
+            Contestant("shardq, 2 workers", "bench.calls:two_workers"),
+            Contestant("multiprocessing.Queue, 1 process", "bench.calls:one_process"),
+            Contestant("multiprocessing.Queue, 2 processes", "bench.calls:two_processes"),
+        ),
+        _thousands,
+    ),
     "latency": Scenario(
         "microseconds from `register` to the handler of an idle worker, less is better",
         (
