@@ -231,7 +231,7 @@ async def _outlasting(future: Future[None]) -> None:
 
 
 def _target(target: str | type[Handler[Any]], *, private: bool) -> str:
-    """What the supervisor process is told to serve."""
+    """The target as an argument of the supervisor process."""
     if isinstance(target, str):
         return target
     if not (isinstance(target, type) and issubclass(target, Handler)):

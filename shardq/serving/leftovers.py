@@ -30,7 +30,7 @@ class Leftovers(NamedTuple):
 
 
 def leftovers(store: Store) -> Leftovers:
-    """What is left at this instant. It works also while a process is stopped inside the guard."""
+    """What is left at this instant. It needs no guard, so it works also while a process is stopped inside it."""
     view = store.inspection.overview()
     return Leftovers(view.queued, view.dead, view.deferred, view.recurrent)
 

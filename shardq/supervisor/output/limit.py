@@ -12,7 +12,7 @@ from types import FrameType
 _AGAIN_S = 0.1
 #: A timer of 0 seconds would be none.
 _LEAST_S = 0.001
-#: How long code that is not shardq's may take to write a line. After it took longer, it gets no line for this long.
+#: How many seconds code that is not shardq's may take for a line; and for how many it gets none after it took longer.
 OTHERS_S, OTHERS_REST_S = 2.0, 20.0
 
 

@@ -47,10 +47,10 @@ _Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 
 
 def hold_back_wishes() -> None:
-    """Hold signals back until `Signals` listens: without a handler they would end or stop this process. TERM, INT and
-    QUIT are not held back. They end it at once, since there are no workers yet to end in order, and INT does so without
-    a `KeyboardInterrupt` in the module that is being imported. Only the first process of a container holds them back
-    as well: signals at their default do not reach it.
+    """Hold signals back until `Signals` listens: without a handler they would end or stop this process. At a start
+    TERM, INT and QUIT are not held back. There are no workers yet to end in order, so they end it at once, INT without
+    a `KeyboardInterrupt` in the module that is being imported. The first process of a container holds them back as
+    well, because signals at their default do not reach it. After a reload all stay held back: `Signals.hold_back`.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -132,8 +132,8 @@ def fork() -> int:
     parent, through the wake-up descriptor that they share.
     """
     global own_fork
-    # With other threads no flush: one of them may hang in a stream. And then the child executes a program, so it writes
-    # nothing of what the streams hold.
+    # No flush where there are other threads: one of them may hang in a stream. The child then executes a program, so it
+    # never writes what the streams hold.
     held = standard.flush() if threading.active_count() == 1 else []
     signal.pthread_sigmask(signal.SIG_BLOCK, LISTENED)
     pid, own_fork = -1, True
