@@ -1,4 +1,4 @@
-"""Whether coroutines may suspend here: `drive` runs them where no loop would come back to them."""
+"""Whether coroutines may suspend in this thread. `drive` runs them without an event loop, so there they may not."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 
 class _Here(threading.local):
     blocking: bool = False
-    """True while a coroutine is driven in this thread: what has to wait blocks."""
+    """True while `drive` runs a coroutine in this thread: code that has to wait blocks the thread."""
 
 
 here = _Here()

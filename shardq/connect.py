@@ -1,4 +1,4 @@
-"""From a URL to a queue: the one place beside the command line that picks a driver."""
+"""From a URL to a queue. Beside the command line this is the only module that picks a driver."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def segment_name(url: str) -> str:
 
 
 def _parts(url: object) -> SplitResult:
-    """The parts of a URL, all of them empty where it is none."""
+    """The parts of a URL; all of them are empty if the value is no URL."""
     try:
         return urlsplit(url if isinstance(url, str) else "")
-    except ValueError:  # of brackets, which it takes for an address
+    except ValueError:  # `urlsplit` takes text in brackets for an IPv6 address
         return urlsplit("")
 
 

@@ -1,7 +1,7 @@
 """How many cores this process can keep busy: those it may run on, within the quota of its control group.
 
-A container that may use two cores of a machine with 64 sees all of them; that its processes are stopped once two are
-used up stands in the files of its control group, of version 2 (`cpu.max`) or 1 (`cpu.cfs_quota_us`).
+A container that may use two cores of a machine with 64 sees all 64. The kernel stops its processes when they have used
+up the time of two. That quota is in the files of its control group, of version 2 (`cpu.max`) or 1 (`cpu.cfs_quota_us`).
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from typing import NamedTuple
 
 
 def usable_cores(process: Path = Path("/proc/self")) -> int:
-    """At least 1. `process`: the kernel's folder about this process."""
+    """How many, at least 1. `process`: the folder in /proc that describes this process."""
     return max(1, min(_allowed_cores(), *_quotas(process)))
 
 
 class _Mount(NamedTuple):
-    """Where files of control groups are."""
+    """A mount with files of control groups."""
 
     point: Path
     root: PurePosixPath
-    """The control group that is to be seen there."""
+    """The control group whose files are at `point`."""
     second: bool
-    """Whether they are of version 2."""
+    """Whether the files are of version 2."""
 
 
 def _allowed_cores() -> int:
@@ -38,7 +38,9 @@ def _allowed_cores() -> int:
 
 
 def _quotas(process: Path) -> list[int]:
-    """In whole cores, rounded up, of this process's control group and those around it; infinitely many at the end."""
+    """Quotas of this process's control group and of those around it, in whole cores, rounded up. The last number stands
+    for no quota.
+    """
     found: list[int] = []
     with suppress(OSError, ValueError):
         groups = dict(_groups((process / "cgroup").read_text("utf-8", "surrogateescape")))
@@ -71,7 +73,7 @@ def _plain(path: str) -> str:
 
 
 def _quotas_of(mount: _Mount, group: PurePosixPath) -> list[int]:
-    # What is outside of the mount, as in a container that shares the names of its host, is at best its root.
+    # A container may see the path of its group on the host, which is outside of the mount: then take the mount's root.
     inside = group.is_relative_to(mount.root) and ".." not in group.parts
     below = group.relative_to(mount.root) if inside else PurePosixPath()
     folders = [mount.point / part for part in (below, *below.parents)]
@@ -79,7 +81,7 @@ def _quotas_of(mount: _Mount, group: PurePosixPath) -> list[int]:
 
 
 def _quota_in(folder: Path, *, second: bool) -> int | None:
-    """None: there is none, or none that can be read."""
+    """The quota in a folder, in whole cores. None: there is none, or it cannot be read."""
     try:
         if second:
             quota, period = (folder / "cpu.max").read_text().split()

@@ -1,4 +1,4 @@
-"""Requests that failed for good: what is written of them, and what can be done with them.
+"""Requests that failed for good: what a dead letter holds, and what can be done with it.
 
 A handler's dead letters are a tube of their own, `module/Handler/dead/0`, which no worker serves.
 """
@@ -16,7 +16,7 @@ from shardq.handler import Handler, check_is_handler
 from shardq.model import ahead_of, dead_pipe, handler_name, key_of, split_key
 from shardq.protocols import Storage
 
-#: All that a handler may have.
+#: More than any handler has: read all.
 _ALL = 1 << 62
 
 
@@ -30,18 +30,18 @@ class DeadLetter(msgspec.Struct, frozen=True):
     message: bytes
     """The request as it was stored: the MessagePack of it."""
     reason: Literal["raised", "died", "undecodable", "parked"]
-    """Its handler raised or ran too long; its worker died; it does not decode; somebody parked it."""
+    """Its handler raised or ran too long; its worker died; it does not decode; the command `park` made it one."""
     error: str
     """The exception, or how the worker died, in a line."""
     attempts: int
-    """How often it failed while it stood alone."""
+    """How often it failed while it was alone in its batch."""
     first_failed_us: int
-    """When for the first time, Unix microseconds."""
+    """When it failed for the first time, Unix microseconds."""
     last_failed_us: int
     traceback: str = ""
-    """Of the exception; long ones are cut in the middle."""
+    """Traceback of the exception; a long one is cut in the middle."""
     signal: str | None = None
-    """That killed the worker, as `SIGSEGV`."""
+    """The signal that killed the worker, as `SIGSEGV`."""
 
     @property
     def handler(self) -> str:
@@ -54,7 +54,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Buried:
-    """A dead letter and where it lies."""
+    """A dead letter, with its tube and its number there."""
 
     grave: str
     number: int
@@ -73,8 +73,8 @@ class DeadLetters:
         self._storage = storage
 
     async def list(self, handler: type[Handler[Any]] | str | None = None) -> Sequence[Buried]:
-        """The dead letters of a handler, given as a class or as `module/Handler`, or of one after the other; the oldest
-        first. Raises `HandlerError` for what is neither.
+        """The dead letters of a handler, given as a class or as `module/Handler`; without one, those of each handler in
+        turn. The oldest come first. Raises `HandlerError` for another value.
         """
         if handler is None:
             graves = sorted(await self._storage.graves())

@@ -1,8 +1,8 @@
 """A supervisor inside an application: `async with Supervisor("app.jobs", workers=4) as supervisor`.
 
-The application is never forked. A clean process is executed (`shardq.supervise`), which imports the handlers and forks
-the workers; a socket between the two says when it serves and ends it when the application does. A thread of the
-application watches over it, see `shardq.serving.keeper`:
+The application is never forked. It executes a clean process (`shardq.supervise`), which imports the handlers and forks
+the workers. Through a socket between the two the supervisor says when it serves, and notices when the application ends.
+A thread of the application watches the supervisor, see `shardq.serving.keeper`:
 
     application                                 supervisor process                      workers
     Supervisor, its queue, keeper  --socket-->  selectors loop  --fork, pidfd-->        uvloop, handlers
@@ -44,11 +44,11 @@ class Supervisor:
     """Workers for handlers, as long as the application wants them.
 
     `targets`: modules (`"app.jobs"`), single handlers (`"app.jobs:Resize"`) or handler classes. `workers`: how many
-    processes, by default one per usable core. `url`: `shm://NAME` for a segment with a name, which others can connect
-    to and which stays while there is something in it; without it the segment is private and ends with this object.
-    `capacity_bytes` bounds a segment created here. `if_running` says what to do where another supervisor serves the
-    name: "error", or "attach", for several web workers that embed the same: use what it serves, and take its place when
-    it ends.
+    processes, by default one per usable core. `url`: `shm://NAME` for a segment with a name. Other processes can
+    connect to it, and it stays while there is something in it. Without `url` the segment is private and ends with this
+    object. `capacity_bytes` bounds a segment created here. `if_running` says what to do if another supervisor serves
+    the name: "error", or "attach", for several web workers that embed the same: use the segment it serves, and take its
+    place when it ends.
 
     It belongs to the process that started it, and to none of its event loops: it can be started in one and stopped in
     another. A child that this process forks can use the queue, and cannot end the family.
@@ -120,12 +120,13 @@ class Supervisor:
         self._queue = Queue(storage)
 
     async def stop(self) -> None:
-        """Finish the batches in hand and end all processes. Stopping twice is fine; in a child that the application
-        forked it ends nothing but the child's own use of the queue. Who is cancelled in it has it done all the same.
+        """Finish the batches in hand and end all processes. Stopping twice is fine. In a child that the application
+        forked it ends only the child's own use of the queue. A task that is cancelled meanwhile still waits until all
+        processes have ended, and is cancelled then.
         """
         keeper = self._keeper
         try:
-            # Before the supervisor ends, which removes a segment that nobody uses.
+            # First, because a supervisor that ends removes the segment only if no other process is attached to it.
             await self._close_queue()
         finally:
             if keeper and self._owner == os.getpid():
@@ -133,9 +134,9 @@ class Supervisor:
             self._keeper = None
 
     async def drain(self, timeout_s: float | None = None, *, deferred: bool = False) -> bool:
-        """Wait until nothing is queued or in hand at one instant, with `deferred` nor waits for its time; recurrent
-        requests do not count. False: not so after `timeout_s` seconds; None: no end. Raises `ConfigurationError` for
-        other timeouts.
+        """Wait until, at one instant, no request is queued or in hand, and with `deferred` none waits for its time
+        either. Recurrent requests do not count. Returns False if it was not so within `timeout_s` seconds; None: wait
+        without end. Raises `ConfigurationError` for other timeouts.
         """
         check_timeout(timeout_s)
         return await self.queue.storage.wait_for_quiet(timeout_s, deferred=deferred)
@@ -147,8 +148,8 @@ class Supervisor:
         return storage.overview()
 
     def scale(self, workers: int) -> None:
-        """Have so many workers from now on. Those too many finish the batch in hand first. While this one stands by for
-        another (`if_running="attach"`) the number counts from when it takes over.
+        """Have so many workers from now on. Workers that are too many finish the batch in hand first. While this
+        supervisor stands by for another (`if_running="attach"`), the number counts from when it takes over.
         """
         if type(workers) is not int or workers < 0:
             raise ConfigurationError(f"workers={shown(workers)} cannot be: give 0 or more")
@@ -187,7 +188,7 @@ class Supervisor:
 
     @property
     def _log_level(self) -> str:
-        """An application is told what goes wrong; what the family does otherwise, only if it asked to know."""
+        """By default an application gets warnings and errors of its family; more only if it set a level."""
         return self.settings.log_level if "log_level" in self.settings.model_fields_set else "warning"
 
     async def _close_queue(self) -> None:
@@ -208,7 +209,7 @@ class Supervisor:
         try:
             storage = await attached(segment_name(self.url))
         except SegmentError:
-            return  # as a rule it went with its supervisor
+            return  # as a rule the supervisor has removed it
         try:
             await workers_ended(storage.store.supervision.workers, self.settings.shutdown_timeout)
         finally:
@@ -217,7 +218,7 @@ class Supervisor:
 
 
 async def _outlasting(future: Future[None]) -> None:
-    """Wait for it to the end, also where the caller is cancelled meanwhile: that counts afterwards."""
+    """Wait for the future to the end. If the caller is cancelled meanwhile, it is cancelled afterwards."""
     cancelled: asyncio.CancelledError | None = None
     while not future.done():
         try:
@@ -230,7 +231,7 @@ async def _outlasting(future: Future[None]) -> None:
 
 
 def _target(target: str | type[Handler[Any]], *, private: bool) -> str:
-    """What the supervisor process is told to serve."""
+    """The target as an argument of the supervisor process."""
     if isinstance(target, str):
         return target
     if not (isinstance(target, type) and issubclass(target, Handler)):

@@ -1,4 +1,4 @@
-"""Requests that wait for their time: those that come again and again, and who serves nothing but time."""
+"""Requests that wait for their time: recurrent ones, and handlers that stand for waiting requests."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class DeferredHandler(Handler[Any]):
-    """Stands for deferred requests where a worker is to do nothing else: `worker.loop(handler=DeferredHandler)` serves
-    no tube, but moves what is due to its tube. Every worker does that while it waits, so none has to be there for it.
+    """For a worker that only moves due requests to their tubes: `worker.loop(handler=DeferredHandler)` serves no tube.
+    Every worker moves due requests while it waits, so no worker is needed for this alone.
 
     Nothing can be registered to it: use `register(..., defer=...)` with the handler that does the work.
     """
@@ -29,7 +29,7 @@ class DeferredHandler(Handler[Any]):
 
 
 class RecurrentHandler(Handler[Any]):
-    """The same for recurrent requests: a worker given it alone serves no tube, but moves what is due to its tube.
+    """The same for recurrent requests: a worker that is given only this handler moves due requests, and serves no tube.
 
     Nothing can be registered to it: use `register(..., recurrent=...)` with the handler that does the work.
     """
@@ -39,7 +39,7 @@ class RecurrentHandler(Handler[Any]):
         raise HandlerError(_not_to_register(cls, "recurrent"))
 
 
-#: Those that stand for time: they have no requests, so they need not say what to do with any.
+#: Handlers without requests: they need not define `handle` or `perform`.
 TIME_HANDLERS: tuple[type[Handler[Any]], ...] = (DeferredHandler, RecurrentHandler)
 
 
@@ -78,8 +78,8 @@ class Recurrent:
         return [_recurring(scheduled) for scheduled in await self._storage.scheduled()]
 
     async def cancel(self, handler: type[Handler[Any]], *requests: Any) -> int:
-        """End the schedules of requests equal to these. Returns how many there were. What came to its tube already
-        stays: `Queue.cancel` takes it out.
+        """End the schedules of requests equal to these. Returns how many there were. A request that is already in its
+        tube stays there: `Queue.cancel` takes it out.
         """
         return await self._ends(handler, *requests)
 

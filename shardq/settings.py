@@ -28,10 +28,6 @@ MOST_WORKERS = 128
 Seconds = Annotated[float, Field(le=LONGEST_S, allow_inf_nan=False)]
 
 
-#: Most workers one supervisor has.
-MOST_WORKERS = 128
-
-
 def _default_workers() -> int:
     """A machine may have more cores than there can be workers."""
     return min(usable_cores(), MOST_WORKERS)
@@ -85,8 +81,8 @@ class StorageSettings(_Settings):
     when_full: Literal["wait", "raise"] = "wait"
     """What `register` does without room: wait for it, or raise `QueueFull`. Inside a handler it always raises."""
     safety_net: Seconds = Field(default=1.0, gt=0)
-    """Seconds between two looks for work that no event announced, because whoever was to announce it was killed. All
-    sleeping workers of a storage together look once in this time."""
+    """Seconds between two looks for work that no event announced, because the process that was to announce it was
+    killed. All sleeping workers of a storage together look once in this time."""
     capacity_bytes: int | None = Field(default=None, ge=256 * 1024, le=LARGEST_BYTES)
     """Most memory the storage may use. Default for shared memory: the least of 512 MiB, half of what /dev/shm has free
     and half of what the control group may have; in memory: no bound."""
@@ -228,8 +224,8 @@ def parse_bytes(text: str) -> int:
 
 
 def check_environment() -> None:
-    """Raise `ConfigurationError` for a variable of workers, their lock or their storage that cannot be used. For who
-    starts processes that read theirs later, when nobody can refuse them any more.
+    """Raise `ConfigurationError` for a variable of workers, their lock or their storage that cannot be used. A
+    supervisor calls it before it starts workers: they read these variables later, when it is too late to refuse them.
     """
     for part in (LockSettings, StorageSettings, WorkerSettings):
         part()
@@ -247,7 +243,7 @@ def check_timeout(timeout_s: object) -> None:
     """Raise `ConfigurationError` for what is neither None nor a number of seconds that a timer can count."""
     if timeout_s is None:
         return
-    # Put so that it is true of nan.
+    # `not <=` and not `>`: so nan is refused, too.
     if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not timeout_s <= LONGEST_S:
         raise ConfigurationError(
             f"timeout_s={shown(timeout_s)} cannot be: give seconds, at most 10 years, or None to wait without end"

@@ -73,12 +73,12 @@ class Origin(NamedTuple):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     standard.open_missing()
-    os.environ.pop(MARK, None)  # before anything runs that would inherit it
+    os.environ.pop(MARK, None)  # before any process is started that would inherit it
     options = _parser().parse_args(arguments)
     hold_back_wishes()
     give_defaults_to_children()
     origin = Origin(Program.of_this_process(RESUME), Terminal.of_this_process())
-    # A probe has not inherited it: the line is its supervisor's.
+    # A probe has not inherited the descriptor: the line is its supervisor's.
     control = None if options.control is None or options.probe else Control.open(options.control, options.application)
     try:
         return _supervise(options, _settings(options), control, origin)
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _told(reason: str, code: Exit, control: Control | None) -> Exit:
-    """Say why nothing is served: to the application that embeds this supervisor, or to who reads its output."""
+    """Say why nothing is served: to the application that embeds this supervisor, else on standard error."""
     if control:
         control.tell(error=reason, code=code)
     else:
@@ -113,8 +113,8 @@ def _supervise(
     if options.as_worker is not None:
         end_when_told()
     watch, resumption = ThreadWatch(), Resumption.decoded(options.resume) if options.resume else None
-    if not resumption:  # that one has workers that serve, and its probe was checked
-        check_left(OPENED_IN_ALL, "serve")  # else modules may fail at their import, and say something else
+    if not resumption:  # after a reload there are workers that serve, and the probe was checked
+        check_left(OPENED_IN_ALL, "serve")  # else an import may fail first, with an error that misleads
     handlers = _handlers(options, settings, origin.program, resumption, watch)
     if not resumption:
         check_left(OPENED_IN_ALL, "serve")
@@ -160,7 +160,7 @@ def _handlers(
 
 
 def _again(storage: SharedStorage, program: Program) -> ExecuteAgain:
-    """How this process executes itself anew without giving up its place."""
+    """The function by which this process executes itself anew and stays the segment's supervisor."""
 
     def again(left: Resumption, keep: Sequence[int]) -> NoReturn:
         lock, slot = storage.store.hold
@@ -170,7 +170,7 @@ def _again(storage: SharedStorage, program: Program) -> ExecuteAgain:
 
 
 def _settings(options: argparse.Namespace) -> SupervisorSettings:
-    """What was given on the command line, over what the environment says."""
+    """The settings of the command line; for those not given there, of the environment."""
     given = {name: getattr(options, name) for name in SupervisorSettings.model_fields}
     given["preload"] = ",".join(options.preload) if options.preload else None
     return SupervisorSettings(**{name: value for name, value in given.items() if value is not None})
@@ -184,7 +184,7 @@ def _runner(
     handlers: dict[str, type[Handler[Any]]],
     watch: ThreadWatch,
 ) -> RunWorker:
-    """How a forked child becomes a worker: as it is, or by executing Python anew where a fork would not be safe."""
+    """The function that makes a forked child a worker: as it is, or by executing Python where a fork is not safe."""
 
     def become(number: int, life: int, close: Sequence[int]) -> NoReturn:
         run_worker(_worker_of(storage, number, settings), handlers, life, close, settings.shutdown_timeout)
@@ -221,7 +221,7 @@ def _worker_of(storage: SharedStorage, number: int, settings: SupervisorSettings
     def make() -> Worker:
         storage.limit_waits(None)
         store = storage.store
-        store.take_worker_slot()  # which closes what is inherited of the supervisor's
+        store.take_worker_slot()  # it closes descriptors that were inherited from the supervisor
         check_left(OPENED_TO_SERVE, "start a worker")
         store.doorbell.open()
         store.waiting.deaths()
@@ -253,16 +253,16 @@ def _parser() -> argparse.ArgumentParser:
         elif name == "preload":
             flag = {"metavar": "MODULE", "action": "append"}
         parser.add_argument(f"--{option.replace('_', '-')}", dest=name, help=text.replace("%", "%%"), **flag)
-    # What an application that embeds a supervisor says to it.
+    # Options that an application gives to the supervisor that it embeds.
     parser.add_argument("--control", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--application", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--private", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--standby", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--main", help=argparse.SUPPRESS)
-    # What a supervisor says to a worker that it executes.
+    # Options that a supervisor gives to a worker that it executes.
     parser.add_argument("--as-worker", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--life", type=int, help=argparse.SUPPRESS)
-    # What a supervisor says to the one that tries out new code, and to itself when it executes itself anew.
+    # Options that a supervisor gives to its probe of new code, and to itself when it executes itself anew.
     parser.add_argument(PROBE, action="store_true", help=argparse.SUPPRESS)
     parser.add_argument(RESUME, help=argparse.SUPPRESS)
     return parser

@@ -1,12 +1,12 @@
-"""For the tests of applications: a queue in memory that is worked off when the test says so, by a clock that moves only
+"""For the tests of applications: a queue in memory whose handlers run when the test says so, by a clock that moves only
 when the test moves it. No process, no thread, no sleeping.
 
     queue = LocalQueue()
     await queue.register(Remind, Reminder("Ann"), defer=60)
     await queue.advance(3600)               # Remind.perform(Reminder("Ann")) ran, at the 60th second
 
-Handlers run in the loop of the test, by a real `Worker` that does with them all it does elsewhere. What measures real
-time stays real: `Handler.timeout_s`, and what handlers themselves do.
+Handlers run in the loop of the test, in a real `Worker` that does with them all it does elsewhere. `Handler.timeout_s`
+goes by real time, and so does the handlers' own code.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _US = timedelta(microseconds=1)
 
 
 class RequestsFailed(ShardqError):
-    """Handlers failed. `letters` are the dead letters that came of it; what is tried again is still queued."""
+    """Handlers failed. `letters` are the requests that became dead letters; others wait for their next attempt."""
 
     def __init__(self, message: str, letters: Sequence[Buried] = ()) -> None:
         super().__init__(message)
@@ -85,7 +85,7 @@ class Clock:
         return then_us
 
     def move_to_us(self, now_us: int) -> None:
-        """Let it be so many Unix microseconds. A time that is over changes nothing."""
+        """Set the clock to this time, Unix microseconds. A time that is over changes nothing."""
         self._now_us = max(self._now_us, now_us)
 
 
@@ -93,10 +93,10 @@ class LocalQueue(Queue):
     """A `Queue` for tests: what is registered waits until `drain` or `advance`.
 
     `clock` is what `defer`, `recurrent` and the pauses of `Handler.retry` go by; default: one that starts now.
-    `raises`: whether `drain` and `advance` raise `RequestsFailed` at their end, where requests became dead letters
-    meanwhile, or are still queued since their handler failed. Turn it off to test what happens to requests that fail.
+    `raises`: whether `drain` and `advance` raise `RequestsFailed` at their end if requests became dead letters
+    meanwhile, or are still queued because their handler failed. Turn it off to test what happens to requests that fail.
 
-    Raises `ConfigurationError` for a `clock` that is none.
+    Raises `ConfigurationError` for a `clock` that is no `Clock`.
     """
 
     def __init__(
@@ -116,9 +116,10 @@ class LocalQueue(Queue):
         self._worker = _UntilIdle(RuntimeLock(self._recording), self, WorkerSettings(empty_limit=0))
 
     def registered(self, handler: type[Handler[Any]]) -> list[Any]:
-        """The requests that were registered for the handler so far, whatever became of them: deferred and recurrent
-        ones included, each once; those that `if_not_exists` found present are not. In the order of the calls; of one
-        call, those of one tube after those of the other. Raises `HandlerError` for what is no handler class.
+        """The requests that were registered for the handler so far, also those that were handled, failed or were
+        cancelled since. Deferred and recurrent ones are there once; those that `if_not_exists` found present are not.
+        They are in the order of the calls, and those of one call tube by tube. Raises `HandlerError` for what is no
+        handler class.
         """
         check_is_handler(handler)
         name, kind, found = handler_name(handler), request_type(handler), []
@@ -129,8 +130,8 @@ class LocalQueue(Queue):
         return found
 
     async def drain(self) -> int:
-        """Work off what is due by now, with all that its handlers register meanwhile. Returns how many requests left
-        their tube.
+        """Handle the requests that are due by now, and all that their handlers register meanwhile. Returns how many
+        requests left their tube.
 
         A request that failed stays for its next attempt, to which `advance` moves the clock. Raises `RequestsFailed`.
         """
@@ -140,9 +141,9 @@ class LocalQueue(Queue):
         return done
 
     async def advance(self, span: float | timedelta) -> int:
-        """Let so many seconds pass, and work off at each time between what is due then: deferred requests, each time of
-        recurrent ones, further attempts. Returns how many requests left their tube. Raises `RequestsFailed`, at the
-        end, and `ConfigurationError` for a negative span, or one that ends after the year 9999.
+        """Let so many seconds pass, and handle each request at the time when it is due: deferred requests, each time of
+        recurrent ones, further attempts. Returns how many requests left their tube. Raises `RequestsFailed` at the end,
+        and `ConfigurationError` for a negative span or one that ends after the year 9999.
         """
         end_us = self.clock.after(span)
         before = await self._letters()
@@ -182,7 +183,7 @@ class LocalQueue(Queue):
 
 
 class _Recording(RuntimeStorage):
-    """Keeps what was registered."""
+    """Keeps all requests that were registered."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -198,7 +199,7 @@ class _Recording(RuntimeStorage):
 
 
 class _UntilIdle(Worker):
-    """Leaves its loop where others wait for work."""
+    """A worker that leaves its loop where other workers would wait for work."""
 
     async def next_key(self) -> str | None:
         key = await self.queue.storage.wait(self._served(), 0)

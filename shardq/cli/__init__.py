@@ -1,5 +1,5 @@
-"""`shardq status|tubes|peek|dead|park|recurrent|destroy`: into a segment, live or orphaned, from outside. The same as
-`python -m shardq`.
+"""`shardq status|tubes|peek|dead|park|recurrent|destroy`: look into a segment from outside, also into one without a
+supervisor. The same as `python -m shardq`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from shardq.settings import LONGEST_S
 from shardq.text.printable import printable
 from shardq.version import __version__
 
-#: Exit codes: done, and could not be done; argparse ends with 2 for a command line that cannot be used.
+#: Exit codes: the command was done; it could not be done. argparse ends with 2 for a command line that cannot be used.
 OK, FAILED = 0, 1
 
 _URL_VARIABLE = "QUEUE_SUPERVISOR_URL"
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Repeats what it was given without the control characters in it."""
+    """Its error messages repeat the arguments without their control characters."""
 
     def error(self, message: str) -> NoReturn:
         super().error(printable(message))

@@ -91,7 +91,7 @@ def peek(options: argparse.Namespace) -> None:
 
 
 def destroy(options: argparse.Namespace) -> None:
-    """Remove a segment that nobody is attached to."""
+    """Remove a segment that no other process is attached to."""
     name = segment_name(options.url)
     try:
         with opened(options.url) as storage:

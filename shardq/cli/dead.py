@@ -115,7 +115,7 @@ async def _park(url: str, pipe: str) -> int:
 
 
 async def _found(options: argparse.Namespace) -> tuple[Sequence[Buried], int]:
-    """The letters, and how many had to go."""
+    """The letters, and how many older ones were removed to make room for later ones."""
     with opened(options.url) as storage:
         return await DeadLetters(storage).list(options.handler), (await storage.backlog()).evicted
 

@@ -16,8 +16,8 @@ from shardq.shm.registry import attach_store
 
 _Result = TypeVar("_Result")
 
-#: How long a command waits where another process does not leave the guard, or does not come to the end of attaching,
-#: before it says so and ends.
+#: How long a command waits for another process that does not leave the guard, or does not finish attaching. Then the
+#: command says so and ends.
 PATIENCE_S = 2.0
 #: Descriptors of an event loop of asyncio: epoll and a pair of sockets.
 _LOOP = 3
@@ -25,7 +25,7 @@ _LOOP = 3
 
 @contextmanager
 def opened(url: str) -> Iterator[SharedStorage]:
-    """Attached as long as it is entered, with a slot that is kept for that where programs have all others."""
+    """Attached as long as it is entered. Some slots are kept for commands, for when programs have all others."""
     storage = SharedStorage(attach_store(segment_name(url), Share.VISITORS, PATIENCE_S))
     storage.limit_waits(PATIENCE_S)
     try:

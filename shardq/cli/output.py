@@ -1,4 +1,4 @@
-"""Where the commands' words go, whatever that is: a terminal of few characters, a full disk, nothing at all."""
+"""Writes what commands say to any output: a terminal with few characters, a full disk, a closed stream."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _ESCAPING = "shardq-escaping"
 
 
 class OutputError(ShardqError):
-    """What a command has to say cannot be written."""
+    """The output of a command cannot be written."""
 
 
 def say(text: str) -> None:
-    """Write to standard output; what its encoding does not have as an escape of JSON's. Where it is closed nobody wants
-    to know. Raises `OutputError` where it does not take what is written.
+    """Write to standard output. A character that its encoding lacks is written as JSON's escape. If standard output is
+    closed, the text is dropped. Raises `OutputError` if the write fails.
     """
     out = sys.stdout
     if out is None:
@@ -34,13 +34,13 @@ def say(text: str) -> None:
 
 
 def complain(text: str) -> None:
-    """Write a line to standard error, where there is one."""
+    """Write a line to standard error, unless that is closed."""
     if sys.stderr is not None:
         print(printable(text, keep="\n\t"), file=sys.stderr)
 
 
 def json_escaped(text: str) -> str:
-    """The characters as a string of JSON has them where it has them not as they are."""
+    """The characters as escapes of a JSON string."""
     units = text.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[place]:02x}{units[place + 1]:02x}" for place in range(0, len(units), 2))
 
@@ -51,7 +51,7 @@ def _escaping(error: UnicodeError) -> tuple[str, int]:
 
 
 def _write_no_more() -> None:
-    """What was not taken would be written once more when the interpreter ends."""
+    """Lead standard output to /dev/null. Otherwise the interpreter would try to write the rest once more at its end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -19,30 +19,30 @@ _OTHER_THAN_ASCII = re.compile("[^ -~]")
 
 
 def as_json(value: Any) -> str:
-    """One line of JSON; bytes become base64, times ISO 8601. What cannot be seen is escaped in it."""
+    """One line of JSON; bytes become base64, times ISO 8601. Characters that cannot be seen are escaped."""
     text = msgspec.json.encode(value).decode()
     return text if text.isprintable() else _OTHER_THAN_ASCII.sub(_escaped_unless_seen, text)
 
 
 def report(options: argparse.Namespace, text: str, **values: Any) -> None:
-    """Print what a command did: the text, or for machines the values."""
+    """Print what a command did: the text, or with `--json` the values."""
     print(as_json(values) if options.json else text)
 
 
 def readable(message: bytes) -> Any:
-    """What is in a message, without knowing its type, as far as JSON has it. A dict whose keys are neither all texts
-    nor all integers becomes `{"pairs": [[key, value], ...]}`, and what is no MessagePack
+    """The content of a message as JSON can show it, without knowing its type. A dict whose keys are neither all texts
+    nor all integers becomes `{"pairs": [[key, value], ...]}`. A message that is no MessagePack becomes
     `{"undecodable": ..., "because": ...}`.
     """
     try:
         return _in_json(msgspec.msgpack.decode(message))
-    except Exception as error:  # also of what is nested too deeply
+    except Exception as error:  # a message that is nested too deeply raises, too
         return {"undecodable": message, "because": str(error)}
 
 
 def columns(titles: Sequence[str], rows: Sequence[Sequence[str]], found: int = 0, none: str = "nothing") -> str:
-    """A table of aligned columns, or the text for none where there are no rows; of so many `found`, where not all are
-    shown.
+    """A table of aligned columns; the text `none` if there are no rows. `found` is how many rows there are in all: if
+    that is more, a last line says how many are not shown.
     """
     more = f"and {found - len(rows):,} more\n" if found > len(rows) else ""
     if not rows:
@@ -54,7 +54,7 @@ def columns(titles: Sequence[str], rows: Sequence[Sequence[str]], found: int = 0
 
 
 def went(evicted: int) -> str:
-    """What became of dead letters that made room for others."""
+    """Says how many dead letters were removed to make room for later ones."""
     return f"{counted(evicted, 'letter')} made room for later ones and went for ever"
 
 

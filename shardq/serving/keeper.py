@@ -28,7 +28,7 @@ log = logging.getLogger("shardq.embedded")
 
 #: How long the supervisor may take to end after its workers' deadline, before it is killed.
 _EXTRA_S = 10.0
-#: Pause before a supervisor that died unasked is started again, doubled for each time up to the last.
+#: Pause before a supervisor that ended without being asked to is started again: the first, doubled up to the last.
 _FIRST_RESTART_S, _LAST_RESTART_S = 0.1, 30.0
 #: A supervisor that lived so long was healthy: the pauses begin anew.
 _HEALTHY_S = 60.0
@@ -37,8 +37,9 @@ _LONGEST_WAIT_S = 86400.0
 
 
 class Keeper:
-    """Keeps one supervisor process. `arguments` says with which it is started, each time anew; `workers` how many were
-    asked for beside those; `deadline_s` how long its workers may take at the end.
+    """Keeps one supervisor process running. `arguments` is called at each start and returns its arguments; `workers` is
+    the number that the application asked for beside those; `deadline_s` returns how many seconds the workers may take
+    for their end.
     """
 
     def __init__(
@@ -50,15 +51,15 @@ class Keeper:
         self._deadline_s = deadline_s
         self._lock = threading.Lock()
         self._wish = -1
-        """Readable once the end is asked for."""
+        """Readable once the application asked for the end."""
         self._stopping = False
         self._supervisor: _Supervisor | None = None
         self._serving = _future()
         self._ended = _future()
 
     def start(self) -> Future[None]:
-        """Done when the supervisor serves. Fails with `SupervisorError`, or with `SupervisorRunning`, where it cannot:
-        then there is nothing left to end.
+        """The future is done when the supervisor serves. It fails with `SupervisorError` or `SupervisorRunning` if the
+        supervisor cannot serve; then no process is left to end.
         """
         try:
             self._wish = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -70,7 +71,9 @@ class Keeper:
         return self._serving
 
     def stop(self) -> Future[None]:
-        """Done when the supervisor process is gone, its workers' batches finished first. Asking twice is fine."""
+        """End the supervisor after its workers finished their batches; the future is done when its process is gone. A
+        second call is fine.
+        """
         with self._lock:
             self._stopping = True
             if self._wish >= 0:
@@ -78,7 +81,7 @@ class Keeper:
         return self._ended
 
     def scale(self, workers: int) -> None:
-        """Have so many workers. Between two supervisors there is nobody to tell: the next one is told at its start."""
+        """Have so many workers. While no supervisor runs, the number is kept, and the next one is told at its start."""
         with self._lock:
             self._workers = workers
             if self._supervisor:
@@ -108,7 +111,7 @@ class Keeper:
         return True
 
     def _keep(self) -> None:
-        """Start it again whenever it ends unasked: the segment and its content are still there."""
+        """Start the supervisor again whenever it ends unasked: the segment is still there, with its content."""
         pause_s, began_s = 0.0, time.monotonic()
         while not self._stopping:
             self._until_death()
@@ -154,7 +157,7 @@ class Keeper:
     def _until_death(self) -> None:
         supervisor = self._supervisor
         if supervisor is None:
-            return  # it could not even be executed
+            return  # the last one could not be executed
         if supervisor.death in _ready(None, self._wish, supervisor.death):
             code = supervisor.process.wait()
             if not self._stopping:
@@ -166,7 +169,7 @@ class Keeper:
         if supervisor is None:
             return
         if not supervisor.serves:
-            supervisor.process.terminate()  # it may be importing, and would not listen to its end of the line
+            supervisor.process.terminate()  # while it imports it does not read messages from the line
         supervisor.control.tell(stop=True)
         if not _ready(self._deadline_s() + _EXTRA_S, supervisor.death):
             supervisor.process.kill()
@@ -193,12 +196,12 @@ class _Supervisor:
         self.process = process
         self.control = control
         self.death = death
-        """Readable once the process has ended. A line that it inherited may hold some other process."""
+        """Its pidfd, readable once the process has ended. End of file would not do: a child of it may keep the line."""
         self.serves = False
 
     @classmethod
     def started(cls, arguments: list[str]) -> _Supervisor:
-        """Raises `OSError`, and `SupervisorError` where there is no interpreter; then nothing is left running."""
+        """Raises `OSError`, and `SupervisorError` where there is no interpreter; then no process is left running."""
         ours, theirs = map(above_standard, socket.socketpair())
         with ours, theirs:
             words = ["--control", str(theirs.fileno()), "--application", str(os.getpid())]
@@ -217,8 +220,8 @@ class _Supervisor:
 
 
 def restart_pause_s(former_s: float, lived_s: float) -> float:
-    """How many seconds to wait before a supervisor that died unasked is started again: after the pause before its own
-    start, and a life of `lived_s` seconds.
+    """How many seconds to wait before a supervisor is started again that lived `lived_s` seconds. `former_s` is the
+    pause before its own start.
     """
     if lived_s >= _HEALTHY_S:
         return _FIRST_RESTART_S
@@ -231,12 +234,12 @@ def _execute(command: list[str], control: int) -> subprocess.Popen[bytes]:
         pass_fds=(control,),
         env={**os.environ, launch.MARK: "1"},
         stdin=subprocess.DEVNULL,
-        process_group=0,  # Ctrl-C in a terminal reaches the application alone, which then stops this one in order
+        process_group=0,  # Ctrl-C in a terminal reaches only the application, which then stops its supervisor in order
     )
 
 
 def _ready(timeout_s: float | None, *descriptors: int) -> set[int]:
-    """Which of them are readable, waiting so long for the first; None: without end."""
+    """Which of the descriptors are readable. Waits until one is, at most `timeout_s` seconds; None: without end."""
     poll = select.poll()
     for descriptor in descriptors:
         poll.register(descriptor, select.POLLIN)
@@ -249,7 +252,7 @@ def _ready(timeout_s: float | None, *descriptors: int) -> set[int]:
 
 
 def _future() -> Future[None]:
-    """One that cannot be cancelled by who waits for it."""
+    """A future that the code that waits for it cannot cancel."""
     future: Future[None] = Future()
     future.set_running_or_notify_cancel()
     return future

@@ -1,4 +1,4 @@
-"""What is left in a segment: figures for a log, words for who is asked what is to become of it."""
+"""What is left in a segment: figures for a log, and words for messages that say what to do with it."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class Leftovers(NamedTuple):
 
 
 def leftovers(store: Store) -> Leftovers:
-    """What is left at this instant, also where somebody is stopped inside the guard."""
+    """What is left at this instant. It needs no guard, so it works also while a process is stopped inside it."""
     view = store.inspection.overview()
     return Leftovers(view.queued, view.dead, view.deferred, view.recurrent)
 
 
 def what_stays(url: str, targets: Sequence[str], left: Leftovers, pids: Sequence[int]) -> str:
-    """Why a segment stays when its supervisor ends, and what to do with it: something is left in it, or these other
-    processes are attached to it.
+    """Says why a segment stays when its supervisor ends, and what to do with it. It stays because something is left in
+    it, or because these other processes are attached to it.
     """
     again = f"`python -m shardq.supervise {' '.join(targets)} --url {url}` goes on with it"
     if left.words:

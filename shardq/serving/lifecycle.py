@@ -37,8 +37,8 @@ log = logging.getLogger("shardq.supervisor")
 
 
 def default_url(target: str) -> str:
-    """`shm://` and the module's name. One that cannot name a segment, or is too long to, is named by its end and a
-    digest: no two modules may come to share a segment by that.
+    """`shm://` and the module's name. If that name cannot be a segment's, or is too long, the segment is named after
+    its end and a digest, so that no two modules share a segment.
     """
     module = target.partition(":")[0]
     name = re.sub(r"[^A-Za-z0-9_.-]", "-", module)
@@ -56,8 +56,8 @@ def claimed(
     control: Control | None,
     signals: Signals,
 ) -> SharedStorage | None:
-    """The segment, with this process as its supervisor. None: nobody wants it to be that any more. Raises
-    `SupervisorRunning`.
+    """The segment, with this process as its supervisor. None: this process stood by for another supervisor, and was
+    told to end. Raises `SupervisorRunning`.
     """
     name = segment_name(url)
     while True:
@@ -69,7 +69,7 @@ def claimed(
             return storage
         storage.detach()
         if mine:
-            continue  # who served it removed it in the moment in which this process attached
+            continue  # the former supervisor removed the segment just when this process attached
         if not options.standby:
             raise SupervisorRunning(f"another supervisor serves {url}: stop it first, or choose another --url")
         _remove_if_unused(name)
@@ -96,7 +96,7 @@ def _open(name: str, settings: SupervisorSettings, options: argparse.Namespace) 
         storage = SharedStorage.create(name, capacity_bytes, private=options.private, share=Share.FAMILY)
         return _for_handlers(storage, options)
     except SegmentExists:
-        return adopt(name, capacity_bytes, options)  # somebody was faster
+        return adopt(name, capacity_bytes, options)  # another process created it first
 
 
 def adopt(name: str, capacity_bytes: int | None, options: argparse.Namespace) -> SharedStorage:
@@ -108,8 +108,8 @@ def adopt(name: str, capacity_bytes: int | None, options: argparse.Namespace) ->
 
 
 def _for_handlers(storage: SharedStorage, options: argparse.Namespace) -> SharedStorage:
-    """With handlers of a script, let them register follow-ups for one another: all who serve know the script. And wait
-    for nobody without an end: a supervisor has to hear signals.
+    """Prepare the storage for these handlers. Handlers of a script may register follow-ups for one another, because all
+    workers of the family import the script. And each wait for the guard ends: a supervisor has to hear signals.
     """
     storage.importable_only = not options.main
     storage.limit_waits(PATIENCE_S)
@@ -119,7 +119,7 @@ def _for_handlers(storage: SharedStorage, options: argparse.Namespace) -> Shared
 def without_leftovers(
     storage: SharedStorage, settings: SupervisorSettings, options: argparse.Namespace
 ) -> SharedStorage:
-    """The storage, or with `--stale sweep` a new one in its place. Says what it found."""
+    """The storage, or with `--stale sweep` a new one in its place. Logs what was left in the segment."""
     left, name = leftovers(storage.store), storage.name
     found: dict[str, object] = {"segment": name, **left._asdict()}
     if not any(left):
@@ -147,7 +147,7 @@ def without_leftovers(
 
 
 def leave(storage: SharedStorage, url: str, targets: Sequence[str]) -> None:
-    """Remove the segment if nothing is left in it and nobody uses it; otherwise say how to go on."""
+    """Remove the segment if nothing is left in it and no other process uses it; otherwise say how to go on."""
     store = storage.store
     try:
         unused = store.supervision.close_if_unused()
@@ -174,8 +174,8 @@ def _remove(storage: SharedStorage, url: str) -> None:
 
 
 def _remove_if_unused(name: str) -> bool:
-    """For who has let go of the segment, and left it because of others: they may have done the same at that moment,
-    each of them because of this one. Returns whether it is gone.
+    """Called after this process detached and left the segment to the other processes. They may have detached at the
+    same moment, and left it because this one was still attached. Then it is removed here. Returns whether it is gone.
     """
     try:
         storage = SharedStorage.attach(name, share=Share.FAMILY)

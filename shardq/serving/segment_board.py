@@ -14,15 +14,15 @@ from shardq.supervisor.board import LastSeen, Totals
 
 log = logging.getLogger("shardq.supervisor")
 
-#: How long a supervisor waits for the guard each time, and how soon it comes back for what is due.
+#: How long a supervisor waits for the guard each time, and how soon it tries again to move what is due.
 PATIENCE_S, _AGAIN_US = 0.02, 200_000
-#: After how long it says that somebody does not leave the guard.
+#: After how long the supervisor logs that a process does not leave the guard.
 _REPORTED_S = 1.0
 
 
 class SegmentBoard:
-    """A segment as the supervisor sees it. Where another process is stopped inside the guard, the supervisor does
-    without: nothing is quiet or promoted then, until that process goes on or ends.
+    """A segment as the supervisor sees it. While another process is stopped inside the guard, the supervisor does not
+    wait for it: until that process goes on or ends, `quiet` is false and `promote` moves nothing.
     """
 
     def __init__(

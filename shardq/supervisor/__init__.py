@@ -1,43 +1,43 @@
 """The supervising process: it forks workers, sees them die, replaces them, and ends them in order.
 
-It is a clean process of its own (exec, never a fork of an application), runs a plain `selectors` loop without asyncio
-or threads, so that it may fork at any time, and touches no messages. What is where:
+It is a clean process of its own: it is executed, and never forked from an application. It runs a plain `selectors` loop
+without asyncio or threads, so that it may fork at any time. It touches no messages. What is where:
 
 * `family`: the loop
-* `board`: what is seen of the storage
+* `board`: what the supervisor sees of the storage
 * `watch`: what the loop waits for, and its patience
 * `timer`: a descriptor for a time of day
 * `exits`: exit codes
 * `workers.member`: one process
 * `workers.child`: what a worker process does
-* `workers.forked`: what handlers fork is a process of its own
+* `workers.forked`: children that handlers fork
 * `workers.interpreter`: the end of a process that must not return
 * `workers.deaths`: how processes ended
-* `workers.endings`: waiting for that on an event loop, in an application
-* `workers.orphans`: what the first process of a container buries
+* `workers.endings`: waiting on an application's event loop for processes to end
+* `workers.orphans`: orphans, which the first process of a container reaps
 * `workers.pace`: how soon the dead are replaced
-* `workers.hung`: whose time is up
+* `workers.hung`: workers whose handler hangs
 * `workers.renewal`: fresh processes in the place of worn ones
 * `workers.arrivals`: whether the first workers are there
-* `wishes.signals`: what the system asks for
+* `wishes.signals`: signals, as values in a loop
 * `wishes.stopping`: whether a signal is a new wish
-* `wishes.terminal`: whether the one it was started from went away
+* `wishes.terminal`: whether the terminal that started the supervisor went away
 * `wishes.control`: what an embedding application asks for
-* `wishes.reload`: new code, without giving up the place
-* `wishes.reloading`: trying it first, and again
-* `wishes.drain`: whether it is done
+* `wishes.reload`: new code in the same process
+* `wishes.reloading`: a reload under way: its probe, and when it is tried again
+* `wishes.drain`: whether a drain is done
 * `wishes.standby`: waiting for the place of another supervisor
 * `code.handlers`: what is served
 * `code.script`: the application's own script, where it has handlers
-* `code.threads`: which of that starts threads
+* `code.threads`: which imported modules start threads
 * `code.sharing`: what a fork must not share
-* `code.launch`: how Python is executed for it
-* `code.program`: how this one was started
+* `code.launch`: how Python is executed for a supervisor or a worker
+* `code.program`: how this program was started
 * `output.logs`: lines for people or machines
-* `output.heard`: loggers that modules cannot silence by the way
-* `output.limit`: an end to what may wait without one
-* `output.outlet`: lines where nobody may take them
-* `output.telling`: text where nobody may read any more
+* `output.heard`: loggers that imported modules cannot silence by accident
+* `output.limit`: a time limit for code that may wait without end
+* `output.outlet`: lines for a reader that may take none
+* `output.telling`: text for a reader that may be gone
 * `output.standard`: standard input, output and error
-* `output.progress`: how far it is
+* `output.progress`: how far a drain is
 """

@@ -20,43 +20,43 @@ class Totals(NamedTuple):
 
 
 class LastSeen(NamedTuple):
-    """What a worker that died had come to."""
+    """How far a worker had come when it died."""
 
     attached: bool
-    """It had come as far as the storage, and could serve."""
+    """It had attached to the storage, and could serve."""
     had_batch: bool
-    """It died with a batch in hand, which is to blame and will be found out."""
+    """It died with a batch in hand. A request of that batch may be to blame; the next workers find out which."""
 
 
 class Board(Protocol):
-    """The storage in the eyes of who supervises its workers."""
+    """The storage, as the supervisor of its workers sees it."""
 
     def bell(self) -> int:
-        """Descriptor that becomes readable when something happened that this process asked to know."""
+        """Descriptor that becomes readable when something happens that the supervisor asked to be told of."""
         ...
 
     def silence(self) -> None: ...
 
     def quiet(self) -> bool:
-        """Whether nothing is queued or in hand, nor deferred where that is to be waited for; if not, the bell will ring
-        once that is so.
+        """Whether nothing is queued or in hand, and, if the drain waits for deferred requests, nothing is deferred. If
+        not, the bell rings as soon as it is so.
         """
         ...
 
     def promote(self) -> int | None:
-        """Move what is due to its tubes. When the next is due, Unix microseconds, None: nothing waits; the bell rings
-        for what is due earlier.
+        """Move the requests that are due to their tubes. Returns when the next one is due, Unix microseconds; None: no
+        request waits. The bell rings when a request is added that is due earlier.
         """
         ...
 
     def totals(self) -> Totals: ...
 
     def only_unserved(self) -> list[str]:
-        """Tubes that nobody here serves, where nothing else is left; else an empty list."""
+        """The tubes that are not empty, if this family serves the handler of none of them; else an empty list."""
         ...
 
     def wake_workers(self) -> None:
-        """Make sleeping workers look for themselves, as after a death."""
+        """Wake sleeping workers, so that they look for work themselves: after a death, for instance."""
         ...
 
     def note_death(self, pid: int, ending: Ending) -> LastSeen:
@@ -64,25 +64,25 @@ class Board(Protocol):
         ...
 
     def excuse(self, pid: int) -> None:
-        """Write down that a worker is ended on purpose, before it is."""
+        """Write down that a worker is killed on purpose. Called before it is killed."""
         ...
 
     def condemn(self, pid: int) -> None:
-        """Write down that a worker is ended because its batch takes too long, before it is."""
+        """Write down that a worker is killed because its batch takes too long. Called before it is killed."""
         ...
 
     def deadlines(self) -> dict[int, int]:
-        """When batches in hand must be done, in nanoseconds of CLOCK_MONOTONIC, by pid; the bell rings for the first
-        one after there was none.
+        """When batches in hand must be done, in nanoseconds of CLOCK_MONOTONIC, by pid of the worker. While there is no
+        deadline, the bell rings for the next one.
         """
         ...
 
     def renewals(self) -> list[int]:
-        """Pids of workers that want to be replaced; the bell rings for each."""
+        """Pids of workers that asked to be replaced; the bell rings for each."""
         ...
 
     def arrived(self) -> list[int]:
-        """Pids of living workers that have come as far as the storage; the bell rings for each."""
+        """Pids of living workers that have attached to the storage; the bell rings for each."""
         ...
 
     def strangers(self) -> list[int]:

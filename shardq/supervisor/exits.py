@@ -15,11 +15,11 @@ class Exit(IntEnum):
     RUNNING = 4
     """Another supervisor serves this segment."""
     SEGMENT = 5
-    """The segment cannot be created or attached to, or the system refuses what that takes, or what a worker takes."""
+    """The segment cannot be created or attached to, or the system refuses what the supervisor or a worker needs."""
     UNSERVED = 6
     """Drained as far as possible: what is left belongs to handlers that this supervisor does not serve."""
     KILLED = 7
-    """Stopped, but workers had to be killed at the deadline; what they had in hand stays queued."""
+    """Stopped, but workers had to be killed at the deadline; the requests that they had in hand stay queued."""
     DEAD_LETTERS = 8
     """Drained, but some requests failed for good: they are dead letters now."""
     WORKER_FAILED = 70

@@ -1,7 +1,8 @@
-"""The supervisor's loop: it converges to the wanted number of workers until it is to stop, or all is done.
+"""The supervisor's loop: it keeps the wanted number of workers, until it is to stop or its drain is done.
 
-News arrives through descriptors only: signals by a pipe, deaths by one pidfd each, all else by the storage's doorbell.
-With no news and no timer due the loop sleeps in `select` for ever. Whatever the system refuses is tried again.
+News arrives through descriptors only: signals through a pipe, the end of each worker through its pidfd, messages of an
+application through a socket, due times through a timerfd, all else through the storage's doorbell. With no news and no
+timer due the loop sleeps in `select` for ever. What the system refuses is tried again.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ _FAST_STOP_S = 5.0
 
 _ON_PURPOSE, _HUNG = "killed at the deadline, which is no failure", "killed because its handler hung"
 
-#: Executes the supervisor anew: (what it leaves to itself but for the lock, descriptors to keep).
+#: Executes this program anew: (what the supervisor leaves to itself, without the lock; descriptors to keep).
 ExecuteAgain = Callable[[Resumption, Sequence[int]], NoReturn]
 
 
@@ -74,7 +75,7 @@ class Family:
         self._members: dict[int, Member] = {}
         """Workers by pid."""
         self._strangers: dict[int, Member] = {}
-        """Workers of a supervisor that died, on their way out."""
+        """Workers of a supervisor that died, which this one is ending."""
         self._killed: dict[int, str] = {}
         """Why workers were killed by this very process."""
         self._renewals = Renewals()
@@ -89,7 +90,7 @@ class Family:
         self._numbered = 0
 
     def run(self, signals: Signals) -> Exit:
-        """Serve until stopped or drained, and return how it ended. No worker is left then."""
+        """Serve until stopped or drained. Returns how it ended; then no worker is left."""
         self._signals = signals
         self._watch = Watch(signals.descriptor, self._on_signals, self._look_again)
         try:
@@ -119,7 +120,7 @@ class Family:
     def _serve(self) -> None:
         """The loop."""
         if self._control:
-            self._watch.step(self._on_control)  # how many workers the application asked for before this one served
+            self._watch.step(self._on_control)  # the application may have asked for a number of workers already
         self._look_again()
         self._watch.step(self._converge)
         while self._members or self._strangers or self._exit is None:
@@ -128,12 +129,12 @@ class Family:
             self._watch.step(self._converge)
 
     def _look_again(self) -> None:
-        """At the beginning, and when the system had refused something: what that was to do may not have been done."""
+        """Called at the beginning, and again after the system refused a step, which may have been left half done."""
         self._watch.step(self._send_strangers_away)
         self._watch.step(self._on_bell)
 
     def _resume(self, left: Resumption) -> None:
-        """Go on with what this process left to itself: the workers run the former code and are replaced in turn."""
+        """Go on after this process executed itself anew: the workers run the former code and are replaced in turn."""
         self._life, self._life_writer = left.life, left.life_writer
         os.set_inheritable(self._life, False)
         os.set_inheritable(self._life_writer, False)
@@ -144,14 +145,14 @@ class Family:
         log.info("reloaded", extra={"workers": len(left.members)})
 
     def _send_strangers_away(self) -> None:
-        """End the workers of a supervisor that died. They leave by themselves; who hangs is killed in time."""
+        """End the workers of a supervisor that died: with TERM, and those that hang with KILL at the deadline."""
         for pid in set(self._board.strangers()) - self._members.keys() - self._strangers.keys():
             try:
                 stranger = Member.of(pid, 0, child=False)
             except ProcessLookupError:
                 continue
             if pid not in self._board.strangers():
-                stranger.close()  # a later process has its number
+                stranger.close()  # the worker has ended, and a later process has its pid
                 continue
             self._add(self._strangers, stranger)
             log.warning("worker of a supervisor that died", extra={"pid": pid})
@@ -159,7 +160,7 @@ class Family:
             self._kill_at = time.monotonic() + self._settings.shutdown_timeout
 
     def _converge(self) -> None:
-        """Fork what is missing, send away what is too much or worn."""
+        """Fork the workers that are missing; send away those that are too many, and one that asked to be replaced."""
         if self._exit is not None:
             return
         for _ in range(self._vacancies.to_start(time.monotonic(), len(self._members), self._wanted)):
@@ -174,7 +175,7 @@ class Family:
             self._say(logging.INFO, "replacing worker", pid=leaving)
 
     def _fork(self) -> bool:
-        """Start a worker. False where the system refuses it."""
+        """Start a worker. False: the system refuses the fork."""
         number = self._numbered = self._numbered + 1
         try:
             pid = fork()
@@ -189,7 +190,7 @@ class Family:
         return True
 
     def _own_descriptors(self) -> list[int]:
-        """What no child may keep, beside the line to the application, which closes itself in a fork."""
+        """What no child may keep, without the line to the application, which closes itself in a forked child."""
         members = [*self._members.values(), *self._strangers.values()]
         return [
             *self._reloading.descriptors,
@@ -204,7 +205,7 @@ class Family:
         self._watch.add_member(member, lambda: self._on_death(group, member))
 
     def _on_death(self, group: dict[int, Member], member: Member) -> None:
-        # Somebody earlier in this round may have killed and discarded it.
+        # An earlier step of this round may have killed and discarded it.
         death = member.reap() if group.get(member.pid) is member else None
         if death is None:
             return
@@ -214,10 +215,10 @@ class Family:
         if member.child:
             self._watch.step(lambda: self._on_own_death(death, how, planned=planned))
         self._board.wake_workers()
-        self._end_hung()  # with this one gone there may be no deadline left to look at: then the next must ring
+        self._end_hung()  # it may have had the only deadline; this look then asks the next one to ring
 
     def _on_own_death(self, death: Death, how: str, *, planned: bool) -> None:
-        """Of what is not a child of this process nobody here saw how it ended."""
+        """A child of this process ended. How a stranger ended is not known here: only its parent can see that."""
         seen = self._board.note_death(death.pid, death.ending)
         if self._exit is not None:
             return
@@ -253,19 +254,19 @@ class Family:
             self._on_stop_signal(received)
 
     def _want(self, workers: int) -> None:
-        """Have so many workers from now on, as far as a segment bears them."""
+        """Have so many workers from now on, at most as many as a segment has room for."""
         self._wanted = min(workers, MOST_WORKERS)
         if workers > MOST_WORKERS:
             self._say(logging.WARNING, "there are as many workers as can be", workers=MOST_WORKERS)
 
     def _on_stop_signal(self, received: signal.Signals) -> None:
         if received is signal.SIGHUP and self._stop_wishes.begun:
-            return  # a terminal that goes may say so more than once, and so may its shell
+            return  # a terminal that closes may send HUP more than once, and so may its shell
         wish, now = self._stop_wishes.heard(received, time.monotonic()), time.monotonic()
         timeout_s = self._settings.shutdown_timeout
         fast_s = min(_FAST_STOP_S, timeout_s)
         if wish is Wish.STOP:
-            # Workers hear of it before the log does: else one may begin another batch after the line was read.
+            # First the workers, then the log: else a worker may begin another batch after a reader saw the line.
             self._stop(Exit.OK, timeout_s if received in (signal.SIGTERM, signal.SIGHUP) else fast_s)
             self._say(logging.INFO, "stopping", signal=received.name, workers=len(self._members))
         elif wish is Wish.HASTEN:
@@ -358,7 +359,7 @@ class Family:
         self._exit = Exit.KILLED
 
     def _end_on_purpose(self, member: Member) -> bool:
-        """Kill a worker whose batch is not to blame. False where that cannot be done."""
+        """Kill a worker whose batch is not to blame. False: the system does not allow it."""
         self._watch.step(lambda: self._board.excuse(member.pid))
         self._killed[member.pid] = _ON_PURPOSE
         return member.signal(signal.SIGKILL)
@@ -379,7 +380,7 @@ class Family:
             group.clear()
 
     def _timeout_s(self) -> float | None:
-        """Until the next thing that is due without news. None: nothing is due."""
+        """Seconds until the next step that is due without news. None: none is due."""
         due = [self._kill_at] if self._members or self._strangers else []
         due += [self._renewals.kill_at, self._hung.look_at]
         if self._exit is None:

@@ -1,7 +1,7 @@
-"""A descriptor that becomes readable at a time of day, also after somebody has set the clock.
+"""A descriptor that becomes readable at a time of day, also after the system's clock was set.
 
-`select` takes spans only: they round up to milliseconds and know nothing of a clock that is set. Python has `timerfd`
-from 3.13 on; before, the C library's is called (timerfd_create(2)).
+The timeout of `select` is a span: it rounds up to milliseconds, and does not change when the clock is set. Python has
+`timerfd` from 3.13 on; before, this module calls the C library's (timerfd_create(2)).
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ class _TimerSpec(ctypes.Structure):
 
 
 class Timer:
-    """Becomes readable once at the time it is set to. `open` makes the descriptor, `close` ends it."""
+    """Becomes readable once, at the time that was set. `open` makes the descriptor, `close` closes it."""
 
     def __init__(self) -> None:
         self.descriptor = -1
         self._set_us: int | None = None
 
     def open(self) -> int:
-        """The descriptor, which children do not inherit by exec. Raises `OSError`."""
+        """The descriptor, which programs executed from here do not inherit. Raises `OSError`."""
         if self.descriptor < 0:
             self._library = ctypes.CDLL(None, use_errno=True)
             flags = os.O_CLOEXEC | os.O_NONBLOCK
@@ -38,7 +38,7 @@ class Timer:
         return self.descriptor
 
     def set(self, due_us: int | None) -> None:
-        """Become readable then, Unix microseconds; at once where that is over. None: never."""
+        """Become readable at this time, Unix microseconds; at once if it is over. None: never."""
         if due_us == self._set_us:
             return
         # All zeros would mean never.
@@ -48,7 +48,7 @@ class Timer:
         self._set_us = due_us
 
     def heard(self) -> None:
-        """Be quiet until it is set again."""
+        """Stop being readable until the next `set`."""
         with suppress(BlockingIOError):
             os.read(self.descriptor, 8)
         self._set_us = None

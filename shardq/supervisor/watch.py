@@ -1,7 +1,7 @@
-"""What the supervisor's loop waits for, and its patience where the system refuses something.
+"""What the supervisor's loop waits for, and what it does when the system refuses something.
 
-Descriptors run out, memory does, a fork or a look at another process fails: that is told and tried again a little
-later. It never ends a supervisor whose workers serve.
+The system may have no descriptor or memory left, or refuse a fork or a look at another process. Then the supervisor
+logs that and tries again a little later. It never ends because of it while its workers serve.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from shardq.text.printable import type_name
 
 log = logging.getLogger("shardq.supervisor")
 
-#: What a step of the loop may raise that says nothing against the next try.
+#: What a step of the loop may raise although the next try may succeed.
 REFUSALS = (OSError, MemoryError, psutil.Error)
-#: How long the loop rests after such a refusal; meanwhile it hears signals only.
+#: How long the loop rests after such a refusal. Meanwhile it hears only signals.
 PAUSE_S = 1.0
 #: How soon to look again at members that have no descriptor.
 _BLIND_INTERVAL_S = 1.0
@@ -33,8 +33,8 @@ Step = Callable[[], None]
 
 
 class Watch:
-    """Runs a step for each descriptor that has news. `signals` is heard even while all else rests; `again` is run after
-    a rest, for what was begun and not ended.
+    """Runs a step for each descriptor that has news. `signals` is the one that is heard even while all others rest.
+    After a rest `again` is run, for a step that was refused half done.
     """
 
     def __init__(self, signals: int, on_signals: Step, again: Step) -> None:
@@ -46,12 +46,12 @@ class Watch:
         """For members without a descriptor, by pid."""
         self._rest_until: float | None = None
         self._told = ""
-        """The last refusal that was told: one that lasts is told once."""
+        """The last refusal that was logged: a refusal that lasts is logged once."""
         self.add(signals, on_signals)
 
     @property
     def descriptor(self) -> int:
-        """Its own, which no child may keep."""
+        """The selector's own, which no child may keep."""
         return self._selector.fileno()
 
     def add(self, descriptor: int, step: Step) -> None:
@@ -62,18 +62,18 @@ class Watch:
         self._selector.unregister(descriptor)
 
     def add_member(self, member: Member, step: Step) -> None:
-        """Run the step when the process ended, and from time to time where nothing tells of that."""
+        """Run the step when the process has ended; without a descriptor for it, from time to time."""
         if member.descriptor < 0 or not self.step(lambda: self.add(member.descriptor, step)):
             self._blind[member.pid] = step
 
     def discard_member(self, member: Member) -> None:
-        """Wait for it no more, and close its descriptor."""
+        """Stop waiting for the member, and close its descriptor."""
         if self._blind.pop(member.pid, None) is None:
             self.remove(member.descriptor)
         member.close()
 
     def step(self, step: Step) -> bool:
-        """Run the step. False where the system refused it: then everything rests for a while."""
+        """Run the step. False: the system refused it, and the loop rests for a while."""
         try:
             step()
         except REFUSALS as error:
@@ -82,7 +82,9 @@ class Watch:
         return True
 
     def wait(self, timeout_s: float | None) -> None:
-        """Run the steps of all that has news within so many seconds, None: whenever that is."""
+        """Wait for news, at most so many seconds (None: without end), and run the steps of all descriptors that have
+        some.
+        """
         if not self._rested():
             return
         if self._blind:
@@ -93,7 +95,7 @@ class Watch:
             self.step(step)
 
     def _rested(self) -> bool:
-        """Rest where something was refused, until it can be tried again or there are signals. Whether all is well."""
+        """After a refusal, rest until it can be tried again, or until signals arrive. Whether no rest is left."""
         if self._rest_until is None:
             return True
         left_s = self._rest_until - time.monotonic()

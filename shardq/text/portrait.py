@@ -1,9 +1,9 @@
-"""Exceptions as they can be shown, whoever made them.
+"""Exceptions as they can be shown, also those that the code of users made.
 
 An exception of a user is an object with code of its own: its `__str__` may raise, sleep or return 300 MB, its chain may
-have 20,000 members or none that ends. A *portrait* looks like it to everything that prints exceptions, Python's
-`traceback` and every formatter of logs, and has none of its code: the name of its class, its message, its notes, its
-traceback and what it came from are read once, without asking the object wherever Python keeps them itself, and bounded.
+have 20,000 members or no end. A *portrait* looks like it to all code that prints exceptions, Python's `traceback` and
+every formatter of logs, and has none of its code. The name of its class, its message, its notes, its traceback and the
+exceptions it came from are read once, and bounded. What Python itself keeps of them is read without calling the object.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from shardq.text.printable import cut, printable, shown, type_name
 #: Interrupts plain code with an exception after so many seconds, while entered.
 Alarm = Callable[[float], AbstractContextManager[None]]
 
-#: How long all code of an exception may run that is asked for texts, where it can be interrupted: for less than what a
+#: How many seconds all calls of an exception's own code may take together, where they can be interrupted: less than a
 #: supervisor leaves a batch beyond its time.
 _MOST_S = 0.5
-#: Most characters of a message and of a note, most notes, and how many characters of an argument are many.
+#: Most characters of a message and of a note; most notes; and the length from which an argument is large.
 _MESSAGE_CHARACTERS, _NOTES, _LARGE = 4000, 16, 100_000
 #: Most exceptions of a chain, of a group, and of all together; how deep groups are looked into, and how far a chain is
 #: followed.
 _CHAIN, _GROUP, _ALL, _LEVELS, _FOLLOWED = 16, 15, 64, 8, 100_000
 #: Most frames of all tracebacks together, and how many each may have even so.
 _FRAMES, _LEAST_FRAMES = 2000, 20
-#: Sources that are larger, or no files, are not read for a traceback.
+#: A source that is larger, or is no file, is not read for a traceback.
 _SOURCE_BYTES = 8 << 20
 #: Most characters of a traceback in a log.
 _TEXT_CHARACTERS = 64_000
@@ -55,7 +55,7 @@ _syntax = {name: _kept(SyntaxError, name) for name in ("msg", "filename", "linen
 
 
 class _Portrait(Exception):
-    """Of an exception; its class has the name of the other's."""
+    """The portrait of an exception. Its class has the same name as that of the exception."""
 
     shown_message = _LOST
 
@@ -64,18 +64,18 @@ class _Portrait(Exception):
 
 
 class _PortraitOfSyntax(_Portrait, SyntaxError):
-    """Of a `SyntaxError`, of which Python shows the line."""
+    """The portrait of a `SyntaxError`: Python shows the line of the source as well."""
 
 
 class _PortraitOfGroup(_Portrait, ExceptionGroup[Exception]):
-    """Of a group, of which Python shows the members."""
+    """The portrait of a group: Python shows its members as well."""
 
 
 _One = TypeVar("_One", bound=_Portrait)
 
 
 def portrait(error: BaseException, alarm: Alarm = lambda limit_s: nullcontext()) -> Exception:
-    """What shows an exception as it is, and has none of its code. `alarm` interrupts what it is asked for now."""
+    """The portrait of an exception. `alarm` interrupts the exception's own code, which is called only here."""
     if issubclass(type(error), _Portrait):
         return error  # type: ignore[return-value]
     try:
@@ -118,7 +118,7 @@ class _Painter:
         self._frames = _FRAMES
 
     def chain(self, error: BaseException, levels: int) -> Exception:
-        """Of the exception, with those before it."""
+        """The portrait of the exception, with those of the exceptions it came from."""
         chain = list(self._before(error))
         if skipped := max(0, len(chain) - _CHAIN):
             del chain[_CHAIN - 1 : -1]
@@ -136,7 +136,9 @@ class _Painter:
         return painted[0][0]
 
     def _before(self, error: BaseException | None) -> Iterator[tuple[BaseException, bool]]:
-        """The exception and each it came from, the last first, with whether it is the cause of the one before."""
+        """The exception and each one it came from, the latest first; with each, whether it is the cause of the one that
+        was yielded before it.
+        """
         is_cause, count = False, 0
         while error is not None and id(error) not in self._seen and count < _FOLLOWED:
             self._seen.add(id(error))
@@ -211,7 +213,7 @@ class _Painter:
             yield f"[{len(notes) - _NOTES:,} more notes are not shown]"
 
     def _asked(self, ask: Callable[[Any], str], value: Any) -> str:
-        """What the user's object says, printable and cut."""
+        """The text that `ask` gets from the user's object, printable and cut."""
         if self._left_s < _MOST_S / 100:
             return f"<exception {ask.__name__}() was not asked for, those before took too long>"
         try:
@@ -221,7 +223,7 @@ class _Painter:
             return f"<exception {ask.__name__}() {how}>"
 
     def _answer(self, ask: Callable[[Any], str], value: Any) -> str:
-        """Only the time of the user's code counts: on a busy machine the rest may be slow without its fault."""
+        """Counts only the time of the user's code: the rest may be slow because the machine is busy."""
         begun = monotonic()
         try:
             with self._alarm(self._left_s):
@@ -250,7 +252,7 @@ class _Painter:
 
 
 def _are_large(arguments: tuple[Any, ...]) -> bool:
-    """Whether Python would write more of them than is shown, which nothing interrupts."""
+    """Whether Python would write out far more than is shown. Nothing could interrupt it."""
     kinds = (str, bytes, bytearray, list, tuple, set, dict)
     return any(type(its) in kinds and len(its) > _LARGE for its in (arguments, *arguments[:_NOTES]))
 
@@ -269,7 +271,7 @@ def _readable(message: str) -> str:
 
 
 def _named(base: type[_One], kind: type, *arguments: Any) -> _One:
-    """A portrait whose class is called as the other."""
+    """A portrait whose class has the name of `kind`."""
     module: Any = type.__dict__["__module__"].__get__(kind)
     names = {
         "__module__": printable(str.__str__(module)) if issubclass(type(module), str) else "builtins",
@@ -280,10 +282,10 @@ def _named(base: type[_One], kind: type, *arguments: Any) -> _One:
 
 
 def _leave_unread_if_endless(filename: str) -> None:
-    """Let nobody who prints tracebacks read a source that is no file of a reasonable size: a pipe, a device."""
+    """Keep code that prints tracebacks from reading a source that is a pipe, a device or a very large file."""
     try:
         found = os.stat(filename)
     except (OSError, ValueError):
         return  # no file: a loader may have it
     if not stat.S_ISREG(found.st_mode) or found.st_size > _SOURCE_BYTES:
-        linecache.cache[filename] = (0, None, [], filename)  # no time: it is never looked at again
+        linecache.cache[filename] = (0, None, [], filename)  # without a time of change it is never read again

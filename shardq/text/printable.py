@@ -1,6 +1,6 @@
 """Foreign values and texts as they may stand in a message, in a log line or on a terminal: short, and harmless there.
 
-Nothing here trusts what it is given: a name may carry escape codes, a `__repr__` may raise, a value may be endless.
+No function here trusts its arguments: a name may carry escape codes, a `__repr__` may raise, a value may be endless.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _BRACKETS: dict[type, Sequence[str]] = {
 
 
 def printable(text: str, keep: str = "") -> str:
-    """The text with an escape, as Python writes it, for each character that would do more than be seen: control
-    characters, marks of direction and of no width, separators of lines, halves of surrogates. Those to `keep` stay.
+    """The text, with an escape as Python writes it for each character that is not simply visible: control characters,
+    marks of direction and of no width, separators of lines, halves of surrogates. Characters in `keep` stay.
     """
     if text.isprintable():
         return text
@@ -44,8 +44,8 @@ def type_name(kind: type, *, qualified: bool = True) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as the message of an error names it: as its `repr`, in one line and cut. Never fails, whatever the value
-    is; of containers only so much is looked at as is shown.
+    """A value as the message of an error names it: as its `repr`, in one line and cut. It never fails, for no value. Of
+    a container it reads only as much as it shows.
     """
     try:
         text = _Sketch().of(value, _LEVELS)

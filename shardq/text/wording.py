@@ -9,5 +9,5 @@ def counted(number: int, one: str, many: str = "") -> str:
 
 
 def with_article(noun: str) -> str:
-    """`a str`, `an int`: by the first letter, which is what the names of types go by."""
+    """`a str`, `an int`: the article follows from the first letter, which is right for the names of types."""
     return f"{'an' if noun[:1] in set('aeioAEIO') else 'a'} {noun}"

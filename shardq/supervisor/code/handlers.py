@@ -16,7 +16,7 @@ from shardq.supervisor.code.script import exits, import_script, reason
 from shardq.supervisor.code.threads import ThreadWatch
 from shardq.text.portrait import portrait
 
-#: Whether this process is importing what it is to serve: then nothing may start another supervisor.
+#: Whether this process is importing the modules that it is to serve. Meanwhile none of them may start a supervisor.
 importing = False
 
 
@@ -29,11 +29,13 @@ def load_handlers(
     """Import what `targets` name and return the handlers by `module/Handler`.
 
     `main_script` is the path of an application's own script, whose handlers are named as those of `__main__`. `preload`
-    are modules to import before all others, whether they have handlers or not. `watch` learns which start threads.
+    are modules to import before all others, whether they have handlers or not. `watch` learns which modules start
+    threads.
 
-    `MODULE` means every handler class in the module's own name space, `MODULE:Handler` that one. Raises
-    `ConfigurationError` for a target that names none of both, `SupervisorError` with the reason for what does not
-    import or does not exist, and `HandlerError` for what cannot be served or would end the process instead.
+    `MODULE` means every handler class in the module's own name space, `MODULE:Handler` that one class. Raises
+    `ConfigurationError` for a target of neither form; `SupervisorError` with the reason for a module or handler that
+    does not import or does not exist; `HandlerError` for a handler that cannot be served, and for a module that ends
+    the process at its import.
     """
     global importing
     importing = True
@@ -71,7 +73,7 @@ def _loaded(targets: Sequence[str]) -> dict[str, type[Handler[Any]]]:
 
 def _parts(target: str) -> tuple[str, str]:
     """Module and class of a target; the class is empty where all handlers of the module are meant. Raises
-    `ConfigurationError` for a target that names none.
+    `ConfigurationError` for a target that names no module, or has an empty part.
     """
     module_name, colon, class_name = target.partition(":")
     if not all(module_name.split(".")) or (colon and not all(class_name.split("."))):

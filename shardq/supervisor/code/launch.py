@@ -2,9 +2,9 @@
 
     python OPTIONS -P -c BOOT COUNT ENTRY ... ARGUMENT ...
 
-The entries of `sys.path` stand on the command line and not in PYTHONPATH. The environment is inherited by everything
-that handlers run, and another Python must not find the modules of this one; nor could an entry there have a colon in
-it. What executes itself again by `sys.orig_argv` keeps all of it.
+The entries of `sys.path` stand on the command line and not in PYTHONPATH. Every program that a handler starts inherits
+the environment, and another Python must not find the modules of this one. Nor could an entry of PYTHONPATH have a colon
+in it. A supervisor that executes itself again by `sys.orig_argv` keeps all entries.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from pathlib import Path
 
 from shardq.errors import SupervisorError, shown
 
-#: Set for the process that an application starts, which takes it away at once. Where it is still there, what was
-#: started is no interpreter but the application once more.
+#: An application sets this variable for the supervisor process that it starts, and the supervisor removes it at once.
+#: An application that finds it set was itself started in place of the supervisor: its executable is no interpreter.
 MARK = "SHARDQ_STARTS_SUPERVISOR"
 
-#: Looks for modules where the one who starts it does, then where this interpreter would by itself.
+#: Looks for modules first where the program that executes it does, then where this interpreter would by itself.
 _BOOT = (
     "import sys; end = 2 + int(sys.argv[1]); given = sys.argv[2:end]; del sys.argv[1:end]; "
     "sys.path[:] = given + [entry for entry in sys.path if entry not in given]; "
     "from shardq.supervise import main; sys.exit(main())"
 )
 
-#: Options without a value, by their field in `sys.flags`. `-i` is left out: nobody sits in front of a supervisor.
+#: Options without a value, by their field in `sys.flags`. `-i` is left out: a supervisor has no user at a prompt.
 _FLAGS = {
     "debug": "d",
     "dont_write_bytecode": "B",
@@ -48,7 +48,7 @@ _INSTEAD = (
 
 
 def command(arguments: Sequence[str]) -> list[str]:
-    """What to execute for `shardq.supervise` with these arguments. Raises `SupervisorError` where this program has no
+    """The command that runs `shardq.supervise` with these arguments. Raises `SupervisorError` where this program has no
     interpreter that could be executed.
     """
     entries = _entries()
@@ -56,8 +56,8 @@ def command(arguments: Sequence[str]) -> list[str]:
 
 
 def check_not_started_by_itself() -> None:
-    """Raise `SupervisorError` where an application started itself in the belief that its executable is Python: it would
-    do so without end.
+    """Raise `SupervisorError` where an application took its own executable for Python, and so started itself in place
+    of a supervisor. It would do so again and again.
     """
     if MARK in os.environ:
         raise SupervisorError(
@@ -67,7 +67,7 @@ def check_not_started_by_itself() -> None:
 
 
 def _executable() -> str:
-    # The standard library's way to name another one; without multiprocessing nobody has named one.
+    # `multiprocessing.set_executable` names another one. Where multiprocessing is not imported, none was named.
     spawn = sys.modules.get("multiprocessing.spawn")
     path = os.fsdecode(spawn.get_executable() or "") if spawn else sys.executable
     if getattr(sys, "frozen", False) and path == sys.executable:
@@ -81,7 +81,7 @@ def _executable() -> str:
 
 
 def _options() -> list[str]:
-    """Those that this interpreter was started with, but for what it takes from the environment by itself."""
+    """The options that this interpreter was started with, without those that Python reads from the environment."""
     options = [f"-{letter * int(getattr(sys.flags, name))}" for name, letter in _FLAGS.items()]
     options = [option for option in options if len(option) > 1]
     if getattr(sys.__stdout__, "write_through", False):
@@ -94,15 +94,15 @@ def _options() -> list[str]:
 
 
 def _entries() -> list[str]:
-    """Where this program looks for modules, and last the folder that it has this package from."""
+    """Where this program looks for modules; last comes the folder that this package was imported from."""
     found = [_usable(entry) for entry in sys.path] + [str(Path(__file__).parents[3])]
     return list(dict.fromkeys(entry for entry in found if entry))
 
 
 def _usable(entry: object) -> str | None:
-    """The empty entry means the current folder. Where that is gone, neither it nor any other relative entry means
-    anything, and Python cannot import with the latter. What cannot be an argument names no folder, and Python passes
-    over it as well.
+    """The entry if it can be used, an empty one as the current folder. Where the current folder is gone, empty and
+    relative entries mean nothing, and Python cannot import with a relative one. An entry that cannot be an argument of
+    a command names no folder, and Python passes over it as well.
     """
     try:
         if not isinstance(entry, str) or "\0" in entry:

@@ -1,8 +1,8 @@
-"""How this program was started, so that it can be started again: with what stands in the same places by then.
+"""How this program was started, so that it can be started again, with the files that are in the same places by then.
 
 A deployment often exchanges a symbolic link: `current` leads to the release of today. A process that was started in
-`current` stays in the release that it led to then, for the kernel knows directories and no names. The shell left the
-name in `PWD`.
+`current` stays in the release that the link led to at that time, because the kernel keeps the directory and not its
+name. The shell left the name in `PWD`.
 """
 
 from __future__ import annotations
@@ -17,15 +17,13 @@ class Program(NamedTuple):
     """A command, and the directory it was started in."""
 
     directory: str | None
-    """As it was named, links included. None: it cannot be named, for instance because it was removed."""
+    """Its path as the shell named it, links included. None: it has no name, for instance because it was removed."""
     command: list[str]
     """The path of Python, and all arguments."""
 
     @classmethod
     def of_this_process(cls, *without: str) -> Self:
-        """To be called before anything else may change the directory. `without`: options to leave out, each with its
-        value.
-        """
+        """Call it before other code can change the directory. `without`: options to leave out, each with its value."""
         directory = _directory()
         arguments = list(sys.orig_argv)
         for option in without:
@@ -40,7 +38,7 @@ class Program(NamedTuple):
             os.chdir(self.directory)
 
     def execute(self, *arguments: str) -> NoReturn:
-        """Replace this process by the program, with more arguments. Raises `OSError`, and nothing has changed then."""
+        """Replace this process by the program, with more arguments. If it raises `OSError`, nothing has changed."""
         here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             self.enter()
@@ -51,7 +49,7 @@ class Program(NamedTuple):
 
 
 def _directory() -> str | None:
-    """The one of this process, by the name under which it was entered where that is known."""
+    """The directory of this process, by the name under which it was entered where that is known."""
     named = os.environ.get("PWD", "")
     with suppress(OSError):
         if os.path.isabs(named) and os.path.samefile(named, "."):
@@ -62,7 +60,7 @@ def _directory() -> str | None:
 
 
 def _python(directory: str | None) -> str:
-    """The path of this Python. One that was given from the directory belongs to what stands there."""
+    """The path of Python. A relative path as it was given leads from the directory to the Python that is there now."""
     given = sys.orig_argv[0]
     if directory is not None and "/" in given and not os.path.isabs(given):
         path = os.path.join(directory, given)

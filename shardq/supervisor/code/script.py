@@ -1,9 +1,9 @@
-"""An application's own script in its workers: imported under another name first, what started them from then on.
+"""An application's own script in its workers: imported under another name, and called `__main__` afterwards.
 
-While it is imported it is not called `__main__`, so that what it does as a program is not done again. Afterwards it is,
-and so are the functions and classes in it: that is the name by which those know them who start processes of their own
-in handlers. `multiprocessing` spawns children that import what is `__main__` here, and `cloudpickle`, by which joblib
-sends functions, sends those of `__main__` as a whole.
+While the script is imported it is not called `__main__`, so that the part under `if __name__ == "__main__":` does not
+run again. Afterwards it is, and so are the functions and classes in it. Libraries by which handlers start processes of
+their own know them by that name: `multiprocessing` spawns children that import what is `__main__` here, and
+`cloudpickle`, by which joblib sends functions, sends those of `__main__` as a whole.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from shardq.text.printable import type_name
 
 #: Whether this process is importing a script.
 importing = False
-#: What was `__main__` before: its code still runs, and needs its module.
+#: The module that was `__main__` before: its code still runs, and needs its module.
 _former: list[ModuleType] = []
 
 
 def import_script(path: str) -> None:
-    """Raises `SupervisorError` where it does not import, and `HandlerError` where it would end this process."""
+    """Import the script. Raises `SupervisorError` if that fails, and `HandlerError` if the script calls `sys.exit`."""
     global importing
     former = sys.modules[MAIN_SCRIPT]
     module = ModuleType(MAIN_SCRIPT_IN_WORKER)
@@ -50,7 +50,7 @@ def import_script(path: str) -> None:
 
 
 def exits(what: str, error: SystemExit) -> HandlerError:
-    """For what ends its process while it is imported."""
+    """The error for a module or script that calls `sys.exit` while it is imported."""
     return HandlerError(
         f"{what} does not import: it ends the program with sys.exit({shown(error.code)}): put that part under "
         f'`if __name__ == "__main__":`'
@@ -72,9 +72,9 @@ def _code(path: str) -> CodeType:
 
 
 def _rename(values: Iterable[Any], seen: set[int]) -> None:
-    """Let functions and classes of the script, and those inside of classes, say that they are of `__main__`."""
+    """Set `__module__` of the script's functions and classes, and of those inside of classes, to `__main__`."""
     for value in list(values):
-        # An object may refuse to be looked at, as lazy ones do that are not set up: it goes by the name that it had.
+        # A lazy object that is not set up may raise at any look at its attributes: then it keeps the name that it has.
         with suppress(Exception):
             _rename_one(value, seen)
 
@@ -85,7 +85,7 @@ def _rename_one(value: Any, seen: set[int]) -> None:
     if not has_module or named.__module__ != MAIN_SCRIPT_IN_WORKER or id(named) in seen:
         return
     seen.add(id(named))
-    with suppress(Exception):  # a class may refuse it, and have members that do not
+    with suppress(Exception):  # a class may refuse the new name while its members take it
         named.__module__ = MAIN_SCRIPT
     if issubclass(type(named), type):
         _rename(vars(named).values(), seen)

@@ -1,4 +1,4 @@
-"""What imports made that a fork would share and must not: then workers are executed and import for themselves."""
+"""Finds what imports made and a forked worker must not share. Then workers are executed, and import for themselves."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from contextlib import suppress
 
 
 def unshareable(own: Iterable[int | None]) -> list[str]:
-    """What no two processes can use by turns, in words. `own`: descriptors that are this process's, and no import's."""
+    """What no two processes can use by turns, in words. `own`: descriptors of this process that no import made."""
     return [*_pools(), *_connections(own)]
 
 
 def _pools() -> list[str]:
-    """Pools that have no thread yet: workers would take one another's tasks out of the same pipes."""
+    """Process pools that have no thread yet. Each worker would take tasks of the others out of the same pipes."""
     module = sys.modules.get("concurrent.futures.process")
     kind = getattr(module, "ProcessPoolExecutor", None)
     if not isinstance(kind, type):
@@ -26,7 +26,7 @@ def _pools() -> list[str]:
 
 
 def _connections(own: Iterable[int | None]) -> list[str]:
-    """Connections to servers: workers would read one another's answers."""
+    """Connections to servers. Each worker would read answers to the others."""
     known = {0, 1, 2, *own}
     numbers = [int(name) for name in os.listdir("/proc/self/fd") if int(name) not in known]
     peers = [peer for number in numbers if (peer := _peer(number)) is not None]
@@ -34,7 +34,7 @@ def _connections(own: Iterable[int | None]) -> list[str]:
 
 
 def _peer(descriptor: int) -> object | None:
-    """Whom a stream is connected to, None for what is no connected stream."""
+    """The address that a stream socket is connected to; None for a descriptor that is no connected stream socket."""
     with suppress(OSError):
         if not os.readlink(f"/proc/self/fd/{descriptor}").startswith("socket:"):
             return None

@@ -1,4 +1,6 @@
-"""Which imports start threads: a process that has some cannot be forked safely, so its workers take longer to start."""
+"""Which imports start threads. A process with threads cannot be forked safely: its workers are executed instead, and
+take longer to start.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from contextlib import contextmanager
 from importlib.machinery import ExtensionFileLoader, SourceFileLoader
 from typing import Any, Self
 
-#: What imports the modules that can start threads: code in Python, and libraries as they are loaded.
+#: Loaders of the modules that can start threads: modules in Python, and native ones.
 _IMPORTERS: tuple[tuple[type, str], ...] = (
     (SourceFileLoader, "exec_module"),
     (ExtensionFileLoader, "create_module"),
@@ -17,19 +19,19 @@ _IMPORTERS: tuple[tuple[type, str], ...] = (
 
 
 class ThreadWatch:
-    """While entered, notes for each module that is imported how many threads are there more after it than before, those
-    of the modules that it imports left out. Threads of native code count as well.
+    """While entered, counts for each module that is imported how many threads its import started. Threads that were
+    started by the modules that it imports count for those. Threads of native code count as well.
     """
 
     def __init__(self) -> None:
         self._started: dict[str, int] = {}
         self._claimed = 0
-        """How many are put down to some module."""
+        """How many threads have been counted for some module."""
         self._originals: list[tuple[type, str, Any]] = []
 
     @property
     def modules(self) -> list[str]:
-        """Names of those that started threads, in the order of their ends."""
+        """Names of the modules that started threads, in the order in which their imports ended."""
         return [name for name, count in self._started.items() if count > 0]
 
     def __enter__(self) -> Self:
@@ -48,7 +50,7 @@ class ThreadWatch:
 
     @contextmanager
     def importing(self, name: str) -> Iterator[None]:
-        """For what is imported by nothing of the above."""
+        """Enter it for an import by none of these loaders."""
         before, claimed = threads(), self._claimed
         try:
             yield
@@ -60,7 +62,7 @@ class ThreadWatch:
 
     def _watched(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def imports(loader: Any, module_or_spec: Any) -> Any:
-            # A module on its way has its name in `__name__`, its specification in `name`.
+            # A module has its name in `__name__`, and a module's specification in `name`.
             name = getattr(module_or_spec, "__name__", None) or module_or_spec.name
             with self.importing(name):
                 return original(loader, module_or_spec)
@@ -69,5 +71,5 @@ class ThreadWatch:
 
 
 def threads() -> int:
-    """How many this process has, of whatever kind."""
+    """How many threads this process has, those of native code included."""
     return len(os.listdir("/proc/self/task"))

@@ -1,9 +1,9 @@
-"""Loggers that modules cannot silence by the way.
+"""Loggers that imported modules cannot silence by accident.
 
-`logging.config.dictConfig` and `fileConfig` disable all loggers that they do not name unless told otherwise, and
-`logging.disable` does so with all there are: of a module that configures its own logs nobody expects that a family says
-nothing any more when a handler does not start. Where an application wants less of shardq it gives the logger `shardq` a
-level, or handlers of its own.
+`logging.config.dictConfig` and `fileConfig` disable by default all loggers that they do not name, and `logging.disable`
+disables all there are. A module that configures its own logs in this way would also silence the supervisor, and the
+operator would not read that a handler does not start. An application that wants fewer lines of shardq gives the logger
+`shardq` a level, or handlers of its own.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ NAME = "shardq"
 
 
 class HeardLogger(logging.Logger):
-    """Is disabled by nothing but its level, and finds a handler where there is none left."""
+    """Only its level disables it. Where no handler is left, it uses `last_handler`."""
 
     last_handler: logging.Handler | None = None
     bounded_in = -1
-    """Pid of the process whose handlers must not hold it up, whoever made them."""
+    """Pid of the process that no handler may hold up, neither shardq's nor one that a module added."""
     turns = Turns()
     lost: Callable[[int], logging.LogRecord] | None = None
-    """What says that a handler missed so many lines."""
+    """Makes the record that says how many lines a handler missed."""
 
     @property
     def disabled(self) -> Any:  # Any: in logging it is an attribute
@@ -34,7 +34,7 @@ class HeardLogger(logging.Logger):
 
     @disabled.setter
     def disabled(self, value: Any) -> None:
-        """Who disables all loggers does not mean this one."""
+        """Ignored: a module that disables all loggers does not mean this one."""
 
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - the name is logging's
         return level >= self.getEffectiveLevel()
@@ -68,9 +68,9 @@ class HeardLogger(logging.Logger):
 
 
 def keep_heard(level: int, handler: logging.Handler, lost: Callable[[int], logging.LogRecord] | None = None) -> None:
-    """Let shardq's loggers of this process log from this level on, whatever modules do to all loggers. `handler` is
-    used while they leave no other. Where `lost` is given no handler may hold up this process, and `lost` makes the
-    record that says how many lines one has missed.
+    """Let shardq's loggers of this process log from this level on, also after a module disabled all loggers. `handler`
+    is used while the modules leave no other. If `lost` is given, no handler may hold up this process, and `lost` makes
+    the record that says how many lines a handler has missed.
     """
     HeardLogger.last_handler, HeardLogger.lost = handler, staticmethod(lost) if lost else None
     HeardLogger.bounded_in = os.getpid() if lost else -1

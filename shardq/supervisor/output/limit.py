@@ -1,4 +1,4 @@
-"""An end to what may wait without one, in a process whose loop has to go on: writing to what takes nothing."""
+"""A time limit for code that may wait without end, such as a write to a full pipe, where a loop must go on."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from types import FrameType
 _AGAIN_S = 0.1
 #: A timer of 0 seconds would be none.
 _LEAST_S = 0.001
-#: How long code that is not shardq's may take to write a line, and how long it gets none after it took longer.
+#: How many seconds code that is not shardq's may take for a line; and for how many it gets none after it took longer.
 OTHERS_S, OTHERS_REST_S = 2.0, 20.0
 
 
 class _Late(BaseException):
-    """Time is up. No `Exception`: code that logs passes over those."""
+    """Time is up. It is no `Exception`, because code that logs swallows those."""
 
 
 def within(limit_s: float, run: Callable[[], object]) -> bool:
-    """Run this, and interrupt it where it takes more than so many seconds. Whether it came to its end.
+    """Call `run`, and interrupt it when it takes more than so many seconds. Returns whether it came to its end.
 
-    Raises what it raises. In other threads than the main one it is not interrupted: they hold up no loop.
+    Raises what `run` raises. In other threads than the main one it is not interrupted: they hold up no loop.
     """
     if threading.get_ident() != threading.main_thread().ident:
         run()
@@ -48,23 +48,23 @@ def within(limit_s: float, run: Callable[[], object]) -> bool:
         armed = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, signal.SIG_DFL if former is None else former)
-        if left_s:  # somebody else's
+        if left_s:  # another part of this process had set the timer
             signal.setitimer(signal.ITIMER_REAL, max(left_s - (time.monotonic() - began_s), _LEAST_S), interval_s)
     return True
 
 
 class Turns:
-    """Has code that is not shardq's write: a handler of logs, or what stands in the place of a stream. One that takes
-    more than `OTHERS_S` is interrupted, and gets no line for `OTHERS_REST_S`.
+    """Lets code that is not shardq's write lines: handlers of logs, and objects that modules put in the place of
+    streams. One that takes more than `OTHERS_S` for a line is interrupted, and gets no line for `OTHERS_REST_S`.
     """
 
     def __init__(self) -> None:
         self._next_at: dict[int, float] = {}
-        """Monotonic times, by the ids of what rests."""
+        """Monotonic time of the next line, by the id of a writer that rests."""
         self._lost: dict[int, int] = {}
 
     def give(self, other: object, run: Callable[[], object]) -> bool:
-        """Run this, which has it write a line. False: that line is lost."""
+        """Call `run`, in which `other` writes a line. False: that line is lost."""
         key, now = id(other), time.monotonic()
         if now >= self._next_at.get(key, now):
             if within(OTHERS_S, run):
@@ -75,5 +75,5 @@ class Turns:
         return False
 
     def lost(self, other: object) -> int:
-        """How many lines it did not write since the last call."""
+        """How many lines `other` missed since the last call."""
         return self._lost.pop(id(other), 0) if self._lost else 0

@@ -1,7 +1,7 @@
 """Logs on standard error: lines for people, or one JSON object a line for machines.
 
-Levels by audience: `error` for who has to act now, `warning` for who should look today, `info` for who watches what the
-family does, `debug` for who works on shardq. The fields of an event are an interface; docs/operations.md lists them.
+Levels: `error`: an operator has to act now; `warning`: an operator should look today; `info`: what the family does;
+`debug`: for developers of shardq. The fields of an event are an interface; docs/operations.md lists them.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from shardq.supervisor.output.limit import OTHERS_S, within
 from shardq.text.portrait import text
 from shardq.text.printable import printable
 
-#: What every log record has; all else are the fields of the event.
+#: Attributes of every log record; all others are the fields of the event.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
-#: What is said once lines are taken again.
+#: Logged as soon as the reader takes lines again.
 _LOST = "lines were lost, their reader took none"
 
 
 def configure(level: str, *, as_json: bool, waits: bool = True) -> None:
-    """Send all logs of this process to standard error. `waits`: whether it may wait for who reads them as long as that
-    takes, as its children may in any case.
+    """Send all logs of this process to standard error. `waits`: whether this process may wait without end for the
+    reader of its logs. Processes that it forks may wait in any case.
     """
     handler = _Handler() if waits else _BoundedHandler()
     handler.setFormatter(_JsonLines() if as_json else _PlainLines("%(asctime)s %(name)s %(levelname)s %(message)s"))
@@ -39,7 +39,7 @@ def configure(level: str, *, as_json: bool, waits: bool = True) -> None:
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """A line that cannot be written ends nothing: code of users may have closed standard error."""
+    """A line that cannot be written is no error: a handler's code may have closed standard error."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
         with suppress(Exception):
@@ -47,7 +47,7 @@ class _Handler(logging.StreamHandler[TextIO]):
 
 
 class _BoundedHandler(_Handler):
-    """Of a supervisor, which hears no signal while it waits for a reader of its logs."""
+    """For a supervisor: it hears no signal while it waits for the reader of its logs, so it waits only shortly."""
 
     bounded = True
 
@@ -56,7 +56,7 @@ class _BoundedHandler(_Handler):
         self._pid = os.getpid()
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Without the lock of handlers: a thread that a module started may hang with it."""
+        """Without the handler's lock: a thread that a module started may hang while it holds it."""
         if os.getpid() != self._pid:
             return super().handle(record)
         taken = bool(self.filter(record))
@@ -80,14 +80,14 @@ def _lost(lines: int) -> logging.LogRecord:
 
 
 class _Lines(logging.Formatter):
-    """Whatever is logged, also by code of users: exceptions are shown without asking them anything twice."""
+    """Formats records of shardq and of other code. It shows exceptions by their portraits: `shardq.text.portrait`."""
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - the name is logging's
         return text(ei[1]).rstrip("\n") if ei[1] is not None else ""
 
 
 class _PlainLines(_Lines):
-    """A line for an event, unless its text has several: fields have none of their own, and nothing has escape codes."""
+    """One line for an event, or as many as its text has: fields add no line, and no part has escape codes."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
         fields = "".join(f" {name}={printable(str(value))}" for name, value in _fields(record).items())

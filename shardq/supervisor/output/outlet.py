@@ -1,13 +1,14 @@
-"""Writes lines to where nobody may take them: a pipe whose reader is stopped, a terminal under Ctrl-S, a collector of
-logs that hangs. Whoever writes there waits without an end, and a supervisor that waits hears no signal.
+"""Writes lines for a reader that may take none: a pipe whose reader is stopped, a terminal under Ctrl-S, a collector of
+logs that hangs. A plain write would wait there without end, and a supervisor that waits hears no signal.
 
-A line is written as far as its reader takes it within a little time, of which there is not much in all. A line of which
-nothing was taken is dropped whole, and counted: in front of the next one that is taken a line says how many were lost.
-What was begun is finished first, so that lines keep their order, and none stands in another.
+A supervisor waits a short time for the reader of a line, and in the long run a small share of its time for all lines. A
+line of which the reader took nothing is dropped whole, and counted. When the reader takes lines again, the first one
+says how many were lost. A line of which the reader took a part is finished before the next one, so that lines keep
+their order, and none stands in another.
 
     poll  ->  write, interrupted when its time is up  ->  the rest is kept, or the line counted as lost
 
-The file description is shared with the shell and whatever else uses it, so it stays as it is, and blocks.
+The file description is shared with the shell and other processes, so it stays in blocking mode.
 """
 
 from __future__ import annotations
@@ -23,21 +24,21 @@ from typing import Any
 
 from shardq.supervisor.output.limit import Turns, within
 
-#: How many seconds may be waited for one reader at once; and which share of all time, from when that is used up.
+#: How many seconds a process may wait for one reader at once; and, when those are used up, for which share of its time.
 PATIENCE_S, PATIENCE_SHARE = 0.25, 0.05
-#: A write that was to be taken at once waits for so long where others were faster to fill what was free.
+#: A pipe had room, and another process filled it first: then the write waits at most for so many seconds.
 _RACE_S = 0.02
 
-#: Says that so many lines were lost.
+#: Makes the line that says how many lines were lost.
 announce: Callable[[int], str] = "shardq: {} lines were lost, their reader took none\n".format
 
 
 def put(stream: Any, text: str, *, passing: bool = False) -> None:
-    """Write the text to a stream, or to what a module put in its place. `passing`: what nobody misses, such as the
-    state of a bar; it is not waited for. Raises what the stream does: `OSError` where the reader is gone.
+    """Write the text to a stream, or to the object that a module put in its place. `passing`: the text may be lost, as
+    the state of a bar may, so its write does not wait. Raises what the stream does: `OSError` where the reader is gone.
     """
     descriptor = descriptor_of(stream)
-    says_lost = not passing and stream is not sys.stdout  # which has results alone
+    says_lost = not passing and stream is not sys.stdout  # standard output has only results
     if descriptor < 0:
         _put_by_others(stream, text, says_lost=says_lost)
         return
@@ -46,14 +47,14 @@ def put(stream: Any, text: str, *, passing: bool = False) -> None:
 
 
 def flushed(stream: Any) -> bool:
-    """Write out what a stream holds. Whether it holds nothing any more, and would take something."""
+    """Write out what a stream holds. Whether it holds nothing any more, and its reader would take more."""
     descriptor = descriptor_of(stream)
     return _others.give(stream, stream.flush) if descriptor < 0 else _outlet(descriptor).flush(stream, descriptor)
 
 
 def descriptor_of(stream: Any) -> int:
-    """What a text stream of Python writes to; negative: it is something else. Raises `ValueError` where it is
-    closed.
+    """The descriptor that a text stream of Python writes to; negative: the object is no such stream. Raises
+    `ValueError` where it is closed.
     """
     if type(stream) is not io.TextIOWrapper:
         return -1
@@ -62,14 +63,14 @@ def descriptor_of(stream: Any) -> int:
 
 
 def takes(descriptor: int, timeout_s: float) -> bool:
-    """Whether it takes something now, or within so many seconds. What cannot be written at all says so then."""
+    """Whether a write would be taken, or would fail, now or within so many seconds."""
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
     return bool(poll.poll(max(0.0, timeout_s) * 1000))
 
 
 class Patience:
-    """How long may be waited: `PATIENCE_S` at once, and in the long run `PATIENCE_SHARE` of the time."""
+    """How long a write may wait: `PATIENCE_S` at once, and in the long run `PATIENCE_SHARE` of the time."""
 
     def __init__(self) -> None:
         self._left_s = PATIENCE_S
@@ -85,17 +86,17 @@ class Patience:
 
 
 class Outlet:
-    """What is written to one pipe, terminal, socket or file. Descriptors of the same one share it."""
+    """Writes to one pipe, terminal, socket or file. All descriptors of the same one share an outlet."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._patience = Patience()
         self._rest = b""
-        """Of a line that was begun."""
+        """The part that is still to be written of a line that was begun."""
         self._lost = 0
 
     def put(self, stream: Any, descriptor: int, line: bytes, *, passing: bool = False, says_lost: bool = True) -> None:
-        """Write the line as far as that can be done. Raises `OSError` where the reader is gone."""
+        """Write the line, or as much of it as the reader takes. Raises `OSError` where the reader is gone."""
         began_s = time.monotonic()
         patience_s = 0.0 if passing else self._patience.left_s(began_s)
         if not self._lock.acquire(timeout=patience_s):
@@ -109,7 +110,9 @@ class Outlet:
             self._lock.release()
 
     def flush(self, stream: Any, descriptor: int) -> bool:
-        """Have the stream write out what it holds, with what is owed. Whether it did, and its reader takes more."""
+        """Finish the line that was begun, say how many lines were lost, and have the stream write out what it holds.
+        Whether all of that was done, and the reader takes more.
+        """
         began_s = time.monotonic()
         patience_s = self._patience.left_s(began_s)
         if not self._lock.acquire(timeout=patience_s):
@@ -127,7 +130,7 @@ class Outlet:
             self._lock.release()
 
     def _put(self, stream: Any, descriptor: int, line: bytes, deadline_s: float, *, says_lost: bool) -> bool:
-        """Whether the line was begun, if not written."""
+        """Whether the line was written, or begun."""
         if not self._finished(stream, descriptor, deadline_s):
             return False
         if self._lost and says_lost:
@@ -148,19 +151,19 @@ class Outlet:
                 self._rest = b""
 
     def _finished(self, stream: Any, descriptor: int, deadline_s: float) -> bool:
-        """Write what was begun. Whether nothing is left of it."""
+        """Write the rest of the line that was begun. Whether nothing is left of it."""
         while self._rest and takes(descriptor, deadline_s - time.monotonic()):
             written: list[int] = []
 
             def write(written: list[int] = written) -> None:
-                if threading.active_count() == 1:  # else a thread may hang in it, and nothing would interrupt this one
+                if threading.active_count() == 1:  # else another thread may hang in the flush, with the stream's lock
                     stream.flush()
-                # In one step: what interrupts between the write and a note of it would have it written twice.
+                # In one step: an interruption between the write and the note of it would have it written twice.
                 written.extend(map(os.write, (descriptor,), (self._rest,)))
 
             try:
                 in_time = within(max(deadline_s - time.monotonic(), _RACE_S), write)
-            except BlockingIOError:  # others made the description so
+            except BlockingIOError:  # another process made the description non-blocking
                 return False
             except BaseException:
                 self._rest = b""  # no reader will ever take it
@@ -192,5 +195,5 @@ def _put_by_others(stream: Any, text: str, *, says_lost: bool) -> None:
     _others.give(stream, write)
 
 
-# What the parent has begun or lost is none of the child's.
+# Lines that the parent has begun or lost do not concern the child.
 os.register_at_fork(after_in_child=_outlets.clear)

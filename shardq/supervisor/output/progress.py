@@ -14,7 +14,7 @@ from shardq.text.wording import counted
 
 #: Seconds between two looks, on a terminal and elsewhere, where only now and then a line is printed.
 _TERMINAL_INTERVAL_S, _PLAIN_INTERVAL_S, _LINE_INTERVAL_S = 0.1, 0.5, 5.0
-#: Columns of a terminal that does not say how many it has; and least and most of a bar.
+#: Columns of a terminal that does not say how many it has; and the least and most columns of a bar.
 _COLUMNS, _SHORTEST_BAR, _LONGEST_BAR = 80, 10, 40
 #: The rate shown is that of so many seconds.
 _RATE_WINDOW_S = 5.0
@@ -26,7 +26,7 @@ class Progress:
     def __init__(self, started_s: float, out: TextIO | None = None) -> None:
         self._out = out or sys.stderr
         self._seen: deque[tuple[float, int]] = deque([(started_s, 0)])
-        # One that knows no escape codes cannot take a bar away again.
+        # On a terminal that knows no escape codes a bar could not be removed again.
         self._on_terminal = is_terminal(self._out) and os.environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
         self._line_at = started_s + _LINE_INTERVAL_S
         self.interval_s = _TERMINAL_INTERVAL_S if self._on_terminal else _PLAIN_INTERVAL_S
@@ -42,12 +42,12 @@ class Progress:
                 self._line_at = now_s + _LINE_INTERVAL_S
                 tell(facts, self._out)
             return
-        # The last column stays free: a line that reaches it may wrap, and what wrapped is never taken away.
+        # The last column stays free: a line that reaches it may wrap, and the wrapped part would never be removed.
         shown = self._line(handled / total if total else 1.0, facts, self._columns() - 1)
         show(f"\r{shown}\x1b[K", self._out)
 
     def clear(self) -> None:
-        """Take the bar away, so that other lines stand alone."""
+        """Remove the bar, so that other lines stand alone."""
         if self._on_terminal:
             show("\r\x1b[K", self._out)
 
@@ -70,7 +70,7 @@ class Progress:
         return f"[{('#' * round(share * width)).ljust(width, '-')}] {figures}"
 
     def _columns(self) -> int:
-        """Of the terminal that the bar is on: standard output may be something else."""
+        """How many columns the terminal with the bar has. Standard output may be something else."""
         with suppress(ValueError):
             if (columns := int(os.environ.get("COLUMNS", 0))) > 0:
                 return columns

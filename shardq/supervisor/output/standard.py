@@ -1,4 +1,4 @@
-"""Standard input, output and error: a process may be started without them, and modules may put anything in their
+"""Standard input, output and error: a process may be started without them, and modules may put any object in their
 place.
 """
 
@@ -19,8 +19,8 @@ _STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
 
 def open_missing() -> None:
-    """Have descriptors 0 to 2, and streams on them, whatever this process was started with: where one is missing,
-    /dev/null. Otherwise the next file that is opened gets its number, and is written to by mistake.
+    """Open each of the descriptors 0 to 2 that this process was started without, on /dev/null, and a stream on it.
+    Otherwise the next file that is opened gets that number, and code writes to it by mistake.
     """
     _open_descriptors()
     for descriptor, (name, mode) in enumerate(_STREAMS):
@@ -29,7 +29,7 @@ def open_missing() -> None:
 
 
 def open_closed() -> None:
-    """The same of what modules closed at their import. What they put in a stream's place stays, None included."""
+    """The same for what modules closed at their import. An object that a module put in a stream's place stays."""
     _open_descriptors()
     for descriptor, (name, mode) in enumerate(_STREAMS):
         with suppress(Exception):
@@ -56,8 +56,8 @@ def _open_stream(descriptor: int, name: str, mode: str) -> IO[Any]:
 
 
 def above_standard(made: socket.socket) -> socket.socket:
-    """The socket with a number above 2: where an application has closed its standard descriptors a new one gets theirs,
-    and programs that it starts would take it for them.
+    """The socket, with a descriptor above 2. If an application has closed its standard descriptors, a new socket gets
+    one of their numbers, and programs that it starts would take the socket for that stream.
     """
     if made.fileno() >= len(_STREAMS):
         return made
@@ -66,15 +66,16 @@ def above_standard(made: socket.socket) -> socket.socket:
 
 
 def is_terminal(stream: Any) -> bool:
-    """Whether people read it, as far as that can be told of what stands in its place."""
+    """Whether the stream is a terminal. False for an object that cannot tell."""
     with suppress(Exception):
         return bool(stream.isatty())
     return False
 
 
 def dump_stacks_on(number: Signals) -> int:
-    """Write the stacks of all threads to standard error at a signal: below Python, so that it works while native code
-    holds the interpreter, and whatever stands in the place of `sys.stderr`. Returns the descriptor this takes.
+    """Write the stacks of all threads to standard error at this signal. It is done below Python, so it works while
+    native code holds the interpreter, and with any object in the place of `sys.stderr`. Returns the descriptor that the
+    stacks are written to.
     """
     try:
         descriptor = os.dup(2)
@@ -85,14 +86,14 @@ def dump_stacks_on(number: Signals) -> int:
 
 
 def flush() -> list[Any]:
-    """Write out what standard output and error hold, as far as it is taken within a short time. Returns the streams
-    that may hold something still.
+    """Write out what standard output and error hold, as far as their readers take it within a short time. Returns the
+    streams that may still hold something.
     """
     return [stream for stream in (sys.stdout, sys.stderr) if not _flushed(stream)]
 
 
 def forget(stream: Any) -> None:
-    """In a forked child: have the stream hold nothing of what its parent holds, too."""
+    """In a forked child: empty the stream's buffer, a copy of the parent's, without writing it to the reader."""
     with suppress(Exception):
         descriptor = outlet.descriptor_of(stream)
         if descriptor < 0:
@@ -107,7 +108,7 @@ def forget(stream: Any) -> None:
 
 
 def send_nowhere(descriptor: int) -> None:
-    """Let what is written there be thrown away from now on."""
+    """Lead the descriptor to /dev/null from now on."""
     nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.dup2(nowhere, descriptor)
@@ -116,17 +117,17 @@ def send_nowhere(descriptor: int) -> None:
 
 
 def let_go() -> None:
-    """Before the interpreter ends, which writes out what streams hold: what cannot be written any more must not change
-    the exit code, and what nobody takes must not keep the process from its end.
+    """Called before the interpreter ends, which writes out what streams hold. Text that can no longer be written must
+    not change the exit code, and a reader that takes none must not keep the process from its end.
     """
     for name in ("stdout", "stderr"):
         if not _let_go(getattr(sys, name)):
             setattr(sys, name, None)
-        _let_go(getattr(sys, f"__{name}__"))  # what a module put in its place may write there
+        _let_go(getattr(sys, f"__{name}__"))  # an object that a module put in its place may write to it
 
 
 def _let_go(stream: Any) -> bool:
-    """Whether the stream can be written out by the interpreter, and without waiting."""
+    """Make sure that the interpreter can write the stream out without waiting. False: that cannot be done."""
     try:
         if outlet.flushed(stream):
             return True
@@ -141,5 +142,5 @@ def _let_go(stream: Any) -> bool:
 def _flushed(stream: Any) -> bool:
     try:
         return outlet.flushed(stream)
-    except Exception:  # it is closed, or no stream, or nobody reads it any more
+    except Exception:  # it is closed, or no stream, or its reader is gone
         return True

@@ -1,5 +1,5 @@
-"""Text on standard output and standard error, of which the supervisor never dies, and which it never waits for long: a
-terminal may be closed, a pager may have left or be stopped, a disk may be full.
+"""Writes text to standard output and standard error. A write that fails never ends the supervisor, and it never waits
+long for one: a terminal may be closed, a pager may have left or be stopped, a disk may be full.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ _NOBODY_READS = (errno.EPIPE, errno.EIO)
 
 
 def tell(text: str, out: Any) -> None:
-    """Write a line at once, if that can be done. `out` is a stream, or whatever a module put in its place."""
+    """Write a line, if that can be done. `out` is a stream, or the object that a module put in its place."""
     _try(out, text + "\n")
 
 
 def show(text: str, out: Any) -> None:
-    """Write what nobody misses where it is not taken at once, such as the state of a bar. Ends no line."""
+    """Write text that may be lost, such as the state of a bar, if the reader takes it at once. Ends no line."""
     _try(out, text, passing=True)
 
 
@@ -35,6 +35,8 @@ def _try(out: Any, text: str, *, passing: bool = False) -> None:
 
 
 def _give_up(out: Any) -> None:
-    """Let what is buffered go nowhere, or Python would try again at the end of the process, and end it with 120."""
+    """Send the buffered text to /dev/null. Otherwise Python would try to write it again at the end of the process, and
+    end with 120.
+    """
     with suppress(Exception):
         send_nowhere(out.fileno())

@@ -1,1 +1,1 @@
-"""What others want of a supervisor: signals, an application, a drain, new code."""
+"""What a supervisor is asked to do: by signals, by an application, by a drain, by a reload."""

@@ -1,11 +1,12 @@
 """The line between an embedding application and its supervisor: a socket with one JSON object a line, both ways.
 
-The supervisor tells `{"serving": true}` once its first workers are there, `{"standby": URL}` while another one serves,
-or `{"error": TEXT, "code": N}` before it gives up. The application asks for `{"workers": N}`, and for the end with
-`{"stop": true}`.
+The supervisor sends `{"serving": true}` once its first workers are there, `{"standby": URL}` while another supervisor
+serves, or `{"error": TEXT, "code": N}` before it gives up. The application sends `{"workers": N}` to have so many
+workers, and `{"stop": true}` to end the supervisor.
 
-The end of file says that the application is gone, but it need not come: a child that the application forked has the
-line as well. Forks by Python close it, those of C code do not, so the supervisor watches the process itself, too.
+End of file says that the application is gone. It may not come while a child of the application lives, because the child
+has the line as well. A child that Python code forked closes the line; one that C code forked does not. So the
+supervisor watches the application's process, too.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ class Control:
         self._news: select.epoll | None = None
         self._unfinished = b""
         self.ended = False
-        """Whether the other side is gone, or wants the end."""
+        """Whether the other side is gone, or asked for the end."""
         self.workers: int | None = None
         """How many workers the application asked for last."""
 
     @classmethod
     def open(cls, descriptor: int, application: int | None = None) -> Control:
-        """The end of the line that this descriptor is, which no other program inherits from now on. For a supervisor
-        with the pid of its application.
+        """The end of the line that this descriptor is. From now on no other program inherits it. A supervisor gives the
+        pid of its application as well.
         """
         control = cls(socket.socket(fileno=descriptor))
         control._line.set_inheritable(False)
@@ -52,17 +53,17 @@ class Control:
 
     @property
     def line(self) -> int:
-        """The descriptor of the line itself: what a program that is executed in this process needs of it."""
+        """The descriptor of the line itself. A program that is executed in this process needs only this one."""
         return self._line.fileno()
 
     def tell(self, **message: Any) -> None:
-        """Send a message. Nobody there any more is fine; and who takes nothing, being stopped, misses it."""
+        """Send a message. It is lost without an error if the other process is gone, or if the line is full."""
         with suppress(BrokenPipeError, ConnectionResetError, BlockingIOError):
             self._line.send(json.dumps(message).encode() + b"\n", socket.MSG_NOSIGNAL)
 
     def heard(self) -> list[dict[str, Any]]:
         """Messages that arrived since the last call; sets `ended`."""
-        # Looked at first: what the other side said before its death is heard.
+        # First the death, then the messages: so none that the application sent before its death is missed.
         self.ended = self.ended or self._application_is_dead()
         *lines, self._unfinished = (self._unfinished + self._received()).split(b"\n")
         messages = [json.loads(line) for line in lines]
@@ -83,10 +84,10 @@ class Control:
     def _watch(self, application: int) -> None:
         self._news = select.epoll()
         self._news.register(self._line, select.EPOLLIN)
-        with suppress(OSError):  # without a descriptor for it there is still the end of file
+        with suppress(OSError):  # without a descriptor for the process there is still the end of file
             self._application = os.pidfd_open(application)
             self._news.register(self._application, select.EPOLLIN)
-        # Looked at last: as long as this is its child, no other process has its number.
+        # Checked last: as long as this process is the application's child, no other process has the application's pid.
         self.ended = os.getppid() != application
 
     def _application_is_dead(self) -> bool:
@@ -111,7 +112,7 @@ _all: WeakSet[Control] = WeakSet()
 
 
 def _close_in_child() -> None:
-    """The line is between two processes: a third would keep each of them from hearing of the other's end."""
+    """The line is between two processes. If a third one kept it open, neither would see the end of the other."""
     for control in list(_all):
         control.close()
 

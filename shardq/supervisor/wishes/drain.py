@@ -1,4 +1,4 @@
-"""A drain in the supervisor's eyes: how far it has come, whether it gets on, and how it ended."""
+"""A drain, as the supervisor sees it: how far it has come, whether it makes progress, and how it ended."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class DrainBegun(NamedTuple):
 
 
 class Drain:
-    """Shows progress, and notices when what is left cannot be done here."""
+    """Shows progress, and notices when this family does not serve what is left."""
 
     def __init__(self, board: Board, *, as_json: bool, begun: DrainBegun | None = None) -> None:
         self._board = board
@@ -38,7 +38,7 @@ class Drain:
         self._last_handled = -1
 
     def look(self, now: float) -> Exit | None:
-        """Show how far it is. How it has to end, None while it may go on."""
+        """Show how far the drain is. Returns how it has to end; None: it may go on."""
         self.look_at = now + self._progress.interval_s
         totals = self._board.totals()
         handled = totals.handled - self._before.handled
@@ -47,7 +47,7 @@ class Drain:
         if not stalled:
             return None
         if self._board.quiet():
-            return Exit.OK  # the safety net: whoever was to ring may have been killed
+            return Exit.OK  # the safety net: the worker that was to ring the bell may have been killed
         unserved = self._board.only_unserved()
         if not unserved:
             return None
@@ -56,11 +56,13 @@ class Drain:
         return Exit.UNSERVED
 
     def clear(self) -> None:
-        """Take the bar away, so that other lines stand alone."""
+        """Remove the bar, so that other lines stand alone."""
         self._progress.clear()
 
     def ended(self, how: Exit) -> Exit:
-        """Sum up, and say how it ended, dead letters considered."""
+        """Print the summary. Returns how the drain ended: `Exit.DEAD_LETTERS` and not `Exit.OK` where requests became
+        dead letters.
+        """
         totals, elapsed_s = self._board.totals(), time.monotonic() - self._started_s
         failed = totals.buried - self._before.buried
         done, left = totals.handled - self._before.handled - failed, totals.accepted - totals.handled

@@ -1,6 +1,7 @@
-"""New code without an end: a probe imports it first, then the supervisor executes itself anew in its place.
+"""New code without an end of the supervisor: a probe imports it first, then the supervisor executes itself anew.
 
-The process keeps its pid, its children and its record locks; what it must know of them it gives itself as an argument.
+The process keeps its pid, its children and its record locks. What the new program must know of them is an argument of
+its command line.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ from shardq.supervisor.workers.member import Member
 
 RESUME, PROBE = "--resume", "--probe"
 
-#: How soon code is tried again that does not import although its probe did.
+#: How soon to try the new code again when it does not import although the probe imported it.
 _AGAIN_S = 1.0
 _ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
 class Resumption(NamedTuple):
-    """What a supervisor leaves to itself."""
+    """What a supervisor passes to itself when it executes itself anew."""
 
     lock: int
     """Descriptor of the segment's lock file: closing it would drop the locks."""
@@ -45,9 +46,9 @@ class Resumption(NamedTuple):
     members: dict[int, int]
     """Numbers of the workers by pid."""
     drain: DrainBegun | None
-    """What a drain began with, None: there is none."""
+    """The beginning of the drain, None: there is none."""
     terminal: Terminal = Terminal()
-    """What it was started from."""
+    """The terminal that the supervisor was started from."""
 
     def encoded(self) -> str:
         return json.dumps(self._asdict())
@@ -63,8 +64,8 @@ class Resumption(NamedTuple):
 
 
 def start_probe(program: Program, close: Sequence[int]) -> int:
-    """Start a process that imports what this one serves, and ends with 0 where that works. Returns its pid. Raises
-    `OSError` where the system has none to give.
+    """Start a process that imports what this one serves, and ends with 0 if that works. Returns its pid. Raises
+    `OSError` where the system refuses the fork.
     """
     pid = fork()
     if pid:
@@ -84,8 +85,8 @@ def start_probe(program: Program, close: Sequence[int]) -> int:
 
 
 def execute_again(program: Program, resumption: Resumption, keep: Sequence[int]) -> NoReturn:
-    """Run this program anew in this process, with these descriptors open. Signals must be held back: see `Signals`.
-    Raises `OSError` where that cannot be, and nothing has changed then.
+    """Run this program anew in this process, with these descriptors open. Signals must be held back: see `Signals`. If
+    it raises `OSError`, nothing has changed.
     """
     kept = (resumption.lock, resumption.life, resumption.life_writer, *keep)
     standard.flush()
@@ -99,9 +100,10 @@ def execute_again(program: Program, resumption: Resumption, keep: Sequence[int])
 
 
 def resume_later(program: Program, resumption: Resumption, shutdown_timeout_s: float) -> None:
-    """Run this program anew in a while, because it got to no supervisor of its family: the code changed once more after
-    its probe. The family works on meanwhile, with the code it has. Returns when the end is asked for, once the workers
-    have left, or have used up their time. Signals must be held back.
+    """Try again and again to run this program anew. Called when the code changed once more after its probe and does not
+    import now, so that this process cannot supervise its workers. They work on meanwhile, with the code they have. When
+    a signal asks for the end, stop the workers, and return once they have left or have used up their time. Signals must
+    be held back.
     """
     while signal.sigtimedwait(_ENDS, _AGAIN_S) is None:
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""A reload under way: a probe tries the new code, and what the system refuses is tried again."""
+"""A reload under way: a probe tries the new code, and a step that the system refuses is tried again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shardq.supervisor.watch import Watch
 from shardq.supervisor.wishes.reload import start_probe
 from shardq.supervisor.workers.member import Member
 
-#: When to try a reload again that the system refused.
+#: How soon to begin a reload again that the system refused.
 _AGAIN_S = 1.0
 
 
@@ -24,7 +24,7 @@ class Reloading:
         self._say = say
         self._probe: Member | None = None
         self.again_at: float | None = None
-        """Monotonic time at which to begin again, None: nothing was refused."""
+        """Monotonic time at which to begin again; None: nothing was refused."""
 
     @property
     def probing(self) -> bool:
@@ -33,16 +33,16 @@ class Reloading:
 
     @property
     def pids(self) -> list[int]:
-        """The probe's, while one is under way."""
+        """The probe's pid, while one is under way."""
         return [self._probe.pid] if self._probe else []
 
     @property
     def descriptors(self) -> list[int]:
-        """What no child may keep."""
+        """The probe's pidfd, which no child may keep."""
         return [self._probe.descriptor] if self._probe and self._probe.descriptor >= 0 else []
 
     def begin(self, watch: Watch, close: Sequence[int], ready: Callable[[], None]) -> None:
-        """Start a probe, which has to close these descriptors, and call `ready` once it found the new code good."""
+        """Start a probe, which closes these descriptors. Once it has imported the new code, `ready` is called."""
         try:
             pid = start_probe(self._program, close)
         except OSError as error:
@@ -53,7 +53,7 @@ class Reloading:
         watch.add_member(self._probe, lambda: self._on_probe(watch, ready))
 
     def end(self, watch: Watch) -> None:
-        """Give the reload up: a probe under way may have read the code too early."""
+        """Give the reload up. A probe under way is killed: it may have read the code before the last change."""
         self.again_at = None
         if self._probe:
             self._probe.signal(signal.SIGKILL)
@@ -62,7 +62,7 @@ class Reloading:
             self._probe = None
 
     def put_off(self, error: OSError) -> None:
-        """Begin again a little later, because the system refused this."""
+        """Begin again a little later, because the system refused a step with this error."""
         self._say(logging.ERROR, "cannot reload now", error=str(error), next_try_s=_AGAIN_S)
         self.again_at = time.monotonic() + _AGAIN_S
 

@@ -1,4 +1,4 @@
-"""Signals as values in a loop: handlers only enqueue."""
+"""Signals as values in a loop: the handlers of signals only enqueue them."""
 
 from __future__ import annotations
 
@@ -30,36 +30,37 @@ LISTENED = (
     signal.SIGUSR1,
     signal.SIGUSR2,
 )
-#: What the supervisor needs to be so, whatever its parent or an imported module made of it: with SIGCHLD ignored the
-#: system throws away how workers ended, and with SIGPIPE at its default a reader that left would end the family.
+#: How the supervisor sets these signals, because its parent or an imported module may have set them otherwise. With
+#: SIGCHLD ignored the kernel does not keep how workers ended; with SIGPIPE at its default a write to a reader that has
+#: left would end the supervisor.
 _OWN = {signal.SIGCHLD: signal.SIG_DFL, signal.SIGPIPE: signal.SIG_IGN}
 _WISHES = frozenset({*LISTENED, signal.SIGCHLD})
-#: How soon code that swallowed the exception of an alarm, or was not at its turn, gets the next one.
+#: How soon an alarm strikes again: the code may have swallowed its exception, or another task may have run.
 _ALARM_AGAIN_S = 0.2
 
-#: What a worker leaves to its supervisor.
+#: Signals that a worker does not follow: they are meant for its supervisor.
 UNHEARD = tuple(set(LISTENED) - {signal.SIGTERM, signal.SIGUSR2})
-#: What the kernel sends to those in the background that use the terminal.
+#: What the kernel sends to a background process that uses the terminal.
 _ON_TERMINAL = {signal.SIGTTIN, signal.SIGTTOU}
 
 _Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 
 
 def hold_back_wishes() -> None:
-    """Let signals that ask for something wait until somebody listens: without a handler they would end this process, or
-    stop it. Those that ask for the end may end it, while there is nothing to end in order: Ctrl-C by itself, and not by
-    an exception that comes out of whatever module is being imported. But the first process of a container would never
-    hear of them.
+    """Hold signals back until `Signals` listens: without a handler they would end or stop this process. At a start
+    TERM, INT and QUIT are not held back. There are no workers yet to end in order, so they end it at once, INT without
+    a `KeyboardInterrupt` in the module that is being imported. The first process of a container holds them back as
+    well, because signals at their default do not reach it. After a reload all stay held back: `Signals.hold_back`.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     ends = set() if inherits_orphans() else {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
     signal.pthread_sigmask(signal.SIG_BLOCK, set(LISTENED) - ends)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})  # which ends what would be waited for without an end
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})  # time limits need it
 
 
 class Signals:
-    """While entered, signals arrive as numbers through a descriptor that a selector can wait on."""
+    """While entered, signals arrive as numbers through a descriptor, for which a selector can wait."""
 
     def __init__(self) -> None:
         self.descriptor = -1
@@ -75,8 +76,8 @@ class Signals:
             self._former[number] = signal.signal(number, handler)
         if inherits_orphans():
             signal.signal(signal.SIGCHLD, _enqueued)
-            os.kill(os.getpid(), signal.SIGCHLD)  # of those that ended before this one listened
-        # Held back where this process executed itself anew.
+            os.kill(os.getpid(), signal.SIGCHLD)  # children may have ended before this process listened
+        # They were held back if this process executed itself anew.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, LISTENED)
         return self
 
@@ -95,15 +96,15 @@ class Signals:
         return self.descriptor, self._sender
 
     def hold_back(self) -> None:
-        """Let signals wait from now on, those included that arrived and were not `received`: for a program that is
-        executed in this process.
+        """Let signals wait from now on, also those that arrived and were not `received`, until the program that this
+        process executes next listens to them.
         """
         signal.pthread_sigmask(signal.SIG_BLOCK, LISTENED)
         for number in self.received():
             os.kill(os.getpid(), number)
 
     def go_on(self) -> None:
-        """Let signals arrive again that were held back."""
+        """Let the signals arrive that were held back."""
         signal.pthread_sigmask(signal.SIG_UNBLOCK, LISTENED)
 
     @property
@@ -114,7 +115,7 @@ class Signals:
         return bool(waiting)
 
     def received(self) -> list[signal.Signals]:
-        """Signals since the last call, in order; without those that somebody else listens to in this process."""
+        """Signals since the last call, in order; without those that only other code of this process listens to."""
         try:
             numbers = os.read(self.descriptor, 4096)
         except BlockingIOError:
@@ -127,11 +128,12 @@ own_fork = False
 
 
 def fork() -> int:
-    """`os.fork`, with signals held back: one that hit the child before `reset_in_child` would be reported to the
-    parent, through the wake-up descriptor they share.
+    """`os.fork`, with signals held back. A signal that hit the child before `reset_in_child` would be reported to the
+    parent, through the wake-up descriptor that they share.
     """
     global own_fork
-    # Where there are threads one may hang in a stream, and what is forked executes a program, which has none of it.
+    # No flush where there are other threads: one of them may hang in a stream. The child then executes a program, so it
+    # never writes what the streams hold.
     held = standard.flush() if threading.active_count() == 1 else []
     signal.pthread_sigmask(signal.SIG_BLOCK, LISTENED)
     pid, own_fork = -1, True
@@ -142,33 +144,33 @@ def fork() -> int:
         if pid:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, LISTENED)
     if pid == 0:
-        for stream in held:  # it is the parent's, and would be written twice
+        for stream in held:  # the parent writes its text as well, so it would be written twice
             standard.forget(stream)
     return pid
 
 
 def reset_in_child() -> int:
-    """Give a forked child the signals of a worker, and let those held back come. Returns the descriptor that the stacks
-    are written to.
+    """Give a forked child the signals of a worker, and let those arrive that were held back, except TERM. Returns the
+    descriptor that stacks are written to.
     """
     signal.set_wakeup_fd(-1)
-    # What reaches the whole process group, Ctrl-C for one, is the supervisor's: it decides what it means for a worker.
-    # Not ignored: programs that a handler starts would ignore it as well.
+    # A signal to the whole process group, as by Ctrl-C, is meant for the supervisor, which decides what its workers do.
+    # Workers have an empty handler for it. They do not ignore it, or programs that they start would ignore it as well.
     for number in UNHEARD:
         signal.signal(number, _unheard)
-    # A background process that reads or writes a terminal must come to know of it: see `_unheard`.
+    # TTIN and TTOU must interrupt a read or write of a terminal: see `_unheard`.
     for number in set(UNHEARD) - _ON_TERMINAL:
         signal.siginterrupt(number, False)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGUSR2, signal.SIG_DFL)
     dumps = standard.dump_stacks_on(signal.SIGUSR2)
-    # TERM waits until the worker can follow it: see `Term`.
+    # TERM waits until the worker listens to it: see `Term`.
     signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGTERM})
     return dumps
 
 
 def end_when_told() -> None:
-    """While a process that was executed to be a worker imports: nothing is in hand, so TERM ends it at once."""
+    """For an executed worker while it imports: it has no batch in hand, so TERM ends it at once."""
     for number in UNHEARD:
         signal.signal(number, _unheard)
     signal.signal(signal.SIGTERM, _end)
@@ -176,30 +178,30 @@ def end_when_told() -> None:
 
 
 class Term:
-    """TERM, in a worker: the wish to stop. `follow` begins to listen."""
+    """TERM in a worker: the supervisor asks it to stop. `follow` begins to listen."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, worker: Worker) -> None:
         self._loop = loop
         self._worker = worker
         self._wakeup = -1
         self.told_at: float | None = None
-        """Monotonic time of the first wish."""
+        """Monotonic time of the first TERM."""
 
     def follow(self) -> None:
-        """Stop the worker at TERM, wherever it is. Call it in the running loop."""
+        """From now on TERM stops the worker, whatever it is doing. Call it in the running loop."""
         self._wakeup = signal.set_wakeup_fd(-1)
         self.keep_awake()
         self.keep_following()
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
     def keep_following(self) -> None:
-        """A handler's code may run a loop of its own, which leaves the signal without a handler."""
+        """Listen to TERM again: a handler's code may have run an event loop of its own, whose end removes `_told`."""
         if signal.getsignal(signal.SIGTERM) != self._told:
             signal.signal(signal.SIGTERM, self._told)
             signal.siginterrupt(signal.SIGTERM, False)
 
     def keep_awake(self) -> None:
-        """Or which leaves the worker's loop without the descriptor that wakes it."""
+        """Set the descriptor again by which a signal wakes the worker's loop: the end of another loop removes it."""
         signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
 
     def _told(self, number: int, frame: FrameType | None) -> None:
@@ -211,10 +213,10 @@ class Term:
 
 @contextmanager
 def alarm(timeout_s: float) -> Iterator[None]:
-    """Raise `HandlerTimeout` in the code of the task that enters, should it still run after so many seconds without
-    giving the event loop its turn. Code that waits is not touched: whoever waits can be cancelled.
+    """Raise `HandlerTimeout` in the code of the task that enters, if it still runs after so many seconds and does not
+    give the event loop its turn. A task that waits is not interrupted: its caller can cancel it.
 
-    An alarm that comes late found the process stopped when it was due: then the time begins anew.
+    If the alarm strikes late, the process was stopped at the time it was due. Then the time begins anew.
     """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     armed, due = True, time.monotonic() + timeout_s
@@ -229,7 +231,7 @@ def alarm(timeout_s: float) -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, timeout_s, _ALARM_AGAIN_S)
             return
         due = now + _ALARM_AGAIN_S
-        # Where the loop of this thread does not show, plain code runs, maybe in a loop of its own.
+        # If another loop or none is running, the handler's code runs, maybe in a loop of its own.
         if asyncio._get_running_loop() is not loop or asyncio.current_task(loop) is task:
             raise HandlerTimeout(f"it took longer than timeout_s, {timeout_s} s")
 
@@ -244,8 +246,8 @@ def alarm(timeout_s: float) -> Iterator[None]:
 
 
 def _unheard(number: int, frame: FrameType | None) -> None:
-    """Nothing to do. But for a process in the background that uses the terminal the kernel would send the signal again
-    and again: one that ignores it gets an error instead.
+    """Does nothing, except for TTIN and TTOU. The kernel would send these again and again to a background process that
+    uses the terminal. So such a process ignores the signal from now on, and gets an error from the terminal instead.
     """
     if number not in _ON_TERMINAL:
         return

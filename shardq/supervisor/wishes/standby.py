@@ -10,7 +10,7 @@ from typing import Protocol
 from shardq.supervisor.wishes.control import Control
 from shardq.supervisor.wishes.signals import Signals
 
-#: How soon to look again where the one that serves cannot be waited for, for instance in another pid namespace.
+#: How soon to look again at a serving supervisor that has no pidfd here, for instance one of another pid namespace.
 _BLIND_INTERVAL_S = 1.0
 
 
@@ -23,10 +23,11 @@ class Succession(Protocol):
 
 
 def await_succession(segment: Succession, control: Control, signals: Signals, url: str) -> bool:
-    """Wait until the serving supervisor is gone and this process has its place. False: it is not wanted any more.
+    """Wait until the serving supervisor is gone and this process has its place. False: this process was told to end,
+    and another one has the place.
 
-    Of several that wait one succeeds; when nobody wants a supervisor any more, the last to leave still takes the place
-    for a moment, to clear away what nobody uses.
+    Of several processes that wait, one succeeds. When a waiting process is told to end, and no supervisor serves any
+    more, it still takes the place for a moment: so the last one removes a segment that is not in use.
     """
     control.tell(standby=url)
     while not segment.become_supervisor():
@@ -38,7 +39,7 @@ def await_succession(segment: Succession, control: Control, signals: Signals, ur
 
 
 def _wait_for_end_or_news(pid: int, control: Control, signals: Signals) -> None:
-    """Wait for the end of the process, for news from the application, or for a signal."""
+    """Wait for the end of the serving supervisor, for news from the application, or for a signal."""
     with selectors.DefaultSelector() as selector:
         selector.register(control.descriptor, selectors.EVENT_READ)
         selector.register(signals.descriptor, selectors.EVENT_READ)

@@ -1,7 +1,7 @@
 """When a signal that asks for the end is a new wish, and when it repeats the one before.
 
-`timeout`, `make`, `uv run` and other parents pass on what the terminal or the system sent to the whole process group,
-so one wish arrives two or three times, also as TERM behind an INT. Nobody asks twice within such a time.
+`timeout`, `make`, `uv run` and other parents pass on what the terminal or the system sent to the whole process group.
+So one wish arrives two or three times, also as TERM after INT. Signals that come within `ONE_WISH_S` count as one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Wish(Enum):
 
 
 class StopWishes:
-    """Tells them apart. Times are monotonic."""
+    """Tells new wishes from repeated ones. Times are monotonic."""
 
     def __init__(self) -> None:
         self._first_s: float | None = None
@@ -33,7 +33,7 @@ class StopWishes:
         return self._first_s is not None
 
     def heard(self, number: signal.Signals, now: float) -> Wish:
-        """What a signal means that arrived at this time. All but TERM and HUP are in haste."""
+        """What a signal means that arrived at this time. INT and QUIT leave the workers less time than TERM and HUP."""
         fast = number in (signal.SIGINT, signal.SIGQUIT)
         if self._first_s is None:
             self._first_s, self._fast = now, fast

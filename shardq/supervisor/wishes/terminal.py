@@ -1,7 +1,8 @@
 """The terminal that a supervisor was started from, and whether it went away.
 
-A terminal that is closed sends HUP, the signal that asks a server for new code. A program that somebody runs by hand is
-to end with its terminal; one that was started by `nohup`, `setsid` or a service manager has none that could go.
+A terminal that is closed sends HUP, which is also the signal by which a server is asked to reload. A supervisor that
+was started by hand is to end with its terminal. One that was started by `nohup`, `setsid` or a service manager has no
+terminal that could close.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from typing import NamedTuple, Self
 
 
 class Terminal(NamedTuple):
-    """What a process had when it started. By default no terminal."""
+    """Which terminals a process had when it started. By default none."""
 
     as_input: bool = False
-    """Standard input was one."""
+    """Standard input was a terminal."""
     controlling: bool = False
-    """It had a controlling terminal, and did not ignore that one's HUP."""
+    """The process had a controlling terminal, and did not ignore its HUP."""
 
     @classmethod
     def of_this_process(cls) -> Self:
@@ -28,7 +29,7 @@ class Terminal(NamedTuple):
 
     @property
     def gone(self) -> bool:
-        """Whether it had one that went away."""
+        """Whether the process had a terminal that went away."""
         return (self.as_input and _input_error() == errno.EIO) or (self.controlling and _controlling_error() in _GONE)
 
 

@@ -1,5 +1,5 @@
-"""When a family serves: its first workers have come as far as the storage, so who looks at it sees them all. And when
-it never will, because they do not.
+"""When a family serves: once its first workers have attached to the storage, so that a look at the storage shows them
+all. And when it never will, because they cannot attach.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from shardq.supervisor.workers.deaths import Death
 
 
 class Arrivals:
-    """Tells the application once. A worker that dies on its way is not waited for, nor what cannot be forked now.
-    `served`: whether the family did so before, under its former code.
+    """Tells the application once that the family serves. It does not wait for a worker that dies before it attaches,
+    nor for one that cannot be forked now. `served`: whether the family served before, with its former code.
     """
 
     def __init__(self, board: Board, control: Control | None, *, served: bool = False) -> None:
@@ -22,10 +22,10 @@ class Arrivals:
         self._control = control
         self._served = served
         self._awaited: set[int] | None = None
-        """Pids of those that are still on their way; None: they are not forked yet."""
+        """Pids of the first workers that have not attached yet; None: they are not forked yet."""
 
     def look(self, members: Collection[int]) -> None:
-        """After workers were forked, and whenever one may have come or gone; `members` are the pids of all."""
+        """Called after workers were forked, and whenever one may have attached or ended. `members`: pids of all."""
         if self._control is None:
             return
         self._awaited = set(members) if self._awaited is None else self._awaited.intersection(members)
@@ -35,12 +35,12 @@ class Arrivals:
             self._control = None
 
     def verdict(self, death: Death, seen: LastSeen, members: Collection[int]) -> Exit | None:
-        """How the family has to end because a worker died; None: it goes on. What the system refuses it may give a
-        little later, but of a family that has never served nobody knows that it ever will.
+        """How the family has to end because a worker died; None: it goes on. What the system refused to the worker it
+        may give to the next one. So only a family that has never served ends because of a refusal.
         """
         self._served = self._served or seen.attached or not set(members).isdisjoint(self._board.arrived())
         if seen.attached:
-            return None  # its exit code is that of any handler
+            return None  # its exit code may come from a handler
         if death.at_boot:
             return Exit.BOOT
         return Exit.SEGMENT if death.refused and not self._served else None

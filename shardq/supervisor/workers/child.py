@@ -35,18 +35,18 @@ RunWorker = Callable[[int, int, Sequence[int]], NoReturn]
 #: Descriptors that a worker opens once it is attached: its event loop has 9 (epoll, io_uring, two pipes, a pair of
 #: sockets, an eventfd), and it has its own bell, that of its supervisor, and the watch over the others.
 OPENED_TO_SERVE = 9 + 3
-#: All that a process of a family opens, and cannot do without; a worker has the most: also the segment and its mapping,
-#: the lock file, the life pipe, and one that stacks are written to.
+#: All descriptors that a process of a family needs. A worker needs the most: also those of the segment and its mapping,
+#: of the lock file and of the life pipe, and one that stacks are written to.
 OPENED_IN_ALL = OPENED_TO_SERVE + 5
 
-#: How many seconds a worker has for its end where nothing else is said.
+#: How many seconds a worker has for its end by default.
 _END_WITHIN_S = 25.0
-#: A worker that does not come to its end lets go of all by itself so long before it would be killed.
+#: A worker that does not come to its end breaks off by itself so many seconds before the supervisor would kill it.
 _BEFORE_KILLED_S = 0.5
 
 
 def become_worker(run: RunWorker, number: int, life: int, close: Sequence[int]) -> NoReturn:
-    """In a forked child, which must not come back: the supervisor's own cleanup stands further down this stack."""
+    """Run the worker in a forked child. It must not return, because the supervisor's own cleanup would run then."""
     try:
         run(number, life, close)
     except BaseException:
@@ -64,13 +64,13 @@ def run_worker(
     *,
     forked: bool = True,
 ) -> NoReturn:
-    """Serve until told to stop, or until the supervisor is gone; then end the process, as a Python program ends, within
-    so many seconds after it was told, or after it served where it was not.
+    """Serve until the supervisor sends TERM, or is gone. Then end the process as a Python program ends, within so many
+    seconds after TERM, or after it served if there was no TERM.
 
-    `life` is the reading end of a pipe whose writing end only the supervisor has: end-of-file is its death. `close` are
-    the supervisor's descriptors, which a child must not keep. `forked`: whether the modules were imported by another
-    process, of which this one is a fork. Where the system refuses what `make_worker` opens or the event loop takes,
-    nothing is in hand yet, and the process ends with `Exit.SEGMENT`.
+    `life` is the reading end of a pipe whose writing end only the supervisor has: end of file says that it died.
+    `close` are the supervisor's descriptors, which a child must not keep. `forked`: whether this process is a fork of
+    one that imported the modules. If the system refuses what `make_worker` opens or the event loop needs, no batch is
+    in hand yet, and the process ends with `Exit.SEGMENT`.
     """
     code, served = Exit.WORKER_FAILED, _Service(life)
     try:
@@ -87,17 +87,17 @@ def run_worker(
         with suppress(BaseException):
             traceback.print_exception(portrait(error))
     finally:
-        # Not sys.exit: the supervisor's own cleanup stands further down this very stack.
+        # Not sys.exit: it would run the supervisor's own cleanup, which is further down this stack.
         interpreter.end_within(code, served.left_s(end_within_s))
 
 
 def _started(
     served: _Service, make_worker: Callable[[], Worker], close: Sequence[int], *, forked: bool
 ) -> tuple[asyncio.Runner, Worker] | None:
-    """The worker and its event loop; None where the system refuses what these take, which is logged then."""
+    """The worker and its event loop; None, and a line in the log, where the system refuses what they need."""
     try:
         with told("start a worker"):
-            for descriptor in close:  # first: there may be none left to open any
+            for descriptor in close:  # first, because there may be no other descriptors left for what follows
                 os.close(descriptor)
             served.dumps = signals.reset_in_child()
             if forked:
@@ -113,8 +113,8 @@ def _started(
 
 
 def execute_worker(arguments: Sequence[str], life: int, close: Sequence[int]) -> NoReturn:
-    """Replace this forked child by a fresh Python that runs `shardq.supervise` with these arguments: a child of a
-    process with threads may hold locks that nobody will ever release.
+    """Replace this forked child by a fresh Python that runs `shardq.supervise` with these arguments. If the parent has
+    threads, one of them may have held a lock at the fork; in the child that lock is never released.
     """
     for descriptor in close:
         os.close(descriptor)
@@ -124,7 +124,7 @@ def execute_worker(arguments: Sequence[str], life: int, close: Sequence[int]) ->
 
 
 class _Service:
-    """The time in which a worker serves, and what has to be in order for that in its process."""
+    """The time in which a worker serves, with what it sets up in its process for that."""
 
     def __init__(self, life: int) -> None:
         self._life = life
@@ -161,12 +161,12 @@ class _Service:
             await worker.queue.close()
 
     def end_child(self, error: BaseException) -> None:
-        """End a child that a handler forked, and whose exception came as far as this."""
+        """In a child that a handler forked: end it, because its exception was not caught. In the worker: nothing."""
         if self._offspring:
             self._offspring.end_child(error)
 
     def left_s(self, timeout_s: float) -> float:
-        """How many of the seconds that a worker has from the wish to stop are left to it."""
+        """How many seconds are left of those that a worker has after TERM."""
         told_at = self._term.told_at if self._term else None
         return timeout_s if told_at is None else told_at + timeout_s - _BEFORE_KILLED_S - time.monotonic()
 

@@ -12,8 +12,8 @@ from shardq.supervisor.exits import Exit
 
 
 class Death(NamedTuple):
-    """The end of a worker process. Neither exit code nor signal: another part of this process, or the system, took the
-    status before the supervisor could read it. That is a death like others, and its cause stays unknown.
+    """The end of a worker process. If there is neither exit code nor signal, other code of this process or the kernel
+    took the status before the supervisor could read it. That is a death like others, whose cause stays unknown.
     """
 
     pid: int
@@ -23,7 +23,7 @@ class Death(NamedTuple):
 
     @property
     def ending(self) -> Ending:
-        """The same as who reads of it in the segment sees it."""
+        """The same, as the supervisor writes it into the segment."""
         return Ending(self.signal, self.exit_code)
 
     @property
@@ -38,12 +38,12 @@ class Death(NamedTuple):
 
     @property
     def at_boot(self) -> bool:
-        """It can never work: replacing it would only repeat that."""
+        """It could not import its handlers, or they cannot be served. A replacement would fail in the same way."""
         return self.exit_code == Exit.BOOT
 
     @property
     def refused(self) -> bool:
-        """The system refused it what a worker needs."""
+        """The system refused something that the worker needs."""
         return self.exit_code == Exit.SEGMENT
 
     @property

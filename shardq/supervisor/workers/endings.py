@@ -1,4 +1,4 @@
-"""Waiting on an event loop for processes to end, whatever loop it is and whichever thread it runs in."""
+"""Waiting on an event loop for processes to end. It works on any loop, and in any thread."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from collections.abc import Callable
 
 from shardq.supervisor.workers.member import Member
 
-#: How soon to look again at a process that cannot be waited for, because no descriptor is left.
+#: How soon to look again at a process for which no descriptor is left.
 _BLIND_INTERVAL_S = 1.0
 
 
 async def readable(descriptor: int) -> None:
-    """Wait until there is something to read, or the end."""
+    """Wait until there is something to read, or the other end is closed."""
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[None] = loop.create_future()
     loop.add_reader(descriptor, _set, ready)
@@ -41,8 +41,8 @@ async def ended(process: subprocess.Popen[bytes]) -> None:
 
 
 async def workers_ended(workers: Callable[[], list[int]], timeout_s: float) -> None:
-    """Wait for the end of workers that lost their supervisor, which leave by themselves after the batch in hand, and
-    kill those that are left after `timeout_s`. `workers` says which pids are attached. Raises `OSError`.
+    """Wait for the end of workers that lost their supervisor. They leave by themselves after the batch in hand; those
+    that are left after `timeout_s` are killed. `workers` returns the pids that are attached. Raises `OSError`.
     """
     kill_at = time.monotonic() + timeout_s
     while pids := workers():
@@ -51,7 +51,7 @@ async def workers_ended(workers: Callable[[], list[int]], timeout_s: float) -> N
         except ProcessLookupError:
             continue
         try:
-            if worker.pid in workers():  # else a later process has its number
+            if worker.pid in workers():  # else the worker has ended, and a later process has its pid
                 await _worker_ended(worker, kill_at)
         finally:
             worker.close()

@@ -1,7 +1,8 @@
-"""What the code of a handler forks is a process of its own: it has the signals of any Python program, and neither the
-loop of the worker nor its end.
+"""A child that a handler's code forks is a process of its own: it has the signals of any Python program, does not run
+the worker's loop, and does not end as the worker does.
 
-`multiprocessing` and `os.fork` come by here; a program that is started gets the same from the kernel.
+This module acts on forks by `multiprocessing` and `os.fork`. A program that a handler starts gets the same from the
+kernel.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any, NoReturn
 from shardq.supervisor.wishes import signals
 from shardq.supervisor.workers import interpreter
 
-#: How a child ends that went on in the worker's loop.
+#: Exit code of a child that went on in the worker's loop.
 _STRAYED = 70
 _STRAYED_WHY = (
     "shardq: a child that a handler forked waits in the event loop of its worker, which is not its own, and ends: "
@@ -36,7 +37,7 @@ _forking = threading.local()
 
 
 def give_defaults_to_children() -> None:
-    """From now on what this process forks has the signals of any Python program, but for what `signals.fork` forks."""
+    """From now on children of this process have the signals of any Python program, except those of `signals.fork`."""
     global _watching
     if not _watching:
         _watching = True
@@ -45,7 +46,7 @@ def give_defaults_to_children() -> None:
 
 class Offspring:
     """The children that the handlers of a worker fork. From `watch` on they are processes of their own. `descriptors`
-    are the worker's alone.
+    are those of the worker that a child closes.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, descriptors: Iterable[int]) -> None:
@@ -54,13 +55,13 @@ class Offspring:
         self._is_child = False
 
     def watch(self) -> None:
-        """There is no way back: it holds for the rest of this process."""
+        """Begin. It cannot be undone: it holds until this process ends."""
         give_defaults_to_children()
         os.register_at_fork(after_in_child=self._part)
 
     def end_child(self, outcome: BaseException | None) -> None:
-        """In the worker nothing. A child ends here, as any program does that comes to its end like this: the code that
-        forked it has returned (`StopIteration`), raised, or waits (None).
+        """In a child: end it, as a program ends whose code returned, raised or waits. In the worker: do nothing.
+        `outcome` is how the step of the code that forked ended: `StopIteration`: it returned; None: it waits.
         """
         if self._is_child:
             self._leave(outcome)
@@ -77,13 +78,13 @@ class Offspring:
         for descriptor in self._descriptors:
             with suppress(OSError):
                 os.close(descriptor)
-        # For what a handler started beside itself. At the second turn: an exception ends the loop before.
+        # Ends a child that another task of the handler forked, at the second turn: an exception ends the loop before.
         self._loop.call_soon(self._loop.call_soon, self._leave, None)
 
 
 def _hold() -> None:
-    """A signal that hit the child before it has its own handlers would be reported to the parent, through the wake-up
-    descriptor they share.
+    """Hold signals back. One that hit the child before it has its own handlers would be reported to the parent, through
+    the wake-up descriptor that they share.
     """
     _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
@@ -98,12 +99,12 @@ def _default_signals() -> None:
         signal.set_wakeup_fd(-1)
         for number in _SIGNALS:
             _give_back(number)
-        mask -= set(signals.LISTENED)  # held back in a supervisor that imports
+        mask -= set(signals.LISTENED)  # a supervisor holds these back while it imports
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _give_back(number: signal.Signals) -> None:
-    """The default for a signal that the parent or its loop listens to. What the user's code set stays."""
+    """Set a signal back to its default if shardq or its loop listens to it. What the user's code set stays."""
     held: Any = signal.getsignal(number)
     if held is signal.SIG_IGN or (callable(held) and not _is_ours(held)):
         return

@@ -13,14 +13,14 @@ from shardq.supervisor.workers.member import Member
 
 log = logging.getLogger("shardq.supervisor")
 
-#: What a handler has after its `timeout_s`, in which an exception should end it.
+#: How long a handler may take after its `timeout_s`; in this time an exception should end it.
 GRACE_S = 1.0
-#: When to look again at a worker that is late, and not to be killed: one that is stopped cannot work.
+#: How soon to look again at a worker that is late and must not be killed: a stopped one, which cannot work.
 _INTERVAL_S = 1.0
 
 
 class _Batch:
-    """A batch in hand, in the supervisor's eyes."""
+    """A worker's batch in hand, as the supervisor sees it."""
 
     def __init__(self, deadline_ns: int, now: float) -> None:
         self.deadline_ns = deadline_ns
@@ -30,11 +30,11 @@ class _Batch:
         self._reported = False
 
     def may_wait(self, now: float) -> bool:
-        """Whether it matters now if its worker is stopped: it is late, or was stopped before."""
+        """Whether to check if the worker is stopped: the batch is late, or the worker was stopped before."""
         return self.end <= now or self._reported
 
     def put_off(self, pid: int, now: float) -> None:
-        """Its worker is stopped: once it goes on it has as much time as it had at first."""
+        """The worker is stopped. Once it goes on, it has as much time as it had at first."""
         self.end = now + self._allowance_s
         if not self._reported:
             self._reported = True
@@ -49,10 +49,10 @@ class HungWorkers:
         self.look_at: float | None = None
         """Monotonic time of the next look, None: when the bell rings."""
         self._batches: dict[int, _Batch] = {}
-        """Those with a deadline, by the pids of their workers."""
+        """Batches with a deadline, by the pids of their workers."""
 
     def overdue(self, members: Mapping[int, Member]) -> list[Member]:
-        """The workers to kill now. What they die of is written down already."""
+        """The workers to kill now. Why they are killed is already written into the storage."""
         now = time.monotonic()
         late: list[Member] = []
         looks: list[float] = []
@@ -61,14 +61,14 @@ class HungWorkers:
         for pid, batch in self._batches.items():
             if batch.may_wait(now) and pid in members and _is_stopped(pid):
                 batch.put_off(pid, now)
-                looks.append(now + _INTERVAL_S)  # so that it has that time from when it goes on, or nearly
+                looks.append(now + _INTERVAL_S)  # each look puts it off anew until the worker goes on
             elif batch.end > now:
                 looks.append(batch.end)
             elif pid not in members:
-                # Another supervisor's. While it is late nobody is rung for others: look from time to time.
+                # Another supervisor's worker. While it has a deadline the bell rings for no other: look now and then.
                 looks.append(now + _INTERVAL_S)
             elif self._board.deadlines().get(pid) != batch.deadline_ns:
-                looks.append(now)  # it came to its end after all: what the worker has in hand now is not to blame
+                looks.append(now)  # the batch has just ended, and the one that the worker has in hand now is not late
             else:
                 self._board.condemn(pid)
                 late.append(members[pid])

@@ -1,5 +1,5 @@
-"""The end of a process that must not return to who called it, because that is another process's stack: it does what the
-interpreter does at its end, and ends.
+"""The end of a forked process that must not return to its callers, because they are the code of its parent. It does
+what the interpreter does at its end, and ends.
 
     wait for threads and pools  ->  what `atexit` holds  ->  flush  ->  os._exit
 """
@@ -33,7 +33,7 @@ def end(code: int) -> NoReturn:
 
 
 def end_within(code: int, timeout_s: float) -> NoReturn:
-    """The same, at most for so many seconds: then what goes on is named, child processes are killed, and all ends."""
+    """The same, within so many seconds. Then it logs which threads go on, kills child processes, and ends."""
     try:
         _limit(code, timeout_s)
     finally:
@@ -56,8 +56,8 @@ def _limit(code: int, timeout_s: float) -> None:
 
 
 def part_from_parent() -> None:
-    """In a forked child: what the parent made is the parent's to remove, so finalizers and child processes of before
-    are none of the child's. Functions that `atexit` holds stay: each process that has their module calls them.
+    """In a forked child: forget the finalizers and child processes of the parent, which removes itself what it made.
+    Functions that `atexit` holds stay: each process that has their module calls them.
     """
     for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]  # no other way to those of others
         finalizer.atexit = False
@@ -65,14 +65,14 @@ def part_from_parent() -> None:
 
 
 def started_by_modules() -> set[int]:
-    """Process ids of what this process started with `multiprocessing`."""
+    """Pids of the processes that this one started with `multiprocessing`."""
     return {child.pid for child in list(_children())}
 
 
 def flush() -> None:
     """Write out what standard output and error hold."""
     for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):  # nobody may read it any more, and a handler may have put anything in its place
+        with suppress(Exception):  # the reader may be gone, and a handler may have put any object in the stream's place
             stream.flush()
 
 

@@ -1,4 +1,4 @@
-"""A worker process in the hands of its supervisor."""
+"""A worker process, as its supervisor holds it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ log = logging.getLogger("shardq.supervisor")
 class Member:
     """A process, held by a descriptor that no later process with its pid can take over.
 
-    A child can also be held without one, by its pid: that stays its own until this process has waited for it.
+    A child can also be held without a descriptor, by its pid: no later process gets that pid until this process has
+    waited for the child.
     """
 
     pid: int
     descriptor: int
-    """Its pidfd, negative where there was no descriptor left: then nothing tells of its end, and it has to be looked
-    at from time to time.
+    """Its pidfd; negative where no descriptor was left: then no event announces its end, and the supervisor looks at it
+    from time to time.
     """
     number: int
     child: bool = True
@@ -38,8 +39,8 @@ class Member:
 
     @classmethod
     def of_child(cls, pid: int, number: int) -> Self:
-        """A child in any case, without a descriptor where none is left, or only those that this process itself needs
-        from time to time.
+        """Succeeds for each child. The member has no descriptor if none is left, or only the last ones, which this
+        process itself needs from time to time.
         """
         try:
             member = cls.of(pid, number)
@@ -53,8 +54,8 @@ class Member:
         return cls(pid, -1, number)
 
     def signal(self, number: signal.Signals) -> bool:
-        """Send a signal. That it is dead already is fine: its descriptor says so as well. False where it lives and must
-        not be sent one.
+        """Send a signal. If the process is dead already, that is no error: its descriptor says so as well. False: it
+        lives, and the system does not allow the signal.
         """
         try:
             if self.descriptor >= 0:
@@ -73,7 +74,7 @@ class Member:
         return reap(self.pid, self.descriptor) if self.child else Death(self.pid, 0, None)
 
     def wait(self) -> None:
-        """Until it has ended."""
+        """Wait until it has ended."""
         if not self.child:
             return
         if self.descriptor >= 0:

@@ -1,6 +1,4 @@
-"""What the first process of a container has to do besides: the kernel gives it every orphan, and only it can bury
-them.
-"""
+"""Reaps orphans: the kernel gives each orphan to the first process of a container, and only that one can reap it."""
 
 from __future__ import annotations
 
@@ -20,8 +18,8 @@ def inherits_orphans() -> bool:
 
 
 def bury(known: Container[int]) -> None:
-    """Take note of the end of all children that have ended, but for those that are known, or that modules started with
-    `multiprocessing`: who started them does that.
+    """Reap all children that have ended, except `known` ones and those that modules started with `multiprocessing`: the
+    code that started these reaps them itself.
     """
     others = started_by_modules()
     for pid in _dead_children():

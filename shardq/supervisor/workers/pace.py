@@ -1,28 +1,31 @@
 """How soon a worker that died is replaced.
 
-A worker that died with a batch in hand is replaced at once: the batch is put off, and put away in time. Of all others
-each death leaves a *vacancy* that rests for a while, and holds up no other replacement.
+A worker that died with a batch in hand is replaced at once: that batch rests by itself, and becomes a dead letter if it
+goes on to kill workers. The death of any other worker leaves a *vacancy*, which rests for a while before it is filled.
+Each vacancy rests by itself and delays no other replacement.
 """
 
 from __future__ import annotations
 
 #: A worker that lived so long is healthy: deaths before it do not slow down its replacement.
 _HEALTHY_S = 60.0
-#: Longest rest where workers die before they have attached: to try again would only repeat that.
+#: Longest rest where workers die before they have attached: the next one would probably die in the same way.
 _LONGEST_DELAY_S = 30.0
-#: The same where they die later, in `create` or `start` for one: the thread that they died in rests by itself, longer
-#: each time, and others have to be served meanwhile.
+#: Longest rest where they die later, in `create` or `start` for instance: the thread that they died in rests by itself,
+#: longer each time, and meanwhile a worker is needed for the other threads.
 _LONGEST_AFTER_BOOT_S = 1.0
-#: Longest time without any worker where they die before they have attached. Later ones are replaced at once then.
+#: Longest time without any worker where the last one died before it attached. If it died later, one starts at once.
 _LONGEST_WITHOUT_ANY_S = 1.0
-#: Least time between two such starts: what dies as soon as it has attached would be forked without a break.
+#: Least time between two starts of such a lone worker: one that dies as it attaches would be forked without a pause.
 _BETWEEN_LONE_STARTS_S = 0.1
 #: No more doublings than a float can bear.
 _MOST_DOUBLINGS = 60
 
 
 class Pace:
-    """At once after the first death within a minute; after `first_delay_s`, doubled for each further one, later on."""
+    """The first worker that dies within a minute is replaced at once. The next one is replaced after `first_delay_s`,
+    and the pause doubles for each further one.
+    """
 
     def __init__(self, first_delay_s: float, longest_s: float = _LONGEST_DELAY_S) -> None:
         self._first_delay_s = first_delay_s
@@ -46,11 +49,11 @@ class Vacancies:
         self._ends: list[float] = []
         """When each of them may be filled, in order."""
         self._first_at = 0.0
-        """When the first worker may be started where there is none at all."""
+        """When a worker may be started if there is none at all."""
         self._lone_start_at = -_BETWEEN_LONE_STARTS_S
-        """When that was last done although all places rest."""
+        """When one was last started although all places rest."""
         self._none_before = 0.0
-        """No worker at all is started before, because the system refused."""
+        """No worker is started before this time, because the system refused a fork."""
 
     def add(self, now: float, *, attached: bool, alone: bool) -> float:
         """Note the death of a worker without a batch in hand, which was the last one if it was `alone`. Returns in how
@@ -63,7 +66,7 @@ class Vacancies:
         return self._first_at - now if alone else delay_s
 
     def put_off(self, until: float) -> None:
-        """Start no worker before, whatever place it is for."""
+        """Start no worker before this time, for no place."""
         self._none_before = until
 
     def to_start(self, now: float, have: int, wanted: int) -> int:

@@ -1,6 +1,7 @@
-"""Fresh processes in the place of old ones: who wants to be replaced, and one at a time.
+"""Fresh processes in the place of old ones: which workers are to be replaced, one at a time.
 
-A worker asks for it at a batch boundary, after so many requests or beyond so much memory; a reload asks for all.
+A worker asks to be replaced between two batches, after so many requests or beyond so much memory. After a reload the
+supervisor replaces all workers.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Renewals:
     def __init__(self) -> None:
         self._waiting: list[int] = []
         self.pid: int | None = None
-        """The worker that is on its way out."""
+        """The worker that was told to leave and has not ended yet."""
         self.kill_at: float | None = None
         """When its time is up."""
 
@@ -62,14 +63,14 @@ class Renewals:
         self._waiting += [pid for pid in pids if pid != self.pid and pid not in self._waiting]
 
     def next(self, timeout_s: float) -> int | None:
-        """The pid to send away now; None while another one is on its way, or where nobody waits."""
+        """The pid of the worker to send away now; None while another one is leaving, or if none is to be replaced."""
         if self.pid is not None or not self._waiting:
             return None
         self.pid, self.kill_at = self._waiting.pop(0), time.monotonic() + timeout_s
         return self.pid
 
     def ended(self, pid: int) -> bool:
-        """Note a death. Whether it was that of the one on its way out."""
+        """Note a death. Whether it was that of the worker that was told to leave."""
         if pid in self._waiting:
             self._waiting.remove(pid)
         if pid != self.pid:
