@@ -1,9 +1,9 @@
-"""Memory that a segment holds and does not use, so that what was accepted gets through when /dev/shm is full.
+"""Memory that a segment holds and does not use, so that accepted messages can be worked off when /dev/shm is full.
 
 Behind the extents lies a range of which nothing is ever read. The memory it has is the reserve: a sixteenth of the
 capacity from the segment's creation on, more while the letters of large messages need it. An operation that may use the
-reserve and finds none in /dev/shm gives memory of this range back, and takes it at once for its own. As memory becomes
-free the reserve is made whole before others get any.
+reserve and finds none in /dev/shm gives memory of this range back, and takes it at once for its own use. As memory
+becomes free again, the reserve is made whole before other operations get any.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Reserve:
         return False
 
     def mend(self) -> None:
-        """Give back what lies behind the bytes that count: somebody died between the memory and the word."""
+        """Give back what lies behind the bytes that count: a process may have died between the word and the memory."""
         had = self._words[at.RESERVED_BYTES]
         self._segment.give_back(self._start + had, self._segment.layout.total_bytes - self._start - had)
 
@@ -84,13 +84,13 @@ class Reserve:
 
     def _shrink(self, goal: int) -> None:
         with self._declared():
-            # The word first: memory that nobody counts is harmless.
+            # The word first: memory that is not counted is harmless.
             self._words[at.RESERVED_BYTES] = goal
             self.mend()
 
     @contextmanager
     def _declared(self) -> Iterator[None]:
-        """Have `mend` called where this process dies within: the guard may be held without another intent."""
+        """Have `mend` called where this process dies within: there may be no other intent that would cause it."""
         former = self._words[at.INTENT_PENDING]
         self._words[at.INTENT_PENDING] = former or 1
         yield

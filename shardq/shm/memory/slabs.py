@@ -117,7 +117,7 @@ class Cells:
     def _mend_one(self, address: int, tube_uses: Callable[[int], int]) -> None:
         _, extent, start = self._extents.locate(address)
         if not self._bytes[self._map + extent] or not self._extents.backed_bytes(extent):
-            self._extents.discard(extent)  # somebody died giving it back
+            self._extents.discard(extent)  # a process died while it gave the extent back
             return
         is_slab = self._extents.owner_of(extent) == _SLAB
         if self._held(address):
@@ -133,7 +133,7 @@ class Cells:
             self.free(address)
 
     def _sweep(self) -> None:
-        """Find extents that were lent and not used yet."""
+        """Discard extents that were lent and not used yet."""
         for extent in self._extents.owned_by(_SLAB):
             ready = self._bytes[self._map + extent] >= _FIRST_SIZE
             if not (ready and self._bits(self._extents.start_of(extent))):
