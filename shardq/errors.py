@@ -36,7 +36,7 @@ class DecodeError(ShardqError):
 
 
 class QueueFull(ShardqError):
-    """The storage has no room and the caller chose not to wait (inside a handler nobody waits).
+    """The storage has no room and the caller chose not to wait (a handler's code never waits for room).
 
     `not_accepted` holds the requests of the call that were not stored, in their order; the others were.
     """

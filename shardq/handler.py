@@ -1,4 +1,4 @@
-"""What users write: a class that does the work, in batches, and says where each request belongs.
+"""The class that an application writes: it does the work, in batches, and says where each request belongs.
 
 Each of `create`, `route`, `start`, `handle`, `perform` and `stop` may be `async def` or plain `def`; plain is right for
 work that keeps a core busy, and for code that runs a loop of its own: a worker's is not visible to it.

@@ -82,8 +82,8 @@ class Tube(NamedTuple):
 class Retry:
     """What happens to a handler's request that fails: raises, runs too long, or takes its worker down.
 
-    Only failures of a request that stands alone count; of a batch that failed the culprit is found first. Raises
-    `ConfigurationError` for values that make no sense.
+    Only failures of a request that stands alone count. A batch of several that failed is taken again in smaller ones,
+    until the culprit stands alone. Raises `ConfigurationError` for values that make no sense.
     """
 
     max_attempts: int = 5
@@ -201,7 +201,7 @@ class Scheduled(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """How a worker process ended that had a batch in hand. Neither signal nor exit code: nobody saw it."""
+    """How a worker process ended that had a batch in hand. Neither signal nor exit code: no supervisor saw its end."""
 
     signal: int | None = None
     exit_code: int | None = None
@@ -234,7 +234,7 @@ class Failed(NamedTuple):
 class Batch:
     """Messages of one tube, in order, still in the concatenation they were stored in.
 
-    Nothing is sliced until somebody asks: a codec decodes `payload` as a whole.
+    Nothing is sliced until `messages` is called: a codec decodes `payload` as a whole.
     """
 
     sequence: int

@@ -1,6 +1,6 @@
 """Values that MessagePack and msgspec do not know: what stands for each in a message, and how it is made of that again.
 
-Pydantic models go field by field with the fields' own values, so that nothing a model says about its JSON matters:
+Pydantic models are encoded field by field with the fields' own values. So a model's rules for its JSON do not matter:
 neither aliases nor serializers, nor which fields it leaves out.
 """
 

@@ -58,7 +58,7 @@ class Traits:
     """Why no request of the type can be relied on to come back equal, and what to write instead."""
 
 
-#: An iterator or a promise of one: what is sent is used up by that, and what comes back is another thing.
+#: An iterator or a promise of one: encoding uses up what is sent, and what comes back is another thing.
 _ONE_WAY = (Iterable, Iterator, AsyncIterable, Container, Reversible)
 #: Stand for several classes, of which one comes back: a tuple arrives as a list.
 _ABSTRACT = (Sequence, MutableSequence, Collection)

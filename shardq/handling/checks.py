@@ -1,7 +1,7 @@
 """What has to be true of a handler class before anything is registered to it or served by it, all in one place.
 
-What stands in its code, the request type and the forms of its methods, is looked at once for each class; what its
-attributes say, whenever it is asked.
+The request type and the forms of the methods stand in the code of a class and are checked once for each. Its attributes
+are checked at each call, since they may change.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ def _name_of(kind: Any, *, takes_batch: bool) -> str:
 def _problem(handler: type[Handler[Any]], method: str, own: Any) -> str:
     function = getattr(handler, method)
     if not callable(function):
-        is_number = method == "batch_size"  # which is looked at where its value counts
+        is_number = method == "batch_size"  # `check_batch_size` looks at its value
         return "" if is_number else f"cannot be called, since it is {shown(function)}"
     if method in _OF_CLASS and inspect.isfunction(own):
         return "is called on the class, but is no classmethod"

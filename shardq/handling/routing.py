@@ -34,7 +34,7 @@ class HandlerFacts(NamedTuple):
 
 
 def facts_of(handler: type[Handler[Any]]) -> HandlerFacts:
-    """Raises `HandlerError` for a handler that cannot be used."""
+    """The facts of a handler class. Raises `HandlerError` for one that cannot be used."""
     if handler not in TIME_HANDLERS:
         check_usable(handler)
     info = info_of(handler)

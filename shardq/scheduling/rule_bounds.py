@@ -102,7 +102,7 @@ def last_of(rule: rrule) -> datetime | None:
     interval, count, freq, said = (vars(rule)[name] for name in ("_interval", "_count", "_freq", "_original_rule"))
     if freq in PERIODS and not any(said.get(name) for name in _BY):
         period: timedelta = PERIODS[freq]
-        # Beyond the horizon of whoever asks it may be any.
+        # Beyond `_END` no caller looks, so there any time will do.
         return begin + min((count - 1) * interval, (_END - begin) // period) * period if begin < _END else begin
     if count > MOST_COUNTED:
         raise ScheduleError(

@@ -1,7 +1,7 @@
 """The pipes of a thread, in the order in which a worker looks into them.
 
-A handler lists its priorities, and `register` refuses others. A list may lose one, though, while requests of it are
-queued: these were accepted, so they are served too, after all that are listed.
+A handler lists its priorities, and `register` refuses others. A new version of the handler may list fewer, though,
+while requests of a former priority are queued. These were accepted, so they are served too, after all that are listed.
 """
 
 from __future__ import annotations

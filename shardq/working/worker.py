@@ -49,7 +49,7 @@ class Worker:
         self._only: dict[str, type[Handler[Any]]] | None = None
         self._only_names: frozenset[str] = frozenset()
         self._known: tuple[int, ...] = ()
-        """What there was when `_found` was looked for."""
+        """The handler classes that there were when `_found` was looked for."""
         self._found: frozenset[str] = frozenset()
         self._takes_any = True
         """Whether the storage may choose how much it hands out, which a limit forbids."""
@@ -58,7 +58,7 @@ class Worker:
         self._with_terms: frozenset[str] | None = None
         """The handlers that `terms` is of."""
         self._outdated = self._incomplete = False
-        """Whether a handler came that was not looked for, and whether one is on its way."""
+        """Whether a handler came that the current wait does not look for, and whether one is still being defined."""
         self.stopping = False
         self._waiting: asyncio.Task[str | None] | None = None
         self._failures: dict[str, int] = {}
@@ -66,14 +66,14 @@ class Worker:
         self._without_room: dict[str, int] = {}
         """How often in a row a thread got no further here for lack of room."""
         self.alarm: Alarm = lambda timeout_s: nullcontext()
-        """Interrupts plain code that takes too long. Who can do that puts it here."""
+        """Interrupts plain code that takes too long. A supervised worker process sets it; by default nothing does."""
         self.after_step: Callable[[BaseException | None], None] = lambda outcome: None
         """Told whenever the handler's code lets go of this process: it waits (None), has returned, or raised."""
         self.before_sleep: Callable[[], None] = lambda: None
         """Called when there is nothing to do, before this process sleeps."""
         self.interruptible = True
-        """Whether interrupts and cancellations may come from outside: then they end the loop. Where nobody sends any,
-        they are a handler's own, and a failure like others.
+        """Whether interrupts and cancellations may come from outside: then they end the loop. Where none are sent from
+        outside, they come from a handler's code, and count as a failure like others.
         """
         self.after_batch: Callable[[int], None] | None = None
         """Called after each batch with how many requests were done."""
@@ -82,7 +82,7 @@ class Worker:
         self._bound = False
         """Whether the claim on the thread being served has to be released."""
         self._hand: Hand | None = None
-        """A thread that the storage gave this worker in the step in which it took the one before."""
+        """A thread that the storage claimed for this worker in the step in which it released the one before."""
         self.terms: dict[str, Terms] = {}
         """By handler, for threads of which the storage can hand out before the handler is made."""
 
@@ -129,9 +129,9 @@ class Worker:
             self._waiting.cancel()
 
     async def let_others_run(self, *, long: bool) -> None:
-        """Nothing in a round need have suspended: let signals and the rest of the application have their turn, now and
-        then. What arrived during a `long` batch needs several turns of the loop until it is acted on, a stop for
-        instance; after short ones that would cost more than it saves.
+        """Let signals and the rest of the application have their turn now and then, since a round may suspend nowhere.
+        A stop that arrived during a `long` batch needs several turns of the loop until it is acted on. After short
+        batches that many turns would cost more than they save.
         """
         if not long and time.monotonic() - self._looped_at < LOOP_TURN_S:
             return
@@ -151,7 +151,7 @@ class Worker:
         return Hand(key, token, EMPTY) if key and token else None
 
     def moved_on(self, key: str, hand: Hand | None) -> None:
-        """The storage took the thread `key` and gave another one, or the same anew, or none."""
+        """The storage released the thread `key` and claimed another one, or the same anew, or none."""
         self._bound = False
         self.lock.forget(key)
         if hand:
@@ -159,8 +159,8 @@ class Worker:
         self._hand = hand
 
     async def _acquired(self, key: str) -> int:
-        """The token of the claim on a thread that was offered, 0 where others have it or had it: then it may be drained
-        and forgotten by now, and without room for a new note of it.
+        """The token of the claim on a thread that was offered. 0 where another worker was faster: that one has the
+        thread, or has drained it already, so that it is forgotten and the storage may have no room to add it anew.
         """
         try:
             return await self.lock.acquire(key)
@@ -175,7 +175,7 @@ class Worker:
         try:
             handler_class = self._handler(key)
             if handler_class is None:
-                self._known = ()  # it was there when this worker looked last
+                self._known = ()  # its handler was there when this worker looked last: look anew
                 log.error("a thread was offered whose handler is not here", extra={"key": shown(key)})
                 pause_s = self._backoff_s(key)
                 return 0
@@ -249,7 +249,7 @@ class Worker:
         return key == bound
 
     async def others_wait(self) -> bool:
-        """Whether another thread has work and nobody to serve it."""
+        """Whether another thread has work and no worker."""
         self._offered = await self.queue.storage.wait(self._served(), 0)
         return self._offered is not None
 
@@ -310,7 +310,7 @@ class Worker:
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
-    with suppress(RuntimeError):  # the loop is closed: nobody waits there any more
+    with suppress(RuntimeError):  # the loop is closed: no worker waits there any more
         loop.call_soon_threadsafe(callback)
 
 

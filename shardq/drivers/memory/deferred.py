@@ -1,4 +1,4 @@
-"""What the in-memory storage keeps that waits for its time, without waiting, locking or asyncio.
+"""The deferred and recurrent messages of the in-memory storage, without waiting, locking or asyncio.
 
 One append is one entry of a heap, by due time and then by acceptance, and what is not due is not looked at. What is
 cancelled stays in the heap until its turn, or until most of the heap is cancelled.
@@ -96,8 +96,8 @@ class Pending:
         self._push(number, waiting)
 
     def take_due(self, now_us: int, finds_room: Callable[[int], bool]) -> Iterator[tuple[str, list[bytes]]]:
-        """What comes into which tube now, in order. Of what comes again and again another one has to fit, of so many
-        bytes; without room it stays due.
+        """The messages that come into each pipe's tube now, in order. A recurrent message stays stored, so its copy of
+        so many bytes has to fit as well; without room the message stays due.
         """
         for entry in self._without_room:
             heappush(self._heap, entry)

@@ -44,8 +44,8 @@ class Tube:
 
     @property
     def equal(self) -> Counter[bytes]:
-        """The messages, and how many equal ones there are of each. Kept from the first time on that somebody asks: who
-        never does has no cost.
+        """The messages, and how many equal ones there are of each. Kept up to date from the first call on, so that a
+        tube whose equal messages are never asked for has no cost.
         """
         if self._equal is None:
             self._equal = Counter(self.messages)
@@ -211,7 +211,7 @@ class _Ready:
 
 
 class Threads:
-    """All threads of a storage: who has messages, who is claimed, whose turn it is.
+    """All threads of a storage: which have messages, which are claimed, which one's turn it is.
 
     `on_work` is called when a thread got its first message, or has messages and lost its claim. `clock` gives the
     seconds by which leases end, `now_us` the time in Unix microseconds.

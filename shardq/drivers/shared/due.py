@@ -1,4 +1,4 @@
-"""Moving what is due in a segment to its tubes: here schedules are read."""
+"""Moves due messages of a segment to their tubes. Schedules are read here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ log = logging.getLogger("shardq.storage")
 
 #: How long a schedule rests that this version cannot read, in microseconds.
 _PUT_OFF_US = 3600 * 1_000_000
-#: How many sections who has other things to do promotes in at a time: about 8 ms.
+#: In how many sections `promote_some` promotes at most: about 8 ms, since its caller has other things to do.
 _ROUNDS = 8
 
 

@@ -78,8 +78,8 @@ class Attempts:
         return 0
 
     def kill(self, tube: int, count: int, owner: int, owner_word: int) -> None:
-        """The worker that had the batch in hand, of so many messages, died. Count that as a failure and end its binding:
-        the two happen together or not at all.
+        """The worker that had the batch in hand, of so many messages, died. Count that as a failure and end its
+        binding: the two happen together or not at all.
         """
         if count == 1:
             self._blame(self._layout.tube_word(tube), owner, (owner_word, 0))
