@@ -1,6 +1,6 @@
 """Every error shardq raises on purpose, in one tree under `ShardqError`.
 
-'Full' and 'empty' are values at the seams; what stands here is misuse, damage, or a wait the caller refused.
+'Full' and 'empty' are values at the seams. The errors here are for misuse, damage, or a wait that the caller refused.
 """
 
 from __future__ import annotations

@@ -184,5 +184,5 @@ def check_importable(handler: type[Handler[Any]]) -> None:
 
 
 def does_nothing(handler: type[Any]) -> str:
-    """What is to be said of a class that says nowhere what to do with its requests."""
+    """The message of the error for a class that does not say what to do with its requests."""
     return f"{handler_name(handler)} overrides neither handle() nor perform(): write the one that does the work"

@@ -1,4 +1,4 @@
-"""The words everything else is said in: routes, tubes, pipes and batches of encoded messages."""
+"""The terms of all other modules: routes, tubes, pipes and batches of encoded messages."""
 
 from __future__ import annotations
 

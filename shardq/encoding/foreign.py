@@ -20,7 +20,7 @@ from pydantic_core import to_json, to_jsonable_python
 from shardq.errors import shown
 from shardq.text.wording import with_article
 
-#: What a class may be derived from to be made of a value of it.
+#: An instance of a class derived from one of these can be made of a plain value.
 PLAIN = (str, int, float, bytes)
 
 

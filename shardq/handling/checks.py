@@ -29,7 +29,7 @@ class HandlerInfo(NamedTuple):
     """Whether the method that does the work takes one request, and no batch."""
 
 
-#: What was read: to read annotations takes longer than all else that a worker does to bind.
+#: Facts read before: reading annotations takes longer than all else that a worker does to bind.
 _known: WeakKeyDictionary[type[Any], HandlerInfo] = WeakKeyDictionary()
 
 #: The form of each method, as a handler may have it. `{}` is the name of the request type.
@@ -47,9 +47,9 @@ _OF_CLASS = ("route", "create")
 #: Called with a batch.
 _OF_REQUESTS = ("handle", "perform", "route")
 _TAKES_ONE = "takes one request, but gets a batch of them"
-#: What a batch is annotated as where it is taken for one argument.
+#: Annotations of a parameter that is meant to get the whole batch as one argument.
 _BATCHES = (list, tuple, Sequence, Iterable, Collection)
-#: As many requests as no method takes that has no `*`.
+#: So many requests that only a method with `*` can take them.
 _MANY = 256
 
 

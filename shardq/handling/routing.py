@@ -14,9 +14,9 @@ from shardq.recurrent import TIME_HANDLERS
 from shardq.text.printable import type_name
 from shardq.text.wording import counted
 
-#: Largest number of a thread is below this; longer ones make no name.
+#: Numbers of threads are below this; a longer number would make no name.
 _THREADS = 1 << 1024
-#: What a `route()` that got it wrong should say.
+#: Advice for a `route()` that returned something wrong.
 _LINE = "write `return [Route(thread=request.number) for request in requests]`"
 
 

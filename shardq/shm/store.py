@@ -165,7 +165,7 @@ class Store:
 
     @property
     def timing(self) -> Timing:
-        """What waits for its time."""
+        """Verbs on messages that wait for their time."""
         self._own_slot()
         return self._parts.timing
 

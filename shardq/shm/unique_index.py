@@ -59,7 +59,7 @@ class Equality:
         self._most_log = (segment.layout.equality_steps * EQUAL_STEP).bit_length() - 1
 
     def digests(self, pipe: str, messages: Sequence[bytes]) -> Sequence[int]:
-        """What stands for each message of the pipe in the tables. Wants no guard."""
+        """The digest of each message of the pipe, which stands for it in the tables. Wants no guard."""
         salt = bytes(self._bytes[at.EQUALITY_KEY * WORD : (at.EQUALITY_KEY + 2) * WORD])
         start, digests = blake2b(f"{pipe}\0".encode(), digest_size=WORD, salt=salt), []
         for message in messages:
@@ -180,7 +180,7 @@ class Equality:
                 same += 1
                 # Of equal messages in a tube the last one stays longest, so it stands for all.
                 if tube or self._is_or_was(word, record, number, checked=same > _MOST_ALIKE):
-                    # What comes over from the former table may be older than what was added since.
+                    # An entry moved from the former table may be older than the one that was added here since.
                     if not tube or number >= words[word + at.EQUAL_NUMBER]:
                         self._put(word, record, number)
                     return True

@@ -16,7 +16,7 @@ log = logging.getLogger("shardq.worker")
 
 
 class Pipes:
-    """Of one thread. `names` has two for each priority."""
+    """The pipes of one thread. `names` has two for each priority."""
 
     def __init__(self, key: str, priorities: Iterable[int]) -> None:
         self._key = key

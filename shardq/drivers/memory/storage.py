@@ -332,7 +332,7 @@ class RuntimeStorage:
             self._work.ring()
 
     def _absent(self, pipe: str, messages: Sequence[bytes], when: When | None) -> list[bytes]:
-        """Those that have no equal, each once."""
+        """Those of the messages that have no equal, each once."""
         if when and when.schedule:
             present = [self._pending.again(pipe)]
         else:
@@ -341,7 +341,7 @@ class RuntimeStorage:
         return [message for message in dict.fromkeys(messages) if not any(message in found for found in present)]
 
     def _promote(self) -> int | None:
-        """Move what is due into its tubes. When the next is due."""
+        """Move due messages into their tubes. Returns when the next is due."""
         if not self._pending:
             return None
         for pipe, messages in self._pending.take_due(self._now_us(), self._capacity.take):

@@ -1,4 +1,4 @@
-"""What the in-memory storage knows of threads and tubes, without waiting, locking or asyncio.
+"""Threads and tubes of the in-memory storage, without waiting, locking or asyncio.
 
 Tubes live under their thread (`module/Handler/thread`), because a claim covers all priorities of a thread. A thread
 with messages and without a claim also stands in the ready order, in which `wait` offers it.
@@ -127,7 +127,9 @@ class Tube:
         return message
 
     def drop_equal(self, unwanted: set[bytes], token: int) -> list[bytes]:
-        """Drop what is not in the hands of the holder of `token`, the thread's current claim."""
+        """Drop messages equal to these, but for those in the hands of the holder of `token`, the thread's current
+        claim.
+        """
         in_hand_below = self._in_hand_below(token)
         kept: list[tuple[int, bytes]] = []
         dropped = []
@@ -141,7 +143,7 @@ class Tube:
         return self._left(dropped)
 
     def _left(self, dropped: list[bytes]) -> list[bytes]:
-        """Count what has left no more."""
+        """Messages have left: take them off the counts of equal ones."""
         if self._equal is not None:
             for message in dropped:
                 self._equal[message] -= 1

@@ -96,7 +96,7 @@ class Ears:
 
 
 class Deadline:
-    """What is left of a timeout, None being no end."""
+    """The rest of a timeout. None: it has no end."""
 
     def __init__(self, timeout_s: float | None) -> None:
         self._end = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s

@@ -24,9 +24,9 @@ from shardq.shm.files.lock_bytes import REGISTER_BYTE, take_byte
 from shardq.shm.files.names import bell_paths, full_name, lock_path, segment_path, semaphore_path
 from shardq.shm.files.refusals import in_the_way, told
 
-#: Of the C library's semaphore: with less, its first use would be a SIGBUS.
+#: Size of the C library's semaphore: in a shorter file, its first use would be a SIGBUS.
 _SEMAPHORE_BYTES = 32
-#: Without waiting for the other end of a FIFO that another user put there.
+#: Flags that follow no link, and do not wait for the other end of a FIFO that another user put there.
 _SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 

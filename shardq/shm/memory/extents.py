@@ -26,7 +26,7 @@ _KEPT = (512, 32, 4)
 _LARGEST_STEP = 1 << 20
 #: Behind the reader, memory is given back in steps of so many bytes, and only while memory is scarce.
 _PUNCH_STEP = 16 << 10
-#: What a dead letter has beside its message at most, with the ends of its pages.
+#: Most bytes that a dead letter has beside its message, with what it leaves unused in its pages.
 _LETTER_BYTES = 20 << 10
 #: Follow-ups may have one part in so many of the capacity kept for them.
 _MOST_WANTED_PART = 4

@@ -34,7 +34,7 @@ from shardq.shm.segment import Segment
 _HEADER = Struct("<HHIQQQIIQ")
 HEADER_BYTES = _HEADER.size
 MESSAGES, JUMP = 1, 2
-#: What 4-byte ends can count.
+#: The largest payload that ends of 4 bytes can count.
 LARGEST_PAYLOAD = (1 << 32) - 1
 
 

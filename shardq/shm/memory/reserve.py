@@ -37,7 +37,9 @@ class Reserve:
         return kept if share == at.FOLLOW_UP else kept + max(self.half, self._words[at.WANTED_BYTES])
 
     def is_whole(self, share: int) -> bool:
-        """Whether it has all that an operation with this share leaves, made so where there is memory for it."""
+        """Whether the reserve has all that an operation with this share must leave in it. Where it has less, it is made
+        whole first, if there is memory for that.
+        """
         wanted, had = self.left_by(share), self._words[at.RESERVED_BYTES]
         if had >= wanted:
             return True

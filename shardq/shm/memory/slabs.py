@@ -17,7 +17,7 @@ from shardq.shm.words import WORD
 
 #: Cell sizes. Above the last a record gets extents of its own.
 _SIZES: tuple[int, ...] = (*range(at.SMALLEST_CELL_BYTES, 513, 32), 640, 768, 1024, 1536, 2048)
-#: What the extent map says of a slab: full, or from here on which size has free cells.
+#: Bytes in the extent map for a slab: full, or the number of the size of its free cells, counted from here.
 _FULL, _FIRST_SIZE = 255, 2
 #: A slab's bits, behind the word for the size, and where its cells begin.
 _BITS_BYTES, _CELLS_BEGIN = 128, 192

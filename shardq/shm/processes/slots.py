@@ -79,7 +79,7 @@ class Slots:
 
     @property
     def descriptor(self) -> int:
-        """Of the lock file. Closing it, or any other one of that file, gives the slot up."""
+        """The descriptor of the lock file. Closing it, or any other descriptor of that file, gives the slot up."""
         return self._descriptor
 
     def leave(self) -> None:

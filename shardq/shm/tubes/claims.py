@@ -158,7 +158,7 @@ class Bindings:
         return None if earliest is None else (earliest - now_ns) / 1e9
 
     def work_arrived(self, thread: int) -> None:
-        """What `refresh` does, for a thread that just got messages: the frequent case, with fewer looks."""
+        """As `refresh`, for a thread that just got messages: this frequent case needs fewer looks."""
         state = self._bytes[self._layout.thread_map + thread]
         if state == at.THREAD_IDLE or (state == at.THREAD_BOUND and self._sleeps(self._owner_slot(thread))):
             self.refresh(thread)

@@ -33,7 +33,7 @@ _RETRY_US = 50_000
 
 
 class Promoted(NamedTuple):
-    """What `promote` came to."""
+    """The result of `promote`."""
 
     next_due_us: int
     """When the next record is due, which may be in the past, 0: there is none."""
@@ -194,8 +194,8 @@ class Timing:
         return removed
 
     def _not_repeated(self, asked: Asked, schedule: str, due_us: int, *, absent: bool, share: int) -> Asked | None:
-        """Those of the messages that do not come again and again yet; the others change their schedule, unless
-        `absent`. None: there is no room for that.
+        """Those of the messages that are not recurrent yet. The others get this schedule, unless `absent`. None: there
+        is no room for that.
         """
         fresh = list[tuple[bytes, int]]()
         for message, digest in zip(asked.messages, asked.digests, strict=True):

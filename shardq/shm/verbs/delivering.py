@@ -21,7 +21,7 @@ from shardq.shm.verbs.waiting import Waiting
 
 
 class Delivering:
-    """What the worker of a thread does with it."""
+    """Verbs of a worker on its thread."""
 
     def __init__(
         self,

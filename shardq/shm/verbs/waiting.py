@@ -21,7 +21,7 @@ ORPHAN_INTERVAL_S = 0.01
 
 
 class Waiting:
-    """What this process waits for."""
+    """Verbs that look for what this process waits for, and mark it as asleep."""
 
     def __init__(
         self,
@@ -125,7 +125,9 @@ class Waiting:
             self._bindings.await_(self._segment.layout.room_map)
 
     def look_around(self) -> None:
-        """Free the threads of dead workers, now and then, and those whose pause is over. Wants the guard held."""
+        """Make threads ready whose pause is over and, now and then, free the threads of dead workers. Wants the guard
+        held.
+        """
         if time.monotonic() > self._orphans_due:
             self._adopt_orphans()
         self._end_pauses()
