@@ -89,10 +89,10 @@ class Handler(Generic[Request]):
             return None
 
     async def acknowledge(self, count: int) -> None:
-        """Say that the first `count` requests of the batch in hand are done: whatever happens now, only the others come
+        """Say that the first `count` requests of the batch in hand are done: from now on only the others can come
         again. `count` is from the beginning of the batch each time, not from the last call. For long batches; when
-        `handle` returns, all are. Raises `HandlerError` outside of `handle` and for a
-        count that the batch does not have, `FencedError` where the thread is another worker's by now.
+        `handle` returns, all requests are done. Raises `HandlerError` outside of `handle` and for a count that the
+        batch does not have, `FencedError` where the thread is another worker's by now.
         """
         if self._in_hand is None:
             raise HandlerError(f"{handler_name(type(self))}.acknowledge() was called, but there is no batch in hand")

@@ -19,7 +19,7 @@ MAIN_SCRIPT = "__main__"
 MAIN_SCRIPT_IN_WORKER = "__shardq_main__"
 #: All its names: the last is the one that it has in children of `multiprocessing`.
 MAIN_NAMES = (MAIN_SCRIPT, MAIN_SCRIPT_IN_WORKER, "__mp_main__")
-#: Ends the pipe of a tube that is served before the tube without it: what was put back at the head.
+#: Ends the pipe of a tube for requests that were put back at the head: it is served before the tube without it.
 AHEAD = "^"
 
 
@@ -300,7 +300,7 @@ class Terms(NamedTuple):
 
 
 class Hand(NamedTuple):
-    """A thread that a worker is bound to, and what it has of it in hand."""
+    """A thread that a worker is bound to, and the batch of it that the worker has in hand."""
 
     key: str
     token: int

@@ -94,7 +94,7 @@ class Storage(Protocol):
         their work, which could not make room otherwise. (P7)
     S24. Messages appended with `when` wait until then and come into their tubes in the order of `due_us`, equal times
         in the order of acceptance. Equal messages are not merged. S2, S3 and S4 hold for them as well. (P1, P3, P4)
-    S25. What waits for its time is in no tube: `pipes`, `length` and `range` do not show it, its thread can be claimed
+    S25. A message that waits is in no tube: `pipes`, `length` and `range` do not show it, its thread can be claimed
         and `wait` does not offer its key. `backlog` counts it as `deferred`, not as `queued`.
     S26. `wait` moves what is due into its tubes by itself and returns at the due time of the next where that makes a
         thread ready. `promote` does that at once, and returns when the next is due, None where nothing waits. (P9)
@@ -102,7 +102,7 @@ class Storage(Protocol):
         its time, and none earlier in the call. That holds also while other processes append at the same time. A message
         that was acknowledged, removed or buried is no equal any more, whichever process dies when. `absent` is not
         slower with more messages stored. (P5)
-    S28. `remove` takes out also what waits for its time.
+    S28. `remove` also takes out messages that wait for their time.
     S29. With a `schedule` in `when`, messages come into their tube again and again: at `due_us` and, after each time,
         next when the schedule says, counted from the former due time and later than now: what was missed comes once.
         However many processes promote, each time comes once. (P3)
@@ -123,7 +123,7 @@ class Storage(Protocol):
 
     settings: StorageSettings
     importable_only: bool
-    """Whether other processes serve what is stored here, so that handlers must be importable by name."""
+    """Whether other processes serve the messages stored here, so that handlers must be importable by name."""
 
     @property
     def step_limit(self) -> StepLimit:

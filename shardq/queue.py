@@ -73,7 +73,7 @@ class Queue:
 
         Without room it waits, or raises `QueueFull` where `StorageSettings.when_full` is "raise" and always inside a
         handler; what it could not store is in `QueueFull.not_accepted`. Either all requests of a call are stored or
-        none of them, whatever process is killed when. A call that is larger than `Storage.step_limit` is stored in
+        none of them, whichever process is killed when. A call that is larger than `Storage.step_limit` is stored in
         several such steps, in its order. Raises `HandlerError` and `RequestError` for what can never work; nothing is
         stored then.
 

@@ -56,8 +56,8 @@ after those that it uses:
 * `store`: one method per verb
 * `registry`: opening and closing, once per process
 
-One rule makes a kill at any instruction harmless. Whatever changes shared words runs inside the guard, first writes
-down which thread entries it is about to touch (the intent), changes unreachable words only, makes them count by one
-8-byte store, and clears the intent last. A process that enters the guard and finds an intent standing mends that: every
-other fact about it is derived from what the committing stores left.
+One rule makes a kill at any instruction harmless. A process changes shared words only inside the guard. It first writes
+down which thread entries it is about to touch (the intent). It then changes unreachable words only, makes them count by
+one 8-byte store, and clears the intent last. A process that enters the guard and finds an intent standing mends what it
+names: every other fact about that is derived from what the committing stores left.
 """

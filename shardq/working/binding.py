@@ -1,4 +1,4 @@
-"""One stay of a worker in one thread: take, decode, handle, acknowledge, and what to do with what fails."""
+"""One stay of a worker in one thread: take, decode, handle, acknowledge, and deal with requests that fail."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Binding:
         self._batch_began = monotonic()
         self._batch: Batch | None = None
         self._acknowledged = 0
-        """How many requests of the batch in hand are."""
+        """How many requests of the batch in hand are acknowledged."""
         self.done = 0
         """Requests that left their tube so far: acknowledged or buried."""
         self.pause_s = 0.0
@@ -117,8 +117,8 @@ class Binding:
             log.error("handler did not stop", extra={"key": self._key}, exc_info=self._shown(error))
 
     async def work(self, limit: float) -> None:
-        """Handle batches until the thread is empty for long enough, has to rest, others wait for too long, or stop or
-        limit come.
+        """Handle batches until the thread is empty for long enough or has to rest, other threads wait for too long, the
+        limit is reached, or the worker is stopped.
         """
         assert self._handler
         misses = 0
@@ -150,7 +150,7 @@ class Binding:
                 self._begin_quantum()
 
     async def _next_batch(self, handler: Handler[Any], limit: float) -> Batch | None:
-        """None where the handler gives a batch size that cannot be."""
+        """The next batch. None where the handler gives a batch size that cannot be."""
         size = self._terms.limit if self._terms else self._context.run(plainly, self._batch_size, handler)
         if not size:
             return None
@@ -366,7 +366,9 @@ class Binding:
         return False
 
     async def _bury(self, batch: Batch, letter: DeadLetter, sequence: int) -> bool:
-        """False where there is no room for a dead letter: the request stays, and the thread rests."""
+        """Put the letter in the place of its request. False where there is no room for it: the request stays, and the
+        thread rests.
+        """
         pipe, grave = batch.pipe, dead_pipe(letter.handler)
         fields = {"pipe": pipe, "sequence": sequence, "attempts": letter.attempts, "error": letter.error}
         try:

@@ -52,7 +52,7 @@ class Worker:
         """The handler classes that there were when `_found` was looked for."""
         self._found: frozenset[str] = frozenset()
         self._takes_any = True
-        """Whether the storage may choose how much it hands out, which a limit forbids."""
+        """Whether the storage may choose how much it hands out. A limit forbids that."""
         self._looped_at = 0.0
         """When the event loop had its turn, monotonic."""
         self._with_terms: frozenset[str] | None = None
@@ -68,7 +68,7 @@ class Worker:
         self.alarm: Alarm = lambda timeout_s: nullcontext()
         """Interrupts plain code that takes too long. A supervised worker process sets it; by default nothing does."""
         self.after_step: Callable[[BaseException | None], None] = lambda outcome: None
-        """Told whenever the handler's code lets go of this process: it waits (None), has returned, or raised."""
+        """Called whenever the handler's code ends a step: it waits (None), has returned, or raised."""
         self.before_sleep: Callable[[], None] = lambda: None
         """Called when there is nothing to do, before this process sleeps."""
         self.interruptible = True
@@ -198,7 +198,7 @@ class Worker:
     async def _opened(self, binding: Binding, key: str, handler_class: type[Handler[Any]]) -> bool:
         """Whether the handler could be made and started. No request is to blame where it could not."""
         try:
-            if self._only is None:  # those that `loop` was given were looked at there
+            if self._only is None:  # handlers that `loop` was given were checked there
                 check_usable(handler_class)
             await binding.open()
         except (Exception, SystemExit) as error:
@@ -243,7 +243,7 @@ class Worker:
         return await self._wait(None, None)
 
     async def more_comes(self, bound: str) -> bool:
-        """Whether the thread this worker is bound to gets work before another one does, and soon enough."""
+        """Whether the thread this worker is bound to gets work soon enough, and before another thread does."""
         key = await self._wait(bound, self.settings.empty_limit * self.settings.empty_pause)
         self._offered = None if key == bound else key
         return key == bound
@@ -315,7 +315,7 @@ def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) ->
 
 
 def _by_name(handlers: Any) -> dict[str, type[Handler[Any]]]:
-    """Handlers to serve, each of which has to be one. Raises `HandlerError`."""
+    """Handlers to serve, by name. Raises `HandlerError` where one of them is no handler class, or there is none."""
     one = isinstance(handlers, type | str) or not isinstance(handlers, Iterable)
     several = (handlers,) if one else tuple(handlers)
     if not several:

@@ -324,7 +324,9 @@ class RuntimeStorage:
 
     @contextmanager
     def _earlier(self) -> Iterator[None]:
-        """Move what is due at the end of the block. Where the next is due earlier then, wake the waiting workers."""
+        """At the end of the block, move due messages to their tubes. Where the next due time is earlier than before,
+        wake the waiting workers.
+        """
         before_us = self._pending.next_due_us
         yield
         due_us = self._promote()

@@ -18,7 +18,9 @@ _ROUNDS = 8
 
 
 def promote_some(timing: Timing) -> int | None:
-    """Move what is due, for a moment only. Returns when the next is due, Unix microseconds, None: nothing waits."""
+    """Move due messages to their tubes, for a moment only. Returns when the next is due, Unix microseconds, None:
+    nothing waits.
+    """
     for _ in range(_ROUNDS):
         now_us = time.time_ns() // 1000
         next_due_us = _promote_once(timing, now_us)
@@ -28,7 +30,7 @@ def promote_some(timing: Timing) -> int | None:
 
 
 def _promote_once(timing: Timing, now_us: int) -> int | None:
-    """Move some of what is due to its tubes. Returns when the next is due, Unix microseconds, None: nothing waits."""
+    """Move some due messages to their tubes. Returns when the next is due, Unix microseconds, None: nothing waits."""
     promoted = timing.promote(now_us)
     found = promoted.recurrent
     if found is None:

@@ -213,8 +213,8 @@ class Pending:
     def _all_written(
         self, heap: Heap, parts: Sequence[Asked], schedule: str, times_us: tuple[int, int], share: int
     ) -> list[int]:
-        """Addresses of new records that are in no heap yet, with their messages in the table. None: there is not room
-        for all.
+        """Addresses of new records that are in no heap yet, with their messages in the table. An empty list: there is
+        not room for all.
         """
         addresses = list[int]()
         for part in parts:
@@ -277,7 +277,7 @@ class Pending:
         self._journal.clear_pending()
 
     def _arrive(self, thread: int, tube: int, tail: int, count: int, *followers: tuple[int, int]) -> None:
-        """Make messages part of their tube, in the commit that changes what they were before."""
+        """Make messages part of their tube, in the commit that also does the stores of `followers`."""
         accepted = self._journal.moved(at.ACCEPTED, count)
         self._journal.commit((self._layout.tube_word(tube) + at.TUBE_TAIL, tail), accepted, *followers)
         self._bindings.work_arrived(thread)

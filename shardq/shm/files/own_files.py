@@ -53,7 +53,7 @@ def make_own(path: Path) -> int:
             descriptor = -1
     if descriptor < 0:
         raise FileExistsError(path)
-    os.fchmod(descriptor, 0o600)  # whatever the umask took away
+    os.fchmod(descriptor, 0o600)  # the umask may have taken some of it away
     return descriptor
 
 

@@ -81,7 +81,7 @@ class Chains:
         return passed
 
     def spanned_bytes(self, tube: int) -> int:
-        """From the record that holds the head to the end of the last, links and what they skip included."""
+        """Bytes from the record that holds the head to the end of the last one, with links and the space they skip."""
         word = self._layout.tube_word(tube)
         tail = self._words[word + at.TUBE_TAIL]
         if not tail:

@@ -49,7 +49,7 @@ class Reserve:
         return False
 
     def fit(self) -> None:
-        """Give back what it has beyond what is to be left."""
+        """Give back the memory that the reserve has beyond what must be left in it."""
         wanted = self.left_by(at.GENERAL)
         if self._words[at.RESERVED_BYTES] > wanted:
             self._shrink(wanted)

@@ -78,7 +78,7 @@ class Doorbell:
             with told(f"make {path}", path), suppress(FileExistsError):
                 os.mkfifo(path, 0o600)
                 made = True
-                path.chmod(0o600)  # whatever the umask took away
+                path.chmod(0o600)  # the umask may have taken some of it away
             try:
                 self._own = self._opened(path, os.O_RDWR)
             except SegmentError:

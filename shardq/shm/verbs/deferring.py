@@ -28,7 +28,7 @@ from shardq.shm.verbs.equal_messages import Alike, Asked
 _AT_ONCE = 32
 #: How many messages are looked for in one section to be taken out.
 REMOVED_AT_ONCE = 128
-#: When to look again where there was no room for what is due.
+#: After how many microseconds to look again where there was no room for due messages.
 _RETRY_US = 50_000
 
 
@@ -69,7 +69,7 @@ class Timing:
         self._section = section
 
     def due(self) -> bool:
-        """Whether something should be due by now. A hint, without the guard."""
+        """Whether a message should be due by now. A hint, without the guard."""
         first = self._words[at.NEXT_DUE_US]
         return first > 0 and first <= _now_us()
 
@@ -102,7 +102,7 @@ class Timing:
             return sum(len(each.messages) for each in fresh) if absent else sum(len(its) for _, its in parts)
 
     def promote(self, now_us: int) -> Promoted:
-        """Move some of what is due to its tubes, up to a recurrent record, which is returned."""
+        """Move some of the due messages to their tubes, up to a recurrent record that is due, which is returned."""
         with self._section:
             deferred, recurrent = self._records.heaps
             before, stuck = deferred.count, self._move_due(now_us)
