@@ -66,7 +66,7 @@ class Worker:
         self._without_room: dict[str, int] = {}
         """How often in a row a thread got no further here for lack of room."""
         self.alarm: Alarm = lambda timeout_s: nullcontext()
-        """Interrupts plain code that takes too long. A supervised worker process sets it; by default nothing does."""
+        """Interrupts plain code that takes too long. Set in supervised worker processes; by default it does nothing."""
         self.after_step: Callable[[BaseException | None], None] = lambda outcome: None
         """Called whenever the handler's code ends a step: it waits (None), has returned, or raised."""
         self.before_sleep: Callable[[], None] = lambda: None

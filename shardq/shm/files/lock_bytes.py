@@ -1,7 +1,7 @@
 """Record locks on bytes of a segment's lock file. One process has a byte at a time, and loses it when it dies.
 
-The kernel would let a process wait for a byte without an end. Here a waiting process gives up where the one that has
-the byte keeps it for too long, since that may be stopped. The error names the process it waited for.
+The kernel would let a process wait for a byte without an end. But the process that has the byte may be stopped. So here
+a waiting process gives up where another one keeps the byte for too long. The error names that one.
 """
 
 from __future__ import annotations

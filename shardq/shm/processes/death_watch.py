@@ -83,8 +83,7 @@ class Watch:
             descriptor = os.pidfd_open(pid)
             try:
                 assert self._ends is not None
-                # Else a later process has that pid, or only the last descriptors are left: then the safety net has to
-                # do.
+                # Else a later process has that pid, or only the last descriptors are left: the safety net has to do.
                 if self._slots.pid_here(slot) == pid and not only_last_ones_left():
                     self._ends.register(descriptor, select.EPOLLIN)
                     self._watched[owner] = descriptor

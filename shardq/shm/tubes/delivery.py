@@ -106,8 +106,7 @@ class Attempts:
             words[word + at.TUBE_FIRST_FAILED_US] = now_us
         words[word + at.TUBE_LAST_FAILED_US] = now_us
         words[word + at.TUBE_FAILED_BY] = killed
-        # One commit takes the batch back and counts its failure: a death in between neither counts it twice nor loses
-        # it.
+        # One commit takes the batch back and counts its failure: a death neither counts it twice nor loses it.
         self._journal.commit((word + at.TUBE_HANDED, 0), self._journal.moved(word + at.TUBE_ATTEMPTS, 1), *followers)
         return words[word + at.TUBE_ATTEMPTS]
 

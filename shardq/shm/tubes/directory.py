@@ -41,7 +41,7 @@ class Directory:
         self._handlers = handlers
         self._known: dict[str, tuple[int, int]] = {}
         self._known_tubes: dict[str, tuple[int, int, int]] = {}
-        # A worker looks for the tube ahead before each batch, and hardly ever is there one.
+        # A worker looks for the tube ahead before each batch, and there hardly ever is one.
         self._missing_tubes: dict[str, tuple[int, int, int]] = {}
 
     def thread(self, key: str) -> int:
