@@ -4,7 +4,7 @@ Clauses are numbered; `tests/contracts/` has a test for each, named after it, an
 ends with the promises of the product (P1..P12, see docs/promises.md) that stand on it.
 
 The seam speaks of tubes by their pipe name and of messages as `bytes`. Verbs are coroutines because a driver may need
-the network. Where it does not, only the three that wait suspend: `append_when_room`, `wait` and `wait_for_quiet`. The
+the network. Where it does not, the three that wait may suspend: `append_when_room`, `wait` and `wait_for_quiet`. The
 others suspend only where another process is stopped inside the storage.
 """
 

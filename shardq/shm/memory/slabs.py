@@ -41,7 +41,7 @@ class Cells:
         self._slabs = segment.layout.classes[at.SLAB_CLASS]
 
     def take(self, nbytes: int, *, share: int) -> int:
-        """Address of memory for a record of so many bytes, 0: there is no room. Its content is left from before."""
+        """Address of memory for a record of so many bytes, 0: there is no room. The memory is not cleared."""
         number = bisect_left(_SIZES, nbytes)
         if number == len(_SIZES):
             return self._take_extent(nbytes, share)
@@ -104,7 +104,8 @@ class Cells:
         self._extents.own(extent, tube)
 
     def mend(self, tube_uses: Callable[[int], int]) -> None:
-        """Settle what a death left coming or going. `tube_uses` names the tube whose records an extent holds, -1: none.
+        """Settle cells that a death left coming or going. `tube_uses` names the tube whose records an extent holds,
+        -1: none.
 
         Wants the heaps and tubes mended as far as their records go.
         """

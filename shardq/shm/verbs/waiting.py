@@ -109,7 +109,7 @@ class Waiting:
         return states.count(at.ASLEEP) + states.count(at.CALLED)
 
     def quiet(self, *, deferred: bool = False) -> bool:
-        """Whether nothing is queued or in hand, nor with `deferred` waits for its time. If something is, this process
+        """Whether nothing is queued or in hand, nor, with `deferred`, deferred. If something is, this process
         will be rung when that changes.
         """
         words = self._segment.words
