@@ -126,5 +126,7 @@ class Journal:
         if count > at.MOST_STORES:
             raise damaged(self._name, f"so many words ({count}) cannot be stored at once")
         for entry in range(self._stores, self._stores + 2 * count, 2):
+            if words[entry] < at.ACCEPTED:
+                raise damaged(self._name, f"nothing is stored in word {words[entry]}")
             words[words[entry]] = words[entry + 1]
         words[at.STORES] = 0

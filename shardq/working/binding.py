@@ -22,7 +22,7 @@ from shardq.text.printable import type_name
 from shardq.text.wording import counted
 from shardq.working import failure
 from shardq.working.pipes import Pipes
-from shardq.working.terms import begins_at_once, terms_of
+from shardq.working.terms import terms_of
 from shardq.working.time_limit import within
 
 log = logging.getLogger("shardq.worker")
@@ -56,6 +56,9 @@ class Host(Protocol):
 
     def moved_on(self, key: str, hand: Hand | None) -> None: ...
 
+    @property
+    def others_are_due(self) -> bool: ...
+
     async def let_others_run(self, *, long: bool) -> None: ...
 
     def between_batches(self, done: int) -> None: ...
@@ -73,9 +76,12 @@ class Binding:
         self._class = handler_class
         self._taken = taken if taken.count else None
         """A batch that the storage handed out already."""
-        self._at_once = begins_at_once(handler_class)
-        self._terms: Terms | None = None
+        self._terms = worker.terms.get(split_key(self._key)[0])
         """The terms by which a turn of the storage hands out batches. None: no turns are made."""
+        self._at_once = self._terms is not None
+        """Whether no code of the handler runs before its first batch and after its last one."""
+        self._turned = False
+        """Whether the batch was acknowledged by a turn, which took another one."""
         self._since, self._before = monotonic(), 0
         """When the quantum began, and how many requests were done then."""
         self._handler: Handler[Any] | None = None
@@ -88,19 +94,18 @@ class Binding:
         self.pause_s = 0.0
         """For how long no worker should come back to the thread."""
         self._kind: Any = None
-        self._pipes = Pipes(self._key, ())
+        self._pipes: Pipes | None = None
         self._context = Context()
         """Context variables of the stay: those of `create` and `start`, which each batch begins with, and of `stop`."""
 
     async def open(self) -> None:
         """Make the handler and start it. Raises what these raise, and `HandlerError`."""
         self._kind, self._context = request_type(self._class), copy_context()
-        self._pipes = Pipes(self._key, check_priorities(self._class))
-        self._terms = terms_of(self._class, self._worker.settings.batch_size)
-        if self._at_once and self._terms:
+        if self._at_once:
             self._handler = self._class()
             self._handler.queue = self._worker.queue
             return
+        self._terms = terms_of(self._class, self._worker.settings.batch_size)
         handler = await self._in_time(self._context, self._class.create)
         handler.queue = self._worker.queue
         self._handler = handler
@@ -138,10 +143,11 @@ class Binding:
                 if misses > 1 and not await self._found_what_was_missed(misses):
                     break
                 continue
-            done, misses = self.done, 0
+            done, misses, self._turned = self.done, 0, False
             goes_on = await self._settled(self._handler, batch)
             self._worker.between_batches(self.done - done)
-            await self._worker.let_others_run(long=monotonic() - self._batch_began > _LONG_BATCH_S)
+            if not self._turned:
+                await self._worker.let_others_run(long=monotonic() - self._batch_began > _LONG_BATCH_S)
             if not goes_on:
                 break
             if self._quantum_is_over():
@@ -154,6 +160,7 @@ class Binding:
         size = self._terms.limit if self._terms else self._context.run(plainly, self._batch_size, handler)
         if not size:
             return None
+        self._pipes = self._pipes or Pipes(self._key, check_priorities(self._class))
         return await self._storage.take(
             self._pipes.names,
             int(min(size, limit - self.done)),
@@ -164,9 +171,10 @@ class Binding:
 
     async def _finished(self, batch: Batch) -> bool:
         """Acknowledge a batch that was handled, and take what is next in the same step. False where that is another
-        thread.
+        thread. While other tasks of this process run, the worker has no batch in hand: should one of them end the
+        process, no request would be to blame.
         """
-        if self._terms is None or self._worker.stopping:
+        if self._terms is None or self._worker.stopping or self._worker.others_are_due:
             await self.acknowledge(batch.count)
             return True
         stay = not self._quantum_is_over()
@@ -174,6 +182,7 @@ class Binding:
         served = self._worker.served() if self._at_once else frozenset[str]()
         terms = self._worker.terms if self._at_once else {split_key(self._key)[0]: self._terms}
         hand = await self._storage.turn(Hand(self._key, self._token, batch), served, terms, stay=stay)
+        self._turned = True
         self.done += batch.count - self._acknowledged
         self._acknowledged = batch.count
         if hand is None or hand.token != self._token:
@@ -193,7 +202,8 @@ class Binding:
             log.error("the storage offers work and hands out none", extra={"key": self._key})
             self.pause_s = PAUSE_WHEN_UNUSABLE_S
             return False
-        await self._pipes.find_unlisted(self._storage)
+        if self._pipes:
+            await self._pipes.find_unlisted(self._storage)
         return True
 
     def _quantum_is_over(self) -> bool:
@@ -329,9 +339,7 @@ class Binding:
             return part, [], error
 
     def _shown(self, error: BaseException) -> Exception:
-        """A copy of the handler's exception that can be logged and written down. Only this calls code of the exception
-        itself.
-        """
+        """A copy of the handler's exception to log and write down. Only making it runs code of the exception."""
         return portrait(error, self._worker.alarm)
 
     async def _failed(self, batch: Batch, raised: BaseException) -> bool:
@@ -366,9 +374,7 @@ class Binding:
         return False
 
     async def _bury(self, batch: Batch, letter: DeadLetter, sequence: int) -> bool:
-        """Put the letter in the place of its request. False where there is no room for it: the request stays, and the
-        thread rests.
-        """
+        """Put the letter in the place of its request. False for lack of room: the request stays, the thread rests."""
         pipe, grave = batch.pipe, dead_pipe(letter.handler)
         fields = {"pipe": pipe, "sequence": sequence, "attempts": letter.attempts, "error": letter.error}
         try:

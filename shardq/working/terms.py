@@ -12,7 +12,7 @@ from typing import Any
 
 from shardq.errors import HandlerError
 from shardq.handler import Handler
-from shardq.handling.checks import check_batch_size, check_priorities, info_of
+from shardq.handling.checks import check_priorities, check_usable, info_of
 from shardq.model import Terms
 
 
@@ -21,7 +21,7 @@ def terms_of(handler: type[Handler[Any]], batch_size: int) -> Terms | None:
     said = batch_size if _is_default(handler, "batch_size") else handler.batch_size
     size = batch_size if said is None else said
     try:
-        check_batch_size(handler)
+        check_usable(handler)
         if type(size) is not int or (size > 1 and info_of(handler).one_by_one):
             return None
         return Terms(check_priorities(handler), size, handler.timeout_s, handler.starvation_limit)

@@ -128,12 +128,17 @@ class Worker:
         if self._waiting:
             self._waiting.cancel()
 
+    @property
+    def others_are_due(self) -> bool:
+        """Whether the event loop should have its turn."""
+        return time.monotonic() - self._looped_at >= LOOP_TURN_S
+
     async def let_others_run(self, *, long: bool) -> None:
-        """Let signals and the rest of the application have their turn now and then, since a round may suspend nowhere.
+        """Let signals and the rest of the application have their turn where it is due: a round may suspend nowhere.
         A stop that arrived during a `long` batch needs several turns of the loop until it is acted on. After short
         batches that many turns would cost more than they save.
         """
-        if not long and time.monotonic() - self._looped_at < LOOP_TURN_S:
+        if not long and not self.others_are_due:
             return
         for _ in range(3 if long else 1):
             await asyncio.sleep(0)
@@ -198,7 +203,7 @@ class Worker:
     async def _opened(self, binding: Binding, key: str, handler_class: type[Handler[Any]]) -> bool:
         """Whether the handler could be made and started. No request is to blame where it could not."""
         try:
-            if self._only is None:  # handlers that `loop` was given were checked there
+            if self._only is None and split_key(key)[0] not in self.terms:  # the others were checked before
                 check_usable(handler_class)
             await binding.open()
         except (Exception, SystemExit) as error:

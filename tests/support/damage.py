@@ -16,6 +16,7 @@ import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from random import Random
 from types import FrameType
@@ -23,7 +24,7 @@ from typing import Any
 
 from shardq.drivers import SharedStorage
 from shardq.errors import SegmentForeign, ShardqError, StorageBusy
-from shardq.model import When
+from shardq.model import EMPTY, Hand, Terms, When
 from shardq.shm import words as at
 from shardq.shm.files.own_files import remove_files
 from shardq.shm.layout import Layout
@@ -39,6 +40,7 @@ LATER_US = 4_102_444_800_000_000
 KEYS = [f"app/Job/{thread}" for thread in range(4)]
 PIPES = [f"{key}/0" for key in KEYS]
 GRAVE = "app/Job/dead/0"
+TERMS = {"app/Job": Terms((0,), 2)}
 
 
 class TooLong(BaseException):
@@ -126,6 +128,7 @@ def areas(layout: Layout) -> dict[str, range]:
         "owners": range(layout.extent_owners_word, layout.extent_owners_word + 40),
         "backed": range(layout.extent_backed_word, layout.extent_backed_word + 40),
         "next": range(layout.extent_next_word, layout.extent_next_word + 40),
+        "journal": range(layout.touched_word, layout.stores_word + 8),
         "threads": range(layout.thread_word(0), layout.thread_word(9)),
         "tubes": range(layout.tube_word(0), layout.tube_word(9)),
         "heap": range(layout.heap(0) // 8, layout.heap(0) // 8 + 64),
@@ -141,7 +144,9 @@ def verbs(storage: SharedStorage, tokens: dict[str, int]) -> dict[str, Callable[
     store, pipe, other = storage.store, PIPES[1], PIPES[3]
     token = tokens[KEYS[1]]
     calls: dict[str, Callable[[], Any]] = {
-        "append": lambda: [partial(storage.append, each, [b"new", bytes(5000)]) for each in PIPES],
+        "append": lambda: [partial(storage.append, [(each, [b"new", bytes(5000)])]) for each in PIPES],
+        "append a call": lambda: storage.append([(each, [b"new", bytes(5000)]) for each in PIPES]),
+        "defer a call": lambda: storage.append([(each, [b"new"]) for each in PIPES], when=When(LATER_US, "")),
         "append new": lambda: storage.append([("app/New/0/0", [b"new"])]),
         "append absent": lambda: storage.append([(other, [b"unique 5", b"other"])], absent=True),
         "defer": lambda: storage.append([("app/Later/0/0", [b"x"])], when=When(LATER_US, "")),
@@ -153,6 +158,8 @@ def verbs(storage: SharedStorage, tokens: dict[str, int]) -> dict[str, Callable[
         "take": lambda: storage.take([pipe], 3, token),
         "take large": lambda: storage.take([f"{PIPES[2]}^", PIPES[2]], 1 << 30, tokens[KEYS[2]], 5.0, 3),
         "fail": lambda: storage.fail(pipe, token),
+        "turn": lambda: storage.turn(Hand(KEYS[1], token, replace(EMPTY, pipe=pipe, through=3)), None, TERMS),
+        "first turn": lambda: storage.turn(None, None, TERMS),
         "pop": lambda: storage.pop(pipe, 4, token),
         "pop all": lambda: storage.pop(PIPES[2], 1 << 40, tokens[KEYS[2]]),
         "bury": lambda: storage.bury(PIPES[0], 3, tokens[KEYS[0]], GRAVE, b"letter"),

@@ -35,7 +35,7 @@ def adoptions() -> Iterator[Operation]:
     yield _adoption(
         "find the thread of who took from two tubes and died",
         _find,
-        lambda s: [s.append([(b"hurry", b"up")], pipe=URGENT), die_holding(s, 1, URGENT, PIPE)],
+        lambda s: [s.append(b"hurry", b"up", pipe=URGENT), die_holding(s, 1, URGENT, PIPE)],
     )
     yield Operation(
         "find the thread of who was ended on purpose",

@@ -40,7 +40,7 @@ def main() -> None:
 def deferred(store: Store) -> dict[str, int]:
     """Deferred requests, each in a thread of its own, until no more are accepted: all of them come, and are done."""
     accepted = 0
-    while _accepted(partial(store.timing.defer, f"app/Later/{accepted}/0", [bytes(500)], DUE_US)):
+    while _accepted(partial(store.timing.defer, [(f"app/Later/{accepted}/0", [bytes(500)])], DUE_US)):
         accepted += 1
     assert _worked_off(store) == accepted
     return {"accepted": accepted}
@@ -73,7 +73,7 @@ def recurrent(store: Store) -> dict[str, int]:
 def buried(store: Store, size: int = 3000) -> dict[str, int]:
     """Every request of a storage that is full becomes a dead letter, also where another program takes everything."""
     accepted = 0
-    while _accepted(partial(store.append, f"app/Bad/{accepted % 100}/0", [bytes(size)])):
+    while _accepted(partial(store.append, [(f"app/Bad/{accepted % 100}/0", [bytes(size)])])):
         accepted += 1
     with filled_by_somebody_else():
         for thread in range(100):
@@ -105,7 +105,7 @@ def large_refused(store: Store) -> dict[str, int]:
 
 def follow_ups(store: Store) -> dict[str, int]:
     """Handlers may register from half of the reserve, in a storage that others keep full."""
-    while _accepted(partial(store.append, "app/Full/0/0", [bytes(30_000)])):
+    while _accepted(partial(store.append, [("app/Full/0/0", [bytes(30_000)])])):
         continue
     registered = 0
     with filled_by_somebody_else():

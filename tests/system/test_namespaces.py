@@ -127,10 +127,10 @@ number = int(sys.argv[2])
 with open("/proc/sys/kernel/ns_last_pid", "w") as last:
     last.write(str(number - 1))
 if os.fork() == 0:
-    print(os.getpid(), attach_store(sys.argv[1]).claim("m/H/0"), flush=True)
+    print(os.getpid(), attach_store(sys.argv[1]).delivering.claim("m/H/0"), flush=True)
     os._exit(0)
 os.wait()
-print(attach_store(sys.argv[1]).claim("m/H/0"))
+print(attach_store(sys.argv[1]).delivering.claim("m/H/0"))
 """
     command = (*OWN_PIDS_OLD_PROC, *python(text, store.segment.name, os.getpid()))
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -205,7 +205,7 @@ import sys, time
 from shardq.shm.registry import attach_store, create_store
 store = create_store(sys.argv[1], {MIB})
 token = store.delivering.claim("m/H/0")
-store.append("m/H/0/0", [b"x"])
+store.append([("m/H/0/0", [b"x"])])
 store.delivering.unclaim("m/H/0", token, 3600)
 print("made", flush=True)
 sys.stdin.read()

@@ -69,7 +69,7 @@ def test_what_cannot_be_removed_takes_requests_as_before(name: str) -> None:
             storage.destroy()
         free_again(other)
     storage = SharedStorage.attach(name)
-    assert storage.store.append("m/H/0/0", [b"x"])
+    assert storage.store.append([("m/H/0/0", [b"x"])])
     storage.destroy()
 
 
@@ -154,7 +154,7 @@ async def test_a_client_that_cannot_connect_is_told(name: str, url: str, storage
 
 def test_a_forked_child_that_registers_lets_its_loop_go_on(name: str, storage: SharedStorage) -> None:
     async def register() -> int | None:
-        appending = asyncio.create_task(storage.append("m/H/0/0", [b"x"]))
+        appending = asyncio.create_task(storage.append([("m/H/0/0", [b"x"])]))
         for _ in range(20):
             await asyncio.sleep(0.01)
         assert not appending.done()

@@ -171,7 +171,7 @@ def test_a_thread_that_waits_keeps_no_loop_of_its_process_waiting(name: str, sto
     """The thread waits inside the lock of its process, with no limit."""
     with holder(name, "hold") as other:
         stopped_inside(other)
-        blocked = threading.Thread(target=storage.store.append, args=("m/H/0/0", [b"x"]))
+        blocked = threading.Thread(target=storage.store.append, args=([("m/H/0/0", [b"x"])],))
         blocked.start()
         assert asyncio.run(storage.wait(None, 0.05)) is None
         assert blocked.is_alive()
@@ -265,7 +265,7 @@ def test_a_reload_hears_signals(name: str, url: str, start: Start) -> None:
 async def test_status_knows_for_how_long_where_only_coroutines_wait(name: str, storage: SharedStorage) -> None:
     with holder(name, "hold") as other:
         stopped_inside(other)
-        appending = asyncio.ensure_future(storage.append("m/H/0/0", [b"x"]))
+        appending = asyncio.ensure_future(storage.append([("m/H/0/0", [b"x"])]))
         for _ in range(20):
             await asyncio.sleep(0.01)
         held = storage.overview().guard
@@ -281,5 +281,5 @@ def test_who_was_killed_inside_does_not_have_the_guard_any_more(name: str, stora
     with holder(name, "hold") as other:
         stopped_inside(other)
         other.kill()
-        assert storage.store.append("m/H/0/0", [b"x"])
+        assert storage.store.append([("m/H/0/0", [b"x"])])
         assert storage.overview().guard is None

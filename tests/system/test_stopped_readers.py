@@ -257,7 +257,7 @@ def leave_to(module: str, url: str, folder: Folder) -> None:
     """Register a request for the module's own handler, which this process does not import."""
     with client(url) as queue:
         [note] = folder.notes([0])
-        asyncio.run(queue.storage.append(f"{module}/Own/0/0", [msgspec.msgpack.encode(note)]))
+        asyncio.run(queue.storage.append([(f"{module}/Own/0/0", [msgspec.msgpack.encode(note)])]))
 
 
 def blocked_in_a_write(pid: int) -> bool:

@@ -712,3 +712,22 @@ async def test_a_follow_up_wakes_a_sleeping_worker(backend: Backend, queue: Queu
 
     await cancelled(first)
     await cancelled(second)
+
+
+async def test_while_other_tasks_run_a_worker_has_nothing_in_hand(backend: Backend, queue: Queue) -> None:
+    """Should one of them end the process, no request would be to blame. What is in hand cannot be removed."""
+    await queue.register(Endless, *one_each(1, *range(16)))
+    worker = new_worker(backend, queue, batch_size=1)
+    removed = []
+
+    async def look() -> None:
+        for _ in range(20):
+            await asyncio.sleep(0)
+            removed.append(await queue.cancel(Endless, *one_each(1, *range(16))))
+            await queue.register(Endless, *one_each(1, *range(16)))
+        worker.stop()
+
+    looking = asyncio.ensure_future(look())
+    await run(worker)
+    await looking
+    assert removed == [16] * 20

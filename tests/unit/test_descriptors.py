@@ -97,7 +97,7 @@ def test_who_watches_takes_none_of_the_last_ones(store: Store) -> None:
     gate = Gate()
 
     def serves() -> None:
-        assert store.claim("m/H/0")
+        assert store.delivering.claim("m/H/0")
         gate.wait()
 
     child = Child(serves)

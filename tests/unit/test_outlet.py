@@ -6,6 +6,7 @@ import io
 import os
 import select
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import pytest
 from shardq.supervisor.output import limit, outlet
 from shardq.supervisor.output.limit import Turns, within
 from shardq.supervisor.output.telling import show, tell
+from tests.support.faults import Child
 from tests.support.programs import until
 from tests.support.stopped import OUTPUTS, Output, pipe
 
@@ -58,10 +60,28 @@ def test_lines_are_written_whole_and_in_order(output: Output) -> None:
 
 
 def test_what_the_stream_holds_comes_first(output: Output) -> None:
-    out = stream_on(output)
-    out.write("held ")
-    tell("told", out)
+    def write() -> None:
+        out = stream_on(output)
+        out.write("held ")
+        tell("told", out)
+
+    Child(write).result()  # where no other thread runs, which could hang in the stream
     assert lines_of(output) == ["held told"]
+
+
+def test_what_the_stream_holds_stays_where_another_thread_may_hang_in_it(output: Output) -> None:
+    out, done = stream_on(output), threading.Event()
+    other = threading.Thread(target=done.wait)
+    other.start()
+    try:
+        out.write("held ")
+        tell("told", out)
+        assert lines_of(output) == ["told"]
+    finally:
+        done.set()
+        other.join()
+    out.flush()
+    assert lines_of(output) == ["told", "held "]
 
 
 def test_lines_that_nobody_takes_are_told_of(output: Output) -> None:

@@ -1,0 +1,108 @@
+"""What a worker says of a handler's threads before it has made the handler."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, ClassVar, Self
+
+import pytest
+
+from shardq import Handler
+from shardq.model import Terms
+from shardq.working.terms import begins_at_once, terms_of
+
+
+class Plain(Handler[int]):
+    def perform(self, *numbers: int) -> None: ...
+
+
+class Sized(Plain):
+    batch_size = 7
+
+
+class Unsized(Plain):
+    batch_size = None
+
+
+class Asked(Plain):
+    def batch_size(self) -> int:
+        return 3
+
+
+class Ruled(Plain):
+    priorities: ClassVar[list[int]] = [2, 0, 2]
+    starvation_limit = 4
+    timeout_s = 1.5
+
+
+class OneByOne(Handler[int]):
+    batch_size = 1
+
+    def perform(self, number: int) -> None: ...
+
+
+class Impossible(Plain):
+    batch_size = 0
+
+
+@pytest.mark.parametrize(
+    ("handler", "terms"),
+    [
+        (Plain, Terms((0,), 50)),
+        (Sized, Terms((0,), 7)),
+        (Unsized, Terms((0,), 50)),
+        (Ruled, Terms((2, 0), 50, 1.5, 4)),
+        (OneByOne, Terms((0,), 1)),
+        (Asked, None),
+        (Impossible, None),
+    ],
+)
+def test_terms_are_those_of_the_class(handler: type[Handler[Any]], terms: Terms | None) -> None:
+    assert terms_of(handler, 50) == terms
+
+
+def test_a_thread_has_two_pipes_for_each_priority() -> None:
+    assert Terms((2, 0), 1).pipes("m/H/5") == ["m/H/5/2^", "m/H/5/2", "m/H/5/0^", "m/H/5/0"]
+
+
+class Created(Plain):
+    @classmethod
+    def create(cls) -> Self:
+        return cls()
+
+
+class Initialized(Plain):
+    def __init__(self) -> None: ...
+
+
+class Allocated(Plain):
+    def __new__(cls) -> Self:
+        return super().__new__(cls)
+
+
+class Started(Plain):
+    async def start(self) -> None: ...
+
+
+class Stopped(Plain):
+    def stop(self) -> None: ...
+
+
+class OfAnotherKind(Plain, metaclass=abc.ABCMeta): ...
+
+
+@pytest.mark.parametrize(
+    ("handler", "at_once"),
+    [
+        (Plain, True),
+        (Asked, True),
+        (Created, False),
+        (Initialized, False),
+        (Allocated, False),
+        (Started, False),
+        (Stopped, False),
+        (OfAnotherKind, False),
+    ],
+)
+def test_a_handler_with_code_of_its_own_does_not_begin_at_once(handler: type[Handler[Any]], at_once: bool) -> None:
+    assert begins_at_once(handler) is at_once
