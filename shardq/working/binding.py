@@ -390,9 +390,7 @@ class Binding:
         return True
 
     async def _put_off(self, batch: Batch, error: Exception) -> bool:
-        """Leave the thread for lack of room, with the batch in it. Serving other threads makes room, waiting here would
-        not. Later batches are smaller, so that they register less at a time.
-        """
+        """Leave the thread with its batch: serving other threads makes room, and smaller batches register less."""
         reason = str(self._shown(error))
         await self._storage.fail(batch.pipe, self._token, counts=False)
         log.info("thread paused", extra={"pipe": batch.pipe, "batch": batch.count, "reason": reason})
