@@ -1,6 +1,6 @@
 """Every error shardq raises on purpose, in one tree under `ShardqError`.
 
-'Full' and 'empty' are values at the seams; what stands here is misuse, damage, or a wait the caller refused.
+'Full' and 'empty' are values at the seams. The errors here are for misuse, damage, or a wait that the caller refused.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class DecodeError(ShardqError):
 
 
 class QueueFull(ShardqError):
-    """The storage has no room and the caller chose not to wait (inside a handler nobody waits).
+    """The storage has no room and the caller chose not to wait (a handler's code never waits for room).
 
     `not_accepted` holds the requests of the call that were not stored, in their order; the others were.
     """

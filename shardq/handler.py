@@ -1,4 +1,4 @@
-"""What users write: a class that does the work, in batches, and says where each request belongs.
+"""The class that an application writes: it does the work, in batches, and says where each request belongs.
 
 Each of `create`, `route`, `start`, `handle`, `perform` and `stop` may be `async def` or plain `def`; plain is right for
 work that keeps a core busy, and for code that runs a loop of its own: a worker's is not visible to it.
@@ -89,10 +89,10 @@ class Handler(Generic[Request]):
             return None
 
     async def acknowledge(self, count: int) -> None:
-        """Say that the first `count` requests of the batch in hand are done: whatever happens now, only the others come
+        """Say that the first `count` requests of the batch in hand are done: from now on only the others can come
         again. `count` is from the beginning of the batch each time, not from the last call. For long batches; when
-        `handle` returns, all are. Raises `HandlerError` outside of `handle` and for a
-        count that the batch does not have, `FencedError` where the thread is another worker's by now.
+        `handle` returns, all requests are done. Raises `HandlerError` outside of `handle` and for a count that the
+        batch does not have, `FencedError` where the thread is another worker's by now.
         """
         if self._in_hand is None:
             raise HandlerError(f"{handler_name(type(self))}.acknowledge() was called, but there is no batch in hand")
@@ -184,5 +184,5 @@ def check_importable(handler: type[Handler[Any]]) -> None:
 
 
 def does_nothing(handler: type[Any]) -> str:
-    """What is to be said of a class that says nowhere what to do with its requests."""
+    """The message of the error for a class that does not say what to do with its requests."""
     return f"{handler_name(handler)} overrides neither handle() nor perform(): write the one that does the work"

@@ -1,4 +1,4 @@
-"""The words everything else is said in: routes, tubes, pipes and batches of encoded messages."""
+"""The terms of all other modules: routes, tubes, pipes and batches of encoded messages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAIN_SCRIPT = "__main__"
 MAIN_SCRIPT_IN_WORKER = "__shardq_main__"
 #: All its names: the last is the one that it has in children of `multiprocessing`.
 MAIN_NAMES = (MAIN_SCRIPT, MAIN_SCRIPT_IN_WORKER, "__mp_main__")
-#: Ends the pipe of a tube that is served before the tube without it: what was put back at the head.
+#: Ends the pipe of a tube for requests that were put back at the head: it is served before the tube without it.
 AHEAD = "^"
 
 
@@ -82,8 +82,8 @@ class Tube(NamedTuple):
 class Retry:
     """What happens to a handler's request that fails: raises, runs too long, or takes its worker down.
 
-    Only failures of a request that stands alone count; of a batch that failed the culprit is found first. Raises
-    `ConfigurationError` for values that make no sense.
+    Only failures of a request that stands alone count. A batch of several that failed is taken again in smaller ones,
+    until the culprit stands alone. Raises `ConfigurationError` for values that make no sense.
     """
 
     max_attempts: int = 5
@@ -201,7 +201,7 @@ class Scheduled(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """How a worker process ended that had a batch in hand. Neither signal nor exit code: nobody saw it."""
+    """How a worker process ended that had a batch in hand. Neither signal nor exit code: no supervisor saw its end."""
 
     signal: int | None = None
     exit_code: int | None = None
@@ -234,7 +234,7 @@ class Failed(NamedTuple):
 class Batch:
     """Messages of one tube, in order, still in the concatenation they were stored in.
 
-    Nothing is sliced until somebody asks: a codec decodes `payload` as a whole.
+    Nothing is sliced until `messages` is called: a codec decodes `payload` as a whole.
     """
 
     sequence: int
@@ -300,7 +300,7 @@ class Terms(NamedTuple):
 
 
 class Hand(NamedTuple):
-    """A thread that a worker is bound to, and what it has of it in hand."""
+    """A thread that a worker is bound to, and the batch of it that the worker has in hand."""
 
     key: str
     token: int

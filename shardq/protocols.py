@@ -4,8 +4,8 @@ Clauses are numbered; `tests/contracts/` has a test for each, named after it, an
 ends with the promises of the product (P1..P12, see docs/promises.md) that stand on it.
 
 The seam speaks of tubes by their pipe name and of messages as `bytes`. Verbs are coroutines because a driver may need
-the network; where it does not, they suspend only where another process is stopped inside the storage, except those that
-wait: `append_when_room`, `wait` and `wait_for_quiet`.
+the network. Where it does not, the three that wait may suspend: `append_when_room`, `wait` and `wait_for_quiet`. The
+others suspend only where another process is stopped inside the storage.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Storage(Protocol):
     S1. Messages of one tube come out of `range` in the order in which `append` took them; one call keeps its own
         order. (P1)
     S2. `append` is all or nothing over all its tubes: of one call either every message is in its tube or none is,
-        whoever dies when. Each pipe is there once, and all parts keep within `step_limit`. (P4)
+        whichever process dies when. Each pipe is there once, and all parts keep within `step_limit`. (P4)
     S3. Once `append` took messages they stay until they are popped or removed. (P3)
     S4. `append` returns None, and stores nothing, when there is no room, else how many messages it took; messages that
         could never fit raise `MessageTooLarge`. What is stored already stays readable and can be acknowledged. (P7)
@@ -75,13 +75,14 @@ class Storage(Protocol):
         name that cannot be stored), and stores nothing.
     S18. After `fail` of several messages, `take` hands out at most half as many, until all that failed together have
         left. Of a message that failed alone `fail` returns how often it did, and `take` hands it out alone, with these
-        failures, until it leaves. Without `counts` several become fewer and nothing is counted. (P6)
+        failures, until it leaves. Without `counts` no failure is counted; after several messages `take` still hands
+        out at most half as many. (P6)
     S19. What was handed out to a process that died counts as failed: a single message as by `fail`, with how the
         process ended where that is known; several are handed out one by one from then on. What was released, or was
         handed out to a process whose end was planned, has not failed. (P6)
     S20. `bury` takes the message of that number from the head of its tube and stores the letter in the grave, both or
-        neither, whoever dies when, also where `append` finds no room. It returns False, and changes nothing, where
-        there is none even so; for a message that left already it does nothing. (P3, P6, P7)
+        neither, whichever process dies when, also where `append` finds no room. It returns False, and changes nothing,
+        where there is no room even for that; for a message that left already it does nothing. (P3, P6, P7)
     S21. `requeue` takes a letter from its grave and appends a message to a tube, both or neither. It returns False
         where there is no room, and None, doing nothing, where the letter is gone. `drop` forgets letters and returns
         how many there were. (P3)
@@ -93,22 +94,22 @@ class Storage(Protocol):
         their work, which could not make room otherwise. (P7)
     S24. Messages appended with `when` wait until then and come into their tubes in the order of `due_us`, equal times
         in the order of acceptance. Equal messages are not merged. S2, S3 and S4 hold for them as well. (P1, P3, P4)
-    S25. What waits for its time is in no tube: `pipes`, `length` and `range` do not show it, its thread can be claimed
-        and its key is offered to nobody. `backlog` counts it as `deferred`, not as `queued`.
+    S25. A message that waits is in no tube: `pipes`, `length` and `range` do not show it, its thread can be claimed
+        and `wait` does not offer its key. `backlog` counts it as `deferred`, not as `queued`.
     S26. `wait` moves what is due into its tubes by itself and returns at the due time of the next where that makes a
         thread ready. `promote` does that at once, and returns when the next is due, None where nothing waits. (P9)
     S27. With `absent`, `append` takes only messages that have no equal in the tube, handed out or not, none waiting for
-        its time, and none earlier in the call; `append` by others at the same time included. An equal that was
-        acknowledged, removed or buried is none, whoever dies when. Not slower with more messages stored. (P5)
-    S28. `remove` takes out also what waits for its time.
+        its time, and none earlier in the call. That holds also while other processes append at the same time. A message
+        that was acknowledged, removed or buried is no equal any more, whichever process dies when. `absent` is not
+        slower with more messages stored. (P5)
+    S28. `remove` also takes out messages that wait for their time.
     S29. With a `schedule` in `when`, messages come into their tube again and again: at `due_us` and, after each time,
         next when the schedule says, counted from the former due time and later than now: what was missed comes once.
-        However many promote, each time comes once. (P3)
+        However many processes promote, each time comes once. (P3)
     S30. Appending an equal message to the same pipe with a schedule changes the one there is: where the schedule is the
         same, nothing; with `absent` it changes nothing and is not counted. `scheduled` lists them, the next due first;
         `unschedule` ends those equal to the given ones and returns how many. Of several in one call each changes by
-        itself, and those that are new come together. `absent` without a schedule and `remove`
-        do not see them.
+        itself, and those that are new come together. `absent` without a schedule and `remove` do not see them.
     S31. With a `starvation_limit`, `take` lets each of the tubes' priorities be the first it looks into at least once
         in so many batches of the thread, so that a lower one waits for no more. (P10)
     S32. `wait_for_quiet` with `deferred` also waits until nothing waits for its time; schedules do not count.
@@ -122,7 +123,7 @@ class Storage(Protocol):
 
     settings: StorageSettings
     importable_only: bool
-    """Whether other processes serve what is stored here, so that handlers must be importable by name."""
+    """Whether other processes serve the messages stored here, so that handlers must be importable by name."""
 
     @property
     def step_limit(self) -> StepLimit:
@@ -158,8 +159,8 @@ class Storage(Protocol):
         timeout_s: float | None = None,
         starvation_limit: int | None = None,
     ) -> Batch:
-        """Read to handle. `timeout_s` is how long the holder has, for whoever can end it where it cannot itself;
-        `pipes` has two for each priority, the one ahead first.
+        """Read to handle. `timeout_s` is how long the holder of the token has: its supervisor may end it after that,
+        where it cannot stop by itself. `pipes` has two for each priority, the one ahead first.
         """
         ...
 
@@ -234,7 +235,7 @@ class Lock(Protocol):
     L3. `release` frees the key and returns True; for a key this lock does not hold it returns False and changes
         nothing.
     L4. The claim of a process that died, however it died, is free for the next `acquire`. (P5)
-    L5. `exists` tells whether anybody holds the key.
+    L5. `exists` tells whether any worker holds the key.
     L6. `ttl(key, 0)` releases. `ttl(key, seconds)` sets the lease where a lock lives by time, and returns whether this
         lock holds the key; where a claim follows the life of its holder it changes nothing else.
     L7. While a key is held no `wait` offers its thread to others; after `release` it does if messages are left.
@@ -274,7 +275,7 @@ class Serializer(Protocol):
 
 
 class Registrar(Protocol):
-    """The asking side as a handler sees it, for follow-up requests: `Queue` says what each of it means."""
+    """`Queue` as a handler sees it, for follow-up requests: there the methods are described."""
 
     async def register(
         self, handler: type[Any], *requests: Any, defer: Any = None, if_not_exists: bool = False, recurrent: Any = None

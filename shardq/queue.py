@@ -3,9 +3,9 @@
     register -> route -> group by tube -> encode -> cut into steps -> storage.append
     cancel   -> route -> group by tube -> encode -> storage.remove
 
-What can be refused by looking at the call is refused before the first append, so a call that raises `HandlerError`,
+A call that can be refused by looking at it is refused before the first append. So a call that raises `HandlerError`,
 `RequestError` or `ScheduleError` has stored nothing. A call is one append, or several where it is larger than the
-storage takes at once; each is all or nothing, whatever it raises.
+storage takes at once. Each append is all or nothing, whatever it raises.
 """
 
 from __future__ import annotations
@@ -73,14 +73,14 @@ class Queue:
 
         Without room it waits, or raises `QueueFull` where `StorageSettings.when_full` is "raise" and always inside a
         handler; what it could not store is in `QueueFull.not_accepted`. Either all requests of a call are stored or
-        none of them, whatever process is killed when. A call that is larger than `Storage.step_limit` is stored in
+        none of them, whichever process is killed when. A call that is larger than `Storage.step_limit` is stored in
         several such steps, in its order. Raises `HandlerError` and `RequestError` for what can never work; nothing is
         stored then.
 
         `defer`: when they come into their tubes: after so many seconds, after a `timedelta`, or at an aware `datetime`.
 
         `if_not_exists`: accept only requests that have no equal yet, neither queued nor in a worker's hands nor
-        deferred. Equal are two requests whose tube and encoded bytes are.
+        deferred. Two requests are equal where their tubes and their encoded bytes are.
 
         `recurrent`: they come again and again, for the first time after one period or at the first time of the
         schedule, or when `defer` says: a period in seconds or as a `timedelta`, a cron line in UTC
@@ -179,7 +179,7 @@ class Queue:
         removed = 0
         for route, group in messages.items():
             pipe = facts.pipe(route)
-            # What was put back ahead of its tube is queued as well.
+            # Requests that were put back ahead of their tube are queued as well.
             for queued in (ahead_of(pipe), pipe):
                 removed += yield _Step(self.storage.remove(queued, *group), suspends=False)
         return removed

@@ -5,8 +5,8 @@ array header *is* the MessagePack of a list of them: one typed decoder call serv
 time of one call each), yet every message keeps its own boundary.
 
 Equal requests have equal messages, in every process: sets and dicts are put into an order. A type whose requests cannot
-come back equal is refused, once it is seen; where only values tell, the first requests of a type are tried out, and
-those of a type that leaves open what a value is all are.
+come back equal is refused, once it is seen. Where only values tell, the first requests of a type are tried out; of a
+type that leaves open what a value is, all requests are.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _plan(request_type: Any) -> _Plan:
     try:
         decode = msgspec.msgpack.Decoder(list[request_type], dec_hook=decode_foreign).decode
         known = traits(request_type)
-    except Exception as error:  # all that an annotation can raise when it is evaluated, and types nobody knows
+    except Exception as error:  # all that an annotation can raise when it is evaluated, and types that are not known
         raise HandlerError(
             f"requests of type {shown(request_type)} cannot be decoded: {reason_of(error)}; annotate types that are "
             f"there when the program runs, and that messages can hold"
@@ -108,7 +108,7 @@ class MsgspecSerializer:
             if plan.decode(array_header(len(messages)) + b"".join(messages)) == list(requests):
                 return
         except Exception:
-            pass  # of one of them: which, and why, is said below
+            pass  # one of the requests cannot be encoded: the check below says which, and why
         check_round_trip(self, request_type, requests, messages)
 
     def decode(self, request_type: Any, batch: Batch) -> list[Any]:

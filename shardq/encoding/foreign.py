@@ -1,6 +1,6 @@
 """Values that MessagePack and msgspec do not know: what stands for each in a message, and how it is made of that again.
 
-Pydantic models go field by field with the fields' own values, so that nothing a model says about its JSON matters:
+Pydantic models are encoded field by field with the fields' own values. So a model's rules for its JSON do not matter:
 neither aliases nor serializers, nor which fields it leaves out.
 """
 
@@ -20,7 +20,7 @@ from pydantic_core import to_json, to_jsonable_python
 from shardq.errors import shown
 from shardq.text.wording import with_article
 
-#: What a class may be derived from to be made of a value of it.
+#: An instance of a class derived from one of these can be made of a plain value.
 PLAIN = (str, int, float, bytes)
 
 

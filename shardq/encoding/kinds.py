@@ -58,7 +58,7 @@ class Traits:
     """Why no request of the type can be relied on to come back equal, and what to write instead."""
 
 
-#: An iterator or a promise of one: what is sent is used up by that, and what comes back is another thing.
+#: An iterator or a promise of one: encoding uses up what is sent, and what comes back is another thing.
 _ONE_WAY = (Iterable, Iterator, AsyncIterable, Container, Reversible)
 #: Stand for several classes, of which one comes back: a tuple arrives as a list.
 _ABSTRACT = (Sequence, MutableSequence, Collection)
@@ -69,7 +69,7 @@ _AS_TEXT = (
 )
 #: Written as an array, likewise.
 _AS_ARRAY = (list, tuple, set, frozenset, deque)
-#: Of these the encoder's own order is one, however a set is iterated.
+#: The encoder puts a set of one of these into the same order, however the set is iterated.
 _ONE_ORDER = (seen.StrType, seen.IntType, seen.BoolType, seen.BytesType, seen.UUIDType, seen.DateType)
 
 
@@ -87,7 +87,7 @@ class _Walk:
     def __init__(self) -> None:
         self.found = Traits()
         self._nodes: dict[int, Any] = {}
-        """Those gone through, kept so that no other has their identity."""
+        """Nodes gone through, by identity. They are kept alive, so that no later node gets the same identity."""
         self._models: set[type] = set()
 
     def node(self, node: Any, where: str) -> None:
@@ -124,7 +124,7 @@ class _Walk:
             self.found.anything |= bool(node.cls.__subclasses__())
 
     def annotation(self, annotation: Any) -> None:
-        """What an annotation says that msgspec does not tell."""
+        """Note what an annotation says that msgspec does not tell."""
         if get_origin(annotation) in _ABSTRACT or annotation in _ABSTRACT:
             self.found.anything = True
         for inner in get_args(annotation):

@@ -108,7 +108,7 @@ def _parts(value: Any) -> dict[Any, Any] | None:
 
 
 def _by_identity(kind: Any) -> bool:
-    """Whether no two instances are equal, whatever they hold."""
+    """Whether no two instances are equal, even where they hold the same."""
     return kind.__eq__ is object.__eq__
 
 

@@ -20,9 +20,9 @@ import msgspec
 
 from shardq.encoding.foreign import encode_foreign
 
-#: What has nothing within.
+#: Classes of values without members.
 _LEAVES = frozenset((int, float, str, bytes, bool, type(None)))
-#: What the encoder knows by itself, beside those.
+#: Other classes that the encoder knows by itself.
 _KNOWN = (
     *(int, float, str, bytearray, memoryview, date, time, timedelta, UUID, Decimal),
     *(Enum, msgspec.Raw, msgspec.msgpack.Ext),
@@ -32,7 +32,7 @@ Encode = Callable[[Any], bytes]
 
 
 def steady(value: Any, encode: Encode) -> Any:
-    """What is encoded as `value` is, but for the order of what has none. `encode` encodes a member."""
+    """A value that is encoded as this one is, with its sets and dicts in one order. `encode` encodes a member."""
     if type(value) in _LEAVES:
         return value
     if isinstance(value, set | frozenset):

@@ -1,7 +1,7 @@
 """What has to be true of a handler class before anything is registered to it or served by it, all in one place.
 
-What stands in its code, the request type and the forms of its methods, is looked at once for each class; what its
-attributes say, whenever it is asked.
+The request type and the forms of the methods stand in the code of a class and are checked once for each. Its attributes
+are checked at each call, since they may change.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class HandlerInfo(NamedTuple):
     """Whether the method that does the work takes one request, and no batch."""
 
 
-#: What was read: to read annotations takes longer than all else that a worker does to bind.
+#: Facts read before: reading annotations takes longer than all else that a worker does to bind.
 _known: WeakKeyDictionary[type[Any], HandlerInfo] = WeakKeyDictionary()
 
 #: The form of each method, as a handler may have it. `{}` is the name of the request type.
@@ -47,9 +47,9 @@ _OF_CLASS = ("route", "create")
 #: Called with a batch.
 _OF_REQUESTS = ("handle", "perform", "route")
 _TAKES_ONE = "takes one request, but gets a batch of them"
-#: What a batch is annotated as where it is taken for one argument.
+#: Annotations of a parameter that is meant to get the whole batch as one argument.
 _BATCHES = (list, tuple, Sequence, Iterable, Collection)
-#: As many requests as no method takes that has no `*`.
+#: So many requests that only a method with `*` can take them.
 _MANY = 256
 
 
@@ -177,7 +177,7 @@ def _name_of(kind: Any, *, takes_batch: bool) -> str:
 def _problem(handler: type[Handler[Any]], method: str, own: Any) -> str:
     function = getattr(handler, method)
     if not callable(function):
-        is_number = method == "batch_size"  # which is looked at where its value counts
+        is_number = method == "batch_size"  # `check_batch_size` looks at its value
         return "" if is_number else f"cannot be called, since it is {shown(function)}"
     if method in _OF_CLASS and inspect.isfunction(own):
         return "is called on the class, but is no classmethod"

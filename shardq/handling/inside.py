@@ -1,9 +1,10 @@
-"""Whether the code that asks is a handler's: it must not wait for room that only its own worker could make.
+"""Whether the calling code is a handler's: it must not wait for room that only its own worker could make.
 
 A handler's code is what runs in its calls, in the tasks it creates and in what it gives to `asyncio.to_thread`, all of
-which carry a context variable. A thread carries none. In a supervised worker process every thread counts, because such
-a process is there for handlers only, and so does every process that is forked from it. Elsewhere, where a `Worker` runs
-beside an application's own threads, those threads count that a handler's code started, and those that these started.
+which carry a context variable. A thread that it starts carries none. In a supervised worker process every thread counts
+as a handler's, because such a process is there for handlers only; so does every thread of a process that is forked from
+it. Elsewhere a `Worker` may run beside an application's own threads. There a thread counts that a handler's code
+started, or that such a thread started.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _loops, _counting = 0, threading.Lock()
 
 
 def inside_handler() -> bool:
-    """Whether the calling code is a handler's, in whatever thread."""
+    """Whether the calling code is a handler's, in any thread."""
     return handling.get() or _whole_process or (bool(_threads) and threading.current_thread() in _threads)
 
 
@@ -35,8 +36,8 @@ def take_process() -> None:
 
 @contextmanager
 def threads_noted() -> Iterator[None]:
-    """Within, take note of the threads that handlers' code starts. No thread knows who started it, so this stands in
-    for `Thread.start`, as long as a worker's loop runs.
+    """Within, take note of the threads that handlers' code starts. A thread does not know which code started it, so
+    `Thread.start` is replaced as long as a worker's loop runs.
     """
     global _loops
     with _counting:
@@ -48,7 +49,7 @@ def threads_noted() -> Iterator[None]:
     finally:
         with _counting:
             _loops -= 1
-            # Others may have put themselves in its place meanwhile, and call it.
+            # Other code may have replaced it meanwhile by a function that calls it.
             if not _loops and threading.Thread.start is _noted_start:
                 threading.Thread.start = _start  # type: ignore[method-assign]
 

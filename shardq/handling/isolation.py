@@ -17,14 +17,15 @@ _Result = TypeVar("_Result")
 
 
 def plainly(function: Callable[..., _Result], *arguments: Any) -> _Result:
-    """Call it as code without an event loop is called: what asks for a running one finds none, and may run its own."""
+    """Call a function as code without an event loop is called: it finds no running loop, and may run its own."""
     loop = _get_running_loop()
     if loop is None:
         return function(*arguments)
     task = current_task(loop) if _ONE_TASK_A_THREAD else None
     if task is not None:
         _leave_task(loop, task)
-    # An alarm may raise wherever no loop runs: so it is hidden inside, and first of all, by a single call, shown again.
+    # An alarm may raise wherever no loop runs. So the loop is hidden inside the `try`, and the first thing that happens
+    # afterwards is that it is shown again, by a single call.
     try:
         _set_running_loop(None)
         return function(*arguments)

@@ -1,4 +1,4 @@
-"""Telling workers that sleep of handlers new in their process: a storage wakes them only for those they know."""
+"""Tells sleeping workers of handlers that are new in their process: a storage wakes them only for those they know."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def listening(tell: Callable[[], None]) -> Iterator[None]:
 
 
 def announce() -> None:
-    """There is a handler that may not have been known."""
+    """Tell the listeners that there is a handler that they may not know."""
     for tell in tuple(_listeners):
         tell()
 

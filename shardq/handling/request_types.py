@@ -1,4 +1,4 @@
-"""What type the requests of a handler have: read off its annotations, or off its base `Handler[Request]`."""
+"""The type of a handler's requests: read off its annotations, or off its base `Handler[Request]`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shardq.handler import Handler
 from shardq.model import handler_name
 from shardq.text.printable import type_name
 
-#: Come back as themselves and as nothing else, whatever they are of.
+#: Values of these come back with the same class, whatever the type of their members.
 _CONTAINERS = (list, tuple, dict, set, frozenset)
 
 
@@ -60,7 +60,7 @@ def concrete_types(kind: Any) -> frozenset[type] | None:
 
 
 def _sources(handler: type[Handler[Any]]) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """What may say the request type, the most telling first: where it stands, and what resolves it."""
+    """The places that may say the request type, the most telling first, each with a function that resolves it."""
     for name in ("handle", "perform"):
         method = inspect.unwrap(getattr(handler, name))
         if method not in (Handler.handle, Handler.perform):

@@ -14,9 +14,9 @@ from shardq.recurrent import TIME_HANDLERS
 from shardq.text.printable import type_name
 from shardq.text.wording import counted
 
-#: Largest number of a thread is below this; longer ones make no name.
+#: Numbers of threads are below this; a longer number would make no name.
 _THREADS = 1 << 1024
-#: What a `route()` that got it wrong should say.
+#: Advice for a `route()` that returned something wrong.
 _LINE = "write `return [Route(thread=request.number) for request in requests]`"
 
 
@@ -34,7 +34,7 @@ class HandlerFacts(NamedTuple):
 
 
 def facts_of(handler: type[Handler[Any]]) -> HandlerFacts:
-    """Raises `HandlerError` for a handler that cannot be used."""
+    """The facts of a handler class. Raises `HandlerError` for one that cannot be used."""
     if handler not in TIME_HANDLERS:
         check_usable(handler)
     info = info_of(handler)

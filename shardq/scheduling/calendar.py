@@ -149,7 +149,7 @@ def _next_on_clock(expression: str, zone: tzinfo, after: datetime) -> datetime |
     turned_back = (local.utcoffset() or timedelta()) - (local.replace(fold=1).utcoffset() or timedelta())
     if turned_back <= timedelta():
         return ahead
-    # What passed on the wall a moment ago comes again when the clock is turned back.
+    # Times that passed on the wall a moment ago come again when the clock is turned back.
     passed: list[datetime] = []
     for time in CronSim(expression, wall - turned_back):
         if time > wall:
@@ -186,7 +186,7 @@ def _begun_near(rule: rrule, wall: datetime) -> rrule:
 
 
 def _wall(instant: datetime, zone: tzinfo) -> datetime:
-    """What the clock shows then."""
+    """The time that clocks in the zone show at that instant."""
     return instant.astimezone(zone).replace(tzinfo=None, fold=0)
 
 

@@ -23,7 +23,7 @@ _CYCLE_YEARS = 400
 _CYCLE = timedelta(days=146_097)
 #: No rule is followed beyond it.
 _END = datetime(9000, 1, 1)
-#: What does not come within so many years never does.
+#: A rule that has no time within so many years never has one.
 _HORIZON_YEARS = 100
 #: Most times of a rule with a count that have to be counted one by one: some 4 microseconds each.
 MOST_COUNTED = 10_000
@@ -37,17 +37,18 @@ PERIODS = {
 }
 #: Most days of a period; of those that are shorter than a day it is one.
 _MOST_DAYS = {YEARLY: 366, MONTHLY: 31, WEEKLY: 7}
-#: What a rule says of the times of a day, each with the shortest period that has several of them.
+#: Fields of a rule that name times of a day, each with the shortest period that has several of them.
 _OF_TIMES = (("byhour", DAILY), ("byminute", HOURLY), ("bysecond", MINUTELY))
-#: What a rule says of days.
+#: Fields of a rule that name days.
 _OF_DAYS = ("bymonth", "bymonthday", "byyearday", "byweekno", "byweekday", "byeaster")
-#: What a rule says of anything.
+#: All fields that restrict the times of a rule.
 _BY = (*_OF_DAYS, "bysetpos", "byhour", "byminute", "bysecond")
 
 
 def first_after(rule: rrule, wall: datetime) -> Iterator[datetime]:
-    """The rule's times later than `wall`. Its search ends with the calendar, and so is done near the end of that: there
-    is nothing from some hundred years on, and a rule that never comes costs milliseconds.
+    """The rule's times later than `wall`. The library searches to the end of the calendar. So the search is moved near
+    that end, by whole cycles of the calendar: then it ends after a few hundred years, and a rule that never comes costs
+    milliseconds.
     """
     later = _ahead(rule, wall)
     moved = rule.replace(dtstart=_begin(rule) + later) if later else rule
@@ -102,7 +103,7 @@ def last_of(rule: rrule) -> datetime | None:
     interval, count, freq, said = (vars(rule)[name] for name in ("_interval", "_count", "_freq", "_original_rule"))
     if freq in PERIODS and not any(said.get(name) for name in _BY):
         period: timedelta = PERIODS[freq]
-        # Beyond the horizon of whoever asks it may be any.
+        # Beyond `_END` no caller looks, so there any time will do.
         return begin + min((count - 1) * interval, (_END - begin) // period) * period if begin < _END else begin
     if count > MOST_COUNTED:
         raise ScheduleError(
@@ -122,8 +123,8 @@ def _begin(rule: rrule) -> datetime:
 
 
 def _ahead(rule: rrule, wall: datetime) -> timedelta:
-    """How much later the same calendar comes again, as near to the end of all as leaves room for the horizon. Easter
-    does not come again.
+    """By how much a search may be moved: whole cycles, after which the calendar is the same, as many as leave room for
+    the horizon before its end. A rule with Easter is not moved, since Easter does not repeat in a cycle.
     """
     if vars(rule)["_byeaster"]:
         return timedelta()

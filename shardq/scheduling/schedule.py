@@ -1,6 +1,6 @@
 """When deferred and recurrent requests are due. Plain arithmetic on Unix microseconds; no clock is read here.
 
-A schedule is kept as text, so that whoever promotes, in whatever process, finds the next time in it:
+A schedule is kept as text, so that any process that promotes can compute the next time from it:
 
     every 60                                                       each minute, counted from the first time
     30 8 * * MON-FRI                                               cron, in UTC
@@ -78,7 +78,7 @@ def written(recurrent: Any) -> str:
 
 
 def first_us(schedule: str, now_us: int) -> int | None:
-    """The first time later than now; of a period, the end of the first. None: never. Raises `ScheduleError`."""
+    """The first time later than now; of a period, one period from now. None: never. Raises `ScheduleError`."""
     times = _parsed(schedule)
     return _in_calendar(now_us + times) if isinstance(times, int) else _after(times, now_us)
 

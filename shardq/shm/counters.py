@@ -1,4 +1,4 @@
-"""What the totals in the header say together. They change one after the other: all want the guard held."""
+"""What the totals in the header say together. They change one after the other, so all functions want the guard held."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ def none_queued(words: memoryview) -> bool:
 
 
 def none_to_come(words: memoryview) -> bool:
-    """Whether, beside that, none waits for its time."""
+    """Whether no message is queued, in hand, deferred or recurrent."""
     return none_queued(words) and not words[at.DEFERRED] and not words[at.RECURRENT]
 
 
 def nothing_stored(words: memoryview) -> bool:
-    """Whether, beside that, there are no dead letters."""
+    """Whether no message is queued, in hand, deferred or recurrent, and there are no dead letters."""
     return none_to_come(words) and bool(words[at.BURIED] == words[at.UNBURIED])
 
 

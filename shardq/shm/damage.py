@@ -1,7 +1,8 @@
-"""What no death can leave behind, only somebody else's writing: said by one error, and never from inside the guard.
+"""Contents that no death can leave behind: another program wrote into the segment. One error says so.
 
-Walks over words of the segment are bounded by what can exist, and what they find is looked at before it is used. What
-slips through, an index that leads nowhere for instance, is taken for damage where a verb leaves the guard.
+Walks over words of the segment are bounded by what can exist, and each value found is checked before it is used. Where
+a bad value slips through, an index that leads nowhere for instance, Python raises an error of its own: where a verb
+leaves the guard, that is replaced by the one for damage.
 """
 
 from __future__ import annotations

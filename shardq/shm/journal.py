@@ -1,4 +1,4 @@
-"""What the process inside the guard is about to change: written before, cleared after, read by the one that mends.
+"""What the process inside the guard is about to change: written before, cleared after, read by a process that mends.
 
 Two kinds. The *intent* names the thread entries that are touched, and a tube being added to one of them, so that repair
 looks at these only. A *commit* is a redo log: places and values are written down, then their number, and that one store
@@ -31,7 +31,7 @@ class Journal:
 
     @property
     def pending(self) -> int:
-        """Whether what waits for its time was being changed (1), and extents lent for it (2)."""
+        """Whether pending records were being changed (1), and extents lent for them (2)."""
         return self._words[at.INTENT_PENDING]
 
     @property
@@ -55,18 +55,18 @@ class Journal:
         return self._words[at.INTENT_TUBE] - 1
 
     def declare(self, thread: int) -> None:
-        """This thread entry is about to change, and those that were `keep`-ed."""
+        """This thread entry is about to change, as are those given to `keep`."""
         self._words[at.INTENT_THREAD] = thread + 1
 
     def keep(self, thread: int) -> None:
-        """This thread entry stays declared while others are."""
+        """This thread entry is about to change, and stays declared when others are."""
         words, count = self._words, self._words[at.TOUCHED]
         words[at.INTENT_THREAD] = thread + 1
         words[self._threads + count] = thread + 1
         words[at.TOUCHED] = count + 1
 
     def declare_pending(self, *, lends: bool = False) -> None:
-        """What waits for its time is about to change; `lends`: and extents are lent for it."""
+        """Pending records are about to change; `lends`: and extents are lent for them."""
         self._words[at.INTENT_PENDING] = 2 if lends else 1
 
     def clear_pending(self) -> None:
@@ -93,7 +93,7 @@ class Journal:
         self._words[at.INTENT_TUBE] = tube + 1
 
     def forget_tube(self) -> None:
-        """The tube is linked: it needs no more attention than the thread."""
+        """The tube is linked to its thread: repair finds it there."""
         self._words[at.INTENT_TUBE] = 0
 
     def clear(self) -> None:
@@ -101,7 +101,7 @@ class Journal:
         words = self._words
         words[at.INTENT_TUBE] = 0
         words[at.TOUCHED] = 0
-        # Last: it says that the others count.
+        # Last: while it stands, the others count.
         words[at.INTENT_THREAD] = 0
 
     def commit(self, *stores: tuple[int, int]) -> None:

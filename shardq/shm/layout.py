@@ -172,7 +172,7 @@ class Layout:
 
     @cached_property
     def step_parts(self) -> int:
-        """Most tubes to which one append adds: of a small directory a part, so that a large call gets on in it."""
+        """Most tubes to which one append adds: a part of a small directory, so that large calls get on step by step."""
         return max(1, min(MOST_PARTS, (self.threads - SPARE_ENTRIES) // DIRECTORY_PART))
 
     @cached_property
@@ -199,7 +199,7 @@ class Layout:
 
     @cached_property
     def heap_bytes(self) -> int:
-        """Of each heap at most: as many places as the capacity could hold records."""
+        """Most bytes of each heap: a place for every record that the capacity could hold."""
         return _pages(self.capacity_bytes // SMALLEST_CELL_BYTES * WORD)
 
     @cached_property

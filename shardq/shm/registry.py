@@ -37,9 +37,9 @@ from shardq.shm.verbs.inspection import Overview
 from shardq.shm.verbs.observer import Observer
 from shardq.shm.words import DEFAULT_SLOTS
 
-#: How the names of private segments begin, so that nobody has to attach to others to find them.
+#: How the names of private segments begin: abandoned ones are looked for without attaching to all other segments.
 PRIVATE_PREFIX = "private-"
-#: How long whoever creates a segment may take until he is attached to it.
+#: How many seconds the process that creates a segment may take until it is attached to it.
 _NEWBORN_S = 60.0
 
 _open: dict[str, Store] = {}
@@ -174,7 +174,7 @@ def is_unusable(error: Exception) -> bool:
 
 
 def _is_abandoned(name: str) -> bool:
-    """Whether it was, and is destroyed now."""
+    """Destroy the segment if it is abandoned. Returns whether it was."""
     try:
         store = attach_store(name, Share.VISITORS)
     except SegmentError:

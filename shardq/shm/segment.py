@@ -1,7 +1,8 @@
 """The shared-memory object: created, attached, backed with memory, unlinked.
 
-Creating and attaching are two functions, and only a destroyer unlinks: under the lock under which segments are created,
-so that it never takes what somebody just made. `names` says which files there are beside the object.
+Creating and attaching are two functions, and only a destroyer unlinks. It holds the lock under which segments are
+created, so that it never unlinks a segment that another process just created. `files.names` says which files there are
+beside the object.
 """
 
 from __future__ import annotations
@@ -54,14 +55,14 @@ class Segment:
 
     def __init__(self, name: str, descriptor: int, mapping: mmap.mmap, semaphore: posix_ipc.Semaphore | None) -> None:
         self.name = name
-        #: Not computed anew: the process may become another user, the files stay whose they are.
+        #: Not computed anew: the process may become another user, and the files keep their owner and name.
         self.system_name = full_name(name)
         self.bytes = mapping
         self.words = memoryview(mapping).cast("Q")
         self._semaphore = semaphore
         self.layout = Layout(*(self.words[word] for word in (at.CAPACITY_BYTES, at.SLOTS, at.THREADS, at.TUBES)))
         self._descriptor = descriptor
-        #: Tells it from a later one of its name.
+        #: Tells this segment from a later one of its name.
         self.inode = os.fstat(descriptor).st_ino
 
     @classmethod
@@ -113,7 +114,7 @@ class Segment:
 
     @classmethod
     def observe(cls, name: str) -> Segment:
-        """As `attach`, for who only reads: a store into the mapping fails, and there is no guard."""
+        """As `attach`, for reading only: a store into the mapping fails, and there is no guard."""
         descriptor, total_bytes = _open(name, os.O_RDONLY)
         try:
             with told(f"look into segment {name!r}"):
@@ -125,7 +126,7 @@ class Segment:
 
     @property
     def semaphore(self) -> posix_ipc.Semaphore:
-        """The guard's token. Who observes has none."""
+        """The guard's token. A segment mapped by `observe` has none."""
         assert self._semaphore is not None
         return self._semaphore
 
@@ -145,13 +146,13 @@ class Segment:
 
     @property
     def free_bytes(self) -> int:
-        """Memory that /dev/shm has left for anybody."""
+        """Memory that /dev/shm has left for any use."""
         room = os.fstatvfs(self._descriptor)
         return room.f_bavail * room.f_frsize
 
     @property
     def removed(self) -> bool:
-        """Whether somebody unlinked the segment behind our back."""
+        """Whether the segment was unlinked while this process had it mapped."""
         return os.fstat(self._descriptor).st_nlink == 0
 
     def back(self, start: int, nbytes: int, limit_bytes: int) -> bool:
@@ -173,9 +174,9 @@ class Segment:
         self.bytes.madvise(mmap.MADV_REMOVE, start, nbytes)
 
     def unlink(self, lock: int) -> None:
-        """Remove the segment's files, unless somebody did so before: then its name may be another segment's. `lock` is
-        the descriptor of the lock file that the caller, who is attached, has: closing another one would end its locks.
-        Raises `SegmentBusy`.
+        """Remove the segment's files, unless that was done before: then its name may be another segment's. `lock` is
+        the descriptor of the lock file that the caller has as an attached process: it opens no other one, since closing
+        that would end its locks. Raises `SegmentBusy`.
         """
         take_byte(lock, REGISTER_BYTE, self.name)
         try:
@@ -231,7 +232,7 @@ def destroy_unused(segment: Segment) -> None:
 
 
 def _is_taken(name: str) -> bool:
-    """Whether a segment has the name that is ready. Raises `SegmentForeign` and the like where something else has."""
+    """Whether a segment that is ready has the name. Raises `SegmentForeign` and the like where another file has it."""
     try:
         descriptor, _ = _open(name, os.O_RDONLY)
     except (SegmentMissing, SegmentNotReady):

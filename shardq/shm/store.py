@@ -32,19 +32,19 @@ from shardq.shm.verbs.inspection import Inspection
 from shardq.shm.verbs.supervision import Supervision
 from shardq.shm.verbs.waiting import Waiting
 
-#: What a forked child has to be told about.
+#: Stores of this process, which a forked child has to tell of the fork.
 _stores: WeakSet[Store] = WeakSet()
 
 
 class Store:
-    """A segment this process is attached to. Get one from `attachments`."""
+    """A segment this process is attached to. Get one from `registry`."""
 
     def __init__(self, segment: Segment) -> None:
         self.segment = segment
         self.patience = Patience()
         self._slots = Slots(segment)
         self._stale = False
-        """Whether the slot is not ours: inherited from the parent, or given back."""
+        """Whether the slot is not this process's: inherited from its parent, or given back."""
         self._forked = threading.Lock()
         self._left = False
 
@@ -136,11 +136,11 @@ class Store:
             return counts_in(self.segment.words)
 
     def take_worker_slot(self) -> None:
-        """At first in a worker that was forked: it gets a slot that is kept for workers."""
+        """Take a slot that is kept for workers. A forked worker calls this before any other verb."""
         self._own_slot(Share.FAMILY)
 
     def mark_worker(self, number: int) -> None:
-        """Say that this process is a worker: to its supervisor, and to those who look at the family."""
+        """Say that this process is a worker, to its supervisor and to observers."""
         self._own_slot(Share.FAMILY)
         self.segment.words[self._slot_word + at.SLOT_WORKER] = number
         self._parts.supervision.ring_supervisor()
@@ -165,7 +165,7 @@ class Store:
 
     @property
     def timing(self) -> Timing:
-        """What waits for its time."""
+        """Verbs on messages that wait for their time."""
         self._own_slot()
         return self._parts.timing
 
@@ -260,7 +260,7 @@ class Store:
                     self._drop_inherited()
                     self._slots = Slots(self.segment)
                     self.enter(share, min(PATIENCE_S, self.patience.limit_s() or PATIENCE_S))
-                    # Last: without a slot of its own the next verb must not go on with the parent's.
+                    # Last: where taking a slot failed, the next verb must not go on with the parent's.
                     self._stale = False
 
     def _drop_inherited(self) -> None:
@@ -270,7 +270,7 @@ class Store:
 
 
 class _Section:
-    """`with section:` is inside the guard; bells due are rung after it is left."""
+    """`with section:` is inside the guard. Once the guard is left, the bells that are due are rung."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -1,9 +1,9 @@
 """Which messages are equal to a given one: hash tables of hints.
 
-An entry names where a message is or was. Whether it is still there, and equal, the message itself tells, so an entry
-that a death or an acknowledgement left behind says nothing wrong: there are no ghosts. Nobody takes entries out. When
-half of a table is taken, another one is begun on the other side, as large as the living entries need, and each
-insertion moves a few of the living over; until all are, both are searched.
+An entry names where a message is or was. The message itself tells whether it is still there, and equal. So an entry
+that a death or an acknowledgement left behind does no harm, and entries are not taken out one by one. When half of a
+table is taken, another one is begun on the other side, as large as the living entries need. Each insertion then moves
+a few living entries over. Until all are moved, both tables are searched.
 
 Everything about the tables is packed into one word, so that every change of it is one store:
 
@@ -59,7 +59,7 @@ class Equality:
         self._most_log = (segment.layout.equality_steps * EQUAL_STEP).bit_length() - 1
 
     def digests(self, pipe: str, messages: Sequence[bytes]) -> Sequence[int]:
-        """What stands for each message of the pipe in the tables. Wants no guard."""
+        """The digest of each message of the pipe, which stands for it in the tables. Wants no guard."""
         salt = bytes(self._bytes[at.EQUALITY_KEY * WORD : (at.EQUALITY_KEY + 2) * WORD])
         start, digests = blake2b(f"{pipe}\0".encode(), digest_size=WORD, salt=salt), []
         for message in messages:
@@ -180,7 +180,7 @@ class Equality:
                 same += 1
                 # Of equal messages in a tube the last one stays longest, so it stands for all.
                 if tube or self._is_or_was(word, record, number, checked=same > _MOST_ALIKE):
-                    # What comes over from the former table may be older than what was added since.
+                    # An entry moved from the former table may be older than the one that was added here since.
                     if not tube or number >= words[word + at.EQUAL_NUMBER]:
                         self._put(word, record, number)
                     return True
@@ -194,7 +194,7 @@ class Equality:
             return False
         words[at.EQUALITY_ENTRIES] += 1
         self._put(word, record, number)
-        # The digest last: what stands before it is found by nobody.
+        # The digest last: until it stands, no search finds the entry.
         words[word] = digest
         return True
 
@@ -210,18 +210,19 @@ class Equality:
             place = place + 1 & mask
 
     def _put(self, word: int, record: int, number: int) -> None:
-        # Cut in between, it names a number that the former record has not: nothing, until it is put in once more.
+        # A death between the two leaves a number that the former record has not. Such an entry names nothing, until the
+        # message is put in once more.
         self._words[word + at.EQUAL_NUMBER] = number
         self._words[word + at.EQUAL_RECORD] = record
 
     def _is_or_was(self, word: int, record: int, number: int, *, checked: bool) -> bool:
-        """Whether the entry there is this one already, or where that is `checked` names nothing any more."""
+        """Whether the entry there is this one already; with `checked`, also where it names nothing any more."""
         stands = self._words[word + at.EQUAL_RECORD], self._words[word + at.EQUAL_NUMBER]
         return stands == (record, number) or (checked and not self._lasts(*stands))
 
     def _make_place(self, count: int, share: int) -> bool:
         """See that the current table is at most about half full with so many more entries, and that a former one is
-        emptied in time.
+        emptied in time. False: there is no room.
         """
         state, entries = self._state, self._words[at.EQUALITY_ENTRIES]
         if not state:
@@ -302,7 +303,7 @@ class Equality:
         return self._words[word], self._words[word + at.EQUAL_RECORD], self._words[word + at.EQUAL_NUMBER]
 
     def _back(self, side: int, place: int, share: int) -> bool:
-        """Give the step around a place memory, and empty it: it may have been left full by somebody who died."""
+        """Give the step around a place memory, and empty it: a process that died may have left it full."""
         step = place // EQUAL_STEP
         start = self._layout.equality_table(side) + step * EQUAL_STEP_BYTES
         if not self._extents.secure(start, EQUAL_STEP_BYTES, share=share):
@@ -312,7 +313,7 @@ class Equality:
         return True
 
     def _forget_side(self, side: int, steps: int) -> None:
-        # The map first: memory that nobody counts is harmless, counting on memory that is gone is not.
+        # The map first: memory that is not counted is harmless, counting on memory that is gone is not.
         first = self._maps[side]
         if self._bytes.find(b"\1", first, first + steps) < 0:
             return

@@ -32,7 +32,7 @@ PAGE = 4096
     THREADS_BACKED,  # bytes of the thread table that have memory
     TUBES_BACKED,
     RECLAIM_CURSOR,
-    GUARD_OWNER,  # incarnation << 16 | slot + 1 of the process inside, 0: nobody
+    GUARD_OWNER,  # incarnation << 16 | slot + 1 of the process inside, 0: none
     INTENT_THREAD,  # thread entry + 1 that the process inside is changing
     INTENT_TUBE,  # tube entry + 1 that it is adding to the thread
     TOUCHED,  # how many other thread entries it is changing, which the journal lists
@@ -46,7 +46,7 @@ PAGE = 4096
     DEATHS_CURSOR,  # entries ever written to the table of deaths
     KEPT_BYTES,  # room kept for the letter of the largest message since nothing was queued; 0: the reserve is enough
     WANTED_BYTES,  # room kept for the largest follow-up that found none since nothing was queued
-    INTENT_PENDING,  # 1: the process inside is changing what waits for its time, 2: and lends extents for it
+    INTENT_PENDING,  # 1: the process inside is changing pending records, 2: and lends extents for them
     PENDING_CELL,  # byte address of a pending record that is coming or going, 0: none
     COMING,  # how many other pending records are coming, which the journal lists
     PENDING_NUMBER,  # numbers ever given to pending messages
@@ -68,15 +68,16 @@ PAGE = 4096
     SIFT_NEXT,
     NEXT_DUE_US,  # when the first pending record is due, 0: there is none
     ARMED_US,  # for when the supervisor has set its timer
-    EQUALITY_STATE,  # which tables of equal messages there are, packed into one word: see `equality`
+    EQUALITY_STATE,  # which tables of equal messages there are, packed into one word: see `unique_index`
     EQUALITY_ENTRIES,  # about how many places of the current table are taken
-    EQUALITY_KEY,  # what digests are salted with, 16 bytes nobody knows beforehand
+    EQUALITY_KEY,  # what digests are salted with, 16 bytes that cannot be known beforehand
     EQUALITY_KEY_END,
     MONOTONIC_OFFSET_NS,  # how far the creator's clocks are from the machine's, two's complement
     BOOTTIME_OFFSET_NS,
     RESERVED_BYTES,  # memory that the reserve has, see `reserve`
-    STUCK_ATTEMPT,  # SLOT_ATTEMPT of a process that had the guard for longer than others had patience, and since when,
-    STUCK_SINCE_NS,  # CLOCK_BOOTTIME: for who looks
+    # For observers: a process that had the guard for longer than others had patience, and since when they waited.
+    STUCK_ATTEMPT,  # see `stuck` in `processes.holding`
+    STUCK_SINCE_NS,  # CLOCK_BOOTTIME
     EVICTED,  # dead letters that ever left to make room for others; they are among those that left
     HANDLERS,  # entries of the handler table in use
     HANDLERS_BACKED,  # bytes of the handler table that have memory
@@ -111,14 +112,14 @@ SLOT_WORDS = 16
 (
     THREAD_HASH,
     THREAD_NEXT,  # next entry + 1 of the same bucket
-    THREAD_OWNER,  # incarnation << 16 | slot + 1 of the process whose worker is bound, 0: nobody
+    THREAD_OWNER,  # incarnation << 16 | slot + 1 of the process whose worker is bound, 0: none
     THREAD_TOKEN,  # fencing token of that binding
     THREAD_FIRST_TUBE,  # tube entry + 1
     THREAD_GENERATION,  # one more each time the entry is given up
     THREAD_NAME_BYTES,
     THREAD_FAILURES,  # deaths in a row of workers that had it and no batch of it in hand
-    THREAD_NOT_BEFORE_NS,  # offered to nobody before, CLOCK_BOOTTIME
-    THREAD_APART,  # 1: it holds dead letters, which are work for nobody
+    THREAD_NOT_BEFORE_NS,  # not offered to any worker before, CLOCK_BOOTTIME
+    THREAD_APART,  # 1: it holds dead letters, which no worker serves
     THREAD_HANDLER,  # number of its handler in the handler table
     THREAD_TAKEN,  # tube entry + 1 that the batch in hand is from, 0: none was taken since the claim
     THREAD_TURN,  # batches ever taken
@@ -149,7 +150,7 @@ THREAD_BYTES = THREAD_WORDS * WORD + NAME_BYTES
     TUBE_LIMIT,
     TUBE_LIMIT_THROUGH,
     # Equality: messages below are in the table of equal messages.
-    TUBE_INDEXED,  # one more than that number, 0: nobody asked since the tube was empty
+    TUBE_INDEXED,  # one more than that number, 0: no process asked for equality since the tube was empty
     TUBE_INDEXED_RECORD,  # the record in which the search goes on for those that are not
     TUBE_STAYED,  # messages below were with a worker, and stayed, when equal ones were taken out
 ) = range(20)

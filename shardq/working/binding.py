@@ -1,4 +1,4 @@
-"""One stay of a worker in one thread: take, decode, handle, acknowledge, and what to do with what fails."""
+"""One stay of a worker in one thread: take, decode, handle, acknowledge, and deal with requests that fail."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from shardq.working.time_limit import within
 
 log = logging.getLogger("shardq.worker")
 
-#: How long a thread rests for which there was no room, for what its handler registered or for a dead letter.
+#: How long a thread rests where there was no room for what its handler registered, or for a dead letter.
 PAUSE_WHEN_FULL_S = 0.05
-#: How long a thread rests whose handler gave a batch size at its start that could be, and later one that cannot.
+#: How long a thread rests whose handler gave a usable batch size at its start, and later one that is not usable.
 PAUSE_WHEN_UNUSABLE_S = 1.0
 #: How often in a row work that a storage offered may turn out to be gone.
 MOST_MISSES = 10
-#: A batch that took longer may have kept news from the loop, which needs several turns to be acted on.
+#: During a batch that took longer, a stop may have arrived, on which the loop acts only after several turns.
 _LONG_BATCH_S = 0.01
 
 
@@ -77,7 +77,7 @@ class Binding:
         self._taken = taken if taken.count else None
         """A batch that the storage handed out already."""
         self._terms = worker.terms.get(split_key(self._key)[0])
-        """What turns hand out by. None: they are not made."""
+        """The terms by which a turn of the storage hands out batches. None: no turns are made."""
         self._at_once = self._terms is not None
         """Whether no code of the handler runs before its first batch and after its last one."""
         self._turned = False
@@ -88,11 +88,11 @@ class Binding:
         self._batch_began = monotonic()
         self._batch: Batch | None = None
         self._acknowledged = 0
-        """How many requests of the batch in hand are."""
+        """How many requests of the batch in hand are acknowledged."""
         self.done = 0
         """Requests that left their tube so far: acknowledged or buried."""
         self.pause_s = 0.0
-        """How long nobody should come back to the thread."""
+        """For how long no worker should come back to the thread."""
         self._kind: Any = None
         self._pipes: Pipes | None = None
         self._context = Context()
@@ -113,7 +113,7 @@ class Binding:
         batch_size_of(handler, self._worker.settings.batch_size)
 
     async def close(self) -> None:
-        """Stop the handler. What it raises then is its own affair: nothing is in hand."""
+        """Stop the handler. What that raises is only logged: no request is in hand."""
         if self._handler is None or self._at_once:
             return
         try:
@@ -122,13 +122,13 @@ class Binding:
             log.error("handler did not stop", extra={"key": self._key}, exc_info=self._shown(error))
 
     async def work(self, limit: float) -> None:
-        """Handle batches until the thread is empty for long enough, has to rest, others wait for too long, or stop or
-        limit come.
+        """Handle batches until the thread is empty for long enough or has to rest, other threads wait for too long, the
+        limit is reached, or the worker is stopped.
         """
         assert self._handler
         misses = 0
         if limit != float("inf"):
-            self._terms = None  # what a turn hands out knows of no limit
+            self._terms = None  # a turn could hand out more requests than the limit allows
         while self.done < limit and not self._worker.stopping:
             batch, self._taken = self._taken, None
             if batch is None:
@@ -156,7 +156,7 @@ class Binding:
                 self._begin_quantum()
 
     async def _next_batch(self, handler: Handler[Any], limit: float) -> Batch | None:
-        """None where the handler gives a batch size that cannot be."""
+        """The next batch. None where the handler gives a batch size that cannot be."""
         size = self._terms.limit if self._terms else self._context.run(plainly, self._batch_size, handler)
         if not size:
             return None
@@ -178,7 +178,7 @@ class Binding:
             await self.acknowledge(batch.count)
             return True
         stay = not self._quantum_is_over()
-        # A handler that has to be stopped keeps its thread until it was: nothing else is served.
+        # A handler that has to be stopped keeps its thread until it is stopped: so no other thread is served before.
         served = self._worker.served() if self._at_once else frozenset[str]()
         terms = self._worker.terms if self._at_once else {split_key(self._key)[0]: self._terms}
         hand = await self._storage.turn(Hand(self._key, self._token, batch), served, terms, stay=stay)
@@ -194,8 +194,8 @@ class Binding:
         return True
 
     async def _found_what_was_missed(self, misses: int) -> bool:
-        """After the storage said that there is work, and it was in none of the pipes: whether to look again. It may
-        have been cancelled, but not each time.
+        """Whether to look again, after the storage said that there is work and it was in none of the pipes. The work
+        may have been cancelled meanwhile, but not each time.
         """
         await self._worker.let_others_run(long=True)
         if misses > MOST_MISSES:
@@ -289,15 +289,15 @@ class Binding:
             raise
 
     def _contain(self, error: BaseException) -> None:
-        """Raise what came out of the handler's code as an error like others, unless it is meant for who runs the
+        """Raise what came out of the handler's code as a `HandlerError`, unless it is meant for the code that runs the
         worker.
         """
         if not self._comes_from_outside(error):
             raise HandlerError(f"{type_name(type(error))} came out of the handler") from error
 
     def _comes_from_outside(self, error: BaseException) -> bool:
-        """Whether what came out of the handler's code is meant for who runs the worker: a cancellation of its loop, or
-        an interrupt. In a supervised worker nothing is: all comes from the handler.
+        """Whether what came out of the handler's code is meant for the code that runs the worker: a cancellation of its
+        loop, or an interrupt. In a supervised worker nothing is: all comes from the handler.
         """
         task = asyncio.current_task()
         if issubclass(type(error), asyncio.CancelledError) and (task is None or not task.cancelling()):
@@ -339,17 +339,17 @@ class Binding:
             return part, [], error
 
     def _shown(self, error: BaseException) -> Exception:
-        """What can be logged and written down of an exception of the handler: nobody else may ask it anything."""
+        """A copy of the handler's exception to log and write down. Only making it runs code of the exception."""
         return portrait(error, self._worker.alarm)
 
     async def _failed(self, batch: Batch, raised: BaseException) -> bool:
-        # While the batch is in hand: should the exception's own code end this process, that counts as the failure.
+        # Done while the batch is in hand: should the exception's own code end this process, that counts as the failure.
         error = self._shown(raised)
         left = batch.count - self._acknowledged
         if not left:
             log.warning("handler failed behind its last request", extra={"pipe": batch.pipe}, exc_info=error)
             return False
-        # Before it is buried: should there be no room for that, it need not fail again.
+        # Count the failure before the burial: should there be no room for a letter, the request need not fail again.
         attempts = await self._storage.fail(batch.pipe, self._token)
         if not attempts:
             log.warning("batch failed", extra={"pipe": batch.pipe, "batch": left, "error": line(error)})
@@ -374,12 +374,12 @@ class Binding:
         return False
 
     async def _bury(self, batch: Batch, letter: DeadLetter, sequence: int) -> bool:
-        """False where there is no room for a dead letter: the request stays, and the thread rests."""
+        """Put the letter in the place of its request. False for lack of room: the request stays, the thread rests."""
         pipe, grave = batch.pipe, dead_pipe(letter.handler)
         fields = {"pipe": pipe, "sequence": sequence, "attempts": letter.attempts, "error": letter.error}
         try:
             buried = await self._storage.bury(pipe, sequence, self._token, grave, letter.encoded())
-        except QueueFull:  # there may be memory for the letter and no place for its tube
+        except QueueFull:  # there may be memory for the letter, but no entry for its tube
             buried = False
         if not buried:
             log.error("no room for a dead letter", extra=fields)
@@ -390,7 +390,7 @@ class Binding:
         return True
 
     async def _put_off(self, batch: Batch, error: Exception) -> bool:
-        """Room is made by serving other threads, not by waiting here; and smaller batches register less at a time."""
+        """Leave the thread with its batch: serving other threads makes room, and smaller batches register less."""
         reason = str(self._shown(error))
         await self._storage.fail(batch.pipe, self._token, counts=False)
         log.info("thread paused", extra={"pipe": batch.pipe, "batch": batch.count, "reason": reason})

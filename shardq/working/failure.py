@@ -1,4 +1,4 @@
-"""What becomes of a request that fails: when it is tried again, when it is given up, and what is written of it.
+"""What becomes of a request that fails: when it is tried again, when it is given up, and its dead letter.
 
 Times are those of the storage's clock: `now_us`, Unix microseconds, is what its `now_us()` said; None, the default, is
 the time of this host.
@@ -17,17 +17,17 @@ from shardq.text.portrait import line, text
 
 #: Most characters of a traceback in a dead letter: the reserve has to hold many.
 _TRACEBACK_CHARACTERS = 8000
-#: How long after a death its supervisor may take to say how it came, and how often to look.
+#: How many seconds a supervisor may take to write down how its worker died, and after how many to look again.
 _NEWS_S, _NEWS_INTERVAL_S = 1.0, 0.05
 
 
 class Unready(Exception):
-    """This process cannot decode requests now, which none of them is to blame for."""
+    """This process cannot decode requests now. None of the requests is to blame for that."""
 
 
 def unready(error: OSError) -> Unready | None:
-    """What an error means that came out of decoding: where no descriptor was left to import a module with, or to read
-    a table, the next try may find one.
+    """The `Unready` for an error that came out of decoding because no descriptor was left, to import a module or to
+    read a table: the next try may find one. None for another error.
     """
     return Unready(str(error)) if error.errno in (errno.EMFILE, errno.ENFILE) else None
 
@@ -44,9 +44,9 @@ def rest_s(retry: Retry, pipe: str, sequence: int, failed: Failed, now_us: int |
         return 0.0
     whole_s: float = min(retry.backoff_s * 2 ** min(waits, 60), retry.backoff_max_s)
     if retry.jitter:
-        # Drawn from what everybody knows, so that whoever looks comes to the same time.
+        # Drawn from facts that all processes know, so that each comes to the same time.
         whole_s *= 1 - Random(f"{pipe}#{sequence}#{failed.attempts}").random() / 2
-    # Not more than the whole, whatever a clock that was set back makes of the time since.
+    # Not more than the whole, also where the clock was set back since the failure.
     return min(whole_s, max(0.0, whole_s - _seconds_since(failed.last_us, now_us)))
 
 
@@ -104,7 +104,7 @@ def undecodable(batch: Batch, error: BaseException, now_us: int | None = None) -
 
 
 def parked(batch: Batch, now_us: int | None = None) -> DeadLetter:
-    """The letter of a request that somebody put aside."""
+    """The letter of a request that a user put aside by a command."""
     return _untried(batch, "parked", "parked by command", now_us)
 
 

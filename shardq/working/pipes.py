@@ -1,7 +1,7 @@
 """The pipes of a thread, in the order in which a worker looks into them.
 
-A handler lists its priorities, and `register` refuses others. A list may lose one, though, while requests of it are
-queued: these were accepted, so they are served too, after all that are listed.
+A handler lists its priorities, and `register` refuses others. A new version of the handler may list fewer, though,
+while requests of a former priority are queued. These were accepted, so they are served too, after all that are listed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ log = logging.getLogger("shardq.worker")
 
 
 class Pipes:
-    """Of one thread. `names` has two for each priority."""
+    """The pipes of one thread. `names` has two for each priority."""
 
     def __init__(self, key: str, priorities: Iterable[int]) -> None:
         self._key = key

@@ -1,8 +1,8 @@
-"""What a worker can say of a handler's threads before it has made the handler.
+"""What a worker can tell the storage about a handler's threads before it has made the handler.
 
-A storage hands out of the next thread in the step in which it acknowledges a batch of the one before. It has to know
-then how large the batch may be. And no code of the handler may run between that step and the batch: should the process
-die in it, the batch would get the blame.
+A storage acknowledges a batch and hands out a batch of the next thread in one step. So it has to know before that step
+how large the next batch may be. No code of the handler may run between that step and its batch: should the process die
+in that code, the batch would get the blame.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def terms_of(handler: type[Handler[Any]], batch_size: int) -> Terms | None:
         if type(size) is not int or (size > 1 and info_of(handler).one_by_one):
             return None
         return Terms(check_priorities(handler), size, handler.timeout_s, handler.starvation_limit)
-    except HandlerError:  # which is said where the handler is made
+    except HandlerError:  # it is raised again, and logged, where the handler is made
         return None
 
 

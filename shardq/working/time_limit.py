@@ -1,4 +1,4 @@
-"""Most time for the code of a handler: what waits is cancelled, what runs is interrupted by an alarm."""
+"""Limits the time of a handler's code: code that waits is cancelled, code that runs is interrupted by an alarm."""
 
 from __future__ import annotations
 

@@ -49,16 +49,16 @@ class Worker:
         self._only: dict[str, type[Handler[Any]]] | None = None
         self._only_names: frozenset[str] = frozenset()
         self._known: tuple[int, ...] = ()
-        """What there was when `_found` was looked for."""
+        """The handler classes that there were when `_found` was looked for."""
         self._found: frozenset[str] = frozenset()
         self._takes_any = True
-        """Whether the storage may choose how much it hands out, which a limit forbids."""
+        """Whether the storage may choose how much it hands out. A limit forbids that."""
         self._looped_at = self._looked_at = 0.0
         """When the event loop had its turn, and when this worker looked for new handlers; monotonic."""
         self._with_terms: frozenset[str] | None = None
         """The handlers that `terms` is of."""
         self._outdated = self._incomplete = False
-        """Whether a handler came that was not looked for, and whether one is on its way."""
+        """Whether a handler came that the current wait does not look for, and whether one is still being defined."""
         self.stopping = False
         self._waiting: asyncio.Task[str | None] | None = None
         self._failures: dict[str, int] = {}
@@ -66,14 +66,14 @@ class Worker:
         self._without_room: dict[str, int] = {}
         """How often in a row a thread got no further here for lack of room."""
         self.alarm: Alarm = lambda timeout_s: nullcontext()
-        """Interrupts plain code that takes too long. Who can do that puts it here."""
+        """Interrupts plain code that takes too long. Set in supervised worker processes; by default it does nothing."""
         self.after_step: Callable[[BaseException | None], None] = lambda outcome: None
-        """Told whenever the handler's code lets go of this process: it waits (None), has returned, or raised."""
+        """Called whenever the handler's code ends a step: it waits (None), has returned, or raised."""
         self.before_sleep: Callable[[], None] = lambda: None
         """Called when there is nothing to do, before this process sleeps."""
         self.interruptible = True
-        """Whether interrupts and cancellations may come from outside: then they end the loop. Where nobody sends any,
-        they are a handler's own, and a failure like others.
+        """Whether interrupts and cancellations may come from outside: then they end the loop. Where none are sent from
+        outside, they come from a handler's code, and count as a failure like others.
         """
         self.after_batch: Callable[[int], None] | None = None
         """Called after each batch with how many requests were done."""
@@ -82,7 +82,7 @@ class Worker:
         self._bound = False
         """Whether the claim on the thread being served has to be released."""
         self._hand: Hand | None = None
-        """A thread that the storage gave this worker in the step in which it took the one before."""
+        """A thread that the storage claimed for this worker in the step in which it released the one before."""
         self.terms: dict[str, Terms] = {}
         """By handler, for threads of which the storage can hand out before the handler is made."""
 
@@ -134,9 +134,9 @@ class Worker:
         return time.monotonic() - self._looped_at >= LOOP_TURN_S
 
     async def let_others_run(self, *, long: bool) -> None:
-        """Nothing in a round need have suspended: let signals and the rest of the application have their turn, where it
-        is due. What arrived during a `long` batch needs several turns of the loop until it is acted on, a stop for
-        instance; after short ones that would cost more than it saves.
+        """Let signals and the rest of the application have their turn where it is due: a round may suspend nowhere.
+        A stop that arrived during a `long` batch needs several turns of the loop until it is acted on. After short
+        batches that many turns would cost more than they save.
         """
         if not long and not self.others_are_due:
             return
@@ -156,7 +156,7 @@ class Worker:
         return Hand(key, token, EMPTY) if key and token else None
 
     def moved_on(self, key: str, hand: Hand | None) -> None:
-        """The storage took the thread `key` and gave another one, or the same anew, or none."""
+        """The storage released the thread `key` and claimed another one, or the same anew, or none."""
         self._bound = False
         self.lock.forget(key)
         if hand:
@@ -164,8 +164,8 @@ class Worker:
         self._hand = hand
 
     async def _acquired(self, key: str) -> int:
-        """The token of the claim on a thread that was offered, 0 where others have it or had it: then it may be drained
-        and forgotten by now, and without room for a new note of it.
+        """The token of the claim on a thread that was offered. 0 where another worker was faster: that one has the
+        thread, or has drained it already, so that it is forgotten and the storage may have no room to add it anew.
         """
         try:
             return await self.lock.acquire(key)
@@ -180,7 +180,7 @@ class Worker:
         try:
             handler_class = self._handler(key)
             if handler_class is None:
-                self._known = ()  # it was there when this worker looked last
+                self._known = ()  # its handler was there when this worker looked last: look anew
                 log.error("a thread was offered whose handler is not here", extra={"key": shown(key)})
                 pause_s = self._backoff_s(key)
                 return 0
@@ -203,7 +203,7 @@ class Worker:
     async def _opened(self, binding: Binding, key: str, handler_class: type[Handler[Any]]) -> bool:
         """Whether the handler could be made and started. No request is to blame where it could not."""
         try:
-            if self._only is None and split_key(key)[0] not in self.terms:  # the others were looked at before
+            if self._only is None and split_key(key)[0] not in self.terms:  # the others were checked before
                 check_usable(handler_class)
             await binding.open()
         except (Exception, SystemExit) as error:
@@ -253,13 +253,13 @@ class Worker:
         return await self._wait(None, None)
 
     async def more_comes(self, bound: str) -> bool:
-        """Whether the thread this worker is bound to gets work before another one does, and soon enough."""
+        """Whether the thread this worker is bound to gets work soon enough, and before another thread does."""
         key = await self._wait(bound, self.settings.empty_limit * self.settings.empty_pause)
         self._offered = None if key == bound else key
         return key == bound
 
     async def others_wait(self) -> bool:
-        """Whether another thread has work and nobody to serve it."""
+        """Whether another thread has work and no worker."""
         self._offered = await self.queue.storage.wait(self._served(), 0)
         return self._offered is not None
 
@@ -320,12 +320,12 @@ class Worker:
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
-    with suppress(RuntimeError):  # the loop is closed: nobody waits there any more
+    with suppress(RuntimeError):  # the loop is closed: no worker waits there any more
         loop.call_soon_threadsafe(callback)
 
 
 def _by_name(handlers: Any) -> dict[str, type[Handler[Any]]]:
-    """Handlers to serve, each of which has to be one. Raises `HandlerError`."""
+    """Handlers to serve, by name. Raises `HandlerError` where one of them is no handler class, or there is none."""
     one = isinstance(handlers, type | str) or not isinstance(handlers, Iterable)
     several = (handlers,) if one else tuple(handlers)
     if not several:

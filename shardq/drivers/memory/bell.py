@@ -1,4 +1,4 @@
-"""How who waits in the in-memory driver is woken, on whatever event loop, from whatever thread."""
+"""Wakes the coroutines that wait in the in-memory driver, on any event loop, from any thread."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Bell:
             try:
                 future.get_loop().call_soon_threadsafe(_resolve, future)
             except RuntimeError:
-                continue  # its loop was closed while it waited: nobody is left to wake
+                continue  # its loop was closed while it waited: there is no coroutine left to wake
         self._futures.clear()
 
 

@@ -9,9 +9,9 @@ from shardq.errors import MessageTooLarge
 from shardq.model import StepLimit
 from shardq.text.wording import counted
 
-#: Of a bounded storage one part in so many is kept for dead letters; half of that what handlers register may use.
+#: One part in so many of a bounded storage is kept for dead letters. What handlers register may use half of that.
 RESERVE_PART, FOLLOW_UP_PART = 16, 32
-#: Of a bounded storage one append takes at most one part in so many.
+#: One append takes at most one part in so many of a bounded storage.
 _STEP_PART = 4
 
 
@@ -29,7 +29,7 @@ class Capacity:
 
     @property
     def reserve_bytes(self) -> int | None:
-        """What is kept for dead letters, None where there is no bound."""
+        """How many bytes are kept for dead letters, None where there is no bound."""
         return None if self._most_bytes is None else self._most_bytes // RESERVE_PART
 
     def fits(self, nbytes: int, kept_part: int | None = RESERVE_PART, *, empty: bool = False) -> bool:

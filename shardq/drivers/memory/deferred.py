@@ -1,7 +1,7 @@
-"""What the in-memory storage keeps that waits for its time, without waiting, locking or asyncio.
+"""The deferred and recurrent messages of the in-memory storage, without waiting, locking or asyncio.
 
-One append is one entry of a heap, by due time and then by acceptance, and what is not due is not looked at. What is
-cancelled stays in the heap until its turn, or until most of the heap is cancelled.
+One append is one entry of a heap, by due time and then by acceptance, so entries that are not due are not looked at. A
+cancelled entry stays in the heap until its turn, or until most of the heap is cancelled.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Pending:
         self._push(first, waiting)
 
     def repeat(self, pipe: str, message: bytes, when: When) -> None:
-        """Let a message come into its tube again and again. Where it does so by this schedule already, nothing."""
+        """Let a message come into its tube again and again. Nothing changes where it has this schedule already."""
         number = self._again.get(pipe, {}).get(message)
         if number is not None and self._waiting[number].schedule == when.schedule:
             return
@@ -96,8 +96,8 @@ class Pending:
         self._push(number, waiting)
 
     def take_due(self, now_us: int, finds_room: Callable[[int], bool]) -> Iterator[tuple[str, list[bytes]]]:
-        """What comes into which tube now, in order. Of what comes again and again another one has to fit, of so many
-        bytes; without room it stays due.
+        """The messages that come into each pipe's tube now, in order. A recurrent message stays stored, so its copy of
+        so many bytes has to fit as well; without room the message stays due.
         """
         for entry in self._without_room:
             heappush(self._heap, entry)
@@ -122,7 +122,7 @@ class Pending:
             yield waiting.pipe, [message]
 
     def drop_equal(self, pipe: str, unwanted: Collection[bytes]) -> list[bytes]:
-        """Drop what waits for its time and is equal to one of these."""
+        """Drop the deferred messages that are equal to one of these."""
         equal, dropped = self._once.get(pipe, {}), []
         for message in unwanted:
             for number, first in equal.pop(message, {}).items():
@@ -134,7 +134,7 @@ class Pending:
         return dropped
 
     def unschedule(self, pipe: str, unwanted: Collection[bytes]) -> list[bytes]:
-        """Drop what comes again and again and is equal to one of these."""
+        """Drop the recurrent messages that are equal to one of these."""
         again = self._again.get(pipe, {})
         dropped = [message for message in unwanted if message in again]
         for message in dropped:
@@ -145,7 +145,7 @@ class Pending:
         return dropped
 
     def scheduled(self) -> list[Scheduled]:
-        """What comes again and again, the next due first."""
+        """The recurrent messages, the next due first."""
         found = sorted((waiting.due_us, number) for number, waiting in self._waiting.items() if waiting.schedule)
         return [
             Scheduled(waiting.pipe, waiting.messages[number], waiting.schedule, due_us)
@@ -158,7 +158,7 @@ class Pending:
         heappush(self._heap, (waiting.due_us, number))
 
     def _forget(self, first: int, waiting: _Waiting) -> None:
-        """What waited has come."""
+        """Forget messages that have come."""
         del self._waiting[first]
         equal = self._once[waiting.pipe]
         for number, message in waiting.messages.items():

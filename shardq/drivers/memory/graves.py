@@ -1,4 +1,4 @@
-"""The dead letters of the in-memory storage: each handler's are a tube, which nobody serves."""
+"""The dead letters of the in-memory storage: each handler's are a tube, which no worker serves."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ class RuntimeLock:
         self.storage = storage
         self.settings = settings or LockSettings()
         self._making = threading.Lock()
-        # Not put into `storage`: there it would look as if somebody had chosen it.
+        # Not put into `storage`: there it would look like one that the application chose.
         self._own_storage: RuntimeStorage | None = None
         # With the storage that gave the token, since `storage` may change while a claim is held.
         self._held: dict[str, tuple[RuntimeStorage, int]] = {}
@@ -50,11 +50,11 @@ class RuntimeLock:
         return await storage.lease(key, token, seconds)
 
     def adopt(self, key: str, token: int) -> None:
-        """A turn of the storage claimed the thread: the claim is this lock's now."""
+        """Take over the claim on a thread that a turn of the storage claimed."""
         self._held[key] = self._current_storage(), token
 
     def forget(self, key: str) -> None:
-        """A turn of the storage released the thread."""
+        """Forget the claim on a thread that a turn of the storage released."""
         self._held.pop(key, None)
 
     def _current_storage(self) -> RuntimeStorage:

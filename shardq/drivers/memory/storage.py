@@ -1,9 +1,9 @@
 """The in-memory driver, and the reference for every other one: a storage inside one process.
 
-What is stored is plain Python (`runtime_threads`, `runtime_pending`) behind one `threading.Lock`, so any thread and any
-event loop of the process may use the same storage. Who has to wait leaves a future in a `Bell`. For work and for room,
-everybody is woken and looks again: a wake-up that reaches a cancelled waiter, or one that has no use for it, is then
-not lost to the others.
+What is stored is plain Python (`threads`, `deferred`) behind one `threading.Lock`, so any thread and any event loop of
+the process may use the same storage. A coroutine that has to wait leaves a future in a `Bell`. For work and for room,
+all waiting coroutines are woken and look again. So a wake-up is not lost where one of them was cancelled, or has no use
+for it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from shardq.settings import StorageSettings
 
 log = logging.getLogger("shardq.storage")
 
-#: Seconds after which a `wait` for a due time reckons anew: somebody may have set the clock of the host.
+#: Seconds after which a `wait` for a due time reckons anew: the clock of the host may have been set.
 _LONGEST_SLEEP_S = 10.0
 
 
@@ -116,7 +116,7 @@ class RuntimeStorage:
         timeout_s: float | None = None,
         starvation_limit: int | None = None,
     ) -> Batch:
-        """See `Storage.take`; nobody ends a batch that takes longer than `timeout_s`. Raises `FencedError`."""
+        """See `Storage.take`. A batch that takes longer than `timeout_s` is not ended. Raises `FencedError`."""
         with self._lock:
             self._threads.check(key_of(pipes[0]), token)
             return self._threads.take(pipes, limit, token, starvation_limit)
@@ -267,14 +267,14 @@ class RuntimeStorage:
     async def unclaim(self, key: str, token: int, pause_s: float = 0.0) -> bool:
         with self._lock:
             released = self._threads.unclaim(key, token, pause_s)
-            self._work.ring()  # who waits has to reckon with the end of the pause
+            self._work.ring()  # waiting workers have to reckon with the end of the pause
             return released
 
     async def lease(self, key: str, token: int, seconds: float) -> bool:
         """Let the claim end `seconds` from now. Returns whether `token` is the current claim on `key`."""
         with self._lock:
             held = self._threads.lease(key, token, seconds)
-            self._work.ring()  # who waits has to reckon with the new end
+            self._work.ring()  # waiting workers have to reckon with the new end
             return held
 
     def _append(
@@ -324,7 +324,9 @@ class RuntimeStorage:
 
     @contextmanager
     def _earlier(self) -> Iterator[None]:
-        """Move what is due at the end of the block, and wake who waits where the next is due earlier then."""
+        """At the end of the block, move due messages to their tubes. Where the next due time is earlier than before,
+        wake the waiting workers.
+        """
         before_us = self._pending.next_due_us
         yield
         due_us = self._promote()
@@ -332,7 +334,7 @@ class RuntimeStorage:
             self._work.ring()
 
     def _absent(self, pipe: str, messages: Sequence[bytes], when: When | None) -> list[bytes]:
-        """Those that have no equal, each once."""
+        """Those of the messages that have no equal, each once."""
         if when and when.schedule:
             present = [self._pending.again(pipe)]
         else:
@@ -341,7 +343,7 @@ class RuntimeStorage:
         return [message for message in dict.fromkeys(messages) if not any(message in found for found in present)]
 
     def _promote(self) -> int | None:
-        """Move what is due into its tubes. When the next is due."""
+        """Move due messages into their tubes. Returns when the next is due."""
         if not self._pending:
             return None
         for pipe, messages in self._pending.take_due(self._now_us(), self._capacity.take):
@@ -354,7 +356,7 @@ class RuntimeStorage:
         tube = self._threads.tube(pipe)
         if tube is None or not tube.messages or tube.head_sequence != sequence:
             return True
-        # The message makes room for its letter.
+        # The message leaves, which makes room for its letter.
         size, room = len(letter) - len(tube.messages[0]), self._capacity
         gone = self._graves.make_room(grave, size, self.settings.dead_letters, room.reserve_bytes, room.fits_in_reserve)
         if gone is None:
@@ -383,7 +385,7 @@ class RuntimeStorage:
     def _made_room(self) -> None:
         self._room.ring()
         if self._pending.lacks_room:
-            self._work.ring()  # who waits moves what found none
+            self._work.ring()  # a waiting worker moves the due messages that found no room
 
     async def _heard(self, bell: Bell, rung: asyncio.Future[None], timeout_s: float | None) -> bool:
         """Whether the bell was rung in time. The one method here that suspends: never under the lock."""

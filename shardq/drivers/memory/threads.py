@@ -1,4 +1,4 @@
-"""What the in-memory storage knows of threads and tubes, without waiting, locking or asyncio.
+"""Threads and tubes of the in-memory storage, without waiting, locking or asyncio.
 
 Tubes live under their thread (`module/Handler/thread`), because a claim covers all priorities of a thread. A thread
 with messages and without a claim also stands in the ready order, in which `wait` offers it.
@@ -44,8 +44,8 @@ class Tube:
 
     @property
     def equal(self) -> Counter[bytes]:
-        """The messages, and how many equal ones there are of each. Kept from the first time on that somebody asks: who
-        never does has no cost.
+        """The messages, and how many equal ones there are of each. Kept up to date from the first call on, so that a
+        tube whose equal messages are never asked for has no cost.
         """
         if self._equal is None:
             self._equal = Counter(self.messages)
@@ -127,7 +127,9 @@ class Tube:
         return message
 
     def drop_equal(self, unwanted: set[bytes], token: int) -> list[bytes]:
-        """Drop what is not in the hands of the holder of `token`, the thread's current claim."""
+        """Drop messages equal to these, but for those in the hands of the holder of `token`, the thread's current
+        claim.
+        """
         in_hand_below = self._in_hand_below(token)
         kept: list[tuple[int, bytes]] = []
         dropped = []
@@ -141,7 +143,7 @@ class Tube:
         return self._left(dropped)
 
     def _left(self, dropped: list[bytes]) -> list[bytes]:
-        """Count what has left no more."""
+        """Messages have left: take them off the counts of equal ones."""
         if self._equal is not None:
             for message in dropped:
                 self._equal[message] -= 1
@@ -211,7 +213,7 @@ class _Ready:
 
 
 class Threads:
-    """All threads of a storage: who has messages, who is claimed, whose turn it is.
+    """All threads of a storage: which have messages, which are claimed, which one's turn it is.
 
     `on_work` is called when a thread got its first message, or has messages and lost its claim. `clock` gives the
     seconds by which leases end, `now_us` the time in Unix microseconds.

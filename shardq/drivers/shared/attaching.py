@@ -14,8 +14,8 @@ from shardq.shm.registry import attach_store
 
 
 async def attached(name: str, settings: StorageSettings | None = None) -> SharedStorage:
-    """As `SharedStorage.attach`. Where another process is stopped in the moment in which it attaches, the loop has its
-    turn for as long as that would block, and the caller can be cancelled.
+    """As `SharedStorage.attach`. Where another process is stopped while it attaches, this waits without blocking the
+    loop, and the caller can be cancelled.
     """
     end = time.monotonic() + PATIENCE_S
     while True:

@@ -1,4 +1,4 @@
-"""Moving what is due in a segment to its tubes: here schedules are read."""
+"""Moves due messages of a segment to their tubes. Schedules are read here."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ log = logging.getLogger("shardq.storage")
 
 #: How long a schedule rests that this version cannot read, in microseconds.
 _PUT_OFF_US = 3600 * 1_000_000
-#: How many sections who has other things to do promotes in at a time: about 8 ms.
+#: In how many sections `promote_some` promotes at most: about 8 ms, since its caller has other things to do.
 _ROUNDS = 8
 
 
 def promote_some(timing: Timing) -> int | None:
-    """Move what is due, for a moment only. Returns when the next is due, Unix microseconds, None: nothing waits."""
+    """Move due messages to their tubes, for a moment only. Returns when the next is due, Unix microseconds, None:
+    nothing waits.
+    """
     for _ in range(_ROUNDS):
         now_us = time.time_ns() // 1000
         next_due_us = _promote_once(timing, now_us)
@@ -28,7 +30,7 @@ def promote_some(timing: Timing) -> int | None:
 
 
 def _promote_once(timing: Timing, now_us: int) -> int | None:
-    """Move some of what is due to its tubes. Returns when the next is due, Unix microseconds, None: nothing waits."""
+    """Move some due messages to their tubes. Returns when the next is due, Unix microseconds, None: nothing waits."""
     promoted = timing.promote(now_us)
     found = promoted.recurrent
     if found is None:

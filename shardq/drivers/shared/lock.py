@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 class SharedLock:
     """Claims on threads, kept in the segment. A claim follows the life of its process, not time: it ends when it is
-    released or when the process is dead, and however long a process is stopped, it keeps it.
+    released or when the process is dead. A stopped process keeps its claims, however long it is stopped.
     """
 
     def __init__(self, storage: SharedStorage | None = None, settings: LockSettings | None = None) -> None:
@@ -41,11 +41,11 @@ class SharedLock:
         return key in self._tokens
 
     def adopt(self, key: str, token: int) -> None:
-        """A turn of the storage claimed the thread: the claim is this lock's now."""
+        """Take over the claim on a thread that a turn of the storage claimed."""
         self._tokens[key] = token
 
     def forget(self, key: str) -> None:
-        """A turn of the storage released the thread."""
+        """Forget the claim on a thread that a turn of the storage released."""
         self._tokens.pop(key, None)
 
     def _given(self) -> SharedStorage:

@@ -1,7 +1,7 @@
 """Storage and lock of one host: a shared-memory segment, waited on with asyncio.
 
-The verbs are those of `shm.store`. They suspend only where another process stays inside the guard, as one that is
-stopped there does; and the three that wait do, on this process's doorbell.
+The verbs are those of `shm.store`. The three that wait suspend on this process's doorbell. The others suspend only
+where another process stays inside the guard, as one that is stopped there does.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class SharedStorage:
 
     @classmethod
     def resume(cls, name: str, descriptor: int, slot: int) -> SharedStorage:
-        """Attach to the segment `name` as a process that was so before it executed itself anew: see `Store.hold`."""
+        """Attach to the segment `name` again, in a process that executed itself anew meanwhile: see `Store.hold`."""
         return cls(shm.resume_store(name, descriptor, slot))
 
     @property
@@ -103,7 +103,7 @@ class SharedStorage:
         return self._store
 
     def limit_waits(self, seconds: float | None) -> None:
-        """How long calls of this process wait for a guard that others do not leave, before they raise `SegmentBusy`.
+        """Set how long calls of this process wait for a guard that others do not leave before they raise `SegmentBusy`.
         None, which is the default: coroutines give their loop its turn meanwhile, other code waits as long as it takes.
         """
         self._waits_are_limited = seconds is not None
@@ -267,8 +267,8 @@ class SharedStorage:
         return next_due_us
 
     def promote_some(self) -> int | None:
-        """As `promote`, for a moment only: who has other things to do as well comes back where the time it returns is
-        over.
+        """As `promote`, for a moment only. A caller that has other things to do as well calls it again when the time
+        that it returns has come.
         """
         return promote_some(self._store.timing)
 
@@ -316,7 +316,7 @@ class SharedStorage:
         self.detach()
 
     def detach(self) -> None:
-        """As `close`, for who has no loop."""
+        """As `close`, for code without an event loop."""
         if not self._closed:
             self._closed = True
             shm.close_store(self._store)
@@ -350,7 +350,7 @@ class SharedStorage:
         else:
             accepted = count if store.timing.defer(parts, due_us, share=share) else None
         if due_us and store.timing.due():
-            # What is stored is stored: where another process is inside the guard, others promote what is due.
+            # The messages are stored: where another process keeps the guard, other processes promote what is due.
             with suppress(SegmentBusy):
                 self.promote_some()
         return accepted
@@ -366,7 +366,7 @@ class SharedStorage:
     async def _until_free(
         self, verb: Callable[_Arguments, _Result], *arguments: _Arguments.args, **options: _Arguments.kwargs
     ) -> _Result:
-        """For a verb that found the guard held. Where waits have a limit that is over, it raises the same again."""
+        """Call a verb again that found the guard held: once where waits have a limit, else until the guard is free."""
         if self._waits_are_limited:
             return verb(*arguments, **options)
         return await until_free(verb, *arguments, **options)
@@ -379,7 +379,7 @@ class SharedStorage:
         return removed
 
     def _find_work(self, served: Served, bound: str | None) -> str | None:
-        """None also where somebody does not leave the guard."""
+        """As `find_work`. None also where another process does not leave the guard."""
         with suppress(SegmentBusy):
             if self._store.timing.due():
                 self.promote_some()
@@ -393,5 +393,5 @@ class SharedStorage:
             self._store.waiting.rise_alone()
 
     def _net_s(self) -> float:
-        """All sleepers together look once in the safety net's time, so each looks less often the more there are."""
+        """All sleeping processes together look once in the safety net's time: the more sleep, the less often each."""
         return self.settings.safety_net * max(1, self._store.waiting.asleep())

@@ -1,4 +1,4 @@
-"""How coroutines of one process wait for what happens in a segment: all on the one doorbell of their process."""
+"""How coroutines of one process wait for events in a segment: all on the one doorbell of their process."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _Arguments = ParamSpec("_Arguments")
 
 
 class Ears:
-    """Who in this process waits for its doorbell: one future each, on whatever loop the waiter runs."""
+    """The coroutines of this process that wait for its doorbell: one future each, on the loop in which each runs."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._waiting: dict[asyncio.Future[None], bool] = {}
-        """Who waits, and whether also for deaths."""
+        """The futures that wait, and whether they wait also for deaths."""
         self._lock = ThreadLock()
 
     @contextmanager
@@ -63,7 +63,7 @@ class Ears:
         try:
             with self._store.patience.at_most(SHORT_S):
                 self._store.waiting.note_deaths()
-        except SegmentBusy:  # the descriptor stays readable: look away for a moment
+        except SegmentBusy:  # the descriptor stays readable, so it is not watched for a moment
             loop, watch = asyncio.get_running_loop(), self._store.waiting.deaths()
             loop.remove_reader(watch)
             loop.call_later(LONGEST_PAUSE_S, self._watch_again, loop, watch)
@@ -80,23 +80,23 @@ class Ears:
         self.wake_all()
 
     def forget(self) -> None:
-        """Nobody waits; nor does anybody hold the lock."""
+        """Begin anew in a forked child: no coroutine of it waits, and no thread of it holds the lock."""
         self._waiting, self._lock = {}, ThreadLock()
 
     def wake_all(self) -> None:
-        """Let everybody look again."""
+        """Let all waiting coroutines look again."""
         here = _running_loop()
         with self._lock:
             for future in self._waiting:
                 if future.get_loop() is here:
                     _finish(future)
                     continue
-                with suppress(RuntimeError):  # its loop is closed: nobody waits there any more
+                with suppress(RuntimeError):  # its loop is closed: no coroutine waits there any more
                     future.get_loop().call_soon_threadsafe(_finish, future)
 
 
 class Deadline:
-    """What is left of a timeout, None being no end."""
+    """The rest of a timeout. None: it has no end."""
 
     def __init__(self, timeout_s: float | None) -> None:
         self._end = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
@@ -107,7 +107,7 @@ class Deadline:
         return self._end is not None and asyncio.get_running_loop().time() >= self._end
 
     async def pause(self) -> None:
-        """Let others run while somebody does not leave the guard: longer each time, not beyond the deadline."""
+        """Let others run while another process does not leave the guard: longer each time, not beyond the deadline."""
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
         left_s = LONGEST_PAUSE_S if self._end is None else self._end - asyncio.get_running_loop().time()
         await asyncio.sleep(max(0.0, min(self._pause_s, left_s)))
@@ -134,8 +134,8 @@ async def until_free(
 
 
 def limit_of_coroutines() -> float | None:
-    """How long the calling code waits for the guard: a coroutine of a loop only for a moment, others without an end. It
-    is asked only where others are inside.
+    """How long the calling code waits for the guard: a coroutine of a loop only for a moment, other code without an
+    end. It is called only where others are inside.
     """
     if here.blocking or _running_loop() is None:
         return None
@@ -159,7 +159,7 @@ def _finish(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-#: One set of ears per store of this process: whoever hears its doorbell wakes all.
+#: One `Ears` per store of this process: the loop that hears its doorbell first wakes all waiting coroutines.
 _ears: WeakKeyDictionary[Store, Ears] = WeakKeyDictionary()
 
 
@@ -169,7 +169,7 @@ def ears_of(store: Store) -> Ears:
 
 
 def _deafen() -> None:
-    """What waits in a forked child are loops of its parent."""
+    """In a forked child: forget the coroutines that wait, which run in its parent."""
     for ears in _ears.values():
         ears.forget()
 

@@ -1,1 +1,1 @@
-"""What waits for its time."""
+"""Deferred and recurrent messages, which wait for their due time."""

@@ -1,9 +1,9 @@
 """Pending records in the order of their due times: two binary heaps of addresses, for deferred and recurrent messages.
 
-Adding and removing cost O(log n) stores, and one store counts: that of the number of records. What has still to be put
-in order then is written down before, as one record and the place it is to sink or rise from. Each step moves another
-record into that place before it names the next place, so a step cut short is done again by whoever mends it. (Binary
-heaps: J. W. J. Williams, Algorithm 232, 1964.)
+Adding and removing cost O(log n) stores, and one store counts: that of the number of records. Before it, the record
+that has to rise or sink afterwards is written down, with its place. Each step moves another record into that place
+before it names the next place. So a process that mends a step cut short does that step again. (Binary heaps: J. W. J.
+Williams, Algorithm 232, 1964.)
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Heap:
         self._declare(record, self._words[(record >> 3) + at.PENDING_PLACE], self.count, due_us, self.count)
 
     def settle(self) -> None:
-        """Put in order what was declared, if it happened. May be repeated."""
+        """Put the heap in order after a declared change, if that change happened. May be repeated."""
         record = self._words[at.SIFT_RECORD]
         if record and self._words[at.SIFT_HEAP] == self.which:
             if self.count == self._words[at.SIFT_COUNT] and self._due_us(record) == self._words[at.SIFT_DUE_US]:
@@ -130,7 +130,7 @@ class Heap:
         words[at.SIFT_COUNT] = count
         words[at.SIFT_DUE_US] = due_us
         words[at.SIFT_NEXT] = following
-        # Last: the others say something only now.
+        # Last: only this store makes the other words count.
         words[at.SIFT_RECORD] = record
 
     def _due_us(self, record: int) -> int:
@@ -160,7 +160,7 @@ class Heap:
             if key(data, moved) <= its_key:
                 break
             self._move(moved, place)
-            # Only now: until then the step can be done again.
+            # Only after the move: until then the step can be done again.
             words[at.SIFT_PLACE] = place = above
         while (child := 2 * place + 1) < count:
             moved = words[first + child]
@@ -181,6 +181,6 @@ class Heap:
         self._words[(record >> 3) + at.PENDING_PLACE] = place
 
     def _drop_memory(self) -> None:
-        # The word first: memory that nobody counts is harmless, counting on memory that is gone is not.
+        # The word first: memory that is not counted is harmless, counting on memory that is gone is not.
         backed, self._words[_BACKED[self.which]] = self._words[_BACKED[self.which]], 0
         self._segment.give_back(self._start, backed)

@@ -1,4 +1,4 @@
-"""Pending records as they stand in memory, for who only reads.
+"""Pending records as they stand in memory: reading them.
 
 words | pipe, schedule | record, as in a tube
 """
@@ -98,7 +98,7 @@ class PendingRecords:
         return record.cancelled_with(self._segment, found.messages, number - found.first)
 
     def stands(self, address: int) -> bool:
-        """Whether there is a pending record at that address, wherever it is."""
+        """Whether there is a pending record at that address, which may be any address."""
         return self.cells.holds(address) and self.held(address)
 
     def held(self, address: int) -> bool:

@@ -1,7 +1,7 @@
-"""What waits for its time comes, goes to its tube, and is taken out.
+"""Pending messages are added, go to their tube when they are due, and are taken out.
 
-A pending record holds the messages of one append to one tube. When it is due they are written to their tube, and leave
-the heap in the same commit. A large record has extents of its own, which become the tube's as they are.
+A pending record holds the messages of one append to one tube. When it is due, its messages are written to their tube,
+and the record leaves the heap in the same commit. A large record has extents of its own: these become the tube's.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ class Pending:
         return bool(tail)
 
     def put_off(self, found: PendingRecord, due_us: int) -> None:
-        """Look at a recurrent record again then. It has to come when it had to."""
+        """Have a recurrent record looked at again at `due_us`. The time at which it has to come does not change."""
         self._journal.declare_pending()
         heap = self._heaps[at.RECURRENT_HEAP]
         heap.declare_due(found.address, due_us)
@@ -184,7 +184,9 @@ class Pending:
             self._remove(found)
 
     def note_due(self) -> None:
-        """Have the first due time known, and whoever waits for it."""
+        """Write the first due time into the header. Where it is earlier than before, wake the process that waits for
+        it.
+        """
         former, first = self._words[at.NEXT_DUE_US], self._first_due_us()
         self._words[at.NEXT_DUE_US] = first
         if first and (not former or first < former):
@@ -201,7 +203,7 @@ class Pending:
         return min(filter(None, (heap.first_due_us() for heap in self._heaps)), default=0)
 
     def _tube_using(self, extent: int) -> int:
-        """The tube, of those somebody was changing, whose records are in the extent; -1: none."""
+        """The tube whose records are in the extent, of the tubes that the dead process was changing; -1: none."""
         for thread in filter(self._directory.linked, self._journal.threads):
             for tube in self._directory.tubes_of(thread):
                 if extent in self._tubes.chains.extents_of(tube):
@@ -211,8 +213,8 @@ class Pending:
     def _all_written(
         self, heap: Heap, parts: Sequence[Asked], schedule: str, times_us: tuple[int, int], share: int
     ) -> list[int]:
-        """Addresses of new records that are in no heap yet, with their messages in the table. None: there is not room
-        for all.
+        """Addresses of new records that are in no heap yet, with their messages in the table. An empty list: there is
+        not room for all.
         """
         addresses = list[int]()
         for part in parts:
@@ -254,7 +256,7 @@ class Pending:
         return address
 
     def _check_ever(self, messages: Sequence[bytes], nbytes: int) -> None:
-        """Raise `MessageTooLarge` where the segment is empty, and it is not /dev/shm that has no room."""
+        """Raise `MessageTooLarge` where the segment is empty, and /dev/shm had room enough."""
         kept = self._extents.kept_for(messages, nbytes)
         if nothing_stored(self._words) and self._segment.free_bytes > 2 * nbytes + kept + at.TABLE_STEP:
             raise MessageTooLarge(
@@ -275,14 +277,14 @@ class Pending:
         self._journal.clear_pending()
 
     def _arrive(self, thread: int, tube: int, tail: int, count: int, *followers: tuple[int, int]) -> None:
-        """Make messages part of their tube, in the commit that changes what they were before."""
+        """Make messages part of their tube, in the commit that also does the stores of `followers`."""
         accepted = self._journal.moved(at.ACCEPTED, count)
         self._journal.commit((self._layout.tube_word(tube) + at.TUBE_TAIL, tail), accepted, *followers)
         self._bindings.work_arrived(thread)
 
     def _share_of_due(self, share: int) -> int:
-        """What is due may use this share, which leaves room for burying what is queued; where nothing is queued, so
-        that nothing could make room for it, all there is.
+        """The share that due messages may use: this one, which leaves room for burying queued messages. Where nothing
+        is queued, nothing could make room for due messages, so they may use all there is.
         """
         return at.ALL if none_queued(self._words) else share
 

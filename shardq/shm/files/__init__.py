@@ -1,1 +1,1 @@
-"""The files of a segment: what they are called, whose they are, and what the system refuses."""
+"""The files of a segment: their names, their owners, and what the system refuses."""

@@ -12,7 +12,7 @@ from shardq.shm.files.refusals import told
 from shardq.shm.words import SMALLEST_CAPACITY_BYTES
 
 DEFAULT_CAPACITY_BYTES = 512 << 20
-#: What says how much memory the processes of a group may have, by the kind of its file system.
+#: Files that say how much memory the processes of a control group may have, by the kind of its file system.
 _LIMITS = {"cgroup2": ("memory.max", "memory.high"), "cgroup": ("memory.limit_in_bytes",)}
 
 

@@ -1,8 +1,8 @@
-"""How many file descriptors this process has left, and for whom the last ones are.
+"""How many file descriptors this process has left, and what the last ones are kept for.
 
-A process that rings others or watches them is quicker with a descriptor for each of them, and works without. So it
-takes none of the last ones: these are for the code of handlers and applications, for imports, and for short looks into
-/proc.
+A process that rings others or watches them is quicker with a descriptor for each of them, and works without. So the
+last ones are not used for that. They are kept for the code of handlers and applications, for imports, and for short
+looks into /proc.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import resource
 
 from shardq.errors import SegmentUnavailable
 
-#: How many are left to others.
+#: How many are kept for other uses.
 KEPT = 8
 
 
@@ -30,13 +30,13 @@ def left(at_most: int) -> int:
 
 
 def only_last_ones_left() -> bool:
-    """Whether what this process opened last should be closed again at once, where it can do without."""
+    """Whether a descriptor that was just opened, and is not needed, should be closed again at once."""
     return left(KEPT) < KEPT
 
 
 def check_left(needed: int, what: str, kept: int = KEPT) -> None:
-    """Raise `SegmentUnavailable` where this process cannot open so many descriptors and leave others the last ones, so
-    many as are to be `kept`. `what` is what it needs them for.
+    """Raise `SegmentUnavailable` where this process cannot open so many descriptors and still have `kept` ones left.
+    `what` is what it needs them for.
     """
     found = left(needed + kept)
     if found < needed + kept:

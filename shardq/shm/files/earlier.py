@@ -61,7 +61,7 @@ def check_unused(name: str) -> None:
 
 
 def files_of(name: str) -> list[Path]:
-    """What an earlier segment has beside it."""
+    """The files that an earlier segment has beside it."""
     system_name = full_name(name)
     bells = [
         entry for entry in os.listdir(SHM_DIRECTORY) if re.fullmatch(rf"{re.escape(system_name)}\.bell\.\d+", entry)

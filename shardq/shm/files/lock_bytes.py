@@ -1,7 +1,7 @@
-"""Record locks on bytes of a segment's lock file, each of which one process has at a time, and loses by its death.
+"""Record locks on bytes of a segment's lock file. One process has a byte at a time, and loses it when it dies.
 
-The kernel would let a process wait for one without an end. It waits here instead, because the one that has it may be
-stopped: then those who wait give up, and say for whom they waited.
+The kernel would let a process wait for a byte without an end. But the process that has the byte may be stopped. So here
+a waiting process gives up where another one keeps the byte for too long. The error names that one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from shardq.errors import SegmentBusy
 REGISTER_BYTE = 0
 #: Byte of the lock file that the process in slot 0 holds, and so on.
 FIRST_SLOT_BYTE = 64
-#: For how long one process may keep a byte that others wait for. What is done meanwhile takes milliseconds.
+#: For how many seconds one process may keep a byte that others wait for. What it does meanwhile takes milliseconds.
 PATIENCE_S = 3.0
 _SHORTEST_NAP_S, _LONGEST_NAP_S = 0.0005, 0.01
 #: struct flock of Linux on 64-bit machines: type, whence, start, length, pid.

@@ -30,7 +30,7 @@ def full_name(name: str) -> str:
         raise ConfigurationError(
             f"{shown(name)} cannot name a segment: use 1 to {LONGEST_NAME} letters, digits, dots, dashes or underscores"
         )
-    # Of the effective user, whose files will be: under `sudo` that is root, and so are root's segments.
+    # The effective user owns the files that are made: under `sudo` that is root.
     return f"shardq-{os.geteuid()}-{name}"
 
 
@@ -51,7 +51,7 @@ def bell_path(system_name: str, slot: int) -> Path:
 
 
 def bell_paths(system_name: str) -> list[Path]:
-    """The bells that there are."""
+    """Paths of the FIFOs that there are."""
     prefix = f"{system_name}:bell."
     return [SHM_DIRECTORY / entry for entry in os.listdir(SHM_DIRECTORY) if entry.startswith(prefix)]
 

@@ -1,7 +1,7 @@
 """The files of a segment: made for this user alone, and opened only if they are.
 
-Anybody may make files in /dev/shm, under any name, before we do. So each file is opened without following links, and
-then looked at: its owner, its kind, its mode, and whether it has a second name.
+Any user may make files in /dev/shm, under any name, before this process does. So each file is opened without following
+links. Then its owner, its kind, its mode and the number of its names are checked.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from shardq.shm.files.lock_bytes import REGISTER_BYTE, take_byte
 from shardq.shm.files.names import bell_paths, full_name, lock_path, segment_path, semaphore_path
 from shardq.shm.files.refusals import in_the_way, told
 
-#: Of the C library's semaphore: with less, its first use would be a SIGBUS.
+#: Size of the C library's semaphore: in a shorter file, its first use would be a SIGBUS.
 _SEMAPHORE_BYTES = 32
-#: Without waiting for the other end of a FIFO that another user put there.
+#: Flags that follow no link, and do not wait for the other end of a FIFO that another user put there.
 _SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -53,12 +53,12 @@ def make_own(path: Path) -> int:
             descriptor = -1
     if descriptor < 0:
         raise FileExistsError(path)
-    os.fchmod(descriptor, 0o600)  # whatever the umask took away
+    os.fchmod(descriptor, 0o600)  # the umask may have taken some of it away
     return descriptor
 
 
 def check_owner(path: Path, status: os.stat_result, kind: int = stat.S_IFREG) -> None:
-    """Raise `SegmentUntrusted` for what is not this user's, not of this kind, or has a second name."""
+    """Raise `SegmentUntrusted` for a file that is not this user's, is not of this kind, or has a second name."""
     if status.st_uid != os.geteuid() or stat.S_IFMT(status.st_mode) != kind:
         raise SegmentUntrusted(in_the_way(path, status))
     if status.st_nlink > 1:
@@ -76,7 +76,7 @@ def check_removable(path: Path) -> None:
 
 
 def check_mode(path: Path, status: os.stat_result) -> None:
-    """Raise `SegmentUntrusted` for what other users may read or write."""
+    """Raise `SegmentUntrusted` for a file that other users may read or write."""
     mode = stat.S_IMODE(status.st_mode)
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise SegmentUntrusted(
@@ -109,8 +109,9 @@ def open_lock_file(name: str, *, create: bool = False, flags: int = os.O_RDWR) -
 
 @contextmanager
 def creation_lock(name: str) -> Iterator[int]:
-    """One creator or destroyer at a time; who holds it and finds a segment that is not ready knows that its creator is
-    dead. Yields the descriptor of the lock file, which goes again where no segment came of it. Raises `SegmentBusy`.
+    """One creator or destroyer at a time. A process that holds this lock and finds a segment that is not ready knows
+    that its creator is dead. Yields the descriptor of the lock file. Where an error ends the block and there is no
+    segment then, the lock file is removed. Raises `SegmentBusy`.
     """
     system_name = full_name(name)
     while True:
@@ -118,7 +119,7 @@ def creation_lock(name: str) -> Iterator[int]:
         try:
             with told(f"lock {lock_path(system_name)}"):
                 take_byte(descriptor, REGISTER_BYTE, name)
-            # A destroyer unlinks the file under those who wait for it: what they get then keeps no process out.
+            # A destroyer may unlink the file while this process waits: then the lock it gets keeps no process out.
             if not os.fstat(descriptor).st_nlink:
                 continue
             try:
@@ -169,27 +170,28 @@ def remove(system_name: str) -> None:
     """As `remove_files`, by the name that the system knows."""
     with told(f"look for the bells of {system_name}"):
         bells = bell_paths(system_name)
-    # The object after these: while it is there no process can create another one, and a removal cut short can be
-    # repeated. The lock file last: a process that makes a new one may create, and would lose what is unlinked later.
+    # The object after bells and semaphore: while it is there no process can create another segment, and a removal cut
+    # short can be repeated. The lock file last: once it is gone another process may make a new one and create a
+    # segment, whose files would be unlinked here.
     for path in (*bells, semaphore_path(system_name), segment_path(system_name), lock_path(system_name)):
         unlink(path)
 
 
 def remove_unfinished(system_name: str) -> None:
-    """Unlink what this process made of a segment, for which it still has the creation lock."""
-    with suppress(SegmentUntrusted):  # the semaphore may be what kept it from going on
+    """Unlink what this process made of a segment. It still has the creation lock."""
+    with suppress(SegmentUntrusted):  # the semaphore may be another user's, and the reason why creating failed
         unlink(semaphore_path(system_name))
     unlink(segment_path(system_name))
 
 
 def unlink(path: Path) -> None:
-    """Remove a file that may be gone. Raises `SegmentUntrusted` where it is another user's."""
+    """Remove a file that may be gone already. Raises `SegmentUntrusted` where it is another user's."""
     with told(f"remove {path}", path):
         path.unlink(missing_ok=True)
 
 
 def inode(path: Path) -> int | None:
-    """Of what has this name, whatever it is; None: nothing has."""
+    """Inode of the file of any kind that has this path; None: there is none."""
     try:
         return path.lstat().st_ino
     except FileNotFoundError:

@@ -1,8 +1,8 @@
 """Writing to a pipe or socket whose reader may be gone: an error here, and never a signal.
 
-Programs for the command line often give SIGPIPE its default back, which ends a process that writes where nobody reads
-any more. That is meant for their output, not for the bell of a worker that died, or of a supervisor that executes
-itself anew.
+Programs for the command line often give SIGPIPE its default back, which ends a process that writes to a pipe without a
+reader. That is meant for their output, not for the bell of a worker that died, or of a supervisor that executes itself
+anew.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import signal
 
 
 def write(descriptor: int, data: bytes) -> int:
-    """As `os.write`. Raises `BrokenPipeError`, and sends this process no SIGPIPE, whatever it makes of that."""
+    """As `os.write`. Raises `BrokenPipeError`. Sends this process no SIGPIPE, however that is handled in it."""
     if signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN:
         return os.write(descriptor, data)
     former = signal.pthread_sigmask(signal.SIG_BLOCK, ())

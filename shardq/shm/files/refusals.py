@@ -1,4 +1,4 @@
-"""What the system refuses, told as an error of this package that says what to do about it."""
+"""Turns refusals of the system into errors of this package that say what to do about them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shardq.shm.files.names import SHM_DIRECTORY, user
 #: Fewer than a segment's files may need.
 _FEW_INODES = 8
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-#: What opening a path gives where something else lies than a file of ours.
+#: Errors of opening a path where there is something else than a file of this package.
 _IN_THE_WAY = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR, errno.ENXIO)
 _ADVICE = {
     errno.EMFILE: "this process has as many files open as it may: let it close some, or raise `ulimit -n`",
@@ -31,7 +31,7 @@ _ADVICE = {
 @contextmanager
 def told(what: str, path: Path | None = None) -> Iterator[None]:
     """Raise `SegmentError`s in place of what the system raises. `what` is what was to be done, `path` with which file.
-    A file that is not there is for the caller to explain: `FileNotFoundError` stays while /dev/shm itself is there.
+    `FileNotFoundError` is left for the caller to explain, while /dev/shm itself is there.
     """
     try:
         yield
@@ -57,7 +57,7 @@ def _refusal(what: str, path: Path | None, error: Exception) -> SegmentError:
 
 
 def advice(error: Exception) -> str | None:
-    """What to do where the system refuses a process what it gives others. None: there is no such advice."""
+    """What to do where the system refuses this process something that it gives others. None: there is no advice."""
     number = error.errno if isinstance(error, OSError) and error.errno else _number(error)
     return _ADVICE.get(number or 0)
 
@@ -98,7 +98,7 @@ def _obstacle(path: Path) -> str | None:
 
 
 def in_the_way(path: Path, status: os.stat_result) -> str:
-    """What lies where a file of this user belongs, and what to do about it."""
+    """Says what is in the place of a file of this user, and what to do about it."""
     kind = {stat.S_IFLNK: "a symbolic link", stat.S_IFREG: "a file", stat.S_IFIFO: "a FIFO"}
     what = kind.get(stat.S_IFMT(status.st_mode), "something else than a file")
     return (

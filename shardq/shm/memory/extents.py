@@ -1,8 +1,9 @@
-"""Room for messages: extents in a few size classes, backed with memory as they are written.
+"""Memory for messages: extents in a few size classes, backed with memory as they are written.
 
-Lowest number first, so hot extents are reused with the memory they have. A byte says that an extent is lent, a word to
-which tube; which extents a tube really uses follows from its records, so a half-done change is mended by comparing the
-two. The segment's size in memory is the kernel's count of its pages and is kept nowhere.
+The free extent of the lowest number is lent first, so extents are reused with the memory that they have. A byte says
+that an extent is lent, and a word says to which tube. Which extents a tube really uses follows from its records, so a
+half-done change is mended by comparing the two. The segment's size in memory is the kernel's count of its pages and is
+kept nowhere.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _KEPT = (512, 32, 4)
 _LARGEST_STEP = 1 << 20
 #: Behind the reader, memory is given back in steps of so many bytes, and only while memory is scarce.
 _PUNCH_STEP = 16 << 10
-#: What a dead letter has beside its message at most, with the ends of its pages.
+#: Most bytes that a dead letter has beside its message, with what it leaves unused in its pages.
 _LETTER_BYTES = 20 << 10
 #: Follow-ups may have one part in so many of the capacity kept for them.
 _MOST_WANTED_PART = 4
@@ -74,7 +75,7 @@ class Extents:
 
     def found_no_room(self, messages: Sequence[bytes], nbytes: int, former: int | None, share: int) -> None:
         """Messages of so many bytes were not added: what `keep_room` returned holds again. Where they are follow-ups,
-        others leave them some from now on, so that what leaves makes room for them and not for others.
+        other operations leave them room from now on: memory that becomes free is for them first.
         """
         if former is not None:
             self._words[at.KEPT_BYTES] = former
@@ -195,7 +196,7 @@ class Extents:
             self._segment.give_back(start, end - start)
 
     def discard(self, extent: int) -> None:
-        """As `release`, and with all its memory: nobody knows how much of it was counted. For repair."""
+        """As `release`, and return all its memory, however much of it is counted. For repair."""
         self._drop_memory(self._class_of(extent), extent)
         self._segment.bytes[self._map + extent] = 0
         self._words[self._owners + extent] = 0
@@ -270,7 +271,7 @@ class Extents:
 
     def _lend(self, tube: int, extent_class: ExtentClass, extent: int, nbytes: int, *, share: int) -> int:
         start = extent_class.base + (extent - extent_class.first) * extent_class.size
-        # The owner before the byte: whatever is marked as lent says truly to whom.
+        # The owner before the byte: the owner word of an extent that is marked as lent is always right.
         self._words[self._owners + extent] = tube + 1
         self._segment.bytes[self._map + extent] = _LENT
         self._drop_excess(extent, start, whole_pages(nbytes))
@@ -291,7 +292,7 @@ class Extents:
             raise damaged(self._segment.name, f"extent {extent} cannot hold {max(nbytes, backed)} bytes")
         generous = min(extent_class.size, max(exact, backed + min(max(backed, PAGE), _LARGEST_STEP)))
         for goal in (generous, exact):
-            # While memory is short only what is needed is taken, so that as much fits as can.
+            # While memory is short only what is needed is taken, so that more extents get some.
             if goal > exact and self.scarce:
                 continue
             if self.secure(start + backed, goal - backed, share=share, more_than_needed=goal > exact):
@@ -307,8 +308,9 @@ class Extents:
             self._segment.give_back(start + needed, backed - needed)
 
     def _drop_memory(self, extent_class: ExtentClass, extent: int) -> None:
-        # The word first: memory that nobody counts is harmless, counting on memory that is gone is a SIGBUS. And all of
-        # the extent, not only what the word says: somebody may have died between the memory and the word.
+        # The word first: memory that is not counted is harmless, counting on memory that is gone is a SIGBUS. All of
+        # the extent is given back, not only what the word says: a process may have died between the memory and the
+        # word.
         self._words[self._backed + extent] = 0
         start = extent_class.base + (extent - extent_class.first) * extent_class.size
         self._segment.give_back(start, extent_class.size)

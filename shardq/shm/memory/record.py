@@ -34,7 +34,7 @@ from shardq.shm.segment import Segment
 _HEADER = Struct("<HHIQQQIIQ")
 HEADER_BYTES = _HEADER.size
 MESSAGES, JUMP = 1, 2
-#: What 4-byte ends can count.
+#: The largest payload that ends of 4 bytes can count.
 LARGEST_PAYLOAD = (1 << 32) - 1
 
 
@@ -97,7 +97,7 @@ def behind(segment: Segment, address: int) -> tuple[int, int]:
 
 
 def next_behind(segment: Segment, address: int) -> int:
-    """The sequence number that follows the record that ends a tube. Of all questions this is the most frequent."""
+    """The sequence number that follows the record that ends a tube. The function that is called most often."""
     kind, _, count, _, sequence, *_ = _HEADER.unpack_from(segment.bytes, address)
     if kind != MESSAGES:
         raise damaged(segment.name, f"a tube ends at {address}, where there is no record")
@@ -106,7 +106,7 @@ def next_behind(segment: Segment, address: int) -> int:
 
 
 def write(segment: Segment, address: int, sequence: int, accepted_us: int, messages: Sequence[bytes]) -> int:
-    """Write a record that nobody can reach yet; returns the address behind it."""
+    """Write a record that cannot be reached yet. Returns the address behind it."""
     payload = b"".join(messages)
     ends = array("I", accumulate(map(len, messages)))
     head = _HEADER.pack(MESSAGES, 0, len(messages), len(payload), sequence, accepted_us, 0, 0, 0)
@@ -116,7 +116,7 @@ def write(segment: Segment, address: int, sequence: int, accepted_us: int, messa
 
 
 def renew(segment: Segment, address: int, sequence: int, accepted_us: int) -> None:
-    """Give a record that nobody reads yet another number and time."""
+    """Give a record that is in no tube yet another number and time."""
     found = read(segment, address)
     segment.bytes[address : address + HEADER_BYTES] = _HEADER.pack(
         found.format, found.flags, found.count, found.payload_bytes, sequence, accepted_us, 0, 0, 0
@@ -140,7 +140,7 @@ def any_cancelled(segment: Segment, address: int) -> bool:
 
 
 def write_jump(segment: Segment, address: int, target: int) -> None:
-    """Write a jump that nobody can reach yet."""
+    """Write a jump that cannot be reached yet."""
     segment.bytes[address : address + HEADER_BYTES] = _HEADER.pack(JUMP, 0, 0, 0, 0, 0, 0, 0, target)
 
 

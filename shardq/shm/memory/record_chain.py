@@ -15,7 +15,7 @@ from shardq.shm.memory.extents import Extents
 from shardq.shm.memory.record import JUMP, MESSAGES, Record
 from shardq.shm.segment import Segment
 
-#: After so many extents it is seen whether one came twice.
+#: After every so many extents it is checked whether one came twice.
 _LOOK_BACK = 4096
 
 
@@ -81,7 +81,7 @@ class Chains:
         return passed
 
     def spanned_bytes(self, tube: int) -> int:
-        """From the record that holds the head to the end of the last, links and what they skip included."""
+        """Bytes from the record that holds the head to the end of the last one, with links and the space they skip."""
         word = self._layout.tube_word(tube)
         tail = self._words[word + at.TUBE_TAIL]
         if not tail:
@@ -110,5 +110,5 @@ class Chains:
                 self._extents.discard(extent)
 
     def _damaged(self, what: str) -> SegmentForeign:
-        """For what no death can leave behind, only somebody else's writing."""
+        """For contents that no death can leave behind: another program wrote into the segment."""
         return damaged(self._segment.name, what)

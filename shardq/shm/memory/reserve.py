@@ -1,9 +1,9 @@
-"""Memory that a segment holds and does not use, so that what was accepted gets through when /dev/shm is full.
+"""Memory that a segment holds and does not use, so that accepted messages can be worked off when /dev/shm is full.
 
 Behind the extents lies a range of which nothing is ever read. The memory it has is the reserve: a sixteenth of the
 capacity from the segment's creation on, more while the letters of large messages need it. An operation that may use the
-reserve and finds none in /dev/shm gives memory of this range back, and takes it at once for its own. As memory becomes
-free the reserve is made whole before others get any.
+reserve and finds none in /dev/shm gives memory of this range back, and takes it at once for its own use. As memory
+becomes free again, the reserve is made whole before other operations get any.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class Reserve:
         return kept if share == at.FOLLOW_UP else kept + max(self.half, self._words[at.WANTED_BYTES])
 
     def is_whole(self, share: int) -> bool:
-        """Whether it has all that an operation with this share leaves, made so where there is memory for it."""
+        """Whether the reserve has all that an operation with this share must leave in it. Where it has less, it is made
+        whole first, if there is memory for that.
+        """
         wanted, had = self.left_by(share), self._words[at.RESERVED_BYTES]
         if had >= wanted:
             return True
@@ -47,7 +49,7 @@ class Reserve:
         return False
 
     def fit(self) -> None:
-        """Give back what it has beyond what is to be left."""
+        """Give back the memory that the reserve has beyond what must be left in it."""
         wanted = self.left_by(at.GENERAL)
         if self._words[at.RESERVED_BYTES] > wanted:
             self._shrink(wanted)
@@ -70,7 +72,7 @@ class Reserve:
         return False
 
     def mend(self) -> None:
-        """Give back what lies behind the bytes that count: somebody died between the memory and the word."""
+        """Give back what lies behind the bytes that count: a process may have died between the word and the memory."""
         had = self._words[at.RESERVED_BYTES]
         self._segment.give_back(self._start + had, self._segment.layout.total_bytes - self._start - had)
 
@@ -84,13 +86,13 @@ class Reserve:
 
     def _shrink(self, goal: int) -> None:
         with self._declared():
-            # The word first: memory that nobody counts is harmless.
+            # The word first: memory that is not counted is harmless.
             self._words[at.RESERVED_BYTES] = goal
             self.mend()
 
     @contextmanager
     def _declared(self) -> Iterator[None]:
-        """Have `mend` called where this process dies within: the guard may be held without another intent."""
+        """Have `mend` called where this process dies within: there may be no other intent that would cause it."""
         former = self._words[at.INTENT_PENDING]
         self._words[at.INTENT_PENDING] = former or 1
         yield

@@ -17,7 +17,7 @@ from shardq.shm.words import WORD
 
 #: Cell sizes. Above the last a record gets extents of its own.
 _SIZES: tuple[int, ...] = (*range(at.SMALLEST_CELL_BYTES, 513, 32), 640, 768, 1024, 1536, 2048)
-#: What the extent map says of a slab: full, or from here on which size has free cells.
+#: Bytes in the extent map for a slab: full, or the number of the size of its free cells, counted from here.
 _FULL, _FIRST_SIZE = 255, 2
 #: A slab's bits, behind the word for the size, and where its cells begin.
 _BITS_BYTES, _CELLS_BEGIN = 128, 192
@@ -41,7 +41,7 @@ class Cells:
         self._slabs = segment.layout.classes[at.SLAB_CLASS]
 
     def take(self, nbytes: int, *, share: int) -> int:
-        """Address of memory for a record of so many bytes, 0: there is no room. Its content is left from before."""
+        """Address of memory for a record of so many bytes, 0: there is no room. The memory is not cleared."""
         number = bisect_left(_SIZES, nbytes)
         if number == len(_SIZES):
             return self._take_extent(nbytes, share)
@@ -104,7 +104,8 @@ class Cells:
         self._extents.own(extent, tube)
 
     def mend(self, tube_uses: Callable[[int], int]) -> None:
-        """Settle what a death left coming or going. `tube_uses` names the tube whose records an extent holds, -1: none.
+        """Settle cells that a death left coming or going. `tube_uses` names the tube whose records an extent holds,
+        -1: none.
 
         Wants the heaps and tubes mended as far as their records go.
         """
@@ -117,7 +118,7 @@ class Cells:
     def _mend_one(self, address: int, tube_uses: Callable[[int], int]) -> None:
         _, extent, start = self._extents.locate(address)
         if not self._bytes[self._map + extent] or not self._extents.backed_bytes(extent):
-            self._extents.discard(extent)  # somebody died giving it back
+            self._extents.discard(extent)  # a process died while it gave the extent back
             return
         is_slab = self._extents.owner_of(extent) == _SLAB
         if self._held(address):
@@ -133,7 +134,7 @@ class Cells:
             self.free(address)
 
     def _sweep(self) -> None:
-        """Find extents that were lent and not used yet."""
+        """Discard extents that were lent and not used yet."""
         for extent in self._extents.owned_by(_SLAB):
             ready = self._bytes[self._map + extent] >= _FIRST_SIZE
             if not (ready and self._bits(self._extents.start_of(extent))):

@@ -1,1 +1,1 @@
-"""Who is attached, alive, inside the guard, asleep, or dead."""
+"""Which processes are attached, alive, inside the guard, asleep, or dead."""

@@ -1,8 +1,8 @@
-"""Noticing the death of others without asking: one descriptor that becomes readable when a serving process ends.
+"""Noticing the death of other processes without polling: one descriptor becomes readable when a serving process ends.
 
-Whoever sleeps on a segment watches all processes that have bound a thread of it, or have slept and may have been called
-to one, so that a death wakes somebody also where no supervisor is. The set changes rarely; a counter in the header says
-when.
+A process that sleeps on a segment watches all processes that have bound a thread of it. It also watches those that have
+slept and may have been called to a thread. So a death wakes a sleeping process also where there is no supervisor. The
+set of watched processes changes rarely; a counter in the header says when.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ class Watch:
             return self._ends.fileno()
 
     def update(self) -> None:
-        """Watch who serves now. Wants the guard held: who begins to serve later rings those who sleep by then."""
+        """Watch the processes that serve now. Wants the guard held. A process that begins to serve later rings all that
+        sleep by then.
+        """
         if self._words[at.SERVERS] == self._seen or self._ends is None:
             return
         self._seen = self._words[at.SERVERS]
@@ -81,7 +83,7 @@ class Watch:
             descriptor = os.pidfd_open(pid)
             try:
                 assert self._ends is not None
-                # Else a later process has its number; or the safety net has to do, as where none is left.
+                # Else a later process has that pid, or only the last descriptors are left: the safety net has to do.
                 if self._slots.pid_here(slot) == pid and not only_last_ones_left():
                     self._ends.register(descriptor, select.EPOLLIN)
                     self._watched[owner] = descriptor

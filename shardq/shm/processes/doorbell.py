@@ -46,9 +46,9 @@ class Doorbell:
                 pass
 
     def ring(self, slot: int) -> None:
-        """Wake the process of a slot, if that can be done: what it is to look at is in the segment already, so nobody
-        may take a bell out of reach, for want of a descriptor for one, for a refusal of that. What lies in the place of
-        a bell and is none of this user's is not touched.
+        """Wake the process of a slot, if that can be done. What it is to look at is in the segment already. So this
+        raises nothing where the bell cannot be reached, for want of a descriptor for instance: the caller would take
+        that for a refusal of its verb. A file in the place of a bell that is not this user's is not touched.
         """
         with self._lock, suppress(OSError, SegmentError):
             known = slot in self._others
@@ -78,7 +78,7 @@ class Doorbell:
             with told(f"make {path}", path), suppress(FileExistsError):
                 os.mkfifo(path, 0o600)
                 made = True
-                path.chmod(0o600)  # whatever the umask took away
+                path.chmod(0o600)  # the umask may have taken some of it away
             try:
                 self._own = self._opened(path, os.O_RDWR)
             except SegmentError:
@@ -102,7 +102,7 @@ class Doorbell:
             try:
                 write(descriptor, b"!")
             except BlockingIOError:
-                return  # full of rings nobody took in yet
+                return  # full of rings that its process has not taken in yet
             except BrokenPipeError:
                 # The slot's FIFO was made anew by a later process.
                 os.close(self._others.pop(slot))
@@ -113,7 +113,7 @@ class Doorbell:
         if slot == self._slot:
             return self._open()
         if slot not in self._others:
-            # Fails where nobody is there to hear it.
+            # Fails where no process has the FIFO open for reading.
             self._others[slot] = self._opened(self._path(slot), os.O_WRONLY)
         return self._others[slot]
 

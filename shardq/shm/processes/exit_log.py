@@ -1,8 +1,8 @@
-"""How the last few processes ended, written by their supervisor, read by who goes on with their work.
+"""How the last few processes ended, written by their supervisor, read by the process that goes on with their work.
 
-A table in the header: the owner word of the dead, and how it ended. Only the supervisor writes, without the guard; the
-owner word comes last, so an entry that can be found is complete. A death that is planned is written before the kill,
-so whoever finds the dead already knows that it does not count.
+A table in the header: the owner word of the dead process, and how it ended. Only the supervisor writes, without the
+guard; the owner word comes last, so an entry that can be found is complete. A death that is planned is written before
+the kill. So the process that finds the dead one knows already that the death does not count.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Deaths:
         self._words = segment.words
 
     def of(self, owner: int) -> Ending | None:
-        """How this process ended, None where nobody wrote it down."""
+        """How this process ended, None where that was not written down."""
         how = self._find(owner)
         if not how:
             return None
@@ -35,8 +35,8 @@ class Deaths:
         return bool(self._find(owner) & _EXCUSED)
 
     def note(self, owner: int, ending: Ending, *, excused: bool = False) -> None:
-        """Write down how a process ended, or is about to. What stands already is truer: it is left. An end that nobody
-        saw leaves nothing to write.
+        """Write down how a process ended, or is about to. An entry that stands already is left, since it is truer. Of
+        an end that no supervisor saw nothing is written.
         """
         if ending == Ending() or self._find(owner):
             return

@@ -5,11 +5,11 @@ A semaphore of value 1 is the token. Around it stand two kinds of words that say
 * each process announces an attempt in its slot (`SLOT_ATTEMPT`) before it touches the semaphore, and withdraws after;
 * the holder writes itself into `GUARD_OWNER` after it has the token, and clears it before it gives the token back.
 
-Nobody ever blocks in the semaphore: a killed waiter or poster would strand others. Who waits longer than the patience
-looks for a corpse, and who must not wait for ever gives up when its limit is over. The token is taken over from an
-owner that is dead, or, where no owner stands and the token is gone, once two equal looks at all attempts show that no
-live process tries or holds. A stopped process is alive and is never robbed. The attempts' sequence numbers only grow,
-so two equal looks are one snapshot.
+No process ever blocks in the semaphore: a killed waiter or poster would strand others. A process that has waited for
+longer than the patience looks whether the holder died. A process that must not wait for ever gives up when its limit is
+over. The token is taken over from an owner that is dead. Where no owner stands and the token is gone, it is taken over
+once two equal looks at all attempts show that no live process tries or holds. The attempts' sequence numbers only grow,
+so two equal looks are one snapshot. A stopped process is alive, so the token is never taken from it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PATIENCE_S = 0.005
 #: How often to yield the processor before sleeping between two tries.
 YIELDS = 40
 SHORTEST_NAP_S, LONGEST_NAP_S = 50e-6, 500e-6
-#: After how long a waiter writes down for whom it waits, for who looks.
+#: After how many seconds a waiting process writes down which process it waits for, for observers.
 NOTED_S = 0.05
 #: What the low 16 bits of an attempt say: this guard. There is one guard; the layout has room for more.
 TRYING = 1
@@ -64,13 +64,13 @@ class Guard:
         self._clock = clock
         self._nap = nap
         self._limit_s = limit_s
-        # Reentrant, so that a signal handler that raises at the worst place cannot lock its own thread out.
+        # Reentrant: a signal handler may raise while this lock is held, and its thread must be able to enter again.
         self._threads = threading.RLock()
         self._holder = 0
 
     def acquire(self) -> None:
-        """Enter. Whoever enters must look for a standing intent and mend it: the last holder may have died. Raises
-        `SegmentBusy` where others do not leave it within the caller's limit.
+        """Enter. The caller must then look for a standing intent and mend it: the last holder may have died. Raises
+        `SegmentBusy` where others do not leave the guard within the caller's limit.
         """
         if not self._threads.acquire(False):
             self._wait_for_thread()
@@ -96,12 +96,12 @@ class Guard:
 
     @property
     def mine(self) -> bool:
-        """Whether the calling thread is inside, or about to be, or an exception cut its way out short."""
+        """Whether the calling thread is inside, is about to enter, or was cut short by an exception as it left."""
         return self._holder == threading.get_ident()
 
     def check_not_inside(self) -> None:
-        """Raise `StorageBusy` where the calling thread was interrupted inside. Which case it is that makes `mine` true
-        only the stack knows: below the verb that is about to enter stands another one.
+        """Raise `StorageBusy` where the calling thread was interrupted inside the guard. Only the stack tells this from
+        the other cases in which `mine` is true: below the verb that is about to enter stands another one.
         """
         frame: FrameType | None = sys._getframe()
         while frame and _is_of_this_package(frame):
@@ -152,7 +152,7 @@ class Guard:
             since = self._clock()
 
     def _wait_for_thread(self) -> None:
-        """Wait until the other threads of this process have left. They may be waiting themselves."""
+        """Wait until the other threads of this process have left the guard. They may be waiting for it themselves."""
         limit_s = self._limit_s()
         if not self._threads.acquire(timeout=-1 if limit_s is None else limit_s):
             raise self._busy()
@@ -179,15 +179,15 @@ class Guard:
             self._words[at.STUCK_ATTEMPT] = holder
 
     def _abandon(self) -> None:
-        """Withdraw, whatever came of it, with the thread lock held. A token that an exception left in hand is not given
-        back but left for a rescuer: whether it was given back already cannot be known.
+        """Withdraw the attempt, with the thread lock held. A token that an exception left in hand is not given back,
+        since it cannot be known whether that was done already: a rescuer takes it over.
         """
         if self._words[at.GUARD_OWNER] == self._slots.identity:
             self._words[at.GUARD_OWNER] = 0
         self._words[self._attempt] = self._sequence << 16
 
     def _rescue(self) -> bool:
-        """Take the token over if it is lost. One rescuer at a time; his own death frees the record lock."""
+        """Take the token over if it is lost. One rescuer at a time; the record lock is freed if that one dies."""
         if not self._slots.try_lock(RESCUE_BYTE):
             return False
         try:
@@ -205,9 +205,10 @@ class Guard:
         if not owner:
             return False
         if owner == self._slots.identity:
-            # No thread of this process is inside, we hold their lock: an exception cut a release short.
+            # This thread holds the lock of the process's threads, so none of them is inside: an exception cut a release
+            # short.
             return True
-        # Read again after knowing that it is dead: it may have released before it died.
+        # Read again once it is known to be dead: it may have released the guard before it died.
         return not self._slots.alive(owner) and self._words[at.GUARD_OWNER] == owner
 
     def _token_is_lost(self) -> bool:

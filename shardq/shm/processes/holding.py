@@ -1,4 +1,4 @@
-"""Who has the guard, for who looks from outside: read from words and from the kernel, without the guard."""
+"""Which process has the guard, seen from outside: read from words and from the kernel, without the guard."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shardq.shm import words as at
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
 
-#: Between two looks at the same holder. Who works in the guard has left it long before.
+#: Seconds between two looks at the same holder. A process that works in the guard has left it long before.
 _BETWEEN_LOOKS_S = 0.02
 
 
@@ -23,10 +23,10 @@ class Held:
     stopped: bool
     """By a signal, a terminal or a debugger."""
     held_s: float | None
-    """For how long, as far as others waited for it. None: nobody did."""
+    """For how many seconds other processes have waited for it. None: none did for long enough to write it down."""
 
     elsewhere: bool = False
-    """Whether it is in another pid namespace: then it is not known if it is stopped."""
+    """Whether it is in another pid namespace: then it is not known whether it is stopped."""
 
     def __str__(self) -> str:
         state = ", which is stopped," if self.stopped else ""
@@ -40,7 +40,7 @@ def named(pid: int, *, elsewhere: bool) -> str:
 
 
 def holder(segment: Segment, slots: Slots) -> Held | None:
-    """Who has the guard and does not leave it. None: nobody, or only for a moment."""
+    """The process that has the guard and does not leave it. None: no process has it, or only for a moment."""
     first = _attempt(segment, slots)
     if first is None:
         return None
@@ -63,7 +63,7 @@ def _attempt(segment: Segment, slots: Slots) -> tuple[int, int] | None:
     words, layout = segment.words, segment.layout
     slot = (words[at.GUARD_OWNER] & 0xFFFF) - 1
     if slot < 0:
-        # On its way in or out.
+        # A process is on its way in or out, or none is.
         trying = (n for n in range(layout.slots) if words[layout.slot_word(n) + at.SLOT_ATTEMPT] & 0xFFFF)
         slot = next((n for n in trying if slots.occupied(n)), -1)
     return (slot, words[layout.slot_word(slot) + at.SLOT_ATTEMPT]) if 0 <= slot < layout.slots else None

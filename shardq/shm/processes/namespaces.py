@@ -15,8 +15,8 @@ _CLOCKS = ("monotonic", "boottime")
 
 
 def pid_namespace() -> int:
-    """A number of the name space in which this process's id says something; 0 where /proc does not tell, or is that of
-    another name space: then nothing can be found out about other processes by their ids.
+    """A number of the name space to which this process's id belongs; 0 where /proc does not tell, or is that of another
+    name space: then nothing can be found out about other processes by their ids.
     """
     try:
         if os.readlink(_PROC / "self") != str(os.getpid()):

@@ -1,7 +1,8 @@
 """How long a verb waits for the guard before it raises `SegmentBusy`.
 
-Somebody inside the guard leaves it within microseconds, unless his process is stopped there. Then who must not wait
-without an end, an event loop or a supervisor, gives up and comes back. It is asked only once others are inside.
+A process inside the guard leaves it within microseconds, unless it is stopped there. Then an event loop or a
+supervisor, which must not wait without an end, gives up and comes back. The limit is looked up only where another
+process or thread is inside.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from contextlib import contextmanager
 
 
 class Patience:
-    """Of one store. `usual` says in which of its seconds a call gives up that nobody said more of; None: never."""
+    """The limits of one store. `usual` returns after how many seconds a call gives up that has no limit of its own;
+    None: never.
+    """
 
     def __init__(self) -> None:
         self.usual: Callable[[], float | None] = lambda: None

@@ -1,13 +1,14 @@
-"""Who is attached to a segment, and whether he is alive.
+"""Which processes are attached to a segment, and whether they are alive.
 
 Each process owns one slot, marked by a kernel record lock on the slot's byte of the lock file, held for life. The
-kernel keeps it while the process is stopped and drops it at death, also while the corpse waits to be reaped; a forked
-child does not inherit it. It is lost, though, if the process closes *any* descriptor of that file, so there is one
-descriptor per process and segment, and a free lock counts as death only if in the same pid namespace no live process
-has that pid and those start ticks. Of a process of another pid namespace the lock alone tells. A dying process loses
-its locks first and becomes a corpse some time later. In between it runs none of its own instructions, so it uses the
-segment no more; but only a corpse has given back all that it held elsewhere (locks on other files, ports), so what it
-had claimed is not handed on before.
+kernel keeps the lock while the process is stopped and drops it at death, also while the corpse waits to be reaped; a
+forked child does not inherit it. The lock is lost, though, if the process closes *any* descriptor of that file. So
+there is one descriptor per process and segment, and a free lock counts as death only if in the same pid namespace no
+live process has that pid and those start ticks. Of a process of another pid namespace the lock alone tells.
+
+A dying process loses its locks first and becomes a corpse some time later. In between it runs none of its own
+instructions, so it uses the segment no more. But only a corpse has given back all that it held elsewhere (locks on
+other files, ports). So its claims are handed on only once it is a corpse.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Slots:
             raise
 
     def observe(self) -> None:
-        """See who lives, without a slot."""
+        """See which processes live, without a slot."""
         self._descriptor = open_lock_file(self._segment.name, flags=os.O_RDONLY)
 
     def resume(self, descriptor: int, slot: int) -> None:
@@ -78,7 +79,7 @@ class Slots:
 
     @property
     def descriptor(self) -> int:
-        """Of the lock file. Closing it, or any other one of that file, gives the slot up."""
+        """The descriptor of the lock file. Closing it, or any other descriptor of that file, gives the slot up."""
         return self._descriptor
 
     def leave(self) -> None:
@@ -98,11 +99,11 @@ class Slots:
         return self._layout.slot_word(slot)
 
     def try_lock(self, byte: int) -> bool:
-        """Take a byte of the lock file for this process, if nobody has it."""
+        """Take a byte of the lock file for this process, if no other process has it."""
         return lock_bytes.try_byte(self._descriptor, byte)
 
     def wait_for(self, byte: int, patience_s: float = PATIENCE_S) -> None:
-        """Take a byte of the lock file once nobody else has it. Raises `SegmentBusy`."""
+        """Take a byte of the lock file once no other process has it. Raises `SegmentBusy`."""
         lock_bytes.take_byte(self._descriptor, byte, self._segment.name, patience_s)
 
     def unlock(self, byte: int) -> None:
@@ -132,11 +133,11 @@ class Slots:
         return self._same_process_lives(slot, dying=False)
 
     def owner_of(self, slot: int) -> int:
-        """The owner word of whoever holds the slot now."""
+        """The owner word of the process that holds the slot now."""
         return self._words[self.word(slot) + at.SLOT_INCARNATION] << 16 | slot + 1
 
     def in_my_namespace(self, slot: int) -> bool:
-        """Whether the pid in the slot means here what it means there."""
+        """Whether the process of the slot is in this process's pid namespace, so that its pid is valid here."""
         return self._words[self.word(slot) + at.SLOT_PID_NAMESPACE] == (pid_namespace() or -1)
 
     def pid_here(self, slot: int) -> int:
@@ -157,7 +158,7 @@ class Slots:
             )
 
     def _take_one_of(self, slots: range) -> bool:
-        # Those of dead workers last: their supervisor has still to read there whose end it saw.
+        # Slots of dead workers last: their supervisor has still to read there which worker ended.
         for slot in sorted(slots, key=self._was_a_worker):
             if not self.try_lock(FIRST_SLOT_BYTE + slot):
                 continue

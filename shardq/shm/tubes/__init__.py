@@ -1,1 +1,1 @@
-"""Threads and tubes by name, what is in them, whose they are, and what is in a worker's hands."""
+"""Threads and tubes by name, their messages, which worker is bound to them, and what a worker has in hand."""

@@ -1,10 +1,10 @@
-"""Who serves which thread, which threads have work, and who sleeps.
+"""Which process serves which thread, which threads have work, and which processes sleep.
 
 The thread map has one byte per thread entry: idle, ready (work and no worker bound), bound, or paused. The ready map
-has the number of its handler for each thread that is ready. "Where is work for me?" is a search for the bytes of the
-handlers a process serves, 0.1 us each for thousands of threads, from the thread behind the one served last: round
-robin for nothing. The sleep map has one byte per slot, changed inside the guard like everything else, so a sleeper that
-looked once more before it lay down cannot miss work.
+has the number of its handler for each thread that is ready. A process finds work by a search for the bytes of the
+handlers it serves, 0.1 us each for thousands of threads. It searches from the thread behind the one it served last, so
+threads are served round robin at no cost. The sleep map has one byte per slot, changed inside the guard like everything
+else. A process looks for work and marks itself asleep in one section, so it cannot miss work.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _READY, _BOUND = bytes((at.THREAD_READY,)), bytes((at.THREAD_BOUND,))
 _PAUSED = bytes((at.THREAD_PAUSED,))
 _ASLEEP, _CALLED = bytes((at.ASLEEP,)), bytes((at.CALLED,))
 _WAITING = b"\1"
-#: How long a thread rests whose workers die without a batch in hand, from the second time on, at first and at most.
+#: How long a thread rests where workers of it died without a batch in hand twice or more: at first, and at most.
 _FIRST_REST_S, _LONGEST_REST_S = 1.0, 300.0
 
 
 class Bindings:
-    """Claims on threads and the waking of who waits for them. Methods want the guard held unless they say otherwise."""
+    """Claims on threads and the waking of waiting processes. Methods want the guard held unless they say otherwise."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Bindings:
         if owner:
             self._bury_owner(thread, owner)
         token = self._words[at.TOKEN] + 1
-        # The counter first: a token is never given out twice, whatever dies here.
+        # The counter first: a token is never given out twice, even if this process dies here.
         self._words[at.TOKEN] = token
         self._words[word + at.THREAD_TOKEN] = token
         for tube in self._directory.tubes_of(thread):
@@ -82,7 +82,7 @@ class Bindings:
         return token
 
     def release(self, thread: int, pause_s: float = 0.0) -> None:
-        """End the thread's binding. For `pause_s` it is offered to nobody."""
+        """End the thread's binding. For `pause_s` it is not offered to any worker."""
         word = self._layout.thread_word(thread)
         self._words[word + at.THREAD_NOT_BEFORE_NS] = _now_ns() + int(pause_s * 1e9) if pause_s > 0 else 0
         self._words[word + at.THREAD_FAILURES] = 0
@@ -90,7 +90,7 @@ class Bindings:
         self.refresh(thread)
 
     def rests_s(self, thread: int) -> float:
-        """For how many seconds the thread is still offered to nobody."""
+        """For how many seconds the thread is still not offered to workers."""
         until_ns = self._words[self._layout.thread_word(thread) + at.THREAD_NOT_BEFORE_NS]
         return max(0, until_ns - _now_ns()) / 1e9
 
@@ -112,7 +112,7 @@ class Bindings:
         )
 
     def owner(self, thread: int) -> int:
-        """Owner word of the living process that is bound to the thread, 0: nobody."""
+        """Owner word of the living process that is bound to the thread, 0: none is."""
         owner = self._words[self._layout.thread_word(thread) + at.THREAD_OWNER]
         return owner if owner and self._slots.alive(owner) else 0
 
@@ -120,7 +120,7 @@ class Bindings:
         return any(not self._tubes.is_empty(tube) for tube in self._directory.tubes_of(thread))
 
     def refresh(self, thread: int) -> None:
-        """Set the thread's byte to what its owner word and its tubes say, and call somebody to new work."""
+        """Set the thread's byte to what its owner word and its tubes say, and call a process to new work."""
         word = self._layout.thread_word(thread)
         owner = self._words[word + at.THREAD_OWNER]
         if owner and self._slots.alive(owner):
@@ -138,7 +138,7 @@ class Bindings:
             return
         if self._words[word + at.THREAD_NOT_BEFORE_NS] > _now_ns():
             self._set_state(thread, at.THREAD_PAUSED)
-            self.call_worker()  # one of them has to sleep no longer than the pause
+            self.call_worker()  # one sleeping process has to wake when the pause ends
             return
         self._make_ready(thread)
 
@@ -158,7 +158,7 @@ class Bindings:
         return None if earliest is None else (earliest - now_ns) / 1e9
 
     def work_arrived(self, thread: int) -> None:
-        """What `refresh` does, for a thread that just got messages: the frequent case, with fewer looks."""
+        """As `refresh`, for a thread that just got messages: this frequent case needs fewer looks."""
         state = self._bytes[self._layout.thread_map + thread]
         if state == at.THREAD_IDLE or (state == at.THREAD_BOUND and self._sleeps(self._owner_slot(thread))):
             self.refresh(thread)
@@ -167,7 +167,7 @@ class Bindings:
         """The next thread of these handlers with work and no worker, going round from behind `after`; -1: none."""
         thread = self._next_byte(self._layout.thread_map, _READY, after)
         if thread < 0 or self._is_for(thread, served):
-            return thread  # the frequent cases: nothing is ready, or all that is
+            return thread  # the frequent cases: no thread is ready, or the first one found is of these handlers
         found = (self._next_of(number, after, served) for number in served.numbers)
         return min((one for one in found if one >= 0), key=lambda one: (one <= after, one), default=-1)
 
@@ -186,7 +186,8 @@ class Bindings:
     def sleep(self) -> None:
         """Say that this process sleeps: it will be rung when there is work."""
         if not self._words[self._slots.word(self._slots.mine) + at.SLOT_WORKER]:
-            self._make_known()  # it may die with a call unheard; of its workers a supervisor tells
+            # It may be called and die before it acts on that. Of a worker's death its supervisor tells the others.
+            self._make_known()
         self._bytes[self._layout.sleep_map + self._slots.mine] = at.ASLEEP
 
     def wake(self, *, others_sleep: bool) -> bool:
@@ -206,8 +207,9 @@ class Bindings:
         self._call_first(self._sleepers())
 
     def pass_on(self, taken: int) -> None:
-        """For a process that was called and has work in thread `taken` (-1: none): call one for what else is ready, of
-        those in higher slots. Those in lower ones were awake when it was called, or looked for themselves since.
+        """For a process that was called and has work in thread `taken` (-1: none): call another process, in a higher
+        slot, for what else is ready. Processes in lower slots were awake when this one was called, or have looked for
+        work themselves since.
         """
         looked: set[int] = set()
         for slot in self._sleepers(above=self._slots.mine):
@@ -220,16 +222,16 @@ class Bindings:
     def supervised(self) -> bool:
         """Whether a supervisor is there, which sets a timer for the first due time."""
         slot = self._words[at.SUPERVISOR_SLOT] - 1
-        # The slot of one that ended may be another process's by now.
+        # The slot of a supervisor that ended may be another process's by now.
         its = slot >= 0 and self._words[self._slots.word(slot) + at.SLOT_PID] == self._words[at.SUPERVISOR_PID]
         return its and self._slots.occupied(slot)
 
     def call_timer(self, due_us: int) -> None:
-        """Something is due earlier than all else: have somebody awake then."""
+        """The first due time is earlier now: have a process awake at that time."""
         if not self.supervised():
-            self.call_worker()  # somebody has to sleep no longer
+            self.call_worker()  # one sleeping process has to wake earlier
         elif not self._words[at.ARMED_US] or due_us < self._words[at.ARMED_US]:
-            self._words[at.ARMED_US] = due_us  # later ones need not ring for it
+            self._words[at.ARMED_US] = due_us  # for a later due time the supervisor need not be rung
             self.bells.add(self._words[at.SUPERVISOR_SLOT] - 1)
 
     def await_(self, byte_map: int) -> None:
@@ -237,13 +239,13 @@ class Bindings:
         self._bytes[byte_map + self._slots.mine] = 1
 
     def note_progress(self, thread: int) -> None:
-        """Its worker got something done: earlier deaths in the thread count no more."""
+        """The thread's worker got something done: earlier deaths in the thread count no more."""
         word = self._layout.thread_word(thread) + at.THREAD_FAILURES
         if self._words[word]:
             self._words[word] = 0
 
     def note_batch(self, thread: int, count: int, deadline_ns: int = 0) -> None:
-        """Say what this process has in hand, for who looks at the family; 0 messages: nothing."""
+        """Write down what this process has in hand, for observers and its supervisor; 0 messages: nothing."""
         words, word = self._words, self._slots.word(self._slots.mine)
         words[word + at.SLOT_BATCH_THREAD] = thread + 1
         words[word + at.SLOT_BATCH_COUNT] = count
@@ -255,13 +257,13 @@ class Bindings:
             self.bells.add(supervisor - 1)
 
     def messages_left(self) -> None:
-        """Ring who waits for room, and for quiet if that is now."""
+        """Ring the processes that wait for room; and where nothing is queued any more, those that wait for that."""
         self.ring_waiting(self._layout.room_map)
         if none_queued(self._words):
             self.ring_waiting(self._layout.quiet_map)
 
     def ring_waiting(self, byte_map: int) -> None:
-        """Ring who asked for it in this map."""
+        """Ring the processes that asked for it in this map."""
         end = byte_map + self._layout.slots
         place = self._bytes.find(_WAITING, byte_map, end)
         while place >= 0:
@@ -279,14 +281,14 @@ class Bindings:
         if taken is not None:
             self._attempts.kill(taken, self._tubes.handed(taken), owner, word + at.THREAD_OWNER)
             return
-        # Whatever kills workers here is no batch that could be put away: the thread rests longer each time.
+        # There is no batch to blame for the death, and none to put away. So the thread rests, longer each time.
         failures = self._words[word + at.THREAD_FAILURES]
         rest_s = min(_FIRST_REST_S * 2 ** min(failures - 1, 30), _LONGEST_REST_S) if failures else 0.0
         self._words[word + at.THREAD_NOT_BEFORE_NS] = _now_ns() + int(rest_s * 1e9)
         self._journal.commit((word + at.THREAD_OWNER, 0), self._journal.moved(word + at.THREAD_FAILURES, 1))
 
     def _make_known(self) -> None:
-        """For its first claim or sleep a process makes itself known: who sleeps shall notice its death."""
+        """At its first claim or sleep a process makes itself known, so that sleeping processes notice its death."""
         word = self._slots.word(self._slots.mine)
         if self._words[word + at.SLOT_SERVES]:
             return
@@ -294,12 +296,12 @@ class Bindings:
             if self._sleeps(slot):
                 self.bells.add(slot)
         self._words[at.SERVERS] += 1
-        # Last: whoever is thrown out before does it all again.
+        # Last: where an exception cuts this short, the process does it all again.
         self._words[word + at.SLOT_SERVES] = 1
 
     def _sleepers(self, above: int = -1) -> Iterator[int]:
-        """Slots of the sleeping processes above that slot, the lowest first. At last those that were called and have
-        not woken: the process that called them may have died before it rang.
+        """Slots of the sleeping processes above that slot, the lowest first. Then those of processes that were called
+        and have not woken: the process that called them may have died before it rang.
         """
         start, end = self._layout.sleep_map, self._layout.sleep_map + self._layout.slots
         for state in (_ASLEEP, _CALLED):
@@ -317,8 +319,9 @@ class Bindings:
             return
 
     def _make_ready(self, thread: int) -> None:
-        """Work without a worker: offer the thread, and call one."""
-        # First the byte that is looked for, then the one that says why: between the two it may be offered already.
+        """The thread has work and no worker: offer it, and call a process to it."""
+        # The ready map first, which is searched by handler: after a death between the two stores the thread may be
+        # offered already, which is harmless.
         self._bytes[self._layout.ready_map + thread] = self._directory.handler(thread)
         self._bytes[self._layout.thread_map + thread] = at.THREAD_READY
         self.call_for(thread)
@@ -332,7 +335,9 @@ class Bindings:
         return max(-1, place - byte_map)
 
     def _next_of(self, number: int, after: int, served: Served) -> int:
-        """The next ready thread of the handler. Of those beyond the table each one's name has to be looked at."""
+        """The next ready thread of the handler. Handlers without an entry in the table share a number, so the names of
+        their threads have to be looked at.
+        """
         value = bytes((number,))
         thread = first = self._next_byte(self._layout.ready_map, value, after)
         while thread >= 0 and not self._is_for(thread, served):
@@ -358,11 +363,11 @@ class Bindings:
         return (self._words[self._layout.thread_word(thread) + at.THREAD_OWNER] & 0xFFFF) - 1
 
     def _set_state(self, thread: int, state: int) -> None:
-        """Let the thread be something else than ready."""
+        """Give the thread a state other than ready."""
         self._bytes[self._layout.thread_map + thread] = state
         self._bytes[self._layout.ready_map + thread] = 0
 
 
 def _now_ns() -> int:
-    """The clock of pauses: nobody sets it, and all processes of a host read the same."""
+    """The clock of pauses. It cannot be set, and all processes of a host read the same."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)

@@ -1,10 +1,10 @@
-"""What is in a worker's hands, and what happened to the message at the head before.
+"""What a worker has in hand, and how the message at the head failed before.
 
-Three facts per tube. TUBE_HANDED above the head says that a batch is in hand, which is how a death is known to have
-interrupted it. TUBE_ATTEMPTS counts the failures of the message at the head while it stood alone. TUBE_LIMIT makes the
-next batches smaller after one of several messages failed, until the culprit stands alone.
+Three facts per tube. TUBE_HANDED above the head says that a batch is in hand: where its worker is dead, the death
+interrupted that batch. TUBE_ATTEMPTS counts the failures of the message at the head while it stood alone. TUBE_LIMIT
+makes the next batches smaller after a batch of several messages failed, until the culprit stands alone.
 
-All of it is said of sequence numbers, so it is void by itself once the head moves on.
+All of them name sequence numbers, so they are void by themselves once the head moves on.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ class Attempts:
         return 0
 
     def kill(self, tube: int, count: int, owner: int, owner_word: int) -> None:
-        """The worker that had the batch in hand, of so many messages, died of it: end its binding with the failure, so
-        that both happen or neither.
+        """The worker that had the batch in hand, of so many messages, died. Count that as a failure and end its
+        binding: the two happen together or not at all.
         """
         if count == 1:
             self._blame(self._layout.tube_word(tube), owner, (owner_word, 0))
@@ -106,7 +106,7 @@ class Attempts:
             words[word + at.TUBE_FIRST_FAILED_US] = now_us
         words[word + at.TUBE_LAST_FAILED_US] = now_us
         words[word + at.TUBE_FAILED_BY] = killed
-        # One commit takes it back and counts it: whoever dies in between has neither counted it twice nor lost it.
+        # One commit takes the batch back and counts its failure: a death neither counts it twice nor loses it.
         self._journal.commit((word + at.TUBE_HANDED, 0), self._journal.moved(word + at.TUBE_ATTEMPTS, 1), *followers)
         return words[word + at.TUBE_ATTEMPTS]
 

@@ -41,7 +41,7 @@ class Directory:
         self._handlers = handlers
         self._known: dict[str, tuple[int, int]] = {}
         self._known_tubes: dict[str, tuple[int, int, int]] = {}
-        # A worker asks for the tube ahead before each batch, and there hardly ever is one.
+        # A worker looks for the tube ahead before each batch, and there hardly ever is one.
         self._missing_tubes: dict[str, tuple[int, int, int]] = {}
 
     def thread(self, key: str) -> int:
@@ -107,8 +107,8 @@ class Directory:
         return self._remember(key, thread)
 
     def add_tube(self, pipe: str, *, share: int = at.GENERAL, apart: bool = False) -> tuple[int, int]:
-        """Thread and tube entry of a new pipe, (NO_ROOM, NO_ROOM) for lack of memory. `apart`: a new thread is work for
-        nobody. Raises `DirectoryFull`.
+        """Thread and tube entry of a new pipe, (NO_ROOM, NO_ROOM) for lack of memory. `apart`: a new thread is for dead
+        letters, and no worker serves it. Raises `DirectoryFull`.
         """
         key, priority, ahead = _parse(pipe)
         thread = self.thread(key)
@@ -249,7 +249,7 @@ class Directory:
         return max(NOT_FOUND, self._bytes.find(_FREE, start, start + count) - start)
 
     def _reclaim(self) -> bool:
-        """Give up some threads that are drained and bound to nobody, going round the table."""
+        """Give up some threads that are drained and to which no worker is bound, going round the table."""
         start, end = self._layout.thread_map, self._layout.thread_map + self._layout.threads
         place, reclaimed = start + self._words[at.RECLAIM_CURSOR], 0
         protected = self._journal.threads
@@ -289,7 +289,7 @@ class Directory:
             return True
         exact = -(-nbytes // PAGE) * PAGE
         for goal in (min(max(backed + at.TABLE_STEP, exact), table_end - table), exact):
-            # While memory is short only what is needed is taken: it may be the reserve.
+            # While memory is short only what is needed is taken: it may come from the reserve.
             if goal > exact and self._extents.scarce:
                 continue
             if self._extents.secure(table + backed, goal - backed, share=share, more_than_needed=goal > exact):

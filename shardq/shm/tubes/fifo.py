@@ -24,7 +24,8 @@ from shardq.text.wording import counted
 
 #: Larger appends are split into records of about this size, so that large extents serve single large messages only.
 _PIECE_BYTES = 512 << 10
-#: Of segments that are at least so large one part in so many surely fits, beside its tables and the room for letters.
+#: Messages of a sixteenth of the capacity surely fit an empty segment of 1 MiB or more, beside its tables and the room
+#: for letters.
 _ROOMY_BYTES, _SMALL_PART = 1 << 20, 16
 
 

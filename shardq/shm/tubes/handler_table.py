@@ -1,8 +1,8 @@
 """A number for each handler, and which handlers each attached process serves.
 
-A thread says by this number whose it is, so that looking for a ready thread of some handlers is a search for a few
-bytes, however many ready threads of other handlers stand beside. Numbers are given once and stay; the name is written
-before the count that makes it one of the table.
+Each thread entry has the number of its handler. So looking for a ready thread of some handlers is a search for a few
+bytes, however many threads of other handlers are ready. Numbers are given once and stay. A name is written before the
+count that makes it one of the table.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Served(NamedTuple):
     """The handlers for which a process looks for work."""
 
     names: frozenset[str] | None
-    """None: not known, so all that go by these numbers."""
+    """None: not known, so all handlers that have these numbers."""
     numbers: Sequence[int]
     """Their numbers, each once."""
     bits: int
@@ -48,7 +48,7 @@ class Handlers:
         self._read = 0
         """How many entries of the table are in `_known`."""
         self._served: dict[frozenset[str], tuple[Served, int]] = {}
-        """What was found, and how many entries the table had then."""
+        """What `served` found for these names, and how many entries the table had then."""
         self._published = 0
 
     def number(self, name: str) -> int:
@@ -125,7 +125,9 @@ class Handlers:
         return int.from_bytes(self._bytes[place : place + at.SERVED_BYTES], "little")
 
     def _publish(self, served: Served) -> None:
-        """Only ever more: one that is called for what it does not look for any more passes the call on."""
+        """Add to what this process is known to serve; nothing is taken off. A process that is called to a thread that
+        it does not look for any more passes the call on.
+        """
         if self._published | served.bits == self._published:
             return
         self._published |= served.bits

@@ -1,8 +1,9 @@
 """Adding messages to tubes: all of them, or those that have no equal.
 
-Which messages of a tube are in the table of equal ones is said by one number: all below are. Who asks for equality
-brings the table up to it first, in sections that others get in between; while a tube is in use like that, whoever
-appends to it helps, so that a plain producer cannot run away from it.
+One number says which messages of a tube are in the table of equal ones: all below it are. A process that asks for
+equality first puts the tube's other messages into the table, in several sections, so that other processes get in
+between. From then on until the tube is empty, a producer that only appends to it puts some of the tube's messages into
+the table as well. So it cannot append faster than messages are indexed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from shardq.shm.verbs.equal_messages import Alike, Asked, tube_field
 
 #: How many messages are put into the table in one section at first, twice as many each further time.
 _FIRST_SLICE = 512
-#: How many at most by who appends without asking for equality.
+#: How many at most by a producer that appends without asking for equality.
 _HELP = 1024
 
 
@@ -100,7 +101,7 @@ class Appending:
         ]
 
     def help(self, pipe: str, tube: int) -> None:
-        """Where somebody asked for the equality of the tube's messages, put more of them into the table."""
+        """Put more of the tube's messages into the table, where a process asked for their equality before."""
         if self._words[self._layout.tube_word(tube) + at.TUBE_INDEXED]:
             self.catch_up(plain(pipe), tube, _HELP, share=at.GENERAL)
 
@@ -129,7 +130,7 @@ class Appending:
             if not self._alike.table.insert(known, field, found.sequence + index, share=share):
                 return None
             number = found.sequence + index + count
-            # The record first: from its beginning on everything may be put in once more.
+            # The record first: after a death between the two its messages are put in once more, which is harmless.
             words[word + at.TUBE_INDEXED_RECORD] = found.address
             words[word + at.TUBE_INDEXED] = number + 1
             most -= count
@@ -143,7 +144,7 @@ class Appending:
     def _append(self, parts: Sequence[Part], share: int) -> list[int]:
         """The tubes that have the messages now, none for lack of room."""
         threads, targets = list[int](), list[tuple[int, Sequence[bytes]]]()
-        # Those that are kept are not given up for the next one's sake.
+        # A thread that is kept is not given up to make place for the next one's entry.
         declare = self._journal.declare if len(parts) == 1 else self._journal.keep
         for pipe, messages in parts:
             thread, tube = self._directory.tube(pipe)

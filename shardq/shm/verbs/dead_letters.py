@@ -1,8 +1,8 @@
-"""Dead letters: each handler's are one tube, in a thread of its own that is work for nobody.
+"""Dead letters: each handler's are one tube, in a thread of its own that no worker serves.
 
-A letter is written in the same commit in which its request leaves its tube, and a request that is put back comes into
-its tube in the commit in which its letter leaves: whoever is killed in between leaves it in one place, never in both or
-in none.
+A letter is written in the same commit in which its request leaves its tube. A request that is put back comes into its
+tube in the commit in which its letter leaves. So a process that is killed anywhere leaves the request in one place,
+never in both or in none.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Letters:
         self._section = section
 
     def bury(self, pipe: str, sequence: int, token: int, grave: str, letter: bytes, most: int) -> Burial:
-        """Put a letter in the place of the message at the head. Of more than `most` letters, or where there is no room,
-        the oldest go. Nothing changes where another message is at the head.
+        """Put a letter in the place of the message at the head. Where there are more than `most` letters then, or no
+        room, the oldest are dropped. Nothing changes where another message is at the head.
         """
         with self._section:
             before = self._words[at.EVICTED]
@@ -81,7 +81,7 @@ class Letters:
                 return False
             self._journal.keep(grave_thread)
             self._journal.declare(thread)
-            # A letter keeps no room for another, so for the room kept its message is new.
+            # No room is kept for the burial of a letter, so room is kept for its message as for a new one.
             stores = self._tubes.write_keeping_room([(tube, [message])], _now_us(), share=at.GENERAL)
             if stores:
                 moved = self._journal.moved
@@ -134,7 +134,7 @@ class Letters:
         grave_tube = grave[1]
         if not self._could_hold(letter, grave_tube):
             return False
-        # All handlers' letters together cannot take the room of the living: each may have the size of the reserve.
+        # Each handler's letters may have as many bytes as the reserve, so that they leave room for living requests.
         most_bytes = self._layout.capacity_bytes // at.RESERVE_PART
         while not self._tubes.is_empty(grave_tube) and (
             self._tubes.length(grave_tube) >= most

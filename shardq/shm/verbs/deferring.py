@@ -1,7 +1,8 @@
-"""Verbs on what waits for its time, each in one guarded section or few.
+"""Verbs on deferred and recurrent messages, each in one guarded section or few.
 
-Nobody computes a schedule in here: `promote` shows a recurrent record that is due, and `recur` is told when it comes
-next. It does nothing where somebody else was faster, so each time comes once however many promote.
+No schedule is computed in here. `promote` returns a recurrent record that is due. The caller computes its next time and
+calls `recur` with it. `recur` does nothing where another process was faster, so each time comes once, however many
+processes promote.
 """
 
 from __future__ import annotations
@@ -27,21 +28,21 @@ from shardq.shm.verbs.equal_messages import Alike, Asked
 _AT_ONCE = 32
 #: How many messages are looked for in one section to be taken out.
 REMOVED_AT_ONCE = 128
-#: When to look again where there was no room for what is due.
+#: After how many microseconds to look again where there was no room for due messages.
 _RETRY_US = 50_000
 
 
 class Promoted(NamedTuple):
-    """What `promote` came to."""
+    """The result of `promote`."""
 
     next_due_us: int
-    """When the next record is due, which may be over, 0: there is none."""
+    """When the next record is due, which may be in the past, 0: there is none."""
     recurrent: PendingRecord | None
-    """One that is due: have it come with `recur` and look again."""
+    """A recurrent record that is due: have it come with `recur`, then call `promote` again."""
 
 
 class Timing:
-    """What waits for its time. `pipe` is a tube's name, times are Unix microseconds."""
+    """Verbs on messages that wait for their time. `pipe` is a tube's name, times are Unix microseconds."""
 
     def __init__(
         self,
@@ -68,12 +69,12 @@ class Timing:
         self._section = section
 
     def due(self) -> bool:
-        """Whether something should be due by now. A hint, without the guard."""
+        """Whether a message should be due by now. A hint, without the guard."""
         first = self._words[at.NEXT_DUE_US]
         return first > 0 and first <= _now_us()
 
     def defer(self, parts: Sequence[Part], due_us: int, *, share: int = at.GENERAL) -> bool:
-        """Have messages come into tubes then, all or none. False: there is no room now."""
+        """Have messages come into tubes at `due_us`, all or none. False: there is no room now."""
         asked = self._appending.asked(parts, distinct=False)
         with self._section:
             self._appending.check_open()
@@ -82,8 +83,8 @@ class Timing:
     def repeat(
         self, parts: Sequence[Part], schedule: str, due_us: int, *, absent: bool = False, share: int = at.GENERAL
     ) -> int | None:
-        """Have messages come into tubes again and again, first at `due_us`. Where there is an equal one with another
-        schedule, that one changes, unless `absent`. Returns how many messages were new or, unless `absent`, there.
+        """Have messages come into tubes again and again, first at `due_us`. An equal message with another schedule
+        gets this one, unless `absent`. Returns how many messages were given, with `absent` how many of them were new.
         None: there is no room now.
         """
         asked = self._appending.asked(parts, distinct=True)
@@ -101,7 +102,7 @@ class Timing:
             return sum(len(each.messages) for each in fresh) if absent else sum(len(its) for _, its in parts)
 
     def promote(self, now_us: int) -> Promoted:
-        """Move some of what is due to its tubes, up to a recurrent record, which is returned."""
+        """Move some of the due messages to their tubes, up to a recurrent record that is due, which is returned."""
         with self._section:
             deferred, recurrent = self._records.heaps
             before, stuck = deferred.count, self._move_due(now_us)
@@ -122,8 +123,8 @@ class Timing:
             return Promoted(self._words[at.NEXT_DUE_US], None)
 
     def recur(self, found: PendingRecord, next_due_us: int | None) -> bool:
-        """Have a recurrent record come now, and next then (None: never), unless somebody else had it come. False: there
-        is no room for that now; it is put off for a moment, so that others can come.
+        """Have a recurrent record come now, and next at `next_due_us` (None: never), unless another process had it come
+        already. False: there is no room now; the record is put off for a moment, so that other records can come.
         """
         with self._section:
             if not self._records.current(found):
@@ -139,7 +140,7 @@ class Timing:
             return False
 
     def put_off(self, found: PendingRecord, due_us: int) -> None:
-        """Look at a recurrent record again then, without having it come now."""
+        """Have a recurrent record looked at again at `due_us`. It does not come now."""
         with self._section:
             if self._records.current(found):
                 self._pending.put_off(found, due_us)
@@ -193,8 +194,8 @@ class Timing:
         return removed
 
     def _not_repeated(self, asked: Asked, schedule: str, due_us: int, *, absent: bool, share: int) -> Asked | None:
-        """Those of the messages that do not come again and again yet; the others change their schedule, unless
-        `absent`. None: there is no room for that.
+        """Those of the messages that are not recurrent yet. The others get this schedule, unless `absent`. None: there
+        is no room for that.
         """
         fresh = list[tuple[bytes, int]]()
         for message, digest in zip(asked.messages, asked.digests, strict=True):

@@ -21,7 +21,7 @@ from shardq.shm.verbs.waiting import Waiting
 
 
 class Delivering:
-    """What the worker of a thread does with it."""
+    """Verbs of a worker on its thread."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class Delivering:
             return self._next(names, terms)
 
     def fail(self, pipe: str, token: int, *, counts: bool = True) -> int:
-        """Take back the batch in hand as failed; not `counts`: as too large only. Returns how often its message failed,
+        """Take back the batch in hand as failed; without `counts` as too large. Returns how often its message failed,
         0 where there were several. Raises `FencedError`.
         """
         with self._section:
@@ -167,7 +167,7 @@ class Delivering:
         self._bindings.note_batch(-1, 0)
 
     def _take_by(self, key: str, thread: int, terms: Mapping[str, Terms]) -> Batch:
-        """By the terms of the thread's handler, nothing where there are none."""
+        """As `_take`, by the terms of the thread's handler; nothing where there are none."""
         its = terms.get(split_key(key)[0])
         if its is None:
             return EMPTY
@@ -194,7 +194,7 @@ class Delivering:
         return EMPTY
 
     def _pop(self, pipe: str, through: int, token: int) -> int:
-        """Returns the thread."""
+        """As `pop`. Returns the thread."""
         thread, tube = self._directory.tube(pipe)
         self._bindings.check(pipe, thread, token)
         if tube == NOT_FOUND:

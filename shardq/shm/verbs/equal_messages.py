@@ -72,14 +72,14 @@ class Alike:
                 continue
             same = plain(found.pipe) == plain(pipe) and bool(found.schedule) == recurrent
             if same and record.message(self._segment, found.messages, index) == message:
-                equal[number] = found, number  # where somebody died an entry may stand twice
+                equal[number] = found, number  # after a death an entry may stand twice
         return list(equal.values())
 
     def absent(
         self, pipe: str, messages: Sequence[bytes], digests: Sequence[int], tubes: Sequence[int]
     ) -> tuple[list[bytes], list[int]]:
-        """Those of the messages, and their digests, that have no equal: none that waits for its time, and none in these
-        tubes as far as those are in the table.
+        """Those of the messages, and their digests, that have no equal among the deferred ones, nor in these tubes as
+        far as their messages are in the table.
         """
         unknown, known = self.table.are_unknown(digests), dict[int, Record]()
         fresh = [
@@ -101,8 +101,8 @@ class Alike:
         return waits and bool(self._pending(pipe, message, digest, recurrent=False))
 
     def _in_tube(self, tube: int, field: int, number: int, message: bytes, known: dict[int, Record]) -> bool:
-        """Whether the message is what the entry names. `known`: records that were read, since neighbours in a call are
-        neighbours in a record more often than not.
+        """Whether the message is what the entry names. `known` keeps the records that were read: messages of one call
+        often stand in one record.
         """
         if not self._lasts(field, number):
             return False
@@ -112,13 +112,14 @@ class Alike:
         index = number - found.sequence
         if index >= found.count or record.message(self._segment, found, index) != message:
             return False
-        # Where the last of several was taken out, others may be in a worker's hands.
+        # The entry names the last of several equal messages. Where that was taken out, a worker may have an earlier
+        # one in hand.
         return not record.is_cancelled(self._segment, found, index) or self._tubes.has_stayed(tube, message)
 
     def _pending_without_entries(
         self, pipe: str, message: bytes, digest: int, *, recurrent: bool
     ) -> list[tuple[PendingRecord, int]]:
-        """As `_pending`, by looking at all: so many are alike that not all have entries."""
+        """As `_pending`, by looking at all pending records: so many messages are equal that not all have entries."""
         equal = [
             (found, number)
             for heap in self._records.heaps

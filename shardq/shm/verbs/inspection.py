@@ -1,7 +1,7 @@
-"""Looking at a segment without disturbing those who work in it.
+"""Looking at a segment without disturbing the processes that work in it.
 
-An overview reads single words and takes no guard at all, so it works while everybody hangs; a look at tubes takes the
-guard for one thread at a time.
+An overview reads single words and takes no guard, so it works while the other processes hang. A look at tubes takes
+the guard for one thread at a time.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Overview:
     used_bytes: int
     """Memory in use now, by the kernel's own count."""
     reserved_bytes: int
-    """Memory taken beside it, so that what is stored gets through when /dev/shm is full."""
+    """Memory taken beside it, so that stored requests can be worked off when /dev/shm is full."""
     queued: int
     """Requests not yet acknowledged, those in hand included."""
     accepted: int
@@ -80,7 +80,7 @@ class Overview:
     """None where no supervisor lives."""
     workers: list[WorkerView]
     guard: Held | None
-    """The process that has the guard and does not leave it. None: nobody, or only for a moment."""
+    """The process that has the guard and does not leave it. None: no process has it, or only for a moment."""
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values, each worker as a dictionary too."""
@@ -96,14 +96,14 @@ class TubeView:
     oldest_age_s: float
     """How long ago the request at its head was accepted."""
     worker_pid: int | None
-    """Process whose worker is bound to its thread, None: nobody."""
+    """Process whose worker is bound to its thread, None: no worker is."""
     unserved: bool
     """Whether no worker is bound, and none that looks for work has a handler for it. Where no worker looks: whether
     none of those that did had one."""
     attempts: int
     """How often the request at its head failed."""
     rests_s: float
-    """For how many seconds its thread is still offered to nobody: its handler did not start or cannot be used, a
+    """For how many seconds its thread is still not offered to workers: its handler did not start or cannot be used, a
     request waits for its next attempt, or there was no room."""
 
 
@@ -138,7 +138,7 @@ class Inspection:
             return self._overview()
 
     def _overview(self) -> Overview:
-        # What left before what came, so that the difference is never below what there is.
+        # The count of what left is read before the count of what came: so their difference is never too low.
         handled = self._words[at.HANDLED]
         accepted = self._words[at.ACCEPTED]
         unburied = self._words[at.UNBURIED]
@@ -163,7 +163,7 @@ class Inspection:
         )
 
     def held(self) -> Held | None:
-        """Who has the guard and does not leave it."""
+        """The process that has the guard and does not leave it."""
         return holder(self._segment, self._slots)
 
     def tubes(self) -> Iterator[TubeView]:
@@ -173,7 +173,7 @@ class Inspection:
         for thread in threads:
             with self._section:
                 views = list(self._tubes_of(thread))
-            # Outside the guard: nobody may have to wait for what the caller does with them.
+            # Outside the guard: no other process may have to wait for what the caller does with them.
             yield from views
 
     def _tubes_of(self, thread: int) -> Iterator[TubeView]:

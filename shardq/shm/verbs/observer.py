@@ -19,14 +19,14 @@ from shardq.shm.verbs.inspection import Inspection, Overview
 
 
 class Observer:
-    """Who looks at a segment that is mapped by `Segment.observe`."""
+    """Looks at a segment that is mapped by `Segment.observe`."""
 
     def __init__(self, segment: Segment) -> None:
         self._segment = segment
         self._slots = Slots(segment)
 
     def open(self) -> Callable[[], Overview]:
-        """What looks at the segment. Raises as `open_lock_file`."""
+        """A function that looks at the segment. Raises as `open_lock_file`."""
         segment, slots = self._segment, self._slots
         slots.observe()
         journal, extents, deaths = Journal(segment), Extents(segment), Deaths(segment)
@@ -38,7 +38,7 @@ class Observer:
         return Inspection(segment, slots, handlers, directory, tubes, bindings, attempts, no_guard).overview
 
     def close(self, *, keep_lock_file: bool) -> None:
-        """Unmap. Closing the lock file drops all locks on it that this process has in other ways."""
+        """Unmap. Closing the lock file drops all locks that this process has on it, those of an attachment too."""
         if not keep_lock_file:
             self._slots.forget()
         self._segment.close()

@@ -1,4 +1,4 @@
-"""Mends what a death left half done. Every step may be repeated: the mender can die too."""
+"""Mends what a death left half done. Every step may be repeated: the process that mends can die too."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Repair:
         if tube >= 0 and tube not in self._directory.tubes_of(self._journal.thread):
             self._bytes[self._layout.tube_map + tube] = 0
         if self._journal.pending:
-            # Before the tubes: what a tube was about to take over must not look as if it had lost it.
+            # Before the tubes: an extent that a tube was about to take over must not be swept as one that it lost.
             self._pending.mend()
         for thread in self._journal.threads:
             if self._directory.linked(thread):
@@ -59,9 +59,9 @@ class Repair:
         self._journal.clear()
 
     def adopt_orphans(self) -> int:
-        """Free the threads whose worker died. Returns how many; somebody is called for each that has work.
+        """Free the threads whose worker died. Returns how many. A sleeping process is called to each that has work.
 
-        There is nothing else to mend: had it died inside the guard, an intent would stand.
+        There is nothing else to mend: had the worker died inside the guard, an intent would stand.
         """
         orphans = self._bindings.orphans()
         for thread in orphans:
@@ -76,5 +76,5 @@ class Repair:
             self._tubes.settle(tube)
             self._tubes.chains.sweep(tube)
         self._bindings.refresh(thread)
-        # The dead one may have called no worker to a thread that was ready already.
+        # The dead process may have made the thread ready and died before it called a worker to it.
         self._bindings.call_for(thread)

@@ -1,4 +1,6 @@
-"""The segment as its supervisor sees it: whose it is, who uses it, when it may go. It touches no messages."""
+"""The segment as its supervisor sees it: which process supervises it, which ones use it, when it may be removed. It
+touches no messages.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,7 @@ class Supervision:
         self._deaths = deaths
         self._section = section
         self._unnoticed = False
-        """Whether this process supervises, and those who sleep do not know yet."""
+        """Whether this process supervises, and the sleeping processes do not watch it yet."""
 
     def become_supervisor(self) -> bool:
         """Whether this process is now the one supervisor of the segment, until it ends."""
@@ -50,7 +52,7 @@ class Supervision:
         self._words[at.SUPERVISOR_SLOT] = self._slots.mine + 1
         self._words[at.WATCHED] = self._words[at.ARMED_US] = 0
         for slot in range(self._layout.slots):
-            # Nobody is left who could write down how the dead workers of a former supervisor ended.
+            # Only their supervisor could write down how these workers ended, and it is dead as well.
             if self._field(slot, at.SLOT_WORKER) and not self._slots.occupied(slot):
                 self._words[self._layout.slot_word(slot) + at.SLOT_WORKER] = 0
         self._unnoticed = True
@@ -81,8 +83,8 @@ class Supervision:
         return [self._field(slot, at.SLOT_PID) for slot in self.others()]
 
     def close_if_unused(self, *, lose_requests: bool = False) -> bool:
-        """Accept nothing any more, provided that nobody else is attached, and that nothing is queued, in hand, dead,
-        deferred or recurrent unless it may be lost.
+        """Accept nothing any more, provided that no other process is attached and nothing is queued, in hand, dead,
+        deferred or recurrent. With `lose_requests` it does not matter what is stored. Returns whether it closed.
         """
         with self._section:
             if self.others() or not (lose_requests or nothing_stored(self._words)):
@@ -91,8 +93,8 @@ class Supervision:
             return True
 
     def last_to_leave(self) -> bool:
-        """As `close_if_unused`, and that there is no supervisor. Of several who ask, one after the other is told; who
-        is told no must leave then, so that the last finds nobody else.
+        """As `close_if_unused`, provided also that there is no supervisor. Of several processes that ask, each waits
+        until the one before has left. A process that gets False must leave then, so that the last one is alone.
         """
         self._slots.wait_for(LEAVE_BYTE)
         return self._slots.try_lock(SUPERVISOR_BYTE) and self.close_if_unused()
@@ -104,8 +106,8 @@ class Supervision:
                 self._doorbell.ring(slot)
 
     def note_death(self, pid: int, ending: Ending) -> tuple[bool, bool]:
-        """Write down how a worker ended, for who finds what it had in hand. Returns whether it had come so far as to
-        say that it is a worker, and whether it had a batch in hand.
+        """Write down how a worker ended, for the process that finds what it had in hand. Returns whether it had come so
+        far as to say that it is a worker, and whether it had a batch in hand.
         """
         slots = self._slots_of(pid)
         arrived = any(self._field(slot, at.SLOT_WORKER) for slot in slots)
@@ -116,29 +118,30 @@ class Supervision:
         return arrived, had_batch
 
     def excuse(self, pid: int) -> None:
-        """Write down that a worker is ended on purpose: what it has in hand is not to blame. Before the kill."""
+        """Write down that a worker is ended on purpose: its batch in hand is not to blame. Called before the kill."""
         for slot in self._slots_of(pid):
             self._deaths.note(self._slots.owner_of(slot), Ending(signal=signal.SIGKILL), excused=True)
 
     def condemn(self, pid: int) -> None:
-        """Write down that a worker is ended because its batch takes too long. Before the kill."""
+        """Write down that a worker is ended because its batch takes too long. Called before the kill."""
         for slot in self._slots_of(pid):
             self._deaths.note(self._slots.owner_of(slot), Ending(signal=signal.SIGKILL, timed_out=True))
 
     def deadlines(self) -> dict[int, int]:
         """When the batches in hand of living workers must be done, in nanoseconds of CLOCK_MONOTONIC, by pid. While
-        there is one this process is not rung for others; from then on the first one rings it.
+        this finds a batch with a deadline, workers that take further ones do not ring this process. Once it has found
+        none, the next worker that takes such a batch rings it.
         """
         found = self._deadlines()
         if found or not self._words[at.WATCHED]:
             return found
         self._words[at.WATCHED] = 0
-        # Whoever took a batch before it could see that has written its deadline by now, on any processor.
+        # After this time the deadline of a worker that took a batch before it could see the 0 is visible here.
         time.sleep(_SETTLED_S)
         return self._deadlines()
 
     def renewals(self) -> list[int]:
-        """Pids of the workers that want to be replaced, as far as a pid says here what it says there."""
+        """Pids of the workers in this process's pid namespace that want to be replaced."""
         return [
             self._field(slot, at.SLOT_PID)
             for slot in range(self._layout.slots)
@@ -154,8 +157,8 @@ class Supervision:
         ]
 
     def have_my_death_noticed(self) -> None:
-        """Who sleeps relies on this process for what becomes due. Where somebody does not leave the guard it has to be
-        called again later.
+        """Have all sleeping processes watch this supervisor: they rely on its timer for messages that become due. Where
+        another process does not leave the guard nothing happens; then this has to be called again later.
         """
         if not self._unnoticed:
             return

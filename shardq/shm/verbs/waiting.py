@@ -21,7 +21,7 @@ ORPHAN_INTERVAL_S = 0.01
 
 
 class Waiting:
-    """What this process waits for."""
+    """Verbs that look for what this process waits for, and mark it as asleep."""
 
     def __init__(
         self,
@@ -57,8 +57,8 @@ class Waiting:
 
     def lie_down(self, names: frozenset[str] | None, bound: str | None) -> tuple[str | None, float | None]:
         """As `find_work`; where there is nothing, this process counts as asleep, and will be rung, until `rise`. Also
-        tells in how many seconds a pause ends, or something is due for which no supervisor sets a timer: that rings
-        nobody.
+        tells in how many seconds a pause ends, or a message is due for which no supervisor sets a timer: the caller
+        has to wake by itself then, since neither rings a process.
         """
         with self._section:
             self._watch.update()
@@ -74,8 +74,9 @@ class Waiting:
             return key, wait_s
 
     def rise(self, key: str | None) -> None:
-        """Undo one `lie_down`, with the work that was found. A call that was not for that work is passed on, and so is
-        the clock that this process looked at: of those who sleep on, each may have lain down before it was set.
+        """Undo one `lie_down`, with the work that was found. A call that was not for that work is passed on. Where this
+        process was to wake at the end of a pause or at a due time, it calls another one, which wakes then instead:
+        those that sleep on may have lain down before that time was known.
         """
         with self._section:
             self._sleepers -= 1
@@ -85,8 +86,8 @@ class Waiting:
                 self._bindings.call_worker()
 
     def rise_alone(self) -> None:
-        """As `rise`, where somebody is stopped inside the guard. A call that comes at this moment is lost to others:
-        they look for themselves once the guard is free, at the latest when their safety net says so.
+        """As `rise`, where a process is stopped inside the guard. A call that this process got is not passed on. The
+        other processes look for work themselves once the guard is free, at the latest at their safety net's time.
         """
         self._sleepers -= 1
         self._bindings.wake(others_sleep=self._sleepers > 0)
@@ -96,7 +97,7 @@ class Waiting:
         return self._watch.open()
 
     def note_deaths(self) -> None:
-        """Free the threads of those that ended, and watch them no more."""
+        """Free the threads of the processes that ended, and watch these no more."""
         with self._section:
             self._watch.clear()
             self._adopt_orphans()
@@ -108,7 +109,7 @@ class Waiting:
         return states.count(at.ASLEEP) + states.count(at.CALLED)
 
     def quiet(self, *, deferred: bool = False) -> bool:
-        """Whether nothing is queued or in hand, nor with `deferred` waits for its time. If something is, this process
+        """Whether nothing is queued or in hand, nor, with `deferred`, deferred. If something is, this process
         will be rung when that changes.
         """
         words = self._segment.words
@@ -124,7 +125,9 @@ class Waiting:
             self._bindings.await_(self._segment.layout.room_map)
 
     def look_around(self) -> None:
-        """Free the threads of dead workers, now and then, and those whose pause is over. Wants the guard held."""
+        """Make threads ready whose pause is over and, now and then, free the threads of dead workers. Wants the guard
+        held.
+        """
         if time.monotonic() > self._orphans_due:
             self._adopt_orphans()
         self._end_pauses()
@@ -142,7 +145,7 @@ class Waiting:
         self.last_served = thread
         key = self._directory.name(thread)
         if self._directory.thread(key) != thread:
-            # A claim would be on another one, and this one would be offered for ever.
+            # A claim by this name would be on another thread, and this one would be offered for ever.
             raise damaged(self._segment.name, f"thread {thread} is not found by its name")
         return key
 
