@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from shardq import Queue, connect
-from shardq.drivers import SharedStorage
+from shardq import Queue, Worker, connect
+from shardq.drivers import SharedLock, SharedStorage
 from shardq.errors import SegmentBusy
 from shardq.shm import words as at
 from tests.support.drivers import MIB
@@ -165,6 +165,18 @@ async def test_every_verb_lets_the_loop_go_on(name: str, storage: SharedStorage)
         free_again(other)
     async with asyncio.timeout(LIMIT_S):
         await asyncio.gather(*tasks.values())
+
+
+async def test_a_worker_that_looks_for_work_can_be_stopped(name: str, storage: SharedStorage) -> None:
+    worker = Worker(SharedLock(storage), Queue(storage))
+    with holder(name, "hold") as other:
+        stopped_inside(other)
+        working = asyncio.create_task(worker.loop())
+        await asyncio.sleep(0)  # until it waits for the first time
+        worker.stop()
+        async with asyncio.timeout(LIMIT_S):
+            await working
+        free_again(other)
 
 
 def test_a_thread_that_waits_keeps_no_loop_of_its_process_waiting(name: str, storage: SharedStorage) -> None:

@@ -122,22 +122,13 @@ class SharedStorage:
             return await self._until_free(self._append, parts, when, share, absent=absent)
 
     async def contains(self, pipe: str, message: bytes) -> bool:
-        try:
-            return self._store.contains(pipe, message)
-        except SegmentBusy:
-            return await self._until_free(self._store.contains, pipe, message)
+        return await self._patiently(self._store.contains, pipe, message)
 
     async def length(self, pipe: str) -> int:
-        try:
-            return self._store.length(pipe)
-        except SegmentBusy:
-            return await self._until_free(self._store.length, pipe)
+        return await self._patiently(self._store.length, pipe)
 
     async def pipes(self) -> list[str]:
-        try:
-            return self._store.pipes()
-        except SegmentBusy:
-            return await self._until_free(self._store.pipes)
+        return await self._patiently(self._store.pipes)
 
     async def range(self, pipe: str, limit: int) -> Batch:
         try:
@@ -170,7 +161,13 @@ class SharedStorage:
         if self._store.timing.due():
             with suppress(SegmentBusy):
                 self.promote_some()
-        return await self._patiently(self._store.delivering.turn, hand, served, terms, stay=stay)
+        turn = self._store.delivering.turn
+        if hand is None:
+            # As a look for work: a worker that has nothing in hand hears of its end also while the guard is held.
+            with suppress(SegmentBusy):
+                return turn(None, served, terms, stay=stay)
+            return None
+        return await self._patiently(turn, hand, served, terms, stay=stay)
 
     async def fail(self, pipe: str, token: int, *, counts: bool = True) -> int:
         try:
