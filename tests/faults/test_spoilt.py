@@ -177,7 +177,7 @@ SPOILT = (
         SIFT,
         "            words[at.SIFT_NEXT] = place + 1\n            words[at.SIFT_RECORD] = record\n"
         "            words[at.SIFT_PLACE] = place\n            words[at.SIFT_DUE_US] = self._due_us(record)\n",
-        "defer a call before others",
+        "defer a call to two tubes before others",
         "",
     ),
     Spoilt(

@@ -78,6 +78,12 @@ def _deferred_calls() -> Iterator[Operation]:
     far = f" at {FAR_US}"
     yield Operation("defer a call", lambda s: call(s, due_us=FAR_US), effect=everywhere(far))
     yield Operation(
+        "defer a call to two tubes before others",
+        lambda s: run(s.storage.append(PARTS[:2], when=When(FAR_US))),
+        lambda s: defer_each(s, numbered(3), FAR_US + 100, 10),
+        effect=one_after_another(*(plus(*MESSAGES, pipe=f"{pipe}{far}") for pipe, _ in PARTS[:2])),
+    )
+    yield Operation(
         "defer a call before others",
         lambda s: call(s, due_us=FAR_US),
         lambda s: [sleep(s), defer_each(s, numbered(20), FAR_US + 100, 10), defer(s, b"late", due_us=FARTHER_US)],
