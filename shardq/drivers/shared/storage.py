@@ -331,10 +331,12 @@ class SharedStorage:
 
     def _append(self, parts: Sequence[Part], when: When | None, share: int, *, absent: bool) -> int | None:
         store = self._store
-        parts = [part for part in parts if part[1]]
         if len(parts) > 1:
+            parts = [part for part in parts if part[1]]
             check_parts(parts, self.step_limit)
-        count = sum(len(messages) for _, messages in parts)
+        count = 0
+        for _, messages in parts:
+            count += len(messages)
         if not count:
             return 0
         if when is None and not absent:

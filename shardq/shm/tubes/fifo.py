@@ -52,7 +52,10 @@ class Tubes:
         """
         stores = self.write_keeping_room(parts, accepted_us, share=share)
         if stores:
-            self._journal.commit(*stores, self._journal.moved(at.ACCEPTED, sum(len(its) for _, its in parts)))
+            count = 0
+            for _, messages in parts:
+                count += len(messages)
+            self._journal.commit(*stores, self._journal.moved(at.ACCEPTED, count))
         return bool(stores)
 
     def write_keeping_room(
