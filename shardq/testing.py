@@ -194,7 +194,7 @@ class _Recording(RuntimeStorage):
             parts = [(pipe, self._absent(pipe, messages, when)) for pipe, messages in parts]
         taken = super()._append(parts, when, False, *kept)
         if taken:
-            self.registered += [(pipe, list(messages)) for pipe, messages in parts]
+            self.registered += [(pipe, list(messages)) for pipe, messages in parts if messages]
         return taken
 
 
