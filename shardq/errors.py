@@ -47,7 +47,7 @@ class QueueFull(ShardqError):
 
 
 class MessageTooLarge(ShardqError):
-    """The messages of one call to one tube can never fit the storage, however empty it is."""
+    """A message can never fit the storage, however empty it is. A call of several is stored in steps."""
 
 
 class DirectoryFull(QueueFull):

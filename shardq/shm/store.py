@@ -89,6 +89,7 @@ class Store:
 
     def append(self, parts: Sequence[Part], *, share: int = at.GENERAL) -> bool:
         """Add messages to tubes, all or none; no pipe may be there twice. False: there is no room now."""
+        parts = [part for part in parts if part[1]]
         return not parts or self.appending.append(parts, share=share)
 
     def read(self, pipe: str, limit: int) -> Batch:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from shardq.handling.steps import steps_of
 from shardq.model import Part, StepLimit
+from shardq.shm.store import Store
 
 ROOMY = StepLimit(parts=100, messages=100, nbytes=10_000)
 
@@ -60,3 +61,11 @@ def test_steps_have_all_in_order_and_keep_within_the_limit(groups: list[list[byt
         assert len({pipe for pipe, _ in step}) == len(step)
         assert count <= limit.messages
         assert size_of(step, limit) <= limit.nbytes or count == 1
+
+
+def test_a_part_without_messages_is_nothing(store: Store) -> None:
+    assert store.append([("m/H/0/0", []), ("m/H/1/0", [b"x"])])
+    assert store.append([("m/H/0/0", [])])
+    assert store.pipes() == ["m/H/1/0"]
+    assert store.append([("m/H/0/0", [b"y"])])
+    assert store.read("m/H/0/0", 9).messages == [b"y"]
