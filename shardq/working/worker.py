@@ -12,7 +12,9 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
+from operator import is_
 from typing import Any
+from weakref import ref
 
 from shardq.errors import ConfigurationError, HandlerError, QueueFull, SegmentNoRoom, shown
 from shardq.handler import Handler, find_handler, handler_classes, importable_names, is_coming
@@ -48,8 +50,10 @@ class Worker:
         self.settings = settings or WorkerSettings()
         self._only: dict[str, type[Handler[Any]]] | None = None
         self._only_names: frozenset[str] = frozenset()
-        self._known: tuple[int, ...] = ()
+        self._known: list[ref[type[Handler[Any]]]] = []
         """The handler classes that there were when `_found` was looked for."""
+        self._registered = 0
+        """How many handlers were registered with the queue then."""
         self._found: frozenset[str] = frozenset()
         self._takes_any = True
         """Whether the storage may choose how much it hands out. A limit forbids that."""
@@ -180,7 +184,7 @@ class Worker:
         try:
             handler_class = self._handler(key)
             if handler_class is None:
-                self._known = ()  # its handler was there when this worker looked last: look anew
+                self._known = []  # its handler was there when this worker looked last: look anew
                 log.error("a thread was offered whose handler is not here", extra={"key": shown(key)})
                 pause_s = self._backoff_s(key)
                 return 0
@@ -304,10 +308,11 @@ class Worker:
         if self._only is not None:
             return self._only_names
         classes = handler_classes()
-        known = (*map(id, classes), len(self.queue.handlers))
-        if known != self._known or self._incomplete:
+        known, registered = list(map(ref, classes)), len(self.queue.handlers)
+        if self._incomplete or registered != self._registered or not _same(known, self._known):
             self._incomplete = any(map(is_coming, classes))
-            self._known, self._found = known, frozenset((*self.queue.handlers, *importable_names(classes)))
+            self._known, self._registered = known, registered
+            self._found = frozenset((*self.queue.handlers, *importable_names(classes)))
         return self._found
 
     def _handler(self, key: str) -> type[Handler[Any]] | None:
@@ -317,6 +322,13 @@ class Worker:
         if self._only is not None:
             return self._only.get(name)
         return self.queue.handlers.get(name) or find_handler(name)
+
+
+def _same(some: Sequence[object], others: Sequence[object]) -> bool:
+    """Whether these are the very same objects. Of a class that is gone only the reference stays: another class may have
+    its address by now.
+    """
+    return len(some) == len(others) and all(map(is_, some, others))
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import threading
 from collections.abc import Callable
@@ -119,6 +120,31 @@ async def test_a_class_whose_definition_has_not_ended_is_served_once_it_has(
         await asleep(worker)
         await asyncio.to_thread(late)
         await diary.until("done", 7)
+
+
+def test_a_class_at_the_address_of_one_that_is_gone_is_served(
+    queue: Queue, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = ModuleType("late_module")
+    monkeypatch.setitem(sys.modules, "late_module", module)
+    former = 0
+    for number in range(1000):
+        name = f"Late{number}"
+        address = _define(module, name)
+        assert f"late_module/{name}" in worker._served()
+        if address == former:
+            return
+        former = address
+        delattr(module, name)
+        gc.collect()
+    pytest.fail("no class was at the address of the one before")
+
+
+def _define(module: ModuleType, name: str) -> int:
+    """Make a handler class in the module; where it is in memory."""
+    made = type(name, (Routed,), {"__module__": module.__name__})
+    setattr(module, name, made)
+    return id(made)
 
 
 async def test_a_first_request_in_another_loop_counts(backend: Backend, queue: Queue, worker: Worker) -> None:
