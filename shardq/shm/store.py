@@ -81,8 +81,8 @@ class Store:
         return self._slots.mine
 
     def check(self, parts: Sequence[Part]) -> None:
-        """Raise what `append` would always raise for these messages."""
-        self._own_slot()
+        """Raise what `append` would always raise for these messages. Waits for no other process."""
+        self._check_not_left()
         for pipe, messages in parts:
             self._directory.check_name(pipe)
             self._tubes.check_size(messages)
@@ -253,8 +253,7 @@ class Store:
         """Take a slot of its own for a process that inherited another's by fork. Raises `StorageClosed`, `SegmentBusy`,
         `SlotsExhausted`.
         """
-        if self._left:
-            raise StorageClosed(f"the storage on segment {self.segment.name!r} was closed: attach to it again")
+        self._check_not_left()
         if self._stale:
             with self._forked:
                 if self._stale:
@@ -263,6 +262,10 @@ class Store:
                     self.enter(share, min(PATIENCE_S, self.patience.limit_s() or PATIENCE_S))
                     # Last: where taking a slot failed, the next verb must not go on with the parent's.
                     self._stale = False
+
+    def _check_not_left(self) -> None:
+        if self._left:
+            raise StorageClosed(f"the storage on segment {self.segment.name!r} was closed: attach to it again")
 
     def _drop_inherited(self) -> None:
         self._slots.forget()

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 
@@ -82,7 +83,10 @@ class Crew:
         leaving = [child for role, child, _ in self.children if role in roles]
         self.children = [(role, child, who) for role, child, who in self.children if role not in roles]
         for child in leaving:
-            child.kill()
+            os.kill(child.pid, signal.SIGKILL)
+        with ExitStack() as ending:  # also where one of them failed
+            for child in leaving:
+                ending.callback(child.end)
 
 
 @pytest.fixture

@@ -6,7 +6,9 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -14,6 +16,7 @@ from shardq import Queue, Supervisor, connect
 from shardq.cli import FAILED
 from shardq.drivers import SharedStorage
 from shardq.errors import SegmentBusy
+from shardq.model import Terms
 from shardq.shm.registry import create_store
 from shardq.supervisor.exits import Exit
 from tests.support.drivers import MIB
@@ -152,23 +155,81 @@ async def test_a_client_that_cannot_connect_is_told(name: str, url: str, storage
         free_again(other)
 
 
-def test_a_forked_child_that_registers_lets_its_loop_go_on(name: str, storage: SharedStorage) -> None:
-    async def register() -> int | None:
-        appending = asyncio.create_task(storage.append([("m/H/0/0", [b"x"])]))
+PIPE, TERMS = "m/H/0/0", {"m/H": Terms((0,), 1)}
+#: What a forked child may begin with, and what that returns.
+FIRST_CALLS: dict[str, tuple[Callable[[SharedStorage], Coroutine[Any, Any, Any]], Any]] = {
+    "append": (lambda storage: storage.append([(PIPE, [b"x"])]), 1),
+    "append_when_room": (lambda storage: storage.append_when_room([(PIPE, [b"x"])]), 1),
+    "backlog": (lambda storage: storage.backlog(), [1, 1, 0, 0, 0, 0, 0]),
+    "claim": (lambda storage: storage.claim("m/H/0"), ANY),
+    "claimed": (lambda storage: storage.claimed("m/H/0"), False),
+    "contains": (lambda storage: storage.contains(PIPE, b"first"), True),
+    "drop": (lambda storage: storage.drop("m/H/dead/0", 1), 0),
+    "graves": (lambda storage: storage.graves(), []),
+    "length": (lambda storage: storage.length(PIPE), 1),
+    "pipes": (lambda storage: storage.pipes(), [PIPE]),
+    "promote": (lambda storage: storage.promote(), None),
+    "range": (lambda storage: _length_of_range(storage), 1),
+    "remove": (lambda storage: storage.remove(PIPE, b"first"), 1),
+    "scheduled": (lambda storage: storage.scheduled(), []),
+    "unschedule": (lambda storage: storage.unschedule(PIPE, b"first"), 0),
+    "wait": (lambda storage: storage.wait(frozenset(["m/H"])), "m/H/0"),
+    "wait_for_quiet": (lambda storage: _quiet_once_removed(storage), True),
+}
+
+
+async def _length_of_range(storage: SharedStorage) -> int:
+    return len((await storage.range(PIPE, 9)).messages)
+
+
+async def _quiet_once_removed(storage: SharedStorage) -> bool:
+    quiet = asyncio.create_task(storage.wait_for_quiet())
+    await asyncio.sleep(0)
+    await storage.remove(PIPE, b"first")
+    return await quiet
+
+
+@pytest.mark.parametrize("verb", FIRST_CALLS)
+def test_a_forked_child_lets_its_loop_go_on_until_it_can_attach(name: str, storage: SharedStorage, verb: str) -> None:
+    async def call() -> Any:
+        calling = asyncio.create_task(function(storage))
         for _ in range(20):
             await asyncio.sleep(0.01)
-        assert not appending.done()
+        assert not calling.done()
         gate.wait()
-        return await appending
+        return await calling
 
+    function, result = FIRST_CALLS[verb]
+    assert storage.store.append([(PIPE, [b"first"])])
     gate = Gate()
     with holder(name, "enter") as other:
         stopped(other)
-        child = Child(lambda: asyncio.run(register()))
+        child = Child(lambda: asyncio.run(call()))
         gate.reached()
         other.kill()  # the child has the way to tell it to go as well
         gate.open()
-        assert child.result() == 1
+        assert child.result() == result
+
+
+def test_a_forked_child_that_looks_for_work_finds_none_until_it_can_attach(name: str, storage: SharedStorage) -> None:
+    async def look() -> list[bool]:
+        looks = [await storage.turn(None, frozenset(["m/H"]), TERMS) is None]
+        looks.append(await storage.wait(frozenset(["m/H"]), 0.1) is None)
+        looks.append(await storage.append_when_room([(PIPE, [b"x"])], 0.1) is None)
+        looks.append(not await storage.wait_for_quiet(0.1))
+        gate.wait()
+        looks.append(await storage.turn(None, frozenset(["m/H"]), TERMS) is not None)
+        return looks
+
+    assert storage.store.append([(PIPE, [b"first"])])
+    gate = Gate()
+    with holder(name, "enter") as other:
+        stopped(other)
+        child = Child(lambda: asyncio.run(look()))
+        gate.reached()
+        other.kill()
+        gate.open()
+        assert child.result() == [True] * 5
 
 
 @pytest.mark.parametrize("verb", [["tubes"], ["dead", "list"], ["recurrent", "list"], ["destroy"]])

@@ -10,7 +10,8 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import ParamSpec, TypeVar
+from functools import partial
+from typing import TypeVar
 
 from shardq.drivers.shared.due import promote_some
 from shardq.drivers.shared.lock import SharedLock
@@ -27,7 +28,6 @@ from shardq.shm.verbs.inspection import Overview
 from shardq.shm.words import DEFAULT_SLOTS, FOLLOW_UP, GENERAL, MOST_MESSAGES, PAGE
 
 _Result = TypeVar("_Result")
-_Arguments = ParamSpec("_Arguments")
 
 log = logging.getLogger("shardq.storage")
 
@@ -119,22 +119,19 @@ class SharedStorage:
         try:
             return self._append(parts, when, share, absent=absent)
         except SegmentBusy:
-            return await self._until_free(self._append, parts, when, share, absent=absent)
+            return await self._until_free(lambda: self._append(parts, when, share, absent=absent))
 
     async def contains(self, pipe: str, message: bytes) -> bool:
-        return await self._patiently(self._store.contains, pipe, message)
+        return await self._patiently(lambda: self._store.contains(pipe, message))
 
     async def length(self, pipe: str) -> int:
-        return await self._patiently(self._store.length, pipe)
+        return await self._patiently(lambda: self._store.length(pipe))
 
     async def pipes(self) -> list[str]:
         return await self._patiently(self._store.pipes)
 
     async def range(self, pipe: str, limit: int) -> Batch:
-        try:
-            return self._store.read(pipe, limit)
-        except SegmentBusy:
-            return await self._until_free(self._store.read, pipe, limit)
+        return await self._patiently(lambda: self._store.read(pipe, limit))
 
     async def take(
         self,
@@ -147,71 +144,67 @@ class SharedStorage:
         try:
             return self._store.delivering.take(pipes, limit, token, timeout_s, starvation_limit)
         except SegmentBusy:
-            return await self._until_free(self._store.delivering.take, pipes, limit, token, timeout_s, starvation_limit)
+            return await self._until_free(
+                lambda: self._store.delivering.take(pipes, limit, token, timeout_s, starvation_limit)
+            )
 
     async def pop(self, pipe: str, through: int, token: int) -> None:
         try:
             self._store.delivering.pop(pipe, through, token)
         except SegmentBusy:
-            await self._until_free(self._store.delivering.pop, pipe, through, token)
+            await self._until_free(lambda: self._store.delivering.pop(pipe, through, token))
 
     async def turn(
         self, hand: Hand | None, served: Served, terms: Mapping[str, Terms], *, stay: bool = True
     ) -> Hand | None:
-        if self._store.timing.due():
-            with suppress(SegmentBusy):
-                self.promote_some()
-        turn = self._store.delivering.turn
+        self._promote_what_is_due()
         if hand is None:
             # As a look for work: a worker that has nothing in hand hears of its end also while the guard is held.
             with suppress(SegmentBusy):
-                return turn(None, served, terms, stay=stay)
+                return self._store.delivering.turn(None, served, terms, stay=stay)
             return None
-        return await self._patiently(turn, hand, served, terms, stay=stay)
+        try:
+            return self._store.delivering.turn(hand, served, terms, stay=stay)
+        except SegmentBusy:
+            return await self._until_free(lambda: self._store.delivering.turn(hand, served, terms, stay=stay))
 
     async def fail(self, pipe: str, token: int, *, counts: bool = True) -> int:
-        try:
-            return self._store.delivering.fail(pipe, token, counts=counts)
-        except SegmentBusy:
-            return await self._until_free(self._store.delivering.fail, pipe, token, counts=counts)
+        return await self._patiently(lambda: self._store.delivering.fail(pipe, token, counts=counts))
 
     async def bury(self, pipe: str, sequence: int, token: int, grave: str, letter: bytes) -> bool:
-        try:
-            done = self._store.letters.bury(pipe, sequence, token, grave, letter, self.settings.dead_letters)
-        except SegmentBusy:
-            done = await self._until_free(
-                self._store.letters.bury, pipe, sequence, token, grave, letter, self.settings.dead_letters
-            )
+        bound = self.settings.dead_letters
+        done = await self._patiently(lambda: self._store.letters.bury(pipe, sequence, token, grave, letter, bound))
         if done.evicted:
             log.warning("dead letters dropped to make room", extra={"grave": grave, "letters": done.evicted})
         return done.buried
 
     async def graves(self) -> list[str]:
-        return await self._patiently(self._store.letters.graves)
+        return await self._patiently(lambda: self._store.letters.graves())
 
     async def requeue(self, grave: str, sequence: int, pipe: str, message: bytes) -> bool | None:
-        return await self._patiently(self._store.letters.requeue, grave, sequence, pipe, message)
+        return await self._patiently(lambda: self._store.letters.requeue(grave, sequence, pipe, message))
 
     async def drop(self, grave: str, *sequences: int) -> int:
-        return await self._patiently(self._store.letters.drop, grave, sequences)
+        return await self._patiently(lambda: self._store.letters.drop(grave, sequences))
 
     async def remove(self, pipe: str, *messages: bytes) -> int:
-        return await self._patiently(self._store.remove, pipe, messages) + await self._taken_out(pipe, messages)
+        removed = await self._patiently(lambda: self._store.remove(pipe, messages))
+        return removed + await self._taken_out(pipe, messages)
 
     async def claim(self, key: str) -> int:
         try:
             return self._store.delivering.claim(key)
         except SegmentBusy:
-            return await self._until_free(self._store.delivering.claim, key)
+            return await self._until_free(lambda: self._store.delivering.claim(key))
 
     async def claimed(self, key: str) -> bool:
-        return await self._patiently(self._store.delivering.claimed, key)
+        return await self._patiently(lambda: self._store.delivering.claimed(key))
 
     async def unclaim(self, key: str, token: int, pause_s: float = 0.0) -> bool:
         try:
             return self._store.delivering.unclaim(key, token, pause_s)
         except SegmentBusy:
-            return await self._until_free(self._store.delivering.unclaim, key, token, pause_s)
+            return await self._until_free(lambda: self._store.delivering.unclaim(key, token, pause_s))
 
     async def wait(self, served: Served, timeout_s: float | None = None, bound: str | None = None) -> str | None:
         key = self._find_work(served, bound)
@@ -221,19 +214,22 @@ class SharedStorage:
         while key is None:
             if deadline.over:
                 return None
-            with self._ears.listening(deaths=True) as heard:
-                try:
-                    key, pause_s = self._store.waiting.lie_down(served, bound)
-                except SegmentBusy:
-                    await deadline.pause()
-                    continue
-                try:
-                    if key is None:
-                        net_s = self._net_s()
-                        await deadline.wait(heard, net_s if pause_s is None else min(pause_s, net_s))
-                        key = self._find_work(served, bound)
-                finally:
-                    self._rise(key)
+            try:
+                key = await self._sleep_until_work(deadline, served, bound)
+            except SegmentBusy:
+                await deadline.pause()
+        return key
+
+    async def _sleep_until_work(self, deadline: Deadline, served: Served, bound: str | None) -> str | None:
+        with self._ears.listening(deaths=True) as heard:
+            key, pause_s = self._store.waiting.lie_down(served, bound)
+            try:
+                if key is None:
+                    net_s = self._net_s()
+                    await deadline.wait(heard, net_s if pause_s is None else min(pause_s, net_s))
+                    key = self._find_work(served, bound)
+            finally:
+                self._rise(key)
         return key
 
     async def append_when_room(
@@ -241,18 +237,17 @@ class SharedStorage:
     ) -> int | None:
         deadline = Deadline(timeout_s)
         while True:
-            with self._ears.listening() as heard:
-                try:
+            try:
+                with self._ears.listening() as heard:
                     self._store.waiting.await_room()
                     accepted = self._append(parts, when, GENERAL, absent=absent)
-                except SegmentBusy:
-                    if deadline.over:
-                        return None
-                    await deadline.pause()
-                    continue
-                if accepted is not None or deadline.over:
-                    return accepted
-                await deadline.wait(heard, self._net_s())
+                    if accepted is not None or deadline.over:
+                        return accepted
+                    await deadline.wait(heard, self._net_s())
+            except SegmentBusy:
+                if deadline.over:
+                    return None
+                await deadline.pause()
 
     async def now_us(self) -> int:
         return time.time_ns() // 1000
@@ -270,10 +265,7 @@ class SharedStorage:
         return promote_some(self._store.timing)
 
     async def scheduled(self) -> list[Scheduled]:
-        try:
-            return self._store.timing.scheduled()
-        except SegmentBusy:
-            return await self._until_free(self._store.timing.scheduled)
+        return await self._patiently(lambda: self._store.timing.scheduled())
 
     async def unschedule(self, pipe: str, *messages: bytes) -> int:
         return await self._taken_out(pipe, messages, recurrent=True)
@@ -281,15 +273,17 @@ class SharedStorage:
     async def wait_for_quiet(self, timeout_s: float | None = None, *, deferred: bool = False) -> bool:
         deadline = Deadline(timeout_s)
         while True:
-            with self._ears.listening() as heard:
-                try:
+            try:
+                with self._ears.listening() as heard:
                     if self._store.waiting.quiet(deferred=deferred):
                         return True
-                except SegmentBusy:
-                    await deadline.pause()
+                    if deadline.over:
+                        return False
+                    await deadline.wait(heard, self.settings.safety_net)
+            except SegmentBusy:
                 if deadline.over:
                     return False
-                await deadline.wait(heard, self.settings.safety_net)
+                await deadline.pause()
 
     async def backlog(self) -> Backlog:
         counts = await self._patiently(self._store.counts)
@@ -348,42 +342,45 @@ class SharedStorage:
             accepted = store.appending.append_absent(parts, due_us=due_us, share=share)
         else:
             accepted = count if store.timing.defer(parts, due_us, share=share) else None
-        if due_us and store.timing.due():
-            # The messages are stored: where another process keeps the guard, other processes promote what is due.
-            with suppress(SegmentBusy):
-                self.promote_some()
+        if due_us:
+            self._promote_what_is_due()
         return accepted
 
-    async def _patiently(
-        self, verb: Callable[_Arguments, _Result], *arguments: _Arguments.args, **options: _Arguments.kwargs
-    ) -> _Result:
+    async def _patiently(self, verb: Callable[[], _Result]) -> _Result:
+        """The result of a verb, which is called again where it found the guard held."""
         try:
-            return verb(*arguments, **options)
+            return verb()
         except SegmentBusy:
-            return await self._until_free(verb, *arguments, **options)
+            return await self._until_free(verb)
 
-    async def _until_free(
-        self, verb: Callable[_Arguments, _Result], *arguments: _Arguments.args, **options: _Arguments.kwargs
-    ) -> _Result:
+    async def _until_free(self, verb: Callable[[], _Result]) -> _Result:
         """Call a verb again that found the guard held: once where waits have a limit, else until the guard is free."""
         if self._waits_are_limited:
-            return verb(*arguments, **options)
-        return await until_free(verb, *arguments, **options)
+            return verb()
+        return await until_free(verb)
 
     async def _taken_out(self, pipe: str, messages: Sequence[bytes], *, recurrent: bool = False) -> int:
-        removed, remove = 0, self._store.timing.remove
-        for start in range(0, len(messages), REMOVED_AT_ONCE):  # so that none is counted in a call that gives up
+        def remove(start: int) -> int:
             chosen = messages[start : start + REMOVED_AT_ONCE]
-            removed += await self._patiently(remove, pipe, chosen, recurrent=recurrent)
+            return self._store.timing.remove(pipe, chosen, recurrent=recurrent)
+
+        removed = 0
+        for start in range(0, len(messages), REMOVED_AT_ONCE):  # so that none is counted in a call that gives up
+            removed += await self._patiently(partial(remove, start))
         return removed
 
     def _find_work(self, served: Served, bound: str | None) -> str | None:
         """As `find_work`. None also where another process does not leave the guard."""
+        self._promote_what_is_due()
+        with suppress(SegmentBusy):
+            return self._store.waiting.find_work(served, bound)
+        return None
+
+    def _promote_what_is_due(self) -> None:
+        """Where another process keeps the guard, others promote it, or the next call does."""
         with suppress(SegmentBusy):
             if self._store.timing.due():
                 self.promote_some()
-            return self._store.waiting.find_work(served, bound)
-        return None
 
     def _rise(self, key: str | None) -> None:
         try:

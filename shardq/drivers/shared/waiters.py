@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from inspect import CO_COROUTINE
 from threading import Lock as ThreadLock
 from types import FrameType
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 from shardq.blocking import here
@@ -22,7 +22,6 @@ from shardq.shm.store import Store
 SHORT_S, FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.005, 0.002, 0.1
 
 _Result = TypeVar("_Result")
-_Arguments = ParamSpec("_Arguments")
 
 
 class Ears:
@@ -119,9 +118,7 @@ class Deadline:
         await asyncio.wait((future,), timeout=at_most_s)
 
 
-async def until_free(
-    verb: Callable[_Arguments, _Result], *arguments: _Arguments.args, **options: _Arguments.kwargs
-) -> _Result:
+async def until_free(verb: Callable[[], _Result]) -> _Result:
     """The result of a verb of the store that found the guard held: it is called again after growing pauses, in which
     the loop serves others and the caller can be cancelled.
     """
@@ -130,7 +127,7 @@ async def until_free(
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         with suppress(SegmentBusy):
-            return verb(*arguments, **options)
+            return verb()
 
 
 def limit_of_coroutines() -> float | None:
