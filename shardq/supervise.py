@@ -25,6 +25,7 @@ from shardq.serving.segment_board import SegmentBoard
 from shardq.settings import SupervisorSettings, check_environment
 from shardq.shm.files.descriptors import check_left
 from shardq.shm.files.refusals import advice
+from shardq.shm.processes.shares import Share
 from shardq.supervisor.code.handlers import load_handlers
 from shardq.supervisor.code.launch import MARK
 from shardq.supervisor.code.program import Program
@@ -221,14 +222,14 @@ def _worker_of(storage: SharedStorage, number: int, settings: SupervisorSettings
     def make() -> Worker:
         storage.limit_waits(None)
         store = storage.store
-        store.take_worker_slot()  # it closes descriptors that were inherited from the supervisor
+        store.take_slot(Share.FAMILY)  # it closes descriptors that were inherited from the supervisor
         check_left(OPENED_TO_SERVE, "start a worker")
         store.doorbell.open()
         store.waiting.deaths()
-        store.mark_worker(number)
+        store.membership.join(number)
         worker = Worker(SharedLock(storage), Queue(storage))
         if settings.max_requests or settings.max_rss:
-            wear = Wear(settings.max_requests, settings.max_rss_bytes, storage.store.ask_renewal)
+            wear = Wear(settings.max_requests, settings.max_rss_bytes, storage.store.membership.ask_renewal)
             worker.after_batch = wear.after_batch
         return worker
 

@@ -79,7 +79,7 @@ def tubes(options: argparse.Namespace) -> None:
 def peek(options: argparse.Namespace) -> None:
     """Print requests at the head of a tube."""
     with opened(options.url) as storage:
-        batch = storage.store.read(options.pipe, options.limit)
+        batch = storage.store.reading.read(options.pipe, options.limit)
     requests = [readable(message) for message in batch.messages]
     if options.json:
         print(as_json(requests))

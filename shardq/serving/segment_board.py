@@ -65,14 +65,14 @@ class SegmentBoard:
 
     def totals(self) -> Totals:
         try:
-            return Totals(*self._store.counts())
+            return Totals(*self._store.inspection.counts())
         except SegmentBusy:
             view = self._store.inspection.overview()
             return Totals(view.accepted, view.handled, view.buried, view.dead, view.deferred, view.recurrent)
 
     def only_unserved(self) -> list[str]:
         try:
-            pipes = self._store.pipes()
+            pipes = self._store.reading.pipes()
         except SegmentBusy:
             return []
         return [] if any(split_key(key_of(pipe))[0] in self._handlers for pipe in pipes) else pipes

@@ -374,7 +374,7 @@ class DriverModel(RuleBasedStateMachine):
         """Another process is killed before a line of `act`, or ends with it done."""
 
         def attached() -> None:
-            self.store.counts()
+            self.store.inspection.counts()
             ready()
 
         status = Child(dying_after(after, attached, act)).end()

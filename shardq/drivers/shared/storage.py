@@ -1,6 +1,6 @@
 """Storage and lock of one host: a shared-memory segment, waited on with asyncio.
 
-The verbs are those of `shm.store`. The three that wait suspend on this process's doorbell. The others suspend only
+The verbs are those of `shm.verbs`. The three that wait suspend on this process's doorbell. The others suspend only
 where another process stays inside the guard, as one that is stopped there does.
 """
 
@@ -110,7 +110,7 @@ class SharedStorage:
         self._store.patience.usual = limit_of_coroutines if seconds is None else lambda: seconds
 
     def check(self, parts: Sequence[Part]) -> None:
-        self._store.check(parts)
+        self._store.limits.check(parts)
 
     async def append(
         self, parts: Sequence[Part], *, when: When | None = None, absent: bool = False, follow_up: bool = False
@@ -122,16 +122,16 @@ class SharedStorage:
             return await self._until_free(lambda: self._append(parts, when, share, absent=absent))
 
     async def contains(self, pipe: str, message: bytes) -> bool:
-        return await self._patiently(lambda: self._store.contains(pipe, message))
+        return await self._patiently(lambda: self._store.reading.contains(pipe, message))
 
     async def length(self, pipe: str) -> int:
-        return await self._patiently(lambda: self._store.length(pipe))
+        return await self._patiently(lambda: self._store.reading.length(pipe))
 
     async def pipes(self) -> list[str]:
-        return await self._patiently(self._store.pipes)
+        return await self._patiently(lambda: self._store.reading.pipes())
 
     async def range(self, pipe: str, limit: int) -> Batch:
-        return await self._patiently(lambda: self._store.read(pipe, limit))
+        return await self._patiently(lambda: self._store.reading.read(pipe, limit))
 
     async def take(
         self,
@@ -188,7 +188,7 @@ class SharedStorage:
         return await self._patiently(lambda: self._store.letters.drop(grave, sequences))
 
     async def remove(self, pipe: str, *messages: bytes) -> int:
-        removed = await self._patiently(lambda: self._store.remove(pipe, messages))
+        removed = await self._patiently(lambda: self._store.removing.remove(pipe, messages))
         return removed + await self._taken_out(pipe, messages)
 
     async def claim(self, key: str) -> int:
@@ -286,7 +286,7 @@ class SharedStorage:
                 await deadline.pause()
 
     async def backlog(self) -> Backlog:
-        counts = await self._patiently(self._store.counts)
+        counts = await self._patiently(lambda: self._store.inspection.counts())
         queued = counts.accepted - counts.handled
         return Backlog(
             queued,
@@ -334,7 +334,7 @@ class SharedStorage:
         if not count:
             return 0
         if when is None and not absent:
-            return count if store.append(parts, share=share) else None
+            return count if store.appending.append(parts, share=share) else None
         due_us = max(1, when.due_us) if when else 0
         if when and when.schedule:
             accepted = store.timing.repeat(parts, when.schedule, due_us, absent=absent, share=share)

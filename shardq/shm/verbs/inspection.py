@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 
 from shardq.shm import words as at
+from shardq.shm.counters import Counts, counts_in
 from shardq.shm.damage import damage_told
 from shardq.shm.processes.holding import Held, holder
 from shardq.shm.processes.slots import Slots
@@ -131,6 +132,11 @@ class Inspection:
         self._bindings = bindings
         self._attempts = attempts
         self._section = section
+
+    def counts(self) -> Counts:
+        """The totals of one instant."""
+        with self._section:
+            return counts_in(self._words)
 
     def overview(self) -> Overview:
         """The segment as a whole. Raises `SegmentForeign`."""
