@@ -23,8 +23,6 @@ from shardq.queue import Queue
 from shardq.serving import lifecycle
 from shardq.serving.segment_board import SegmentBoard
 from shardq.settings import SupervisorSettings, check_environment
-from shardq.shm.files.descriptors import check_left
-from shardq.shm.files.refusals import advice
 from shardq.shm.processes.shares import Share
 from shardq.supervisor.code.handlers import load_handlers
 from shardq.supervisor.code.launch import MARK
@@ -48,6 +46,8 @@ from shardq.supervisor.workers.child import (
 )
 from shardq.supervisor.workers.forked import give_defaults_to_children
 from shardq.supervisor.workers.renewal import Wear
+from shardq.system.descriptors import check_left
+from shardq.system.refusals import advice
 from shardq.text.printable import printable
 from shardq.version import __version__
 from shardq.working.worker import Worker

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 from shardq.connect import segment_name
 from shardq.drivers.shared.storage import SharedStorage
-from shardq.shm.files.descriptors import check_left
-from shardq.shm.files.refusals import told
 from shardq.shm.processes.shares import Share
 from shardq.shm.registry import attach_store
+from shardq.system.descriptors import check_left
+from shardq.system.refusals import refusing
 
 _Result = TypeVar("_Result")
 
@@ -36,6 +36,6 @@ def opened(url: str) -> Iterator[SharedStorage]:
 
 def run(work: Coroutine[Any, Any, _Result]) -> _Result:
     """What the coroutine returns. Raises `SegmentUnavailable` where the system refuses an event loop."""
-    with closing(work), told("run this command"):
+    with closing(work), refusing("run this command"):
         check_left(_LOOP, "run this command", kept=0)
         return asyncio.run(work)

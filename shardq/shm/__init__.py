@@ -33,7 +33,6 @@ after those that it uses:
 * `processes.exit_log`: how the last processes ended
 * `tubes.delivery`: what is in hand, and failed before
 * `files.pipes`: writing where the reader may be gone
-* `files.descriptors`: how many file descriptors are left, and what the last ones are kept for
 * `processes.doorbell`: waking a sleeper
 * `processes.death_watch`: noticing a death
 * `tubes.claims`: which process serves which thread, which processes sleep
