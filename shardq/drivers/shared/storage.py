@@ -17,10 +17,11 @@ from shardq.drivers.shared.due import promote_some
 from shardq.drivers.shared.lock import SharedLock
 from shardq.drivers.shared.waiters import Deadline, ears_of, limit_of_coroutines, until_free
 from shardq.errors import SegmentBusy, SegmentMissing
-from shardq.model import Batch, Hand, Part, Scheduled, StepLimit, Terms, When, check_parts
-from shardq.protocols import Backlog, Served
+from shardq.model import Batch, Counts, Hand, Part, Scheduled, StepLimit, Terms, When, check_parts
+from shardq.protocols import Served
 from shardq.settings import StorageSettings, check_capacity
 from shardq.shm import registry as shm
+from shardq.shm.files.lock_bytes import PATIENCE_S
 from shardq.shm.processes.shares import Share
 from shardq.shm.store import Store
 from shardq.shm.verbs.deferring import REMOVED_AT_ONCE
@@ -80,13 +81,20 @@ class SharedStorage:
         return cls(store, settings)
 
     @classmethod
-    def attach(cls, name: str, settings: StorageSettings | None = None, share: Share = Share.GENERAL) -> SharedStorage:
-        """Attach to the segment `name`, with a slot of this share.
+    def attach(
+        cls,
+        name: str,
+        settings: StorageSettings | None = None,
+        share: Share = Share.GENERAL,
+        patience_s: float = PATIENCE_S,
+    ) -> SharedStorage:
+        """Attach to the segment `name`, with a slot of this share. Where another process is stopped while it attaches,
+        wait for it no longer than `patience_s`.
 
         Raises `SegmentMissing`, `SegmentNotReady`, `SegmentVersionError`, `SegmentForeign`, `SegmentUntrusted`,
         `SegmentUnavailable`, `SlotsExhausted`, `SegmentBusy`.
         """
-        return cls(shm.attach_store(name, share), settings)
+        return cls(shm.attach_store(name, share, patience_s), settings)
 
     @classmethod
     def resume(cls, name: str, descriptor: int, slot: int) -> SharedStorage:
@@ -98,8 +106,13 @@ class SharedStorage:
         return self._store.segment.name
 
     @property
+    def capacity_bytes(self) -> int:
+        """The bound of the segment's memory."""
+        return self._store.segment.layout.capacity_bytes
+
+    @property
     def store(self) -> Store:
-        """The segment's verbs without asyncio, for a supervisor that has no loop."""
+        """The segment without asyncio, for the other modules of this driver. No code above it reaches through it."""
         return self._store
 
     def limit_waits(self, seconds: float | None) -> None:
@@ -285,18 +298,8 @@ class SharedStorage:
                     return False
                 await deadline.pause()
 
-    async def backlog(self) -> Backlog:
-        counts = await self._patiently(lambda: self._store.inspection.counts())
-        queued = counts.accepted - counts.handled
-        return Backlog(
-            queued,
-            counts.accepted,
-            counts.handled,
-            counts.dead,
-            deferred=counts.deferred,
-            recurrent=counts.recurrent,
-            evicted=counts.evicted,
-        )
+    async def backlog(self) -> Counts:
+        return await self._patiently(lambda: self._store.inspection.counts())
 
     def overview(self) -> Overview:
         """Figures of the segment and the workers in it, read without disturbing them."""
