@@ -9,7 +9,7 @@ import sys
 from bench.contestant import figures_of
 from bench.report import Runs, summaries, surroundings, table
 from bench.scenarios import SCENARIOS, Scenario
-from shardq.cores import usable_cores
+from shardq.system.cores import usable_cores
 
 
 def main() -> None:

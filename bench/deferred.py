@@ -92,8 +92,9 @@ def _came(storage: SharedStorage) -> list[tuple[int, int]]:
     """When each request was due, and when it came into its tube, in Unix microseconds."""
     decode, store = msgspec.msgpack.Decoder(Due).decode, storage.store
     with store._section:
-        _, tube = store._directory.tube(Tube(Later, Route()).pipe)
+        _, tube = store._parts.tubes.directory.tube(Tube(Later, Route()).pipe)
         found = [
-            (record.cut(store.segment, its, 0, its.count), its.accepted_us) for its in store._tubes.chains.records(tube)
+            (record.cut(store.segment, its, 0, its.count), its.accepted_us)
+            for its in store._parts.tubes.tubes.chains.records(tube)
         ]
     return [(decode(message).due_us, came_us) for batch, came_us in found for message in batch.messages]

@@ -107,7 +107,7 @@ def _key(number: int) -> str:
 
 def _append(storage: SharedStorage, number: int, messages: list[bytes]) -> None:
     if not drive(storage.append([(f"{_key(number)}/0", messages)])):
-        raise RuntimeError(f"the segment is full: it holds only {storage.store.counts().accepted} messages")
+        raise RuntimeError(f"the segment is full: it holds only {storage.store.inspection.counts().accepted} messages")
 
 
 async def _family() -> dict[str, float]:

@@ -53,7 +53,7 @@ async def _deferred(count: int, per_call: int) -> dict[str, float]:
             raise RuntimeError(f"{count} requests took longer to add than {DUE_S - WATCHED_S} seconds")
         await asyncio.sleep(left_s)
         storage = _storage(supervisor)
-        await until(lambda: not storage.store.counts().deferred)
+        await until(lambda: not storage.store.inspection.counts().deferred)
         return {**figures, "moved_per_s": count / -_seconds_until(due)}
 
 

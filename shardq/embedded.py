@@ -23,14 +23,15 @@ from typing import Any, Literal, Self
 
 from shardq.connect import segment_name
 from shardq.drivers.shared.attaching import attached
+from shardq.drivers.shared.segments import PRIVATE_PREFIX
 from shardq.drivers.shared.storage import Overview, SharedStorage
+from shardq.drivers.shared.supervised import SupervisedSegment
 from shardq.errors import ConfigurationError, HandlerError, SegmentBusy, SegmentError, SupervisorError, shown
 from shardq.handler import Handler
 from shardq.model import MAIN_SCRIPT, handler_name
 from shardq.queue import Queue
 from shardq.serving.keeper import Keeper
 from shardq.settings import SupervisorSettings, check_capacity, check_timeout
-from shardq.shm.registry import PRIVATE_PREFIX
 from shardq.supervisor.code import handlers, launch, script
 from shardq.supervisor.workers.endings import workers_ended
 
@@ -211,7 +212,7 @@ class Supervisor:
         except SegmentError:
             return  # as a rule the supervisor has removed it
         try:
-            await workers_ended(storage.store.supervision.workers, self.settings.shutdown_timeout)
+            await workers_ended(SupervisedSegment(storage).strangers, self.settings.shutdown_timeout)
         finally:
             with suppress(SegmentBusy):  # another application that embeds a supervisor removes it later
                 storage.destroy()

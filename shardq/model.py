@@ -200,6 +200,30 @@ class Scheduled(NamedTuple):
     """When it comes next, Unix microseconds."""
 
 
+class Counts(NamedTuple):
+    """What a storage holds and has seen, in messages, at one instant."""
+
+    accepted: int
+    """Those that ever came into a tube: by `append`, at their time, or by `requeue`."""
+    handled: int
+    """Those that ever left their tube: acknowledged, removed or buried."""
+    buried: int = 0
+    """Those that ever became dead letters. They are `handled` too."""
+    dead: int = 0
+    """Dead letters there are."""
+    deferred: int = 0
+    """Those that wait for their time. They are not `accepted` before."""
+    recurrent: int = 0
+    """Those that come again and again."""
+    evicted: int = 0
+    """Dead letters that were dropped to make room for others."""
+
+    @property
+    def queued(self) -> int:
+        """Those not yet acknowledged, those in a worker's hands included."""
+        return self.accepted - self.handled
+
+
 class Ending(NamedTuple):
     """How a worker process ended that had a batch in hand. Neither signal nor exit code: no supervisor saw its end."""
 

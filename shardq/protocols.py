@@ -11,32 +11,13 @@ others suspend only where another process is stopped inside the storage.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
-from shardq.model import Batch, Hand, Part, Scheduled, StepLimit, Terms, When
+from shardq.model import Batch, Counts, Hand, Part, Scheduled, StepLimit, Terms, When
 from shardq.settings import LockSettings, StorageSettings
 
 #: Names of the handlers, `module/Handler`, that a worker has; None: of all there are.
 Served = frozenset[str] | None
-
-
-class Backlog(NamedTuple):
-    """One consistent look at what a storage holds."""
-
-    queued: int
-    """Messages not yet acknowledged, those in a worker's hands included."""
-    accepted: int
-    """Messages ever accepted by `append` or `requeue`."""
-    handled: int
-    """Messages that ever left their tube: acknowledged, removed or buried."""
-    dead: int
-    """Dead letters there are."""
-    deferred: int = 0
-    """Messages that wait for their time."""
-    recurrent: int = 0
-    """Messages that come again and again."""
-    evicted: int = 0
-    """Dead letters that were dropped to make room for others."""
 
 
 class Storage(Protocol):
@@ -209,7 +190,7 @@ class Storage(Protocol):
 
     async def wait_for_quiet(self, timeout_s: float | None = None, *, deferred: bool = False) -> bool: ...
 
-    async def backlog(self) -> Backlog: ...
+    async def backlog(self) -> Counts: ...
 
     async def close(self) -> None:
         """Let go of what this object holds in this process. Closing twice is fine; what is stored stays."""

@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from shardq.cores import usable_cores
 from shardq.errors import ConfigurationError, shown
+from shardq.system.cores import usable_cores
 
 #: Longest time that a setting or a handler may ask for: 10 years, in seconds.
 LONGEST_S = 10 * 365 * 86400

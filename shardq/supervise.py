@@ -7,10 +7,13 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
 from shardq.connect import segment_name
+from shardq.drivers.shared.membership import ask_renewal, join, take_worker_slot
 from shardq.drivers.shared.storage import SharedLock, SharedStorage
+from shardq.drivers.shared.supervised import SupervisedSegment
 from shardq.errors import (
     ConfigurationError,
     HandlerError,
@@ -21,10 +24,7 @@ from shardq.errors import (
 from shardq.handler import Handler
 from shardq.queue import Queue
 from shardq.serving import lifecycle
-from shardq.serving.segment_board import SegmentBoard
 from shardq.settings import SupervisorSettings, check_environment
-from shardq.shm.files.descriptors import check_left
-from shardq.shm.files.refusals import advice
 from shardq.supervisor.code.handlers import load_handlers
 from shardq.supervisor.code.launch import MARK
 from shardq.supervisor.code.program import Program
@@ -47,6 +47,8 @@ from shardq.supervisor.workers.child import (
 )
 from shardq.supervisor.workers.forked import give_defaults_to_children
 from shardq.supervisor.workers.renewal import Wear
+from shardq.system.descriptors import check_left
+from shardq.system.refusals import advice
 from shardq.text.printable import printable
 from shardq.version import __version__
 from shardq.working.worker import Worker
@@ -124,21 +126,20 @@ def _supervise(
         return _work(options, settings, lifecycle.adopt(segment_name(url), None, options), handlers)
     with Signals() as signals:
         if resumption:
-            storage = lifecycle.resume(segment_name(url), resumption, options)
+            segment = lifecycle.resumed(url, settings, options, handlers, resumption)
         else:
             claimed = lifecycle.claimed(url, settings, options, handlers, control, signals)
             if claimed is None:
                 return Exit.OK
-            storage = lifecycle.without_leftovers(claimed, settings, options)
+            segment = lifecycle.without_leftovers(claimed, settings, options, handlers)
             log.info("serving", extra={"url": url, "workers": settings.workers, "handlers": ", ".join(handlers)})
-        board = SegmentBoard(storage, handlers, deferred=settings.deferred)
-        run = _runner(options, settings, url, storage, handlers, watch)
+        run = _runner(options, settings, url, segment.storage, handlers, watch)
         try:
             terminal = resumption.terminal if resumption else origin.terminal
-            again = _again(storage, origin.program)
-            return Family(board, run, again, settings, origin.program, control, resumption, terminal).run(signals)
+            again = _again(segment, origin.program)
+            return Family(segment, run, again, settings, origin.program, control, resumption, terminal).run(signals)
         finally:
-            lifecycle.leave(storage, url, options.targets)
+            lifecycle.leave(segment, url, options.targets)
 
 
 def _handlers(
@@ -159,11 +160,11 @@ def _handlers(
         standard.open_closed()
 
 
-def _again(storage: SharedStorage, program: Program) -> ExecuteAgain:
+def _again(segment: SupervisedSegment, program: Program) -> ExecuteAgain:
     """The function by which this process executes itself anew and stays the segment's supervisor."""
 
     def again(left: Resumption, keep: Sequence[int]) -> NoReturn:
-        lock, slot = storage.store.hold
+        lock, slot = segment.hold
         execute_again(program, left._replace(lock=lock, slot=slot), keep)
 
     return again
@@ -220,15 +221,12 @@ def _work(
 def _worker_of(storage: SharedStorage, number: int, settings: SupervisorSettings) -> Callable[[], Worker]:
     def make() -> Worker:
         storage.limit_waits(None)
-        store = storage.store
-        store.take_worker_slot()  # it closes descriptors that were inherited from the supervisor
+        take_worker_slot(storage)  # it closes descriptors that were inherited from the supervisor
         check_left(OPENED_TO_SERVE, "start a worker")
-        store.doorbell.open()
-        store.waiting.deaths()
-        store.mark_worker(number)
+        join(storage, number)
         worker = Worker(SharedLock(storage), Queue(storage))
         if settings.max_requests or settings.max_rss:
-            wear = Wear(settings.max_requests, settings.max_rss_bytes, storage.store.ask_renewal)
+            wear = Wear(settings.max_requests, settings.max_rss_bytes, partial(ask_renewal, storage))
             worker.after_batch = wear.after_batch
         return worker
 

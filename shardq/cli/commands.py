@@ -9,17 +9,16 @@ from collections.abc import Callable
 from shardq.cli.opened import opened
 from shardq.cli.render import age, as_json, columns, readable, size, went
 from shardq.connect import segment_name
+from shardq.drivers.shared import contents, segments
+from shardq.drivers.shared.contents import Overview, TubeView
+from shardq.drivers.shared.supervised import SupervisedSegment
 from shardq.errors import SegmentError
-from shardq.serving.leftovers import leftovers
-from shardq.shm import registry as attachments
-from shardq.shm.store import Store
-from shardq.shm.verbs.inspection import Overview, TubeView
 from shardq.text.wording import counted
 
 
 def status(options: argparse.Namespace) -> None:
     """Print the segment as a whole."""
-    with attachments.overview_of(segment_name(options.url)) as overview:
+    with contents.overview_of(segment_name(options.url)) as overview:
         view = overview()
         rates = _rates(overview, view, options.sample) if options.sample > 0 else None
     if options.json:
@@ -59,7 +58,7 @@ def status(options: argparse.Namespace) -> None:
 def tubes(options: argparse.Namespace) -> None:
     """Print the tubes that are not empty, the longest first."""
     with opened(options.url) as storage:
-        views = sorted(storage.store.inspection.tubes(), key=lambda view: -view.queued)
+        views = sorted(contents.tubes(storage), key=lambda view: -view.queued)
     shown = views[: options.limit]
     if options.json:
         print(as_json(shown))
@@ -79,7 +78,7 @@ def tubes(options: argparse.Namespace) -> None:
 def peek(options: argparse.Namespace) -> None:
     """Print requests at the head of a tube."""
     with opened(options.url) as storage:
-        batch = storage.store.read(options.pipe, options.limit)
+        batch = contents.peek(storage, options.pipe, options.limit)
     requests = [readable(message) for message in batch.messages]
     if options.json:
         print(as_json(requests))
@@ -95,13 +94,14 @@ def destroy(options: argparse.Namespace) -> None:
     name = segment_name(options.url)
     try:
         with opened(options.url) as storage:
-            if not storage.store.supervision.close_if_unused(lose_requests=options.with_requests):
-                raise _in_use(storage.store, options.url)
+            segment = SupervisedSegment(storage)
+            if not segment.close_if_unused(lose_requests=options.with_requests):
+                raise _in_use(segment, options.url)
             storage.destroy()
     except SegmentError as error:
-        if not attachments.is_unusable(error):
+        if not segments.is_unusable(error):
             raise
-        attachments.destroy(name, unused=True)
+        segments.destroy(name, unused=True)
     if options.json:
         print(as_json({"destroyed": name}))
 
@@ -112,12 +112,12 @@ def _worker(view: TubeView) -> str:
     return f"rests {age(view.rests_s)}" if view.rests_s else str(view.worker_pid or "")
 
 
-def _in_use(store: Store, url: str) -> SegmentError:
-    others = len(store.supervision.others())
+def _in_use(segment: SupervisedSegment, url: str) -> SegmentError:
+    others = len(segment.other_pids())
     if others:
         which = counted(others, "process: end it", "processes: end them")
         return SegmentError(f"{url} is in use by {which} first")
-    left = ", ".join(leftovers(store).words)
+    left = ", ".join(contents.in_words(contents.counts(segment.storage)))
     return SegmentError(f"{url} has {left} left: add --with-requests to lose them")
 
 

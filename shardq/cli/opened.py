@@ -8,11 +8,10 @@ from contextlib import closing, contextmanager
 from typing import Any, TypeVar
 
 from shardq.connect import segment_name
+from shardq.drivers.shared.segments import Share
 from shardq.drivers.shared.storage import SharedStorage
-from shardq.shm.files.descriptors import check_left
-from shardq.shm.files.refusals import told
-from shardq.shm.processes.shares import Share
-from shardq.shm.registry import attach_store
+from shardq.system.descriptors import check_left
+from shardq.system.refusals import refusing
 
 _Result = TypeVar("_Result")
 
@@ -26,7 +25,7 @@ _LOOP = 3
 @contextmanager
 def opened(url: str) -> Iterator[SharedStorage]:
     """Attached as long as it is entered. Some slots are kept for commands, for when programs have all others."""
-    storage = SharedStorage(attach_store(segment_name(url), Share.VISITORS, PATIENCE_S))
+    storage = SharedStorage.attach(segment_name(url), share=Share.VISITORS, patience_s=PATIENCE_S)
     storage.limit_waits(PATIENCE_S)
     try:
         yield storage
@@ -36,6 +35,6 @@ def opened(url: str) -> Iterator[SharedStorage]:
 
 def run(work: Coroutine[Any, Any, _Result]) -> _Result:
     """What the coroutine returns. Raises `SegmentUnavailable` where the system refuses an event loop."""
-    with closing(work), told("run this command"):
+    with closing(work), refusing("run this command"):
         check_left(_LOOP, "run this command", kept=0)
         return asyncio.run(work)

@@ -18,11 +18,11 @@ from concurrent.futures import Future
 from typing import Any
 
 from shardq.errors import SupervisorError, SupervisorRunning
-from shardq.shm.files.refusals import advice
 from shardq.supervisor.code import launch
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.output.standard import above_standard
 from shardq.supervisor.wishes.control import Control
+from shardq.system.refusals import advice
 
 log = logging.getLogger("shardq.embedded")
 

@@ -6,12 +6,14 @@ import argparse
 import logging
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from hashlib import blake2b
-from typing import Any
 
 from shardq.connect import segment_name
+from shardq.drivers.shared import contents
+from shardq.drivers.shared.segments import LONGEST_NAME, Share, destroy_abandoned
 from shardq.drivers.shared.storage import SharedStorage
+from shardq.drivers.shared.supervised import PATIENCE_S, SupervisedSegment
 from shardq.errors import (
     SegmentBusy,
     SegmentError,
@@ -20,18 +22,14 @@ from shardq.errors import (
     SegmentNotReady,
     SupervisorRunning,
 )
-from shardq.handler import Handler
-from shardq.serving.leftovers import leftovers, what_stays
-from shardq.serving.segment_board import PATIENCE_S, SegmentBoard
+from shardq.model import Counts
 from shardq.settings import SupervisorSettings
-from shardq.shm.files.names import LONGEST_NAME
-from shardq.shm.processes.shares import Share
-from shardq.shm.registry import destroy_abandoned
 from shardq.supervisor.output.telling import tell
 from shardq.supervisor.wishes.control import Control
 from shardq.supervisor.wishes.reload import Resumption
 from shardq.supervisor.wishes.signals import Signals
 from shardq.supervisor.wishes.standby import await_succession
+from shardq.text.wording import counted
 
 log = logging.getLogger("shardq.supervisor")
 
@@ -52,22 +50,22 @@ def claimed(
     url: str,
     settings: SupervisorSettings,
     options: argparse.Namespace,
-    handlers: dict[str, type[Handler[Any]]],
+    handlers: Collection[str],
     control: Control | None,
     signals: Signals,
-) -> SharedStorage | None:
+) -> SupervisedSegment | None:
     """The segment, with this process as its supervisor. None: this process stood by for another supervisor, and was
     told to end. Raises `SupervisorRunning`.
     """
     name = segment_name(url)
     while True:
-        storage = _open(name, settings, options)
-        mine = storage.store.supervision.become_supervisor()
+        segment = SupervisedSegment(_open(name, settings, options), handlers, deferred=settings.deferred)
+        mine = segment.become_supervisor()
         if not mine and options.standby and control:
-            mine = await_succession(SegmentBoard(storage, handlers), control, signals, url)
-        if mine and not storage.store.segment.removed:
-            return storage
-        storage.detach()
+            mine = await_succession(segment, control, signals, url)
+        if mine and not segment.removed:
+            return segment
+        segment.storage.detach()
         if mine:
             continue  # the former supervisor removed the segment just when this process attached
         if not options.standby:
@@ -76,10 +74,18 @@ def claimed(
         return None
 
 
-def resume(name: str, resumption: Resumption, options: argparse.Namespace) -> SharedStorage:
-    storage = _for_handlers(SharedStorage.resume(name, resumption.lock, resumption.slot), options)
-    storage.store.supervision.become_supervisor()
-    return storage
+def resumed(
+    url: str,
+    settings: SupervisorSettings,
+    options: argparse.Namespace,
+    handlers: Collection[str],
+    resumption: Resumption,
+) -> SupervisedSegment:
+    """The segment that this process supervised before it executed itself anew."""
+    storage = SharedStorage.resume(segment_name(url), resumption.lock, resumption.slot)
+    segment = SupervisedSegment(_for_handlers(storage, options), handlers, deferred=settings.deferred)
+    segment.become_supervisor()
+    return segment
 
 
 def _open(name: str, settings: SupervisorSettings, options: argparse.Namespace) -> SharedStorage:
@@ -101,7 +107,7 @@ def _open(name: str, settings: SupervisorSettings, options: argparse.Namespace) 
 
 def adopt(name: str, capacity_bytes: int | None, options: argparse.Namespace) -> SharedStorage:
     storage = SharedStorage.attach(name, share=Share.FAMILY)
-    has = storage.store.segment.layout.capacity_bytes
+    has = storage.capacity_bytes
     if capacity_bytes not in (None, has):
         log.warning("segment keeps the capacity it has", extra={"segment": name, "capacity_bytes": has})
     return _for_handlers(storage, options)
@@ -117,50 +123,62 @@ def _for_handlers(storage: SharedStorage, options: argparse.Namespace) -> Shared
 
 
 def without_leftovers(
-    storage: SharedStorage, settings: SupervisorSettings, options: argparse.Namespace
-) -> SharedStorage:
-    """The storage, or with `--stale sweep` a new one in its place. Logs what was left in the segment."""
-    left, name = leftovers(storage.store), storage.name
-    found: dict[str, object] = {"segment": name, **left._asdict()}
-    if not any(left):
-        return storage
+    segment: SupervisedSegment, settings: SupervisorSettings, options: argparse.Namespace, handlers: Collection[str]
+) -> SupervisedSegment:
+    """The segment, or with `--stale sweep` a new one in its place. Logs what was left in it."""
+    storage, left = segment.storage, contents.counts(segment.storage)
+    name, capacity_bytes = storage.name, storage.capacity_bytes
+    found: dict[str, object] = {"segment": name, **contents.fields(left)}
+    if not contents.in_words(left):
+        return segment
     if settings.stale == "adopt":
         log.info("segment adopted", extra=found)
-        return storage
-    if not storage.store.supervision.close_if_unused(lose_requests=True):
-        pids = ", ".join(map(str, storage.store.supervision.other_pids()))
+        return segment
+    if not segment.close_if_unused(lose_requests=True):
+        pids = ", ".join(map(str, segment.other_pids()))
         raise SegmentError(
             f"segment {name!r} cannot be swept while processes {pids} are attached to it: end them first"
         )
-    capacity_bytes = storage.store.segment.layout.capacity_bytes
     storage.destroy()
     log.warning("segment swept", extra=found)
-    storage = _for_handlers(
-        SharedStorage.create(
-            name, settings.capacity_bytes or capacity_bytes, private=options.private, share=Share.FAMILY
-        ),
-        options,
+    storage = SharedStorage.create(
+        name, settings.capacity_bytes or capacity_bytes, private=options.private, share=Share.FAMILY
     )
-    if not storage.store.supervision.become_supervisor():
+    segment = SupervisedSegment(_for_handlers(storage, options), handlers, deferred=settings.deferred)
+    if not segment.become_supervisor():
         raise SupervisorRunning(f"another supervisor took segment {name!r} while this one swept it")
-    return storage
+    return segment
 
 
-def leave(storage: SharedStorage, url: str, targets: Sequence[str]) -> None:
+def leave(segment: SupervisedSegment, url: str, targets: Sequence[str]) -> None:
     """Remove the segment if nothing is left in it and no other process uses it; otherwise say how to go on."""
-    store = storage.store
+    storage = segment.storage
     try:
-        unused = store.supervision.close_if_unused()
+        unused = segment.close_if_unused()
     except SegmentBusy as busy:
         unused = False
         tell(f"shardq.supervise: {busy}", sys.stderr)
-    if unused or store.supervision.private:
+    if unused or segment.private:
         _remove(storage, url)
         return
-    pids, left = store.supervision.other_pids(), leftovers(store)
+    pids, left = segment.other_pids(), contents.counts(storage)
     storage.detach()
-    if left.words or not _remove_if_unused(storage.name):
+    if contents.in_words(left) or not _remove_if_unused(storage.name):
         tell(f"shardq.supervise: {what_stays(url, targets, left, pids)}", sys.stderr)
+
+
+def what_stays(url: str, targets: Sequence[str], left: Counts, pids: Sequence[int]) -> str:
+    """Says why a segment stays when its supervisor ends, and what to do with it. It stays because something is left in
+    it, or because these other processes are attached to it.
+    """
+    again = f"`python -m shardq.supervise {' '.join(targets)} --url {url}` goes on with it"
+    if kinds := contents.in_words(left):
+        one = sum(contents.fields(left).values()) == 1
+        return f"{', '.join(kinds)} {'stays' if one else 'stay'} in {url}: {again}"
+    users = counted(len(pids), "process", "processes")
+    which = f" ({', '.join(map(str, pids))})" if pids else ""
+    later = f"`python -m shardq destroy --url {url}` removes it afterwards"
+    return f"{url} is empty and stays for {users}{which} attached to it: {again}, {later}"
 
 
 def _remove(storage: SharedStorage, url: str) -> None:
@@ -185,7 +203,7 @@ def _remove_if_unused(name: str) -> bool:
         return False
     storage.limit_waits(PATIENCE_S)
     try:
-        last = storage.store.supervision.last_to_leave()
+        last = SupervisedSegment(storage).last_to_leave()
     except SegmentBusy:
         last = False
     if not last:

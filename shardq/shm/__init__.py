@@ -33,10 +33,10 @@ after those that it uses:
 * `processes.exit_log`: how the last processes ended
 * `tubes.delivery`: what is in hand, and failed before
 * `files.pipes`: writing where the reader may be gone
-* `files.descriptors`: how many file descriptors are left, and what the last ones are kept for
 * `processes.doorbell`: waking a sleeper
 * `processes.death_watch`: noticing a death
 * `tubes.claims`: which process serves which thread, which processes sleep
+* `tubes.parts`: all of `tubes`, put together for one process
 * `memory.slabs`: memory for pending records
 * `deferred.due_heap`: pending records in the order of their due times
 * `deferred.records`: reading pending records
@@ -44,16 +44,20 @@ after those that it uses:
 * `verbs.equal_messages`: which messages really are equal
 * `deferred.transfer`: pending messages are added, go to their tube, are taken out
 * `verbs.recovery`: what to mend after a death
+* `verbs.limits`: what could never be stored
+* `verbs.reading`: looking into tubes
+* `verbs.removing`: taking messages out of tubes
 * `verbs.appending`: adding messages to tubes, all of them or those without an equal
 * `verbs.deferring`: verbs on deferred and recurrent messages
 * `verbs.waiting`: looking for work, sleeping
 * `verbs.delivering`: claiming threads, handing out and acknowledging
 * `verbs.dead_letters`: dead letters
 * `verbs.supervision`: the supervisor's view
+* `verbs.membership`: a worker's view
 * `verbs.inspection`: looking without disturbing
 * `verbs.observer`: the same without a slot, through a read-only mapping
 * `assembly`: all of these, put together for one process
-* `store`: one method per verb
+* `store`: the slot of one process, its guarded section, and what a fork changes
 * `registry`: opening and closing, once per process
 
 One rule makes a kill at any instruction harmless. A process changes shared words only inside the guard. It first writes

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from shardq.model import Counts
 from shardq.shm import words as at
 
 
@@ -20,23 +19,6 @@ def none_to_come(words: memoryview) -> bool:
 def nothing_stored(words: memoryview) -> bool:
     """Whether no message is queued, in hand, deferred or recurrent, and there are no dead letters."""
     return none_to_come(words) and bool(words[at.BURIED] == words[at.UNBURIED])
-
-
-class Counts(NamedTuple):
-    """Totals of a segment at one instant."""
-
-    accepted: int
-    handled: int
-    buried: int
-    """Messages that ever became dead letters; they count as handled."""
-    dead: int
-    """Dead letters there are."""
-    deferred: int
-    """Messages that wait for their time."""
-    recurrent: int
-    """Messages that come again and again."""
-    evicted: int
-    """Dead letters that left to make room for others."""
 
 
 def counts_in(words: memoryview) -> Counts:

@@ -1,21 +1,19 @@
-"""All verbs on a segment, each in one guarded section: what a driver needs, without asyncio.
+"""This process's part of a segment: its slot, the guarded section, and what a fork changes.
 
-A forked child takes a slot of its own at its first verb.
+The verbs are in `verbs`; a store has one object of each kind of them. A forked child takes a slot of its own at its
+first verb, and all of these objects are made anew for it. So a caller gets them from the store for each call.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
 from types import TracebackType
 from weakref import WeakSet
 
 from shardq.errors import SegmentMissing, StorageClosed
-from shardq.model import EMPTY, Batch, Part
 from shardq.shm import words as at
 from shardq.shm.assembly import Parts
-from shardq.shm.counters import Counts, counts_in
 from shardq.shm.damage import damage_in
 from shardq.shm.files.lock_bytes import PATIENCE_S
 from shardq.shm.processes.doorbell import Doorbell
@@ -23,12 +21,15 @@ from shardq.shm.processes.patience import Patience
 from shardq.shm.processes.shares import Share
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
-from shardq.shm.tubes.directory import NOT_FOUND
 from shardq.shm.verbs.appending import Appending
 from shardq.shm.verbs.dead_letters import Letters
 from shardq.shm.verbs.deferring import Timing
 from shardq.shm.verbs.delivering import Delivering
 from shardq.shm.verbs.inspection import Inspection
+from shardq.shm.verbs.limits import Limits
+from shardq.shm.verbs.membership import Membership
+from shardq.shm.verbs.reading import Reading
+from shardq.shm.verbs.removing import Removing
 from shardq.shm.verbs.supervision import Supervision
 from shardq.shm.verbs.waiting import Waiting
 
@@ -61,143 +62,107 @@ class Store:
     @property
     def hold(self) -> tuple[int, int]:
         """What `resume` takes: the descriptor that holds this process's slot, and its number."""
-        self._own_slot()
+        self.take_slot()
         return self._slots.descriptor, self._slots.mine
 
     def _assemble(self) -> None:
         self._section = _Section(self)
         parts = self._parts = Parts(self.segment, self._slots, self._section, self._check_open, self.patience)
         self._guard, self._journal, self._repair = parts.guard, parts.journal, parts.repair
-        self._directory, self._tubes = parts.directory, parts.tubes
-        self._attempts, self._bindings = parts.attempts, parts.bindings
-        parts.handlers.begin()
-        self._slot_word = self._slots.word(self._slots.mine)
+        self._bindings = parts.tubes.bindings
+        parts.tubes.handlers.begin()
         _stores.add(self)
 
     @property
     def slot(self) -> int:
         """Number of this process's slot."""
-        self._own_slot()
+        self.take_slot()
         return self._slots.mine
 
-    def check(self, parts: Sequence[Part]) -> None:
-        """Raise what `append` would always raise for these messages. Waits for no other process."""
+    def take_slot(self, share: Share = Share.GENERAL) -> None:
+        """Take a slot of that share where this process inherited another's by fork. A forked worker calls this before
+        any verb. Raises as all verbs do then: `StorageClosed`, `SegmentBusy`, `SlotsExhausted`.
+        """
         self._check_not_left()
-        for pipe, messages in parts:
-            self._directory.check_name(pipe)
-            self._tubes.check_size(messages)
+        if self._stale:
+            with self._forked:
+                if self._stale:
+                    self._drop_inherited()
+                    self._slots = Slots(self.segment)
+                    self.enter(share, min(PATIENCE_S, self.patience.limit_s() or PATIENCE_S))
+                    # Last: where taking a slot failed, the next verb must not go on with the parent's.
+                    self._stale = False
 
-    def append(self, parts: Sequence[Part], *, share: int = at.GENERAL) -> bool:
-        """Add messages to tubes, all or none; no pipe may be there twice. False: there is no room now."""
-        parts = [part for part in parts if part[1]]
-        return not parts or self.appending.append(parts, share=share)
-
-    def read(self, pipe: str, limit: int) -> Batch:
-        """Messages from the head of a tube."""
-        with self._section:
-            _, tube = self._directory.tube(pipe)
-            return EMPTY if tube == NOT_FOUND else self._tubes.read(tube, limit)
-
-    def remove(self, pipe: str, messages: Sequence[bytes]) -> int:
-        """Take out equal messages that were not handed out. Returns how many."""
-        with self._section:
-            thread, tube = self._directory.tube(pipe)
-            if tube == NOT_FOUND:
-                return 0
-            self._journal.declare(thread)
-            taken = self._tubes.cancel(tube, messages, handed_stay=self._bindings.owner(thread) != 0)
-            self._bindings.refresh(thread)
-            self._journal.clear()
-            self._bindings.messages_left()
-            return taken
-
-    def contains(self, pipe: str, message: bytes) -> bool:
-        with self._section:
-            _, tube = self._directory.tube(pipe)
-            return tube != NOT_FOUND and self._tubes.contains(tube, message)
-
-    def length(self, pipe: str) -> int:
-        with self._section:
-            _, tube = self._directory.tube(pipe)
-            return 0 if tube == NOT_FOUND else self._tubes.length(tube)
-
-    def pipes(self) -> list[str]:
-        """Names of the tubes that are not empty."""
-        with self._section:
-            return [
-                pipe
-                for thread in self._directory.threads()
-                if not self._directory.apart(thread)
-                for pipe, tube in self._directory.pipes_of(thread)
-                if not self._tubes.is_empty(tube)
-            ]
-
-    def counts(self) -> Counts:
-        with self._section:
-            return counts_in(self.segment.words)
-
-    def take_worker_slot(self) -> None:
-        """Take a slot that is kept for workers. A forked worker calls this before any other verb."""
-        self._own_slot(Share.FAMILY)
-
-    def mark_worker(self, number: int) -> None:
-        """Say that this process is a worker, to its supervisor and to observers."""
-        self._own_slot(Share.FAMILY)
-        self.segment.words[self._slot_word + at.SLOT_WORKER] = number
-        self._parts.supervision.ring_supervisor()
-
-    def ask_renewal(self) -> None:
-        """Ask the supervisor to replace this worker by a fresh process."""
-        self._own_slot()
-        self.segment.words[self._slot_word + at.SLOT_RENEWAL] = 1
-        self._parts.supervision.ring_supervisor()
+    @property
+    def limits(self) -> Limits:
+        """What could never be stored. It needs no slot, so it waits for no other process."""
+        self._check_not_left()
+        return self._parts.limits
 
     @property
     def appending(self) -> Appending:
         """Adding to tubes."""
-        self._own_slot()
+        self.take_slot()
         return self._parts.appending
+
+    @property
+    def reading(self) -> Reading:
+        """Looking into tubes."""
+        self.take_slot()
+        return self._parts.reading
+
+    @property
+    def removing(self) -> Removing:
+        """Taking messages out of tubes."""
+        self.take_slot()
+        return self._parts.removing
 
     @property
     def delivering(self) -> Delivering:
         """Claiming threads, handing out and acknowledging."""
-        self._own_slot()
+        self.take_slot()
         return self._parts.delivering
 
     @property
     def timing(self) -> Timing:
         """Verbs on messages that wait for their time."""
-        self._own_slot()
+        self.take_slot()
         return self._parts.timing
 
     @property
     def waiting(self) -> Waiting:
         """Looking for work, and sleeping until there is some."""
-        self._own_slot()
+        self.take_slot()
         return self._parts.waiting
 
     @property
     def letters(self) -> Letters:
         """The dead letters."""
-        self._own_slot()
+        self.take_slot()
         return self._parts.letters
 
     @property
     def supervision(self) -> Supervision:
         """The segment as its supervisor sees it."""
-        self._own_slot()
+        self.take_slot()
         return self._parts.supervision
+
+    @property
+    def membership(self) -> Membership:
+        """Being a worker, in a slot that is kept for workers."""
+        self.take_slot(Share.FAMILY)
+        return self._parts.membership
 
     @property
     def inspection(self) -> Inspection:
         """Views of the segment."""
-        self._own_slot()
+        self.take_slot()
         return self._parts.inspection
 
     @property
     def doorbell(self) -> Doorbell:
         """This process's bell."""
-        self._own_slot()
+        self.take_slot()
         return self._parts.doorbell
 
     def leave(self) -> None:
@@ -219,7 +184,7 @@ class Store:
 
     def begin_section(self) -> None:
         if self._stale:
-            self._own_slot()
+            self.take_slot()
         if self._guard.mine:
             self._guard.check_not_inside()
         try:
@@ -248,20 +213,6 @@ class Store:
                 f"segment {self.segment.name!r} was closed by its supervisor, which ended: nothing was stored; start a "
                 f"supervisor and connect again"
             )
-
-    def _own_slot(self, share: Share = Share.GENERAL) -> None:
-        """Take a slot of its own for a process that inherited another's by fork. Raises `StorageClosed`, `SegmentBusy`,
-        `SlotsExhausted`.
-        """
-        self._check_not_left()
-        if self._stale:
-            with self._forked:
-                if self._stale:
-                    self._drop_inherited()
-                    self._slots = Slots(self.segment)
-                    self.enter(share, min(PATIENCE_S, self.patience.limit_s() or PATIENCE_S))
-                    # Last: where taking a slot failed, the next verb must not go on with the parent's.
-                    self._stale = False
 
     def _check_not_left(self) -> None:
         if self._left:

@@ -4,7 +4,6 @@ It is a clean process of its own: it is executed, and never forked from an appli
 without asyncio or threads, so that it may fork at any time. It touches no messages. What is where:
 
 * `family`: the loop
-* `board`: what the supervisor sees of the storage
 * `watch`: what the loop waits for, and its patience
 * `timer`: a descriptor for a time of day
 * `exits`: exit codes

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from shardq.settings import MOST_WORKERS, SupervisorSettings
-from shardq.supervisor.board import Board
+from shardq.supervised import Supervised
 from shardq.supervisor.code.program import Program
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.timer import Timer
@@ -54,7 +54,7 @@ class Family:
 
     def __init__(
         self,
-        board: Board,
+        storage: Supervised,
         run_worker: RunWorker,
         execute_again: ExecuteAgain,
         settings: SupervisorSettings,
@@ -63,7 +63,7 @@ class Family:
         resumption: Resumption | None = None,
         terminal: Terminal | None = None,
     ) -> None:
-        self._board = board
+        self._storage = storage
         self._run_worker = run_worker
         self._execute_again = execute_again
         self._settings = settings
@@ -79,8 +79,8 @@ class Family:
         self._killed: dict[int, str] = {}
         """Why workers were killed by this very process."""
         self._renewals = Renewals()
-        self._hung = HungWorkers(board)
-        self._arrivals = Arrivals(board, control, served=resumption is not None)
+        self._hung = HungWorkers(storage)
+        self._arrivals = Arrivals(storage, control, served=resumption is not None)
         self._timer = Timer()
         self._drain: Drain | None = None
         self._vacancies = Vacancies(settings.respawn_delay)
@@ -94,13 +94,13 @@ class Family:
         self._signals = signals
         self._watch = Watch(signals.descriptor, self._on_signals, self._look_again)
         try:
-            self._watch.add(self._board.bell(), self._on_bell)
+            self._watch.add(self._storage.bell(), self._on_bell)
             self._watch.add(self._timer.open(), self._on_timer)
             if self._control:
                 self._watch.add(self._control.descriptor, self._on_control)
             if self._settings.drain:
                 begun = self._resumption.drain if self._resumption else None
-                self._drain = Drain(self._board, as_json=self._settings.json_output, begun=begun)
+                self._drain = Drain(self._storage, as_json=self._settings.json_output, begun=begun)
             if self._resumption:
                 self._resume(self._resumption)
             else:
@@ -146,12 +146,12 @@ class Family:
 
     def _send_strangers_away(self) -> None:
         """End the workers of a supervisor that died: with TERM, and those that hang with KILL at the deadline."""
-        for pid in set(self._board.strangers()) - self._members.keys() - self._strangers.keys():
+        for pid in set(self._storage.strangers()) - self._members.keys() - self._strangers.keys():
             try:
                 stranger = Member.of(pid, 0, child=False)
             except ProcessLookupError:
                 continue
-            if pid not in self._board.strangers():
+            if pid not in self._storage.strangers():
                 stranger.close()  # the worker has ended, and a later process has its pid
                 continue
             self._add(self._strangers, stranger)
@@ -214,12 +214,12 @@ class Family:
         planned, how = self._renewals.ended(member.pid), self._killed.pop(member.pid, "")
         if member.child:
             self._watch.step(lambda: self._on_own_death(death, how, planned=planned))
-        self._board.wake_workers()
+        self._storage.wake_workers()
         self._end_hung()  # it may have had the only deadline; this look then asks the next one to ring
 
     def _on_own_death(self, death: Death, how: str, *, planned: bool) -> None:
         """A child of this process ended. How a stranger ended is not known here: only its parent can see that."""
-        seen = self._board.note_death(death.pid, death.ending)
+        seen = self._storage.note_death(death.pid, death.ending)
         if self._exit is not None:
             return
         if (death.clean or not death.known) and (planned or len(self._members) >= self._wanted):
@@ -313,16 +313,16 @@ class Family:
                 self._stop(Exit.OK, self._settings.shutdown_timeout)
 
     def _on_bell(self) -> None:
-        self._board.silence()
-        self._renewals.add(pid for pid in self._board.renewals() if pid in self._members)
+        self._storage.silence()
+        self._renewals.add(pid for pid in self._storage.renewals() if pid in self._members)
         self._end_hung()
-        self._timer.set(self._board.promote())
-        if self._drain and self._exit is None and self._board.quiet():
+        self._timer.set(self._storage.promote())
+        if self._drain and self._exit is None and self._storage.quiet():
             self._stop(Exit.OK, self._settings.shutdown_timeout)
 
     def _on_timer(self) -> None:
         self._timer.heard()
-        self._timer.set(self._board.promote())
+        self._timer.set(self._storage.promote())
 
     def _end_hung(self) -> None:
         for member in self._hung.overdue(self._members):
@@ -342,7 +342,7 @@ class Family:
                 self._end_on_purpose(self._members[self._renewals.pid])
         if self._hung.look_at is not None and now >= self._hung.look_at:
             self._end_hung()
-        self._timer.set(self._board.promote())
+        self._timer.set(self._storage.promote())
         if self._drain and self._exit is None and now >= self._drain.look_at:
             verdict = self._drain.look(now)
             if verdict is not None:
@@ -360,7 +360,7 @@ class Family:
 
     def _end_on_purpose(self, member: Member) -> bool:
         """Kill a worker whose batch is not to blame. False: the system does not allow it."""
-        self._watch.step(lambda: self._board.excuse(member.pid))
+        self._watch.step(lambda: self._storage.excuse(member.pid))
         self._killed[member.pid] = _ON_PURPOSE
         return member.signal(signal.SIGKILL)
 

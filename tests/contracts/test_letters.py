@@ -10,8 +10,8 @@ from functools import partial
 
 import pytest
 
-from shardq.model import EMPTY, ahead_of, dead_pipe, key_of
-from shardq.protocols import Backlog, Lock, Storage
+from shardq.model import EMPTY, Counts, ahead_of, dead_pipe, key_of
+from shardq.protocols import Lock, Storage
 from tests.conftest import OpenBackend
 from tests.contracts.test_storage import (
     CHUNK,
@@ -66,7 +66,7 @@ async def test_S20_a_buried_message_is_a_letter_instead(storage: Storage, lock: 
 
     assert await contents(storage, PIPE) == numbered(2, 1)
     assert await contents(storage, GRAVE) == [b"letter"]
-    assert await storage.backlog() == Backlog(2, 3, 1, 1)
+    assert await storage.backlog() == Counts(3, 1, buried=1, dead=1)
 
 
 async def test_S20_burying_again_does_nothing(storage: Storage, lock: Lock) -> None:
@@ -79,7 +79,7 @@ async def test_S20_burying_again_does_nothing(storage: Storage, lock: Lock) -> N
 
     assert await contents(storage, PIPE) == numbered(2, 1)
     assert await contents(storage, GRAVE) == [b"letter"]
-    assert await storage.backlog() == Backlog(2, 3, 1, 1)
+    assert await storage.backlog() == Counts(3, 1, buried=1, dead=1)
 
 
 async def test_S20_what_was_acknowledged_is_not_buried(storage: Storage, lock: Lock) -> None:
@@ -90,7 +90,7 @@ async def test_S20_what_was_acknowledged_is_not_buried(storage: Storage, lock: L
     await storage.bury(PIPE, batch.sequence, token, GRAVE, b"letter")
 
     assert await storage.graves() == []
-    assert await storage.backlog() == Backlog(0, 2, 2, 0)
+    assert await storage.backlog() == Counts(2, 2)
 
 
 async def test_S20_what_is_not_at_the_head_is_not_buried(storage: Storage, lock: Lock) -> None:
@@ -103,7 +103,7 @@ async def test_S20_what_is_not_at_the_head_is_not_buried(storage: Storage, lock:
 
     assert await contents(storage, PIPE) == numbered(3)
     assert await storage.graves() == []
-    assert await storage.backlog() == Backlog(3, 3, 0, 0)
+    assert await storage.backlog() == Counts(3, 0)
 
 
 async def test_S20_of_an_unknown_tube_nothing_is_buried(storage: Storage, lock: Lock) -> None:
@@ -112,7 +112,7 @@ async def test_S20_of_an_unknown_tube_nothing_is_buried(storage: Storage, lock: 
     await storage.bury(PIPE, 1, token, GRAVE, b"letter")
 
     assert await storage.graves() == []
-    assert await storage.backlog() == Backlog(0, 0, 0, 0)
+    assert await storage.backlog() == Counts(0, 0)
 
 
 async def test_S20_the_others_of_a_batch_stay_in_hand(storage: Storage, lock: Lock) -> None:
@@ -138,7 +138,7 @@ async def test_S20_burying_goes_on_over_the_gaps(storage: Storage, lock: Lock) -
 
     assert await storage.pipes() == []
     assert await contents(storage, GRAVE) == [b"letter of a", b"letter of b"]
-    assert await storage.backlog() == Backlog(0, 5, 5, 2)
+    assert await storage.backlog() == Counts(5, 5, buried=2, dead=2)
 
 
 async def test_S20_failures_end_with_the_message_that_is_buried(storage: Storage, lock: Lock) -> None:
@@ -269,7 +269,7 @@ async def test_S20_a_letter_that_never_fits_is_refused(open_backend: OpenBackend
 
     assert await contents(storage, PIPE) == numbered(2)
     assert await storage.graves() == []
-    assert await storage.backlog() == Backlog(2, 2, 0, 0)
+    assert await storage.backlog() == Counts(2, 0)
 
 
 @pytest.mark.requires("bounded")
@@ -284,7 +284,7 @@ async def test_S20_a_refused_letter_leaves_the_others(open_backend: OpenBackend)
 
     assert await contents(storage, GRAVE) == [b"one", b"two"]
     assert await contents(storage, PIPE) == numbered(2, 2)
-    assert await storage.backlog() == Backlog(2, 4, 2, 2)
+    assert await storage.backlog() == Counts(4, 2, buried=2, dead=2)
 
 
 # S21
@@ -298,7 +298,7 @@ async def test_S21_a_requeued_message_is_the_last_of_its_tube(storage: Storage, 
 
     assert await contents(storage, PIPE) == [*numbered(2, 1), b"again"]
     assert await storage.graves() == []
-    assert await storage.backlog() == Backlog(3, 4, 1, 0)
+    assert await storage.backlog() == Counts(4, 1, buried=1)
 
 
 async def test_S21_a_message_requeued_ahead_is_taken_first(storage: Storage, lock: Lock) -> None:
@@ -339,7 +339,7 @@ async def test_S21_only_its_letter_leaves_with_a_requeued_message(storage: Stora
 
     assert await contents(storage, GRAVE) == [b"one", b"three"]
     assert await places(storage) == [letters[0], letters[2]]
-    assert await storage.backlog() == Backlog(1, 4, 3, 2)
+    assert await storage.backlog() == Counts(4, 3, buried=3, dead=2)
 
 
 async def test_S21_a_letter_is_requeued_once(storage: Storage, lock: Lock) -> None:
@@ -349,7 +349,7 @@ async def test_S21_a_letter_is_requeued_once(storage: Storage, lock: Lock) -> No
     assert await storage.requeue(GRAVE, letter, PIPE, b"again") is None
 
     assert await contents(storage, PIPE) == [b"again"]
-    assert await storage.backlog() == Backlog(1, 2, 1, 0)
+    assert await storage.backlog() == Counts(2, 1, buried=1)
 
 
 async def test_S21_of_several_who_requeue_a_letter_one_does(storage: Storage, lock: Lock) -> None:
@@ -360,7 +360,7 @@ async def test_S21_of_several_who_requeue_a_letter_one_does(storage: Storage, lo
         assert sorted(map(str, await asyncio.gather(*again))) == ["None", "None", "True"]
 
     assert await contents(storage, PIPE) == [b"again"] * 20
-    assert await storage.backlog() == Backlog(20, 40, 20, 0)
+    assert await storage.backlog() == Counts(40, 20, buried=20)
 
 
 async def test_S21_a_letter_that_is_gone_is_not_requeued(storage: Storage, lock: Lock) -> None:
@@ -399,7 +399,7 @@ async def test_S21_without_room_the_letter_stays(open_backend: OpenBackend) -> N
         assert await storage.requeue(GRAVE, letter, pipe, CHUNK) is False
 
     assert await contents(storage, GRAVE) == [b"letter"]
-    assert await storage.backlog() == Backlog(taken, taken + 1, 1, 1)
+    assert await storage.backlog() == Counts(taken + 1, 1, buried=1, dead=1)
     assert await storage.pipes() == [PIPE]
 
     await drain(storage, PIPE, await claimed(lock))
@@ -447,7 +447,7 @@ async def test_S21_drop_counts_the_letters_there_were(storage: Storage, lock: Lo
     assert await storage.drop(OTHER_GRAVE, letters[0]) == 0
 
     assert await contents(storage, GRAVE) == [b"one", b"four"]
-    assert await storage.backlog() == Backlog(0, 4, 4, 2)
+    assert await storage.backlog() == Counts(4, 4, buried=4, dead=2)
 
 
 @pytest.mark.requires("bounded")
@@ -504,7 +504,7 @@ async def test_S22_letters_are_not_listed_and_not_waited_for(storage: Storage, l
 
     assert await storage.pipes() == []
     assert await storage.wait_for_quiet(0)
-    assert await storage.backlog() == Backlog(0, 2, 2, 2)
+    assert await storage.backlog() == Counts(2, 2, buried=2, dead=2)
 
 
 async def test_S22_letters_are_handed_out_to_nobody(storage: Storage, lock: Lock) -> None:
@@ -515,7 +515,7 @@ async def test_S22_letters_are_handed_out_to_nobody(storage: Storage, lock: Lock
 
     assert not taken.count
     assert await contents(storage, GRAVE) == [b"one", b"two"]
-    assert await storage.backlog() == Backlog(0, 2, 2, 2)
+    assert await storage.backlog() == Counts(2, 2, buried=2, dead=2)
 
 
 async def test_S22_only_graves_with_letters_are_listed(storage: Storage, lock: Lock) -> None:
@@ -549,7 +549,7 @@ async def test_S22_of_too_many_letters_the_oldest_go(storage: Storage, lock: Loc
     await buried(storage, lock, *letters)
 
     assert await contents(storage, GRAVE) == letters[-most:]
-    assert await storage.backlog() == Backlog(0, 10, 10, most, evicted=10 - most)
+    assert await storage.backlog() == Counts(10, 10, buried=10, dead=most, evicted=10 - most)
 
 
 async def test_S22_letters_that_had_to_go_are_counted_and_told_of(
@@ -580,7 +580,7 @@ async def test_S22_what_is_dropped_or_put_back_had_not_to_go(storage: Storage, l
     assert await storage.requeue(GRAVE, other, PIPE, b"message-1")
     assert await storage.drop(GRAVE, third, one) == 1
 
-    assert await storage.backlog() == Backlog(1, 4, 3, 0, evicted=0)
+    assert await storage.backlog() == Counts(4, 3, buried=3)
 
 
 @pytest.mark.requires("bounded")
@@ -673,4 +673,4 @@ async def test_S23_a_refused_follow_up_leaves_nothing(open_backend: OpenBackend)
     assert not await storage.append([(OTHER, [b"small", CHUNK, CHUNK])], follow_up=True)
 
     assert await storage.pipes() == [PIPE]
-    assert await storage.backlog() == Backlog(taken, taken, 0, 0)
+    assert await storage.backlog() == Counts(taken, 0)

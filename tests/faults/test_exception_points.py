@@ -53,7 +53,7 @@ def thrown_out(operation: Operation, there: Scene, step: Step, gate: Gate) -> No
     try:
         striking_at(step, lambda: operation.readied(there), lambda: operation.act(there), interrupt)()
     except KeyboardInterrupt:
-        there.store.counts()
+        there.store.inspection.counts()
     gate.wait()
 
 

@@ -89,7 +89,7 @@ def after_death(operation: Operation, there: Scene, first: Step, mending: Callab
     gate = Gate()
 
     def ready() -> None:
-        there.store.counts()
+        there.store.inspection.counts()
         gate.wait()
 
     repairer = Child(mending(ready, lambda: settle(there.store)))

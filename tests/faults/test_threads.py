@@ -41,7 +41,7 @@ def test_thread_interrupted_at_the_door_does_not_let_others_in(there: Scene) -> 
     inside.wait()
     try:
         with interrupted_when_it_waits(), pytest.raises(KeyboardInterrupt):
-            there.store.counts()
+            there.store.inspection.counts()
     finally:
         leave.set()
         thread.join()
@@ -69,7 +69,7 @@ def test_forked_child_attaches_by_itself(there: Scene) -> None:
     "first_use",
     [
         lambda there: run(there.storage.close()),
-        lambda there: there.store.mark_worker(7),
+        lambda there: there.store.membership.join(7),
         lambda there: there.store.doorbell.open(),
         lambda there: run_waiting(lambda: there.storage.wait_for_quiet(0.001)),
         lambda there: run_waiting(lambda: there.storage.append_when_room([(PIPE, [b"one"])], 0.001)),

@@ -5,14 +5,16 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from tests.support.imports import Source, imported, methods, sources, used
+import pytest
+
+from tests.support.imports import Source, imported, methods, reached_through, sources, used
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sources(ROOT / "shardq")
 
 #: Layer by layer from the ground up, the modules in it. Imports go down, or sideways inside one layer.
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("ground", ("shardq.cores", "shardq.errors", "shardq.text", "shardq.text.*", "shardq.version")),
+    ("ground", ("shardq.errors", "shardq.system", "shardq.system.*", "shardq.text", "shardq.text.*", "shardq.version")),
     (
         "contract",
         (
@@ -20,6 +22,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "shardq.model",
             "shardq.protocols",
             "shardq.settings",
+            "shardq.supervised",
             "shardq.encoding",
             "shardq.encoding.*",
             "shardq.scheduling",
@@ -74,6 +77,12 @@ DOORS: dict[str, tuple[str, ...]] = {
     "signal.signal": ("shardq.supervisor.*",),
     "signal.set_wakeup_fd": ("shardq.supervisor.*",),
 }
+
+#: The only modules that know shared memory: above them its driver stands for it.
+KNOW_SHARED_MEMORY = ("shardq.shm.*", "shardq.drivers.shared.*")
+
+#: Attributes through which one reaches from the driver into shared memory.
+WAYS_THROUGH = ("store", "_store")
 
 #: Methods of event loops that stand for one of the doors above.
 METHOD_DOORS: dict[str, tuple[str, ...]] = {"add_signal_handler": ("shardq.supervisor.*",)}
@@ -155,6 +164,44 @@ def test_drivers_do_not_know_each_other() -> None:
 def test_third_parties_have_one_door() -> None:
     through = [f"{source.name} uses {door}" for source in SOURCES.values() for door in doors_used(source)]
     assert through == [], "only the modules in the table may use these"
+
+
+def test_only_its_driver_knows_shared_memory() -> None:
+    knowing = [
+        f"{source.name} imports {module}"
+        for source in SOURCES.values()
+        if not matches(source.name, KNOW_SHARED_MEMORY)
+        for module in sorted(modules_imported(source))
+        if matches(module, ("shardq.shm.*",))
+    ]
+    assert knowing == [], "give the driver of shared memory what they need, under a name of its own"
+
+
+def test_nothing_reaches_through_the_driver() -> None:
+    through = [
+        f"{source.name}, line {line}: {text}"
+        for source in SOURCES.values()
+        if not matches(source.name, KNOW_SHARED_MEMORY)
+        for line, text in reached_through(source, WAYS_THROUGH)
+    ]
+    assert through == [], "give the driver of shared memory what they need, under a name of its own"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "storage.store.supervision.workers()",
+        "self.queue.storage._store.segment",
+        "store = storage.store",
+        "workers = opened().store.supervision.workers",
+        "store = getattr(storage, 'store')",
+    ],
+)
+def test_reaching_through_is_seen(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "above.py"
+    path.write_text(f"import store\nstore.open(storage)\nself._store([])\n{line}\n")
+
+    assert [number for number, _ in reached_through(Source("above", path), WAYS_THROUGH)] == [4]
 
 
 def test_files_stay_small() -> None:

@@ -86,6 +86,7 @@ class Model:
         """Schedule and next due time, by pipe and message."""
         self.accepted = self.handled = 0
         self._dead_letters = dead_letters
+        self.buried = 0
         self.evicted = 0
 
     def append(self, pipe: str, messages: list[bytes], first: int) -> None:
@@ -104,6 +105,7 @@ class Model:
         """The message at the head of the tube has become the letter of this number."""
         letters = self.graves[grave]
         assert number >= letters.next_number, "numbers of a grave are not used again"
+        self.buried += 1
         self.evicted += max(0, len(letters.queued) + 1 - self._dead_letters)
         letters.queued = [*letters.queued, (number, letter)][-self._dead_letters :]
         letters.next_number = number + 1

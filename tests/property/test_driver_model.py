@@ -24,8 +24,8 @@ from hypothesis.stateful import (
 )
 
 from shardq.errors import FencedError
-from shardq.model import Batch, When, ahead_of
-from shardq.protocols import Backlog, Storage
+from shardq.model import Batch, Counts, When, ahead_of
+from shardq.protocols import Storage
 from shardq.shm.processes.shares import Share, slots_of
 from tests.property.model import Model, TubeModel, key_of
 from tests.support.drivers import DRIVERS, MIB, Driver
@@ -374,7 +374,7 @@ class DriverModel(RuleBasedStateMachine):
         """Another process is killed before a line of `act`, or ends with it done."""
 
         def attached() -> None:
-            self.store.counts()
+            self.store.inspection.counts()
             ready()
 
         status = Child(dying_after(after, attached, act)).end()
@@ -399,8 +399,8 @@ class DriverModel(RuleBasedStateMachine):
         dead = sum(len(grave.queued) for grave in self.model.graves.values())
         accepted, handled = self.model.accepted, self.model.handled
         deferred, recurrent = len(self.model.waiting), len(self.model.recurrent)
-        totals = accepted - handled, accepted, handled, dead, deferred, recurrent
-        expected = Backlog(*totals, evicted=self.model.evicted)
+        letters = self.model.buried, dead
+        expected = Counts(accepted, handled, *letters, deferred, recurrent, self.model.evicted)
         assert run(self.storage.backlog()) == expected
 
     @invariant()

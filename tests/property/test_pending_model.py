@@ -56,7 +56,7 @@ class PendingModel(RuleBasedStateMachine):
 
     @rule(pipe=pipes, new=messages, dies=deaths)
     def append(self, pipe: str, new: list[bytes], dies: int) -> None:
-        self._do(lambda: self.store.append([(pipe, new)]), [self.state.append(pipe, new)], True, dies)
+        self._do(lambda: self.store.appending.append([(pipe, new)]), [self.state.append(pipe, new)], True, dies)
 
     @rule(pipe=pipes, new=messages, due_us=dues, dies=deaths)
     def defer(self, pipe: str, new: list[bytes], due_us: int, dies: int) -> None:
@@ -79,12 +79,12 @@ class PendingModel(RuleBasedStateMachine):
 
     def _promote(self, now_us: int) -> None:
         while True:
-            before = self.store.counts()
+            before = self.store.inspection.counts()
             promoted = self.store.timing.promote(now_us)
             found = promoted.recurrent
             if found and not self.store.timing.recur(found, found.due_us + AGAIN_US):
                 return
-            if not found and self.store.counts() == before:
+            if not found and self.store.inspection.counts() == before:
                 return
 
     @rule(pipe=pipes, gone=messages, dies=deaths)
@@ -100,7 +100,7 @@ class PendingModel(RuleBasedStateMachine):
     @rule(pipe=pipes, gone=messages, dies=deaths)
     def remove(self, pipe: str, gone: list[bytes], dies: int) -> None:
         after, count = self.state.remove(pipe, gone)
-        self._do(lambda: self.store.remove(pipe, gone), [after], count, dies, piecemeal=True)
+        self._do(lambda: self.store.removing.remove(pipe, gone), [after], count, dies, piecemeal=True)
 
     @rule(pipe=pipes, count=st.sampled_from([1, 2, 70, 1000]))
     def handle(self, pipe: str, count: int) -> None:
@@ -117,7 +117,7 @@ class PendingModel(RuleBasedStateMachine):
     ) -> None:
         before = self.state
         if dies:
-            Child(dying_after(dies, lambda: self.store.counts(), act)).end()
+            Child(dying_after(dies, lambda: self.store.inspection.counts(), act)).end()
             settle(self.store)
         else:
             returned = act()
@@ -137,7 +137,11 @@ class PendingModel(RuleBasedStateMachine):
 
     def _found(self) -> State:
         """What the segment holds, as numbers have it."""
-        tubes = tuple(sorted((pipe, tuple(self.store.read(pipe, 1 << 30).messages)) for pipe in self.store.pipes()))
+        tubes = tuple(
+            sorted(
+                (pipe, tuple(self.store.reading.read(pipe, 1 << 30).messages)) for pipe in self.store.reading.pipes()
+            )
+        )
         waiting = [
             Waiting(each.due_us, 0, each.pipe, message, each.schedule)
             for each in pending_of(self.store.segment)
@@ -148,7 +152,7 @@ class PendingModel(RuleBasedStateMachine):
 
     @invariant()
     def counters_agree(self) -> None:
-        counts = self.store.counts()
+        counts = self.store.inspection.counts()
         assert counts.accepted - counts.handled == sum(len(held) for _, held in self.state.tubes)
         recurrent = sum(1 for each in self.state.waiting if each.schedule)
         assert (counts.deferred, counts.recurrent) == (len(self.state.waiting) - recurrent, recurrent)

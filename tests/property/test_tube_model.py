@@ -78,7 +78,7 @@ class TubeModel(RuleBasedStateMachine):
         empty = not any(self.queued.values()) and not any(self.letters.values())
         must_fit = empty and sum(map(len, new)) <= ALWAYS_FITS_BYTES
         try:
-            stored = self.store.append([(pipe, new)])
+            stored = self.store.appending.append([(pipe, new)])
         except MessageTooLarge:
             assert sum(map(len, new)) > ALWAYS_FITS_BYTES
             return
@@ -93,7 +93,7 @@ class TubeModel(RuleBasedStateMachine):
 
     def _number(self, pipe: str, new: list[bytes]) -> None:
         before = self.queued[pipe]
-        batch = self.store.read(pipe, len(before) + len(new) + 1)
+        batch = self.store.reading.read(pipe, len(before) + len(new) + 1)
         assert batch.messages == [message for _, message in before] + new
         first = batch.through - len(new)
         assert first >= self.next_number[pipe]
@@ -128,7 +128,7 @@ class TubeModel(RuleBasedStateMachine):
 
     def _compare(self, pipe: str, limit: int, token: int) -> int:
         expected = self.queued[pipe][:limit]
-        batch = self.store.delivering.take([pipe], limit, token) if token else self.store.read(pipe, limit)
+        batch = self.store.delivering.take([pipe], limit, token) if token else self.store.reading.read(pipe, limit)
         assert batch.messages == [message for _, message in expected]
         assert batch.count == len(expected)
         if expected:
@@ -154,7 +154,7 @@ class TubeModel(RuleBasedStateMachine):
         kept = [(number, message) for number, message in self.queued[pipe] if number < above or message not in wanted]
         gone = len(self.queued[pipe]) - len(kept)
 
-        assert self.store.remove(pipe, wanted) == gone
+        assert self.store.removing.remove(pipe, wanted) == gone
 
         self.queued[pipe] = kept
         self.handled += gone
@@ -171,7 +171,7 @@ class TubeModel(RuleBasedStateMachine):
             done = self.store.letters.bury(pipe, number, self.tokens[key_of(pipe)], grave, letter, DEAD_LETTERS).buried
         except DirectoryFull:
             return
-        batch = self.store.read(grave, DEAD_LETTERS + 1)
+        batch = self.store.reading.read(grave, DEAD_LETTERS + 1)
         if not done:
             assert batch.messages == [letter for _, letter in before]
             return
@@ -213,7 +213,7 @@ class TubeModel(RuleBasedStateMachine):
     @rule(pipe=pipes, limit=limits, wanted=message | small)
     def look(self, pipe: str, limit: int, wanted: bytes) -> None:
         self._compare(pipe, limit, 0)
-        assert self.store.contains(pipe, wanted) == any(message == wanted for _, message in self.queued[pipe])
+        assert self.store.reading.contains(pipe, wanted) == any(message == wanted for _, message in self.queued[pipe])
 
     @rule(key=keys)
     def claim(self, key: str) -> None:
@@ -242,11 +242,11 @@ class TubeModel(RuleBasedStateMachine):
 
     @invariant()
     def lengths_and_names_agree(self) -> None:
-        assert sorted(self.store.pipes()) == sorted(pipe for pipe, queued in self.queued.items() if queued)
+        assert sorted(self.store.reading.pipes()) == sorted(pipe for pipe, queued in self.queued.items() if queued)
         for pipe, queued in self.queued.items():
-            assert self.store.length(pipe) == len(queued)
+            assert self.store.reading.length(pipe) == len(queued)
         for grave, letters in self.letters.items():
-            assert self.store.length(grave) == len(letters)
+            assert self.store.reading.length(grave) == len(letters)
         assert sorted(self.store.letters.graves()) == sorted(grave for grave in GRAVES if self.letters[grave])
 
     @invariant()
@@ -260,7 +260,7 @@ class TubeModel(RuleBasedStateMachine):
     @invariant()
     def counters_agree(self) -> None:
         dead = sum(map(len, self.letters.values()))
-        counts = self.store.counts()
+        counts = self.store.inspection.counts()
         assert counts[:4] == (self.accepted, self.handled, self.buried, dead)
         assert counts.evicted == self.evicted
         assert self.store.waiting.quiet() == (not any(self.queued.values()))

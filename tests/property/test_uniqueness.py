@@ -60,12 +60,12 @@ def _handle(there: Scene, producers: list[Child]) -> Counter[str]:
     while True:
         busy = any(not producer.ended() for producer in producers)
         there.store.timing.promote(LATEST_US)
-        held = there.store.read(PIPE, 1 << 30).messages
+        held = there.store.reading.read(PIPE, 1 << 30).messages
         assert len(set(held)) == len(held), "two equal messages in one tube"
         batch = there.store.delivering.take([PIPE], random.randint(1, 10 * DIFFERENT) if busy else 1 << 30, there.token)
         there.store.delivering.pop(PIPE, batch.through, there.token)
         handled.update(message.decode() for message in batch.messages)
-        if not busy and not batch.count and not there.store.counts().deferred:
+        if not busy and not batch.count and not there.store.inspection.counts().deferred:
             there.release()
             return handled
 
@@ -83,7 +83,7 @@ def test_sets_that_overlap_are_stored_once(there: Scene) -> None:
     producers = [Child(lambda n=n: produce(n)) for n in range(PRODUCERS)]  # type: ignore[misc]
     accepted = sum(producer.result() for producer in producers)
 
-    held = there.store.read(PIPE, 1 << 30).messages
+    held = there.store.reading.read(PIPE, 1 << 30).messages
     assert len(held) == len(set(held)) == accepted
     check_whole(there.store)
 
@@ -98,7 +98,7 @@ def test_what_several_processes_defer_comes_in_the_order_of_its_times(there: Sce
             assert there.store.timing.defer([(PIPE, [b"%d %d %d" % (due_us, who, n)])], due_us)
 
     def promote() -> None:
-        while there.store.counts().deferred:
+        while there.store.inspection.counts().deferred:
             there.store.timing.promote(LATEST_US)
 
     for child in [Child(lambda n=n: produce(n)) for n in range(PRODUCERS)]:  # type: ignore[misc]
@@ -107,7 +107,7 @@ def test_what_several_processes_defer_comes_in_the_order_of_its_times(there: Sce
     for child in [Child(promote) for _ in range(3)]:
         child.end()
 
-    came = [tuple(map(int, message.split())) for message in there.store.read(PIPE, 1 << 30).messages]
+    came = [tuple(map(int, message.split())) for message in there.store.reading.read(PIPE, 1 << 30).messages]
     assert len(came) == PRODUCERS * CALLS
     assert [due_us for due_us, _, _ in came] == sorted(due_us for due_us, _, _ in came)
     for who in range(PRODUCERS):
@@ -124,7 +124,7 @@ def test_a_time_comes_once_though_several_promote(there: Scene) -> None:
     for child in [Child(lambda: run(there.storage.promote())) for _ in range(4)]:
         child.end()
 
-    assert there.store.read(PIPE, 1 << 30).messages == messages
+    assert there.store.reading.read(PIPE, 1 << 30).messages == messages
     assert len(there.store.timing.scheduled()) == len(messages)
     assert run(there.lock.acquire(KEY))
     check_whole(there.store)

@@ -59,7 +59,7 @@ class Scene:
         calls = messages = payload = refused = 0
         for tube, (count, size) in zip(cycle(range(TUBES)), cycle(CALLS), strict=False):
             batch = self._batch(count, size)
-            if self.store.append([(_pipe(tube), batch)]):
+            if self.store.appending.append([(_pipe(tube), batch)]):
                 self._expected[tube].extend(batch)
                 calls, messages, payload, refused = calls + 1, messages + count, payload + sum(map(len, batch)), 0
                 continue
@@ -84,7 +84,7 @@ class Scene:
             self.store.delivering.pop(pipe, batch.through, token)
             left -= batch.count
         assert self.store.delivering.unclaim(pipe.rpartition("/")[0], token)
-        assert self.store.length(pipe) == len(self._expected[tube])
+        assert self.store.reading.length(pipe) == len(self._expected[tube])
         return count
 
     def _batch(self, count: int, size: int) -> list[bytes]:
@@ -209,7 +209,7 @@ def main() -> None:
     for part in (_rounds, _rolling, _behind_our_back, _rounds):
         part(scene, rounds)
         assert scene.expected == 0
-        counts = storage.store.counts()
+        counts = storage.store.inspection.counts()
         assert counts.accepted == counts.handled
     _report("end", accepted=counts.accepted, handled=counts.handled)
     storage.destroy()

@@ -79,9 +79,9 @@ def prepare(storage: SharedStorage) -> dict[str, int]:
     store = storage.store
     for number, pipe in enumerate(PIPES):
         for size in (10, 3000, 3000, 70_000):
-            assert store.append([(pipe, [b"%d" % number, bytes(size)])])
+            assert store.appending.append([(pipe, [b"%d" % number, bytes(size)])])
         store.appending.append_absent([(pipe, [b"unique %d" % n for n in range(40)])])
-    assert store.remove(PIPES[1], [b"unique 3", b"unique 7"]) == 2
+    assert store.removing.remove(PIPES[1], [b"unique 3", b"unique 7"]) == 2
     for number in range(60):
         assert store.timing.defer([("app/Later/0/0", [b"deferred %d" % number])], 1 if number < 30 else LATER_US)
     assert store.timing.defer([("app/Later/1/0", [bytes(9000)])], LATER_US)

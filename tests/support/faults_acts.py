@@ -9,7 +9,7 @@ from tests.support.faults_scene import KEY, PIPE, Scene, everything, nobody, run
 def fill(there: Scene, pipe: str = PIPE) -> None:
     """Append until nothing goes in any more."""
     for size in (64 << 10, 4 << 10, 256):
-        while there.store.append([(pipe, [b"f" * size])]):
+        while there.store.appending.append([(pipe, [b"f" * size])]):
             pass
 
 

@@ -67,7 +67,7 @@ class Operation:
 
     def readied(self, there: Scene) -> None:
         if self.attached:
-            there.store.counts()
+            there.store.inspection.counts()
         self.ready(there)
 
 

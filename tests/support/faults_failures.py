@@ -24,7 +24,7 @@ def _taken() -> Iterator[Operation]:
     yield Operation(
         "take the second of two tubes",
         lambda s: run(s.storage.take([URGENT, PIPE], 1, s.token)),
-        lambda s: [s.append(b"hurry", pipe=URGENT), s.store.remove(URGENT, [b"hurry"]), _add(s)],
+        lambda s: [s.append(b"hurry", pipe=URGENT), s.store.removing.remove(URGENT, [b"hurry"]), _add(s)],
         ready=Scene.claim,
     )
     yield Operation(
@@ -80,7 +80,7 @@ def _failed() -> Iterator[Operation]:
     yield Operation(
         "fail of several with removed ones between",
         _fail,
-        lambda s: [s.append(*FIVE), s.store.remove(PIPE, FIVE[1:4])],
+        lambda s: [s.append(*FIVE), s.store.removing.remove(PIPE, FIVE[1:4])],
         ready=lambda s: s.hold(2),
         counted=(0,),
         check=partial(check_limited, most=1),

@@ -146,7 +146,7 @@ def _drained(there: Scene, count: int) -> None:
     """Threads that had work and have none: of their entries one has to go for the grave."""
     for number in range(count):
         assert there.append(b"old", pipe=f"app/Old/{number}/0")
-        assert there.store.remove(f"app/Old/{number}/0", [b"old"])
+        assert there.store.removing.remove(f"app/Old/{number}/0", [b"old"])
 
 
 def _bury(there: Scene, letter: bytes) -> None:

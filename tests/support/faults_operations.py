@@ -136,7 +136,7 @@ def _reads_and_pops() -> Iterator[Operation]:
     yield Operation(
         "pop past cancelled messages",
         lambda s: s.take(1),
-        lambda s: [_append_each(s, [*BATCH, *pages]), s.store.remove(PIPE, [b"two", pages[0], pages[1]])],
+        lambda s: [_append_each(s, [*BATCH, *pages]), s.store.removing.remove(PIPE, [b"two", pages[0], pages[1]])],
         ready=Scene.claim,
         effect=minus(1),
     )
@@ -231,7 +231,7 @@ def _look_around(there: Scene) -> None:
     assert run(there.storage.pipes()) == [PIPE]
     assert run(there.storage.backlog()).queued == len(BATCH)
     assert not run(there.lock.exists(KEY))
-    there.store.mark_worker(3)
+    there.store.membership.join(3)
 
 
 OPERATIONS = [

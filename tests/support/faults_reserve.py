@@ -35,7 +35,7 @@ def _dev_shm_is_full(there: Scene) -> None:
 
 
 def _follow_up(there: Scene, pipe: str = OTHER) -> None:
-    assert there.store.append([(pipe, [FOLLOW_UP])], share=at.FOLLOW_UP)
+    assert there.store.appending.append([(pipe, [FOLLOW_UP])], share=at.FOLLOW_UP)
 
 
 def reserve_operations() -> Iterator[Operation]:

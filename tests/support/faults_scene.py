@@ -81,8 +81,8 @@ class Scene:
 
     def contents(self) -> Contents:
         """What is in tubes and in graves, and what waits for its time: see `waiting`."""
-        pipes = [*self.store.pipes(), *self.store.letters.graves()]
-        return {pipe: self.store.read(pipe, 1 << 30).messages for pipe in pipes} | waiting(self.store)
+        pipes = [*self.store.reading.pipes(), *self.store.letters.graves()]
+        return {pipe: self.store.reading.read(pipe, 1 << 30).messages for pipe in pipes} | waiting(self.store)
 
     def end(self) -> None:
         self.storage.destroy()
@@ -137,7 +137,7 @@ class Naps:
     """Counts what a store of this process naps for the guard, and raises `Wedged` when that gets too much."""
 
     def __init__(self, store: Store) -> None:
-        store.counts()  # a forked child's store attaches here, and has a new guard afterwards
+        store.inspection.counts()  # a forked child's store attaches here, and has a new guard afterwards
         self.left_s = WEDGED_S
         self._sleep = store._guard._nap
         store._guard._nap = self._nap
@@ -151,7 +151,7 @@ class Naps:
 
 def settle(store: Store) -> None:
     """Enter once, which mends, and free what the dead were bound to, as any worker does before it sleeps."""
-    store.counts()
+    store.inspection.counts()
     store.waiting.lie_down(nobody, None)
     store.waiting.rise(None)
 
@@ -181,7 +181,7 @@ def check_usable(there: Scene, keys: Sequence[str] = ()) -> None:
     Extents(store.segment).trim()
     lost = uncounted_bytes(store.segment)
     assert not lost, f"{lost} bytes of memory are lost"
-    assert store.append([(PIPE, [b"once more"])]), "an empty segment refuses a message"
+    assert store.appending.append([(PIPE, [b"once more"])]), "an empty segment refuses a message"
     _check_fails_and_buries(there)
     check_goes_on(store, PIPE, [])
 
@@ -190,11 +190,11 @@ def check_goes_on(store: Store, pipe: str, messages: Sequence[bytes]) -> None:
     """The tube can be claimed, takes another message behind the others, gives all in order, and lets them go."""
     token = store.delivering.claim(key_of(pipe))
     assert token, f"{pipe} cannot be claimed"
-    added = [b"next"] if store.append([(pipe, [b"next"])]) else []
+    added = [b"next"] if store.appending.append([(pipe, [b"next"])]) else []
     given, batch = _take_all(store, pipe, token)
     assert given == [*messages, *added], f"{pipe}: {_shortened(given)}"
-    assert not store.length(pipe)
-    assert store.append([(pipe, [b"after"])])
+    assert not store.reading.length(pipe)
+    assert store.appending.append([(pipe, [b"after"])])
     again = store.delivering.take([pipe], 10, token)
     assert (again.messages, again.sequence) == ([b"after"], batch.through), "numbers of a tube grow by one"
     store.delivering.pop(pipe, again.through, token)
@@ -234,10 +234,10 @@ def _check_promotes(there: Scene, left: Contents) -> None:
 
 def _promote_all(store: Store) -> None:
     while True:
-        before = store.counts().deferred
+        before = store.inspection.counts().deferred
         promoted = store.timing.promote(LATEST_US)
         if not promoted.recurrent:
-            if store.counts().deferred in (0, before):
+            if store.inspection.counts().deferred in (0, before):
                 return
             continue
         found = promoted.recurrent
@@ -258,11 +258,11 @@ def _check_forgets_equal_ones(store: Store, pipe: str, messages: Sequence[bytes]
 
 def _check_forgets(store: Store, grave: str) -> None:
     """The letters of a grave can be forgotten, in any order."""
-    batch = store.read(grave, 1 << 30)
+    batch = store.reading.read(grave, 1 << 30)
     numbers = list(batch.sequences or range(batch.sequence, batch.through))
     assert store.letters.drop(grave, numbers[::-1]) == len(numbers)
     assert store.letters.drop(grave, numbers) == 0
-    assert not store.length(grave)
+    assert not store.reading.length(grave)
 
 
 def _check_fails_and_buries(there: Scene) -> None:
@@ -271,7 +271,7 @@ def _check_fails_and_buries(there: Scene) -> None:
     there.hold(1)
     assert run(there.storage.fail(PIPE, there.token)) == 1
     assert there.bury(b"letter")
-    [grave], number = store.letters.graves(), store.read(GRAVE, 1).sequence
+    [grave], number = store.letters.graves(), store.reading.read(GRAVE, 1).sequence
     assert store.letters.requeue(grave, number, PIPE, b"again") is True
     assert store.letters.requeue(grave, number, PIPE, b"again") is None
     assert there.contents() == {PIPE: [b"again"]}
@@ -304,10 +304,10 @@ def _all_shortened(contents: Contents) -> dict[str, list[bytes]]:
 
 
 def _check_emptied(store: Store) -> None:
-    counts = store.counts()
+    counts = store.inspection.counts()
     assert not counts.deferred, f"nothing waits, but the counts say {counts}"
     assert not counts.recurrent, f"nothing comes again, but the counts say {counts}"
     assert counts.accepted == counts.handled, f"all is handled, but the counts say {counts}"
     assert not counts.dead, f"all letters are gone, but the counts say {counts}"
     assert store.waiting.quiet()
-    assert not store.pipes()
+    assert not store.reading.pipes()

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from shardq import Handler
-from shardq.shm.files.descriptors import KEPT
+from shardq.system.descriptors import KEPT
 from tests.support.jobs import Note, _Routed, _write
 
 

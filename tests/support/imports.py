@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -63,6 +63,26 @@ def used(source: Source) -> Iterator[str]:
 def methods(source: Source) -> set[str]:
     """Names of all attributes the module reads, of whatever object."""
     return {node.attr for node in ast.walk(source.tree) if isinstance(node, ast.Attribute)}
+
+
+def reached_through(source: Source, names: Sequence[str]) -> list[tuple[int, str]]:
+    """Where the module reads such an attribute of any object, `getattr` with its name included: line and text. Calling
+    a method of that name is no reaching through.
+    """
+    called = {id(node.func) for node in ast.walk(source.tree) if isinstance(node, ast.Call)}
+    return [
+        (node.lineno, ast.unparse(node))
+        for node in ast.walk(source.tree)
+        if (isinstance(node, ast.Attribute) and node.attr in names and id(node) not in called)
+        or (isinstance(node, ast.Call) and _read_by_name(node) in names)
+    ]
+
+
+def _read_by_name(node: ast.Call) -> str:
+    """The attribute that `getattr` or `attrgetter` reads, where its name is written there."""
+    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    given = node.args[-1:] if name == "attrgetter" else node.args[1:2] if name == "getattr" else []
+    return next((str(one.value).partition(".")[0] for one in given if isinstance(one, ast.Constant)), "")
 
 
 def _base(source: Source, node: ast.ImportFrom) -> str:

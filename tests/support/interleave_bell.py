@@ -164,7 +164,7 @@ def bare_store(segment: Segment, bells: Bells, process: Process) -> Store:
 def _storage(segment: Segment, bells: Bells, process: Process) -> SharedStorage:
     store = bare_store(segment, bells, process)
     # Everybody has bound a thread before: a first claim rings all who sleep, which would hide what is to be found.
-    store.segment.words[store._slot_word + at.SLOT_SERVES] = 1
+    store.segment.words[store.segment.layout.slot_word(store.slot) + at.SLOT_SERVES] = 1
     storage = SharedStorage(store)
     storage._ears = _Heard(bells, process)  # type: ignore[assignment]
     return storage

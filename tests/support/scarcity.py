@@ -30,7 +30,7 @@ def main() -> None:
     store = create_store(SEGMENT, 64 * MIB)
     try:
         figures = PARTS[sys.argv[1]](store)
-        assert store.counts().accepted == store.counts().handled
+        assert store.inspection.counts().accepted == store.inspection.counts().handled
         print(json.dumps(figures))
     finally:
         close_store(store)
@@ -73,7 +73,7 @@ def recurrent(store: Store) -> dict[str, int]:
 def buried(store: Store, size: int = 3000) -> dict[str, int]:
     """Every request of a storage that is full becomes a dead letter, also where another program takes everything."""
     accepted = 0
-    while _accepted(partial(store.append, [(f"app/Bad/{accepted % 100}/0", [bytes(size)])])):
+    while _accepted(partial(store.appending.append, [(f"app/Bad/{accepted % 100}/0", [bytes(size)])])):
         accepted += 1
     with filled_by_somebody_else():
         for thread in range(100):
@@ -92,10 +92,10 @@ def large_buried(store: Store) -> dict[str, int]:
 def large_refused(store: Store) -> dict[str, int]:
     """A message for whose letter /dev/shm has no room is refused, and changes nothing."""
     with filled_by_somebody_else():
-        assert not store.append([("app/Bad/0/0", [bytes(3 * MIB)])])
+        assert not store.appending.append([("app/Bad/0/0", [bytes(3 * MIB)])])
         assert not store.timing.defer([("app/Bad/0/0", [bytes(3 * MIB)])], DUE_US)
     assert store.segment.words[at.KEPT_BYTES] == 0
-    assert store.append([("app/Bad/0/0", [bytes(3 * MIB)])])
+    assert store.appending.append([("app/Bad/0/0", [bytes(3 * MIB)])])
     with filled_by_somebody_else():
         _bury_all(store, "app/Bad/0", 3 * MIB)
     [grave] = store.letters.graves()
@@ -105,11 +105,11 @@ def large_refused(store: Store) -> dict[str, int]:
 
 def follow_ups(store: Store) -> dict[str, int]:
     """Handlers may register from half of the reserve, in a storage that others keep full."""
-    while _accepted(partial(store.append, [("app/Full/0/0", [bytes(30_000)])])):
+    while _accepted(partial(store.appending.append, [("app/Full/0/0", [bytes(30_000)])])):
         continue
     registered = 0
     with filled_by_somebody_else():
-        while store.append([("app/More/0/0", [bytes(30_000)])], share=at.FOLLOW_UP):
+        while store.appending.append([("app/More/0/0", [bytes(30_000)])], share=at.FOLLOW_UP):
             registered += 1
         assert 30_000 * registered > MIB, f"{registered} follow-ups"
         _bury_all(store, "app/More/0", 30_000)
@@ -132,7 +132,7 @@ def _worked_off(store: Store) -> int:
         store.timing.promote(NOW_US)
         key = store.waiting.find_work(None)
         if key is None:
-            assert not store.counts().deferred, f"{store.counts().deferred} wait for ever"
+            assert not store.inspection.counts().deferred, f"{store.inspection.counts().deferred} wait for ever"
             return handled
         handled += _handled(store, key)
 

@@ -279,7 +279,7 @@ async def test_sequence_numbers_of_a_thread_go_on_after_its_place_was_taken(name
     store, last = storage.store, -1
     for number in range(300):
         pipe = f"m/H/{number % 100}/0"
-        assert store.append([(pipe, [b"\x01"])])
+        assert store.appending.append([(pipe, [b"\x01"])])
         token = store.delivering.claim(pipe[:-2])
         batch = store.delivering.take([pipe], 1, token)
         if number % 100 == 7:

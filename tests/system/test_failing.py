@@ -14,7 +14,8 @@ import pytest
 
 from shardq import Handler, Queue, Retry, Route, Tube, Worker
 from shardq.deadletters import DeadLetter
-from shardq.protocols import Backlog, Lock
+from shardq.model import Counts
+from shardq.protocols import Lock
 from tests.support.drivers import Backend
 from tests.support.tasks import LIMIT_S
 from tests.support.workers import Item, Routed, diary, letters, new_worker, one_each, run, trouble, working
@@ -114,7 +115,7 @@ async def test_what_fails_is_tried_again_in_its_place(
     assert tries() == [0, 0, 0]
     assert done() == [0]
     assert await letters(queue) == []
-    assert await queue.storage.backlog() == Backlog(0, 1, 1, 0)
+    assert await queue.storage.backlog() == Counts(1, 1)
 
 
 async def test_later_requests_wait_until_the_one_that_fails_is_through(backend: Backend, queue: Queue) -> None:
@@ -207,7 +208,7 @@ async def test_of_128_only_the_culprit_becomes_a_dead_letter(queue: Queue, worke
 
     assert numbers(await letters(queue)) == [culprit]
     assert done() == [number for number in range(128) if number != culprit]
-    assert await queue.storage.backlog() == Backlog(0, 128, 128, 1)
+    assert await queue.storage.backlog() == Counts(128, 128, buried=1, dead=1)
 
 
 async def test_what_stands_behind_the_culprit_waits_for_its_end(backend: Backend, queue: Queue) -> None:
@@ -378,4 +379,4 @@ async def test_with_many_workers_and_failures_each_request_is_done_or_a_letter(
     assert sorted(map(item_of, await letters(queue))) == sorted(
         Item(thread, number) for thread in threads for number in culprits
     )
-    assert await queue.storage.backlog() == Backlog(0, 240, 240, 36)
+    assert await queue.storage.backlog() == Counts(240, 240, buried=36, dead=36)

@@ -10,7 +10,7 @@ import pytest
 
 from shardq import Queue, Route, Tube, Worker
 from shardq.errors import FencedError, HandlerError
-from shardq.protocols import Backlog
+from shardq.model import Counts
 from tests.support.drivers import Backend
 from tests.support.tasks import LIMIT_S, cancelled
 from tests.support.workers import (
@@ -58,7 +58,7 @@ async def test_after_a_failure_only_what_was_not_acknowledged_comes_again(queue:
     await run(worker, 6)
 
     assert batches() == [(0, 1, 2, 3, 4, 5), (3,), (4,), (5,)]
-    assert await queue.storage.backlog() == Backlog(0, 6, 6, 0)
+    assert await queue.storage.backlog() == Counts(6, 6)
 
 
 async def test_plain_handlers_acknowledge_without_waiting(queue: Queue, worker: Worker) -> None:
@@ -72,7 +72,7 @@ async def test_plain_handlers_acknowledge_without_waiting(queue: Queue, worker: 
     await run(worker, 3)
 
     assert batches() == [(0, 1, 2), (2,)]
-    assert await queue.storage.backlog() == Backlog(0, 3, 3, 0)
+    assert await queue.storage.backlog() == Counts(3, 3)
 
 
 async def test_what_is_acknowledged_has_left_at_once(queue: Queue, worker: Worker) -> None:
@@ -89,7 +89,7 @@ async def test_what_is_acknowledged_has_left_at_once(queue: Queue, worker: Worke
     await run(worker, 4)
 
     assert lengths == [4, 3, 2, 1, 0]
-    assert await queue.storage.backlog() == Backlog(0, 4, 4, 0)
+    assert await queue.storage.backlog() == Counts(4, 4)
 
 
 async def test_acknowledging_less_than_before_changes_nothing(queue: Queue, worker: Worker) -> None:
@@ -133,7 +133,7 @@ async def test_a_failure_behind_the_last_request_is_nobodys(
 
     await run(worker, 3)
 
-    assert await queue.storage.backlog() == Backlog(0, 3, 3, 0)
+    assert await queue.storage.backlog() == Counts(3, 3)
     assert "handler failed behind its last request" in caplog.messages
 
 
@@ -163,7 +163,7 @@ async def test_a_part_is_acknowledged_over_gaps(queue: Queue, worker: Worker) ->
     await run(worker, 4)
 
     assert batches() == [(1, 4, 7, 8), (7,), (8,)]
-    assert await queue.storage.backlog() == Backlog(0, 9, 9, 0)
+    assert await queue.storage.backlog() == Counts(9, 9)
 
 
 async def test_cancelling_a_loop_keeps_what_was_acknowledged(backend: Backend, queue: Queue) -> None:
@@ -197,7 +197,7 @@ async def test_a_part_is_counted_from_the_first_that_decodes(queue: Queue, worke
     await run(worker, 4, handler=Planned)
 
     assert batches() == [(0, 1), (1,), (2,)]
-    assert await queue.storage.backlog() == Backlog(0, 4, 4, 1)
+    assert await queue.storage.backlog() == Counts(4, 4, buried=1, dead=1)
 
 
 async def test_who_counts_batches_hears_of_every_request(queue: Queue, worker: Worker) -> None:
@@ -229,7 +229,7 @@ async def test_a_count_that_the_batch_does_not_have_is_misuse(queue: Queue, work
 
     assert diary.of("refused") == [()]
     assert batches() == [(0, 1, 2)]
-    assert await queue.storage.backlog() == Backlog(0, 3, 3, 0)
+    assert await queue.storage.backlog() == Counts(3, 3)
 
 
 class TooEarly(Impatient):
@@ -280,7 +280,7 @@ async def test_a_batch_of_a_thread_that_is_anothers_by_now_is_fenced(backend: Ba
 
     async with working(worker):
         await diary.until("stop")
-        assert await queue.storage.backlog() == Backlog(3, 3, 0, 0)
+        assert await queue.storage.backlog() == Counts(3, 0)
         assert await other.exists(key)
         await other.release(key)
         await diary.until("stop", times=2)
@@ -309,13 +309,13 @@ async def test_a_late_worker_neither_acknowledges_nor_fails(
 
     async with working(worker):
         await diary.until("stop")
-        assert await queue.storage.backlog() == Backlog(count, count, 0, 0)
+        assert await queue.storage.backlog() == Counts(count, 0)
         await other.release(key)
         await diary.until("stop", times=2)
 
     everything = tuple(range(count))
     assert batches() == [everything, everything]
-    assert await queue.storage.backlog() == Backlog(0, count, count, 0)
+    assert await queue.storage.backlog() == Counts(count, count)
 
 
 # Time
@@ -351,7 +351,7 @@ async def test_of_a_batch_that_takes_too_long_the_culprit_is_found(queue: Queue,
     await run(worker, 4)
 
     assert [letter.message for letter in await letters(queue)] == [b"\x93\x00\x02\x00"]
-    assert await queue.storage.backlog() == Backlog(0, 4, 4, 1)
+    assert await queue.storage.backlog() == Counts(4, 4, buried=1, dead=1)
 
 
 async def test_a_timeout_of_the_handlers_own_is_its_own(queue: Queue, worker: Worker) -> None:
@@ -394,4 +394,4 @@ async def test_cancelling_a_loop_with_a_time_limit_counts_nothing(backend: Backe
 
     await run(new_worker(backend, queue), 1)
 
-    assert await queue.storage.backlog() == Backlog(0, 1, 1, 0)
+    assert await queue.storage.backlog() == Counts(1, 1)

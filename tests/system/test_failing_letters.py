@@ -12,8 +12,7 @@ import pytest
 from shardq import Queue, Retry, Route, Tube, Worker
 from shardq.deadletters import Buried
 from shardq.errors import QueueFull
-from shardq.model import ahead_of
-from shardq.protocols import Backlog
+from shardq.model import Counts, ahead_of
 from tests.conftest import OpenBackend
 from tests.support.drivers import MIB, Backend
 from tests.support.tasks import LIMIT_S
@@ -158,7 +157,7 @@ async def test_what_does_not_decode_becomes_a_letter_and_the_others_are_handled(
     assert (letter.reason, letter.message, letter.attempts) == ("undecodable", nonsense, 0)
     assert "DecodeError" in letter.error
     assert done() == list(range(5))
-    assert await queue.storage.backlog() == Backlog(0, 6, 6, 1)
+    assert await queue.storage.backlog() == Counts(6, 6, buried=1, dead=1)
 
 
 async def test_many_that_do_not_decode_all_become_letters(queue: Queue, worker: Worker) -> None:
@@ -194,7 +193,7 @@ async def test_a_limit_counts_what_does_not_decode(queue: Queue, worker: Worker)
 
     await run(worker, 3, handler=Fragile)
 
-    assert await queue.storage.backlog() == Backlog(1, 4, 3, 2)
+    assert await queue.storage.backlog() == Counts(4, 3, buried=2, dead=2)
 
 
 async def test_what_did_not_decode_may_decode_with_newer_code(queue: Queue, worker: Worker) -> None:
@@ -334,7 +333,7 @@ async def test_dropped_letters_are_forgotten(queue: Queue, worker: Worker) -> No
 
     assert await queue.dead_letters.list() == []
     assert await queue.dead_letters.requeue(letters[0]) is False
-    assert await queue.storage.backlog() == Backlog(0, 3, 3, 0)
+    assert await queue.storage.backlog() == Counts(3, 3, buried=3)
 
 
 @pytest.mark.requires("bounded")

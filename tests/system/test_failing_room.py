@@ -10,7 +10,7 @@ import pytest
 
 from shardq import Handler, Queue, Retry, Worker
 from shardq.errors import QueueFull
-from shardq.protocols import Backlog
+from shardq.model import Counts
 from tests.conftest import OpenBackend
 from tests.support.drivers import MIB, Backend
 from tests.support.tasks import LIMIT_S
@@ -41,7 +41,7 @@ async def test_no_room_in_a_handler_costs_no_attempt(backend: Backend, queue: Qu
 
     assert batches()[:3] == [(0, 1, 2, 3), (0, 1), (0,)]
     assert await letters(queue) == []
-    assert await queue.storage.backlog() == Backlog(0, 4, 4, 0)
+    assert await queue.storage.backlog() == Counts(4, 4)
 
 
 async def test_without_room_only_what_was_not_acknowledged_comes_again(queue: Queue, worker: Worker) -> None:
@@ -55,7 +55,7 @@ async def test_without_room_only_what_was_not_acknowledged_comes_again(queue: Qu
     await run(worker, 6)
 
     assert batches() == [(0, 1, 2, 3, 4, 5), (2, 3), (4, 5)]
-    assert await queue.storage.backlog() == Backlog(0, 6, 6, 0)
+    assert await queue.storage.backlog() == Counts(6, 6)
 
 
 async def test_a_thread_without_room_does_not_keep_others_waiting(backend: Backend, queue: Queue) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from shardq import Queue, Retry, Route, Tube, Worker
 from shardq.errors import ConfigurationError, HandlerError
-from shardq.protocols import Backlog
+from shardq.model import Counts
 from tests.support.drivers import Backend
 from tests.support.tasks import LIMIT_S
 from tests.support.workers import (
@@ -131,7 +131,7 @@ async def test_a_thread_whose_handler_does_not_start_rests_and_others_are_served
 
     assert "handler did not start" in caplog.messages
     assert batches() == [(1,), (2,), (3,)]
-    assert await queue.storage.backlog() == Backlog(1, 4, 3, 0)
+    assert await queue.storage.backlog() == Counts(4, 3)
 
 
 class BadlyStopping(Planned):
@@ -151,7 +151,7 @@ async def test_what_stop_raises_is_logged_and_nothing_is_lost(
             await diary.until("stop", times=number + 1)
 
     assert batches() == [(0,), (1,), (2,), (3,)]
-    assert await queue.storage.backlog() == Backlog(0, 4, 4, 0)
+    assert await queue.storage.backlog() == Counts(4, 4)
     records = [record for record in caplog.records if record.getMessage() == "handler did not stop"]
     assert [record.levelno for record in records] == [logging.ERROR] * 4
     assert not await backend.new_lock().exists(Tube(BadlyStopping, Route()).key)
@@ -183,7 +183,7 @@ async def test_a_handler_that_does_not_come_to_its_end_is_left(
         await diary.until("batch", 2)
 
     assert batches() == [(0,), (1,), (2,)]
-    assert await queue.storage.backlog() == Backlog(0, 3, 3, 0)
+    assert await queue.storage.backlog() == Counts(3, 3)
     assert not await backend.new_lock().exists(Tube(handler, Route()).key)
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from shardq.shm.files.descriptors import KEPT
 from shardq.shm.registry import PRIVATE_PREFIX
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.workers.child import OPENED_IN_ALL
+from shardq.system.descriptors import KEPT
 from tests.support import few_descriptors
 from tests.support.few_descriptors import Exhaust, Frugal, FrugalAsync, InZone, Recover, Several, Zoned
 from tests.support.jobs import Folder

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from shardq.model import Ending
-from shardq.supervisor.board import LastSeen, Totals
+from shardq.model import Counts, Ending
+from shardq.supervised import LastSeen
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.workers.hung import GRACE_S, HungWorkers
 from shardq.supervisor.workers.member import Member
@@ -22,7 +22,7 @@ from tests.support.supervised import Start, client, dead_letters, forget_dead, u
 MODULE = Fragile.__module__
 
 
-class FakeBoard:
+class FakeStorage:
     """What workers noted, given by the test; and who was condemned."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class FakeBoard:
     def promote(self) -> int | None:
         raise NotImplementedError
 
-    def totals(self) -> Totals:
+    def counts(self) -> Counts:
         raise NotImplementedError
 
     def only_unserved(self) -> list[str]:
@@ -82,35 +82,35 @@ ME = {os.getpid(): Member(os.getpid(), -1, 1)}
 
 
 def test_without_a_deadline_nobody_is_looked_at() -> None:
-    hung = HungWorkers(FakeBoard())
+    hung = HungWorkers(FakeStorage())
     assert hung.overdue(ME) == []
     assert hung.look_at is None
 
 
 def test_the_next_look_is_when_the_first_one_is_overdue() -> None:
-    board = FakeBoard()
+    storage = FakeStorage()
     soon, later = now_ns() + 10**9, now_ns() + 5 * 10**9
-    board.noted = {os.getpid(): later, 2: soon}
-    hung = HungWorkers(board)
+    storage.noted = {os.getpid(): later, 2: soon}
+    hung = HungWorkers(storage)
     assert hung.overdue({**ME, 2: Member(2, -1, 2)}) == []
     assert hung.look_at == soon / 1e9 + GRACE_S
 
 
 def test_who_is_overdue_is_condemned_before_it_is_killed() -> None:
-    board = FakeBoard()
-    board.noted = {os.getpid(): now_ns() - int((GRACE_S + 1) * 1e9)}
-    hung = HungWorkers(board)
+    storage = FakeStorage()
+    storage.noted = {os.getpid(): now_ns() - int((GRACE_S + 1) * 1e9)}
+    hung = HungWorkers(storage)
     assert hung.overdue(ME) == [ME[os.getpid()]]
-    assert board.condemned == [os.getpid()]
+    assert storage.condemned == [os.getpid()]
 
 
 def test_others_than_the_own_workers_are_left_alone_and_looked_at_again() -> None:
     """While one of them is late nobody rings."""
-    board = FakeBoard()
-    board.noted = {1: 1}
-    hung = HungWorkers(board)
+    storage = FakeStorage()
+    storage.noted = {1: 1}
+    hung = HungWorkers(storage)
     assert hung.overdue(ME) == []
-    assert board.condemned == []
+    assert storage.condemned == []
     assert hung.look_at is not None
     assert hung.look_at > time.monotonic()
 
@@ -119,19 +119,19 @@ def test_who_comes_to_its_end_at_the_last_moment_is_spared() -> None:
     late = now_ns() - int((GRACE_S + 1) * 1e9)
     next_ = now_ns() + 10**9
 
-    class Finishing(FakeBoard):
+    class Finishing(FakeStorage):
         """Its worker is done and begins another batch as soon as somebody has seen that it is late."""
 
         def deadlines(self) -> dict[int, int]:
             noted, self.noted = self.noted, {os.getpid(): next_}
             return noted
 
-    board = Finishing()
-    board.noted = {os.getpid(): late}
-    hung = HungWorkers(board)
+    storage = Finishing()
+    storage.noted = {os.getpid(): late}
+    hung = HungWorkers(storage)
 
     assert hung.overdue(ME) == []
-    assert board.condemned == []
+    assert storage.condemned == []
     assert hung.look_at is not None
     assert hung.look_at <= time.monotonic(), "what it has in hand now is looked at at once"
 

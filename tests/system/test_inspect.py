@@ -104,7 +104,7 @@ def register(url: str, handler: type[Any], requests: list[Any]) -> None:
 def leave(name: str, *messages: bytes, pipe: str = "app.jobs/Resize/3/0") -> None:
     """A segment that nobody uses, with these messages in it."""
     storage = SharedStorage.create(name, 8 * MIB)
-    assert storage.store.append([(pipe, messages)])
+    assert storage.store.appending.append([(pipe, messages)])
     asyncio.run(storage.close())
 
 
@@ -230,7 +230,7 @@ def test_the_status_waits_for_nobody_who_changes_something(name: str, url: str) 
 def test_the_longest_tubes_come_first_and_the_rest_is_counted(name: str, url: str, said: Say) -> None:
     storage = SharedStorage.create(name, 8 * MIB)
     for thread in range(20):
-        storage.store.append([(f"m/H/{thread}/0", [b"\x01"] * (thread + 1))])
+        storage.store.appending.append([(f"m/H/{thread}/0", [b"\x01"] * (thread + 1))])
     asyncio.run(storage.close())
 
     _, *shown, more = said("tubes", "--url", url, "--limit", 3).lines
@@ -261,7 +261,7 @@ def test_the_segment_can_be_named_by_the_environment(name: str, url: str) -> Non
 def test_a_reader_that_has_seen_enough_ends_it_quietly(name: str, url: str) -> None:
     storage = SharedStorage.create(name, 64 * MIB)
     for thread in range(5000):
-        storage.store.append([(f"a.module.with.a.long.name/Handler/{thread}/0", [b"\x01"])])
+        storage.store.appending.append([(f"a.module.with.a.long.name/Handler/{thread}/0", [b"\x01"])])
     asyncio.run(storage.close())
     with subprocess.Popen(
         (sys.executable, "-m", "shardq", "tubes", "--url", url, "--limit", "5000"),
@@ -286,7 +286,7 @@ def test_a_segment_in_use_is_not_destroyed(name: str, url: str) -> None:
     assert found.status == FAILED
     assert "in use by 1 process: end it first" in found.errors
     assert Queue(storage) is not None
-    assert storage.store.append([("m/H/0/0", [b"\x01"])])
+    assert storage.store.appending.append([("m/H/0/0", [b"\x01"])])
     asyncio.run(storage.close())
 
 

@@ -45,7 +45,7 @@ def files_like(name: str) -> set[str]:
 def filled(name: str) -> Store:
     """A segment with one message that says its name, and with a bell."""
     store = create_store(name, MIB)
-    assert store.append([(PIPE, [name.encode()])])
+    assert store.appending.append([(PIPE, [name.encode()])])
     store.doorbell.open()
     return store
 

@@ -43,7 +43,7 @@ HOLDS = """
 import sys
 from shardq.shm.registry import attach_store
 store = attach_store(sys.argv[1])
-store.mark_worker(1)
+store.membership.join(1)
 print(store.delivering.claim("m/H/0"), store.slot, flush=True)
 sys.stdin.read()
 """
@@ -205,7 +205,7 @@ import sys, time
 from shardq.shm.registry import attach_store, create_store
 store = create_store(sys.argv[1], {MIB})
 token = store.delivering.claim("m/H/0")
-store.append([("m/H/0/0", [b"x"])])
+store.appending.append([("m/H/0/0", [b"x"])])
 store.delivering.unclaim("m/H/0", token, 3600)
 print("made", flush=True)
 sys.stdin.read()
@@ -253,6 +253,6 @@ sys.stdin.read()
     with program(*OWN_PIDS, *python(text, store.segment.name)) as process:
         assert line(process) == "inside\n"
         with store.patience.at_most(0.1), pytest.raises(SegmentBusy, match="of another pid namespace has its guard"):
-            store.counts()
+            store.inspection.counts()
         assert (held := store.inspection.overview().guard)
         assert (held.elsewhere, held.stopped) == (True, False)

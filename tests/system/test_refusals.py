@@ -187,7 +187,7 @@ def test_attaching_without_a_descriptor_or_address_space_says_so(store: Store) -
 
 def test_a_bell_or_a_watch_without_a_descriptor_says_so_and_later_works(store: Store) -> None:
     def tried() -> list[str]:
-        store.counts()  # takes a slot
+        store.inspection.counts()  # takes a slot
         said = []
         for act in (store.doorbell.open, store.waiting.deaths):
             with no_descriptor_left(), pytest.raises(SegmentUnavailable) as caught:
@@ -210,8 +210,8 @@ def test_who_has_no_descriptor_left_can_register_beside_the_dead(store: Store) -
 
     Child(sleeps).end()
     with no_descriptor_left():
-        assert store.append([(PIPE, [b"message"])])
-    assert store.read(PIPE, 9).messages == [b"message"]
+        assert store.appending.append([(PIPE, [b"message"])])
+    assert store.reading.read(PIPE, 9).messages == [b"message"]
 
 
 def test_who_watches_a_server_without_a_descriptor_relies_on_the_safety_net(store: Store) -> None:

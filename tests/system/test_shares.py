@@ -53,7 +53,7 @@ def store(name: str) -> Iterator[Store]:
 @pytest.fixture
 def full(store: Store) -> Iterator[Store]:
     """All its general slots are taken, the last two by programs that stay."""
-    with staying(store.counts), staying(store.counts):
+    with staying(store.inspection.counts), staying(store.inspection.counts):
         yield store
 
 
@@ -62,7 +62,7 @@ def refused(store: Store) -> bool:
 
     def tried() -> bool:
         try:
-            store.counts()
+            store.inspection.counts()
         except SlotsExhausted:
             return True
         return False
@@ -87,13 +87,13 @@ def test_shares_are_all_slots_and_none_twice() -> None:
 
 def test_programs_leave_the_slots_that_are_kept(full: Store) -> None:
     assert refused(full)
-    with staying(lambda: full.mark_worker(1)):
+    with staying(lambda: full.membership.join(1)):
         assert refused(full)
 
 
 def test_a_worker_finds_a_slot_and_what_it_forks_is_any_program(full: Store) -> None:
     def works() -> list[bool]:
-        full.mark_worker(1)
+        full.membership.join(1)
         return [full.slot in slots_of(Share.FAMILY, full.segment.layout.slots), refused(full)]
 
     assert Child(works).result() == [True, True]
@@ -133,7 +133,7 @@ def test_after_the_death_of_a_supervisor_the_next_one_finds_a_slot_too(
 
 
 def test_whoever_looks_in_needs_no_slot_of_the_programs(full: Store) -> None:
-    assert full.append([(PIPE, [b"\x01"])])
+    assert full.appending.append([(PIPE, [b"\x01"])])
     url = f"shm://{full.segment.name}"
 
     def looked() -> list[int]:
@@ -166,7 +166,7 @@ def test_a_status_needs_no_slot_at_all(full: Store) -> None:
     with ExitStack() as stack:
         for visit in visitors:
             stack.enter_context(staying(visit))
-        assert full.append([(PIPE, [b"one"])])
+        assert full.appending.append([(PIPE, [b"one"])])
         assert Child(looked).result() == 1
 
 
@@ -187,7 +187,7 @@ def test_a_status_changes_nothing_and_waits_for_nobody(store: Store) -> None:
         before = bytes(store.segment.bytes[fixed])
         assert Child(looked).result() == 0
         assert bytes(store.segment.bytes[fixed]) == before
-    assert store.append([(PIPE, [b"goes on"])])
+    assert store.appending.append([(PIPE, [b"goes on"])])
 
 
 def test_who_looked_before_it_attached_keeps_its_slot(store: Store) -> None:
@@ -207,10 +207,10 @@ def test_who_looked_before_it_attached_keeps_its_slot(store: Store) -> None:
 
 
 def test_who_is_attached_looks_with_what_it_has(store: Store) -> None:
-    assert store.append([(PIPE, [b"one"])])
+    assert store.appending.append([(PIPE, [b"one"])])
     with overview_of(store.segment.name) as overview:
         assert overview().queued == 1
-    assert store.append([(PIPE, [b"two"])])
+    assert store.appending.append([(PIPE, [b"two"])])
 
 
 def test_nothing_is_left_of_a_segment_that_its_creator_cannot_enter(name: str) -> None:

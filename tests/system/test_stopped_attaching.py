@@ -72,7 +72,7 @@ def test_what_cannot_be_removed_takes_requests_as_before(name: str) -> None:
             storage.destroy()
         free_again(other)
     storage = SharedStorage.attach(name)
-    assert storage.store.append([("m/H/0/0", [b"x"])])
+    assert storage.store.appending.append([("m/H/0/0", [b"x"])])
     storage.destroy()
 
 
@@ -200,7 +200,7 @@ def test_a_forked_child_lets_its_loop_go_on_until_it_can_attach(name: str, stora
         return await calling
 
     function, result = FIRST_CALLS[verb]
-    assert storage.store.append([(PIPE, [b"first"])])
+    assert storage.store.appending.append([(PIPE, [b"first"])])
     gate = Gate()
     with holder(name, "enter") as other:
         stopped(other)
@@ -221,7 +221,7 @@ def test_a_forked_child_that_looks_for_work_finds_none_until_it_can_attach(name:
         looks.append(await storage.turn(None, frozenset(["m/H"]), TERMS) is not None)
         return looks
 
-    assert storage.store.append([(PIPE, [b"first"])])
+    assert storage.store.appending.append([(PIPE, [b"first"])])
     gate = Gate()
     with holder(name, "enter") as other:
         stopped(other)

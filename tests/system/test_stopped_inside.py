@@ -225,7 +225,7 @@ def test_status_says_who_has_the_guard(name: str, url: str, storage: SharedStora
     with holder(name, "hold") as other:
         stopped_inside(other)
         with storage.store.patience.at_most(0.2), pytest.raises(SegmentBusy, match="has its guard"):
-            storage.store.counts()
+            storage.store.inspection.counts()
         found = status()
         assert found["guard"]["pid"] == other.pid  # type: ignore[index]
         assert found["guard"]["stopped"] is True  # type: ignore[index]
@@ -293,5 +293,5 @@ def test_who_was_killed_inside_does_not_have_the_guard_any_more(name: str, stora
     with holder(name, "hold") as other:
         stopped_inside(other)
         other.kill()
-        assert storage.store.append([("m/H/0/0", [b"x"])])
+        assert storage.store.appending.append([("m/H/0/0", [b"x"])])
         assert storage.overview().guard is None

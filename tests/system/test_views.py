@@ -58,7 +58,7 @@ def program(url: str, *words: str, **options: Any) -> subprocess.CompletedProces
 def leave(name: str, *messages: bytes, pipe: str = PIPE) -> None:
     """A segment that nobody uses, with these messages in it."""
     storage = SharedStorage.create(name, 8 * MIB)
-    assert storage.store.append([(pipe, messages)])
+    assert storage.store.appending.append([(pipe, messages)])
     asyncio.run(storage.close())
 
 
@@ -140,7 +140,7 @@ def test_such_a_letter_hides_no_others(name: str, url: str, said: Say) -> None:
 def test_nothing_foreign_acts_upon_a_terminal(name: str, url: str, said: Say) -> None:
     bury(name, pack({HOSTILE: HOSTILE}), error=f"ValueError: {HOSTILE}", traceback=f"Traceback\n  {HOSTILE}\n")
     storage = SharedStorage.attach(name)
-    storage.store.append([(f"app.{HOSTILE}/Resize/3/0", [pack(HOSTILE)])])
+    storage.store.appending.append([(f"app.{HOSTILE}/Resize/3/0", [pack(HOSTILE)])])
     storage.detach()
     [letter] = json.loads(said("dead", "list", "--json")[1])
 

@@ -82,7 +82,7 @@ def test_who_waits_to_destroy_spares_the_segment_that_was_made_meanwhile(name: s
     child.result()
 
     assert not other.segment.removed
-    assert other.append([("m/H/0/0", [b"message"])])
+    assert other.appending.append([("m/H/0/0", [b"message"])])
     close_store(other)
     close_store(attach_store(name))
 
@@ -148,7 +148,7 @@ def test_destroying_what_others_of_this_process_use_does_not_cost_their_slot(nam
 
     assert files_of(name) == set()
     assert Child(held_by_another).result()
-    assert store.append([("m/H/0/0", [b"message"])])
+    assert store.appending.append([("m/H/0/0", [b"message"])])
     storage.detach()
     close_store(store)
 

@@ -21,7 +21,7 @@ def token(store: Store) -> int:
 
 
 def filled(store: Store, count: int, pipe: str = PIPE) -> None:
-    assert store.append([(pipe, [b"%d" % n for n in range(count)])])
+    assert store.appending.append([(pipe, [b"%d" % n for n in range(count)])])
 
 
 def taken(store: Store, token: int, limit: int = 99) -> list[bytes]:
@@ -52,17 +52,17 @@ def test_a_message_that_fails_alone_is_counted_and_stays_alone(store: Store, tok
 
 
 def pop(store: Store, token: int) -> None:
-    store.delivering.pop(PIPE, store.read(PIPE, 1).through, token)
+    store.delivering.pop(PIPE, store.reading.read(PIPE, 1).through, token)
 
 
 def remove(store: Store, token: int) -> None:
     store.delivering.unclaim(KEY, token)
-    assert store.remove(PIPE, [b"0"]) == 1
+    assert store.removing.remove(PIPE, [b"0"]) == 1
     assert store.delivering.claim(KEY)
 
 
 def bury(store: Store, token: int) -> None:
-    assert store.letters.bury(PIPE, store.read(PIPE, 1).sequence, token, "m/H/dead/0", b"letter", 9).buried
+    assert store.letters.bury(PIPE, store.reading.read(PIPE, 1).sequence, token, "m/H/dead/0", b"letter", 9).buried
 
 
 @pytest.mark.parametrize("leave", [pop, remove, bury])
@@ -87,7 +87,7 @@ def test_the_next_message_begins_to_count_at_one(store: Store, token: int) -> No
 def test_the_first_message_of_a_new_tube_begins_to_count_at_one(store: Store, token: int) -> None:
     """Its number is 0, which is also what the words say of a tube in which nothing failed."""
     filled(store, 1)
-    assert store.read(PIPE, 1).sequence == 0
+    assert store.reading.read(PIPE, 1).sequence == 0
     assert failures(store, token) == 0
     fail_alone(store, token, 1)
 
@@ -119,13 +119,13 @@ def test_batches_grow_again_behind_those_that_failed_together(store: Store, toke
     sizes = []
     while batch := taken(store, token):
         sizes.append(len(batch))
-        store.delivering.pop(PIPE, store.read(PIPE, len(batch)).through, token)
+        store.delivering.pop(PIPE, store.reading.read(PIPE, len(batch)).through, token)
     assert sizes == [4, 4, 12]
 
 
 def test_what_is_taken_with_removed_ones_between_is_halved_too(store: Store, token: int) -> None:
     filled(store, 9)
-    assert store.remove(PIPE, [b"%d" % n for n in range(1, 8)]) == 7
+    assert store.removing.remove(PIPE, [b"%d" % n for n in range(1, 8)]) == 7
     assert taken(store, token) == [b"0", b"8"]
     assert store.delivering.fail(PIPE, token) == 0
     assert taken(store, token) == [b"0"]
@@ -155,7 +155,7 @@ def test_what_was_released_or_acknowledged_has_not_failed(store: Store, token: i
     token = store.delivering.claim(KEY)
     assert store.delivering.fail(PIPE, token) == 0
     assert store.delivering.take([PIPE], 2, token).failed is None
-    store.delivering.pop(PIPE, store.read(PIPE, 2).through, token)
+    store.delivering.pop(PIPE, store.reading.read(PIPE, 2).through, token)
     assert store.delivering.fail(PIPE, token) == 0
     assert failures(store, token) == 0
 
@@ -163,7 +163,7 @@ def test_what_was_released_or_acknowledged_has_not_failed(store: Store, token: i
 def test_the_last_of_a_batch_fails_alone(store: Store, token: int) -> None:
     filled(store, 3)
     taken(store, token, 3)
-    store.delivering.pop(PIPE, store.read(PIPE, 2).through, token)
+    store.delivering.pop(PIPE, store.reading.read(PIPE, 2).through, token)
     assert store.delivering.fail(PIPE, token) == 1
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from shardq import Supervisor, cores, supervise
-from shardq.cores import usable_cores
+from shardq import Supervisor, supervise
 from shardq.errors import ConfigurationError
 from shardq.settings import MOST_WORKERS, SupervisorSettings
+from shardq.system import cores
+from shardq.system.cores import usable_cores
 
 #: Says that there is a mount of this kind, with these options, that shows this control group.
 Mount = Callable[..., Path]

@@ -16,8 +16,8 @@ PIPE = "app/Job/0/0"
 
 
 def test_a_tube_whose_extents_do_not_lead_to_its_end_is_damaged(store: Store) -> None:
-    store.append([(PIPE, [bytes(3000)])])
-    store.append([(PIPE, [bytes(3000)])])
+    store.appending.append([(PIPE, [bytes(3000)])])
+    store.appending.append([(PIPE, [bytes(3000)])])
     layout, words = store.segment.layout, store.segment.words
     for extent in range(layout.extents):
         words[layout.extent_next_word + extent] = 0
@@ -28,12 +28,12 @@ def test_a_tube_whose_extents_do_not_lead_to_its_end_is_damaged(store: Store) ->
 
 
 def test_a_tube_without_a_record_where_it_begins_is_damaged(store: Store) -> None:
-    store.append([(PIPE, [b"first"])])
+    store.appending.append([(PIPE, [b"first"])])
     head = store.segment.words[store.segment.layout.tube_word(0) + at.TUBE_HEAD_RECORD]
     store.segment.bytes[head : head + 2] = b"\xff\xff"
 
     with pytest.raises(SegmentForeign, match="damaged"):
-        store.read(PIPE, 1)
+        store.reading.read(PIPE, 1)
 
 
 def jump_to_itself(store: Store) -> None:
@@ -62,8 +62,8 @@ def names_in_a_circle(store: Store) -> None:
     layout, words = store.segment.layout, store.segment.words
     words[layout.thread_word(0) + at.THREAD_NEXT] = 1
     words[layout.thread_word(0) + at.THREAD_HASH] += layout.buckets
-    store._directory._known.clear()
-    store._directory._known_tubes.clear()
+    store._parts.tubes.directory._known.clear()
+    store._parts.tubes.directory._known_tubes.clear()
 
 
 def head_behind_the_end(store: Store) -> None:
@@ -104,16 +104,16 @@ def equal_messages_in_a_full_table(store: Store) -> None:
 @pytest.mark.parametrize(
     ("damage", "verb"),
     [
-        (jump_to_itself, lambda store: store.read(PIPE, 9)),
-        (record_over_and_over, lambda store: store.read(PIPE, 9)),
+        (jump_to_itself, lambda store: store.reading.read(PIPE, 9)),
+        (record_over_and_over, lambda store: store.reading.read(PIPE, 9)),
         (extents_in_a_circle, lambda store: store.delivering.pop(PIPE, 5, store.delivering.claim("app/Job/0"))),
         (tubes_in_a_circle, lambda store: store.delivering.claim("app/Job/0")),
-        (names_in_a_circle, lambda store: store.length(PIPE)),
-        (head_behind_the_end, lambda store: store.read(PIPE, 1)),
-        (intent_on_what_cannot_be, lambda store: store.counts()),
-        (more_intents_than_can_be, lambda store: store.counts()),
-        (more_stores_than_can_be, lambda store: store.counts()),
-        (store_where_nothing_is, lambda store: store.counts()),
+        (names_in_a_circle, lambda store: store.reading.length(PIPE)),
+        (head_behind_the_end, lambda store: store.reading.read(PIPE, 1)),
+        (intent_on_what_cannot_be, lambda store: store.inspection.counts()),
+        (more_intents_than_can_be, lambda store: store.inspection.counts()),
+        (more_stores_than_can_be, lambda store: store.inspection.counts()),
+        (store_where_nothing_is, lambda store: store.inspection.counts()),
         (heap_larger_than_its_memory, lambda store: store.timing.promote(1 << 60)),
         (equal_messages_in_a_full_table, lambda store: store.appending.append_absent([(PIPE, [b"new"])])),
     ],
@@ -122,7 +122,7 @@ def test_what_leads_in_circles_or_nowhere_is_found_at_once_and_outside_the_guard
     store: Store, damage: Callable[[Store], None], verb: Callable[[Store], object]
 ) -> None:
     for size in (1, 3000, 3000, 20_000):
-        store.append([(PIPE, [bytes(size)])])
+        store.appending.append([(PIPE, [bytes(size)])])
     store.appending.append_absent([(PIPE, [b"unique"])])
     store.timing.defer([("app/Later/0/0", [b"later"])], 1)
     damage(store)

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 import pytest
 
 from shardq.errors import SegmentUnavailable
-from shardq.shm.files.descriptors import KEPT, check_left, left, only_last_ones_left
 from shardq.shm.processes.doorbell import Doorbell
 from shardq.shm.store import Store
 from shardq.supervisor.workers.member import Member
 from shardq.supervisor.workers.renewal import Wear
+from shardq.system.descriptors import KEPT, check_left, left, only_last_ones_left
 from tests.support.drivers import MIB
 from tests.support.faults import Child, Gate
 from tests.support.segments import files_of, stores

@@ -117,26 +117,26 @@ def test_a_pipe_without_a_priority_is_refused(directory: Directory, pipe: str) -
 def test_when_all_entries_hold_work_the_error_says_what_to_do(new_store: NewStore) -> None:
     store = new_store(MIB, 16)
     for thread in range(16):
-        assert store.append([(f"m/H/{thread}/0", [b"message"])])
+        assert store.appending.append([(f"m/H/{thread}/0", [b"message"])])
 
     with pytest.raises(DirectoryFull, match="route to fewer threads") as raised:
-        store.append([("m/H/16/0", [b"message"])])
+        store.appending.append([("m/H/16/0", [b"message"])])
 
     assert store.segment.name in str(raised.value)
-    assert len(store.pipes()) == 16
-    assert store.counts().accepted == 16
+    assert len(store.reading.pipes()) == 16
+    assert store.inspection.counts().accepted == 16
 
 
 def test_tubes_run_out_too(new_store: NewStore) -> None:
     store = new_store(MIB, 16)
     for priority in range(16):
-        assert store.append([(f"m/H/0/{priority}", [b"message"])])
+        assert store.appending.append([(f"m/H/0/{priority}", [b"message"])])
 
     with pytest.raises(DirectoryFull):
-        store.append([("m/H/0/16", [b"message"])])
+        store.appending.append([("m/H/0/16", [b"message"])])
 
-    assert store.length("m/H/0/15") == 1
-    assert store.read("m/H/0/16", 1).count == 0
+    assert store.reading.length("m/H/0/15") == 1
+    assert store.reading.read("m/H/0/16", 1).count == 0
 
 
 def test_drained_threads_give_their_entries_to_new_ones(new_store: NewStore) -> None:
@@ -144,22 +144,22 @@ def test_drained_threads_give_their_entries_to_new_ones(new_store: NewStore) -> 
     for round_ in range(5):
         for thread in range(16):
             pipe = f"m/H/{round_}-{thread}/0"
-            assert store.append([(pipe, [pipe.encode()])])
-        assert sorted(store.pipes()) == sorted(f"m/H/{round_}-{thread}/0" for thread in range(16))
+            assert store.appending.append([(pipe, [pipe.encode()])])
+        assert sorted(store.reading.pipes()) == sorted(f"m/H/{round_}-{thread}/0" for thread in range(16))
         for thread in range(16):
             drain(store, f"m/H/{round_}-{thread}/0")
 
 
 def test_threads_with_work_or_a_worker_keep_their_entries(new_store: NewStore) -> None:
     store = new_store(MIB, 16)
-    store.append([("m/H/busy/0", [b"message"])])
+    store.appending.append([("m/H/busy/0", [b"message"])])
     token = store.delivering.claim("m/H/bound")
 
     for number in range(100):
-        store.append([(f"m/H/{number}/0", [b"message"])])
+        store.appending.append([(f"m/H/{number}/0", [b"message"])])
         drain(store, f"m/H/{number}/0")
 
-    assert store.read("m/H/busy/0", 1).messages == [b"message"]
+    assert store.reading.read("m/H/busy/0", 1).messages == [b"message"]
     assert store.delivering.claim("m/H/bound") == 0
     assert store.delivering.unclaim("m/H/bound", token)
 
@@ -167,26 +167,26 @@ def test_threads_with_work_or_a_worker_keep_their_entries(new_store: NewStore) -
 def test_a_thread_is_not_given_up_for_its_own_second_tube(new_store: NewStore) -> None:
     store = new_store(MIB, 16)
     for thread in range(16):
-        store.append([(f"m/H/{thread}/0", [b"message"])])
+        store.appending.append([(f"m/H/{thread}/0", [b"message"])])
         drain(store, f"m/H/{thread}/0")
 
-    assert store.append([("m/H/7/1", [b"message"])])
+    assert store.appending.append([("m/H/7/1", [b"message"])])
 
-    assert store.pipes() == ["m/H/7/1"]
-    assert store.read("m/H/7/1", 1).messages == [b"message"]
+    assert store.reading.pipes() == ["m/H/7/1"]
+    assert store.reading.read("m/H/7/1", 1).messages == [b"message"]
 
 
 def test_sequence_numbers_go_on_above_those_of_entries_given_up(new_store: NewStore) -> None:
     store = new_store(MIB, 16)
-    store.append([("m/H/first/0", [b"message"] * 1000)])
+    store.appending.append([("m/H/first/0", [b"message"] * 1000)])
     drain(store, "m/H/first/0")
     for number in range(64):
-        store.append([(f"m/H/{number}/0", [b"message"])])
+        store.appending.append([(f"m/H/{number}/0", [b"message"])])
         drain(store, f"m/H/{number}/0")
 
-    store.append([("m/H/first/0", [b"message"])])
+    store.appending.append([("m/H/first/0", [b"message"])])
 
-    assert store.read("m/H/first/0", 1).sequence >= 1000
+    assert store.reading.read("m/H/first/0", 1).sequence >= 1000
 
 
 def test_tables_get_memory_as_they_grow(new_segment: NewSegment) -> None:

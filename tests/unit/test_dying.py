@@ -23,7 +23,7 @@ DEATHS = 100
 
 def with_ballast(store: Store, gate: Gate) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (BALLAST + 500, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-    store.counts()
+    store.inspection.counts()
     for _ in range(BALLAST):
         os.eventfd(0)
     gate.wait()

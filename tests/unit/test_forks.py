@@ -28,7 +28,7 @@ def crowded(name: str) -> Iterator[Store]:
 
 def refused(store: Store) -> bool:
     try:
-        store.append([(PIPE, [b"x"])])
+        store.appending.append([(PIPE, [b"x"])])
     except SlotsExhausted:
         return True
     return False
@@ -36,7 +36,7 @@ def refused(store: Store) -> bool:
 
 def test_a_child_that_found_no_slot_finds_none_the_next_time(crowded: Store) -> None:
     gate = Gate()
-    other = Child(lambda: [crowded.counts(), gate.wait()][:0])
+    other = Child(lambda: [crowded.inspection.counts(), gate.wait()][:0])
     gate.reached()
 
     def refused_twice() -> list[bool]:
@@ -47,12 +47,12 @@ def test_a_child_that_found_no_slot_finds_none_the_next_time(crowded: Store) -> 
     assert Child(refused_twice).result() == [True, True]
     gate.open()
     other.end()
-    assert crowded.counts().accepted == 0
+    assert crowded.inspection.counts().accepted == 0
 
 
 def test_a_child_that_found_no_slot_takes_one_that_is_free_later(crowded: Store) -> None:
     staying, trying = Gate(), Gate()
-    other = Child(lambda: [crowded.counts(), staying.wait()][:0])
+    other = Child(lambda: [crowded.inspection.counts(), staying.wait()][:0])
     staying.reached()
 
     def tries_again() -> list[bool | int]:
@@ -66,7 +66,7 @@ def test_a_child_that_found_no_slot_takes_one_that_is_free_later(crowded: Store)
     staying.open()
     trying.open()
     assert child.result() == [True, False, 1]
-    assert crowded.counts().accepted == 1
+    assert crowded.inspection.counts().accepted == 1
 
 
 def test_no_thread_of_a_child_uses_the_parents_slot_while_another_takes_one(crowded: Store) -> None:
@@ -75,7 +75,7 @@ def test_no_thread_of_a_child_uses_the_parents_slot_while_another_takes_one(crow
     gate = Gate()
 
     def two_at_once() -> int:
-        threads = [threading.Thread(target=crowded.append, args=([(PIPE, [b"x"])],)) for _ in range(2)]
+        threads = [threading.Thread(target=lambda: crowded.appending.append([(PIPE, [b"x"])])) for _ in range(2)]
         threads[0].start()
         while crowded._slots.mine >= 0:
             continue  # until the first has given up what it inherited
@@ -91,4 +91,4 @@ def test_no_thread_of_a_child_uses_the_parents_slot_while_another_takes_one(crow
     gate.open()
     assert child.result() == 1
     assert crowded.segment.words[crowded.segment.layout.slot_word(0) + at.SLOT_ATTEMPT] == attempts
-    assert crowded.counts().accepted == 2
+    assert crowded.inspection.counts().accepted == 2

@@ -36,7 +36,7 @@ def only(*names: str) -> frozenset[str]:
 
 def register(store: Store, *names: str) -> None:
     for name in names:
-        assert store.append([(f"{name}/0/0", [b"one"])])
+        assert store.appending.append([(f"{name}/0/0", [b"one"])])
 
 
 def test_a_thread_is_offered_to_those_alone_that_serve_its_handler(store: Store) -> None:
@@ -50,7 +50,7 @@ def test_a_thread_is_offered_to_those_alone_that_serve_its_handler(store: Store)
 def test_threads_of_several_handlers_come_in_turn(store: Store) -> None:
     for thread in range(3):
         for name in ("m/A", "m/B", "m/C"):
-            assert store.append([(f"{name}/{thread}/0", [b"one"])])
+            assert store.appending.append([(f"{name}/{thread}/0", [b"one"])])
 
     found = [store.waiting.find_work(only("m/A", "m/C")) for _ in range(6)]
 
@@ -76,19 +76,19 @@ def test_two_processes_give_a_handler_one_number(store: Store) -> None:
         assert store.waiting.find_work(only("m/C")) == "m/C/0"
         register(store, "m/D")
 
-    assert [store._parts.handlers.number(f"m/{letter}") for letter in "ABCD"] == [1, 2, 3, 4]
+    assert [store._parts.tubes.handlers.number(f"m/{letter}") for letter in "ABCD"] == [1, 2, 3, 4]
 
 
 def test_where_there_is_no_memory_for_the_table_threads_are_found_by_name(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    handlers = store._parts.handlers
+    handlers = store._parts.tubes.handlers
     monkeypatch.setattr(handlers, "_back", lambda entries: False)
     register(store, "m/A", "m/B")
 
     assert store.waiting.find_work(only("m/B")) == "m/B/0"
     monkeypatch.undo()
-    assert store.append([("m/B/1/0", [b"numbered by now"])])
+    assert store.appending.append([("m/B/1/0", [b"numbered by now"])])
 
     assert {store.waiting.find_work(only("m/B")) for _ in range(2)} == {"m/B/0", "m/B/1"}
 
@@ -102,7 +102,7 @@ def test_of_those_that_sleep_one_is_called_that_serves_the_handler(store: Store)
 
 def test_a_sleeper_hears_of_a_handler_that_gets_its_number_later(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(store._parts.handlers, "_back", lambda entries: False)
+        patched.setattr(store._parts.tubes.handlers, "_back", lambda entries: False)
         assert store.waiting.lie_down(only("m/A"), None)[0] is None
 
     register(store, "m/A")

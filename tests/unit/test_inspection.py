@@ -14,7 +14,7 @@ from shardq.shm.verbs import inspection as module
 
 def test_whoever_looks_at_tubes_is_outside_the_guard(store: Store) -> None:
     for thread in range(3):
-        assert store.append([(f"m/H/{thread}/0", [b"message"])])
+        assert store.appending.append([(f"m/H/{thread}/0", [b"message"])])
     views = store.inspection.tubes()
 
     for _ in range(3):

@@ -48,23 +48,23 @@ def test_a_signal_handler_inside_a_verb_is_refused_another(store: Store, functio
 
     def handler(number: int, frame: FrameType | None) -> None:
         with pytest.raises(StorageBusy, match="inside the storage already"):
-            store.append([(PIPE, [b"handler"])])
+            store.appending.append([(PIPE, [b"handler"])])
         refused.append(number)
 
     with signal_at_line(function, handler):
-        assert store.append([(PIPE, [b"verb"])])
+        assert store.appending.append([(PIPE, [b"verb"])])
 
     assert refused
-    assert list(store.read(PIPE, 10).messages) == [b"verb"]
+    assert list(store.reading.read(PIPE, 10).messages) == [b"verb"]
     assert fsck(store.segment) == []
 
 
 def test_a_refusal_that_nobody_catches_cuts_the_verb_short_and_no_other(store: Store) -> None:
-    with pytest.raises(StorageBusy), signal_at_line("commit", lambda *_: store.counts()):
-        store.append([(PIPE, [b"verb"])])
+    with pytest.raises(StorageBusy), signal_at_line("commit", lambda *_: store.inspection.counts()):
+        store.appending.append([(PIPE, [b"verb"])])
 
-    assert store.append([(PIPE, [b"next"])])
-    assert b"next" in list(store.read(PIPE, 10).messages)
+    assert store.appending.append([(PIPE, [b"next"])])
+    assert b"next" in list(store.reading.read(PIPE, 10).messages)
     assert fsck(store.segment) == []
 
 
@@ -74,8 +74,8 @@ def test_after_a_handler_that_raises_the_thread_may_enter_again(store: Store, fu
         raise Interrupted
 
     with pytest.raises(Interrupted), signal_at_line(function, handler):
-        store.append([(PIPE, [b"verb"])])
+        store.appending.append([(PIPE, [b"verb"])])
 
-    assert store.append([(PIPE, [b"next"])])
-    assert list(store.read(PIPE, 10).messages)[-1] == b"next"
+    assert store.appending.append([(PIPE, [b"next"])])
+    assert list(store.reading.read(PIPE, 10).messages)[-1] == b"next"
     assert fsck(store.segment) == []

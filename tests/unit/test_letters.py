@@ -23,21 +23,21 @@ def token(store: Store) -> int:
 
 def bury(store: Store, token: int, letter: bytes, most: int = MANY, grave: str = GRAVE) -> bool:
     """Put a letter in the place of a message that is all there is in its tube."""
-    assert store.append([(PIPE, [b"message"])])
+    assert store.appending.append([(PIPE, [b"message"])])
     return bury_head(store, token, letter, most, grave)
 
 
 def bury_head(store: Store, token: int, letter: bytes, most: int = MANY, grave: str = GRAVE) -> bool:
-    return store.letters.bury(PIPE, store.read(PIPE, 1).sequence, token, grave, letter, most).buried
+    return store.letters.bury(PIPE, store.reading.read(PIPE, 1).sequence, token, grave, letter, most).buried
 
 
 def letters(store: Store, grave: str = GRAVE) -> list[bytes]:
-    return store.read(grave, ALL).messages
+    return store.reading.read(grave, ALL).messages
 
 
 def fill(store: Store, pipe: str = PIPE) -> None:
     for size in (64 * KIB, 4 * KIB, 256):
-        while store.append([(pipe, [b"f" * size])]):
+        while store.appending.append([(pipe, [b"f" * size])]):
             pass
 
 
@@ -48,15 +48,15 @@ def numbered(count: int, size: int) -> list[bytes]:
 def test_a_letter_is_there_instead_of_its_message(store: Store, token: int) -> None:
     assert bury(store, token, b"letter")
     assert letters(store) == [b"letter"]
-    assert store.length(PIPE) == 0
-    assert store.counts()[:4] == (1, 1, 1, 1)
+    assert store.reading.length(PIPE) == 0
+    assert store.inspection.counts()[:4] == (1, 1, 1, 1)
 
 
 def test_of_too_many_letters_the_oldest_go(store: Store, token: int) -> None:
     for letter in numbered(5, 4):
         assert bury(store, token, letter, most=3)
     assert letters(store) == numbered(5, 4)[2:]
-    assert store.counts()[:4] == (5, 5, 5, 3)
+    assert store.inspection.counts()[:4] == (5, 5, 5, 3)
 
 
 def test_letters_keep_within_a_sixteenth_of_the_capacity(store: Store, token: int) -> None:
@@ -93,31 +93,31 @@ def test_a_letter_larger_than_a_sixteenth_is_kept_alone(store: Store, token: int
 
 def test_a_full_segment_has_room_for_letters(store: Store, token: int) -> None:
     fill(store)
-    assert not store.append([(PIPE, [b"f" * 256])])
+    assert not store.appending.append([(PIPE, [b"f" * 256])])
     assert bury_head(store, token, b"l" * (8 * KIB))
     assert letters(store) == [b"l" * (8 * KIB)]
 
 
 def test_without_room_the_oldest_letters_of_the_largest_grave_go(store: Store, token: int) -> None:
     """Other handlers' letters have taken all of the reserve, and there is always another handler."""
-    assert store.append([(PIPE, [b"small"] * 99)])
+    assert store.appending.append([(PIPE, [b"small"] * 99)])
     fill(store)
     for number in range(90):
         assert bury_head(store, token, b"c" * (20 * KIB), grave=f"m/Crowd{number}/dead/0")
         assert store.segment.taken_bytes <= MIB
-    assert store.counts().buried == 90
-    assert 0 < store.counts().dead < 90
-    assert len(store.letters.graves()) == store.counts().dead
+    assert store.inspection.counts().buried == 90
+    assert 0 < store.inspection.counts().dead < 90
+    assert len(store.letters.graves()) == store.inspection.counts().dead
     assert fsck(store.segment) == []
 
 
 def test_without_any_room_the_message_stays(store: Store, token: int) -> None:
     fill(store)
-    before = store.read(PIPE, ALL).messages
+    before = store.reading.read(PIPE, ALL).messages
     assert bury_head(store, token, b"l" * MIB) is False
-    assert store.read(PIPE, ALL).messages == before
+    assert store.reading.read(PIPE, ALL).messages == before
     assert letters(store) == []
-    assert store.counts()[:4] == (len(before), 0, 0, 0)
+    assert store.inspection.counts()[:4] == (len(before), 0, 0, 0)
     assert fsck(store.segment) == []
     assert bury_head(store, token, b"letter")
 
@@ -126,8 +126,8 @@ def test_letters_outlive_a_reclaim_of_the_directory(new_store: NewStore) -> None
     store = new_store(MIB, 8)
     assert bury(store, store.delivering.claim(KEY), b"letter")
     for number in range(40):
-        assert store.append([(f"m/Passing/{number}/0", [b"x"])])
-        assert store.remove(f"m/Passing/{number}/0", [b"x"]) == 1
+        assert store.appending.append([(f"m/Passing/{number}/0", [b"x"])])
+        assert store.removing.remove(f"m/Passing/{number}/0", [b"x"]) == 1
     assert letters(store) == [b"letter"]
     assert store.letters.graves() == [GRAVE]
 
@@ -135,28 +135,28 @@ def test_letters_outlive_a_reclaim_of_the_directory(new_store: NewStore) -> None
 def test_an_emptied_grave_gives_its_entry_back(new_store: NewStore) -> None:
     store = new_store(MIB, 8)
     assert bury(store, store.delivering.claim(KEY), b"letter")
-    assert store.letters.drop(GRAVE, [store.read(GRAVE, 1).sequence]) == 1
+    assert store.letters.drop(GRAVE, [store.reading.read(GRAVE, 1).sequence]) == 1
     for number in range(7):
-        assert store.append([(f"m/Other/{number}/0", [b"x"])])
+        assert store.appending.append([(f"m/Other/{number}/0", [b"x"])])
     assert store.letters.graves() == []
     assert fsck(store.segment) == []
 
 
 def test_putting_back_makes_the_letter_a_message_with_a_number_of_its_own(store: Store, token: int) -> None:
     assert bury(store, token, b"letter")
-    former = store.read(GRAVE, 1).sequence
+    former = store.reading.read(GRAVE, 1).sequence
     assert store.letters.requeue(GRAVE, former, PIPE, b"message")
     batch = store.delivering.take([PIPE], 9, token)
     assert (batch.messages, batch.sequence, batch.failed) == ([b"message"], 1, None)
-    assert store.counts()[:4] == (2, 1, 1, 0)
+    assert store.inspection.counts()[:4] == (2, 1, 1, 0)
     assert store.letters.requeue(GRAVE, former, PIPE, b"message") is None
 
 
 def test_what_is_put_back_ahead_is_a_tube_of_its_own(store: Store, token: int) -> None:
     assert bury(store, token, b"letter")
-    assert store.append([(PIPE, [b"waiting"])])
-    assert store.letters.requeue(GRAVE, store.read(GRAVE, 1).sequence, f"{PIPE}^", b"message")
-    assert sorted(store.pipes()) == [PIPE, f"{PIPE}^"]
+    assert store.appending.append([(PIPE, [b"waiting"])])
+    assert store.letters.requeue(GRAVE, store.reading.read(GRAVE, 1).sequence, f"{PIPE}^", b"message")
+    assert sorted(store.reading.pipes()) == [PIPE, f"{PIPE}^"]
     assert store.delivering.take([f"{PIPE}^", PIPE], 9, token).messages == [b"message"]
     assert fsck(store.segment) == []
 
@@ -165,12 +165,12 @@ def test_a_large_message_that_was_put_back_can_be_buried_again(new_store: NewSto
     store = new_store(MIB)
     token = store.delivering.claim(KEY)
     large = b"l" * (128 * KIB)
-    assert store.append([(PIPE, [large])])
+    assert store.appending.append([(PIPE, [large])])
     assert bury_head(store, token, large)
     # All is drained, so nobody's room is kept any more.
-    assert store.append([("m/Other/0/0", [b"x"])])
-    assert store.remove("m/Other/0/0", [b"x"]) == 1
-    assert store.letters.requeue(GRAVE, store.read(GRAVE, 1).sequence, PIPE, large)
+    assert store.appending.append([("m/Other/0/0", [b"x"])])
+    assert store.removing.remove("m/Other/0/0", [b"x"]) == 1
+    assert store.letters.requeue(GRAVE, store.reading.read(GRAVE, 1).sequence, PIPE, large)
     fill(store, "m/Other/0/0")
     store.delivering.take([PIPE], 1, token)
 
@@ -181,6 +181,6 @@ def test_a_large_message_that_was_put_back_can_be_buried_again(new_store: NewSto
 def test_without_room_the_letter_stays(store: Store, token: int) -> None:
     assert bury(store, token, b"letter")
     fill(store)
-    before = store.counts()
-    assert store.letters.requeue(GRAVE, store.read(GRAVE, 1).sequence, PIPE, b"m" * 4096) is False
-    assert (letters(store), store.counts()) == ([b"letter"], before)
+    before = store.inspection.counts()
+    assert store.letters.requeue(GRAVE, store.reading.read(GRAVE, 1).sequence, PIPE, b"m" * 4096) is False
+    assert (letters(store), store.inspection.counts()) == ([b"letter"], before)

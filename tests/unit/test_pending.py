@@ -20,15 +20,15 @@ RARELY, SELDOM = "every 3153600000", "every 3153600001"
 
 
 def messages(store: Store, pipe: str = PIPE) -> list[bytes]:
-    return store.read(pipe, 1 << 30).messages
+    return store.reading.read(pipe, 1 << 30).messages
 
 
 def promote(store: Store, now_us: int) -> int:
     """Have all come that is due, as far as there is room. When the next is due."""
     while True:
-        before = store.counts().deferred
+        before = store.inspection.counts().deferred
         promoted = store.timing.promote(now_us)
-        if not 0 < promoted.next_due_us <= now_us or store.counts().deferred == before:
+        if not 0 < promoted.next_due_us <= now_us or store.inspection.counts().deferred == before:
             return promoted.next_due_us
 
 
@@ -70,7 +70,7 @@ def test_all_of_one_call_are_found(new_store: NewStore, count: int) -> None:
     assert fsck(store.segment) == []
     assert store.appending.append_absent([(PIPE, many)]) == 0
     assert store.timing.remove(PIPE, many) == count
-    assert store.counts().deferred == 0
+    assert store.inspection.counts().deferred == 0
     assert fsck(store.segment) == []
 
 
@@ -86,7 +86,7 @@ def test_equal_messages_wait_side_by_side_and_are_removed_together(store: Store)
     for n in range(60):
         assert store.timing.defer([(PIPE, [b"same", b"same"])], FAR_US + n)
     assert store.timing.defer([(OTHER, [b"same"])], FAR_US)
-    assert store.counts().deferred == 121
+    assert store.inspection.counts().deferred == 121
 
     assert store.timing.remove(PIPE, [b"same"]) == 120
     assert store.timing.remove(PIPE, [b"same"]) == 0
@@ -98,13 +98,13 @@ def test_equal_messages_wait_side_by_side_and_are_removed_together(store: Store)
 def test_records_of_every_size_come_behind_one_another(new_store: NewStore, size: int) -> None:
     store = new_store(8 * MIB)
     sent = [bytes((65 + n,)) * (size + n) for n in range(4)]
-    assert store.append([(PIPE, [b"zero"])])
+    assert store.appending.append([(PIPE, [b"zero"])])
     for n, message in enumerate(sent, 1):
         assert store.timing.defer([(PIPE, [message, b"%d" % n])], n)
     assert fsck(store.segment) == []
 
     promote(store, 9)
-    assert store.append([(PIPE, [b"last"])])
+    assert store.appending.append([(PIPE, [b"last"])])
 
     assert fsck(store.segment) == []
     wanted = [b"zero", *(part for n, message in enumerate(sent, 1) for part in (message, b"%d" % n)), b"last"]
@@ -122,7 +122,7 @@ def test_what_was_cancelled_does_not_come(store: Store) -> None:
     promote(store, 9)
 
     assert drain(store) == [message for message in many if message not in gone]
-    assert store.counts()[:2] == (len(many) - len(gone), len(many) - len(gone))
+    assert store.inspection.counts()[:2] == (len(many) - len(gone), len(many) - len(gone))
 
 
 def test_absent_sees_what_waits_in_any_way(store: Store) -> None:
@@ -147,7 +147,7 @@ def test_absent_sees_the_later_of_two_equal_ones(store: Store) -> None:
     while not store.segment.words[at.EQUALITY_STATE] >> 8 & 255:
         assert store.appending.append_absent([(PIPE, [b"%d" % more])]) == 1
         more += 1
-    assert store.append([(PIPE, twice)])
+    assert store.appending.append([(PIPE, twice)])
     drain(store, count=more)
 
     assert store.appending.append_absent([(PIPE, twice)]) == 0
@@ -155,19 +155,19 @@ def test_absent_sees_the_later_of_two_equal_ones(store: Store) -> None:
 
 
 def test_absent_sees_what_is_in_hand_behind_a_removed_equal_one(store: Store) -> None:
-    assert store.append([(PIPE, [b"a", b"b", b"a"])])
+    assert store.appending.append([(PIPE, [b"a", b"b", b"a"])])
     assert store.appending.append_absent([(PIPE, [b"a"])]) == 0
     token = store.delivering.claim("m/H/0")
     assert store.delivering.take([PIPE], 1, token).messages == [b"a"]
-    assert store.remove(PIPE, [b"a"]) == 1
+    assert store.removing.remove(PIPE, [b"a"]) == 1
 
     assert store.appending.append_absent([(PIPE, [b"a"])]) == 0
-    store.delivering.pop(PIPE, store.read(PIPE, 1).through, token)
+    store.delivering.pop(PIPE, store.reading.read(PIPE, 1).through, token)
     assert store.appending.append_absent([(PIPE, [b"a"])]) == 1
 
 
 def test_absent_sees_what_was_put_back_ahead(store: Store) -> None:
-    assert store.append([(AHEAD, [b"again"])])
+    assert store.appending.append([(AHEAD, [b"again"])])
 
     assert store.appending.append_absent([(PIPE, [b"again"])]) == 0
 
@@ -183,7 +183,7 @@ def test_a_schedule_is_changed_and_ended(store: Store) -> None:
     assert store.appending.append_absent([(PIPE, [b"a"])]) == 1
     assert store.timing.remove(PIPE, [b"a"]) == 0
     assert store.timing.remove(PIPE, [b"a", b"b", b"x"], recurrent=True) == 2
-    assert store.counts().recurrent == 1
+    assert store.inspection.counts().recurrent == 1
     assert fsck(store.segment) == []
 
 
@@ -219,7 +219,7 @@ def test_what_can_never_wait_is_refused_as_such(store: Store) -> None:
         store.timing.repeat([(PIPE, [b"x" * MIB])], RARELY, FAR_US)
     with pytest.raises(MessageTooLarge):
         store.appending.append_absent([(PIPE, [b"x" * MIB])], due_us=FAR_US)
-    assert store.counts().deferred == 0
+    assert store.inspection.counts().deferred == 0
     assert fsck(store.segment) == []
 
 
@@ -239,7 +239,7 @@ def test_a_full_segment_refuses_and_promotes_all_the_same(store: Store) -> None:
 
 
 def test_memory_goes_back(store: Store) -> None:
-    assert store.append([(PIPE, [b"zero"])])
+    assert store.appending.append([(PIPE, [b"zero"])])
     drain(store)
     before = store.segment.used_bytes
     for size in (60, 600, 1900, 3000, 30_000):

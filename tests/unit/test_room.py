@@ -22,27 +22,27 @@ def store(new_store: NewStore) -> Store:
 
 def fill(store: Store, size: int) -> int:
     count = 0
-    while store.append([(PIPE, [bytes(size)])]):
+    while store.appending.append([(PIPE, [bytes(size)])]):
         count += 1
     return count
 
 
 def test_follow_ups_get_through_where_others_do_not(store: Store) -> None:
     fill(store, 4 * KIB)
-    assert store.append([(OTHER, [bytes(8 * KIB)])], share=FOLLOW_UP)
-    assert not store.append([(OTHER, [bytes(8 * KIB)])])
+    assert store.appending.append([(OTHER, [bytes(8 * KIB)])], share=FOLLOW_UP)
+    assert not store.appending.append([(OTHER, [bytes(8 * KIB)])])
 
 
 def test_what_leaves_makes_room_for_a_follow_up_that_found_none(store: Store) -> None:
     """And not for the producers that wait as well."""
     fill(store, 4 * KIB)
     large = [bytes(100 * KIB)]
-    assert not store.append([(OTHER, large)], share=FOLLOW_UP)
+    assert not store.appending.append([(OTHER, large)], share=FOLLOW_UP)
     token = store.delivering.claim(KEY)
     for _ in range(100):
         batch = store.delivering.take([PIPE], 1, token)
         store.delivering.pop(PIPE, batch.through, token)
-        if store.append([(OTHER, large)], share=FOLLOW_UP):
+        if store.appending.append([(OTHER, large)], share=FOLLOW_UP):
             return
         fill(store, 4 * KIB)
     raise AssertionError("the follow-up never found room")
@@ -50,7 +50,7 @@ def test_what_leaves_makes_room_for_a_follow_up_that_found_none(store: Store) ->
 
 def test_an_empty_segment_keeps_nothing_for_what_was_wanted(store: Store) -> None:
     count = fill(store, 4 * KIB)
-    assert not store.append([(OTHER, [bytes(200 * KIB)])], share=FOLLOW_UP)
+    assert not store.appending.append([(OTHER, [bytes(200 * KIB)])], share=FOLLOW_UP)
     token = store.delivering.claim(KEY)
     store.delivering.pop(PIPE, store.delivering.take([PIPE], count, token).through, token)
     assert fill(store, 4 * KIB) == count
@@ -59,8 +59,8 @@ def test_an_empty_segment_keeps_nothing_for_what_was_wanted(store: Store) -> Non
 def test_what_could_not_be_buried_is_not_taken(store: Store) -> None:
     """A message of more than half of the capacity would leave no room for its letter."""
     with pytest.raises(MessageTooLarge):
-        store.append([(PIPE, [bytes(600 * KIB)])])
-    assert store.append([(PIPE, [bytes(300 * KIB)])])
+        store.appending.append([(PIPE, [bytes(600 * KIB)])])
+    assert store.appending.append([(PIPE, [bytes(300 * KIB)])])
     fill(store, 4 * KIB)
     token = store.delivering.claim(KEY)
     sequence = store.delivering.take([PIPE], 1, token).sequence
@@ -102,4 +102,4 @@ def test_recurrent_messages_leave_what_is_deferred_its_room(new_store: NewStore)
 
     store.timing.promote(4)
 
-    assert store.read("app/Later/0/0", 9).messages == [b"deferred"]
+    assert store.reading.read("app/Later/0/0", 9).messages == [b"deferred"]

@@ -183,12 +183,12 @@ def test_a_refused_attach_leaves_no_descriptor(segment: Segment) -> None:
 
 def test_what_is_stored_outlives_close(name: str) -> None:
     store = create_store(name, MIB)
-    store.append([("m/H/0/0", [b"message"])])
+    store.appending.append([("m/H/0/0", [b"message"])])
     close_store(store)
 
     again = attach_store(name)
 
-    assert again.read("m/H/0/0", 9).messages == [b"message"]
+    assert again.reading.read("m/H/0/0", 9).messages == [b"message"]
     close_store(again)
 
 
@@ -197,7 +197,7 @@ def test_opening_it_twice_shares_one_slot(name: str) -> None:
     assert first is second
 
     close_store(first)
-    assert second.append([("m/H/0/0", [b"message"])])
+    assert second.appending.append([("m/H/0/0", [b"message"])])
     close_store(second)
 
 
@@ -222,19 +222,19 @@ def test_a_destroyed_segment_stays_usable_where_it_is_mapped(name: str) -> None:
     destroy(name)
 
     assert store.segment.removed
-    assert store.append([("m/H/0/0", [b"message"])])
+    assert store.appending.append([("m/H/0/0", [b"message"])])
     close_store(store)
 
 
 def test_a_new_segment_takes_the_name_of_a_destroyed_one(name: str) -> None:
     old = create_store(name, MIB)
-    old.append([("m/H/0/0", [b"old"])])
+    old.appending.append([("m/H/0/0", [b"old"])])
     destroy(name)
 
     new = create_store(name, MIB)
 
-    assert new.pipes() == []
-    assert old.read("m/H/0/0", 9).messages == [b"old"]
+    assert new.reading.pipes() == []
+    assert old.reading.read("m/H/0/0", 9).messages == [b"old"]
     close_store(old)
     close_store(new)
 

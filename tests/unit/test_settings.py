@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from shardq import Queue, Worker, connect
-from shardq.cores import usable_cores
 from shardq.drivers import RuntimeLock, RuntimeStorage
 from shardq.errors import ConfigurationError
 from shardq.settings import (
@@ -21,6 +20,7 @@ from shardq.settings import (
     check_environment,
     shown,
 )
+from shardq.system.cores import usable_cores
 
 #: Settings in seconds.
 TIMES = [

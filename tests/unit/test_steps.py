@@ -64,8 +64,8 @@ def test_steps_have_all_in_order_and_keep_within_the_limit(groups: list[list[byt
 
 
 def test_a_part_without_messages_is_nothing(store: Store) -> None:
-    assert store.append([("m/H/0/0", []), ("m/H/1/0", [b"x"])])
-    assert store.append([("m/H/0/0", [])])
-    assert store.pipes() == ["m/H/1/0"]
-    assert store.append([("m/H/0/0", [b"y"])])
-    assert store.read("m/H/0/0", 9).messages == [b"y"]
+    assert store.appending.append([("m/H/0/0", []), ("m/H/1/0", [b"x"])])
+    assert store.appending.append([("m/H/0/0", [])])
+    assert store.reading.pipes() == ["m/H/1/0"]
+    assert store.appending.append([("m/H/0/0", [b"y"])])
+    assert store.reading.read("m/H/0/0", 9).messages == [b"y"]

@@ -106,7 +106,7 @@ def test_after_it_was_noted_the_descriptor_is_quiet(store: Store) -> None:
 
 def test_who_attached_and_serves_nothing_is_not_watched(store: Store) -> None:
     deaths, gate = store.waiting.deaths(), Gate()
-    child = Child(lambda: [store.counts(), gate.wait(), None][2])
+    child = Child(lambda: [store.inspection.counts(), gate.wait(), None][2])
     gate.reached()
     look(store)
     child.kill()
@@ -205,14 +205,14 @@ def test_a_forked_child_closes_its_copies_at_its_first_use(store: Store) -> None
     with serving(store, "m/H/0"):
         look(store)
         held = watching()
-        assert Child(lambda: [watching(), store.counts(), watching()]).result()[::2] == [held, held - 2]
+        assert Child(lambda: [watching(), store.inspection.counts(), watching()]).result()[::2] == [held, held - 2]
 
 
 def test_a_forked_child_that_ends_leaves_the_watch_to_its_parent(store: Store) -> None:
     deaths = store.waiting.deaths()
     with serving(store, "m/H/0") as child:
         look(store)
-        Child(lambda: [store.counts(), look(store), None][2]).end()
+        Child(lambda: [store.inspection.counts(), look(store), None][2]).end()
         assert not readable(deaths)
         child.kill()
         assert readable(deaths, LIMIT_S)

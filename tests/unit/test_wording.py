@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from shardq.serving.leftovers import Leftovers, what_stays
+from shardq.model import Counts
+from shardq.serving.lifecycle import what_stays
 from shardq.supervisor.output.progress import Progress
 from shardq.text.wording import counted, with_article
 
@@ -56,24 +57,24 @@ def test_no_text_has_its_own_plural(path: Path) -> None:
     assert found == []
 
 
-NOTHING = Leftovers(0, 0, 0, 0)
+NOTHING = Counts(3, 3)
 
 
 @pytest.mark.parametrize(
     ("left", "pids", "beginning"),
     [
         (
-            NOTHING._replace(queued=1),
+            NOTHING._replace(accepted=4),
             [],
             "1 request stays in shm://a: `python -m shardq.supervise app.jobs --url shm://a`",
         ),
-        (NOTHING._replace(queued=2), [7], "2 requests stay in shm://a"),
+        (NOTHING._replace(accepted=5), [7], "2 requests stay in shm://a"),
         (
-            Leftovers(1, 1, 1, 1),
+            Counts(accepted=3, handled=2, buried=2, dead=1, deferred=1, recurrent=1, evicted=1),
             [],
             "1 request, 1 deferred request, 1 recurrent request, 1 dead letter stay in shm://a",
         ),
-        (NOTHING._replace(dead_letters=1), [], "1 dead letter stays in shm://a"),
+        (NOTHING._replace(buried=1, dead=1), [], "1 dead letter stays in shm://a"),
         (
             NOTHING,
             [7],
@@ -82,7 +83,7 @@ NOTHING = Leftovers(0, 0, 0, 0)
         (NOTHING, [7, 8], "shm://a is empty and stays for 2 processes (7, 8) attached to it"),
     ],
 )
-def test_a_segment_that_stays_is_told_with_the_reason(left: Leftovers, pids: list[int], beginning: str) -> None:
+def test_a_segment_that_stays_is_told_with_the_reason(left: Counts, pids: list[int], beginning: str) -> None:
     assert what_stays("shm://a", ["app.jobs"], left, pids).startswith(beginning)
 
 

@@ -11,16 +11,18 @@ _Fits = Callable[[int], bool]
 
 
 class Graves:
-    """The graves by pipe, and how many letters had to make room for others."""
+    """The graves by pipe, how many letters ever came, and how many had to make room for others."""
 
     def __init__(self) -> None:
         self.tubes: dict[str, Tube] = {}
+        self.buried = 0
         self.evicted = 0
 
     def get(self, pipe: str) -> Tube | None:
         return self.tubes.get(pipe)
 
     def add(self, pipe: str, letter: bytes) -> None:
+        self.buried += 1
         self.tubes.setdefault(pipe, Tube(1)).add([letter])
 
     def pipes(self) -> list[str]:

@@ -23,6 +23,7 @@ from shardq.drivers.memory.threads import Threads
 from shardq.model import (
     EMPTY,
     Batch,
+    Counts,
     Hand,
     Part,
     Scheduled,
@@ -34,7 +35,7 @@ from shardq.model import (
     key_of,
     plain,
 )
-from shardq.protocols import Backlog, Served
+from shardq.protocols import Served
 from shardq.scheduling.schedule import next_us
 from shardq.settings import StorageSettings
 
@@ -242,11 +243,11 @@ class RuntimeStorage:
             rung = bell.join()
         return await self._heard(bell, rung, timeout_s)
 
-    async def backlog(self) -> Backlog:
+    async def backlog(self) -> Counts:
         with self._lock:
-            queued, pending, graves = self._accepted - self._handled, self._pending, self._graves
-            totals = queued, self._accepted, self._handled, graves.count()
-            return Backlog(*totals, pending.deferred, pending.recurrent, graves.evicted)
+            graves, pending = self._graves, self._pending
+            letters = graves.buried, graves.count()
+            return Counts(self._accepted, self._handled, *letters, pending.deferred, pending.recurrent, graves.evicted)
 
     def next_end_s(self) -> float | None:
         """Seconds until the first lease or pause ends, None where there is none."""

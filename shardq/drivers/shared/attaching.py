@@ -10,7 +10,6 @@ from shardq.drivers.shared.waiters import LONGEST_PAUSE_S, SHORT_S
 from shardq.errors import SegmentBusy
 from shardq.settings import StorageSettings
 from shardq.shm.files.lock_bytes import PATIENCE_S
-from shardq.shm.registry import attach_store
 
 
 async def attached(name: str, settings: StorageSettings | None = None) -> SharedStorage:
@@ -20,7 +19,7 @@ async def attached(name: str, settings: StorageSettings | None = None) -> Shared
     end = time.monotonic() + PATIENCE_S
     while True:
         try:
-            return SharedStorage(attach_store(name, patience_s=SHORT_S), settings)
+            return SharedStorage.attach(name, settings, patience_s=SHORT_S)
         except SegmentBusy:
             if time.monotonic() >= end:
                 raise

@@ -1,6 +1,6 @@
 """Storage and lock of one host: a shared-memory segment, waited on with asyncio.
 
-The verbs are those of `shm.store`. The three that wait suspend on this process's doorbell. The others suspend only
+The verbs are those of `shm.verbs`. The three that wait suspend on this process's doorbell. The others suspend only
 where another process stays inside the guard, as one that is stopped there does.
 """
 
@@ -17,10 +17,11 @@ from shardq.drivers.shared.due import promote_some
 from shardq.drivers.shared.lock import SharedLock
 from shardq.drivers.shared.waiters import Deadline, ears_of, limit_of_coroutines, until_free
 from shardq.errors import SegmentBusy, SegmentMissing
-from shardq.model import Batch, Hand, Part, Scheduled, StepLimit, Terms, When, check_parts
-from shardq.protocols import Backlog, Served
+from shardq.model import Batch, Counts, Hand, Part, Scheduled, StepLimit, Terms, When, check_parts
+from shardq.protocols import Served
 from shardq.settings import StorageSettings, check_capacity
 from shardq.shm import registry as shm
+from shardq.shm.files.lock_bytes import PATIENCE_S
 from shardq.shm.processes.shares import Share
 from shardq.shm.store import Store
 from shardq.shm.verbs.deferring import REMOVED_AT_ONCE
@@ -80,13 +81,20 @@ class SharedStorage:
         return cls(store, settings)
 
     @classmethod
-    def attach(cls, name: str, settings: StorageSettings | None = None, share: Share = Share.GENERAL) -> SharedStorage:
-        """Attach to the segment `name`, with a slot of this share.
+    def attach(
+        cls,
+        name: str,
+        settings: StorageSettings | None = None,
+        share: Share = Share.GENERAL,
+        patience_s: float = PATIENCE_S,
+    ) -> SharedStorage:
+        """Attach to the segment `name`, with a slot of this share. Where another process is stopped while it attaches,
+        wait for it no longer than `patience_s`.
 
         Raises `SegmentMissing`, `SegmentNotReady`, `SegmentVersionError`, `SegmentForeign`, `SegmentUntrusted`,
         `SegmentUnavailable`, `SlotsExhausted`, `SegmentBusy`.
         """
-        return cls(shm.attach_store(name, share), settings)
+        return cls(shm.attach_store(name, share, patience_s), settings)
 
     @classmethod
     def resume(cls, name: str, descriptor: int, slot: int) -> SharedStorage:
@@ -98,8 +106,13 @@ class SharedStorage:
         return self._store.segment.name
 
     @property
+    def capacity_bytes(self) -> int:
+        """The bound of the segment's memory."""
+        return self._store.segment.layout.capacity_bytes
+
+    @property
     def store(self) -> Store:
-        """The segment's verbs without asyncio, for a supervisor that has no loop."""
+        """The segment without asyncio, for the other modules of this driver. No code above it reaches through it."""
         return self._store
 
     def limit_waits(self, seconds: float | None) -> None:
@@ -110,7 +123,7 @@ class SharedStorage:
         self._store.patience.usual = limit_of_coroutines if seconds is None else lambda: seconds
 
     def check(self, parts: Sequence[Part]) -> None:
-        self._store.check(parts)
+        self._store.limits.check(parts)
 
     async def append(
         self, parts: Sequence[Part], *, when: When | None = None, absent: bool = False, follow_up: bool = False
@@ -122,16 +135,16 @@ class SharedStorage:
             return await self._until_free(lambda: self._append(parts, when, share, absent=absent))
 
     async def contains(self, pipe: str, message: bytes) -> bool:
-        return await self._patiently(lambda: self._store.contains(pipe, message))
+        return await self._patiently(lambda: self._store.reading.contains(pipe, message))
 
     async def length(self, pipe: str) -> int:
-        return await self._patiently(lambda: self._store.length(pipe))
+        return await self._patiently(lambda: self._store.reading.length(pipe))
 
     async def pipes(self) -> list[str]:
-        return await self._patiently(self._store.pipes)
+        return await self._patiently(lambda: self._store.reading.pipes())
 
     async def range(self, pipe: str, limit: int) -> Batch:
-        return await self._patiently(lambda: self._store.read(pipe, limit))
+        return await self._patiently(lambda: self._store.reading.read(pipe, limit))
 
     async def take(
         self,
@@ -188,7 +201,7 @@ class SharedStorage:
         return await self._patiently(lambda: self._store.letters.drop(grave, sequences))
 
     async def remove(self, pipe: str, *messages: bytes) -> int:
-        removed = await self._patiently(lambda: self._store.remove(pipe, messages))
+        removed = await self._patiently(lambda: self._store.removing.remove(pipe, messages))
         return removed + await self._taken_out(pipe, messages)
 
     async def claim(self, key: str) -> int:
@@ -285,18 +298,8 @@ class SharedStorage:
                     return False
                 await deadline.pause()
 
-    async def backlog(self) -> Backlog:
-        counts = await self._patiently(self._store.counts)
-        queued = counts.accepted - counts.handled
-        return Backlog(
-            queued,
-            counts.accepted,
-            counts.handled,
-            counts.dead,
-            deferred=counts.deferred,
-            recurrent=counts.recurrent,
-            evicted=counts.evicted,
-        )
+    async def backlog(self) -> Counts:
+        return await self._patiently(lambda: self._store.inspection.counts())
 
     def overview(self) -> Overview:
         """Figures of the segment and the workers in it, read without disturbing them."""
@@ -334,7 +337,7 @@ class SharedStorage:
         if not count:
             return 0
         if when is None and not absent:
-            return count if store.append(parts, share=share) else None
+            return count if store.appending.append(parts, share=share) else None
         due_us = max(1, when.due_us) if when else 0
         if when and when.schedule:
             accepted = store.timing.repeat(parts, when.schedule, due_us, absent=absent, share=share)

@@ -1,4 +1,4 @@
-"""Turns refusals of the system into errors of this package that say what to do about them."""
+"""What the system refuses about the files of a segment, told with what to do about it."""
 
 from __future__ import annotations
 
@@ -13,19 +13,13 @@ import posix_ipc
 
 from shardq.errors import SegmentError, SegmentNoRoom, SegmentUnavailable, SegmentUntrusted
 from shardq.shm.files.names import SHM_DIRECTORY, user
+from shardq.system.refusals import advice, error_number
 
 #: Fewer than a segment's files may need.
 _FEW_INODES = 8
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 #: Errors of opening a path where there is something else than a file of this package.
 _IN_THE_WAY = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR, errno.ENXIO)
-_ADVICE = {
-    errno.EMFILE: "this process has as many files open as it may: let it close some, or raise `ulimit -n`",
-    errno.ENFILE: "the machine has as many files open as it can: end some programs, or raise `fs.file-max`",
-    errno.ENOMEM: "this process may not have so much address space: raise `ulimit -v`, or give less capacity",
-    errno.EFBIG: "this process may not make a file so large: raise `ulimit -f`, or give less capacity",
-    errno.EROFS: f"{SHM_DIRECTORY} cannot be written: mount it for reading and writing",
-}
 
 
 @contextmanager
@@ -42,33 +36,20 @@ def told(what: str, path: Path | None = None) -> Iterator[None]:
 
 
 def _refusal(what: str, path: Path | None, error: Exception) -> SegmentError:
-    number = error.errno if isinstance(error, OSError) and error.errno else _number(error)
+    number = errno.EACCES if isinstance(error, posix_ipc.PermissionsError) else error_number(error)
     if number in _FULL:
         return SegmentNoRoom(f"cannot {what}: {room()}")
     if path and number in _IN_THE_WAY and (obstacle := _obstacle(path)):
         return SegmentUntrusted(obstacle)
     if not SHM_DIRECTORY.is_dir():
         return SegmentUnavailable(f"cannot {what}: there is no {SHM_DIRECTORY}: mount a tmpfs there")
+    if number == errno.EROFS:
+        return SegmentUnavailable(f"cannot {what}: {SHM_DIRECTORY} cannot be written: mount it for reading and writing")
     if number in (errno.EACCES, errno.EPERM):
         return SegmentUnavailable(
             f"cannot {what}: {user(os.geteuid())} may not write in {SHM_DIRECTORY}: its mode should be 1777"
         )
     return SegmentUnavailable(f"cannot {what}: {advice(error) or error}")
-
-
-def advice(error: Exception) -> str | None:
-    """What to do where the system refuses this process something that it gives others. None: there is no advice."""
-    number = error.errno if isinstance(error, OSError) and error.errno else _number(error)
-    return _ADVICE.get(number or 0)
-
-
-def _number(error: Exception) -> int | None:
-    """The system's number of an error that `posix_ipc` tells without it."""
-    if isinstance(error, posix_ipc.PermissionsError):
-        return errno.EACCES
-    if isinstance(error, MemoryError):
-        return errno.ENOMEM
-    return errno.EMFILE if "files open" in str(error) else None
 
 
 def room() -> str:

@@ -13,10 +13,10 @@ import threading
 from contextlib import suppress
 
 from shardq.shm import words as at
-from shardq.shm.files.descriptors import only_last_ones_left
 from shardq.shm.files.refusals import told
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
+from shardq.system.descriptors import only_last_ones_left
 
 
 class Watch:

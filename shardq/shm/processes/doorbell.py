@@ -13,12 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from shardq.errors import SegmentError
-from shardq.shm.files.descriptors import only_last_ones_left
 from shardq.shm.files.names import bell_path
 from shardq.shm.files.own_files import check_mode, open_own, unlink
 from shardq.shm.files.pipes import write
 from shardq.shm.files.refusals import told
 from shardq.shm.segment import Segment
+from shardq.system.descriptors import only_last_ones_left
 
 
 class Doorbell:

@@ -59,6 +59,9 @@ class Appending:
 
     def append(self, parts: Sequence[Part], *, share: int = at.GENERAL) -> bool:
         """Add messages to tubes, all or none; no pipe may be there twice. False: there is no room now."""
+        parts = [part for part in parts if part[1]]
+        if not parts:
+            return True
         with self._section:
             self.check_open()
             tubes = self._append(parts, share)

@@ -15,7 +15,9 @@ from typing import Any
 
 import psutil
 
+from shardq.model import Counts
 from shardq.shm import words as at
+from shardq.shm.counters import counts_in
 from shardq.shm.damage import damage_told
 from shardq.shm.processes.holding import Held, holder
 from shardq.shm.processes.slots import Slots
@@ -82,6 +84,11 @@ class Overview:
     guard: Held | None
     """The process that has the guard and does not leave it. None: no process has it, or only for a moment."""
 
+    @property
+    def counts(self) -> Counts:
+        """The figures among these that every storage has. They are not of one instant."""
+        return Counts(self.accepted, self.handled, self.buried, self.dead, self.deferred, self.recurrent, self.evicted)
+
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values, each worker as a dictionary too."""
         return asdict(self)
@@ -131,6 +138,11 @@ class Inspection:
         self._bindings = bindings
         self._attempts = attempts
         self._section = section
+
+    def counts(self) -> Counts:
+        """The totals of one instant."""
+        with self._section:
+            return counts_in(self._words)
 
     def overview(self) -> Overview:
         """The segment as a whole. Raises `SegmentForeign`."""

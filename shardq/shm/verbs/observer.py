@@ -10,11 +10,7 @@ from shardq.shm.memory.extents import Extents
 from shardq.shm.processes.exit_log import Deaths
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
-from shardq.shm.tubes.claims import Bindings
-from shardq.shm.tubes.delivery import Attempts
-from shardq.shm.tubes.directory import Directory
-from shardq.shm.tubes.fifo import Tubes
-from shardq.shm.tubes.handler_table import Handlers
+from shardq.shm.tubes.parts import TubeParts
 from shardq.shm.verbs.inspection import Inspection, Overview
 
 
@@ -29,11 +25,9 @@ class Observer:
         """A function that looks at the segment. Raises as `open_lock_file`."""
         segment, slots = self._segment, self._slots
         slots.observe()
-        journal, extents, deaths = Journal(segment), Extents(segment), Deaths(segment)
-        handlers = Handlers(segment, extents, slots.mine)
-        directory, tubes = Directory(segment, journal, extents, handlers), Tubes(segment, journal, extents)
-        attempts = Attempts(segment, journal, deaths)
-        bindings = Bindings(segment, slots, journal, handlers, directory, tubes, attempts, deaths)
+        handlers, directory, tubes, attempts, bindings = TubeParts.over(
+            segment, slots, Journal(segment), Extents(segment), Deaths(segment)
+        )
         no_guard: AbstractContextManager[None] = nullcontext()
         return Inspection(segment, slots, handlers, directory, tubes, bindings, attempts, no_guard).overview
 

@@ -8,7 +8,8 @@ import sys
 import time
 from typing import NamedTuple
 
-from shardq.supervisor.board import Board, Totals
+from shardq.model import Counts
+from shardq.supervised import Supervised
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.output.progress import Progress
 from shardq.supervisor.output.telling import tell
@@ -21,16 +22,16 @@ class DrainBegun(NamedTuple):
 
     started_s: float
     """Monotonic time."""
-    before: Totals
+    before: Counts
 
 
 class Drain:
     """Shows progress, and notices when this family does not serve what is left."""
 
-    def __init__(self, board: Board, *, as_json: bool, begun: DrainBegun | None = None) -> None:
-        self._board = board
+    def __init__(self, storage: Supervised, *, as_json: bool, begun: DrainBegun | None = None) -> None:
+        self._storage = storage
         self._as_json = as_json
-        self.begun = begun or DrainBegun(time.monotonic(), board.totals())
+        self.begun = begun or DrainBegun(time.monotonic(), storage.counts())
         self._started_s, self._before = self.begun
         self.look_at = time.monotonic()
         """Monotonic time of the next look."""
@@ -40,15 +41,15 @@ class Drain:
     def look(self, now: float) -> Exit | None:
         """Show how far the drain is. Returns how it has to end; None: it may go on."""
         self.look_at = now + self._progress.interval_s
-        totals = self._board.totals()
-        handled = totals.handled - self._before.handled
-        self._progress.show(now, handled, totals.accepted - self._before.handled)
-        stalled, self._last_handled = totals.handled == self._last_handled, totals.handled
+        counts = self._storage.counts()
+        handled = counts.handled - self._before.handled
+        self._progress.show(now, handled, counts.accepted - self._before.handled)
+        stalled, self._last_handled = counts.handled == self._last_handled, counts.handled
         if not stalled:
             return None
-        if self._board.quiet():
+        if self._storage.quiet():
             return Exit.OK  # the safety net: the worker that was to ring the bell may have been killed
-        unserved = self._board.only_unserved()
+        unserved = self._storage.only_unserved()
         if not unserved:
             return None
         self.clear()
@@ -63,13 +64,13 @@ class Drain:
         """Print the summary. Returns how the drain ended: `Exit.DEAD_LETTERS` and not `Exit.OK` where requests became
         dead letters.
         """
-        totals, elapsed_s = self._board.totals(), time.monotonic() - self._started_s
-        failed = totals.buried - self._before.buried
-        done, left = totals.handled - self._before.handled - failed, totals.accepted - totals.handled
+        counts, elapsed_s = self._storage.counts(), time.monotonic() - self._started_s
+        failed = counts.buried - self._before.buried
+        done, left = counts.handled - self._before.handled - failed, counts.queued
         self.clear()
         if self._as_json:
-            figures = {"done": done, "left": left, "failed": failed, "deferred": totals.deferred}
+            figures = {"done": done, "left": left, "failed": failed, "deferred": counts.deferred}
             tell(json.dumps(figures | {"elapsed_s": elapsed_s}), sys.stdout)
         else:
-            tell(self._progress.summary(elapsed_s, done, left, failed, totals.deferred), sys.stdout)
+            tell(self._progress.summary(elapsed_s, done, left, failed, counts.deferred), sys.stdout)
         return Exit.DEAD_LETTERS if failed and how is Exit.OK else how

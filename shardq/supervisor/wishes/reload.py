@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple, NoReturn
 
-from shardq.supervisor.board import Totals
+from shardq.model import Counts
 from shardq.supervisor.code.program import Program
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.output import standard
@@ -58,7 +58,7 @@ class Resumption(NamedTuple):
         fields = json.loads(text)
         fields["members"] = {int(pid): number for pid, number in fields["members"].items()}
         begun = fields["drain"]
-        fields["drain"] = DrainBegun(begun[0], Totals(*begun[1])) if begun else None
+        fields["drain"] = DrainBegun(begun[0], Counts(*begun[1])) if begun else None
         fields["terminal"] = Terminal(*fields.get("terminal", ()))
         return cls(**fields)
 

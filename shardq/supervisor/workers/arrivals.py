@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from shardq.supervisor.board import Board, LastSeen
+from shardq.supervised import LastSeen, Supervised
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.wishes.control import Control
 from shardq.supervisor.workers.deaths import Death
@@ -17,8 +17,8 @@ class Arrivals:
     nor for one that cannot be forked now. `served`: whether the family served before, with its former code.
     """
 
-    def __init__(self, board: Board, control: Control | None, *, served: bool = False) -> None:
-        self._board = board
+    def __init__(self, storage: Supervised, control: Control | None, *, served: bool = False) -> None:
+        self._storage = storage
         self._control = control
         self._served = served
         self._awaited: set[int] | None = None
@@ -29,7 +29,7 @@ class Arrivals:
         if self._control is None:
             return
         self._awaited = set(members) if self._awaited is None else self._awaited.intersection(members)
-        self._awaited.difference_update(self._board.arrived())
+        self._awaited.difference_update(self._storage.arrived())
         if not self._awaited:
             self._control.tell(serving=True)
             self._control = None
@@ -38,7 +38,7 @@ class Arrivals:
         """How the family has to end because a worker died; None: it goes on. What the system refused to the worker it
         may give to the next one. So only a family that has never served ends because of a refusal.
         """
-        self._served = self._served or seen.attached or not set(members).isdisjoint(self._board.arrived())
+        self._served = self._served or seen.attached or not set(members).isdisjoint(self._storage.arrived())
         if seen.attached:
             return None  # its exit code may come from a handler
         if death.at_boot:

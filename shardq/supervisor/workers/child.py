@@ -18,12 +18,12 @@ import uvloop
 from shardq.errors import SegmentError
 from shardq.handler import Handler
 from shardq.handling.inside import take_process
-from shardq.shm.files.refusals import told
 from shardq.supervisor.code import launch
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.wishes import signals
 from shardq.supervisor.workers import interpreter
 from shardq.supervisor.workers.forked import Offspring
+from shardq.system.refusals import refusing
 from shardq.text.portrait import portrait
 from shardq.working.worker import Worker
 
@@ -96,7 +96,7 @@ def _started(
 ) -> tuple[asyncio.Runner, Worker] | None:
     """The worker and its event loop; None, and a line in the log, where the system refuses what they need."""
     try:
-        with told("start a worker"):
+        with refusing("start a worker"):
             for descriptor in close:  # first, because there may be no other descriptors left for what follows
                 os.close(descriptor)
             served.dumps = signals.reset_in_child()

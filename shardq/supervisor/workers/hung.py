@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import psutil
 
-from shardq.supervisor.board import Board
+from shardq.supervised import Supervised
 from shardq.supervisor.workers.member import Member
 
 log = logging.getLogger("shardq.supervisor")
@@ -44,8 +44,8 @@ class _Batch:
 class HungWorkers:
     """Finds workers whose batch is overdue. Sleeps while no batch has a deadline."""
 
-    def __init__(self, board: Board) -> None:
-        self._board = board
+    def __init__(self, storage: Supervised) -> None:
+        self._storage = storage
         self.look_at: float | None = None
         """Monotonic time of the next look, None: when the bell rings."""
         self._batches: dict[int, _Batch] = {}
@@ -56,7 +56,7 @@ class HungWorkers:
         now = time.monotonic()
         late: list[Member] = []
         looks: list[float] = []
-        deadlines = self._board.deadlines()
+        deadlines = self._storage.deadlines()
         self._batches = {pid: self._batch(pid, deadline_ns, now) for pid, deadline_ns in deadlines.items()}
         for pid, batch in self._batches.items():
             if batch.may_wait(now) and pid in members and _is_stopped(pid):
@@ -67,10 +67,10 @@ class HungWorkers:
             elif pid not in members:
                 # Another supervisor's worker. While it has a deadline the bell rings for no other: look now and then.
                 looks.append(now + _INTERVAL_S)
-            elif self._board.deadlines().get(pid) != batch.deadline_ns:
+            elif self._storage.deadlines().get(pid) != batch.deadline_ns:
                 looks.append(now)  # the batch has just ended, and the one that the worker has in hand now is not late
             else:
-                self._board.condemn(pid)
+                self._storage.condemn(pid)
                 late.append(members[pid])
         self.look_at = min(looks, default=None)
         return late

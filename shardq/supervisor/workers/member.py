@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
-from shardq.shm.files.descriptors import only_last_ones_left
 from shardq.supervisor.workers.deaths import Death, has_ended, reap
+from shardq.system.descriptors import only_last_ones_left
 
 log = logging.getLogger("shardq.supervisor")
 

@@ -1,22 +1,10 @@
-"""What the supervisor sees of the storage."""
+"""The contract of a storage that a supervisor serves: what it sees of the storage, and tells it."""
 
 from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from shardq.model import Ending
-
-
-class Totals(NamedTuple):
-    """What a storage counted at one instant."""
-
-    accepted: int
-    handled: int
-    buried: int
-    dead: int
-    deferred: int
-    recurrent: int
-    evicted: int = 0
+from shardq.model import Counts, Ending
 
 
 class LastSeen(NamedTuple):
@@ -28,7 +16,7 @@ class LastSeen(NamedTuple):
     """It died with a batch in hand. A request of that batch may be to blame; the next workers find out which."""
 
 
-class Board(Protocol):
+class Supervised(Protocol):
     """The storage, as the supervisor of its workers sees it."""
 
     def bell(self) -> int:
@@ -49,7 +37,7 @@ class Board(Protocol):
         """
         ...
 
-    def totals(self) -> Totals: ...
+    def counts(self) -> Counts: ...
 
     def only_unserved(self) -> list[str]:
         """The tubes that are not empty, if this family serves the handler of none of them; else an empty list."""

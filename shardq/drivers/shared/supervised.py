@@ -1,16 +1,15 @@
-"""The supervisor's view of a shared-memory segment: `supervisor.board.Board`, and what a successor needs."""
+"""A shared-memory segment as its supervisor sees it, and as the last process that leaves it does."""
 
 from __future__ import annotations
 
 import logging
 import time
-from typing import Any
+from collections.abc import Collection
 
 from shardq.drivers.shared.storage import SharedStorage
 from shardq.errors import SegmentBusy
-from shardq.handler import Handler
-from shardq.model import Ending, key_of, split_key
-from shardq.supervisor.board import LastSeen, Totals
+from shardq.model import Counts, Ending, key_of, split_key
+from shardq.supervised import LastSeen
 
 log = logging.getLogger("shardq.supervisor")
 
@@ -20,15 +19,18 @@ PATIENCE_S, _AGAIN_US = 0.02, 200_000
 _REPORTED_S = 1.0
 
 
-class SegmentBoard:
-    """A segment as the supervisor sees it. While another process is stopped inside the guard, the supervisor does not
-    wait for it: until that process goes on or ends, `quiet` is false and `promote` moves nothing.
+class SupervisedSegment:
+    """`Supervised` over a segment. While another process is stopped inside the guard, the supervisor does not wait for
+    it: until that process goes on or ends, `quiet` is false and `promote` moves nothing.
+
+    `handlers` are the names of those that the family serves. `deferred` says whether `quiet` is false also while
+    requests wait for their time.
     """
 
     def __init__(
-        self, storage: SharedStorage, handlers: dict[str, type[Handler[Any]]], *, deferred: bool = False
+        self, storage: SharedStorage, handlers: Collection[str] = frozenset(), *, deferred: bool = False
     ) -> None:
-        self._storage = storage
+        self.storage = storage
         self._store = storage.store
         self._handlers = handlers
         self._deferred = deferred
@@ -36,10 +38,43 @@ class SegmentBoard:
         self._reported = False
 
     def become_supervisor(self) -> bool:
+        """Whether this process is now the one supervisor of the segment, until it ends."""
         return self._store.supervision.become_supervisor()
 
     def supervisor_pid(self) -> int:
+        """Pid of the process that supervises the segment, or did so last."""
         return self._store.supervision.supervisor_pid()
+
+    @property
+    def hold(self) -> tuple[int, int]:
+        """What `SharedStorage.resume` takes: the descriptor that holds this process's slot, and its number."""
+        return self._store.hold
+
+    @property
+    def private(self) -> bool:
+        """Whether the segment ends with its supervisor, whatever is in it."""
+        return self._store.supervision.private
+
+    @property
+    def removed(self) -> bool:
+        """Whether the segment has no name any more."""
+        return self._store.segment.removed
+
+    def other_pids(self) -> list[int]:
+        """Pids of the other living processes that are attached."""
+        return self._store.supervision.other_pids()
+
+    def close_if_unused(self, *, lose_requests: bool = False) -> bool:
+        """Have the segment accept nothing any more, provided that no other process is attached and it holds nothing, or
+        `lose_requests`. Returns whether it closed. Raises `SegmentBusy`.
+        """
+        return self._store.supervision.close_if_unused(lose_requests=lose_requests)
+
+    def last_to_leave(self) -> bool:
+        """As `close_if_unused`, provided also that there is no supervisor. A process that gets False must detach then,
+        so that the last of several that ask is alone. Raises `SegmentBusy`.
+        """
+        return self._store.supervision.last_to_leave()
 
     def bell(self) -> int:
         return self._store.doorbell.open()
@@ -55,7 +90,7 @@ class SegmentBoard:
 
     def promote(self) -> int | None:
         try:
-            due_us = self._storage.promote_some()
+            due_us = self.storage.promote_some()
         except SegmentBusy:
             self._note_busy()
             return time.time_ns() // 1000 + _AGAIN_US
@@ -63,16 +98,15 @@ class SegmentBoard:
         self._store.supervision.have_my_death_noticed()
         return due_us
 
-    def totals(self) -> Totals:
+    def counts(self) -> Counts:
         try:
-            return Totals(*self._store.counts())
+            return self._store.inspection.counts()
         except SegmentBusy:
-            view = self._store.inspection.overview()
-            return Totals(view.accepted, view.handled, view.buried, view.dead, view.deferred, view.recurrent)
+            return self._store.inspection.overview().counts
 
     def only_unserved(self) -> list[str]:
         try:
-            pipes = self._store.pipes()
+            pipes = self._store.reading.pipes()
         except SegmentBusy:
             return []
         return [] if any(split_key(key_of(pipe))[0] in self._handlers for pipe in pipes) else pipes

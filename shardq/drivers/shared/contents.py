@@ -1,0 +1,49 @@
+"""What is in a segment, for operators: figures for a log, words for messages, and a look into the tubes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from shardq.drivers.shared.storage import SharedStorage
+from shardq.model import Batch, Counts
+from shardq.shm.registry import overview_of
+from shardq.shm.verbs.inspection import Overview, TubeView
+from shardq.text.wording import counted
+
+__all__ = ["Overview", "TubeView", "counts", "fields", "in_words", "overview_of", "peek", "tubes"]
+
+
+def counts(storage: SharedStorage) -> Counts:
+    """What is in the segment. It needs no guard, so it works also while a process is stopped inside it."""
+    return storage.overview().counts
+
+
+def fields(held: Counts) -> dict[str, int]:
+    """What would be lost with the segment, as the fields of a log line."""
+    return {
+        "queued": held.queued,
+        "dead_letters": held.dead,
+        "deferred": held.deferred,
+        "recurrent": held.recurrent,
+    }
+
+
+def in_words(held: Counts) -> list[str]:
+    """`3 requests`, `1 dead letter`: a text for each kind of which there are any."""
+    kinds = {
+        "request": held.queued,
+        "deferred request": held.deferred,
+        "recurrent request": held.recurrent,
+        "dead letter": held.dead,
+    }
+    return [counted(number, kind) for kind, number in kinds.items() if number]
+
+
+def tubes(storage: SharedStorage) -> Iterator[TubeView]:
+    """The tubes that are not empty."""
+    return storage.store.inspection.tubes()
+
+
+def peek(storage: SharedStorage, pipe: str, limit: int) -> Batch:
+    """Messages from the head of a tube, without an event loop."""
+    return storage.store.reading.read(pipe, limit)

@@ -1,0 +1,27 @@
+"""Being a worker of a supervisor, over a segment."""
+
+from __future__ import annotations
+
+from shardq.drivers.shared.storage import SharedStorage
+from shardq.shm.processes.shares import Share
+
+
+def take_worker_slot(storage: SharedStorage) -> None:
+    """Take a slot that is kept for workers, where this process inherited its supervisor's by fork. That closes the
+    supervisor's descriptors, so it comes first. Raises `SegmentBusy`, `SlotsExhausted`.
+    """
+    storage.store.take_slot(Share.FAMILY)
+
+
+def join(storage: SharedStorage, number: int) -> None:
+    """Open what a worker waits with, then say that this process is the worker of that number. Raises
+    `SegmentUnavailable`.
+    """
+    storage.store.doorbell.open()
+    storage.store.waiting.deaths()
+    storage.store.membership.join(number)
+
+
+def ask_renewal(storage: SharedStorage) -> None:
+    """Ask the supervisor to replace this worker by a fresh process."""
+    storage.store.membership.ask_renewal()

@@ -1,0 +1,42 @@
+"""Taking messages out of a tube wherever they stand, in one guarded section."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+from shardq.shm.journal import Journal
+from shardq.shm.tubes.claims import Bindings
+from shardq.shm.tubes.directory import NOT_FOUND, Directory
+from shardq.shm.tubes.fifo import Tubes
+
+
+class Removing:
+    """The verb on messages that are queued. `Timing.remove` is that on messages that wait for their time."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        directory: Directory,
+        tubes: Tubes,
+        bindings: Bindings,
+        section: AbstractContextManager[None],
+    ) -> None:
+        self._journal = journal
+        self._directory = directory
+        self._tubes = tubes
+        self._bindings = bindings
+        self._section = section
+
+    def remove(self, pipe: str, messages: Sequence[bytes]) -> int:
+        """Take out messages equal to these that were not handed out. Returns how many."""
+        with self._section:
+            thread, tube = self._directory.tube(pipe)
+            if tube == NOT_FOUND:
+                return 0
+            self._journal.declare(thread)
+            taken = self._tubes.cancel(tube, messages, handed_stay=self._bindings.owner(thread) != 0)
+            self._bindings.refresh(thread)
+            self._journal.clear()
+            self._bindings.messages_left()
+            return taken

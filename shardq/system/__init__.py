@@ -1,0 +1,1 @@
+"""What the operating system gives this process, and what it refuses it."""
