@@ -168,24 +168,28 @@ class When(NamedTuple):
 Part = tuple[str, Sequence[bytes]]
 
 
-class StepLimit(NamedTuple):
-    """How much of a call a storage takes at once, whole or not at all. A single message may be larger."""
+class Limits(NamedTuple):
+    """How much a storage takes. The first four are those of one step: what one `append` takes, whole or not at all."""
 
     parts: int
     """Most tubes."""
     messages: int
     """Most messages."""
     nbytes: int
-    """Most bytes of all messages, with `part_bytes` for each tube."""
+    """Most bytes of all messages, with `part_bytes` for each tube. A single message may have more."""
     part_bytes: int = 0
     """How many bytes a tube takes beside its messages."""
+    message_bytes: int = sys.maxsize
+    """Most bytes of a single message, at least `nbytes`: a larger one would find no room in the empty storage."""
+    key_bytes: int = sys.maxsize
+    """Most bytes of the name of a thread, `module/Handler/thread`, in UTF-8."""
 
 
-def check_parts(parts: Sequence[Part], limit: StepLimit) -> None:
-    """Raise `HandlerError` for parts that are no step: too many, or two of one pipe."""
-    if len(parts) > limit.parts:
+def check_parts(parts: Sequence[Part], most: int) -> None:
+    """Raise `HandlerError` for parts that are no step: more than `most`, or two of one pipe."""
+    if len(parts) > most:
         tubes = counted(len(parts), "tube")
-        raise HandlerError(f"{tubes} are too many for one step of {limit.parts}: append them in several")
+        raise HandlerError(f"{tubes} are too many for one step of {most}: append them in several")
     if len(parts) > 1 and len({pipe for pipe, _ in parts}) < len(parts):
         raise HandlerError("a pipe is in one step twice: put all messages for it into one part")
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from shardq.model import Batch, Hand, Part, Scheduled, StepLimit, Terms, When
+from shardq.model import Batch, Hand, Limits, Part, Scheduled, Terms, When
 from shardq.settings import LockSettings, StorageSettings
 
 #: Names of the handlers, `module/Handler`, that a worker has; None: of all there are.
@@ -45,7 +45,7 @@ class Storage(Protocol):
     S1. Messages of one tube come out of `range` in the order in which `append` took them; one call keeps its own
         order. (P1)
     S2. `append` is all or nothing over all its tubes: of one call either every message is in its tube or none is,
-        whichever process dies when. Each pipe is there once, and all parts keep within `step_limit`. (P4)
+        whichever process dies when. Each pipe is there once, and all parts keep within `limits`. (P4)
     S3. Once `append` took messages they stay until they are popped or removed. (P3)
     S4. `append` returns None, and stores nothing, when there is no room, else how many messages it took; messages that
         could never fit raise `MessageTooLarge`. What is stored already stays readable and can be acknowledged. (P7)
@@ -71,8 +71,10 @@ class Storage(Protocol):
         `timeout_s`, with nothing stored. (P7)
     S15. `backlog` is consistent: `queued` is 0 only if at one instant no message was queued or in hand.
     S16. `wait_for_quiet` returns True once `queued` is 0, False after `timeout_s`.
-    S17. `check` raises what `append` would always raise for these messages (`MessageTooLarge`, `HandlerError` for a
-        name that cannot be stored), and stores nothing.
+    S17. `limits` says in numbers how much the storage takes, so that a caller can refuse a call before its first
+        append. The empty storage has room for a step within `limits` and for each message of `message_bytes`; for a
+        larger one it may have none. `append` raises `HandlerError` for a name of a thread that is longer than
+        `key_bytes`. The numbers may become smaller while tables of the storage grow.
     S18. After `fail` of several messages, `take` hands out at most half as many, until all that failed together have
         left. Of a message that failed alone `fail` returns how often it did, and `take` hands it out alone, with these
         failures, until it leaves. Without `counts` no failure is counted; after several messages `take` still hands
@@ -126,11 +128,9 @@ class Storage(Protocol):
     """Whether other processes serve the messages stored here, so that handlers must be importable by name."""
 
     @property
-    def step_limit(self) -> StepLimit:
-        """How much one `append` takes."""
+    def limits(self) -> Limits:
+        """How much one `append` takes, and how much a message may be. Waits for no other process."""
         ...
-
-    def check(self, parts: Sequence[Part]) -> None: ...
 
     async def append(
         self,

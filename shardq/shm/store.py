@@ -12,7 +12,7 @@ from types import TracebackType
 from weakref import WeakSet
 
 from shardq.errors import SegmentMissing, StorageClosed
-from shardq.model import EMPTY, Batch, Part
+from shardq.model import EMPTY, Batch, Limits, Part
 from shardq.shm import words as at
 from shardq.shm.assembly import Parts
 from shardq.shm.counters import Counts, counts_in
@@ -80,12 +80,12 @@ class Store:
         self._own_slot()
         return self._slots.mine
 
-    def check(self, parts: Sequence[Part]) -> None:
-        """Raise what `append` would always raise for these messages. Waits for no other process."""
-        self._check_not_left()
-        for pipe, messages in parts:
-            self._directory.check_name(pipe)
-            self._tubes.check_size(messages)
+    @property
+    def limits(self) -> Limits:
+        """How much one append takes, and how much a message may be. Waits for no other process."""
+        if self._left:
+            self._check_not_left()
+        return self._parts.extents.limits
 
     def append(self, parts: Sequence[Part], *, share: int = at.GENERAL) -> bool:
         """Add messages to tubes, all or none; no pipe may be there twice. False: there is no room now."""

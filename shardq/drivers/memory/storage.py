@@ -24,9 +24,9 @@ from shardq.model import (
     EMPTY,
     Batch,
     Hand,
+    Limits,
     Part,
     Scheduled,
-    StepLimit,
     Terms,
     When,
     ahead_of,
@@ -75,13 +75,9 @@ class RuntimeStorage:
         self._accepted = 0
         self._handled = 0
 
-    def check(self, parts: Sequence[Part]) -> None:
-        for pipe, messages in parts:
-            self._capacity.check(pipe, messages)
-
     @property
-    def step_limit(self) -> StepLimit:
-        return self._capacity.step_limit
+    def limits(self) -> Limits:
+        return self._capacity.limits
 
     async def append(
         self, parts: Sequence[Part], *, when: When | None = None, absent: bool = False, follow_up: bool = False
@@ -280,7 +276,7 @@ class RuntimeStorage:
     def _append(
         self, parts: Sequence[Part], when: When | None, absent: bool, kept_part: int = RESERVE_PART
     ) -> int | None:
-        check_parts(parts, self.step_limit)
+        check_parts(parts, self.limits.parts)
         if absent:
             parts = [(pipe, self._absent(pipe, messages, when)) for pipe, messages in parts]
         return self._store([part for part in parts if part[1]], when, kept_part)

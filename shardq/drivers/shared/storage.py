@@ -17,7 +17,7 @@ from shardq.drivers.shared.due import promote_some
 from shardq.drivers.shared.lock import SharedLock
 from shardq.drivers.shared.waiters import Deadline, ears_of, limit_of_coroutines, until_free
 from shardq.errors import SegmentBusy, SegmentMissing
-from shardq.model import Batch, Hand, Part, Scheduled, StepLimit, Terms, When, check_parts
+from shardq.model import Batch, Hand, Limits, Part, Scheduled, Terms, When, check_parts
 from shardq.protocols import Backlog, Served
 from shardq.settings import StorageSettings, check_capacity
 from shardq.shm import registry as shm
@@ -25,7 +25,7 @@ from shardq.shm.processes.shares import Share
 from shardq.shm.store import Store
 from shardq.shm.verbs.deferring import REMOVED_AT_ONCE
 from shardq.shm.verbs.inspection import Overview
-from shardq.shm.words import DEFAULT_SLOTS, FOLLOW_UP, GENERAL, MOST_MESSAGES, PAGE
+from shardq.shm.words import DEFAULT_SLOTS, FOLLOW_UP, GENERAL
 
 _Result = TypeVar("_Result")
 
@@ -45,8 +45,6 @@ class SharedStorage:
         self._store = store
         self._ears = ears_of(store)
         self._closed = False
-        layout = store.segment.layout
-        self.step_limit = StepLimit(layout.step_parts, MOST_MESSAGES, layout.step_bytes, PAGE)
         self.limit_waits(None)
 
     @classmethod
@@ -109,8 +107,9 @@ class SharedStorage:
         self._waits_are_limited = seconds is not None
         self._store.patience.usual = limit_of_coroutines if seconds is None else lambda: seconds
 
-    def check(self, parts: Sequence[Part]) -> None:
-        self._store.check(parts)
+    @property
+    def limits(self) -> Limits:
+        return self._store.limits
 
     async def append(
         self, parts: Sequence[Part], *, when: When | None = None, absent: bool = False, follow_up: bool = False
@@ -327,7 +326,7 @@ class SharedStorage:
         store = self._store
         if len(parts) > 1:
             parts = [part for part in parts if part[1]]
-            check_parts(parts, self.step_limit)
+            check_parts(parts, self._store.segment.layout.step_parts)
         count = 0
         for _, messages in parts:
             count += len(messages)
