@@ -156,12 +156,16 @@ def dead_pipe(name: str) -> str:
 
 
 class When(NamedTuple):
-    """When messages are to come into their tube, if not at once."""
+    """When messages are to come into their tube, if not at once: at an instant, or so long from now. With neither, at
+    the first time of the schedule. `shardq.scheduling.schedule.resolved_us` says when that is by a clock.
+    """
 
-    due_us: int
-    """Not before, Unix microseconds of the storage's clock."""
+    due_us: int | None = None
+    """Not before this instant, Unix microseconds of the storage's clock."""
     schedule: str = ""
     """By which they come again and again, as `shardq.scheduling.schedule` writes it. Empty: once."""
+    after_us: int | None = None
+    """Where no instant is given: after so many microseconds by the storage's clock."""
 
 
 #: Messages for one tube: its pipe, and the messages in their order.
@@ -227,11 +231,15 @@ class Failed(NamedTuple):
     attempts: int
     """How often it failed."""
     first_us: int
-    """When for the first time, Unix microseconds."""
+    """When for the first time, Unix microseconds of the storage's clock."""
     last_us: int
     """When for the last time."""
     ending: Ending | None
     """How its worker ended the last time; None where the worker lived on."""
+
+
+#: Where no message failed alone.
+NOT_ALONE = Failed(0, 0, 0, None)
 
 
 @dataclass(slots=True)
@@ -257,6 +265,8 @@ class Batch:
     """Where it was taken from."""
     failed: Failed | None = None
     """Earlier failures of its only message."""
+    taken_us: int = 0
+    """When it was handed out, Unix microseconds of the storage's clock."""
 
     @property
     def count(self) -> int:

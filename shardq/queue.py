@@ -18,16 +18,16 @@ from typing import Any, Self
 from shardq.deadletters import DeadLetters
 from shardq.encoding.codec import MsgspecSerializer
 from shardq.encoding.round_trip import check_round_trip
-from shardq.errors import ConfigurationError, QueueFull, ScheduleError, shown
+from shardq.errors import ConfigurationError, QueueFull, shown
 from shardq.handler import Handler, check_importable, drive
 from shardq.handling.inside import inside_handler
 from shardq.handling.newcomers import announce
 from shardq.handling.prepared import addressed, prepare
 from shardq.handling.routing import HandlerFacts, check_types, facts_of
-from shardq.model import Part, When, ahead_of
+from shardq.model import Part, ahead_of
 from shardq.protocols import Serializer, Storage
 from shardq.recurrent import Recurrent
-from shardq.scheduling.schedule import due_us, first_us, written
+from shardq.scheduling.schedule import when, written
 
 
 class Queue:
@@ -81,7 +81,7 @@ class Queue:
         call = prepare(facts, requests, routes, self._messages, self.storage.limits)
         options: dict[str, Any] = {"absent": True} if if_not_exists else {}
         if schedule or defer is not None:
-            options["when"] = _when(defer, schedule, await self.storage.now_us())
+            options["when"] = when(defer, schedule)
         accepted, number, follow_up = 0, 0, inside_handler()
         try:
             for number, step in enumerate(call.steps):
@@ -116,7 +116,7 @@ class Queue:
         call = prepare(facts, requests, routes, self._messages, self.storage.limits)
         options: dict[str, Any] = {"absent": True} if if_not_exists else {}
         if schedule or defer is not None:
-            options["when"] = _when(defer, schedule, drive(self.storage.now_us()))
+            options["when"] = when(defer, schedule)
         accepted, number, follow_up = 0, 0, inside_handler()
         try:
             for number, step in enumerate(call.steps):
@@ -205,14 +205,6 @@ class Queue:
             announce()
         self.handlers[facts.name] = handler
         return facts
-
-
-def _when(defer: Any, schedule: str, now_us: int) -> When:
-    """When requests come into their tubes. Raises `ScheduleError`."""
-    first = first_us(schedule, now_us) if schedule else None
-    if schedule and first is None:
-        raise ScheduleError(f"the schedule {shown(schedule)} is over, or never comes: use one that does")
-    return When(due_us(defer, now_us) if first is None or defer is not None else first, schedule)
 
 
 def _also_ahead(parts: Sequence[Part]) -> list[Part]:

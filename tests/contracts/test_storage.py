@@ -1033,9 +1033,7 @@ async def test_S16_a_handed_out_message_is_not_quiet(storage: Storage, lock: Loc
 
 @pytest.mark.requires("bounded")
 @pytest.mark.parametrize("capacity_bytes", [256 << 10, MIB, 8 * MIB])
-async def test_S17_the_largest_message_fits_the_empty_storage(
-    open_backend: OpenBackend, capacity_bytes: int
-) -> None:
+async def test_S17_the_largest_message_fits_the_empty_storage(open_backend: OpenBackend, capacity_bytes: int) -> None:
     storage = open_backend(capacity_bytes).storage
     most = storage.limits.message_bytes
     assert MIB // 64 < most < capacity_bytes
@@ -1196,7 +1194,7 @@ async def test_S33_what_failed_before_is_said(storage: Storage) -> None:
     await storage.append([(PIPE, numbered(1))])
     hand = await storage.turn(None, BOTH, TERMS)
     assert hand is not None
-    assert await storage.fail(PIPE, hand.token) == 1
+    assert (await storage.fail(PIPE, hand.token)).attempts == 1
     assert await storage.unclaim(KEY, hand.token)
 
     again = await storage.turn(None, BOTH, TERMS)

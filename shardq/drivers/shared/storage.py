@@ -17,8 +17,9 @@ from shardq.drivers.shared.due import promote_some
 from shardq.drivers.shared.lock import SharedLock
 from shardq.drivers.shared.waiters import Deadline, ears_of, limit_of_coroutines, until_free
 from shardq.errors import SegmentBusy, SegmentMissing
-from shardq.model import Batch, Hand, Limits, Part, Scheduled, Terms, When, check_parts
+from shardq.model import Batch, Failed, Hand, Limits, Part, Scheduled, Terms, When, check_parts
 from shardq.protocols import Backlog, Served
+from shardq.scheduling.schedule import resolved_us
 from shardq.settings import StorageSettings, check_capacity
 from shardq.shm import registry as shm
 from shardq.shm.processes.shares import Share
@@ -167,7 +168,7 @@ class SharedStorage:
         except SegmentBusy:
             return await self._until_free(lambda: self._store.delivering.turn(hand, served, terms, stay=stay))
 
-    async def fail(self, pipe: str, token: int, *, counts: bool = True) -> int:
+    async def fail(self, pipe: str, token: int, *, counts: bool = True) -> Failed:
         return await self._patiently(lambda: self._store.delivering.fail(pipe, token, counts=counts))
 
     async def bury(self, pipe: str, sequence: int, token: int, grave: str, letter: bytes) -> bool:
@@ -235,6 +236,7 @@ class SharedStorage:
         self, parts: Sequence[Part], timeout_s: float | None = None, *, when: When | None = None, absent: bool = False
     ) -> int | None:
         deadline = Deadline(timeout_s)
+        when = when and _resolved(when)
         while True:
             try:
                 with self._ears.listening() as heard:
@@ -247,9 +249,6 @@ class SharedStorage:
                 if deadline.over:
                     return None
                 await deadline.pause()
-
-    async def now_us(self) -> int:
-        return time.time_ns() // 1000
 
     async def promote(self) -> int | None:
         now_us = time.time_ns() // 1000
@@ -334,7 +333,7 @@ class SharedStorage:
             return 0
         if when is None and not absent:
             return count if store.append(parts, share=share) else None
-        due_us = max(1, when.due_us) if when else 0
+        due_us = max(1, resolved_us(when, time.time_ns() // 1000)) if when else 0
         if when and when.schedule:
             accepted = store.timing.repeat(parts, when.schedule, due_us, absent=absent, share=share)
         elif absent:
@@ -390,3 +389,7 @@ class SharedStorage:
     def _net_s(self) -> float:
         """All sleeping processes together look once in the safety net's time: the more sleep, the less often each."""
         return self.settings.safety_net * max(1, self._store.waiting.asleep())
+
+
+def _resolved(when: When) -> When:
+    return When(resolved_us(when, time.time_ns() // 1000), when.schedule)
