@@ -156,36 +156,44 @@ def dead_pipe(name: str) -> str:
 
 
 class When(NamedTuple):
-    """When messages are to come into their tube, if not at once."""
+    """When messages are to come into their tube, if not at once: at an instant, or so long from now. With neither, at
+    the first time of the schedule. `shardq.scheduling.schedule.resolved_us` says when that is by a clock.
+    """
 
-    due_us: int
-    """Not before, Unix microseconds of the storage's clock."""
+    due_us: int | None = None
+    """Not before this instant, Unix microseconds of the storage's clock."""
     schedule: str = ""
     """By which they come again and again, as `shardq.scheduling.schedule` writes it. Empty: once."""
+    after_us: int | None = None
+    """Where no instant is given: after so many microseconds by the storage's clock."""
 
 
 #: Messages for one tube: its pipe, and the messages in their order.
 Part = tuple[str, Sequence[bytes]]
 
 
-class StepLimit(NamedTuple):
-    """How much of a call a storage takes at once, whole or not at all. A single message may be larger."""
+class Limits(NamedTuple):
+    """How much a storage takes. The first four are those of one step: what one `append` takes, whole or not at all."""
 
     parts: int
     """Most tubes."""
     messages: int
     """Most messages."""
     nbytes: int
-    """Most bytes of all messages, with `part_bytes` for each tube."""
+    """Most bytes of all messages, with `part_bytes` for each tube. A single message may have more."""
     part_bytes: int = 0
     """How many bytes a tube takes beside its messages."""
+    message_bytes: int = sys.maxsize
+    """Most bytes of a single message, at least `nbytes`: a larger one would find no room in the empty storage."""
+    key_bytes: int = sys.maxsize
+    """Most bytes of the name of a thread, `module/Handler/thread`, in UTF-8."""
 
 
-def check_parts(parts: Sequence[Part], limit: StepLimit) -> None:
-    """Raise `HandlerError` for parts that are no step: too many, or two of one pipe."""
-    if len(parts) > limit.parts:
+def check_parts(parts: Sequence[Part], most: int) -> None:
+    """Raise `HandlerError` for parts that are no step: more than `most`, or two of one pipe."""
+    if len(parts) > most:
         tubes = counted(len(parts), "tube")
-        raise HandlerError(f"{tubes} are too many for one step of {limit.parts}: append them in several")
+        raise HandlerError(f"{tubes} are too many for one step of {most}: append them in several")
     if len(parts) > 1 and len({pipe for pipe, _ in parts}) < len(parts):
         raise HandlerError("a pipe is in one step twice: put all messages for it into one part")
 
@@ -247,11 +255,15 @@ class Failed(NamedTuple):
     attempts: int
     """How often it failed."""
     first_us: int
-    """When for the first time, Unix microseconds."""
+    """When for the first time, Unix microseconds of the storage's clock."""
     last_us: int
     """When for the last time."""
     ending: Ending | None
     """How its worker ended the last time; None where the worker lived on."""
+
+
+#: Where no message failed alone.
+NOT_ALONE = Failed(0, 0, 0, None)
 
 
 @dataclass(slots=True)
@@ -277,6 +289,8 @@ class Batch:
     """Where it was taken from."""
     failed: Failed | None = None
     """Earlier failures of its only message."""
+    taken_us: int = 0
+    """When it was handed out, Unix microseconds of the storage's clock."""
 
     @property
     def count(self) -> int:

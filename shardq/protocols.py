@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from shardq.model import Batch, Counts, Hand, Part, Scheduled, StepLimit, Terms, When
+from shardq.model import Batch, Counts, Failed, Hand, Limits, Part, Scheduled, Terms, When
 from shardq.settings import LockSettings, StorageSettings
 
 #: Names of the handlers, `module/Handler`, that a worker has; None: of all there are.
@@ -26,13 +26,13 @@ class Storage(Protocol):
     S1. Messages of one tube come out of `range` in the order in which `append` took them; one call keeps its own
         order. (P1)
     S2. `append` is all or nothing over all its tubes: of one call either every message is in its tube or none is,
-        whichever process dies when. Each pipe is there once, and all parts keep within `step_limit`. (P4)
+        whichever process dies when. Each pipe is there once, and all parts keep within `limits`. (P4)
     S3. Once `append` took messages they stay until they are popped or removed. (P3)
     S4. `append` returns None, and stores nothing, when there is no room, else how many messages it took; messages that
         could never fit raise `MessageTooLarge`. What is stored already stays readable and can be acknowledged. (P7)
     S5. `range` reads from the head without removing, at most `limit` messages; of an unknown or empty tube it returns
         an empty batch. `take` reads the same from the first of several tubes of a thread that has any, and counts what
-        it returns as handed out under the token.
+        it returns as handed out under the token. It says when, by the storage's clock.
     S6. A message keeps its sequence number for life; numbers of a tube grow by one in order of acceptance and are
         never reused, also not after the tube ran empty.
     S7. `pop` removes every message below `through`. Doing it again changes nothing.
@@ -52,12 +52,14 @@ class Storage(Protocol):
         `timeout_s`, with nothing stored. (P7)
     S15. `backlog` is consistent: `queued` is 0 only if at one instant no message was queued or in hand.
     S16. `wait_for_quiet` returns True once `queued` is 0, False after `timeout_s`.
-    S17. `check` raises what `append` would always raise for these messages (`MessageTooLarge`, `HandlerError` for a
-        name that cannot be stored), and stores nothing.
+    S17. `limits` says in numbers how much the storage takes, so that a caller can refuse a call before its first
+        append. The empty storage has room for a step within `limits` and for each message of `message_bytes`; for a
+        larger one it may have none. `append` raises `HandlerError` for a name of a thread that is longer than
+        `key_bytes`. The numbers may become smaller while tables of the storage grow.
     S18. After `fail` of several messages, `take` hands out at most half as many, until all that failed together have
-        left. Of a message that failed alone `fail` returns how often it did, and `take` hands it out alone, with these
-        failures, until it leaves. Without `counts` no failure is counted; after several messages `take` still hands
-        out at most half as many. (P6)
+        left. Of a message that failed alone `fail` returns how often it did and when, by the storage's clock, and
+        `take` hands it out alone, with these failures, until it leaves. Of several, `fail` returns no attempt. Without
+        `counts` no failure is counted; after several messages `take` still hands out at most half as many. (P6)
     S19. What was handed out to a process that died counts as failed: a single message as by `fail`, with how the
         process ended where that is known; several are handed out one by one from then on. What was released, or was
         handed out to a process whose end was planned, has not failed. (P6)
@@ -73,8 +75,10 @@ class Storage(Protocol):
         them as `evicted` for ever, and a line in the log says so at the time. (P7)
     S23. With `follow_up`, `append` may also use half of the room that is kept for burying: what handlers register in
         their work, which could not make room otherwise. (P7)
-    S24. Messages appended with `when` wait until then and come into their tubes in the order of `due_us`, equal times
-        in the order of acceptance. Equal messages are not merged. S2, S3 and S4 hold for them as well. (P1, P3, P4)
+    S24. Messages appended with `when` wait until then and come into their tubes in the order of their due times, equal
+        times in the order of acceptance. The storage goes by its own clock: an instant is one of that clock, a span
+        begins when `append` or `append_when_room` is called, before it waits for room. Equal messages are not merged.
+        S2, S3 and S4 hold for them as well. (P1, P3, P4)
     S25. A message that waits is in no tube: `pipes`, `length` and `range` do not show it, its thread can be claimed
         and `wait` does not offer its key. `backlog` counts it as `deferred`, not as `queued`.
     S26. `wait` moves what is due into its tubes by itself and returns at the due time of the next where that makes a
@@ -84,9 +88,11 @@ class Storage(Protocol):
         that was acknowledged, removed or buried is no equal any more, whichever process dies when. `absent` is not
         slower with more messages stored. (P5)
     S28. `remove` also takes out messages that wait for their time.
-    S29. With a `schedule` in `when`, messages come into their tube again and again: at `due_us` and, after each time,
-        next when the schedule says, counted from the former due time and later than now: what was missed comes once.
-        However many processes promote, each time comes once. (P3)
+    S29. With a `schedule` in `when`, messages come into their tube again and again: first at the instant or after the
+        span given, else at the first time of the schedule, which `append` computes by the storage's clock as
+        `resolved_us` does; after each time, next when the schedule says, counted from the former due time and later
+        than now: what was missed comes once. A schedule that never comes, or cannot be read, raises `ScheduleError`,
+        and nothing is stored. However many processes promote, each time comes once. (P3)
     S30. Appending an equal message to the same pipe with a schedule changes the one there is: where the schedule is the
         same, nothing; with `absent` it changes nothing and is not counted. `scheduled` lists them, the next due first;
         `unschedule` ends those equal to the given ones and returns how many. Of several in one call each changes by
@@ -107,11 +113,9 @@ class Storage(Protocol):
     """Whether other processes serve the messages stored here, so that handlers must be importable by name."""
 
     @property
-    def step_limit(self) -> StepLimit:
-        """How much one `append` takes."""
+    def limits(self) -> Limits:
+        """How much one `append` takes, and how much a message may be. Waits for no other process."""
         ...
-
-    def check(self, parts: Sequence[Part]) -> None: ...
 
     async def append(
         self,
@@ -153,7 +157,7 @@ class Storage(Protocol):
         """`pop`, and what comes after it, in one step: see S33. `terms` are those of the handlers, by name."""
         ...
 
-    async def fail(self, pipe: str, token: int, *, counts: bool = True) -> int:
+    async def fail(self, pipe: str, token: int, *, counts: bool = True) -> Failed:
         """Take back what was handed out, as failed."""
         ...
 
@@ -177,10 +181,6 @@ class Storage(Protocol):
         when: When | None = None,
         absent: bool = False,
     ) -> int | None: ...
-
-    async def now_us(self) -> int:
-        """The storage's clock, Unix microseconds."""
-        ...
 
     async def promote(self) -> int | None: ...
 

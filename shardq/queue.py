@@ -11,38 +11,23 @@ storage takes at once. Each append is all or nothing, whatever it raises.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Generator, Iterable, Sequence
+from collections.abc import Awaitable, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Self
 
 from shardq.deadletters import DeadLetters
 from shardq.encoding.codec import MsgspecSerializer
 from shardq.encoding.round_trip import check_round_trip
-from shardq.errors import ConfigurationError, QueueFull, RequestError, ScheduleError, shown
+from shardq.errors import ConfigurationError, QueueFull, shown
 from shardq.handler import Handler, check_importable, drive
 from shardq.handling.inside import inside_handler
 from shardq.handling.newcomers import announce
-from shardq.handling.routing import HandlerFacts, check_types, facts_of, grouped
-from shardq.handling.steps import steps_of
-from shardq.model import Part, Route, When, ahead_of
+from shardq.handling.prepared import addressed, prepare
+from shardq.handling.routing import HandlerFacts, check_types, facts_of
+from shardq.model import Part, ahead_of
 from shardq.protocols import Serializer, Storage
 from shardq.recurrent import Recurrent
-from shardq.scheduling.schedule import due_us, first_us, written
-from shardq.text.wording import counted
-
-
-class _Step(NamedTuple):
-    """Something a registration awaits, and whether that may suspend."""
-
-    awaitable: Awaitable[Any]
-    suspends: bool
-
-
-_Result = TypeVar("_Result")
-#: A call in steps: yields what has to be awaited, is sent the result. One text serves `register`, which awaits, and
-#: `register_sync`, which cannot.
-_Steps = Generator[_Step, Any, _Result]
+from shardq.scheduling.schedule import when, written
 
 
 class Queue:
@@ -73,8 +58,8 @@ class Queue:
 
         Without room it waits, or raises `QueueFull` where `StorageSettings.when_full` is "raise" and always inside a
         handler; what it could not store is in `QueueFull.not_accepted`. Either all requests of a call are stored or
-        none of them, whichever process is killed when. A call that is larger than `Storage.step_limit` is stored in
-        several such steps, in its order. Raises `HandlerError` and `RequestError` for what can never work; nothing is
+        none of them, whichever process is killed when. A call that is larger than `Storage.limits` allows in one step
+        is stored in several, in its order. Raises `HandlerError` and `RequestError` for what can never work; nothing is
         stored then.
 
         `defer`: when they come into their tubes: after so many seconds, after a `timedelta`, or at an aware `datetime`.
@@ -89,7 +74,27 @@ class Queue:
 
         Raises `ScheduleError` for times and schedules that cannot be.
         """
-        return await _awaited(self._registration(handler, requests, defer, if_not_exists, recurrent, may_wait=True))
+        schedule = "" if recurrent is None else written(recurrent)
+        facts, routes = self._routed(handler, requests)
+        if _is_awaitable(routes):
+            routes = await routes
+        call = prepare(facts, requests, routes, self._messages, self.storage.limits)
+        options: dict[str, Any] = {"absent": True} if if_not_exists else {}
+        if schedule or defer is not None:
+            options["when"] = when(defer, schedule)
+        accepted, number, follow_up = 0, 0, inside_handler()
+        try:
+            for number, step in enumerate(call.steps):
+                taken = await self.storage.append(step, follow_up=follow_up, **options)
+                if taken is None:
+                    if not self._waits_when_full():
+                        raise call.full(number)
+                    taken = await self.storage.append_when_room(step, **options)
+                accepted += taken or 0
+        except QueueFull as full:
+            full.not_accepted = call.left(number)
+            raise
+        return accepted
 
     def register_sync(
         self,
@@ -104,18 +109,42 @@ class Queue:
         either, and raises `HandlerError` where `route()` itself has to.
         """
         may_wait = not _loop_runs()
-        steps = self._registration(handler, requests, defer, if_not_exists, recurrent, may_wait=may_wait)
-        return _driven(steps, may_wait)
+        schedule = "" if recurrent is None else written(recurrent)
+        facts, routes = self._routed(handler, requests)
+        if _is_awaitable(routes):
+            routes = _result(routes, may_wait)
+        call = prepare(facts, requests, routes, self._messages, self.storage.limits)
+        options: dict[str, Any] = {"absent": True} if if_not_exists else {}
+        if schedule or defer is not None:
+            options["when"] = when(defer, schedule)
+        accepted, number, follow_up = 0, 0, inside_handler()
+        try:
+            for number, step in enumerate(call.steps):
+                taken = drive(self.storage.append(step, follow_up=follow_up, **options))
+                if taken is None:
+                    if not (may_wait and self._waits_when_full()):
+                        raise call.full(number)
+                    taken = _result(self.storage.append_when_room(step, **options), may_wait)
+                accepted += taken or 0
+        except QueueFull as full:
+            full.not_accepted = call.left(number)
+            raise
+        return accepted
 
     async def cancel(self, handler: type[Handler[Any]], *requests: Any) -> int:
         """Take out what equals these requests and was not handed out yet, queued or deferred. Returns how many that
         were. Schedules go on: `recurrent.cancel` ends them.
         """
-        return await _awaited(self._cancellation(handler, requests))
+        parts = _also_ahead(await self._addressed(handler, requests))
+        return sum([await self.storage.remove(pipe, *its) for pipe, its in parts])
 
     def cancel_sync(self, handler: type[Handler[Any]], *requests: Any) -> int:
         """`cancel` for code without an event loop, and for plain handlers."""
-        return _driven(self._cancellation(handler, requests), may_wait=not _loop_runs())
+        facts, routes = self._routed(handler, requests)
+        if _is_awaitable(routes):
+            routes = _result(routes, may_wait=not _loop_runs())
+        parts = _also_ahead(addressed(facts, requests, routes, self._messages))
+        return sum(drive(self.storage.remove(pipe, *its)) for pipe, its in parts)
 
     @property
     def recurrent(self) -> Recurrent:
@@ -139,75 +168,22 @@ class Queue:
     ) -> None:
         await self.close()
 
-    def _registration(
-        self,
-        handler: type[Handler[Any]],
-        requests: Sequence[Any],
-        defer: Any,
-        if_not_exists: bool,
-        recurrent: Any,
-        *,
-        may_wait: bool,
-    ) -> _Steps[int]:
-        schedule = "" if recurrent is None else written(recurrent)
-        facts = self._facts(handler)
-        routes, messages = yield from self._addressed(handler, facts, requests)
-        parts = [(facts.pipe(route), its) for route, its in messages.items()]
-        steps = steps_of(parts, self.storage.step_limit)
-        for step in steps:
-            self.storage.check(step)
-        options: dict[str, Any] = {"absent": True} if if_not_exists else {}
-        if schedule or defer is not None:
-            options["when"] = _when(defer, schedule, (yield _Step(self.storage.now_us(), suspends=False)))
-        accepted, follow_up = 0, inside_handler()
-        for number, step in enumerate(steps):
-            try:
-                taken = yield _Step(self.storage.append(step, follow_up=follow_up, **options), suspends=False)
-                if taken is None:
-                    if not (may_wait and self._waits_when_full()):
-                        raise _full(facts, sum(len(its) for later in steps[number:] for _, its in later))
-                    taken = yield _Step(self.storage.append_when_room(step, **options), suspends=True)
-            except QueueFull as full:
-                full.not_accepted = _left(requests, map(facts.pipe, routes), steps[:number])
-                raise
-            accepted += taken
-        return accepted
-
-    def _cancellation(self, handler: type[Handler[Any]], requests: Sequence[Any]) -> _Steps[int]:
-        facts = self._facts(handler)
-        _, messages = yield from self._addressed(handler, facts, requests)
-        removed = 0
-        for route, group in messages.items():
-            pipe = facts.pipe(route)
-            # Requests that were put back ahead of their tube are queued as well.
-            for queued in (ahead_of(pipe), pipe):
-                removed += yield _Step(self.storage.remove(queued, *group), suspends=False)
-        return removed
-
     async def _unschedule(self, handler: type[Handler[Any]], *requests: Any) -> int:
+        parts = await self._addressed(handler, requests)
+        return sum([await self.storage.unschedule(pipe, *its) for pipe, its in parts])
+
+    async def _addressed(self, handler: type[Handler[Any]], requests: Sequence[Any]) -> list[Part]:
+        """The messages of these requests, by tube."""
+        facts, routes = self._routed(handler, requests)
+        if _is_awaitable(routes):
+            routes = await routes
+        return addressed(facts, requests, routes, self._messages)
+
+    def _routed(self, handler: type[Handler[Any]], requests: Sequence[Any]) -> tuple[HandlerFacts, Any]:
+        """What `route()` returned for the requests, which may be awaitable."""
         facts = self._facts(handler)
-        _, messages = await _awaited(self._addressed(handler, facts, requests))
-        return sum([await self.storage.unschedule(facts.pipe(route), *its) for route, its in messages.items()])
-
-    def _addressed(
-        self, handler: type[Handler[Any]], facts: HandlerFacts, requests: Sequence[Any]
-    ) -> _Steps[tuple[Sequence[Route], dict[Route, list[bytes]]]]:
-        """The route of each request, and the messages of each route."""
         check_types(facts, requests)
-        routes = handler.route(*requests)
-        if isinstance(routes, Awaitable):
-            routes = yield _Step(routes, suspends=True)
-        return routes, self._encoded(facts, grouped(facts, requests, routes), requests)
-
-    def _encoded(
-        self, facts: HandlerFacts, groups: dict[Route, list[Any]], requests: Sequence[Any]
-    ) -> dict[Route, list[bytes]]:
-        try:
-            return {route: self._messages(facts, group) for route, group in groups.items()}
-        except RequestError:
-            # Again in the order of the call, so that the error gives the position there and not that in a group.
-            self._messages(facts, requests)
-            raise
+        return facts, handler.route(*requests)
 
     def _messages(self, facts: HandlerFacts, requests: Sequence[Any]) -> list[bytes]:
         messages = self.serializer.encode(facts.kind, requests)
@@ -231,66 +207,18 @@ class Queue:
         return facts
 
 
-def _left(requests: Sequence[Any], pipes: Iterable[str], stored: Sequence[Sequence[Part]]) -> list[Any]:
-    """The requests, each with its pipe, that are in none of these steps."""
-    counts = Counter[str]()
-    for step in stored:
-        for pipe, messages in step:
-            counts[pipe] += len(messages)
-    left = list[Any]()
-    for request, pipe in zip(requests, pipes, strict=True):
-        if counts[pipe]:
-            counts[pipe] -= 1
-        else:
-            left.append(request)
-    return left
+def _also_ahead(parts: Sequence[Part]) -> list[Part]:
+    """Requests that were put back ahead of their tube are queued as well."""
+    return [(queued, messages) for pipe, messages in parts for queued in (ahead_of(pipe), pipe)]
 
 
-def _full(facts: HandlerFacts, left: int) -> QueueFull:
-    reason = "inside a handler nobody waits" if inside_handler() else "this call does not wait"
-    return QueueFull(
-        f"the storage has no room for {counted(left, 'request')} of {facts.name}, and {reason}: what was not accepted "
-        f"is in not_accepted, register it again later"
-    )
+def _is_awaitable(routes: Any) -> bool:
+    return type(routes) is not list and isinstance(routes, Awaitable)
 
 
-def _when(defer: Any, schedule: str, now_us: int) -> When:
-    """When requests come into their tubes. Raises `ScheduleError`."""
-    first = first_us(schedule, now_us) if schedule else None
-    if schedule and first is None:
-        raise ScheduleError(f"the schedule {shown(schedule)} is over, or never comes: use one that does")
-    return When(due_us(defer, now_us) if first is None or defer is not None else first, schedule)
-
-
-async def _awaited(steps: _Steps[_Result]) -> _Result:
-    try:
-        step = next(steps)
-        while True:
-            try:
-                result = await step.awaitable
-            except QueueFull as full:
-                step = steps.throw(full)
-            else:
-                step = steps.send(result)
-    except StopIteration as end:
-        returned: _Result = end.value
-        return returned
-
-
-def _driven(steps: _Steps[_Result], may_wait: bool) -> _Result:
-    """The same without `await`. Where a loop runs in this thread, `may_wait` is False and nothing may suspend."""
-    try:
-        step = next(steps)
-        while True:
-            try:
-                result = _wait_for(step.awaitable) if step.suspends and may_wait else drive(step.awaitable)
-            except QueueFull as full:
-                step = steps.throw(full)
-            else:
-                step = steps.send(result)
-    except StopIteration as end:
-        returned: _Result = end.value
-        return returned
+def _result(awaitable: Awaitable[Any], may_wait: bool) -> Any:
+    """What the awaitable returns. Where a loop runs in this thread, `may_wait` is False and nothing may suspend."""
+    return _wait_for(awaitable) if may_wait else drive(awaitable)
 
 
 def _loop_runs() -> bool:

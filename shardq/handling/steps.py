@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shardq.model import Part, StepLimit
+from shardq.model import Limits, Part
 
 
-def steps_of(parts: Sequence[Part], limit: StepLimit) -> list[list[Part]]:
-    """The parts in their order, in as few steps as keep within the limit; a part is cut where it has to be. A message
+def steps_of(parts: Sequence[Part], limits: Limits) -> list[list[Part]]:
+    """The parts in their order, in as few steps as keep within the limits; a part is cut where it has to be. A message
     that is larger than a step is a step alone.
     """
-    if _fits(parts, limit):
+    if _fits(parts, limits):
         return [list(parts)]
-    steps, step = list[list[Part]](), _Step(limit)
+    steps, step = list[list[Part]](), _Step(limits)
     for pipe, messages in parts:
         start = 0
         while start < len(messages):
@@ -23,35 +23,35 @@ def steps_of(parts: Sequence[Part], limit: StepLimit) -> list[list[Part]]:
             start = end
             if start < len(messages):
                 steps.append(step.parts)
-                step = _Step(limit)
+                step = _Step(limits)
     return [*steps, step.parts] if step.parts else steps
 
 
-def _fits(parts: Sequence[Part], limit: StepLimit) -> bool:
+def _fits(parts: Sequence[Part], limits: Limits) -> bool:
     """Whether the parts are one step, which they are nearly always."""
-    if len(parts) > limit.parts:
+    if len(parts) > limits.parts:
         return False
-    count, nbytes = 0, len(parts) * limit.part_bytes
+    count, nbytes = 0, len(parts) * limits.part_bytes
     for _, messages in parts:
         count += len(messages)
         nbytes += len(messages[0]) if len(messages) == 1 else sum(map(len, messages))
-    return 0 < count <= limit.messages and nbytes <= limit.nbytes
+    return 0 < count <= limits.messages and nbytes <= limits.nbytes
 
 
 class _Step:
     """The step that is being filled."""
 
-    def __init__(self, limit: StepLimit) -> None:
+    def __init__(self, limits: Limits) -> None:
         self.parts: list[Part] = []
-        self._limit = limit
+        self._limits = limits
         self._messages = self._nbytes = 0
 
     def fill(self, messages: Sequence[bytes], start: int) -> int:
         """Take messages of one part from this position on, as many as go in. Returns where the next ones begin."""
-        limit = self._limit
-        room = limit.nbytes - self._nbytes - limit.part_bytes
-        most = min(len(messages) - start, limit.messages - self._messages)
-        if len(self.parts) == limit.parts or most <= 0:
+        limits = self._limits
+        room = limits.nbytes - self._nbytes - limits.part_bytes
+        most = min(len(messages) - start, limits.messages - self._messages)
+        if len(self.parts) == limits.parts or most <= 0:
             return start
         nbytes = sum(map(len, messages[start : start + most]))
         if nbytes > room:
@@ -60,7 +60,7 @@ class _Step:
                 most, nbytes = 1, len(messages[start])
         if most:
             self._messages += most
-            self._nbytes += nbytes + limit.part_bytes
+            self._nbytes += nbytes + limits.part_bytes
         return start + most
 
 

@@ -21,6 +21,7 @@ from typing import Any
 from dateutil.rrule import rrule, rruleset
 
 from shardq.errors import ScheduleError, shown
+from shardq.model import When
 from shardq.scheduling.calendar import RULE, After, cron_text, parsed_cron, parsed_rule, rule_text
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -35,24 +36,39 @@ _SHORTEST = timedelta(milliseconds=1)
 _EVERY = re.compile(r"every ([0-9]{1,11})(?:\.([0-9]{0,5}[1-9]))?")
 
 
-def due_us(defer: Any, now_us: int) -> int:
-    """When a request is due that `register` got with this `defer`: a number of seconds from 0 up, a `timedelta`, or an
+def when(defer: Any, schedule: str = "") -> When:
+    """What `register` asks of a storage with this `defer`: None, a number of seconds from 0 up, a `timedelta`, or an
     aware `datetime`, which may be past. Raises `ScheduleError`.
     """
+    if defer is None:
+        return When(schedule=schedule)
     if isinstance(defer, datetime):
         if defer.utcoffset() is None:
             raise ScheduleError(f"defer={shown(defer)} has no time zone: give it one, as in datetime.now(UTC)")
-        due = (defer - _EPOCH) // _US
-        if due > now_us + _LONGEST // _US:
-            raise ScheduleError(f"defer={shown(defer)} is more than 100 years ahead: defer for less")
-        return max(due, 0)
+        return When(max(0, (defer - _EPOCH) // _US), schedule)
     wait = _span("defer", defer, "or an aware datetime")
     if not timedelta() <= wait <= _LONGEST:
         raise ScheduleError(f"defer={shown(defer)} cannot be: use 0 s to 100 years")
-    due = now_us + wait // _US
-    if due > LAST_US:
-        raise ScheduleError(f"defer={shown(defer)} ends after the year 9999: defer for less")
-    return due
+    return When(None, schedule, wait // _US)
+
+
+def resolved_us(when: When, now_us: int) -> int:
+    """When messages come for the first time by a clock that shows `now_us`. Raises `ScheduleError` for a time that
+    cannot be, and for a schedule that never comes or cannot be read.
+    """
+    first = first_us(when.schedule, now_us) if when.schedule else None
+    if when.schedule and first is None:
+        raise ScheduleError(f"the schedule {shown(when.schedule)} is over, or never comes: use one that does")
+    if when.due_us is not None:
+        if when.due_us > now_us + _LONGEST // _US:
+            instant = _EPOCH + min(when.due_us, LAST_US) * _US
+            raise ScheduleError(f"defer={shown(instant)} is more than 100 years ahead: defer for less")
+        return when.due_us
+    if when.after_us is None:
+        return now_us if first is None else first
+    if now_us + when.after_us > LAST_US:
+        raise ScheduleError(f"defer={when.after_us / 1e6:g} s ends after the year 9999: defer for less")
+    return now_us + when.after_us
 
 
 def written(recurrent: Any) -> str:

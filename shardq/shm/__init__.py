@@ -44,7 +44,6 @@ after those that it uses:
 * `verbs.equal_messages`: which messages really are equal
 * `deferred.transfer`: pending messages are added, go to their tube, are taken out
 * `verbs.recovery`: what to mend after a death
-* `verbs.limits`: what could never be stored
 * `verbs.reading`: looking into tubes
 * `verbs.removing`: taking messages out of tubes
 * `verbs.appending`: adding messages to tubes, all of them or those without an equal

@@ -23,7 +23,6 @@ from shardq.shm.verbs.deferring import Timing
 from shardq.shm.verbs.delivering import Delivering
 from shardq.shm.verbs.equal_messages import Alike
 from shardq.shm.verbs.inspection import Inspection
-from shardq.shm.verbs.limits import Limits
 from shardq.shm.verbs.membership import Membership
 from shardq.shm.verbs.reading import Reading
 from shardq.shm.verbs.recovery import Repair
@@ -57,7 +56,6 @@ class Parts:
         pending = Pending(segment, journal, extents, directory, tubes, bindings, records, alike)
         self.repair = repair = Repair(segment, journal, directory, tubes, bindings, pending)
 
-        self.limits = Limits(directory, tubes)
         self.appending = appending = Appending(
             segment, journal, directory, tubes, bindings, pending, alike, section, check_open
         )

@@ -12,6 +12,7 @@ from types import TracebackType
 from weakref import WeakSet
 
 from shardq.errors import SegmentMissing, StorageClosed
+from shardq.model import Limits
 from shardq.shm import words as at
 from shardq.shm.assembly import Parts
 from shardq.shm.damage import damage_in
@@ -26,7 +27,6 @@ from shardq.shm.verbs.dead_letters import Letters
 from shardq.shm.verbs.deferring import Timing
 from shardq.shm.verbs.delivering import Delivering
 from shardq.shm.verbs.inspection import Inspection
-from shardq.shm.verbs.limits import Limits
 from shardq.shm.verbs.membership import Membership
 from shardq.shm.verbs.reading import Reading
 from shardq.shm.verbs.removing import Removing
@@ -95,9 +95,10 @@ class Store:
 
     @property
     def limits(self) -> Limits:
-        """What could never be stored. It needs no slot, so it waits for no other process."""
-        self._check_not_left()
-        return self._parts.limits
+        """How much one append takes, and how much a message may be. Waits for no other process."""
+        if self._left:
+            self._check_not_left()
+        return self._parts.extents.limits
 
     @property
     def appending(self) -> Appending:

@@ -218,7 +218,7 @@ class Binding:
         """Handle and acknowledge a batch, or bury it. False where the thread has to be left, with the batch in it."""
         try:
             if batch.failed:
-                now_us = await self._storage.now_us()
+                now_us = batch.taken_us
                 if failure.spent(self._class.retry, batch.failed.attempts):
                     self.pause_s = failure.news_due_s(batch.failed, now_us)
                     if self.pause_s:
@@ -243,8 +243,7 @@ class Binding:
             except DecodeError:
                 batch, requests, broken = self._decodable(batch)
                 if broken:
-                    letter = failure.undecodable(batch, broken, await self._storage.now_us())
-                    return await self._bury(batch, letter, batch.sequence)
+                    return await self._bury(batch, failure.undecodable(batch, broken), batch.sequence)
                 self._batch = batch
             handler._in_hand = self
             await self._in_time(self._context.copy(), handler.handle, *requests)
@@ -331,23 +330,20 @@ class Binding:
             log.warning("handler failed behind its last request", extra={"pipe": batch.pipe}, exc_info=error)
             return False
         # Count the failure before the burial: should there be no room for a letter, the request need not fail again.
-        attempts = await self._storage.fail(batch.pipe, self._token)
-        if not attempts:
+        failed = await self._storage.fail(batch.pipe, self._token)
+        if not failed.attempts:
             log.warning("batch failed", extra={"pipe": batch.pipe, "batch": left, "error": line(error)})
             return False
         sequence = batch.through_first(batch.count) - 1
-        now_us = await self._storage.now_us()
-        if failure.spent(self._class.retry, attempts):
-            letter = failure.raised(batch, batch.messages[-1], sequence, error, attempts, now_us)
-            return await self._bury(batch, letter, sequence)
-        failed = failure.raised_now(attempts, now_us)
-        self.pause_s = failure.rest_s(self._class.retry, batch.pipe, sequence, failed, now_us)
+        if failure.spent(self._class.retry, failed.attempts):
+            return await self._bury(batch, failure.raised(batch, batch.messages[-1], sequence, error, failed), sequence)
+        self.pause_s = failure.rest_s(self._class.retry, batch.pipe, sequence, failed, failed.last_us)
         log.warning(
             "request failed",
             extra={
                 "pipe": batch.pipe,
                 "sequence": sequence,
-                "attempts": attempts,
+                "attempts": failed.attempts,
                 "next_try_s": round(self.pause_s, 3),
             },
             exc_info=error,

@@ -1,13 +1,11 @@
 """What becomes of a request that fails: when it is tried again, when it is given up, and its dead letter.
 
-Times are those of the storage's clock: `now_us`, Unix microseconds, is what its `now_us()` said; None, the default, is
-the time of this host.
+No clock is read here: all times are those that the storage says with a batch and with a failure.
 """
 
 from __future__ import annotations
 
 import errno
-import time
 from random import Random
 from typing import Literal
 
@@ -37,7 +35,7 @@ def spent(retry: Retry, attempts: int) -> bool:
     return attempts >= (1 if retry.on_failure == "skip" else retry.max_attempts)
 
 
-def rest_s(retry: Retry, pipe: str, sequence: int, failed: Failed, now_us: int | None = None) -> float:
+def rest_s(retry: Retry, pipe: str, sequence: int, failed: Failed, now_us: int) -> float:
     """How many seconds the request of this number that failed has still to wait for its next attempt."""
     waits = failed.attempts - (1 if failed.ending is None else 2)
     if waits < 0:
@@ -47,36 +45,27 @@ def rest_s(retry: Retry, pipe: str, sequence: int, failed: Failed, now_us: int |
         # Drawn from facts that all processes know, so that each comes to the same time.
         whole_s *= 1 - Random(f"{pipe}#{sequence}#{failed.attempts}").random() / 2
     # Not more than the whole, also where the clock was set back since the failure.
-    return min(whole_s, max(0.0, whole_s - _seconds_since(failed.last_us, now_us)))
+    return min(whole_s, max(0.0, whole_s - (now_us - failed.last_us) / 1e6))
 
 
-def raised_now(attempts: int, now_us: int | None = None) -> Failed:
-    """A failure of this moment, by an exception."""
-    now_us = _or_of_this_host(now_us)
-    return Failed(attempts, now_us, now_us, None)
-
-
-def news_due_s(failed: Failed, now_us: int | None = None) -> float:
+def news_due_s(failed: Failed, now_us: int) -> float:
     """How many seconds to wait until the supervisor of a worker that died has written down how it ended."""
     if failed.ending != Ending():
         return 0.0
-    return max(0.0, min(_NEWS_INTERVAL_S, _NEWS_S - _seconds_since(failed.last_us, now_us)))
+    return max(0.0, min(_NEWS_INTERVAL_S, _NEWS_S - (now_us - failed.last_us) / 1e6))
 
 
-def raised(
-    batch: Batch, message: bytes, sequence: int, error: BaseException, attempts: int, now_us: int | None = None
-) -> DeadLetter:
+def raised(batch: Batch, message: bytes, sequence: int, error: BaseException, failed: Failed) -> DeadLetter:
     """The letter of a request whose handler raised."""
-    now_us = _or_of_this_host(now_us)
     return DeadLetter(
         plain(batch.pipe),
         sequence,
         message,
         "raised",
         line(error),
-        attempts,
-        batch.failed.first_us if batch.failed else now_us,
-        now_us,
+        failed.attempts,
+        failed.first_us,
+        failed.last_us,
         text(error, _TRACEBACK_CHARACTERS),
     )
 
@@ -98,27 +87,19 @@ def died(batch: Batch, failed: Failed) -> DeadLetter:
     )
 
 
-def undecodable(batch: Batch, error: BaseException, now_us: int | None = None) -> DeadLetter:
+def undecodable(batch: Batch, error: BaseException) -> DeadLetter:
     """The letter of a message that is no request of its handler."""
-    return _untried(batch, "undecodable", line(error), now_us)
+    return _untried(batch, "undecodable", line(error))
 
 
-def parked(batch: Batch, now_us: int | None = None) -> DeadLetter:
+def parked(batch: Batch) -> DeadLetter:
     """The letter of a request that a user put aside by a command."""
-    return _untried(batch, "parked", "parked by command", now_us)
+    return _untried(batch, "parked", "parked by command")
 
 
-def _untried(batch: Batch, reason: Literal["undecodable", "parked"], error: str, now_us: int | None) -> DeadLetter:
-    now_us = _or_of_this_host(now_us)
-    return DeadLetter(plain(batch.pipe), batch.sequence, batch.messages[0], reason, error, 0, now_us, now_us)
-
-
-def _or_of_this_host(now_us: int | None) -> int:
-    return time.time_ns() // 1000 if now_us is None else now_us
-
-
-def _seconds_since(past_us: int, now_us: int | None) -> float:
-    return (_or_of_this_host(now_us) - past_us) / 1e6
+def _untried(batch: Batch, reason: Literal["undecodable", "parked"], error: str) -> DeadLetter:
+    taken_us = batch.taken_us
+    return DeadLetter(plain(batch.pipe), batch.sequence, batch.messages[0], reason, error, 0, taken_us, taken_us)
 
 
 def _end_in_words(ending: Ending | None, killer: str | None) -> str:

@@ -26,6 +26,7 @@ from tests.contracts.test_storage import (
     fill,
     numbered,
 )
+from tests.support.clock import now_us
 from tests.support.drivers import MIB, Backend, Driver
 from tests.support.peer import peer
 from tests.support.tasks import finished, in_thread, suspended
@@ -40,7 +41,7 @@ async def add(storage: Storage, *messages: bytes, pipe: str = PIPE) -> int | Non
 
 
 async def later(storage: Storage, seconds: float = 3600) -> When:
-    return When(await storage.now_us() + round(seconds * SECOND_US))
+    return When(await now_us(storage) + round(seconds * SECOND_US))
 
 
 async def test_S27_an_equal_in_the_tube_keeps_a_message_out(storage: Storage) -> None:

@@ -20,6 +20,7 @@ from shardq.model import Counts, Ending, Failed, ahead_of, dead_pipe
 from shardq.protocols import Lock, Storage
 from tests.contracts.holder import hold, holding
 from tests.contracts.test_storage import KEY, OTHER, OTHER_KEY, PIPE, claimed, contents, drain, everything, numbered
+from tests.support.clock import now_us
 from tests.support.drivers import Backend, Driver
 from tests.support.tasks import LIMIT_S, NEVER_S
 
@@ -119,7 +120,7 @@ async def test_S5_taking_nothing_leaves_nothing_behind(storage: Storage, lock: L
 
     elsewhere = await storage.range(OTHER, MANY)
     assert (elsewhere.count, elsewhere.pipe, elsewhere.failed) == (0, "", None)
-    assert await storage.fail(PIPE, token) == 0
+    assert (await storage.fail(PIPE, token)).attempts == 0
 
 
 async def test_S5_a_batch_knows_the_numbers_of_its_messages_over_gaps(storage: Storage, lock: Lock) -> None:
@@ -148,6 +149,16 @@ async def test_S5_the_first_part_of_a_batch_is_a_batch(storage: Storage, lock: L
 
     assert (part.messages, part.payload) == (numbered(2, 3), b"".join(numbered(2, 3)))
     assert (part.sequence, part.through, part.pipe) == (batch.sequence, batch.sequence + 2, PIPE)
+
+
+async def test_S5_a_batch_says_when_it_was_taken(storage: Storage, lock: Lock) -> None:
+    await storage.append([(PIPE, numbered(1))])
+    token = await claimed(lock)
+
+    before_us = await now_us(storage)
+    batch = await storage.take([AHEAD, PIPE], 1, token)
+
+    assert before_us <= batch.taken_us <= await now_us(storage)
 
 
 # S8
@@ -201,7 +212,7 @@ async def test_S8_the_batch_of_the_current_holder_is_not_failed_by_another_token
         await verb(storage, other)
 
     assert await storage.remove(PIPE, *numbered(2)) == 1  # the other one is in hand still
-    assert await storage.fail(PIPE, token) == 1
+    assert (await storage.fail(PIPE, token)).attempts == 1
 
 
 @every_verb
@@ -225,7 +236,7 @@ async def test_S18_after_several_failed_at_most_half_are_handed_out(storage: Sto
     token = await claimed(lock)
 
     assert (await storage.take([PIPE], count, token)).count == count
-    assert await storage.fail(PIPE, token) == 0
+    assert (await storage.fail(PIPE, token)).attempts == 0
 
     assert 1 <= (await storage.take([PIPE], MANY, token)).count <= count // 2
 
@@ -238,7 +249,7 @@ async def test_S18_batches_that_fail_again_and_again_shrink_to_one(storage: Stor
     while (batch := await storage.take([PIPE], MANY, token)).count > 1:
         sizes.append(batch.count)
         assert batch.failed is None
-        assert await storage.fail(PIPE, token) == 0
+        assert (await storage.fail(PIPE, token)).attempts == 0
 
     assert sizes == [128, 64, 32, 16, 8, 4, 2]
 
@@ -290,7 +301,7 @@ async def hunt(storage: Storage, token: int, culprit: bytes, attempts: int) -> H
         if batch.failed:
             found.blamed.update(batch.messages)
         if culprit in batch.messages:
-            failures = await storage.fail(PIPE, token)
+            failures = (await storage.fail(PIPE, token)).attempts
             if batch.count == 1:
                 found.failed.setdefault(batch.messages[0], []).append(failures)
             if failures < attempts:
@@ -346,7 +357,7 @@ async def test_S18_a_message_that_fails_alone_is_counted(storage: Storage, lock:
 
     for attempts in (1, 2, 3):
         assert (await storage.take([PIPE], 1, token)).count == 1
-        assert await storage.fail(PIPE, token) == attempts
+        assert (await storage.fail(PIPE, token)).attempts == attempts
 
     failed = (await storage.take([PIPE], 1, token)).failed
     assert failed is not None
@@ -387,7 +398,7 @@ async def test_S18_failures_end_with_their_message(storage: Storage, lock: Lock)
 
     batch = await storage.take([PIPE], 1, token)
     assert (batch.messages, batch.failed) == ([b"message-1"], None)
-    assert await storage.fail(PIPE, token) == 1
+    assert (await storage.fail(PIPE, token)).attempts == 1
 
 
 async def test_S18_failures_end_with_a_message_that_is_removed(storage: Storage, lock: Lock) -> None:
@@ -454,7 +465,7 @@ async def test_S18_without_counts_several_become_fewer(storage: Storage, lock: L
     token = await claimed(lock)
     await storage.take([PIPE], 8, token)
 
-    assert await storage.fail(PIPE, token, counts=False) == 0
+    assert (await storage.fail(PIPE, token, counts=False)).attempts == 0
 
     batch = await storage.take([PIPE], 8, token)
     assert batch.count <= 4
@@ -469,7 +480,7 @@ async def test_S18_without_counts_a_single_message_is_not_counted(storage: Stora
     await storage.fail(PIPE, token, counts=False)
 
     assert (await storage.take([PIPE], 1, token)).failed is None
-    assert await storage.fail(PIPE, token) == 1
+    assert (await storage.fail(PIPE, token)).attempts == 1
 
 
 async def test_S18_without_counts_earlier_failures_stay(storage: Storage, lock: Lock) -> None:
@@ -480,7 +491,7 @@ async def test_S18_without_counts_earlier_failures_stay(storage: Storage, lock: 
     await storage.fail(PIPE, token, counts=False)
 
     assert (await storage.take([PIPE], MANY, token)).failed == before
-    assert await storage.fail(PIPE, token) == 3
+    assert (await storage.fail(PIPE, token)).attempts == 3
 
 
 async def test_S18_failing_again_without_taking_changes_nothing(storage: Storage, lock: Lock) -> None:
@@ -489,13 +500,13 @@ async def test_S18_failing_again_without_taking_changes_nothing(storage: Storage
     await storage.take([PIPE], 8, token)
     await storage.fail(PIPE, token)
 
-    assert await storage.fail(PIPE, token) == 0
+    assert (await storage.fail(PIPE, token)).attempts == 0
     assert (await storage.take([PIPE], 8, token)).count == 4
 
     await storage.pop(PIPE, (await storage.take([PIPE], 4, token)).through, token)
     await failed_alone(storage, token)
     await storage.fail(PIPE, token)
-    assert await storage.fail(PIPE, token) == 0
+    assert (await storage.fail(PIPE, token)).attempts == 0
     failed = (await storage.take([PIPE], 8, token)).failed
     assert failed is not None
     assert failed.attempts == 2
@@ -503,10 +514,10 @@ async def test_S18_failing_again_without_taking_changes_nothing(storage: Storage
 
 async def test_S18_nothing_fails_where_nothing_was_taken(storage: Storage, lock: Lock) -> None:
     token = await claimed(lock)
-    assert await storage.fail(PIPE, token) == 0
+    assert (await storage.fail(PIPE, token)).attempts == 0
     await storage.append([(PIPE, numbered(3))])
 
-    assert await storage.fail(PIPE, token) == 0
+    assert (await storage.fail(PIPE, token)).attempts == 0
 
     assert await sizes_until_empty(storage, token) == [3]
 
@@ -517,7 +528,7 @@ async def test_S18_only_what_is_left_of_a_batch_fails(storage: Storage, lock: Lo
     batch = await storage.take([PIPE], 8, token)
 
     await storage.pop(PIPE, batch.through_first(5), token)
-    assert await storage.fail(PIPE, token) == 0
+    assert (await storage.fail(PIPE, token)).attempts == 0
     batch = await storage.take([PIPE], 8, token)
 
     assert (batch.messages, batch.failed) == (numbered(1, 5), None)
@@ -530,7 +541,7 @@ async def test_S18_the_last_of_a_batch_fails_alone(storage: Storage, lock: Lock)
 
     await storage.pop(PIPE, batch.through_first(4), token)
 
-    assert await storage.fail(PIPE, token) == 1
+    assert (await storage.fail(PIPE, token)).attempts == 1
     again = await storage.take([PIPE], MANY, token)
     assert again.messages == [b"message-4"]
     assert again.failed is not None
@@ -541,7 +552,7 @@ async def test_S18_nothing_of_an_acknowledged_batch_fails(storage: Storage, lock
     token = await claimed(lock)
     await storage.pop(PIPE, (await storage.take([PIPE], 4, token)).through, token)
 
-    assert await storage.fail(PIPE, token) == 0
+    assert (await storage.fail(PIPE, token)).attempts == 0
 
     assert await sizes_until_empty(storage, token) == [4]
 
@@ -573,6 +584,21 @@ async def test_S18_what_runs_ahead_leaves_the_failures_behind_it(storage: Storag
     assert batch.messages == [b"message-0"]
     assert batch.failed is not None
     assert batch.failed.attempts == 3
+
+
+async def test_S18_a_failure_says_when_it_was(storage: Storage, lock: Lock) -> None:
+    await storage.append([(PIPE, numbered(1))])
+    token, times = await claimed(lock), [await now_us(storage)]
+    for _ in range(2):
+        await storage.take([PIPE], 1, token)
+        failed = await storage.fail(PIPE, token)
+        times.append(await now_us(storage))
+
+    assert failed.ending is None
+    assert times[0] <= failed.first_us <= times[1] <= failed.last_us <= times[2]
+    batch = await storage.take([PIPE], 1, token)
+    assert batch.failed == failed
+    assert failed.last_us <= batch.taken_us
 
 
 # S19

@@ -124,7 +124,7 @@ async def test_S20_the_others_of_a_batch_stay_in_hand(storage: Storage, lock: Lo
 
     assert await storage.remove(PIPE, *numbered(3)) == 1
     assert await contents(storage, PIPE) == [b"message-1"]
-    assert await storage.fail(PIPE, token) == 1
+    assert (await storage.fail(PIPE, token)).attempts == 1
 
 
 async def test_S20_burying_goes_on_over_the_gaps(storage: Storage, lock: Lock) -> None:
@@ -145,7 +145,7 @@ async def test_S20_failures_end_with_the_message_that_is_buried(storage: Storage
     await storage.append([(PIPE, numbered(3))])
     token = await claimed(lock)
     await storage.take([PIPE], 1, token)
-    assert await storage.fail(PIPE, token) == 1
+    assert (await storage.fail(PIPE, token)).attempts == 1
 
     assert await bury_head(storage, token)
 

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from shardq.errors import MessageTooLarge
+from shardq.errors import MessageTooLarge, ScheduleError
 from shardq.model import When, split_key
 from shardq.protocols import Lock, Storage
 from tests.conftest import OpenBackend
@@ -26,6 +27,7 @@ from tests.contracts.test_storage import (
     everything,
     fill,
 )
+from tests.support.clock import now_us
 from tests.support.drivers import MIB, Backend, Driver
 from tests.support.peer import peer
 from tests.support.tasks import LIMIT_S, NEVER_S, finished, in_thread, suspended
@@ -36,7 +38,7 @@ MINUTELY, HOURLY = "every 60", "every 3600"
 
 
 async def in_us(storage: Storage, span_us: int, schedule: str = MINUTELY) -> When:
-    return When(await storage.now_us() + span_us, schedule)
+    return When(await now_us(storage) + span_us, schedule)
 
 
 async def recurrent(storage: Storage) -> int:
@@ -115,9 +117,11 @@ async def test_S29_an_occurrence_comes_beside_one_that_is_still_queued(storage: 
 
 async def test_S29_a_schedule_that_is_over_ends(storage: Storage) -> None:
     """The last time of a rule comes, and nothing after it."""
-    rule = "DTSTART;TZID=UTC:20200101T000000 RRULE:FREQ=DAILY;COUNT=1"
-    await storage.append([(PIPE, [b"tick"])], when=await in_us(storage, -SECOND_US, rule))
+    soon = datetime.fromtimestamp((await now_us(storage) + 3 * SECOND_US // 2) // SECOND_US, UTC)
+    rule = f"DTSTART;TZID=UTC:{soon:%Y%m%dT%H%M%S} RRULE:FREQ=DAILY;COUNT=1"
+    assert await storage.append([(PIPE, [b"tick"])], when=When(schedule=rule)) == 1
 
+    assert await storage.wait(everything, LIMIT_S) == KEY
     assert await storage.promote() is None
 
     assert await contents(storage, PIPE) == [b"tick"]
@@ -155,7 +159,7 @@ async def test_S29_several_processes_that_wait_get_each_time_once(backend: Backe
 
 @pytest.mark.requires("multiprocess")
 async def test_S29_a_schedule_outlives_the_process_that_gave_it(backend: Backend, driver: Driver, root: Path) -> None:
-    due_us = await backend.storage.now_us() - SECOND_US
+    due_us = await now_us(backend.storage) - SECOND_US
     command = "schedule", PIPE, "tick", str(due_us), MINUTELY
     async with peer(root, driver.name, backend.address, *command) as giving:
         assert giving.said == "1"
@@ -218,6 +222,40 @@ async def test_S29_what_can_never_fit_is_too_large(open_backend: OpenBackend) ->
         await storage.append([(PIPE, [bytes(2 * MIB)])], when=await in_us(storage, MINUTE_US))
 
     assert await recurrent(storage) == 0
+
+
+async def test_S29_without_a_time_the_first_is_that_of_the_schedule(storage: Storage) -> None:
+    before_us = await now_us(storage)
+    assert await storage.append([(PIPE, [b"tick"])], when=When(schedule=HOURLY)) == 1
+    after_us = await now_us(storage)
+
+    [found] = await storage.scheduled()
+    assert before_us + 60 * MINUTE_US <= found.due_us <= after_us + 60 * MINUTE_US
+
+
+async def test_S29_the_first_time_may_be_after_a_span(storage: Storage) -> None:
+    await storage.append([(PIPE, [b"tick"])], when=When(None, HOURLY, 0))
+
+    due_us = await storage.promote()
+
+    assert await contents(storage, PIPE) == [b"tick"]
+    assert due_us is not None
+    assert due_us > await now_us(storage)
+
+
+OVER = "DTSTART;TZID=UTC:20010101T000000 RRULE:FREQ=DAILY;COUNT=1"
+
+
+@pytest.mark.parametrize("schedule", [OVER, "now and then"])
+@pytest.mark.parametrize("times", [{}, {"after_us": 5}, {"due_us": 1}], ids=["first", "after", "at"])
+async def test_S29_a_schedule_that_never_comes_is_refused(
+    storage: Storage, schedule: str, times: dict[str, int]
+) -> None:
+    with pytest.raises(ScheduleError):
+        await storage.append([(PIPE, [b"tick"]), (OTHER, [b"tock"])], when=When(schedule=schedule, **times))
+
+    assert await recurrent(storage) == 0
+    assert await storage.promote() is None
 
 
 # S30
@@ -287,7 +325,10 @@ async def test_S30_with_absent_the_one_there_is_stays(storage: Storage) -> None:
     assert await storage.append([(PIPE, [b"tick"])], when=first, absent=True) == 0
     assert await storage.append([(PIPE, [b"tick", b"tock"])], when=hourly, absent=True) == 1
 
-    assert await storage.scheduled() == [(PIPE, b"tick", *first[::-1]), (PIPE, b"tock", *hourly[::-1])]
+    assert await storage.scheduled() == [
+        (PIPE, b"tick", first.schedule, first.due_us),
+        (PIPE, b"tock", hourly.schedule, hourly.due_us),
+    ]
 
 
 async def test_S30_equal_messages_of_other_pipes_are_others(storage: Storage) -> None:

@@ -187,10 +187,10 @@ async def test_S2_a_step_has_each_pipe_once(storage: Storage) -> None:
 
 
 async def test_S2_a_step_has_no_more_tubes_than_the_limit_says(storage: Storage) -> None:
-    limit = min(storage.step_limit.parts, 1_000)
+    limit = min(storage.limits.parts, 1_000)
     parts = [(f"app.jobs/Resize/{thread}/0", [b"x"]) for thread in range(limit)]
     assert await storage.append(parts) == limit
-    if limit < storage.step_limit.parts:
+    if limit < storage.limits.parts:
         return
     with pytest.raises(HandlerError, match="too many"):
         await storage.append([*parts, ("app.jobs/Resize/one-more/0", [b"x"])])
@@ -1032,14 +1032,40 @@ async def test_S16_a_handed_out_message_is_not_quiet(storage: Storage, lock: Loc
 
 
 @pytest.mark.requires("bounded")
-async def test_S17_a_check_refuses_what_can_never_fit(open_backend: OpenBackend) -> None:
-    storage = open_backend(1 * MIB).storage
+@pytest.mark.parametrize("capacity_bytes", [256 << 10, MIB, 8 * MIB])
+async def test_S17_the_largest_message_fits_the_empty_storage(open_backend: OpenBackend, capacity_bytes: int) -> None:
+    storage = open_backend(capacity_bytes).storage
+    most = storage.limits.message_bytes
+    assert MIB // 64 < most < capacity_bytes
+    assert storage.limits.nbytes <= most
 
     with pytest.raises(MessageTooLarge):
-        storage.check([(PIPE, [bytes(2 * MIB)])])
-    storage.check([(PIPE, [bytes(MIB // 4)])])
-
+        await storage.append([(PIPE, [bytes(most + MIB)])])
     assert await storage.pipes() == []
+    assert await storage.append([(PIPE, [bytes(most)])]) == 1
+
+
+@pytest.mark.requires("bounded")
+@pytest.mark.parametrize("capacity_bytes", [256 << 10, MIB])
+async def test_S17_each_step_fits_the_empty_storage(open_backend: OpenBackend, capacity_bytes: int) -> None:
+    storage = open_backend(capacity_bytes).storage
+    limits = storage.limits
+    count = min(limits.messages, 4096)
+    size = (limits.nbytes - limits.part_bytes) // count
+
+    assert await storage.append([(PIPE, [bytes(size)] * count)]) == count
+
+
+async def test_S17_the_name_of_a_thread_is_no_longer_than_it_may_be(storage: Storage) -> None:
+    most = min(storage.limits.key_bytes, 100_000)
+    longest = f"m/H/{'1' * (most - 4)}"
+
+    assert await storage.append([(f"{longest}/0", [b"x"])]) == 1
+    if most == storage.limits.key_bytes:
+        for key in (f"{longest}1", f"{longest[:-1]}\u00e4"):
+            with pytest.raises(HandlerError):
+                await storage.append([(f"{key}/0", [b"x"])])
+    assert await storage.pipes() == [f"{longest}/0"]
 
 
 # S33
@@ -1168,7 +1194,7 @@ async def test_S33_what_failed_before_is_said(storage: Storage) -> None:
     await storage.append([(PIPE, numbered(1))])
     hand = await storage.turn(None, BOTH, TERMS)
     assert hand is not None
-    assert await storage.fail(PIPE, hand.token) == 1
+    assert (await storage.fail(PIPE, hand.token)).attempts == 1
     assert await storage.unclaim(KEY, hand.token)
 
     again = await storage.turn(None, BOTH, TERMS)

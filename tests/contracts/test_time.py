@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from shardq.errors import MessageTooLarge
+from shardq.errors import MessageTooLarge, ScheduleError
 from shardq.model import When, ahead_of, split_key
 from shardq.protocols import Lock, Served, Storage
 from tests.conftest import OpenBackend
@@ -28,6 +28,7 @@ from tests.contracts.test_storage import (
     fill,
     numbered,
 )
+from tests.support.clock import now_us
 from tests.support.drivers import MIB
 from tests.support.tasks import LIMIT_S, NEVER_S, finished, in_thread, suspended
 
@@ -37,7 +38,7 @@ AHEAD = ahead_of(PIPE)
 
 
 async def due_in(storage: Storage, seconds: float) -> When:
-    return When(await storage.now_us() + round(seconds * SECOND_US))
+    return When(await now_us(storage) + round(seconds * SECOND_US))
 
 
 async def all_come(storage: Storage) -> None:
@@ -58,9 +59,9 @@ async def came(storage: Storage, act: Callable[[int], Awaitable[object]]) -> Non
     """
     ahead_us = SECOND_US // 50
     while True:
-        base_us = await storage.now_us() + ahead_us
+        base_us = await now_us(storage) + ahead_us
         await act(base_us)
-        in_time = await storage.now_us() < base_us
+        in_time = await now_us(storage) < base_us
         await all_come(storage)
         if in_time:
             return
@@ -242,6 +243,55 @@ async def test_S24_what_follows_up_later_has_the_room_kept_for_it(open_backend: 
     assert await storage.append([(PIPE, [small])], when=when, follow_up=True) == 1
 
 
+async def test_S24_a_span_is_counted_by_the_clock_of_the_storage(storage: Storage) -> None:
+    span_us = 3600 * SECOND_US
+    before_us = await now_us(storage)
+    assert await storage.append([(PIPE, [b"later"])], when=When(after_us=span_us)) == 1
+    after_us = await now_us(storage)
+
+    due_us = await storage.promote()
+
+    assert due_us is not None
+    assert before_us + span_us <= due_us <= after_us + span_us
+
+
+async def test_S24_a_span_of_nothing_is_over_at_once(storage: Storage) -> None:
+    await storage.append([(PIPE, [b"now"])], when=When(after_us=0))
+
+    assert await storage.wait(everything, 0) == KEY
+
+
+@pytest.mark.requires("bounded")
+async def test_S24_a_span_begins_before_the_wait_for_room(open_backend: OpenBackend) -> None:
+    backend = open_backend(1 * MIB)
+    storage, token = backend.storage, await claimed(backend.new_lock())
+    span_us = 3600 * SECOND_US
+    assert await storage.append([(PIPE, [CHUNK] * 4)]) == 4
+    before_us = await now_us(storage)
+    await fill(storage)
+    waiting = await suspended(storage.append_when_room([(OTHER, [CHUNK])], when=When(after_us=span_us)))
+    called = time.monotonic()
+
+    await asyncio.to_thread(time.sleep, 0.01)  # not to wait for anything: time has to pass
+    await drain(storage, PIPE, token)
+    assert await finished(waiting) == 1
+
+    due_us = await storage.promote()
+    assert due_us is not None
+    begun_us, passed_us = due_us - span_us, (time.monotonic() - called) * SECOND_US
+    assert before_us <= begun_us <= await now_us(storage) - passed_us + SECOND_US // 1000
+    assert passed_us >= SECOND_US // 100
+
+
+@pytest.mark.parametrize("when", [When(1 << 62), When(after_us=1 << 60)], ids=["at", "after"])
+async def test_S24_a_time_that_no_calendar_has_is_refused(storage: Storage, when: When) -> None:
+    with pytest.raises(ScheduleError):
+        await storage.append([(PIPE, [b"never"])], when=when)
+
+    assert await storage.promote() is None
+    assert (await storage.backlog()).deferred == 0
+
+
 # S25
 
 
@@ -328,7 +378,7 @@ async def test_S26_wait_returns_at_the_due_time(storage: Storage) -> None:
 
     assert await storage.wait(everything, LIMIT_S) == KEY
 
-    assert await storage.now_us() >= when.due_us
+    assert await now_us(storage) >= when.due_us
 
 
 async def test_S26_a_sleeping_wait_reckons_with_an_earlier_time(storage: Storage) -> None:

@@ -52,7 +52,7 @@ def fail_alone(there: Scene, times: int) -> None:
     """The message at the head fails so often."""
     for _ in range(times):
         there.hold(1)
-        assert run(there.storage.fail(PIPE, there.token))
+        assert run(there.storage.fail(PIPE, there.token)).attempts
         there.release()
 
 

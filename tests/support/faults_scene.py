@@ -269,7 +269,7 @@ def _check_fails_and_buries(there: Scene) -> None:
     """The only message fails, becomes a letter, is put back, and leaves."""
     store = there.store
     there.hold(1)
-    assert run(there.storage.fail(PIPE, there.token)) == 1
+    assert run(there.storage.fail(PIPE, there.token)).attempts == 1
     assert there.bury(b"letter")
     [grave], number = store.letters.graves(), store.reading.read(GRAVE, 1).sequence
     assert store.letters.requeue(grave, number, PIPE, b"again") is True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from random import Random
 
 from shardq.drivers.shared.storage import SharedStorage
@@ -32,7 +33,7 @@ async def produce(storage: SharedStorage, history: History, who: str, random: Ra
     while True:
         pipe, chance, when = random.choice(PIPES), random.random(), None
         if chance < TO_DEFER:
-            when = When(await storage.now_us() + random.choice([0, 5_000, random.randint(0, LONGEST_WAIT_US)]))
+            when = When(time.time_ns() // 1000 + random.choice([0, 5_000, random.randint(0, LONGEST_WAIT_US)]))
         if chance > 1 - TO_SHARE:
             await _share(storage, history, pipe, when, random)
             continue
@@ -117,7 +118,7 @@ class _Consumer:
 
     async def _fail(self, batch: Batch, first: int) -> None:
         self._history.note_intent(self._who, batch.pipe, "failed", first, batch.through)
-        if await self._storage.fail(batch.pipe, self._token) >= MOST_FAILURES:
+        if (await self._storage.fail(batch.pipe, self._token)).attempts >= MOST_FAILURES:
             await self._bury(batch)
 
     async def _bury(self, batch: Batch) -> None:

@@ -13,7 +13,7 @@ from tests.support.faults_fsck_pending import living_messages, pending_of
 from tests.support.faults_scene import MIB, PIPE, Contents, Scene, run
 
 #: Two times that are over, and two that do not come.
-PAST_US, LATER_US, FAR_US, FARTHER_US = 1000, 2000, 1 << 52, 1 << 53
+PAST_US, LATER_US, FAR_US, FARTHER_US = 1000, 2000, 1 << 52, (1 << 52) + (1 << 48)
 #: In seconds a hundred years, so that the second time is known and does not come.
 RARELY, SELDOM = "every 3153600000", "every 3153600001"
 SECOND_US = PAST_US + 3_153_600_000_000_000

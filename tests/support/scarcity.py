@@ -150,7 +150,7 @@ def _bury_all(store: Store, key: str, size: int) -> None:
     """Have every request fail, and bury it."""
     token = store.delivering.claim(key)
     while (batch := store.delivering.take([f"{key}/0"], 1, token)).count:
-        assert store.delivering.fail(batch.pipe, token) == 1
+        assert store.delivering.fail(batch.pipe, token).attempts == 1
         letter = LETTER + bytes(size)
         assert store.letters.bury(batch.pipe, batch.sequence, token, "app/Bad/dead/0", letter, 10_000)
     assert store.delivering.unclaim(key, token)

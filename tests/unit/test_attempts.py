@@ -37,7 +37,7 @@ def failures(store: Store, token: int) -> int:
 def fail_alone(store: Store, token: int, times: int) -> None:
     for attempts in range(1, times + 1):
         assert len(taken(store, token, 1)) == 1
-        assert store.delivering.fail(PIPE, token) == attempts
+        assert store.delivering.fail(PIPE, token).attempts == attempts
 
 
 @pytest.mark.parametrize("times", [1, 2, 7])
@@ -109,7 +109,7 @@ def test_several_become_half_as_many_until_one_stands_alone(store: Store, token:
     filled(store, 20)
     for size, attempts in ((13, 0), (6, 0), (3, 0), (1, 1), (1, 2)):
         assert len(taken(store, token, 13)) == size
-        assert store.delivering.fail(PIPE, token) == attempts
+        assert store.delivering.fail(PIPE, token).attempts == attempts
 
 
 def test_batches_grow_again_behind_those_that_failed_together(store: Store, token: int) -> None:
@@ -127,7 +127,7 @@ def test_what_is_taken_with_removed_ones_between_is_halved_too(store: Store, tok
     filled(store, 9)
     assert store.removing.remove(PIPE, [b"%d" % n for n in range(1, 8)]) == 7
     assert taken(store, token) == [b"0", b"8"]
-    assert store.delivering.fail(PIPE, token) == 0
+    assert store.delivering.fail(PIPE, token).attempts == 0
     assert taken(store, token) == [b"0"]
 
 
@@ -135,16 +135,16 @@ def test_without_counting_several_become_fewer_and_one_stays_uncounted(store: St
     filled(store, 4)
     for size in (4, 2, 1, 1):
         assert len(taken(store, token, 4)) == size
-        assert store.delivering.fail(PIPE, token, counts=False) == 0
+        assert store.delivering.fail(PIPE, token, counts=False).attempts == 0
     assert failures(store, token) == 0
 
 
 def test_only_what_is_in_hand_can_fail(store: Store, token: int) -> None:
     filled(store, 2)
-    assert store.delivering.fail(PIPE, token) == 0
+    assert store.delivering.fail(PIPE, token).attempts == 0
     taken(store, token, 1)
-    assert store.delivering.fail(PIPE, token) == 1
-    assert store.delivering.fail(PIPE, token) == 0
+    assert store.delivering.fail(PIPE, token).attempts == 1
+    assert store.delivering.fail(PIPE, token).attempts == 0
     assert failures(store, token) == 1
 
 
@@ -153,10 +153,10 @@ def test_what_was_released_or_acknowledged_has_not_failed(store: Store, token: i
     taken(store, token, 1)
     assert store.delivering.unclaim(KEY, token)
     token = store.delivering.claim(KEY)
-    assert store.delivering.fail(PIPE, token) == 0
+    assert store.delivering.fail(PIPE, token).attempts == 0
     assert store.delivering.take([PIPE], 2, token).failed is None
     store.delivering.pop(PIPE, store.reading.read(PIPE, 2).through, token)
-    assert store.delivering.fail(PIPE, token) == 0
+    assert store.delivering.fail(PIPE, token).attempts == 0
     assert failures(store, token) == 0
 
 
@@ -164,7 +164,7 @@ def test_the_last_of_a_batch_fails_alone(store: Store, token: int) -> None:
     filled(store, 3)
     taken(store, token, 3)
     store.delivering.pop(PIPE, store.reading.read(PIPE, 2).through, token)
-    assert store.delivering.fail(PIPE, token) == 1
+    assert store.delivering.fail(PIPE, token).attempts == 1
 
 
 def test_tubes_of_a_thread_count_apart(store: Store, token: int) -> None:
@@ -172,7 +172,7 @@ def test_tubes_of_a_thread_count_apart(store: Store, token: int) -> None:
     filled(store, 1, OTHER)
     fail_alone(store, token, 3)
     assert store.delivering.take([OTHER], 1, token).failed is None
-    assert store.delivering.fail(OTHER, token) == 1
+    assert store.delivering.fail(OTHER, token).attempts == 1
     assert failures(store, token) == 3
 
 

@@ -9,6 +9,7 @@ from shardq.drivers.memory.deferred import Pending
 from shardq.errors import ScheduleError
 from shardq.model import When
 from shardq.settings import StorageSettings
+from tests.support.clock import now_us
 
 PIPE = "app.jobs/Resize/7/0"
 MIB = 1 << 20
@@ -66,7 +67,7 @@ async def test_a_schedule_that_cannot_be_read_is_refused() -> None:
 
 async def test_a_schedule_of_a_full_storage_can_be_changed() -> None:
     storage = RuntimeStorage(StorageSettings(capacity_bytes=MIB))
-    due_us = await storage.now_us() + 3_600_000_000
+    due_us = await now_us(storage) + 3_600_000_000
     await storage.append([(PIPE, [b"tick"])], when=When(due_us, "every 60"))
     while await storage.append([(PIPE, [bytes(1024)])]):
         continue
@@ -80,13 +81,13 @@ async def test_a_schedule_of_a_full_storage_can_be_changed() -> None:
 
 
 async def test_both_clocks_are_given() -> None:
-    now_s, now_us = [0.0], [1_000_000]
-    storage = RuntimeStorage(clock=lambda: now_s[0], now_us=lambda: now_us[0])
+    now_s, unix_us = [0.0], [1_000_000]
+    storage = RuntimeStorage(clock=lambda: now_s[0], now_us=lambda: unix_us[0])
     await storage.append([(PIPE, [b"later"])], when=When(2_000_000))
-    assert await storage.now_us() == 1_000_000
+    assert await now_us(storage) == 1_000_000
     assert await storage.wait(None, 0) is None
 
-    now_us[0] = 2_000_000
+    unix_us[0] = 2_000_000
     assert await storage.wait(None, 0) == "app.jobs/Resize/7"
 
     token = await storage.claim("app.jobs/Resize/7")

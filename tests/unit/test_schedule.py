@@ -12,7 +12,7 @@ from dateutil import tz
 from dateutil.rrule import DAILY, HOURLY, MINUTELY, MO, MONTHLY, SECONDLY, WEEKLY, rrule, rruleset
 
 from shardq.errors import ScheduleError, shown
-from shardq.scheduling.schedule import due_us, first_us, next_us, written
+from shardq.scheduling.schedule import first_us, next_us, resolved_us, when, written
 
 NOW_US = 1_700_000_000_123_456
 CENTURIES = timedelta(days=40_000)
@@ -41,7 +41,7 @@ DUE = [
 
 @pytest.mark.parametrize(("defer", "due"), DUE, ids=[str(defer) for defer, _ in DUE])
 def test_what_is_deferred_is_due_then(defer: Any, due: int) -> None:
-    assert due_us(defer, NOW_US) == due
+    assert resolved_us(when(defer), NOW_US) == due
 
 
 NOT_DEFERRED = [
@@ -66,7 +66,7 @@ NOT_DEFERRED = [
 @pytest.mark.parametrize("defer", NOT_DEFERRED, ids=lambda value: repr(value)[:30])
 def test_what_cannot_be_deferred_is_refused_by_name(defer: Any) -> None:
     with pytest.raises(ScheduleError) as raised:
-        due_us(defer, NOW_US)
+        resolved_us(when(defer), NOW_US)
 
     assert shown(defer) in str(raised.value)
 
@@ -74,7 +74,7 @@ def test_what_cannot_be_deferred_is_refused_by_name(defer: Any) -> None:
 @pytest.mark.parametrize("seconds", [10**5000, -(10**5000)], ids=["much", "little"])
 def test_a_number_that_cannot_be_written_out_is_refused(seconds: int) -> None:
     with pytest.raises(ScheduleError, match=r"defer=<an integer of [0-9,]+ bits>"):
-        due_us(seconds, NOW_US)
+        resolved_us(when(seconds), NOW_US)
     with pytest.raises(ScheduleError, match=r"recurrent=<an integer of [0-9,]+ bits>"):
         written(seconds)
 
@@ -225,7 +225,7 @@ def test_after_the_last_year_nothing_comes(schedule: str) -> None:
     assert first_us(schedule, end) is None
     assert next_us(schedule, end, end) is None
     with pytest.raises(ScheduleError, match="after the year 9999"):
-        due_us(60, end)
+        resolved_us(when(60), end)
 
 
 def test_the_first_time_of_a_period_is_its_end() -> None:

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardq.handling.steps import steps_of
-from shardq.model import Part, StepLimit
+from shardq.model import Limits, Part
 from shardq.shm.store import Store
 
-ROOMY = StepLimit(parts=100, messages=100, nbytes=10_000)
+ROOMY = Limits(parts=100, messages=100, nbytes=10_000)
 
 
-def size_of(step: Sequence[Part], limit: StepLimit) -> int:
+def size_of(step: Sequence[Part], limit: Limits) -> int:
     return sum(limit.part_bytes + sum(map(len, messages)) for _, messages in step)
 
 
@@ -42,15 +42,15 @@ def test_a_call_without_messages_has_no_steps() -> None:
     ],
     ids=["tubes", "one message", "messages", "bytes", "bytes of tubes", "larger than a step"],
 )
-def test_a_call_that_is_larger_is_cut(limit: StepLimit, steps: list[list[Part]]) -> None:
+def test_a_call_that_is_larger_is_cut(limit: Limits, steps: list[list[Part]]) -> None:
     assert steps_of([("a", [b"1", b"22"]), ("b", [b"3"]), ("c", [b"44"])], limit) == steps
 
 
 @given(
     st.lists(st.lists(st.binary(max_size=40), min_size=1, max_size=30), max_size=20),
-    st.builds(StepLimit, st.integers(1, 5), st.integers(1, 9), st.integers(1, 60), st.integers(0, 20)),
+    st.builds(Limits, st.integers(1, 5), st.integers(1, 9), st.integers(1, 60), st.integers(0, 20)),
 )
-def test_steps_have_all_in_order_and_keep_within_the_limit(groups: list[list[bytes]], limit: StepLimit) -> None:
+def test_steps_have_all_in_order_and_keep_within_the_limit(groups: list[list[bytes]], limit: Limits) -> None:
     parts = [(str(number), messages) for number, messages in enumerate(groups)]
     steps = steps_of(parts, limit)
     flat = [(pipe, message) for step in steps for pipe, messages in step for message in messages]

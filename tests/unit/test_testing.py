@@ -14,6 +14,7 @@ from shardq.errors import ConfigurationError, HandlerError, ScheduleError
 from shardq.model import handler_name
 from shardq.settings import StorageSettings
 from shardq.testing import Clock, LocalQueue, RequestsFailed
+from tests.support.clock import now_us
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR_S = 3600
@@ -114,7 +115,7 @@ async def test_the_clock_stands_still(queue: LocalQueue) -> None:
     await queue.drain()
 
     assert queue.clock.now == START
-    assert await queue.storage.now_us() == int(START.timestamp()) * 1_000_000
+    assert await now_us(queue.storage) == int(START.timestamp()) * 1_000_000
 
 
 def test_the_clock_moves_as_told() -> None:

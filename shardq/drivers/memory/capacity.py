@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from shardq.errors import MessageTooLarge
-from shardq.model import StepLimit
+from shardq.model import Limits
 from shardq.text.wording import counted
 
 #: One part in so many of a bounded storage is kept for dead letters. What handlers register may use half of that.
@@ -23,9 +23,11 @@ class Capacity:
         self.used_bytes = 0
 
     @property
-    def step_limit(self) -> StepLimit:
-        nbytes = sys.maxsize if self._most_bytes is None else self._most_bytes // _STEP_PART
-        return StepLimit(sys.maxsize, sys.maxsize, nbytes)
+    def limits(self) -> Limits:
+        if self._most_bytes is None:
+            return Limits(sys.maxsize, sys.maxsize, sys.maxsize)
+        message_bytes = self._most_bytes - self._most_bytes // RESERVE_PART
+        return Limits(sys.maxsize, sys.maxsize, self._most_bytes // _STEP_PART, message_bytes=message_bytes)
 
     @property
     def reserve_bytes(self) -> int | None:

@@ -20,13 +20,13 @@ class _Waiting:
 
     def __init__(self, pipe: str, when: When) -> None:
         self.pipe = pipe
-        self.due_us, self.schedule = when
+        self.due_us, self.schedule = when.due_us or 0, when.schedule
         self.messages: dict[int, bytes] = {}
         """By number, in the order of acceptance."""
 
 
 class Pending:
-    """Messages that wait for their time, and messages that come again and again."""
+    """Messages that wait for their time, and messages that come again and again. Each `When` has an instant."""
 
     def __init__(self) -> None:
         self.deferred = 0

@@ -22,12 +22,14 @@ from shardq.drivers.memory.graves import Graves
 from shardq.drivers.memory.threads import Threads
 from shardq.model import (
     EMPTY,
+    NOT_ALONE,
     Batch,
     Counts,
+    Failed,
     Hand,
+    Limits,
     Part,
     Scheduled,
-    StepLimit,
     Terms,
     When,
     ahead_of,
@@ -36,7 +38,7 @@ from shardq.model import (
     plain,
 )
 from shardq.protocols import Served
-from shardq.scheduling.schedule import next_us
+from shardq.scheduling.schedule import resolved_us
 from shardq.settings import StorageSettings
 
 log = logging.getLogger("shardq.storage")
@@ -76,13 +78,9 @@ class RuntimeStorage:
         self._accepted = 0
         self._handled = 0
 
-    def check(self, parts: Sequence[Part]) -> None:
-        for pipe, messages in parts:
-            self._capacity.check(pipe, messages)
-
     @property
-    def step_limit(self) -> StepLimit:
-        return self._capacity.step_limit
+    def limits(self) -> Limits:
+        return self._capacity.limits
 
     async def append(
         self, parts: Sequence[Part], *, when: When | None = None, absent: bool = False, follow_up: bool = False
@@ -144,11 +142,11 @@ class RuntimeStorage:
             self._threads.unclaim(key, token, 0.0)
             return self._threads.next_hand(served, terms)
 
-    async def fail(self, pipe: str, token: int, *, counts: bool = True) -> int:
+    async def fail(self, pipe: str, token: int, *, counts: bool = True) -> Failed:
         with self._lock:
             self._threads.check(key_of(pipe), token)
             tube = self._threads.tube(pipe)
-            return tube.fail(token, self._now_us(), counts=counts) if tube else 0
+            return tube.fail(token, self._now_us(), counts=counts) if tube else NOT_ALONE
 
     async def bury(self, pipe: str, sequence: int, token: int, grave: str, letter: bytes) -> bool:
         with self._lock:
@@ -209,6 +207,7 @@ class RuntimeStorage:
         self, parts: Sequence[Part], timeout_s: float | None = None, *, when: When | None = None, absent: bool = False
     ) -> int | None:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        when = when and self._resolved(when)
         while True:
             with self._lock:
                 taken = self._append(parts, when, absent)
@@ -217,9 +216,6 @@ class RuntimeStorage:
                     return taken
                 rung = self._room.join()
             await self._heard(self._room, rung, left_s)
-
-    async def now_us(self) -> int:
-        return self._now_us()
 
     async def promote(self) -> int | None:
         with self._lock:
@@ -281,14 +277,18 @@ class RuntimeStorage:
     def _append(
         self, parts: Sequence[Part], when: When | None, absent: bool, kept_part: int = RESERVE_PART
     ) -> int | None:
-        check_parts(parts, self.step_limit)
+        check_parts(parts, self.limits.parts)
         if absent:
             parts = [(pipe, self._absent(pipe, messages, when)) for pipe, messages in parts]
         return self._store([part for part in parts if part[1]], when, kept_part)
 
+    def _resolved(self, when: When) -> When:
+        return When(resolved_us(when, self._now_us()), when.schedule)
+
     def _store(self, parts: Sequence[Part], when: When | None = None, kept_part: int = RESERVE_PART) -> int | None:
         if not parts:
             return 0
+        when = when and self._resolved(when)
         if when and when.schedule:
             return self._repeat(parts, when, kept_part)
         messages = [message for _, its in parts for message in its]
@@ -308,7 +308,6 @@ class RuntimeStorage:
         return len(messages)
 
     def _repeat(self, parts: Sequence[Part], when: When, kept_part: int) -> int | None:
-        next_us(when.schedule, when.due_us, when.due_us)  # raises where it cannot be read: better now than each time
         new = [message for pipe, its in parts for message in set(its).difference(self._pending.again(pipe))]
         if new:
             # Each has to fit beside all of them when its time comes.

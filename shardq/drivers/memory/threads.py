@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import accumulate, islice
 
 from shardq.errors import FencedError
-from shardq.model import EMPTY, Batch, Ending, Failed, Hand, Terms, in_turn, key_of, split_key
+from shardq.model import EMPTY, NOT_ALONE, Batch, Ending, Failed, Hand, Terms, in_turn, key_of, split_key
 from shardq.protocols import Served
 
 
@@ -92,18 +92,19 @@ class Tube:
             return None
         return self._failures[1]
 
-    def fail(self, token: int, now_us: int, *, counts: bool = True, ending: Ending | None = None) -> int:
-        """Take back what the holder of the token has in hand, as failed. Returns how often a lone message did."""
+    def fail(self, token: int, now_us: int, *, counts: bool = True, ending: Ending | None = None) -> Failed:
+        """Take back what the holder of the token has in hand, as failed. Returns the failures of a lone message."""
         count = sum(sequence < self._in_hand_below(token) for sequence in self._sequences)
         through, self._handed_to = self._handed_through, 0
         if count == 1 and counts:
             before = self.failed or Failed(0, now_us, now_us, None)
-            self._failures = self.head_sequence, Failed(before.attempts + 1, before.first_us, now_us, ending)
-            return before.attempts + 1
+            failed = Failed(before.attempts + 1, before.first_us, now_us, ending)
+            self._failures = self.head_sequence, failed
+            return failed
         if count:
             self._limit = 1 if ending else max(1, count // 2)
             self._limit_through = max(self._limit_through, through)
-        return 0
+        return NOT_ALONE
 
     def drop_below(self, through: int) -> list[bytes]:
         dropped = []
@@ -319,7 +320,7 @@ class Threads:
             if tube and tube.messages:
                 batch = tube.take(limit, token)
                 if batch.count:
-                    batch.pipe = pipe
+                    batch.pipe, batch.taken_us = pipe, self._now_us()
                     thread.batches += 1
                 return batch
         return EMPTY

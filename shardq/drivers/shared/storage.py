@@ -17,8 +17,9 @@ from shardq.drivers.shared.due import promote_some
 from shardq.drivers.shared.lock import SharedLock
 from shardq.drivers.shared.waiters import Deadline, ears_of, limit_of_coroutines, until_free
 from shardq.errors import SegmentBusy, SegmentMissing
-from shardq.model import Batch, Counts, Hand, Part, Scheduled, StepLimit, Terms, When, check_parts
+from shardq.model import Batch, Counts, Failed, Hand, Limits, Part, Scheduled, Terms, When, check_parts
 from shardq.protocols import Served
+from shardq.scheduling.schedule import resolved_us
 from shardq.settings import StorageSettings, check_capacity
 from shardq.shm import registry as shm
 from shardq.shm.files.lock_bytes import PATIENCE_S
@@ -26,7 +27,7 @@ from shardq.shm.processes.shares import Share
 from shardq.shm.store import Store
 from shardq.shm.verbs.deferring import REMOVED_AT_ONCE
 from shardq.shm.verbs.inspection import Overview
-from shardq.shm.words import DEFAULT_SLOTS, FOLLOW_UP, GENERAL, MOST_MESSAGES, PAGE
+from shardq.shm.words import DEFAULT_SLOTS, FOLLOW_UP, GENERAL
 
 _Result = TypeVar("_Result")
 
@@ -46,8 +47,6 @@ class SharedStorage:
         self._store = store
         self._ears = ears_of(store)
         self._closed = False
-        layout = store.segment.layout
-        self.step_limit = StepLimit(layout.step_parts, MOST_MESSAGES, layout.step_bytes, PAGE)
         self.limit_waits(None)
 
     @classmethod
@@ -122,8 +121,9 @@ class SharedStorage:
         self._waits_are_limited = seconds is not None
         self._store.patience.usual = limit_of_coroutines if seconds is None else lambda: seconds
 
-    def check(self, parts: Sequence[Part]) -> None:
-        self._store.limits.check(parts)
+    @property
+    def limits(self) -> Limits:
+        return self._store.limits
 
     async def append(
         self, parts: Sequence[Part], *, when: When | None = None, absent: bool = False, follow_up: bool = False
@@ -181,7 +181,7 @@ class SharedStorage:
         except SegmentBusy:
             return await self._until_free(lambda: self._store.delivering.turn(hand, served, terms, stay=stay))
 
-    async def fail(self, pipe: str, token: int, *, counts: bool = True) -> int:
+    async def fail(self, pipe: str, token: int, *, counts: bool = True) -> Failed:
         return await self._patiently(lambda: self._store.delivering.fail(pipe, token, counts=counts))
 
     async def bury(self, pipe: str, sequence: int, token: int, grave: str, letter: bytes) -> bool:
@@ -249,6 +249,7 @@ class SharedStorage:
         self, parts: Sequence[Part], timeout_s: float | None = None, *, when: When | None = None, absent: bool = False
     ) -> int | None:
         deadline = Deadline(timeout_s)
+        when = when and _resolved(when)
         while True:
             try:
                 with self._ears.listening() as heard:
@@ -261,9 +262,6 @@ class SharedStorage:
                 if deadline.over:
                     return None
                 await deadline.pause()
-
-    async def now_us(self) -> int:
-        return time.time_ns() // 1000
 
     async def promote(self) -> int | None:
         now_us = time.time_ns() // 1000
@@ -330,7 +328,7 @@ class SharedStorage:
         store = self._store
         if len(parts) > 1:
             parts = [part for part in parts if part[1]]
-            check_parts(parts, self.step_limit)
+            check_parts(parts, self._store.segment.layout.step_parts)
         count = 0
         for _, messages in parts:
             count += len(messages)
@@ -338,7 +336,7 @@ class SharedStorage:
             return 0
         if when is None and not absent:
             return count if store.appending.append(parts, share=share) else None
-        due_us = max(1, when.due_us) if when else 0
+        due_us = max(1, resolved_us(when, time.time_ns() // 1000)) if when else 0
         if when and when.schedule:
             accepted = store.timing.repeat(parts, when.schedule, due_us, absent=absent, share=share)
         elif absent:
@@ -394,3 +392,7 @@ class SharedStorage:
     def _net_s(self) -> float:
         """All sleeping processes together look once in the safety net's time: the more sleep, the less often each."""
         return self.settings.safety_net * max(1, self._store.waiting.asleep())
+
+
+def _resolved(when: When) -> When:
+    return When(resolved_us(when, time.time_ns() // 1000), when.schedule)

@@ -8,13 +8,15 @@ kept nowhere.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
+from shardq.model import Limits
 from shardq.shm import words as at
 from shardq.shm.counters import none_to_come
 from shardq.shm.damage import damaged
 from shardq.shm.layout import ExtentClass
-from shardq.shm.memory.record import LARGEST_PAYLOAD
+from shardq.shm.memory.record import LARGEST_PAYLOAD, size_of
 from shardq.shm.memory.reserve import Reserve
 from shardq.shm.segment import Segment, whole_pages
 from shardq.shm.words import PAGE, WORD
@@ -30,6 +32,8 @@ _PUNCH_STEP = 16 << 10
 _LETTER_BYTES = 20 << 10
 #: Follow-ups may have one part in so many of the capacity kept for them.
 _MOST_WANTED_PART = 4
+#: A step has at most one message for so many of its bytes, which is more than a record has beside each message.
+_LEAST_BYTES = 5
 #: Bit of the word that counts an extent's backed bytes, which are whole pages: its beginning was given back already.
 _PUNCHED = 1
 
@@ -48,6 +52,8 @@ class Extents:
         self._backed = segment.layout.extent_backed_word
         self._capacity = segment.layout.capacity_bytes
         self.reserve = Reserve(segment)
+        self._limits: tuple[int, Limits] | None = None
+        """With the memory of the tables that the numbers were found out for."""
         self._located = 0, 0, 0
         """Where the extent begins and ends that was asked for last, and its number."""
 
@@ -91,8 +97,7 @@ class Extents:
         """
         if nbytes + _LETTER_BYTES <= self.reserve.half:
             return 0
-        kept = whole_pages(max(map(len, messages)) + _LETTER_BYTES)
-        return kept if kept > self.reserve.half else 0
+        return self._kept_for_largest(max(map(len, messages)))
 
     def largest_bytes(self, kept: int) -> int:
         """Most bytes of records that an empty segment takes in one append for which so much has to be kept, with a
@@ -105,6 +110,32 @@ class Extents:
         general = self._capacity - max(self.reserve.half, kept) - self.reserve.half
         room = general - self._layout.fixed_bytes - tables
         return max(0, min(room - room // 64 - 8 * PAGE, LARGEST_PAYLOAD))
+
+    @property
+    def limits(self) -> Limits:
+        """How much one append takes, and how much a message may be. Wants no guard."""
+        words = self._words
+        tables_bytes = words[at.THREADS_BACKED] + words[at.TUBES_BACKED] + words[at.HANDLERS_BACKED]
+        if self._limits is None or self._limits[0] != tables_bytes:
+            self._limits = tables_bytes, self._limits_now()
+        return self._limits[1]
+
+    def _limits_now(self) -> Limits:
+        layout, largest = self._layout, self._largest_message_bytes()
+        # In a small segment a record of many messages would not fit, though one of a large message does.
+        nbytes = min(layout.step_bytes, largest // 2)
+        messages = max(1, min(at.MOST_MESSAGES, nbytes // _LEAST_BYTES))
+        return Limits(layout.step_parts, messages, nbytes, PAGE, largest, at.NAME_BYTES)
+
+    def _largest_message_bytes(self) -> int:
+        def is_too_large(nbytes: int) -> bool:
+            return size_of(1, nbytes) > self.largest_bytes(self._kept_for_largest(nbytes))
+
+        return max(0, bisect_left(range(self._capacity), True, key=is_too_large) - 1)
+
+    def _kept_for_largest(self, nbytes: int) -> int:
+        kept = whole_pages(nbytes + _LETTER_BYTES)
+        return kept if kept > self.reserve.half else 0
 
     def class_for(self, nbytes: int, at_least: int = 0) -> ExtentClass | None:
         """The smallest class, not below `at_least`, whose extents hold so many bytes."""

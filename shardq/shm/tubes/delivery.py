@@ -67,15 +67,14 @@ class Attempts:
         word = self._layout.tube_word(tube)
         return self._words[word + at.TUBE_HANDED] > self._words[word + at.TUBE_HEAD_SEQUENCE]
 
-    def fail(self, tube: int, count: int) -> int:
-        """Take the batch in hand, of so many messages, back as failed. Returns how often a message failed alone, 0 for
-        a batch of several.
-        """
+    def fail(self, tube: int, count: int) -> bool:
+        """Take the batch in hand, of so many messages, back as failed. Returns whether it was a message alone."""
         if count == 1:
-            return self._blame(self._layout.tube_word(tube), 0)
+            self._blame(self._layout.tube_word(tube), 0)
+            return True
         self.isolate(tube, count // 2)
         self.take_back(tube)
-        return 0
+        return False
 
     def kill(self, tube: int, count: int, owner: int, owner_word: int) -> None:
         """The worker that had the batch in hand, of so many messages, died. Count that as a failure and end its
@@ -95,7 +94,7 @@ class Attempts:
         through = words[word + at.TUBE_HANDED]
         words[word + at.TUBE_LIMIT_THROUGH] = max(words[word + at.TUBE_LIMIT_THROUGH], through)
 
-    def _blame(self, word: int, killed: int, *followers: tuple[int, int]) -> int:
+    def _blame(self, word: int, killed: int, *followers: tuple[int, int]) -> None:
         words, now_us = self._words, time.time_ns() // 1000
         head = words[word + at.TUBE_HEAD_SEQUENCE]
         if words[word + at.TUBE_FAILED_SEQUENCE] != head:
@@ -108,7 +107,6 @@ class Attempts:
         words[word + at.TUBE_FAILED_BY] = killed
         # One commit takes the batch back and counts its failure: a death neither counts it twice nor loses it.
         self._journal.commit((word + at.TUBE_HANDED, 0), self._journal.moved(word + at.TUBE_ATTEMPTS, 1), *followers)
-        return words[word + at.TUBE_ATTEMPTS]
 
     def _count(self, word: int, head: int) -> int:
         return self._words[word + at.TUBE_ATTEMPTS] if self._words[word + at.TUBE_FAILED_SEQUENCE] == head else 0

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 
 from shardq.errors import SegmentNoRoom
-from shardq.model import EMPTY, Batch, Hand, Terms, in_turn, split_key
+from shardq.model import EMPTY, NOT_ALONE, Batch, Failed, Hand, Terms, in_turn, split_key
 from shardq.shm import words as at
 from shardq.shm.journal import Journal
 from shardq.shm.segment import Segment
@@ -118,25 +118,25 @@ class Delivering:
             self._release(thread, 0.0)
             return self._next(names, terms)
 
-    def fail(self, pipe: str, token: int, *, counts: bool = True) -> int:
-        """Take back the batch in hand as failed; without `counts` as too large. Returns how often its message failed,
-        0 where there were several. Raises `FencedError`.
+    def fail(self, pipe: str, token: int, *, counts: bool = True) -> Failed:
+        """Take back the batch in hand as failed; without `counts` as too large. Returns the failures of its message,
+        no attempt where there were several. Raises `FencedError`.
         """
         with self._section:
             thread, tube = self._directory.tube(pipe)
             self._bindings.check(pipe, thread, token)
             if tube == NOT_FOUND or not self._attempts.in_hand(tube):
-                return 0
+                return NOT_ALONE
             self._journal.declare(thread)
-            count, attempts = self._tubes.handed(tube), 0
+            count, alone = self._tubes.handed(tube), False
             if counts:
-                attempts = self._attempts.fail(tube, count)
+                alone = self._attempts.fail(tube, count)
             else:
                 self._attempts.isolate(tube, count // 2)
                 self._attempts.take_back(tube)
             self._journal.clear()
             self._bindings.note_batch(-1, 0)
-            return attempts
+            return (alone and self._attempts.of(tube)) or NOT_ALONE
 
     def _others_ready(self, names: frozenset[str] | None) -> bool:
         """Whether a thread of these handlers is ready, and one at all is wanted."""
@@ -189,7 +189,7 @@ class Delivering:
                 self._attempts.hand_out(thread, tube, batch.through)
                 deadline_ns = time.monotonic_ns() + int(timeout_s * 1e9) if timeout_s else 0
                 self._bindings.note_batch(thread, batch.count, deadline_ns)
-                batch.pipe, batch.failed = pipe, self._attempts.of(tube)
+                batch.pipe, batch.failed, batch.taken_us = pipe, self._attempts.of(tube), time.time_ns() // 1000
                 return batch
         return EMPTY
 
