@@ -25,7 +25,7 @@ from shardq.handling.inside import inside_handler
 from shardq.handling.newcomers import announce
 from shardq.handling.routing import HandlerFacts, check_types, facts_of, grouped
 from shardq.handling.steps import steps_of
-from shardq.model import Part, Route, When, ahead_of
+from shardq.model import Part, Route, When
 from shardq.protocols import Serializer, Storage
 from shardq.recurrent import Recurrent
 from shardq.scheduling.schedule import due_us, first_us, written
@@ -178,10 +178,7 @@ class Queue:
         _, messages = yield from self._addressed(handler, facts, requests)
         removed = 0
         for route, group in messages.items():
-            pipe = facts.pipe(route)
-            # Requests that were put back ahead of their tube are queued as well.
-            for queued in (ahead_of(pipe), pipe):
-                removed += yield _Step(self.storage.remove(queued, *group), suspends=False)
+            removed += yield _Step(self.storage.remove(facts.pipe(route), *group), suspends=False)
         return removed
 
     async def _unschedule(self, handler: type[Handler[Any]], *requests: Any) -> int:

@@ -23,7 +23,6 @@ from shardq.shm.processes.patience import Patience
 from shardq.shm.processes.shares import Share
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
-from shardq.shm.tubes.directory import NOT_FOUND
 from shardq.shm.verbs.appending import Appending
 from shardq.shm.verbs.dead_letters import Letters
 from shardq.shm.verbs.deferring import Timing
@@ -93,19 +92,22 @@ class Store:
         return not parts or self.appending.append(parts, share=share)
 
     def read(self, pipe: str, limit: int) -> Batch:
-        """Messages from the head of a tube."""
+        """Messages from the head of a tube, those in front of it first."""
         with self._section:
-            _, tube = self._directory.tube(pipe)
-            return EMPTY if tube == NOT_FOUND else self._tubes.read(tube, limit)
+            found = EMPTY
+            for tube in self._directory.tubes(pipe)[1]:
+                found = found.followed_by(self._tubes.read(tube, limit - found.count))
+            return found
 
     def remove(self, pipe: str, messages: Sequence[bytes]) -> int:
         """Take out equal messages that were not handed out. Returns how many."""
         with self._section:
-            thread, tube = self._directory.tube(pipe)
-            if tube == NOT_FOUND:
+            thread, tubes = self._directory.tubes(pipe)
+            if not tubes:
                 return 0
             self._journal.declare(thread)
-            taken = self._tubes.cancel(tube, messages, handed_stay=self._bindings.owner(thread) != 0)
+            handed_stay = self._bindings.owner(thread) != 0
+            taken = sum(self._tubes.cancel(tube, messages, handed_stay=handed_stay) for tube in tubes)
             self._bindings.refresh(thread)
             self._journal.clear()
             self._bindings.messages_left()
@@ -113,13 +115,11 @@ class Store:
 
     def contains(self, pipe: str, message: bytes) -> bool:
         with self._section:
-            _, tube = self._directory.tube(pipe)
-            return tube != NOT_FOUND and self._tubes.contains(tube, message)
+            return any(self._tubes.contains(tube, message) for tube in self._directory.tubes(pipe)[1])
 
     def length(self, pipe: str) -> int:
         with self._section:
-            _, tube = self._directory.tube(pipe)
-            return 0 if tube == NOT_FOUND else self._tubes.length(tube)
+            return sum(map(self._tubes.length, self._directory.tubes(pipe)[1]))
 
     def pipes(self) -> list[str]:
         """Names of the tubes that are not empty."""
@@ -128,8 +128,8 @@ class Store:
                 pipe
                 for thread in self._directory.threads()
                 if not self._directory.apart(thread)
-                for pipe, tube in self._directory.pipes_of(thread)
-                if not self._tubes.is_empty(tube)
+                for pipe, tubes in self._directory.pipes_of(thread)
+                if not all(map(self._tubes.is_empty, tubes))
             ]
 
     def counts(self) -> Counts:

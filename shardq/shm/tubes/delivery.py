@@ -69,11 +69,13 @@ class Attempts:
 
     def fail(self, tube: int, count: int) -> int:
         """Take the batch in hand, of so many messages, back as failed. Returns how often a message failed alone, 0 for
-        a batch of several.
+        a batch of several, whose messages are handed out one by one from then on.
         """
-        if count == 1:
-            return self._blame(self._layout.tube_word(tube), 0)
-        self.isolate(tube, count // 2)
+        return self._blame(self._layout.tube_word(tube), 0) if count == 1 else self.give_back(tube, 1)
+
+    def give_back(self, tube: int, at_most: int) -> int:
+        """Take the batch in hand back, to hand it out again in batches of at most so many messages. Returns 0."""
+        self._isolate(tube, at_most)
         self.take_back(tube)
         return 0
 
@@ -84,10 +86,10 @@ class Attempts:
         if count == 1:
             self._blame(self._layout.tube_word(tube), owner, (owner_word, 0))
             return
-        self.isolate(tube, 1)
+        self._isolate(tube, 1)
         self._words[owner_word] = 0
 
-    def isolate(self, tube: int, limit: int) -> None:
+    def _isolate(self, tube: int, limit: int) -> None:
         """Make batches at most so large up to the end of the one in hand."""
         words, word = self._words, self._layout.tube_word(tube)
         # The limit first: for a moment it may hold for a longer or a shorter part, which is harmless.
