@@ -13,7 +13,7 @@ import msgspec
 
 from shardq.errors import ConfigurationError, QueueFull, shown
 from shardq.handler import Handler, check_is_handler
-from shardq.model import ahead_of, dead_pipe, handler_name, key_of, split_key
+from shardq.model import dead_pipe, handler_name, key_of, split_key
 from shardq.protocols import Storage
 
 #: More than any handler has: read all.
@@ -90,9 +90,8 @@ class DeadLetters:
         False: the letter is gone. Raises `QueueFull`, and `ConfigurationError` for what `list` does not return.
         """
         _check_buried(buried)
-        pipe = buried.letter.pipe
-        target = ahead_of(pipe) if ahead else pipe
-        done = await self._storage.requeue(buried.grave, buried.number, target, buried.letter.message)
+        letter = buried.letter
+        done = await self._storage.requeue(buried.grave, buried.number, letter.pipe, letter.message, front=ahead)
         if done is False:
             raise QueueFull(f"the storage has no room to put {buried.id} back: it stays a dead letter, try again later")
         return bool(done)
@@ -109,8 +108,7 @@ class DeadLetters:
 
     async def _in(self, grave: str) -> Sequence[Buried]:
         batch = await self._storage.range(grave, _ALL)
-        numbers = batch.sequences or range(batch.sequence, batch.through)
-        return [Buried(grave, n, _decode(message)) for n, message in zip(numbers, batch.messages, strict=True)]
+        return [Buried(grave, n, _decode(message)) for n, message in zip(batch.numbers, batch.messages, strict=True)]
 
 
 def _check_buried(buried: Any) -> None:

@@ -19,8 +19,6 @@ MAIN_SCRIPT = "__main__"
 MAIN_SCRIPT_IN_WORKER = "__shardq_main__"
 #: All its names: the last is the one that it has in children of `multiprocessing`.
 MAIN_NAMES = (MAIN_SCRIPT, MAIN_SCRIPT_IN_WORKER, "__mp_main__")
-#: Ends the pipe of a tube for requests that were put back at the head: it is served before the tube without it.
-AHEAD = "^"
 
 
 class Route(NamedTuple):
@@ -140,14 +138,12 @@ def split_key(key: str) -> tuple[str, str]:
     return name, thread
 
 
-def ahead_of(pipe: str) -> str:
-    """The pipe whose messages are served before those of `pipe`."""
-    return plain(pipe) + AHEAD
-
-
-def plain(pipe: str) -> str:
-    """The pipe that `register` uses, given it or the one ahead of it."""
-    return pipe.removesuffix(AHEAD)
+def priority_of(pipe: str) -> int:
+    """The priority of a pipe. Raises `HandlerError` for what is no pipe."""
+    try:
+        return int(pipe.rpartition("/")[2])
+    except ValueError:
+        raise HandlerError(f"{shown(pipe)} is no pipe: it must end with /thread/priority") from None
 
 
 def dead_pipe(name: str) -> str:
@@ -276,7 +272,7 @@ class Batch:
     sequence: int
     """Sequence number of the first message. Counted per tube, never reused."""
     through: int
-    """One past the sequence number of the last message: what `Storage.pop` takes to acknowledge all of it."""
+    """One past the sequence number of the last message."""
     ends: Sequence[int]
     """For each message, where it ends in `payload`, in bytes, counted from `base`."""
     payload: bytes
@@ -287,6 +283,8 @@ class Batch:
     """Sequence number of each message, where some between them were removed. None: they follow one another."""
     pipe: str = ""
     """Where it was taken from."""
+    front: bool = False
+    """Whether it was in front of that tube. For the storage alone: it tells where to acknowledge."""
     failed: Failed | None = None
     """Earlier failures of its only message."""
     taken_us: int = 0
@@ -297,13 +295,18 @@ class Batch:
         return len(self.ends)
 
     @property
+    def numbers(self) -> Sequence[int]:
+        """Sequence number of each message."""
+        return range(self.sequence, self.through) if self.sequences is None else self.sequences
+
+    @property
     def messages(self) -> list[bytes]:
         """The messages one by one."""
         ends = [end - self.base for end in self.ends]
         return [self.payload[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
     def through_first(self, count: int) -> int:
-        """What `Storage.pop` takes to acknowledge the first `count` messages."""
+        """One past the sequence number of the last of the first `count` messages."""
         if not count:
             return self.sequence
         return self.sequence + count if self.sequences is None else self.sequences[count - 1] + 1
@@ -315,6 +318,15 @@ class Batch:
         payload = self.payload[: ends[-1] - self.base]
         through = self.through_first(count)
         return replace(self, through=through, ends=ends, payload=payload, sequences=sequences)
+
+    def followed_by(self, other: Batch) -> Batch:
+        """These messages, and those of another batch behind them."""
+        if not self.count or not other.count:
+            return self if self.count else other
+        shift = len(self.payload) - other.base
+        ends = [*(end - self.base for end in self.ends), *(end + shift for end in other.ends)]
+        numbers = [*self.numbers, *other.numbers]
+        return Batch(self.sequence, other.through, ends, self.payload + other.payload, sequences=numbers)
 
 
 EMPTY = Batch(0, 0, (), b"")
@@ -328,13 +340,9 @@ class Terms(NamedTuple):
     limit: int
     """Most messages of a batch."""
     timeout_s: float | None = None
-    """How long the worker has for one."""
+    """How long the worker has for one: its supervisor may end it after that, where it cannot stop by itself."""
     starvation_limit: int | None = None
     """See `in_turn`."""
-
-    def pipes(self, key: str) -> list[str]:
-        """The pipes of a thread, two for each priority: the one ahead first."""
-        return [pipe for priority in self.priorities for pipe in (f"{key}/{priority}{AHEAD}", f"{key}/{priority}")]
 
 
 class Hand(NamedTuple):
@@ -346,17 +354,16 @@ class Hand(NamedTuple):
     batch: Batch
 
 
-def in_turn(pipes: Sequence[str], turn: int, starvation_limit: int | None) -> Sequence[str]:
-    """The order in which a thread's tubes are looked into for its batch number `turn`, of two pipes for each priority.
+def in_turn(priorities: Sequence[int], turn: int, starvation_limit: int | None) -> Sequence[int]:
+    """The order in which a thread's priorities are looked into for its batch number `turn`.
 
     As they are given, but for every n-th time: then another priority comes first, each in turn, with n such that each
     is first once in `starvation_limit` batches. None: always as given.
     """
-    if starvation_limit is None:
-        return pipes
-    priorities = len(pipes) // 2
-    every = max(1, starvation_limit // priorities)
+    if starvation_limit is None or len(priorities) < 2:
+        return priorities
+    every = max(1, starvation_limit // len(priorities))
     if (turn + 1) % every:
-        return pipes
-    first = 2 * (turn // every % priorities)
-    return [*pipes[first:], *pipes[:first]]
+        return priorities
+    first = turn // every % len(priorities)
+    return [*priorities[first:], *priorities[:first]]

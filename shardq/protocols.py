@@ -3,9 +3,12 @@
 Clauses are numbered; `tests/contracts/` has a test for each, named after it, and runs it on every driver. A clause
 ends with the promises of the product (P1..P12, see docs/promises.md) that stand on it.
 
-The seam speaks of tubes by their pipe name and of messages as `bytes`. Verbs are coroutines because a driver may need
-the network. Where it does not, the three that wait may suspend: `append_when_room`, `wait` and `wait_for_quiet`. The
-others suspend only where another process is stopped inside the storage.
+The seam speaks of tubes by their pipe name and of messages as `bytes`. A message that was put back in front of its
+tube belongs to that tube like the others: how a driver keeps the two apart is its own affair.
+
+Verbs are coroutines because a driver may need the network. Where it does not, the three that wait may suspend:
+`append_when_room`, `wait` and `wait_for_quiet`. The others suspend only where another process is stopped inside the
+storage.
 """
 
 from __future__ import annotations
@@ -30,18 +33,23 @@ class Storage(Protocol):
     S3. Once `append` took messages they stay until they are popped or removed. (P3)
     S4. `append` returns None, and stores nothing, when there is no room, else how many messages it took; messages that
         could never fit raise `MessageTooLarge`. What is stored already stays readable and can be acknowledged. (P7)
-    S5. `range` reads from the head without removing, at most `limit` messages; of an unknown or empty tube it returns
-        an empty batch. `take` reads the same from the first of several tubes of a thread that has any, and counts what
-        it returns as handed out under the token. It says when, by the storage's clock.
+    S5. `range` reads from the head without removing, at most `limit` messages, those in front of the tube first; of an
+        unknown or empty tube it returns an empty batch. `take` looks into the tubes of a thread in the order of
+        `terms.priorities`, in each priority into what is in front of the tube before the tube. It reads the same from
+        the first that has any, at most `terms.limit` messages, and counts what it returns as handed out under the
+        token. It says when, by the storage's clock. A batch has messages of the tube or from in front of it, never of
+        both. In the same step `take` notes `terms.timeout_s`, so that a holder that is cut off anywhere is either
+        without a batch or has its deadline noted: shared memory tells the supervisor, other drivers need not note it.
     S6. A message keeps its sequence number for life; numbers of a tube grow by one in order of acceptance and are
-        never reused, also not after the tube ran empty.
-    S7. `pop` removes every message below `through`. Doing it again changes nothing.
-    S8. `take`, `pop`, `fail` and `bury` raise `FencedError` and change nothing when the token is not the thread's
-        current one. (P2)
+        never reused, also not after the tube ran empty. What is put in front of a tube is numbered apart from it.
+    S7. `pop` acknowledges the first `count` messages of the batch in the hand, with all before them in its tube: they
+        leave. Doing it again changes nothing. An empty batch acknowledges nothing.
+    S8. `take`, `pop`, `turn`, `fail`, `give_back` and `bury` raise `FencedError` and change nothing when the token is
+        not the thread's current one. (P2)
     S9. `length` counts the messages of a tube, `contains` finds an equal message in it, `pipes` lists the tubes that
-        are not empty.
-    S10. `remove` takes out messages equal to those given, wherever they stand, and returns how many it took; those
-        already handed out under a token stay. Order of the others is kept.
+        are not empty. What is in front of a tube counts as in it.
+    S10. `remove` takes out messages equal to those given, wherever they stand, in front of the tube too, and returns
+        how many it took; those already handed out under a token stay. Order of the others is kept.
     S11. `wait` returns the key of a thread that has messages, is claimed by no worker and belongs to one of the
         handlers `served`; it returns without suspending where there is one, otherwise as soon as there is, woken by the
         event and not by a timer. After `timeout_s` it returns None. Ready threads of other handlers, however many, do
@@ -56,19 +64,23 @@ class Storage(Protocol):
         append. The empty storage has room for a step within `limits` and for each message of `message_bytes`; for a
         larger one it may have none. `append` raises `HandlerError` for a name of a thread that is longer than
         `key_bytes`. The numbers may become smaller while tables of the storage grow.
-    S18. After `fail` of several messages, `take` hands out at most half as many, until all that failed together have
-        left. Of a message that failed alone `fail` returns how often it did and when, by the storage's clock, and
-        `take` hands it out alone, with these failures, until it leaves. Of several, `fail` returns no attempt. Without
-        `counts` no failure is counted; after several messages `take` still hands out at most half as many. (P6)
-    S19. What was handed out to a process that died counts as failed: a single message as by `fail`, with how the
-        process ended where that is known; several are handed out one by one from then on. What was released, or was
-        handed out to a process whose end was planned, has not failed. (P6)
-    S20. `bury` takes the message of that number from the head of its tube and stores the letter in the grave, both or
-        neither, whichever process dies when, also where `append` finds no room. It returns False, and changes nothing,
-        where there is no room even for that; for a message that left already it does nothing. (P3, P6, P7)
-    S21. `requeue` takes a letter from its grave and appends a message to a tube, both or neither. It returns False
-        where there is no room, and None, doing nothing, where the letter is gone. `drop` forgets letters and returns
-        how many there were. (P3)
+    S18. `fail` takes back what is in hand as failed. Of a message that was alone it returns how often it failed and
+        when, by the storage's clock, and `take` hands it out alone, with these failures, until it leaves. Several are
+        handed out one by one from then on, until all of them have left; `fail` returns no attempt. `give_back` takes
+        back what is in hand and counts no failure: until all of it has left, `take` hands out at most `at_most`
+        messages. So the storage keeps numbers, and the worker decides how small the next batches are. Where nothing is
+        in hand both do nothing. (P6)
+    S19. What was handed out to a process that died has failed, as by `fail`, without any living process's decision: the
+        next `take` hands out a single message, and says how the process ended where that is known. What was released,
+        or was handed out to a process whose end was planned, has not failed. (P6)
+    S20. `bury` takes the message of that number from the head of where the batch in the hand is from, and stores the
+        letter in the grave, both or neither, whichever process dies when, also where `append` finds no room. It returns
+        False, and changes nothing, where there is no room even for that; for a message that left already it does
+        nothing. (P3, P6, P7)
+    S21. `requeue` takes a letter from its grave and appends a message to a tube, both or neither. With `front` the
+        message comes before all that are in the tube, and behind those that were put in front earlier: a batch in hand
+        stays as it is. `requeue` returns False where there is no room, and None, doing nothing, where the letter is
+        gone. `drop` forgets letters and returns how many there were. (P3)
     S22. Letters are no work: `wait` does not offer them, `take` does not hand them out, `pipes` does not list them,
         `backlog` counts them as `dead` only. `graves` lists their pipes, `range` reads them. Beyond
         `settings.dead_letters` in one grave, and where there is no room for another, the oldest go: `backlog` counts
@@ -97,15 +109,15 @@ class Storage(Protocol):
         same, nothing; with `absent` it changes nothing and is not counted. `scheduled` lists them, the next due first;
         `unschedule` ends those equal to the given ones and returns how many. Of several in one call each changes by
         itself, and those that are new come together. `absent` without a schedule and `remove` do not see them.
-    S31. With a `starvation_limit`, `take` lets each of the tubes' priorities be the first it looks into at least once
-        in so many batches of the thread, so that a lower one waits for no more. (P10)
+    S31. With a `starvation_limit` in its terms, `take` lets each of their priorities be the first it looks into at
+        least once in so many batches of the thread, so that a lower one waits for no more. (P10)
     S32. `wait_for_quiet` with `deferred` also waits until nothing waits for its time; schedules do not count.
-    S33. `turn` acknowledges the batch in the hand as `pop` does. With `stay` it then hands out more of the same thread,
-        as `take` does by the terms of its handler. Where that has no more, or without `stay`, it releases the thread if
-        another one is ready, claims that one, and hands out of it; if none is ready the claim stays, and the batch is
-        empty, or without `stay` more of the same thread. Without a hand it claims the thread that is ready next and
-        hands out of it; None: there is none. Of a handler without terms it hands out nothing: its batch is empty. All
-        of this is one step, so an engine over a network needs one round trip. (P1, P2, P10)
+    S33. `turn` acknowledges the whole batch in the hand as `pop` does. With `stay` it then hands out more of the same
+        thread, as `take` does by the terms of its handler. Where that has no more, or without `stay`, it releases the
+        thread if another one is ready, claims that one, and hands out of it; if none is ready the claim stays, and the
+        batch is empty, or without `stay` more of the same thread. Without a hand it claims the thread that is ready
+        next and hands out of it; None: there is none. Of a handler without terms it hands out nothing: its batch is
+        empty. All of this is one step, so an engine over a network needs one round trip. (P1, P2, P10)
     """
 
     settings: StorageSettings
@@ -136,20 +148,13 @@ class Storage(Protocol):
         """Read from the head, as a look."""
         ...
 
-    async def take(
-        self,
-        pipes: Sequence[str],
-        limit: int,
-        token: int,
-        timeout_s: float | None = None,
-        starvation_limit: int | None = None,
-    ) -> Batch:
-        """Read to handle. `timeout_s` is how long the holder of the token has: its supervisor may end it after that,
-        where it cannot stop by itself. `pipes` has two for each priority, the one ahead first.
-        """
+    async def take(self, key: str, token: int, terms: Terms) -> Batch:
+        """Read from a thread, to handle."""
         ...
 
-    async def pop(self, pipe: str, through: int, token: int) -> None: ...
+    async def pop(self, hand: Hand, count: int) -> None:
+        """Acknowledge the first messages of the batch in hand. The same batch may be acknowledged part by part."""
+        ...
 
     async def turn(
         self, hand: Hand | None, served: Served, terms: Mapping[str, Terms], *, stay: bool = True
@@ -157,15 +162,21 @@ class Storage(Protocol):
         """`pop`, and what comes after it, in one step: see S33. `terms` are those of the handlers, by name."""
         ...
 
-    async def fail(self, pipe: str, token: int, *, counts: bool = True) -> Failed:
-        """Take back what was handed out, as failed."""
+    async def fail(self, hand: Hand) -> Failed:
+        """Take back what is left of the batch in hand, as failed."""
         ...
 
-    async def bury(self, pipe: str, sequence: int, token: int, grave: str, letter: bytes) -> bool: ...
+    async def give_back(self, hand: Hand, at_most: int) -> None:
+        """Take back what is left of the batch in hand, to hand it out again in batches of at most so many messages."""
+        ...
+
+    async def bury(self, hand: Hand, sequence: int, grave: str, letter: bytes) -> bool: ...
 
     async def graves(self) -> list[str]: ...
 
-    async def requeue(self, grave: str, sequence: int, pipe: str, message: bytes) -> bool | None: ...
+    async def requeue(
+        self, grave: str, sequence: int, pipe: str, message: bytes, *, front: bool = False
+    ) -> bool | None: ...
 
     async def drop(self, grave: str, *sequences: int) -> int: ...
 

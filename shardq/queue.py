@@ -24,7 +24,7 @@ from shardq.handling.inside import inside_handler
 from shardq.handling.newcomers import announce
 from shardq.handling.prepared import addressed, prepare
 from shardq.handling.routing import HandlerFacts, check_types, facts_of
-from shardq.model import Part, ahead_of
+from shardq.model import Part
 from shardq.protocols import Serializer, Storage
 from shardq.recurrent import Recurrent
 from shardq.scheduling.schedule import when, written
@@ -135,7 +135,7 @@ class Queue:
         """Take out what equals these requests and was not handed out yet, queued or deferred. Returns how many that
         were. Schedules go on: `recurrent.cancel` ends them.
         """
-        parts = _also_ahead(await self._addressed(handler, requests))
+        parts = await self._addressed(handler, requests)
         return sum([await self.storage.remove(pipe, *its) for pipe, its in parts])
 
     def cancel_sync(self, handler: type[Handler[Any]], *requests: Any) -> int:
@@ -143,7 +143,7 @@ class Queue:
         facts, routes = self._routed(handler, requests)
         if _is_awaitable(routes):
             routes = _result(routes, may_wait=not _loop_runs())
-        parts = _also_ahead(addressed(facts, requests, routes, self._messages))
+        parts = addressed(facts, requests, routes, self._messages)
         return sum(drive(self.storage.remove(pipe, *its)) for pipe, its in parts)
 
     @property
@@ -205,11 +205,6 @@ class Queue:
             announce()
         self.handlers[facts.name] = handler
         return facts
-
-
-def _also_ahead(parts: Sequence[Part]) -> list[Part]:
-    """Requests that were put back ahead of their tube are queued as well."""
-    return [(queued, messages) for pipe, messages in parts for queued in (ahead_of(pipe), pipe)]
 
 
 def _is_awaitable(routes: Any) -> bool:

@@ -13,7 +13,7 @@ from shardq.cli.render import age, as_json, columns, readable, report, went
 from shardq.deadletters import Buried, DeadLetters
 from shardq.drivers.shared.storage import SharedLock
 from shardq.errors import ConfigurationError, QueueFull, shown
-from shardq.model import dead_pipe, key_of, split_key
+from shardq.model import Hand, Terms, dead_pipe, key_of, priority_of, split_key
 from shardq.text.printable import printable
 from shardq.text.wording import counted
 from shardq.working.failure import parked
@@ -104,8 +104,10 @@ async def _park(url: str, pipe: str) -> int:
         if not token:
             raise ConfigurationError(f"{pipe} is being served right now: only what nobody serves can be parked")
         try:
-            while (batch := await storage.take([pipe], 1, token)).count:
-                if not await storage.bury(pipe, batch.sequence, token, grave, parked(batch).encoded()):
+            terms = Terms((priority_of(pipe),), 1)
+            while (batch := await storage.take(key, token, terms)).count:
+                hand = Hand(key, token, batch)
+                if not await storage.bury(hand, batch.sequence, grave, parked(batch).encoded()):
                     parked_so_far = counted(done, "request of", "requests of")
                     raise QueueFull(f"no room for more dead letters: {parked_so_far} {pipe} became some")
                 done += 1

@@ -139,7 +139,7 @@ THREAD_BYTES = THREAD_WORDS * WORD + NAME_BYTES
     TUBE_NEXT_SEQUENCE,  # of the next message, while there is no record to derive it from
     TUBE_HANDED,  # messages below it were given to a worker
     TUBE_CANCELLED,  # 1: some records have cancelled messages
-    TUBE_AHEAD,  # 1: it is served before the tube of the same priority
+    TUBE_FRONT,  # 1: it has what was put in front of the other tube of its priority
     # Failures of the message at the head, while it stood alone.
     TUBE_FAILED_SEQUENCE,  # the message meant; the rest counts only while it is at the head
     TUBE_ATTEMPTS,

@@ -14,13 +14,13 @@ from shardq.errors import DecodeError, FencedError, HandlerError, QueueFull, sho
 from shardq.handler import Handler, call
 from shardq.handling.checks import batch_size_of, check_priorities, request_type
 from shardq.handling.isolation import InContext, plainly
-from shardq.model import Batch, Hand, dead_pipe, handler_name, split_key
+from shardq.model import Batch, Hand, Terms, dead_pipe, handler_name, split_key
 from shardq.text.portrait import line, portrait
 from shardq.text.printable import type_name
 from shardq.text.wording import counted
 from shardq.working import failure
 from shardq.working.host import Host
-from shardq.working.pipes import Pipes
+from shardq.working.priorities import Priorities
 from shardq.working.terms import terms_of
 from shardq.working.time_limit import within
 
@@ -66,7 +66,7 @@ class Binding:
         self.pause_s = 0.0
         """For how long no worker should come back to the thread."""
         self._kind: Any = None
-        self._pipes: Pipes | None = None
+        self._priorities: Priorities | None = None
         self._context = Context()
         """Context variables of the stay: those of `create` and `start`, which each batch begins with, and of `stop`."""
 
@@ -133,14 +133,10 @@ class Binding:
         size = self._terms.limit if self._terms else self._context.run(plainly, self._batch_size, handler)
         if not size:
             return None
-        self._pipes = self._pipes or Pipes(self._key, check_priorities(self._class))
-        return await self._storage.take(
-            self._pipes.names,
-            int(min(size, limit - self.done)),
-            self._token,
-            self._class.timeout_s,
-            self._class.starvation_limit,
-        )
+        self._priorities = self._priorities or Priorities(self._key, check_priorities(self._class))
+        most = int(min(size, limit - self.done))
+        terms = Terms(self._priorities.served, most, self._class.timeout_s, self._class.starvation_limit)
+        return await self._storage.take(self._key, self._token, terms)
 
     async def _finished(self, batch: Batch) -> bool:
         """Acknowledge a batch that was handled, and take what is next in the same step. False where that is another
@@ -155,7 +151,7 @@ class Binding:
         # A handler that has to be stopped keeps its thread until it is stopped: so no other thread is served before.
         served = self._worker.served() if self._at_once else frozenset[str]()
         terms = self._worker.terms if self._at_once else {split_key(self._key)[0]: self._terms}
-        hand = await self._storage.turn(Hand(self._key, self._token, batch), served, terms, stay=stay)
+        hand = await self._storage.turn(self._hand(batch), served, terms, stay=stay)
         self._turned = True
         self.done += batch.count - self._acknowledged
         self._acknowledged = batch.count
@@ -175,17 +171,20 @@ class Binding:
         return self.done > 0 and batch.count <= _FEW
 
     async def _found_what_was_missed(self, misses: int) -> bool:
-        """Whether to look again, after the storage said that there is work and it was in none of the pipes. The work
-        may have been cancelled meanwhile, but not each time.
+        """Whether to look again, after the storage said that there is work and it was in none of the priorities. The
+        work may have been cancelled meanwhile, but not each time.
         """
         await self._worker.let_others_run(long=True)
         if misses > MOST_MISSES:
             log.error("the storage offers work and hands out none", extra={"key": self._key})
             self.pause_s = PAUSE_WHEN_UNUSABLE_S
             return False
-        if self._pipes:
-            await self._pipes.find_unlisted(self._storage)
+        if self._priorities:
+            await self._priorities.find_unlisted(self._storage)
         return True
+
+    def _hand(self, batch: Batch) -> Hand:
+        return Hand(self._key, self._token, batch)
 
     def _quantum_is_over(self) -> bool:
         """Whether the worker stayed for long enough while others may wait."""
@@ -210,7 +209,7 @@ class Binding:
             has = "there is no batch in hand" if batch is None else f"its batch has {counted(batch.count, 'request')}"
             raise HandlerError(f"{handler_name(self._class)} acknowledged {shown(count)} of its requests, but {has}")
         if count > self._acknowledged:
-            await self._storage.pop(batch.pipe, batch.through_first(count), self._token)
+            await self._storage.pop(self._hand(batch), count)
             self.done += count - self._acknowledged
             self._acknowledged = count
 
@@ -329,11 +328,12 @@ class Binding:
         if not left:
             log.warning("handler failed behind its last request", extra={"pipe": batch.pipe}, exc_info=error)
             return False
-        # Count the failure before the burial: should there be no room for a letter, the request need not fail again.
-        failed = await self._storage.fail(batch.pipe, self._token)
-        if not failed.attempts:
+        if left > 1:
+            await self._storage.give_back(self._hand(batch), failure.smaller(left))
             log.warning("batch failed", extra={"pipe": batch.pipe, "batch": left, "error": line(error)})
             return False
+        # Count the failure before the burial: should there be no room for a letter, the request need not fail again.
+        failed = await self._storage.fail(self._hand(batch))
         sequence = batch.through_first(batch.count) - 1
         if failure.spent(self._class.retry, failed.attempts):
             return await self._bury(batch, failure.raised(batch, batch.messages[-1], sequence, error, failed), sequence)
@@ -355,7 +355,7 @@ class Binding:
         pipe, grave = batch.pipe, dead_pipe(letter.handler)
         fields = {"pipe": pipe, "sequence": sequence, "attempts": letter.attempts, "error": letter.error}
         try:
-            buried = await self._storage.bury(pipe, sequence, self._token, grave, letter.encoded())
+            buried = await self._storage.bury(self._hand(batch), sequence, grave, letter.encoded())
         except QueueFull:  # there may be memory for the letter, but no entry for its tube
             buried = False
         if not buried:
@@ -369,7 +369,7 @@ class Binding:
     async def _put_off(self, batch: Batch, error: Exception) -> bool:
         """Leave the thread with its batch: serving other threads makes room, and smaller batches register less."""
         reason = str(self._shown(error))
-        await self._storage.fail(batch.pipe, self._token, counts=False)
+        await self._storage.give_back(self._hand(batch), failure.smaller(batch.count - self._acknowledged))
         log.info("thread paused", extra={"pipe": batch.pipe, "batch": batch.count, "reason": reason})
         self.pause_s = self._worker.pause_when_full_s(self._key)
         return False

@@ -10,7 +10,7 @@ from random import Random
 from typing import Literal
 
 from shardq.deadletters import DeadLetter
-from shardq.model import Batch, Ending, Failed, Retry, plain, signal_name
+from shardq.model import Batch, Ending, Failed, Retry, signal_name
 from shardq.text.portrait import line, text
 
 #: Most characters of a traceback in a dead letter: the reserve has to hold many.
@@ -33,6 +33,13 @@ def unready(error: OSError) -> Unready | None:
 def spent(retry: Retry, attempts: int) -> bool:
     """Whether a request that failed so often is given up."""
     return attempts >= (1 if retry.on_failure == "skip" else retry.max_attempts)
+
+
+def smaller(count: int) -> int:
+    """How large the next batches of so many requests are, after one of them failed or there was no room for what they
+    register: a half, until the culprit stands alone.
+    """
+    return max(1, count // 2)
 
 
 def rest_s(retry: Retry, pipe: str, sequence: int, failed: Failed, now_us: int) -> float:
@@ -58,7 +65,7 @@ def news_due_s(failed: Failed, now_us: int) -> float:
 def raised(batch: Batch, message: bytes, sequence: int, error: BaseException, failed: Failed) -> DeadLetter:
     """The letter of a request whose handler raised."""
     return DeadLetter(
-        plain(batch.pipe),
+        batch.pipe,
         sequence,
         message,
         "raised",
@@ -75,7 +82,7 @@ def died(batch: Batch, failed: Failed) -> DeadLetter:
     ending = failed.ending
     name = None if ending is None or ending.signal is None else signal_name(ending.signal)
     return DeadLetter(
-        plain(batch.pipe),
+        batch.pipe,
         batch.sequence,
         batch.messages[0],
         "raised" if ending is None else "died",
@@ -99,7 +106,7 @@ def parked(batch: Batch) -> DeadLetter:
 
 def _untried(batch: Batch, reason: Literal["undecodable", "parked"], error: str) -> DeadLetter:
     taken_us = batch.taken_us
-    return DeadLetter(plain(batch.pipe), batch.sequence, batch.messages[0], reason, error, 0, taken_us, taken_us)
+    return DeadLetter(batch.pipe, batch.sequence, batch.messages[0], reason, error, 0, taken_us, taken_us)
 
 
 def _end_in_words(ending: Ending | None, killer: str | None) -> str:

@@ -3,7 +3,7 @@
     python -m tests.contracts.holder DRIVER ADDRESS KEY STEP ...
 
 It claims the thread, does the steps on its first tube, prints a line, and stays until its standard input ends. Steps
-are `take=N`, `pop=N` (the first N of what it took), `fail` and `release`.
+are `take=N`, `pop=N` (the first N of what it took), `fail`, `give_back=N` and `release`.
 """
 
 from __future__ import annotations
@@ -14,24 +14,26 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from shardq.model import EMPTY
+from shardq.model import EMPTY, Hand, Terms
 from shardq.protocols import Lock
 from tests.support.drivers import Backend, driver_named
 
 
 async def hold(backend: Backend, key: str, *steps: str) -> Lock:
     """Claim the thread and do the steps."""
-    storage, lock, pipe, batch = backend.storage, backend.new_lock(), f"{key}/0", EMPTY
+    storage, lock, batch = backend.storage, backend.new_lock(), EMPTY
     token = await lock.acquire(key)
     assert token, f"{key} is claimed"
     for step in steps:
         verb, _, number = step.partition("=")
         if verb == "take":
-            batch = await storage.take([pipe], int(number), token)
+            batch = await storage.take(key, token, Terms((0,), int(number)))
         elif verb == "pop":
-            await storage.pop(pipe, batch.through_first(int(number)), token)
+            await storage.pop(Hand(key, token, batch), int(number))
         elif verb == "fail":
-            await storage.fail(pipe, token)
+            await storage.fail(Hand(key, token, batch))
+        elif verb == "give_back":
+            await storage.give_back(Hand(key, token, batch), int(number))
         elif verb == "release":
             await lock.release(key)
         else:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from shardq.model import When, ahead_of, dead_pipe
+from shardq.model import Hand, When, dead_pipe
 from shardq.protocols import Lock, Storage
 from tests.conftest import OpenBackend
 from tests.contracts.test_storage import (
@@ -26,13 +26,13 @@ from tests.contracts.test_storage import (
     fill,
     numbered,
 )
+from tests.support import hands
 from tests.support.clock import now_us
 from tests.support.drivers import MIB, Backend, Driver
 from tests.support.peer import peer
 from tests.support.tasks import finished, in_thread, suspended
 
 SECOND_US = 1_000_000
-AHEAD = ahead_of(PIPE)
 GRAVE = dead_pipe("app.jobs/Resize")
 
 
@@ -68,11 +68,11 @@ async def test_S27_only_whole_messages_are_equal(storage: Storage) -> None:
 async def test_S27_what_is_handed_out_is_there(storage: Storage, lock: Lock) -> None:
     await storage.append([(PIPE, [b"a", b"b"])])
     token = await claimed(lock)
-    batch = await storage.take([PIPE], 1, token)
+    batch = await hands.take(storage, [PIPE], 1, token)
 
     assert await add(storage, b"a", b"b") == 0
 
-    await storage.pop(PIPE, batch.through, token)
+    await hands.pop(storage, PIPE, batch.through, token)
     assert await add(storage, b"a", b"b") == 1
     assert await contents(storage, PIPE) == [b"b", b"a"]
 
@@ -83,8 +83,8 @@ async def test_S27_what_was_acknowledged_is_absent(storage: Storage, lock: Lock,
     if indexed:
         assert await add(storage, b"message-0") == 0
     token = await claimed(lock)
-    batch = await storage.take([PIPE], 5, token)
-    await storage.pop(PIPE, batch.through_first(3), token)
+    batch = await hands.take(storage, [PIPE], 5, token)
+    await hands.pop(storage, PIPE, batch.through_first(3), token)
 
     assert await add(storage, *numbered(10)) == 3
 
@@ -96,8 +96,8 @@ async def test_S27_one_of_two_equals_that_leaves_leaves_the_other(storage: Stora
     token = await claimed(lock)
     for there in (0, 0, 1):
         assert await add(storage, b"x") == there
-        batch = await storage.take([PIPE], 1, token)
-        await storage.pop(PIPE, batch.through, token)
+        batch = await hands.take(storage, [PIPE], 1, token)
+        await hands.pop(storage, PIPE, batch.through, token)
 
 
 async def test_S27_what_was_removed_is_absent(storage: Storage) -> None:
@@ -113,8 +113,8 @@ async def test_S27_what_was_removed_is_absent(storage: Storage) -> None:
 async def test_S27_what_was_buried_is_absent_until_it_is_put_back(storage: Storage, lock: Lock) -> None:
     await add(storage, b"a", b"b")
     token = await claimed(lock)
-    batch = await storage.take([PIPE], 1, token)
-    assert await storage.bury(PIPE, batch.sequence, token, GRAVE, b"letter")
+    batch = await hands.take(storage, [PIPE], 1, token)
+    assert await hands.bury(storage, PIPE, batch.sequence, token, GRAVE, b"letter")
     assert await add(storage, b"b", b"a") == 1
     await drain(storage, PIPE, token)
     number = (await storage.range(GRAVE, 1)).sequence
@@ -129,8 +129,8 @@ async def test_S27_what_failed_is_there(storage: Storage, lock: Lock) -> None:
     await add(storage, b"a", b"b", b"c")
     token = await claimed(lock)
     for size in (3, 1, 1):
-        await storage.take([PIPE], size, token)
-        await storage.fail(PIPE, token)
+        await hands.take(storage, [PIPE], size, token)
+        await hands.fail(storage, PIPE, token)
         assert await add(storage, b"a", b"b", b"c") == 0
 
     await lock.release(KEY)
@@ -181,18 +181,19 @@ async def test_S27_deferred_equals_without_absent_are_all_there(storage: Storage
     assert await add(storage, b"x") == 1
 
 
-async def test_S27_what_runs_ahead_is_of_the_same_tube(storage: Storage, lock: Lock) -> None:
-    await storage.append([(AHEAD, [b"a"])])
+async def test_S27_what_is_in_front_is_of_the_same_tube(storage: Storage, lock: Lock) -> None:
+    await hands.put_in_front(storage, PIPE, b"a")
     await storage.append([(PIPE, [b"b"])])
-    await storage.append([(AHEAD, [b"c"])], when=await later(storage))
+    await storage.append([(PIPE, [b"c"])], when=await later(storage))
 
     assert await add(storage, b"a", b"b", b"c", b"d") == 1
-    assert await add(storage, b"a", b"b", b"c", b"d", b"e", pipe=AHEAD) == 1
 
-    assert await contents(storage, PIPE) == [b"b", b"d"]
-    assert await contents(storage, AHEAD) == [b"a", b"e"]
-    await drain(storage, AHEAD, await claimed(lock))
-    assert await add(storage, b"a", b"e", b"b") == 2
+    assert await contents(storage, PIPE) == [b"a", b"b", b"d"]
+    token = await claimed(lock)
+    batch = await hands.take(storage, [PIPE], 9, token)
+    await storage.pop(Hand(KEY, token, batch), batch.count)
+    assert await add(storage, b"a", b"b", b"d") == 1
+    assert await contents(storage, PIPE) == [b"b", b"d", b"a"]
 
 
 async def test_S27_other_priorities_and_threads_are_other_tubes(storage: Storage) -> None:
@@ -209,10 +210,10 @@ async def test_S27_plain_calls_before_and_after_are_seen(storage: Storage, lock:
         await storage.append([(PIPE, plain_ones)])
         assert await add(storage, *numbered(40, start)) == 10
         expected += numbered(40, start)
-        taken = (await storage.take([PIPE], 15, token)).messages
+        taken = (await hands.take(storage, [PIPE], 15, token)).messages
         assert taken == expected[:15]
         batch = await storage.range(PIPE, 15)
-        await storage.pop(PIPE, batch.through, token)
+        await hands.pop(storage, PIPE, batch.through, token)
         expected = expected[15:]
         assert await add(storage, *expected) == 0
 
@@ -314,7 +315,7 @@ async def test_S27_nothing_is_nothing(storage: Storage) -> None:
 async def test_S27_what_stays_in_hand_when_its_equals_are_removed_is_seen(storage: Storage, lock: Lock) -> None:
     token = await claimed(lock)
     await storage.append([(PIPE, [b"a", b"b"])])
-    assert (await storage.take([PIPE], 1, token)).messages == [b"a"]
+    assert (await hands.take(storage, [PIPE], 1, token)).messages == [b"a"]
     assert await add(storage, b"x") == 1
     await storage.append([(PIPE, [b"a", b"c", b"a"])])
     assert await add(storage, b"x") == 0
@@ -323,5 +324,5 @@ async def test_S27_what_stays_in_hand_when_its_equals_are_removed_is_seen(storag
 
     assert await add(storage, b"a", b"b") == 1
     assert await contents(storage, PIPE) == [b"a", b"x", b"c", b"b"]
-    await storage.pop(PIPE, (await storage.range(PIPE, 1)).through, token)
+    await hands.pop(storage, PIPE, (await storage.range(PIPE, 1)).through, token)
     assert await add(storage, b"a", b"b") == 1

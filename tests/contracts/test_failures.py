@@ -1,5 +1,5 @@
-"""Taking work and failing: S18 and S19 of `shardq.protocols.Storage`, and what S5 and S8 say of `take`, `fail` and
-`bury`, on every driver and both event loops.
+"""Taking work and failing: S18 and S19 of `shardq.protocols.Storage`, and what S5 and S8 say of `take`, `fail`,
+`give_back` and `bury`, on every driver and both event loops.
 """
 
 # The clause numbers in the names are upper case, as in the contract.
@@ -16,15 +16,15 @@ from typing import NamedTuple
 import pytest
 
 from shardq.errors import FencedError
-from shardq.model import Counts, Ending, Failed, ahead_of, dead_pipe
+from shardq.model import EMPTY, Batch, Counts, Ending, Failed, Hand, dead_pipe
 from shardq.protocols import Lock, Storage
 from tests.contracts.holder import hold, holding
 from tests.contracts.test_storage import KEY, OTHER, OTHER_KEY, PIPE, claimed, contents, drain, everything, numbered
+from tests.support import hands
 from tests.support.clock import now_us
 from tests.support.drivers import Backend, Driver
 from tests.support.tasks import LIMIT_S, NEVER_S
 
-AHEAD = ahead_of(PIPE)
 GRAVE = dead_pipe("app.jobs/Resize")
 
 #: Most a worker takes at a time.
@@ -34,21 +34,30 @@ MANY = 128
 async def sizes_until_empty(storage: Storage, token: int, limit: int = MANY) -> list[int]:
     """Handle all there is without failures; returns how large the batches were."""
     sizes = []
-    while (batch := await storage.take([PIPE], limit, token)).count:
+    while (batch := await hands.take(storage, [PIPE], limit, token)).count:
         assert batch.failed is None
         sizes.append(batch.count)
-        await storage.pop(PIPE, batch.through, token)
+        await hands.pop(storage, PIPE, batch.through, token)
     return sizes
 
 
 async def failed_alone(storage: Storage, token: int, times: int = 1) -> Failed:
     """Let the message at the head fail so often, alone; returns its failures."""
     for _ in range(times):
-        assert (await storage.take([PIPE], 1, token)).count == 1
-        await storage.fail(PIPE, token)
-    failed = (await storage.take([PIPE], 1, token)).failed
+        assert (await hands.take(storage, [PIPE], 1, token)).count == 1
+        await hands.fail(storage, PIPE, token)
+    failed = (await hands.take(storage, [PIPE], 1, token)).failed
     assert failed is not None
     return failed
+
+
+async def failed(storage: Storage, token: int, batch: Batch) -> int:
+    """Have the batch fail as a worker does: a message that was alone is counted, of several a half comes next."""
+    hand = Hand(KEY, token, batch)
+    if batch.count == 1:
+        return (await storage.fail(hand)).attempts
+    await storage.give_back(hand, batch.count // 2)
+    return 0
 
 
 # S5
@@ -58,20 +67,20 @@ async def test_S5_take_reads_the_first_tube_that_has_any(storage: Storage, lock:
     pipes = [f"{KEY}/{priority}" for priority in (5, 0, 9)]
     token = await claimed(lock)
     await storage.append([(pipes[2], [b"last"])])
-    assert (await storage.take(pipes, MANY, token)).messages == [b"last"]
+    assert (await hands.take(storage, pipes, MANY, token)).messages == [b"last"]
 
     await storage.append([(pipes[1], [b"second"])])
-    assert (await storage.take(pipes, MANY, token)).messages == [b"second"]
+    assert (await hands.take(storage, pipes, MANY, token)).messages == [b"second"]
 
     await storage.append([(pipes[0], [b"first"])])
-    assert (await storage.take(pipes, MANY, token)).messages == [b"first"]
+    assert (await hands.take(storage, pipes, MANY, token)).messages == [b"first"]
 
 
 async def test_S5_a_batch_names_the_tube_it_was_taken_from(storage: Storage, lock: Lock) -> None:
     await storage.append([(f"{KEY}/1", [b"message"])])
     token = await claimed(lock)
 
-    batch = await storage.take([PIPE, f"{KEY}/1"], MANY, token)
+    batch = await hands.take(storage, [PIPE, f"{KEY}/1"], MANY, token)
 
     assert batch.pipe == f"{KEY}/1"
 
@@ -82,45 +91,66 @@ async def test_S5_take_reads_what_range_reads(storage: Storage, lock: Lock, limi
         await storage.append([(PIPE, numbered(3, start))])
     token = await claimed(lock)
 
-    looked, taken = await storage.range(PIPE, limit), await storage.take([PIPE], limit, token)
+    looked, taken = await storage.range(PIPE, limit), await hands.take(storage, [PIPE], limit, token)
 
     assert taken.messages == looked.messages == numbered(min(limit, 9))
     assert (taken.sequence, taken.through) == (looked.sequence, looked.through)
 
 
-async def test_S5_what_ran_ahead_is_taken_first_and_listed(storage: Storage, lock: Lock) -> None:
+async def test_S5_what_is_in_front_is_read_and_taken_first(storage: Storage, lock: Lock) -> None:
     await storage.append([(PIPE, numbered(2))])
-    await storage.append([(AHEAD, [b"urgent"])])
+    await hands.put_in_front(storage, PIPE, b"urgent", b"too")
     token = await claimed(lock)
 
-    assert sorted(await storage.pipes()) == sorted([PIPE, AHEAD])
-    batch = await storage.take([AHEAD, PIPE], MANY, token)
+    looked = await storage.range(PIPE, MANY)
+    assert looked.messages == [b"urgent", b"too", *numbered(2)]
+    assert len(looked.numbers) == 4
+    assert await contents(storage, PIPE) == looked.messages
+    assert (await storage.range(PIPE, 1)).messages == [b"urgent"]
+    assert (await storage.range(PIPE, 3)).messages == [b"urgent", b"too", b"message-0"]
+    batch = await hands.take(storage, [PIPE], MANY, token)
 
-    assert (batch.pipe, batch.messages) == (AHEAD, [b"urgent"])
+    assert (batch.pipe, batch.messages) == (PIPE, [b"urgent", b"too"])
+
+
+async def test_S5_in_front_of_a_lower_priority_is_behind_a_higher_one(storage: Storage, lock: Lock) -> None:
+    await storage.append([(PIPE, numbered(1))])
+    await hands.put_in_front(storage, f"{KEY}/1", b"urgent")
+    token = await claimed(lock)
+
+    assert (await hands.take(storage, [PIPE, f"{KEY}/1"], MANY, token)).messages == numbered(1)
+    assert (await hands.take(storage, [f"{KEY}/1", PIPE], MANY, token)).messages == [b"urgent"]
+
+
+async def test_S5_a_priority_that_the_terms_do_not_list_is_not_looked_into(storage: Storage, lock: Lock) -> None:
+    await storage.append([(f"{KEY}/1", [b"message"])])
+    token = await claimed(lock)
+
+    assert (await hands.take(storage, [PIPE, f"{KEY}/2"], MANY, token)).count == 0
+    assert (await hands.take(storage, [PIPE, f"{KEY}/2", f"{KEY}/1"], MANY, token)).pipe == f"{KEY}/1"
 
 
 async def test_S5_only_what_take_returned_is_handed_out(storage: Storage, lock: Lock) -> None:
-    await storage.append([(AHEAD, [b"x", b"x"])])
-    await storage.append([(PIPE, [b"x"])])
+    await hands.put_in_front(storage, PIPE, b"x", b"x")
+    await storage.append([(PIPE, [b"a", b"x"])])
     token = await claimed(lock)
-    assert (await storage.take([AHEAD, PIPE], 1, token)).count == 1
+    assert (await hands.take(storage, [PIPE], 1, token)).count == 1
 
-    assert await storage.remove(PIPE, b"x") == 1
-    assert await storage.remove(AHEAD, b"x") == 1
+    assert await storage.remove(PIPE, b"x") == 2
 
-    assert await contents(storage, AHEAD) == [b"x"]
+    assert await contents(storage, PIPE) == [b"x", b"a"]
 
 
 async def test_S5_taking_nothing_leaves_nothing_behind(storage: Storage, lock: Lock) -> None:
     await storage.append([(PIPE, numbered(2))])
     token = await claimed(lock)
 
-    assert (await storage.take([PIPE], 0, token)).count == 0
-    assert (await storage.take([f"{KEY}/1"], MANY, token)).count == 0
+    assert (await hands.take(storage, [PIPE], 0, token)).count == 0
+    assert (await hands.take(storage, [f"{KEY}/1"], MANY, token)).count == 0
 
     elsewhere = await storage.range(OTHER, MANY)
     assert (elsewhere.count, elsewhere.pipe, elsewhere.failed) == (0, "", None)
-    assert (await storage.fail(PIPE, token)).attempts == 0
+    assert (await hands.fail(storage, PIPE, token)).attempts == 0
 
 
 async def test_S5_a_batch_knows_the_numbers_of_its_messages_over_gaps(storage: Storage, lock: Lock) -> None:
@@ -129,22 +159,22 @@ async def test_S5_a_batch_knows_the_numbers_of_its_messages_over_gaps(storage: S
     await storage.remove(PIPE, b"x")
     token = await claimed(lock)
 
-    batch = await storage.take([PIPE], MANY, token)
+    batch = await hands.take(storage, [PIPE], MANY, token)
 
     assert batch.messages == [b"a", b"b", b"c"]
     assert list(batch.sequences or ()) == [first + 1, first + 4, first + 5]
     assert [batch.through_first(count) for count in range(1, 4)] == [first + 2, first + 5, first + 6]
     assert batch.first(2).messages == [b"a", b"b"]
-    await storage.pop(PIPE, batch.through_first(2), token)
+    await hands.pop(storage, PIPE, batch.through_first(2), token)
     assert await contents(storage, PIPE) == [b"c"]
 
 
 async def test_S5_the_first_part_of_a_batch_is_a_batch(storage: Storage, lock: Lock) -> None:
     await storage.append([(PIPE, numbered(8))])
     token = await claimed(lock)
-    await storage.pop(PIPE, (await storage.take([PIPE], 3, token)).through, token)
+    await hands.pop(storage, PIPE, (await hands.take(storage, [PIPE], 3, token)).through, token)
 
-    batch = await storage.take([PIPE], MANY, token)
+    batch = await hands.take(storage, [PIPE], MANY, token)
     part = batch.first(2)
 
     assert (part.messages, part.payload) == (numbered(2, 3), b"".join(numbered(2, 3)))
@@ -156,7 +186,7 @@ async def test_S5_a_batch_says_when_it_was_taken(storage: Storage, lock: Lock) -
     token = await claimed(lock)
 
     before_us = await now_us(storage)
-    batch = await storage.take([AHEAD, PIPE], 1, token)
+    batch = await hands.take(storage, [PIPE], 1, token)
 
     assert before_us <= batch.taken_us <= await now_us(storage)
 
@@ -167,25 +197,42 @@ Verb = Callable[[Storage, int], Awaitable[object]]
 
 
 async def _take(storage: Storage, token: int) -> object:
-    return await storage.take([PIPE], MANY, token)
+    return await hands.take(storage, [PIPE], MANY, token)
 
 
 async def _fail(storage: Storage, token: int) -> object:
-    return await storage.fail(PIPE, token)
+    return await hands.fail(storage, PIPE, token)
 
 
 async def _bury(storage: Storage, token: int) -> object:
-    return await storage.bury(PIPE, (await storage.range(PIPE, 1)).sequence, token, GRAVE, b"letter")
+    return await hands.bury(storage, PIPE, (await storage.range(PIPE, 1)).sequence, token, GRAVE, b"letter")
 
 
-every_verb = pytest.mark.parametrize("verb", [_take, _fail, _bury], ids=["take", "fail", "bury"])
+async def _give_back(storage: Storage, token: int) -> object:
+    return await hands.give_back(storage, PIPE, token, 1)
+
+
+async def _pop(storage: Storage, token: int) -> object:
+    return await hands.pop(storage, PIPE, (await storage.range(PIPE, 1)).through, token)
+
+
+async def _pop_nothing(storage: Storage, token: int) -> object:
+    return await storage.pop(Hand(KEY, token, EMPTY), 0)
+
+
+async def _turn(storage: Storage, token: int) -> object:
+    return await storage.turn(Hand(KEY, token, await storage.range(PIPE, 1)), everything, {})
+
+
+VERBS = [_take, _pop, _pop_nothing, _turn, _fail, _give_back, _bury]
+every_verb = pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
 
 
 @every_verb
 async def test_S8_a_stale_token_changes_nothing(storage: Storage, lock: Lock, verb: Verb) -> None:
     await storage.append([(PIPE, numbered(2))])
     late = await claimed(lock)
-    await storage.take([PIPE], 1, late)
+    await hands.take(storage, [PIPE], 1, late)
     await lock.release(KEY)
 
     with pytest.raises(FencedError):
@@ -196,7 +243,7 @@ async def test_S8_a_stale_token_changes_nothing(storage: Storage, lock: Lock, ve
 
     assert await storage.backlog() == Counts(2, 0)
     assert await storage.graves() == []
-    batch = await storage.take([PIPE], MANY, current)
+    batch = await hands.take(storage, [PIPE], MANY, current)
     assert (batch.messages, batch.failed) == (numbered(2), None)
 
 
@@ -206,13 +253,13 @@ async def test_S8_the_batch_of_the_current_holder_is_not_failed_by_another_token
 ) -> None:
     await storage.append([(PIPE, numbered(2))])
     token, other = await claimed(lock), await claimed(lock, OTHER_KEY)
-    assert (await storage.take([PIPE], 1, token)).count == 1
+    assert (await hands.take(storage, [PIPE], 1, token)).count == 1
 
     with pytest.raises(FencedError):
         await verb(storage, other)
 
     assert await storage.remove(PIPE, *numbered(2)) == 1  # the other one is in hand still
-    assert (await storage.fail(PIPE, token)).attempts == 1
+    assert (await hands.fail(storage, PIPE, token)).attempts == 1
 
 
 @every_verb
@@ -230,15 +277,28 @@ async def test_S8_without_a_claim_nothing_is_taken_failed_or_buried(storage: Sto
 # S18
 
 
-@pytest.mark.parametrize("count", [2, 3, 5, 127, 128])
-async def test_S18_after_several_failed_at_most_half_are_handed_out(storage: Storage, lock: Lock, count: int) -> None:
+@pytest.mark.parametrize("at_most", [1, 2, 50, 127, 128, 200])
+async def test_S18_of_what_is_given_back_so_many_are_handed_out(storage: Storage, lock: Lock, at_most: int) -> None:
     await storage.append([(PIPE, numbered(200))])
     token = await claimed(lock)
+    hand = Hand(KEY, token, await hands.take(storage, [PIPE], MANY, token))
 
-    assert (await storage.take([PIPE], count, token)).count == count
-    assert (await storage.fail(PIPE, token)).attempts == 0
+    await storage.give_back(hand, at_most)
 
-    assert 1 <= (await storage.take([PIPE], MANY, token)).count <= count // 2
+    batch = await hands.take(storage, [PIPE], MANY, token)
+    assert (batch.messages, batch.failed) == (numbered(min(at_most, MANY)), None)
+
+
+@pytest.mark.parametrize("count", [2, 3, 128])
+async def test_S18_several_that_failed_are_handed_out_one_by_one(storage: Storage, lock: Lock, count: int) -> None:
+    await storage.append([(PIPE, numbered(200))])
+    token = await claimed(lock)
+    hand = Hand(KEY, token, await hands.take(storage, [PIPE], count, token))
+
+    assert (await storage.fail(hand)).attempts == 0
+
+    sizes = await sizes_until_empty(storage, token)
+    assert sizes[: count + 1] == [*[1] * count, min(MANY, 200 - count)]
 
 
 async def test_S18_batches_that_fail_again_and_again_shrink_to_one(storage: Storage, lock: Lock) -> None:
@@ -246,10 +306,10 @@ async def test_S18_batches_that_fail_again_and_again_shrink_to_one(storage: Stor
     token = await claimed(lock)
     sizes = []
 
-    while (batch := await storage.take([PIPE], MANY, token)).count > 1:
+    while (batch := await hands.take(storage, [PIPE], MANY, token)).count > 1:
         sizes.append(batch.count)
         assert batch.failed is None
-        assert (await storage.fail(PIPE, token)).attempts == 0
+        assert await failed(storage, token, batch) == 0
 
     assert sizes == [128, 64, 32, 16, 8, 4, 2]
 
@@ -257,8 +317,7 @@ async def test_S18_batches_that_fail_again_and_again_shrink_to_one(storage: Stor
 async def test_S18_batches_stay_small_until_all_that_failed_together_left(storage: Storage, lock: Lock) -> None:
     await storage.append([(PIPE, numbered(8))])
     token = await claimed(lock)
-    await storage.take([PIPE], 8, token)
-    await storage.fail(PIPE, token)
+    await failed(storage, token, await hands.take(storage, [PIPE], 8, token))
     await storage.append([(PIPE, numbered(100, 8))])
 
     sizes = await sizes_until_empty(storage, token)
@@ -272,13 +331,12 @@ async def test_S18_batches_stay_small_until_all_that_failed_together_left(storag
 async def test_S18_another_worker_goes_on_with_the_smaller_batches(storage: Storage, lock: Lock) -> None:
     await storage.append([(PIPE, numbered(8))])
     token = await claimed(lock)
-    await storage.take([PIPE], 8, token)
-    await storage.fail(PIPE, token)
+    await failed(storage, token, await hands.take(storage, [PIPE], 8, token))
     await lock.release(KEY)
 
     token = await claimed(lock)
 
-    assert (await storage.take([PIPE], 8, token)).count <= 4
+    assert (await hands.take(storage, [PIPE], 8, token)).count <= 4
 
 
 class Hunt(NamedTuple):
@@ -295,20 +353,20 @@ class Hunt(NamedTuple):
 async def hunt(storage: Storage, token: int, culprit: bytes, attempts: int) -> Hunt:
     """Handle a tube to its end, as a worker does; what failed so often alone is given up."""
     found = Hunt([], Counter(), {}, set())
-    while (batch := await storage.take([PIPE], MANY, token)).count:
+    while (batch := await hands.take(storage, [PIPE], MANY, token)).count:
         assert found.handed_out.total() < 100 * MANY, "the culprit is never alone"
         found.handed_out.update(batch.messages)
         if batch.failed:
             found.blamed.update(batch.messages)
         if culprit in batch.messages:
-            failures = (await storage.fail(PIPE, token)).attempts
+            failures = await failed(storage, token, batch)
             if batch.count == 1:
                 found.failed.setdefault(batch.messages[0], []).append(failures)
             if failures < attempts:
                 continue
         else:
             found.done.extend(batch.messages)
-        await storage.pop(PIPE, batch.through, token)
+        await hands.pop(storage, PIPE, batch.through, token)
     return found
 
 
@@ -340,15 +398,16 @@ async def test_S18_the_culprit_is_found_among_messages_with_gaps(storage: Storag
     assert found.done == messages
 
 
-async def test_S18_of_messages_with_gaps_at_most_half_are_handed_out_next(storage: Storage, lock: Lock) -> None:
+async def test_S18_of_messages_with_gaps_so_many_are_handed_out_next(storage: Storage, lock: Lock) -> None:
     await storage.append([(PIPE, [b"a", b"x", b"x", b"x", b"x", b"x", b"x", b"b"])])
     await storage.remove(PIPE, b"x")
     token = await claimed(lock)
-    assert (await storage.take([PIPE], MANY, token)).count == 2
+    batch = await hands.take(storage, [PIPE], MANY, token)
+    assert batch.count == 2
 
-    await storage.fail(PIPE, token)
+    await failed(storage, token, batch)
 
-    assert (await storage.take([PIPE], MANY, token)).count == 1
+    assert (await hands.take(storage, [PIPE], MANY, token)).count == 1
 
 
 async def test_S18_a_message_that_fails_alone_is_counted(storage: Storage, lock: Lock) -> None:
@@ -356,10 +415,10 @@ async def test_S18_a_message_that_fails_alone_is_counted(storage: Storage, lock:
     token = await claimed(lock)
 
     for attempts in (1, 2, 3):
-        assert (await storage.take([PIPE], 1, token)).count == 1
-        assert (await storage.fail(PIPE, token)).attempts == attempts
+        assert (await hands.take(storage, [PIPE], 1, token)).count == 1
+        assert (await hands.fail(storage, PIPE, token)).attempts == attempts
 
-    failed = (await storage.take([PIPE], 1, token)).failed
+    failed = (await hands.take(storage, [PIPE], 1, token)).failed
     assert failed is not None
     assert (failed.attempts, failed.ending) == (3, None)
 
@@ -371,9 +430,9 @@ async def test_S18_what_failed_alone_is_handed_out_alone(storage: Storage, lock:
     await storage.append([(PIPE, numbered(100, 3))])
 
     for _ in range(3):
-        batch = await storage.take([PIPE], MANY, token)
+        batch = await hands.take(storage, [PIPE], MANY, token)
         assert batch.messages == [b"message-0"]
-        await storage.fail(PIPE, token)
+        await hands.fail(storage, PIPE, token)
 
 
 async def test_S18_failures_tell_when_they_were(storage: Storage, lock: Lock) -> None:
@@ -394,11 +453,11 @@ async def test_S18_failures_end_with_their_message(storage: Storage, lock: Lock)
     token = await claimed(lock)
     await failed_alone(storage, token, 4)
 
-    await storage.pop(PIPE, (await storage.take([PIPE], 1, token)).through, token)
+    await hands.pop(storage, PIPE, (await hands.take(storage, [PIPE], 1, token)).through, token)
 
-    batch = await storage.take([PIPE], 1, token)
+    batch = await hands.take(storage, [PIPE], 1, token)
     assert (batch.messages, batch.failed) == ([b"message-1"], None)
-    assert (await storage.fail(PIPE, token)).attempts == 1
+    assert (await hands.fail(storage, PIPE, token)).attempts == 1
 
 
 async def test_S18_failures_end_with_a_message_that_is_removed(storage: Storage, lock: Lock) -> None:
@@ -409,7 +468,7 @@ async def test_S18_failures_end_with_a_message_that_is_removed(storage: Storage,
 
     assert await storage.remove(PIPE, b"message-0") == 1
 
-    batch = await storage.take([PIPE], MANY, await claimed(lock))
+    batch = await hands.take(storage, [PIPE], MANY, await claimed(lock))
     assert (batch.messages, batch.failed) == (numbered(2, 1), None)
 
 
@@ -424,7 +483,7 @@ async def test_S18_failures_end_with_a_tube_that_ran_empty(storage: Storage, loc
         await storage.append([(pipe, numbered(3))])
 
     for key in (KEY, OTHER_KEY):
-        batch = await storage.take([f"{key}/0"], MANY, await claimed(lock, key))
+        batch = await hands.take(storage, [f"{key}/0"], MANY, await claimed(lock, key))
         assert (batch.count, batch.failed) == (3, None)
 
 
@@ -438,7 +497,7 @@ async def test_S18_removing_others_leaves_the_failures(storage: Storage, lock: L
 
     token = await claimed(lock)
     assert (await failed_alone(storage, token)).attempts == 3
-    await storage.pop(PIPE, (await storage.take([PIPE], 1, token)).through, token)
+    await hands.pop(storage, PIPE, (await hands.take(storage, [PIPE], 1, token)).through, token)
     assert await contents(storage, PIPE) == [b"b"]
 
 
@@ -453,71 +512,60 @@ async def test_S18_failures_last_beyond_the_claim(storage: Storage, lock: Lock) 
 async def test_S18_what_is_released_has_not_failed(storage: Storage, lock: Lock) -> None:
     await storage.append([(PIPE, numbered(3))])
     for limit in (1, MANY, 1):
-        await storage.take([PIPE], limit, await claimed(lock))
+        await hands.take(storage, [PIPE], limit, await claimed(lock))
         await lock.release(KEY)
 
-    batch = await storage.take([PIPE], MANY, await claimed(lock))
+    batch = await hands.take(storage, [PIPE], MANY, await claimed(lock))
     assert (batch.count, batch.failed) == (3, None)
 
 
-async def test_S18_without_counts_several_become_fewer(storage: Storage, lock: Lock) -> None:
-    await storage.append([(PIPE, numbered(8))])
-    token = await claimed(lock)
-    await storage.take([PIPE], 8, token)
-
-    assert (await storage.fail(PIPE, token, counts=False)).attempts == 0
-
-    batch = await storage.take([PIPE], 8, token)
-    assert batch.count <= 4
-    assert batch.failed is None
-
-
-async def test_S18_without_counts_a_single_message_is_not_counted(storage: Storage, lock: Lock) -> None:
+async def test_S18_a_single_message_that_is_given_back_is_not_counted(storage: Storage, lock: Lock) -> None:
     await storage.append([(PIPE, numbered(3))])
     token = await claimed(lock)
-    await storage.take([PIPE], 1, token)
+    await hands.take(storage, [PIPE], 1, token)
 
-    await storage.fail(PIPE, token, counts=False)
+    await hands.give_back(storage, PIPE, token, 1)
 
-    assert (await storage.take([PIPE], 1, token)).failed is None
-    assert (await storage.fail(PIPE, token)).attempts == 1
+    assert (await hands.take(storage, [PIPE], 1, token)).failed is None
+    assert (await hands.fail(storage, PIPE, token)).attempts == 1
 
 
-async def test_S18_without_counts_earlier_failures_stay(storage: Storage, lock: Lock) -> None:
+async def test_S18_of_what_is_given_back_earlier_failures_stay(storage: Storage, lock: Lock) -> None:
     await storage.append([(PIPE, numbered(3))])
     token = await claimed(lock)
     before = await failed_alone(storage, token, 2)
 
-    await storage.fail(PIPE, token, counts=False)
+    await hands.give_back(storage, PIPE, token, 1)
 
-    assert (await storage.take([PIPE], MANY, token)).failed == before
-    assert (await storage.fail(PIPE, token)).attempts == 3
+    assert (await hands.take(storage, [PIPE], MANY, token)).failed == before
+    assert (await hands.fail(storage, PIPE, token)).attempts == 3
 
 
 async def test_S18_failing_again_without_taking_changes_nothing(storage: Storage, lock: Lock) -> None:
     await storage.append([(PIPE, numbered(8))])
     token = await claimed(lock)
-    await storage.take([PIPE], 8, token)
-    await storage.fail(PIPE, token)
+    await failed(storage, token, await hands.take(storage, [PIPE], 8, token))
 
-    assert (await storage.fail(PIPE, token)).attempts == 0
-    assert (await storage.take([PIPE], 8, token)).count == 4
+    assert (await hands.fail(storage, PIPE, token)).attempts == 0
+    await hands.give_back(storage, PIPE, token, 1)
+    assert (await hands.take(storage, [PIPE], 8, token)).count == 4
 
-    await storage.pop(PIPE, (await storage.take([PIPE], 4, token)).through, token)
+    await hands.pop(storage, PIPE, (await hands.take(storage, [PIPE], 4, token)).through, token)
     await failed_alone(storage, token)
-    await storage.fail(PIPE, token)
-    assert (await storage.fail(PIPE, token)).attempts == 0
-    failed = (await storage.take([PIPE], 8, token)).failed
-    assert failed is not None
-    assert failed.attempts == 2
+    await hands.fail(storage, PIPE, token)
+    assert (await hands.fail(storage, PIPE, token)).attempts == 0
+    its = (await hands.take(storage, [PIPE], 8, token)).failed
+    assert its is not None
+    assert its.attempts == 2
 
 
 async def test_S18_nothing_fails_where_nothing_was_taken(storage: Storage, lock: Lock) -> None:
     token = await claimed(lock)
-    assert (await storage.fail(PIPE, token)).attempts == 0
+    assert (await hands.fail(storage, PIPE, token)).attempts == 0
     await storage.append([(PIPE, numbered(3))])
 
-    assert (await storage.fail(PIPE, token)).attempts == 0
+    assert (await hands.fail(storage, PIPE, token)).attempts == 0
+    await hands.give_back(storage, PIPE, token, 1)
 
     assert await sizes_until_empty(storage, token) == [3]
 
@@ -525,11 +573,11 @@ async def test_S18_nothing_fails_where_nothing_was_taken(storage: Storage, lock:
 async def test_S18_only_what_is_left_of_a_batch_fails(storage: Storage, lock: Lock) -> None:
     await storage.append([(PIPE, numbered(8))])
     token = await claimed(lock)
-    batch = await storage.take([PIPE], 8, token)
+    batch = await hands.take(storage, [PIPE], 8, token)
 
-    await storage.pop(PIPE, batch.through_first(5), token)
-    assert (await storage.fail(PIPE, token)).attempts == 0
-    batch = await storage.take([PIPE], 8, token)
+    await hands.pop(storage, PIPE, batch.through_first(5), token)
+    assert (await hands.fail(storage, PIPE, token)).attempts == 0
+    batch = await hands.take(storage, [PIPE], 8, token)
 
     assert (batch.messages, batch.failed) == (numbered(1, 5), None)
 
@@ -537,12 +585,12 @@ async def test_S18_only_what_is_left_of_a_batch_fails(storage: Storage, lock: Lo
 async def test_S18_the_last_of_a_batch_fails_alone(storage: Storage, lock: Lock) -> None:
     await storage.append([(PIPE, numbered(8))])
     token = await claimed(lock)
-    batch = await storage.take([PIPE], 5, token)
+    batch = await hands.take(storage, [PIPE], 5, token)
 
-    await storage.pop(PIPE, batch.through_first(4), token)
+    await hands.pop(storage, PIPE, batch.through_first(4), token)
 
-    assert (await storage.fail(PIPE, token)).attempts == 1
-    again = await storage.take([PIPE], MANY, token)
+    assert (await hands.fail(storage, PIPE, token)).attempts == 1
+    again = await hands.take(storage, [PIPE], MANY, token)
     assert again.messages == [b"message-4"]
     assert again.failed is not None
 
@@ -550,9 +598,9 @@ async def test_S18_the_last_of_a_batch_fails_alone(storage: Storage, lock: Lock)
 async def test_S18_nothing_of_an_acknowledged_batch_fails(storage: Storage, lock: Lock) -> None:
     await storage.append([(PIPE, numbered(8))])
     token = await claimed(lock)
-    await storage.pop(PIPE, (await storage.take([PIPE], 4, token)).through, token)
+    await hands.pop(storage, PIPE, (await hands.take(storage, [PIPE], 4, token)).through, token)
 
-    assert (await storage.fail(PIPE, token)).attempts == 0
+    assert (await hands.fail(storage, PIPE, token)).attempts == 0
 
     assert await sizes_until_empty(storage, token) == [4]
 
@@ -563,42 +611,42 @@ async def test_S18_each_tube_has_failures_of_its_own(storage: Storage, lock: Loc
     token = await claimed(lock)
     await failed_alone(storage, token, 2)
 
-    batch = await storage.take([f"{KEY}/1"], MANY, token)
+    batch = await hands.take(storage, [f"{KEY}/1"], MANY, token)
     assert (batch.count, batch.failed) == (4, None)
-    other = await storage.take([OTHER], MANY, await claimed(lock, OTHER_KEY))
+    other = await hands.take(storage, [OTHER], MANY, await claimed(lock, OTHER_KEY))
     assert (other.count, other.failed) == (4, None)
 
 
-async def test_S18_what_runs_ahead_leaves_the_failures_behind_it(storage: Storage, lock: Lock) -> None:
+async def test_S18_what_is_in_front_leaves_the_failures_behind_it(storage: Storage, lock: Lock) -> None:
     await storage.append([(PIPE, numbered(3))])
     token = await claimed(lock)
     await failed_alone(storage, token, 2)
-    await storage.fail(PIPE, token)
+    await hands.fail(storage, PIPE, token)
 
-    await storage.append([(AHEAD, numbered(2, 10))])
-    batch = await storage.take([AHEAD, PIPE], MANY, token)
+    await hands.put_in_front(storage, PIPE, *numbered(2, 10))
+    batch = await hands.take(storage, [PIPE], MANY, token)
     assert (batch.messages, batch.failed) == (numbered(2, 10), None)
-    await storage.pop(AHEAD, batch.through, token)
+    await storage.pop(Hand(KEY, token, batch), batch.count)
 
-    batch = await storage.take([AHEAD, PIPE], MANY, token)
+    batch = await hands.take(storage, [PIPE], MANY, token)
     assert batch.messages == [b"message-0"]
     assert batch.failed is not None
     assert batch.failed.attempts == 3
 
 
-async def test_S18_a_failure_says_when_it_was(storage: Storage, lock: Lock) -> None:
-    await storage.append([(PIPE, numbered(1))])
-    token, times = await claimed(lock), [await now_us(storage)]
-    for _ in range(2):
-        await storage.take([PIPE], 1, token)
-        failed = await storage.fail(PIPE, token)
-        times.append(await now_us(storage))
+async def test_S18_what_is_in_front_fails_by_itself(storage: Storage, lock: Lock) -> None:
+    await storage.append([(PIPE, numbered(3))])
+    await hands.put_in_front(storage, PIPE, b"urgent")
+    token = await claimed(lock)
+    hand = Hand(KEY, token, await hands.take(storage, [PIPE], MANY, token))
 
-    assert failed.ending is None
-    assert times[0] <= failed.first_us <= times[1] <= failed.last_us <= times[2]
-    batch = await storage.take([PIPE], 1, token)
-    assert batch.failed == failed
-    assert failed.last_us <= batch.taken_us
+    assert (await storage.fail(hand)).attempts == 1
+
+    again = await hands.take(storage, [PIPE], MANY, token)
+    assert (again.messages, again.failed is not None) == ([b"urgent"], True)
+    await storage.pop(Hand(KEY, token, again), 1)
+    behind = await hands.take(storage, [PIPE], MANY, token)
+    assert (behind.messages, behind.failed) == (numbered(3), None)
 
 
 # S19
@@ -635,7 +683,7 @@ async def test_S19_a_single_message_in_the_hands_of_the_dead_failed(
     await storage.append([(PIPE, numbered(5))])
     await die_holding("take=1")
 
-    batch = await storage.take([PIPE], MANY, await claimed(lock))
+    batch = await hands.take(storage, [PIPE], MANY, await claimed(lock))
 
     assert batch.messages == [b"message-0"]
     assert batch.failed is not None
@@ -652,7 +700,7 @@ async def test_S19_deaths_and_failures_are_counted_together(
     for attempts in (3, 4):
         await die_holding("take=128")
         token = await claimed(lock)
-        failed = (await storage.take([PIPE], MANY, token)).failed
+        failed = (await hands.take(storage, [PIPE], MANY, token)).failed
         assert failed is not None
         assert (failed.attempts, failed.first_us, failed.ending) == (attempts, first.first_us, Ending())
         assert failed.last_us >= first.last_us
@@ -682,7 +730,7 @@ async def test_S19_what_the_dead_acknowledged_has_not_failed(
     await storage.append([(PIPE, numbered(5))])
     await die_holding("take=3", "pop=3")
 
-    batch = await storage.take([PIPE], MANY, await claimed(lock))
+    batch = await hands.take(storage, [PIPE], MANY, await claimed(lock))
 
     assert (batch.messages, batch.failed) == (numbered(2, 3), None)
 
@@ -693,7 +741,7 @@ async def test_S19_the_last_of_a_batch_of_the_dead_failed_alone(
     await storage.append([(PIPE, numbered(5))])
     await die_holding("take=3", "pop=2")
 
-    batch = await storage.take([PIPE], MANY, await claimed(lock))
+    batch = await hands.take(storage, [PIPE], MANY, await claimed(lock))
 
     assert batch.messages == [b"message-2"]
     assert batch.failed is not None
@@ -707,7 +755,7 @@ async def test_S19_what_was_not_handed_out_or_was_released_has_not_failed(
     await storage.append([(PIPE, numbered(5))])
     await die_holding(*steps)
 
-    batch = await storage.take([PIPE], MANY, await claimed(lock))
+    batch = await hands.take(storage, [PIPE], MANY, await claimed(lock))
 
     assert (batch.count, batch.failed) == (5, None)
 
@@ -718,7 +766,7 @@ async def test_S19_what_failed_before_its_holder_died_failed_once(
     await storage.append([(PIPE, numbered(5))])
     await die_holding("take=1", "fail")
 
-    failed = (await storage.take([PIPE], MANY, await claimed(lock))).failed
+    failed = (await hands.take(storage, [PIPE], MANY, await claimed(lock))).failed
 
     assert failed is not None
     assert (failed.attempts, failed.ending) == (1, None)
@@ -726,7 +774,7 @@ async def test_S19_what_failed_before_its_holder_died_failed_once(
 
 async def test_S19_what_is_isolated_dies_one_by_one_too(storage: Storage, lock: Lock, die_holding: DieHolding) -> None:
     await storage.append([(PIPE, numbered(16))])
-    await die_holding("take=16", "fail", "take=16")
+    await die_holding("take=16", "give_back=8", "take=16")
 
     sizes = await sizes_until_empty(storage, await claimed(lock))
 
@@ -755,7 +803,7 @@ async def test_S19_a_failure_tells_how_the_process_ended(
         pass
     backend.note_death(pid, ending)
 
-    failed = (await backend.storage.take([PIPE], MANY, await claimed(lock))).failed
+    failed = (await hands.take(backend.storage, [PIPE], MANY, await claimed(lock))).failed
 
     assert failed is not None
     assert failed.ending == ending
@@ -771,7 +819,7 @@ async def test_S19_what_was_handed_out_to_a_process_whose_end_was_planned_has_no
     async with holding(root, driver.name, backend.address, KEY, f"take={count}") as pid:
         backend.excuse(pid)
 
-    batch = await backend.storage.take([PIPE], MANY, await claimed(lock))
+    batch = await hands.take(backend.storage, [PIPE], MANY, await claimed(lock))
 
     assert (batch.count, batch.failed) == (5, None)
 
@@ -787,6 +835,6 @@ async def test_S19_a_planned_end_leaves_earlier_failures(
     async with holding(root, driver.name, backend.address, KEY, "take=1") as pid:
         backend.excuse(pid)
 
-    batch = await backend.storage.take([PIPE], MANY, await claimed(lock))
+    batch = await hands.take(backend.storage, [PIPE], MANY, await claimed(lock))
 
     assert (batch.count, batch.failed) == (1, before)

@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from shardq.model import EMPTY, Counts, ahead_of, dead_pipe, key_of
+from shardq.model import EMPTY, Counts, Hand, Terms, dead_pipe, key_of
 from shardq.protocols import Lock, Storage
 from tests.conftest import OpenBackend
 from tests.contracts.test_storage import (
@@ -26,18 +26,18 @@ from tests.contracts.test_storage import (
     fill,
     numbered,
 )
+from tests.support import hands
 from tests.support.drivers import MIB
 from tests.support.tasks import finished, in_thread, suspended
 
-AHEAD = ahead_of(PIPE)
 GRAVE = dead_pipe("app.jobs/Resize")
 OTHER_GRAVE = dead_pipe("app.jobs/Crop")
 
 
 async def bury_head(storage: Storage, token: int, letter: bytes = b"letter", grave: str = GRAVE) -> bool:
     """Take the message at the head and bury it."""
-    batch = await storage.take([PIPE], 1, token)
-    return await storage.bury(PIPE, batch.sequence, token, grave, letter)
+    batch = await hands.take(storage, [PIPE], 1, token)
+    return await hands.bury(storage, PIPE, batch.sequence, token, grave, letter)
 
 
 async def buried(storage: Storage, lock: Lock, *letters: bytes) -> list[int]:
@@ -72,10 +72,10 @@ async def test_S20_a_buried_message_is_a_letter_instead(storage: Storage, lock: 
 async def test_S20_burying_again_does_nothing(storage: Storage, lock: Lock) -> None:
     await storage.append([(PIPE, numbered(3))])
     token = await claimed(lock)
-    sequence = (await storage.take([PIPE], 1, token)).sequence
+    sequence = (await hands.take(storage, [PIPE], 1, token)).sequence
 
     for _ in range(3):
-        assert await storage.bury(PIPE, sequence, token, GRAVE, b"letter")
+        assert await hands.bury(storage, PIPE, sequence, token, GRAVE, b"letter")
 
     assert await contents(storage, PIPE) == numbered(2, 1)
     assert await contents(storage, GRAVE) == [b"letter"]
@@ -87,7 +87,7 @@ async def test_S20_what_was_acknowledged_is_not_buried(storage: Storage, lock: L
     token = await claimed(lock)
     batch = await drain(storage, PIPE, token)
 
-    await storage.bury(PIPE, batch.sequence, token, GRAVE, b"letter")
+    await hands.bury(storage, PIPE, batch.sequence, token, GRAVE, b"letter")
 
     assert await storage.graves() == []
     assert await storage.backlog() == Counts(2, 2)
@@ -96,10 +96,10 @@ async def test_S20_what_was_acknowledged_is_not_buried(storage: Storage, lock: L
 async def test_S20_what_is_not_at_the_head_is_not_buried(storage: Storage, lock: Lock) -> None:
     await storage.append([(PIPE, numbered(3))])
     token = await claimed(lock)
-    batch = await storage.take([PIPE], 3, token)
+    batch = await hands.take(storage, [PIPE], 3, token)
 
     for sequence in (batch.sequence + 1, batch.sequence + 2, batch.through, batch.through + 7):
-        await storage.bury(PIPE, sequence, token, GRAVE, b"letter")
+        await hands.bury(storage, PIPE, sequence, token, GRAVE, b"letter")
 
     assert await contents(storage, PIPE) == numbered(3)
     assert await storage.graves() == []
@@ -109,7 +109,7 @@ async def test_S20_what_is_not_at_the_head_is_not_buried(storage: Storage, lock:
 async def test_S20_of_an_unknown_tube_nothing_is_buried(storage: Storage, lock: Lock) -> None:
     token = await claimed(lock)
 
-    await storage.bury(PIPE, 1, token, GRAVE, b"letter")
+    await hands.bury(storage, PIPE, 1, token, GRAVE, b"letter")
 
     assert await storage.graves() == []
     assert await storage.backlog() == Counts(0, 0)
@@ -118,13 +118,13 @@ async def test_S20_of_an_unknown_tube_nothing_is_buried(storage: Storage, lock: 
 async def test_S20_the_others_of_a_batch_stay_in_hand(storage: Storage, lock: Lock) -> None:
     await storage.append([(PIPE, numbered(3))])
     token = await claimed(lock)
-    batch = await storage.take([PIPE], 2, token)
+    batch = await hands.take(storage, [PIPE], 2, token)
 
-    assert await storage.bury(PIPE, batch.sequence, token, GRAVE, b"letter")
+    assert await hands.bury(storage, PIPE, batch.sequence, token, GRAVE, b"letter")
 
     assert await storage.remove(PIPE, *numbered(3)) == 1
     assert await contents(storage, PIPE) == [b"message-1"]
-    assert (await storage.fail(PIPE, token)).attempts == 1
+    assert (await hands.fail(storage, PIPE, token)).attempts == 1
 
 
 async def test_S20_burying_goes_on_over_the_gaps(storage: Storage, lock: Lock) -> None:
@@ -144,24 +144,24 @@ async def test_S20_burying_goes_on_over_the_gaps(storage: Storage, lock: Lock) -
 async def test_S20_failures_end_with_the_message_that_is_buried(storage: Storage, lock: Lock) -> None:
     await storage.append([(PIPE, numbered(3))])
     token = await claimed(lock)
-    await storage.take([PIPE], 1, token)
-    assert (await storage.fail(PIPE, token)).attempts == 1
+    await hands.take(storage, [PIPE], 1, token)
+    assert (await hands.fail(storage, PIPE, token)).attempts == 1
 
     assert await bury_head(storage, token)
 
-    batch = await storage.take([PIPE], 128, token)
+    batch = await hands.take(storage, [PIPE], 128, token)
     assert (batch.messages, batch.failed) == (numbered(2, 1), None)
 
 
-async def test_S20_what_ran_ahead_can_be_buried(storage: Storage, lock: Lock) -> None:
+async def test_S20_what_is_in_front_can_be_buried(storage: Storage, lock: Lock) -> None:
     await storage.append([(PIPE, numbered(1))])
-    await storage.append([(AHEAD, [b"urgent"])])
+    await hands.put_in_front(storage, PIPE, b"urgent")
     token = await claimed(lock)
-    batch = await storage.take([AHEAD, PIPE], 1, token)
+    batch = await hands.take(storage, [PIPE], 1, token)
 
-    assert await storage.bury(AHEAD, batch.sequence, token, GRAVE, b"letter")
+    assert await storage.bury(Hand(KEY, token, batch), batch.sequence, GRAVE, b"letter")
 
-    assert await storage.pipes() == [PIPE]
+    assert await contents(storage, PIPE) == numbered(1)
     assert await contents(storage, GRAVE) == [b"letter"]
 
 
@@ -206,8 +206,8 @@ async def test_S20_all_of_a_full_storage_can_be_buried(open_backend: OpenBackend
         continue
     queued = await storage.length(PIPE)
 
-    while (batch := await storage.take([PIPE], 128, token)).count:
-        assert await storage.bury(PIPE, batch.sequence, token, GRAVE, b"%300d" % batch.sequence)
+    while (batch := await hands.take(storage, [PIPE], 128, token)).count:
+        assert await hands.bury(storage, PIPE, batch.sequence, token, GRAVE, b"%300d" % batch.sequence)
 
     look = await storage.backlog()
     assert (look.queued, look.handled) == (0, queued)
@@ -301,33 +301,77 @@ async def test_S21_a_requeued_message_is_the_last_of_its_tube(storage: Storage, 
     assert await storage.backlog() == Counts(4, 1, buried=1)
 
 
-async def test_S21_a_message_requeued_ahead_is_taken_first(storage: Storage, lock: Lock) -> None:
+async def test_S21_a_message_put_in_front_is_taken_first(storage: Storage, lock: Lock) -> None:
     first, second = await buried(storage, lock, b"first", b"second")
     await storage.append([(PIPE, numbered(2, 2))])
 
     for letter, message in ((first, b"message-0"), (second, b"message-1")):
-        assert await storage.requeue(GRAVE, letter, AHEAD, message)
+        assert await storage.requeue(GRAVE, letter, PIPE, message, front=True)
 
     token = await claimed(lock)
-    assert sorted(await storage.pipes()) == sorted([PIPE, AHEAD])
-    batch = await storage.take([AHEAD, PIPE], 128, token)
-    assert (batch.pipe, batch.messages) == (AHEAD, numbered(2))
-    await storage.pop(AHEAD, batch.through, token)
-    assert (await storage.take([AHEAD, PIPE], 128, token)).messages == numbered(2, 2)
+    assert await storage.pipes() == [PIPE]
+    assert await storage.length(PIPE) == 4
+    assert await storage.contains(PIPE, b"message-1")
+    assert await storage.contains(PIPE, b"message-2")
+    batch = await hands.take(storage, [PIPE], 128, token)
+    assert (batch.pipe, batch.messages) == (PIPE, numbered(2))
+    await storage.pop(Hand(KEY, token, batch), batch.count)
+    assert (await hands.take(storage, [PIPE], 128, token)).messages == numbered(2, 2)
+
+
+async def test_S21_a_batch_in_hand_stays_when_others_are_put_in_front(storage: Storage, lock: Lock) -> None:
+    [letter] = await buried(storage, lock, b"letter")
+    await storage.append([(PIPE, numbered(4))])
+    token = await claimed(lock)
+    hand = Hand(KEY, token, await hands.take(storage, [PIPE], 2, token))
+
+    assert await storage.requeue(GRAVE, letter, PIPE, b"urgent", front=True)
+
+    await storage.pop(hand, 2)
+    assert await contents(storage, PIPE) == [b"urgent", *numbered(2, 2)]
+
+
+async def test_S21_all_that_is_in_front_alone_is_a_tube(storage: Storage, lock: Lock) -> None:
+    [letter] = await buried(storage, lock, b"letter")
+    await storage.requeue(GRAVE, letter, PIPE, b"urgent", front=True)
+
+    assert await storage.pipes() == [PIPE]
+    assert await storage.wait(everything, 0) == KEY
+    token = await claimed(lock)
+    hand = await storage.turn(Hand(KEY, token, EMPTY), everything, {"app.jobs/Resize": Terms((0,), 9)})
+    assert hand is not None
+    assert hand.batch.messages == [b"urgent"]
+    last = await storage.turn(hand, everything, {"app.jobs/Resize": Terms((0,), 9)})
+
+    assert last is not None
+    assert last.batch.count == 0
+    assert (await storage.pipes(), await storage.length(PIPE)) == ([], 0)
+
+
+async def test_S21_what_is_in_front_is_numbered_apart(storage: Storage, lock: Lock) -> None:
+    """So what is acknowledged in front takes nothing out of the tube."""
+    await storage.append([(PIPE, numbered(9))])
+    await hands.put_in_front(storage, PIPE, *numbered(3, 20))
+    token = await claimed(lock)
+
+    for left in range(2, -1, -1):
+        batch = await hands.take(storage, [PIPE], 1, token)
+        await storage.pop(Hand(KEY, token, batch), 1)
+        assert await contents(storage, PIPE) == [*numbered(left, 23 - left), *numbered(9)]
 
 
 async def test_S21_a_requeued_message_has_not_failed(storage: Storage, lock: Lock) -> None:
     await storage.append([(PIPE, numbered(1))])
     token = await claimed(lock)
     for _ in range(3):
-        before = await storage.take([PIPE], 1, token)
-        await storage.fail(PIPE, token)
+        before = await hands.take(storage, [PIPE], 1, token)
+        await hands.fail(storage, PIPE, token)
     await bury_head(storage, token)
     [letter] = await places(storage)
 
     assert await storage.requeue(GRAVE, letter, PIPE, b"message-0")
 
-    batch = await storage.take([PIPE], 1, token)
+    batch = await hands.take(storage, [PIPE], 1, token)
     assert batch.failed is None
     assert batch.sequence >= before.through
 
@@ -395,8 +439,9 @@ async def test_S21_without_room_the_letter_stays(open_backend: OpenBackend) -> N
     [letter] = await buried(storage, lock, b"letter")
     taken = await fill(storage)
 
-    for pipe in (PIPE, AHEAD, OTHER):
+    for pipe in (PIPE, OTHER):
         assert await storage.requeue(GRAVE, letter, pipe, CHUNK) is False
+        assert await storage.requeue(GRAVE, letter, pipe, CHUNK, front=True) is False
 
     assert await contents(storage, GRAVE) == [b"letter"]
     assert await storage.backlog() == Counts(taken + 1, 1, buried=1, dead=1)
@@ -416,16 +461,18 @@ async def test_S21_a_requeued_message_wakes_who_waits(storage: Storage, lock: Lo
     assert await finished(waiting) == KEY
 
 
-@pytest.mark.parametrize("pipe", [PIPE, AHEAD])
-async def test_S21_a_requeued_message_wakes_who_is_bound_to_its_thread(storage: Storage, lock: Lock, pipe: str) -> None:
+@pytest.mark.parametrize("front", [False, True])
+async def test_S21_a_requeued_message_wakes_who_is_bound_to_its_thread(
+    storage: Storage, lock: Lock, front: bool
+) -> None:
     [letter] = await buried(storage, lock, b"letter")
     token = await claimed(lock)
     waiting = await suspended(storage.wait(everything, bound=KEY))
 
-    assert await storage.requeue(GRAVE, letter, pipe, b"again")
+    assert await storage.requeue(GRAVE, letter, PIPE, b"again", front=front)
 
     assert await finished(waiting) == KEY
-    assert (await storage.take([AHEAD, PIPE], 1, token)).pipe == pipe
+    assert (await hands.take(storage, [PIPE], 1, token)).messages == [b"again"]
 
 
 async def test_S21_a_requeued_message_is_not_quiet(storage: Storage, lock: Lock) -> None:
@@ -511,7 +558,7 @@ async def test_S22_letters_are_handed_out_to_nobody(storage: Storage, lock: Lock
     await buried(storage, lock, b"one", b"two")
 
     token = await lock.acquire(key_of(GRAVE))
-    taken = await storage.take([GRAVE], 2, token) if token else EMPTY
+    taken = await hands.take(storage, [GRAVE], 2, token) if token else EMPTY
 
     assert not taken.count
     assert await contents(storage, GRAVE) == [b"one", b"two"]

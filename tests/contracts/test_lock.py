@@ -14,6 +14,7 @@ import pytest
 
 from shardq.errors import FencedError
 from shardq.protocols import Lock, Served, Storage
+from tests.support import hands
 from tests.support.drivers import Backend, Driver
 from tests.support.peer import peer
 from tests.support.tasks import LIMIT_S, NEVER_S, finished, in_thread, suspended
@@ -47,8 +48,8 @@ async def test_L1_a_refused_acquire_leaves_the_holder_its_claim(backend: Backend
     await mine.acquire(KEY)
     await theirs.acquire(KEY)
 
-    batch = await backend.storage.take([PIPE], 1, token)
-    await backend.storage.pop(PIPE, batch.through, token)
+    batch = await hands.take(backend.storage, [PIPE], 1, token)
+    await hands.pop(backend.storage, PIPE, batch.through, token)
 
     assert await mine.release(KEY)
 
@@ -101,7 +102,7 @@ async def test_L2_tokens_go_on_after_all_messages_left(backend: Backend) -> None
     for _ in range(5):
         await backend.storage.append([(PIPE, [b"message"])])
         token = await lock.acquire(KEY)
-        await backend.storage.pop(PIPE, (await backend.storage.take([PIPE], 1, token)).through, token)
+        await hands.pop(backend.storage, PIPE, (await hands.take(backend.storage, [PIPE], 1, token)).through, token)
         await lock.release(KEY)
         assert token > last
         last = token
@@ -170,10 +171,10 @@ async def test_L4_the_claim_of_a_killed_process_is_free(backend: Backend, driver
 
     assert mine > theirs
     await backend.storage.append([(PIPE, [b"message"])])
-    through = (await backend.storage.take([PIPE], 1, mine)).through
+    through = (await hands.take(backend.storage, [PIPE], 1, mine)).through
     with pytest.raises(FencedError):
-        await backend.storage.pop(PIPE, through, theirs)
-    await backend.storage.pop(PIPE, through, mine)
+        await hands.pop(backend.storage, PIPE, through, theirs)
+    await hands.pop(backend.storage, PIPE, through, mine)
 
 
 @pytest.mark.requires("multiprocess")
@@ -252,7 +253,7 @@ async def test_L6_a_lease_that_ran_out_is_free(backend: Backend) -> None:
     assert not await mine.release(KEY)
     assert await theirs.exists(KEY)
     with pytest.raises(FencedError):
-        await backend.storage.pop(PIPE, (await backend.storage.range(PIPE, 1)).through, token)
+        await hands.pop(backend.storage, PIPE, (await backend.storage.range(PIPE, 1)).through, token)
 
 
 @pytest.mark.requires("time_leases")
@@ -293,7 +294,7 @@ async def test_L6_a_claim_for_life_does_not_run_out(backend: Backend) -> None:
     assert await lock.ttl(KEY, NEVER_S / 10)
 
     assert await backend.storage.wait(everything, NEVER_S) is None
-    await backend.storage.pop(PIPE, (await backend.storage.take([PIPE], 1, token)).through, token)
+    await hands.pop(backend.storage, PIPE, (await hands.take(backend.storage, [PIPE], 1, token)).through, token)
     assert await lock.release(KEY)
 
 
@@ -316,7 +317,7 @@ async def test_L7_a_held_thread_is_offered_after_its_release(storage: Storage, l
 async def test_L7_a_thread_without_messages_is_not_offered(storage: Storage, lock: Lock) -> None:
     await storage.append([(PIPE, [b"message"])])
     token = await lock.acquire(KEY)
-    await storage.pop(PIPE, (await storage.take([PIPE], 1, token)).through, token)
+    await hands.pop(storage, PIPE, (await hands.take(storage, [PIPE], 1, token)).through, token)
     await lock.release(KEY)
 
     assert await storage.wait(everything, 0) is None

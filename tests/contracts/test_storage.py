@@ -17,6 +17,7 @@ from shardq.errors import FencedError, HandlerError, MessageTooLarge
 from shardq.model import Batch, Counts, Hand, Terms, When, split_key
 from shardq.protocols import Lock, Served, Storage
 from tests.conftest import OpenBackend
+from tests.support import hands
 from tests.support.drivers import MIB, Backend, Driver
 from tests.support.peer import peer
 from tests.support.tasks import LIMIT_S, NEVER_S, cancelled, finished, in_thread, suspended, without_suspending
@@ -53,8 +54,8 @@ async def claimed(lock: Lock, key: str = KEY) -> int:
 
 async def drain(storage: Storage, pipe: str, token: int) -> Batch:
     """Acknowledge all that is in the tube; returns what it was."""
-    batch = await storage.take([pipe], 1_000_000, token)
-    await storage.pop(pipe, batch.through, token)
+    batch = await hands.take(storage, [pipe], 1_000_000, token)
+    await hands.pop(storage, pipe, batch.through, token)
     return batch
 
 
@@ -85,9 +86,9 @@ async def test_S1_one_call_of_ten_thousand_keeps_its_order(storage: Storage, loc
     assert await storage.append([(PIPE, messages)])
 
     taken: list[bytes] = []
-    while (batch := await storage.take([PIPE], 128, token)).count:
+    while (batch := await hands.take(storage, [PIPE], 128, token)).count:
         taken += batch.messages
-        await storage.pop(PIPE, batch.through, token)
+        await hands.pop(storage, PIPE, batch.through, token)
 
     assert taken == messages
 
@@ -220,12 +221,12 @@ async def test_S3_messages_stay_when_a_holder_lets_go(storage: Storage, lock: Lo
     messages = numbered(5)
     await storage.append([(PIPE, messages)])
     token = await claimed(lock)
-    await storage.take([PIPE], 3, token)
+    await hands.take(storage, [PIPE], 3, token)
     await lock.release(KEY)
 
     assert await contents(storage, PIPE) == messages
     token = await claimed(lock)
-    assert (await storage.take([PIPE], 5, token)).messages == messages
+    assert (await hands.take(storage, [PIPE], 5, token)).messages == messages
 
 
 @pytest.mark.requires("multiprocess")
@@ -260,9 +261,9 @@ async def test_S4_a_full_storage_can_be_read_and_acknowledged(open_backend: Open
     taken = await fill(storage)
 
     for left in range(taken, 0, -1):
-        batch = await storage.take([PIPE], 1, token)
+        batch = await hands.take(storage, [PIPE], 1, token)
         assert batch.messages == [CHUNK]
-        await storage.pop(PIPE, batch.through, token)
+        await hands.pop(storage, PIPE, batch.through, token)
         assert await storage.length(PIPE) == left - 1
 
 
@@ -335,7 +336,7 @@ async def test_S5_a_drained_tube_is_empty(storage: Storage, lock: Lock) -> None:
     token = await claimed(lock)
     await drain(storage, PIPE, token)
 
-    assert (await storage.take([PIPE], 10, token)).count == 0
+    assert (await hands.take(storage, [PIPE], 10, token)).count == 0
     await lock.release(KEY)
     assert (await storage.range(PIPE, 10)).count == 0
 
@@ -351,11 +352,11 @@ async def test_S5_empty_messages_are_messages(storage: Storage, lock: Lock) -> N
     await storage.append([(PIPE, [b""])])
     await storage.append([(PIPE, [b"", b"full", b""])])
 
-    batch = await storage.take([PIPE], 10, token)
+    batch = await hands.take(storage, [PIPE], 10, token)
     assert batch.messages == [b"", b"", b"full", b""]
     assert [end - batch.base for end in batch.ends] == [0, 0, 4, 4]
 
-    await storage.pop(PIPE, batch.sequence + 1, token)
+    await hands.pop(storage, PIPE, batch.sequence + 1, token)
     assert await contents(storage, PIPE) == [b"", b"full", b""]
 
 
@@ -389,7 +390,7 @@ async def test_S6_a_message_keeps_its_number(storage: Storage, lock: Lock) -> No
     token = await claimed(lock)
     first = (await storage.range(PIPE, 5)).sequence
 
-    await storage.pop(PIPE, first + 2, token)
+    await hands.pop(storage, PIPE, first + 2, token)
     assert (await storage.range(PIPE, 5)).sequence == first + 2
     await storage.remove(PIPE, b"message-2", b"message-3")
     last = await storage.range(PIPE, 5)
@@ -439,20 +440,20 @@ async def test_S7_pop_removes_what_is_below(storage: Storage, lock: Lock) -> Non
     await storage.append([(PIPE, numbered(4))])
     await storage.append([(PIPE, numbered(4, 4))])
     token = await claimed(lock)
-    first = (await storage.take([PIPE], 8, token)).sequence
+    first = (await hands.take(storage, [PIPE], 8, token)).sequence
 
     for popped in (1, 3, 5, 8):
-        await storage.pop(PIPE, first + popped, token)
+        await hands.pop(storage, PIPE, first + popped, token)
         assert await contents(storage, PIPE) == numbered(8 - popped, popped)
 
 
 async def test_S7_popping_again_changes_nothing(storage: Storage, lock: Lock) -> None:
     await storage.append([(PIPE, numbered(5))])
     token = await claimed(lock)
-    batch = await storage.take([PIPE], 2, token)
+    batch = await hands.take(storage, [PIPE], 2, token)
 
     for _ in range(3):
-        await storage.pop(PIPE, batch.through, token)
+        await hands.pop(storage, PIPE, batch.through, token)
         assert await contents(storage, PIPE) == numbered(3, 2)
         assert await storage.backlog() == Counts(5, 2)
 
@@ -463,16 +464,16 @@ async def test_S7_popping_a_drained_tube_again_spares_what_came_later(storage: S
     batch = await drain(storage, PIPE, token)
     await storage.append([(PIPE, numbered(2, 2))])
 
-    await storage.pop(PIPE, batch.through, token)
+    await hands.pop(storage, PIPE, batch.through, token)
 
     assert await contents(storage, PIPE) == numbered(2, 2)
 
 
 async def test_S7_popping_nothing_is_fine(storage: Storage, lock: Lock) -> None:
     token = await claimed(lock)
-    await storage.pop(PIPE, 10, token)
+    await hands.pop(storage, PIPE, 10, token)
     await storage.append([(PIPE, numbered(2))])
-    await storage.pop(PIPE, 0, token)
+    await hands.pop(storage, PIPE, 0, token)
 
     assert await contents(storage, PIPE) == numbered(2)
 
@@ -483,17 +484,17 @@ async def test_S7_popping_nothing_is_fine(storage: Storage, lock: Lock) -> None:
 async def test_S8_a_token_of_before_is_refused(storage: Storage, lock: Lock) -> None:
     await storage.append([(PIPE, numbered(2))])
     late = await claimed(lock)
-    through = (await storage.take([PIPE], 2, late)).through
+    through = (await hands.take(storage, [PIPE], 2, late)).through
     await lock.release(KEY)
 
     with pytest.raises(FencedError):
-        await storage.pop(PIPE, through, late)
+        await hands.pop(storage, PIPE, through, late)
     current = await claimed(lock)
     with pytest.raises(FencedError):
-        await storage.pop(PIPE, through, late)
+        await hands.pop(storage, PIPE, through, late)
 
     assert await contents(storage, PIPE) == numbered(2)
-    await storage.pop(PIPE, through, current)
+    await hands.pop(storage, PIPE, through, current)
     assert await storage.length(PIPE) == 0
 
 
@@ -503,7 +504,7 @@ async def test_S8_reading_with_a_token_of_before_is_refused(storage: Storage, lo
     await lock.release(KEY)
 
     with pytest.raises(FencedError):
-        await storage.take([PIPE], 2, late)
+        await hands.take(storage, [PIPE], 2, late)
 
 
 async def test_S8_a_token_of_another_thread_is_refused(storage: Storage, lock: Lock) -> None:
@@ -513,7 +514,7 @@ async def test_S8_a_token_of_another_thread_is_refused(storage: Storage, lock: L
     through = (await storage.range(PIPE, 2)).through
 
     with pytest.raises(FencedError):
-        await storage.pop(PIPE, through, other)
+        await hands.pop(storage, PIPE, through, other)
 
     assert await storage.length(PIPE) == 2
 
@@ -524,7 +525,7 @@ async def test_S8_without_a_claim_every_token_is_refused(storage: Storage, token
     through = (await storage.range(PIPE, 2)).through
 
     with pytest.raises(FencedError):
-        await storage.pop(PIPE, through, token)
+        await hands.pop(storage, PIPE, through, token)
 
     assert await storage.length(PIPE) == 2
 
@@ -558,7 +559,7 @@ async def test_S9_length_contains_and_pipes_follow_the_tubes(storage: Storage, l
     assert not await storage.contains(PIPE, b"elsewhere")
 
     token = await claimed(lock)
-    await storage.pop(PIPE, (await storage.range(PIPE, 1)).through, token)
+    await hands.pop(storage, PIPE, (await storage.range(PIPE, 1)).through, token)
     assert await storage.length(PIPE) == 2
     assert not await storage.contains(PIPE, b"message-0")
 
@@ -608,10 +609,10 @@ async def test_S10_acknowledging_goes_on_over_the_gaps(storage: Storage, lock: L
     await storage.remove(PIPE, b"x")
     token = await claimed(lock)
 
-    batch = await storage.take([PIPE], 2, token)
+    batch = await hands.take(storage, [PIPE], 2, token)
     assert (batch.sequence, batch.through) == (first + 1, first + 4)
     assert batch.messages == [b"a", b"b"]
-    await storage.pop(PIPE, batch.through, token)
+    await hands.pop(storage, PIPE, batch.through, token)
 
     assert await contents(storage, PIPE) == [b"c"]
     assert await storage.backlog() == Counts(6, 5)
@@ -621,12 +622,12 @@ async def test_S10_what_is_handed_out_stays(storage: Storage, lock: Lock) -> Non
     await storage.append([(PIPE, [b"x", b"a", b"x"])])
     await storage.append([(PIPE, [b"x", b"b", b"x"])])
     token = await claimed(lock)
-    batch = await storage.take([PIPE], 2, token)
+    batch = await hands.take(storage, [PIPE], 2, token)
 
     assert await storage.remove(PIPE, b"x") == 3
 
     assert await contents(storage, PIPE) == [b"x", b"a", b"b"]
-    await storage.pop(PIPE, batch.through, token)
+    await hands.pop(storage, PIPE, batch.through, token)
     assert await contents(storage, PIPE) == [b"b"]
 
 
@@ -640,7 +641,7 @@ async def test_S10_what_was_looked_at_without_a_token_is_not_handed_out(storage:
 async def test_S10_what_was_let_go_can_be_removed_again(storage: Storage, lock: Lock) -> None:
     await storage.append([(PIPE, [b"x", b"a"])])
     token = await claimed(lock)
-    await storage.take([PIPE], 2, token)
+    await hands.take(storage, [PIPE], 2, token)
     await lock.release(KEY)
 
     assert await storage.remove(PIPE, b"x") == 1
@@ -650,8 +651,8 @@ async def test_S10_what_was_let_go_can_be_removed_again(storage: Storage, lock: 
 async def test_S10_a_smaller_look_does_not_take_back_what_is_in_hand(storage: Storage, lock: Lock) -> None:
     await storage.append([(PIPE, [b"a", b"x", b"x"])])
     token = await claimed(lock)
-    await storage.take([PIPE], 2, token)
-    await storage.take([PIPE], 1, token)
+    await hands.take(storage, [PIPE], 2, token)
+    await hands.take(storage, [PIPE], 1, token)
 
     assert await storage.remove(PIPE, b"x") == 1
     assert await contents(storage, PIPE) == [b"a", b"x"]
@@ -789,7 +790,7 @@ async def test_S12_a_hot_thread_does_not_hide_another(storage: Storage, lock: Lo
         key = await storage.wait(everything, 0)
         assert key is not None
         token = await claimed(lock, key)
-        await storage.pop(f"{key}/0", (await storage.take([f"{key}/0"], 1, token)).through, token)
+        await hands.pop(storage, f"{key}/0", (await hands.take(storage, [f"{key}/0"], 1, token)).through, token)
         await storage.append([(f"{key}/0", [b"more"])])
         await lock.release(key)
         served.append(key)
@@ -959,9 +960,9 @@ async def test_S15_backlog_counts_what_is_queued_accepted_and_handled(storage: S
     assert await storage.backlog() == Counts(7, 0)
 
     token = await claimed(lock)
-    batch = await storage.take([PIPE], 3, token)
+    batch = await hands.take(storage, [PIPE], 3, token)
     assert await storage.backlog() == Counts(7, 0)
-    await storage.pop(PIPE, batch.through, token)
+    await hands.pop(storage, PIPE, batch.through, token)
     assert await storage.backlog() == Counts(7, 3)
 
     await storage.remove(OTHER, b"message-0")
@@ -1002,8 +1003,8 @@ async def test_S16_quiet_comes_with_the_last_acknowledgement(storage: Storage, l
     token = await claimed(lock)
     waiting = [await suspended(storage.wait_for_quiet()) for _ in range(2)]
 
-    batch = await storage.take([PIPE], 1, token)
-    await storage.pop(PIPE, batch.through, token)
+    batch = await hands.take(storage, [PIPE], 1, token)
+    await hands.pop(storage, PIPE, batch.through, token)
     await asyncio.wait(waiting, timeout=0)
     assert not any(task.done() for task in waiting)
 
@@ -1022,7 +1023,7 @@ async def test_S16_quiet_comes_with_the_last_removal(storage: Storage) -> None:
 
 async def test_S16_a_handed_out_message_is_not_quiet(storage: Storage, lock: Lock) -> None:
     await storage.append([(PIPE, [b"message"])])
-    await storage.take([PIPE], 1, await claimed(lock))
+    await hands.take(storage, [PIPE], 1, await claimed(lock))
 
     assert not await storage.wait_for_quiet(NEVER_S)
     assert not await storage.wait_for_quiet(0)
@@ -1163,7 +1164,7 @@ async def test_S33_of_a_handler_without_terms_nothing_is_handed_out(storage: Sto
     hand = await storage.turn(None, BOTH, {})
     assert handed(hand) == (KEY, [])
     assert hand is not None
-    assert (await storage.take([PIPE], 9, hand.token)).messages == numbered(1)
+    assert (await hands.take(storage, [PIPE], 9, hand.token)).messages == numbered(1)
 
 
 async def test_S33_with_nobody_to_serve_the_thread_stays(storage: Storage) -> None:
@@ -1187,14 +1188,14 @@ async def test_S33_a_stale_hand_changes_nothing(storage: Storage, lock: Lock) ->
 
     assert await storage.length(PIPE) == 2
     assert not await storage.claimed(OTHER_KEY)
-    assert (await storage.take([PIPE], 9, token)).messages == numbered(2)
+    assert (await hands.take(storage, [PIPE], 9, token)).messages == numbered(2)
 
 
 async def test_S33_what_failed_before_is_said(storage: Storage) -> None:
     await storage.append([(PIPE, numbered(1))])
     hand = await storage.turn(None, BOTH, TERMS)
     assert hand is not None
-    assert (await storage.fail(PIPE, hand.token)).attempts == 1
+    assert (await hands.fail(storage, PIPE, hand.token)).attempts == 1
     assert await storage.unclaim(KEY, hand.token)
 
     again = await storage.turn(None, BOTH, TERMS)

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from shardq.errors import MessageTooLarge, ScheduleError
-from shardq.model import When, ahead_of, split_key
+from shardq.model import When, split_key
 from shardq.protocols import Lock, Served, Storage
 from tests.conftest import OpenBackend
 from tests.contracts.test_storage import (
@@ -28,13 +28,13 @@ from tests.contracts.test_storage import (
     fill,
     numbered,
 )
+from tests.support import hands
 from tests.support.clock import now_us
 from tests.support.drivers import MIB
 from tests.support.tasks import LIMIT_S, NEVER_S, finished, in_thread, suspended
 
 SECOND_US = 1_000_000
 HOUR_S = 3600.0
-AHEAD = ahead_of(PIPE)
 
 
 async def due_in(storage: Storage, seconds: float) -> When:
@@ -109,7 +109,7 @@ async def test_S24_many_calls_with_mixed_times_come_in_order(storage: Storage) -
 
 
 async def test_S24_each_tube_has_its_own(storage: Storage, lock: Lock) -> None:
-    pipes = [PIPE, AHEAD, f"{KEY}/1", OTHER]
+    pipes = [PIPE, f"{KEY}/1", OTHER]
 
     async def defer(base_us: int) -> None:
         for place, pipe in enumerate(pipes):
@@ -121,7 +121,7 @@ async def test_S24_each_tube_has_its_own(storage: Storage, lock: Lock) -> None:
     assert sorted(await storage.pipes()) == sorted(pipes)
     for pipe in pipes:
         assert await contents(storage, pipe) == [b"early", b"late"]
-    assert (await storage.take([AHEAD, PIPE], 9, await claimed(lock))).pipe == AHEAD
+    assert (await hands.take(storage, [f"{KEY}/1", PIPE], 9, await claimed(lock))).pipe == f"{KEY}/1"
 
 
 async def test_S24_equal_messages_are_all_kept(storage: Storage) -> None:
@@ -309,7 +309,7 @@ async def test_S25_what_waits_is_in_no_tube(storage: Storage) -> None:
 async def test_S25_its_thread_can_be_claimed_and_drained(storage: Storage, lock: Lock) -> None:
     await storage.append([(PIPE, [b"later"])], when=await due_in(storage, HOUR_S))
     token = await claimed(lock)
-    assert (await storage.take([PIPE], 9, token)).count == 0
+    assert (await hands.take(storage, [PIPE], 9, token)).count == 0
     await storage.append([(PIPE, [b"now"])])
 
     assert (await drain(storage, PIPE, token)).messages == [b"now"]
@@ -482,18 +482,6 @@ async def test_S28_what_is_removed_is_deferred_no_more(storage: Storage) -> None
     backlog = await storage.backlog()
 
     assert (backlog.queued, backlog.deferred) == (0, 1)
-
-
-async def test_S28_what_waits_to_run_ahead_is_removed_by_its_own_pipe(storage: Storage) -> None:
-    """As in the tubes: who means both names both."""
-    when = await due_in(storage, HOUR_S)
-    await storage.append([(AHEAD, [b"x"])], when=when)
-    await storage.append([(PIPE, [b"x"])], when=when)
-
-    assert await storage.remove(PIPE, b"x") == 1
-    assert await storage.remove(AHEAD, b"x") == 1
-
-    assert (await storage.backlog()).deferred == 0
 
 
 async def test_S28_remove_counts_those_of_both_kinds(storage: Storage) -> None:

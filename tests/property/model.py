@@ -12,6 +12,11 @@ def key_of(pipe: str) -> str:
     return pipe.rpartition("/")[0]
 
 
+def in_front(pipe: str) -> str:
+    """The name under which the model keeps what is in front of a tube."""
+    return f"{pipe}^"
+
+
 @dataclass
 class Waiting:
     """A message that waits for its time."""
@@ -60,16 +65,19 @@ class TubeModel:
         self.queued = [(number, message) for number, message in self.queued if number >= through]
         return before - len(self.queued)
 
-    def fail(self, *, counts: bool = True, died: bool = False) -> int:
+    def fail(self) -> int:
         """What is in hand has failed; how often its message did alone."""
-        count, through, self.handed = len(self.in_hand), self.handed, 0
-        if count == 1 and counts:
-            self.failed = self.queued[0][0], self.failures + 1
-            return self.failures
-        if count:
-            self.limit = 1 if died else max(1, count // 2)
-            self.limit_through = max(self.limit_through, through)
-        return 0
+        if len(self.in_hand) != 1:
+            self.give_back(1)
+            return 0
+        self.failed, self.handed = (self.queued[0][0], self.failures + 1), 0
+        return self.failures
+
+    def give_back(self, at_most: int) -> None:
+        """Until what is in hand has left, batches have at most so many."""
+        if self.in_hand:
+            self.limit, self.limit_through = at_most, max(self.limit_through, self.handed)
+        self.handed = 0
 
 
 class Model:
@@ -88,6 +96,17 @@ class Model:
         self._dead_letters = dead_letters
         self.buried = 0
         self.evicted = 0
+
+    def first(self, pipe: str) -> str:
+        """The tube that `take` looks into."""
+        return in_front(pipe) if self.tubes[in_front(pipe)].queued else pipe
+
+    def messages(self, pipe: str) -> list[bytes]:
+        return self.tubes[in_front(pipe)].messages + self.tubes[pipe].messages
+
+    def pipes(self) -> set[str]:
+        """Those that are not empty."""
+        return {name.removesuffix("^") for name, tube in self.tubes.items() if tube.queued}
 
     def append(self, pipe: str, messages: list[bytes], first: int) -> None:
         """Messages were accepted with numbers from `first` on."""
@@ -109,7 +128,8 @@ class Model:
         self.evicted += max(0, len(letters.queued) + 1 - self._dead_letters)
         letters.queued = [*letters.queued, (number, letter)][-self._dead_letters :]
         letters.next_number = number + 1
-        self.pop(pipe, self.tubes[pipe].queued[0][0] + 1)
+        tube = self.first(pipe)
+        self.pop(tube, self.tubes[tube].queued[0][0] + 1)
 
     def requeue(self, grave: str, number: int, pipe: str, message: bytes, at: int) -> None:
         """The letter has become the message of the number `at`."""
@@ -123,11 +143,8 @@ class Model:
         return before - len(letters.queued)
 
     def absent(self, pipe: str, messages: list[bytes]) -> list[bytes]:
-        """Those that have no equal in the tube, the one ahead of it included, or among what waits for its time."""
-        plain = pipe.removesuffix("^")
-        both = plain, f"{plain}^"
-        present = {message for one in both for message in self.tubes[one].messages}
-        present |= {waiting.message for waiting in self.waiting if waiting.pipe in both}
+        """Those that have no equal in the tube, in front of it, or among what waits for its time."""
+        present = {*self.messages(pipe), *(waiting.message for waiting in self.waiting if waiting.pipe == pipe)}
         return [message for message in dict.fromkeys(messages) if message not in present]
 
     def defer(self, pipe: str, messages: list[bytes], due_us: int) -> None:
@@ -148,7 +165,8 @@ class Model:
     def remove(self, pipe: str, wanted: list[bytes]) -> int:
         before = len(self.waiting)
         self.waiting = [one for one in self.waiting if one.pipe != pipe or one.message not in wanted]
-        return before - len(self.waiting) + self._remove_queued(pipe, wanted)
+        gone = sum(self._remove_queued(one, wanted) for one in (in_front(pipe), pipe))
+        return before - len(self.waiting) + gone
 
     def _remove_queued(self, pipe: str, wanted: list[bytes]) -> int:
         tube = self.tubes[pipe]
@@ -173,7 +191,7 @@ class Model:
         """Who held the thread has died with what it had in hand."""
         del self.tokens[key]
         for tube in self._tubes_of(key):
-            tube.fail(died=True)
+            tube.fail()
 
     def ready(self) -> set[str]:
         """Threads that are offered to workers."""

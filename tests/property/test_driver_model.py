@@ -24,10 +24,11 @@ from hypothesis.stateful import (
 )
 
 from shardq.errors import FencedError
-from shardq.model import Batch, Counts, When, ahead_of
+from shardq.model import EMPTY, Batch, Counts, Hand, Terms, When
 from shardq.protocols import Storage
 from shardq.shm.processes.shares import Share, slots_of
-from tests.property.model import Model, TubeModel, key_of
+from tests.property.model import Model, TubeModel, in_front, key_of
+from tests.support import hands
 from tests.support.clock import now_us
 from tests.support.drivers import DRIVERS, MIB, Driver
 from tests.support.faults import Child, dying_after
@@ -41,8 +42,7 @@ ALL, NO_LETTER = 1 << 30, 1 << 40
 HOUR_S = 3600.0
 
 keys = st.sampled_from(["m/H/0", "m/H/0", "m/H/1"])
-plain_pipes = st.builds("{}/{}".format, keys, st.sampled_from([0, 0, 5]))
-pipes = plain_pipes | plain_pipes.map(ahead_of)
+pipes = st.builds("{}/{}".format, keys, st.sampled_from([0, 0, 5]))
 #: Few different ones, so that equal messages meet.
 message = st.sampled_from([b"", b"a", b"b", b"c" * 99, b"d" * 999])
 messages = st.lists(message, min_size=1, max_size=9)
@@ -81,8 +81,8 @@ class DriverModel(RuleBasedStateMachine):
 
     def pipes_held(self) -> list[str]:
         """Tubes of threads that this process has bound: those with messages if there are any."""
-        held = [pipe for pipe in self.model.tubes if key_of(pipe) in self.model.tokens]
-        return sorted(pipe for pipe in held if self.model.tubes[pipe].queued) or [f"{min(self.model.tokens)}/0"]
+        held = [pipe for pipe in self.model.pipes() if key_of(pipe) in self.model.tokens]
+        return sorted(held) or [f"{min(self.model.tokens)}/0"]
 
     def letter(self, place: int) -> int:
         """The number of the letter at a place, going round, or of none."""
@@ -92,8 +92,13 @@ class DriverModel(RuleBasedStateMachine):
 
     def stock(self, pipe: str) -> None:
         """See to it that the tube has messages."""
-        if not self.model.tubes[pipe].queued:
+        if not self.model.messages(pipe):
             self.append(pipe, [b"a", b"b", b"c"])
+
+    def hand(self, pipe: str) -> Hand:
+        """A hand with an empty batch from where `take` looks first."""
+        where = self.model.first(pipe)
+        return Hand(key_of(pipe), self.model.tokens[key_of(pipe)], Batch(0, 0, (), b"", pipe=pipe, front=where != pipe))
 
     def free(self, key: str) -> None:
         """Let the thread go, so that another process can have it."""
@@ -115,7 +120,7 @@ class DriverModel(RuleBasedStateMachine):
 
     def _appended(self, pipe: str, new: list[bytes]) -> None:
         batch = run(self.storage.range(pipe, ALL))
-        assert batch.messages == [*self.model.tubes[pipe].messages, *new]
+        assert batch.messages == [*self.model.messages(pipe), *new]
         self.model.append(pipe, new, batch.through - len(new))
 
     @rule(pipe=pipes, new=messages)
@@ -169,47 +174,58 @@ class DriverModel(RuleBasedStateMachine):
         self._take(data.draw(st.sampled_from(self.pipes_held())), limit)
 
     def _take(self, pipe: str, limit: int) -> Batch:
-        tube = self.model.tubes[pipe]
+        where = self.model.first(pipe)
+        tube = self.model.tubes[where]
         expected, failures = tube.batch(limit), tube.failures
-        batch = run(self.storage.take([pipe], limit, self.model.tokens[key_of(pipe)]))
+        batch = run(hands.take(self.storage, [pipe], limit, self.model.tokens[key_of(pipe)]))
         assert batch.messages == [message for _, message in expected]
         if expected:
             assert (batch.sequence, batch.through, batch.pipe) == (expected[0][0], expected[-1][0] + 1, pipe)
+            assert batch.front == (where != pipe)
             assert (batch.failed.attempts if batch.failed else 0) == failures
             tube.handed = max(tube.handed, batch.through)
         return batch
 
     @precondition(lambda self: self.model.tokens)
-    @rule(key_place=places, order=st.permutations([0, 1, 2, 3]))
+    @rule(key_place=places, order=st.permutations([0, 5]))
     def take_from_the_first_that_has_any(self, key_place: int, order: list[int]) -> None:
         key = sorted(self.model.tokens)[key_place % len(self.model.tokens)]
-        listed = [[f"{key}/0^", f"{key}/0", f"{key}/5^", f"{key}/5"][n] for n in order]
-        first = next((pipe for pipe in listed if self.model.tubes[pipe].queued), None)
-        expected = self.model.tubes[first].batch(2) if first else []
-        batch = run(self.storage.take(listed, 2, self.model.tokens[key]))
+        listed = [f"{key}/{priority}" for priority in order]
+        pipe = next((pipe for pipe in listed if self.model.messages(pipe)), listed[0])
+        tube = self.model.tubes[self.model.first(pipe)]
+        expected = tube.batch(2)
+        batch = run(self.storage.take(key, self.model.tokens[key], Terms(tuple(order), 2)))
         assert batch.messages == [message for _, message in expected]
-        if first and expected:
-            assert batch.pipe == first
-            self.model.tubes[first].handed = max(self.model.tubes[first].handed, batch.through)
+        if expected:
+            assert batch.pipe == pipe
+            tube.handed = max(tube.handed, batch.through)
 
     @precondition(lambda self: self.model.tokens)
     @rule(data=st.data(), limit=limits, count=places)
     def pop_a_prefix(self, data: st.DataObject, limit: int, count: int) -> None:
         pipe = data.draw(st.sampled_from(self.pipes_held()))
-        batch = self._take(pipe, limit)
-        through = batch.through_first(min(count, batch.count))
+        where, batch = self.model.first(pipe), self._take(pipe, limit)
+        count = min(count, batch.count)
         for _ in range(2):
-            run(self.storage.pop(pipe, through, self.model.tokens[key_of(pipe)]))
-        self.model.pop(pipe, through)
+            run(self.storage.pop(Hand(key_of(pipe), self.model.tokens[key_of(pipe)], batch), count))
+        self.model.pop(where, batch.through_first(count))
 
     @precondition(lambda self: self.model.tokens)
-    @rule(data=st.data(), limit=limits, counts=st.sampled_from([True, True, False]))
-    def fail(self, data: st.DataObject, limit: int, counts: bool) -> None:
+    @rule(data=st.data(), limit=limits)
+    def fail(self, data: st.DataObject, limit: int) -> None:
         pipe = data.draw(st.sampled_from(self.pipes_held()))
         self.stock(pipe)
         self._take(pipe, limit)
-        failures = run(self.storage.fail(pipe, self.model.tokens[key_of(pipe)], counts=counts))
-        assert failures.attempts == self.model.tubes[pipe].fail(counts=counts)
+        assert run(self.storage.fail(self.hand(pipe))).attempts == self.model.tubes[self.model.first(pipe)].fail()
+
+    @precondition(lambda self: self.model.tokens)
+    @rule(data=st.data(), limit=limits, at_most=st.integers(1, 4))
+    def give_back(self, data: st.DataObject, limit: int, at_most: int) -> None:
+        pipe = data.draw(st.sampled_from(self.pipes_held()))
+        self.stock(pipe)
+        self._take(pipe, limit)
+        run(self.storage.give_back(self.hand(pipe), at_most))
+        self.model.tubes[self.model.first(pipe)].give_back(at_most)
 
     @precondition(lambda self: self.model.tokens)
     @rule(data=st.data(), letter=message)
@@ -219,23 +235,28 @@ class DriverModel(RuleBasedStateMachine):
         self._bury(pipe, letter)
 
     def _bury(self, pipe: str, letter: bytes) -> None:
-        token, sequence = self.model.tokens[key_of(pipe)], self.model.tubes[pipe].queued[0][0]
-        assert run(self.storage.bury(pipe, sequence + 1, token, GRAVE, b"of no message at the head")) is True
-        assert run(self.storage.bury(pipe, sequence, token, GRAVE, letter)) is True
+        hand, sequence = self.hand(pipe), self.model.tubes[self.model.first(pipe)].queued[0][0]
+        assert run(self.storage.bury(hand, sequence + 1, GRAVE, b"of no message at the head")) is True
+        assert run(self.storage.bury(hand, sequence, GRAVE, letter)) is True
         self._buried(pipe, letter)
 
     def _buried(self, pipe: str, letter: bytes) -> None:
         self.model.bury(pipe, GRAVE, letter, run(self.storage.range(GRAVE, ALL)).through - 1)
 
-    @rule(place=places, pipe=pipes, back=message)
-    def requeue(self, place: int, pipe: str, back: bytes) -> None:
+    @rule(place=places, pipe=pipes, back=message, front=st.booleans())
+    def requeue(self, place: int, pipe: str, back: bytes, front: bool) -> None:
         number = self.letter(place)
-        done = run(self.storage.requeue(GRAVE, number, pipe, back))
+        done = run(self.storage.requeue(GRAVE, number, pipe, back, front=front))
         if number == NO_LETTER:
             assert done is None
             return
         assert done is True
-        self.model.requeue(GRAVE, number, pipe, back, run(self.storage.range(pipe, ALL)).through - 1)
+        self._requeued(number, pipe, back, front)
+
+    def _requeued(self, number: int, pipe: str, back: bytes, front: bool) -> None:
+        numbers = run(self.storage.range(pipe, ALL)).numbers
+        at = numbers[len(self.model.tubes[in_front(pipe)].queued)] if front else numbers[-1]
+        self.model.requeue(GRAVE, number, in_front(pipe) if front else pipe, back, at)
 
     @rule(some=st.lists(places, max_size=3, unique=True))
     def drop(self, some: list[int]) -> None:
@@ -275,10 +296,10 @@ class DriverModel(RuleBasedStateMachine):
         if token == self.model.tokens.get(key_of(pipe)):
             return
         attempts: list[Coroutine[Any, Any, object]] = [
-            self.storage.take([pipe], 1, token),
-            self.storage.pop(pipe, 1 << 50, token),
-            self.storage.fail(pipe, token),
-            self.storage.bury(pipe, 0, token, GRAVE, b""),
+            hands.take(self.storage, [pipe], 1, token),
+            hands.pop(self.storage, pipe, 1 << 50, token),
+            hands.fail(self.storage, pipe, token),
+            hands.bury(self.storage, pipe, 0, token, GRAVE, b""),
         ]
         for attempt in attempts:
             with pytest.raises(FencedError):
@@ -293,23 +314,24 @@ class DriverModel(RuleBasedStateMachine):
 
         def live() -> tuple[int, list[int]]:
             token = run(self.storage.claim(key))
-            batch = run(self.storage.take([pipe], limit, token))
-            run(self.storage.pop(pipe, batch.through_first(min(done, batch.count)), token))
+            batch = run(hands.take(self.storage, [pipe], limit, token))
+            run(self.storage.pop(Hand(key, token, batch), min(done, batch.count)))
             return token, [batch.sequence, batch.through, batch.through_first(min(done, batch.count))]
 
-        tube, expected = self.model.tubes[pipe], self.model.tubes[pipe].batch(limit)
+        where = self.model.first(pipe)
+        tube, expected = self.model.tubes[where], self.model.tubes[where].batch(limit)
         token, (first, through, popped) = Child(live).result()
         self._claimed(key, token)
         if expected:
             assert (first, through) == (expected[0][0], expected[-1][0] + 1)
             tube.handed = through
-            self.model.pop(pipe, popped)
+            self.model.pop(where, popped)
         self._dead(key)
 
     @precondition(outlives_processes)
     @rule(pipe=pipes, after=lines, new=messages)
     def die_appending(self, pipe: str, after: int, new: list[bytes]) -> None:
-        before = self.model.tubes[pipe].messages
+        before = self.model.messages(pipe)
         self._killed(after, lambda: run(self.storage.append([(pipe, new)])))
         found = run(self.storage.range(pipe, ALL)).messages
         assert found in (before, before + new)
@@ -322,16 +344,17 @@ class DriverModel(RuleBasedStateMachine):
         key = key_of(pipe)
         self.free(key)
         self.stock(pipe)
-        tube, gate = self.model.tubes[pipe], {"token": 0, "number": self.model.tubes[pipe].queued[0][0]}
+        tube, hand = self.model.tubes[self.model.first(pipe)], Hand(key, 0, EMPTY)
 
         def ready() -> None:
-            gate["token"] = run(self.storage.claim(key))
-            run(self.storage.take([pipe], 1, gate["token"]))
+            nonlocal hand
+            token = run(self.storage.claim(key))
+            hand = Hand(key, token, run(hands.take(self.storage, [pipe], 1, token)))
 
         verbs: dict[str, Callable[[], object]] = {
-            "pop": lambda: run(self.storage.pop(pipe, gate["number"] + 1, gate["token"])),
-            "fail": lambda: run(self.storage.fail(pipe, gate["token"])),
-            "bury": lambda: run(self.storage.bury(pipe, gate["number"], gate["token"], GRAVE, b"letter")),
+            "pop": lambda: run(self.storage.pop(hand, 1)),
+            "fail": lambda: run(self.storage.fail(hand)),
+            "bury": lambda: run(self.storage.bury(hand, hand.batch.sequence, GRAVE, b"letter")),
         }
         self._killed(after, verbs[verb], ready)
         self.last_token += 1  # the dead one had it
@@ -343,7 +366,7 @@ class DriverModel(RuleBasedStateMachine):
         """The message is still in its tube and the death will count, or it is where it was to go."""
         head = tube.queued[0][0]
         found = run(self.storage.range(pipe, 1))
-        if found.count and found.sequence == head:
+        if found.count and found.sequence == head and len(self.model.messages(pipe)) == run(self.storage.length(pipe)):
             tube.handed = head + 1  # whether it failed or its holder died of it: it counts once
             self._check_letters()
             return
@@ -351,7 +374,7 @@ class DriverModel(RuleBasedStateMachine):
         if verb == "bury":
             self._buried(pipe, b"letter")
         else:
-            self.model.pop(pipe, head + 1)
+            self.model.pop(self.model.first(pipe), head + 1)
 
     def _check_letters(self) -> None:
         """A burial cut off may have cost letters, the oldest first."""
@@ -361,15 +384,15 @@ class DriverModel(RuleBasedStateMachine):
         letters.queued = letters.queued[len(letters.queued) - batch.count :]
 
     @precondition(outlives_processes)
-    @rule(place=places, pipe=pipes, after=lines)
-    def die_putting_back(self, place: int, pipe: str, after: int) -> None:
+    @rule(place=places, pipe=pipes, after=lines, front=st.booleans())
+    def die_putting_back(self, place: int, pipe: str, after: int, front: bool) -> None:
         number, letters = self.letter(place), self.model.graves[GRAVE]
-        self._killed(after, lambda: run(self.storage.requeue(GRAVE, number, pipe, b"back")))
+        self._killed(after, lambda: run(self.storage.requeue(GRAVE, number, pipe, b"back", front=front)))
         batch = run(self.storage.range(pipe, ALL))
-        if batch.count == len(self.model.tubes[pipe].queued):
+        if batch.count == len(self.model.messages(pipe)):
             assert run(self.storage.range(GRAVE, ALL)).count == len(letters.queued)
             return
-        self.model.requeue(GRAVE, number, pipe, b"back", batch.through - 1)
+        self._requeued(number, pipe, b"back", front)
 
     def _killed(self, after: int, act: Callable[[], object], ready: Callable[[], object] = lambda: None) -> None:
         """Another process is killed before a line of `act`, or ends with it done."""
@@ -388,11 +411,14 @@ class DriverModel(RuleBasedStateMachine):
 
     @invariant()
     def tubes_and_graves_hold_the_same(self) -> None:
-        assert sorted(run(self.storage.pipes())) == sorted(
-            pipe for pipe, tube in self.model.tubes.items() if tube.queued
-        )
-        for pipe, tube in (*self.model.tubes.items(), *self.model.graves.items()):
-            assert run(self.storage.range(pipe, ALL)).messages == tube.messages
+        assert sorted(run(self.storage.pipes())) == sorted(self.model.pipes())
+        for pipe in {name.removesuffix("^") for name in self.model.tubes}:
+            held = self.model.messages(pipe)
+            assert run(self.storage.range(pipe, ALL)).messages == held
+            assert run(self.storage.range(pipe, 2)).messages == held[:2]
+            assert run(self.storage.length(pipe)) == len(held)
+        for pipe, grave in self.model.graves.items():
+            assert run(self.storage.range(pipe, ALL)).messages == grave.messages
         assert run(self.storage.graves()) == [pipe for pipe, grave in self.model.graves.items() if grave.queued]
 
     @invariant()

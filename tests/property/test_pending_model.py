@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from shardq.shm.store import Store
 from tests.property.pending_model import State, Waiting
+from tests.support import hands
 from tests.support.drivers import MIB
 from tests.support.faults import Child, dying_after
 from tests.support.faults_fsck import fsck
@@ -106,9 +107,9 @@ class PendingModel(RuleBasedStateMachine):
     def handle(self, pipe: str, count: int) -> None:
         key = pipe.rpartition("/")[0]
         token = self.store.delivering.claim(key)
-        batch = self.store.delivering.take([pipe], count, token)
+        batch = hands.take(self.store.delivering, [pipe], count, token)
         assert tuple(batch.messages) == self.state.tube(pipe)[:count]
-        self.store.delivering.pop(pipe, batch.through, token)
+        hands.pop(self.store.delivering, pipe, batch.through, token)
         assert self.store.delivering.unclaim(key, token)
         self.state = self.state.with_tube(pipe, self.state.tube(pipe)[count:])
 

@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from shardq.errors import DirectoryFull, FencedError, MessageTooLarge
 from shardq.shm.store import Store
+from tests.support import hands
 from tests.support.drivers import MIB
 from tests.support.faults_fsck import fsck
 from tests.support.segments import stores
@@ -119,8 +120,8 @@ class TubeModel(RuleBasedStateMachine):
     def _pop(self, pipe: str, count: int) -> None:
         token, gone = self.tokens[key_of(pipe)], self.queued[pipe][:count]
         through = gone[-1][0] + 1 if gone else 0
-        self.store.delivering.pop(pipe, through, token)
-        self.store.delivering.pop(pipe, through, token)
+        hands.pop(self.store.delivering, pipe, through, token)
+        hands.pop(self.store.delivering, pipe, through, token)
         del self.queued[pipe][:count]
         self.handled += len(gone)
         if gone:
@@ -128,7 +129,9 @@ class TubeModel(RuleBasedStateMachine):
 
     def _compare(self, pipe: str, limit: int, token: int) -> int:
         expected = self.queued[pipe][:limit]
-        batch = self.store.delivering.take([pipe], limit, token) if token else self.store.reading.read(pipe, limit)
+        batch = self.store.reading.read(pipe, limit)
+        if token:
+            batch = hands.take(self.store.delivering, [pipe], limit, token)
         assert batch.messages == [message for _, message in expected]
         assert batch.count == len(expected)
         if expected:
@@ -141,7 +144,7 @@ class TubeModel(RuleBasedStateMachine):
         if token == self.tokens.get(key_of(pipe)):
             return
         try:
-            self.store.delivering.pop(pipe, 1 << 62, token)
+            hands.pop(self.store.delivering, pipe, 1 << 62, token)
         except FencedError:
             return
         raise AssertionError("a wrong token was taken")
@@ -168,7 +171,9 @@ class TubeModel(RuleBasedStateMachine):
             return
         number, before = self.queued[pipe][0][0], self.letters[grave]
         try:
-            done = self.store.letters.bury(pipe, number, self.tokens[key_of(pipe)], grave, letter, DEAD_LETTERS).buried
+            done = hands.bury(
+                self.store.letters, pipe, number, self.tokens[key_of(pipe)], grave, letter, DEAD_LETTERS
+            ).buried
         except DirectoryFull:
             return
         batch = self.store.reading.read(grave, DEAD_LETTERS + 1)

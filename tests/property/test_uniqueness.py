@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from tests.support import hands
 from tests.support.faults import Child
 from tests.support.faults_scene import KEY, PIPE, Scene, check_whole, run, scene
 
@@ -62,8 +63,10 @@ def _handle(there: Scene, producers: list[Child]) -> Counter[str]:
         there.store.timing.promote(LATEST_US)
         held = there.store.reading.read(PIPE, 1 << 30).messages
         assert len(set(held)) == len(held), "two equal messages in one tube"
-        batch = there.store.delivering.take([PIPE], random.randint(1, 10 * DIFFERENT) if busy else 1 << 30, there.token)
-        there.store.delivering.pop(PIPE, batch.through, there.token)
+        batch = hands.take(
+            there.store.delivering, [PIPE], random.randint(1, 10 * DIFFERENT) if busy else 1 << 30, there.token
+        )
+        hands.pop(there.store.delivering, PIPE, batch.through, there.token)
         handled.update(message.decode() for message in batch.messages)
         if not busy and not batch.count and not there.store.inspection.counts().deferred:
             there.release()

@@ -23,6 +23,7 @@ from shardq import Handler, Route
 from shardq.drivers import SharedStorage
 from shardq.errors import QueueFull
 from shardq.shm.store import Store
+from tests.support import hands
 from tests.support.jobs import Note, Record
 
 KIB = 1 << 10
@@ -77,11 +78,11 @@ class Scene:
         token = self.store.delivering.claim(pipe.rpartition("/")[0])
         assert token, f"{pipe} is claimed by somebody"
         while left:
-            batch = self.store.delivering.take([pipe], min(left, 64), token)
+            batch = hands.take(self.store.delivering, [pipe], min(left, 64), token)
             wanted = [self._expected[tube].popleft() for _ in range(batch.count)]
             assert batch.messages == wanted, f"{pipe}: {batch.messages[:1]} instead of {wanted[:1]}"
             assert batch.count, f"{pipe}: {left} messages are lost"
-            self.store.delivering.pop(pipe, batch.through, token)
+            hands.pop(self.store.delivering, pipe, batch.through, token)
             left -= batch.count
         assert self.store.delivering.unclaim(pipe.rpartition("/")[0], token)
         assert self.store.reading.length(pipe) == len(self._expected[tube])

@@ -30,6 +30,7 @@ from shardq.shm.files.own_files import remove_files
 from shardq.shm.layout import Layout
 from shardq.shm.registry import close_store
 from shardq.shm.words import PAGE
+from tests.support import hands
 from tests.support.drivers import MIB
 
 NAME = f"damage-{os.getpid()}"
@@ -88,10 +89,10 @@ def prepare(storage: SharedStorage) -> dict[str, int]:
     assert store.timing.repeat([("app/Often/0/0", [b"often"])], "every 3600", 1)
     tokens = {key: store.delivering.claim(key) for key in KEYS[:3]}
     for _ in range(3):
-        batch = store.delivering.take([PIPES[0]], 1, tokens[KEYS[0]])
-        store.delivering.fail(PIPES[0], tokens[KEYS[0]])
-        assert store.letters.bury(PIPES[0], batch.sequence, tokens[KEYS[0]], GRAVE, b"letter " + bytes(500), 10)
-    store.delivering.take([PIPES[1]], 5, tokens[KEYS[1]])
+        batch = hands.take(store.delivering, [PIPES[0]], 1, tokens[KEYS[0]])
+        hands.fail(store.delivering, PIPES[0], tokens[KEYS[0]])
+        assert hands.bury(store.letters, PIPES[0], batch.sequence, tokens[KEYS[0]], GRAVE, b"letter " + bytes(500), 10)
+    hands.take(store.delivering, [PIPES[1]], 5, tokens[KEYS[1]])
     return tokens
 
 
@@ -155,14 +156,15 @@ def verbs(storage: SharedStorage, tokens: dict[str, int]) -> dict[str, Callable[
         "length": lambda: [partial(storage.length, each) for each in PIPES],
         "pipes": storage.pipes,
         "range": lambda: [partial(storage.range, each, 1000) for each in (*PIPES, GRAVE)],
-        "take": lambda: storage.take([pipe], 3, token),
-        "take large": lambda: storage.take([f"{PIPES[2]}^", PIPES[2]], 1 << 30, tokens[KEYS[2]], 5.0, 3),
-        "fail": lambda: storage.fail(pipe, token),
+        "take": lambda: hands.take(storage, [pipe], 3, token),
+        "take large": lambda: hands.take(storage, [PIPES[2]], 1 << 30, tokens[KEYS[2]], 5.0, 3),
+        "fail": lambda: hands.fail(storage, pipe, token),
+        "give back": lambda: hands.give_back(storage, pipe, token, 2),
         "turn": lambda: storage.turn(Hand(KEYS[1], token, replace(EMPTY, pipe=pipe, through=3)), None, TERMS),
         "first turn": lambda: storage.turn(None, None, TERMS),
-        "pop": lambda: storage.pop(pipe, 4, token),
-        "pop all": lambda: storage.pop(PIPES[2], 1 << 40, tokens[KEYS[2]]),
-        "bury": lambda: storage.bury(PIPES[0], 3, tokens[KEYS[0]], GRAVE, b"letter"),
+        "pop": lambda: hands.pop(storage, pipe, 4, token),
+        "pop all": lambda: hands.pop(storage, PIPES[2], 1 << 40, tokens[KEYS[2]]),
+        "bury": lambda: hands.bury(storage, PIPES[0], 3, tokens[KEYS[0]], GRAVE, b"letter"),
         "graves": storage.graves,
         "requeue": lambda: storage.requeue(GRAVE, 1, other, b"again"),
         "drop": lambda: storage.drop(GRAVE, 0, 1, 2),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.support import hands
 from tests.support.faults import Child
 from tests.support.faults_scene import KEY, PIPE, Scene, everything, nobody, run, run_waiting
 
@@ -36,7 +37,7 @@ def die_holding(there: Scene, count: int, *pipes: str, asleep: bool = False) -> 
     def live() -> None:
         there.claim()
         for pipe in pipes or (PIPE,):
-            assert run(there.storage.take([pipe], count, there.token)).count == count
+            assert run(hands.take(there.storage, [pipe], count, there.token)).count == count
         if asleep:
             there.store.waiting.lie_down(nobody, None)
 
@@ -52,7 +53,7 @@ def fail_alone(there: Scene, times: int) -> None:
     """The message at the head fails so often."""
     for _ in range(times):
         there.hold(1)
-        assert run(there.storage.fail(PIPE, there.token)).attempts
+        assert run(hands.fail(there.storage, PIPE, there.token))
         there.release()
 
 

@@ -8,6 +8,7 @@ from signal import SIGKILL
 
 from shardq.model import Ending
 from shardq.shm import words as at
+from tests.support import hands
 from tests.support.faults import Child, Gate
 from tests.support.faults_acts import die_bound, die_holding, fail_alone, sleep, take_up
 from tests.support.faults_case import BATCH, URGENT, Operation, plus, without
@@ -154,7 +155,7 @@ def _watch_deadline(there: Scene) -> None:
 
     def live() -> None:
         there.claim()
-        run(there.storage.take([PIPE], 1, there.token, 60.0))
+        run(hands.take(there.storage, [PIPE], 1, there.token, 60.0))
 
     assert there.store.supervision.become_supervisor()
     Child(live).end()

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from shardq.errors import DirectoryFull
 from shardq.model import When
+from tests.support import hands
 from tests.support.faults_acts import fill, sleep
 from tests.support.faults_case import Effect, Operation, one_after_another, plus
 from tests.support.faults_scene import PIPE, Scene, run
@@ -152,5 +153,5 @@ def _drain(there: Scene, number: int) -> None:
 
 def _take_all(there: Scene, key: str) -> None:
     token, pipe = there.store.delivering.claim(key), f"{key}/0"
-    there.store.delivering.pop(pipe, there.store.delivering.take([pipe], 9, token).through, token)
+    hands.pop(there.store.delivering, pipe, hands.take(there.store.delivering, [pipe], 9, token).through, token)
     assert there.store.delivering.unclaim(key, token)

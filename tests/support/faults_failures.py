@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+from shardq.model import Hand
+from tests.support import hands
 from tests.support.faults_acts import fail_alone, sleep
 from tests.support.faults_case import BATCH, URGENT, Operation, minus
-from tests.support.faults_scene import PIPE, Scene, run
+from tests.support.faults_scene import KEY, PIPE, Scene, run
 
 FIVE = [b"one", b"two", b"three", b"four", b"five"]
 
@@ -23,7 +25,7 @@ def _taken() -> Iterator[Operation]:
     yield Operation("take one with a deadline", partial(_take, count=1, timeout_s=9.0), _watched, ready=Scene.claim)
     yield Operation(
         "take the second of two tubes",
-        lambda s: run(s.storage.take([URGENT, PIPE], 1, s.token)),
+        lambda s: run(hands.take(s.storage, [URGENT, PIPE], 1, s.token)),
         lambda s: [s.append(b"hurry", pipe=URGENT), s.store.removing.remove(URGENT, [b"hurry"]), _add(s)],
         ready=Scene.claim,
     )
@@ -75,7 +77,7 @@ def _failed() -> Iterator[Operation]:
         _add,
         ready=lambda s: s.hold(4),
         counted=(0,),
-        check=partial(check_limited, most=2),
+        check=partial(check_limited, most=1),
     )
     yield Operation(
         "fail of several with removed ones between",
@@ -86,15 +88,15 @@ def _failed() -> Iterator[Operation]:
         check=partial(check_limited, most=1),
     )
     yield Operation(
-        "fail of several without counting",
-        partial(_fail, counts=False),
+        "give several back",
+        partial(_give_back, at_most=2),
         _add,
         ready=lambda s: s.hold(5),
         counted=(0,),
         check=partial(check_limited, most=2),
     )
     # Killed before it took the message back, it died with one in hand.
-    yield Operation("fail of one without counting", partial(_fail, counts=False), _add, ready=lambda s: s.hold(1))
+    yield Operation("give one back", partial(_give_back, at_most=1), _add, ready=lambda s: s.hold(1))
     yield Operation(
         "release what is in hand",
         Scene.release,
@@ -122,12 +124,16 @@ def _watched(there: Scene) -> None:
 
 
 def _take(there: Scene, count: int, timeout_s: float | None = None) -> None:
-    assert run(there.storage.take([PIPE], count, there.token, timeout_s)).count == count
+    assert run(hands.take(there.storage, [PIPE], count, there.token, timeout_s)).count == count
 
 
 def _pop(there: Scene, count: int) -> None:
-    run(there.storage.pop(PIPE, there.batch.through_first(count), there.token))
+    run(hands.pop(there.storage, PIPE, there.batch.through_first(count), there.token))
 
 
-def _fail(there: Scene, *, counts: bool = True) -> None:
-    run(there.storage.fail(PIPE, there.token, counts=counts))
+def _fail(there: Scene) -> None:
+    run(there.storage.fail(Hand(KEY, there.token, there.batch)))
+
+
+def _give_back(there: Scene, at_most: int) -> None:
+    run(there.storage.give_back(Hand(KEY, there.token, there.batch), at_most))

@@ -10,7 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from shardq.model import plain
 from shardq.shm import words as at
 from shardq.shm.layout import ExtentClass
 from shardq.shm.memory import record
@@ -59,7 +58,7 @@ class Fsck:
             self._check_attempts(tube, apart=self._apart(tubes[tube]))
         pending = PendingFsck(self._segment)
         work = {tube: _pipe_of(self._segment, tube) for tube, thread in tubes.items() if not self._apart(thread)}
-        self._complaints += pending.run({tube: plain(pipe) for tube, pipe in work.items()})
+        self._complaints += pending.run({tube: pipe.removesuffix("^") for tube, pipe in work.items()})
         self._check_extents(pending.owners)
         held = {thread: sum(self._queued.get(tube, 0) for tube in tubes if tubes[tube] == thread) for thread in threads}
         for thread, count in held.items():
@@ -122,9 +121,9 @@ class Fsck:
             self._expect(self._words[word + at.TUBE_THREAD] == thread + 1, f"tube {entry - 1} is not thread {thread}'s")
             entry = self._words[word + at.TUBE_NEXT]
         self._expect(not entry, f"the tubes of thread {thread} go round")
-        places = [(self._word(tube, at.TUBE_PRIORITY), self._word(tube, at.TUBE_AHEAD)) for tube in tubes]
+        places = [(self._word(tube, at.TUBE_PRIORITY), self._word(tube, at.TUBE_FRONT)) for tube in tubes]
         self._expect(len(set(places)) == len(places), f"thread {thread} has a priority twice: {places}")
-        self._expect(all(ahead in (0, 1) for _, ahead in places), f"thread {thread}: ahead, or not: {places}")
+        self._expect(all(front in (0, 1) for _, front in places), f"thread {thread}: in front, or not: {places}")
         self._expect(not self._apart(thread) or len(tubes) <= 1, f"grave {thread} has tubes {tubes}")
         return tubes
 
@@ -289,11 +288,12 @@ def failures_at_heads(segment: Segment) -> dict[str, Failures]:
 
 
 def _pipe_of(segment: Segment, tube: int) -> str:
+    """The pipe of a tube, with a mark where it has what is in front of it."""
     layout, word = segment.layout, segment.layout.tube_word(tube)
     thread = segment.words[word + at.TUBE_THREAD] - 1
     start, length = layout.thread_name(thread), segment.words[layout.thread_word(thread) + at.THREAD_NAME_BYTES]
     priority = int.from_bytes(segment.words[word + at.TUBE_PRIORITY].to_bytes(8, "little"), "little", signed=True)
-    return f"{segment.bytes[start : start + length].decode()}/{priority}{'^' * segment.words[word + at.TUBE_AHEAD]}"
+    return f"{segment.bytes[start : start + length].decode()}/{priority}{'^' * segment.words[word + at.TUBE_FRONT]}"
 
 
 def fsck(segment: Segment) -> list[str]:

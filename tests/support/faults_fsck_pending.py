@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from typing import NamedTuple
 
-from shardq.model import AHEAD, plain
 from shardq.shm import words as at
 from shardq.shm.layout import ExtentClass
 from shardq.shm.memory import record
@@ -201,7 +200,7 @@ class PendingFsck:
     def _entries(self, pipe: str, message: bytes) -> list[tuple[int, int]]:
         """Record and number of the entries that are found for a message."""
         key = self._bytes[at.EQUALITY_KEY * WORD : (at.EQUALITY_KEY + 2) * WORD]
-        hashed = blake2b(f"{pipe.removesuffix(AHEAD)}\0".encode() + message, digest_size=8, salt=key).digest()
+        hashed = blake2b(f"{pipe}\0".encode() + message, digest_size=8, salt=key).digest()
         digest, found = int.from_bytes(hashed, "little") or 1, []
         for side, log in self._sides():
             for n in range(1 << log):
@@ -216,7 +215,7 @@ class PendingFsck:
         """Each living message is found by what it says."""
         for index in self._live(found.messages):
             number = found.first + index
-            entries = self._entries(plain(found.pipe), record.message(self._segment, found.messages, index))
+            entries = self._entries(found.pipe, record.message(self._segment, found.messages, index))
             listed = (found.address, number) in entries
             unlisted = any(its_record >> ADDRESS_BITS == UNLISTED and said for its_record, said in entries)
             self._expect(listed or unlisted, f"pending message {number} of {found.pipe} is not among the equal ones")

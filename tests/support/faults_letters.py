@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from tests.support import hands
 from tests.support.faults_acts import bury_each, fail_alone, fill, sleep
 from tests.support.faults_case import BATCH, Effect, Operation, minus, one_after_another, plus, without
 from tests.support.faults_scene import GRAVE, MIB, PIPE, Contents, Scene, run
@@ -14,7 +15,6 @@ OLD = [b"old", b"older", b"oldest"]
 LARGE = [b"%d" % n * (18 << 10) for n in range(3)]
 #: More than half of what a segment of one MiB keeps of a handler.
 HUGE = b"h" * (40 << 10)
-AHEAD = f"{PIPE}^"
 
 
 def letters() -> Iterator[Operation]:
@@ -76,8 +76,8 @@ def _returns() -> Iterator[Operation]:
     yield _return("requeue to an empty tube with a sleeper", 2, sleep)
     yield _return("requeue to a new thread", 0, pipe="app/Job/2/0")
     yield _return("requeue the only letter", 0, lambda s: [_open(s), _drop(s, 1, 2)])
-    yield _return("requeue ahead", 0, lambda s: s.append(*BATCH), pipe=AHEAD)
-    yield _return("requeue ahead again", 0, lambda s: s.append(b"zero", pipe=AHEAD), pipe=AHEAD)
+    yield _return("requeue to the front", 0, lambda s: s.append(*BATCH), front=True)
+    yield _return("requeue to the front again", 0, lambda s: _put_in_front(s, b"zero"), front=True)
     yield Operation(
         "requeue, refused",
         lambda s: _requeue(s, 0, PIPE, b"f" * 4096),
@@ -92,17 +92,33 @@ def _returns() -> Iterator[Operation]:
 
 
 def _return(
-    name: str, place: int, then: Callable[[Scene], object] = lambda there: None, *, pipe: str = PIPE
+    name: str,
+    place: int,
+    then: Callable[[Scene], object] = lambda there: None,
+    *,
+    pipe: str = PIPE,
+    front: bool = False,
 ) -> Operation:
     """A letter becomes a message again."""
-    back = plus(b"back", pipe=pipe)
+    back = _in_front(b"back") if front else plus(b"back", pipe=pipe)
 
     def effect(before: Contents) -> Contents:
         return one_after_another(without(before[GRAVE][place]), back)(before)
 
     return Operation(
-        name, lambda s: _requeue(s, place, pipe, b"back"), lambda s: [_bury_old(s), then(s)], _open, effect
+        name, lambda s: _requeue(s, place, pipe, b"back", front=front), lambda s: [_bury_old(s), then(s)], _open, effect
     )
+
+
+def _in_front(message: bytes) -> Effect:
+    """It comes behind `zero`, where that was put in front before it."""
+
+    def effect(before: Contents) -> Contents:
+        held = before.get(PIPE, [])
+        place = held.count(b"zero")
+        return {**before, PIPE: [*held[:place], message, *held[place:]]}
+
+    return effect
 
 
 def _losses() -> Iterator[Operation]:
@@ -158,8 +174,14 @@ def _open(there: Scene) -> None:
     there.batch = run(there.storage.range(GRAVE, 99))
 
 
-def _requeue(there: Scene, place: int, pipe: str, message: bytes) -> None:
-    run(there.storage.requeue(GRAVE, there.batch.sequence + place, pipe, message))
+def _requeue(there: Scene, place: int, pipe: str, message: bytes, *, front: bool = False) -> None:
+    run(there.storage.requeue(GRAVE, there.batch.sequence + place, pipe, message, front=front))
+
+
+def _put_in_front(there: Scene, message: bytes) -> None:
+    """In front of a tube with other messages."""
+    there.append(*BATCH)
+    run(hands.put_in_front(there.storage, PIPE, message))
 
 
 def _drop(there: Scene, *places: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tests.support import hands
 from tests.support.faults_absents import absents
 from tests.support.faults_acts import die_holding, fill, sleep, take_up, wait_in_vain
 from tests.support.faults_adoptions import adoptions
@@ -39,7 +40,7 @@ def _drain_many(there: Scene, count: int, priorities: tuple[int, ...] = (0,)) ->
         for priority in priorities:
             pipe = f"app/Old/{number}/{priority}"
             assert there.append(b"old", pipe=pipe)
-            there.store.delivering.pop(pipe, there.store.delivering.take([pipe], 9, token).through, token)
+            hands.pop(there.store.delivering, pipe, hands.take(there.store.delivering, [pipe], 9, token).through, token)
         assert there.store.delivering.unclaim(f"app/Old/{number}", token)
 
 
@@ -96,7 +97,7 @@ def _reads_and_pops() -> Iterator[Operation]:
     pages = [NEARLY_A_PAGE[:-1] + b"%d" % n for n in range(6)]
     yield Operation(
         "read with a token",
-        lambda s: run(s.storage.take([PIPE], 2, s.token)),
+        lambda s: run(hands.take(s.storage, [PIPE], 2, s.token)),
         lambda s: s.append(*BATCH),
         ready=Scene.claim,
     )

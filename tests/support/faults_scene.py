@@ -15,6 +15,7 @@ from shardq.shm.memory import record
 from shardq.shm.memory.extents import Extents
 from shardq.shm.processes.guard import SHORTEST_NAP_S
 from shardq.shm.store import Store
+from tests.support import hands
 from tests.support.faults_fsck import fsck, uncounted_bytes
 from tests.support.faults_fsck_pending import living_messages, pending_of
 from tests.support.leaks import segment_name
@@ -62,19 +63,19 @@ class Scene:
 
     def take(self, limit: int, pipe: str = PIPE) -> int:
         """Read and acknowledge under the token; how many messages there were."""
-        batch = run(self.storage.take([pipe], limit, self.token))
-        run(self.storage.pop(pipe, batch.through, self.token))
+        batch = run(hands.take(self.storage, [pipe], limit, self.token))
+        run(hands.pop(self.storage, pipe, batch.through, self.token))
         return batch.count
 
     def hold(self, limit: int, pipe: str = PIPE) -> None:
         """Bind the thread and take a batch in hand."""
         self.claim()
-        self.batch = run(self.storage.take([pipe], limit, self.token))
+        self.batch = run(hands.take(self.storage, [pipe], limit, self.token))
         assert self.batch.count
 
     def bury(self, letter: bytes) -> bool:
         """Put a letter in the place of the first message in hand."""
-        return run(self.storage.bury(self.batch.pipe, self.batch.sequence, self.token, GRAVE, letter))
+        return run(hands.bury(self.storage, self.batch.pipe, self.batch.sequence, self.token, GRAVE, letter))
 
     def release(self) -> None:
         assert run(self.lock.release(KEY))
@@ -195,9 +196,9 @@ def check_goes_on(store: Store, pipe: str, messages: Sequence[bytes]) -> None:
     assert given == [*messages, *added], f"{pipe}: {_shortened(given)}"
     assert not store.reading.length(pipe)
     assert store.appending.append([(pipe, [b"after"])])
-    again = store.delivering.take([pipe], 10, token)
+    again = hands.take(store.delivering, [pipe], 10, token)
     assert (again.messages, again.sequence) == ([b"after"], batch.through), "numbers of a tube grow by one"
-    store.delivering.pop(pipe, again.through, token)
+    hands.pop(store.delivering, pipe, again.through, token)
     assert store.delivering.unclaim(key_of(pipe), token)
 
 
@@ -269,7 +270,7 @@ def _check_fails_and_buries(there: Scene) -> None:
     """The only message fails, becomes a letter, is put back, and leaves."""
     store = there.store
     there.hold(1)
-    assert run(there.storage.fail(PIPE, there.token)).attempts == 1
+    assert run(hands.fail(there.storage, PIPE, there.token)).attempts == 1
     assert there.bury(b"letter")
     [grave], number = store.letters.graves(), store.reading.read(GRAVE, 1).sequence
     assert store.letters.requeue(grave, number, PIPE, b"again") is True
@@ -283,9 +284,9 @@ def _take_all(store: Store, pipe: str, token: int) -> tuple[list[bytes], Batch]:
     """All messages of the tube, in the batches in which they are given; and the last of these."""
     given: list[bytes] = []
     last = EMPTY
-    while (batch := store.delivering.take([pipe], 1 << 30, token)).count:
+    while (batch := hands.take(store.delivering, [pipe], 1 << 30, token)).count:
         given, last = given + batch.messages, batch
-        store.delivering.pop(pipe, batch.through, token)
+        hands.pop(store.delivering, pipe, batch.through, token)
     return given, last
 
 

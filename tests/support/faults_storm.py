@@ -7,6 +7,7 @@ from random import Random
 
 from shardq.drivers.shared.storage import SharedStorage
 from shardq.model import Batch, When, key_of
+from tests.support import hands
 from tests.support.faults_history import History, Letter, Message, is_poison
 from tests.support.faults_scene import everything
 from tests.support.lock_file import take_lock_file
@@ -85,7 +86,7 @@ class _Consumer:
         for pipe in (pipe for pipe in PIPES if key_of(pipe) == key):
             if self._chance(TO_LOOK):
                 await self._look(pipe)
-            batch = await self._storage.take([pipe], self._random.randint(1, 4 * LARGEST_BATCH), self._token)
+            batch = await hands.take(self._storage, [pipe], self._random.randint(1, 4 * LARGEST_BATCH), self._token)
             if batch.count:
                 self._history.note_delivered(self._who, batch)
                 await self._handle(batch)
@@ -114,18 +115,18 @@ class _Consumer:
 
     async def _acknowledge(self, batch: Batch, first: int, through: int) -> None:
         self._history.note_intent(self._who, batch.pipe, "done", first, through)
-        await self._storage.pop(batch.pipe, through, self._token)
+        await hands.pop(self._storage, batch.pipe, through, self._token)
 
     async def _fail(self, batch: Batch, first: int) -> None:
         self._history.note_intent(self._who, batch.pipe, "failed", first, batch.through)
-        if (await self._storage.fail(batch.pipe, self._token)).attempts >= MOST_FAILURES:
+        if (await hands.fail(self._storage, batch.pipe, self._token)).attempts >= MOST_FAILURES:
             await self._bury(batch)
 
     async def _bury(self, batch: Batch) -> None:
         last = batch.through - 1
         self._history.note_intent(self._who, batch.pipe, "buried", last, batch.through)
         letter = Letter(batch.pipe, last).encoded()
-        await self._storage.bury(batch.pipe, last, self._token, GRAVE, letter)
+        await hands.bury(self._storage, batch.pipe, last, self._token, GRAVE, letter)
 
     def _chance(self, probability: float) -> bool:
         return self._random.random() < probability

@@ -23,6 +23,7 @@ from shardq.shm.processes.shares import Share
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
 from shardq.shm.store import Store
+from tests.support import hands
 from tests.support.faults_scene import MIB, run
 from tests.support.interleave import Plan, Process, World
 from tests.support.leaks import segment_name
@@ -186,8 +187,8 @@ def _work(storage: SharedStorage, looks: Looks, bells: Bells, process: Process) 
 def _handle(storage: SharedStorage, key: str, token: int, bells: Bells, process: Process) -> None:
     for pipe in run(storage.pipes()):
         if key_of(pipe) == key:
-            batch = run(storage.take([pipe], 1, token))
-            run(storage.pop(pipe, batch.through, token))
+            batch = run(hands.take(storage, [pipe], 1, token))
+            run(hands.pop(storage, pipe, batch.through, token))
             bells.left -= batch.count
             process.world.progress()
     assert run(storage.unclaim(key, token))

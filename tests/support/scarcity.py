@@ -17,6 +17,7 @@ from shardq.shm import words as at
 from shardq.shm.files.own_files import remove_files
 from shardq.shm.registry import close_store, create_store
 from shardq.shm.store import Store
+from tests.support import hands
 from tests.support.capacity import filled_by_somebody_else
 from tests.support.drivers import MIB
 
@@ -139,8 +140,8 @@ def _worked_off(store: Store) -> int:
 
 def _handled(store: Store, key: str) -> int:
     token, count = store.delivering.claim(key), 0
-    while (batch := store.delivering.take([f"{key}/0"], 64, token)).count:
-        store.delivering.pop(batch.pipe, batch.through, token)
+    while (batch := hands.take(store.delivering, [f"{key}/0"], 64, token)).count:
+        hands.pop(store.delivering, batch.pipe, batch.through, token)
         count += batch.count
     assert store.delivering.unclaim(key, token)
     return count
@@ -149,10 +150,10 @@ def _handled(store: Store, key: str) -> int:
 def _bury_all(store: Store, key: str, size: int) -> None:
     """Have every request fail, and bury it."""
     token = store.delivering.claim(key)
-    while (batch := store.delivering.take([f"{key}/0"], 1, token)).count:
-        assert store.delivering.fail(batch.pipe, token).attempts == 1
+    while (batch := hands.take(store.delivering, [f"{key}/0"], 1, token)).count:
+        assert hands.fail(store.delivering, batch.pipe, token).attempts == 1
         letter = LETTER + bytes(size)
-        assert store.letters.bury(batch.pipe, batch.sequence, token, "app/Bad/dead/0", letter, 10_000)
+        assert hands.bury(store.letters, batch.pipe, batch.sequence, token, "app/Bad/dead/0", letter, 10_000)
     assert store.delivering.unclaim(key, token)
 
 

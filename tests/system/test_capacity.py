@@ -18,7 +18,7 @@ from shardq import Handler, Queue, Route, Supervisor, Tube, Worker, connect
 from shardq.drivers import SharedLock, SharedStorage
 from shardq.errors import DirectoryFull, MessageTooLarge, QueueFull
 from shardq.settings import StorageSettings, WorkerSettings
-from tests.support import capacity
+from tests.support import capacity, hands
 from tests.support.capacity import KIB, Blob, Daring, Unpack
 from tests.support.drivers import MIB
 from tests.support.jobs import Folder, Gated, Note, Record
@@ -281,11 +281,11 @@ async def test_sequence_numbers_of_a_thread_go_on_after_its_place_was_taken(name
         pipe = f"m/H/{number % 100}/0"
         assert store.appending.append([(pipe, [b"\x01"])])
         token = store.delivering.claim(pipe[:-2])
-        batch = store.delivering.take([pipe], 1, token)
+        batch = hands.take(store.delivering, [pipe], 1, token)
         if number % 100 == 7:
             assert batch.sequence > last
             last = batch.sequence
-        store.delivering.pop(pipe, batch.through, token)
+        hands.pop(store.delivering, pipe, batch.through, token)
         store.delivering.unclaim(pipe[:-2], token)
     storage.destroy()
 

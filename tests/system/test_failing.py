@@ -16,6 +16,7 @@ from shardq import Handler, Queue, Retry, Route, Tube, Worker
 from shardq.deadletters import DeadLetter
 from shardq.model import Counts
 from shardq.protocols import Lock
+from tests.support import hands
 from tests.support.drivers import Backend
 from tests.support.tasks import LIMIT_S
 from tests.support.workers import Item, Routed, diary, letters, new_worker, one_each, run, trouble, working
@@ -282,8 +283,8 @@ async def test_requests_whose_attempts_are_spent_are_not_tried(queue: Queue, wor
     tube = Tube(Fragile, Route())
     token = await lock.acquire(tube.key)
     for _ in range(3):
-        await queue.storage.take([tube.pipe], 1, token)
-        await queue.storage.fail(tube.pipe, token)
+        await hands.take(queue.storage, [tube.pipe], 1, token)
+        await hands.fail(queue.storage, tube.pipe, token)
     await lock.release(tube.key)
 
     await run(worker, 3)
@@ -299,7 +300,7 @@ async def test_requests_that_took_their_workers_down_become_dead_letters(backend
     tube = Tube(Fragile, Route())
     for _ in range(3):
         lock = backend.new_lock()
-        await queue.storage.take([tube.pipe], 1, await lock.acquire(tube.key))
+        await hands.take(queue.storage, [tube.pipe], 1, await lock.acquire(tube.key))
         await lock.ttl(tube.key, 0.001)
         assert await queue.storage.wait(None, LIMIT_S)
 
@@ -319,7 +320,7 @@ async def test_after_the_first_death_there_is_no_wait_and_after_the_second_there
 
     async def die_with_one() -> None:
         lock = backend.new_lock()
-        await queue.storage.take([tube.pipe], 1, await lock.acquire(tube.key))
+        await hands.take(queue.storage, [tube.pipe], 1, await lock.acquire(tube.key))
         await lock.ttl(tube.key, 0.001)
         assert await queue.storage.wait(None, LIMIT_S) == tube.key
 
@@ -343,7 +344,7 @@ async def test_what_was_in_hand_with_others_at_a_death_comes_alone_and_uncounted
 ) -> None:
     tube, lock = Tube(Once, Route()), backend.new_lock()
     await queue.register(Once, *one_each(6))
-    await queue.storage.take([tube.pipe], 4, await lock.acquire(tube.key))
+    await hands.take(queue.storage, [tube.pipe], 4, await lock.acquire(tube.key))
     await lock.ttl(tube.key, 0.001)
     assert await queue.storage.wait(None, LIMIT_S) == tube.key
 

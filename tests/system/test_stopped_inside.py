@@ -17,6 +17,7 @@ from shardq import Queue, Worker, connect
 from shardq.drivers import SharedLock, SharedStorage
 from shardq.errors import SegmentBusy
 from shardq.shm import words as at
+from tests.support import hands
 from tests.support.drivers import MIB
 from tests.support.holder import Holder, holder
 from tests.support.jobs import Folder, Gated, Record
@@ -134,10 +135,11 @@ async def test_every_verb_lets_the_loop_go_on(name: str, storage: SharedStorage)
         "length": lambda: storage.length(pipe),
         "pipes": storage.pipes,
         "range": lambda: storage.range(pipe, 1),
-        "take": lambda: storage.take([pipe], 1, token),
-        "fail": lambda: storage.fail(pipe, token),
-        "pop": lambda: storage.pop(pipe, 0, token),
-        "bury": lambda: storage.bury(pipe, 9999, token, "m/H/dead/0", b"x"),
+        "take": lambda: hands.take(storage, [pipe], 1, token),
+        "fail": lambda: hands.fail(storage, pipe, token),
+        "give_back": lambda: hands.give_back(storage, pipe, token, 1),
+        "pop": lambda: hands.pop(storage, pipe, 0, token),
+        "bury": lambda: hands.bury(storage, pipe, 9999, token, "m/H/dead/0", b"x"),
         "graves": storage.graves,
         "requeue": lambda: storage.requeue("m/H/dead/0", 0, pipe, b"x"),
         "drop": lambda: storage.drop("m/H/dead/0", 0),

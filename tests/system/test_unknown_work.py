@@ -10,9 +10,10 @@ import pytest
 from shardq import Queue, Retry, Worker
 from shardq.drivers import SharedLock, SharedStorage
 from shardq.errors import SegmentForeign
-from shardq.model import EMPTY, ahead_of, handler_name
+from shardq.model import EMPTY, handler_name
 from shardq.protocols import Storage
 from shardq.shm import words as at
+from tests.support import hands
 from tests.support.drivers import MIB, Backend
 from tests.support.programs import until
 from tests.support.tasks import LIMIT_S, finished
@@ -38,11 +39,15 @@ class Unlimited(Listed):
     priorities = None
 
 
-async def register_unlisted(queue: Queue, handler: type[Listed], *items: Item, ahead: bool = False) -> None:
+async def register_unlisted(queue: Queue, handler: type[Listed], *items: Item, front: bool = False) -> None:
     """As an earlier version did, whose handler listed their priorities."""
     for item in items:
         pipe = f"{handler_name(handler)}/{item.thread}/{item.priority}"
-        assert await queue.storage.append([(ahead_of(pipe) if ahead else pipe, queue.serializer.encode(Item, [item]))])
+        messages = queue.serializer.encode(Item, [item])
+        if front:
+            await hands.put_in_front(queue.storage, pipe, *messages)
+        else:
+            assert await queue.storage.append([(pipe, messages)])
 
 
 @pytest.mark.parametrize("handler", [Listed, InTurns, Unlimited])
@@ -66,9 +71,9 @@ async def test_they_come_behind_all_that_are_listed(backend: Backend, queue: Que
     assert diary.of("done") == [(0, 1), (0, 0), (0, 9)]
 
 
-async def test_one_ahead_of_the_others_of_its_priority_stays_so(backend: Backend, queue: Queue) -> None:
+async def test_one_in_front_of_the_others_of_its_priority_stays_so(backend: Backend, queue: Queue) -> None:
     await register_unlisted(queue, Listed, Item(0, 2, 9))
-    await register_unlisted(queue, Listed, Item(0, 1, 9), ahead=True)
+    await register_unlisted(queue, Listed, Item(0, 1, 9), front=True)
 
     await run(new_worker(backend, queue), 2)
 

@@ -17,6 +17,7 @@ from shardq.cli import FAILED, OK, main
 from shardq.deadletters import DeadLetter
 from shardq.drivers import SharedStorage
 from shardq.model import dead_pipe
+from tests.support import hands
 from tests.support.drivers import MIB
 from tests.support.programs import ROOT
 from tests.support.segments import files_of
@@ -74,9 +75,9 @@ async def _bury(storage: SharedStorage, messages: Sequence[bytes], most: int, er
     await storage.append([(PIPE, messages)])
     token = await storage.claim("app.jobs/Resize/3")
     for message in messages:
-        sequence = (await storage.take([PIPE], 1, token)).sequence
+        sequence = (await hands.take(storage, [PIPE], 1, token)).sequence
         letter = DeadLetter(PIPE, sequence, message, "raised", error, 1, 1, 2, traceback)
-        assert await storage.bury(PIPE, sequence, token, GRAVE, letter.encoded())
+        assert await hands.bury(storage, PIPE, sequence, token, GRAVE, letter.encoded())
 
 
 #: Messages that JSON has no form of, and how they are shown.

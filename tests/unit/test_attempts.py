@@ -9,6 +9,7 @@ import pytest
 
 from shardq.shm import words as at
 from shardq.shm.store import Store
+from tests.support import hands
 from tests.support.faults_fsck import fsck
 
 PIPE, KEY = "m/H/0/0", "m/H/0"
@@ -25,26 +26,26 @@ def filled(store: Store, count: int, pipe: str = PIPE) -> None:
 
 
 def taken(store: Store, token: int, limit: int = 99) -> list[bytes]:
-    return store.delivering.take([PIPE], limit, token).messages
+    return hands.take(store.delivering, [PIPE], limit, token).messages
 
 
 def failures(store: Store, token: int) -> int:
     """Of the message at the head, as who takes it is told."""
-    failed = store.delivering.take([PIPE], 1, token).failed
+    failed = hands.take(store.delivering, [PIPE], 1, token).failed
     return failed.attempts if failed else 0
 
 
 def fail_alone(store: Store, token: int, times: int) -> None:
     for attempts in range(1, times + 1):
         assert len(taken(store, token, 1)) == 1
-        assert store.delivering.fail(PIPE, token).attempts == attempts
+        assert hands.fail(store.delivering, PIPE, token).attempts == attempts
 
 
 @pytest.mark.parametrize("times", [1, 2, 7])
 def test_a_message_that_fails_alone_is_counted_and_stays_alone(store: Store, token: int, times: int) -> None:
     filled(store, 3)
     fail_alone(store, token, times)
-    batch = store.delivering.take([PIPE], 99, token)
+    batch = hands.take(store.delivering, [PIPE], 99, token)
     assert batch.messages == [b"0"]
     assert batch.failed is not None
     assert batch.failed.attempts == times
@@ -52,7 +53,7 @@ def test_a_message_that_fails_alone_is_counted_and_stays_alone(store: Store, tok
 
 
 def pop(store: Store, token: int) -> None:
-    store.delivering.pop(PIPE, store.reading.read(PIPE, 1).through, token)
+    hands.pop(store.delivering, PIPE, store.reading.read(PIPE, 1).through, token)
 
 
 def remove(store: Store, token: int) -> None:
@@ -62,7 +63,9 @@ def remove(store: Store, token: int) -> None:
 
 
 def bury(store: Store, token: int) -> None:
-    assert store.letters.bury(PIPE, store.reading.read(PIPE, 1).sequence, token, "m/H/dead/0", b"letter", 9).buried
+    assert hands.bury(
+        store.letters, PIPE, store.reading.read(PIPE, 1).sequence, token, "m/H/dead/0", b"letter", 9
+    ).buried
 
 
 @pytest.mark.parametrize("leave", [pop, remove, bury])
@@ -72,7 +75,7 @@ def test_failures_are_void_once_their_message_left(
     filled(store, 3)
     fail_alone(store, token, 4)
     leave(store, token)
-    batch = store.delivering.take([PIPE], 99, store.segment.words[at.TOKEN])
+    batch = hands.take(store.delivering, [PIPE], 99, store.segment.words[at.TOKEN])
     assert (batch.messages, batch.failed) == ([b"1", b"2"], None)
 
 
@@ -98,36 +101,36 @@ def test_failures_tell_when_the_first_and_the_last_were(store: Store, token: int
     fail_alone(store, token, 1)
     between_us = time.time_ns() // 1000
     taken(store, token)
-    store.delivering.fail(PIPE, token)
+    hands.fail(store.delivering, PIPE, token)
     after_us = time.time_ns() // 1000
-    failed = store.delivering.take([PIPE], 1, token).failed
+    failed = hands.take(store.delivering, [PIPE], 1, token).failed
     assert failed is not None
     assert before_us <= failed.first_us <= between_us <= failed.last_us <= after_us
 
 
-def test_several_become_half_as_many_until_one_stands_alone(store: Store, token: int) -> None:
+def test_several_that_failed_come_one_by_one(store: Store, token: int) -> None:
     filled(store, 20)
-    for size, attempts in ((13, 0), (6, 0), (3, 0), (1, 1), (1, 2)):
+    for size, attempts in ((13, 0), (1, 1), (1, 2)):
         assert len(taken(store, token, 13)) == size
-        assert store.delivering.fail(PIPE, token).attempts == attempts
+        assert hands.fail(store.delivering, PIPE, token).attempts == attempts
 
 
 def test_batches_grow_again_behind_those_that_failed_together(store: Store, token: int) -> None:
     filled(store, 20)
     taken(store, token, 8)
-    store.delivering.fail(PIPE, token)
+    hands.give_back(store.delivering, PIPE, token, 4)
     sizes = []
     while batch := taken(store, token):
         sizes.append(len(batch))
-        store.delivering.pop(PIPE, store.reading.read(PIPE, len(batch)).through, token)
+        hands.pop(store.delivering, PIPE, store.reading.read(PIPE, len(batch)).through, token)
     assert sizes == [4, 4, 12]
 
 
-def test_what_is_taken_with_removed_ones_between_is_halved_too(store: Store, token: int) -> None:
+def test_of_what_is_taken_with_removed_ones_between_each_comes_alone(store: Store, token: int) -> None:
     filled(store, 9)
     assert store.removing.remove(PIPE, [b"%d" % n for n in range(1, 8)]) == 7
     assert taken(store, token) == [b"0", b"8"]
-    assert store.delivering.fail(PIPE, token).attempts == 0
+    assert hands.fail(store.delivering, PIPE, token).attempts == 0
     assert taken(store, token) == [b"0"]
 
 
@@ -135,16 +138,16 @@ def test_without_counting_several_become_fewer_and_one_stays_uncounted(store: St
     filled(store, 4)
     for size in (4, 2, 1, 1):
         assert len(taken(store, token, 4)) == size
-        assert store.delivering.fail(PIPE, token, counts=False).attempts == 0
+        hands.give_back(store.delivering, PIPE, token, size // 2)
     assert failures(store, token) == 0
 
 
 def test_only_what_is_in_hand_can_fail(store: Store, token: int) -> None:
     filled(store, 2)
-    assert store.delivering.fail(PIPE, token).attempts == 0
+    assert hands.fail(store.delivering, PIPE, token).attempts == 0
     taken(store, token, 1)
-    assert store.delivering.fail(PIPE, token).attempts == 1
-    assert store.delivering.fail(PIPE, token).attempts == 0
+    assert hands.fail(store.delivering, PIPE, token).attempts == 1
+    assert hands.fail(store.delivering, PIPE, token).attempts == 0
     assert failures(store, token) == 1
 
 
@@ -153,26 +156,26 @@ def test_what_was_released_or_acknowledged_has_not_failed(store: Store, token: i
     taken(store, token, 1)
     assert store.delivering.unclaim(KEY, token)
     token = store.delivering.claim(KEY)
-    assert store.delivering.fail(PIPE, token).attempts == 0
-    assert store.delivering.take([PIPE], 2, token).failed is None
-    store.delivering.pop(PIPE, store.reading.read(PIPE, 2).through, token)
-    assert store.delivering.fail(PIPE, token).attempts == 0
+    assert hands.fail(store.delivering, PIPE, token).attempts == 0
+    assert hands.take(store.delivering, [PIPE], 2, token).failed is None
+    hands.pop(store.delivering, PIPE, store.reading.read(PIPE, 2).through, token)
+    assert hands.fail(store.delivering, PIPE, token).attempts == 0
     assert failures(store, token) == 0
 
 
 def test_the_last_of_a_batch_fails_alone(store: Store, token: int) -> None:
     filled(store, 3)
     taken(store, token, 3)
-    store.delivering.pop(PIPE, store.reading.read(PIPE, 2).through, token)
-    assert store.delivering.fail(PIPE, token).attempts == 1
+    hands.pop(store.delivering, PIPE, store.reading.read(PIPE, 2).through, token)
+    assert hands.fail(store.delivering, PIPE, token).attempts == 1
 
 
 def test_tubes_of_a_thread_count_apart(store: Store, token: int) -> None:
     filled(store, 1)
     filled(store, 1, OTHER)
     fail_alone(store, token, 3)
-    assert store.delivering.take([OTHER], 1, token).failed is None
-    assert store.delivering.fail(OTHER, token).attempts == 1
+    assert hands.take(store.delivering, [OTHER], 1, token).failed is None
+    assert hands.fail(store.delivering, OTHER, token).attempts == 1
     assert failures(store, token) == 3
 
 

@@ -10,6 +10,7 @@ from shardq.errors import SegmentForeign
 from shardq.shm import words as at
 from shardq.shm.memory import record
 from shardq.shm.store import Store
+from tests.support import hands
 from tests.support.damage import limited
 
 PIPE = "app/Job/0/0"
@@ -24,7 +25,7 @@ def test_a_tube_whose_extents_do_not_lead_to_its_end_is_damaged(store: Store) ->
     token = store.delivering.claim("app/Job/0")
 
     with pytest.raises(SegmentForeign, match="damaged"):
-        store.delivering.pop(PIPE, 2, token)
+        hands.pop(store.delivering, PIPE, 2, token)
 
 
 def test_a_tube_without_a_record_where_it_begins_is_damaged(store: Store) -> None:
@@ -106,7 +107,7 @@ def equal_messages_in_a_full_table(store: Store) -> None:
     [
         (jump_to_itself, lambda store: store.reading.read(PIPE, 9)),
         (record_over_and_over, lambda store: store.reading.read(PIPE, 9)),
-        (extents_in_a_circle, lambda store: store.delivering.pop(PIPE, 5, store.delivering.claim("app/Job/0"))),
+        (extents_in_a_circle, lambda store: hands.pop(store.delivering, PIPE, 5, store.delivering.claim("app/Job/0"))),
         (tubes_in_a_circle, lambda store: store.delivering.claim("app/Job/0")),
         (names_in_a_circle, lambda store: store.reading.length(PIPE)),
         (head_behind_the_end, lambda store: store.reading.read(PIPE, 1)),

@@ -13,6 +13,7 @@ from shardq.shm.store import Store
 from shardq.shm.tubes import directory as module
 from shardq.shm.tubes.directory import NOT_FOUND, Directory
 from shardq.shm.tubes.handler_table import Handlers
+from tests.support import hands
 from tests.support.drivers import MIB
 from tests.support.segments import NewSegment, NewStore
 
@@ -31,7 +32,7 @@ def directory(segment: Segment) -> Directory:
 def drain(store: Store, pipe: str) -> None:
     key = pipe.rpartition("/")[0]
     token = store.delivering.claim(key)
-    store.delivering.pop(pipe, store.delivering.take([pipe], 1 << 20, token).through, token)
+    hands.pop(store.delivering, pipe, hands.take(store.delivering, [pipe], 1 << 20, token).through, token)
     store.delivering.unclaim(key, token)
 
 

@@ -10,6 +10,7 @@ import pytest
 from shardq import Queue, Route, Tube, Worker
 from shardq.drivers import RuntimeLock, RuntimeStorage
 from shardq.settings import StorageSettings
+from tests.support import hands
 from tests.support.tasks import LIMIT_S, finished
 from tests.support.threading_handlers import WHERE, Ask, Sink, Threading
 
@@ -44,7 +45,7 @@ async def test_threads_of_the_application_may_wait_meanwhile() -> None:
     while not queue.storage._room._futures:  # type: ignore[attr-defined]  # noqa: ASYNC110
         await asyncio.sleep(0)
     token = await queue.storage.claim(Tube(Sink, Route()).pipe.rpartition("/")[0])
-    await queue.storage.pop(Tube(Sink, Route()).pipe, 50, token)
+    await hands.pop(queue.storage, Tube(Sink, Route()).pipe, 50, token)
     await asyncio.to_thread(waiting.join, LIMIT_S)
 
     assert results == [1]

@@ -6,6 +6,7 @@ import pytest
 
 from shardq.shm import words as at
 from shardq.shm.store import Store
+from tests.support import hands
 from tests.support.drivers import MIB
 from tests.support.faults_fsck import fsck
 from tests.support.segments import NewStore
@@ -28,7 +29,7 @@ def bury(store: Store, token: int, letter: bytes, most: int = MANY, grave: str =
 
 
 def bury_head(store: Store, token: int, letter: bytes, most: int = MANY, grave: str = GRAVE) -> bool:
-    return store.letters.bury(PIPE, store.reading.read(PIPE, 1).sequence, token, grave, letter, most).buried
+    return hands.bury(store.letters, PIPE, store.reading.read(PIPE, 1).sequence, token, grave, letter, most).buried
 
 
 def letters(store: Store, grave: str = GRAVE) -> list[bytes]:
@@ -146,18 +147,19 @@ def test_putting_back_makes_the_letter_a_message_with_a_number_of_its_own(store:
     assert bury(store, token, b"letter")
     former = store.reading.read(GRAVE, 1).sequence
     assert store.letters.requeue(GRAVE, former, PIPE, b"message")
-    batch = store.delivering.take([PIPE], 9, token)
+    batch = hands.take(store.delivering, [PIPE], 9, token)
     assert (batch.messages, batch.sequence, batch.failed) == ([b"message"], 1, None)
     assert store.inspection.counts()[:4] == (2, 1, 1, 0)
     assert store.letters.requeue(GRAVE, former, PIPE, b"message") is None
 
 
-def test_what_is_put_back_ahead_is_a_tube_of_its_own(store: Store, token: int) -> None:
+def test_what_is_put_in_front_is_of_the_tube(store: Store, token: int) -> None:
     assert bury(store, token, b"letter")
     assert store.appending.append([(PIPE, [b"waiting"])])
-    assert store.letters.requeue(GRAVE, store.reading.read(GRAVE, 1).sequence, f"{PIPE}^", b"message")
-    assert sorted(store.reading.pipes()) == [PIPE, f"{PIPE}^"]
-    assert store.delivering.take([f"{PIPE}^", PIPE], 9, token).messages == [b"message"]
+    assert store.letters.requeue(GRAVE, store.reading.read(GRAVE, 1).sequence, PIPE, b"message", front=True)
+    assert store.reading.pipes() == [PIPE]
+    assert store.reading.read(PIPE, 9).messages == [b"message", b"waiting"]
+    assert hands.take(store.delivering, [PIPE], 9, token).messages == [b"message"]
     assert fsck(store.segment) == []
 
 
@@ -172,7 +174,7 @@ def test_a_large_message_that_was_put_back_can_be_buried_again(new_store: NewSto
     assert store.removing.remove("m/Other/0/0", [b"x"]) == 1
     assert store.letters.requeue(GRAVE, store.reading.read(GRAVE, 1).sequence, PIPE, large)
     fill(store, "m/Other/0/0")
-    store.delivering.take([PIPE], 1, token)
+    hands.take(store.delivering, [PIPE], 1, token)
 
     assert bury_head(store, token, large)
     assert fsck(store.segment) == []

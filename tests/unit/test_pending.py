@@ -10,11 +10,12 @@ import pytest
 from shardq.errors import HandlerError, MessageTooLarge
 from shardq.shm import words as at
 from shardq.shm.store import Store
+from tests.support import hands
 from tests.support.drivers import MIB
 from tests.support.faults_fsck import fsck
 from tests.support.segments import NewStore
 
-PIPE, OTHER, AHEAD = "m/H/0/0", "m/H/1/0", "m/H/0/0^"
+PIPE, OTHER = "m/H/0/0", "m/H/1/0"
 FAR_US = 1 << 52
 RARELY, SELDOM = "every 3153600000", "every 3153600001"
 
@@ -36,8 +37,8 @@ def drain(store: Store, pipe: str = PIPE, count: int = 1 << 30) -> list[bytes]:
     """Handle the first so many."""
     key = pipe.rpartition("/")[0]
     token = store.delivering.claim(key)
-    batch = store.delivering.take([pipe], count, token)
-    store.delivering.pop(pipe, batch.through, token)
+    batch = hands.take(store.delivering, [pipe], count, token)
+    hands.pop(store.delivering, pipe, batch.through, token)
     assert store.delivering.unclaim(key, token)
     return batch.messages
 
@@ -158,18 +159,22 @@ def test_absent_sees_what_is_in_hand_behind_a_removed_equal_one(store: Store) ->
     assert store.appending.append([(PIPE, [b"a", b"b", b"a"])])
     assert store.appending.append_absent([(PIPE, [b"a"])]) == 0
     token = store.delivering.claim("m/H/0")
-    assert store.delivering.take([PIPE], 1, token).messages == [b"a"]
+    assert hands.take(store.delivering, [PIPE], 1, token).messages == [b"a"]
     assert store.removing.remove(PIPE, [b"a"]) == 1
 
     assert store.appending.append_absent([(PIPE, [b"a"])]) == 0
-    store.delivering.pop(PIPE, store.reading.read(PIPE, 1).through, token)
+    hands.pop(store.delivering, PIPE, store.reading.read(PIPE, 1).through, token)
     assert store.appending.append_absent([(PIPE, [b"a"])]) == 1
 
 
-def test_absent_sees_what_was_put_back_ahead(store: Store) -> None:
-    assert store.appending.append([(AHEAD, [b"again"])])
+def test_absent_sees_what_was_put_in_front(store: Store) -> None:
+    grave = "m/H/dead/0"
+    assert store.appending.append([(PIPE, [b"failed"])])
+    head = store.reading.read(PIPE, 1).sequence
+    assert hands.bury(store.letters, PIPE, head, store.delivering.claim("m/H/0"), grave, b"letter", 9).buried
+    assert store.letters.requeue(grave, store.reading.read(grave, 1).sequence, PIPE, b"again", front=True)
 
-    assert store.appending.append_absent([(PIPE, [b"again"])]) == 0
+    assert store.appending.append_absent([(PIPE, [b"again", b"new"])]) == 1
 
 
 def test_a_schedule_is_changed_and_ended(store: Store) -> None:

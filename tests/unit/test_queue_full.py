@@ -13,6 +13,7 @@ from shardq.errors import QueueFull
 from shardq.handler import call
 from shardq.model import Batch
 from shardq.settings import StorageSettings
+from tests.support import hands
 from tests.support.drivers import MIB
 from tests.support.tasks import finished, suspended
 from tests.unit.queue_handlers import (
@@ -52,7 +53,7 @@ async def test_what_was_not_accepted_can_be_registered_again(small: Queue) -> No
     pipe = Tube(Plain, Route()).pipe
     lock = RuntimeLock(small.storage)
     token = await lock.acquire(pipe.rpartition("/")[0])
-    await small.storage.pop(pipe, (await small.storage.range(pipe, 1)).through, token)
+    await hands.pop(small.storage, pipe, (await small.storage.range(pipe, 1)).through, token)
 
     assert await small.register(Plain, *raised.value.not_accepted) == 3
     assert raised.value.not_accepted == jobs(3, 100_000)
@@ -75,7 +76,7 @@ async def test_elsewhere_register_waits_for_room() -> None:
     pipe, lock = Tube(Plain, Route()).pipe, RuntimeLock(queue.storage)
 
     token = await lock.acquire(pipe.rpartition("/")[0])
-    await queue.storage.pop(pipe, (await queue.storage.range(pipe, 1)).through, token)
+    await hands.pop(queue.storage, pipe, (await queue.storage.range(pipe, 1)).through, token)
 
     assert await finished(waiting) == 3
     assert await queue.storage.length(pipe) == 3
@@ -89,9 +90,9 @@ async def test_a_call_that_is_larger_than_the_storage_waits_between_its_steps() 
     token, handled = await lock.acquire(pipe.rpartition("/")[0]), list[bytes]()
     while len(handled) < 40:
         await queue.storage.wait_for_quiet(0)
-        batch = await queue.storage.take([pipe], 7, token)
+        batch = await hands.take(queue.storage, [pipe], 7, token)
         handled += batch.messages
-        await queue.storage.pop(pipe, batch.through, token)
+        await hands.pop(queue.storage, pipe, batch.through, token)
         await asyncio.sleep(0)
 
     assert await finished(registering) == 40

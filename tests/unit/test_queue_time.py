@@ -15,8 +15,8 @@ from shardq import DeferredHandler, Handler, Queue, RecurrentHandler, Route, Tub
 from shardq.drivers import RuntimeLock, RuntimeStorage
 from shardq.errors import HandlerError, QueueFull, RequestError, ScheduleError
 from shardq.handler import call
-from shardq.model import ahead_of
 from shardq.settings import StorageSettings
+from tests.support import hands
 from tests.support.drivers import MIB
 from tests.support.ids import text_of
 from tests.support.tasks import finished, suspended
@@ -229,14 +229,14 @@ async def test_cancel_sync_cannot_wait_for_route_inside_a_loop(queue: Queue) -> 
 async def test_cancel_leaves_what_was_handed_out(queue: Queue) -> None:
     await queue.register(Plain, Job(1))
     token = await RuntimeLock(queue.storage).acquire(KEY)
-    await queue.storage.take([ahead_of(PIPE), PIPE], 1, token)
+    await hands.take(queue.storage, [PIPE], 1, token)
 
     assert await queue.cancel(Plain, Job(1)) == 0
     assert await numbers(queue) == [1]
 
 
 async def test_cancel_takes_out_what_was_put_back_ahead(queue: Queue) -> None:
-    await queue.storage.append([(ahead_of(PIPE), queue.serializer.encode(Job, [Job(1)]))])
+    await hands.put_in_front(queue.storage, PIPE, *queue.serializer.encode(Job, [Job(1)]))
 
     assert await queue.cancel(Plain, Job(1)) == 1
 

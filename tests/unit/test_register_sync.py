@@ -12,6 +12,7 @@ from shardq import Handler, Queue, Route, Tube
 from shardq.drivers import RuntimeLock, RuntimeStorage, SharedStorage
 from shardq.errors import HandlerError, QueueFull, RequestError
 from shardq.settings import StorageSettings
+from tests.support import hands
 from tests.support.drivers import MIB
 from tests.support.programs import until
 from tests.support.segments import new_name
@@ -86,7 +87,7 @@ async def test_register_sync_waits_for_room_without_a_loop() -> None:
     await asyncio.to_thread(until, lambda: bool(storage._room._futures), "it waits for room")
 
     token = await lock.acquire(pipe.rpartition("/")[0])
-    await storage.pop(pipe, (await storage.range(pipe, 1)).through, token)
+    await hands.pop(storage, pipe, (await storage.range(pipe, 1)).through, token)
 
     assert await finished(waiting) == 3
 

@@ -7,6 +7,7 @@ import pytest
 from shardq.errors import MessageTooLarge
 from shardq.shm.store import Store
 from shardq.shm.words import FOLLOW_UP
+from tests.support import hands
 from tests.support.drivers import MIB
 from tests.support.segments import NewStore
 
@@ -40,8 +41,8 @@ def test_what_leaves_makes_room_for_a_follow_up_that_found_none(store: Store) ->
     assert not store.appending.append([(OTHER, large)], share=FOLLOW_UP)
     token = store.delivering.claim(KEY)
     for _ in range(100):
-        batch = store.delivering.take([PIPE], 1, token)
-        store.delivering.pop(PIPE, batch.through, token)
+        batch = hands.take(store.delivering, [PIPE], 1, token)
+        hands.pop(store.delivering, PIPE, batch.through, token)
         if store.appending.append([(OTHER, large)], share=FOLLOW_UP):
             return
         fill(store, 4 * KIB)
@@ -52,7 +53,7 @@ def test_an_empty_segment_keeps_nothing_for_what_was_wanted(store: Store) -> Non
     count = fill(store, 4 * KIB)
     assert not store.appending.append([(OTHER, [bytes(200 * KIB)])], share=FOLLOW_UP)
     token = store.delivering.claim(KEY)
-    store.delivering.pop(PIPE, store.delivering.take([PIPE], count, token).through, token)
+    hands.pop(store.delivering, PIPE, hands.take(store.delivering, [PIPE], count, token).through, token)
     assert fill(store, 4 * KIB) == count
 
 
@@ -63,8 +64,8 @@ def test_what_could_not_be_buried_is_not_taken(store: Store) -> None:
     assert store.appending.append([(PIPE, [bytes(300 * KIB)])])
     fill(store, 4 * KIB)
     token = store.delivering.claim(KEY)
-    sequence = store.delivering.take([PIPE], 1, token).sequence
-    assert store.letters.bury(PIPE, sequence, token, "m/H/dead/0", bytes(310 * KIB), 10).buried
+    sequence = hands.take(store.delivering, [PIPE], 1, token).sequence
+    assert hands.bury(store.letters, PIPE, sequence, token, "m/H/dead/0", bytes(310 * KIB), 10).buried
 
 
 @pytest.mark.parametrize("threads", [1, 10_000], ids=["in-one-thread", "each-in-its-own"])
@@ -80,8 +81,8 @@ def test_a_store_full_of_what_waits_for_its_time_empties(new_store: NewStore, th
         if key is None:
             break
         token = store.delivering.claim(key)
-        batch = store.delivering.take([f"{key}/0"], 100, token)
-        store.delivering.pop(f"{key}/0", batch.through, token)
+        batch = hands.take(store.delivering, [f"{key}/0"], 100, token)
+        hands.pop(store.delivering, f"{key}/0", batch.through, token)
         assert store.delivering.unclaim(key, token)
         done += batch.messages
 

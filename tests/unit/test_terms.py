@@ -61,10 +61,6 @@ def test_terms_are_those_of_the_class(handler: type[Handler[Any]], terms: Terms 
     assert terms_of(handler, 50) == terms
 
 
-def test_a_thread_has_two_pipes_for_each_priority() -> None:
-    assert Terms((2, 0), 1).pipes("m/H/5") == ["m/H/5/2^", "m/H/5/2", "m/H/5/0^", "m/H/5/0"]
-
-
 class Created(Plain):
     @classmethod
     def create(cls) -> Self:

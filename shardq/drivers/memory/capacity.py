@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from shardq.errors import MessageTooLarge
-from shardq.model import Limits
+from shardq.model import Limits, Part
 from shardq.text.wording import counted
 
 #: One part in so many of a bounded storage is kept for dead letters. What handlers register may use half of that.
@@ -49,6 +49,16 @@ class Capacity:
         fits = self.fits(nbytes)
         self.used_bytes += nbytes if fits else 0
         return fits
+
+    def take_for(self, parts: Sequence[Part], kept_part: int = RESERVE_PART) -> bool:
+        """Use the bytes of these messages where there is room for all. Raises `MessageTooLarge`."""
+        messages = [message for _, its in parts for message in its]
+        size = sum(map(len, messages))
+        if not self.fits(size, kept_part):
+            self.check(parts[0][0], messages)
+            return False
+        self.used_bytes += size
+        return True
 
     def check(self, pipe: str, messages: Sequence[bytes]) -> None:
         """Raise `MessageTooLarge` for messages that not even an empty storage takes at once."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from shardq.drivers.memory.threads import Tube
+from shardq.drivers.memory.tube import Tube
 
 #: Says of a number of bytes whether there is room for so many more.
 _Fits = Callable[[int], bool]

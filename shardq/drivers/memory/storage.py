@@ -32,10 +32,7 @@ from shardq.model import (
     Scheduled,
     Terms,
     When,
-    ahead_of,
     check_parts,
-    key_of,
-    plain,
 )
 from shardq.protocols import Served
 from shardq.scheduling.schedule import resolved_us
@@ -90,13 +87,11 @@ class RuntimeStorage:
 
     async def contains(self, pipe: str, message: bytes) -> bool:
         with self._lock:
-            tube = self._threads.tube(pipe)
-            return tube is not None and message in tube.messages
+            return any(message in tube.messages for tube in self._threads.tubes(pipe))
 
     async def length(self, pipe: str) -> int:
         with self._lock:
-            tube = self._threads.tube(pipe)
-            return len(tube.messages) if tube else 0
+            return sum(len(tube.messages) for tube in self._threads.tubes(pipe))
 
     async def pipes(self) -> list[str]:
         with self._lock:
@@ -104,26 +99,21 @@ class RuntimeStorage:
 
     async def range(self, pipe: str, limit: int) -> Batch:
         with self._lock:
-            tube = self._threads.tube(pipe) or self._graves.get(pipe)
-            return tube.head(limit) if tube else EMPTY
+            found, grave = EMPTY, self._graves.get(pipe)
+            for tube in [grave] if grave else self._threads.tubes(pipe):
+                found = found.followed_by(tube.head(limit - found.count))
+            return found
 
-    async def take(
-        self,
-        pipes: Sequence[str],
-        limit: int,
-        token: int,
-        timeout_s: float | None = None,
-        starvation_limit: int | None = None,
-    ) -> Batch:
-        """See `Storage.take`. A batch that takes longer than `timeout_s` is not ended. Raises `FencedError`."""
+    async def take(self, key: str, token: int, terms: Terms) -> Batch:
+        """See `Storage.take`. A batch that takes longer than `terms.timeout_s` is not ended. Raises `FencedError`."""
         with self._lock:
-            self._threads.check(key_of(pipes[0]), token)
-            return self._threads.take(pipes, limit, token, starvation_limit)
+            self._threads.check(key, token)
+            return self._threads.take(key, token, terms)
 
-    async def pop(self, pipe: str, through: int, token: int) -> None:
+    async def pop(self, hand: Hand, count: int) -> None:
         with self._lock:
-            self._threads.check(key_of(pipe), token)
-            self._departed(self._threads.drop_below(pipe, through))
+            self._threads.check(hand.key, hand.token)
+            self._departed(self._threads.drop_below(hand, hand.batch.through_first(count)))
 
     async def turn(
         self, hand: Hand | None, served: Served, terms: Mapping[str, Terms], *, stay: bool = True
@@ -134,7 +124,7 @@ class RuntimeStorage:
                 return self._threads.next_hand(served, terms)
             key, token, batch = hand
             self._threads.check(key, token)
-            self._departed(self._threads.drop_below(batch.pipe, batch.through))
+            self._departed(self._threads.drop_below(hand, batch.through))
             if stay and (more := self._threads.take_by(key, token, terms)).count:
                 return Hand(key, token, more)
             if not self._threads.others_ready(served):
@@ -142,16 +132,23 @@ class RuntimeStorage:
             self._threads.unclaim(key, token, 0.0)
             return self._threads.next_hand(served, terms)
 
-    async def fail(self, pipe: str, token: int, *, counts: bool = True) -> Failed:
+    async def fail(self, hand: Hand) -> Failed:
         with self._lock:
-            self._threads.check(key_of(pipe), token)
-            tube = self._threads.tube(pipe)
-            return tube.fail(token, self._now_us(), counts=counts) if tube else NOT_ALONE
+            self._threads.check(hand.key, hand.token)
+            tube = self._threads.handed_from(hand)
+            return tube.fail(hand.token, self._now_us()) if tube else NOT_ALONE
 
-    async def bury(self, pipe: str, sequence: int, token: int, grave: str, letter: bytes) -> bool:
+    async def give_back(self, hand: Hand, at_most: int) -> None:
+        with self._lock:
+            self._threads.check(hand.key, hand.token)
+            tube = self._threads.handed_from(hand)
+            if tube:
+                tube.give_back(hand.token, at_most)
+
+    async def bury(self, hand: Hand, sequence: int, grave: str, letter: bytes) -> bool:
         with self._lock:
             before = self._graves.evicted
-            buried = self._bury(pipe, sequence, token, grave, letter)
+            buried = self._bury(hand, sequence, grave, letter)
             evicted = self._graves.evicted - before
         if evicted:
             log.warning("dead letters dropped to make room", extra={"grave": grave, "letters": evicted})
@@ -161,13 +158,16 @@ class RuntimeStorage:
         with self._lock:
             return self._graves.pipes()
 
-    async def requeue(self, grave: str, sequence: int, pipe: str, message: bytes) -> bool | None:
+    async def requeue(
+        self, grave: str, sequence: int, pipe: str, message: bytes, *, front: bool = False
+    ) -> bool | None:
         with self._lock:
             letters = self._graves.get(grave)
             if letters is None or not letters.has(sequence):
                 return None
-            if self._store([(pipe, [message])]) is None:
+            if not self._capacity.take_for([(pipe, [message])]):
                 return False
+            self._arrived(pipe, [message], front=front)
             self._capacity.used_bytes -= len(letters.drop_one(sequence) or b"")
             self._made_room()
             return True
@@ -291,21 +291,20 @@ class RuntimeStorage:
         when = when and self._resolved(when)
         if when and when.schedule:
             return self._repeat(parts, when, kept_part)
-        messages = [message for _, its in parts for message in its]
-        size = sum(map(len, messages))
-        if not self._capacity.fits(size, kept_part):
-            self._capacity.check(parts[0][0], messages)
+        if not self._capacity.take_for(parts, kept_part):
             return None
-        self._capacity.used_bytes += size
         if when:
             with self._earlier():
                 for pipe, its in parts:
                     self._pending.add(pipe, its, when)
         else:
-            self._accepted += len(messages)
             for pipe, its in parts:
-                self._threads.add(pipe, its)
-        return len(messages)
+                self._arrived(pipe, its)
+        return sum(len(its) for _, its in parts)
+
+    def _arrived(self, pipe: str, messages: Sequence[bytes], *, front: bool = False) -> None:
+        self._accepted += len(messages)
+        self._threads.add(pipe, messages, front=front)
 
     def _repeat(self, parts: Sequence[Part], when: When, kept_part: int) -> int | None:
         new = [message for pipe, its in parts for message in set(its).difference(self._pending.again(pipe))]
@@ -338,8 +337,7 @@ class RuntimeStorage:
         if when and when.schedule:
             present = [self._pending.again(pipe)]
         else:
-            both = plain(pipe), ahead_of(pipe)
-            present = [found for one in both for found in (self._threads.equal(one), self._pending.once(one)) if found]
+            present = [*self._threads.equal(pipe), self._pending.once(pipe)]
         return [message for message in dict.fromkeys(messages) if not any(message in found for found in present)]
 
     def _promote(self) -> int | None:
@@ -347,13 +345,12 @@ class RuntimeStorage:
         if not self._pending:
             return None
         for pipe, messages in self._pending.take_due(self._now_us(), self._capacity.take):
-            self._accepted += len(messages)
-            self._threads.add(pipe, messages)
+            self._arrived(pipe, messages)
         return self._pending.next_due_us
 
-    def _bury(self, pipe: str, sequence: int, token: int, grave: str, letter: bytes) -> bool:
-        self._threads.check(key_of(pipe), token)
-        tube = self._threads.tube(pipe)
+    def _bury(self, hand: Hand, sequence: int, grave: str, letter: bytes) -> bool:
+        self._threads.check(hand.key, hand.token)
+        tube = self._threads.handed_from(hand)
         if tube is None or not tube.messages or tube.head_sequence != sequence:
             return True
         # The message leaves, which makes room for its letter.
@@ -363,7 +360,7 @@ class RuntimeStorage:
             return False
         self._graves.add(grave, letter)
         self._capacity.used_bytes += len(letter) - gone
-        self._departed(self._threads.drop_below(pipe, sequence + 1))
+        self._departed(self._threads.drop_below(hand, sequence + 1))
         return True
 
     def _departed(self, dropped: Sequence[bytes]) -> None:

@@ -1,173 +1,42 @@
-"""Threads and tubes of the in-memory storage, without waiting, locking or asyncio.
+"""The threads of the in-memory storage, without waiting, locking or asyncio.
 
-Tubes live under their thread (`module/Handler/thread`), because a claim covers all priorities of a thread. A thread
-with messages and without a claim also stands in the ready order, in which `wait` offers it.
+Tubes live under their thread (`module/Handler/thread`), because a claim covers all priorities of a thread. Messages
+that are put in front of a tube are kept in a second `Tube` of the same pipe, since the numbers of a tube only grow. A
+thread with messages and without a claim also stands in the ready order, in which `wait` offers it.
 """
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from itertools import accumulate, islice
 
+from shardq.drivers.memory.tube import Tube
 from shardq.errors import FencedError
-from shardq.model import EMPTY, NOT_ALONE, Batch, Ending, Failed, Hand, Terms, in_turn, key_of, split_key
+from shardq.model import EMPTY, Batch, Ending, Hand, Terms, in_turn, key_of, split_key
 from shardq.protocols import Served
 
 
-class Tube:
-    """Messages and their sequence numbers side by side: `drop_equal` leaves gaps in the numbers."""
-
-    __slots__ = (
-        "_equal",
-        "_failures",
-        "_handed_through",
-        "_handed_to",
-        "_limit",
-        "_limit_through",
-        "_sequences",
-        "messages",
-        "next_sequence",
-    )
-
-    def __init__(self, next_sequence: int) -> None:
-        self.next_sequence = next_sequence
-        self.messages: deque[bytes] = deque()
-        self._sequences: deque[int] = deque()
-        self._handed_to = 0
-        self._handed_through = 0
-        self._failures: tuple[int, Failed] | None = None
-        """Sequence number of the message that failed alone, and how."""
-        # Batches are at most so large while the head is below that number.
-        self._limit = self._limit_through = 0
-        self._equal: Counter[bytes] | None = None
-
-    @property
-    def equal(self) -> Counter[bytes]:
-        """The messages, and how many equal ones there are of each. Kept up to date from the first call on, so that a
-        tube whose equal messages are never asked for has no cost.
-        """
-        if self._equal is None:
-            self._equal = Counter(self.messages)
-        return self._equal
-
-    def add(self, messages: Sequence[bytes]) -> None:
-        first = self.next_sequence
-        self.next_sequence += len(messages)
-        self._sequences.extend(range(first, self.next_sequence))
-        self.messages.extend(messages)
-        if self._equal is not None:
-            self._equal.update(messages)
-
-    @property
-    def head_sequence(self) -> int:
-        return self._sequences[0] if self._sequences else self.next_sequence
-
-    def head(self, limit: int) -> Batch:
-        """The first messages."""
-        messages = list(islice(self.messages, max(limit, 0)))
-        if not messages:
-            return EMPTY
-        numbers = list(islice(self._sequences, len(messages)))
-        gaps = numbers[-1] - numbers[0] >= len(numbers)
-        ends = list(accumulate(map(len, messages)))
-        return Batch(numbers[0], numbers[-1] + 1, ends, b"".join(messages), sequences=numbers if gaps else None)
-
-    def take(self, limit: int, token: int) -> Batch:
-        """The first messages, handed out to the holder of the token; fewer where earlier ones failed."""
-        if self._limit_through > self.head_sequence:
-            limit = min(limit, self._limit)
-        failed = self.failed
-        batch = self.head(min(limit, 1) if failed else limit)
-        if batch.count:
-            self._handed_through = max(self._in_hand_below(token), batch.through)
-            self._handed_to = token
-            batch.failed = failed
-        return batch
-
-    @property
-    def failed(self) -> Failed | None:
-        """Failures of the message at the head."""
-        if self._failures is None or self._failures[0] != self.head_sequence:
-            return None
-        return self._failures[1]
-
-    def fail(self, token: int, now_us: int, *, counts: bool = True, ending: Ending | None = None) -> Failed:
-        """Take back what the holder of the token has in hand, as failed. Returns the failures of a lone message."""
-        count = sum(sequence < self._in_hand_below(token) for sequence in self._sequences)
-        through, self._handed_to = self._handed_through, 0
-        if count == 1 and counts:
-            before = self.failed or Failed(0, now_us, now_us, None)
-            failed = Failed(before.attempts + 1, before.first_us, now_us, ending)
-            self._failures = self.head_sequence, failed
-            return failed
-        if count:
-            self._limit = 1 if ending else max(1, count // 2)
-            self._limit_through = max(self._limit_through, through)
-        return NOT_ALONE
-
-    def drop_below(self, through: int) -> list[bytes]:
-        dropped = []
-        while self._sequences and self._sequences[0] < through:
-            self._sequences.popleft()
-            dropped.append(self.messages.popleft())
-        return self._left(dropped)
-
-    def has(self, sequence: int) -> bool:
-        """Whether the message of this number is there."""
-        return sequence in self._sequences
-
-    def drop_one(self, sequence: int) -> bytes | None:
-        """Drop the message of this number, where there is one."""
-        if sequence not in self._sequences:
-            return None
-        index = self._sequences.index(sequence)
-        message = self.messages[index]
-        del self._sequences[index], self.messages[index]
-        self._left([message])
-        return message
-
-    def drop_equal(self, unwanted: set[bytes], token: int) -> list[bytes]:
-        """Drop messages equal to these, but for those in the hands of the holder of `token`, the thread's current
-        claim.
-        """
-        in_hand_below = self._in_hand_below(token)
-        kept: list[tuple[int, bytes]] = []
-        dropped = []
-        for sequence, message in zip(self._sequences, self.messages, strict=True):
-            if message in unwanted and sequence >= in_hand_below:
-                dropped.append(message)
-            else:
-                kept.append((sequence, message))
-        self._sequences = deque(sequence for sequence, _ in kept)
-        self.messages = deque(message for _, message in kept)
-        return self._left(dropped)
-
-    def _left(self, dropped: list[bytes]) -> list[bytes]:
-        """Messages have left: take them off the counts of equal ones."""
-        if self._equal is not None:
-            for message in dropped:
-                self._equal[message] -= 1
-                if not self._equal[message]:
-                    del self._equal[message]
-        return dropped
-
-    def _in_hand_below(self, token: int) -> int:
-        return self._handed_through if token and token == self._handed_to else 0
-
-
 class Thread:
-    """The tubes of one thread by pipe, how many messages they hold, the token it is claimed under (0: free), and how
-    many batches were taken from it.
+    """The tubes of one thread by pipe, and what is in front of each; how many messages they hold, the token under which
+    the thread is claimed (0: free), and how many batches were taken from it.
     """
 
-    __slots__ = ("batches", "queued", "token", "tubes")
+    __slots__ = ("batches", "fronts", "queued", "token", "tubes")
 
     def __init__(self) -> None:
         self.tubes: dict[str, Tube] = {}
+        self.fronts: dict[str, Tube] = {}
         self.queued = 0
         self.token = 0
         self.batches = 0
+
+    def of(self, pipe: str) -> list[Tube]:
+        """The tubes of a pipe, as far as there are any: what is in front first."""
+        return [its[pipe] for its in (self.fronts, self.tubes) if pipe in its]
+
+    @property
+    def all(self) -> list[Tube]:
+        return [*self.fronts.values(), *self.tubes.values()]
 
 
 class _Ready:
@@ -232,41 +101,50 @@ class Threads:
         self._first_sequence = 1
         self._last_token = 0
 
-    def tube(self, pipe: str) -> Tube | None:
+    def tubes(self, pipe: str) -> list[Tube]:
+        """The tubes of a pipe, as far as there are any: what is in front first."""
         thread = self._threads.get(key_of(pipe))
-        return thread.tubes.get(pipe) if thread else None
+        return thread.of(pipe) if thread else []
 
-    def equal(self, pipe: str) -> Collection[bytes]:
-        """The messages of a tube, those handed out included. Finding one in it takes as long however many there are."""
-        tube = self.tube(pipe)
-        return tube.equal if tube else ()
+    def handed_from(self, hand: Hand) -> Tube | None:
+        """The tube that the batch in the hand is from."""
+        thread, batch = self._threads[hand.key], hand.batch
+        return (thread.fronts if batch.front else thread.tubes).get(batch.pipe)
+
+    def equal(self, pipe: str) -> list[Collection[bytes]]:
+        """The messages of each tube of a pipe, those handed out included. Finding one in it takes as long however many
+        there are.
+        """
+        return [tube.equal for tube in self.tubes(pipe)]
 
     def pipes(self) -> Iterator[str]:
         """Pipes of the tubes that are not empty."""
         for thread in self._threads.values():
-            yield from (pipe for pipe, tube in thread.tubes.items() if tube.messages)
+            for pipe in dict.fromkeys((*thread.tubes, *thread.fronts)):
+                if any(tube.messages for tube in thread.of(pipe)):
+                    yield pipe
 
-    def add(self, pipe: str, messages: Sequence[bytes]) -> None:
+    def add(self, pipe: str, messages: Sequence[bytes], *, front: bool = False) -> None:
         key = key_of(pipe)
         thread = self._threads.setdefault(key, Thread())
-        if pipe not in thread.tubes:
-            thread.tubes[pipe] = Tube(self._first_sequence)
-        thread.tubes[pipe].add(messages)
+        tubes = thread.fronts if front else thread.tubes
+        if pipe not in tubes:
+            tubes[pipe] = Tube(self._first_sequence)
+        tubes[pipe].add(messages)
         thread.queued += len(messages)
         if thread.queued == len(messages):
             self._got_work(key, thread)
 
-    def drop_below(self, pipe: str, through: int) -> list[bytes]:
-        tube = self.tube(pipe)
-        return self._dropped(key_of(pipe), tube.drop_below(through)) if tube else []
+    def drop_below(self, hand: Hand, through: int) -> list[bytes]:
+        tube = self.handed_from(hand)
+        return self._dropped(hand.key, tube.drop_below(through)) if tube else []
 
     def drop_equal(self, pipe: str, unwanted: set[bytes]) -> list[bytes]:
         self._free_expired()
-        tube = self.tube(pipe)
-        if tube is None:
-            return []
-        key = key_of(pipe)
-        return self._dropped(key, tube.drop_equal(unwanted, self._threads[key].token))
+        key, dropped = key_of(pipe), list[bytes]()
+        for tube in self.tubes(pipe):
+            dropped += tube.drop_equal(unwanted, self._threads[key].token)
+        return self._dropped(key, dropped) if dropped else []
 
     def next_ready(self, served: Served, bound: str | None) -> str | None:
         """`bound` if it has messages, else the thread of these handlers that waited longest for its turn, else None."""
@@ -312,17 +190,18 @@ class Threads:
         first = min((*self._lease_ends.values(), *self._pause_ends.values()), default=None)
         return None if first is None else first - self._clock()
 
-    def take(self, pipes: Sequence[str], limit: int, token: int, starvation_limit: int | None) -> Batch:
-        """From the first of these tubes of a thread that has messages, each priority in its turn."""
-        thread = self._threads[key_of(pipes[0])]
-        for pipe in in_turn(pipes, thread.batches, starvation_limit):
-            tube = thread.tubes.get(pipe)
-            if tube and tube.messages:
-                batch = tube.take(limit, token)
+    def take(self, key: str, token: int, terms: Terms) -> Batch:
+        """From the first tube of the thread that has messages, each priority in its turn."""
+        thread = self._threads[key]
+        for priority in in_turn(terms.priorities, thread.batches, terms.starvation_limit):
+            pipe = f"{key}/{priority}"
+            for tube in thread.of(pipe):
+                batch = tube.take(terms.limit, token)
                 if batch.count:
-                    batch.pipe, batch.taken_us = pipe, self._now_us()
+                    batch.pipe, batch.front = pipe, tube is thread.fronts.get(pipe)
+                    batch.taken_us = self._now_us()
                     thread.batches += 1
-                return batch
+                    return batch
         return EMPTY
 
     def next_hand(self, served: Served, terms: Mapping[str, Terms]) -> Hand | None:
@@ -336,7 +215,7 @@ class Threads:
     def take_by(self, key: str, token: int, terms: Mapping[str, Terms]) -> Batch:
         """As `take`, by the terms of the thread's handler; nothing where there are none."""
         its = terms.get(split_key(key)[0])
-        return self.take(its.pipes(key), its.limit, token, its.starvation_limit) if its else EMPTY
+        return self.take(key, token, its) if its else EMPTY
 
     def others_ready(self, served: Served) -> bool:
         """Whether a thread of these handlers is ready. It keeps its turn."""
@@ -371,8 +250,8 @@ class Threads:
         now = self._clock()
         for key in [key for key, end in self._lease_ends.items() if end <= now]:
             thread = self._threads[key]
-            for tube in thread.tubes.values():
-                tube.fail(thread.token, self._now_us(), ending=Ending())  # its holder is as good as dead
+            for tube in thread.all:
+                tube.fail(thread.token, self._now_us(), Ending())  # its holder is as good as dead
             self._free(key)
         for key in [key for key, end in self._pause_ends.items() if end <= now]:
             del self._pause_ends[key]
@@ -391,7 +270,7 @@ class Threads:
 
     def _forget(self, key: str, thread: Thread) -> None:
         """Keep nothing of a drained, unclaimed thread but a bound on the sequence numbers it used."""
-        used = [tube.next_sequence for tube in thread.tubes.values()]
+        used = [tube.next_sequence for tube in thread.all]
         self._first_sequence = max([self._first_sequence, *used])
         self._ready.discard(key)
         del self._threads[key]

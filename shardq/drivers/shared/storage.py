@@ -146,26 +146,17 @@ class SharedStorage:
     async def range(self, pipe: str, limit: int) -> Batch:
         return await self._patiently(lambda: self._store.reading.read(pipe, limit))
 
-    async def take(
-        self,
-        pipes: Sequence[str],
-        limit: int,
-        token: int,
-        timeout_s: float | None = None,
-        starvation_limit: int | None = None,
-    ) -> Batch:
+    async def take(self, key: str, token: int, terms: Terms) -> Batch:
         try:
-            return self._store.delivering.take(pipes, limit, token, timeout_s, starvation_limit)
+            return self._store.delivering.take(key, token, terms)
         except SegmentBusy:
-            return await self._until_free(
-                lambda: self._store.delivering.take(pipes, limit, token, timeout_s, starvation_limit)
-            )
+            return await self._until_free(lambda: self._store.delivering.take(key, token, terms))
 
-    async def pop(self, pipe: str, through: int, token: int) -> None:
+    async def pop(self, hand: Hand, count: int) -> None:
         try:
-            self._store.delivering.pop(pipe, through, token)
+            self._store.delivering.pop(hand, count)
         except SegmentBusy:
-            await self._until_free(lambda: self._store.delivering.pop(pipe, through, token))
+            await self._until_free(lambda: self._store.delivering.pop(hand, count))
 
     async def turn(
         self, hand: Hand | None, served: Served, terms: Mapping[str, Terms], *, stay: bool = True
@@ -181,12 +172,15 @@ class SharedStorage:
         except SegmentBusy:
             return await self._until_free(lambda: self._store.delivering.turn(hand, served, terms, stay=stay))
 
-    async def fail(self, pipe: str, token: int, *, counts: bool = True) -> Failed:
-        return await self._patiently(lambda: self._store.delivering.fail(pipe, token, counts=counts))
+    async def fail(self, hand: Hand) -> Failed:
+        return await self._patiently(lambda: self._store.delivering.fail(hand))
 
-    async def bury(self, pipe: str, sequence: int, token: int, grave: str, letter: bytes) -> bool:
+    async def give_back(self, hand: Hand, at_most: int) -> None:
+        await self._patiently(lambda: self._store.delivering.give_back(hand, at_most))
+
+    async def bury(self, hand: Hand, sequence: int, grave: str, letter: bytes) -> bool:
         bound = self.settings.dead_letters
-        done = await self._patiently(lambda: self._store.letters.bury(pipe, sequence, token, grave, letter, bound))
+        done = await self._patiently(lambda: self._store.letters.bury(hand, sequence, grave, letter, bound))
         if done.evicted:
             log.warning("dead letters dropped to make room", extra={"grave": grave, "letters": done.evicted})
         return done.buried
@@ -194,8 +188,10 @@ class SharedStorage:
     async def graves(self) -> list[str]:
         return await self._patiently(lambda: self._store.letters.graves())
 
-    async def requeue(self, grave: str, sequence: int, pipe: str, message: bytes) -> bool | None:
-        return await self._patiently(lambda: self._store.letters.requeue(grave, sequence, pipe, message))
+    async def requeue(
+        self, grave: str, sequence: int, pipe: str, message: bytes, *, front: bool = False
+    ) -> bool | None:
+        return await self._patiently(lambda: self._store.letters.requeue(grave, sequence, pipe, message, front=front))
 
     async def drop(self, grave: str, *sequences: int) -> int:
         return await self._patiently(lambda: self._store.letters.drop(grave, sequences))

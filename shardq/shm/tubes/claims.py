@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 
 from shardq.errors import FencedError
-from shardq.model import key_of, split_key
+from shardq.model import Hand, split_key
 from shardq.shm import words as at
 from shardq.shm.counters import none_queued
 from shardq.shm.journal import Journal
@@ -94,11 +94,28 @@ class Bindings:
         until_ns = self._words[self._layout.thread_word(thread) + at.THREAD_NOT_BEFORE_NS]
         return max(0, until_ns - _now_ns()) / 1e9
 
-    def check(self, pipe: str, thread: int, token: int) -> None:
+    def held(self, key: str, token: int) -> int:
+        """The thread that this process is bound to with this token. Raises `FencedError`."""
+        thread = self._directory.thread(key)
+        self._check(key, thread, token)
+        return thread
+
+    def handed_from(self, hand: Hand) -> tuple[int, int]:
+        """Thread and tube that the batch in the hand is from. NOT_FOUND for the tube of an empty batch. Raises
+        `FencedError`.
+        """
+        key, token, batch = hand
+        if not batch.pipe:
+            return self.held(key, token), NOT_FOUND
+        thread, tube = self._directory.tube(batch.pipe, front=batch.front)
+        self._check(key, thread, token)
+        return thread, tube
+
+    def _check(self, key: str, thread: int, token: int) -> None:
         """Raise `FencedError` unless this token is the one of the thread's binding."""
         if thread == NOT_FOUND or not self.current(thread, token):
             raise FencedError(
-                f"the claim on {key_of(pipe)!r} with token {token} is over: another worker may have the thread, so "
+                f"the claim on {key!r} with token {token} is over: another worker may have the thread, so "
                 f"nothing was changed; stop working on it"
             )
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 
-from shardq.model import Ending, Failed
+from shardq.model import NOT_ALONE, Ending, Failed
 from shardq.shm import words as at
 from shardq.shm.journal import Journal
 from shardq.shm.processes.exit_log import Deaths
@@ -67,14 +67,20 @@ class Attempts:
         word = self._layout.tube_word(tube)
         return self._words[word + at.TUBE_HANDED] > self._words[word + at.TUBE_HEAD_SEQUENCE]
 
-    def fail(self, tube: int, count: int) -> bool:
-        """Take the batch in hand, of so many messages, back as failed. Returns whether it was a message alone."""
-        if count == 1:
-            self._blame(self._layout.tube_word(tube), 0)
-            return True
-        self.isolate(tube, count // 2)
+    def fail(self, tube: int, count: int) -> Failed:
+        """Take the batch in hand, of so many messages, back as failed. Returns the failures of a message alone. Several
+        are handed out one by one from then on.
+        """
+        if count != 1:
+            self.give_back(tube, 1)
+            return NOT_ALONE
+        self._blame(self._layout.tube_word(tube), 0)
+        return self.of(tube) or NOT_ALONE
+
+    def give_back(self, tube: int, at_most: int) -> None:
+        """Take the batch in hand back, to hand it out again in batches of at most so many messages."""
+        self._isolate(tube, at_most)
         self.take_back(tube)
-        return False
 
     def kill(self, tube: int, count: int, owner: int, owner_word: int) -> None:
         """The worker that had the batch in hand, of so many messages, died. Count that as a failure and end its
@@ -83,10 +89,10 @@ class Attempts:
         if count == 1:
             self._blame(self._layout.tube_word(tube), owner, (owner_word, 0))
             return
-        self.isolate(tube, 1)
+        self._isolate(tube, 1)
         self._words[owner_word] = 0
 
-    def isolate(self, tube: int, limit: int) -> None:
+    def _isolate(self, tube: int, limit: int) -> None:
         """Make batches at most so large up to the end of the one in hand."""
         words, word = self._words, self._layout.tube_word(tube)
         # The limit first: for a moment it may hold for a longer or a shorter part, which is harmless.

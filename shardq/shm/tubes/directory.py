@@ -1,15 +1,16 @@
 """Threads by name, and the tubes of each: hash buckets of chained entries, published by one store.
 
-Names are opaque. A thread's tubes hang on it in a list, one for each priority; there are few.
+Names are opaque. A thread's tubes hang on it in a list, one for each priority, and one for what was put in front of
+that; there are few.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 
 from shardq.errors import DirectoryFull, HandlerError, shown
-from shardq.model import AHEAD, split_key
+from shardq.model import key_of, priority_of, split_key
 from shardq.shm import words as at
 from shardq.shm.damage import damaged
 from shardq.shm.journal import Journal
@@ -41,8 +42,7 @@ class Directory:
         self._handlers = handlers
         self._known: dict[str, tuple[int, int]] = {}
         self._known_tubes: dict[str, tuple[int, int, int]] = {}
-        # A worker looks for the tube ahead before each batch, and there hardly ever is one.
-        self._missing_tubes: dict[str, tuple[int, int, int]] = {}
+        self._known_priorities: dict[int, tuple[int, int, dict[int, list[int]]]] = {}
 
     def thread(self, key: str) -> int:
         """The entry of this name, or NOT_FOUND."""
@@ -59,29 +59,46 @@ class Directory:
             entry = self._words[word + at.THREAD_NEXT]
         return NOT_FOUND
 
-    def tube(self, pipe: str) -> tuple[int, int]:
-        """Thread and tube entry of a pipe, NOT_FOUND for what there is not."""
-        known = self._known_tubes.get(pipe)
+    def tube(self, pipe: str, *, front: bool = False) -> tuple[int, int]:
+        """Thread and tube entry of a pipe, or of what is in front of it; NOT_FOUND for what there is not."""
+        known = None if front else self._known_tubes.get(pipe)
         if known and self._words[self._layout.thread_word(known[0]) + at.THREAD_GENERATION] == known[1]:
             return known[0], known[2]
-        missing = self._missing_tubes.get(pipe)
-        if missing and missing[1:] == (self.generation(missing[0]), self._first_tube(missing[0])):
-            return missing[0], NOT_FOUND
-        key, priority, ahead = _parse(pipe)
-        thread = self.thread(key)
-        if thread == NOT_FOUND:
-            return NOT_FOUND, NOT_FOUND
-        for tube in self.tubes_of(thread):
-            if self.priority(tube) == priority and self.ahead(tube) == ahead:
-                return self._remember_tube(pipe, thread, tube)
-        self._missing_tubes[pipe] = thread, self.generation(thread), self._first_tube(thread)
+        thread, tubes = self.tubes(pipe)
+        for tube in tubes:
+            if self.front(tube) == front:
+                return thread, tube if front else self._remember_tube(pipe, thread, tube)
         return thread, NOT_FOUND
+
+    def tubes(self, pipe: str) -> tuple[int, Sequence[int]]:
+        """The thread of a pipe, NOT_FOUND where there is none, and its tubes as far as there are any: what is in front
+        comes first.
+        """
+        priority, thread = priority_of(pipe), self.thread(key_of(pipe))
+        return thread, () if thread == NOT_FOUND else self.priorities(thread).get(priority, ())
+
+    def priorities(self, thread: int) -> Mapping[int, Sequence[int]]:
+        """The tubes of a thread by priority, what is in front of each first. A worker looks for them before each
+        batch, so they are remembered.
+        """
+        word = self._layout.thread_word(thread)
+        generation, first = self._words[word + at.THREAD_GENERATION], self._words[word + at.THREAD_FIRST_TUBE]
+        known = self._known_priorities.get(thread)
+        if known and known[0] == generation and known[1] == first:
+            return known[2]
+        found: dict[int, list[int]] = {}
+        for tube in reversed(self.tubes_of(thread)):
+            its = found.setdefault(self.priority(tube), [])
+            its.insert(0 if self.front(tube) else len(its), tube)
+        self._known_priorities[thread] = generation, first, found
+        return found
 
     def check_name(self, pipe: str) -> None:
         """Raise `HandlerError` for a pipe that cannot have an entry. Wants no guard."""
         if pipe in self._known_tubes:
             return
-        _encoded(_parse(pipe)[0])
+        priority_of(pipe)
+        _encoded(key_of(pipe))
 
     def add_thread(self, key: str, *, share: int = at.GENERAL, apart: bool = False) -> int:
         """A new entry, or NO_ROOM for lack of memory. Raises `DirectoryFull`."""
@@ -106,11 +123,13 @@ class Directory:
         self._words[bucket] = thread + 1
         return self._remember(key, thread)
 
-    def add_tube(self, pipe: str, *, share: int = at.GENERAL, apart: bool = False) -> tuple[int, int]:
-        """Thread and tube entry of a new pipe, (NO_ROOM, NO_ROOM) for lack of memory. `apart`: a new thread is for dead
-        letters, and no worker serves it. Raises `DirectoryFull`.
+    def add_tube(
+        self, pipe: str, *, front: bool = False, share: int = at.GENERAL, apart: bool = False
+    ) -> tuple[int, int]:
+        """Thread and tube entry of a new pipe, or of what is in front of one; (NO_ROOM, NO_ROOM) for lack of memory.
+        `apart`: a new thread is for dead letters, and no worker serves it. Raises `DirectoryFull`.
         """
-        key, priority, ahead = _parse(pipe)
+        key, priority = key_of(pipe), priority_of(pipe)
         thread = self.thread(key)
         if thread == NOT_FOUND:
             thread = self.add_thread(key, share=share, apart=apart)
@@ -129,12 +148,12 @@ class Directory:
         floor = self._words[at.SEQUENCE_FLOOR]
         self._words[word + at.TUBE_HEAD_SEQUENCE] = self._words[word + at.TUBE_NEXT_SEQUENCE] = floor
         self._words[word + at.TUBE_PRIORITY] = priority % (1 << 64)
-        self._words[word + at.TUBE_AHEAD] = ahead
+        self._words[word + at.TUBE_FRONT] = front
         self._words[word + at.TUBE_NEXT] = self._words[thread_word + at.THREAD_FIRST_TUBE]
         self._words[word + at.TUBE_THREAD] = thread + 1
         self._words[thread_word + at.THREAD_FIRST_TUBE] = tube + 1
         self._journal.forget_tube()
-        return self._remember_tube(pipe, thread, tube)
+        return thread, tube if front else self._remember_tube(pipe, thread, tube)
 
     def tubes_of(self, thread: int) -> list[int]:
         """Tube entries of a thread."""
@@ -150,15 +169,14 @@ class Directory:
         unsigned = self._words[self._layout.tube_word(tube) + at.TUBE_PRIORITY]
         return unsigned - (1 << 64) if unsigned >> 63 else unsigned
 
-    def ahead(self, tube: int) -> bool:
-        """Whether the tube is served before the other one of its priority."""
-        return bool(self._words[self._layout.tube_word(tube) + at.TUBE_AHEAD])
+    def front(self, tube: int) -> bool:
+        """Whether what is in this tube is in front of the other one of its priority."""
+        return bool(self._words[self._layout.tube_word(tube) + at.TUBE_FRONT])
 
-    def pipes_of(self, thread: int) -> Iterator[tuple[str, int]]:
-        """Name and entry of each tube of a thread, the oldest first."""
+    def pipes_of(self, thread: int) -> Iterator[tuple[str, Sequence[int]]]:
+        """Each pipe of a thread, the oldest first, and its tubes: what is in front comes first."""
         key = self.name(thread)
-        for tube in reversed(self.tubes_of(thread)):
-            yield f"{key}/{self.priority(tube)}{AHEAD if self.ahead(tube) else ''}", tube
+        return ((f"{key}/{priority}", tubes) for priority, tubes in self.priorities(thread).items())
 
     def name(self, thread: int) -> str:
         """The key of a thread entry."""
@@ -322,12 +340,11 @@ class Directory:
         self._known[key] = thread, self.generation(thread)
         return thread
 
-    def _remember_tube(self, pipe: str, thread: int, tube: int) -> tuple[int, int]:
+    def _remember_tube(self, pipe: str, thread: int, tube: int) -> int:
         if len(self._known_tubes) > self._layout.tubes:
             self._known_tubes.clear()
-            self._missing_tubes.clear()
         self._known_tubes[pipe] = thread, self.generation(thread), tube
-        return thread, tube
+        return tube
 
 
 def _digest(key: str) -> int:
@@ -348,12 +365,3 @@ def _text(key: str) -> bytes:
         return key.encode()
     except UnicodeEncodeError:
         raise HandlerError(f"{shown(key)} is no name that can be stored: it is not UTF-8") from None
-
-
-def _parse(pipe: str) -> tuple[str, int, bool]:
-    """Key, priority, and whether it is the tube ahead of the others of that priority."""
-    key, _, priority = pipe.rpartition("/")
-    try:
-        return key, int(priority.removesuffix(AHEAD)), priority.endswith(AHEAD)
-    except ValueError:
-        raise HandlerError(f"{shown(pipe)} is no pipe: it must end with /thread/priority") from None

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
-from shardq.model import Part, ahead_of, plain
+from shardq.model import Part
 from shardq.shm import words as at
 from shardq.shm.damage import damaged
 from shardq.shm.deferred.transfer import Pending
@@ -79,9 +79,9 @@ class Appending:
         while True:
             with self._section:
                 self.check_open()
-                tubes = [self._tubes_of(each.pipe) for each in asked]
+                tubes = [self._directory.tubes(each.pipe)[1] for each in asked]
                 known = [
-                    self.catch_up(plain(each.pipe), tube, most, share=share)
+                    self.catch_up(each.pipe, tube, most, share=share)
                     for each, its in zip(asked, tubes, strict=True)
                     for tube in its
                 ]
@@ -98,7 +98,7 @@ class Appending:
         for pipe, _ in parts:
             self._directory.check_name(pipe)
         return [
-            Asked(pipe, chosen, self._digests(plain(pipe), chosen))
+            Asked(pipe, chosen, self._digests(pipe, chosen))
             for pipe, messages in parts
             for chosen in [list(dict.fromkeys(messages)) if distinct else messages]
         ]
@@ -106,7 +106,7 @@ class Appending:
     def help(self, pipe: str, tube: int) -> None:
         """Put more of the tube's messages into the table, where a process asked for their equality before."""
         if self._words[self._layout.tube_word(tube) + at.TUBE_INDEXED]:
-            self.catch_up(plain(pipe), tube, _HELP, share=at.GENERAL)
+            self.catch_up(pipe, tube, _HELP, share=at.GENERAL)
 
     def catch_up(
         self, pipe: str, tube: int, most: int, *, share: int, digests: Sequence[int] | None = None
@@ -179,13 +179,8 @@ class Appending:
             return count if stored else None
         added = self._append([(each.pipe, each.messages) for each in fresh], share)
         for each, tube in zip(fresh, added, strict=False):
-            self.catch_up(plain(each.pipe), tube, len(each.messages), share=share, digests=each.digests)
+            self.catch_up(each.pipe, tube, len(each.messages), share=share, digests=each.digests)
         return count if added else None
-
-    def _tubes_of(self, pipe: str) -> list[int]:
-        """Entries of the pipe's tube and the one ahead of it, where there are any."""
-        found = (self._directory.tube(name)[1] for name in (plain(pipe), ahead_of(pipe)))
-        return [tube for tube in found if tube != NOT_FOUND]
 
     def _digests(self, pipe: str, messages: Sequence[bytes]) -> Sequence[int]:
         return self._alike.table.digests(pipe, messages)

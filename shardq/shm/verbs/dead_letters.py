@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from shardq.errors import DirectoryFull, MessageTooLarge
+from shardq.model import Hand
 from shardq.shm import words as at
 from shardq.shm.journal import Journal
 from shardq.shm.segment import Segment
@@ -55,27 +56,28 @@ class Letters:
         self._bindings = bindings
         self._section = section
 
-    def bury(self, pipe: str, sequence: int, token: int, grave: str, letter: bytes, most: int) -> Burial:
-        """Put a letter in the place of the message at the head. Where there are more than `most` letters then, or no
-        room, the oldest are dropped. Nothing changes where another message is at the head.
+    def bury(self, hand: Hand, sequence: int, grave: str, letter: bytes, most: int) -> Burial:
+        """Put a letter in the place of the message at the head of where the batch in hand is from. Where there are more
+        than `most` letters then, or no room, the oldest are dropped. Nothing changes where another message is at the
+        head.
         """
         with self._section:
             before = self._words[at.EVICTED]
-            buried = self._bury_head(pipe, sequence, token, grave, letter, most)
+            buried = self._bury_head(hand, sequence, grave, letter, most)
             return Burial(buried, self._words[at.EVICTED] - before)
 
-    def requeue(self, grave: str, sequence: int, pipe: str, message: bytes) -> bool | None:
-        """Put a message at the end of a tube in the place of its letter. False: there is no room; None: the letter is
-        gone.
+    def requeue(self, grave: str, sequence: int, pipe: str, message: bytes, *, front: bool = False) -> bool | None:
+        """Put a message at the end of a tube, or of what is in front of it, in the place of its letter. False: there is
+        no room; None: the letter is gone.
         """
         with self._section:
             grave_thread, grave_tube = self._directory.tube(grave)
             letter = None if grave_tube == NOT_FOUND else self._tubes.place_of(grave_tube, sequence)
             if letter is None:
                 return None
-            thread, tube = self._directory.tube(pipe)
+            thread, tube = self._directory.tube(pipe, front=front)
             if tube == NOT_FOUND:
-                thread, tube = self._directory.add_tube(pipe)
+                thread, tube = self._directory.add_tube(pipe, front=front)
             if tube == NO_ROOM:
                 self._journal.clear()
                 return False
@@ -111,9 +113,8 @@ class Letters:
         with self._section:
             return [pipe for thread in self._directory.graves() for pipe, _ in self._directory.pipes_of(thread)]
 
-    def _bury_head(self, pipe: str, sequence: int, token: int, grave: str, letter: bytes, most: int) -> bool:
-        thread, tube = self._directory.tube(pipe)
-        self._bindings.check(pipe, thread, token)
+    def _bury_head(self, hand: Hand, sequence: int, grave: str, letter: bytes, most: int) -> bool:
+        thread, tube = self._bindings.handed_from(hand)
         if tube == NOT_FOUND or self._head(tube) != sequence or self._tubes.is_empty(tube):
             return True
         self._journal.keep(thread)  # which also keeps it from being given up for the grave's sake

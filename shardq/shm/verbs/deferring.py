@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
-from shardq.model import Part, Scheduled, plain
+from shardq.model import Part, Scheduled
 from shardq.shm import words as at
 from shardq.shm.damage import damaged
 from shardq.shm.deferred.records import PendingRecord, PendingRecords
@@ -149,7 +149,7 @@ class Timing:
     def remove(self, pipe: str, messages: Sequence[bytes], *, recurrent: bool = False) -> int:
         """Take out deferred messages equal to these, or recurrent ones. Returns how many."""
         distinct = list(dict.fromkeys(messages))
-        digests, removed = self._alike.table.digests(plain(pipe), distinct), 0
+        digests, removed = self._alike.table.digests(pipe, distinct), 0
         for start in range(0, len(distinct), REMOVED_AT_ONCE):
             chosen = slice(start, start + REMOVED_AT_ONCE)
             with self._section:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from typing import TypeVar
 
 from shardq.errors import SegmentNoRoom
 from shardq.model import EMPTY, NOT_ALONE, Batch, Failed, Hand, Terms, in_turn, split_key
@@ -18,6 +19,8 @@ from shardq.shm.tubes.fifo import Tubes
 from shardq.shm.tubes.handler_table import Handlers
 from shardq.shm.verbs.equal_messages import Alike
 from shardq.shm.verbs.waiting import Waiting
+
+_Result = TypeVar("_Result")
 
 
 class Delivering:
@@ -78,27 +81,18 @@ class Delivering:
             self._release(thread, pause_s)
             return True
 
-    def take(
-        self,
-        pipes: Sequence[str],
-        limit: int,
-        token: int,
-        timeout_s: float | None = None,
-        starvation_limit: int | None = None,
-    ) -> Batch:
-        """Hand messages from the head of the first of these tubes that has any to the caller's worker, which has
-        `timeout_s` for them. Fewer than `limit` where earlier ones failed; which is first changes with each turn where
-        there is a limit of starvation. Raises `FencedError`.
+    def take(self, key: str, token: int, terms: Terms) -> Batch:
+        """Hand messages of the thread to the caller's worker, by these terms: from the head of the first tube that has
+        any. Fewer than the limit where earlier ones failed; which tube is first changes with each turn where there is a
+        limit of starvation. Raises `FencedError`.
         """
         with self._section:
-            thread, _ = self._directory.tube(pipes[0])
-            self._bindings.check(pipes[0], thread, token)
-            return self._take(thread, pipes, limit, timeout_s, starvation_limit)
+            return self._take(key, self._bindings.held(key, token), terms)
 
-    def pop(self, pipe: str, through: int, token: int) -> None:
-        """Acknowledge messages below `through`. Raises `FencedError`."""
+    def pop(self, hand: Hand, count: int) -> None:
+        """Acknowledge the first messages of the batch in hand. Raises `FencedError`."""
         with self._section:
-            self._pop(pipe, through, token)
+            self._pop(hand, hand.batch.through_first(count))
 
     def turn(
         self, hand: Hand | None, names: frozenset[str] | None, terms: Mapping[str, Terms], *, stay: bool
@@ -110,7 +104,7 @@ class Delivering:
             if hand is None:
                 self._waiting.look_around()
                 return self._next(names, terms)
-            thread = self._pop(hand.batch.pipe, hand.batch.through, hand.token)
+            thread = self._pop(hand, hand.batch.through)
             if stay and (batch := self._take_by(hand.key, thread, terms)).count:
                 return Hand(hand.key, hand.token, batch)
             if not self._others_ready(names):
@@ -118,25 +112,28 @@ class Delivering:
             self._release(thread, 0.0)
             return self._next(names, terms)
 
-    def fail(self, pipe: str, token: int, *, counts: bool = True) -> Failed:
-        """Take back the batch in hand as failed; without `counts` as too large. Returns the failures of its message,
-        no attempt where there were several. Raises `FencedError`.
+    def fail(self, hand: Hand) -> Failed:
+        """Take back the batch in hand as failed. Returns the failures of its message, `NOT_ALONE` where there were
+        several: they are handed out one by one from then on. Raises `FencedError`.
         """
+        return self._taken_back(hand, lambda tube: self._attempts.fail(tube, self._tubes.handed(tube))) or NOT_ALONE
+
+    def give_back(self, hand: Hand, at_most: int) -> None:
+        """Take back the batch in hand. Until it has left, batches have at most so many messages. Raises
+        `FencedError`.
+        """
+        self._taken_back(hand, lambda tube: self._attempts.give_back(tube, at_most))
+
+    def _taken_back(self, hand: Hand, end: Callable[[int], _Result]) -> _Result | None:
         with self._section:
-            thread, tube = self._directory.tube(pipe)
-            self._bindings.check(pipe, thread, token)
+            thread, tube = self._bindings.handed_from(hand)
             if tube == NOT_FOUND or not self._attempts.in_hand(tube):
-                return NOT_ALONE
+                return None
             self._journal.declare(thread)
-            count, alone = self._tubes.handed(tube), False
-            if counts:
-                alone = self._attempts.fail(tube, count)
-            else:
-                self._attempts.isolate(tube, count // 2)
-                self._attempts.take_back(tube)
+            result = end(tube)
             self._journal.clear()
             self._bindings.note_batch(-1, 0)
-            return (alone and self._attempts.of(tube)) or NOT_ALONE
+            return result
 
     def _others_ready(self, names: frozenset[str] | None) -> bool:
         """Whether a thread of these handlers is ready, and one at all is wanted."""
@@ -169,34 +166,31 @@ class Delivering:
     def _take_by(self, key: str, thread: int, terms: Mapping[str, Terms]) -> Batch:
         """As `_take`, by the terms of the thread's handler; nothing where there are none."""
         its = terms.get(split_key(key)[0])
-        if its is None:
-            return EMPTY
-        return self._take(thread, its.pipes(key), its.limit, its.timeout_s, its.starvation_limit)
+        return EMPTY if its is None else self._take(key, thread, its)
 
-    def _take(
-        self, thread: int, pipes: Sequence[str], limit: int, timeout_s: float | None, starvation_limit: int | None
-    ) -> Batch:
-        turn = self._layout.thread_word(thread) + at.THREAD_TURN
-        if starvation_limit is not None:
-            pipes = in_turn(pipes, self._words[turn], starvation_limit)
-        for pipe in pipes:
-            _, tube = self._directory.tube(pipe)
-            if tube == NOT_FOUND:
-                continue
-            batch = self._tubes.read(tube, self._attempts.limit(tube, limit))
-            if batch.count:
-                self._words[turn] += 1
-                self._attempts.hand_out(thread, tube, batch.through)
-                deadline_ns = time.monotonic_ns() + int(timeout_s * 1e9) if timeout_s else 0
-                self._bindings.note_batch(thread, batch.count, deadline_ns)
-                batch.pipe, batch.failed, batch.taken_us = pipe, self._attempts.of(tube), time.time_ns() // 1000
-                return batch
+    def _take(self, key: str, thread: int, terms: Terms) -> Batch:
+        turn, there = self._layout.thread_word(thread) + at.THREAD_TURN, self._directory.priorities(thread)
+        for priority in in_turn(terms.priorities, self._words[turn], terms.starvation_limit):
+            for tube in there.get(priority, ()):
+                batch = self._tubes.read(tube, self._attempts.limit(tube, terms.limit))
+                if batch.count:
+                    self._words[turn] += 1
+                    self._hand_out(thread, tube, batch, terms.timeout_s)
+                    batch.pipe = f"{key}/{priority}"
+                    return batch
         return EMPTY
 
-    def _pop(self, pipe: str, through: int, token: int) -> int:
-        """As `pop`. Returns the thread."""
-        thread, tube = self._directory.tube(pipe)
-        self._bindings.check(pipe, thread, token)
+    def _hand_out(self, thread: int, tube: int, batch: Batch, timeout_s: float | None) -> None:
+        self._attempts.hand_out(thread, tube, batch.through)
+        # In this very section: a worker that is cut off later must not have a batch without a deadline.
+        deadline_ns = time.monotonic_ns() + int(timeout_s * 1e9) if timeout_s else 0
+        self._bindings.note_batch(thread, batch.count, deadline_ns)
+        batch.front, batch.failed = self._directory.front(tube), self._attempts.of(tube)
+        batch.taken_us = time.time_ns() // 1000
+
+    def _pop(self, hand: Hand, through: int) -> int:
+        """Acknowledge messages below `through` where the batch in hand is from. Returns the thread."""
+        thread, tube = self._bindings.handed_from(hand)
         if tube == NOT_FOUND:
             return thread
         self._journal.declare(thread)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from shardq.model import plain
 from shardq.shm import words as at
 from shardq.shm.counters import none_to_come
 from shardq.shm.deferred.records import PendingRecord, PendingRecords
@@ -51,14 +50,7 @@ class Alike:
             self.table.forget()
 
     def pending(self, pipe: str, message: bytes, digest: int, *, recurrent: bool) -> list[tuple[PendingRecord, int]]:
-        """Living messages equal to this one that wait for this very pipe, with their numbers: deferred or recurrent
-        ones.
-        """
-        found = self._pending(pipe, message, digest, recurrent=recurrent)
-        return [(its_record, number) for its_record, number in found if its_record.pipe == pipe]
-
-    def _pending(self, pipe: str, message: bytes, digest: int, *, recurrent: bool) -> list[tuple[PendingRecord, int]]:
-        """As `pending`, for the pipe and the one ahead of it."""
+        """Living messages equal to this one that wait for this pipe, with their numbers: deferred or recurrent ones."""
         entries = self.table.find(digest)
         if any(field >> ADDRESS_BITS == UNLISTED and number for field, number in entries):
             return self._pending_without_entries(pipe, message, digest, recurrent=recurrent)
@@ -70,7 +62,7 @@ class Alike:
             index = number - found.first
             if index >= found.messages.count or record.is_cancelled(self._segment, found.messages, index):
                 continue
-            same = plain(found.pipe) == plain(pipe) and bool(found.schedule) == recurrent
+            same = found.pipe == pipe and bool(found.schedule) == recurrent
             if same and record.message(self._segment, found.messages, index) == message:
                 equal[number] = found, number  # after a death an entry may stand twice
         return list(equal.values())
@@ -98,7 +90,7 @@ class Alike:
                     return True
             elif tube < 0 or tube == UNLISTED - 1:
                 waits = True
-        return waits and bool(self._pending(pipe, message, digest, recurrent=False))
+        return waits and bool(self.pending(pipe, message, digest, recurrent=False))
 
     def _in_tube(self, tube: int, field: int, number: int, message: bytes, known: dict[int, Record]) -> bool:
         """Whether the message is what the entry names. `known` keeps the records that were read: messages of one call
@@ -119,13 +111,12 @@ class Alike:
     def _pending_without_entries(
         self, pipe: str, message: bytes, digest: int, *, recurrent: bool
     ) -> list[tuple[PendingRecord, int]]:
-        """As `_pending`, by looking at all pending records: so many messages are equal that not all have entries."""
+        """As `pending`, by looking at all pending records: so many messages are equal that not all have entries."""
         equal = [
             (found, number)
             for heap in self._records.heaps
             for found in map(self._records.read, heap.records())
-            if plain(found.pipe) == plain(pipe)
-            and self._bytes.find(message, found.messages.payload, found.messages.end) >= 0
+            if found.pipe == pipe and self._bytes.find(message, found.messages.payload, found.messages.end) >= 0
             for number, candidate in self._records.living_messages(found)
             if candidate == message
         ]

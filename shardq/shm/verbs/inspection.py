@@ -101,7 +101,7 @@ class TubeView:
     pipe: str
     queued: int
     oldest_age_s: float
-    """How long ago the request at its head was accepted."""
+    """How long ago the oldest of its requests was accepted."""
     worker_pid: int | None
     """Process whose worker is bound to its thread, None: no worker is."""
     unserved: bool
@@ -192,15 +192,17 @@ class Inspection:
         owner, now_us = self._bindings.owner(thread), time.time_ns() // 1000
         if self._directory.apart(thread):
             return
-        for pipe, tube in self._directory.pipes_of(thread):
-            if not self._tubes.is_empty(tube):
-                age_s = max(0, now_us - self._tubes.oldest_us(tube)) / 1e6
+        for pipe, its in self._directory.pipes_of(thread):
+            tubes = [tube for tube in its if not self._tubes.is_empty(tube)]
+            if tubes:
+                queued = sum(map(self._tubes.length, tubes))
+                age_s = max(0, now_us - min(map(self._tubes.oldest_us, tubes))) / 1e6
                 worker = self._pid(owner) if owner else None
                 unserved = not owner and not self._is_served(self._directory.handler(thread))
-                failed = self._attempts.of(tube)
+                failed = self._attempts.of(tubes[0])
                 attempts = failed.attempts if failed else 0
                 rests_s = 0.0 if owner else self._bindings.rests_s(thread)
-                yield TubeView(pipe, self._tubes.length(tube), age_s, worker, unserved, attempts, rests_s)
+                yield TubeView(pipe, queued, age_s, worker, unserved, attempts, rests_s)
 
     def _is_served(self, number: int) -> bool:
         """Whether a process looks for work of that handler; where none looks for any, whether one ever did."""

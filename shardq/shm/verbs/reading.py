@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 
 from shardq.model import EMPTY, Batch
-from shardq.shm.tubes.directory import NOT_FOUND, Directory
+from shardq.shm.tubes.directory import Directory
 from shardq.shm.tubes.fifo import Tubes
 
 
@@ -18,22 +18,22 @@ class Reading:
         self._section = section
 
     def read(self, pipe: str, limit: int) -> Batch:
-        """At most `limit` messages from the head of a tube."""
+        """At most `limit` messages from the head of a tube, those in front of it first."""
         with self._section:
-            _, tube = self._directory.tube(pipe)
-            return EMPTY if tube == NOT_FOUND else self._tubes.read(tube, limit)
+            found = EMPTY
+            for tube in self._directory.tubes(pipe)[1]:
+                found = found.followed_by(self._tubes.read(tube, limit - found.count))
+            return found
 
     def contains(self, pipe: str, message: bytes) -> bool:
         """Whether an equal message is in the tube, in hand or not."""
         with self._section:
-            _, tube = self._directory.tube(pipe)
-            return tube != NOT_FOUND and self._tubes.contains(tube, message)
+            return any(self._tubes.contains(tube, message) for tube in self._directory.tubes(pipe)[1])
 
     def length(self, pipe: str) -> int:
         """How many messages the tube has, those in hand included."""
         with self._section:
-            _, tube = self._directory.tube(pipe)
-            return 0 if tube == NOT_FOUND else self._tubes.length(tube)
+            return sum(map(self._tubes.length, self._directory.tubes(pipe)[1]))
 
     def pipes(self) -> list[str]:
         """Names of the tubes that are not empty, without dead letters."""
@@ -42,6 +42,6 @@ class Reading:
                 pipe
                 for thread in self._directory.threads()
                 if not self._directory.apart(thread)
-                for pipe, tube in self._directory.pipes_of(thread)
-                if not self._tubes.is_empty(tube)
+                for pipe, tubes in self._directory.pipes_of(thread)
+                if not all(map(self._tubes.is_empty, tubes))
             ]

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 from shardq.shm.journal import Journal
 from shardq.shm.tubes.claims import Bindings
-from shardq.shm.tubes.directory import NOT_FOUND, Directory
+from shardq.shm.tubes.directory import Directory
 from shardq.shm.tubes.fifo import Tubes
 
 
@@ -31,11 +31,12 @@ class Removing:
     def remove(self, pipe: str, messages: Sequence[bytes]) -> int:
         """Take out messages equal to these that were not handed out. Returns how many."""
         with self._section:
-            thread, tube = self._directory.tube(pipe)
-            if tube == NOT_FOUND:
+            thread, tubes = self._directory.tubes(pipe)
+            if not tubes:
                 return 0
             self._journal.declare(thread)
-            taken = self._tubes.cancel(tube, messages, handed_stay=self._bindings.owner(thread) != 0)
+            handed_stay = self._bindings.owner(thread) != 0
+            taken = sum(self._tubes.cancel(tube, messages, handed_stay=handed_stay) for tube in tubes)
             self._bindings.refresh(thread)
             self._journal.clear()
             self._bindings.messages_left()
