@@ -67,6 +67,8 @@ class Binding:
         """For how long no worker should come back to the thread."""
         self._kind: Any = None
         self._priorities: Priorities | None = None
+        self._taken_by: Terms | None = None
+        """The terms of the batch before."""
         self._context = Context()
         """Context variables of the stay: those of `create` and `start`, which each batch begins with, and of `stop`."""
 
@@ -134,8 +136,10 @@ class Binding:
         if not size:
             return None
         self._priorities = self._priorities or Priorities(self._key, check_priorities(self._class))
-        most = int(min(size, limit - self.done))
-        terms = Terms(self._priorities.served, most, self._class.timeout_s, self._class.starvation_limit)
+        most, terms = int(min(size, limit - self.done)), self._taken_by
+        if terms is None or terms.limit != most or terms.priorities != self._priorities.served:
+            timeout_s, starvation_limit = self._class.timeout_s, self._class.starvation_limit
+            terms = self._taken_by = Terms(self._priorities.served, most, timeout_s, starvation_limit)
         return await self._storage.take(self._key, self._token, terms)
 
     async def _finished(self, batch: Batch) -> bool:
