@@ -59,8 +59,9 @@ class Binding:
         self._handler: Handler[Any] | None = None
         self._batch_began = monotonic()
         self._batch: Batch | None = None
-        self._acknowledged = 0
-        """How many requests of the batch in hand are acknowledged."""
+        self._acknowledged = self._handed_out = 0
+        """How many requests of the batch in hand are acknowledged, and how many the storage handed out: more than are
+        handled where some do not decode."""
         self.done = 0
         """Requests that left their tube so far: acknowledged or buried."""
         self.pause_s = 0.0
@@ -239,7 +240,7 @@ class Binding:
 
     async def _handled(self, handler: Handler[Any], batch: Batch) -> bool:
         self._batch_began = monotonic()
-        self._batch, self._acknowledged = batch, 0
+        self._batch, self._acknowledged, self._handed_out = batch, 0, batch.count
         try:
             try:
                 requests = self._decode(batch)
@@ -333,8 +334,8 @@ class Binding:
         if not left:
             log.warning("handler failed behind its last request", extra={"pipe": batch.pipe}, exc_info=error)
             return False
-        if left > 1:
-            await self._storage.give_back(self._hand(batch), failure.smaller(left))
+        if (in_hand := self._handed_out - self._acknowledged) > 1:
+            await self._storage.give_back(self._hand(batch), failure.smaller(in_hand))
             log.warning("batch failed", extra={"pipe": batch.pipe, "batch": left, "error": line(error)})
             return False
         # Count the failure before the burial: should there be no room for a letter, the request need not fail again.
@@ -377,7 +378,7 @@ class Binding:
     async def _put_off(self, batch: Batch, error: Exception) -> bool:
         """Leave the thread with its batch: serving other threads makes room, and smaller batches register less."""
         reason = str(self._shown(error))
-        await self._storage.give_back(self._hand(batch), failure.smaller(batch.count - self._acknowledged))
+        await self._storage.give_back(self._hand(batch), failure.smaller(self._handed_out - self._acknowledged))
         log.info("thread paused", extra={"pipe": batch.pipe, "batch": batch.count, "reason": reason})
         self.pause_s = self._worker.pause_when_full_s(self._key)
         return False
