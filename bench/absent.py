@@ -15,6 +15,7 @@ from bench.segment import segment
 from bench.unserved import OneTube
 from shardq import Queue, Route, Tube
 from shardq.drivers import SharedLock
+from shardq.model import Hand, Terms
 
 CAPACITY_BYTES = 1 << 30
 CALLS = 500
@@ -75,6 +76,6 @@ class _OneTube:
 
     async def _take_away(self, count: int, token: int) -> None:
         while count:
-            batch = await self.queue.storage.take([_TUBE.pipe], count, token)
-            await self.queue.storage.pop(_TUBE.pipe, batch.through, token)
+            batch = await self.queue.storage.take(_TUBE.key, token, Terms((_TUBE.route.priority,), count))
+            await self.queue.storage.pop(Hand(_TUBE.key, token, batch), batch.count)
             count -= batch.count

@@ -18,6 +18,7 @@ from bench.until import until
 from shardq import Supervisor
 from shardq.drivers import SharedStorage
 from shardq.handler import drive
+from shardq.model import Hand, Terms
 from shardq.shm.words import PAGE, THREAD_BYTES, TUBE_WORDS, WORD
 
 CAPACITY_BYTES = 512 << 20
@@ -55,7 +56,8 @@ def tubes() -> dict[str, float]:
         live = memory.used_bytes
         for number in range(TUBES):
             token = drive(storage.claim(_key(number)))
-            drive(storage.pop(f"{_key(number)}/0", 1, token))
+            batch = drive(storage.take(_key(number), token, Terms((0,), 1)))
+            drive(storage.pop(Hand(_key(number), token, batch), 1))
             drive(storage.unclaim(_key(number), token))
         drained = memory.used_bytes
     return {"live_bytes": (live - before) / TUBES, "drained_bytes": (drained - before) / TUBES}

@@ -354,7 +354,7 @@ class Hand(NamedTuple):
     batch: Batch
 
 
-def in_turn(priorities: Sequence[int], turn: int, starvation_limit: int | None) -> Sequence[int]:
+def in_turn(priorities: tuple[int, ...], turn: int, starvation_limit: int | None) -> tuple[int, ...]:
     """The order in which a thread's priorities are looked into for its batch number `turn`.
 
     As they are given, but for every n-th time: then another priority comes first, each in turn, with n such that each
@@ -366,4 +366,4 @@ def in_turn(priorities: Sequence[int], turn: int, starvation_limit: int | None) 
     if (turn + 1) % every:
         return priorities
     first = turn // every % len(priorities)
-    return [*priorities[first:], *priorities[:first]]
+    return priorities[first:] + priorities[:first]

@@ -59,14 +59,17 @@ class Binding:
         self._handler: Handler[Any] | None = None
         self._batch_began = monotonic()
         self._batch: Batch | None = None
-        self._acknowledged = 0
-        """How many requests of the batch in hand are acknowledged."""
+        self._acknowledged = self._handed_out = 0
+        """How many requests of the batch in hand are acknowledged, and how many the storage handed out: more than are
+        handled where some do not decode."""
         self.done = 0
         """Requests that left their tube so far: acknowledged or buried."""
         self.pause_s = 0.0
         """For how long no worker should come back to the thread."""
         self._kind: Any = None
         self._priorities: Priorities | None = None
+        self._taken_by: Terms | None = None
+        """The terms of the batch before."""
         self._context = Context()
         """Context variables of the stay: those of `create` and `start`, which each batch begins with, and of `stop`."""
 
@@ -134,8 +137,10 @@ class Binding:
         if not size:
             return None
         self._priorities = self._priorities or Priorities(self._key, check_priorities(self._class))
-        most = int(min(size, limit - self.done))
-        terms = Terms(self._priorities.served, most, self._class.timeout_s, self._class.starvation_limit)
+        most, terms = int(min(size, limit - self.done)), self._taken_by
+        if terms is None or terms.limit != most or terms.priorities != self._priorities.served:
+            timeout_s, starvation_limit = self._class.timeout_s, self._class.starvation_limit
+            terms = self._taken_by = Terms(self._priorities.served, most, timeout_s, starvation_limit)
         return await self._storage.take(self._key, self._token, terms)
 
     async def _finished(self, batch: Batch) -> bool:
@@ -235,7 +240,7 @@ class Binding:
 
     async def _handled(self, handler: Handler[Any], batch: Batch) -> bool:
         self._batch_began = monotonic()
-        self._batch, self._acknowledged = batch, 0
+        self._batch, self._acknowledged, self._handed_out = batch, 0, batch.count
         try:
             try:
                 requests = self._decode(batch)
@@ -328,8 +333,8 @@ class Binding:
         if not left:
             log.warning("handler failed behind its last request", extra={"pipe": batch.pipe}, exc_info=error)
             return False
-        if left > 1:
-            await self._storage.give_back(self._hand(batch), failure.smaller(left))
+        if (in_hand := self._handed_out - self._acknowledged) > 1:
+            await self._storage.give_back(self._hand(batch), failure.smaller(in_hand))
             log.warning("batch failed", extra={"pipe": batch.pipe, "batch": left, "error": line(error)})
             return False
         # Count the failure before the burial: should there be no room for a letter, the request need not fail again.
@@ -369,7 +374,7 @@ class Binding:
     async def _put_off(self, batch: Batch, error: Exception) -> bool:
         """Leave the thread with its batch: serving other threads makes room, and smaller batches register less."""
         reason = str(self._shown(error))
-        await self._storage.give_back(self._hand(batch), failure.smaller(batch.count - self._acknowledged))
+        await self._storage.give_back(self._hand(batch), failure.smaller(self._handed_out - self._acknowledged))
         log.info("thread paused", extra={"pipe": batch.pipe, "batch": batch.count, "reason": reason})
         self.pause_s = self._worker.pause_when_full_s(self._key)
         return False

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from shardq.drivers.shared.storage import SharedLock, SharedStorage
-from shardq.model import EMPTY, Batch, key_of
+from shardq.model import EMPTY, Batch, Hand, key_of
 from shardq.protocols import Served
 from shardq.shm import words as at
 from shardq.shm.memory import record
@@ -64,7 +64,7 @@ class Scene:
     def take(self, limit: int, pipe: str = PIPE) -> int:
         """Read and acknowledge under the token; how many messages there were."""
         batch = run(hands.take(self.storage, [pipe], limit, self.token))
-        run(hands.pop(self.storage, pipe, batch.through, self.token))
+        run(self.storage.pop(Hand(key_of(pipe), self.token, batch), batch.count))
         return batch.count
 
     def hold(self, limit: int, pipe: str = PIPE) -> None:
@@ -286,7 +286,7 @@ def _take_all(store: Store, pipe: str, token: int) -> tuple[list[bytes], Batch]:
     last = EMPTY
     while (batch := hands.take(store.delivering, [pipe], 1 << 30, token)).count:
         given, last = given + batch.messages, batch
-        hands.pop(store.delivering, pipe, batch.through, token)
+        store.delivering.pop(Hand(key_of(pipe), token, batch), batch.count)
     return given, last
 
 

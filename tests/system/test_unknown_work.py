@@ -94,8 +94,8 @@ async def test_a_worker_can_be_stopped_beside_a_storage_that_offers_what_it_does
 ) -> None:
     usual_take, usual_turn = storage.take, storage.turn
 
-    async def take(pipes: Any, *arguments: Any) -> Any:
-        return EMPTY if "/13/" in pipes[0] else await usual_take(pipes, *arguments)
+    async def take(key: str, *arguments: Any) -> Any:
+        return EMPTY if key.endswith("/13") else await usual_take(key, *arguments)
 
     async def turn(*arguments: Any, **options: Any) -> Any:
         hand = await usual_turn(*arguments, **options)

@@ -97,7 +97,8 @@ class Bindings:
     def held(self, key: str, token: int) -> int:
         """The thread that this process is bound to with this token. Raises `FencedError`."""
         thread = self._directory.thread(key)
-        self._check(key, thread, token)
+        if thread == NOT_FOUND or not self.current(thread, token):
+            raise _fenced(key, token)
         return thread
 
     def handed_from(self, hand: Hand) -> tuple[int, int]:
@@ -108,16 +109,9 @@ class Bindings:
         if not batch.pipe:
             return self.held(key, token), NOT_FOUND
         thread, tube = self._directory.tube(batch.pipe, front=batch.front)
-        self._check(key, thread, token)
-        return thread, tube
-
-    def _check(self, key: str, thread: int, token: int) -> None:
-        """Raise `FencedError` unless this token is the one of the thread's binding."""
         if thread == NOT_FOUND or not self.current(thread, token):
-            raise FencedError(
-                f"the claim on {key!r} with token {token} is over: another worker may have the thread, so "
-                f"nothing was changed; stop working on it"
-            )
+            raise _fenced(key, token)
+        return thread, tube
 
     def current(self, thread: int, token: int) -> bool:
         """Whether this token is the one of the thread's binding, and the binding this process's."""
@@ -383,6 +377,13 @@ class Bindings:
         """Give the thread a state other than ready."""
         self._bytes[self._layout.thread_map + thread] = state
         self._bytes[self._layout.ready_map + thread] = 0
+
+
+def _fenced(key: str, token: int) -> FencedError:
+    return FencedError(
+        f"the claim on {key!r} with token {token} is over: another worker may have the thread, so nothing was changed; "
+        f"stop working on it"
+    )
 
 
 def _now_ns() -> int:

@@ -169,24 +169,25 @@ class Delivering:
         return EMPTY if its is None else self._take(key, thread, its)
 
     def _take(self, key: str, thread: int, terms: Terms) -> Batch:
-        turn, there = self._layout.thread_word(thread) + at.THREAD_TURN, self._directory.priorities(thread)
-        for priority in in_turn(terms.priorities, self._words[turn], terms.starvation_limit):
+        turn, priorities = self._layout.thread_word(thread) + at.THREAD_TURN, terms.priorities
+        if terms.starvation_limit is not None:
+            priorities = in_turn(priorities, self._words[turn], terms.starvation_limit)
+        there = self._directory.priorities(thread)
+        for priority in priorities:
             for tube in there.get(priority, ()):
                 batch = self._tubes.read(tube, self._attempts.limit(tube, terms.limit))
                 if batch.count:
                     self._words[turn] += 1
-                    self._hand_out(thread, tube, batch, terms.timeout_s)
-                    batch.pipe = f"{key}/{priority}"
+                    self._attempts.hand_out(thread, tube, batch.through)
+                    # In this very section: a worker that is cut off later must not have a batch without a deadline.
+                    deadline_ns = time.monotonic_ns() + int(terms.timeout_s * 1e9) if terms.timeout_s else 0
+                    self._bindings.note_batch(thread, batch.count, deadline_ns)
+                    batch.pipe, batch.failed = f"{key}/{priority}", self._attempts.of(tube)
+                    batch.taken_us = time.time_ns() // 1000
+                    if self._words[self._layout.tube_word(tube) + at.TUBE_FRONT]:
+                        batch.front = True
                     return batch
         return EMPTY
-
-    def _hand_out(self, thread: int, tube: int, batch: Batch, timeout_s: float | None) -> None:
-        self._attempts.hand_out(thread, tube, batch.through)
-        # In this very section: a worker that is cut off later must not have a batch without a deadline.
-        deadline_ns = time.monotonic_ns() + int(timeout_s * 1e9) if timeout_s else 0
-        self._bindings.note_batch(thread, batch.count, deadline_ns)
-        batch.front, batch.failed = self._directory.front(tube), self._attempts.of(tube)
-        batch.taken_us = time.time_ns() // 1000
 
     def _pop(self, hand: Hand, through: int) -> int:
         """Acknowledge messages below `through` where the batch in hand is from. Returns the thread."""
