@@ -71,11 +71,18 @@ class SegmentBoard:
             return Totals(view.accepted, view.handled, view.buried, view.dead, view.deferred, view.recurrent)
 
     def only_unserved(self) -> list[str]:
+        unserved, after = list[str](), None
         try:
-            pipes = self._store.pipes()
+            while True:
+                page = self._store.pipes(after)
+                if any(split_key(key_of(pipe))[0] in self._handlers for pipe in page):
+                    return []
+                unserved += page
+                after = page.after
+                if after is None:
+                    return unserved
         except SegmentBusy:
             return []
-        return [] if any(split_key(key_of(pipe))[0] in self._handlers for pipe in pipes) else pipes
 
     def wake_workers(self) -> None:
         self._store.supervision.ring_sleepers()

@@ -13,6 +13,7 @@ from weakref import WeakSet
 
 from shardq.errors import SegmentMissing, StorageClosed
 from shardq.model import EMPTY, Batch, Limits, Part
+from shardq.pages import PAGE_ITEMS, Page
 from shardq.shm import words as at
 from shardq.shm.assembly import Parts
 from shardq.shm.counters import Counts, counts_in
@@ -92,11 +93,13 @@ class Store:
         parts = [part for part in parts if part[1]]
         return not parts or self.appending.append(parts, share=share)
 
-    def read(self, pipe: str, limit: int) -> Batch:
-        """Messages from the head of a tube."""
+    def read(self, pipe: str, limit: int, after: int | None = None) -> Batch:
+        """Messages from the head of a tube, or behind that of a number."""
         with self._section:
             _, tube = self._directory.tube(pipe)
-            return EMPTY if tube == NOT_FOUND else self._tubes.read(tube, limit)
+            if tube == NOT_FOUND:
+                return EMPTY
+            return self._tubes.read(tube, limit) if after is None else self._tubes.read_on(tube, limit, after)
 
     def remove(self, pipe: str, messages: Sequence[bytes]) -> int:
         """Take out equal messages that were not handed out. Returns how many."""
@@ -121,16 +124,17 @@ class Store:
             _, tube = self._directory.tube(pipe)
             return 0 if tube == NOT_FOUND else self._tubes.length(tube)
 
-    def pipes(self) -> list[str]:
-        """Names of the tubes that are not empty."""
+    def pipes(self, after: int | None = None, limit: int = PAGE_ITEMS) -> Page[str]:
+        """Names of tubes that are not empty, of the threads behind `after`."""
+        page = Page[str]()
         with self._section:
-            return [
-                pipe
-                for thread in self._directory.threads()
-                if not self._directory.apart(thread)
-                for pipe, tube in self._directory.pipes_of(thread)
-                if not self._tubes.is_empty(tube)
-            ]
+            for thread in self._directory.living(after):
+                if len(page) >= limit:
+                    return page
+                page += [pipe for pipe, tube in self._directory.pipes_of(thread) if not self._tubes.is_empty(tube)]
+                page.after = thread
+        page.after = None
+        return page
 
     def counts(self) -> Counts:
         with self._section:

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterable
 
 from shardq.model import ahead_of, plain
+from shardq.pages import each
 from shardq.protocols import Storage
 
 log = logging.getLogger("shardq.worker")
@@ -26,8 +27,8 @@ class Pipes:
 
     async def find_unlisted(self, storage: Storage) -> None:
         """Add those of other priorities that have requests."""
-        of_thread = (pipe for pipe in await storage.pipes() if pipe.rpartition("/")[0] == self._key)
-        if found := sorted({plain(pipe) for pipe in of_thread}.difference(self.names)):
+        of_thread = {plain(pipe) async for pipe in each(storage.pipes) if pipe.rpartition("/")[0] == self._key}
+        if found := sorted(of_thread.difference(self.names)):
             log.warning("the handler does not list the priority, it is served last", extra={"pipes": ", ".join(found)})
         for pipe in found:
             self._add(pipe)

@@ -36,6 +36,7 @@ from shardq.model import (
     key_of,
     plain,
 )
+from shardq.pages import PAGE_ITEMS, Page, page_of
 from shardq.protocols import Backlog, Served
 from shardq.scheduling.schedule import resolved_us
 from shardq.settings import StorageSettings
@@ -97,14 +98,14 @@ class RuntimeStorage:
             tube = self._threads.tube(pipe)
             return len(tube.messages) if tube else 0
 
-    async def pipes(self) -> list[str]:
+    async def pipes(self, after: str | None = None, limit: int = PAGE_ITEMS) -> Page[str]:
         with self._lock:
-            return list(self._threads.pipes())
+            return page_of(self._threads.pipes(), after, limit)
 
-    async def range(self, pipe: str, limit: int) -> Batch:
+    async def range(self, pipe: str, limit: int, after: int | None = None) -> Batch:
         with self._lock:
             tube = self._threads.tube(pipe) or self._graves.get(pipe)
-            return tube.head(limit) if tube else EMPTY
+            return tube.head(limit, after) if tube else EMPTY
 
     async def take(
         self,
@@ -156,9 +157,9 @@ class RuntimeStorage:
             log.warning("dead letters dropped to make room", extra={"grave": grave, "letters": evicted})
         return buried
 
-    async def graves(self) -> list[str]:
+    async def graves(self, after: str | None = None, limit: int = PAGE_ITEMS) -> Page[str]:
         with self._lock:
-            return self._graves.pipes()
+            return page_of(self._graves.pipes(), after, limit)
 
     async def requeue(self, grave: str, sequence: int, pipe: str, message: bytes) -> bool | None:
         with self._lock:
@@ -220,9 +221,9 @@ class RuntimeStorage:
         with self._lock:
             return self._promote()
 
-    async def scheduled(self) -> list[Scheduled]:
+    async def scheduled(self, after: tuple[int, int] | None = None, limit: int = PAGE_ITEMS) -> Page[Scheduled]:
         with self._lock:
-            return self._pending.scheduled()
+            return self._pending.scheduled(after, limit)
 
     async def unschedule(self, pipe: str, *messages: bytes) -> int:
         with self._lock:
