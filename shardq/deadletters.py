@@ -5,7 +5,7 @@ A handler's dead letters are a tube of their own, `module/Handler/dead/0`, which
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,10 +14,11 @@ import msgspec
 from shardq.errors import ConfigurationError, QueueFull, shown
 from shardq.handler import Handler, check_is_handler
 from shardq.model import dead_pipe, handler_name, key_of, split_key
+from shardq.pages import each
 from shardq.protocols import Storage
 
-#: More than any handler has: read all.
-_ALL = 1 << 62
+#: How many letters are read at once: each may have a long traceback.
+_AT_ONCE = 16
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -76,14 +77,20 @@ class DeadLetters:
         """The dead letters of a handler, given as a class or as `module/Handler`; without one, those of each handler in
         turn. The oldest come first. Raises `HandlerError` for another value.
         """
+        return [buried async for buried in self.each(handler)]
+
+    async def each(self, handler: type[Handler[Any]] | str | None = None) -> AsyncIterator[Buried]:
+        """The same one by one, read page by page: for more than memory should hold."""
         if handler is None:
-            graves = sorted(await self._storage.graves())
+            graves = sorted({grave async for grave in each(self._storage.graves)})
         elif isinstance(handler, str):
             graves = [dead_pipe(handler)]
         else:
             check_is_handler(handler)
             graves = [dead_pipe(handler_name(handler))]
-        return [buried for grave in graves for buried in await self._in(grave)]
+        for grave in graves:
+            async for buried in self._in(grave):
+                yield buried
 
     async def requeue(self, buried: Buried, *, ahead: bool = False) -> bool:
         """Put the request back at the end of its tube, or `ahead` of all that wait there. Its attempts start anew.
@@ -106,9 +113,12 @@ class DeadLetters:
             numbers.setdefault(letter.grave, []).append(letter.number)
         return sum([await self._storage.drop(grave, *its) for grave, its in numbers.items()])
 
-    async def _in(self, grave: str) -> Sequence[Buried]:
-        batch = await self._storage.range(grave, _ALL)
-        return [Buried(grave, n, _decode(message)) for n, message in zip(batch.numbers, batch.messages, strict=True)]
+    async def _in(self, grave: str) -> AsyncIterator[Buried]:
+        after: int | None = None
+        while (batch := await self._storage.range(grave, _AT_ONCE, after)).count:
+            for number, message in zip(batch.numbers, batch.messages, strict=True):
+                yield Buried(grave, number, _decode(message))
+            after = batch.through - 1
 
 
 def _check_buried(buried: Any) -> None:

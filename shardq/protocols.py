@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from shardq.model import Batch, Counts, Failed, Hand, Limits, Part, Scheduled, Terms, When
+from shardq.pages import PAGE_ITEMS, Page
 from shardq.settings import LockSettings, StorageSettings
 
 #: Names of the handlers, `module/Handler`, that a worker has; None: of all there are.
@@ -33,13 +34,14 @@ class Storage(Protocol):
     S3. Once `append` took messages they stay until they are popped or removed. (P3)
     S4. `append` returns None, and stores nothing, when there is no room, else how many messages it took; messages that
         could never fit raise `MessageTooLarge`. What is stored already stays readable and can be acknowledged. (P7)
-    S5. `range` reads from the head without removing, at most `limit` messages, those in front of the tube first; of an
-        unknown or empty tube it returns an empty batch. `take` looks into the tubes of a thread in the order of
-        `terms.priorities`, in each priority into what is in front of the tube before the tube. It reads the same from
-        the first that has any, at most `terms.limit` messages, and counts what it returns as handed out under the
-        token. It says when, by the storage's clock. A batch has messages of the tube or from in front of it, never of
-        both. In the same step `take` notes `terms.timeout_s`, so that a holder that is cut off anywhere is either
-        without a batch or has its deadline noted: shared memory tells the supervisor, other drivers need not note it.
+    S5. `range` reads from the head without removing, at most `limit` messages, those in front of the tube first; with
+        `after` those of the tube with numbers above it. Of an unknown or empty tube it returns an empty batch. `take`
+        looks into the tubes of a thread in the order of `terms.priorities`, in each priority into what is in front of
+        the tube before the tube. It reads the same from the first that has any, at most `terms.limit` messages, and
+        counts what it returns as handed out under the token. It says when, by the storage's clock. A batch has
+        messages of the tube or from in front of it, never of both. In the same step `take` notes `terms.timeout_s`, so
+        that a holder that is cut off anywhere is either without a batch or has its deadline noted: shared memory tells
+        the supervisor, other drivers need not note it.
     S6. A message keeps its sequence number for life; numbers of a tube grow by one in order of acceptance and are
         never reused, also not after the tube ran empty. What is put in front of a tube is numbered apart from it.
     S7. `pop` acknowledges the first `count` messages of the batch in the hand, with all before them in its tube: they
@@ -47,7 +49,11 @@ class Storage(Protocol):
     S8. `take`, `pop`, `turn`, `fail`, `give_back` and `bury` raise `FencedError` and change nothing when the token is
         not the thread's current one. (P2)
     S9. `length` counts the messages of a tube, `contains` finds an equal message in it, `pipes` lists the tubes that
-        are not empty. What is in front of a tube counts as in it.
+        are not empty. What is in front of a tube counts as in it. All listings are read page by page: `after` of a
+        page is what the next one is given, None ends the listing. A page has about `limit` items: more where one
+        thread has several tubes, fewer where they take long to read. In shared memory the section that reads a page
+        stays below a millisecond. What is there from the first page to the last is listed. What comes, goes or changes
+        meanwhile may be missing, or be there twice.
     S10. `remove` takes out messages equal to those given, wherever they stand, in front of the tube too, and returns
         how many it took; those already handed out under a token stay. Order of the others is kept.
     S11. `wait` returns the key of a thread that has messages, is claimed by no worker and belongs to one of the
@@ -106,9 +112,10 @@ class Storage(Protocol):
         than now: what was missed comes once. A schedule that never comes, or cannot be read, raises `ScheduleError`,
         and nothing is stored. However many processes promote, each time comes once. (P3)
     S30. Appending an equal message to the same pipe with a schedule changes the one there is: where the schedule is the
-        same, nothing; with `absent` it changes nothing and is not counted. `scheduled` lists them, the next due first;
-        `unschedule` ends those equal to the given ones and returns how many. Of several in one call each changes by
-        itself, and those that are new come together. `absent` without a schedule and `remove` do not see them.
+        same, nothing; with `absent` it changes nothing and is not counted. `scheduled` lists them, page by page as
+        `pipes`, the next due first; `unschedule` ends those equal to the given ones and returns how many. Of several in
+        one call each changes by itself, and those that are new come together. `absent` without a schedule and `remove`
+        do not see them.
     S31. With a `starvation_limit` in its terms, `take` lets each of their priorities be the first it looks into at
         least once in so many batches of the thread, so that a lower one waits for no more. (P10)
     S32. `wait_for_quiet` with `deferred` also waits until nothing waits for its time; schedules do not count.
@@ -142,10 +149,10 @@ class Storage(Protocol):
 
     async def length(self, pipe: str) -> int: ...
 
-    async def pipes(self) -> list[str]: ...
+    async def pipes(self, after: Any = None, limit: int = PAGE_ITEMS) -> Page[str]: ...
 
-    async def range(self, pipe: str, limit: int) -> Batch:
-        """Read from the head, as a look."""
+    async def range(self, pipe: str, limit: int, after: int | None = None) -> Batch:
+        """Read from the head, or behind the message of a number, as a look."""
         ...
 
     async def take(self, key: str, token: int, terms: Terms) -> Batch:
@@ -172,7 +179,7 @@ class Storage(Protocol):
 
     async def bury(self, hand: Hand, sequence: int, grave: str, letter: bytes) -> bool: ...
 
-    async def graves(self) -> list[str]: ...
+    async def graves(self, after: Any = None, limit: int = PAGE_ITEMS) -> Page[str]: ...
 
     async def requeue(
         self, grave: str, sequence: int, pipe: str, message: bytes, *, front: bool = False
@@ -195,7 +202,7 @@ class Storage(Protocol):
 
     async def promote(self) -> int | None: ...
 
-    async def scheduled(self) -> list[Scheduled]: ...
+    async def scheduled(self, after: Any = None, limit: int = PAGE_ITEMS) -> Page[Scheduled]: ...
 
     async def unschedule(self, pipe: str, *messages: bytes) -> int: ...
 

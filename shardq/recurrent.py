@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -11,6 +11,7 @@ from shardq.errors import HandlerError
 from shardq.handler import Handler
 from shardq.handling.checks import request_type
 from shardq.model import Batch, Scheduled, handler_name, key_of, split_key
+from shardq.pages import each
 from shardq.protocols import Serializer, Storage
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -75,7 +76,12 @@ class Recurrent:
 
     async def list(self) -> Sequence[Recurring]:
         """All of them, the next due first."""
-        return [_recurring(scheduled) for scheduled in await self._storage.scheduled()]
+        return [recurring async for recurring in self.each()]
+
+    async def each(self) -> AsyncIterator[Recurring]:
+        """The same one by one, read page by page: for more than memory should hold."""
+        async for scheduled in each(self._storage.scheduled):
+            yield _recurring(scheduled)
 
     async def cancel(self, handler: type[Handler[Any]], *requests: Any) -> int:
         """End the schedules of requests equal to these. Returns how many there were. A request that is already in its

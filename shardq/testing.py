@@ -24,6 +24,7 @@ from shardq.errors import ConfigurationError, ShardqError, shown
 from shardq.handler import Handler, check_is_handler
 from shardq.handling.checks import request_type
 from shardq.model import Batch, Part, When, handler_name, key_of, split_key
+from shardq.pages import each
 from shardq.protocols import Serializer
 from shardq.queue import Queue
 from shardq.scheduling.schedule import LAST_US
@@ -176,7 +177,7 @@ class LocalQueue(Queue):
         lines = [
             f"{found.id} became a dead letter: {found.letter.error}\n{found.letter.traceback}" for found in letters
         ]
-        for pipe in await self.storage.pipes():
+        async for pipe in each(self.storage.pipes):
             lines.append(f"{await self.storage.length(pipe)} of {pipe} wait for their next attempt, see the log")
         if lines:
             raise RequestsFailed("\n".join(lines), letters)

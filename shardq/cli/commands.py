@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from heapq import nlargest
+from itertools import count
 
 from shardq.cli.opened import opened
 from shardq.cli.render import age, as_json, columns, readable, size, went
@@ -58,8 +60,7 @@ def status(options: argparse.Namespace) -> None:
 def tubes(options: argparse.Namespace) -> None:
     """Print the tubes that are not empty, the longest first."""
     with opened(options.url) as storage:
-        views = sorted(contents.tubes(storage), key=lambda view: -view.queued)
-    shown = views[: options.limit]
+        shown, found = _longest(contents.tubes(storage), options.limit)
     if options.json:
         print(as_json(shown))
         return
@@ -68,9 +69,7 @@ def tubes(options: argparse.Namespace) -> None:
         for view in shown
     ]
     print(
-        columns(
-            ("tube", "queued", "oldest", "worker pid", "failed"), rows, len(views), "no tubes with requests in them"
-        ),
+        columns(("tube", "queued", "oldest", "worker pid", "failed"), rows, found, "no tubes with requests in them"),
         end="",
     )
 
@@ -104,6 +103,13 @@ def destroy(options: argparse.Namespace) -> None:
         segments.destroy(name, unused=True)
     if options.json:
         print(as_json({"destroyed": name}))
+
+
+def _longest(views: Iterator[TubeView], limit: int) -> tuple[list[TubeView], int]:
+    """The tubes with most requests, and how many tubes there are. No more than these are kept."""
+    numbers = count()
+    longest = nlargest(limit, ((view.queued, -next(numbers), view) for view in views))
+    return [view for *_, view in longest], next(numbers)
 
 
 def _worker(view: TubeView) -> str:

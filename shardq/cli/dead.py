@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from shardq.cli.opened import opened, run
+from shardq.cli.opened import first, opened, run
 from shardq.cli.render import age, as_json, columns, readable, report, went
 from shardq.deadletters import Buried, DeadLetters
 from shardq.drivers.shared.storage import SharedLock
@@ -21,8 +21,7 @@ from shardq.working.failure import parked
 
 def list_(options: argparse.Namespace) -> None:
     """Print dead letters."""
-    found, evicted = run(_found(options))
-    chosen = found[: options.limit]
+    chosen, found, evicted = run(_found(options))
     if options.json:
         print(as_json([_as_values(buried) for buried in chosen]))
         return
@@ -38,7 +37,7 @@ def list_(options: argparse.Namespace) -> None:
         )
         for b in chosen
     ]
-    print(columns(("id", "reason", "attempts", "ago", "error"), rows, len(found), none), end="")
+    print(columns(("id", "reason", "attempts", "ago", "error"), rows, found, none), end="")
     if evicted:
         print(f"{went(evicted)} (of all handlers)")
 
@@ -116,10 +115,13 @@ async def _park(url: str, pipe: str) -> int:
     return done
 
 
-async def _found(options: argparse.Namespace) -> tuple[Sequence[Buried], int]:
-    """The letters, and how many older ones were removed to make room for later ones."""
+async def _found(options: argparse.Namespace) -> tuple[Sequence[Buried], int, int]:
+    """The first letters, how many there are, and how many older ones were removed to make room for later ones."""
     with opened(options.url) as storage:
-        return await DeadLetters(storage).list(options.handler), (await storage.backlog()).evicted
+        chosen = await first(DeadLetters(storage).each(options.handler), options.limit)
+        backlog = await storage.backlog()
+        found = await storage.length(dead_pipe(options.handler)) if options.handler else backlog.dead
+        return chosen, found, backlog.evicted
 
 
 async def _chosen(options: argparse.Namespace, ids: Sequence[str]) -> Sequence[Buried]:

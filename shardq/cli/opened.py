@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import aclosing, closing, contextmanager
 from typing import Any, TypeVar
 
 from shardq.connect import segment_name
@@ -31,6 +31,18 @@ def opened(url: str) -> Iterator[SharedStorage]:
         yield storage
     finally:
         storage.detach()
+
+
+async def first(items: AsyncIterator[_Result], count: int) -> list[_Result]:
+    """The first of the items; no more of them are read."""
+    found = list[_Result]()
+    async with aclosing(items):  # type: ignore[type-var]
+        while len(found) < count:
+            try:
+                found.append(await anext(items))
+            except StopAsyncIteration:
+                break
+    return found
 
 
 def run(work: Coroutine[Any, Any, _Result]) -> _Result:

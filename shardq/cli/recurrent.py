@@ -8,23 +8,23 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
 
-from shardq.cli.opened import opened, run
+from shardq.cli.opened import first, opened, run
 from shardq.cli.render import age, as_json, columns, readable, report
 from shardq.errors import ConfigurationError
 from shardq.model import Scheduled
+from shardq.pages import each
 from shardq.text.wording import counted
 
 
 def list_(options: argparse.Namespace) -> None:
     """Print recurrent requests."""
-    found = run(_found(options))
-    shown = found[: options.limit]
+    shown, found = run(_found(options))
     if options.json:
         print(as_json([_as_values(scheduled) for scheduled in shown]))
         return
     now = time.time()
     rows = [(_id(s), s.schedule, _in(s.due_us / 1e6 - now), as_json(readable(s.message))) for s in shown]
-    print(columns(("id", "schedule", "due", "request"), rows, len(found), "no recurrent requests"), end="")
+    print(columns(("id", "schedule", "due", "request"), rows, found, "no recurrent requests"), end="")
 
 
 def cancel(options: argparse.Namespace) -> None:
@@ -35,14 +35,16 @@ def cancel(options: argparse.Namespace) -> None:
     report(options, f"{counted(count, 'recurrent request')} ended", ended=count)
 
 
-async def _found(options: argparse.Namespace) -> list[Scheduled]:
+async def _found(options: argparse.Namespace) -> tuple[list[Scheduled], int]:
+    """The first of them, and how many there are."""
     with opened(options.url) as storage:
-        return await storage.scheduled()
+        return await first(each(storage.scheduled), options.limit), (await storage.backlog()).recurrent
 
 
 async def _cancelled(options: argparse.Namespace) -> int:
+    wanted_ids = frozenset(options.ids)
     with opened(options.url) as storage:
-        found = {_id(scheduled): scheduled for scheduled in await storage.scheduled()}
+        found = {its: one async for one in each(storage.scheduled) if (its := _id(one)) in wanted_ids or options.all}
         for wanted in options.ids:
             if wanted not in found:
                 raise ConfigurationError(

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterable
 
 from shardq.model import key_of, priority_of
+from shardq.pages import each
 from shardq.protocols import Storage
 
 log = logging.getLogger("shardq.worker")
@@ -24,8 +25,7 @@ class Priorities:
 
     async def find_unlisted(self, storage: Storage) -> None:
         """Add those that have requests and are not listed, the lowest number first."""
-        of_thread = (pipe for pipe in await storage.pipes() if key_of(pipe) == self._key)
-        found = {priority_of(pipe): pipe for pipe in of_thread}
+        found = {priority_of(pipe): pipe async for pipe in each(storage.pipes) if key_of(pipe) == self._key}
         unlisted = sorted(found.keys() - set(self.served))
         if unlisted:
             pipes = ", ".join(found[priority] for priority in unlisted)

@@ -11,6 +11,7 @@ from functools import partial
 import pytest
 
 from shardq.model import EMPTY, Counts, Hand, Terms, dead_pipe, key_of
+from shardq.pages import each
 from shardq.protocols import Lock, Storage
 from tests.conftest import OpenBackend
 from tests.contracts.test_storage import (
@@ -586,6 +587,33 @@ async def test_S22_letters_are_read_in_the_order_of_their_burial(storage: Storag
 
     assert await contents(storage, GRAVE) == letters
     assert (await storage.range(GRAVE, 3)).messages == letters[:3]
+
+
+async def test_S22_graves_are_listed_page_by_page(storage: Storage, lock: Lock) -> None:
+    graves = [dead_pipe(f"app.jobs/Handler{number}") for number in range(10)]
+    await storage.append([(PIPE, numbered(10))])
+    token = await claimed(lock)
+    for grave in graves:
+        await bury_head(storage, token, b"letter", grave)
+
+    first = await storage.graves(limit=4)
+    await storage.drop(first[0], *await places(storage, first[0]))
+    rest = [grave async for grave in each(lambda after: storage.graves(after or first.after, 4))]
+
+    assert len(first) == 4
+    assert sorted([*first, *rest]) == sorted(graves)
+
+
+async def test_S22_letters_are_read_on_while_the_oldest_go(storage: Storage, lock: Lock) -> None:
+    letters = numbered(20)
+    numbers = await buried(storage, lock, *letters)
+    first = await storage.range(GRAVE, 4)
+    second = await storage.range(GRAVE, 4, first.through - 1)
+    assert [*first.messages, *second.messages] == letters[:8]
+
+    await storage.drop(GRAVE, *numbers[:10], numbers[12])
+
+    assert (await storage.range(GRAVE, 4, second.through - 1)).messages == [*letters[10:12], *letters[13:15]]
 
 
 @pytest.mark.parametrize("most", [1, 3])

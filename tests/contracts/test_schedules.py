@@ -13,6 +13,7 @@ import pytest
 
 from shardq.errors import MessageTooLarge, ScheduleError
 from shardq.model import When, split_key
+from shardq.pages import each
 from shardq.protocols import Lock, Storage
 from tests.conftest import OpenBackend
 from tests.contracts.test_storage import (
@@ -356,6 +357,39 @@ async def test_S30_scheduled_lists_the_next_due_first(storage: Storage) -> None:
         (b"c", 30),
         (b"", 40),
     ]
+
+
+@pytest.mark.parametrize("limit", [1, 7, 1000])
+async def test_S30_pages_list_each_once_in_order(storage: Storage, limit: int) -> None:
+    base, many = await in_us(storage, MINUTE_US), [b"many-%d" % number for number in range(20)]
+    for after_us in (30, 10, 50, 20, 40):
+        await storage.append([(PIPE, [b"%d" % after_us])], when=When(base.due_us + after_us, MINUTELY))
+    await storage.append([(OTHER, many)], when=When(base.due_us + 25, MINUTELY))
+    await storage.unschedule(OTHER, *many[3:9])
+
+    found, page = list[bytes](), await storage.scheduled(limit=limit)
+    while page.after is not None:
+        assert len(page) <= limit
+        found += [message for _, message, *_ in page]
+        page = await storage.scheduled(page.after, limit)
+    found += [message for _, message, *_ in page]
+
+    assert found == [b"10", b"20", *many[:3], *many[9:], b"30", b"40", b"50"]
+
+
+async def test_S30_what_ends_between_pages_is_not_listed(storage: Storage) -> None:
+    names = [b"%d" % number for number in range(20)]
+    base = await in_us(storage, MINUTE_US)
+    for number, name in enumerate(names):
+        await storage.append([(PIPE, [name])], when=When(base.due_us + number, MINUTELY))
+    page = await storage.scheduled(limit=5)
+    assert [message for _, message, *_ in page] == names[:5]
+
+    await storage.unschedule(PIPE, *names[3:10])
+    await storage.append([(PIPE, [b"new"])], when=When(base.due_us + 100, MINUTELY))
+
+    rest = [found.message async for found in each(lambda after: storage.scheduled(after or page.after, 4))]
+    assert [name for name in rest if name != b"new"] == names[10:]
 
 
 async def test_S30_unschedule_ends_those_that_are_equal(storage: Storage) -> None:

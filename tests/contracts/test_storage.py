@@ -15,6 +15,7 @@ import pytest
 
 from shardq.errors import FencedError, HandlerError, MessageTooLarge
 from shardq.model import Batch, Counts, Hand, Terms, When, split_key
+from shardq.pages import each
 from shardq.protocols import Lock, Served, Storage
 from tests.conftest import OpenBackend
 from tests.support import hands
@@ -108,7 +109,7 @@ async def test_S1_two_thousand_tubes_keep_their_message(open_backend: OpenBacken
     for pipe in pipes:
         assert await storage.append([(pipe, [pipe.encode()])])
 
-    assert sorted(await storage.pipes()) == sorted(pipes)
+    assert sorted([pipe async for pipe in each(storage.pipes)]) == sorted(pipes)
     for pipe in pipes:
         assert await contents(storage, pipe) == [pipe.encode()]
 
@@ -372,6 +373,44 @@ async def test_S5_large_messages_come_back_whole(storage: Storage, lock: Lock, s
     assert await storage.length(PIPE) == 0
 
 
+@pytest.mark.parametrize("limit", [1, 3, 100])
+async def test_S5_range_reads_on_behind_a_message(storage: Storage, limit: int) -> None:
+    for start in range(0, 40, 8):
+        await storage.append([(PIPE, numbered(8, start)), (OTHER, numbered(8, start))])
+    await storage.remove(PIPE, *numbered(5, 6))
+    wanted = [*numbered(6), *numbered(29, 11)]
+
+    found, others = list[bytes](), list[bytes]()
+    after = other_after = None
+    while (batch := await storage.range(PIPE, limit, after)).count:
+        assert batch.count <= limit
+        found, after = found + batch.messages, batch.through - 1
+        other = await storage.range(OTHER, limit, other_after)  # one reading does not disturb the other
+        others, other_after = others + other.messages, other.through - 1
+        assert len(found) <= 35
+
+    assert found == wanted
+    assert others == numbered(len(others))
+    assert (await storage.range(PIPE, limit, (after or 0) + 100)).count == 0
+
+
+async def test_S5_range_reads_on_when_the_head_moved(storage: Storage, lock: Lock) -> None:
+    for start in range(0, 20, 2):
+        await storage.append([(PIPE, numbered(2, start))])
+    token, part = await claimed(lock), await storage.range(PIPE, 5)
+    part = await storage.range(PIPE, 3, part.through - 1)
+    assert part.messages == numbered(3, 5)
+
+    await hands.pop(storage, PIPE, part.sequence + 1, token)
+    assert (await storage.range(PIPE, 2, part.through - 1)).messages == numbered(2, 8)
+    await hands.pop(storage, PIPE, part.through + 5, token)
+    assert (await storage.range(PIPE, 2, part.through + 1)).messages == numbered(2, 13)
+
+    await drain(storage, PIPE, token)
+    await storage.append([(PIPE, [b"new"])])
+    assert (await storage.range(PIPE, 2, part.through)).messages == [b"new"]
+
+
 # S6
 
 
@@ -584,7 +623,39 @@ async def test_S9_one_thread_lists_all_its_tubes(storage: Storage) -> None:
     for pipe in pipes:
         await storage.append([(pipe, [b"message"])])
 
-    assert sorted(await storage.pipes()) == sorted(pipes)
+    assert sorted([pipe async for pipe in each(storage.pipes)]) == sorted(pipes)
+
+
+@pytest.mark.parametrize("limit", [1, 7, 1000])
+async def test_S9_pages_list_each_tube_once(storage: Storage, limit: int) -> None:
+    pipes = [f"app.jobs/Many/{thread}/0" for thread in range(50)]
+    for pipe in pipes:
+        await storage.append([(pipe, [b"message"])])
+
+    listed, page = list[str](), await storage.pipes(limit=limit)
+    while page.after is not None:
+        assert len(page) <= limit
+        listed += page
+        page = await storage.pipes(page.after, limit)
+
+    assert sorted([*listed, *page]) == sorted(pipes)
+
+
+async def test_S9_what_stays_is_listed_whatever_goes_and_comes_between_pages(storage: Storage, lock: Lock) -> None:
+    pipes = {f"app.jobs/Many/{thread}/0" for thread in range(50)}
+    for pipe in pipes:
+        await storage.append([(pipe, [b"message"])])
+    first = await storage.pipes(limit=20)
+
+    gone = {*first[::2], *sorted(pipes.difference(first))[::3]}
+    for pipe in gone:
+        assert await storage.remove(pipe, b"message") == 1
+    for thread in range(50, 70):
+        await storage.append([(f"app.jobs/Many/{thread}/0", [b"message"])])
+
+    rest = {pipe async for pipe in each(lambda after: storage.pipes(after or first.after, 7))}
+    assert pipes - gone <= rest.union(first)
+    assert not gone.difference(first) & rest
 
 
 # S10

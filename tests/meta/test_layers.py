@@ -20,6 +20,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
         (
             "shardq.blocking",
             "shardq.model",
+            "shardq.pages",
             "shardq.protocols",
             "shardq.settings",
             "shardq.supervised",

@@ -11,6 +11,7 @@ import pytest
 from tests.support import hands
 from tests.support.faults import Child
 from tests.support.faults_scene import KEY, PIPE, Scene, check_whole, run, scene
+from tests.support.listing import listed
 
 PRODUCERS = 4
 CALLS = 250
@@ -128,6 +129,6 @@ def test_a_time_comes_once_though_several_promote(there: Scene) -> None:
         child.end()
 
     assert there.store.reading.read(PIPE, 1 << 30).messages == messages
-    assert len(there.store.timing.scheduled()) == len(messages)
+    assert len(listed(there.store.timing.scheduled)) == len(messages)
     assert run(there.lock.acquire(KEY))
     check_whole(there.store)

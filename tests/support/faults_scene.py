@@ -19,6 +19,7 @@ from tests.support import hands
 from tests.support.faults_fsck import fsck, uncounted_bytes
 from tests.support.faults_fsck_pending import living_messages, pending_of
 from tests.support.leaks import segment_name
+from tests.support.listing import listed
 
 Contents = dict[str, list[bytes]]
 T = TypeVar("T")
@@ -82,7 +83,7 @@ class Scene:
 
     def contents(self) -> Contents:
         """What is in tubes and in graves, and what waits for its time: see `waiting`."""
-        pipes = [*self.store.reading.pipes(), *self.store.letters.graves()]
+        pipes = [*listed(self.store.reading.pipes), *listed(self.store.letters.graves)]
         return {pipe: self.store.reading.read(pipe, 1 << 30).messages for pipe in pipes} | waiting(self.store)
 
     def end(self) -> None:
@@ -166,7 +167,7 @@ def check_whole(store: Store) -> None:
 def check_usable(there: Scene, keys: Sequence[str] = ()) -> None:
     """The survivor binds every thread, adds to every tube, empties all, and has the room it had."""
     store = there.store
-    for grave in store.letters.graves():
+    for grave in listed(store.letters.graves):
         _check_forgets(store, grave)
     _check_unschedules(there)
     contents, left = there.contents(), waiting(store)
@@ -204,7 +205,7 @@ def check_goes_on(store: Store, pipe: str, messages: Sequence[bytes]) -> None:
 
 def _check_unschedules(there: Scene) -> None:
     """Each recurrent message can be ended, once."""
-    for pipe, message, _, _ in there.store.timing.scheduled():
+    for pipe, message, _, _ in listed(there.store.timing.scheduled):
         assert run(there.storage.unschedule(pipe, message)) == 1
         assert run(there.storage.unschedule(pipe, message)) == 0
     assert not there.store.timing.scheduled()

@@ -27,6 +27,7 @@ from tests.support import hands
 from tests.support.faults_scene import MIB, run
 from tests.support.interleave import Plan, Process, World
 from tests.support.leaks import segment_name
+from tests.support.listing import listed
 
 #: The handlers that a worker looks for, the first time, the second, and so on.
 Looks = Sequence[Served]
@@ -185,7 +186,7 @@ def _work(storage: SharedStorage, looks: Looks, bells: Bells, process: Process) 
 
 
 def _handle(storage: SharedStorage, key: str, token: int, bells: Bells, process: Process) -> None:
-    for pipe in run(storage.pipes()):
+    for pipe in listed(lambda after: run(storage.pipes(after))):
         if key_of(pipe) == key:
             batch = run(hands.take(storage, [pipe], 1, token))
             run(hands.pop(storage, pipe, batch.through, token))

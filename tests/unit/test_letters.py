@@ -9,6 +9,7 @@ from shardq.shm.store import Store
 from tests.support import hands
 from tests.support.drivers import MIB
 from tests.support.faults_fsck import fsck
+from tests.support.listing import listed
 from tests.support.segments import NewStore
 
 PIPE, KEY, GRAVE = "m/H/0/0", "m/H/0", "m/H/dead/0"
@@ -108,7 +109,7 @@ def test_without_room_the_oldest_letters_of_the_largest_grave_go(store: Store, t
         assert store.segment.taken_bytes <= MIB
     assert store.inspection.counts().buried == 90
     assert 0 < store.inspection.counts().dead < 90
-    assert len(store.letters.graves()) == store.inspection.counts().dead
+    assert len(listed(store.letters.graves)) == store.inspection.counts().dead
     assert fsck(store.segment) == []
 
 

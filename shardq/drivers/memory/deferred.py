@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from heapq import heapify, heappop, heappush
 
 from shardq.model import Scheduled, When
+from shardq.pages import Page, page_of
 from shardq.scheduling.schedule import next_us
 
 
@@ -144,14 +145,16 @@ class Pending:
         self._rebuild()
         return dropped
 
-    def scheduled(self) -> list[Scheduled]:
-        """The recurrent messages, the next due first."""
-        found = sorted((waiting.due_us, number) for number, waiting in self._waiting.items() if waiting.schedule)
-        return [
+    def scheduled(self, after: tuple[int, int] | None, limit: int) -> Page[Scheduled]:
+        """The recurrent messages, the next due first, behind one with this due time and number."""
+        times = ((waiting.due_us, number) for number, waiting in self._waiting.items() if waiting.schedule)
+        page = page_of(times, after, limit)
+        found = (
             Scheduled(waiting.pipe, waiting.messages[number], waiting.schedule, due_us)
-            for due_us, number in found
+            for due_us, number in page
             if (waiting := self._waiting[number])
-        ]
+        )
+        return Page(found, page.after)
 
     def _push(self, number: int, waiting: _Waiting) -> None:
         self._waiting[number] = waiting

@@ -34,6 +34,7 @@ from shardq.model import (
     When,
     check_parts,
 )
+from shardq.pages import PAGE_ITEMS, Page, page_of
 from shardq.protocols import Served
 from shardq.scheduling.schedule import resolved_us
 from shardq.settings import StorageSettings
@@ -93,15 +94,16 @@ class RuntimeStorage:
         with self._lock:
             return sum(len(tube.messages) for tube in self._threads.tubes(pipe))
 
-    async def pipes(self) -> list[str]:
+    async def pipes(self, after: str | None = None, limit: int = PAGE_ITEMS) -> Page[str]:
         with self._lock:
-            return list(self._threads.pipes())
+            return page_of(self._threads.pipes(), after, limit)
 
-    async def range(self, pipe: str, limit: int) -> Batch:
+    async def range(self, pipe: str, limit: int, after: int | None = None) -> Batch:
         with self._lock:
             found, grave = EMPTY, self._graves.get(pipe)
-            for tube in [grave] if grave else self._threads.tubes(pipe):
-                found = found.followed_by(tube.head(limit - found.count))
+            tubes = [grave] if grave else self._threads.tubes(pipe)
+            for tube in tubes if after is None else tubes[-1:]:
+                found = found.followed_by(tube.head(limit - found.count, after))
             return found
 
     async def take(self, key: str, token: int, terms: Terms) -> Batch:
@@ -154,9 +156,9 @@ class RuntimeStorage:
             log.warning("dead letters dropped to make room", extra={"grave": grave, "letters": evicted})
         return buried
 
-    async def graves(self) -> list[str]:
+    async def graves(self, after: str | None = None, limit: int = PAGE_ITEMS) -> Page[str]:
         with self._lock:
-            return self._graves.pipes()
+            return page_of(self._graves.pipes(), after, limit)
 
     async def requeue(
         self, grave: str, sequence: int, pipe: str, message: bytes, *, front: bool = False
@@ -221,9 +223,9 @@ class RuntimeStorage:
         with self._lock:
             return self._promote()
 
-    async def scheduled(self) -> list[Scheduled]:
+    async def scheduled(self, after: tuple[int, int] | None = None, limit: int = PAGE_ITEMS) -> Page[Scheduled]:
         with self._lock:
-            return self._pending.scheduled()
+            return self._pending.scheduled(after, limit)
 
     async def unschedule(self, pipe: str, *messages: bytes) -> int:
         with self._lock:

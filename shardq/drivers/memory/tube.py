@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Sequence
 from itertools import accumulate, islice
@@ -57,12 +58,13 @@ class Tube:
     def head_sequence(self) -> int:
         return self._sequences[0] if self._sequences else self.next_sequence
 
-    def head(self, limit: int) -> Batch:
-        """The first messages."""
-        messages = list(islice(self.messages, max(limit, 0)))
+    def head(self, limit: int, after: int | None = None) -> Batch:
+        """The first messages, of those with numbers above `after`."""
+        start = 0 if after is None else bisect_right(self._sequences, after)
+        messages = list(islice(self.messages, start, start + max(limit, 0)))
         if not messages:
             return EMPTY
-        numbers = list(islice(self._sequences, len(messages)))
+        numbers = list(islice(self._sequences, start, start + len(messages)))
         gaps = numbers[-1] - numbers[0] >= len(numbers)
         ends = list(accumulate(map(len, messages)))
         return Batch(numbers[0], numbers[-1] + 1, ends, b"".join(messages), sequences=numbers if gaps else None)

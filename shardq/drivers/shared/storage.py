@@ -18,6 +18,7 @@ from shardq.drivers.shared.lock import SharedLock
 from shardq.drivers.shared.waiters import Deadline, ears_of, limit_of_coroutines, until_free
 from shardq.errors import SegmentBusy, SegmentMissing
 from shardq.model import Batch, Counts, Failed, Hand, Limits, Part, Scheduled, Terms, When, check_parts
+from shardq.pages import PAGE_ITEMS, Page
 from shardq.protocols import Served
 from shardq.scheduling.schedule import resolved_us
 from shardq.settings import StorageSettings, check_capacity
@@ -25,7 +26,7 @@ from shardq.shm import registry as shm
 from shardq.shm.files.lock_bytes import PATIENCE_S
 from shardq.shm.processes.shares import Share
 from shardq.shm.store import Store
-from shardq.shm.verbs.deferring import REMOVED_AT_ONCE
+from shardq.shm.verbs.deferring import REMOVED_AT_ONCE, Unread
 from shardq.shm.verbs.inspection import Overview
 from shardq.shm.words import DEFAULT_SLOTS, FOLLOW_UP, GENERAL
 
@@ -140,11 +141,11 @@ class SharedStorage:
     async def length(self, pipe: str) -> int:
         return await self._patiently(lambda: self._store.reading.length(pipe))
 
-    async def pipes(self) -> list[str]:
-        return await self._patiently(lambda: self._store.reading.pipes())
+    async def pipes(self, after: int | None = None, limit: int = PAGE_ITEMS) -> Page[str]:
+        return await self._patiently(lambda: self._store.reading.pipes(after, limit))
 
-    async def range(self, pipe: str, limit: int) -> Batch:
-        return await self._patiently(lambda: self._store.reading.read(pipe, limit))
+    async def range(self, pipe: str, limit: int, after: int | None = None) -> Batch:
+        return await self._patiently(lambda: self._store.reading.read(pipe, limit, after))
 
     async def take(self, key: str, token: int, terms: Terms) -> Batch:
         try:
@@ -185,8 +186,8 @@ class SharedStorage:
             log.warning("dead letters dropped to make room", extra={"grave": grave, "letters": done.evicted})
         return done.buried
 
-    async def graves(self) -> list[str]:
-        return await self._patiently(lambda: self._store.letters.graves())
+    async def graves(self, after: int | None = None, limit: int = PAGE_ITEMS) -> Page[str]:
+        return await self._patiently(lambda: self._store.letters.graves(after, limit))
 
     async def requeue(
         self, grave: str, sequence: int, pipe: str, message: bytes, *, front: bool = False
@@ -271,8 +272,8 @@ class SharedStorage:
         """
         return promote_some(self._store.timing)
 
-    async def scheduled(self) -> list[Scheduled]:
-        return await self._patiently(lambda: self._store.timing.scheduled())
+    async def scheduled(self, after: Unread | None = None, limit: int = PAGE_ITEMS) -> Page[Scheduled]:
+        return await self._patiently(lambda: self._store.timing.scheduled(after, limit))
 
     async def unschedule(self, pipe: str, *messages: bytes) -> int:
         return await self._taken_out(pipe, messages, recurrent=True)

@@ -105,11 +105,18 @@ class SupervisedSegment:
             return self._store.inspection.overview().counts
 
     def only_unserved(self) -> list[str]:
+        unserved, after = list[str](), None
         try:
-            pipes = self._store.reading.pipes()
+            while True:
+                page = self._store.reading.pipes(after)
+                if any(split_key(key_of(pipe))[0] in self._handlers for pipe in page):
+                    return []
+                unserved += page
+                after = page.after
+                if after is None:
+                    return unserved
         except SegmentBusy:
             return []
-        return [] if any(split_key(key_of(pipe))[0] in self._handlers for pipe in pipes) else pipes
 
     def wake_workers(self) -> None:
         self._store.supervision.ring_sleepers()

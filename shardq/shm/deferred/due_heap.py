@@ -8,6 +8,7 @@ Williams, Algorithm 232, 1964.)
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from struct import Struct
 
@@ -72,6 +73,14 @@ class Heap:
         """Whether the record, whose words can be read, is in the heap."""
         place = self._words[(record >> 3) + at.PENDING_PLACE]
         return place < self.count and self._words[self._first_word + place] == record
+
+    def key(self, record: int) -> tuple[int, ...]:
+        """Due time and number of a record, whose words can be read."""
+        return _KEY.unpack_from(self._bytes, record)
+
+    def copied(self) -> Sequence[int]:
+        """As `records`, in a moment however many there are."""
+        return array("Q", self._words[self._first_word : self._first_word + self.count].tobytes())
 
     def records(self) -> list[int]:
         """All records, in no order."""

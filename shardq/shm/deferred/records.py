@@ -85,13 +85,14 @@ class PendingRecords:
         """How many of its messages are not cancelled."""
         return found.messages.count - record.cancelled_bits(self._segment, found.messages).bit_count()
 
-    def living_messages(self, found: PendingRecord) -> list[tuple[int, bytes]]:
-        """Number and bytes of its messages that are not cancelled."""
+    def living_messages(self, found: PendingRecord, start: int = 0, most: int | None = None) -> list[tuple[int, bytes]]:
+        """Number and bytes of its messages that are not cancelled, of at most so many from that place on."""
         cancelled = record.cancelled_bits(self._segment, found.messages)
         if found.messages.count == 1:
             return [] if cancelled else [(found.first, record.message(self._segment, found.messages, 0))]
-        every = record.cut(self._segment, found.messages, 0, found.messages.count).messages
-        return [(found.first + n, message) for n, message in enumerate(every) if not cancelled >> n & 1]
+        count = found.messages.count - start if most is None else most
+        every = record.cut(self._segment, found.messages, start, count).messages
+        return [(found.first + n, message) for n, message in enumerate(every, start) if not cancelled >> n & 1]
 
     def cancelled_with(self, found: PendingRecord, number: int) -> tuple[int, int]:
         """The word that cancels the message of this number, and the value it must get."""

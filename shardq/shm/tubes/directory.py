@@ -6,6 +6,7 @@ that; there are few.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 
@@ -23,6 +24,7 @@ from shardq.shm.words import PAGE, THREAD_BYTES, TUBE_WORDS, WORD
 _RECLAIM_BATCH = 256
 _FREE, _IDLE = bytes((at.THREAD_FREE,)), bytes((at.THREAD_IDLE,))
 _DEAD_LETTERS = bytes((at.THREAD_DEAD_LETTERS,))
+_LIVING = re.compile(b"[%s]" % re.escape(bytes((at.THREAD_READY, at.THREAD_BOUND, at.THREAD_PAUSED))))
 #: How many entries an operation leaves, by its share.
 _SPARED = {at.GENERAL: at.SPARE_ENTRIES, at.FOLLOW_UP: at.SPARE_ENTRIES // 2, at.ALL: 0}
 NOT_FOUND = -1
@@ -197,10 +199,16 @@ class Directory:
         """Whether the thread holds dead letters."""
         return bool(self._words[self._layout.thread_word(thread) + at.THREAD_APART])
 
-    def graves(self) -> list[int]:
-        """Threads that hold dead letters."""
+    def living(self, after: int | None = None) -> Iterator[int]:
+        """Entries of threads that have work or a worker, behind that one. Idle ones, however many, cost little."""
+        first = 0 if after is None else after + 1
+        states = self._bytes[self._layout.thread_map + first : self._layout.thread_map + self._layout.threads]
+        return (first + found.start() for found in _LIVING.finditer(states))
+
+    def graves(self, after: int | None = None) -> list[int]:
+        """Threads that hold dead letters, behind that one."""
         start, end = self._layout.thread_map, self._layout.thread_map + self._layout.threads
-        found, place = [], self._bytes.find(_DEAD_LETTERS, start, end)
+        found, place = [], self._bytes.find(_DEAD_LETTERS, start if after is None else start + after + 1, end)
         while place >= 0:
             found.append(place - start)
             place = self._bytes.find(_DEAD_LETTERS, place + 1, end)

@@ -40,6 +40,8 @@ class Tubes:
         self._journal = journal
         self._extents = extents
         self.chains = Chains(segment, extents)
+        self._read_last = 0, 0, 0
+        """Of the message that `read_on` read last: its tube, its number, and where its record is."""
         capacity = segment.layout.capacity_bytes
         self._surely_fits = capacity // _SMALL_PART if capacity >= _ROOMY_BYTES else 0
         """Messages of so many bytes fit an empty segment whatever else it has to keep."""
@@ -162,13 +164,27 @@ class Tubes:
         if limit <= 0 or self.is_empty(tube):
             return EMPTY
         if self._words[word + at.TUBE_CANCELLED]:
-            return self._read_sparse(tube, limit)
+            return self.read_on(tube, limit, head - 1)
         slices: list[Batch] = []
         for found in self.chains.records(tube):
             slices.append(record.cut(self._segment, found, max(0, head - found.sequence), limit))
             limit -= slices[-1].count
             if not limit:
                 break
+        return record.joined(slices)
+
+    def read_on(self, tube: int, limit: int, after: int) -> Batch:
+        """As `read`, of the messages with numbers above `after`."""
+        head = self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE]
+        known = after >= head and self._read_last[:2] == (tube, after)
+        slices: list[Batch] = []
+        for found in self.chains.records(tube, self._read_last[2] if known else 0):
+            for n, message in self._live_messages(found, max(head, after + 1)):
+                if len(slices) == limit:
+                    return record.joined(slices)
+                sequence = found.sequence + n
+                slices.append(Batch(sequence, sequence + 1, (len(message),), message))
+                self._read_last = tube, sequence, found.address
         return record.joined(slices)
 
     def pop(self, tube: int, through: int, counter: int = at.HANDLED, other_counter: int = 0) -> int:
@@ -323,17 +339,6 @@ class Tubes:
         if address:
             taken.append(self._extents.locate(address)[1])
         return address
-
-    def _read_sparse(self, tube: int, limit: int) -> Batch:
-        head = self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE]
-        slices: list[Batch] = []
-        for found in self.chains.records(tube):
-            for n, message in self._live_messages(found, head):
-                if len(slices) == limit:
-                    return record.joined(slices)
-                sequence = found.sequence + n
-                slices.append(Batch(sequence, sequence + 1, (len(message),), message))
-        return record.joined(slices)
 
     def _live_messages(self, found: Record, above: int) -> list[tuple[int, bytes]]:
         """Position and bytes of a record's messages that are not cancelled, from sequence number `above` on."""

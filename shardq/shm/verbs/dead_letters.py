@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from shardq.errors import DirectoryFull, MessageTooLarge
 from shardq.model import Hand
+from shardq.pages import PAGE_ITEMS, Page
 from shardq.shm import words as at
 from shardq.shm.journal import Journal
 from shardq.shm.segment import Segment
@@ -108,10 +109,13 @@ class Letters:
             self._bindings.ring_waiting(self._layout.room_map)
             return dropped
 
-    def graves(self) -> list[str]:
-        """Pipes of dead letters that are not empty."""
+    def graves(self, after: int | None = None, limit: int = PAGE_ITEMS) -> Page[str]:
+        """Pipes of dead letters that are not empty, of the threads behind `after`."""
         with self._section:
-            return [pipe for thread in self._directory.graves() for pipe, _ in self._directory.pipes_of(thread)]
+            threads = self._directory.graves(after)
+            chosen = threads[: max(1, limit)]
+            pipes = (pipe for thread in chosen for pipe, _ in self._directory.pipes_of(thread))
+            return Page(pipes, chosen[-1] if len(threads) > len(chosen) else None)
 
     def _bury_head(self, hand: Hand, sequence: int, grave: str, letter: bytes, most: int) -> bool:
         thread, tube = self._bindings.handed_from(hand)

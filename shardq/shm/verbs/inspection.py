@@ -181,7 +181,7 @@ class Inspection:
     def tubes(self) -> Iterator[TubeView]:
         """The tubes that are not empty."""
         with self._section:
-            threads = list(self._directory.threads())
+            threads = self._directory.living()
         for thread in threads:
             with self._section:
                 views = list(self._tubes_of(thread))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 
 from shardq.model import EMPTY, Batch
+from shardq.pages import PAGE_ITEMS, Page
 from shardq.shm.tubes.directory import Directory
 from shardq.shm.tubes.fifo import Tubes
 
@@ -17,11 +18,15 @@ class Reading:
         self._tubes = tubes
         self._section = section
 
-    def read(self, pipe: str, limit: int) -> Batch:
-        """At most `limit` messages from the head of a tube, those in front of it first."""
+    def read(self, pipe: str, limit: int, after: int | None = None) -> Batch:
+        """At most `limit` messages from the head of a tube, those in front of it first; with `after` those of the tube
+        behind the message of that number.
+        """
         with self._section:
-            found = EMPTY
-            for tube in self._directory.tubes(pipe)[1]:
+            tubes, found = self._directory.tubes(pipe)[1], EMPTY
+            if after is not None:
+                return self._tubes.read_on(tubes[-1], limit, after) if tubes else EMPTY
+            for tube in tubes:
                 found = found.followed_by(self._tubes.read(tube, limit - found.count))
             return found
 
@@ -35,13 +40,15 @@ class Reading:
         with self._section:
             return sum(map(self._tubes.length, self._directory.tubes(pipe)[1]))
 
-    def pipes(self) -> list[str]:
-        """Names of the tubes that are not empty, without dead letters."""
+    def pipes(self, after: int | None = None, limit: int = PAGE_ITEMS) -> Page[str]:
+        """Names of tubes that are not empty, of the threads behind `after`, without dead letters."""
+        page = Page[str]()
         with self._section:
-            return [
-                pipe
-                for thread in self._directory.threads()
-                if not self._directory.apart(thread)
-                for pipe, tubes in self._directory.pipes_of(thread)
-                if not all(map(self._tubes.is_empty, tubes))
-            ]
+            for thread in self._directory.living(after):
+                if len(page) >= limit:
+                    return page
+                its = self._directory.pipes_of(thread)
+                page += [pipe for pipe, tubes in its if not all(map(self._tubes.is_empty, tubes))]
+                page.after = thread
+        page.after = None
+        return page

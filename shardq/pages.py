@@ -1,0 +1,43 @@
+"""Listings that are read page by page, so that reading one does not keep others waiting."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from heapq import nsmallest
+from typing import Any, TypeVar
+
+_Item = TypeVar("_Item")
+
+#: About how many items a page has where the caller does not say.
+PAGE_ITEMS = 64
+
+
+class Page(list[_Item]):
+    """Some items of a listing, and where it goes on."""
+
+    def __init__(self, items: Iterable[_Item] = (), after: Any = None) -> None:
+        super().__init__(items)
+        self.after = after
+        """What the next page begins after, for the verb that made this one. None: there is no more."""
+
+
+#: A verb that reads a page, given what the page before ended with.
+Listing = Callable[[Any], Awaitable[Page[_Item]]]
+
+
+async def each(listing: Listing[_Item]) -> AsyncIterator[_Item]:
+    """All items, read page by page."""
+    after = None
+    while True:
+        page = await listing(after)
+        for item in page:
+            yield item
+        after = page.after
+        if after is None:
+            return
+
+
+def page_of(items: Iterable[_Item], after: Any, limit: int) -> Page[_Item]:
+    """The least of the items that are greater than `after`, in their order."""
+    least: list[Any] = nsmallest(max(1, limit) + 1, (item for item in items if after is None or item > after))
+    return Page(least[:-1], least[-2]) if len(least) > max(1, limit) else Page(least)
