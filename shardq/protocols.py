@@ -4,8 +4,8 @@ Clauses are numbered; `tests/contracts/` has a test for each, named after it, an
 ends with the promises of the product (P1..P12, see docs/promises.md) that stand on it.
 
 The seam speaks of tubes by their pipe name and of messages as `bytes`. Verbs are coroutines because a driver may need
-the network. Where it does not, the three that wait may suspend: `append_when_room`, `wait` and `wait_for_quiet`. The
-others suspend only where another process is stopped inside the storage.
+the network. Where it does not, the four that wait may suspend: `append_when_room`, `rest`, `wait` and `wait_for_quiet`.
+The others suspend only where another process is stopped inside the storage.
 """
 
 from __future__ import annotations
@@ -119,6 +119,11 @@ class Storage(Protocol):
         empty, or without `stay` more of the same thread. Without a hand it claims the thread that is ready next and
         hands out of it; None: there is none. Of a handler without terms it hands out nothing: its batch is empty. All
         of this is one step, so an engine over a network needs one round trip. (P1, P2, P10)
+    S34. `rest` is a `turn` that sleeps where a turn finds nothing: it returns what `turn` would as soon as that has
+        work, woken by the event and not by a timer, and after `timeout_s` what `turn` then says. It sleeps from the
+        step on in which it acknowledged and found nothing, so it misses no message. Where it is cancelled in its
+        sleep, the batch is acknowledged and the claim stays. A hand with an empty batch has nothing to acknowledge.
+        (P8, P9)
     """
 
     settings: StorageSettings
@@ -170,6 +175,18 @@ class Storage(Protocol):
         self, hand: Hand | None, served: Served, terms: Mapping[str, Terms], *, stay: bool = True
     ) -> Hand | None:
         """`pop`, and what comes after it, in one step: see S33. `terms` are those of the handlers, by name."""
+        ...
+
+    async def rest(
+        self,
+        hand: Hand | None,
+        served: Served,
+        terms: Mapping[str, Terms],
+        timeout_s: float | None = None,
+        *,
+        stay: bool = True,
+    ) -> Hand | None:
+        """A `turn` that waits for work: see S34. None for `timeout_s`: without an end."""
         ...
 
     async def fail(self, pipe: str, token: int, *, counts: bool = True) -> int:

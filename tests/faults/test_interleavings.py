@@ -110,13 +110,15 @@ class Shop(NamedTuple):
     name: str
     workers: list[Looks]
     batches: list[list[str]]
+    rests: bool = False
+    """Whether the workers look, sleep and claim by one verb."""
 
     def __str__(self) -> str:
         return self.name
 
     def run(self, plan: Plan) -> World:
         with bare_segment() as segment:
-            return workshop(segment, self.workers, self.batches, plan)
+            return workshop(segment, self.workers, self.batches, plan, rests=self.rests)
 
 
 A, B = "app/A/0/0", "app/B/0/0"
@@ -127,6 +129,10 @@ SHOPS = (
     Shop("each-its-own-from-one", [[ONLY_B], [ONLY_A]], [[A, B]]),
     # The first is still called for what it looked for before.
     Shop("one-looks-for-less", [[ONLY_A | ONLY_B, ONLY_A], [ONLY_B]], [[A, B]]),
+    Shop("one-rests", [[all_threads]], [[A, A]], rests=True),
+    Shop("two-rest", [[all_threads], [all_threads]], [[A, B], [A]], rests=True),
+    Shop("each-rests-for-its-own", [[ONLY_A], [ONLY_B]], [[A], [B]], rests=True),
+    Shop("one-rests-for-less", [[ONLY_A | ONLY_B, ONLY_A], [ONLY_B]], [[A, B]], rests=True),
 )
 
 

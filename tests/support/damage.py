@@ -159,6 +159,7 @@ def verbs(storage: SharedStorage, tokens: dict[str, int]) -> dict[str, Callable[
         "take large": lambda: storage.take([f"{PIPES[2]}^", PIPES[2]], 1 << 30, tokens[KEYS[2]], 5.0, 3),
         "fail": lambda: storage.fail(pipe, token),
         "turn": lambda: storage.turn(Hand(KEYS[1], token, replace(EMPTY, pipe=pipe, through=3)), None, TERMS),
+        "rest": lambda: storage.rest(Hand(KEYS[1], token, replace(EMPTY, pipe=pipe, through=3)), None, TERMS, 0.001),
         "first turn": lambda: storage.turn(None, None, TERMS),
         "pop": lambda: storage.pop(pipe, 4, token),
         "pop all": lambda: storage.pop(PIPES[2], 1 << 40, tokens[KEYS[2]]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 
 class Bell:
@@ -26,6 +27,15 @@ class Bell:
             except RuntimeError:
                 continue  # its loop was closed while it waited: there is no coroutine left to wake
         self._futures.clear()
+
+    async def heard(self, rung: asyncio.Future[None], timeout_s: float | None, lock: threading.Lock) -> bool:
+        """Whether the bell was rung in time. Never call it under the lock of the storage, which it takes at its end."""
+        try:
+            done, _ = await asyncio.wait((rung,), timeout=timeout_s)
+            return bool(done)
+        finally:
+            with lock:
+                self.leave(rung)
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

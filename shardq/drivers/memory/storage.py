@@ -8,7 +8,6 @@ for it.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import time
@@ -20,6 +19,7 @@ from shardq.drivers.memory.capacity import FOLLOW_UP_PART, RESERVE_PART, Capacit
 from shardq.drivers.memory.deferred import Pending
 from shardq.drivers.memory.graves import Graves
 from shardq.drivers.memory.threads import Threads
+from shardq.drivers.memory.turns import onward
 from shardq.model import (
     EMPTY,
     Batch,
@@ -131,17 +131,29 @@ class RuntimeStorage:
     ) -> Hand | None:
         with self._lock:
             self._promote()
-            if hand is None:
-                return self._threads.next_hand(served, terms)
-            key, token, batch = hand
-            self._threads.check(key, token)
-            self._departed(self._threads.drop_below(batch.pipe, batch.through))
-            if stay and (more := self._threads.take_by(key, token, terms)).count:
-                return Hand(key, token, more)
-            if not self._threads.others_ready(served):
-                return Hand(key, token, EMPTY if stay else self._threads.take_by(key, token, terms))
-            self._threads.unclaim(key, token, 0.0)
-            return self._threads.next_hand(served, terms)
+            self._acknowledge(hand)
+            return onward(self._threads, hand, served, terms, stay=stay)
+
+    async def rest(
+        self,
+        hand: Hand | None,
+        served: Served,
+        terms: Mapping[str, Terms],
+        timeout_s: float | None = None,
+        *,
+        stay: bool = True,
+    ) -> Hand | None:
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            with self._lock:
+                due_us = self._promote()
+                self._acknowledge(hand)
+                found = onward(self._threads, hand, served, terms, stay=stay)
+                left_s = None if deadline is None else deadline - time.monotonic()
+                if (found and found.leads_on_from(hand)) or (left_s is not None and left_s <= 0):
+                    return found
+                hand, rung, pause_s = found, self._work.join(), self._pause_s(left_s, due_us)
+            await self._work.heard(rung, pause_s, self._lock)
 
     async def fail(self, pipe: str, token: int, *, counts: bool = True) -> int:
         with self._lock:
@@ -198,11 +210,8 @@ class RuntimeStorage:
                 left_s = None if deadline is None else deadline - time.monotonic()
                 if key is not None or (left_s is not None and left_s <= 0):
                     return key
-                due_s = None if due_us is None else min((due_us - self._now_us()) / 1e6, _LONGEST_SLEEP_S)
-                end_s = self._threads.next_end_s()
-                rung = self._work.join()
-            pause_s = min((span for span in (left_s, due_s, end_s) if span is not None), default=None)
-            await self._heard(self._work, rung, pause_s)
+                rung, pause_s = self._work.join(), self._pause_s(left_s, due_us)
+            await self._work.heard(rung, pause_s, self._lock)
 
     async def append_when_room(
         self, parts: Sequence[Part], timeout_s: float | None = None, *, when: When | None = None, absent: bool = False
@@ -215,7 +224,7 @@ class RuntimeStorage:
                 if taken is not None or (left_s is not None and left_s <= 0):
                     return taken
                 rung = self._room.join()
-            await self._heard(self._room, rung, left_s)
+            await self._room.heard(rung, left_s, self._lock)
 
     async def now_us(self) -> int:
         return self._now_us()
@@ -240,7 +249,7 @@ class RuntimeStorage:
             if self._accepted == self._handled and not (deferred and self._pending.deferred):
                 return True
             rung = bell.join()
-        return await self._heard(bell, rung, timeout_s)
+        return await bell.heard(rung, timeout_s, self._lock)
 
     async def backlog(self) -> Backlog:
         with self._lock:
@@ -276,6 +285,16 @@ class RuntimeStorage:
             held = self._threads.lease(key, token, seconds)
             self._work.ring()  # waiting workers have to reckon with the new end
             return held
+
+    def _acknowledge(self, hand: Hand | None) -> None:
+        if hand:
+            self._threads.check(hand.key, hand.token)
+            self._departed(self._threads.drop_below(hand.batch.pipe, hand.batch.through))
+
+    def _pause_s(self, left_s: float | None, due_us: int | None) -> float | None:
+        """How long to sleep at most: until no time is left, a message is due, or a lease or pause ends."""
+        due_s = None if due_us is None else min((due_us - self._now_us()) / 1e6, _LONGEST_SLEEP_S)
+        return min((span for span in (left_s, due_s, self._threads.next_end_s()) if span is not None), default=None)
 
     def _append(
         self, parts: Sequence[Part], when: When | None, absent: bool, kept_part: int = RESERVE_PART
@@ -386,12 +405,3 @@ class RuntimeStorage:
         self._room.ring()
         if self._pending.lacks_room:
             self._work.ring()  # a waiting worker moves the due messages that found no room
-
-    async def _heard(self, bell: Bell, rung: asyncio.Future[None], timeout_s: float | None) -> bool:
-        """Whether the bell was rung in time. The one method here that suspends: never under the lock."""
-        try:
-            done, _ = await asyncio.wait((rung,), timeout=timeout_s)
-            return bool(done)
-        finally:
-            with self._lock:
-                bell.leave(rung)

@@ -7,11 +7,11 @@ with messages and without a claim also stands in the ready order, in which `wait
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import accumulate, islice
 
 from shardq.errors import FencedError
-from shardq.model import EMPTY, Batch, Ending, Failed, Hand, Terms, in_turn, key_of, split_key
+from shardq.model import EMPTY, Batch, Ending, Failed, in_turn, key_of, split_key
 from shardq.protocols import Served
 
 
@@ -323,19 +323,6 @@ class Threads:
                     thread.batches += 1
                 return batch
         return EMPTY
-
-    def next_hand(self, served: Served, terms: Mapping[str, Terms]) -> Hand | None:
-        """Claim the thread that is ready next, and hand out of it. None: there is none."""
-        key = self.next_ready(served, None)
-        if key is None:
-            return None
-        token = self.claim(key)
-        return Hand(key, token, self.take_by(key, token, terms))
-
-    def take_by(self, key: str, token: int, terms: Mapping[str, Terms]) -> Batch:
-        """As `take`, by the terms of the thread's handler; nothing where there are none."""
-        its = terms.get(split_key(key)[0])
-        return self.take(its.pipes(key), its.limit, token, its.starvation_limit) if its else EMPTY
 
     def others_ready(self, served: Served) -> bool:
         """Whether a thread of these handlers is ready. It keeps its turn."""

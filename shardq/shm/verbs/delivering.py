@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from typing import NamedTuple
 
 from shardq.errors import SegmentNoRoom
 from shardq.model import EMPTY, Batch, Hand, Terms, in_turn, split_key
@@ -18,6 +19,15 @@ from shardq.shm.tubes.fifo import Tubes
 from shardq.shm.tubes.handler_table import Handlers
 from shardq.shm.verbs.equal_messages import Alike
 from shardq.shm.verbs.waiting import Waiting
+
+
+class Rest(NamedTuple):
+    """What `Delivering.rest` found, and whether this process lies down."""
+
+    hand: Hand | None
+    asleep: bool
+    wait_s: float | None = None
+    """In how many seconds the sleeper has to wake by itself; None: it will be rung."""
 
 
 class Delivering:
@@ -107,16 +117,37 @@ class Delivering:
         `Storage.turn`. Raises `FencedError`.
         """
         with self._section:
-            if hand is None:
-                self._waiting.look_around()
-                return self._next(names, terms)
-            thread = self._pop(hand.batch.pipe, hand.batch.through, hand.token)
-            if stay and (batch := self._take_by(hand.key, thread, terms)).count:
-                return Hand(hand.key, hand.token, batch)
-            if not self._others_ready(names):
-                return Hand(hand.key, hand.token, EMPTY if stay else self._take_by(hand.key, thread, terms))
-            self._release(thread, 0.0)
-            return self._next(names, terms)
+            return self._onward(hand, self._acknowledged(hand), names, terms, stay=stay)
+
+    def rest(
+        self,
+        hand: Hand | None,
+        names: frozenset[str] | None,
+        terms: Mapping[str, Terms],
+        *,
+        stay: bool,
+        asleep: bool,
+        may_sleep: bool = True,
+    ) -> Rest:
+        """As `turn`; where nothing is ready, this process counts as asleep from this section on, and will be rung,
+        until it calls this once more with `asleep`, or `Waiting.rise`.
+        """
+        waiting = self._waiting
+        with self._section:
+            thread = self._acknowledged(hand)
+            found = self._onward(hand, thread, names, terms, stay=stay)
+            busy = found is not None and found.leads_on_from(hand)
+            wait_s = None
+            if not busy and may_sleep:
+                wait_s = waiting.look_around_to_sleep()
+                found = self._onward(hand, thread, names, terms, stay=stay)  # of dead workers, for instance
+                busy = found is not None and found.leads_on_from(hand)
+            sleeps = may_sleep and not busy
+            if asleep:
+                waiting.turn_over(sleeps_on=sleeps, busy=busy)
+            elif sleeps:
+                waiting.sleep()
+            return Rest(found, sleeps, wait_s)
 
     def fail(self, pipe: str, token: int, *, counts: bool = True) -> int:
         """Take back the batch in hand as failed; without `counts` as too large. Returns how often its message failed,
@@ -137,6 +168,30 @@ class Delivering:
             self._journal.clear()
             self._bindings.note_batch(-1, 0)
             return attempts
+
+    def _acknowledged(self, hand: Hand | None) -> int:
+        """The thread of the hand, whose batch is acknowledged. -1: there is no hand."""
+        if hand is None:
+            return -1
+        if hand.batch.pipe:
+            return self._pop(hand.batch.pipe, hand.batch.through, hand.token)
+        thread = self._directory.thread(hand.key)
+        self._bindings.check(f"{hand.key}/", thread, hand.token)
+        return thread
+
+    def _onward(
+        self, hand: Hand | None, thread: int, names: frozenset[str] | None, terms: Mapping[str, Terms], *, stay: bool
+    ) -> Hand | None:
+        """What a turn does once the batch in the hand is acknowledged."""
+        if hand is None:
+            self._waiting.look_around()
+            return self._next(names, terms)
+        if stay and (batch := self._take_by(hand.key, thread, terms)).count:
+            return Hand(hand.key, hand.token, batch)
+        if not self._others_ready(names):
+            return Hand(hand.key, hand.token, EMPTY if stay else self._take_by(hand.key, thread, terms))
+        self._release(thread, 0.0)
+        return self._next(names, terms)
 
     def _others_ready(self, names: frozenset[str] | None) -> bool:
         """Whether a thread of these handlers is ready, and one at all is wanted."""

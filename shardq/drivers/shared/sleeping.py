@@ -1,0 +1,108 @@
+"""Sleeping until there is work in a segment: `wait`, which says where it is, and `rest`, which claims and hands it out.
+
+Both say that this process sleeps in the section in which they find nothing. So a producer that comes after that section
+rings it, and no ring is missed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from shardq.drivers.shared.waiters import Deadline
+from shardq.errors import SegmentBusy
+from shardq.model import Hand, Terms
+from shardq.protocols import Served
+from shardq.shm.verbs.delivering import Rest
+
+if TYPE_CHECKING:
+    from shardq.drivers.shared.storage import SharedStorage
+
+
+class Sleeping:
+    """The verbs of a storage that sleep until there is work."""
+
+    def __init__(self, storage: SharedStorage) -> None:
+        self._storage = storage
+
+    async def wait(self, served: Served, timeout_s: float | None, bound: str | None) -> str | None:
+        """See `Storage.wait`."""
+        key = self._find_work(served, bound)
+        if key is not None or timeout_s == 0:
+            return key
+        deadline = Deadline(timeout_s)
+        while key is None:
+            if deadline.over:
+                return None
+            try:
+                key = await self._until_work(deadline, served, bound)
+            except SegmentBusy:
+                await deadline.pause()
+        return key
+
+    async def rest(
+        self, hand: Hand | None, served: Served, terms: Mapping[str, Terms], timeout_s: float | None, *, stay: bool
+    ) -> Hand | None:
+        """See `Storage.rest`."""
+        storage, ears = self._storage, self._storage.ears
+        deadline, asleep, may_sleep = Deadline(timeout_s), False, timeout_s != 0
+
+        def look() -> Rest:
+            return storage.store.delivering.rest(hand, served, terms, stay=stay, asleep=asleep, may_sleep=may_sleep)
+
+        try:
+            while True:
+                storage.promote_what_is_due()
+                if hand and hand.batch.count:
+                    since = ears.ready()
+                    found = await storage.patiently(look)
+                else:
+                    try:
+                        since, found = ears.ready(), look()
+                    except SegmentBusy:  # a worker without a batch hears of its end also while the guard is held
+                        if deadline.over:
+                            return hand
+                        await deadline.pause()
+                        continue
+                hand, asleep = found.hand, found.asleep
+                if not asleep:
+                    return hand
+                net_s = self.net_s()
+                with ears.listening(deaths=True, since=since) as heard:
+                    await deadline.wait(heard, net_s if found.wait_s is None else min(found.wait_s, net_s))
+                may_sleep = not deadline.over
+        finally:
+            if asleep:
+                self._rise(None)
+
+    def net_s(self) -> float:
+        """All sleeping processes together look once in the safety net's time: the more sleep, the less often each."""
+        return self._storage.settings.safety_net * max(1, self._storage.store.waiting.asleep())
+
+    async def _until_work(self, deadline: Deadline, served: Served, bound: str | None) -> str | None:
+        waiting = self._storage.store.waiting
+        with self._storage.ears.listening(deaths=True) as heard:
+            key, pause_s = waiting.lie_down(served, bound)
+            try:
+                if key is None:
+                    net_s = self.net_s()
+                    await deadline.wait(heard, net_s if pause_s is None else min(pause_s, net_s))
+                    key = self._find_work(served, bound)
+            finally:
+                self._rise(key)
+        return key
+
+    def _find_work(self, served: Served, bound: str | None) -> str | None:
+        """As `find_work`. None also where another process does not leave the guard."""
+        self._storage.promote_what_is_due()
+        with suppress(SegmentBusy):
+            return self._storage.store.waiting.find_work(served, bound)
+        return None
+
+    def _rise(self, key: str | None) -> None:
+        waiting = self._storage.store.waiting
+        try:
+            waiting.rise(key)
+        except SegmentBusy:
+            waiting.rise_alone()
