@@ -10,6 +10,7 @@ The others suspend only where another process is stopped inside the storage.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -260,9 +261,19 @@ class Lock(Protocol):
         then it does, woken by the time itself. The key is free meanwhile. (P6)
     L9. `adopt` makes a claim one of this lock, and `forget` one that it was: for a worker whose storage claimed or
         released by `turn`.
+    L10. A claim lives for `lease_s` after `acquire` or `adopt`, and after each `renew`, which returns whether this lock
+        still holds the key. Where the lease ran out, or the claim was ended otherwise, it returns False and changes
+        nothing. Where `lease_s` is None a claim lives as long as its process, and `renew` only tells. A lease that ran
+        out counts as the death of its holder (S19). (P2, P5)
+    L11. `lost` gives a future for the claim that this lock has on the key. It is done when the lock learns that the
+        claim is over, or about to be: where no `renew` came in time, while the lease still stands, so that the holder
+        can stop and release the key before another worker has it; and where `renew` returned False. It is cancelled
+        when this lock releases or forgets the key. Of a key that this lock does not hold it is done at once. (P2)
     """
 
     settings: LockSettings
+    lease_s: float | None
+    """How many seconds a claim lives that is not renewed; None: as long as its process."""
     storage: Any
     """The storage that keeps the claims, None until one is given."""
 
@@ -273,6 +284,10 @@ class Lock(Protocol):
     async def release(self, key: str, pause_s: float = 0.0) -> bool: ...
 
     async def ttl(self, key: str, seconds: float) -> bool: ...
+
+    async def renew(self, key: str) -> bool: ...
+
+    def lost(self, key: str) -> asyncio.Future[None]: ...
 
     def adopt(self, key: str, token: int) -> None: ...
 

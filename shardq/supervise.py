@@ -49,6 +49,7 @@ from shardq.supervisor.workers.forked import give_defaults_to_children
 from shardq.supervisor.workers.renewal import Wear
 from shardq.text.printable import printable
 from shardq.version import __version__
+from shardq.working.hooks import Hooks
 from shardq.working.worker import Worker
 
 log = logging.getLogger("shardq.supervisor")
@@ -226,11 +227,11 @@ def _worker_of(storage: SharedStorage, number: int, settings: SupervisorSettings
         store.doorbell.open()
         store.waiting.deaths()
         store.mark_worker(number)
-        worker = Worker(SharedLock(storage), Queue(storage))
+        hooks = Hooks()
         if settings.max_requests or settings.max_rss:
             wear = Wear(settings.max_requests, settings.max_rss_bytes, storage.store.ask_renewal)
-            worker.after_batch = wear.after_batch
-        return worker
+            hooks = Hooks(after_batch=wear.after_batch)
+        return Worker(SharedLock(storage), Queue(storage), hooks=hooks)
 
     return make
 

@@ -159,10 +159,18 @@ def looks_not_again(waiting: Waiting, names: Served, bound: str | None) -> tuple
         (Bindings, "_call", lambda bindings, slot: None),
         (Bindings, "sleep", lambda bindings: None),
         (Waiting, "lie_down", looks_not_again),
+        (Waiting, "sleep", lambda waiting: None),
         (Bindings, "pass_on", lambda bindings, taken: None),
         (Handlers, "_publish", lambda handlers, served: None),
     ],
-    ids=["nobody-called", "sleep-not-told", "no-second-look", "call-not-passed-on", "not-told-what-it-serves"],
+    ids=[
+        "nobody-called",
+        "sleep-not-told",
+        "no-second-look",
+        "rest-not-told",
+        "call-not-passed-on",
+        "not-told-what-it-serves",
+    ],
 )
 def test_spoilt_doorbell_is_caught(
     owner: type, method: str, spoilt: Callable[..., object], monkeypatch: pytest.MonkeyPatch

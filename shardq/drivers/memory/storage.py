@@ -67,7 +67,7 @@ class RuntimeStorage:
         self.settings = settings or StorageSettings()
         self._now_us = now_us
         self._lock = threading.Lock()
-        self._work, self._room, self._quiet, self._all_done = Bell(), Bell(), Bell(), Bell()
+        self._work, self._room, self._quiet, self._all_done = (Bell(self._lock) for _ in range(4))
         self._threads = Threads(self._work.ring, clock, now_us)
         self._pending = Pending()
         self._graves = Graves()
@@ -143,17 +143,14 @@ class RuntimeStorage:
         *,
         stay: bool = True,
     ) -> Hand | None:
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while True:
-            with self._lock:
-                due_us = self._promote()
-                self._acknowledge(hand)
-                found = onward(self._threads, hand, served, terms, stay=stay)
-                left_s = None if deadline is None else deadline - time.monotonic()
-                if (found and found.leads_on_from(hand)) or (left_s is not None and left_s <= 0):
-                    return found
-                hand, rung, pause_s = found, self._work.join(), self._pause_s(left_s, due_us)
-            await self._work.heard(rung, pause_s, self._lock)
+        def look() -> Hand | None:
+            nonlocal hand
+            self._promote()
+            self._acknowledge(hand)
+            former, hand = hand, onward(self._threads, hand, served, terms, stay=stay)
+            return hand if hand and hand.leads_on_from(former) else None
+
+        return await self._work.until(look, timeout_s, self._next_s) or hand
 
     async def fail(self, pipe: str, token: int, *, counts: bool = True) -> int:
         with self._lock:
@@ -202,29 +199,16 @@ class RuntimeStorage:
             return len(waiting) + len(dropped)
 
     async def wait(self, served: Served, timeout_s: float | None = None, bound: str | None = None) -> str | None:
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while True:
-            with self._lock:
-                due_us = self._promote()
-                key = self._threads.next_ready(served, bound)
-                left_s = None if deadline is None else deadline - time.monotonic()
-                if key is not None or (left_s is not None and left_s <= 0):
-                    return key
-                rung, pause_s = self._work.join(), self._pause_s(left_s, due_us)
-            await self._work.heard(rung, pause_s, self._lock)
+        def look() -> str | None:
+            self._promote()
+            return self._threads.next_ready(served, bound)
+
+        return await self._work.until(look, timeout_s, self._next_s)
 
     async def append_when_room(
         self, parts: Sequence[Part], timeout_s: float | None = None, *, when: When | None = None, absent: bool = False
     ) -> int | None:
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while True:
-            with self._lock:
-                taken = self._append(parts, when, absent)
-                left_s = None if deadline is None else deadline - time.monotonic()
-                if taken is not None or (left_s is not None and left_s <= 0):
-                    return taken
-                rung = self._room.join()
-            await self._room.heard(rung, left_s, self._lock)
+        return await self._room.until(lambda: self._append(parts, when, absent), timeout_s)
 
     async def now_us(self) -> int:
         return self._now_us()
@@ -249,7 +233,7 @@ class RuntimeStorage:
             if self._accepted == self._handled and not (deferred and self._pending.deferred):
                 return True
             rung = bell.join()
-        return await bell.heard(rung, timeout_s, self._lock)
+        return await bell.heard(rung, timeout_s)
 
     async def backlog(self) -> Backlog:
         with self._lock:
@@ -279,8 +263,13 @@ class RuntimeStorage:
             self._work.ring()  # waiting workers have to reckon with the end of the pause
             return released
 
-    async def lease(self, key: str, token: int, seconds: float) -> bool:
-        """Let the claim end `seconds` from now. Returns whether `token` is the current claim on `key`."""
+    def lease_left_s(self, key: str, token: int) -> float | None:
+        """How long the claim still lives; None: `token` is not the current claim on `key`."""
+        with self._lock:
+            return self._threads.lease_left_s(key, token)
+
+    def lease(self, key: str, token: int, seconds: float | None) -> bool:
+        """Let the claim end so many seconds from now (None: as it is). Returns whether the token is its current one."""
         with self._lock:
             held = self._threads.lease(key, token, seconds)
             self._work.ring()  # waiting workers have to reckon with the new end
@@ -291,10 +280,11 @@ class RuntimeStorage:
             self._threads.check(hand.key, hand.token)
             self._departed(self._threads.drop_below(hand.batch.pipe, hand.batch.through))
 
-    def _pause_s(self, left_s: float | None, due_us: int | None) -> float | None:
-        """How long to sleep at most: until no time is left, a message is due, or a lease or pause ends."""
+    def _next_s(self) -> float | None:
+        """In how many seconds a message is due, or a lease or pause ends, whichever comes first."""
+        due_us = self._pending.next_due_us if self._pending else None
         due_s = None if due_us is None else min((due_us - self._now_us()) / 1e6, _LONGEST_SLEEP_S)
-        return min((span for span in (left_s, due_s, self._threads.next_end_s()) if span is not None), default=None)
+        return min((span for span in (due_s, self._threads.next_end_s()) if span is not None), default=None)
 
     def _append(
         self, parts: Sequence[Part], when: When | None, absent: bool, kept_part: int = RESERVE_PART

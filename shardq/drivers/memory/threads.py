@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import accumulate, islice
+from math import inf
 
 from shardq.errors import FencedError
 from shardq.model import EMPTY, Batch, Ending, Failed, in_turn, key_of, split_key
@@ -299,12 +300,16 @@ class Threads:
         self._free(key)
         return True
 
-    def lease(self, key: str, token: int, seconds: float) -> bool:
-        """Let the claim end `seconds` from now. Returns whether `token` is the current claim on `key`."""
-        if not self._holds(key, token):
-            return False
-        self._lease_ends[key] = self._clock() + seconds
-        return True
+    def lease(self, key: str, token: int, seconds: float | None) -> bool:
+        """Let the claim end so many seconds from now (None: as it is). Returns whether the token is its current one."""
+        held = self._holds(key, token)
+        if held and seconds is not None:
+            self._lease_ends[key] = self._clock() + seconds
+        return held
+
+    def lease_left_s(self, key: str, token: int) -> float | None:
+        """How long the claim still lives; None: `token` is not the current claim on `key`."""
+        return self._lease_ends.get(key, inf) - self._clock() if self._holds(key, token) else None
 
     def next_end_s(self) -> float | None:
         """Seconds until the first lease or pause ends, None where there is none."""

@@ -45,33 +45,62 @@ class Sleeping:
         self, hand: Hand | None, served: Served, terms: Mapping[str, Terms], timeout_s: float | None, *, stay: bool
     ) -> Hand | None:
         """See `Storage.rest`."""
-        storage, ears = self._storage, self._storage.ears
-        deadline, asleep, may_sleep = Deadline(timeout_s), False, timeout_s != 0
+        storage = self._storage
+        storage.promote_what_is_due()
+        may_sleep = timeout_s != 0
+        try:
+            since = storage.ears.ready()
+            found = storage.store.delivering.rest(hand, served, terms, stay=stay, may_sleep=may_sleep)
+        except SegmentBusy:
+            since, found = -1, Rest(hand, asleep=False)
+        else:
+            if not found.asleep:
+                return found.hand
+        return await self._slept(found, since, hand, served, terms, timeout_s, stay=stay)
+
+    async def _slept(
+        self,
+        found: Rest,
+        since: int,
+        hand: Hand | None,
+        served: Served,
+        terms: Mapping[str, Terms],
+        timeout_s: float | None,
+        *,
+        stay: bool,
+    ) -> Hand | None:
+        """What a `rest` finds that has lain down, or has found the guard held."""
+        storage, deadline = self._storage, Deadline(timeout_s)
+        asleep = waits = found.asleep
 
         def look() -> Rest:
-            return storage.store.delivering.rest(hand, served, terms, stay=stay, asleep=asleep, may_sleep=may_sleep)
+            nonlocal since
+            since = storage.ears.ready()
+            delivering = storage.store.delivering
+            return delivering.rest(hand, served, terms, stay=stay, asleep=asleep, may_sleep=not deadline.over)
 
         try:
             while True:
+                hand = found.hand
+                if waits:
+                    net_s = self.net_s()
+                    with storage.ears.listening(deaths=True, since=since) as heard:
+                        await deadline.wait(heard, net_s if found.wait_s is None else min(found.wait_s, net_s))
                 storage.promote_what_is_due()
-                if hand and hand.batch.count:
-                    since = ears.ready()
-                    found = await storage.patiently(look)
-                else:
-                    try:
-                        since, found = ears.ready(), look()
-                    except SegmentBusy:  # a worker without a batch hears of its end also while the guard is held
-                        if deadline.over:
-                            return hand
-                        await deadline.pause()
-                        continue
-                hand, asleep = found.hand, found.asleep
+                try:
+                    found = await storage.patiently(look) if hand and hand.batch.count else look()
+                except SegmentBusy:
+                    if hand and hand.batch.count:
+                        raise
+                    if deadline.over:
+                        return hand
+                    # A worker without a batch hears of its end also while another process does not leave the guard.
+                    waits = False
+                    await deadline.pause()
+                    continue
+                asleep = waits = found.asleep
                 if not asleep:
-                    return hand
-                net_s = self.net_s()
-                with ears.listening(deaths=True, since=since) as heard:
-                    await deadline.wait(heard, net_s if found.wait_s is None else min(found.wait_s, net_s))
-                may_sleep = not deadline.over
+                    return found.hand
         finally:
             if asleep:
                 self._rise(None)

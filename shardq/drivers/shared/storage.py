@@ -202,6 +202,10 @@ class SharedStorage:
     async def claimed(self, key: str) -> bool:
         return await self.patiently(lambda: self._store.delivering.claimed(key))
 
+    async def holds(self, key: str, token: int) -> bool:
+        """Whether `token` is the current claim on the thread."""
+        return await self.patiently(lambda: self._store.delivering.holds(key, token))
+
     async def unclaim(self, key: str, token: int, pause_s: float = 0.0) -> bool:
         try:
             return self._store.delivering.unclaim(key, token, pause_s)

@@ -33,13 +33,16 @@ class Ears:
         """The futures that wait, and whether they wait also for deaths."""
         self._lock = ThreadLock()
         self._times_woken = 0
+        self._ready = False
 
     def ready(self) -> int:
         """Have a bell that can be rung, and a watch over the other processes. Returns what `listening` takes as
         `since`: for a coroutine that looks before it listens.
         """
-        self._store.doorbell.open()
-        self._store.waiting.deaths()
+        if not self._ready:
+            self._store.doorbell.open()
+            self._store.waiting.deaths()
+            self._ready = True
         return self._times_woken
 
     @contextmanager
@@ -92,7 +95,7 @@ class Ears:
 
     def forget(self) -> None:
         """Begin anew in a forked child: no coroutine of it waits, and no thread of it holds the lock."""
-        self._waiting, self._lock = {}, ThreadLock()
+        self._waiting, self._lock, self._ready = {}, ThreadLock(), False
 
     def wake_all(self) -> None:
         """Let all waiting coroutines look again."""

@@ -79,6 +79,12 @@ class Delivering:
             thread = self._directory.thread(key)
             return thread != NOT_FOUND and self._bindings.owner(thread) != 0
 
+    def holds(self, key: str, token: int) -> bool:
+        """Whether the thread is bound to this process with this token."""
+        with self._section:
+            thread = self._directory.thread(key)
+            return thread != NOT_FOUND and self._bindings.current(thread, token)
+
     def unclaim(self, key: str, token: int, pause_s: float = 0.0) -> bool:
         """End the binding with this token; the thread rests for `pause_s`. False: it was over before."""
         with self._section:
@@ -126,7 +132,7 @@ class Delivering:
         terms: Mapping[str, Terms],
         *,
         stay: bool,
-        asleep: bool,
+        asleep: bool = False,
         may_sleep: bool = True,
     ) -> Rest:
         """As `turn`; where nothing is ready, this process counts as asleep from this section on, and will be rung,
