@@ -21,9 +21,10 @@ from shardq.encoding.codec import MsgspecSerializer
 from shardq.encoding.round_trip import check_round_trip
 from shardq.errors import ConfigurationError, QueueFull, RequestError, ScheduleError, shown
 from shardq.handler import Handler, check_importable, drive
+from shardq.handling.info import HandlerInfo
 from shardq.handling.inside import inside_handler
 from shardq.handling.newcomers import announce
-from shardq.handling.routing import HandlerFacts, check_types, facts_of, grouped
+from shardq.handling.routing import check_types, grouped, usable
 from shardq.handling.steps import steps_of
 from shardq.model import Part, Route, When, ahead_of
 from shardq.protocols import Serializer, Storage
@@ -59,7 +60,7 @@ class Queue:
         self.serializer: Serializer = serializer or MsgspecSerializer()
         self.handlers: dict[str, type[Handler[Any]]] = {}
         """Handlers registered here, by `module/Handler`: what this process's workers serve beside imported ones."""
-        self._kinds: dict[type[Handler[Any]], HandlerFacts] = {}
+        self._kinds: dict[type[Handler[Any]], HandlerInfo] = {}
 
     async def register(
         self,
@@ -190,7 +191,7 @@ class Queue:
         return sum([await self.storage.unschedule(facts.pipe(route), *its) for route, its in messages.items()])
 
     def _addressed(
-        self, handler: type[Handler[Any]], facts: HandlerFacts, requests: Sequence[Any]
+        self, handler: type[Handler[Any]], facts: HandlerInfo, requests: Sequence[Any]
     ) -> _Steps[tuple[Sequence[Route], dict[Route, list[bytes]]]]:
         """The route of each request, and the messages of each route."""
         check_types(facts, requests)
@@ -200,7 +201,7 @@ class Queue:
         return routes, self._encoded(facts, grouped(facts, requests, routes), requests)
 
     def _encoded(
-        self, facts: HandlerFacts, groups: dict[Route, list[Any]], requests: Sequence[Any]
+        self, facts: HandlerInfo, groups: dict[Route, list[Any]], requests: Sequence[Any]
     ) -> dict[Route, list[bytes]]:
         try:
             return {route: self._messages(facts, group) for route, group in groups.items()}
@@ -209,7 +210,7 @@ class Queue:
             self._messages(facts, requests)
             raise
 
-    def _messages(self, facts: HandlerFacts, requests: Sequence[Any]) -> list[bytes]:
+    def _messages(self, facts: HandlerInfo, requests: Sequence[Any]) -> list[bytes]:
         messages = self.serializer.encode(facts.kind, requests)
         if self.storage.settings.check:
             check_round_trip(self.serializer, facts.kind, requests, messages)
@@ -218,10 +219,10 @@ class Queue:
     def _waits_when_full(self) -> bool:
         return self.storage.settings.when_full == "wait" and not inside_handler()
 
-    def _facts(self, handler: type[Handler[Any]]) -> HandlerFacts:
+    def _facts(self, handler: type[Handler[Any]]) -> HandlerInfo:
         facts = self._kinds.get(handler) if isinstance(handler, type) else None
         if facts is None:
-            facts = facts_of(handler)
+            facts = usable(handler)
             if self.storage.importable_only:
                 check_importable(handler)
             self.handlers[facts.name] = handler
@@ -246,7 +247,7 @@ def _left(requests: Sequence[Any], pipes: Iterable[str], stored: Sequence[Sequen
     return left
 
 
-def _full(facts: HandlerFacts, left: int) -> QueueFull:
+def _full(facts: HandlerInfo, left: int) -> QueueFull:
     reason = "inside a handler nobody waits" if inside_handler() else "this call does not wait"
     return QueueFull(
         f"the storage has no room for {counted(left, 'request')} of {facts.name}, and {reason}: what was not accepted "

@@ -22,7 +22,7 @@ from shardq.drivers.memory.lock import RuntimeLock
 from shardq.drivers.memory.storage import RuntimeStorage
 from shardq.errors import ConfigurationError, ShardqError, shown
 from shardq.handler import Handler, check_is_handler
-from shardq.handling.checks import request_type
+from shardq.handling.info import request_type
 from shardq.model import Batch, Hand, Part, When, handler_name, key_of, split_key
 from shardq.protocols import Serializer
 from shardq.queue import Queue

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from shardq.errors import ClaimLost, DecodeError, FencedError, HandlerError, QueueFull, shown
 from shardq.handler import Handler
-from shardq.handling.checks import batch_size_of, check_priorities, request_type
+from shardq.handling.info import HandlerInfo, info_of
 from shardq.handling.isolation import plainly
 from shardq.model import EMPTY, Batch, Hand, handler_name, split_key
 from shardq.text.wording import counted
@@ -18,7 +18,6 @@ from shardq.working.failure import Failures, Unready
 from shardq.working.lease import Lease
 from shardq.working.outcome import Done, End, Leave, MovedOn, Outcome
 from shardq.working.pipes import Pipes
-from shardq.working.terms import terms_of
 
 if TYPE_CHECKING:
     from shardq.working.worker import Worker
@@ -60,7 +59,8 @@ class Binding:
         """How many requests of the batch in hand are acknowledged."""
         self.done = 0
         """Requests that left their tube so far: acknowledged or buried."""
-        self._kind: Any = None
+        self._info: HandlerInfo
+        """Known from `open` on."""
         self._pipes: Pipes | None = None
         self._context = Context()
         """Context variables of the stay: those of `create` and `start`, which each batch begins with, and of `stop`."""
@@ -69,16 +69,16 @@ class Binding:
 
     async def open(self) -> None:
         """Make the handler and start it. Raises what these raise, and `HandlerError`."""
-        self._kind, self._context = request_type(self._class), copy_context()
+        self._info, self._context = info_of(self._class), copy_context()
         if self._lease:
             self._lease.begin(self._worker.waiting.interrupt)
         if self._at_once:
             self._give(self._class())
             return
-        self._terms = terms_of(self._class, self._worker.settings.batch_size)
+        self._terms = self._info.terms(self._worker.settings.batch_size)
         handler = self._give(await self._code.result(self._context, self._class.create))
         await self._code.result(self._context, handler.start)
-        batch_size_of(handler, self._worker.settings.batch_size)
+        self._info.batch_size(handler, self._worker.settings.batch_size)
 
     async def close(self) -> None:
         """Stop the handler. What that raises is only logged: no request is in hand."""
@@ -171,7 +171,7 @@ class Binding:
         size = self._terms.limit if self._terms else self._context.run(plainly, self._batch_size, handler)
         if not size:
             return None
-        self._pipes = self._pipes or Pipes(self._key, check_priorities(self._class))
+        self._pipes = self._pipes or Pipes(self._key, self._info.priorities)
         return await self._storage.take(
             self._pipes.names,
             int(min(size, limit - self.done)),
@@ -226,7 +226,7 @@ class Binding:
         return await self._finished(batch)
 
     def _decoded(self, batch: Batch) -> list[Any]:
-        return self._code.decoded(self._context.copy(), self._worker.queue.serializer, self._kind, batch)
+        return self._code.decoded(self._context.copy(), self._worker.queue.serializer, self._info.kind, batch)
 
     async def _finished(self, batch: Batch) -> Outcome:
         """Acknowledge a batch that was handled, and take what is next in the same step, which may be another thread.
@@ -281,7 +281,7 @@ class Binding:
     def _batch_size(self, handler: Handler[Any]) -> int:
         """Most requests in a batch, 0 where what the handler says of it cannot be used."""
         try:
-            return batch_size_of(handler, self._worker.settings.batch_size)
+            return self._info.batch_size(handler, self._worker.settings.batch_size)
         except Exception as error:
             log.error("handler cannot be used", extra={"key": self._key}, exc_info=self._failures.shown(error))
             return 0

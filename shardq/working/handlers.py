@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from operator import is_
 from typing import Any
 from weakref import ref
@@ -11,12 +12,11 @@ from weakref import ref
 from shardq.errors import HandlerError, shown
 from shardq.handler import Handler, find_handler, handler_classes, importable_names, is_coming
 from shardq.handling import newcomers
-from shardq.handling.checks import check_usable
+from shardq.handling.info import check_usable, info_of
 from shardq.model import Terms, handler_name, split_key
 from shardq.queue import Queue
 from shardq.recurrent import TIME_HANDLERS
 from shardq.settings import WorkerSettings
-from shardq.working.terms import begins_at_once, terms_of
 
 #: How often a busy worker looks for what is not announced, as a class that is gone.
 LOOK_S = 0.001
@@ -84,10 +84,11 @@ class Handlers:
     def _all_terms(self) -> Iterator[tuple[str, Terms]]:
         for name in self._names:
             handler = self._class_of(name)
-            if handler is not None and begins_at_once(handler):
-                terms = terms_of(handler, self._settings.batch_size)
-                if terms is not None:
-                    yield name, terms
+            with suppress(HandlerError):  # it is raised again, and logged, where the handler is made
+                if handler is not None and (info := info_of(handler)).begins_at_once():
+                    terms = info.terms(self._settings.batch_size)
+                    if terms is not None:
+                        yield name, terms
 
     def _class_of(self, name: str) -> type[Handler[Any]] | None:
         if self._only is not None:

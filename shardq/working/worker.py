@@ -13,7 +13,7 @@ from typing import Any
 
 from shardq.errors import ClaimLost, ConfigurationError, QueueFull, SegmentNoRoom, shown
 from shardq.handler import Handler
-from shardq.handling.checks import check_usable
+from shardq.handling.info import check_usable
 from shardq.handling.inside import threads_noted
 from shardq.model import EMPTY, Hand, split_key
 from shardq.protocols import Lock
