@@ -93,15 +93,13 @@ class HandlerInfo:
         return Terms(self.priorities, size, handler.timeout_s, handler.starvation_limit)
 
     def begins_at_once(self) -> bool:
-        """Whether no code of the handler runs before its first batch and after its last one. Otherwise it has to be
-        made and started before it is handed a batch: should the process die in that code, the batch would get the blame.
+        """Whether no code of the handler runs before its first batch and after its last one. Otherwise it is made and
+        started before it is handed a batch: should the process die in that code, the batch would get the blame.
         """
         handler = self._handler
         made_by_python = handler.__init__ is object.__init__ and handler.__new__ is object.__new__
-        plain_class = type(handler) is type
-        return (
-            made_by_python and plain_class and all(_is_default(handler, name) for name in ("create", "start", "stop"))
-        )
+        defaults = (_is_default(handler, name) for name in ("create", "start", "stop"))
+        return made_by_python and type(handler) is type and all(defaults)
 
     @property
     def _handler(self) -> type[Handler[Any]]:
