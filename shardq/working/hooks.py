@@ -20,7 +20,7 @@ def _no_alarm(timeout_s: float) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Hooks:
-    """Given to a `Worker` by the process that runs it: a supervised worker process sets all of them."""
+    """Given to a `Worker` by the code that runs it. A supervised worker process has its own."""
 
     alarm: Alarm = _no_alarm
     """Interrupts plain code that takes too long. By default nothing does."""
