@@ -99,13 +99,12 @@ class Binding:
         if limit != float("inf"):
             self._terms = None  # a turn could hand out more requests than the limit allows
         while self.done < limit and self._may_go_on():
-            try:
-                batch = await self._next(self._handler, limit)
-            except FencedError as error:
-                log.warning("thread is not this worker's any more", extra={"key": self._key, "reason": str(error)})
-                return Leave()
+            batch: Batch | End | None = self._taken
+            if batch is None or not batch.count:
+                batch = await self._more(self._handler, limit)
             if not isinstance(batch, Batch):
                 return batch
+            self._taken = None
             done, trickles = self.done, self._trickles(batch)
             outcome = await self._settled(self._handler, batch)
             self._worker.hooks.after_batch(self.done - done)
@@ -143,6 +142,13 @@ class Binding:
 
     def _may_go_on(self) -> bool:
         return not self._worker.stopping and not (self._lease and self._lease.over)
+
+    async def _more(self, handler: Handler[Any], limit: float) -> Batch | End:
+        try:
+            return await self._next(handler, limit)
+        except FencedError as error:
+            log.warning("thread is not this worker's any more", extra={"key": self._key, "reason": str(error)})
+            return Leave()
 
     async def _next(self, handler: Handler[Any], limit: float) -> Batch | End:
         """The next batch, where one comes soon enough, and before another thread has work; or how the stay ends."""

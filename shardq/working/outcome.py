@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from shardq.model import Batch, Hand
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """The batch left its tube, and the stay goes on."""
 
     buried: int = 0
@@ -17,8 +16,7 @@ class Done:
     """What the storage handed out of the thread in the same step. None: it was not asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class Leave:
+class Leave(NamedTuple):
     """The worker has to release the thread, with what is in it."""
 
     pause_s: float = 0.0
@@ -27,8 +25,7 @@ class Leave:
     """Whether the thread got no further for lack of room. It rests longer each time in a row."""
 
 
-@dataclass(frozen=True, slots=True)
-class MovedOn:
+class MovedOn(NamedTuple):
     """The storage released the thread, in the step that acknowledged the batch or later."""
 
     hand: Hand | None

@@ -32,6 +32,7 @@ log = logging.getLogger("shardq.worker")
 #: How long a thread rests whose handler cannot be made or started, at first and at most.
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 1.0, 300.0
 LONGEST_PAUSE_WHEN_FULL_S = 1.0
+_AT_ONCE = Leave()
 
 
 class Worker:
@@ -139,7 +140,7 @@ class Worker:
     async def _serve(self, hand: Hand, limit: float) -> int:
         """Bind to the thread and work until there is a reason to leave it. Returns how many requests were done."""
         key, done = hand.key, 0
-        end: End = Leave()
+        end: End = _AT_ONCE
         try:
             handler_class = self.handlers.of(key)
             if handler_class is None:
