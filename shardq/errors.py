@@ -70,6 +70,10 @@ class FencedError(ShardqError):
     """The caller's claim on the thread is over: the token it carries is no longer the current one."""
 
 
+class ClaimLost(FencedError):
+    """The claim on the thread was lost while a handler had a batch: its lease was not renewed in time, or was ended."""
+
+
 class SegmentError(ShardqError):
     """A shared-memory segment cannot be used."""
 

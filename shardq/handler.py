@@ -50,6 +50,10 @@ class Handler(Generic[Request]):
     second later its worker is killed; both count as a failure. At most 10 years; None: as long as it takes."""
     queue: Registrar
     """The queue this handler is served from, set before `start`: for follow-up requests."""
+    fencing_token: int
+    """The number of the claim on the thread, set before `start`. A later claim on any thread has a higher one. So a
+    store outside can refuse what a worker writes after another one has got its thread: it keeps the highest number
+    that it has seen for the thread, and refuses lower ones."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

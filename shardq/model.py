@@ -353,6 +353,10 @@ class Hand(NamedTuple):
     """The fencing token of the claim."""
     batch: Batch
 
+    def leads_on_from(self, former: Hand | None) -> bool:
+        """Whether there is work in it that the hand before it did not have: another claim, or more messages."""
+        return self.batch.count > 0 or former is None or former.token != self.token
+
 
 def in_turn(priorities: tuple[int, ...], turn: int, starvation_limit: int | None) -> tuple[int, ...]:
     """The order in which a thread's priorities are looked into for its batch number `turn`.

@@ -1,18 +1,20 @@
 """The contract of the drivers: what a storage and a lock promise to everything above them.
 
-Clauses are numbered; `tests/contracts/` has a test for each, named after it, and runs it on every driver. A clause
-ends with the promises of the product (P1..P12, see docs/promises.md) that stand on it.
+Clauses stand by role, and keep their numbers: `tests/contracts/` has a test for each, named after it, and runs it on
+every driver. A clause names the promises of the product (P1..P12, see docs/promises.md) that stand on it. It holds in
+memory, in shared memory and on Redis alike; where one of them differs, that stands at its end, in brackets.
 
 The seam speaks of tubes by their pipe name and of messages as `bytes`. A message that was put back in front of its
 tube belongs to that tube like the others: how a driver keeps the two apart is its own affair.
 
-Verbs are coroutines because a driver may need the network. Where it does not, the three that wait may suspend:
-`append_when_room`, `wait` and `wait_for_quiet`. The others suspend only where another process is stopped inside the
-storage.
+Verbs are coroutines because a driver may need the network. Where it does not, the four that wait may suspend:
+`append_when_room`, `rest`, `wait` and `wait_for_quiet`. The others suspend only where another process is stopped inside
+the storage.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -27,49 +29,54 @@ Served = frozenset[str] | None
 class Storage(Protocol):
     """Keeps the messages of all tubes, and the claims on their threads.
 
-    S1. Messages of one tube come out of `range` in the order in which `append` took them; one call keeps its own
-        order. (P1)
+    Tubes
+
+    S1. Messages of one tube come out of `range` in the order in which `append` took them; one call keeps its own order.
+        (P1)
     S2. `append` is all or nothing over all its tubes: of one call either every message is in its tube or none is,
-        whichever process dies when. Each pipe is there once, and all parts keep within `limits`. (P4)
-    S3. Once `append` took messages they stay until they are popped or removed. (P3)
+        whichever process dies when. Each pipe is there once, and all parts keep within `limits`. (P4) [Redis: by
+        partition.]
+    S3. Once `append` took messages they stay until they are popped or removed. (P3) [Memory: while the process lives.
+        Redis: as far as the server keeps what it confirmed.]
     S4. `append` returns None, and stores nothing, when there is no room, else how many messages it took; messages that
         could never fit raise `MessageTooLarge`. What is stored already stays readable and can be acknowledged. (P7)
+        [Memory: where it has a capacity.]
     S5. `range` reads from the head without removing, at most `limit` messages, those in front of the tube first; with
         `after` those of the tube with numbers above it. Of an unknown or empty tube it returns an empty batch. `take`
         looks into the tubes of a thread in the order of `terms.priorities`, in each priority into what is in front of
         the tube before the tube. It reads the same from the first that has any, at most `terms.limit` messages, and
-        counts what it returns as handed out under the token. It says when, by the storage's clock. A batch has
-        messages of the tube or from in front of it, never of both. In the same step `take` notes `terms.timeout_s`, so
-        that a holder that is cut off anywhere is either without a batch or has its deadline noted: shared memory tells
-        the supervisor, other drivers need not note it.
-    S6. A message keeps its sequence number for life; numbers of a tube grow by one in order of acceptance and are
-        never reused, also not after the tube ran empty. What is put in front of a tube is numbered apart from it.
+        counts what it returns as handed out under the token. It says when, by the storage's clock. A batch has messages
+        of the tube or from in front of it, never of both. In the same step `take` notes `terms.timeout_s`, so that a
+        holder that is cut off anywhere is either without a batch or has its deadline noted: shared memory tells the
+        supervisor, other drivers need not note it.
+    S6. A message keeps its sequence number for life; numbers of a tube grow by one in order of acceptance and are never
+        reused, also not after the tube ran empty. What is put in front of a tube is numbered apart from it.
     S7. `pop` acknowledges the first `count` messages of the batch in the hand, with all before them in its tube: they
         leave. Doing it again changes nothing. An empty batch acknowledges nothing.
-    S8. `take`, `pop`, `turn`, `fail`, `give_back` and `bury` raise `FencedError` and change nothing when the token is
-        not the thread's current one. (P2)
     S9. `length` counts the messages of a tube, `contains` finds an equal message in it, `pipes` lists the tubes that
-        are not empty. What is in front of a tube counts as in it. All listings are read page by page: `after` of a
-        page is what the next one is given, None ends the listing. A page has about `limit` items: more where one
-        thread has several tubes, fewer where they take long to read. In shared memory the section that reads a page
-        stays below a millisecond. What is there from the first page to the last is listed. What comes, goes or changes
-        meanwhile may be missing, or be there twice.
+        are not empty. What is in front of a tube counts as in it. All listings are read page by page: `after` of a page
+        is what the next one is given, None ends the listing. A page has about `limit` items: more where one thread has
+        several tubes, fewer where they take long to read. In shared memory the section that reads a page stays below a
+        millisecond. What is there from the first page to the last is listed. What comes, goes or changes meanwhile may
+        be missing, or be there twice.
     S10. `remove` takes out messages equal to those given, wherever they stand, in front of the tube too, and returns
         how many it took; those already handed out under a token stay. Order of the others is kept.
-    S11. `wait` returns the key of a thread that has messages, is claimed by no worker and belongs to one of the
-        handlers `served`; it returns without suspending where there is one, otherwise as soon as there is, woken by the
-        event and not by a timer. After `timeout_s` it returns None. Ready threads of other handlers, however many, do
-        not slow it down, up to 254 handlers. (P8, P9)
-    S12. `wait` goes round: a ready thread is returned before another one is returned for the second time. (P10)
-    S13. `wait` with `bound` also returns that key as soon as the thread has messages again, although it is claimed.
-    S14. `append_when_room` does what `append` does as soon as there is room, woken by messages that leave; None after
-        `timeout_s`, with nothing stored. (P7)
-    S15. `backlog` is consistent: `queued` is 0 only if at one instant no message was queued or in hand.
-    S16. `wait_for_quiet` returns True once `queued` is 0, False after `timeout_s`.
     S17. `limits` says in numbers how much the storage takes, so that a caller can refuse a call before its first
         append. The empty storage has room for a step within `limits` and for each message of `message_bytes`; for a
         larger one it may have none. `append` raises `HandlerError` for a name of a thread that is longer than
         `key_bytes`. The numbers may become smaller while tables of the storage grow.
+    S23. With `follow_up`, `append` may also use half of the room that is kept for burying: what handlers register in
+        their work, which could not make room otherwise. (P7)
+    S27. With `absent`, `append` takes only messages that have no equal in the tube, handed out or not, none waiting for
+        its time, and none earlier in the call. That holds also while other processes append at the same time. A message
+        that was acknowledged, removed or buried is no equal any more, whichever process dies when. `absent` is not
+        slower with more messages stored. (P5)
+
+    Claims
+
+    S8. `take`, `pop`, `turn`, `fail`, `give_back` and `bury` raise `FencedError` and change nothing when the token is
+        not the thread's current one. (P2) [Redis: a holder that was stopped for longer than its lease finds out when it
+        goes on.]
     S18. `fail` takes back what is in hand as failed. Of a message that was alone it returns how often it failed and
         when, by the storage's clock, and `take` hands it out alone, with these failures, until it leaves. Several are
         handed out one by one from then on, until all of them have left; `fail` returns no attempt. `give_back` takes
@@ -78,33 +85,36 @@ class Storage(Protocol):
         in hand both do nothing. (P6)
     S19. What was handed out to a process that died has failed, as by `fail`, without any living process's decision: the
         next `take` hands out a single message, and says how the process ended where that is known. What was released,
-        or was handed out to a process whose end was planned, has not failed. (P6)
-    S20. `bury` takes the message of that number from the head of where the batch in the hand is from, and stores the
-        letter in the grave, both or neither, whichever process dies when, also where `append` finds no room. It returns
-        False, and changes nothing, where there is no room even for that; for a message that left already it does
-        nothing. (P3, P6, P7)
-    S21. `requeue` takes a letter from its grave and appends a message to a tube, both or neither. With `front` the
-        message comes before all that are in the tube, and behind those that were put in front earlier: a batch in hand
-        stays as it is. `requeue` returns False where there is no room, and None, doing nothing, where the letter is
-        gone. `drop` forgets letters and returns how many there were. (P3)
-    S22. Letters are no work: `wait` does not offer them, `take` does not hand them out, `pipes` does not list them,
-        `backlog` counts them as `dead` only. `graves` lists their pipes, `range` reads them. Beyond
-        `settings.dead_letters` in one grave, and where there is no room for another, the oldest go: `backlog` counts
-        them as `evicted` for ever, and a line in the log says so at the time. (P7)
-    S23. With `follow_up`, `append` may also use half of the room that is kept for burying: what handlers register in
-        their work, which could not make room otherwise. (P7)
+        or was handed out to a process whose end was planned, has not failed. (P6) [Memory: where the lease ran out.
+        Redis: that, or a supervisor that says so.]
+    S31. With a `starvation_limit` in its terms, `take` lets each of their priorities be the first it looks into at
+        least once in so many batches of the thread, so that a lower one waits for no more. (P10)
+
+    Waiting
+
+    S11. `wait` returns the key of a thread that has messages, is claimed by no worker and belongs to one of the
+        handlers `served`; it returns without suspending where there is one, otherwise as soon as there is, woken by the
+        event and not by a timer. After `timeout_s` it returns None. Ready threads of other handlers, however many, do
+        not slow it down, up to 254 handlers. (P8, P9)
+    S12. `wait` goes round: a ready thread is returned before another one is returned for the second time. (P10)
+    S13. `wait` with `bound` also returns that key as soon as the thread has messages again, although it is claimed.
+    S14. `append_when_room` does what `append` does as soon as there is room, woken by messages that leave; None after
+        `timeout_s`, with nothing stored. (P7)
+    S15. `backlog` is consistent: `queued` is 0 only if at one instant no message was queued or in hand. [Redis: one
+        instant for each partition.]
+    S16. `wait_for_quiet` returns True once `queued` is 0, False after `timeout_s`.
+    S32. `wait_for_quiet` with `deferred` also waits until nothing waits for its time; schedules do not count.
+
+    Deferred
+
     S24. Messages appended with `when` wait until then and come into their tubes in the order of their due times, equal
         times in the order of acceptance. The storage goes by its own clock: an instant is one of that clock, a span
         begins when `append` or `append_when_room` is called, before it waits for room. Equal messages are not merged.
         S2, S3 and S4 hold for them as well. (P1, P3, P4)
-    S25. A message that waits is in no tube: `pipes`, `length` and `range` do not show it, its thread can be claimed
-        and `wait` does not offer its key. `backlog` counts it as `deferred`, not as `queued`.
+    S25. A message that waits is in no tube: `pipes`, `length` and `range` do not show it, its thread can be claimed and
+        `wait` does not offer its key. `backlog` counts it as `deferred`, not as `queued`.
     S26. `wait` moves what is due into its tubes by itself and returns at the due time of the next where that makes a
         thread ready. `promote` does that at once, and returns when the next is due, None where nothing waits. (P9)
-    S27. With `absent`, `append` takes only messages that have no equal in the tube, handed out or not, none waiting for
-        its time, and none earlier in the call. That holds also while other processes append at the same time. A message
-        that was acknowledged, removed or buried is no equal any more, whichever process dies when. `absent` is not
-        slower with more messages stored. (P5)
     S28. `remove` also takes out messages that wait for their time.
     S29. With a `schedule` in `when`, messages come into their tube again and again: first at the instant or after the
         span given, else at the first time of the schedule, which `append` computes by the storage's clock as
@@ -116,15 +126,35 @@ class Storage(Protocol):
         `pipes`, the next due first; `unschedule` ends those equal to the given ones and returns how many. Of several in
         one call each changes by itself, and those that are new come together. `absent` without a schedule and `remove`
         do not see them.
-    S31. With a `starvation_limit` in its terms, `take` lets each of their priorities be the first it looks into at
-        least once in so many batches of the thread, so that a lower one waits for no more. (P10)
-    S32. `wait_for_quiet` with `deferred` also waits until nothing waits for its time; schedules do not count.
+
+    Dead letters
+
+    S20. `bury` takes the message of that number from the head of where the batch in the hand is from, and stores the
+        letter in the grave, both or neither, whichever process dies when, also where `append` finds no room. It returns
+        False, and changes nothing, where there is no room even for that; for a message that left already it does
+        nothing. (P3, P6, P7) [Memory: no other process can die.]
+    S21. `requeue` takes a letter from its grave and appends a message to a tube, both or neither. With `front` the
+        message comes before all that are in the tube, and behind those that were put in front earlier: a batch in hand
+        stays as it is. `requeue` returns False where there is no room, and None, doing nothing, where the letter is
+        gone. `drop` forgets letters and returns how many there were. (P3)
+    S22. Letters are no work: `wait` does not offer them, `take` does not hand them out, `pipes` does not list them,
+        `backlog` counts them as `dead` only. `graves` lists their pipes, `range` reads them. Beyond
+        `settings.dead_letters` in one grave, and where there is no room for another, the oldest go: `backlog` counts
+        them as `evicted` for ever, and a line in the log says so at the time. (P7)
+
+    Turns
+
     S33. `turn` acknowledges the whole batch in the hand as `pop` does. With `stay` it then hands out more of the same
         thread, as `take` does by the terms of its handler. Where that has no more, or without `stay`, it releases the
         thread if another one is ready, claims that one, and hands out of it; if none is ready the claim stays, and the
         batch is empty, or without `stay` more of the same thread. Without a hand it claims the thread that is ready
         next and hands out of it; None: there is none. Of a handler without terms it hands out nothing: its batch is
         empty. All of this is one step, so an engine over a network needs one round trip. (P1, P2, P10)
+    S34. `rest` is a `turn` that sleeps where a turn finds nothing: it returns what `turn` would as soon as that has
+        work, woken by the event and not by a timer, and after `timeout_s` what `turn` then says. It sleeps from the
+        step on in which it acknowledged and found nothing, so it misses no message. Where it is cancelled in its sleep,
+        the batch is acknowledged and the claim stays. A hand with an empty batch has nothing to acknowledge. (P8, P9)
+        [Redis: one blocking round trip.]
     """
 
     settings: StorageSettings
@@ -167,6 +197,18 @@ class Storage(Protocol):
         self, hand: Hand | None, served: Served, terms: Mapping[str, Terms], *, stay: bool = True
     ) -> Hand | None:
         """`pop`, and what comes after it, in one step: see S33. `terms` are those of the handlers, by name."""
+        ...
+
+    async def rest(
+        self,
+        hand: Hand | None,
+        served: Served,
+        terms: Mapping[str, Terms],
+        timeout_s: float | None = None,
+        *,
+        stay: bool = True,
+    ) -> Hand | None:
+        """A `turn` that waits for work: see S34. None for `timeout_s`: without an end."""
         ...
 
     async def fail(self, hand: Hand) -> Failed:
@@ -229,22 +271,42 @@ class Lock(Protocol):
     The claim itself lives with the storage, so locks over one storage exclude each other. A lock made without a
     storage is given the worker's when its loop starts.
 
+    Claims
+
     L1. `acquire` of a free key returns a token above 0; of a key that is held, also by this very lock, 0. (P2)
-    L2. Tokens come from one counter per storage that never goes back.
+    L2. Tokens come from one counter per storage that never goes back. [Redis: also after a fail-over, since no token is
+        below the server's time in microseconds.]
     L3. `release` frees the key and returns True; for a key this lock does not hold it returns False and changes
         nothing.
-    L4. The claim of a process that died, however it died, is free for the next `acquire`. (P5)
+    L4. The claim of a process that died, however it died, is free for the next `acquire`. (P5) [Memory: there is no
+        other process. Redis: once its lease ran out.]
     L5. `exists` tells whether any worker holds the key.
     L6. `ttl(key, 0)` releases. `ttl(key, seconds)` sets the lease where a lock lives by time, and returns whether this
-        lock holds the key; where a claim follows the life of its holder it changes nothing else.
+        lock holds the key; where a claim follows the life of its holder it changes nothing else. [Shared memory: no
+        lease. Memory: a lease where it is set. Redis: always one.]
     L7. While a key is held no `wait` offers its thread to others; after `release` it does if messages are left.
     L8. After `release` with a pause no `wait` offers the thread before `pause_s` are over, also not for new messages;
         then it does, woken by the time itself. The key is free meanwhile. (P6)
     L9. `adopt` makes a claim one of this lock, and `forget` one that it was: for a worker whose storage claimed or
         released by `turn`.
+
+    Leases
+
+    L10. A claim lives for `lease_s` after `acquire` or `adopt`, and after each `renew`, which returns whether this lock
+        still holds the key. Where the lease ran out, or the claim was ended otherwise, it returns False and changes
+        nothing. Where `lease_s` is None a claim lives as long as its process, and `renew` only tells. A lease that ran
+        out counts as the death of its holder (S19). (P2, P5) [Shared memory: `lease_s` is None. Memory: as the lock was
+        given. Redis: always a number.]
+    L11. `lost` gives a future for the claim that this lock has on the key. It is done when the lock learns that the
+        claim is over, or about to be: where no `renew` came in time, while the lease still stands, so that the holder
+        can stop and release the key before another worker has it; and where `renew` returned False. It is cancelled
+        when this lock releases or forgets the key. Of a key that this lock does not hold it is done at once. (P2)
+        [Shared memory: only by `renew`.]
     """
 
     settings: LockSettings
+    lease_s: float | None
+    """How many seconds a claim lives that is not renewed; None: as long as its process."""
     storage: Any
     """The storage that keeps the claims, None until one is given."""
 
@@ -255,6 +317,10 @@ class Lock(Protocol):
     async def release(self, key: str, pause_s: float = 0.0) -> bool: ...
 
     async def ttl(self, key: str, seconds: float) -> bool: ...
+
+    async def renew(self, key: str) -> bool: ...
+
+    def lost(self, key: str) -> asyncio.Future[None]: ...
 
     def adopt(self, key: str, token: int) -> None: ...
 

@@ -20,10 +20,11 @@ from shardq.encoding.codec import MsgspecSerializer
 from shardq.encoding.round_trip import check_round_trip
 from shardq.errors import ConfigurationError, QueueFull, shown
 from shardq.handler import Handler, check_importable, drive
+from shardq.handling.info import HandlerInfo
 from shardq.handling.inside import inside_handler
 from shardq.handling.newcomers import announce
 from shardq.handling.prepared import addressed, prepare
-from shardq.handling.routing import HandlerFacts, check_types, facts_of
+from shardq.handling.routing import check_types, usable
 from shardq.model import Part
 from shardq.protocols import Serializer, Storage
 from shardq.recurrent import Recurrent
@@ -44,7 +45,7 @@ class Queue:
         self.serializer: Serializer = serializer or MsgspecSerializer()
         self.handlers: dict[str, type[Handler[Any]]] = {}
         """Handlers registered here, by `module/Handler`: what this process's workers serve beside imported ones."""
-        self._kinds: dict[type[Handler[Any]], HandlerFacts] = {}
+        self._kinds: dict[type[Handler[Any]], HandlerInfo] = {}
 
     async def register(
         self,
@@ -179,13 +180,13 @@ class Queue:
             routes = await routes
         return addressed(facts, requests, routes, self._messages)
 
-    def _routed(self, handler: type[Handler[Any]], requests: Sequence[Any]) -> tuple[HandlerFacts, Any]:
+    def _routed(self, handler: type[Handler[Any]], requests: Sequence[Any]) -> tuple[HandlerInfo, Any]:
         """What `route()` returned for the requests, which may be awaitable."""
         facts = self._facts(handler)
         check_types(facts, requests)
         return facts, handler.route(*requests)
 
-    def _messages(self, facts: HandlerFacts, requests: Sequence[Any]) -> list[bytes]:
+    def _messages(self, facts: HandlerInfo, requests: Sequence[Any]) -> list[bytes]:
         messages = self.serializer.encode(facts.kind, requests)
         if self.storage.settings.check:
             check_round_trip(self.serializer, facts.kind, requests, messages)
@@ -194,10 +195,10 @@ class Queue:
     def _waits_when_full(self) -> bool:
         return self.storage.settings.when_full == "wait" and not inside_handler()
 
-    def _facts(self, handler: type[Handler[Any]]) -> HandlerFacts:
+    def _facts(self, handler: type[Handler[Any]]) -> HandlerInfo:
         facts = self._kinds.get(handler) if isinstance(handler, type) else None
         if facts is None:
-            facts = facts_of(handler)
+            facts = usable(handler)
             if self.storage.importable_only:
                 check_importable(handler)
             self.handlers[facts.name] = handler

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from shardq.errors import HandlerError
 from shardq.handler import Handler
-from shardq.handling.checks import request_type
+from shardq.handling.info import request_type
 from shardq.model import Batch, Scheduled, handler_name, key_of, split_key
 from shardq.pages import each
 from shardq.protocols import Serializer, Storage

@@ -51,6 +51,7 @@ from shardq.system.descriptors import check_left
 from shardq.system.refusals import advice
 from shardq.text.printable import printable
 from shardq.version import __version__
+from shardq.working.hooks import Hooks
 from shardq.working.worker import Worker
 
 log = logging.getLogger("shardq.supervisor")
@@ -224,11 +225,11 @@ def _worker_of(storage: SharedStorage, number: int, settings: SupervisorSettings
         take_worker_slot(storage)  # it closes descriptors that were inherited from the supervisor
         check_left(OPENED_TO_SERVE, "start a worker")
         join(storage, number)
-        worker = Worker(SharedLock(storage), Queue(storage))
+        hooks = Hooks()
         if settings.max_requests or settings.max_rss:
             wear = Wear(settings.max_requests, settings.max_rss_bytes, partial(ask_renewal, storage))
-            worker.after_batch = wear.after_batch
-        return worker
+            hooks = Hooks(after_batch=wear.after_batch)
+        return Worker(SharedLock(storage), Queue(storage), hooks=hooks)
 
     return make
 

@@ -22,8 +22,8 @@ from shardq.drivers.memory.lock import RuntimeLock
 from shardq.drivers.memory.storage import RuntimeStorage
 from shardq.errors import ConfigurationError, ShardqError, shown
 from shardq.handler import Handler, check_is_handler
-from shardq.handling.checks import request_type
-from shardq.model import Batch, Part, When, handler_name, key_of, split_key
+from shardq.handling.info import request_type
+from shardq.model import Batch, Hand, Part, When, handler_name, key_of, split_key
 from shardq.pages import each
 from shardq.protocols import Serializer
 from shardq.queue import Queue
@@ -202,11 +202,11 @@ class _Recording(RuntimeStorage):
 class _UntilIdle(Worker):
     """A worker that leaves its loop where other workers would wait for work."""
 
-    async def next_key(self) -> str | None:
-        key = await self.queue.storage.wait(self._served(), 0)
-        if key is None:
+    async def next_hand(self, timeout_s: float | None = 0) -> Hand | None:
+        hand = await super().next_hand(timeout_s)
+        if hand is None:
             self.stop()
-        return key
+        return hand
 
 
 def _span_us(span: float | timedelta) -> int:

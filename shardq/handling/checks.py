@@ -1,36 +1,17 @@
-"""What has to be true of a handler class before anything is registered to it or served by it, all in one place.
-
-The request type and the forms of the methods stand in the code of a class and are checked once for each. Its attributes
-are checked at each call, since they may change.
+"""What has to be true of a handler class before anything is registered to it or served by it. `info` says when each of
+these checks is made.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any, NamedTuple, get_args, get_origin
-from weakref import WeakKeyDictionary
+from typing import Any, get_args, get_origin
 
 from shardq.errors import HandlerError, shown
-from shardq.handler import Handler, check_is_handler, does_nothing
-from shardq.handling.request_types import concrete_types, find_request_type
+from shardq.handler import Handler
 from shardq.model import Retry, handler_name
 from shardq.settings import LONGEST_S
-
-
-class HandlerInfo(NamedTuple):
-    """What is read off a handler's code."""
-
-    kind: Any
-    """Type of its requests."""
-    types: frozenset[type] | None
-    """Classes instances of that have. None where the type does not tell."""
-    one_by_one: bool
-    """Whether the method that does the work takes one request, and no batch."""
-
-
-#: Facts read before: reading annotations takes longer than all else that a worker does to bind.
-_known: WeakKeyDictionary[type[Any], HandlerInfo] = WeakKeyDictionary()
 
 #: The form of each method, as a handler may have it. `{}` is the name of the request type.
 _FORMS = {
@@ -51,34 +32,6 @@ _TAKES_ONE = "takes one request, but gets a batch of them"
 _BATCHES = (list, tuple, Sequence, Iterable, Collection)
 #: So many requests that only a method with `*` can take them.
 _MANY = 256
-
-
-def info_of(handler: type[Handler[Any]]) -> HandlerInfo:
-    """What is read off a handler's code, found out once. Raises `HandlerError` for code that cannot be served."""
-    info = _known.get(handler)
-    if info is None:
-        kind = find_request_type(handler)
-        one_by_one = _check_methods(handler, kind)
-        info = _known[handler] = HandlerInfo(kind, concrete_types(kind), one_by_one)
-    return info
-
-
-def request_type(handler: type[Handler[Any]]) -> Any:
-    """The type of a handler's requests. Raises `HandlerError` where nothing says it."""
-    return info_of(handler).kind
-
-
-def check_usable(handler: Any) -> None:
-    """Raise `HandlerError` for what can be neither registered to nor served: it is no handler class, does nothing, has
-    a method that cannot be called as it will be, or says something about itself that cannot be.
-    """
-    check_is_handler(handler)
-    info_of(handler)
-    check_priorities(handler)
-    check_failure_rules(handler)
-    check_batch_size(handler)
-    if not does_something(handler):
-        raise HandlerError(does_nothing(handler))
 
 
 def does_something(handler: type[Handler[Any]]) -> bool:
@@ -119,28 +72,20 @@ def check_priorities(handler: type[Handler[Any]]) -> tuple[int, ...]:
     return order
 
 
-def check_batch_size(handler: type[Handler[Any]]) -> None:
+def check_batch_size(handler: type[Handler[Any]], *, one_by_one: bool) -> None:
     """Raise `HandlerError` for a `batch_size` that is neither a method nor a number of requests."""
     if not callable(handler.batch_size) and handler.batch_size is not None:
-        _checked_size(handler, handler.batch_size)
+        checked_size(handler, handler.batch_size, one_by_one=one_by_one)
 
 
-def batch_size_of(handler: Handler[Any], otherwise: int) -> int:
-    """Most requests in a batch of this handler; `otherwise` where it does not say. Raises `HandlerError` for a size
-    that cannot be, and what its method raises.
-    """
-    said = handler.batch_size
-    size = said() if callable(said) else said
-    return _checked_size(type(handler), otherwise if size is None else size)
-
-
-def _checked_size(handler: type[Handler[Any]], size: Any) -> int:
+def checked_size(handler: type[Handler[Any]], size: Any, *, one_by_one: bool) -> int:
+    """The most requests in a batch. Raises `HandlerError` for what cannot be that."""
     if type(size) is not int or size < 1:
         raise HandlerError(
             f"{handler_name(handler)}.batch_size must be a number from 1 up, or None, or a method that returns that; "
             f"not {shown(size)}"
         )
-    if size > 1 and info_of(handler).one_by_one:
+    if size > 1 and one_by_one:
         raise HandlerError(
             f"{handler_name(handler)}.{_work_of(handler)}() takes one request, but gets batches of up to "
             f"{shown(size)}: write `*requests`, or `batch_size = 1`"
@@ -148,7 +93,7 @@ def _checked_size(handler: type[Handler[Any]], size: Any) -> int:
     return int(size)
 
 
-def _check_methods(handler: type[Handler[Any]], kind: Any) -> bool:
+def check_methods(handler: type[Handler[Any]], kind: Any) -> bool:
     """Whether the method that does the work takes one request only. Raises `HandlerError` for a method that cannot be
     called as it will be.
     """

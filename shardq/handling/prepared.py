@@ -7,21 +7,22 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from shardq.errors import QueueFull, RequestError
+from shardq.handling.info import HandlerInfo
 from shardq.handling.inside import inside_handler
 from shardq.handling.limits import check_limits
-from shardq.handling.routing import HandlerFacts, grouped
+from shardq.handling.routing import grouped
 from shardq.handling.steps import steps_of
 from shardq.model import Limits, Part, Route
 from shardq.text.wording import counted
 
 #: One message for each request of a handler. Raises `RequestError` naming the request that cannot be one.
-Encode = Callable[[HandlerFacts, Sequence[Any]], list[bytes]]
+Encode = Callable[[HandlerInfo, Sequence[Any]], list[bytes]]
 
 
 class Prepared(NamedTuple):
     """A call that can be stored, step by step."""
 
-    facts: HandlerFacts
+    facts: HandlerInfo
     requests: Sequence[Any]
     routes: Sequence[Route]
     """One for each request."""
@@ -51,7 +52,7 @@ class Prepared(NamedTuple):
         )
 
 
-def prepare(facts: HandlerFacts, requests: Sequence[Any], routes: Any, encode: Encode, limits: Limits) -> Prepared:
+def prepare(facts: HandlerInfo, requests: Sequence[Any], routes: Any, encode: Encode, limits: Limits) -> Prepared:
     """The call that stores these requests. Raises `HandlerError`, `RequestError` and `MessageTooLarge` for what can
     never be stored.
     """
@@ -60,7 +61,7 @@ def prepare(facts: HandlerFacts, requests: Sequence[Any], routes: Any, encode: E
     return Prepared(facts, requests, routes, steps)
 
 
-def addressed(facts: HandlerFacts, requests: Sequence[Any], routes: Any, encode: Encode) -> list[Part]:
+def addressed(facts: HandlerInfo, requests: Sequence[Any], routes: Any, encode: Encode) -> list[Part]:
     """The messages for each tube. Raises `HandlerError` for what `route()` got wrong, and `RequestError`."""
     groups = grouped(facts, requests, routes)
     try:

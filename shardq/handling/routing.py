@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from shardq.errors import HandlerError, RequestError, shown
 from shardq.handler import Handler
-from shardq.handling.checks import check_priorities, check_usable, info_of
-from shardq.model import Route, handler_name
+from shardq.handling.info import HandlerInfo, check_usable, info_of
+from shardq.model import Route
 from shardq.recurrent import TIME_HANDLERS
 from shardq.text.printable import type_name
 from shardq.text.wording import counted
@@ -20,48 +20,34 @@ _THREADS = 1 << 1024
 _LINE = "write `return [Route(thread=request.number) for request in requests]`"
 
 
-class HandlerFacts(NamedTuple):
-    """What registering needs to know of a handler class, found out once."""
-
-    name: str
-    kind: Any
-    types: frozenset[type] | None
-    priorities: frozenset[int]
-
-    def pipe(self, route: Route) -> str:
-        """`Tube.pipe`, with the name found out before."""
-        return f"{self.name}/{route.thread}/{route.priority}"
-
-
-def facts_of(handler: type[Handler[Any]]) -> HandlerFacts:
-    """The facts of a handler class. Raises `HandlerError` for one that cannot be used."""
+def usable(handler: type[Handler[Any]]) -> HandlerInfo:
+    """What is known of a handler class. Raises `HandlerError` for one that nothing can be registered to."""
     if handler not in TIME_HANDLERS:
         check_usable(handler)
-    info = info_of(handler)
-    return HandlerFacts(handler_name(handler), info.kind, info.types, frozenset(check_priorities(handler)))
+    return info_of(handler)
 
 
-def check_types(facts: HandlerFacts, requests: Sequence[Any]) -> None:
+def check_types(info: HandlerInfo, requests: Sequence[Any]) -> None:
     """Raise `RequestError` for a request of another class than the handler's requests have."""
-    if facts.types is None or facts.types.issuperset(map(type, requests)):
+    if info.types is None or info.types.issuperset(map(type, requests)):
         return
-    position, request = next((n, r) for n, r in enumerate(requests) if type(r) not in facts.types)
+    position, request = next((n, r) for n, r in enumerate(requests) if type(r) not in info.types)
     advice = ": give requests one by one, as in register(Handler, *requests)" if type(request) in (list, tuple) else ""
     raise RequestError(
-        f"request {position}, {shown(request)}, is of type {type_name(type(request))}, but {facts.name} takes "
-        f"{getattr(facts.kind, '__qualname__', facts.kind)}{advice}"
+        f"request {position}, {shown(request)}, is of type {type_name(type(request))}, but {info.name} takes "
+        f"{getattr(info.kind, '__qualname__', info.kind)}{advice}"
     )
 
 
-def grouped(facts: HandlerFacts, requests: Sequence[Any], routes: Any) -> dict[Route, list[Any]]:
+def grouped(info: HandlerInfo, requests: Sequence[Any], routes: Any) -> dict[Route, list[Any]]:
     """Requests by route, in the order of their first appearance. Raises `HandlerError` for what `route()` got wrong."""
     listed = isinstance(routes, Sequence) and not isinstance(routes, Route | str | bytes)
     if not listed or len(routes) != len(requests):
-        raise HandlerError(_not_one_each(facts, routes, len(requests)))
+        raise HandlerError(_not_one_each(info, routes, len(requests)))
     if not {Route}.issuperset(map(type, routes)):
         wrong = next(route for route in routes if type(route) is not Route)
         raise HandlerError(
-            f"{facts.name}.route() returned {shown(wrong)}, which is no Route: {_LINE}, or with "
+            f"{info.name}.route() returned {shown(wrong)}, which is no Route: {_LINE}, or with "
             f"Route.by(request.name) for a name"
         )
     groups: defaultdict[Route, list[Any]] = defaultdict(list)
@@ -71,11 +57,11 @@ def grouped(facts: HandlerFacts, requests: Sequence[Any], routes: Any) -> dict[R
     except TypeError:  # a route that cannot be a key is not made of two integers, which is said below
         groups.clear()
     for route in groups or routes:
-        _check_route(facts, route)
+        _check_route(info, route)
     return groups
 
 
-def _not_one_each(facts: HandlerFacts, routes: Any, count: int) -> str:
+def _not_one_each(info: HandlerInfo, routes: Any, count: int) -> str:
     if isinstance(routes, Route):
         returned = "one Route alone"
     elif isinstance(routes, Sequence) and not isinstance(routes, str | bytes):
@@ -83,20 +69,20 @@ def _not_one_each(facts: HandlerFacts, routes: Any, count: int) -> str:
     else:
         returned = shown(routes)
     given = counted(count, "request")
-    return f"{facts.name}.route() returned {returned} for {given}: a list with one for each is needed; {_LINE}"
+    return f"{info.name}.route() returned {returned} for {given}: a list with one for each is needed; {_LINE}"
 
 
-def _check_route(facts: HandlerFacts, route: Route) -> None:
+def _check_route(info: HandlerInfo, route: Route) -> None:
     if type(route.thread) is not int or not 0 <= route.thread < _THREADS:
         advice = _advice(route.thread)
         raise HandlerError(
-            f"{facts.name}.route() returned thread {shown(route.thread)}: it must be an integer from 0 up, of at most "
+            f"{info.name}.route() returned thread {shown(route.thread)}: it must be an integer from 0 up, of at most "
             f"300 digits{advice}"
         )
-    if type(route.priority) is not int or route.priority not in facts.priorities:
+    if type(route.priority) is not int or route.priority not in info.priorities:
         raise HandlerError(
-            f"{facts.name}.route() returned priority {shown(route.priority)}, which is not among its priorities "
-            f"{shown(sorted(facts.priorities))}"
+            f"{info.name}.route() returned priority {shown(route.priority)}, which is not among its priorities "
+            f"{shown(sorted(info.priorities))}"
         )
 
 

@@ -1,33 +1,29 @@
-"""One stay of a worker in one thread: take, decode, handle, acknowledge, and deal with requests that fail."""
+"""One stay of a worker in one thread: take, decode, handle, acknowledge, and go on until there is a reason to leave."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable
 from contextvars import Context, copy_context
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from shardq.deadletters import DeadLetter
-from shardq.errors import DecodeError, FencedError, HandlerError, QueueFull, shown
-from shardq.handler import Handler, call
-from shardq.handling.checks import batch_size_of, check_priorities, request_type
-from shardq.handling.isolation import InContext, plainly
-from shardq.model import Batch, Hand, Terms, dead_pipe, handler_name, split_key
-from shardq.text.portrait import line, portrait
-from shardq.text.printable import type_name
+from shardq.errors import ClaimLost, DecodeError, FencedError, HandlerError, QueueFull, shown
+from shardq.handler import Handler
+from shardq.handling.info import HandlerInfo, info_of
+from shardq.handling.isolation import plainly
+from shardq.model import EMPTY, Batch, Hand, Terms, handler_name, split_key
 from shardq.text.wording import counted
-from shardq.working import failure
-from shardq.working.host import Host
+from shardq.working.code import Code, decodable
+from shardq.working.failure import Failures, Unready
+from shardq.working.lease import Lease
+from shardq.working.outcome import Done, End, Leave, MovedOn, Outcome
 from shardq.working.priorities import Priorities
-from shardq.working.terms import terms_of
-from shardq.working.time_limit import within
+
+if TYPE_CHECKING:
+    from shardq.working.worker import Worker
 
 log = logging.getLogger("shardq.worker")
 
-#: How long a thread rests where there was no room for what its handler registered, or for a dead letter.
-PAUSE_WHEN_FULL_S = 0.05
 #: How long a thread rests whose handler gave a usable batch size at its start, and later one that is not usable.
 PAUSE_WHEN_UNUSABLE_S = 1.0
 #: How often in a row work that a storage offered may turn out to be gone.
@@ -36,24 +32,24 @@ MOST_MISSES = 10
 _LONG_BATCH_S = 0.01
 #: Requests of a batch that are few.
 _FEW = 8
+#: No handlers.
+_NONE = frozenset[str]()
 
 
 class Binding:
     """A worker with the claim on a thread. `open`, `work`, `close`."""
 
-    def __init__(self, worker: Host, hand: Hand, handler_class: type[Handler[Any]]) -> None:
+    def __init__(self, worker: Worker, hand: Hand, handler_class: type[Handler[Any]]) -> None:
         self._worker = worker
         self._storage = worker.queue.storage
         self._key, self._token, taken = hand
         self._class = handler_class
         self._taken = taken if taken.count else None
-        """A batch that the storage handed out already."""
-        self._terms = worker.terms.get(split_key(self._key)[0])
+        """A batch that the storage handed out already. An empty one: it has none now."""
+        self._terms = worker.handlers.terms().get(split_key(self._key)[0])
         """The terms by which a turn of the storage hands out batches. None: no turns are made."""
         self._at_once = self._terms is not None
         """Whether no code of the handler runs before its first batch and after its last one."""
-        self._turned = False
-        """Whether the batch was acknowledged by a turn, which took another one."""
         self._since, self._before = monotonic(), 0
         """When the quantum began, and how many requests were done then."""
         self._handler: Handler[Any] | None = None
@@ -64,109 +60,224 @@ class Binding:
         handled where some do not decode."""
         self.done = 0
         """Requests that left their tube so far: acknowledged or buried."""
-        self.pause_s = 0.0
-        """For how long no worker should come back to the thread."""
-        self._kind: Any = None
+        self._info: HandlerInfo
+        """Known from `open` on."""
         self._priorities: Priorities | None = None
         self._taken_by: Terms | None = None
         """The terms of the batch before."""
         self._context = Context()
         """Context variables of the stay: those of `create` and `start`, which each batch begins with, and of `stop`."""
+        self._lease = Lease.of(worker.lock, self._key, renews=worker.hooks.renews)
+        self._code = Code(worker.hooks, handler_class.timeout_s, self._lease)
 
     async def open(self) -> None:
         """Make the handler and start it. Raises what these raise, and `HandlerError`."""
-        self._kind, self._context = request_type(self._class), copy_context()
+        self._info, self._context = info_of(self._class), copy_context()
+        if self._lease:
+            self._lease.begin(self._worker.waiting.interrupt)
         if self._at_once:
-            self._handler = self._class()
-            self._handler.queue = self._worker.queue
+            self._give(self._class())
             return
-        self._terms = terms_of(self._class, self._worker.settings.batch_size)
-        handler = await self._in_time(self._context, self._class.create)
-        handler.queue = self._worker.queue
-        self._handler = handler
-        await self._in_time(self._context, handler.start)
-        batch_size_of(handler, self._worker.settings.batch_size)
+        self._terms = self._info.terms(self._worker.settings.batch_size)
+        handler = self._give(await self._code.result(self._context, self._class.create))
+        await self._code.result(self._context, handler.start)
+        self._info.batch_size(handler, self._worker.settings.batch_size)
 
     async def close(self) -> None:
         """Stop the handler. What that raises is only logged: no request is in hand."""
+        if self._lease:
+            await self._lease.end()
         if self._handler is None or self._at_once:
             return
         try:
-            await self._in_time(self._context, self._handler.stop)
+            await Code(self._worker.hooks, self._class.timeout_s, None).result(self._context, self._handler.stop)
         except (Exception, SystemExit) as error:
-            log.error("handler did not stop", extra={"key": self._key}, exc_info=self._shown(error))
+            log.error("handler did not stop", extra={"key": self._key}, exc_info=self._failures.shown(error))
 
-    async def work(self, limit: float) -> None:
+    async def work(self, limit: float) -> End:
         """Handle batches until the thread is empty for long enough or has to rest, other threads wait for too long, the
-        limit is reached, or the worker is stopped.
+        limit is reached, the claim is lost, or the worker is stopped.
         """
         assert self._handler
-        misses = 0
         if limit != float("inf"):
             self._terms = None  # a turn could hand out more requests than the limit allows
-        while self.done < limit and not self._worker.stopping:
-            batch, self._taken = self._taken, None
-            if batch is None:
-                batch = await self._next_batch(self._handler, limit)
-            if batch is None:
-                self.pause_s = PAUSE_WHEN_UNUSABLE_S
-                break
-            if not batch.count:
-                if not await self._worker.more_comes(self._key):
-                    break
-                misses += 1
-                if misses > 1 and not await self._found_what_was_missed(misses):
-                    break
-                continue
-            done, misses, self._turned, trickles = self.done, 0, False, self._trickles(batch)
-            goes_on = await self._settled(self._handler, batch)
-            self._worker.between_batches(self.done - done)
-            if not self._turned:
+        while self.done < limit and self._may_go_on():
+            batch: Batch | End | None = self._taken
+            if batch is None or not batch.count:
+                batch = await self._more(self._handler, limit)
+            if not isinstance(batch, Batch):
+                return batch
+            self._taken = None
+            done, trickles = self.done, self._trickles(batch)
+            outcome = await self._settled(self._handler, batch)
+            self._worker.hooks.after_batch(self.done - done)
+            if not isinstance(outcome, Done):
+                return outcome
+            self._taken = outcome.more
+            if outcome.more is None:
                 long = monotonic() - self._batch_began > _LONG_BATCH_S
-                await self._worker.let_others_run(long=long, now=trickles)
-            if not goes_on:
-                break
+                await self._worker.waiting.let_others_run(long=long, now=trickles)
             if self._quantum_is_over():
                 if await self._worker.others_wait():
-                    break
+                    return Leave()
                 self._begin_quantum()
+        return Leave()
 
-    async def _next_batch(self, handler: Handler[Any], limit: float) -> Batch | None:
-        """The next batch. None where the handler gives a batch size that cannot be."""
+    async def acknowledge(self, count: int) -> None:
+        """See `Handler.acknowledge`."""
+        batch = self._batch
+        if batch is None or type(count) is not int or not 0 <= count <= batch.count:
+            has = "there is no batch in hand" if batch is None else f"its batch has {counted(batch.count, 'request')}"
+            raise HandlerError(f"{handler_name(self._class)} acknowledged {shown(count)} of its requests, but {has}")
+        if count > self._acknowledged:
+            await self._storage.pop(self._hand(batch), count)
+            self._note_acknowledged(count)
+
+    @property
+    def _failures(self) -> Failures:
+        return Failures(self._storage, self._key, self._token, self._class.retry, self._worker.hooks.alarm)
+
+    def _give(self, handler: Any) -> Handler[Any]:
+        """Give the handler what it may use while it has the thread."""
+        handler.queue, handler.fencing_token = self._worker.queue, self._token
+        self._handler = handler
+        return handler  # type: ignore[no-any-return]
+
+    def _may_go_on(self) -> bool:
+        return not self._worker.stopping and not (self._lease and self._lease.over)
+
+    async def _more(self, handler: Handler[Any], limit: float) -> Batch | End:
+        try:
+            return await self._next(handler, limit)
+        except FencedError as error:
+            log.warning("thread is not this worker's any more", extra={"key": self._key, "reason": str(error)})
+            return Leave()
+
+    async def _next(self, handler: Handler[Any], limit: float) -> Batch | End:
+        """The next batch, where one comes soon enough, and before another thread has work; or how the stay ends."""
+        misses = 0
+        while self._may_go_on():
+            batch = await self._take(handler, limit) if self._taken is None else self._taken
+            self._taken = None
+            if batch is None:
+                return Leave(PAUSE_WHEN_UNUSABLE_S)
+            if batch.count:
+                return batch
+            if self._at_once and self._terms and self.done:
+                return await self._rested()
+            if not await self._worker.more_comes(self._key):
+                break
+            misses += 1
+            if misses > MOST_MISSES:
+                log.error("the storage offers work and hands out none", extra={"key": self._key})
+                return Leave(PAUSE_WHEN_UNUSABLE_S)
+            if misses > 1:
+                await self._find_what_was_missed()
+        return Leave()
+
+    async def _take(self, handler: Handler[Any], limit: float) -> Batch | None:
+        """What the thread has now. None where the handler gives a batch size that cannot be."""
         size = self._terms.limit if self._terms else self._context.run(plainly, self._batch_size, handler)
         if not size:
             return None
-        self._priorities = self._priorities or Priorities(self._key, check_priorities(self._class))
+        self._priorities = self._priorities or Priorities(self._key, self._info.priorities)
         most, terms = int(min(size, limit - self.done)), self._taken_by
         if terms is None or terms.limit != most or terms.priorities != self._priorities.served:
             timeout_s, starvation_limit = self._class.timeout_s, self._class.starvation_limit
             terms = self._taken_by = Terms(self._priorities.served, most, timeout_s, starvation_limit)
         return await self._storage.take(self._key, self._token, terms)
 
-    async def _finished(self, batch: Batch) -> bool:
-        """Acknowledge a batch that was handled, and take what is next in the same step. False where that is another
-        thread. While other tasks of this process run, the worker has no batch in hand: should one of them end the
-        process, no request would be to blame.
+    async def _find_what_was_missed(self) -> None:
+        """The storage said that there is work, and it was in none of the priorities. It may have been cancelled
+        meanwhile, but not each time.
         """
-        alone = self._worker.stopping or self._worker.others_are_due or self._trickles(batch)
+        await self._worker.waiting.let_others_run(long=True)
+        if self._priorities:
+            await self._priorities.find_unlisted(self._storage)
+
+    async def _settled(self, handler: Handler[Any], batch: Batch) -> Outcome:
+        """Handle and acknowledge a batch, or bury it."""
+        try:
+            outcome: Outcome | None = None
+            if batch.failed:
+                outcome = await self._failures.of_before(batch, batch.failed)
+            outcome = outcome or await self._handled(handler, batch)
+            if isinstance(outcome, Done):
+                self.done += outcome.buried
+            return outcome
+        except FencedError as error:
+            log.warning("batch not acknowledged", extra={"pipe": batch.pipe, "reason": str(error)})
+            return Leave()
+        finally:
+            self._batch, handler._in_hand = None, None
+
+    async def _handled(self, handler: Handler[Any], batch: Batch) -> Outcome:
+        self._batch_began = monotonic()
+        self._batch, self._acknowledged, self._handed_out = batch, 0, batch.count
+        try:
+            try:
+                requests = self._decoded(batch)
+            except DecodeError:
+                batch, requests, broken = decodable(batch, self._decoded)
+                if broken:
+                    return await self._failures.of_decoding(batch, broken)
+                self._batch = batch
+            handler._in_hand = self
+            await self._code.result(self._context.copy(), handler.handle, *requests)
+        except ClaimLost:
+            raise
+        except (QueueFull, Unready) as error:
+            return await self._failures.of_room(batch, self._in_hand, error)
+        except (Exception, SystemExit) as error:
+            left = batch.count - self._acknowledged
+            return await self._failures.of_handler(batch, left, self._in_hand, error)
+        return await self._finished(batch)
+
+    def _decoded(self, batch: Batch) -> list[Any]:
+        return self._code.decoded(self._context.copy(), self._worker.queue.serializer, self._info.kind, batch)
+
+    async def _finished(self, batch: Batch) -> Outcome:
+        """Acknowledge a batch that was handled, and take what is next in the same step, which may be another thread.
+        While other tasks of this process run, the worker has no batch in hand: should one of them end the process, no
+        request would be to blame.
+        """
+        alone = self._worker.stopping or self._worker.waiting.others_are_due or self._trickles(batch)
         if self._terms is None or alone:
             await self.acknowledge(batch.count)
-            return True
-        stay = not self._quantum_is_over()
+            return Done()
+        served, terms = _NONE, {split_key(self._key)[0]: self._terms}
         # A handler that has to be stopped keeps its thread until it is stopped: so no other thread is served before.
-        served = self._worker.served() if self._at_once else frozenset[str]()
-        terms = self._worker.terms if self._at_once else {split_key(self._key)[0]: self._terms}
+        if self._at_once:
+            served, terms = self._worker.handlers.served(), self._worker.handlers.terms()
+        stay = not self._quantum_is_over()
         hand = await self._storage.turn(self._hand(batch), served, terms, stay=stay)
-        self._turned = True
-        self.done += batch.count - self._acknowledged
-        self._acknowledged = batch.count
+        self._note_acknowledged(batch.count)
         if hand is None or hand.token != self._token:
-            self._worker.moved_on(self._key, hand)
-            return False
-        self._taken = hand.batch
+            return MovedOn(hand)
         if not stay:
             self._begin_quantum()
-        return True
+        return Done(more=hand.batch)
+
+    async def _rested(self) -> Batch | End:
+        """Wait for the next batch of the thread, or of another one."""
+        stay = not self._quantum_is_over()
+        hand = await self._worker.waiting.rest(self._hand(EMPTY), self._worker.hold_s, stay=stay)
+        if hand and hand.token != self._token:
+            return MovedOn(hand)
+        return hand.batch if hand and hand.batch.count else Leave()
+
+    def _hand(self, batch: Batch) -> Hand:
+        return Hand(self._key, self._token, batch)
+
+    @property
+    def _in_hand(self) -> int:
+        """How many messages the storage handed out that are not acknowledged."""
+        return self._handed_out - self._acknowledged
+
+    def _note_acknowledged(self, count: int) -> None:
+        """The first `count` requests of the batch in hand left their tube."""
+        self.done += count - self._acknowledged
+        self._acknowledged = count
 
     def _trickles(self, batch: Batch) -> bool:
         """Whether the thread gets a few requests at a time, one batch after the other. A turn of the event loop is time
@@ -174,22 +285,6 @@ class Binding:
         a second on two cores, and 25,000 without it.
         """
         return self.done > 0 and batch.count <= _FEW
-
-    async def _found_what_was_missed(self, misses: int) -> bool:
-        """Whether to look again, after the storage said that there is work and it was in none of the priorities. The
-        work may have been cancelled meanwhile, but not each time.
-        """
-        await self._worker.let_others_run(long=True)
-        if misses > MOST_MISSES:
-            log.error("the storage offers work and hands out none", extra={"key": self._key})
-            self.pause_s = PAUSE_WHEN_UNUSABLE_S
-            return False
-        if self._priorities:
-            await self._priorities.find_unlisted(self._storage)
-        return True
-
-    def _hand(self, batch: Batch) -> Hand:
-        return Hand(self._key, self._token, batch)
 
     def _quantum_is_over(self) -> bool:
         """Whether the worker stayed for long enough while others may wait."""
@@ -202,179 +297,7 @@ class Binding:
     def _batch_size(self, handler: Handler[Any]) -> int:
         """Most requests in a batch, 0 where what the handler says of it cannot be used."""
         try:
-            return batch_size_of(handler, self._worker.settings.batch_size)
+            return self._info.batch_size(handler, self._worker.settings.batch_size)
         except Exception as error:
-            log.error("handler cannot be used", extra={"key": self._key}, exc_info=self._shown(error))
+            log.error("handler cannot be used", extra={"key": self._key}, exc_info=self._failures.shown(error))
             return 0
-
-    async def acknowledge(self, count: int) -> None:
-        """See `Handler.acknowledge`."""
-        batch = self._batch
-        if batch is None or type(count) is not int or not 0 <= count <= batch.count:
-            has = "there is no batch in hand" if batch is None else f"its batch has {counted(batch.count, 'request')}"
-            raise HandlerError(f"{handler_name(self._class)} acknowledged {shown(count)} of its requests, but {has}")
-        if count > self._acknowledged:
-            await self._storage.pop(self._hand(batch), count)
-            self.done += count - self._acknowledged
-            self._acknowledged = count
-
-    async def _settled(self, handler: Handler[Any], batch: Batch) -> bool:
-        """Handle and acknowledge a batch, or bury it. False where the thread has to be left, with the batch in it."""
-        try:
-            if batch.failed:
-                now_us = batch.taken_us
-                if failure.spent(self._class.retry, batch.failed.attempts):
-                    self.pause_s = failure.news_due_s(batch.failed, now_us)
-                    if self.pause_s:
-                        return False
-                    return await self._bury(batch, failure.died(batch, batch.failed), batch.sequence)
-                self.pause_s = failure.rest_s(self._class.retry, batch.pipe, batch.sequence, batch.failed, now_us)
-                if self.pause_s:
-                    return False
-            return await self._handled(handler, batch)
-        except FencedError as error:
-            log.warning("batch not acknowledged", extra={"pipe": batch.pipe, "reason": str(error)})
-            return False
-        finally:
-            self._batch, handler._in_hand = None, None
-
-    async def _handled(self, handler: Handler[Any], batch: Batch) -> bool:
-        self._batch_began = monotonic()
-        self._batch, self._acknowledged, self._handed_out = batch, 0, batch.count
-        try:
-            try:
-                requests = self._decode(batch)
-            except DecodeError:
-                batch, requests, broken = self._decodable(batch)
-                if broken:
-                    return await self._bury(batch, failure.undecodable(batch, broken), batch.sequence)
-                self._batch = batch
-            handler._in_hand = self
-            await self._in_time(self._context.copy(), handler.handle, *requests)
-        except (QueueFull, failure.Unready) as error:
-            return await self._put_off(batch, error)
-        except (Exception, SystemExit) as error:
-            return await self._failed(batch, error)
-        return await self._finished(batch)
-
-    async def _in_time(self, context: Context, function: Callable[..., Any], *arguments: Any) -> Any:
-        """The result of the handler's code, run in this context. Raises `HandlerTimeout` where it takes too long and
-        can be interrupted.
-        """
-        result = InContext(context, call(function, *arguments), self._worker.after_step)
-        try:
-            if self._class.timeout_s is None:
-                return await result
-            return await within(self._class.timeout_s, result, self._worker.alarm)
-        except (Exception, SystemExit):
-            raise
-        except BaseException as error:
-            self._contain(error)
-            raise
-
-    def _contain(self, error: BaseException) -> None:
-        """Raise what came out of the handler's code as a `HandlerError`, unless it is meant for the code that runs the
-        worker.
-        """
-        if not self._comes_from_outside(error):
-            raise HandlerError(f"{type_name(type(error))} came out of the handler") from error
-
-    def _comes_from_outside(self, error: BaseException) -> bool:
-        """Whether what came out of the handler's code is meant for the code that runs the worker: a cancellation of its
-        loop, or an interrupt. In a supervised worker nothing is: all comes from the handler.
-        """
-        task = asyncio.current_task()
-        if issubclass(type(error), asyncio.CancelledError) and (task is None or not task.cancelling()):
-            return False
-        if self._worker.interruptible:
-            return True
-        while task and task.uncancel():
-            continue
-        return False
-
-    def _decode(self, batch: Batch) -> list[Any]:
-        try:
-            # A request type may have code of its own, as validators are.
-            return self._context.copy().run(plainly, self._worker.queue.serializer.decode, self._kind, batch)
-        except OSError as error:
-            if unready := failure.unready(error):
-                raise unready from error
-            raise
-        except (Exception, SystemExit):
-            raise
-        except BaseException as error:
-            self._contain(error)
-            raise
-
-    def _decodable(self, batch: Batch) -> tuple[Batch, list[Any], DecodeError | None]:
-        """The part of the batch up to the first message that does not decode, and its requests; or that message."""
-        low, high = 0, batch.count
-        while high - low > 1:
-            middle = (low + high) // 2
-            try:
-                self._decode(batch.first(middle))
-                low = middle
-            except DecodeError:
-                high = middle
-        part = batch.first(max(low, 1))
-        try:
-            return part, self._decode(part), None
-        except DecodeError as error:
-            return part, [], error
-
-    def _shown(self, error: BaseException) -> Exception:
-        """A copy of the handler's exception to log and write down. Only making it runs code of the exception."""
-        return portrait(error, self._worker.alarm)
-
-    async def _failed(self, batch: Batch, raised: BaseException) -> bool:
-        # Done while the batch is in hand: should the exception's own code end this process, that counts as the failure.
-        error = self._shown(raised)
-        left = batch.count - self._acknowledged
-        if not left:
-            log.warning("handler failed behind its last request", extra={"pipe": batch.pipe}, exc_info=error)
-            return False
-        if (in_hand := self._handed_out - self._acknowledged) > 1:
-            await self._storage.give_back(self._hand(batch), failure.smaller(in_hand))
-            log.warning("batch failed", extra={"pipe": batch.pipe, "batch": left, "error": line(error)})
-            return False
-        # Count the failure before the burial: should there be no room for a letter, the request need not fail again.
-        failed = await self._storage.fail(self._hand(batch))
-        sequence = batch.through_first(batch.count) - 1
-        if failure.spent(self._class.retry, failed.attempts):
-            return await self._bury(batch, failure.raised(batch, batch.messages[-1], sequence, error, failed), sequence)
-        self.pause_s = failure.rest_s(self._class.retry, batch.pipe, sequence, failed, failed.last_us)
-        log.warning(
-            "request failed",
-            extra={
-                "pipe": batch.pipe,
-                "sequence": sequence,
-                "attempts": failed.attempts,
-                "next_try_s": round(self.pause_s, 3),
-            },
-            exc_info=error,
-        )
-        return False
-
-    async def _bury(self, batch: Batch, letter: DeadLetter, sequence: int) -> bool:
-        """Put the letter in the place of its request. False for lack of room: the request stays, the thread rests."""
-        pipe, grave = batch.pipe, dead_pipe(letter.handler)
-        fields = {"pipe": pipe, "sequence": sequence, "attempts": letter.attempts, "error": letter.error}
-        try:
-            buried = await self._storage.bury(self._hand(batch), sequence, grave, letter.encoded())
-        except QueueFull:  # there may be memory for the letter, but no entry for its tube
-            buried = False
-        if not buried:
-            log.error("no room for a dead letter", extra=fields)
-            self.pause_s = PAUSE_WHEN_FULL_S
-            return False
-        log.error("request became a dead letter", extra=fields)
-        self.done += 1
-        return True
-
-    async def _put_off(self, batch: Batch, error: Exception) -> bool:
-        """Leave the thread with its batch: serving other threads makes room, and smaller batches register less."""
-        reason = str(self._shown(error))
-        await self._storage.give_back(self._hand(batch), failure.smaller(self._handed_out - self._acknowledged))
-        log.info("thread paused", extra={"pipe": batch.pipe, "batch": batch.count, "reason": reason})
-        self.pause_s = self._worker.pause_when_full_s(self._key)
-        return False

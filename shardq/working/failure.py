@@ -1,22 +1,111 @@
 """What becomes of a request that fails: when it is tried again, when it is given up, and its dead letter.
 
-No clock is read here: all times are those that the storage says with a batch and with a failure.
+`Failures` does it for one stay; the functions decide, and write the letter. Times are those of the storage's clock,
+Unix microseconds: `Batch.taken_us` says when a batch was handed out, and `Failed` when its message failed.
 """
 
 from __future__ import annotations
 
 import errno
+import logging
 from random import Random
 from typing import Literal
 
 from shardq.deadletters import DeadLetter
-from shardq.model import Batch, Ending, Failed, Retry, signal_name
-from shardq.text.portrait import line, text
+from shardq.errors import QueueFull
+from shardq.model import Batch, Ending, Failed, Hand, Retry, dead_pipe, signal_name
+from shardq.protocols import Storage
+from shardq.text.portrait import Alarm, line, portrait, text
+from shardq.working.outcome import Done, Leave
+
+log = logging.getLogger("shardq.worker")
 
 #: Most characters of a traceback in a dead letter: the reserve has to hold many.
 _TRACEBACK_CHARACTERS = 8000
 #: How many seconds a supervisor may take to write down how its worker died, and after how many to look again.
 _NEWS_S, _NEWS_INTERVAL_S = 1.0, 0.05
+#: How long a thread rests where there was no room for a dead letter.
+PAUSE_WHEN_FULL_S = 0.05
+
+
+class Failures:
+    """The failing requests of one stay."""
+
+    def __init__(self, storage: Storage, key: str, token: int, retry: Retry, alarm: Alarm) -> None:
+        self._storage = storage
+        self._key = key
+        self._token = token
+        self._retry = retry
+        self._alarm = alarm
+
+    def shown(self, error: BaseException) -> Exception:
+        """A copy of the handler's exception to log and write down. Only making it runs code of the exception."""
+        return portrait(error, self._alarm)
+
+    async def of_before(self, batch: Batch, failed: Failed) -> Leave | Done | None:
+        """What becomes of a request that failed in earlier attempts. None: it has its next attempt now."""
+        if not spent(self._retry, failed.attempts):
+            pause_s = rest_s(self._retry, batch.pipe, batch.sequence, failed, batch.taken_us)
+            return Leave(pause_s) if pause_s else None
+        if pause_s := news_due_s(failed, batch.taken_us):
+            return Leave(pause_s)
+        return await self._bury(batch, died(batch, failed), batch.sequence)
+
+    async def of_decoding(self, batch: Batch, broken: BaseException) -> Leave | Done:
+        """Bury the first message of the batch, which is no request."""
+        return await self._bury(batch, undecodable(batch, broken), batch.sequence)
+
+    async def of_handler(self, batch: Batch, left: int, in_hand: int, raised_: BaseException) -> Leave | Done:
+        """The handler raised when so many of its requests were `left`, the last ones of the batch. `in_hand` are those
+        that the storage handed out and that are not acknowledged: more, where some of them do not decode.
+        """
+        # Done while the batch is in hand: should the exception's own code end this process, that counts as the failure.
+        error = self.shown(raised_)
+        if not left:
+            log.warning("handler failed behind its last request", extra={"pipe": batch.pipe}, exc_info=error)
+            return Leave()
+        if in_hand > 1:
+            await self._storage.give_back(self._hand(batch), smaller(in_hand))
+            log.warning("batch failed", extra={"pipe": batch.pipe, "batch": left, "error": line(error)})
+            return Leave()
+        # Count the failure before the burial: should there be no room for a letter, the request need not fail again.
+        failed = await self._storage.fail(self._hand(batch))
+        sequence = batch.through_first(batch.count) - 1
+        if spent(self._retry, failed.attempts):
+            return await self._bury(batch, raised(batch, batch.messages[-1], sequence, error, failed), sequence)
+        pause_s = rest_s(self._retry, batch.pipe, sequence, failed, failed.last_us)
+        fields = {
+            "pipe": batch.pipe,
+            "sequence": sequence,
+            "attempts": failed.attempts,
+            "next_try_s": round(pause_s, 3),
+        }
+        log.warning("request failed", extra=fields, exc_info=error)
+        return Leave(pause_s)
+
+    async def of_room(self, batch: Batch, in_hand: int, error: Exception) -> Leave:
+        """Leave the thread with its batch: serving other threads makes room, and smaller batches register less."""
+        reason = str(self.shown(error))
+        await self._storage.give_back(self._hand(batch), smaller(in_hand))
+        log.info("thread paused", extra={"pipe": batch.pipe, "batch": batch.count, "reason": reason})
+        return Leave(for_room=True)
+
+    def _hand(self, batch: Batch) -> Hand:
+        return Hand(self._key, self._token, batch)
+
+    async def _bury(self, batch: Batch, letter: DeadLetter, sequence: int) -> Leave | Done:
+        """Put the letter in the place of its request. For lack of room the request stays, and the thread rests."""
+        pipe, grave = batch.pipe, dead_pipe(letter.handler)
+        fields = {"pipe": pipe, "sequence": sequence, "attempts": letter.attempts, "error": letter.error}
+        try:
+            buried = await self._storage.bury(self._hand(batch), sequence, grave, letter.encoded())
+        except QueueFull:  # there may be memory for the letter, but no entry for its tube
+            buried = False
+        if not buried:
+            log.error("no room for a dead letter", extra=fields)
+            return Leave(PAUSE_WHEN_FULL_S)
+        log.error("request became a dead letter", extra=fields)
+        return Done(buried=1)
 
 
 class Unready(Exception):

@@ -414,3 +414,141 @@ async def test_L9_a_claim_that_a_turn_released_is_forgotten(storage: Storage, lo
     assert other > token
     assert not await lock.release(KEY)
     assert await storage.claimed(KEY)
+
+
+# L10
+
+
+async def test_L10_renew_tells_whether_this_lock_holds_the_key(backend: Backend) -> None:
+    mine, theirs = backend.new_lock(), backend.new_lock()
+    assert not await mine.renew(KEY)
+    await mine.acquire(KEY)
+
+    assert await mine.renew(KEY)
+    assert await mine.renew(KEY)
+    assert not await theirs.renew(KEY)
+    assert not await mine.renew(OTHER_KEY)
+
+    await mine.release(KEY)
+    assert not await mine.renew(KEY)
+
+
+async def test_L10_a_claim_that_a_turn_made_is_renewed(storage: Storage, lock: Lock) -> None:
+    await storage.append([(PIPE, [b"x"])])
+    hand = await storage.turn(None, None, {})
+    assert hand is not None
+    lock.adopt(KEY, hand.token)
+    assert await lock.renew(KEY)
+
+
+async def test_L10_a_claim_that_was_ended_is_not_renewed(backend: Backend) -> None:
+    mine, theirs = backend.new_lock(), backend.new_lock()
+    token = await mine.acquire(KEY)
+    assert await backend.storage.unclaim(KEY, token)
+    assert not await mine.renew(KEY)
+    assert not await mine.exists(KEY)
+
+    assert await theirs.acquire(KEY) > token
+    assert not await mine.renew(KEY)
+    assert await theirs.renew(KEY)
+
+
+@pytest.mark.requires("time_leases")
+async def test_L10_what_is_renewed_outlives_its_lease(backend: Backend) -> None:
+    lock = backend.new_lock()
+    lock.lease_s = LIMIT_S
+    await lock.acquire(KEY)
+    assert await lock.ttl(KEY, 4 * NEVER_S)
+    began, renewals = time.monotonic(), 0
+    while time.monotonic() - began < 5 * NEVER_S:
+        late = time.monotonic() - began - renewals * NEVER_S > 3 * NEVER_S
+        assert await lock.renew(KEY) or late
+        renewals += 1
+        await backend.storage.wait(everything, NEVER_S)
+
+    assert await lock.exists(KEY) or late
+
+
+@pytest.mark.requires("time_leases")
+async def test_L10_a_lease_begins_with_the_claim_and_ends_it(backend: Backend) -> None:
+    lock = backend.new_lock()
+    lock.lease_s = NEVER_S
+    await backend.storage.append([(PIPE, [b"x"])])
+    for claim in ("acquired", "adopted"):
+        if claim == "acquired":
+            assert await lock.acquire(KEY)
+        else:
+            hand = await backend.storage.turn(None, None, {})
+            assert hand is not None
+            lock.adopt(KEY, hand.token)
+        assert await backend.storage.wait(everything, LIMIT_S) == KEY
+        assert not await lock.renew(KEY)
+        lock.forget(KEY)
+
+
+# L11
+
+
+async def test_L11_of_a_key_that_is_not_held_it_is_done_at_once(lock: Lock) -> None:
+    assert lock.lost(KEY).done()
+    await lock.acquire(KEY)
+    assert not lock.lost(KEY).done()
+    await lock.release(KEY)
+    assert lock.lost(KEY).done()
+
+
+async def test_L11_a_claim_that_stands_is_not_lost(lock: Lock) -> None:
+    await lock.acquire(KEY)
+    lost = lock.lost(KEY)
+    assert await lock.renew(KEY)
+    await asyncio.wait({lost}, timeout=NEVER_S)
+    assert not lost.done()
+
+
+async def test_L11_a_claim_that_is_not_renewed_any_more_is_lost(backend: Backend) -> None:
+    mine, theirs = backend.new_lock(), backend.new_lock()
+    token = await mine.acquire(KEY)
+    lost = [mine.lost(KEY), mine.lost(KEY)]
+    assert await backend.storage.unclaim(KEY, token)
+    await theirs.acquire(KEY)
+    assert not await mine.renew(KEY)
+
+    async with asyncio.timeout(LIMIT_S):
+        await asyncio.gather(*lost)
+    assert not theirs.lost(KEY).done()
+
+
+@pytest.mark.parametrize("verb", ["release", "forget"])
+async def test_L11_what_is_given_up_is_not_lost(lock: Lock, verb: str) -> None:
+    await lock.acquire(KEY)
+    lost = lock.lost(KEY)
+    if verb == "release":
+        assert await lock.release(KEY)
+    else:
+        lock.forget(KEY)
+    await asyncio.wait({lost}, timeout=LIMIT_S)
+    assert lost.cancelled()
+
+
+@pytest.mark.requires("time_leases")
+async def test_L11_where_no_renewal_comes_the_holder_can_still_release(backend: Backend) -> None:
+    lock, lease_s, in_time = backend.new_lock(), 4 * NEVER_S, False
+    while not in_time:
+        lock.lease_s = lease_s
+        await lock.acquire(KEY)
+        lost, began = lock.lost(KEY), time.monotonic()
+        async with asyncio.timeout(LIMIT_S):
+            await lost
+        in_time = await lock.release(KEY)
+        assert in_time or time.monotonic() - began >= lease_s, "only a lease that ran out cannot be released"
+        lease_s *= 2
+
+
+@pytest.mark.requires("time_leases")
+async def test_L11_a_lease_that_is_given_later_is_watched_as_well(backend: Backend) -> None:
+    lock = backend.new_lock()
+    await lock.acquire(KEY)
+    lost = lock.lost(KEY)
+    assert await lock.ttl(KEY, NEVER_S)
+    async with asyncio.timeout(LIMIT_S):
+        await lost

@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 
 from shardq.errors import FencedError, HandlerError, MessageTooLarge
-from shardq.model import Batch, Counts, Hand, Terms, When, split_key
+from shardq.model import EMPTY, Batch, Counts, Hand, Terms, When, split_key
 from shardq.pages import each
 from shardq.protocols import Lock, Served, Storage
 from tests.conftest import OpenBackend
 from tests.support import hands
+from tests.support.clock import now_us
 from tests.support.drivers import MIB, Backend, Driver
 from tests.support.peer import peer
 from tests.support.tasks import LIMIT_S, NEVER_S, cancelled, finished, in_thread, suspended, without_suspending
@@ -1285,3 +1286,136 @@ async def test_S33_a_thread_that_rests_is_not_claimed(storage: Storage, lock: Lo
     await claimed(lock)
     assert await lock.release(KEY, NEVER_S)
     assert await storage.turn(None, BOTH, TERMS) is None
+
+
+# S34
+
+
+async def test_S34_what_is_there_is_handed_out_as_by_a_turn(storage: Storage) -> None:
+    await storage.append([(PIPE, numbered(3)), (OTHER, numbered(1))])
+    first = await storage.rest(None, frozenset({"app.jobs/Resize"}), TERMS)
+    second = await storage.rest(first, BOTH, TERMS)
+    third = await storage.rest(second, BOTH, TERMS)
+
+    assert [handed(hand) for hand in (first, second, third)] == [
+        (KEY, numbered(2)),
+        (KEY, numbered(1, start=2)),
+        (OTHER_KEY, numbered(1)),
+    ]
+    assert not await storage.claimed(KEY)
+
+
+async def test_S34_without_stay_another_thread_comes_first(storage: Storage) -> None:
+    await storage.append([(PIPE, numbered(3)), (OTHER, numbered(1))])
+    first = await storage.rest(None, frozenset({"app.jobs/Resize"}), TERMS)
+    assert handed(await storage.rest(first, BOTH, TERMS, stay=False)) == (OTHER_KEY, numbered(1))
+
+
+async def test_S34_it_sleeps_until_a_thread_is_ready(storage: Storage) -> None:
+    resting = await suspended(storage.rest(None, BOTH, TERMS))
+    await storage.append([("app.jobs/Unknown/1/0", numbered(1))])
+    await asyncio.wait({resting}, timeout=0)
+    assert not resting.done()
+
+    await in_thread(lambda: storage.append([(PIPE, numbered(1))]))
+
+    assert handed(await finished(resting)) == (KEY, numbered(1))
+    assert await storage.claimed(KEY)
+
+
+async def test_S34_it_acknowledges_before_it_sleeps(storage: Storage) -> None:
+    await storage.append([(PIPE, numbered(2))])
+    first = await storage.rest(None, BOTH, TERMS)
+    resting = await suspended(storage.rest(first, BOTH, TERMS))
+
+    assert await storage.length(PIPE) == 0
+    assert await storage.claimed(KEY)
+
+    await storage.append([(PIPE, [b"more"])])
+    second = await finished(resting)
+    assert handed(second) == (KEY, [b"more"])
+    assert first is not None
+    assert second is not None
+    assert second.token == first.token
+
+
+async def test_S34_another_thread_ends_the_sleep_beside_a_bound_one(storage: Storage) -> None:
+    await storage.append([(PIPE, numbered(1))])
+    first = await storage.rest(None, BOTH, TERMS)
+    resting = await suspended(storage.rest(first, BOTH, TERMS))
+    await storage.append([(OTHER, [b"other"])])
+
+    assert handed(await finished(resting)) == (OTHER_KEY, [b"other"])
+    assert not await storage.claimed(KEY)
+
+
+async def test_S34_after_its_time_it_says_what_a_turn_says(storage: Storage) -> None:
+    assert await storage.rest(None, BOTH, TERMS, 0) is None
+    assert await storage.rest(None, BOTH, TERMS, NEVER_S / 10) is None
+    await storage.append([(PIPE, numbered(1))])
+    first = await storage.rest(None, BOTH, TERMS)
+
+    second = await storage.rest(first, BOTH, TERMS, NEVER_S / 10)
+    third = await storage.rest(second, BOTH, TERMS, 0)
+    assert handed(second) == handed(third) == (KEY, [])
+    assert await storage.length(PIPE) == 0
+    assert await storage.claimed(KEY)
+
+
+async def test_S34_cancelled_in_its_sleep_it_has_acknowledged_and_keeps_the_claim(storage: Storage) -> None:
+    await storage.append([(PIPE, numbered(1))])
+    first = await storage.rest(None, BOTH, TERMS)
+    assert first is not None
+    resting = await suspended(storage.rest(first, BOTH, TERMS))
+    resting.cancel()
+    await asyncio.wait({resting})
+    assert resting.cancelled()
+
+    await storage.append([(PIPE, [b"more"]), (OTHER, [b"other"])])
+    assert (await hands.take(storage, [PIPE], 9, first.token)).messages == [b"more"]
+    assert await storage.wait(BOTH, 0) == OTHER_KEY
+
+
+async def test_S34_of_several_sleepers_each_gets_a_thread(storage: Storage) -> None:
+    resting = [await suspended(storage.rest(None, BOTH, TERMS)) for _ in range(2)]
+    await storage.append([(PIPE, numbered(1)), (OTHER, numbered(1))])
+
+    hands = [await finished(one) for one in resting]
+    assert sorted(map(handed, hands), key=str) == [(OTHER_KEY, numbered(1)), (KEY, numbered(1))]
+
+
+async def test_S34_it_wakes_for_what_is_due_and_for_the_end_of_a_pause(storage: Storage, lock: Lock) -> None:
+    resting = await suspended(storage.rest(None, BOTH, TERMS))
+    await storage.append([(PIPE, numbered(1))], when=When(await now_us(storage) + 50_000))
+    first = await finished(resting)
+    assert handed(first) == (KEY, numbered(1))
+
+    assert first is not None
+    lock.adopt(KEY, first.token)
+    assert await lock.release(KEY, 0.05)
+    assert handed(await storage.rest(None, BOTH, TERMS)) == (KEY, numbered(1))
+
+
+async def test_S34_a_stale_hand_changes_nothing(storage: Storage, lock: Lock) -> None:
+    await storage.append([(PIPE, numbered(2))])
+    hand = await storage.rest(None, BOTH, TERMS)
+    assert hand is not None
+    assert await storage.unclaim(KEY, hand.token)
+    await claimed(lock)
+
+    for stale in (hand, hand._replace(batch=EMPTY)):
+        with pytest.raises(FencedError):
+            await storage.rest(stale, BOTH, TERMS)
+    assert await storage.length(PIPE) == 2
+
+
+@pytest.mark.requires("multiprocess")
+async def test_S34_the_thread_of_a_killed_process_ends_the_sleep(
+    storage: Storage, backend: Backend, driver: Driver, root: Path
+) -> None:
+    async with peer(root, driver.name, backend.address, "claim", KEY) as holder:
+        await storage.append([(PIPE, numbered(1))])
+        resting = await suspended(storage.rest(None, BOTH, TERMS))
+        await holder.kill()
+
+        assert handed(await finished(resting)) == (KEY, numbered(1))

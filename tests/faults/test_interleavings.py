@@ -110,13 +110,15 @@ class Shop(NamedTuple):
     name: str
     workers: list[Looks]
     batches: list[list[str]]
+    rests: bool = False
+    """Whether the workers look, sleep and claim by one verb."""
 
     def __str__(self) -> str:
         return self.name
 
     def run(self, plan: Plan) -> World:
         with bare_segment() as segment:
-            return workshop(segment, self.workers, self.batches, plan)
+            return workshop(segment, self.workers, self.batches, plan, rests=self.rests)
 
 
 A, B = "app/A/0/0", "app/B/0/0"
@@ -127,6 +129,10 @@ SHOPS = (
     Shop("each-its-own-from-one", [[ONLY_B], [ONLY_A]], [[A, B]]),
     # The first is still called for what it looked for before.
     Shop("one-looks-for-less", [[ONLY_A | ONLY_B, ONLY_A], [ONLY_B]], [[A, B]]),
+    Shop("one-rests", [[all_threads]], [[A, A]], rests=True),
+    Shop("two-rest", [[all_threads], [all_threads]], [[A, B], [A]], rests=True),
+    Shop("each-rests-for-its-own", [[ONLY_A], [ONLY_B]], [[A], [B]], rests=True),
+    Shop("one-rests-for-less", [[ONLY_A | ONLY_B, ONLY_A], [ONLY_B]], [[A, B]], rests=True),
 )
 
 
@@ -153,10 +159,18 @@ def looks_not_again(waiting: Waiting, names: Served, bound: str | None) -> tuple
         (Bindings, "_call", lambda bindings, slot: None),
         (Bindings, "sleep", lambda bindings: None),
         (Waiting, "lie_down", looks_not_again),
+        (Waiting, "sleep", lambda waiting: None),
         (Bindings, "pass_on", lambda bindings, taken: None),
         (Handlers, "_publish", lambda handlers, served: None),
     ],
-    ids=["nobody-called", "sleep-not-told", "no-second-look", "call-not-passed-on", "not-told-what-it-serves"],
+    ids=[
+        "nobody-called",
+        "sleep-not-told",
+        "no-second-look",
+        "rest-not-told",
+        "call-not-passed-on",
+        "not-told-what-it-serves",
+    ],
 )
 def test_spoilt_doorbell_is_caught(
     owner: type, method: str, spoilt: Callable[..., object], monkeypatch: pytest.MonkeyPatch

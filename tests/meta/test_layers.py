@@ -19,6 +19,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "contract",
         (
             "shardq.blocking",
+            "shardq.losses",
             "shardq.model",
             "shardq.pages",
             "shardq.protocols",

@@ -161,6 +161,7 @@ def verbs(storage: SharedStorage, tokens: dict[str, int]) -> dict[str, Callable[
         "fail": lambda: hands.fail(storage, pipe, token),
         "give back": lambda: hands.give_back(storage, pipe, token, 2),
         "turn": lambda: storage.turn(Hand(KEYS[1], token, replace(EMPTY, pipe=pipe, through=3)), None, TERMS),
+        "rest": lambda: storage.rest(Hand(KEYS[1], token, replace(EMPTY, pipe=pipe, through=3)), None, TERMS, 0.001),
         "first turn": lambda: storage.turn(None, None, TERMS),
         "pop": lambda: hands.pop(storage, pipe, 4, token),
         "pop all": lambda: hands.pop(storage, PIPES[2], 1 << 40, tokens[KEYS[2]]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shardq.model import Hand, Terms
+from shardq.model import EMPTY, Hand, Terms
 from tests.support.faults_acts import die_holding, sleep
 from tests.support.faults_case import BATCH, Operation, minus
 from tests.support.faults_scene import KEY, PIPE, Scene, everything, run
@@ -17,6 +17,17 @@ def turn(there: Scene, *, stay: bool = True) -> Hand | None:
     """Acknowledge the batch in hand, and take what comes."""
     hand = Hand(KEY, there.token, there.batch)
     return run(there.storage.turn(hand, everything, TERMS, stay=stay))
+
+
+def rest(there: Scene, *, asleep: bool = False) -> None:
+    """As `turn`, and lie down where nothing comes."""
+    hand = Hand(KEY, there.token, EMPTY if asleep else there.batch)
+    there.store.delivering.rest(hand, everything, TERMS, stay=True, asleep=asleep)
+
+
+def _fall_asleep(there: Scene) -> None:
+    there.hold(3)
+    rest(there)
 
 
 def turns() -> Iterator[Operation]:
@@ -73,4 +84,26 @@ def turns() -> Iterator[Operation]:
             {PIPE: [*BATCH, b"due"]},
             {f"{PIPE} at 1": [b"due"]},
         ],
+    )
+    yield Operation(
+        "rest and lie down",
+        rest,
+        lambda s: [s.append(*BATCH), sleep(s)],
+        ready=lambda s: s.hold(3),
+        effect=minus(3),
+    )
+    yield Operation(
+        "rest and find the next thread",
+        rest,
+        lambda s: [s.append(*BATCH), s.append(b"other", pipe=OTHER), sleep(s)],
+        ready=lambda s: s.hold(3),
+        effect=minus(3),
+        keys=keys,
+    )
+    yield Operation(
+        "turn over in its sleep",
+        lambda s: rest(s, asleep=True),
+        lambda s: [s.append(*BATCH), sleep(s)],
+        ready=_fall_asleep,
+        effect=minus(3),
     )

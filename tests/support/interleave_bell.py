@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from itertools import chain, repeat
 from typing import Any
 
-from shardq.drivers.shared import storage as shared
+from shardq.drivers.shared import sleeping
 from shardq.drivers.shared.storage import SharedStorage
 from shardq.model import key_of
 from shardq.protocols import Served
@@ -95,9 +95,14 @@ class _Heard:
             self._process.nap()
         self._bells.rung.discard(self._process.number)
 
-    @contextmanager
-    def listening(self, *, deaths: bool = False) -> Iterator[_Heard]:
+    def ready(self) -> int:
         self._process.step("listens")
+        return 0
+
+    @contextmanager
+    def listening(self, *, deaths: bool = False, since: int | None = None) -> Iterator[_Heard]:
+        if since is None:  # else it listens since it was ready
+            self._process.step("listens")
         yield self
 
 
@@ -120,21 +125,23 @@ class _AllDone(Exception):
 @contextmanager
 def without_net() -> Iterator[None]:
     """The driver's waits end with the bell alone."""
-    real = shared.Deadline
-    shared.Deadline = _Deadline  # type: ignore[assignment,misc]
+    real = sleeping.Deadline
+    sleeping.Deadline = _Deadline  # type: ignore[assignment,misc]
     try:
         yield
     finally:
-        shared.Deadline = real  # type: ignore[misc]
+        sleeping.Deadline = real  # type: ignore[misc]
 
 
-def workshop(segment: Segment, workers: list[Looks], batches: list[list[str]], plan: Plan) -> World:
-    """Workers that look for what they serve, and producers that each append to these pipes in turn. Raises `Violation`
-    where work is left and all sleep.
+def workshop(
+    segment: Segment, workers: list[Looks], batches: list[list[str]], plan: Plan, *, rests: bool = False
+) -> World:
+    """Workers that look for what they serve, by `wait` or by `rest`, and producers that each append to these pipes in
+    turn. Raises `Violation` where work is left and all sleep.
     """
     world, bells = World(plan), Bells(sum(map(len, batches)))
     for looks in workers:
-        world.add(lambda process, looks=looks: _work(_storage(segment, bells, process), looks, bells, process))
+        world.add(lambda process, looks=looks: _work(_storage(segment, bells, process), looks, bells, process, rests))
     for pipes in batches:
         world.add(lambda process, pipes=pipes: _produce(_storage(segment, bells, process), pipes))
     world.run()
@@ -168,14 +175,19 @@ def _storage(segment: Segment, bells: Bells, process: Process) -> SharedStorage:
     # Everybody has bound a thread before: a first claim rings all who sleep, which would hide what is to be found.
     store.segment.words[store.segment.layout.slot_word(store.slot) + at.SLOT_SERVES] = 1
     storage = SharedStorage(store)
-    storage._ears = _Heard(bells, process)  # type: ignore[assignment]
+    storage.ears = _Heard(bells, process)  # type: ignore[assignment]
     return storage
 
 
-def _work(storage: SharedStorage, looks: Looks, bells: Bells, process: Process) -> None:
+def _work(storage: SharedStorage, looks: Looks, bells: Bells, process: Process, rests: bool) -> None:
     served = chain(looks, repeat(looks[-1]))
     try:
         while bells.left:
+            if rests:
+                hand = run(storage.rest(None, next(served), {}))
+                assert hand
+                _handle(storage, hand.key, hand.token, bells, process)
+                continue
             key = run(storage.wait(next(served)))
             assert key
             token = run(storage.claim(key))

@@ -24,7 +24,7 @@ ASYNCIO: Loops = {"asyncio": asyncio.new_event_loop}
 BOTH: Loops = {**ASYNCIO, "uvloop": uvloop.new_event_loop}
 
 #: What the code of a test names that may suspend, with the helpers and fixtures of tests that do so.
-SUSPENDING = {"append_when_room", "asyncio", "finished", "peer", "suspended", "wait", "wait_for_quiet"}
+SUSPENDING = {"append_when_room", "asyncio", "finished", "peer", "rest", "suspended", "wait", "wait_for_quiet"}
 
 
 def loops_for(config: pytest.Config, function: object) -> Loops:

@@ -11,6 +11,7 @@ import pytest
 from shardq import Queue, Route, Tube, Worker
 from shardq.errors import FencedError, HandlerError
 from shardq.model import Counts
+from shardq.working.hooks import Hooks
 from tests.support.drivers import Backend
 from tests.support.tasks import LIMIT_S, cancelled
 from tests.support.workers import (
@@ -206,7 +207,7 @@ async def test_who_counts_batches_hears_of_every_request(queue: Queue, worker: W
         raise ValueError("at the third")
 
     counted: list[int] = []
-    worker.after_batch = counted.append
+    worker.hooks = Hooks(after_batch=counted.append)
     plans.append(half)
     await queue.register(Planned, *one_each(5))
 

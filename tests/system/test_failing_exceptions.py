@@ -13,6 +13,7 @@ import pytest
 from shardq import Queue, Retry, Worker
 from shardq.errors import QueueFull
 from shardq.supervisor.exits import Exit
+from shardq.working.hooks import Hooks
 from tests.support.malign import FOLDER, MALIGN, SLOW, Ask, BadText, Malign
 from tests.support.supervised import Start, client, forget_dead, leave_in_segment
 from tests.support.workers import Item, Once, Routed, batches, diary, letters, one_each, plans, run, trouble
@@ -109,7 +110,7 @@ async def test_an_alarm_ends_what_an_exception_says_too_slowly(queue: Queue, wor
         def __exit__(self, *error: Any) -> None:
             raise AssertionError("was never entered")
 
-    worker.alarm = Interrupting  # type: ignore[assignment]
+    worker.hooks = Hooks(alarm=Interrupting)  # type: ignore[arg-type]
     trouble[0] = BadText
     await queue.register(Fragile, *one_each(1))
 

@@ -16,6 +16,7 @@ import pytest
 
 from shardq import Handler, Queue, Worker
 from shardq.handler import handler_name
+from shardq.working.hooks import Hooks
 from tests.support.drivers import Backend
 from tests.support.tasks import LIMIT_S, in_thread
 from tests.support.workers import Item, Routed, diary, new_worker, working
@@ -58,11 +59,11 @@ def late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Module
 async def asleep(worker: Worker) -> None:
     """Wait until the worker sleeps, from before its loop began on."""
     sleeps = asyncio.Event()
-    usual, worker.before_sleep = worker.before_sleep, sleeps.set
+    usual, worker.hooks = worker.hooks, Hooks(before_sleep=sleeps.set)
     async with asyncio.timeout(LIMIT_S):
-        if worker._waiting is None:
+        if worker.waiting.sleeper is None:
             await sleeps.wait()
-    worker.before_sleep = usual
+    worker.hooks = usual
 
 
 async def test_a_handler_that_is_imported_while_the_worker_sleeps_is_served(
@@ -115,7 +116,7 @@ async def test_a_class_whose_definition_has_not_ended_is_served_once_it_has(
         if sleeps == 2:
             loop.call_soon(looked.set)
 
-    worker.before_sleep = sleep_begins
+    worker.hooks = Hooks(before_sleep=sleep_begins)
     async with working(worker):
         await asleep(worker)
         await asyncio.to_thread(late)
@@ -131,7 +132,7 @@ def test_a_class_at_the_address_of_one_that_is_gone_is_served(
     for number in range(1000):
         name = f"Late{number}"
         address = _define(module, name)
-        assert f"late_module/{name}" in worker._served()
+        assert f"late_module/{name}" in worker.handlers.served()
         if address == former:
             return
         former = address
@@ -156,7 +157,7 @@ async def test_a_first_request_in_another_loop_counts(backend: Backend, queue: Q
         pytest.skip("this storage takes no local classes")
     async with working(worker):
         await asleep(worker)
-        assert handler_name(Local) not in worker._served()
+        assert handler_name(Local) not in worker.handlers.served()
         await in_thread(lambda: queue.register(Local, Item(0, 7)))
         await diary.until("done", 7)
 
@@ -181,14 +182,14 @@ class Early(Routed):
 async def test_a_worker_for_one_handler_sleeps_on(queue: Queue, worker: Worker) -> None:
     task = asyncio.create_task(worker.loop(handler=Early))
     await asleep(worker)
-    waiting, slept_anew = worker._waiting, list[None]()
-    worker.before_sleep = lambda: slept_anew.append(None)
+    slept_anew = list[None]()
+    worker.hooks = Hooks(before_sleep=lambda: slept_anew.append(None))
 
     type("Newcomer", (Routed,), {})
     await asyncio.sleep(0)
     await asyncio.sleep(0)
 
-    assert worker._waiting is waiting
+    assert worker.waiting.sleeper is task
     worker.stop()
     async with asyncio.timeout(LIMIT_S):
         await task

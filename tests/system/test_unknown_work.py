@@ -92,17 +92,17 @@ async def test_one_that_fails_becomes_a_dead_letter(backend: Backend, queue: Que
 async def test_a_worker_can_be_stopped_beside_a_storage_that_offers_what_it_does_not_hand_out(
     queue: Queue, worker: Worker, storage: Storage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    usual_take, usual_turn = storage.take, storage.turn
+    usual_take, usual_rest = storage.take, storage.rest
 
     async def take(key: str, *arguments: Any) -> Any:
         return EMPTY if key.endswith("/13") else await usual_take(key, *arguments)
 
-    async def turn(*arguments: Any, **options: Any) -> Any:
-        hand = await usual_turn(*arguments, **options)
+    async def rest(*arguments: Any, **options: Any) -> Any:
+        hand = await usual_rest(*arguments, **options)
         return hand._replace(batch=EMPTY) if hand and hand.key.endswith("/13") else hand
 
     monkeypatch.setattr(storage, "take", take)
-    monkeypatch.setattr(storage, "turn", turn)
+    monkeypatch.setattr(storage, "rest", rest)
     await queue.register(Listed, Item(13, 1), Item(1, 2))
     task = asyncio.create_task(worker.loop())
     await diary.until("done", 1, 2)

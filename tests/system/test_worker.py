@@ -14,7 +14,7 @@ import pytest
 from shardq import Handler, Queue, Route, Tube, Worker
 from shardq.errors import ConfigurationError, HandlerError, shown
 from shardq.protocols import Storage
-from shardq.working.worker import LOOP_TURN_S
+from shardq.working.waiting import LOOP_TURN_S
 from tests.support.drivers import Backend, Driver
 from tests.support.tasks import LIMIT_S, cancelled, finished, in_thread, suspended
 from tests.support.workers import NO_HOLD, Item, Routed, diary, new_worker, one_each, run, working

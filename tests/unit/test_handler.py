@@ -14,7 +14,8 @@ import pytest
 from shardq import Handler, Route
 from shardq.errors import HandlerError, shown
 from shardq.handler import call, check_importable, find_handler, handling
-from shardq.handling.checks import check_failure_rules, check_priorities, request_type
+from shardq.handling.checks import check_failure_rules, check_priorities
+from shardq.handling.info import request_type
 from shardq.handling.request_types import concrete_types
 from shardq.model import Tube, handler_name
 from shardq.settings import LONGEST_S

@@ -11,7 +11,7 @@ import pytest
 from shardq import Handler, Queue, Route
 from shardq.drivers import RuntimeStorage
 from shardq.errors import HandlerError
-from shardq.handling.checks import batch_size_of, check_usable, info_of
+from shardq.handling.info import check_usable, info_of
 
 if TYPE_CHECKING:
     from decimal import Decimal as OnlyWhileChecking
@@ -283,7 +283,7 @@ def test_a_batch_size_may_be_an_attribute(size: int | None) -> None:
     handler = type("Sized", (Works,), {"batch_size": size})
 
     check_usable(handler)
-    assert batch_size_of(handler(), 128) == size or 128
+    assert info_of(handler).batch_size(handler(), 128) == size or 128
 
 
 @pytest.mark.parametrize("size", [0, -1, True, 2.0, "10", [10], 10**5000 * -1], ids=lambda size: type(size).__name__)
@@ -298,14 +298,14 @@ def test_one_request_at_a_time_is_not_enough_for_larger_batches() -> None:
     by_method = type("Many", (NoStar,), {"batch_size": lambda self: 2})
     check_usable(by_method)
     with pytest.raises(HandlerError, match=r"Many\.perform\(\) takes one request, but gets batches of up to 2"):
-        batch_size_of(by_method(), 128)
+        info_of(by_method).batch_size(by_method(), 128)
 
 
 def test_an_instance_may_say_its_batch_size() -> None:
     handler = Works()
     handler.batch_size = 7
 
-    assert batch_size_of(handler, 128) == 7
+    assert info_of(type(handler)).batch_size(handler, 128) == 7
 
 
 class Counting(type(Handler)):  # type: ignore[misc]

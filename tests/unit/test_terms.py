@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Self
 import pytest
 
 from shardq import Handler
+from shardq.handling.info import info_of
 from shardq.model import Terms
-from shardq.working.terms import begins_at_once, terms_of
 
 
 class Plain(Handler[int]):
@@ -58,7 +58,7 @@ class Impossible(Plain):
     ],
 )
 def test_terms_are_those_of_the_class(handler: type[Handler[Any]], terms: Terms | None) -> None:
-    assert terms_of(handler, 50) == terms
+    assert info_of(handler).terms(50) == terms
 
 
 class Created(Plain):
@@ -101,4 +101,4 @@ class OfAnotherKind(Plain, metaclass=abc.ABCMeta): ...
     ],
 )
 def test_a_handler_with_code_of_its_own_does_not_begin_at_once(handler: type[Handler[Any]], at_once: bool) -> None:
-    assert begins_at_once(handler) is at_once
+    assert info_of(handler).begins_at_once() is at_once

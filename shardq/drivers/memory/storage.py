@@ -8,7 +8,6 @@ for it.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import time
@@ -20,6 +19,7 @@ from shardq.drivers.memory.capacity import FOLLOW_UP_PART, RESERVE_PART, Capacit
 from shardq.drivers.memory.deferred import Pending
 from shardq.drivers.memory.graves import Graves
 from shardq.drivers.memory.threads import Threads
+from shardq.drivers.memory.turns import onward
 from shardq.model import (
     EMPTY,
     NOT_ALONE,
@@ -68,7 +68,7 @@ class RuntimeStorage:
         self.settings = settings or StorageSettings()
         self._now_us = now_us
         self._lock = threading.Lock()
-        self._work, self._room, self._quiet, self._all_done = Bell(), Bell(), Bell(), Bell()
+        self._work, self._room, self._quiet, self._all_done = (Bell(self._lock) for _ in range(4))
         self._threads = Threads(self._work.ring, clock, now_us)
         self._pending = Pending()
         self._graves = Graves()
@@ -122,17 +122,26 @@ class RuntimeStorage:
     ) -> Hand | None:
         with self._lock:
             self._promote()
-            if hand is None:
-                return self._threads.next_hand(served, terms)
-            key, token, batch = hand
-            self._threads.check(key, token)
-            self._departed(self._threads.drop_below(hand, batch.through))
-            if stay and (more := self._threads.take_by(key, token, terms)).count:
-                return Hand(key, token, more)
-            if not self._threads.others_ready(served):
-                return Hand(key, token, EMPTY if stay else self._threads.take_by(key, token, terms))
-            self._threads.unclaim(key, token, 0.0)
-            return self._threads.next_hand(served, terms)
+            self._acknowledge(hand)
+            return onward(self._threads, hand, served, terms, stay=stay)
+
+    async def rest(
+        self,
+        hand: Hand | None,
+        served: Served,
+        terms: Mapping[str, Terms],
+        timeout_s: float | None = None,
+        *,
+        stay: bool = True,
+    ) -> Hand | None:
+        def look() -> Hand | None:
+            nonlocal hand
+            self._promote()
+            self._acknowledge(hand)
+            former, hand = hand, onward(self._threads, hand, served, terms, stay=stay)
+            return hand if hand and hand.leads_on_from(former) else None
+
+        return await self._work.until(look, timeout_s, self._next_s) or hand
 
     async def fail(self, hand: Hand) -> Failed:
         with self._lock:
@@ -191,33 +200,17 @@ class RuntimeStorage:
             return len(waiting) + len(dropped)
 
     async def wait(self, served: Served, timeout_s: float | None = None, bound: str | None = None) -> str | None:
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while True:
-            with self._lock:
-                due_us = self._promote()
-                key = self._threads.next_ready(served, bound)
-                left_s = None if deadline is None else deadline - time.monotonic()
-                if key is not None or (left_s is not None and left_s <= 0):
-                    return key
-                due_s = None if due_us is None else min((due_us - self._now_us()) / 1e6, _LONGEST_SLEEP_S)
-                end_s = self._threads.next_end_s()
-                rung = self._work.join()
-            pause_s = min((span for span in (left_s, due_s, end_s) if span is not None), default=None)
-            await self._heard(self._work, rung, pause_s)
+        def look() -> str | None:
+            self._promote()
+            return self._threads.next_ready(served, bound)
+
+        return await self._work.until(look, timeout_s, self._next_s)
 
     async def append_when_room(
         self, parts: Sequence[Part], timeout_s: float | None = None, *, when: When | None = None, absent: bool = False
     ) -> int | None:
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
         when = when and self._resolved(when)
-        while True:
-            with self._lock:
-                taken = self._append(parts, when, absent)
-                left_s = None if deadline is None else deadline - time.monotonic()
-                if taken is not None or (left_s is not None and left_s <= 0):
-                    return taken
-                rung = self._room.join()
-            await self._heard(self._room, rung, left_s)
+        return await self._room.until(lambda: self._append(parts, when, absent), timeout_s)
 
     async def promote(self) -> int | None:
         with self._lock:
@@ -239,7 +232,7 @@ class RuntimeStorage:
             if self._accepted == self._handled and not (deferred and self._pending.deferred):
                 return True
             rung = bell.join()
-        return await self._heard(bell, rung, timeout_s)
+        return await bell.heard(rung, timeout_s)
 
     async def backlog(self) -> Counts:
         with self._lock:
@@ -269,12 +262,28 @@ class RuntimeStorage:
             self._work.ring()  # waiting workers have to reckon with the end of the pause
             return released
 
-    async def lease(self, key: str, token: int, seconds: float) -> bool:
-        """Let the claim end `seconds` from now. Returns whether `token` is the current claim on `key`."""
+    def lease_left_s(self, key: str, token: int) -> float | None:
+        """How long the claim still lives; None: `token` is not the current claim on `key`."""
+        with self._lock:
+            return self._threads.lease_left_s(key, token)
+
+    def lease(self, key: str, token: int, seconds: float | None) -> bool:
+        """Let the claim end so many seconds from now (None: as it is). Returns whether the token is its current one."""
         with self._lock:
             held = self._threads.lease(key, token, seconds)
             self._work.ring()  # waiting workers have to reckon with the new end
             return held
+
+    def _acknowledge(self, hand: Hand | None) -> None:
+        if hand:
+            self._threads.check(hand.key, hand.token)
+            self._departed(self._threads.drop_below(hand, hand.batch.through))
+
+    def _next_s(self) -> float | None:
+        """In how many seconds a message is due, or a lease or pause ends, whichever comes first."""
+        due_us = self._pending.next_due_us if self._pending else None
+        due_s = None if due_us is None else min((due_us - self._now_us()) / 1e6, _LONGEST_SLEEP_S)
+        return min((span for span in (due_s, self._threads.next_end_s()) if span is not None), default=None)
 
     def _append(
         self, parts: Sequence[Part], when: When | None, absent: bool, kept_part: int = RESERVE_PART
@@ -385,12 +394,3 @@ class RuntimeStorage:
         self._room.ring()
         if self._pending.lacks_room:
             self._work.ring()  # a waiting worker moves the due messages that found no room
-
-    async def _heard(self, bell: Bell, rung: asyncio.Future[None], timeout_s: float | None) -> bool:
-        """Whether the bell was rung in time. The one method here that suspends: never under the lock."""
-        try:
-            done, _ = await asyncio.wait((rung,), timeout=timeout_s)
-            return bool(done)
-        finally:
-            with self._lock:
-                bell.leave(rung)

@@ -8,7 +8,8 @@ thread with messages and without a claim also stands in the ready order, in whic
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from math import inf
 
 from shardq.drivers.memory.tube import Tube
 from shardq.errors import FencedError
@@ -178,12 +179,16 @@ class Threads:
         self._free(key)
         return True
 
-    def lease(self, key: str, token: int, seconds: float) -> bool:
-        """Let the claim end `seconds` from now. Returns whether `token` is the current claim on `key`."""
-        if not self._holds(key, token):
-            return False
-        self._lease_ends[key] = self._clock() + seconds
-        return True
+    def lease(self, key: str, token: int, seconds: float | None) -> bool:
+        """Let the claim end so many seconds from now (None: as it is). Returns whether the token is its current one."""
+        held = self._holds(key, token)
+        if held and seconds is not None:
+            self._lease_ends[key] = self._clock() + seconds
+        return held
+
+    def lease_left_s(self, key: str, token: int) -> float | None:
+        """How long the claim still lives; None: `token` is not the current claim on `key`."""
+        return self._lease_ends.get(key, inf) - self._clock() if self._holds(key, token) else None
 
     def next_end_s(self) -> float | None:
         """Seconds until the first lease or pause ends, None where there is none."""
@@ -203,19 +208,6 @@ class Threads:
                     thread.batches += 1
                     return batch
         return EMPTY
-
-    def next_hand(self, served: Served, terms: Mapping[str, Terms]) -> Hand | None:
-        """Claim the thread that is ready next, and hand out of it. None: there is none."""
-        key = self.next_ready(served, None)
-        if key is None:
-            return None
-        token = self.claim(key)
-        return Hand(key, token, self.take_by(key, token, terms))
-
-    def take_by(self, key: str, token: int, terms: Mapping[str, Terms]) -> Batch:
-        """As `take`, by the terms of the thread's handler; nothing where there are none."""
-        its = terms.get(split_key(key)[0])
-        return self.take(key, token, its) if its else EMPTY
 
     def others_ready(self, served: Served) -> bool:
         """Whether a thread of these handlers is ready. It keeps its turn."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from shardq.errors import SegmentMissing
+from shardq.losses import Losses
 from shardq.settings import LockSettings
 
 if TYPE_CHECKING:
@@ -16,10 +18,13 @@ class SharedLock:
     released or when the process is dead. A stopped process keeps its claims, however long it is stopped.
     """
 
+    lease_s: float | None = None
+
     def __init__(self, storage: SharedStorage | None = None, settings: LockSettings | None = None) -> None:
         self.storage = storage
         self.settings = settings or LockSettings()
         self._tokens: dict[str, int] = {}
+        self._losses = Losses()
 
     async def acquire(self, key: str) -> int:
         token = await self._given().claim(key)
@@ -32,6 +37,7 @@ class SharedLock:
 
     async def release(self, key: str, pause_s: float = 0.0) -> bool:
         token = self._tokens.pop(key, 0)
+        self._losses.forget(key)
         return bool(token) and await self._given().unclaim(key, token, pause_s)
 
     async def ttl(self, key: str, seconds: float) -> bool:
@@ -40,6 +46,18 @@ class SharedLock:
             return await self.release(key)
         return key in self._tokens
 
+    async def renew(self, key: str) -> bool:
+        """Whether this lock still holds the key. There is no lease to renew."""
+        token = self._tokens.get(key, 0)
+        held = bool(token) and await self._given().holds(key, token)
+        if not held:
+            self._losses.tell(key)
+        return held
+
+    def lost(self, key: str) -> asyncio.Future[None]:
+        """Done only where `renew` finds that the claim is over."""
+        return self._losses.future(key, held=key in self._tokens)
+
     def adopt(self, key: str, token: int) -> None:
         """Take over the claim on a thread that a turn of the storage claimed."""
         self._tokens[key] = token
@@ -47,6 +65,7 @@ class SharedLock:
     def forget(self, key: str) -> None:
         """Forget the claim on a thread that a turn of the storage released."""
         self._tokens.pop(key, None)
+        self._losses.forget(key)
 
     def _given(self) -> SharedStorage:
         if self.storage is None:

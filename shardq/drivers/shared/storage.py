@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from shardq.drivers.shared.due import promote_some
 from shardq.drivers.shared.lock import SharedLock
+from shardq.drivers.shared.sleeping import Sleeping
 from shardq.drivers.shared.waiters import Deadline, ears_of, limit_of_coroutines, until_free
 from shardq.errors import SegmentBusy, SegmentMissing
 from shardq.model import Batch, Counts, Failed, Hand, Limits, Part, Scheduled, Terms, When, check_parts
@@ -46,7 +47,8 @@ class SharedStorage:
     def __init__(self, store: Store, settings: StorageSettings | None = None) -> None:
         self.settings = settings or StorageSettings()
         self._store = store
-        self._ears = ears_of(store)
+        self.ears = ears_of(store)
+        self._sleeping = Sleeping(self)
         self._closed = False
         self.limit_waits(None)
 
@@ -136,16 +138,16 @@ class SharedStorage:
             return await self._until_free(lambda: self._append(parts, when, share, absent=absent))
 
     async def contains(self, pipe: str, message: bytes) -> bool:
-        return await self._patiently(lambda: self._store.reading.contains(pipe, message))
+        return await self.patiently(lambda: self._store.reading.contains(pipe, message))
 
     async def length(self, pipe: str) -> int:
-        return await self._patiently(lambda: self._store.reading.length(pipe))
+        return await self.patiently(lambda: self._store.reading.length(pipe))
 
     async def pipes(self, after: int | None = None, limit: int = PAGE_ITEMS) -> Page[str]:
-        return await self._patiently(lambda: self._store.reading.pipes(after, limit))
+        return await self.patiently(lambda: self._store.reading.pipes(after, limit))
 
     async def range(self, pipe: str, limit: int, after: int | None = None) -> Batch:
-        return await self._patiently(lambda: self._store.reading.read(pipe, limit, after))
+        return await self.patiently(lambda: self._store.reading.read(pipe, limit, after))
 
     async def take(self, key: str, token: int, terms: Terms) -> Batch:
         try:
@@ -162,7 +164,7 @@ class SharedStorage:
     async def turn(
         self, hand: Hand | None, served: Served, terms: Mapping[str, Terms], *, stay: bool = True
     ) -> Hand | None:
-        self._promote_what_is_due()
+        self.promote_what_is_due()
         if hand is None:
             # As a look for work: a worker that has nothing in hand hears of its end also while the guard is held.
             with suppress(SegmentBusy):
@@ -174,31 +176,31 @@ class SharedStorage:
             return await self._until_free(lambda: self._store.delivering.turn(hand, served, terms, stay=stay))
 
     async def fail(self, hand: Hand) -> Failed:
-        return await self._patiently(lambda: self._store.delivering.fail(hand))
+        return await self.patiently(lambda: self._store.delivering.fail(hand))
 
     async def give_back(self, hand: Hand, at_most: int) -> None:
-        await self._patiently(lambda: self._store.delivering.give_back(hand, at_most))
+        await self.patiently(lambda: self._store.delivering.give_back(hand, at_most))
 
     async def bury(self, hand: Hand, sequence: int, grave: str, letter: bytes) -> bool:
         bound = self.settings.dead_letters
-        done = await self._patiently(lambda: self._store.letters.bury(hand, sequence, grave, letter, bound))
+        done = await self.patiently(lambda: self._store.letters.bury(hand, sequence, grave, letter, bound))
         if done.evicted:
             log.warning("dead letters dropped to make room", extra={"grave": grave, "letters": done.evicted})
         return done.buried
 
     async def graves(self, after: int | None = None, limit: int = PAGE_ITEMS) -> Page[str]:
-        return await self._patiently(lambda: self._store.letters.graves(after, limit))
+        return await self.patiently(lambda: self._store.letters.graves(after, limit))
 
     async def requeue(
         self, grave: str, sequence: int, pipe: str, message: bytes, *, front: bool = False
     ) -> bool | None:
-        return await self._patiently(lambda: self._store.letters.requeue(grave, sequence, pipe, message, front=front))
+        return await self.patiently(lambda: self._store.letters.requeue(grave, sequence, pipe, message, front=front))
 
     async def drop(self, grave: str, *sequences: int) -> int:
-        return await self._patiently(lambda: self._store.letters.drop(grave, sequences))
+        return await self.patiently(lambda: self._store.letters.drop(grave, sequences))
 
     async def remove(self, pipe: str, *messages: bytes) -> int:
-        removed = await self._patiently(lambda: self._store.removing.remove(pipe, messages))
+        removed = await self.patiently(lambda: self._store.removing.remove(pipe, messages))
         return removed + await self._taken_out(pipe, messages)
 
     async def claim(self, key: str) -> int:
@@ -208,7 +210,11 @@ class SharedStorage:
             return await self._until_free(lambda: self._store.delivering.claim(key))
 
     async def claimed(self, key: str) -> bool:
-        return await self._patiently(lambda: self._store.delivering.claimed(key))
+        return await self.patiently(lambda: self._store.delivering.claimed(key))
+
+    async def holds(self, key: str, token: int) -> bool:
+        """Whether `token` is the current claim on the thread."""
+        return await self.patiently(lambda: self._store.delivering.holds(key, token))
 
     async def unclaim(self, key: str, token: int, pause_s: float = 0.0) -> bool:
         try:
@@ -217,30 +223,18 @@ class SharedStorage:
             return await self._until_free(lambda: self._store.delivering.unclaim(key, token, pause_s))
 
     async def wait(self, served: Served, timeout_s: float | None = None, bound: str | None = None) -> str | None:
-        key = self._find_work(served, bound)
-        if key is not None or timeout_s == 0:
-            return key
-        deadline = Deadline(timeout_s)
-        while key is None:
-            if deadline.over:
-                return None
-            try:
-                key = await self._sleep_until_work(deadline, served, bound)
-            except SegmentBusy:
-                await deadline.pause()
-        return key
+        return await self._sleeping.wait(served, timeout_s, bound)
 
-    async def _sleep_until_work(self, deadline: Deadline, served: Served, bound: str | None) -> str | None:
-        with self._ears.listening(deaths=True) as heard:
-            key, pause_s = self._store.waiting.lie_down(served, bound)
-            try:
-                if key is None:
-                    net_s = self._net_s()
-                    await deadline.wait(heard, net_s if pause_s is None else min(pause_s, net_s))
-                    key = self._find_work(served, bound)
-            finally:
-                self._rise(key)
-        return key
+    async def rest(
+        self,
+        hand: Hand | None,
+        served: Served,
+        terms: Mapping[str, Terms],
+        timeout_s: float | None = None,
+        *,
+        stay: bool = True,
+    ) -> Hand | None:
+        return await self._sleeping.rest(hand, served, terms, timeout_s, stay=stay)
 
     async def append_when_room(
         self, parts: Sequence[Part], timeout_s: float | None = None, *, when: When | None = None, absent: bool = False
@@ -249,12 +243,12 @@ class SharedStorage:
         when = when and _resolved(when)
         while True:
             try:
-                with self._ears.listening() as heard:
+                with self.ears.listening() as heard:
                     self._store.waiting.await_room()
                     accepted = self._append(parts, when, GENERAL, absent=absent)
                     if accepted is not None or deadline.over:
                         return accepted
-                    await deadline.wait(heard, self._net_s())
+                    await deadline.wait(heard, self._sleeping.net_s())
             except SegmentBusy:
                 if deadline.over:
                     return None
@@ -262,7 +256,7 @@ class SharedStorage:
 
     async def promote(self) -> int | None:
         now_us = time.time_ns() // 1000
-        while (next_due_us := await self._patiently(self.promote_some)) is not None and next_due_us <= now_us:
+        while (next_due_us := await self.patiently(self.promote_some)) is not None and next_due_us <= now_us:
             continue
         return next_due_us
 
@@ -272,8 +266,16 @@ class SharedStorage:
         """
         return promote_some(self._store.timing)
 
+    def promote_what_is_due(self) -> None:
+        """As `promote_some`, where something is due. Where another process keeps the guard, others promote it, or the
+        next call does.
+        """
+        with suppress(SegmentBusy):
+            if self._store.timing.due():
+                self.promote_some()
+
     async def scheduled(self, after: Unread | None = None, limit: int = PAGE_ITEMS) -> Page[Scheduled]:
-        return await self._patiently(lambda: self._store.timing.scheduled(after, limit))
+        return await self.patiently(lambda: self._store.timing.scheduled(after, limit))
 
     async def unschedule(self, pipe: str, *messages: bytes) -> int:
         return await self._taken_out(pipe, messages, recurrent=True)
@@ -282,7 +284,7 @@ class SharedStorage:
         deadline = Deadline(timeout_s)
         while True:
             try:
-                with self._ears.listening() as heard:
+                with self.ears.listening() as heard:
                     if self._store.waiting.quiet(deferred=deferred):
                         return True
                     if deadline.over:
@@ -294,7 +296,7 @@ class SharedStorage:
                 await deadline.pause()
 
     async def backlog(self) -> Counts:
-        return await self._patiently(lambda: self._store.inspection.counts())
+        return await self.patiently(lambda: self._store.inspection.counts())
 
     def overview(self) -> Overview:
         """Figures of the segment and the workers in it, read without disturbing them."""
@@ -309,7 +311,7 @@ class SharedStorage:
         if not self._closed:
             self._closed = True
             shm.close_store(self._store)
-            self._ears.wake_all()
+            self.ears.wake_all()
 
     def destroy(self) -> None:
         """Unlink the segment with everything in it, and detach."""
@@ -319,7 +321,7 @@ class SharedStorage:
             else:
                 self._closed = True
                 shm.destroy_store(self._store)
-        self._ears.wake_all()
+        self.ears.wake_all()
 
     def _append(self, parts: Sequence[Part], when: When | None, share: int, *, absent: bool) -> int | None:
         store = self._store
@@ -341,10 +343,10 @@ class SharedStorage:
         else:
             accepted = count if store.timing.defer(parts, due_us, share=share) else None
         if due_us:
-            self._promote_what_is_due()
+            self.promote_what_is_due()
         return accepted
 
-    async def _patiently(self, verb: Callable[[], _Result]) -> _Result:
+    async def patiently(self, verb: Callable[[], _Result]) -> _Result:
         """The result of a verb, which is called again where it found the guard held."""
         try:
             return verb()
@@ -364,31 +366,8 @@ class SharedStorage:
 
         removed = 0
         for start in range(0, len(messages), REMOVED_AT_ONCE):  # so that none is counted in a call that gives up
-            removed += await self._patiently(partial(remove, start))
+            removed += await self.patiently(partial(remove, start))
         return removed
-
-    def _find_work(self, served: Served, bound: str | None) -> str | None:
-        """As `find_work`. None also where another process does not leave the guard."""
-        self._promote_what_is_due()
-        with suppress(SegmentBusy):
-            return self._store.waiting.find_work(served, bound)
-        return None
-
-    def _promote_what_is_due(self) -> None:
-        """Where another process keeps the guard, others promote it, or the next call does."""
-        with suppress(SegmentBusy):
-            if self._store.timing.due():
-                self.promote_some()
-
-    def _rise(self, key: str | None) -> None:
-        try:
-            self._store.waiting.rise(key)
-        except SegmentBusy:
-            self._store.waiting.rise_alone()
-
-    def _net_s(self) -> float:
-        """All sleeping processes together look once in the safety net's time: the more sleep, the less often each."""
-        return self.settings.safety_net * max(1, self._store.waiting.asleep())
 
 
 def _resolved(when: When) -> When:

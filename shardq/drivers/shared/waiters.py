@@ -32,11 +32,24 @@ class Ears:
         self._waiting: dict[asyncio.Future[None], bool] = {}
         """The futures that wait, and whether they wait also for deaths."""
         self._lock = ThreadLock()
+        self._times_woken = 0
+        self._ready = False
+
+    def ready(self) -> int:
+        """Have a bell that can be rung, and a watch over the other processes. Returns what `listening` takes as
+        `since`: for a coroutine that looks before it listens.
+        """
+        if not self._ready:
+            self._store.doorbell.open()
+            self._store.waiting.deaths()
+            self._ready = True
+        return self._times_woken
 
     @contextmanager
-    def listening(self, *, deaths: bool = False) -> Iterator[asyncio.Future[None]]:
+    def listening(self, *, deaths: bool = False, since: int | None = None) -> Iterator[asyncio.Future[None]]:
         """A future that is done when the bell rings, or with `deaths` when a process ends that may have been bound to a
-        thread. Listen before looking, so that no ring is missed.
+        thread. Listen before looking, so that no ring is missed; or say `since` when to have listened: where another
+        coroutine of this process took in a ring after that, the future is done at once.
         """
         loop = asyncio.get_running_loop()
         heard: asyncio.Future[None] = loop.create_future()
@@ -44,6 +57,8 @@ class Ears:
         watch = self._store.waiting.deaths() if deaths else -1
         with self._lock:
             self._waiting[heard] = deaths
+            if since is not None and since != self._times_woken:
+                heard.set_result(None)
         try:
             loop.add_reader(bell, self._heard)
             if deaths:
@@ -80,12 +95,13 @@ class Ears:
 
     def forget(self) -> None:
         """Begin anew in a forked child: no coroutine of it waits, and no thread of it holds the lock."""
-        self._waiting, self._lock = {}, ThreadLock()
+        self._waiting, self._lock, self._ready = {}, ThreadLock(), False
 
     def wake_all(self) -> None:
         """Let all waiting coroutines look again."""
         here = _running_loop()
         with self._lock:
+            self._times_woken += 1
             for future in self._waiting:
                 if future.get_loop() is here:
                     _finish(future)

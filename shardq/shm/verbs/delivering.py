@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from shardq.errors import SegmentNoRoom
 from shardq.model import EMPTY, NOT_ALONE, Batch, Failed, Hand, Terms, in_turn, split_key
@@ -21,6 +21,15 @@ from shardq.shm.verbs.equal_messages import Alike
 from shardq.shm.verbs.waiting import Waiting
 
 _Result = TypeVar("_Result")
+
+
+class Rest(NamedTuple):
+    """What `Delivering.rest` found, and whether this process lies down."""
+
+    hand: Hand | None
+    asleep: bool
+    wait_s: float | None = None
+    """In how many seconds the sleeper has to wake by itself; None: it will be rung."""
 
 
 class Delivering:
@@ -72,6 +81,12 @@ class Delivering:
             thread = self._directory.thread(key)
             return thread != NOT_FOUND and self._bindings.owner(thread) != 0
 
+    def holds(self, key: str, token: int) -> bool:
+        """Whether the thread is bound to this process with this token."""
+        with self._section:
+            thread = self._directory.thread(key)
+            return thread != NOT_FOUND and self._bindings.current(thread, token)
+
     def unclaim(self, key: str, token: int, pause_s: float = 0.0) -> bool:
         """End the binding with this token; the thread rests for `pause_s`. False: it was over before."""
         with self._section:
@@ -101,16 +116,37 @@ class Delivering:
         `Storage.turn`. Raises `FencedError`.
         """
         with self._section:
-            if hand is None:
-                self._waiting.look_around()
-                return self._next(names, terms)
-            thread = self._pop(hand, hand.batch.through)
-            if stay and (batch := self._take_by(hand.key, thread, terms)).count:
-                return Hand(hand.key, hand.token, batch)
-            if not self._others_ready(names):
-                return Hand(hand.key, hand.token, EMPTY if stay else self._take_by(hand.key, thread, terms))
-            self._release(thread, 0.0)
-            return self._next(names, terms)
+            return self._onward(hand, self._acknowledged(hand), names, terms, stay=stay)
+
+    def rest(
+        self,
+        hand: Hand | None,
+        names: frozenset[str] | None,
+        terms: Mapping[str, Terms],
+        *,
+        stay: bool,
+        asleep: bool = False,
+        may_sleep: bool = True,
+    ) -> Rest:
+        """As `turn`; where nothing is ready, this process counts as asleep from this section on, and will be rung,
+        until it calls this once more with `asleep`, or `Waiting.rise`.
+        """
+        waiting = self._waiting
+        with self._section:
+            thread = self._acknowledged(hand)
+            found = self._onward(hand, thread, names, terms, stay=stay)
+            busy = found is not None and found.leads_on_from(hand)
+            wait_s = None
+            if not busy and may_sleep:
+                wait_s = waiting.look_around_to_sleep()
+                found = self._onward(hand, thread, names, terms, stay=stay)  # of dead workers, for instance
+                busy = found is not None and found.leads_on_from(hand)
+            sleeps = may_sleep and not busy
+            if asleep:
+                waiting.turn_over(sleeps_on=sleeps, busy=busy)
+            elif sleeps:
+                waiting.sleep()
+            return Rest(found, sleeps, wait_s)
 
     def fail(self, hand: Hand) -> Failed:
         """Take back the batch in hand as failed. Returns the failures of its message, `NOT_ALONE` where there were
@@ -134,6 +170,26 @@ class Delivering:
             self._journal.clear()
             self._bindings.note_batch(-1, 0)
             return result
+
+    def _acknowledged(self, hand: Hand | None) -> int:
+        """The thread of the hand, whose batch is acknowledged. -1: there is no hand."""
+        if hand is None:
+            return -1
+        return self._pop(hand, hand.batch.through)
+
+    def _onward(
+        self, hand: Hand | None, thread: int, names: frozenset[str] | None, terms: Mapping[str, Terms], *, stay: bool
+    ) -> Hand | None:
+        """What a turn does once the batch in the hand is acknowledged."""
+        if hand is None:
+            self._waiting.look_around()
+            return self._next(names, terms)
+        if stay and (batch := self._take_by(hand.key, thread, terms)).count:
+            return Hand(hand.key, hand.token, batch)
+        if not self._others_ready(names):
+            return Hand(hand.key, hand.token, EMPTY if stay else self._take_by(hand.key, thread, terms))
+        self._release(thread, 0.0)
+        return self._next(names, terms)
 
     def _others_ready(self, names: frozenset[str] | None) -> bool:
         """Whether a thread of these handlers is ready, and one at all is wanted."""

@@ -61,12 +61,7 @@ class Waiting:
         has to wake by itself then, since neither rings a process.
         """
         with self._section:
-            self._watch.update()
-            self._adopt_orphans()
-            wait_s = self._end_pauses()
-            if self._sleepers_await_due():
-                due_s = max(0.0, self._segment.words[at.NEXT_DUE_US] / 1e6 - time.time())
-                wait_s = due_s if wait_s is None else min(due_s, wait_s)
+            wait_s = self.look_around_to_sleep()
             key = self.find(names, bound)
             self._sleepers += 1
             if key is None:
@@ -123,6 +118,34 @@ class Waiting:
         """Ask to be rung when messages leave."""
         with self._section:
             self._bindings.await_(self._segment.layout.room_map)
+
+    def look_around_to_sleep(self) -> float | None:
+        """As `look_around`, before this process sleeps: it looks at all, and also watches the processes that serve.
+        Returns in how many seconds it has to wake by itself: see `lie_down`. Wants the guard held.
+        """
+        self._watch.update()
+        self._adopt_orphans()
+        wait_s = self._end_pauses()
+        if self._sleepers_await_due():
+            due_s = max(0.0, self._segment.words[at.NEXT_DUE_US] / 1e6 - time.time())
+            wait_s = due_s if wait_s is None else min(due_s, wait_s)
+        return wait_s
+
+    def sleep(self) -> None:
+        """One coroutine more of this process sleeps, which found nothing in this section. Wants the guard held."""
+        self._sleepers += 1
+        self._bindings.sleep()
+
+    def turn_over(self, *, sleeps_on: bool, busy: bool) -> None:
+        """A coroutine that slept looked again, and `sleeps_on`, or rises as by `rise`. Where it is `busy`, it has
+        claimed its work in this section. Wants the guard held.
+        """
+        if self._bindings.wake(others_sleep=sleeps_on or self._sleepers > 1):
+            self._bindings.pass_on(NOT_FOUND)
+        if busy and (self._pauses_stand or self._sleepers_await_due()):
+            self._bindings.call_worker()
+        # Last: where an exception cuts this short, the caller rises by `rise`.
+        self._sleepers -= not sleeps_on
 
     def look_around(self) -> None:
         """Make threads ready whose pause is over and, now and then, free the threads of dead workers. Wants the guard

@@ -10,7 +10,8 @@ from typing import Any
 from shardq.encoding.codec import check_type
 from shardq.errors import ConfigurationError, SupervisorError, shown
 from shardq.handler import Handler, check_importable
-from shardq.handling.checks import check_usable, does_something, request_type
+from shardq.handling.checks import does_something
+from shardq.handling.info import check_usable, request_type
 from shardq.model import MAIN_NAMES, MAIN_SCRIPT, handler_name
 from shardq.supervisor.code.script import exits, import_script, reason
 from shardq.supervisor.code.threads import ThreadWatch

@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import uvloop
@@ -148,8 +149,13 @@ class _Service:
             term.keep_following()
 
         take_process()
-        worker.alarm, worker.interruptible = signals.alarm, False
-        worker.after_step, worker.before_sleep = after_step, term.keep_awake
+        worker.hooks = replace(
+            worker.hooks,
+            alarm=signals.alarm,
+            after_step=after_step,
+            before_sleep=term.keep_awake,
+            interruptible=False,
+        )
         offspring.watch()
         term.follow()
         os.set_inheritable(self._life, False)

@@ -1,0 +1,137 @@
+"""All that is known of a handler class.
+
+The request type and the forms of its methods stand in its code and are found out once for each class. Its attributes
+are read and checked when they are asked for, since they may change.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+from weakref import WeakKeyDictionary, ref
+
+from shardq.errors import HandlerError
+from shardq.handler import Handler, check_is_handler, does_nothing
+from shardq.handling.checks import (
+    check_batch_size,
+    check_failure_rules,
+    check_methods,
+    check_priorities,
+    checked_size,
+    does_something,
+)
+from shardq.handling.request_types import concrete_types, find_request_type
+from shardq.model import Route, Terms, handler_name
+
+
+class HandlerInfo:
+    """Get one from `info_of`. It does not keep its class alive."""
+
+    __slots__ = ("_checked", "_class", "_priorities", "kind", "name", "one_by_one", "types")
+
+    def __init__(self, handler: type[Handler[Any]]) -> None:
+        """Raises `HandlerError` for code that cannot be served."""
+        self._class = ref(handler)
+        self.name = handler_name(handler)
+        self.kind = find_request_type(handler)
+        """Type of its requests."""
+        self.types = concrete_types(self.kind)
+        """Classes instances of that have. None where the type does not tell."""
+        self.one_by_one = check_methods(handler, self.kind)
+        """Whether the method that does the work takes one request, and no batch."""
+        self._checked: tuple[Any, Any] | None = None
+        self._priorities: tuple[int, ...] = ()
+
+    @property
+    def priorities(self) -> tuple[int, ...]:
+        """Those that its requests may have, in order of service. Raises `HandlerError` for what cannot be that."""
+        handler = self._handler
+        if self._checked is None or (
+            handler.priorities is not self._checked[0] or handler.starvation_limit != self._checked[1]
+        ):
+            self._priorities = check_priorities(handler)
+            self._checked = handler.priorities, handler.starvation_limit
+        return self._priorities
+
+    def pipe(self, route: Route) -> str:
+        """`Tube.pipe`, with the name found out before."""
+        return f"{self.name}/{route.thread}/{route.priority}"
+
+    def check(self) -> None:
+        """Raise `HandlerError` where the class does nothing, or says something about itself that cannot be."""
+        handler = self._handler
+        check_priorities(handler)
+        check_failure_rules(handler)
+        check_batch_size(handler, one_by_one=self.one_by_one)
+        if not does_something(handler):
+            raise HandlerError(does_nothing(handler))
+
+    def batch_size(self, instance: Handler[Any], otherwise: int) -> int:
+        """Most requests in a batch of this handler; `otherwise` where it does not say. Raises `HandlerError` for a size
+        that cannot be, and what its method raises.
+        """
+        said = instance.batch_size
+        size = said() if callable(said) else said
+        return checked_size(self._handler, otherwise if size is None else size, one_by_one=self.one_by_one)
+
+    def terms(self, batch_size: int) -> Terms | None:
+        """What a worker can tell the storage about threads of the handler before it has made one, with this size where
+        the class says none. None where only an instance can say.
+
+        A storage acknowledges a batch and hands out a batch of the next thread in one step. So it has to know before
+        that step how large the next batch may be.
+        """
+        handler = self._handler
+        said = batch_size if _is_default(handler, "batch_size") else handler.batch_size
+        size = batch_size if said is None else said
+        try:
+            self.check()
+        except HandlerError:  # it is raised again, and logged, where the handler is made
+            return None
+        if type(size) is not int or (size > 1 and self.one_by_one):
+            return None
+        return Terms(self.priorities, size, handler.timeout_s, handler.starvation_limit)
+
+    def begins_at_once(self) -> bool:
+        """Whether no code of the handler runs before its first batch and after its last one. Otherwise it is made and
+        started before it is handed a batch: should the process die in that code, the batch would get the blame.
+        """
+        handler = self._handler
+        made_by_python = handler.__init__ is object.__init__ and handler.__new__ is object.__new__
+        defaults = (_is_default(handler, name) for name in ("create", "start", "stop"))
+        return made_by_python and type(handler) is type and all(defaults)
+
+    @property
+    def _handler(self) -> type[Handler[Any]]:
+        handler = self._class()
+        assert handler is not None, "the class is gone"
+        return handler
+
+
+#: Reading annotations takes longer than all else that a worker does to bind.
+_known: WeakKeyDictionary[type[Any], HandlerInfo] = WeakKeyDictionary()
+
+
+def info_of(handler: type[Handler[Any]]) -> HandlerInfo:
+    """What is known of a handler class. Raises `HandlerError` for code that cannot be served."""
+    info = _known.get(handler)
+    if info is None:
+        info = _known[handler] = HandlerInfo(handler)
+    return info
+
+
+def request_type(handler: type[Handler[Any]]) -> Any:
+    """The type of a handler's requests. Raises `HandlerError` where nothing says it."""
+    return info_of(handler).kind
+
+
+def check_usable(handler: Any) -> None:
+    """Raise `HandlerError` for what can be neither registered to nor served: it is no handler class, does nothing, has
+    a method that cannot be called as it will be, or says something about itself that cannot be.
+    """
+    check_is_handler(handler)
+    info_of(handler).check()
+
+
+def _is_default(handler: type[Handler[Any]], name: str) -> bool:
+    return inspect.getattr_static(handler, name) is inspect.getattr_static(Handler, name)

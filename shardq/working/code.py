@@ -1,0 +1,100 @@
+"""Runs the code of a handler for one stay: in contexts of its own, within its time, as long as the claim stands."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any
+
+from shardq.errors import DecodeError, HandlerError
+from shardq.handler import call
+from shardq.handling.isolation import InContext, plainly
+from shardq.model import Batch
+from shardq.protocols import Serializer
+from shardq.text.printable import type_name
+from shardq.working import failure
+from shardq.working.hooks import Hooks
+from shardq.working.lease import Lease
+from shardq.working.time_limit import within
+
+
+class Code:
+    """Calls into the handler. What comes out is an `Exception`, but for what is meant for the runner of the worker."""
+
+    def __init__(self, hooks: Hooks, timeout_s: float | None, lease: Lease | None) -> None:
+        self._hooks = hooks
+        self._timeout_s = timeout_s
+        self._lease = lease
+
+    async def result(self, context: Context, function: Callable[..., Any], *arguments: Any) -> Any:
+        """The result of the handler's code, run in this context. Raises `HandlerTimeout` where it takes too long and
+        can be interrupted, and `ClaimLost` where it waits while the claim is lost.
+        """
+        result = InContext(context, call(function, *arguments), self._hooks.after_step)
+        try:
+            if self._lease is not None:
+                return await self._lease.unless_lost(self._in_time(result))
+            if self._timeout_s is None:
+                return await result
+            return await within(self._timeout_s, result, self._hooks.alarm)
+        except (Exception, SystemExit):
+            raise
+        except BaseException as error:
+            self._contain(error)
+            raise
+
+    def decoded(self, context: Context, serializer: Serializer, kind: Any, batch: Batch) -> list[Any]:
+        """The requests of a batch. Raises `DecodeError`, and `Unready`."""
+        try:
+            # A request type may have code of its own, as validators are.
+            return context.run(plainly, serializer.decode, kind, batch)
+        except OSError as error:
+            if unready := failure.unready(error):
+                raise unready from error
+            raise
+        except (Exception, SystemExit):
+            raise
+        except BaseException as error:
+            self._contain(error)
+            raise
+
+    async def _in_time(self, result: InContext) -> Any:
+        return await (result if self._timeout_s is None else within(self._timeout_s, result, self._hooks.alarm))
+
+    def _contain(self, error: BaseException) -> None:
+        """Raise what came out of the handler's code as a `HandlerError`, unless it is meant for the code that runs the
+        worker.
+        """
+        if not self._comes_from_outside(error):
+            raise HandlerError(f"{type_name(type(error))} came out of the handler") from error
+
+    def _comes_from_outside(self, error: BaseException) -> bool:
+        """Whether what came out of the handler's code is meant for the code that runs the worker: a cancellation of its
+        loop, or an interrupt. In a supervised worker nothing is: all comes from the handler.
+        """
+        task = asyncio.current_task()
+        if issubclass(type(error), asyncio.CancelledError) and (task is None or not task.cancelling()):
+            return False
+        if self._hooks.interruptible:
+            return True
+        while task and task.uncancel():
+            continue
+        return False
+
+
+def decodable(batch: Batch, decode: Callable[[Batch], list[Any]]) -> tuple[Batch, list[Any], DecodeError | None]:
+    """The part of the batch up to the first message that does not decode, and its requests; or that message."""
+    low, high = 0, batch.count
+    while high - low > 1:
+        middle = (low + high) // 2
+        try:
+            decode(batch.first(middle))
+            low = middle
+        except DecodeError:
+            high = middle
+    part = batch.first(max(low, 1))
+    try:
+        return part, decode(part), None
+    except DecodeError as error:
+        return part, [], error
