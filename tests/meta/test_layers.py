@@ -17,6 +17,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "contract",
         (
             "shardq.blocking",
+            "shardq.environment",
             "shardq.model",
             "shardq.protocols",
             "shardq.settings",
