@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 from shardq.errors import ConfigurationError, shown
 
 #: A whole number as text; a fraction of zeros may follow.
-_WHOLE = re.compile(r"([+-]?[0-9]+(?:_[0-9]+)*)(?:\.0+)?")
+_WHOLE = r"([+-]?[0-9]+(?:_[0-9]+)*)(?:\.0+)?"
 #: Most characters of a whole number as text.
 _MOST_DIGITS = 4300
 _TOO_LONG = "Unable to parse input string as an integer, exceeded maximum size"
@@ -141,7 +141,7 @@ class Whole(_Bounded):
         return int(value)
 
     def _of_text(self, text: str) -> int:
-        found = _WHOLE.fullmatch(text.strip())
+        found = re.fullmatch(_WHOLE, text.strip())
         if not found:
             raise ValueError("Input should be a valid integer, unable to parse string as an integer")
         if len(found[1]) > _MOST_DIGITS:

@@ -18,6 +18,7 @@ after those that it uses:
 * `files.capacity`: how large, where it is not given
 * `segment`: the mapped object
 * `memory.reserve`: memory for when /dev/shm is full
+* `processes.proc`: what the kernel tells of a process
 * `processes.shares`: which slots are kept for which processes
 * `processes.slots`: which processes are attached, and alive
 * `processes.holding`: which process has the guard, seen from outside

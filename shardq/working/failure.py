@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import errno
 import time
-from random import Random
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from shardq.deadletters import DeadLetter
+from shardq.lazy import Lazy
 from shardq.model import Batch, Ending, Failed, Retry, plain, signal_name
 from shardq.text.portrait import line, text
+
+if TYPE_CHECKING:
+    import random
+else:
+    random = Lazy("random")
 
 #: Most characters of a traceback in a dead letter: the reserve has to hold many.
 _TRACEBACK_CHARACTERS = 8000
@@ -45,7 +50,7 @@ def rest_s(retry: Retry, pipe: str, sequence: int, failed: Failed, now_us: int |
     whole_s: float = min(retry.backoff_s * 2 ** min(waits, 60), retry.backoff_max_s)
     if retry.jitter:
         # Drawn from facts that all processes know, so that each comes to the same time.
-        whole_s *= 1 - Random(f"{pipe}#{sequence}#{failed.attempts}").random() / 2
+        whole_s *= 1 - random.Random(f"{pipe}#{sequence}#{failed.attempts}").random() / 2
     # Not more than the whole, also where the clock was set back since the failure.
     return min(whole_s, max(0.0, whole_s - _seconds_since(failed.last_us, now_us)))
 

@@ -12,7 +12,7 @@ SOURCES = sources(ROOT / "shardq")
 
 #: Layer by layer from the ground up, the modules in it. Imports go down, or sideways inside one layer.
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("ground", ("shardq.cores", "shardq.errors", "shardq.text", "shardq.text.*", "shardq.version")),
+    ("ground", ("shardq.cores", "shardq.errors", "shardq.lazy", "shardq.text", "shardq.text.*", "shardq.version")),
     (
         "contract",
         (

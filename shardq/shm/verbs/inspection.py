@@ -13,11 +13,10 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import psutil
-
 from shardq.shm import words as at
 from shardq.shm.damage import damage_told
 from shardq.shm.processes.holding import Held, holder
+from shardq.shm.processes.proc import is_stopped, memory
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
 from shardq.shm.tubes.claims import Bindings
@@ -223,10 +222,8 @@ class Inspection:
         if not pid:
             return None, 0
         try:
-            process = psutil.Process(pid)
-            stopped = process.status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
-            return "stopped" if stopped else None, process.memory_info().rss
-        except psutil.NoSuchProcess:
+            return "stopped" if is_stopped(pid) else None, memory(pid).resident
+        except ProcessLookupError:
             return "dead", 0
-        except (psutil.Error, OSError):  # no descriptor is left to read it with
+        except OSError:  # no descriptor is left to read it with
             return None, 0

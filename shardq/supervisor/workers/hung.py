@@ -6,8 +6,7 @@ import logging
 import time
 from collections.abc import Mapping
 
-import psutil
-
+from shardq.shm.processes.proc import is_stopped
 from shardq.supervisor.board import Board
 from shardq.supervisor.workers.member import Member
 
@@ -82,6 +81,6 @@ class HungWorkers:
 
 def _is_stopped(pid: int) -> bool:
     try:
-        return psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
-    except psutil.NoSuchProcess:
+        return is_stopped(pid)
+    except ProcessLookupError:
         return False
