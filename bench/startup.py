@@ -1,6 +1,4 @@
-"""How long it takes until a family serves, until it has done its first request, and until it is gone; and what an import
-of the package costs.
-"""
+"""How long a family takes to serve, to do its first request, and to end; and what an import of the package costs."""
 
 from __future__ import annotations
 
