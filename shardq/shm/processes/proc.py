@@ -1,13 +1,17 @@
-"""What the kernel tells of a process in /proc: whether it is stopped, and its memory."""
+"""What the system tells of a process: whether it is stopped, and its memory."""
 
 from __future__ import annotations
 
-import os
-from typing import NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
 
-#: Letters of the states in which a process does not run until it is told to: by a signal, and by a debugger.
-_STOPPED = "Tt"
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+from shardq.lazy import Lazy
+
+if TYPE_CHECKING:
+    import psutil
+else:
+    psutil = Lazy("psutil")
 
 
 class Memory(NamedTuple):
@@ -19,20 +23,27 @@ class Memory(NamedTuple):
 
 
 def is_stopped(pid: int) -> bool:
-    """Raises `ProcessLookupError` where there is no such process, and `OSError` where the system refuses the look."""
-    # The name of the program is in brackets before the state, and may have brackets and spaces itself.
-    return _read(pid, "stat").rpartition(") ")[2][:1] in _STOPPED
+    """Whether the process does not run until it is told to, by a signal or by a debugger. Raises `ProcessLookupError`
+    where there is no such process, and `OSError` where the system refuses the look.
+    """
+    with _refusals_told():
+        return psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
 
 
 def memory(pid: int) -> Memory:
     """Raises as `is_stopped` does."""
-    _, resident, shared, *_ = map(int, _read(pid, "statm").split())
-    return Memory(resident * _PAGE_BYTES, shared * _PAGE_BYTES)
+    with _refusals_told():
+        found = psutil.Process(pid).memory_info()
+        return Memory(found.rss, found.shared)
 
 
-def _read(pid: int, name: str) -> str:
+@contextmanager
+def _refusals_told() -> Iterator[None]:
     try:
-        with open(f"/proc/{pid}/{name}", encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except FileNotFoundError:
-        raise ProcessLookupError(f"there is no process {pid}") from None
+        yield
+    except ImportError as error:  # no descriptor was left to find it with
+        raise OSError(str(error)) from error
+    except psutil.NoSuchProcess as error:
+        raise ProcessLookupError(str(error)) from error
+    except psutil.Error as error:
+        raise OSError(str(error)) from error
