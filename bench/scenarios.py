@@ -109,6 +109,15 @@ SCENARIOS = {
         ),
         _tenths,
     ),
+    "import": Scenario(
+        "milliseconds for a Python that imports it and ends, less is better",
+        (
+            Contestant("import shardq", "bench.startup:package"),
+            Contestant("floor, asyncio uvloop msgspec", "bench.startup:libraries"),
+            Contestant("floor, bare Python", "bench.startup:nothing"),
+        ),
+        _tenths,
+    ),
     "recovery": Scenario(
         "microseconds from the report of a worker's death to the next handler on its thread, less is better",
         (

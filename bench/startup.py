@@ -1,7 +1,8 @@
-"""How long it takes until a family serves, until it has done its first request, and until it is gone."""
+"""How long a family takes to serve, to do its first request, and to end; and what an import of the package costs."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -45,6 +46,30 @@ def bare() -> dict[str, float]:
         process.stdin.close()
         process.wait()
         return _figures(start, serving, done, time.perf_counter())
+
+
+def package() -> dict[str, float]:
+    return _import("import shardq")
+
+
+def libraries() -> dict[str, float]:
+    """The floor of an import: the libraries that it stands on."""
+    return _import("import asyncio, uvloop, msgspec")
+
+
+def nothing() -> dict[str, float]:
+    return _import("pass")
+
+
+def _import(code: str) -> dict[str, float]:
+    """Time of a Python that runs the code, and its processor time, which says more on a busy machine."""
+    start = time.perf_counter()
+    process = subprocess.Popen((sys.executable, "-c", code))
+    _, status, usage = os.wait4(process.pid, 0)
+    end = time.perf_counter()
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return {"wall_ms": 1000 * (end - start), "processor_ms": 1000 * (usage.ru_utime + usage.ru_stime)}
 
 
 async def _family(workers: int) -> dict[str, float]:

@@ -10,10 +10,12 @@ from shardq.model import Retry, Route, Tube
 from shardq.queue import Queue
 from shardq.recurrent import DeferredHandler, RecurrentHandler
 from shardq.version import __version__
-from shardq.working.worker import Worker
 
 if typing.TYPE_CHECKING:
     from shardq.embedded import Supervisor
+    from shardq.working.worker import Worker
+
+_LAZY = {"Supervisor": "shardq.embedded", "Worker": "shardq.working.worker"}
 
 __all__ = [
     "DeferredHandler",
@@ -32,7 +34,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> typing.Any:
-    """`Supervisor` is imported when it is first asked for: it needs Linux, the rest does not."""
-    if name != "Supervisor":
+    """Imported when it is first asked for: a program that registers has neither, and `Supervisor` needs Linux."""
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return importlib.import_module("shardq.embedded").Supervisor
+    return getattr(importlib.import_module(_LAZY[name]), name)

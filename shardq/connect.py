@@ -6,7 +6,7 @@ import errno
 import os
 from urllib.parse import SplitResult, urlsplit
 
-from shardq.drivers.memory.storage import RuntimeStorage
+from shardq import drivers
 from shardq.errors import ConfigurationError, SegmentUnavailable, shown
 from shardq.protocols import Storage
 from shardq.queue import Queue
@@ -40,7 +40,7 @@ def _parts(url: object) -> SplitResult:
 
 async def _open(url: str, settings: StorageSettings | None) -> Storage:
     if url == "memory://":
-        return RuntimeStorage(settings)
+        return drivers.RuntimeStorage(settings)
     if _parts(url).scheme == "shm":
         try:
             from shardq.drivers.shared.attaching import attached

@@ -5,13 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from signal import Signals
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from shardq.errors import ConfigurationError, HandlerError, shown
+from shardq.lazy import Lazy
 from shardq.settings import LONGEST_S
 from shardq.text.wording import counted
+
+if TYPE_CHECKING:
+    import hashlib
+else:
+    hashlib = Lazy("hashlib")
 
 #: Module name of what Python was started with.
 MAIN_SCRIPT = "__main__"
@@ -43,7 +48,7 @@ class Route(NamedTuple):
             raise HandlerError(f"Route.by(threads={shown(threads)}) cannot be: give a number of threads from 1 up")
         if threads is None and isinstance(key, int) and 0 <= key < 1 << 63:
             return cls(int(key), priority)
-        number = int.from_bytes(blake2b(_key_bytes(key), digest_size=8).digest(), "big") & (1 << 63) - 1
+        number = int.from_bytes(hashlib.blake2b(_key_bytes(key), digest_size=8).digest(), "big") & (1 << 63) - 1
         return cls(number if threads is None else number % threads, priority)
 
 

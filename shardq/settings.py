@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
-
+from shardq.environment import FromEnvironment, flag, number, one_of, text, whole
 from shardq.errors import ConfigurationError, shown
 from shardq.system.cores import usable_cores
 
@@ -24,162 +22,122 @@ LARGEST_BYTES = 1 << 46
 #: Most workers of one family: each needs one of the segment's slots.
 MOST_WORKERS = 128
 
-#: A time in seconds that every clock and timer of the system can count.
-Seconds = Annotated[float, Field(le=LONGEST_S, allow_inf_nan=False)]
-
 
 def _default_workers() -> int:
     """A machine may have more cores than there can be workers."""
     return min(usable_cores(), MOST_WORKERS)
 
 
-class _Settings(BaseSettings):
-    model_config = SettingsConfigDict(validate_assignment=True, extra="forbid", use_attribute_docstrings=True)
-
-    def __init__(self, **values: Any) -> None:
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            raise self._explained(error) from error
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        try:
-            super().__setattr__(name, value)
-        except ValidationError as error:
-            raise self._explained(error) from error
-
-    def _explained(self, error: ValidationError) -> ConfigurationError:
-        prefix = type(self).model_config.get("env_prefix", "")
-        problems = "; ".join(
-            f"{'.'.join(map(str, item['loc']))} "
-            f"(environment {prefix}{'_'.join(map(str, item['loc'])).upper().removeprefix(prefix)}): "
-            f"{item['msg']}, got {shown(item['input'])}"
-            for item in error.errors()
-        )
-        return ConfigurationError(f"{type(self).__name__} cannot be used as given: {problems}")
+def _check_size(text: str) -> None:
+    try:
+        parse_bytes(text)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
 
 
-class LockSettings(_Settings):
+def _check_modules(text: str) -> None:
+    if not all(part.isidentifier() for part in re.split(r"[,.]", text)):
+        raise ValueError("give the names of modules, as app.setup, several separated by commas")
+
+
+class LockSettings(FromEnvironment, prefix="QUEUE_LOCK_"):
     """Environment prefix `QUEUE_LOCK_`."""
 
-    model_config = SettingsConfigDict(env_prefix="QUEUE_LOCK_")
-
-    prefix: str = "lock_"
+    prefix: str = text("lock_")
     """Put before lock keys where they share a name space with others (Redis)."""
-    timeout: Seconds = Field(default=24 * 60 * 60, gt=0)
+    timeout: float = number(24 * 60 * 60, gt=0, le=LONGEST_S)
     """Lease in seconds where a lock lives by time (Redis). In memory and in shared memory a lock is held until it is
     released or its holder is dead, so there it is not used."""
 
 
-class StorageSettings(_Settings):
+class StorageSettings(FromEnvironment, prefix="QUEUE_STORAGE_"):
     """Environment prefix `QUEUE_STORAGE_`."""
 
-    model_config = SettingsConfigDict(env_prefix="QUEUE_STORAGE_")
-
-    prefix: str = "tube_"
+    prefix: str = text("tube_")
     """Put before tube names where they share a name space with others (Redis)."""
-    when_full: Literal["wait", "raise"] = "wait"
+    when_full: Literal["wait", "raise"] = one_of("wait", "raise")
     """What `register` does without room: wait for it, or raise `QueueFull`. Inside a handler it always raises."""
-    safety_net: Seconds = Field(default=1.0, gt=0)
+    safety_net: float = number(1.0, gt=0, le=LONGEST_S)
     """Seconds between two looks for work that no event announced, because the process that was to announce it was
     killed. All sleeping workers of a storage together look once in this time."""
-    capacity_bytes: int | None = Field(default=None, ge=256 * 1024, le=LARGEST_BYTES)
+    capacity_bytes: int | None = whole(None, ge=256 * 1024, le=LARGEST_BYTES)
     """Most memory the storage may use. Default for shared memory: the least of 512 MiB, half of what /dev/shm has free
     and half of what the control group may have; in memory: no bound."""
 
-    check: bool = False
+    check: bool = flag(False)
     """Whether `register` decodes each message again and refuses a request that would not arrive, or not arrive equal: a
     value of the wrong type, say. Then it takes about a third longer. Otherwise such a request becomes a dead letter."""
-    dead_letters: int = Field(default=10_000, ge=1)
+    dead_letters: int = whole(10_000, ge=1)
     """Most dead letters kept for each handler; beyond it, and in shared memory beyond a sixteenth of the capacity, the
     oldest go."""
 
 
-class WorkerSettings(_Settings):
+class WorkerSettings(FromEnvironment, prefix="QUEUE_WORKER_"):
     """Environment prefix `QUEUE_WORKER_`."""
 
-    model_config = SettingsConfigDict(env_prefix="QUEUE_WORKER_")
-
-    acquire_delay: float = 1.0
+    acquire_delay: float = number(1.0)
     """Accepted for compatibility, whatever number it is, and without effect: a worker that finds no thread to bind to
     is woken by the event that makes one ready. What guards against a lost wake-up is `StorageSettings.safety_net`."""
-    batch_size: int = Field(default=128, ge=1)
+    batch_size: int = whole(128, ge=1)
     """Most requests in one call of `handle`, where `Handler.batch_size()` does not say."""
-    deferred_retry_delay: float = 1.0
+    deferred_retry_delay: float = number(1.0)
     """Accepted for compatibility, whatever number it is, and without effect: what is due is moved at its time, by a
     timer."""
-    empty_limit: int = Field(default=16, ge=0, le=LONGEST_S)
+    empty_limit: int = whole(16, ge=0, le=LONGEST_S)
     """With `empty_pause`: how long a started handler stays bound to its empty thread while no other is ready, in
     pauses. Nothing polls in that time."""
-    empty_pause: Seconds = Field(default=0.1, ge=0)
+    empty_pause: float = number(0.1, ge=0, le=LONGEST_S)
     """Seconds of one such pause."""
-    quantum: Seconds = Field(default=0.25, gt=0)
+    quantum: float = number(0.25, gt=0, le=LONGEST_S)
     """Seconds after which a worker leaves a thread that still has work, if other threads wait for a worker. The batch
     in hand is finished first. Others wait for less with a shorter one; where handlers take long to start, a longer one
     leaves more time for the work."""
-    quantum_items: int = Field(default=65_536, ge=1)
+    quantum_items: int = whole(65_536, ge=1)
     """Requests after which it does so, whichever comes first. The default matters for requests that take less than 4
     microseconds."""
-    recurrent_check_interval: float = 30.0
+    recurrent_check_interval: float = number(30.0)
     """Accepted for compatibility, whatever number it is, and without effect, for the same reason."""
-    recurrent_tasks_limit: int = 1024
+    recurrent_tasks_limit: int = whole(1024)
     """Accepted for compatibility, whatever number it is, and without effect."""
 
 
-class SupervisorSettings(_Settings):
+class SupervisorSettings(FromEnvironment, prefix="QUEUE_SUPERVISOR_"):
     """Environment prefix `QUEUE_SUPERVISOR_`. Each field is also an option of `python -m shardq.supervise`."""
 
-    model_config = SettingsConfigDict(env_prefix="QUEUE_SUPERVISOR_", populate_by_name=True)
-
-    workers: int = Field(default_factory=_default_workers, ge=1, le=MOST_WORKERS)
+    workers: int = whole(_default_workers, ge=1, le=MOST_WORKERS)
     """Worker processes, at most 128. Default: one for each core this process may use, the quota of its control group
     included."""
-    url: str | None = None
+    url: str | None = text(None)
     """Segment to serve, shm://NAME, created if it is missing. Default: named after the first module."""
-    capacity: str | None = None
+    capacity: str | None = text(None, check=_check_size)
     """Memory bound of a segment that is created, in bytes or as 512M, 2G. Default: the least of 512M, half of what
     /dev/shm has free and half of what the control group may have."""
-    drain: bool = False
+    drain: bool = flag(False)
     """End once nothing is queued or in hand, with a progress bar on a terminal. Deferred requests stay."""
-    deferred: bool = False
+    deferred: bool = flag(False)
     """With `drain`: end once no deferred request waits for its time either."""
-    shutdown_timeout: Seconds = Field(default=25.0, ge=0)
+    shutdown_timeout: float = number(25.0, ge=0, le=LONGEST_S)
     """Seconds a stopping worker has for the batch in hand before it is killed. Default: 25."""
-    max_requests: int | None = Field(default=None, ge=1)
+    max_requests: int | None = whole(None, ge=1)
     """Replace a worker by a fresh process after so many requests, and up to a tenth more, so that they do not all come
     to it at once. Default: never."""
-    max_rss: str | None = None
+    max_rss: str | None = text(None, check=_check_size)
     """Replace a worker whose own memory (RssAnon) has grown beyond so many bytes, or 512M, 2G. Default: never."""
-    stale: Literal["adopt", "sweep"] = "adopt"
+    stale: Literal["adopt", "sweep"] = one_of("adopt", "sweep")
     """What to do with a segment that an earlier family left: adopt it with all that is in it, or sweep it away with
     all that is in it. Default: adopt."""
-    respawn_delay: Seconds = Field(default=0.1, gt=0)
+    respawn_delay: float = number(0.1, gt=0, le=LONGEST_S)
     """Seconds before a worker is replaced that died without a batch in hand and was not the first within a minute;
     doubled for each further death, up to 1, or 30 where they die before they attach. Default: 0.1."""
-    preload: str | None = None
+    preload: str | None = text(None, check=_check_modules)
     """Modules to import before those with handlers, once for all workers; for several give it again, or separate them
     by commas. Default: none."""
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = one_of(
+        "debug", "info", "warning", "error", default="info"
+    )
     """What to log. Default: info."""
-    json_output: bool = Field(default=False, validation_alias="QUEUE_SUPERVISOR_JSON")
+    json_output: bool = flag(False, variable="QUEUE_SUPERVISOR_JSON")
     """Log, and sum up a drain, as JSON, one object a line."""
-
-    @field_validator("capacity", "max_rss")
-    @classmethod
-    def _is_size(cls, text: str | None) -> str | None:
-        try:
-            if text is not None:
-                parse_bytes(text)
-            return text
-        except ConfigurationError as error:
-            raise ValueError(str(error)) from None
-
-    @field_validator("preload")
-    @classmethod
-    def _are_modules(cls, text: str | None) -> str | None:
-        if text is not None and not all(part.isidentifier() for part in re.split(r"[,.]", text)):
-            raise ValueError("give the names of modules, as app.setup, several separated by commas")
-        return text
 
     @property
     def preloaded(self) -> list[str]:

@@ -14,6 +14,7 @@ from shardq.connect import segment_name
 from shardq.drivers.shared.membership import ask_renewal, join, take_worker_slot
 from shardq.drivers.shared.storage import SharedLock, SharedStorage
 from shardq.drivers.shared.supervised import SupervisedSegment
+from shardq.environment import Flag
 from shardq.errors import (
     ConfigurationError,
     HandlerError,
@@ -234,24 +235,36 @@ def _worker_of(storage: SharedStorage, number: int, settings: SupervisorSettings
     return make
 
 
+class _Parser(argparse.ArgumentParser):
+    """Reads what the options mean only when it is asked for help."""
+
+    def format_help(self) -> str:
+        descriptions = SupervisorSettings.descriptions()
+        for action in self._actions:
+            if text := descriptions.pop(action.dest, ""):
+                action.help = f"{text} {action.help}".replace("%", "%%")
+        return super().format_help()
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m shardq.supervise",
         description="Serve handlers with worker processes over a shared-memory segment.",
         epilog="Exit codes: " + ", ".join(f"{code.value} {code.name.lower().replace('_', ' ')}" for code in Exit),
     )
     parser.add_argument("--version", action="version", version=f"shardq {__version__}")
     parser.add_argument("targets", nargs="+", metavar="MODULE[:Handler]", help="whose handlers to serve")
-    prefix = SupervisorSettings.model_config.get("env_prefix")
+    prefix = SupervisorSettings.model_config["env_prefix"]
     for name, option in SupervisorSettings.option_names().items():
         field = SupervisorSettings.model_fields[name]
-        text = f"{' '.join((field.description or '').split())} Environment: {prefix}{option.upper()}"
         flag: dict[str, Any] = {"metavar": option.upper()}
-        if field.annotation is bool:
+        if isinstance(field, Flag):
             flag = {"action": "store_const", "const": True}
         elif name == "preload":
             flag = {"metavar": "MODULE", "action": "append"}
-        parser.add_argument(f"--{option.replace('_', '-')}", dest=name, help=text.replace("%", "%%"), **flag)
+        parser.add_argument(
+            f"--{option.replace('_', '-')}", dest=name, help=f"Environment: {prefix}{option.upper()}", **flag
+        )
     # Options that an application gives to the supervisor that it embeds.
     parser.add_argument("--control", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--application", type=int, help=argparse.SUPPRESS)

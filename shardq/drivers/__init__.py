@@ -5,13 +5,17 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from shardq.drivers.memory.lock import RuntimeLock
-from shardq.drivers.memory.storage import RuntimeStorage
-
 if TYPE_CHECKING:
+    from shardq.drivers.memory.lock import RuntimeLock
+    from shardq.drivers.memory.storage import RuntimeStorage
     from shardq.drivers.shared.storage import SharedLock, SharedStorage
 
-_LAZY = {"SharedLock": "shared.lock", "SharedStorage": "shared.storage"}
+_LAZY = {
+    "RuntimeLock": "memory.lock",
+    "RuntimeStorage": "memory.storage",
+    "SharedLock": "shared.lock",
+    "SharedStorage": "shared.storage",
+}
 
 __all__ = ["RuntimeLock", "RuntimeStorage", "SharedLock", "SharedStorage"]
 

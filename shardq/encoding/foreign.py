@@ -11,26 +11,41 @@ from collections import deque
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import PurePath
-from typing import Any
-
-from pydantic import BaseModel, Json, RootModel, SecretBytes, SecretStr, TypeAdapter
-from pydantic.fields import FieldInfo
-from pydantic_core import to_json, to_jsonable_python
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from shardq.errors import shown
+from shardq.lazy import Lazy, is_loaded
 from shardq.text.wording import with_article
+
+if TYPE_CHECKING:
+    import pydantic
+    import pydantic_core
+    from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
+else:
+    pydantic, pydantic_core = Lazy("pydantic"), Lazy("pydantic_core")
 
 #: An instance of a class derived from one of these can be made of a plain value.
 PLAIN = (str, int, float, bytes)
+
+
+def is_model(kind: Any) -> TypeGuard[type[BaseModel]]:
+    """Whether it is the class of a pydantic model. pydantic is not imported for this."""
+    return is_loaded("pydantic") and isinstance(kind, type) and issubclass(kind, pydantic.BaseModel)
+
+
+def secrets() -> tuple[Any, ...]:
+    """Pydantic's classes of secrets, none where it is not imported."""
+    return (pydantic.SecretStr, pydantic.SecretBytes) if is_loaded("pydantic") else ()
 
 
 def encode_foreign(value: Any) -> Any:
     """What stands for a value that msgspec does not know. Raises `TypeError` or `ValueError` for what would not come
     back: what can be read only once, and what has a part that is not stored.
     """
-    if isinstance(value, BaseModel):
+    if is_model(type(value)):
         return _fields(value)
-    if isinstance(value, SecretStr | SecretBytes):
+    if isinstance(value, secrets()):
         return value.get_secret_value()
     if isinstance(value, PurePath):
         return str(value)
@@ -46,13 +61,13 @@ def encode_foreign(value: Any) -> Any:
         return bytes(value)
     if isinstance(value, Iterator):
         raise TypeError(f"{with_article(type(value).__qualname__)} can be read only once: use a list")
-    return to_jsonable_python(value)
+    return pydantic_core.to_jsonable_python(value)
 
 
 def decode_foreign(kind: Any, value: Any) -> Any:
     """An instance of `kind`, of what `encode_foreign` made of one."""
     # Lax, because MessagePack has fewer types than Python: a UUID or an enum arrives as what it was encoded to.
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
+    if is_model(kind):
         return kind.model_validate(value, strict=False, by_alias=False, by_name=True)
     if isinstance(kind, type) and issubclass(kind, PLAIN) and not hasattr(kind, "__get_pydantic_core_schema__"):
         if not isinstance(value, PLAIN):
@@ -72,21 +87,21 @@ def is_known(kind: Any) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+def _adapter(kind: Any) -> pydantic.TypeAdapter[Any]:
+    return pydantic.TypeAdapter(kind)
 
 
 def _fields(model: BaseModel) -> Any:
     names, as_json = _shape(type(model))
     values = vars(model)
-    if isinstance(model, RootModel):
+    if isinstance(model, pydantic.RootModel):
         return values["root"]
     try:
         fields = {name: values[name] for name in names}
     except KeyError as missing:  # `model_construct` makes such models
         raise ValueError(f"{type(model).__qualname__} has no value for its field {missing}") from None
     for name in as_json:
-        fields[name] = to_json(fields[name]).decode()
+        fields[name] = pydantic_core.to_json(fields[name]).decode()
     return {**model.__pydantic_extra__, **fields} if model.__pydantic_extra__ else fields
 
 
@@ -99,4 +114,5 @@ def _shape(model: type[BaseModel]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _is_json(field: FieldInfo) -> bool:
-    return field.annotation is Json or any(mark is Json or type(mark) is Json for mark in field.metadata)
+    marks = (field.annotation, *field.metadata)
+    return any(mark is pydantic.Json or type(mark) is pydantic.Json for mark in marks)

@@ -25,13 +25,15 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 from pathlib import PurePath
 from re import Pattern
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 import msgspec.inspect as seen
-from pydantic import BaseModel, SecretBytes, SecretStr
 
-from shardq.encoding.foreign import PLAIN, is_known
+from shardq.encoding.foreign import PLAIN, is_known, is_model, secrets
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 
 class Order(enum.IntEnum):
@@ -64,7 +66,7 @@ _ONE_WAY = (Iterable, Iterator, AsyncIterable, Container, Reversible)
 _ABSTRACT = (Sequence, MutableSequence, Collection)
 #: Written as text, so that a union of two of them does not tell which it was. Text itself is one, too.
 _AS_TEXT = (
-    *(date, time, timedelta, UUID, Decimal, PurePath, Pattern, SecretStr, SecretBytes),
+    *(date, time, timedelta, UUID, Decimal, PurePath, Pattern),
     *(IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network),
 )
 #: Written as an array, likewise.
@@ -152,7 +154,7 @@ class _Walk:
     def _custom(self, cls: type, where: str) -> None:
         if cls is object:
             return self._open()
-        if issubclass(cls, BaseModel):
+        if is_model(cls):
             return self._model(cls)
         if cls in _ONE_WAY or issubclass(cls, Iterator):
             return self._refuse(f"{where} is {cls.__name__}, which can be read only once: use list[...]")
@@ -161,7 +163,7 @@ class _Walk:
         if not issubclass(cls, PLAIN) and not is_known(cls):
             return self._refuse(f"{where} is {cls.__name__}, which no message can hold: use what pydantic knows")
         self.found.own_code = True
-        if not issubclass(cls, (*PLAIN, *_AS_TEXT)):
+        if not issubclass(cls, (*PLAIN, *_AS_TEXT, *secrets())):
             self._needs(Order.DEEP)
         return None
 
@@ -219,7 +221,7 @@ def _is_text(member: Any) -> bool:
         return False
     if issubclass(member, enum.Enum):
         return any(isinstance(item.value, str) for item in member)
-    return issubclass(member, (str, *_AS_TEXT))
+    return issubclass(member, (str, *_AS_TEXT, *secrets()))
 
 
 def _is_array(member: Any) -> bool:

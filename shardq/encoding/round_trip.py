@@ -9,8 +9,8 @@ from itertools import accumulate
 from typing import Any
 
 import msgspec
-from pydantic import BaseModel
 
+from shardq.encoding.foreign import is_model
 from shardq.errors import DecodeError, RequestError, shown
 from shardq.model import Batch
 from shardq.protocols import Serializer
@@ -97,7 +97,7 @@ def _parts(value: Any) -> dict[Any, Any] | None:
         return value
     if isinstance(value, msgspec.Struct):
         return {name: getattr(value, name) for name in value.__struct_fields__}
-    if isinstance(value, BaseModel):
+    if is_model(type(value)):
         fields_of = {name: vars(value)[name] for name in type(value).model_fields}
         return fields_of | (value.__pydantic_extra__ or {}) | (value.__pydantic_private__ or {})
     if is_dataclass(value):

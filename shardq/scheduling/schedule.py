@@ -16,13 +16,19 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any
-
-from dateutil.rrule import rrule, rruleset
+from typing import TYPE_CHECKING, Any
 
 from shardq.errors import ScheduleError, shown
+from shardq.lazy import Lazy
 from shardq.model import When
-from shardq.scheduling.calendar import RULE, After, cron_text, parsed_cron, parsed_rule, rule_text
+
+if TYPE_CHECKING:
+    from dateutil import rrule as rules
+
+    from shardq.scheduling import calendar
+    from shardq.scheduling.calendar import After
+else:
+    rules, calendar = Lazy("dateutil.rrule"), Lazy("shardq.scheduling.calendar")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _US = timedelta(microseconds=1)
@@ -33,7 +39,7 @@ _LONGEST = timedelta(days=100 * 366)
 #: Shortest period.
 _SHORTEST = timedelta(milliseconds=1)
 #: Whole seconds, and at most six decimals without zeros at the end.
-_EVERY = re.compile(r"every ([0-9]{1,11})(?:\.([0-9]{0,5}[1-9]))?")
+_EVERY = r"every ([0-9]{1,11})(?:\.([0-9]{0,5}[1-9]))?"
 
 
 def when(defer: Any, schedule: str = "") -> When:
@@ -81,10 +87,11 @@ def written(recurrent: Any) -> str:
     more than its period and interval say when it comes: then the count is at most 10,000.
     """
     if isinstance(recurrent, str):
-        return cron_text(recurrent)
-    if isinstance(recurrent, rrule):
-        return rule_text(recurrent)
-    if isinstance(recurrent, rruleset):
+        return calendar.cron_text(recurrent)
+    is_period = isinstance(recurrent, int | float | timedelta)
+    if not is_period and isinstance(recurrent, rules.rrule):
+        return calendar.rule_text(recurrent)
+    if not is_period and isinstance(recurrent, rules.rruleset):
         raise ScheduleError("an rruleset cannot be stored: register once for each of its rules")
     period = _span("recurrent", recurrent, "a cron line, or a dateutil rrule")
     if not _SHORTEST <= period <= _LONGEST:
@@ -112,12 +119,12 @@ def next_us(schedule: str, due_us: int, now_us: int) -> int | None:
 @lru_cache(maxsize=1024)
 def _parsed(schedule: str) -> int | After:
     """A period in microseconds, or what tells the time after another."""
-    if every := _EVERY.fullmatch(schedule):
+    if every := re.fullmatch(_EVERY, schedule):
         period_us = int(every[1]) * 1_000_000 + int((every[2] or "").ljust(6, "0"))
         if period_us < _SHORTEST // _US:
             raise ScheduleError(f"{shown(schedule)} is no schedule: the shortest period is a millisecond")
         return period_us
-    return parsed_rule(schedule) if schedule.startswith(RULE) else parsed_cron(schedule)
+    return (calendar.parsed_rule if schedule.startswith(calendar.RULE) else calendar.parsed_cron)(schedule)
 
 
 def _after(times: After, after_us: int) -> int | None:

@@ -12,8 +12,6 @@ import selectors
 import time
 from collections.abc import Callable
 
-import psutil
-
 from shardq.supervisor.workers.member import Member
 from shardq.text.portrait import portrait
 from shardq.text.printable import type_name
@@ -21,7 +19,7 @@ from shardq.text.printable import type_name
 log = logging.getLogger("shardq.supervisor")
 
 #: What a step of the loop may raise although the next try may succeed.
-REFUSALS = (OSError, MemoryError, psutil.Error)
+REFUSALS = (OSError, MemoryError)
 #: How long the loop rests after such a refusal. Meanwhile it hears only signals.
 PAUSE_S = 1.0
 #: How soon to look again at members that have no descriptor.

@@ -1,1 +1,1 @@
-"""What the operating system gives this process, and what it refuses it."""
+"""What the operating system gives this process, what it refuses it, and what it tells of others."""

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import errno
 import logging
-from random import Random
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from shardq.deadletters import DeadLetter
 from shardq.errors import QueueFull
+from shardq.lazy import Lazy
 from shardq.model import Batch, Ending, Failed, Hand, Retry, dead_pipe, signal_name
 from shardq.protocols import Storage
 from shardq.text.portrait import Alarm, line, portrait, text
 from shardq.working.outcome import Done, Leave
+
+if TYPE_CHECKING:
+    import random
+else:
+    random = Lazy("random")
 
 log = logging.getLogger("shardq.worker")
 
@@ -139,7 +144,7 @@ def rest_s(retry: Retry, pipe: str, sequence: int, failed: Failed, now_us: int) 
     whole_s: float = min(retry.backoff_s * 2 ** min(waits, 60), retry.backoff_max_s)
     if retry.jitter:
         # Drawn from facts that all processes know, so that each comes to the same time.
-        whole_s *= 1 - Random(f"{pipe}#{sequence}#{failed.attempts}").random() / 2
+        whole_s *= 1 - random.Random(f"{pipe}#{sequence}#{failed.attempts}").random() / 2
     # Not more than the whole, also where the clock was set back since the failure.
     return min(whole_s, max(0.0, whole_s - (now_us - failed.last_us) / 1e6))
 

@@ -14,11 +14,23 @@ SOURCES = sources(ROOT / "shardq")
 
 #: Layer by layer from the ground up, the modules in it. Imports go down, or sideways inside one layer.
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("ground", ("shardq.errors", "shardq.system", "shardq.system.*", "shardq.text", "shardq.text.*", "shardq.version")),
+    (
+        "ground",
+        (
+            "shardq.errors",
+            "shardq.lazy",
+            "shardq.system",
+            "shardq.system.*",
+            "shardq.text",
+            "shardq.text.*",
+            "shardq.version",
+        ),
+    ),
     (
         "contract",
         (
             "shardq.blocking",
+            "shardq.environment",
             "shardq.losses",
             "shardq.model",
             "shardq.pages",

@@ -11,7 +11,7 @@ import pytest
 
 from shardq.cli import OK, main
 from shardq.errors import SlotsExhausted
-from shardq.settings import SupervisorSettings
+from shardq.settings import MOST_WORKERS
 from shardq.shm.files.lock_bytes import FIRST_SLOT_BYTE, REGISTER_BYTE, holder_of
 from shardq.shm.processes.shares import FAMILY_SLOTS, KEPT_SLOTS, VISITOR_SLOTS, Share, slots_of
 from shardq.shm.registry import attach_store, close_store, create_store, overview_of
@@ -71,7 +71,7 @@ def refused(store: Store) -> bool:
 
 
 def test_all_most_workers_and_two_supervisors_find_a_slot() -> None:
-    most = next(item.le for item in SupervisorSettings.model_fields["workers"].metadata if hasattr(item, "le"))
+    most = MOST_WORKERS
 
     assert most + 2 <= FAMILY_SLOTS
 

@@ -13,8 +13,6 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import psutil
-
 from shardq.model import Counts
 from shardq.shm import words as at
 from shardq.shm.counters import counts_in
@@ -27,6 +25,7 @@ from shardq.shm.tubes.delivery import Attempts
 from shardq.shm.tubes.directory import Directory
 from shardq.shm.tubes.fifo import Tubes
 from shardq.shm.tubes.handler_table import Handlers
+from shardq.system.processes import is_stopped, memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,10 +236,8 @@ class Inspection:
         if not pid:
             return None, 0
         try:
-            process = psutil.Process(pid)
-            stopped = process.status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
-            return "stopped" if stopped else None, process.memory_info().rss
-        except psutil.NoSuchProcess:
+            return "stopped" if is_stopped(pid) else None, memory(pid).resident
+        except ProcessLookupError:
             return "dead", 0
-        except (psutil.Error, OSError):  # no descriptor is left to read it with
+        except OSError:  # no descriptor is left to read it with
             return None, 0

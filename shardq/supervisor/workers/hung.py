@@ -6,10 +6,9 @@ import logging
 import time
 from collections.abc import Mapping
 
-import psutil
-
 from shardq.supervised import Supervised
 from shardq.supervisor.workers.member import Member
+from shardq.system.processes import is_stopped
 
 log = logging.getLogger("shardq.supervisor")
 
@@ -82,6 +81,6 @@ class HungWorkers:
 
 def _is_stopped(pid: int) -> bool:
     try:
-        return psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
-    except psutil.NoSuchProcess:
+        return is_stopped(pid)
+    except ProcessLookupError:
         return False

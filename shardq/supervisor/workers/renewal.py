@@ -6,11 +6,12 @@ supervisor replaces all workers.
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable, Iterable
 
-import psutil
+from shardq.system.processes import memory
 
 #: How often a worker looks at its memory.
 _MEMORY_INTERVAL_S = 1.0
@@ -23,7 +24,6 @@ class Wear:
         self._left = None if max_requests is None else max_requests + random.randint(0, max_requests // 10)
         self._max_rss_bytes = max_rss_bytes
         self._ask = ask
-        self._process = psutil.Process()
         self._look_at = 0.0
         self._asked = False
 
@@ -43,10 +43,10 @@ class Wear:
             return False
         self._look_at = time.monotonic() + _MEMORY_INTERVAL_S
         try:
-            memory = self._process.memory_info()
-        except (OSError, psutil.Error):  # no descriptor is left to read it with
+            own = memory(os.getpid())
+        except OSError:  # no descriptor is left to read it with
             return False
-        return bool(memory.rss - memory.shared > self._max_rss_bytes)
+        return bool(own.resident - own.shared > self._max_rss_bytes)
 
 
 class Renewals:

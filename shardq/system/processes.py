@@ -1,0 +1,49 @@
+"""What the system tells of a process: whether it is stopped, and its memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from shardq.lazy import Lazy
+
+if TYPE_CHECKING:
+    import psutil
+else:
+    psutil = Lazy("psutil")
+
+
+class Memory(NamedTuple):
+    """Memory that a process has in use, in bytes."""
+
+    resident: int
+    shared: int
+    """How much of it may be used by other processes, too: files and shared segments."""
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether the process does not run until it is told to, by a signal or by a debugger. Raises `ProcessLookupError`
+    where there is no such process, and `OSError` where the system refuses the look.
+    """
+    with _refusals_told():
+        return psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+
+
+def memory(pid: int) -> Memory:
+    """Raises as `is_stopped` does."""
+    with _refusals_told():
+        found = psutil.Process(pid).memory_info()
+        return Memory(found.rss, found.shared)
+
+
+@contextmanager
+def _refusals_told() -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:  # no descriptor was left to find it with
+        raise OSError(str(error)) from error
+    except psutil.NoSuchProcess as error:
+        raise ProcessLookupError(str(error)) from error
+    except psutil.Error as error:
+        raise OSError(str(error)) from error
