@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from bench.harness.results import Results
 from bench.harness.scenario import Figure, Kind, Scenario
@@ -27,7 +27,8 @@ without a queue, or with less to do than any queue has.
 """
 
 _NOT_FULL = """
-**This run had the size `{size}`**: each contestant did a share of what it does in a full one. Its figures say less.
+**This run had the size `{size}`**: each contestant did a share of what it does in a full one, which counts
+for the backlogs and numbers of threads in the names below as well. Its figures say less.
 """
 
 _REPEAT = """
@@ -45,15 +46,14 @@ _COMPARED = "| scenario | figure | rival | shardq | rival's | ratio |\n|---|---|
 def text(results: Results, found: Mapping[str, Sequence[Summary]], charts: str) -> str:
     """The page. `charts` is the folder of the charts, as seen from it."""
     compared = [each for its in found.values() for each in its if each.contestant.kind is Kind.RIVAL and each.ratio]
-    compared.sort(key=lambda summary: summary.advantage)
+    slower = sorted((each for each in compared if each.slower), key=lambda each: each.advantage)
+    faster = sorted((each for each in compared if not each.slower), key=lambda each: -each.advantage)
     parts = [
         _INTRODUCTION.format(source="bench/results/published.json", surroundings="\n".join(_surroundings(results))),
         "" if results.taken["size"] == FULL.name else _NOT_FULL.format(size=results.taken["size"]),
         _REPEAT,
-        _comparison(_SLOWER, _HOW.format(first="worst"), (each for each in compared if each.slower), found),
-        _comparison(
-            _FASTER, _HOW.format(first="best"), (each for each in reversed(compared) if not each.slower), found
-        ),
+        _comparison(_SLOWER, _HOW.format(first="worst"), slower, found),
+        _comparison(_FASTER, _HOW.format(first="best"), faster, found),
         "\n## All scenarios\n",
         *(_scenario(its, charts) for its in found.values()),
     ]
@@ -69,7 +69,7 @@ def _surroundings(results: Results) -> Iterator[str]:
     yield f"| command | `{taken['command']}` |"
 
 
-def _comparison(heading: str, how: str, chosen: Iterable[Summary], found: Mapping[str, Sequence[Summary]]) -> str:
+def _comparison(heading: str, how: str, chosen: Sequence[Summary], found: Mapping[str, Sequence[Summary]]) -> str:
     rows = [
         f"| [`{each.scenario.name}`](#{each.scenario.name}) | {each.figure.meaning}, {_measure(each.figure)} "
         f"| {each.contestant.name} | {shown(_own(each, found[each.scenario.name]))} | {shown(each.median)} "
