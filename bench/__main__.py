@@ -41,8 +41,8 @@ def _measure(arguments: argparse.Namespace, path: Path | None) -> None:
     for name in arguments.scenarios or SCENARIOS:
         runs[name] = measured(SCENARIOS[name], rounds, size)
         print("\n".join(lines(SCENARIOS[name], runs[name])), end="\n\n", flush=True)
-    if path is not None:
-        written(collected(runs, size, rounds), path)
+        if path is not None:  # after each, so that a run that is cut off has not been for nothing
+            written(collected(runs, size, rounds), path)
 
 
 def _report(path: Path) -> None:
