@@ -28,7 +28,7 @@ PAUSE_S = 0.005
 
 
 def threads(size: Size, *, count: int) -> Figures:
-    return uvloop.run(_measure(size, count))
+    return uvloop.run(_measure(size, size.count(count) if count else 0))
 
 
 async def _measure(size: Size, threads: int) -> Figures:
