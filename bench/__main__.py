@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.harness.contestant import ROOT
 from bench.harness.results import collected, read, written
-from bench.harness.rounds import Runs, measured
+from bench.harness.rounds import Runs, rounds
 from bench.harness.size import FULL, QUICK, SIZES
 from bench.harness.table import lines
 from bench.registry import SCENARIOS
@@ -16,6 +16,7 @@ from bench.report.documents import documents
 #: Where the page and the table in the README come from.
 PUBLISHED = ROOT / "bench" / "results" / "published.json"
 _ROUNDS = 5
+_MINUTES = 15
 
 
 def main() -> None:
@@ -35,14 +36,15 @@ def _list() -> None:
 
 
 def _measure(arguments: argparse.Namespace, path: Path | None) -> None:
-    rounds = arguments.runs or (1 if arguments.quick else _ROUNDS)
+    count = arguments.runs or (1 if arguments.quick else _ROUNDS)
     size = QUICK if arguments.quick else SIZES[arguments.size]
-    runs: dict[str, Runs] = {}
-    for name in arguments.scenarios or SCENARIOS:
-        runs[name] = measured(SCENARIOS[name], rounds, size)
-        print("\n".join(lines(SCENARIOS[name], runs[name])), end="\n\n", flush=True)
+    scenarios = [SCENARIOS[name] for name in arguments.scenarios or SCENARIOS]
+    found: dict[str, Runs] = {}
+    for number, found in enumerate(rounds(scenarios, count, size, 60 * arguments.minutes), start=1):
         if path is not None:  # after each, so that a run that is cut off has not been for nothing
-            written(collected(runs, size, rounds), path)
+            written(collected(found, size, number), path)
+    for scenario in scenarios:
+        print("\n".join(lines(scenario, found[scenario.name])), end="\n\n")
 
 
 def _report(path: Path) -> None:
@@ -56,6 +58,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="which to measure; default: all of them")
     parser.add_argument("--list", action="store_true", help="name all scenarios, and measure nothing")
     parser.add_argument("--runs", type=int, metavar="N", help=f"rounds of each scenario; default: {_ROUNDS}")
+    until = f"begin no round that would end after so many; default: {_MINUTES}"
+    parser.add_argument("--minutes", type=float, default=_MINUTES, metavar="M", help=until)
     parser.add_argument("--quick", action="store_true", help="one round of an eighth: all scenarios in two minutes")
     parser.add_argument("--size", choices=SIZES, default=FULL.name, help="how much each does")
     parser.add_argument("--json", type=Path, metavar="FILE", help="store the figures of each round in a results file")

@@ -20,7 +20,7 @@ from shardq import Queue, Route, Tube
 from shardq.drivers import SharedLock
 
 CAPACITY_BYTES = 1 << 30
-CALLS = 300
+CALLS = 150
 #: Before the clock starts, so that whatever is made at the first use of `if_not_exists` is there.
 WARM_UP = 5
 _TUBE = Tube(OneTube, Route())

@@ -20,7 +20,7 @@ from shardq.drivers import SharedLock
 from shardq.settings import WorkerSettings
 
 CAPACITY_BYTES = 512 << 20
-BINDINGS = 50_000
+BINDINGS = 10_000
 #: Requests of one call, whatever the number of threads: what differs is only how many threads there are.
 CALL = 10
 

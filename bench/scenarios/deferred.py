@@ -1,6 +1,6 @@
 """How late deferred requests come into their tube, while both workers of a family compute.
 
-2,000 requests are registered one by one, each with a time of its own, spread over 3 seconds that begin when all are
+1,500 requests are registered one by one, each with a time of its own, spread over 2 seconds that begin when all are
 registered: who registers wants a core as well. Nobody serves them: they stay in their tube, where the record of each
 says when it came.
 """
@@ -29,8 +29,8 @@ from shardq import Queue, Route, Supervisor, Tube
 from shardq.drivers import SharedStorage
 from shardq.shm.memory import record
 
-REQUESTS = 2_000
-SPREAD_S = 3.0
+REQUESTS = 1_500
+SPREAD_S = 2.0
 #: For registering them.
 LEAD_S = 1.0
 WORKERS = 2

@@ -25,7 +25,7 @@ from shardq import Queue, Route, Supervisor, Tube
 OTHERS = 99
 WORKERS = 2
 #: All delays have to fit the journal's pipe, so no more than 80.
-WATCHED_S = 4
+WATCHED_S = 2.5
 #: A flooded thread is filled up to so many requests, as often as this.
 FLOOD = 20_000
 FILL_S = 0.02
@@ -33,7 +33,7 @@ _DELAY_BYTES = 8
 
 
 def beside(size: Size, *, floods: int) -> Figures:
-    return uvloop.run(_beside(floods, size.count(OTHERS * WATCHED_S)))
+    return uvloop.run(_beside(floods, size.count(round(OTHERS * WATCHED_S))))
 
 
 async def _beside(floods: int, count: int) -> Figures:

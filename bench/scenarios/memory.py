@@ -24,7 +24,7 @@ from shardq.settings import WorkerSettings
 from shardq.shm.words import PAGE, THREAD_BYTES, TUBE_WORDS, WORD
 
 CAPACITY_BYTES = 512 << 20
-MESSAGES = 200_000
+MESSAGES = 100_000
 TUBES = 20_000
 WORKERS = 8
 

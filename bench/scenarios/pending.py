@@ -23,12 +23,12 @@ from shardq import Queue, Supervisor
 from shardq.drivers import SharedStorage
 
 #: By the requests of one call: how many wait.
-TOTALS = {CALL: 200_000, 1: 40_000}
+TOTALS = {CALL: 100_000, 1: 20_000}
 WORKERS = 2
 CAPACITY_BYTES = 1 << 30
-WATCHED_S = 2.0
+WATCHED_S = 1.0
 #: All are due when all are registered and the family was watched: it may take so long to register them.
-ADDING_S = 5.0
+ADDING_S = 2.5
 LEAD_S = 0.3
 
 

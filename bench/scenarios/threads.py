@@ -18,7 +18,7 @@ from shardq.settings import WorkerSettings
 
 _TOTAL = 200_000
 _HANDLERS = {1: One, THREADS: Nothing, 1_000: Many}
-REQUESTS = 200_000
+REQUESTS = 60_000
 LIVE = 20_000
 
 

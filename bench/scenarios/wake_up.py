@@ -18,8 +18,8 @@ from bench.load.segment import segment
 from bench.load.worker import serving
 from shardq import Queue, Supervisor
 
-_PINGS = 120
-_CALLS = 1_500
+_PINGS = 100
+_CALLS = 1_000
 
 
 def bound_thread(size: Size, *, pings: int, pause_s: float) -> Figures:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.harness.contestant import figures_of
-from bench.harness.rounds import measured
+from bench.harness.rounds import rounds
 from bench.harness.scenario import Contestant, Figure, Kind, Scenario
 from bench.harness.size import SMALLEST
 from bench.registry import SCENARIOS
@@ -60,8 +60,18 @@ def test_a_contestant_whose_package_is_missing_is_left_out(capfd: pytest.Capture
     here = SCENARIOS["import"].contestants[-1]
     absent = Contestant("absent", here.function, kind=Kind.RIVAL, needs="no_such_package")
     scenario = Scenario("made-up", "", (Figure("start_ms", "", "ms"),), (here, absent), "")
-    assert list(measured(scenario, 1, SMALLEST)) == [here.name]
+    [found] = rounds([scenario], 1, SMALLEST)
+    assert list(found["made-up"]) == [here.name]
     assert "without absent, which needs no_such_package" in capfd.readouterr().err
+
+
+def test_contestants_take_turns_and_no_round_begins_when_time_is_up() -> None:
+    scenario = SCENARIOS["import"]
+    lengths = [
+        {name: len(own) for name, own in found[scenario.name].items()}
+        for found in rounds([scenario], 2, SMALLEST, limit_s=1e-9)
+    ]
+    assert lengths == [{contestant.name: 1 for contestant in scenario.contestants}]
 
 
 def test_a_contestant_that_fails_ends_the_run() -> None:
