@@ -5,16 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench.harness.contestant import ROOT
-from bench.harness.results import collected, read, written
+from bench.harness.results import PUBLISHED, collected, read, written
 from bench.harness.rounds import Runs, rounds
 from bench.harness.size import FULL, QUICK, SIZES
 from bench.harness.table import lines
 from bench.registry import SCENARIOS
 from bench.report.documents import documents
 
-#: Where the page and the table in the README come from.
-PUBLISHED = ROOT / "bench" / "results" / "published.json"
 _ROUNDS = 5
 _MINUTES = 15
 

@@ -20,6 +20,8 @@ from bench.harness.rounds import Runs
 from bench.harness.size import Size
 from shardq.cores import usable_cores
 
+#: What the page and the table in the README are made from.
+PUBLISHED = ROOT / "bench" / "results" / "published.json"
 #: Raised where the meaning of a file changes.
 FORMAT = 1
 _PACKAGES = ("msgspec", "uvloop", "posix_ipc", "sharded-queue")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from bench.harness.results import Results
+from bench.harness.contestant import ROOT
+from bench.harness.results import PUBLISHED, Results
 from bench.harness.scenario import Figure, Kind, Scenario
 from bench.harness.size import FULL
 from bench.harness.summary import Summary, shown, shown_ratio
@@ -49,7 +50,7 @@ def text(results: Results, found: Mapping[str, Sequence[Summary]], charts: str) 
     slower = sorted((each for each in compared if each.slower), key=lambda each: each.advantage)
     faster = sorted((each for each in compared if not each.slower), key=lambda each: -each.advantage)
     parts = [
-        _INTRODUCTION.format(source="bench/results/published.json", surroundings="\n".join(_surroundings(results))),
+        _INTRODUCTION.format(source=PUBLISHED.relative_to(ROOT), surroundings="\n".join(_surroundings(results))),
         "" if results.taken["size"] == FULL.name else _NOT_FULL.format(size=results.taken["size"]),
         _REPEAT,
         _comparison(_SLOWER, _HOW.format(first="worst"), slower, found),

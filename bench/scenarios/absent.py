@@ -16,14 +16,14 @@ from bench.harness.size import Size
 from bench.load.jobs import CALL, PER_CALL, Job, numbered
 from bench.load.segment import segment
 from bench.load.unserved import OneTube
-from shardq import Queue, Route, Tube
+from shardq import Queue, Worker
 from shardq.drivers import SharedLock
+from shardq.settings import WorkerSettings
 
 CAPACITY_BYTES = 1 << 30
 CALLS = 150
 #: Before the clock starts, so that whatever is made at the first use of `if_not_exists` is there.
 WARM_UP = 5
-_TUBE = Tube(OneTube, Route())
 
 
 def among(size: Size, *, backlog: int, if_not_exists: bool) -> Figures:
@@ -32,7 +32,8 @@ def among(size: Size, *, backlog: int, if_not_exists: bool) -> Figures:
 
 async def _measure(backlog: int, calls: int, if_not_exists: bool) -> Figures:
     with segment(CAPACITY_BYTES) as storage:
-        tube = _OneTube(Queue(storage), SharedLock(storage), if_not_exists)
+        queue = Queue(storage)
+        tube = _OneTube(queue, Worker(SharedLock(storage), queue, WorkerSettings(empty_limit=0)), if_not_exists)
         for first in range(0, backlog, PER_CALL):
             await tube.queue.register(OneTube, *numbered(first, min(PER_CALL, backlog - first)))
         total = backlog + (WARM_UP + calls) * CALL
@@ -45,29 +46,23 @@ async def _measure(backlog: int, calls: int, if_not_exists: bool) -> Figures:
 
 
 class _OneTube:
-    """The tube that is measured, and the claim under which its oldest requests are taken away."""
+    """The tube that is measured, and the worker that takes its oldest requests away."""
 
-    def __init__(self, queue: Queue, lock: SharedLock, if_not_exists: bool) -> None:
+    def __init__(self, queue: Queue, worker: Worker, if_not_exists: bool) -> None:
         self.queue = queue
-        self._lock = lock
+        self._worker = worker
         self._if_not_exists = if_not_exists
 
     async def rate(self, calls: Sequence[list[Job]]) -> float:
         """Requests per second of these calls."""
-        token, seconds = await self._lock.acquire(_TUBE.key), 0.0
+        seconds = 0.0
         for requests in calls:
             start = time.perf_counter()
             accepted = await self.queue.register(OneTube, *requests, if_not_exists=self._if_not_exists)
             seconds += time.perf_counter() - start
-            await self._take_away(accepted, token)
-        await self._lock.release(_TUBE.key)
+            if accepted:
+                await self._worker.loop(accepted)
         return CALL * len(calls) / seconds
-
-    async def _take_away(self, count: int, token: int) -> None:
-        while count:
-            batch = await self.queue.storage.take([_TUBE.pipe], count, token)
-            await self.queue.storage.pop(_TUBE.pipe, batch.through, token)
-            count -= batch.count
 
 
 _FIGURES = (

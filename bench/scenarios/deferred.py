@@ -21,13 +21,13 @@ import uvloop
 from bench.harness.contestant import Figures
 from bench.harness.scenario import Contestant, Kind, Scenario
 from bench.harness.size import Size
+from bench.load.inside import accepted, asleep, shared
 from bench.load.jobs import JOBS, Burn, Ping
 from bench.load.percentiles import DELAYS, percentiles_us
 from bench.load.unserved import Due, Later
 from bench.load.until import until
 from shardq import Queue, Route, Supervisor, Tube
 from shardq.drivers import SharedStorage
-from shardq.shm.memory import record
 
 REQUESTS = 1_500
 SPREAD_S = 2.0
@@ -50,8 +50,7 @@ def timer(size: Size) -> Figures:
 
 async def _family(count: int, spread_s: float) -> Figures:
     async with _busy_family() as queue:
-        storage = queue.storage
-        assert isinstance(storage, SharedStorage)
+        storage = shared(queue.storage)
         first = datetime.now(UTC) + timedelta(seconds=LEAD_S)
         for delay_s in _delays_s(count, spread_s):
             due = first + timedelta(seconds=delay_s)
@@ -84,22 +83,16 @@ def _delays_s(count: int, spread_s: float) -> list[float]:
 async def _busy_family() -> AsyncIterator[Queue]:
     """A family whose workers compute from the beginning to the end, and leave the rest undone."""
     async with Supervisor(JOBS, workers=WORKERS) as supervisor:
-        storage = supervisor.queue.storage
-        assert isinstance(storage, SharedStorage)
+        storage = shared(supervisor.queue.storage)
         await supervisor.queue.register(Burn, *(Ping(number, 0) for number in range(BURNS)))
-        await until(lambda: not storage.store.waiting.asleep())
+        await until(lambda: not asleep(storage))
         yield supervisor.queue
 
 
 def _came(storage: SharedStorage) -> list[tuple[int, int]]:
     """When each request was due, and when it came into its tube, in Unix microseconds."""
-    decode, store = msgspec.msgpack.Decoder(Due).decode, storage.store
-    with store._section:
-        _, tube = store._directory.tube(Tube(Later, Route()).pipe)
-        found = [
-            (record.cut(store.segment, its, 0, its.count), its.accepted_us) for its in store._tubes.chains.records(tube)
-        ]
-    return [(decode(message).due_us, came_us) for batch, came_us in found for message in batch.messages]
+    decode = msgspec.msgpack.Decoder(Due).decode
+    return [(decode(message).due_us, came_us) for message, came_us in accepted(storage, Tube(Later, Route()).pipe)]
 
 
 SCENARIOS = (

@@ -13,10 +13,10 @@ import uvloop
 from bench.harness.contestant import Figures
 from bench.harness.scenario import Contestant, Figure, Kind, Scenario
 from bench.harness.size import Size
+from bench.load.inside import asleep, shared
 from bench.load.jobs import JOBS, Nothing, numbered
 from bench.load.until import until
 from shardq import Supervisor
-from shardq.drivers import SharedStorage
 
 WORKERS = 8
 #: The rival looks for work as often as the ancestor's workers do.
@@ -61,11 +61,10 @@ async def _family(watched_s: float) -> Figures:
 
 async def _all_asleep(supervisor: Supervisor) -> None:
     """Until nobody holds a thread any more and all sleep."""
-    storage = supervisor.queue.storage
-    assert isinstance(storage, SharedStorage)
+    storage = shared(supervisor.queue.storage)
     held_s = 0.1 * 16 + 1  # by default a worker stays bound so long to a thread that is empty
     await asyncio.sleep(held_s)
-    await until(lambda: storage.store.waiting.asleep() == WORKERS)
+    await until(lambda: asleep(storage) == WORKERS)
 
 
 def _fork_poller(writing: int) -> int:

@@ -15,11 +15,12 @@ import uvloop
 from bench.harness.contestant import Figures
 from bench.harness.scenario import Contestant, Figure, Kind, Scenario
 from bench.harness.size import Size
+from bench.load.inside import asleep, shared, used_bytes
 from bench.load.jobs import JOBS, PER_CALL, NewThread, One, Ping, numbered
 from bench.load.segment import segment
 from bench.load.until import until
 from shardq import Queue, Supervisor, Worker
-from shardq.drivers import SharedLock, SharedStorage
+from shardq.drivers import SharedLock
 from shardq.settings import WorkerSettings
 from shardq.shm.words import PAGE, THREAD_BYTES, TUBE_WORDS, WORD
 
@@ -74,28 +75,26 @@ async def _per_message(total: int, call: int) -> Figures:
     many = made + made[:call]  # any call is a slice of it, and over all calls their contents are alike
     with segment(CAPACITY_BYTES) as storage:
         queue = Queue(storage)
-        before = storage.store.segment.used_bytes
+        before = used_bytes(storage)
         for first in range(0, total, call):
             start = first % PER_CALL
             await queue.register(One, *many[start : start + call])
-        return {"bytes_per_message": (storage.store.segment.used_bytes - before) / total}
+        return {"bytes_per_message": (used_bytes(storage) - before) / total}
 
 
 async def _tubes(count: int) -> Figures:
     with segment(CAPACITY_BYTES) as storage:
-        queue, memory = Queue(storage), storage.store.segment
-        before = memory.used_bytes
+        queue, before = Queue(storage), used_bytes(storage)
         await queue.register(NewThread, *(Ping(number, 0) for number in range(count)))
-        live = memory.used_bytes
+        live = used_bytes(storage)
         await Worker(SharedLock(storage), queue, WorkerSettings(empty_limit=0)).loop(count)
-        return {"live_bytes": (live - before) / count, "drained_bytes": (memory.used_bytes - before) / count}
+        return {"live_bytes": (live - before) / count, "drained_bytes": (used_bytes(storage) - before) / count}
 
 
 async def _family() -> Figures:
     async with Supervisor(JOBS, workers=WORKERS) as supervisor:
-        storage = supervisor.queue.storage
-        assert isinstance(storage, SharedStorage)
-        await until(lambda: storage.store.waiting.asleep() == WORKERS)
+        storage = shared(supervisor.queue.storage)
+        await until(lambda: asleep(storage) == WORKERS)
         return _footprint([worker.pid for worker in supervisor.stats().workers])
 
 

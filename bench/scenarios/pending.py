@@ -15,12 +15,13 @@ import uvloop
 from bench.harness.contestant import Figures
 from bench.harness.scenario import Contestant, Figure, Kind, Scenario
 from bench.harness.size import Size
+from bench.load.inside import deferred as deferred_now
+from bench.load.inside import shared, used_bytes
 from bench.load.jobs import CALL, JOBS, numbered
 from bench.load.unserved import Kept
 from bench.load.until import until
 from bench.scenarios.idle import used
 from shardq import Queue, Supervisor
-from shardq.drivers import SharedStorage
 
 #: By the requests of one call: how many wait.
 TOTALS = {CALL: 100_000, 1: 20_000}
@@ -49,8 +50,8 @@ async def _deferred(count: int, per_call: int, watched_s: float, due_s: float) -
         if (left_s := _seconds_until(due)) <= 0:
             raise RuntimeError(f"{count} requests took longer to add than {due_s - watched_s} seconds")
         await asyncio.sleep(left_s)
-        storage = _storage(supervisor)
-        await until(lambda: not storage.store.counts().deferred)
+        storage = shared(supervisor.queue.storage)
+        await until(lambda: not deferred_now(storage))
         return {**figures, "moved_per_s": count / -_seconds_until(due)}
 
 
@@ -61,21 +62,15 @@ async def _plain(count: int, per_call: int, watched_s: float) -> Figures:
 
 
 async def _added(supervisor: Supervisor, count: int, per_call: int, due: datetime | None, watched_s: float) -> Figures:
-    storage = _storage(supervisor)
-    before = storage.store.segment.used_bytes
+    storage = shared(supervisor.queue.storage)
+    before = used_bytes(storage)
     added_s = await _register(supervisor.queue, count, per_call, due)
-    held_bytes = storage.store.segment.used_bytes - before
+    held_bytes = used_bytes(storage) - before
     return {
         "added_per_s": count / added_s,
         "bytes_each": held_bytes / count,
         "waiting_cpu_us_per_s": await _waiting_cpu_us(supervisor, watched_s) / watched_s,
     }
-
-
-def _storage(supervisor: Supervisor) -> SharedStorage:
-    storage = supervisor.queue.storage
-    assert isinstance(storage, SharedStorage)
-    return storage
 
 
 async def _register(queue: Queue, count: int, per_call: int, due: datetime | None) -> float:

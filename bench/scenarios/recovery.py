@@ -18,6 +18,7 @@ import uvloop
 from bench.harness.contestant import Figures
 from bench.harness.scenario import Contestant, Kind, Scenario
 from bench.harness.size import Size
+from bench.load.inside import asleep, shared
 from bench.load.jobs import JOBS, Held, Hold
 from bench.load.percentiles import DELAYS, percentiles_us
 from shardq import Supervisor
@@ -59,8 +60,7 @@ async def _killed(workers: int, kills: int) -> list[int]:
         os.mkfifo(Path(folder, "begun"), 0o600)
         journal = os.open(Path(folder, "begun"), os.O_RDWR)
         async with Supervisor(JOBS, workers=workers) as supervisor:
-            storage = supervisor.queue.storage
-            assert isinstance(storage, SharedStorage)
+            storage = shared(supervisor.queue.storage)
             await supervisor.queue.register(Hold, Held(folder))
             pid, _ = _begun(journal)
             for _ in range(kills):
@@ -83,7 +83,7 @@ def _begun(journal: int) -> tuple[int, int]:
 
 def _until_one_sleeps(storage: SharedStorage) -> None:
     deadline = time.monotonic() + _LIMIT_S
-    while storage.store.waiting.asleep() < 1:
+    while asleep(storage) < 1:
         assert time.monotonic() < deadline
         time.sleep(0.001)
 

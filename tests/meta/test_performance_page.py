@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
-from bench.__main__ import PUBLISHED
-from bench.harness.results import Results, read, written
+from bench.harness.results import PUBLISHED, Results, read, written
 from bench.harness.scenario import Kind
 from bench.harness.summary import summaries
 from bench.registry import SCENARIOS
@@ -28,6 +28,15 @@ def test_page_charts_and_table_are_what_the_results_file_makes(published: Result
         if not path.exists() or path.read_text(encoding="utf-8") != text
     ]
     assert stale == [], "make them anew with scripts/bench --report"
+
+
+def test_charts_are_well_formed_and_say_what_they_show(published: Results) -> None:
+    for path, text in documents(published).items():
+        if path.suffix == ".svg":
+            drawn = ElementTree.fromstring(text)
+            named = drawn.find("{http://www.w3.org/2000/svg}desc")
+            assert named is not None
+            assert named.text in PAGE.read_text(encoding="utf-8")
 
 
 def test_there_is_no_chart_that_the_page_does_not_show() -> None:
