@@ -29,8 +29,9 @@ WORKERS = 2
 CAPACITY_BYTES = 1 << 30
 WATCHED_S = 1.0
 #: All are due when all are registered and the family was watched: it may take so long to register them.
-ADDING_S = 2.5
-LEAD_S = 0.3
+ADDING_S = 1.5
+#: And so much more, however few they are: the machine may have other things to do.
+LEAD_S = 2.0
 
 
 def deferred(size: Size, *, call: int) -> Figures:
