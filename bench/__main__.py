@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench.harness.results import PUBLISHED, collected, read, written
+from bench.harness.results import PUBLISHED, read, with_figures, without_figures, written
 from bench.harness.rounds import Runs, rounds
 from bench.harness.size import FULL, QUICK, SIZES
 from bench.harness.table import lines
 from bench.registry import SCENARIOS
-from bench.report.documents import documents
+from bench.report.documents import CHARTS, documents
 
 _ROUNDS = 5
 _MINUTES = 15
@@ -37,16 +37,20 @@ def _measure(arguments: argparse.Namespace, path: Path | None) -> None:
     size = QUICK if arguments.quick else SIZES[arguments.size]
     scenarios = [SCENARIOS[name] for name in arguments.scenarios or SCENARIOS]
     found: dict[str, Runs] = {}
+    results = without_figures(size)
     for number, found in enumerate(rounds(scenarios, count, size, 60 * arguments.minutes), start=1):
         if path is not None:  # after each, so that a run that is cut off has not been for nothing
-            written(collected(found, size, number), path)
+            written(with_figures(results, found, number), path)
     for scenario in scenarios:
         print("\n".join(lines(scenario, found[scenario.name])), end="\n\n")
 
 
 def _report(path: Path) -> None:
-    for document, text in documents(read(path)).items():
-        document.parent.mkdir(exist_ok=True)
+    found = documents(read(path))
+    CHARTS.mkdir(exist_ok=True)
+    for chart in set(CHARTS.iterdir()) - found.keys():
+        chart.unlink()
+    for document, text in found.items():
         document.write_text(text, encoding="utf-8")
 
 

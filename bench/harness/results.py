@@ -8,7 +8,6 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -37,14 +36,13 @@ class Results(NamedTuple):
     scenarios: dict[str, Runs]
 
 
-def collected(scenarios: Mapping[str, Runs], size: Size, rounds: int) -> Results:
-    """Figures that were just taken on this machine."""
+def without_figures(size: Size) -> Results:
+    """What is known before the first round: the results file itself may be part of the commit that is named."""
     taken = {
         "time": datetime.now(UTC).isoformat(timespec="minutes"),
         "command": shlex.join(["scripts/bench", *sys.argv[1:]]),
         "commit": _git("describe", "--always", "--dirty", "--abbrev=10"),
         "size": size.name,
-        "rounds": rounds,
     }
     machine = {
         "processor": _processor(),
@@ -53,7 +51,12 @@ def collected(scenarios: Mapping[str, Runs], size: Size, rounds: int) -> Results
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
     }
     versions = {"shardq": shardq.__version__, "python": platform.python_version(), **_versions()}
-    return Results(taken, machine, versions, dict(scenarios))
+    return Results(taken, machine, versions, {})
+
+
+def with_figures(results: Results, scenarios: dict[str, Runs], rounds: int) -> Results:
+    """The same with what so many rounds gave."""
+    return results._replace(taken={**results.taken, "rounds": rounds}, scenarios=scenarios)
 
 
 def written(results: Results, path: Path) -> None:

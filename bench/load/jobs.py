@@ -20,7 +20,7 @@ CALL = 128
 THREADS = 16
 CAPACITY_BYTES = 256 << 20
 #: By the requests of one call: how many a round sends in all.
-TOTALS = {1: 12_000, 16: 50_000, 128: 250_000, 10_000: 500_000}
+TOTALS = {1: 12_000, 16: 50_000, 128: 250_000, 10_000: 300_000}
 
 
 class Job(NamedTuple):

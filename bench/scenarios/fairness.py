@@ -25,7 +25,7 @@ from shardq import Queue, Route, Supervisor, Tube
 OTHERS = 99
 WORKERS = 2
 #: All delays have to fit the journal's pipe, so no more than 80.
-WATCHED_S = 2.5
+WATCHED_S = 2.0
 #: A flooded thread is filled up to so many requests, as often as this.
 FLOOD = 20_000
 FILL_S = 0.02

@@ -21,7 +21,7 @@ from shardq import Supervisor
 WORKERS = 8
 #: The rival looks for work as often as the ancestor's workers do.
 POLL_S = 0.1
-WATCHED_S = 5.0
+WATCHED_S = 4.0
 
 
 def family(size: Size) -> Figures:

@@ -13,7 +13,7 @@ from shardq import Supervisor
 
 _CALL = 16
 #: Bytes of one request, and how many of them a round sends.
-_TOTALS = {8: 80_000, 1 << 10: 80_000, 64 << 10: 8_000}
+_TOTALS = {8: 40_000, 1 << 10: 40_000, 64 << 10: 4_000}
 
 
 def family(size: Size, *, content_bytes: int, call: int, total: int) -> Figures:

@@ -29,7 +29,7 @@ WORKERS = 2
 CAPACITY_BYTES = 1 << 30
 WATCHED_S = 1.0
 #: All are due when all are registered and the family was watched: it may take so long to register them.
-ADDING_S = 1.5
+ADDING_S = 1.0
 #: And so much more, however few they are: the machine may have other things to do.
 LEAD_S = 2.0
 

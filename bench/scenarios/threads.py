@@ -19,7 +19,7 @@ from shardq.settings import WorkerSettings
 
 _TOTAL = 200_000
 _HANDLERS = {1: One, THREADS: Nothing, 1_000: Many}
-REQUESTS = 60_000
+REQUESTS = 40_000
 LIVE = 20_000
 
 

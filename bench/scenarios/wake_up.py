@@ -18,7 +18,7 @@ from bench.load.segment import segment
 from bench.load.worker import serving
 from shardq import Queue, Supervisor
 
-_PINGS = 100
+_PINGS = 60
 _CALLS = 1_000
 
 
