@@ -55,6 +55,10 @@ def shown_ratio(ratio: float | None) -> str:
     return "-" if ratio is None else f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.4f}"
 
 
+def rounds(count: int) -> str:
+    return "1 round" if count == 1 else f"{count} rounds"
+
+
 def _of_figure(scenario: Scenario, figure: Figure, runs: Runs) -> Iterator[Summary]:
     first = next(iter(runs))
     for name, own in runs.items():

@@ -8,7 +8,7 @@ from bench.harness.contestant import ROOT
 from bench.harness.results import PUBLISHED, Results
 from bench.harness.scenario import Figure, Kind, Scenario
 from bench.harness.size import FULL
-from bench.harness.summary import Summary, shown, shown_ratio
+from bench.harness.summary import Summary, rounds, shown, shown_ratio
 from bench.report import chart
 
 _INTRODUCTION = """\
@@ -66,7 +66,7 @@ def _surroundings(results: Results) -> Iterator[str]:
     yield f"| machine | {machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB |"
     yield f"| system | {machine['system']} |"
     yield f"| versions | {', '.join(f'{name} {version}' for name, version in results.versions.items())} |"
-    yield f"| taken | {taken['time']}, commit {taken['commit']}, {taken['rounds']} rounds, size {taken['size']} |"
+    yield f"| taken | {taken['time']}, commit {taken['commit']}, {rounds(taken['rounds'])}, size {taken['size']} |"
     yield f"| command | `{taken['command']}` |"
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from bench.harness.results import Results
 from bench.harness.scenario import Kind
-from bench.harness.summary import Summary, shown
+from bench.harness.summary import Summary, rounds, shown
 
 BEGIN = "<!-- begin: made by scripts/bench --report -->"
 END = "<!-- end: made by scripts/bench --report -->"
@@ -61,7 +61,7 @@ def table(results: Results, found: Mapping[str, Sequence[Summary]]) -> str:
     rows = [_row(row, found[row.scenario]) for row in _ROWS if row.scenario in found]
     return "\n".join(
         [
-            f"Medians of {taken['rounds']} rounds, size {taken['size']}, on {machine['processor']} with",
+            f"Medians of {rounds(taken['rounds'])}, size {taken['size']}, on {machine['processor']} with",
             f"{machine['cores']} cores, commit {taken['commit']}, by `{taken['command']}`.",
             f"In {slower} of {len(compared)} comparisons of that run a rival is better than shardq:",
             "[Performance](docs/performance.md) begins with these, and says what each rival does not do.",
