@@ -23,6 +23,8 @@ from shardq.cores import usable_cores
 PUBLISHED = ROOT / "bench" / "results" / "published.json"
 #: Raised where the meaning of a file changes.
 FORMAT = 1
+#: What takes more than this share of the cores before a run is other work.
+_IDLE = 0.5
 _PACKAGES = ("msgspec", "uvloop", "posix_ipc", "sharded-queue")
 #: Digits of a figure that a file keeps.
 _DIGITS = 6
@@ -30,7 +32,9 @@ _DIGITS = 6
 
 class Results(NamedTuple):
     taken: dict[str, Any]
-    """When, with which command, of which commit, in which size and how many rounds."""
+    """When, with which command, of which commit, in which size, in how many rounds, and the load of the machine before
+    (its average over a minute, in processes that want a core).
+    """
     machine: dict[str, Any]
     versions: dict[str, str]
     scenarios: dict[str, Runs]
@@ -43,6 +47,7 @@ def without_figures(size: Size) -> Results:
         "command": shlex.join(["scripts/bench", *sys.argv[1:]]),
         "commit": _git("describe", "--always", "--dirty", "--abbrev=10"),
         "size": size.name,
+        "load": round(os.getloadavg()[0], 1),
     }
     machine = {
         "processor": _processor(),
@@ -71,6 +76,11 @@ def written(results: Results, path: Path) -> None:
     content = {"format": FORMAT, **results._replace(scenarios=rounded)._asdict()}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def busy(results: Results) -> bool:
+    """Whether the machine had other work when the run began."""
+    return bool(results.taken["load"] > _IDLE * results.machine["cores"])
 
 
 def read(path: Path) -> Results:

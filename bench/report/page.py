@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from bench.harness.contestant import ROOT
-from bench.harness.results import PUBLISHED, Results
+from bench.harness.results import PUBLISHED, Results, busy
 from bench.harness.scenario import Figure, Kind, Scenario
 from bench.harness.size import FULL
 from bench.harness.summary import Summary, rounds, shown, shown_ratio
@@ -32,6 +32,11 @@ _NOT_FULL = """
 for the backlogs and numbers of threads in the names below as well. Its figures say less.
 """
 
+_BUSY = """
+**The machine had other work**: {load} processes wanted one of its {cores} cores before the run began. All figures are
+worse than they would be alone, and so unevenly that ratios say little as well.
+"""
+
 _REPEAT = """
 `scripts/bench --renew` measures all of it again and writes this page, `scripts/bench NAME` measures one scenario, and
 `scripts/bench --list` names all. [How it is measured](../bench/README.md) says what takes part and why.
@@ -49,9 +54,11 @@ def text(results: Results, found: Mapping[str, Sequence[Summary]], charts: str) 
     compared = [each for its in found.values() for each in its if each.contestant.kind is Kind.RIVAL and each.ratio]
     slower = sorted((each for each in compared if each.slower), key=lambda each: each.advantage)
     faster = sorted((each for each in compared if not each.slower), key=lambda each: -each.advantage)
+    load, cores = results.taken["load"], results.machine["cores"]
     parts = [
         _INTRODUCTION.format(source=PUBLISHED.relative_to(ROOT), surroundings="\n".join(_surroundings(results))),
         "" if results.taken["size"] == FULL.name else _NOT_FULL.format(size=results.taken["size"]),
+        _BUSY.format(load=load, cores=cores) if busy(results) else "",
         _REPEAT,
         _comparison(_SLOWER, _HOW.format(first="worst"), slower, found),
         _comparison(_FASTER, _HOW.format(first="best"), faster, found),
@@ -72,7 +79,7 @@ def _surroundings(results: Results) -> Iterator[str]:
 
 def _comparison(heading: str, how: str, chosen: Sequence[Summary], found: Mapping[str, Sequence[Summary]]) -> str:
     rows = [
-        f"| [`{each.scenario.name}`](#{each.scenario.name}) | {each.figure.meaning}, {_measure(each.figure)} "
+        f"| [`{each.scenario.name}`](#{each.scenario.name}) | {_measure(each.figure)} "
         f"| {each.contestant.name} | {shown(_own(each, found[each.scenario.name]))} | {shown(each.median)} "
         f"| {shown_ratio(each.ratio)} |"
         for each in chosen
@@ -99,7 +106,7 @@ def _scenario(found: Sequence[Summary], charts: str) -> str:
 def _table(scenario: Scenario, found: Sequence[Summary]) -> str:
     """One row for each contestant, and two columns for each figure."""
     figures = scenario.figures
-    heading = "".join(f" {figure.meaning}, {_unit(figure)} | ratio |" for figure in figures)
+    heading = "".join(f" {_measure(figure)}, {_better(figure)} | ratio |" for figure in figures)
     names = list(dict.fromkeys(summary.contestant.name for summary in found))
     cells = {(each.contestant.name, each.figure.name): _cells(each) for each in found}
     rows = ["| " + name + " |" + "".join(cells[name, figure.name] for figure in figures) for name in names]
@@ -111,13 +118,13 @@ def _cells(summary: Summary) -> str:
     return f" {shown(summary.median)} ({spread}) | {shown_ratio(summary.ratio)} |"
 
 
-def _unit(figure: Figure) -> str:
-    better = "less" if figure.less_is_better else "more"
-    return f"{_measure(figure)}, {better} is better"
+def _better(figure: Figure) -> str:
+    return "less is better" if figure.less_is_better else "more is better"
 
 
 def _measure(figure: Figure) -> str:
-    return "a share" if figure.unit == "1" else figure.unit
+    """What is measured, in its unit; a share has none."""
+    return figure.meaning if figure.unit == "1" else f"{figure.meaning}, {figure.unit}"
 
 
 def _capital(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from bench.harness.results import Results
+from bench.harness.results import Results, busy
 from bench.harness.scenario import Kind
 from bench.harness.summary import Summary, rounds, shown
 
@@ -63,6 +63,11 @@ def table(results: Results, found: Mapping[str, Sequence[Summary]]) -> str:
         [
             f"Medians of {rounds(taken['rounds'])}, size {taken['size']}, on {machine['processor']} with",
             f"{machine['cores']} cores, commit {taken['commit']}, by `{taken['command']}`.",
+            *(
+                [f"The machine had other work meanwhile: a load of {taken['load']} before it began."]
+                if busy(results)
+                else []
+            ),
             f"In {slower} of {len(compared)} comparisons of that run a rival is better than shardq:",
             "[Performance](docs/performance.md) begins with these, and says what each rival does not do.",
             "",

@@ -58,7 +58,7 @@ def test_the_page_names_every_rival_that_is_better_before_it_shows_a_scenario(pu
 
 
 def test_the_results_file_says_where_it_comes_from(published: Results) -> None:
-    assert published.taken.keys() >= {"time", "command", "commit", "size", "rounds"}
+    assert published.taken.keys() >= {"time", "command", "commit", "size", "rounds", "load"}
     assert published.machine.keys() >= {"processor", "cores", "memory_gib", "system"}
     assert published.scenarios.keys() <= SCENARIOS.keys(), "renew the results: scripts/bench --renew"
 
