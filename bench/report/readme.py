@@ -58,16 +58,13 @@ def table(results: Results, found: Mapping[str, Sequence[Summary]]) -> str:
     compared = [each for its in found.values() for each in its if each.contestant.kind is Kind.RIVAL and each.ratio]
     slower = sum(each.slower for each in compared)
     machine, taken = results.machine, results.taken
+    meanwhile = [f"The machine had other work: its load was {taken['load']} before."] if busy(results) else []
     rows = [_row(row, found[row.scenario]) for row in _ROWS if row.scenario in found]
     return "\n".join(
         [
             f"Medians of {rounds(taken['rounds'])}, size {taken['size']}, on {machine['processor']} with",
             f"{machine['cores']} cores, commit {taken['commit']}, by `{taken['command']}`.",
-            *(
-                [f"The machine had other work meanwhile: a load of {taken['load']} before it began."]
-                if busy(results)
-                else []
-            ),
+            *meanwhile,
             f"In {slower} of {len(compared)} comparisons of that run a rival is better than shardq:",
             "[Performance](docs/performance.md) begins with these, and says what each rival does not do.",
             "",

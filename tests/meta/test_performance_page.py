@@ -12,7 +12,7 @@ from bench.harness.results import PUBLISHED, Results, read, written
 from bench.harness.scenario import Kind
 from bench.harness.summary import summaries
 from bench.registry import SCENARIOS
-from bench.report.documents import CHARTS, PAGE, documents
+from bench.report.documents import CHARTS, PAGE, README, documents
 from bench.report.readme import BEGIN, END, replaced
 
 
@@ -72,6 +72,12 @@ def test_a_change_of_one_figure_changes_the_page(published: Results) -> None:
     changed = documents(published._replace(scenarios={**published.scenarios, name: tripled}))
     kept = documents(published)
     assert {path for path in kept if changed[path] != kept[path]} >= {PAGE, CHARTS / f"{name}.svg"}
+
+
+@pytest.mark.parametrize(("load", "said"), [(0.2, False), (9.0, True)])
+def test_page_and_readme_say_whether_the_machine_had_other_work(published: Results, load: float, said: bool) -> None:
+    made = documents(published._replace(taken={**published.taken, "load": load}))
+    assert ["he machine had other work" in made[path] for path in (PAGE, README)] == [said, said]
 
 
 def test_a_results_file_is_read_as_it_was_written(published: Results, tmp_path: Path) -> None:
