@@ -31,7 +31,16 @@ def test_documents_name_only_commands_that_exist(document: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "document", ["README.md", "CONTRIBUTING.md", "docs/promises.md", "docs/failures.md", "docs/operations.md"]
+    "document",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "bench/README.md",
+        "docs/promises.md",
+        "docs/failures.md",
+        "docs/operations.md",
+        "docs/performance.md",
+    ],
 )
 def test_links_inside_the_repository_lead_somewhere(document: str) -> None:
     path = ROOT / document

@@ -1,0 +1,1 @@
+"""From a scenario to figures: sizes, processes, rounds, results files, summaries, tables."""

@@ -1,0 +1,1 @@
+"""The handlers and requests that are measured, and helpers to run them."""

@@ -1,0 +1,40 @@
+"""All that the benchmarks look at inside of a segment, where its public figures do not say it or cost too much."""
+
+from __future__ import annotations
+
+from shardq.drivers import SharedStorage
+from shardq.protocols import Storage
+from shardq.shm.memory import record
+
+
+def shared(storage: Storage) -> SharedStorage:
+    """The storage of a family, as what it is."""
+    assert isinstance(storage, SharedStorage)
+    return storage
+
+
+def used_bytes(storage: SharedStorage) -> int:
+    """Memory of the segment that is in use."""
+    return storage.store.segment.used_bytes
+
+
+def asleep(storage: SharedStorage) -> int:
+    """Workers that sleep until a bell rings."""
+    return storage.store.waiting.asleep()
+
+
+def deferred(storage: SharedStorage) -> int:
+    """Requests that wait for their time."""
+    return storage.store.inspection.counts().deferred
+
+
+def accepted(storage: SharedStorage, pipe: str) -> list[tuple[bytes, int]]:
+    """The messages of a tube, and when each came into it, in Unix microseconds."""
+    store = storage.store
+    with store._section:
+        _, tube = store._parts.tubes.directory.tube(pipe)
+        return [
+            (message, its.accepted_us)
+            for its in store._parts.tubes.tubes.chains.records(tube)
+            for message in record.cut(store.segment, its, 0, its.count).messages
+        ]

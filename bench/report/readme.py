@@ -1,0 +1,90 @@
+"""The short table in the README, between two markers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from bench.harness.results import Results, busy
+from bench.harness.scenario import Kind
+from bench.harness.summary import Summary, rounds, shown
+
+BEGIN = "<!-- begin: made by scripts/bench --report -->"
+END = "<!-- end: made by scripts/bench --report -->"
+
+_COLUMNS = (
+    "shardq, 1 worker",
+    "shardq, 2 workers",
+    "`multiprocessing.Queue`",
+    "`ProcessPoolExecutor.map`",
+    "`sharded-queue`, in process",
+)
+
+
+class _Row(NamedTuple):
+    title: str
+    scenario: str
+    contestants: tuple[str | None, ...]
+    """By column."""
+
+
+def _calls(title: str, call: int, verb: str, put: str) -> _Row:
+    contestants = (
+        f"shardq{verb}, 1 worker",
+        f"shardq{verb}, 2 workers",
+        f"multiprocessing.Queue, {put}, 1 consumer",
+        "ProcessPoolExecutor.map, 1 worker",
+        "sharded-queue, in process",
+    )
+    return _Row(title, f"calls-{call}", contestants)
+
+
+_ROWS = (
+    _calls("single requests, requests/s", 1, ", register_sync", "single"),
+    _calls("calls of 16, requests/s", 16, "", "lists"),
+    _calls("calls of 128, requests/s", 128, "", "lists"),
+    _calls("calls of 10,000, requests/s", 10_000, "", "lists"),
+    _Row("wake-up, median, us", "wake-up", ("shardq, bound thread", None, "multiprocessing.Queue", None, None)),
+    _Row(
+        "2 ms of work, share of ideal",
+        "compute-2ms",
+        (None, "shardq", "multiprocessing.Queue, single", "ProcessPoolExecutor.map", None),
+    ),
+)
+
+
+def table(results: Results, found: Mapping[str, Sequence[Summary]]) -> str:
+    """The table, with where it comes from."""
+    compared = [each for its in found.values() for each in its if each.contestant.kind is Kind.RIVAL and each.ratio]
+    slower = sum(each.slower for each in compared)
+    machine, taken = results.machine, results.taken
+    meanwhile = [f"The machine had other work: its load was {taken['load']} before."] if busy(results) else []
+    rows = [_row(row, found[row.scenario]) for row in _ROWS if row.scenario in found]
+    return "\n".join(
+        [
+            f"Medians of {rounds(taken['rounds'])}, size {taken['size']}, on {machine['processor']} with",
+            f"{machine['cores']} cores, commit {taken['commit']}, by `{taken['command']}`.",
+            *meanwhile,
+            f"In {slower} of {len(compared)} comparisons of that run a rival is better than shardq:",
+            "[Performance](docs/performance.md) begins with these, and says what each rival does not do.",
+            "",
+            f"| end to end, 16 threads | {' | '.join(_COLUMNS)} |",
+            "|---|" + "---|" * len(_COLUMNS),
+            *rows,
+        ]
+    )
+
+
+def replaced(readme: str, new: str) -> str:
+    """The README with this table. Raises `ValueError` where a marker is missing."""
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"README.md has no table to replace: put {BEGIN} and {END} where it is to stand")
+    return f"{before}{BEGIN}\n{new}\n{END}{after}"
+
+
+def _row(row: _Row, found: Sequence[Summary]) -> str:
+    first = found[0].figure
+    medians = {each.contestant.name: shown(each.median) for each in found if each.figure is first}
+    return f"| {row.title} | " + " | ".join(medians.get(name or "", "-") for name in row.contestants) + " |"

@@ -1,0 +1,1 @@
+"""What shardq is compared with: one file for each rival and floor that takes part in several scenarios."""

@@ -1,0 +1,50 @@
+"""A rival of the standard library: `ProcessPoolExecutor.map`, in chunks of one call."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from itertools import chain
+
+from bench.harness.contestant import Figures
+from bench.harness.size import Size
+from bench.load.jobs import TOTALS, Job, Nothing, calls_of, compute
+
+_CONTEXT = multiprocessing.get_context("fork")
+_HANDLER = Nothing()
+
+
+def calls(size: Size, *, workers: int, call: int) -> Figures:
+    total = size.count(TOTALS[call], call)
+    with ProcessPoolExecutor(workers, mp_context=_CONTEXT) as pool:
+        _seconds_for(pool, call, total // 10)  # to warm up
+        return {"end_to_end_per_s": total / _seconds_for(pool, call, total)}
+
+
+def computing(size: Size, *, tasks: int, seconds: float, workers: int) -> Figures:
+    """Tasks of so much processor time, one a chunk where they take long."""
+    count = size.count(tasks, workers)
+    chunk = 1 if seconds > 1e-3 else 16
+    with ProcessPoolExecutor(workers, mp_context=_CONTEXT) as pool:
+        _exhaust(pool.map(compute, [seconds] * workers))
+        start = time.perf_counter()
+        _exhaust(pool.map(compute, [seconds] * count, chunksize=chunk))
+        return {"of_ideal": count * seconds / workers / (time.perf_counter() - start)}
+
+
+def _seconds_for(pool: ProcessPoolExecutor, call: int, total: int) -> float:
+    requests = chain.from_iterable(calls_of(call, total))
+    start = time.perf_counter()
+    _exhaust(pool.map(_handle, requests, chunksize=call))
+    return time.perf_counter() - start
+
+
+def _handle(request: Job) -> None:
+    _HANDLER.handle(request)
+
+
+def _exhaust(results: Iterable[None]) -> None:
+    deque(results, maxlen=0)

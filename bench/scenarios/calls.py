@@ -1,0 +1,86 @@
+"""Calls of the sizes that people have, end to end: one producer, and one or more workers, over 16 threads."""
+
+from __future__ import annotations
+
+import uvloop
+
+from bench.harness.contestant import Figures
+from bench.harness.scenario import Contestant, Figure, Kind, Scenario
+from bench.harness.size import Size
+from bench.load.family import seconds_for
+from bench.load.jobs import CAPACITY_BYTES, TOTALS, Nothing, calls_of
+from shardq import Supervisor
+
+_WORKERS = (1, 2, 4)
+
+_CAVEATS = """
+One producer; shardq's workers and the rivals' consumers are processes of their own, except those of `sharded-queue`,
+whose in-memory driver has but the producer's process, and which is drained after each call. shardq keeps order within
+each of 16 threads and loses nothing when a process is killed. `multiprocessing.Queue` (each call put as one list) and
+`ProcessPoolExecutor.map` (chunks of one call) keep no order between consumers, and what a killed consumer had in hand
+is lost. The pipe carries each call as one msgspec blob to one process; it routes nothing and can lose what it carries.
+More processes than cores slow each other down, whatever the queue."""
+
+
+def family(size: Size, *, workers: int, call: int, sync: bool = False) -> Figures:
+    return uvloop.run(_family(size, workers, call, sync))
+
+
+async def _family(size: Size, workers: int, call: int, sync: bool) -> Figures:
+    total = size.count(TOTALS[call], call)
+    async with Supervisor(Nothing, workers=workers, capacity_bytes=CAPACITY_BYTES) as served:
+        await seconds_for(served, Nothing, calls_of(call, total // 10), sync=sync)  # to warm up
+        return {"end_to_end_per_s": total / await seconds_for(served, Nothing, calls_of(call, total), sync=sync)}
+
+
+def _scenario(call: int) -> Scenario:
+    sync = call == 1
+    verb = ", register_sync" if sync else ""
+    put = "single" if call == 1 else "lists"
+    own = [
+        Contestant(
+            f"shardq{verb}, {workers} worker{'s' * (workers > 1)}",
+            f"{__name__}:family",
+            {"workers": workers, "call": call, "sync": sync},
+        )
+        for workers in _WORKERS
+    ]
+    if sync:
+        own.append(Contestant("shardq, await register, 1 worker", f"{__name__}:family", {"workers": 1, "call": call}))
+    queues = [
+        Contestant(
+            f"multiprocessing.Queue, {put}, {consumers} consumer{'s' * (consumers > 1)}",
+            "bench.rivals.process_queue:calls",
+            {"consumers": consumers, "call": call},
+            Kind.RIVAL,
+            against=mine.name,
+        )
+        for consumers, mine in zip(_WORKERS, own, strict=False)
+    ]
+    arguments = {"call": call}
+    others = [
+        Contestant(
+            "ProcessPoolExecutor.map, 1 worker",
+            "bench.rivals.executor:calls",
+            {**arguments, "workers": 1},
+            Kind.RIVAL,
+        ),
+        Contestant(
+            "sharded-queue, in process",
+            "bench.rivals.ancestor:calls",
+            arguments,
+            Kind.RIVAL,
+            needs="sharded_queue",
+        ),
+        Contestant("pipe, msgspec blobs", "bench.rivals.pipe:calls", arguments, Kind.FLOOR),
+    ]
+    return Scenario(
+        f"calls-{call}",
+        "single requests, end to end" if call == 1 else f"calls of {call:,} requests over 16 threads, end to end",
+        (Figure("end_to_end_per_s", "end to end", "requests/s"),),
+        (*own, *queues, *others),
+        _CAVEATS,
+    )
+
+
+SCENARIOS = tuple(map(_scenario, TOTALS))

@@ -1,0 +1,43 @@
+"""Handlers that send on what they get: by `register`, and in the step that acknowledges the batch."""
+
+from __future__ import annotations
+
+from pkgutil import resolve_name
+
+import uvloop
+
+from bench.harness.contestant import Figures
+from bench.harness.scenario import Contestant, Figure, Scenario
+from bench.harness.size import Size
+from bench.load.family import seconds_for
+from bench.load.jobs import CALL, CAPACITY_BYTES, JOBS, calls_of
+from shardq import Supervisor
+
+_TOTAL = 100_000
+
+
+def family(size: Size, *, handler: str) -> Figures:
+    """`handler` names the class that sends on."""
+    return uvloop.run(_family(size.count(_TOTAL, CALL), handler))
+
+
+async def _family(total: int, handler: str) -> Figures:
+    sending = resolve_name(f"{JOBS}:{handler}")
+    async with Supervisor(JOBS, workers=1, capacity_bytes=CAPACITY_BYTES) as served:
+        await seconds_for(served, sending, calls_of(CALL, total // 10))  # to warm up
+        return {"inputs_per_s": total / await seconds_for(served, sending, calls_of(CALL, total))}
+
+
+SCENARIOS = (
+    Scenario(
+        "follow-up",
+        f"one output for each input, calls of {CALL} over 16 threads, one worker",
+        (Figure("inputs_per_s", "until the outputs are handled too", "requests/s"),),
+        (
+            Contestant("emit", f"{__name__}:family", {"handler": "Emitting"}, needs="shardq:Handler.emit"),
+            Contestant("register in the handler", f"{__name__}:family", {"handler": "Registering"}),
+        ),
+        "What a handler registers is there at once, and stays where the handler fails later; what it emits appears "
+        "in the step that acknowledges its inputs, exactly once.",
+    ),
+)

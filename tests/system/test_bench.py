@@ -1,0 +1,84 @@
+"""The benchmarks work: what is measured is not looked at here, only that it can be."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.harness.contestant import figures_of
+from bench.harness.rounds import rounds
+from bench.harness.scenario import Contestant, Figure, Kind, Scenario
+from bench.harness.size import SMALLEST
+from bench.registry import SCENARIOS
+from tests.support.programs import ROOT
+
+# Where a scenario has a rival that is not installed, the others take part all the same.
+CONTESTANTS = [
+    pytest.param(scenario, contestant, id=f"{scenario.name}, {contestant.name}")
+    for scenario in SCENARIOS.values()
+    for contestant in scenario.contestants
+]
+
+
+@pytest.mark.parametrize(("scenario", "contestant"), CONTESTANTS)
+def test_each_contestant_of_each_scenario_returns_its_figures(scenario: Scenario, contestant: Contestant) -> None:
+    if contestant.missing:
+        pytest.skip(f"{contestant.name} needs {contestant.needs}")
+    figures = figures_of(contestant, SMALLEST)
+    assert figures.keys() == {figure.name for figure in scenario.figures}
+    assert all(math.isfinite(value) and value >= 0 for value in figures.values())
+
+
+def test_the_list_names_every_scenario() -> None:
+    listed = _ran("--list").stdout.splitlines()
+    assert [line.split()[0] for line in listed] == list(SCENARIOS)
+
+
+def test_a_scenario_that_does_not_exist_is_refused() -> None:
+    refused = _ran("no-such", check=False)
+    assert refused.returncode == 2
+    assert "no such scenario: no-such" in refused.stderr
+
+
+def test_the_figures_of_each_round_are_stored(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    printed = _ran("import", "--size", "smallest", "--runs", "2", "--json", str(path)).stdout
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    assert {name: len(runs) for name, runs in stored["scenarios"]["import"].items()} == {
+        contestant.name: 2 for contestant in SCENARIOS["import"].contestants
+    }
+    assert all(contestant.name in printed for contestant in SCENARIOS["import"].contestants)
+    assert (stored["taken"]["size"], stored["taken"]["rounds"]) == ("smallest", 2)
+
+
+def test_a_contestant_whose_package_is_missing_is_left_out(capfd: pytest.CaptureFixture[str]) -> None:
+    here = SCENARIOS["import"].contestants[-1]
+    absent = Contestant("absent", here.function, kind=Kind.RIVAL, needs="no_such_package")
+    scenario = Scenario("made-up", "", (Figure("start_ms", "", "ms"),), (here, absent), "")
+    [found] = rounds([scenario], 1, SMALLEST)
+    assert list(found["made-up"]) == [here.name]
+    assert "without absent, which needs no_such_package" in capfd.readouterr().err
+
+
+def test_contestants_take_turns_and_no_round_begins_when_time_is_up() -> None:
+    scenario = SCENARIOS["import"]
+    lengths = [
+        {name: len(own) for name, own in found[scenario.name].items()}
+        for found in rounds([scenario], 2, SMALLEST, limit_s=1e-9)
+    ]
+    assert lengths == [{contestant.name: 1 for contestant in scenario.contestants}]
+
+
+def test_a_contestant_that_fails_ends_the_run() -> None:
+    with pytest.raises(SystemExit, match="failed with status 1"):
+        figures_of(Contestant("broken", "bench.load.percentiles:percentiles_us"), SMALLEST)
+
+
+def _ran(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    command = (sys.executable, "-m", "bench", *arguments)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=check)

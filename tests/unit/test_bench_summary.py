@@ -1,0 +1,73 @@
+"""Medians, spreads and ratios of the benchmarks."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.harness.scenario import Contestant, Figure, Kind, Scenario
+from bench.harness.size import FULL, Size
+from bench.harness.summary import Summary, summaries
+
+RATE = Figure("rate", "rate", "requests/s")
+DELAY = Figure("delay", "delay", "us", less_is_better=True)
+
+
+def summary_of(rival: float, figure: Figure = RATE, *, kind: Kind = Kind.RIVAL) -> Summary:
+    """Of a rival with this figure beside a shardq with 100."""
+    contestants = (Contestant("shardq", ""), Contestant("other", "", kind=kind))
+    scenario = Scenario("made-up", "", (figure,), contestants, "")
+    _, found = summaries(scenario, {"shardq": [{figure.name: 100.0}], "other": [{figure.name: rival}]})
+    return found
+
+
+def test_the_median_and_the_spread_are_over_the_rounds() -> None:
+    scenario = Scenario("made-up", "", (RATE,), (Contestant("shardq", ""),), "")
+    [found] = summaries(scenario, {"shardq": [{"rate": value} for value in (3.0, 1.0, 8.0)]})
+    assert (found.median, found.low, found.high, found.ratio) == (3.0, 1.0, 8.0, None)
+
+
+def test_the_ratio_is_the_median_of_the_ratios_of_each_round() -> None:
+    contestants = (Contestant("shardq", ""), Contestant("other", "", kind=Kind.RIVAL))
+    rates = {"shardq": (10.0, 20.0, 90.0), "other": (20.0, 10.0, 10.0)}
+    _, found = summaries(
+        Scenario("made-up", "", (RATE,), contestants, ""),
+        {name: [{"rate": value} for value in values] for name, values in rates.items()},
+    )
+    assert found.ratio == 2.0
+
+
+def test_a_contestant_is_compared_with_the_one_it_names() -> None:
+    contestants = (
+        Contestant("one worker", ""),
+        Contestant("two workers", ""),
+        Contestant("two consumers", "", kind=Kind.RIVAL, against="two workers"),
+    )
+    rates = {"one worker": 10.0, "two workers": 30.0, "two consumers": 60.0}
+    found = summaries(
+        Scenario("made-up", "", (RATE,), contestants, ""), {name: [{"rate": rate}] for name, rate in rates.items()}
+    )
+    assert [each.ratio for each in found] == [None, 10 / 30, 0.5]
+    assert found[2].subject == "two workers"
+
+
+@pytest.mark.parametrize(
+    ("rival", "figure", "slower"), [(200, RATE, True), (50, RATE, False), (200, DELAY, False), (50, DELAY, True)]
+)
+def test_shardq_is_slower_where_the_rival_has_the_better_figure(rival: float, figure: Figure, slower: bool) -> None:
+    found = summary_of(rival, figure)
+    assert found.slower is slower
+    assert (found.advantage < 1) is slower
+
+
+def test_shardq_is_not_called_slower_than_a_floor() -> None:
+    assert not summary_of(200, kind=Kind.FLOOR).slower
+
+
+def test_there_is_no_ratio_to_nothing() -> None:
+    assert summary_of(0).ratio is None
+
+
+def test_a_share_of_a_count_is_a_multiple_and_never_nothing() -> None:
+    assert FULL.count(1000, 128) == 1024
+    assert Size("tenth", 0.1).count(1280, 128) == 128
+    assert Size("tiny", 0.0001).count(1280, 128) == 128
