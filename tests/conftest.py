@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
@@ -36,6 +37,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure() -> None:
     end_run()
+
+
+def pytest_collection_finish() -> None:
+    """Leave the tests themselves out of each collection of garbage, in this process and in those it forks."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from shardq.model import EMPTY, Hand, Terms
 from shardq.protocols import Lock
 from tests.support.drivers import Backend, driver_named
+from tests.support.forked import Forked
 
 
 async def hold(backend: Backend, key: str, *steps: str) -> Lock:
@@ -44,21 +45,12 @@ async def hold(backend: Backend, key: str, *steps: str) -> Lock:
 @asynccontextmanager
 async def holding(root: Path, driver: str, address: str, key: str, *steps: str) -> AsyncIterator[int]:
     """Another process that did the steps; gives its pid. At the end of the block it is killed, and dead."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "tests.contracts.holder", driver, address, key, *steps),
-        cwd=root,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
+    process = Forked(main, (driver, address, key, *steps))
     try:
-        assert process.stdout is not None
-        assert await process.stdout.readline(), "the holder ended before it did its steps"
+        assert await process.line_soon(), "the holder ended before it did its steps"
         yield process.pid
     finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
+        process.kill()
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from tests.support.faults_outcome import check_counted, check_done, check_outcom
 from tests.support.faults_scene import Scene, check_usable, check_whole
 
 #: Lines of one operation that a sampled run dies at.
-SAMPLE = 4
+SAMPLE = 2
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=str)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, NamedTuple
 
 import pytest
@@ -206,11 +206,17 @@ def test_spoilt_store_is_caught(spoilt: Spoilt, monkeypatch: pytest.MonkeyPatch)
     operation = next(operation for operation in OPERATIONS if operation.name == spoilt.operation)
     monkeypatch.setattr(spoilt.owner, spoilt.method, spoilt.function())
     assert not list(problems_after(operation, NOWHERE)), "it is good for nothing even without a death"
-    assert any(spoilt.shows in problem for problem in _problems(operation)), f"{spoilt} passes for good"
+    assert any(spoilt.shows in problem for problem in _problems(operation, spoilt)), f"{spoilt} passes for good"
 
 
-def _problems(operation: Operation) -> Iterator[str]:
-    """What is wrong after deaths, first of all at the lines that change something."""
+def _problems(operation: Operation, spoilt: Spoilt) -> Iterator[str]:
+    """What is wrong after deaths: first in the spoilt method, then at other lines that change something."""
     steps: list[Step] = recorded.__wrapped__(operation)  # not the recording of the good one: its lines are others
-    for step in sorted(set(steps), key=lambda step: (step.file not in CHANGING, step)):
+    code: CodeType = vars(spoilt.owner)[spoilt.method].__code__
+    lines = {line for _, _, line in code.co_lines()}
+
+    def elsewhere(step: Step) -> tuple[bool, bool]:
+        return not (code.co_filename.endswith(step.file) and step.line in lines), step.file not in CHANGING
+
+    for step in sorted(set(steps), key=lambda step: (elsewhere(step), step)):
         yield from problems_after(operation, step)

@@ -15,7 +15,7 @@ from tests.support.faults_operations import OPERATIONS
 from tests.support.faults_outcome import check_counted, check_done, recorded, seen
 from tests.support.faults_scene import WEDGED_S, Scene, Wedged, check_usable, check_whole, settle
 
-SAMPLE = 2
+SAMPLE = 1
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=str)

@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from random import Random
 from types import FrameType
@@ -21,7 +22,7 @@ import shardq
 
 PACKAGE = Path(shardq.__file__).parent
 #: The files whose lines count.
-SCOPE = (f"{PACKAGE / 'shm'}{os.sep}", str(PACKAGE / "drivers" / "shared.py"))
+SCOPE = (f"{PACKAGE / 'shm'}{os.sep}", f"{PACKAGE / 'drivers' / 'shared'}{os.sep}")
 
 Action = Callable[[], object]
 #: What a trace function is: it is called on entry of a frame and returns what is called for each line of it.
@@ -215,14 +216,19 @@ def sample(steps: Sequence[Step], count: int, random: Random) -> list[Step]:
     return list(steps) if len(steps) <= count else random.sample(steps, count)
 
 
+@cache
+def _in_package(path: str) -> str:
+    """The file by its place in the package, or nothing where its lines do not count."""
+    return os.path.relpath(path, PACKAGE) if path.startswith(SCOPE) else ""
+
+
 def _traced(act: Action, on_line: Callable[[str, int], None]) -> None:
     def enter(frame: FrameType, event: str, argument: object) -> Tracer | None:
-        file = frame.f_code.co_filename
-        return within if file.startswith(SCOPE) else None
+        return within if _in_package(frame.f_code.co_filename) else None
 
     def within(frame: FrameType, event: str, argument: object) -> Tracer:
         if event == "line":
-            on_line(os.path.relpath(frame.f_code.co_filename, PACKAGE), frame.f_lineno)
+            on_line(_in_package(frame.f_code.co_filename), frame.f_lineno)
         return within
 
     sys.settrace(enter)

@@ -10,11 +10,9 @@ It prints a line when it did that, ends what it did when it is told so by a line
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import psutil
 
@@ -24,17 +22,16 @@ from shardq.shm.files.own_files import open_lock_file
 from shardq.shm.processes.guard import Guard
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
+from tests.support.forked import Forked
 
 #: A header word that nothing else uses.
 COUNTER = 500
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 class Holder:
     """The process as seen from the test."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: Forked) -> None:
         self._process = process
 
     @property
@@ -43,18 +40,14 @@ class Holder:
 
     def hear(self) -> None:
         """Wait until it did what it was started for."""
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline(), "the holder ended before it said anything"
+        assert self._process.line(), "the holder ended before it said anything"
 
     def let_go(self) -> None:
         """Tell it to end what it did, and wait until it is gone."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
         assert self._process.wait() == 0
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.wait()
 
     def stop(self) -> None:
         """SIGSTOP, and wait until the kernel says it stands still."""
@@ -69,17 +62,11 @@ class Holder:
 
 @contextmanager
 def holder(name: str, *command: str) -> Iterator[Holder]:
-    process = subprocess.Popen(
-        (sys.executable, "-m", "tests.support.holder", name, *command),
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    with process:
-        try:
-            yield Holder(process)
-        finally:
-            process.kill()
+    process = Forked(main, (name, *command))
+    try:
+        yield Holder(process)
+    finally:
+        process.kill()
 
 
 def _hold(segment: Segment, guard: Guard, slots: Slots) -> None:

@@ -8,8 +8,11 @@ a random sample, can be tried; the same plan always gives the same run.
 
 from __future__ import annotations
 
+import _thread
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
@@ -43,6 +46,22 @@ class _Unwind(BaseException):
     """Ends a process's thread: it was killed, or the run is over. Its accesses have no effect any more."""
 
 
+class Baton:
+    """What one thread hands over and another waits for: a lock, which is a system call and no Python code."""
+
+    def __init__(self) -> None:
+        self._lock = _thread.allocate_lock()
+        self._lock.acquire()
+
+    def acquire(self) -> None:
+        self._lock.acquire()
+
+    def release(self) -> None:
+        """Twice without an `acquire` between them is as once: it is so at the end of a run."""
+        with suppress(RuntimeError):
+            self._lock.release()
+
+
 @dataclass(eq=False)
 class Process:
     """One process of a world: its program runs in a thread of its own."""
@@ -56,7 +75,7 @@ class Process:
     stopped: bool = False
     doomed: bool = False
     naps: int = 0
-    baton: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    baton: Baton = field(default_factory=Baton)
 
     def step(self, what: str) -> None:
         """About to touch something shared."""
@@ -73,11 +92,13 @@ class World:
     def __init__(self, plan: Plan) -> None:
         self.processes: list[Process] = []
         self.steps = 0
-        self.trace: list[str] = []
+        self.trace: list[tuple[int, str, Act | None]] = []
+        """Each step: which process, what it was about to do, and what the plan did to it."""
         self._plan = plan
         self._over = False
         self._problem: BaseException | None = None
-        self._end = threading.Semaphore(0)
+        self._end = Baton()
+        self._gone = threading.Semaphore(0)
 
     def add(self, program: Callable[[Process], None]) -> Process:
         self.processes.append(Process(self, len(self.processes), program))
@@ -85,16 +106,16 @@ class World:
 
     def run(self) -> None:
         """Run all programs to their ends. Raises what one of them raised."""
-        threads = [threading.Thread(target=self._live, args=(process,)) for process in self.processes]
-        for thread in threads:
-            thread.start()
+        # Without an object of `threading` around each of them: there are some in each of thousands of worlds.
+        for process in self.processes:
+            _thread.start_new_thread(self._live, (process,))
         self.processes[0].baton.release()
         self._end.acquire()
         self._over = True
         for process in self.processes:
             process.baton.release()
-        for thread in threads:
-            thread.join()
+        for _ in self.processes:
+            self._gone.acquire()
         if self._problem:
             raise self._problem
 
@@ -108,7 +129,7 @@ class World:
         if self._over or not process.alive:
             raise _Unwind
         act = self._plan.get(self.steps)
-        self.trace.append(f"{self.steps}: {process.number} {what}{f' [{act.value}]' if act else ''}")
+        self.trace.append((process.number, what, act))
         self.steps += 1
         if self.steps > LONGEST_RUN:
             raise Violation("it never ends")
@@ -144,6 +165,7 @@ class World:
         process.running = False
         successor = None if self._over else self._next(process)
         (successor.baton if successor else self._end).release()
+        self._gone.release()
 
     def _kill(self, process: Process) -> None:
         process.alive = False
@@ -175,6 +197,18 @@ class World:
         return chosen
 
 
+@contextmanager
+def _on_one_core() -> Iterator[None]:
+    """Only one process of a world runs at a time: on one core it is handed over to in half the time."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {sorted(cores)[os.getpid() % len(cores)]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+@_on_one_core()
 def run_all(run: Callable[[Plan], World], preemptions: int, kills: int) -> int:
     """Run every plan within the bounds; how many there are. Raises `Violation`, with the plan."""
     waiting: list[dict[int, Act]] = [{}]
@@ -193,6 +227,7 @@ def run_all(run: Callable[[Plan], World], preemptions: int, kills: int) -> int:
     return number
 
 
+@_on_one_core()
 def run_sample(run: Callable[[Plan], World], plans: Iterable[Plan]) -> int:
     """Run these plans; how many they were. Raises `Violation`, with the plan."""
     number = 0

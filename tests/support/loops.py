@@ -23,6 +23,9 @@ Loops = Mapping[str, Callable[[], asyncio.AbstractEventLoop]]
 ASYNCIO: Loops = {"asyncio": asyncio.new_event_loop}
 BOTH: Loops = {**ASYNCIO, "uvloop": uvloop.new_event_loop}
 
+#: Parameter of a test that says which loop it runs on, as pytest-asyncio calls it.
+LOOP = "_asyncio_loop_factory"
+
 #: What the code of a test names that may suspend, with the helpers and fixtures of tests that do so.
 SUSPENDING = {"append_when_room", "asyncio", "finished", "peer", "rest", "suspended", "wait", "wait_for_quiet"}
 

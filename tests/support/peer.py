@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from shardq.model import When, split_key
 from tests.support.drivers import Backend, driver_named
+from tests.support.forked import Forked
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,33 +29,22 @@ if TYPE_CHECKING:
 class Peer:
     """The process as seen from the test."""
 
-    def __init__(self, process: asyncio.subprocess.Process, said: str) -> None:
+    def __init__(self, process: Forked, said: str) -> None:
         self._process = process
         self.said = said
 
     async def kill(self) -> None:
         """SIGKILL, and wait until the kernel reported the death."""
-        if self._process.returncode is None:
-            self._process.kill()
-        await self._process.communicate()
+        self._process.kill()
 
 
 @asynccontextmanager
 async def peer(root: Path, driver: str, address: str, *command: str) -> AsyncIterator[Peer]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "tests.support.peer", driver, address, *command),
-        cwd=root,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    line = await process.stdout.readline()
-    started = Peer(process, line.decode().strip())
+    process = Forked(main, (driver, address, *command))
     try:
-        yield started
+        yield Peer(process, (await process.line_soon()).strip())
     finally:
-        await started.kill()
+        process.kill()
 
 
 async def _do(backend: Backend, verb: str, *words: str) -> object:

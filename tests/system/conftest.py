@@ -15,7 +15,7 @@ from tests.support import workers
 from tests.support.able import able_driver
 from tests.support.drivers import ONE_OF_EACH, Backend, Driver
 from tests.support.jobs import Folder
-from tests.support.loops import ASYNCIO, Loops, loops_for
+from tests.support.loops import ASYNCIO, BOTH, LOOP, Loops, loops_for
 from tests.support.programs import Supervise
 from tests.support.segments import new_name
 from tests.support.supervised import Start
@@ -73,6 +73,25 @@ def folder(tmp_path: Path) -> Iterator[Folder]:
     folder = Folder(tmp_path)
     yield folder
     folder.close()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A worker runs on each loop and over each driver, and not on each pair of them: neither sees the other."""
+    left_out = {item for item in items if _is_of_another_pair(config, item)}
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
+
+
+def _is_of_another_pair(config: pytest.Config, item: pytest.Item) -> bool:
+    """Whether it is the first driver on uvloop, or the other one on asyncio, of a test that runs on all four pairs."""
+    if not isinstance(item, pytest.Function) or not item.path.is_relative_to(Path(__file__).parent):
+        return False
+    chosen = item.callspec.params if hasattr(item, "callspec") else {}
+    if not {"driver", LOOP} <= chosen.keys() or item.get_closest_marker("requires"):
+        return False
+    if loops_for(config, item.obj) is not BOTH:
+        return False
+    return (chosen["driver"] is ONE_OF_EACH[0]) == (chosen[LOOP] is BOTH["uvloop"])
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Function) -> Loops:

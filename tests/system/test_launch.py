@@ -76,15 +76,22 @@ def test_nothing_of_the_start_is_left_in_the_environment(tmp_path: Path) -> None
 # Where modules are
 
 
-@pytest.mark.parametrize("name", ["a:b", "with space", "with\nline", "-O", "--control", os.fsdecode(b"no-\xff-text")])
+NAMES = ["a:b", "with space", "with\nline", "-O", "--control", os.fsdecode(b"no-\xff-text")]
+
+
 @pytest.mark.parametrize("how", ["forked", "executed", "reloaded"])
-def test_modules_are_found_in_folders_of_any_name(tmp_path: Path, name: str, how: str) -> None:
-    (tmp_path / name).mkdir()
-    (tmp_path / name / "found_there.py").write_text(f"THERE = True\n{WITH_A_THREAD if how == 'executed' else ''}\n")
-    before = f"import sys; sys.path.insert(0, {str(tmp_path / name)!r}); from found_there import THERE"
+def test_modules_are_found_in_folders_of_any_name(tmp_path: Path, how: str) -> None:
+    """A module in each of them, all in one application."""
+    before = ["import sys"]
+    for number, name in enumerate(NAMES):
+        (tmp_path / name).mkdir()
+        text = f"THERE = {number}\n{WITH_A_THREAD if how == 'executed' else ''}\n"
+        (tmp_path / name / f"found_in_{number}.py").write_text(text)
+        before += [f"sys.path.insert(0, {str(tmp_path / name)!r})", f"import found_in_{number}"]
+    found = f"def found(): return [sys.modules[f'found_in_{{n}}'].THERE for n in range({len(NAMES)})]"
     main = reloaded(tmp_path) if how == "reloaded" else GUARDED
-    script = written(tmp_path / "app.py", "def found(): return THERE", main, before)
-    assert ran(tmp_path, script).well == [True]
+    script = written(tmp_path / "app.py", found, main, "\n".join(before))
+    assert ran(tmp_path, script).well == [list(range(len(NAMES)))]
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ class NoText:
 
 class Endless:
     def __repr__(self) -> str:
-        return "y" * 50_000_000
+        return "y" * 5_000_000
 
 
 class _Meta(type):
@@ -92,9 +92,9 @@ HARD: dict[str, Any] = {
     "a repr that is no text": NoText(),
     "a class without a name": Nameless(),
     "100,000 levels": nested(100_000),
-    "50 MB of text": "x" * 50_000_000,
-    "50 MB of bytes": bytes(50_000_000),
-    "a repr of 50 MB": Endless(),
+    "5 MB of text": "x" * 5_000_000,
+    "5 MB of bytes": bytes(5_000_000),
+    "a repr of 5 MB": Endless(),
     "many members": list(range(1_000_000)),
     "itself": around_itself(),
     "a dict of those": {"key": [10**5000, Raising()]},
