@@ -13,12 +13,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from shardq.system.cores import usable_cores
-
 import shardq
 from bench.harness.contestant import ROOT
 from bench.harness.rounds import Runs
 from bench.harness.size import Size
+from shardq.system.cores import usable_cores
 
 #: What the page and the table in the README are made from.
 PUBLISHED = ROOT / "bench" / "results" / "published.json"

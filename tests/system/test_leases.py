@@ -13,8 +13,7 @@ import pytest
 
 from shardq import Queue, Retry, Worker
 from shardq.handler import drive
-from shardq.model import Route, Tube
-from shardq.protocols import Backlog
+from shardq.model import Counts, Route, Tube
 from shardq.working.hooks import Hooks
 from tests.support.drivers import Backend
 from tests.support.tasks import LIMIT_S, NEVER_S, finished
@@ -93,11 +92,11 @@ async def test_a_waiting_handler_is_cancelled_and_its_successor_does_it_all(
     first.stop()
     await finished(serving)
 
-    assert await queue.storage.backlog() == Backlog(5, 5, 0, 0)
+    assert await queue.storage.backlog() == Counts(5, 0)
     assert await queue.storage.unclaim(TUBE.key, successor)
     await run(new_worker(backend, queue), 5)
     assert batches() == [(0, 1, 2, 3, 4)] * 2
-    assert await queue.storage.backlog() == Backlog(0, 5, 5, 0)
+    assert await queue.storage.backlog() == Counts(5, 5)
     assert await letters(queue) == []
 
 
@@ -113,7 +112,7 @@ async def test_what_was_acknowledged_before_does_not_come_again(backend: Backend
 
     assert batches() == [(0, 1, 2, 3, 4), (2, 3, 4)]
     assert diary.of("cancelled") == [()]
-    assert await queue.storage.backlog() == Backlog(0, 5, 5, 0)
+    assert await queue.storage.backlog() == Counts(5, 5)
 
 
 class Plain(Routed):
@@ -139,13 +138,13 @@ async def test_a_plain_handler_comes_to_its_end_and_its_acknowledgement_is_refus
         await diary.until("end")
         [(mine, successor)] = diary.of("token")
         assert successor > mine
-        assert await queue.storage.backlog() == Backlog(3, 3, 0, 0)
+        assert await queue.storage.backlog() == Counts(3, 0)
         assert await queue.storage.unclaim(Tube(Plain, Route()).key, successor)
         await diary.until("end", times=2)
 
     assert batches() == [(0, 1, 2)] * 2
     assert "batch not acknowledged" in caplog.text
-    assert await queue.storage.backlog() == Backlog(0, 3, 3, 0)
+    assert await queue.storage.backlog() == Counts(3, 3)
 
 
 async def test_a_worker_renews_for_as_long_as_a_batch_takes(backend: Backend, queue: Queue) -> None:
