@@ -1,7 +1,7 @@
-"""The asking side: requests are routed, grouped by tube, encoded, and appended.
+"""The asking side: requests are routed, encoded, grouped by tube, and appended.
 
-    register -> route -> group by tube -> encode -> cut into steps -> storage.append
-    cancel   -> route -> group by tube -> encode -> storage.remove
+    register -> route -> encode -> group by tube -> cut into steps -> storage.append
+    cancel   -> route -> encode -> group by tube -> storage.remove
 
 A call that can be refused by looking at it is refused before the first append. So a call that raises `HandlerError`,
 `RequestError` or `ScheduleError` has stored nothing. A call is one append, or several where it is larger than the
@@ -19,13 +19,13 @@ from typing import Any, NamedTuple, Self, TypeVar
 from shardq.deadletters import DeadLetters
 from shardq.encoding.codec import MsgspecSerializer
 from shardq.encoding.round_trip import check_round_trip
-from shardq.errors import ConfigurationError, QueueFull, RequestError, ScheduleError, shown
+from shardq.errors import ConfigurationError, QueueFull, ScheduleError, shown
 from shardq.handler import Handler, check_importable, drive
 from shardq.handling.inside import inside_handler
 from shardq.handling.newcomers import announce
-from shardq.handling.routing import HandlerFacts, check_types, facts_of, grouped
+from shardq.handling.routing import Addressed, HandlerFacts, addressed, check_types, facts_of, grouped
 from shardq.handling.steps import steps_of
-from shardq.model import Part, Route, When, ahead_of
+from shardq.model import Part, When, ahead_of
 from shardq.protocols import Serializer, Storage
 from shardq.recurrent import Recurrent
 from shardq.scheduling.schedule import due_us, first_us, written
@@ -151,9 +151,8 @@ class Queue:
     ) -> _Steps[int]:
         schedule = "" if recurrent is None else written(recurrent)
         facts = self._facts(handler)
-        routes, messages = yield from self._addressed(handler, facts, requests)
-        parts = [(facts.pipe(route), its) for route, its in messages.items()]
-        steps = steps_of(parts, self.storage.step_limit)
+        messages, pipes = yield from self._addressed(handler, facts, requests)
+        steps = steps_of(list(messages.items()), self.storage.step_limit)
         for step in steps:
             self.storage.check(step)
         options: dict[str, Any] = {"absent": True} if if_not_exists else {}
@@ -168,17 +167,16 @@ class Queue:
                         raise _full(facts, sum(len(its) for later in steps[number:] for _, its in later))
                     taken = yield _Step(self.storage.append_when_room(step, **options), suspends=True)
             except QueueFull as full:
-                full.not_accepted = _left(requests, map(facts.pipe, routes), steps[:number])
+                full.not_accepted = _left(requests, pipes, steps[:number])
                 raise
             accepted += taken
         return accepted
 
     def _cancellation(self, handler: type[Handler[Any]], requests: Sequence[Any]) -> _Steps[int]:
         facts = self._facts(handler)
-        _, messages = yield from self._addressed(handler, facts, requests)
+        messages, _ = yield from self._addressed(handler, facts, requests)
         removed = 0
-        for route, group in messages.items():
-            pipe = facts.pipe(route)
+        for pipe, group in messages.items():
             # Requests that were put back ahead of their tube are queued as well.
             for queued in (ahead_of(pipe), pipe):
                 removed += yield _Step(self.storage.remove(queued, *group), suspends=False)
@@ -186,28 +184,21 @@ class Queue:
 
     async def _unschedule(self, handler: type[Handler[Any]], *requests: Any) -> int:
         facts = self._facts(handler)
-        _, messages = await _awaited(self._addressed(handler, facts, requests))
-        return sum([await self.storage.unschedule(facts.pipe(route), *its) for route, its in messages.items()])
+        messages, _ = await _awaited(self._addressed(handler, facts, requests))
+        return sum([await self.storage.unschedule(pipe, *its) for pipe, its in messages.items()])
 
     def _addressed(
         self, handler: type[Handler[Any]], facts: HandlerFacts, requests: Sequence[Any]
-    ) -> _Steps[tuple[Sequence[Route], dict[Route, list[bytes]]]]:
-        """The route of each request, and the messages of each route."""
+    ) -> _Steps[Addressed]:
+        """The requests as messages, by their pipes."""
         check_types(facts, requests)
+        if facts.by is not None:
+            places = facts.by.places(requests)
+            return grouped(facts.by.pipe, places, self._messages(facts, requests))
         routes = handler.route(*requests)
         if isinstance(routes, Awaitable):
             routes = yield _Step(routes, suspends=True)
-        return routes, self._encoded(facts, grouped(facts, requests, routes), requests)
-
-    def _encoded(
-        self, facts: HandlerFacts, groups: dict[Route, list[Any]], requests: Sequence[Any]
-    ) -> dict[Route, list[bytes]]:
-        try:
-            return {route: self._messages(facts, group) for route, group in groups.items()}
-        except RequestError:
-            # Again in the order of the call, so that the error gives the position there and not that in a group.
-            self._messages(facts, requests)
-            raise
+        return addressed(facts, requests, routes, self._messages(facts, requests))
 
     def _messages(self, facts: HandlerFacts, requests: Sequence[Any]) -> list[bytes]:
         messages = self.serializer.encode(facts.kind, requests)

@@ -1,14 +1,16 @@
-"""Which requests go where: what a handler takes, and what its `route()` says of each request."""
+"""Which requests go where: what a handler takes, and what its `route()` or its `route_by` says of each request."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from shardq.errors import HandlerError, RequestError, shown
 from shardq.handler import Handler
 from shardq.handling.checks import check_priorities, check_usable, info_of
+from shardq.handling.route_by import RouteBy, is_declared
+from shardq.handling.route_by_checks import check_route_by
 from shardq.model import Route, handler_name
 from shardq.recurrent import TIME_HANDLERS
 from shardq.text.printable import type_name
@@ -27,18 +29,32 @@ class HandlerFacts(NamedTuple):
     kind: Any
     types: frozenset[type] | None
     priorities: frozenset[int]
+    by: RouteBy | None
+    """Where its requests go, if it declares that. None: its `route` says so."""
 
     def pipe(self, route: Route) -> str:
-        """`Tube.pipe`, with the name found out before."""
+        """`Tube.pipe`, with the name found out before. Raises `HandlerError` for a route that cannot be."""
+        _check_route(self, route)
         return f"{self.name}/{route.thread}/{route.priority}"
+
+
+class Addressed(NamedTuple):
+    """Where the messages of a call go."""
+
+    groups: dict[str, list[bytes]]
+    """The messages of each pipe. The pipes are in the order in which they came first."""
+    pipes: Iterable[str]
+    """The pipe of each request, to be gone through once."""
 
 
 def facts_of(handler: type[Handler[Any]]) -> HandlerFacts:
     """The facts of a handler class. Raises `HandlerError` for one that cannot be used."""
     if handler not in TIME_HANDLERS:
         check_usable(handler)
+        check_route_by(handler)
     info = info_of(handler)
-    return HandlerFacts(handler_name(handler), info.kind, info.types, frozenset(check_priorities(handler)))
+    by = RouteBy(handler) if is_declared(handler) else None
+    return HandlerFacts(handler_name(handler), info.kind, info.types, frozenset(check_priorities(handler)), by)
 
 
 def check_types(facts: HandlerFacts, requests: Sequence[Any]) -> None:
@@ -53,8 +69,8 @@ def check_types(facts: HandlerFacts, requests: Sequence[Any]) -> None:
     )
 
 
-def grouped(facts: HandlerFacts, requests: Sequence[Any], routes: Any) -> dict[Route, list[Any]]:
-    """Requests by route, in the order of their first appearance. Raises `HandlerError` for what `route()` got wrong."""
+def addressed(facts: HandlerFacts, requests: Sequence[Any], routes: Any, messages: Sequence[bytes]) -> Addressed:
+    """Messages by the pipes of what `route()` returned. Raises `HandlerError` for what it got wrong."""
     listed = isinstance(routes, Sequence) and not isinstance(routes, Route | str | bytes)
     if not listed or len(routes) != len(requests):
         raise HandlerError(_not_one_each(facts, routes, len(requests)))
@@ -64,15 +80,20 @@ def grouped(facts: HandlerFacts, requests: Sequence[Any], routes: Any) -> dict[R
             f"{facts.name}.route() returned {shown(wrong)}, which is no Route: {_LINE}, or with "
             f"Route.by(request.name) for a name"
         )
-    groups: defaultdict[Route, list[Any]] = defaultdict(list)
     try:
-        for request, route in zip(requests, routes, strict=True):
-            groups[route].append(request)
+        return grouped(facts.pipe, routes, messages)
     except TypeError:  # a route that cannot be a key is not made of two integers, which is said below
-        groups.clear()
-    for route in groups or routes:
-        _check_route(facts, route)
-    return groups
+        for route in routes:
+            _check_route(facts, route)
+        raise
+
+
+def grouped(pipe: Callable[[Any], str], places: Sequence[Any], messages: Sequence[bytes]) -> Addressed:
+    """Messages by the pipes of their places. `pipe` is called once for each place."""
+    groups: defaultdict[Any, list[bytes]] = defaultdict(list)
+    for place, message in zip(places, messages, strict=True):
+        groups[place].append(message)
+    return Addressed({pipe(place): group for place, group in groups.items()}, map(pipe, places))
 
 
 def _not_one_each(facts: HandlerFacts, routes: Any, count: int) -> str:
