@@ -47,6 +47,15 @@ SCENARIOS = {
         ),
         _thousands,
     ),
+    "routes": Scenario(
+        "microseconds of a `register` of 128 requests over 16 threads before anything is stored, less is better",
+        (
+            Contestant("route_by", "bench.routes:declared"),
+            Contestant("route with Route.by", "bench.routes:written_by_key"),
+            Contestant("route with a remainder", "bench.routes:written_remainder"),
+        ),
+        _tenths,
+    ),
     "latency": Scenario(
         "microseconds from `register` to the handler of an idle worker, less is better",
         (
