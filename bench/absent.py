@@ -1,6 +1,6 @@
 """`if_not_exists` on backlogs of different lengths, in calls of 128 requests: all of them new, or all present.
 
-Who is new takes the place of the oldest, outside of the clock, so that the backlog stays as long as it is.
+A new request takes the place of the oldest, outside of the clock, so that the backlog stays as long as it is.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def backlog_1000000() -> dict[str, float]:
 
 
 def plain() -> dict[str, float]:
-    """The floor: nobody looks whether they are there."""
+    """The floor: the storage does not look whether they are there."""
     return uvloop.run(_measure(100_000, if_not_exists=False))
 
 

@@ -18,7 +18,7 @@ PER_CALL = 10_000
 #: Requests of one call where calls are small.
 CALL = 128
 THREADS = 16
-#: Wake-ups of a latency run, and the pause before each in which everybody falls asleep.
+#: Wake-ups of a latency run, and the pause before each in which all processes fall asleep.
 PINGS = 300
 PAUSE_S = 0.005
 #: Deaths of a recovery run.

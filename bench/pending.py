@@ -1,7 +1,7 @@
 """A million requests that wait for their time: what it costs to add them, to have them, and to move them.
 
-They are registered with `defer` for one time, half a minute from the beginning, for a handler that nobody serves. So
-they come into their tubes and stay there. `BENCH_PENDING` says how many, by default a million; one by one a fifth.
+They are registered with `defer` for one time, half a minute from the beginning, for a handler that no worker serves.
+So they come into their tubes and stay there. `BENCH_PENDING` says how many, by default a million; one by one a fifth.
 """
 
 from __future__ import annotations

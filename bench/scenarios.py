@@ -1,4 +1,4 @@
-"""Which scenarios there are, and who takes part in each."""
+"""Which scenarios there are, and which contestants take part in each."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ async def _park(url: str, pipe: str) -> int:
         lock = SharedLock(storage)
         token = await lock.acquire(key)
         if not token:
-            raise ConfigurationError(f"{pipe} is being served right now: only what nobody serves can be parked")
+            raise ConfigurationError(f"a worker serves {pipe} now: `park` takes only a tube that no worker serves")
         try:
             while (batch := await storage.take([pipe], 1, token)).count:
                 if not await storage.bury(pipe, batch.sequence, token, grave, parked(batch).encoded()):

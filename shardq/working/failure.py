@@ -130,4 +130,4 @@ def _end_in_words(ending: Ending | None, killer: str | None) -> str:
         return f"its worker was killed by {killer}"
     if ending.exit_code is not None:
         return f"its worker ended with exit code {ending.exit_code}"
-    return "its worker died, and nobody saw how"
+    return "its worker died, and no supervisor saw how"

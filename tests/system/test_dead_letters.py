@@ -135,7 +135,7 @@ def test_what_nobody_serves_is_shown_and_can_be_parked(
         assert asyncio.run(queue.storage.append([("nobody/Serves/0/0", [b"\x91\x01", b"\x91\x02"])]))
     program = start(Fragile.__module__, "--url", url, "--workers", 1, "--drain", environment=environment(tmp_path))
     assert program.end() == Exit.UNSERVED
-    program.hear("nobody here serves what is left tubes=nobody/Serves/0/0")
+    program.hear("this supervisor has no handler for what is left tubes=nobody/Serves/0/0")
     tube, queued, *_, worker = run("tubes").stdout.splitlines()[1].split()
     assert (tube, queued, worker) == ("nobody/Serves/0/0", "2", "unserved")
 
@@ -153,5 +153,5 @@ def test_what_is_being_served_cannot_be_parked(run: Run, url: str, name: str) ->
         assert token
         refused = run("park", f"{HANDLER}/0/0")
     assert refused.returncode == 1
-    assert "is being served right now: only what nobody serves can be parked" in refused.stderr
+    assert "now: `park` takes only a tube that no worker serves" in refused.stderr
     assert left_in(url) == 1

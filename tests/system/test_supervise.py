@@ -251,7 +251,7 @@ def test_a_drain_ends_where_nobody_serves_what_is_left(start: Start, url: str, n
     program = start(f"{JOBS}:Record", "--url", url, "--workers", 1, "--drain")
 
     assert program.end() == Exit.UNSERVED
-    program.hear(rf"nobody here serves what is left tubes={JOBS}/Gated/0/0")
+    program.hear(rf"this supervisor has no handler for what is left tubes={JOBS}/Gated/0/0")
     assert re.match(r"3 requests done in .*, 2 left\n", program.printed())
     assert folder.done() == [0, 1, 2]
     assert left_in(url) == 2
