@@ -238,7 +238,7 @@ def _left(requests: Sequence[Any], pipes: Iterable[str], stored: Sequence[Sequen
 
 
 def _full(facts: HandlerFacts, left: int) -> QueueFull:
-    reason = "a handler does not wait for it" if inside_handler() else "this call does not wait"
+    reason = "inside a handler no call waits" if inside_handler() else "this call does not wait"
     return QueueFull(
         f"the storage has no room for {counted(left, 'request')} of {facts.name}, and {reason}: what was not accepted "
         f"is in not_accepted, register it again later"
