@@ -435,7 +435,7 @@ async def test_S28_what_is_removed_is_deferred_no_more(storage: Storage) -> None
 
 
 async def test_S28_what_waits_to_run_ahead_is_removed_by_its_own_pipe(storage: Storage) -> None:
-    """As in the tubes: who means both names both."""
+    """As in the tubes: a caller that means both names both."""
     when = await due_in(storage, HOUR_S)
     await storage.append([(AHEAD, [b"x"])], when=when)
     await storage.append([(PIPE, [b"x"])], when=when)

@@ -37,7 +37,7 @@ def run(url: str) -> Run:
 
 @pytest.fixture
 def graveyard(start: Start, url: str, name: str, tmp_path: Path) -> Path:
-    """A segment with two dead letters, #0 of request 1 and #1 of request 3, and nobody who serves it."""
+    """A segment with two dead letters, #0 of request 1 and #1 of request 3, and no worker that serves it."""
     leave_in_segment(name, Fragile, [Ask(0), Ask(1, "raise"), Ask(2), Ask(3, "kill"), Ask(4)])
     program = start(Fragile.__module__, "--url", url, "--workers", 2, "--drain", environment=environment(tmp_path))
     assert program.end() == Exit.DEAD_LETTERS

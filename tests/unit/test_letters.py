@@ -167,7 +167,7 @@ def test_a_large_message_that_was_put_back_can_be_buried_again(new_store: NewSto
     large = b"l" * (128 * KIB)
     assert store.append([(PIPE, [large])])
     assert bury_head(store, token, large)
-    # All is drained, so nobody's room is kept any more.
+    # All is drained, so no room is kept any more.
     assert store.append([("m/Other/0/0", [b"x"])])
     assert store.remove("m/Other/0/0", [b"x"]) == 1
     assert store.letters.requeue(GRAVE, store.read(GRAVE, 1).sequence, PIPE, large)
