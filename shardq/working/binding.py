@@ -328,7 +328,7 @@ class Binding:
         error = self._shown(raised)
         left = batch.count - self._acknowledged
         if not left:
-            log.warning("handler failed behind its last request", extra={"pipe": batch.pipe}, exc_info=error)
+            log.warning("handler failed after its last acknowledgement", extra={"pipe": batch.pipe}, exc_info=error)
             return False
         # Count the failure before the burial: should there be no room for a letter, the request need not fail again.
         attempts = await self._storage.fail(batch.pipe, self._token)

@@ -479,7 +479,7 @@ def test_workers_leave_when_their_supervisor_is_killed_and_the_next_one_adopts(
     program.kill()
     folder.permit(2)
 
-    assert len(re.findall("supervisor gone, ending after the batch in hand", program.hear_all())) == 2
+    assert len(re.findall("supervisor is gone: the worker ends after the batch in hand", program.hear_all())) == 2
     assert folder.done() in ([0, 1], [1, 0])
     assert left_in(url) == 4
 
