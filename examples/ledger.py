@@ -1,7 +1,7 @@
 """Accounts in files, and the handler that posts to them: what the web application and the notebook have in common.
 
-The entries of one account must be posted in order and by one process at a time, so an account is a thread. A batch can
-come twice, so an entry has an identifier, and one that stands in the file already is not posted again.
+The entries of one account must be posted in order and by one process at a time, so the account is the key of an entry.
+A batch can come twice, so an entry has an identifier, and one that stands in the file already is not posted again.
 """
 
 from __future__ import annotations
@@ -12,15 +12,11 @@ from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, unquote
-from zlib import crc32
 
-from shardq import Handler, Route
+from shardq import Handler
 
 #: Environment variable with the folder of the accounts; worker processes inherit it.
 FOLDER_VARIABLE = "LEDGER_FOLDER"
-
-#: Threads that the accounts are spread over: there may be millions of them.
-THREADS = 1024
 
 
 class Entry(NamedTuple):
@@ -32,11 +28,10 @@ class Entry(NamedTuple):
 
 
 class Post(Handler[Entry]):
-    """Posts entries to their accounts."""
+    """Posts entries to their accounts. There may be millions of them, so they are spread over fewer threads."""
 
-    @classmethod
-    def route(cls, *entries: Entry) -> list[Route]:
-        return [Route(crc32(str(entry.account).encode()) % THREADS) for entry in entries]
+    route_by = "account"
+    threads = 1024
 
     def perform(self, *entries: Entry) -> None:
         for account, its_entries in groupby(sorted(entries, key=attrgetter("account")), attrgetter("account")):

@@ -11,9 +11,8 @@ import hashlib
 import sys
 from pathlib import Path
 from typing import NamedTuple
-from zlib import crc32
 
-from shardq import Handler, Route, Supervisor
+from shardq import Handler, Supervisor
 
 
 class File(NamedTuple):
@@ -28,9 +27,8 @@ class Sum(NamedTuple):
 class Checksum(Handler[File]):
     """Reads files. Which of them one worker reads after the other does not matter, so they go to many threads."""
 
-    @classmethod
-    def route(cls, *files: File) -> list[Route]:
-        return [Route(crc32(file.path.encode()) % 64) for file in files]
+    route_by = "path"
+    threads = 64
 
     def perform(self, *files: File) -> None:
         self.queue.register_sync(Report, *(Sum(file.path, _digest(file.path)) for file in files))

@@ -15,6 +15,7 @@ from shardq.blocking import here
 from shardq.errors import HandlerError, shown
 from shardq.handling.isolation import plainly
 from shardq.handling.newcomers import announce
+from shardq.handling.route_by import RouteBy
 from shardq.model import MAIN_NAMES, MAIN_SCRIPT, Retry, Route, handler_name
 from shardq.protocols import InHand, Registrar
 
@@ -31,12 +32,22 @@ class Handler(Generic[Request]):
     A worker that binds to a thread calls `create`, `start`, then `handle` for each batch, and `stop` when it leaves the
     thread. Requests are acknowledged when `handle` returns.
 
-    Class attributes: `priorities`, those that requests may be routed to, first served first (None: only 0);
+    Class attributes: `route_by`, the key of a request, where no `route` is written, with `threads` and `priority_by`;
+    `priorities`, those that requests may be routed to, first served first (None: only 0);
     `starvation_limit`, in how many batches each of them has its turn (None: strictly by priority); `retry`, a `Retry`
     that says what happens to requests that fail; `timeout_s`, most seconds for a batch (None: no limit); `batch_size`,
     most requests in a batch (None: the worker's setting), or a method that returns it.
     """
 
+    route_by: ClassVar[Any] = None
+    """The key of a request, in place of a written `route`: the name of a field, or a function of one request that
+    returns text, bytes or an integer. The request goes to the thread `Route.by(key, threads=threads)`. If a class
+    inherits `route` and writes `route_by`, or the other way round, what it writes counts. None: as `route` says."""
+    threads: ClassVar[int | None] = None
+    """With `route_by`: how many threads the keys are spread over. None: each key is a thread of its own."""
+    priority_by: ClassVar[Any] = None
+    """With `route_by`: the priority of a request, one of `priorities`. The name of a field, or a function of one
+    request that returns an integer. None: 0."""
     priorities: ClassVar[list[int] | None] = None
     """Priorities requests may be routed to, first served first. None: only 0."""
     starvation_limit: ClassVar[int | None] = None
@@ -66,8 +77,8 @@ class Handler(Generic[Request]):
 
     @classmethod
     def route(cls, *requests: Any) -> Any:
-        """One `Route` for each request, in order. Default: thread 0, priority 0."""
-        return [Route()] * len(requests)
+        """One `Route` for each request, in order. Default: what `route_by` says; without it thread 0, priority 0."""
+        return [Route()] * len(requests) if cls.route_by is None else RouteBy(cls).routes(requests)
 
     def start(self) -> Any:
         """Called once before the first batch of a binding."""

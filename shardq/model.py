@@ -46,10 +46,15 @@ class Route(NamedTuple):
         """
         if threads is not None and (type(threads) is not int or threads < 1):
             raise HandlerError(f"Route.by(threads={shown(threads)}) cannot be: give a number of threads from 1 up")
-        if threads is None and isinstance(key, int) and 0 <= key < 1 << 63:
-            return cls(int(key), priority)
-        number = int.from_bytes(hashlib.blake2b(_key_bytes(key), digest_size=8).digest(), "big") & (1 << 63) - 1
-        return cls(number if threads is None else number % threads, priority)
+        return cls(thread_of(key, threads), priority)
+
+
+def thread_of(key: Any, threads: int | None) -> int:
+    """The thread of a key, as `Route.by` says."""
+    if threads is None and isinstance(key, int) and 0 <= key < 1 << 63:
+        return int(key)
+    number = int.from_bytes(hashlib.blake2b(_key_bytes(key), digest_size=8).digest(), "big") & (1 << 63) - 1
+    return number if threads is None else number % threads
 
 
 def _key_bytes(key: Any) -> bytes:

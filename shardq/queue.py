@@ -1,7 +1,7 @@
-"""The asking side: requests are routed, grouped by tube, encoded, and appended.
+"""The asking side: requests are routed, encoded, grouped by tube, and appended.
 
-    register -> route -> group by tube -> encode -> cut into steps -> storage.append
-    cancel   -> route -> group by tube -> encode -> storage.remove
+    register -> route -> encode -> group by tube -> cut into steps -> storage.append
+    cancel   -> route -> encode -> group by tube -> storage.remove
 
 A call that can be refused by looking at it is refused before the first append. So a call that raises `HandlerError`,
 `RequestError` or `ScheduleError` has stored nothing. A call is one append, or several where it is larger than the
@@ -23,9 +23,8 @@ from shardq.handler import Handler, check_importable, drive
 from shardq.handling.info import HandlerInfo
 from shardq.handling.inside import inside_handler
 from shardq.handling.newcomers import announce
-from shardq.handling.prepared import addressed, prepare
-from shardq.handling.routing import check_types, usable
-from shardq.model import Part
+from shardq.handling.prepared import messages_of, prepare
+from shardq.handling.routing import Addressed, check_types, usable
 from shardq.protocols import Serializer, Storage
 from shardq.recurrent import Recurrent
 from shardq.scheduling.schedule import when, written
@@ -136,16 +135,16 @@ class Queue:
         """Take out what equals these requests and was not handed out yet, queued or deferred. Returns how many that
         were. Schedules go on: `recurrent.cancel` ends them.
         """
-        parts = await self._addressed(handler, requests)
-        return sum([await self.storage.remove(pipe, *its) for pipe, its in parts])
+        messages = await self._addressed(handler, requests)
+        return sum([await self.storage.remove(pipe, *its) for pipe, its in messages.groups.items()])
 
     def cancel_sync(self, handler: type[Handler[Any]], *requests: Any) -> int:
         """`cancel` for code without an event loop, and for plain handlers."""
         facts, routes = self._routed(handler, requests)
         if _is_awaitable(routes):
             routes = _result(routes, may_wait=not _loop_runs())
-        parts = addressed(facts, requests, routes, self._messages)
-        return sum(drive(self.storage.remove(pipe, *its)) for pipe, its in parts)
+        messages = messages_of(facts, requests, routes, self._messages)
+        return sum(drive(self.storage.remove(pipe, *its)) for pipe, its in messages.groups.items())
 
     @property
     def recurrent(self) -> Recurrent:
@@ -170,21 +169,21 @@ class Queue:
         await self.close()
 
     async def _unschedule(self, handler: type[Handler[Any]], *requests: Any) -> int:
-        parts = await self._addressed(handler, requests)
-        return sum([await self.storage.unschedule(pipe, *its) for pipe, its in parts])
+        messages = await self._addressed(handler, requests)
+        return sum([await self.storage.unschedule(pipe, *its) for pipe, its in messages.groups.items()])
 
-    async def _addressed(self, handler: type[Handler[Any]], requests: Sequence[Any]) -> list[Part]:
+    async def _addressed(self, handler: type[Handler[Any]], requests: Sequence[Any]) -> Addressed:
         """The messages of these requests, by tube."""
         facts, routes = self._routed(handler, requests)
         if _is_awaitable(routes):
             routes = await routes
-        return addressed(facts, requests, routes, self._messages)
+        return messages_of(facts, requests, routes, self._messages)
 
     def _routed(self, handler: type[Handler[Any]], requests: Sequence[Any]) -> tuple[HandlerInfo, Any]:
         """What `route()` returned for the requests, which may be awaitable."""
         facts = self._facts(handler)
         check_types(facts, requests)
-        return facts, handler.route(*requests)
+        return facts, None if facts.by is not None else handler.route(*requests)
 
     def _messages(self, facts: HandlerInfo, requests: Sequence[Any]) -> list[bytes]:
         messages = self.serializer.encode(facts.kind, requests)

@@ -199,7 +199,10 @@ def _runner(
 
     shared = unshareable((options.control,))
     if shared:
-        log.info("imports made what workers cannot share: they are executed", extra={"what": ", ".join(shared)})
+        log.info(
+            "imports made what workers cannot share: workers are executed, not forked",
+            extra={"what": ", ".join(shared)},
+        )
         return execute
     if (running := threads()) == 1:
         return become

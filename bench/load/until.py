@@ -1,4 +1,4 @@
-"""Waiting for what rings nobody: who sleeps and what is left over is only to be seen by looking."""
+"""Waiting for what rings no bell: which workers sleep and how much is left over, a scenario sees only by looking."""
 
 from __future__ import annotations
 

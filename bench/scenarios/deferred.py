@@ -1,8 +1,8 @@
 """How late deferred requests come into their tube, while both workers of a family compute.
 
 1,500 requests are registered one by one, each with a time of its own, spread over 2 seconds that begin when all are
-registered: who registers wants a core as well. Nobody serves them: they stay in their tube, where the record of each
-says when it came.
+registered, since the registering process needs a core as well. No worker serves them: they stay in their tube, where
+the record of each says when it came.
 """
 
 from __future__ import annotations

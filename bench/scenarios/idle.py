@@ -60,7 +60,7 @@ async def _family(watched_s: float) -> Figures:
 
 
 async def _all_asleep(supervisor: Supervisor) -> None:
-    """Until nobody holds a thread any more and all sleep."""
+    """Wait until no worker is bound to a thread any more and all of them sleep."""
     storage = shared(supervisor.queue.storage)
     held_s = 0.1 * 16 + 1  # by default a worker stays bound so long to a thread that is empty
     await asyncio.sleep(held_s)

@@ -28,7 +28,7 @@ def spread(requests: list[CountRequest], limit: int | None) -> list[CountRequest
 
 
 def read_once(requests: list[CountRequest]) -> None:
-    """Bring the files into the system's cache, so that whoever measures first does not pay for the disk."""
+    """Bring the files into the system's cache, so that the first of the two ways does not pay for the disk."""
     for request in requests:
         Path(request.path).read_bytes()
 

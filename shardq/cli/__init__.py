@@ -64,7 +64,7 @@ def _parser() -> _Parser:
     peek.add_argument("--limit", type=_count, default=10, help="show at most so many (default: 10)")
     letters = verbs.add_parser("dead", help="dead letters: list, show, requeue, drop", description="Dead letters.")
     _dead_verbs(letters.add_subparsers(required=True, metavar="COMMAND"))
-    park = _verb(verbs, "park", dead.park, "make dead letters of all requests in a tube, for one that nobody serves")
+    park = _verb(verbs, "park", dead.park, "make dead letters of all requests in a tube that no worker serves")
     park.add_argument("pipe", metavar="MODULE/Handler/THREAD/PRIORITY", help="name of the tube, as `tubes` shows it")
     later = verbs.add_parser("recurrent", help="recurrent requests: list, cancel", description="Recurrent requests.")
     _recurrent_verbs(later.add_subparsers(required=True, metavar="COMMAND"))

@@ -40,7 +40,7 @@ def status(options: argparse.Namespace) -> None:
         print(f"later:    {view.deferred:,} deferred, {view.recurrent:,} recurrent{when}")
     print(f"memory:   {size(view.used_bytes)} of {size(view.capacity_bytes)}, {size(view.reserved_bytes)} in reserve")
     if view.guard:
-        print(f"guard:    {view.guard}: nobody else gets anything done")
+        print(f"guard:    {view.guard}: no other process can change the segment")
     rows = [
         (
             str(w.number),

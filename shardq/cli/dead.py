@@ -101,7 +101,7 @@ async def _park(url: str, pipe: str) -> int:
         lock = SharedLock(storage)
         token = await lock.acquire(key)
         if not token:
-            raise ConfigurationError(f"{pipe} is being served right now: only what nobody serves can be parked")
+            raise ConfigurationError(f"a worker serves {pipe} now: `park` takes only a tube that no worker serves")
         try:
             terms = Terms((priority_of(pipe),), 1)
             while (batch := await storage.take(key, token, terms)).count:

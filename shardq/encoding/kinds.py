@@ -1,7 +1,8 @@
-"""What a request type is made of, found out once for each: what can be told of its requests without seeing one.
+"""What a request type tells of its requests before there is one. It is found out once for each type.
 
-MessagePack has fewer types than Python, so a type may hold what cannot come back as it was sent. Where the type alone
-shows that, it is refused; where only values can, `Traits` says which requests have to be looked at.
+MessagePack has fewer types than Python, so a type may hold values that cannot come back as they were sent. Where the
+type alone shows that, the codec refuses the type. Where only values show it, `Traits` says which requests the codec has
+to try out.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ class Order(enum.IntEnum):
     """What has to be done so that equal requests have equal messages, whatever order their sets and dicts are in."""
 
     FIXED = 0
-    """Nothing: there are none."""
+    """Nothing: the type holds neither sets nor dicts."""
     SORTED = 1
     """The encoder sorts them: dicts with keys that are text, sets of what has one order."""
     DEEP = 2
-    """They are put into an order before the encoder sees them."""
+    """`steady` puts them into an order before the encoder sees them."""
 
 
 @dataclass
@@ -53,30 +54,30 @@ class Traits:
 
     order: Order = Order.FIXED
     own_code: bool = False
-    """Whether code of the type runs when a request is made again, so that only trying shows whether it comes back."""
+    """Whether code of the type runs when a request is decoded. Then only trying shows whether a request comes back."""
     anything: bool = False
-    """Whether the type leaves open what a value is: only the value shows whether it comes back."""
+    """Whether the type leaves open what a value is. Then only the value shows whether it comes back."""
     problem: str = ""
     """Why no request of the type can be relied on to come back equal, and what to write instead."""
 
 
-#: An iterator or a promise of one: encoding uses up what is sent, and what comes back is another thing.
+#: An iterator, or what gives one. Encoding uses up the iterator that was sent, and a list comes back.
 _ONE_WAY = (Iterable, Iterator, AsyncIterable, Container, Reversible)
-#: Stand for several classes, of which one comes back: a tuple arrives as a list.
+#: Each of them stands for several classes, and always the same one comes back: a tuple arrives as a list.
 _ABSTRACT = (Sequence, MutableSequence, Collection)
 #: Written as text, so that a union of two of them does not tell which it was. Text itself is one, too.
 _AS_TEXT = (
     *(date, time, timedelta, UUID, Decimal, PurePath, Pattern),
     *(IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network),
 )
-#: Written as an array, likewise.
+#: Written as an array, so that a union of two of them does not tell which it was.
 _AS_ARRAY = (list, tuple, set, frozenset, deque)
-#: The encoder puts a set of one of these into the same order, however the set is iterated.
+#: The encoder sorts a set of one of these, so that equal sets are written alike.
 _ONE_ORDER = (seen.StrType, seen.IntType, seen.BoolType, seen.BytesType, seen.UUIDType, seen.DateType)
 
 
 def traits(request_type: Any) -> Traits:
-    """Raises `TypeError` for a type that msgspec does not know."""
+    """The traits of a type. Raises `TypeError` for a type that msgspec does not know."""
     walk = _Walk()
     walk.annotation(request_type)
     walk.node(seen.type_info(request_type), getattr(request_type, "__qualname__", str(request_type)))
@@ -84,7 +85,7 @@ def traits(request_type: Any) -> Traits:
 
 
 class _Walk:
-    """Goes through a type and all that it holds."""
+    """Goes through a type and the types of all that it holds."""
 
     def __init__(self) -> None:
         self.found = Traits()

@@ -21,13 +21,14 @@ from shardq.handling.checks import (
     does_something,
 )
 from shardq.handling.request_types import concrete_types, find_request_type
+from shardq.handling.route_by import RouteBy, is_declared
 from shardq.model import Route, Terms, handler_name
 
 
 class HandlerInfo:
     """Get one from `info_of`. It does not keep its class alive."""
 
-    __slots__ = ("_checked", "_class", "_priorities", "kind", "name", "one_by_one", "types")
+    __slots__ = ("_checked", "_class", "_priorities", "by", "kind", "name", "one_by_one", "types")
 
     def __init__(self, handler: type[Handler[Any]]) -> None:
         """Raises `HandlerError` for code that cannot be served."""
@@ -39,6 +40,8 @@ class HandlerInfo:
         """Classes instances of that have. None where the type does not tell."""
         self.one_by_one = check_methods(handler, self.kind)
         """Whether the method that does the work takes one request, and no batch."""
+        self.by = RouteBy(handler) if is_declared(handler) else None
+        """Where its requests go, if it declares that. None: its `route` says so."""
         self._checked: tuple[Any, Any] | None = None
         self._priorities: tuple[int, ...] = ()
 

@@ -1,14 +1,16 @@
-"""Which requests go where: what a handler takes, and what its `route()` says of each request."""
+"""Which requests go where: what a handler takes, and what its `route()` or its `route_by` says of each request."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 from shardq.errors import HandlerError, RequestError, shown
 from shardq.handler import Handler
 from shardq.handling.info import HandlerInfo, check_usable, info_of
+from shardq.handling.route_by_checks import check_route_by
 from shardq.model import Route
 from shardq.recurrent import TIME_HANDLERS
 from shardq.text.printable import type_name
@@ -20,10 +22,27 @@ _THREADS = 1 << 1024
 _LINE = "write `return [Route(thread=request.number) for request in requests]`"
 
 
+class Addressed(NamedTuple):
+    """Where the messages of a call go."""
+
+    groups: dict[str, list[bytes]]
+    """The messages of each pipe. The pipes are in the order in which they came first."""
+    pipe: Callable[[Any], str]
+    """The pipe of a place."""
+    places: Sequence[Any]
+    """One for each request."""
+
+    @property
+    def pipes(self) -> Iterable[str]:
+        """The pipe of each request."""
+        return map(self.pipe, self.places)
+
+
 def usable(handler: type[Handler[Any]]) -> HandlerInfo:
     """What is known of a handler class. Raises `HandlerError` for one that nothing can be registered to."""
     if handler not in TIME_HANDLERS:
         check_usable(handler)
+        check_route_by(handler)
     return info_of(handler)
 
 
@@ -39,8 +58,8 @@ def check_types(info: HandlerInfo, requests: Sequence[Any]) -> None:
     )
 
 
-def grouped(info: HandlerInfo, requests: Sequence[Any], routes: Any) -> dict[Route, list[Any]]:
-    """Requests by route, in the order of their first appearance. Raises `HandlerError` for what `route()` got wrong."""
+def addressed(info: HandlerInfo, requests: Sequence[Any], routes: Any, messages: Sequence[bytes]) -> Addressed:
+    """Messages by the pipes of what `route()` returned. Raises `HandlerError` for what it got wrong."""
     listed = isinstance(routes, Sequence) and not isinstance(routes, Route | str | bytes)
     if not listed or len(routes) != len(requests):
         raise HandlerError(_not_one_each(info, routes, len(requests)))
@@ -50,15 +69,20 @@ def grouped(info: HandlerInfo, requests: Sequence[Any], routes: Any) -> dict[Rou
             f"{info.name}.route() returned {shown(wrong)}, which is no Route: {_LINE}, or with "
             f"Route.by(request.name) for a name"
         )
-    groups: defaultdict[Route, list[Any]] = defaultdict(list)
     try:
-        for request, route in zip(requests, routes, strict=True):
-            groups[route].append(request)
+        return grouped(partial(_checked_pipe, info), routes, messages)
     except TypeError:  # a route that cannot be a key is not made of two integers, which is said below
-        groups.clear()
-    for route in groups or routes:
-        _check_route(info, route)
-    return groups
+        for route in routes:
+            _check_route(info, route)
+        raise
+
+
+def grouped(pipe: Callable[[Any], str], places: Sequence[Any], messages: Sequence[bytes]) -> Addressed:
+    """Messages by the pipes of their places."""
+    groups: defaultdict[Any, list[bytes]] = defaultdict(list)
+    for place, message in zip(places, messages, strict=True):
+        groups[place].append(message)
+    return Addressed({pipe(place): group for place, group in groups.items()}, pipe, places)
 
 
 def _not_one_each(info: HandlerInfo, routes: Any, count: int) -> str:
@@ -70,6 +94,12 @@ def _not_one_each(info: HandlerInfo, routes: Any, count: int) -> str:
         returned = shown(routes)
     given = counted(count, "request")
     return f"{info.name}.route() returned {returned} for {given}: a list with one for each is needed; {_LINE}"
+
+
+def _checked_pipe(info: HandlerInfo, route: Route) -> str:
+    """The pipe of a route. Raises `HandlerError` for a route that cannot be."""
+    _check_route(info, route)
+    return info.pipe(route)
 
 
 def _check_route(info: HandlerInfo, route: Route) -> None:

@@ -2,8 +2,9 @@
 
     text -> parsed -> times on the wall -> the instants at which clocks there show them
 
-Times that a clock change skips come at its end, and of a repeated hour only the first; but a cron line whose minute or
-hour begins with `*` follows the clock itself: skipped times do not come, repeated ones come twice.
+A time that a clock change skips comes at the end of the change. A time in an hour that is repeated comes once, when
+the clock shows it first. A cron line whose minute or hour begins with `*` follows the clock itself: its skipped times
+do not come, and its repeated ones come twice.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ from shardq.errors import ScheduleError, shown
 from shardq.scheduling.rule_bounds import PERIODS, can_come, first_after, last_of
 from shardq.text.portrait import portrait
 
-#: Tells the first time after one, None where there is none.
+#: Takes an instant and returns the first time of the schedule after it. None: no time comes after it.
 After = Callable[[datetime], datetime | None]
 
 #: Largest interval of a rule, in its periods. Counting in longer ones would leave the calendar.
 _LONGEST_INTERVAL = 100_000_000
-#: Begins a rule as text.
+#: The first word of a rule that is written as text.
 RULE = "DTSTART"
 _ZONE = re.compile(r"(?:CRON_)?TZ=(\S*)")
-#: Periods that have no one length, in months.
+#: Periods of different lengths, in months.
 _MONTHS = {YEARLY: 12, MONTHLY: 1}
 
 
@@ -48,7 +49,7 @@ def parsed_cron(line: str) -> After:
     """A cron line's times: five fields, or six with the seconds first. Raises `ScheduleError`."""
     zone, expression = _cron_parts(line)
     try:
-        # The library counts the fields and looks into each.
+        # CronSim counts the fields and checks each of them.
         CronSim(expression, datetime(2000, 1, 1))
     except (CronSimError, ValueError) as error:
         raise ScheduleError(
@@ -62,7 +63,7 @@ def parsed_cron(line: str) -> After:
 
 def rule_text(rule: rrule) -> str:
     """A recurrence rule as an iCalendar text that says its zone. Raises `ScheduleError`."""
-    # dateutil shows these nowhere else.
+    # dateutil has no public attribute for any of these.
     start, until, count = (vars(rule)[name] for name in ("_dtstart", "_until", "_count"))
     if start.tzinfo is None:
         raise ScheduleError(
@@ -82,7 +83,7 @@ def rule_text(rule: rrule) -> str:
 
 
 def parsed_rule(text: str) -> After:
-    """The times of what `rule_text` wrote. Raises `ScheduleError`."""
+    """The times of a rule that `rule_text` wrote. Raises `ScheduleError`."""
     try:
         rule = rrulestr(text, tzids=zone_named)
         if not isinstance(rule, rrule):
@@ -92,10 +93,10 @@ def parsed_rule(text: str) -> After:
             raise ValueError("no time zone")
         if not 1 <= interval <= _LONGEST_INTERVAL:
             raise ValueError(f"the interval must be from 1 to {_LONGEST_INTERVAL}")
-        # On the wall from here on: the library knows nothing of clock changes.
+        # From here on the rule has the times on the wall: dateutil knows nothing of clock changes.
         on_wall = rule.replace(dtstart=start.replace(tzinfo=None), until=None)
         if vars(rule)["_count"] is not None:
-            # Counted through once, and not again for each time.
+            # The last time is found once by counting, so that no later call has to count.
             last = last_of(on_wall)
             until = start.min.replace(tzinfo=UTC) if last is None else _once(last, zone)
             on_wall = on_wall.replace(count=None)
@@ -124,7 +125,7 @@ def zone_name(zone: tzinfo) -> str:
     elif isinstance(zone, ZoneInfo):
         name = zone.key
     elif isinstance(zone, tzfile):
-        # A path, of which the name is the end.
+        # The path of the zone's file ends with the zone's name.
         name = str(vars(zone)["_filename"]).rpartition("/zoneinfo/")[2]
     if not name:
         raise ScheduleError(f"the time zone {shown(zone)} has no name to store: use zoneinfo.ZoneInfo('Europe/Berlin')")
@@ -149,7 +150,7 @@ def _next_on_clock(expression: str, zone: tzinfo, after: datetime) -> datetime |
     turned_back = (local.utcoffset() or timedelta()) - (local.replace(fold=1).utcoffset() or timedelta())
     if turned_back <= timedelta():
         return ahead
-    # Times that passed on the wall a moment ago come again when the clock is turned back.
+    # When the clock is turned back, it shows once more the times that it showed a moment ago.
     passed: list[datetime] = []
     for time in CronSim(expression, wall - turned_back):
         if time > wall:
@@ -168,7 +169,7 @@ def _next_by_rule(rule: rrule, until: datetime | None, zone: tzinfo, after: date
 
 
 def _begun_near(rule: rrule, wall: datetime) -> rrule:
-    """The same rule, begun some whole periods later but before `wall`: the library counts up from the beginning."""
+    """The same rule, begun some whole periods later and before `wall`, since dateutil counts up from the beginning."""
     freq, start, interval = (vars(rule)[name] for name in ("_freq", "_dtstart", "_interval"))
     if start >= wall:
         return rule
@@ -191,23 +192,23 @@ def _wall(instant: datetime, zone: tzinfo) -> datetime:
 
 
 def _first(walls: Iterable[datetime], zone: tzinfo, after: datetime) -> datetime | None:
-    """The first time after `after`, each on the wall coming once."""
+    """The first instant after `after`. Each time on the wall comes once."""
     return next((instant for wall in walls if (instant := _once(wall, zone)) > after), None)
 
 
 def _first_shown(walls: Iterable[datetime], zone: tzinfo, after: datetime) -> datetime | None:
-    """The first time after `after` at which the clock shows one of `walls`."""
+    """The first instant after `after` at which the clock shows one of `walls`."""
     return next((instant for wall in walls for instant in _instants(wall, zone) if instant > after), None)
 
 
 def _instants(wall: datetime, zone: tzinfo) -> list[datetime]:
-    """When the clock shows that time: twice in an hour that is repeated, never in one that is skipped."""
+    """The instants at which the clock shows that time: two in an hour that is repeated, none in one that is skipped."""
     instants = {wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)}
     return sorted(instant for instant in instants if _wall(instant, zone) == wall)
 
 
 def _once(wall: datetime, zone: tzinfo) -> datetime:
-    """The first time the clock shows that, or the end of the gap where it never does."""
+    """The first instant at which the clock shows that time. Of a time that is skipped: the end of the change."""
     instants = _instants(wall, zone)
     while not instants:
         wall = wall.replace(second=0) + timedelta(minutes=1)

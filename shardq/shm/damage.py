@@ -32,7 +32,7 @@ _SYSTEM_SIGNS = (errno.EINVAL, errno.EFBIG, errno.EFAULT)
 def damaged(name: str, what: str) -> SegmentForeign:
     """The error to raise for the segment of that name."""
     return SegmentForeign(
-        f"segment {name!r} is damaged: {what}; somebody else wrote into it: drain what can be read and destroy it"
+        f"segment {name!r} is damaged: {what}; another program wrote into it: drain what can be read and destroy it"
     )
 
 

@@ -257,7 +257,7 @@ class Family:
         """Have so many workers from now on, at most as many as a segment has room for."""
         self._wanted = min(workers, MOST_WORKERS)
         if workers > MOST_WORKERS:
-            self._say(logging.WARNING, "there are as many workers as can be", workers=MOST_WORKERS)
+            self._say(logging.WARNING, "the segment has places for no more workers", workers=MOST_WORKERS)
 
     def _on_stop_signal(self, received: signal.Signals) -> None:
         if received is signal.SIGHUP and self._stop_wishes.begun:

@@ -67,7 +67,7 @@ class Failures:
         # Done while the batch is in hand: should the exception's own code end this process, that counts as the failure.
         error = self.shown(raised_)
         if not left:
-            log.warning("handler failed behind its last request", extra={"pipe": batch.pipe}, exc_info=error)
+            log.warning("handler failed after its last acknowledgement", extra={"pipe": batch.pipe}, exc_info=error)
             return Leave()
         if in_hand > 1:
             await self._storage.give_back(self._hand(batch), smaller(in_hand))
@@ -212,4 +212,4 @@ def _end_in_words(ending: Ending | None, killer: str | None) -> str:
         return f"its worker was killed by {killer}"
     if ending.exit_code is not None:
         return f"its worker ended with exit code {ending.exit_code}"
-    return "its worker died, and nobody saw how"
+    return "its worker died, and no supervisor saw how"

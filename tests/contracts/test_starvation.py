@@ -56,7 +56,7 @@ async def test_S31_without_a_limit_the_first_goes_first(storage: Storage, lock: 
 
 
 async def test_S31_the_turn_belongs_to_the_thread_and_not_to_its_holder(storage: Storage, lock: Lock) -> None:
-    """Who leaves the thread after each batch does not begin with the first priority each time."""
+    """A worker that leaves the thread after each batch does not begin with the first priority each time."""
     pipes, limit = pipes_of(0, 1), 4
     for pipe in pipes:
         await storage.append([(pipe, numbered(BATCHES))])

@@ -1,4 +1,4 @@
-"""Whatever somebody writes into a segment: errors of shardq, in time, and never from inside the guard."""
+"""Whatever another program writes into a segment: errors of shardq, in time, and never from inside the guard."""
 
 from __future__ import annotations
 

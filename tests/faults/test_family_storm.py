@@ -34,7 +34,7 @@ PATIENCE_S = 180.0
 
 
 class Fleet:
-    """Everybody in the storm. Who dies is replaced: workers by their supervisor, all others by the test."""
+    """All processes of the storm. A supervisor replaces its workers that die, the test all other processes."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.folder = folder

@@ -62,7 +62,7 @@ SPOILT = (
         "posted-at-take-over", TAKE_OVER + "            return True\n", TAKE_OVER + POST + "            return True\n"
     ),
     Spoilt("many-rescuers", "if not self._slots.try_lock(RESCUE_BYTE):", "if False:", 3, 2, 90, 4, 1),
-    Spoilt("nobody-rescues", "            if self._rescue():\n                return\n", ""),
+    Spoilt("no-rescue", "            if self._rescue():\n                return\n", ""),
 )
 
 
@@ -105,7 +105,7 @@ ONLY_A, ONLY_B = frozenset({"app/A"}), frozenset({"app/B"})
 
 
 class Shop(NamedTuple):
-    """Who serves what, and what is appended."""
+    """Which process serves what, and what is appended."""
 
     name: str
     workers: list[Looks]
@@ -164,7 +164,7 @@ def looks_not_again(waiting: Waiting, names: Served, bound: str | None) -> tuple
         (Handlers, "_publish", lambda handlers, served: None),
     ],
     ids=[
-        "nobody-called",
+        "none-called",
         "sleep-not-told",
         "no-second-look",
         "rest-not-told",
@@ -189,13 +189,13 @@ def watched(sleepers: int, newcomers: int, plan: Plan) -> World:
 def test_nobody_who_begins_to_serve_goes_unwatched(
     sleepers: int, newcomers: int, everything: bool, tried: Tried
 ) -> None:
-    """In whatever order they look, lie down and bind: who sleeps has seen all who are bound."""
+    """In whatever order they look, lie down and bind: a process that sleeps has seen all that are bound."""
     preemptions = 2 if everything else 1
     tried("orders", run_all(lambda plan: watched(sleepers, newcomers, plan), preemptions, kills=0))
 
 
 def serves_untold(bindings: Bindings) -> None:
-    """Begin to serve, and ring nobody."""
+    """Begin to serve, and ring no bell."""
     bindings._words[bindings._slots.word(bindings._slots.mine) + at.SLOT_SERVES] = 1
     bindings._words[at.SERVERS] += 1
 
@@ -214,7 +214,7 @@ def serves_uncounted(bindings: Bindings, begin: Callable[[Bindings], None] = Bin
         (Bindings, "_make_known", serves_uncounted),
         (Watch, "_serves", lambda watch, slot: False),
     ],
-    ids=["nobody-rung", "not-counted", "not-looked-at"],
+    ids=["none-rung", "not-counted", "not-looked-at"],
 )
 def test_spoilt_watch_is_caught(
     owner: type, method: str, spoilt: Callable[..., object], monkeypatch: pytest.MonkeyPatch

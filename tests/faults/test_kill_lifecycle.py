@@ -38,7 +38,7 @@ def test_who_died_attaching_leaves_the_segment_whole(random: Random, everything:
     destroy(name)
     for step in points:
         name = filled()
-        # Nobody in this process is attached now, so the child attaches from nothing.
+        # This process is not attached now, so the child attaches from nothing.
         die_at(step, nothing, lambda name=name: attached_and_used(name))  # type: ignore[misc]
         with told(step), attached(name) as storage:
             check_survives(storage)

@@ -1,4 +1,4 @@
-"""A process is killed before each line of each operation; whoever is left finds everything whole."""
+"""A process is killed before each line of each operation; the others find everything whole."""
 
 from __future__ import annotations
 

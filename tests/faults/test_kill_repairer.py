@@ -1,4 +1,4 @@
-"""Who mends after a death is killed too, before each line of the mending; the next one finishes it."""
+"""The process that mends after a death is killed too, before each line of the mending; the next one finishes it."""
 
 from __future__ import annotations
 

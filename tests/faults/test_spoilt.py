@@ -53,7 +53,7 @@ class Spoilt(NamedTuple):
     new: str
     operation: str
     shows: str
-    """What a death of that operation makes somebody say."""
+    """What a test reports when a process dies in that operation."""
 
     def __str__(self) -> str:
         return self.name

@@ -1,4 +1,4 @@
-"""A process is stopped before a line, for longer than anybody's patience, and then goes on: nobody robbed it."""
+"""A process is stopped before a line, for longer than others wait, and then goes on: no other process robbed it."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ NET_S = 0.1
 
 
 class Crew:
-    """The processes at work. Whoever dies is replaced."""
+    """The processes at work. The test replaces each one that dies."""
 
     def __init__(self, there: Scene, history: History) -> None:
         self._there = there
@@ -210,7 +210,7 @@ def check_fates(pipe: str, events: list[Delivery | Intent], letters: list[int]) 
     buried = sorted(sequence for sequence, fate in fates.items() if fate == "buried")
     assert sorted(letters) == buried, f"{pipe}: buried were {buried}, the grave has {sorted(letters)}"
     lost = [sequence for sequence, fate in fates.items() if fate not in ("done", "buried")]
-    assert not lost, f"{pipe}: {lost[:9]} left and nobody said so"
+    assert not lost, f"{pipe}: {lost[:9]} left, and no process said so"
 
 
 def delivered(*places: tuple[int, int]) -> list[Delivery]:

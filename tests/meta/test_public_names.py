@@ -31,7 +31,7 @@ SETTINGS = ("LockSettings", "StorageSettings", "SupervisorSettings", "WorkerSett
 
 
 def public(module: ModuleType) -> set[str]:
-    """What the module shows without an underscore. Submodules appear as soon as anybody imports them, and
+    """What the module shows without an underscore. Submodules appear as soon as any module imports them, and
     `annotations` is the trace of a `__future__` import."""
     return {
         name

@@ -55,7 +55,7 @@ class TubeModel:
         return self.failed[1] if self.queued and self.failed[0] == self.queued[0][0] else 0
 
     def batch(self, limit: int) -> list[Numbered]:
-        """What is handed out to who asks for so many."""
+        """What is handed out to a worker that asks for so many."""
         if self.queued and self.queued[0][0] < self.limit_through:
             limit = min(limit, self.limit)
         return self.queued[: min(limit, 1) if self.failures else limit]
@@ -188,7 +188,7 @@ class Model:
             self.paused.add(key)
 
     def die(self, key: str) -> None:
-        """Who held the thread has died with what it had in hand."""
+        """The worker that held the thread has died with what it had in hand."""
         del self.tokens[key]
         for tube in self._tubes_of(key):
             tube.fail()

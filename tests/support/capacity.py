@@ -30,7 +30,7 @@ KIB = 1 << 10
 TUBES = 5
 #: Calls of so many messages of such a size, over and over.
 CALLS = ((1, 10), (60, 20), (3, 1000), (1, 5000), (20, 5000), (1, 30_000), (60, 8))
-FILLER = Path("/dev/shm/somebody-else")
+FILLER = Path("/dev/shm/another-program")
 
 
 class Filled(NamedTuple):
@@ -76,7 +76,7 @@ class Scene:
     def _drain_tube(self, tube: int, count: int) -> int:
         pipe, left = _pipe(tube), count
         token = self.store.delivering.claim(pipe.rpartition("/")[0])
-        assert token, f"{pipe} is claimed by somebody"
+        assert token, f"{pipe} is claimed by another process"
         while left:
             batch = hands.take(self.store.delivering, [pipe], min(left, 64), token)
             wanted = [self._expected[tube].popleft() for _ in range(batch.count)]
@@ -191,7 +191,7 @@ def _rolling(scene: Scene, count: int) -> None:
 
 
 def _behind_our_back(scene: Scene, count: int) -> None:
-    """Somebody else takes all of /dev/shm while the segment is empty, half full, and full."""
+    """Another program takes all of /dev/shm while the segment is empty, half full, and full."""
     for number in range(count):
         with filled_by_somebody_else() as taken:
             tight = scene.fill()

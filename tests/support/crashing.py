@@ -1,7 +1,7 @@
 """A handler that dies in every way there is, at every place where a handler's code runs.
 
 Where and how stands in the request, for `perform` and for decoding, or in a file `plan` of the folder, for what runs
-without one. Once there is a file `mended` nobody crashes by plan any more.
+without one. Once there is a file `mended` no handler crashes by plan any more.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _hang_in_native_code() -> None:
 
 
 def _stop() -> None:
-    """Stop the process, in the middle of native code that holds the interpreter, until somebody lets it go on."""
+    """Stop the process, in the middle of native code that holds the interpreter, until the test lets it go on."""
     ctypes.PyDLL(None).kill(os.getpid(), signal.SIGSTOP)
 
 

@@ -1,4 +1,4 @@
-"""Segments that somebody else wrote into: random words of a real one are overwritten, then every verb is called.
+"""Segments that another program wrote into: random words of a real one are overwritten, then every verb is called.
 
     python -m tests.support.damage FIRST_SEED COUNT
 

@@ -23,7 +23,7 @@ CAPABILITIES = {
     "lifelong_claims": "a claim lasts as long as its holder lives, whatever its time to live",
     "lone_locks": "a lock works before it is given a storage",
     "multiprocess": "other processes can open the same storage",
-    "noted_deaths": "somebody writes down how processes end",
+    "noted_deaths": "a supervisor writes down how processes end",
     "time_leases": "a claim with a time to live ends by itself",
 }
 

@@ -49,7 +49,7 @@ class Ended(NamedTuple):
 
 
 class ChildFailed(AssertionError):
-    """A child raised, or ended in a way nobody asked for."""
+    """A child raised, or ended in a way that the test did not ask for."""
 
 
 class Child:

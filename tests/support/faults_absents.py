@@ -151,5 +151,5 @@ def _tables() -> Iterator[Operation]:
 
 
 def _check_present(there: Scene, messages: Sequence[bytes]) -> None:
-    """Who asks for equality finds all of them."""
+    """A process that asks for equal messages finds all of them."""
     assert there.store.appending.append_absent([(PIPE, messages)]) == 0

@@ -1,4 +1,4 @@
-"""Going on where a process died, and dying of it: each death counts once, whoever finds it and dies as well."""
+"""Going on where a process died, and dying of it: each death counts once, also if its finder dies as well."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _adoption(
     ready: Act | None = None,
     counted: tuple[int, ...] = (1,),
 ) -> Operation:
-    """Somebody died with a single message of a tube in hand: it counts on that message, once, and on nothing else."""
+    """A process died with a single message of a tube in hand: it counts on that message, once, and on nothing else."""
     return Operation(
         name,
         act,
@@ -122,7 +122,7 @@ def _lie_down(there: Scene) -> None:
 
 
 def _die_excused(there: Scene) -> None:
-    """Another process is killed with one message in hand, by who said before that it is not to blame."""
+    """Another process is killed with one message in hand, which said before that it is not to blame."""
     gate = Gate()
     child = Child(lambda: [there.hold(1), gate.wait(), None][2])
     gate.reached()
@@ -132,7 +132,7 @@ def _die_excused(there: Scene) -> None:
 
 
 def _saw_one_die(there: Scene) -> None:
-    """The acting process watched another, which is dead now; nobody has done anything about it."""
+    """The acting process watched another, which is dead now; no process has done anything about it."""
     gate, waiting = Gate(), there.store.waiting
     child = Child(lambda: [there.hold(1), gate.wait(), None][2])
     gate.reached()

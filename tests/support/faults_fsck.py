@@ -35,7 +35,7 @@ class _Damage(Exception):
 
 
 class Fsck:
-    """One look over a segment in which nobody is at work."""
+    """One look over a segment in which no process is at work."""
 
     def __init__(self, segment: Segment) -> None:
         self._segment = segment
@@ -297,7 +297,7 @@ def _pipe_of(segment: Segment, tube: int) -> str:
 
 
 def fsck(segment: Segment) -> list[str]:
-    """What is wrong with a segment in which nobody is at work, one line each."""
+    """What is wrong with a segment in which no process is at work, one line each."""
     return Fsck(segment).run()
 
 

@@ -53,7 +53,7 @@ def living_messages(segment: Segment, found: Pending) -> list[bytes]:
 
 
 class PendingFsck:
-    """One look over heaps, cells and the table of equal messages, in which nobody is at work."""
+    """One look over heaps, cells and the table of equal messages, in which no process is at work."""
 
     def __init__(self, segment: Segment) -> None:
         self._segment = segment
@@ -140,7 +140,7 @@ class PendingFsck:
                     kept is None or kept.messages.end <= min(room, end),
                     f"the record at {address} has too little memory",
                 )
-        self._expect(not addresses, f"pending records in memory of nobody: {sorted(addresses)}")
+        self._expect(not addresses, f"pending records in memory that no tube owns: {sorted(addresses)}")
 
     def _lent(self, extent: int, owner: int) -> Iterator[int]:
         start = self._start(extent)

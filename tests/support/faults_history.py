@@ -1,8 +1,8 @@
-"""What producers and consumers of a storm note in files, for who looks at it afterwards.
+"""What producers and consumers of a storm note in files, for the test that looks at it afterwards.
 
 A message is `WHO BATCH POSITION SIZE`. A producer notes a batch after it was accepted. Consumers note what they were
-handed and what they are about to do with it, one file per tube, in order, because nobody else is at that tube. Notes
-are single writes, each line marked at its end, so that whoever is killed while writing leaves a line that does not
+handed and what they are about to do with it, one file per tube, in order, because no other one is at that tube. Notes
+are single writes, each line marked at its end, so that a process killed while writing leaves a line that does not
 count.
 """
 

@@ -50,7 +50,7 @@ def check_done(operation: Operation, before: Seen, there: Scene) -> None:
 
 
 def check_counted(operation: Operation, before: Seen, there: Scene) -> None:
-    """Once nobody is at work: who failed has as many failures more as it should, and what else the operation says."""
+    """Once no process is at work: a message that failed has as many more failures as it should."""
     for pipe, (head, failures) in seen(there).failures.items():
         former = before.failures.get(pipe)
         stayed = former is not None and former.head == head

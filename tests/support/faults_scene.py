@@ -249,7 +249,7 @@ def _promote_all(store: Store) -> None:
 
 
 def _check_forgets_equal_ones(store: Store, pipe: str, messages: Sequence[bytes]) -> None:
-    """What was there is not there any more, for who asks: it can be added again, once."""
+    """What was there is not there any more for `if_not_exists`: it can be added again, once."""
     if is_grave(pipe) or sum(map(len, messages)) > LARGEST_AGAIN_BYTES:
         return
     distinct = len(set(messages))

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
 
-#: Naps without anybody getting anywhere after which a stopped process goes on, and after which all is lost.
+#: Naps in which no process gets anywhere, after which a stopped process goes on, and after which all is lost.
 AT_A_LOSS, LOST = 3, 60
 LONGEST_RUN = 5_000
 
@@ -120,7 +120,7 @@ class World:
             raise self._problem
 
     def visit(self, program: Callable[[Process], None]) -> None:
-        """After the run: one more process, that nobody disturbs."""
+        """After the run: one more process, which no other disturbs."""
         self._over, self._plan, steps = False, {}, self.steps
         program(self.add(program))
         self.steps = steps
@@ -149,7 +149,7 @@ class World:
         self._switch(process, self._next(process))
 
     def progress(self) -> None:
-        """Somebody got somewhere: nobody is at a loss."""
+        """A process got somewhere: none is at a loss."""
         for process in self.processes:
             process.naps = 0
 

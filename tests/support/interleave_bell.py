@@ -1,7 +1,7 @@
 """Waiting and waking with the real driver and the real store, in any order of what they do.
 
 A section of the store is one step, as the guard sees to it; the bells that are rung after it are steps of their own.
-There is no safety net: a sleeper that nobody rings sleeps on.
+There is no safety net: a sleeper that is not rung sleeps on.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class _Slots(Slots):
 
 
 class _Turn:
-    """In place of the guard: whoever runs is alone."""
+    """In place of the guard: the process that runs is alone."""
 
     mine = False
 
@@ -151,7 +151,7 @@ def workshop(
 
 @contextmanager
 def bare_segment() -> Iterator[Segment]:
-    """A segment that nobody is attached to."""
+    """A segment that no process is attached to."""
     segment = Segment.create(segment_name(), Layout.sized(MIB, 16, 8))
     try:
         yield segment
@@ -172,7 +172,7 @@ def bare_store(segment: Segment, bells: Bells, process: Process) -> Store:
 
 def _storage(segment: Segment, bells: Bells, process: Process) -> SharedStorage:
     store = bare_store(segment, bells, process)
-    # Everybody has bound a thread before: a first claim rings all who sleep, which would hide what is to be found.
+    # Each has bound a thread before: a first claim rings all that sleep, which would hide what is to be found.
     store.segment.words[store.segment.layout.slot_word(store.slot) + at.SLOT_SERVES] = 1
     storage = SharedStorage(store)
     storage.ears = _Heard(bells, process)  # type: ignore[assignment]

@@ -30,7 +30,7 @@ def guard_module(*patches: tuple[str, str]) -> ModuleType:
 
 
 class Memory:
-    """What the processes share, and who is inside."""
+    """What the processes share, and which of them is inside."""
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
@@ -125,7 +125,7 @@ def make_guard(module: ModuleType, memory: Memory, process: Process) -> Any:
 
 
 def contest(module: ModuleType, processes: int, rounds: int, plan: Plan) -> World:
-    """Processes that enter and leave the guard, by a plan; then one that nobody disturbs, who must get in and leave
+    """Processes that enter and leave the guard, by a plan; then one that none disturbs, which must get in and leave
     exactly one token. Raises `Violation`.
     """
     world, memory = World(plan), Memory(processes + 1)

@@ -48,7 +48,7 @@ class Folder:
         self._permits = os.open(path / "permits", os.O_RDWR)
 
     def notes(self, numbers: Iterable[int], threads: int = 1, padding: int = 0) -> list[Note]:
-        """Requests that report here, spread over so many threads, each with so many bytes in it that nobody reads."""
+        """Requests that report here, spread over so many threads, each with so many bytes in it that no code reads."""
         return [Note(str(self.path), number, number % threads, bytes(padding)) for number in numbers]
 
     def permit(self, count: int) -> None:
@@ -70,7 +70,7 @@ class Folder:
             for other in self.lines:
                 if other.pid != line.pid and other._replace(pid=line.pid) == line:
                     return other
-            assert self._read(deadline), f"nobody else wrote {line}"
+            assert self._read(deadline), f"no process wrote {line}"
 
     def done(self, thread: int | None = None) -> list[int]:
         """Numbers of what was done so far, in order, of one thread or of all."""

@@ -1,4 +1,4 @@
-"""Exceptions whose own code does harm to whoever shows them, and handlers that raise them."""
+"""Exceptions whose own code does harm to the process that shows them, and handlers that raise them."""
 
 from __future__ import annotations
 

@@ -124,11 +124,11 @@ class Supervise:
         return code
 
     def hear_all(self) -> str:
-        """Wait until nobody has its standard error any more: not it, and none of its workers."""
+        """Wait until no process has its standard error any more: not it, and none of its workers."""
         deadline = time.monotonic() + LIMIT_S
         while self._listen(deadline):
             continue
-        assert time.monotonic() < deadline, f"somebody still has the standard error of {self.pid}:\n{self.heard}"
+        assert time.monotonic() < deadline, f"a process still has the standard error of {self.pid}:\n{self.heard}"
         return self.heard
 
     def stop(self, number: Signals = SIGTERM) -> int:
@@ -148,7 +148,7 @@ class Supervise:
         self._process.wait(LIMIT_S)
 
     def kill_family(self) -> None:
-        """Kill it and its workers at one blow, and wait until none of them is left: nobody ends them in an order."""
+        """Kill it and its workers at one blow, and wait until none of them is left: they end in no order."""
         family = self._family()
         self.signal_group(SIGKILL)
         self._process.wait(LIMIT_S)
@@ -203,12 +203,12 @@ def _watched(pid: int) -> Iterator[int]:
 
 
 def clean_environment() -> dict[str, str]:
-    """Without settings of whoever runs the tests."""
+    """Without the settings of the user that runs the tests."""
     return {name: value for name, value in os.environ.items() if not name.startswith("QUEUE_")}
 
 
 def lives(pid: int) -> bool:
-    """Whether the process is there, and more than a corpse that nobody has buried."""
+    """Whether the process is there, and more than a corpse that no parent has reaped."""
     try:
         return _lives(psutil.Process(pid))
     except psutil.NoSuchProcess:

@@ -25,7 +25,7 @@ class Output:
         self.heard = b""
 
     def stop(self) -> None:
-        """From now on nothing is taken, whoever writes to it."""
+        """From now on nothing is taken, whichever process writes to it."""
         self._stop(self.theirs)
 
     def go_on(self) -> None:

@@ -1,7 +1,7 @@
 """A handler for a storm over a whole family, and the notes it leaves in files.
 
 One file for each thread, in which only the one worker that has the thread can write, as an independent lock file makes
-sure. A note is a single write, each line marked at its end, so that whoever is killed while writing leaves a line that
+sure. A note is a single write, each line marked at its end, so that a process killed while writing leaves a line that
 does not count.
 """
 

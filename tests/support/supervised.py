@@ -28,14 +28,14 @@ def client(url: str) -> Iterator[Queue]:
 
 
 def leave_in_segment(name: str, handler: type[Handler[Any]], requests: Sequence[Any]) -> None:
-    """Make a segment with requests in it that nobody serves yet."""
+    """Make a segment with requests in it that no worker serves yet."""
     storage = SharedStorage.create(name, 8 * MIB)
     assert Queue(storage).register_sync(handler, *requests) == len(requests)
     asyncio.run(storage.close())
 
 
 def left_in(url: str) -> int:
-    """How many requests a segment holds that nobody serves any more."""
+    """How many requests a segment holds that no worker serves any more."""
     with client(url) as queue:
         return asyncio.run(queue.storage.backlog()).queued
 

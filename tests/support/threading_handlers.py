@@ -23,10 +23,10 @@ class Ask(NamedTuple):
 
 
 class Sink(Handler[bytes]):
-    """Nobody serves it."""
+    """No worker serves it."""
 
     def perform(self, *blobs: bytes) -> None:
-        raise AssertionError("nobody serves this")
+        raise AssertionError("no worker serves this")
 
 
 class Threading(Handler[Ask]):

@@ -51,7 +51,7 @@ def name() -> Iterator[str]:
 
 @pytest.fixture
 def start(name: str) -> Iterator[Start]:
-    """Starts supervisors, `start(*arguments)`, and ends what is left of them before anybody removes their segment."""
+    """Starts supervisors, `start(*arguments)`, and ends what is left of them before the test removes their segment."""
     started: list[Supervise] = []
 
     def starter(*arguments: object, **options: Any) -> Supervise:

@@ -1,4 +1,4 @@
-"""Families that died, wholly or in part, and what those who come after make of what they left."""
+"""Families that died, wholly or in part, and what the next families make of what they left."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.supervised import Start, client, dead_letters, leave_in_segme
 from tests.support.tasks import LIMIT_S
 
 JOBS = Record.__module__
-#: Nets that nobody comes to in a test: what happens is due to events.
+#: Nets that no process comes to in a test: what happens is due to events.
 NO_NETS = {"QUEUE_STORAGE_SAFETY_NET": "3600"}
 
 

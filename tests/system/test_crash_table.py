@@ -133,7 +133,7 @@ def test_what_crashes_in_stop_has_done_its_work(how: str, case: Case, url: str, 
 
     assert program.end() == Exit.OK
     assert case.done() == [0, 1]
-    # Only the work of who sleeps may be cut off as well, and be done again.
+    # Only the work of a handler that sleeps may be cut off as well, and be done again.
     assert how == "sleep" or len(case.lines("done")) == 2
     assert case.lines("crashed") != []
     assert files_of(name) == set()

@@ -42,7 +42,7 @@ def run(url: str, capsys: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture
 def graveyard(start: Start, url: str, name: str, tmp_path: Path) -> Path:
-    """A segment with two dead letters, #0 of request 1 and #1 of request 3, and nobody who serves it."""
+    """A segment with two dead letters, #0 of request 1 and #1 of request 3, and no worker that serves it."""
     leave_in_segment(name, Fragile, [Ask(0), Ask(1, "raise"), Ask(2), Ask(3, "kill"), Ask(4)])
     program = start(Fragile.__module__, "--url", url, "--workers", 2, "--drain", environment=environment(tmp_path))
     assert program.end() == Exit.DEAD_LETTERS
@@ -140,7 +140,7 @@ def test_what_nobody_serves_is_shown_and_can_be_parked(
         assert asyncio.run(queue.storage.append([("nobody/Serves/0/0", [b"\x91\x01", b"\x91\x02"])]))
     program = start(Fragile.__module__, "--url", url, "--workers", 1, "--drain", environment=environment(tmp_path))
     assert program.end() == Exit.UNSERVED
-    program.hear("nobody here serves what is left tubes=nobody/Serves/0/0")
+    program.hear("this supervisor has no handler for what is left tubes=nobody/Serves/0/0")
     tube, queued, *_, worker = run("tubes").stdout.splitlines()[1].split()
     assert (tube, queued, worker) == ("nobody/Serves/0/0", "2", "unserved")
 
@@ -158,5 +158,5 @@ def test_what_is_being_served_cannot_be_parked(run: Run, url: str, name: str) ->
         assert token
         refused = run("park", f"{HANDLER}/0/0")
     assert refused.returncode == 1
-    assert "is being served right now: only what nobody serves can be parked" in refused.stderr
+    assert "now: `park` takes only a tube that no worker serves" in refused.stderr
     assert left_in(url) == 1

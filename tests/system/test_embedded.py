@@ -423,7 +423,7 @@ def test_a_killed_supervisor_is_replaced_and_nothing_is_lost(run: Run, url: str,
             os.kill(first, signal.SIGKILL)
 
             await eventually(lambda: supervisor.stats().supervisor_pid not in (None, first), "there is another one")
-            folder.permit(2)  # the batch in hand is finished by who had it, or by another one if it was cut off
+            folder.permit(2)  # the batch in hand is finished by its worker, or by another one if it was cut off
             await supervisor.queue.register(Record, *folder.notes(range(50, 100)))
             assert await supervisor.drain()
             await eventually(lambda: len(pids := worker_pids(supervisor)) == 2 and line.pid not in pids, "all are new")
@@ -796,7 +796,7 @@ GUARDED = """
 """
 
 
-#: What somebody types, with the empty lines that end a class.
+#: What a user types, with the empty lines that end a class.
 SESSION = """
     from typing import NamedTuple
     from shardq import Handler, Supervisor

@@ -30,7 +30,7 @@ from tests.support.tasks import LIMIT_S, in_thread
 
 JOBS = jobs.__name__
 
-#: Nobody waits for it: what depends on it takes longer than any test.
+#: No test waits for it: what depends on it takes longer than any test.
 NEVER_KILLED = SupervisorSettings(workers=1, shutdown_timeout=1000)
 
 

@@ -135,7 +135,7 @@ async def test_a_failure_behind_the_last_request_is_nobodys(
     await run(worker, 3)
 
     assert await queue.storage.backlog() == Counts(3, 3)
-    assert "handler failed behind its last request" in caplog.messages
+    assert "handler failed after its last acknowledgement" in caplog.messages
 
 
 async def test_the_limit_counts_what_was_acknowledged_before_a_failure(queue: Queue, worker: Worker) -> None:

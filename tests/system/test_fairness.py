@@ -1,4 +1,4 @@
-"""Everybody has a turn: threads beside one that is never empty, handlers beside each other, and low priorities."""
+"""Each has its turn: threads beside one that is never empty, handlers beside each other, and low priorities."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Other(Note):
 
 
 def rounds(size: int) -> list[list[tuple[Any, ...]]]:
-    """Who was served, by handler and thread, so many at a time."""
+    """Which threads were served, by handler and thread, so many at a time."""
     served = [entry[:2] for entry in diary.of("done")]
     return [served[start : start + size] for start in range(0, len(served), size)]
 

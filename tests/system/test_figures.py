@@ -135,7 +135,7 @@ def shardq(*words: str, command: tuple[str, ...] = (sys.executable, "-m", "shard
 
 @pytest.fixture
 def empty(name: str) -> str:
-    """A segment that nobody serves and that has nothing in it."""
+    """A segment that no family serves and that has nothing in it."""
     SharedStorage.create(name, 8 * MIB).detach()
     return f"shm://{name}"
 

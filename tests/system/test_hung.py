@@ -23,7 +23,7 @@ MODULE = Fragile.__module__
 
 
 class FakeStorage:
-    """What workers noted, given by the test; and who was condemned."""
+    """What workers noted, given by the test; and which of them were condemned."""
 
     def __init__(self) -> None:
         self.noted: dict[int, int] = {}
@@ -105,7 +105,7 @@ def test_who_is_overdue_is_condemned_before_it_is_killed() -> None:
 
 
 def test_others_than_the_own_workers_are_left_alone_and_looked_at_again() -> None:
-    """While one of them is late nobody rings."""
+    """While one of them is late no bell rings."""
     storage = FakeStorage()
     storage.noted = {1: 1}
     hung = HungWorkers(storage)
@@ -120,7 +120,7 @@ def test_who_comes_to_its_end_at_the_last_moment_is_spared() -> None:
     next_ = now_ns() + 10**9
 
     class Finishing(FakeStorage):
-        """Its worker is done and begins another batch as soon as somebody has seen that it is late."""
+        """Its worker is done and begins another batch as soon as the supervisor has seen that it is late."""
 
         def deadlines(self) -> dict[int, int]:
             noted, self.noted = self.noted, {os.getpid(): next_}

@@ -1,4 +1,4 @@
-"""In a supervised worker nobody waits for room: the only one who could make it may be waiting for him."""
+"""No code of a supervised worker waits for room: the only worker that could make it may be waiting for that code."""
 
 from __future__ import annotations
 

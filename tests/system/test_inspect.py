@@ -102,7 +102,7 @@ def register(url: str, handler: type[Any], requests: list[Any]) -> None:
 
 
 def leave(name: str, *messages: bytes, pipe: str = "app.jobs/Resize/3/0") -> None:
-    """A segment that nobody uses, with these messages in it."""
+    """A segment that no process uses, with these messages in it."""
     storage = SharedStorage.create(name, 8 * MIB)
     assert storage.store.appending.append([(pipe, messages)])
     asyncio.run(storage.close())

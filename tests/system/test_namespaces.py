@@ -143,8 +143,8 @@ print(attach_store(sys.argv[1]).delivering.claim("m/H/0"))
 def test_a_family_in_a_container_goes_on_with_the_work_of_a_dead_worker(
     store: Store, folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who is outside registers and looks in; the supervisor inside sees the death of its own worker, and sleepers need
-    not wait for their safety net.
+    """A process outside registers and looks in. The supervisor inside sees the death of its own worker, and sleepers
+    need not wait for their safety net.
     """
     needs(*OWN_PIDS)
     url = f"shm://{store.segment.name}"

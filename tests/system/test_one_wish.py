@@ -94,7 +94,7 @@ def test_there_are_no_more_workers_than_can_be(start: Start, url: str, name: str
         if times == 1:
             program.workers(3)
         else:
-            program.hear_times("there are as many workers as can be workers=3", times - 1)
+            program.hear_times("the segment has places for no more workers workers=3", times - 1)
     program.signal(signal.SIGTTOU)
 
     until(lambda: len(program.workers(2)) == 2, "one less than can be is left")

@@ -1,4 +1,4 @@
-"""Idle families sleep, and every event that makes work wakes somebody who does it: with no timer to help."""
+"""Idle families sleep, and every event that makes work wakes a worker that does it: with no timer to help."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def asleep(supervisor: Supervisor) -> int:
 
 
 async def all_asleep(supervisor: Supervisor, count: int) -> None:
-    """Wait until so many workers lie down. Nobody tells of that, and looking wakes nobody."""
+    """Wait until so many workers lie down. No event tells of that, and looking wakes none of them."""
     await asyncio.to_thread(until, lambda: asleep(supervisor) == count, f"{count} workers sleep")
 
 
@@ -210,12 +210,12 @@ def threads(process: psutil.Process) -> list[dict[str, str]]:
 
 
 async def at_rest(supervisor: Supervisor, processes: Sequence[psutil.Process]) -> None:
-    """Wait until all of them sleep, and none is on its way to do so: whoever is called last, or by a timer."""
+    """Wait until all of them sleep, and none is on its way to do so: also the one called last, or by a timer."""
 
     def resting() -> bool:
         before = switches(processes)
         states = {status["State"][0] for process in processes for status in threads(process)}
-        # Who was awake in between and has called another one went to sleep again itself.
+        # A worker that was awake in between and has called another one went to sleep again itself.
         return states == {"S"} and asleep(supervisor) == WORKERS and switches(processes) == before
 
     await asyncio.to_thread(until, resting, "the family is at rest")

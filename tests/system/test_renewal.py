@@ -283,7 +283,7 @@ def test_a_worker_is_replaced_after_so_many_requests(start: Start, url: str, nam
     with client(url) as queue:
         queue.register_sync(Record, *folder.notes(range(100), threads=4))
         folder.until("done", *range(100))
-        until(lambda: program.workers(2) != first, "somebody who did his share is replaced")
+        until(lambda: program.workers(2) != first, "a worker that did its share is replaced")
         queue.register_sync(Record, *folder.notes([100]))
         folder.until("done", 100)
     assert sorted(folder.done()) == list(range(101))
@@ -302,7 +302,7 @@ class Printing(Record):
         os.dup2(writing, 1)
         os.close(writing)
         os.close(reading)
-        print("to nobody")
+        print("to no reader")
         await super().perform(*notes)
 """
 

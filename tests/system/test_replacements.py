@@ -24,7 +24,7 @@ FOR_LONG = 3600
 
 
 def attached(program: Supervise, name: str, count: int) -> set[int]:
-    """Wait until it has so many workers that came as far as the segment: who dies before counts as unable to boot."""
+    """Wait until so many of its workers came as far as the segment. One that dies before counts as unable to boot."""
     found: set[int] = set()
     storage = SharedStorage.attach(name)
 

@@ -1,4 +1,4 @@
-"""However many programs are attached, there is a slot for the family, and for who looks in."""
+"""However many programs are attached, there is a slot for the family, and for a process that looks in."""
 
 from __future__ import annotations
 

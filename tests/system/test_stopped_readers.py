@@ -1,4 +1,4 @@
-"""Nobody takes what a family writes: a pager that is stopped, a terminal under Ctrl-S, a collector of logs that hangs.
+"""Readers stop taking what a family writes: a stopped pager, a terminal under Ctrl-S, a collector of logs that hangs.
 The supervisor hears signals, replaces workers, and ends them in time all the same.
 """
 

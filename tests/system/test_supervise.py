@@ -251,7 +251,7 @@ def test_a_drain_ends_where_nobody_serves_what_is_left(start: Start, url: str, n
     program = start(f"{JOBS}:Record", "--url", url, "--workers", 1, "--drain")
 
     assert program.end() == Exit.UNSERVED
-    program.hear(rf"nobody here serves what is left tubes={JOBS}/Gated/0/0")
+    program.hear(rf"this supervisor has no handler for what is left tubes={JOBS}/Gated/0/0")
     assert re.match(r"3 requests done in .*, 2 left\n", program.printed())
     assert folder.done() == [0, 1, 2]
     assert left_in(url) == 2
@@ -479,7 +479,7 @@ def test_workers_leave_when_their_supervisor_is_killed_and_the_next_one_adopts(
     program.kill()
     folder.permit(2)
 
-    assert len(re.findall("supervisor gone, ending after the batch in hand", program.hear_all())) == 2
+    assert len(re.findall("supervisor is gone: the worker ends after the batch in hand", program.hear_all())) == 2
     assert folder.done() in ([0, 1], [1, 0])
     assert left_in(url) == 4
 
@@ -574,7 +574,7 @@ from {JOBS} import Record
 def test_workers_that_cannot_be_executed_leave_the_family_alone(
     start: Start, url: str, name: str, folder: Folder, tmp_path: Path
 ) -> None:
-    """Python is away for a while, as where somebody makes its environment anew."""
+    """Python is away for a while, as where its environment is made anew."""
     module, python = f"jobs_{secrets.token_hex(6)}", tmp_path / "python"
     tmp_path.joinpath(f"{module}.py").write_text(UNEXECUTABLE.format(python=str(python)))
     environment = {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
@@ -678,13 +678,13 @@ def test_a_second_supervisor_is_refused_and_the_first_goes_on(
 
 def test_a_foreign_object_is_left_alone(start: Start, url: str, name: str) -> None:
     foreign = SHM_DIRECTORY / full_name(name)
-    foreign.write_bytes(b"somebody else's" * 1000)
+    foreign.write_bytes(b"another program's" * 1000)
 
     program = start(JOBS, "--url", url)
 
     assert program.end() == Exit.SEGMENT
     program.hear(rf"'{name}' is no shardq segment")
-    assert foreign.read_bytes() == b"somebody else's" * 1000
+    assert foreign.read_bytes() == b"another program's" * 1000
     assert files_of(name) == {full_name(name)}
 
 

@@ -57,7 +57,7 @@ def program(url: str, *words: str, **options: Any) -> subprocess.CompletedProces
 
 
 def leave(name: str, *messages: bytes, pipe: str = PIPE) -> None:
-    """A segment that nobody uses, with these messages in it."""
+    """A segment that no process uses, with these messages in it."""
     storage = SharedStorage.create(name, 8 * MIB)
     assert storage.store.appending.append([(pipe, messages)])
     asyncio.run(storage.close())

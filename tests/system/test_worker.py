@@ -446,7 +446,7 @@ async def test_a_worker_for_two_handlers_serves_both(queue: Queue, worker: Worke
         ("x", "'x' is no handler class"),
         (["app.jobs/Greeter"], "'app.jobs/Greeter' is no handler class"),
         ((Record, None), "None is no handler class"),
-        ([], r"handler=\[\] names nobody to serve"),
+        ([], r"handler=\[\] names no handler"),
         (Nothing, r"Nothing overrides neither handle\(\) nor perform\(\)"),
         ((Record, Unlimited), "Unlimited.timeout_s must be"),
     ],

@@ -99,7 +99,7 @@ def test_workers_have_a_connection_each_that_their_module_made(
         )
         path = {"PYTHONPATH": f"{folder.path}:{ROOT}"}
         program = start(name, "--url", url, "--workers", 2, environment=path).serving()
-        program.hear(r"cannot share: they are executed what=1 connections")
+        program.hear(r"cannot share: workers are executed, not forked what=1 connections")
         server.settimeout(LIMIT_S)
         accepted = [server.accept()[0] for _ in range(3)]  # of the supervisor, and of each worker
         with client(url) as queue:
@@ -196,4 +196,4 @@ def test_a_worker_that_does_not_come_to_its_end_lets_go_of_all_in_time(start: St
     assert program.stop() == Exit.OK
 
     assert [pid for pid in started if lives(pid)] == []
-    program.hear(r"worker did not come to its end pid=\d+ threads=endless")
+    program.hear(r"threads of the worker did not end in time pid=\d+ threads=endless")

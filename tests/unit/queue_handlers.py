@@ -21,7 +21,7 @@ class Task:
 
 class Plain(Handler[Job]):
     def perform(self, *requests: Job) -> None:
-        """Nobody serves them here."""
+        """No worker serves them here."""
 
 
 class Threaded(Plain):
@@ -69,7 +69,7 @@ class BadPriorities(Plain):
 
 class Either(Handler[Job | Task]):
     def perform(self, *requests: Job | Task) -> None:
-        """Nobody serves them here."""
+        """No worker serves them here."""
 
 
 def jobs(count: int, size: int = 0) -> list[Job]:

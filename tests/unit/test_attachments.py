@@ -34,13 +34,13 @@ from tests.support.segments import files_of
 
 @pytest.fixture
 def name(name: str) -> str:
-    """Nobody in this process is attached to it."""
+    """This process is not attached to it."""
     close_store(create_store(name, MIB))
     return name
 
 
 def until_it_waits_for_a_lock(act: Action) -> Child:
-    """A child that does it, once it has found a lock taken: then it looks who has it."""
+    """A child that does it, once it has found a lock taken: then it looks which process has it."""
     found, tell = os.pipe()
     os.set_blocking(tell, False)
 
@@ -165,7 +165,7 @@ def test_a_lock_file_that_is_left_alone_can_be_destroyed(name: str) -> None:
 
 
 def test_the_lock_file_is_what_goes_last(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever makes a new one may create, so there must be nothing left that is still to be unlinked."""
+    """The process that makes a new one may create, so there must be nothing left that is still to be unlinked."""
     gone: list[bool] = []
     unlink = Path.unlink
 
@@ -223,7 +223,7 @@ def test_nobody_is_the_last_while_a_supervisor_serves(name: str) -> None:
     close_store(store)
 
 
-# What nobody will come back for
+# What no process will come back for
 
 
 #: Not the prefix that applications use: one that starts beside this test would remove what it left.

@@ -30,7 +30,7 @@ def taken(store: Store, token: int, limit: int = 99) -> list[bytes]:
 
 
 def failures(store: Store, token: int) -> int:
-    """Of the message at the head, as who takes it is told."""
+    """Of the message at the head, as the worker that takes it is told."""
     failed = hands.take(store.delivering, [PIPE], 1, token).failed
     return failed.attempts if failed else 0
 

@@ -1,4 +1,4 @@
-"""The capacity of a segment that nobody gave one: limits of memory of control groups, as kernels show them."""
+"""The capacity of a segment that was given none: limits of memory of control groups, as kernels show them."""
 
 from __future__ import annotations
 

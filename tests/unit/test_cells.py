@@ -178,7 +178,7 @@ def test_what_a_tube_took_over_is_the_tubes(lending: Lending) -> None:
 
 @pytest.mark.parametrize("marked", [0, 1])
 def test_a_slab_whose_memory_is_gone_is_mended(lending: Lending, marked: int) -> None:
-    """Somebody died giving it back, before or after its byte said so."""
+    """A process died as it gave it back, before or after its byte said so."""
     address = lending.take(96)
     [extent] = lending.lent()
     del lending.taken[address]

@@ -1,4 +1,4 @@
-"""A segment that somebody else wrote into says so, instead of leading its reader in circles."""
+"""A segment that another program wrote into says so, instead of leading its reader in circles."""
 
 from __future__ import annotations
 

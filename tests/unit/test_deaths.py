@@ -83,7 +83,7 @@ def test_the_table_lies_between_the_header_words_and_the_slots(segment: Segment)
 
 
 def test_a_note_cut_off_is_not_found(deaths: Deaths, segment: Segment) -> None:
-    """The owner word is written last: until then the entry says nothing, not even of who stood there before."""
+    """The owner word is written last: until then the entry says nothing, not even of the one before."""
     for number in range(1, at.DEATH_ENTRIES + 1):
         deaths.note(owner(number), Ending(exit_code=1))
     segment.words[at.DEATHS] = 0  # the first entry, about to be written anew

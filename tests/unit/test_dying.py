@@ -31,7 +31,7 @@ def with_ballast(store: Store, gate: Gate) -> None:
 
 @contextmanager
 def dying(store: Store) -> Iterator[int]:
-    """The slot of a process that was killed: its locks are free, and nobody has reaped it."""
+    """The slot of a process that was killed: its locks are free, and no process has reaped it."""
     gate = Gate()
     child = Child(lambda: with_ballast(store, gate))
     try:

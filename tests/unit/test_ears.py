@@ -1,4 +1,4 @@
-"""Who waits in a process is not known to the processes forked from it."""
+"""The tasks that wait in a process are not known to the processes forked from it."""
 
 from __future__ import annotations
 

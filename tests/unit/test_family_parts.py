@@ -58,7 +58,7 @@ class Child:
             "kill -KILL $$",
             None,
             signal.SIGKILL,
-            "SIGKILL, sent by somebody or by the kernel for lack of memory",
+            "SIGKILL, sent by another process, or by the kernel for lack of memory",
         ),
         ("kill -SEGV $$", None, signal.SIGSEGV, "SIGSEGV, a crash in native code"),
         ("kill -ABRT $$", None, signal.SIGABRT, "SIGABRT, an abort in native code"),

@@ -71,7 +71,7 @@ def test_a_child_that_found_no_slot_takes_one_that_is_free_later(crowded: Store)
 
 def test_no_thread_of_a_child_uses_the_parents_slot_while_another_takes_one(crowded: Store) -> None:
     attempts = crowded.segment.words[crowded.segment.layout.slot_word(crowded.slot) + at.SLOT_ATTEMPT]
-    assert crowded._slots.try_lock(REGISTER_BYTE)  # who wants a slot waits for it
+    assert crowded._slots.try_lock(REGISTER_BYTE)  # a process that wants a slot waits for it
     gate = Gate()
 
     def two_at_once() -> int:

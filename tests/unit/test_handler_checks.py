@@ -23,7 +23,7 @@ class Job(NamedTuple):
 
 class Works(Handler[Job]):
     def perform(self, *requests: Job) -> None:
-        """Nobody serves it here."""
+        """No worker serves it here."""
 
 
 def refused(handler: Any) -> str:

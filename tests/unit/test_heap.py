@@ -173,7 +173,7 @@ class CutShort:
 
 @pytest.mark.parametrize("change", ["added", "removed", "later", "earlier"])
 def test_a_step_cut_short_is_done_again(records: Records, change: str) -> None:
-    """After each store of putting the heap in order, whoever settles it finishes."""
+    """A process dies after each store that puts the heap in order; the one that settles it finishes."""
     random = Random(change)
     for stores in range(40):
         for address in records.heap.records():

@@ -1,4 +1,4 @@
-"""Inside a handler nobody waits for room, in whatever thread; beside it the application's threads may."""
+"""A handler's code does not wait for room, in whatever thread it runs; the application's threads beside it may."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ def test_a_large_message_that_was_put_back_can_be_buried_again(new_store: NewSto
     large = b"l" * (128 * KIB)
     assert store.appending.append([(PIPE, [large])])
     assert bury_head(store, token, large)
-    # All is drained, so nobody's room is kept any more.
+    # All is drained, so no room is kept any more.
     assert store.appending.append([("m/Other/0/0", [b"x"])])
     assert store.removing.remove("m/Other/0/0", [b"x"]) == 1
     assert store.letters.requeue(GRAVE, store.reading.read(GRAVE, 1).sequence, PIPE, large)

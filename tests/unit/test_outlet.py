@@ -1,4 +1,4 @@
-"""Lines where nobody may take them: what is written whole, what is finished later, what is dropped and told of."""
+"""Lines that the reader may not take: what is written whole, what is finished later, what is dropped and told of."""
 
 from __future__ import annotations
 

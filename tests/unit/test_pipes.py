@@ -1,4 +1,4 @@
-"""Writing where nobody reads any more, in programs in which SIGPIPE has its default effect."""
+"""Writing where no process reads any more, in programs in which SIGPIPE has its default effect."""
 
 from __future__ import annotations
 

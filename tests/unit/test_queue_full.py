@@ -63,7 +63,7 @@ async def test_inside_a_handler_nobody_waits(queue: Queue) -> None:
     queue = Queue(RuntimeStorage(StorageSettings(capacity_bytes=MIB, when_full="wait")))
     await queue.register(Plain, Job(0, bytes(900_000)))
 
-    with pytest.raises(QueueFull, match="inside a handler nobody waits") as raised:
+    with pytest.raises(QueueFull, match="inside a handler no call waits") as raised:
         await call(queue.register, Plain, *jobs(3, 100_000))
 
     assert len(raised.value.not_accepted) == 3

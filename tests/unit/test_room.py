@@ -1,4 +1,4 @@
-"""Who may use how much of a segment: the general share, follow-ups, and what is kept for dead letters."""
+"""How much of a segment is for whom: the general share, follow-ups, and what is kept for dead letters."""
 
 from __future__ import annotations
 

@@ -348,7 +348,7 @@ def test_a_type_that_cannot_come_back_is_refused_each_time(kind: Any, reason: st
 
 class TakesIterable(Handler[OfIterable]):
     def perform(self, *requests: OfIterable) -> None:
-        """Nobody serves them here."""
+        """No worker serves them here."""
 
 
 async def test_it_is_refused_before_anything_is_stored() -> None:
@@ -503,7 +503,7 @@ class Greeter(Handler[Greet]):
         return [Route(thread=len(str(request.user_id)) % 2) for request in requests]
 
     def perform(self, *requests: Greet) -> None:
-        """Nobody serves them here."""
+        """No worker serves them here."""
 
 
 class Ranged(NamedTuple):
@@ -513,7 +513,7 @@ class Ranged(NamedTuple):
 
 class Ranger(Handler[Ranged]):
     def perform(self, *requests: Ranged) -> None:
-        """Nobody serves them here."""
+        """No worker serves them here."""
 
 
 @pytest.fixture

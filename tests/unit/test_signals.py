@@ -1,4 +1,4 @@
-"""Signals of the supervisor as values, and what becomes of those that nobody has taken yet."""
+"""Signals of the supervisor as values, and what becomes of those that the supervisor has not taken yet."""
 
 from __future__ import annotations
 

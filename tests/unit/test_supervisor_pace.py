@@ -53,7 +53,7 @@ def test_a_place_that_rests_holds_up_no_other() -> None:
     for _ in range(2):
         vacancies.add(100.0, attached=True, alone=False)
 
-    # Another one died, with a batch in hand: nobody notes that here.
+    # Another one died, with a batch in hand: no process notes that here.
     assert vacancies.to_start(100.1, 2, 4) == 1
     vacancies.filled(3, 4)
     assert vacancies.to_start(100.1, 3, 4) == 0

@@ -115,7 +115,7 @@ def test_who_attached_and_serves_nothing_is_not_watched(store: Store) -> None:
 
 
 def test_one_that_dies_in_its_sleep_before_it_ever_served_is_told(store: Store) -> None:
-    """It may have been called to work, and nobody else was."""
+    """It may have been called to work, and no other process was."""
     bell, deaths, gate = store.doorbell.open(), store.waiting.deaths(), Gate()
     store.waiting.lie_down(nobody, None)
     child = Child(lambda: [store.waiting.lie_down(nobody, None), gate.wait(), None][2])
@@ -142,7 +142,7 @@ def test_who_begins_to_serve_later_is_watched_from_the_next_look_on(store: Store
 
 
 def test_the_first_claim_of_a_process_rings_who_sleeps(store: Store) -> None:
-    """Who sleeps already has looked: it has to look again to watch the newcomer."""
+    """A worker that sleeps already has looked: it has to look again to watch the newcomer."""
     bell = store.doorbell.open()
     store.waiting.lie_down(nobody, None)
     with serving(store, "m/H/0"):

@@ -1,8 +1,8 @@
 """One FIFO: records in a chain of extents, appended at the tail and acknowledged at the head.
 
-Two stores count. Storing TUBE_TAIL, the address of the last record, makes everything written before it part of the
-tube; storing TUBE_HEAD_SEQUENCE acknowledges everything below. All other facts (length, next sequence number, which
-extents are in use, whether it is empty) follow from these and the records.
+Two stores count. The store of TUBE_TAIL, the address of the last record, makes all records written before it part of
+the tube. The store of TUBE_HEAD_SEQUENCE acknowledges all messages with lower numbers. All other facts follow from
+these two words and the records: the length, the next sequence number, the extents in use, and whether it is empty.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ROOMY_BYTES, _SMALL_PART = 1 << 20, 16
 
 
 class Tubes:
-    """Operations on tube entries. All methods want the guard held and an intent for the tube's thread declared."""
+    """Operations on tube entries. The caller is inside the guard, and has declared an intent for the tube's thread."""
 
     def __init__(self, segment: Segment, journal: Journal, extents: Extents) -> None:
         self._segment = segment
@@ -49,8 +49,8 @@ class Tubes:
     def append(
         self, parts: Sequence[tuple[int, Sequence[bytes]]], accepted_us: int, *, share: int = at.GENERAL
     ) -> bool:
-        """Add messages to tubes, all or none; no tube may be there twice. False: there is no room now. Raises
-        `MessageTooLarge`: there never will be.
+        """Add messages to tubes: all of them, or none. No tube may be in two parts. Returns False where there is no
+        room now. Raises `MessageTooLarge` where there never will be.
         """
         stores = self.write_keeping_room(parts, accepted_us, share=share)
         if stores:
@@ -63,8 +63,9 @@ class Tubes:
     def write_keeping_room(
         self, parts: Sequence[tuple[int, Sequence[bytes]]], accepted_us: int, *, share: int
     ) -> list[tuple[int, int]]:
-        """As `write`, for messages that were not in the segment before: with room for the dead letter each may become.
-        Returns the stores that make them part of their tubes, none for lack of room. Raises `MessageTooLarge`.
+        """As `write`, for messages that are new in the segment. It keeps room for the dead letter that each of them may
+        become. Returns the stores that make the messages part of their tubes. It returns none where there is no room.
+        Raises `MessageTooLarge`.
         """
         messages = parts[0][1] if len(parts) == 1 else [message for _, its in parts for message in its]
         former, stores = self._extents.keep_room(messages, share), list[tuple[int, int]]()
@@ -87,8 +88,9 @@ class Tubes:
         share: int,
         growth: int | None = None,
     ) -> int:
-        """Write the messages behind the others, as no part of the tube yet. Returns what TUBE_TAIL has to become to
-        make them so, 0 for lack of room. `growth`: up to which class the tube takes larger extents than it needs.
+        """Write the messages behind those of the tube. They are no part of the tube yet. Returns the value that makes
+        them part of it when it is stored in TUBE_TAIL, or 0 where there is no room. `growth`: the largest class of
+        extents that the tube may take, if smaller ones would do.
         """
         growth = at.LARGEST_GROWTH_CLASS if growth is None else growth
         word = self._layout.tube_word(tube)
@@ -119,7 +121,7 @@ class Tubes:
     def _write_all(
         self, parts: Sequence[tuple[int, Sequence[bytes]]], accepted_us: int, share: int
     ) -> list[tuple[int, int]]:
-        """The stores that make the messages part of their tubes, none where there is not room for all."""
+        """The stores that make the messages part of their tubes. None where there is no room for all of them."""
         stores = list[tuple[int, int]]()
         for tube, messages in parts:
             tail = self.write(tube, messages, accepted_us, share=share)
@@ -131,8 +133,8 @@ class Tubes:
         return stores
 
     def adopt(self, tube: int, address: int, accepted_us: int) -> int:
-        """Link a record that stands in extents of its own behind the others, as no part of the tube yet. Returns what
-        TUBE_TAIL has to become to make it so.
+        """Link a record, which stands in extents of its own, behind those of the tube. It is no part of the tube yet.
+        Returns the value that makes it part of the tube when it is stored in TUBE_TAIL.
         """
         word = self._layout.tube_word(tube)
         tail = self._words[word + at.TUBE_TAIL]
@@ -146,7 +148,9 @@ class Tubes:
         return address
 
     def check_size(self, messages: Sequence[bytes]) -> None:
-        """Raise `MessageTooLarge` for messages that not even an empty segment takes at once. Wants no guard."""
+        """Raise `MessageTooLarge` for messages that not even an empty segment takes at once. The caller need not be
+        inside the guard.
+        """
         nbytes = _size(messages)
         if nbytes > self._surely_fits and nbytes > self._extents.largest_bytes(
             self._extents.kept_for(messages, nbytes)
@@ -188,8 +192,8 @@ class Tubes:
         return record.joined(slices)
 
     def pop(self, tube: int, through: int, counter: int = at.HANDLED, other_counter: int = 0) -> int:
-        """Acknowledge everything below `through`, and count it, by another counter as well where one is given. Returns
-        how many messages that were.
+        """Acknowledge all messages with numbers below `through`. Both counters, or the one that is given, count them.
+        Returns how many messages it acknowledged.
         """
         word = self._layout.tube_word(tube)
         head, through = self._words[word + at.TUBE_HEAD_SEQUENCE], min(through, self.next_sequence(tube))
@@ -202,7 +206,9 @@ class Tubes:
         return gone
 
     def cancel(self, tube: int, messages: Sequence[bytes], *, handed_stay: bool) -> int:
-        """Take out messages equal to these, but with `handed_stay` not those a worker has. Returns how many."""
+        """Take out the messages that equal these. With `handed_stay`, those in a worker's hands stay. Returns how many
+        it took out.
+        """
         wanted, taken = frozenset(messages), 0
         word = self._layout.tube_word(tube)
         handed = self._words[word + at.TUBE_HANDED] if handed_stay else 0
@@ -253,7 +259,7 @@ class Tubes:
         )
 
     def has_stayed(self, tube: int, message: bytes) -> bool:
-        """Whether an equal message was with a worker when others were taken out, and is still there."""
+        """Whether an equal message was in a worker's hands when `cancel` took out others, and is still there."""
         word = self._layout.tube_word(tube)
         head, stayed = self._words[word + at.TUBE_HEAD_SEQUENCE], self._words[word + at.TUBE_STAYED]
         first = takewhile(lambda found: found.sequence < stayed, self.chains.records(tube) if head < stayed else ())
@@ -268,7 +274,7 @@ class Tubes:
         return max(0, through - head) and through - head - self._cancelled_between(tube, head, through)
 
     def handed(self, tube: int) -> int:
-        """How many messages are with a worker."""
+        """How many messages are in a worker's hands."""
         return self.length_below(tube, self._words[self._layout.tube_word(tube) + at.TUBE_HANDED])
 
     def is_empty(self, tube: int) -> bool:
@@ -290,14 +296,14 @@ class Tubes:
         return 0 if self.is_empty(tube) else next(self.chains.records(tube)).accepted_us
 
     def settle(self, tube: int) -> None:
-        """Bring everything that follows from the head in line with it; also mends what a death left half done."""
+        """Bring all that follows from the head in line with it. It also finishes what a dead process left half done."""
         word = self._layout.tube_word(tube)
         if not self._words[word + at.TUBE_TAIL]:
             return
         self._skip_cancelled(tube)
         if self.is_empty(tube):
             before = self.chains.extents_of(tube)
-            # The number first: without a tail it is all that is known of the sequence.
+            # The number is stored first: once the tail is gone, no other word tells it.
             self._words[word + at.TUBE_NEXT_SEQUENCE] = self.next_sequence(tube)
             self._words[word + at.TUBE_CANCELLED] = 0
             self._words[word + at.TUBE_INDEXED] = 0
@@ -312,8 +318,8 @@ class Tubes:
             self._extents.punch(former, head)
 
     def _pieces(self, messages: Sequence[bytes]) -> Iterator[tuple[Sequence[bytes], int]]:
-        """The messages in runs of about `_PIECE_BYTES`, with the bytes of their records; a larger message stands
-        alone.
+        """The messages in runs of about `_PIECE_BYTES`, with the bytes of their records. A larger message is
+        a run by itself.
         """
         self.check_size(messages)
         start, filled = 0, 0

@@ -12,6 +12,7 @@ from shardq.errors import ConfigurationError, SupervisorError, shown
 from shardq.handler import Handler, check_importable
 from shardq.handling.checks import does_something
 from shardq.handling.info import check_usable, request_type
+from shardq.handling.route_by_checks import check_route_by
 from shardq.model import MAIN_NAMES, MAIN_SCRIPT, handler_name
 from shardq.supervisor.code.script import exits, import_script, reason
 from shardq.supervisor.code.threads import ThreadWatch
@@ -66,6 +67,7 @@ def _loaded(targets: Sequence[str]) -> dict[str, type[Handler[Any]]]:
         handlers.update((handler_name(handler), handler) for handler in found)
     for handler in handlers.values():
         check_usable(handler)
+        check_route_by(handler)
         check_type(request_type(handler))
         if handler.__module__ not in MAIN_NAMES:
             check_importable(handler)

@@ -53,7 +53,7 @@ class Drain:
         if not unserved:
             return None
         self.clear()
-        log.error("nobody here serves what is left", extra={"tubes": ", ".join(unserved[:10])})
+        log.error("this supervisor has no handler for what is left", extra={"tubes": ", ".join(unserved[:10])})
         return Exit.UNSERVED
 
     def clear(self) -> None:

@@ -140,7 +140,7 @@ class _Service:
         self._term = term = signals.Term(loop, worker)
 
         def orphaned() -> None:
-            log.warning("supervisor gone, ending after the batch in hand", extra={"pid": os.getpid()})
+            log.warning("supervisor is gone: the worker ends after the batch in hand", extra={"pid": os.getpid()})
             loop.remove_reader(self._life)
             worker.stop()
 

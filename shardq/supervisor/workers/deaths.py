@@ -55,7 +55,7 @@ class Death(NamedTuple):
             failed = self.exit_code == Exit.WORKER_FAILED
             return "an exception, shown above" if failed else f"exit code {self.exit_code}"
         hint: dict[int, str] = {
-            signal.SIGKILL: ", sent by somebody or by the kernel for lack of memory",
+            signal.SIGKILL: ", sent by another process, or by the kernel for lack of memory",
             signal.SIGSEGV: ", a crash in native code",
             signal.SIGABRT: ", an abort in native code",
         }

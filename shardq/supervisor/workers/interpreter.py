@@ -44,7 +44,9 @@ def _limit(code: int, timeout_s: float) -> None:
     def overdue(number: int, frame: FrameType | None) -> None:
         try:
             threads = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
-            log.warning("worker did not come to its end", extra={"pid": os.getpid(), "threads": ", ".join(threads)})
+            log.warning(
+                "threads of the worker did not end in time", extra={"pid": os.getpid(), "threads": ", ".join(threads)}
+            )
             for child in list(_children()):
                 child.kill()
             flush()

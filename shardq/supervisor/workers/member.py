@@ -50,7 +50,9 @@ class Member:
             reason = "few are left"
         except OSError as error:
             reason = str(error)
-        log.warning("no descriptor for a worker, looking at it each second", extra={"pid": pid, "error": reason})
+        log.warning(
+            "no descriptor for a worker: the supervisor looks at it each second", extra={"pid": pid, "error": reason}
+        )
         return cls(pid, -1, number)
 
     def signal(self, number: signal.Signals) -> bool:
