@@ -108,7 +108,7 @@ def _by_name(handlers: Any) -> dict[str, type[Handler[Any]]]:
     one = isinstance(handlers, type | str) or not isinstance(handlers, Iterable)
     several = (handlers,) if one else tuple(handlers)
     if not several:
-        raise HandlerError(f"handler={shown(handlers)} names nobody to serve: give handler classes, or None for all")
+        raise HandlerError(f"handler={shown(handlers)} names no handler: give handler classes, or None for all")
     for handler in several:
         if handler not in TIME_HANDLERS:
             check_usable(handler)
