@@ -35,6 +35,6 @@ def accepted(storage: SharedStorage, pipe: str) -> list[tuple[bytes, int]]:
         _, tube = store._parts.tubes.directory.tube(pipe)
         return [
             (message, its.accepted_us)
-            for its in store._parts.tubes.tubes.chains.records(tube)
+            for its in store._parts.tubes.fifos.chains.records(tube)
             for message in record.cut(store.segment, its, 0, its.count).messages
         ]

@@ -14,7 +14,7 @@ from weakref import WeakSet
 from shardq.errors import SegmentMissing, StorageClosed
 from shardq.model import Limits
 from shardq.shm import words as at
-from shardq.shm.assembly import Parts
+from shardq.shm.assembly import Assembly
 from shardq.shm.damage import damage_in
 from shardq.shm.files.lock_bytes import PATIENCE_S
 from shardq.shm.processes.doorbell import Doorbell
@@ -24,7 +24,7 @@ from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
 from shardq.shm.verbs.appending import Appending
 from shardq.shm.verbs.dead_letters import Letters
-from shardq.shm.verbs.deferring import Timing
+from shardq.shm.verbs.deferring import Deferring
 from shardq.shm.verbs.delivering import Delivering
 from shardq.shm.verbs.inspection import Inspection
 from shardq.shm.verbs.membership import Membership
@@ -67,9 +67,9 @@ class Store:
 
     def _assemble(self) -> None:
         self._section = _Section(self)
-        parts = self._parts = Parts(self.segment, self._slots, self._section, self._check_open, self.patience)
-        self._guard, self._journal, self._repair = parts.guard, parts.journal, parts.repair
-        self._bindings = parts.tubes.bindings
+        parts = self._parts = Assembly(self.segment, self._slots, self._section, self._check_open, self.patience)
+        self._guard, self._journal, self._recovery = parts.guard, parts.journal, parts.recovery
+        self._claims = parts.tubes.claims
         parts.tubes.handlers.begin()
         _stores.add(self)
 
@@ -125,10 +125,10 @@ class Store:
         return self._parts.delivering
 
     @property
-    def timing(self) -> Timing:
+    def deferring(self) -> Deferring:
         """Verbs on messages that wait for their time."""
         self.take_slot()
-        return self._parts.timing
+        return self._parts.deferring
 
     @property
     def waiting(self) -> Waiting:
@@ -191,7 +191,7 @@ class Store:
         try:
             self._guard.acquire()
             if self._journal.standing:
-                self._repair.mend()
+                self._recovery.mend()
         except BaseException as error:
             if self._guard.mine:
                 self._guard.release()
@@ -201,8 +201,8 @@ class Store:
 
     def end_section(self) -> None:
         try:
-            bells = tuple(self._bindings.bells)
-            self._bindings.bells.clear()
+            bells = tuple(self._claims.bells)
+            self._claims.bells.clear()
         finally:
             self._guard.release()
         for slot in bells:

@@ -42,7 +42,7 @@ _MOST_PASSED = 1 << 17
 _SMALLEST_LOG = EQUAL_STEP.bit_length() - 1
 
 
-class Equality:
+class UniqueIndex:
     """The tables. All methods want the guard held. `lasts` tells of an entry's record and number whether what it names
     may still be there.
     """

@@ -10,9 +10,9 @@ import pytest
 
 from shardq.protocols import Served
 from shardq.shm import words as at
-from shardq.shm.processes.death_watch import Watch
-from shardq.shm.tubes.claims import Bindings
-from shardq.shm.tubes.handler_table import Handlers
+from shardq.shm.processes.death_watch import DeathWatch
+from shardq.shm.tubes.claims import Claims
+from shardq.shm.tubes.handler_table import HandlerTable
 from shardq.shm.verbs.waiting import Waiting
 from tests.support.faults_scene import everything as all_threads
 from tests.support.interleave import Plan, Violation, World, random_plans, run_all, run_sample
@@ -156,12 +156,12 @@ def looks_not_again(waiting: Waiting, names: Served, bound: str | None) -> tuple
 @pytest.mark.parametrize(
     ("owner", "method", "spoilt"),
     [
-        (Bindings, "_call", lambda bindings, slot: None),
-        (Bindings, "sleep", lambda bindings: None),
+        (Claims, "_call", lambda bindings, slot: None),
+        (Claims, "sleep", lambda bindings: None),
         (Waiting, "lie_down", looks_not_again),
         (Waiting, "sleep", lambda waiting: None),
-        (Bindings, "pass_on", lambda bindings, taken: None),
-        (Handlers, "_publish", lambda handlers, served: None),
+        (Claims, "pass_on", lambda bindings, taken: None),
+        (HandlerTable, "_publish", lambda handlers, served: None),
     ],
     ids=[
         "none-called",
@@ -194,13 +194,13 @@ def test_nobody_who_begins_to_serve_goes_unwatched(
     tried("orders", run_all(lambda plan: watched(sleepers, newcomers, plan), preemptions, kills=0))
 
 
-def serves_untold(bindings: Bindings) -> None:
+def serves_untold(bindings: Claims) -> None:
     """Begin to serve, and ring no bell."""
     bindings._words[bindings._slots.word(bindings._slots.mine) + at.SLOT_SERVES] = 1
     bindings._words[at.SERVERS] += 1
 
 
-def serves_uncounted(bindings: Bindings, begin: Callable[[Bindings], None] = Bindings._make_known) -> None:
+def serves_uncounted(bindings: Claims, begin: Callable[[Claims], None] = Claims._make_known) -> None:
     """Begin to serve, and do not count it."""
     servers = bindings._words[at.SERVERS]
     begin(bindings)
@@ -210,9 +210,9 @@ def serves_uncounted(bindings: Bindings, begin: Callable[[Bindings], None] = Bin
 @pytest.mark.parametrize(
     ("owner", "method", "spoilt"),
     [
-        (Bindings, "_make_known", serves_untold),
-        (Bindings, "_make_known", serves_uncounted),
-        (Watch, "_serves", lambda watch, slot: False),
+        (Claims, "_make_known", serves_untold),
+        (Claims, "_make_known", serves_uncounted),
+        (DeathWatch, "_serves", lambda watch, slot: False),
     ],
     ids=["none-rung", "not-counted", "not-looked-at"],
 )

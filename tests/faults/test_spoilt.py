@@ -29,7 +29,7 @@ BLAME = (
 COUNT, TAKE_BACK = "        words[word + at.TUBE_ATTEMPTS] += 1\n", "        words[word + at.TUBE_HANDED] = 0\n"
 FOLLOW = "        for place, value in followers:\n            words[place] = value\n"
 BURY = "self._journal.commit((place, tail), moved(at.BURIED, 1), (head, sequence + 1), moved(at.HANDLED, 1))\n"
-POP = "self._tubes.pop(tube, sequence + 1)\n"
+POP = "self._fifos.pop(tube, sequence + 1)\n"
 HALF = "self._journal.commit((place, tail), moved(at.BURIED, 1))\n"
 REQUEUE = "self._journal.commit(*stores, moved(at.ACCEPTED, 1), letter, moved(at.UNBURIED, 1))\n"
 SIFT = (
@@ -105,7 +105,7 @@ SPOILT = (
         "requeue",
         REQUEUE,
         "self._journal.commit(*stores, moved(at.ACCEPTED, 1))\n"
-        "                self._tubes.cancel_one(grave_tube, sequence, at.UNBURIED)\n",
+        "                self._fifos.cancel_one(grave_tube, sequence, at.UNBURIED)\n",
         "requeue",
         "neither before nor after",
     ),
@@ -122,7 +122,7 @@ SPOILT = (
     Spoilt(
         "counted-before-it-is-taken-back",
         attempts,
-        attempts.Attempts,
+        attempts.Delivery,
         "_blame",
         BLAME,
         COUNT + TAKE_BACK + FOLLOW,
@@ -132,7 +132,7 @@ SPOILT = (
     Spoilt(
         "taken-back-before-it-is-counted",
         attempts,
-        attempts.Attempts,
+        attempts.Delivery,
         "_blame",
         BLAME,
         TAKE_BACK + COUNT + FOLLOW,
@@ -142,7 +142,7 @@ SPOILT = (
     Spoilt(
         "death-counted-by-who-finds-the-dead",
         attempts,
-        attempts.Attempts,
+        attempts.Delivery,
         "_blame",
         BLAME,
         COUNT + TAKE_BACK + FOLLOW,
@@ -152,7 +152,7 @@ SPOILT = (
     Spoilt(
         "call-whose-tubes-come-one-by-one",
         fifo,
-        fifo.Tubes,
+        fifo.Fifos,
         "append",
         "            self._journal.commit(*stores, ",
         "            [self._journal.commit(store) for store in stores]\n            self._journal.commit(",
@@ -162,7 +162,7 @@ SPOILT = (
     Spoilt(
         "deferred-call-whose-records-are-not-noted",
         slabs,
-        slabs.Cells,
+        slabs.Slabs,
         "mend",
         "(*self._journal.coming, self._words[at.PENDING_CELL])",
         "(self._words[at.PENDING_CELL],)",
@@ -172,7 +172,7 @@ SPOILT = (
     Spoilt(
         "deferred-call-whose-others-are-not-put-in-order",
         due_heap,
-        due_heap.Heap,
+        due_heap.DueHeap,
         "_sift_others",
         SIFT,
         "            words[at.SIFT_NEXT] = place + 1\n            words[at.SIFT_RECORD] = record\n"
@@ -183,7 +183,7 @@ SPOILT = (
     Spoilt(
         "commit-forgotten-by-the-repair",
         repair,
-        repair.Repair,
+        repair.Recovery,
         "mend",
         "        self._journal.redo()\n",
         f"        self._words[{at.STORES}] = 0\n",

@@ -62,7 +62,7 @@ class PendingModel(RuleBasedStateMachine):
     @rule(pipe=pipes, new=messages, due_us=dues, dies=deaths)
     def defer(self, pipe: str, new: list[bytes], due_us: int, dies: int) -> None:
         after = [self.state.defer(pipe, new, due_us)]
-        self._do(lambda: self.store.timing.defer([(pipe, new)], due_us), after, True, dies)
+        self._do(lambda: self.store.deferring.defer([(pipe, new)], due_us), after, True, dies)
 
     @rule(pipe=pipes, new=messages, due_us=st.just(0) | dues, dies=deaths)
     def append_absent(self, pipe: str, new: list[bytes], due_us: int, dies: int) -> None:
@@ -72,7 +72,8 @@ class PendingModel(RuleBasedStateMachine):
     @rule(pipe=pipes, new=messages, due_us=dues, schedule=schedules, absent=st.booleans(), dies=deaths)
     def repeat(self, pipe: str, new: list[bytes], due_us: int, schedule: str, absent: bool, dies: int) -> None:
         after, count = self.state.repeat(pipe, new, schedule, due_us, absent=absent)
-        self._do(lambda: self.store.timing.repeat([(pipe, new)], schedule, due_us, absent=absent), after, count, dies)
+        repeat = self.store.deferring.repeat
+        self._do(lambda: repeat([(pipe, new)], schedule, due_us, absent=absent), after, count, dies)
 
     @rule(now_us=st.sampled_from([1, NOW_US, NOW_US]), dies=deaths)
     def promote(self, now_us: int, dies: int) -> None:
@@ -81,9 +82,9 @@ class PendingModel(RuleBasedStateMachine):
     def _promote(self, now_us: int) -> None:
         while True:
             before = self.store.inspection.counts()
-            promoted = self.store.timing.promote(now_us)
+            promoted = self.store.deferring.promote(now_us)
             found = promoted.recurrent
-            if found and not self.store.timing.recur(found, found.due_us + AGAIN_US):
+            if found and not self.store.deferring.recur(found, found.due_us + AGAIN_US):
                 return
             if not found and self.store.inspection.counts() == before:
                 return
@@ -91,12 +92,12 @@ class PendingModel(RuleBasedStateMachine):
     @rule(pipe=pipes, gone=messages, dies=deaths)
     def cancel(self, pipe: str, gone: list[bytes], dies: int) -> None:
         after, count = self.state.cancel(pipe, gone, recurrent=False)
-        self._do(lambda: self.store.timing.remove(pipe, gone), [after], count, dies, piecemeal=True)
+        self._do(lambda: self.store.deferring.remove(pipe, gone), [after], count, dies, piecemeal=True)
 
     @rule(pipe=pipes, gone=messages, dies=deaths)
     def unschedule(self, pipe: str, gone: list[bytes], dies: int) -> None:
         after, count = self.state.cancel(pipe, gone, recurrent=True)
-        self._do(lambda: self.store.timing.remove(pipe, gone, recurrent=True), [after], count, dies, piecemeal=True)
+        self._do(lambda: self.store.deferring.remove(pipe, gone, recurrent=True), [after], count, dies, piecemeal=True)
 
     @rule(pipe=pipes, gone=messages, dies=deaths)
     def remove(self, pipe: str, gone: list[bytes], dies: int) -> None:

@@ -61,7 +61,7 @@ def _handle(there: Scene, producers: list[Child]) -> Counter[str]:
     there.claim()
     while True:
         busy = any(not producer.ended() for producer in producers)
-        there.store.timing.promote(LATEST_US)
+        there.store.deferring.promote(LATEST_US)
         held = there.store.reading.read(PIPE, 1 << 30).messages
         assert len(set(held)) == len(held), "two equal messages in one tube"
         batch = hands.take(
@@ -99,11 +99,11 @@ def test_what_several_processes_defer_comes_in_the_order_of_its_times(there: Sce
         random = Random(who)
         for n in range(CALLS):
             due_us = random.choice([5, 50, random.randrange(1, 1000)])
-            assert there.store.timing.defer([(PIPE, [b"%d %d %d" % (due_us, who, n)])], due_us)
+            assert there.store.deferring.defer([(PIPE, [b"%d %d %d" % (due_us, who, n)])], due_us)
 
     def promote() -> None:
         while there.store.inspection.counts().deferred:
-            there.store.timing.promote(LATEST_US)
+            there.store.deferring.promote(LATEST_US)
 
     for child in [Child(lambda n=n: produce(n)) for n in range(PRODUCERS)]:  # type: ignore[misc]
         child.end()
@@ -123,12 +123,12 @@ def test_what_several_processes_defer_comes_in_the_order_of_its_times(there: Sce
 def test_a_time_comes_once_though_several_promote(there: Scene) -> None:
     messages = [b"%d" % n for n in range(30)]
     for message in messages:
-        assert there.store.timing.repeat([(PIPE, [message])], "every 3153600000", 1000)
+        assert there.store.deferring.repeat([(PIPE, [message])], "every 3153600000", 1000)
 
     for child in [Child(lambda: run(there.storage.promote())) for _ in range(4)]:
         child.end()
 
     assert there.store.reading.read(PIPE, 1 << 30).messages == messages
-    assert len(listed(there.store.timing.scheduled)) == len(messages)
+    assert len(listed(there.store.deferring.scheduled)) == len(messages)
     assert run(there.lock.acquire(KEY))
     check_whole(there.store)

@@ -84,9 +84,9 @@ def prepare(storage: SharedStorage) -> dict[str, int]:
         store.appending.append_absent([(pipe, [b"unique %d" % n for n in range(40)])])
     assert store.removing.remove(PIPES[1], [b"unique 3", b"unique 7"]) == 2
     for number in range(60):
-        assert store.timing.defer([("app/Later/0/0", [b"deferred %d" % number])], 1 if number < 30 else LATER_US)
-    assert store.timing.defer([("app/Later/1/0", [bytes(9000)])], LATER_US)
-    assert store.timing.repeat([("app/Often/0/0", [b"often"])], "every 3600", 1)
+        assert store.deferring.defer([("app/Later/0/0", [b"deferred %d" % number])], 1 if number < 30 else LATER_US)
+    assert store.deferring.defer([("app/Later/1/0", [bytes(9000)])], LATER_US)
+    assert store.deferring.repeat([("app/Often/0/0", [b"often"])], "every 3600", 1)
     tokens = {key: store.delivering.claim(key) for key in KEYS[:3]}
     for _ in range(3):
         batch = hands.take(store.delivering, [PIPES[0]], 1, tokens[KEYS[0]])

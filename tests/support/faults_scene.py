@@ -205,10 +205,10 @@ def check_goes_on(store: Store, pipe: str, messages: Sequence[bytes]) -> None:
 
 def _check_unschedules(there: Scene) -> None:
     """Each recurrent message can be ended, once."""
-    for pipe, message, _, _ in listed(there.store.timing.scheduled):
+    for pipe, message, _, _ in listed(there.store.deferring.scheduled):
         assert run(there.storage.unschedule(pipe, message)) == 1
         assert run(there.storage.unschedule(pipe, message)) == 0
-    assert not there.store.timing.scheduled()
+    assert not there.store.deferring.scheduled()
 
 
 def _check_promotes(there: Scene, left: Contents) -> None:
@@ -237,7 +237,7 @@ def _check_promotes(there: Scene, left: Contents) -> None:
 def _promote_all(store: Store) -> None:
     while True:
         before = store.inspection.counts().deferred
-        promoted = store.timing.promote(LATEST_US)
+        promoted = store.deferring.promote(LATEST_US)
         if not promoted.recurrent:
             if store.inspection.counts().deferred in (0, before):
                 return
@@ -245,7 +245,7 @@ def _promote_all(store: Store) -> None:
         found = promoted.recurrent
         living = ~record.cancelled_bits(store.segment, found.messages) & (1 << found.messages.count) - 1
         assert not living, f"{found.pipe} by {found.schedule}, which was ended"
-        assert store.timing.recur(found, None)
+        assert store.deferring.recur(found, None)
 
 
 def _check_forgets_equal_ones(store: Store, pipe: str, messages: Sequence[bytes]) -> None:

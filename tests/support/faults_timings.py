@@ -32,7 +32,7 @@ def timings() -> Iterator[Operation]:
 
 def defer(there: Scene, *messages: bytes, due_us: int = FAR_US, pipe: str = PIPE) -> None:
     """One record; what is due stays where it is."""
-    assert there.store.timing.defer([(pipe, messages)], due_us)
+    assert there.store.deferring.defer([(pipe, messages)], due_us)
 
 
 def defer_each(there: Scene, messages: Sequence[bytes], due_us: int = FAR_US, step_us: int = 0) -> None:
@@ -41,7 +41,7 @@ def defer_each(there: Scene, messages: Sequence[bytes], due_us: int = FAR_US, st
 
 
 def repeat(there: Scene, *messages: bytes, schedule: str = RARELY, due_us: int = FAR_US) -> int | None:
-    return there.store.timing.repeat([(PIPE, messages)], schedule, due_us)
+    return there.store.deferring.repeat([(PIPE, messages)], schedule, due_us)
 
 
 def promote(there: Scene) -> None:
@@ -218,7 +218,7 @@ def _recurrences() -> Iterator[Operation]:
     )
     yield Operation(
         "come for the last time",
-        lambda s: [s.store.timing.recur(s.store.timing.promote(FAR_US - 1).recurrent, None)],  # type: ignore[arg-type]
+        lambda s: [s.store.deferring.recur(s.store.deferring.promote(FAR_US - 1).recurrent, None)],  # type: ignore[arg-type]
         lambda s: [
             repeat(s, *BATCH, due_us=PAST_US),
             *(repeat(s, b"n%d" % n, due_us=FAR_US + n) for n in range(5)),
@@ -234,7 +234,7 @@ def _recurrences() -> Iterator[Operation]:
     )
     yield Operation(
         "put off",
-        lambda s: s.store.timing.put_off(s.store.timing.promote(FAR_US - 1).recurrent, FAR_US),  # type: ignore[arg-type]
+        lambda s: s.store.deferring.put_off(s.store.deferring.promote(FAR_US - 1).recurrent, FAR_US),  # type: ignore[arg-type]
         lambda s: [repeat(s, *BATCH, due_us=PAST_US), repeat(s, b"four", due_us=FAR_US - 9)],
     )
     yield Operation(
@@ -287,7 +287,7 @@ def _removals() -> Iterator[Operation]:
 
 
 def _cancel(there: Scene, messages: Sequence[bytes]) -> None:
-    assert there.store.timing.remove(PIPE, messages) == len(messages)
+    assert there.store.deferring.remove(PIPE, messages) == len(messages)
 
 
 def _die_removing(there: Scene, *messages: bytes) -> None:

@@ -77,7 +77,7 @@ def turns() -> Iterator[Operation]:
     yield Operation(
         "turn to what is due",
         turn,
-        lambda s: [s.append(*BATCH), s.store.timing.defer([(PIPE, [b"due"])], 1)],
+        lambda s: [s.append(*BATCH), s.store.deferring.defer([(PIPE, [b"due"])], 1)],
         ready=lambda s: s.hold(3),
         effect=lambda before: {PIPE: [b"due"]},
         midways=lambda before: [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shardq.shm.processes.death_watch import Watch
+from shardq.shm.processes.death_watch import DeathWatch
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
 from tests.support.faults_scene import nobody
@@ -10,7 +10,7 @@ from tests.support.interleave import Plan, Process, Violation, World
 from tests.support.interleave_bell import Bells, bare_store
 
 
-class _Watch(Watch):
+class _Watch(DeathWatch):
     """Watches slots of the world instead of processes."""
 
     def __init__(self, segment: Segment, slots: Slots) -> None:

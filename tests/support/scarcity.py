@@ -41,7 +41,7 @@ def main() -> None:
 def deferred(store: Store) -> dict[str, int]:
     """Deferred requests, each in a thread of its own, until no more are accepted: all of them come, and are done."""
     accepted = 0
-    while _accepted(partial(store.timing.defer, [(f"app/Later/{accepted}/0", [bytes(500)])], DUE_US)):
+    while _accepted(partial(store.deferring.defer, [(f"app/Later/{accepted}/0", [bytes(500)])], DUE_US)):
         accepted += 1
     assert _worked_off(store) == accepted
     return {"accepted": accepted}
@@ -50,7 +50,7 @@ def deferred(store: Store) -> dict[str, int]:
 def deferred_behind_the_back(store: Store) -> dict[str, int]:
     """The same, where another program takes what is left before anything is due."""
     for number in range(3000):
-        assert store.timing.defer([(f"app/Later/{number}/0", [bytes(500)])], DUE_US)
+        assert store.deferring.defer([(f"app/Later/{number}/0", [bytes(500)])], DUE_US)
     with filled_by_somebody_else():
         assert _worked_off(store) == 3000
     return {"accepted": 3000}
@@ -58,16 +58,16 @@ def deferred_behind_the_back(store: Store) -> dict[str, int]:
 
 def recurrent(store: Store) -> dict[str, int]:
     """A recurrent request comes, and comes again, where another program takes everything."""
-    assert store.timing.repeat([("app/Often/0/0", [bytes(1000)])], "every 1", 1)
+    assert store.deferring.repeat([("app/Often/0/0", [bytes(1000)])], "every 1", 1)
     with filled_by_somebody_else():
         for now_us in (1, 2, 3):
-            found = store.timing.promote(now_us).recurrent
+            found = store.deferring.promote(now_us).recurrent
             assert found
-            assert store.timing.recur(found, now_us + 1), f"it did not come at {now_us}"
+            assert store.deferring.recur(found, now_us + 1), f"it did not come at {now_us}"
             assert _handled(store, "app/Often/0") == 1
-    found = store.timing.promote(4).recurrent
+    found = store.deferring.promote(4).recurrent
     assert found
-    assert store.timing.recur(found, None)
+    assert store.deferring.recur(found, None)
     return {"times": 3 + _handled(store, "app/Often/0")}
 
 
@@ -94,7 +94,7 @@ def large_refused(store: Store) -> dict[str, int]:
     """A message for whose letter /dev/shm has no room is refused, and changes nothing."""
     with filled_by_somebody_else():
         assert not store.appending.append([("app/Bad/0/0", [bytes(3 * MIB)])])
-        assert not store.timing.defer([("app/Bad/0/0", [bytes(3 * MIB)])], DUE_US)
+        assert not store.deferring.defer([("app/Bad/0/0", [bytes(3 * MIB)])], DUE_US)
     assert store.segment.words[at.KEPT_BYTES] == 0
     assert store.appending.append([("app/Bad/0/0", [bytes(3 * MIB)])])
     with filled_by_somebody_else():
@@ -130,7 +130,7 @@ def _worked_off(store: Store) -> int:
     """Promote what is due and handle what there is, as a worker does, until nothing is left. Returns how many."""
     handled = 0
     while True:
-        store.timing.promote(NOW_US)
+        store.deferring.promote(NOW_US)
         key = store.waiting.find_work(None)
         if key is None:
             assert not store.inspection.counts().deferred, f"{store.inspection.counts().deferred} wait for ever"

@@ -40,8 +40,8 @@ def schedules(name: str) -> None:
     storage = SharedStorage.create(name, 8 * MIB)
     due_us = time.time_ns() // 1000 + 60_000_000
     for message in (b"\x01", b"\x02"):
-        assert storage.store.timing.repeat([("app.jobs/Report/0/0", [message])], "every 60", due_us) == 1
-    assert storage.store.timing.defer([("app.jobs/Remind/0/0", [b"\x01"])], due_us)
+        assert storage.store.deferring.repeat([("app.jobs/Report/0/0", [message])], "every 60", due_us) == 1
+    assert storage.store.deferring.defer([("app.jobs/Remind/0/0", [b"\x01"])], due_us)
     asyncio.run(storage.close())
 
 

@@ -394,10 +394,9 @@ def schedule(name: str, *messages: bytes, every_s: int = 60) -> None:
     storage = SharedStorage.create(name, 8 * MIB)
     due_us = time.time_ns() // 1000 + every_s * 1_000_000
     for place, message in enumerate(messages):
-        assert (
-            storage.store.timing.repeat([("app.jobs/Report/0/0", [message])], f"every {every_s}", due_us + place) == 1
-        )
-    assert storage.store.timing.defer([("app.jobs/Remind/0/0", [b"\x01"])], due_us + 1_000_000)
+        parts = [("app.jobs/Report/0/0", [message])]
+        assert storage.store.deferring.repeat(parts, f"every {every_s}", due_us + place) == 1
+    assert storage.store.deferring.defer([("app.jobs/Remind/0/0", [b"\x01"])], due_us + 1_000_000)
     asyncio.run(storage.close())
 
 

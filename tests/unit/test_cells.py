@@ -10,7 +10,7 @@ import pytest
 from shardq.shm import words as at
 from shardq.shm.journal import Journal
 from shardq.shm.memory.extents import Extents
-from shardq.shm.memory.slabs import Cells
+from shardq.shm.memory.slabs import Slabs
 from shardq.shm.segment import Segment
 from shardq.shm.words import ALL, GENERAL, PAGE, SLAB_CLASS
 from tests.support.segments import NewSegment
@@ -27,7 +27,7 @@ class Lending:
         self.journal = Journal(segment)
         self.extents = Extents(segment)
         self.taken: dict[int, int] = {}
-        self.cells = Cells(segment, self.journal, self.extents, lambda address: address in self.taken)
+        self.cells = Slabs(segment, self.journal, self.extents, lambda address: address in self.taken)
 
     def take(self, nbytes: int, share: int = GENERAL) -> int:
         self.journal.declare_pending()

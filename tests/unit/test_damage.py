@@ -115,7 +115,7 @@ def equal_messages_in_a_full_table(store: Store) -> None:
         (more_intents_than_can_be, lambda store: store.inspection.counts()),
         (more_stores_than_can_be, lambda store: store.inspection.counts()),
         (store_where_nothing_is, lambda store: store.inspection.counts()),
-        (heap_larger_than_its_memory, lambda store: store.timing.promote(1 << 60)),
+        (heap_larger_than_its_memory, lambda store: store.deferring.promote(1 << 60)),
         (equal_messages_in_a_full_table, lambda store: store.appending.append_absent([(PIPE, [b"new"])])),
     ],
 )
@@ -125,7 +125,7 @@ def test_what_leads_in_circles_or_nowhere_is_found_at_once_and_outside_the_guard
     for size in (1, 3000, 3000, 20_000):
         store.appending.append([(PIPE, [bytes(size)])])
     store.appending.append_absent([(PIPE, [b"unique"])])
-    store.timing.defer([("app/Later/0/0", [b"later"])], 1)
+    store.deferring.defer([("app/Later/0/0", [b"later"])], 1)
     damage(store)
 
     with pytest.raises(SegmentForeign, match=r"is damaged: .* drain what can be read and destroy it"), limited("it"):

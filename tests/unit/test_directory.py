@@ -12,7 +12,7 @@ from shardq.shm.segment import Segment
 from shardq.shm.store import Store
 from shardq.shm.tubes import directory as module
 from shardq.shm.tubes.directory import NOT_FOUND, Directory
-from shardq.shm.tubes.handler_table import Handlers
+from shardq.shm.tubes.handler_table import HandlerTable
 from tests.support import hands
 from tests.support.drivers import MIB
 from tests.support.segments import NewSegment, NewStore
@@ -21,7 +21,7 @@ from tests.support.segments import NewSegment, NewStore
 def new_directory(segment: Segment) -> Directory:
     """Also a second view of the same segment, as another process has it: without what the first remembers."""
     extents = Extents(segment)
-    return Directory(segment, Journal(segment), extents, Handlers(segment, extents, 0))
+    return Directory(segment, Journal(segment), extents, HandlerTable(segment, extents, 0))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from shardq.shm import words as at
 from shardq.shm.memory.extents import Extents
 from shardq.shm.segment import Segment
-from shardq.shm.unique_index import ADDRESS_BITS, UNLISTED, Equality
+from shardq.shm.unique_index import ADDRESS_BITS, UNLISTED, UniqueIndex
 from shardq.shm.words import ALL, EQUAL_STEP, GENERAL
 from tests.support.drivers import MIB
 from tests.support.segments import NewSegment
@@ -26,7 +26,7 @@ class Listing:
         self.living: dict[Entry, int] = {}
         """Digest of each."""
         self.extents = Extents(segment)
-        self.table = Equality(segment, self.extents, lambda record, number: (record, number) in self.living)
+        self.table = UniqueIndex(segment, self.extents, lambda record, number: (record, number) in self.living)
 
     def insert(self, digest: int, record: int, number: int) -> bool:
         self.living[record, number] = digest

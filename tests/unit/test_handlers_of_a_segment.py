@@ -138,7 +138,7 @@ def test_one_that_rises_for_work_hands_the_clock_of_a_pause_to_one_that_sleeps_o
 def test_one_that_rises_for_work_hands_the_clock_of_what_is_deferred_on(store: Store) -> None:
     register(store, "m/B")
     with asleep(store, "m/C") as first, asleep(store, "m/C") as second:
-        assert store.timing.defer([("m/A/0/0", [b"one"])], int(time.time() + 3600) * 10**6)
+        assert store.deferring.defer([("m/A/0/0", [b"one"])], int(time.time() + 3600) * 10**6)
         assert (state(store, first), state(store, second)) == (at.CALLED, at.ASLEEP)
 
         store.waiting.rise(store.waiting.lie_down(only("m/B"), None)[0])

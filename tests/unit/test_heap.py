@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from shardq.shm import words as at
-from shardq.shm.deferred.due_heap import Heap
+from shardq.shm.deferred.due_heap import DueHeap
 from shardq.shm.journal import Journal
 from shardq.shm.memory.extents import Extents
 from shardq.shm.segment import Segment
@@ -25,7 +25,7 @@ class Records:
     def __init__(self, segment: Segment, which: int = DEFERRED_HEAP, most: int = 2000) -> None:
         self.words = segment.words
         self.extents = Extents(segment)
-        self.heap = Heap(segment, Journal(segment), self.extents, which)
+        self.heap = DueHeap(segment, Journal(segment), self.extents, which)
         self._start = self.extents.take(1, most * at.PENDING_WORDS * 8, 0, share=ALL)
         assert self._start
         self._free = list(range(most))

@@ -28,7 +28,7 @@ def promote(store: Store, now_us: int) -> int:
     """Have all come that is due, as far as there is room. When the next is due."""
     while True:
         before = store.inspection.counts().deferred
-        promoted = store.timing.promote(now_us)
+        promoted = store.deferring.promote(now_us)
         if not 0 < promoted.next_due_us <= now_us or store.inspection.counts().deferred == before:
             return promoted.next_due_us
 
@@ -47,7 +47,7 @@ def test_what_is_due_comes_in_the_order_of_its_times(store: Store) -> None:
     random = Random(5)
     dues = [random.choice([3, 7, random.randrange(1000)]) + 1 for _ in range(300)]
     for n, due_us in enumerate(dues):
-        assert store.timing.defer([(PIPE, [b"%d %d" % (due_us, n)])], due_us)
+        assert store.deferring.defer([(PIPE, [b"%d %d" % (due_us, n)])], due_us)
 
     next_due_us = promote(store, 500)
 
@@ -58,19 +58,19 @@ def test_what_is_due_comes_in_the_order_of_its_times(store: Store) -> None:
 
 
 def test_nothing_waits_where_nothing_was_deferred(store: Store) -> None:
-    assert store.timing.promote(FAR_US) == (0, None)
-    assert not store.timing.due()
+    assert store.deferring.promote(FAR_US) == (0, None)
+    assert not store.deferring.due()
 
 
 @pytest.mark.parametrize("count", [1, 64, 65, 256, 257, 1000, 3000])
 def test_all_of_one_call_are_found(new_store: NewStore, count: int) -> None:
     """The table may grow while they are added."""
     store, many = new_store(4 * MIB), [b"%d" % n for n in range(count)]
-    assert store.timing.defer([(PIPE, many)], FAR_US)
+    assert store.deferring.defer([(PIPE, many)], FAR_US)
 
     assert fsck(store.segment) == []
     assert store.appending.append_absent([(PIPE, many)]) == 0
-    assert store.timing.remove(PIPE, many) == count
+    assert store.deferring.remove(PIPE, many) == count
     assert store.inspection.counts().deferred == 0
     assert fsck(store.segment) == []
 
@@ -78,20 +78,20 @@ def test_all_of_one_call_are_found(new_store: NewStore, count: int) -> None:
 def test_what_came_and_went_does_not_refuse_what_comes(store: Store) -> None:
     """Cells are used again and again, and what the table says of them is over."""
     for n in range(25_000):
-        assert store.timing.defer([(PIPE, [b"%d" % n])], FAR_US), f"refused after {n}"
-        assert not n or store.timing.remove(PIPE, [b"%d" % (n - 1)]) == 1
+        assert store.deferring.defer([(PIPE, [b"%d" % n])], FAR_US), f"refused after {n}"
+        assert not n or store.deferring.remove(PIPE, [b"%d" % (n - 1)]) == 1
     assert fsck(store.segment) == []
 
 
 def test_equal_messages_wait_side_by_side_and_are_removed_together(store: Store) -> None:
     for n in range(60):
-        assert store.timing.defer([(PIPE, [b"same", b"same"])], FAR_US + n)
-    assert store.timing.defer([(OTHER, [b"same"])], FAR_US)
+        assert store.deferring.defer([(PIPE, [b"same", b"same"])], FAR_US + n)
+    assert store.deferring.defer([(OTHER, [b"same"])], FAR_US)
     assert store.inspection.counts().deferred == 121
 
-    assert store.timing.remove(PIPE, [b"same"]) == 120
-    assert store.timing.remove(PIPE, [b"same"]) == 0
-    assert store.timing.remove(OTHER, [b"same"]) == 1
+    assert store.deferring.remove(PIPE, [b"same"]) == 120
+    assert store.deferring.remove(PIPE, [b"same"]) == 0
+    assert store.deferring.remove(OTHER, [b"same"]) == 1
     assert fsck(store.segment) == []
 
 
@@ -101,7 +101,7 @@ def test_records_of_every_size_come_behind_one_another(new_store: NewStore, size
     sent = [bytes((65 + n,)) * (size + n) for n in range(4)]
     assert store.appending.append([(PIPE, [b"zero"])])
     for n, message in enumerate(sent, 1):
-        assert store.timing.defer([(PIPE, [message, b"%d" % n])], n)
+        assert store.deferring.defer([(PIPE, [message, b"%d" % n])], n)
     assert fsck(store.segment) == []
 
     promote(store, 9)
@@ -116,9 +116,9 @@ def test_records_of_every_size_come_behind_one_another(new_store: NewStore, size
 def test_what_was_cancelled_does_not_come(store: Store) -> None:
     many = [b"%0100d" % n for n in range(200)]
     for part in (many[:10], many[10:]):
-        assert store.timing.defer([(PIPE, part)], 1)
+        assert store.deferring.defer([(PIPE, part)], 1)
     gone = [*many[:3], *many[10:40], many[-1]]
-    assert store.timing.remove(PIPE, gone) == len(gone)
+    assert store.deferring.remove(PIPE, gone) == len(gone)
 
     promote(store, 9)
 
@@ -178,50 +178,50 @@ def test_absent_sees_what_was_put_in_front(store: Store) -> None:
 
 
 def test_a_schedule_is_changed_and_ended(store: Store) -> None:
-    repeat = store.timing.repeat
+    repeat = store.deferring.repeat
     assert repeat([(PIPE, [b"a", b"b"])], RARELY, FAR_US) == 2
     assert repeat([(PIPE, [b"a", b"c"])], SELDOM, FAR_US - 1, absent=True) == 1
     assert repeat([(PIPE, [b"b"])], SELDOM, FAR_US - 2) == 1
 
-    listed = [(each.message, each.schedule, each.due_us) for each in store.timing.scheduled()]
+    listed = [(each.message, each.schedule, each.due_us) for each in store.deferring.scheduled()]
     assert listed == [(b"b", SELDOM, FAR_US - 2), (b"c", SELDOM, FAR_US - 1), (b"a", RARELY, FAR_US)]
     assert store.appending.append_absent([(PIPE, [b"a"])]) == 1
-    assert store.timing.remove(PIPE, [b"a"]) == 0
-    assert store.timing.remove(PIPE, [b"a", b"b", b"x"], recurrent=True) == 2
+    assert store.deferring.remove(PIPE, [b"a"]) == 0
+    assert store.deferring.remove(PIPE, [b"a", b"b", b"x"], recurrent=True) == 2
     assert store.inspection.counts().recurrent == 1
     assert fsck(store.segment) == []
 
 
 def test_a_time_comes_once_however_many_saw_it(store: Store) -> None:
-    assert store.timing.repeat([(PIPE, [b"a"])], RARELY, 1) == 1
-    seen = [store.timing.promote(5).recurrent for _ in range(2)]
+    assert store.deferring.repeat([(PIPE, [b"a"])], RARELY, 1) == 1
+    seen = [store.deferring.promote(5).recurrent for _ in range(2)]
     for found in seen:
         assert found
-        assert store.timing.recur(found, FAR_US)
+        assert store.deferring.recur(found, FAR_US)
 
     assert messages(store) == [b"a"]
-    assert store.timing.promote(5) == (FAR_US, None)
+    assert store.deferring.promote(5) == (FAR_US, None)
 
 
 @pytest.mark.parametrize("pipe", ["m/H/x", "no priority", f"m/{'H' * 400}/0/0"])
 def test_a_pipe_that_cannot_be_is_refused_at_once(store: Store, pipe: str) -> None:
     """Otherwise it would stand in the way of all others when its time comes."""
     with pytest.raises(HandlerError):
-        store.timing.defer([(pipe, [b"a"])], 1)
+        store.deferring.defer([(pipe, [b"a"])], 1)
     with pytest.raises(HandlerError):
-        store.timing.repeat([(pipe, [b"a"])], RARELY, 1)
+        store.deferring.repeat([(pipe, [b"a"])], RARELY, 1)
     with pytest.raises(HandlerError):
         store.appending.append_absent([(pipe, [b"a"])], due_us=1)
-    assert store.timing.defer([(PIPE, [b"a"])], 1)
+    assert store.deferring.defer([(PIPE, [b"a"])], 1)
     promote(store, 5)
     assert messages(store) == [b"a"]
 
 
 def test_what_can_never_wait_is_refused_as_such(store: Store) -> None:
     with pytest.raises(MessageTooLarge):
-        store.timing.defer([(PIPE, [b"x" * MIB])], FAR_US)
+        store.deferring.defer([(PIPE, [b"x" * MIB])], FAR_US)
     with pytest.raises(MessageTooLarge):
-        store.timing.repeat([(PIPE, [b"x" * MIB])], RARELY, FAR_US)
+        store.deferring.repeat([(PIPE, [b"x" * MIB])], RARELY, FAR_US)
     with pytest.raises(MessageTooLarge):
         store.appending.append_absent([(PIPE, [b"x" * MIB])], due_us=FAR_US)
     assert store.inspection.counts().deferred == 0
@@ -230,7 +230,7 @@ def test_what_can_never_wait_is_refused_as_such(store: Store) -> None:
 
 def test_a_full_segment_refuses_and_promotes_all_the_same(store: Store) -> None:
     count = 0
-    while store.timing.defer([(PIPE, [b"%0500d" % count])], 1):
+    while store.deferring.defer([(PIPE, [b"%0500d" % count])], 1):
         count += 1
     assert count > 500
 
@@ -240,7 +240,7 @@ def test_a_full_segment_refuses_and_promotes_all_the_same(store: Store) -> None:
 
     assert came == [b"%0500d" % n for n in range(count)]
     assert fsck(store.segment) == []
-    assert store.timing.defer([(PIPE, [b"%0500d" % 0])], 1)
+    assert store.deferring.defer([(PIPE, [b"%0500d" % 0])], 1)
 
 
 def test_memory_goes_back(store: Store) -> None:
@@ -249,7 +249,7 @@ def test_memory_goes_back(store: Store) -> None:
     before = store.segment.used_bytes
     for size in (60, 600, 1900, 3000, 30_000):
         for n in range(8):
-            assert store.timing.defer([(PIPE, [b"%0*d" % (size, n)])], 1)
+            assert store.deferring.defer([(PIPE, [b"%0*d" % (size, n)])], 1)
             assert store.appending.append_absent([(PIPE, [b"%0*d" % (size, n)])]) == 0
     promote(store, 5)
     drain(store)

@@ -71,12 +71,12 @@ def test_what_could_not_be_buried_is_not_taken(store: Store) -> None:
 @pytest.mark.parametrize("threads", [1, 10_000], ids=["in-one-thread", "each-in-its-own"])
 def test_a_store_full_of_what_waits_for_its_time_empties(new_store: NewStore, threads: int) -> None:
     store, count = new_store(2 * MIB), 0
-    while store.timing.defer([(f"app/Later/{count % threads}/0", [b"%0200d" % count])], 1):
+    while store.deferring.defer([(f"app/Later/{count % threads}/0", [b"%0200d" % count])], 1):
         count += 1
 
     done: list[bytes] = []
     while True:
-        store.timing.promote(2)
+        store.deferring.promote(2)
         key = store.waiting.find_work(None)
         if key is None:
             break
@@ -92,15 +92,15 @@ def test_a_store_full_of_what_waits_for_its_time_empties(new_store: NewStore, th
 
 def test_recurrent_messages_leave_what_is_deferred_its_room(new_store: NewStore) -> None:
     store = new_store(1 * MIB)
-    assert store.timing.defer([("app/Later/0/0", [b"deferred"])], 3)
-    assert store.timing.repeat([("app/Often/0/0", [bytes(1000)])], "every 1", 1)
+    assert store.deferring.defer([("app/Later/0/0", [b"deferred"])], 3)
+    assert store.deferring.repeat([("app/Often/0/0", [bytes(1000)])], "every 1", 1)
     now_us = 1
     while True:
-        found = store.timing.promote(now_us).recurrent
+        found = store.deferring.promote(now_us).recurrent
         assert found
-        if not store.timing.recur(found, now_us):
+        if not store.deferring.recur(found, now_us):
             break
 
-    store.timing.promote(4)
+    store.deferring.promote(4)
 
     assert store.reading.read("app/Later/0/0", 9).messages == [b"deferred"]

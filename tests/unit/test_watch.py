@@ -13,7 +13,7 @@ from threading import Barrier
 
 from shardq.protocols import Served
 from shardq.shm import words as at
-from shardq.shm.processes.death_watch import Watch
+from shardq.shm.processes.death_watch import DeathWatch
 from shardq.shm.registry import close_store, create_store
 from shardq.shm.store import Store
 from tests.support.drivers import MIB
@@ -65,9 +65,9 @@ def test_all_threads_of_a_process_wait_on_one_descriptor(store: Store) -> None:
     try:
         with ThreadPoolExecutor(threads) as pool:
             for _ in range(100):
-                watch, together = Watch(store.segment, store._slots), Barrier(threads)
+                watch, together = DeathWatch(store.segment, store._slots), Barrier(threads)
 
-                def open_it(watch: Watch = watch, together: Barrier = together) -> int:
+                def open_it(watch: DeathWatch = watch, together: Barrier = together) -> int:
                     together.wait()
                     return watch.open()
 

@@ -264,18 +264,18 @@ class SharedStorage:
         """As `promote`, for a moment only. A caller that has other things to do as well calls it again when the time
         that it returns has come.
         """
-        return promote_some(self._store.timing)
+        return promote_some(self._store.deferring)
 
     def promote_what_is_due(self) -> None:
         """As `promote_some`, where something is due. Where another process keeps the guard, others promote it, or the
         next call does.
         """
         with suppress(SegmentBusy):
-            if self._store.timing.due():
+            if self._store.deferring.due():
                 self.promote_some()
 
     async def scheduled(self, after: Unread | None = None, limit: int = PAGE_ITEMS) -> Page[Scheduled]:
-        return await self.patiently(lambda: self._store.timing.scheduled(after, limit))
+        return await self.patiently(lambda: self._store.deferring.scheduled(after, limit))
 
     async def unschedule(self, pipe: str, *messages: bytes) -> int:
         return await self._taken_out(pipe, messages, recurrent=True)
@@ -337,11 +337,11 @@ class SharedStorage:
             return count if store.appending.append(parts, share=share) else None
         due_us = max(1, resolved_us(when, time.time_ns() // 1000)) if when else 0
         if when and when.schedule:
-            accepted = store.timing.repeat(parts, when.schedule, due_us, absent=absent, share=share)
+            accepted = store.deferring.repeat(parts, when.schedule, due_us, absent=absent, share=share)
         elif absent:
             accepted = store.appending.append_absent(parts, due_us=due_us, share=share)
         else:
-            accepted = count if store.timing.defer(parts, due_us, share=share) else None
+            accepted = count if store.deferring.defer(parts, due_us, share=share) else None
         if due_us:
             self.promote_what_is_due()
         return accepted
@@ -362,7 +362,7 @@ class SharedStorage:
     async def _taken_out(self, pipe: str, messages: Sequence[bytes], *, recurrent: bool = False) -> int:
         def remove(start: int) -> int:
             chosen = messages[start : start + REMOVED_AT_ONCE]
-            return self._store.timing.remove(pipe, chosen, recurrent=recurrent)
+            return self._store.deferring.remove(pipe, chosen, recurrent=recurrent)
 
         removed = 0
         for start in range(0, len(messages), REMOVED_AT_ONCE):  # so that none is counted in a call that gives up

@@ -28,7 +28,7 @@ _BACKED = (at.HEAP_BACKED, at.RECURRENT_HEAP_BACKED)
 _KEPT_BYTES = 16 * PAGE
 
 
-class Heap:
+class DueHeap:
     """One of the two heaps. All methods want the guard held; those that change it, the pending intent declared."""
 
     def __init__(self, segment: Segment, journal: Journal, extents: Extents, which: int) -> None:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 from shardq.shm import words as at
 from shardq.shm.damage import damaged
-from shardq.shm.deferred.due_heap import Heap
+from shardq.shm.deferred.due_heap import DueHeap
 from shardq.shm.journal import Journal
 from shardq.shm.memory import record
 from shardq.shm.memory.extents import Extents
 from shardq.shm.memory.record import Record
-from shardq.shm.memory.slabs import Cells
+from shardq.shm.memory.slabs import Slabs
 from shardq.shm.segment import Segment
 from shardq.shm.words import WORD
 
@@ -46,10 +46,10 @@ class PendingRecords:
         self._words = segment.words
         self._bytes = segment.bytes
         self.heaps = (
-            Heap(segment, journal, extents, at.DEFERRED_HEAP),
-            Heap(segment, journal, extents, at.RECURRENT_HEAP),
+            DueHeap(segment, journal, extents, at.DEFERRED_HEAP),
+            DueHeap(segment, journal, extents, at.RECURRENT_HEAP),
         )
-        self.cells = Cells(segment, journal, extents, self.held)
+        self.cells = Slabs(segment, journal, extents, self.held)
 
     def read(self, address: int) -> PendingRecord:
         """The record at an address."""

@@ -11,23 +11,23 @@ from collections.abc import Sequence
 from shardq.errors import DirectoryFull, MessageTooLarge
 from shardq.shm import words as at
 from shardq.shm.counters import none_queued, nothing_stored
-from shardq.shm.deferred.due_heap import Heap
+from shardq.shm.deferred.due_heap import DueHeap
 from shardq.shm.deferred.records import PendingRecord, PendingRecords, padded
 from shardq.shm.journal import Journal
 from shardq.shm.memory import record
 from shardq.shm.memory.extents import Extents
 from shardq.shm.segment import Segment
-from shardq.shm.tubes.claims import Bindings
+from shardq.shm.tubes.claims import Claims
 from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
-from shardq.shm.tubes.fifo import Tubes
-from shardq.shm.verbs.equal_messages import Alike, Asked
+from shardq.shm.tubes.fifo import Fifos
+from shardq.shm.verbs.equal_messages import Asked, EqualMessages
 from shardq.shm.words import WORD
 from shardq.text.wording import counted
 
 _COUNTERS = (at.DEFERRED, at.RECURRENT)
 
 
-class Pending:
+class Transfer:
     """Operations on pending records. All methods want the guard held."""
 
     def __init__(
@@ -36,10 +36,10 @@ class Pending:
         journal: Journal,
         extents: Extents,
         directory: Directory,
-        tubes: Tubes,
-        bindings: Bindings,
+        fifos: Fifos,
+        claims: Claims,
         records: PendingRecords,
-        alike: Alike,
+        equals: EqualMessages,
     ) -> None:
         self._segment = segment
         self._words = segment.words
@@ -48,11 +48,11 @@ class Pending:
         self._journal = journal
         self._extents = extents
         self._directory = directory
-        self._tubes = tubes
-        self._bindings = bindings
+        self._fifos = fifos
+        self._claims = claims
         self._records = records
         self._heaps, self._cells = records.heaps, records.cells
-        self._alike = alike
+        self._equals = equals
 
     def add(
         self,
@@ -107,10 +107,10 @@ class Pending:
         large = self._cells.is_large(address)
         if large:
             self._cells.hand_over(address, tube)
-            tail = self._tubes.adopt(tube, found.messages.address, now_us)
+            tail = self._fifos.adopt(tube, found.messages.address, now_us)
         else:
             messages = [message for _, message in self._records.living_messages(found)]
-            tail = self._tubes.write(tube, messages, now_us, share=share)
+            tail = self._fifos.write(tube, messages, now_us, share=share)
         if tail:
             heap = self._heaps[at.DEFERRED_HEAP]
             self._cells.announce(address)
@@ -119,7 +119,7 @@ class Pending:
             self._arrive(thread, tube, tail, count, (heap.count_word, heap.count - 1), left)
             heap.settle()
             if large:
-                self._tubes.settle(tube)
+                self._fifos.settle(tube)
                 self._cells.keep()
             else:
                 self._cells.give_back(address)
@@ -143,7 +143,7 @@ class Pending:
         self._journal.declare(thread)
         self._journal.declare_pending()
         heap, count = self._heaps[at.RECURRENT_HEAP], len(messages)
-        tail = self._tubes.write(tube, [message for _, message in messages], now_us, share=share)
+        tail = self._fifos.write(tube, [message for _, message in messages], now_us, share=share)
         if tail and next_due_us is not None:
             heap.declare_due(found.address, next_due_us)
             word = found.address >> 3
@@ -190,7 +190,7 @@ class Pending:
         former, first = self._words[at.NEXT_DUE_US], self._first_due_us()
         self._words[at.NEXT_DUE_US] = first
         if first and (not former or first < former):
-            self._bindings.call_timer(first)
+            self._claims.call_timer(first)
 
     def mend(self) -> None:
         """Finish or undo what a death left half done. May be repeated."""
@@ -206,12 +206,12 @@ class Pending:
         """The tube whose records are in the extent, of the tubes that the dead process was changing; -1: none."""
         for thread in filter(self._directory.linked, self._journal.threads):
             for tube in self._directory.tubes_of(thread):
-                if extent in self._tubes.chains.extents_of(tube):
+                if extent in self._fifos.chains.extents_of(tube):
                     return tube
         return -1
 
     def _all_written(
-        self, heap: Heap, parts: Sequence[Asked], schedule: str, times_us: tuple[int, int], share: int
+        self, heap: DueHeap, parts: Sequence[Asked], schedule: str, times_us: tuple[int, int], share: int
     ) -> list[int]:
         """Addresses of new records that are in no heap yet, with their messages in the table. An empty list: there is
         not room for all.
@@ -250,7 +250,7 @@ class Pending:
         behind = address + at.PENDING_WORDS * WORD
         self._bytes[behind : behind + sum(map(len, texts))] = b"".join(texts)
         record.write(self._segment, address + start, first, accepted_us, messages)
-        if not self._alike.table.insert(digests, address, first, share=share):
+        if not self._equals.table.insert(digests, address, first, share=share):
             self._cells.give_back(address)
             return 0
         return address
@@ -280,7 +280,7 @@ class Pending:
         """Make messages part of their tube, in the commit that also does the stores of `followers`."""
         accepted = self._journal.moved(at.ACCEPTED, count)
         self._journal.commit((self._layout.tube_word(tube) + at.TUBE_TAIL, tail), accepted, *followers)
-        self._bindings.work_arrived(thread)
+        self._claims.work_arrived(thread)
 
     def _share_of_due(self, share: int) -> int:
         """The share that due messages may use: this one, which leaves room for burying queued messages. Where nothing

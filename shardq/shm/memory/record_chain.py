@@ -19,7 +19,7 @@ from shardq.shm.segment import Segment
 _LOOK_BACK = 4096
 
 
-class Chains:
+class RecordChains:
     """The chains of all tubes. All methods want the guard held."""
 
     def __init__(self, segment: Segment, extents: Extents) -> None:

@@ -25,7 +25,7 @@ _BITS_BYTES, _CELLS_BEGIN = 128, 192
 _SLAB, _LARGE = 1 << 40, 1 << 41
 
 
-class Cells:
+class Slabs:
     """Lends memory to pending records. Methods want the guard held and the pending intent declared, unless they only
     read. `held` tells whether a pending record at that address is in use.
     """

@@ -19,7 +19,7 @@ from shardq.shm.segment import Segment
 from shardq.system.descriptors import only_last_ones_left
 
 
-class Watch:
+class DeathWatch:
     """The processes that serve threads of a segment, as one descriptor."""
 
     def __init__(self, segment: Segment, slots: Slots) -> None:

@@ -14,7 +14,7 @@ from shardq.shm.segment import Segment
 _SIGNAL, _EXIT_CODE, _TIMED_OUT, _EXCUSED = 1 << 16, 1 << 17, 1 << 18, 1 << 19
 
 
-class Deaths:
+class ExitLog:
     """The table of deaths."""
 
     def __init__(self, segment: Segment) -> None:

@@ -17,13 +17,13 @@ from shardq.model import Hand, split_key
 from shardq.shm import words as at
 from shardq.shm.counters import none_queued
 from shardq.shm.journal import Journal
-from shardq.shm.processes.exit_log import Deaths
+from shardq.shm.processes.exit_log import ExitLog
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
-from shardq.shm.tubes.delivery import Attempts
+from shardq.shm.tubes.delivery import Delivery
 from shardq.shm.tubes.directory import NOT_FOUND, Directory
-from shardq.shm.tubes.fifo import Tubes
-from shardq.shm.tubes.handler_table import Handlers, Served
+from shardq.shm.tubes.fifo import Fifos
+from shardq.shm.tubes.handler_table import HandlerTable, Served
 
 _READY, _BOUND = bytes((at.THREAD_READY,)), bytes((at.THREAD_BOUND,))
 _PAUSED = bytes((at.THREAD_PAUSED,))
@@ -33,7 +33,7 @@ _WAITING = b"\1"
 _FIRST_REST_S, _LONGEST_REST_S = 1.0, 300.0
 
 
-class Bindings:
+class Claims:
     """Claims on threads and the waking of waiting processes. Methods want the guard held unless they say otherwise."""
 
     def __init__(
@@ -41,11 +41,11 @@ class Bindings:
         segment: Segment,
         slots: Slots,
         journal: Journal,
-        handlers: Handlers,
+        handlers: HandlerTable,
         directory: Directory,
-        tubes: Tubes,
-        attempts: Attempts,
-        deaths: Deaths,
+        fifos: Fifos,
+        delivery: Delivery,
+        exit_log: ExitLog,
     ) -> None:
         self._words = segment.words
         self._bytes = segment.bytes
@@ -54,9 +54,9 @@ class Bindings:
         self._journal = journal
         self._handlers = handlers
         self._directory = directory
-        self._tubes = tubes
-        self._attempts = attempts
-        self._deaths = deaths
+        self._fifos = fifos
+        self._delivery = delivery
+        self._exit_log = exit_log
         self.bells: set[int] = set()
         """Slots to ring once the guard is left."""
 
@@ -73,7 +73,7 @@ class Bindings:
         self._words[at.TOKEN] = token
         self._words[word + at.THREAD_TOKEN] = token
         for tube in self._directory.tubes_of(thread):
-            self._attempts.take_back(tube)
+            self._delivery.take_back(tube)
         self._words[word + at.THREAD_NOT_BEFORE_NS] = 0
         self._words[word + at.THREAD_TAKEN] = 0
         self._make_known()
@@ -128,7 +128,7 @@ class Bindings:
         return owner if owner and self._slots.alive(owner) else 0
 
     def has_work(self, thread: int) -> bool:
-        return any(not self._tubes.is_empty(tube) for tube in self._directory.tubes_of(thread))
+        return any(not self._fifos.is_empty(tube) for tube in self._directory.tubes_of(thread))
 
     def refresh(self, thread: int) -> None:
         """Set the thread's byte to what its owner word and its tubes say, and call a process to new work."""
@@ -285,12 +285,12 @@ class Bindings:
     def _bury_owner(self, thread: int, owner: int) -> None:
         """End the binding of a process that died. What it had in hand failed, unless its end was planned."""
         word = self._layout.thread_word(thread)
-        taken = self._attempts.taken_from(thread)
-        if self._deaths.excused(owner) or (taken is None and not self.has_work(thread)):
+        taken = self._delivery.taken_from(thread)
+        if self._exit_log.excused(owner) or (taken is None and not self.has_work(thread)):
             self._words[word + at.THREAD_OWNER] = 0
             return
         if taken is not None:
-            self._attempts.kill(taken, self._tubes.handed(taken), owner, word + at.THREAD_OWNER)
+            self._delivery.kill(taken, self._fifos.handed(taken), owner, word + at.THREAD_OWNER)
             return
         # There is no batch to blame for the death, and none to put away. So the thread rests, longer each time.
         failures = self._words[word + at.THREAD_FAILURES]

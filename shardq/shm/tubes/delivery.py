@@ -14,20 +14,20 @@ import time
 from shardq.model import NOT_ALONE, Ending, Failed
 from shardq.shm import words as at
 from shardq.shm.journal import Journal
-from shardq.shm.processes.exit_log import Deaths
+from shardq.shm.processes.exit_log import ExitLog
 from shardq.shm.segment import Segment
 
 
-class Attempts:
+class Delivery:
     """Attempts at the head of tubes. All methods want the guard held and an intent for the tube's thread declared,
     unless they only read.
     """
 
-    def __init__(self, segment: Segment, journal: Journal, deaths: Deaths) -> None:
+    def __init__(self, segment: Segment, journal: Journal, exit_log: ExitLog) -> None:
         self._words = segment.words
         self._layout = segment.layout
         self._journal = journal
-        self._deaths = deaths
+        self._exit_log = exit_log
 
     def limit(self, tube: int, wanted: int) -> int:
         """How many messages the next batch may have, at most `wanted`."""
@@ -44,7 +44,7 @@ class Attempts:
         if not attempts:
             return None
         killer = words[word + at.TUBE_FAILED_BY]
-        ending = (self._deaths.of(killer) or Ending()) if killer else None
+        ending = (self._exit_log.of(killer) or Ending()) if killer else None
         return Failed(attempts, words[word + at.TUBE_FIRST_FAILED_US], words[word + at.TUBE_LAST_FAILED_US], ending)
 
     def hand_out(self, thread: int, tube: int, through: int) -> None:

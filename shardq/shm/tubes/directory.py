@@ -17,7 +17,7 @@ from shardq.shm.damage import damaged
 from shardq.shm.journal import Journal
 from shardq.shm.memory.extents import Extents
 from shardq.shm.segment import Segment
-from shardq.shm.tubes.handler_table import Handlers
+from shardq.shm.tubes.handler_table import HandlerTable
 from shardq.shm.words import PAGE, THREAD_BYTES, TUBE_WORDS, WORD
 
 #: How many idle entries are given up at once when all are in use.
@@ -34,7 +34,7 @@ NO_ROOM = -2
 class Directory:
     """Finds and adds entries. All methods want the guard held; indices found stay valid while it is."""
 
-    def __init__(self, segment: Segment, journal: Journal, extents: Extents, handlers: Handlers) -> None:
+    def __init__(self, segment: Segment, journal: Journal, extents: Extents, handlers: HandlerTable) -> None:
         self._segment = segment
         self._words = segment.words
         self._bytes = segment.bytes

@@ -18,7 +18,7 @@ from shardq.shm.journal import Journal
 from shardq.shm.memory import record
 from shardq.shm.memory.extents import Extents
 from shardq.shm.memory.record import HEADER_BYTES, Record
-from shardq.shm.memory.record_chain import Chains
+from shardq.shm.memory.record_chain import RecordChains
 from shardq.shm.segment import Segment
 from shardq.text.wording import counted
 
@@ -29,7 +29,7 @@ _PIECE_BYTES = 512 << 10
 _ROOMY_BYTES, _SMALL_PART = 1 << 20, 16
 
 
-class Tubes:
+class Fifos:
     """Operations on tube entries. The caller is inside the guard, and has declared an intent for the tube's thread."""
 
     def __init__(self, segment: Segment, journal: Journal, extents: Extents) -> None:
@@ -39,7 +39,7 @@ class Tubes:
         self._layout = segment.layout
         self._journal = journal
         self._extents = extents
-        self.chains = Chains(segment, extents)
+        self.chains = RecordChains(segment, extents)
         self._read_last = 0, 0, 0
         """Of the message that `read_on` read last: its tube, its number, and where its record is."""
         capacity = segment.layout.capacity_bytes

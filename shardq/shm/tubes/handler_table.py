@@ -34,7 +34,7 @@ _SOME_UNNUMBERED = 1 << at.UNNUMBERED
 ALL_HANDLERS = Served(None, range(1, at.OTHER_HANDLER + 1), (1 << at.OTHER_HANDLER + 1) - 1)
 
 
-class Handlers:
+class HandlerTable:
     """The handler table of a segment and the map of what is served. Methods want the guard held."""
 
     def __init__(self, segment: Segment, extents: Extents, slot: int) -> None:

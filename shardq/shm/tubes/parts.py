@@ -6,29 +6,29 @@ from typing import NamedTuple
 
 from shardq.shm.journal import Journal
 from shardq.shm.memory.extents import Extents
-from shardq.shm.processes.exit_log import Deaths
+from shardq.shm.processes.exit_log import ExitLog
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
-from shardq.shm.tubes.claims import Bindings
-from shardq.shm.tubes.delivery import Attempts
+from shardq.shm.tubes.claims import Claims
+from shardq.shm.tubes.delivery import Delivery
 from shardq.shm.tubes.directory import Directory
-from shardq.shm.tubes.fifo import Tubes
-from shardq.shm.tubes.handler_table import Handlers
+from shardq.shm.tubes.fifo import Fifos
+from shardq.shm.tubes.handler_table import HandlerTable
 
 
 class TubeParts(NamedTuple):
     """One of each. All verbs of a store share them."""
 
-    handlers: Handlers
+    handlers: HandlerTable
     directory: Directory
-    tubes: Tubes
-    attempts: Attempts
-    bindings: Bindings
+    fifos: Fifos
+    delivery: Delivery
+    claims: Claims
 
     @classmethod
-    def over(cls, segment: Segment, slots: Slots, journal: Journal, extents: Extents, deaths: Deaths) -> TubeParts:
-        handlers = Handlers(segment, extents, slots.mine)
-        directory, tubes = Directory(segment, journal, extents, handlers), Tubes(segment, journal, extents)
-        attempts = Attempts(segment, journal, deaths)
-        bindings = Bindings(segment, slots, journal, handlers, directory, tubes, attempts, deaths)
-        return cls(handlers, directory, tubes, attempts, bindings)
+    def over(cls, segment: Segment, slots: Slots, journal: Journal, extents: Extents, exit_log: ExitLog) -> TubeParts:
+        handlers = HandlerTable(segment, extents, slots.mine)
+        directory, fifos = Directory(segment, journal, extents, handlers), Fifos(segment, journal, extents)
+        delivery = Delivery(segment, journal, exit_log)
+        claims = Claims(segment, slots, journal, handlers, directory, fifos, delivery, exit_log)
+        return cls(handlers, directory, fifos, delivery, claims)

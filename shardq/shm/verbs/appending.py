@@ -15,14 +15,14 @@ from contextlib import AbstractContextManager
 from shardq.model import Part
 from shardq.shm import words as at
 from shardq.shm.damage import damaged
-from shardq.shm.deferred.transfer import Pending
+from shardq.shm.deferred.transfer import Transfer
 from shardq.shm.journal import Journal
 from shardq.shm.memory import record
 from shardq.shm.segment import Segment
-from shardq.shm.tubes.claims import Bindings
+from shardq.shm.tubes.claims import Claims
 from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
-from shardq.shm.tubes.fifo import Tubes
-from shardq.shm.verbs.equal_messages import Alike, Asked, tube_field
+from shardq.shm.tubes.fifo import Fifos
+from shardq.shm.verbs.equal_messages import Asked, EqualMessages, tube_field
 
 #: How many messages are put into the table in one section at first, twice as many each further time.
 _FIRST_SLICE = 512
@@ -38,10 +38,10 @@ class Appending:
         segment: Segment,
         journal: Journal,
         directory: Directory,
-        tubes: Tubes,
-        bindings: Bindings,
-        pending: Pending,
-        alike: Alike,
+        fifos: Fifos,
+        claims: Claims,
+        transfer: Transfer,
+        equals: EqualMessages,
         section: AbstractContextManager[None],
         check_open: Callable[[], None],
     ) -> None:
@@ -50,10 +50,10 @@ class Appending:
         self._layout = segment.layout
         self._journal = journal
         self._directory = directory
-        self._tubes = tubes
-        self._bindings = bindings
-        self._pending = pending
-        self._alike = alike
+        self._fifos = fifos
+        self._claims = claims
+        self._transfer = transfer
+        self._equals = equals
         self._section = section
         self.check_open = check_open
 
@@ -115,12 +115,12 @@ class Appending:
         room. `digests` of the messages, where they are known.
         """
         words, word = self._words, self._layout.tube_word(tube)
-        if self._tubes.is_empty(tube):
+        if self._fifos.is_empty(tube):
             return True
         head, indexed = words[word + at.TUBE_HEAD_SEQUENCE], words[word + at.TUBE_INDEXED] - 1
         start = words[word + at.TUBE_INDEXED_RECORD] if indexed > head else 0
         number = max(indexed, head)
-        for found in self._tubes.chains.records(tube, start):
+        for found in self._fifos.chains.records(tube, start):
             index = max(0, number - found.sequence)
             count = min(most, found.count - index)
             if count <= 0:
@@ -130,7 +130,7 @@ class Appending:
             else:
                 known, digests = digests[:count], digests[count:]
             field = tube_field(tube, found.address)
-            if not self._alike.table.insert(known, field, found.sequence + index, share=share):
+            if not self._equals.table.insert(known, field, found.sequence + index, share=share):
                 return None
             number = found.sequence + index + count
             # The record first: after a death between the two its messages are put in once more, which is harmless.
@@ -139,7 +139,7 @@ class Appending:
             most -= count
             if not most:
                 break
-        following = self._tubes.next_sequence(tube)
+        following = self._fifos.next_sequence(tube)
         if most and number != following:
             raise damaged(self._segment.name, f"tube {tube} ends at {following}, and its equal messages at {number}")
         return number == following
@@ -159,23 +159,23 @@ class Appending:
             declare(thread)
             threads.append(thread)
             targets.append((tube, messages))
-        stored = self._tubes.append(targets, time.time_ns() // 1000, share=share)
+        stored = self._fifos.append(targets, time.time_ns() // 1000, share=share)
         if stored:
             for thread in threads:
-                self._bindings.work_arrived(thread)
+                self._claims.work_arrived(thread)
         self._journal.clear()
         return [tube for tube, _ in targets] if stored else []
 
     def _append_fresh(
         self, asked: Sequence[Asked], tubes: Sequence[Sequence[int]], due_us: int, share: int
     ) -> int | None:
-        fresh = [Asked(each.pipe, *self._alike.absent(*each, its)) for each, its in zip(asked, tubes, strict=True)]
+        fresh = [Asked(each.pipe, *self._equals.absent(*each, its)) for each, its in zip(asked, tubes, strict=True)]
         fresh = [each for each in fresh if each.messages]
         count = sum(len(each.messages) for each in fresh)
         if not fresh:
             return 0
         if due_us:
-            stored = self._pending.add(fresh, "", due_us, time.time_ns() // 1000, share=share)
+            stored = self._transfer.add(fresh, "", due_us, time.time_ns() // 1000, share=share)
             return count if stored else None
         added = self._append([(each.pipe, each.messages) for each in fresh], share)
         for each, tube in zip(fresh, added, strict=False):
@@ -183,4 +183,4 @@ class Appending:
         return count if added else None
 
     def _digests(self, pipe: str, messages: Sequence[bytes]) -> Sequence[int]:
-        return self._alike.table.digests(pipe, messages)
+        return self._equals.table.digests(pipe, messages)

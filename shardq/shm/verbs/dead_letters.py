@@ -18,9 +18,9 @@ from shardq.pages import PAGE_ITEMS, Page
 from shardq.shm import words as at
 from shardq.shm.journal import Journal
 from shardq.shm.segment import Segment
-from shardq.shm.tubes.claims import Bindings
+from shardq.shm.tubes.claims import Claims
 from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
-from shardq.shm.tubes.fifo import Tubes
+from shardq.shm.tubes.fifo import Fifos
 
 #: A thread entry and a tube entry in it.
 _Place = tuple[int, int]
@@ -45,16 +45,16 @@ class Letters:
         segment: Segment,
         journal: Journal,
         directory: Directory,
-        tubes: Tubes,
-        bindings: Bindings,
+        fifos: Fifos,
+        claims: Claims,
         section: AbstractContextManager[None],
     ) -> None:
         self._words = segment.words
         self._layout = segment.layout
         self._journal = journal
         self._directory = directory
-        self._tubes = tubes
-        self._bindings = bindings
+        self._fifos = fifos
+        self._claims = claims
         self._section = section
 
     def bury(self, hand: Hand, sequence: int, grave: str, letter: bytes, most: int) -> Burial:
@@ -73,7 +73,7 @@ class Letters:
         """
         with self._section:
             grave_thread, grave_tube = self._directory.tube(grave)
-            letter = None if grave_tube == NOT_FOUND else self._tubes.place_of(grave_tube, sequence)
+            letter = None if grave_tube == NOT_FOUND else self._fifos.place_of(grave_tube, sequence)
             if letter is None:
                 return None
             thread, tube = self._directory.tube(pipe, front=front)
@@ -85,14 +85,14 @@ class Letters:
             self._journal.keep(grave_thread)
             self._journal.declare(thread)
             # No room is kept for the burial of a letter, so room is kept for its message as for a new one.
-            stores = self._tubes.write_keeping_room([(tube, [message])], _now_us(), share=at.GENERAL)
+            stores = self._fifos.write_keeping_room([(tube, [message])], _now_us(), share=at.GENERAL)
             if stores:
                 moved = self._journal.moved
                 self._journal.commit(*stores, moved(at.ACCEPTED, 1), letter, moved(at.UNBURIED, 1))
-                self._tubes.settle(grave_tube)
-                self._bindings.refresh(grave_thread)
-                self._bindings.work_arrived(thread)
-                self._bindings.ring_waiting(self._layout.room_map)
+                self._fifos.settle(grave_tube)
+                self._claims.refresh(grave_thread)
+                self._claims.work_arrived(thread)
+                self._claims.ring_waiting(self._layout.room_map)
             self._journal.clear()
             return bool(stores)
 
@@ -103,10 +103,10 @@ class Letters:
             if grave_tube == NOT_FOUND:
                 return 0
             self._journal.declare(grave_thread)
-            dropped = sum(self._tubes.cancel_one(grave_tube, sequence, at.UNBURIED) for sequence in sequences)
-            self._bindings.refresh(grave_thread)
+            dropped = sum(self._fifos.cancel_one(grave_tube, sequence, at.UNBURIED) for sequence in sequences)
+            self._claims.refresh(grave_thread)
             self._journal.clear()
-            self._bindings.ring_waiting(self._layout.room_map)
+            self._claims.ring_waiting(self._layout.room_map)
             return dropped
 
     def graves(self, after: int | None = None, limit: int = PAGE_ITEMS) -> Page[str]:
@@ -118,8 +118,8 @@ class Letters:
             return Page(pipes, chosen[-1] if len(threads) > len(chosen) else None)
 
     def _bury_head(self, hand: Hand, sequence: int, grave: str, letter: bytes, most: int) -> bool:
-        thread, tube = self._bindings.handed_from(hand)
-        if tube == NOT_FOUND or self._head(tube) != sequence or self._tubes.is_empty(tube):
+        thread, tube = self._claims.handed_from(hand)
+        if tube == NOT_FOUND or self._head(tube) != sequence or self._fifos.is_empty(tube):
             return True
         self._journal.keep(thread)  # which also keeps it from being given up for the grave's sake
         grave_thread, grave_tube = self._grave(grave)
@@ -128,11 +128,11 @@ class Letters:
             return False
         self._journal.declare(grave_thread)
         buried = self._bury(tube, sequence, (grave_thread, grave_tube), letter, most)
-        self._bindings.refresh(grave_thread)
+        self._claims.refresh(grave_thread)
         self._journal.clear()
         if buried:
-            self._bindings.note_batch(-1, 0)
-            self._bindings.messages_left()
+            self._claims.note_batch(-1, 0)
+            self._claims.messages_left()
         return buried
 
     def _bury(self, tube: int, sequence: int, grave: _Place, letter: bytes, most: int) -> bool:
@@ -141,9 +141,9 @@ class Letters:
             return False
         # Each handler's letters may have as many bytes as the reserve, so that they leave room for living requests.
         most_bytes = self._layout.capacity_bytes // at.RESERVE_PART
-        while not self._tubes.is_empty(grave_tube) and (
-            self._tubes.length(grave_tube) >= most
-            or self._tubes.chains.spanned_bytes(grave_tube) + len(letter) > most_bytes
+        while not self._fifos.is_empty(grave_tube) and (
+            self._fifos.length(grave_tube) >= most
+            or self._fifos.chains.spanned_bytes(grave_tube) + len(letter) > most_bytes
         ):
             self._drop_oldest(grave_tube)
         while not (tail := self._written(grave_tube, letter)):
@@ -152,27 +152,27 @@ class Letters:
         head = self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE
         place, moved = self._layout.tube_word(grave_tube) + at.TUBE_TAIL, self._journal.moved
         self._journal.commit((place, tail), moved(at.BURIED, 1), (head, sequence + 1), moved(at.HANDLED, 1))
-        self._tubes.settle(tube)
+        self._fifos.settle(tube)
         return True
 
     def _could_hold(self, letter: bytes, grave: int) -> bool:
         """Whether there is room for the letter if need be in the place of all others."""
-        if self._tubes.fits_in_place_of([grave], len(letter)):
+        if self._fifos.fits_in_place_of([grave], len(letter)):
             return True
-        return self._tubes.fits_in_place_of([tube for _, tube in self._graves()], len(letter))
+        return self._fifos.fits_in_place_of([tube for _, tube in self._graves()], len(letter))
 
     def _drop_somewhere(self, grave: _Place) -> bool:
         """Make room: drop the oldest letter of this grave, or else of the largest one. False: there is none."""
-        if not self._tubes.is_empty(grave[1]):
+        if not self._fifos.is_empty(grave[1]):
             self._drop_oldest(grave[1])
             return True
         others = self._graves()
         if not others:
             return False
-        thread, largest = max(others, key=lambda place: self._tubes.chains.spanned_bytes(place[1]))
+        thread, largest = max(others, key=lambda place: self._fifos.chains.spanned_bytes(place[1]))
         self._journal.declare(thread)
         self._drop_oldest(largest)
-        self._bindings.refresh(thread)
+        self._claims.refresh(thread)
         self._journal.declare(grave[0])
         return True
 
@@ -182,12 +182,12 @@ class Letters:
 
     def _written(self, grave: int, letter: bytes) -> int:
         try:
-            return self._tubes.write(grave, [letter], _now_us(), share=at.ALL, growth=_GROWTH_CLASS)
+            return self._fifos.write(grave, [letter], _now_us(), share=at.ALL, growth=_GROWTH_CLASS)
         except MessageTooLarge:
             return 0
 
     def _drop_oldest(self, grave: int) -> None:
-        self._tubes.pop(grave, self._head(grave) + 1, at.UNBURIED, at.EVICTED)
+        self._fifos.pop(grave, self._head(grave) + 1, at.UNBURIED, at.EVICTED)
 
     def _grave(self, pipe: str) -> tuple[int, int]:
         thread, tube = self._directory.tube(pipe)

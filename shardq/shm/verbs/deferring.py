@@ -17,13 +17,13 @@ from shardq.pages import PAGE_ITEMS, Page
 from shardq.shm import words as at
 from shardq.shm.damage import damaged
 from shardq.shm.deferred.records import PendingRecord, PendingRecords
-from shardq.shm.deferred.transfer import Pending
+from shardq.shm.deferred.transfer import Transfer
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
-from shardq.shm.tubes.claims import Bindings
+from shardq.shm.tubes.claims import Claims
 from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
 from shardq.shm.verbs.appending import Appending
-from shardq.shm.verbs.equal_messages import Alike, Asked
+from shardq.shm.verbs.equal_messages import Asked, EqualMessages
 
 #: How many records go to their tubes in one section.
 _AT_ONCE = 32
@@ -53,7 +53,7 @@ class Unread(NamedTuple):
     """Below this one the messages of the first of them were read."""
 
 
-class Timing:
+class Deferring:
     """Verbs on messages that wait for their time. `pipe` is a tube's name, times are Unix microseconds."""
 
     def __init__(
@@ -61,10 +61,10 @@ class Timing:
         segment: Segment,
         slots: Slots,
         directory: Directory,
-        bindings: Bindings,
-        pending: Pending,
+        claims: Claims,
+        transfer: Transfer,
         records: PendingRecords,
-        alike: Alike,
+        equals: EqualMessages,
         appending: Appending,
         section: AbstractContextManager[None],
     ) -> None:
@@ -73,10 +73,10 @@ class Timing:
         self._layout = segment.layout
         self._slots = slots
         self._directory = directory
-        self._bindings = bindings
-        self._pending = pending
+        self._claims = claims
+        self._transfer = transfer
         self._records = records
-        self._alike = alike
+        self._equals = equals
         self._appending = appending
         self._section = section
 
@@ -90,7 +90,7 @@ class Timing:
         asked = self._appending.asked(parts, distinct=False)
         with self._section:
             self._appending.check_open()
-            return self._pending.add(asked, "", due_us, _now_us(), share=share)
+            return self._transfer.add(asked, "", due_us, _now_us(), share=share)
 
     def repeat(
         self, parts: Sequence[Part], schedule: str, due_us: int, *, absent: bool = False, share: int = at.GENERAL
@@ -109,7 +109,7 @@ class Timing:
                     return None
                 if new.messages:
                     fresh.append(new)
-            if fresh and not self._pending.add(fresh, schedule, due_us, _now_us(), share=share):
+            if fresh and not self._transfer.add(fresh, schedule, due_us, _now_us(), share=share):
                 return None
             return sum(len(each.messages) for each in fresh) if absent else sum(len(its) for _, its in parts)
 
@@ -118,7 +118,7 @@ class Timing:
         with self._section:
             deferred, recurrent = self._records.heaps
             before, stuck = deferred.count, self._move_due(now_us)
-            self._pending.note_due()
+            self._transfer.note_due()
             its_turn = recurrent.count and (not deferred.count or recurrent.first_key() < deferred.first_key())
             if its_turn and recurrent.first_due_us() <= now_us:
                 if not self._records.stands(recurrent.first()):
@@ -131,7 +131,7 @@ class Timing:
             if self._words[at.SUPERVISOR_SLOT] - 1 == self._slots.mine:
                 self._words[at.ARMED_US] = self._words[at.NEXT_DUE_US]
                 if stuck:
-                    self._bindings.await_(self._layout.room_map)
+                    self._claims.await_(self._layout.room_map)
             return Promoted(self._words[at.NEXT_DUE_US], None)
 
     def recur(self, found: PendingRecord, next_due_us: int | None) -> bool:
@@ -141,27 +141,27 @@ class Timing:
         with self._section:
             if not self._records.current(found):
                 return True
-            if self._pending.recur(found, next_due_us, _now_us()):
+            if self._transfer.recur(found, next_due_us, _now_us()):
                 _, tube = self._directory.tube(found.pipe)
                 if tube != NOT_FOUND:
                     self._appending.help(found.pipe, tube)
-                self._pending.note_due()
+                self._transfer.note_due()
                 return True
-            self._pending.put_off(found, max(_now_us(), found.due_us + 1) + _RETRY_US)
-            self._pending.note_due()
+            self._transfer.put_off(found, max(_now_us(), found.due_us + 1) + _RETRY_US)
+            self._transfer.note_due()
             return False
 
     def put_off(self, found: PendingRecord, due_us: int) -> None:
         """Have a recurrent record looked at again at `due_us`. It does not come now."""
         with self._section:
             if self._records.current(found):
-                self._pending.put_off(found, due_us)
-                self._pending.note_due()
+                self._transfer.put_off(found, due_us)
+                self._transfer.note_due()
 
     def remove(self, pipe: str, messages: Sequence[bytes], *, recurrent: bool = False) -> int:
         """Take out deferred messages equal to these, or recurrent ones. Returns how many."""
         distinct = list(dict.fromkeys(messages))
-        digests, removed = self._alike.table.digests(pipe, distinct), 0
+        digests, removed = self._equals.table.digests(pipe, distinct), 0
         for start in range(0, len(distinct), REMOVED_AT_ONCE):
             chosen = slice(start, start + REMOVED_AT_ONCE)
             with self._section:
@@ -211,7 +211,7 @@ class Timing:
             if recurrent.count and recurrent.first_key() < deferred.first_key():
                 break
             found = self._records.read(deferred.first())
-            tube = self._pending.promote(found, _now_us())
+            tube = self._transfer.promote(found, _now_us())
             if tube == NO_ROOM:
                 return True
             if tube != NOT_FOUND:
@@ -221,12 +221,12 @@ class Timing:
     def _remove(self, pipe: str, wanted: Iterable[tuple[bytes, int]], *, recurrent: bool) -> int:
         removed = 0
         for message, digest in wanted:
-            for found, number in self._alike.pending(pipe, message, digest, recurrent=recurrent):
-                self._pending.cancel(self._records.read(found.address), number)
+            for found, number in self._equals.pending(pipe, message, digest, recurrent=recurrent):
+                self._transfer.cancel(self._records.read(found.address), number)
                 removed += 1
         if removed:
-            self._pending.note_due()
-            self._bindings.messages_left()
+            self._transfer.note_due()
+            self._claims.messages_left()
         return removed
 
     def _not_repeated(self, asked: Asked, schedule: str, due_us: int, *, absent: bool, share: int) -> Asked | None:
@@ -235,7 +235,7 @@ class Timing:
         """
         fresh = list[tuple[bytes, int]]()
         for message, digest in zip(asked.messages, asked.digests, strict=True):
-            found = self._alike.pending(asked.pipe, message, digest, recurrent=True)
+            found = self._equals.pending(asked.pipe, message, digest, recurrent=True)
             if not found:
                 fresh.append((message, digest))
                 continue
@@ -252,9 +252,9 @@ class Timing:
         found, number = former
         instead_of = self._records.cancelled_with(found, number)
         asked = Asked(found.pipe, [message], [digest])
-        changed = self._pending.add([asked], schedule, due_us, _now_us(), share=share, instead_of=instead_of)
+        changed = self._transfer.add([asked], schedule, due_us, _now_us(), share=share, instead_of=instead_of)
         if changed:
-            self._pending.drop_if_empty(found)
+            self._transfer.drop_if_empty(found)
         return changed
 
 

@@ -12,12 +12,12 @@ from shardq.model import EMPTY, NOT_ALONE, Batch, Failed, Hand, Terms, in_turn, 
 from shardq.shm import words as at
 from shardq.shm.journal import Journal
 from shardq.shm.segment import Segment
-from shardq.shm.tubes.claims import Bindings
-from shardq.shm.tubes.delivery import Attempts
+from shardq.shm.tubes.claims import Claims
+from shardq.shm.tubes.delivery import Delivery
 from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
-from shardq.shm.tubes.fifo import Tubes
-from shardq.shm.tubes.handler_table import Handlers
-from shardq.shm.verbs.equal_messages import Alike
+from shardq.shm.tubes.fifo import Fifos
+from shardq.shm.tubes.handler_table import HandlerTable
+from shardq.shm.verbs.equal_messages import EqualMessages
 from shardq.shm.verbs.waiting import Waiting
 
 _Result = TypeVar("_Result")
@@ -40,11 +40,11 @@ class Delivering:
         segment: Segment,
         journal: Journal,
         directory: Directory,
-        tubes: Tubes,
-        attempts: Attempts,
-        bindings: Bindings,
-        alike: Alike,
-        handlers: Handlers,
+        fifos: Fifos,
+        delivery: Delivery,
+        claims: Claims,
+        equals: EqualMessages,
+        handlers: HandlerTable,
         waiting: Waiting,
         section: AbstractContextManager[None],
     ) -> None:
@@ -53,10 +53,10 @@ class Delivering:
         self._layout = segment.layout
         self._journal = journal
         self._directory = directory
-        self._tubes = tubes
-        self._attempts = attempts
-        self._bindings = bindings
-        self._alike = alike
+        self._fifos = fifos
+        self._delivery = delivery
+        self._claims = claims
+        self._equals = equals
         self._handlers = handlers
         self._waiting = waiting
         self._section = section
@@ -79,19 +79,19 @@ class Delivering:
         """Whether a living process is bound to the thread."""
         with self._section:
             thread = self._directory.thread(key)
-            return thread != NOT_FOUND and self._bindings.owner(thread) != 0
+            return thread != NOT_FOUND and self._claims.owner(thread) != 0
 
     def holds(self, key: str, token: int) -> bool:
         """Whether the thread is bound to this process with this token."""
         with self._section:
             thread = self._directory.thread(key)
-            return thread != NOT_FOUND and self._bindings.current(thread, token)
+            return thread != NOT_FOUND and self._claims.current(thread, token)
 
     def unclaim(self, key: str, token: int, pause_s: float = 0.0) -> bool:
         """End the binding with this token; the thread rests for `pause_s`. False: it was over before."""
         with self._section:
             thread = self._directory.thread(key)
-            if thread == NOT_FOUND or not self._bindings.current(thread, token):
+            if thread == NOT_FOUND or not self._claims.current(thread, token):
                 return False
             self._release(thread, pause_s)
             return True
@@ -102,7 +102,7 @@ class Delivering:
         limit of starvation. Raises `FencedError`.
         """
         with self._section:
-            return self._take(key, self._bindings.held(key, token), terms)
+            return self._take(key, self._claims.held(key, token), terms)
 
     def pop(self, hand: Hand, count: int) -> None:
         """Acknowledge the first messages of the batch in hand. Raises `FencedError`."""
@@ -152,23 +152,23 @@ class Delivering:
         """Take back the batch in hand as failed. Returns the failures of its message, `NOT_ALONE` where there were
         several: they are handed out one by one from then on. Raises `FencedError`.
         """
-        return self._taken_back(hand, lambda tube: self._attempts.fail(tube, self._tubes.handed(tube))) or NOT_ALONE
+        return self._taken_back(hand, lambda tube: self._delivery.fail(tube, self._fifos.handed(tube))) or NOT_ALONE
 
     def give_back(self, hand: Hand, at_most: int) -> None:
         """Take back the batch in hand. Until it has left, batches have at most so many messages. Raises
         `FencedError`.
         """
-        self._taken_back(hand, lambda tube: self._attempts.give_back(tube, at_most))
+        self._taken_back(hand, lambda tube: self._delivery.give_back(tube, at_most))
 
     def _taken_back(self, hand: Hand, end: Callable[[int], _Result]) -> _Result | None:
         with self._section:
-            thread, tube = self._bindings.handed_from(hand)
-            if tube == NOT_FOUND or not self._attempts.in_hand(tube):
+            thread, tube = self._claims.handed_from(hand)
+            if tube == NOT_FOUND or not self._delivery.in_hand(tube):
                 return None
             self._journal.declare(thread)
             result = end(tube)
             self._journal.clear()
-            self._bindings.note_batch(-1, 0)
+            self._claims.note_batch(-1, 0)
             return result
 
     def _acknowledged(self, hand: Hand | None) -> int:
@@ -196,7 +196,7 @@ class Delivering:
         if names is not None and not names:
             return False
         self._waiting.look_around()
-        return self._bindings.next_ready(self._waiting.last_served, self._handlers.served(names)) >= 0
+        return self._claims.next_ready(self._waiting.last_served, self._handlers.served(names)) >= 0
 
     def _next(self, names: frozenset[str] | None, terms: Mapping[str, Terms]) -> Hand | None:
         """Claim the thread that is ready next, and hand out of it. None: there is none."""
@@ -209,15 +209,15 @@ class Delivering:
 
     def _claim(self, thread: int) -> int:
         self._journal.declare(thread)
-        token = self._bindings.claim(thread)
+        token = self._claims.claim(thread)
         self._journal.clear()
         return token
 
     def _release(self, thread: int, pause_s: float) -> None:
         self._journal.declare(thread)
-        self._bindings.release(thread, pause_s)
+        self._claims.release(thread, pause_s)
         self._journal.clear()
-        self._bindings.note_batch(-1, 0)
+        self._claims.note_batch(-1, 0)
 
     def _take_by(self, key: str, thread: int, terms: Mapping[str, Terms]) -> Batch:
         """As `_take`, by the terms of the thread's handler; nothing where there are none."""
@@ -231,14 +231,14 @@ class Delivering:
         there = self._directory.priorities(thread)
         for priority in priorities:
             for tube in there.get(priority, ()):
-                batch = self._tubes.read(tube, self._attempts.limit(tube, terms.limit))
+                batch = self._fifos.read(tube, self._delivery.limit(tube, terms.limit))
                 if batch.count:
                     self._words[turn] += 1
-                    self._attempts.hand_out(thread, tube, batch.through)
+                    self._delivery.hand_out(thread, tube, batch.through)
                     # In this very section: a worker that is cut off later must not have a batch without a deadline.
                     deadline_ns = time.monotonic_ns() + int(terms.timeout_s * 1e9) if terms.timeout_s else 0
-                    self._bindings.note_batch(thread, batch.count, deadline_ns)
-                    batch.pipe, batch.failed = f"{key}/{priority}", self._attempts.of(tube)
+                    self._claims.note_batch(thread, batch.count, deadline_ns)
+                    batch.pipe, batch.failed = f"{key}/{priority}", self._delivery.of(tube)
                     batch.taken_us = time.time_ns() // 1000
                     if self._words[self._layout.tube_word(tube) + at.TUBE_FRONT]:
                         batch.front = True
@@ -247,16 +247,16 @@ class Delivering:
 
     def _pop(self, hand: Hand, through: int) -> int:
         """Acknowledge messages below `through` where the batch in hand is from. Returns the thread."""
-        thread, tube = self._bindings.handed_from(hand)
+        thread, tube = self._claims.handed_from(hand)
         if tube == NOT_FOUND:
             return thread
         self._journal.declare(thread)
-        self._tubes.pop(tube, through)
-        self._bindings.note_progress(thread)
+        self._fifos.pop(tube, through)
+        self._claims.note_progress(thread)
         self._journal.clear()
-        if not self._attempts.in_hand(tube):
-            self._bindings.note_batch(-1, 0)
-        self._bindings.messages_left()
+        if not self._delivery.in_hand(tube):
+            self._claims.note_batch(-1, 0)
+        self._claims.messages_left()
         if self._words[at.EQUALITY_STATE]:
-            self._alike.forget()
+            self._equals.forget()
         return thread

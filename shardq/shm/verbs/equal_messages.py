@@ -13,8 +13,8 @@ from shardq.shm.memory import record
 from shardq.shm.memory.extents import Extents
 from shardq.shm.memory.record import Record
 from shardq.shm.segment import Segment
-from shardq.shm.tubes.fifo import Tubes
-from shardq.shm.unique_index import ADDRESS_BITS, UNLISTED, Equality
+from shardq.shm.tubes.fifo import Fifos
+from shardq.shm.unique_index import ADDRESS_BITS, UNLISTED, UniqueIndex
 
 _ADDRESS = (1 << ADDRESS_BITS) - 1
 
@@ -27,22 +27,22 @@ class Asked(NamedTuple):
     digests: Sequence[int]
 
 
-class Alike:
+class EqualMessages:
     """Looks for equal messages. All methods want the guard held."""
 
     def __init__(
-        self, segment: Segment, journal: Journal, extents: Extents, tubes: Tubes, records: PendingRecords
+        self, segment: Segment, journal: Journal, extents: Extents, fifos: Fifos, records: PendingRecords
     ) -> None:
         self._segment = segment
         self._journal = journal
         self._words = segment.words
         self._bytes = segment.bytes
         self._layout = segment.layout
-        self._tubes = tubes
+        self._fifos = fifos
         self._records = records
         self._first_head = segment.layout.tube_word(0) + at.TUBE_HEAD_SEQUENCE
         self._tube_map = segment.layout.tube_map
-        self.table = Equality(segment, extents, self._lasts)
+        self.table = UniqueIndex(segment, extents, self._lasts)
 
     def forget(self) -> None:
         """Give the memory of the table back where no message is left that could be equal to another."""
@@ -100,13 +100,13 @@ class Alike:
             return False
         found = known.get(field)
         if found is None:
-            found = known[field] = self._tubes.chains.at(field & _ADDRESS)
+            found = known[field] = self._fifos.chains.at(field & _ADDRESS)
         index = number - found.sequence
         if index >= found.count or record.message(self._segment, found, index) != message:
             return False
         # The entry names the last of several equal messages. Where that was taken out, a worker may have an earlier
         # one in hand.
-        return not record.is_cancelled(self._segment, found, index) or self._tubes.has_stayed(tube, message)
+        return not record.is_cancelled(self._segment, found, index) or self._fifos.has_stayed(tube, message)
 
     def _pending_without_entries(
         self, pipe: str, message: bytes, digest: int, *, recurrent: bool

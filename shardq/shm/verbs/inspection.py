@@ -20,11 +20,11 @@ from shardq.shm.damage import damage_told
 from shardq.shm.processes.holding import Held, holder
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
-from shardq.shm.tubes.claims import Bindings
-from shardq.shm.tubes.delivery import Attempts
+from shardq.shm.tubes.claims import Claims
+from shardq.shm.tubes.delivery import Delivery
 from shardq.shm.tubes.directory import Directory
-from shardq.shm.tubes.fifo import Tubes
-from shardq.shm.tubes.handler_table import Handlers
+from shardq.shm.tubes.fifo import Fifos
+from shardq.shm.tubes.handler_table import HandlerTable
 from shardq.system.processes import is_stopped, memory
 
 
@@ -120,11 +120,11 @@ class Inspection:
         self,
         segment: Segment,
         slots: Slots,
-        handlers: Handlers,
+        handlers: HandlerTable,
         directory: Directory,
-        tubes: Tubes,
-        bindings: Bindings,
-        attempts: Attempts,
+        fifos: Fifos,
+        claims: Claims,
+        delivery: Delivery,
         section: AbstractContextManager[None],
     ) -> None:
         self._segment = segment
@@ -133,9 +133,9 @@ class Inspection:
         self._slots = slots
         self._handlers = handlers
         self._directory = directory
-        self._tubes = tubes
-        self._bindings = bindings
-        self._attempts = attempts
+        self._fifos = fifos
+        self._claims = claims
+        self._delivery = delivery
         self._section = section
 
     def counts(self) -> Counts:
@@ -168,7 +168,7 @@ class Inspection:
             self._words[at.DEFERRED],
             self._words[at.RECURRENT],
             self._words[at.NEXT_DUE_US] or None,
-            self._words[at.SUPERVISOR_PID] if self._bindings.supervised() else None,
+            self._words[at.SUPERVISOR_PID] if self._claims.supervised() else None,
             [view for slot in range(self._layout.slots) if (view := self._worker(slot))],
             self.held(),
         )
@@ -188,19 +188,19 @@ class Inspection:
             yield from views
 
     def _tubes_of(self, thread: int) -> Iterator[TubeView]:
-        owner, now_us = self._bindings.owner(thread), time.time_ns() // 1000
+        owner, now_us = self._claims.owner(thread), time.time_ns() // 1000
         if self._directory.apart(thread):
             return
         for pipe, its in self._directory.pipes_of(thread):
-            tubes = [tube for tube in its if not self._tubes.is_empty(tube)]
+            tubes = [tube for tube in its if not self._fifos.is_empty(tube)]
             if tubes:
-                queued = sum(map(self._tubes.length, tubes))
-                age_s = max(0, now_us - min(map(self._tubes.oldest_us, tubes))) / 1e6
+                queued = sum(map(self._fifos.length, tubes))
+                age_s = max(0, now_us - min(map(self._fifos.oldest_us, tubes))) / 1e6
                 worker = self._pid(owner) if owner else None
                 unserved = not owner and not self._is_served(self._directory.handler(thread))
-                failed = self._attempts.of(tubes[0])
+                failed = self._delivery.of(tubes[0])
                 attempts = failed.attempts if failed else 0
-                rests_s = 0.0 if owner else self._bindings.rests_s(thread)
+                rests_s = 0.0 if owner else self._claims.rests_s(thread)
                 yield TubeView(pipe, queued, age_s, worker, unserved, attempts, rests_s)
 
     def _is_served(self, number: int) -> bool:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from shardq.shm.damage import damaged
-from shardq.shm.deferred.transfer import Pending
+from shardq.shm.deferred.transfer import Transfer
 from shardq.shm.journal import Journal
 from shardq.shm.memory.reserve import Reserve
 from shardq.shm.segment import Segment
-from shardq.shm.tubes.claims import Bindings
+from shardq.shm.tubes.claims import Claims
 from shardq.shm.tubes.directory import Directory
-from shardq.shm.tubes.fifo import Tubes
+from shardq.shm.tubes.fifo import Fifos
 
 
-class Repair:
+class Recovery:
     """Brings one thread entry in line with its committing stores. All methods want the guard held."""
 
     def __init__(
@@ -20,9 +20,9 @@ class Repair:
         segment: Segment,
         journal: Journal,
         directory: Directory,
-        tubes: Tubes,
-        bindings: Bindings,
-        pending: Pending,
+        fifos: Fifos,
+        claims: Claims,
+        transfer: Transfer,
     ) -> None:
         self._name = segment.name
         self._words = segment.words
@@ -30,9 +30,9 @@ class Repair:
         self._layout = segment.layout
         self._journal = journal
         self._directory = directory
-        self._tubes = tubes
-        self._bindings = bindings
-        self._pending = pending
+        self._fifos = fifos
+        self._claims = claims
+        self._transfer = transfer
         self._reserve = Reserve(segment)
 
     def mend(self) -> None:
@@ -49,7 +49,7 @@ class Repair:
             self._bytes[self._layout.tube_map + tube] = 0
         if self._journal.pending:
             # Before the tubes: an extent that a tube was about to take over must not be swept as one that it lost.
-            self._pending.mend()
+            self._transfer.mend()
         for thread in self._journal.threads:
             if self._directory.linked(thread):
                 self._mend_thread(thread)
@@ -63,18 +63,18 @@ class Repair:
 
         There is nothing else to mend: had the worker died inside the guard, an intent would stand.
         """
-        orphans = self._bindings.orphans()
+        orphans = self._claims.orphans()
         for thread in orphans:
             self._journal.declare(thread)
-            self._bindings.refresh(thread)
-            self._bindings.call_for(thread)
+            self._claims.refresh(thread)
+            self._claims.call_for(thread)
             self._journal.clear()
         return len(orphans)
 
     def _mend_thread(self, thread: int) -> None:
         for tube in self._directory.tubes_of(thread):
-            self._tubes.settle(tube)
-            self._tubes.chains.sweep(tube)
-        self._bindings.refresh(thread)
+            self._fifos.settle(tube)
+            self._fifos.chains.sweep(tube)
+        self._claims.refresh(thread)
         # The dead process may have made the thread ready and died before it called a worker to it.
-        self._bindings.call_for(thread)
+        self._claims.call_for(thread)

@@ -6,26 +6,26 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from shardq.shm.journal import Journal
-from shardq.shm.tubes.claims import Bindings
+from shardq.shm.tubes.claims import Claims
 from shardq.shm.tubes.directory import Directory
-from shardq.shm.tubes.fifo import Tubes
+from shardq.shm.tubes.fifo import Fifos
 
 
 class Removing:
-    """The verb on messages that are queued. `Timing.remove` is that on messages that wait for their time."""
+    """The verb on messages that are queued. `Deferring.remove` is that on messages that wait for their time."""
 
     def __init__(
         self,
         journal: Journal,
         directory: Directory,
-        tubes: Tubes,
-        bindings: Bindings,
+        fifos: Fifos,
+        claims: Claims,
         section: AbstractContextManager[None],
     ) -> None:
         self._journal = journal
         self._directory = directory
-        self._tubes = tubes
-        self._bindings = bindings
+        self._fifos = fifos
+        self._claims = claims
         self._section = section
 
     def remove(self, pipe: str, messages: Sequence[bytes]) -> int:
@@ -35,9 +35,9 @@ class Removing:
             if not tubes:
                 return 0
             self._journal.declare(thread)
-            handed_stay = self._bindings.owner(thread) != 0
-            taken = sum(self._tubes.cancel(tube, messages, handed_stay=handed_stay) for tube in tubes)
-            self._bindings.refresh(thread)
+            handed_stay = self._claims.owner(thread) != 0
+            taken = sum(self._fifos.cancel(tube, messages, handed_stay=handed_stay) for tube in tubes)
+            self._claims.refresh(thread)
             self._journal.clear()
-            self._bindings.messages_left()
+            self._claims.messages_left()
             return taken

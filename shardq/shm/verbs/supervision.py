@@ -14,7 +14,7 @@ from shardq.model import Ending
 from shardq.shm import words as at
 from shardq.shm.counters import nothing_stored
 from shardq.shm.processes.doorbell import Doorbell
-from shardq.shm.processes.exit_log import Deaths
+from shardq.shm.processes.exit_log import ExitLog
 from shardq.shm.processes.slots import LEAVE_BYTE, SUPERVISOR_BYTE, Slots
 from shardq.shm.segment import Segment
 
@@ -30,7 +30,7 @@ class Supervision:
         segment: Segment,
         slots: Slots,
         doorbell: Doorbell,
-        deaths: Deaths,
+        exit_log: ExitLog,
         section: AbstractContextManager[None],
     ) -> None:
         self._words = segment.words
@@ -38,7 +38,7 @@ class Supervision:
         self._layout = segment.layout
         self._slots = slots
         self._doorbell = doorbell
-        self._deaths = deaths
+        self._exit_log = exit_log
         self._section = section
         self._unnoticed = False
         """Whether this process supervises, and the sleeping processes do not watch it yet."""
@@ -113,19 +113,19 @@ class Supervision:
         arrived = any(self._field(slot, at.SLOT_WORKER) for slot in slots)
         had_batch = any(self._field(slot, at.SLOT_BATCH_COUNT) for slot in slots)
         for slot in slots:
-            self._deaths.note(self._slots.owner_of(slot), ending)
+            self._exit_log.note(self._slots.owner_of(slot), ending)
             self._words[self._layout.slot_word(slot) + at.SLOT_WORKER] = 0
         return arrived, had_batch
 
     def excuse(self, pid: int) -> None:
         """Write down that a worker is ended on purpose: its batch in hand is not to blame. Called before the kill."""
         for slot in self._slots_of(pid):
-            self._deaths.note(self._slots.owner_of(slot), Ending(signal=signal.SIGKILL), excused=True)
+            self._exit_log.note(self._slots.owner_of(slot), Ending(signal=signal.SIGKILL), excused=True)
 
     def condemn(self, pid: int) -> None:
         """Write down that a worker is ended because its batch takes too long. Called before the kill."""
         for slot in self._slots_of(pid):
-            self._deaths.note(self._slots.owner_of(slot), Ending(signal=signal.SIGKILL, timed_out=True))
+            self._exit_log.note(self._slots.owner_of(slot), Ending(signal=signal.SIGKILL, timed_out=True))
 
     def deadlines(self) -> dict[int, int]:
         """When the batches in hand of living workers must be done, in nanoseconds of CLOCK_MONOTONIC, by pid. While

@@ -8,13 +8,13 @@ from contextlib import AbstractContextManager
 from shardq.shm import words as at
 from shardq.shm.counters import none_queued
 from shardq.shm.damage import damaged
-from shardq.shm.processes.death_watch import Watch
+from shardq.shm.processes.death_watch import DeathWatch
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
-from shardq.shm.tubes.claims import Bindings
+from shardq.shm.tubes.claims import Claims
 from shardq.shm.tubes.directory import NOT_FOUND, Directory
-from shardq.shm.tubes.handler_table import Handlers
-from shardq.shm.verbs.recovery import Repair
+from shardq.shm.tubes.handler_table import HandlerTable
+from shardq.shm.verbs.recovery import Recovery
 
 #: How often a busy process looks for threads whose worker died; one that is about to sleep always does.
 ORPHAN_INTERVAL_S = 0.01
@@ -27,19 +27,19 @@ class Waiting:
         self,
         segment: Segment,
         slots: Slots,
-        handlers: Handlers,
+        handlers: HandlerTable,
         directory: Directory,
-        bindings: Bindings,
-        repair: Repair,
-        watch: Watch,
+        claims: Claims,
+        recovery: Recovery,
+        watch: DeathWatch,
         section: AbstractContextManager[None],
     ) -> None:
         self._segment = segment
         self._slots = slots
         self._handlers = handlers
         self._directory = directory
-        self._bindings = bindings
-        self._repair = repair
+        self._claims = claims
+        self._recovery = recovery
         self._watch = watch
         self._section = section
         self._sleepers = 0
@@ -65,7 +65,7 @@ class Waiting:
             key = self.find(names, bound)
             self._sleepers += 1
             if key is None:
-                self._bindings.sleep()
+                self._claims.sleep()
             return key, wait_s
 
     def rise(self, key: str | None) -> None:
@@ -75,17 +75,17 @@ class Waiting:
         """
         with self._section:
             self._sleepers -= 1
-            if self._bindings.wake(others_sleep=self._sleepers > 0):
-                self._bindings.pass_on(NOT_FOUND if key is None else self._directory.thread(key))
+            if self._claims.wake(others_sleep=self._sleepers > 0):
+                self._claims.pass_on(NOT_FOUND if key is None else self._directory.thread(key))
             if key is not None and (self._pauses_stand or self._sleepers_await_due()):
-                self._bindings.call_worker()
+                self._claims.call_worker()
 
     def rise_alone(self) -> None:
         """As `rise`, where a process is stopped inside the guard. A call that this process got is not passed on. The
         other processes look for work themselves once the guard is free, at the latest at their safety net's time.
         """
         self._sleepers -= 1
-        self._bindings.wake(others_sleep=self._sleepers > 0)
+        self._claims.wake(others_sleep=self._sleepers > 0)
 
     def deaths(self) -> int:
         """A descriptor that becomes readable when a process ends that serves threads. Ask before `lie_down`."""
@@ -111,13 +111,13 @@ class Waiting:
         with self._section:
             if none_queued(words) and not (deferred and words[at.DEFERRED]):
                 return True
-            self._bindings.await_(self._segment.layout.quiet_map)
+            self._claims.await_(self._segment.layout.quiet_map)
             return False
 
     def await_room(self) -> None:
         """Ask to be rung when messages leave."""
         with self._section:
-            self._bindings.await_(self._segment.layout.room_map)
+            self._claims.await_(self._segment.layout.room_map)
 
     def look_around_to_sleep(self) -> float | None:
         """As `look_around`, before this process sleeps: it looks at all, and also watches the processes that serve.
@@ -134,16 +134,16 @@ class Waiting:
     def sleep(self) -> None:
         """One coroutine more of this process sleeps, which found nothing in this section. Wants the guard held."""
         self._sleepers += 1
-        self._bindings.sleep()
+        self._claims.sleep()
 
     def turn_over(self, *, sleeps_on: bool, busy: bool) -> None:
         """A coroutine that slept looked again, and `sleeps_on`, or rises as by `rise`. Where it is `busy`, it has
         claimed its work in this section. Wants the guard held.
         """
-        if self._bindings.wake(others_sleep=sleeps_on or self._sleepers > 1):
-            self._bindings.pass_on(NOT_FOUND)
+        if self._claims.wake(others_sleep=sleeps_on or self._sleepers > 1):
+            self._claims.pass_on(NOT_FOUND)
         if busy and (self._pauses_stand or self._sleepers_await_due()):
-            self._bindings.call_worker()
+            self._claims.call_worker()
         # Last: where an exception cuts this short, the caller rises by `rise`.
         self._sleepers -= not sleeps_on
 
@@ -160,9 +160,9 @@ class Waiting:
         served = self._handlers.served(names)
         if bound is not None:
             thread = self._directory.thread(bound)
-            if thread != NOT_FOUND and self._bindings.has_work(thread):
+            if thread != NOT_FOUND and self._claims.has_work(thread):
                 return bound
-        thread = self._bindings.next_ready(self.last_served, served)
+        thread = self._claims.next_ready(self.last_served, served)
         if thread < 0:
             return None
         self.last_served = thread
@@ -174,14 +174,14 @@ class Waiting:
 
     def _end_pauses(self) -> float | None:
         """In how many seconds the next pause ends."""
-        wait_s = self._bindings.end_pauses()
+        wait_s = self._claims.end_pauses()
         self._pauses_stand = wait_s is not None
         return wait_s
 
     def _sleepers_await_due(self) -> bool:
         """Whether something is deferred, and no supervisor sets a timer for it."""
-        return bool(self._segment.words[at.NEXT_DUE_US]) and not self._bindings.supervised()
+        return bool(self._segment.words[at.NEXT_DUE_US]) and not self._claims.supervised()
 
     def _adopt_orphans(self) -> None:
-        self._repair.adopt_orphans()
+        self._recovery.adopt_orphans()
         self._orphans_due = time.monotonic() + ORPHAN_INTERVAL_S
