@@ -14,6 +14,7 @@ import pytest
 from shardq.model import Hand, When, dead_pipe
 from shardq.protocols import Lock, Storage
 from tests.conftest import OpenBackend
+from tests.contracts.kit.peer import peer
 from tests.contracts.test_storage import (
     CHUNK,
     KEY,
@@ -29,7 +30,6 @@ from tests.contracts.test_storage import (
 from tests.support import hands
 from tests.support.clock import now_us
 from tests.support.drivers import MIB, Backend, Driver
-from tests.support.peer import peer
 from tests.support.tasks import finished, in_thread, suspended
 
 SECOND_US = 1_000_000

@@ -18,7 +18,7 @@ import pytest
 from shardq.errors import FencedError
 from shardq.model import EMPTY, Batch, Counts, Ending, Failed, Hand, dead_pipe
 from shardq.protocols import Lock, Storage
-from tests.contracts.holder import hold, holding
+from tests.contracts.kit.holder import hold, holding
 from tests.contracts.test_storage import KEY, OTHER, OTHER_KEY, PIPE, claimed, contents, drain, everything, numbered
 from tests.support import hands
 from tests.support.clock import now_us

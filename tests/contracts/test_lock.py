@@ -14,9 +14,9 @@ import pytest
 
 from shardq.errors import FencedError
 from shardq.protocols import Lock, Served, Storage
+from tests.contracts.kit.peer import peer
 from tests.support import hands
 from tests.support.drivers import Backend, Driver
-from tests.support.peer import peer
 from tests.support.tasks import LIMIT_S, NEVER_S, finished, in_thread, suspended
 
 KEY = "app.jobs/Resize/7"

@@ -16,6 +16,7 @@ from shardq.model import When, split_key
 from shardq.pages import each
 from shardq.protocols import Lock, Storage
 from tests.conftest import OpenBackend
+from tests.contracts.kit.peer import peer
 from tests.contracts.test_storage import (
     CHUNK,
     KEY,
@@ -30,7 +31,6 @@ from tests.contracts.test_storage import (
 )
 from tests.support.clock import now_us
 from tests.support.drivers import MIB, Backend, Driver
-from tests.support.peer import peer
 from tests.support.tasks import LIMIT_S, NEVER_S, finished, in_thread, suspended
 
 SECOND_US = 1_000_000

@@ -18,10 +18,10 @@ from shardq.model import EMPTY, Batch, Counts, Hand, Terms, When, split_key
 from shardq.pages import each
 from shardq.protocols import Lock, Served, Storage
 from tests.conftest import OpenBackend
+from tests.contracts.kit.peer import peer
 from tests.support import hands
 from tests.support.clock import now_us
 from tests.support.drivers import MIB, Backend, Driver
-from tests.support.peer import peer
 from tests.support.tasks import LIMIT_S, NEVER_S, cancelled, finished, in_thread, suspended, without_suspending
 
 KEY = "app.jobs/Resize/7"

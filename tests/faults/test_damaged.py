@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support import damage
+from tests.faults.kit import damage
 from tests.support.chance import SEED
 from tests.support.programs import ROOT
 

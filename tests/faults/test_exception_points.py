@@ -7,11 +7,11 @@ from random import Random
 
 import pytest
 
-from tests.support.faults import Child, Gate, Step, one_of_each_line, sample, striking_at
-from tests.support.faults_case import Operation
-from tests.support.faults_operations import OPERATIONS
-from tests.support.faults_outcome import check_counted, check_outcome, recorded, seen
-from tests.support.faults_scene import Scene, check_usable, check_whole
+from tests.faults.kit.case import Operation
+from tests.faults.kit.operations import OPERATIONS
+from tests.faults.kit.outcome import check_counted, check_outcome, recorded, seen
+from tests.faults.kit.points import Child, Gate, Step, one_of_each_line, sample, striking_at
+from tests.faults.kit.scene import Scene, check_usable, check_whole
 
 SAMPLE = 1
 

@@ -19,10 +19,10 @@ from shardq import Queue, connect
 from shardq.drivers import SharedStorage
 from shardq.shm.files.own_files import remove_files
 from tests.faults.conftest import SEED
-from tests.support.faults import Child
+from tests.faults.kit.family_storm import LARGEST_CALL, THREADS, Delivery, Gust, Stormy, deliveries, note_accepted, read
+from tests.faults.kit.points import Child
 from tests.support.programs import ROOT
 from tests.support.segments import new_name
-from tests.support.stormy import LARGEST_CALL, THREADS, Delivery, Gust, Stormy, deliveries, note_accepted, read
 
 SECONDS = float(os.environ.get("SHARDQ_FAULTS_SECONDS", "6"))
 PRODUCERS, WORKERS = 2, 3

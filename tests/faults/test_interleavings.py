@@ -14,11 +14,11 @@ from shardq.shm.processes.death_watch import DeathWatch
 from shardq.shm.tubes.claims import Claims
 from shardq.shm.tubes.handler_table import HandlerTable
 from shardq.shm.verbs.waiting import Waiting
-from tests.support.faults_scene import everything as all_threads
-from tests.support.interleave import Plan, Violation, World, random_plans, run_all, run_sample
-from tests.support.interleave_bell import Looks, bare_segment, without_net, workshop
-from tests.support.interleave_guard import contest, guard_module
-from tests.support.interleave_watch import watchmen
+from tests.faults.explorer.bell import Looks, bare_segment, without_net, workshop
+from tests.faults.explorer.guard import contest, guard_module
+from tests.faults.explorer.watch import watchmen
+from tests.faults.explorer.worlds import Plan, Violation, World, random_plans, run_all, run_sample
+from tests.faults.kit.scene import everything as all_threads
 
 SAMPLE, SAMPLE_OF_ALL = 4_000, 150_000
 #: Tries in which a spoilt guard has to be caught. Most are caught within hundreds.

@@ -10,8 +10,8 @@ from random import Random
 from shardq.drivers.shared.storage import SharedStorage
 from shardq.errors import SegmentError, SegmentExists, SegmentForeign, SegmentMissing
 from shardq.shm.registry import destroy
-from tests.support.faults import Step, die_at, one_of_each_line, sample, steps_of
-from tests.support.faults_scene import MIB, PIPE, Naps, check_goes_on, check_whole, nobody, run
+from tests.faults.kit.points import Step, die_at, one_of_each_line, sample, steps_of
+from tests.faults.kit.scene import MIB, PIPE, Naps, check_goes_on, check_whole, nobody, run
 from tests.support.leaks import segment_name
 
 SAMPLE = 20

@@ -7,11 +7,11 @@ from random import Random
 
 import pytest
 
-from tests.support.faults import Child, Step, die_at, one_of_each_line, sample
-from tests.support.faults_case import Operation
-from tests.support.faults_operations import OPERATIONS
-from tests.support.faults_outcome import check_counted, check_done, check_outcome, recorded, seen
-from tests.support.faults_scene import Scene, check_usable, check_whole
+from tests.faults.kit.case import Operation
+from tests.faults.kit.operations import OPERATIONS
+from tests.faults.kit.outcome import check_counted, check_done, check_outcome, recorded, seen
+from tests.faults.kit.points import Child, Step, die_at, one_of_each_line, sample
+from tests.faults.kit.scene import Scene, check_usable, check_whole
 
 #: Lines of one operation that a sampled run dies at.
 SAMPLE = 2

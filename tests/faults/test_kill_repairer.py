@@ -9,11 +9,11 @@ from random import Random
 import pytest
 
 import shardq
-from tests.support.faults import Action, Child, Gate, Step, die_at, dying_at, one_of_each_line, sample, steps_run
-from tests.support.faults_case import Operation
-from tests.support.faults_operations import OPERATIONS
-from tests.support.faults_outcome import check_counted, check_outcome, recorded, seen
-from tests.support.faults_scene import Scene, check_usable, check_whole, settle
+from tests.faults.kit.case import Operation
+from tests.faults.kit.operations import OPERATIONS
+from tests.faults.kit.outcome import check_counted, check_outcome, recorded, seen
+from tests.faults.kit.points import Action, Child, Gate, Step, die_at, dying_at, one_of_each_line, sample, steps_run
+from tests.faults.kit.scene import Scene, check_usable, check_whole, settle
 
 #: First deaths of each operation in a sampled run and in a full one, and second deaths for each of them.
 FIRST, FIRST_OF_ALL, SECOND, SECOND_OF_ALL = 1, 12, 1, 6

@@ -16,11 +16,11 @@ from shardq.shm.tubes import delivery as attempts
 from shardq.shm.tubes import fifo
 from shardq.shm.verbs import dead_letters as letters
 from shardq.shm.verbs import recovery as repair
+from tests.faults.kit.case import Operation
+from tests.faults.kit.operations import OPERATIONS
+from tests.faults.kit.outcome import recorded
+from tests.faults.kit.points import Step
 from tests.faults.test_kill_points import problems_after
-from tests.support.faults import Step
-from tests.support.faults_case import Operation
-from tests.support.faults_operations import OPERATIONS
-from tests.support.faults_outcome import recorded
 
 BLAME = (
     "        self._journal.commit("

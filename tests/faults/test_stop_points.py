@@ -9,11 +9,11 @@ import pytest
 
 from shardq.shm import words as at
 from shardq.shm.processes.guard import PATIENCE_S
-from tests.support.faults import Child, Step, one_of_each_line, sample, stopping_at
-from tests.support.faults_case import Operation
-from tests.support.faults_operations import OPERATIONS
-from tests.support.faults_outcome import check_counted, check_done, recorded, seen
-from tests.support.faults_scene import WEDGED_S, Scene, Wedged, check_usable, check_whole, settle
+from tests.faults.kit.case import Operation
+from tests.faults.kit.operations import OPERATIONS
+from tests.faults.kit.outcome import check_counted, check_done, recorded, seen
+from tests.faults.kit.points import Child, Step, one_of_each_line, sample, stopping_at
+from tests.faults.kit.scene import WEDGED_S, Scene, Wedged, check_usable, check_whole, settle
 
 SAMPLE = 1
 

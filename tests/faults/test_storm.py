@@ -14,10 +14,10 @@ from random import Random
 import pytest
 
 from tests.faults.conftest import SEED
-from tests.support.faults import Child
-from tests.support.faults_history import Delivery, History, Intent, Letter, Message
-from tests.support.faults_scene import MIB, Scene, check_usable, check_whole, run, run_waiting, scene
-from tests.support.faults_storm import GRAVE, PIPES, SHARED, consume, deferred_by, produce
+from tests.faults.kit.history import Delivery, History, Intent, Letter, Message
+from tests.faults.kit.points import Child
+from tests.faults.kit.scene import MIB, Scene, check_usable, check_whole, run, run_waiting, scene
+from tests.faults.kit.storm import GRAVE, PIPES, SHARED, consume, deferred_by, produce
 
 SECONDS = float(os.environ.get("SHARDQ_FAULTS_SECONDS", "4"))
 PRODUCERS = CONSUMERS = 3

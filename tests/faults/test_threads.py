@@ -14,9 +14,9 @@ import pytest
 
 from shardq.shm import words as at
 from shardq.shm.files.names import bell_path
-from tests.support.faults import Child, Gate
-from tests.support.faults_scene import PIPE, Scene, check_usable, check_whole, nobody, run, run_waiting, scene
-from tests.support.faults_scene import everything as all_threads
+from tests.faults.kit.points import Child, Gate
+from tests.faults.kit.scene import PIPE, Scene, check_usable, check_whole, nobody, run, run_waiting, scene
+from tests.faults.kit.scene import everything as all_threads
 
 
 @pytest.fixture

@@ -28,12 +28,12 @@ from shardq.errors import FencedError
 from shardq.model import EMPTY, Batch, Counts, Hand, Terms, When
 from shardq.protocols import Storage
 from shardq.shm.processes.shares import Share, slots_of
+from tests.faults.kit.fsck import fsck
+from tests.faults.kit.points import Child, dying_after
+from tests.faults.kit.scene import run
 from tests.property.model import Model, TubeModel, in_front, key_of
 from tests.support import hands
 from tests.support.drivers import DRIVERS, MIB, Driver
-from tests.support.faults import Child, dying_after
-from tests.support.faults_fsck import fsck
-from tests.support.faults_scene import run
 from tests.support.listing import listed
 
 #: Letters that a grave keeps.

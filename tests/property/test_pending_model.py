@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from shardq.shm.store import Store
+from tests.faults.kit.fsck import fsck
+from tests.faults.kit.fsck_pending import living_messages, pending_of
+from tests.faults.kit.points import Child, dying_after
+from tests.faults.kit.scene import settle
 from tests.property.pending_model import State, Waiting
 from tests.support import hands
 from tests.support.drivers import MIB
-from tests.support.faults import Child, dying_after
-from tests.support.faults_fsck import fsck
-from tests.support.faults_fsck_pending import living_messages, pending_of
-from tests.support.faults_scene import settle
 from tests.support.segments import stores
 
 CAPACITY_BYTES = 16 * MIB

@@ -16,9 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from shardq.errors import DirectoryFull, FencedError, MessageTooLarge
 from shardq.shm.store import Store
+from tests.faults.kit.fsck import fsck
 from tests.support import hands
 from tests.support.drivers import MIB
-from tests.support.faults_fsck import fsck
 from tests.support.segments import stores
 
 #: Fewer entries than there are pipes, so that drained threads are given up for others.

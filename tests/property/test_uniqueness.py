@@ -8,9 +8,9 @@ from random import Random
 
 import pytest
 
+from tests.faults.kit.points import Child
+from tests.faults.kit.scene import KEY, PIPE, Scene, check_whole, run, scene
 from tests.support import hands
-from tests.support.faults import Child
-from tests.support.faults_scene import KEY, PIPE, Scene, check_whole, run, scene
 from tests.support.listing import listed
 
 PRODUCERS = 4

@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from tests.support.faults_fsck import runs
+from tests.faults.kit.fsck import runs
 
 
 class TwoHolders(AssertionError):

@@ -13,7 +13,7 @@ import pytest
 
 from shardq.supervisor.code.program import Program
 from shardq.supervisor.exits import Exit
-from tests.support.faults import Child
+from tests.faults.kit.points import Child
 from tests.support.programs import ROOT, Supervise, until
 from tests.support.segments import files_of
 from tests.support.supervised import Start

@@ -19,8 +19,8 @@ from shardq.shm.registry import attach_store, close_store, create_store, destroy
 from shardq.shm.segment import Segment
 from shardq.shm.store import Store
 from shardq.supervisor.exits import Exit
+from tests.faults.kit.points import Child, Gate
 from tests.support.drivers import MIB
-from tests.support.faults import Child, Gate
 from tests.support.segments import new_name
 from tests.support.supervised import Start, left_in
 

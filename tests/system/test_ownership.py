@@ -19,9 +19,9 @@ from shardq.shm.files import own_files as files
 from shardq.shm.registry import attach_store, close_store, create_store, destroy
 from shardq.supervise import main as supervise
 from shardq.supervisor.exits import Exit
+from tests.faults.kit.points import Child
 from tests.support import jobs
 from tests.support.drivers import MIB
-from tests.support.faults import Child
 from tests.support.segments import new_name
 
 PIPE = "m/H/0/0"

@@ -12,7 +12,7 @@ import pytest
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.workers.deaths import Death, reap, unknown
 from shardq.supervisor.workers.member import Member
-from tests.support.faults import Child
+from tests.faults.kit.points import Child
 from tests.support.jobs import Folder, Gated
 from tests.support.programs import ROOT, Supervise
 from tests.support.segments import files_of

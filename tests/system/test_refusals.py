@@ -16,9 +16,9 @@ from shardq.errors import SegmentUnavailable
 from shardq.shm.registry import attach_store, close_store, create_store
 from shardq.shm.store import Store
 from shardq.supervisor.exits import Exit
+from tests.faults.kit.points import Child
 from tests.support import jobs
 from tests.support.drivers import MIB
-from tests.support.faults import Child
 from tests.support.own_shm import needs_mounts, python, run, shell
 
 SUPERVISE = (sys.executable, "-m", "shardq.supervise", jobs.__name__, "--url", "shm://app", "--workers", "1", "--drain")

@@ -14,7 +14,7 @@ from shardq.supervisor.code.program import Program
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.wishes import reload
 from shardq.supervisor.wishes.reload import Resumption
-from tests.support.faults import Child
+from tests.faults.kit.points import Child
 from tests.support.jobs import Folder, Gated, Record
 from tests.support.programs import ROOT, until
 from tests.support.refusals import NoDescriptors, limit_processes, only_root

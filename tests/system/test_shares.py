@@ -17,9 +17,9 @@ from shardq.shm.processes.shares import FAMILY_SLOTS, KEPT_SLOTS, VISITOR_SLOTS,
 from shardq.shm.registry import attach_store, close_store, create_store, overview_of
 from shardq.shm.store import Store
 from shardq.supervisor.exits import Exit
+from tests.faults.kit.points import Child, Gate
 from tests.support import jobs
 from tests.support.drivers import MIB
-from tests.support.faults import Child, Gate
 from tests.support.jobs import Folder, Record
 from tests.support.programs import until
 from tests.support.segments import files_of

@@ -19,8 +19,8 @@ from shardq.errors import SegmentBusy
 from shardq.model import Terms
 from shardq.shm.registry import create_store
 from shardq.supervisor.exits import Exit
+from tests.faults.kit.points import Child, Gate
 from tests.support.drivers import MIB
-from tests.support.faults import Child, Gate
 from tests.support.holder import Holder, holder
 from tests.support.jobs import Folder, Record
 from tests.support.programs import ROOT

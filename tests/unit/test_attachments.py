@@ -27,8 +27,8 @@ from shardq.shm.registry import (
     destroy_abandoned,
 )
 from shardq.shm.segment import Segment
+from tests.faults.kit.points import Action, Child, Gate
 from tests.support.drivers import MIB
-from tests.support.faults import Action, Child, Gate
 from tests.support.segments import files_of
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from shardq.shm import words as at
 from shardq.shm.store import Store
+from tests.faults.kit.fsck import fsck
 from tests.support import hands
-from tests.support.faults_fsck import fsck
 
 PIPE, KEY = "m/H/0/0", "m/H/0"
 OTHER = "m/H/0/5"

@@ -12,8 +12,8 @@ from shardq.errors import SegmentNoRoom
 from shardq.shm.files import capacity
 from shardq.shm.files.capacity import default_capacity_bytes, memory_limit_bytes
 from shardq.shm.registry import close_store, create_store, destroy
+from tests.faults.kit.points import Child
 from tests.support.drivers import MIB
-from tests.support.faults import Child
 
 #: Of the first kind without a limit.
 ENDLESS = 9223372036854771712

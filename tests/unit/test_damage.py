@@ -10,8 +10,8 @@ from shardq.errors import SegmentForeign
 from shardq.shm import words as at
 from shardq.shm.memory import record
 from shardq.shm.store import Store
+from tests.faults.kit.damage import limited
 from tests.support import hands
-from tests.support.damage import limited
 
 PIPE = "app/Job/0/0"
 

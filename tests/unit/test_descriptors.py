@@ -15,8 +15,8 @@ from shardq.shm.store import Store
 from shardq.supervisor.workers.member import Member
 from shardq.supervisor.workers.renewal import Wear
 from shardq.system.descriptors import KEPT, check_left, left, only_last_ones_left
+from tests.faults.kit.points import Child, Gate
 from tests.support.drivers import MIB
-from tests.support.faults import Child, Gate
 from tests.support.segments import files_of, stores
 
 

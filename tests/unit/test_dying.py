@@ -12,7 +12,7 @@ import pytest
 
 from shardq.shm.processes.slots import FIRST_SLOT_BYTE, start_ticks
 from shardq.shm.store import Store
-from tests.support.faults import Child, Gate
+from tests.faults.kit.points import Child, Gate
 
 #: Descriptors that the kernel closes after the locks are free: this keeps the process dying for some milliseconds.
 BALLAST = 10_000

@@ -6,8 +6,8 @@ import asyncio
 
 from shardq.drivers import SharedStorage
 from shardq.drivers.shared.waiters import ears_of
+from tests.faults.kit.points import Child
 from tests.support.drivers import MIB
-from tests.support.faults import Child
 
 
 async def test_a_forked_child_wakes_nobody_of_its_parent(name: str) -> None:

@@ -12,8 +12,8 @@ from shardq.shm import words as at
 from shardq.shm.files.lock_bytes import REGISTER_BYTE
 from shardq.shm.registry import close_store, create_store
 from shardq.shm.store import Store
+from tests.faults.kit.points import Child, Gate
 from tests.support.drivers import MIB
-from tests.support.faults import Child, Gate
 
 PIPE = "m/H/0/0"
 

@@ -10,9 +10,9 @@ import pytest
 
 from shardq.shm import words as at
 from shardq.shm.store import Store
+from tests.faults.kit.fsck import fsck
+from tests.faults.kit.points import Child, Gate
 from tests.support.drivers import MIB
-from tests.support.faults import Child, Gate
-from tests.support.faults_fsck import fsck
 from tests.support.segments import NewStore, stores
 
 #: More than there are numbers.

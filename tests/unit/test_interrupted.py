@@ -13,7 +13,7 @@ import pytest
 
 from shardq.errors import StorageBusy
 from shardq.shm.store import Store
-from tests.support.faults_fsck import fsck
+from tests.faults.kit.fsck import fsck
 
 PIPE = "m/H/0/0"
 

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from shardq.shm.files.names import full_name
-from tests.support.faults import Child
+from tests.faults.kit.points import Child
 from tests.support.leaks import (
     PLACES,
     SEGMENTS,

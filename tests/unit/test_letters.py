@@ -6,9 +6,9 @@ import pytest
 
 from shardq.shm import words as at
 from shardq.shm.store import Store
+from tests.faults.kit.fsck import fsck
 from tests.support import hands
 from tests.support.drivers import MIB
-from tests.support.faults_fsck import fsck
 from tests.support.listing import listed
 from tests.support.segments import NewStore
 

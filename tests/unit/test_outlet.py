@@ -17,7 +17,7 @@ import pytest
 from shardq.supervisor.output import limit, outlet
 from shardq.supervisor.output.limit import Turns, within
 from shardq.supervisor.output.telling import show, tell
-from tests.support.faults import Child
+from tests.faults.kit.points import Child
 from tests.support.programs import until
 from tests.support.stopped import OUTPUTS, Output, pipe
 

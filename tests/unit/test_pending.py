@@ -10,9 +10,9 @@ import pytest
 from shardq.errors import HandlerError, MessageTooLarge
 from shardq.shm import words as at
 from shardq.shm.store import Store
+from tests.faults.kit.fsck import fsck
 from tests.support import hands
 from tests.support.drivers import MIB
-from tests.support.faults_fsck import fsck
 from tests.support.segments import NewStore
 
 PIPE, OTHER = "m/H/0/0", "m/H/1/0"

@@ -13,7 +13,7 @@ from shardq.shm.files.pipes import write
 from shardq.shm.processes.doorbell import Doorbell
 from shardq.shm.segment import Segment
 from shardq.supervisor.wishes.control import Control
-from tests.support.faults import Child
+from tests.faults.kit.points import Child
 
 HEARD: list[int] = []
 

@@ -6,7 +6,7 @@ import os
 import signal
 
 from shardq.supervisor.wishes.signals import Signals
-from tests.support.faults import Child
+from tests.faults.kit.points import Child
 
 
 def test_signals_that_were_not_received_wait_for_the_program_that_is_executed_next() -> None:

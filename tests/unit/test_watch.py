@@ -16,8 +16,8 @@ from shardq.shm import words as at
 from shardq.shm.processes.death_watch import DeathWatch
 from shardq.shm.registry import close_store, create_store
 from shardq.shm.store import Store
+from tests.faults.kit.points import Child, Gate
 from tests.support.drivers import MIB
-from tests.support.faults import Child, Gate
 
 LIMIT_S = 30.0
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from tests.faults.kit.points import Child
+from tests.faults.kit.scene import KEY, PIPE, Scene, everything, nobody, run, run_waiting
 from tests.support import hands
-from tests.support.faults import Child
-from tests.support.faults_scene import KEY, PIPE, Scene, everything, nobody, run, run_waiting
 
 
 def fill(there: Scene, pipe: str = PIPE) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from shardq.shm.processes.death_watch import DeathWatch
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
-from tests.support.faults_scene import nobody
-from tests.support.interleave import Plan, Process, Violation, World
-from tests.support.interleave_bell import Bells, bare_store
+from tests.faults.explorer.bell import Bells, bare_store
+from tests.faults.explorer.worlds import Plan, Process, Violation, World
+from tests.faults.kit.scene import nobody
 
 
 class _Watch(DeathWatch):

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from functools import partial
 
 from shardq.model import Hand
+from tests.faults.kit.acts import fail_alone, sleep
+from tests.faults.kit.case import BATCH, URGENT, Operation, minus
+from tests.faults.kit.scene import KEY, PIPE, Scene, run
 from tests.support import hands
-from tests.support.faults_acts import fail_alone, sleep
-from tests.support.faults_case import BATCH, URGENT, Operation, minus
-from tests.support.faults_scene import KEY, PIPE, Scene, run
 
 FIVE = [b"one", b"two", b"three", b"four", b"five"]
 

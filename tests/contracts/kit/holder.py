@@ -1,6 +1,6 @@
 """A holder of a thread that is going to die with what it has in hand.
 
-    python -m tests.contracts.holder DRIVER ADDRESS KEY STEP ...
+    python -m tests.contracts.kit.holder DRIVER ADDRESS KEY STEP ...
 
 It claims the thread, does the steps on its first tube, prints a line, and stays until its standard input ends. Steps
 are `take=N`, `pop=N` (the first N of what it took), `fail`, `give_back=N` and `release`.

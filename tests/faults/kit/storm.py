@@ -7,9 +7,9 @@ from random import Random
 
 from shardq.drivers.shared.storage import SharedStorage
 from shardq.model import Batch, When, key_of
+from tests.faults.kit.history import History, Letter, Message, is_poison
+from tests.faults.kit.scene import everything
 from tests.support import hands
-from tests.support.faults_history import History, Letter, Message, is_poison
-from tests.support.faults_scene import everything
 from tests.support.lock_file import take_lock_file
 
 PIPES = [f"app/Storm/{thread}/{priority}" for thread in range(4) for priority in (0, 1)]

@@ -1,10 +1,10 @@
 """Another process at work on a backend, made to be killed.
 
-    python -m tests.support.peer DRIVER ADDRESS claim KEY
-    python -m tests.support.peer DRIVER ADDRESS append PIPE MESSAGE ...
-    python -m tests.support.peer DRIVER ADDRESS schedule PIPE MESSAGE DUE_US SCHEDULE
-    python -m tests.support.peer DRIVER ADDRESS append-absent GATE PIPE COUNT   numbers, each in a call of its own
-    python -m tests.support.peer DRIVER ADDRESS promote GATE KEY             once the thread KEY has messages
+    python -m tests.contracts.kit.peer DRIVER ADDRESS claim KEY
+    python -m tests.contracts.kit.peer DRIVER ADDRESS append PIPE MESSAGE ...
+    python -m tests.contracts.kit.peer DRIVER ADDRESS schedule PIPE MESSAGE DUE_US SCHEDULE
+    python -m tests.contracts.kit.peer DRIVER ADDRESS append-absent GATE PIPE COUNT   numbers, each in a call of its own
+    python -m tests.contracts.kit.peer DRIVER ADDRESS promote GATE KEY             once the thread KEY has messages
 
 It does the one thing, prints the result as one line, and stays until its standard input ends. With a GATE, the key of a
 thread, it begins when that has messages, so that several peers begin together.

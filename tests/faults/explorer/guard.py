@@ -11,7 +11,7 @@ import posix_ipc
 
 from shardq.shm import words as at
 from shardq.shm.processes import guard as real
-from tests.support.interleave import Plan, Process, Violation, World
+from tests.faults.explorer.worlds import Plan, Process, Violation, World
 
 SOURCE = inspect.getsource(real)
 SLOT = 1000

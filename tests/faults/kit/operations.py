@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tests.faults.kit.absents import absents
+from tests.faults.kit.acts import die_holding, fill, sleep, take_up, wait_in_vain
+from tests.faults.kit.adoptions import adoptions
+from tests.faults.kit.calls import calls
+from tests.faults.kit.case import BATCH, URGENT, Operation, minus, plus, without
+from tests.faults.kit.failures import failures
+from tests.faults.kit.letters import letters
+from tests.faults.kit.reserve import reserve_operations
+from tests.faults.kit.scene import KEY, MIB, PIPE, Scene, run, run_waiting
+from tests.faults.kit.timings import timings
+from tests.faults.kit.turns import turns
 from tests.support import hands
-from tests.support.faults_absents import absents
-from tests.support.faults_acts import die_holding, fill, sleep, take_up, wait_in_vain
-from tests.support.faults_adoptions import adoptions
-from tests.support.faults_calls import calls
-from tests.support.faults_case import BATCH, URGENT, Operation, minus, plus, without
-from tests.support.faults_failures import failures
-from tests.support.faults_letters import letters
-from tests.support.faults_reserve import reserve_operations
-from tests.support.faults_scene import KEY, MIB, PIPE, Scene, run, run_waiting
-from tests.support.faults_timings import timings
-from tests.support.faults_turns import turns
 
 #: A little less than an extent of the smallest class, so that the next record needs another.
 NEARLY_A_PAGE = b"x" * 3700

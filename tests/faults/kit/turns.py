@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shardq.model import EMPTY, Hand, Terms
-from tests.support.faults_acts import die_holding, sleep
-from tests.support.faults_case import BATCH, Operation, minus
-from tests.support.faults_scene import KEY, PIPE, Scene, everything, run
+from tests.faults.kit.acts import die_holding, sleep
+from tests.faults.kit.case import BATCH, Operation, minus
+from tests.faults.kit.scene import KEY, PIPE, Scene, everything, run
 
 OTHER, OTHER_KEY = "app/Job/2/0", "app/Job/2"
 TERMS = {"app/Job": Terms((0,), 2)}

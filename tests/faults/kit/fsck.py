@@ -16,7 +16,7 @@ from shardq.shm.memory import record
 from shardq.shm.memory.record import JUMP, Record
 from shardq.shm.segment import Segment
 from shardq.shm.words import PAGE
-from tests.support.faults_fsck_pending import PendingFsck
+from tests.faults.kit.fsck_pending import PendingFsck
 
 _AT_REST_ZERO = {
     "intent on a thread": at.INTENT_THREAD,

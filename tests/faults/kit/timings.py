@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from shardq.model import When
 from shardq.shm import words as at
 from shardq.shm.memory import record
-from tests.support.faults_acts import fill, sleep
-from tests.support.faults_case import BATCH, URGENT, Effect, Operation, plus, without
-from tests.support.faults_fsck_pending import living_messages, pending_of
-from tests.support.faults_scene import MIB, PIPE, Contents, Scene, run
+from tests.faults.kit.acts import fill, sleep
+from tests.faults.kit.case import BATCH, URGENT, Effect, Operation, plus, without
+from tests.faults.kit.fsck_pending import living_messages, pending_of
+from tests.faults.kit.scene import MIB, PIPE, Contents, Scene, run
 
 #: Two times that are over, and two that do not come.
 PAST_US, LATER_US, FAR_US, FARTHER_US = 1000, 2000, 1 << 52, (1 << 52) + (1 << 48)

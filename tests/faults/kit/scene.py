@@ -15,9 +15,9 @@ from shardq.shm.memory import record
 from shardq.shm.memory.extents import Extents
 from shardq.shm.processes.guard import SHORTEST_NAP_S
 from shardq.shm.store import Store
+from tests.faults.kit.fsck import fsck, uncounted_bytes
+from tests.faults.kit.fsck_pending import living_messages, pending_of
 from tests.support import hands
-from tests.support.faults_fsck import fsck, uncounted_bytes
-from tests.support.faults_fsck_pending import living_messages, pending_of
 from tests.support.leaks import segment_name
 from tests.support.listing import listed
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from shardq.shm import words as at
-from tests.support.faults_acts import fill
-from tests.support.faults_case import BATCH, Operation, plus, without
-from tests.support.faults_scene import PIPE, Scene, run
-from tests.support.faults_timings import FAR, FAR_US, FARTHER_US, add, defer, defer_each, numbered
+from tests.faults.kit.acts import fill
+from tests.faults.kit.case import BATCH, Operation, plus, without
+from tests.faults.kit.scene import PIPE, Scene, run
+from tests.faults.kit.timings import FAR, FAR_US, FARTHER_US, add, defer, defer_each, numbered
 
 
 def absents() -> Iterator[Operation]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from tests.faults.kit.acts import bury_each, fail_alone, fill, sleep
+from tests.faults.kit.case import BATCH, Effect, Operation, minus, one_after_another, plus, without
+from tests.faults.kit.scene import GRAVE, MIB, PIPE, Contents, Scene, run
 from tests.support import hands
-from tests.support.faults_acts import bury_each, fail_alone, fill, sleep
-from tests.support.faults_case import BATCH, Effect, Operation, minus, one_after_another, plus, without
-from tests.support.faults_scene import GRAVE, MIB, PIPE, Contents, Scene, run
 
 LETTER = b"letter"
 OLD = [b"old", b"older", b"oldest"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shardq.shm import words as at
-from tests.support.faults_acts import fill
-from tests.support.faults_case import Operation, plus
-from tests.support.faults_scene import MIB, PIPE, Scene
+from tests.faults.kit.acts import fill
+from tests.faults.kit.case import Operation, plus
+from tests.faults.kit.scene import MIB, PIPE, Scene
 
 OTHER = "app/Other/0/0"
 FOLLOW_UP = b"u" * 8192

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cache
 from typing import NamedTuple
 
-from tests.support.faults import Step, steps_of
-from tests.support.faults_case import Operation
-from tests.support.faults_fsck import Failures, failures_at_heads
-from tests.support.faults_scene import PIPE, Contents, Scene
+from tests.faults.kit.case import Operation
+from tests.faults.kit.fsck import Failures, failures_at_heads
+from tests.faults.kit.points import Step, steps_of
+from tests.faults.kit.scene import PIPE, Contents, Scene
 
 
 class Seen(NamedTuple):

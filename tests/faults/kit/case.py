@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tests.support.faults_scene import KEY, MIB, PIPE, Contents, Scene
+from tests.faults.kit.scene import KEY, MIB, PIPE, Contents, Scene
 
 URGENT = "app/Job/1/9"
 BATCH = [b"one", b"two", b"three"]

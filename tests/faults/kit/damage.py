@@ -1,6 +1,6 @@
 """Segments that another program wrote into: random words of a real one are overwritten, then every verb is called.
 
-    python -m tests.support.damage FIRST_SEED COUNT
+    python -m tests.faults.kit.damage FIRST_SEED COUNT
 
 prints one JSON object: how many calls worked, and how many raised what. It fails where a call raises anything else than
 an error of shardq, takes a second of the processor, or leaves the guard held; and it dies where one kills it.

@@ -8,12 +8,12 @@ from signal import SIGKILL
 
 from shardq.model import Ending
 from shardq.shm import words as at
+from tests.faults.kit.acts import die_bound, die_holding, fail_alone, sleep, take_up
+from tests.faults.kit.case import BATCH, URGENT, Operation, plus, without
+from tests.faults.kit.failures import check_limited
+from tests.faults.kit.points import Child, Gate
+from tests.faults.kit.scene import KEY, PIPE, Scene, everything, run
 from tests.support import hands
-from tests.support.faults import Child, Gate
-from tests.support.faults_acts import die_bound, die_holding, fail_alone, sleep, take_up
-from tests.support.faults_case import BATCH, URGENT, Operation, plus, without
-from tests.support.faults_failures import check_limited
-from tests.support.faults_scene import KEY, PIPE, Scene, everything, run
 
 Act = Callable[[Scene], object]
 

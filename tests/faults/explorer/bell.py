@@ -23,9 +23,9 @@ from shardq.shm.processes.shares import Share
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
 from shardq.shm.store import Store
+from tests.faults.explorer.worlds import Plan, Process, World
+from tests.faults.kit.scene import MIB, run
 from tests.support import hands
-from tests.support.faults_scene import MIB, run
-from tests.support.interleave import Plan, Process, World
 from tests.support.leaks import segment_name
 from tests.support.listing import listed
 

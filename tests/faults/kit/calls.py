@@ -8,11 +8,11 @@ from dataclasses import replace
 
 from shardq.errors import DirectoryFull
 from shardq.model import When
+from tests.faults.kit.acts import fill, sleep
+from tests.faults.kit.case import Effect, Operation, one_after_another, plus
+from tests.faults.kit.scene import PIPE, Scene, run
+from tests.faults.kit.timings import FAR_US, FARTHER_US, PAST_US, RARELY, defer, defer_each, numbered, repeat
 from tests.support import hands
-from tests.support.faults_acts import fill, sleep
-from tests.support.faults_case import Effect, Operation, one_after_another, plus
-from tests.support.faults_scene import PIPE, Scene, run
-from tests.support.faults_timings import FAR_US, FARTHER_US, PAST_US, RARELY, defer, defer_each, numbered, repeat
 
 #: Tubes of 12 threads, some of them of two priorities.
 PIPES = [PIPE, "app/Job/1/9", *(f"app/Job/{thread}/0" for thread in range(2, 12)), "app/Job/2/1", "app/Job/3/-1"]

@@ -1,0 +1,1 @@
+"""Other processes at work on a driver, for the clauses that need some."""
