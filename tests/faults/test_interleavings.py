@@ -101,7 +101,7 @@ def run_shops() -> None:
         run_all(shop.run, preemptions=1, kills=0)
 
 
-ONLY_A, ONLY_B = frozenset({"app/A"}), frozenset({"app/B"})
+ONLY_A, ONLY_B, ONLY_C = frozenset({"app/A"}), frozenset({"app/B"}), frozenset({"app/C"})
 
 
 class Shop(NamedTuple):
@@ -129,6 +129,8 @@ SHOPS = (
     Shop("each-its-own-from-one", [[ONLY_B], [ONLY_A]], [[A, B]]),
     # The first is still called for what it looked for before.
     Shop("one-looks-for-less", [[ONLY_A | ONLY_B, ONLY_A], [ONLY_B]], [[A, B]]),
+    # And what it leaves is for a process behind one that does not serve it.
+    Shop("one-looks-for-less-past-another", [[ONLY_A | ONLY_B, ONLY_A], [ONLY_C], [ONLY_B]], [[A, B]]),
     Shop("one-rests", [[all_threads]], [[A, A]], rests=True),
     Shop("two-rest", [[all_threads], [all_threads]], [[A, B], [A]], rests=True),
     Shop("each-rests-for-its-own", [[ONLY_A], [ONLY_B]], [[A], [B]], rests=True),
