@@ -61,8 +61,8 @@ def test_a_segment_and_one_with_more_behind_its_name_do_not_know_each_other(
     close_store(stores[goes])
     destroy(goes)
 
-    assert stores[stays].read(PIPE, 9).messages == [stays.encode()]
-    assert stores[stays].append([(PIPE, [b"more"])])
+    assert stores[stays].reading.read(PIPE, 9).messages == [stays.encode()]
+    assert stores[stays].appending.append([(PIPE, [b"more"])])
     assert not stores[stays].segment.removed
     close_store(stores[stays])
     close_store(attach_store(stays))
