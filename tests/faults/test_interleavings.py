@@ -151,7 +151,7 @@ def test_no_wake_up_is_lost_in_any_order(shop: Shop, random: Random, everything:
 def looks_not_again(waiting: Waiting, names: Served, bound: str | None) -> tuple[None, None]:
     with waiting._section:
         waiting._sleepers += 1
-        waiting._bindings.sleep()
+        waiting._claims.sleep()
         return None, None
 
 

@@ -251,13 +251,14 @@ class Late(SharedLock):
         queue, self._queue = self._queue, None
         if queue:
             await run(self._other, 1)
-            await queue.register(Note, *one_each(1, *range(1, PLACES + 1)))
+            await queue.register(Note, *one_each(1, *range(2, PLACES + 2)))
         return await super().acquire(key)
 
 
 async def test_a_thread_that_was_offered_may_have_lost_its_place(storage: SharedStorage, queue: Queue) -> None:
-    await queue.register(Note, Item(0, 0))
+    """The thread is offered while the worker is still bound to another one."""
+    await queue.register(Note, Item(0, 0), Item(1, 0))
 
-    await run(Worker(Late(storage, queue), queue, WorkerSettings(**NO_HOLD)), PLACES)
+    await run(Worker(Late(storage, queue), queue, WorkerSettings(**NO_HOLD)), PLACES + 1)
 
-    assert sorted(thread for thread, _ in done()) == list(range(PLACES + 1))
+    assert sorted(thread for thread, _ in done()) == list(range(PLACES + 2))

@@ -185,7 +185,7 @@ def test_a_thread_that_waits_keeps_no_loop_of_its_process_waiting(name: str, sto
     """The thread waits inside the lock of its process, with no limit."""
     with holder(name, "hold") as other:
         stopped_inside(other)
-        blocked = threading.Thread(target=storage.store.append, args=([("m/H/0/0", [b"x"])],))
+        blocked = threading.Thread(target=storage.store.appending.append, args=([("m/H/0/0", [b"x"])],))
         blocked.start()
         assert asyncio.run(storage.wait(None, 0.05)) is None
         assert blocked.is_alive()
