@@ -198,15 +198,6 @@ class Registering(Handler[Job]):
         await self.queue.register(Nothing, *requests)
 
 
-class Emitting(Handler[Job]):
-    """Sends each request on to `Nothing`, in the step that acknowledges it."""
-
-    route = Nothing.route
-
-    async def handle(self, *requests: Job) -> None:
-        await self.emit(Nothing, *requests)  # type: ignore[attr-defined]  # where it is missing nothing runs this
-
-
 def compute(seconds: float) -> None:
     """Use so much processor time: where a process has to share its core, it takes longer."""
     end = time.thread_time() + seconds

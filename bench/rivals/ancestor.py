@@ -21,7 +21,7 @@ from bench.load.jobs import CALL, PER_CALL, THREADS, TOTALS, Job, calls_of, numb
 ABSENT_CALLS = 5
 
 
-class Nothing(Handler):  # type: ignore[misc]
+class Nothing(Handler):  # type: ignore[misc]  # an untyped package
     @classmethod
     async def route(cls, *requests: Job) -> list[Route]:
         return [Route(request.number % THREADS) for request in requests]

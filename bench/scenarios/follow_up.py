@@ -1,4 +1,4 @@
-"""Handlers that send on what they get: by `register`, and in the step that acknowledges the batch."""
+"""A handler that sends on what it gets: by `register`, for another handler."""
 
 from __future__ import annotations
 
@@ -33,11 +33,7 @@ SCENARIOS = (
         "follow-up",
         f"one output for each input, calls of {CALL} over 16 threads, one worker",
         (Figure("inputs_per_s", "until the outputs are handled too", "requests/s"),),
-        (
-            Contestant("emit", f"{__name__}:family", {"handler": "Emitting"}, needs="shardq:Handler.emit"),
-            Contestant("register in the handler", f"{__name__}:family", {"handler": "Registering"}),
-        ),
-        "What a handler registers is there at once, and stays where the handler fails later; what it emits appears "
-        "in the step that acknowledges its inputs, exactly once.",
+        (Contestant("register in the handler", f"{__name__}:family", {"handler": "Registering"}),),
+        "What a handler registers is there at once, and stays where the handler fails later.",
     ),
 )

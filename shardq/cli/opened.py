@@ -36,7 +36,7 @@ def opened(url: str) -> Iterator[SharedStorage]:
 async def first(items: AsyncIterator[_Result], count: int) -> list[_Result]:
     """The first of the items; no more of them are read."""
     found = list[_Result]()
-    async with aclosing(items):  # type: ignore[type-var]
+    async with aclosing(items):  # type: ignore[type-var]  # generators all of them, and typed as what they give
         while len(found) < count:
             try:
                 found.append(await anext(items))

@@ -43,7 +43,7 @@ def threads_noted() -> Iterator[None]:
     with _counting:
         _loops += 1
         if _loops == 1:
-            threading.Thread.start = _noted_start  # type: ignore[method-assign, assignment]
+            threading.Thread.start = _noted_start  # type: ignore[method-assign, assignment]  # see above
     try:
         yield
     finally:
@@ -51,7 +51,7 @@ def threads_noted() -> Iterator[None]:
             _loops -= 1
             # Other code may have replaced it meanwhile by a function that calls it.
             if not _loops and threading.Thread.start is _noted_start:
-                threading.Thread.start = _start  # type: ignore[method-assign]
+                threading.Thread.start = _start  # type: ignore[method-assign]  # see above
 
 
 _start = threading.Thread.start
