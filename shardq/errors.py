@@ -50,6 +50,10 @@ class MessageTooLarge(ShardqError):
     """A message can never fit the storage, however empty it is. A call of several is stored in steps."""
 
 
+class TooManyOutputs(QueueFull):
+    """A handler emits more for its batch than the storage takes in one step. Its worker takes a smaller batch."""
+
+
 class DirectoryFull(QueueFull):
     """The segment has no entry left for another thread or tube, because all hold work."""
 

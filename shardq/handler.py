@@ -17,7 +17,7 @@ from shardq.handling.isolation import plainly
 from shardq.handling.newcomers import announce
 from shardq.handling.route_by import RouteBy
 from shardq.model import MAIN_NAMES, MAIN_SCRIPT, Retry, Route, handler_name
-from shardq.protocols import InHand, Registrar
+from shardq.protocols import Emitting, InHand, Registrar
 
 Request = TypeVar("Request")
 
@@ -60,7 +60,8 @@ class Handler(Generic[Request]):
     """Most seconds for one batch. Then the handler is interrupted by an exception, and where that does not end it, a
     second later its worker is killed; both count as a failure. At most 10 years; None: as long as it takes."""
     queue: Registrar
-    """The queue this handler is served from, set before `start`: for follow-up requests."""
+    """The queue this handler is served from, set before `start`. What is registered with it is stored at once; what
+    `emit` sends on is stored with the acknowledgement."""
     fencing_token: int
     """The number of the claim on the thread, set before `start`. A later claim on any thread has a higher one. So a
     store outside can refuse what a worker writes after another one has got its thread: it keeps the highest number
@@ -117,7 +118,41 @@ class Handler(Generic[Request]):
         """`acknowledge` for plain handlers."""
         drive(self.acknowledge(count))
 
+    async def emit(
+        self, handler: type[Handler[Any]], *requests: Any, defer: Any = None, if_not_exists: bool = False
+    ) -> None:
+        """Send requests on to another handler, or to this one: they are stored in the step that acknowledges the batch
+        in hand, or the part of it that `acknowledge` names next. If that never comes, they are not stored: of a batch
+        that fails, or whose worker dies or loses its thread, nothing is there, and when it comes again, its requests
+        are emitted again. So each output is there once for each request that is done. `self.queue.register` stores at
+        once.
+
+        `defer` and `if_not_exists` are those of `Queue.register`. A `defer` in seconds counts from the acknowledgement.
+        The requests of the batch count as present until they are acknowledged.
+
+        Without room for all outputs the batch is not acknowledged: it is handled again later, in smaller batches, as
+        after `QueueFull`. All outputs of a batch have to be one step of the storage (`Storage.limits`; in shared memory
+        up to 4,096 requests, 128 tubes and 1 MiB): more raise `TooManyOutputs`, which has the batch taken again in
+        smaller parts, and of one request alone `HandlerError`. Raises `HandlerError`, `RequestError` and
+        `ScheduleError` for what can never be stored. Also raises `HandlerError` outside of `handle`, after all requests
+        of the batch were acknowledged, and in code that does not belong to it: in a task or thread of an earlier batch,
+        and in threads of this one other than those of `asyncio.to_thread`.
+        """
+        await self._out().emit(handler, requests, defer=defer, if_not_exists=if_not_exists)
+
+    def emit_sync(
+        self, handler: type[Handler[Any]], *requests: Any, defer: Any = None, if_not_exists: bool = False
+    ) -> None:
+        """`emit` for plain handlers."""
+        self._out().emit_sync(handler, requests, defer=defer, if_not_exists=if_not_exists)
+
+    def _out(self) -> Emitting:
+        if self._outbox is None:
+            raise HandlerError(f"{handler_name(type(self))}.emit() was called, but no worker has given it a batch")
+        return self._outbox
+
     _in_hand: InHand | None = None
+    _outbox: Emitting | None = None
 
 
 async def call(function: Any, *arguments: Any) -> Any:

@@ -1,7 +1,7 @@
 """The contract of the drivers: what a storage and a lock promise to everything above them.
 
 Clauses stand by role, and keep their numbers: `tests/contracts/` has a test for each, named after it, and runs it on
-every driver. A clause names the promises of the product (P1..P12, see docs/promises.md) that stand on it. It holds in
+every driver. A clause names the promises of the product (P1..P13, see docs/promises.md) that stand on it. It holds in
 memory, in shared memory and on Redis alike; where one of them differs, that stands at its end, in brackets.
 
 The seam speaks of tubes by their pipe name and of messages as `bytes`. A message that was put back in front of its
@@ -18,7 +18,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from shardq.model import Batch, Counts, Failed, Hand, Limits, Part, Scheduled, Terms, When
+from shardq.model import Batch, Counts, Failed, Hand, Limits, Output, Part, Scheduled, Terms, When
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.settings import LockSettings, StorageSettings
 
@@ -155,6 +155,16 @@ class Storage(Protocol):
         step on in which it acknowledged and found nothing, so it misses no message. Where it is cancelled in its sleep,
         the batch is acknowledged and the claim stays. A hand with an empty batch has nothing to acknowledge. (P8, P9)
         [Redis: one blocking round trip.]
+
+    Outputs
+
+    S35. `pop` and `turn` with `outputs` acknowledge and store these, both or neither, whichever process dies when. Each
+        output is stored as `append` with `follow_up` would, one after the other: with its `when`, whose span begins at
+        the call, and its `absent`, for which the batch counts as still in hand. All outputs of a call are one step:
+        their number keeps within `limits.parts`, and together they keep within the other limits of a step. Where there
+        is no room for all of them nothing changes: `pop` returns False, and `turn` returns the hand itself. Where what
+        is to be acknowledged left before, no output is stored. (P2, P3, P4, P13) [Memory: no other process can die.
+        Redis: one script, where the outputs are on the server of the batch.]
     """
 
     settings: StorageSettings
@@ -189,12 +199,20 @@ class Storage(Protocol):
         """Read from a thread, to handle."""
         ...
 
-    async def pop(self, hand: Hand, count: int) -> None:
-        """Acknowledge the first messages of the batch in hand. The same batch may be acknowledged part by part."""
+    async def pop(self, hand: Hand, count: int, outputs: Sequence[Output] = ()) -> bool:
+        """Acknowledge the first messages of the batch in hand. The same batch may be acknowledged part by part. False:
+        there is no room for the outputs.
+        """
         ...
 
     async def turn(
-        self, hand: Hand | None, served: Served, terms: Mapping[str, Terms], *, stay: bool = True
+        self,
+        hand: Hand | None,
+        served: Served,
+        terms: Mapping[str, Terms],
+        *,
+        stay: bool = True,
+        outputs: Sequence[Output] = (),
     ) -> Hand | None:
         """`pop`, and what comes after it, in one step: see S33. `terms` are those of the handlers, by name."""
         ...
@@ -357,3 +375,15 @@ class InHand(Protocol):
     """The batch in hand as its handler sees it."""
 
     async def acknowledge(self, count: int) -> None: ...
+
+
+class Emitting(Protocol):
+    """Where a handler's outputs go: `Handler` describes the methods."""
+
+    async def emit(
+        self, handler: type[Any], requests: Sequence[Any], *, defer: Any = None, if_not_exists: bool = False
+    ) -> None: ...
+
+    def emit_sync(
+        self, handler: type[Any], requests: Sequence[Any], *, defer: Any = None, if_not_exists: bool = False
+    ) -> None: ...

@@ -23,7 +23,7 @@ from shardq.handler import Handler, check_importable, drive
 from shardq.handling.info import HandlerInfo
 from shardq.handling.inside import inside_handler
 from shardq.handling.newcomers import announce
-from shardq.handling.prepared import messages_of, prepare
+from shardq.handling.prepared import Prepared, messages_of, prepare
 from shardq.handling.routing import Addressed, check_types, usable
 from shardq.protocols import Serializer, Storage
 from shardq.recurrent import Recurrent
@@ -130,6 +130,22 @@ class Queue:
             full.not_accepted = call.left(number)
             raise
         return accepted
+
+    async def prepared(self, handler: type[Handler[Any]], requests: Sequence[Any]) -> Prepared:
+        """What `register` would store for these requests, found out and checked without the storage. For handlers'
+        outputs. Raises as `register` does for what can never be stored.
+        """
+        facts, routes = self._routed(handler, requests)
+        if _is_awaitable(routes):
+            routes = await routes
+        return prepare(facts, requests, routes, self._messages, self.storage.limits)
+
+    def prepared_sync(self, handler: type[Handler[Any]], requests: Sequence[Any]) -> Prepared:
+        """`prepared` for plain handlers. Waits, and raises, as `register_sync`."""
+        facts, routes = self._routed(handler, requests)
+        if _is_awaitable(routes):
+            routes = _result(routes, may_wait=not _loop_runs())
+        return prepare(facts, requests, routes, self._messages, self.storage.limits)
 
     async def cancel(self, handler: type[Handler[Any]], *requests: Any) -> int:
         """Take out what equals these requests and was not handed out yet, queued or deferred. Returns how many that

@@ -23,7 +23,7 @@ from shardq.drivers.memory.storage import RuntimeStorage
 from shardq.errors import ConfigurationError, ShardqError, shown
 from shardq.handler import Handler, check_is_handler
 from shardq.handling.info import request_type
-from shardq.model import Batch, Hand, Part, When, handler_name, key_of, split_key
+from shardq.model import Batch, Hand, Output, Part, When, handler_name, key_of, split_key
 from shardq.pages import each
 from shardq.protocols import Serializer
 from shardq.queue import Queue
@@ -117,10 +117,10 @@ class LocalQueue(Queue):
         self._worker = _UntilIdle(RuntimeLock(self._recording), self, WorkerSettings(empty_limit=0))
 
     def registered(self, handler: type[Handler[Any]]) -> list[Any]:
-        """The requests that were registered for the handler so far, also those that were handled, failed or were
-        cancelled since. Deferred and recurrent ones are there once; those that `if_not_exists` found present are not.
-        They are in the order of the calls, and those of one call tube by tube. Raises `HandlerError` for what is no
-        handler class.
+        """The requests that were registered for the handler or emitted to it so far, also those that were handled,
+        failed or were cancelled since. Deferred and recurrent ones are there once; those that `if_not_exists` found
+        present are not, nor outputs of a batch that is not acknowledged. They are in the order of the calls, and those
+        of one call tube by tube. Raises `HandlerError` for what is no handler class.
         """
         check_is_handler(handler)
         name, kind, found = handler_name(handler), request_type(handler), []
@@ -197,6 +197,10 @@ class _Recording(RuntimeStorage):
         if taken:
             self.registered += [(pipe, list(messages)) for pipe, messages in parts if messages]
         return taken
+
+    def _send(self, outputs: Sequence[Output]) -> None:
+        super()._send(outputs)
+        self.registered += [(pipe, list(messages)) for pipe, messages, *_ in outputs]
 
 
 class _UntilIdle(Worker):

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextvars import Context, copy_context
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from shardq.errors import ClaimLost, DecodeError, FencedError, HandlerError, QueueFull, shown
+from shardq.errors import ClaimLost, DecodeError, FencedError, HandlerError, MessageTooLarge, QueueFull, shown
 from shardq.handler import Handler
 from shardq.handling.info import HandlerInfo, info_of
 from shardq.handling.isolation import plainly
-from shardq.model import EMPTY, Batch, Hand, Terms, handler_name, split_key
+from shardq.model import EMPTY, Batch, Hand, Output, Terms, handler_name, split_key
 from shardq.text.wording import counted
 from shardq.working.code import Code, decodable
 from shardq.working.failure import Failures, Unready
 from shardq.working.lease import Lease
+from shardq.working.outbox import Outbox
 from shardq.working.outcome import Done, End, Leave, MovedOn, Outcome
 from shardq.working.priorities import Priorities
 
@@ -69,6 +71,7 @@ class Binding:
         """Context variables of the stay: those of `create` and `start`, which each batch begins with, and of `stop`."""
         self._lease = Lease.of(worker.lock, self._key, renews=worker.hooks.renews)
         self._code = Code(worker.hooks, handler_class.timeout_s, self._lease)
+        self._outbox = Outbox(worker.queue, handler_name(handler_class))
 
     async def open(self) -> None:
         """Make the handler and start it. Raises what these raise, and `HandlerError`."""
@@ -130,7 +133,11 @@ class Binding:
             has = "there is no batch in hand" if batch is None else f"its batch has {counted(batch.count, 'request')}"
             raise HandlerError(f"{handler_name(self._class)} acknowledged {shown(count)} of its requests, but {has}")
         if count > self._acknowledged:
-            await self._storage.pop(self._hand(batch), count)
+            outputs = self._outbox.take(batch.count - count)
+            stored = await self._storage.pop(self._hand(batch), count, outputs)
+            if outputs:
+                left = batch.count - (count if stored else self._acknowledged)
+                self._outbox.settle(batch, outputs, left=left, stored=stored)
             self._note_acknowledged(count)
 
     @property
@@ -140,6 +147,7 @@ class Binding:
     def _give(self, handler: Any) -> Handler[Any]:
         """Give the handler what it may use while it has the thread."""
         handler.queue, handler.fencing_token = self._worker.queue, self._token
+        handler._outbox = self._outbox
         self._handler = handler
         return handler  # type: ignore[no-any-return]
 
@@ -210,6 +218,7 @@ class Binding:
             return Leave()
         finally:
             self._batch, handler._in_hand = None, None
+            self._outbox.forget()
 
     async def _handled(self, handler: Handler[Any], batch: Batch) -> Outcome:
         self._batch_began = monotonic()
@@ -222,8 +231,10 @@ class Binding:
                 if broken:
                     return await self._failures.of_decoding(batch, broken)
                 self._batch = batch
-            handler._in_hand = self
-            await self._code.result(self._context.copy(), handler.handle, *requests)
+            handler._in_hand, context = self, self._context.copy()
+            self._outbox.open(batch, context)
+            await self._code.result(context, handler.handle, *requests)
+            outputs = self._outbox.close()
         except ClaimLost:
             raise
         except (QueueFull, Unready) as error:
@@ -231,26 +242,38 @@ class Binding:
         except (Exception, SystemExit) as error:
             left = batch.count - self._acknowledged
             return await self._failures.of_handler(batch, left, self._in_hand, error)
-        return await self._finished(batch)
+        try:
+            return await self._finished(batch, outputs)
+        except QueueFull as error:
+            return await self._failures.of_room(batch, self._in_hand, error)
+        except (HandlerError, MessageTooLarge) as error:
+            left = batch.count - self._acknowledged
+            return await self._failures.of_handler(batch, left, self._in_hand, error)
 
     def _decoded(self, batch: Batch) -> list[Any]:
         return self._code.decoded(self._context.copy(), self._worker.queue.serializer, self._info.kind, batch)
 
-    async def _finished(self, batch: Batch) -> Outcome:
-        """Acknowledge a batch that was handled, and take what is next in the same step, which may be another thread.
-        While other tasks of this process run, the worker has no batch in hand: should one of them end the process, no
-        request would be to blame.
+    async def _finished(self, batch: Batch, outputs: Sequence[Output]) -> Outcome:
+        """Acknowledge a batch that was handled, with its outputs, and take what is next in the same step, which may be
+        another thread. While other tasks of this process run, the worker has no batch in hand: should one of them end
+        the process, no request would be to blame. Raises `QueueFull`, `HandlerError` and `MessageTooLarge` for outputs
+        that are not stored; then nothing is acknowledged.
         """
         alone = self._worker.stopping or self._worker.waiting.others_are_due or self._trickles(batch)
         if self._terms is None or alone:
-            await self.acknowledge(batch.count)
+            if not await self._storage.pop(self._hand(batch), batch.count, outputs):
+                raise self._outbox.no_room(outputs)
+            self._note_acknowledged(batch.count)
             return Done()
         served, terms = _NONE, {split_key(self._key)[0]: self._terms}
         # A handler that has to be stopped keeps its thread until it is stopped: so no other thread is served before.
         if self._at_once:
             served, terms = self._worker.handlers.served(), self._worker.handlers.terms()
         stay = not self._quantum_is_over()
-        hand = await self._storage.turn(self._hand(batch), served, terms, stay=stay)
+        former = self._hand(batch)
+        hand = await self._storage.turn(former, served, terms, stay=stay, outputs=outputs)
+        if outputs and hand is former:
+            raise self._outbox.no_room(outputs)
         self._note_acknowledged(batch.count)
         if hand is None or hand.token != self._token:
             return MovedOn(hand)

@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING, Literal
 
 from shardq.deadletters import DeadLetter
-from shardq.errors import QueueFull
+from shardq.errors import QueueFull, TooManyOutputs
 from shardq.lazy import Lazy
 from shardq.model import Batch, Ending, Failed, Hand, Retry, dead_pipe, signal_name
 from shardq.protocols import Storage
@@ -89,11 +89,13 @@ class Failures:
         return Leave(pause_s)
 
     async def of_room(self, batch: Batch, in_hand: int, error: Exception) -> Leave:
-        """Leave the thread with its batch: serving other threads makes room, and smaller batches register less."""
+        """Leave the thread with its batch: serving other threads makes room, and smaller batches register and emit
+        less.
+        """
         reason = str(self.shown(error))
         await self._storage.give_back(self._hand(batch), smaller(in_hand))
         log.info("thread paused", extra={"pipe": batch.pipe, "batch": batch.count, "reason": reason})
-        return Leave(for_room=True)
+        return Leave(for_room=not isinstance(error, TooManyOutputs))
 
     def _hand(self, batch: Batch) -> Hand:
         return Hand(self._key, self._token, batch)

@@ -11,14 +11,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 
 from shardq.drivers.memory.bell import Bell
 from shardq.drivers.memory.capacity import FOLLOW_UP_PART, RESERVE_PART, Capacity
 from shardq.drivers.memory.deferred import Pending
 from shardq.drivers.memory.graves import Graves
+from shardq.drivers.memory.outputs import fresh
 from shardq.drivers.memory.threads import Threads
+from shardq.drivers.memory.timing import Timing
 from shardq.drivers.memory.turns import onward
 from shardq.model import (
     EMPTY,
@@ -28,15 +29,16 @@ from shardq.model import (
     Failed,
     Hand,
     Limits,
+    Output,
     Part,
     Scheduled,
     Terms,
     When,
+    check_outputs,
     check_parts,
 )
 from shardq.pages import PAGE_ITEMS, Page, page_of
 from shardq.protocols import Served
-from shardq.scheduling.schedule import resolved_us
 from shardq.settings import StorageSettings
 
 log = logging.getLogger("shardq.storage")
@@ -73,6 +75,7 @@ class RuntimeStorage:
         self._pending = Pending()
         self._graves = Graves()
         self._capacity = Capacity(self.settings.capacity_bytes)
+        self._timing = Timing(self._pending, self._capacity, self._arrived, self._work.ring, now_us)
         self._accepted = 0
         self._handled = 0
 
@@ -112,17 +115,23 @@ class RuntimeStorage:
             self._threads.check(key, token)
             return self._threads.take(key, token, terms)
 
-    async def pop(self, hand: Hand, count: int) -> None:
+    async def pop(self, hand: Hand, count: int, outputs: Sequence[Output] = ()) -> bool:
         with self._lock:
-            self._threads.check(hand.key, hand.token)
-            self._departed(self._threads.drop_below(hand, hand.batch.through_first(count)))
+            return self._acknowledge(hand, hand.batch.through_first(count), outputs)
 
     async def turn(
-        self, hand: Hand | None, served: Served, terms: Mapping[str, Terms], *, stay: bool = True
+        self,
+        hand: Hand | None,
+        served: Served,
+        terms: Mapping[str, Terms],
+        *,
+        stay: bool = True,
+        outputs: Sequence[Output] = (),
     ) -> Hand | None:
         with self._lock:
-            self._promote()
-            self._acknowledge(hand)
+            self._timing.promote()
+            if hand and not self._acknowledge(hand, hand.batch.through, outputs):
+                return hand
             return onward(self._threads, hand, served, terms, stay=stay)
 
     async def rest(
@@ -136,8 +145,9 @@ class RuntimeStorage:
     ) -> Hand | None:
         def look() -> Hand | None:
             nonlocal hand
-            self._promote()
-            self._acknowledge(hand)
+            self._timing.promote()
+            if hand:
+                self._acknowledge(hand, hand.batch.through)
             former, hand = hand, onward(self._threads, hand, served, terms, stay=stay)
             return hand if hand and hand.leads_on_from(former) else None
 
@@ -201,7 +211,7 @@ class RuntimeStorage:
 
     async def wait(self, served: Served, timeout_s: float | None = None, bound: str | None = None) -> str | None:
         def look() -> str | None:
-            self._promote()
+            self._timing.promote()
             return self._threads.next_ready(served, bound)
 
         return await self._work.until(look, timeout_s, self._next_s)
@@ -209,12 +219,12 @@ class RuntimeStorage:
     async def append_when_room(
         self, parts: Sequence[Part], timeout_s: float | None = None, *, when: When | None = None, absent: bool = False
     ) -> int | None:
-        when = when and self._resolved(when)
+        when = when and self._timing.resolved(when)
         return await self._room.until(lambda: self._append(parts, when, absent), timeout_s)
 
     async def promote(self) -> int | None:
         with self._lock:
-            return self._promote()
+            return self._timing.promote()
 
     async def scheduled(self, after: tuple[int, int] | None = None, limit: int = PAGE_ITEMS) -> Page[Scheduled]:
         with self._lock:
@@ -274,10 +284,24 @@ class RuntimeStorage:
             self._work.ring()  # waiting workers have to reckon with the new end
             return held
 
-    def _acknowledge(self, hand: Hand | None) -> None:
-        if hand:
-            self._threads.check(hand.key, hand.token)
-            self._departed(self._threads.drop_below(hand, hand.batch.through))
+    def _acknowledge(self, hand: Hand, through: int, outputs: Sequence[Output] = ()) -> bool:
+        """Let the messages below that number go, and store the outputs. False: there is no room for these, and nothing
+        changed.
+        """
+        self._threads.check(hand.key, hand.token)
+        if outputs and self._threads.stands_below(hand, through):
+            check_outputs(outputs, self.limits.parts)
+            new = list(fresh(outputs, self._absent))
+            if new and not self._capacity.take_for([(pipe, its) for pipe, its, *_ in new], FOLLOW_UP_PART):
+                return False
+            self._send(new)  # before the others go: in between the storage must not be found quiet
+        self._departed(self._threads.drop_below(hand, through))
+        return True
+
+    def _send(self, outputs: Sequence[Output]) -> None:
+        """Store outputs for which room is taken."""
+        for pipe, messages, when, _ in outputs:
+            self._place([(pipe, messages)], when and self._timing.resolved(when))
 
     def _next_s(self) -> float | None:
         """In how many seconds a message is due, or a lease or pause ends, whichever comes first."""
@@ -293,71 +317,35 @@ class RuntimeStorage:
             parts = [(pipe, self._absent(pipe, messages, when)) for pipe, messages in parts]
         return self._store([part for part in parts if part[1]], when, kept_part)
 
-    def _resolved(self, when: When) -> When:
-        return When(resolved_us(when, self._now_us()), when.schedule)
-
     def _store(self, parts: Sequence[Part], when: When | None = None, kept_part: int = RESERVE_PART) -> int | None:
         if not parts:
             return 0
-        when = when and self._resolved(when)
+        when = when and self._timing.resolved(when)
         if when and when.schedule:
-            return self._repeat(parts, when, kept_part)
+            return self._timing.repeat(parts, when, kept_part)
         if not self._capacity.take_for(parts, kept_part):
             return None
-        if when:
-            with self._earlier():
-                for pipe, its in parts:
-                    self._pending.add(pipe, its, when)
-        else:
-            for pipe, its in parts:
-                self._arrived(pipe, its)
+        self._place(parts, when)
         return sum(len(its) for _, its in parts)
+
+    def _place(self, parts: Sequence[Part], when: When | None) -> None:
+        if when:
+            self._timing.defer(parts, when)
+            return
+        for pipe, its in parts:
+            self._arrived(pipe, its)
 
     def _arrived(self, pipe: str, messages: Sequence[bytes], *, front: bool = False) -> None:
         self._accepted += len(messages)
         self._threads.add(pipe, messages, front=front)
 
-    def _repeat(self, parts: Sequence[Part], when: When, kept_part: int) -> int | None:
-        new = [message for pipe, its in parts for message in set(its).difference(self._pending.again(pipe))]
-        if new:
-            # Each has to fit beside all of them when its time comes.
-            self._capacity.check(parts[0][0], [*new, max(new, key=len)])
-        size = sum(map(len, new))
-        if new and not self._capacity.fits(size, kept_part):
-            return None
-        self._capacity.used_bytes += size
-        with self._earlier():
-            for pipe, its in parts:
-                for message in its:
-                    self._pending.repeat(pipe, message, when)
-        return sum(len(its) for _, its in parts)
-
-    @contextmanager
-    def _earlier(self) -> Iterator[None]:
-        """At the end of the block, move due messages to their tubes. Where the next due time is earlier than before,
-        wake the waiting workers.
-        """
-        before_us = self._pending.next_due_us
-        yield
-        due_us = self._promote()
-        if due_us is not None and (before_us is None or due_us < before_us):
-            self._work.ring()
-
-    def _absent(self, pipe: str, messages: Sequence[bytes], when: When | None) -> list[bytes]:
+    def _absent(self, pipe: str, messages: Sequence[bytes], when: When | None = None) -> list[bytes]:
         """Those of the messages that have no equal, each once."""
         if when and when.schedule:
             present = [self._pending.again(pipe)]
         else:
             present = [*self._threads.equal(pipe), self._pending.once(pipe)]
         return [message for message in dict.fromkeys(messages) if not any(message in found for found in present)]
-
-    def _promote(self) -> int | None:
-        """Move due messages into their tubes. Returns when the next is due."""
-        if not self._pending:
-            return None
-        for pipe, messages in self._pending.take_due(self._now_us(), self._capacity.take):
-            self._arrived(pipe, messages)
-        return self._pending.next_due_us
 
     def _bury(self, hand: Hand, sequence: int, grave: str, letter: bytes) -> bool:
         self._threads.check(hand.key, hand.token)

@@ -136,6 +136,11 @@ class Threads:
         if thread.queued == len(messages):
             self._got_work(key, thread)
 
+    def stands_below(self, hand: Hand, through: int) -> bool:
+        """Whether there are messages below that number where the batch in the hand is from."""
+        tube = self.handed_from(hand)
+        return tube is not None and bool(tube.messages) and tube.head_sequence < through
+
     def drop_below(self, hand: Hand, through: int) -> list[bytes]:
         tube = self.handed_from(hand)
         return self._dropped(hand.key, tube.drop_below(through)) if tube else []

@@ -1,0 +1,194 @@
+"""What a handler emits, until the step that acknowledges what it comes of. It keeps only what the handler of the batch
+in hand emits while it runs, so that nothing of another batch leaves with this one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from contextvars import Context, ContextVar
+from typing import TYPE_CHECKING, Any
+
+from shardq.errors import HandlerError, QueueFull, TooManyOutputs
+from shardq.handling.prepared import Prepared
+from shardq.model import Batch, Limits, Output, When
+from shardq.scheduling.schedule import when
+from shardq.text.wording import counted
+
+if TYPE_CHECKING:
+    from shardq.queue import Queue
+
+#: The batch whose handler the code belongs to that runs: also in the handler's tasks, and in `asyncio.to_thread`.
+_batch_of_code: ContextVar[Batch | None] = ContextVar("shardq_batch", default=None)
+
+
+class Outbox:
+    """The outputs of one stay. `open` before the handler gets a batch, `close` or `forget` once its code has ended."""
+
+    def __init__(self, queue: Queue, name: str) -> None:
+        self._queue = queue
+        self._name = name
+        self._lock = threading.Lock()
+        """Code of the handler may emit in several threads."""
+        self._batch: Batch | None = None
+        """The batch in hand, while its handler runs."""
+        self.left = 0
+        """How many of its requests are not acknowledged."""
+        self._outputs = list[Output]()
+        self._last: dict[tuple[str, When | None], Output] = {}
+        """The last output for each tube and time, to which more may be added."""
+        self._messages = self._nbytes = 0
+        """How many messages, and how many bytes, are in the outputs."""
+        self._unsure = 0
+        """How many changes began and did not end: an exception may have cut them off anywhere."""
+
+    def open(self, batch: Batch, context: Context) -> None:
+        """Take what the code emits that runs in this context, as outputs of the batch."""
+        context.run(_batch_of_code.set, batch)
+        self._batch, self.left = batch, batch.count
+
+    def close(self) -> list[Output]:
+        """Take nothing more. Returns the outputs that are still to leave. Raises as `take`."""
+        with self._lock:
+            self._batch = None
+            return self._taken()
+
+    def forget(self) -> None:
+        """Take nothing more, and forget what did not leave."""
+        with self._lock:
+            self._batch = None
+            self._unsure = 0
+            if self._outputs:
+                self._empty()
+
+    async def emit(
+        self, handler: type[Any], requests: Sequence[Any], *, defer: Any = None, if_not_exists: bool = False
+    ) -> None:
+        """See `Handler.emit`."""
+        self._check()
+        time = None if defer is None else when(defer)
+        self._add(await self._queue.prepared(handler, requests), time, absent=if_not_exists)
+
+    def emit_sync(
+        self, handler: type[Any], requests: Sequence[Any], *, defer: Any = None, if_not_exists: bool = False
+    ) -> None:
+        """See `Handler.emit_sync`."""
+        self._check()
+        time = None if defer is None else when(defer)
+        self._add(self._queue.prepared_sync(handler, requests), time, absent=if_not_exists)
+
+    def take(self, left: int) -> list[Output]:
+        """The outputs so far, to leave now with all requests of the batch but so many. `settle` says what became of
+        them. Raises `HandlerError` where it is not known which outputs are there or have left, because the handler's
+        code was interrupted.
+        """
+        with self._lock:
+            outputs = self._taken()
+            self.left = left
+            self._unsure = int(bool(outputs))
+            return outputs
+
+    def settle(self, batch: Batch, outputs: list[Output], *, left: int, stored: bool) -> None:
+        """The outputs of the batch that were taken are stored, or stay for the next acknowledgement: this raises
+        `QueueFull` then. `left` requests are in hand now.
+        """
+        with self._lock:
+            if self._batch is batch:
+                self.left = left
+                self._unsure -= 1
+                if not stored:
+                    self._outputs[:0] = outputs
+                    self._count(outputs)
+        if not stored:
+            raise self.no_room(outputs)
+
+    def no_room(self, outputs: Sequence[Output]) -> QueueFull:
+        """The error for outputs that the storage has no room for."""
+        count = counted(sum(len(output.messages) for output in outputs), "output")
+        return QueueFull(
+            f"the storage has no room for {count} of {self._name}: what they come of is not acknowledged, and comes "
+            f"again later"
+        )
+
+    def _add(self, call: Prepared, time: When | None, *, absent: bool) -> None:
+        groups = call.messages.groups
+        count, nbytes = len(call.requests), sum(sum(map(len, messages)) for messages in groups.values())
+        with self._lock:
+            self._check()
+            new = [key for pipe in groups if not self._continues(key := (pipe, time), absent=absent)]
+            totals = len(self._outputs) + len(new), self._messages + count, self._nbytes + nbytes
+            if not _is_one_step(*totals, self._queue.storage.limits):
+                raise self._too_many(call)
+            self._unsure += 1
+            for pipe, messages in groups.items():
+                if self._continues((pipe, time), absent=absent):
+                    self._last[pipe, time].messages.extend(messages)  # type: ignore[attr-defined]  # a list of its own
+                else:
+                    self._last[pipe, time] = Output(pipe, messages, time, absent)
+                    self._outputs.append(self._last[pipe, time])
+            _, self._messages, self._nbytes = totals
+            self._unsure -= 1
+
+    def _continues(self, place: tuple[str, When | None], *, absent: bool) -> bool:
+        """Whether messages for this tube and time come right behind the last ones, and by the same rule."""
+        last = self._last.get(place)
+        return last is not None and last.absent == absent
+
+    def _count(self, outputs: Sequence[Output]) -> None:
+        for _, messages, *_ in outputs:
+            self._messages += len(messages)
+            self._nbytes += sum(map(len, messages))
+
+    def _taken(self) -> list[Output]:
+        if self._unsure:
+            raise HandlerError(
+                f"{self._name} was interrupted while it emitted or acknowledged, so it is not known what has left: "
+                f"what is still in its hands comes again"
+            )
+        outputs = self._outputs
+        if outputs:
+            self._empty()
+        return outputs
+
+    def _empty(self) -> None:
+        self._outputs, self._last = [], {}
+        self._messages = self._nbytes = 0
+
+    def _check(self) -> None:
+        """Raise `HandlerError` unless the calling code is that of the batch in hand, with something to leave with."""
+        if self._batch is None:
+            raise HandlerError(
+                f"{self._name}.emit() was called while there is no batch in hand: emit while handle() runs, or "
+                f"register with self.queue"
+            )
+        if _batch_of_code.get() is not self._batch:
+            raise HandlerError(
+                f"{self._name}.emit() was called by code that does not belong to the batch in hand: emit in handle() "
+                f"itself, in tasks that it awaits, or in asyncio.to_thread. Other threads hand their results to it"
+            )
+        if not self.left:
+            raise HandlerError(
+                f"{self._name}.emit() was called after all requests of its batch were acknowledged: outputs leave with "
+                f"a request, so emit before the last acknowledgement"
+            )
+
+    def _too_many(self, call: Prepared) -> Exception:
+        limits = self._queue.storage.limits
+        step = f"{limits.messages} messages, {limits.parts} tubes and {limits.nbytes} bytes"
+        if self.left == 1:
+            return HandlerError(
+                f"{self._name} emits more for one request than the storage takes in one step ({step}): emit less for "
+                f"each, or register with self.queue"
+            )
+        error = TooManyOutputs(
+            f"{self._name} emits more for {counted(self.left, 'request')} than the storage takes in one step ({step}): "
+            f"they are handled again in smaller batches. A smaller batch_size spares that"
+        )
+        error.not_accepted = list(call.requests)
+        return error
+
+
+def _is_one_step(parts: int, messages: int, nbytes: int, limits: Limits) -> bool:
+    """Whether the storage takes so much at once. A single message may be larger than the bytes of a step."""
+    fits = messages <= 1 or nbytes + parts * limits.part_bytes <= limits.nbytes
+    return fits and parts <= limits.parts and messages <= limits.messages
