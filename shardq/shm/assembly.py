@@ -24,6 +24,7 @@ from shardq.shm.verbs.delivering import Delivering
 from shardq.shm.verbs.equal_messages import EqualMessages
 from shardq.shm.verbs.inspection import Inspection
 from shardq.shm.verbs.membership import Membership
+from shardq.shm.verbs.outputs import Outputs
 from shardq.shm.verbs.reading import Reading
 from shardq.shm.verbs.recovery import Recovery
 from shardq.shm.verbs.removing import Removing
@@ -63,8 +64,9 @@ class Assembly:
         self.reading = Reading(directory, fifos, section)
         self.removing = Removing(journal, directory, fifos, claims, section)
         self.waiting = Waiting(segment, slots, handlers, directory, claims, recovery, self.watch, section)
+        outputs = Outputs(journal, extents, directory, fifos, claims, transfer, equals, appending)
         self.delivering = Delivering(
-            segment, journal, directory, fifos, delivery, claims, equals, handlers, self.waiting, section
+            segment, journal, directory, fifos, delivery, claims, equals, handlers, self.waiting, outputs, section
         )
         self.letters = Letters(segment, journal, directory, fifos, claims, section)
         self.supervision = Supervision(segment, slots, self.doorbell, exit_log, section)

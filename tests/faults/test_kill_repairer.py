@@ -33,6 +33,7 @@ CHANGING = (
     "shm/verbs/dead_letters.py",
     "shm/verbs/deferring.py",
     "shm/verbs/equal_messages.py",
+    "shm/verbs/outputs.py",
 )
 
 

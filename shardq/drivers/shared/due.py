@@ -1,12 +1,14 @@
-"""Moves due messages of a segment to their tubes. Schedules are read here."""
+"""When messages of a segment are due, and their way to their tubes then. Schedules are read here."""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 
 from shardq.errors import ScheduleError
-from shardq.scheduling.schedule import next_us
+from shardq.model import Output, When, check_outputs
+from shardq.scheduling.schedule import next_us, resolved_us
 from shardq.shm.verbs.deferring import Deferring
 
 log = logging.getLogger("shardq.storage")
@@ -15,6 +17,19 @@ log = logging.getLogger("shardq.storage")
 _PUT_OFF_US = 3600 * 1_000_000
 #: In how many sections `promote_some` promotes at most: about 8 ms, since its caller has other things to do.
 _ROUNDS = 8
+
+
+def resolved(when: When) -> When:
+    """With the instant that it means now."""
+    return When(resolved_us(when, time.time_ns() // 1000), when.schedule)
+
+
+def timed(outputs: Sequence[Output], most: int) -> list[Output]:
+    """The outputs with the instants that their times mean now. Raises `HandlerError` where there are more than `most`,
+    and for a schedule.
+    """
+    check_outputs(outputs, most)
+    return [output._replace(when=output.when and resolved(output.when)) for output in outputs]
 
 
 def promote_some(deferring: Deferring) -> int | None:

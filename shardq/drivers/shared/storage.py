@@ -13,12 +13,24 @@ from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
-from shardq.drivers.shared.due import promote_some
+from shardq.drivers.shared.due import promote_some, resolved, timed
 from shardq.drivers.shared.lock import SharedLock
 from shardq.drivers.shared.sleeping import Sleeping
 from shardq.drivers.shared.waiters import Deadline, ears_of, limit_of_coroutines, until_free
 from shardq.errors import SegmentBusy, SegmentMissing
-from shardq.model import Batch, Counts, Failed, Hand, Limits, Part, Scheduled, Terms, When, check_parts
+from shardq.model import (
+    Batch,
+    Counts,
+    Failed,
+    Hand,
+    Limits,
+    Output,
+    Part,
+    Scheduled,
+    Terms,
+    When,
+    check_parts,
+)
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.protocols import Served
 from shardq.scheduling.schedule import resolved_us
@@ -155,14 +167,25 @@ class SharedStorage:
         except SegmentBusy:
             return await self._until_free(lambda: self._store.delivering.take(key, token, terms))
 
-    async def pop(self, hand: Hand, count: int) -> None:
+    async def pop(self, hand: Hand, count: int, outputs: Sequence[Output] = ()) -> bool:
+        if outputs:
+            outputs = timed(outputs, self._store.segment.layout.step_parts)
         try:
-            self._store.delivering.pop(hand, count)
+            stored = self._store.delivering.pop(hand, count, outputs)
         except SegmentBusy:
-            await self._until_free(lambda: self._store.delivering.pop(hand, count))
+            stored = await self._until_free(lambda: self._store.delivering.pop(hand, count, outputs))
+        if outputs:
+            self.promote_what_is_due()
+        return stored
 
     async def turn(
-        self, hand: Hand | None, served: Served, terms: Mapping[str, Terms], *, stay: bool = True
+        self,
+        hand: Hand | None,
+        served: Served,
+        terms: Mapping[str, Terms],
+        *,
+        stay: bool = True,
+        outputs: Sequence[Output] = (),
     ) -> Hand | None:
         self.promote_what_is_due()
         if hand is None:
@@ -170,10 +193,14 @@ class SharedStorage:
             with suppress(SegmentBusy):
                 return self._store.delivering.turn(None, served, terms, stay=stay)
             return None
+        if outputs:
+            outputs = timed(outputs, self._store.segment.layout.step_parts)
         try:
-            return self._store.delivering.turn(hand, served, terms, stay=stay)
+            return self._store.delivering.turn(hand, served, terms, stay=stay, outputs=outputs)
         except SegmentBusy:
-            return await self._until_free(lambda: self._store.delivering.turn(hand, served, terms, stay=stay))
+            return await self._until_free(
+                lambda: self._store.delivering.turn(hand, served, terms, stay=stay, outputs=outputs)
+            )
 
     async def fail(self, hand: Hand) -> Failed:
         return await self.patiently(lambda: self._store.delivering.fail(hand))
@@ -240,7 +267,7 @@ class SharedStorage:
         self, parts: Sequence[Part], timeout_s: float | None = None, *, when: When | None = None, absent: bool = False
     ) -> int | None:
         deadline = Deadline(timeout_s)
-        when = when and _resolved(when)
+        when = when and resolved(when)
         while True:
             try:
                 with self.ears.listening() as heard:
@@ -368,7 +395,3 @@ class SharedStorage:
         for start in range(0, len(messages), REMOVED_AT_ONCE):  # so that none is counted in a call that gives up
             removed += await self.patiently(partial(remove, start))
         return removed
-
-
-def _resolved(when: When) -> When:
-    return When(resolved_us(when, time.time_ns() // 1000), when.schedule)

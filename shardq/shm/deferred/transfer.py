@@ -69,25 +69,43 @@ class Transfer:
         """
         self._journal.declare_pending()
         messages = [message for part in parts for message in part.messages]
-        former = self._extents.keep_room(messages, share)
-        heap, addresses = self._heaps[at.RECURRENT_HEAP if schedule else at.DEFERRED_HEAP], list[int]()
+        former, stores = self._extents.keep_room(messages, share), list[tuple[int, int]]()
+        followers = [instead_of] if instead_of else []
         if former is not None:
-            addresses = self._all_written(heap, parts, schedule, (due_us, now_us), share)
-        if not addresses:
+            due = [(part, due_us) for part in parts]
+            stores = self.write(due, schedule, now_us, share=share, less=len(followers))
+        if not stores:
             nbytes = record.size_of(len(messages), sum(map(len, messages)))
             self._extents.found_no_room(messages, nbytes, former, share)
             self._journal.clear_pending()
             self._check_ever(messages, nbytes)
             return False
+        self._journal.commit(*stores, *followers)
+        self.settle(schedule)
+        return True
+
+    def write(
+        self, parts: Sequence[tuple[Asked, int]], schedule: str, now_us: int, *, share: int, less: int = 0
+    ) -> list[tuple[int, int]]:
+        """Write messages, each part with its due time, as records that are in no heap yet. Returns the stores that put
+        the records there and count the messages, `less` of them excepted. It returns none where there is no room. Once
+        the stores are made, `settle`.
+        """
+        heap = self._heap(schedule)
+        addresses = self._all_written(heap, parts, schedule, now_us, share)
+        if not addresses:
+            return []
         heap.declare_added(addresses)
-        followers = [instead_of] if instead_of else []
-        added = self._journal.moved(_COUNTERS[heap.which], len(messages) - len(followers))
-        self._journal.commit((heap.count_word, heap.count + len(addresses)), added, *followers)
-        heap.settle()
+        count = sum(len(part.messages) for part, _ in parts)
+        added = self._journal.moved(_COUNTERS[heap.which], count - less)
+        return [(heap.count_word, heap.count + len(addresses)), added]
+
+    def settle(self, schedule: str) -> None:
+        """Put the heap of such records in order after the stores of `write`."""
+        self._heap(schedule).settle()
         self._cells.keep()
         self.note_due()
         self._journal.clear_pending()
-        return True
 
     def promote(self, found: PendingRecord, now_us: int) -> int:
         """Move the messages of a deferred record to their tube. Returns its entry, NO_ROOM: there is no room for that
@@ -199,6 +217,9 @@ class Transfer:
         self._cells.mend(self._tube_using)
         self._words[at.NEXT_DUE_US] = self._first_due_us()
 
+    def _heap(self, schedule: str) -> DueHeap:
+        return self._heaps[at.RECURRENT_HEAP if schedule else at.DEFERRED_HEAP]
+
     def _first_due_us(self) -> int:
         return min(filter(None, (heap.first_due_us() for heap in self._heaps)), default=0)
 
@@ -211,18 +232,18 @@ class Transfer:
         return -1
 
     def _all_written(
-        self, heap: DueHeap, parts: Sequence[Asked], schedule: str, times_us: tuple[int, int], share: int
+        self, heap: DueHeap, parts: Sequence[tuple[Asked, int]], schedule: str, now_us: int, share: int
     ) -> list[int]:
         """Addresses of new records that are in no heap yet, with their messages in the table. An empty list: there is
         not room for all.
         """
         addresses = list[int]()
-        for part in parts:
+        for part, due_us in parts:
             if addresses:
                 self._journal.note_coming(addresses[-1])
             address = 0
             if heap.make_room(share=share, beside=len(addresses)):
-                address = self._written(part, schedule, times_us, share)
+                address = self._written(part, schedule, (due_us, now_us), share)
             if not address:
                 for other in addresses:
                     self._cells.free(other)

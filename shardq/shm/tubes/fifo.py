@@ -71,7 +71,7 @@ class Fifos:
         former, stores = self._extents.keep_room(messages, share), list[tuple[int, int]]()
         try:
             if former is not None:
-                stores = self._write_all(parts, accepted_us, share)
+                stores = self.write_all(parts, accepted_us, share)
             elif _size(messages) > _PIECE_BYTES:
                 self.check_size(messages)
         finally:
@@ -118,10 +118,12 @@ class Fifos:
             self._words[word + at.TUBE_HEAD_RECORD] = first
         return tail
 
-    def _write_all(
+    def write_all(
         self, parts: Sequence[tuple[int, Sequence[bytes]]], accepted_us: int, share: int
     ) -> list[tuple[int, int]]:
-        """The stores that make the messages part of their tubes. None where there is no room for all of them."""
+        """As `write`, for several tubes. Returns the stores that make the messages part of their tubes, none where
+        there is no room for all of them.
+        """
         stores = list[tuple[int, int]]()
         for tube, messages in parts:
             tail = self.write(tube, messages, accepted_us, share=share)
@@ -191,9 +193,16 @@ class Fifos:
                 self._read_last = tube, sequence, found.address
         return record.joined(slices)
 
-    def pop(self, tube: int, through: int, counter: int = at.HANDLED, other_counter: int = 0) -> int:
+    def pop(
+        self,
+        tube: int,
+        through: int,
+        counter: int = at.HANDLED,
+        other_counter: int = 0,
+        others: Sequence[tuple[int, int]] = (),
+    ) -> int:
         """Acknowledge all messages with numbers below `through`. Both counters, or the one that is given, count them.
-        Returns how many messages it acknowledged.
+        The same commit makes the stores of `others`. Returns how many messages it acknowledged.
         """
         word = self._layout.tube_word(tube)
         head, through = self._words[word + at.TUBE_HEAD_SEQUENCE], min(through, self.next_sequence(tube))
@@ -201,7 +210,7 @@ class Fifos:
             return 0
         gone = through - head - self._cancelled_between(tube, head, through)
         counted = [self._journal.moved(its, gone) for its in (counter, other_counter) if its]
-        self._journal.commit((word + at.TUBE_HEAD_SEQUENCE, through), *counted)
+        self._journal.commit((word + at.TUBE_HEAD_SEQUENCE, through), *counted, *others)
         self.settle(tube)
         return gone
 
@@ -284,6 +293,11 @@ class Fifos:
         if head > following:
             raise damaged(self._segment.name, f"tube {tube} has its head at {head}, and ends before {following}")
         return True
+
+    def stands_below(self, tube: int, through: int) -> bool:
+        """Whether there are messages with numbers below `through`."""
+        head: int = self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE]
+        return head < through and not self.is_empty(tube)
 
     def next_sequence(self, tube: int) -> int:
         """Sequence number of the next message that will be appended."""

@@ -25,7 +25,7 @@ from shardq.shm.tubes.fifo import Fifos
 from shardq.shm.verbs.equal_messages import Asked, EqualMessages, tube_field
 
 #: How many messages are put into the table in one section at first, twice as many each further time.
-_FIRST_SLICE = 512
+FIRST_SLICE = 512
 #: How many at most by a producer that appends without asking for equality.
 _HELP = 1024
 
@@ -75,7 +75,7 @@ class Appending:
         they wait until then. Returns how many, None: there is no room now, and nothing was added.
         """
         asked = self.asked(parts, distinct=True)
-        most = _FIRST_SLICE
+        most = FIRST_SLICE
         while True:
             with self._section:
                 self.check_open()
@@ -91,14 +91,14 @@ class Appending:
                     return self._append_fresh(asked, tubes, due_us, share)
             most *= 2
 
-    def asked(self, parts: Sequence[Part], *, distinct: bool) -> list[Asked]:
-        """The messages with their digests, of equal ones all or, with `distinct`, one. Wants no guard. Raises
-        `HandlerError` for a pipe that cannot be stored.
+    def asked(self, parts: Sequence[Part], *, distinct: bool, digests: bool = True) -> list[Asked]:
+        """The messages, of equal ones all or, with `distinct`, one; and their digests, where these are wanted. Wants no
+        guard. Raises `HandlerError` for a pipe that cannot be stored.
         """
         for pipe, _ in parts:
             self._directory.check_name(pipe)
         return [
-            Asked(pipe, chosen, self._digests(pipe, chosen))
+            Asked(pipe, chosen, self._digests(pipe, chosen) if digests else ())
             for pipe, messages in parts
             for chosen in [list(dict.fromkeys(messages)) if distinct else messages]
         ]

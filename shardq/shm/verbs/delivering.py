@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, TypeVar
 
 from shardq.errors import SegmentNoRoom
-from shardq.model import EMPTY, NOT_ALONE, Batch, Failed, Hand, Terms, in_turn, split_key
+from shardq.model import EMPTY, NOT_ALONE, Batch, Failed, Hand, Output, Terms, in_turn, split_key
 from shardq.shm import words as at
 from shardq.shm.journal import Journal
 from shardq.shm.segment import Segment
@@ -17,7 +17,9 @@ from shardq.shm.tubes.delivery import Delivery
 from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
 from shardq.shm.tubes.fifo import Fifos
 from shardq.shm.tubes.handler_table import HandlerTable
+from shardq.shm.verbs.appending import FIRST_SLICE
 from shardq.shm.verbs.equal_messages import EqualMessages
+from shardq.shm.verbs.outputs import AGAIN, NOTHING, AskedOutput, Outputs, Written
 from shardq.shm.verbs.waiting import Waiting
 
 _Result = TypeVar("_Result")
@@ -46,6 +48,7 @@ class Delivering:
         equals: EqualMessages,
         handlers: HandlerTable,
         waiting: Waiting,
+        outputs: Outputs,
         section: AbstractContextManager[None],
     ) -> None:
         self._segment = segment
@@ -59,6 +62,7 @@ class Delivering:
         self._equals = equals
         self._handlers = handlers
         self._waiting = waiting
+        self._outputs = outputs
         self._section = section
 
     def claim(self, key: str) -> int:
@@ -104,19 +108,39 @@ class Delivering:
         with self._section:
             return self._take(key, self._claims.held(key, token), terms)
 
-    def pop(self, hand: Hand, count: int) -> None:
-        """Acknowledge the first messages of the batch in hand. Raises `FencedError`."""
-        with self._section:
-            self._pop(hand, hand.batch.through_first(count))
+    def pop(self, hand: Hand, count: int, outputs: Sequence[Output] = ()) -> bool:
+        """Acknowledge the first messages of the batch in hand, and store what they led to in the same commit. False:
+        there is no room for that, and nothing changed. Raises `FencedError`.
+        """
+        asked, thread, most = self._outputs.asked(outputs), AGAIN, FIRST_SLICE
+        through = hand.batch.through_first(count)
+        while thread == AGAIN:
+            with self._section:
+                thread = self._pop(hand, through, asked, most)
+            most *= 2
+        return thread != NO_ROOM
 
     def turn(
-        self, hand: Hand | None, names: frozenset[str] | None, terms: Mapping[str, Terms], *, stay: bool
+        self,
+        hand: Hand | None,
+        names: frozenset[str] | None,
+        terms: Mapping[str, Terms],
+        *,
+        stay: bool,
+        outputs: Sequence[Output] = (),
     ) -> Hand | None:
         """Acknowledge what is in the hand, and hand out more: of its thread, or of the one that is ready next. See
         `Storage.turn`. Raises `FencedError`.
         """
-        with self._section:
-            return self._onward(hand, self._acknowledged(hand), names, terms, stay=stay)
+        asked, most = self._outputs.asked(outputs), FIRST_SLICE
+        while True:
+            with self._section:
+                thread = self._acknowledged(hand, asked, most)
+                if thread == NO_ROOM:
+                    return hand
+                if thread != AGAIN:
+                    return self._onward(hand, thread, names, terms, stay=stay)
+            most *= 2
 
     def rest(
         self,
@@ -171,11 +195,11 @@ class Delivering:
             self._claims.note_batch(-1, 0)
             return result
 
-    def _acknowledged(self, hand: Hand | None) -> int:
-        """The thread of the hand, whose batch is acknowledged. -1: there is no hand."""
+    def _acknowledged(self, hand: Hand | None, outputs: Sequence[AskedOutput] = (), most: int = 0) -> int:
+        """The thread of the hand, whose batch is acknowledged. -1: there is no hand. NO_ROOM and AGAIN as `_pop`."""
         if hand is None:
             return -1
-        return self._pop(hand, hand.batch.through)
+        return self._pop(hand, hand.batch.through, outputs, most)
 
     def _onward(
         self, hand: Hand | None, thread: int, names: frozenset[str] | None, terms: Mapping[str, Terms], *, stay: bool
@@ -245,14 +269,24 @@ class Delivering:
                     return batch
         return EMPTY
 
-    def _pop(self, hand: Hand, through: int) -> int:
-        """Acknowledge messages below `through` where the batch in hand is from. Returns the thread."""
+    def _pop(self, hand: Hand, through: int, outputs: Sequence[AskedOutput], most: int) -> int:
+        """Acknowledge messages below `through` where the batch in hand is from, with these outputs. Returns the thread;
+        NO_ROOM or AGAIN, where nothing changed: see `Outputs.write`.
+        """
         thread, tube = self._claims.handed_from(hand)
         if tube == NOT_FOUND:
             return thread
         self._journal.declare(thread)
-        self._fifos.pop(tube, through)
+        written: Written | int = NOTHING
+        if outputs and self._fifos.stands_below(tube, through):
+            written = self._outputs.write(thread, outputs, most)
+        if isinstance(written, int):
+            self._journal.clear()
+            return written
+        self._fifos.pop(tube, through, others=written.stores)
         self._claims.note_progress(thread)
+        if written is not NOTHING:
+            self._outputs.arrived(written)
         self._journal.clear()
         if not self._delivery.in_hand(tube):
             self._claims.note_batch(-1, 0)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from shardq.model import EMPTY, Hand, Terms
+from shardq.model import EMPTY, Hand, Output, Terms
 from tests.faults.kit.acts import die_holding, sleep
 from tests.faults.kit.case import BATCH, Operation, minus
 from tests.faults.kit.scene import KEY, PIPE, Scene, everything, run
@@ -13,10 +13,10 @@ OTHER, OTHER_KEY = "app/Job/2/0", "app/Job/2"
 TERMS = {"app/Job": Terms((0,), 2)}
 
 
-def turn(there: Scene, *, stay: bool = True) -> Hand | None:
+def turn(there: Scene, *, stay: bool = True, outputs: Sequence[Output] = ()) -> Hand | None:
     """Acknowledge the batch in hand, and take what comes."""
     hand = Hand(KEY, there.token, there.batch)
-    return run(there.storage.turn(hand, everything, TERMS, stay=stay))
+    return run(there.storage.turn(hand, everything, TERMS, stay=stay, outputs=outputs))
 
 
 def rest(there: Scene, *, asleep: bool = False) -> None:
