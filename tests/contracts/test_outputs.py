@@ -308,6 +308,23 @@ async def test_S35_small_outputs_find_room_in_a_full_storage(open_backend: OpenB
     assert await contents(storage, THIRD) == [b"small"]
 
 
+@pytest.mark.requires("bounded")
+async def test_S35_in_a_storage_full_of_threads_there_is_no_room(open_backend: OpenBackend) -> None:
+    backend = open_backend(MIB)
+    storage, lock = backend.storage, backend.new_lock()
+    hand = await held(storage, lock, 500)
+    sent = 0
+    for number in range(500):
+        if not await storage.pop(hand, number + 1, [Output(f"app.jobs/Fold/{number}/0", [bytes(2_000)])]):
+            break
+        sent += 1
+    else:
+        raise AssertionError("never full")
+
+    assert await storage.backlog() == Counts(502 + sent, sent)
+    assert await storage.pop(hand, 500)
+
+
 async def test_S35_outputs_keep_within_one_step(storage: Storage, lock: Lock) -> None:
     hand = await held(storage, lock)
     most = storage.limits.parts

@@ -15,6 +15,7 @@ from shardq.shm.memory import slabs
 from shardq.shm.tubes import delivery as attempts
 from shardq.shm.tubes import fifo
 from shardq.shm.verbs import dead_letters as letters
+from shardq.shm.verbs import outputs as sending
 from shardq.shm.verbs import recovery as repair
 from tests.faults.kit.case import Operation
 from tests.faults.kit.operations import OPERATIONS
@@ -32,6 +33,9 @@ BURY = "self._journal.commit((place, tail), moved(at.BURIED, 1), (head, sequence
 POP = "self._fifos.pop(tube, sequence + 1)\n"
 HALF = "self._journal.commit((place, tail), moved(at.BURIED, 1))\n"
 REQUEUE = "self._journal.commit(*stores, moved(at.ACCEPTED, 1), letter, moved(at.UNBURIED, 1))\n"
+ACKNOWLEDGE = "self._journal.commit((word + at.TUBE_HEAD_SEQUENCE, through), *counted, *others)\n"
+BATCH_ALONE = "self._journal.commit((word + at.TUBE_HEAD_SEQUENCE, through), *counted)\n"
+OUTPUTS_ALONE = "self._journal.commit(*others)\n"
 SIFT = (
     "            self._journal.commit(\n"
     "                (at.SIFT_RECORD, record),\n"
@@ -158,6 +162,36 @@ SPOILT = (
         "            [self._journal.commit(store) for store in stores]\n            self._journal.commit(",
         "append a call to two tubes",
         "2 accepted, 0 handled, but",
+    ),
+    Spoilt(
+        "outputs-that-are-there-before-their-batch-left",
+        fifo,
+        fifo.Fifos,
+        "pop",
+        ACKNOWLEDGE,
+        f"{OUTPUTS_ALONE}        {BATCH_ALONE}",
+        "acknowledge with outputs",
+        "neither before nor after",
+    ),
+    Spoilt(
+        "outputs-that-come-after-their-batch-left",
+        fifo,
+        fifo.Fifos,
+        "pop",
+        ACKNOWLEDGE,
+        f"{BATCH_ALONE}        {OUTPUTS_ALONE}",
+        "acknowledge with outputs",
+        "neither before nor after",
+    ),
+    Spoilt(
+        "outputs-whose-threads-are-not-declared",
+        sending,
+        sending.Outputs,
+        "_targets",
+        "            self._journal.keep(thread)\n            targets",
+        "            targets",
+        "acknowledge with outputs for many sleepers",
+        "",
     ),
     Spoilt(
         "deferred-call-whose-records-are-not-noted",

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from shardq.errors import DirectoryFull
 from shardq.model import Output
 from shardq.shm import words as at
 from shardq.shm.deferred.transfer import Transfer
@@ -186,7 +187,10 @@ class Outputs:
         for pipe in at_once:
             thread, tube = self._directory.tube(pipe)
             if tube == NOT_FOUND:
-                thread, tube = self._directory.add_tube(pipe, share=_SHARE)
+                try:
+                    thread, tube = self._directory.add_tube(pipe, share=_SHARE)
+                except DirectoryFull:
+                    return None
             if tube == NO_ROOM:
                 return None
             self._journal.keep(thread)
