@@ -31,7 +31,7 @@ class Checksum(Handler[File]):
     threads = 64
 
     def perform(self, *files: File) -> None:
-        self.queue.register_sync(Report, *(Sum(file.path, _digest(file.path)) for file in files))
+        self.emit_sync(Report, *(Sum(file.path, _digest(file.path)) for file in files))
 
 
 class Report(Handler[Sum]):

@@ -198,6 +198,15 @@ class Registering(Handler[Job]):
         await self.queue.register(Nothing, *requests)
 
 
+class Emitting(Handler[Job]):
+    """Sends each request on to `Nothing`, by `emit`."""
+
+    route = Nothing.route
+
+    async def handle(self, *requests: Job) -> None:
+        await self.emit(Nothing, *requests)
+
+
 def compute(seconds: float) -> None:
     """Use so much processor time: where a process has to share its core, it takes longer."""
     end = time.thread_time() + seconds

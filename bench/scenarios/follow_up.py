@@ -1,4 +1,4 @@
-"""A handler that sends on what it gets: by `register`, for another handler."""
+"""A handler that sends on what it gets, for another handler: by `emit`, and by `register`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,11 @@ SCENARIOS = (
         "follow-up",
         f"one output for each input, calls of {CALL} over 16 threads, one worker",
         (Figure("inputs_per_s", "until the outputs are handled too", "requests/s"),),
-        (Contestant("register in the handler", f"{__name__}:family", {"handler": "Registering"}),),
-        "What a handler registers is there at once, and stays where the handler fails later.",
+        (
+            Contestant("emit", f"{__name__}:family", {"handler": "Emitting"}),
+            Contestant("register in the handler", f"{__name__}:family", {"handler": "Registering"}),
+        ),
+        "What a handler emits is stored in the step that acknowledges its batch, or not at all. What it registers is "
+        "there at once, and stays where the handler fails later.",
     ),
 )

@@ -1,8 +1,10 @@
 """The two handlers of the census.
 
 A handler object lives for one binding: it is created, stopped and created again, in whichever process takes its
-thread next, and a batch can come twice. So `Fold` keeps everything in files, writes them before `perform` returns (the
-batch is acknowledged after that), and takes a path it knows already for what it is: a repetition.
+thread next, and a batch can come twice. `Count` emits its results, so each comes to `Fold` once, however often its
+batch was counted. What a handler does outside of the queue can still be repeated: so `Fold` keeps everything in files,
+writes them before `perform` returns (the batch is acknowledged after that), and takes a path it knows already for what
+it is: a repetition.
 """
 
 from __future__ import annotations
@@ -58,7 +60,7 @@ class Count(Handler[CountRequest]):
         return COUNT_BATCH_SIZE
 
     def perform(self, *requests: CountRequest) -> None:
-        self.queue.register_sync(Fold, *(FoldRequest(path, package, measure_file(path)) for path, package in requests))
+        self.emit_sync(Fold, *(FoldRequest(path, package, measure_file(path)) for path, package in requests))
 
 
 class Fold(Handler[FoldRequest]):

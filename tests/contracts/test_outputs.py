@@ -315,7 +315,7 @@ async def test_S35_in_a_storage_full_of_threads_there_is_no_room(open_backend: O
     hand = await held(storage, lock, 500)
     sent = 0
     for number in range(500):
-        if not await storage.pop(hand, number + 1, [Output(f"app.jobs/Fold/{number}/0", [bytes(2_000)])]):
+        if not await storage.pop(hand, number + 1, [Output(f"app.jobs/Fold/{number}/0", [bytes(3_000)])]):
             break
         sent += 1
     else:
