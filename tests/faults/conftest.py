@@ -1,6 +1,7 @@
 """How much of the faults is tried: a sample by a printed seed, or everything.
 
-`SHARDQ_FAULTS=all` tries every step. `SHARDQ_FAULTS_SEED` repeats a run, `SHARDQ_FAULTS_SECONDS` lengthens the storm.
+`SHARDQ_FAULTS=all` tries every step. `SHARDQ_FAULTS_SEED` repeats a run, `SHARDQ_FAULTS_SECONDS` lengthens the storms.
+`SHARDQ_FAULTS_KILLS` is how many workers of a pipeline are killed, 25 by default: 20,000 take about half an hour.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import pytest
 from tests.support.chance import SEED, add_figure
 
 EVERYTHING = os.environ.get("SHARDQ_FAULTS") == "all"
+KILLS = int(os.environ.get("SHARDQ_FAULTS_KILLS", "25"))
 
 
 @pytest.hookimpl(trylast=True)
