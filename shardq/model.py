@@ -204,28 +204,6 @@ def check_parts(parts: Sequence[Part], most: int) -> None:
         raise HandlerError("a pipe is in one step twice: put all messages for it into one part")
 
 
-class Output(NamedTuple):
-    """Messages for one tube that a handler sends on: they are stored when the batch that they come of is acknowledged,
-    or not at all.
-    """
-
-    pipe: str
-    messages: Sequence[bytes]
-    when: When | None = None
-    """Without a schedule."""
-    absent: bool = False
-    """Whether only those are stored that have no equal: see `Storage.append`."""
-
-
-def check_outputs(outputs: Sequence[Output], most: int) -> None:
-    """Raise `HandlerError` for outputs that are no step: more than `most`, or some with a schedule."""
-    if len(outputs) > most:
-        given = counted(len(outputs), "output")
-        raise HandlerError(f"{given} are too many for one step of {most}: acknowledge the batch in several parts")
-    if any(output.when and output.when.schedule for output in outputs):
-        raise HandlerError("an output cannot come again and again: register it with recurrent=")
-
-
 class Scheduled(NamedTuple):
     """A message that comes again and again."""
 

@@ -18,7 +18,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from shardq.model import Batch, Counts, Failed, Hand, Limits, Output, Part, Scheduled, Terms, When
+from shardq.model import Batch, Counts, Failed, Hand, Limits, Part, Scheduled, Terms, When
+from shardq.outputs import Output
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.settings import LockSettings, StorageSettings
 

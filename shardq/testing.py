@@ -23,7 +23,8 @@ from shardq.drivers.memory.storage import RuntimeStorage
 from shardq.errors import ConfigurationError, ShardqError, shown
 from shardq.handler import Handler, check_is_handler
 from shardq.handling.info import request_type
-from shardq.model import Batch, Hand, Output, Part, When, handler_name, key_of, split_key
+from shardq.model import Batch, Hand, Part, When, handler_name, key_of, split_key
+from shardq.outputs import Output
 from shardq.pages import each
 from shardq.protocols import Serializer
 from shardq.queue import Queue

@@ -48,6 +48,7 @@ after those that it uses:
 * `verbs.removing`: taking messages out of tubes
 * `verbs.appending`: adding messages to tubes, all of them or those without an equal
 * `verbs.deferring`: verbs on deferred and recurrent messages
+* `verbs.outputs`: adding what a handler sends on, in the commit that acknowledges
 * `verbs.waiting`: looking for work, sleeping
 * `verbs.delivering`: claiming threads, handing out and acknowledging
 * `verbs.dead_letters`: dead letters

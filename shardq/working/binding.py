@@ -12,7 +12,8 @@ from shardq.errors import ClaimLost, DecodeError, FencedError, HandlerError, Mes
 from shardq.handler import Handler
 from shardq.handling.info import HandlerInfo, info_of
 from shardq.handling.isolation import plainly
-from shardq.model import EMPTY, Batch, Hand, Output, Terms, handler_name, split_key
+from shardq.model import EMPTY, Batch, Hand, Terms, handler_name, split_key
+from shardq.outputs import Output
 from shardq.text.wording import counted
 from shardq.working.code import Code, decodable
 from shardq.working.failure import Failures, Unready

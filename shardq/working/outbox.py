@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from shardq.errors import HandlerError, QueueFull, TooManyOutputs
 from shardq.handling.prepared import Prepared
-from shardq.model import Batch, Limits, Output, When
+from shardq.model import Batch, Limits, When
+from shardq.outputs import Output
 from shardq.scheduling.schedule import when
 from shardq.text.wording import counted
 

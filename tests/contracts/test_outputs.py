@@ -10,7 +10,8 @@ import asyncio
 import pytest
 
 from shardq.errors import FencedError, HandlerError
-from shardq.model import EMPTY, Counts, Hand, Output, Terms, When
+from shardq.model import EMPTY, Counts, Hand, Terms, When
+from shardq.outputs import Output
 from shardq.protocols import Lock, Storage
 from tests.conftest import OpenBackend
 from tests.contracts.test_storage import (

@@ -12,7 +12,8 @@ import pytest
 
 from shardq import Handler, Queue, Retry, Worker
 from shardq.errors import FencedError, HandlerError, QueueFull, RequestError, ScheduleError, TooManyOutputs
-from shardq.model import Counts, Hand, Output, Route, Tube
+from shardq.model import Counts, Hand, Route, Tube
+from shardq.outputs import Output
 from shardq.working.outbox import Outbox
 from tests.conftest import OpenBackend
 from tests.support.drivers import MIB, Backend

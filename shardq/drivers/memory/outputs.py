@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
-from shardq.model import Output
+from shardq.outputs import Output
 
 #: Those of messages for a pipe that have no equal in the storage, each once.
 _Absent = Callable[[str, Sequence[bytes]], list[bytes]]

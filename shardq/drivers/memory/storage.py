@@ -29,14 +29,13 @@ from shardq.model import (
     Failed,
     Hand,
     Limits,
-    Output,
     Part,
     Scheduled,
     Terms,
     When,
-    check_outputs,
     check_parts,
 )
+from shardq.outputs import Output, check_outputs
 from shardq.pages import PAGE_ITEMS, Page, page_of
 from shardq.protocols import Served
 from shardq.settings import StorageSettings

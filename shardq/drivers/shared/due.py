@@ -7,7 +7,8 @@ import time
 from collections.abc import Sequence
 
 from shardq.errors import ScheduleError
-from shardq.model import Output, When, check_outputs
+from shardq.model import When
+from shardq.outputs import Output, check_outputs
 from shardq.scheduling.schedule import next_us, resolved_us
 from shardq.shm.verbs.deferring import Deferring
 

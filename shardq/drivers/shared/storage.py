@@ -18,19 +18,8 @@ from shardq.drivers.shared.lock import SharedLock
 from shardq.drivers.shared.sleeping import Sleeping
 from shardq.drivers.shared.waiters import Deadline, ears_of, limit_of_coroutines, until_free
 from shardq.errors import SegmentBusy, SegmentMissing
-from shardq.model import (
-    Batch,
-    Counts,
-    Failed,
-    Hand,
-    Limits,
-    Output,
-    Part,
-    Scheduled,
-    Terms,
-    When,
-    check_parts,
-)
+from shardq.model import Batch, Counts, Failed, Hand, Limits, Part, Scheduled, Terms, When, check_parts
+from shardq.outputs import Output
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.protocols import Served
 from shardq.scheduling.schedule import resolved_us

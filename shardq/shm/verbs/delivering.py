@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple, TypeVar
 
 from shardq.errors import SegmentNoRoom
-from shardq.model import EMPTY, NOT_ALONE, Batch, Failed, Hand, Output, Terms, in_turn, split_key
+from shardq.model import EMPTY, NOT_ALONE, Batch, Failed, Hand, Terms, in_turn, split_key
+from shardq.outputs import Output
 from shardq.shm import words as at
 from shardq.shm.journal import Journal
 from shardq.shm.segment import Segment

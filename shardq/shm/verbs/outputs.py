@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from shardq.errors import DirectoryFull
-from shardq.model import Output
+from shardq.outputs import Output
 from shardq.shm import words as at
 from shardq.shm.deferred.transfer import Transfer
 from shardq.shm.journal import Journal

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from shardq.model import Hand, Output, When
+from shardq.model import Hand, When
+from shardq.outputs import Output
 from tests.faults.kit.acts import fill, sleep
 from tests.faults.kit.case import BATCH, Effect, Operation, minus, one_after_another, plus
 from tests.faults.kit.scene import KEY, PIPE, Scene, run

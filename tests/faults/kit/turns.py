@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from shardq.model import EMPTY, Hand, Output, Terms
+from shardq.model import EMPTY, Hand, Terms
+from shardq.outputs import Output
 from tests.faults.kit.acts import die_holding, sleep
 from tests.faults.kit.case import BATCH, Operation, minus
 from tests.faults.kit.scene import KEY, PIPE, Scene, everything, run

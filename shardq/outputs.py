@@ -1,0 +1,32 @@
+"""What a handler sends on, as a storage takes it with an acknowledgement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from shardq.errors import HandlerError
+from shardq.model import When
+from shardq.text.wording import counted
+
+
+class Output(NamedTuple):
+    """Messages for one tube that a handler sends on: they are stored when the batch that they come of is acknowledged,
+    or not at all.
+    """
+
+    pipe: str
+    messages: Sequence[bytes]
+    when: When | None = None
+    """Without a schedule."""
+    absent: bool = False
+    """Whether only those are stored that have no equal: see `Storage.append`."""
+
+
+def check_outputs(outputs: Sequence[Output], most: int) -> None:
+    """Raise `HandlerError` for outputs that are no step: more than `most`, or some with a schedule."""
+    if len(outputs) > most:
+        given = counted(len(outputs), "output")
+        raise HandlerError(f"{given} are too many for one step of {most}: acknowledge the batch in several parts")
+    if any(output.when and output.when.schedule for output in outputs):
+        raise HandlerError("an output cannot come again and again: register it with recurrent=")
