@@ -21,8 +21,9 @@ from shardq.protocols import Emitting, InHand, Registrar
 
 Request = TypeVar("Request")
 
-#: True while a handler's code runs: what it registers must not wait for room that only it could make.
-handling: ContextVar[bool] = ContextVar("shardq_handling", default=False)
+#: While a handler's code runs, what it works for: the batch in hand, else True. What it registers must not wait for
+#: room that only it could make.
+handling: ContextVar[Any] = ContextVar("shardq_handling", default=False)
 
 
 class Handler(Generic[Request]):
@@ -155,9 +156,11 @@ class Handler(Generic[Request]):
     _outbox: Emitting | None = None
 
 
-async def call(function: Any, *arguments: Any) -> Any:
-    """Call a method that may be `async def` or plain `def`, as a handler's code. Plain code sees no running loop."""
-    token = handling.set(True)
+async def call(function: Any, *arguments: Any, batch: Any = True) -> Any:
+    """Call a method that may be `async def` or plain `def`, as a handler's code that works for this batch, if for one.
+    Plain code sees no running loop.
+    """
+    token = handling.set(batch)
     try:
         result = plainly(function, *arguments)
         return await result if isinstance(result, Awaitable) else result

@@ -25,7 +25,7 @@ _loops, _counting = 0, threading.Lock()
 
 def inside_handler() -> bool:
     """Whether the calling code is a handler's, in any thread."""
-    return handling.get() or _whole_process or (bool(_threads) and threading.current_thread() in _threads)
+    return bool(handling.get()) or _whole_process or (bool(_threads) and threading.current_thread() in _threads)
 
 
 def take_process() -> None:

@@ -232,9 +232,9 @@ class Binding:
                 if broken:
                     return await self._failures.of_decoding(batch, broken)
                 self._batch = batch
-            handler._in_hand, context = self, self._context.copy()
-            self._outbox.open(batch, context)
-            await self._code.result(context, handler.handle, *requests)
+            handler._in_hand = self
+            self._outbox.open(batch)
+            await self._code.result(self._context.copy(), handler.handle, *requests, batch=batch)
             outputs = self._outbox.close()
         except ClaimLost:
             raise

@@ -27,11 +27,11 @@ class Code:
         self._timeout_s = timeout_s
         self._lease = lease
 
-    async def result(self, context: Context, function: Callable[..., Any], *arguments: Any) -> Any:
-        """The result of the handler's code, run in this context. Raises `HandlerTimeout` where it takes too long and
-        can be interrupted, and `ClaimLost` where it waits while the claim is lost.
+    async def result(self, context: Context, function: Callable[..., Any], *arguments: Any, batch: Any = True) -> Any:
+        """The result of the handler's code, run in this context, for a batch if for one. Raises `HandlerTimeout` where
+        it takes too long and can be interrupted, and `ClaimLost` where it waits while the claim is lost.
         """
-        result = InContext(context, call(function, *arguments), self._hooks.after_step)
+        result = InContext(context, call(function, *arguments, batch=batch), self._hooks.after_step)
         try:
             if self._lease is not None:
                 return await self._lease.unless_lost(self._in_time(result))

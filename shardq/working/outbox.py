@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from contextvars import Context, ContextVar
 from typing import TYPE_CHECKING, Any
 
 from shardq.errors import HandlerError, QueueFull, TooManyOutputs
+from shardq.handler import handling
 from shardq.handling.prepared import Prepared
 from shardq.model import Batch, Limits, When
 from shardq.outputs import Output
@@ -18,9 +18,6 @@ from shardq.text.wording import counted
 
 if TYPE_CHECKING:
     from shardq.queue import Queue
-
-#: The batch whose handler the code belongs to that runs: also in the handler's tasks, and in `asyncio.to_thread`.
-_batch_of_code: ContextVar[Batch | None] = ContextVar("shardq_batch", default=None)
 
 
 class Outbox:
@@ -42,25 +39,29 @@ class Outbox:
         """How many messages, and how many bytes, are in the outputs."""
         self._unsure = 0
         """How many changes began and did not end: an exception may have cut them off anywhere."""
+        self._used = False
+        """Whether code emitted, or tried to: else the lock need not be taken. Code that emits says so before it looks
+        whether it may; other methods end that before they look at this. So one of the two sees the other."""
 
-    def open(self, batch: Batch, context: Context) -> None:
-        """Take what the code emits that runs in this context, as outputs of the batch."""
-        context.run(_batch_of_code.set, batch)
+    def open(self, batch: Batch) -> None:
+        """Take what the code emits that works for the batch."""
         self._batch, self.left = batch, batch.count
 
-    def close(self) -> list[Output]:
+    def close(self) -> Sequence[Output]:
         """Take nothing more. Returns the outputs that are still to leave. Raises as `take`."""
+        self._batch = None
+        if not self._used:
+            return ()
         with self._lock:
-            self._batch = None
             return self._taken()
 
     def forget(self) -> None:
         """Take nothing more, and forget what did not leave."""
-        with self._lock:
-            self._batch = None
-            self._unsure = 0
-            if self._outputs:
+        self._batch = None
+        if self._used:
+            with self._lock:
                 self._empty()
+                self._used, self._unsure = False, 0
 
     async def emit(
         self, handler: type[Any], requests: Sequence[Any], *, defer: Any = None, if_not_exists: bool = False
@@ -78,18 +79,20 @@ class Outbox:
         time = None if defer is None else when(defer)
         self._add(self._queue.prepared_sync(handler, requests), time, absent=if_not_exists)
 
-    def take(self, left: int) -> list[Output]:
+    def take(self, left: int) -> Sequence[Output]:
         """The outputs so far, to leave now with all requests of the batch but so many. `settle` says what became of
         them. Raises `HandlerError` where it is not known which outputs are there or have left, because the handler's
         code was interrupted.
         """
+        self.left = left
+        if not self._used:
+            return ()
         with self._lock:
             outputs = self._taken()
-            self.left = left
             self._unsure = int(bool(outputs))
             return outputs
 
-    def settle(self, batch: Batch, outputs: list[Output], *, left: int, stored: bool) -> None:
+    def settle(self, batch: Batch, outputs: Sequence[Output], *, left: int, stored: bool) -> None:
         """The outputs of the batch that were taken are stored, or stay for the next acknowledgement: this raises
         `QueueFull` then. `left` requests are in hand now.
         """
@@ -114,6 +117,7 @@ class Outbox:
     def _add(self, call: Prepared, time: When | None, *, absent: bool) -> None:
         groups = call.messages.groups
         count, nbytes = len(call.requests), sum(sum(map(len, messages)) for messages in groups.values())
+        self._used = True
         with self._lock:
             self._check()
             new = [key for pipe in groups if not self._continues(key := (pipe, time), absent=absent)]
@@ -162,7 +166,7 @@ class Outbox:
                 f"{self._name}.emit() was called while there is no batch in hand: emit while handle() runs, or "
                 f"register with self.queue"
             )
-        if _batch_of_code.get() is not self._batch:
+        if handling.get() is not self._batch:
             raise HandlerError(
                 f"{self._name}.emit() was called by code that does not belong to the batch in hand: emit in handle() "
                 f"itself, in tasks that it awaits, or in asyncio.to_thread. Other threads hand their results to it"

@@ -27,6 +27,8 @@ _PIECE_BYTES = 512 << 10
 #: Messages of a sixteenth of the capacity surely fit an empty segment of 1 MiB or more, beside its tables and the room
 #: for letters.
 _ROOMY_BYTES, _SMALL_PART = 1 << 20, 16
+#: Words, and the values that a commit stores in them.
+Stores = Sequence[tuple[int, int]]
 
 
 class Fifos:
@@ -121,9 +123,7 @@ class Fifos:
     def write_all(
         self, parts: Sequence[tuple[int, Sequence[bytes]]], accepted_us: int, share: int
     ) -> list[tuple[int, int]]:
-        """As `write`, for several tubes. Returns the stores that make the messages part of their tubes, none where
-        there is no room for all of them.
-        """
+        """As `write`, for several tubes: the stores that make the messages part of them, none without room for all."""
         stores = list[tuple[int, int]]()
         for tube, messages in parts:
             tail = self.write(tube, messages, accepted_us, share=share)
@@ -193,23 +193,16 @@ class Fifos:
                 self._read_last = tube, sequence, found.address
         return record.joined(slices)
 
-    def pop(
-        self,
-        tube: int,
-        through: int,
-        counter: int = at.HANDLED,
-        other_counter: int = 0,
-        others: Sequence[tuple[int, int]] = (),
-    ) -> int:
-        """Acknowledge all messages with numbers below `through`. Both counters, or the one that is given, count them.
-        The same commit makes the stores of `others`. Returns how many messages it acknowledged.
+    def pop(self, tube: int, through: int, others: Stores = (), counters: Sequence[int] = (at.HANDLED,)) -> int:
+        """Acknowledge all messages with numbers below `through`; each of the counters counts them. The same commit
+        makes the stores of `others`. Returns how many messages it acknowledged.
         """
         word = self._layout.tube_word(tube)
         head, through = self._words[word + at.TUBE_HEAD_SEQUENCE], min(through, self.next_sequence(tube))
         if through <= head:
             return 0
         gone = through - head - self._cancelled_between(tube, head, through)
-        counted = [self._journal.moved(its, gone) for its in (counter, other_counter) if its]
+        counted = [self._journal.moved(counter, gone) for counter in counters]
         self._journal.commit((word + at.TUBE_HEAD_SEQUENCE, through), *counted, *others)
         self.settle(tube)
         return gone
@@ -293,11 +286,6 @@ class Fifos:
         if head > following:
             raise damaged(self._segment.name, f"tube {tube} has its head at {head}, and ends before {following}")
         return True
-
-    def stands_below(self, tube: int, through: int) -> bool:
-        """Whether there are messages with numbers below `through`."""
-        head: int = self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE]
-        return head < through and not self.is_empty(tube)
 
     def next_sequence(self, tube: int) -> int:
         """Sequence number of the next message that will be appended."""

@@ -187,7 +187,7 @@ class Letters:
             return 0
 
     def _drop_oldest(self, grave: int) -> None:
-        self._fifos.pop(grave, self._head(grave) + 1, at.UNBURIED, at.EVICTED)
+        self._fifos.pop(grave, self._head(grave) + 1, counters=(at.UNBURIED, at.EVICTED))
 
     def _grave(self, pipe: str) -> tuple[int, int]:
         thread, tube = self._directory.tube(pipe)

@@ -20,10 +20,12 @@ from shardq.shm.tubes.fifo import Fifos
 from shardq.shm.tubes.handler_table import HandlerTable
 from shardq.shm.verbs.appending import FIRST_SLICE
 from shardq.shm.verbs.equal_messages import EqualMessages
-from shardq.shm.verbs.outputs import AGAIN, NOTHING, AskedOutput, Outputs, Written
+from shardq.shm.verbs.outputs import AGAIN, NOTHING, AskedOutput, Outputs
 from shardq.shm.verbs.waiting import Waiting
 
 _Result = TypeVar("_Result")
+
+_NONE: list[tuple[int, int]] = []
 
 
 class Rest(NamedTuple):
@@ -113,7 +115,8 @@ class Delivering:
         """Acknowledge the first messages of the batch in hand, and store what they led to in the same commit. False:
         there is no room for that, and nothing changed. Raises `FencedError`.
         """
-        asked, thread, most = self._outputs.asked(outputs), AGAIN, FIRST_SLICE
+        asked = self._outputs.asked(outputs) if outputs else ()
+        thread, most = AGAIN, FIRST_SLICE
         through = hand.batch.through_first(count)
         while thread == AGAIN:
             with self._section:
@@ -133,7 +136,7 @@ class Delivering:
         """Acknowledge what is in the hand, and hand out more: of its thread, or of the one that is ready next. See
         `Storage.turn`. Raises `FencedError`.
         """
-        asked, most = self._outputs.asked(outputs), FIRST_SLICE
+        asked, most = self._outputs.asked(outputs) if outputs else (), FIRST_SLICE
         while True:
             with self._section:
                 thread = self._acknowledged(hand, asked, most)
@@ -278,15 +281,16 @@ class Delivering:
         if tube == NOT_FOUND:
             return thread
         self._journal.declare(thread)
-        written: Written | int = NOTHING
-        if outputs and self._fifos.stands_below(tube, through):
-            written = self._outputs.write(thread, outputs, most)
-        if isinstance(written, int):
-            self._journal.clear()
-            return written
-        self._fifos.pop(tube, through, others=written.stores)
+        written, stores = NOTHING, _NONE
+        if outputs and self._fifos.length_below(tube, through) and not self._fifos.is_empty(tube):
+            found = self._outputs.write(thread, outputs, most)
+            if isinstance(found, int):
+                self._journal.clear()
+                return found
+            written, stores = found, found.stores
+        self._fifos.pop(tube, through, stores)
         self._claims.note_progress(thread)
-        if written is not NOTHING:
+        if stores:
             self._outputs.arrived(written)
         self._journal.clear()
         if not self._delivery.in_hand(tube):

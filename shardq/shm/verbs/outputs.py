@@ -81,10 +81,8 @@ class Outputs:
         self._equals = equals
         self._appending = appending
 
-    def asked(self, outputs: Sequence[Output]) -> Sequence[AskedOutput]:
+    def asked(self, outputs: Sequence[Output]) -> list[AskedOutput]:
         """The outputs, ready to be written. Wants no guard. Raises `HandlerError` for a pipe that cannot be stored."""
-        if not outputs:
-            return ()
         return [
             AskedOutput(
                 self._appending.asked([(pipe, messages)], distinct=absent, digests=absent or when is not None)[0],
