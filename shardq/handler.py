@@ -108,8 +108,9 @@ class Handler(Generic[Request]):
     async def acknowledge(self, count: int) -> None:
         """Say that the first `count` requests of the batch in hand are done: from now on only the others can come
         again. `count` is from the beginning of the batch each time, not from the last call. For long batches; when
-        `handle` returns, all requests are done. Raises `HandlerError` outside of `handle` and for a count that the
-        batch does not have, `FencedError` where the thread is another worker's by now.
+        `handle` returns, all requests are done. What was emitted so far is stored in the same step. Raises `QueueFull`
+        where there is no room for that, and acknowledges nothing then; `HandlerError` outside of `handle` and for a
+        count that the batch does not have; `FencedError` where the thread is another worker's by now.
         """
         if self._in_hand is None:
             raise HandlerError(f"{handler_name(type(self))}.acknowledge() was called, but there is no batch in hand")
@@ -137,7 +138,7 @@ class Handler(Generic[Request]):
         smaller parts, and of one request alone `HandlerError`. Raises `HandlerError`, `RequestError` and
         `ScheduleError` for what can never be stored. Also raises `HandlerError` outside of `handle`, after all requests
         of the batch were acknowledged, and in code that does not belong to it: in a task or thread of an earlier batch,
-        and in threads of this one other than those of `asyncio.to_thread`.
+        in threads of this one other than those of `asyncio.to_thread`, and in processes that the handler forks.
         """
         await self._out().emit(handler, requests, defer=defer, if_not_exists=if_not_exists)
 

@@ -4,6 +4,7 @@ in hand emits while it runs, so that nothing of another batch leaves with this o
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ class Outbox:
     def __init__(self, queue: Queue, name: str) -> None:
         self._queue = queue
         self._name = name
+        self._pid = os.getpid()
         self._lock = threading.Lock()
         """Code of the handler may emit in several threads."""
         self._batch: Batch | None = None
@@ -170,6 +172,11 @@ class Outbox:
             raise HandlerError(
                 f"{self._name}.emit() was called by code that does not belong to the batch in hand: emit in handle() "
                 f"itself, in tasks that it awaits, or in asyncio.to_thread. Other threads hand their results to it"
+            )
+        if os.getpid() != self._pid:
+            raise HandlerError(
+                f"{self._name}.emit() was called in a process that the handler forked: outputs are with its worker, so "
+                f"hand the results back to that"
             )
         if not self.left:
             raise HandlerError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from typing import Any
 
 Numbered = tuple[int, bytes]
 
@@ -146,6 +147,21 @@ class Model:
         """Those that have no equal in the tube, in front of it, or among what waits for its time."""
         present = {*self.messages(pipe), *(waiting.message for waiting in self.waiting if waiting.pipe == pipe)}
         return [message for message in dict.fromkeys(messages) if message not in present]
+
+    def sent(
+        self, outputs: list[tuple[str, list[bytes], int | None, bool]]
+    ) -> tuple[dict[str, list[bytes]], list[tuple[str, list[bytes]]]]:
+        """What of a batch's outputs comes at once, by tube, and what comes later. The batch is still in its tube."""
+        at_once, later, earlier = defaultdict[str, list[bytes]](list), list[tuple[str, list[bytes]]](), list[Any]()
+        for pipe, messages, span_s, absent in outputs:
+            before = [message for other, message in earlier if other == pipe]
+            new = [one for one in self.absent(pipe, messages) if one not in before] if absent else messages
+            earlier += [(pipe, message) for message in new]
+            if span_s:
+                later.append((pipe, new))
+            elif new:
+                at_once[pipe] += new
+        return at_once, later
 
     def defer(self, pipe: str, messages: list[bytes], due_us: int) -> None:
         self.waiting += [Waiting(pipe, message, due_us) for message in messages]

@@ -26,6 +26,7 @@ from hypothesis.stateful import (
 
 from shardq.errors import FencedError
 from shardq.model import EMPTY, Batch, Counts, Hand, Terms, When
+from shardq.outputs import Output
 from shardq.protocols import Storage
 from shardq.shm.processes.shares import Share, slots_of
 from tests.faults.kit.fsck import fsck
@@ -51,6 +52,8 @@ limits = st.sampled_from([0, 1, 1, 2, 3, 5, 100])
 places = st.integers(0, 3)
 spans_s = st.sampled_from([3600, 3600, 7200])
 schedules = st.sampled_from(["every 60", "every 3600"])
+#: Where a batch's outputs go, in how many seconds, None: at once, and whether only without an equal.
+outputs = st.lists(st.tuples(pipes, messages, st.sampled_from([None, None, 3600]), st.booleans()), max_size=6)
 #: Lines of a verb that a process lives through: some verbs have fewer.
 lines = st.integers(1, 160)
 
@@ -215,6 +218,26 @@ class DriverModel(RuleBasedStateMachine):
         for _ in range(2):
             run(self.storage.pop(Hand(key_of(pipe), self.model.tokens[key_of(pipe)], batch), count))
         self.model.pop(where, batch.through_first(count))
+
+    @precondition(lambda self: self.model.tokens)
+    @rule(data=st.data(), limit=limits, count=places, sent=outputs)
+    def pop_with_outputs(
+        self, data: st.DataObject, limit: int, count: int, sent: list[tuple[str, list[bytes], int | None, bool]]
+    ) -> None:
+        pipe = data.draw(st.sampled_from(self.pipes_held()))
+        self.stock(pipe)
+        where, batch = self.model.first(pipe), self._take(pipe, limit)
+        count, due_us = min(count, batch.count), now_us() + 3600 * 1_000_000
+        asked = [Output(to, new, When(due_us) if span_s else None, absent) for to, new, span_s, absent in sent]
+        for _ in range(2):
+            assert run(self.storage.pop(Hand(key_of(pipe), self.model.tokens[key_of(pipe)], batch), count, asked))
+        if count:
+            at_once, later = self.model.sent(sent)
+            self.model.pop(where, batch.through_first(count))
+            for to, new in later:
+                self.model.defer(to, new, due_us)
+            for to, new in at_once.items():
+                self._appended(to, new)
 
     @precondition(lambda self: self.model.tokens)
     @rule(data=st.data(), limit=limits)

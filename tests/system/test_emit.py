@@ -11,11 +11,20 @@ from typing import Any, NamedTuple
 import pytest
 
 from shardq import Handler, Queue, Retry, Worker
-from shardq.errors import FencedError, HandlerError, QueueFull, RequestError, ScheduleError, TooManyOutputs
+from shardq.errors import (
+    FencedError,
+    HandlerError,
+    MessageTooLarge,
+    QueueFull,
+    RequestError,
+    ScheduleError,
+    TooManyOutputs,
+)
 from shardq.model import Counts, Hand, Route, Tube
 from shardq.outputs import Output
 from shardq.working.outbox import Outbox
 from tests.conftest import OpenBackend
+from tests.faults.kit.points import Child
 from tests.support.drivers import MIB, Backend
 from tests.support.tasks import LIMIT_S, cancelled
 from tests.support.workers import (
@@ -410,6 +419,27 @@ async def test_a_thread_of_the_handlers_own_is_refused(queue: Queue, worker: Wor
     assert await stored(queue) == []
 
 
+async def test_a_process_that_the_handler_forks_is_refused(queue: Queue, worker: Worker) -> None:
+    async def elsewhere(handler: Once, items: Sequence[Item]) -> None:
+        def work() -> str:
+            try:
+                handler.emit_sync(Sent, Item(0, 1))
+            except HandlerError as error:
+                return str(error)
+            return "emitted"
+
+        assert "in a process that the handler forked" in Child(work).result()
+        diary.add("refused")
+
+    plans.append(elsewhere)
+    await queue.register(Once, Item(0, 0))
+
+    await run(worker, 1, handler=Once)
+
+    assert diary.of("refused") == [()]
+    assert await stored(queue) == []
+
+
 async def test_tasks_and_threads_of_asyncio_emit_for_the_batch(queue: Queue, worker: Worker) -> None:
     async def spread(handler: Once, items: Sequence[Item]) -> None:
         async with asyncio.TaskGroup() as group:
@@ -448,6 +478,29 @@ async def test_a_task_that_outlives_its_batch_is_refused_in_the_next(queue: Queu
     await run(worker, 2, handler=Once)
 
     assert diary.of("refused") == [()]
+    assert await stored(queue) == []
+
+
+@pytest.mark.parametrize("error", [HandlerError, MessageTooLarge])
+async def test_outputs_that_the_storage_refuses_after_all_are_a_failure(
+    queue: Queue, worker: Worker, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    """What a storage takes can become less after the handler emitted."""
+
+    async def refuse(*arguments: Any, **options: Any) -> bool:
+        raise error("too large by now")
+
+    async def emit(handler: Once, items: Sequence[Item]) -> None:
+        await handler.emit(Sent, *items)
+        monkeypatch.setattr(queue.storage, "pop", refuse)
+
+    plans.append(emit)
+    await queue.register(Once, Item(0, 0))
+
+    await run(worker, 1, handler=Once)
+
+    [letter] = await letters(queue)
+    assert letter.error.endswith("too large by now")
     assert await stored(queue) == []
 
 

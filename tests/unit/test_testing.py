@@ -75,6 +75,16 @@ class Plain(Journal):
                 self.queue.register_sync(Plain, Note(request.number + 1))
 
 
+class Emitting(Patient):
+    """Sends on each request at once, and once more a minute later, where it does not fail."""
+
+    async def perform(self, *requests: Note) -> None:
+        for request in requests:
+            await self.emit(Journal, request._replace(fails=0))
+            await self.emit(Threaded, Note(request.number + 100), defer=60)
+        await super().perform(*requests)
+
+
 class NotStarting(Journal):
     starts: ClassVar[int] = 0
 
@@ -463,6 +473,19 @@ async def test_registered_lists_what_handlers_registered(queue: LocalQueue) -> N
     await queue.drain()
 
     assert queue.registered(Chained) == [Note(4), Note(5)]
+
+
+async def test_registered_lists_what_handlers_emitted_once_it_is_there(lenient: LocalQueue) -> None:
+    await lenient.register(Emitting, Note(1), Note(2, fails=2))
+
+    await lenient.drain()
+    assert lenient.registered(Journal) == [Note(1)]
+    await lenient.advance(10)
+
+    assert lenient.registered(Journal) == [Note(1), Note(2)]
+    assert lenient.registered(Threaded) == [Note(101), Note(102)]
+    await lenient.advance(60)
+    assert [entry for entry in Journal.entries if entry[0] > 100] == [(101, 60.0), (102, 70.0)]
 
 
 # The whole
