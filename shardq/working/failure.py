@@ -94,8 +94,10 @@ class Failures:
         """
         reason = str(self.shown(error))
         await self._storage.give_back(self._hand(batch), smaller(in_hand))
-        log.info("thread paused", extra={"pipe": batch.pipe, "batch": batch.count, "reason": reason})
-        return Leave(for_room=not isinstance(error, TooManyOutputs))
+        for_room = not isinstance(error, TooManyOutputs)
+        said = "thread paused" if for_room else "batch too large for its outputs"
+        log.info(said, extra={"pipe": batch.pipe, "batch": batch.count, "reason": reason})
+        return Leave(for_room=for_room)
 
     def _hand(self, batch: Batch) -> Hand:
         return Hand(self._key, self._token, batch)
