@@ -8,7 +8,16 @@ from contextvars import Context, copy_context
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from shardq.errors import ClaimLost, DecodeError, FencedError, HandlerError, MessageTooLarge, QueueFull, shown
+from shardq.errors import (
+    ClaimLost,
+    DecodeError,
+    FencedError,
+    HandlerError,
+    MessageTooLarge,
+    QueueFull,
+    ScheduleError,
+    shown,
+)
 from shardq.handler import Handler
 from shardq.handling.info import HandlerInfo, info_of
 from shardq.handling.isolation import plainly
@@ -247,7 +256,7 @@ class Binding:
             return await self._finished(batch, outputs)
         except QueueFull as error:
             return await self._failures.of_room(batch, self._in_hand, error)
-        except (HandlerError, MessageTooLarge) as error:
+        except (HandlerError, MessageTooLarge, ScheduleError) as error:
             left = batch.count - self._acknowledged
             return await self._failures.of_handler(batch, left, self._in_hand, error)
 
@@ -257,8 +266,8 @@ class Binding:
     async def _finished(self, batch: Batch, outputs: Sequence[Output]) -> Outcome:
         """Acknowledge a batch that was handled, with its outputs, and take what is next in the same step, which may be
         another thread. While other tasks of this process run, the worker has no batch in hand: should one of them end
-        the process, no request would be to blame. Raises `QueueFull`, `HandlerError` and `MessageTooLarge` for outputs
-        that are not stored; then nothing is acknowledged.
+        the process, no request would be to blame. Raises `QueueFull`, `HandlerError`, `MessageTooLarge` and
+        `ScheduleError` for outputs that are not stored; then nothing is acknowledged.
         """
         alone = self._worker.stopping or self._worker.waiting.others_are_due or self._trickles(batch)
         if self._terms is None or alone:

@@ -481,7 +481,7 @@ async def test_a_task_that_outlives_its_batch_is_refused_in_the_next(queue: Queu
     assert await stored(queue) == []
 
 
-@pytest.mark.parametrize("error", [HandlerError, MessageTooLarge])
+@pytest.mark.parametrize("error", [HandlerError, MessageTooLarge, ScheduleError])
 async def test_outputs_that_the_storage_refuses_after_all_are_a_failure(
     queue: Queue, worker: Worker, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:

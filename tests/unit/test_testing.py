@@ -85,6 +85,14 @@ class Emitting(Patient):
         await super().perform(*requests)
 
 
+class Late(Handler[Note]):
+    retry = Retry(max_attempts=1)
+
+    def perform(self, *requests: Note) -> None:
+        self.emit_sync(Journal, *requests)
+        self.emit_sync(Journal, *requests, defer=2 * HOUR_S)
+
+
 class NotStarting(Journal):
     starts: ClassVar[int] = 0
 
@@ -486,6 +494,18 @@ async def test_registered_lists_what_handlers_emitted_once_it_is_there(lenient: 
     assert lenient.registered(Threaded) == [Note(101), Note(102)]
     await lenient.advance(60)
     assert [entry for entry in Journal.entries if entry[0] > 100] == [(101, 60.0), (102, 70.0)]
+
+
+async def test_what_is_emitted_for_after_the_calendar_is_not_stored() -> None:
+    queue = LocalQueue(clock=Clock(datetime(9999, 12, 31, 23, tzinfo=UTC)), raises=False)
+    Journal.clock = queue.clock
+    await queue.register(Late, Note(1))
+
+    await queue.drain()
+
+    assert queue.registered(Journal) == []
+    [buried] = await queue.dead_letters.list()
+    assert "ScheduleError" in buried.letter.error
 
 
 # The whole

@@ -290,7 +290,8 @@ class RuntimeStorage:
         self._threads.check(hand.key, hand.token)
         if outputs and self._threads.stands_below(hand, through):
             check_outputs(outputs, self.limits.parts)
-            new = list(fresh(outputs, self._absent))
+            timed = [output._replace(when=output.when and self._timing.resolved(output.when)) for output in outputs]
+            new = list(fresh(timed, self._absent))
             if new and not self._capacity.take_for([(pipe, its) for pipe, its, *_ in new], FOLLOW_UP_PART):
                 return False
             self._send(new)  # before the others go: in between the storage must not be found quiet
@@ -300,7 +301,7 @@ class RuntimeStorage:
     def _send(self, outputs: Sequence[Output]) -> None:
         """Store outputs for which room is taken."""
         for pipe, messages, when, _ in outputs:
-            self._place([(pipe, messages)], when and self._timing.resolved(when))
+            self._place([(pipe, messages)], when)
 
     def _next_s(self) -> float | None:
         """In how many seconds a message is due, or a lease or pause ends, whichever comes first."""

@@ -137,6 +137,13 @@ def _later_and_absent() -> Iterator[Operation]:
         ready=lambda s: s.hold(2),
     )
     yield Operation(
+        "acknowledge with absent outputs behind many",
+        lambda s: pop(s, sent(PIPES[0], absent=True)),
+        lambda s: [s.append(*BATCH), s.append(*(b"%d" % n for n in range(600)), pipe=PIPES[0])],
+        ready=lambda s: s.hold(2),
+        effect=one_after_another(minus(2), each(PIPES[0])),
+    )
+    yield Operation(
         "acknowledge with absent outputs that are there",
         lambda s: pop(s, sent(*PIPES[:2], absent=True)),
         lambda s: [s.append(*BATCH), *(s.append(*MESSAGES, pipe=pipe) for pipe in PIPES[:2])],
