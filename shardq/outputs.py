@@ -23,10 +23,14 @@ class Output(NamedTuple):
     """Whether only those are stored that have no equal: see `Storage.append`."""
 
 
-def check_outputs(outputs: Sequence[Output], most: int) -> None:
-    """Raise `HandlerError` for outputs that are no step: more than `most`, or some with a schedule."""
+def check_outputs(outputs: Sequence[Output], most: int) -> bool:
+    """Whether all of them come at once. Raises `HandlerError` for outputs that are no step: more than `most`, or some
+    with a schedule.
+    """
     if len(outputs) > most:
         given = counted(len(outputs), "output")
         raise HandlerError(f"{given} are too many for one step of {most}: acknowledge the batch in several parts")
-    if any(output.when and output.when.schedule for output in outputs):
+    later = [output.when for output in outputs if output.when]
+    if any(when.schedule for when in later):
         raise HandlerError("an output cannot come again and again: register it with recurrent=")
+    return not later

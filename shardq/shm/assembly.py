@@ -64,7 +64,7 @@ class Assembly:
         self.reading = Reading(directory, fifos, section)
         self.removing = Removing(journal, directory, fifos, claims, section)
         self.waiting = Waiting(segment, slots, handlers, directory, claims, recovery, self.watch, section)
-        outputs = Outputs(journal, extents, directory, fifos, claims, transfer, equals, appending)
+        outputs = Outputs(segment, journal, extents, directory, fifos, claims, transfer, equals, appending)
         self.delivering = Delivering(
             segment, journal, directory, fifos, delivery, claims, equals, handlers, self.waiting, outputs, section
         )

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from shardq.errors import HandlerError, QueueFull, TooManyOutputs
@@ -36,7 +37,7 @@ class Outbox:
         """How many of its requests are not acknowledged."""
         self._outputs = list[Output]()
         self._last: dict[tuple[str, When | None], Output] = {}
-        """The last output for each tube and time, to which more may be added."""
+        """The last output for each tube and time, to which more may be added. Empty until a second call emits."""
         self._messages = self._nbytes = 0
         """How many messages, and how many bytes, are in the outputs."""
         self._unsure = 0
@@ -103,7 +104,7 @@ class Outbox:
                 self.left = left
                 self._unsure -= 1
                 if not stored:
-                    self._outputs[:0] = outputs
+                    self._outputs[:0], self._last = outputs, {}
                     self._count(outputs)
         if not stored:
             raise self.no_room(outputs)
@@ -118,28 +119,32 @@ class Outbox:
 
     def _add(self, call: Prepared, time: When | None, *, absent: bool) -> None:
         groups = call.messages.groups
-        count, nbytes = len(call.requests), sum(sum(map(len, messages)) for messages in groups.values())
+        count, nbytes = len(call.requests), sum(map(len, chain.from_iterable(groups.values())))
         self._used = True
         with self._lock:
             self._check()
-            new = [key for pipe in groups if not self._continues(key := (pipe, time), absent=absent)]
+            more = self._continued(groups, time, absent=absent) if self._outputs else {}
+            new = [Output(pipe, messages, time, absent) for pipe, messages in groups.items() if pipe not in more]
             totals = len(self._outputs) + len(new), self._messages + count, self._nbytes + nbytes
             if not _is_one_step(*totals, self._queue.storage.limits):
                 raise self._too_many(call)
             self._unsure += 1
-            for pipe, messages in groups.items():
-                if self._continues((pipe, time), absent=absent):
-                    self._last[pipe, time].messages.extend(messages)  # type: ignore[attr-defined]  # a list of its own
-                else:
-                    self._last[pipe, time] = Output(pipe, messages, time, absent)
-                    self._outputs.append(self._last[pipe, time])
+            for pipe, messages in more.items():
+                messages += groups[pipe]
+            for output in new if self._last else ():
+                self._last[output.pipe, time] = output
+            self._outputs += new
             _, self._messages, self._nbytes = totals
             self._unsure -= 1
 
-    def _continues(self, place: tuple[str, When | None], *, absent: bool) -> bool:
-        """Whether messages for this tube and time come right behind the last ones, and by the same rule."""
-        last = self._last.get(place)
-        return last is not None and last.absent == absent
+    def _continued(self, pipes: Iterable[str], time: When | None, *, absent: bool) -> dict[str, Any]:
+        """The messages of the last output for each of these tubes and this time, where more may come behind them by the
+        same rule.
+        """
+        if not self._last:
+            self._last = {(output.pipe, output.when): output for output in self._outputs}
+        found = ((pipe, self._last.get((pipe, time))) for pipe in pipes)
+        return {pipe: last.messages for pipe, last in found if last is not None and last.absent == absent}
 
     def _count(self, outputs: Sequence[Output]) -> None:
         for _, messages, *_ in outputs:

@@ -290,8 +290,7 @@ class RuntimeStorage:
         self._threads.check(hand.key, hand.token)
         if outputs and self._threads.stands_below(hand, through):
             check_outputs(outputs, self.limits.parts)
-            timed = [output._replace(when=output.when and self._timing.resolved(output.when)) for output in outputs]
-            new = list(fresh(timed, self._absent))
+            new = list(fresh(self._timing.timed(outputs), self._absent))
             if new and not self._capacity.take_for([(pipe, its) for pipe, its, *_ in new], FOLLOW_UP_PART):
                 return False
             self._send(new)  # before the others go: in between the storage must not be found quiet

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from shardq.drivers.memory.capacity import Capacity
 from shardq.drivers.memory.deferred import Pending
 from shardq.model import Part, When
+from shardq.outputs import Output
 from shardq.scheduling.schedule import resolved_us
 
 
@@ -35,6 +36,10 @@ class Timing:
     def resolved(self, when: When) -> When:
         """With the instant that it means now."""
         return When(resolved_us(when, self._now_us()), when.schedule)
+
+    def timed(self, outputs: Sequence[Output]) -> list[Output]:
+        """The outputs with the instants that their times mean now."""
+        return [output._replace(when=self.resolved(output.when)) if output.when else output for output in outputs]
 
     def defer(self, parts: Sequence[Part], when: When) -> None:
         """Let messages for which there is room come once."""

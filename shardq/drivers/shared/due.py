@@ -25,12 +25,13 @@ def resolved(when: When) -> When:
     return When(resolved_us(when, time.time_ns() // 1000), when.schedule)
 
 
-def timed(outputs: Sequence[Output], most: int) -> list[Output]:
+def timed(outputs: Sequence[Output], most: int) -> Sequence[Output]:
     """The outputs with the instants that their times mean now. Raises `HandlerError` where there are more than `most`,
     and for a schedule.
     """
-    check_outputs(outputs, most)
-    return [output._replace(when=output.when and resolved(output.when)) for output in outputs]
+    if check_outputs(outputs, most):
+        return outputs
+    return [output._replace(when=resolved(output.when)) if output.when else output for output in outputs]
 
 
 def promote_some(deferring: Deferring) -> int | None:

@@ -287,6 +287,9 @@ class Fifos:
             raise damaged(self._segment.name, f"tube {tube} has its head at {head}, and ends before {following}")
         return True
 
+    def head(self, tube: int) -> int:
+        return self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE]
+
     def next_sequence(self, tube: int) -> int:
         """Sequence number of the next message that will be appended."""
         word = self._layout.tube_word(tube)

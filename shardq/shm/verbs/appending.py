@@ -91,14 +91,14 @@ class Appending:
                     return self._append_fresh(asked, tubes, due_us, share)
             most *= 2
 
-    def asked(self, parts: Sequence[Part], *, distinct: bool, digests: bool = True) -> list[Asked]:
-        """The messages, of equal ones all or, with `distinct`, one; and their digests, where these are wanted. Wants no
-        guard. Raises `HandlerError` for a pipe that cannot be stored.
+    def asked(self, parts: Sequence[Part], *, distinct: bool) -> list[Asked]:
+        """The messages with their digests, of equal ones all or, with `distinct`, one. Wants no guard. Raises
+        `HandlerError` for a pipe that cannot be stored.
         """
         for pipe, _ in parts:
             self._directory.check_name(pipe)
         return [
-            Asked(pipe, chosen, self._digests(pipe, chosen) if digests else ())
+            Asked(pipe, chosen, self._digests(pipe, chosen))
             for pipe, messages in parts
             for chosen in [list(dict.fromkeys(messages)) if distinct else messages]
         ]

@@ -20,7 +20,7 @@ from shardq.shm.tubes.fifo import Fifos
 from shardq.shm.tubes.handler_table import HandlerTable
 from shardq.shm.verbs.appending import FIRST_SLICE
 from shardq.shm.verbs.equal_messages import EqualMessages
-from shardq.shm.verbs.outputs import AGAIN, NOTHING, AskedOutput, Outputs
+from shardq.shm.verbs.outputs import AGAIN, NOTHING, AskedOutputs, Outputs
 from shardq.shm.verbs.waiting import Waiting
 
 _Result = TypeVar("_Result")
@@ -115,7 +115,7 @@ class Delivering:
         """Acknowledge the first messages of the batch in hand, and store what they led to in the same commit. False:
         there is no room for that, and nothing changed. Raises `FencedError`.
         """
-        asked = self._outputs.asked(outputs) if outputs else ()
+        asked = self._outputs.asked(outputs) if outputs else None
         thread, most = AGAIN, FIRST_SLICE
         through = hand.batch.through_first(count)
         while thread == AGAIN:
@@ -136,7 +136,7 @@ class Delivering:
         """Acknowledge what is in the hand, and hand out more: of its thread, or of the one that is ready next. See
         `Storage.turn`. Raises `FencedError`.
         """
-        asked, most = self._outputs.asked(outputs) if outputs else (), FIRST_SLICE
+        asked, most = self._outputs.asked(outputs) if outputs else None, FIRST_SLICE
         while True:
             with self._section:
                 thread = self._acknowledged(hand, asked, most)
@@ -199,7 +199,7 @@ class Delivering:
             self._claims.note_batch(-1, 0)
             return result
 
-    def _acknowledged(self, hand: Hand | None, outputs: Sequence[AskedOutput] = (), most: int = 0) -> int:
+    def _acknowledged(self, hand: Hand | None, outputs: AskedOutputs | None = None, most: int = 0) -> int:
         """The thread of the hand, whose batch is acknowledged. -1: there is no hand. NO_ROOM and AGAIN as `_pop`."""
         if hand is None:
             return -1
@@ -273,7 +273,7 @@ class Delivering:
                     return batch
         return EMPTY
 
-    def _pop(self, hand: Hand, through: int, outputs: Sequence[AskedOutput], most: int) -> int:
+    def _pop(self, hand: Hand, through: int, outputs: AskedOutputs | None, most: int) -> int:
         """Acknowledge messages below `through` where the batch in hand is from, with these outputs. Returns the thread;
         NO_ROOM or AGAIN, where nothing changed: see `Outputs.write`.
         """
@@ -282,7 +282,7 @@ class Delivering:
             return thread
         self._journal.declare(thread)
         written, stores = NOTHING, _NONE
-        if outputs and self._fifos.length_below(tube, through) and not self._fifos.is_empty(tube):
+        if outputs and self._fifos.head(tube) < through and not self._fifos.is_empty(tube):
             found = self._outputs.write(thread, outputs, most)
             if isinstance(found, int):
                 self._journal.clear()

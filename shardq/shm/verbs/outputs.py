@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from shardq.errors import DirectoryFull
@@ -18,32 +19,35 @@ from shardq.shm.deferred.transfer import Transfer
 from shardq.shm.journal import Journal
 from shardq.shm.memory import record
 from shardq.shm.memory.extents import Extents
+from shardq.shm.segment import Segment
 from shardq.shm.tubes.claims import Claims
 from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
 from shardq.shm.tubes.fifo import Fifos
 from shardq.shm.verbs.appending import Appending
 from shardq.shm.verbs.equal_messages import Asked, EqualMessages
 
+#: A tube that gets messages at once: its pipe, its thread and its entry.
+Target = tuple[str, int, int]
 #: Instead of outputs that were written: more messages of a tube have to come into the table of equal ones first.
 AGAIN = -3
 _SHARE = at.FOLLOW_UP
 
 
-class AskedOutput(NamedTuple):
-    """An output with the digests of its messages, where they are needed."""
+class Later(NamedTuple):
+    """Messages that wait for their time."""
 
     part: Asked
     due_us: int
-    """When it comes into its tube, 0: at once."""
-    absent: bool
 
 
-class Target(NamedTuple):
-    """A tube that gets messages at once."""
+class AskedOutputs(NamedTuple):
+    """The outputs of a batch, as far as they are known without the guard."""
 
-    pipe: str
-    thread: int
-    tube: int
+    at_once: dict[str, Sequence[bytes]]
+    """By pipe."""
+    later: list[Later]
+    doubtful: Sequence[Output]
+    """All outputs, where some must have no equal: then what comes at once and later is found out inside the guard."""
 
 
 class Written(NamedTuple):
@@ -63,6 +67,7 @@ class Outputs:
 
     def __init__(
         self,
+        segment: Segment,
         journal: Journal,
         extents: Extents,
         directory: Directory,
@@ -72,6 +77,7 @@ class Outputs:
         equals: EqualMessages,
         appending: Appending,
     ) -> None:
+        self._words = segment.words
         self._journal = journal
         self._extents = extents
         self._directory = directory
@@ -81,32 +87,30 @@ class Outputs:
         self._equals = equals
         self._appending = appending
 
-    def asked(self, outputs: Sequence[Output]) -> list[AskedOutput]:
+    def asked(self, outputs: Sequence[Output]) -> AskedOutputs:
         """The outputs, ready to be written. Wants no guard. Raises `HandlerError` for a pipe that cannot be stored."""
-        return [
-            AskedOutput(
-                self._appending.asked([(pipe, messages)], distinct=absent, digests=absent or when is not None)[0],
-                max(1, when.due_us or 0) if when else 0,
-                absent,
-            )
-            for pipe, messages, when, absent in outputs
-        ]
+        doubtful = False
+        for pipe, _, _, absent in outputs:
+            self._directory.check_name(pipe)
+            doubtful = doubtful or absent
+        return AskedOutputs({}, [], outputs) if doubtful else AskedOutputs(*self._sorted(outputs), ())
 
-    def write(self, thread: int, outputs: Sequence[AskedOutput], most: int) -> Written | int:
+    def write(self, thread: int, asked: AskedOutputs, most: int) -> Written | int:
         """Write the outputs of a batch of this thread. They are no part of their tubes yet. Room is kept for the dead
         letter that each may become. NO_ROOM: there is no room for all of them. AGAIN: `most` more messages of a tube
         came into the table of equal ones, and others are still missing there.
         """
         self._appending.check_open()
-        indexed = self._index(outputs, most)
-        if not indexed:
-            return NO_ROOM if indexed is None else AGAIN
-        self._journal.keep(thread)
-        at_once, later = self._sorted(outputs)
-        messages = [message for its in at_once.values() for message in its]
-        messages += [message for part, _ in later for message in part.messages]
-        if not messages:
+        at_once, later, doubtful = asked
+        if doubtful:
+            indexed = self._index(doubtful, most)
+            if not indexed:
+                return NO_ROOM if indexed is None else AGAIN
+            at_once, later = self._sorted(self._fresh(doubtful))
+        if not at_once and not later:
             return NOTHING
+        self._journal.keep(thread)
+        messages = list(chain(*at_once.values(), *(part.messages for part, _ in later)))
         former, written = self._extents.keep_room(messages, _SHARE), None
         try:
             if former is not None:
@@ -121,44 +125,50 @@ class Outputs:
         """Offer what was written, once its stores are made."""
         if written.deferred:
             self._transfer.settle("")
-        for pipe, thread, tube in written.targets:
+        for _, thread, _ in written.targets:
             self._claims.work_arrived(thread)
-            self._appending.help(pipe, tube)
+        if self._words[at.EQUALITY_STATE]:
+            for pipe, _, tube in written.targets:
+                self._appending.help(pipe, tube)
 
-    def _index(self, outputs: Sequence[AskedOutput], most: int) -> bool | None:
+    def _index(self, outputs: Sequence[Output], most: int) -> bool | None:
         """Put up to `most` messages of each tube into the table of equal ones, where an output must have no equal.
         False: there are more left. None: there is no room.
         """
-        pipes = dict.fromkeys(output.part.pipe for output in outputs if output.absent)
         known = [
             self._appending.catch_up(pipe, tube, most, share=_SHARE)
-            for pipe in pipes
+            for pipe in dict.fromkeys(output.pipe for output in outputs if output.absent)
             for tube in self._directory.tubes(pipe)[1]
         ]
         return None if None in known else all(known)
 
-    def _sorted(self, outputs: Sequence[AskedOutput]) -> tuple[dict[str, list[bytes]], list[tuple[Asked, int]]]:
-        """What comes at once, by pipe, and what comes later, with its time. Of outputs that must have no equal only the
-        messages that have none, also among the earlier outputs.
+    def _fresh(self, outputs: Sequence[Output]) -> Iterator[Output]:
+        """The outputs with the messages that are stored: where they must have no equal, those that have none, also
+        among the earlier outputs.
         """
-        at_once, later = defaultdict[str, list[bytes]](list), list[tuple[Asked, int]]()
         sent = defaultdict[str, set[bytes]](set)
-        for part, due_us, absent in outputs:
-            before = sent[part.pipe]
-            its = self._fresh(part, before) if absent else part
-            before.update(its.messages)
-            if its.messages and due_us:
-                later.append((its, due_us))
-            elif its.messages:
-                at_once[part.pipe] += its.messages
+        for output in outputs:
+            pipe, messages = output.pipe, output.messages
+            if output.absent:
+                [asked] = self._appending.asked([(pipe, messages)], distinct=True)
+                new, _ = self._equals.absent(*asked, self._directory.tubes(pipe)[1])
+                messages = [message for message in new if message not in sent[pipe]]
+            sent[pipe].update(messages)
+            yield output._replace(messages=messages)
+
+    def _sorted(self, outputs: Iterable[Output]) -> tuple[dict[str, Sequence[bytes]], list[Later]]:
+        """What comes at once, by pipe, and what comes later."""
+        at_once, later = dict[str, Sequence[bytes]](), list[Later]()
+        for pipe, messages, when, _ in outputs:
+            if when is not None and messages:
+                [asked] = self._appending.asked([(pipe, messages)], distinct=False)
+                later.append(Later(asked, max(1, when.due_us or 0)))
+            elif messages:
+                before = at_once.get(pipe)
+                at_once[pipe] = messages if before is None else [*before, *messages]
         return at_once, later
 
-    def _fresh(self, part: Asked, before: set[bytes]) -> Asked:
-        messages, digests = self._equals.absent(*part, self._directory.tubes(part.pipe)[1])
-        new = [(message, digest) for message, digest in zip(messages, digests, strict=True) if message not in before]
-        return Asked(part.pipe, [message for message, _ in new], [digest for _, digest in new])
-
-    def _all_written(self, at_once: dict[str, list[bytes]], later: list[tuple[Asked, int]]) -> Written | None:
+    def _all_written(self, at_once: dict[str, Sequence[bytes]], later: list[Later]) -> Written | None:
         now_us = time.time_ns() // 1000
         targets = self._targets(at_once)
         if targets is None:
@@ -173,16 +183,16 @@ class Outputs:
             waiting = self._transfer.write(later, "", now_us, share=_SHARE)
             if not waiting:
                 self._journal.clear_pending()
-                for target in targets:
-                    self._fifos.chains.sweep(target.tube)
+                for _, _, tube in targets:
+                    self._fifos.chains.sweep(tube)
                 return None
             stores += waiting
         return Written(stores, targets, deferred=bool(later))
 
-    def _targets(self, at_once: dict[str, list[bytes]]) -> list[Target] | None:
-        """The tubes that get messages. None: there is no room for the entry of one of them."""
+    def _targets(self, pipes: Iterable[str]) -> list[Target] | None:
+        """The tubes of these pipes. None: there is no room for the entry of one of them."""
         targets = list[Target]()
-        for pipe in at_once:
+        for pipe in pipes:
             thread, tube = self._directory.tube(pipe)
             if tube == NOT_FOUND:
                 try:
@@ -192,5 +202,5 @@ class Outputs:
             if tube == NO_ROOM:
                 return None
             self._journal.keep(thread)
-            targets.append(Target(pipe, thread, tube))
+            targets.append((pipe, thread, tube))
         return targets
