@@ -35,7 +35,8 @@ after those that it uses:
 * `files.pipes`: writing where the reader may be gone
 * `processes.doorbell`: waking a sleeper
 * `processes.death_watch`: noticing a death
-* `tubes.claims`: which process serves which thread, which processes sleep
+* `processes.sleepers`: which processes sleep, and which to ring
+* `tubes.claims`: which process serves which thread, and which threads have work
 * `tubes.parts`: all of `tubes`, put together for one process
 * `memory.slabs`: memory for pending records
 * `deferred.due_heap`: pending records in the order of their due times

@@ -69,7 +69,7 @@ class Store:
         self._section = _Section(self)
         parts = self._parts = Assembly(self.segment, self._slots, self._section, self._check_open, self.patience)
         self._guard, self._journal, self._recovery = parts.guard, parts.journal, parts.recovery
-        self._claims = parts.tubes.claims
+        self._sleepers = parts.sleepers
         parts.tubes.handlers.begin()
         _stores.add(self)
 
@@ -201,8 +201,8 @@ class Store:
 
     def end_section(self) -> None:
         try:
-            bells = tuple(self._claims.bells)
-            self._claims.bells.clear()
+            bells = tuple(self._sleepers.bells)
+            self._sleepers.bells.clear()
         finally:
             self._guard.release()
         for slot in bells:

@@ -25,6 +25,7 @@ CHANGING = (
     "shm/deferred/transfer.py",
     "shm/memory/extents.py",
     "shm/memory/slabs.py",
+    "shm/processes/sleepers.py",
     "shm/tubes/claims.py",
     "shm/tubes/delivery.py",
     "shm/tubes/directory.py",

@@ -16,6 +16,7 @@ from shardq.shm.deferred.records import PendingRecord, PendingRecords, padded
 from shardq.shm.journal import Journal
 from shardq.shm.memory import record
 from shardq.shm.memory.extents import Extents
+from shardq.shm.processes.sleepers import Sleepers
 from shardq.shm.segment import Segment
 from shardq.shm.tubes.claims import Claims
 from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
@@ -40,6 +41,7 @@ class Transfer:
         claims: Claims,
         records: PendingRecords,
         equals: EqualMessages,
+        sleepers: Sleepers,
     ) -> None:
         self._segment = segment
         self._words = segment.words
@@ -53,6 +55,7 @@ class Transfer:
         self._records = records
         self._heaps, self._cells = records.heaps, records.cells
         self._equals = equals
+        self._sleepers = sleepers
 
     def add(
         self,
@@ -190,7 +193,7 @@ class Transfer:
         former, first = self._words[at.NEXT_DUE_US], self._first_due_us()
         self._words[at.NEXT_DUE_US] = first
         if first and (not former or first < former):
-            self._claims.call_timer(first)
+            self._sleepers.call_timer(first)
 
     def mend(self) -> None:
         """Finish or undo what a death left half done. May be repeated."""

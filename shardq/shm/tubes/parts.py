@@ -7,6 +7,7 @@ from typing import NamedTuple
 from shardq.shm.journal import Journal
 from shardq.shm.memory.extents import Extents
 from shardq.shm.processes.exit_log import ExitLog
+from shardq.shm.processes.sleepers import Sleepers
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
 from shardq.shm.tubes.claims import Claims
@@ -26,9 +27,11 @@ class TubeParts(NamedTuple):
     claims: Claims
 
     @classmethod
-    def over(cls, segment: Segment, slots: Slots, journal: Journal, extents: Extents, exit_log: ExitLog) -> TubeParts:
+    def over(
+        cls, segment: Segment, slots: Slots, sleepers: Sleepers, journal: Journal, extents: Extents, exit_log: ExitLog
+    ) -> TubeParts:
         handlers = HandlerTable(segment, extents, slots.mine)
         directory, fifos = Directory(segment, journal, extents, handlers), Fifos(segment, journal, extents)
         delivery = Delivery(segment, journal, exit_log)
-        claims = Claims(segment, slots, journal, handlers, directory, fifos, delivery, exit_log)
+        claims = Claims(segment, slots, sleepers, journal, handlers, directory, fifos, delivery, exit_log)
         return cls(handlers, directory, fifos, delivery, claims)

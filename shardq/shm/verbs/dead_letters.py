@@ -17,6 +17,7 @@ from shardq.model import Hand
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.shm import words as at
 from shardq.shm.journal import Journal
+from shardq.shm.processes.sleepers import Sleepers
 from shardq.shm.segment import Segment
 from shardq.shm.tubes.claims import Claims
 from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
@@ -47,6 +48,7 @@ class Letters:
         directory: Directory,
         fifos: Fifos,
         claims: Claims,
+        sleepers: Sleepers,
         section: AbstractContextManager[None],
     ) -> None:
         self._words = segment.words
@@ -55,6 +57,7 @@ class Letters:
         self._directory = directory
         self._fifos = fifos
         self._claims = claims
+        self._sleepers = sleepers
         self._section = section
 
     def bury(self, hand: Hand, sequence: int, grave: str, letter: bytes, most: int) -> Burial:
@@ -92,7 +95,7 @@ class Letters:
                 self._fifos.settle(grave_tube)
                 self._claims.refresh(grave_thread)
                 self._claims.work_arrived(thread)
-                self._claims.ring_waiting(self._layout.room_map)
+                self._sleepers.ring_waiting(self._layout.room_map)
             self._journal.clear()
             return bool(stores)
 
@@ -106,7 +109,7 @@ class Letters:
             dropped = sum(self._fifos.cancel_one(grave_tube, sequence, at.UNBURIED) for sequence in sequences)
             self._claims.refresh(grave_thread)
             self._journal.clear()
-            self._claims.ring_waiting(self._layout.room_map)
+            self._sleepers.ring_waiting(self._layout.room_map)
             return dropped
 
     def graves(self, after: int | None = None, limit: int = PAGE_ITEMS) -> Page[str]:
@@ -132,7 +135,7 @@ class Letters:
         self._journal.clear()
         if buried:
             self._claims.note_batch(-1, 0)
-            self._claims.messages_left()
+            self._sleepers.messages_left()
         return buried
 
     def _bury(self, tube: int, sequence: int, grave: _Place, letter: bytes, most: int) -> bool:

@@ -11,6 +11,7 @@ from shardq.errors import SegmentNoRoom
 from shardq.model import EMPTY, NOT_ALONE, Batch, Failed, Hand, Terms, in_turn, split_key
 from shardq.shm import words as at
 from shardq.shm.journal import Journal
+from shardq.shm.processes.sleepers import Sleepers
 from shardq.shm.segment import Segment
 from shardq.shm.tubes.claims import Claims
 from shardq.shm.tubes.delivery import Delivery
@@ -46,6 +47,7 @@ class Delivering:
         equals: EqualMessages,
         handlers: HandlerTable,
         waiting: Waiting,
+        sleepers: Sleepers,
         section: AbstractContextManager[None],
     ) -> None:
         self._segment = segment
@@ -59,6 +61,7 @@ class Delivering:
         self._equals = equals
         self._handlers = handlers
         self._waiting = waiting
+        self._sleepers = sleepers
         self._section = section
 
     def claim(self, key: str) -> int:
@@ -256,7 +259,7 @@ class Delivering:
         self._journal.clear()
         if not self._delivery.in_hand(tube):
             self._claims.note_batch(-1, 0)
-        self._claims.messages_left()
+        self._sleepers.messages_left()
         if self._words[at.EQUALITY_STATE]:
             self._equals.forget()
         return thread
