@@ -29,7 +29,8 @@ after those that it uses:
 * `tubes.handler_table`: a number for each handler, and which process serves it
 * `tubes.directory`: threads and tubes by name
 * `memory.record_chain`: how a tube's records hang together
-* `tubes.fifo`: one FIFO
+* `tubes.fifo`: reading one FIFO, and acknowledging
+* `tubes.fifo_writer`: writing behind its last message
 * `processes.exit_log`: how the last processes ended
 * `tubes.delivery`: what is in hand, and failed before
 * `files.pipes`: writing where the reader may be gone

@@ -52,14 +52,14 @@ class Assembly:
         self.sleepers = sleepers = Sleepers(segment, slots)
         exit_log = ExitLog(segment)
         self.tubes = TubeParts.over(segment, slots, sleepers, journal, extents, exit_log)
-        handlers, directory, fifos, delivery, claims = self.tubes
+        handlers, directory, fifos, writer, delivery, claims = self.tubes
         records = PendingRecords(segment, journal, extents)
         self.equals = equals = EqualMessages(segment, journal, extents, fifos, records)
-        transfer = Transfer(segment, journal, extents, directory, fifos, claims, records, equals, sleepers)
+        transfer = Transfer(segment, journal, extents, directory, fifos, writer, claims, records, equals, sleepers)
         self.recovery = recovery = Recovery(segment, journal, directory, fifos, claims, transfer)
 
         self.appending = appending = Appending(
-            segment, journal, directory, fifos, claims, transfer, equals, section, check_open
+            segment, journal, directory, fifos, writer, claims, transfer, equals, section, check_open
         )
         self.deferring = Deferring(segment, slots, directory, transfer, records, equals, appending, sleepers, section)
         self.reading = Reading(directory, fifos, section)
@@ -68,7 +68,7 @@ class Assembly:
         self.delivering = Delivering(
             segment, journal, directory, fifos, delivery, claims, equals, handlers, self.waiting, sleepers, section
         )
-        self.letters = Letters(segment, journal, directory, fifos, claims, sleepers, section)
+        self.letters = Letters(segment, journal, directory, fifos, writer, claims, sleepers, section)
         self.supervision = Supervision(segment, slots, self.doorbell, exit_log, section)
         self.membership = Membership(segment, slots, self.supervision)
         self.inspection = Inspection(segment, slots, handlers, directory, fifos, claims, delivery, sleepers, section)

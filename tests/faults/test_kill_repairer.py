@@ -30,6 +30,7 @@ CHANGING = (
     "shm/tubes/delivery.py",
     "shm/tubes/directory.py",
     "shm/tubes/fifo.py",
+    "shm/tubes/fifo_writer.py",
     "shm/verbs/appending.py",
     "shm/verbs/dead_letters.py",
     "shm/verbs/deferring.py",

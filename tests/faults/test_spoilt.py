@@ -13,7 +13,7 @@ from shardq.shm import words as at
 from shardq.shm.deferred import due_heap
 from shardq.shm.memory import slabs
 from shardq.shm.tubes import delivery as attempts
-from shardq.shm.tubes import fifo
+from shardq.shm.tubes import fifo_writer
 from shardq.shm.verbs import dead_letters as letters
 from shardq.shm.verbs import recovery as repair
 from tests.faults.kit.case import Operation
@@ -151,8 +151,8 @@ SPOILT = (
     ),
     Spoilt(
         "call-whose-tubes-come-one-by-one",
-        fifo,
-        fifo.Fifos,
+        fifo_writer,
+        fifo_writer.FifoWriter,
         "append",
         "            self._journal.commit(*stores, ",
         "            [self._journal.commit(store) for store in stores]\n            self._journal.commit(",

@@ -14,6 +14,7 @@ from shardq.shm.tubes.claims import Claims
 from shardq.shm.tubes.delivery import Delivery
 from shardq.shm.tubes.directory import Directory
 from shardq.shm.tubes.fifo import Fifos
+from shardq.shm.tubes.fifo_writer import FifoWriter
 from shardq.shm.tubes.handler_table import HandlerTable
 
 
@@ -23,6 +24,7 @@ class TubeParts(NamedTuple):
     handlers: HandlerTable
     directory: Directory
     fifos: Fifos
+    writer: FifoWriter
     delivery: Delivery
     claims: Claims
 
@@ -32,6 +34,7 @@ class TubeParts(NamedTuple):
     ) -> TubeParts:
         handlers = HandlerTable(segment, extents, slots.mine)
         directory, fifos = Directory(segment, journal, extents, handlers), Fifos(segment, journal, extents)
+        writer = FifoWriter(segment, journal, extents, fifos)
         delivery = Delivery(segment, journal, exit_log)
         claims = Claims(segment, slots, sleepers, journal, handlers, directory, fifos, delivery, exit_log)
-        return cls(handlers, directory, fifos, delivery, claims)
+        return cls(handlers, directory, fifos, writer, delivery, claims)

@@ -22,6 +22,7 @@ from shardq.shm.segment import Segment
 from shardq.shm.tubes.claims import Claims
 from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
 from shardq.shm.tubes.fifo import Fifos
+from shardq.shm.tubes.fifo_writer import FifoWriter
 
 #: A thread entry and a tube entry in it.
 _Place = tuple[int, int]
@@ -47,6 +48,7 @@ class Letters:
         journal: Journal,
         directory: Directory,
         fifos: Fifos,
+        writer: FifoWriter,
         claims: Claims,
         sleepers: Sleepers,
         section: AbstractContextManager[None],
@@ -56,6 +58,7 @@ class Letters:
         self._journal = journal
         self._directory = directory
         self._fifos = fifos
+        self._writer = writer
         self._claims = claims
         self._sleepers = sleepers
         self._section = section
@@ -88,7 +91,7 @@ class Letters:
             self._journal.keep(grave_thread)
             self._journal.declare(thread)
             # No room is kept for the burial of a letter, so room is kept for its message as for a new one.
-            stores = self._fifos.write_keeping_room([(tube, [message])], _now_us(), share=at.GENERAL)
+            stores = self._writer.write_keeping_room([(tube, [message])], _now_us(), share=at.GENERAL)
             if stores:
                 moved = self._journal.moved
                 self._journal.commit(*stores, moved(at.ACCEPTED, 1), letter, moved(at.UNBURIED, 1))
@@ -160,9 +163,9 @@ class Letters:
 
     def _could_hold(self, letter: bytes, grave: int) -> bool:
         """Whether there is room for the letter if need be in the place of all others."""
-        if self._fifos.fits_in_place_of([grave], len(letter)):
+        if self._writer.fits_in_place_of([grave], len(letter)):
             return True
-        return self._fifos.fits_in_place_of([tube for _, tube in self._graves()], len(letter))
+        return self._writer.fits_in_place_of([tube for _, tube in self._graves()], len(letter))
 
     def _drop_somewhere(self, grave: _Place) -> bool:
         """Make room: drop the oldest letter of this grave, or else of the largest one. False: there is none."""
@@ -185,7 +188,7 @@ class Letters:
 
     def _written(self, grave: int, letter: bytes) -> int:
         try:
-            return self._fifos.write(grave, [letter], _now_us(), share=at.ALL, growth=_GROWTH_CLASS)
+            return self._writer.write(grave, [letter], _now_us(), share=at.ALL, growth=_GROWTH_CLASS)
         except MessageTooLarge:
             return 0
 
