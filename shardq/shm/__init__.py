@@ -27,6 +27,7 @@ after those that it uses:
 * `memory.record`: framing of messages
 * `memory.extents`: memory for messages, in extents of a few sizes
 * `tubes.handler_table`: a number for each handler, and which process serves it
+* `tubes.entry_memory`: memory for the tables of threads and tubes
 * `tubes.directory`: threads and tubes by name
 * `memory.record_chain`: how a tube's records hang together
 * `tubes.fifo`: reading one FIFO, and acknowledging

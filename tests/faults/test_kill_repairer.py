@@ -29,6 +29,7 @@ CHANGING = (
     "shm/tubes/claims.py",
     "shm/tubes/delivery.py",
     "shm/tubes/directory.py",
+    "shm/tubes/entry_memory.py",
     "shm/tubes/fifo.py",
     "shm/tubes/fifo_writer.py",
     "shm/verbs/appending.py",
