@@ -27,15 +27,18 @@ after those that it uses:
 * `memory.record`: framing of messages
 * `memory.extents`: memory for messages, in extents of a few sizes
 * `tubes.handler_table`: a number for each handler, and which process serves it
+* `tubes.entry_memory`: memory for the tables of threads and tubes
 * `tubes.directory`: threads and tubes by name
 * `memory.record_chain`: how a tube's records hang together
-* `tubes.fifo`: one FIFO
+* `tubes.fifo`: reading one FIFO, and acknowledging
+* `tubes.fifo_writer`: writing behind its last message
 * `processes.exit_log`: how the last processes ended
 * `tubes.delivery`: what is in hand, and failed before
 * `files.pipes`: writing where the reader may be gone
 * `processes.doorbell`: waking a sleeper
 * `processes.death_watch`: noticing a death
-* `tubes.claims`: which process serves which thread, which processes sleep
+* `processes.sleepers`: which processes sleep, and which to ring
+* `tubes.claims`: which process serves which thread, and which threads have work
 * `tubes.parts`: all of `tubes`, put together for one process
 * `memory.slabs`: memory for pending records
 * `deferred.due_heap`: pending records in the order of their due times

@@ -14,11 +14,12 @@ from shardq.shm.processes.doorbell import Doorbell
 from shardq.shm.processes.exit_log import ExitLog
 from shardq.shm.processes.guard import Guard
 from shardq.shm.processes.patience import Patience
+from shardq.shm.processes.sleepers import Sleepers
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
 from shardq.shm.tubes.parts import TubeParts
 from shardq.shm.verbs.appending import Appending
-from shardq.shm.verbs.dead_letters import Letters
+from shardq.shm.verbs.dead_letters import DeadLetters
 from shardq.shm.verbs.deferring import Deferring
 from shardq.shm.verbs.delivering import Delivering
 from shardq.shm.verbs.equal_messages import EqualMessages
@@ -49,26 +50,38 @@ class Assembly:
         self.journal = journal = Journal(segment)
         self.extents = extents = Extents(segment)
         self.doorbell, self.watch = Doorbell(segment, slots.mine), DeathWatch(segment, slots)
+        self.sleepers = sleepers = Sleepers(segment, slots)
         exit_log = ExitLog(segment)
-        self.tubes = TubeParts.over(segment, slots, journal, extents, exit_log)
-        handlers, directory, fifos, delivery, claims = self.tubes
+        self.tubes = TubeParts.over(segment, slots, sleepers, journal, extents, exit_log)
+        handlers, directory, fifos, writer, delivery, claims = self.tubes
         records = PendingRecords(segment, journal, extents)
         self.equals = equals = EqualMessages(segment, journal, extents, fifos, records)
-        transfer = Transfer(segment, journal, extents, directory, fifos, claims, records, equals)
+        transfer = Transfer(segment, journal, extents, directory, fifos, writer, claims, records, equals, sleepers)
         self.recovery = recovery = Recovery(segment, journal, directory, fifos, claims, transfer)
 
         self.appending = appending = Appending(
-            segment, journal, directory, fifos, claims, transfer, equals, section, check_open
+            segment, journal, directory, fifos, writer, claims, transfer, equals, section, check_open
         )
-        self.deferring = Deferring(segment, slots, directory, claims, transfer, records, equals, appending, section)
+        self.deferring = Deferring(segment, slots, directory, transfer, records, equals, appending, sleepers, section)
         self.reading = Reading(directory, fifos, section)
-        self.removing = Removing(journal, directory, fifos, claims, section)
-        self.waiting = Waiting(segment, slots, handlers, directory, claims, recovery, self.watch, section)
-        outputs = Outputs(segment, journal, extents, directory, fifos, claims, transfer, equals, appending)
+        self.removing = Removing(journal, directory, fifos, claims, sleepers, section)
+        self.waiting = Waiting(segment, slots, handlers, directory, claims, recovery, self.watch, sleepers, section)
+        outputs = Outputs(segment, journal, extents, directory, fifos, writer, claims, transfer, equals, appending)
         self.delivering = Delivering(
-            segment, journal, directory, fifos, delivery, claims, equals, handlers, self.waiting, outputs, section
+            segment,
+            journal,
+            directory,
+            fifos,
+            delivery,
+            claims,
+            equals,
+            handlers,
+            self.waiting,
+            outputs,
+            sleepers,
+            section,
         )
-        self.letters = Letters(segment, journal, directory, fifos, claims, section)
+        self.letters = DeadLetters(segment, journal, directory, fifos, writer, claims, sleepers, section)
         self.supervision = Supervision(segment, slots, self.doorbell, exit_log, section)
         self.membership = Membership(segment, slots, self.supervision)
-        self.inspection = Inspection(segment, slots, handlers, directory, fifos, claims, delivery, section)
+        self.inspection = Inspection(segment, slots, handlers, directory, fifos, claims, delivery, sleepers, section)

@@ -23,7 +23,7 @@ from shardq.shm.processes.shares import Share
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
 from shardq.shm.verbs.appending import Appending
-from shardq.shm.verbs.dead_letters import Letters
+from shardq.shm.verbs.dead_letters import DeadLetters
 from shardq.shm.verbs.deferring import Deferring
 from shardq.shm.verbs.delivering import Delivering
 from shardq.shm.verbs.inspection import Inspection
@@ -69,7 +69,7 @@ class Store:
         self._section = _Section(self)
         parts = self._parts = Assembly(self.segment, self._slots, self._section, self._check_open, self.patience)
         self._guard, self._journal, self._recovery = parts.guard, parts.journal, parts.recovery
-        self._claims = parts.tubes.claims
+        self._sleepers = parts.sleepers
         parts.tubes.handlers.begin()
         _stores.add(self)
 
@@ -137,7 +137,7 @@ class Store:
         return self._parts.waiting
 
     @property
-    def letters(self) -> Letters:
+    def letters(self) -> DeadLetters:
         """The dead letters."""
         self.take_slot()
         return self._parts.letters
@@ -201,8 +201,8 @@ class Store:
 
     def end_section(self) -> None:
         try:
-            bells = tuple(self._claims.bells)
-            self._claims.bells.clear()
+            bells = tuple(self._sleepers.bells)
+            self._sleepers.bells.clear()
         finally:
             self._guard.release()
         for slot in bells:

@@ -11,6 +11,7 @@ import pytest
 from shardq.protocols import Served
 from shardq.shm import words as at
 from shardq.shm.processes.death_watch import DeathWatch
+from shardq.shm.processes.sleepers import Sleepers
 from shardq.shm.tubes.claims import Claims
 from shardq.shm.tubes.handler_table import HandlerTable
 from shardq.shm.verbs.waiting import Waiting
@@ -150,19 +151,19 @@ def test_no_wake_up_is_lost_in_any_order(shop: Shop, random: Random, everything:
 
 def looks_not_again(waiting: Waiting, names: Served, bound: str | None) -> tuple[None, None]:
     with waiting._section:
-        waiting._sleepers += 1
-        waiting._claims.sleep()
+        waiting._asleep += 1
+        waiting._sleepers.sleep()
         return None, None
 
 
 @pytest.mark.parametrize(
     ("owner", "method", "spoilt"),
     [
-        (Claims, "_call", lambda bindings, slot: None),
-        (Claims, "sleep", lambda bindings: None),
+        (Sleepers, "call", lambda sleepers, slot: None),
+        (Sleepers, "sleep", lambda sleepers: None),
         (Waiting, "lie_down", looks_not_again),
         (Waiting, "sleep", lambda waiting: None),
-        (Claims, "pass_on", lambda bindings, taken: None),
+        (Claims, "pass_on", lambda claims, taken: None),
         (HandlerTable, "_publish", lambda handlers, served: None),
     ],
     ids=[
@@ -196,24 +197,24 @@ def test_nobody_who_begins_to_serve_goes_unwatched(
     tried("orders", run_all(lambda plan: watched(sleepers, newcomers, plan), preemptions, kills=0))
 
 
-def serves_untold(bindings: Claims) -> None:
+def serves_untold(sleepers: Sleepers) -> None:
     """Begin to serve, and ring no bell."""
-    bindings._words[bindings._slots.word(bindings._slots.mine) + at.SLOT_SERVES] = 1
-    bindings._words[at.SERVERS] += 1
+    sleepers._words[sleepers._slots.word(sleepers._slots.mine) + at.SLOT_SERVES] = 1
+    sleepers._words[at.SERVERS] += 1
 
 
-def serves_uncounted(bindings: Claims, begin: Callable[[Claims], None] = Claims._make_known) -> None:
+def serves_uncounted(sleepers: Sleepers, begin: Callable[[Sleepers], None] = Sleepers.make_known) -> None:
     """Begin to serve, and do not count it."""
-    servers = bindings._words[at.SERVERS]
-    begin(bindings)
-    bindings._words[at.SERVERS] = servers
+    servers = sleepers._words[at.SERVERS]
+    begin(sleepers)
+    sleepers._words[at.SERVERS] = servers
 
 
 @pytest.mark.parametrize(
     ("owner", "method", "spoilt"),
     [
-        (Claims, "_make_known", serves_untold),
-        (Claims, "_make_known", serves_uncounted),
+        (Sleepers, "make_known", serves_untold),
+        (Sleepers, "make_known", serves_uncounted),
         (DeathWatch, "_serves", lambda watch, slot: False),
     ],
     ids=["none-rung", "not-counted", "not-looked-at"],

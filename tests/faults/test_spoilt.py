@@ -12,11 +12,8 @@ import pytest
 from shardq.shm import words as at
 from shardq.shm.deferred import due_heap
 from shardq.shm.memory import slabs
-from shardq.shm.tubes import delivery as attempts
-from shardq.shm.tubes import fifo
-from shardq.shm.verbs import dead_letters as letters
-from shardq.shm.verbs import outputs as sending
-from shardq.shm.verbs import recovery as repair
+from shardq.shm.tubes import delivery, fifo, fifo_writer
+from shardq.shm.verbs import dead_letters, outputs, recovery
 from tests.faults.kit.case import Operation
 from tests.faults.kit.operations import OPERATIONS
 from tests.faults.kit.outcome import recorded
@@ -74,8 +71,8 @@ class Spoilt(NamedTuple):
 SPOILT = (
     Spoilt(
         "popped-before-the-letter-is-there",
-        letters,
-        letters.Letters,
+        dead_letters,
+        dead_letters.DeadLetters,
         "_bury",
         f"        {BURY}",
         f"        {POP}        {HALF}",
@@ -84,8 +81,8 @@ SPOILT = (
     ),
     Spoilt(
         "letter-is-there-before-the-pop",
-        letters,
-        letters.Letters,
+        dead_letters,
+        dead_letters.DeadLetters,
         "_bury",
         f"        {BURY}",
         f"        {HALF}        {POP}",
@@ -94,8 +91,8 @@ SPOILT = (
     ),
     Spoilt(
         "burial-that-does-not-count-as-handled",
-        letters,
-        letters.Letters,
+        dead_letters,
+        dead_letters.DeadLetters,
         "_bury",
         ", (head, sequence + 1), moved(at.HANDLED, 1))",
         ", (head, sequence + 1))\n        self._words[at.HANDLED] += 1",
@@ -104,8 +101,8 @@ SPOILT = (
     ),
     Spoilt(
         "letter-stays-when-its-message-is-back",
-        letters,
-        letters.Letters,
+        dead_letters,
+        dead_letters.DeadLetters,
         "requeue",
         REQUEUE,
         "self._journal.commit(*stores, moved(at.ACCEPTED, 1))\n"
@@ -115,8 +112,8 @@ SPOILT = (
     ),
     Spoilt(
         "requeue-that-counts-its-letter-by-itself",
-        letters,
-        letters.Letters,
+        dead_letters,
+        dead_letters.DeadLetters,
         "requeue",
         REQUEUE,
         "self._journal.commit(*stores, moved(at.ACCEPTED, 1), letter)\n                self._words[at.UNBURIED] += 1\n",
@@ -125,8 +122,8 @@ SPOILT = (
     ),
     Spoilt(
         "counted-before-it-is-taken-back",
-        attempts,
-        attempts.Delivery,
+        delivery,
+        delivery.Delivery,
         "_blame",
         BLAME,
         COUNT + TAKE_BACK + FOLLOW,
@@ -135,8 +132,8 @@ SPOILT = (
     ),
     Spoilt(
         "taken-back-before-it-is-counted",
-        attempts,
-        attempts.Delivery,
+        delivery,
+        delivery.Delivery,
         "_blame",
         BLAME,
         TAKE_BACK + COUNT + FOLLOW,
@@ -145,8 +142,8 @@ SPOILT = (
     ),
     Spoilt(
         "death-counted-by-who-finds-the-dead",
-        attempts,
-        attempts.Delivery,
+        delivery,
+        delivery.Delivery,
         "_blame",
         BLAME,
         COUNT + TAKE_BACK + FOLLOW,
@@ -155,8 +152,8 @@ SPOILT = (
     ),
     Spoilt(
         "call-whose-tubes-come-one-by-one",
-        fifo,
-        fifo.Fifos,
+        fifo_writer,
+        fifo_writer.FifoWriter,
         "append",
         "            self._journal.commit(*stores, ",
         "            [self._journal.commit(store) for store in stores]\n            self._journal.commit(",
@@ -185,8 +182,8 @@ SPOILT = (
     ),
     Spoilt(
         "outputs-whose-threads-are-not-declared",
-        sending,
-        sending.Outputs,
+        outputs,
+        outputs.Outputs,
         "_targets",
         "            self._journal.keep(thread)\n            targets",
         "            targets",
@@ -216,8 +213,8 @@ SPOILT = (
     ),
     Spoilt(
         "commit-forgotten-by-the-repair",
-        repair,
-        repair.Recovery,
+        recovery,
+        recovery.Recovery,
         "mend",
         "        self._journal.redo()\n",
         f"        self._words[{at.STORES}] = 0\n",

@@ -90,14 +90,14 @@ def make_shared_in_small_steps(capacity_bytes: int | None) -> Backend:
     """Records of at most 2 KiB where messages allow it, in extents of the smallest class: tubes change extents all the
     time."""
     from shardq.shm import words
-    from shardq.shm.tubes import fifo as tube
+    from shardq.shm.tubes import fifo_writer
 
-    usual = tube._PIECE_BYTES, words.LARGEST_GROWTH_CLASS
-    tube._PIECE_BYTES, words.LARGEST_GROWTH_CLASS = 2048, 0
+    usual = fifo_writer._PIECE_BYTES, words.LARGEST_GROWTH_CLASS
+    fifo_writer._PIECE_BYTES, words.LARGEST_GROWTH_CLASS = 2048, 0
     backend = make_shared(capacity_bytes)
 
     async def discard() -> None:
-        tube._PIECE_BYTES, words.LARGEST_GROWTH_CLASS = usual
+        fifo_writer._PIECE_BYTES, words.LARGEST_GROWTH_CLASS = usual
         await backend.discard()
 
     return replace(backend, discard=discard)

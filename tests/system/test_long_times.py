@@ -67,33 +67,6 @@ async def test_an_application_may_have_years_to_stop(folder: Folder) -> None:
     assert folder.done() == [0]
 
 
-@pytest.mark.parametrize(
-    ("options", "environment", "reason"),
-    [
-        (["--shutdown-timeout", "inf"], {}, "QUEUE_SUPERVISOR_SHUTDOWN_TIMEOUT"),
-        (["--shutdown-timeout", "1e10"], {}, "QUEUE_SUPERVISOR_SHUTDOWN_TIMEOUT"),
-        (["--respawn-delay", "nan"], {}, "QUEUE_SUPERVISOR_RESPAWN_DELAY"),
-        (["--capacity", "99999999999999G"], {}, "'99999999999999G' is more than any machine has"),
-        (["--url", "shm://["], {}, "'shm://[' names no shared-memory segment: write it as shm://NAME"),
-        ([], {"QUEUE_STORAGE_CAPACITY_BYTES": str(10**21)}, "QUEUE_STORAGE_CAPACITY_BYTES"),
-        ([], {"QUEUE_STORAGE_SAFETY_NET": "inf"}, "QUEUE_STORAGE_SAFETY_NET"),
-        ([], {"QUEUE_WORKER_BATCH_SIZE": "x"}, "QUEUE_WORKER_BATCH_SIZE"),
-        (["--drain"], {"QUEUE_WORKER_QUANTUM": "nan"}, "QUEUE_WORKER_QUANTUM"),
-        ([], {"QUEUE_LOCK_TIMEOUT": "x"}, "QUEUE_LOCK_TIMEOUT"),
-    ],
-)
-def test_what_cannot_be_is_named_before_anything_serves(
-    options: list[str], environment: dict[str, str], reason: str, start: Start, url: str, name: str
-) -> None:
-    program = start(JOBS, *(["--url", url] if "--url" not in options else []), *options, environment=environment)
-
-    assert program.end() == Exit.USAGE
-    assert reason in program.heard
-    assert "Traceback" not in program.heard
-    assert "serving" not in program.heard
-    assert files_of(name) == set()
-
-
 @pytest.mark.parametrize("seconds", ["inf", "nan", "1e20", "-1"])
 def test_rates_are_measured_for_a_time_that_can_be(seconds: str, url: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -647,9 +647,19 @@ def test_a_boot_failure_ends_with_the_reason(
         (["--shutdown-timeout", "-1"], {}, "QUEUE_SUPERVISOR_SHUTDOWN_TIMEOUT"),
         (["--bogus"], {}, "unrecognized arguments: --bogus"),
         ([], {"QUEUE_SUPERVISOR_WORKERS": "many"}, "QUEUE_SUPERVISOR_WORKERS"),
+        (["--shutdown-timeout", "inf"], {}, "QUEUE_SUPERVISOR_SHUTDOWN_TIMEOUT"),
+        (["--shutdown-timeout", "1e10"], {}, "QUEUE_SUPERVISOR_SHUTDOWN_TIMEOUT"),
+        (["--respawn-delay", "nan"], {}, "QUEUE_SUPERVISOR_RESPAWN_DELAY"),
+        (["--capacity", "99999999999999G"], {}, "'99999999999999G' is more than any machine has"),
+        (["--url", "shm://["], {}, "'shm://[' names no shared-memory segment: write it as shm://NAME"),
+        ([], {"QUEUE_STORAGE_CAPACITY_BYTES": str(10**21)}, "QUEUE_STORAGE_CAPACITY_BYTES"),
+        ([], {"QUEUE_STORAGE_SAFETY_NET": "inf"}, "QUEUE_STORAGE_SAFETY_NET"),
+        ([], {"QUEUE_WORKER_BATCH_SIZE": "x"}, "QUEUE_WORKER_BATCH_SIZE"),
+        (["--drain"], {"QUEUE_WORKER_QUANTUM": "nan"}, "QUEUE_WORKER_QUANTUM"),
+        ([], {"QUEUE_LOCK_TIMEOUT": "x"}, "QUEUE_LOCK_TIMEOUT"),
     ],
 )
-def test_bad_usage_is_named(
+def test_bad_usage_is_named_before_anything_serves(
     options: list[str], environment: dict[str, str], reason: str, start: Start, url: str, name: str
 ) -> None:
     program = start(JOBS, *(["--url", url] if "--url" not in options else []), *options, environment=environment)
@@ -657,6 +667,7 @@ def test_bad_usage_is_named(
     assert program.end() == Exit.USAGE
     assert reason in program.heard
     assert "Traceback" not in program.heard
+    assert "serving" not in program.heard
     assert files_of(name) == set()
 
 

@@ -1,4 +1,4 @@
-"""Segments and stores that are gone after the test."""
+"""Queues, segments and stores that are gone after the test."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from shardq import Queue
+from shardq.drivers import RuntimeStorage, SharedStorage
 from shardq.shm.files.own_files import remove_files
 from shardq.shm.segment import Segment
 from shardq.shm.store import Store
+from tests.support.drivers import MIB
 from tests.support.segments import NewSegment, NewStore, new_name, segments, stores
 
 
@@ -40,3 +43,17 @@ def new_segment() -> Iterator[NewSegment]:
 @pytest.fixture
 def segment(new_segment: NewSegment) -> Segment:
     return new_segment()
+
+
+@pytest.fixture
+def queue() -> Queue:
+    """A queue in memory."""
+    return Queue(RuntimeStorage())
+
+
+@pytest.fixture
+def shared() -> Iterator[Queue]:
+    """A queue over shared memory."""
+    storage = SharedStorage.create(new_name(), MIB)
+    yield Queue(storage)
+    storage.destroy()

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from shardq import Handler, Queue, Route
-from shardq.drivers import RuntimeStorage, SharedStorage
+from shardq.drivers import RuntimeStorage
 from shardq.errors import ConfigurationError, HandlerError, MessageTooLarge, RequestError
 from shardq.model import handler_name
 from tests.support.drivers import MIB
 from tests.support.ids import text_of
-from tests.support.segments import new_name
 from tests.unit.queue_handlers import (
     AtOnce,
     BadPriorities,
@@ -28,18 +26,6 @@ from tests.unit.queue_handlers import (
     jobs,
     stored,
 )
-
-
-@pytest.fixture
-def queue() -> Queue:
-    return Queue(RuntimeStorage())
-
-
-@pytest.fixture
-def shared() -> Iterator[Queue]:
-    storage = SharedStorage.create(new_name(), MIB)
-    yield Queue(storage)
-    storage.destroy()
 
 
 async def test_requests_go_to_the_tubes_of_their_routes(queue: Queue) -> None:

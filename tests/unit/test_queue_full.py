@@ -25,11 +25,6 @@ from tests.unit.queue_handlers import (
 
 
 @pytest.fixture
-def queue() -> Queue:
-    return Queue(RuntimeStorage())
-
-
-@pytest.fixture
 def small() -> Queue:
     """Full after about a mebibyte, and then it raises."""
     return Queue(RuntimeStorage(StorageSettings(capacity_bytes=MIB, when_full="raise")))

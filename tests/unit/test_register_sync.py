@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
 
 import pytest
 
 from shardq import Handler, Queue, Route, Tube
-from shardq.drivers import RuntimeLock, RuntimeStorage, SharedStorage
+from shardq.drivers import RuntimeLock, RuntimeStorage
 from shardq.errors import HandlerError, QueueFull, RequestError
 from shardq.settings import StorageSettings
 from tests.support import hands
 from tests.support.drivers import MIB
 from tests.support.programs import until
-from tests.support.segments import new_name
 from tests.support.tasks import finished
 from tests.unit.queue_handlers import (
     AtOnce,
@@ -27,18 +25,6 @@ from tests.unit.queue_handlers import (
     jobs,
     stored,
 )
-
-
-@pytest.fixture
-def queue() -> Queue:
-    return Queue(RuntimeStorage())
-
-
-@pytest.fixture
-def shared() -> Iterator[Queue]:
-    storage = SharedStorage.create(new_name(), MIB)
-    yield Queue(storage)
-    storage.destroy()
 
 
 @pytest.mark.parametrize("handler", [Plain, Threaded, AtOnce])

@@ -50,11 +50,6 @@ class Wrong(Base):
     route_by = "user"
 
 
-@pytest.fixture
-def queue() -> Queue:
-    return Queue(RuntimeStorage())
-
-
 def declaring(base: type[Handler[Any]] = Base, **attributes: Any) -> type[Handler[Any]]:
     return types.new_class("Made", (base,), exec_body=lambda body: body.update({"__module__": __name__} | attributes))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from shardq.drivers.memory.tube import Tube
+from shardq.drivers.memory.fifo import Fifo
 
 #: Says of a number of bytes whether there is room for so many more.
 _Fits = Callable[[int], bool]
@@ -14,16 +14,16 @@ class Graves:
     """The graves by pipe, how many letters ever came, and how many had to make room for others."""
 
     def __init__(self) -> None:
-        self.tubes: dict[str, Tube] = {}
+        self.tubes: dict[str, Fifo] = {}
         self.buried = 0
         self.evicted = 0
 
-    def get(self, pipe: str) -> Tube | None:
+    def get(self, pipe: str) -> Fifo | None:
         return self.tubes.get(pipe)
 
     def add(self, pipe: str, letter: bytes) -> None:
         self.buried += 1
-        self.tubes.setdefault(pipe, Tube(1)).add([letter])
+        self.tubes.setdefault(pipe, Fifo(1)).add([letter])
 
     def pipes(self) -> list[str]:
         """Pipes of the graves that are not empty."""

@@ -1,19 +1,19 @@
 """The threads of the in-memory storage, without waiting, locking or asyncio.
 
 Tubes live under their thread (`module/Handler/thread`), because a claim covers all priorities of a thread. Messages
-that are put in front of a tube are kept in a second `Tube` of the same pipe, since the numbers of a tube only grow. A
+that are put in front of a tube are kept in a second `Fifo` of the same pipe, since the numbers of a tube only grow. A
 thread with messages and without a claim also stands in the ready order, in which `wait` offers it.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from math import inf
 
-from shardq.drivers.memory.tube import Tube
+from shardq.drivers.memory.fifo import Fifo
+from shardq.drivers.memory.ready import Ready
 from shardq.errors import FencedError
-from shardq.model import EMPTY, Batch, Ending, Hand, Terms, in_turn, key_of, split_key
+from shardq.model import EMPTY, Batch, Ending, Hand, Terms, in_turn, key_of
 from shardq.protocols import Served
 
 
@@ -25,62 +25,19 @@ class Thread:
     __slots__ = ("batches", "fronts", "queued", "token", "tubes")
 
     def __init__(self) -> None:
-        self.tubes: dict[str, Tube] = {}
-        self.fronts: dict[str, Tube] = {}
+        self.tubes: dict[str, Fifo] = {}
+        self.fronts: dict[str, Fifo] = {}
         self.queued = 0
         self.token = 0
         self.batches = 0
 
-    def of(self, pipe: str) -> list[Tube]:
+    def of(self, pipe: str) -> list[Fifo]:
         """The tubes of a pipe, as far as there are any: what is in front first."""
         return [its[pipe] for its in (self.fronts, self.tubes) if pipe in its]
 
     @property
-    def all(self) -> list[Tube]:
+    def all(self) -> list[Fifo]:
         return [*self.fronts.values(), *self.tubes.values()]
-
-
-class _Ready:
-    """Threads to offer, by handler, each in the order of how long ago `wait` offered it."""
-
-    def __init__(self) -> None:
-        # A plain dict would be slow in place of the inner ones: to find its first key it walks over the places of all
-        # that were deleted before it.
-        self._turns: dict[str, OrderedDict[str, int]] = {}
-        self._last_turn = 0
-
-    def add(self, key: str) -> None:
-        """Offer the thread after all that are there."""
-        threads = self._turns.setdefault(split_key(key)[0], OrderedDict())
-        if key not in threads:
-            self._last_turn += 1
-            threads[key] = self._last_turn
-
-    def discard(self, key: str) -> None:
-        name = split_key(key)[0]
-        threads = self._turns.get(name)
-        if threads is None:
-            return
-        threads.pop(key, None)
-        if not threads:
-            del self._turns[name]
-
-    def any(self, served: Served) -> bool:
-        """Whether there is a thread of these handlers."""
-        return bool(self._turns if served is None else self._turns.keys() & served)
-
-    def next(self, served: Served) -> str | None:
-        """The thread of these handlers whose turn it is. Its next turn comes after that of all others."""
-        names = self._turns.keys() if served is None else self._turns.keys() & served
-        first = ((next(iter(self._turns[name].items())), name) for name in names)
-        found = min(((turn, key, name) for (key, turn), name in first), default=None)
-        if found is None:
-            return None
-        _, key, name = found
-        self._last_turn += 1
-        self._turns[name][key] = self._last_turn
-        self._turns[name].move_to_end(key)
-        return key
 
 
 class Threads:
@@ -95,19 +52,19 @@ class Threads:
         self._clock = clock
         self._now_us = now_us
         self._threads: dict[str, Thread] = {}
-        self._ready = _Ready()
+        self._ready = Ready()
         self._lease_ends: dict[str, float] = {}
         self._pause_ends: dict[str, float] = {}
         # Where the numbers of a new tube start: above those of every tube that was forgotten.
         self._first_sequence = 1
         self._last_token = 0
 
-    def tubes(self, pipe: str) -> list[Tube]:
+    def tubes(self, pipe: str) -> list[Fifo]:
         """The tubes of a pipe, as far as there are any: what is in front first."""
         thread = self._threads.get(key_of(pipe))
         return thread.of(pipe) if thread else []
 
-    def handed_from(self, hand: Hand) -> Tube | None:
+    def handed_from(self, hand: Hand) -> Fifo | None:
         """The tube that the batch in the hand is from."""
         thread, batch = self._threads[hand.key], hand.batch
         return (thread.fronts if batch.front else thread.tubes).get(batch.pipe)
@@ -130,7 +87,7 @@ class Threads:
         thread = self._threads.setdefault(key, Thread())
         tubes = thread.fronts if front else thread.tubes
         if pipe not in tubes:
-            tubes[pipe] = Tube(self._first_sequence)
+            tubes[pipe] = Fifo(self._first_sequence)
         tubes[pipe].add(messages)
         thread.queued += len(messages)
         if thread.queued == len(messages):

@@ -16,10 +16,12 @@ from shardq.shm.deferred.records import PendingRecord, PendingRecords, padded
 from shardq.shm.journal import Journal
 from shardq.shm.memory import record
 from shardq.shm.memory.extents import Extents
+from shardq.shm.processes.sleepers import Sleepers
 from shardq.shm.segment import Segment
 from shardq.shm.tubes.claims import Claims
 from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
 from shardq.shm.tubes.fifo import Fifos
+from shardq.shm.tubes.fifo_writer import FifoWriter
 from shardq.shm.verbs.equal_messages import Asked, EqualMessages
 from shardq.shm.words import WORD
 from shardq.text.wording import counted
@@ -37,9 +39,11 @@ class Transfer:
         extents: Extents,
         directory: Directory,
         fifos: Fifos,
+        writer: FifoWriter,
         claims: Claims,
         records: PendingRecords,
         equals: EqualMessages,
+        sleepers: Sleepers,
     ) -> None:
         self._segment = segment
         self._words = segment.words
@@ -49,10 +53,12 @@ class Transfer:
         self._extents = extents
         self._directory = directory
         self._fifos = fifos
+        self._writer = writer
         self._claims = claims
         self._records = records
         self._heaps, self._cells = records.heaps, records.cells
         self._equals = equals
+        self._sleepers = sleepers
 
     def add(
         self,
@@ -125,10 +131,10 @@ class Transfer:
         large = self._cells.is_large(address)
         if large:
             self._cells.hand_over(address, tube)
-            tail = self._fifos.adopt(tube, found.messages.address, now_us)
+            tail = self._writer.adopt(tube, found.messages.address, now_us)
         else:
             messages = [message for _, message in self._records.living_messages(found)]
-            tail = self._fifos.write(tube, messages, now_us, share=share)
+            tail = self._writer.write(tube, messages, now_us, share=share)
         if tail:
             heap = self._heaps[at.DEFERRED_HEAP]
             self._cells.announce(address)
@@ -161,7 +167,7 @@ class Transfer:
         self._journal.declare(thread)
         self._journal.declare_pending()
         heap, count = self._heaps[at.RECURRENT_HEAP], len(messages)
-        tail = self._fifos.write(tube, [message for _, message in messages], now_us, share=share)
+        tail = self._writer.write(tube, [message for _, message in messages], now_us, share=share)
         if tail and next_due_us is not None:
             heap.declare_due(found.address, next_due_us)
             word = found.address >> 3
@@ -208,7 +214,7 @@ class Transfer:
         former, first = self._words[at.NEXT_DUE_US], self._first_due_us()
         self._words[at.NEXT_DUE_US] = first
         if first and (not former or first < former):
-            self._claims.call_timer(first)
+            self._sleepers.call_timer(first)
 
     def mend(self) -> None:
         """Finish or undo what a death left half done. May be repeated."""

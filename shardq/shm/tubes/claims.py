@@ -1,23 +1,21 @@
-"""Which process serves which thread, which threads have work, and which processes sleep.
+"""Which process serves which thread, and which threads have work.
 
 The thread map has one byte per thread entry: idle, ready (work and no worker bound), bound, or paused. The ready map
 has the number of its handler for each thread that is ready. A process finds work by a search for the bytes of the
 handlers it serves, 0.1 us each for thousands of threads. It searches from the thread behind the one it served last, so
-threads are served round robin at no cost. The sleep map has one byte per slot, changed inside the guard like everything
-else. A process looks for work and marks itself asleep in one section, so it cannot miss work.
+threads are served round robin at no cost.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 from shardq.errors import FencedError
 from shardq.model import Hand, split_key
 from shardq.shm import words as at
-from shardq.shm.counters import none_queued
 from shardq.shm.journal import Journal
 from shardq.shm.processes.exit_log import ExitLog
+from shardq.shm.processes.sleepers import Sleepers
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
 from shardq.shm.tubes.delivery import Delivery
@@ -27,19 +25,18 @@ from shardq.shm.tubes.handler_table import HandlerTable, Served
 
 _READY, _BOUND = bytes((at.THREAD_READY,)), bytes((at.THREAD_BOUND,))
 _PAUSED = bytes((at.THREAD_PAUSED,))
-_ASLEEP, _CALLED = bytes((at.ASLEEP,)), bytes((at.CALLED,))
-_WAITING = b"\1"
 #: How long a thread rests where workers of it died without a batch in hand twice or more: at first, and at most.
 _FIRST_REST_S, _LONGEST_REST_S = 1.0, 300.0
 
 
 class Claims:
-    """Claims on threads and the waking of waiting processes. Methods want the guard held unless they say otherwise."""
+    """Claims on threads. A thread that becomes ready calls a sleeping process. All methods want the guard held."""
 
     def __init__(
         self,
         segment: Segment,
         slots: Slots,
+        sleepers: Sleepers,
         journal: Journal,
         handlers: HandlerTable,
         directory: Directory,
@@ -51,14 +48,13 @@ class Claims:
         self._bytes = segment.bytes
         self._layout = segment.layout
         self._slots = slots
+        self._sleepers = sleepers
         self._journal = journal
         self._handlers = handlers
         self._directory = directory
         self._fifos = fifos
         self._delivery = delivery
         self._exit_log = exit_log
-        self.bells: set[int] = set()
-        """Slots to ring once the guard is left."""
 
     def claim(self, thread: int) -> int:
         """Bind the thread to this process. Returns the fencing token, 0 where a living process is bound."""
@@ -76,7 +72,7 @@ class Claims:
             self._delivery.take_back(tube)
         self._words[word + at.THREAD_NOT_BEFORE_NS] = 0
         self._words[word + at.THREAD_TAKEN] = 0
-        self._make_known()
+        self._sleepers.make_known()
         self._words[word + at.THREAD_OWNER] = self._slots.identity
         self._set_state(thread, at.THREAD_BOUND)
         return token
@@ -136,8 +132,8 @@ class Claims:
         owner = self._words[word + at.THREAD_OWNER]
         if owner and self._slots.alive(owner):
             self._set_state(thread, at.THREAD_BOUND)
-            if self._sleeps(self._owner_slot(thread)) and self.has_work(thread):
-                self._call(self._owner_slot(thread))
+            if self._sleepers.sleeps(self._owner_slot(thread)) and self.has_work(thread):
+                self._sleepers.call(self._owner_slot(thread))
             return
         if owner:
             self._bury_owner(thread, owner)
@@ -149,7 +145,7 @@ class Claims:
             return
         if self._words[word + at.THREAD_NOT_BEFORE_NS] > _now_ns():
             self._set_state(thread, at.THREAD_PAUSED)
-            self.call_worker()  # one sleeping process has to wake when the pause ends
+            self._sleepers.call_worker()  # one sleeping process has to wake when the pause ends
             return
         self._make_ready(thread)
 
@@ -171,7 +167,7 @@ class Claims:
     def work_arrived(self, thread: int) -> None:
         """As `refresh`, for a thread that just got messages: this frequent case needs fewer looks."""
         state = self._bytes[self._layout.thread_map + thread]
-        if state == at.THREAD_IDLE or (state == at.THREAD_BOUND and self._sleeps(self._owner_slot(thread))):
+        if state == at.THREAD_IDLE or (state == at.THREAD_BOUND and self._sleepers.sleeps(self._owner_slot(thread))):
             self.refresh(thread)
 
     def next_ready(self, after: int, served: Served) -> int:
@@ -194,28 +190,10 @@ class Claims:
             place = self._bytes.find(_BOUND, place + 1, end)
         return found
 
-    def sleep(self) -> None:
-        """Say that this process sleeps: it will be rung when there is work."""
-        if not self._words[self._slots.word(self._slots.mine) + at.SLOT_WORKER]:
-            # It may be called and die before it acts on that. Of a worker's death its supervisor tells the others.
-            self._make_known()
-        self._bytes[self._layout.sleep_map + self._slots.mine] = at.ASLEEP
-
-    def wake(self, *, others_sleep: bool) -> bool:
-        """Say that this process is awake, unless others in it still sleep. Returns whether it was called."""
-        place = self._layout.sleep_map + self._slots.mine
-        called = self._bytes[place] == at.CALLED
-        self._bytes[place] = at.ASLEEP if others_sleep else at.AWAKE
-        return called
-
     def call_for(self, thread: int) -> None:
         """Call a sleeping process to a thread that is ready."""
         number = self._directory.handler(thread)
-        self._call_first(slot for slot in self._sleepers() if self._handlers.serves(slot, number))
-
-    def call_worker(self) -> None:
-        """Call any sleeping process, to look at the clock."""
-        self._call_first(self._sleepers())
+        self._sleepers.call_first(slot for slot in self._sleepers.above() if self._handlers.serves(slot, number))
 
     def pass_on(self, taken: int) -> None:
         """For a process that was called and has work in thread `taken` (-1: none): call another process, in a higher
@@ -223,31 +201,12 @@ class Claims:
         work themselves since.
         """
         looked: set[int] = set()
-        for slot in self._sleepers(above=self._slots.mine):
+        for slot in self._sleepers.above(self._slots.mine):
             served = self._handlers.of(slot)
             if served.bits not in looked and self.next_ready(taken, served) not in (-1, taken):
-                self._call(slot)
+                self._sleepers.call(slot)
                 return
             looked.add(served.bits)
-
-    def supervised(self) -> bool:
-        """Whether a supervisor is there, which sets a timer for the first due time."""
-        slot = self._words[at.SUPERVISOR_SLOT] - 1
-        # The slot of a supervisor that ended may be another process's by now.
-        its = slot >= 0 and self._words[self._slots.word(slot) + at.SLOT_PID] == self._words[at.SUPERVISOR_PID]
-        return its and self._slots.occupied(slot)
-
-    def call_timer(self, due_us: int) -> None:
-        """The first due time is earlier now: have a process awake at that time."""
-        if not self.supervised():
-            self.call_worker()  # one sleeping process has to wake earlier
-        elif not self._words[at.ARMED_US] or due_us < self._words[at.ARMED_US]:
-            self._words[at.ARMED_US] = due_us  # for a later due time the supervisor need not be rung
-            self.bells.add(self._words[at.SUPERVISOR_SLOT] - 1)
-
-    def await_(self, byte_map: int) -> None:
-        """Ask to be rung once: on quiet or on room, as the map says."""
-        self._bytes[byte_map + self._slots.mine] = 1
 
     def note_progress(self, thread: int) -> None:
         """The thread's worker got something done: earlier deaths in the thread count no more."""
@@ -265,22 +224,7 @@ class Claims:
         supervisor = words[at.SUPERVISOR_SLOT]
         if deadline_ns and words[word + at.SLOT_WORKER] and supervisor and not words[at.WATCHED]:
             words[at.WATCHED] = 1
-            self.bells.add(supervisor - 1)
-
-    def messages_left(self) -> None:
-        """Ring the processes that wait for room; and where nothing is queued any more, those that wait for that."""
-        self.ring_waiting(self._layout.room_map)
-        if none_queued(self._words):
-            self.ring_waiting(self._layout.quiet_map)
-
-    def ring_waiting(self, byte_map: int) -> None:
-        """Ring the processes that asked for it in this map."""
-        end = byte_map + self._layout.slots
-        place = self._bytes.find(_WAITING, byte_map, end)
-        while place >= 0:
-            self._bytes[place] = 0
-            self.bells.add(place - byte_map)
-            place = self._bytes.find(_WAITING, place + 1, end)
+            self._sleepers.bells.add(supervisor - 1)
 
     def _bury_owner(self, thread: int, owner: int) -> None:
         """End the binding of a process that died. What it had in hand failed, unless its end was planned."""
@@ -297,37 +241,6 @@ class Claims:
         rest_s = min(_FIRST_REST_S * 2 ** min(failures - 1, 30), _LONGEST_REST_S) if failures else 0.0
         self._words[word + at.THREAD_NOT_BEFORE_NS] = _now_ns() + int(rest_s * 1e9)
         self._journal.commit((word + at.THREAD_OWNER, 0), self._journal.moved(word + at.THREAD_FAILURES, 1))
-
-    def _make_known(self) -> None:
-        """At its first claim or sleep a process makes itself known, so that sleeping processes notice its death."""
-        word = self._slots.word(self._slots.mine)
-        if self._words[word + at.SLOT_SERVES]:
-            return
-        for slot in range(self._layout.slots):
-            if self._sleeps(slot):
-                self.bells.add(slot)
-        self._words[at.SERVERS] += 1
-        # Last: where an exception cuts this short, the process does it all again.
-        self._words[word + at.SLOT_SERVES] = 1
-
-    def _sleepers(self, above: int = -1) -> Iterator[int]:
-        """Slots of the sleeping processes above that slot, the lowest first. Then those of processes that were called
-        and have not woken: the process that called them may have died before it rang.
-        """
-        start, end = self._layout.sleep_map, self._layout.sleep_map + self._layout.slots
-        for state in (_ASLEEP, _CALLED):
-            place = self._bytes.find(state, start + above + 1, end)
-            while place >= 0:
-                if self._slots.occupied(place - start):
-                    yield place - start
-                else:
-                    self._bytes[place] = at.ABSENT  # it was killed in its sleep
-                place = self._bytes.find(state, place + 1, end)
-
-    def _call_first(self, slots: Iterator[int]) -> None:
-        for slot in slots:
-            self._call(slot)
-            return
 
     def _make_ready(self, thread: int) -> None:
         """The thread has work and no worker: offer it, and call a process to it."""
@@ -362,13 +275,6 @@ class Claims:
         if number == at.OTHER_HANDLER and served.names is not None:
             return split_key(self._directory.name(thread))[0] in served.names
         return bool(served.bits >> number & 1)
-
-    def _call(self, slot: int) -> None:
-        self._bytes[self._layout.sleep_map + slot] = at.CALLED
-        self.bells.add(slot)
-
-    def _sleeps(self, slot: int) -> bool:
-        return self._bytes[self._layout.sleep_map + slot] in (at.ASLEEP, at.CALLED)
 
     def _owner_slot(self, thread: int) -> int:
         return (self._words[self._layout.thread_word(thread) + at.THREAD_OWNER] & 0xFFFF) - 1

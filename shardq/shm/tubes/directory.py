@@ -17,8 +17,9 @@ from shardq.shm.damage import damaged
 from shardq.shm.journal import Journal
 from shardq.shm.memory.extents import Extents
 from shardq.shm.segment import Segment
+from shardq.shm.tubes.entry_memory import EntryMemory
 from shardq.shm.tubes.handler_table import HandlerTable
-from shardq.shm.words import PAGE, THREAD_BYTES, TUBE_WORDS, WORD
+from shardq.shm.words import TUBE_WORDS
 
 #: How many idle entries are given up at once when all are in use.
 _RECLAIM_BATCH = 256
@@ -40,7 +41,7 @@ class Directory:
         self._bytes = segment.bytes
         self._layout = segment.layout
         self._journal = journal
-        self._extents = extents
+        self._memory = EntryMemory(segment, extents)
         self._handlers = handlers
         self._known: dict[str, tuple[int, int]] = {}
         self._known_tubes: dict[str, tuple[int, int, int]] = {}
@@ -105,7 +106,7 @@ class Directory:
     def add_thread(self, key: str, *, share: int = at.GENERAL, apart: bool = False) -> int:
         """A new entry, or NO_ROOM for lack of memory. Raises `DirectoryFull`."""
         name = _encoded(key)
-        thread = self._new_entry(self._layout.thread_map, self._layout.threads, self._back_thread_table, share)
+        thread = self._new_entry(self._layout.thread_map, self._layout.threads, self._memory.back_threads, share)
         if thread == NO_ROOM:
             return NO_ROOM
         self._journal.declare(thread)
@@ -138,7 +139,7 @@ class Directory:
         if thread == NO_ROOM:
             return NO_ROOM, NO_ROOM
         self._journal.declare(thread)  # also keeps it from being reclaimed to make place for its own tube
-        tube = self._new_entry(self._layout.tube_map, self._layout.tubes, self._back_tube_table, share)
+        tube = self._new_entry(self._layout.tube_map, self._layout.tubes, self._memory.back_tubes, share)
         if tube == NO_ROOM:
             return NO_ROOM, NO_ROOM
         self._journal.declare(thread)
@@ -297,31 +298,6 @@ class Directory:
             f"tubes and all hold work: route to fewer threads (for instance thread=hash(key) % 1024), or create it "
             f"with more"
         )
-
-    def _back_thread_table(self, entries: int, share: int) -> bool:
-        start, end = self._layout.thread_table, self._layout.tube_table
-        return self._back_table(start, end, at.THREADS_BACKED, entries * THREAD_BYTES, share)
-
-    def _back_tube_table(self, entries: int, share: int) -> bool:
-        start, end = self._layout.tube_table, self._layout.heaps
-        return self._back_table(start, end, at.TUBES_BACKED, entries * TUBE_WORDS * WORD, share)
-
-    def _back_table(self, table: int, table_end: int, backed_word: int, nbytes: int, share: int) -> bool:
-        """Make sure that the first `nbytes` of a table have memory. False: there is no room."""
-        backed = self._words[backed_word]
-        if backed > table_end - table:
-            raise damaged(self._segment.name, "a table is larger than it can be")
-        if nbytes <= backed:
-            return True
-        exact = -(-nbytes // PAGE) * PAGE
-        for goal in (min(max(backed + at.TABLE_STEP, exact), table_end - table), exact):
-            # While memory is short only what is needed is taken: it may come from the reserve.
-            if goal > exact and self._extents.scarce:
-                continue
-            if self._extents.secure(table + backed, goal - backed, share=share, more_than_needed=goal > exact):
-                self._words[backed_word] = goal
-                return True
-        return False
 
     def _unlink(self, thread: int) -> None:
         word = self._layout.thread_word(thread)

@@ -7,12 +7,14 @@ from typing import NamedTuple
 from shardq.shm.journal import Journal
 from shardq.shm.memory.extents import Extents
 from shardq.shm.processes.exit_log import ExitLog
+from shardq.shm.processes.sleepers import Sleepers
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
 from shardq.shm.tubes.claims import Claims
 from shardq.shm.tubes.delivery import Delivery
 from shardq.shm.tubes.directory import Directory
 from shardq.shm.tubes.fifo import Fifos
+from shardq.shm.tubes.fifo_writer import FifoWriter
 from shardq.shm.tubes.handler_table import HandlerTable
 
 
@@ -22,13 +24,17 @@ class TubeParts(NamedTuple):
     handlers: HandlerTable
     directory: Directory
     fifos: Fifos
+    writer: FifoWriter
     delivery: Delivery
     claims: Claims
 
     @classmethod
-    def over(cls, segment: Segment, slots: Slots, journal: Journal, extents: Extents, exit_log: ExitLog) -> TubeParts:
+    def over(
+        cls, segment: Segment, slots: Slots, sleepers: Sleepers, journal: Journal, extents: Extents, exit_log: ExitLog
+    ) -> TubeParts:
         handlers = HandlerTable(segment, extents, slots.mine)
         directory, fifos = Directory(segment, journal, extents, handlers), Fifos(segment, journal, extents)
+        writer = FifoWriter(segment, journal, extents, fifos)
         delivery = Delivery(segment, journal, exit_log)
-        claims = Claims(segment, slots, journal, handlers, directory, fifos, delivery, exit_log)
-        return cls(handlers, directory, fifos, delivery, claims)
+        claims = Claims(segment, slots, sleepers, journal, handlers, directory, fifos, delivery, exit_log)
+        return cls(handlers, directory, fifos, writer, delivery, claims)

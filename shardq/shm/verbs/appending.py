@@ -22,6 +22,7 @@ from shardq.shm.segment import Segment
 from shardq.shm.tubes.claims import Claims
 from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
 from shardq.shm.tubes.fifo import Fifos
+from shardq.shm.tubes.fifo_writer import FifoWriter
 from shardq.shm.verbs.equal_messages import Asked, EqualMessages, tube_field
 
 #: How many messages are put into the table in one section at first, twice as many each further time.
@@ -39,6 +40,7 @@ class Appending:
         journal: Journal,
         directory: Directory,
         fifos: Fifos,
+        writer: FifoWriter,
         claims: Claims,
         transfer: Transfer,
         equals: EqualMessages,
@@ -51,6 +53,7 @@ class Appending:
         self._journal = journal
         self._directory = directory
         self._fifos = fifos
+        self._writer = writer
         self._claims = claims
         self._transfer = transfer
         self._equals = equals
@@ -159,7 +162,7 @@ class Appending:
             declare(thread)
             threads.append(thread)
             targets.append((tube, messages))
-        stored = self._fifos.append(targets, time.time_ns() // 1000, share=share)
+        stored = self._writer.append(targets, time.time_ns() // 1000, share=share)
         if stored:
             for thread in threads:
                 self._claims.work_arrived(thread)

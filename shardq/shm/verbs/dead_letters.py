@@ -17,10 +17,12 @@ from shardq.model import Hand
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.shm import words as at
 from shardq.shm.journal import Journal
+from shardq.shm.processes.sleepers import Sleepers
 from shardq.shm.segment import Segment
 from shardq.shm.tubes.claims import Claims
 from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
 from shardq.shm.tubes.fifo import Fifos
+from shardq.shm.tubes.fifo_writer import FifoWriter
 
 #: A thread entry and a tube entry in it.
 _Place = tuple[int, int]
@@ -37,7 +39,7 @@ class Burial(NamedTuple):
     """Letters that went to make room."""
 
 
-class Letters:
+class DeadLetters:
     """Verbs on dead letters, each in one guarded section. `grave` is the pipe of a handler's dead letters."""
 
     def __init__(
@@ -46,7 +48,9 @@ class Letters:
         journal: Journal,
         directory: Directory,
         fifos: Fifos,
+        writer: FifoWriter,
         claims: Claims,
+        sleepers: Sleepers,
         section: AbstractContextManager[None],
     ) -> None:
         self._words = segment.words
@@ -54,7 +58,9 @@ class Letters:
         self._journal = journal
         self._directory = directory
         self._fifos = fifos
+        self._writer = writer
         self._claims = claims
+        self._sleepers = sleepers
         self._section = section
 
     def bury(self, hand: Hand, sequence: int, grave: str, letter: bytes, most: int) -> Burial:
@@ -85,14 +91,14 @@ class Letters:
             self._journal.keep(grave_thread)
             self._journal.declare(thread)
             # No room is kept for the burial of a letter, so room is kept for its message as for a new one.
-            stores = self._fifos.write_keeping_room([(tube, [message])], _now_us(), share=at.GENERAL)
+            stores = self._writer.write_keeping_room([(tube, [message])], _now_us(), share=at.GENERAL)
             if stores:
                 moved = self._journal.moved
                 self._journal.commit(*stores, moved(at.ACCEPTED, 1), letter, moved(at.UNBURIED, 1))
                 self._fifos.settle(grave_tube)
                 self._claims.refresh(grave_thread)
                 self._claims.work_arrived(thread)
-                self._claims.ring_waiting(self._layout.room_map)
+                self._sleepers.ring_waiting(self._layout.room_map)
             self._journal.clear()
             return bool(stores)
 
@@ -106,7 +112,7 @@ class Letters:
             dropped = sum(self._fifos.cancel_one(grave_tube, sequence, at.UNBURIED) for sequence in sequences)
             self._claims.refresh(grave_thread)
             self._journal.clear()
-            self._claims.ring_waiting(self._layout.room_map)
+            self._sleepers.ring_waiting(self._layout.room_map)
             return dropped
 
     def graves(self, after: int | None = None, limit: int = PAGE_ITEMS) -> Page[str]:
@@ -132,7 +138,7 @@ class Letters:
         self._journal.clear()
         if buried:
             self._claims.note_batch(-1, 0)
-            self._claims.messages_left()
+            self._sleepers.messages_left()
         return buried
 
     def _bury(self, tube: int, sequence: int, grave: _Place, letter: bytes, most: int) -> bool:
@@ -157,9 +163,9 @@ class Letters:
 
     def _could_hold(self, letter: bytes, grave: int) -> bool:
         """Whether there is room for the letter if need be in the place of all others."""
-        if self._fifos.fits_in_place_of([grave], len(letter)):
+        if self._writer.fits_in_place_of([grave], len(letter)):
             return True
-        return self._fifos.fits_in_place_of([tube for _, tube in self._graves()], len(letter))
+        return self._writer.fits_in_place_of([tube for _, tube in self._graves()], len(letter))
 
     def _drop_somewhere(self, grave: _Place) -> bool:
         """Make room: drop the oldest letter of this grave, or else of the largest one. False: there is none."""
@@ -182,7 +188,7 @@ class Letters:
 
     def _written(self, grave: int, letter: bytes) -> int:
         try:
-            return self._fifos.write(grave, [letter], _now_us(), share=at.ALL, growth=_GROWTH_CLASS)
+            return self._writer.write(grave, [letter], _now_us(), share=at.ALL, growth=_GROWTH_CLASS)
         except MessageTooLarge:
             return 0
 

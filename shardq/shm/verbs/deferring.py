@@ -18,9 +18,9 @@ from shardq.shm import words as at
 from shardq.shm.damage import damaged
 from shardq.shm.deferred.records import PendingRecord, PendingRecords
 from shardq.shm.deferred.transfer import Transfer
+from shardq.shm.processes.sleepers import Sleepers
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
-from shardq.shm.tubes.claims import Claims
 from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
 from shardq.shm.verbs.appending import Appending
 from shardq.shm.verbs.equal_messages import Asked, EqualMessages
@@ -61,11 +61,11 @@ class Deferring:
         segment: Segment,
         slots: Slots,
         directory: Directory,
-        claims: Claims,
         transfer: Transfer,
         records: PendingRecords,
         equals: EqualMessages,
         appending: Appending,
+        sleepers: Sleepers,
         section: AbstractContextManager[None],
     ) -> None:
         self._name = segment.name
@@ -73,11 +73,11 @@ class Deferring:
         self._layout = segment.layout
         self._slots = slots
         self._directory = directory
-        self._claims = claims
         self._transfer = transfer
         self._records = records
         self._equals = equals
         self._appending = appending
+        self._sleepers = sleepers
         self._section = section
 
     def due(self) -> bool:
@@ -131,7 +131,7 @@ class Deferring:
             if self._words[at.SUPERVISOR_SLOT] - 1 == self._slots.mine:
                 self._words[at.ARMED_US] = self._words[at.NEXT_DUE_US]
                 if stuck:
-                    self._claims.await_(self._layout.room_map)
+                    self._sleepers.await_(self._layout.room_map)
             return Promoted(self._words[at.NEXT_DUE_US], None)
 
     def recur(self, found: PendingRecord, next_due_us: int | None) -> bool:
@@ -226,7 +226,7 @@ class Deferring:
                 removed += 1
         if removed:
             self._transfer.note_due()
-            self._claims.messages_left()
+            self._sleepers.messages_left()
         return removed
 
     def _not_repeated(self, asked: Asked, schedule: str, due_us: int, *, absent: bool, share: int) -> Asked | None:

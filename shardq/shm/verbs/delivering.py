@@ -12,6 +12,7 @@ from shardq.model import EMPTY, NOT_ALONE, Batch, Failed, Hand, Terms, in_turn, 
 from shardq.outputs import Output
 from shardq.shm import words as at
 from shardq.shm.journal import Journal
+from shardq.shm.processes.sleepers import Sleepers
 from shardq.shm.segment import Segment
 from shardq.shm.tubes.claims import Claims
 from shardq.shm.tubes.delivery import Delivery
@@ -52,6 +53,7 @@ class Delivering:
         handlers: HandlerTable,
         waiting: Waiting,
         outputs: Outputs,
+        sleepers: Sleepers,
         section: AbstractContextManager[None],
     ) -> None:
         self._segment = segment
@@ -66,6 +68,7 @@ class Delivering:
         self._handlers = handlers
         self._waiting = waiting
         self._outputs = outputs
+        self._sleepers = sleepers
         self._section = section
 
     def claim(self, key: str) -> int:
@@ -295,7 +298,7 @@ class Delivering:
         self._journal.clear()
         if not self._delivery.in_hand(tube):
             self._claims.note_batch(-1, 0)
-        self._claims.messages_left()
+        self._sleepers.messages_left()
         if self._words[at.EQUALITY_STATE]:
             self._equals.forget()
         return thread

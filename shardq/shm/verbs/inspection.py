@@ -18,6 +18,7 @@ from shardq.shm import words as at
 from shardq.shm.counters import counts_in
 from shardq.shm.damage import damage_told
 from shardq.shm.processes.holding import Held, holder
+from shardq.shm.processes.sleepers import Sleepers
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
 from shardq.shm.tubes.claims import Claims
@@ -125,6 +126,7 @@ class Inspection:
         fifos: Fifos,
         claims: Claims,
         delivery: Delivery,
+        sleepers: Sleepers,
         section: AbstractContextManager[None],
     ) -> None:
         self._segment = segment
@@ -136,6 +138,7 @@ class Inspection:
         self._fifos = fifos
         self._claims = claims
         self._delivery = delivery
+        self._sleepers = sleepers
         self._section = section
 
     def counts(self) -> Counts:
@@ -168,7 +171,7 @@ class Inspection:
             self._words[at.DEFERRED],
             self._words[at.RECURRENT],
             self._words[at.NEXT_DUE_US] or None,
-            self._words[at.SUPERVISOR_PID] if self._claims.supervised() else None,
+            self._words[at.SUPERVISOR_PID] if self._sleepers.supervised() else None,
             [view for slot in range(self._layout.slots) if (view := self._worker(slot))],
             self.held(),
         )

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from shardq.shm.journal import Journal
 from shardq.shm.memory.extents import Extents
 from shardq.shm.processes.exit_log import ExitLog
+from shardq.shm.processes.sleepers import Sleepers
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
 from shardq.shm.tubes.parts import TubeParts
@@ -25,11 +26,12 @@ class Observer:
         """A function that looks at the segment. Raises as `open_lock_file`."""
         segment, slots = self._segment, self._slots
         slots.observe()
-        handlers, directory, fifos, delivery, claims = TubeParts.over(
-            segment, slots, Journal(segment), Extents(segment), ExitLog(segment)
+        sleepers = Sleepers(segment, slots)
+        handlers, directory, fifos, _, delivery, claims = TubeParts.over(
+            segment, slots, sleepers, Journal(segment), Extents(segment), ExitLog(segment)
         )
         no_guard: AbstractContextManager[None] = nullcontext()
-        return Inspection(segment, slots, handlers, directory, fifos, claims, delivery, no_guard).overview
+        return Inspection(segment, slots, handlers, directory, fifos, claims, delivery, sleepers, no_guard).overview
 
     def close(self, *, keep_lock_file: bool) -> None:
         """Unmap. Closing the lock file drops all locks that this process has on it, those of an attachment too."""

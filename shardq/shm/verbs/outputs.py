@@ -23,6 +23,7 @@ from shardq.shm.segment import Segment
 from shardq.shm.tubes.claims import Claims
 from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
 from shardq.shm.tubes.fifo import Fifos
+from shardq.shm.tubes.fifo_writer import FifoWriter
 from shardq.shm.verbs.appending import Appending
 from shardq.shm.verbs.equal_messages import Asked, EqualMessages
 
@@ -72,6 +73,7 @@ class Outputs:
         extents: Extents,
         directory: Directory,
         fifos: Fifos,
+        writer: FifoWriter,
         claims: Claims,
         transfer: Transfer,
         equals: EqualMessages,
@@ -82,6 +84,7 @@ class Outputs:
         self._extents = extents
         self._directory = directory
         self._fifos = fifos
+        self._writer = writer
         self._claims = claims
         self._transfer = transfer
         self._equals = equals
@@ -173,7 +176,7 @@ class Outputs:
         targets = self._targets(at_once)
         if targets is None:
             return None
-        stores = self._fifos.write_all([(tube, at_once[pipe]) for pipe, _, tube in targets], now_us, _SHARE)
+        stores = self._writer.write_all([(tube, at_once[pipe]) for pipe, _, tube in targets], now_us, _SHARE)
         if len(stores) < len(targets):
             return None
         if targets:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from shardq.shm.journal import Journal
+from shardq.shm.processes.sleepers import Sleepers
 from shardq.shm.tubes.claims import Claims
 from shardq.shm.tubes.directory import Directory
 from shardq.shm.tubes.fifo import Fifos
@@ -20,12 +21,14 @@ class Removing:
         directory: Directory,
         fifos: Fifos,
         claims: Claims,
+        sleepers: Sleepers,
         section: AbstractContextManager[None],
     ) -> None:
         self._journal = journal
         self._directory = directory
         self._fifos = fifos
         self._claims = claims
+        self._sleepers = sleepers
         self._section = section
 
     def remove(self, pipe: str, messages: Sequence[bytes]) -> int:
@@ -39,5 +42,5 @@ class Removing:
             taken = sum(self._fifos.cancel(tube, messages, handed_stay=handed_stay) for tube in tubes)
             self._claims.refresh(thread)
             self._journal.clear()
-            self._claims.messages_left()
+            self._sleepers.messages_left()
             return taken

@@ -9,6 +9,7 @@ from shardq.shm import words as at
 from shardq.shm.counters import none_queued
 from shardq.shm.damage import damaged
 from shardq.shm.processes.death_watch import DeathWatch
+from shardq.shm.processes.sleepers import Sleepers
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
 from shardq.shm.tubes.claims import Claims
@@ -32,6 +33,7 @@ class Waiting:
         claims: Claims,
         recovery: Recovery,
         watch: DeathWatch,
+        sleepers: Sleepers,
         section: AbstractContextManager[None],
     ) -> None:
         self._segment = segment
@@ -41,8 +43,10 @@ class Waiting:
         self._claims = claims
         self._recovery = recovery
         self._watch = watch
+        self._sleepers = sleepers
         self._section = section
-        self._sleepers = 0
+        self._asleep = 0
+        """How many coroutines of this process sleep."""
         self.last_served = -1
         """The thread that was found last: the next search begins behind it."""
         self._orphans_due = 0.0
@@ -63,9 +67,9 @@ class Waiting:
         with self._section:
             wait_s = self.look_around_to_sleep()
             key = self.find(names, bound)
-            self._sleepers += 1
+            self._asleep += 1
             if key is None:
-                self._claims.sleep()
+                self._sleepers.sleep()
             return key, wait_s
 
     def rise(self, key: str | None) -> None:
@@ -74,18 +78,18 @@ class Waiting:
         those that sleep on may have lain down before that time was known.
         """
         with self._section:
-            self._sleepers -= 1
-            if self._claims.wake(others_sleep=self._sleepers > 0):
+            self._asleep -= 1
+            if self._sleepers.wake(others_sleep=self._asleep > 0):
                 self._claims.pass_on(NOT_FOUND if key is None else self._directory.thread(key))
             if key is not None and (self._pauses_stand or self._sleepers_await_due()):
-                self._claims.call_worker()
+                self._sleepers.call_worker()
 
     def rise_alone(self) -> None:
         """As `rise`, where a process is stopped inside the guard. A call that this process got is not passed on. The
         other processes look for work themselves once the guard is free, at the latest at their safety net's time.
         """
-        self._sleepers -= 1
-        self._claims.wake(others_sleep=self._sleepers > 0)
+        self._asleep -= 1
+        self._sleepers.wake(others_sleep=self._asleep > 0)
 
     def deaths(self) -> int:
         """A descriptor that becomes readable when a process ends that serves threads. Ask before `lie_down`."""
@@ -111,13 +115,13 @@ class Waiting:
         with self._section:
             if none_queued(words) and not (deferred and words[at.DEFERRED]):
                 return True
-            self._claims.await_(self._segment.layout.quiet_map)
+            self._sleepers.await_(self._segment.layout.quiet_map)
             return False
 
     def await_room(self) -> None:
         """Ask to be rung when messages leave."""
         with self._section:
-            self._claims.await_(self._segment.layout.room_map)
+            self._sleepers.await_(self._segment.layout.room_map)
 
     def look_around_to_sleep(self) -> float | None:
         """As `look_around`, before this process sleeps: it looks at all, and also watches the processes that serve.
@@ -133,19 +137,19 @@ class Waiting:
 
     def sleep(self) -> None:
         """One coroutine more of this process sleeps, which found nothing in this section. Wants the guard held."""
-        self._sleepers += 1
-        self._claims.sleep()
+        self._asleep += 1
+        self._sleepers.sleep()
 
     def turn_over(self, *, sleeps_on: bool, busy: bool) -> None:
         """A coroutine that slept looked again, and `sleeps_on`, or rises as by `rise`. Where it is `busy`, it has
         claimed its work in this section. Wants the guard held.
         """
-        if self._claims.wake(others_sleep=sleeps_on or self._sleepers > 1):
+        if self._sleepers.wake(others_sleep=sleeps_on or self._asleep > 1):
             self._claims.pass_on(NOT_FOUND)
         if busy and (self._pauses_stand or self._sleepers_await_due()):
-            self._claims.call_worker()
+            self._sleepers.call_worker()
         # Last: where an exception cuts this short, the caller rises by `rise`.
-        self._sleepers -= not sleeps_on
+        self._asleep -= not sleeps_on
 
     def look_around(self) -> None:
         """Make threads ready whose pause is over and, now and then, free the threads of dead workers. Wants the guard
@@ -180,7 +184,7 @@ class Waiting:
 
     def _sleepers_await_due(self) -> bool:
         """Whether something is deferred, and no supervisor sets a timer for it."""
-        return bool(self._segment.words[at.NEXT_DUE_US]) and not self._claims.supervised()
+        return bool(self._segment.words[at.NEXT_DUE_US]) and not self._sleepers.supervised()
 
     def _adopt_orphans(self) -> None:
         self._recovery.adopt_orphans()

@@ -10,7 +10,7 @@ from itertools import accumulate, islice
 from shardq.model import EMPTY, NOT_ALONE, Batch, Ending, Failed
 
 
-class Tube:
+class Fifo:
     """Messages and their sequence numbers side by side: `drop_equal` leaves gaps in the numbers."""
 
     __slots__ = (
