@@ -326,6 +326,15 @@ async def test_S35_in_a_storage_full_of_threads_there_is_no_room(open_backend: O
     assert await storage.pop(hand, 500)
 
 
+async def test_S35_one_message_may_be_larger_than_a_step(storage: Storage, lock: Lock) -> None:
+    hand = await held(storage, lock)
+    large = bytes(min(storage.limits.nbytes, MIB) + 1)
+
+    assert await storage.pop(hand, 3, [Output(OTHER, [large])])
+
+    assert await contents(storage, OTHER) == [large]
+
+
 async def test_S35_outputs_keep_within_one_step(storage: Storage, lock: Lock) -> None:
     hand = await held(storage, lock)
     most = storage.limits.parts
