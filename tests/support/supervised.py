@@ -17,6 +17,21 @@ from tests.support.programs import Supervise, until
 Start = Callable[..., Supervise]
 
 
+def attached(program: Supervise, name: str, count: int) -> set[int]:
+    """Wait until so many of its workers came as far as the segment. One that dies before counts as unable to boot."""
+    found: set[int] = set()
+    storage = SharedStorage.attach(name)
+
+    def complete() -> bool:
+        nonlocal found
+        found = set(storage.store.supervision.workers())
+        return len(found) == count and found == program.some_workers()
+
+    until(complete, f"{program.pid} has {count} workers that are attached")
+    asyncio.run(storage.close())
+    return found
+
+
 @contextmanager
 def client(url: str) -> Iterator[Queue]:
     """A queue of this process, which is no relative of the workers."""

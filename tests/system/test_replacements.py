@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from pathlib import Path
 
 import pytest
 
-from shardq.drivers import SharedStorage
 from shardq.supervisor.exits import Exit
 from tests.support.crashing import Ask, Fragile, environment
 from tests.support.jobs import Folder, Gated
 from tests.support.programs import Supervise, until
 from tests.support.segments import files_of
-from tests.support.supervised import Start, client, dead_letters, forget_dead, until_dead
+from tests.support.supervised import Start, attached, client, dead_letters, forget_dead, until_dead
 
 JOBS = Gated.__module__
 ONE_BY_ONE = {"QUEUE_WORKER_BATCH_SIZE": "1"}
 #: Seconds that no test waits: what happens in spite of them did not wait for them.
 FOR_LONG = 3600
-
-
-def attached(program: Supervise, name: str, count: int) -> set[int]:
-    """Wait until so many of its workers came as far as the segment. One that dies before counts as unable to boot."""
-    found: set[int] = set()
-    storage = SharedStorage.attach(name)
-
-    def complete() -> bool:
-        nonlocal found
-        found = set(storage.store.supervision.workers())
-        return len(found) == count and found == program.some_workers()
-
-    until(complete, f"{program.pid} has {count} workers that are attached")
-    asyncio.run(storage.close())
-    return found
 
 
 def kill(program: Supervise, pid: int) -> None:

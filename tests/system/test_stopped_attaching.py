@@ -24,7 +24,7 @@ from tests.support.drivers import MIB
 from tests.support.holder import Holder, holder
 from tests.support.jobs import Folder, Record
 from tests.support.programs import ROOT
-from tests.support.supervised import Start
+from tests.support.supervised import Start, attached
 from tests.support.tasks import finished
 
 WHY = "cannot be entered, left or removed now"
@@ -51,7 +51,7 @@ def test_a_family_ends_when_it_is_told_and_its_segment_is_of_use(
     name: str, url: str, start: Start, folder: Folder
 ) -> None:
     program = start("tests.support.jobs", "--url", url, "--workers", 1).serving()
-    program.workers(1)
+    attached(program, name, 1)
     with holder(name, "enter") as other:
         stopped(other)
         assert program.stop(signal.SIGTERM) == Exit.OK
@@ -80,7 +80,7 @@ def test_a_worker_that_cannot_attach_ends_and_the_next_one_serves(
     name: str, url: str, start: Start, folder: Folder
 ) -> None:
     program = start("tests.support.jobs", "--url", url, "--workers", 1).serving()
-    [first] = program.workers(1)
+    [first] = attached(program, name, 1)
     queue = Queue(SharedStorage.attach(name))
     with holder(name, "enter") as other:
         stopped(other)
