@@ -15,7 +15,8 @@ NAMED = re.compile(r"test_([SL]\d+)_\w+")
 
 
 def clauses() -> list[str]:
-    return CLAUSE.findall((ROOT / "shardq" / "protocols.py").read_text())
+    contract = ROOT / "shardq" / "protocols"
+    return [clause for path in sorted(contract.glob("*.py")) for clause in CLAUSE.findall(path.read_text())]
 
 
 def contract_tests() -> Iterator[str]:

@@ -36,6 +36,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "shardq.outputs",
             "shardq.pages",
             "shardq.protocols",
+            "shardq.protocols.*",
             "shardq.settings",
             "shardq.supervised",
             "shardq.encoding",

@@ -1,0 +1,25 @@
+"""The contract of the drivers: what a storage and a lock promise to everything above them.
+
+Clauses stand by role, and keep their numbers: `tests/contracts/` has a test for each, named after it, and runs it on
+every driver. A clause names the promises of the product (P1..P13, see docs/promises.md) that stand on it. It holds in
+memory, in shared memory and on Redis alike; where one of them differs, that stands at its end, in brackets.
+
+The seam speaks of tubes by their pipe name and of messages as `bytes`. A message that was put back in front of its
+tube belongs to that tube like the others: how a driver keeps the two apart is its own affair.
+
+Verbs are coroutines because a driver may need the network. Where it does not, the four that wait may suspend:
+`append_when_room`, `rest`, `wait` and `wait_for_quiet`. The others suspend only where another process is stopped inside
+the storage.
+
+`storage` has the clauses S1 and following, `lock` has L1 and following. `serializer` turns requests into messages, and
+`inside` is what a handler's code sees of the queue and of its batch.
+"""
+
+from __future__ import annotations
+
+from shardq.protocols.inside import Emitting, InHand, Registrar
+from shardq.protocols.lock import Lock
+from shardq.protocols.serializer import Serializer
+from shardq.protocols.storage import Served, Storage
+
+__all__ = ["Emitting", "InHand", "Lock", "Registrar", "Serializer", "Served", "Storage"]
