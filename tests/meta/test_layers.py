@@ -33,6 +33,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "shardq.environment",
             "shardq.losses",
             "shardq.model",
+            "shardq.model.*",
             "shardq.outputs",
             "shardq.pages",
             "shardq.protocols",

@@ -1,0 +1,48 @@
+"""The terms of all other modules: names, routes, what a storage keeps, and what it hands out."""
+
+from __future__ import annotations
+
+from shardq.model.batches import EMPTY, NOT_ALONE, Batch, Ending, Failed, Hand, Terms, in_turn, signal_name
+from shardq.model.names import (
+    MAIN_NAMES,
+    MAIN_SCRIPT,
+    MAIN_SCRIPT_IN_WORKER,
+    dead_pipe,
+    handler_name,
+    key_of,
+    priority_of,
+    split_key,
+)
+from shardq.model.retry import Retry
+from shardq.model.routes import Route, Tube, thread_of
+from shardq.model.storing import Counts, Limits, Part, Scheduled, When, check_parts
+
+__all__ = [
+    "EMPTY",
+    "MAIN_NAMES",
+    "MAIN_SCRIPT",
+    "MAIN_SCRIPT_IN_WORKER",
+    "NOT_ALONE",
+    "Batch",
+    "Counts",
+    "Ending",
+    "Failed",
+    "Hand",
+    "Limits",
+    "Part",
+    "Retry",
+    "Route",
+    "Scheduled",
+    "Terms",
+    "Tube",
+    "When",
+    "check_parts",
+    "dead_pipe",
+    "handler_name",
+    "in_turn",
+    "key_of",
+    "priority_of",
+    "signal_name",
+    "split_key",
+    "thread_of",
+]
