@@ -23,8 +23,7 @@ from shardq.drivers.memory.storage import RuntimeStorage
 from shardq.errors import ConfigurationError, ShardqError, shown
 from shardq.handler import Handler, check_is_handler
 from shardq.handling.info import request_type
-from shardq.model import Batch, Hand, Part, When, handler_name, key_of, split_key
-from shardq.outputs import Output
+from shardq.model import Batch, Hand, Part, handler_name, key_of, split_key
 from shardq.pages import each
 from shardq.protocols import Serializer
 from shardq.queue import Queue
@@ -113,9 +112,12 @@ class LocalQueue(Queue):
             raise ConfigurationError(f"{shown(clock)} is no clock: use shardq.testing.Clock(start)")
         self.clock = clock or Clock()
         self.raises = raises
-        self._recording = _Recording(settings, clock=self.clock.seconds, now_us=self.clock.now_us)
-        super().__init__(self._recording, serializer)
-        self._worker = _UntilIdle(RuntimeLock(self._recording), self, WorkerSettings(empty_limit=0))
+        self._registered: list[tuple[str, list[bytes]]] = []
+        self._memory = RuntimeStorage(
+            settings, clock=self.clock.seconds, now_us=self.clock.now_us, on_stored=self._note_registered
+        )
+        super().__init__(self._memory, serializer)
+        self._worker = _UntilIdle(RuntimeLock(self._memory), self, WorkerSettings(empty_limit=0))
 
     def registered(self, handler: type[Handler[Any]]) -> list[Any]:
         """The requests that were registered for the handler or emitted to it so far, also those that were handled,
@@ -125,7 +127,7 @@ class LocalQueue(Queue):
         """
         check_is_handler(handler)
         name, kind, found = handler_name(handler), request_type(handler), []
-        for pipe, messages in self._recording.registered:
+        for pipe, messages in self._registered:
             if split_key(key_of(pipe))[0] == name:
                 ends = list(accumulate(map(len, messages)))
                 found += self.serializer.decode(kind, Batch(0, len(ends), ends, b"".join(messages)))
@@ -162,9 +164,12 @@ class LocalQueue(Queue):
         await self._worker.loop()
         return (await self.storage.backlog()).handled - before
 
+    def _note_registered(self, parts: Sequence[Part]) -> None:
+        self._registered += [(pipe, list(messages)) for pipe, messages in parts]
+
     async def _next_us(self) -> int | None:
         """When something happens next, Unix microseconds, None: never."""
-        due_us, pause_s = await self.storage.promote(), self._recording.next_end_s()
+        due_us, pause_s = await self.storage.promote(), self._memory.next_end_s()
         pause_end_us = None if pause_s is None else self.clock.now_us() + max(1, math.ceil(pause_s * 1e6))
         return min((us for us in (due_us, pause_end_us) if us is not None), default=None)
 
@@ -182,26 +187,6 @@ class LocalQueue(Queue):
             lines.append(f"{await self.storage.length(pipe)} of {pipe} wait for their next attempt, see the log")
         if lines:
             raise RequestsFailed("\n".join(lines), letters)
-
-
-class _Recording(RuntimeStorage):
-    """Keeps all requests that were registered."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.registered: list[tuple[str, list[bytes]]] = []
-
-    def _append(self, parts: Sequence[Part], when: When | None, absent: bool, *kept: Any) -> int | None:
-        if absent:
-            parts = [(pipe, self._absent(pipe, messages, when)) for pipe, messages in parts]
-        taken = super()._append(parts, when, False, *kept)
-        if taken:
-            self.registered += [(pipe, list(messages)) for pipe, messages in parts if messages]
-        return taken
-
-    def _send(self, outputs: Sequence[Output]) -> None:
-        super()._send(outputs)
-        self.registered += [(pipe, list(messages)) for pipe, messages, *_ in outputs]
 
 
 class _UntilIdle(Worker):

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 _Found = TypeVar("_Found")
 
@@ -61,6 +61,17 @@ class Bell:
                     return found
                 rung, pause_s = self.join(), next_s()
             await self.heard(rung, left_s if pause_s is None else pause_s if left_s is None else min(left_s, pause_s))
+
+
+class Bells(NamedTuple):
+    """Those of one storage, by what coroutines wait for."""
+
+    work: Bell
+    room: Bell
+    quiet: Bell
+    """Nothing is queued."""
+    all_done: Bell
+    """Nor is anything deferred."""
 
 
 def _resolve(future: asyncio.Future[None]) -> None:
