@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
-from shardq.errors import ScheduleError
+from shardq.errors import ScheduleError, SegmentBusy
 from shardq.model import When
 from shardq.outputs import Output, check_outputs
 from shardq.scheduling.schedule import next_us, resolved_us
@@ -44,6 +45,15 @@ def promote_some(deferring: Deferring) -> int | None:
         if next_due_us is None or next_due_us > now_us:
             break
     return next_due_us
+
+
+def promote_what_is_due(deferring: Deferring) -> None:
+    """As `promote_some`, where something is due. Where another process keeps the guard, others promote it, or the next
+    call does.
+    """
+    with suppress(SegmentBusy):
+        if deferring.due():
+            promote_some(deferring)
 
 
 def _promote_once(deferring: Deferring, now_us: int) -> int | None:

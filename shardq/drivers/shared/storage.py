@@ -13,16 +13,16 @@ from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
-from shardq.drivers.shared.due import promote_some, resolved, timed
+from shardq.drivers.shared.appending import append
+from shardq.drivers.shared.due import promote_some, promote_what_is_due, resolved, timed
 from shardq.drivers.shared.lock import SharedLock
 from shardq.drivers.shared.sleeping import Sleeping
 from shardq.drivers.shared.waiters import Deadline, ears_of, limit_of_coroutines, until_free
 from shardq.errors import SegmentBusy, SegmentMissing
-from shardq.model import Batch, Counts, Failed, Hand, Limits, Part, Scheduled, Terms, When, check_parts
+from shardq.model import Batch, Counts, Failed, Hand, Limits, Part, Scheduled, Terms, When
 from shardq.outputs import Output
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.protocols import Served
-from shardq.scheduling.schedule import resolved_us
 from shardq.settings import StorageSettings, check_capacity
 from shardq.shm import registry as shm
 from shardq.shm.files.lock_bytes import PATIENCE_S
@@ -134,9 +134,9 @@ class SharedStorage:
     ) -> int | None:
         share = FOLLOW_UP if follow_up else GENERAL
         try:
-            return self._append(parts, when, share, absent=absent)
+            return append(self._store, parts, when, share, absent=absent)
         except SegmentBusy:
-            return await self._until_free(lambda: self._append(parts, when, share, absent=absent))
+            return await self._until_free(lambda: append(self._store, parts, when, share, absent=absent))
 
     async def contains(self, pipe: str, message: bytes) -> bool:
         return await self.patiently(lambda: self._store.reading.contains(pipe, message))
@@ -164,7 +164,7 @@ class SharedStorage:
         except SegmentBusy:
             stored = await self._until_free(lambda: self._store.delivering.pop(hand, count, outputs))
         if outputs:
-            self.promote_what_is_due()
+            promote_what_is_due(self._store.deferring)
         return stored
 
     async def turn(
@@ -176,7 +176,7 @@ class SharedStorage:
         stay: bool = True,
         outputs: Sequence[Output] = (),
     ) -> Hand | None:
-        self.promote_what_is_due()
+        promote_what_is_due(self._store.deferring)
         if hand is None:
             # As a look for work: a worker that has nothing in hand hears of its end also while the guard is held.
             with suppress(SegmentBusy):
@@ -261,7 +261,7 @@ class SharedStorage:
             try:
                 with self.ears.listening() as heard:
                     self._store.waiting.await_room()
-                    accepted = self._append(parts, when, GENERAL, absent=absent)
+                    accepted = append(self._store, parts, when, GENERAL, absent=absent)
                     if accepted is not None or deadline.over:
                         return accepted
                     await deadline.wait(heard, self._sleeping.net_s())
@@ -283,12 +283,8 @@ class SharedStorage:
         return promote_some(self._store.deferring)
 
     def promote_what_is_due(self) -> None:
-        """As `promote_some`, where something is due. Where another process keeps the guard, others promote it, or the
-        next call does.
-        """
-        with suppress(SegmentBusy):
-            if self._store.deferring.due():
-                self.promote_some()
+        """As `promote_some`, where something is due."""
+        promote_what_is_due(self._store.deferring)
 
     async def scheduled(self, after: Unread | None = None, limit: int = PAGE_ITEMS) -> Page[Scheduled]:
         return await self.patiently(lambda: self._store.deferring.scheduled(after, limit))
@@ -338,29 +334,6 @@ class SharedStorage:
                 self._closed = True
                 shm.destroy_store(self._store)
         self.ears.wake_all()
-
-    def _append(self, parts: Sequence[Part], when: When | None, share: int, *, absent: bool) -> int | None:
-        store = self._store
-        if len(parts) > 1:
-            parts = [part for part in parts if part[1]]
-            check_parts(parts, self._store.segment.layout.step_parts)
-        count = 0
-        for _, messages in parts:
-            count += len(messages)
-        if not count:
-            return 0
-        if when is None and not absent:
-            return count if store.appending.append(parts, share=share) else None
-        due_us = max(1, resolved_us(when, time.time_ns() // 1000)) if when else 0
-        if when and when.schedule:
-            accepted = store.deferring.repeat(parts, when.schedule, due_us, absent=absent, share=share)
-        elif absent:
-            accepted = store.appending.append_absent(parts, due_us=due_us, share=share)
-        else:
-            accepted = count if store.deferring.defer(parts, due_us, share=share) else None
-        if due_us:
-            self.promote_what_is_due()
-        return accepted
 
     async def patiently(self, verb: Callable[[], _Result]) -> _Result:
         """The result of a verb, which is called again where it found the guard held."""
