@@ -8,6 +8,7 @@ without asyncio or threads, so that it may fork at any time. It touches no messa
 * `timer`: a descriptor for a time of day
 * `exits`: exit codes
 * `workers.member`: one process
+* `workers.roster`: the processes of a family
 * `workers.child`: what a worker process does
 * `workers.forked`: children that handlers fork
 * `workers.interpreter`: the end of a process that must not return

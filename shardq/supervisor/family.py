@@ -35,6 +35,7 @@ from shardq.supervisor.workers.member import Member
 from shardq.supervisor.workers.orphans import bury
 from shardq.supervisor.workers.pace import Vacancies
 from shardq.supervisor.workers.renewal import Renewals
+from shardq.supervisor.workers.roster import HUNG, ON_PURPOSE, Roster
 
 log = logging.getLogger("shardq.supervisor")
 
@@ -42,8 +43,6 @@ log = logging.getLogger("shardq.supervisor")
 _AGAIN_S = 1.0
 #: How long a worker may take for its batch after INT or QUIT.
 _FAST_STOP_S = 5.0
-
-_ON_PURPOSE, _HUNG = "killed at the deadline, which is no failure", "killed because its handler hung"
 
 #: Executes this program anew: (what the supervisor leaves to itself, without the lock; descriptors to keep).
 ExecuteAgain = Callable[[Resumption, Sequence[int]], NoReturn]
@@ -72,12 +71,6 @@ class Family:
         self._reloading = Reloading(program, self._say)
         self._terminal = terminal or Terminal()
         self._wanted = settings.workers
-        self._members: dict[int, Member] = {}
-        """Workers by pid."""
-        self._strangers: dict[int, Member] = {}
-        """Workers of a supervisor that died, which this one is ending."""
-        self._killed: dict[int, str] = {}
-        """Why workers were killed by this very process."""
         self._renewals = Renewals()
         self._hung = HungWorkers(storage)
         self._arrivals = Arrivals(storage, control, served=resumption is not None)
@@ -93,6 +86,7 @@ class Family:
         """Serve until stopped or drained. Returns how it ended; then no worker is left."""
         self._signals = signals
         self._watch = Watch(signals.descriptor, self._on_signals, self._look_again)
+        self._roster = Roster(self._storage, self._watch, self._on_death)
         try:
             self._watch.add(self._storage.bell(), self._on_bell)
             self._watch.add(self._timer.open(), self._on_timer)
@@ -123,7 +117,7 @@ class Family:
             self._watch.step(self._on_control)  # the application may have asked for a number of workers already
         self._look_again()
         self._watch.step(self._converge)
-        while self._members or self._strangers or self._exit is None:
+        while not self._roster.empty or self._exit is None:
             self._watch.wait(self._timeout_s())
             self._watch.step(self._on_time)
             self._watch.step(self._converge)
@@ -140,22 +134,14 @@ class Family:
         os.set_inheritable(self._life_writer, False)
         self._wanted, self._numbered = left.workers, left.numbered
         for pid, number in left.members.items():
-            self._add(self._members, Member.of_child(pid, number))
+            self._roster.add(Member.of_child(pid, number))
         self._renewals.add(left.members)
         log.info("reloaded", extra={"workers": len(left.members)})
 
     def _send_strangers_away(self) -> None:
         """End the workers of a supervisor that died: with TERM, and those that hang with KILL at the deadline."""
-        for pid in set(self._storage.strangers()) - self._members.keys() - self._strangers.keys():
-            try:
-                stranger = Member.of(pid, 0, child=False)
-            except ProcessLookupError:
-                continue
-            if pid not in self._storage.strangers():
-                stranger.close()  # the worker has ended, and a later process has its pid
-                continue
-            self._add(self._strangers, stranger)
-            log.warning("worker of a supervisor that died", extra={"pid": pid})
+        for stranger in self._roster.new_strangers():
+            log.warning("worker of a supervisor that died", extra={"pid": stranger.pid})
             stranger.signal(signal.SIGTERM)
             self._kill_at = time.monotonic() + self._settings.shutdown_timeout
 
@@ -163,15 +149,15 @@ class Family:
         """Fork the workers that are missing; send away those that are too many, and one that asked to be replaced."""
         if self._exit is not None:
             return
-        for _ in range(self._vacancies.to_start(time.monotonic(), len(self._members), self._wanted)):
+        for _ in range(self._vacancies.to_start(time.monotonic(), len(self._roster.members), self._wanted)):
             if not self._fork():
                 break
-        self._arrivals.look(self._members)
-        for pid in list(self._members)[self._wanted :]:
-            self._members[pid].signal(signal.SIGTERM)
+        self._arrivals.look(self._roster.members)
+        for pid in list(self._roster.members)[self._wanted :]:
+            self._roster.members[pid].signal(signal.SIGTERM)
         leaving = self._renewals.next(self._settings.shutdown_timeout)
         if leaving is not None:
-            self._members[leaving].signal(signal.SIGTERM)
+            self._roster.members[leaving].signal(signal.SIGTERM)
             self._say(logging.INFO, "replacing worker", pid=leaving)
 
     def _fork(self) -> bool:
@@ -185,33 +171,22 @@ class Family:
             return False
         if pid == 0:
             become_worker(self._run_worker, number, self._life, [*self._own_descriptors(), self._life_writer])
-        self._add(self._members, Member.of_child(pid, number))
-        self._vacancies.filled(len(self._members), self._wanted)
+        self._roster.add(Member.of_child(pid, number))
+        self._vacancies.filled(len(self._roster.members), self._wanted)
         return True
 
     def _own_descriptors(self) -> list[int]:
         """What no child may keep, without the line to the application, which closes itself in a forked child."""
-        members = [*self._members.values(), *self._strangers.values()]
         return [
             *self._reloading.descriptors,
             *self._signals.descriptors,
             self._watch.descriptor,
             self._timer.descriptor,
-            *(member.descriptor for member in members if member.descriptor >= 0),
+            *self._roster.descriptors,
         ]
 
-    def _add(self, group: dict[int, Member], member: Member) -> None:
-        group[member.pid] = member
-        self._watch.add_member(member, lambda: self._on_death(group, member))
-
-    def _on_death(self, group: dict[int, Member], member: Member) -> None:
-        # An earlier step of this round may have killed and discarded it.
-        death = member.reap() if group.get(member.pid) is member else None
-        if death is None:
-            return
-        del group[member.pid]
-        self._watch.discard_member(member)
-        planned, how = self._renewals.ended(member.pid), self._killed.pop(member.pid, "")
+    def _on_death(self, member: Member, death: Death, how: str) -> None:
+        planned = self._renewals.ended(member.pid)
         if member.child:
             self._watch.step(lambda: self._on_own_death(death, how, planned=planned))
         self._storage.wake_workers()
@@ -222,15 +197,15 @@ class Family:
         seen = self._storage.note_death(death.pid, death.ending)
         if self._exit is not None:
             return
-        if (death.clean or not death.known) and (planned or len(self._members) >= self._wanted):
+        if (death.clean or not death.known) and (planned or len(self._roster.members) >= self._wanted):
             return
-        level = logging.INFO if death.clean or how == _ON_PURPOSE else logging.ERROR
+        level = logging.INFO if death.clean or how == ON_PURPOSE else logging.ERROR
         self._say(level, "worker ended", pid=death.pid, how=how or death.how)
-        verdict = self._arrivals.verdict(death, seen, self._members)
+        verdict = self._arrivals.verdict(death, seen, self._roster.members)
         if verdict is not None:
             self._stop(verdict, self._settings.shutdown_timeout)
         elif not planned and not seen.had_batch:
-            delay_s = self._vacancies.add(time.monotonic(), attached=seen.attached, alone=not self._members)
+            delay_s = self._vacancies.add(time.monotonic(), attached=seen.attached, alone=not self._roster.members)
             if delay_s >= 1:
                 self._say(logging.WARNING, "workers keep dying", next_start_s=round(delay_s, 1))
 
@@ -244,12 +219,11 @@ class Family:
         elif received is signal.SIGTTOU:
             self._want(max(min(1, self._wanted), self._wanted - 1))
         elif received is signal.SIGUSR2:
-            for member in self._members.values():
-                member.signal(signal.SIGUSR2)
+            self._roster.signal(signal.SIGUSR2)
         elif received is signal.SIGHUP and not self._terminal.gone:
             self._reload()
         elif received is signal.SIGCHLD:
-            bury({*self._members, *self._reloading.pids})
+            bury({*self._roster.members, *self._reloading.pids})
         elif received is not signal.SIGUSR1:
             self._on_stop_signal(received)
 
@@ -268,7 +242,7 @@ class Family:
         if wish is Wish.STOP:
             # First the workers, then the log: else a worker may begin another batch after a reader saw the line.
             self._stop(Exit.OK, timeout_s if received in (signal.SIGTERM, signal.SIGHUP) else fast_s)
-            self._say(logging.INFO, "stopping", signal=received.name, workers=len(self._members))
+            self._say(logging.INFO, "stopping", signal=received.name, workers=len(self._roster.members))
         elif wish is Wish.HASTEN:
             self._kill_at = now + fast_s if self._kill_at is None else min(self._kill_at, now + fast_s)
         elif wish is Wish.KILL:
@@ -290,7 +264,7 @@ class Family:
             self._begin_anew()
 
     def _begin_anew(self) -> None:
-        members = {pid: member.number for pid, member in self._members.items()}
+        members = {pid: member.number for pid, member in self._roster.members.items()}
         begun = self._drain.begun if self._drain else None
         left = Resumption(-1, -1, self._life, self._life_writer, self._wanted, self._numbered, members, begun)
         left = left._replace(terminal=self._terminal)
@@ -314,7 +288,7 @@ class Family:
 
     def _on_bell(self) -> None:
         self._storage.silence()
-        self._renewals.add(pid for pid in self._storage.renewals() if pid in self._members)
+        self._renewals.add(pid for pid in self._storage.renewals() if pid in self._roster.members)
         self._end_hung()
         self._timer.set(self._storage.promote())
         if self._drain and self._exit is None and self._storage.quiet():
@@ -325,21 +299,20 @@ class Family:
         self._timer.set(self._storage.promote())
 
     def _end_hung(self) -> None:
-        for member in self._hung.overdue(self._members):
+        for member in self._hung.overdue(self._roster.members):
             self._say(logging.ERROR, "handler hangs beyond its timeout, killing its worker", pid=member.pid)
-            self._killed[member.pid] = _HUNG
-            member.signal(signal.SIGKILL)
+            self._roster.kill(member, HUNG)
 
     def _on_time(self) -> None:
         now = time.monotonic()
         if self._reloading.again_at is not None and now >= self._reloading.again_at:
             self._reload()
-        if self._kill_at is not None and now >= self._kill_at and (self._members or self._strangers):
+        if self._kill_at is not None and now >= self._kill_at and not self._roster.empty:
             self._on_deadline()
         if self._renewals.kill_at is not None and now >= self._renewals.kill_at:
             self._renewals.kill_at = None
-            if self._renewals.pid in self._members:
-                self._end_on_purpose(self._members[self._renewals.pid])
+            if self._renewals.pid in self._roster.members:
+                self._roster.kill(self._roster.members[self._renewals.pid], ON_PURPOSE)
         if self._hung.look_at is not None and now >= self._hung.look_at:
             self._end_hung()
         self._timer.set(self._storage.promote())
@@ -351,40 +324,28 @@ class Family:
     def _on_deadline(self) -> None:
         self._kill_at = None
         if self._exit is None:
-            for stranger in self._strangers.values():
-                self._end_on_purpose(stranger)
+            for stranger in self._roster.strangers.values():
+                self._roster.kill(stranger, ON_PURPOSE)
             return
-        self._say(logging.WARNING, "deadline over, killing workers", workers=len(self._members))
+        self._say(logging.WARNING, "deadline over, killing workers", workers=len(self._roster.members))
         self._kill_all()
         self._exit = Exit.KILLED
-
-    def _end_on_purpose(self, member: Member) -> bool:
-        """Kill a worker whose batch is not to blame. False: the system does not allow it."""
-        self._watch.step(lambda: self._storage.excuse(member.pid))
-        self._killed[member.pid] = _ON_PURPOSE
-        return member.signal(signal.SIGKILL)
 
     def _stop(self, how: Exit, timeout_s: float) -> None:
         self._exit = how if self._exit is None else self._exit
         self._kill_at = time.monotonic() + timeout_s
-        for member in self._members.values():
-            member.signal(signal.SIGTERM)
+        self._roster.signal(signal.SIGTERM)
 
     def _kill_all(self) -> None:
         self._reloading.end(self._watch)
-        for group in (self._members, self._strangers):
-            for member in group.values():
-                if self._end_on_purpose(member):
-                    member.wait()
-                self._watch.discard_member(member)
-            group.clear()
+        self._roster.kill_all()
 
     def _timeout_s(self) -> float | None:
         """Seconds until the next step that is due without news. None: none is due."""
-        due = [self._kill_at] if self._members or self._strangers else []
+        due = [] if self._roster.empty else [self._kill_at]
         due += [self._renewals.kill_at, self._hung.look_at]
         if self._exit is None:
-            due += [self._vacancies.next_at(len(self._members), self._wanted), self._reloading.again_at]
+            due += [self._vacancies.next_at(len(self._roster.members), self._wanted), self._reloading.again_at]
             due.append(self._drain.look_at if self._drain else None)
         times = [when for when in due if when is not None]
         return max(0.0, min(times) - time.monotonic()) if times else None
