@@ -54,7 +54,7 @@ after those that it uses:
 * `verbs.outputs`: adding what a handler sends on, in the commit that acknowledges
 * `verbs.waiting`: looking for work, sleeping
 * `verbs.delivering`: claiming threads, handing out and acknowledging
-* `verbs.dead_letters`: dead letters
+* `verbs.burying`: dead letters
 * `verbs.supervision`: the supervisor's view
 * `verbs.membership`: a worker's view
 * `verbs.inspection`: looking without disturbing

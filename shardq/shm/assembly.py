@@ -19,7 +19,7 @@ from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
 from shardq.shm.tubes.parts import TubeParts
 from shardq.shm.verbs.appending import Appending
-from shardq.shm.verbs.dead_letters import DeadLetters
+from shardq.shm.verbs.burying import Burying
 from shardq.shm.verbs.deferring import Deferring
 from shardq.shm.verbs.delivering import Delivering
 from shardq.shm.verbs.equal_messages import EqualMessages
@@ -81,7 +81,7 @@ class Assembly:
             sleepers,
             section,
         )
-        self.letters = DeadLetters(segment, journal, directory, fifos, writer, claims, sleepers, section)
+        self.burying = Burying(segment, journal, directory, fifos, writer, claims, sleepers, section)
         self.supervision = Supervision(segment, slots, self.doorbell, exit_log, section)
         self.membership = Membership(segment, slots, self.supervision)
         self.inspection = Inspection(segment, slots, handlers, directory, fifos, claims, delivery, sleepers, section)

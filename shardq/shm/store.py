@@ -23,7 +23,7 @@ from shardq.shm.processes.shares import Share
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
 from shardq.shm.verbs.appending import Appending
-from shardq.shm.verbs.dead_letters import DeadLetters
+from shardq.shm.verbs.burying import Burying
 from shardq.shm.verbs.deferring import Deferring
 from shardq.shm.verbs.delivering import Delivering
 from shardq.shm.verbs.inspection import Inspection
@@ -137,10 +137,10 @@ class Store:
         return self._parts.waiting
 
     @property
-    def letters(self) -> DeadLetters:
-        """The dead letters."""
+    def burying(self) -> Burying:
+        """Burying, putting back, and dropping dead letters."""
         self.take_slot()
-        return self._parts.letters
+        return self._parts.burying
 
     @property
     def supervision(self) -> Supervision:

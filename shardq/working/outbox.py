@@ -191,7 +191,8 @@ class Outbox:
 
     def _too_many(self, call: Prepared) -> Exception:
         limits = self._queue.storage.limits
-        step = f"{limits.messages} messages, {limits.parts} tubes and {limits.nbytes} bytes"
+        most = counted(limits.messages, "message"), counted(limits.parts, "tube"), counted(limits.nbytes, "byte")
+        step = f"{most[0]}, {most[1]} and {most[2]}"
         if self.left == 1:
             return HandlerError(
                 f"{self._name} emits more for one request than the storage takes in one step ({step}): emit less for "

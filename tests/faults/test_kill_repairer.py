@@ -33,7 +33,7 @@ CHANGING = (
     "shm/tubes/fifo.py",
     "shm/tubes/fifo_writer.py",
     "shm/verbs/appending.py",
-    "shm/verbs/dead_letters.py",
+    "shm/verbs/burying.py",
     "shm/verbs/deferring.py",
     "shm/verbs/equal_messages.py",
     "shm/verbs/outputs.py",

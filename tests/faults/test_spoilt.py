@@ -13,7 +13,7 @@ from shardq.shm import words as at
 from shardq.shm.deferred import due_heap
 from shardq.shm.memory import slabs
 from shardq.shm.tubes import delivery, fifo, fifo_writer
-from shardq.shm.verbs import dead_letters, outputs, recovery
+from shardq.shm.verbs import burying, outputs, recovery
 from tests.faults.kit.case import Operation
 from tests.faults.kit.operations import OPERATIONS
 from tests.faults.kit.outcome import recorded
@@ -71,8 +71,8 @@ class Spoilt(NamedTuple):
 SPOILT = (
     Spoilt(
         "popped-before-the-letter-is-there",
-        dead_letters,
-        dead_letters.DeadLetters,
+        burying,
+        burying.Burying,
         "_bury",
         f"        {BURY}",
         f"        {POP}        {HALF}",
@@ -81,8 +81,8 @@ SPOILT = (
     ),
     Spoilt(
         "letter-is-there-before-the-pop",
-        dead_letters,
-        dead_letters.DeadLetters,
+        burying,
+        burying.Burying,
         "_bury",
         f"        {BURY}",
         f"        {HALF}        {POP}",
@@ -91,8 +91,8 @@ SPOILT = (
     ),
     Spoilt(
         "burial-that-does-not-count-as-handled",
-        dead_letters,
-        dead_letters.DeadLetters,
+        burying,
+        burying.Burying,
         "_bury",
         ", (head, sequence + 1), moved(at.HANDLED, 1))",
         ", (head, sequence + 1))\n        self._words[at.HANDLED] += 1",
@@ -101,8 +101,8 @@ SPOILT = (
     ),
     Spoilt(
         "letter-stays-when-its-message-is-back",
-        dead_letters,
-        dead_letters.DeadLetters,
+        burying,
+        burying.Burying,
         "requeue",
         REQUEUE,
         "self._journal.commit(*stores, moved(at.ACCEPTED, 1))\n"
@@ -112,8 +112,8 @@ SPOILT = (
     ),
     Spoilt(
         "requeue-that-counts-its-letter-by-itself",
-        dead_letters,
-        dead_letters.DeadLetters,
+        burying,
+        burying.Burying,
         "requeue",
         REQUEUE,
         "self._journal.commit(*stores, moved(at.ACCEPTED, 1), letter)\n                self._words[at.UNBURIED] += 1\n",
@@ -227,7 +227,7 @@ SPOILT = (
 #: Where the pieces are that are missing: their lines are tried first.
 CHANGING = (
     *("shm/tubes/delivery.py", "shm/tubes/claims.py", "shm/deferred/due_heap.py", "shm/journal.py"),
-    "shm/verbs/dead_letters.py",
+    "shm/verbs/burying.py",
 )
 NOWHERE = Step("", 0, 1)
 

@@ -172,7 +172,7 @@ class TubeModel(RuleBasedStateMachine):
         number, before = self.queued[pipe][0][0], self.letters[grave]
         try:
             done = hands.bury(
-                self.store.letters, pipe, number, self.tokens[key_of(pipe)], grave, letter, DEAD_LETTERS
+                self.store.burying, pipe, number, self.tokens[key_of(pipe)], grave, letter, DEAD_LETTERS
             ).buried
         except DirectoryFull:
             return
@@ -193,7 +193,7 @@ class TubeModel(RuleBasedStateMachine):
     def requeue(self, grave: str, place: int, pipe: str, back: bytes) -> None:
         number = self._number_of_letter(grave, place)
         try:
-            done = self.store.letters.requeue(grave, number, pipe, back)
+            done = self.store.burying.requeue(grave, number, pipe, back)
         except DirectoryFull:
             return
         if place >= len(self.letters[grave]):
@@ -207,7 +207,7 @@ class TubeModel(RuleBasedStateMachine):
     def drop(self, grave: str, some: list[int]) -> None:
         numbers = [self._number_of_letter(grave, place) for place in some]
         kept = [(number, letter) for number, letter in self.letters[grave] if number not in numbers]
-        assert self.store.letters.drop(grave, numbers) == len(self.letters[grave]) - len(kept)
+        assert self.store.burying.drop(grave, numbers) == len(self.letters[grave]) - len(kept)
         self.letters[grave] = kept
 
     def _number_of_letter(self, grave: str, place: int) -> int:
@@ -252,7 +252,7 @@ class TubeModel(RuleBasedStateMachine):
             assert self.store.reading.length(pipe) == len(queued)
         for grave, letters in self.letters.items():
             assert self.store.reading.length(grave) == len(letters)
-        assert sorted(self.store.letters.graves()) == sorted(grave for grave in GRAVES if self.letters[grave])
+        assert sorted(self.store.burying.graves()) == sorted(grave for grave in GRAVES if self.letters[grave])
 
     @invariant()
     def work_is_offered_in_turn(self) -> None:

@@ -79,8 +79,8 @@ def buried(store: Store, size: int = 3000) -> dict[str, int]:
     with filled_by_somebody_else():
         for thread in range(100):
             _bury_all(store, f"app/Bad/{thread}", size)
-    graves = store.letters.graves()
-    left = sum(store.letters.drop(grave, range(accepted)) for grave in graves)
+    graves = store.burying.graves()
+    left = sum(store.burying.drop(grave, range(accepted)) for grave in graves)
     assert left > 0
     return {"accepted": accepted, "letters": left}
 
@@ -99,8 +99,8 @@ def large_refused(store: Store) -> dict[str, int]:
     assert store.appending.append([("app/Bad/0/0", [bytes(3 * MIB)])])
     with filled_by_somebody_else():
         _bury_all(store, "app/Bad/0", 3 * MIB)
-    [grave] = store.letters.graves()
-    assert store.letters.drop(grave, range(10)) == 1
+    [grave] = store.burying.graves()
+    assert store.burying.drop(grave, range(10)) == 1
     return {"accepted": 1}
 
 
@@ -115,7 +115,7 @@ def follow_ups(store: Store) -> dict[str, int]:
         assert 30_000 * registered > MIB, f"{registered} follow-ups"
         _bury_all(store, "app/More/0", 30_000)
         done = _worked_off(store)
-    assert store.letters.drop("app/Bad/dead/0", range(10_000))
+    assert store.burying.drop("app/Bad/dead/0", range(10_000))
     return {"registered": registered, "handled": done}
 
 
@@ -153,7 +153,7 @@ def _bury_all(store: Store, key: str, size: int) -> None:
     while (batch := hands.take(store.delivering, [f"{key}/0"], 1, token)).count:
         assert hands.fail(store.delivering, batch.pipe, token).attempts == 1
         letter = LETTER + bytes(size)
-        assert hands.bury(store.letters, batch.pipe, batch.sequence, token, "app/Bad/dead/0", letter, 10_000)
+        assert hands.bury(store.burying, batch.pipe, batch.sequence, token, "app/Bad/dead/0", letter, 10_000)
     assert store.delivering.unclaim(key, token)
 
 

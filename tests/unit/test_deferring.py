@@ -171,8 +171,8 @@ def test_absent_sees_what_was_put_in_front(store: Store) -> None:
     grave = "m/H/dead/0"
     assert store.appending.append([(PIPE, [b"failed"])])
     head = store.reading.read(PIPE, 1).sequence
-    assert hands.bury(store.letters, PIPE, head, store.delivering.claim("m/H/0"), grave, b"letter", 9).buried
-    assert store.letters.requeue(grave, store.reading.read(grave, 1).sequence, PIPE, b"again", front=True)
+    assert hands.bury(store.burying, PIPE, head, store.delivering.claim("m/H/0"), grave, b"letter", 9).buried
+    assert store.burying.requeue(grave, store.reading.read(grave, 1).sequence, PIPE, b"again", front=True)
 
     assert store.appending.append_absent([(PIPE, [b"again", b"new"])]) == 1
 

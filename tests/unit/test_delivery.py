@@ -64,7 +64,7 @@ def remove(store: Store, token: int) -> None:
 
 def bury(store: Store, token: int) -> None:
     assert hands.bury(
-        store.letters, PIPE, store.reading.read(PIPE, 1).sequence, token, "m/H/dead/0", b"letter", 9
+        store.burying, PIPE, store.reading.read(PIPE, 1).sequence, token, "m/H/dead/0", b"letter", 9
     ).buried
 
 

@@ -65,7 +65,7 @@ def test_what_could_not_be_buried_is_not_taken(store: Store) -> None:
     fill(store, 4 * KIB)
     token = store.delivering.claim(KEY)
     sequence = hands.take(store.delivering, [PIPE], 1, token).sequence
-    assert hands.bury(store.letters, PIPE, sequence, token, "m/H/dead/0", bytes(310 * KIB), 10).buried
+    assert hands.bury(store.burying, PIPE, sequence, token, "m/H/dead/0", bytes(310 * KIB), 10).buried
 
 
 @pytest.mark.parametrize("threads", [1, 10_000], ids=["in-one-thread", "each-in-its-own"])

@@ -199,21 +199,21 @@ class SharedStorage:
 
     async def bury(self, hand: Hand, sequence: int, grave: str, letter: bytes) -> bool:
         bound = self.settings.dead_letters
-        done = await self.patiently(lambda: self._store.letters.bury(hand, sequence, grave, letter, bound))
+        done = await self.patiently(lambda: self._store.burying.bury(hand, sequence, grave, letter, bound))
         if done.evicted:
             log.warning("dead letters dropped to make room", extra={"grave": grave, "letters": done.evicted})
         return done.buried
 
     async def graves(self, after: int | None = None, limit: int = PAGE_ITEMS) -> Page[str]:
-        return await self.patiently(lambda: self._store.letters.graves(after, limit))
+        return await self.patiently(lambda: self._store.burying.graves(after, limit))
 
     async def requeue(
         self, grave: str, sequence: int, pipe: str, message: bytes, *, front: bool = False
     ) -> bool | None:
-        return await self.patiently(lambda: self._store.letters.requeue(grave, sequence, pipe, message, front=front))
+        return await self.patiently(lambda: self._store.burying.requeue(grave, sequence, pipe, message, front=front))
 
     async def drop(self, grave: str, *sequences: int) -> int:
-        return await self.patiently(lambda: self._store.letters.drop(grave, sequences))
+        return await self.patiently(lambda: self._store.burying.drop(grave, sequences))
 
     async def remove(self, pipe: str, *messages: bytes) -> int:
         removed = await self.patiently(lambda: self._store.removing.remove(pipe, messages))

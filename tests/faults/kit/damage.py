@@ -91,7 +91,7 @@ def prepare(storage: SharedStorage) -> dict[str, int]:
     for _ in range(3):
         batch = hands.take(store.delivering, [PIPES[0]], 1, tokens[KEYS[0]])
         hands.fail(store.delivering, PIPES[0], tokens[KEYS[0]])
-        assert hands.bury(store.letters, PIPES[0], batch.sequence, tokens[KEYS[0]], GRAVE, b"letter " + bytes(500), 10)
+        assert hands.bury(store.burying, PIPES[0], batch.sequence, tokens[KEYS[0]], GRAVE, b"letter " + bytes(500), 10)
     hands.take(store.delivering, [PIPES[1]], 5, tokens[KEYS[1]])
     return tokens
 

@@ -83,7 +83,7 @@ class Scene:
 
     def contents(self) -> Contents:
         """What is in tubes and in graves, and what waits for its time: see `waiting`."""
-        pipes = [*listed(self.store.reading.pipes), *listed(self.store.letters.graves)]
+        pipes = [*listed(self.store.reading.pipes), *listed(self.store.burying.graves)]
         return {pipe: self.store.reading.read(pipe, 1 << 30).messages for pipe in pipes} | waiting(self.store)
 
     def end(self) -> None:
@@ -167,7 +167,7 @@ def check_whole(store: Store) -> None:
 def check_usable(there: Scene, keys: Sequence[str] = ()) -> None:
     """The survivor binds every thread, adds to every tube, empties all, and has the room it had."""
     store = there.store
-    for grave in listed(store.letters.graves):
+    for grave in listed(store.burying.graves):
         _check_forgets(store, grave)
     _check_unschedules(there)
     contents, left = there.contents(), waiting(store)
@@ -262,8 +262,8 @@ def _check_forgets(store: Store, grave: str) -> None:
     """The letters of a grave can be forgotten, in any order."""
     batch = store.reading.read(grave, 1 << 30)
     numbers = list(batch.sequences or range(batch.sequence, batch.through))
-    assert store.letters.drop(grave, numbers[::-1]) == len(numbers)
-    assert store.letters.drop(grave, numbers) == 0
+    assert store.burying.drop(grave, numbers[::-1]) == len(numbers)
+    assert store.burying.drop(grave, numbers) == 0
     assert not store.reading.length(grave)
 
 
@@ -273,9 +273,9 @@ def _check_fails_and_buries(there: Scene) -> None:
     there.hold(1)
     assert run(hands.fail(there.storage, PIPE, there.token)).attempts == 1
     assert there.bury(b"letter")
-    [grave], number = store.letters.graves(), store.reading.read(GRAVE, 1).sequence
-    assert store.letters.requeue(grave, number, PIPE, b"again") is True
-    assert store.letters.requeue(grave, number, PIPE, b"again") is None
+    [grave], number = store.burying.graves(), store.reading.read(GRAVE, 1).sequence
+    assert store.burying.requeue(grave, number, PIPE, b"again") is True
+    assert store.burying.requeue(grave, number, PIPE, b"again") is None
     assert there.contents() == {PIPE: [b"again"]}
     assert there.take(1) == 1
     there.release()

@@ -39,7 +39,7 @@ class Burial(NamedTuple):
     """Letters that went to make room."""
 
 
-class DeadLetters:
+class Burying:
     """Verbs on dead letters, each in one guarded section. `grave` is the pipe of a handler's dead letters."""
 
     def __init__(

@@ -30,7 +30,7 @@ def bury(store: Store, token: int, letter: bytes, most: int = MANY, grave: str =
 
 
 def bury_head(store: Store, token: int, letter: bytes, most: int = MANY, grave: str = GRAVE) -> bool:
-    return hands.bury(store.letters, PIPE, store.reading.read(PIPE, 1).sequence, token, grave, letter, most).buried
+    return hands.bury(store.burying, PIPE, store.reading.read(PIPE, 1).sequence, token, grave, letter, most).buried
 
 
 def letters(store: Store, grave: str = GRAVE) -> list[bytes]:
@@ -109,7 +109,7 @@ def test_without_room_the_oldest_letters_of_the_largest_grave_go(store: Store, t
         assert store.segment.taken_bytes <= MIB
     assert store.inspection.counts().buried == 90
     assert 0 < store.inspection.counts().dead < 90
-    assert len(listed(store.letters.graves)) == store.inspection.counts().dead
+    assert len(listed(store.burying.graves)) == store.inspection.counts().dead
     assert fsck(store.segment) == []
 
 
@@ -131,33 +131,33 @@ def test_letters_outlive_a_reclaim_of_the_directory(new_store: NewStore) -> None
         assert store.appending.append([(f"m/Passing/{number}/0", [b"x"])])
         assert store.removing.remove(f"m/Passing/{number}/0", [b"x"]) == 1
     assert letters(store) == [b"letter"]
-    assert store.letters.graves() == [GRAVE]
+    assert store.burying.graves() == [GRAVE]
 
 
 def test_an_emptied_grave_gives_its_entry_back(new_store: NewStore) -> None:
     store = new_store(MIB, 8)
     assert bury(store, store.delivering.claim(KEY), b"letter")
-    assert store.letters.drop(GRAVE, [store.reading.read(GRAVE, 1).sequence]) == 1
+    assert store.burying.drop(GRAVE, [store.reading.read(GRAVE, 1).sequence]) == 1
     for number in range(7):
         assert store.appending.append([(f"m/Other/{number}/0", [b"x"])])
-    assert store.letters.graves() == []
+    assert store.burying.graves() == []
     assert fsck(store.segment) == []
 
 
 def test_putting_back_makes_the_letter_a_message_with_a_number_of_its_own(store: Store, token: int) -> None:
     assert bury(store, token, b"letter")
     former = store.reading.read(GRAVE, 1).sequence
-    assert store.letters.requeue(GRAVE, former, PIPE, b"message")
+    assert store.burying.requeue(GRAVE, former, PIPE, b"message")
     batch = hands.take(store.delivering, [PIPE], 9, token)
     assert (batch.messages, batch.sequence, batch.failed) == ([b"message"], 1, None)
     assert store.inspection.counts()[:4] == (2, 1, 1, 0)
-    assert store.letters.requeue(GRAVE, former, PIPE, b"message") is None
+    assert store.burying.requeue(GRAVE, former, PIPE, b"message") is None
 
 
 def test_what_is_put_in_front_is_of_the_tube(store: Store, token: int) -> None:
     assert bury(store, token, b"letter")
     assert store.appending.append([(PIPE, [b"waiting"])])
-    assert store.letters.requeue(GRAVE, store.reading.read(GRAVE, 1).sequence, PIPE, b"message", front=True)
+    assert store.burying.requeue(GRAVE, store.reading.read(GRAVE, 1).sequence, PIPE, b"message", front=True)
     assert store.reading.pipes() == [PIPE]
     assert store.reading.read(PIPE, 9).messages == [b"message", b"waiting"]
     assert hands.take(store.delivering, [PIPE], 9, token).messages == [b"message"]
@@ -173,7 +173,7 @@ def test_a_large_message_that_was_put_back_can_be_buried_again(new_store: NewSto
     # All is drained, so no room is kept any more.
     assert store.appending.append([("m/Other/0/0", [b"x"])])
     assert store.removing.remove("m/Other/0/0", [b"x"]) == 1
-    assert store.letters.requeue(GRAVE, store.reading.read(GRAVE, 1).sequence, PIPE, large)
+    assert store.burying.requeue(GRAVE, store.reading.read(GRAVE, 1).sequence, PIPE, large)
     fill(store, "m/Other/0/0")
     hands.take(store.delivering, [PIPE], 1, token)
 
@@ -185,5 +185,5 @@ def test_without_room_the_letter_stays(store: Store, token: int) -> None:
     assert bury(store, token, b"letter")
     fill(store)
     before = store.inspection.counts()
-    assert store.letters.requeue(GRAVE, store.reading.read(GRAVE, 1).sequence, PIPE, b"m" * 4096) is False
+    assert store.burying.requeue(GRAVE, store.reading.read(GRAVE, 1).sequence, PIPE, b"m" * 4096) is False
     assert (letters(store), store.inspection.counts()) == ([b"letter"], before)
