@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from shardq.drivers.shared import due
 from shardq.drivers.shared.storage import SharedStorage
 from shardq.errors import SegmentBusy
 from shardq.model import When
+from shardq.shm.verbs.deferring import Deferring
 from tests.support.drivers import MIB
 from tests.support.leaks import segment_name
 
@@ -30,11 +32,11 @@ async def test_a_guard_that_is_held_while_what_is_due_is_promoted_repeats_no_app
 ) -> None:
     promotions = []
 
-    def held() -> None:
+    def held(_: Deferring) -> None:
         promotions.append(1)
         raise SegmentBusy("another process is inside")
 
-    monkeypatch.setattr(storage, "promote_some", held)
+    monkeypatch.setattr(due, "promote_some", held)
     assert await verb(storage, [(PIPE, [b"one", b"two"])], when=When(1), absent=absent) == 2
     monkeypatch.undo()
 
