@@ -18,6 +18,7 @@ from typing import IO, Any
 import psutil
 
 from shardq.supervisor.wishes.stopping import ONE_WISH_S
+from tests.support.python import Program
 from tests.support.tasks import LIMIT_S
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,7 +54,7 @@ class Supervise:
         self._errors, theirs = pty.openpty() if on_terminal else os.pipe()
         self.heard = ""
         """What it wrote to its standard error so far, with that of its workers."""
-        self._process = subprocess.Popen(
+        self._process = Program[Any](
             (*by, python, "-m", "shardq.supervise", *map(str, arguments)),
             env=clean_environment() | dict(environment or {}),
             stderr=theirs,

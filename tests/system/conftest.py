@@ -17,8 +17,15 @@ from tests.support.drivers import ONE_OF_EACH, Backend, Driver
 from tests.support.jobs import Folder
 from tests.support.loops import ASYNCIO, BOTH, LOOP, Loops, loops_for
 from tests.support.programs import Supervise
+from tests.support.python import quick_starts
 from tests.support.segments import new_name
 from tests.support.supervised import Start
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_starts() -> Iterator[None]:
+    with quick_starts():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
@@ -20,6 +19,7 @@ from shardq.model import Terms
 from shardq.shm.registry import create_store
 from shardq.supervisor.exits import Exit
 from tests.faults.kit.points import Child, Gate
+from tests.support import python
 from tests.support.drivers import MIB
 from tests.support.holder import Holder, holder
 from tests.support.jobs import Folder, Record
@@ -237,7 +237,7 @@ def test_commands_say_why_they_cannot(name: str, url: str, storage: SharedStorag
     with holder(name, "enter") as other:
         stopped(other)
         command = (sys.executable, "-m", "shardq", *verb, "--url", url)
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        done = python.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (FAILED, "")
         assert f"process {other.pid} is doing so" in done.stderr
         free_again(other)
