@@ -54,7 +54,7 @@ class Supervise:
         self._errors, theirs = pty.openpty() if on_terminal else os.pipe()
         self.heard = ""
         """What it wrote to its standard error so far, with that of its workers."""
-        self._process = Program[Any](
+        self._process: subprocess.Popen[bytes] = Program[bytes](
             (*by, python, "-m", "shardq.supervise", *map(str, arguments)),
             env=clean_environment() | dict(environment or {}),
             stderr=theirs,
