@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
@@ -18,6 +19,7 @@ from typing import IO, Any
 import psutil
 
 from shardq.supervisor.wishes.stopping import ONE_WISH_S
+from tests.support import python
 from tests.support.python import Program
 from tests.support.tasks import LIMIT_S
 
@@ -54,11 +56,17 @@ class Supervise:
         self._errors, theirs = pty.openpty() if on_terminal else os.pipe()
         self.heard = ""
         """What it wrote to its standard error so far, with that of its workers."""
-        self._process: subprocess.Popen[bytes] = Program[bytes](
+        options: dict[str, Any] = {
+            "cwd": ROOT,
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "process_group": 0,
+        } | others
+        self._process = Program[bytes](
             (*by, python, "-m", "shardq.supervise", *map(str, arguments)),
             env=clean_environment() | dict(environment or {}),
             stderr=theirs,
-            **{"cwd": ROOT, "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "process_group": 0} | others,
+            **options,
         )
         os.close(theirs)
 
@@ -201,6 +209,17 @@ def _watched(pid: int) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def run_together(commands: Sequence[Sequence[str]], url: str) -> list[subprocess.CompletedProcess[str]]:
+    """Run these commands of `python -m shardq` on a segment, all at the same time: each may wait for seconds."""
+
+    def run(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        command = (sys.executable, "-m", "shardq", *words, "--url", url)
+        return python.run(command, cwd=ROOT, capture_output=True, text=True)
+
+    with ThreadPoolExecutor(len(commands)) as pool:
+        return list(pool.map(run, commands))
 
 
 def clean_environment() -> dict[str, str]:

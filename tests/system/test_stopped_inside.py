@@ -21,7 +21,7 @@ from tests.support import hands, python
 from tests.support.drivers import MIB
 from tests.support.holder import Holder, holder
 from tests.support.jobs import Folder, Gated, Record
-from tests.support.programs import ROOT, until, wait_out_one_wish
+from tests.support.programs import ROOT, run_together, until, wait_out_one_wish
 from tests.support.supervised import Start
 from tests.support.tasks import LIMIT_S, finished
 
@@ -237,14 +237,13 @@ def test_status_says_who_has_the_guard(name: str, url: str, storage: SharedStora
     assert status()["guard"] is None
 
 
-@pytest.mark.parametrize("verb", [["tubes"], ["peek", "m/H/0/0"], ["dead", "list"], ["recurrent", "list"], ["destroy"]])
-def test_commands_say_why_they_cannot(name: str, url: str, storage: SharedStorage, verb: list[str]) -> None:
+def test_commands_say_why_they_cannot(name: str, url: str, storage: SharedStorage) -> None:
+    verbs = [["tubes"], ["peek", "m/H/0/0"], ["dead", "list"], ["recurrent", "list"], ["destroy"]]
     with holder(name, "hold") as other:
         stopped_inside(other)
-        command = (sys.executable, "-m", "shardq", *verb, "--url", url)
-        done = python.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stdout) == (1, "")
-        assert "has its guard" in done.stderr or "in use by" in done.stderr
+        for verb, done in zip(verbs, run_together(verbs, url), strict=True):
+            assert (done.returncode, done.stdout) == (1, ""), verb
+            assert "has its guard" in done.stderr or "in use by" in done.stderr, verb
         free_again(other)
 
 
