@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import psutil
 
@@ -56,17 +56,12 @@ class Supervise:
         self._errors, theirs = pty.openpty() if on_terminal else os.pipe()
         self.heard = ""
         """What it wrote to its standard error so far, with that of its workers."""
-        options: dict[str, Any] = {
-            "cwd": ROOT,
-            "stdin": subprocess.DEVNULL,
-            "stdout": subprocess.PIPE,
-            "process_group": 0,
-        } | others
+        options = {"cwd": ROOT, "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "process_group": 0} | others
         self._process = Program[bytes](
             (*by, python, "-m", "shardq.supervise", *map(str, arguments)),
             env=clean_environment() | dict(environment or {}),
             stderr=theirs,
-            **options,
+            **cast(Any, options),
         )
         os.close(theirs)
 
