@@ -4,8 +4,6 @@
 that has imported the package, where a program cannot tell that from an interpreter of its own. All others are executed:
 those with options for Python or another command before it, on a terminal, with `preexec_fn`, or with an environment
 that an interpreter reads when it starts. Tests whose subject is the start itself use `subprocess`.
-
-`SHARDQ_TESTS_EXECUTE=1` has all of them executed.
 """
 
 from __future__ import annotations
@@ -26,6 +24,10 @@ from tests.support.tasks import LIMIT_S
 
 #: Variables that an interpreter, or the C library below it, reads when it starts.
 _READ_AT_START = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC_", "GLIBC_")
+
+#: The server knows no others for these parameters of `Popen`.
+_DEFAULTS: dict[str, object] = dict.fromkeys(("executable", "preexec_fn", "uid", "gid", "gids"))
+_DEFAULTS |= {"close_fds": True, "restore_signals": True, "shell": False, "umask": -1}
 
 
 class Program(subprocess.Popen[AnyStr]):
@@ -72,9 +74,6 @@ def run(
 @contextmanager
 def quick_starts() -> Iterator[None]:
     """Have a server as long as this is entered."""
-    if os.environ.get("SHARDQ_TESTS_EXECUTE"):
-        yield
-        return
     server = _Server()
     _servers.append(server)
     leaks.lasting.add(server.pid)
@@ -94,6 +93,7 @@ class _Server:
         self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._requests.settimeout(LIMIT_S)
         self._one_at_a_time = Lock()
+        self._owner = os.getpid()
         self._started_with = _read_at_start(os.environ)
         with theirs:
             command = (sys.executable, fork_server.__file__, str(theirs.fileno()))
@@ -107,9 +107,10 @@ class _Server:
         """Whether it starts this program as it would start if it were executed."""
         words, environment = parameters["args"], parameters["env"]
         return (
-            words[0] == sys.executable
+            os.getpid() == self._owner  # and not a fork of it: the program would be no child of that
+            and words[0] == sys.executable
             and words[1] in ("-m", "-c")
-            and parameters["preexec_fn"] is None
+            and all(parameters[name] == value for name, value in _DEFAULTS.items())
             and (environment is None or _read_at_start(environment) == self._started_with)
             and not any(map(os.isatty, _streams(parameters)))
         )

@@ -153,9 +153,10 @@ def test_a_program_is_a_child_of_the_process_that_started_it(tmp_path: Path) -> 
     [
         (("-c", "pass"), {"env": dict(os.environ) | {"PYTHONFAULTHANDLER": "1"}}),
         (("-c", "pass"), {"preexec_fn": os.getpid}),
+        (("-c", "pass"), {"umask": 0o077}),
         (("-B", "-c", "pass"), {}),
     ],
-    ids=["environment", "before it", "option"],
+    ids=["environment", "before it", "umask", "option"],
 )
 def test_what_makes_a_difference_is_executed(words: tuple[str, ...], options: dict[str, Any], tmp_path: Path) -> None:
     look = "import sys; from pathlib import Path; print(Path('/proc/self/cmdline').read_text().split(chr(0))[1])"
