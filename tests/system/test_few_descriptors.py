@@ -72,8 +72,10 @@ def test_too_few_make_no_segment(start: Start, url: str, name: str) -> None:
     assert files_of(name) == set()
 
 
-@pytest.mark.parametrize("descriptors", [LEAST, LEAST + 1, LEAST + 5, 64])
-@pytest.mark.parametrize("workers", [1, 2, LEAST + 8])
+@pytest.mark.parametrize(
+    ("descriptors", "workers"),
+    [(LEAST, 1), (LEAST, 2), *((descriptors, LEAST + 8) for descriptors in (LEAST, LEAST + 1, LEAST + 5, 64))],
+)
 def test_the_number_that_is_named_is_enough(
     start: Start, url: str, name: str, folder: Folder, tmp_path: Path, descriptors: int, workers: int
 ) -> None:
