@@ -105,13 +105,13 @@ class _Server:
 
     def can_start(self, parameters: Mapping[str, Any]) -> bool:
         """Whether it starts this program as it would start if it were executed."""
-        words, environment = parameters["args"], parameters["env"]
+        words, environment = parameters["args"], os.environ if parameters["env"] is None else parameters["env"]
         return (
             os.getpid() == self._owner  # and not a fork of it: the program would be no child of that
             and words[0] == sys.executable
             and words[1] in ("-m", "-c")
             and all(parameters[name] == value for name, value in _DEFAULTS.items())
-            and (environment is None or _read_at_start(environment) == self._started_with)
+            and _read_at_start(environment) == self._started_with
             and not any(map(os.isatty, _streams(parameters)))
         )
 
