@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import python
+from tests.support import leaks, python
 from tests.support.programs import ROOT, clean_environment
 
 #: Tells all that a program can find out about its start, as JSON.
@@ -146,6 +146,13 @@ def test_a_program_is_a_child_of_the_process_that_started_it(tmp_path: Path) -> 
             assert program.wait() == -signal.SIGKILL
         finally:
             os.close(descriptor)
+
+
+def test_the_server_is_no_leak_and_hides_none() -> None:
+    assert leaks.leaked_processes(limit_s=0) == []
+    with python.Program[bytes]((sys.executable, "-c", "input()"), stdin=subprocess.PIPE) as program:
+        [left] = leaks.leaked_processes(limit_s=0)
+        assert left.startswith(f"{program.pid} ")
 
 
 @pytest.mark.parametrize(
