@@ -24,7 +24,7 @@ from tests.faults.kit.points import Child
 from tests.support.programs import ROOT
 from tests.support.segments import new_name
 
-SECONDS = float(os.environ.get("SHARDQ_FAULTS_SECONDS", "6"))
+SECONDS = float(os.environ.get("SHARDQ_FAULTS_SECONDS", "4"))
 PRODUCERS, WORKERS = 2, 3
 #: Between two blows, and how long one that was stopped stays so; seconds.
 CALM_S, STOPPED_S = (0.02, 0.2), (0.005, 0.2)

@@ -19,7 +19,7 @@ from tests.faults.kit.points import Child
 from tests.faults.kit.scene import MIB, Scene, check_usable, check_whole, run, run_waiting, scene
 from tests.faults.kit.storm import GRAVE, PIPES, SHARED, consume, deferred_by, produce
 
-SECONDS = float(os.environ.get("SHARDQ_FAULTS_SECONDS", "4"))
+SECONDS = float(os.environ.get("SHARDQ_FAULTS_SECONDS", "3"))
 PRODUCERS = CONSUMERS = 3
 JOBS = {"produce": produce, "consume": consume}
 #: Room for all that is buried in a storm, and scarce for what is not.

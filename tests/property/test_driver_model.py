@@ -481,7 +481,7 @@ class DriverModel(RuleBasedStateMachine):
 def test_driver_does_what_plain_lists_do(driver: Driver) -> None:
     machine = type("Machine", (DriverModel,), {"driver": driver})
     # A death takes as long as many other steps.
-    examples = 20 if "lifelong_claims" in driver.capabilities else 100
+    examples = 12 if "lifelong_claims" in driver.capabilities else 100
     run_state_machine_as_test(
         machine, settings=settings(max_examples=examples, stateful_step_count=40, deadline=None, print_blob=True)
     )

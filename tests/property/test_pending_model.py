@@ -180,5 +180,5 @@ def _part(part: Sequence[object], whole: Sequence[object]) -> bool:
 
 
 TestPendingModel = PendingModel.TestCase
-TestPendingModel.settings = settings(max_examples=20, stateful_step_count=30, deadline=None, print_blob=True)
+TestPendingModel.settings = settings(max_examples=12, stateful_step_count=30, deadline=None, print_blob=True)
 TestPendingModel.pytestmark = pytest.mark.timeout(1800)  # how much work it is depends on what is drawn

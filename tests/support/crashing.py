@@ -1,7 +1,9 @@
 """A handler that dies in every way there is, at every place where a handler's code runs.
 
-Where and how stands in the request, for `perform` and for decoding, or in a file `plan` of the folder, for what runs
-without one. Once there is a file `mended` no handler crashes by plan any more.
+Where and how stands in the request, for `perform`, or in a file `plan` of the folder, for what runs without one. Those
+that die while a request is decoded are in `tests.support.delicate`: they need pydantic, which takes time to import.
+
+Once there is a file `mended` no handler crashes by plan any more.
 """
 
 from __future__ import annotations
@@ -16,8 +18,6 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
-
-from pydantic import BaseModel, field_validator
 
 from shardq import Handler, Retry
 from shardq.supervisor.workers import hung
@@ -46,20 +46,6 @@ def environment(folder: Path, how: str = "") -> dict[str, str]:
 class Ask(NamedTuple):
     number: int
     how: str = ""
-
-
-class Delicate(BaseModel):
-    """Crashes while it is validated."""
-
-    number: int
-    how: str = ""
-
-    @field_validator("how")
-    @classmethod
-    def _how(cls, how: str) -> str:
-        if how and os.environ.get(FOLDER):  # only in workers
-            crash(how)
-        return how
 
 
 def crash(how: str) -> None:
@@ -137,7 +123,7 @@ _CRASHES: dict[str, Any] = {
 }
 
 
-def _note(what: str) -> None:
+def note(what: str) -> None:
     """Add a line to the file `done`, or to `crashed`, of the folder."""
     name, _, text = what.partition(" ")
     descriptor = os.open(Path(os.environ[FOLDER], name), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -152,7 +138,7 @@ def _maybe(where: str) -> None:
     if plan.exists() and not (folder / "mended").exists():
         place, how = plan.read_text().split()
         if place == where:
-            _note(f"crashed {where}")
+            note(f"crashed {where}")
             crash(how)
 
 
@@ -172,7 +158,7 @@ class Fragile(Handler[Ask]):
         for ask in asks:
             if ask.how:
                 crash(ask.how)
-            _note(f"done {ask.number}")
+            note(f"done {ask.number}")
 
     def stop(self) -> None:
         _maybe("stop")
@@ -187,7 +173,7 @@ class Dozing(Handler[Ask]):
 
     def perform(self, ask: Ask) -> None:
         _stop()
-        _note(f"done {ask.number}")
+        note(f"done {ask.number}")
 
 
 class AsyncDozing(Dozing):
@@ -195,17 +181,7 @@ class AsyncDozing(Dozing):
         _stop()
         for _ in range(10):  # turns of the loop, in which it may find that the time is over
             await asyncio.sleep(0)
-        _note(f"done {ask.number}")
-
-
-class Reader(Handler[Delicate]):
-    """Its requests crash when they are decoded."""
-
-    retry = Retry(max_attempts=2, backoff_s=0.01)
-
-    def perform(self, *requests: Delicate) -> None:
-        for request in requests:
-            _note(f"done {request.number}")
+        note(f"done {ask.number}")
 
 
 class Router(Handler[Ask]):

@@ -10,14 +10,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import psutil
 
 from shardq.supervisor.wishes.stopping import ONE_WISH_S
+from tests.support import python
+from tests.support.python import Program
 from tests.support.tasks import LIMIT_S
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,11 +56,12 @@ class Supervise:
         self._errors, theirs = pty.openpty() if on_terminal else os.pipe()
         self.heard = ""
         """What it wrote to its standard error so far, with that of its workers."""
-        self._process = subprocess.Popen(
+        options = {"cwd": ROOT, "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "process_group": 0} | others
+        self._process = Program[bytes](
             (*by, python, "-m", "shardq.supervise", *map(str, arguments)),
             env=clean_environment() | dict(environment or {}),
             stderr=theirs,
-            **{"cwd": ROOT, "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "process_group": 0} | others,
+            **cast(Any, options),
         )
         os.close(theirs)
 
@@ -200,6 +204,17 @@ def _watched(pid: int) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def run_together(commands: Sequence[Sequence[str]], url: str) -> list[subprocess.CompletedProcess[str]]:
+    """Run these commands of `python -m shardq` on a segment, all at the same time: each may wait for seconds."""
+
+    def run(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        command = (sys.executable, "-m", "shardq", *words, "--url", url)
+        return python.run(command, cwd=ROOT, capture_output=True, text=True)
+
+    with ThreadPoolExecutor(len(commands)) as pool:
+        return list(pool.map(run, commands))
 
 
 def clean_environment() -> dict[str, str]:

@@ -18,6 +18,7 @@ import uvloop
 
 from shardq import Worker, connect
 from shardq.drivers import SharedLock, SharedStorage
+from tests.support.python import Program
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @contextmanager
 def serving(name: str, *handlers: str, killed: bool = False) -> Iterator[int]:
     """Runs such a process, and yields its process id once it is attached. `killed`: the test kills it by itself."""
-    with subprocess.Popen(
+    with Program(
         (sys.executable, "-m", "tests.support.serving", name, *handlers),
         cwd=ROOT,
         stdin=subprocess.PIPE,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,21 @@ from shardq import Queue, Worker
 from shardq.protocols import Storage
 from shardq.shm.files.own_files import remove_files
 from tests.support import workers
-from tests.support.able import able_driver
+from tests.support.able import able_driver, required_by
 from tests.support.drivers import ONE_OF_EACH, Backend, Driver
 from tests.support.jobs import Folder
 from tests.support.loops import ASYNCIO, BOTH, LOOP, Loops, loops_for
 from tests.support.programs import Supervise
+from tests.support.python import quick_starts
 from tests.support.segments import new_name
 from tests.support.supervised import Start
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_starts() -> Iterator[None]:
+    """`SHARDQ_TESTS_EXECUTE=1` has all programs executed."""
+    with nullcontext() if os.environ.get("SHARDQ_TESTS_EXECUTE") else quick_starts():
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -83,11 +93,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_of_another_pair(config: pytest.Config, item: pytest.Item) -> bool:
-    """Whether it is the first driver on uvloop, or the other one on asyncio, of a test that runs on all four pairs."""
+    """Whether it is the first driver on uvloop, or the other one on asyncio, of a test that could run on all four."""
     if not isinstance(item, pytest.Function) or not item.path.is_relative_to(Path(__file__).parent):
         return False
     chosen = item.callspec.params if hasattr(item, "callspec") else {}
-    if not {"driver", LOOP} <= chosen.keys() or item.get_closest_marker("requires"):
+    if not {"driver", LOOP} <= chosen.keys() or any(required_by(item) - each.capabilities for each in ONE_OF_EACH):
         return False
     if loops_for(config, item.obj) is not BOTH:
         return False

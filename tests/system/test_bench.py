@@ -2,36 +2,59 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
 
 import pytest
 
-from bench.harness.contestant import figures_of
+from bench.harness import contestant as harness
+from bench.harness.contestant import Figures, figures_of
 from bench.harness.rounds import rounds
 from bench.harness.scenario import Contestant, Figure, Kind, Scenario
 from bench.harness.size import SMALLEST
 from bench.registry import SCENARIOS
+from tests.support import python
 from tests.support.programs import ROOT
 
-# Where a scenario has a rival that is not installed, the others take part all the same.
-CONTESTANTS = [
-    pytest.param(scenario, contestant, id=f"{scenario.name}, {contestant.name}")
-    for scenario in SCENARIOS.values()
-    for contestant in scenario.contestants
-]
+CONTESTANTS = [(scenario, contestant) for scenario in SCENARIOS.values() for contestant in scenario.contestants]
+#: Of those that are one function with other numbers, as of workers, the first.
+FUNCTIONS = list({(scenario.name, each.function): (scenario, each) for scenario, each in CONTESTANTS[::-1]}.values())
 
 
-@pytest.mark.parametrize(("scenario", "contestant"), CONTESTANTS)
-def test_each_contestant_of_each_scenario_returns_its_figures(scenario: Scenario, contestant: Contestant) -> None:
+def cases(chosen: Sequence[tuple[Scenario, Contestant]]) -> list[Any]:
+    """Where a scenario has a rival that is not installed, the others take part all the same."""
+    return [pytest.param(scenario, each, id=f"{scenario.name}, {each.name}") for scenario, each in chosen]
+
+
+@pytest.mark.parametrize(("scenario", "contestant"), cases(FUNCTIONS[::-1]))
+def test_each_function_of_each_scenario_returns_its_figures(scenario: Scenario, contestant: Contestant) -> None:
     if contestant.missing:
         pytest.skip(f"{contestant.name} needs {contestant.needs}")
-    figures = figures_of(contestant, SMALLEST)
+    figures = _figures_of(contestant)
     assert figures.keys() == {figure.name for figure in scenario.figures}
     assert all(math.isfinite(value) and value >= 0 for value in figures.values())
+
+
+@pytest.mark.parametrize(("scenario", "contestant"), cases(CONTESTANTS))
+def test_each_contestant_has_what_its_function_takes(scenario: Scenario, contestant: Contestant) -> None:
+    if contestant.missing:
+        pytest.skip(f"{contestant.name} needs {contestant.needs}")
+    inspect.signature(resolve_name(contestant.function)).bind(SMALLEST, **contestant.arguments)
+
+
+def _figures_of(contestant: Contestant) -> Figures:
+    """Those of a contestant that runs as `figures_of` runs it, and starts quicker."""
+    module, arguments = harness.__name__, (contestant.function, SMALLEST.name, json.dumps(contestant.arguments))
+    done = python.run((sys.executable, "-m", module, *arguments), cwd=ROOT, stdout=subprocess.PIPE, check=True)
+    figures: Figures = json.loads(done.stdout)
+    return figures
 
 
 def test_the_list_names_every_scenario() -> None:

@@ -238,7 +238,7 @@ async def test_fifty_thousand_tubes_with_one_message_each(name: str) -> None:
 
 
 async def test_threads_beyond_the_table_take_the_place_of_drained_ones(name: str) -> None:
-    count, live = 30_000, 1024
+    count, live = 6_000, 1024
     storage = SharedStorage.create(name, 64 * MIB, threads=live)
     async with Queue(storage) as queue:
         Punch.seen.clear()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +9,9 @@ from typing import NamedTuple
 import pytest
 
 from shardq.supervisor.exits import Exit
-from tests.support.crashing import Ask, Delicate, Fragile, Reader, environment
+from tests.support import python
+from tests.support.crashing import Ask, Fragile, environment
+from tests.support.delicate import Delicate, Reader
 from tests.support.programs import ROOT, Supervise, until
 from tests.support.segments import files_of
 from tests.support.supervised import Start, client, dead_letters, forget_dead, leave_in_segment, left_in, until_dead
@@ -61,10 +62,10 @@ class Case:
         self._url = url
         self.folder = folder
 
-    def serve(self, how: str, *arguments: object) -> Supervise:
+    def serve(self, how: str, *arguments: object, module: str = MODULE) -> Supervise:
         """Start a supervisor of handlers that crash like this."""
         return self._start(
-            MODULE, "--url", self._url, "--workers", 2, *arguments, environment=environment(self.folder, how)
+            module, "--url", self._url, "--workers", 2, *arguments, environment=environment(self.folder, how)
         ).serving()
 
     def plan(self, where: str, how: str) -> None:
@@ -148,7 +149,7 @@ def test_what_crashes_while_it_is_decoded_becomes_a_dead_letter(
     how: str, outcome: Outcome, case: Case, url: str, name: str
 ) -> None:
     leave_in_segment(name, Reader, [Delicate(number=0), Delicate(number=1, how=how), Delicate(number=2)])
-    program = case.serve(how)
+    program = case.serve(how, module=Reader.__module__)
     with client(url) as queue:
         [buried] = until_dead(queue, 1)
         until(lambda: case.done() == [0, 2], "the others are done")
@@ -162,7 +163,7 @@ def test_what_crashes_while_it_is_decoded_becomes_a_dead_letter(
 @pytest.mark.parametrize("how", ["raise", "system-exit", "recursion", "memory", "kill", "exit", "segfault"])
 def test_what_crashes_in_route_has_stored_nothing(how: str, case: Case, url: str, name: str) -> None:
     leave_in_segment(name, Fragile, [Ask(0)])
-    producer = subprocess.run((sys.executable, "-c", REGISTER, url, how), cwd=ROOT, capture_output=True, timeout=60)
+    producer = python.run((sys.executable, "-c", REGISTER, url, how), cwd=ROOT, capture_output=True, timeout=60)
 
     assert producer.returncode != 0
     assert left_in(url) == 1

@@ -22,7 +22,7 @@ import uvloop
 from shardq import Supervisor
 from shardq.errors import SupervisorError
 from shardq.settings import SupervisorSettings
-from tests.support import jobs
+from tests.support import jobs, python
 from tests.support.jobs import Folder, Record
 from tests.support.programs import ROOT, lives, until
 from tests.support.segments import files_of
@@ -147,7 +147,7 @@ APPLICATION = """
 @pytest.mark.parametrize("make", MAKERS)
 def test_the_family_of_a_killed_application_does_not_live_as_long_as_its_children(make: MakeChild) -> None:
     words = (sys.executable, "-c", dedent(APPLICATION), make.__name__)
-    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as app:
+    with python.Program[str](words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as app:
         assert app.stdout is not None
         name, *pids = app.stdout.readline().split()
         orphan, family = psutil.Process(int(pids[0])), psutil.Process(int(pids[1]))
@@ -167,7 +167,7 @@ def test_the_family_of_a_killed_application_does_not_live_as_long_as_its_childre
 def test_a_family_ends_when_its_application_executes_another_program() -> None:
     text = APPLICATION.replace("await asyncio.Event().wait()", "os.execvp('sleep', ('sleep', '1000'))")
     words = (sys.executable, "-c", dedent(text), fork_by_python.__name__)
-    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as app:
+    with python.Program[str](words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as app:
         assert app.stdout is not None
         name, orphan, family = app.stdout.readline().split()
         until(lambda: not lives(int(family)), "its supervisor ends")
@@ -290,7 +290,7 @@ def test_an_application_that_ends_without_a_stop_leaves_nothing(run: Run) -> Non
         asyncio.run(supervisor.start())
         print(supervisor.url.removeprefix("shm://"), supervisor.stats().supervisor_pid, flush=True)
     """
-    done = subprocess.run(
+    done = python.run(
         (sys.executable, "-c", dedent(text)), cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=True
     )
     assert done.stderr == ""

@@ -17,7 +17,7 @@ from shardq.shm.registry import PRIVATE_PREFIX
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.workers.child import OPENED_IN_ALL
 from shardq.system.descriptors import KEPT
-from tests.support import few_descriptors
+from tests.support import few_descriptors, python
 from tests.support.few_descriptors import Exhaust, Frugal, FrugalAsync, InZone, Recover, Several, Zoned
 from tests.support.jobs import Folder
 from tests.support.programs import ROOT, clean_environment, until
@@ -72,8 +72,10 @@ def test_too_few_make_no_segment(start: Start, url: str, name: str) -> None:
     assert files_of(name) == set()
 
 
-@pytest.mark.parametrize("descriptors", [LEAST, LEAST + 1, LEAST + 5, 64])
-@pytest.mark.parametrize("workers", [1, 2, LEAST + 8])
+@pytest.mark.parametrize(
+    ("descriptors", "workers"),
+    [(LEAST, 1), (LEAST, 2), *((descriptors, LEAST + 8) for descriptors in (LEAST, LEAST + 1, LEAST + 5, 64))],
+)
 def test_the_number_that_is_named_is_enough(
     start: Start, url: str, name: str, folder: Folder, tmp_path: Path, descriptors: int, workers: int
 ) -> None:
@@ -311,7 +313,7 @@ def test_a_program_that_has_hardly_any_left_is_told_or_served(
     family = start(MODULE, "--url", url, "--workers", 2).serving()
     family.workers(2)
 
-    done = subprocess.run(
+    done = python.run(
         (sys.executable, "-c", CLIENT, url, str(folder.path)), cwd=ROOT, capture_output=True, text=True, check=False
     )
 

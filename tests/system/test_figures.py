@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from dataclasses import fields
 from importlib.metadata import entry_points
@@ -18,7 +17,7 @@ from shardq import Supervisor, __version__, cli
 from shardq.deadletters import Buried, DeadLetter
 from shardq.drivers import SharedStorage
 from shardq.shm.verbs.inspection import Overview, TubeView
-from tests.support import jobs
+from tests.support import jobs, python
 from tests.support.drivers import MIB
 from tests.support.jobs import Folder, Record
 from tests.support.programs import ROOT
@@ -128,7 +127,7 @@ def test_other_views_are_objects_too(value: Any) -> None:
 
 
 def shardq(*words: str, command: tuple[str, ...] = (sys.executable, "-m", "shardq")) -> str:
-    done = subprocess.run((*command, *words), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = python.run((*command, *words), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 

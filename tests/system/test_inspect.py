@@ -22,7 +22,7 @@ from shardq.drivers import SharedStorage
 from shardq.shm import words as at
 from shardq.shm.files.names import SHM_DIRECTORY, full_name
 from shardq.shm.segment import Segment
-from tests.support import jobs
+from tests.support import jobs, python
 from tests.support.drivers import MIB
 from tests.support.holder import holder
 from tests.support.jobs import Folder, Gated, Record
@@ -58,7 +58,7 @@ Say = Callable[..., Said]
 
 def shardq(*words: object, **environment: str) -> Said:
     """The command as a user runs it."""
-    done = subprocess.run(
+    done = python.run(
         (sys.executable, "-m", "shardq", *map(str, words)),
         cwd=ROOT,
         env=os.environ | environment,

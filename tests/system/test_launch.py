@@ -150,34 +150,45 @@ BOTH = """
 """
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        [],
-        ["-O"],
-        ["-OO", "-B", "-u"],
-        ["-I"],
-        ["-E", "-s", "-q"],
-        ["-bb", "-W", "error", "-W", "ignore:some text, with all in it:UserWarning"],
-        ["-X", "dev", "-X", "utf8=1", "-X", "int_max_str_digits=0"],
-        ["-X", "my-own", "-X", "mine=of value", "-X", "pycache_prefix=/tmp/none", "-W", "error::DeprecationWarning"],
-    ],
-    ids=" ".join,
-)
-@pytest.mark.parametrize("how", ["forked", "executed"])
-def test_options_of_the_application_are_those_of_its_family(tmp_path: Path, options: list[str], how: str) -> None:
+#: What is compiled is found where the tests have it.
+CACHE = f"pycache_prefix={sys.pycache_prefix or '/tmp/none'}"
+GIVEN = [
+    [],
+    ["-O"],
+    ["-OO", "-B", "-u"],
+    ["-I"],
+    ["-E", "-s", "-q"],
+    ["-bb", "-W", "error", "-W", "ignore:some text, with all in it:UserWarning"],
+    ["-X", "dev", "-X", "utf8=1", "-X", "int_max_str_digits=0"],
+    ["-X", "my-own", "-X", "mine=of value", "-X", CACHE, "-W", "error::DeprecationWarning"],
+]
+
+
+@pytest.mark.parametrize("options", GIVEN, ids=" ".join)
+def test_options_of_the_application_are_those_of_its_supervisor_and_its_forked_workers(
+    tmp_path: Path, options: list[str]
+) -> None:
+    own, workers = options_found(tmp_path, options)
+    assert workers == own
+
+
+@pytest.mark.parametrize("options", GIVEN[2::3], ids=" ".join)
+def test_workers_that_are_executed_have_them_by_the_same_command(tmp_path: Path, options: list[str]) -> None:
+    own, workers = options_found(tmp_path, options, end=f"\nelse:\n    {WITH_A_THREAD}\n")
+    assert workers == own
+
+
+def options_found(folder: Path, options: list[str], end: str = "") -> list[Any]:
+    """Those of the application, and those of its workers. `end` of the script is for both."""
     before = f"""
         import logging, sys
         sys.path.append({str(ROOT)!r})
         # With -X dev asyncio warns of steps of more than 0.1 s, which a start on a busy machine may take.
         logging.getLogger("asyncio").setLevel(logging.ERROR)
     """
-    main = BOTH.replace("OUT", repr(str(tmp_path / "out.txt")))
-    script = written(tmp_path / "app.py", OPTIONS, main, before)
-    if how == "executed":
-        script.write_text(script.read_text() + f"\nelse:\n    {WITH_A_THREAD}\n")
-    own, workers = ran(tmp_path, script, options=options).well
-    assert workers == own
+    script = written(folder / "app.py", OPTIONS, BOTH.replace("OUT", repr(str(folder / "out.txt"))), before)
+    script.write_text(script.read_text() + end)
+    return ran(folder, script, options=options).well
 
 
 @pytest.mark.parametrize("options", [["-O", "-X", "mine=1", "-W", "error"], ["-I", "-B"]], ids=" ".join)

@@ -157,14 +157,14 @@ async def test_threads_that_have_a_place_go_on_while_there_is_none_for_others(qu
 async def test_each_thread_that_is_drained_makes_place_for_one(queue: Queue, worker: Worker) -> None:
     await queue.register(Note, *one_each(1, *range(PLACES)))
 
-    for thread in range(PLACES, 10 * PLACES):
+    for thread in range(PLACES, 3 * PLACES):
         with pytest.raises(DirectoryFull):
             await queue.register(Note, Item(thread, 0))
         await run(worker, 1)
         assert await queue.register(Note, Item(thread, 0)) == 1
 
     await run(worker, PLACES)
-    assert sorted(thread for thread, _ in done()) == list(range(10 * PLACES))
+    assert sorted(thread for thread, _ in done()) == list(range(3 * PLACES))
 
 
 async def test_every_priority_of_a_thread_needs_a_place(queue: Queue, worker: Worker) -> None:

@@ -24,7 +24,7 @@ from tests.support.tasks import LIMIT_S, cancelled
 JOBS = jobs.__name__
 WORKERS = 8
 #: How long an idle family is watched.
-WATCHED_S = 3.0
+WATCHED_S = 1.5
 #: Voluntary context switches that an idle family of 9 processes may make in that time: none is needed.
 FEW = 5
 

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from shardq.supervisor.exits import Exit
+from tests.support import python
 from tests.support.jobs import Doomed, Folder, Record
 from tests.support.programs import ROOT, until
 from tests.support.segments import files_of
@@ -165,7 +166,7 @@ class Producer:
 
     def __enter__(self) -> Self:
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen(self._command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True, bufsize=1)
+        self._process = python.Program(self._command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True, bufsize=1)
         return self
 
     def defer(self, seconds: int) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 from unittest.mock import ANY
@@ -23,7 +21,7 @@ from tests.faults.kit.points import Child, Gate
 from tests.support.drivers import MIB
 from tests.support.holder import Holder, holder
 from tests.support.jobs import Folder, Record
-from tests.support.programs import ROOT
+from tests.support.programs import run_together
 from tests.support.supervised import Start, attached
 from tests.support.tasks import finished
 
@@ -232,12 +230,11 @@ def test_a_forked_child_that_looks_for_work_finds_none_until_it_can_attach(name:
         assert child.result() == [True] * 5
 
 
-@pytest.mark.parametrize("verb", [["tubes"], ["dead", "list"], ["recurrent", "list"], ["destroy"]])
-def test_commands_say_why_they_cannot(name: str, url: str, storage: SharedStorage, verb: list[str]) -> None:
+def test_commands_say_why_they_cannot(name: str, url: str, storage: SharedStorage) -> None:
+    verbs = [["tubes"], ["dead", "list"], ["recurrent", "list"], ["destroy"]]
     with holder(name, "enter") as other:
         stopped(other)
-        command = (sys.executable, "-m", "shardq", *verb, "--url", url)
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stdout) == (FAILED, "")
-        assert f"process {other.pid} is doing so" in done.stderr
+        for verb, done in zip(verbs, run_together(verbs, url), strict=True):
+            assert (done.returncode, done.stdout) == (FAILED, ""), verb
+            assert f"process {other.pid} is doing so" in done.stderr, verb
         free_again(other)

@@ -17,11 +17,11 @@ from shardq import Queue, Worker, connect
 from shardq.drivers import SharedLock, SharedStorage
 from shardq.errors import SegmentBusy
 from shardq.shm import words as at
-from tests.support import hands
+from tests.support import hands, python
 from tests.support.drivers import MIB
 from tests.support.holder import Holder, holder
 from tests.support.jobs import Folder, Gated, Record
-from tests.support.programs import ROOT, until, wait_out_one_wish
+from tests.support.programs import ROOT, run_together, until, wait_out_one_wish
 from tests.support.supervised import Start
 from tests.support.tasks import LIMIT_S, finished
 
@@ -201,7 +201,7 @@ def test_a_registration_that_blocks_is_interrupted_by_a_signal(name: str, url: s
         "queue.register_sync(Record, Note('x', 1))"
     )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen((sys.executable, "-c", code), cwd=ROOT, text=True, **pipes) as client:  # type: ignore[call-overload]
+    with python.Program[str]((sys.executable, "-c", code), cwd=ROOT, text=True, **pipes) as client:  # type: ignore[call-overload]
         assert client.stdout.readline() == "connected\n"
         with holder(name, "hold") as other:
             stopped_inside(other)
@@ -219,8 +219,8 @@ def test_a_registration_that_blocks_is_interrupted_by_a_signal(name: str, url: s
 def test_status_says_who_has_the_guard(name: str, url: str, storage: SharedStorage) -> None:
     def status() -> dict[str, object]:
         command = (sys.executable, "-m", "shardq", "status", "--url", url, "--sample", "0")
-        text = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-        done = subprocess.run((*command, "--json"), cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        text = python.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        done = python.run((*command, "--json"), cwd=ROOT, capture_output=True, text=True, check=True).stdout
         return {"text": text, **json.loads(done)}
 
     assert status()["guard"] is None
@@ -237,14 +237,13 @@ def test_status_says_who_has_the_guard(name: str, url: str, storage: SharedStora
     assert status()["guard"] is None
 
 
-@pytest.mark.parametrize("verb", [["tubes"], ["peek", "m/H/0/0"], ["dead", "list"], ["recurrent", "list"], ["destroy"]])
-def test_commands_say_why_they_cannot(name: str, url: str, storage: SharedStorage, verb: list[str]) -> None:
+def test_commands_say_why_they_cannot(name: str, url: str, storage: SharedStorage) -> None:
+    verbs = [["tubes"], ["peek", "m/H/0/0"], ["dead", "list"], ["recurrent", "list"], ["destroy"]]
     with holder(name, "hold") as other:
         stopped_inside(other)
-        command = (sys.executable, "-m", "shardq", *verb, "--url", url)
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stdout) == (1, "")
-        assert "has its guard" in done.stderr or "in use by" in done.stderr
+        for verb, done in zip(verbs, run_together(verbs, url), strict=True):
+            assert (done.returncode, done.stdout) == (1, ""), verb
+            assert "has its guard" in done.stderr or "in use by" in done.stderr, verb
         free_again(other)
 
 

@@ -20,7 +20,7 @@ import pytest
 
 from shardq.handler import Handler
 from shardq.supervisor.exits import Exit
-from tests.support import jobs
+from tests.support import jobs, python
 from tests.support.jobs import Doomed, Folder, Gated, Record
 from tests.support.programs import ROOT, clean_environment, lives, until, wait_out_one_wish
 from tests.support.segments import files_of
@@ -59,7 +59,7 @@ def begin(url: str) -> Iterator[Begin]:
     def beginner(*options: object, module: str = JOBS, environment: Any = None, **streams: Any) -> Program:
         words = (sys.executable, "-m", "shardq.supervise", module, "--url", url, *map(str, options))
         begun.append(
-            subprocess.Popen(
+            python.Program(
                 words,
                 cwd=ROOT,
                 env=clean_environment() | (environment or {}),

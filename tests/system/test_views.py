@@ -17,7 +17,7 @@ from shardq.cli import FAILED, OK, main
 from shardq.deadletters import DeadLetter
 from shardq.drivers import SharedStorage
 from shardq.model import dead_pipe
-from tests.support import hands
+from tests.support import hands, python
 from tests.support.drivers import MIB
 from tests.support.programs import ROOT
 from tests.support.segments import files_of
@@ -51,9 +51,9 @@ def said(capsys: pytest.CaptureFixture[str], url: str) -> Say:
 
 def program(url: str, *words: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
     """The command in a process of its own."""
-    command = [sys.executable, "-m", "shardq", *words, "--url", url]
+    command = (sys.executable, "-m", "shardq", *words, "--url", url)
     options = {"capture_output": True} | options
-    return subprocess.run(command, cwd=ROOT, timeout=LIMIT_S, check=False, **options)
+    return python.run(command, cwd=ROOT, timeout=LIMIT_S, check=False, **options)
 
 
 def leave(name: str, *messages: bytes, pipe: str = PIPE) -> None:

@@ -84,27 +84,29 @@ def around_itself() -> list[Any]:
     return value
 
 
-HARD: dict[str, Any] = {
-    "a huge integer": 10**5000,
-    "a huge negative integer": -(10**5000),
-    "a repr that raises": Raising(),
-    "a repr that ends the program": Leaving(),
-    "a repr that is no text": NoText(),
-    "a class without a name": Nameless(),
-    "100,000 levels": nested(100_000),
-    "5 MB of text": "x" * 5_000_000,
-    "5 MB of bytes": bytes(5_000_000),
-    "a repr of 5 MB": Endless(),
-    "many members": list(range(1_000_000)),
-    "itself": around_itself(),
-    "a dict of those": {"key": [10**5000, Raising()]},
-    "control characters": "\x1b[31m\u202e\n\x9b",
+#: Made where they are used: each process that tests fork would have a map of them.
+HARD: dict[str, Callable[[], Any]] = {
+    "a huge integer": lambda: 10**5000,
+    "a huge negative integer": lambda: -(10**5000),
+    "a repr that raises": Raising,
+    "a repr that ends the program": Leaving,
+    "a repr that is no text": NoText,
+    "a class without a name": Nameless,
+    "100,000 levels": lambda: nested(100_000),
+    "5 MB of text": lambda: "x" * 5_000_000,
+    "5 MB of bytes": lambda: bytes(5_000_000),
+    "a repr of 5 MB": Endless,
+    "many members": lambda: list(range(100_000)),
+    "itself": around_itself,
+    "a dict of those": lambda: {"key": [10**5000, Raising()]},
+    "control characters": lambda: "\x1b[31m\u202e\n\x9b",
 }
 
 
 @pytest.mark.parametrize("kind", HARD)
 def test_every_value_is_shown_in_a_short_line(kind: str) -> None:
-    for value in (HARD[kind], [HARD[kind]], {1: HARD[kind]}, Plain(HARD[kind]), Data(HARD[kind]), Struct(HARD[kind])):
+    hard = HARD[kind]()
+    for value in (hard, [hard], {1: hard}, Plain(hard), Data(hard), Struct(hard)):
         text = shown(value)
         assert 0 < len(text) <= 500
         assert text.isprintable()
@@ -154,7 +156,7 @@ def test_a_refusal_of_any_value_is_an_error_of_ours_with_a_short_message(kind: s
     queue = Queue(RuntimeStorage())
 
     with pytest.raises(ShardqError) as caught:
-        REFUSALS[refusal](queue, HARD[kind])
+        REFUSALS[refusal](queue, HARD[kind]())
 
     message = str(caught.value)
     assert len(message) < 5000
@@ -165,9 +167,9 @@ def test_a_refusal_of_any_value_is_an_error_of_ours_with_a_short_message(kind: s
 async def test_so_is_what_a_worker_is_given(kind: str) -> None:
     worker = Worker(RuntimeLock(), Queue(RuntimeStorage()))
     with pytest.raises(ShardqError):
-        await worker.loop(limit=[HARD[kind]])  # type: ignore[arg-type]
+        await worker.loop(limit=[HARD[kind]()])  # type: ignore[arg-type]
     with pytest.raises(ShardqError):
-        await worker.loop(handler=[HARD[kind]])
+        await worker.loop(handler=[HARD[kind]()])
 
 
 @pytest.mark.parametrize("kind", HARD)
@@ -179,7 +181,7 @@ async def test_so_is_what_a_route_says(kind: str) -> None:
         def route(cls, *requests: Plain) -> Any:
             return cls.routes
 
-    queue, value = Queue(RuntimeStorage()), [HARD[kind]]
+    queue, value = Queue(RuntimeStorage()), [HARD[kind]()]
     for routes in (value, [Route(value)], [Route(0, value)], Raising()):  # type: ignore[arg-type]
         Routed.routes = routes
         with pytest.raises(ShardqError) as caught:

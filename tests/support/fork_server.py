@@ -1,0 +1,144 @@
+"""A process that has imported the package, and forks a Python program for each message.
+
+A new interpreter takes a fifth of a second before it has imported shardq. A program that is forked here finds what it
+would find there: a `__main__` of its own, its arguments, environment, directory, streams and descriptors, default
+signals, and as its parent the process that sent the message. `tests.support.python` sends them.
+
+It runs as a script, so that programs find no module of the tests imported.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import marshal
+import os
+import runpy
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from io import TextIOWrapper
+from types import ModuleType
+from typing import Any
+
+#: The largest message, and the most descriptors that come with it.
+MESSAGE_BYTES, DESCRIPTORS = 1 << 17, 64
+
+_STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
+
+
+def serve(requests: socket.socket) -> None:
+    """Fork a program for each message, until the other end of the socket is closed. Returns in the server alone."""
+    # What the commands import, but not themselves: each of them is to be a `__main__`.
+    runpy.run_module("shardq.supervise", run_name="imported")
+    import shardq.cli  # noqa: F401
+
+    del sys.path[: 1 + len(_pythonpath())]  # the folder of this script, and what each program has one of its own of
+    gc.freeze()  # a collection in a program would copy all that was imported here
+    while True:
+        data, descriptors, _, _ = socket.recv_fds(requests, MESSAGE_BYTES, DESCRIPTORS)
+        if not data:
+            return
+        if _forked():
+            break
+        for descriptor in descriptors:
+            os.close(descriptor)
+    requests.send(str(os.getpid()).encode())
+    requests.close()
+    _become(descriptors=descriptors, **marshal.loads(data))
+
+
+def _forked() -> bool:
+    """Fork, and return whether this is the child. Its parent is the process that sent the message by then: an orphan
+    goes to the nearest process above it that reaps orphans.
+    """
+    gate, opened = os.pipe()
+    parent = os.fork()
+    if parent:
+        os.waitpid(parent, 0)
+        os.close(gate)
+        os.close(opened)
+        return False
+    if os.fork():
+        os._exit(0)
+    os.close(opened)
+    os.read(gate, 1)  # until the parent is gone
+    os.close(gate)
+    return True
+
+
+def _become(
+    words: Sequence[str],
+    directory: str,
+    environment: dict[str, str],
+    numbers: Sequence[int],
+    group: int | None,
+    new_session: bool,
+    descriptors: Sequence[int],
+) -> None:
+    """Run the program: `-m MODULE` or `-c CODE` and its arguments. It gets the descriptors under these numbers."""
+    _place(descriptors, numbers)
+    if new_session:
+        os.setsid()
+    if group is not None:
+        os.setpgid(0, group)
+    os.chdir(directory)
+    os.environ.clear()
+    os.environ.update(environment)
+    time.tzset()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _open_streams()
+    option, what, *arguments = words
+    sys.orig_argv = [sys.executable, *words]
+    sys.argv = [option, *arguments]
+    main = sys.modules["__main__"] = ModuleType("__main__")
+    main.__annotations__ = {}
+    if option == "-m":
+        sys.path[:0] = [directory, *_pythonpath()]
+        runpy._run_module_as_main(what)  # type: ignore[attr-defined]
+    else:
+        sys.path[:0] = ["", *_pythonpath()]
+        exec(compile(what, "<string>", "exec"), vars(main))
+
+
+def _pythonpath() -> list[str]:
+    return [os.path.abspath(entry) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+
+
+def _place(descriptors: Sequence[int], numbers: Sequence[int]) -> None:
+    """Give the descriptors these numbers, and close all others."""
+    above = max(numbers) + 1
+    held = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, above) for descriptor in descriptors]
+    for descriptor, number in zip(held, numbers, strict=True):
+        os.dup2(descriptor, number)
+    for number in set(range(max(held) + 1)) - set(numbers):
+        with suppress(OSError):
+            os.close(number)
+
+
+def _open_streams() -> None:
+    """As a new interpreter does for the descriptors 0 to 2."""
+    for number, (name, mode) in enumerate(_STREAMS):
+        former: Any = getattr(sys, name)
+        unbuffered = former.write_through  # by PYTHONUNBUFFERED
+        buffer: Any = open(number, f"{mode}b", 0 if unbuffered and mode == "w" else -1, closefd=False)  # noqa: SIM115
+        getattr(buffer, "raw", buffer).name = former.name
+        stream: Any = TextIOWrapper(
+            buffer,
+            former.encoding,
+            former.errors,
+            newline="\n",
+            line_buffering=not unbuffered and (name == "stderr" or os.isatty(number)),
+            write_through=unbuffered,
+        )
+        stream.mode = mode
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the tests and to all that they started
+    serve(socket.socket(fileno=int(sys.argv[1])))
