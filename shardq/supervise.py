@@ -57,6 +57,9 @@ from shardq.working.worker import Worker
 
 log = logging.getLogger("shardq.supervisor")
 
+#: Columns of the usage that stands above a complaint.
+_WIDTH = 80
+
 #: Which exit code an error that ends the command has.
 _EXITS: dict[type[Exception], Exit] = {
     ConfigurationError: Exit.USAGE,
@@ -239,9 +242,14 @@ def _worker_of(storage: SharedStorage, number: int, settings: SupervisorSettings
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reads what the options mean only when it is asked for help."""
+    """Reads what the options mean, and how wide the terminal is, only when it is asked for help."""
+
+    def __init__(self, **options: Any) -> None:
+        # Else argparse asks for the width at each option, by a module that imports all kinds of compression.
+        super().__init__(**options, formatter_class=partial(argparse.HelpFormatter, width=_WIDTH))
 
     def format_help(self) -> str:
+        self.formatter_class = argparse.HelpFormatter
         descriptions = SupervisorSettings.descriptions()
         for action in self._actions:
             if text := descriptions.pop(action.dest, ""):

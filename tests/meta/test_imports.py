@@ -17,6 +17,7 @@ HEAVY = (
 #: Of these, what a worker does not need either, in a family that was started as an application starts one.
 HEAVY_IN_A_WORKER = (
     *("pydantic", "pydantic_core", "pydantic_settings", "cronsim", "dateutil", "psutil", "redis", "multiprocessing"),
+    *("bz2", "lzma", "secrets", "shutil"),
     *("shardq.cli", "shardq.embedded", "shardq.drivers.memory", "shardq.scheduling.calendar"),
 )
 
