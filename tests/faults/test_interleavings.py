@@ -214,7 +214,7 @@ def serves_uncounted(bindings: Claims, begin: Callable[[Claims], None] = Claims.
     [
         (Claims, "_make_known", serves_untold),
         (Claims, "_make_known", serves_uncounted),
-        (DeathWatch, "_serves", lambda watch, slot: False),
+        (DeathWatch, "_serving", lambda watch: []),
     ],
     ids=["none-rung", "not-counted", "not-looked-at"],
 )
