@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import sys
@@ -79,6 +80,8 @@ class Origin(NamedTuple):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
+    gc.freeze()  # what is imported by now stays, in the workers as well, so no collection has to look at it again
+    gc.enable()  # `launch` disabled it
     standard.open_missing()
     os.environ.pop(MARK, None)  # before any process is started that would inherit it
     options = _parser().parse_args(arguments)
