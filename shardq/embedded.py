@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import sys
 from concurrent.futures import Future
 from contextlib import suppress
@@ -76,7 +75,7 @@ class Supervisor:
         if workers is not None:
             self.settings.workers = workers
         self._private = url is None and self.settings.url is None
-        self.url = url or self.settings.url or f"shm://{PRIVATE_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
+        self.url = url or self.settings.url or f"shm://{PRIVATE_PREFIX}{os.getpid()}-{os.urandom(4).hex()}"
         segment_name(self.url)
         self._targets = [_target(target, private=self._private) for target in targets]
         self._needs_main = any(target.startswith("__main__:") for target in self._targets)

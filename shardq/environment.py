@@ -277,8 +277,7 @@ class FromEnvironment:
     @classmethod
     def _variables(cls) -> dict[str, Any]:
         prefix = cls.model_config["env_prefix"]
-        named = ((name.upper(), text) for name, text in os.environ.items())
-        return {name: text for name, text in named if name.startswith(prefix)}
+        return {key: os.environ[name] for name in os.environ if (key := name.upper()).startswith(prefix)}
 
     @classmethod
     def _variable(cls, label: str) -> str:

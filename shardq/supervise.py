@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import sys
@@ -57,6 +58,9 @@ from shardq.working.worker import Worker
 
 log = logging.getLogger("shardq.supervisor")
 
+#: Columns of the usage that stands above a complaint.
+_WIDTH = 80
+
 #: Which exit code an error that ends the command has.
 _EXITS: dict[type[Exception], Exit] = {
     ConfigurationError: Exit.USAGE,
@@ -76,6 +80,8 @@ class Origin(NamedTuple):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
+    gc.freeze()  # what is imported by now stays, in the workers as well, so no collection has to look at it again
+    gc.enable()  # `launch` disabled it
     standard.open_missing()
     os.environ.pop(MARK, None)  # before any process is started that would inherit it
     options = _parser().parse_args(arguments)
@@ -239,9 +245,14 @@ def _worker_of(storage: SharedStorage, number: int, settings: SupervisorSettings
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reads what the options mean only when it is asked for help."""
+    """Reads what the options mean, and how wide the terminal is, only when it is asked for help."""
+
+    def __init__(self, **options: Any) -> None:
+        # Else argparse asks for the width at each option, by a module that imports all kinds of compression.
+        super().__init__(**options, formatter_class=partial(argparse.HelpFormatter, width=_WIDTH))
 
     def format_help(self) -> str:
+        self.formatter_class = argparse.HelpFormatter
         descriptions = SupervisorSettings.descriptions()
         for action in self._actions:
             if text := descriptions.pop(action.dest, ""):

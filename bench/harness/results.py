@@ -25,7 +25,10 @@ PUBLISHED = ROOT / "bench" / "results" / "published.json"
 FORMAT = 1
 #: What takes more than this share of the cores before a run is other work.
 _IDLE = 0.5
-_PACKAGES = ("msgspec", "uvloop", "posix_ipc", "sharded-queue")
+_PACKAGES = (
+    *("msgspec", "uvloop", "posix_ipc"),
+    *("sharded-queue", "joblib", "faster-fifo", "localqueue", "huey"),
+)
 #: Digits of a figure that a file keeps.
 _DIGITS = 6
 

@@ -62,6 +62,21 @@ class One(Nothing):
         return [Route()] * len(requests)
 
 
+class ByKey(Nothing):
+    """As `Nothing`, in threads by a hash of the number."""
+
+    @classmethod
+    def route(cls, *requests: Job) -> list[Route]:
+        return [Route.by(request.number, threads=THREADS) for request in requests]
+
+
+class Declared(Nothing):
+    """As `ByKey`, declared."""
+
+    route_by = "number"
+    threads = THREADS
+
+
 #: Nanoseconds from `register` to the handler's first line, in this process.
 delays_ns: list[int] = []
 
@@ -205,6 +220,11 @@ class Emitting(Handler[Job]):
 
     async def handle(self, *requests: Job) -> None:
         await self.emit(Nothing, *requests)
+
+
+def chunk_of(seconds: float) -> int:
+    """How many tasks of so much processor time a rival should be given at once."""
+    return 1 if seconds > 1e-3 else 16
 
 
 def compute(seconds: float) -> None:

@@ -11,7 +11,7 @@ from itertools import chain
 
 from bench.harness.contestant import Figures
 from bench.harness.size import Size
-from bench.load.jobs import TOTALS, Job, Nothing, calls_of, compute
+from bench.load.jobs import TOTALS, Job, Nothing, calls_of, chunk_of, compute
 
 _CONTEXT = multiprocessing.get_context("fork")
 _HANDLER = Nothing()
@@ -25,13 +25,11 @@ def calls(size: Size, *, workers: int, call: int) -> Figures:
 
 
 def computing(size: Size, *, tasks: int, seconds: float, workers: int) -> Figures:
-    """Tasks of so much processor time, one a chunk where they take long."""
     count = size.count(tasks, workers)
-    chunk = 1 if seconds > 1e-3 else 16
     with ProcessPoolExecutor(workers, mp_context=_CONTEXT) as pool:
         _exhaust(pool.map(compute, [seconds] * workers))
         start = time.perf_counter()
-        _exhaust(pool.map(compute, [seconds] * count, chunksize=chunk))
+        _exhaust(pool.map(compute, [seconds] * count, chunksize=chunk_of(seconds)))
         return {"of_ideal": count * seconds / workers / (time.perf_counter() - start)}
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import uvloop
 
 from bench.harness.contestant import Figures
 from bench.harness.scenario import Contestant, Figure, Kind, Scenario
 from bench.harness.size import Size
 from bench.load.family import seconds_for
-from bench.load.jobs import CAPACITY_BYTES, TOTALS, Nothing, calls_of
+from bench.load.jobs import CALL, CAPACITY_BYTES, TOTALS, Nothing, calls_of
 from shardq import Supervisor
 
 _WORKERS = (1, 2, 4)
@@ -16,10 +18,13 @@ _WORKERS = (1, 2, 4)
 _CAVEATS = """
 One producer; shardq's workers and the rivals' consumers are processes of their own, except those of `sharded-queue`,
 whose in-memory driver has but the producer's process, and which is drained after each call. shardq keeps order within
-each of 16 threads and loses nothing when a process is killed. `multiprocessing.Queue` (each call put as one list) and
-`ProcessPoolExecutor.map` (chunks of one call) keep no order between consumers, and what a killed consumer had in hand
-is lost. The pipe carries each call as one msgspec blob to one process; it routes nothing and can lose what it carries.
-More processes than cores slow each other down, whatever the queue."""
+each of 16 threads and loses nothing when a process is killed. `multiprocessing.Queue` (each call put as one list),
+`ProcessPoolExecutor.map`, `Pool.imap` and joblib (chunks of one call) keep no order between consumers, and what a
+killed consumer had in hand is lost. `faster-fifo` (`put_many` for a call, `get_many` for a batch) is held up for ever
+by a process that is killed while it has the ring's lock. `localqueue` and `huey` keep requests in a file of SQLite in
+the folder for temporary files: where that is on a disk, requests outlive a restart of the machine. Each of the two
+looks for new requests from time to time. The pipe carries each call as one msgspec blob to one process; it routes
+nothing and can lose what it carries. More processes than cores slow each other down, whatever the queue."""
 
 
 def family(size: Size, *, workers: int, call: int, sync: bool = False) -> Figures:
@@ -57,30 +62,35 @@ def _scenario(call: int) -> Scenario:
         )
         for consumers, mine in zip(_WORKERS, own, strict=False)
     ]
-    arguments = {"call": call}
-    others = [
-        Contestant(
-            "ProcessPoolExecutor.map, 1 worker",
-            "bench.rivals.executor:calls",
-            {**arguments, "workers": 1},
-            Kind.RIVAL,
-        ),
-        Contestant(
-            "sharded-queue, in process",
-            "bench.rivals.ancestor:calls",
-            arguments,
-            Kind.RIVAL,
-            needs="sharded_queue",
-        ),
-        Contestant("pipe, msgspec blobs", "bench.rivals.pipe:calls", arguments, Kind.FLOOR),
-    ]
     return Scenario(
         f"calls-{call}",
         "single requests, end to end" if call == 1 else f"calls of {call:,} requests over 16 threads, end to end",
         (Figure("end_to_end_per_s", "end to end", "requests/s"),),
-        (*own, *queues, *others),
+        (*own, *queues, *_others(call)),
         _CAVEATS,
     )
+
+
+def _others(call: int) -> Iterator[Contestant]:
+    """Those that have one consumer, but for joblib."""
+    arguments = {"call": call}
+    yield _rival("ProcessPoolExecutor.map, 1 worker", "executor:calls", {**arguments, "workers": 1})
+    yield _rival("multiprocessing.Pool.imap, 1 worker", "pool:calls", {**arguments, "workers": 1})
+    if call == CALL:
+        yield _rival("joblib, 2 workers", "joblib:calls", {**arguments, "workers": 2}, "joblib", "shardq, 2 workers")
+    yield _rival("sharded-queue, in process", "ancestor:calls", arguments, "sharded_queue")
+    yield _rival("faster-fifo", "faster_fifo:calls", arguments, "faster_fifo")
+    if call in (1, CALL):
+        yield _rival("localqueue, SQLite", "localqueue:calls", arguments, "localqueue")
+    if call == 1:
+        yield _rival("huey, SQLite", "huey:calls", {}, "huey")
+    yield Contestant("pipe, msgspec blobs", "bench.rivals.pipe:calls", arguments, Kind.FLOOR)
+
+
+def _rival(
+    name: str, function: str, arguments: dict[str, int], needs: str | None = None, against: str | None = None
+) -> Contestant:
+    return Contestant(name, f"bench.rivals.{function}", arguments, Kind.RIVAL, against, needs)
 
 
 SCENARIOS = tuple(map(_scenario, TOTALS))

@@ -34,10 +34,12 @@ def _scenario(name: str, title: str, tasks: int, seconds: float) -> Scenario:
             Contestant("shardq", f"{__name__}:family", arguments),
             Contestant("multiprocessing.Queue, single", "bench.rivals.process_queue:computing", arguments, Kind.RIVAL),
             Contestant("ProcessPoolExecutor.map", "bench.rivals.executor:computing", arguments, Kind.RIVAL),
+            Contestant("multiprocessing.Pool.imap", "bench.rivals.pool:computing", arguments, Kind.RIVAL),
+            Contestant("joblib", "bench.rivals.joblib:computing", arguments, Kind.RIVAL, needs="joblib"),
         ),
         "shardq is sent calls of 128 over 16 threads and hands out batches of 16; the queue is given each task by "
-        "itself; the executor has chunks of one task where it takes 2 ms, and of 16 else. With two workers on two "
-        "cores the producer has no core of its own, so 1 cannot be reached.",
+        "itself; executor, pool and joblib have chunks of one task where it takes 2 ms, and of 16 else. With two "
+        "workers on two cores the producer has no core of its own, so 1 cannot be reached.",
     )
 
 

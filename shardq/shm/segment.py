@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-import secrets
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -314,7 +313,7 @@ def _write_header(mapping: mmap.mmap, layout: Layout, private: bool) -> None:
         words[at.PRIVATE] = private
         words[at.SEQUENCE_FLOOR] = 0
         words[at.RESERVED_BYTES] = reserve_of(layout)[1]
-        words[at.EQUALITY_KEY], words[at.EQUALITY_KEY_END] = secrets.randbits(64), secrets.randbits(64)
+        words[at.EQUALITY_KEY], words[at.EQUALITY_KEY_END] = (int.from_bytes(os.urandom(8)) for _ in range(2))
         for word, offset_ns in zip((at.MONOTONIC_OFFSET_NS, at.BOOTTIME_OFFSET_NS), clock_offsets_ns(), strict=True):
             words[word] = offset_ns % 2**64
         words[at.MAGIC] = at.MAGIC_NUMBER

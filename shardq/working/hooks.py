@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from shardq.text.portrait import Alarm
 
@@ -18,8 +17,7 @@ def _no_alarm(timeout_s: float) -> Any:
     return nullcontext()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Hooks:
+class Hooks(NamedTuple):
     """Given to a `Worker` by the code that runs it. A supervised worker process has its own."""
 
     alarm: Alarm = _no_alarm

@@ -215,7 +215,7 @@ def serves_uncounted(sleepers: Sleepers, begin: Callable[[Sleepers], None] = Sle
     [
         (Sleepers, "make_known", serves_untold),
         (Sleepers, "make_known", serves_uncounted),
-        (DeathWatch, "_serves", lambda watch, slot: False),
+        (DeathWatch, "_serving", lambda watch: []),
     ],
     ids=["none-rung", "not-counted", "not-looked-at"],
 )

@@ -48,7 +48,7 @@ class DeathWatch:
         if self._words[at.SERVERS] == self._seen or self._ends is None:
             return
         self._seen = self._words[at.SERVERS]
-        serving = {self._slots.owner_of(slot): slot for slot in range(self._layout.slots) if self._serves(slot)}
+        serving = {self._slots.owner_of(slot): slot for slot in self._serving()}
         for owner in self._watched.keys() - serving.keys():
             self._drop(owner)
         for owner in serving.keys() - self._watched.keys():
@@ -72,8 +72,11 @@ class DeathWatch:
             self._ends = None
         self._seen = 0
 
-    def _serves(self, slot: int) -> bool:
-        return slot != self._slots.mine and self._words[self._slots.word(slot) + at.SLOT_SERVES] == 1
+    def _serving(self) -> list[int]:
+        """Slots of the other processes that serve."""
+        first, behind = self._slots.word(0), self._slots.word(self._layout.slots)
+        serves = self._words[first + at.SLOT_SERVES : behind : at.SLOT_WORDS].tolist()
+        return [slot for slot, word in enumerate(serves) if word == 1 and slot != self._slots.mine]
 
     def _add(self, owner: int, slot: int) -> None:
         pid = self._slots.pid_here(slot)

@@ -14,6 +14,7 @@ other files, ports). So its claims are handed on only once it is a corpse.
 from __future__ import annotations
 
 import os
+from itertools import chain, filterfalse
 
 from shardq.errors import SegmentForeign, SlotsExhausted
 from shardq.shm import words as at
@@ -159,7 +160,7 @@ class Slots:
 
     def _take_one_of(self, slots: range) -> bool:
         # Slots of dead workers last: their supervisor has still to read there which worker ended.
-        for slot in sorted(slots, key=self._was_a_worker):
+        for slot in chain(filterfalse(self._was_a_worker, slots), slots):
             if not self.try_lock(FIRST_SLOT_BYTE + slot):
                 continue
             if self._same_process_lives(slot):

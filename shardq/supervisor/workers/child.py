@@ -11,7 +11,6 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any, NoReturn
 
 import uvloop
@@ -149,8 +148,7 @@ class _Service:
             term.keep_following()
 
         take_process()
-        worker.hooks = replace(
-            worker.hooks,
+        worker.hooks = worker.hooks._replace(
             alarm=signals.alarm,
             after_step=after_step,
             before_sleep=term.keep_awake,

@@ -6,8 +6,7 @@ import logging
 import os
 import signal
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from shardq.supervisor.workers.deaths import Death, has_ended, reap
 from shardq.system.descriptors import only_last_ones_left
@@ -15,8 +14,7 @@ from shardq.system.descriptors import only_last_ones_left
 log = logging.getLogger("shardq.supervisor")
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """A process, held by a descriptor that no later process with its pid can take over.
 
     A child can also be held without a descriptor, by its pid: no later process gets that pid until this process has
