@@ -28,6 +28,8 @@ from tests.support.segments import new_name
 WORKERS = 3
 #: Requests between two kills, and seconds.
 FED, CALM_S = (50, 500), (0.0, 0.02)
+#: More requests than this are not put into the pipeline at a time.
+ENOUGH = 10_000
 #: For what is left after the last kill.
 PATIENCE_S = 180.0
 
@@ -55,6 +57,9 @@ class Pipeline:
         """How many requests each thread was given, and how many outputs of each were read."""
 
     def feed(self, count: int, random: Random) -> None:
+        """Give it so many requests more, unless it has enough: nothing would read its end while it is full."""
+        if drive(self._storage.backlog()).queued > ENOUGH:
+            return
         drops = list[Drop]()
         for thread in random.choices(range(THREADS), k=count):
             drops.append(Drop(thread, self.fed[thread]))
