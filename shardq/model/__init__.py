@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shardq.model.batches import EMPTY, NOT_ALONE, Batch, Ending, Failed, Hand, Terms, in_turn, signal_name
+from shardq.model.batches import EMPTY, NOT_ALONE, AllTerms, Batch, Ending, Failed, Hand, Terms, in_turn, signal_name
 from shardq.model.names import (
     MAIN_NAMES,
     MAIN_SCRIPT,
@@ -23,6 +23,7 @@ __all__ = [
     "MAIN_SCRIPT",
     "MAIN_SCRIPT_IN_WORKER",
     "NOT_ALONE",
+    "AllTerms",
     "Batch",
     "Counts",
     "Ending",

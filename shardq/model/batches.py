@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from signal import Signals
 from typing import NamedTuple
@@ -123,6 +123,10 @@ class Terms(NamedTuple):
     """How long the worker has for one: its supervisor may end it after that, where it cannot stop by itself."""
     starvation_limit: int | None = None
     """See `in_turn`."""
+
+
+#: The terms of several handlers, by their names.
+AllTerms = Mapping[str, Terms]
 
 
 class Hand(NamedTuple):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
-from shardq.model import Batch, Counts, Failed, Hand, Limits, Part, Scheduled, Terms, When
+from shardq.model import AllTerms, Batch, Counts, Failed, Hand, Limits, Part, Scheduled, Terms, When
 from shardq.outputs import Output
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.settings import StorageSettings
@@ -194,25 +194,13 @@ class Storage(Protocol):
         ...
 
     async def turn(
-        self,
-        hand: Hand | None,
-        served: Served,
-        terms: Mapping[str, Terms],
-        *,
-        stay: bool = True,
-        outputs: Sequence[Output] = (),
+        self, hand: Hand | None, served: Served, terms: AllTerms, *, stay: bool = True, outputs: Sequence[Output] = ()
     ) -> Hand | None:
         """`pop`, and what comes after it, in one step: see S33. `terms` are those of the handlers, by name."""
         ...
 
     async def rest(
-        self,
-        hand: Hand | None,
-        served: Served,
-        terms: Mapping[str, Terms],
-        timeout_s: float | None = None,
-        *,
-        stay: bool = True,
+        self, hand: Hand | None, served: Served, terms: AllTerms, timeout_s: float | None = None, *, stay: bool = True
     ) -> Hand | None:
         """A `turn` that waits for work: see S34. None for `timeout_s`: without an end."""
         ...

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from shardq.drivers.memory.bell import Bell, Bells
 from shardq.drivers.memory.capacity import FOLLOW_UP_PART, RESERVE_PART
@@ -19,6 +19,7 @@ from shardq.drivers.memory.turns import onward
 from shardq.model import (
     EMPTY,
     NOT_ALONE,
+    AllTerms,
     Batch,
     Counts,
     Failed,
@@ -107,13 +108,7 @@ class RuntimeStorage:
             return self._stored.acknowledge(hand, hand.batch.through_first(count), outputs)
 
     async def turn(
-        self,
-        hand: Hand | None,
-        served: Served,
-        terms: Mapping[str, Terms],
-        *,
-        stay: bool = True,
-        outputs: Sequence[Output] = (),
+        self, hand: Hand | None, served: Served, terms: AllTerms, *, stay: bool = True, outputs: Sequence[Output] = ()
     ) -> Hand | None:
         with self._lock:
             self._timing.promote()
@@ -122,13 +117,7 @@ class RuntimeStorage:
             return onward(self._threads, hand, served, terms, stay=stay)
 
     async def rest(
-        self,
-        hand: Hand | None,
-        served: Served,
-        terms: Mapping[str, Terms],
-        timeout_s: float | None = None,
-        *,
-        stay: bool = True,
+        self, hand: Hand | None, served: Served, terms: AllTerms, timeout_s: float | None = None, *, stay: bool = True
     ) -> Hand | None:
         def look() -> Hand | None:
             nonlocal hand

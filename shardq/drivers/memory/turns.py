@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from shardq.drivers.memory.threads import Threads
-from shardq.model import EMPTY, Batch, Hand, Terms, split_key
+from shardq.model import EMPTY, AllTerms, Batch, Hand, split_key
 from shardq.protocols import Served
 
 
-def onward(
-    threads: Threads, hand: Hand | None, served: Served, terms: Mapping[str, Terms], *, stay: bool
-) -> Hand | None:
+def onward(threads: Threads, hand: Hand | None, served: Served, terms: AllTerms, *, stay: bool) -> Hand | None:
     """Hand out more of the thread of the hand, or of the one that is ready next: see `Storage.turn`."""
     if hand is None:
         return _next(threads, served, terms)
@@ -24,7 +20,7 @@ def onward(
     return _next(threads, served, terms)
 
 
-def _next(threads: Threads, served: Served, terms: Mapping[str, Terms]) -> Hand | None:
+def _next(threads: Threads, served: Served, terms: AllTerms) -> Hand | None:
     """Claim the thread that is ready next, and hand out of it. None: there is none."""
     key = threads.next_ready(served, None)
     if key is None:
@@ -33,7 +29,7 @@ def _next(threads: Threads, served: Served, terms: Mapping[str, Terms]) -> Hand 
     return Hand(key, token, _taken(threads, key, token, terms))
 
 
-def _taken(threads: Threads, key: str, token: int, terms: Mapping[str, Terms]) -> Batch:
+def _taken(threads: Threads, key: str, token: int, terms: AllTerms) -> Batch:
     """A batch by the terms of the thread's handler; nothing where there are none."""
     its = terms.get(split_key(key)[0])
     return threads.take(key, token, its) if its else EMPTY

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TypeVar
@@ -19,7 +19,7 @@ from shardq.drivers.shared.lock import SharedLock
 from shardq.drivers.shared.sleeping import Sleeping
 from shardq.drivers.shared.waiters import Deadline, ears_of, limit_of_coroutines, until_free
 from shardq.errors import SegmentBusy, SegmentMissing
-from shardq.model import Batch, Counts, Failed, Hand, Limits, Part, Scheduled, Terms, When
+from shardq.model import AllTerms, Batch, Counts, Failed, Hand, Limits, Part, Scheduled, Terms, When
 from shardq.outputs import Output
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.protocols import Served
@@ -168,13 +168,7 @@ class SharedStorage:
         return stored
 
     async def turn(
-        self,
-        hand: Hand | None,
-        served: Served,
-        terms: Mapping[str, Terms],
-        *,
-        stay: bool = True,
-        outputs: Sequence[Output] = (),
+        self, hand: Hand | None, served: Served, terms: AllTerms, *, stay: bool = True, outputs: Sequence[Output] = ()
     ) -> Hand | None:
         promote_what_is_due(self._store.deferring)
         if hand is None:
@@ -242,13 +236,7 @@ class SharedStorage:
         return await self._sleeping.wait(served, timeout_s, bound)
 
     async def rest(
-        self,
-        hand: Hand | None,
-        served: Served,
-        terms: Mapping[str, Terms],
-        timeout_s: float | None = None,
-        *,
-        stay: bool = True,
+        self, hand: Hand | None, served: Served, terms: AllTerms, timeout_s: float | None = None, *, stay: bool = True
     ) -> Hand | None:
         return await self._sleeping.rest(hand, served, terms, timeout_s, stay=stay)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, TypeVar
 
 from shardq.errors import SegmentNoRoom
-from shardq.model import EMPTY, NOT_ALONE, Batch, Failed, Hand, Terms, in_turn, split_key
+from shardq.model import EMPTY, NOT_ALONE, AllTerms, Batch, Failed, Hand, Terms, in_turn, split_key
 from shardq.outputs import Output
 from shardq.shm import words as at
 from shardq.shm.journal import Journal
@@ -131,7 +131,7 @@ class Delivering:
         self,
         hand: Hand | None,
         names: frozenset[str] | None,
-        terms: Mapping[str, Terms],
+        terms: AllTerms,
         *,
         stay: bool,
         outputs: Sequence[Output] = (),
@@ -153,7 +153,7 @@ class Delivering:
         self,
         hand: Hand | None,
         names: frozenset[str] | None,
-        terms: Mapping[str, Terms],
+        terms: AllTerms,
         *,
         stay: bool,
         asleep: bool = False,
@@ -209,7 +209,7 @@ class Delivering:
         return self._pop(hand, hand.batch.through, outputs, most)
 
     def _onward(
-        self, hand: Hand | None, thread: int, names: frozenset[str] | None, terms: Mapping[str, Terms], *, stay: bool
+        self, hand: Hand | None, thread: int, names: frozenset[str] | None, terms: AllTerms, *, stay: bool
     ) -> Hand | None:
         """What a turn does once the batch in the hand is acknowledged."""
         if hand is None:
@@ -229,7 +229,7 @@ class Delivering:
         self._waiting.look_around()
         return self._claims.next_ready(self._waiting.last_served, self._handlers.served(names)) >= 0
 
-    def _next(self, names: frozenset[str] | None, terms: Mapping[str, Terms]) -> Hand | None:
+    def _next(self, names: frozenset[str] | None, terms: AllTerms) -> Hand | None:
         """Claim the thread that is ready next, and hand out of it. None: there is none."""
         key = self._waiting.find(names, None)
         if key is None:
@@ -250,7 +250,7 @@ class Delivering:
         self._journal.clear()
         self._claims.note_batch(-1, 0)
 
-    def _take_by(self, key: str, thread: int, terms: Mapping[str, Terms]) -> Batch:
+    def _take_by(self, key: str, thread: int, terms: AllTerms) -> Batch:
         """As `_take`, by the terms of the thread's handler; nothing where there are none."""
         its = terms.get(split_key(key)[0])
         return EMPTY if its is None else self._take(key, thread, its)
