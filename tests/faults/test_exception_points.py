@@ -9,9 +9,10 @@ import pytest
 
 from tests.faults.kit.case import Operation
 from tests.faults.kit.operations import OPERATIONS
-from tests.faults.kit.outcome import check_counted, check_outcome, recorded, seen
-from tests.faults.kit.points import Child, Gate, Step, one_of_each_line, sample, striking_at
-from tests.faults.kit.scene import Scene, check_usable, check_whole
+from tests.faults.kit.outcome import Seen, check_outcome
+from tests.faults.kit.points import Child, Gate, Step, striking_at
+from tests.faults.kit.scene import Scene
+from tests.faults.kit.trial import problems_of, trials
 
 SAMPLE = 1
 
@@ -21,32 +22,22 @@ SAMPLE = 1
 def test_exception_at_any_line_leaves_all_or_nothing(
     operation: Operation, random: Random, everything: bool, tried: Callable[[str, int], None]
 ) -> None:
-    steps = one_of_each_line(recorded(operation), random)
-    chosen = steps if everything else sample(steps, SAMPLE, random)
-    failed = [f"{step}: {problem}" for step in chosen for problem in problems_after(operation, step)]
-    tried("exceptions", len(chosen))
+    count, failed = trials(operation, None if everything else SAMPLE, random, problems_after)
+    tried("exceptions", count)
     assert not failed, "\n".join(failed)
 
 
 def problems_after(operation: Operation, step: Step) -> Iterator[str]:
-    there = operation.scene()
-    gate = Gate()
-    try:
-        before = seen(there)
+    def strike(there: Scene, before: Seen) -> None:
+        gate = Gate()
         child = Child(lambda: thrown_out(operation, there, step, gate))
         gate.reached()
         # The child lives, holds its slot and its claims, and has entered once since.
         check_outcome(operation, before, there)
         gate.open()
         child.end()
-        check_whole(there.store)
-        check_outcome(operation, before, there)
-        check_counted(operation, before, there)
-        check_usable(there, operation.keys)
-    except Exception as problem:
-        yield f"{type(problem).__name__}: {problem}"
-    finally:
-        there.end()
+
+    return problems_of(operation, strike)
 
 
 def thrown_out(operation: Operation, there: Scene, step: Step, gate: Gate) -> None:

@@ -11,9 +11,10 @@ import pytest
 import shardq
 from tests.faults.kit.case import Operation
 from tests.faults.kit.operations import OPERATIONS
-from tests.faults.kit.outcome import check_counted, check_outcome, recorded, seen
+from tests.faults.kit.outcome import Seen, recorded
 from tests.faults.kit.points import Action, Child, Gate, Step, die_at, dying_at, one_of_each_line, sample, steps_run
-from tests.faults.kit.scene import Scene, check_usable, check_whole, settle
+from tests.faults.kit.scene import Scene, settle
+from tests.faults.kit.trial import problems_of
 
 #: First deaths of each operation in a sampled run and in a full one, and second deaths for each of them.
 FIRST, FIRST_OF_ALL, SECOND, SECOND_OF_ALL = 1, 12, 1, 6
@@ -74,18 +75,10 @@ def recorded_mending(operation: Operation, first: Step) -> list[Step]:
 
 
 def problems_after(operation: Operation, first: Step, then: Step) -> Iterator[str]:
-    there = operation.scene()
-    try:
-        before = seen(there)
+    def die_twice(there: Scene, before: Seen) -> None:
         after_death(operation, there, first, lambda ready, act: dying_at(then, ready, act)).end()
-        check_whole(there.store)
-        check_outcome(operation, before, there)
-        check_counted(operation, before, there)
-        check_usable(there, operation.keys)
-    except Exception as problem:
-        yield f"{type(problem).__name__}: {problem}"
-    finally:
-        there.end()
+
+    return problems_of(operation, die_twice)
 
 
 def after_death(operation: Operation, there: Scene, first: Step, mending: Callable[[Action, Action], Action]) -> Child:

@@ -11,9 +11,10 @@ from shardq.shm import words as at
 from shardq.shm.processes.guard import PATIENCE_S
 from tests.faults.kit.case import Operation
 from tests.faults.kit.operations import OPERATIONS
-from tests.faults.kit.outcome import check_counted, check_done, recorded, seen
-from tests.faults.kit.points import Child, Step, one_of_each_line, sample, stopping_at
-from tests.faults.kit.scene import WEDGED_S, Scene, Wedged, check_usable, check_whole, settle
+from tests.faults.kit.outcome import Seen, check_done
+from tests.faults.kit.points import Child, Step, stopping_at
+from tests.faults.kit.scene import WEDGED_S, Scene, Wedged, settle
+from tests.faults.kit.trial import problems_of, trials
 
 SAMPLE = 1
 
@@ -23,30 +24,20 @@ SAMPLE = 1
 def test_who_is_stopped_at_any_line_finds_its_place_again(
     operation: Operation, random: Random, everything: bool, tried: Callable[[str, int], None]
 ) -> None:
-    steps = one_of_each_line(recorded(operation), random)
-    chosen = steps if everything else sample(steps, SAMPLE, random)
-    failed = [f"{step}: {problem}" for step in chosen for problem in problems_after(operation, step)]
-    tried("stops", len(chosen))
+    count, failed = trials(operation, None if everything else SAMPLE, random, problems_after)
+    tried("stops", count)
     assert not failed, "\n".join(failed)
 
 
 def problems_after(operation: Operation, step: Step) -> Iterator[str]:
-    there = operation.scene()
-    try:
-        before = seen(there)
+    def stop(there: Scene, before: Seen) -> None:
         child = Child(stopping_at(step, lambda: operation.readied(there), lambda: operation.act(there)))
         if child.stopped():
             check_not_robbed(there)
             child.resume()
         child.end()
-        check_whole(there.store)
-        check_done(operation, before, there)
-        check_counted(operation, before, there)
-        check_usable(there, operation.keys)
-    except Exception as problem:
-        yield f"{type(problem).__name__}: {problem}"
-    finally:
-        there.end()
+
+    return problems_of(operation, stop, check_done)
 
 
 def check_not_robbed(there: Scene) -> None:
