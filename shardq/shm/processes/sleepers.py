@@ -67,11 +67,7 @@ class Sleepers:
 
     def call_worker(self) -> None:
         """Call any sleeping process, to look at the clock."""
-        self.call_first(self.above())
-
-    def call_first(self, slots: Iterator[int]) -> None:
-        """Call the first of these sleeping processes, if there is one."""
-        for slot in slots:
+        for slot in self.above():
             self.call(slot)
             return
 

@@ -193,7 +193,10 @@ class Claims:
     def call_for(self, thread: int) -> None:
         """Call a sleeping process to a thread that is ready."""
         number = self._directory.handler(thread)
-        self._sleepers.call_first(slot for slot in self._sleepers.above() if self._handlers.serves(slot, number))
+        for slot in self._sleepers.above():
+            if self._handlers.serves(slot, number):
+                self._sleepers.call(slot)
+                return
 
     def pass_on(self, taken: int) -> None:
         """For a process that was called and has work in thread `taken` (-1: none): call another process, in a higher
