@@ -60,3 +60,10 @@ def segments() -> Iterator[NewSegment]:
         for segment in opened:
             segment.close()
             remove_files(segment.name)
+
+
+def remove_all_like(name: str) -> None:
+    """Unlink every file that has the name in its own, whatever it is."""
+    for path in SHM_DIRECTORY.iterdir():
+        if name in path.name:
+            path.unlink()

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from shardq import Handler, Queue, Retry, Route, Worker
 from shardq.deadletters import DeadLetter
+from shardq.errors import QueueFull
 from shardq.settings import WorkerSettings
 from tests.support.drivers import Backend
 from tests.support.tasks import LIMIT_S
@@ -96,6 +97,35 @@ class Once(Planned):
     """A single attempt: whatever is counted shows."""
 
     retry = Retry(max_attempts=1)
+
+
+class Padded(NamedTuple):
+    """A request of any size."""
+
+    number: int
+    padding: bytes
+
+
+class Second(Handler[Padded]):
+    """What other handlers bring about."""
+
+    retry = Retry(max_attempts=1)
+
+    def perform(self, *requests: Padded) -> Any:
+        for request in requests:
+            diary.add("second", request.number)
+
+
+async def fill(queue: Queue, handler: type[Handler[Padded]], size: int) -> int:
+    """Register requests until there is no room; returns how many there are."""
+    queue.storage.settings.when_full = "raise"
+    many = max(1, 32_000 // size)
+    for call in range(1_000):
+        try:
+            await queue.register(handler, *(Padded(call * many + n, bytes(size)) for n in range(many)))
+        except QueueFull:
+            return call * many
+    raise AssertionError("never full")
 
 
 def batches() -> list[tuple[int, ...]]:

@@ -6,11 +6,11 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
-from shardq import Handler, Queue, Retry, Worker
+from shardq import Queue, Worker
 from shardq.errors import (
     FencedError,
     HandlerError,
@@ -31,10 +31,13 @@ from tests.support.workers import (
     Impatient,
     Item,
     Once,
+    Padded,
     Planned,
     Routed,
+    Second,
     batches,
     diary,
+    fill,
     letters,
     new_worker,
     one_each,
@@ -547,19 +550,6 @@ async def test_a_handler_can_do_with_too_many_outputs_what_it_likes(queue: Queue
     assert await letters(queue) == []
 
 
-class Padded(NamedTuple):
-    number: int
-    padding: bytes
-
-
-class Second(Handler[Padded]):
-    retry = Retry(max_attempts=1)
-
-    def perform(self, *requests: Padded) -> Any:
-        for request in requests:
-            diary.add("second", request.number)
-
-
 class First(Second):
     """Brings about one of the other for each of its own."""
 
@@ -580,11 +570,7 @@ async def test_outputs_in_a_full_storage_come_to_their_end(
 ) -> None:
     backend = open_backend(MIB)
     queue = Queue(backend.storage)
-    queue.storage.settings.when_full = "raise"
-    registered, many = 0, max(1, 32_000 // size)
-    with suppress(QueueFull):
-        for registered in range(0, 10**6, many):
-            await queue.register(handler, *(Padded(registered + n, bytes(size)) for n in range(many)))
+    registered = await fill(queue, handler, size)
 
     async with working(new_worker(backend, queue)):
         assert await queue.storage.wait_for_quiet(LIMIT_S)

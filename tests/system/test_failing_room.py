@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
-from shardq import Handler, Queue, Retry, Worker
+from shardq import Queue, Worker
 from shardq.errors import QueueFull
 from shardq.model import Counts
 from tests.conftest import OpenBackend
@@ -18,9 +18,12 @@ from tests.support.workers import (
     Impatient,
     Item,
     Once,
+    Padded,
     Planned,
+    Second,
     batches,
     diary,
+    fill,
     letters,
     new_worker,
     one_each,
@@ -72,19 +75,6 @@ async def test_a_thread_without_room_does_not_keep_others_waiting(backend: Backe
     assert len(batches()) == 3
 
 
-class Padded(NamedTuple):
-    number: int
-    padding: bytes
-
-
-class Second(Handler[Padded]):
-    retry = Retry(max_attempts=1)
-
-    def perform(self, *requests: Padded) -> Any:
-        for request in requests:
-            diary.add("second", request.number)
-
-
 class First(Second):
     """Brings about one of the other for each of its own."""
 
@@ -99,18 +89,6 @@ class AsyncFirst(First):
         await self.queue.register(Second, *requests)
         for request in requests:
             diary.add("first", request.number)
-
-
-async def fill(queue: Queue, handler: type[First], size: int) -> int:
-    """Register requests until there is no room; returns how many there are."""
-    queue.storage.settings.when_full = "raise"
-    many = max(1, 32_000 // size)
-    for call in range(1_000):
-        try:
-            await queue.register(handler, *(Padded(call * many + n, bytes(size)) for n in range(many)))
-        except QueueFull:
-            return call * many
-    raise AssertionError("never full")
 
 
 @pytest.mark.requires("bounded")

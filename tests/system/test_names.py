@@ -21,7 +21,7 @@ from shardq.shm.store import Store
 from shardq.supervisor.exits import Exit
 from tests.faults.kit.points import Child, Gate
 from tests.support.drivers import MIB
-from tests.support.segments import new_name
+from tests.support.segments import new_name, remove_all_like
 from tests.support.supervised import Start, left_in
 
 PIPE = "m/H/0/0"
@@ -30,12 +30,9 @@ ENDINGS = (".lock", ".bell.0", ".bell.x", ".bell.", "-lock", "_lock", ".", "..",
 
 
 @pytest.fixture
-def name() -> Iterator[str]:
-    name = new_name()
+def name(name: str) -> Iterator[str]:
     yield name
-    for path in names.SHM_DIRECTORY.iterdir():
-        if name in path.name:
-            path.unlink()
+    remove_all_like(name)
 
 
 def files_like(name: str) -> set[str]:

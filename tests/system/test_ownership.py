@@ -22,7 +22,7 @@ from shardq.supervisor.exits import Exit
 from tests.faults.kit.points import Child
 from tests.support import jobs
 from tests.support.drivers import MIB
-from tests.support.segments import new_name
+from tests.support.segments import new_name, remove_all_like
 
 PIPE = "m/H/0/0"
 #: Who is no user of this machine, and an ordinary one.
@@ -34,12 +34,9 @@ Make = Callable[[Path], None]
 
 
 @pytest.fixture
-def name() -> Iterator[str]:
-    name = new_name()
+def name(name: str) -> Iterator[str]:
     yield name
-    for path in names.SHM_DIRECTORY.iterdir():
-        if name in path.name:
-            path.unlink()
+    remove_all_like(name)
 
 
 def handed_to(uid: int) -> Callable[[Path], None]:

@@ -13,16 +13,10 @@ from shardq.shm.store import Store
 from tests.faults.kit.fsck import fsck
 from tests.faults.kit.points import Child, Gate
 from tests.support.drivers import MIB
-from tests.support.segments import NewStore, stores
+from tests.support.segments import NewStore
 
 #: More than there are numbers.
 MANY = at.LARGEST_HANDLER + 50
-
-
-@pytest.fixture
-def new_store() -> Iterator[NewStore]:
-    with stores() as opener:
-        yield opener
 
 
 @pytest.fixture
