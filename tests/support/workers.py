@@ -99,6 +99,19 @@ class Once(Planned):
     retry = Retry(max_attempts=1)
 
 
+def failing_after(
+    count: int, error: Callable[[str], Exception], text: str = "as planned"
+) -> Callable[[Any, Sequence[Item]], Any]:
+    """A plan: acknowledge so many, then fail."""
+
+    async def plan(handler: Planned, items: Sequence[Item]) -> None:
+        if count:
+            await handler.acknowledge(count)
+        raise error(text)
+
+    return plan
+
+
 class Padded(NamedTuple):
     """A request of any size."""
 

@@ -21,6 +21,7 @@ from tests.support.workers import (
     Planned,
     batches,
     diary,
+    failing_after,
     letters,
     new_worker,
     one_each,
@@ -49,11 +50,7 @@ class Unhurried(Once):
 
 
 async def test_after_a_failure_only_what_was_not_acknowledged_comes_again(queue: Queue, worker: Worker) -> None:
-    async def half(handler: Planned, items: Sequence[Item]) -> None:
-        await handler.acknowledge(3)
-        raise ValueError("at the fourth")
-
-    plans.append(half)
+    plans.append(failing_after(3, ValueError))
     await queue.register(Planned, *one_each(6))
 
     await run(worker, 6)
@@ -139,11 +136,7 @@ async def test_a_failure_behind_the_last_request_is_nobodys(
 
 
 async def test_the_limit_counts_what_was_acknowledged_before_a_failure(queue: Queue, worker: Worker) -> None:
-    async def half(handler: Planned, items: Sequence[Item]) -> None:
-        await handler.acknowledge(2)
-        raise ValueError("at the third")
-
-    plans.append(half)
+    plans.append(failing_after(2, ValueError))
     await queue.register(Planned, *one_each(6))
 
     await run(worker, 3)
@@ -152,11 +145,7 @@ async def test_the_limit_counts_what_was_acknowledged_before_a_failure(queue: Qu
 
 
 async def test_a_part_is_acknowledged_over_gaps(queue: Queue, worker: Worker) -> None:
-    async def half(handler: Planned, items: Sequence[Item]) -> None:
-        await handler.acknowledge(2)
-        raise ValueError("at the third")
-
-    plans.append(half)
+    plans.append(failing_after(2, ValueError))
     await queue.register(Planned, *one_each(9))
     unwanted = [b"\x93\x00%c\x00" % number for number in (0, 2, 3, 5, 6)]
     assert await queue.storage.remove(Tube(Planned, Route()).pipe, *unwanted) == 5
@@ -202,13 +191,9 @@ async def test_a_part_is_counted_from_the_first_that_decodes(queue: Queue, worke
 
 
 async def test_who_counts_batches_hears_of_every_request(queue: Queue, worker: Worker) -> None:
-    async def half(handler: Planned, items: Sequence[Item]) -> None:
-        await handler.acknowledge(2)
-        raise ValueError("at the third")
-
     counted: list[int] = []
     worker.hooks = Hooks(after_batch=counted.append)
-    plans.append(half)
+    plans.append(failing_after(2, ValueError))
     await queue.register(Planned, *one_each(5))
 
     await run(worker, 5)
@@ -356,10 +341,7 @@ async def test_of_a_batch_that_takes_too_long_the_culprit_is_found(queue: Queue,
 
 
 async def test_a_timeout_of_the_handlers_own_is_its_own(queue: Queue, worker: Worker) -> None:
-    async def impatient(handler: Hasty, items: Sequence[Item]) -> None:
-        raise TimeoutError("of its own")
-
-    plans.append(impatient)
+    plans.append(failing_after(0, TimeoutError, "of its own"))
     await queue.register(Hasty, Item(0, 0))
 
     await run(worker, 1)

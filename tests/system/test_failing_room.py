@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -23,6 +22,7 @@ from tests.support.workers import (
     Second,
     batches,
     diary,
+    failing_after,
     fill,
     letters,
     new_worker,
@@ -34,10 +34,7 @@ from tests.support.workers import (
 
 
 async def test_no_room_in_a_handler_costs_no_attempt(backend: Backend, queue: Queue) -> None:
-    async def full(handler: Once, items: Sequence[Item]) -> None:
-        raise QueueFull("no room")
-
-    plans.extend([full] * 4)
+    plans.extend([failing_after(0, QueueFull)] * 4)
     await queue.register(Once, *one_each(4))
 
     await run(new_worker(backend, queue), 4)
@@ -48,11 +45,7 @@ async def test_no_room_in_a_handler_costs_no_attempt(backend: Backend, queue: Qu
 
 
 async def test_without_room_only_what_was_not_acknowledged_comes_again(queue: Queue, worker: Worker) -> None:
-    async def half(handler: Once, items: Sequence[Item]) -> None:
-        await handler.acknowledge(2)
-        raise QueueFull("no room")
-
-    plans.append(half)
+    plans.append(failing_after(2, QueueFull))
     await queue.register(Once, *one_each(6))
 
     await run(worker, 6)
@@ -62,10 +55,7 @@ async def test_without_room_only_what_was_not_acknowledged_comes_again(queue: Qu
 
 
 async def test_a_thread_without_room_does_not_keep_others_waiting(backend: Backend, queue: Queue) -> None:
-    async def full(handler: Planned, items: Sequence[Item]) -> None:
-        raise QueueFull("no room")
-
-    plans.append(full)
+    plans.append(failing_after(0, QueueFull))
     await queue.register(Planned, Item(0, 0))
     await queue.register(Planned, Item(1, 1))
 
