@@ -32,9 +32,12 @@ from shardq.shm.segment import Segment
 
 #: How long to wait for the token before looking for a corpse, in seconds. Sections take microseconds.
 PATIENCE_S = 0.005
-#: How often to yield the processor before sleeping between two tries.
-YIELDS = 40
-SHORTEST_NAP_S, LONGEST_NAP_S = 50e-6, 500e-6
+#: For how long a waiting process only yields the processor between two tries: as long as two large sections take. A
+#: nap lasts longer than the section that it waits for, and the guard stands idle meanwhile. With 25 us of yielding
+#: 355,000 requests a second pass in calls of 128 over 16 threads, with 200 us 540,000, at the same processor time.
+YIELDING_S = 200e-6
+#: How long it then sleeps between two tries, at first and at most; and at most once the holder surely does not run.
+SHORTEST_NAP_S, LONGEST_NAP_S, STUCK_NAP_S = 50e-6, 500e-6, 10e-3
 #: After how many seconds a waiting process writes down which process it waits for, for observers.
 NOTED_S = 0.05
 #: What the low 16 bits of an attempt say: this guard. There is one guard; the layout has room for more.
@@ -126,20 +129,19 @@ class Guard:
         return True
 
     def _wait(self) -> None:
-        yields, nap_s, began = 0, SHORTEST_NAP_S, self._clock()
+        nap_s, began = SHORTEST_NAP_S, self._clock()
         since, limit_s = began, self._limit_s()
         while True:
             # An attempt is announced only when the token is there to be had: otherwise the waiters' attempts would
             # never leave a rescuer two equal looks.
             if self._semaphore.value and self._try():
                 return
-            if yields < YIELDS:
-                yields += 1
+            if self._clock() - began < YIELDING_S:
                 os.sched_yield()
                 continue
             self._nap(nap_s)
-            nap_s = min(2 * nap_s, LONGEST_NAP_S)
             waited_s = self._clock() - began
+            nap_s = min(2 * nap_s, LONGEST_NAP_S if waited_s < NOTED_S else STUCK_NAP_S)
             over = limit_s is not None and waited_s >= limit_s
             if not over and self._clock() - since < self._patience_s:
                 continue

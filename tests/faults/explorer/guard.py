@@ -18,14 +18,14 @@ SLOT = 1000
 
 
 def guard_module(*patches: tuple[str, str]) -> ModuleType:
-    """The guard's module from its source, with parts replaced. Waiters yield once, to keep runs short."""
+    """The guard's module from its source, with parts replaced. Waiters do not yield, to keep runs short."""
     source = SOURCE
     for old, new in patches:
         assert source.count(old) == 1, f"the guard's source has {source.count(old)} times:\n{old}"
         source = source.replace(old, new)
     module = ModuleType("spoilt_guard" if patches else "guard")
     exec(compile(source, real.__file__, "exec"), module.__dict__)
-    module.__dict__["YIELDS"] = 1
+    module.__dict__["YIELDING_S"] = 0.0
     return module
 
 
