@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from signal import Signals
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Ending(NamedTuple):
@@ -69,6 +69,8 @@ class Batch:
     """Earlier failures of its only message."""
     taken_us: int = 0
     """When it was handed out, Unix microseconds of the storage's clock."""
+    unread: Any = None
+    """Where its messages are that are not read yet. For the storage alone, which reads them before it returns it."""
 
     @property
     def count(self) -> int:

@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from struct import Struct
+from typing import NamedTuple
 
 from shardq.model import EMPTY, Batch
 from shardq.shm.damage import damaged
@@ -144,17 +145,63 @@ def write_jump(segment: Segment, address: int, target: int) -> None:
     segment.bytes[address : address + HEADER_BYTES] = _HEADER.pack(JUMP, 0, 0, 0, 0, 0, 0, 0, target)
 
 
+class Slice(NamedTuple):
+    """Some messages of a record."""
+
+    record: Record
+    first: int
+    """Which of the record's messages comes first."""
+    number: int
+    """How many they are."""
+
+
 def cut(segment: Segment, found: Record, index: int, limit: int) -> Batch:
     """Messages of a record from `index` on, at most `limit`."""
-    count = min(limit, found.count - index)
-    first = found.ends + 4 * index
-    ends = array("I", segment.bytes[first : first + 4 * count])
-    base = int.from_bytes(segment.bytes[first - 4 : first], "little") if index else 0
-    if not base <= ends[-1] <= found.payload_bytes:
+    return read_out(segment, unread([Slice(found, index, min(limit, found.count - index))]))
+
+
+def unread(slices: Sequence[Slice]) -> Batch:
+    """A batch of these messages, one at least, which `read_out` will read."""
+    (first, index, count), (last, start, number) = slices[0], slices[-1]
+    sequence, through, numbers = first.sequence + index, last.sequence + start + number, None
+    if len(slices) > 1:
+        count = sum([number for _, _, number in slices])
+        if through - sequence > count:
+            numbers = [found.sequence + n for found, start, number in slices for n in range(start, start + number)]
+    return Batch(sequence, through, range(count), b"", 0, numbers, unread=slices)
+
+
+def read_out(segment: Segment, batch: Batch) -> Batch:
+    """The batch with its messages, if they were unread. The caller is inside the guard, or the messages are handed out
+    to it, so that they stay where they are. To copy them takes longer than to find them: others get in meanwhile.
+    """
+    slices, batch.unread = batch.unread, None
+    if slices is None:
+        return batch
+    if len(slices) == 1:
+        batch.ends, batch.payload, batch.base = _contents(segment, *slices[0])
+        return batch
+    ends, payloads, length = list[int](), list[bytes](), 0
+    for found, index, number in slices:
+        its, payload, base = _contents(segment, found, index, number)
+        shift = length - base
+        ends += [end + shift for end in its] if shift else its
+        payloads.append(payload)
+        length += len(payload)
+    batch.ends, batch.payload = ends, b"".join(payloads)
+    return batch
+
+
+def _contents(segment: Segment, found: Record, index: int, number: int) -> tuple[array[int], bytes, int]:
+    """Ends and bytes of some messages of a record, and what the ends are counted from."""
+    data, ends = segment.bytes, found.ends
+    first, payload = ends + 4 * index, ends + 4 * found.count + found.trace_bytes
+    its = array("I", data[first : first + 4 * number])
+    base = int.from_bytes(data[first - 4 : first], "little") if index else 0
+    last = its[-1]
+    if not base <= last <= found.payload_bytes:
         raise damaged(segment.name, f"the record at {found.address} has messages that end behind it")
-    payload = segment.bytes[found.payload + base : found.payload + ends[-1]]
-    sequence = found.sequence + index
-    return Batch(sequence, sequence + count, ends, payload, base)
+    return its, data[payload + base : payload + last], base
 
 
 def message(segment: Segment, found: Record, index: int) -> bytes:

@@ -39,22 +39,35 @@ class Fifos:
         self.chains = RecordChains(segment, extents)
         self._read_last = 0, 0, 0
         """Of the message that `read_on` read last: its tube, its number, and where its record is."""
+        self._found_last = 0, 0, 0
+        """Of the message that `find` found last: its tube, the number behind it, and where its record is."""
 
     def read(self, tube: int, limit: int) -> Batch:
         """At most `limit` messages from the head."""
+        return self.read_out(self.find(tube, limit))
+
+    def read_out(self, batch: Batch) -> Batch:
+        """The batch with its messages. Wants no guard where they are handed out to the caller."""
+        return record.read_out(self._segment, batch)
+
+    def find(self, tube: int, limit: int) -> Batch:
+        """As `read`, with messages that `read_out` reads."""
         word = self._layout.tube_word(tube)
         head = self._words[word + at.TUBE_HEAD_SEQUENCE]
         if limit <= 0 or self.is_empty(tube):
             return EMPTY
         if self._words[word + at.TUBE_CANCELLED]:
             return self.read_on(tube, limit, head - 1)
-        slices: list[Batch] = []
+        slices = list[record.Slice]()
         for found in self.chains.records(tube):
-            slices.append(record.cut(self._segment, found, max(0, head - found.sequence), limit))
-            limit -= slices[-1].count
+            index = max(0, head - found.sequence)
+            slices.append(record.Slice(found, index, min(limit, found.count - index)))
+            limit -= slices[-1].number
             if not limit:
                 break
-        return record.joined(slices)
+        batch = record.unread(slices)
+        self._found_last = tube, batch.through, found.address
+        return batch
 
     def read_on(self, tube: int, limit: int, after: int) -> Batch:
         """As `read`, of the messages with numbers above `after`."""
@@ -81,7 +94,9 @@ class Fifos:
         gone = through - head - self._cancelled_between(tube, head, through)
         counted = [self._journal.moved(counter, gone) for counter in counters]
         self._journal.commit((word + at.TUBE_HEAD_SEQUENCE, through), *counted, *others)
-        self.settle(tube)
+        # The record of the last message stands until the head is settled: so the chain is followed from there.
+        known = self._found_last[:2] == (tube, through)
+        self.settle(tube, self._found_last[2] if known else 0)
         return gone
 
     def cancel(self, tube: int, messages: Sequence[bytes], *, handed_stay: bool) -> int:
@@ -172,8 +187,10 @@ class Fifos:
         """When the message at the head was accepted, Unix microseconds, 0: the tube is empty."""
         return 0 if self.is_empty(tube) else next(self.chains.records(tube)).accepted_us
 
-    def settle(self, tube: int) -> None:
-        """Bring all that follows from the head in line with it. It also finishes what a dead process left half done."""
+    def settle(self, tube: int, start: int = 0) -> None:
+        """Bring all that follows from the head in line with it. It also finishes what a dead process left half done.
+        `start`: a record of the tube before the head, from which on to look for the one that holds it.
+        """
         word = self._layout.tube_word(tube)
         if not self._words[word + at.TUBE_TAIL]:
             return
@@ -187,7 +204,7 @@ class Fifos:
             self._words[word + at.TUBE_TAIL] = 0
             self.chains.release(before)
             return
-        former, head = self._words[word + at.TUBE_HEAD_RECORD], next(self.chains.records(tube)).address
+        former, head = self._words[word + at.TUBE_HEAD_RECORD], next(self.chains.records(tube, start)).address
         if head != former:
             left = self.chains.extents_between(former, head)[:-1]
             self._words[word + at.TUBE_HEAD_RECORD] = head

@@ -112,7 +112,8 @@ class Delivering:
         limit of starvation. Raises `FencedError`.
         """
         with self._section:
-            return self._take(key, self._claims.held(key, token), terms)
+            batch = self._take(key, self._claims.held(key, token), terms)
+        return self._fifos.read_out(batch)
 
     def pop(self, hand: Hand, count: int, outputs: Sequence[Output] = ()) -> bool:
         """Acknowledge the first messages of the batch in hand, and store what they led to in the same commit. False:
@@ -146,8 +147,10 @@ class Delivering:
                 if thread == NO_ROOM:
                     return hand
                 if thread != AGAIN:
-                    return self._onward(hand, thread, names, terms, stay=stay)
+                    found = self._onward(hand, thread, names, terms, stay=stay)
+                    break
             most *= 2
+        return self._read_out(found)
 
     def rest(
         self,
@@ -177,7 +180,7 @@ class Delivering:
                 waiting.turn_over(sleeps_on=sleeps, busy=busy)
             elif sleeps:
                 waiting.sleep()
-            return Rest(found, sleeps, wait_s)
+        return Rest(self._read_out(found), sleeps, wait_s)
 
     def fail(self, hand: Hand) -> Failed:
         """Take back the batch in hand as failed. Returns the failures of its message, `NOT_ALONE` where there were
@@ -222,6 +225,12 @@ class Delivering:
         self._release(thread, 0.0)
         return self._next(names, terms)
 
+    def _read_out(self, hand: Hand | None) -> Hand | None:
+        """The hand with the messages of its batch, read once the guard is left: they are handed out, so they stay."""
+        if hand is not None:
+            self._fifos.read_out(hand.batch)
+        return hand
+
     def _others_ready(self, names: frozenset[str] | None) -> bool:
         """Whether a thread of these handlers is ready, and one at all is wanted."""
         if names is not None and not names:
@@ -262,7 +271,7 @@ class Delivering:
         there = self._directory.priorities(thread)
         for priority in priorities:
             for tube in there.get(priority, ()):
-                batch = self._fifos.read(tube, self._delivery.limit(tube, terms.limit))
+                batch = self._fifos.find(tube, self._delivery.limit(tube, terms.limit))
                 if batch.count:
                     self._words[turn] += 1
                     self._delivery.hand_out(thread, tube, batch.through)
