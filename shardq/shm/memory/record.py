@@ -181,7 +181,9 @@ def read_out(segment: Segment, batch: Batch) -> Batch:
     if len(slices) == 1:
         batch.ends, batch.payload, batch.base = _contents(segment, *slices[0])
         return batch
-    ends, payloads, length = list[int](), list[bytes](), 0
+    ends: list[int] = []
+    payloads: list[bytes] = []
+    length = 0
     for found, index, number in slices:
         its, payload, base = _contents(segment, found, index, number)
         shift = length - base

@@ -160,7 +160,8 @@ class Directory:
 
     def tubes_of(self, thread: int) -> list[int]:
         """Tube entries of a thread."""
-        tubes, tube = list[int](), self._first_tube(thread)
+        tube = self._first_tube(thread)
+        tubes: list[int] = []
         while tube:
             if tube > self._layout.tubes or len(tubes) > self._layout.tubes:
                 raise damaged(self._segment.name, f"the tubes of thread {thread} lead nowhere")

@@ -58,7 +58,7 @@ class Fifos:
             return EMPTY
         if self._words[word + at.TUBE_CANCELLED]:
             return self.read_on(tube, limit, head - 1)
-        slices = list[record.Slice]()
+        slices: list[record.Slice] = []
         for found in self.chains.records(tube):
             index = max(0, head - found.sequence)
             slices.append(record.Slice(found, index, min(limit, found.count - index)))

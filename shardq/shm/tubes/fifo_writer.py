@@ -61,7 +61,8 @@ class FifoWriter:
         Raises `MessageTooLarge`.
         """
         messages = parts[0][1] if len(parts) == 1 else [message for _, its in parts for message in its]
-        former, stores = self._extents.keep_room(messages, share), list[tuple[int, int]]()
+        former = self._extents.keep_room(messages, share)
+        stores: list[tuple[int, int]] = []
         try:
             if former is not None:
                 stores = self.write_all(parts, accepted_us, share)
@@ -115,7 +116,7 @@ class FifoWriter:
         self, parts: Sequence[tuple[int, Sequence[bytes]]], accepted_us: int, share: int
     ) -> list[tuple[int, int]]:
         """As `write`, for several tubes: the stores that make the messages part of them, none without room for all."""
-        stores = list[tuple[int, int]]()
+        stores: list[tuple[int, int]] = []
         for tube, messages in parts:
             tail = self.write(tube, messages, accepted_us, share=share)
             if not tail:

@@ -149,7 +149,9 @@ class Appending:
 
     def _append(self, parts: Sequence[Part], share: int) -> list[int]:
         """The tubes that have the messages now, none for lack of room."""
-        threads, targets = list[int](), list[tuple[int, Sequence[bytes]]]()
+        # Empty literals here and where batches are read: `list[int]()` takes 0.8 us.
+        threads: list[int] = []
+        targets: list[tuple[int, Sequence[bytes]]] = []
         # A thread that is kept is not given up to make place for the next one's entry.
         declare = self._journal.declare if len(parts) == 1 else self._journal.keep
         for pipe, messages in parts:
