@@ -233,11 +233,7 @@ def _result(awaitable: Awaitable[Any], may_wait: bool) -> Any:
 
 
 def _loop_runs() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+    return asyncio._get_running_loop() is not None  # `get_running_loop` raises where there is none, 0.4 us a call
 
 
 def _wait_for(awaitable: Awaitable[Any]) -> Any:

@@ -47,6 +47,7 @@ class Extents:
         self._bytes = segment.bytes
         self._layout = segment.layout
         self._classes = segment.layout.classes
+        self._downwards = tuple(reversed(self._classes))
         self._map = segment.layout.extent_map
         self._owners = segment.layout.extent_owners_word
         self._backed = segment.layout.extent_backed_word
@@ -162,7 +163,7 @@ class Extents:
 
     def locate(self, address: int) -> tuple[ExtentClass, int, int]:
         """The class, number and start of the extent an address lies in."""
-        for extent_class in reversed(self._classes):
+        for extent_class in self._downwards:
             if address >= extent_class.base:
                 index = (address - extent_class.base) // extent_class.size
                 if index >= extent_class.count:

@@ -108,10 +108,10 @@ def next_behind(segment: Segment, address: int) -> int:
 
 def write(segment: Segment, address: int, sequence: int, accepted_us: int, messages: Sequence[bytes]) -> int:
     """Write a record that cannot be reached yet. Returns the address behind it."""
-    payload = b"".join(messages)
-    ends = array("I", accumulate(map(len, messages)))
-    head = _HEADER.pack(MESSAGES, 0, len(messages), len(payload), sequence, accepted_us, 0, 0, 0)
-    record = b"".join((head, bytes(_bit_bytes(len(messages))), ends.tobytes(), payload))
+    count, payload = len(messages), b"".join(messages)
+    ends = array("I", accumulate(map(len, messages))) if count > 1 else len(payload).to_bytes(4, "little")
+    head = _HEADER.pack(MESSAGES, 0, count, len(payload), sequence, accepted_us, 0, 0, 0)
+    record = b"".join((head, bytes(_bit_bytes(count)), ends, payload))
     segment.bytes[address : address + len(record)] = record
     return address + (len(record) + 7 & ~7)
 

@@ -191,4 +191,5 @@ class FifoWriter:
 
 
 def _size(messages: Sequence[bytes]) -> int:
-    return record.size_of(len(messages), sum(map(len, messages)))
+    count = len(messages)
+    return record.size_of(count, sum(map(len, messages)) if count != 1 else len(messages[0]))
