@@ -37,6 +37,7 @@ after those that it uses:
 * `files.pipes`: writing where the reader may be gone
 * `processes.doorbell`: waking a sleeper
 * `processes.death_watch`: noticing a death
+* `processes.bells`: which processes to ring, and which rings stand
 * `processes.sleepers`: which processes sleep, and which to ring
 * `tubes.claims`: which process serves which thread, and which threads have work
 * `tubes.parts`: all of `tubes`, put together for one process

@@ -201,12 +201,12 @@ class Store:
 
     def end_section(self) -> None:
         try:
-            bells = tuple(self._sleepers.bells)
-            self._sleepers.bells.clear()
+            bells = self._sleepers.bells.take()
         finally:
             self._guard.release()
-        for slot in bells:
-            self._parts.doorbell.ring(slot)
+        for slot, attempt in bells.items():
+            if self._parts.doorbell.ring(slot):
+                self._sleepers.bells.rang(slot, attempt)
 
     def _check_open(self) -> None:
         if self.segment.words[at.CLOSED]:

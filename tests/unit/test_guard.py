@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from shardq.errors import SegmentBusy
 from shardq.shm import words as at
-from shardq.shm.processes.guard import Guard
+from shardq.shm.processes.guard import SHORTEST_NAP_S, STUCK_NAP_S, Guard
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
 from tests.support.holder import COUNTER, holder
@@ -210,6 +211,30 @@ def test_who_gives_up_leaves_no_trace(segment: Segment, slots: Slots) -> None:
     waiter.release()
 
     assert_free(segment, slots)
+
+
+def test_a_waiter_sleeps_the_longer_the_longer_it_waits(segment: Segment, slots: Slots) -> None:
+    naps, passed_s = list[float](), 0.0
+
+    def clock() -> float:
+        nonlocal passed_s
+        passed_s += 1e-6
+        return passed_s
+
+    def nap(seconds: float) -> None:
+        nonlocal passed_s
+        naps.append(seconds)
+        passed_s += seconds
+
+    with holder(segment.name, "hold") as other:
+        other.hear()
+        with pytest.raises(SegmentBusy):
+            Guard(segment, slots, clock=clock, nap=nap, limit_s=lambda: 1.0).acquire()
+        other.let_go()
+
+    assert naps == sorted(naps)
+    assert (naps[0], naps[-1]) == (SHORTEST_NAP_S, STUCK_NAP_S)
+    assert len(naps) < 250
 
 
 def test_a_release_cut_short_is_mended_by_its_own_process(

@@ -45,16 +45,19 @@ class Doorbell:
             while len(os.read(self._own, 4096)) == 4096:
                 pass
 
-    def ring(self, slot: int) -> None:
-        """Wake the process of a slot, if that can be done. What it is to look at is in the segment already. So this
-        raises nothing where the bell cannot be reached, for want of a descriptor for instance: the caller would take
-        that for a refusal of its verb. A file in the place of a bell that is not this user's is not touched.
+    def ring(self, slot: int) -> bool:
+        """Wake the process of a slot, if that can be done: returns whether it could. What it is to look at is in the
+        segment already. So this raises nothing where the bell cannot be reached, for want of a descriptor for instance:
+        the caller would take that for a refusal of its verb. A file in the place of a bell that is not this user's is
+        not touched.
         """
+        rung = False
         with self._lock, suppress(OSError, SegmentError):
             known = slot in self._others
-            self._ring(slot)
+            rung = self._ring(slot)
             if not known and slot in self._others and only_last_ones_left():
                 os.close(self._others.pop(slot))
+        return rung
 
     def close(self) -> None:
         """Remove this process's FIFO and close all descriptors."""
@@ -96,18 +99,19 @@ class Doorbell:
             raise
         return descriptor
 
-    def _ring(self, slot: int) -> None:
+    def _ring(self, slot: int) -> bool:
         for _ in range(2):
             descriptor = self._descriptor(slot)
             try:
                 write(descriptor, b"!")
             except BlockingIOError:
-                return  # full of rings that its process has not taken in yet
+                return True  # full of rings that its process has not taken in yet
             except BrokenPipeError:
                 # The slot's FIFO was made anew by a later process.
                 os.close(self._others.pop(slot))
                 continue
-            return
+            return True
+        return False
 
     def _descriptor(self, slot: int) -> int:
         if slot == self._slot:

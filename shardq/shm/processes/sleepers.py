@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from shardq.shm import words as at
 from shardq.shm.counters import none_queued
+from shardq.shm.processes.bells import Bells
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
 
@@ -25,8 +26,7 @@ class Sleepers:
         self._bytes = segment.bytes
         self._layout = segment.layout
         self._slots = slots
-        self.bells: set[int] = set()
-        """Slots to ring once the guard is left."""
+        self.bells = Bells(segment, slots)
 
     def sleep(self) -> None:
         """Say that this process sleeps: it will be rung when there is work."""
@@ -62,8 +62,7 @@ class Sleepers:
 
     def call(self, slot: int) -> None:
         """Call this sleeping process."""
-        self._bytes[self._layout.sleep_map + slot] = at.CALLED
-        self.bells.add(slot)
+        self.bells.call(slot)
 
     def call_worker(self) -> None:
         """Call any sleeping process, to look at the clock."""

@@ -167,7 +167,12 @@ class Claims:
     def work_arrived(self, thread: int) -> None:
         """As `refresh`, for a thread that just got messages: this frequent case needs fewer looks."""
         state = self._bytes[self._layout.thread_map + thread]
-        if state == at.THREAD_IDLE or (state == at.THREAD_BOUND and self._sleepers.sleeps(self._owner_slot(thread))):
+        if state == at.THREAD_BOUND and self._sleepers.sleeps(slot := self._owner_slot(thread)):
+            if self.owner(thread):
+                self._sleepers.call(slot)
+            else:
+                self.refresh(thread)
+        elif state == at.THREAD_IDLE:
             self.refresh(thread)
 
     def next_ready(self, after: int, served: Served) -> int:

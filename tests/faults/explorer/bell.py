@@ -57,15 +57,18 @@ class _Slots(Slots):
 
 
 class _Turn:
-    """In place of the guard: the process that runs is alone."""
+    """In place of the guard: the process that runs is alone. It numbers its attempts, as the guard does."""
 
     mine = False
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, segment: Segment, process: Process) -> None:
+        self._words = segment.words
+        self._attempt = segment.layout.slot_word(process.number) + at.SLOT_ATTEMPT
         self._process = process
 
     def acquire(self) -> None:
         self._process.step("enters")
+        self._words[self._attempt] += 1 << 16
 
     def release(self) -> None:
         self._process.step("has left")
@@ -76,9 +79,10 @@ class _Doorbell:
         self._bells = bells
         self._process = process
 
-    def ring(self, slot: int) -> None:
+    def ring(self, slot: int) -> bool:
         self._process.step(f"rings {slot}")
         self._bells.rung.add(slot)
+        return True
 
 
 class _Heard:
@@ -165,7 +169,7 @@ def bare_store(segment: Segment, bells: Bells, process: Process) -> Store:
     store = Store(segment)
     store._slots = _Slots(segment, process)
     store.enter()
-    store._guard = _Turn(process)  # type: ignore[assignment]
+    store._guard = _Turn(segment, process)  # type: ignore[assignment]
     store._parts.doorbell = _Doorbell(bells, process)  # type: ignore[assignment]
     return store
 
