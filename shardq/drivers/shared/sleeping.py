@@ -55,7 +55,9 @@ class Sleeping:
             since, found = -1, Rest(hand, asleep=False)
         else:
             if not found.asleep:
+                storage.pace.handed_out()
                 return found.hand
+        storage.pace.slept()
         return await self._slept(found, since, hand, served, terms, timeout_s, stay=stay)
 
     async def _slept(

@@ -16,6 +16,7 @@ from typing import TypeVar
 from shardq.drivers.shared.appending import append
 from shardq.drivers.shared.due import promote_some, promote_what_is_due, resolved, timed
 from shardq.drivers.shared.lock import SharedLock
+from shardq.drivers.shared.pacing import Pace
 from shardq.drivers.shared.sleeping import Sleeping
 from shardq.drivers.shared.waiters import Deadline, ears_of, limit_of_coroutines, until_free
 from shardq.errors import SegmentBusy, SegmentMissing
@@ -50,6 +51,7 @@ class SharedStorage:
         self._store = store
         self.ears = ears_of(store)
         self._sleeping = Sleeping(self)
+        self.pace = Pace()
         self._closed = False
         self.limit_waits(None)
 
@@ -152,13 +154,16 @@ class SharedStorage:
 
     async def take(self, key: str, token: int, terms: Terms) -> Batch:
         try:
-            return self._store.delivering.take(key, token, terms)
+            batch = self._store.delivering.take(key, token, terms)
         except SegmentBusy:
-            return await self._until_free(lambda: self._store.delivering.take(key, token, terms))
+            batch = await self._until_free(lambda: self._store.delivering.take(key, token, terms))
+        self.pace.handed_out()
+        return batch
 
     async def pop(self, hand: Hand, count: int, outputs: Sequence[Output] = ()) -> bool:
         if outputs:
             outputs = timed(outputs, self._store.segment.layout.step_parts)
+        self.pace.handled(count)
         try:
             stored = self._store.delivering.pop(hand, count, outputs)
         except SegmentBusy:
@@ -178,12 +183,15 @@ class SharedStorage:
             return None
         if outputs:
             outputs = timed(outputs, self._store.segment.layout.step_parts)
+        self.pace.handled(hand.batch.count)
         try:
-            return self._store.delivering.turn(hand, served, terms, stay=stay, outputs=outputs)
+            found = self._store.delivering.turn(hand, served, terms, stay=stay, outputs=outputs)
         except SegmentBusy:
-            return await self._until_free(
+            found = await self._until_free(
                 lambda: self._store.delivering.turn(hand, served, terms, stay=stay, outputs=outputs)
             )
+        self.pace.handed_out()
+        return found
 
     async def fail(self, hand: Hand) -> Failed:
         return await self.patiently(lambda: self._store.delivering.fail(hand))
