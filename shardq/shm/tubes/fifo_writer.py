@@ -86,15 +86,18 @@ class FifoWriter:
         them part of it when it is stored in TUBE_TAIL, or 0 where there is no room. `growth`: the largest class of
         extents that the tube may take, if smaller ones would do.
         """
-        growth = at.LARGEST_GROWTH_CLASS if growth is None else growth
         word = self._layout.tube_word(tube)
         tail = self._words[word + at.TUBE_TAIL]
         place, sequence = 0, self._words[word + at.TUBE_NEXT_SEQUENCE]
+        whole = _size(messages)
         if tail:
             place, sequence = record.behind(self._segment, tail)
+            if whole <= _PIECE_BYTES and self._has_memory(tube, place, whole):
+                record.write(self._segment, place, sequence, accepted_us, messages)
+                return place  # the frequent case, which takes three quarters of the time of what follows
+        growth = at.LARGEST_GROWTH_CLASS if growth is None else growth
         taken: list[int] = []
         first = 0
-        whole = _size(messages)
         for piece, nbytes in ((messages, whole),) if whole <= _PIECE_BYTES else self._pieces(messages):
             target = self._room(tube, place, nbytes, taken, share, growth)
             if not target:
@@ -172,6 +175,12 @@ class FifoWriter:
                 start, filled = n, 0
             filled += len(message) + 5
         yield messages[start:], _size(messages[start:])
+
+    def _has_memory(self, tube: int, place: int, nbytes: int) -> bool:
+        """Whether there is memory already for a record of `nbytes` at `place`, and a jump behind it."""
+        extent_class, extent, start = self._extents.locate(place)
+        end, backed = place + nbytes + HEADER_BYTES, self._extents.backed_bytes(extent)
+        return end <= start + backed <= start + extent_class.size and self._extents.owner_of(extent) == tube
 
     def _room(self, tube: int, place: int, nbytes: int, taken: list[int], share: int, largest: int) -> int:
         """Address for a record of `nbytes` with memory behind it, at `place` or in another extent. 0: no room."""
