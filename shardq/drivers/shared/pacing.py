@@ -1,8 +1,8 @@
 """How a worker leaves producers time while requests come a few at a time: small batches, one at once after the other.
 
-Such a worker is inside the guard most of its time, and a producer gets in once for each of its batches. Where the worker
-pauses between them, the producer gets in several times, and the next batches are larger. With single requests in 16
-threads 31,000 a second pass, and 17,000 without it; each costs the worker half of the processor time. A handler that
+Such a worker is inside the guard most of its time, and a producer gets in once for each of its batches. Where the
+worker pauses between them, the producer gets in several times, and the next batches are larger. With single requests in
+16 threads 31,000 a second pass, and 17,000 without it; each costs the worker half of the processor time. A handler that
 does something is a pause already.
 """
 

@@ -128,8 +128,8 @@ class Deadline:
         await asyncio.sleep(max(0.0, min(self._pause_s, left_s)))
 
     async def wait(self, future: asyncio.Future[None], at_most_s: float) -> None:
-        """Wait until the future is done, and have it done once the deadline or `at_most_s` is over. `asyncio.wait` would
-        need a turn of the loop more, 30 us of a wake-up.
+        """Wait until the future is done, and have it done once the deadline or `at_most_s` is over. `asyncio.wait`
+        would need a turn of the loop more, 30 us of a wake-up.
         """
         loop = asyncio.get_running_loop()
         if self._end is not None:
