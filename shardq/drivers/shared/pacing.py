@@ -9,6 +9,7 @@ does something is a pause already.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 #: Requests of a batch that are few, and how many such batches in a row, without sleep, a worker takes without pauses.
 _FEW, _AT_ONCE = 8, 32
@@ -21,14 +22,18 @@ _PAUSE_S = 20e-6
 class Pace:
     """The pauses of the workers of one process."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, pause: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._clock = clock
+        self._pause = pause
         self._in_a_row = 0
         self._handed_out_s = 0.0
         """When a batch was handed out last, monotonic."""
 
     def handed_out(self) -> None:
         """A worker got a batch."""
-        self._handed_out_s = time.monotonic()
+        self._handed_out_s = self._clock()
 
     def slept(self) -> None:
         """A worker found nothing to do."""
@@ -36,9 +41,9 @@ class Pace:
 
     def handled(self, count: int) -> None:
         """A worker handled so many requests, and is about to acknowledge them: pause if that is due."""
-        if count > _FEW or time.monotonic() - self._handed_out_s > _NOTHING_S:
+        if count > _FEW or self._clock() - self._handed_out_s > _NOTHING_S:
             self._in_a_row = 0
             return
         self._in_a_row += 1
         if self._in_a_row > _AT_ONCE:
-            time.sleep(_PAUSE_S)
+            self._pause(_PAUSE_S)
