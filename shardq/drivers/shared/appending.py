@@ -31,5 +31,5 @@ def append(store: Store, parts: Sequence[Part], when: When | None, share: int, *
     else:
         accepted = count if store.deferring.defer(parts, due_us, share=share) else None
     if due_us:
-        promote_what_is_due(store.deferring)
+        promote_what_is_due(store)
     return accepted

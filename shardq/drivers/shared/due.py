@@ -11,6 +11,7 @@ from shardq.errors import ScheduleError, SegmentBusy
 from shardq.model import When
 from shardq.outputs import Output, check_outputs
 from shardq.scheduling.schedule import next_us, resolved_us
+from shardq.shm.store import Store
 from shardq.shm.verbs.deferring import Deferring
 
 log = logging.getLogger("shardq.storage")
@@ -47,11 +48,12 @@ def promote_some(deferring: Deferring) -> int | None:
     return next_due_us
 
 
-def promote_what_is_due(deferring: Deferring) -> None:
-    """As `promote_some`, where something is due. Where another process keeps the guard, others promote it, or the next
-    call does.
+def promote_what_is_due(store: Store) -> None:
+    """As `promote_some`, where something is due. Where another process keeps the guard, or keeps this one from
+    attaching, others promote it, or the next call does.
     """
     with suppress(SegmentBusy):
+        deferring = store.deferring
         if deferring.due():
             promote_some(deferring)
 

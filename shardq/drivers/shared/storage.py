@@ -169,13 +169,13 @@ class SharedStorage:
         except SegmentBusy:
             stored = await self._until_free(lambda: self._store.delivering.pop(hand, count, outputs))
         if outputs:
-            promote_what_is_due(self._store.deferring)
+            promote_what_is_due(self._store)
         return stored
 
     async def turn(
         self, hand: Hand | None, served: Served, terms: AllTerms, *, stay: bool = True, outputs: Sequence[Output] = ()
     ) -> Hand | None:
-        promote_what_is_due(self._store.deferring)
+        promote_what_is_due(self._store)
         if hand is None:
             # As a look for work: a worker that has nothing in hand hears of its end also while the guard is held.
             with suppress(SegmentBusy):
@@ -280,7 +280,7 @@ class SharedStorage:
 
     def promote_what_is_due(self) -> None:
         """As `promote_some`, where something is due."""
-        promote_what_is_due(self._store.deferring)
+        promote_what_is_due(self._store)
 
     async def scheduled(self, after: Unread | None = None, limit: int = PAGE_ITEMS) -> Page[Scheduled]:
         return await self.patiently(lambda: self._store.deferring.scheduled(after, limit))
