@@ -26,7 +26,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from struct import Struct
-from typing import NamedTuple
 
 from shardq.model import EMPTY, Batch
 from shardq.shm.damage import damaged
@@ -77,6 +76,10 @@ class Record:
     def end(self) -> int:
         """Byte address behind the record."""
         return self.address + size_of(self.count, self.payload_bytes, self.trace_bytes)
+
+
+#: Some messages of a record: which one comes first, and how many they are.
+Slice = tuple[Record, int, int]
 
 
 def size_of(count: int, payload_bytes: int, trace_bytes: int = 0) -> int:
@@ -145,19 +148,9 @@ def write_jump(segment: Segment, address: int, target: int) -> None:
     segment.bytes[address : address + HEADER_BYTES] = _HEADER.pack(JUMP, 0, 0, 0, 0, 0, 0, 0, target)
 
 
-class Slice(NamedTuple):
-    """Some messages of a record."""
-
-    record: Record
-    first: int
-    """Which of the record's messages comes first."""
-    number: int
-    """How many they are."""
-
-
 def cut(segment: Segment, found: Record, index: int, limit: int) -> Batch:
     """Messages of a record from `index` on, at most `limit`."""
-    return read_out(segment, unread([Slice(found, index, min(limit, found.count - index))]))
+    return read_out(segment, unread([(found, index, min(limit, found.count - index))]))
 
 
 def unread(slices: Sequence[Slice]) -> Batch:

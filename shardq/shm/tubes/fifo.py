@@ -61,8 +61,9 @@ class Fifos:
         slices: list[record.Slice] = []
         for found in self.chains.records(tube):
             index = max(0, head - found.sequence)
-            slices.append(record.Slice(found, index, min(limit, found.count - index)))
-            limit -= slices[-1].number
+            number = min(limit, found.count - index)
+            slices.append((found, index, number))
+            limit -= number
             if not limit:
                 break
         batch = record.unread(slices)
