@@ -110,7 +110,7 @@ def packaged_valkey() -> str:
 
 def is_server(words: list[str]) -> bool:
     """Whether a command line is that of such a server."""
-    return bool(words) and Path(words[0]).name.startswith(("redis-server", "valkey-server"))
+    return bool(words) and ("redis-server" in words[0] or "valkey-server" in words[0])
 
 
 def _packaged(package: str, pattern: str) -> str:

@@ -100,6 +100,16 @@ class Link:
             tries = tries or _Tries(self._address, PATIENCE_S)
             await asyncio.sleep(tries.pause_s(reason))
 
+    async def at_once(self, *commands: tuple[bytes, ...]) -> list[Any]:
+        """The answers to plain commands, all of the same instant. Raises where there is no answer."""
+        wire = await self._connected()
+        futures = [wire.sent(packed(*words)) for words in ((b"MULTI",), *commands, (b"EXEC",))]
+        *_, answers = [await future for future in futures]
+        if isinstance(answers, Exception):
+            raise answers
+        found: list[Any] = answers
+        return found
+
     def post(self, command: Command) -> None:
         """Send a call whose answer does not matter, behind all that were sent. It is lost where there is no connection."""
         if self._wire is not None:

@@ -122,7 +122,13 @@ class Server:
 
     async def ask(self, *words: bytes) -> Any:
         """The answer to a plain command."""
+        if blocking.blocking:
+            return self._plain().ask(*words)
         return await (await self.here()).link.ask(*words)
+
+    async def at_once(self, *commands: tuple[bytes, ...]) -> list[Any]:
+        """The answers to plain commands, all of the same instant."""
+        return await (await self.here()).link.at_once(*commands)
 
     def close(self) -> None:
         if self._pid == os.getpid():

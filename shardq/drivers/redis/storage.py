@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ from shardq.drivers.redis.address import Address, of_client
 from shardq.drivers.redis.hands import (
     batch_said,
     decoded,
+    ending_told,
     hand_said,
     hand_told,
     terms_told,
@@ -24,7 +25,6 @@ from shardq.drivers.redis.replies import NoMemory
 from shardq.drivers.redis.rooms import FOLLOW_UP_PART, RESERVE_PART, Room
 from shardq.drivers.redis.server import Server
 from shardq.drivers.redis.sleeping import Look, until
-from shardq.errors import FencedError
 from shardq.model import (
     EMPTY,
     Batch,
@@ -72,9 +72,17 @@ class RedisStorage:
         self.server = Server(address, self.settings.prefix, partitions)
         self.lease_s = LEASE_S
         """How long the claims of `turn` and `rest` live."""
-        self.owner = f"{socket.gethostname()}:{os.getpid()}"
-        """Who holds the claims made here, as supervisors call it."""
         self._served_told: tuple[Served, Mapping[str, Terms], bytes] | None = None
+
+    @staticmethod
+    def owner_of(pid: int) -> str:
+        """Who holds the claims of a process of this host."""
+        return f"{socket.gethostname()}:{pid}"
+
+    @property
+    def owner(self) -> str:
+        """Who holds the claims made here."""
+        return self.owner_of(os.getpid())
 
     @property
     def limits(self) -> Limits:
@@ -301,6 +309,27 @@ class RedisStorage:
         told = [(key, token, False if seconds is None else round(seconds * 1e6)) for key, token, seconds in claims]
         return [bool(held) for held in await self.server.run("lease", 0, {"claims": told})]
 
+    async def sleepers(self) -> list[int]:
+        """How many callers sleep until there is work, room or quiet, in each partition."""
+        layout = await self.server.layout()
+        keys = [layout.key(partition, "SLEEPS") for partition in range(layout.partitions)]
+        return [int(await self.server.ask(b"HLEN", key)) for key in keys]
+
+    async def of_owner(
+        self, *owners: str, lease_s: float | None = None, excused: bool = False, ending: Ending | None = None
+    ) -> list[tuple[int, int]]:
+        """What a supervisor says of the claims of its workers: they live on for so long; their end is planned; or their
+        holder is dead, and ended like this. Says how many claims each has, and how many messages in hand.
+        """
+        arguments: dict[str, Any] = {"owners": owners}
+        if lease_s is not None:
+            arguments["lease_us"] = round(lease_s * 1e6)
+        elif excused:
+            arguments["excused"] = True
+        else:
+            arguments["ending"] = ending_told(ending)
+        return [(claims, in_hand) for claims, in_hand in await self.server.run("owned", 0, arguments)]
+
     @property
     def _room(self) -> Room:
         return Room(self.settings.capacity_bytes)
@@ -443,6 +472,3 @@ def _new_claim(reply: Sequence[bytes], former: int) -> tuple[str, int] | None:
     """The claim that a turn made."""
     told = decoded(reply[0])
     return (told["key"], told["token"]) if told.get("token", former) != former else None
-
-
-__all__ = ["Awaitable", "Ending", "FencedError", "RedisStorage"]

@@ -184,6 +184,10 @@ class PlainWire:
     def close(self) -> None:
         self._socket.close()
 
+    def __del__(self) -> None:
+        """The thread that used it ended."""
+        self._socket.close()
+
 
 def packed(*words: bytes) -> bytes:
     """A command as the server reads it."""

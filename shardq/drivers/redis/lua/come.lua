@@ -14,7 +14,7 @@ for _, time in ipairs(args.times) do
         else
             if next_us then
                 entry.due_us = next_us
-                redis.call('HSET', WAITING, number, cmsgpack.pack(entry))
+                store_entry(number, entry)
                 redis.call('ZADD', AGAIN, next_us, number)
                 count('used', nbytes)
             else

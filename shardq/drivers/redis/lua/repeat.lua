@@ -39,7 +39,7 @@ for _, entry_number in ipairs(changed) do
     local entry = entry_of(entry_number)
     if entry.schedule ~= args.schedule then
         entry.schedule, entry.due_us = args.schedule, args.due_us
-        redis.call('HSET', WAITING, entry_number, cmsgpack.pack(entry))
+        store_entry(entry_number, entry)
         redis.call('ZREM', STARVED, entry_number)
         redis.call('ZADD', AGAIN, args.due_us, entry_number)
     end

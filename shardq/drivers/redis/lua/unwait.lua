@@ -25,7 +25,7 @@ local function take_out(number, message)
         redis.call('ZREM', DUE, number)
     else
         entry.body = body_of(kept)
-        redis.call('HSET', WAITING, number, cmsgpack.pack(entry))
+        store_entry(number, entry)
     end
 end
 

@@ -31,16 +31,29 @@ local function reckon_with(instant, before)
     end
 end
 
+-- An entry is stored as what is said of it, after the size of that (4 bytes), and the body.
+local function entry_in(stored)
+    local size = struct.unpack('<I4', stored)
+    local entry = cmsgpack.unpack(string.sub(stored, 5, 4 + size))
+    entry.body = string.sub(stored, 5 + size)
+    return entry
+end
+
 local function entry_of(number)
     local stored = redis.call('HGET', WAITING, number)
-    return stored and cmsgpack.unpack(stored)
+    return stored and entry_in(stored)
+end
+
+local function store_entry(number, entry)
+    local said = cmsgpack.pack({pipe = entry.pipe, due_us = entry.due_us, schedule = entry.schedule})
+    redis.call('HSET', WAITING, number, struct.pack('<I4', #said) .. said .. entry.body)
 end
 
 local function new_entry(kind, set, pipe, body, due_us, schedule)
     count('entries', 1)
     local number = sortable(state.entries)
     local entry = {pipe = pipe, body = body, due_us = due_us, schedule = schedule}
-    redis.call('HSET', WAITING, number, cmsgpack.pack(entry))
+    store_entry(number, entry)
     redis.call('ZADD', set, due_us, number)
     for _, message in ipairs(messages_in(body)) do
         redis.call('ZADD', WAITS, 0, waits_prefix(kind, pipe, message) .. number)

@@ -19,13 +19,17 @@ local function ready_member(key, turn)
     return handler_of(key) .. '\0' .. sortable(turn) .. '\0' .. key
 end
 
--- Offer the thread after all that are offered.
+-- Offer the thread after all that are offered. One that was returned before comes also after those that become ready
+-- within this time.
+local ROUND_US = 1000000
+
 local function offer(key, its)
-    if its.turn then
-        redis.call('ZREM', READY, ready_member(key, its.turn))
+    state.turn = math.max(figure('turn') + 1, now)
+    local returned = its.turn
+    if returned then
+        redis.call('ZREM', READY, ready_member(key, returned))
     end
-    its.turn = math.max(figure('turn') + 1, now)
-    state.turn = its.turn
+    its.turn = state.turn + (returned and ROUND_US or 0)
     redis.call('ZADD', READY, 0, ready_member(key, its.turn))
 end
 
