@@ -44,8 +44,10 @@ def runs_on_another_loop(item: pytest.Item) -> bool:
     """Whether the test of a driver over a network runs on uvloop as well: one loop is enough for it, since each of its
     verbs suspends on either.
     """
-    loop = item.callspec.params.get(LOOP) if isinstance(item, pytest.Function) and hasattr(item, "callspec") else None
-    return loop is BOTH["asyncio"] and _suspends_always(item) and f"-{UVLOOP}" not in item.name and may_suspend(item.obj)
+    if item.config.getoption("--one-loop") or not _suspends_always(item):
+        return False
+    assert isinstance(item, pytest.Function)
+    return item.callspec.params.get(LOOP) is BOTH["asyncio"] and may_suspend(item.obj)
 
 
 def _suspends_always(item: pytest.Item) -> bool:
