@@ -14,7 +14,7 @@ from shardq.model import Ending
 from shardq.protocols import Lock, Storage
 from shardq.settings import StorageSettings
 from tests.support.leaks import segment_name
-from tests.support.tasks import sleepers_of
+from tests.support.tasks import busy
 
 MIB = 1 << 20
 
@@ -130,13 +130,13 @@ def make_redis(capacity_bytes: int | None) -> Backend:
     storage: Any = backend.storage
     server = storage.server
 
-    def sleepers() -> int:
-        return sum(drive(storage.sleepers()))
+    def is_busy() -> bool:
+        return bool(server.busy)
 
-    sleepers_of.append(sleepers)
+    busy.append(is_busy)
 
     async def discard() -> None:
-        sleepers_of.remove(sleepers)
+        busy.remove(is_busy)
         found = await wrongs(server)
         await server.ask(b"UNLINK", *(await server.layout()).keys())
         await backend.discard()

@@ -73,6 +73,11 @@ class Bell:
                 return False
         return True
 
+    @property
+    def busy(self) -> bool:
+        """Whether it connects."""
+        return self._connecting.locked()
+
     def forget(self, number: int) -> None:
         self._naps.pop(number, None)
 

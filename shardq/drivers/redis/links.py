@@ -115,6 +115,11 @@ class Link:
         if self._wire is not None:
             self._wire.post(command.packed)
 
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is due."""
+        return self._connecting.locked() or self._wire is not None and self._wire.busy
+
     def close(self) -> None:
         self.closed = True
         if self._wire is not None:
@@ -193,6 +198,10 @@ class PerLoop:
             self._made[loop] = made, ending
         await anext(ending)  # so the loop knows of it, and closes it in its end
         return made
+
+    @property
+    def all(self) -> list[Any]:
+        return [made for made, _ in list(self._made.values())]
 
     def already_here(self) -> Any:
         """The one of this loop, None where there is none yet."""

@@ -28,6 +28,11 @@ class Here:
         self.bell = Bell(address, prefix)
         self.calls = Calls()
 
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is due."""
+        return self.link.busy or self.bell.busy
+
     def close(self) -> None:
         self.link.close()
         self.bell.close()
@@ -129,6 +134,11 @@ class Server:
     async def at_once(self, *commands: tuple[bytes, ...]) -> list[Any]:
         """The answers to plain commands, all of the same instant."""
         return await (await self.here()).link.at_once(*commands)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is due in any event loop of this process."""
+        return any(here.busy for here in self._here.all)
 
     def close(self) -> None:
         if self._pid == os.getpid():

@@ -309,12 +309,6 @@ class RedisStorage:
         told = [(key, token, False if seconds is None else round(seconds * 1e6)) for key, token, seconds in claims]
         return [bool(held) for held in await self.server.run("lease", 0, {"claims": told})]
 
-    async def sleepers(self) -> list[int]:
-        """How many callers sleep until there is work, room or quiet, in each partition."""
-        layout = await self.server.layout()
-        keys = [layout.key(partition, "SLEEPS") for partition in range(layout.partitions)]
-        return [int(await self.server.ask(b"HLEN", key)) for key in keys]
-
     async def of_owner(
         self, *owners: str, lease_s: float | None = None, excused: bool = False, ending: Ending | None = None
     ) -> list[tuple[int, int]]:

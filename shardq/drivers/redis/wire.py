@@ -92,6 +92,11 @@ class Wire(asyncio.Protocol):
         if not self.lost and self._transport is not None:
             self._transport.write(command)
 
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is due."""
+        return bool(self._waiting)
+
     def close(self) -> None:
         if self._transport is not None:
             self._transport.abort()
