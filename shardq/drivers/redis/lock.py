@@ -23,8 +23,11 @@ class _Claim:
     """The one that gave the token, since that of the lock may change while a claim is held."""
     token: int
     lease_s: float
+    """How long it is to live from its next renewal on."""
+    granted_s: float
+    """How long it lives since it was made or renewed."""
     ends: float
-    """When it ends at the earliest, monotonic: counted from the sending of what renewed it last."""
+    """When that ends at the earliest, monotonic: counted from the sending of what made or renewed it."""
 
 
 class RedisLock:
@@ -59,7 +62,7 @@ class RedisLock:
         storage, sent, lease_s = self._current_storage(), time.monotonic(), self.lease_s
         token = await storage.claim(key, lease_s)
         if token:
-            self._held[key] = _Claim(storage, token, lease_s, sent + lease_s)
+            self._held[key] = _Claim(storage, token, lease_s, lease_s, sent + lease_s)
         return token
 
     async def exists(self, key: str) -> bool:
@@ -89,7 +92,7 @@ class RedisLock:
         sent, lease_s = time.monotonic(), claim.lease_s
         [held] = await claim.storage.lease((key, claim.token, lease_s))
         if held:
-            claim.ends = sent + lease_s
+            claim.granted_s, claim.ends = lease_s, sent + lease_s
         else:
             self._losses.tell(key)
         return held
@@ -104,7 +107,8 @@ class RedisLock:
     def adopt(self, key: str, token: int) -> None:
         """Take over the claim on a thread that a turn of the storage claimed."""
         storage, lease_s = self._current_storage(), self.lease_s
-        claim = self._held[key] = _Claim(storage, token, lease_s, time.monotonic() + min(lease_s, storage.lease_s))
+        granted_s = min(lease_s, storage.lease_s)
+        claim = self._held[key] = _Claim(storage, token, lease_s, granted_s, storage.turned_at + granted_s)
         if lease_s != storage.lease_s:
             storage.lease_s = lease_s  # of the claims of later turns
             task = asyncio.get_running_loop().create_task(self._give_lease(key, claim))
@@ -124,7 +128,7 @@ class RedisLock:
         """Tell of the loss when the last part of the lease begins, unless it is renewed before."""
         if future.done():
             return
-        due_s = claim.ends - time.monotonic() - claim.lease_s * _LAST_PART
+        due_s = claim.ends - time.monotonic() - claim.granted_s * _LAST_PART
         if self._held.get(key) is not claim or due_s <= 0:
             self._losses.tell(key)
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -72,6 +73,8 @@ class RedisStorage:
         self.server = Server(address, self.settings.prefix, partitions)
         self.lease_s = LEASE_S
         """How long the claims of `turn` and `rest` live."""
+        self.turned_at = time.monotonic()
+        """When the last turn was sent that may have made a claim."""
         self._served_told: tuple[Served, Mapping[str, Terms], bytes] | None = None
 
     @staticmethod
@@ -406,7 +409,7 @@ class RedisStorage:
                 arguments["woken"] = woken
             token = hand.token if hand else 0
             orphan = self._release_orphan(lambda reply, token=token: _new_claim(reply, token))
-            partition = 0
+            partition, self.turned_at = 0, time.monotonic()
             reply = await self.server.run(
                 "turn", partition, arguments, others, once=True, orphan=orphan, patience_s=None
             )
