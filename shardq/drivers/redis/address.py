@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from shardq.errors import ConfigurationError, ShardqError
+from redis.connection import parse_url
 
-#: What `shardq` needs to be installed with.
-_ADVICE = "install what Redis needs: pip install shardq[redis]"
+from shardq.errors import ConfigurationError
 
 
-class Address(NamedTuple):
+@dataclass(frozen=True, repr=False)
+class Address:
     """One server."""
 
     host: str = "localhost"
@@ -32,7 +33,8 @@ class Address(NamedTuple):
             return f"{self.path}, database {self.db}"
         return f"{self.host}:{self.port}, database {self.db}"
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return f"<server at {self}>"
 
     @property
     def greeting(self) -> list[tuple[bytes, ...]]:
@@ -70,31 +72,21 @@ _OF_STORAGE = ("prefix", "partitions")
 
 def of_url(url: str) -> Target:
     """Raises `ConfigurationError`."""
-    check_installed()
-    from redis.connection import parse_url
-
     parts = urlsplit(url)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     own = {name: options.pop(name) for name in _OF_STORAGE if name in options}
     scheme = {"redis+unix": "unix"}.get(parts.scheme, parts.scheme)
     query = f"?{urlencode(options)}" if options else ""
     try:
-        found = parse_url(f"{scheme}://{parts.netloc}{parts.path}{query}")
+        found = parse_url(  # type: ignore[no-untyped-call]
+            f"{scheme}://{parts.netloc}{parts.path}{query}"
+        )
     except (ValueError, TypeError):
         raise ConfigurationError(
             "this Redis URL cannot be used: write it as redis://USER:PASSWORD@HOST:PORT/DATABASE, rediss:// for TLS, "
             "or redis+unix:///PATH"
         ) from None
     return Target(_of_options(found, scheme == "rediss"), own)
-
-
-def check_installed() -> None:
-    """Raise `ShardqError` where the packages are missing."""
-    try:
-        import hiredis  # noqa: F401
-        import redis  # noqa: F401
-    except ImportError:
-        raise ShardqError(_ADVICE) from None
 
 
 def _of_options(options: Mapping[str, Any], tls: bool) -> Address:

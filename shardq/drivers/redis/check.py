@@ -1,4 +1,4 @@
-"""Reads a whole storage and says what is wrong in it: where two structures disagree that one script changes together."""
+"""Reads a whole storage and says what is wrong in it: where structures disagree that one script changes together."""
 
 from __future__ import annotations
 
@@ -32,14 +32,16 @@ async def wrongs(server: Server) -> list[str]:
 class _Partition:
     """All keys of a partition, as they were at one instant."""
 
-    def __init__(self, state: dict[str, Any], hashes: dict[str, dict[bytes, bytes]], sets: dict[str, dict[bytes, float]]):
+    def __init__(
+        self, state: dict[str, Any], hashes: dict[str, dict[bytes, bytes]], sets: dict[str, dict[bytes, float]]
+    ):
         self.state, self.hashes, self.sets = state, hashes, sets
         self.threads = {key.decode(): decoded(said) for key, said in hashes["THREADS"].items()}
         self.nbytes = 0
 
     @classmethod
     async def read(cls, server: Server, layout: Layout, partition: int) -> _Partition:
-        words = [(b"GET", layout.key(partition, "STATE"))]
+        words: list[tuple[bytes, ...]] = [(b"GET", layout.key(partition, "STATE"))]
         words += [(b"HGETALL", layout.key(partition, name)) for name in _HASHES]
         words += [(b"ZRANGE", layout.key(partition, name), b"0", b"-1", b"WITHSCORES") for name in _SETS]
         state, *rest = await server.at_once(*words)
@@ -130,7 +132,9 @@ class _Partition:
             if scores != [entry["due_us"]]:
                 yield f"entry {number!r} is due at {entry['due_us']}, and {places} say {scores}"
             kind = b"again\0" if again else b"once\0"
-            waits.update(kind + entry["pipe"].encode() + b"\0" + _digest(message) + b"\0" + number for message in messages)
+            waits.update(
+                kind + entry["pipe"].encode() + b"\0" + _digest(message) + b"\0" + number for message in messages
+            )
         listed = chain(self.sets["DUE"], self.sets["AGAIN"], self.sets["STARVED"])
         yield from _differs("DUE, AGAIN and STARVED", numbers, set(listed))
         yield from _differs("WAITS", waits, set(self.sets["WAITS"]))
@@ -209,5 +213,5 @@ def _pairs(said: Any) -> dict[bytes, bytes]:
     if isinstance(said, dict):
         return said
     if said and isinstance(said[0], list):
-        return {member: score for member, score in said}
+        return dict(said)
     return dict(zip(said[::2], said[1::2], strict=True))

@@ -60,9 +60,7 @@ class Link:
         self._connecting = asyncio.Lock()
         self.closed = False
 
-    async def run(
-        self, command: Command, orphan: Orphan | None = None, patience_s: float | None = PATIENCE_S
-    ) -> Any:
+    async def run(self, command: Command, orphan: Orphan | None = None, patience_s: float | None = PATIENCE_S) -> Any:
         """What the script returns. Raises what it says, `StorageUnavailable`, and `NoMemory`."""
         tries: _Tries | None = None
         while True:
@@ -85,7 +83,7 @@ class Link:
             tries = tries or _Tries(self._address, patience_s)
             await asyncio.sleep(tries.pause_s(reason))
 
-    async def ask(self, *words: bytes) -> Any:
+    async def ask(self, *words: bytes, patience_s: float = PATIENCE_S) -> Any:
         """The answer to a plain command, which is made again like others."""
         tries: _Tries | None = None
         while True:
@@ -97,7 +95,7 @@ class Link:
                 reason = error
             if is_answer(reason):
                 raise reason
-            tries = tries or _Tries(self._address, PATIENCE_S)
+            tries = tries or _Tries(self._address, patience_s)
             await asyncio.sleep(tries.pause_s(reason))
 
     async def at_once(self, *commands: tuple[bytes, ...]) -> list[Any]:
@@ -111,14 +109,14 @@ class Link:
         return found
 
     def post(self, command: Command) -> None:
-        """Send a call whose answer does not matter, behind all that were sent. It is lost where there is no connection."""
+        """Send a call whose answer does not matter, behind all that were sent. Without a connection it is lost."""
         if self._wire is not None:
             self._wire.post(command.packed)
 
     @property
     def busy(self) -> bool:
         """Whether an answer is due."""
-        return self._connecting.locked() or self._wire is not None and self._wire.busy
+        return self._connecting.locked() or (self._wire is not None and self._wire.busy)
 
     def close(self) -> None:
         self.closed = True
@@ -143,9 +141,9 @@ class PlainLink:
         """See `Link.run`."""
         return self._tried(lambda wire: _run_on(wire, command), patience_s)
 
-    def ask(self, *words: bytes) -> Any:
+    def ask(self, *words: bytes, patience_s: float = PATIENCE_S) -> Any:
         """See `Link.ask`."""
-        return self._tried(lambda wire: wire.ask(packed(*words)), PATIENCE_S)
+        return self._tried(lambda wire: wire.ask(packed(*words)), patience_s)
 
     def close(self) -> None:
         if self._wire is not None:

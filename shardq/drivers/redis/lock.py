@@ -31,7 +31,7 @@ class _Claim:
 
 
 class RedisLock:
-    """`Lock` on a server. Claims live for `settings.timeout` where that was set, else for 30 s, unless they are renewed.
+    """`Lock` on a server. Unless they are renewed, claims live for `settings.timeout` where that was set, else for 30 s.
 
     `redis`: a client of `redis.asyncio`, or a `RedisStorage`, whose claims they then are. With a client, or without
     anything, the lock is given the storage of its worker.

@@ -46,7 +46,7 @@ def batch_of(records: Sequence[bytes], **facts: object) -> Batch:
     lengths, payloads, numbers, gaps = list[int](), list[bytes](), list[int](), False
     for record in records:
         first, sizes, payload = _read(record)
-        gaps = gaps or bool(numbers) and first != numbers[-1] + 1
+        gaps = gaps or (bool(numbers) and first != numbers[-1] + 1)
         numbers += range(first, first + len(sizes))
         lengths += sizes
         payloads.append(payload)

@@ -59,17 +59,17 @@ class Server:
         self._pid = os.getpid()
         self._closed = False
 
-    async def layout(self) -> Layout:
+    async def layout(self, patience_s: float = PATIENCE_S) -> Layout:
         """How the storage lies on the server; it is begun where it is new."""
         if self._layout is None:
             key, new = meta_key(self.prefix), f"{LAYOUT} {self._partitions}".encode()
             if blocking.blocking:
                 link = self._plain()
-                link.ask(b"SET", key, new, b"NX")
+                link.ask(b"SET", key, new, b"NX", patience_s=patience_s)
                 found = link.ask(b"GET", key)
             else:
                 here = await self.here()
-                await here.link.ask(b"SET", key, new, b"NX")
+                await here.link.ask(b"SET", key, new, b"NX", patience_s=patience_s)
                 found = await here.link.ask(b"GET", key)
             self._layout = self._read(found)
         return self._layout
@@ -120,9 +120,7 @@ class Server:
 
     async def now_us(self) -> int:
         """Unix microseconds of the server's clock."""
-        link = self._plain() if blocking.blocking else (await self.here()).link
-        answer = link.ask(b"TIME")
-        seconds, micros = answer if isinstance(link, PlainLink) else await answer
+        seconds, micros = await self.ask(b"TIME")
         return int(seconds) * 1_000_000 + int(micros)
 
     async def ask(self, *words: bytes) -> Any:

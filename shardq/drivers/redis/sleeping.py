@@ -36,8 +36,9 @@ async def until(
     timeout_s: float | None,
     safety_net_s: float,
 ) -> Any:
-    """What `look` finds once it finds something; None after `timeout_s`. All sleepers of the storage together look about
-    once in `safety_net_s`, so that no wake-up is lost with the process that got it. `leave`: arguments of `leave.lua`.
+    """What `look` finds once it finds something; None after `timeout_s`. All sleepers of the storage together look
+    about once in `safety_net_s`, so that no wake-up is lost with the process that got it. `leave`: arguments of
+    `leave.lua`.
     """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     if timeout_s is not None and timeout_s <= 0:

@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -267,9 +268,7 @@ class RedisStorage:
         reply = await self.server.run("scheduled", 0, {"limit": limit, "after": after})
         places = [decoded(said) for said in reply[::2]]
         found = sorted(zip(places, reply[1::2], strict=True), key=lambda its: its[0][:2])[:limit]
-        page = [
-            Scheduled(pipe, messages_of(body)[0], schedule, due_us) for (due_us, _, pipe, schedule), body in found
-        ]
+        page = [Scheduled(pipe, messages_of(body)[0], schedule, due_us) for (due_us, _, pipe, schedule), body in found]
         return Page(page, found[-1][0][:2] if len(found) == limit else None)
 
     async def unschedule(self, pipe: str, *messages: bytes) -> int:
@@ -297,7 +296,9 @@ class RedisStorage:
         """`lease_s`: how long the claim lives; None: as long as those of a turn."""
         lease_us = round((self.lease_s if lease_s is None else lease_s) * 1e6)
         orphan = self._release_orphan(lambda token: (key, token))
-        token: int = await self._run("claim", key, {"key": key, "lease_us": lease_us, "owner": self.owner}, once=True, orphan=orphan)
+        token: int = await self._run(
+            "claim", key, {"key": key, "lease_us": lease_us, "owner": self.owner}, once=True, orphan=orphan
+        )
         return token
 
     async def claimed(self, key: str) -> bool:
@@ -408,7 +409,7 @@ class RedisStorage:
             if woken:
                 arguments["woken"] = woken
             token = hand.token if hand else 0
-            orphan = self._release_orphan(lambda reply, token=token: _new_claim(reply, token))
+            orphan = self._release_orphan(partial(_new_claim, token))
             partition, self.turned_at = 0, time.monotonic()
             reply = await self.server.run(
                 "turn", partition, arguments, others, once=True, orphan=orphan, patience_s=None
@@ -465,7 +466,7 @@ def _look(told: dict[str, Any], found: Any) -> Look:
     return Look(found, bool(told.get("sleeps")), told.get("for_us"), told.get("sleepers", 1))
 
 
-def _new_claim(reply: Sequence[bytes], former: int) -> tuple[str, int] | None:
+def _new_claim(former: int, reply: Sequence[bytes]) -> tuple[str, int] | None:
     """The claim that a turn made."""
     told = decoded(reply[0])
     return (told["key"], told["token"]) if told.get("token", former) != former else None

@@ -1,7 +1,7 @@
 """A connection to the server: commands out, replies in, in the same order.
 
-It is a protocol of its own over `hiredis`, since a call through `redis.asyncio` costs three times as much. A caller that is
-cancelled leaves its reply to be read and dropped, so the next caller gets its own.
+It is a protocol of its own over `hiredis`, since a call through `redis.asyncio` costs three times as much. A caller that
+is cancelled leaves its reply to be read and dropped, so the next caller gets its own.
 """
 
 from __future__ import annotations
