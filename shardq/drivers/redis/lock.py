@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -31,7 +32,7 @@ class _Claim:
 
 
 class RedisLock:
-    """`Lock` on a server. Unless they are renewed, claims live for `settings.timeout` where that was set, else for 30 s.
+    """`Lock` on a server. A claim that is not renewed lives for `settings.timeout` where that was set, else for 30 s.
 
     `redis`: a client of `redis.asyncio`, or a `RedisStorage`, whose claims they then are. With a client, or without
     anything, the lock is given the storage of its worker.
@@ -43,23 +44,30 @@ class RedisLock:
         self._redis = None if self.storage else redis
         # Not put into `storage`: there it would look like one that the application chose.
         self._own_storage: RedisStorage | None = None
+        self.renewed_for_it = False
+        """Whether a supervisor renews the claims, so that this lock has to ask whether one stands."""
         self._lease_s: float | None = None
         self._held: dict[str, _Claim] = {}
         self._losses = Losses()
         self._tasks = set[asyncio.Task[None]]()
 
     @property
-    def lease_s(self) -> float:
+    def lease_s(self) -> float | None:
+        """Always a number."""
+        return self._span_s
+
+    @lease_s.setter
+    def lease_s(self, lease_s: float | None) -> None:
+        self._lease_s = lease_s
+
+    @property
+    def _span_s(self) -> float:
         if self._lease_s is not None:
             return self._lease_s
         return self.settings.timeout if "timeout" in self.settings.model_fields_set else LEASE_S
 
-    @lease_s.setter
-    def lease_s(self, lease_s: float) -> None:
-        self._lease_s = lease_s
-
     async def acquire(self, key: str) -> int:
-        storage, sent, lease_s = self._current_storage(), time.monotonic(), self.lease_s
+        storage, sent, lease_s = self._current_storage(), time.monotonic(), self._span_s
         token = await storage.claim(key, lease_s)
         if token:
             self._held[key] = _Claim(storage, token, lease_s, lease_s, sent + lease_s)
@@ -106,19 +114,27 @@ class RedisLock:
 
     def adopt(self, key: str, token: int) -> None:
         """Take over the claim on a thread that a turn of the storage claimed."""
-        storage, lease_s = self._current_storage(), self.lease_s
+        storage, lease_s = self._current_storage(), self._span_s
         granted_s = min(lease_s, storage.lease_s)
         claim = self._held[key] = _Claim(storage, token, lease_s, granted_s, storage.turned_at + granted_s)
         if lease_s != storage.lease_s:
             storage.lease_s = lease_s  # of the claims of later turns
-            task = asyncio.get_running_loop().create_task(self._give_lease(key, claim))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._spawn(self._give_lease(key, claim))
 
     def forget(self, key: str) -> None:
         """Forget the claim on a thread that a turn of the storage released."""
         self._held.pop(key, None)
         self._losses.forget(key)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _ask(self, key: str, claim: _Claim, future: asyncio.Future[None]) -> None:
+        """The claim was not renewed by this lock: see whether a supervisor did."""
+        if await self.renew(key):
+            self._watch(key, claim, future)
 
     async def _give_lease(self, key: str, claim: _Claim) -> None:
         if self._held.get(key) is claim:
@@ -129,8 +145,11 @@ class RedisLock:
         if future.done():
             return
         due_s = claim.ends - time.monotonic() - claim.granted_s * _LAST_PART
-        if self._held.get(key) is not claim or due_s <= 0:
+        if self._held.get(key) is not claim or (due_s <= 0 and not self.renewed_for_it):
             self._losses.tell(key)
+            return
+        if due_s <= 0:
+            self._spawn(self._ask(key, claim, future))
             return
         timer = future.get_loop().call_later(due_s, partial(self._watch, key, claim, future))
         future.add_done_callback(lambda _: timer.cancel())

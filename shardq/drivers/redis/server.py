@@ -52,6 +52,8 @@ class Server:
     def __init__(self, address: Address, prefix: str, partitions: int) -> None:
         self.address = address
         self.prefix = prefix
+        self.patience_s = PATIENCE_S
+        """For how long calls without an event loop are tried."""
         self._partitions = partitions
         self._layout: Layout | None = None
         self._here = PerLoop(lambda: Here(address, prefix))
@@ -65,8 +67,8 @@ class Server:
             key, new = meta_key(self.prefix), f"{LAYOUT} {self._partitions}".encode()
             if blocking.blocking:
                 link = self._plain()
-                link.ask(b"SET", key, new, b"NX", patience_s=patience_s)
-                found = link.ask(b"GET", key)
+                link.ask(b"SET", key, new, b"NX", patience_s=min(patience_s, self.patience_s))
+                found = link.ask(b"GET", key, patience_s=self.patience_s)
             else:
                 here = await self.here()
                 await here.link.ask(b"SET", key, new, b"NX", patience_s=patience_s)
@@ -96,6 +98,7 @@ class Server:
         layout = self._layout or await self.layout()
         if blocking.blocking:
             link, calls = self._plain(), self._plainly.calls
+            patience_s = self.patience_s if patience_s is None else min(patience_s, self.patience_s)
             if not once:
                 return link.run(layout.command(script(name), partition, arguments, *blobs), patience_s)
             with calls.one() as call:
@@ -126,7 +129,7 @@ class Server:
     async def ask(self, *words: bytes) -> Any:
         """The answer to a plain command."""
         if blocking.blocking:
-            return self._plain().ask(*words)
+            return self._plain().ask(*words, patience_s=self.patience_s)
         return await (await self.here()).link.ask(*words)
 
     async def at_once(self, *commands: tuple[bytes, ...]) -> list[Any]:
@@ -139,11 +142,11 @@ class Server:
         return any(here.busy for here in self._here.all)
 
     def close(self) -> None:
+        if self._plainly.link:
+            self._plainly.link.close()  # after a fork, too: the parent has a descriptor of its own
         if self._pid == os.getpid():
             self._closed = True
             self._here.close()
-            if self._plainly.link:
-                self._plainly.link.close()
 
     def _plain(self) -> PlainLink:
         if self._closed:

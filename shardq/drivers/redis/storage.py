@@ -74,6 +74,9 @@ class RedisStorage:
         self.server = Server(address, self.settings.prefix, partitions)
         self.lease_s = LEASE_S
         """How long the claims of `turn` and `rest` live."""
+        self.note_deadline: Callable[[float | None], None] | None = None
+        """Told how long a batch that was handed out may take, and of its end (None), in a worker of a supervisor."""
+        self._has_deadline = False
         self.turned_at = time.monotonic()
         """When the last turn was sent that may have made a claim."""
         self._served_told: tuple[Served, Mapping[str, Terms], bytes] | None = None
@@ -130,13 +133,17 @@ class RedisStorage:
     async def take(self, key: str, token: int, terms: Terms) -> Batch:
         """See `Storage.take`. A batch that takes longer than `terms.timeout_s` is not ended. Raises `FencedError`."""
         reply = await self._run("take", key, {"key": key, "token": token, "terms": terms_told(terms)})
-        return batch_said(decoded(reply[0]), reply[1:])
+        batch = batch_said(decoded(reply[0]), reply[1:])
+        self._begin_deadline(terms.timeout_s if batch.count else None)
+        return batch
 
     async def pop(self, hand: Hand, count: int) -> None:
         arguments: dict[str, Any] = {"key": hand.key, "token": hand.token}
         if hand.batch.count and count:
             arguments |= {"name": tube_name(hand.batch), "through": hand.batch.through_first(count)}
         await self._run("pop", hand.key, arguments)
+        if count == hand.batch.count:
+            self._begin_deadline(None)
 
     async def turn(
         self, hand: Hand | None, served: Served, terms: Mapping[str, Terms], *, stay: bool = True
@@ -254,9 +261,11 @@ class RedisStorage:
         found: int | None = await until(self.server, look, {"room": True}, timeout_s, self.settings.safety_net)
         return found
 
-    async def promote(self) -> int | None:
+    async def promote(self, *, sleeper: str | None = None, events: Sequence[str] = ()) -> int | None:
+        """`sleeper`: who lies down in the same step, until one of these events."""
+        arguments = {"sleeper": sleeper, "events": events} if sleeper else {}
         while True:
-            due_us, now_us, schedules = decoded(await self.server.run("promote", 0, {}))
+            due_us, now_us, schedules = decoded(await self.server.run("promote", 0, arguments))
             if schedules:
                 times = [[number, due, next_us(schedule, due, now_us) or False] for number, due, schedule in schedules]
                 await self.server.run("come", 0, {"times": times, "most": self._room.most()})
@@ -305,6 +314,7 @@ class RedisStorage:
         return bool(await self._run("claimed", key, {"key": key}))
 
     async def unclaim(self, key: str, token: int, pause_s: float = 0.0) -> bool:
+        self._begin_deadline(None)
         arguments = {"key": key, "token": token, "pause_us": round(max(0.0, pause_s) * 1e6)}
         return bool(await self._run("unclaim", key, arguments, once=True))
 
@@ -416,12 +426,20 @@ class RedisStorage:
             )
             told = decoded(reply[0])
             found = hand_said(reply)
+            its = terms.get(split_key(found.key)[0]) if found and found.batch.count else None
+            self._begin_deadline(its.timeout_s if its else None)
             if not told.get("schedules"):
                 return _look(told, found)
             await self.promote()
             if found and found.leads_on_from(hand):
                 return _look(told, found)
             hand = found
+
+    def _begin_deadline(self, timeout_s: float | None) -> None:
+        """A batch is in hand that may take so long; None: there is none with a limit."""
+        if self.note_deadline and (timeout_s is not None or self._has_deadline):
+            self._has_deadline = timeout_s is not None
+            self.note_deadline(timeout_s)
 
     def _told(self, served: Served, terms: Mapping[str, Terms]) -> bytes:
         """What a worker serves, which is mostly the same as before."""

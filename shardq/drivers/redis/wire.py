@@ -1,7 +1,7 @@
 """A connection to the server: commands out, replies in, in the same order.
 
-It is a protocol of its own over `hiredis`, since a call through `redis.asyncio` costs three times as much. A caller that
-is cancelled leaves its reply to be read and dropped, so the next caller gets its own.
+It is a protocol of its own over `hiredis`: a call through `redis.asyncio` costs three times as much. A caller that is
+cancelled leaves its reply to be read and dropped, so the next caller gets its own.
 """
 
 from __future__ import annotations
@@ -185,6 +185,26 @@ class PlainWire:
         if isinstance(reply, Exception):
             raise reply
         return reply
+
+    @property
+    def descriptor(self) -> int:
+        return self._socket.fileno()
+
+    def say(self, command: bytes) -> None:
+        """Send a command whose answer is heard; from then on nothing blocks. Raises `OSError`."""
+        self._socket.sendall(command)
+        self._socket.setblocking(False)
+
+    def heard(self) -> None:
+        """Drop what came. Raises `Disconnected`."""
+        try:
+            while data := self._socket.recv(1 << 16):
+                del data
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise Disconnected from error
+        raise Disconnected
 
     def close(self) -> None:
         self._socket.close()
