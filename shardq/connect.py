@@ -21,12 +21,20 @@ async def connect(url: str, settings: StorageSettings | None = None) -> Queue:
     Close it when done, or use it as `async with await connect(url) as queue`. Raises `ConfigurationError` for a URL
     that cannot be used, and what the driver raises.
     """
-    return Queue(await _open(url, settings))
+    return Queue(await open_storage(url, settings))
 
 
 def is_redis(url: object) -> bool:
     """Whether the URL names a Redis or Valkey server."""
     return _parts(url).scheme in ("redis", "rediss", "redis+unix")
+
+
+def without_secrets(url: str) -> str:
+    """The URL as it may be shown: of a server without user and password."""
+    if not is_redis(url):
+        return url
+    parts = _parts(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def segment_name(url: str) -> str:
@@ -45,7 +53,8 @@ def _parts(url: object) -> SplitResult:
         return urlsplit("")
 
 
-async def _open(url: str, settings: StorageSettings | None) -> Storage:
+async def open_storage(url: str, settings: StorageSettings | None = None) -> Storage:
+    """The storage of `connect`."""
     if url == "memory://":
         return drivers.RuntimeStorage(settings)
     if _parts(url).scheme == "shm":

@@ -18,13 +18,15 @@ from shardq.errors import (
     ConfigurationError,
     HandlerError,
     SegmentError,
+    StorageRefused,
+    StorageUnavailable,
     SupervisorError,
     SupervisorRunning,
 )
 from shardq.handler import Handler
 from shardq.queue import Queue
 from shardq.serving import lifecycle
-from shardq.settings import SupervisorSettings, check_environment
+from shardq.settings import URL_VARIABLE, SupervisorSettings, check_environment
 from shardq.supervisor.code.handlers import load_handlers
 from shardq.supervisor.code.launch import MARK
 from shardq.supervisor.code.program import Program
@@ -59,11 +61,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("shardq.supervisor")
 
-#: Environment variable of the URL.
-URL = "QUEUE_SUPERVISOR_URL"
 #: Which exit code an error that ends the command has.
 _EXITS: dict[type[Exception], Exit] = {
     ConfigurationError: Exit.USAGE,
+    StorageRefused: Exit.SEGMENT,
+    StorageUnavailable: Exit.SEGMENT,
     HandlerError: Exit.BOOT,
     SupervisorRunning: Exit.RUNNING,
     SupervisorError: Exit.BOOT,
@@ -119,7 +121,8 @@ def _supervise(
     check_environment()
     url = settings.url or lifecycle.default_url(options.targets[0])
     if is_redis(url):
-        os.environ[URL] = url  # workers that are executed find it here, where no list of processes shows its password
+        # Workers that are executed find it here: a list of processes would show its password.
+        os.environ[URL_VARIABLE] = url
     if options.as_worker is not None:
         end_when_told()
     watch, resumption = ThreadWatch(), Resumption.decoded(options.resume) if options.resume else None
@@ -261,7 +264,7 @@ def _serve_server(
     """Serve a storage on a server, which other supervisors may serve as well."""
     from shardq.serving import remote
 
-    storage = remote.opened(url, settings, handlers, resumption)
+    storage = remote.opened(url, settings, options, handlers, resumption)
     address = storage.storage.server.address
     log.info("serving", extra={"server": str(address), "workers": settings.workers, "handlers": ", ".join(handlers)})
 

@@ -11,6 +11,7 @@ from shardq.drivers.redis.connecting import storage_of
 from shardq.drivers.redis.lock import RedisLock
 from shardq.drivers.redis.news import News
 from shardq.drivers.redis.supervised import SupervisedServer, ask_renewal, join
+from shardq.handler import drive
 from shardq.queue import Queue
 from shardq.settings import SupervisorSettings
 from shardq.supervisor.wishes.reload import Resumption
@@ -18,17 +19,27 @@ from shardq.supervisor.workers.renewal import Wear
 from shardq.working.hooks import Hooks
 from shardq.working.worker import Worker
 
+#: Seconds for which a supervisor tries to reach the server when it starts.
+_PATIENCE_S = 5.0
+
 
 def opened(
-    url: str, settings: SupervisorSettings, handlers: Collection[str], resumption: Resumption | None
+    url: str,
+    settings: SupervisorSettings,
+    options: argparse.Namespace,
+    handlers: Collection[str],
+    resumption: Resumption | None,
 ) -> SupervisedServer:
-    """The storage, as its supervisor sees it. The server is asked by the loop of the supervisor."""
+    """The storage, as its supervisor sees it. Raises `StorageUnavailable` and `StorageRefused`."""
     news = News(resumption.lock, resumption.slot) if resumption else News()
     if resumption:
         os.set_inheritable(news.reader, False)
         os.set_inheritable(news.writer, False)
     news.open()
     storage = storage_of(url)
+    storage.importable_only = not options.main
+    drive(storage.server.layout(_PATIENCE_S))
+    storage.server.hang_up()  # with a connection open workers could not be forked
     storage.lease_s = RedisLock().lease_s or storage.lease_s
     return SupervisedServer(
         storage,

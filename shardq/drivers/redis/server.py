@@ -141,6 +141,11 @@ class Server:
         """Whether an answer is due in any event loop of this process."""
         return any(here.busy for here in self._here.all)
 
+    def hang_up(self) -> None:
+        """Close the connection of this thread that calls without an event loop; the next call makes another."""
+        if self._plainly.link:
+            self._plainly.link.close()
+
     def close(self) -> None:
         if self._plainly.link:
             self._plainly.link.close()  # after a fork, too: the parent has a descriptor of its own

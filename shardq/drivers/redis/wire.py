@@ -154,14 +154,15 @@ class PlainWire:
     def __init__(self, address: Address) -> None:
         """Raises `OSError` and `hiredis.ReplyError`."""
         self._reader = hiredis.Reader(notEnoughData=Ellipsis)
-        if address.path:
-            self._socket = socket.socket(socket.AF_UNIX)
-            self._socket.settimeout(CONNECT_S)
-            self._socket.connect(address.path)
-        else:
-            self._socket = socket.create_connection((address.host, address.port), CONNECT_S)
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = socket.socket(socket.AF_UNIX) if address.path else socket.socket()
         try:
+            self._socket.settimeout(CONNECT_S)
+            if address.path:
+                self._socket.connect(address.path)
+            else:
+                self._socket.close()
+                self._socket = socket.create_connection((address.host, address.port), CONNECT_S)
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if address.tls:
                 self._socket = address.tls.wrap_socket(self._socket, server_hostname=address.host)
             self._socket.settimeout(ANSWER_S)
