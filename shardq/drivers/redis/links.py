@@ -110,8 +110,16 @@ class Link:
 
     def post(self, command: Command) -> None:
         """Send a call whose answer does not matter, behind all that were sent. Without a connection it is lost."""
-        if self._wire is not None:
-            self._wire.post(command.packed)
+        wire = self._wire
+        if wire is None or wire.lost:
+            return
+
+        def look(answer: asyncio.Future[Any]) -> None:
+            reply = None if answer.cancelled() else answer.result()
+            if isinstance(reply, hiredis.ReplyError) and lacks_script(reply):
+                wire.post(command.with_text)
+
+        wire.sent(command.packed).add_done_callback(look)
 
     @property
     def busy(self) -> bool:
