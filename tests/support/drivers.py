@@ -138,7 +138,7 @@ def make_redis(capacity_bytes: int | None) -> Backend:
     async def discard() -> None:
         busy.remove(is_busy)
         found = await wrongs(server)
-        await server.ask(b"UNLINK", *(await server.layout()).keys())
+        await server.ask(b"UNLINK", *(await server.layout()).all_keys())
         await backend.discard()
         assert not found, "\n".join(found)
 

@@ -40,7 +40,7 @@ async def storage(proxy: Proxy) -> AsyncIterator[RedisStorage]:
     yield storage
     busy.clear()
     assert await wrongs(storage.server) == []
-    await storage.server.ask(b"UNLINK", *(await storage.server.layout()).keys())
+    await storage.server.ask(b"UNLINK", *(await storage.server.layout()).all_keys())
     await storage.close()
 
 

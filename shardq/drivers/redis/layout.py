@@ -50,7 +50,7 @@ class Layout:
     def key(self, partition: int, name: str) -> bytes:
         return f"{self.prefix}{{{partition}}}{NAMES[name]}".encode()
 
-    def keys(self) -> list[bytes]:
+    def all_keys(self) -> list[bytes]:
         """All keys that there may be."""
         every = [self.key(partition, name) for partition in range(self.partitions) for name in NAMES]
         return [*every, meta_key(self.prefix)]
