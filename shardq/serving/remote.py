@@ -40,7 +40,7 @@ def opened(
     storage.importable_only = not options.main
     drive(storage.server.layout(_PATIENCE_S))
     storage.server.hang_up()  # with a connection open workers could not be forked
-    storage.lease_s = RedisLock().lease_s or storage.lease_s
+    storage.turning.lease_s = RedisLock().lease_s or storage.turning.lease_s
     return SupervisedServer(
         storage,
         handlers,

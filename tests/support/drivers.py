@@ -175,8 +175,10 @@ def tell_redis_of_death(address: str, pid: int) -> None:
 
 def redis_owner(address: str, pid: int, *, ending: Ending | None = None, excused: bool = False) -> None:
     """What a supervisor says of a worker."""
+    from shardq.drivers.redis.turning import owner_of
+
     storage = _redis_storage(address)
-    drive(storage.of_owner(storage.owner_of(pid), ending=ending, excused=excused))
+    drive(storage.of_owner(owner_of(pid), ending=ending, excused=excused))
     drive(storage.close())
 
 

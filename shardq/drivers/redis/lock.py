@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from shardq.drivers.redis.storage import LEASE_S, RedisStorage
+from shardq.drivers.redis.storage import RedisStorage
+from shardq.drivers.redis.turning import LEASE_S
 from shardq.errors import ConfigurationError
 from shardq.losses import Losses
 from shardq.settings import LockSettings, StorageSettings
@@ -115,10 +116,10 @@ class RedisLock:
     def adopt(self, key: str, token: int) -> None:
         """Take over the claim on a thread that a turn of the storage claimed."""
         storage, lease_s = self._current_storage(), self._span_s
-        granted_s = min(lease_s, storage.lease_s)
-        claim = self._held[key] = _Claim(storage, token, lease_s, granted_s, storage.turned_at + granted_s)
-        if lease_s != storage.lease_s:
-            storage.lease_s = lease_s  # of the claims of later turns
+        granted_s = min(lease_s, storage.turning.lease_s)
+        claim = self._held[key] = _Claim(storage, token, lease_s, granted_s, storage.turning.sent_at + granted_s)
+        if lease_s != storage.turning.lease_s:
+            storage.turning.lease_s = lease_s  # of the claims of later turns
             self._spawn(self._give_lease(key, claim))
 
     def forget(self, key: str) -> None:

@@ -110,6 +110,11 @@ class Server:
             command = layout.command(script(name), partition, arguments | call, *blobs)
             return await here.link.run(command, orphan, patience_s)
 
+    async def run_on(self, key: str, name: str, arguments: dict[str, Any], *blobs: bytes, **options: Any) -> Any:
+        """The same on the partition of a thread."""
+        layout = self._layout or await self.layout()
+        return await self.run(name, layout.partition_of(key), arguments, *blobs, **options)
+
     async def post(self, name: str, partition: int, arguments: dict[str, Any]) -> None:
         """Run a script behind all that were sent, and do not wait for it."""
         layout, here = self._layout or await self.layout(), await self.here()

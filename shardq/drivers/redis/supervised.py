@@ -19,10 +19,11 @@ import hiredis
 
 from shardq.drivers.redis.lock import RedisLock
 from shardq.drivers.redis.news import ARRIVED, DEADLINE, RENEW, News
+from shardq.drivers.redis.plainly import plainly
 from shardq.drivers.redis.storage import RedisStorage
+from shardq.drivers.redis.turning import owner_of
 from shardq.drivers.redis.wire import Disconnected, PlainWire, packed
 from shardq.errors import ShardqError
-from shardq.handler import drive
 from shardq.model import Counts, Ending, key_of, split_key
 from shardq.pages import Page
 from shardq.supervised import LastSeen
@@ -108,14 +109,14 @@ class SupervisedServer:
         if self._unsaid:
             self._say_deaths()
         if now >= self._renew_at and self._renew():
-            self._renew_at = now + self.storage.lease_s / 3
+            self._renew_at = now + self.storage.turning.lease_s / 3
         due_us = self._asked(self._promoted, None) if self._listens() else None
         next_s = self._renew_at - time.monotonic() if self._reachable else _AGAIN_S
         at_us = time.time_ns() // 1000 + max(0, round(next_s * 1e6))
         return at_us if due_us is None else min(at_us, due_us)
 
     def counts(self) -> Counts:
-        self._counts = self._asked(lambda: drive(self.storage.backlog()), self._counts)
+        self._counts = self._asked(lambda: plainly(self.storage.backlog()), self._counts)
         return self._counts
 
     def only_unserved(self) -> list[str]:
@@ -136,8 +137,8 @@ class SupervisedServer:
         return LastSeen(attached, self._say_deaths())
 
     def excuse(self, pid: int) -> None:
-        owner = self.storage.owner_of(pid)
-        self._asked(lambda: drive(self.storage.of_owner(owner, excused=True)), None)
+        owner = owner_of(pid)
+        self._asked(lambda: plainly(self.storage.of_owner(owner, excused=True)), None)
 
     def condemn(self, pid: int) -> None:
         self._condemned.add(pid)
@@ -160,7 +161,7 @@ class SupervisedServer:
         self.news.close()
         if self._bell is not None:
             self._bell.close()
-        drive(self.storage.close())
+        plainly(self.storage.close())
 
     def part(self) -> None:
         """In a forked worker: close what is the supervisor's."""
@@ -169,27 +170,27 @@ class SupervisedServer:
         if self._wire:
             self._wire.close()
         self.news.close_reader()
-        drive(self.storage.close())
+        plainly(self.storage.close())
 
     def _promoted(self) -> int | None:
         """Move what is due, and lie down to hear of what is due earlier."""
-        return drive(self.storage.promote(sleeper=f"{self._channel}#0", events=self._events))  # type: ignore[no-any-return]
+        return plainly(self.storage.promote(sleeper=f"{self._channel}#0", events=self._events))
 
     def _renew(self) -> bool:
         """Whether the claims of all workers live on."""
-        owners = [self.storage.owner_of(pid) for pid in self._workers]
+        owners = [owner_of(pid) for pid in self._workers]
         if not owners:
             return True
-        lease_s = self.storage.lease_s
-        return bool(self._asked(lambda: drive(self.storage.of_owner(*owners, lease_s=lease_s)), None))
+        lease_s = self.storage.turning.lease_s
+        return bool(self._asked(lambda: plainly(self.storage.of_owner(*owners, lease_s=lease_s)), None))
 
     def _say_deaths(self) -> bool:
         """End the claims of dead workers. Returns whether the last of them had a batch in hand."""
         had_batch = False
         while self._unsaid:
             pid, ending = self._unsaid[0]
-            owner = self.storage.owner_of(pid)
-            said = self._asked(lambda: drive(self.storage.of_owner(owner, ending=ending)), None)  # noqa: B023
+            owner = owner_of(pid)
+            said = self._asked(lambda: plainly(self.storage.of_owner(owner, ending=ending)), None)  # noqa: B023
             if said is None:
                 return False
             self._unsaid.pop(0)
@@ -199,7 +200,7 @@ class SupervisedServer:
     def _unserved(self) -> list[str]:
         unserved, after = list[str](), None
         while True:
-            page: Page[str] = drive(self.storage.pipes(after))
+            page: Page[str] = plainly(self.storage.pipes(after))
             if any(split_key(key_of(pipe))[0] in self._handlers for pipe in page):
                 return []
             unserved += page
@@ -252,11 +253,11 @@ def join(storage: RedisStorage, news: News) -> RedisLock:
         deadline_ns = 0 if timeout_s is None else time.monotonic_ns() + round(timeout_s * 1e9)
         news.tell(DEADLINE, deadline_ns)
 
-    storage.note_deadline = note_deadline
+    storage.turning.note_deadline = note_deadline
     news.tell(ARRIVED)
     lock = RedisLock(storage)
     lock.renewed_for_it = True
-    storage.lease_s = lock.lease_s or storage.lease_s
+    storage.turning.lease_s = lock.lease_s or storage.turning.lease_s
     return lock
 
 
