@@ -84,6 +84,10 @@ class StorageRefused(ShardqError):
     """The server of the storage does not let this user in, or does not let it do this."""
 
 
+class StorageInUse(ShardqError):
+    """A storage on a server cannot be removed: workers have threads of it, or there is something in it."""
+
+
 class StorageDamaged(ShardqError):
     """The server answered what it never should: another program changed the keys of the storage, or it is no server of
     the kind that shardq needs.

@@ -38,7 +38,8 @@ def opened(
     news.open()
     storage = storage_of(url)
     storage.importable_only = not options.main
-    drive(storage.server.layout(_PATIENCE_S))
+    storage.server.most_patience_s = _PATIENCE_S
+    drive(storage.server.layout())
     storage.server.hang_up()  # with a connection open workers could not be forked
     storage.turning.lease_s = RedisLock().lease_s or storage.turning.lease_s
     return SupervisedServer(

@@ -83,7 +83,7 @@ class Link:
             tries = tries or _Tries(self._address, patience_s)
             await asyncio.sleep(tries.pause_s(reason))
 
-    async def ask(self, *words: bytes, patience_s: float = PATIENCE_S) -> Any:
+    async def ask(self, *words: bytes, patience_s: float | None = PATIENCE_S) -> Any:
         """The answer to a plain command, which is made again like others."""
         tries: _Tries | None = None
         while True:
@@ -149,7 +149,7 @@ class PlainLink:
         """See `Link.run`."""
         return self._tried(lambda wire: _run_on(wire, command), patience_s)
 
-    def ask(self, *words: bytes, patience_s: float = PATIENCE_S) -> Any:
+    def ask(self, *words: bytes, patience_s: float | None = PATIENCE_S) -> Any:
         """See `Link.ask`."""
         return self._tried(lambda wire: wire.ask(packed(*words)), patience_s)
 

@@ -52,8 +52,8 @@ class Server:
     def __init__(self, address: Address, prefix: str, partitions: int) -> None:
         self.address = address
         self.prefix = prefix
-        self.patience_s = PATIENCE_S
-        """For how long calls without an event loop are tried."""
+        self.most_patience_s: float | None = None
+        """For how long calls are tried at most; None: as each says."""
         self._partitions = partitions
         self._layout: Layout | None = None
         self._here = PerLoop(lambda: Here(address, prefix))
@@ -67,11 +67,11 @@ class Server:
             key, new = meta_key(self.prefix), f"{LAYOUT} {self._partitions}".encode()
             if blocking.blocking:
                 link = self._plain()
-                link.ask(b"SET", key, new, b"NX", patience_s=min(patience_s, self.patience_s))
-                found = link.ask(b"GET", key, patience_s=self.patience_s)
+                link.ask(b"SET", key, new, b"NX", patience_s=self._patience_s(patience_s))
+                found = link.ask(b"GET", key, patience_s=self._patience_s(patience_s))
             else:
                 here = await self.here()
-                await here.link.ask(b"SET", key, new, b"NX", patience_s=patience_s)
+                await here.link.ask(b"SET", key, new, b"NX", patience_s=self._patience_s(patience_s))
                 found = await here.link.ask(b"GET", key)
             self._layout = self._read(found)
         return self._layout
@@ -96,9 +96,9 @@ class Server:
     ) -> Any:
         """What a script returns. `once`: it must not be done twice where its answer is lost."""
         layout = self._layout or await self.layout()
+        patience_s = self._patience_s(patience_s)
         if blocking.blocking:
             link, calls = self._plain(), self._plainly.calls
-            patience_s = self.patience_s if patience_s is None else min(patience_s, self.patience_s)
             if not once:
                 return link.run(layout.command(script(name), partition, arguments, *blobs), patience_s)
             with calls.one() as call:
@@ -134,8 +134,8 @@ class Server:
     async def ask(self, *words: bytes) -> Any:
         """The answer to a plain command."""
         if blocking.blocking:
-            return self._plain().ask(*words, patience_s=self.patience_s)
-        return await (await self.here()).link.ask(*words)
+            return self._plain().ask(*words, patience_s=self._patience_s(PATIENCE_S))
+        return await (await self.here()).link.ask(*words, patience_s=self._patience_s(PATIENCE_S))
 
     async def at_once(self, *commands: tuple[bytes, ...]) -> list[Any]:
         """The answers to plain commands, all of the same instant."""
@@ -145,6 +145,10 @@ class Server:
     def busy(self) -> bool:
         """Whether an answer is due in any event loop of this process."""
         return any(here.busy for here in self._here.all)
+
+    async def destroy(self) -> None:
+        """Remove all keys of the storage."""
+        await self.ask(b"UNLINK", *(await self.layout()).all_keys())
 
     def hang_up(self) -> None:
         """Close the connection of this thread that calls without an event loop; the next call makes another."""
@@ -157,6 +161,11 @@ class Server:
         if self._pid == os.getpid():
             self._closed = True
             self._here.close()
+
+    def _patience_s(self, patience_s: float | None) -> float | None:
+        if patience_s is None or self.most_patience_s is None:
+            return self.most_patience_s if patience_s is None else patience_s
+        return min(patience_s, self.most_patience_s)
 
     def _plain(self) -> PlainLink:
         if self._closed:

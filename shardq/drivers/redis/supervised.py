@@ -55,7 +55,7 @@ class SupervisedServer:
         workers: Collection[int] = (),
     ) -> None:
         self.storage = storage
-        storage.server.patience_s = 0.0
+        storage.server.most_patience_s = 0.0
         self.news = news or News()
         self._handlers = handlers
         self._deferred = deferred
