@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+_WORD = re.compile(r"[A-Za-z_]\w*")
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -54,9 +55,9 @@ def script(name: str) -> Script:
     source = (folder / f"{name}.lua").read_text()
     keys = tuple(_header(source, "keys"))
     names = ", ".join(f"KEYS[{place}]" for place in range(1, len(keys) + 1))
-    parts = ["local unpack = table.unpack or unpack", f"local {', '.join(keys)} = {names}"]
-    parts += [(folder / "shared" / f"{part}.lua").read_text() for part in _header(source, "needs")]
-    text = "\n".join([*parts, source]).encode()
+    parts = [f"local {', '.join(keys)} = {names}", "local unpack = table.unpack or unpack"]
+    shared = [(folder / "shared" / f"{part}.lua").read_text() for part in _header(source, "needs")]
+    text = "\n".join([*parts, *_used("\n".join(shared), source), source]).encode()
     return Script(name, text, hashlib.sha1(text).hexdigest().encode(), keys)
 
 
@@ -70,6 +71,27 @@ def command(of: Script, keys: bytes, arguments: dict[str, Any], blobs: Sequence[
 def packed_keys(of: Script, keys: Sequence[bytes]) -> bytes:
     """Begin of each call of a script on a partition, which has these keys."""
     return b"".join(map(_bulk, (b"EVALSHA", of.sha, b"%d" % len(keys), *keys)))
+
+
+def _used(shared: str, source: str) -> list[str]:
+    """What of the shared text this source uses, in its order: to define all that is there, at each call, would take
+    longer than most calls. A definition begins with `local` at the beginning of a line, a command with `redis`.
+    """
+    code = "\n".join(line for line in shared.splitlines() if not line.startswith("--"))
+    parts = [part.rstrip() for part in re.split(r"^(?=local |redis)", code, flags=re.MULTILINE) if part.strip()]
+    wanted, kept = set(_WORD.findall(source)), list[str]()
+    for part in reversed(parts):
+        if part.startswith("redis") or not wanted.isdisjoint(_names(part)):
+            kept.append(part)
+            wanted.update(_WORD.findall(part))
+    return kept[::-1]
+
+
+def _names(definition: str) -> list[str]:
+    """What a definition defines."""
+    found = re.match(r"local (?:function (\w+)|([\w, ]+))", definition)
+    assert found, definition
+    return [found[1]] if found[1] else found[2].strip().split(", ")
 
 
 def _bulk(word: bytes) -> bytes:
