@@ -17,7 +17,7 @@ local function drop_letter(grave, place)
     end
     redis.call('HDEL', LETTERS, place)
     redis.call('ZREM', GRAVES, place)
-    if redis.call('HINCRBY', LETTERS, grave, -#letter) == 0 and not first_with(GRAVES, grave .. '\0') then
+    if redis.call('HINCRBY', LETTERS, grave, 0 - #letter) == 0 and not first_with(GRAVES, grave .. '\0') then
         redis.call('HDEL', LETTERS, grave)
     end
     count('used', -#letter)
