@@ -146,6 +146,23 @@ async def test_a_cancelled_claim_is_released(storage: RedisStorage) -> None:
         assert not await storage.claimed(KEY)
 
 
+async def test_a_claim_whose_answer_came_just_before_the_cancellation_is_released(storage: RedisStorage) -> None:
+    await storage.append([(PIPE, [b"a"])])
+    for _ in range(10):
+        task = asyncio.create_task(storage.turn(None, None, TERMS))
+        await asyncio.sleep(0)
+        while storage.server.busy:
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task})
+        if not task.cancelled():
+            hand = task.result()
+            assert hand
+            assert await storage.unclaim(hand.key, hand.token)
+        assert await storage.wait(None, 30) == KEY
+        assert not await storage.claimed(KEY)
+
+
 async def test_sleepers_are_woken_after_their_subscription_broke(storage: RedisStorage, proxy: Proxy) -> None:
     for number in range(10):
         waiting = await suspended(storage.wait(None))

@@ -68,9 +68,9 @@ class Link:
                 wire = self._wire
                 if wire is None or wire.lost:
                     wire = await self._connected()
-                reply = await wire.sent(command.packed, orphan)
+                reply = await _answer(wire, command.packed, orphan)
                 if isinstance(reply, hiredis.ReplyError) and lacks_script(reply):
-                    reply = await wire.sent(command.with_text, orphan)
+                    reply = await _answer(wire, command.with_text, orphan)
                 if not isinstance(reply, Exception):
                     return reply
                 reason: Exception = reply if isinstance(reply, Disconnected) else meaning(reply)
@@ -136,6 +136,17 @@ class Link:
             if self._wire is None or self._wire.lost:
                 self._wire = await Wire.to(self._address)
             return self._wire
+
+
+async def _answer(wire: Wire, command: bytes, orphan: Orphan | None) -> Any:
+    """The answer, an error too. Where the caller is cancelled, `orphan` is given it."""
+    future = wire.sent(command, orphan)
+    try:
+        return await future
+    except asyncio.CancelledError:
+        if orphan and not future.cancelled():  # it was there already, when the cancellation came
+            orphan(future.result())
+        raise
 
 
 class PlainLink:
