@@ -14,12 +14,27 @@ from shardq.settings import StorageSettings
 
 
 async def connect(url: str, settings: StorageSettings | None = None) -> Queue:
-    """A queue on the storage that `url` names: `memory://`, or `shm://NAME` for a segment that exists.
+    """A queue on the storage that `url` names: `memory://`, `shm://NAME` for a segment that exists, or a Redis or
+    Valkey server: `redis://USER:PASSWORD@HOST:PORT/DATABASE`, `rediss://` for TLS, `redis+unix:///PATH`. There
+    `?prefix=` begins the names of all keys, in place of `StorageSettings.prefix`.
 
     Close it when done, or use it as `async with await connect(url) as queue`. Raises `ConfigurationError` for a URL
     that cannot be used, and what the driver raises.
     """
-    return Queue(await _open(url, settings))
+    return Queue(await open_storage(url, settings))
+
+
+def is_redis(url: object) -> bool:
+    """Whether the URL names a Redis or Valkey server."""
+    return _parts(url).scheme in ("redis", "rediss", "redis+unix")
+
+
+def without_secrets(url: str) -> str:
+    """The URL as it may be shown: of a server without user and password."""
+    if not is_redis(url):
+        return url
+    parts = _parts(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def segment_name(url: str) -> str:
@@ -38,7 +53,8 @@ def _parts(url: object) -> SplitResult:
         return urlsplit("")
 
 
-async def _open(url: str, settings: StorageSettings | None) -> Storage:
+async def open_storage(url: str, settings: StorageSettings | None = None) -> Storage:
+    """The storage of `connect`."""
     if url == "memory://":
         return drivers.RuntimeStorage(settings)
     if _parts(url).scheme == "shm":
@@ -51,4 +67,10 @@ async def _open(url: str, settings: StorageSettings | None) -> Storage:
                 f"cannot load what {url} needs: {error}: let this process close some files, or raise `ulimit -n`"
             ) from error
         return await attached(segment_name(url), settings)
-    raise ConfigurationError(f"{shown(url)} cannot be connected to: use memory:// or shm://NAME")
+    if is_redis(url):
+        from shardq.drivers.redis.connecting import connected
+
+        return await connected(url, settings)
+    if _parts(url).scheme in ("redis+cluster", "rediss+cluster"):
+        raise ConfigurationError("a Redis cluster cannot be connected to yet: use one server, redis://HOST:PORT")
+    raise ConfigurationError(f"{shown(url)} cannot be connected to: use memory://, shm://NAME or redis://HOST:PORT")

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from shardq.connect import segment_name
+from shardq.connect import is_redis, open_storage, segment_name, without_secrets
 from shardq.drivers.shared.attaching import attached
 from shardq.drivers.shared.segments import PRIVATE_PREFIX
 from shardq.drivers.shared.storage import Overview, SharedStorage
@@ -30,7 +30,7 @@ from shardq.handler import Handler
 from shardq.model import MAIN_SCRIPT, handler_name
 from shardq.queue import Queue
 from shardq.serving.keeper import Keeper
-from shardq.settings import SupervisorSettings, check_capacity, check_timeout
+from shardq.settings import URL_VARIABLE, SupervisorSettings, check_capacity, check_timeout
 from shardq.supervisor.code import handlers, launch, script
 from shardq.supervisor.workers.endings import workers_ended
 
@@ -46,9 +46,10 @@ class Supervisor:
     `targets`: modules (`"app.jobs"`), single handlers (`"app.jobs:Resize"`) or handler classes. `workers`: how many
     processes, by default one per usable core. `url`: `shm://NAME` for a segment with a name. Other processes can
     connect to it, and it stays while there is something in it. Without `url` the segment is private and ends with this
-    object. `capacity_bytes` bounds a segment created here. `if_running` says what to do if another supervisor serves
-    the name: "error", or "attach", for several web workers that embed the same: use the segment it serves, and take its
-    place when it ends.
+    object. `redis://HOST:PORT` (see `connect`) serves a storage on a server, as other supervisors on any host may do at
+    the same time. `capacity_bytes` bounds a segment created here. `if_running` says what to do if another supervisor
+    serves the name: "error", or "attach", for several web workers that embed the same: use the segment it serves, and
+    take its place when it ends.
 
     It belongs to the process that started it, and to none of its event loops: it can be started in one and stopped in
     another. A child that this process forks can use the queue, and cannot end the family.
@@ -76,7 +77,9 @@ class Supervisor:
             self.settings.workers = workers
         self._private = url is None and self.settings.url is None
         self.url = url or self.settings.url or f"shm://{PRIVATE_PREFIX}{os.getpid()}-{os.urandom(4).hex()}"
-        segment_name(self.url)
+        self._on_server = is_redis(self.url)
+        if not self._on_server:
+            segment_name(self.url)
         self._targets = [_target(target, private=self._private) for target in targets]
         self._needs_main = any(target.startswith("__main__:") for target in self._targets)
         if capacity_bytes is not None:
@@ -108,11 +111,18 @@ class Supervisor:
         if self._keeper is not None:
             self._check_own()
             raise SupervisorError("the supervisor is started already")
-        keeper = Keeper(self.url, self._arguments, self._wanted, lambda: self.settings.shutdown_timeout)
+        environment = {URL_VARIABLE: self.url} if self._on_server else {}
+        keeper = Keeper(
+            without_secrets(self.url),
+            self._arguments,
+            self._wanted,
+            lambda: self.settings.shutdown_timeout,
+            environment,
+        )
         self._keeper, self._owner = keeper, os.getpid()
         try:
             await asyncio.wrap_future(keeper.start())
-            storage = await attached(segment_name(self.url))
+            storage = await open_storage(self.url)
         except BaseException:
             await self._end_family(keeper)
             raise
@@ -142,9 +152,12 @@ class Supervisor:
         return await self.queue.storage.wait_for_quiet(timeout_s, deferred=deferred)
 
     def stats(self) -> Overview:
-        """Figures of the segment and its workers, read without disturbing them."""
+        """Figures of the segment and its workers, read without disturbing them. Raises `SupervisorError` where the
+        storage is on a server.
+        """
         storage = self.queue.storage
-        assert isinstance(storage, SharedStorage)
+        if not isinstance(storage, SharedStorage):
+            raise SupervisorError("a storage on a server has no such figures: use `await queue.storage.backlog()`")
         return storage.overview()
 
     def scale(self, workers: int) -> None:
@@ -177,7 +190,9 @@ class Supervisor:
             )
 
     def _arguments(self) -> list[str]:
-        arguments = [*self._targets, "--url", self.url, "--log-level", self._log_level]
+        # The URL of a server may have a password, which a list of processes would show.
+        arguments = [*self._targets, *([] if self._on_server else ["--url", self.url])]
+        arguments += ["--log-level", self._log_level]
         arguments += self.settings.options(skip=("url", "capacity", "drain", "log_level"))
         capacity = self.settings.capacity_bytes if self._capacity_bytes is None else self._capacity_bytes
         arguments += [] if capacity is None else ["--capacity", str(capacity)]

@@ -78,6 +78,26 @@ class ClaimLost(FencedError):
     """The claim on the thread was lost while a handler had a batch: its lease was not renewed in time, or was ended."""
 
 
+class StorageUnavailable(ShardqError):
+    """The server of the storage cannot be reached, or refuses to work for now, for longer than this call waits. Whether
+    the call was done is not known.
+    """
+
+
+class StorageRefused(ShardqError):
+    """The server of the storage does not let this user in, or does not let it do this."""
+
+
+class StorageInUse(ShardqError):
+    """A storage on a server cannot be removed: workers have threads of it, or there is something in it."""
+
+
+class StorageDamaged(ShardqError):
+    """The server answered what it never should: another program changed the keys of the storage, or it is no server of
+    the kind that shardq needs.
+    """
+
+
 class SegmentError(ShardqError):
     """A shared-memory segment cannot be used."""
 

@@ -19,6 +19,8 @@ LONGEST_S = 10 * 365 * 86400
 #: Largest size that can be asked for, in bytes: what a process can map has an end not far beyond.
 LARGEST_BYTES = 1 << 46
 
+#: Environment variable of the URL that a supervisor serves.
+URL_VARIABLE = "QUEUE_SUPERVISOR_URL"
 #: Most workers of one family: each needs one of the segment's slots.
 MOST_WORKERS = 128
 
@@ -108,7 +110,8 @@ class SupervisorSettings(FromEnvironment, prefix="QUEUE_SUPERVISOR_"):
     """Worker processes, at most 128. Default: one for each core this process may use, the quota of its control group
     included."""
     url: str | None = text(None)
-    """Segment to serve, shm://NAME, created if it is missing. Default: named after the first module."""
+    """Segment to serve, shm://NAME, created if it is missing; or a server, redis://HOST:PORT. Default: a segment named
+    after the first module."""
     capacity: str | None = text(None, check=_check_size)
     """Memory bound of a segment that is created, in bytes or as 512M, 2G. Default: the least of 512M, half of what
     /dev/shm has free and half of what the control group may have."""

@@ -9,24 +9,25 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from shardq.connect import segment_name
+from shardq.connect import is_redis, segment_name
 from shardq.drivers.shared.membership import ask_renewal, join, take_worker_slot
 from shardq.drivers.shared.storage import SharedLock, SharedStorage
-from shardq.drivers.shared.supervised import SupervisedSegment
 from shardq.environment import Flag
 from shardq.errors import (
     ConfigurationError,
     HandlerError,
     SegmentError,
+    StorageRefused,
+    StorageUnavailable,
     SupervisorError,
     SupervisorRunning,
 )
 from shardq.handler import Handler
 from shardq.queue import Queue
 from shardq.serving import lifecycle
-from shardq.settings import SupervisorSettings, check_environment
+from shardq.settings import URL_VARIABLE, SupervisorSettings, check_environment
 from shardq.supervisor.code.handlers import load_handlers
 from shardq.supervisor.code.launch import MARK
 from shardq.supervisor.code.program import Program
@@ -56,6 +57,9 @@ from shardq.version import __version__
 from shardq.working.hooks import Hooks
 from shardq.working.worker import Worker
 
+if TYPE_CHECKING:
+    from shardq.drivers.redis.news import News
+
 log = logging.getLogger("shardq.supervisor")
 
 #: Columns of the usage that stands above a complaint.
@@ -64,6 +68,8 @@ _WIDTH = 80
 #: Which exit code an error that ends the command has.
 _EXITS: dict[type[Exception], Exit] = {
     ConfigurationError: Exit.USAGE,
+    StorageRefused: Exit.SEGMENT,
+    StorageUnavailable: Exit.SEGMENT,
     HandlerError: Exit.BOOT,
     SupervisorRunning: Exit.RUNNING,
     SupervisorError: Exit.BOOT,
@@ -120,6 +126,9 @@ def _supervise(
     logs.configure(settings.log_level, as_json=settings.json_output, waits=not supervises)
     check_environment()
     url = settings.url or lifecycle.default_url(options.targets[0])
+    if is_redis(url):
+        # Workers that are executed find it here: a list of processes would show its password.
+        os.environ[URL_VARIABLE] = url
     if options.as_worker is not None:
         end_when_told()
     watch, resumption = ThreadWatch(), Resumption.decoded(options.resume) if options.resume else None
@@ -131,8 +140,10 @@ def _supervise(
     if options.probe:
         return Exit.OK
     if options.as_worker is not None:
-        return _work(options, settings, lifecycle.adopt(segment_name(url), None, options), handlers)
+        return _work(options, settings, _executed_worker(options, settings, url), handlers)
     with Signals() as signals:
+        if is_redis(url):
+            return _serve_server(options, settings, control, origin, url, resumption, handlers, watch, signals)
         if resumption:
             segment = lifecycle.resumed(url, settings, options, handlers, resumption)
         else:
@@ -141,10 +152,10 @@ def _supervise(
                 return Exit.OK
             segment = lifecycle.without_leftovers(claimed, settings, options, handlers)
             log.info("serving", extra={"url": url, "workers": settings.workers, "handlers": ", ".join(handlers)})
-        run = _runner(options, settings, url, segment.storage, handlers, watch)
+        run = _runner(options, settings, url, partial(_worker_of, segment.storage, settings), handlers, watch)
         try:
             terminal = resumption.terminal if resumption else origin.terminal
-            again = _again(segment, origin.program)
+            again = _again(lambda: segment.hold, origin.program)
             return Family(segment, run, again, settings, origin.program, control, resumption, terminal).run(signals)
         finally:
             lifecycle.leave(segment, url, options.targets)
@@ -168,11 +179,11 @@ def _handlers(
         standard.open_closed()
 
 
-def _again(segment: SupervisedSegment, program: Program) -> ExecuteAgain:
-    """The function by which this process executes itself anew and stays the segment's supervisor."""
+def _again(hold: Callable[[], tuple[int, int]], program: Program) -> ExecuteAgain:
+    """The function by which this process executes itself anew and stays the supervisor of its storage."""
 
     def again(left: Resumption, keep: Sequence[int]) -> NoReturn:
-        lock, slot = segment.hold
+        lock, slot = hold()
         execute_again(program, left._replace(lock=lock, slot=slot), keep)
 
     return again
@@ -189,17 +200,23 @@ def _runner(
     options: argparse.Namespace,
     settings: SupervisorSettings,
     url: str,
-    storage: SharedStorage,
+    worker_of: Callable[[int], Callable[[], Worker]],
     handlers: dict[str, type[Handler[Any]]],
     watch: ThreadWatch,
+    news: News | None = None,
 ) -> RunWorker:
     """The function that makes a forked child a worker: as it is, or by executing Python where a fork is not safe."""
 
     def become(number: int, life: int, close: Sequence[int]) -> NoReturn:
-        run_worker(_worker_of(storage, number, settings), handlers, life, close, settings.shutdown_timeout)
+        run_worker(worker_of(number), handlers, life, close, settings.shutdown_timeout)
 
     def execute(number: int, life: int, close: Sequence[int]) -> NoReturn:
-        extra = ["--as-worker", str(number), "--life", str(life), "--url", url]
+        extra = ["--as-worker", str(number), "--life", str(life)]
+        if news:
+            os.set_inheritable(news.writer, True)
+            extra += ["--news", str(news.writer)]
+        else:
+            extra += ["--url", url]
         extra += settings.options(skip=("url", "workers", "drain", "stale", "capacity"))
         execute_worker([*options.targets, *(["--main", options.main] if options.main else []), *extra], life, close)
 
@@ -222,14 +239,54 @@ def _runner(
 def _work(
     options: argparse.Namespace,
     settings: SupervisorSettings,
-    storage: SharedStorage,
+    make: Callable[[], Worker],
     handlers: dict[str, type[Handler[Any]]],
 ) -> NoReturn:
-    make = _worker_of(storage, options.as_worker, settings)
     run_worker(make, handlers, options.life, (), settings.shutdown_timeout, forked=False)
 
 
-def _worker_of(storage: SharedStorage, number: int, settings: SupervisorSettings) -> Callable[[], Worker]:
+def _executed_worker(options: argparse.Namespace, settings: SupervisorSettings, url: str) -> Callable[[], Worker]:
+    """What makes the worker of this process, which its supervisor executed."""
+    if not is_redis(url):
+        return _worker_of(lifecycle.adopt(segment_name(url), None, options), settings, options.as_worker)
+    from shardq.drivers.redis.news import News
+    from shardq.serving import remote
+
+    os.set_inheritable(options.news, False)
+    return remote.worker_of(url, settings, options, None, News(writer=options.news))
+
+
+def _serve_server(
+    options: argparse.Namespace,
+    settings: SupervisorSettings,
+    control: Control | None,
+    origin: Origin,
+    url: str,
+    resumption: Resumption | None,
+    handlers: dict[str, type[Handler[Any]]],
+    watch: ThreadWatch,
+    signals: Signals,
+) -> Exit:
+    """Serve a storage on a server, which other supervisors may serve as well."""
+    from shardq.serving import remote
+
+    storage = remote.opened(url, settings, options, handlers, resumption)
+    address = storage.storage.server.address
+    log.info("serving", extra={"server": str(address), "workers": settings.workers, "handlers": ", ".join(handlers)})
+
+    def worker_of(number: int) -> Callable[[], Worker]:
+        return remote.worker_of(url, settings, options, storage, storage.news)
+
+    run = _runner(options, settings, url, worker_of, handlers, watch, storage.news)
+    try:
+        terminal = resumption.terminal if resumption else origin.terminal
+        again = _again(lambda: storage.hold, origin.program)
+        return Family(storage, run, again, settings, origin.program, control, resumption, terminal).run(signals)
+    finally:
+        storage.close()
+
+
+def _worker_of(storage: SharedStorage, settings: SupervisorSettings, number: int) -> Callable[[], Worker]:
     def make() -> Worker:
         storage.limit_waits(None)
         take_worker_slot(storage)  # it closes descriptors that were inherited from the supervisor
@@ -288,6 +345,7 @@ def _parser() -> argparse.ArgumentParser:
     # Options that a supervisor gives to a worker that it executes.
     parser.add_argument("--as-worker", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--life", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--news", type=int, help=argparse.SUPPRESS)
     # Options that a supervisor gives to its probe of new code, and to itself when it executes itself anew.
     parser.add_argument(PROBE, action="store_true", help=argparse.SUPPRESS)
     parser.add_argument(RESUME, help=argparse.SUPPRESS)

@@ -1,5 +1,5 @@
-"""`shardq status|tubes|peek|dead|park|recurrent|destroy`: look into a segment from outside, also into one without a
-supervisor. The same as `python -m shardq`.
+"""`shardq status|tubes|peek|dead|park|recurrent|check|destroy`: look from outside into a segment, also into one without
+a supervisor, or into a storage on a server. The same as `python -m shardq`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     if not options.url:
-        parser.error(f"which segment? give --url shm://NAME, or set {_URL_VARIABLE}")
+        parser.error(f"which storage? give --url shm://NAME or redis://HOST:PORT, or set {_URL_VARIABLE}")
     said = StringIO()
     try:
         with redirect_stdout(said):
@@ -69,6 +69,7 @@ def _parser() -> _Parser:
     later = verbs.add_parser("recurrent", help="recurrent requests: list, cancel", description="Recurrent requests.")
     _recurrent_verbs(later.add_subparsers(required=True, metavar="COMMAND"))
     destroy = _verb(verbs, "destroy", commands.destroy, "remove a segment that no process uses, and all in it")
+    _verb(verbs, "check", commands.check, "read a whole storage on a server, and say what is wrong in it")
     destroy.add_argument("--with-requests", action="store_true", help="also if requests are left in it, which are lost")
     return parser
 
@@ -119,7 +120,9 @@ def _verb(
 ) -> _Parser:
     verb = verbs.add_parser(name, help=text, description=text)
     verb.add_argument(
-        "--url", default=os.environ.get(_URL_VARIABLE), help=f"the segment, shm://NAME (environment: {_URL_VARIABLE})"
+        "--url",
+        default=os.environ.get(_URL_VARIABLE),
+        help=f"shm://NAME or redis://HOST:PORT (environment: {_URL_VARIABLE})",
     )
     verb.add_argument("--json", action="store_true", help="print JSON instead of text")
     verb.set_defaults(run=run)

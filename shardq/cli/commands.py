@@ -6,20 +6,26 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 from heapq import nlargest
+from importlib import import_module
 from itertools import count
+from types import ModuleType
 
-from shardq.cli.opened import opened
+from shardq.cli.opened import attached, opened, run
 from shardq.cli.render import age, as_json, columns, readable, size, went
-from shardq.connect import segment_name
+from shardq.connect import is_redis, segment_name
 from shardq.drivers.shared import contents, segments
 from shardq.drivers.shared.contents import Overview, TubeView
 from shardq.drivers.shared.supervised import SupervisedSegment
-from shardq.errors import SegmentError
+from shardq.errors import ConfigurationError, SegmentError
+from shardq.model import Batch
 from shardq.text.wording import counted
 
 
 def status(options: argparse.Namespace) -> None:
     """Print the segment as a whole."""
+    if is_redis(options.url):
+        _server().status(options)
+        return
     with contents.overview_of(segment_name(options.url)) as overview:
         view = overview()
         rates = _rates(overview, view, options.sample) if options.sample > 0 else None
@@ -59,7 +65,10 @@ def status(options: argparse.Namespace) -> None:
 
 def tubes(options: argparse.Namespace) -> None:
     """Print the tubes that are not empty, the longest first."""
-    with opened(options.url) as storage:
+    if is_redis(options.url):
+        _server().tubes(options)
+        return
+    with attached(options.url) as storage:
         shown, found = _longest(contents.tubes(storage), options.limit)
     if options.json:
         print(as_json(shown))
@@ -76,8 +85,7 @@ def tubes(options: argparse.Namespace) -> None:
 
 def peek(options: argparse.Namespace) -> None:
     """Print requests at the head of a tube."""
-    with opened(options.url) as storage:
-        batch = contents.peek(storage, options.pipe, options.limit)
+    batch = _peeked(options) if not is_redis(options.url) else run(_read(options))
     requests = [readable(message) for message in batch.messages]
     if options.json:
         print(as_json(requests))
@@ -90,9 +98,12 @@ def peek(options: argparse.Namespace) -> None:
 
 def destroy(options: argparse.Namespace) -> None:
     """Remove a segment that no other process is attached to."""
+    if is_redis(options.url):
+        _server().destroy(options)
+        return
     name = segment_name(options.url)
     try:
-        with opened(options.url) as storage:
+        with attached(options.url) as storage:
             segment = SupervisedSegment(storage)
             if not segment.close_if_unused(lose_requests=options.with_requests):
                 raise _in_use(segment, options.url)
@@ -103,6 +114,30 @@ def destroy(options: argparse.Namespace) -> None:
         segments.destroy(name, unused=True)
     if options.json:
         print(as_json({"destroyed": name}))
+
+
+def check(options: argparse.Namespace) -> None:
+    """Print what is wrong with a storage on a server. Raises `ConfigurationError` for a segment."""
+    if not is_redis(options.url):
+        raise ConfigurationError(
+            "`check` reads a storage on a server: a segment is mended by the processes that enter it"
+        )
+    _server().check(options)
+
+
+def _server() -> ModuleType:
+    """The commands for a server, which need what only its driver needs."""
+    return import_module("shardq.cli.server")
+
+
+def _peeked(options: argparse.Namespace) -> Batch:
+    with attached(options.url) as storage:
+        return contents.peek(storage, options.pipe, options.limit)
+
+
+async def _read(options: argparse.Namespace) -> Batch:
+    with opened(options.url) as storage:
+        return await storage.range(options.pipe, options.limit)
 
 
 def _longest(views: Iterator[TubeView], limit: int) -> tuple[list[TubeView], int]:

@@ -11,7 +11,6 @@ from typing import Any
 from shardq.cli.opened import first, opened, run
 from shardq.cli.render import age, as_json, columns, readable, report, went
 from shardq.deadletters import Buried, DeadLetters
-from shardq.drivers.shared.storage import SharedLock
 from shardq.errors import ConfigurationError, QueueFull, shown
 from shardq.model import Hand, Terms, dead_pipe, key_of, priority_of, split_key
 from shardq.text.printable import printable
@@ -98,8 +97,7 @@ async def _park(url: str, pipe: str) -> int:
     with opened(url) as storage:
         if not await storage.length(pipe):
             raise ConfigurationError(f"{pipe} has nothing in it: `tubes` shows the tubes that have")
-        lock = SharedLock(storage)
-        token = await lock.acquire(key)
+        token = await storage.claim(key)
         if not token:
             raise ConfigurationError(f"a worker serves {pipe} now: `park` takes only a tube that no worker serves")
         try:
@@ -111,7 +109,7 @@ async def _park(url: str, pipe: str) -> int:
                     raise QueueFull(f"no room for more dead letters: {parked_so_far} {pipe} became some")
                 done += 1
         finally:
-            await lock.release(key)
+            await storage.unclaim(key, token)
     return done
 
 

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import aclosing, closing, contextmanager
 from typing import Any, TypeVar
 
-from shardq.connect import segment_name
+from shardq.connect import is_redis, segment_name
 from shardq.drivers.shared.segments import Share
 from shardq.drivers.shared.storage import SharedStorage
+from shardq.protocols import Storage
 from shardq.system.descriptors import check_left
 from shardq.system.refusals import refusing
 
@@ -23,7 +24,20 @@ _LOOP = 3
 
 
 @contextmanager
-def opened(url: str) -> Iterator[SharedStorage]:
+def opened(url: str) -> Iterator[Storage]:
+    """A segment or a storage on a server, for what all storages can do."""
+    if is_redis(url):
+        from shardq.cli import server
+
+        with server.opened(url) as found:
+            yield found
+    else:
+        with attached(url) as segment:
+            yield segment
+
+
+@contextmanager
+def attached(url: str) -> Iterator[SharedStorage]:
     """Attached as long as it is entered. Some slots are kept for commands, for when programs have all others."""
     storage = SharedStorage.attach(segment_name(url), share=Share.VISITORS, patience_s=PATIENCE_S)
     storage.limit_waits(PATIENCE_S)

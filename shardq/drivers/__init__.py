@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from shardq.drivers.memory.lock import RuntimeLock
     from shardq.drivers.memory.storage import RuntimeStorage
+    from shardq.drivers.redis.lock import RedisLock
+    from shardq.drivers.redis.storage import RedisStorage
     from shardq.drivers.shared.storage import SharedLock, SharedStorage
 
 _LAZY = {
+    "RedisLock": "redis.lock",
+    "RedisStorage": "redis.storage",
     "RuntimeLock": "memory.lock",
     "RuntimeStorage": "memory.storage",
     "SharedLock": "shared.lock",
     "SharedStorage": "shared.storage",
 }
 
-__all__ = ["RuntimeLock", "RuntimeStorage", "SharedLock", "SharedStorage"]
+__all__ = ["RedisLock", "RedisStorage", "RuntimeLock", "RuntimeStorage", "SharedLock", "SharedStorage"]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,9 +7,12 @@ memory, in shared memory and on Redis alike; where one of them differs, that sta
 The seam speaks of tubes by their pipe name and of messages as `bytes`. A message that was put back in front of its
 tube belongs to that tube like the others: how a driver keeps the two apart is its own affair.
 
-Verbs are coroutines because a driver may need the network. Where it does not, the four that wait may suspend:
-`append_when_room`, `rest`, `wait` and `wait_for_quiet`. The others suspend only where another process is stopped inside
-the storage.
+Verbs are coroutines because a driver may need the network. Then all of them suspend, and what they return was true at
+the server when it answered. Where it does not, the four that wait may suspend: `append_when_room`, `rest`, `wait` and
+`wait_for_quiet`. The others suspend only where another process is stopped inside the storage.
+
+Redis: a call whose answer was lost is made again and done once. A storage on one server has one partition, so what is
+said there of partitions does not restrict it.
 
 `storage` has the clauses S1 and following, `lock` has L1 and following. `serializer` turns requests into messages, and
 `inside` is what a handler's code sees of the queue and of its batch.

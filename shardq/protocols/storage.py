@@ -28,7 +28,7 @@ class Storage(Protocol):
         Redis: as far as the server keeps what it confirmed.]
     S4. `append` returns None, and stores nothing, when there is no room, else how many messages it took; messages that
         could never fit raise `MessageTooLarge`. What is stored already stays readable and can be acknowledged. (P7)
-        [Memory: where it has a capacity.]
+        [Memory: where it has a capacity. Redis: that, or where the server reached its `maxmemory`.]
     S5. `range` reads from the head without removing, at most `limit` messages, those in front of the tube first; with
         `after` those of the tube with numbers above it. Of an unknown or empty tube it returns an empty batch. `take`
         looks into the tubes of a thread in the order of `terms.priorities`, in each priority into what is in front of
@@ -84,7 +84,8 @@ class Storage(Protocol):
         handlers `served`; it returns without suspending where there is one, otherwise as soon as there is, woken by the
         event and not by a timer. After `timeout_s` it returns None. Ready threads of other handlers, however many, do
         not slow it down, up to 254 handlers. (P8, P9)
-    S12. `wait` goes round: a ready thread is returned before another one is returned for the second time. (P10)
+    S12. `wait` goes round: a ready thread is returned before another one is returned for the second time. (P10) [Redis:
+        where it became ready within a second after that one was returned.]
     S13. `wait` with `bound` also returns that key as soon as the thread has messages again, although it is claimed.
     S14. `append_when_room` does what `append` does as soon as there is room, woken by messages that leave; None after
         `timeout_s`, with nothing stored. (P7)
@@ -142,7 +143,8 @@ class Storage(Protocol):
         work, woken by the event and not by a timer, and after `timeout_s` what `turn` then says. It sleeps from the
         step on in which it acknowledged and found nothing, so it misses no message. Where it is cancelled in its sleep,
         the batch is acknowledged and the claim stays. A hand with an empty batch has nothing to acknowledge. (P8, P9)
-        [Redis: one blocking round trip.]
+        [Redis: a look that lies down where it finds nothing, and another one when the server wakes it. Where the
+        process that was woken dies before it looks, another one looks within about a second.]
 
     Outputs
 

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
@@ -39,14 +39,20 @@ _LONGEST_WAIT_S = 86400.0
 class Keeper:
     """Keeps one supervisor process running. `arguments` is called at each start and returns its arguments; `workers` is
     the number that the application asked for beside those; `deadline_s` returns how many seconds the workers may take
-    for their end.
+    for their end. `environment`: variables for the supervisor beside those of this process; `url` is for the log.
     """
 
     def __init__(
-        self, url: str, arguments: Callable[[], list[str]], workers: int | None, deadline_s: Callable[[], float]
+        self,
+        url: str,
+        arguments: Callable[[], list[str]],
+        workers: int | None,
+        deadline_s: Callable[[], float],
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._url = url
         self._arguments = arguments
+        self._environment = environment or {}
         self._workers = workers
         self._deadline_s = deadline_s
         self._lock = threading.Lock()
@@ -131,7 +137,7 @@ class Keeper:
         if self._stopping:
             raise SupervisorError("the supervisor was stopped before it was started")
         try:
-            supervisor = _Supervisor.started(self._arguments())
+            supervisor = _Supervisor.started(self._arguments(), self._environment)
         except (OSError, subprocess.SubprocessError) as error:
             raise SupervisorError(f"the supervisor process cannot be started now: {advice(error) or error}") from error
         with self._lock:
@@ -200,12 +206,12 @@ class _Supervisor:
         self.serves = False
 
     @classmethod
-    def started(cls, arguments: list[str]) -> _Supervisor:
+    def started(cls, arguments: list[str], environment: Mapping[str, str]) -> _Supervisor:
         """Raises `OSError`, and `SupervisorError` where there is no interpreter; then no process is left running."""
         ours, theirs = map(above_standard, socket.socketpair())
         with ours, theirs:
             words = ["--control", str(theirs.fileno()), "--application", str(os.getpid())]
-            process = _execute(launch.command([*arguments, *words]), theirs.fileno())
+            process = _execute(launch.command([*arguments, *words]), theirs.fileno(), environment)
             try:
                 death = os.pidfd_open(process.pid)
             except BaseException:
@@ -228,11 +234,11 @@ def restart_pause_s(former_s: float, lived_s: float) -> float:
     return min(max(2 * former_s, _FIRST_RESTART_S), _LAST_RESTART_S)
 
 
-def _execute(command: list[str], control: int) -> subprocess.Popen[bytes]:
+def _execute(command: list[str], control: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         command,
         pass_fds=(control,),
-        env={**os.environ, launch.MARK: "1"},
+        env={**os.environ, **environment, launch.MARK: "1"},
         stdin=subprocess.DEVNULL,
         process_group=0,  # Ctrl-C in a terminal reaches only the application, which then stops its supervisor in order
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.loops import Loops, loops_for, prove_it_does_not_suspend
+from tests.support.loops import Loops, loops_for, prove_it_does_not_suspend, runs_on_another_loop
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Function) -> Loops:
@@ -14,6 +14,10 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Function) 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            prove_it_does_not_suspend(item)
+    items[:] = [item for item in items if not (_is_ours(item) and runs_on_another_loop(item))]
+    for item in filter(_is_ours, items):
+        prove_it_does_not_suspend(item)
+
+
+def _is_ours(item: pytest.Item) -> bool:
+    return item.path.is_relative_to(Path(__file__).parent)

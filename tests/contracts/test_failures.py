@@ -22,7 +22,7 @@ from tests.contracts.kit.holder import hold, holding
 from tests.contracts.test_storage import KEY, OTHER, OTHER_KEY, PIPE, claimed, contents, drain, everything, numbered
 from tests.support import hands
 from tests.support.clock import now_us
-from tests.support.drivers import Backend, Driver
+from tests.support.drivers import Backend, Driver, tell_of_death
 from tests.support.tasks import LIMIT_S, NEVER_S
 
 GRAVE = dead_pipe("app.jobs/Resize")
@@ -659,8 +659,9 @@ def die_holding(driver: Driver, backend: Backend, root: Path) -> Callable[..., A
     """
 
     async def of_sigkill(*steps: str) -> None:
-        async with holding(root, driver.name, backend.address, KEY, *steps):
+        async with holding(root, driver.name, backend.address, KEY, *steps) as pid:
             pass
+        tell_of_death(driver.name, backend.address, pid)
 
     async def of_old_age(*steps: str) -> None:
         lock = await hold(backend, KEY, *steps)
@@ -818,6 +819,7 @@ async def test_S19_what_was_handed_out_to_a_process_whose_end_was_planned_has_no
     assert backend.excuse
     async with holding(root, driver.name, backend.address, KEY, f"take={count}") as pid:
         backend.excuse(pid)
+    tell_of_death(driver.name, backend.address, pid)
 
     batch = await hands.take(backend.storage, [PIPE], MANY, await claimed(lock))
 
@@ -834,6 +836,7 @@ async def test_S19_a_planned_end_leaves_earlier_failures(
     assert backend.excuse
     async with holding(root, driver.name, backend.address, KEY, "take=1") as pid:
         backend.excuse(pid)
+    tell_of_death(driver.name, backend.address, pid)
 
     batch = await hands.take(backend.storage, [PIPE], MANY, await claimed(lock))
 

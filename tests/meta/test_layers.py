@@ -82,7 +82,8 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
 DOORS: dict[str, tuple[str, ...]] = {
     "posix_ipc": ("shardq.shm.*",),
     "mmap": ("shardq.shm.*",),
-    "redis": ("shardq.drivers.redis",),
+    "redis": ("shardq.drivers.redis.*",),
+    "hiredis": ("shardq.drivers.redis.*",),
     "uvloop": ("shardq.supervisor.*",),
     "os.fork": ("shardq.supervisor.*",),
     "os.forkpty": ("shardq.supervisor.*",),

@@ -26,7 +26,7 @@ TOP = (
     "__version__",
     "connect",
 )
-DRIVERS = ("RuntimeLock", "RuntimeStorage", "SharedLock", "SharedStorage")
+DRIVERS = ("RedisLock", "RedisStorage", "RuntimeLock", "RuntimeStorage", "SharedLock", "SharedStorage")
 SETTINGS = ("LockSettings", "StorageSettings", "SupervisorSettings", "WorkerSettings")
 
 

@@ -25,13 +25,13 @@ from hypothesis.stateful import (
 )
 
 from shardq.errors import FencedError
+from shardq.handler import drive as run
 from shardq.model import EMPTY, Batch, Counts, Hand, Terms, When
 from shardq.outputs import Output
 from shardq.protocols import Storage
 from shardq.shm.processes.shares import Share, slots_of
 from tests.faults.kit.fsck import fsck
 from tests.faults.kit.points import Child, dying_after
-from tests.faults.kit.scene import run
 from tests.property.model import Model, TubeModel, in_front, key_of
 from tests.support import hands
 from tests.support.drivers import DRIVERS, MIB, Driver
@@ -480,8 +480,8 @@ class DriverModel(RuleBasedStateMachine):
 @pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
 def test_driver_does_what_plain_lists_do(driver: Driver) -> None:
     machine = type("Machine", (DriverModel,), {"driver": driver})
-    # A death takes as long as many other steps.
-    examples = 12 if "lifelong_claims" in driver.capabilities else 100
+    # A death takes as long as many other steps, and so do calls over a network.
+    examples = 100 if {"immediate", "lifelong_claims"} & driver.capabilities == {"immediate"} else 12
     run_state_machine_as_test(
         machine, settings=settings(max_examples=examples, stateful_step_count=40, deadline=None, print_blob=True)
     )

@@ -9,10 +9,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from shardq.handler import drive
 from shardq.model import Ending
 from shardq.protocols import Lock, Storage
 from shardq.settings import StorageSettings
 from tests.support.leaks import segment_name
+from tests.support.tasks import busy
 
 MIB = 1 << 20
 
@@ -54,6 +56,8 @@ class Driver:
     """The same backend from another process, by its address."""
     lone_lock: Callable[[], Lock] | None = None
     """A lock without a storage."""
+    tell_of_death: Callable[[str, int], None] | None = None
+    """Tells the storage of this address that the process of this pid is dead, where only its supervisor can know."""
 
 
 def make_runtime(capacity_bytes: int | None) -> Backend:
@@ -117,6 +121,75 @@ def _shared_backend(storage: Any, name: str, discard: Callable[[], Awaitable[Non
     return Backend(storage, lambda: SharedLock(storage), discard, name, family.excuse, family.note_death)
 
 
+def make_redis(capacity_bytes: int | None) -> Backend:
+    from shardq.drivers.redis.check import wrongs
+    from tests.support.redis_server import running_server
+
+    address = f"{running_server().socket} {segment_name()}_"
+    backend = attach_redis(address, capacity_bytes)
+    storage: Any = backend.storage
+    server = storage.server
+
+    def is_busy() -> bool:
+        return bool(server.busy)
+
+    busy.append(is_busy)
+
+    async def discard() -> None:
+        busy.remove(is_busy)
+        found = await wrongs(server)
+        await server.ask(b"UNLINK", *(await server.layout()).all_keys())
+        await backend.discard()
+        assert not found, "\n".join(found)
+
+    return replace(backend, discard=discard)
+
+
+def attach_redis(address: str, capacity_bytes: int | None = None) -> Backend:
+    from shardq.drivers import RedisLock, RedisStorage
+
+    storage = _redis_storage(address, capacity_bytes)
+
+    def excuse(pid: int) -> None:
+        redis_owner(address, pid, excused=True)
+
+    def note_death(pid: int, ending: Ending) -> None:
+        redis_owner(address, pid, ending=ending)
+
+    assert isinstance(storage, RedisStorage)
+    return Backend(storage, lambda: RedisLock(storage), storage.close, address, excuse, note_death)
+
+
+def lone_redis_lock() -> Lock:
+    from shardq.drivers import RedisLock
+    from shardq.drivers.redis.address import Address
+    from shardq.settings import LockSettings
+    from tests.support.redis_server import running_server
+
+    return RedisLock(Address(path=str(running_server().socket)), LockSettings(prefix=f"{segment_name()}_"))
+
+
+def tell_redis_of_death(address: str, pid: int) -> None:
+    redis_owner(address, pid, ending=Ending())
+
+
+def redis_owner(address: str, pid: int, *, ending: Ending | None = None, excused: bool = False) -> None:
+    """What a supervisor says of a worker."""
+    from shardq.drivers.redis.turning import owner_of
+
+    storage = _redis_storage(address)
+    drive(storage.of_owner(owner_of(pid), ending=ending, excused=excused))
+    drive(storage.close())
+
+
+def _redis_storage(address: str, capacity_bytes: int | None = None) -> Any:
+    from shardq.drivers import RedisStorage
+    from shardq.drivers.redis.address import Address
+
+    path, _, prefix = address.partition(" ")
+    return RedisStorage(Address(path=path), StorageSettings(prefix=prefix, capacity_bytes=capacity_bytes))
+
+
 DRIVERS = (
     Driver(
         "runtime",
@@ -130,6 +203,14 @@ DRIVERS = (
         frozenset({"bounded", "immediate", "lifelong_claims", "multiprocess", "noted_deaths"}),
         attach=attach_shared,
     ),
+    Driver(
+        "redis",
+        make_redis,
+        frozenset({"bounded", "lone_locks", "multiprocess", "noted_deaths", "time_leases"}),
+        attach=attach_redis,
+        lone_lock=lone_redis_lock,
+        tell_of_death=tell_redis_of_death,
+    ),
     Driver("shared, one slot", make_shared_with_one_slot, frozenset({"bounded", "immediate", "lifelong_claims"})),
     Driver("shared, small steps", make_shared_in_small_steps, frozenset({"bounded", "immediate", "lifelong_claims"})),
 )
@@ -141,3 +222,10 @@ ONE_OF_EACH = tuple(driver for driver in DRIVERS if "," not in driver.name)
 
 def driver_named(name: str) -> Driver:
     return next(driver for driver in DRIVERS if driver.name == name)
+
+
+def tell_of_death(name: str, address: str, pid: int) -> None:
+    """Tell the storage of a death that only a supervisor can know of."""
+    tell = driver_named(name).tell_of_death
+    if tell:
+        tell(address, pid)

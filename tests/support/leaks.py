@@ -19,6 +19,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.support.redis_server import is_server
 from tests.support.tasks import LIMIT_S
 
 #: Environment variable with what marks the names of segments: six digits for the run, two for who runs tests in it.
@@ -135,11 +136,12 @@ def _has_children() -> bool:
 
 
 def _lives_with_interpreter(process: psutil.Process) -> bool:
-    """`multiprocessing` keeps its resource tracker until the interpreter ends."""
+    """`multiprocessing` keeps its resource tracker until the interpreter ends, and so do we the server of the tests."""
     if process.pid in lasting:
         return True
     try:
-        return any("multiprocessing.resource_tracker" in word for word in process.cmdline())
+        words = process.cmdline()
+        return is_server(words) or any("multiprocessing.resource_tracker" in word for word in words)
     except psutil.Error:
         return False
 

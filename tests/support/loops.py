@@ -40,9 +40,27 @@ def may_suspend(function: object) -> bool:
     return not SUSPENDING.isdisjoint(_names(inspect.unwrap(function), set()))  # type: ignore[arg-type]
 
 
+def runs_on_another_loop(item: pytest.Item) -> bool:
+    """Whether the test of a driver over a network runs on uvloop as well: one loop is enough for it, since each of its
+    verbs suspends on either.
+    """
+    if item.config.getoption("--one-loop") or not _suspends_always(item):
+        return False
+    assert isinstance(item, pytest.Function)
+    return item.callspec.params.get(LOOP) is BOTH["asyncio"] and may_suspend(item.obj)
+
+
+def _suspends_always(item: pytest.Item) -> bool:
+    """Whether it is the test of a driver whose verbs suspend where they need not wait."""
+    driver = item.callspec.params.get("driver") if hasattr(item, "callspec") else None
+    return driver is not None and "immediate" not in driver.capabilities
+
+
 def prove_it_does_not_suspend(item: pytest.Item) -> None:
     """Have the test fail where it suspends although it runs on one loop only."""
     if not isinstance(item, pytest.Function) or not inspect.iscoroutinefunction(item.obj) or may_suspend(item.obj):
+        return
+    if _suspends_always(item):
         return
     test: Callable[..., Coroutine[Any, Any, None]] = item.obj
 

@@ -15,10 +15,21 @@ LIMIT_S = 30.0
 NEVER_S = 0.05
 
 
+#: Where verbs suspend although they need not wait: each says whether a storage of this process waits for an answer.
+busy: list[Callable[[], bool]] = []
+#: In so many rounds of the event loop what has an answer goes on.
+_ROUNDS = 4
+
+
 async def suspended(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     """Start the coroutine and run it until it waits for something; fails if it finished at once."""
     task = asyncio.create_task(coroutine)
     await asyncio.wait({task}, timeout=0)
+    async with asyncio.timeout(LIMIT_S):
+        idle = 0
+        while busy and not task.done() and idle < _ROUNDS:
+            await asyncio.wait({task}, timeout=0)
+            idle = 0 if any(is_busy() for is_busy in busy) else idle + 1
     assert not task.done(), f"finished instead of waiting: {task.result()!r}"
     return task
 

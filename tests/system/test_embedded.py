@@ -689,7 +689,6 @@ async def test_a_capacity_that_holds_nothing_is_a_clear_error() -> None:
         ((), {}),
         ((42,), {}),
         ((Note,), {}),
-        ((JOBS,), {"url": "redis://localhost"}),
         ((JOBS,), {"url": "shm://"}),
         ((JOBS,), {"url": "shm://a/b"}),
         ((JOBS,), {"workers": 0}),

@@ -394,6 +394,7 @@ class Endless(Routed):
         self.queue.register_sync(Endless, *items)
 
 
+@pytest.mark.requires("immediate")
 @pytest.mark.parametrize("threads", [(0,), tuple(range(16))], ids=["one thread", "many threads"])
 async def test_the_event_loop_has_its_turn_beside_work_without_end(
     threads: tuple[int, ...], backend: Backend, queue: Queue
@@ -714,6 +715,7 @@ async def test_a_follow_up_wakes_a_sleeping_worker(backend: Backend, queue: Queu
     await cancelled(second)
 
 
+@pytest.mark.requires("immediate")
 async def test_while_other_tasks_run_a_worker_has_nothing_in_hand(backend: Backend, queue: Queue) -> None:
     """Should one of them end the process, no request would be to blame. What is in hand cannot be removed."""
     await queue.register(Endless, *one_each(1, *range(16)))

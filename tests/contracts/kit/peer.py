@@ -15,34 +15,37 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from shardq.model import When, split_key
-from tests.support.drivers import Backend, driver_named
+from tests.support.drivers import Backend, driver_named, tell_of_death
 from tests.support.forked import Forked
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 
 class Peer:
     """The process as seen from the test."""
 
-    def __init__(self, process: Forked, said: str) -> None:
+    def __init__(self, process: Forked, said: str, tell: Callable[[int], None]) -> None:
         self._process = process
+        self._tell = tell
         self.said = said
 
     async def kill(self) -> None:
-        """SIGKILL, and wait until the kernel reported the death."""
+        """SIGKILL, wait until the kernel reported the death, and tell the storage where only a supervisor would."""
         self._process.kill()
+        self._tell(self._process.pid)
 
 
 @asynccontextmanager
 async def peer(root: Path, driver: str, address: str, *command: str) -> AsyncIterator[Peer]:
     process = Forked(main, (driver, address, *command))
     try:
-        yield Peer(process, (await process.line_soon()).strip())
+        yield Peer(process, (await process.line_soon()).strip(), partial(tell_of_death, driver, address))
     finally:
         process.kill()
 

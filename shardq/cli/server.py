@@ -1,0 +1,118 @@
+"""What the commands of `python -m shardq` do for a storage on a server that they do otherwise for a segment."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from heapq import nlargest
+
+from shardq.cli.opened import PATIENCE_S, run
+from shardq.cli.render import as_json, columns, size, went
+from shardq.connect import without_secrets
+from shardq.drivers.redis.check import wrongs
+from shardq.drivers.redis.connecting import storage_of
+from shardq.drivers.redis.overview import Overview, overview_of
+from shardq.drivers.redis.storage import RedisStorage
+from shardq.errors import StorageDamaged, StorageInUse
+from shardq.pages import each
+from shardq.text.wording import counted
+
+
+@contextmanager
+def opened(url: str) -> Iterator[RedisStorage]:
+    """The storage, connected to when it is first asked."""
+    storage = storage_of(url)
+    storage.server.most_patience_s = PATIENCE_S
+    try:
+        yield storage
+    finally:
+        storage.server.close()
+
+
+def status(options: argparse.Namespace) -> None:
+    """Print the storage as a whole."""
+    view, rates = run(_figures(options))
+    if options.json:
+        print(as_json(view.as_dict() | {"rates": rates}))
+        return
+    print(f"{without_secrets(options.url)}: {counted(len(view.claims), 'claim')}, {view.sleepers:,} waiting")
+    speed = f"  ({rates['accepted']:,.0f}/s in, {rates['handled']:,.0f}/s out)" if rates else ""
+    held = view.counts
+    print(f"requests: {held.queued:,} queued, {held.handled:,} of {held.accepted:,} handled{speed}")
+    if held.dead or held.buried:
+        gone = f"; {went(held.evicted)}" if held.evicted else ""
+        print(f"dead:     {counted(held.dead, 'dead letter')}; {held.buried:,} failed for good so far{gone}")
+    if held.deferred or held.recurrent:
+        print(f"later:    {held.deferred:,} deferred, {held.recurrent:,} recurrent")
+    print(f"messages: {size(view.used_bytes)}")
+    print(columns(("host", "pid", "thread"), view.claims, none="no worker has a thread"), end="")
+
+
+def tubes(options: argparse.Namespace) -> None:
+    """Print the tubes that are not empty, the longest first."""
+    shown, found = run(_tubes(options))
+    if options.json:
+        print(as_json([{"pipe": pipe, "queued": queued} for queued, pipe in shown]))
+        return
+    rows = [(pipe, f"{queued:,}") for queued, pipe in shown]
+    print(columns(("tube", "queued"), rows, found, "no tubes with requests in them"), end="")
+
+
+def destroy(options: argparse.Namespace) -> None:
+    """Remove a storage in which no worker has a thread, with all in it. Raises `StorageInUse`."""
+    run(_destroyed(options))
+    if options.json:
+        print(as_json({"destroyed": without_secrets(options.url)}))
+
+
+def check(options: argparse.Namespace) -> None:
+    """Print what is wrong with the storage. Raises `StorageDamaged` where something is."""
+    found = run(_wrongs(options))
+    if options.json:
+        print(as_json(found))
+    else:
+        print("".join(f"{wrong}\n" for wrong in found) or "nothing is wrong\n", end="")
+    if found:
+        raise StorageDamaged(f"{without_secrets(options.url)}: {counted(len(found), 'thing')} wrong")
+
+
+async def _figures(options: argparse.Namespace) -> tuple[Overview, dict[str, float] | None]:
+    with opened(options.url) as storage:
+        before = await overview_of(storage)
+        if options.sample <= 0:
+            return before, None
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        await asyncio.sleep(options.sample)
+        after, elapsed = await overview_of(storage), loop.time() - started
+    accepted, handled = (after.counts[place] - before.counts[place] for place in (0, 1))
+    return before, {"accepted": accepted / elapsed, "handled": handled / elapsed}
+
+
+async def _tubes(options: argparse.Namespace) -> tuple[list[tuple[int, str]], int]:
+    """The longest tubes, and how many there are."""
+    with opened(options.url) as storage:
+        found = [(queued, pipe) async for pipe, queued in _lengths(storage)]
+    return nlargest(options.limit, found), len(found)
+
+
+async def _lengths(storage: RedisStorage) -> AsyncIterator[tuple[str, int]]:
+    async for pipe in each(storage.pipes):
+        yield pipe, await storage.length(pipe)
+
+
+async def _destroyed(options: argparse.Namespace) -> None:
+    with opened(options.url) as storage:
+        view, url = await overview_of(storage), without_secrets(options.url)
+        if view.claims:
+            raise StorageInUse(f"{url} is in use: workers have {counted(len(view.claims), 'thread')}, end them first")
+        if view.has_requests and not options.with_requests:
+            raise StorageInUse(f"{url} has requests or dead letters left: add --with-requests to lose them")
+        await storage.server.destroy()
+
+
+async def _wrongs(options: argparse.Namespace) -> list[str]:
+    with opened(options.url) as storage:
+        return await wrongs(storage.server)

@@ -1,0 +1,39 @@
+"""From a URL to a storage."""
+
+from __future__ import annotations
+
+from shardq.drivers.redis.address import of_url
+from shardq.drivers.redis.storage import RedisStorage
+from shardq.errors import ConfigurationError, shown
+from shardq.settings import StorageSettings
+
+#: Seconds for which a new storage tries to reach its server.
+_PATIENCE_S = 5.0
+
+
+async def connected(url: str, settings: StorageSettings | None = None) -> RedisStorage:
+    """The storage that a URL names, on a server that answers. Raises `ConfigurationError`, `StorageUnavailable` and
+    `StorageRefused`.
+    """
+    storage = storage_of(url, settings)
+    try:
+        await storage.server.layout(_PATIENCE_S)
+    except BaseException:
+        await storage.close()
+        raise
+    return storage
+
+
+def storage_of(url: str, settings: StorageSettings | None = None) -> RedisStorage:
+    """The same, not connected yet. Raises `ConfigurationError`."""
+    address, options = of_url(url)
+    settings = (settings or StorageSettings()).model_copy()
+    if options.get("prefix"):
+        settings.prefix = options["prefix"]
+    return RedisStorage(address, settings, partitions=_partitions(options.get("partitions", "1")))
+
+
+def _partitions(text: str) -> int:
+    if text != "1":
+        raise ConfigurationError(f"partitions={shown(text)} cannot be: a storage on one server has one partition")
+    return 1

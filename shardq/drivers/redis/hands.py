@@ -1,0 +1,68 @@
+"""What the server says of a hand, and what it is told of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from shardq.drivers.redis.records import batch_of
+from shardq.model import EMPTY, Batch, Ending, Failed, Hand, Terms
+
+#: What a script says as one text.
+decoded = msgspec.msgpack.Decoder().decode
+
+
+def batch_said(told: dict[str, Any], records: Sequence[bytes]) -> Batch:
+    """The batch that a script handed out."""
+    if not records:
+        return EMPTY
+    name = told["name"]
+    batch = batch_of(records)
+    batch.pipe, batch.front = f"{told['key']}/{name.removeprefix('f')}", name[0] == "f"
+    batch.taken_us = told["taken_us"]
+    if failed := told.get("failed"):
+        batch.failed = Failed(failed["attempts"], failed["first_us"], failed["last_us"], _ending(failed.get("ending")))
+    return batch
+
+
+def hand_said(reply: Sequence[bytes]) -> Hand | None:
+    """The hand that a turn returned."""
+    told = decoded(reply[0])
+    return Hand(told["key"], told["token"], batch_said(told, reply[1:])) if "key" in told else None
+
+
+def tube_name(batch: Batch) -> str:
+    """What the server calls the tube that a batch is from."""
+    priority = batch.pipe.rpartition("/")[2]
+    return f"f{priority}" if batch.front else priority
+
+
+def hand_told(hand: Hand) -> dict[str, Any]:
+    """A hand whose batch leaves as a whole."""
+    told: dict[str, Any] = {"key": hand.key, "token": hand.token}
+    if hand.batch.count:
+        told["name"], told["through"] = tube_name(hand.batch), hand.batch.through
+    return told
+
+
+def terms_told(terms: Terms | None) -> dict[str, Any] | None:
+    if terms is None:
+        return None
+    told: dict[str, Any] = {"priorities": terms.priorities, "limit": terms.limit}
+    if terms.starvation_limit is not None:
+        told["starvation_limit"] = terms.starvation_limit
+    return told
+
+
+def ending_told(ending: Ending | None) -> dict[str, Any]:
+    if ending is None:
+        return {}
+    return {name: value for name, value in ending._asdict().items() if value not in (None, False)}
+
+
+def _ending(told: Any) -> Ending | None:
+    if told is None:
+        return None
+    return Ending(**told) if isinstance(told, dict) else Ending()

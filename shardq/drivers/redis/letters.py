@@ -1,0 +1,75 @@
+"""Dead letters on a server: S20 to S22 of the contract."""
+
+from __future__ import annotations
+
+import logging
+
+from shardq.drivers.redis.hands import tube_name
+from shardq.drivers.redis.records import bodies_of
+from shardq.drivers.redis.replies import NoMemory
+from shardq.drivers.redis.rooms import NO_ROOM, Room
+from shardq.drivers.redis.server import Server
+from shardq.model import EMPTY, Batch, Hand, key_of
+from shardq.pages import Page
+from shardq.settings import StorageSettings
+
+log = logging.getLogger("shardq.storage")
+
+
+class Letters:
+    """The graves of one storage."""
+
+    def __init__(self, server: Server, settings: StorageSettings) -> None:
+        self._server = server
+        self._settings = settings
+
+    async def bury(self, hand: Hand, sequence: int, grave: str, letter: bytes) -> bool:
+        layout, room = await self._server.layout(), Room(self._settings.capacity_bytes)
+        arguments = {
+            "key": hand.key,
+            "token": hand.token,
+            "name": tube_name(hand.batch),
+            "sequence": sequence,
+            "grave": grave,
+            "most_letters": self._settings.dead_letters,
+            "capacity": self._settings.capacity_bytes,
+            "most_bytes": room.grave_bytes,
+            "partition": layout.partition_of(hand.key),
+            "partitions": layout.partitions,
+        }
+        evicted = await self._server.run_on(hand.key, "bury", arguments, letter, once=True)
+        if evicted > 0:
+            log.warning("dead letters dropped to make room", extra={"grave": grave, "letters": evicted})
+        return bool(evicted != NO_ROOM)
+
+    async def graves(self, after: str | None, limit: int) -> Page[str]:
+        limit = max(1, limit)
+        found = [grave.decode() for grave in await self._server.run("graves", 0, {"after": after, "limit": limit})]
+        return Page(found, found[-1] if len(found) >= limit else None)
+
+    async def requeue(self, grave: str, sequence: int, pipe: str, message: bytes, *, front: bool) -> bool | None:
+        most = Room(self._settings.capacity_bytes).most()
+        arguments = {"grave": grave, "sequence": sequence, "pipe": pipe, "front": front, "most": most}
+        try:
+            done = await self._server.run_on(key_of(pipe), "requeue", arguments, bodies_of([message])[0], once=True)
+        except NoMemory:
+            return False
+        return None if done == -1 else bool(done)
+
+    async def drop(self, grave: str, sequences: tuple[int, ...]) -> int:
+        dropped = 0
+        for start in range(0, len(sequences), 1000):
+            arguments = {"grave": grave, "sequences": sequences[start : start + 1000]}
+            dropped += await self._server.run("drop", 0, arguments, once=True)
+        return dropped
+
+    async def range(self, grave: str, limit: int, after: int | None) -> Batch:
+        reply = await self._server.run("letters", 0, {"grave": grave, "limit": limit, "after": after})
+        if not reply:
+            return EMPTY
+        numbers, letters = list(map(int, reply[::2])), reply[1::2]
+        ends, end = list[int](), 0
+        for letter in letters:
+            end += len(letter)
+            ends.append(end)
+        return Batch(numbers[0], numbers[-1] + 1, ends, b"".join(letters), sequences=numbers)

@@ -1,0 +1,15 @@
+-- The figures: `Storage.backlog`, and `Storage.wait_for_quiet`.
+-- keys: STATE SLEEPERS SLEEPS
+-- needs: base sleepers
+-- args: sleeper (lies down until there is quiet), woken, deferred
+-- Returns the figures in the order of `Counts`.
+if args.woken then
+    get_up(args.woken)
+end
+if args.sleeper then
+    lie_down(args.sleeper, {args.deferred and ALL_DONE or QUIET})
+end
+return {
+    figure('accepted'), figure('handled'), figure('buried'), figure('dead'), figure('deferred'), figure('recurrent'),
+    figure('evicted'),
+}

@@ -1,0 +1,39 @@
+-- A letter takes the place of a message: `Storage.bury`.
+-- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL WAITS AGAIN STARVED GRAVES LETTERS SLEEPERS SLEEPS CALLS CALLS_OLD
+-- needs: base frees records sleepers threads equal tubes room letters calls
+-- args: key, token, name, sequence, grave, most_letters, capacity, most_bytes (of a grave), partition, partitions, producer,
+--   call
+-- ARGV[2]: the letter. Returns how many older letters went, -1 where there is no room.
+local its = held(args.key, args.token)
+if not its then
+    return fenced(args.key, args.token)
+end
+local before = made_before()
+if before then
+    return before[1]
+end
+local tube, letter, head = its.tubes[args.name], ARGV[2], nil
+if tube and tube.count > 0 then
+    each_record(its, args.name, tube, tube.head, function(chunk, found)
+        local skip = math.max(0, tube.head - found.first)
+        head = {number = found.first + skip, nbytes = bytes_of(chunk, found, skip, 1)}
+        return true
+    end)
+end
+if not head or head.number ~= args.sequence then
+    commit()
+    return 0
+end
+local evicted = make_room(args.grave, #letter - head.nbytes)
+if not evicted then
+    commit()
+    return -1
+end
+drop_below(args.key, its, args.name, head.number + 1)
+add_letter(args.grave, letter)
+count('buried', 1)
+count('evicted', evicted)
+tell_of_room()
+note_call(evicted)
+commit()
+return evicted

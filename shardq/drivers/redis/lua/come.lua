@@ -1,0 +1,29 @@
+-- Messages of schedules come into their tubes, each once for each time.
+-- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS
+-- needs: base frees records sleepers threads equal tubes room pending
+-- args: times, a list of: number of the entry, the due time at which it comes, the next one (false: never again); most
+-- A time that finds no room waits in STARVED until messages leave.
+for _, time in ipairs(args.times) do
+    local number, due_us, next_us = time[1], time[2], time[3]
+    local entry = entry_of(number)
+    if entry and entry.due_us == due_us and redis.call('ZSCORE', AGAIN, number) then
+        local _, nbytes = size_of(entry.body)
+        if next_us and not fits(nbytes, args.most) then
+            redis.call('ZREM', AGAIN, number)
+            redis.call('ZADD', STARVED, due_us, number)
+        else
+            if next_us then
+                entry.due_us = next_us
+                store_entry(number, entry)
+                redis.call('ZADD', AGAIN, next_us, number)
+                count('used', nbytes)
+            else
+                forget_entry(AGAIN_AND_AGAIN, AGAIN, number, entry)
+                count('recurrent', -1)
+            end
+            come(entry.pipe, entry.body)
+        end
+    end
+end
+commit()
+return 1

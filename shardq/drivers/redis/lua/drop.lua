@@ -1,0 +1,21 @@
+-- Letters are forgotten: `Storage.drop`.
+-- keys: STATE GRAVES LETTERS AGAIN STARVED SLEEPERS SLEEPS CALLS CALLS_OLD
+-- needs: base frees sleepers room letters calls
+-- args: grave, sequences, producer, call
+-- Returns how many there were.
+local before = made_before()
+if before then
+    return before[1]
+end
+local dropped = 0
+for _, number in ipairs(args.sequences) do
+    if drop_letter(args.grave, place_of(args.grave, number)) then
+        dropped = dropped + 1
+    end
+end
+if dropped > 0 then
+    tell_of_room()
+end
+note_call(dropped)
+save()
+return dropped

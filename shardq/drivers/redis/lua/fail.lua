@@ -1,0 +1,22 @@
+-- What is in hand failed: `Storage.fail`; or goes back: `Storage.give_back`.
+-- keys: STATE THREADS LIVE READY TIMERS OWNERS SLEEPERS SLEEPS CALLS CALLS_OLD
+-- needs: base frees sleepers threads calls
+-- args: key, token, name (of the tube), at_most (nil: it failed), producer, call
+-- Returns the failures of a message that was alone: attempts, when for the first and the last time.
+local its = held(args.key, args.token)
+if not its then
+    return fenced(args.key, args.token)
+end
+local before = made_before()
+if before then
+    return cmsgpack.pack(before[1])
+end
+local tube, failures = its.tubes[args.name], {0, 0, 0}
+if tube and args.at_most then
+    give_back(tube, args.token, args.at_most)
+elseif tube and fail(tube, args.token) then
+    failures = {tube.failed.attempts, tube.failed.first_us, tube.failed.last_us}
+end
+note_call(failures)
+commit()
+return cmsgpack.pack(failures)

@@ -1,0 +1,15 @@
+-- A sleeper was cancelled. Where it was woken already, another one is woken for what it was woken for.
+-- keys: STATE READY SLEEPERS SLEEPS
+-- needs: base sleepers ready
+-- args: sleeper, room (whether it waited for room)
+if not get_up(args.sleeper) then
+    if args.room then
+        wake_all(ROOM)
+    else
+        for _, handler in ipairs(ready_handlers(nil)) do
+            wake_for(handler)
+        end
+        wake_timekeeper()
+    end
+end
+return 1

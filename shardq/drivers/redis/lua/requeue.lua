@@ -1,0 +1,24 @@
+-- A letter leaves its grave, and a message comes into a tube: `Storage.requeue`.
+-- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL WAITS AGAIN STARVED GRAVES LETTERS SLEEPERS SLEEPS CALLS CALLS_OLD
+-- needs: base takes_room records sleepers threads equal tubes room letters calls
+-- args: grave, sequence, pipe, front, most, producer, call
+-- ARGV[2]: body with the message. Returns 1; 0 without room, -1 where the letter is gone.
+local before = made_before()
+if before then
+    return before[1]
+end
+local place = place_of(args.grave, args.sequence)
+if redis.call('HEXISTS', LETTERS, place) == 0 then
+    return -1
+end
+local _, nbytes = size_of(ARGV[2])
+if not fits(nbytes, args.most) then
+    return 0
+end
+local key, name = split_pipe(args.pipe)
+add(key, thread(key), args.front and 'f' .. name or name, ARGV[2])
+drop_letter(args.grave, place)
+tell_of_room()
+note_call(1)
+commit()
+return 1

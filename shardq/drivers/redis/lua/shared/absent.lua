@@ -1,0 +1,73 @@
+-- Which of the messages of a call are stored: with `absent`, those that have no equal.
+-- keys: none of its own
+-- Count equal messages of a tube that were not counted yet, so many at most. Returns how many may be counted yet.
+local function index(its, name, budget)
+    local tube = its.tubes[name]
+    if not tube then
+        return budget
+    end
+    tube.indexed = tube.indexed or tube.head
+    if tube.indexed >= tube.next then
+        return budget
+    end
+    each_record(its, name, tube, tube.indexed, function(chunk, found)
+        local skip, messages = math.max(0, tube.indexed - found.first), messages_of(chunk, found)
+        local some = {}
+        for place = skip + 1, found.count do
+            some[#some + 1] = messages[place]
+        end
+        note_equal(its, name, some, 1)
+        tube.indexed, budget = found.first + found.count, budget - #some
+        return budget <= 0
+    end)
+    if budget > 0 then
+        tube.indexed = tube.next
+    end
+    return budget
+end
+
+-- The messages of a body that have no equal, each once.
+local function absent_of(pipe, body, seen)
+    local key, name = split_pipe(pipe)
+    local its, found = thread(key), {}
+    for _, message in ipairs(messages_in(body)) do
+        local there = seen[pipe .. '\0' .. message] or waiting_entry(ONCE, pipe, message)
+        if not there and its.id then
+            there = redis.call('HEXISTS', EQUAL, equal_field(its, name, message)) == 1
+        end
+        if not there then
+            seen[pipe .. '\0' .. message] = true
+            found[#found + 1] = message
+        end
+    end
+    return found
+end
+
+-- The bodies to store (false: there is nothing of one), how many messages they have and how many bytes. nil: the index of
+-- equal messages of a tube is not complete yet.
+local function wanted_bodies()
+    local bodies, number, nbytes, budget, seen = {}, 0, 0, 4096, {}
+    for place, pipe in ipairs(args.pipes) do
+        local body = ARGV[place + 1]
+        if args.absent then
+            local key, name = split_pipe(pipe)
+            local its = thread(key)
+            budget = index(its, 'f' .. name, index(its, name, budget))
+            if budget <= 0 then
+                return nil
+            end
+        end
+        bodies[place] = body
+    end
+    for place, pipe in ipairs(args.pipes) do
+        if args.absent then
+            local messages = absent_of(pipe, bodies[place], seen)
+            bodies[place] = #messages > 0 and body_of(messages)
+        end
+        if bodies[place] then
+            local some, their_bytes = size_of(bodies[place])
+            number, nbytes = number + some, nbytes + their_bytes
+        end
+    end
+    return bodies, number, nbytes
+end

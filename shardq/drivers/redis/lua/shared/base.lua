@@ -1,0 +1,37 @@
+-- The time and the figures of the partition, and how this script's changes are written back.
+-- keys: STATE
+local args = cmsgpack.unpack(ARGV[1])
+local state = redis.call('GET', STATE)
+state = state and cmsgpack.unpack(state) or {}
+local clock = redis.call('TIME')
+-- Unix microseconds. They never go back, whatever the clock of the server does.
+local now = math.max(clock[1] * 1000000 + clock[2], state.clock or 0)
+
+-- Text of a whole number. Lua's own has 14 digits.
+local function int(number)
+    return string.format('%.0f', number)
+end
+
+-- The same, so that texts sort as their numbers do.
+local function sortable(number)
+    return string.format('%016.0f', number)
+end
+
+local function count(figure, by)
+    state[figure] = (state[figure] or 0) + by
+end
+
+local function figure(name)
+    return state[name] or 0
+end
+
+local function save()
+    state.clock = now
+    redis.call('SET', STATE, cmsgpack.pack(state))
+end
+
+-- `member` of a sorted set whose members are sorted as text: the first that begins with `prefix`, behind `after`.
+local function first_with(key, prefix, after)
+    local from = after and '(' .. after or '[' .. prefix
+    return redis.call('ZRANGEBYLEX', key, from, '(' .. prefix .. '\255', 'LIMIT', 0, 1)[1]
+end

@@ -1,0 +1,37 @@
+-- Which messages are in a tube, and which wait for their time. EQUAL counts equal messages of a tube, from the first
+-- time on that its equal messages are asked for: `tube.indexed` says below which number it has them. WAITS has, sorted as
+-- text, each message that waits, and the number of the entry that it is in.
+-- keys: EQUAL WAITS
+local ONCE, AGAIN_AND_AGAIN = 'once\0', 'again\0'
+
+local function digest(message)
+    if #message <= 40 then
+        return #message .. ':' .. message
+    end
+    return '#' .. redis.sha1hex(message)
+end
+
+-- The two tubes of a priority share their counts.
+local function equal_field(its, name, message)
+    return int(its.id) .. ':' .. string.gsub(name, '^f', '') .. '\0' .. digest(message)
+end
+
+local function note_equal(its, name, messages, by)
+    for _, message in ipairs(messages) do
+        local field = equal_field(its, name, message)
+        if redis.call('HINCRBY', EQUAL, field, by) == 0 then
+            redis.call('HDEL', EQUAL, field)
+        end
+    end
+end
+
+local function waits_prefix(kind, pipe, message)
+    return kind .. pipe .. '\0' .. digest(message) .. '\0'
+end
+
+-- The number of an entry in which an equal message waits.
+local function waiting_entry(kind, pipe, message)
+    local prefix = waits_prefix(kind, pipe, message)
+    local found = first_with(WAITS, prefix)
+    return found and string.sub(found, #prefix + 1)
+end

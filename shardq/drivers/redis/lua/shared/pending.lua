@@ -1,0 +1,101 @@
+-- What waits for its time. An entry is messages of one pipe: WAITING has it by its number, DUE (once) or AGAIN (again
+-- and again) when it is due.
+-- keys: DUE AGAIN WAITING WAITS
+
+-- When something is due next, or a lease or a pause ends.
+local function next_instant()
+    local first
+    for _, key in ipairs({DUE, AGAIN, TIMERS}) do
+        local found = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]
+        if found and (not first or tonumber(found) < first) then
+            first = tonumber(found)
+        end
+    end
+    return first
+end
+
+-- When the next is due.
+local function next_due()
+    local once = redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')[2]
+    local again = redis.call('ZRANGE', AGAIN, 0, 0, 'WITHSCORES')[2]
+    if once and again then
+        return math.min(tonumber(once), tonumber(again))
+    end
+    return tonumber(once or again or nil)
+end
+
+-- Wake one that reckons with an instant which is earlier than those that were known.
+local function reckon_with(instant, before)
+    if not before or instant < before then
+        wake_timekeeper()
+    end
+end
+
+-- An entry is stored as what is said of it, after the size of that (4 bytes), and the body.
+local function entry_in(stored)
+    local size = struct.unpack('<I4', stored)
+    local entry = cmsgpack.unpack(string.sub(stored, 5, 4 + size))
+    entry.body = string.sub(stored, 5 + size)
+    return entry
+end
+
+local function entry_of(number)
+    local stored = redis.call('HGET', WAITING, number)
+    return stored and entry_in(stored)
+end
+
+local function store_entry(number, entry)
+    local said = cmsgpack.pack({pipe = entry.pipe, due_us = entry.due_us, schedule = entry.schedule})
+    redis.call('HSET', WAITING, number, struct.pack('<I4', #said) .. said .. entry.body)
+end
+
+local function new_entry(kind, set, pipe, body, due_us, schedule)
+    count('entries', 1)
+    local number = sortable(state.entries)
+    local entry = {pipe = pipe, body = body, due_us = due_us, schedule = schedule}
+    store_entry(number, entry)
+    redis.call('ZADD', set, due_us, number)
+    for _, message in ipairs(messages_in(body)) do
+        redis.call('ZADD', WAITS, 0, waits_prefix(kind, pipe, message) .. number)
+    end
+end
+
+local function forget_entry(kind, set, number, entry)
+    redis.call('HDEL', WAITING, number)
+    redis.call('ZREM', set, number)
+    for _, message in ipairs(messages_in(entry.body)) do
+        redis.call('ZREM', WAITS, waits_prefix(kind, entry.pipe, message) .. number)
+    end
+end
+
+-- Messages that were stored already come into their tube.
+local function come(pipe, body)
+    local key, name = split_pipe(pipe)
+    local _, nbytes = size_of(body)
+    count('used', -nbytes)
+    add(key, thread(key), name, body)
+end
+
+-- Move messages that are due once into their tubes, so many or somewhat more. Those of schedules need `come.lua`: only
+-- the client can read a calendar.
+local function promote()
+    local left_to_move = 4096
+    while left_to_move > 0 do
+        local found = redis.call('ZRANGEBYSCORE', DUE, '-inf', now, 'LIMIT', 0, 16)
+        if not found[1] then
+            return
+        end
+        for _, number in ipairs(found) do
+            local entry = entry_of(number)
+            forget_entry(ONCE, DUE, number, entry)
+            local moved = size_of(entry.body)
+            count('deferred', -moved)
+            left_to_move = left_to_move - moved
+            come(entry.pipe, entry.body)
+        end
+    end
+end
+
+local function schedule_is_due()
+    return redis.call('ZRANGEBYSCORE', AGAIN, '-inf', now, 'LIMIT', 0, 1)[1] ~= nil
+end

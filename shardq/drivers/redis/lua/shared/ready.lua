@@ -1,0 +1,62 @@
+-- Which thread is next. READY has the threads that can be claimed, sorted as text: handler, turn, key.
+
+-- The place in READY of the first thread of a handler.
+local function first_of(handler)
+    return first_with(READY, handler .. '\0')
+end
+
+-- Handlers that have a thread in READY, of those that are served (nil: all).
+local function ready_handlers(served)
+    local found = {}
+    if served and #served <= 8 then
+        for _, handler in ipairs(served) do
+            if first_of(handler) then
+                found[#found + 1] = handler
+            end
+        end
+        return found
+    end
+    local among
+    if served then
+        among = {}
+        for _, handler in ipairs(served) do
+            among[handler] = true
+        end
+    end
+    local from = '-'
+    while true do
+        local place = redis.call('ZRANGEBYLEX', READY, from, '+', 'LIMIT', 0, 1)[1]
+        if not place then
+            return found
+        end
+        local handler = string.match(place, '^([^%z]*)')
+        if not among or among[handler] then
+            found[#found + 1] = handler
+        end
+        from = '(' .. handler .. '\1'
+    end
+end
+
+-- The thread whose turn it is, nil where none is ready, and its turn.
+local function next_ready(served)
+    local first_turn, first_key
+    for _, handler in ipairs(ready_handlers(served)) do
+        local turn, key = string.match(first_of(handler), '^[^%z]*%z(%d+)%z(.*)$')
+        if not first_turn or turn < first_turn then
+            first_turn, first_key = turn, key
+        end
+    end
+    return first_key, first_turn
+end
+
+-- What a sleeper waits for that serves these handlers.
+local function work_events(served)
+    if not served then
+        return {ANY_WORK}
+    end
+    local events = {}
+    for place, handler in ipairs(served) do
+        events[place] = WORK .. handler
+    end
+    return events
+end

@@ -1,0 +1,23 @@
+-- Room for messages, and the end of all work: what is told of when messages leave.
+-- keys: AGAIN STARVED
+
+-- Whether so many bytes more fit below a bound, nil: there is none.
+local function fits(nbytes, most)
+    return not most or figure('used') + nbytes <= most
+end
+
+-- What left may have made room, and may have been the last.
+local function tell_of_room()
+    if redis.call('EXISTS', STARVED) == 1 then
+        redis.call('ZUNIONSTORE', AGAIN, 2, AGAIN, STARVED)
+        redis.call('DEL', STARVED)
+        wake_timekeeper()
+    end
+    wake_all(ROOM)
+    if figure('accepted') == figure('handled') then
+        wake_all(QUIET)
+        if figure('deferred') == 0 then
+            wake_all(ALL_DONE)
+        end
+    end
+end

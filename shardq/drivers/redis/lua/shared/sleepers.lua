@@ -1,0 +1,73 @@
+-- Who sleeps until something happens. SLEEPERS has, sorted as text, what each sleeper waits for and its name; SLEEPS has
+-- by its name all that it waits for. The name says which channel wakes it: CHANNEL#NUMBER. A sleeper is woken once.
+-- keys: SLEEPERS SLEEPS
+local WORK, ANY_WORK, ROOM, QUIET, ALL_DONE = 'work\0', 'work\0*', 'room', 'quiet', 'all done'
+
+local function lie_down(name, events)
+    redis.call('HSET', SLEEPS, name, cmsgpack.pack(events))
+    for _, event in ipairs(events) do
+        redis.call('ZADD', SLEEPERS, 0, event .. '\0' .. name)
+    end
+end
+
+-- Returns whether it slept.
+local function get_up(name)
+    local events = redis.call('HGET', SLEEPS, name)
+    if not events then
+        return false
+    end
+    redis.call('HDEL', SLEEPS, name)
+    for _, event in ipairs(cmsgpack.unpack(events)) do
+        redis.call('ZREM', SLEEPERS, event .. '\0' .. name)
+    end
+    return true
+end
+
+-- Returns whether its process hears it: a process that died does not.
+local function ring(name)
+    get_up(name)
+    local channel, number = string.match(name, '^(.*)#(%d+)$')
+    return redis.call('PUBLISH', channel, number) > 0
+end
+
+local function wake_one(event)
+    for _ = 1, 64 do
+        local found = first_with(SLEEPERS, event .. '\0')
+        if not found then
+            return false
+        end
+        if ring(string.sub(found, #event + 2)) then
+            return true
+        end
+    end
+    return false
+end
+
+local function wake_all(event)
+    for _ = 1, 10000 do
+        local found = first_with(SLEEPERS, event .. '\0')
+        if not found then
+            return
+        end
+        ring(string.sub(found, #event + 2))
+    end
+end
+
+-- Wake one that serves the handler.
+local function wake_for(handler)
+    return wake_one(WORK .. handler) or wake_one(ANY_WORK)
+end
+
+-- Wake one that waits for work of any handler, so that it reckons with an instant.
+local function wake_timekeeper()
+    for _ = 1, 64 do
+        local found = first_with(SLEEPERS, WORK)
+        if not found or ring(string.match(found, '^work%z[^%z]*%z(.*)$')) then
+            return
+        end
+    end
+end
+
+local function sleepers()
+    return redis.call('HLEN', SLEEPS)
+end

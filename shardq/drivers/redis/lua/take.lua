@@ -1,0 +1,11 @@
+-- A batch of a thread, to handle: `Storage.take`.
+-- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS SLEEPERS SLEEPS
+-- needs: base frees records sleepers threads tubes batches
+-- args: key, token, terms
+local its = held(args.key, args.token)
+if not its then
+    return fenced(args.key, args.token)
+end
+local batch = hand_out(its, args.terms)
+commit()
+return reply_with(args.key, its, batch)

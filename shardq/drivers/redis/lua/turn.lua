@@ -1,0 +1,88 @@
+-- Acknowledge a batch and take the next: `Storage.turn` and `Storage.rest`.
+-- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS CALLS CALLS_OLD
+-- needs: base frees records sleepers threads equal tubes batches room pending ready calls
+-- args: hand (key, token, name and through of what leaves), terms (of its handler), stay, lease_us, owner, sleeper (lies
+--   down where there is nothing), woken (the sleeper lay down before), producer, call
+-- ARGV[2]: served (false: all handlers) and the terms of each handler
+-- Returns what is said of the hand, then the records of its batch. Without a key there is none. With `sleeps` the sleeper
+-- lies: it looks again after so many microseconds at the latest, and so many sleep.
+local hand, lease_us = args.hand, args.lease_us
+local others = cmsgpack.unpack(ARGV[2])
+local served = others.served or nil
+
+-- The claim that a turn made whose answer was lost.
+local function claimed_before()
+    local before = made_before()
+    local its = before and before[1] and held(before[1][1], before[1][2])
+    return its and before[1][1], its
+end
+
+local function reply(key, its, batch)
+    local told, schedules = key and reply_with(key, its, batch) or {cmsgpack.pack({sleeps = false})}, schedule_is_due()
+    if not batch and args.sleeper and not schedules then
+        lie_down(args.sleeper, work_events(served))
+        if its then
+            its.bell = args.sleeper
+        end
+        local instant = next_instant()
+        local said = {sleeps = true, for_us = instant and math.max(0, instant - now), sleepers = sleepers()}
+        if key then
+            said.key, said.token = key, its.token
+        end
+        told = {cmsgpack.pack(said)}
+    elseif schedules then
+        local said = cmsgpack.unpack(told[1])
+        said.schedules = true
+        told[1] = cmsgpack.pack(said)
+    end
+    commit()
+    return told
+end
+
+local function claim_next()
+    local key = next_ready(served)
+    if not key then
+        return reply()
+    end
+    local its = thread(key)
+    begin_claim(key, its, lease_us)
+    note_call({key, its.token})
+    local batch = hand_out(its, others.terms[handler_of(key)])
+    local told = reply_with(key, its, batch)
+    commit()
+    return told
+end
+
+if args.woken then
+    get_up(args.woken)
+end
+local key, its = claimed_before()
+if its then
+    local batch = hand_out(its, others.terms[handler_of(key)])
+    commit()
+    return reply_with(key, its, batch)
+end
+if hand then
+    its = held(hand.key, hand.token)
+    if not its then
+        return fenced(hand.key, hand.token)
+    end
+    its.bell, its.lease_end = nil, math.max(its.lease_end, now + lease_us)
+    if hand.through and drop_below(hand.key, its, hand.name, hand.through) > 0 then
+        tell_of_room()
+    end
+end
+end_what_is_over()
+promote()
+if not hand then
+    return claim_next()
+end
+local batch = args.stay and hand_out(its, args.terms)
+if batch then
+    return reply(hand.key, its, batch)
+end
+if not next_ready(served) then
+    return reply(hand.key, its, not args.stay and hand_out(its, args.terms) or nil)
+end
+end_claim(hand.key, its)
+return claim_next()

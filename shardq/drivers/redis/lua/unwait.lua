@@ -1,0 +1,56 @@
+-- Equal messages wait no more: `Storage.remove` of what waits for its time, and `Storage.unschedule`.
+-- keys: STATE DUE AGAIN STARVED WAITING WAITS TIMERS SLEEPERS SLEEPS CALLS CALLS_OLD
+-- needs: base frees records sleepers equal room pending calls
+-- args: pipe, schedules (whether those with a schedule are meant), producer, call
+-- ARGV from 2 on: messages. Returns how many waited.
+local before = made_before()
+if before then
+    return before[1]
+end
+local ended, nbytes = 0, 0
+
+-- Take the message out of an entry that waits once.
+local function take_out(number, message)
+    local entry, kept = entry_of(number), {}
+    for _, other in ipairs(messages_in(entry.body)) do
+        if other == message then
+            ended, nbytes = ended + 1, nbytes + #other
+        else
+            kept[#kept + 1] = other
+        end
+    end
+    redis.call('ZREM', WAITS, waits_prefix(ONCE, args.pipe, message) .. number)
+    if #kept == 0 then
+        redis.call('HDEL', WAITING, number)
+        redis.call('ZREM', DUE, number)
+    else
+        entry.body = body_of(kept)
+        store_entry(number, entry)
+    end
+end
+
+for place = 2, #ARGV do
+    local message = ARGV[place]
+    if args.schedules then
+        local number = waiting_entry(AGAIN_AND_AGAIN, args.pipe, message)
+        if number then
+            forget_entry(AGAIN_AND_AGAIN, AGAIN, number, entry_of(number))
+            redis.call('ZREM', STARVED, number)
+            ended, nbytes = ended + 1, nbytes + #message
+        end
+    else
+        local number = waiting_entry(ONCE, args.pipe, message)
+        while number do
+            take_out(number, message)
+            number = waiting_entry(ONCE, args.pipe, message)
+        end
+    end
+end
+count('used', -nbytes)
+count(args.schedules and 'recurrent' or 'deferred', -ended)
+if ended > 0 then
+    tell_of_room()
+end
+note_call(ended)
+save()
+return ended

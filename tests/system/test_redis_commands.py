@@ -1,0 +1,84 @@
+"""`python -m shardq` on a storage on a server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from shardq import Queue, cli
+from shardq.drivers.redis.connecting import storage_of
+from tests.support.jobs import Note, Record
+from tests.support.leaks import segment_name
+from tests.support.redis_server import running_server
+
+NOTES = [Note("", number, number % 4) for number in range(8)]
+TUBE = f"{Record.__module__}/Record/3/0"
+
+#: Runs a command, expects this exit code, and returns what it printed.
+Command = Callable[..., str]
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    url = f"{running_server().url}?prefix={segment_name()}_"
+    yield url
+    storage = storage_of(url)
+    asyncio.run(storage.server.destroy())
+
+
+@pytest.fixture
+def command(url: str, capsys: pytest.CaptureFixture[str]) -> Command:
+    def run(*words: str, code: int = cli.OK) -> str:
+        assert cli.main([*words, "--url", url]) == code
+        said = capsys.readouterr()
+        return said.out + said.err
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def _some_requests(url: str) -> None:
+    queue = Queue(storage_of(url))
+    assert queue.register_sync(Record, *NOTES) == len(NOTES)
+    assert queue.register_sync(Record, NOTES[0], recurrent=3600) == 1
+    queue.storage.server.close()  # type: ignore[attr-defined]
+
+
+def test_status_shows_figures_and_who_has_a_thread(url: str, command: Command) -> None:
+    storage = storage_of(url)
+    assert asyncio.run(storage.claim(TUBE.rpartition("/")[0]))
+    asyncio.run(storage.close())
+
+    said = json.loads(command("status", "--json", "--sample", "0"))
+    assert (said["queued"], said["recurrent"], said["rates"]) == (8, 1, None)
+    assert [claim["thread"] for claim in said["claims"]] == [f"{Record.__module__}/Record/3"]
+    assert "8 queued, 0 of 8 handled" in command("status", "--sample", "0.01")
+    assert "in use" in command("destroy", "--with-requests", code=cli.FAILED)
+
+
+def test_tubes_and_requests_are_shown(command: Command) -> None:
+    assert TUBE in command("tubes")
+    assert json.loads(command("peek", TUBE, "--json")) == [["", 3, 3, ""], ["", 7, 3, ""]]
+    assert "nothing is wrong" in command("check")
+
+
+def test_requests_are_parked_and_put_back(command: Command) -> None:
+    assert json.loads(command("park", TUBE, "--json")) == {"parked": 2}
+    assert len(json.loads(command("dead", "list", "--json"))) == 2
+    assert json.loads(command("dead", "requeue", "--all", "--head", "--json")) == {"requeued": 2}
+    assert json.loads(command("peek", TUBE, "--json")) == [["", 3, 3, ""], ["", 7, 3, ""]]
+
+
+def test_recurrent_requests_are_listed_and_ended(command: Command) -> None:
+    [listed] = json.loads(command("recurrent", "list", "--json"))
+    assert listed["schedule"] == "every 3600"
+    assert json.loads(command("recurrent", "cancel", listed["id"], "--json")) == {"ended": 1}
+
+
+def test_a_storage_with_requests_is_removed_only_where_that_is_wanted(command: Command) -> None:
+    assert "--with-requests" in command("destroy", code=cli.FAILED)
+    command("destroy", "--with-requests")
+    assert json.loads(command("status", "--json", "--sample", "0"))["accepted"] == 0

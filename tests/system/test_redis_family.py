@@ -1,0 +1,137 @@
+"""Workers over a server: what a supervisor does there for its family, as a user runs it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from shardq import Queue, Supervisor, connect
+from shardq.drivers.redis.check import wrongs
+from shardq.drivers.redis.storage import RedisStorage
+from shardq.errors import SupervisorError
+from tests.support.jobs import Folder, Forward, Gated, Record
+from tests.support.leaks import segment_name
+from tests.support.programs import Supervise
+from tests.support.redis_server import Server, program, running_server
+from tests.support.tasks import LIMIT_S
+
+#: Longer than any test waits: only a supervisor ends such a claim earlier.
+LONG_S = "3600"
+
+
+@pytest.fixture
+def url() -> str:
+    return f"{running_server().url}?prefix={segment_name()}_"
+
+
+@pytest.fixture
+async def queue(url: str) -> AsyncIterator[Queue]:
+    """Another process's view of the storage, which is right and gone in the end."""
+    queue = await connect(url)
+    assert isinstance(queue.storage, RedisStorage)
+    server = queue.storage.server
+    yield queue
+    found = await wrongs(server)
+    await server.ask(b"UNLINK", *(await server.layout()).all_keys())
+    await queue.close()
+    assert found == []
+
+
+async def test_an_embedded_family_does_what_is_registered(url: str, queue: Queue, folder: Folder) -> None:
+    async with Supervisor(Record, Forward, workers=2, url=url) as supervisor:
+        await supervisor.queue.register(Forward, *folder.notes(range(200), threads=4))
+        assert await supervisor.drain(LIMIT_S)
+        with pytest.raises(SupervisorError, match="backlog"):
+            supervisor.stats()
+
+    for thread in range(4):
+        assert folder.done(thread) == list(range(thread, 200, 4))
+    assert (await queue.storage.backlog())[:2] == (400, 400)
+
+
+async def test_the_thread_of_a_killed_worker_is_served_at_once(
+    url: str, queue: Queue, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUEUE_LOCK_TIMEOUT", LONG_S)
+    async with Supervisor(Gated, workers=2, url=url) as supervisor:
+        await supervisor.queue.register(Gated, *folder.notes(range(3)))
+        [begun] = folder.until("begin", 0)
+        os.kill(begun.pid, signal.SIGKILL)
+        again = folder.until_again(begun)
+        folder.permit(3)
+        assert await supervisor.drain(LIMIT_S)
+
+    assert again.pid != begun.pid
+    assert folder.done() == [0, 1, 2]
+
+
+async def test_plain_code_keeps_its_claim_beyond_the_lease(
+    url: str, queue: Queue, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event loop of the worker does not run meanwhile: the supervisor renews the claim."""
+    lease_s = 1.5
+    monkeypatch.setenv("QUEUE_LOCK_TIMEOUT", str(lease_s))
+    async with Supervisor(Gated, workers=2, url=url) as supervisor:
+        await supervisor.queue.register(Gated, *folder.notes(range(1)))
+        folder.until("begin", 0)
+        assert await supervisor.queue.storage.wait(None, 2 * lease_s) is None  # nobody else is offered the thread
+        folder.permit(1)
+        assert await supervisor.drain(LIMIT_S)
+
+    assert folder.done() == [0]
+    assert [line.what for line in folder.lines] == ["begin", "done"]
+
+
+async def test_what_is_due_comes_while_all_workers_are_busy(url: str, queue: Queue, folder: Folder) -> None:
+    async with Supervisor(Gated, Record, workers=1, url=url) as supervisor:
+        await supervisor.queue.register(Gated, *folder.notes(range(1)))
+        folder.until("begin", 0)
+        await supervisor.queue.register(Record, *folder.notes([7]), defer=0.2)
+        deadline = time.monotonic() + LIMIT_S
+        while (await supervisor.queue.storage.backlog()).deferred:
+            assert time.monotonic() < deadline
+        folder.permit(1)
+        assert await supervisor.drain(LIMIT_S, deferred=True)
+
+    assert folder.done() == [0, 7]
+
+
+async def test_a_drain_ends_when_the_storage_is_quiet(url: str, queue: Queue, folder: Folder) -> None:
+    await queue.register(Record, *folder.notes(range(50), threads=3))
+    drain = Supervise(f"{Record.__module__}:Record", "--url", url, "--workers", 2, "--drain")
+    try:
+        assert drain.end() == 0
+    finally:
+        drain.discard()
+    assert sorted(folder.done()) == list(range(50))
+
+
+@pytest.fixture
+def guarded() -> Iterator[Server]:
+    """A server that wants a password."""
+    server = Server(program(), "--requirepass", "secret")
+    server.start()
+    yield server
+    server.end()
+
+
+async def test_no_list_of_processes_shows_a_password(guarded: Server, folder: Folder) -> None:
+    url = f"redis+unix://:secret@{guarded.socket}"
+    async with Supervisor(Record, workers=1, url=url) as supervisor:
+        await supervisor.queue.register(Record, *folder.notes(range(1)))
+        assert await supervisor.drain(LIMIT_S)
+        words = [word for process in psutil.Process().children(recursive=True) for word in process.cmdline()]
+    assert not any("secret" in word for word in words if word != "secret")  # the server itself was given it
+
+
+async def test_a_server_that_is_not_there_is_told_of_without_its_password(tmp_path: Path) -> None:
+    with pytest.raises(SupervisorError, match="no answer from") as told:
+        async with Supervisor(Record, workers=1, url=f"redis+unix://:secret@{tmp_path}/none"):
+            raise AssertionError
+    assert "secret" not in str(told.value)

@@ -1,0 +1,269 @@
+"""What a storage on a server does when its connection breaks, or the server forgets, or is full."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shardq.drivers.redis.address import Address
+from shardq.drivers.redis.check import wrongs
+from shardq.drivers.redis.lock import RedisLock
+from shardq.drivers.redis.storage import RedisStorage
+from shardq.errors import FencedError
+from shardq.model import Counts, Hand, Terms, dead_pipe
+from shardq.settings import StorageSettings
+from tests.support.leaks import segment_name
+from tests.support.redis_proxy import Proxy, proxied
+from tests.support.redis_server import Server, program, running_server
+from tests.support.tasks import busy, cancelled, finished, suspended
+
+KEY, PIPE = "app.jobs/Resize/7", "app.jobs/Resize/7/0"
+OTHER_KEY, OTHER = "app.jobs/Resize/8", "app.jobs/Resize/8/0"
+TERMS = {"app.jobs/Resize": Terms((0,), 10)}
+
+
+@pytest.fixture
+async def proxy(tmp_path: Path) -> AsyncIterator[Proxy]:
+    async with proxied(tmp_path, running_server().socket) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def storage(proxy: Proxy) -> AsyncIterator[RedisStorage]:
+    """Reaches the server through the proxy."""
+    storage = RedisStorage(Address(path=str(proxy.socket)), StorageSettings(prefix=f"{segment_name()}_"))
+    busy.append(lambda: storage.server.busy)
+    yield storage
+    busy.clear()
+    assert await wrongs(storage.server) == []
+    await storage.server.ask(b"UNLINK", *(await storage.server.layout()).all_keys())
+    await storage.close()
+
+
+async def contents(storage: RedisStorage, pipe: str = PIPE) -> list[bytes]:
+    return (await storage.range(pipe, 1000)).messages
+
+
+async def test_a_call_whose_answer_was_lost_is_stored_once(storage: RedisStorage, proxy: Proxy) -> None:
+    expected = []
+    for number in range(20):
+        proxy.drop_answers = number % 3 != 0
+        assert await storage.append([(PIPE, [b"%d" % number])]) == 1
+        expected.append(b"%d" % number)
+
+    assert await contents(storage) == expected
+    assert proxy.connections > 10
+
+
+async def test_several_calls_at_once_whose_answers_were_lost_are_stored_once(
+    storage: RedisStorage, proxy: Proxy
+) -> None:
+    await storage.append([(PIPE, [b"first"])])
+    for _ in range(5):
+        calls = [storage.append([(PIPE, [b"x"])], absent=number == 3) for number in range(40)]
+        sending = asyncio.gather(*calls)
+        await asyncio.sleep(0)
+        proxy.drop_answers = 1
+        assert sum(await sending) == 39
+
+    assert len(await contents(storage)) == 1 + 5 * 39
+
+
+async def test_the_claim_of_a_turn_whose_answer_was_lost_is_not(storage: RedisStorage, proxy: Proxy) -> None:
+    await storage.append([(PIPE, [b"a"]), (OTHER, [b"b"])])
+    proxy.drop_answers = 1
+    first = await storage.turn(None, None, TERMS)
+    assert first is not None
+    proxy.drop_answers = 1
+    second = await storage.turn(first, None, TERMS)
+
+    assert second is not None
+    assert {first.key, second.key} == {KEY, OTHER_KEY}
+    assert {*first.batch.messages, *second.batch.messages} == {b"a", b"b"}
+    await storage.pop(second, 1)
+    assert await storage.backlog() == Counts(2, 2)
+
+
+async def test_of_verbs_whose_answer_was_lost_the_first_answer_counts(storage: RedisStorage, proxy: Proxy) -> None:
+    grave = dead_pipe("app.jobs/Resize")
+    await storage.append([(PIPE, [b"a", b"x"])])
+
+    proxy.drop_answers = 1
+    token = await storage.claim(KEY)
+    assert token
+    hand = Hand(KEY, token, await storage.take(KEY, token, Terms((0,), 1)))
+    proxy.drop_answers = 1
+    assert (await storage.fail(hand)).attempts == 1
+    hand = Hand(KEY, token, await storage.take(KEY, token, Terms((0,), 1)))
+    proxy.drop_answers = 1
+    assert await storage.bury(hand, hand.batch.sequence, grave, b"letter")
+    [number] = (await storage.range(grave, 9)).numbers
+    proxy.drop_answers = 1
+    assert await storage.requeue(grave, number, PIPE, b"a") is True
+    proxy.drop_answers = 1
+    assert await storage.remove(PIPE, b"x") == 0 or await contents(storage) == [b"a"]
+    proxy.drop_answers = 1
+    assert await storage.unclaim(KEY, token)
+    assert not await storage.unclaim(KEY, token)
+
+
+async def test_a_server_that_forgot_the_scripts_is_told_them_again(storage: RedisStorage) -> None:
+    for number in range(5):
+        await storage.server.ask(b"SCRIPT", b"FLUSH")
+        assert await storage.append([(PIPE, [b"%d" % number])]) == 1
+    assert len(await contents(storage)) == 5
+
+
+async def test_cancelled_calls_leave_others_their_answers(storage: RedisStorage, proxy: Proxy) -> None:
+    await storage.append([(PIPE, [b"here"]), (OTHER, [b"there", b"there"])])
+    before = proxy.connections
+    for rounds in range(60):
+        asking = [asyncio.create_task(storage.length(PIPE if number % 2 else OTHER)) for number in range(6)]
+        for _ in range(rounds % 4):
+            await asyncio.sleep(0)
+        for task in asking[::3]:
+            task.cancel()
+        answers = await asyncio.gather(*asking, return_exceptions=True)
+        for number, answer in enumerate(answers):
+            assert answer == (1 if number % 2 else 2) or isinstance(answer, asyncio.CancelledError)
+
+    assert proxy.connections == before
+
+
+async def test_a_cancelled_claim_is_released(storage: RedisStorage) -> None:
+    await storage.append([(PIPE, [b"a"])])
+    for verb in (storage.claim(KEY), storage.turn(None, None, TERMS)):
+        task = asyncio.create_task(verb)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task})
+        assert await storage.wait(None, 30) == KEY
+        assert not await storage.claimed(KEY)
+
+
+async def test_a_claim_whose_answer_came_just_before_the_cancellation_is_released(storage: RedisStorage) -> None:
+    assert await storage.turn(None, None, TERMS) is None  # from now on the server has the script
+    await storage.append([(PIPE, [b"a"])])
+    wire = (await storage.server.here()).link._wire
+    assert wire
+    task = asyncio.create_task(storage.turn(None, None, TERMS))
+    receive = wire.data_received
+
+    def received(data: bytes) -> None:
+        receive(data)
+        if not wire.busy:
+            task.cancel()
+
+    wire.data_received = received  # type: ignore[method-assign]
+    await asyncio.wait({task})
+    wire.data_received = receive  # type: ignore[method-assign]
+
+    assert task.cancelled()
+    assert await storage.wait(None, 30) == KEY
+    assert not await storage.claimed(KEY)
+
+
+async def test_sleepers_are_woken_after_their_subscription_broke(storage: RedisStorage, proxy: Proxy) -> None:
+    for number in range(10):
+        waiting = await suspended(storage.wait(None))
+        proxy.cut()
+        await storage.append([(PIPE, [b"%d" % number])])
+        assert await finished(waiting) == KEY
+        assert await storage.remove(PIPE, b"%d" % number) == 1
+
+
+async def test_a_sleeper_that_is_cancelled_passes_its_wake_up_on(storage: RedisStorage) -> None:
+    for number in range(20):
+        first = await suspended(storage.wait(None))
+        second = await suspended(storage.wait(None))
+        appending = asyncio.create_task(storage.append([(PIPE, [b"%d" % number])]))
+        for _ in range(number % 5):
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.wait({first})
+        if first.cancelled():
+            assert await finished(second) == KEY
+        else:
+            await cancelled(second)
+        await appending
+        assert await storage.remove(PIPE, b"%d" % number) == 1
+
+
+async def test_a_lease_that_ran_out_while_the_holder_was_away_fences_it(storage: RedisStorage) -> None:
+    lock = RedisLock(storage)
+    lock.lease_s = 0.05
+    await storage.append([(PIPE, [b"a"])])
+    token = await lock.acquire(KEY)
+    hand = Hand(KEY, token, await storage.take(KEY, token, Terms((0,), 1)))
+    assert await storage.wait(None, 30) == KEY
+
+    for late in (storage.pop(hand, 1), storage.fail(hand), storage.bury(hand, hand.batch.sequence, "g", b"l")):
+        with pytest.raises(FencedError):
+            await late
+    assert await contents(storage) == [b"a"]
+
+
+# A server of its own
+
+
+@pytest.fixture
+async def small() -> AsyncIterator[tuple[Server, RedisStorage]]:
+    server = Server(program(), "--maxmemory-policy", "noeviction")
+    server.start()
+    storage = RedisStorage(Address(path=str(server.socket)), StorageSettings(prefix="small_"))
+    busy.append(lambda: storage.server.busy)
+    yield server, storage
+    busy.clear()
+    await storage.close()
+    server.end()
+
+
+async def limit(storage: RedisStorage, *, more: int = 1 << 20) -> None:
+    """Let the server have so many bytes more than now."""
+    said = await storage.server.ask(b"INFO", b"memory")
+    used = next(int(line[12:]) for line in said.decode().splitlines() if line.startswith("used_memory:"))
+    await storage.server.ask(b"CONFIG", b"SET", b"maxmemory", b"%d" % (used + more))
+
+
+async def test_a_full_server_takes_nothing_and_lets_all_of_it_go(small: Any) -> None:
+    _, storage = small
+    chunk, grave = bytes(16 * 1024), dead_pipe("app.jobs/Resize")
+    await storage.append([(PIPE, [b"first"])])
+    await limit(storage)
+    taken = 0
+    while await storage.append([(PIPE, [chunk])]):
+        taken += 1
+    assert 0 < taken < 1000
+    before = await storage.backlog()
+    assert await storage.append([(OTHER, [chunk])]) is None
+    assert await storage.backlog() == before
+    waiting = await suspended(storage.append_when_room([(OTHER, [chunk])]))
+
+    hand = await storage.turn(None, None, {"app.jobs/Resize": Terms((0,), 1)})
+    assert hand is not None
+    assert (await storage.fail(hand)).attempts == 1
+    hand = Hand(KEY, hand.token, await storage.take(KEY, hand.token, Terms((0,), 1)))
+    assert await storage.bury(hand, hand.batch.sequence, grave, b"letter")
+    batch = await storage.take(KEY, hand.token, Terms((0,), 1000))
+    await storage.pop(Hand(KEY, hand.token, batch), batch.count)
+    assert await finished(waiting) == 1
+    assert await storage.length(PIPE) == 0
+    assert await wrongs(storage.server) == []
+
+
+async def test_a_server_that_comes_back_is_found_again(small: Any) -> None:
+    server, storage = small
+    waiting = await suspended(storage.wait(None))
+    server.kill()
+    appending = asyncio.create_task(storage.append([(PIPE, [b"after"])]))
+    await asyncio.sleep(0)
+    server.start()
+
+    assert await finished(appending) == 1
+    assert await finished(waiting) == KEY
