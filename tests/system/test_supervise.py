@@ -637,7 +637,7 @@ def test_a_boot_failure_ends_with_the_reason(
 @pytest.mark.parametrize(
     ("options", "environment", "reason"),
     [
-        (["--url", "redis://somewhere"], {}, "names no shared-memory segment: write it as shm://NAME"),
+        (["--url", "http://somewhere"], {}, "names no shared-memory segment: write it as shm://NAME"),
         (["--url", "shm://with/a/path"], {}, "names no shared-memory segment"),
         (["--url", f"shm://{'x' * 31}"], {}, "cannot name a segment"),
         (["--capacity", "a lot"], {}, "'a lot' is no size: write it in bytes, or as 512M or 2G"),
