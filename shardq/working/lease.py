@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import TypeVar
 
 from shardq.errors import ClaimLost, ShardqError
@@ -42,8 +41,7 @@ class Lease:
         """Renew no more."""
         if self._renewing:
             self._renewing.cancel()
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait((self._renewing,))
+            await asyncio.wait((self._renewing,))
             self._renewing = None
 
     @property

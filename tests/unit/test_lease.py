@@ -1,0 +1,45 @@
+"""A lease ends without a word more to the lock, and hides no cancellation of the worker."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from shardq.drivers import RuntimeLock, RuntimeStorage
+from shardq.working.lease import Lease
+from tests.support.tasks import finished
+
+KEY = "m/H/0"
+
+
+class SlowLock(RuntimeLock):
+    """A renewal is at the server, and its end takes until the answer is there."""
+
+    def __init__(self) -> None:
+        super().__init__(RuntimeStorage(), lease_s=3e-3)
+        self.asked, self.answered = asyncio.Event(), asyncio.Event()
+
+    async def renew(self, key: str) -> bool:
+        self.asked.set()
+        with suppress(asyncio.CancelledError):
+            await self.answered.wait()
+        await self.answered.wait()
+        return True
+
+
+async def test_a_worker_that_is_cancelled_while_its_lease_ends_is_cancelled() -> None:
+    lock = SlowLock()
+    assert await lock.acquire(KEY)
+    lease = Lease(lock, KEY, 3e-3, renews=True)
+    lease.begin(lambda: None)
+    await lock.asked.wait()
+
+    ending = asyncio.create_task(lease.end())
+    await asyncio.sleep(0)
+    ending.cancel()
+    lock.answered.set()
+    with pytest.raises(asyncio.CancelledError):
+        await finished(ending)
+    await lock.release(KEY)
