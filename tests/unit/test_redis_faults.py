@@ -12,6 +12,7 @@ import pytest
 from shardq.drivers.redis.address import Address
 from shardq.drivers.redis.check import wrongs
 from shardq.drivers.redis.lock import RedisLock
+from shardq.drivers.redis.outputs import sending
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.errors import FencedError, HandlerError
 from shardq.model import Counts, Hand, Terms, When, dead_pipe
@@ -130,24 +131,19 @@ async def test_outputs_whose_answer_was_lost_are_stored_once(storage: RedisStora
     assert await storage.backlog() == Counts(8, 4)
 
 
-async def test_a_pop_with_outputs_whose_answer_was_lost_is_not_refused_when_its_claim_is_over(
-    storage: RedisStorage, proxy: Proxy
-) -> None:
+async def test_outputs_that_came_are_not_refused_when_the_claim_has_ended_since(storage: RedisStorage) -> None:
     await storage.append([(PIPE, [b"a", b"b"])])
-    hand = await storage.turn(None, None, {"app.jobs/Resize": Terms((0,), 1)})
-    assert hand
-    direct = RedisStorage(Address(path=str(running_server().socket)), storage.settings)
-    proxy.hold_answers = True
-    popping = asyncio.create_task(storage.pop(hand, 1, [Output(OTHER, [b"sent"])]))
-    while not await direct.length(OTHER):
-        await asyncio.sleep(0)
-    assert await direct.unclaim(KEY, hand.token)
-    proxy.hold_answers = False
-    proxy.cut()
+    token = await storage.claim(KEY)
+    batch = await storage.take(KEY, token, Terms((0,), 1))
+    its = await sending(storage.server, storage.settings, KEY, [Output(OTHER, [b"sent"])])
+    call = {"producer": "a connection that broke", "call": 1, "oldest": 1}
+    arguments = {"key": KEY, "token": token, "name": "0", "through": batch.through} | its.told | call
 
-    assert await popping
+    assert await storage.server.run_on(KEY, "pop", arguments, *its.bodies) == 1
+    assert await storage.unclaim(KEY, token)
+    assert await storage.server.run_on(KEY, "pop", arguments, *its.bodies) == 1
+
     assert await contents(storage, OTHER) == [b"sent"]
-    await direct.close()
 
 
 async def test_a_long_tube_is_counted_in_several_calls_before_outputs_come(storage: RedisStorage) -> None:
@@ -160,7 +156,9 @@ async def test_a_long_tube_is_counted_in_several_calls_before_outputs_come(stora
     assert await storage.pop(hand, 1, [Output(OTHER, [b"9999", b"new"], absent=True)])
     hand = Hand(KEY, token, await storage.take(KEY, token, Terms((0,), 1)))
     there = [Output(OTHER, [b"new"], absent=True), Output(OTHER_KEY + "/1", [b"plain"])]
-    assert await storage.turn(hand, None, TERMS, outputs=[*there, Output(OTHER_KEY + "/1", [b"plain", b"x"], absent=True)])
+    assert await storage.turn(
+        hand, None, TERMS, outputs=[*there, Output(OTHER_KEY + "/1", [b"plain", b"x"], absent=True)]
+    )
 
     assert await storage.length(OTHER) == 10_001
     assert await contents(storage, OTHER_KEY + "/1") == [b"plain", b"x"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from shardq.drivers.redis.records import bodies_of
 from shardq.drivers.redis.replies import NoMemory
@@ -14,8 +14,6 @@ from shardq.model import Part, key_of
 from shardq.outputs import Output, check_outputs
 from shardq.scheduling.schedule import resolved_us
 from shardq.settings import StorageSettings
-
-_Reply = TypeVar("_Reply")
 
 
 class Sending:
@@ -29,9 +27,7 @@ class Sending:
         self._parts = parts
         self._room = room
 
-    async def stored(
-        self, step: Callable[[], Awaitable[_Reply]], refusal: Callable[[_Reply], int | None]
-    ) -> _Reply | None:
+    async def stored(self, step: Callable[[], Awaitable[Any]], refusal: Callable[[Any], int | None]) -> Any:
         """What the script returned in the end, called once or several times; None: there is no room. `refusal` says why
         it stored nothing. Raises `MessageTooLarge` for outputs that can never have room.
         """
@@ -48,7 +44,7 @@ class Sending:
 
 
 async def sending(server: Server, settings: StorageSettings, key: str, outputs: Sequence[Output]) -> Sending:
-    """Make the outputs of a batch of this thread ready. Raises `HandlerError` and `ScheduleError` for outputs that cannot
+    """Make the outputs of a batch of this thread ready. Raises `HandlerError` and `ScheduleError` for what cannot
     be stored.
     """
     room = Room(settings.capacity_bytes)

@@ -48,7 +48,6 @@ from shardq.settings import StorageSettings
 log = logging.getLogger("shardq.storage")
 
 
-
 class RedisStorage:
     """`Storage` on a Redis or Valkey server, from version 6.2 on.
 

@@ -78,7 +78,15 @@ class Turning:
             if sending:
                 arguments, bodies = arguments | sending.told, sending.bodies
             step: Callable[[], Awaitable[Any]] = partial(
-                self._server.run, "turn", partition, arguments, others, *bodies, once=True, orphan=orphan, patience_s=None
+                self._server.run,
+                "turn",
+                partition,
+                arguments,
+                others,
+                *bodies,
+                once=True,
+                orphan=orphan,
+                patience_s=None,
             )
             reply = await (sending.stored(step, _refusal) if sending else step())
             if reply is None:
