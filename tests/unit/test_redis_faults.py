@@ -139,9 +139,9 @@ async def test_outputs_that_came_are_not_refused_when_the_claim_has_ended_since(
     call = {"producer": "a connection that broke", "call": 1, "oldest": 1}
     arguments = {"key": KEY, "token": token, "name": "0", "through": batch.through} | its.told | call
 
-    assert await storage.server.run_on(KEY, "pop", arguments, *its.bodies) == 1
+    assert await storage.server.run_on(KEY, "pop with outputs", arguments, *its.bodies) == 1
     assert await storage.unclaim(KEY, token)
-    assert await storage.server.run_on(KEY, "pop", arguments, *its.bodies) == 1
+    assert await storage.server.run_on(KEY, "pop with outputs", arguments, *its.bodies) == 1
 
     assert await contents(storage, OTHER) == [b"sent"]
 

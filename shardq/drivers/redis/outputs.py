@@ -19,7 +19,7 @@ from shardq.settings import StorageSettings
 class Sending:
     """The outputs of one acknowledgement."""
 
-    def __init__(self, told: dict[str, Any], bodies: Sequence[bytes], parts: Sequence[Part], room: Room) -> None:
+    def __init__(self, told: dict[str, Any], bodies: list[bytes], parts: Sequence[Part], room: Room) -> None:
         self.told = told
         """Arguments of the script."""
         self.bodies = bodies

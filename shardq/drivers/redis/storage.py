@@ -120,7 +120,9 @@ class RedisStorage:
             arguments |= {"name": tube_name(hand.batch), "through": hand.batch.through_first(count)}
         its = await self._sending(hand, outputs) if count else None
         if its:
-            step = partial(self.server.run_on, hand.key, "pop", arguments | its.told, *its.bodies, once=True)
+            step = partial(
+                self.server.run_on, hand.key, "pop with outputs", arguments | its.told, *its.bodies, once=True
+            )
             if await its.stored(step, int) is None:
                 return False
         else:

@@ -74,12 +74,12 @@ class Turning:
             token = hand.token if hand else 0
             orphan = self.release_orphan(partial(_new_claim, token))
             partition, self.sent_at = 0, time.monotonic()
-            bodies: Sequence[bytes] = ()
+            name, bodies = "turn", list[bytes]()
             if sending:
-                arguments, bodies = arguments | sending.told, sending.bodies
+                name, arguments, bodies = "turn with outputs", arguments | sending.told, sending.bodies
             step: Callable[[], Awaitable[Any]] = partial(
                 self._server.run,
-                "turn",
+                name,
                 partition,
                 arguments,
                 others,

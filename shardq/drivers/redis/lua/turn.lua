@@ -1,6 +1,6 @@
 -- Acknowledge a batch and take the next: `Storage.turn` and `Storage.rest`.
 -- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS CALLS CALLS_OLD
--- needs: base records sleepers threads equal tubes absent batches room pending outputs ready calls
+-- needs: base records sleepers threads equal tubes absent batches room pending without_outputs ready calls
 -- args: hand (key, token, name and through of what leaves), terms (of its handler), stay, lease_us, owner, sleeper (lies
 --   down where there is nothing), woken (the sleeper lay down before), outputs, producer, call
 -- ARGV[2]: served (false: all handlers) and the terms of each handler. ARGV from 3 on: bodies of the outputs
