@@ -154,7 +154,9 @@ class Storage(Protocol):
         their number keeps within `limits.parts`, and together they keep within the other limits of a step. Where there
         is no room for all of them nothing changes: `pop` returns False, and `turn` returns the hand itself. Where what
         is to be acknowledged left before, no output is stored. (P2, P3, P4, P13) [Memory: no other process can die.
-        Redis: one script, where the outputs are on the server of the batch.]
+        Redis: one script. An
+        output in another partition than its batch raises `HandlerError`, and nothing changes. A server without memory
+        has no room even where all that must be `absent` is there.]
     """
 
     settings: StorageSettings

@@ -511,12 +511,13 @@ async def test_outputs_that_the_storage_refuses_after_all_are_a_failure(
 
 
 class Many(Impatient):
-    """Emits five thousand outputs for each item below 4, and one for the others: a step has about four thousand."""
+    """Emits three eighths of a step for each item but the first, and for that more than a step."""
 
     def perform(self, *items: Item) -> None:
         diary.add("batch", *(item.number for item in items))
+        step = self.queue.storage.limits.messages
         for item in items:
-            self.emit_sync(Sent, *[item] * (5_000 if item.number < 1 else 1_500))
+            self.emit_sync(Sent, *[item] * (step + 1 if item.number < 1 else step * 3 // 8))
 
 
 @pytest.mark.requires("multiprocess")
@@ -526,27 +527,29 @@ async def test_more_than_one_step_is_taken_in_smaller_batches(queue: Queue, work
     await run(worker, 5, handler=Many)
 
     assert batches()[:3] == [(1, 2, 3, 4, 0), (1, 2), (3, 4)]
-    assert await queue.storage.length(Tube(Sent, Route()).pipe) == 4 * 1_500
+    assert await queue.storage.length(Tube(Sent, Route()).pipe) == 4 * (queue.storage.limits.messages * 3 // 8)
     [letter] = await letters(queue)
     assert "more for one request than the storage takes in one step" in letter.error
 
 
 @pytest.mark.requires("multiprocess")
 async def test_a_handler_can_do_with_too_many_outputs_what_it_likes(queue: Queue, worker: Worker) -> None:
+    step = queue.storage.limits.messages
+
     async def careful(handler: Once, items: Sequence[Item]) -> None:
-        await handler.emit(Sent, *[items[0]] * 4_000)
+        await handler.emit(Sent, *[items[0]] * step)
         with pytest.raises(TooManyOutputs) as refused:
-            await handler.emit(Sent, *[items[1]] * 4_000)
-        assert len(refused.value.not_accepted) == 4_000
+            await handler.emit(Sent, *[items[1]] * step)
+        assert len(refused.value.not_accepted) == step
         await handler.acknowledge(1)
-        await handler.emit(Sent, *[items[1]] * 4_000)
+        await handler.emit(Sent, *[items[1]] * step)
 
     plans.append(careful)
     await queue.register(Once, *one_each(2))
 
     await run(worker, 2, handler=Once)
 
-    assert await queue.storage.length(Tube(Sent, Route()).pipe) == 8_000
+    assert await queue.storage.length(Tube(Sent, Route()).pipe) == 2 * step
     assert await letters(queue) == []
 
 

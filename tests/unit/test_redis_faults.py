@@ -12,9 +12,11 @@ import pytest
 from shardq.drivers.redis.address import Address
 from shardq.drivers.redis.check import wrongs
 from shardq.drivers.redis.lock import RedisLock
+from shardq.drivers.redis.outputs import sending
 from shardq.drivers.redis.storage import RedisStorage
-from shardq.errors import FencedError
-from shardq.model import Counts, Hand, Terms, dead_pipe
+from shardq.errors import FencedError, HandlerError
+from shardq.model import Counts, Hand, Terms, When, dead_pipe
+from shardq.outputs import Output
 from shardq.settings import StorageSettings
 from tests.support.leaks import segment_name
 from tests.support.redis_proxy import Proxy, proxied
@@ -109,6 +111,79 @@ async def test_of_verbs_whose_answer_was_lost_the_first_answer_counts(storage: R
     proxy.drop_answers = 1
     assert await storage.unclaim(KEY, token)
     assert not await storage.unclaim(KEY, token)
+
+
+async def test_outputs_whose_answer_was_lost_are_stored_once(storage: RedisStorage, proxy: Proxy) -> None:
+    await storage.append([(PIPE, [b"%d" % number for number in range(4)])])
+    one = {"app.jobs/Resize": Terms((0,), 1)}
+    hand = await storage.turn(None, None, one)
+    for number in range(4):
+        assert hand
+        output = Output(OTHER, [b"%d" % number], When(1) if number == 3 else None)
+        proxy.drop_answers = 1
+        if number % 2:
+            assert await storage.pop(hand, 1, [output])
+            hand = Hand(KEY, hand.token, await storage.take(KEY, hand.token, one["app.jobs/Resize"]))
+        else:
+            hand = await storage.turn(hand, None, one, outputs=[output])
+
+    assert await contents(storage, OTHER) == [b"0", b"1", b"2", b"3"]
+    assert await storage.backlog() == Counts(8, 4)
+
+
+async def test_outputs_that_came_are_not_refused_when_the_claim_has_ended_since(storage: RedisStorage) -> None:
+    await storage.append([(PIPE, [b"a", b"b"])])
+    token = await storage.claim(KEY)
+    batch = await storage.take(KEY, token, Terms((0,), 1))
+    its = await sending(storage.server, storage.settings, KEY, [Output(OTHER, [b"sent"])])
+    call = {"producer": "a connection that broke", "call": 1, "oldest": 1}
+    arguments = {"key": KEY, "token": token, "name": "0", "through": batch.through} | its.told | call
+
+    assert await storage.server.run_on(KEY, "pop with outputs", arguments, *its.bodies) == 1
+    assert await storage.unclaim(KEY, token)
+    assert await storage.server.run_on(KEY, "pop with outputs", arguments, *its.bodies) == 1
+
+    assert await contents(storage, OTHER) == [b"sent"]
+
+
+async def test_a_long_tube_is_counted_in_several_calls_before_outputs_come(storage: RedisStorage) -> None:
+    for start in range(0, 10_000, 2_000):
+        await storage.append([(OTHER, [b"%d" % number for number in range(start, start + 2_000)])])
+    await storage.append([(PIPE, [b"a", b"b"])])
+    token = await storage.claim(KEY)
+    hand = Hand(KEY, token, await storage.take(KEY, token, Terms((0,), 1)))
+
+    assert await storage.pop(hand, 1, [Output(OTHER, [b"9999", b"new"], absent=True)])
+    hand = Hand(KEY, token, await storage.take(KEY, token, Terms((0,), 1)))
+    there = [Output(OTHER, [b"new"], absent=True), Output(OTHER_KEY + "/1", [b"plain"])]
+    assert await storage.turn(
+        hand, None, TERMS, outputs=[*there, Output(OTHER_KEY + "/1", [b"plain", b"x"], absent=True)]
+    )
+
+    assert await storage.length(OTHER) == 10_001
+    assert await contents(storage, OTHER_KEY + "/1") == [b"plain", b"x"]
+
+
+async def test_outputs_in_another_partition_are_refused() -> None:
+    address = Address(path=str(running_server().socket))
+    storage = RedisStorage(address, StorageSettings(prefix=f"{segment_name()}_"), partitions=16)
+    layout = await storage.server.layout()
+    elsewhere = next(
+        key for n in range(99) if layout.partition_of(key := f"app.jobs/Crop/{n}") != layout.partition_of(KEY)
+    )
+    await storage.append([(PIPE, [b"a"])])
+    token = await storage.claim(KEY)
+    hand = Hand(KEY, token, await storage.take(KEY, token, Terms((0,), 1)))
+
+    with pytest.raises(HandlerError, match="another partition"):
+        await storage.pop(hand, 1, [Output(PIPE, [b"here"]), Output(f"{elsewhere}/0", [b"there"])])
+    assert await contents(storage) == [b"a"]
+    assert await storage.pop(hand, 1, [Output(PIPE, [b"here"])])
+
+    assert await contents(storage) == [b"here"]
+    assert await wrongs(storage.server) == []
+    await storage.server.destroy()
+    await storage.close()
 
 
 async def test_a_server_that_forgot_the_scripts_is_told_them_again(storage: RedisStorage) -> None:
@@ -254,6 +329,29 @@ async def test_a_full_server_takes_nothing_and_lets_all_of_it_go(small: Any) -> 
     await storage.pop(Hand(KEY, hand.token, batch), batch.count)
     assert await finished(waiting) == 1
     assert await storage.length(PIPE) == 0
+    assert await wrongs(storage.server) == []
+
+
+async def test_a_full_server_takes_no_outputs_and_says_so(small: Any) -> None:
+    _, storage = small
+    await storage.append([(PIPE, [b"a", b"b"])])
+    await storage.append([(OTHER, [b"there"])])
+    hand = await storage.turn(None, frozenset(TERMS), {"app.jobs/Resize": Terms((0,), 1)})
+    assert hand
+    outputs = [Output(OTHER, [b"sent"]), Output(OTHER, [b"later"], When(after_us=10**9))]
+    await limit(storage, more=-1)
+    before = await storage.backlog()
+
+    assert not await storage.pop(hand, 1, outputs)
+    assert await storage.turn(hand, None, TERMS, outputs=outputs) is hand
+    assert await storage.backlog() == before
+    assert await storage.pop(hand, 1)
+    assert await storage.pop(hand, 1, outputs)  # what left before has none
+    await limit(storage)
+    hand = Hand(hand.key, hand.token, await storage.take(hand.key, hand.token, Terms((0,), 1)))
+    assert await storage.pop(hand, 1, outputs)
+
+    assert await storage.backlog() == Counts(4, 2, deferred=1)
     assert await wrongs(storage.server) == []
 
 

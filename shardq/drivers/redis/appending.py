@@ -7,14 +7,11 @@ from typing import Any
 
 from shardq.drivers.redis.records import bodies_of
 from shardq.drivers.redis.replies import NoMemory
-from shardq.drivers.redis.rooms import NO_ROOM, Room
+from shardq.drivers.redis.rooms import CALL_AGAIN, NO_ROOM, Room
 from shardq.drivers.redis.server import Server
 from shardq.model import Part, When, check_parts, key_of
 from shardq.scheduling.schedule import resolved_us
 from shardq.settings import StorageSettings
-
-#: What a script returns instead of a count, where it has to be called again.
-_CALL_AGAIN = -2
 
 
 class Appending:
@@ -41,7 +38,7 @@ class Appending:
             return 0
         arguments: dict[str, Any] = {"pipes": pipes, "most": room.most(kept_part)}
         if absent:
-            arguments["absent"] = True
+            arguments["absent"] = [True] * len(pipes)
         if sleeper:
             arguments["sleeper"] = sleeper
         name = "append"
@@ -63,8 +60,8 @@ class Appending:
     async def _taken(self, name: str, arguments: dict[str, Any], bodies: Sequence[bytes]) -> int:
         """How many messages a script took that stores some."""
         try:
-            taken: int = _CALL_AGAIN
-            while taken == _CALL_AGAIN:
+            taken: int = CALL_AGAIN
+            while taken == CALL_AGAIN:
                 taken = await self._server.run_on(key_of(arguments["pipes"][0]), name, arguments, *bodies, once=True)
             return taken
         except NoMemory:

@@ -13,6 +13,7 @@ from shardq.drivers.redis.hands import decoded
 from shardq.drivers.redis.layout import Layout
 from shardq.drivers.redis.records import batch_of, messages_of
 from shardq.drivers.redis.server import Server
+from shardq.text.wording import counted
 
 _RECORD = Struct("<QII")
 _HASHES = ("THREADS", "CHUNKS", "EQUAL", "WAITING", "LETTERS", "SLEEPS")
@@ -64,7 +65,7 @@ class _Partition:
                 queued += tube["count"]
                 yield from self._tube(key, its, name, tube, fields, equal)
             if queued != its["queued"]:
-                yield f"{key} has {queued} messages, and says {its['queued']}"
+                yield f"{key} has {counted(queued, 'message')}, and says {its['queued']}"
             if queued:
                 live.add(key.encode())
             if its.get("turn") is not None:
@@ -110,7 +111,7 @@ class _Partition:
                     if sequence < (tube.get("indexed") or 0):
                         equal[f"{its['id']}:{name.removeprefix('f')}".encode() + b"\0" + _digest(message)] += 1
         if number != tube["count"]:
-            yield f"{key} tube {name} has {number} messages, and says {tube['count']}"
+            yield f"{key} tube {name} has {counted(number, 'message')}, and says {tube['count']}"
         if last >= tube["next"]:
             yield f"{key} tube {name} has number {last}, and {tube['next']} is to come"
         if tube["last"] >= tube["first"] and len(chunk) != tube["tail"]:
@@ -139,10 +140,11 @@ class _Partition:
         yield from _differs("DUE, AGAIN and STARVED", numbers, set(listed))
         yield from _differs("WAITS", waits, set(self.sets["WAITS"]))
         if deferred != self.state.get("deferred", 0):
-            yield f"{deferred} messages wait, and the figure says {self.state.get('deferred', 0)}"
+            yield f"what waits has {counted(deferred, 'message')}, and the figure says {self.state.get('deferred', 0)}"
         recurrent = len(self.sets["AGAIN"]) + len(self.sets["STARVED"])
         if recurrent != self.state.get("recurrent", 0):
-            yield f"{recurrent} messages come again, and the figure says {self.state.get('recurrent', 0)}"
+            figure = self.state.get("recurrent", 0)
+            yield f"what comes again has {counted(recurrent, 'message')}, and the figure says {figure}"
 
     def _letters(self) -> Iterator[str]:
         sizes, places = Counter[bytes](), set[bytes]()
@@ -169,7 +171,7 @@ class _Partition:
         queued = sum(its["queued"] for its in self.threads.values())
         figures = self.state.get("accepted", 0) - self.state.get("handled", 0)
         if queued != figures:
-            yield f"{queued} messages are queued, and the figures say {figures}"
+            yield f"tubes have {counted(queued, 'message')}, and the figures say {figures}"
         if self.nbytes != self.state.get("used", 0):
             yield f"messages and letters have {self.nbytes} bytes, and the figure says {self.state.get('used', 0)}"
 

@@ -10,8 +10,8 @@ from shardq.text.wording import counted
 
 #: One part in so many of a bounded storage is kept for dead letters. What handlers register may use half of that.
 RESERVE_PART, FOLLOW_UP_PART = 16, 32
-#: What scripts return instead of a count.
-NO_ROOM = -1
+#: What scripts return instead of a count: there is no room; they have to be called again.
+NO_ROOM, CALL_AGAIN = -1, -2
 #: One append takes at most one part in so many of a bounded storage.
 _STEP_PART = 4
 #: What one append takes at most: the script that stores it takes some milliseconds.

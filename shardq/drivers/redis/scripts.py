@@ -1,7 +1,8 @@
 """The scripts of the server, one for each verb, and the commands that run them.
 
 A file in `lua/` begins with comments: `keys:` names the keys it touches, in their order, `needs:` the files of
-`lua/shared/` that stand before it.
+`lua/shared/` that stand before it. For `VERB with outputs` the file `outputs` stands there in the place of
+`without_outputs`.
 """
 
 from __future__ import annotations
@@ -52,11 +53,13 @@ class Command(NamedTuple):
 @cache
 def script(name: str) -> Script:
     folder = files("shardq.drivers.redis") / "lua"
-    source = (folder / f"{name}.lua").read_text()
+    verb, _, more = name.partition(" with ")
+    source = (folder / f"{verb}.lua").read_text()
     keys = tuple(_header(source, "keys"))
     names = ", ".join(f"KEYS[{place}]" for place in range(1, len(keys) + 1))
     parts = [f"local {', '.join(keys)} = {names}", "local unpack = table.unpack or unpack"]
-    shared = [(folder / "shared" / f"{part}.lua").read_text() for part in _header(source, "needs")]
+    needs = [more if more and part == f"without_{more}" else part for part in _header(source, "needs")]
+    shared = [(folder / "shared" / f"{part}.lua").read_text() for part in needs]
     text = "\n".join([*parts, *_used("\n".join(shared), source), source]).encode()
     return Script(name, text, hashlib.sha1(text).hexdigest().encode(), keys)
 

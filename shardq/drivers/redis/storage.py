@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
-
-import msgspec
 
 from shardq.drivers.redis.address import Address, of_client
 from shardq.drivers.redis.appending import Appending
@@ -18,6 +17,7 @@ from shardq.drivers.redis.hands import (
     tube_name,
 )
 from shardq.drivers.redis.letters import Letters
+from shardq.drivers.redis.outputs import Sending, sending
 from shardq.drivers.redis.records import batch_of, messages_of
 from shardq.drivers.redis.rooms import FOLLOW_UP_PART, RESERVE_PART, Room
 from shardq.drivers.redis.server import Server
@@ -39,18 +39,13 @@ from shardq.model import (
     key_of,
     split_key,
 )
+from shardq.outputs import Output
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.protocols import Served
 from shardq.scheduling.schedule import next_us
 from shardq.settings import StorageSettings
 
 log = logging.getLogger("shardq.storage")
-
-#: How long a claim lives where nothing says.
-LEASE_S = 30.0
-_encode = msgspec.msgpack.Encoder().encode
-#: What scripts return instead of a count.
-_NO_ROOM, _CALL_AGAIN = -1, -2
 
 
 class RedisStorage:
@@ -119,18 +114,33 @@ class RedisStorage:
         self.turning.begin_deadline(terms.timeout_s if batch.count else None)
         return batch
 
-    async def pop(self, hand: Hand, count: int) -> None:
+    async def pop(self, hand: Hand, count: int, outputs: Sequence[Output] = ()) -> bool:
         arguments: dict[str, Any] = {"key": hand.key, "token": hand.token}
         if hand.batch.count and count:
             arguments |= {"name": tube_name(hand.batch), "through": hand.batch.through_first(count)}
-        await self.server.run_on(hand.key, "pop", arguments)
+        its = await self._sending(hand, outputs) if count else None
+        if its:
+            step = partial(
+                self.server.run_on, hand.key, "pop with outputs", arguments | its.told, *its.bodies, once=True
+            )
+            if await its.stored(step, int) is None:
+                return False
+        else:
+            await self.server.run_on(hand.key, "pop", arguments)
         if count == hand.batch.count:
             self.turning.begin_deadline(None)
+        return True
 
     async def turn(
-        self, hand: Hand | None, served: Served, terms: Mapping[str, Terms], *, stay: bool = True
+        self,
+        hand: Hand | None,
+        served: Served,
+        terms: Mapping[str, Terms],
+        *,
+        stay: bool = True,
+        outputs: Sequence[Output] = (),
     ) -> Hand | None:
-        seen = await self.turning.look(hand, served, terms, stay=stay)
+        seen = await self.turning.look(hand, served, terms, stay=stay, sending=await self._sending(hand, outputs))
         found: Hand | None = seen.found
         return found
 
@@ -296,6 +306,12 @@ class RedisStorage:
     @property
     def _room(self) -> Room:
         return Room(self.settings.capacity_bytes)
+
+    async def _sending(self, hand: Hand | None, outputs: Sequence[Output]) -> Sending | None:
+        """The outputs of what is in the hand. None: there are none, or nothing leaves with which they could come."""
+        if not outputs or hand is None or not hand.batch.count:
+            return None
+        return await sending(self.server, self.settings, hand.key, outputs)
 
     async def _counts(self, arguments: dict[str, Any]) -> Counts:
         return Counts(*await self.server.run("backlog", 0, arguments))

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from shardq.drivers.redis.hands import decoded, hand_said, hand_told, terms_told
+from shardq.drivers.redis.outputs import Sending
 from shardq.drivers.redis.server import Server
 from shardq.drivers.redis.sleeping import Look
 from shardq.model import Hand, Terms, split_key
@@ -51,8 +52,11 @@ class Turning:
         woken: str | None = None,
         *,
         stay: bool,
+        sending: Sending | None = None,
     ) -> Look:
-        """See `Storage.turn`. With a sleeper it lies down where there is nothing."""
+        """See `Storage.turn`. With a sleeper it lies down where there is nothing. `sending`: the outputs of what is in
+        the hand.
+        """
         others = self._told(served, terms)
         while True:
             arguments: dict[str, Any] = {
@@ -70,9 +74,23 @@ class Turning:
             token = hand.token if hand else 0
             orphan = self.release_orphan(partial(_new_claim, token))
             partition, self.sent_at = 0, time.monotonic()
-            reply = await self._server.run(
-                "turn", partition, arguments, others, once=True, orphan=orphan, patience_s=None
+            name, bodies = "turn", list[bytes]()
+            if sending:
+                name, arguments, bodies = "turn with outputs", arguments | sending.told, sending.bodies
+            step: Callable[[], Awaitable[Any]] = partial(
+                self._server.run,
+                name,
+                partition,
+                arguments,
+                others,
+                *bodies,
+                once=True,
+                orphan=orphan,
+                patience_s=None,
             )
+            reply = await (sending.stored(step, _refusal) if sending else step())
+            if reply is None:
+                return Look(hand)
             told = decoded(reply[0])
             found = hand_said(reply)
             its = terms.get(split_key(found.key)[0]) if found and found.batch.count else None
@@ -82,7 +100,7 @@ class Turning:
             await self._promote()
             if found and found.leads_on_from(hand):
                 return look_said(told, found)
-            hand = found
+            hand, sending = found, None
 
     def begin_deadline(self, timeout_s: float | None) -> None:
         """A batch is in hand that may take so long; None: there is none with a limit."""
@@ -123,6 +141,12 @@ def owner_of(pid: int) -> str:
 def look_said(told: dict[str, Any], found: Any) -> Look:
     """What a script said of a look that found this."""
     return Look(found, bool(told.get("sleeps")), told.get("for_us"), told.get("sleepers", 1))
+
+
+def _refusal(reply: Sequence[bytes]) -> int | None:
+    """Why a turn did not store the outputs."""
+    refusal: int | None = decoded(reply[0]).get("refusal")
+    return refusal
 
 
 def _new_claim(former: int, reply: Sequence[bytes]) -> tuple[str, int] | None:

@@ -1,7 +1,7 @@
 -- Messages into tubes: `Storage.append` and `append_when_room` without a time.
 -- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL WAITS AGAIN STARVED SLEEPERS SLEEPS CALLS CALLS_OLD
 -- needs: base takes_room records sleepers threads equal tubes absent room calls
--- args: pipes, most (bytes there may be), absent, sleeper (told of room where there is none), producer, call
+-- args: pipes, most (bytes there may be), absent (by pipe), sleeper (told of room where there is none), producer, call
 -- ARGV from 2 on: bodies, each of the pipe at the same place; several may be of one pipe.
 -- Returns how many were taken, -1 where there is no room, -2 where it has to be called again: the index of equal messages
 -- of a tube is not complete yet.
@@ -13,7 +13,7 @@ end
 if args.sleeper then
     get_up(args.sleeper)
 end
-local bodies, number, nbytes = wanted_bodies()
+local bodies, number, nbytes = wanted_bodies(args, 1)
 if not bodies then
     commit()
     return -2
@@ -27,13 +27,7 @@ if number > 0 and not fits(nbytes, args.most) then
 end
 for place, pipe in ipairs(args.pipes) do
     if bodies[place] then
-        local key, name = split_pipe(pipe)
-        local its = thread(key)
-        tube_of(its, name)
-        if args.absent and not its.tubes[name].indexed then
-            its.tubes[name].indexed = its.tubes[name].next
-        end
-        add(key, its, name, bodies[place])
+        arrive(pipe, bodies[place], args.absent)
     end
 end
 number = note_call(number)

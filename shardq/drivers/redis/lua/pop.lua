@@ -1,13 +1,25 @@
--- Messages leave: `Storage.pop`.
--- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL WAITS AGAIN STARVED SLEEPERS SLEEPS
--- needs: base frees records sleepers threads equal tubes room
--- args: key, token, name (of the tube), through (messages below that number leave; nil: none)
+-- Messages leave, and what was sent on comes: `Storage.pop`.
+-- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS CALLS CALLS_OLD
+-- needs: base records sleepers threads equal tubes absent room pending without_outputs calls
+-- args: key, token, name (of the tube), through (messages below that number leave; nil: none), outputs, producer, call
+-- ARGV from 2 on: bodies of the outputs. Returns 1, or why the outputs cannot be stored: see `shared/outputs.lua`.
+local before = made_before()
+if before then
+    return before[1]
+end
+local come = outputs_come(args)
 local its = held(args.key, args.token)
 if not its then
     return fenced(args.key, args.token)
 end
+local refusal = come and refusal_of_outputs(1)
+if refusal then
+    commit()
+    return refusal
+end
 if args.through and drop_below(args.key, its, args.name, args.through) > 0 then
     tell_of_room()
 end
+note_call(1)
 commit()
 return 1

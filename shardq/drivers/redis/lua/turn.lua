@@ -1,11 +1,12 @@
 -- Acknowledge a batch and take the next: `Storage.turn` and `Storage.rest`.
 -- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS CALLS CALLS_OLD
--- needs: base frees records sleepers threads equal tubes batches room pending ready calls
+-- needs: base records sleepers threads equal tubes absent batches room pending without_outputs ready calls
 -- args: hand (key, token, name and through of what leaves), terms (of its handler), stay, lease_us, owner, sleeper (lies
---   down where there is nothing), woken (the sleeper lay down before), producer, call
--- ARGV[2]: served (false: all handlers) and the terms of each handler
+--   down where there is nothing), woken (the sleeper lay down before), outputs, producer, call
+-- ARGV[2]: served (false: all handlers) and the terms of each handler. ARGV from 3 on: bodies of the outputs
 -- Returns what is said of the hand, then the records of its batch. Without a key there is none. With `sleeps` the sleeper
--- lies: it looks again after so many microseconds at the latest, and so many sleep.
+-- lies: it looks again after so many microseconds at the latest, and so many sleep. With `refusal` nothing
+-- changed: see `shared/outputs.lua`.
 local hand, lease_us = args.hand, args.lease_us
 local others = cmsgpack.unpack(ARGV[2])
 local served = others.served or nil
@@ -53,6 +54,7 @@ local function claim_next()
     return told
 end
 
+local outputs = outputs_come(hand)
 if args.woken then
     get_up(args.woken)
 end
@@ -66,6 +68,11 @@ if hand then
     its = held(hand.key, hand.token)
     if not its then
         return fenced(hand.key, hand.token)
+    end
+    local refusal = outputs and refusal_of_outputs(2)
+    if refusal then
+        commit()
+        return {cmsgpack.pack({refusal = refusal})}
     end
     its.bell, its.lease_end = nil, math.max(its.lease_end, now + lease_us)
     if hand.through and drop_below(hand.key, its, hand.name, hand.through) > 0 then

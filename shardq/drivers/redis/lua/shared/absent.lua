@@ -43,13 +43,14 @@ local function absent_of(pipe, body, seen)
     return found
 end
 
--- The bodies to store (false: there is nothing of one), how many messages they have and how many bytes. nil: the index of
--- equal messages of a tube is not complete yet.
-local function wanted_bodies()
-    local bodies, number, nbytes, budget, seen = {}, 0, 0, 4096, {}
-    for place, pipe in ipairs(args.pipes) do
-        local body = ARGV[place + 1]
-        if args.absent then
+-- What of a call is stored: of `asked` its pipes, and `absent` (by place, nil: none must be); the body of the first pipe
+-- is behind argument number `before`. Returns the bodies (false: there is nothing of one), how many messages they have and
+-- how many bytes. nil: the index of equal messages of a tube is not complete yet.
+local function wanted_bodies(asked, before)
+    local bodies, number, nbytes, budget, seen, absent = {}, 0, 0, 4096, {}, asked.absent
+    for place, pipe in ipairs(asked.pipes) do
+        local body = ARGV[place + before]
+        if absent and absent[place] then
             local key, name = split_pipe(pipe)
             local its = thread(key)
             budget = index(its, 'f' .. name, index(its, name, budget))
@@ -59,10 +60,14 @@ local function wanted_bodies()
         end
         bodies[place] = body
     end
-    for place, pipe in ipairs(args.pipes) do
-        if args.absent then
+    for place, pipe in ipairs(asked.pipes) do
+        if absent and absent[place] then
             local messages = absent_of(pipe, bodies[place], seen)
             bodies[place] = #messages > 0 and body_of(messages)
+        elseif absent then
+            for _, message in ipairs(messages_in(bodies[place])) do
+                seen[pipe .. '\0' .. message] = true
+            end
         end
         if bodies[place] then
             local some, their_bytes = size_of(bodies[place])

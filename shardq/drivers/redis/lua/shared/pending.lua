@@ -70,10 +70,9 @@ end
 
 -- Messages that were stored already come into their tube.
 local function come(pipe, body)
-    local key, name = split_pipe(pipe)
     local _, nbytes = size_of(body)
     count('used', -nbytes)
-    add(key, thread(key), name, body)
+    arrive(pipe, body)
 end
 
 -- Move messages that are due once into their tubes, so many or somewhat more. Those of schedules need `come.lua`: only
@@ -93,6 +92,20 @@ local function promote()
             left_to_move = left_to_move - moved
             come(entry.pipe, entry.body)
         end
+    end
+end
+
+-- Messages come at an instant, once.
+local function defer(pipe, body, due_us)
+    local earliest = next_instant()
+    local number, nbytes = size_of(body)
+    new_entry(ONCE, DUE, pipe, body, due_us)
+    count('deferred', number)
+    count('used', nbytes)
+    if due_us > now then
+        reckon_with(due_us, earliest)
+    else
+        promote()
     end
 end
 

@@ -106,6 +106,29 @@ local function add(key, its, name, body)
     end
 end
 
+-- Messages come into the tube of a pipe. `absent`: they have no equal; of an empty tube such are counted from now on.
+local function arrive(pipe, body, absent)
+    local key, name = split_pipe(pipe)
+    local its = thread(key)
+    local tube = absent and tube_of(its, name)
+    if tube and tube.count == 0 and not tube.indexed then
+        tube.indexed = tube.next
+    end
+    add(key, its, name, body)
+end
+
+-- Whether there are messages of a tube below that number.
+local function stands_below(its, name, through)
+    local tube, stands = its.tubes[name], false
+    if tube and through > tube.head then
+        each_record(its, name, tube, tube.head, function(_, found)
+            stands = math.max(found.first, tube.head) < through
+            return true
+        end)
+    end
+    return stands
+end
+
 -- So many messages with so many bytes have left their tube.
 local function left(key, its, number, nbytes)
     if number == 0 then

@@ -1,0 +1,37 @@
+-- What handlers send on: stored in the step in which the batch leaves that it comes of, or not at all.
+-- keys: STATE SLEEPS
+-- args: outputs: pipes, absent and due_us (by pipe; false: it is not, and at once), most (bytes there may be)
+
+-- Whether outputs come with what a hand acknowledges, which is still there. The first command of a script that changes
+-- anything: where they come, the server refuses it if it has no memory left, as in takes_room.lua; else it refuses none.
+local function outputs_come(hand)
+    local its = args.outputs and look_at(hand.key)
+    local held_yet = its and its.token == hand.token and its.lease_end > now
+    if held_yet and stands_below(its, hand.name, hand.through) then
+        redis.call('SETRANGE', STATE, 0, '')
+        return true
+    end
+    redis.call('HDEL', SLEEPS, '')
+    return false
+end
+
+-- Store them; the bodies stand behind argument number `before`. Returns why that cannot be: -1, there is no room; -2, it
+-- has to be called again, as `append.lua`.
+local function refusal_of_outputs(before)
+    local outputs = args.outputs
+    local bodies, number, nbytes = wanted_bodies(outputs, before)
+    if not bodies then
+        return -2
+    end
+    if number > 0 and not fits(nbytes, outputs.most) then
+        return -1
+    end
+    for place, pipe in ipairs(outputs.pipes) do
+        local body, due_us = bodies[place], outputs.due_us and outputs.due_us[place]
+        if body and due_us then
+            defer(pipe, body, due_us)
+        elseif body then
+            arrive(pipe, body, outputs.absent and outputs.absent[place])
+        end
+    end
+end
