@@ -128,17 +128,10 @@ class Deadline:
         await asyncio.sleep(max(0.0, min(self._pause_s, left_s)))
 
     async def wait(self, future: asyncio.Future[None], at_most_s: float) -> None:
-        """Wait until the future is done, and have it done once the deadline or `at_most_s` is over. `asyncio.wait`
-        would need a turn of the loop more, 30 us of a wake-up.
-        """
-        loop = asyncio.get_running_loop()
+        """Wait for the future, no longer than the deadline and `at_most_s`."""
         if self._end is not None:
-            at_most_s = min(at_most_s, max(0.0, self._end - loop.time()))
-        timer = loop.call_later(at_most_s, _finish, future)
-        try:
-            await future
-        finally:
-            timer.cancel()
+            at_most_s = min(at_most_s, max(0.0, self._end - asyncio.get_running_loop().time()))
+        await asyncio.wait((future,), timeout=at_most_s)
 
 
 async def until_free(verb: Callable[[], _Result]) -> _Result:
