@@ -109,8 +109,10 @@ class Handler(Generic[Request]):
         """Say that the first `count` requests of the batch in hand are done: from now on only the others can come
         again. `count` is from the beginning of the batch each time, not from the last call. For long batches; when
         `handle` returns, all requests are done. What was emitted so far is stored in the same step. Raises `QueueFull`
-        where there is no room for that, and acknowledges nothing then; `HandlerError` outside of `handle` and for a
-        count that the batch does not have; `FencedError` where the thread is another worker's by now.
+        where there is no room for that, and acknowledges nothing then; `HandlerError` outside of `handle`, for a count
+        that the batch does not have, and in code that does not belong to the batch: in a task or thread of an earlier
+        one, and in threads other than those of `asyncio.to_thread`; `FencedError` where the thread is another worker's
+        by now.
         """
         if self._in_hand is None:
             raise HandlerError(f"{handler_name(type(self))}.acknowledge() was called, but there is no batch in hand")

@@ -18,7 +18,7 @@ from shardq.errors import (
     ScheduleError,
     shown,
 )
-from shardq.handler import Handler
+from shardq.handler import Handler, handling
 from shardq.handling.info import HandlerInfo, info_of
 from shardq.handling.isolation import plainly
 from shardq.model import EMPTY, Batch, Hand, Terms, handler_name, split_key
@@ -142,6 +142,11 @@ class Binding:
         if batch is None or type(count) is not int or not 0 <= count <= batch.count:
             has = "there is no batch in hand" if batch is None else f"its batch has {counted(batch.count, 'request')}"
             raise HandlerError(f"{handler_name(self._class)} acknowledged {shown(count)} of its requests, but {has}")
+        if handling.get() is not batch:
+            raise HandlerError(
+                f"{handler_name(self._class)}.acknowledge() was called by code that does not belong to the batch in "
+                f"hand: acknowledge in handle() itself, in tasks that it awaits, or in asyncio.to_thread"
+            )
         if count > self._acknowledged:
             outputs = self._outbox.take(batch.count - count)
             stored = await self._storage.pop(self._hand(batch), count, outputs)

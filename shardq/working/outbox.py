@@ -29,15 +29,16 @@ class Outbox:
         self._queue = queue
         self._name = name
         self._pid = os.getpid()
-        self._lock = threading.Lock()
+        # Reentrant: an exception may leave it held by the thread that it interrupted, which is the worker's.
+        self._lock = threading.RLock()
         """Code of the handler may emit in several threads."""
         self._batch: Batch | None = None
         """The batch in hand, while its handler runs."""
         self.left = 0
         """How many of its requests are not acknowledged."""
         self._outputs = list[Output]()
-        self._last: dict[tuple[str, When | None], Output] = {}
-        """The last output for each tube and time, to which more may be added. Empty until a second call emits."""
+        self._last: dict[str, Output] = {}
+        """The last output for each tube, to which more may be added. Empty until a second call emits."""
         self._messages = self._nbytes = 0
         """How many messages, and how many bytes, are in the outputs."""
         self._unsure = 0
@@ -56,7 +57,8 @@ class Outbox:
         if not self._used:
             return ()
         with self._lock:
-            return self._taken()
+            self._check_sure()
+            return self._outputs
 
     def forget(self) -> None:
         """Take nothing more, and forget what did not leave."""
@@ -91,8 +93,12 @@ class Outbox:
         if not self._used:
             return ()
         with self._lock:
-            outputs = self._taken()
-            self._unsure = int(bool(outputs))
+            self._check_sure()
+            if not self._outputs:
+                return ()
+            self._unsure = 1  # first: an exception at any of the next lines must not lose what leaves the box here
+            outputs = self._outputs
+            self._empty()
             return outputs
 
     def settle(self, batch: Batch, outputs: Sequence[Output], *, left: int, stored: bool) -> None:
@@ -132,35 +138,31 @@ class Outbox:
             for pipe, messages in more.items():
                 messages += groups[pipe]
             for output in new if self._last else ():
-                self._last[output.pipe, time] = output
+                self._last[output.pipe] = output
             self._outputs += new
             _, self._messages, self._nbytes = totals
             self._unsure -= 1
 
     def _continued(self, pipes: Iterable[str], time: When | None, *, absent: bool) -> dict[str, Any]:
-        """The messages of the last output for each of these tubes and this time, where more may come behind them by the
-        same rule.
+        """The messages of the last output for each of these tubes, where more come behind them at the same time and by
+        the same rule. Behind an earlier one they would pass the last one.
         """
         if not self._last:
-            self._last = {(output.pipe, output.when): output for output in self._outputs}
-        found = ((pipe, self._last.get((pipe, time))) for pipe in pipes)
-        return {pipe: last.messages for pipe, last in found if last is not None and last.absent == absent}
+            self._last = {output.pipe: output for output in self._outputs}
+        found = ((pipe, self._last.get(pipe)) for pipe in pipes)
+        return {pipe: last.messages for pipe, last in found if last and (last.when, last.absent) == (time, absent)}
 
     def _count(self, outputs: Sequence[Output]) -> None:
         for _, messages, *_ in outputs:
             self._messages += len(messages)
             self._nbytes += sum(map(len, messages))
 
-    def _taken(self) -> list[Output]:
+    def _check_sure(self) -> None:
         if self._unsure:
             raise HandlerError(
                 f"{self._name} was interrupted while it emitted or acknowledged, so it is not known what has left: "
                 f"what is still in its hands comes again"
             )
-        outputs = self._outputs
-        if outputs:
-            self._empty()
-        return outputs
 
     def _empty(self) -> None:
         self._outputs, self._last = [], {}
