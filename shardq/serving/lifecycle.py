@@ -84,7 +84,7 @@ def resumed(
     """The segment that this process supervised before it executed itself anew."""
     storage = SharedStorage.resume(segment_name(url), resumption.lock, resumption.slot)
     segment = SupervisedSegment(_for_handlers(storage, options), handlers, deferred=settings.deferred)
-    segment.become_supervisor()
+    segment.become_supervisor(again=True)
     return segment
 
 

@@ -37,9 +37,11 @@ class SupervisedSegment:
         self._busy_since: float | None = None
         self._reported = False
 
-    def become_supervisor(self) -> bool:
-        """Whether this process is now the one supervisor of the segment, until it ends."""
-        return self._store.supervision.become_supervisor()
+    def become_supervisor(self, *, again: bool = False) -> bool:
+        """Whether this process is now the one supervisor of the segment, until it ends. `again`: it was that before it
+        executed itself anew.
+        """
+        return self._store.supervision.become_supervisor(again=again)
 
     def supervisor_pid(self) -> int:
         """Pid of the process that supervises the segment, or did so last."""

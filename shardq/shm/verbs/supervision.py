@@ -43,8 +43,10 @@ class Supervision:
         self._unnoticed = False
         """Whether this process supervises, and the sleeping processes do not watch it yet."""
 
-    def become_supervisor(self) -> bool:
-        """Whether this process is now the one supervisor of the segment, until it ends."""
+    def become_supervisor(self, *, again: bool = False) -> bool:
+        """Whether this process is now the one supervisor of the segment, until it ends. `again`: it was that before it
+        executed itself anew.
+        """
         if not self._slots.try_lock(SUPERVISOR_BYTE):
             return False
         self._words[at.CLOSED] = 0  # a supervisor may have died between closing and removing it
@@ -52,8 +54,9 @@ class Supervision:
         self._words[at.SUPERVISOR_SLOT] = self._slots.mine + 1
         self._words[at.WATCHED] = self._words[at.ARMED_US] = 0
         for slot in range(self._layout.slots):
-            # Only their supervisor could write down how these workers ended, and it is dead as well.
-            if self._field(slot, at.SLOT_WORKER) and not self._slots.occupied(slot):
+            # Only their supervisor could write down how these workers ended, and it is dead as well. This process has
+            # still to find out about those that were its own, and that they had attached.
+            if not again and self._field(slot, at.SLOT_WORKER) and not self._slots.occupied(slot):
                 self._words[self._layout.slot_word(slot) + at.SLOT_WORKER] = 0
         self._unnoticed = True
         self.have_my_death_noticed()
