@@ -23,6 +23,13 @@ class Output(NamedTuple):
     """Whether only those are stored that have no equal: see `Storage.append`."""
 
 
+def hands_over(outputs: Sequence[Output], acknowledged: int) -> bool:
+    """Whether no more requests are sent on than acknowledged. Such outputs may use room that others leave: a stage that
+    hands over has to go on where one before it multiplies, and has filled the room of follow-ups. Else neither could.
+    """
+    return sum(len(output.messages) for output in outputs) <= acknowledged
+
+
 def check_outputs(outputs: Sequence[Output], most: int) -> bool:
     """Whether all of them come at once. Raises `HandlerError` for outputs that are no step: more than `most`, or some
     with a schedule.

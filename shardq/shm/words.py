@@ -199,8 +199,9 @@ ABSENT, AWAKE, ASLEEP, CALLED = range(4)
 #: Room that appends leave for acknowledgements, dead letters and the like: one part in so many, and at most so much.
 RESERVE_PART, LARGEST_RESERVE_BYTES = 16, 32 << 20
 #: Which share of the capacity an operation may use: all but the reserve; half of the reserve as well, for what handlers
-#: register (they could not make room otherwise); all.
-GENERAL, FOLLOW_UP, ALL = range(3)
+#: register (they could not make room otherwise); half of the rest as well, for a handler that sends on no more requests
+#: than it acknowledges; all.
+GENERAL, FOLLOW_UP, HAND_OVER, ALL = range(4)
 #: Each extent class is so many times the size of the one before.
 CLASS_STEP = 16
 #: The tables get memory in steps of so many bytes.

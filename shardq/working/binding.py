@@ -260,10 +260,17 @@ class Binding:
         try:
             return await self._finished(batch, outputs)
         except QueueFull as error:
+            if await self._nothing_else_is_stored():
+                return await self._failures.of_handler(batch, 1, 1, error)
             return await self._failures.of_room(batch, self._in_hand, error)
         except (HandlerError, MessageTooLarge, ScheduleError) as error:
             left = batch.count - self._acknowledged
             return await self._failures.of_handler(batch, left, self._in_hand, error)
+
+    async def _nothing_else_is_stored(self) -> bool:
+        """Whether the last request in hand is all that could make room: what it emits does not fit beside it, then."""
+        counts = await self._storage.backlog()
+        return self._in_hand == 1 and counts.queued == 1 and not counts.deferred
 
     def _decoded(self, batch: Batch) -> list[Any]:
         return self._code.decoded(self._context.copy(), self._worker.queue.serializer, self._info.kind, batch)

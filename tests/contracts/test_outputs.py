@@ -310,6 +310,22 @@ async def test_S35_small_outputs_find_room_in_a_full_storage(open_backend: OpenB
 
 
 @pytest.mark.requires("bounded")
+async def test_S35_a_stage_that_hands_over_goes_on_where_one_that_multiplies_filled_its_room(
+    open_backend: OpenBackend,
+) -> None:
+    backend = open_backend(MIB)
+    storage, lock = backend.storage, backend.new_lock()
+    hand = await held(storage, lock, 1)
+    for size in (1024, 100, 10, 1):  # of larger ones each needs more room for the letter that it may become
+        while await storage.append([(OTHER, [b"x" * size] * 8)], follow_up=True):
+            continue
+
+    assert not await storage.pop(hand, 1, [Output(THIRD, [b"a" * 2000, b"b" * 2000])])
+    assert await storage.pop(hand, 1, [Output(THIRD, [b"a" * 2000])])
+    assert await contents(storage, THIRD) == [b"a" * 2000]
+
+
+@pytest.mark.requires("bounded")
 async def test_S35_in_a_storage_full_of_threads_there_is_no_room(open_backend: OpenBackend) -> None:
     backend = open_backend(MIB)
     storage, lock = backend.storage, backend.new_lock()

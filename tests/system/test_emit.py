@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shardq import Queue, Worker
+from shardq import Queue, Retry, Worker
 from shardq.errors import (
     FencedError,
     HandlerError,
@@ -580,6 +580,33 @@ async def test_outputs_in_a_full_storage_come_to_their_end(
 
     assert [number for (number,) in diary.of("second")] == list(range(registered))
     assert await letters(queue) == []
+
+
+class Fills(First):
+    """Emits what never fits beside the request that it comes of."""
+
+    retry = Retry(max_attempts=2, backoff_s=0.0)
+
+    def perform(self, *requests: Padded) -> None:
+        diary.add("attempt")
+        for request in requests:
+            self.emit_sync(Second, request._replace(padding=bytes(len(request.padding) // 2)))
+
+
+@pytest.mark.requires("bounded")
+async def test_an_output_that_never_fits_beside_its_request_makes_a_dead_letter(open_backend: OpenBackend) -> None:
+    backend = open_backend(MIB)
+    queue = Queue(backend.storage)
+    most = queue.storage.limits.message_bytes
+    await queue.register(Fills, Padded(0, bytes(most - 1_000)))
+
+    async with working(new_worker(backend, queue)):
+        assert await queue.storage.wait_for_quiet(LIMIT_S)
+
+    [letter] = await letters(queue)
+    assert "has no room for 1 output" in letter.error
+    assert letter.attempts == 2 == len(diary.of("attempt"))
+    assert await queue.storage.length(Tube(Second, Route()).pipe) == 0
 
 
 @pytest.mark.requires("bounded")

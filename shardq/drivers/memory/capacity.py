@@ -9,8 +9,9 @@ from shardq.errors import MessageTooLarge
 from shardq.model import Limits, Part
 from shardq.text.wording import counted
 
-#: One part in so many of a bounded storage is kept for dead letters. What handlers register may use half of that.
-RESERVE_PART, FOLLOW_UP_PART = 16, 32
+#: One part in so many of a bounded storage is kept for dead letters. What handlers register may use half of that, and
+#: what hands over no more requests than it acknowledges half of the rest.
+RESERVE_PART, FOLLOW_UP_PART, HAND_OVER_PART = 16, 32, 64
 #: One append takes at most one part in so many of a bounded storage.
 _STEP_PART = 4
 

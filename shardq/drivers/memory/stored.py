@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from shardq.drivers.memory.bell import Bells
-from shardq.drivers.memory.capacity import FOLLOW_UP_PART, RESERVE_PART, Capacity
+from shardq.drivers.memory.capacity import FOLLOW_UP_PART, HAND_OVER_PART, RESERVE_PART, Capacity
 from shardq.drivers.memory.deferred import Pending
 from shardq.drivers.memory.fifo import Fifo
 from shardq.drivers.memory.graves import Graves
@@ -15,7 +15,7 @@ from shardq.drivers.memory.outputs import fresh
 from shardq.drivers.memory.threads import Threads
 from shardq.drivers.memory.timing import Timing
 from shardq.model import Counts, Hand, Part, When, check_parts
-from shardq.outputs import Output, check_outputs
+from shardq.outputs import Output, check_outputs, hands_over
 from shardq.settings import StorageSettings
 
 #: Seconds after which a `wait` for a due time reckons anew: the clock of the host may have been set.
@@ -73,7 +73,9 @@ class Stored:
         if outputs and self.threads.stands_below(hand, through):
             check_outputs(outputs, self.capacity.limits.parts)
             new = list(fresh(self.timing.timed(outputs), self._absent))
-            if new and not self.capacity.take_for([(pipe, its) for pipe, its, *_ in new], FOLLOW_UP_PART):
+            acknowledged = sum(number < through for number in hand.batch.numbers)
+            kept_part = HAND_OVER_PART if hands_over(new, acknowledged) else FOLLOW_UP_PART
+            if new and not self.capacity.take_for([(pipe, its) for pipe, its, *_ in new], kept_part):
                 return False
             self._send(new)  # before the others go: in between the storage must not be found quiet
         self._departed(self.threads.drop_below(hand, through))

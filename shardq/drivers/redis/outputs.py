@@ -7,11 +7,11 @@ from typing import Any
 
 from shardq.drivers.redis.records import bodies_of
 from shardq.drivers.redis.replies import NoMemory
-from shardq.drivers.redis.rooms import CALL_AGAIN, FOLLOW_UP_PART, NO_ROOM, Room
+from shardq.drivers.redis.rooms import CALL_AGAIN, FOLLOW_UP_PART, HAND_OVER_PART, NO_ROOM, Room
 from shardq.drivers.redis.server import Server
 from shardq.errors import HandlerError
 from shardq.model import Part, key_of
-from shardq.outputs import Output, check_outputs
+from shardq.outputs import Output, check_outputs, hands_over
 from shardq.scheduling.schedule import resolved_us
 from shardq.settings import StorageSettings
 
@@ -43,9 +43,11 @@ class Sending:
         return None
 
 
-async def sending(server: Server, settings: StorageSettings, key: str, outputs: Sequence[Output]) -> Sending:
-    """Make the outputs of a batch of this thread ready. Raises `HandlerError` and `ScheduleError` for what cannot
-    be stored.
+async def sending(
+    server: Server, settings: StorageSettings, key: str, outputs: Sequence[Output], acknowledged: int
+) -> Sending:
+    """Make the outputs of so many requests of this thread ready. Raises `HandlerError` and `ScheduleError` for what can
+    never be stored.
     """
     room = Room(settings.capacity_bytes)
     at_once = check_outputs(outputs, room.limits.parts)
@@ -60,7 +62,8 @@ async def sending(server: Server, settings: StorageSettings, key: str, outputs: 
         absent += [output.absent] * len(its)
         due_us += [resolved_us(output.when, now_us) if output.when else False] * len(its)
         bodies += its
-    told: dict[str, Any] = {"pipes": pipes, "most": room.most(FOLLOW_UP_PART)}
+    kept_part = HAND_OVER_PART if hands_over(outputs, acknowledged) else FOLLOW_UP_PART
+    told: dict[str, Any] = {"pipes": pipes, "most": room.most(kept_part)}
     if any(absent):
         told["absent"] = absent
     if not at_once:

@@ -8,8 +8,9 @@ from shardq.errors import HandlerError, MessageTooLarge
 from shardq.model import Limits, Part, key_of
 from shardq.text.wording import counted
 
-#: One part in so many of a bounded storage is kept for dead letters. What handlers register may use half of that.
-RESERVE_PART, FOLLOW_UP_PART = 16, 32
+#: One part in so many of a bounded storage is kept for dead letters. What handlers register may use half of that, and
+#: what hands over no more requests than it acknowledges half of the rest.
+RESERVE_PART, FOLLOW_UP_PART, HAND_OVER_PART = 16, 32, 64
 #: What scripts return instead of a count: there is no room; they have to be called again.
 NO_ROOM, CALL_AGAIN = -1, -2
 #: One append takes at most one part in so many of a bounded storage.

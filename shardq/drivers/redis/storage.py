@@ -118,7 +118,7 @@ class RedisStorage:
         arguments: dict[str, Any] = {"key": hand.key, "token": hand.token}
         if hand.batch.count and count:
             arguments |= {"name": tube_name(hand.batch), "through": hand.batch.through_first(count)}
-        its = await self._sending(hand, outputs) if count else None
+        its = await self._sending(hand, count, outputs) if count else None
         if its:
             step = partial(
                 self.server.run_on, hand.key, "pop with outputs", arguments | its.told, *its.bodies, once=True
@@ -140,7 +140,8 @@ class RedisStorage:
         stay: bool = True,
         outputs: Sequence[Output] = (),
     ) -> Hand | None:
-        seen = await self.turning.look(hand, served, terms, stay=stay, sending=await self._sending(hand, outputs))
+        its = await self._sending(hand, hand.batch.count, outputs) if hand else None
+        seen = await self.turning.look(hand, served, terms, stay=stay, sending=its)
         found: Hand | None = seen.found
         return found
 
@@ -307,11 +308,13 @@ class RedisStorage:
     def _room(self) -> Room:
         return Room(self.settings.capacity_bytes)
 
-    async def _sending(self, hand: Hand | None, outputs: Sequence[Output]) -> Sending | None:
-        """The outputs of what is in the hand. None: there are none, or nothing leaves with which they could come."""
-        if not outputs or hand is None or not hand.batch.count:
+    async def _sending(self, hand: Hand, acknowledged: int, outputs: Sequence[Output]) -> Sending | None:
+        """The outputs of so many requests in the hand. None: there are none, or nothing leaves with which they could
+        come.
+        """
+        if not outputs or not hand.batch.count:
             return None
-        return await sending(self.server, self.settings, hand.key, outputs)
+        return await sending(self.server, self.settings, hand.key, outputs, acknowledged)
 
     async def _counts(self, arguments: dict[str, Any]) -> Counts:
         return Counts(*await self.server.run("backlog", 0, arguments))

@@ -86,7 +86,7 @@ class Extents:
         """
         if former is not None:
             self._words[at.KEPT_BYTES] = former
-        if share != at.FOLLOW_UP:
+        if share not in (at.FOLLOW_UP, at.HAND_OVER):
             return
         needed = whole_pages(nbytes) + 4 * PAGE + self.kept_for(messages, nbytes)
         wanted = min(needed, self._capacity // _MOST_WANTED_PART)

@@ -33,6 +33,8 @@ class Reserve:
         """How many bytes an operation with this share leaves in the reserve."""
         if share == at.ALL:
             return 0
+        if share == at.HAND_OVER:
+            return max(self.half // 2, self._words[at.KEPT_BYTES])
         kept = max(self.half, self._words[at.KEPT_BYTES])
         return kept if share == at.FOLLOW_UP else kept + max(self.half, self._words[at.WANTED_BYTES])
 

@@ -27,7 +27,12 @@ _FREE, _IDLE = bytes((at.THREAD_FREE,)), bytes((at.THREAD_IDLE,))
 _DEAD_LETTERS = bytes((at.THREAD_DEAD_LETTERS,))
 _LIVING = re.compile(b"[%s]" % re.escape(bytes((at.THREAD_READY, at.THREAD_BOUND, at.THREAD_PAUSED))))
 #: How many entries an operation leaves, by its share.
-_SPARED = {at.GENERAL: at.SPARE_ENTRIES, at.FOLLOW_UP: at.SPARE_ENTRIES // 2, at.ALL: 0}
+_SPARED = {
+    at.GENERAL: at.SPARE_ENTRIES,
+    at.FOLLOW_UP: at.SPARE_ENTRIES // 2,
+    at.HAND_OVER: at.SPARE_ENTRIES // 4,
+    at.ALL: 0,
+}
 NOT_FOUND = -1
 NO_ROOM = -2
 

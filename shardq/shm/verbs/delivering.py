@@ -119,7 +119,7 @@ class Delivering:
         """Acknowledge the first messages of the batch in hand, and store what they led to in the same commit. False:
         there is no room for that, and nothing changed. Raises `FencedError`.
         """
-        asked = self._outputs.asked(outputs) if outputs else None
+        asked = self._outputs.asked(outputs, count) if outputs else None
         thread, most = AGAIN, FIRST_SLICE
         through = hand.batch.through_first(count)
         while thread == AGAIN:
@@ -140,7 +140,8 @@ class Delivering:
         """Acknowledge what is in the hand, and hand out more: of its thread, or of the one that is ready next. See
         `Storage.turn`. Raises `FencedError`.
         """
-        asked, most = self._outputs.asked(outputs) if outputs else None, FIRST_SLICE
+        asked = self._outputs.asked(outputs, hand.batch.count) if hand and outputs else None
+        most = FIRST_SLICE
         while True:
             with self._section:
                 thread = self._acknowledged(hand, asked, most)

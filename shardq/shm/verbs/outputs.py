@@ -13,7 +13,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from shardq.errors import DirectoryFull
-from shardq.outputs import Output
+from shardq.outputs import Output, hands_over
 from shardq.shm import words as at
 from shardq.shm.deferred.transfer import Transfer
 from shardq.shm.journal import Journal
@@ -31,7 +31,6 @@ from shardq.shm.verbs.equal_messages import Asked, EqualMessages
 Target = tuple[str, int, int]
 #: Instead of outputs that were written: more messages of a tube have to come into the table of equal ones first.
 AGAIN = -3
-_SHARE = at.FOLLOW_UP
 
 
 class Later(NamedTuple):
@@ -49,6 +48,8 @@ class AskedOutputs(NamedTuple):
     later: list[Later]
     doubtful: Sequence[Output]
     """All outputs, where some must have no equal: then what comes at once and later is found out inside the guard."""
+    share: int
+    """Which share of the capacity they may use."""
 
 
 class Written(NamedTuple):
@@ -90,13 +91,15 @@ class Outputs:
         self._equals = equals
         self._appending = appending
 
-    def asked(self, outputs: Sequence[Output]) -> AskedOutputs:
-        """The outputs, ready to be written. Wants no guard. Raises `HandlerError` for a pipe that cannot be stored."""
-        doubtful = False
+    def asked(self, outputs: Sequence[Output], acknowledged: int) -> AskedOutputs:
+        """The outputs of so many requests, ready to be written. Wants no guard. Raises `HandlerError` for a pipe that
+        cannot be stored.
+        """
+        doubtful, share = False, at.HAND_OVER if hands_over(outputs, acknowledged) else at.FOLLOW_UP
         for pipe, _, _, absent in outputs:
             self._directory.check_name(pipe)
             doubtful = doubtful or absent
-        return AskedOutputs({}, [], outputs) if doubtful else AskedOutputs(*self._sorted(outputs), ())
+        return AskedOutputs({}, [], outputs, share) if doubtful else AskedOutputs(*self._sorted(outputs), (), share)
 
     def write(self, thread: int, asked: AskedOutputs, most: int) -> Written | int:
         """Write the outputs of a batch of this thread. They are no part of their tubes yet. Room is kept for the dead
@@ -104,9 +107,9 @@ class Outputs:
         came into the table of equal ones, and others are still missing there.
         """
         self._appending.check_open()
-        at_once, later, doubtful = asked
+        at_once, later, doubtful, share = asked
         if doubtful:
-            indexed = self._index(doubtful, most)
+            indexed = self._index(doubtful, most, share)
             if not indexed:
                 return NO_ROOM if indexed is None else AGAIN
             at_once, later = self._sorted(self._fresh(doubtful))
@@ -114,14 +117,14 @@ class Outputs:
             return NOTHING
         self._journal.keep(thread)
         messages = list(chain(*at_once.values(), *(part.messages for part, _ in later)))
-        former, written = self._extents.keep_room(messages, _SHARE), None
+        former, written = self._extents.keep_room(messages, share), None
         try:
             if former is not None:
-                written = self._all_written(at_once, later)
+                written = self._all_written(at_once, later, share)
         finally:
             if written is None:
                 nbytes = record.size_of(len(messages), sum(map(len, messages)))
-                self._extents.found_no_room(messages, nbytes, former, _SHARE)
+                self._extents.found_no_room(messages, nbytes, former, share)
         return NO_ROOM if written is None else written
 
     def arrived(self, written: Written) -> None:
@@ -134,12 +137,12 @@ class Outputs:
             for pipe, _, tube in written.targets:
                 self._appending.help(pipe, tube)
 
-    def _index(self, outputs: Sequence[Output], most: int) -> bool | None:
+    def _index(self, outputs: Sequence[Output], most: int, share: int) -> bool | None:
         """Put up to `most` messages of each tube into the table of equal ones, where an output must have no equal.
         False: there are more left. None: there is no room.
         """
         known = [
-            self._appending.catch_up(pipe, tube, most, share=_SHARE)
+            self._appending.catch_up(pipe, tube, most, share=share)
             for pipe in dict.fromkeys(output.pipe for output in outputs if output.absent)
             for tube in self._directory.tubes(pipe)[1]
         ]
@@ -171,19 +174,19 @@ class Outputs:
                 at_once[pipe] = messages if before is None else [*before, *messages]
         return at_once, later
 
-    def _all_written(self, at_once: dict[str, Sequence[bytes]], later: list[Later]) -> Written | None:
+    def _all_written(self, at_once: dict[str, Sequence[bytes]], later: list[Later], share: int) -> Written | None:
         now_us = time.time_ns() // 1000
-        targets = self._targets(at_once)
+        targets = self._targets(at_once, share)
         if targets is None:
             return None
-        stores = self._writer.write_all([(tube, at_once[pipe]) for pipe, _, tube in targets], now_us, _SHARE)
+        stores = self._writer.write_all([(tube, at_once[pipe]) for pipe, _, tube in targets], now_us, share)
         if len(stores) < len(targets):
             return None
         if targets:
             stores.append(self._journal.moved(at.ACCEPTED, sum(map(len, at_once.values()))))
         if later:
             self._journal.declare_pending()
-            waiting = self._transfer.write(later, "", now_us, share=_SHARE)
+            waiting = self._transfer.write(later, "", now_us, share=share)
             if not waiting:
                 self._journal.clear_pending()
                 for _, _, tube in targets:
@@ -192,14 +195,14 @@ class Outputs:
             stores += waiting
         return Written(stores, targets, deferred=bool(later))
 
-    def _targets(self, pipes: Iterable[str]) -> list[Target] | None:
+    def _targets(self, pipes: Iterable[str], share: int) -> list[Target] | None:
         """The tubes of these pipes. None: there is no room for the entry of one of them."""
         targets = list[Target]()
         for pipe in pipes:
             thread, tube = self._directory.tube(pipe)
             if tube == NOT_FOUND:
                 try:
-                    thread, tube = self._directory.add_tube(pipe, share=_SHARE)
+                    thread, tube = self._directory.add_tube(pipe, share=share)
                 except DirectoryFull:
                     return None
             if tube == NO_ROOM:
