@@ -36,7 +36,7 @@ class Waiting:
         has nothing to acknowledge: so it does not matter how far the storage came then.
         """
         worker, storage = self._worker, self._worker.queue.storage
-        while True:
+        while not worker.stopping:  # a stop before the wait interrupts nothing
             self._outdated = False
             served, limit_s = worker.handlers.served(), self._at_most(timeout_s)
             terms = worker.handlers.terms() if worker.takes_any else {}
@@ -46,21 +46,23 @@ class Waiting:
             if found is not None and found.leads_on_from(hand):
                 return found
             if not self._looks_again(timeout_s):
-                return hand
+                break
+        return hand
 
     async def for_more(self, bound: str) -> str | None:
         """The thread that this worker is bound to, if it gets work soon enough and before another thread does; that
         other thread; or None.
         """
         worker = self._worker
-        timeout_s = worker.hold_s
-        while True:
+        timeout_s, key = worker.hold_s, None
+        while not worker.stopping:
             self._outdated = False
             served, limit_s, key = worker.handlers.served(), self._at_most(timeout_s), None
             with self._interruptible():
                 key = await worker.queue.storage.wait(served, limit_s, bound)
             if key is not None or not self._looks_again(timeout_s):
-                return key
+                break
+        return key
 
     def newcomers_noted(self) -> AbstractContextManager[None]:
         """Within, a wait hears of handlers that are new in this process."""
