@@ -135,7 +135,7 @@ async def test_outputs_that_came_are_not_refused_when_the_claim_has_ended_since(
     await storage.append([(PIPE, [b"a", b"b"])])
     token = await storage.claim(KEY)
     batch = await storage.take(KEY, token, Terms((0,), 1))
-    its = await sending(storage.server, storage.settings, KEY, [Output(OTHER, [b"sent"])])
+    its = await sending(storage.server, storage.settings, KEY, [Output(OTHER, [b"sent"])], 1)
     call = {"producer": "a connection that broke", "call": 1, "oldest": 1}
     arguments = {"key": KEY, "token": token, "name": "0", "through": batch.through} | its.told | call
 
