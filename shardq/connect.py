@@ -30,19 +30,24 @@ def is_redis(url: object) -> bool:
 
 
 def without_secrets(url: str) -> str:
-    """The URL as it may be shown: of a server without user and password."""
-    if not is_redis(url):
+    """The URL as it may be shown: without user and password, and without options, which may have them too."""
+    if not (is_redis(url) or "@" in url or "password" in url):
         return url
-    parts = _parts(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    scheme, mark, rest = url.partition("://") if "://" in url else ("", "", url)
+    # Not by `urlsplit`: a password that was not escaped has all characters.
+    return f"{scheme}{mark}{rest.rpartition('@')[2].partition('?')[0]}"
 
 
 def segment_name(url: str) -> str:
     """The NAME of `shm://NAME`. Raises `ConfigurationError`."""
     parts = _parts(url)
     if parts.scheme != "shm" or not parts.netloc or parts.path or parts.query or parts.fragment:
-        raise ConfigurationError(f"{shown(url)} names no shared-memory segment: write it as shm://NAME")
+        raise ConfigurationError(f"{_shown(url)} names no shared-memory segment: write it as shm://NAME")
     return parts.netloc
+
+
+def _shown(url: object) -> str:
+    return shown(without_secrets(url) if isinstance(url, str) else url)
 
 
 def _parts(url: object) -> SplitResult:
@@ -73,4 +78,4 @@ async def open_storage(url: str, settings: StorageSettings | None = None) -> Sto
         return await connected(url, settings)
     if _parts(url).scheme in ("redis+cluster", "rediss+cluster"):
         raise ConfigurationError("a Redis cluster cannot be connected to yet: use one server, redis://HOST:PORT")
-    raise ConfigurationError(f"{shown(url)} cannot be connected to: use memory://, shm://NAME or redis://HOST:PORT")
+    raise ConfigurationError(f"{_shown(url)} cannot be connected to: use memory://, shm://NAME or redis://HOST:PORT")
