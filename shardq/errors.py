@@ -84,6 +84,19 @@ class StorageUnavailable(ShardqError):
     """
 
 
+class StorageUnconfirmed(StorageUnavailable):
+    """The server did what was asked, and too few copies of it were confirmed while the call waited: see `replicas=` and
+    `fsync=` of a URL. What was registered is handled like everything else, and lost if the server is lost before it is
+    copied. Registered again it would be handled twice.
+
+    `not_accepted` holds the requests of the call that were not stored at all, in their order; the others were.
+    """
+
+    def __init__(self, message: str, not_accepted: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.not_accepted: list[Any] = list(not_accepted)
+
+
 class StorageRefused(ShardqError):
     """The server of the storage does not let this user in, or does not let it do this."""
 

@@ -18,7 +18,7 @@ from typing import Any, Self
 from shardq.deadletters import DeadLetters
 from shardq.encoding.codec import MsgspecSerializer
 from shardq.encoding.round_trip import check_round_trip
-from shardq.errors import ConfigurationError, QueueFull, shown
+from shardq.errors import ConfigurationError, QueueFull, StorageUnconfirmed, shown
 from shardq.handler import Handler, check_importable, drive
 from shardq.handling.info import HandlerInfo
 from shardq.handling.inside import inside_handler
@@ -94,6 +94,9 @@ class Queue:
         except QueueFull as full:
             full.not_accepted = call.left(number)
             raise
+        except StorageUnconfirmed as unconfirmed:
+            unconfirmed.not_accepted = call.left(number + 1)
+            raise
         return accepted
 
     def register_sync(
@@ -128,6 +131,9 @@ class Queue:
                 accepted += taken or 0
         except QueueFull as full:
             full.not_accepted = call.left(number)
+            raise
+        except StorageUnconfirmed as unconfirmed:
+            unconfirmed.not_accepted = call.left(number + 1)
             raise
         return accepted
 

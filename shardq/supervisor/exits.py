@@ -15,7 +15,9 @@ class Exit(IntEnum):
     RUNNING = 4
     """Another supervisor serves this segment."""
     SEGMENT = 5
-    """The segment cannot be created or attached to, or the system refuses what the supervisor or a worker needs."""
+    """The segment cannot be created or attached to, or the system refuses what the supervisor or a worker needs; or the
+    server of the storage cannot be reached when it starts, or does not let it in.
+    """
     UNSERVED = 6
     """Drained as far as possible: what is left belongs to handlers that this supervisor does not serve."""
     KILLED = 7

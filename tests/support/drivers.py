@@ -162,11 +162,10 @@ def attach_redis(address: str, capacity_bytes: int | None = None) -> Backend:
 
 def lone_redis_lock() -> Lock:
     from shardq.drivers import RedisLock
-    from shardq.drivers.redis.address import Address
     from shardq.settings import LockSettings
     from tests.support.redis_server import running_server
 
-    return RedisLock(Address(path=str(running_server().socket)), LockSettings(prefix=f"{segment_name()}_"))
+    return RedisLock(_redis_address(str(running_server().socket)), LockSettings(prefix=f"{segment_name()}_"))
 
 
 def tell_redis_of_death(address: str, pid: int) -> None:
@@ -184,10 +183,17 @@ def redis_owner(address: str, pid: int, *, ending: Ending | None = None, excused
 
 def _redis_storage(address: str, capacity_bytes: int | None = None) -> Any:
     from shardq.drivers import RedisStorage
-    from shardq.drivers.redis.address import Address
 
     path, _, prefix = address.partition(" ")
-    return RedisStorage(Address(path=path), StorageSettings(prefix=prefix, capacity_bytes=capacity_bytes))
+    return RedisStorage(_redis_address(path), StorageSettings(prefix=prefix, capacity_bytes=capacity_bytes))
+
+
+def _redis_address(path: str) -> Any:
+    """Of a user that has as few rights as can be."""
+    from shardq.drivers.redis.address import Address
+    from tests.support.redis_server import MINIMAL
+
+    return Address(path=path, username=MINIMAL, password="any")
 
 
 DRIVERS = (

@@ -15,7 +15,9 @@ from typing import Any
 import hiredis
 
 from shardq.drivers.redis.address import Address
+from shardq.drivers.redis.replies import meaning
 from shardq.drivers.redis.wire import Disconnected, Wire, packed
+from shardq.errors import StorageRefused
 
 
 class Nap:
@@ -61,7 +63,7 @@ class Bell:
         return nap
 
     async def listen(self) -> bool:
-        """Whether the server can wake sleepers of this loop. It is tried once."""
+        """Whether the server can wake sleepers of this loop. It is tried once. Raises `StorageRefused`."""
         if self._wire is not None and not self._wire.lost:
             return True
         async with self._connecting:
@@ -69,7 +71,9 @@ class Bell:
                 return True
             try:
                 await self._connect()
-            except (OSError, Disconnected, hiredis.ReplyError):
+            except (OSError, Disconnected, hiredis.ReplyError) as error:
+                if isinstance(reason := meaning(error), StorageRefused):
+                    raise reason from error
                 return False
         return True
 
@@ -102,6 +106,8 @@ class Bell:
         self._wire = wire
 
     def _heard(self, said: Any) -> None:
+        if isinstance(said, hiredis.ReplyError) and self._subscribed and not self._subscribed.done():
+            self._subscribed.set_exception(said)
         if not isinstance(said, list) or len(said) < 3:
             return
         if said[0] == b"subscribe" and self._subscribed and not self._subscribed.done():

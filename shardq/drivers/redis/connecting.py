@@ -30,7 +30,25 @@ def storage_of(url: str, settings: StorageSettings | None = None) -> RedisStorag
     settings = (settings or StorageSettings()).model_copy()
     if options.get("prefix"):
         settings.prefix = options["prefix"]
-    return RedisStorage(address, settings, partitions=_partitions(options.get("partitions", "1")))
+    return RedisStorage(
+        address,
+        settings,
+        partitions=_partitions(options.get("partitions", "1")),
+        replicas=_replicas(options.get("replicas", "0")),
+        fsync=_fsync(options.get("fsync", "false")),
+    )
+
+
+def _replicas(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ConfigurationError(f"replicas={shown(text)} cannot be: say how many replicas have to have a request")
+    return int(text)
+
+
+def _fsync(text: str) -> bool:
+    if text.lower() not in ("true", "false", "1", "0"):
+        raise ConfigurationError(f"fsync={shown(text)} cannot be: give true or false")
+    return text.lower() in ("true", "1")
 
 
 def _partitions(text: str) -> int:

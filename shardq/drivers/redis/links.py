@@ -9,17 +9,20 @@ import logging
 import random
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import hiredis
 
+from shardq.drivers.redis import copies
 from shardq.drivers.redis.address import Address
-from shardq.drivers.redis.replies import Outage, is_answer, lacks_script, meaning
+from shardq.drivers.redis.connection import Connection
+from shardq.drivers.redis.replies import Elsewhere, Outage, TooFewCopies, is_answer, lacks_script, meaning
 from shardq.drivers.redis.scripts import Command
 from shardq.drivers.redis.wire import Disconnected, Orphan, PlainWire, Wire, packed
-from shardq.errors import StorageUnavailable
+from shardq.errors import StorageBusy, StorageUnavailable, StorageUnconfirmed
 
 log = logging.getLogger("shardq.storage")
 
@@ -40,11 +43,20 @@ class _Tries:
     def pause_s(self, reason: Exception) -> float:
         """Seconds until the next try. Raises `StorageUnavailable` where there is none."""
         if self._ends is not None and time.monotonic() >= self._ends:
-            raise StorageUnavailable(f"no answer from {self._address}: {_said(reason)}") from reason
+            raise self._given_up(reason) from reason
         if not self._count:
             log.warning("server not available", extra={"server": str(self._address), "reason": _said(reason)})
         self._count += 1
         return random.uniform(0, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self._count, 10)))
+
+    def _given_up(self, reason: Exception) -> StorageUnavailable:
+        if not isinstance(reason, TooFewCopies):
+            return StorageUnavailable(f"no answer from {self._address}: {_said(reason)}")
+        return StorageUnconfirmed(
+            f"it is done at {self._address}, but copies of it were not confirmed in time: {reason}. What was "
+            f"registered is handled like everything else, and lost if that server is lost before it is copied. Do not "
+            f"register it again: it would be handled twice"
+        )
 
 
 def _said(reason: Exception) -> str:
@@ -52,66 +64,32 @@ def _said(reason: Exception) -> str:
 
 
 class Link:
-    """The connection of the running event loop."""
+    """The connections of the running event loop to one server: one, and one more for what wants copies."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        self._wire: Wire | None = None
-        self._connecting = asyncio.Lock()
-        self.closed = False
+        self._plain = Connection(address)
+        self._copied = Connection(address)
 
     async def run(self, command: Command, orphan: Orphan | None = None, patience_s: float | None = PATIENCE_S) -> Any:
         """What the script returns. Raises what it says, `StorageUnavailable`, and `NoMemory`."""
-        tries: _Tries | None = None
-        while True:
-            try:
-                wire = self._wire
-                if wire is None or wire.lost:
-                    wire = await self._connected()
-                reply = await _answer(wire, command.packed, orphan)
-                if isinstance(reply, hiredis.ReplyError) and lacks_script(reply):
-                    reply = await _answer(wire, command.with_text, orphan)
-                if not isinstance(reply, Exception):
-                    return reply
-                reason: Exception = reply if isinstance(reply, Disconnected) else meaning(reply)
-            except hiredis.ReplyError as error:
-                reason = meaning(error)
-            except (Disconnected, OSError) as error:
-                reason = error
-            if is_answer(reason):
-                raise reason
-            tries = tries or _Tries(self._address, patience_s)
-            await asyncio.sleep(tries.pause_s(reason))
+        if copies.wants_copies(self._address, command.script):
+            return await self._tried(self._copied, partial(self._run_copied, command), patience_s)
+        return await self._tried(self._plain, partial(_run, command, orphan), patience_s)
 
     async def ask(self, *words: bytes, patience_s: float | None = PATIENCE_S) -> Any:
         """The answer to a plain command, which is made again like others."""
-        tries: _Tries | None = None
-        while True:
-            try:
-                return await (await self._connected()).ask(packed(*words))
-            except hiredis.ReplyError as error:
-                reason = meaning(error)
-            except (Disconnected, OSError) as error:
-                reason = error
-            if is_answer(reason):
-                raise reason
-            tries = tries or _Tries(self._address, patience_s)
-            await asyncio.sleep(tries.pause_s(reason))
+        return await self._tried(self._plain, lambda wire: wire.ask(packed(*words)), patience_s)
 
-    async def at_once(self, *commands: tuple[bytes, ...]) -> list[Any]:
-        """The answers to plain commands, all of the same instant. Raises where there is no answer."""
-        wire = await self._connected()
-        futures = [wire.sent(packed(*words)) for words in ((b"MULTI",), *commands, (b"EXEC",))]
-        *_, answers = [await future for future in futures]
-        if isinstance(answers, Exception):
-            raise answers
-        found: list[Any] = answers
+    async def at_once(self, *commands: tuple[bytes, ...], patience_s: float | None = PATIENCE_S) -> list[Any]:
+        """The answers to plain commands, all of the same instant."""
+        found: list[Any] = await self._tried(self._plain, partial(_at_once, commands), patience_s)
         return found
 
     def post(self, command: Command) -> None:
         """Send a call whose answer does not matter, behind all that were sent. Without a connection it is lost."""
-        wire = self._wire
-        if wire is None or wire.lost:
+        wire = self._plain.open_wire
+        if wire is None:
             return
 
         def look(answer: asyncio.Future[Any]) -> None:
@@ -124,18 +102,59 @@ class Link:
     @property
     def busy(self) -> bool:
         """Whether an answer is due."""
-        return self._connecting.locked() or (self._wire is not None and self._wire.busy)
+        return self._plain.busy or self._copied.busy
 
     def close(self) -> None:
-        self.closed = True
-        if self._wire is not None:
-            self._wire.close()
+        self._plain.close()
+        self._copied.close()
 
-    async def _connected(self) -> Wire:
-        async with self._connecting:
-            if self._wire is None or self._wire.lost:
-                self._wire = await Wire.to(self._address)
-            return self._wire
+    async def _tried(
+        self, connection: Connection, act: Callable[[Wire], Awaitable[Any]], patience_s: float | None
+    ) -> Any:
+        tries: _Tries | None = None
+        while True:
+            wire = connection.open_wire
+            try:
+                wire = wire or await connection.wire()
+                return await act(wire)
+            except (hiredis.ReplyError, Disconnected, OSError, Outage) as error:
+                reason = meaning(error)
+            if is_answer(reason):
+                raise reason
+            if wire and isinstance(reason, Elsewhere):
+                wire.close()
+            tries = tries or _Tries(self._address, patience_s)
+            await asyncio.sleep(tries.pause_s(reason))
+
+    async def _run_copied(self, command: Command, wire: Wire) -> Any:
+        """What the script returns, once there are copies of what it did."""
+        answer, confirmed = wire.sent(command.packed), self._copied.confirmed()
+        reply = await answer
+        if isinstance(reply, hiredis.ReplyError) and lacks_script(reply):
+            answer, confirmed = wire.sent(command.with_text), self._copied.confirmed()
+            reply = await answer
+        if isinstance(reply, Exception):
+            raise reply
+        if _did_something(reply):
+            copies.check(self._address, await asyncio.shield(confirmed))
+        return reply
+
+
+async def _run(command: Command, orphan: Orphan | None, wire: Wire) -> Any:
+    reply = await _answer(wire, command.packed, orphan)
+    if isinstance(reply, hiredis.ReplyError) and lacks_script(reply):
+        reply = await _answer(wire, command.with_text, orphan)
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
+
+
+async def _at_once(commands: Sequence[tuple[bytes, ...]], wire: Wire) -> Any:
+    futures = [wire.sent(packed(*words)) for words in ((b"MULTI",), *commands, (b"EXEC",))]
+    *_, answers = [await future for future in futures]
+    if isinstance(answers, Exception):
+        raise answers
+    return answers
 
 
 async def _answer(wire: Wire, command: bytes, orphan: Orphan | None) -> Any:
@@ -155,10 +174,11 @@ class PlainLink:
     def __init__(self, address: Address) -> None:
         self._address = address
         self._wire: PlainWire | None = None
+        self._is_used = False
 
     def run(self, command: Command, patience_s: float | None = PATIENCE_S) -> Any:
         """See `Link.run`."""
-        return self._tried(lambda wire: _run_on(wire, command), patience_s)
+        return self._tried(partial(_run_plainly, self._address, command), patience_s)
 
     def ask(self, *words: bytes, patience_s: float | None = PATIENCE_S) -> Any:
         """See `Link.ask`."""
@@ -170,30 +190,52 @@ class PlainLink:
             self._wire = None
 
     def _tried(self, act: Callable[[PlainWire], Any], patience_s: float | None) -> Any:
+        if self._is_used:
+            raise StorageBusy("this thread is inside the storage already: a signal handler must not call it")
+        self._is_used = True
+        try:
+            return self._tried_alone(act, patience_s)
+        finally:
+            self._is_used = False
+
+    def _tried_alone(self, act: Callable[[PlainWire], Any], patience_s: float | None) -> Any:
         tries: _Tries | None = None
         while True:
             try:
                 if self._wire is None:
                     self._wire = PlainWire(self._address)
                 return act(self._wire)
-            except hiredis.ReplyError as error:
+            except (hiredis.ReplyError, Outage) as error:
                 reason = meaning(error)
             except (Disconnected, OSError) as error:
-                reason = error
+                reason = meaning(error)
                 self.close()
+            except BaseException:  # a signal interrupted it, and the answer is still to come
+                self.close()
+                raise
             if is_answer(reason):
                 raise reason
+            if isinstance(reason, Elsewhere):
+                self.close()
             tries = tries or _Tries(self._address, patience_s)
             time.sleep(tries.pause_s(reason))
 
 
-def _run_on(wire: PlainWire, command: Command) -> Any:
-    try:
-        return wire.ask(command.packed)
-    except hiredis.ReplyError as error:
-        if not lacks_script(error):
-            raise
-        return wire.ask(command.with_text)
+def _run_plainly(address: Address, command: Command, wire: PlainWire) -> Any:
+    question = [copies.question(address)] if copies.wants_copies(address, command.script) else []
+    reply, *confirmed = wire.ask_all(command.packed, *question)
+    if isinstance(reply, hiredis.ReplyError) and lacks_script(reply):
+        reply, *confirmed = wire.ask_all(command.with_text, *question)
+    if isinstance(reply, Exception):
+        raise reply
+    if confirmed and _did_something(reply):
+        copies.check(address, confirmed[0])
+    return reply
+
+
+def _did_something(reply: Any) -> bool:
+    """Whether a script says that it did what it was asked for."""
+    return not (isinstance(reply, int) and reply < 0)
 
 
 class PerLoop:

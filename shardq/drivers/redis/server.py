@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from functools import partial
 from typing import Any
 
 from shardq.blocking import here as blocking
@@ -12,9 +13,11 @@ from shardq.drivers.redis.bells import Bell
 from shardq.drivers.redis.calls import Calls
 from shardq.drivers.redis.layout import Layout, meta_key
 from shardq.drivers.redis.links import PATIENCE_S, Link, PerLoop, PlainLink
+from shardq.drivers.redis.replies import NoMemory
 from shardq.drivers.redis.scripts import script
+from shardq.drivers.redis.suitable import check_suitable
 from shardq.drivers.redis.wire import Orphan
-from shardq.errors import ConfigurationError, StorageClosed
+from shardq.errors import ConfigurationError, StorageClosed, StorageUnavailable
 
 #: Version of the layout.
 LAYOUT = 1
@@ -64,15 +67,16 @@ class Server:
     async def layout(self, patience_s: float = PATIENCE_S) -> Layout:
         """How the storage lies on the server; it is begun where it is new."""
         if self._layout is None:
+            ask = partial(self.ask, patience_s=patience_s)
+            await check_suitable(self.address, ask)
             key, new = meta_key(self.prefix), f"{LAYOUT} {self._partitions}".encode()
-            if blocking.blocking:
-                link = self._plain()
-                link.ask(b"SET", key, new, b"NX", patience_s=self._patience_s(patience_s))
-                found = link.ask(b"GET", key, patience_s=self._patience_s(patience_s))
-            else:
-                here = await self.here()
-                await here.link.ask(b"SET", key, new, b"NX", patience_s=self._patience_s(patience_s))
-                found = await here.link.ask(b"GET", key)
+            found = await ask(b"GET", key)  # first: a server without memory refuses the other
+            if found is None:
+                try:
+                    await ask(b"SET", key, new, b"NX")
+                except NoMemory as error:
+                    raise StorageUnavailable(f"no memory for a new storage at {self.address}: {error}") from error
+                found = await ask(b"GET", key)
             self._layout = self._read(found)
         return self._layout
 
@@ -131,15 +135,15 @@ class Server:
         seconds, micros = await self.ask(b"TIME")
         return int(seconds) * 1_000_000 + int(micros)
 
-    async def ask(self, *words: bytes) -> Any:
+    async def ask(self, *words: bytes, patience_s: float | None = PATIENCE_S) -> Any:
         """The answer to a plain command."""
         if blocking.blocking:
-            return self._plain().ask(*words, patience_s=self._patience_s(PATIENCE_S))
-        return await (await self.here()).link.ask(*words, patience_s=self._patience_s(PATIENCE_S))
+            return self._plain().ask(*words, patience_s=self._patience_s(patience_s))
+        return await (await self.here()).link.ask(*words, patience_s=self._patience_s(patience_s))
 
     async def at_once(self, *commands: tuple[bytes, ...]) -> list[Any]:
         """The answers to plain commands, all of the same instant."""
-        return await (await self.here()).link.at_once(*commands)
+        return await (await self.here()).link.at_once(*commands, patience_s=self._patience_s(PATIENCE_S))
 
     @property
     def busy(self) -> bool:

@@ -59,7 +59,7 @@ async def until(
             if seen.found is not None:
                 woken = None
                 return seen.found
-            net_s = safety_net_s * (max(1, seen.sleepers) if heard else 1) * random.uniform(0.8, 1.2)
+            net_s = safety_net_s * (max(1, seen.sleepers) if heard else 1) * random.uniform(1.0, 1.05)
             spans = [net_s, left_s, None if seen.for_us is None else seen.for_us / 1e6 + 0.0005]
             await nap.rung(min(span for span in spans if span is not None))
     except asyncio.CancelledError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -54,13 +55,26 @@ class RedisStorage:
     `redis`: a client of `redis.asyncio`, which is only asked where and how it connects: the storage has connections of
     its own, one for each event loop. `settings.prefix` begins all its keys. `settings.capacity_bytes` bounds the sum of
     the message lengths; None, the default, means no bound but the memory of the server.
+
+    What an application stores waits until so many `replicas` have it, and with `fsync` until it is on disk there and at
+    the server; else the call raises `StorageUnconfirmed`.
     """
 
     importable_only = True
 
-    def __init__(self, redis: Any, settings: StorageSettings | None = None, *, partitions: int = 1) -> None:
+    def __init__(
+        self,
+        redis: Any,
+        settings: StorageSettings | None = None,
+        *,
+        partitions: int = 1,
+        replicas: int = 0,
+        fsync: bool = False,
+    ) -> None:
         self.settings = settings or StorageSettings()
         address = redis if isinstance(redis, Address) else of_client(redis)
+        if replicas or fsync:
+            address = dataclasses.replace(address, replicas=replicas, fsync=fsync)
         self.server = Server(address, self.settings.prefix, partitions)
         self.turning = Turning(self.server, self.promote)
         self._appending = Appending(self.server, self.settings)
@@ -197,7 +211,7 @@ class RedisStorage:
             below: int | None = None
             while at != 0:
                 arguments = {"key": key, "name": name, "from": at, "below": below}
-                some, at, below = await self.server.run_on(key, "remove", arguments, *unwanted)
+                some, at, below = await self.server.run_on(key, "remove", arguments, *unwanted, once=True)
                 removed += some
         return removed
 

@@ -1,8 +1,12 @@
 -- Equal messages leave a tube: `Storage.remove`.
--- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL WAITS AGAIN STARVED SLEEPERS SLEEPS
--- needs: base frees records sleepers threads equal tubes room
--- args: key, name, from (a number; nil: from the head), below (nil: the end)
+-- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL WAITS AGAIN STARVED SLEEPERS SLEEPS CALLS CALLS_OLD
+-- needs: base frees records sleepers threads equal tubes room calls
+-- args: key, name, from (a number; nil: from the head), below (nil: the end), producer, call
 -- ARGV from 2 on: messages. Returns how many left, where to go on (0: all is done), and where the end is.
+local before = made_before()
+if before then
+    return before[1]
+end
 local its, unwanted = thread(args.key), {}
 for place = 2, #ARGV do
     unwanted[ARGV[place]] = true
@@ -78,5 +82,6 @@ if removed > 0 then
     left(args.key, its, removed, nbytes)
     tell_of_room()
 end
+note_call({removed, go_on, below})
 commit()
 return {removed, go_on, below}

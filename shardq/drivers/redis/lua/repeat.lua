@@ -7,6 +7,7 @@ local before = made_before()
 if before then
     return before[1]
 end
+check_memory()
 if args.sleeper then
     get_up(args.sleeper)
 end
