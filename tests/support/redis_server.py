@@ -114,7 +114,8 @@ def running_server() -> Server:
         _running[:] = [Server(program())]
         _running[0].start()
         mark = f"t{os.environ[RUN_MARK]}*"
-        _running[0].ask("ACL", "SETUSER", MINIMAL, "on", "nopass", f"~{mark}", f"&{mark}", *minimal_rights())
+        rights = ("resetchannels", f"~{mark}", f"&{mark}", *minimal_rights())
+        _running[0].ask("ACL", "SETUSER", MINIMAL, "on", "nopass", *rights)
     return _running[0]
 
 

@@ -149,7 +149,9 @@ async def test_19_two_prefixes_on_one_server_never_touch(storage: RedisStorage) 
 async def test_19_a_user_of_one_prefix_may_touch_no_other(storage: RedisStorage) -> None:
     """All tests of the contract run as such a user."""
     server, prefix = running_server(), storage.server.prefix
-    server.ask("ACL", "SETUSER", "only", "on", "nopass", f"~{prefix}*", f"&{prefix}*", *minimal_rights())
+    server.ask(
+        "ACL", "SETUSER", "only", "on", "nopass", "resetchannels", f"~{prefix}*", f"&{prefix}*", *minimal_rights()
+    )
     address = Address(path=str(server.socket), username="only", password="any")
     its, other = (RedisStorage(address, StorageSettings(prefix=name)) for name in (prefix, f"x{prefix}"))
     await all_verbs(its)

@@ -61,7 +61,7 @@ async def waits_for(storage: RedisStorage, end: Callable[[], object], reason: st
 
 
 async def test_misconf_is_waited_out(started: Started) -> None:
-    server, storage = started("--save", "3600 1", "--dbfilename", "dump")
+    server, storage = started("--save", "3600", "1", "--dbfilename", "dump")
     await storage.append([(PIPE, [b"first"])])
     (server.folder / "dump").mkdir()  # so the server can write no snapshot
     (server.folder / "dump" / "in the way").touch()
@@ -124,10 +124,10 @@ def _answers(server: Server) -> bool:
 
 
 async def test_loading_is_waited_out(started: Started) -> None:
-    server, storage = started("--save", "3600 1", "--loading-process-events-interval-bytes", "1024")
+    server, storage = started("--rdbcompression", "no")
     await storage.append([(PIPE, [b"first"])])
     for number in range(20):
-        server.ask("SET", f"other:{number}", "x" * 1000)
+        server.ask("SET", f"other:{number}", "x" * 300_000)
     server.ask("SAVE")
     server.kill()
     server._options = (*server._options, "--key-load-delay", "50000")
