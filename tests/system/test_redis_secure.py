@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import select
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -15,7 +16,7 @@ import pytest
 
 from shardq import Queue, Supervisor, connect
 from shardq.cli import OK, main
-from shardq.drivers.redis.address import Address
+from shardq.drivers.redis.address import Address, of_url
 from shardq.drivers.redis.connecting import storage_of
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.wire import PlainWire, packed
@@ -64,6 +65,21 @@ async def test_requests_come_and_go_by_tls(
             await supervisor.queue.register(Record, *folder.notes([200]))  # its worker sleeps, and is woken
             await asyncio.to_thread(folder.until, "done", 200)  # the proxy needs the event loop
     assert folder.done() == list(range(201))
+
+
+async def test_a_supervisor_listens_by_tls_without_waiting(certificates: Certificates, tmp_path: Path) -> None:
+    async with by_tls(certificates, tmp_path) as url:
+        address = of_url(f"{url}?ssl_ca_certs={certificates.authority}").address
+
+        def listen() -> None:
+            wire = PlainWire(address)
+            wire.say(packed(b"SUBSCRIBE", b"any"))
+            for _ in range(3):
+                select.select((wire.descriptor,), (), (), 0.1)
+                wire.heard()
+            wire.close()
+
+        await asyncio.to_thread(listen)
 
 
 async def test_a_server_that_cannot_show_who_it_is_is_refused_at_once(
