@@ -32,7 +32,7 @@ from tests.support.redis_server import running_server
 from tests.support.tasks import LIMIT_S, eventually
 
 Tried = Callable[[str, int], None]
-LEASE_S = 0.2
+LEASE_S = 0.5
 _ONE = Terms((0,), 1)
 
 
@@ -124,7 +124,7 @@ def url_of(queue: Queue) -> str:
 async def test_14_a_handler_that_holds_the_interpreter_for_60_s_keeps_a_lease_of_3_s(
     queue: Queue, tmp_path: Path, everything: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lease_s, seconds = (3, 60) if everything else (1, 3)
+    lease_s, seconds = (3, 60) if everything else (1.5, 4)
     monkeypatch.setenv("QUEUE_LOCK_TIMEOUT", str(lease_s))
     async with Supervisor(Hogging, workers=2, url=url_of(queue)) as supervisor:
         await supervisor.queue.register(Hogging, Hog(seconds, str(tmp_path / "begun")))

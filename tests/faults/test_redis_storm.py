@@ -40,8 +40,8 @@ TARGETS = {"worker": 60, "producer": 15, "supervisor": 8, "proxy": 12, "server":
 TO_KILL = 0.6
 #: Requests that wait are no more than this.
 ENOUGH = 20_000
-#: A claim whose worker and supervisor are dead.
-LEASE_S = 3
+#: For so long a claim stays whose worker and supervisor are dead.
+LEASE_S = 10
 #: For what is left after the storm.
 PATIENCE_S = 180.0
 

@@ -5,6 +5,7 @@ A test asks for capabilities (`@pytest.mark.requires("bounded")`), never for a d
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -191,9 +192,9 @@ def _redis_storage(address: str, capacity_bytes: int | None = None) -> Any:
 def _redis_address(path: str) -> Any:
     """Of a user that has as few rights as can be."""
     from shardq.drivers.redis.address import Address
-    from tests.support.redis_server import MINIMAL
+    from tests.support.redis_server import MINIMAL, PROTOCOL
 
-    return Address(path=path, username=MINIMAL, password="any")
+    return Address(path=path, username=MINIMAL, password="any", protocol=int(os.environ.get(PROTOCOL, "2")))
 
 
 DRIVERS = (

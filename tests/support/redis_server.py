@@ -24,6 +24,8 @@ from tests.support.tasks import LIMIT_S
 
 #: Environment variable with the program to test on; else it is found.
 PROGRAM = "SHARDQ_TEST_REDIS"
+#: And the version of its protocol to speak, 2 or 3.
+PROTOCOL = "SHARDQ_TEST_REDIS_PROTOCOL"
 #: A user of the server of this process that has no more rights than shardq needs, and to keys of tests only.
 MINIMAL = "minimal"
 #: See `tests.support.leaks`, which imports this module.

@@ -25,7 +25,7 @@ from shardq.supervisor.exits import Exit
 from tests.support.certificates import Certificates
 from tests.support.jobs import Folder, Record
 from tests.support.leaks import segment_name
-from tests.support.programs import ROOT, Supervise
+from tests.support.programs import ROOT, Supervise, clean_environment
 from tests.support.redis_proxy import proxied
 from tests.support.redis_server import Server, program, running_server
 from tests.support.tasks import LIMIT_S
@@ -139,16 +139,27 @@ async def test_a_user_that_is_refused_is_told_so_at_once(guarded: Server, user: 
     assert SECRET not in str(told.value)
 
 
-def test_a_supervisor_that_is_refused_ends_with_a_code_of_its_own(guarded: Server) -> None:
-    done = subprocess.run(
+def supervise_once(url: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         (sys.executable, "-m", "shardq.supervise", f"{Record.__module__}:Record"),
-        env={"PATH": "", "PYTHONPATH": str(ROOT), "QUEUE_SUPERVISOR_URL": url_of(guarded, "bob")},
+        env=clean_environment() | {"QUEUE_SUPERVISOR_URL": url} | environment,
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
+
+
+def test_a_supervisor_that_is_refused_ends_with_a_code_of_its_own(guarded: Server) -> None:
+    done = supervise_once(url_of(guarded, "bob"))
     assert done.returncode == Exit.SEGMENT
     assert "check user, password and rights" in done.stderr
+    assert SECRET not in done.stdout + done.stderr
+
+
+def test_a_complaint_about_another_setting_shows_no_password(guarded: Server) -> None:
+    done = supervise_once(url_of(guarded, "ann"), QUEUE_SUPERVISOR_WORKERS="many")
+    assert done.returncode == Exit.USAGE
+    assert "workers" in done.stderr.lower()
     assert SECRET not in done.stdout + done.stderr
 
 

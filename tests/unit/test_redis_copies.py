@@ -45,12 +45,8 @@ async def both(pair: tuple[Server, Server]) -> AsyncIterator[tuple[Server, Serve
     master.ask("FLUSHALL")
 
 
-def storage_at(
-    server: Server, *, replicas: int = 1, fsync: bool = False, patience_s: float | None = None
-) -> RedisStorage:
-    storage = RedisStorage(Address(path=str(server.socket)), replicas=replicas, fsync=fsync)
-    storage.server.most_patience_s = patience_s
-    return storage
+def storage_at(server: Server, *, replicas: int = 1, fsync: bool = False) -> RedisStorage:
+    return RedisStorage(Address(path=str(server.socket)), replicas=replicas, fsync=fsync)
 
 
 @pytest.fixture
@@ -97,19 +93,20 @@ async def test_without_its_copy_a_call_says_what_is_stored_and_what_not(
     both: tuple[Server, Server], plainly: bool
 ) -> None:
     master, replica = both
-    queue = Queue(storage_at(master, patience_s=0.0))
-    queue.storage.settings.check = False
+    storage = storage_at(master)
+    queue = Queue(storage)
     await queue.register(Record, Note("", 0))
     replica.stop()
+    storage.server.most_patience_s = 0.0
     some = [Note("", number, number) for number in range(1, 600)]
     register = in_thread_of_its_own(queue, some) if plainly else queue.register(Record, *some)
     with pytest.raises(StorageUnconfirmed, match=r"0 of 1 replica confirmed it.*Do not register it again") as told:
         await register
 
     assert [note.number for note in told.value.not_accepted] == list(range(513, 600))
-    assert (await queue.storage.backlog()).queued == 513
+    assert (await storage.backlog()).queued == 513
     replica.go_on()
-    queue.storage.server.most_patience_s = None  # type: ignore[attr-defined]
+    storage.server.most_patience_s = None
     assert await queue.register(Record, *told.value.not_accepted) == 87
     await queue.close()
 
@@ -156,7 +153,7 @@ async def test_a_call_that_is_made_again_over_another_connection_does_not_count_
 
 async def test_what_a_worker_does_is_not_held_up(both: tuple[Server, Server]) -> None:
     master, replica = both
-    storage = storage_at(master, patience_s=0.0)
+    storage = storage_at(master)
     await storage.append([(PIPE, [b"a"])])
     replica.stop()
     token = await storage.claim("app.jobs/Resize/7")

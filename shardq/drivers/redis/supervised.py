@@ -8,6 +8,7 @@ what it knew before, and says later what it could not say.
 from __future__ import annotations
 
 import logging
+import random
 import secrets
 import select
 import time
@@ -35,7 +36,7 @@ _Found = TypeVar("_Found")
 #: A sleeper with this event is the first to be woken where others have to reckon with an instant.
 _TIMEKEEPER = "work\0"
 _QUIET, _ALL_DONE = "quiet", "all done"
-#: How soon to try again where the server cannot be reached.
+#: How soon to try again where the server cannot be reached, on an average: not all supervisors at once.
 _AGAIN_S = 1.0
 
 
@@ -111,7 +112,7 @@ class SupervisedServer:
         if now >= self._renew_at and self._renew():
             self._renew_at = now + self.storage.turning.lease_s / 3
         due_us = self._asked(self._promoted, None) if self._listens() else None
-        next_s = self._renew_at - time.monotonic() if self._reachable else _AGAIN_S
+        next_s = self._renew_at - time.monotonic() if self._reachable else random.uniform(0, 2 * _AGAIN_S)
         at_us = time.time_ns() // 1000 + max(0, round(next_s * 1e6))
         return at_us if due_us is None else min(at_us, due_us)
 

@@ -12,7 +12,7 @@ from tests.support.jobs import Gated
 
 
 class Hog(NamedTuple):
-    seconds: int
+    seconds: float
     path: str
 
 
@@ -23,7 +23,7 @@ class Hogging(Handler[Hog]):
         for hog in hogs:
             with Path(hog.path).open("a") as file:
                 file.write(f"{os.getpid()}\n")
-            ctypes.PyDLL(None).sleep(hog.seconds)
+            ctypes.PyDLL(None).usleep(round(hog.seconds * 1e6))
 
 
 class Tireless(Gated):
