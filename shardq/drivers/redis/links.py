@@ -9,17 +9,17 @@ import logging
 import random
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import hiredis
 
-from shardq.drivers.redis.address import Address
-from shardq.drivers.redis.replies import Outage, is_answer, lacks_script, meaning
+from shardq.drivers.redis.replies import NoMemory, Outage, is_answer, lacks_script, meaning
 from shardq.drivers.redis.scripts import Command
 from shardq.drivers.redis.wire import Disconnected, Orphan, PlainWire, Wire, packed
-from shardq.errors import StorageUnavailable
+from shardq.errors import ShardqError, StorageUnavailable
 
 log = logging.getLogger("shardq.storage")
 
@@ -32,7 +32,7 @@ PATIENCE_S = 60.0
 class _Tries:
     """The tries of one call."""
 
-    def __init__(self, address: Address, patience_s: float | None) -> None:
+    def __init__(self, address: Any, patience_s: float | None) -> None:
         self._address = address
         self._ends = None if patience_s is None else time.monotonic() + patience_s
         self._count = 0
@@ -51,75 +51,89 @@ def _said(reason: Exception) -> str:
     return str(reason) or "the connection ended" if not isinstance(reason, TimeoutError) else "no answer in time"
 
 
-class Link:
-    """The connection of the running event loop."""
+class Words(NamedTuple):
+    """A plain command."""
 
-    def __init__(self, address: Address) -> None:
+    packed: bytes
+    slot: int = 0
+
+    @property
+    def with_text(self) -> bytes:
+        return self.packed
+
+
+#: What a connection sends.
+Sendable = Command | Words
+
+
+class Link:
+    """The connection of the running event loop to one server. That to a cluster has several: see `cluster`."""
+
+    def __init__(self, address: Any) -> None:
         self._address = address
         self._wire: Wire | None = None
         self._connecting = asyncio.Lock()
         self.closed = False
 
-    async def run(self, command: Command, orphan: Orphan | None = None, patience_s: float | None = PATIENCE_S) -> Any:
+    async def run(self, command: Sendable, orphan: Orphan | None = None, patience_s: float | None = PATIENCE_S) -> Any:
         """What the script returns. Raises what it says, `StorageUnavailable`, and `NoMemory`."""
         tries: _Tries | None = None
         while True:
             try:
-                wire = self._wire
-                if wire is None or wire.lost:
-                    wire = await self._connected()
-                reply = await _answer(wire, command.packed, orphan)
-                if isinstance(reply, hiredis.ReplyError) and lacks_script(reply):
-                    reply = await _answer(wire, command.with_text, orphan)
+                reply = await self._told(command, orphan)
                 if not isinstance(reply, Exception):
                     return reply
                 reason: Exception = reply if isinstance(reply, Disconnected) else meaning(reply)
             except hiredis.ReplyError as error:
                 reason = meaning(error)
-            except (Disconnected, OSError) as error:
+            except (Disconnected, Outage, OSError) as error:
                 reason = error
             if is_answer(reason):
                 raise reason
+            self._puzzled()
             tries = tries or _Tries(self._address, patience_s)
             await asyncio.sleep(tries.pause_s(reason))
 
-    async def ask(self, *words: bytes, patience_s: float | None = PATIENCE_S) -> Any:
-        """The answer to a plain command, which is made again like others."""
+    async def run_each(self, commands: Sequence[Sendable], patience_s: float | None = PATIENCE_S) -> list[Any]:
+        """The same of several, all of which are sent before the first answer is waited for. What a script says or
+        raises stands in its place.
+        """
+        sent = self._sent_together(commands)
+        return [
+            await self._run_again(command, future, patience_s) for command, future in zip(commands, sent, strict=True)
+        ]
+
+    async def ask(self, *words: bytes, slot: int = 0, patience_s: float | None = PATIENCE_S) -> Any:
+        """The answer to a plain command, which is made again like others. `slot`: where its keys lie."""
+        return await self.run(Words(packed(*words), slot), None, patience_s)
+
+    async def at_once(self, *commands: tuple[bytes, ...], slot: int = 0, patience_s: float | None = PATIENCE_S) -> Any:
+        """The answers to plain commands, all of the same instant."""
         tries: _Tries | None = None
         while True:
             try:
-                return await (await self._connected()).ask(packed(*words))
+                wire = self._ready(slot) or await self._connected(slot)
+                futures = [wire.sent(packed(*words)) for words in ((b"MULTI",), *commands, (b"EXEC",))]
+                replies = [await future for future in futures]
+                wrong = next((reply for reply in replies if isinstance(reply, Exception)), None)
+                if wrong is None:
+                    return replies[-1]
+                reason: Exception = wrong if isinstance(wrong, Disconnected) else meaning(wrong)
             except hiredis.ReplyError as error:
                 reason = meaning(error)
-            except (Disconnected, OSError) as error:
+            except (Disconnected, Outage, OSError) as error:
                 reason = error
             if is_answer(reason):
                 raise reason
+            self._puzzled()
             tries = tries or _Tries(self._address, patience_s)
             await asyncio.sleep(tries.pause_s(reason))
 
-    async def at_once(self, *commands: tuple[bytes, ...]) -> list[Any]:
-        """The answers to plain commands, all of the same instant. Raises where there is no answer."""
-        wire = await self._connected()
-        futures = [wire.sent(packed(*words)) for words in ((b"MULTI",), *commands, (b"EXEC",))]
-        *_, answers = [await future for future in futures]
-        if isinstance(answers, Exception):
-            raise answers
-        found: list[Any] = answers
-        return found
-
-    def post(self, command: Command) -> None:
-        """Send a call whose answer does not matter, behind all that were sent. Without a connection it is lost."""
-        wire = self._wire
-        if wire is None or wire.lost:
-            return
-
-        def look(answer: asyncio.Future[Any]) -> None:
-            reply = None if answer.cancelled() else answer.result()
-            if isinstance(reply, hiredis.ReplyError) and lacks_script(reply):
-                wire.post(command.with_text)
-
-        wire.sent(command.packed).add_done_callback(look)
+    def post(self, *commands: Command) -> None:
+        """Send calls whose answers do not matter, behind all that were sent. Without a connection they are lost."""
+        for command, future in zip(commands, self._sent_together(commands), strict=True):
+            if future is not None:
+                future.add_done_callback(partial(self._posted, command))
 
     @property
     def busy(self) -> bool:
@@ -131,15 +145,67 @@ class Link:
         if self._wire is not None:
             self._wire.close()
 
-    async def _connected(self) -> Wire:
+    def _ready(self, slot: int) -> Wire | None:
+        """The connection for a slot, where there is one."""
+        return None if self._wire is None or self._wire.lost else self._wire
+
+    async def _connected(self, slot: int) -> Wire:
+        """The same, made where there is none."""
         async with self._connecting:
             if self._wire is None or self._wire.lost:
                 self._wire = await Wire.to(self._address)
             return self._wire
 
+    async def _told(self, command: Sendable, orphan: Orphan | None) -> Any:
+        """The answer, an error too, of the server that has the keys."""
+        wire = self._ready(command.slot) or await self._connected(command.slot)
+        return await answer_with_script(wire, command, orphan)
 
-async def _answer(wire: Wire, command: bytes, orphan: Orphan | None) -> Any:
+    def _puzzled(self) -> None:
+        """A call failed: what is known of the servers may be no longer true."""
+
+    def _posted(self, command: Command, future: asyncio.Future[Any]) -> None:
+        reply = None if future.cancelled() else future.result()
+        wire = self._ready(command.slot)
+        if isinstance(reply, hiredis.ReplyError) and lacks_script(reply) and wire:
+            wire.post(command.with_text)
+
+    def _sent_together(self, commands: Sequence[Sendable]) -> list[asyncio.Future[Any] | None]:
+        """Send all, those for one connection in one piece; None for those that have none now."""
+        wires = [self._ready(command.slot) for command in commands]
+        sent: dict[Wire, list[asyncio.Future[Any]]] = {
+            wire: wire.sent_together(
+                [command.packed for command, its in zip(commands, wires, strict=True) if its is wire]
+            )
+            for wire in dict.fromkeys(wires)
+            if wire is not None
+        }
+        following = {wire: iter(futures) for wire, futures in sent.items()}
+        return [None if wire is None else next(following[wire]) for wire in wires]
+
+    async def _run_again(self, command: Sendable, future: asyncio.Future[Any] | None, patience_s: float | None) -> Any:
+        """The answer that is on its way, or that of another try; an error too."""
+        reply = None if future is None else await future
+        if future is not None and not isinstance(reply, Exception):
+            return reply
+        try:
+            return await self.run(command, None, patience_s)
+        except (ShardqError, NoMemory) as error:
+            return error
+
+
+async def answer_with_script(wire: Wire, command: Sendable, orphan: Orphan | None, *, asking: bool = False) -> Any:
+    """The answer, an error too. `asking`: to a server that is about to have the keys."""
+    reply = await _answer(wire, command.packed, orphan, asking)
+    if isinstance(reply, hiredis.ReplyError) and lacks_script(reply):
+        reply = await _answer(wire, command.with_text, orphan, asking)
+    return reply
+
+
+async def _answer(wire: Wire, command: bytes, orphan: Orphan | None, asking: bool) -> Any:
     """The answer, an error too. Where the caller is cancelled, `orphan` is given it."""
+    if asking:
+        wire.post(packed(b"ASKING"))
     future = wire.sent(command, orphan)
     try:
         return await future
@@ -152,48 +218,68 @@ async def _answer(wire: Wire, command: bytes, orphan: Orphan | None) -> Any:
 class PlainLink:
     """The connection of a thread that may not suspend: it blocks the thread."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Any) -> None:
         self._address = address
         self._wire: PlainWire | None = None
 
-    def run(self, command: Command, patience_s: float | None = PATIENCE_S) -> Any:
+    def run(self, command: Sendable, patience_s: float | None = PATIENCE_S) -> Any:
         """See `Link.run`."""
-        return self._tried(lambda wire: _run_on(wire, command), patience_s)
+        tries: _Tries | None = None
+        while True:
+            try:
+                return self._told(command)
+            except hiredis.ReplyError as error:
+                reason = meaning(error)
+            except (Disconnected, Outage, OSError) as error:
+                reason = error
+                self.close()
+            if is_answer(reason):
+                raise reason
+            self._puzzled()
+            tries = tries or _Tries(self._address, patience_s)
+            time.sleep(tries.pause_s(reason))
 
-    def ask(self, *words: bytes, patience_s: float | None = PATIENCE_S) -> Any:
+    def run_each(self, commands: Sequence[Sendable], patience_s: float | None = PATIENCE_S) -> list[Any]:
+        """See `Link.run_each`. One after the other."""
+        return [self._answer(command, patience_s) for command in commands]
+
+    def ask(self, *words: bytes, slot: int = 0, patience_s: float | None = PATIENCE_S) -> Any:
         """See `Link.ask`."""
-        return self._tried(lambda wire: wire.ask(packed(*words)), patience_s)
+        return self.run(Words(packed(*words), slot), patience_s)
 
     def close(self) -> None:
         if self._wire is not None:
             self._wire.close()
             self._wire = None
 
-    def _tried(self, act: Callable[[PlainWire], Any], patience_s: float | None) -> Any:
-        tries: _Tries | None = None
-        while True:
-            try:
-                if self._wire is None:
-                    self._wire = PlainWire(self._address)
-                return act(self._wire)
-            except hiredis.ReplyError as error:
-                reason = meaning(error)
-            except (Disconnected, OSError) as error:
-                reason = error
-                self.close()
-            if is_answer(reason):
-                raise reason
-            tries = tries or _Tries(self._address, patience_s)
-            time.sleep(tries.pause_s(reason))
+    def _told(self, command: Sendable) -> Any:
+        """The answer of the server that has the keys. Raises what it says."""
+        if self._wire is None:
+            self._wire = PlainWire(self._address)
+        return plain_answer(self._wire, command)
+
+    def _puzzled(self) -> None:
+        """See `Link`."""
+
+    def _answer(self, command: Sendable, patience_s: float | None) -> Any:
+        try:
+            return self.run(command, patience_s)
+        except (ShardqError, NoMemory) as error:
+            return error
 
 
-def _run_on(wire: PlainWire, command: Command) -> Any:
+def plain_answer(wire: PlainWire, command: Sendable, *, asking: bool = False) -> Any:
+    """See `answer_with_script`. Raises what the server says."""
+    if asking:
+        wire.ask(packed(b"ASKING"))
     try:
         return wire.ask(command.packed)
     except hiredis.ReplyError as error:
         if not lacks_script(error):
             raise
-        return wire.ask(command.with_text)
+    if asking:
+        wire.ask(packed(b"ASKING"))
+    return wire.ask(command.with_text)
 
 
 class PerLoop:
@@ -247,7 +333,3 @@ class PerLoop:
             with self._lock:
                 self._made.pop(loop, None)
             made.close()
-
-
-#: `Outage` is what `meaning` gives for an error that passes.
-__all__ = ["Link", "Outage", "PerLoop", "PlainLink"]

@@ -8,7 +8,19 @@ from shardq.errors import FencedError, ShardqError, StorageDamaged, StorageRefus
 
 #: The server cannot work now, and will be able to later.
 _OUTAGES = frozenset(
-    ("BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "READONLY", "TRYAGAIN", "UNKILLABLE")
+    (
+        "ASK",
+        "BUSY",
+        "CLUSTERDOWN",
+        "LOADING",
+        "MASTERDOWN",
+        "MISCONF",
+        "MOVED",
+        "NOREPLICAS",
+        "READONLY",
+        "TRYAGAIN",
+        "UNKILLABLE",
+    )
 )
 _REFUSALS = frozenset(("NOAUTH", "NOPERM", "WRONGPASS"))
 #: In an error of a script, servers before version 7 name that of its command further behind.
