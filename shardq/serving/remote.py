@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
 
+from shardq.drivers.redis.address import Address
+from shardq.drivers.redis.cluster import changed
 from shardq.drivers.redis.connecting import storage_of
 from shardq.drivers.redis.lock import RedisLock
 from shardq.drivers.redis.news import News
@@ -40,10 +42,7 @@ def opened(
         os.set_inheritable(news.writer, False)
     news.open()
     storage = storage_of(url)
-    address = storage.server.address
-    storage.server.address = replace(
-        address, connect_s=min(address.connect_s, _CONNECT_S), answer_s=min(address.answer_s, _ANSWER_S)
-    )
+    storage.server.address = changed(storage.server.address, _hasty)
     storage.importable_only = not options.main
     storage.server.most_patience_s = _PATIENCE_S
     drive(storage.server.layout())
@@ -57,6 +56,10 @@ def opened(
         news=news,
         workers=resumption.members if resumption else (),
     )
+
+
+def _hasty(address: Address) -> Address:
+    return replace(address, connect_s=min(address.connect_s, _CONNECT_S), answer_s=min(address.answer_s, _ANSWER_S))
 
 
 def worker_of(

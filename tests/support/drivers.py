@@ -122,14 +122,15 @@ def _shared_backend(storage: Any, name: str, discard: Callable[[], Awaitable[Non
     return Backend(storage, lambda: SharedLock(storage), discard, name, family.excuse, family.note_death)
 
 
-def make_redis(capacity_bytes: int | None) -> Backend:
+def make_redis(capacity_bytes: int | None, partitions: int | None = None) -> Backend:
     from shardq.drivers.redis.check import wrongs
     from tests.support.redis_server import running_server
 
     address = f"{running_server().socket} {segment_name()}_"
-    backend = attach_redis(address, capacity_bytes)
+    backend = attach_redis(address, capacity_bytes, partitions)
     storage: Any = backend.storage
     server = storage.server
+    storage.turning.round_s = 0.0
 
     def is_busy() -> bool:
         return bool(server.busy)
@@ -139,17 +140,21 @@ def make_redis(capacity_bytes: int | None) -> Backend:
     async def discard() -> None:
         busy.remove(is_busy)
         found = await wrongs(server)
-        await server.ask(b"UNLINK", *(await server.layout()).all_keys())
+        await server.destroy()
         await backend.discard()
         assert not found, "\n".join(found)
 
     return replace(backend, discard=discard)
 
 
-def attach_redis(address: str, capacity_bytes: int | None = None) -> Backend:
+def make_redis_in_partitions(capacity_bytes: int | None) -> Backend:
+    return make_redis(capacity_bytes, partitions=3)
+
+
+def attach_redis(address: str, capacity_bytes: int | None = None, partitions: int | None = None) -> Backend:
     from shardq.drivers import RedisLock, RedisStorage
 
-    storage = _redis_storage(address, capacity_bytes)
+    storage = _redis_storage(address, capacity_bytes, partitions)
 
     def excuse(pid: int) -> None:
         redis_owner(address, pid, excused=True)
@@ -182,11 +187,12 @@ def redis_owner(address: str, pid: int, *, ending: Ending | None = None, excused
     drive(storage.close())
 
 
-def _redis_storage(address: str, capacity_bytes: int | None = None) -> Any:
+def _redis_storage(address: str, capacity_bytes: int | None = None, partitions: int | None = None) -> Any:
     from shardq.drivers import RedisStorage
 
     path, _, prefix = address.partition(" ")
-    return RedisStorage(_redis_address(path), StorageSettings(prefix=prefix, capacity_bytes=capacity_bytes))
+    settings = StorageSettings(prefix=prefix, capacity_bytes=capacity_bytes)
+    return RedisStorage(_redis_address(path), settings, partitions=partitions)
 
 
 def _redis_address(path: str) -> Any:
@@ -213,6 +219,14 @@ DRIVERS = (
     Driver(
         "redis",
         make_redis,
+        frozenset({"bounded", "lone_locks", "multiprocess", "noted_deaths", "time_leases"}),
+        attach=attach_redis,
+        lone_lock=lone_redis_lock,
+        tell_of_death=tell_redis_of_death,
+    ),
+    Driver(
+        "redis, partitions",
+        make_redis_in_partitions,
         frozenset({"bounded", "lone_locks", "multiprocess", "noted_deaths", "time_leases"}),
         attach=attach_redis,
         lone_lock=lone_redis_lock,

@@ -38,7 +38,7 @@ async def queue(url: str) -> AsyncIterator[Queue]:
     server = queue.storage.server
     yield queue
     found = await wrongs(server)
-    await server.ask(b"UNLINK", *(await server.layout()).all_keys())
+    await server.destroy()
     await queue.close()
     assert found == []
 

@@ -46,7 +46,7 @@ async def storage(proxy: Proxy) -> AsyncIterator[RedisStorage]:
     yield storage
     busy.clear()
     assert await wrongs(storage.server) == []
-    await storage.server.ask(b"UNLINK", *(await storage.server.layout()).all_keys())
+    await storage.server.destroy()
     await storage.close()
 
 
@@ -228,7 +228,7 @@ async def test_a_cancelled_claim_is_released(storage: RedisStorage) -> None:
 async def test_a_claim_whose_answer_came_just_before_the_cancellation_is_released(storage: RedisStorage) -> None:
     assert await storage.turn(None, None, TERMS) is None  # from now on the server has the script
     await storage.append([(PIPE, [b"a"])])
-    wire = (await storage.server.here()).link._wire
+    wire = (await storage.server.here()).link._ready(0)
     assert wire
     task = asyncio.create_task(storage.turn(None, None, TERMS))
     receive = wire.data_received

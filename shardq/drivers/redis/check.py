@@ -45,7 +45,7 @@ class _Partition:
         words: list[tuple[bytes, ...]] = [(b"GET", layout.key(partition, "STATE"))]
         words += [(b"HGETALL", layout.key(partition, name)) for name in _HASHES]
         words += [(b"ZRANGE", layout.key(partition, name), b"0", b"-1", b"WITHSCORES") for name in _SETS]
-        state, *rest = await server.at_once(*words)
+        state, *rest = await server.at_once(partition, *words)
         hashes = {name: _pairs(said) for name, said in zip(_HASHES, rest, strict=False)}
         sets = {
             name: {member: float(score) for member, score in _pairs(said).items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shardq.drivers.redis.address import of_url
+from shardq.drivers.redis.server import MOST_PARTITIONS
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.errors import ConfigurationError, shown
 from shardq.settings import StorageSettings
@@ -33,7 +34,7 @@ def storage_of(url: str, settings: StorageSettings | None = None) -> RedisStorag
     return RedisStorage(
         address,
         settings,
-        partitions=_partitions(options.get("partitions", "1")),
+        partitions=_partitions(options.get("partitions")),
         replicas=_replicas(options.get("replicas", "0")),
         fsync=_fsync(options.get("fsync", "false")),
     )
@@ -51,7 +52,9 @@ def _fsync(text: str) -> bool:
     return text.lower() in ("true", "1")
 
 
-def _partitions(text: str) -> int:
-    if text != "1":
-        raise ConfigurationError(f"partitions={shown(text)} cannot be: a storage on one server has one partition")
-    return 1
+def _partitions(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_PARTITIONS:
+        raise ConfigurationError(f"partitions={shown(text)} cannot be: give a number from 1 to {MOST_PARTITIONS}")
+    return int(text)

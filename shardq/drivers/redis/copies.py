@@ -25,7 +25,8 @@ _WAIT_MS = 2000
 _LASTING = frozenset(("append", "defer", "drop", "remove", "repeat", "requeue", "unwait"))
 
 
-def wants_copies(address: Address, script: Script) -> bool:
+def wants_copies(address: Any, script: Script) -> bool:
+    """`address`: of a server, or a cluster."""
     return bool(address.replicas or address.fsync) and script.name in _LASTING
 
 

@@ -9,19 +9,18 @@ import logging
 import random
 import threading
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import hiredis
 
 from shardq.drivers.redis import copies
-from shardq.drivers.redis.address import Address
-from shardq.drivers.redis.replies import Elsewhere, Outage, TooFewCopies, is_answer, lacks_script, meaning
+from shardq.drivers.redis.replies import Elsewhere, NoMemory, Outage, TooFewCopies, is_answer, lacks_script, meaning
 from shardq.drivers.redis.scripts import Command
 from shardq.drivers.redis.wire import Disconnected, Orphan, PlainWire, Wire, packed
-from shardq.errors import StorageBusy, StorageClosed, StorageUnavailable, StorageUnconfirmed
+from shardq.errors import ShardqError, StorageBusy, StorageClosed, StorageUnavailable, StorageUnconfirmed
 
 log = logging.getLogger("shardq.storage")
 
@@ -34,7 +33,7 @@ PATIENCE_S = 60.0
 class _Tries:
     """The tries of one call."""
 
-    def __init__(self, address: Address, patience_s: float | None) -> None:
+    def __init__(self, address: Any, patience_s: float | None) -> None:
         self._address = address
         self._ends = None if patience_s is None else time.monotonic() + patience_s
         self._count = 0
@@ -62,42 +61,90 @@ def _said(reason: Exception) -> str:
     return str(reason) or "the connection ended" if not isinstance(reason, TimeoutError) else "no answer in time"
 
 
-class Link:
-    """A connection of the running event loop, made anew where it broke."""
+class Words(NamedTuple):
+    """A plain command."""
 
-    def __init__(self, address: Address) -> None:
+    packed: bytes
+    slot: int = 0
+
+    @property
+    def with_text(self) -> bytes:
+        return self.packed
+
+
+#: What a connection sends.
+Sendable = Command | Words
+
+
+class Link:
+    """The connection of the running event loop to one server. That to a cluster has several: see `cluster`. `copied`:
+    its calls wait for copies, if they are such calls, and no others are made over it.
+    """
+
+    def __init__(self, address: Any, *, copied: bool = False) -> None:
         self._address = address
+        self._copied = copied
         self._wire: Wire | None = None
         self._connecting = asyncio.Lock()
         self._closed = False
 
-    async def run(self, command: Command, orphan: Orphan | None = None, patience_s: float | None = PATIENCE_S) -> Any:
+    async def run(self, command: Sendable, orphan: Orphan | None = None, patience_s: float | None = PATIENCE_S) -> Any:
         """What the script returns. Raises what it says, `StorageUnavailable`, and `NoMemory`."""
-        if copies.wants_copies(self._address, command.script):
-            return await self._tried(partial(_run_copied, self._address, command), patience_s)
-        return await self._tried(partial(_run, command, orphan), patience_s)
+        tries: _Tries | None = None
+        while True:
+            try:
+                reply = await self._told(command, orphan)
+                if not isinstance(reply, Exception):
+                    return reply
+                reason = meaning(reply)
+            except (hiredis.ReplyError, Disconnected, Outage, OSError) as error:
+                reason = meaning(error)
+            if is_answer(reason):
+                raise reason
+            self._puzzled(reason)
+            tries = tries or _Tries(self._address, patience_s)
+            await asyncio.sleep(tries.pause_s(reason))
 
-    async def ask(self, *words: bytes, patience_s: float | None = PATIENCE_S) -> Any:
-        """The answer to a plain command, which is made again like others."""
-        return await self._tried(lambda wire: wire.ask(packed(*words)), patience_s)
+    async def run_each(self, commands: Sequence[Sendable], patience_s: float | None = PATIENCE_S) -> list[Any]:
+        """The same of several, all of which are sent before the first answer is waited for. What a script says or
+        raises stands in its place.
+        """
+        if self._copied:
+            return await asyncio.gather(*[self._run_again(command, None, patience_s) for command in commands])
+        sent = self._sent_together(commands)
+        return [
+            await self._run_again(command, future, patience_s) for command, future in zip(commands, sent, strict=True)
+        ]
 
-    async def at_once(self, *commands: tuple[bytes, ...], patience_s: float | None = PATIENCE_S) -> list[Any]:
+    async def ask(self, *words: bytes, slot: int = 0, patience_s: float | None = PATIENCE_S) -> Any:
+        """The answer to a plain command, which is made again like others. `slot`: where its keys lie."""
+        return await self.run(Words(packed(*words), slot), None, patience_s)
+
+    async def at_once(self, *commands: tuple[bytes, ...], slot: int = 0, patience_s: float | None = PATIENCE_S) -> Any:
         """The answers to plain commands, all of the same instant."""
-        found: list[Any] = await self._tried(partial(_at_once, commands), patience_s)
-        return found
+        tries: _Tries | None = None
+        while True:
+            try:
+                wire = self._ready(slot) or await self._connected(slot)
+                futures = [wire.sent(packed(*words)) for words in ((b"MULTI",), *commands, (b"EXEC",))]
+                replies = [await future for future in futures]
+                wrong = next((reply for reply in replies if isinstance(reply, Exception)), None)
+                if wrong is None:
+                    return replies[-1]
+                reason = meaning(wrong)
+            except (hiredis.ReplyError, Disconnected, Outage, OSError) as error:
+                reason = meaning(error)
+            if is_answer(reason):
+                raise reason
+            self._puzzled(reason)
+            tries = tries or _Tries(self._address, patience_s)
+            await asyncio.sleep(tries.pause_s(reason))
 
-    def post(self, command: Command) -> None:
-        """Send a call whose answer does not matter, behind all that were sent. Without a connection it is lost."""
-        wire = self._wire
-        if wire is None or wire.lost:
-            return
-
-        def look(answer: asyncio.Future[Any]) -> None:
-            reply = None if answer.cancelled() else answer.result()
-            if isinstance(reply, hiredis.ReplyError) and lacks_script(reply):
-                wire.post(command.with_text)
-
-        wire.sent(command.packed).add_done_callback(look)
+    def post(self, *commands: Command) -> None:
+        """Send calls whose answers do not matter, behind all that were sent. Without a connection they are lost."""
+        for command, future in zip(commands, self._sent_together(commands), strict=True):
+            if future is not None:
+                future.add_done_callback(partial(self._posted, command))
 
     @property
     def busy(self) -> bool:
@@ -109,24 +156,12 @@ class Link:
         if self._wire is not None:
             self._wire.close()
 
-    async def _tried(self, act: Callable[[Wire], Awaitable[Any]], patience_s: float | None) -> Any:
-        tries: _Tries | None = None
-        while True:
-            wire = self._wire
-            try:
-                if wire is None or wire.lost:
-                    wire = await self._connected()
-                return await act(wire)
-            except (hiredis.ReplyError, Disconnected, OSError, Outage) as error:
-                reason = meaning(error)
-            if is_answer(reason):
-                raise reason
-            if wire and isinstance(reason, Elsewhere):
-                wire.close()
-            tries = tries or _Tries(self._address, patience_s)
-            await asyncio.sleep(tries.pause_s(reason))
+    def _ready(self, slot: int) -> Wire | None:
+        """The connection for a slot, where there is one."""
+        return None if self._wire is None or self._wire.lost else self._wire
 
-    async def _connected(self) -> Wire:
+    async def _connected(self, slot: int) -> Wire:
+        """The same, made where there is none."""
         async with self._connecting:
             self._check_open()
             if self._wire is None or self._wire.lost:
@@ -140,41 +175,84 @@ class Link:
         if self._closed:
             raise StorageClosed("this storage was closed: what it stored stays, connect to it anew")
 
+    async def _told(self, command: Sendable, orphan: Orphan | None) -> Any:
+        """The answer, an error too, of the server that has the keys."""
+        wire = self._ready(command.slot) or await self._connected(command.slot)
+        return await self._answered(wire, command, orphan)
 
-async def _run_copied(address: Address, command: Command, wire: Wire) -> Any:
-    """What the script returns, once there are copies of what it did."""
-    its = copies.of(wire, address)
-    answer, confirmed = wire.sent(command.packed), its.of_what_was_sent()
-    reply = await answer
+    async def _answered(self, wire: Wire, command: Sendable, orphan: Orphan | None, *, asking: bool = False) -> Any:
+        """The answer, an error too. `asking`: to a server that is about to have the keys."""
+        if self._copied:
+            return await _answer_with_copies(self._address, wire, command, asking=asking)
+        return await answer_with_script(wire, command, orphan, asking=asking)
+
+    def _puzzled(self, reason: Exception) -> None:
+        """A call failed: what is known of the servers may be no longer true."""
+        if self._wire is not None and isinstance(reason, Elsewhere):
+            self._wire.close()
+
+    def _posted(self, command: Command, future: asyncio.Future[Any]) -> None:
+        reply = None if future.cancelled() else future.result()
+        wire = self._ready(command.slot)
+        if isinstance(reply, hiredis.ReplyError) and lacks_script(reply) and wire:
+            wire.post(command.with_text)
+
+    def _sent_together(self, commands: Sequence[Sendable]) -> list[asyncio.Future[Any] | None]:
+        """Send all, those for one connection in one piece; None for those that have none now."""
+        wires = [self._ready(command.slot) for command in commands]
+        sent: dict[Wire, list[asyncio.Future[Any]]] = {
+            wire: wire.sent_together(
+                [command.packed for command, its in zip(commands, wires, strict=True) if its is wire]
+            )
+            for wire in dict.fromkeys(wires)
+            if wire is not None
+        }
+        following = {wire: iter(futures) for wire, futures in sent.items()}
+        return [None if wire is None else next(following[wire]) for wire in wires]
+
+    async def _run_again(self, command: Sendable, future: asyncio.Future[Any] | None, patience_s: float | None) -> Any:
+        """The answer that is on its way, or that of another try; an error too."""
+        reply = None if future is None else await future
+        if future is not None and not isinstance(reply, Exception):
+            return reply
+        try:
+            return await self.run(command, None, patience_s)
+        except (ShardqError, NoMemory) as error:
+            return error
+
+
+async def answer_with_script(wire: Wire, command: Sendable, orphan: Orphan | None, *, asking: bool = False) -> Any:
+    """The answer, an error too. `asking`: to a server that is about to have the keys."""
+    reply = await _answer(wire, command.packed, orphan, asking)
     if isinstance(reply, hiredis.ReplyError) and lacks_script(reply):
-        answer, confirmed = wire.sent(command.with_text), its.of_what_was_sent()
+        reply = await _answer(wire, command.with_text, orphan, asking)
+    return reply
+
+
+async def _answer_with_copies(address: Any, wire: Wire, command: Sendable, *, asking: bool = False) -> Any:
+    """The same, once there are copies of what it did. Raises `TooFewCopies`."""
+    its = copies.of(wire, address)
+    for text in (command.packed, command.with_text):
+        if asking:
+            wire.post(packed(b"ASKING"))
+        answer, confirmed = wire.sent(text), its.of_what_was_sent()
         reply = await answer
-    if isinstance(reply, Exception):
-        raise reply
-    if _did_something(reply):
+        if not (isinstance(reply, hiredis.ReplyError) and lacks_script(reply)):
+            break
+    if not isinstance(reply, Exception) and _did_something(reply):
         copies.check(address, await asyncio.shield(confirmed))
     return reply
 
 
-async def _run(command: Command, orphan: Orphan | None, wire: Wire) -> Any:
-    reply = await _answer(wire, command.packed, orphan)
-    if isinstance(reply, hiredis.ReplyError) and lacks_script(reply):
-        reply = await _answer(wire, command.with_text, orphan)
-    if isinstance(reply, Exception):
-        raise reply
-    return reply
+def _did_something(reply: Any) -> bool:
+    """Whether a script says that it did what it was asked for."""
+    return not (isinstance(reply, int) and reply < 0)
 
 
-async def _at_once(commands: Sequence[tuple[bytes, ...]], wire: Wire) -> Any:
-    futures = [wire.sent(packed(*words)) for words in ((b"MULTI",), *commands, (b"EXEC",))]
-    *_, answers = [await future for future in futures]
-    if isinstance(answers, Exception):
-        raise answers
-    return answers
-
-
-async def _answer(wire: Wire, command: bytes, orphan: Orphan | None) -> Any:
+async def _answer(wire: Wire, command: bytes, orphan: Orphan | None, asking: bool) -> Any:
     """The answer, an error too. Where the caller is cancelled, `orphan` is given it."""
+    if asking:
+        wire.post(packed(b"ASKING"))
     future = wire.sent(command, orphan)
     try:
         return await future
@@ -187,40 +265,39 @@ async def _answer(wire: Wire, command: bytes, orphan: Orphan | None) -> Any:
 class PlainLink:
     """The connection of a thread that may not suspend: it blocks the thread."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Any) -> None:
         self._address = address
         self._wire: PlainWire | None = None
         self._is_used = False
 
-    def run(self, command: Command, patience_s: float | None = PATIENCE_S) -> Any:
+    def run(self, command: Sendable, patience_s: float | None = PATIENCE_S) -> Any:
         """See `Link.run`."""
-        return self._tried(partial(_run_plainly, self._address, command), patience_s)
+        if self._is_used:
+            raise StorageBusy("this thread is inside the storage already: a signal handler must not call it")
+        self._is_used = True
+        try:
+            return self._run(command, patience_s)
+        finally:
+            self._is_used = False
 
-    def ask(self, *words: bytes, patience_s: float | None = PATIENCE_S) -> Any:
+    def run_each(self, commands: Sequence[Sendable], patience_s: float | None = PATIENCE_S) -> list[Any]:
+        """See `Link.run_each`. One after the other."""
+        return [self._answer(command, patience_s) for command in commands]
+
+    def ask(self, *words: bytes, slot: int = 0, patience_s: float | None = PATIENCE_S) -> Any:
         """See `Link.ask`."""
-        return self._tried(lambda wire: wire.ask(packed(*words)), patience_s)
+        return self.run(Words(packed(*words), slot), patience_s)
 
     def close(self) -> None:
         if self._wire is not None:
             self._wire.close()
             self._wire = None
 
-    def _tried(self, act: Callable[[PlainWire], Any], patience_s: float | None) -> Any:
-        if self._is_used:
-            raise StorageBusy("this thread is inside the storage already: a signal handler must not call it")
-        self._is_used = True
-        try:
-            return self._tried_alone(act, patience_s)
-        finally:
-            self._is_used = False
-
-    def _tried_alone(self, act: Callable[[PlainWire], Any], patience_s: float | None) -> Any:
+    def _run(self, command: Sendable, patience_s: float | None) -> Any:
         tries: _Tries | None = None
         while True:
             try:
-                if self._wire is None:
-                    self._wire = PlainWire(self._address)
-                return act(self._wire)
+                return self._told(command)
             except (hiredis.ReplyError, Outage) as error:
                 reason = meaning(error)
             except (Disconnected, OSError) as error:
@@ -231,27 +308,44 @@ class PlainLink:
                 raise
             if is_answer(reason):
                 raise reason
-            if isinstance(reason, Elsewhere):
-                self.close()
+            self._puzzled(reason)
             tries = tries or _Tries(self._address, patience_s)
             time.sleep(tries.pause_s(reason))
 
+    def _told(self, command: Sendable) -> Any:
+        """The answer of the server that has the keys. Raises what it says."""
+        if self._wire is None:
+            self._wire = PlainWire(self._address)
+        return plain_answer(self._address, self._wire, command)
 
-def _run_plainly(address: Address, command: Command, wire: PlainWire) -> Any:
-    question = [copies.question(address)] if copies.wants_copies(address, command.script) else []
-    reply, *confirmed = wire.ask_all(command.packed, *question)
-    if isinstance(reply, hiredis.ReplyError) and lacks_script(reply):
-        reply, *confirmed = wire.ask_all(command.with_text, *question)
+    def _puzzled(self, reason: Exception) -> None:
+        """See `Link`."""
+        if isinstance(reason, Elsewhere):
+            self.close()
+
+    def _answer(self, command: Sendable, patience_s: float | None) -> Any:
+        try:
+            return self.run(command, patience_s)
+        except (ShardqError, NoMemory) as error:
+            return error
+
+
+def plain_answer(address: Any, wire: PlainWire, command: Sendable, *, asking: bool = False) -> Any:
+    """The answer, once there are the copies that are wanted. Raises what the server says, and `TooFewCopies`. `asking`:
+    see `answer_with_script`.
+    """
+    wants = isinstance(command, Command) and copies.wants_copies(address, command.script)
+    question = [copies.question(address)] if wants else []
+    before = [packed(b"ASKING")] if asking else []
+    for text in (command.packed, command.with_text):
+        reply, *confirmed = wire.ask_all(*before, text, *question)[len(before) :]
+        if not (isinstance(reply, hiredis.ReplyError) and lacks_script(reply)):
+            break
     if isinstance(reply, Exception):
         raise reply
     if confirmed and _did_something(reply):
         copies.check(address, confirmed[0])
     return reply
-
-
-def _did_something(reply: Any) -> bool:
-    """Whether a script says that it did what it was asked for."""
-    return not (isinstance(reply, int) and reply < 0)
 
 
 class PerLoop:
@@ -305,7 +399,3 @@ class PerLoop:
             with self._lock:
                 self._made.pop(loop, None)
             made.close()
-
-
-#: `Outage` is what `meaning` gives for an error that passes.
-__all__ = ["Link", "Outage", "PerLoop", "PlainLink"]

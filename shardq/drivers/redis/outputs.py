@@ -49,7 +49,7 @@ async def sending(
     """Make the outputs of so many requests of this thread ready. Raises `HandlerError` and `ScheduleError` for what can
     never be stored.
     """
-    room = Room(settings.capacity_bytes)
+    room = Room(settings.capacity_bytes, (await server.layout()).partitions)
     at_once = check_outputs(outputs, room.limits.parts)
     parts: list[Part] = [(output.pipe, output.messages) for output in outputs]
     room.check_names(parts)

@@ -41,10 +41,10 @@ async def overview_of(storage: RedisStorage) -> Overview:
     for partition in range(layout.partitions):
         keys = {name: layout.key(partition, name) for name in ("STATE", "SLEEPS", "OWNERS")}
         state, asleep, owned = await server.at_once(
-            (b"GET", keys["STATE"]), (b"HLEN", keys["SLEEPS"]), (b"ZRANGE", keys["OWNERS"], b"0", b"-1")
+            partition, (b"GET", keys["STATE"]), (b"HLEN", keys["SLEEPS"]), (b"ZRANGE", keys["OWNERS"], b"0", b"-1")
         )
         used_bytes += decoded(state).get("used", 0) if state else 0
-        sleepers += asleep
+        sleepers = max(sleepers, asleep)
         for member in owned:
             owner, _, thread = member.decode().partition("\0")
             host, _, pid = owner.rpartition(":")

@@ -13,11 +13,13 @@ from shardq.errors import ConfigurationError, FencedError, ShardqError, StorageD
 #: The server cannot work now, and will be able to later.
 _OUTAGES = frozenset(
     (
+        "ASK",
         "BUSY",
         "CLUSTERDOWN",
         "LOADING",
         "MASTERDOWN",
         "MISCONF",
+        "MOVED",
         "NOREPLICAS",
         "READONLY",
         "TRYAGAIN",

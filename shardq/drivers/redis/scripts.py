@@ -37,6 +37,8 @@ class Command(NamedTuple):
     by_sha: bytes
     rest: bytes
     words: int
+    slot: int = 0
+    """Of a cluster, in which its keys lie."""
 
     @property
     def packed(self) -> bytes:

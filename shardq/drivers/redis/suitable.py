@@ -6,13 +6,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from shardq.drivers.redis.address import Address
+from shardq.drivers.redis.cluster import Cluster
 from shardq.errors import ConfigurationError, StorageRefused
 
 #: Gives the answer to a plain command.
 Ask = Callable[..., Awaitable[Any]]
 
 
-async def check_suitable(address: Address, ask: Ask) -> None:
+async def check_suitable(address: Address | Cluster, ask: Ask) -> None:
     """Raises `ConfigurationError`. What this user may not ask for is not refused."""
     try:
         said = await ask(b"INFO", b"memory")

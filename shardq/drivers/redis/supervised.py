@@ -9,22 +9,18 @@ from __future__ import annotations
 
 import logging
 import random
-import secrets
 import select
 import time
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from typing import TypeVar
-
-import hiredis
 
 from shardq.drivers.redis.lock import RedisLock
 from shardq.drivers.redis.news import ARRIVED, DEADLINE, RENEW, News
+from shardq.drivers.redis.plain_bells import PlainBells
 from shardq.drivers.redis.plainly import plainly
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.turning import owner_of
-from shardq.drivers.redis.wire import Disconnected, PlainWire, packed
-from shardq.errors import ShardqError
+from shardq.errors import ShardqError, StorageUnavailable
 from shardq.model import Counts, Ending, key_of, split_key
 from shardq.pages import Page
 from shardq.supervised import LastSeen
@@ -62,8 +58,7 @@ class SupervisedServer:
         self._deferred = deferred
         self._events = [_TIMEKEEPER, *([_ALL_DONE if deferred else _QUIET] if drains else [])]
         self._bell: select.epoll | None = None
-        self._wire: PlainWire | None = None
-        self._channel = f"{storage.server.prefix}bell:{secrets.token_hex(8)}"
+        self._bells = PlainBells(storage.server.address, storage.server.prefix)
         self._workers, self._renewals = set(workers), set[int]()
         self._deadlines: dict[int, int] = {}
         self._condemned = set[int]()
@@ -95,15 +90,11 @@ class SupervisedServer:
                 self._deadlines[pid] = number
             elif what == DEADLINE:
                 self._deadlines.pop(pid, None)
-        if self._wire:
-            try:
-                self._wire.heard()
-            except Disconnected:
-                self._hang_up()
+        if self._bell:
+            self._bells.drop_what_came(self._bell)
 
     def quiet(self) -> bool:
-        counts = self.counts()
-        return self._reachable and counts.queued == 0 and not (self._deferred and counts.deferred)
+        return self._asked(lambda: plainly(self.storage.is_quiet(deferred=self._deferred)), False)
 
     def promote(self) -> int | None:
         now = time.monotonic()
@@ -111,7 +102,7 @@ class SupervisedServer:
             self._say_deaths()
         if now >= self._renew_at and self._renew():
             self._renew_at = now + self.storage.turning.lease_s / 3
-        due_us = self._asked(self._promoted, None) if self._listens() else None
+        due_us = self._asked(self._promoted, None)
         next_s = self._renew_at - time.monotonic() if self._reachable else random.uniform(0, 2 * _AGAIN_S)
         at_us = time.time_ns() // 1000 + max(0, round(next_s * 1e6))
         return at_us if due_us is None else min(at_us, due_us)
@@ -158,7 +149,7 @@ class SupervisedServer:
         return []
 
     def close(self) -> None:
-        self._hang_up()
+        self._bells.hang_up(self._bell)
         self.news.close()
         if self._bell is not None:
             self._bell.close()
@@ -168,14 +159,18 @@ class SupervisedServer:
         """In a forked worker: close what is the supervisor's."""
         if self._bell is not None:
             self._bell.close()
-        if self._wire:
-            self._wire.close()
+        self._bells.hang_up(None)
         self.news.close_reader()
         plainly(self.storage.close())
 
     def _promoted(self) -> int | None:
         """Move what is due, and lie down to hear of what is due earlier."""
-        return plainly(self.storage.promote(sleeper=f"{self._channel}#0", events=self._events))
+        self.bell()
+        assert self._bell
+        names = self._bells.listen(plainly(self.storage.server.layout()), self._bell)
+        if not names:
+            raise StorageUnavailable(f"no answer from {self.storage.server.address}")
+        return plainly(self.storage.promote(names, self._events))
 
     def _renew(self) -> bool:
         """Whether the claims of all workers live on."""
@@ -222,29 +217,6 @@ class SupervisedServer:
             log.info("server available again")
         self._reachable = True
         return found
-
-    def _listens(self) -> bool:
-        """Whether this process hears its channel."""
-        if self._wire is None:
-            try:
-                wire = PlainWire(self.storage.server.address)
-                wire.say(packed(b"SUBSCRIBE", self._channel.encode()))
-            except (OSError, Disconnected, hiredis.ReplyError):
-                self._reachable = False
-                return False
-            self._wire = wire
-            self.bell()
-            assert self._bell
-            self._bell.register(wire.descriptor, select.EPOLLIN)
-        return True
-
-    def _hang_up(self) -> None:
-        wire, self._wire = self._wire, None
-        if wire:
-            with suppress(OSError, ValueError):
-                if self._bell:
-                    self._bell.unregister(wire.descriptor)
-            wire.close()
 
 
 def join(storage: RedisStorage, news: News) -> RedisLock:

@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import msgspec
 
+from shardq.blocking import here as blocking
 from shardq.drivers.redis.hands import decoded, hand_said, hand_told, terms_told
+from shardq.drivers.redis.looking import Looking, look_said
 from shardq.drivers.redis.outputs import Sending
 from shardq.drivers.redis.server import Server
-from shardq.drivers.redis.sleeping import Look
-from shardq.model import Hand, Terms, split_key
+from shardq.drivers.redis.sleeping import Look, Places, until
+from shardq.errors import StorageUnavailable
+from shardq.model import AllTerms, Hand, Terms, split_key
 from shardq.protocols import Served
 
 #: How long a claim lives where nothing says.
 LEASE_S = 30.0
+#: How often a worker that would take another thread of its partition looks for one in all of them.
+ROUND_S = 0.2
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Turning:
-    """The turns of one process. `promote` brings what schedules have due."""
+#: What a worker serves, and how.
+Asked = tuple[Served, AllTerms]
 
-    def __init__(self, server: Server, promote: Callable[[], Awaitable[object]]) -> None:
+
+class Turning:
+    """The turns of one process."""
+
+    def __init__(self, server: Server, looking: Looking) -> None:
         self._server = server
-        self._promote = promote
+        self._looking = looking
+        self.round_s = ROUND_S
+        self._looked_at = float("-inf")
+        """When all partitions were looked at, monotonic."""
+        self._last = 0
+        """The partition of the last thread."""
+        self._tasks = set[asyncio.Task[None]]()
         self.lease_s = LEASE_S
         """How long the claims of turns live."""
         self.sent_at = time.monotonic()
@@ -43,37 +59,150 @@ class Turning:
         """Who holds the claims made here."""
         return owner_of(os.getpid())
 
-    async def look(
+    async def turn(
+        self, hand: Hand | None, served: Served, terms: AllTerms, *, stay: bool, sending: Sending | None = None
+    ) -> Hand | None:
+        """See `Storage.turn`. `sending`: the outputs of what is in the hand."""
+        layout, asked = await self._server.layout(), (served, terms)
+        found: Hand | None
+        if layout.partitions == 1:
+            found = (await self._at(0, hand, asked, {}, stay=stay, sending=sending)).found
+            return found
+        is_due = time.monotonic() - self._looked_at >= self.round_s
+        found = hand
+        if hand or not is_due:
+            own = layout.partition_of(hand.key) if hand else self._last
+            found = (await self._at(own, hand, asked, {}, stay=stay, hold=is_due, sending=sending)).found
+            if found is not None and (found is hand or found.leads_on_from(hand)):
+                return found
+        self._looked_at = time.monotonic()
+        places = Places(layout.everywhere)
+        moved = await self._from_elsewhere(found, asked, places, stay=stay)
+        if moved or found is None or stay:
+            return moved or found
+        found = (await self._at(layout.partition_of(found.key), found, asked, {}, stay=False)).found
+        return found
+
+    async def rest(
         self,
         hand: Hand | None,
         served: Served,
-        terms: Mapping[str, Terms],
-        sleeper: str | None = None,
-        woken: str | None = None,
+        terms: AllTerms,
+        timeout_s: float | None,
+        safety_net_s: float,
         *,
         stay: bool,
-        sending: Sending | None = None,
-    ) -> Look:
-        """See `Storage.turn`. With a sleeper it lies down where there is nothing. `sending`: the outputs of what is in
-        the hand.
+    ) -> Hand | None:
+        """See `Storage.rest`."""
+        layout, asked = await self._server.layout(), (served, terms)
+        alone = layout.partitions == 1
+
+        async def look(places: Places) -> Hand | None:
+            nonlocal hand
+            own = layout.partition_of(hand.key) if hand else 0 if alone else None
+            looks_at_own = own in places.todo
+            if own is not None and looks_at_own:
+                former, holds = hand, not (alone or stay)
+                seen = await self._at(own, hand, asked, {} if holds else places.lie_as(own), stay=stay, hold=holds)
+                hand = seen.found
+                leads_on = hand is not None and hand.leads_on_from(former)
+                if not holds:
+                    places.note(own, seen if leads_on else seen._replace(found=None))
+                if leads_on or alone:
+                    return hand if leads_on else None
+            places.todo = [place for place in places.todo if place != own]
+            moved = await self._from_elsewhere(hand, asked, places, stay=stay) if places.todo else None
+            if moved or not (looks_at_own and own is not None and not stay):
+                return moved
+            former, seen = hand, await self._at(own, hand, asked, places.lie_as(own), stay=False)
+            hand = seen.found
+            leads_on = hand is not None and hand.leads_on_from(former)
+            places.note(own, seen if leads_on else seen._replace(found=None))
+            return hand if leads_on else None
+
+        return await until(self._server, look, {}, timeout_s, safety_net_s, layout.everywhere) or hand
+
+    async def _from_elsewhere(self, bound: Hand | None, asked: Asked, places: Places, *, stay: bool) -> Hand | None:
+        """The thread that has been ready for longest in `places.todo`, claimed, in the place of the bound one. None:
+        there is none.
         """
+        todo = list(places.todo)
+        if len(todo) > 1:
+            peeked = await self._looking.peeked(todo, asked[0], places)
+            todo = [
+                place for _, place in sorted((told["turn"], place) for place, told in peeked.items() if "key" in told)
+            ]
+        own = (await self._server.layout()).partition_of(bound.key) if bound else None
+        for place in todo:
+            its = bound if place == own else None
+            try:
+                seen = await self._at(place, its, asked, places.lie_as(place), stay=stay, patience_s=0.0)
+            except StorageUnavailable:
+                continue
+            found: Hand | None = seen.found
+            leads_on = found is not None and found.leads_on_from(its)
+            places.note(place, seen if leads_on else seen._replace(found=None))
+            if not leads_on:
+                continue
+            assert found
+            self._last = place
+            if bound and found.token != bound.token and place != own:
+                await self._exchange(bound, found)
+            return found
+        return None
+
+    async def _exchange(self, former: Hand, found: Hand) -> None:
+        """Release a thread for another one that was claimed."""
+        if blocking.blocking:
+            await self._unclaim(former)
+            return
+        try:
+            await asyncio.shield(self._spawn(self._unclaim(former)))
+        except asyncio.CancelledError:
+            self._spawn(self._unclaim(found))
+            raise
+
+    async def _unclaim(self, hand: Hand) -> None:
+        told = {"key": hand.key, "token": hand.token, "pause_us": 0}
+        await self._server.run_on(hand.key, "unclaim", told, once=True, patience_s=None)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _at(
+        self,
+        partition: int,
+        hand: Hand | None,
+        asked: Asked,
+        lying: dict[str, str],
+        *,
+        stay: bool,
+        hold: bool = False,
+        sending: Sending | None = None,
+        patience_s: float | None = None,
+    ) -> Look:
+        """A turn on one partition. `lying`: a sleeper that lies down where there is nothing, and where it lay before.
+        `hold`: the thread of the hand is not left.
+        """
+        served, terms = asked
         others = self._told(served, terms)
         while True:
             arguments: dict[str, Any] = {
                 "stay": stay,
                 "lease_us": round(self.lease_s * 1e6),
                 "owner": self.owner,
+                **lying,
             }
             if hand:
                 arguments["hand"] = hand_told(hand)
                 arguments["terms"] = terms_told(terms.get(split_key(hand.key)[0]))
-            if sleeper:
-                arguments["sleeper"] = sleeper
-            if woken:
-                arguments["woken"] = woken
-            token = hand.token if hand else 0
-            orphan = self.release_orphan(partial(_new_claim, token))
-            partition, self.sent_at = 0, time.monotonic()
+            if hold:
+                arguments["hold"] = True
+            orphan = self.release_orphan(partial(_new_claim, hand.token if hand else 0))
+            self.sent_at = time.monotonic()
             name, bodies = "turn", list[bytes]()
             if sending:
                 name, arguments, bodies = "turn with outputs", arguments | sending.told, sending.bodies
@@ -86,7 +215,7 @@ class Turning:
                 *bodies,
                 once=True,
                 orphan=orphan,
-                patience_s=None,
+                patience_s=patience_s,
             )
             reply = await (sending.stored(step, _refusal) if sending else step())
             if reply is None:
@@ -97,7 +226,7 @@ class Turning:
             self.begin_deadline(its.timeout_s if its else None)
             if not told.get("schedules"):
                 return look_said(told, found)
-            await self._promote()
+            await self._looking.promote_at(partition)
             if found and found.leads_on_from(hand):
                 return look_said(told, found)
             hand, sending = found, None
@@ -136,11 +265,6 @@ class Turning:
 def owner_of(pid: int) -> str:
     """Who holds the claims of a process of this host."""
     return f"{socket.gethostname()}:{pid}"
-
-
-def look_said(told: dict[str, Any], found: Any) -> Look:
-    """What a script said of a look that found this."""
-    return Look(found, bool(told.get("sleeps")), told.get("for_us"), told.get("looks_in_s", 1.0))
 
 
 def _refusal(reply: Sequence[bytes]) -> int | None:

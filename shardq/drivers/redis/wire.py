@@ -10,7 +10,7 @@ import asyncio
 import socket
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import hiredis
@@ -88,6 +88,14 @@ class Wire(asyncio.Protocol):
         if self._watch is None:
             self._watch = future.get_loop().call_later(self._answer_s, self._check, self._answers)
         return future
+
+    def sent_together(self, commands: Sequence[bytes]) -> list[asyncio.Future[Any]]:
+        """The same of several, in one piece."""
+        _, *others = commands
+        loop = asyncio.get_running_loop()
+        futures = [self.sent(b"".join(commands)), *(loop.create_future() for _ in others)]
+        self._waiting.extend((future, None) for future in futures[1:])
+        return futures
 
     def post(self, command: bytes) -> None:
         """Send a command whose answer does not matter."""

@@ -1,8 +1,9 @@
 -- The thread that is next: `Storage.wait`.
 -- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS
 -- needs: base frees records sleepers threads equal tubes room pending ready
--- args: served (false: all), bound, sleeper, woken
--- Returns: key (nil: none), schedules, and where the sleeper lies: sleeps, for_us, looks_in_s; see turn.lua.
+-- args: served (false: all), bound, sleeper, woken, peek (the thread is not returned yet: it keeps its turn)
+-- Returns: key (nil: none), its turn (nil: it is the bound one), schedules, and where the sleeper lies: sleeps, for_us,
+-- looks_in_s; see turn.lua.
 if args.woken then
     get_up(args.woken)
 end
@@ -15,7 +16,9 @@ if bound and bound.queued > 0 then
     told.key = args.bound
 else
     told.key, told.turn = next_ready(served)
-    if told.key then
+    if told.key and args.peek then
+        told.peeked = true
+    elseif told.key then
         offer(told.key, thread(told.key))
     elseif args.sleeper and not told.schedules then
         lie_down(args.sleeper, work_events(served))

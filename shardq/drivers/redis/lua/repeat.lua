@@ -1,15 +1,15 @@
 -- Messages that come again and again: `Storage.append` with a schedule.
 -- keys: STATE DUE AGAIN TIMERS WAITING WAITS STARVED SLEEPERS SLEEPS CALLS CALLS_OLD
 -- needs: base takes_room records sleepers equal room pending calls
--- args: pipes, due_us, schedule, most, absent, sleeper, producer, call
+-- args: pipes, due_us, schedule, most, absent, sleeper, woken, producer, call
 -- ARGV from 2 on: bodies. Returns what `append.lua` does.
 local before = made_before()
 if before then
     return before[1]
 end
 check_memory()
-if args.sleeper then
-    get_up(args.sleeper)
+if args.woken then
+    get_up(args.woken)
 end
 local new, nbytes, number, earliest = {}, 0, 0, next_instant()
 local seen, changed = {}, {}

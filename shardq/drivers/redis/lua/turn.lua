@@ -2,7 +2,8 @@
 -- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS CALLS CALLS_OLD
 -- needs: base records sleepers threads equal tubes absent batches room pending without_outputs ready calls
 -- args: hand (key, token, name and through of what leaves), terms (of its handler), stay, lease_us, owner, sleeper (lies
---   down where there is nothing), woken (the sleeper lay down before), outputs, producer, call
+--   down where there is nothing), woken (the sleeper lay down before), hold (another thread of this partition is not
+--   claimed), outputs, producer, call
 -- ARGV[2]: served (false: all handlers) and the terms of each handler. ARGV from 3 on: bodies of the outputs
 -- Returns what is said of the hand, then the records of its batch. Without a key there is none. With `sleeps` the sleeper
 -- lies: it looks again after `for_us` microseconds at the latest, and after `looks_in_s` seconds. With `refusal` nothing
@@ -87,6 +88,9 @@ end
 local batch = args.stay and hand_out(its, args.terms)
 if batch then
     return reply(hand.key, its, batch)
+end
+if args.hold then
+    return reply(hand.key, its)
 end
 if not next_ready(served) then
     return reply(hand.key, its, not args.stay and hand_out(its, args.terms) or nil)

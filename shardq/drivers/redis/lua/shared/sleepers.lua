@@ -1,5 +1,6 @@
 -- Who sleeps until something happens. SLEEPERS has, sorted as text, what each sleeper waits for and its name; SLEEPS has
--- by its name all that it waits for. The name says which channel wakes it: CHANNEL#NUMBER. A sleeper is woken once.
+-- by its name all that it waits for. The name says which channel wakes it, and with which message: CHANNEL#MESSAGE. A
+-- sleeper is woken once.
 -- keys: SLEEPERS SLEEPS
 local WORK, ANY_WORK, ROOM, QUIET, ALL_DONE = 'work\0', 'work\0*', 'room', 'quiet', 'all done'
 
@@ -26,8 +27,9 @@ end
 -- Returns whether its process hears it: a process that died does not.
 local function ring(name)
     get_up(name)
-    local channel, number = string.match(name, '^(.*)#(%d+)$')
-    return redis.call('PUBLISH', channel, number) > 0
+    local channel, number = string.match(name, '^(.*)#(.*)$')
+    -- A channel with a hash tag is one of this slot in a cluster.
+    return redis.call(string.find(channel, '{', 1, true) and 'SPUBLISH' or 'PUBLISH', channel, number) > 0
 end
 
 local function wake_one(event)
