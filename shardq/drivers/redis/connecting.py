@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from shardq.drivers.redis.address import of_url
+from dataclasses import replace
+from functools import partial
+
+from shardq.drivers.redis.address import Address, of_url
+from shardq.drivers.redis.cluster import changed
 from shardq.drivers.redis.server import MOST_PARTITIONS
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.errors import ConfigurationError, shown
@@ -25,9 +29,12 @@ async def connected(url: str, settings: StorageSettings | None = None) -> RedisS
     return storage
 
 
-def storage_of(url: str, settings: StorageSettings | None = None) -> RedisStorage:
-    """The same, not connected yet. Raises `ConfigurationError`."""
+def storage_of(url: str, settings: StorageSettings | None = None, *, silent_s: float = float("inf")) -> RedisStorage:
+    """The same, not connected yet. A server that says nothing is given up after `silent_s` at most. Raises
+    `ConfigurationError`.
+    """
     address, options = of_url(url)
+    address = changed(address, partial(_given_up_after, silent_s))
     settings = (settings or StorageSettings()).model_copy()
     if options.get("prefix"):
         settings.prefix = options["prefix"]
@@ -38,6 +45,10 @@ def storage_of(url: str, settings: StorageSettings | None = None) -> RedisStorag
         replicas=_replicas(options.get("replicas", "0")),
         fsync=_fsync(options.get("fsync", "false")),
     )
+
+
+def _given_up_after(silent_s: float, address: Address) -> Address:
+    return replace(address, connect_s=min(address.connect_s, silent_s), answer_s=min(address.answer_s, silent_s))
 
 
 def _replicas(text: str) -> int:
