@@ -224,7 +224,7 @@ async def test_a_cancelled_claim_is_released(storage: RedisStorage) -> None:
 async def test_a_claim_whose_answer_came_just_before_the_cancellation_is_released(storage: RedisStorage) -> None:
     assert await storage.turn(None, None, TERMS) is None  # from now on the server has the script
     await storage.append([(PIPE, [b"a"])])
-    wire = (await storage.server.here()).link._plain.open_wire
+    wire = (await storage.server.here()).link._wire
     assert wire
     task = asyncio.create_task(storage.turn(None, None, TERMS))
     receive = wire.data_received

@@ -47,6 +47,13 @@ def check(address: Address, answer: Any) -> None:
         raise TooFewCopies("the disk of the server does not have it yet")
 
 
+def of(wire: Wire, address: Address) -> Copies:
+    """The copies of what is written over this connection."""
+    wire.copies = wire.copies or Copies(wire, address)
+    found: Copies = wire.copies
+    return found
+
+
 class Copies:
     """The copies of what is written over one connection."""
 

@@ -18,11 +18,10 @@ import hiredis
 
 from shardq.drivers.redis import copies
 from shardq.drivers.redis.address import Address
-from shardq.drivers.redis.connection import Connection
 from shardq.drivers.redis.replies import Elsewhere, Outage, TooFewCopies, is_answer, lacks_script, meaning
 from shardq.drivers.redis.scripts import Command
 from shardq.drivers.redis.wire import Disconnected, Orphan, PlainWire, Wire, packed
-from shardq.errors import StorageBusy, StorageUnavailable, StorageUnconfirmed
+from shardq.errors import StorageBusy, StorageClosed, StorageUnavailable, StorageUnconfirmed
 
 log = logging.getLogger("shardq.storage")
 
@@ -64,32 +63,33 @@ def _said(reason: Exception) -> str:
 
 
 class Link:
-    """The connections of the running event loop to one server: one, and one more for what wants copies."""
+    """A connection of the running event loop, made anew where it broke."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        self._plain = Connection(address)
-        self._copied = Connection(address)
+        self._wire: Wire | None = None
+        self._connecting = asyncio.Lock()
+        self._closed = False
 
     async def run(self, command: Command, orphan: Orphan | None = None, patience_s: float | None = PATIENCE_S) -> Any:
         """What the script returns. Raises what it says, `StorageUnavailable`, and `NoMemory`."""
         if copies.wants_copies(self._address, command.script):
-            return await self._tried(self._copied, partial(self._run_copied, command), patience_s)
-        return await self._tried(self._plain, partial(_run, command, orphan), patience_s)
+            return await self._tried(partial(_run_copied, self._address, command), patience_s)
+        return await self._tried(partial(_run, command, orphan), patience_s)
 
     async def ask(self, *words: bytes, patience_s: float | None = PATIENCE_S) -> Any:
         """The answer to a plain command, which is made again like others."""
-        return await self._tried(self._plain, lambda wire: wire.ask(packed(*words)), patience_s)
+        return await self._tried(lambda wire: wire.ask(packed(*words)), patience_s)
 
     async def at_once(self, *commands: tuple[bytes, ...], patience_s: float | None = PATIENCE_S) -> list[Any]:
         """The answers to plain commands, all of the same instant."""
-        found: list[Any] = await self._tried(self._plain, partial(_at_once, commands), patience_s)
+        found: list[Any] = await self._tried(partial(_at_once, commands), patience_s)
         return found
 
     def post(self, command: Command) -> None:
         """Send a call whose answer does not matter, behind all that were sent. Without a connection it is lost."""
-        wire = self._plain.open_wire
-        if wire is None:
+        wire = self._wire
+        if wire is None or wire.lost:
             return
 
         def look(answer: asyncio.Future[Any]) -> None:
@@ -102,20 +102,20 @@ class Link:
     @property
     def busy(self) -> bool:
         """Whether an answer is due."""
-        return self._plain.busy or self._copied.busy
+        return self._connecting.locked() or (self._wire is not None and self._wire.busy)
 
     def close(self) -> None:
-        self._plain.close()
-        self._copied.close()
+        self._closed = True
+        if self._wire is not None:
+            self._wire.close()
 
-    async def _tried(
-        self, connection: Connection, act: Callable[[Wire], Awaitable[Any]], patience_s: float | None
-    ) -> Any:
+    async def _tried(self, act: Callable[[Wire], Awaitable[Any]], patience_s: float | None) -> Any:
         tries: _Tries | None = None
         while True:
-            wire = connection.open_wire
+            wire = self._wire
             try:
-                wire = wire or await connection.wire()
+                if wire is None or wire.lost:
+                    wire = await self._connected()
                 return await act(wire)
             except (hiredis.ReplyError, Disconnected, OSError, Outage) as error:
                 reason = meaning(error)
@@ -126,18 +126,34 @@ class Link:
             tries = tries or _Tries(self._address, patience_s)
             await asyncio.sleep(tries.pause_s(reason))
 
-    async def _run_copied(self, command: Command, wire: Wire) -> Any:
-        """What the script returns, once there are copies of what it did."""
-        answer, confirmed = wire.sent(command.packed), self._copied.confirmed()
+    async def _connected(self) -> Wire:
+        async with self._connecting:
+            self._check_open()
+            if self._wire is None or self._wire.lost:
+                self._wire = await Wire.to(self._address)
+                if self._closed:
+                    self._wire.close()
+                self._check_open()
+            return self._wire
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StorageClosed("this storage was closed: what it stored stays, connect to it anew")
+
+
+async def _run_copied(address: Address, command: Command, wire: Wire) -> Any:
+    """What the script returns, once there are copies of what it did."""
+    its = copies.of(wire, address)
+    answer, confirmed = wire.sent(command.packed), its.of_what_was_sent()
+    reply = await answer
+    if isinstance(reply, hiredis.ReplyError) and lacks_script(reply):
+        answer, confirmed = wire.sent(command.with_text), its.of_what_was_sent()
         reply = await answer
-        if isinstance(reply, hiredis.ReplyError) and lacks_script(reply):
-            answer, confirmed = wire.sent(command.with_text), self._copied.confirmed()
-            reply = await answer
-        if isinstance(reply, Exception):
-            raise reply
-        if _did_something(reply):
-            copies.check(self._address, await asyncio.shield(confirmed))
-        return reply
+    if isinstance(reply, Exception):
+        raise reply
+    if _did_something(reply):
+        copies.check(address, await asyncio.shield(confirmed))
+    return reply
 
 
 async def _run(command: Command, orphan: Orphan | None, wire: Wire) -> Any:

@@ -11,6 +11,7 @@ from shardq.blocking import here as blocking
 from shardq.drivers.redis.address import Address
 from shardq.drivers.redis.bells import Bell
 from shardq.drivers.redis.calls import Calls
+from shardq.drivers.redis.copies import wants_copies
 from shardq.drivers.redis.layout import Layout, meta_key
 from shardq.drivers.redis.links import PATIENCE_S, Link, PerLoop, PlainLink
 from shardq.drivers.redis.replies import NoMemory
@@ -28,16 +29,19 @@ class Here:
 
     def __init__(self, address: Address, prefix: str) -> None:
         self.link = Link(address)
+        self.copied = Link(address)
+        """For calls that wait for copies: until they have them, their connection does nothing else."""
         self.bell = Bell(address, prefix)
         self.calls = Calls()
 
     @property
     def busy(self) -> bool:
         """Whether an answer is due."""
-        return self.link.busy or self.bell.busy
+        return self.link.busy or self.copied.busy or self.bell.busy
 
     def close(self) -> None:
         self.link.close()
+        self.copied.close()
         self.bell.close()
 
 
@@ -108,11 +112,12 @@ class Server:
             with calls.one() as call:
                 return link.run(layout.command(script(name), partition, arguments | call, *blobs), patience_s)
         here = await self.here()
+        way = here.copied if wants_copies(self.address, script(name)) else here.link
         if not once:
-            return await here.link.run(layout.command(script(name), partition, arguments, *blobs), orphan, patience_s)
+            return await way.run(layout.command(script(name), partition, arguments, *blobs), orphan, patience_s)
         with here.calls.one() as call:
             command = layout.command(script(name), partition, arguments | call, *blobs)
-            return await here.link.run(command, orphan, patience_s)
+            return await way.run(command, orphan, patience_s)
 
     async def run_on(self, key: str, name: str, arguments: dict[str, Any], *blobs: bytes, **options: Any) -> Any:
         """The same on the partition of a thread."""

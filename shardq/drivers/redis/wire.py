@@ -41,6 +41,8 @@ class Wire(asyncio.Protocol):
         self._watch: asyncio.TimerHandle | None = None
         self._answers = 0
         self.lost = False
+        self.copies: Any = None
+        """See `copies`."""
         self.on_lost: Callable[[], None] | None = None
 
     @classmethod
