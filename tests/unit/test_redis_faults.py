@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import random
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ import pytest
 
 from shardq.drivers.redis.address import Address
 from shardq.drivers.redis.check import wrongs
+from shardq.drivers.redis.hands import decoded
 from shardq.drivers.redis.lock import RedisLock
 from shardq.drivers.redis.outputs import sending
 from shardq.drivers.redis.storage import RedisStorage
@@ -250,6 +254,26 @@ async def test_sleepers_are_woken_after_their_subscription_broke(storage: RedisS
         await storage.append([(PIPE, [b"%d" % number])])
         assert await finished(waiting) == KEY
         assert await storage.remove(PIPE, b"%d" % number) == 1
+
+
+async def test_sleepers_take_turns_to_look_for_what_no_wake_up_told_them(storage: RedisStorage) -> None:
+    async def looks_in_s(number: int) -> float:
+        name = f"{storage.server.prefix}bell:none#{number}"
+        served = random.sample(["app.jobs/Crop", "app.jobs/Resize", "app.jobs/Turn"], 3)
+        told = decoded(await storage.server.run("look", 0, {"served": served, "sleeper": name, "woken": name}))
+        return float(told["looks_in_s"])
+
+    begun = time.monotonic()
+    for _ in range(2):  # at first they do not know of each other
+        spans = [await looks_in_s(number) for number in range(5)]
+    took_s = time.monotonic() - begun
+    spans.sort()
+    assert 0 < spans[0] <= 1 + took_s
+    assert all(abs(later - before - 1) <= took_s for before, later in itertools.pairwise(spans))
+
+
+async def test_a_worker_that_serves_nothing_sleeps(storage: RedisStorage) -> None:
+    assert await storage.wait(frozenset(), 0.01) is None
 
 
 async def test_a_sleeper_that_is_cancelled_passes_its_wake_up_on(storage: RedisStorage) -> None:

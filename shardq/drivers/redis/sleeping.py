@@ -21,8 +21,8 @@ class Look(NamedTuple):
     """The sleeper lies on the server, and will be woken."""
     for_us: int | None = None
     """It has to look again after so many microseconds."""
-    sleepers: int = 1
-    """So many sleep on the server."""
+    looks_in_s: float = 1.0
+    """It looks for what no wake-up told it of, when its turn has come: for a safety net of one second."""
 
 
 #: A look: given the name of a sleeper that may lie down, and of one that lay down before.
@@ -36,8 +36,8 @@ async def until(
     timeout_s: float | None,
     safety_net_s: float,
 ) -> Any:
-    """What `look` finds once it finds something; None after `timeout_s`. All sleepers of the storage together look
-    about once in `safety_net_s`, so that no wake-up is lost with the process that got it. `leave`: arguments of
+    """What `look` finds once it finds something; None after `timeout_s`. Those that wait for the same work look
+    in turns, one in `safety_net_s`, so that no wake-up is lost with the process that got it. `leave`: arguments of
     `leave.lua`.
     """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
@@ -59,7 +59,7 @@ async def until(
             if seen.found is not None:
                 woken = None
                 return seen.found
-            net_s = safety_net_s * (max(1, seen.sleepers) if heard else 1) * random.uniform(1.0, 1.05)
+            net_s = safety_net_s * (seen.looks_in_s + 0.002 if heard else random.uniform(0.8, 1.2))
             spans = [net_s, left_s, None if seen.for_us is None else seen.for_us / 1e6 + 0.0005]
             await nap.rung(min(span for span in spans if span is not None))
     except asyncio.CancelledError:

@@ -140,7 +140,7 @@ def owner_of(pid: int) -> str:
 
 def look_said(told: dict[str, Any], found: Any) -> Look:
     """What a script said of a look that found this."""
-    return Look(found, bool(told.get("sleeps")), told.get("for_us"), told.get("sleepers", 1))
+    return Look(found, bool(told.get("sleeps")), told.get("for_us"), told.get("looks_in_s", 1.0))
 
 
 def _refusal(reply: Sequence[bytes]) -> int | None:

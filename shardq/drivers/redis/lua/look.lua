@@ -2,7 +2,7 @@
 -- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS
 -- needs: base frees records sleepers threads equal tubes room pending ready
 -- args: served (false: all), bound, sleeper, woken
--- Returns: key (nil: none), schedules, and where the sleeper lies: sleeps, for_us, sleepers; see turn.lua.
+-- Returns: key (nil: none), schedules, and where the sleeper lies: sleeps, for_us, looks_in_s; see turn.lua.
 if args.woken then
     get_up(args.woken)
 end
@@ -23,7 +23,8 @@ else
             bound.bell = args.sleeper
         end
         local instant = next_instant()
-        told.sleeps, told.for_us, told.sleepers = true, instant and math.max(0, instant - now), sleepers()
+        told.sleeps, told.for_us = true, instant and math.max(0, instant - now)
+        told.looks_in_s = next_look(args.sleeper, work_events(served))
     end
 end
 commit()

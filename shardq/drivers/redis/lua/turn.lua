@@ -5,7 +5,7 @@
 --   down where there is nothing), woken (the sleeper lay down before), outputs, producer, call
 -- ARGV[2]: served (false: all handlers) and the terms of each handler. ARGV from 3 on: bodies of the outputs
 -- Returns what is said of the hand, then the records of its batch. Without a key there is none. With `sleeps` the sleeper
--- lies: it looks again after so many microseconds at the latest, and so many sleep. With `refusal` nothing
+-- lies: it looks again after `for_us` microseconds at the latest, and after `looks_in_s` seconds. With `refusal` nothing
 -- changed: see `shared/outputs.lua`.
 local hand, lease_us = args.hand, args.lease_us
 local others = cmsgpack.unpack(ARGV[2])
@@ -26,7 +26,7 @@ local function reply(key, its, batch)
             its.bell = args.sleeper
         end
         local instant = next_instant()
-        local said = {sleeps = true, for_us = instant and math.max(0, instant - now), sleepers = sleepers()}
+        local said = {sleeps = true, for_us = instant and math.max(0, instant - now), looks_in_s = next_look(args.sleeper, work_events(served))}
         if key then
             said.key, said.token = key, its.token
         end

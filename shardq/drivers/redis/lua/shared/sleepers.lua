@@ -68,6 +68,17 @@ local function wake_timekeeper()
     end
 end
 
-local function sleepers()
-    return redis.call('HLEN', SLEEPS)
+-- After how many seconds a sleeper looks for what no wake-up told it of. Those that wait for the same events take turns,
+-- one each second, in the order of their names. The second begins at another instant for other events.
+local function next_look(name, events)
+    local event = '' -- the first of them, in whatever order they were given
+    for place, other in ipairs(events) do
+        event = (place == 1 or other < event) and other or event
+    end
+    local first = '[' .. event .. '\0'
+    local number = math.max(1, redis.call('ZLEXCOUNT', SLEEPERS, first, '(' .. event .. '\0\255'))
+    local place = redis.call('ZLEXCOUNT', SLEEPERS, first, '(' .. event .. '\0' .. name)
+    local seconds = (now + tonumber(string.sub(redis.sha1hex(SLEEPERS .. event), 1, 5), 16)) / 1000000
+    local turn = math.floor(seconds) + 1
+    return turn + (place - turn) % number - seconds
 end
