@@ -25,7 +25,8 @@ class Storage(Protocol):
         whichever process dies when. Each pipe is there once, and all parts keep within `limits`. (P4) [Redis: by
         partition.]
     S3. Once `append` took messages they stay until they are popped or removed. (P3) [Memory: while the process lives.
-        Redis: as far as the server keeps what it confirmed.]
+        Redis: as far as the server keeps what it confirmed. Where copies are wanted and not confirmed in time, the
+        call raises `StorageUnconfirmed`, and the messages are stored.]
     S4. `append` returns None, and stores nothing, when there is no room, else how many messages it took; messages that
         could never fit raise `MessageTooLarge`. What is stored already stays readable and can be acknowledged. (P7)
         [Memory: where it has a capacity. Redis: that, or where the server reached its `maxmemory`.]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from functools import partial
 
 from shardq.drivers.redis.connecting import storage_of
@@ -22,8 +21,8 @@ from shardq.working.worker import Worker
 
 #: Seconds for which a supervisor tries to reach the server when it starts.
 _PATIENCE_S = 5.0
-#: Seconds that it gives a connection, and an answer, at most: it blocks meanwhile, and hears no signal.
-_CONNECT_S, _ANSWER_S = 2.0, 5.0
+#: Seconds after which it gives up a server that says nothing: meanwhile it hears nothing else.
+_SILENT_S = 3.0
 
 
 def opened(
@@ -39,11 +38,7 @@ def opened(
         os.set_inheritable(news.reader, False)
         os.set_inheritable(news.writer, False)
     news.open()
-    storage = storage_of(url)
-    address = storage.server.address
-    storage.server.address = replace(
-        address, connect_s=min(address.connect_s, _CONNECT_S), answer_s=min(address.answer_s, _ANSWER_S)
-    )
+    storage = storage_of(url, silent_s=_SILENT_S)
     storage.importable_only = not options.main
     storage.server.most_patience_s = _PATIENCE_S
     drive(storage.server.layout())

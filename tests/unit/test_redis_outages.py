@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
@@ -11,16 +12,16 @@ from pathlib import Path
 import pytest
 
 from shardq.drivers.redis.address import Address
-from shardq.drivers.redis.connecting import connected
+from shardq.drivers.redis.connecting import connected, storage_of
 from shardq.drivers.redis.storage import RedisStorage
-from shardq.drivers.redis.wire import Wire, packed
+from shardq.drivers.redis.wire import PlainWire, Wire, packed
 from shardq.errors import ConfigurationError, StorageBusy, StorageClosed, StorageUnavailable
 from shardq.handler import drive
 from shardq.model import When
 from shardq.settings import StorageSettings
 from tests.support.leaks import segment_name
 from tests.support.redis_proxy import proxied
-from tests.support.redis_server import Server, program, running_server
+from tests.support.redis_server import Server, free_port, program, running_server
 from tests.support.tasks import eventually, finished
 
 PIPE = "app.jobs/Resize/7/0"
@@ -269,6 +270,24 @@ async def test_a_connection_whose_other_side_is_silent_is_given_up(tmp_path: Pat
         assert (await storage.range(PIPE, 9)).messages == [b"a", b"b"]
         await storage.server.destroy()
         await storage.close()
+
+
+@pytest.mark.parametrize("plain", [False, True])
+async def test_the_kernel_asks_a_silent_server_whether_it_is_there(plain: bool) -> None:
+    server = Server(program(), port=free_port())
+    server.start()
+    address = Address("127.0.0.1", server.port)
+    wire = PlainWire(address) if plain else await Wire.to(address)
+    its = wire._socket if isinstance(wire, PlainWire) else wire._transport.get_extra_info("socket")  # type: ignore[union-attr]
+    assert its.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    assert its.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) < 60
+    wire.close()
+    server.end()
+
+
+def test_a_command_gives_up_a_server_that_says_nothing() -> None:
+    assert storage_of("redis://host", silent_s=3).server.address == Address("host", connect_s=3, answer_s=3)
+    assert storage_of("redis://host?socket_timeout=1", silent_s=3).server.address.answer_s == 1
 
 
 async def test_a_thread_that_is_interrupted_while_it_waits_gets_no_answer_of_another_call() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from shardq.drivers.redis.address import of_url
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.errors import ConfigurationError, shown
@@ -24,9 +26,12 @@ async def connected(url: str, settings: StorageSettings | None = None) -> RedisS
     return storage
 
 
-def storage_of(url: str, settings: StorageSettings | None = None) -> RedisStorage:
-    """The same, not connected yet. Raises `ConfigurationError`."""
+def storage_of(url: str, settings: StorageSettings | None = None, *, silent_s: float = float("inf")) -> RedisStorage:
+    """The same, not connected yet. A server that says nothing is given up after `silent_s` at most. Raises
+    `ConfigurationError`.
+    """
     address, options = of_url(url)
+    address = replace(address, connect_s=min(address.connect_s, silent_s), answer_s=min(address.answer_s, silent_s))
     settings = (settings or StorageSettings()).model_copy()
     if options.get("prefix"):
         settings.prefix = options["prefix"]
