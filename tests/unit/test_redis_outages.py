@@ -185,9 +185,10 @@ async def test_a_server_that_evicts_what_expires_keeps_all_requests(started: Sta
     assert server.figure("stats", "evicted_keys") == "0"
 
 
-async def test_where_it_cannot_be_seen_what_a_server_evicts_it_is_used(started: Started) -> None:
-    user = ("--user", "ann", "on", "nopass", "~*", "&*", "+@all", "-info")
-    server, _ = started(*user, "--maxmemory-policy", "allkeys-lru")
+@pytest.mark.parametrize("options", ["ann -info", "ann --rename-command INFO nowhere"])
+async def test_where_it_cannot_be_seen_what_a_server_evicts_it_is_used(started: Started, options: str) -> None:
+    user = options.replace("ann", "--user ann on nopass ~* &* +@all")
+    server, _ = started(*user.split(), "--maxmemory-policy", "allkeys-lru")
     storage = RedisStorage(Address(path=str(server.socket), username="ann", password="any"))
     assert await storage.append([(PIPE, [b"x"])]) == 1
     await storage.close()

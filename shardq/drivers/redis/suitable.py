@@ -13,10 +13,10 @@ Ask = Callable[..., Awaitable[Any]]
 
 
 async def check_suitable(address: Address, ask: Ask) -> None:
-    """Raises `ConfigurationError`. What this user may not ask for is not refused."""
+    """Raises `ConfigurationError`. What the server does not say is not refused."""
     try:
         said = await ask(b"INFO", b"memory")
-    except StorageRefused:
+    except (StorageRefused, ConfigurationError):  # this user may not ask for it, or no user may
         said = b""
     _check_eviction(said.decode(errors="replace") if isinstance(said, bytes) else str(said))
     if address.fsync:
