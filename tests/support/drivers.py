@@ -20,7 +20,7 @@ MIB = 1 << 20
 
 #: What a driver may be able to do, and what a test may require.
 CAPABILITIES = {
-    "bounded": "can be given a capacity",
+    "bounded": "can be given a capacity, which all tubes share",
     "immediate": "verbs do not suspend where they need not wait",
     "lifelong_claims": "a claim lasts as long as its holder lives, whatever its time to live",
     "lone_locks": "a lock works before it is given a storage",
@@ -121,11 +121,11 @@ def _shared_backend(storage: Any, name: str, discard: Callable[[], Awaitable[Non
     return Backend(storage, lambda: SharedLock(storage), discard, name, family.excuse, family.note_death)
 
 
-def make_redis(capacity_bytes: int | None, partitions: int | None = None) -> Backend:
+def make_redis(capacity_bytes: int | None, partitions: int | None = None, url: str = "") -> Backend:
     from shardq.drivers.redis.check import wrongs
     from tests.support.redis_server import running_server
 
-    address = f"{running_server().socket} {segment_name()}_"
+    address = f"{url or running_server().url} {segment_name()}_"
     backend = attach_redis(address, capacity_bytes, partitions)
     storage: Any = backend.storage
     server = storage.server
@@ -148,6 +148,12 @@ def make_redis(capacity_bytes: int | None, partitions: int | None = None) -> Bac
 
 def make_redis_in_partitions(capacity_bytes: int | None) -> Backend:
     return make_redis(capacity_bytes, partitions=3)
+
+
+def make_redis_cluster(capacity_bytes: int | None) -> Backend:
+    from tests.support.redis_cluster import running_cluster
+
+    return make_redis(capacity_bytes, 6, running_cluster().url)
 
 
 def attach_redis(address: str, capacity_bytes: int | None = None, partitions: int | None = None) -> Backend:
@@ -188,12 +194,11 @@ def redis_owner(address: str, pid: int, *, ending: Ending | None = None, excused
 
 
 def _redis_storage(address: str, capacity_bytes: int | None = None, partitions: int | None = None) -> Any:
-    from shardq.drivers import RedisStorage
-    from shardq.drivers.redis.address import Address
+    from shardq.drivers.redis.connecting import storage_of
 
-    path, _, prefix = address.partition(" ")
-    settings = StorageSettings(prefix=prefix, capacity_bytes=capacity_bytes)
-    return RedisStorage(Address(path=path), settings, partitions=partitions)
+    url, _, prefix = address.partition(" ")
+    more = f"?partitions={partitions}" if partitions else ""
+    return storage_of(url + more, StorageSettings(prefix=prefix, capacity_bytes=capacity_bytes))
 
 
 DRIVERS = (
@@ -220,7 +225,15 @@ DRIVERS = (
     Driver(
         "redis, partitions",
         make_redis_in_partitions,
-        frozenset({"bounded", "lone_locks", "multiprocess", "noted_deaths", "time_leases"}),
+        frozenset({"lone_locks", "multiprocess", "noted_deaths", "time_leases"}),
+        attach=attach_redis,
+        lone_lock=lone_redis_lock,
+        tell_of_death=tell_redis_of_death,
+    ),
+    Driver(
+        "redis, cluster",
+        make_redis_cluster,
+        frozenset({"lone_locks", "multiprocess", "noted_deaths", "time_leases"}),
         attach=attach_redis,
         lone_lock=lone_redis_lock,
         tell_of_death=tell_redis_of_death,

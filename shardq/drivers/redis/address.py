@@ -54,8 +54,19 @@ def of_client(redis: Any) -> Address:
     """Where a client of `redis.asyncio` (or `redis`) connects to. Raises `ConfigurationError` for what is none."""
     pool = getattr(redis, "connection_pool", None)
     if pool is None:
-        raise ConfigurationError(f"{type(redis).__name__} is no Redis client: give redis.asyncio.Redis(...)")
+        raise ConfigurationError(
+            f"{type(redis).__name__} is no Redis client: give redis.asyncio.Redis(...) or "
+            "redis.asyncio.cluster.RedisCluster(...)"
+        )
     return _of_options(pool.connection_kwargs, "SSL" in pool.connection_class.__name__)
+
+
+def seeds_of_client(redis: Any) -> tuple[Address, ...]:
+    """Servers of the cluster that a client connects to; of another client none."""
+    nodes = getattr(getattr(redis, "nodes_manager", None), "startup_nodes", {})
+    options = getattr(redis, "connection_kwargs", {})
+    tls = "SSL" in getattr(options.get("connection_class"), "__name__", "")
+    return tuple(_of_options(options | {"host": node.host, "port": node.port, "db": 0}, tls) for node in nodes.values())
 
 
 class Target(NamedTuple):
@@ -64,6 +75,8 @@ class Target(NamedTuple):
     address: Address
     options: Mapping[str, str]
     """What is said of the storage: `prefix`, `partitions`."""
+    seeds: tuple[Address, ...] = ()
+    """Some servers of a cluster; none: it is one server."""
 
 
 #: Options of a URL that speak of the storage.
@@ -75,18 +88,26 @@ def of_url(url: str) -> Target:
     parts = urlsplit(url)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     own = {name: options.pop(name) for name in _OF_STORAGE if name in options}
-    scheme = {"redis+unix": "unix"}.get(parts.scheme, parts.scheme)
+    scheme, _, more = parts.scheme.partition("+")
+    scheme = "unix" if more == "unix" else scheme
     query = f"?{urlencode(options)}" if options else ""
+    user, at, hosts = parts.netloc.rpartition("@")
     try:
-        found = parse_url(  # type: ignore[no-untyped-call]
-            f"{scheme}://{parts.netloc}{parts.path}{query}"
-        )
+        found = [
+            _of_options(
+                parse_url(f"{scheme}://{user}{at}{host}{parts.path}{query}"),  # type: ignore[no-untyped-call]
+                scheme == "rediss",
+            )
+            for host in (hosts.split(",") if more == "cluster" else [hosts])
+        ]
     except (ValueError, TypeError):
         raise ConfigurationError(
             "this Redis URL cannot be used: write it as redis://USER:PASSWORD@HOST:PORT/DATABASE, rediss:// for TLS, "
-            "or redis+unix:///PATH"
+            "redis+cluster://USER:PASSWORD@HOST:PORT,HOST:PORT for a cluster, or redis+unix:///PATH"
         ) from None
-    return Target(_of_options(found, scheme == "rediss"), own)
+    if more == "cluster" and found[0].db:
+        raise ConfigurationError("a Redis cluster has no databases: leave /DATABASE out of its URL")
+    return Target(found[0], own, tuple(found) if more == "cluster" else ())
 
 
 def _of_options(options: Mapping[str, Any], tls: bool) -> Address:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shardq.drivers.redis.address import of_url
+from shardq.drivers.redis.cluster import Cluster
 from shardq.drivers.redis.server import MOST_PARTITIONS
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.errors import ConfigurationError, shown
@@ -27,11 +28,13 @@ async def connected(url: str, settings: StorageSettings | None = None) -> RedisS
 
 def storage_of(url: str, settings: StorageSettings | None = None) -> RedisStorage:
     """The same, not connected yet. Raises `ConfigurationError`."""
-    address, options = of_url(url)
+    address, options, seeds = of_url(url)
     settings = (settings or StorageSettings()).model_copy()
     if options.get("prefix"):
         settings.prefix = options["prefix"]
-    return RedisStorage(address, settings, partitions=_partitions(options.get("partitions")))
+    return RedisStorage(
+        Cluster(seeds) if seeds else address, settings, partitions=_partitions(options.get("partitions"))
+    )
 
 
 def _partitions(text: str | None) -> int | None:

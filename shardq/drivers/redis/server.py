@@ -17,7 +17,7 @@ from shardq.drivers.redis.layout import Layout, meta_key, slot_of
 from shardq.drivers.redis.links import PATIENCE_S, Link, PerLoop, PlainLink
 from shardq.drivers.redis.scripts import script
 from shardq.drivers.redis.wire import Orphan
-from shardq.errors import ConfigurationError, StorageClosed
+from shardq.errors import ConfigurationError, StorageClosed, shown
 
 #: Version of the layout.
 LAYOUT = 1
@@ -76,6 +76,10 @@ class Server:
     async def layout(self, patience_s: float = PATIENCE_S) -> Layout:
         """How the storage lies on the server; it is begun where it is new."""
         if self._layout is None:
+            if "{" in self.prefix or "}" in self.prefix:
+                raise ConfigurationError(
+                    f"the prefix {shown(self.prefix)} has braces, which partitions have: leave them out"
+                )
             key, new = meta_key(self.prefix), f"{LAYOUT} {self._partitions}".encode()
             slot = slot_of("meta")
             await self.ask(b"SET", key, new, b"NX", slot=slot, patience_s=patience_s)
