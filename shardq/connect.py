@@ -15,8 +15,9 @@ from shardq.settings import StorageSettings
 
 async def connect(url: str, settings: StorageSettings | None = None) -> Queue:
     """A queue on the storage that `url` names: `memory://`, `shm://NAME` for a segment that exists, or a Redis or
-    Valkey server: `redis://USER:PASSWORD@HOST:PORT/DATABASE`, `rediss://` for TLS, `redis+unix:///PATH`. There
-    `?prefix=` begins the names of all keys, in place of `StorageSettings.prefix`.
+    Valkey server: `redis://USER:PASSWORD@HOST:PORT/DATABASE`, `rediss://` for TLS, `redis+unix:///PATH`, and for a
+    cluster `redis+cluster://HOST:PORT,HOST:PORT` or `rediss+cluster://`, with some of its servers. There `?prefix=`
+    begins the names of all keys, in place of `StorageSettings.prefix`.
 
     Close it when done, or use it as `async with await connect(url) as queue`. Raises `ConfigurationError` for a URL
     that cannot be used, and what the driver raises.
@@ -26,7 +27,7 @@ async def connect(url: str, settings: StorageSettings | None = None) -> Queue:
 
 def is_redis(url: object) -> bool:
     """Whether the URL names a Redis or Valkey server."""
-    return _parts(url).scheme in ("redis", "rediss", "redis+unix")
+    return _parts(url).scheme in ("redis", "rediss", "redis+unix", "redis+cluster", "rediss+cluster")
 
 
 def without_secrets(url: str) -> str:
@@ -76,6 +77,4 @@ async def open_storage(url: str, settings: StorageSettings | None = None) -> Sto
         from shardq.drivers.redis.connecting import connected
 
         return await connected(url, settings)
-    if _parts(url).scheme in ("redis+cluster", "rediss+cluster"):
-        raise ConfigurationError("a Redis cluster cannot be connected to yet: use one server, redis://HOST:PORT")
     raise ConfigurationError(f"{_shown(url)} cannot be connected to: use memory://, shm://NAME or redis://HOST:PORT")

@@ -21,7 +21,7 @@ MIB = 1 << 20
 
 #: What a driver may be able to do, and what a test may require.
 CAPABILITIES = {
-    "bounded": "can be given a capacity",
+    "bounded": "can be given a capacity, which all tubes share",
     "immediate": "verbs do not suspend where they need not wait",
     "lifelong_claims": "a claim lasts as long as its holder lives, whatever its time to live",
     "lone_locks": "a lock works before it is given a storage",
@@ -122,11 +122,11 @@ def _shared_backend(storage: Any, name: str, discard: Callable[[], Awaitable[Non
     return Backend(storage, lambda: SharedLock(storage), discard, name, family.excuse, family.note_death)
 
 
-def make_redis(capacity_bytes: int | None, partitions: int | None = None) -> Backend:
+def make_redis(capacity_bytes: int | None, partitions: int | None = None, url: str = "") -> Backend:
     from shardq.drivers.redis.check import wrongs
-    from tests.support.redis_server import running_server
+    from tests.support.redis_server import MINIMAL, running_server
 
-    address = f"{running_server().socket} {segment_name()}_"
+    address = f"{url or f'redis+unix://{MINIMAL}:any@{running_server().socket}'} {segment_name()}_"
     backend = attach_redis(address, capacity_bytes, partitions)
     storage: Any = backend.storage
     server = storage.server
@@ -151,6 +151,12 @@ def make_redis_in_partitions(capacity_bytes: int | None) -> Backend:
     return make_redis(capacity_bytes, partitions=3)
 
 
+def make_redis_cluster(capacity_bytes: int | None) -> Backend:
+    from tests.support.redis_cluster import running_cluster
+
+    return make_redis(capacity_bytes, 6, running_cluster().url)
+
+
 def attach_redis(address: str, capacity_bytes: int | None = None, partitions: int | None = None) -> Backend:
     from shardq.drivers import RedisLock, RedisStorage
 
@@ -168,10 +174,12 @@ def attach_redis(address: str, capacity_bytes: int | None = None, partitions: in
 
 def lone_redis_lock() -> Lock:
     from shardq.drivers import RedisLock
+    from shardq.drivers.redis.address import Address
     from shardq.settings import LockSettings
-    from tests.support.redis_server import running_server
+    from tests.support.redis_server import MINIMAL, running_server
 
-    return RedisLock(_redis_address(str(running_server().socket)), LockSettings(prefix=f"{segment_name()}_"))
+    address = Address(path=str(running_server().socket), username=MINIMAL, password="any")
+    return RedisLock(address, LockSettings(prefix=f"{segment_name()}_"))
 
 
 def tell_redis_of_death(address: str, pid: int) -> None:
@@ -188,19 +196,14 @@ def redis_owner(address: str, pid: int, *, ending: Ending | None = None, excused
 
 
 def _redis_storage(address: str, capacity_bytes: int | None = None, partitions: int | None = None) -> Any:
-    from shardq.drivers import RedisStorage
+    from shardq.drivers.redis.connecting import storage_of
+    from tests.support.redis_server import PROTOCOL
 
-    path, _, prefix = address.partition(" ")
-    settings = StorageSettings(prefix=prefix, capacity_bytes=capacity_bytes)
-    return RedisStorage(_redis_address(path), settings, partitions=partitions)
-
-
-def _redis_address(path: str) -> Any:
-    """Of a user that has as few rights as can be."""
-    from shardq.drivers.redis.address import Address
-    from tests.support.redis_server import MINIMAL, PROTOCOL
-
-    return Address(path=path, username=MINIMAL, password="any", protocol=int(os.environ.get(PROTOCOL, "2")))
+    url, _, prefix = address.partition(" ")
+    url += f"?protocol={os.environ.get(PROTOCOL, '2')}"
+    if partitions:
+        url += f"&partitions={partitions}"
+    return storage_of(url, StorageSettings(prefix=prefix, capacity_bytes=capacity_bytes))
 
 
 DRIVERS = (
@@ -227,7 +230,15 @@ DRIVERS = (
     Driver(
         "redis, partitions",
         make_redis_in_partitions,
-        frozenset({"bounded", "lone_locks", "multiprocess", "noted_deaths", "time_leases"}),
+        frozenset({"lone_locks", "multiprocess", "noted_deaths", "time_leases"}),
+        attach=attach_redis,
+        lone_lock=lone_redis_lock,
+        tell_of_death=tell_redis_of_death,
+    ),
+    Driver(
+        "redis, cluster",
+        make_redis_cluster,
+        frozenset({"lone_locks", "multiprocess", "noted_deaths", "time_leases"}),
         attach=attach_redis,
         lone_lock=lone_redis_lock,
         tell_of_death=tell_redis_of_death,

@@ -58,7 +58,7 @@ class Server:
         log = (self.folder / "log").open("ab")
         with log:
             self._process = subprocess.Popen(
-                [self._program, *options, *self._options], stdout=log, stderr=log, preexec_fn=_die_with_parent
+                [self._program, *options, *self._options], stdout=log, stderr=log, preexec_fn=die_with_parent
             )
         deadline = time.monotonic() + LIMIT_S
         while until_it_answers and not self._answers():
@@ -174,5 +174,5 @@ def _packaged(package: str, pattern: str) -> str:
     return str(found)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -66,10 +66,21 @@ def of_client(redis: Any) -> Address:
     """
     pool = getattr(redis, "connection_pool", None)
     if pool is None:
-        raise ConfigurationError(f"{type(redis).__name__} is no Redis client: give redis.asyncio.Redis(...)")
+        raise ConfigurationError(
+            f"{type(redis).__name__} is no Redis client: give redis.asyncio.Redis(...) or "
+            "redis.asyncio.cluster.RedisCluster(...)"
+        )
     if pool.connection_kwargs.get("credential_provider"):
         raise ConfigurationError("a client with a credential_provider cannot be used: give it username and password")
     return _of_options(pool.connection_kwargs, "SSL" in pool.connection_class.__name__)
+
+
+def seeds_of_client(redis: Any) -> tuple[Address, ...]:
+    """Servers of the cluster that a client connects to; of another client none."""
+    nodes = getattr(getattr(redis, "nodes_manager", None), "startup_nodes", {})
+    options = getattr(redis, "connection_kwargs", {})
+    tls = "SSL" in getattr(options.get("connection_class"), "__name__", "")
+    return tuple(_of_options(options | {"host": node.host, "port": node.port, "db": 0}, tls) for node in nodes.values())
 
 
 class Target(NamedTuple):
@@ -78,6 +89,8 @@ class Target(NamedTuple):
     address: Address
     options: Mapping[str, str]
     """What is said of the storage: `prefix`, `partitions`, `replicas`, `fsync`."""
+    seeds: tuple[Address, ...] = ()
+    """Some servers of a cluster; none: it is one server."""
 
 
 #: Options of a URL that speak of the storage.
@@ -111,18 +124,28 @@ def of_url(url: str) -> Target:
         for name in options.keys() - _OF_CONNECTION:
             _check_without_meaning(name, parts)
             del options[name]
-        scheme = {"redis+unix": "unix"}.get(parts.scheme, parts.scheme)
+        scheme, _, more = parts.scheme.partition("+")
+        scheme = "unix" if more == "unix" else scheme
         query = f"?{urlencode(options)}" if options else ""
-        found = parse_url(  # type: ignore[no-untyped-call]
-            f"{scheme}://{parts.netloc}{parts.path}{query}"
-        )
-        address = _of_options(found, scheme == "rediss", found.get("socket_timeout"))
+        user, at, hosts = parts.netloc.rpartition("@")
+        found = [
+            _read(f"{scheme}://{user}{at}{host}{parts.path}{query}", scheme == "rediss")
+            for host in (hosts.split(",") if more == "cluster" else [hosts])
+        ]
     except (ValueError, TypeError):
         raise ConfigurationError(
             "this Redis URL cannot be used: write it as redis://USER:PASSWORD@HOST:PORT/DATABASE, rediss:// for TLS, "
-            "or redis+unix:///PATH"
+            "redis+cluster://USER:PASSWORD@HOST:PORT,HOST:PORT for a cluster, or redis+unix:///PATH"
         ) from None
-    return Target(address, own)
+    if more == "cluster" and found[0].db:
+        raise ConfigurationError("a Redis cluster has no databases: leave /DATABASE out of its URL")
+    return Target(found[0], own, tuple(found) if more == "cluster" else ())
+
+
+def _read(url: str, is_tls: bool) -> Address:
+    """Raises `ValueError` and `TypeError`."""
+    found = parse_url(url)  # type: ignore[no-untyped-call]
+    return _of_options(found, is_tls, found.get("socket_timeout"))
 
 
 def _check_without_meaning(name: str, parts: SplitResult) -> None:

@@ -173,11 +173,11 @@ class _Step:
     async def _pause(self, deadline: float) -> None:
         if time.monotonic() >= deadline:
             raise StorageUnavailable(
-                "a part of the call is stored, and a server has no memory for the rest: give it more memory, or register "
-                "what goes to one thread in one call"
+                "a part of the call is stored, and a server has no memory for the rest: give it more memory, or "
+                "register what goes to one thread in one call"
             )
         if blocking.blocking:
-            time.sleep(_MEMORY_PAUSE_S)
+            _block()
         else:
             await asyncio.sleep(_MEMORY_PAUSE_S)
 
@@ -186,6 +186,10 @@ class _Step:
         if self._absent:
             arguments["absent"] = [True] * len(share.pipes)
         return arguments
+
+
+def _block() -> None:
+    time.sleep(_MEMORY_PAUSE_S)
 
 
 def _shares_of(layout: Layout, parts: Sequence[Part]) -> dict[int, _Share]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from shardq.drivers.redis.address import Address, of_url
-from shardq.drivers.redis.cluster import changed
+from shardq.drivers.redis.cluster import Cluster, changed
 from shardq.drivers.redis.server import MOST_PARTITIONS
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.errors import ConfigurationError, shown
@@ -33,13 +33,13 @@ def storage_of(url: str, settings: StorageSettings | None = None, *, silent_s: f
     """The same, not connected yet. A server that says nothing is given up after `silent_s` at most. Raises
     `ConfigurationError`.
     """
-    address, options = of_url(url)
-    address = changed(address, partial(_given_up_after, silent_s))
+    address, options, seeds = of_url(url)
+    place = changed(Cluster(seeds) if seeds else address, partial(_given_up_after, silent_s))
     settings = (settings or StorageSettings()).model_copy()
     if options.get("prefix"):
         settings.prefix = options["prefix"]
     return RedisStorage(
-        address,
+        place,
         settings,
         partitions=_partitions(options.get("partitions")),
         replicas=_replicas(options.get("replicas", "0")),

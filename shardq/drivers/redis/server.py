@@ -21,7 +21,7 @@ from shardq.drivers.redis.replies import NoMemory
 from shardq.drivers.redis.scripts import Script, script
 from shardq.drivers.redis.suitable import check_suitable
 from shardq.drivers.redis.wire import Orphan
-from shardq.errors import ConfigurationError, StorageClosed, StorageUnavailable
+from shardq.errors import ConfigurationError, StorageClosed, StorageUnavailable, shown
 
 #: Version of the layout.
 LAYOUT = 1
@@ -87,6 +87,10 @@ class Server:
     async def layout(self, patience_s: float = PATIENCE_S) -> Layout:
         """How the storage lies on the server; it is begun where it is new."""
         if self._layout is None:
+            if "{" in self.prefix or "}" in self.prefix:
+                raise ConfigurationError(
+                    f"the prefix {shown(self.prefix)} has braces, which partitions have: leave them out"
+                )
             ask = partial(self.ask, patience_s=patience_s)
             await check_suitable(self.address, ask)
             key, new = meta_key(self.prefix), f"{LAYOUT} {self._partitions}".encode()

@@ -1,4 +1,4 @@
-"""The storage of many hosts, on one server."""
+"""The storage of many hosts, on one server or on a cluster."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from shardq.drivers.redis.address import Address, of_client
+from shardq.drivers.redis.address import Address, of_client, seeds_of_client
 from shardq.drivers.redis.appending import Appending
 from shardq.drivers.redis.cluster import Cluster, changed
 from shardq.drivers.redis.hands import (
@@ -54,7 +54,8 @@ log = logging.getLogger("shardq.storage")
 class RedisStorage:
     """`Storage` on a Redis or Valkey server, from version 6.2 on.
 
-    `redis`: a client of `redis.asyncio`, which is only asked where and how it connects: the storage has connections of
+    `redis`: a client of `redis.asyncio`, `RedisCluster` too, which is only asked where and how it connects: the storage
+    has connections of
     its own, one for each event loop. `settings.prefix` begins all its keys. `settings.capacity_bytes` bounds the sum of
     the message lengths; None, the default, means no bound but the memory of the server. `partitions`: how many a new
     storage gets; None: 1 on one server, 64 on a cluster. One that is there keeps its own.
@@ -75,10 +76,10 @@ class RedisStorage:
         fsync: bool = False,
     ) -> None:
         self.settings = settings or StorageSettings()
-        address = redis if isinstance(redis, Address | Cluster) else of_client(redis)
+        place = _place_of(redis)
         if replicas or fsync:
-            address = changed(address, partial(dataclasses.replace, replicas=replicas, fsync=fsync))
-        self.server = Server(address, self.settings.prefix, partitions)
+            place = changed(place, partial(dataclasses.replace, replicas=replicas, fsync=fsync))
+        self.server = Server(place, self.settings.prefix, partitions)
         self._looking = Looking(self.server, self.settings)
         self.turning = Turning(self.server, self._looking)
         self._appending = Appending(self.server, self.settings)
@@ -237,7 +238,7 @@ class RedisStorage:
             seen = await self._counts(names)
             for place in names:
                 places.note(place, Look(None, sleeps=True))
-            while all(is_quiet(counts, deferred) for counts in seen):
+            while all(_is_quiet(counts, deferred) for counts in seen):
                 # Between two counts of all partitions that are the same nothing came anywhere.
                 before, seen = seen, await self._counts({}) if len(seen) > 1 else seen
                 if seen == before:
@@ -250,7 +251,7 @@ class RedisStorage:
     async def is_quiet(self, *, deferred: bool = False) -> bool:
         """Whether there is an instant at which `queued` is 0."""
         seen = await self._counts({})
-        if not all(is_quiet(counts, deferred) for counts in seen):
+        if not all(_is_quiet(counts, deferred) for counts in seen):
             return False
         return len(seen) == 1 or seen == await self._counts({})
 
@@ -328,5 +329,13 @@ class RedisStorage:
         return [Counts(*said) for said in answers((await self.server.run_each("backlog", calls)).values())]
 
 
-def is_quiet(counts: Counts, deferred: bool) -> bool:
+def _place_of(redis: Any) -> Address | Cluster:
+    """Raises `ConfigurationError`."""
+    if isinstance(redis, Address | Cluster):
+        return redis
+    seeds = seeds_of_client(redis)
+    return Cluster(seeds) if seeds else of_client(redis)
+
+
+def _is_quiet(counts: Counts, deferred: bool) -> bool:
     return counts.queued == 0 and not (deferred and counts.deferred)
