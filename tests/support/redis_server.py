@@ -45,13 +45,15 @@ class Server:
         self.folder = Path(tempfile.mkdtemp(prefix="test-redis-"))
         self.socket = self.folder / "socket"
         self.port = port
+        self.user = ""
+        """Of its URL: NAME:PASSWORD@."""
         self._program, self._options = program, options
         self._process: subprocess.Popen[bytes] | None = None
         self.pid = os.getpid()
 
     @property
     def url(self) -> str:
-        return f"redis+unix://{self.socket}"
+        return f"redis+unix://{self.user}{self.socket}"
 
     def start(self, *, until_it_answers: bool = True) -> None:
         options = ["--port", str(self.port), "--unixsocket", str(self.socket), "--dir", str(self.folder), "--save", ""]
@@ -111,13 +113,14 @@ class Server:
 
 
 def running_server() -> Server:
-    """The server of this process. It has a user `MINIMAL`."""
+    """The server of this process. Its URL is that of the user `MINIMAL`."""
     if not _running or _running[0].pid != os.getpid():
         _running[:] = [Server(program())]
         _running[0].start()
         mark = f"t{os.environ[RUN_MARK]}*"
         rights = ("resetchannels", f"~{mark}", f"&{mark}", *minimal_rights())
         _running[0].ask("ACL", "SETUSER", MINIMAL, "on", "nopass", *rights)
+        _running[0].user = f"{MINIMAL}:any@"
     return _running[0]
 
 
