@@ -216,17 +216,17 @@ async def test_on_a_server_that_is_full_since_a_call_that_is_made_again_was_stor
     call = {"producer": "a connection that broke", "call": 1, "oldest": 1}
     appending = storage._appending
     taken = list[int]()
-    run = storage.server.run_on
+    run = storage.server.run
 
-    async def twice(key: str, name: str, arguments: dict[str, object], *blobs: bytes, **_: object) -> object:
-        taken.append(await run(key, name, arguments | call, *blobs))
+    async def twice(name: str, partition: int, arguments: dict[str, object], *blobs: bytes, **_: object) -> object:
+        taken.append(await run(name, partition, arguments | call, *blobs))
         server.ask("CONFIG", "SET", "maxmemory", "1")
-        taken.append(await run(key, name, arguments | call, *blobs))
+        taken.append(await run(name, partition, arguments | call, *blobs))
         return taken[-1]
 
-    storage.server.run_on = twice  # type: ignore[method-assign]
+    storage.server.run = twice  # type: ignore[method-assign]
     assert await appending.append([(PIPE, [b"x"])], when, False, 16) == 1
-    storage.server.run_on = run  # type: ignore[method-assign]
+    storage.server.run = run  # type: ignore[method-assign]
     assert taken == [1, 1]
     assert await storage.append([(PIPE, [b"y"])], when=when) is None
     counts = await storage.backlog()
