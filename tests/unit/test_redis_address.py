@@ -15,7 +15,7 @@ from shardq.errors import ConfigurationError
 
 
 def test_a_url_says_how_to_connect() -> None:
-    address, options, seeds = of_url("redis://ann:s%40cret@host:7/3?protocol=3&socket_timeout=2.5&socket_connect_timeout=1")
+    address, options, _ = of_url("redis://ann:s%40cret@host:7/3?protocol=3&socket_timeout=2.5&socket_connect_timeout=1")
     assert (address.host, address.port, address.db, address.protocol) == ("host", 7, 3, 3)
     assert (address.username, address.password) == ("ann", "s@cret")
     assert (address.answer_s, address.connect_s) == (2.5, 1.0)

@@ -55,10 +55,10 @@ class RedisStorage:
     """`Storage` on a Redis or Valkey server, from version 6.2 on.
 
     `redis`: a client of `redis.asyncio`, `RedisCluster` too, which is only asked where and how it connects: the storage
-    has connections of
-    its own, one for each event loop. `settings.prefix` begins all its keys. `settings.capacity_bytes` bounds the sum of
-    the message lengths; None, the default, means no bound but the memory of the server. `partitions`: how many a new
-    storage gets; None: 1 on one server, 64 on a cluster. One that is there keeps its own.
+    has connections of its own, one for each event loop and server. `settings.prefix` begins all its keys.
+    `settings.capacity_bytes` bounds the sum of the message lengths, of which each partition has an equal share; None,
+    the default, means no bound but the memory of the server. `partitions`: how many a new storage gets; None: 1 on one
+    server, 64 on a cluster. One that is there keeps its own.
 
     What an application stores waits until so many `replicas` have it, and with `fsync` until it is on disk there and at
     the server; else the call raises `StorageUnconfirmed`.

@@ -24,8 +24,10 @@ from shardq.protocols import Served
 
 #: How long a claim lives where nothing says.
 LEASE_S = 30.0
-#: How often a worker that would take another thread of its partition looks for one in all of them.
+#: How long a worker takes threads of one partition while others have some.
 ROUND_S = 0.2
+#: After so many of these spans it looks again which have some.
+SWEEP_ROUNDS = 10
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -40,8 +42,10 @@ class Turning:
         self._server = server
         self._looking = looking
         self.round_s = ROUND_S
-        self._looked_at = float("-inf")
-        """When all partitions were looked at, monotonic."""
+        self._looked_at = self._turned_at = float("-inf")
+        """When all partitions were looked at, and when another one was turned to, monotonic."""
+        self._ready = list[int]()
+        """Partitions that had a thread for this worker then, and were not turned to since."""
         self._last = 0
         """The partition of the last thread."""
         self._tasks = set[asyncio.Task[None]]()
@@ -68,20 +72,16 @@ class Turning:
         if layout.partitions == 1:
             found = (await self._at(0, hand, asked, {}, stay=stay, sending=sending)).found
             return found
-        is_due = time.monotonic() - self._looked_at >= self.round_s
+        now = time.monotonic()
+        sweeps = now - self._looked_at >= SWEEP_ROUNDS * self.round_s
+        leaves = now - self._turned_at >= self.round_s and (sweeps or bool(self._ready))
         found = hand
-        if hand or not is_due:
+        if hand or not leaves:
             own = layout.partition_of(hand.key) if hand else self._last
-            found = (await self._at(own, hand, asked, {}, stay=stay, hold=is_due, sending=sending)).found
+            found = (await self._at(own, hand, asked, {}, stay=stay, hold=leaves, sending=sending)).found
             if found is not None and (found is hand or found.leads_on_from(hand)):
                 return found
-        self._looked_at = time.monotonic()
-        places = Places(layout.everywhere)
-        moved = await self._from_elsewhere(found, asked, places, stay=stay)
-        if moved or found is None or stay:
-            return moved or found
-        found = (await self._at(layout.partition_of(found.key), found, asked, {}, stay=False)).found
-        return found
+        return await self._moved(found, asked, stay=stay, leaves=leaves, sweeps=sweeps)
 
     async def rest(
         self,
@@ -122,6 +122,27 @@ class Turning:
 
         return await until(self._server, look, {}, timeout_s, safety_net_s, layout.everywhere) or hand
 
+    async def _moved(self, bound: Hand | None, asked: Asked, *, stay: bool, leaves: bool, sweeps: bool) -> Hand | None:
+        """What a turn finds beyond its thread. `leaves`: it may be in its partition, and is to be in another one.
+        `sweeps`: all partitions are looked at anew.
+        """
+        layout = await self._server.layout()
+        self._turned_at = time.monotonic()
+        places = Places(layout.everywhere)
+        found: Hand | None
+        if not sweeps:
+            found = await self._claimed(self._ready, bound, asked, places, stay=stay)
+            if found is None and bound and leaves:
+                found = (await self._at(layout.partition_of(bound.key), bound, asked, {}, stay=stay)).found
+            if found and found.leads_on_from(bound):
+                return found
+        self._looked_at = time.monotonic()
+        found = await self._from_elsewhere(bound, asked, places, stay=stay)
+        if found or bound is None or stay:
+            return found or bound
+        found = (await self._at(layout.partition_of(bound.key), bound, asked, {}, stay=False)).found
+        return found
+
     async def _from_elsewhere(self, bound: Hand | None, asked: Asked, places: Places, *, stay: bool) -> Hand | None:
         """The thread that has been ready for longest in `places.todo`, claimed, in the place of the bound one. None:
         there is none.
@@ -129,11 +150,17 @@ class Turning:
         todo = list(places.todo)
         if len(todo) > 1:
             peeked = await self._looking.peeked(todo, asked[0], places)
-            todo = [
-                place for _, place in sorted((told["turn"], place) for place, told in peeked.items() if "key" in told)
-            ]
+            ready = sorted((told["turn"], place) for place, told in peeked.items() if "key" in told)
+            todo = self._ready = [place for _, place in ready]
+        return await self._claimed(todo, bound, asked, places, stay=stay)
+
+    async def _claimed(
+        self, todo: list[int], bound: Hand | None, asked: Asked, places: Places, *, stay: bool
+    ) -> Hand | None:
+        """The next thread of the first of these partitions that has one; those before it are taken off the list."""
         own = (await self._server.layout()).partition_of(bound.key) if bound else None
-        for place in todo:
+        while todo:
+            place = todo.pop(0)
             its = bound if place == own else None
             try:
                 seen = await self._at(place, its, asked, places.lie_as(place), stay=stay, patience_s=0.0)

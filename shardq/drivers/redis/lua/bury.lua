@@ -5,7 +5,7 @@
 --   call
 -- ARGV[2]: the letter. Returns how many older letters went, -1 where there is no room.
 local its = held(args.key, args.token)
-if not its then
+if not its or not may_leave(its, args.name, args.sequence + 1) then
     return fenced(args.key, args.token)
 end
 local before = made_before()

@@ -9,7 +9,7 @@ if before then
 end
 local come = outputs_come(args)
 local its = held(args.key, args.token)
-if not its then
+if not its or (args.through and not may_leave(its, args.name, args.through)) then
     return fenced(args.key, args.token)
 end
 local refusal = come and refusal_of_outputs(1)

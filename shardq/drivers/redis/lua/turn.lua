@@ -67,7 +67,7 @@ if its then
 end
 if hand then
     its = held(hand.key, hand.token)
-    if not its then
+    if not its or (hand.through and not may_leave(its, hand.name, hand.through)) then
         return fenced(hand.key, hand.token)
     end
     local refusal = outputs and refusal_of_outputs(2)
