@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from bench.harness.results import PUBLISHED, read, with_figures, without_figures, written
 from bench.harness.rounds import Runs, rounds
 from bench.harness.size import FULL, QUICK, SIZES
+from bench.harness.summary import failures
 from bench.harness.table import lines
 from bench.registry import SCENARIOS
 from bench.report.documents import CHARTS, documents
@@ -21,10 +23,11 @@ def main() -> None:
     if arguments.list:
         _list()
         return
-    if not arguments.report:
-        _measure(arguments, PUBLISHED if arguments.renew else arguments.json)
+    found = {} if arguments.report else _measure(arguments, PUBLISHED if arguments.renew else arguments.json)
     if arguments.renew or arguments.report:
         _report(PUBLISHED)
+    if any(map(failures, found.values())):
+        sys.exit("some contestants failed: see above")
 
 
 def _list() -> None:
@@ -32,7 +35,8 @@ def _list() -> None:
         print(f"{scenario.name:18}{scenario.title}")
 
 
-def _measure(arguments: argparse.Namespace, path: Path | None) -> None:
+def _measure(arguments: argparse.Namespace, path: Path | None) -> dict[str, Runs]:
+    """What all rounds gave."""
     count = arguments.runs or (1 if arguments.quick else _ROUNDS)
     size = QUICK if arguments.quick else SIZES[arguments.size]
     scenarios = [SCENARIOS[name] for name in arguments.scenarios or SCENARIOS]
@@ -43,6 +47,7 @@ def _measure(arguments: argparse.Namespace, path: Path | None) -> None:
             written(with_figures(results, found, number), path)
     for scenario in scenarios:
         print("\n".join(lines(scenario, found[scenario.name])), end="\n\n")
+    return found
 
 
 def _report(path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import shardq
-from bench.harness.contestant import ROOT
+from bench.harness.contestant import ROOT, Figures
 from bench.harness.rounds import Runs
 from bench.harness.size import Size
 from shardq.system.cores import usable_cores
@@ -70,15 +70,16 @@ def with_figures(results: Results, scenarios: dict[str, Runs], rounds: int) -> R
 def written(results: Results, path: Path) -> None:
     """Store the results, with as many digits as count."""
     rounded = {
-        scenario: {
-            contestant: [{name: float(f"{value:.{_DIGITS}g}") for name, value in figures.items()} for figures in own]
-            for contestant, own in runs.items()
-        }
+        scenario: {contestant: [_rounded(figures) for figures in own] for contestant, own in runs.items()}
         for scenario, runs in results.scenarios.items()
     }
     content = {"format": FORMAT, **results._replace(scenarios=rounded)._asdict()}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _rounded(figures: Figures | None) -> Figures | None:
+    return figures and {name: float(f"{value:.{_DIGITS}g}") for name, value in figures.items()}
 
 
 def busy(results: Results) -> bool:
