@@ -57,6 +57,7 @@ class RedisStorage:
     """
 
     importable_only = True
+    suspends = True
 
     def __init__(self, redis: Any, settings: StorageSettings | None = None, *, partitions: int = 1) -> None:
         self.settings = settings or StorageSettings()
