@@ -47,7 +47,7 @@ end
 -- is behind argument number `before`. Returns the bodies (false: there is nothing of one), how many messages they have and
 -- how many bytes. nil: the index of equal messages of a tube is not complete yet.
 local function wanted_bodies(asked, before)
-    local bodies, number, nbytes, budget, seen, absent = {}, 0, 0, 4096, {}, asked.absent
+    local bodies, number, nbytes, budget, seen, absent = {}, 0, 0, 1024, {}, asked.absent
     for place, pipe in ipairs(asked.pipes) do
         local body = ARGV[place + before]
         if absent and absent[place] then
