@@ -17,6 +17,7 @@ import shardq
 from bench.harness.contestant import ROOT, Figures
 from bench.harness.rounds import Runs
 from bench.harness.size import Size
+from bench.load.server import version as server_version
 from shardq.system.cores import usable_cores
 
 #: What the page and the table in the README are made from.
@@ -26,7 +27,7 @@ FORMAT = 1
 #: What takes more than this share of the cores before a run is other work.
 _IDLE = 0.5
 _PACKAGES = (
-    *("msgspec", "uvloop", "posix_ipc"),
+    *("msgspec", "uvloop", "posix_ipc", "redis", "hiredis"),
     *("sharded-queue", "joblib", "faster-fifo", "localqueue", "huey"),
 )
 #: Digits of a figure that a file keeps.
@@ -58,7 +59,8 @@ def without_figures(size: Size) -> Results:
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
     }
-    versions = {"shardq": shardq.__version__, "python": platform.python_version(), **_versions()}
+    own = {"shardq": shardq.__version__, "python": platform.python_version()}
+    versions = {**own, **_versions(), "server": server_version()}
     return Results(taken, machine, versions, {})
 
 

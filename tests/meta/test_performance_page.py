@@ -30,6 +30,20 @@ def test_page_charts_and_table_are_what_the_results_file_makes(published: Result
     assert stale == [], "make them anew with scripts/bench --report"
 
 
+def test_the_page_shows_every_scenario_that_was_measured(published: Results) -> None:
+    measured = {
+        name: {
+            contestant.name: [{figure.name: place + 1.0 for figure in scenario.figures}]
+            for place, contestant in enumerate(scenario.contestants)
+        }
+        for name, scenario in SCENARIOS.items()
+    }
+    made = documents(published._replace(scenarios=measured))
+    shown = re.findall(r"^### (.*)$", made[PAGE], re.MULTILINE)
+    assert shown == list(SCENARIOS)
+    assert {path.stem for path in made if path.suffix == ".svg"} == SCENARIOS.keys()
+
+
 def test_charts_are_well_formed_and_say_what_they_show(published: Results) -> None:
     for path, text in documents(published).items():
         if path.suffix == ".svg":
