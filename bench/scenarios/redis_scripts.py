@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import uvloop
@@ -40,40 +41,49 @@ def grave(size: Size, *, letters: int) -> Figures:
     return _of_scripts(_grave, size.count(letters, _AT_ONCE * 2), 0)
 
 
-def _of_scripts(work: Any, *arguments: int) -> Figures:
+def _of_scripts(work: Callable[[Server, int, int], AsyncIterator[None]], full: int, turns: int) -> Figures:
     with server() as its:
         its.client.config_set("slowlog-log-slower-than", _NOTED_US)
         its.client.config_set("slowlog-max-len", 1_000_000)
-        uvloop.run(work(its, *arguments))
-        return _times(its)
+        return uvloop.run(_figures(its, work(its, full, turns)))
 
 
-def _times(its: Server) -> Figures:
-    calls = its.calls("evalsha", "eval")
-    slow: Any = its.client.slowlog_get(1_000_000)
-    times_us = sorted((entry["duration"] for entry in slow if entry["command"].startswith(b"EVAL")), reverse=True)
-    thousandth = calls // 1000
+async def _figures(its: Server, steps: AsyncIterator[None]) -> Figures:
+    await anext(steps)
+    filling, before = _times_us(its), its.calls("evalsha", "eval")
+    await anext(steps, None)
+    times_us = _times_us(its)
+    thousandth = (its.calls("evalsha", "eval") - before) // 1000
     return {
-        "longest_ms": (times_us[0] if times_us else _NOTED_US) / 1000,
         "p999_ms": (times_us[thousandth] if thousandth < len(times_us) else _NOTED_US) / 1000,
+        "longest_ms": max(_NOTED_US, *times_us[:1], *filling[:1]) / 1000,
     }
 
 
-async def _tube(its: Server, messages: int, turns: int) -> None:
+def _times_us(its: Server) -> list[int]:
+    """Of the scripts since this was asked last that took long enough to be noted, the longest first."""
+    slow: Any = its.client.slowlog_get(1_000_000)
+    its.client.slowlog_reset()
+    return sorted((entry["duration"] for entry in slow if entry["command"].startswith(b"EVAL")), reverse=True)
+
+
+async def _tube(its: Server, messages: int, turns: int) -> AsyncIterator[None]:
     async with await connect(its.url) as queue:
         worker = Worker(drivers.RedisLock(queue.storage), queue)
         for requests in calls_of(PER_CALL, messages):
             await queue.register(One, *requests)
+        yield
         for requests in calls_of(CALL, turns):
             await queue.register(One, *requests)
             await worker.loop(CALL)
 
 
-async def _threads(its: Server, count: int, turns: int) -> None:
+async def _threads(its: Server, count: int, turns: int) -> AsyncIterator[None]:
     async with await connect(its.url) as queue:
         worker = Worker(drivers.RedisLock(queue.storage), queue, WorkerSettings(empty_limit=0))
         for first in range(0, count, _AT_ONCE):
             await _register(queue, first, min(_AT_ONCE, count - first))
+        yield
         for first in range(0, turns, 10):
             await worker.loop(10)
             await _register(queue, count + first, 10)
@@ -83,7 +93,7 @@ async def _register(queue: Queue, first: int, count: int) -> None:
     await queue.register(NewThread, *(Ping(number, 0) for number in range(first, first + count)))
 
 
-async def _grave(its: Server, letters: int, _: int) -> None:
+async def _grave(its: Server, letters: int, _: int) -> AsyncIterator[None]:
     name = handler_name(One)
     key, pipe, buried = f"{name}/0", f"{name}/0/0", dead_pipe(name)
     async with await connect(its.url, StorageSettings(dead_letters=letters)) as queue:
@@ -93,6 +103,7 @@ async def _grave(its: Server, letters: int, _: int) -> None:
             await storage.append([(pipe, [_LETTER] * _AT_ONCE)])
             hand = Hand(key, token, await storage.take(key, token, Terms((0,), _AT_ONCE)))
             await _bury(storage, hand, buried)
+        yield
         for _first in range(0, letters // 2, _AT_ONCE):
             some = await storage.range(buried, _AT_ONCE)
             await storage.drop(buried, *some.sequences)
@@ -114,8 +125,8 @@ SCENARIOS = (
         "redis-scripts",
         "how long a script keeps a server busy",
         (
-            Figure("longest_ms", "the longest", "ms", less_is_better=True),
-            Figure("p999_ms", "99.9th percentile", "ms", less_is_better=True),
+            Figure("p999_ms", "99.9th percentile, once all is there", "ms", less_is_better=True),
+            Figure("longest_ms", "the longest, filling included", "ms", less_is_better=True),
         ),
         (
             Contestant("a million messages in a tube", f"{__name__}:tube", {"messages": 1_000_000}),
@@ -123,7 +134,7 @@ SCENARIOS = (
             Contestant("20,000 dead letters, dropped", f"{__name__}:grave", {"letters": 20_000}),
         ),
         f"By the server's own log of what took {_NOTED_US} us or more, which is what is shown where nothing did. It "
-        "counts the time of day: on a machine with other work it is more. Filling counts as well: in calls of "
-        f"{PER_CALL:,}.",
+        "counts the time of day: on a machine with other work it is more. Filled is in calls of "
+        f"{PER_CALL:,} for the tube and of {_AT_ONCE} for the threads.",
     ),
 )
