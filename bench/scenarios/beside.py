@@ -22,8 +22,8 @@ from shardq import Queue
 from shardq.drivers import SharedStorage
 
 CAPACITY_BYTES = 512 << 20
-REQUESTS = 300_000
-PINGS = 100
+REQUESTS = 800_000
+PINGS = 200
 PAUSE_S = 0.005
 
 
