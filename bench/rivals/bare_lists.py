@@ -1,5 +1,5 @@
-"""Floors: bare lists on a server, without threads, routes, claims and acknowledgement: what a consumer has in hand is
-lost with it. Each request is an element of its own, or each call is one.
+"""Floors: bare lists on a server, without claims and acknowledgement: what a consumer has in hand is lost with it. Each
+request is an element of its own, in one list or in a list for each thread, or each call is one element.
 
 A consumer takes 128 elements, or one call, at a time, and blocks where there is none.
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import cycle
 from typing import Any
 
 import msgspec
@@ -17,13 +18,14 @@ from redis import Redis
 
 from bench.harness.contestant import Figures
 from bench.harness.size import Size
-from bench.load.jobs import CALL, TOTALS, Job, Nothing, calls_of, numbered
+from bench.load.jobs import CALL, THREADS, TOTALS, Job, Nothing, calls_of, numbered
 from bench.load.percentiles import percentiles_us
 from bench.load.server import HOST, Server, server
 from bench.rivals.consumer import consumer
 
 _CONTEXT = multiprocessing.get_context("fork")
 _KEY, _FLUSH = "list", b"flush"
+_LISTS = [f"list-{thread}" for thread in range(THREADS)]
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Job]).decode
 
@@ -31,6 +33,17 @@ _decode = msgspec.msgpack.Decoder(list[Job]).decode
 def singles(size: Size, *, call: int) -> Figures:
     """A call is one RPUSH with an element for each request."""
     return _calls(size, call, lambda requests: map(_encode, requests), _serve_singles)
+
+
+def routed(size: Size, *, call: int) -> Figures:
+    """A call is one RPUSH for each of its threads, all of them in one pipeline."""
+    total = size.count(TOTALS[call], call)
+    warm = max(call, total // 10 // call * call)
+    with server() as its, consumer(partial(_serve_routed, its.port, (warm, total))) as wait:
+        _seconds_routed(its, wait, calls_of(call, warm))
+        with its.measured(total) as spent:
+            seconds = _seconds_routed(its, wait, calls_of(call, total))
+        return {"end_to_end_per_s": total / seconds, **spent}
 
 
 def blobs(size: Size, *, call: int) -> Figures:
@@ -87,6 +100,34 @@ def _seconds_for(its: Server, wait: Callable[[], None], calls: Iterator[Iterable
     return time.perf_counter() - start
 
 
+def _seconds_routed(its: Server, wait: Callable[[], None], calls: Iterator[list[Job]]) -> float:
+    start = time.perf_counter()
+    for requests in calls:
+        groups: dict[int, list[bytes]] = {}
+        for request in requests:
+            groups.setdefault(request.number % THREADS, []).append(_encode(request))
+        pipeline = its.client.pipeline(transaction=False)
+        for thread, elements in groups.items():
+            pipeline.rpush(_LISTS[thread], *elements)
+        pipeline.execute()
+    wait()
+    return time.perf_counter() - start
+
+
+def _serve_routed(port: int, counts: tuple[int, ...], flushed: Callable[[], None]) -> None:
+    client, handle, lists = Redis(HOST, port), Nothing().handle, cycle(_LISTS)
+    for left in counts:
+        empty = 0
+        while left:
+            found: Any = client.lpop(next(lists), CALL)
+            if not found and (empty := empty + 1) < THREADS:
+                continue
+            empty, found = 0, found or [_popped(client, _LISTS)]
+            handle(*_decode(b"\xdd" + len(found).to_bytes(4, "big") + b"".join(found)))
+            left -= len(found)
+        flushed()
+
+
 def _serve_singles(port: int, flushed: Callable[[], None]) -> None:
     client, handle = Redis(HOST, port), Nothing().handle
     while True:
@@ -120,10 +161,10 @@ def _serve_pings(port: int, delays: Any, flushed: Callable[[], None]) -> None:
     flushed()
 
 
-def _popped(client: Redis) -> bytes:
+def _popped(client: Redis, lists: Sequence[str] = (_KEY,)) -> bytes:
     """The next element, as soon as there is one."""
     while True:
-        found: Any = client.blpop([_KEY], timeout=1)
+        found: Any = client.blpop([*lists], timeout=1)
         if found:
             element: bytes = found[1]
             return element

@@ -14,6 +14,12 @@ from shardq import Supervisor
 
 _WORKERS = (1, 2, 4)
 _CALLS = (1, CALL, 10_000)
+#: Functions of `bench.rivals.bare_lists`, and what is an element.
+_LISTS = (
+    ("routed", "bare lists, one a thread, an element a request"),
+    ("singles", "bare list, an element a request"),
+    ("blobs", "bare list, an element a call"),
+)
 
 _CAVEATS = """
 The server, Redis or Valkey, is started for each contestant, on loopback and without persistence; it, the producer and
@@ -21,8 +27,8 @@ each worker are processes of their own on one machine, and share its cores: a se
 server or the producer uses. What the server takes of a processor for a request, times the rate, is its share of a core.
 shardq keeps the order of each of 16 threads, and loses nothing when a process is killed. So does `sharded-queue`, whose
 worker has here settings that let it look for work every millisecond, and which is sent a quarter of the requests. The
-bare lists have one list in place of 16 threads, and what a killed consumer had in hand is lost: as an element a
-request, taken 128 at a time, or as an element a call."""
+bare lists lose what a killed consumer had in hand: as 16 lists, one for each thread, or as one list in place of 16
+threads, which needs no route, with an element a request, taken 128 at a time, or an element a call."""
 
 
 def family(size: Size, *, workers: int, call: int, sync: bool = False) -> Figures:
@@ -58,10 +64,7 @@ def _scenario(call: int) -> Scenario:
         None,
         "sharded_queue",
     )
-    floors = [
-        Contestant(f"bare list, {what}", f"bench.rivals.bare_lists:{name}", {"call": call}, Kind.FLOOR)
-        for name, what in (("singles", "an element a request"), ("blobs", "an element a call"))
-    ]
+    floors = [Contestant(what, f"bench.rivals.bare_lists:{name}", {"call": call}, Kind.FLOOR) for name, what in _LISTS]
     title = "single requests" if call == 1 else f"calls of {call:,} requests over 16 threads"
     return Scenario(
         f"redis-calls-{call}",
