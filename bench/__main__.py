@@ -66,7 +66,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, metavar="N", help=f"rounds of each scenario; default: {_ROUNDS}")
     until = f"begin no round that would end after so many; default: {_MINUTES}"
     parser.add_argument("--minutes", type=float, default=_MINUTES, metavar="M", help=until)
-    parser.add_argument("--quick", action="store_true", help="one round of an eighth: all scenarios in two minutes")
+    parser.add_argument("--quick", action="store_true", help="one round of an eighth: all scenarios in three minutes")
     parser.add_argument("--size", choices=SIZES, default=FULL.name, help="how much each does")
     parser.add_argument("--json", type=Path, metavar="FILE", help="store the figures of each round in a results file")
     parser.add_argument("--report", action="store_true", help="write docs/performance.md anew, and measure nothing")

@@ -21,7 +21,7 @@ Figures = dict[str, float]
 
 ROOT = Path(__file__).parents[2]
 #: A contestant that is not done after so long hangs. The longest take some seconds.
-LIMIT_S = 120.0
+LIMIT_S = 180.0
 #: How long it has then to remove what it made, before it and all its processes are killed.
 _GRACE_S = 10.0
 

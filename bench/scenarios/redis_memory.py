@@ -16,7 +16,8 @@ from shardq import Worker, connect, drivers
 from shardq.settings import WorkerSettings
 
 _MESSAGES = 100_000
-_THREADS = 20_000
+_SINGLES = 20_000
+_THREADS = 10_000
 #: Requests of one call where each has a thread of its own.
 _AT_ONCE = 1_000
 _HANDLERS = {1: One, 16: Nothing}
@@ -24,7 +25,7 @@ _HANDLERS = {1: One, 16: Nothing}
 
 def messages(size: Size, *, call: int, threads: int) -> Figures:
     with server() as its:
-        return uvloop.run(_messages(its, size.count(_MESSAGES, call), call, threads))
+        return uvloop.run(_messages(its, size.count(_MESSAGES if call > 1 else _SINGLES, call), call, threads))
 
 
 def drained(size: Size) -> Figures:
