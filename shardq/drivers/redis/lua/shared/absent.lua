@@ -29,13 +29,13 @@ end
 -- The messages of a body that have no equal, each once.
 local function absent_of(pipe, body, seen)
     local key, name = split_pipe(pipe)
-    local its, found = thread(key), {}
-    for _, message in ipairs(messages_in(body)) do
-        local there = seen[pipe .. '\0' .. message] or waiting_entry(ONCE, pipe, message)
-        if not there and its.id then
-            there = redis.call('HEXISTS', EQUAL, equal_field(its, name, message)) == 1
-        end
-        if not there then
+    local its, found, messages = thread(key), {}, messages_in(body)
+    -- A body has few messages: all are looked up at once.
+    local counted = its.id and redis.call('HMGET', EQUAL, unpack(equal_fields(its, name, messages))) or {}
+    local some_wait = redis.call('EXISTS', WAITS) == 1
+    for place, message in ipairs(messages) do
+        local there = counted[place] or seen[pipe .. '\0' .. message]
+        if not there and not (some_wait and waiting_entry(ONCE, pipe, message)) then
             seen[pipe .. '\0' .. message] = true
             found[#found + 1] = message
         end
