@@ -32,7 +32,7 @@ def main() -> None:
 
 def _list() -> None:
     for scenario in SCENARIOS.values():
-        print(f"{scenario.name:18}{scenario.title}")
+        print(f"{scenario.name:20}{scenario.title}")
 
 
 def _measure(arguments: argparse.Namespace, path: Path | None) -> dict[str, Runs]:
