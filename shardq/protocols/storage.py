@@ -163,6 +163,8 @@ class Storage(Protocol):
     settings: StorageSettings
     importable_only: bool
     """Whether other processes serve the messages stored here, so that handlers must be importable by name."""
+    suspends: bool
+    """Whether `take`, `pop` and `turn` let the event loop run, as those over a network do."""
 
     @property
     def limits(self) -> Limits:

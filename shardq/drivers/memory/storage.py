@@ -51,6 +51,7 @@ class RuntimeStorage:
     """
 
     importable_only = False
+    suspends = False
 
     def __init__(
         self,

@@ -7,13 +7,16 @@ import logging
 from shardq.drivers.redis.hands import tube_name
 from shardq.drivers.redis.records import bodies_of
 from shardq.drivers.redis.replies import NoMemory
-from shardq.drivers.redis.rooms import NO_ROOM, Room
+from shardq.drivers.redis.rooms import CALL_AGAIN, NO_ROOM, Room
 from shardq.drivers.redis.server import Server
 from shardq.model import EMPTY, Batch, Hand, key_of
 from shardq.pages import Page
 from shardq.settings import StorageSettings
 
 log = logging.getLogger("shardq.storage")
+
+#: How many letters a script drops, so that it is short.
+_DROPPED = 256
 
 
 class Letters:
@@ -38,10 +41,13 @@ class Letters:
             "partition": layout.partition_of(hand.key),
             "partitions": layout.partitions,
         }
-        evicted = await self._server.run_on(hand.key, "bury", arguments, letter, once=True)
+        done, evicted = CALL_AGAIN, 0
+        while done == CALL_AGAIN:
+            done, some = await self._server.run_on(hand.key, "bury", arguments, letter, once=True)
+            evicted += some
         if evicted > 0:
             log.warning("dead letters dropped to make room", extra={"grave": grave, "letters": evicted})
-        return bool(evicted != NO_ROOM)
+        return bool(done != NO_ROOM)
 
     async def graves(self, after: str | None, limit: int) -> Page[str]:
         limit = max(1, limit)
@@ -62,8 +68,8 @@ class Letters:
         layout, dropped = await self._server.layout(), 0
         for place in layout.everywhere:
             its = [number for number in sequences if number % layout.partitions == place]
-            for start in range(0, len(its), 1000):
-                arguments = {"grave": grave, "sequences": its[start : start + 1000]}
+            for start in range(0, len(its), _DROPPED):
+                arguments = {"grave": grave, "sequences": its[start : start + _DROPPED]}
                 dropped += await self._server.run("drop", place, arguments, once=True)
         return dropped
 

@@ -50,6 +50,9 @@ from shardq.settings import StorageSettings
 
 log = logging.getLogger("shardq.storage")
 
+#: How many messages a script looks for at most that wait for their time.
+_AT_ONCE = 512
+
 
 class RedisStorage:
     """`Storage` on a Redis or Valkey server, from version 6.2 on.
@@ -65,6 +68,7 @@ class RedisStorage:
     """
 
     importable_only = True
+    suspends = True
 
     def __init__(
         self,
@@ -199,7 +203,7 @@ class RedisStorage:
             return 0
         key, _, priority = pipe.rpartition("/")
         unwanted = tuple(dict.fromkeys(messages))
-        removed: int = await self.server.run_on(key, "unwait", {"pipe": pipe}, *unwanted, once=True)
+        removed = await self._unwait({"pipe": pipe}, unwanted)
         for name in (f"f{priority}", priority):
             at: int | None = None
             below: int | None = None
@@ -227,9 +231,7 @@ class RedisStorage:
         return await self._listing.scheduled(after, limit)
 
     async def unschedule(self, pipe: str, *messages: bytes) -> int:
-        arguments = {"pipe": pipe, "schedules": True}
-        ended: int = await self.server.run_on(key_of(pipe), "unwait", arguments, *dict.fromkeys(messages), once=True)
-        return ended
+        return await self._unwait({"pipe": pipe, "schedules": True}, tuple(dict.fromkeys(messages)))
 
     async def wait_for_quiet(self, timeout_s: float | None = None, *, deferred: bool = False) -> bool:
         async def look(places: Places) -> bool | None:
@@ -321,6 +323,14 @@ class RedisStorage:
         if not outputs or not hand.batch.count:
             return None
         return await sending(self.server, self.settings, hand.key, outputs, acknowledged)
+
+    async def _unwait(self, arguments: dict[str, Any], messages: Sequence[bytes]) -> int:
+        """So many of these messages waited, and wait no more."""
+        ended = 0
+        for start in range(0, len(messages), _AT_ONCE):
+            some = messages[start : start + _AT_ONCE]
+            ended += await self.server.run_on(key_of(arguments["pipe"]), "unwait", arguments, *some, once=True)
+        return ended
 
     async def _counts(self, arguments: Mapping[int, dict[str, Any]]) -> list[Counts]:
         """The figures of each partition, of one instant each."""

@@ -45,6 +45,7 @@ class SharedStorage:
     """Messages of all tubes in a named segment. Made by `create` or `attach`; only `destroy` removes it."""
 
     importable_only = True
+    suspends = False
 
     def __init__(self, store: Store, settings: StorageSettings | None = None) -> None:
         self.settings = settings or StorageSettings()

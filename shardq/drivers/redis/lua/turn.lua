@@ -41,11 +41,7 @@ local function reply(key, its, batch)
     return told
 end
 
-local function claim_next()
-    local key = next_ready(served)
-    if not key then
-        return reply()
-    end
+local function claim(key)
     local its = thread(key)
     begin_claim(key, its, lease_us)
     note_call({key, its.token})
@@ -82,18 +78,18 @@ if hand then
 end
 end_what_is_over()
 promote()
-if not hand then
-    return claim_next()
-end
-local batch = args.stay and hand_out(its, args.terms)
+local batch = hand and args.stay and hand_out(its, args.terms)
 if batch then
     return reply(hand.key, its, batch)
 end
-if args.hold then
-    return reply(hand.key, its)
+local following = not args.hold and next_ready(served)
+if following then
+    if hand then
+        end_claim(hand.key, its)
+    end
+    return claim(following)
 end
-if not next_ready(served) then
-    return reply(hand.key, its, not args.stay and hand_out(its, args.terms) or nil)
+if not hand then
+    return reply()
 end
-end_claim(hand.key, its)
-return claim_next()
+return reply(hand.key, its, not args.stay and not args.hold and hand_out(its, args.terms) or nil)

@@ -39,8 +39,8 @@ local function note_call(result)
                 kept[#kept + 1] = calls[place]
             end
         end
-        redis.call('HSET', CALLS, args.producer, cmsgpack.pack(kept))
-        if redis.call('HLEN', CALLS) > PRODUCERS then
+        local is_new = redis.call('HSET', CALLS, args.producer, cmsgpack.pack(kept)) == 1
+        if is_new and redis.call('HLEN', CALLS) > PRODUCERS then
             redis.call('RENAME', CALLS, CALLS_OLD)
         end
     end

@@ -78,7 +78,7 @@ end
 -- Move messages that are due once into their tubes, so many or somewhat more. Those of schedules need `come.lua`: only
 -- the client can read a calendar.
 local function promote()
-    local left_to_move = 4096
+    local left_to_move = 256
     while left_to_move > 0 do
         local found = redis.call('ZRANGEBYSCORE', DUE, '-inf', now, 'LIMIT', 0, 16)
         if not found[1] then
