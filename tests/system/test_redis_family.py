@@ -17,7 +17,7 @@ from shardq.drivers.redis.storage import RedisStorage
 from shardq.errors import SupervisorError
 from tests.support.jobs import Folder, Forward, Gated, Record
 from tests.support.leaks import segment_name
-from tests.support.programs import Supervise
+from tests.support.programs import Supervise, until
 from tests.support.redis_server import Server, program, running_server
 from tests.support.tasks import LIMIT_S
 
@@ -110,6 +110,22 @@ async def test_a_drain_ends_when_the_storage_is_quiet(url: str, queue: Queue, fo
     finally:
         drain.discard()
     assert sorted(folder.done()) == list(range(50))
+
+
+async def test_a_family_is_reloaded(url: str, queue: Queue, folder: Folder) -> None:
+    family = Supervise(f"{Record.__module__}:Record", "--url", url, "--workers", 1)
+    try:
+        family.hear("serving server=")
+        first = family.workers(1)
+        for times in (1, 2):
+            family.signal(signal.SIGHUP)
+            family.hear_times("reloaded workers=1", times)
+            until(lambda: not family.workers(1) & first, "the worker is new")
+            await queue.register(Record, *folder.notes([times]))
+            folder.until("done", times)
+        assert family.stop() == 0
+    finally:
+        family.discard()
 
 
 @pytest.fixture
