@@ -28,9 +28,9 @@ from shardq.errors import (
 from shardq.handler import Handler
 from shardq.queue import Queue
 from shardq.serving import lifecycle
-from shardq.settings import URL_VARIABLE, SupervisorSettings, check_environment
+from shardq.settings import SupervisorSettings, check_environment
 from shardq.supervisor.code.handlers import load_handlers
-from shardq.supervisor.code.launch import MARK
+from shardq.supervisor.code.launch import MARK, SERVER_URL
 from shardq.supervisor.code.program import Program
 from shardq.supervisor.code.sharing import unshareable
 from shardq.supervisor.code.threads import ThreadWatch, threads
@@ -91,8 +91,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.enable()  # `launch` disabled it
     standard.open_missing()
     os.environ.pop(MARK, None)  # before any process is started that would inherit it
+    server_url = os.environ.pop(SERVER_URL, None)
     options = _parser().parse_args(arguments)
-    origin = Origin(Program.of_this_process(RESUME), Terminal.of_this_process())
+    options.url = options.url or server_url
+    program = Program.of_this_process(RESUME)._replace(variables=[(SERVER_URL, server_url)] if server_url else [])
+    origin = Origin(program, Terminal.of_this_process())
     _listen(options)
     give_defaults_to_children()
     # A probe has not inherited the descriptor: the line is its supervisor's.
@@ -139,9 +142,6 @@ def _supervise(
     logs.configure(settings.log_level, as_json=settings.json_output, waits=not supervises)
     check_environment()
     url = settings.url or lifecycle.default_url(options.targets[0])
-    if is_redis(url):
-        # Workers that are executed find it here: a list of processes would show its password.
-        os.environ[URL_VARIABLE] = url
     watch, resumption = ThreadWatch(), Resumption.decoded(options.resume) if options.resume else None
     if resumption:
         resumption.inherit(False)
@@ -231,6 +231,7 @@ def _runner(
         if news:
             os.set_inheritable(news.writer, True)
             extra += ["--news", str(news.writer)]
+            os.environ[SERVER_URL] = url
         else:
             extra += ["--url", url]
         extra += settings.options(skip=("url", "workers", "drain", "stale", "capacity"))
