@@ -132,6 +132,25 @@ async def test_a_family_is_reloaded(url: str, queue: Queue, folder: Folder) -> N
         family.discard()
 
 
+async def test_a_family_whose_server_is_away_is_reloaded_and_goes_on(folder: Folder) -> None:
+    server = Server(program())
+    server.start()
+    family = Supervise(f"{Record.__module__}:Record", "--url", server.url, "--workers", 1)
+    try:
+        family.hear("serving server=")
+        server.kill()
+        family.signal(signal.SIGHUP)
+        family.hear("reloaded workers=1")
+        server.start()
+        async with await connect(server.url) as queue:
+            await queue.register(Record, *folder.notes([0]))
+            folder.until("done", 0)
+        assert family.stop() == 0
+    finally:
+        family.discard()
+        server.end()
+
+
 @pytest.fixture
 def guarded() -> Iterator[Server]:
     """A server that wants a password."""
