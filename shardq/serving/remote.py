@@ -32,7 +32,9 @@ def opened(
     handlers: Collection[str],
     resumption: Resumption | None,
 ) -> SupervisedServer:
-    """The storage, as its supervisor sees it. Raises `StorageUnavailable` and `StorageRefused`."""
+    """The storage, as its supervisor sees it. At a start it raises `StorageUnavailable` and `StorageRefused`. After a
+    reload there are workers, and the supervisor waits for the server as they do.
+    """
     news = News(resumption.lock, resumption.slot) if resumption else News()
     if resumption:
         os.set_inheritable(news.reader, False)
@@ -41,8 +43,9 @@ def opened(
     storage = storage_of(url, silent_s=_SILENT_S)
     storage.importable_only = not options.main
     storage.server.most_patience_s = _PATIENCE_S
-    drive(storage.server.layout())
-    storage.server.hang_up()  # with a connection open workers could not be forked
+    if not resumption:
+        drive(storage.server.layout())
+        storage.server.hang_up()  # with a connection open workers could not be forked
     storage.turning.lease_s = RedisLock().lease_s or storage.turning.lease_s
     return SupervisedServer(
         storage,

@@ -160,7 +160,6 @@ class _Service:
         )
         offspring.watch()
         term.follow()
-        os.set_inheritable(self._life, False)
         loop.add_reader(self._life, orphaned)
         try:
             await worker.loop(handler=tuple(handlers.values()))
