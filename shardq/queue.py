@@ -79,17 +79,15 @@ class Queue:
         if _is_awaitable(routes):
             routes = await routes
         call = prepare(facts, requests, routes, self._messages, self.storage.limits)
-        options: dict[str, Any] = {"absent": True} if if_not_exists else {}
-        if schedule or defer is not None:
-            options["when"] = when(defer, schedule)
+        time = when(defer, schedule) if schedule or defer is not None else None
         accepted, number, follow_up = 0, 0, inside_handler()
         try:
             for number, step in enumerate(call.steps):
-                taken = await self.storage.append(step, follow_up=follow_up, **options)
+                taken = await self.storage.append(step, when=time, absent=if_not_exists, follow_up=follow_up)
                 if taken is None:
                     if not self._waits_when_full():
                         raise call.full(number)
-                    taken = await self.storage.append_when_room(step, **options)
+                    taken = await self.storage.append_when_room(step, when=time, absent=if_not_exists)
                 accepted += taken or 0
         except QueueFull as full:
             full.not_accepted = call.left(number)
@@ -117,17 +115,15 @@ class Queue:
         if _is_awaitable(routes):
             routes = _result(routes, may_wait)
         call = prepare(facts, requests, routes, self._messages, self.storage.limits)
-        options: dict[str, Any] = {"absent": True} if if_not_exists else {}
-        if schedule or defer is not None:
-            options["when"] = when(defer, schedule)
+        time = when(defer, schedule) if schedule or defer is not None else None
         accepted, number, follow_up = 0, 0, inside_handler()
         try:
             for number, step in enumerate(call.steps):
-                taken = drive(self.storage.append(step, follow_up=follow_up, **options))
+                taken = drive(self.storage.append(step, when=time, absent=if_not_exists, follow_up=follow_up))
                 if taken is None:
                     if not (may_wait and self._waits_when_full()):
                         raise call.full(number)
-                    taken = _result(self.storage.append_when_room(step, **options), may_wait)
+                    taken = _result(self.storage.append_when_room(step, when=time, absent=if_not_exists), may_wait)
                 accepted += taken or 0
         except QueueFull as full:
             full.not_accepted = call.left(number)

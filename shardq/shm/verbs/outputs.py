@@ -96,10 +96,17 @@ class Outputs:
         cannot be stored.
         """
         doubtful, share = False, at.HAND_OVER if hands_over(outputs, acknowledged) else at.FOLLOW_UP
-        for pipe, _, _, absent in outputs:
+        plain: dict[str, Sequence[bytes]] = {}
+        for pipe, messages, when, absent in outputs:
             self._directory.check_name(pipe)
             doubtful = doubtful or absent
-        return AskedOutputs({}, [], outputs, share) if doubtful else AskedOutputs(*self._sorted(outputs), (), share)
+            if when is None and messages:
+                plain[pipe] = messages
+        if doubtful:
+            return AskedOutputs({}, [], outputs, share)
+        if len(plain) == len(outputs):
+            return AskedOutputs(plain, [], (), share)
+        return AskedOutputs(*self._sorted(outputs), (), share)
 
     def write(self, thread: int, asked: AskedOutputs, most: int) -> Written | int:
         """Write the outputs of a batch of this thread. They are no part of their tubes yet. Room is kept for the dead
@@ -116,7 +123,7 @@ class Outputs:
         if not at_once and not later:
             return NOTHING
         self._journal.keep(thread)
-        messages = list(chain(*at_once.values(), *(part.messages for part, _ in later)))
+        messages = list(chain(*at_once.values(), *(part.messages for part, _ in later) if later else ()))
         former, written = self._extents.keep_room(messages, share), None
         try:
             if former is not None:
@@ -197,7 +204,7 @@ class Outputs:
 
     def _targets(self, pipes: Iterable[str], share: int) -> list[Target] | None:
         """The tubes of these pipes. None: there is no room for the entry of one of them."""
-        targets = list[Target]()
+        targets: list[Target] = []
         for pipe in pipes:
             thread, tube = self._directory.tube(pipe)
             if tube == NOT_FOUND:
