@@ -16,8 +16,9 @@ from typing import Any
 
 import uvloop
 
+from bench.load.counted import CountedWorker
 from bench.load.jobs import delays_ns
-from shardq import Worker, connect, drivers
+from shardq import connect, drivers
 from shardq.drivers import SharedLock, SharedStorage
 
 
@@ -57,7 +58,7 @@ async def _serve(url: str, limit: int) -> None:
     async with await connect(url) as queue:
         storage = queue.storage
         lock = SharedLock(storage) if isinstance(storage, SharedStorage) else drivers.RedisLock(storage)
-        worker = Worker(lock, queue)
+        worker = CountedWorker(lock, queue)
         print("ready", flush=True)
         await worker.loop(limit)
         end_ns = time.monotonic_ns()

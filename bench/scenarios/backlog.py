@@ -9,6 +9,7 @@ import uvloop
 from bench.harness.contestant import Figures
 from bench.harness.scenario import Contestant, Figure, Scenario
 from bench.harness.size import Size
+from bench.load.counted import CountedWorker
 from bench.load.jobs import CALL, PER_CALL, Nothing, calls_of
 from bench.load.segment import segment
 from shardq import Queue, Worker
@@ -41,7 +42,7 @@ async def laid_up(queue: Queue, backlog: int) -> None:
         await queue.register(Nothing, *requests)
 
 
-async def through(queue: Queue, worker: Worker, total: int) -> None:
+async def through(queue: Queue, worker: Worker | CountedWorker, total: int) -> None:
     """Register so many and handle so many."""
     for _ in range(total // TURN):
         for requests in calls_of(CALL, TURN):

@@ -10,9 +10,10 @@ import uvloop
 from bench.harness.contestant import Figures
 from bench.harness.scenario import Contestant, Figure, Kind, Scenario
 from bench.harness.size import Size
+from bench.load.counted import CountedWorker
 from bench.load.jobs import CALL, NewThread, Nothing, One, Ping, numbered
 from bench.load.server import Server, server
-from shardq import Worker, connect, drivers
+from shardq import connect, drivers
 from shardq.settings import WorkerSettings
 
 _MESSAGES = 100_000
@@ -48,7 +49,7 @@ async def _messages(its: Server, total: int, call: int, threads: int) -> Figures
 async def _drained(its: Server, threads: int) -> Figures:
     """One request in each of so many threads, all handled."""
     async with await connect(its.url) as queue:
-        worker = Worker(drivers.RedisLock(queue.storage), queue, WorkerSettings(empty_limit=0))
+        worker = CountedWorker(drivers.RedisLock(queue.storage), queue, WorkerSettings(empty_limit=0))
         await queue.register(NewThread, Ping(0, 0))
         await worker.loop(1)  # to warm up
         before = its.used_bytes()

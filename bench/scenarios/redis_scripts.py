@@ -11,9 +11,10 @@ import uvloop
 from bench.harness.contestant import Figures
 from bench.harness.scenario import Contestant, Figure, Scenario
 from bench.harness.size import Size
+from bench.load.counted import CountedWorker
 from bench.load.jobs import CALL, PER_CALL, NewThread, One, Ping, calls_of
 from bench.load.server import Server, server
-from shardq import Queue, Worker, connect, drivers
+from shardq import Queue, connect, drivers
 from shardq.drivers import RedisStorage
 from shardq.model import Hand, Terms, dead_pipe, handler_name
 from shardq.settings import StorageSettings, WorkerSettings
@@ -69,7 +70,7 @@ def _times_us(its: Server) -> list[int]:
 
 async def _tube(its: Server, messages: int, turns: int) -> AsyncIterator[None]:
     async with await connect(its.url) as queue:
-        worker = Worker(drivers.RedisLock(queue.storage), queue)
+        worker = CountedWorker(drivers.RedisLock(queue.storage), queue)
         for requests in calls_of(PER_CALL, messages):
             await queue.register(One, *requests)
         yield
@@ -80,7 +81,7 @@ async def _tube(its: Server, messages: int, turns: int) -> AsyncIterator[None]:
 
 async def _threads(its: Server, count: int, turns: int) -> AsyncIterator[None]:
     async with await connect(its.url) as queue:
-        worker = Worker(drivers.RedisLock(queue.storage), queue, WorkerSettings(empty_limit=0))
+        worker = CountedWorker(drivers.RedisLock(queue.storage), queue, WorkerSettings(empty_limit=0))
         for first in range(0, count, _AT_ONCE):
             await _register(queue, first, min(_AT_ONCE, count - first))
         yield
