@@ -29,8 +29,8 @@ class Pty:
         self.mine, self.theirs = pty.openpty()
 
     def take(self) -> None:
-        """In a child, in a session of its own: make it the controlling terminal, whose end is heard. Tests may run under
-        `nohup`.
+        """In a child, in a session of its own: make it the controlling terminal, whose end is heard. Tests may run
+        under `nohup`.
         """
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
         fcntl.ioctl(self.theirs, termios.TIOCSCTTY, 0)
