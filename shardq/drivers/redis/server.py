@@ -16,7 +16,8 @@ from shardq.drivers.redis.calls import Calls
 from shardq.drivers.redis.cluster import Cluster, ClusterLink, PlainClusterLink
 from shardq.drivers.redis.copies import wants_copies
 from shardq.drivers.redis.layout import Layout, meta_key, slot_of
-from shardq.drivers.redis.links import PATIENCE_S, Link, PerLoop, PlainLink
+from shardq.drivers.redis.links import PATIENCE_S, Link, PlainLink
+from shardq.drivers.redis.per_loop import PerLoop
 from shardq.drivers.redis.replies import NoMemory
 from shardq.drivers.redis.scripts import Script, script
 from shardq.drivers.redis.suitable import check_suitable

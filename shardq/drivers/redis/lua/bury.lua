@@ -6,7 +6,7 @@
 -- ARGV[2]: the letter. Returns whether it is there (1), there is no room (-1), or it has to be called again (-2): there are
 -- more to drop than a short script can; and how many older letters went.
 local its = held(args.key, args.token)
-if not its or not may_leave(its, args.name, args.sequence + 1) then
+if not its then
     return fenced(args.key, args.token)
 end
 local before = made_before()
@@ -24,6 +24,9 @@ end
 if not head or head.number ~= args.sequence then
     commit()
     return {1, 0}
+end
+if not may_leave(its, args.name, args.sequence + 1) then
+    return fenced(args.key, args.token)
 end
 local evicted, has_room = make_room(args.grave, #letter - head.nbytes)
 if not evicted then
