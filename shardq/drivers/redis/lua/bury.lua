@@ -5,7 +5,7 @@
 --   call
 -- ARGV[2]: the letter. Returns how many older letters went, -1 where there is no room.
 local its = held(args.key, args.token)
-if not its or not may_leave(its, args.name, args.sequence + 1) then
+if not its then
     return fenced(args.key, args.token)
 end
 local before = made_before()
@@ -23,6 +23,9 @@ end
 if not head or head.number ~= args.sequence then
     commit()
     return 0
+end
+if not may_leave(its, args.name, args.sequence + 1) then
+    return fenced(args.key, args.token)
 end
 local evicted = make_room(args.grave, #letter - head.nbytes)
 if not evicted then
