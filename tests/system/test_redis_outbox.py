@@ -1,4 +1,4 @@
-"""Outputs for other partitions: on their way in an outbox, and there once and in their order, whichever process dies."""
+"""Outputs for other partitions: on their way in an outbox, there once and in their order, whichever process dies."""
 
 from __future__ import annotations
 
