@@ -25,6 +25,8 @@ log = logging.getLogger("shardq.storage")
 
 #: Seconds of a pause before the next try, at most: at first, and in the end.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
+#: Seconds for which several answers are waited for where each is wanted only if it can be had.
+LOOK_S = 1.0
 #: Seconds for which a call is tried where its caller does not wait without end.
 PATIENCE_S = 60.0
 
@@ -99,6 +101,12 @@ class Link:
         raises stands in its place.
         """
         sent = self._sent_together(commands)
+        on_their_way = [future for future in sent if future is not None]
+        if patience_s == 0 and on_their_way:
+            _, late = await asyncio.wait(on_their_way, timeout=LOOK_S)
+            for future in late:
+                self._puzzled()
+                future.cancel()
         return [
             await self._run_again(command, future, patience_s) for command, future in zip(commands, sent, strict=True)
         ]
@@ -185,6 +193,8 @@ class Link:
 
     async def _run_again(self, command: Sendable, future: asyncio.Future[Any] | None, patience_s: float | None) -> Any:
         """The answer that is on its way, or that of another try; an error too."""
+        if future is not None and future.cancelled():
+            return StorageUnavailable(f"no answer from {self._address} in {LOOK_S} s")
         reply = None if future is None else await future
         if future is not None and not isinstance(reply, Exception):
             return reply
@@ -240,8 +250,21 @@ class PlainLink:
             time.sleep(tries.pause_s(reason))
 
     def run_each(self, commands: Sequence[Sendable], patience_s: float | None = PATIENCE_S) -> list[Any]:
-        """See `Link.run_each`. One after the other."""
-        return [self._answer(command, patience_s) for command in commands]
+        """See `Link.run_each`."""
+        wires = [self._ready(command.slot) for command in commands]
+        for wire in dict.fromkeys(wires):
+            if wire:
+                its = [command.packed for command, at in zip(commands, wires, strict=True) if at is wire]
+                with suppress(Disconnected):
+                    wire.send(b"".join(its))
+        replies = [wire and _next_answer(wire) for wire in wires]
+        for wire, reply in zip(wires, replies, strict=True):
+            if wire and isinstance(reply, Disconnected):
+                self._hang_up(wire)
+        return [
+            self._run_again(command, patience_s) if wire is None or isinstance(reply, Exception) else reply
+            for command, wire, reply in zip(commands, wires, replies, strict=True)
+        ]
 
     def ask(self, *words: bytes, slot: int = 0, patience_s: float | None = PATIENCE_S) -> Any:
         """See `Link.ask`."""
@@ -261,11 +284,27 @@ class PlainLink:
     def _puzzled(self) -> None:
         """See `Link`."""
 
-    def _answer(self, command: Sendable, patience_s: float | None) -> Any:
+    def _ready(self, slot: int) -> PlainWire | None:
+        """See `Link`."""
+        return self._wire
+
+    def _hang_up(self, wire: PlainWire) -> None:
+        """Close a connection that broke."""
+        self.close()
+
+    def _run_again(self, command: Sendable, patience_s: float | None) -> Any:
         try:
             return self.run(command, patience_s)
         except (ShardqError, NoMemory) as error:
             return error
+
+
+def _next_answer(wire: PlainWire) -> Any:
+    """The answer, an error too."""
+    try:
+        return wire.answer()
+    except (hiredis.ReplyError, Disconnected) as error:
+        return error
 
 
 def plain_answer(wire: PlainWire, command: Sendable, *, asking: bool = False) -> Any:

@@ -38,6 +38,7 @@ class Wire(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._answers = 0
+        self.answer_s = ANSWER_S
         self.lost = False
         self.on_lost: Callable[[], None] | None = None
 
@@ -78,7 +79,7 @@ class Wire(asyncio.Protocol):
         self._waiting.append((future, orphan))
         self._transport.write(command)
         if self._watch is None:
-            self._watch = future.get_loop().call_later(ANSWER_S, self._check, self._answers)
+            self._watch = future.get_loop().call_later(self.answer_s, self._check, self._answers)
         return future
 
     def sent_together(self, commands: Sequence[bytes]) -> list[asyncio.Future[Any]]:
@@ -139,7 +140,7 @@ class Wire(asyncio.Protocol):
         if answers == self._answers:
             self.close()
             return
-        self._watch = asyncio.get_running_loop().call_later(ANSWER_S, self._check, self._answers)
+        self._watch = asyncio.get_running_loop().call_later(self.answer_s, self._check, self._answers)
 
     def _end(self) -> None:
         if self.lost:
@@ -159,7 +160,7 @@ class Wire(asyncio.Protocol):
 class PlainWire:
     """A connection that blocks its thread: for code without an event loop."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, answer_s: float = ANSWER_S) -> None:
         """Raises `OSError` and `hiredis.ReplyError`."""
         self._reader = hiredis.Reader(notEnoughData=Ellipsis)
         self._socket = socket.socket(socket.AF_UNIX) if address.path else socket.socket()
@@ -173,7 +174,7 @@ class PlainWire:
                 self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if address.tls:
                 self._socket = address.tls.wrap_socket(self._socket, server_hostname=address.host)
-            self._socket.settimeout(ANSWER_S)
+            self._socket.settimeout(answer_s)
             for words in address.greeting:
                 self.ask(packed(*words))
         except BaseException:
@@ -182,8 +183,19 @@ class PlainWire:
 
     def ask(self, command: bytes) -> Any:
         """The answer. Raises `hiredis.ReplyError`, and `Disconnected`."""
+        self.send(command)
+        return self.answer()
+
+    def send(self, commands: bytes) -> None:
+        """Send commands, whose answers come one by one. Raises `Disconnected`."""
         try:
-            self._socket.sendall(command)
+            self._socket.sendall(commands)
+        except OSError as error:
+            raise Disconnected from error
+
+    def answer(self) -> Any:
+        """The next answer. Raises as `ask`."""
+        try:
             while (reply := self._reader.gets()) is Ellipsis:
                 data = self._socket.recv(1 << 16)
                 if not data:
