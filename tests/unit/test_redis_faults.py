@@ -18,7 +18,7 @@ from shardq.drivers.redis.hands import decoded
 from shardq.drivers.redis.lock import RedisLock
 from shardq.drivers.redis.outputs import sending
 from shardq.drivers.redis.storage import RedisStorage
-from shardq.errors import FencedError, HandlerError
+from shardq.errors import FencedError
 from shardq.model import Counts, Hand, Terms, When, dead_pipe
 from shardq.outputs import Output
 from shardq.settings import StorageSettings
@@ -168,28 +168,6 @@ async def test_a_long_tube_is_counted_in_several_calls_before_outputs_come(stora
 
     assert await storage.length(OTHER) == 10_001
     assert await contents(storage, OTHER_KEY + "/1") == [b"plain", b"x"]
-
-
-async def test_outputs_in_another_partition_are_refused() -> None:
-    address = Address(path=str(running_server().socket))
-    storage = RedisStorage(address, StorageSettings(prefix=f"{segment_name()}_"), partitions=16)
-    layout = await storage.server.layout()
-    elsewhere = next(
-        key for n in range(99) if layout.partition_of(key := f"app.jobs/Crop/{n}") != layout.partition_of(KEY)
-    )
-    await storage.append([(PIPE, [b"a"])])
-    token = await storage.claim(KEY)
-    hand = Hand(KEY, token, await storage.take(KEY, token, Terms((0,), 1)))
-
-    with pytest.raises(HandlerError, match="another partition"):
-        await storage.pop(hand, 1, [Output(PIPE, [b"here"]), Output(f"{elsewhere}/0", [b"there"])])
-    assert await contents(storage) == [b"a"]
-    assert await storage.pop(hand, 1, [Output(PIPE, [b"here"])])
-
-    assert await contents(storage) == [b"here"]
-    assert await wrongs(storage.server) == []
-    await storage.server.destroy()
-    await storage.close()
 
 
 async def test_a_server_that_forgot_the_scripts_is_told_them_again(storage: RedisStorage) -> None:

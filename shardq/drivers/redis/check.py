@@ -16,8 +16,8 @@ from shardq.drivers.redis.server import Server
 from shardq.text.wording import counted
 
 _RECORD = Struct("<QII")
-_HASHES = ("THREADS", "CHUNKS", "EQUAL", "WAITING", "LETTERS", "SLEEPS")
-_SETS = ("LIVE", "READY", "TIMERS", "OWNERS", "DUE", "AGAIN", "STARVED", "WAITS", "GRAVES", "SLEEPERS")
+_HASHES = ("THREADS", "CHUNKS", "EQUAL", "WAITING", "LETTERS", "SLEEPS", "OUTBOX")
+_SETS = ("LIVE", "READY", "TIMERS", "OWNERS", "DUE", "AGAIN", "STARVED", "WAITS", "GRAVES", "SLEEPERS", "OUTWARD")
 
 
 async def wrongs(server: Server) -> list[str]:
@@ -38,7 +38,7 @@ class _Partition:
     ):
         self.state, self.hashes, self.sets = state, hashes, sets
         self.threads = {key.decode(): decoded(said) for key, said in hashes["THREADS"].items()}
-        self.nbytes = 0
+        self.nbytes = self.away = 0
 
     @classmethod
     async def read(cls, server: Server, layout: Layout, partition: int) -> _Partition:
@@ -54,7 +54,7 @@ class _Partition:
         return cls(decoded(state) if state else {}, hashes, sets)
 
     def wrongs(self) -> Iterator[str]:
-        return chain(self._threads(), self._pending(), self._letters(), self._sleepers(), self._figures())
+        return chain(self._threads(), self._pending(), self._letters(), self._sleepers(), self._away(), self._figures())
 
     def _threads(self) -> Iterator[str]:
         fields, equal = set[bytes](), Counter[bytes]()
@@ -167,11 +167,20 @@ class _Partition:
         }
         yield from _differs("SLEEPERS", members, set(self.sets["SLEEPERS"]))
 
+    def _away(self) -> Iterator[str]:
+        outward = set[bytes]()
+        for field, stored in self.hashes["OUTBOX"].items():
+            target, _, number = field.partition(b":")
+            outward.add(b"%05d\0%016d" % (int(target), int(number)))
+            batch = batch_of(list(_records(_entry(stored)[1])))
+            self.away, self.nbytes = self.away + batch.count, self.nbytes + len(batch.payload)
+        yield from _differs("OUTWARD", outward, set(self.sets["OUTWARD"]))
+
     def _figures(self) -> Iterator[str]:
         queued = sum(its["queued"] for its in self.threads.values())
         figures = self.state.get("accepted", 0) - self.state.get("handled", 0)
-        if queued != figures:
-            yield f"tubes have {counted(queued, 'message')}, and the figures say {figures}"
+        if queued + self.away != figures:
+            yield f"tubes and the outbox have {counted(queued + self.away, 'message')}, and the figures say {figures}"
         if self.nbytes != self.state.get("used", 0):
             yield f"messages and letters have {self.nbytes} bytes, and the figure says {self.state.get('used', 0)}"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,10 +17,18 @@ import hiredis
 
 from shardq.drivers.redis.address import Address
 from shardq.drivers.redis.layout import SLOTS
-from shardq.drivers.redis.links import Link, PlainLink, Sendable, plain_answer
+from shardq.drivers.redis.links import Link
+from shardq.drivers.redis.plain_links import PlainLink, plain_answer
 from shardq.drivers.redis.replies import Outage
+from shardq.drivers.redis.scripts import Sendable
 from shardq.drivers.redis.wire import Disconnected, Orphan, PlainWire, Wire, packed
 
+#: Seconds for which one server is asked for the slots, and for an answer while one is due: others may have its slots.
+_SLOTS_S, _ANSWER_S = 2.0, 5.0
+#: Seconds for an answer to a supervisor, which waits for no more meanwhile.
+_PLAIN_ANSWER_S = 2.0
+#: For how long a server counts as lost that could not be connected to.
+_LOST_S = 1.0
 #: How often in a row one call follows where servers send it, before it waits a little.
 _DETOURS = 8
 _ASK_SLOTS = packed(b"CLUSTER", b"SLOTS")
@@ -101,6 +110,21 @@ def changed(address: Address | Cluster, change: Callable[[Address], Address]) ->
     return Cluster(tuple(map(change, address.seeds))) if isinstance(address, Cluster) else change(address)
 
 
+class _Lost:
+    """Servers that could not be connected to, so that of many calls one finds that out."""
+
+    def __init__(self) -> None:
+        self._until: dict[Address, float] = {}
+
+    def note(self, node: Address) -> None:
+        self._until[node] = time.monotonic() + _LOST_S
+
+    def check(self, node: Address) -> None:
+        """Raises `Outage`."""
+        if time.monotonic() < self._until.get(node, 0):
+            raise Outage(f"{node} could not be connected to a moment ago")
+
+
 class ClusterLink(Link):
     """The connections of the running event loop."""
 
@@ -108,6 +132,7 @@ class ClusterLink(Link):
         super().__init__(cluster, copied=copied)
         self.cluster = cluster
         self._wires: dict[Address, Wire] = {}
+        self._lost = _Lost()
         self._making: dict[Address, asyncio.Lock] = {}
 
     @property
@@ -157,7 +182,13 @@ class ClusterLink(Link):
             self._check_open()
             wire = self._wires.get(node)
             if wire is None or wire.lost:
-                wire = self._wires[node] = await Wire.to(node)
+                self._lost.check(node)
+                try:
+                    wire = self._wires[node] = await Wire.to(node)
+                except OSError:
+                    self._lost.note(node)
+                    raise
+                wire.answer_s = min(wire.answer_s, _ANSWER_S)
                 if self._closed:
                     wire.close()
                 self._check_open()
@@ -171,20 +202,15 @@ class ClusterLink(Link):
                 async with asyncio.timeout(_SLOTS_S):
                     self.cluster.read(await (await self._to(node)).ask(_ASK_SLOTS), node)
                 for gone in self._wires.keys() - self.cluster.nodes.keys() - set(self.cluster.seeds):
-                    if not self._wires[gone].busy:
-                        self._wires.pop(gone).close()
+                    self._wires.pop(gone).close()  # what is not answered yet is asked of its successor
                 return
-            except (hiredis.ReplyError, Disconnected, OSError) as error:
+            except (hiredis.ReplyError, Disconnected, Outage, OSError) as error:
                 reason = error
         raise reason
 
     def _is_lost(self, node: Address) -> bool:
         wire = self._wires.get(node)
         return wire is None or wire.lost
-
-
-#: Seconds for which one server is asked for the slots.
-_SLOTS_S = 2.0
 
 
 class PlainClusterLink(PlainLink):
@@ -194,6 +220,7 @@ class PlainClusterLink(PlainLink):
         super().__init__(cluster)
         self.cluster = cluster
         self._wires: dict[Address, PlainWire] = {}
+        self._lost = _Lost()
 
     def close(self) -> None:
         for wire in self._wires.values():
@@ -227,8 +254,23 @@ class PlainClusterLink(PlainLink):
 
     def _to(self, node: Address) -> PlainWire:
         if node not in self._wires:
-            self._wires[node] = PlainWire(node)
+            self._lost.check(node)
+            try:
+                self._wires[node] = PlainWire(node, _PLAIN_ANSWER_S)
+            except OSError:
+                self._lost.note(node)
+                raise
         return self._wires[node]
+
+    def _ready(self, slot: int) -> PlainWire | None:
+        node = None if self.cluster.stale else self.cluster.of(slot)
+        return self._wires.get(node) if node else None
+
+    def _hang_up(self, wire: PlainWire) -> None:
+        for node in [node for node, its in self._wires.items() if its is wire]:
+            self._wires.pop(node).close()
+            self._lost.note(node)
+        self._puzzled(Disconnected())
 
     def _ask_for_slots(self) -> None:
         reason: Exception = Outage("no server of the cluster answers")
@@ -236,7 +278,9 @@ class PlainClusterLink(PlainLink):
             try:
                 self.cluster.read(self._to(node).ask(_ASK_SLOTS), node)
                 return
-            except (hiredis.ReplyError, Disconnected, OSError) as error:
+            except (hiredis.ReplyError, Disconnected, Outage, OSError) as error:
                 reason = error
-                self._wires.pop(node, None)
+                wire = self._wires.pop(node, None)
+                if wire:
+                    wire.close()
         raise reason

@@ -48,6 +48,11 @@ def check(address: Address, answer: Any) -> None:
         raise TooFewCopies("the disk of the server does not have it yet")
 
 
+def did_something(reply: Any) -> bool:
+    """Whether a script says that it did what it was asked for."""
+    return not (isinstance(reply, int) and reply < 0)
+
+
 def of(wire: Wire, address: Address) -> Copies:
     """The copies of what is written over this connection."""
     wire.copies = wire.copies or Copies(wire, address)

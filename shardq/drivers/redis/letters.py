@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from shardq.drivers.redis.forwarding import Forwarding
 from shardq.drivers.redis.hands import tube_name
 from shardq.drivers.redis.records import bodies_of
 from shardq.drivers.redis.replies import NoMemory
@@ -22,9 +23,10 @@ _DROPPED = 256
 class Letters:
     """The graves of one storage."""
 
-    def __init__(self, server: Server, settings: StorageSettings) -> None:
+    def __init__(self, server: Server, settings: StorageSettings, forwarding: Forwarding) -> None:
         self._server = server
         self._settings = settings
+        self._forwarding = forwarding
 
     async def bury(self, hand: Hand, sequence: int, grave: str, letter: bytes) -> bool:
         layout = await self._server.layout()
@@ -56,12 +58,18 @@ class Letters:
         return Page(found, found[-1] if len(found) >= limit else None)
 
     async def requeue(self, grave: str, sequence: int, pipe: str, message: bytes, *, front: bool) -> bool | None:
-        most = Room(self._settings.capacity_bytes, (await self._server.layout()).partitions).most()
+        layout = await self._server.layout()
+        most = Room(self._settings.capacity_bytes, layout.partitions).most()
+        source, target = sequence % layout.partitions, layout.partition_of(key_of(pipe))
         arguments = {"grave": grave, "sequence": sequence, "pipe": pipe, "front": front, "most": most}
+        if target != source:
+            arguments["target"] = target
         try:
-            done = await self._server.run_on(key_of(pipe), "requeue", arguments, bodies_of([message])[0], once=True)
+            done = await self._server.run("requeue", source, arguments, bodies_of([message])[0], once=True)
         except NoMemory:
             return False
+        if done == 1 and target != source:
+            await self._forwarding.bring_on(source)
         return None if done == -1 else bool(done)
 
     async def drop(self, grave: str, sequences: tuple[int, ...]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from shardq.drivers.redis.forwarding import Forwarding
 from shardq.drivers.redis.hands import decoded
 from shardq.drivers.redis.rooms import Room
 from shardq.drivers.redis.server import Server, answers
@@ -18,9 +19,10 @@ from shardq.settings import StorageSettings
 class Looking:
     """The looks of one process."""
 
-    def __init__(self, server: Server, settings: StorageSettings) -> None:
+    def __init__(self, server: Server, settings: StorageSettings, forwarding: Forwarding) -> None:
         self._server = server
         self._settings = settings
+        self._forwarding = forwarding
 
     async def wait(self, served: Served, timeout_s: float | None, bound: str | None) -> str | None:
         """See `Storage.wait`."""
@@ -54,7 +56,7 @@ class Looking:
         more: Mapping[int | None, dict[str, Any]] | None = None,
     ) -> dict[int, dict[str, Any]]:
         """What a look says of each partition whose server can be reached. A thread that is found keeps its turn."""
-        left, found = list(partitions), dict[int, dict[str, Any]]()
+        left, found, away = list(partitions), dict[int, dict[str, Any]](), set[int]()
         while left:
             calls = {
                 place: (
@@ -73,8 +75,12 @@ class Looking:
                 places.note(place, look_said(told, told.get("key")))
                 if "key" not in told and told["schedules"]:
                     left.append(place)
+                if told["away"]:
+                    away.add(place)
             for place in left:
                 await self.promote_at(place)
+        for place in away:
+            await self._forwarding.bring_on(place)
         return found
 
     async def promote(self, names: Mapping[int, str] | None = None, events: Sequence[str] = ()) -> int | None:
@@ -99,7 +105,9 @@ class Looking:
 
     async def _promoted(self, partition: int, reply: bytes, arguments: dict[str, Any]) -> int | None:
         while True:
-            due_us, now_us, schedules = decoded(reply)
+            due_us, now_us, schedules, away = decoded(reply)
+            if away:
+                await self._forwarding.bring_on(partition)
             if schedules:
                 times = [[number, due, next_us(schedule, due, now_us) or False] for number, due, schedule in schedules]
                 most = Room(self._settings.capacity_bytes, await self._parts()).most()
@@ -119,6 +127,8 @@ class Looking:
                 return {}
             told: dict[str, Any] = decoded(reply)
             places.note(place, look_said(told, told.get("key")))
+            if told["away"]:
+                await self._forwarding.bring_on(place)
             if "key" in told or not told["schedules"]:
                 return told
             await self.promote_at(place)

@@ -52,6 +52,21 @@ class Command(NamedTuple):
         return b"*%d\r\n" % (self.words + 2) + _bulk(b"EVAL") + _bulk(self.script.text) + keys + self.rest
 
 
+class Words(NamedTuple):
+    """A plain command."""
+
+    packed: bytes
+    slot: int = 0
+
+    @property
+    def with_text(self) -> bytes:
+        return self.packed
+
+
+#: What a connection sends.
+Sendable = Command | Words
+
+
 @cache
 def script(name: str) -> Script:
     folder = files("shardq.drivers.redis") / "lua"

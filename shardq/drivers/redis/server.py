@@ -16,11 +16,13 @@ from shardq.drivers.redis.calls import Calls
 from shardq.drivers.redis.cluster import Cluster, ClusterLink, PlainClusterLink
 from shardq.drivers.redis.copies import wants_copies
 from shardq.drivers.redis.layout import Layout, meta_key, slot_of
-from shardq.drivers.redis.links import PATIENCE_S, Link, PlainLink
+from shardq.drivers.redis.links import Link
 from shardq.drivers.redis.per_loop import PerLoop
+from shardq.drivers.redis.plain_links import PlainLink
 from shardq.drivers.redis.replies import NoMemory
 from shardq.drivers.redis.scripts import Script, script
 from shardq.drivers.redis.suitable import check_suitable
+from shardq.drivers.redis.tries import PATIENCE_S
 from shardq.drivers.redis.wire import Orphan
 from shardq.errors import ConfigurationError, StorageClosed, StorageUnavailable, shown
 

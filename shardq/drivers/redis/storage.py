@@ -11,6 +11,7 @@ from typing import Any
 from shardq.drivers.redis.address import Address, of_client, seeds_of_client
 from shardq.drivers.redis.appending import Appending
 from shardq.drivers.redis.cluster import Cluster, changed
+from shardq.drivers.redis.forwarding import Forwarding
 from shardq.drivers.redis.hands import (
     batch_said,
     decoded,
@@ -84,11 +85,12 @@ class RedisStorage:
         if replicas or fsync:
             place = changed(place, partial(dataclasses.replace, replicas=replicas, fsync=fsync))
         self.server = Server(place, self.settings.prefix, partitions)
-        self._looking = Looking(self.server, self.settings)
-        self.turning = Turning(self.server, self._looking)
+        self._forwarding = Forwarding(self.server, self.settings)
+        self._looking = Looking(self.server, self.settings, self._forwarding)
+        self.turning = Turning(self.server, self._looking, self._forwarding)
         self._appending = Appending(self.server, self.settings)
         self._listing = Listing(self.server)
-        self._letters = Letters(self.server, self.settings)
+        self._letters = Letters(self.server, self.settings, self._forwarding)
 
     @property
     def limits(self) -> Limits:
@@ -146,6 +148,8 @@ class RedisStorage:
             )
             if await its.stored(step, int) is None:
                 return False
+            if its.goes_away:
+                await self._forwarding.bring_on((await self.server.layout()).partition_of(hand.key))
         else:
             await self.server.run_on(hand.key, "pop", arguments)
         if count == hand.batch.count:

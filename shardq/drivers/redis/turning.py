@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from shardq.blocking import here as blocking
+from shardq.drivers.redis.forwarding import Forwarding
 from shardq.drivers.redis.hands import decoded, hand_said, hand_told, terms_told
 from shardq.drivers.redis.looking import Looking, look_said
 from shardq.drivers.redis.outputs import Sending
@@ -38,9 +39,10 @@ Asked = tuple[Served, AllTerms]
 class Turning:
     """The turns of one process."""
 
-    def __init__(self, server: Server, looking: Looking) -> None:
+    def __init__(self, server: Server, looking: Looking, forwarding: Forwarding) -> None:
         self._server = server
         self._looking = looking
+        self._forwarding = forwarding
         self.round_s = ROUND_S
         self._looked_at = self._turned_at = float("-inf")
         """When all partitions were looked at, and when another one was turned to, monotonic."""
@@ -189,6 +191,18 @@ class Turning:
             self._spawn(self._unclaim(found))
             raise
 
+    async def _bring_on(self, source: int, former: Hand | None, found: Hand | None) -> None:
+        """Bring on what goes to other partitions; where that is cancelled, release what was claimed."""
+        if blocking.blocking:
+            await self._forwarding.bring_on(source)
+            return
+        try:
+            await asyncio.shield(self._spawn(self._forwarding.bring_on(source)))
+        except asyncio.CancelledError:
+            if found and (former is None or found.token != former.token):
+                self._spawn(self._unclaim(found))
+            raise
+
     async def _unclaim(self, hand: Hand) -> None:
         told = {"key": hand.key, "token": hand.token, "pause_us": 0}
         await self._server.run_on(hand.key, "unclaim", told, once=True, patience_s=None)
@@ -251,6 +265,8 @@ class Turning:
             found = hand_said(reply)
             its = terms.get(split_key(found.key)[0]) if found and found.batch.count else None
             self.begin_deadline(its.timeout_s if its else None)
+            if (sending and sending.goes_away) or told.get("away"):
+                await self._bring_on(partition, hand, found)
             if not told.get("schedules"):
                 return look_said(told, found)
             await self._looking.promote_at(partition)

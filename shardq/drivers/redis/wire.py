@@ -34,12 +34,12 @@ class Wire(asyncio.Protocol):
 
     def __init__(self, heard: Callable[[Any], None] | None = None, answer_s: float = ANSWER_S) -> None:
         self._heard = heard
-        self._answer_s = answer_s
         self._reader = hiredis.Reader(notEnoughData=Ellipsis)
         self._waiting = deque[tuple[asyncio.Future[Any] | None, Orphan | None]]()
         self._transport: asyncio.Transport | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._answers = 0
+        self.answer_s = answer_s
         self.lost = False
         self.copies: Any = None
         """See `copies`."""
@@ -86,7 +86,7 @@ class Wire(asyncio.Protocol):
         self._waiting.append((future, orphan))
         self._transport.write(command)
         if self._watch is None:
-            self._watch = future.get_loop().call_later(self._answer_s, self._check, self._answers)
+            self._watch = future.get_loop().call_later(self.answer_s, self._check, self._answers)
         return future
 
     def sent_together(self, commands: Sequence[bytes]) -> list[asyncio.Future[Any]]:
@@ -147,7 +147,7 @@ class Wire(asyncio.Protocol):
         if answers == self._answers:
             self.close()
             return
-        self._watch = asyncio.get_running_loop().call_later(self._answer_s, self._check, self._answers)
+        self._watch = asyncio.get_running_loop().call_later(self.answer_s, self._check, self._answers)
 
     def _end(self) -> None:
         if self.lost:
@@ -167,7 +167,7 @@ class Wire(asyncio.Protocol):
 class PlainWire:
     """A connection that blocks its thread: for code without an event loop."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, answer_s: float = ANSWER_S) -> None:
         """Raises `OSError` and `hiredis.ReplyError`."""
         self._reader = hiredis.Reader(notEnoughData=Ellipsis)
         self._socket = socket.socket(socket.AF_UNIX) if address.path else socket.socket()
@@ -182,7 +182,7 @@ class PlainWire:
                 _keep_alive(self._socket)
             if address.tls:
                 self._socket = address.tls.wrap_socket(self._socket, server_hostname=address.host)
-            self._socket.settimeout(address.answer_s)
+            self._socket.settimeout(min(answer_s, address.answer_s))
             for words in address.greeting:
                 self.ask(packed(*words))
         except BaseException:
@@ -198,11 +198,27 @@ class PlainWire:
 
     def ask_all(self, *commands: bytes) -> list[Any]:
         """The answers to commands that are sent together, errors too. Raises `Disconnected`."""
+        self.send(b"".join(commands))
+        return [self.answer() for _ in commands]
+
+    def send(self, commands: bytes) -> None:
+        """Send commands, whose answers come one by one. Raises `Disconnected`."""
         try:
-            self._socket.sendall(b"".join(commands))
-            return [self._reply() for _ in commands]
+            self._socket.sendall(commands)
         except OSError as error:
             raise Disconnected from error
+
+    def answer(self) -> Any:
+        """The next answer, an error too. Raises `Disconnected`."""
+        try:
+            while (reply := self._reader.gets()) is Ellipsis:
+                data = self._socket.recv(1 << 16)
+                if not data:
+                    raise Disconnected
+                self._reader.feed(data)
+        except OSError as error:
+            raise Disconnected from error
+        return reply
 
     @property
     def descriptor(self) -> int:
@@ -226,14 +242,6 @@ class PlainWire:
 
     def close(self) -> None:
         self._socket.close()
-
-    def _reply(self) -> Any:
-        while (reply := self._reader.gets()) is Ellipsis:
-            data = self._socket.recv(1 << 16)
-            if not data:
-                raise Disconnected
-            self._reader.feed(data)
-        return reply
 
     def __del__(self) -> None:
         """The thread that used it ended."""

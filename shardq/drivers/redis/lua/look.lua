@@ -1,16 +1,16 @@
 -- The thread that is next: `Storage.wait`.
--- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS
+-- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS OUTWARD
 -- needs: base frees records sleepers threads equal tubes room pending ready
 -- args: served (false: all), bound, sleeper, woken, peek (the thread is not returned yet: it keeps its turn)
--- Returns: key (nil: none), its turn (nil: it is the bound one), schedules, and where the sleeper lies: sleeps, for_us,
--- looks_in_s; see turn.lua.
+-- Returns: key (nil: none), its turn (nil: it is the bound one), schedules, away (something is on its way to other
+-- partitions), and where the sleeper lies: sleeps, for_us, looks_in_s; see turn.lua.
 if args.woken then
     get_up(args.woken)
 end
 end_what_is_over()
 promote()
 local served = args.served or nil
-local told = {schedules = schedule_is_due()}
+local told = {schedules = schedule_is_due(), away = redis.call('EXISTS', OUTWARD) == 1}
 local bound = args.bound and thread(args.bound)
 if bound and bound.queued > 0 then
     told.key = args.bound

@@ -1,6 +1,6 @@
 -- Messages leave, and what was sent on comes: `Storage.pop`.
--- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS CALLS CALLS_OLD
--- needs: base records sleepers threads equal tubes absent room pending without_outputs calls
+-- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS CALLS CALLS_OLD OUTBOX OUTWARD
+-- needs: base records sleepers threads equal tubes absent room pending outbox without_outputs calls
 -- args: key, token, name (of the tube), through (messages below that number leave; nil: none), outputs, producer, call
 -- ARGV from 2 on: bodies of the outputs. Returns 1, or why the outputs cannot be stored: see `shared/outputs.lua`.
 local before = made_before()

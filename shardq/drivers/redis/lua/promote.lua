@@ -1,9 +1,9 @@
 -- What is due once comes into its tube: `Storage.promote`.
--- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS
+-- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS OUTWARD
 -- needs: base frees records sleepers threads equal tubes room pending
 -- args: sleeper (lies down), events (what it waits for)
 -- Returns when the next is due (false: nothing waits), the time, and of up to 64 schedules that are due: number of the
--- entry, due time, schedule.
+-- entry, due time, schedule. Then whether something is on its way to other partitions.
 if args.sleeper then
     get_up(args.sleeper)
 end
@@ -18,4 +18,4 @@ for _, number in ipairs(redis.call('ZRANGEBYSCORE', AGAIN, '-inf', now, 'LIMIT',
     local entry = entry_of(number)
     due[#due + 1] = {number, entry.due_us, entry.schedule}
 end
-return cmsgpack.pack({next_due() or false, now, due})
+return cmsgpack.pack({next_due() or false, now, due, redis.call('EXISTS', OUTWARD) == 1})

@@ -1,6 +1,6 @@
 -- Acknowledge a batch and take the next: `Storage.turn` and `Storage.rest`.
--- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS CALLS CALLS_OLD
--- needs: base records sleepers threads equal tubes absent batches room pending without_outputs ready calls
+-- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS CALLS CALLS_OLD OUTBOX OUTWARD
+-- needs: base records sleepers threads equal tubes absent batches room pending outbox without_outputs ready calls
 -- args: hand (key, token, name and through of what leaves), terms (of its handler), stay, lease_us, owner, sleeper (lies
 --   down where there is nothing), woken (the sleeper lay down before), hold (another thread of this partition is not
 --   claimed), outputs, producer, call
@@ -28,6 +28,7 @@ local function reply(key, its, batch)
         end
         local instant = next_instant()
         local said = {sleeps = true, for_us = instant and math.max(0, instant - now), looks_in_s = next_look(args.sleeper, work_events(served))}
+        said.away = redis.call('EXISTS', OUTWARD) == 1
         if key then
             said.key, said.token = key, its.token
         end

@@ -232,7 +232,8 @@ end
 -- its server and lacks what came last, other messages may have the numbers of those that were handed out then.
 local function may_leave(its, name, through)
     local tube = its.tubes[name]
-    return not tube or tube.handed_to ~= its.token or through <= math.max(tube.head, tube.handed_through)
+    local in_hand = tube and tube.handed_to == its.token and tube.handed_count > 0
+    return not in_hand or through <= math.max(tube.head, tube.handed_through)
 end
 
 -- Below that number the messages of the tube are in the hands of the thread's holder.
