@@ -19,6 +19,7 @@ import uvloop
 from bench.load.jobs import delays_ns
 from shardq import Worker, connect
 from shardq.drivers import SharedLock, SharedStorage
+from shardq.working.hooks import Hooks
 
 
 class Peer:
@@ -56,9 +57,18 @@ async def serving(name: str, limit: int) -> AsyncIterator[Peer]:
 async def _serve(name: str, limit: int) -> None:
     async with await connect(f"shm://{name}") as queue:
         assert isinstance(queue.storage, SharedStorage)
-        worker = Worker(SharedLock(queue.storage), queue)
+        left = limit
+
+        def count(done: int) -> None:
+            nonlocal left
+            left -= done
+            if left <= 0:
+                worker.stop()
+
+        # With a limit of its own the loop takes each batch in a step by itself, which no worker of a family does.
+        worker = Worker(SharedLock(queue.storage), queue, hooks=Hooks(after_batch=count))
         print("ready", flush=True)
-        await worker.loop(limit)
+        await worker.loop()
         end_ns = time.monotonic_ns()
     print(json.dumps({"end_ns": end_ns, "delays_ns": delays_ns}), flush=True)
 
