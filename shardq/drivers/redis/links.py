@@ -34,8 +34,8 @@ PATIENCE_S = 60.0
 class _Tries:
     """The tries of one call."""
 
-    def __init__(self, address: Any, patience_s: float | None) -> None:
-        self._address = address
+    def __init__(self, address: Any, patience_s: float | None, longest_pause_s: float) -> None:
+        self._address, self._longest_pause_s = address, longest_pause_s
         self._ends = None if patience_s is None else time.monotonic() + patience_s
         self._count = 0
 
@@ -46,7 +46,7 @@ class _Tries:
         if not self._count:
             log.warning("server not available", extra={"server": str(self._address), "reason": _said(reason)})
         self._count += 1
-        return random.uniform(0, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self._count, 10)))
+        return random.uniform(0, min(self._longest_pause_s, FIRST_PAUSE_S * 2 ** min(self._count, 10)))
 
 
 def _said(reason: Exception) -> str:
@@ -71,6 +71,8 @@ Sendable = Command | Words
 class Link:
     """The connection of the running event loop to one server. That to a cluster has several: see `cluster`."""
 
+    longest_pause_s = LONGEST_PAUSE_S
+
     def __init__(self, address: Any) -> None:
         self._address = address
         self._wire: Wire | None = None
@@ -82,7 +84,10 @@ class Link:
         tries: _Tries | None = None
         while True:
             try:
-                reply = await self._told(command, orphan)
+                wire = self._ready(command.slot) or await self._connected(command.slot)
+                reply = await _answer(wire, command.packed, orphan)
+                if isinstance(reply, hiredis.ReplyError):
+                    reply = await self._settled(reply, wire, command, orphan)
                 if not isinstance(reply, Exception):
                     return reply
                 reason: Exception = reply if isinstance(reply, Disconnected) else meaning(reply)
@@ -93,7 +98,7 @@ class Link:
             if is_answer(reason):
                 raise reason
             self._puzzled()
-            tries = tries or _Tries(self._address, patience_s)
+            tries = tries or _Tries(self._address, patience_s, self.longest_pause_s)
             await asyncio.sleep(tries.pause_s(reason))
 
     async def run_each(self, commands: Sequence[Sendable], patience_s: float | None = PATIENCE_S) -> list[Any]:
@@ -134,7 +139,7 @@ class Link:
             if is_answer(reason):
                 raise reason
             self._puzzled()
-            tries = tries or _Tries(self._address, patience_s)
+            tries = tries or _Tries(self._address, patience_s, self.longest_pause_s)
             await asyncio.sleep(tries.pause_s(reason))
 
     def post(self, *commands: Command) -> None:
@@ -164,10 +169,9 @@ class Link:
                 self._wire = await Wire.to(self._address)
             return self._wire
 
-    async def _told(self, command: Sendable, orphan: Orphan | None) -> Any:
-        """The answer, an error too, of the server that has the keys."""
-        wire = self._ready(command.slot) or await self._connected(command.slot)
-        return await answer_with_script(wire, command, orphan)
+    async def _settled(self, reply: Any, wire: Wire, command: Sendable, orphan: Orphan | None) -> Any:
+        """The answer, an error too, where the first one was an error: to a server without the script it is sent."""
+        return await _answer(wire, command.with_text, orphan) if lacks_script(reply) else reply
 
     def _puzzled(self) -> None:
         """A call failed: what is known of the servers may be no longer true."""
@@ -212,7 +216,7 @@ async def answer_with_script(wire: Wire, command: Sendable, orphan: Orphan | Non
     return reply
 
 
-async def _answer(wire: Wire, command: bytes, orphan: Orphan | None, asking: bool) -> Any:
+async def _answer(wire: Wire, command: bytes, orphan: Orphan | None, asking: bool = False) -> Any:
     """The answer, an error too. Where the caller is cancelled, `orphan` is given it."""
     if asking:
         wire.post(packed(b"ASKING"))
@@ -227,6 +231,8 @@ async def _answer(wire: Wire, command: bytes, orphan: Orphan | None, asking: boo
 
 class PlainLink:
     """The connection of a thread that may not suspend: it blocks the thread."""
+
+    longest_pause_s = LONGEST_PAUSE_S
 
     def __init__(self, address: Any) -> None:
         self._address = address
@@ -246,7 +252,7 @@ class PlainLink:
             if is_answer(reason):
                 raise reason
             self._puzzled()
-            tries = tries or _Tries(self._address, patience_s)
+            tries = tries or _Tries(self._address, patience_s, self.longest_pause_s)
             time.sleep(tries.pause_s(reason))
 
     def run_each(self, commands: Sequence[Sendable], patience_s: float | None = PATIENCE_S) -> list[Any]:
