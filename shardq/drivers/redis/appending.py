@@ -27,14 +27,13 @@ _MEMORY_PAUSE_S = 0.05
 class _Share:
     """What of a call goes to one partition."""
 
-    def __init__(self) -> None:
-        self.pipes, self.bodies, self.parts = list[str](), list[bytes](), list[Part]()
-
-    def add(self, pipe: str, messages: Sequence[bytes]) -> None:
-        its = bodies_of(messages)
-        self.pipes += [pipe] * len(its)
-        self.bodies += its
-        self.parts.append((pipe, messages))
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.parts = parts
+        self.pipes, self.bodies = list[str](), list[bytes]()
+        for pipe, messages in parts:
+            its = bodies_of(messages)
+            self.pipes += [pipe] * len(its)
+            self.bodies += its
 
     @property
     def nbytes(self) -> int:
@@ -59,7 +58,7 @@ class Appending:
         """See `Storage.append`. One part in `kept_part` of the room is left free. `places`: where a sleeper lies that
         is told of new room.
         """
-        layout = await self._server.layout()
+        layout = self._server.known or await self._server.layout()
         room = Room(self._settings.capacity_bytes, layout.partitions)
         check_parts(parts, room.limits.parts)
         room.check_names(parts)
@@ -111,7 +110,9 @@ class _Step:
 
     async def stored(self, partition: int, share: _Share, most: int | None) -> int:
         """How many messages the partition took, or `NO_ROOM`."""
-        arguments = self._told(share, most) | self._places.lie_as(partition)
+        arguments = self._told(share, most)
+        if self._places.partitions:
+            arguments |= self._places.lie_as(partition)
         try:
             taken: int = CALL_AGAIN
             while taken == CALL_AGAIN:
@@ -119,7 +120,8 @@ class _Step:
         except NoMemory:
             await self._lie_down(partition, arguments)
             taken = NO_ROOM
-        self._places.note(partition, Look(None if taken == NO_ROOM else taken, sleeps="sleeper" in arguments))
+        if self._places.partitions:
+            self._places.note(partition, Look(None if taken == NO_ROOM else taken, sleeps="sleeper" in arguments))
         return taken
 
     async def stored_in_all(self, shares: dict[int, _Share], room: Room, kept_part: int) -> int | None:
@@ -194,8 +196,10 @@ def _block() -> None:
 
 def _shares_of(layout: Layout, parts: Sequence[Part]) -> dict[int, _Share]:
     """What goes to each partition."""
-    shares = dict[int, _Share]()
-    for pipe, messages in parts:
-        if messages:
-            shares.setdefault(layout.partition_of(key_of(pipe)), _Share()).add(pipe, messages)
-    return shares
+    parts = [part for part in parts if part[1]]
+    if layout.partitions == 1:
+        return {0: _Share(parts)} if parts else {}
+    theirs = dict[int, list[Part]]()
+    for part in parts:
+        theirs.setdefault(layout.partition_of(key_of(part[0])), []).append(part)
+    return {place: _Share(its) for place, its in theirs.items()}

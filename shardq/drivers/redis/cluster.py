@@ -27,6 +27,8 @@ from shardq.drivers.redis.wire import Disconnected, Orphan, PlainWire, Wire, pac
 _SLOTS_S, _ANSWER_S = 2.0, 5.0
 #: Seconds for an answer to a supervisor, which waits for no more meanwhile.
 _PLAIN_ANSWER_S = 2.0
+#: Seconds of a pause before the next try, at most: a replica is soon in the place of a server that died.
+_LONGEST_PAUSE_S = 0.5
 #: For how long a server counts as lost that could not be connected to.
 _LOST_S = 1.0
 #: How often in a row one call follows where servers send it, before it waits a little.
@@ -128,6 +130,8 @@ class _Lost:
 class ClusterLink(Link):
     """The connections of the running event loop."""
 
+    longest_pause_s = _LONGEST_PAUSE_S
+
     def __init__(self, cluster: Cluster, *, copied: bool = False) -> None:
         super().__init__(cluster, copied=copied)
         self.cluster = cluster
@@ -164,8 +168,8 @@ class ClusterLink(Link):
     async def _connected(self, slot: int) -> Wire:
         return await self._to(await self.node_of(slot))
 
-    async def _told(self, command: Sendable, orphan: Orphan | None) -> Any:
-        reply = await super()._told(command, orphan)
+    async def _settled(self, reply: Any, wire: Wire, command: Sendable, orphan: Orphan | None) -> Any:
+        reply = await super()._settled(reply, wire, command, orphan)
         for _ in range(_DETOURS):
             detour = self.cluster.follow(str(reply)) if isinstance(reply, hiredis.ReplyError) else None
             if detour is None:
@@ -215,6 +219,8 @@ class ClusterLink(Link):
 
 class PlainClusterLink(PlainLink):
     """The connections of a thread that may not suspend."""
+
+    longest_pause_s = _LONGEST_PAUSE_S
 
     def __init__(self, cluster: Cluster) -> None:
         super().__init__(cluster)

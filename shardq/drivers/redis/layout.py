@@ -80,7 +80,7 @@ class Layout:
         if packed is None:
             packed = packed_keys(of, [self.key(partition, name) for name in of.keys])
             self._packed[of.name, partition] = packed
-        return command(of, packed, arguments, blobs)._replace(slot=slot_of(partition))
+        return command(of, packed, arguments, blobs, slot_of(partition))
 
 
 @cache

@@ -14,7 +14,7 @@ import hiredis
 from shardq.drivers.redis import copies
 from shardq.drivers.redis.replies import Elsewhere, NoMemory, Outage, is_answer, lacks_script, meaning
 from shardq.drivers.redis.scripts import Command, Sendable, Words
-from shardq.drivers.redis.tries import LOOK_S, PATIENCE_S, Tries
+from shardq.drivers.redis.tries import LONGEST_PAUSE_S, LOOK_S, PATIENCE_S, Tries
 from shardq.drivers.redis.wire import Disconnected, Orphan, Wire, packed
 from shardq.errors import ShardqError, StorageClosed, StorageUnavailable
 
@@ -23,6 +23,8 @@ class Link:
     """The connection of the running event loop to one server. That to a cluster has several: see `cluster`. `copied`:
     its calls wait for copies, if they are such calls, and no others are made over it.
     """
+
+    longest_pause_s = LONGEST_PAUSE_S
 
     def __init__(self, address: Any, *, copied: bool = False) -> None:
         self._address = address
@@ -36,7 +38,13 @@ class Link:
         tries: Tries | None = None
         while True:
             try:
-                reply = await self._told(command, orphan)
+                wire = self._ready(command.slot) or await self._connected(command.slot)
+                if self._copied:
+                    reply = await _answer_with_copies(self._address, wire, command)
+                else:
+                    reply = await _answer(wire, command.packed, orphan)
+                if isinstance(reply, hiredis.ReplyError):
+                    reply = await self._settled(reply, wire, command, orphan)
                 if not isinstance(reply, Exception):
                     return reply
                 reason = meaning(reply)
@@ -45,7 +53,7 @@ class Link:
             if is_answer(reason):
                 raise reason
             self._puzzled(reason)
-            tries = tries or Tries(self._address, patience_s)
+            tries = tries or Tries(self._address, patience_s, self.longest_pause_s)
             await asyncio.sleep(tries.pause_s(reason))
 
     async def run_each(self, commands: Sequence[Sendable], patience_s: float | None = PATIENCE_S) -> list[Any]:
@@ -86,7 +94,7 @@ class Link:
             if is_answer(reason):
                 raise reason
             self._puzzled(reason)
-            tries = tries or Tries(self._address, patience_s)
+            tries = tries or Tries(self._address, patience_s, self.longest_pause_s)
             await asyncio.sleep(tries.pause_s(reason))
 
     def post(self, *commands: Command) -> None:
@@ -124,10 +132,9 @@ class Link:
         if self._closed:
             raise StorageClosed("this storage was closed: what it stored stays, connect to it anew")
 
-    async def _told(self, command: Sendable, orphan: Orphan | None) -> Any:
-        """The answer, an error too, of the server that has the keys."""
-        wire = self._ready(command.slot) or await self._connected(command.slot)
-        return await self._answered(wire, command, orphan)
+    async def _settled(self, reply: Any, wire: Wire, command: Sendable, orphan: Orphan | None) -> Any:
+        """The answer, an error too, where the first one was an error: to a server without the script it is sent."""
+        return await _answer(wire, command.with_text, orphan) if lacks_script(reply) else reply
 
     async def _answered(self, wire: Wire, command: Sendable, orphan: Orphan | None, *, asking: bool = False) -> Any:
         """The answer, an error too. `asking`: to a server that is about to have the keys."""
@@ -195,7 +202,7 @@ async def _answer_with_copies(address: Any, wire: Wire, command: Sendable, *, as
     return reply
 
 
-async def _answer(wire: Wire, command: bytes, orphan: Orphan | None, asking: bool) -> Any:
+async def _answer(wire: Wire, command: bytes, orphan: Orphan | None, asking: bool = False) -> Any:
     """The answer, an error too. Where the caller is cancelled, `orphan` is given it."""
     if asking:
         wire.post(packed(b"ASKING"))

@@ -14,13 +14,15 @@ import hiredis
 from shardq.drivers.redis import copies
 from shardq.drivers.redis.replies import Elsewhere, NoMemory, Outage, is_answer, lacks_script, meaning
 from shardq.drivers.redis.scripts import Command, Sendable, Words
-from shardq.drivers.redis.tries import PATIENCE_S, Tries
+from shardq.drivers.redis.tries import LONGEST_PAUSE_S, PATIENCE_S, Tries
 from shardq.drivers.redis.wire import Disconnected, PlainWire, packed
 from shardq.errors import ShardqError, StorageBusy
 
 
 class PlainLink:
     """The connection of a thread that may not suspend: it blocks the thread."""
+
+    longest_pause_s = LONGEST_PAUSE_S
 
     def __init__(self, address: Any) -> None:
         self._address = address
@@ -99,7 +101,7 @@ class PlainLink:
             if is_answer(reason):
                 raise reason
             self._puzzled(reason)
-            tries = tries or Tries(self._address, patience_s)
+            tries = tries or Tries(self._address, patience_s, self.longest_pause_s)
             time.sleep(tries.pause_s(reason))
 
     def _told(self, command: Sendable) -> Any:

@@ -81,11 +81,11 @@ def script(name: str) -> Script:
     return Script(name, text, hashlib.sha1(text).hexdigest().encode(), keys)
 
 
-def command(of: Script, keys: bytes, arguments: dict[str, Any], blobs: Sequence[bytes]) -> Command:
-    """A call of a script. `keys` is what `packed_keys` made."""
+def command(of: Script, keys: bytes, arguments: dict[str, Any], blobs: Sequence[bytes], slot: int = 0) -> Command:
+    """A call of a script. `keys` is what `packed_keys` made; they lie in the slot."""
     words = [_bulk(_encode(arguments))]
     words += [b"$%d\r\n%b\r\n" % (len(blob), blob) for blob in blobs]
-    return Command(of, keys, b"".join(words), len(of.keys) + 1 + len(words))
+    return Command(of, keys, b"".join(words), len(of.keys) + 1 + len(words), slot)
 
 
 def packed_keys(of: Script, keys: Sequence[bytes]) -> bytes:

@@ -76,7 +76,8 @@ class Server:
         self.most_patience_s: float | None = None
         """For how long calls are tried at most; None: as each says."""
         self._partitions = partitions or (IN_CLUSTER if isinstance(address, Cluster) else 1)
-        self._layout: Layout | None = None
+        self.known: Layout | None = None
+        """What `layout` gave."""
         self._here = PerLoop(lambda: Here(address, prefix))
         self._plainly = _Plainly()
         self._pid = os.getpid()
@@ -85,11 +86,11 @@ class Server:
     @property
     def partitions(self) -> int:
         """How many there are, or would be in a new storage."""
-        return self._layout.partitions if self._layout else self._partitions
+        return self.known.partitions if self.known else self._partitions
 
     async def layout(self, patience_s: float = PATIENCE_S) -> Layout:
         """How the storage lies on the server; it is begun where it is new."""
-        if self._layout is None:
+        if self.known is None:
             if "{" in self.prefix or "}" in self.prefix:
                 raise ConfigurationError(
                     f"the prefix {shown(self.prefix)} has braces, which partitions have: leave them out"
@@ -105,8 +106,8 @@ class Server:
                 except NoMemory as error:
                     raise StorageUnavailable(f"no memory for a new storage at {self.address}: {error}") from error
                 found = await ask(b"GET", key, slot=slot)
-            self._layout = self._read(found)
-        return self._layout
+            self.known = self._read(found)
+        return self.known
 
     async def here(self) -> Here:
         if self._pid != os.getpid():  # after a fork: the connections are those of the parent
@@ -127,7 +128,7 @@ class Server:
         patience_s: float | None = PATIENCE_S,
     ) -> Any:
         """What a script returns. `once`: it must not be done twice where its answer is lost."""
-        layout = self._layout or await self.layout()
+        layout = self.known or await self.layout()
         patience_s = self._patience_s(patience_s)
         if blocking.blocking:
             link, calls = self._plain(), self._plainly.calls
@@ -154,7 +155,7 @@ class Server:
         """What a script returns on several partitions, each with its own arguments and blobs; what it raises stands in
         its place. All calls are sent before the first answer is waited for, those for one server in one piece.
         """
-        layout = self._layout or await self.layout()
+        layout = self.known or await self.layout()
         patience_s, its = self._patience_s(patience_s), script(name)
         link: Any = self._plain() if blocking.blocking else self._way(await self.here(), its)
         calling = self._plainly.calls if blocking.blocking else (await self.here()).calls
@@ -168,7 +169,7 @@ class Server:
 
     async def run_everywhere(self, name: str, arguments: dict[str, Any], *, once: bool = False) -> list[Any]:
         """What a script returns on each partition. Raises what the first raises that does."""
-        layout = self._layout or await self.layout()
+        layout = self.known or await self.layout()
         if layout.partitions == 1:
             return [await self.run(name, 0, arguments, once=once)]
         found = await self.run_each(name, dict.fromkeys(layout.everywhere, (arguments, ())), once=once)
@@ -176,19 +177,19 @@ class Server:
 
     async def run_on(self, key: str, name: str, arguments: dict[str, Any], *blobs: bytes, **options: Any) -> Any:
         """The same on the partition of a thread."""
-        layout = self._layout or await self.layout()
+        layout = self.known or await self.layout()
         return await self.run(name, layout.partition_of(key), arguments, *blobs, **options)
 
     async def post(self, name: str, calls: Mapping[int, dict[str, Any]]) -> None:
         """Run a script on partitions behind all that were sent, and do not wait for it."""
-        layout, here = self._layout or await self.layout(), await self.here()
+        layout, here = self.known or await self.layout(), await self.here()
         here.link.post(*[layout.command(script(name), place, told) for place, told in calls.items()])
 
     def post_soon(self, name: str, key: str, arguments: dict[str, Any]) -> None:
         """The same on the partition of a thread, in code of this loop that cannot wait."""
         here = self._here.already_here()
-        if here and self._layout:
-            here.link.post(self._layout.command(script(name), self._layout.partition_of(key), arguments))
+        if here and self.known:
+            here.link.post(self.known.command(script(name), self.known.partition_of(key), arguments))
 
     async def now_us(self) -> int:
         """Unix microseconds of the server's clock."""

@@ -23,8 +23,8 @@ PATIENCE_S = 60.0
 class Tries:
     """The tries of one call."""
 
-    def __init__(self, address: Any, patience_s: float | None) -> None:
-        self._address = address
+    def __init__(self, address: Any, patience_s: float | None, longest_pause_s: float) -> None:
+        self._address, self._longest_pause_s = address, longest_pause_s
         self._ends = None if patience_s is None else time.monotonic() + patience_s
         self._count = 0
 
@@ -35,7 +35,7 @@ class Tries:
         if not self._count:
             log.warning("server not available", extra={"server": str(self._address), "reason": _said(reason)})
         self._count += 1
-        return random.uniform(0, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self._count, 10)))
+        return random.uniform(0, min(self._longest_pause_s, FIRST_PAUSE_S * 2 ** min(self._count, 10)))
 
     def _given_up(self, reason: Exception) -> StorageUnavailable:
         if not isinstance(reason, TooFewCopies):

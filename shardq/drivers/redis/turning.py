@@ -69,7 +69,7 @@ class Turning:
         self, hand: Hand | None, served: Served, terms: AllTerms, *, stay: bool, sending: Sending | None = None
     ) -> Hand | None:
         """See `Storage.turn`. `sending`: the outputs of what is in the hand."""
-        layout, asked = await self._server.layout(), (served, terms)
+        layout, asked = self._server.known or await self._server.layout(), (served, terms)
         found: Hand | None
         if layout.partitions == 1:
             found = (await self._at(0, hand, asked, {}, stay=stay, sending=sending)).found
