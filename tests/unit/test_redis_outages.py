@@ -301,7 +301,7 @@ async def test_a_thread_that_is_interrupted_while_it_waits_gets_no_answer_of_ano
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    wire._reply = interrupted  # type: ignore[method-assign]
+    wire.answer = interrupted  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         drive(storage.length(PIPE))
     assert drive(storage.range(PIPE, 9)).messages == [b"a"]
@@ -315,16 +315,16 @@ async def test_a_signal_handler_that_calls_the_storage_inside_a_call_is_refused(
     link = storage.server._plain()
     wire, told = link._wire, list[Exception]()
     assert wire
-    reply = wire._reply
+    reply = wire.answer
 
     def interrupted() -> object:
-        wire._reply = reply  # type: ignore[method-assign]
+        wire.answer = reply  # type: ignore[method-assign]
         with pytest.raises(StorageBusy) as refused:
             drive(storage.length(PIPE))
         told.append(refused.value)
         return reply()
 
-    wire._reply = interrupted  # type: ignore[method-assign]
+    wire.answer = interrupted  # type: ignore[method-assign]
     assert drive(storage.length(PIPE)) == 1
     assert told
     drive(storage.server.destroy())
