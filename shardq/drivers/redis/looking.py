@@ -31,18 +31,22 @@ class Looking:
 
         async def look(places: Places) -> str | None:
             todo, places.todo = places.todo, []
-            if len(todo) > 1:
+            if len(todo) == 1:
+                more = {"fresh": len(places.partitions) > 1} | ({"bound": bound} if todo[0] == own else {})
+                told = await self._told(todo[0], served, more, places)
+                if "changed" not in told:
+                    return told.get("key")
+                todo = list(places.partitions)
+            while True:
                 peeked = await self.peeked(todo, served, places, {own: {"bound": bound}} if bound else {})
                 ready = sorted((told.get("turn", ""), place) for place, told in peeked.items() if "key" in told)
-                if ready and not ready[0][0]:
-                    return bound
-                todo = [place for _, place in ready]
-            for place in todo:
-                told = await self._told(place, served, bound if place == own else None, places)
+                if not ready or not ready[0][0]:
+                    return bound if ready else None
+                turn, place = ready[0]
+                told = await self._told(place, served, {"expected": turn}, places)
                 if "key" in told:
                     key: str = told["key"]
-                    return key
-            return None
+                    return key  # else another one was faster
 
         every = layout.everywhere
         found: str | None = await until(self._server, look, {}, timeout_s, self._settings.safety_net, every)
@@ -116,11 +120,11 @@ class Looking:
                 return due_us or None
             reply = await self._server.run("promote", partition, arguments)
 
-    async def _told(self, place: int, served: Served, bound: str | None, places: Places) -> dict[str, Any]:
+    async def _told(self, place: int, served: Served, more: dict[str, Any], places: Places) -> dict[str, Any]:
         """What a look says at one partition. Where there are others, nothing of a server that cannot be reached."""
         alone = (await self._parts()) == 1
         while True:
-            arguments = {"served": _told(served), "bound": bound} | places.lie_as(place)
+            arguments = {"served": _told(served)} | more | places.lie_as(place)
             try:
                 reply = await self._server.run("look", place, arguments, patience_s=None if alone else 0.0)
             except StorageUnavailable:
@@ -129,7 +133,7 @@ class Looking:
             places.note(place, look_said(told, told.get("key")))
             if told["away"]:
                 await self._forwarding.bring_on(place)
-            if "key" in told or not told["schedules"]:
+            if "key" in told or "changed" in told or not told["schedules"]:
                 return told
             await self.promote_at(place)
 

@@ -8,18 +8,18 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from shardq.blocking import here as blocking
 from shardq.drivers.redis.forwarding import Forwarding
 from shardq.drivers.redis.hands import decoded, hand_said, hand_told, terms_told
+from shardq.drivers.redis.links import LOOK_S
 from shardq.drivers.redis.looking import Looking, look_said
 from shardq.drivers.redis.outputs import Sending
 from shardq.drivers.redis.server import Server
 from shardq.drivers.redis.sleeping import Look, Places, until
-from shardq.errors import StorageUnavailable
 from shardq.model import AllTerms, Hand, Terms, split_key
 from shardq.protocols import Served
 
@@ -32,6 +32,7 @@ SWEEP_ROUNDS = 10
 _encode = msgspec.msgpack.Encoder().encode
 
 
+_Result = TypeVar("_Result")
 #: What a worker serves, and how.
 Asked = tuple[Served, AllTerms]
 
@@ -50,7 +51,7 @@ class Turning:
         """Partitions that had a thread for this worker then, and were not turned to since."""
         self._last = 0
         """The partition of the last thread."""
-        self._tasks = set[asyncio.Task[None]]()
+        self._tasks = set[asyncio.Task[Any]]()
         self.lease_s = LEASE_S
         """How long the claims of turns live."""
         self.sent_at = time.monotonic()
@@ -164,9 +165,8 @@ class Turning:
         while todo:
             place = todo.pop(0)
             its = bound if place == own else None
-            try:
-                seen = await self._at(place, its, asked, places.lie_as(place), stay=stay, patience_s=0.0)
-            except StorageUnavailable:
+            seen = await self._soon(self._at(place, its, asked, places.lie_as(place), stay=stay, tells=False), its)
+            if seen is None:
                 continue
             found: Hand | None = seen.found
             leads_on = found is not None and found.leads_on_from(its)
@@ -175,10 +175,38 @@ class Turning:
                 continue
             assert found
             self._last = place
+            self._begin_batch(found, asked[1])
             if bound and found.token != bound.token and place != own:
                 await self._exchange(bound, found)
             return found
         return None
+
+    async def _soon(self, turn: Coroutine[Any, Any, Look], bound: Hand | None) -> Look | None:
+        """What a turn returns that may claim a thread. None where its server does not answer; should it have claimed
+        one it is released once it does.
+        """
+        if blocking.blocking:
+            return await turn
+        task = self._spawn(turn)
+        try:
+            done, _ = await asyncio.wait({task}, timeout=LOOK_S)
+        except asyncio.CancelledError:
+            task.add_done_callback(partial(self._give_up, bound))
+            raise
+        if done:
+            return task.result()
+        task.add_done_callback(partial(self._give_up, bound))
+        return None
+
+    def _give_up(self, bound: Hand | None, turned: asyncio.Task[Look]) -> None:
+        """Release what was claimed too late."""
+        found: Hand | None = None if turned.cancelled() or turned.exception() else turned.result().found
+        if found and (bound is None or found.token != bound.token):
+            self._spawn(self._unclaim(found))
+
+    def _begin_batch(self, hand: Hand | None, terms: AllTerms) -> None:
+        its = terms.get(split_key(hand.key)[0]) if hand and hand.batch.count else None
+        self.begin_deadline(its.timeout_s if its else None)
 
     async def _exchange(self, former: Hand, found: Hand) -> None:
         """Release a thread for another one that was claimed."""
@@ -207,7 +235,7 @@ class Turning:
         told = {"key": hand.key, "token": hand.token, "pause_us": 0}
         await self._server.run_on(hand.key, "unclaim", told, once=True, patience_s=None)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _spawn(self, work: Coroutine[Any, Any, _Result]) -> asyncio.Task[_Result]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -223,10 +251,10 @@ class Turning:
         stay: bool,
         hold: bool = False,
         sending: Sending | None = None,
-        patience_s: float | None = None,
+        tells: bool = True,
     ) -> Look:
         """A turn on one partition. `lying`: a sleeper that lies down where there is nothing, and where it lay before.
-        `hold`: the thread of the hand is not left.
+        `hold`: the thread of the hand is not left. `tells`: of the deadline of what is handed out.
         """
         served, terms = asked
         others = self._told(served, terms)
@@ -256,15 +284,15 @@ class Turning:
                 *bodies,
                 once=True,
                 orphan=orphan,
-                patience_s=patience_s,
+                patience_s=None,
             )
             reply = await (sending.stored(step, _refusal) if sending else step())
             if reply is None:
                 return Look(hand)
             told = decoded(reply[0])
             found = hand_said(reply)
-            its = terms.get(split_key(found.key)[0]) if found and found.batch.count else None
-            self.begin_deadline(its.timeout_s if its else None)
+            if tells:
+                self._begin_batch(found, terms)
             if (sending and sending.goes_away) or told.get("away"):
                 await self._bring_on(partition, hand, found)
             if not told.get("schedules"):

@@ -1,9 +1,12 @@
 -- The thread that is next: `Storage.wait`.
 -- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS OUTWARD
 -- needs: base frees records sleepers threads equal tubes room pending ready
--- args: served (false: all), bound, sleeper, woken, peek (the thread is not returned yet: it keeps its turn)
+-- args: served (false: all), bound, sleeper, woken, peek (the thread is not returned yet: it keeps its turn),
+--   expected (the turn that a look saw; another look may have returned that thread since), fresh (a thread that was
+--   returned within ROUND_US is none: one of another partition may be before it)
 -- Returns: key (nil: none), its turn (nil: it is the bound one), schedules, away (something is on its way to other
--- partitions), and where the sleeper lies: sleeps, for_us, looks_in_s; see turn.lua.
+-- partitions), changed (the thread that is next is not the expected one), and where the sleeper lies: sleeps, for_us,
+-- looks_in_s; see turn.lua.
 if args.woken then
     get_up(args.woken)
 end
@@ -16,7 +19,10 @@ if bound and bound.queued > 0 then
     told.key = args.bound
 else
     told.key, told.turn = next_ready(served)
-    if told.key and args.peek then
+    local another = args.expected and told.turn ~= args.expected
+    if told.key and (another or args.fresh and tonumber(told.turn) > now) then
+        told.key, told.changed = nil, true
+    elseif told.key and args.peek then
         told.peeked = true
     elseif told.key then
         offer(told.key, thread(told.key))
