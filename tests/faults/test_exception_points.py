@@ -43,7 +43,7 @@ def problems_after(stage: Stage, step: Step) -> list[str]:
         gate.open()
         child.end()
         if not known and not problems:
-            problems += stage.problems(lambda: [check_survivor(operation, before, there, check_outcome), [state]][1])
+            problems += stage.problems(lambda: check_survivor(operation, before, there, check_outcome), state)
         return problems
 
     return found_by(stage, trial)

@@ -11,7 +11,7 @@ line and found good, the copy would do and find the same. So it is forked for th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
 from typing import Any, NamedTuple
@@ -76,26 +76,25 @@ class Stage:
         """Whether a trial that passed these states was found good."""
         return states in self._good
 
-    def note_good(self, *states: str) -> None:
-        self._good.add(states)
+    def problems(self, check: Callable[[], Sequence[str] | None], *states: str) -> list[str]:
+        """What a copy of this process finds wrong. Where that is nothing, `states` are good, or those that `check`
+        passed and returns.
+        """
 
-    def problems(self, check: Callable[[], object]) -> list[str]:
-        """What a copy of this process finds wrong. What `check` returns are states to note as good."""
-
-        def look() -> tuple[str, Any]:
+        def look() -> tuple[str, Sequence[str]]:
             try:
-                states = check()
+                passed = check() or states
                 assert not kill_children(), "a process was left at work"
             except Exception as problem:
-                return _told(problem), None
-            return "", states
+                return _told(problem), ()
+            return "", passed
 
         try:
-            problem, states = self.look(look)
+            problem, passed = self.look(look)
         except ChildFailed as failed:
             return [_told(failed)]
-        if states:
-            self.note_good(*states)
+        if passed:
+            self._good.add(tuple(passed))
         return [problem] if problem else []
 
     def clear(self) -> None:
@@ -155,7 +154,7 @@ def problems_of(stage: Stage, act: Callable[[Scene, Seen], object], check: Check
         state = state_of(there.store.segment)
         if stage.is_good(state):
             return []
-        return stage.problems(lambda: [check_survivor(stage.operation, before, there, check), [state]][1])
+        return stage.problems(lambda: check_survivor(stage.operation, before, there, check), state)
 
     return found_by(stage, trial)
 
