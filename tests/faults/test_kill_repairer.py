@@ -51,11 +51,12 @@ def test_the_files_whose_deaths_are_tried_are_there() -> None:
 def test_death_of_the_repairer_leaves_all_or_nothing(
     operation: Operation, random: Random, everything: bool, tried: Callable[[str, int], None]
 ) -> None:
-    failed = []
-    with staged(operation) as stage:
-        for first in first_deaths(operation, random, FIRST_OF_ALL if everything else FIRST):
+    failed, second = [], SECOND_OF_ALL if everything else SECOND
+    firsts = first_deaths(operation, random, FIRST_OF_ALL if everything else FIRST)
+    with staged(operation, len(firsts) * (1 + second)) as stage:
+        for first in firsts:
             mending = recorded_mending(stage, first)
-            chosen = sample(one_of_each_line(mending, random), SECOND_OF_ALL if everything else SECOND, random)
+            chosen = sample(one_of_each_line(mending, random), second, random)
             failed += [f"{first}, {then}: {said}" for then in chosen for said in problems_after(stage, first, then)]
             tried("double kills", len(chosen))
     assert not failed, "\n".join(failed)

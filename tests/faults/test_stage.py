@@ -47,6 +47,15 @@ def test_the_survivor_has_what_the_builder_had() -> None:
         assert _looked(stage, look) == _looked(stage, look) == [0, False, True, True]
 
 
+def test_trials_beyond_the_last_have_a_new_scene() -> None:
+    operation = Operation("pop", lambda there: None, lambda there: there.append(*BATCH))
+    with staged(operation, 2) as stage:
+        name = stage.scene()[0].name
+        assert problems_of(stage, lambda there, before: None) == []
+        assert problems_of(stage, lambda there, before: None) == []
+        assert stage.scene()[0].name != name
+
+
 def test_after_a_trial_that_failed_the_scene_is_another_one() -> None:
     def leave_one_at_work(there: Scene, before: Seen) -> None:
         gate = Gate()

@@ -5,7 +5,8 @@ cut off, and forks itself to look: the copy goes on in its place, with all that 
 remains as it was.
 
 Most of what costs time is forking and looking. Where what is left is equal, byte for byte, to what was left at another
-line and found good, the copy would do and find the same. So it is forked for the first of these only.
+line and found good, the copy would do and find the same. So it is forked for the first of these only. In the last trial
+the builder itself looks: that of a sample has hardly more than one.
 """
 
 from __future__ import annotations
@@ -31,15 +32,18 @@ class _Built(NamedTuple):
 
     there: Scene
     before: Seen
-    image: Image
+    image: Image | None
+    """None: it is as it was no more, or is not needed again."""
     since_s: float
 
 
 class Stage:
     """Where the trials of one operation take place: each finds the scene as it was built."""
 
-    def __init__(self, operation: Operation) -> None:
+    def __init__(self, operation: Operation, trials: int | None = None) -> None:
+        """For so many trials, None: that is not known. Further ones are possible."""
         self.operation = operation
+        self._left = -1 if trials is None else trials
         self._built: _Built | None = None
         self._good: set[tuple[str, ...]] = set()
         """States that trials passed that were found good."""
@@ -47,7 +51,9 @@ class Stage:
     def scene(self) -> tuple[Scene, Seen]:
         """The scene as it was built, and what was there. This process may only fork others that change it."""
         built = self._built
-        if built and time.monotonic() < built.since_s + _LONGEST_S and built.image.put_back():
+        self._left -= 1
+        is_young = built and time.monotonic() < built.since_s + _LONGEST_S
+        if built and is_young and built.image and built.image.put_back():
             built.there.take_over()
         else:
             self.clear()
@@ -55,9 +61,14 @@ class Stage:
         return built.there, built.before
 
     def look(self, looks: Callable[[], Any]) -> Any:
-        """What `looks` returns in a copy of this process, as JSON has it. Raises `ChildFailed`."""
+        """What `looks` returns in a copy of this process, as JSON has it. Raises `ChildFailed`. In the last trial it is
+        called in this process.
+        """
         assert self._built
         there = self._built.there
+        if self._is_last:
+            self._built = self._built._replace(image=None)
+            return looks()
 
         def act() -> Any:
             there.take_over()
@@ -84,7 +95,7 @@ class Stage:
         def look() -> tuple[str, Sequence[str]]:
             try:
                 passed = check() or states
-                assert not kill_children(), "a process was left at work"
+                assert self._is_last or not kill_children(), "a process was left at work"
             except Exception as problem:
                 return _told(problem), ()
             return "", passed
@@ -104,11 +115,16 @@ class Stage:
         if built:
             built.there.end()
 
+    @property
+    def _is_last(self) -> bool:
+        return self._left == 0
+
     def _build(self) -> _Built:
         since_s, there = time.monotonic(), self.operation.scene()
         try:
             before = seen(there)
-            self._built = built = _Built(there, before, Image(there.store.segment), since_s)
+            image = None if self._is_last else Image(there.store.segment)
+            self._built = built = _Built(there, before, image, since_s)
         except BaseException:
             there.end()
             raise
@@ -120,8 +136,8 @@ def _told(problem: Exception) -> str:
 
 
 @contextmanager
-def staged(operation: Operation) -> Iterator[Stage]:
-    stage = Stage(operation)
+def staged(operation: Operation, trials: int | None = None) -> Iterator[Stage]:
+    stage = Stage(operation, trials)
     try:
         yield stage
     finally:
@@ -140,7 +156,7 @@ def trials(
     """At how many lines of an operation it was cut off, a random choice of `most` (None: all), and what was wrong."""
     steps = one_of_each_line(recorded(operation), random)
     chosen = steps if most is None else sample(steps, most, random)
-    with staged(operation) as stage:
+    with staged(operation, len(chosen)) as stage:
         return len(chosen), [f"{step}: {problem}" for step in chosen for problem in problems_after(stage, step)]
 
 
