@@ -113,6 +113,7 @@ def _upset(there: Scene, before: Seen) -> None:
     store.removing.remove("app/Other/1/3", numbered(900, 700)[:800])
     Child(lambda: store.waiting.lie_down(None, None)).end()
     Child(lambda: store.doorbell.open()).end()
+    Child(lambda: store._guard.acquire()).end()
     store.doorbell.open()
     store.doorbell.ring(store.slot)
 

@@ -11,6 +11,8 @@ from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
 
+import posix_ipc
+
 from shardq.shm import words as at
 from shardq.shm.files.names import bell_paths
 from shardq.shm.segment import Segment, reserve_of
@@ -32,8 +34,8 @@ class Image:
         self._holes = list(_ranges(set(range(segment.layout.total_bytes // PAGE)) - backed))
 
     def put_back(self) -> bool:
-        """Have the segment as it was, now that no process is at work in it again. Returns whether that was possible:
-        the token may be lost, or a bell gone.
+        """Have the segment as it was, now that no process is at work in it again. Returns whether that was possible: a
+        bell may be gone.
         """
         segment = self._segment
         for start, end in self._holes:
@@ -46,8 +48,16 @@ class Image:
         for bell in bells - self._bells.keys():
             bell.unlink()
         rung_as_before = all(rings(bell, count) == count for bell, count in self._bells.items() if bell in bells)
-        is_whole = segment.taken_bytes == self._taken_bytes and segment.semaphore.value == 1
-        return is_whole and rung_as_before and self._bells.keys() <= bells
+        _have_one_token(segment.semaphore)
+        return segment.taken_bytes == self._taken_bytes and rung_as_before and self._bells.keys() <= bells
+
+
+def _have_one_token(semaphore: posix_ipc.Semaphore) -> None:
+    """A process that died inside the guard took it along."""
+    while semaphore.value > 1:
+        semaphore.acquire(0)
+    if not semaphore.value:
+        semaphore.release()
 
 
 def state_of(segment: Segment) -> str:
@@ -111,9 +121,14 @@ def _pages_with_data(descriptor: int) -> Iterator[int]:
 
 
 def _pages_likely_first(segment: Segment) -> Iterator[int]:
-    start, nbytes = reserve_of(segment.layout)
-    yield from range(start // PAGE, (start + nbytes) // PAGE)
-    yield from range(segment.layout.total_bytes // PAGE)
+    layout, (start, _) = segment.layout, reserve_of(segment.layout)
+    yield from range(start // PAGE, (start + segment.words[at.RESERVED_BYTES]) // PAGE)
+    yield from range(layout.extents_base // PAGE)
+    for group in layout.classes:
+        for n in range(group.count):
+            start, nbytes = group.base + n * group.size, segment.words[layout.extent_backed_word + group.first + n]
+            yield from range(start // PAGE, (start + nbytes) // PAGE)
+    yield from range(layout.total_bytes // PAGE)
 
 
 def _is_hole(segment: Segment, page: int) -> bool:
