@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 from shardq import drivers
 from shardq.errors import ConfigurationError, SegmentUnavailable, shown
@@ -19,7 +19,7 @@ async def connect(url: str, settings: StorageSettings | None = None) -> Queue:
     `?prefix=` begins the names of all keys, in place of `StorageSettings.prefix`.
 
     Close it when done, or use it as `async with await connect(url) as queue`. Raises `ConfigurationError` for a URL
-    that cannot be used, and what the driver raises.
+    that cannot be used, `StorageMoved` where what the storage held is elsewhere, and what the driver raises.
     """
     return Queue(await open_storage(url, settings))
 
@@ -30,11 +30,13 @@ def is_redis(url: object) -> bool:
 
 
 def without_secrets(url: str) -> str:
-    """The URL as it may be shown: of a server without user and password."""
+    """The URL as it may be shown: of a server without user and password, and of its options only the prefix."""
     if not is_redis(url):
         return url
     parts = _parts(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    prefix = [option for option in parse_qsl(parts.query) if option[0] == "prefix"]
+    query = f"?{urlencode(prefix)}" if prefix else ""
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{query}"
 
 
 def segment_name(url: str) -> str:
@@ -55,6 +57,16 @@ def _parts(url: object) -> SplitResult:
 
 async def open_storage(url: str, settings: StorageSettings | None = None) -> Storage:
     """The storage of `connect`."""
+    storage = await _opened(url, settings)
+    try:
+        await storage.check_stays()
+    except BaseException:
+        await storage.close()
+        raise
+    return storage
+
+
+async def _opened(url: str, settings: StorageSettings | None) -> Storage:
     if url == "memory://":
         return drivers.RuntimeStorage(settings)
     if _parts(url).scheme == "shm":

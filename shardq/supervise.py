@@ -19,6 +19,7 @@ from shardq.errors import (
     ConfigurationError,
     HandlerError,
     SegmentError,
+    StorageMoved,
     StorageRefused,
     StorageUnavailable,
     SupervisorError,
@@ -98,6 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     control = None if options.control is None or options.probe else Control.open(options.control, options.application)
     try:
         return _supervise(options, _settings(options), control, origin)
+    except StorageMoved as moved:
+        return _told(str(moved), Exit.MOVED, control, to=moved.to)
     except tuple(_EXITS) as error:
         return _told(str(error), next(code for kind, code in _EXITS.items() if isinstance(error, kind)), control)
     except OSError as error:
@@ -110,10 +113,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             control.close()
 
 
-def _told(reason: str, code: Exit, control: Control | None) -> Exit:
+def _told(reason: str, code: Exit, control: Control | None, **more: str) -> Exit:
     """Say why nothing is served: to the application that embeds this supervisor, else on standard error."""
     if control:
-        control.tell(error=reason, code=code)
+        control.tell(error=reason, code=code, **more)
     else:
         tell("shardq.supervise: " + printable(reason, keep="\n\t"), sys.stderr)
     return code

@@ -1,5 +1,5 @@
-"""`shardq status|tubes|peek|dead|park|recurrent|check|destroy`: look from outside into a segment, also into one without
-a supervisor, or into a storage on a server. The same as `python -m shardq`.
+"""`shardq status|tubes|peek|dead|park|recurrent|check|move|destroy`: look from outside into a segment, also into one
+without a supervisor, or into a storage on a server. The same as `python -m shardq`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from contextlib import redirect_stdout
 from io import StringIO
 from typing import NoReturn
 
-from shardq.cli import commands, dead, output, recurrent
+from shardq.cli import commands, dead, moving, output, recurrent
 from shardq.errors import ShardqError, shown
 from shardq.settings import LONGEST_S
 from shardq.text.printable import printable
@@ -68,10 +68,29 @@ def _parser() -> _Parser:
     park.add_argument("pipe", metavar="MODULE/Handler/THREAD/PRIORITY", help="name of the tube, as `tubes` shows it")
     later = verbs.add_parser("recurrent", help="recurrent requests: list, cancel", description="Recurrent requests.")
     _recurrent_verbs(later.add_subparsers(required=True, metavar="COMMAND"))
+    _move(verbs)
     destroy = _verb(verbs, "destroy", commands.destroy, "remove a segment that no process uses, and all in it")
     _verb(verbs, "check", commands.check, "read a whole storage on a server, and say what is wrong in it")
     destroy.add_argument("--with-requests", action="store_true", help="also if requests are left in it, which are lost")
     return parser
+
+
+def _move(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    text = "move all that a storage holds into another one; given again, it goes on where it was cut off"
+    move = verbs.add_parser("move", help=text, description=text)
+    move.add_argument("url", metavar="SOURCE", help="shm://NAME, redis://HOST:PORT, or env:VARIABLE that has the URL")
+    move.add_argument("target", metavar="TARGET", help="the same; a segment is made where there is none")
+    move.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help="wait so long for batches in hand (default: 60)",
+    )
+    move.add_argument("--capacity", metavar="SIZE", help="of a segment that is made, as 512M")
+    move.add_argument("--cancel", action="store_true", help="undo a move that is not finished")
+    move.add_argument("--json", action="store_true", help="print JSON instead of text")
+    move.set_defaults(run=moving.move)
 
 
 def _count(text: str) -> int:

@@ -30,7 +30,9 @@ def opened(
     handlers: Collection[str],
     resumption: Resumption | None,
 ) -> SupervisedServer:
-    """The storage, as its supervisor sees it. Raises `StorageUnavailable` and `StorageRefused`."""
+    """The storage, as its supervisor sees it. Raises `StorageUnavailable`, `StorageRefused` and
+    `StorageMoved`.
+    """
     news = News(resumption.lock, resumption.slot) if resumption else News()
     if resumption:
         os.set_inheritable(news.reader, False)
@@ -40,6 +42,7 @@ def opened(
     storage.importable_only = not options.main
     storage.server.most_patience_s = _PATIENCE_S
     drive(storage.server.layout())
+    drive(storage.check_stays())
     storage.server.hang_up()  # with a connection open workers could not be forked
     storage.turning.lease_s = RedisLock().lease_s or storage.turning.lease_s
     return SupervisedServer(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from shardq.errors import FencedError, ShardqError, StorageDamaged, StorageRefused
+from shardq.errors import FencedError, ShardqError, StorageDamaged, StorageMoved, StorageRefused
 
 #: The server cannot work now, and will be able to later.
 _OUTAGES = frozenset(
@@ -33,6 +33,8 @@ def meaning(error: Exception) -> Exception:
     words = _INSIDE.findall(text)
     if "FENCED" in words:
         return FencedError(text.partition("FENCED ")[2])
+    if "LEFT" in words:
+        return StorageMoved(text.partition("LEFT ")[2])
     if "OOM" in words:
         return NoMemory(text)
     if not _OUTAGES.isdisjoint(words):

@@ -23,7 +23,7 @@ from shardq.drivers.redis.plainly import plainly
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.turning import owner_of
 from shardq.drivers.redis.wire import Disconnected, PlainWire, packed
-from shardq.errors import ShardqError
+from shardq.errors import ShardqError, StorageMoved
 from shardq.model import Counts, Ending, key_of, split_key
 from shardq.pages import Page
 from shardq.supervised import LastSeen
@@ -212,6 +212,8 @@ class SupervisedServer:
         """What the server says; `otherwise` where it says nothing."""
         try:
             found = ask()
+        except StorageMoved:
+            raise
         except ShardqError as error:
             if self._reachable:
                 log.warning("server not available", extra={"reason": str(error)})

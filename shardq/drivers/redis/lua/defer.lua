@@ -7,6 +7,9 @@ local before = made_before()
 if before then
     return before[1]
 end
+if state.leaving then
+    return moved_away()
+end
 if args.sleeper then
     get_up(args.sleeper)
 end

@@ -6,6 +6,9 @@
 if args.woken then
     get_up(args.woken)
 end
+if state.leaving then
+    return moved_away()
+end
 end_what_is_over()
 promote()
 local served = args.served or nil

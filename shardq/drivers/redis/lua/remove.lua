@@ -3,6 +3,12 @@
 -- needs: base frees records sleepers threads equal tubes room
 -- args: key, name, from (a number; nil: from the head), below (nil: the end)
 -- ARGV from 2 on: messages. Returns how many left, where to go on (0: all is done), and where the end is.
+if state.leaving then
+    return moved_away()
+end
+if state.arriving then
+    return {0, 0, 0}
+end
 local its, unwanted = thread(args.key), {}
 for place = 2, #ARGV do
     unwanted[ARGV[place]] = true

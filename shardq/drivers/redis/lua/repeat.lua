@@ -7,6 +7,9 @@ local before = made_before()
 if before then
     return before[1]
 end
+if state.leaving then
+    return moved_away()
+end
 if args.sleeper then
     get_up(args.sleeper)
 end
@@ -29,7 +32,7 @@ for place, pipe in ipairs(args.pipes) do
         end
     end
 end
-if #new > 0 and not fits(nbytes, args.most) then
+if state.arriving or (#new > 0 and not fits(nbytes, args.most)) then
     if args.sleeper then
         lie_down(args.sleeper, {ROOM})
     end

@@ -25,6 +25,11 @@ local function figure(name)
     return state[name] or 0
 end
 
+-- What a script replies that brings something in, or hands something out, where the content went elsewhere.
+local function moved_away()
+    return redis.error_reply('LEFT ' .. state.leaving)
+end
+
 local function save()
     state.clock = now
     redis.call('SET', STATE, cmsgpack.pack(state))

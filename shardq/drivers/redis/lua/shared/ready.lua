@@ -39,6 +39,9 @@ end
 
 -- The thread whose turn it is, nil where none is ready, and its turn.
 local function next_ready(served)
+    if state.arriving then
+        return nil
+    end
     local first_turn, first_key
     for _, handler in ipairs(ready_handlers(served)) do
         local turn, key = string.match(first_of(handler), '^[^%z]*%z(%d+)%z(.*)$')

@@ -1,0 +1,164 @@
+"""One move, from its beginning or from where it was cut off.
+
+    leave ─▶ nothing in hand ─▶ arrive ─▶ [store, store, ...] ─▶ hand_over ─▶ open ─▶ forget
+    ──────────── the source owns all messages ─────────────────┘└───── the target does ─────
+
+Each step may be done again, and each chunk is stored together with the note that it is there. So a process that is
+killed anywhere leaves a move that the same command goes on with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
+
+from shardq.errors import MoveRefused, QueueFull
+from shardq.model import Chunk, Standing
+from shardq.moving import chunks
+from shardq.protocols import Movable
+from shardq.text.wording import counted
+
+#: Numbers of moves are below this one: exact also where a number is a double.
+_MOVES = 1 << 48
+#: How soon to look again whether workers have something in hand, at first and in the end.
+_FIRST_LOOK_S, _LAST_LOOK_S = 0.01, 0.5
+
+
+class Ends(NamedTuple):
+    """Where a move begins and where it goes, with their URLs as they may be shown."""
+
+    source: Movable
+    target: Movable
+    come_from: str
+    go_to: str
+
+
+class Moved(NamedTuple):
+    """What a run of a move did."""
+
+    messages: int
+    """How many messages moved, letters included; those of earlier runs count."""
+    before: bool
+    """Whether all was done before."""
+
+
+async def move(ends: Ends, timeout_s: float, heard: Callable[[str], None] = lambda said: None) -> Moved:
+    """Move all that the source holds. `timeout_s`: how long to wait for what workers have in hand. `heard` is told of
+    what takes long. Raises `MoveRefused`, `QueueFull` where the target has no room, and what the storages raise.
+    """
+    source, target = ends.source, ends.target
+    stand = await source.stand()
+    if stand.standing is Standing.ARRIVING:
+        raise MoveRefused(
+            f"{ends.come_from} waits for content of another storage itself: finish that move, or cancel it"
+        )
+    if stand.standing is not Standing.OPEN and stand.to != ends.go_to:
+        raise MoveRefused(
+            f"{ends.come_from} moves to {stand.to}: `python -m shardq move` it there, or cancel that move"
+        )
+    if stand.standing is Standing.LEFT:
+        return await _finished(ends, stand.leaving_by)
+    begins = stand.standing is Standing.OPEN
+    number = secrets.randbelow(_MOVES - 1) + 1 if begins else stand.leaving_by
+    await source.leave(number, ends.go_to)
+    try:
+        await _until_nothing_is_in_hand(ends, timeout_s, heard)
+        if begins:
+            await _check_room(ends)
+        await target.arrive(number)
+    except (MoveRefused, asyncio.CancelledError):
+        if begins:
+            with suppress(MoveRefused):
+                await source.stay(number)
+        raise
+    messages = await _copied(ends, number)
+    await source.hand_over(number)
+    await _finished(ends, number)
+    return Moved(messages, before=False)
+
+
+async def cancel(ends: Ends) -> None:
+    """Undo what a move did that is not finished: the source goes on as before. Raises `MoveRefused` where there is none
+    to the target, or where the messages are the target's already.
+    """
+    stand = await ends.source.stand()
+    if not stand.leaving_by or (stand.standing is not Standing.OPEN and stand.to != ends.go_to):
+        raise MoveRefused(f"{ends.come_from} does not move to {ends.go_to}: there is nothing to cancel")
+    if not await ends.source.stay(stand.leaving_by):
+        raise MoveRefused(f"{ends.go_to} has the messages already: `python -m shardq move` finishes the move")
+    await ends.target.clear(stand.leaving_by)
+
+
+async def _finished(ends: Ends, number: int) -> Moved:
+    """Do what is left to do once the messages are the target's."""
+    counts = await ends.source.storage.backlog()
+    left = counts.queued + counts.deferred + counts.recurrent + counts.dead
+    if left:
+        await ends.target.open(number)
+        await ends.source.forget(number)
+        return Moved(left, before=False)
+    with suppress(MoveRefused):  # it was open before what was here was dropped, and may have moved on since
+        await ends.target.open(number)
+    return Moved(0, before=True)
+
+
+async def _until_nothing_is_in_hand(ends: Ends, timeout_s: float, heard: Callable[[str], None]) -> None:
+    deadline, pause_s, told = time.monotonic() + timeout_s, _FIRST_LOOK_S, False
+    while keys := await ends.source.in_hand():
+        if time.monotonic() >= deadline:
+            raise MoveRefused(
+                f"workers have {', '.join(keys[:3])} in hand for more than {timeout_s:g} s: end them, or give more "
+                "time with --timeout"
+            )
+        if not told and pause_s == _LAST_LOOK_S:
+            heard(f"waiting for workers: {', '.join(keys[:3])}")
+            told = True
+        await asyncio.sleep(pause_s)
+        pause_s = min(_LAST_LOOK_S, 2 * pause_s)
+
+
+async def _check_room(ends: Ends) -> None:
+    room = await ends.target.room_bytes()
+    if room is None or await ends.source.message_bytes() <= room:
+        return
+    needed = await chunks.message_bytes(ends.source)
+    if needed > room:
+        raise MoveRefused(
+            f"{ends.come_from} has {needed:,} bytes of messages, and {ends.go_to} room for {room:,}: give it more "
+            "capacity"
+        )
+
+
+async def _copied(ends: Ends, number: int) -> int:
+    """Store all that is not stored yet. Returns how many messages move in all."""
+    source, target = ends.source, ends.target
+    last = Chunk(0, chunks.Place.TUBE, "", ())
+    async for chunk in chunks.chunks(source, target.storage.limits, target.stored):
+        last = chunk
+        left = chunk.behind(await target.stored(chunk)) if chunk.messages else chunk
+        while left.messages:
+            await _store(ends, number, left)
+            left = left.behind(await target.stored(left))
+    await target.settle(number, last.number, await source.figures())
+    return last.number
+
+
+async def _store(ends: Ends, number: int, chunk: Chunk) -> None:
+    try:
+        stored = await ends.target.store(number, chunk)
+    except QueueFull as error:
+        raise QueueFull(_without_room(ends, chunk, f": {error}")) from error
+    if not stored:
+        raise QueueFull(_without_room(ends, chunk, ""))
+
+
+def _without_room(ends: Ends, chunk: Chunk, reason: str) -> str:
+    return (
+        f"{ends.go_to} has no room left after {counted(chunk.number, 'message')}{reason}. Nothing is lost: "
+        f"{ends.come_from} has all messages, and waits for the rest of the move. Make room and give the same command "
+        "again, or cancel the move with --cancel"
+    )
