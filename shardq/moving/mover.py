@@ -13,10 +13,10 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import NamedTuple
 
-from shardq.errors import MoveRefused, QueueFull
+from shardq.errors import MoveRefused, QueueFull, ShardqError
 from shardq.model import Chunk, Standing
 from shardq.moving import chunks
 from shardq.protocols import Movable
@@ -70,7 +70,7 @@ async def move(ends: Ends, timeout_s: float, heard: Callable[[str], None] = lamb
         if begins:
             await _check_room(ends)
         await target.arrive(number)
-    except (MoveRefused, asyncio.CancelledError):
+    except (ShardqError, asyncio.CancelledError):
         if begins:
             with suppress(MoveRefused):
                 await source.stay(number)
@@ -97,13 +97,11 @@ async def _finished(ends: Ends, number: int) -> Moved:
     """Do what is left to do once the messages are the target's."""
     counts = await ends.source.storage.backlog()
     left = counts.queued + counts.deferred + counts.recurrent + counts.dead
-    if left:
+    # Where nothing is left here the target was open before, and may have moved on since.
+    with nullcontext() if left else suppress(MoveRefused):
         await ends.target.open(number)
-        await ends.source.forget(number)
-        return Moved(left, before=False)
-    with suppress(MoveRefused):  # it was open before what was here was dropped, and may have moved on since
-        await ends.target.open(number)
-    return Moved(0, before=True)
+    await ends.source.forget(number)
+    return Moved(left, before=not left)
 
 
 async def _until_nothing_is_in_hand(ends: Ends, timeout_s: float, heard: Callable[[str], None]) -> None:
@@ -122,8 +120,8 @@ async def _until_nothing_is_in_hand(ends: Ends, timeout_s: float, heard: Callabl
 
 
 async def _check_room(ends: Ends) -> None:
-    room = await ends.target.room_bytes()
-    if room is None or await ends.source.message_bytes() <= room:
+    room, most = await ends.target.room_bytes(), await ends.source.message_bytes()
+    if room is None or most <= room:
         return
     needed = await chunks.message_bytes(ends.source)
     if needed > room:

@@ -22,8 +22,9 @@ class Movable(Protocol):
     M1. After `leave` the storage takes nothing and hands out nothing. `append`, `append_when_room`, `claim`, `take`,
         `wait`, `rest`, `promote`, `requeue`, `drop`, `remove`, `unschedule`, `wait_for_quiet`, and a `turn` without a
         batch raise `StorageMoved` with the URL; those that sleep are woken for it. What is in hand can be acknowledged,
-        with outputs, failed, given back, buried and released, and a `turn` with a batch then hands out nothing. Looks
-        are answered as ever. `stay` ends that, unless the messages are the target's already.
+        with outputs, failed, given back, buried and released, and a `turn` with a batch then hands out nothing. A
+        `rest` with a batch acknowledges it before it raises. Looks are answered as ever. `stay` ends that, unless the
+        messages are the target's already.
     M2. `in_hand` names threads on which there is a claim. Claims of the dead are ended first. Once there is none,
         nothing in the source changes any more, but by the move.
     M3. `tubes`, `read` and `waiting` give all messages, in the same order each time; those of a tube, and those that

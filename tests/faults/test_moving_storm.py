@@ -164,14 +164,16 @@ def _serve() -> None:
         print("begins", flush=True)
         while left:
             try:
-                former, hand = hand, await storage.rest(hand, None, terms, LIMIT_S)
+                former, hand = hand, await storage.turn(hand, None, terms)
+                handled += _lines(former)
+                if hand is None or not hand.batch.count:
+                    hand = await storage.rest(hand, None, terms, LIMIT_S)
             except StorageMoved as moved:
                 if hand:
                     await storage.unclaim(hand.key, hand.token)
                 await storage.close()
                 storage, hand, left = await open_storage(moved.to), None, 10
                 continue
-            handled += _lines(former)
             left -= 1
         if hand:
             await storage.unclaim(hand.key, hand.token)
