@@ -62,7 +62,7 @@ class TubeLeft(NamedTuple):
 
     pipe: str
     place: Place
-    count: int
+    length: int
     state: TubeState
 
 

@@ -69,7 +69,7 @@ class Translator:
         if not isinstance(interval, str):
             return written(interval)
         try:
-            rule = rules.rrulestr(interval)
+            rule: Any = rules.rrulestr(interval)
             start, until = vars(rule)["_dtstart"], vars(rule)["_until"]
             return written(rule.replace(dtstart=self._zoned(start), until=until and self._zoned(until)))
         except (ValueError, TypeError, KeyError) as error:
@@ -109,7 +109,7 @@ class Ancestor:
 
     async def read(self, tube: TubeLeft, limit: int, after: int | None = None) -> Batch:
         former, start = self._former[tube.pipe], 0 if after is None else after + 1
-        count = min(limit, tube.count - start)
+        count = min(limit, tube.length - start)
         texts = await self._server.texts(former, start, count) if count > 0 else []
         messages = [self._translator.message(former, json.loads(text)) for text in texts]
         return Batch(start, start + len(messages), list(accumulate(map(len, messages))), b"".join(messages))

@@ -29,10 +29,10 @@ async def chunks(source: Movable, limits: Limits, stored: Stored) -> AsyncIterat
     number = 0
     async for tube in each(source.tubes):
         begin = Chunk(number, tube.place, tube.pipe, (), state=tube.state)
-        if await stored(begin) < number + tube.count:
+        if await stored(begin) < number + tube.length:
             async for chunk in _of_tube(source, tube, begin, limits):
                 yield chunk
-        number += tube.count
+        number += tube.length
     async for waiting in each(source.waiting):
         begin = Chunk(number, Place.WAITING, waiting.pipe, (), due_us=waiting.due_us, schedule=waiting.schedule)
         for some in cut(waiting.messages, limits):
@@ -77,9 +77,9 @@ async def _of_tube(source: Movable, tube: TubeLeft, begin: Chunk, limits: Limits
             state = begin.state if number == begin.number else None
             yield begin._replace(number=number, messages=some, state=state)
             number += len(some)
-    if number != begin.number + tube.count:
+    if number != begin.number + tube.length:
         raise StorageDamaged(
-            f"{tube.pipe} has {number - begin.number} messages, and said {tube.count}: it changed while it moved"
+            f"{tube.pipe} has {number - begin.number} messages, and said {tube.length}: it changed while it moved"
         )
 
 

@@ -17,7 +17,7 @@ from contextlib import nullcontext, suppress
 from typing import NamedTuple
 
 from shardq.errors import MoveRefused, QueueFull, ShardqError
-from shardq.model import Chunk, Standing
+from shardq.model import Chunk, Place, Standing
 from shardq.moving import chunks
 from shardq.protocols import Movable
 from shardq.text.wording import counted
@@ -134,7 +134,7 @@ async def _check_room(ends: Ends) -> None:
 async def _copied(ends: Ends, number: int) -> int:
     """Store all that is not stored yet. Returns how many messages move in all."""
     source, target = ends.source, ends.target
-    last = Chunk(0, chunks.Place.TUBE, "", ())
+    last = Chunk(0, Place.TUBE, "", ())
     async for chunk in chunks.chunks(source, target.storage.limits, target.stored):
         last = chunk
         left = chunk.behind(await target.stored(chunk)) if chunk.messages else chunk

@@ -44,7 +44,8 @@ class Movable(Protocol):
     M7. `settle` takes over the figures, once. Tokens given out later are above those of the source.
     """
 
-    storage: Storage
+    @property
+    def storage(self) -> Storage: ...
 
     async def stand(self) -> Stand: ...
 

@@ -206,7 +206,7 @@ async def test_M3_all_messages_are_there_in_the_same_order_each_time(storage: St
     waiting = [waiting async for waiting in each(movable.waiting)]
     counts = await storage.backlog()
 
-    assert sum(tube.count for tube in tubes) == counts.queued
+    assert sum(tube.length for tube in tubes) == counts.queued
     assert sum(len(its.messages) for its in waiting) == counts.deferred + counts.recurrent
     assert [tube[:3] async for tube in each(movable.tubes)] == [tube[:3] for tube in tubes]
     assert [its async for its in each(movable.waiting)] == waiting

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections.abc import AsyncIterator, Callable
 from random import Random
 from typing import Any
@@ -269,7 +270,8 @@ async def _dumped(backend: Backend) -> dict[str, Any]:
 
 
 def _named(backend: Backend) -> str:
-    return backend.url.partition("?")[0]
+    """Its URL, for `match`."""
+    return re.escape(backend.url)
 
 
 def _seed() -> str:

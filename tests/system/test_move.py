@@ -95,11 +95,11 @@ async def test_a_supervisor_ends_with_a_code_of_its_own(
     await Queue(source.storage).register(Gated, *folder.notes(range(5), threads=1))
     folder.until("begin", 0)
     moving = asyncio.create_task(command("move", source.url, target.url))
-    supervisor.hear("storage moved")
+    await asyncio.to_thread(supervisor.hear, "storage moved")
     folder.permit(5)
+    await finished(moving)
 
     assert supervisor.end() == Exit.MOVED
-    await finished(moving)
     done = folder.done()
     assert done == list(range(len(done)))
     assert target.url.partition("?")[0] in supervisor.heard
@@ -147,7 +147,7 @@ async def test_what_a_handler_registers_meanwhile_costs_no_attempt(
 
     assert target.movable
     [tube] = await target.movable.tubes()
-    assert (tube.count, tube.state.failed) == (1, None)
+    assert (tube.length, tube.state.failed) == (1, None)
     Sends.go_on = asyncio.Event()
     Sends.go_on.set()
     await new_worker(target, Queue(target.storage)).loop(limit=2, handler=(Sends, Record))

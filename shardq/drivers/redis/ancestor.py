@@ -35,7 +35,7 @@ class AncestorServer:
     """The lists of one prefix on one server."""
 
     def __init__(self, url: str, prefix: str, lock_prefix: str) -> None:
-        self._server = Server(of_url(url).address, prefix)
+        self._server = Server(of_url(url).address, prefix, 1)
         self._prefix, self._lock_prefix = prefix, lock_prefix
         note = f"shardq:take-over:{prefix}"
         # Renaming the first to the second hands the messages over.

@@ -102,6 +102,9 @@ class MovableServer:
         await self._step(0, "hand_over", move)
 
     async def forget(self, move: int) -> None:
+        stand = await self.stand()
+        if stand.standing is not Standing.LEFT or stand.leaving_by != move:
+            return
         for partition in reversed(await self._partitions()):
             await self._step(partition, "hand_over", move)
             await self._server.run("forget", partition, {"move": move})
@@ -219,7 +222,11 @@ def _state_told(state: TubeState) -> dict[str, Any]:
         "rests_until_us": state.rests_until_us,
     }
     if state.failed:
-        failed = {"attempts": state.failed.attempts, "first_us": state.failed.first_us, "last_us": state.failed.last_us}
+        failed: dict[str, Any] = {
+            "attempts": state.failed.attempts,
+            "first_us": state.failed.first_us,
+            "last_us": state.failed.last_us,
+        }
         if state.failed.ending is not None:
             failed["ending"] = ending_told(state.failed.ending)
         told["failed"] = failed

@@ -131,6 +131,12 @@ class Leaving:
         """Drop all messages, where this move handed them over."""
         while self._forget_some(at.LEFT, at.LEAVING_BY, move):
             continue
+        with self._section:
+            if self._words[at.CLOSED] == at.LEFT and self._words[at.LEAVING_BY] == move:
+                # The storage that has the messages goes on counting.
+                self._journal.declare_pending()
+                self._journal.commit((at.BURIED, 0), (at.UNBURIED, 0), (at.EVICTED, 0))
+                self._journal.clear_pending()
 
     def clear(self, move: int) -> None:
         """Drop all messages that came by this move, and open the segment."""

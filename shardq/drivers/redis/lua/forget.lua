@@ -12,5 +12,6 @@ for place = 2, 15 do
 end
 state.handled = state.accepted
 state.deferred, state.recurrent, state.dead, state.used = 0, 0, 0, 0
+state.buried, state.evicted = 0, 0 -- the storage that has the messages goes on counting
 save()
 return 1
