@@ -30,7 +30,7 @@ from tests.support.tasks import LIMIT_S
 #: How many of those that move are killed.
 KILLS = int(os.environ.get("SHARDQ_FAULTS_MOVES", "100" if EVERYTHING else "25"))
 #: How much there is to move, and seconds a process lives at most before it is killed, and at first.
-STEPS, LONGEST_S, FIRST_S = 400, 2.0, 0.02
+STEPS, LONGEST_S, FIRST_S = 400, 2.0, 0.05
 HANDLER = "app.jobs/Resize"
 
 
@@ -70,7 +70,7 @@ async def test_a_move_is_killed_again_and_again(
         code = process.wait()
         movers.remove(process)
         if code == -signal.SIGKILL:
-            killed, longest_s = killed + 1, min(LONGEST_S, 1.1 * longest_s)  # so that some get on
+            killed, longest_s = killed + 1, min(LONGEST_S, 1.4 * longest_s)  # so that some get on
             continue
         assert code == 0
         moves, longest_s = moves + 1, FIRST_S

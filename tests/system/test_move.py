@@ -12,7 +12,7 @@ from shardq import Queue, Supervisor, Worker, cli, connect
 from shardq.errors import SegmentMissing, StorageMoved
 from shardq.supervisor.exits import Exit
 from tests.support.drivers import ONE_OF_EACH, Backend, Driver
-from tests.support.jobs import Folder, Gated, Record
+from tests.support.jobs import Folder, Gated, Note, Record
 from tests.support.leaks import segment_name
 from tests.support.programs import Supervise
 from tests.support.tasks import LIMIT_S, finished, suspended
@@ -160,7 +160,7 @@ class Sends(Record):
     begun: asyncio.Event
     go_on: asyncio.Event
 
-    async def perform(self, *notes: object) -> None:
+    async def perform(self, *notes: Note) -> None:
         self.begun.set()
         await self.go_on.wait()
         await self.queue.register(Record, *notes)
