@@ -12,6 +12,9 @@ from shardq.protocols import Storage
 from shardq.queue import Queue
 from shardq.settings import StorageSettings
 
+#: Options of a URL that are no secret, and that another program has to give as well.
+_SHOWN_OPTIONS = ("db", "prefix", "partitions", "protocol", "replicas", "fsync")
+
 
 async def connect(url: str, settings: StorageSettings | None = None) -> Queue:
     """A queue on the storage that `url` names: `memory://`, `shm://NAME` for a segment that exists, or a Redis or
@@ -30,12 +33,14 @@ def is_redis(url: object) -> bool:
 
 
 def without_secrets(url: str) -> str:
-    """The URL as it may be shown: of a server without user and password, and of its options only the prefix."""
+    """The URL as it may be shown: of a server without user and password, with those of its options that tell where the
+    storage is and how it is written to.
+    """
     if not is_redis(url):
         return url
     parts = _parts(url)
-    prefix = [option for option in parse_qsl(parts.query) if option[0] == "prefix"]
-    query = f"?{urlencode(prefix)}" if prefix else ""
+    shown = [option for option in parse_qsl(parts.query) if option[0] in _SHOWN_OPTIONS]
+    query = f"?{urlencode(shown)}" if shown else ""
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{query}"
 
 

@@ -7,6 +7,7 @@ partitions of a source take nothing and hand out nothing by then, and those of a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from shardq.drivers.redis.hands import decoded, ending_told, failed_said
@@ -14,7 +15,7 @@ from shardq.drivers.redis.records import batch_of, bodies_of, messages_of
 from shardq.drivers.redis.replies import NoMemory
 from shardq.drivers.redis.rooms import HAND_OVER_PART, NO_ROOM, Room
 from shardq.drivers.redis.storage import RedisStorage
-from shardq.errors import MoveRefused
+from shardq.errors import MoveRefused, StorageDamaged, StorageRefused
 from shardq.model import Batch, Chunk, Figures, Place, Stand, Standing, TubeLeft, TubeState, Waiting, key_of
 from shardq.pages import Page
 
@@ -121,7 +122,16 @@ class MovableServer:
                 )
 
     async def room_bytes(self) -> int | None:
-        return Room(self.storage.settings.capacity_bytes).most()
+        """By the bound of the storage, else by that of a server that has it alone and tells."""
+        most = Room(self.storage.settings.capacity_bytes).most()
+        if most is not None or len(await self._partitions()) > 1:
+            return most
+        with suppress(StorageRefused, StorageDamaged):
+            lines = (await self._server.ask(b"INFO", b"memory")).decode().split()
+            told = dict(line.split(":", 1) for line in lines if ":" in line)
+            if int(told["maxmemory"]):
+                return max(0, int(told["maxmemory"]) - int(told["used_memory"]))
+        return None
 
     async def stored(self, chunk: Chunk) -> int:
         partition = (await self._server.layout()).partition_of(key_of(chunk.pipe))
@@ -204,7 +214,7 @@ def _tubes_of(key: str, its: dict[str, Any]) -> Iterator[TubeLeft]:
     tubes = its["tubes"] or {}
     for name in sorted(tubes, key=lambda name: (name.removeprefix("f"), name[0] != "f")):
         tube = tubes[name]
-        isolated = max(0, (tube.get("small_through") or 0) - tube["head"])
+        isolated = min(tube["count"], max(0, (tube.get("small_through") or 0) - tube["head"]))
         state = TubeState(
             failed_said(tube["failed"]) if tube.get("failed") else None,
             tube["small"] if isolated else 0,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 
-from shardq.model import Chunk, Figures, Place, TubeState
+from shardq.model import Chunk, Ending, Figures, Place, TubeState
 from shardq.shm import words as at
 from shardq.shm.counters import nothing_stored
 from shardq.shm.deferred.transfer import Transfer
@@ -101,7 +101,8 @@ class Arriving:
             gone = [moved(counter, figures.buried) for counter in (at.BURIED, at.UNBURIED)]
             # They stand in the journal as one: should this process die, the next one that enters looks for an intent.
             self._journal.declare_pending()
-            self._journal.commit(*gone, moved(at.EVICTED, figures.evicted), moved(at.ARRIVED, 1))
+            left = self._accepted_and_left(figures.buried)
+            self._journal.commit(*gone, *left, moved(at.EVICTED, figures.evicted), moved(at.ARRIVED, 1))
             self._journal.clear_pending()
 
     def open(self, move: int) -> bool:
@@ -123,38 +124,37 @@ class Arriving:
             self._journal.clear()
             return False
         self._journal.declare(thread)
-        if chunk.state:
-            self._note(thread, tube, chunk.state)
+        known = list(self._known(thread, tube, chunk.state)) if chunk.state else []
         messages = chunk.messages
         stores = self._writer.write_keeping_room([(tube, messages)], _now_us(), share=_SHARE)
         if stores:
-            self._journal.commit(*stores, self._journal.moved(at.ACCEPTED, len(messages)), arrived)
+            self._journal.commit(*stores, *known, self._journal.moved(at.ACCEPTED, len(messages)), arrived)
             self._claims.work_arrived(thread)
         self._journal.clear()
         return bool(stores)
 
-    def _note(self, thread: int, tube: int, state: TubeState) -> None:
-        """Write down what is known of the messages that are about to be the first of an empty tube. It names their
-        numbers, so it is void until they are there.
-        """
-        words, word, head = self._words, self._layout.tube_word(tube), self._fifos.next_sequence(tube)
-        if state.failed:
-            words[word + at.TUBE_FAILED_SEQUENCE] = head
-            words[word + at.TUBE_ATTEMPTS] = state.failed.attempts
-            words[word + at.TUBE_FIRST_FAILED_US] = state.failed.first_us
-            words[word + at.TUBE_LAST_FAILED_US] = state.failed.last_us
-            killer = 0
-            if state.failed.ending is not None:
-                killer = _ELSEWHERE | words[at.DEATHS_CURSOR] << 16
-                self._exit_log.note(killer, state.failed.ending)
-            words[word + at.TUBE_FAILED_BY] = killer
+    def _known(self, thread: int, tube: int, state: TubeState) -> Iterator[tuple[int, int]]:
+        """The stores that write down what is known of the messages which are about to be the first of an empty tube."""
+        word, head = self._layout.tube_word(tube), self._fifos.next_sequence(tube)
+        if failed := state.failed:
+            yield word + at.TUBE_FAILED_SEQUENCE, head
+            yield word + at.TUBE_ATTEMPTS, failed.attempts
+            yield word + at.TUBE_FIRST_FAILED_US, failed.first_us
+            yield word + at.TUBE_LAST_FAILED_US, failed.last_us
+            yield word + at.TUBE_FAILED_BY, 0 if failed.ending is None else self._killer(failed.ending)
         if state.isolated:
-            words[word + at.TUBE_LIMIT] = state.at_most
-            words[word + at.TUBE_LIMIT_THROUGH] = head + state.isolated
+            yield word + at.TUBE_LIMIT, state.at_most
+            yield word + at.TUBE_LIMIT_THROUGH, head + state.isolated
         rests_us = state.rests_until_us - _now_us()
         if rests_us > 0:
             until_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + rests_us * 1000
-            words[self._layout.thread_word(thread) + at.THREAD_NOT_BEFORE_NS] = until_ns
+            yield self._layout.thread_word(thread) + at.THREAD_NOT_BEFORE_NS, until_ns
+
+    def _killer(self, ending: Ending) -> int:
+        """What stands for a process that ended like this in the other storage."""
+        killer: int = _ELSEWHERE | self._words[at.DEATHS_CURSOR] << 16
+        self._exit_log.note(killer, ending)
+        return killer
 
     def _bury(self, grave: str, letters: Sequence[bytes], arrived: tuple[int, int]) -> bool:
         thread, tube = self._directory.tube(grave)
@@ -167,10 +167,15 @@ class Arriving:
         tail = self._writer.write(tube, letters, _now_us(), share=at.ALL, growth=_GRAVE_CLASS)
         if tail:
             place = self._layout.tube_word(tube) + at.TUBE_TAIL
-            self._journal.commit((place, tail), self._journal.moved(at.BURIED, len(letters)), arrived)
+            buried = self._journal.moved(at.BURIED, len(letters))
+            self._journal.commit((place, tail), buried, *self._accepted_and_left(len(letters)), arrived)
             self._claims.refresh(thread)
         self._journal.clear()
         return bool(tail)
+
+    def _accepted_and_left(self, count: int) -> list[tuple[int, int]]:
+        """So many requests were accepted once, and have left their tubes."""
+        return [self._journal.moved(counter, count) for counter in (at.ACCEPTED, at.HANDLED)]
 
 
 def _now_us() -> int:

@@ -64,7 +64,9 @@ end
 for place = 2, #ARGV do
     if args.place == 'grave' then
         add_letter(args.grave, ARGV[place])
-        count('buried', 1)
+        for _, of in ipairs({'accepted', 'handled', 'buried'}) do
+            count(of, 1)
+        end
     elseif args.place == 'waiting' then
         into_waiting(ARGV[place])
     else

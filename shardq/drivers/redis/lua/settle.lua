@@ -4,7 +4,9 @@
 -- args: move, number, token, buried, evicted
 if state.arriving and state.arriving_by == args.move and figure('arrived') <= args.number then
     state.token = math.max(figure('token'), args.token)
-    count('buried', args.buried)
+    for _, of in ipairs({'accepted', 'handled', 'buried'}) do
+        count(of, args.buried)
+    end
     count('evicted', args.evicted)
     state.arrived = args.number + 1
     save()
