@@ -12,8 +12,8 @@ from shardq.protocols import Storage
 from shardq.queue import Queue
 from shardq.settings import StorageSettings
 
-#: Options of a URL that are no secret, and that another program has to give as well.
-_SHOWN_OPTIONS = ("db", "prefix", "partitions", "protocol", "replicas", "fsync")
+#: Options of a URL that are no secret, and say which storage it is and how it is written to.
+_SIGNPOST_OPTIONS = ("db", "prefix", "partitions", "protocol", "replicas", "fsync")
 
 
 async def connect(url: str, settings: StorageSettings | None = None) -> Queue:
@@ -33,15 +33,20 @@ def is_redis(url: object) -> bool:
 
 
 def without_secrets(url: str) -> str:
-    """The URL as it may be shown: of a server without user and password, with those of its options that tell where the
-    storage is and how it is written to.
-    """
+    """The URL as it may be shown: of a server without user and password."""
     if not is_redis(url):
         return url
     parts = _parts(url)
-    shown = [option for option in parse_qsl(parts.query) if option[0] in _SHOWN_OPTIONS]
-    query = f"?{urlencode(shown)}" if shown else ""
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{query}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def signpost(url: str) -> str:
+    """The URL that another program is told to use: without user and password, with those of its options that it has to
+    give as well.
+    """
+    options = [option for option in parse_qsl(_parts(url).query) if option[0] in _SIGNPOST_OPTIONS]
+    query = f"?{urlencode(options)}" if options else ""
+    return without_secrets(url).partition("?")[0] + query
 
 
 def segment_name(url: str) -> str:

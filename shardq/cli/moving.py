@@ -7,7 +7,7 @@ import argparse
 from shardq.cli.opened import run
 from shardq.cli.output import complain
 from shardq.cli.render import report
-from shardq.connect import without_secrets
+from shardq.connect import signpost
 from shardq.moving import mover
 from shardq.moving.ends import ends, url_of
 from shardq.settings import parse_bytes
@@ -17,7 +17,7 @@ from shardq.text.wording import counted
 def move(options: argparse.Namespace) -> None:
     """Move all that a storage holds, or cancel a move that is not finished."""
     source, target = url_of(options.url), url_of(options.target)
-    come_from, go_to = without_secrets(source), without_secrets(target)
+    come_from, go_to = signpost(source), signpost(target)
     if options.cancel:
         run(_cancelled(source, target))
         report(options, f"{come_from} moves no more", cancelled=True)

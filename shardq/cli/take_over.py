@@ -13,7 +13,7 @@ from typing import Any
 from shardq.cli.opened import run
 from shardq.cli.output import complain
 from shardq.cli.render import report
-from shardq.connect import is_redis, without_secrets
+from shardq.connect import is_redis, signpost
 from shardq.drivers.redis.ancestor import AncestorServer
 from shardq.errors import ConfigurationError
 from shardq.moving import mover
@@ -33,18 +33,18 @@ def take_over(options: argparse.Namespace) -> None:
     handlers = load_handlers(options.modules)
     moved = run(_taken_over(options, source, target, handlers))
     if moved is None:
-        report(options, f"{without_secrets(source)} has nothing of sharded-queue with this prefix", moved=0)
+        report(options, f"{signpost(source)} has nothing of sharded-queue with this prefix", moved=0)
     elif options.cancel:
-        report(options, f"nothing of {without_secrets(source)} moves any more", cancelled=True)
+        report(options, f"nothing of {signpost(source)} moves any more", cancelled=True)
     else:
-        text = f"{counted(moved.messages, 'request')} of sharded-queue moved to {without_secrets(target)}"
-        report(options, text, moved=moved.messages, to=without_secrets(target))
+        text = f"{counted(moved.messages, 'request')} of sharded-queue moved to {signpost(target)}"
+        report(options, text, moved=moved.messages, to=signpost(target))
 
 
 async def _taken_over(options: argparse.Namespace, source: str, target: str, handlers: Handlers) -> mover.Moved | None:
     """What moved; None: there is nothing."""
     async with _ancestor(options, source, handlers) as ancestor, _target(options, target) as go_to:
-        ends = mover.Ends(ancestor, go_to, without_secrets(source), without_secrets(target))
+        ends = mover.Ends(ancestor, go_to, signpost(source), signpost(target))
         if options.cancel:
             await mover.cancel(ends)
             return mover.Moved(0, before=False)

@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from shardq.connect import is_redis, segment_name, without_secrets
+from shardq.connect import is_redis, segment_name, signpost
 from shardq.errors import ConfigurationError, SegmentMissing, shown
 from shardq.moving.mover import Ends
 from shardq.protocols import Movable
@@ -30,10 +30,10 @@ async def ends(source: str, target: str, capacity_bytes: int | None = None) -> A
     """Both ends, connected. A segment that the target names is made where there is none, of that capacity. Raises
     `ConfigurationError`, and what the drivers raise.
     """
-    if without_secrets(source) == without_secrets(target):
-        raise ConfigurationError(f"{without_secrets(source)} cannot move to itself: give another target")
+    if signpost(source) == signpost(target):
+        raise ConfigurationError(f"{signpost(source)} cannot move to itself: give another target")
     async with opened(source) as come_from, opened(target, capacity_bytes, make=True) as go_to:
-        yield Ends(come_from, go_to, without_secrets(source), without_secrets(target))
+        yield Ends(come_from, go_to, signpost(source), signpost(target))
 
 
 @asynccontextmanager

@@ -19,6 +19,8 @@ from shardq.model import Stand, Standing
 
 #: How many keys the server looks at in one step.
 _AT_ONCE = b"1000"
+#: Drops what was handed over of a list, and notes that.
+_DROP = b"redis.call('LTRIM', KEYS[1], ARGV[1], -1) redis.call('SADD', KEYS[2], ARGV[2]) return 1"
 _SPECIAL = re.compile(r"([\\*?\[\]])")
 
 
@@ -79,8 +81,8 @@ class AncestorServer:
         gone = set(await self._server.ask(b"SMEMBERS", self._gone))
         for pipe, count in note.counts.items():
             if pipe.encode() not in gone:
-                trim = (b"LTRIM", self._key(pipe), b"%d" % count, b"-1")
-                await self._server.at_once(trim, (b"SADD", self._gone, pipe.encode()))
+                words = self._key(pipe), self._gone, b"%d" % count, pipe.encode()
+                await self._server.ask(b"EVAL", _DROP, b"2", *words)
         await self._server.ask(b"DEL", self._left, self._gone)
 
     async def counts(self) -> dict[str, int]:

@@ -11,7 +11,7 @@ if before then
     return before[1]
 end
 if state.leaving then
-    return moved_away()
+    return redis.error_reply('LEFT ' .. state.leaving)
 end
 if args.sleeper then
     get_up(args.sleeper)

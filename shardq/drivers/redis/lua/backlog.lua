@@ -7,7 +7,7 @@ if args.woken then
     get_up(args.woken)
 end
 if args.sleeper and state.leaving then
-    return moved_away()
+    return redis.error_reply('LEFT ' .. state.leaving)
 end
 if args.sleeper then
     lie_down(args.sleeper, {args.deferred and ALL_DONE or QUIET})

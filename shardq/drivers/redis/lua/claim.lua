@@ -8,7 +8,7 @@ if before then
     return before[1]
 end
 if state.leaving then
-    return moved_away()
+    return redis.error_reply('LEFT ' .. state.leaving)
 end
 local its, token = thread(args.key), 0
 if its.token == 0 and not state.arriving then

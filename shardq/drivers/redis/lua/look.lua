@@ -7,7 +7,7 @@ if args.woken then
     get_up(args.woken)
 end
 if state.leaving then
-    return moved_away()
+    return redis.error_reply('LEFT ' .. state.leaving)
 end
 end_what_is_over()
 promote()

@@ -8,7 +8,7 @@ if args.sleeper then
     get_up(args.sleeper)
 end
 if state.leaving then
-    return moved_away()
+    return redis.error_reply('LEFT ' .. state.leaving)
 end
 end_what_is_over()
 promote()

@@ -4,7 +4,7 @@
 -- args: key, name, from (a number; nil: from the head), below (nil: the end)
 -- ARGV from 2 on: messages. Returns how many left, where to go on (0: all is done), and where the end is.
 if state.leaving then
-    return moved_away()
+    return redis.error_reply('LEFT ' .. state.leaving)
 end
 if state.arriving then
     return {0, 0, 0}

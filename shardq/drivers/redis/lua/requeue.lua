@@ -8,7 +8,7 @@ if before then
     return before[1]
 end
 if state.leaving then
-    return moved_away()
+    return redis.error_reply('LEFT ' .. state.leaving)
 end
 local place = place_of(args.grave, args.sequence)
 if redis.call('HEXISTS', LETTERS, place) == 0 then

@@ -7,7 +7,7 @@ if not its then
     return fenced(args.key, args.token)
 end
 if state.leaving then
-    return moved_away()
+    return redis.error_reply('LEFT ' .. state.leaving)
 end
 local batch = hand_out(its, args.terms)
 commit()

@@ -85,7 +85,7 @@ if state.leaving then
     if hand and hand.through then
         return reply_with(hand.key, its)
     end
-    return moved_away()
+    return redis.error_reply('LEFT ' .. state.leaving)
 end
 end_what_is_over()
 promote()

@@ -1,4 +1,6 @@
--- The time and the figures of the partition, and how this script's changes are written back.
+-- The time and the figures of the partition, and how this script's changes are written back. Where the content goes
+-- elsewhere, `state.leaving` says where to; `LEFT URL` is what a script replies then that brings in or hands out anything.
+-- While content of another storage comes, `state.arriving` stands.
 -- keys: STATE
 local args = cmsgpack.unpack(ARGV[1])
 local state = redis.call('GET', STATE)
@@ -23,11 +25,6 @@ end
 
 local function figure(name)
     return state[name] or 0
-end
-
--- What a script replies that brings something in, or hands something out, where the content went elsewhere.
-local function moved_away()
-    return redis.error_reply('LEFT ' .. state.leaving)
 end
 
 local function save()
