@@ -194,8 +194,11 @@ class Leaving:
             if not heap.count:
                 return dropped
             found = self._records.read(heap.first())
-            for number, _ in self._records.living_messages(found):
+            messages = self._records.living_messages(found)
+            for number, _ in messages:
                 self._transfer.cancel(found, number)
+            if not messages:  # a process died after it had taken out the last one
+                self._transfer.drop_if_empty(found)
         return _AT_ONCE
 
     def _drop(self, thread: int, counter: int) -> None:
