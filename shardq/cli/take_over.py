@@ -44,7 +44,7 @@ def take_over(options: argparse.Namespace) -> None:
 async def _taken_over(options: argparse.Namespace, source: str, target: str, handlers: Handlers) -> mover.Moved | None:
     """What moved; None: there is nothing."""
     async with _ancestor(options, source, handlers) as ancestor, _target(options, target) as go_to:
-        ends = mover.Ends(ancestor, go_to, signpost(source), signpost(target))
+        ends = mover.Ends(ancestor, go_to, f"{options.prefix} on {signpost(source)}", signpost(target))
         if options.cancel:
             await mover.cancel(ends)
             return mover.Moved(0, before=False)

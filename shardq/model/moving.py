@@ -32,6 +32,8 @@ class Stand(NamedTuple):
     """URL of where it goes, without a password."""
     arriving_by: int = 0
     """Number of the move by which its content arrives, or arrived last."""
+    come_from: str = ""
+    """Where it arrives from, as `Movable.arrive` was told."""
 
 
 class Place(Enum):

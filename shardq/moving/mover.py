@@ -1,7 +1,7 @@
 """One move, from its beginning or from where it was cut off.
 
-    leave ─▶ nothing in hand ─▶ arrive ─▶ [store, store, ...] ─▶ hand_over ─▶ open ─▶ forget
-    ──────────── the source owns all messages ─────────────────┘└───── the target does ─────
+    arrive ─▶ leave ─▶ nothing in hand ─▶ [store, store, ...] ─▶ hand_over ─▶ open ─▶ forget
+    ──────────── the source owns all messages ────────────────────────┘└──── the target does ────
 
 Each step may be done again, and each chunk is stored together with the note that it is there. So a process that is
 killed anywhere leaves a move that the same command goes on with.
@@ -64,16 +64,15 @@ async def move(ends: Ends, timeout_s: float, heard: Callable[[str], None] = lamb
         return await _finished(ends, stand.leaving_by)
     begins = stand.standing is Standing.OPEN
     number = secrets.randbelow(_MOVES - 1) + 1 if begins else stand.leaving_by
-    await source.leave(number, ends.go_to)
+    await _close(ends, number)
     try:
+        await source.leave(number, ends.go_to)
         await _until_nothing_is_in_hand(ends, timeout_s, heard)
         if begins:
             await _check_room(ends)
-        await target.arrive(number)
     except (ShardqError, asyncio.CancelledError):
-        if begins:
-            with suppress(MoveRefused):
-                await source.stay(number)
+        if begins and await source.stay(number):
+            await target.clear(number)
         raise
     messages = await _copied(ends, number)
     await source.hand_over(number)
@@ -85,12 +84,26 @@ async def cancel(ends: Ends) -> None:
     """Undo what a move did that is not finished: the source goes on as before. Raises `MoveRefused` where there is none
     to the target, or where the messages are the target's already.
     """
-    stand = await ends.source.stand()
-    if not stand.leaving_by or (stand.standing is not Standing.OPEN and stand.to != ends.go_to):
+    stand, there = await ends.source.stand(), await ends.target.stand()
+    leaves = stand.standing is not Standing.OPEN and stand.to == ends.go_to
+    arrives = there.standing is Standing.ARRIVING and there.come_from == ends.come_from
+    if not leaves and not arrives:
         raise MoveRefused(f"{ends.come_from} does not move to {ends.go_to}: there is nothing to cancel")
-    if not await ends.source.stay(stand.leaving_by):
+    if leaves and not await ends.source.stay(stand.leaving_by):
         raise MoveRefused(f"{ends.go_to} has the messages already: `python -m shardq move` finishes the move")
-    await ends.target.clear(stand.leaving_by)
+    if arrives:
+        await ends.target.clear(there.arriving_by)
+
+
+async def _close(ends: Ends, number: int) -> None:
+    """Have the target take nothing else. Before the source leaves: programs that are told to go to the target must not
+    be there first. Raises `MoveRefused` where the target cannot be had.
+    """
+    there = await ends.target.stand()
+    of_before = there.standing is Standing.ARRIVING and there.come_from == ends.come_from
+    if of_before and there.arriving_by != number:
+        await ends.target.clear(there.arriving_by)  # of a move that was cut off before it began, or was cancelled
+    await ends.target.arrive(number, ends.come_from)
 
 
 async def _finished(ends: Ends, number: int) -> Moved:

@@ -77,7 +77,9 @@ class Movable(Protocol):
 
     async def forget(self, move: int) -> None: ...
 
-    async def arrive(self, move: int) -> None: ...
+    async def arrive(self, move: int, come_from: str) -> None:
+        """`come_from` says where from, for `stand`."""
+        ...
 
     async def room_bytes(self) -> int | None:
         """How many bytes of messages fit at most, None where that is not known."""

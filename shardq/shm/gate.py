@@ -52,7 +52,8 @@ class Gate:
         closed = self._words[at.CLOSED]
         to = self._target() if closed in (at.LEAVING, at.LEFT) else ""
         standing = Standing.OPEN if closed == at.SHUT else Standing(closed)
-        return Stand(standing, self._words[at.LEAVING_BY], to, self._words[at.ARRIVING_BY])
+        come_from = self._text(at.ORIGIN, at.ORIGIN_BYTES) if closed == at.ARRIVING else ""
+        return Stand(standing, self._words[at.LEAVING_BY], to, self._words[at.ARRIVING_BY], come_from)
 
     def shut(self) -> None:
         """Take nothing any more: the segment goes."""
@@ -66,13 +67,12 @@ class Gate:
 
     def leave(self, move: int, to: str) -> None:
         """See `Movable.leave`."""
-        words, url = self._words, to.encode()
+        words = self._words
         if words[at.CLOSED] in (at.LEAVING, at.LEFT) and words[at.LEAVING_BY] == move:
             return
-        if words[at.CLOSED] != at.OPEN or len(url) > at.LONGEST_TARGET:
-            raise MoveRefused(f"segment {self._name!r} is closed, or the URL is too long: {to}")
-        self._bytes[at.TARGET : at.TARGET + len(url)] = url
-        words[at.TARGET_BYTES] = len(url)
+        if words[at.CLOSED] != at.OPEN:
+            raise MoveRefused(f"segment {self._name!r} is closed, or another move has to do with it")
+        self._write(at.TARGET, at.TARGET_BYTES, to)
         words[at.LEAVING_BY] = move
         words[at.CLOSED] = at.LEAVING  # last: it makes the others count
 
@@ -84,18 +84,29 @@ class Gate:
             words[at.CLOSED] = later
         return bool(stands)
 
-    def arrive(self, move: int, *, empty: bool) -> bool:
+    def arrive(self, move: int, come_from: str, *, empty: bool) -> bool:
         """See `Movable.arrive`. False: it is refused."""
         words = self._words
         if words[at.CLOSED] == at.ARRIVING:
             return bool(words[at.ARRIVING_BY] == move)
         if words[at.CLOSED] not in (at.OPEN, at.LEFT) or words[at.ARRIVING_BY] == move or not empty:
             return False
+        self._write(at.ORIGIN, at.ORIGIN_BYTES, come_from)
         words[at.ARRIVED] = 0
         words[at.ARRIVING_BY] = move
         words[at.CLOSED] = at.ARRIVING
         return True
 
     def _target(self) -> str:
-        length = min(self._words[at.TARGET_BYTES], at.LONGEST_TARGET)
-        return self._bytes[at.TARGET : at.TARGET + length].decode()
+        return self._text(at.TARGET, at.TARGET_BYTES)
+
+    def _text(self, address: int, length: int) -> str:
+        return self._bytes[address : address + min(self._words[length], at.LONGEST_PLACE)].decode()
+
+    def _write(self, address: int, length: int, text: str) -> None:
+        """Write a text that counts once CLOSED says so. Raises `MoveRefused` where it is too long."""
+        encoded = text.encode()
+        if len(encoded) > at.LONGEST_PLACE:
+            raise MoveRefused(f"{text} is longer than {at.LONGEST_PLACE} bytes: give a shorter URL")
+        self._bytes[address : address + len(encoded)] = encoded
+        self._words[length] = len(encoded)

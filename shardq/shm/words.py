@@ -85,7 +85,8 @@ PAGE = 4096
     ARRIVING_BY,  # number of the move by which the content arrives or arrived
     ARRIVED,  # messages of that move that are stored
     TARGET_BYTES,  # length of the URL of where the content goes, which stands at TARGET
-) = range(65)
+    ORIGIN_BYTES,  # length of what says where the content comes from, which stands at ORIGIN
+) = range(66)
 #: What CLOSED says. SHUT: nothing is accepted any more, the segment is about to go. LEAVING: the content is about to go
 #: elsewhere; only what is in hand may still be acknowledged. LEFT: it is elsewhere. ARRIVING: that of another storage
 #: comes; nothing else is taken, and nothing handed out.
@@ -96,8 +97,8 @@ HEADER_BYTES = PAGE
 MOST_PARTS, MOST_MESSAGES, MOST_STEP_BYTES, STEP_PART, DIRECTORY_PART = 128, 4096, 1 << 20, 8, 4
 #: Most entries of the journal: threads that are touched, pending records that come, and stores of one commit.
 MOST_TOUCHED, MOST_COMING, MOST_STORES = MOST_PARTS + 8, MOST_PARTS, MOST_PARTS + 8
-#: In the header page, byte address and most bytes of the URL of where the content goes.
-TARGET, LONGEST_TARGET = 1024, 1024
+#: In the header page, byte addresses of the texts that say where the content goes and comes from; most bytes of each.
+TARGET, ORIGIN, LONGEST_PLACE = 1024, 1536, 512
 #: In the header page, for the last processes that died: owner word, how it ended.
 DEATHS, DEATH_WORDS, DEATH_ENTRIES = 256, 2, 128
 

@@ -26,7 +26,7 @@ from tests.support.moving import dumped, fill, letter, now_us
 from tests.support.tasks import finished, suspended
 
 MOVE, ANOTHER = 77, 78
-TO = "shm://elsewhere"
+FROM, TO = "shm://before", "shm://elsewhere"
 
 pytestmark = pytest.mark.requires("moves")
 
@@ -280,26 +280,26 @@ async def test_M5_nothing_arrives_where_there_is_anything(
         await storage.append([(PIPE, numbered(1))], when=when)
 
     with pytest.raises(MoveRefused):
-        await movable.arrive(MOVE)
+        await movable.arrive(MOVE, FROM)
 
     assert (await movable.stand()).standing is Standing.OPEN
 
 
 async def test_M5_content_of_one_move_arrives_at_a_time(storage: Storage, movable: Movable) -> None:
-    await movable.arrive(MOVE)
-    await movable.arrive(MOVE)
-    for refused in (movable.arrive(ANOTHER), movable.leave(ANOTHER, TO), movable.open(ANOTHER)):
+    await movable.arrive(MOVE, FROM)
+    await movable.arrive(MOVE, FROM)
+    for refused in (movable.arrive(ANOTHER, FROM), movable.leave(ANOTHER, TO), movable.open(ANOTHER)):
         with pytest.raises(MoveRefused):
             await refused
     await movable.open(MOVE)
     with pytest.raises(MoveRefused):
-        await movable.arrive(MOVE)
+        await movable.arrive(MOVE, FROM)
 
-    await movable.arrive(ANOTHER)
+    await movable.arrive(ANOTHER, FROM)
 
 
 async def test_M5_until_it_is_open_there_is_no_room_and_no_work(storage: Storage, movable: Movable) -> None:
-    await movable.arrive(MOVE)
+    await movable.arrive(MOVE, FROM)
     assert await movable.store(MOVE, chunk(0, *numbered(3)))
     assert await movable.store(MOVE, chunk(3, b"due", place=Place.WAITING, due_us=1))
 
@@ -320,7 +320,7 @@ async def test_M5_until_it_is_open_there_is_no_room_and_no_work(storage: Storage
 
 @pytest.mark.parametrize("verb", ["wait", "rest", "append_when_room"])
 async def test_M5_those_that_sleep_are_woken_when_it_is_open(storage: Storage, movable: Movable, verb: str) -> None:
-    await movable.arrive(MOVE)
+    await movable.arrive(MOVE, FROM)
     sleeps = {
         "wait": lambda: storage.wait(everything),
         "rest": lambda: storage.rest(None, everything, {"app.jobs/Resize": Terms((0,), 9)}),
@@ -345,10 +345,10 @@ async def test_M5_a_storage_that_was_left_takes_content_again(storage: Storage, 
     await movable.leave(MOVE, TO)
     await movable.hand_over(MOVE)
     with pytest.raises(MoveRefused):
-        await movable.arrive(ANOTHER)
+        await movable.arrive(ANOTHER, FROM)
     await movable.forget(MOVE)
 
-    await movable.arrive(ANOTHER)
+    await movable.arrive(ANOTHER, FROM)
     await movable.store(ANOTHER, chunk(0, b"back"))
     await movable.open(ANOTHER)
 
@@ -357,7 +357,7 @@ async def test_M5_a_storage_that_was_left_takes_content_again(storage: Storage, 
 
 
 async def test_M5_what_came_by_a_cancelled_move_is_dropped(storage: Storage, movable: Movable) -> None:
-    await movable.arrive(MOVE)
+    await movable.arrive(MOVE, FROM)
     await movable.store(MOVE, chunk(0, *numbered(3)))
     await movable.store(MOVE, chunk(3, b"later", place=Place.WAITING, due_us=now_us() + 10**10))
     await movable.store(MOVE, chunk(4, letter(PIPE, b"x"), place=Place.GRAVE, grave=GRAVE))
@@ -378,7 +378,7 @@ async def test_M5_what_came_by_a_cancelled_move_is_dropped(storage: Storage, mov
 
 
 async def test_M6_a_chunk_is_stored_once(storage: Storage, movable: Movable) -> None:
-    await movable.arrive(MOVE)
+    await movable.arrive(MOVE, FROM)
     first, letters = chunk(0, *numbered(3)), chunk(4, letter(PIPE, b"x"), place=Place.GRAVE, grave=GRAVE)
     later = chunk(3, b"later", place=Place.WAITING, due_us=now_us() + 10**10)
     for each_chunk in (first, first, later, later, letters, letters):
@@ -394,7 +394,7 @@ async def test_M6_nothing_is_stored_without_room(open_backend: OpenBackend) -> N
     backend = open_backend(MIB)
     movable, storage = backend.movable, backend.storage
     assert movable
-    await movable.arrive(MOVE)
+    await movable.arrive(MOVE, FROM)
     message, number = bytes(32 * 1024), 0
     while await movable.store(MOVE, chunk(number, message)):
         number += 1
@@ -414,7 +414,7 @@ async def test_M6_what_was_known_of_a_tube_holds(
     assert target.movable
     rests = now_us() + 3600 * 10**6
     source = await _failed(storage, lock, movable)
-    await target.movable.arrive(MOVE)
+    await target.movable.arrive(MOVE, FROM)
     await target.movable.store(MOVE, chunk(0, *numbered(3), state=source))
     resting = TubeState(rests_until_us=rests)
     await target.movable.store(MOVE, chunk(3, *numbered(9), pipe=OTHER, state=resting._replace(at_most=2, isolated=5)))
@@ -449,7 +449,7 @@ async def _failed(storage: Storage, lock: Lock, movable: Movable) -> TubeState:
 
 async def test_M6_what_waits_comes_at_its_time_and_goes_on(storage: Storage, movable: Movable) -> None:
     due_us = now_us() - 5
-    await movable.arrive(MOVE)
+    await movable.arrive(MOVE, FROM)
     await movable.store(MOVE, chunk(0, b"again", place=Place.WAITING, due_us=due_us, schedule="every 3600"))
     await movable.store(MOVE, chunk(1, b"once", b"twice", place=Place.WAITING, due_us=due_us))
     await movable.open(MOVE)
@@ -464,7 +464,7 @@ async def test_M6_what_waits_comes_at_its_time_and_goes_on(storage: Storage, mov
 
 
 async def test_M6_equal_messages_are_known(storage: Storage, movable: Movable) -> None:
-    await movable.arrive(MOVE)
+    await movable.arrive(MOVE, FROM)
     await movable.store(MOVE, chunk(0, *numbered(3)))
     await movable.store(MOVE, chunk(3, b"later", place=Place.WAITING, due_us=now_us() + 10**10))
     await movable.open(MOVE)
@@ -476,7 +476,7 @@ async def test_M6_equal_messages_are_known(storage: Storage, movable: Movable) -
 
 
 async def test_M7_figures_are_taken_over_once(storage: Storage, movable: Movable) -> None:
-    await movable.arrive(MOVE)
+    await movable.arrive(MOVE, FROM)
     await movable.store(MOVE, chunk(0, letter(PIPE, b"x"), place=Place.GRAVE, grave=GRAVE))
     for _ in range(2):
         await movable.settle(MOVE, 1, Figures(token=10**6, buried=5, evicted=3))

@@ -205,7 +205,8 @@ async def test_a_move_can_be_cancelled(pair: tuple[Backend, Backend]) -> None:
         await mover.move(plain._replace(target=cutting), 0)
 
     await mover.cancel(plain)
-    await mover.cancel(plain)
+    with pytest.raises(MoveRefused, match="nothing to cancel"):
+        await mover.cancel(plain)
 
     assert await _dumped(source) == before
     assert (await target.storage.backlog()).queued == 0

@@ -38,7 +38,8 @@ class MovableServer:
 
     async def stand(self) -> Stand:
         told = await self._told(0)
-        return Stand(Standing[told["standing"].upper()], int(told["leaving_by"]), told["to"], int(told["arriving_by"]))
+        by = int(told["leaving_by"]), told["to"], int(told["arriving_by"])
+        return Stand(Standing[told["standing"].upper()], *by, told["come_from"])
 
     async def leave(self, move: int, to: str) -> None:
         for partition in await self._partitions():
@@ -110,10 +111,12 @@ class MovableServer:
             await self._step(partition, "hand_over", move)
             await self._server.run("forget", partition, {"move": move})
 
-    async def arrive(self, move: int) -> None:
+    async def arrive(self, move: int, come_from: str) -> None:
         partitions = await self._partitions()
         for partition in partitions:
-            if not await self._server.run("arrive", partition, {"move": move, "step": "arrive"}):
+            if not await self._server.run(
+                "arrive", partition, {"move": move, "step": "arrive", "come_from": come_from}
+            ):
                 for earlier in partitions[:partition]:
                     await self._server.run("arrive", earlier, {"move": move, "step": "clear"})
                 raise MoveRefused(

@@ -53,8 +53,8 @@ class MovableSegment:
     async def forget(self, move: int) -> None:
         await self.storage.patiently(lambda: self._store.leaving.forget(move))
 
-    async def arrive(self, move: int) -> None:
-        if not await self.storage.patiently(lambda: self._store.arriving.arrive(move)):
+    async def arrive(self, move: int, come_from: str) -> None:
+        if not await self.storage.patiently(lambda: self._store.arriving.arrive(move, come_from)):
             raise MoveRefused(
                 f"segment {self.storage.name!r} is not empty, or another move has to do with it: move to another one"
             )

@@ -61,10 +61,10 @@ class Arriving:
         self._section = section
         self._gate = gate
 
-    def arrive(self, move: int) -> bool:
+    def arrive(self, move: int, come_from: str) -> bool:
         """See `Movable.arrive`. False: it is refused."""
         with self._section:
-            return self._gate.arrive(move, empty=nothing_stored(self._words))
+            return self._gate.arrive(move, come_from, empty=nothing_stored(self._words))
 
     def stored(self) -> int:
         """How many messages of the move are stored."""

@@ -25,7 +25,7 @@ def moves() -> Iterator[Operation]:
 
 
 def _arrivals() -> Iterator[Operation]:
-    yield Operation("arrive", lambda s: s.store.arriving.arrive(MOVE), sleep, check=_open)
+    yield Operation("arrive", lambda s: s.store.arriving.arrive(MOVE, "shm://a"), sleep, check=_open)
     yield _store("store the first of a tube", Chunk(0, Place.TUBE, PIPE, BATCH, state=STATE), plus(*BATCH))
     yield _store(
         "store more of a tube",
@@ -48,25 +48,25 @@ def _arrivals() -> Iterator[Operation]:
     yield Operation(
         "store, refused",
         lambda s: s.store.arriving.store(MOVE, Chunk(99, Place.TUBE, PIPE, [PIECE])),
-        lambda s: [s.store.arriving.arrive(MOVE), _fill(s)],
+        lambda s: [s.store.arriving.arrive(MOVE, "shm://a"), _fill(s)],
         check=_open,
     )
     yield Operation(
         "settle",
         lambda s: s.store.arriving.settle(MOVE, 0, Figures(99, 5, 3)),
-        lambda s: s.store.arriving.arrive(MOVE),
+        lambda s: s.store.arriving.arrive(MOVE, "shm://a"),
         check=_check_settled,
     )
     yield Operation(
         "open",
         lambda s: s.store.arriving.open(MOVE),
-        lambda s: [sleep(s), s.store.arriving.arrive(MOVE), _append(s)],
+        lambda s: [sleep(s), s.store.arriving.arrive(MOVE, "shm://a"), _append(s)],
         check=_open,
     )
     yield Operation(
         "clear",
         lambda s: s.store.leaving.clear(MOVE),
-        lambda s: [s.store.arriving.arrive(MOVE), _append(s)],
+        lambda s: [s.store.arriving.arrive(MOVE, "shm://a"), _append(s)],
         effect=_nothing,
         piecemeal=True,
         check=lambda s: _check_gone(s, s.store.leaving.clear),
@@ -107,7 +107,7 @@ def _store(
     return Operation(
         name,
         lambda s: s.store.arriving.store(MOVE, chunk),
-        lambda s: [s.store.arriving.arrive(MOVE), before(s)],
+        lambda s: [s.store.arriving.arrive(MOVE, "shm://a"), before(s)],
         effect=effect,
         check=check,
     )
@@ -144,7 +144,7 @@ def _append(there: Scene) -> None:
 
 def _left(there: Scene) -> None:
     """All that was there is handed over."""
-    there.store.arriving.arrive(MOVE - 1)
+    there.store.arriving.arrive(MOVE - 1, "shm://a")
     there.store.segment.words[at.ARRIVING_BY] = MOVE
     _append(there)
     there.store.arriving.open(MOVE)
@@ -169,7 +169,7 @@ def _check_gone(there: Scene, again: Callable[[int], object]) -> None:
 
 def _open(there: Scene) -> None:
     """What arrives is all there: for the rest of the check the segment is as any."""
-    there.store.arriving.arrive(MOVE)
+    there.store.arriving.arrive(MOVE, "shm://a")
     assert there.store.arriving.open(MOVE)
 
 

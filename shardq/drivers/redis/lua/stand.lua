@@ -10,6 +10,7 @@ end
 return cmsgpack.pack({
     standing = standing,
     leaving_by = figure('leaving_by'), to = state.leaving or '', arriving_by = figure('arriving_by'),
+    come_from = state.arriving and state.come_from or '',
     arrived = figure('arrived'), used = figure('used'), token = figure('token'), evicted = figure('evicted'),
     buried = figure('buried') - figure('dead'),
 })
