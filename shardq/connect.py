@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 from shardq import drivers
 from shardq.errors import ConfigurationError, SegmentUnavailable, shown
 from shardq.protocols import Storage
 from shardq.queue import Queue
 from shardq.settings import StorageSettings
+
+#: Options of a URL that are no secret, and say which storage it is and how it is written to.
+_SIGNPOST_OPTIONS = ("db", "prefix", "partitions", "protocol", "replicas", "fsync")
 
 
 async def connect(url: str, settings: StorageSettings | None = None) -> Queue:
@@ -20,7 +23,7 @@ async def connect(url: str, settings: StorageSettings | None = None) -> Queue:
     begins the names of all keys, in place of `StorageSettings.prefix`.
 
     Close it when done, or use it as `async with await connect(url) as queue`. Raises `ConfigurationError` for a URL
-    that cannot be used, and what the driver raises.
+    that cannot be used, `StorageMoved` where what the storage held is elsewhere, and what the driver raises.
     """
     return Queue(await open_storage(url, settings))
 
@@ -37,6 +40,15 @@ def without_secrets(url: str) -> str:
     scheme, mark, rest = url.partition("://") if "://" in url else ("", "", url)
     # Not by `urlsplit`: a password that was not escaped has all characters.
     return f"{scheme}{mark}{rest.rpartition('@')[2].partition('?')[0]}"
+
+
+def signpost(url: str) -> str:
+    """The URL that another program is told to use: without user and password, with those of its options that it has to
+    give as well.
+    """
+    options = [option for option in parse_qsl(_parts(url).query) if option[0] in _SIGNPOST_OPTIONS]
+    query = f"?{urlencode(options)}" if options else ""
+    return without_secrets(url).partition("?")[0] + query
 
 
 def segment_name(url: str) -> str:
@@ -61,6 +73,16 @@ def _parts(url: object) -> SplitResult:
 
 async def open_storage(url: str, settings: StorageSettings | None = None) -> Storage:
     """The storage of `connect`."""
+    storage = await _opened(url, settings)
+    try:
+        await storage.check_stays()
+    except BaseException:
+        await storage.close()
+        raise
+    return storage
+
+
+async def _opened(url: str, settings: StorageSettings | None) -> Storage:
     if url == "memory://":
         return drivers.RuntimeStorage(settings)
     if _parts(url).scheme == "shm":

@@ -105,6 +105,25 @@ class StorageInUse(ShardqError):
     """A storage on a server cannot be removed: workers have threads of it, or there is something in it."""
 
 
+class StorageMoved(ShardqError):
+    """What the storage held is in another one, or on its way there. Nothing was changed. `to` is the URL of the other
+    one, without a password.
+    """
+
+    def __init__(self, to: str) -> None:
+        super().__init__(f"this storage moved to {to}: nothing was changed here; use that URL from now on")
+        self.to = to
+
+    def __reduce__(self) -> tuple[type[StorageMoved], tuple[str]]:
+        return type(self), (self.to,)
+
+
+class MoveRefused(ShardqError):
+    """A storage cannot be moved: the target has something in it, the source moves elsewhere, or workers do not let go
+    of what they have in hand.
+    """
+
+
 class StorageDamaged(ShardqError):
     """The server answered what it never should: another program changed the keys of the storage, or it is no server of
     the kind that shardq needs.

@@ -20,6 +20,7 @@ from shardq.errors import (
     ConfigurationError,
     HandlerError,
     SegmentError,
+    StorageMoved,
     StorageRefused,
     StorageUnavailable,
     SupervisorError,
@@ -102,6 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     control = None if options.control is None or options.probe else Control.open(options.control, options.application)
     try:
         return _supervise(options, _settings(options), control, origin)
+    except StorageMoved as moved:
+        return _told(str(moved), Exit.MOVED, control, to=moved.to)
     except tuple(_EXITS) as error:
         return _told(str(error), next(code for kind, code in _EXITS.items() if isinstance(error, kind)), control)
     except OSError as error:
@@ -126,10 +129,10 @@ def _listen(options: argparse.Namespace) -> None:
         note_wishes((SIGTERM,) if options.probe else ends_at_start())
 
 
-def _told(reason: str, code: Exit, control: Control | None) -> Exit:
+def _told(reason: str, code: Exit, control: Control | None, **more: str) -> Exit:
     """Say why nothing is served: to the application that embeds this supervisor, else on standard error."""
     if control:
-        control.tell(error=reason, code=code)
+        control.tell(error=reason, code=code, **more)
     else:
         tell("shardq.supervise: " + printable(reason, keep="\n\t"), sys.stderr)
     return code

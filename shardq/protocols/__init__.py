@@ -15,7 +15,8 @@ Redis: a call whose answer was lost is made again and done once. A storage on on
 made with more, so what is said there of partitions does not restrict it; on a cluster it has many. A thread is in one
 partition for ever.
 
-`storage` has the clauses S1 and following, `lock` has L1 and following. `serializer` turns requests into messages, and
+`storage` has the clauses S1 and following, `lock` has L1 and following, `moving` has M1 and following: what the drivers
+promise that have more than one process. `serializer` turns requests into messages, and
 `inside` is what a handler's code sees of the queue and of its batch.
 """
 
@@ -23,7 +24,8 @@ from __future__ import annotations
 
 from shardq.protocols.inside import Emitting, InHand, Registrar
 from shardq.protocols.lock import Lock
+from shardq.protocols.moving import Movable
 from shardq.protocols.serializer import Serializer
 from shardq.protocols.storage import Served, Storage
 
-__all__ = ["Emitting", "InHand", "Lock", "Registrar", "Serializer", "Served", "Storage"]
+__all__ = ["Emitting", "InHand", "Lock", "Movable", "Registrar", "Serializer", "Served", "Storage"]

@@ -262,6 +262,10 @@ class Storage(Protocol):
 
     async def backlog(self) -> Counts: ...
 
+    async def check_stays(self) -> None:
+        """Raise `StorageMoved` where what the storage held is elsewhere, or on its way there: see `Movable`."""
+        ...
+
     async def close(self) -> None:
         """Let go of what this object holds in this process. Closing twice is fine; what is stored stays."""
         ...

@@ -32,8 +32,8 @@ def opened(
     handlers: Collection[str],
     resumption: Resumption | None,
 ) -> SupervisedServer:
-    """The storage, as its supervisor sees it. At a start it raises `StorageUnavailable` and `StorageRefused`. After a
-    reload there are workers, and the supervisor waits for the server as they do.
+    """The storage, as its supervisor sees it. At a start it raises `StorageUnavailable`, `StorageRefused` and
+    `StorageMoved`. After a reload there are workers, and the supervisor waits for the server as they do.
     """
     news = News(resumption.lock, resumption.slot) if resumption else News()
     if resumption:
@@ -45,6 +45,7 @@ def opened(
     storage.server.most_patience_s = _PATIENCE_S
     if not resumption:
         drive(storage.server.layout())
+        drive(storage.check_stays())
         storage.server.hang_up()  # with a connection open workers could not be forked
     storage.turning.lease_s = RedisLock().lease_s or storage.turning.lease_s
     return SupervisedServer(

@@ -24,5 +24,9 @@ class Exit(IntEnum):
     """Stopped, but workers had to be killed at the deadline; the requests that they had in hand stay queued."""
     DEAD_LETTERS = 8
     """Drained, but some requests failed for good: they are dead letters now."""
+    MOVED = 9
+    """What the storage held is elsewhere, or on its way there: a line of the log says where, and that is to be served.
+    A worker that is told so first ends with it as well.
+    """
     WORKER_FAILED = 70
     """A worker process ended with an exception."""

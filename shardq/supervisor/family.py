@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
+from shardq.errors import StorageMoved
 from shardq.settings import MOST_WORKERS, SupervisorSettings
 from shardq.supervised import Supervised
 from shardq.supervisor.code.program import Program
@@ -290,13 +291,22 @@ class Family:
         self._storage.silence()
         self._renewals.add(pid for pid in self._storage.renewals() if pid in self._roster.members)
         self._end_hung()
-        self._timer.set(self._storage.promote())
+        self._promote()
         if self._drain and self._exit is None and self._storage.quiet():
             self._stop(Exit.OK, self._settings.shutdown_timeout)
 
     def _on_timer(self) -> None:
         self._timer.heard()
-        self._timer.set(self._storage.promote())
+        self._promote()
+
+    def _promote(self) -> None:
+        try:
+            self._timer.set(self._storage.promote())
+        except StorageMoved as moved:
+            self._timer.set(None)
+            if self._exit is None:
+                self._stop(Exit.MOVED, self._settings.shutdown_timeout)
+                self._say(logging.WARNING, "storage moved", to=moved.to)
 
     def _end_hung(self) -> None:
         for member in self._hung.overdue(self._roster.members):
@@ -315,7 +325,7 @@ class Family:
                 self._roster.kill(self._roster.members[self._renewals.pid], ON_PURPOSE)
         if self._hung.look_at is not None and now >= self._hung.look_at:
             self._end_hung()
-        self._timer.set(self._storage.promote())
+        self._promote()
         if self._drain and self._exit is None and now >= self._drain.look_at:
             verdict = self._drain.look(now)
             if verdict is not None:

@@ -16,6 +16,7 @@ from shardq.errors import (
     MessageTooLarge,
     QueueFull,
     ScheduleError,
+    StorageMoved,
     shown,
 )
 from shardq.handler import Handler, handling
@@ -250,7 +251,7 @@ class Binding:
             self._outbox.open(batch)
             await self._code.result(self._context.copy(), handler.handle, *requests, batch=batch)
             outputs = self._outbox.close()
-        except ClaimLost:
+        except (ClaimLost, StorageMoved):
             raise
         except (QueueFull, Unready) as error:
             return await self._failures.of_room(batch, self._in_hand, error)

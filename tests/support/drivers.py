@@ -12,7 +12,7 @@ from typing import Any
 
 from shardq.handler import drive
 from shardq.model import Ending
-from shardq.protocols import Lock, Storage
+from shardq.protocols import Lock, Movable, Storage
 from shardq.settings import StorageSettings
 from tests.support.leaks import segment_name
 from tests.support.tasks import busy
@@ -25,6 +25,7 @@ CAPABILITIES = {
     "immediate": "verbs do not suspend where they need not wait",
     "lifelong_claims": "a claim lasts as long as its holder lives, whatever its time to live",
     "lone_locks": "a lock works before it is given a storage",
+    "moves": "what it holds can move to another storage",
     "multiprocess": "other processes can open the same storage",
     "noted_deaths": "a supervisor writes down how processes end",
     "time_leases": "a claim with a time to live ends by itself",
@@ -45,6 +46,9 @@ class Backend:
     """Writes down that the process of this pid will be ended on purpose."""
     note_death: Callable[[int, Ending], None] | None = None
     """Writes down how the process of this pid ended."""
+    movable: Movable | None = None
+    """The storage as a move sees it."""
+    url: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,10 +120,12 @@ def attach_shared(address: str) -> Backend:
 
 
 def _shared_backend(storage: Any, name: str, discard: Callable[[], Awaitable[None]]) -> Backend:
+    from shardq.drivers.shared.moving import MovableSegment
     from shardq.drivers.shared.storage import SharedLock
 
-    family = storage.store.supervision
-    return Backend(storage, lambda: SharedLock(storage), discard, name, family.excuse, family.note_death)
+    family, url = storage.store.supervision, f"shm://{name}"
+    deaths = family.excuse, family.note_death
+    return Backend(storage, lambda: SharedLock(storage), discard, name, *deaths, MovableSegment(storage), url)
 
 
 def make_redis(capacity_bytes: int | None, partitions: int | None = None, url: str = "") -> Backend:
@@ -159,6 +165,7 @@ def make_redis_cluster(capacity_bytes: int | None) -> Backend:
 
 def attach_redis(address: str, capacity_bytes: int | None = None, partitions: int | None = None) -> Backend:
     from shardq.drivers import RedisLock, RedisStorage
+    from shardq.drivers.redis.moving import MovableServer
 
     storage = _redis_storage(address, capacity_bytes, partitions)
 
@@ -169,7 +176,9 @@ def attach_redis(address: str, capacity_bytes: int | None = None, partitions: in
         redis_owner(address, pid, ending=ending)
 
     assert isinstance(storage, RedisStorage)
-    return Backend(storage, lambda: RedisLock(storage), storage.close, address, excuse, note_death)
+    path, _, prefix = address.partition(" ")
+    url, movable = f"redis+unix://{path}?prefix={prefix}", MovableServer(storage)
+    return Backend(storage, lambda: RedisLock(storage), storage.close, address, excuse, note_death, movable, url)
 
 
 def lone_redis_lock() -> Lock:
@@ -216,13 +225,13 @@ DRIVERS = (
     Driver(
         "shared",
         make_shared,
-        frozenset({"bounded", "immediate", "lifelong_claims", "multiprocess", "noted_deaths"}),
+        frozenset({"bounded", "immediate", "lifelong_claims", "moves", "multiprocess", "noted_deaths"}),
         attach=attach_shared,
     ),
     Driver(
         "redis",
         make_redis,
-        frozenset({"bounded", "lone_locks", "multiprocess", "noted_deaths", "time_leases"}),
+        frozenset({"bounded", "lone_locks", "moves", "multiprocess", "noted_deaths", "time_leases"}),
         attach=attach_redis,
         lone_lock=lone_redis_lock,
         tell_of_death=tell_redis_of_death,
@@ -243,8 +252,14 @@ DRIVERS = (
         lone_lock=lone_redis_lock,
         tell_of_death=tell_redis_of_death,
     ),
-    Driver("shared, one slot", make_shared_with_one_slot, frozenset({"bounded", "immediate", "lifelong_claims"})),
-    Driver("shared, small steps", make_shared_in_small_steps, frozenset({"bounded", "immediate", "lifelong_claims"})),
+    Driver(
+        "shared, one slot", make_shared_with_one_slot, frozenset({"bounded", "immediate", "lifelong_claims", "moves"})
+    ),
+    Driver(
+        "shared, small steps",
+        make_shared_in_small_steps,
+        frozenset({"bounded", "immediate", "lifelong_claims", "moves"}),
+    ),
 )
 
 #: One of each technology. The others keep the same contract in another arrangement of the same memory, which nothing

@@ -212,6 +212,9 @@ class RuntimeStorage:
         with self._lock:
             return self._threads.next_end_s()
 
+    async def check_stays(self) -> None:
+        """What is in memory moves nowhere."""
+
     async def close(self) -> None:
         """Nothing to let go of: memory is all there is."""
 

@@ -8,7 +8,14 @@ from collections.abc import Callable
 
 from hiredis import ReplyError
 
-from shardq.errors import ConfigurationError, FencedError, ShardqError, StorageDamaged, StorageRefused
+from shardq.errors import (
+    ConfigurationError,
+    FencedError,
+    ShardqError,
+    StorageDamaged,
+    StorageMoved,
+    StorageRefused,
+)
 
 #: The server cannot work now, and will be able to later.
 _OUTAGES = frozenset(
@@ -79,6 +86,8 @@ def meaning(error: Exception) -> Exception:
     words = _INSIDE.findall(text)
     if "FENCED" in words:
         return FencedError(text.partition("FENCED ")[2])
+    if "LEFT" in words:
+        return StorageMoved(text.partition("LEFT ")[2])
     if "OOM" in words:
         return NoMemory(text)
     if not _ELSEWHERE.isdisjoint(words):

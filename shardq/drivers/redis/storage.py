@@ -28,6 +28,7 @@ from shardq.drivers.redis.rooms import FOLLOW_UP_PART, RESERVE_PART, Room
 from shardq.drivers.redis.server import Server, answers
 from shardq.drivers.redis.sleeping import Look, Places, until
 from shardq.drivers.redis.turning import Turning
+from shardq.errors import StorageMoved
 from shardq.model import (
     EMPTY,
     Batch,
@@ -263,6 +264,12 @@ class RedisStorage:
 
     async def backlog(self) -> Counts:
         return Counts(*map(sum, zip(*await self._counts({}), strict=True)))
+
+    async def check_stays(self) -> None:
+        """Raise `StorageMoved` where the content went elsewhere, or is on its way."""
+        told = decoded(await self.server.run("stand", 0, {}))
+        if told["to"]:
+            raise StorageMoved(told["to"])
 
     async def close(self) -> None:
         self.server.close()

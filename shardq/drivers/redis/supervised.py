@@ -20,7 +20,7 @@ from shardq.drivers.redis.plain_bells import PlainBells
 from shardq.drivers.redis.plainly import plainly
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.turning import owner_of
-from shardq.errors import ShardqError, StorageUnavailable
+from shardq.errors import ShardqError, StorageMoved, StorageUnavailable
 from shardq.model import Counts, Ending, key_of, split_key
 from shardq.pages import Page
 from shardq.supervised import LastSeen
@@ -208,6 +208,8 @@ class SupervisedServer:
         """What the server says; `otherwise` where it says nothing."""
         try:
             found = ask()
+        except StorageMoved:
+            raise
         except ShardqError as error:
             if self._reachable:
                 log.warning("server not available", extra={"reason": str(error)})

@@ -307,6 +307,10 @@ class SharedStorage:
     async def backlog(self) -> Counts:
         return await self.patiently(lambda: self._store.inspection.counts())
 
+    async def check_stays(self) -> None:
+        """Raise `StorageMoved` where the content went elsewhere, or is on its way."""
+        self._store.gate.check_stays()
+
     def overview(self) -> Overview:
         """Figures of the segment and the workers in it, read without disturbing them."""
         return self._store.inspection.overview()

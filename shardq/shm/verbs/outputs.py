@@ -113,7 +113,8 @@ class Outputs:
         letter that each may become. NO_ROOM: there is no room for all of them. AGAIN: `most` more messages of a tube
         came into the table of equal ones, and others are still missing there.
         """
-        self._appending.check_open()
+        if self._words[at.CLOSED]:
+            self._appending.gate.check_not_shut()  # while the content leaves, what is in hand may still be acknowledged
         at_once, later, doubtful, share = asked
         if doubtful:
             indexed = self._index(doubtful, most, share)

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import uvloop
 
-from shardq.errors import SegmentError, StorageRefused
+from shardq.errors import SegmentError, StorageMoved, StorageRefused
 from shardq.handler import Handler
 from shardq.handling.inside import take_process
 from shardq.supervisor.code import launch
@@ -79,8 +79,12 @@ def run_worker(
             code = Exit.SEGMENT
         else:
             runner, worker = started
-            runner.run(served.run(worker, handlers))
-            code = Exit.OK
+            try:
+                runner.run(served.run(worker, handlers))
+                code = Exit.OK
+            except StorageMoved as moved:
+                log.info("worker ends: its storage moved", extra={"pid": os.getpid(), "to": moved.to})
+                code = Exit.MOVED
             runner.close()
     except StorageRefused as error:
         served.end_child(error)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from shardq.drivers.shared.storage import SharedLock, SharedStorage
+from shardq.errors import StorageMoved
 from shardq.model import EMPTY, Batch, Hand, key_of
 from shardq.protocols import Served
 from shardq.shm import words as at
@@ -178,8 +179,9 @@ class Naps:
 def settle(store: Store) -> None:
     """Enter once, which mends, and free what the dead were bound to, as any worker does before it sleeps."""
     store.inspection.counts()
-    store.waiting.lie_down(nobody, None)
-    store.waiting.rise(None)
+    with suppress(StorageMoved):
+        store.waiting.lie_down(nobody, None)
+        store.waiting.rise(None)
 
 
 def check_whole(store: Store) -> None:

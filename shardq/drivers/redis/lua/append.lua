@@ -10,6 +10,9 @@ local before = made_before()
 if before then
     return before[1]
 end
+if state.leaving then
+    return redis.error_reply('LEFT ' .. state.leaving)
+end
 check_memory()
 if args.woken then
     get_up(args.woken)

@@ -10,6 +10,9 @@
 if args.woken then
     get_up(args.woken)
 end
+if state.leaving then
+    return redis.error_reply('LEFT ' .. state.leaving)
+end
 end_what_is_over()
 promote()
 local served = args.served or nil

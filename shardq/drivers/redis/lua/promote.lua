@@ -7,6 +7,9 @@
 if args.sleeper then
     get_up(args.sleeper)
 end
+if state.leaving then
+    return redis.error_reply('LEFT ' .. state.leaving)
+end
 end_what_is_over()
 promote()
 if args.sleeper then
@@ -14,7 +17,7 @@ if args.sleeper then
 end
 commit()
 local due = {}
-for _, number in ipairs(redis.call('ZRANGEBYSCORE', AGAIN, '-inf', now, 'LIMIT', 0, 64)) do
+for _, number in ipairs(state.arriving and {} or redis.call('ZRANGEBYSCORE', AGAIN, '-inf', now, 'LIMIT', 0, 64)) do
     local entry = entry_of(number)
     due[#due + 1] = {number, entry.due_us, entry.schedule}
 end

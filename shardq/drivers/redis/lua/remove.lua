@@ -7,6 +7,12 @@ local before = made_before()
 if before then
     return before[1]
 end
+if state.leaving then
+    return redis.error_reply('LEFT ' .. state.leaving)
+end
+if state.arriving then
+    return {0, 0, 0}
+end
 local its, unwanted = thread(args.key), {}
 for place = 2, #ARGV do
     unwanted[ARGV[place]] = true

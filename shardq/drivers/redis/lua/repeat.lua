@@ -7,6 +7,9 @@ local before = made_before()
 if before then
     return before[1]
 end
+if state.leaving then
+    return redis.error_reply('LEFT ' .. state.leaving)
+end
 check_memory()
 if args.woken then
     get_up(args.woken)
@@ -30,7 +33,7 @@ for place, pipe in ipairs(args.pipes) do
         end
     end
 end
-if #new > 0 and not fits(nbytes, args.most) then
+if state.arriving or (#new > 0 and not fits(nbytes, args.most)) then
     if args.sleeper then
         lie_down(args.sleeper, {ROOM})
     end

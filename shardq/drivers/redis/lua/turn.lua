@@ -7,7 +7,8 @@
 -- ARGV[2]: served (false: all handlers) and the terms of each handler. ARGV from 3 on: bodies of the outputs
 -- Returns what is said of the hand, then the records of its batch. Without a key there is none. With `sleeps` the sleeper
 -- lies: it looks again after `for_us` microseconds at the latest, and after `looks_in_s` seconds. With `refusal` nothing
--- changed: see `shared/outputs.lua`.
+-- changed: see `shared/outputs.lua`. Where the content goes elsewhere, what is in the hand is acknowledged, and nothing
+-- handed out.
 local hand, lease_us = args.hand, args.lease_us
 local others = cmsgpack.unpack(ARGV[2])
 local served = others.served or nil
@@ -76,6 +77,13 @@ if hand then
     if hand.through and drop_below(hand.key, its, hand.name, hand.through) > 0 then
         tell_of_room()
     end
+end
+if state.leaving then
+    commit()
+    if hand and hand.through then
+        return reply_with(hand.key, its)
+    end
+    return redis.error_reply('LEFT ' .. state.leaving)
 end
 end_what_is_over()
 promote()

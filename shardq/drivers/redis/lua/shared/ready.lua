@@ -37,6 +37,9 @@ end
 
 -- The thread whose turn it is, nil where none is ready, and its turn.
 local function next_ready(served)
+    if state.arriving then
+        return nil
+    end
     local first_turn, first_key
     for _, place in ipairs(first_places(served)) do
         local turn, key = string.match(place, '^[^%z]*%z(%d+)%z(.*)$')

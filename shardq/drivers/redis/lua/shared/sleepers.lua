@@ -55,6 +55,17 @@ local function wake_all(event)
     end
 end
 
+-- Wake all, whatever they sleep for.
+local function wake_everyone()
+    for _ = 1, 100000 do
+        local found = redis.call('ZRANGE', SLEEPERS, 0, 0)[1]
+        if not found then
+            return
+        end
+        ring(string.match(found, '([^%z]*)$'))
+    end
+end
+
 -- Wake one that serves the handler.
 local function wake_for(handler)
     return wake_one(WORK .. handler) or wake_one(ANY_WORK)
