@@ -176,9 +176,23 @@ def attach_redis(address: str, capacity_bytes: int | None = None, partitions: in
         redis_owner(address, pid, ending=ending)
 
     assert isinstance(storage, RedisStorage)
-    path, _, prefix = address.partition(" ")
-    url, movable = f"redis+unix://{path}?prefix={prefix}", MovableServer(storage)
-    return Backend(storage, lambda: RedisLock(storage), storage.close, address, excuse, note_death, movable, url)
+    return Backend(
+        storage,
+        lambda: RedisLock(storage),
+        storage.close,
+        address,
+        excuse,
+        note_death,
+        MovableServer(storage),
+        _operators_url(address),
+    )
+
+
+def _operators_url(address: str) -> str:
+    """The URL of the same storage for the user who may do everything."""
+    url, _, prefix = address.partition(" ")
+    scheme, _, place = url.partition("://")
+    return f"{scheme}://{place.rpartition('@')[2]}?prefix={prefix}"
 
 
 def lone_redis_lock() -> Lock:

@@ -9,12 +9,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 
 from shardq import Queue, Supervisor, Worker, cli, connect
+from shardq.drivers.redis.connecting import storage_of
 from shardq.errors import SegmentMissing, StorageMoved
 from shardq.supervisor.exits import Exit
 from tests.support.drivers import ONE_OF_EACH, Backend, Driver
 from tests.support.jobs import Folder, Gated, Note, Record
 from tests.support.leaks import segment_name
 from tests.support.programs import Supervise
+from tests.support.redis_server import running_server
 from tests.support.tasks import LIMIT_S, finished, suspended
 from tests.support.workers import new_worker
 
@@ -235,3 +237,12 @@ async def test_a_move_that_waits_for_workers_can_be_cancelled(pair: Pair, comman
 
     await new_worker(source, Queue(source.storage)).loop(limit=3)
     assert folder.done() == [0, 1, 2]
+
+
+async def test_several_partitions_are_refused(command: Command) -> None:
+    source = f"redis+unix://{running_server().socket}?prefix={segment_name()}_&partitions=3"
+    said = await command("move", source, "shm://nowhere", code=cli.FAILED)
+    assert "several partitions" in said
+    storage = storage_of(source)
+    await storage.server.destroy()
+    await storage.close()

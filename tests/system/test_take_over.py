@@ -36,6 +36,11 @@ HANDLERS = {handler_name(its): its for its in (Resize, Crop, Send)}
 Command = Callable[..., Awaitable[str]]
 
 
+def server_url() -> str:
+    """Of the user who may do everything."""
+    return f"redis+unix://{running_server().socket}"
+
+
 def ancestor_of(handler: type[Handler[Any]], route: Callable[[Any], sharded_queue.Route]) -> Any:
     """The handler as it was with `sharded-queue`."""
 
@@ -99,7 +104,7 @@ async def target(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
 def command(old: Old, target: Backend, capfd: pytest.CaptureFixture[str]) -> Command:
     async def run(*words: str, code: int = cli.OK) -> str:
         prefixes = ("--prefix", old.prefix, "--lock-prefix", old.lock_prefix)
-        given = ("take-over", running_server().url, target.url, *(words or (MODULE,)), *prefixes)
+        given = ("take-over", server_url(), target.url, *(words or (MODULE,)), *prefixes)
         assert await asyncio.to_thread(cli.main, given) == code
         said = capfd.readouterr()
         return said.out + said.err
@@ -167,7 +172,7 @@ async def test_nothing_goes_before_it_is_stored(old: Old, target: Backend) -> No
     before, cuts = await old.lists(), 0
     assert target.movable
     for number in itertools.count(1):
-        server = AncestorServer(running_server().url, old.prefix, old.lock_prefix)
+        server = AncestorServer(server_url(), old.prefix, old.lock_prefix)
         source: Any = Ancestor(server, Translator(HANDLERS, "UTC"), 10**15, ignores_locks=False)
         counter = [number]
         target.movable._stored = {}  # type: ignore[attr-defined]
@@ -191,7 +196,7 @@ async def test_nothing_goes_before_it_is_stored(old: Old, target: Backend) -> No
 
 async def test_what_came_meanwhile_stays(old: Old, target: Backend, command: Command) -> None:
     await old.fill()
-    server = AncestorServer(running_server().url, old.prefix, old.lock_prefix)
+    server = AncestorServer(server_url(), old.prefix, old.lock_prefix)
     await server.leave(5, target.url)  # a command that was killed here
     await old.queue.register(OldSend, Letter(to="late"))
     await server.close()
@@ -244,7 +249,7 @@ async def test_what_cannot_be_taken_over_stays(
 async def test_it_can_be_cancelled(old: Old, target: Backend, command: Command) -> None:
     await old.fill()
     before = await old.lists()
-    server = AncestorServer(running_server().url, old.prefix, old.lock_prefix)
+    server = AncestorServer(server_url(), old.prefix, old.lock_prefix)
     await server.leave(5, target.url)
     assert target.movable
     await target.movable.arrive(5, "before")

@@ -13,16 +13,19 @@ from shardq.drivers import redis as driver
 from shardq.drivers.redis.address import Address, of_url
 from shardq.drivers.redis.check import wrongs
 from shardq.drivers.redis.layout import NAMES
+from shardq.drivers.redis.moving import MovableServer
 from shardq.drivers.redis.records import batch_of, bodies_of
 from shardq.drivers.redis.scripts import script
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.errors import StorageRefused
 from shardq.model import Ending, Hand, Terms, When
+from shardq.moving.mover import Ends, move
 from shardq.outputs import Output
 from shardq.settings import StorageSettings
 from tests.support import hands
 from tests.support.leaks import segment_name
 from tests.support.redis_server import minimal_rights, running_server
+from tests.support.tasks import LIMIT_S
 
 FOLDER = Path(driver.__file__).parent / "lua"
 VERBS = [*sorted(path.stem for path in FOLDER.glob("*.lua")), "pop with outputs", "turn with outputs"]
@@ -61,6 +64,18 @@ async def some_of_everything(storage: RedisStorage) -> None:
     assert await storage.bury(hand, hand.batch.sequence, GRAVE, b"letter")
 
 
+async def a_move(beside: RedisStorage) -> None:
+    """From one storage to another, whose prefixes begin as that of this one."""
+    prefix, address = beside.server.prefix, beside.server.address
+    source, target = (RedisStorage(address, StorageSettings(prefix=f"{prefix}{name}_")) for name in ("from", "to"))
+    await some_of_everything(source)
+    await source.unclaim("app.jobs/Resize/7", await source.claim("app.jobs/Resize/7"))
+    await move(Ends(MovableServer(source), MovableServer(target), "redis://from", "redis://to"), LIMIT_S)
+    for each in (source, target):
+        await each.server.destroy()
+        await each.close()
+
+
 async def all_verbs(storage: RedisStorage) -> None:
     """Runs each script at least once."""
     await some_of_everything(storage)
@@ -92,6 +107,7 @@ async def all_verbs(storage: RedisStorage) -> None:
     hand = await storage.turn(hand, None, {"app.jobs/Resize": terms}, outputs=[Output(PIPE, [b"sent"])])
     assert hand
     await storage.pop(hand, 1)
+    await a_move(storage)
     name = f"{storage.server.prefix}bell:none#1"
     await storage.server.run("await", 0, {"sleeper": name})
     assert await storage.server.run("outgoing", 0, {}) == []

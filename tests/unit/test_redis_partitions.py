@@ -60,7 +60,7 @@ async def test_a_call_is_one_script_for_each_partition_and_sent_before_an_answer
         wire._transport.write = lambda data: writes.append(len(data)) or write(data)  # type: ignore[func-returns-value,method-assign]
         assert await storage.append(pipes) == 32
         wire._transport.write = write  # type: ignore[method-assign]
-        await storage.server.ask(b"PING", b"end of the test")
+        running_server().ask("PING", "end of the test")
         said = b""
         while b"end of the test" not in said:
             said += monitor.recv(1 << 16)
