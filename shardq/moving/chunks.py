@@ -14,6 +14,7 @@ from shardq.errors import StorageDamaged
 from shardq.model import Batch, Chunk, Limits, Place, TubeLeft
 from shardq.pages import each
 from shardq.protocols import Movable
+from shardq.text.wording import counted
 
 #: How many messages are read at first of a tube; then as many as have about so many bytes, and at most so many.
 _FIRST, _READ_BYTES, _MOST = 16, 4 << 20, 4096
@@ -79,7 +80,8 @@ async def _of_tube(source: Movable, tube: TubeLeft, begin: Chunk, limits: Limits
             number += len(some)
     if number != begin.number + tube.length:
         raise StorageDamaged(
-            f"{tube.pipe} has {number - begin.number} messages, and said {tube.length}: it changed while it moved"
+            f"{tube.pipe} has {counted(number - begin.number, 'message')}, and said {tube.length}: it changed while it "
+            f"moved"
         )
 
 
