@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import socket
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -54,7 +56,10 @@ def test_status_shows_figures_and_who_has_a_thread(url: str, command: Command) -
 
     said = json.loads(command("status", "--json", "--sample", "0"))
     assert (said["queued"], said["recurrent"], said["rates"]) == (8, 1, None)
-    assert [claim["thread"] for claim in said["claims"]] == [f"{Record.__module__}/Record/3"]
+    [family] = said["families"]
+    assert (family["host"], family["supervisor_pid"], family["state"]) == (socket.gethostname(), None, "serving")
+    [worker] = family["workers"]
+    assert (worker["pid"], worker["threads"][0]["thread"]) == (os.getpid(), f"{Record.__module__}/Record/3")
     assert "8 queued, 0 of 8 handled" in command("status", "--sample", "0.01")
     assert "in use" in command("destroy", "--with-requests", code=cli.FAILED)
 

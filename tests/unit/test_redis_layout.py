@@ -99,7 +99,7 @@ async def test_drained_threads_leave_nothing(storage: RedisStorage) -> None:
 
     layout = await storage.server.layout()
     left = [name for name in NAMES if await storage.server.ask(b"EXISTS", layout.key(0, name))]
-    assert left == ["STATE", "CALLS"]
+    assert left == ["STATE", "CALLS", "FAMILIES", "GONE"]
 
 
 #: What somebody does to the keys by hand.
@@ -119,6 +119,7 @@ DAMAGES = [
     ("DEL", "LETTERS"),
     ("DEL", "STATE"),
     ("ZADD", "SLEEPERS", "0", "work\0*\0nobody"),
+    ("HSET", "FAMILIES", "mark", ""),
 ]
 
 

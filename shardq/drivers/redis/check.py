@@ -16,8 +16,8 @@ from shardq.drivers.redis.server import Server
 from shardq.text.wording import counted
 
 _RECORD = Struct("<QII")
-_HASHES = ("THREADS", "CHUNKS", "EQUAL", "WAITING", "LETTERS", "SLEEPS")
-_SETS = ("LIVE", "READY", "TIMERS", "OWNERS", "DUE", "AGAIN", "STARVED", "WAITS", "GRAVES", "SLEEPERS")
+_HASHES = ("THREADS", "CHUNKS", "EQUAL", "WAITING", "LETTERS", "SLEEPS", "FAMILIES")
+_SETS = ("LIVE", "READY", "TIMERS", "OWNERS", "DUE", "AGAIN", "STARVED", "WAITS", "GRAVES", "SLEEPERS", "GONE")
 
 
 async def wrongs(server: Server) -> list[str]:
@@ -166,6 +166,7 @@ class _Partition:
             event.encode() + b"\0" + name for name, said in self.hashes["SLEEPS"].items() for event in decoded(said)
         }
         yield from _differs("SLEEPERS", members, set(self.sets["SLEEPERS"]))
+        yield from _differs("GONE", set(self.hashes["FAMILIES"]), set(self.sets["GONE"]))
 
     def _figures(self) -> Iterator[str]:
         queued = sum(its["queued"] for its in self.threads.values())

@@ -35,10 +35,11 @@ async def until(
     leave: dict[str, Any],
     timeout_s: float | None,
     safety_net_s: float,
+    look_within_s: float | None = None,
 ) -> Any:
     """What `look` finds once it finds something; None after `timeout_s`. All sleepers of the storage together look
-    about once in `safety_net_s`, so that no wake-up is lost with the process that got it. `leave`: arguments of
-    `leave.lua`.
+    about once in `safety_net_s`, so that no wake-up is lost with the process that got it; each looks again within
+    `look_within_s` (None: it need not). `leave`: arguments of `leave.lua`.
     """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     if timeout_s is not None and timeout_s <= 0:
@@ -60,7 +61,7 @@ async def until(
                 woken = None
                 return seen.found
             net_s = safety_net_s * (max(1, seen.sleepers) if heard else 1) * random.uniform(0.8, 1.2)
-            spans = [net_s, left_s, None if seen.for_us is None else seen.for_us / 1e6 + 0.0005]
+            spans = [net_s, left_s, look_within_s, None if seen.for_us is None else seen.for_us / 1e6 + 0.0005]
             await nap.rung(min(span for span in spans if span is not None))
     except asyncio.CancelledError:
         if woken:

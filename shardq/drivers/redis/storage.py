@@ -161,7 +161,8 @@ class RedisStorage:
             leads_on = hand is not None and hand.leads_on_from(former)
             return seen if leads_on else seen._replace(found=None)
 
-        return await until(self.server, look, {}, timeout_s, self.settings.safety_net) or hand
+        look_within_s = self.turning.presence.look_within_s(self.turning.lease_s)
+        return await until(self.server, look, {}, timeout_s, self.settings.safety_net, look_within_s) or hand
 
     async def fail(self, hand: Hand) -> Failed:
         arguments = {"key": hand.key, "token": hand.token, "name": tube_name(hand.batch)}
@@ -265,6 +266,7 @@ class RedisStorage:
         return await self._counts({})
 
     async def close(self) -> None:
+        await self.turning.presence.end()
         self.server.close()
 
     async def claim(self, key: str, lease_s: float | None = None) -> int:
@@ -290,12 +292,20 @@ class RedisStorage:
         return [bool(held) for held in await self.server.run("lease", 0, {"claims": told})]
 
     async def of_owner(
-        self, *owners: str, lease_s: float | None = None, excused: bool = False, ending: Ending | None = None
+        self,
+        *owners: str,
+        lease_s: float | None = None,
+        excused: bool = False,
+        ending: Ending | None = None,
+        family: dict[str, Any] | None = None,
     ) -> list[tuple[int, int]]:
         """What a supervisor says of the claims of its workers: they live on for so long; their end is planned; or their
-        holder is dead, and ended like this. Says how many claims each has, and how many messages in hand.
+        holder is dead, and ended like this. Says how many claims each has, and how many messages in hand. `family`:
+        what it says of itself, see `presence`.
         """
         arguments: dict[str, Any] = {"owners": owners}
+        if family:
+            arguments["family"] = family
         if lease_s is not None:
             arguments["lease_us"] = round(lease_s * 1e6)
         elif excused:

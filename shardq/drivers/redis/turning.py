@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -13,6 +11,7 @@ import msgspec
 
 from shardq.drivers.redis.hands import decoded, hand_said, hand_told, terms_told
 from shardq.drivers.redis.outputs import Sending
+from shardq.drivers.redis.presence import Presence
 from shardq.drivers.redis.server import Server
 from shardq.drivers.redis.sleeping import Look
 from shardq.model import Hand, Terms, split_key
@@ -29,6 +28,7 @@ class Turning:
     def __init__(self, server: Server, promote: Callable[[], Awaitable[object]]) -> None:
         self._server = server
         self._promote = promote
+        self.presence = Presence(server)
         self.lease_s = LEASE_S
         """How long the claims of turns live."""
         self.sent_at = time.monotonic()
@@ -41,7 +41,7 @@ class Turning:
     @property
     def owner(self) -> str:
         """Who holds the claims made here."""
-        return owner_of(os.getpid())
+        return self.presence.owner
 
     async def look(
         self,
@@ -89,6 +89,7 @@ class Turning:
                 patience_s=None,
             )
             reply = await (sending.stored(step, _refusal) if sending else step())
+            await self.presence.note(served, self.lease_s, self.sent_at)
             if reply is None:
                 return Look(hand)
             told = decoded(reply[0])
@@ -131,11 +132,6 @@ class Turning:
         )
         self._served_told = served, terms, told
         return told
-
-
-def owner_of(pid: int) -> str:
-    """Who holds the claims of a process of this host."""
-    return f"{socket.gethostname()}:{pid}"
 
 
 def look_said(told: dict[str, Any], found: Any) -> Look:

@@ -49,6 +49,8 @@ class Resumption(NamedTuple):
     """The beginning of the drain, None: there is none."""
     terminal: Terminal = Terminal()
     """The terminal that the supervisor was started from."""
+    family: str = ""
+    """What it and its workers are called on a server."""
 
     def encoded(self) -> str:
         return json.dumps(self._asdict())
