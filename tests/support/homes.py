@@ -88,14 +88,10 @@ class ServerHome:
         self._do(leave)
 
     def left(self) -> list[str]:
-        """Figures and numbers of calls stay."""
-        from shardq.drivers.redis.overview import overview_of
+        """Figures and numbers of calls stay, and until the next message those that slept when they were killed."""
 
         async def look(queue: Queue) -> list[str]:
-            storage: Any = queue.storage
-            view = await overview_of(storage)
-            sleepers = [f"{view.sleepers} sleepers"] if view.sleepers else []
-            return [*in_words(view.counts), *sleepers]
+            return in_words(await queue.storage.backlog())
 
         return [*self._do(look), *self.wrong()]
 

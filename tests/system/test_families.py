@@ -21,6 +21,7 @@ from shardq.drivers.redis.overview import Overview, overview_of, stats_of
 from shardq.drivers.redis.owners import Family
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.supervised import SupervisedServer
+from shardq.handler import drive
 from shardq.model import Ending
 from shardq.supervisor.exits import Exit
 from tests.support.homes import Home, ServerHome
@@ -222,7 +223,9 @@ def test_a_drain_waits_for_what_another_family_serves_as_long_as_that_is_heard_o
     drain.close()
 
 
-def test_what_stays_is_said_where_no_other_family_serves(start: Start, url: str, home: Home, folder: Folder) -> None:
+def test_what_stays_is_said_where_no_other_family_serves(
+    start: Start, url: str, home: Home, storage: RedisStorage, folder: Folder
+) -> None:
     first = start(f"{JOBS}:Gated", "--url", url, "--workers", 1).serving()
     second = start(f"{JOBS}:Gated", "--url", url, "--workers", 1).serving()
     with client(url) as queue:
@@ -232,6 +235,8 @@ def test_what_stays_is_said_where_no_other_family_serves(start: Start, url: str,
     assert second.stop() == Exit.OK
     second.hear("3 requests stay in redis.unix:")
     assert home.left() == ["3 requests"]
+    sleepers = drive(storage.server.ask(b"HKEYS", drive(storage.server.layout()).key(0, "SLEEPS")))
+    assert [name for name in sleepers if name.endswith(b"#0")] == []  # those of the supervisors
 
 
 def test_a_storage_is_not_destroyed_under_a_family(
