@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from bench.harness.results import PUBLISHED, read, with_figures, without_figures, written
 from bench.harness.rounds import Runs, rounds
 from bench.harness.size import FULL, QUICK, SIZES
+from bench.harness.summary import failures
 from bench.harness.table import lines
 from bench.registry import SCENARIOS
 from bench.report.documents import CHARTS, documents
@@ -21,18 +23,20 @@ def main() -> None:
     if arguments.list:
         _list()
         return
-    if not arguments.report:
-        _measure(arguments, PUBLISHED if arguments.renew else arguments.json)
+    found = {} if arguments.report else _measure(arguments, PUBLISHED if arguments.renew else arguments.json)
     if arguments.renew or arguments.report:
         _report(PUBLISHED)
+    if any(map(failures, found.values())):
+        sys.exit("some contestants failed: see above")
 
 
 def _list() -> None:
     for scenario in SCENARIOS.values():
-        print(f"{scenario.name:18}{scenario.title}")
+        print(f"{scenario.name:20}{scenario.title}")
 
 
-def _measure(arguments: argparse.Namespace, path: Path | None) -> None:
+def _measure(arguments: argparse.Namespace, path: Path | None) -> dict[str, Runs]:
+    """What all rounds gave."""
     count = arguments.runs or (1 if arguments.quick else _ROUNDS)
     size = QUICK if arguments.quick else SIZES[arguments.size]
     scenarios = [SCENARIOS[name] for name in arguments.scenarios or SCENARIOS]
@@ -43,6 +47,7 @@ def _measure(arguments: argparse.Namespace, path: Path | None) -> None:
             written(with_figures(results, found, number), path)
     for scenario in scenarios:
         print("\n".join(lines(scenario, found[scenario.name])), end="\n\n")
+    return found
 
 
 def _report(path: Path) -> None:
@@ -61,7 +66,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, metavar="N", help=f"rounds of each scenario; default: {_ROUNDS}")
     until = f"begin no round that would end after so many; default: {_MINUTES}"
     parser.add_argument("--minutes", type=float, default=_MINUTES, metavar="M", help=until)
-    parser.add_argument("--quick", action="store_true", help="one round of an eighth: all scenarios in two minutes")
+    parser.add_argument("--quick", action="store_true", help="one round of an eighth: all scenarios in three minutes")
     parser.add_argument("--size", choices=SIZES, default=FULL.name, help="how much each does")
     parser.add_argument("--json", type=Path, metavar="FILE", help="store the figures of each round in a results file")
     parser.add_argument("--report", action="store_true", help="write docs/performance.md anew, and measure nothing")

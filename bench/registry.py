@@ -20,6 +20,12 @@ from bench.scenarios import (
     payloads,
     pending,
     recovery,
+    redis_calls,
+    redis_growth,
+    redis_idle,
+    redis_memory,
+    redis_scripts,
+    redis_wake_up,
     routes,
     startup,
     threads,
@@ -48,6 +54,12 @@ _MODULES = (
     absent,
     deferred,
     pending,
+    redis_calls,
+    redis_wake_up,
+    redis_growth,
+    redis_idle,
+    redis_memory,
+    redis_scripts,
 )
 
 SCENARIOS = {scenario.name: scenario for module in _MODULES for scenario in module.SCENARIOS}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 from shardq import drivers
 from shardq.errors import ConfigurationError, SegmentUnavailable, shown
@@ -12,37 +12,55 @@ from shardq.protocols import Storage
 from shardq.queue import Queue
 from shardq.settings import StorageSettings
 
+#: Options of a URL that are no secret, and say which storage it is and how it is written to.
+_SIGNPOST_OPTIONS = ("db", "prefix", "partitions", "protocol", "replicas", "fsync")
+
 
 async def connect(url: str, settings: StorageSettings | None = None) -> Queue:
     """A queue on the storage that `url` names: `memory://`, `shm://NAME` for a segment that exists, or a Redis or
-    Valkey server: `redis://USER:PASSWORD@HOST:PORT/DATABASE`, `rediss://` for TLS, `redis+unix:///PATH`. There
-    `?prefix=` begins the names of all keys, in place of `StorageSettings.prefix`.
+    Valkey server: `redis://USER:PASSWORD@HOST:PORT/DATABASE`, `rediss://` for TLS, `redis+unix:///PATH`, and for a
+    cluster `redis+cluster://HOST:PORT,HOST:PORT` or `rediss+cluster://`, with some of its servers. There `?prefix=`
+    begins the names of all keys, in place of `StorageSettings.prefix`.
 
     Close it when done, or use it as `async with await connect(url) as queue`. Raises `ConfigurationError` for a URL
-    that cannot be used, and what the driver raises.
+    that cannot be used, `StorageMoved` where what the storage held is elsewhere, and what the driver raises.
     """
     return Queue(await open_storage(url, settings))
 
 
 def is_redis(url: object) -> bool:
     """Whether the URL names a Redis or Valkey server."""
-    return _parts(url).scheme in ("redis", "rediss", "redis+unix")
+    return _parts(url).scheme in ("redis", "rediss", "redis+unix", "redis+cluster", "rediss+cluster")
 
 
 def without_secrets(url: str) -> str:
-    """The URL as it may be shown: of a server without user and password."""
-    if not is_redis(url):
+    """The URL as it may be shown: without user and password, and without options, which may have them too."""
+    if not (is_redis(url) or "@" in url or "password" in url):
         return url
-    parts = _parts(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    scheme, mark, rest = url.partition("://") if "://" in url else ("", "", url)
+    # Not by `urlsplit`: a password that was not escaped has all characters.
+    return f"{scheme}{mark}{rest.rpartition('@')[2].partition('?')[0]}"
+
+
+def signpost(url: str) -> str:
+    """The URL that another program is told to use: without user and password, with those of its options that it has to
+    give as well.
+    """
+    options = [option for option in parse_qsl(_parts(url).query) if option[0] in _SIGNPOST_OPTIONS]
+    query = f"?{urlencode(options)}" if options else ""
+    return without_secrets(url).partition("?")[0] + query
 
 
 def segment_name(url: str) -> str:
     """The NAME of `shm://NAME`. Raises `ConfigurationError`."""
     parts = _parts(url)
     if parts.scheme != "shm" or not parts.netloc or parts.path or parts.query or parts.fragment:
-        raise ConfigurationError(f"{shown(url)} names no shared-memory segment: write it as shm://NAME")
+        raise ConfigurationError(f"{_shown(url)} names no shared-memory segment: write it as shm://NAME")
     return parts.netloc
+
+
+def _shown(url: object) -> str:
+    return shown(without_secrets(url) if isinstance(url, str) else url)
 
 
 def _parts(url: object) -> SplitResult:
@@ -55,6 +73,16 @@ def _parts(url: object) -> SplitResult:
 
 async def open_storage(url: str, settings: StorageSettings | None = None) -> Storage:
     """The storage of `connect`."""
+    storage = await _opened(url, settings)
+    try:
+        await storage.check_stays()
+    except BaseException:
+        await storage.close()
+        raise
+    return storage
+
+
+async def _opened(url: str, settings: StorageSettings | None) -> Storage:
     if url == "memory://":
         return drivers.RuntimeStorage(settings)
     if _parts(url).scheme == "shm":
@@ -71,6 +99,4 @@ async def open_storage(url: str, settings: StorageSettings | None = None) -> Sto
         from shardq.drivers.redis.connecting import connected
 
         return await connected(url, settings)
-    if _parts(url).scheme in ("redis+cluster", "rediss+cluster"):
-        raise ConfigurationError("a Redis cluster cannot be connected to yet: use one server, redis://HOST:PORT")
-    raise ConfigurationError(f"{shown(url)} cannot be connected to: use memory://, shm://NAME or redis://HOST:PORT")
+    raise ConfigurationError(f"{_shown(url)} cannot be connected to: use memory://, shm://NAME or redis://HOST:PORT")

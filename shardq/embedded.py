@@ -30,7 +30,7 @@ from shardq.handler import Handler
 from shardq.model import MAIN_SCRIPT, handler_name
 from shardq.queue import Queue
 from shardq.serving.keeper import Keeper
-from shardq.settings import URL_VARIABLE, SupervisorSettings, check_capacity, check_timeout
+from shardq.settings import SupervisorSettings, check_capacity, check_timeout
 from shardq.supervisor.code import handlers, launch, script
 from shardq.supervisor.workers.endings import workers_ended
 
@@ -114,7 +114,7 @@ class Supervisor:
         if self._keeper is not None:
             self._check_own()
             raise SupervisorError("the supervisor is started already")
-        environment = {URL_VARIABLE: self.url} if self._on_server else {}
+        environment = {launch.SERVER_URL: self.url} if self._on_server else {}
         keeper = Keeper(
             without_secrets(self.url),
             self._arguments,

@@ -84,12 +84,44 @@ class StorageUnavailable(ShardqError):
     """
 
 
+class StorageUnconfirmed(StorageUnavailable):
+    """The server did what was asked, and too few copies of it were confirmed while the call waited: see `replicas=` and
+    `fsync=` of a URL. What was registered is handled like everything else, and lost if the server is lost before it is
+    copied. Registered again it would be handled twice.
+
+    `not_accepted` holds the requests of the call that were not stored at all, in their order; the others were.
+    """
+
+    def __init__(self, message: str, not_accepted: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.not_accepted: list[Any] = list(not_accepted)
+
+
 class StorageRefused(ShardqError):
     """The server of the storage does not let this user in, or does not let it do this."""
 
 
 class StorageInUse(ShardqError):
     """A storage on a server cannot be removed: workers have threads of it, or there is something in it."""
+
+
+class StorageMoved(ShardqError):
+    """What the storage held is in another one, or on its way there. Nothing was changed. `to` is the URL of the other
+    one, without a password.
+    """
+
+    def __init__(self, to: str) -> None:
+        super().__init__(f"this storage moved to {to}: nothing was changed here; use that URL from now on")
+        self.to = to
+
+    def __reduce__(self) -> tuple[type[StorageMoved], tuple[str]]:
+        return type(self), (self.to,)
+
+
+class MoveRefused(ShardqError):
+    """A storage cannot be moved: the target has something in it, the source moves elsewhere, or workers do not let go
+    of what they have in hand.
+    """
 
 
 class StorageDamaged(ShardqError):

@@ -27,7 +27,10 @@ def hands_over(outputs: Sequence[Output], acknowledged: int) -> bool:
     """Whether no more requests are sent on than acknowledged. Such outputs may use room that others leave: a stage that
     hands over has to go on where one before it multiplies, and has filled the room of follow-ups. Else neither could.
     """
-    return sum(len(output.messages) for output in outputs) <= acknowledged
+    count = 0
+    for _, messages, *_ in outputs:
+        count += len(messages)
+    return count <= acknowledged
 
 
 def check_outputs(outputs: Sequence[Output], most: int) -> bool:
@@ -38,6 +41,8 @@ def check_outputs(outputs: Sequence[Output], most: int) -> bool:
         given = counted(len(outputs), "output")
         raise HandlerError(f"{given} are too many for one step of {most}: acknowledge the batch in several parts")
     later = [output.when for output in outputs if output.when]
+    if not later:
+        return True
     if any(when.schedule for when in later):
         raise HandlerError("an output cannot come again and again: register it with recurrent=")
-    return not later
+    return False

@@ -18,7 +18,7 @@ from typing import Any, Self
 from shardq.deadletters import DeadLetters
 from shardq.encoding.codec import MsgspecSerializer
 from shardq.encoding.round_trip import check_round_trip
-from shardq.errors import ConfigurationError, QueueFull, shown
+from shardq.errors import ConfigurationError, QueueFull, StorageUnconfirmed, shown
 from shardq.handler import Handler, check_importable, drive
 from shardq.handling.info import HandlerInfo
 from shardq.handling.inside import inside_handler
@@ -79,20 +79,21 @@ class Queue:
         if _is_awaitable(routes):
             routes = await routes
         call = prepare(facts, requests, routes, self._messages, self.storage.limits)
-        options: dict[str, Any] = {"absent": True} if if_not_exists else {}
-        if schedule or defer is not None:
-            options["when"] = when(defer, schedule)
+        time = when(defer, schedule) if schedule or defer is not None else None
         accepted, number, follow_up = 0, 0, inside_handler()
         try:
             for number, step in enumerate(call.steps):
-                taken = await self.storage.append(step, follow_up=follow_up, **options)
+                taken = await self.storage.append(step, when=time, absent=if_not_exists, follow_up=follow_up)
                 if taken is None:
                     if not self._waits_when_full():
                         raise call.full(number)
-                    taken = await self.storage.append_when_room(step, **options)
+                    taken = await self.storage.append_when_room(step, when=time, absent=if_not_exists)
                 accepted += taken or 0
         except QueueFull as full:
             full.not_accepted = call.left(number)
+            raise
+        except StorageUnconfirmed as unconfirmed:
+            unconfirmed.not_accepted = call.left(number + 1)
             raise
         return accepted
 
@@ -114,20 +115,21 @@ class Queue:
         if _is_awaitable(routes):
             routes = _result(routes, may_wait)
         call = prepare(facts, requests, routes, self._messages, self.storage.limits)
-        options: dict[str, Any] = {"absent": True} if if_not_exists else {}
-        if schedule or defer is not None:
-            options["when"] = when(defer, schedule)
+        time = when(defer, schedule) if schedule or defer is not None else None
         accepted, number, follow_up = 0, 0, inside_handler()
         try:
             for number, step in enumerate(call.steps):
-                taken = drive(self.storage.append(step, follow_up=follow_up, **options))
+                taken = drive(self.storage.append(step, when=time, absent=if_not_exists, follow_up=follow_up))
                 if taken is None:
                     if not (may_wait and self._waits_when_full()):
                         raise call.full(number)
-                    taken = _result(self.storage.append_when_room(step, **options), may_wait)
+                    taken = _result(self.storage.append_when_room(step, when=time, absent=if_not_exists), may_wait)
                 accepted += taken or 0
         except QueueFull as full:
             full.not_accepted = call.left(number)
+            raise
+        except StorageUnconfirmed as unconfirmed:
+            unconfirmed.not_accepted = call.left(number + 1)
             raise
         return accepted
 

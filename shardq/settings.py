@@ -19,8 +19,6 @@ LONGEST_S = 10 * 365 * 86400
 #: Largest size that can be asked for, in bytes: what a process can map has an end not far beyond.
 LARGEST_BYTES = 1 << 46
 
-#: Environment variable of the URL that a supervisor serves.
-URL_VARIABLE = "QUEUE_SUPERVISOR_URL"
 #: Most workers of one family: each needs one of the segment's slots.
 MOST_WORKERS = 128
 

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from signal import SIGTERM
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from shardq.connect import is_redis, segment_name, without_secrets
@@ -19,6 +20,7 @@ from shardq.errors import (
     ConfigurationError,
     HandlerError,
     SegmentError,
+    StorageMoved,
     StorageRefused,
     StorageUnavailable,
     SupervisorError,
@@ -27,9 +29,9 @@ from shardq.errors import (
 from shardq.handler import Handler
 from shardq.queue import Queue
 from shardq.serving import lifecycle
-from shardq.settings import URL_VARIABLE, SupervisorSettings, check_environment
+from shardq.settings import SupervisorSettings, check_environment
 from shardq.supervisor.code.handlers import load_handlers
-from shardq.supervisor.code.launch import MARK
+from shardq.supervisor.code.launch import MARK, SERVER_URL
 from shardq.supervisor.code.program import Program
 from shardq.supervisor.code.sharing import unshareable
 from shardq.supervisor.code.threads import ThreadWatch, threads
@@ -39,7 +41,7 @@ from shardq.supervisor.output import logs, standard
 from shardq.supervisor.output.telling import tell
 from shardq.supervisor.wishes.control import Control
 from shardq.supervisor.wishes.reload import PROBE, RESUME, Resumption, execute_again, resume_later
-from shardq.supervisor.wishes.signals import Signals, end_when_told, hold_back_wishes
+from shardq.supervisor.wishes.signals import Signals, end_when_told, ends_at_start, note_wishes
 from shardq.supervisor.wishes.terminal import Terminal
 from shardq.supervisor.workers.child import (
     OPENED_IN_ALL,
@@ -48,7 +50,7 @@ from shardq.supervisor.workers.child import (
     execute_worker,
     run_worker,
 )
-from shardq.supervisor.workers.forked import give_defaults_to_children
+from shardq.supervisor.workers.forked import give_defaults_to_children, keep_from_children
 from shardq.supervisor.workers.renewal import Wear
 from shardq.system.descriptors import check_left
 from shardq.system.refusals import advice
@@ -90,14 +92,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.enable()  # `launch` disabled it
     standard.open_missing()
     os.environ.pop(MARK, None)  # before any process is started that would inherit it
+    server_url = os.environ.pop(SERVER_URL, None)
     options = _parser().parse_args(arguments)
-    hold_back_wishes()
+    options.url = options.url or server_url
+    program = Program.of_this_process(RESUME)._replace(variables=[(SERVER_URL, server_url)] if server_url else [])
+    origin = Origin(program, Terminal.of_this_process())
+    _listen(options)
     give_defaults_to_children()
-    origin = Origin(Program.of_this_process(RESUME), Terminal.of_this_process())
     # A probe has not inherited the descriptor: the line is its supervisor's.
     control = None if options.control is None or options.probe else Control.open(options.control, options.application)
     try:
         return _supervise(options, _settings(options), control, origin)
+    except StorageMoved as moved:
+        return _told(str(moved), Exit.MOVED, control, to=moved.to)
     except tuple(_EXITS) as error:
         return _told(str(error), next(code for kind, code in _EXITS.items() if isinstance(error, kind)), control)
     except OSError as error:
@@ -110,10 +117,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             control.close()
 
 
-def _told(reason: str, code: Exit, control: Control | None) -> Exit:
+def _listen(options: argparse.Namespace) -> None:
+    """Set what signals do to this process while it imports."""
+    if options.as_worker is not None:
+        end_when_told()
+        for descriptor in (options.life, *([] if options.news is None else [options.news])):
+            os.set_inheritable(descriptor, False)
+    elif options.resume:
+        note_wishes()  # it has workers
+    else:
+        note_wishes((SIGTERM,) if options.probe else ends_at_start())
+
+
+def _told(reason: str, code: Exit, control: Control | None, **more: str) -> Exit:
     """Say why nothing is served: to the application that embeds this supervisor, else on standard error."""
     if control:
-        control.tell(error=reason, code=code)
+        control.tell(error=reason, code=code, **more)
     else:
         tell("shardq.supervise: " + printable(reason, keep="\n\t"), sys.stderr)
     return code
@@ -126,13 +145,11 @@ def _supervise(
     logs.configure(settings.log_level, as_json=settings.json_output, waits=not supervises)
     check_environment()
     url = settings.url or lifecycle.default_url(options.targets[0])
-    if is_redis(url):
-        # Workers that are executed find it here: a list of processes would show its password.
-        os.environ[URL_VARIABLE] = url
-    if options.as_worker is not None:
-        end_when_told()
     watch, resumption = ThreadWatch(), Resumption.decoded(options.resume) if options.resume else None
-    if not resumption:  # after a reload there are workers that serve, and the probe was checked
+    if resumption:
+        resumption.inherit(False)
+        keep_from_children(resumption.life_writer)
+    else:  # after a reload there are workers that serve, and the probe was checked
         check_left(OPENED_IN_ALL, "serve")  # else an import may fail first, with an error that misleads
     handlers = _handlers(options, settings, origin.program, resumption, watch)
     if not resumption:
@@ -179,13 +196,17 @@ def _handlers(
         standard.open_closed()
 
 
-def _again(hold: Callable[[], tuple[int, int]], program: Program, family: str = "") -> ExecuteAgain:
-    """The function by which this process executes itself anew and stays the supervisor of its storage."""
+def _again(
+    hold: Callable[[], tuple[int, int]], program: Program, others: Sequence[int] = (), family: str = ""
+) -> ExecuteAgain:
+    """The function by which this process executes itself anew and stays the supervisor of its storage, with these
+    descriptors open as well.
+    """
 
-    def again(left: Resumption, keep: Sequence[int]) -> NoReturn:
+    def again(left: Resumption) -> NoReturn:
         lock, slot = hold()
-        held = [slot] if family else []  # of a segment it is no descriptor
-        execute_again(program, left._replace(lock=lock, slot=slot, family=family), [*keep, *held])
+        left = left._replace(lock=lock, slot=slot, family=family, others=[*left.others, *others])
+        execute_again(program, left)
 
     return again
 
@@ -217,6 +238,7 @@ def _runner(
             from shardq.serving import remote
 
             extra += remote.arguments_of(server)
+            os.environ[SERVER_URL] = url
         else:
             extra += ["--url", url]
         extra += settings.options(skip=("url", "workers", "drain", "stale", "capacity"))
@@ -281,7 +303,7 @@ def _serve_server(
     run = _runner(options, settings, url, worker_of, handlers, watch, storage)
     try:
         terminal = resumption.terminal if resumption else origin.terminal
-        again = _again(lambda: storage.hold, origin.program, str(storage.family))
+        again = _again(lambda: storage.hold, origin.program, (storage.news.writer,), str(storage.family))
         return Family(storage, run, again, settings, origin.program, control, resumption, terminal).run(signals)
     finally:
         remote.leave(storage, url, options.targets)

@@ -16,6 +16,7 @@ from tests.support.able import able_driver
 from tests.support.chance import choose_seed, figures, seed_line
 from tests.support.drivers import DRIVERS, Backend, Driver
 from tests.support.leaks import begin_run, end_run, leaked_files, leaked_processes, stray_files
+from tests.support.redis_cluster import end_cluster
 from tests.support.redis_server import end_servers
 from tests.support.reports import sendable
 
@@ -38,6 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure() -> None:
     end_servers()
+    end_cluster()
     end_run()
 
 

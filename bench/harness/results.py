@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import shardq
-from bench.harness.contestant import ROOT
+from bench.harness.contestant import ROOT, Figures
 from bench.harness.rounds import Runs
 from bench.harness.size import Size
+from bench.load.server import version as server_version
 from shardq.system.cores import usable_cores
 
 #: What the page and the table in the README are made from.
@@ -26,7 +27,7 @@ FORMAT = 1
 #: What takes more than this share of the cores before a run is other work.
 _IDLE = 0.5
 _PACKAGES = (
-    *("msgspec", "uvloop", "posix_ipc"),
+    *("msgspec", "uvloop", "posix_ipc", "redis", "hiredis"),
     *("sharded-queue", "joblib", "faster-fifo", "localqueue", "huey"),
 )
 #: Digits of a figure that a file keeps.
@@ -58,7 +59,8 @@ def without_figures(size: Size) -> Results:
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
     }
-    versions = {"shardq": shardq.__version__, "python": platform.python_version(), **_versions()}
+    own = {"shardq": shardq.__version__, "python": platform.python_version()}
+    versions = {**own, **_versions(), "server": server_version()}
     return Results(taken, machine, versions, {})
 
 
@@ -70,15 +72,16 @@ def with_figures(results: Results, scenarios: dict[str, Runs], rounds: int) -> R
 def written(results: Results, path: Path) -> None:
     """Store the results, with as many digits as count."""
     rounded = {
-        scenario: {
-            contestant: [{name: float(f"{value:.{_DIGITS}g}") for name, value in figures.items()} for figures in own]
-            for contestant, own in runs.items()
-        }
+        scenario: {contestant: [_rounded(figures) for figures in own] for contestant, own in runs.items()}
         for scenario, runs in results.scenarios.items()
     }
     content = {"format": FORMAT, **results._replace(scenarios=rounded)._asdict()}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _rounded(figures: Figures | None) -> Figures | None:
+    return figures and {name: float(f"{value:.{_DIGITS}g}") for name, value in figures.items()}
 
 
 def busy(results: Results) -> bool:

@@ -6,12 +6,12 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
-from bench.harness.contestant import Figures, figures_of
+from bench.harness.contestant import ContestantFailed, Figures, figures_of
 from bench.harness.scenario import Contestant, Scenario
 from bench.harness.size import Size
 
-#: Figures by contestant, one entry a round.
-Runs = dict[str, list[Figures]]
+#: Figures by contestant, one entry a round: None where it failed in that round.
+Runs = dict[str, list[Figures | None]]
 
 
 def rounds(
@@ -19,7 +19,8 @@ def rounds(
 ) -> Iterator[dict[str, Runs]]:
     """After each round the figures of all rounds so far, by scenario. Contestants of a scenario follow one another:
     what the machine does meanwhile hits all alike. There is one round at least; no further one is begun that would end
-    after `limit_s` seconds if it took as long as the longest before.
+    after `limit_s` seconds if it took as long as the longest before. A contestant that fails in a round, which is said
+    on standard error, takes part in the next ones all the same.
     """
     found: dict[str, Runs] = {scenario.name: {each.name: [] for each in _there(scenario)} for scenario in scenarios}
     begin, longest_s = time.monotonic(), 0.0
@@ -45,5 +46,10 @@ def _there(scenario: Scenario) -> Iterator[Contestant]:
 def _round(scenario: Scenario, runs: Runs, size: Size, which: str) -> None:
     for name, own in runs.items():
         start = time.monotonic()
-        own.append(figures_of(scenario.named(name), size))
-        print(f"{scenario.name}, {which}: {name}, {time.monotonic() - start:.1f} s", file=sys.stderr)
+        try:
+            own.append(figures_of(scenario.named(name), size))
+        except ContestantFailed as failed:
+            own.append(None)
+            print(f"{scenario.name}, {which}: {name} FAILED: {failed}", file=sys.stderr)
+        else:
+            print(f"{scenario.name}, {which}: {name}, {time.monotonic() - start:.1f} s", file=sys.stderr)

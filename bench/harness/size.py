@@ -18,7 +18,7 @@ class Size(NamedTuple):
 
 
 FULL = Size("full", 1)
-#: All scenarios within two minutes.
+#: All scenarios within three minutes.
 QUICK = Size("quick", 1 / 8)
 #: To see that a scenario works. Its figures mean nothing.
 SMALLEST = Size("smallest", 1 / 1000)

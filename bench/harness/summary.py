@@ -20,7 +20,7 @@ class Summary(NamedTuple):
     high: float
     ratio: float | None
     """Median over the rounds of shardq's figure divided by this contestant's of the same round. None where that is 0,
-    and where the contestant is the one of shardq that others are compared with.
+    where in no round both gave one, and where the contestant is the one of shardq that others are compared with.
     """
     subject: str
     """The contestant of shardq in that ratio."""
@@ -40,8 +40,13 @@ class Summary(NamedTuple):
 
 
 def summaries(scenario: Scenario, runs: Runs) -> list[Summary]:
-    """One for each figure and contestant that took part, by figure."""
+    """One for each figure and contestant that gave some, by figure: over the rounds in which it did not fail."""
     return [summary for figure in scenario.figures for summary in _of_figure(scenario, figure, runs)]
+
+
+def failures(runs: Runs) -> list[str]:
+    """A sentence for each contestant that failed in some round, or in all of them."""
+    return [_failure(name, own.count(None), len(own)) for name, own in runs.items() if None in own]
 
 
 def shown(figure: float) -> str:
@@ -59,17 +64,26 @@ def rounds(count: int) -> str:
     return "1 round" if count == 1 else f"{count} rounds"
 
 
+def _failure(name: str, failed: int, of: int) -> str:
+    if failed == of:
+        return f"{name} failed in {rounds(of)}, which is all there were: it has no figures."
+    return f"{name} failed in {failed} of {rounds(of)}: its figures are those of the other {of - failed}."
+
+
 def _of_figure(scenario: Scenario, figure: Figure, runs: Runs) -> Iterator[Summary]:
     first = next(iter(runs))
     for name, own in runs.items():
         contestant = scenario.named(name)
         subject = contestant.against if contestant.against in runs else first
         assert subject is not None
-        values = [run[figure.name] for run in own]
+        values = [run[figure.name] for run in own if run is not None]
+        if not values:
+            continue
         ratio = None if name == subject else _ratio(figure.name, runs[subject], own)
         yield Summary(scenario, figure, contestant, median(values), min(values), max(values), ratio, subject)
 
 
-def _ratio(figure: str, subject: list[Figures], other: list[Figures]) -> float | None:
-    ratios = [mine[figure] / its[figure] for mine, its in zip(subject, other, strict=True) if its[figure]]
+def _ratio(figure: str, subject: list[Figures | None], other: list[Figures | None]) -> float | None:
+    both = [(mine, its) for mine, its in zip(subject, other, strict=True) if mine is not None and its is not None]
+    ratios = [mine[figure] / its[figure] for mine, its in both if its[figure]]
     return median(ratios) if ratios else None

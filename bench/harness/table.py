@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bench.harness.rounds import Runs
 from bench.harness.scenario import Figure, Scenario
-from bench.harness.summary import shown, shown_ratio, summaries
+from bench.harness.summary import failures, shown, shown_ratio, summaries
 
 _COLUMNS = "{:46}{:>12}{:>12}{:>12}{:>9}"
 
@@ -22,3 +22,5 @@ def lines(scenario: Scenario, runs: Runs) -> Iterator[str]:
             yield _COLUMNS.format("", "median", "min", "max", "ratio")
         numbers = map(shown, (summary.median, summary.low, summary.high))
         yield _COLUMNS.format(f"  {summary.contestant.name}", *numbers, shown_ratio(summary.ratio))
+    if failed := failures(runs):
+        yield "\n".join(["", *failed])

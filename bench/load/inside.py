@@ -1,8 +1,8 @@
-"""All that the benchmarks look at inside of a segment, where its public figures do not say it or cost too much."""
+"""All that the benchmarks look at inside of a storage, where its public figures do not say it or cost too much."""
 
 from __future__ import annotations
 
-from shardq.drivers import SharedStorage
+from shardq.drivers import RedisStorage, SharedStorage
 from shardq.protocols import Storage
 from shardq.shm.memory import record
 
@@ -21,6 +21,14 @@ def used_bytes(storage: SharedStorage) -> int:
 def asleep(storage: SharedStorage) -> int:
     """Workers that sleep until a bell rings."""
     return storage.store.waiting.asleep()
+
+
+async def sleepers(storage: Storage) -> int:
+    """Who sleeps until the server rings."""
+    from shardq.drivers.redis.overview import overview_of
+
+    assert isinstance(storage, RedisStorage)
+    return (await overview_of(storage)).sleepers
 
 
 def deferred(storage: SharedStorage) -> int:

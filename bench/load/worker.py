@@ -1,4 +1,4 @@
-"""The other process: `python -m bench.load.worker NAME LIMIT` serves a segment until `LIMIT` requests are done.
+"""The other process: `python -m bench.load.worker URL LIMIT` serves a storage until `LIMIT` requests are done.
 
 It says `ready` once it is attached, and at the end one JSON object: when the last request was acknowledged, and the
 delays its handlers noted.
@@ -16,8 +16,9 @@ from typing import Any
 
 import uvloop
 
+from bench.load.counted import CountedWorker
 from bench.load.jobs import delays_ns
-from shardq import Worker, connect
+from shardq import connect, drivers
 from shardq.drivers import SharedLock, SharedStorage
 
 
@@ -37,10 +38,10 @@ class Peer:
 
 
 @asynccontextmanager
-async def serving(name: str, limit: int) -> AsyncIterator[Peer]:
+async def serving(url: str, limit: int) -> AsyncIterator[Peer]:
     """Starts a worker process and waits until it is attached."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "bench.load.worker", name, str(limit)),
+        *(sys.executable, "-P", "-m", "bench.load.worker", url, str(limit)),
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
@@ -53,10 +54,11 @@ async def serving(name: str, limit: int) -> AsyncIterator[Peer]:
             await process.wait()
 
 
-async def _serve(name: str, limit: int) -> None:
-    async with await connect(f"shm://{name}") as queue:
-        assert isinstance(queue.storage, SharedStorage)
-        worker = Worker(SharedLock(queue.storage), queue)
+async def _serve(url: str, limit: int) -> None:
+    async with await connect(url) as queue:
+        storage = queue.storage
+        lock = SharedLock(storage) if isinstance(storage, SharedStorage) else drivers.RedisLock(storage)
+        worker = CountedWorker(lock, queue)
         print("ready", flush=True)
         await worker.loop(limit)
         end_ns = time.monotonic_ns()

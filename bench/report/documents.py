@@ -22,7 +22,7 @@ def documents(results: Results) -> dict[Path, str]:
         for name, scenario in SCENARIOS.items()
         if name in results.scenarios
     }
-    charts = {CHARTS / f"{name}.svg": chart.svg(charted(its)) for name, its in found.items()}
+    charts = {CHARTS / f"{name}.svg": chart.svg(charted(its)) for name, its in found.items() if its}
     table = readme.table(results, found)
     return {
         PAGE: page.text(results, found, CHARTS.name),

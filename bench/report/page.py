@@ -8,7 +8,8 @@ from bench.harness.contestant import ROOT
 from bench.harness.results import PUBLISHED, Results, busy
 from bench.harness.scenario import Figure, Kind, Scenario
 from bench.harness.size import FULL
-from bench.harness.summary import Summary, rounds, shown, shown_ratio
+from bench.harness.summary import Summary, failures, rounds, shown, shown_ratio
+from bench.registry import SCENARIOS
 from bench.report import chart
 
 _INTRODUCTION = """\
@@ -63,7 +64,7 @@ def text(results: Results, found: Mapping[str, Sequence[Summary]], charts: str) 
         _comparison(_SLOWER, _HOW.format(first="worst"), slower, found),
         _comparison(_FASTER, _HOW.format(first="best"), faster, found),
         "\n## All scenarios\n",
-        *(_scenario(its, charts) for its in found.values()),
+        *(_scenario(SCENARIOS[name], its, failures(results.scenarios[name]), charts) for name, its in found.items()),
     ]
     return "".join(parts)
 
@@ -93,14 +94,13 @@ def _own(rival: Summary, found: Sequence[Summary]) -> float:
     return next(each.median for each in found if each.figure is rival.figure and each.contestant.name == rival.subject)
 
 
-def _scenario(found: Sequence[Summary], charts: str) -> str:
-    scenario = found[0].scenario
-    first = [summary for summary in found if summary.figure is scenario.figures[0]]
-    return (
-        f"\n### {scenario.name}\n\n{_capital(scenario.title)}.\n\n"
-        f"![{chart.in_words(first)}]({charts}/{scenario.name}.svg)\n\n"
-        f"{_table(scenario, found)}\n\n{scenario.caveats.strip()}\n"
-    )
+def _scenario(scenario: Scenario, found: Sequence[Summary], failed: Sequence[str], charts: str) -> str:
+    """Where each contestant failed in every round, there is nothing to show but that."""
+    parts = [f"### {scenario.name}", f"{_capital(scenario.title)}.", *(f"**{sentence}**" for sentence in failed)]
+    if found:
+        first = [summary for summary in found if summary.figure is scenario.figures[0]]
+        parts += [f"![{chart.in_words(first)}]({charts}/{scenario.name}.svg)", _table(scenario, found)]
+    return "\n" + "\n\n".join([*parts, scenario.caveats.strip()]) + "\n"
 
 
 def _table(scenario: Scenario, found: Sequence[Summary]) -> str:

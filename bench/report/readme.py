@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from bench.harness.results import Results, busy
 from bench.harness.scenario import Kind
-from bench.harness.summary import Summary, rounds, shown
+from bench.harness.summary import Summary, failures, rounds, shown
 
 BEGIN = "<!-- begin: made by scripts/bench --report -->"
 END = "<!-- end: made by scripts/bench --report -->"
@@ -59,12 +59,15 @@ def table(results: Results, found: Mapping[str, Sequence[Summary]]) -> str:
     slower = sum(each.slower for each in compared)
     machine, taken = results.machine, results.taken
     meanwhile = [f"The machine had other work: its load was {taken['load']} before."] if busy(results) else []
-    rows = [_row(row, found[row.scenario]) for row in _ROWS if row.scenario in found]
+    failed = sum(len(failures(results.scenarios[name])) for name in found)
+    some = [f"Contestants that failed in a round or in all, for the page to name: {failed}."] if failed else []
+    rows = [_row(row, its) for row in _ROWS if (its := found.get(row.scenario))]
     return "\n".join(
         [
             f"Medians of {rounds(taken['rounds'])}, size {taken['size']}, on {machine['processor']} with",
             f"{machine['cores']} cores, commit {taken['commit']}, by `{taken['command']}`.",
             *meanwhile,
+            *some,
             f"In {slower} of {len(compared)} comparisons of that run a rival is better than shardq:",
             "[Performance](docs/performance.md) begins with these, and says what each rival does not do.",
             "",

@@ -43,11 +43,11 @@ def calls(size: Size, *, call: int) -> Figures:
 
 def absent(size: Size, *, backlog: int) -> Figures:
     """`if_not_exists` where so many are queued already."""
-    return uvloop.run(_absent(size.count(backlog, PER_CALL)))
+    return uvloop.run(absent_among(Queue(RuntimeStorage()), size.count(backlog, PER_CALL)))
 
 
-async def _absent(backlog: int) -> Figures:
-    queue = Queue(RuntimeStorage())
+async def absent_among(queue: Queue, backlog: int) -> Figures:
+    """The same on any storage."""
     for first in range(0, backlog, PER_CALL):
         await queue.register(OneTube, *numbered(first, PER_CALL))
     new = [numbered(backlog + number * CALL, CALL) for number in range(ABSENT_CALLS)]

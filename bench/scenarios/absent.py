@@ -18,6 +18,7 @@ from bench.load.segment import segment
 from bench.load.unserved import OneTube
 from shardq import Queue, Worker
 from shardq.drivers import SharedLock
+from shardq.protocols import Lock
 from shardq.settings import WorkerSettings
 
 CAPACITY_BYTES = 1 << 30
@@ -32,17 +33,21 @@ def among(size: Size, *, backlog: int, if_not_exists: bool) -> Figures:
 
 async def _measure(backlog: int, calls: int, if_not_exists: bool) -> Figures:
     with segment(CAPACITY_BYTES) as storage:
-        queue = Queue(storage)
-        tube = _OneTube(queue, Worker(SharedLock(storage), queue, WorkerSettings(empty_limit=0)), if_not_exists)
-        for first in range(0, backlog, PER_CALL):
-            await tube.queue.register(OneTube, *numbered(first, min(PER_CALL, backlog - first)))
-        total = backlog + (WARM_UP + calls) * CALL
-        new = [numbered(first, CALL) for first in range(backlog, total, CALL)]
-        await tube.rate(new[:WARM_UP])
-        new_per_s = await tube.rate(new[WARM_UP:])
-        step = max(1, (backlog - CALL) // calls)
-        present = [numbered(total - backlog + number * step % (backlog - CALL), CALL) for number in range(calls)]
-        return {"new_per_s": new_per_s, "present_per_s": await tube.rate(present)}
+        return await rates(Queue(storage), SharedLock(storage), backlog, calls, if_not_exists)
+
+
+async def rates(queue: Queue, lock: Lock, backlog: int, calls: int, if_not_exists: bool) -> Figures:
+    """Of so many calls on any storage."""
+    tube = _OneTube(queue, Worker(lock, queue, WorkerSettings(empty_limit=0)), if_not_exists)
+    for first in range(0, backlog, PER_CALL):
+        await tube.queue.register(OneTube, *numbered(first, min(PER_CALL, backlog - first)))
+    total = backlog + (WARM_UP + calls) * CALL
+    new = [numbered(first, CALL) for first in range(backlog, total, CALL)]
+    await tube.rate(new[:WARM_UP])
+    new_per_s = await tube.rate(new[WARM_UP:])
+    step = max(1, (backlog - CALL) // calls)
+    present = [numbered(total - backlog + number * step % (backlog - CALL), CALL) for number in range(calls)]
+    return {"new_per_s": new_per_s, "present_per_s": await tube.rate(present)}
 
 
 class _OneTube:
@@ -65,7 +70,7 @@ class _OneTube:
         return CALL * len(calls) / seconds
 
 
-_FIGURES = (
+FIGURES = (
     Figure("new_per_s", "none of the call's requests is there", "requests/s"),
     Figure("present_per_s", "all of them are there", "requests/s"),
 )
@@ -75,7 +80,7 @@ SCENARIOS = (
     Scenario(
         "absent",
         f"if_not_exists beside 100,000 queued requests, calls of {CALL}",
-        _FIGURES,
+        FIGURES,
         (
             Contestant("shardq", _HERE, {"backlog": 100_000, "if_not_exists": True}),
             Contestant(
@@ -89,7 +94,7 @@ SCENARIOS = (
     Scenario(
         "absent-growth",
         "if_not_exists by the number of requests that are queued",
-        _FIGURES,
+        FIGURES,
         tuple(
             Contestant(f"{backlog:,} queued", _HERE, {"backlog": backlog, "if_not_exists": True})
             for backlog in (1_000_000, 100_000, 1_000)

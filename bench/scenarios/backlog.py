@@ -9,6 +9,7 @@ import uvloop
 from bench.harness.contestant import Figures
 from bench.harness.scenario import Contestant, Figure, Scenario
 from bench.harness.size import Size
+from bench.load.counted import CountedWorker
 from bench.load.jobs import CALL, PER_CALL, Nothing, calls_of
 from bench.load.segment import segment
 from shardq import Queue, Worker
@@ -17,30 +18,36 @@ from shardq.drivers import SharedLock
 CAPACITY_BYTES = 4 << 30
 _TOTAL = 200_000
 #: Requests that are handled before as many are registered again.
-_TURN = 1_280
+TURN = 1_280
 
 
 def growth(size: Size, *, backlog: int) -> Figures:
-    return uvloop.run(_measure(size.count(backlog, PER_CALL), size.count(_TOTAL, _TURN)))
+    return uvloop.run(_measure(size.count(backlog, PER_CALL), size.count(_TOTAL, TURN)))
 
 
 async def _measure(backlog: int, total: int) -> Figures:
     with segment(CAPACITY_BYTES) as storage:
         queue = Queue(storage)
         worker = Worker(SharedLock(storage), queue)
-        for requests in calls_of(PER_CALL, backlog):
-            await queue.register(Nothing, *requests)
-        await _through(queue, worker, _TURN)  # to warm up
+        await laid_up(queue, backlog)
+        await through(queue, worker, TURN)  # to warm up
         start = time.perf_counter()
-        await _through(queue, worker, total)
+        await through(queue, worker, total)
         return {"requests_per_s": total / (time.perf_counter() - start)}
 
 
-async def _through(queue: Queue, worker: Worker, total: int) -> None:
-    for _ in range(total // _TURN):
-        for requests in calls_of(CALL, _TURN):
+async def laid_up(queue: Queue, backlog: int) -> None:
+    """A backlog of this length."""
+    for requests in calls_of(min(PER_CALL, backlog), backlog):
+        await queue.register(Nothing, *requests)
+
+
+async def through(queue: Queue, worker: Worker | CountedWorker, total: int) -> None:
+    """Register so many and handle so many."""
+    for _ in range(total // TURN):
+        for requests in calls_of(CALL, TURN):
             await queue.register(Nothing, *requests)
-        await worker.loop(_TURN)
+        await worker.loop(TURN)
 
 
 SCENARIOS = (

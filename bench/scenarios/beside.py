@@ -22,8 +22,8 @@ from shardq import Queue
 from shardq.drivers import SharedStorage
 
 CAPACITY_BYTES = 512 << 20
-REQUESTS = 300_000
-PINGS = 100
+REQUESTS = 800_000
+PINGS = 200
 PAUSE_S = 0.005
 
 
@@ -65,7 +65,7 @@ async def _served(threads: int, limit: int) -> AsyncIterator[tuple[Queue, Peer]]
     with segment(CAPACITY_BYTES) as storage:
         queue = Queue(storage)
         await queue.register(Aside, *numbered(0, threads))
-        async with serving(storage.name, limit) as worker:
+        async with serving(f"shm://{storage.name}", limit) as worker:
             yield queue, worker
 
 

@@ -16,7 +16,7 @@ from bench.load.pace import paced
 from bench.load.percentiles import DELAYS, percentiles_us
 from bench.load.segment import segment
 from bench.load.worker import serving
-from shardq import Queue, Supervisor
+from shardq import Queue, Supervisor, connect
 
 _PINGS = 60
 _CALLS = 1_000
@@ -38,12 +38,16 @@ def half_load(size: Size, *, call: int, calls: int) -> Figures:
 
 async def _wake_ups(handler: type[SameThread], pings: int, pause_s: float) -> Figures:
     with segment(CAPACITY_BYTES) as storage:
-        async with serving(storage.name, pings) as worker:
-            queue = Queue(storage)
-            for number in range(pings):
-                await asyncio.sleep(pause_s)  # the pause is the scenario: the worker falls asleep in it
-                await queue.register(handler, Ping(number, time.monotonic_ns()))
-            return percentiles_us((await worker.result())["delays_ns"])
+        return await woken(f"shm://{storage.name}", handler, pings, pause_s)
+
+
+async def woken(url: str, handler: type[SameThread], pings: int, pause_s: float) -> Figures:
+    """One request after each pause, to the one worker of a storage."""
+    async with serving(url, pings) as worker, await connect(url) as queue:
+        for number in range(pings):
+            await asyncio.sleep(pause_s)  # the pause is the scenario: the worker falls asleep in it
+            await queue.register(handler, Ping(number, time.monotonic_ns()))
+        return percentiles_us((await worker.result())["delays_ns"])
 
 
 async def _half_load(count: int, call: int) -> Figures:
@@ -52,7 +56,7 @@ async def _half_load(count: int, call: int) -> Figures:
         await seconds_for(family, Spread, made[: count // 10 or 1])  # to warm up
         per_s = count / await seconds_for(family, Spread, made) / 2
     with segment(CAPACITY_BYTES) as storage:
-        async with serving(storage.name, count * call) as worker:
+        async with serving(f"shm://{storage.name}", count * call) as worker:
             register = Queue(storage).register_sync
             paced(lambda number: register(Spread, *stamped(number, call, time.monotonic_ns())), count, per_s)
             delays_ns = (await worker.result())["delays_ns"]

@@ -1,5 +1,5 @@
-"""`shardq status|tubes|peek|dead|park|recurrent|check|destroy`: look from outside into a segment, also into one without
-a supervisor, or into a storage on a server. The same as `python -m shardq`.
+"""`shardq status|tubes|peek|dead|park|recurrent|check|move|take-over|destroy`: look from outside into a
+segment, also into one without a supervisor, or into a storage on a server. The same as `python -m shardq`.
 """
 
 from __future__ import annotations
@@ -8,10 +8,11 @@ import argparse
 import os
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
+from importlib import import_module
 from io import StringIO
 from typing import NoReturn
 
-from shardq.cli import commands, dead, output, recurrent
+from shardq.cli import commands, dead, moving, output, recurrent
 from shardq.errors import ShardqError, shown
 from shardq.settings import LONGEST_S
 from shardq.text.printable import printable
@@ -68,10 +69,53 @@ def _parser() -> _Parser:
     park.add_argument("pipe", metavar="MODULE/Handler/THREAD/PRIORITY", help="name of the tube, as `tubes` shows it")
     later = verbs.add_parser("recurrent", help="recurrent requests: list, cancel", description="Recurrent requests.")
     _recurrent_verbs(later.add_subparsers(required=True, metavar="COMMAND"))
+    _move(verbs)
+    _take_over(verbs)
     destroy = _verb(verbs, "destroy", commands.destroy, "remove a segment that no process uses, and all in it")
     _verb(verbs, "check", commands.check, "read a whole storage on a server, and say what is wrong in it")
     destroy.add_argument("--with-requests", action="store_true", help="also if requests are left in it, which are lost")
     return parser
+
+
+def _move(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    text = "move all that a storage holds into another one; given again, it goes on where it was cut off"
+    move = verbs.add_parser("move", help=text, description=text)
+    move.add_argument("url", metavar="SOURCE", help="shm://NAME, redis://HOST:PORT, or env:VARIABLE that has the URL")
+    move.add_argument("target", metavar="TARGET", help="the same; a segment is made where there is none")
+    _move_options(move)
+    move.set_defaults(run=moving.move)
+
+
+def _take_over(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    text = "move what the package sharded-queue has on a server into a storage; its programs have to be ended before"
+    verb = verbs.add_parser("take-over", help=text, description=text)
+    verb.add_argument("url", metavar="SOURCE", help="redis://HOST:PORT, or env:VARIABLE that has the URL")
+    verb.add_argument("target", metavar="TARGET", help="shm://NAME, redis://HOST:PORT, or env:VARIABLE")
+    verb.add_argument("modules", nargs="+", metavar="MODULE[:Handler]", help="whose handlers the requests are of")
+    verb.add_argument("--prefix", default="tube_", help="its QUEUE_STORAGE_PREFIX (default: tube_)")
+    verb.add_argument("--lock-prefix", default="lock_", help="its QUEUE_LOCK_PREFIX (default: lock_)")
+    verb.add_argument("--timezone", default="UTC", help="of its hosts, for rules that name none (default: UTC)")
+    verb.add_argument("--ignore-locks", action="store_true", help="do not wait for locks that its workers left")
+    _move_options(verb)
+    verb.set_defaults(run=_taking_over)
+
+
+def _taking_over(options: argparse.Namespace) -> None:
+    """The command, which needs what only the drivers of servers need."""
+    import_module("shardq.cli.take_over").take_over(options)
+
+
+def _move_options(verb: _Parser) -> None:
+    verb.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help="wait so long for batches in hand (default: 60)",
+    )
+    verb.add_argument("--capacity", metavar="SIZE", help="of a segment that is made, as 512M")
+    verb.add_argument("--cancel", action="store_true", help="undo a move that is not finished")
+    verb.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
 def _count(text: str) -> int:

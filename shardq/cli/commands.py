@@ -17,7 +17,7 @@ from shardq.drivers.shared import contents, segments
 from shardq.drivers.shared.contents import Overview, TubeView
 from shardq.drivers.shared.supervised import SupervisedSegment
 from shardq.errors import ConfigurationError, SegmentError
-from shardq.model import Batch
+from shardq.model import Batch, Standing
 from shardq.text.wording import counted
 
 
@@ -105,7 +105,8 @@ def destroy(options: argparse.Namespace) -> None:
     try:
         with attached(options.url) as storage:
             segment = SupervisedSegment(storage)
-            if not segment.close_if_unused(lose_requests=options.with_requests):
+            gone = segment.stand.standing is Standing.LEFT  # what is still there is elsewhere, too
+            if not segment.close_if_unused(lose_requests=options.with_requests or gone):
                 raise _in_use(segment, options.url)
             storage.destroy()
     except SegmentError as error:

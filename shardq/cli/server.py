@@ -21,11 +21,14 @@ from shardq.errors import StorageDamaged, StorageInUse
 from shardq.pages import each
 from shardq.text.wording import counted
 
+#: Seconds after which a command gives up a server that says nothing. It may have to read a large storage first.
+_SILENT_S = 10.0
+
 
 @contextmanager
 def opened(url: str) -> Iterator[RedisStorage]:
     """The storage, connected to when it is first asked."""
-    storage = storage_of(url)
+    storage = storage_of(url, silent_s=_SILENT_S)
     storage.server.most_patience_s = PATIENCE_S
     try:
         yield storage

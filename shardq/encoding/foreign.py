@@ -7,7 +7,7 @@ neither aliases nor serializers, nor which fields it leaves out.
 from __future__ import annotations
 
 import re
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import PurePath
@@ -94,15 +94,36 @@ def _adapter(kind: Any) -> pydantic.TypeAdapter[Any]:
 def _fields(model: BaseModel) -> Any:
     names, as_json = _shape(type(model))
     values = vars(model)
-    if isinstance(model, pydantic.RootModel):
-        return values["root"]
     try:
         fields = {name: values[name] for name in names}
     except KeyError as missing:  # `model_construct` makes such models
         raise ValueError(f"{type(model).__qualname__} has no value for its field {missing}") from None
     for name in as_json:
-        fields[name] = pydantic_core.to_json(fields[name]).decode()
+        fields[name] = _json(_for_json(fields[name])).decode()
+    if isinstance(model, pydantic.RootModel):
+        return fields["root"]
     return {**model.__pydantic_extra__, **fields} if model.__pydantic_extra__ else fields
+
+
+def _for_json(value: Any) -> Any:
+    """What stands for a value in a text of JSON: what a model says about its JSON does not matter there either, and
+    sets and dicts are in one order.
+    """
+    if is_model(type(value)):
+        return _for_json(_fields(value))
+    if isinstance(value, secrets()):
+        return value.get_secret_value()
+    if isinstance(value, dict):
+        items = [(key, _for_json(inner)) for key, inner in value.items()]
+        return dict(items if isinstance(value, OrderedDict) else sorted(items, key=lambda item: _json(item[0])))
+    if isinstance(value, set | frozenset):
+        return sorted(map(_for_json, value), key=_json)
+    return [_for_json(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _json(value: Any) -> bytes:
+    text: bytes = pydantic_core.to_json(value)
+    return text
 
 
 @lru_cache(maxsize=1024)

@@ -110,6 +110,25 @@ def check_methods(handler: type[Handler[Any]], kind: Any) -> bool:
     return one_by_one
 
 
+def check_can_be_made(handler: type[Handler[Any]]) -> None:
+    """Raise `HandlerError` for a class that `create` cannot call, where the handler has no `create` of its own."""
+    if inspect.getattr_static(handler, "create") is not inspect.getattr_static(Handler, "create"):
+        return
+    if missing := getattr(handler, "__abstractmethods__", None):
+        raise HandlerError(f"{handler_name(handler)} is abstract: write its {', '.join(sorted(missing))}")
+    try:
+        signature = inspect.signature(handler, follow_wrapped=False)
+    except Exception:  # of what has no signature to read
+        return
+    try:
+        signature.bind()
+    except TypeError:
+        raise HandlerError(
+            f"{handler_name(handler)}.__init__() needs arguments, but create() gives it none: write `@classmethod` and "
+            f"below it `{_FORMS['create']}` with `return cls(...)`"
+        ) from None
+
+
 def _name_of(kind: Any, *, takes_batch: bool) -> str:
     """How a request type is written. Where the one parameter of a method was meant to be the batch, as a list of
     requests, it is the type of what is in that list.

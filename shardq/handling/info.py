@@ -14,6 +14,7 @@ from shardq.errors import HandlerError
 from shardq.handler import Handler, check_is_handler, does_nothing
 from shardq.handling.checks import (
     check_batch_size,
+    check_can_be_made,
     check_failure_rules,
     check_methods,
     check_priorities,
@@ -23,6 +24,7 @@ from shardq.handling.checks import (
 from shardq.handling.request_types import concrete_types, find_request_type
 from shardq.handling.route_by import RouteBy, is_declared
 from shardq.model import Route, Terms, handler_name
+from shardq.text.portrait import line
 
 
 class HandlerInfo:
@@ -40,6 +42,7 @@ class HandlerInfo:
         """Classes instances of that have. None where the type does not tell."""
         self.one_by_one = check_methods(handler, self.kind)
         """Whether the method that does the work takes one request, and no batch."""
+        check_can_be_made(handler)
         self.by = RouteBy(handler) if is_declared(handler) else None
         """Where its requests go, if it declares that. None: its `route` says so."""
         self._checked: tuple[Any, Any] | None = None
@@ -133,7 +136,12 @@ def check_usable(handler: Any) -> None:
     a method that cannot be called as it will be, or says something about itself that cannot be.
     """
     check_is_handler(handler)
-    info_of(handler).check()
+    try:
+        info_of(handler).check()
+    except HandlerError:
+        raise
+    except Exception as error:  # of attributes that run code when they are read
+        raise HandlerError(f"{handler_name(handler)} cannot be looked at: {line(error)}") from error
 
 
 def _is_default(handler: type[Handler[Any]], name: str) -> bool:

@@ -60,8 +60,7 @@ def check_types(info: HandlerInfo, requests: Sequence[Any]) -> None:
 
 def addressed(info: HandlerInfo, requests: Sequence[Any], routes: Any, messages: Sequence[bytes]) -> Addressed:
     """Messages by the pipes of what `route()` returned. Raises `HandlerError` for what it got wrong."""
-    listed = isinstance(routes, Sequence) and not isinstance(routes, Route | str | bytes)
-    if not listed or len(routes) != len(requests):
+    if not (type(routes) is list or _is_list_of_any_kind(routes)) or len(routes) != len(requests):
         raise HandlerError(_not_one_each(info, routes, len(requests)))
     if not {Route}.issuperset(map(type, routes)):
         wrong = next(route for route in routes if type(route) is not Route)
@@ -69,16 +68,20 @@ def addressed(info: HandlerInfo, requests: Sequence[Any], routes: Any, messages:
             f"{info.name}.route() returned {shown(wrong)}, which is no Route: {_LINE}, or with "
             f"Route.by(request.name) for a name"
         )
+    pipe = partial(_checked_pipe, info, info.priorities)
     try:
-        return grouped(partial(_checked_pipe, info), routes, messages)
+        return grouped(pipe, routes, messages)
     except TypeError:  # a route that cannot be a key is not made of two integers, which is said below
         for route in routes:
-            _check_route(info, route)
+            pipe(route)
         raise
 
 
 def grouped(pipe: Callable[[Any], str], places: Sequence[Any], messages: Sequence[bytes]) -> Addressed:
     """Messages by the pipes of their places."""
+    if len(places) == 1:  # a single request is the frequent case where each microsecond counts
+        [message] = messages
+        return Addressed({pipe(places[0]): [message]}, pipe, places)
     groups: defaultdict[Any, list[bytes]] = defaultdict(list)
     for place, message in zip(places, messages, strict=True):
         groups[place].append(message)
@@ -96,24 +99,25 @@ def _not_one_each(info: HandlerInfo, routes: Any, count: int) -> str:
     return f"{info.name}.route() returned {returned} for {given}: a list with one for each is needed; {_LINE}"
 
 
-def _checked_pipe(info: HandlerInfo, route: Route) -> str:
+def _is_list_of_any_kind(routes: Any) -> bool:
+    return isinstance(routes, Sequence) and not isinstance(routes, Route | str | bytes)
+
+
+def _checked_pipe(info: HandlerInfo, priorities: Sequence[int], route: Route) -> str:
     """The pipe of a route. Raises `HandlerError` for a route that cannot be."""
-    _check_route(info, route)
-    return info.pipe(route)
-
-
-def _check_route(info: HandlerInfo, route: Route) -> None:
-    if type(route.thread) is not int or not 0 <= route.thread < _THREADS:
-        advice = _advice(route.thread)
+    thread, priority = route
+    if type(thread) is not int or not 0 <= thread < _THREADS:
+        advice = _advice(thread)
         raise HandlerError(
-            f"{info.name}.route() returned thread {shown(route.thread)}: it must be an integer from 0 up, of at most "
+            f"{info.name}.route() returned thread {shown(thread)}: it must be an integer from 0 up, of at most "
             f"300 digits{advice}"
         )
-    if type(route.priority) is not int or route.priority not in info.priorities:
+    if type(priority) is not int or priority not in priorities:
         raise HandlerError(
-            f"{info.name}.route() returned priority {shown(route.priority)}, which is not among its priorities "
-            f"{shown(sorted(info.priorities))}"
+            f"{info.name}.route() returned priority {shown(priority)}, which is not among its priorities "
+            f"{shown(sorted(priorities))}"
         )
+    return info.pipe(route)
 
 
 def _advice(thread: Any) -> str:

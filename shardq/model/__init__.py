@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shardq.model.batches import EMPTY, NOT_ALONE, AllTerms, Batch, Ending, Failed, Hand, Terms, in_turn, signal_name
+from shardq.model.moving import Chunk, Figures, Place, Stand, Standing, TubeLeft, TubeState, Waiting
 from shardq.model.names import (
     MAIN_NAMES,
     MAIN_SCRIPT,
@@ -25,17 +26,25 @@ __all__ = [
     "NOT_ALONE",
     "AllTerms",
     "Batch",
+    "Chunk",
     "Counts",
     "Ending",
     "Failed",
+    "Figures",
     "Hand",
     "Limits",
     "Part",
+    "Place",
     "Retry",
     "Route",
     "Scheduled",
+    "Stand",
+    "Standing",
     "Terms",
     "Tube",
+    "TubeLeft",
+    "TubeState",
+    "Waiting",
     "When",
     "check_parts",
     "dead_pipe",

@@ -11,10 +11,12 @@ Verbs are coroutines because a driver may need the network. Then all of them sus
 the server when it answered. Where it does not, the four that wait may suspend: `append_when_room`, `rest`, `wait` and
 `wait_for_quiet`. The others suspend only where another process is stopped inside the storage.
 
-Redis: a call whose answer was lost is made again and done once. A storage on one server has one partition, so what is
-said there of partitions does not restrict it.
+Redis: a call whose answer was lost is made again and done once. A storage on one server has one partition unless it was
+made with more, so what is said there of partitions does not restrict it; on a cluster it has many. A thread is in one
+partition for ever.
 
-`storage` has the clauses S1 and following, `lock` has L1 and following. `serializer` turns requests into messages, and
+`storage` has the clauses S1 and following, `lock` has L1 and following, `moving` has M1 and following: what the drivers
+promise that have more than one process. `serializer` turns requests into messages, and
 `inside` is what a handler's code sees of the queue and of its batch.
 """
 
@@ -22,7 +24,8 @@ from __future__ import annotations
 
 from shardq.protocols.inside import Emitting, InHand, Registrar
 from shardq.protocols.lock import Lock
+from shardq.protocols.moving import Movable
 from shardq.protocols.serializer import Serializer
 from shardq.protocols.storage import Served, Storage
 
-__all__ = ["Emitting", "InHand", "Lock", "Registrar", "Serializer", "Served", "Storage"]
+__all__ = ["Emitting", "InHand", "Lock", "Movable", "Registrar", "Serializer", "Served", "Storage"]

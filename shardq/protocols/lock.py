@@ -17,8 +17,8 @@ class Lock(Protocol):
     Claims
 
     L1. `acquire` of a free key returns a token above 0; of a key that is held, also by this very lock, 0. (P2)
-    L2. Tokens come from one counter per storage that never goes back. [Redis: also after a fail-over, since no token is
-        below the server's time in microseconds.]
+    L2. Tokens come from one counter per storage that never goes back. [Redis: one for each partition, and also after a
+        fail-over, since no token is below the server's time in microseconds.]
     L3. `release` frees the key and returns True; for a key this lock does not hold it returns False and changes
         nothing.
     L4. The claim of a process that died, however it died, is free for the next `acquire`. (P5) [Memory: there is no

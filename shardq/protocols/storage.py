@@ -25,10 +25,13 @@ class Storage(Protocol):
         whichever process dies when. Each pipe is there once, and all parts keep within `limits`. (P4) [Redis: by
         partition.]
     S3. Once `append` took messages they stay until they are popped or removed. (P3) [Memory: while the process lives.
-        Redis: as far as the server keeps what it confirmed.]
+        Redis: as far as the server keeps what it confirmed. Where copies are wanted and not confirmed in time, the
+        call raises `StorageUnconfirmed`, and the messages are stored.]
     S4. `append` returns None, and stores nothing, when there is no room, else how many messages it took; messages that
         could never fit raise `MessageTooLarge`. What is stored already stays readable and can be acknowledged. (P7)
-        [Memory: where it has a capacity. Redis: that, or where the server reached its `maxmemory`.]
+        [Memory: where it has a capacity. Redis: that, of which each partition has an equal share, or where the server
+        reached its `maxmemory`. A call over several partitions takes nothing where one of them has no room; what others
+        append between the look and the call may exceed the share by a step.]
     S5. `range` reads from the head without removing, at most `limit` messages, those in front of the tube first; with
         `after` those of the tube with numbers above it. Of an unknown or empty tube it returns an empty batch. `take`
         looks into the tubes of a thread in the order of `terms.priorities`, in each priority into what is in front of
@@ -85,13 +88,15 @@ class Storage(Protocol):
         event and not by a timer. After `timeout_s` it returns None. Ready threads of other handlers, however many, do
         not slow it down, up to 254 handlers. (P8, P9)
     S12. `wait` goes round: a ready thread is returned before another one is returned for the second time. (P10) [Redis:
-        where it became ready within a second after that one was returned.]
+        where it became ready within a second after that one was returned, by the clocks of the servers that have the
+        two.]
     S13. `wait` with `bound` also returns that key as soon as the thread has messages again, although it is claimed.
     S14. `append_when_room` does what `append` does as soon as there is room, woken by messages that leave; None after
         `timeout_s`, with nothing stored. (P7)
     S15. `backlog` is consistent: `queued` is 0 only if at one instant no message was queued or in hand. [Redis: one
-        instant for each partition.]
-    S16. `wait_for_quiet` returns True once `queued` is 0, False after `timeout_s`.
+        instant for each partition. What is on its way to another partition is queued, and for a moment in both.]
+    S16. `wait_for_quiet` returns True once `queued` is 0, False after `timeout_s`. [Redis: once it is 0 in all
+        partitions at one instant, which two counts show between which nothing changed.]
     S32. `wait_for_quiet` with `deferred` also waits until nothing waits for its time; schedules do not count.
 
     Deferred
@@ -125,7 +130,8 @@ class Storage(Protocol):
     S21. `requeue` takes a letter from its grave and appends a message to a tube, both or neither. With `front` the
         message comes before all that are in the tube, and behind those that were put in front earlier: a batch in hand
         stays as it is. `requeue` returns False where there is no room, and None, doing nothing, where the letter is
-        gone. `drop` forgets letters and returns how many there were. (P3)
+        gone. `drop` forgets letters and returns how many there were. (P3) [Redis: into another partition as outputs
+        are, S35.]
     S22. Letters are no work: `wait` does not offer them, `take` does not hand them out, `pipes` does not list them,
         `backlog` counts them as `dead` only. `graves` lists their pipes, `range` reads them. Beyond
         `settings.dead_letters` in one grave, and where there is no room for another, the oldest go: `backlog` counts
@@ -138,7 +144,9 @@ class Storage(Protocol):
         thread if another one is ready, claims that one, and hands out of it; if none is ready the claim stays, and the
         batch is empty, or without `stay` more of the same thread. Without a hand it claims the thread that is ready
         next and hands out of it; None: there is none. Of a handler without terms it hands out nothing: its batch is
-        empty. All of this is one step, so an engine over a network needs one round trip. (P1, P2, P10)
+        empty. All of this is one step, so an engine over a network needs one round trip. (P1, P2, P10) [Redis: one step
+        in each partition. For a fifth of a second it goes on with threads of one partition while others have some, and
+        which those are it knows from a look every two seconds, or when its own has none.]
     S34. `rest` is a `turn` that sleeps where a turn finds nothing: it returns what `turn` would as soon as that has
         work, woken by the event and not by a timer, and after `timeout_s` what `turn` then says. It sleeps from the
         step on in which it acknowledged and found nothing, so it misses no message. Where it is cancelled in its sleep,
@@ -154,14 +162,18 @@ class Storage(Protocol):
         their number keeps within `limits.parts`, and together they keep within the other limits of a step. Where there
         is no room for all of them nothing changes: `pop` returns False, and `turn` returns the hand itself. Where what
         is to be acknowledged left before, no output is stored. (P2, P3, P4, P13) [Memory: no other process can die.
-        Redis: one script. An
-        output in another partition than its batch raises `HandlerError`, and nothing changes. A server without memory
-        has no room even where all that must be `absent` is there.]
+        Redis: one script. An output for another partition than that of its batch is stored with what it leaves, and is
+        on its way from there: the verb brings it on, and where that is cut off any other process does. It comes into
+        its tube once, and in the order of the acknowledgements. Then it is looked at whether it is `absent`. While its
+        partition cannot be reached or has no room it waits, and takes room in that of its batch. A server without
+        memory has no room even where all that must be `absent` is there.]
     """
 
     settings: StorageSettings
     importable_only: bool
     """Whether other processes serve the messages stored here, so that handlers must be importable by name."""
+    suspends: bool
+    """Whether `take`, `pop` and `turn` let the event loop run, as those over a network do."""
 
     @property
     def limits(self) -> Limits:
@@ -249,6 +261,10 @@ class Storage(Protocol):
     async def wait_for_quiet(self, timeout_s: float | None = None, *, deferred: bool = False) -> bool: ...
 
     async def backlog(self) -> Counts: ...
+
+    async def check_stays(self) -> None:
+        """Raise `StorageMoved` where what the storage held is elsewhere, or on its way there: see `Movable`."""
+        ...
 
     async def close(self) -> None:
         """Let go of what this object holds in this process. Closing twice is fine; what is stored stays."""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from shardq.errors import SupervisorError, SupervisorRunning
+from shardq.errors import StorageMoved, SupervisorError, SupervisorRunning
 from shardq.supervisor.code import launch
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.output.standard import above_standard
@@ -64,8 +64,8 @@ class Keeper:
         self._ended = _future()
 
     def start(self) -> Future[None]:
-        """The future is done when the supervisor serves. It fails with `SupervisorError` or `SupervisorRunning` if the
-        supervisor cannot serve; then no process is left to end.
+        """The future is done when the supervisor serves. It fails with `SupervisorError`, `SupervisorRunning` or
+        `StorageMoved` if the supervisor cannot serve; then no process is left to end.
         """
         try:
             self._wish = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -128,6 +128,11 @@ class Keeper:
             began_s = time.monotonic()
             try:
                 self._launch()
+            except StorageMoved as moved:
+                log.error(
+                    "supervisor is not started again: its storage moved", extra={"url": self._url, "to": moved.to}
+                )
+                return
             except Exception as error:
                 if not self._stopping:
                     log.error("supervisor cannot start", extra={"url": self._url, "reason": str(error)})
@@ -145,6 +150,8 @@ class Keeper:
             if self._workers is not None:
                 supervisor.control.tell(workers=self._workers)
         word = self._first_word(supervisor)
+        if word.get("code") == Exit.MOVED:
+            raise StorageMoved(word["to"])
         if "error" in word:
             kind = SupervisorRunning if word["code"] == Exit.RUNNING else SupervisorError
             raise kind(word["error"])

@@ -22,7 +22,7 @@ from shardq.errors import (
     SegmentNotReady,
     SupervisorRunning,
 )
-from shardq.model import Counts
+from shardq.model import Counts, Standing
 from shardq.settings import SupervisorSettings
 from shardq.supervisor.output.telling import tell
 from shardq.supervisor.wishes.control import Control
@@ -55,11 +55,12 @@ def claimed(
     signals: Signals,
 ) -> SupervisedSegment | None:
     """The segment, with this process as its supervisor. None: this process stood by for another supervisor, and was
-    told to end. Raises `SupervisorRunning`.
+    told to end. Raises `SupervisorRunning` and `StorageMoved`.
     """
     name = segment_name(url)
     while True:
         segment = SupervisedSegment(_open(name, settings, options), handlers, deferred=settings.deferred)
+        segment.check_stays()
         mine = segment.become_supervisor()
         if not mine and options.standby and control:
             mine = await_succession(segment, control, signals, url)
@@ -153,6 +154,9 @@ def without_leftovers(
 def leave(segment: SupervisedSegment, url: str, targets: Sequence[str]) -> None:
     """Remove the segment if nothing is left in it and no other process uses it; otherwise say how to go on."""
     storage = segment.storage
+    if segment.stand.standing is not Standing.OPEN:
+        storage.detach()  # it tells programs where to go, or waits for content; the log said so
+        return
     try:
         unused = segment.close_if_unused()
     except SegmentBusy as busy:

@@ -27,6 +27,8 @@ from shardq.working.worker import Worker
 
 #: Seconds for which a supervisor tries to reach the server when it starts.
 _PATIENCE_S = 5.0
+#: Seconds after which it gives up a server that says nothing: meanwhile it hears nothing else.
+_SILENT_S = 3.0
 
 
 def opened(
@@ -36,17 +38,21 @@ def opened(
     handlers: Collection[str],
     resumption: Resumption | None,
 ) -> SupervisedServer:
-    """The storage, as its supervisor sees it. Raises `StorageUnavailable` and `StorageRefused`."""
+    """The storage, as its supervisor sees it. At a start it raises `StorageUnavailable`, `StorageRefused` and
+    `StorageMoved`. After a reload there are workers, and the supervisor waits for the server as they do.
+    """
     news = News(resumption.lock, resumption.slot) if resumption else News()
     if resumption:
         os.set_inheritable(news.reader, False)
         os.set_inheritable(news.writer, False)
     news.open()
-    storage = storage_of(url)
+    storage = storage_of(url, silent_s=_SILENT_S)
     storage.importable_only = not options.main
     storage.server.most_patience_s = _PATIENCE_S
-    drive(storage.server.layout())
-    storage.server.hang_up()  # with a connection open workers could not be forked
+    if not resumption:
+        drive(storage.server.layout())
+        drive(storage.check_stays())
+        storage.server.hang_up()  # with a connection open workers could not be forked
     storage.turning.lease_s = RedisLock().lease_s or storage.turning.lease_s
     return SupervisedServer(
         storage,
@@ -69,7 +75,6 @@ def leave(supervised: SupervisedServer, url: str, targets: Sequence[str]) -> Non
 
 def executed_worker_of(url: str, settings: SupervisorSettings, options: argparse.Namespace) -> Callable[[], Worker]:
     """What makes the worker of this process, which its supervisor executed: see `arguments_of`."""
-    os.set_inheritable(options.news, False)
     return _worker_of(url, settings, options, News(writer=options.news), Family.named(options.family))
 
 

@@ -18,6 +18,7 @@ after those that it uses:
 * `files.capacity`: how large, where it is not given
 * `segment`: the mapped object
 * `memory.reserve`: memory for when /dev/shm is full
+* `gate`: what a segment takes and hands out
 * `processes.shares`: which slots are kept for which processes
 * `processes.slots`: which processes are attached, and alive
 * `processes.holding`: which process has the guard, seen from outside
@@ -57,6 +58,8 @@ after those that it uses:
 * `verbs.delivering`: claiming threads, handing out and acknowledging
 * `verbs.burying`: dead letters
 * `verbs.supervision`: the supervisor's view
+* `verbs.leaving`: the content goes elsewhere
+* `verbs.arriving`: the content of another storage comes
 * `verbs.membership`: a worker's view
 * `verbs.inspection`: looking without disturbing
 * `verbs.observer`: the same without a slot, through a read-only mapping

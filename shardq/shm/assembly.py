@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from shardq.shm.deferred.records import PendingRecords
 from shardq.shm.deferred.transfer import Transfer
+from shardq.shm.gate import Gate
 from shardq.shm.journal import Journal
 from shardq.shm.memory.extents import Extents
 from shardq.shm.processes.death_watch import DeathWatch
@@ -19,11 +19,13 @@ from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
 from shardq.shm.tubes.parts import TubeParts
 from shardq.shm.verbs.appending import Appending
+from shardq.shm.verbs.arriving import Arriving
 from shardq.shm.verbs.burying import Burying
 from shardq.shm.verbs.deferring import Deferring
 from shardq.shm.verbs.delivering import Delivering
 from shardq.shm.verbs.equal_messages import EqualMessages
 from shardq.shm.verbs.inspection import Inspection
+from shardq.shm.verbs.leaving import Leaving
 from shardq.shm.verbs.membership import Membership
 from shardq.shm.verbs.outputs import Outputs
 from shardq.shm.verbs.reading import Reading
@@ -34,16 +36,14 @@ from shardq.shm.verbs.waiting import Waiting
 
 
 class Assembly:
-    """All parts over a slot that was taken. `section` is the guarded section of the store, `check_open` raises where
-    nothing is accepted any more.
-    """
+    """All parts over a slot that was taken. `section` is the guarded section of the store."""
 
     def __init__(
         self,
         segment: Segment,
         slots: Slots,
         section: AbstractContextManager[None],
-        check_open: Callable[[], None],
+        gate: Gate,
         patience: Patience,
     ) -> None:
         self.guard = Guard(segment, slots, limit_s=patience.limit_s)
@@ -60,12 +60,16 @@ class Assembly:
         self.recovery = recovery = Recovery(segment, journal, directory, fifos, claims, transfer)
 
         self.appending = appending = Appending(
-            segment, journal, directory, fifos, writer, claims, transfer, equals, section, check_open
+            segment, journal, directory, fifos, writer, claims, transfer, equals, section, gate
         )
-        self.deferring = Deferring(segment, slots, directory, transfer, records, equals, appending, sleepers, section)
+        self.deferring = Deferring(
+            segment, slots, directory, transfer, records, equals, appending, sleepers, section, gate
+        )
         self.reading = Reading(directory, fifos, section)
-        self.removing = Removing(journal, directory, fifos, claims, sleepers, section)
-        self.waiting = Waiting(segment, slots, handlers, directory, claims, recovery, self.watch, sleepers, section)
+        self.removing = Removing(journal, directory, fifos, claims, sleepers, section, gate)
+        self.waiting = Waiting(
+            segment, slots, handlers, directory, claims, recovery, self.watch, sleepers, section, gate
+        )
         outputs = Outputs(segment, journal, extents, directory, fifos, writer, claims, transfer, equals, appending)
         self.delivering = Delivering(
             segment,
@@ -80,8 +84,27 @@ class Assembly:
             outputs,
             sleepers,
             section,
+            gate,
         )
-        self.burying = Burying(segment, journal, directory, fifos, writer, claims, sleepers, section)
-        self.supervision = Supervision(segment, slots, self.doorbell, exit_log, section)
+        self.burying = Burying(segment, journal, directory, fifos, writer, claims, sleepers, section, gate)
+        self.supervision = Supervision(segment, slots, self.doorbell, exit_log, section, gate)
         self.membership = Membership(segment, slots, self.supervision)
         self.inspection = Inspection(segment, slots, handlers, directory, fifos, claims, delivery, sleepers, section)
+        self.leaving = Leaving(
+            segment,
+            journal,
+            directory,
+            fifos,
+            delivery,
+            claims,
+            records,
+            transfer,
+            equals,
+            recovery,
+            sleepers,
+            section,
+            gate,
+        )
+        self.arriving = Arriving(
+            segment, journal, directory, fifos, writer, claims, transfer, appending, exit_log, sleepers, section, gate
+        )

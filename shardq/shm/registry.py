@@ -152,7 +152,7 @@ def destroy_store(store: Store) -> None:
                 store.doorbell.close()  # while the name of its FIFO is surely that of this segment
             store.segment.unlink(store.hold[0])
     except SegmentBusy:
-        store.segment.words[at.CLOSED] = 0  # it stays, so it takes requests
+        store.gate.reopen()  # it stays, so it takes requests
         raise
     finally:
         close_store(store)

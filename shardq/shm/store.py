@@ -11,22 +11,24 @@ import threading
 from types import TracebackType
 from weakref import WeakSet
 
-from shardq.errors import SegmentMissing, StorageClosed
+from shardq.errors import StorageClosed
 from shardq.model import Limits
-from shardq.shm import words as at
 from shardq.shm.assembly import Assembly
 from shardq.shm.damage import damage_in
 from shardq.shm.files.lock_bytes import PATIENCE_S
+from shardq.shm.gate import Gate
 from shardq.shm.processes.doorbell import Doorbell
 from shardq.shm.processes.patience import Patience
 from shardq.shm.processes.shares import Share
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
 from shardq.shm.verbs.appending import Appending
+from shardq.shm.verbs.arriving import Arriving
 from shardq.shm.verbs.burying import Burying
 from shardq.shm.verbs.deferring import Deferring
 from shardq.shm.verbs.delivering import Delivering
 from shardq.shm.verbs.inspection import Inspection
+from shardq.shm.verbs.leaving import Leaving
 from shardq.shm.verbs.membership import Membership
 from shardq.shm.verbs.reading import Reading
 from shardq.shm.verbs.removing import Removing
@@ -42,6 +44,7 @@ class Store:
 
     def __init__(self, segment: Segment) -> None:
         self.segment = segment
+        self.gate = Gate(segment)
         self.patience = Patience()
         self._slots = Slots(segment)
         self._stale = False
@@ -67,7 +70,7 @@ class Store:
 
     def _assemble(self) -> None:
         self._section = _Section(self)
-        parts = self._parts = Assembly(self.segment, self._slots, self._section, self._check_open, self.patience)
+        parts = self._parts = Assembly(self.segment, self._slots, self._section, self.gate, self.patience)
         self._guard, self._journal, self._recovery = parts.guard, parts.journal, parts.recovery
         self._sleepers = parts.sleepers
         parts.tubes.handlers.begin()
@@ -155,6 +158,18 @@ class Store:
         return self._parts.membership
 
     @property
+    def leaving(self) -> Leaving:
+        """The content going elsewhere."""
+        self.take_slot()
+        return self._parts.leaving
+
+    @property
+    def arriving(self) -> Arriving:
+        """The content of another storage coming."""
+        self.take_slot()
+        return self._parts.arriving
+
+    @property
     def inspection(self) -> Inspection:
         """Views of the segment."""
         self.take_slot()
@@ -207,13 +222,6 @@ class Store:
         for slot, attempt in bells.items():
             if self._parts.doorbell.ring(slot):
                 self._sleepers.bells.rang(slot, attempt)
-
-    def _check_open(self) -> None:
-        if self.segment.words[at.CLOSED]:
-            raise SegmentMissing(
-                f"segment {self.segment.name!r} was closed by its supervisor, which ended: nothing was stored; start a "
-                f"supervisor and connect again"
-            )
 
     def _check_not_left(self) -> None:
         if self._left:

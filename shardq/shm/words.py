@@ -8,7 +8,7 @@ from __future__ import annotations
 #: "shardq" and two bytes that no text file has, little endian.
 MAGIC_NUMBER = int.from_bytes(b"shardq\x1f\xf1", "little")
 #: Grows with every change of the layout. A segment carries it in its header, written last of all.
-LAYOUT_VERSION = 6
+LAYOUT_VERSION = 7
 
 WORD = 8
 PAGE = 4096
@@ -24,7 +24,7 @@ PAGE = 4096
     TUBES,
     CREATED_US,
     PRIVATE,  # 1: the segment ends with its supervisor, whatever is in it
-    CLOSED,  # 1: nothing is accepted any more, the segment is about to go
+    CLOSED,  # what the segment takes and hands out: OPEN, SHUT, LEAVING, LEFT or ARRIVING
     TOKEN,  # last fencing token given out
     ACCEPTED,  # messages ever accepted
     HANDLED,  # messages that ever left
@@ -81,13 +81,24 @@ PAGE = 4096
     EVICTED,  # dead letters that ever left to make room for others; they are among those that left
     HANDLERS,  # entries of the handler table in use
     HANDLERS_BACKED,  # bytes of the handler table that have memory
-) = range(61)
+    LEAVING_BY,  # number of the move by which the content leaves or left
+    ARRIVING_BY,  # number of the move by which the content arrives or arrived
+    ARRIVED,  # messages of that move that are stored
+    TARGET_BYTES,  # length of the URL of where the content goes, which stands at TARGET
+    ORIGIN_BYTES,  # length of what says where the content comes from, which stands at ORIGIN
+) = range(66)
+#: What CLOSED says. SHUT: nothing is accepted any more, the segment is about to go. LEAVING: the content is about to go
+#: elsewhere; only what is in hand may still be acknowledged. LEFT: it is elsewhere. ARRIVING: that of another storage
+#: comes; nothing else is taken, and nothing handed out.
+OPEN, SHUT, LEAVING, LEFT, ARRIVING = range(5)
 HEADER_BYTES = PAGE
 #: Most tubes, messages and bytes that one append takes, so that its section stays below about a millisecond; of a small
 #: segment at most one part in so many of the capacity, and of the threads.
 MOST_PARTS, MOST_MESSAGES, MOST_STEP_BYTES, STEP_PART, DIRECTORY_PART = 128, 4096, 1 << 20, 8, 4
 #: Most entries of the journal: threads that are touched, pending records that come, and stores of one commit.
 MOST_TOUCHED, MOST_COMING, MOST_STORES = MOST_PARTS + 8, MOST_PARTS, MOST_PARTS + 8
+#: In the header page, byte addresses of the texts that say where the content goes and comes from; most bytes of each.
+TARGET, ORIGIN, LONGEST_PLACE = 1024, 1536, 512
 #: In the header page, for the last processes that died: owner word, how it ended.
 DEATHS, DEATH_WORDS, DEATH_ENTRIES = 256, 2, 128
 

@@ -11,9 +11,10 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NoReturn
 
+from shardq.errors import StorageMoved
 from shardq.settings import MOST_WORKERS, SupervisorSettings
 from shardq.supervised import Supervised
 from shardq.supervisor.code.program import Program
@@ -30,6 +31,7 @@ from shardq.supervisor.wishes.terminal import Terminal
 from shardq.supervisor.workers.arrivals import Arrivals
 from shardq.supervisor.workers.child import RunWorker, become_worker
 from shardq.supervisor.workers.deaths import Death
+from shardq.supervisor.workers.forked import keep_from_children
 from shardq.supervisor.workers.hung import HungWorkers
 from shardq.supervisor.workers.member import Member
 from shardq.supervisor.workers.orphans import bury
@@ -44,8 +46,8 @@ _AGAIN_S = 1.0
 #: How long a worker may take for its batch after INT or QUIT.
 _FAST_STOP_S = 5.0
 
-#: Executes this program anew: (what the supervisor leaves to itself, without the lock; descriptors to keep).
-ExecuteAgain = Callable[[Resumption, Sequence[int]], NoReturn]
+#: Executes this program anew, with what the supervisor leaves to itself, but for the lock.
+ExecuteAgain = Callable[[Resumption], NoReturn]
 
 
 class Family:
@@ -99,6 +101,7 @@ class Family:
                 self._resume(self._resumption)
             else:
                 self._life, self._life_writer = os.pipe2(os.O_CLOEXEC)
+                keep_from_children(self._life_writer)
             try:
                 self._serve()
             finally:
@@ -130,8 +133,6 @@ class Family:
     def _resume(self, left: Resumption) -> None:
         """Go on after this process executed itself anew: the workers run the former code and are replaced in turn."""
         self._life, self._life_writer = left.life, left.life_writer
-        os.set_inheritable(self._life, False)
-        os.set_inheritable(self._life_writer, False)
         self._wanted, self._numbered = left.workers, left.numbered
         for pid, number in left.members.items():
             self._roster.add(Member.of_child(pid, number))
@@ -267,11 +268,11 @@ class Family:
         members = {pid: member.number for pid, member in self._roster.members.items()}
         begun = self._drain.begun if self._drain else None
         left = Resumption(-1, -1, self._life, self._life_writer, self._wanted, self._numbered, members, begun)
-        left = left._replace(terminal=self._terminal)
+        left = left._replace(terminal=self._terminal, others=[self._control.line] if self._control else [])
         self._say(logging.INFO, "reloading", workers=len(members))
         self._signals.hold_back()
         try:
-            self._execute_again(left, [self._control.line] if self._control else [])
+            self._execute_again(left)
         except OSError as error:
             self._signals.go_on()
             self._reloading.put_off(error)
@@ -290,13 +291,22 @@ class Family:
         self._storage.silence()
         self._renewals.add(pid for pid in self._storage.renewals() if pid in self._roster.members)
         self._end_hung()
-        self._timer.set(self._storage.promote())
+        self._promote()
         if self._drain and self._exit is None and self._storage.quiet():
             self._stop(Exit.OK, self._settings.shutdown_timeout)
 
     def _on_timer(self) -> None:
         self._timer.heard()
-        self._timer.set(self._storage.promote())
+        self._promote()
+
+    def _promote(self) -> None:
+        try:
+            self._timer.set(self._storage.promote())
+        except StorageMoved as moved:
+            self._timer.set(None)
+            if self._exit is None:
+                self._stop(Exit.MOVED, self._settings.shutdown_timeout)
+                self._say(logging.WARNING, "storage moved", to=moved.to)
 
     def _end_hung(self) -> None:
         for member in self._hung.overdue(self._roster.members):
@@ -315,7 +325,7 @@ class Family:
                 self._roster.kill(self._roster.members[self._renewals.pid], ON_PURPOSE)
         if self._hung.look_at is not None and now >= self._hung.look_at:
             self._end_hung()
-        self._timer.set(self._storage.promote())
+        self._promote()
         if self._drain and self._exit is None and now >= self._drain.look_at:
             verdict = self._drain.look(now)
             if verdict is not None:

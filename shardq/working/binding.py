@@ -16,6 +16,7 @@ from shardq.errors import (
     MessageTooLarge,
     QueueFull,
     ScheduleError,
+    StorageMoved,
     shown,
 )
 from shardq.handler import Handler, handling
@@ -127,9 +128,9 @@ class Binding:
             if not isinstance(outcome, Done):
                 return outcome
             self._taken = outcome.more
-            if outcome.more is None:
+            if outcome.more is None or self._storage.suspends:
                 long = monotonic() - self._batch_began > _LONG_BATCH_S
-                await self._worker.waiting.let_others_run(long=long, now=trickles)
+                await self._worker.waiting.let_others_run(long=long, now=trickles and outcome.more is None)
             if self._quantum_is_over():
                 if await self._worker.others_wait():
                     return Leave()
@@ -250,7 +251,7 @@ class Binding:
             self._outbox.open(batch)
             await self._code.result(self._context.copy(), handler.handle, *requests, batch=batch)
             outputs = self._outbox.close()
-        except ClaimLost:
+        except (ClaimLost, StorageMoved):
             raise
         except (QueueFull, Unready) as error:
             return await self._failures.of_room(batch, self._in_hand, error)
@@ -278,11 +279,12 @@ class Binding:
     async def _finished(self, batch: Batch, outputs: Sequence[Output]) -> Outcome:
         """Acknowledge a batch that was handled, with its outputs, and take what is next in the same step, which may be
         another thread. While other tasks of this process run, the worker has no batch in hand: should one of them end
-        the process, no request would be to blame. Raises `QueueFull`, `HandlerError`, `MessageTooLarge` and
-        `ScheduleError` for outputs that are not stored; then nothing is acknowledged.
+        the process, no request would be to blame. Where the storage suspends they run in each step, and a second one
+        would change nothing. Raises `QueueFull`, `HandlerError`, `MessageTooLarge` and `ScheduleError` for outputs that
+        are not stored; then nothing is acknowledged.
         """
-        alone = self._worker.stopping or self._worker.waiting.others_are_due or self._trickles(batch)
-        if self._terms is None or alone:
+        lets_run = self._worker.waiting.others_are_due or self._trickles(batch)
+        if self._terms is None or self._worker.stopping or (lets_run and not self._storage.suspends):
             if not await self._storage.pop(self._hand(batch), batch.count, outputs):
                 raise self._outbox.no_room(outputs)
             self._note_acknowledged(batch.count)

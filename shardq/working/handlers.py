@@ -84,7 +84,7 @@ class Handlers:
     def _all_terms(self) -> Iterator[tuple[str, Terms]]:
         for name in self._names:
             handler = self._class_of(name)
-            with suppress(HandlerError):  # it is raised again, and logged, where the handler is made
+            with suppress(Exception):  # it is raised again, and logged, where the handler is made
                 if handler is not None and (info := info_of(handler)).begins_at_once():
                     terms = info.terms(self._settings.batch_size)
                     if terms is not None:

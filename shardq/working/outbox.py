@@ -38,9 +38,10 @@ class Outbox:
         """How many of its requests are not acknowledged."""
         self._outputs = list[Output]()
         self._last: dict[str, Output] = {}
-        """The last output for each tube, to which more may be added. Empty until a second call emits."""
+        """The last output for each tube, to which more may be added. Empty until a second call emits: most batches have
+        one call, and what is known of its messages is enough."""
         self._messages = self._nbytes = 0
-        """How many messages, and how many bytes, are in the outputs."""
+        """How many messages, and how many bytes, are in the outputs, once `_last` is there."""
         self._unsure = 0
         """How many changes began and did not end: an exception may have cut them off anywhere."""
         self._used = False
@@ -111,7 +112,6 @@ class Outbox:
                 self._unsure -= 1
                 if not stored:
                     self._outputs[:0], self._last = outputs, {}
-                    self._count(outputs)
         if not stored:
             raise self.no_room(outputs)
 
@@ -125,37 +125,45 @@ class Outbox:
 
     def _add(self, call: Prepared, time: When | None, *, absent: bool) -> None:
         groups = call.messages.groups
-        count, nbytes = len(call.requests), sum(map(len, chain.from_iterable(groups.values())))
         self._used = True
         with self._lock:
             self._check()
-            more = self._continued(groups, time, absent=absent) if self._outputs else {}
+            if not self._outputs:
+                if len(call.steps) > 1:
+                    raise self._too_many(call)
+                self._outputs = [Output(pipe, messages, time, absent) for pipe, messages in groups.items()]
+                return
+            self._look_back()
+            more = self._continued(groups, time, absent=absent)
             new = [Output(pipe, messages, time, absent) for pipe, messages in groups.items() if pipe not in more]
+            count, nbytes = len(call.requests), sum(map(len, chain.from_iterable(groups.values())))
             totals = len(self._outputs) + len(new), self._messages + count, self._nbytes + nbytes
             if not _is_one_step(*totals, self._queue.storage.limits):
                 raise self._too_many(call)
             self._unsure += 1
             for pipe, messages in more.items():
                 messages += groups[pipe]
-            for output in new if self._last else ():
+            for output in new:
                 self._last[output.pipe] = output
             self._outputs += new
             _, self._messages, self._nbytes = totals
             self._unsure -= 1
 
+    def _look_back(self) -> None:
+        """Find out what has to be known of the outputs so far before more are added."""
+        if self._last:
+            return
+        self._messages = sum(len(output.messages) for output in self._outputs)
+        self._nbytes = sum(len(message) for output in self._outputs for message in output.messages)
+        # Last: an exception may come at any line.
+        self._last = {output.pipe: output for output in self._outputs}
+
     def _continued(self, pipes: Iterable[str], time: When | None, *, absent: bool) -> dict[str, Any]:
         """The messages of the last output for each of these tubes, where more come behind them at the same time and by
         the same rule. Behind an earlier one they would pass the last one.
         """
-        if not self._last:
-            self._last = {output.pipe: output for output in self._outputs}
         found = ((pipe, self._last.get(pipe)) for pipe in pipes)
         return {pipe: last.messages for pipe, last in found if last and (last.when, last.absent) == (time, absent)}
-
-    def _count(self, outputs: Sequence[Output]) -> None:
-        for _, messages, *_ in outputs:
-            self._messages += len(messages)
-            self._nbytes += sum(map(len, messages))
 
     def _check_sure(self) -> None:
         if self._unsure:
@@ -166,7 +174,6 @@ class Outbox:
 
     def _empty(self) -> None:
         self._outputs, self._last = [], {}
-        self._messages = self._nbytes = 0
 
     def _check(self) -> None:
         """Raise `HandlerError` unless the calling code is that of the batch in hand, with something to leave with."""

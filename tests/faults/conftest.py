@@ -2,6 +2,7 @@
 
 `SHARDQ_FAULTS=all` tries every step. `SHARDQ_FAULTS_SEED` repeats a run, `SHARDQ_FAULTS_SECONDS` lengthens the storms.
 `SHARDQ_FAULTS_KILLS` is how many workers of a pipeline are killed, 25 by default: 20,000 take about half an hour.
+`SHARDQ_FAULTS_REQUESTS` lengthens the storm over a server until so many requests were accepted.
 """
 
 from __future__ import annotations

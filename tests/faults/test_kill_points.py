@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -12,7 +12,7 @@ from tests.faults.kit.operations import OPERATIONS
 from tests.faults.kit.outcome import Seen, check_done, seen
 from tests.faults.kit.points import Child, Step, die_at
 from tests.faults.kit.scene import Scene
-from tests.faults.kit.trial import check_survivor, problems_of, trials
+from tests.faults.kit.trial import Stage, check_survivor, problems_of, trials
 
 #: Lines of one operation that a sampled run dies at.
 SAMPLE = 2
@@ -44,10 +44,11 @@ def act(operation: Operation, there: Scene) -> None:
     operation.act(there)
 
 
-def problems_after(operation: Operation, step: Step) -> Iterator[str]:
+def problems_after(stage: Stage, step: Step) -> list[str]:
     """What the survivor finds wrong after a death at this step."""
+    operation = stage.operation
 
     def die(there: Scene, before: Seen) -> None:
         die_at(step, lambda: operation.readied(there), lambda: operation.act(there))
 
-    return problems_of(operation, die)
+    return problems_of(stage, die)

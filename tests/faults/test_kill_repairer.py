@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -14,7 +14,7 @@ from tests.faults.kit.operations import OPERATIONS
 from tests.faults.kit.outcome import Seen, recorded
 from tests.faults.kit.points import Action, Child, Gate, Step, die_at, dying_at, one_of_each_line, sample, steps_run
 from tests.faults.kit.scene import Scene, settle
-from tests.faults.kit.trial import problems_of
+from tests.faults.kit.trial import Stage, problems_of, staged
 
 #: First deaths of each operation in a sampled run and in a full one, and second deaths for each of them.
 FIRST, FIRST_OF_ALL, SECOND, SECOND_OF_ALL = 1, 12, 1, 6
@@ -51,12 +51,14 @@ def test_the_files_whose_deaths_are_tried_are_there() -> None:
 def test_death_of_the_repairer_leaves_all_or_nothing(
     operation: Operation, random: Random, everything: bool, tried: Callable[[str, int], None]
 ) -> None:
-    failed = []
-    for first in first_deaths(operation, random, FIRST_OF_ALL if everything else FIRST):
-        mending = recorded_mending(operation, first)
-        chosen = sample(one_of_each_line(mending, random), SECOND_OF_ALL if everything else SECOND, random)
-        failed += [f"{first}, {then}: {said}" for then in chosen for said in problems_after(operation, first, then)]
-        tried("double kills", len(chosen))
+    failed, second = [], SECOND_OF_ALL if everything else SECOND
+    firsts = first_deaths(operation, random, FIRST_OF_ALL if everything else FIRST)
+    with staged(operation, len(firsts) * (1 + second)) as stage:
+        for first in firsts:
+            mending = recorded_mending(stage, first)
+            chosen = sample(one_of_each_line(mending, random), second, random)
+            failed += [f"{first}, {then}: {said}" for then in chosen for said in problems_after(stage, first, then)]
+            tried("double kills", len(chosen))
     assert not failed, "\n".join(failed)
 
 
@@ -65,20 +67,19 @@ def first_deaths(operation: Operation, random: Random, count: int) -> list[Step]
     return sample([step for step in steps if step.file in CHANGING], count, random)
 
 
-def recorded_mending(operation: Operation, first: Step) -> list[Step]:
+def recorded_mending(stage: Stage, first: Step) -> list[Step]:
     """The steps of a repairer after this death."""
-    there = operation.scene()
-    try:
-        return [Step(*fields) for fields in after_death(operation, there, first, steps_run).result()]
-    finally:
-        there.end()
+    there, _ = stage.scene()
+    return [Step(*fields) for fields in after_death(stage.operation, there, first, steps_run).result()]
 
 
-def problems_after(operation: Operation, first: Step, then: Step) -> Iterator[str]:
+def problems_after(stage: Stage, first: Step, then: Step) -> list[str]:
+    operation = stage.operation
+
     def die_twice(there: Scene, before: Seen) -> None:
         after_death(operation, there, first, lambda ready, act: dying_at(then, ready, act)).end()
 
-    return problems_of(operation, die_twice)
+    return problems_of(stage, die_twice)
 
 
 def after_death(operation: Operation, there: Scene, first: Step, mending: Callable[[Action, Action], Action]) -> Child:

@@ -14,10 +14,10 @@ from shardq.shm.deferred import due_heap
 from shardq.shm.memory import slabs
 from shardq.shm.tubes import delivery, fifo, fifo_writer
 from shardq.shm.verbs import burying, outputs, recovery
-from tests.faults.kit.case import Operation
 from tests.faults.kit.operations import OPERATIONS
 from tests.faults.kit.outcome import recorded
 from tests.faults.kit.points import Step
+from tests.faults.kit.trial import Stage, staged
 from tests.faults.test_kill_points import problems_after
 
 BLAME = (
@@ -236,13 +236,14 @@ NOWHERE = Step("", 0, 1)
 def test_spoilt_store_is_caught(spoilt: Spoilt, monkeypatch: pytest.MonkeyPatch) -> None:
     operation = next(operation for operation in OPERATIONS if operation.name == spoilt.operation)
     monkeypatch.setattr(spoilt.owner, spoilt.method, spoilt.function())
-    assert not list(problems_after(operation, NOWHERE)), "it is good for nothing even without a death"
-    assert any(spoilt.shows in problem for problem in _problems(operation, spoilt)), f"{spoilt} passes for good"
+    with staged(operation) as stage:
+        assert not problems_after(stage, NOWHERE), "it is good for nothing even without a death"
+        assert any(spoilt.shows in problem for problem in _problems(stage, spoilt)), f"{spoilt} passes for good"
 
 
-def _problems(operation: Operation, spoilt: Spoilt) -> Iterator[str]:
+def _problems(stage: Stage, spoilt: Spoilt) -> Iterator[str]:
     """What is wrong after deaths: first in the spoilt method, then at other lines that change something."""
-    steps: list[Step] = recorded.__wrapped__(operation)  # not the recording of the good one: its lines are others
+    steps: list[Step] = recorded.__wrapped__(stage.operation)  # not the recording of the good one: its lines are others
     code: CodeType = vars(spoilt.owner)[spoilt.method].__code__
     lines = {line for _, _, line in code.co_lines()}
 
@@ -250,4 +251,4 @@ def _problems(operation: Operation, spoilt: Spoilt) -> Iterator[str]:
         return not (code.co_filename.endswith(step.file) and step.line in lines), step.file not in CHANGING
 
     for step in sorted(set(steps), key=lambda step: (elsewhere(step), step)):
-        yield from problems_after(operation, step)
+        yield from problems_after(stage, step)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -10,11 +10,12 @@ import pytest
 from shardq.shm import words as at
 from shardq.shm.processes.guard import PATIENCE_S
 from tests.faults.kit.case import Operation
+from tests.faults.kit.image import state_of
 from tests.faults.kit.operations import OPERATIONS
 from tests.faults.kit.outcome import Seen, check_done
 from tests.faults.kit.points import Child, Step, stopping_at
 from tests.faults.kit.scene import WEDGED_S, Scene, Wedged, settle
-from tests.faults.kit.trial import problems_of, trials
+from tests.faults.kit.trial import Stage, check_survivor, found_by, trials
 
 SAMPLE = 1
 
@@ -29,15 +30,26 @@ def test_who_is_stopped_at_any_line_finds_its_place_again(
     assert not failed, "\n".join(failed)
 
 
-def problems_after(operation: Operation, step: Step) -> Iterator[str]:
-    def stop(there: Scene, before: Seen) -> None:
-        child = Child(stopping_at(step, lambda: operation.readied(there), lambda: operation.act(there)))
-        if child.stopped():
-            check_not_robbed(there)
-            child.resume()
-        child.end()
+def problems_after(stage: Stage, step: Step) -> list[str]:
+    """Here the process that looks forks the one that is stopped: it looks at it twice."""
+    operation = stage.operation
 
-    return problems_of(operation, stop, check_done)
+    def trial(there: Scene, before: Seen) -> list[str]:
+        def check() -> list[str]:
+            child, states = Child(stopping_at(step, lambda: operation.readied(there), lambda: operation.act(there))), []
+            if child.stopped():
+                states.append(state_of(there.store.segment))
+                check_not_robbed(there)
+                child.resume()
+            child.end()
+            states.append(state_of(there.store.segment))
+            if not stage.is_good(*states):
+                check_survivor(operation, before, there, check_done)
+            return states
+
+        return stage.problems(check)
+
+    return found_by(stage, trial)
 
 
 def check_not_robbed(there: Scene) -> None:

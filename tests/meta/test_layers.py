@@ -74,6 +74,8 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "shardq.testing",
             "shardq.cli",
             "shardq.cli.*",
+            "shardq.moving",
+            "shardq.moving.*",
         ),
     ),
 )

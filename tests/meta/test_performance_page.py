@@ -30,6 +30,20 @@ def test_page_charts_and_table_are_what_the_results_file_makes(published: Result
     assert stale == [], "make them anew with scripts/bench --report"
 
 
+def test_the_page_shows_every_scenario_that_was_measured(published: Results) -> None:
+    measured = {
+        name: {
+            contestant.name: [{figure.name: place + 1.0 for figure in scenario.figures}]
+            for place, contestant in enumerate(scenario.contestants)
+        }
+        for name, scenario in SCENARIOS.items()
+    }
+    made = documents(published._replace(scenarios=measured))
+    shown = re.findall(r"^### (.*)$", made[PAGE], re.MULTILINE)
+    assert shown == list(SCENARIOS)
+    assert {path.stem for path in made if path.suffix == ".svg"} == SCENARIOS.keys()
+
+
 def test_charts_are_well_formed_and_say_what_they_show(published: Results) -> None:
     for path, text in documents(published).items():
         if path.suffix == ".svg":
@@ -66,12 +80,30 @@ def test_the_results_file_says_where_it_comes_from(published: Results) -> None:
 def test_a_change_of_one_figure_changes_the_page(published: Results) -> None:
     name, runs = next(iter(published.scenarios.items()))
     tripled = {
-        contestant: [{figure: 3 * value for figure, value in figures.items()} for figures in own]
+        contestant: [figures and {figure: 3 * value for figure, value in figures.items()} for figures in own]
         for contestant, own in runs.items()
     }
     changed = documents(published._replace(scenarios={**published.scenarios, name: tripled}))
     kept = documents(published)
     assert {path for path in kept if changed[path] != kept[path]} >= {PAGE, CHARTS / f"{name}.svg"}
+
+
+def test_the_page_and_the_readme_say_what_failed(published: Results) -> None:
+    name, runs = next(iter(published.scenarios.items()))
+    first, second, *_ = runs
+    figures = next(filter(None, runs[first]))
+    made = documents(published._replace(scenarios={name: {first: [None, figures], second: [None, None]}}))
+    assert f"{first} failed in 1 of 2 rounds" in made[PAGE]
+    assert f"| {second} |" not in made[PAGE]
+    assert f"{second} failed in 2 rounds" in made[PAGE]
+    assert "failed in a round or in all, for the page to name: 2." in made[README]
+
+
+def test_a_scenario_in_which_all_failed_has_its_place_on_the_page_without_a_chart(published: Results) -> None:
+    name, runs = next(iter(published.scenarios.items()))
+    made = documents(published._replace(scenarios={name: {each: [None] for each in runs}}))
+    assert f"### {name}" in made[PAGE]
+    assert made.keys() == {PAGE, README}
 
 
 @pytest.mark.parametrize(("load", "said"), [(0.2, False), (9.0, True)])

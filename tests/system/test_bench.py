@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,13 +15,14 @@ from typing import Any
 
 import pytest
 
+from bench.__main__ import main
 from bench.harness import contestant as harness
-from bench.harness.contestant import Figures, figures_of
+from bench.harness.contestant import ContestantFailed, Figures, figures_of
 from bench.harness.rounds import rounds
 from bench.harness.scenario import Contestant, Figure, Kind, Scenario
 from bench.harness.size import SMALLEST
 from bench.registry import SCENARIOS
-from tests.support import python
+from tests.support import hanging, python
 from tests.support.programs import ROOT
 
 CONTESTANTS = [(scenario, contestant) for scenario in SCENARIOS.values() for contestant in scenario.contestants]
@@ -97,9 +99,43 @@ def test_contestants_take_turns_and_no_round_begins_when_time_is_up() -> None:
     assert lengths == [{contestant.name: 1 for contestant in scenario.contestants}]
 
 
-def test_a_contestant_that_fails_ends_the_run() -> None:
-    with pytest.raises(SystemExit, match="failed with status 1"):
-        figures_of(Contestant("broken", "bench.load.percentiles:percentiles_us"), SMALLEST)
+#: It takes no `Size`.
+BROKEN = Contestant("broken", "bench.load.percentiles:percentiles_us")
+
+
+def test_a_contestant_that_fails_is_named_and_the_run_goes_on(capfd: pytest.CaptureFixture[str]) -> None:
+    here = SCENARIOS["import"].contestants[-1]
+    scenario = Scenario("made-up", "", (Figure("start_ms", "", "ms"),), (BROKEN, here), "")
+    *_, found = rounds([scenario], 2, SMALLEST)
+    assert found["made-up"]["broken"] == [None, None]
+    assert None not in found["made-up"][here.name]
+    said = capfd.readouterr().err
+    assert "made-up, 2 of 2: broken FAILED" in said
+    assert "TypeError" in said
+
+
+def test_a_contestant_that_hangs_is_ended_with_its_children(tmp_path: Path) -> None:
+    path = tmp_path / "held"
+    os.mkfifo(path)
+    reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with pytest.raises(ContestantFailed, match="not done after 3 seconds"):
+            figures_of(Contestant("hanging", "tests.support.hanging:hang", {"fifo": str(path)}), SMALLEST, limit_s=3.0)
+        assert os.read(reading, 100) == hanging.BEGUN
+        os.set_blocking(reading, True)
+        assert os.read(reading, 100) == b""  # once neither it nor its child has the other end
+    finally:
+        os.close(reading)
+
+
+def test_a_run_in_which_a_contestant_failed_says_so_at_its_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(SCENARIOS, "made-up", Scenario("made-up", "", (Figure("start_ms", "", "ms"),), (BROKEN,), ""))
+    monkeypatch.setattr(sys, "argv", ["bench", "made-up", "--size", "smallest", "--runs", "1"])
+    with pytest.raises(SystemExit, match="some contestants failed"):
+        main()
+    assert "broken failed in 1 round" in capsys.readouterr().out
 
 
 def _ran(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:

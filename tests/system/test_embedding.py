@@ -128,6 +128,53 @@ async def test_the_death_of_a_supervisor_is_seen_whoever_has_its_line(make: Make
             assert await supervisor.drain()
 
 
+#: Each takes the status of every child from the application.
+REAPING = {
+    "ignored": "signal.signal(signal.SIGCHLD, signal.SIG_IGN)",
+    "handler": """
+        def take(number, frame):
+            with suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+        signal.signal(signal.SIGCHLD, take)
+    """,
+    "thread": """
+        def take():
+            while True:
+                with suppress(ChildProcessError):
+                    os.waitpid(-1, 0)
+        threading.Thread(target=take, daemon=True).start()
+    """,
+}
+REAPED = """
+    from shardq import Supervisor
+    from tests.support.jobs import Note, Record
+
+    async def main() -> None:
+        async with Supervisor("tests.support.jobs", workers=1) as supervisor:
+            os.kill(former := supervisor.stats().supervisor_pid, signal.SIGKILL)
+            while supervisor.stats().supervisor_pid in (None, former):
+                await asyncio.sleep(0.005)
+            await supervisor.queue.register(Record, Note(sys.argv[1], 0))
+            await supervisor.drain()
+        print(supervisor.url.removeprefix("shm://"))
+
+    asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("how", REAPING)
+def test_the_death_of_a_supervisor_is_seen_whoever_waits_for_it(how: str, folder: Folder) -> None:
+    text = "import asyncio, os, signal, sys, threading\nfrom contextlib import suppress\n"
+    words = (sys.executable, "-c", text + dedent(REAPING[how]) + dedent(REAPED), str(folder.path))
+
+    done = python.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert folder.done() == [0]
+    assert files_of(done.stdout.strip()) == set()
+    assert "Traceback" not in done.stderr
+
+
 APPLICATION = """
     import asyncio, os, sys
     from shardq import Supervisor

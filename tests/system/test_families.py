@@ -235,7 +235,7 @@ def test_what_stays_is_said_where_no_other_family_serves(
     assert second.stop() == Exit.OK
     second.hear("3 requests stay in redis.unix:")
     assert home.left() == ["3 requests"]
-    sleepers = drive(storage.server.ask(b"HKEYS", drive(storage.server.layout()).key(0, "SLEEPS")))
+    sleepers = drive(storage.server.ask(b"HGETALL", drive(storage.server.layout()).key(0, "SLEEPS")))
     assert [name for name in sleepers if name.endswith(b"#0")] == []  # those of the supervisors
 
 

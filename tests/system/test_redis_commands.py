@@ -113,15 +113,16 @@ def test_a_storage_is_removed_by_the_names_of_its_keys(url: str, command: Comman
         monitor.sendall(b"MONITOR\r\n")
         assert monitor.recv(5) == b"+OK\r\n"
         command("destroy", "--with-requests")
-        drive(beside.server.ask(b"PING", b"end of the test"))
+        drive(beside.server.ask(b"EXISTS", f"{beside.settings.prefix}end of the test".encode()))
         said = b""
         while b"end of the test" not in said:
             said += monitor.recv(1 << 16)
 
     assert not re.search(rb'"(KEYS|SCAN|FLUSHDB|FLUSHALL)"', said)
     assert drive(beside.backlog()).queued == len(NOTES)
-    names = drive(storage_of(url).server.layout()).all_keys()
-    kept = [name for name in names if drive(beside.server.ask(b"EXISTS", name))]
-    assert [name for name in kept if not name.endswith(b"{meta}")] == []
+    layout = drive(beside.server.layout())
+    prefix = beside.settings.prefix.encode()
+    names = [name.replace(prefix, prefix.removesuffix(b"beside_")) for name in layout.keys_of(0)]
+    assert [name for name in names if drive(beside.server.ask(b"EXISTS", name))] == []
     drive(beside.server.destroy())
     drive(beside.close())

@@ -15,11 +15,15 @@ from shardq import Queue, Supervisor, connect
 from shardq.drivers.redis.check import wrongs
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.errors import SupervisorError
+from tests.support.hosted import Act, Plain, until_told
 from tests.support.jobs import Folder, Forward, Gated, Record
 from tests.support.leaks import segment_name
-from tests.support.programs import Supervise
+from tests.support.programs import Supervise, until
 from tests.support.redis_server import Server, program, running_server
 from tests.support.tasks import LIMIT_S
+
+#: So that workers are executed.
+THREAD = "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
 
 #: Longer than any test waits: only a supervisor ends such a claim earlier.
 LONG_S = "3600"
@@ -38,7 +42,7 @@ async def queue(url: str) -> AsyncIterator[Queue]:
     server = queue.storage.server
     yield queue
     found = await wrongs(server)
-    await server.ask(b"UNLINK", *(await server.layout()).all_keys())
+    await server.destroy()
     await queue.close()
     assert found == []
 
@@ -112,6 +116,41 @@ async def test_a_drain_ends_when_the_storage_is_quiet(url: str, queue: Queue, fo
     assert sorted(folder.done()) == list(range(50))
 
 
+async def test_a_family_is_reloaded(url: str, queue: Queue, folder: Folder) -> None:
+    family = Supervise(f"{Record.__module__}:Record", "--url", url, "--workers", 1)
+    try:
+        family.serving()
+        first = family.workers(1)
+        for times in (1, 2):
+            family.signal(signal.SIGHUP)
+            family.hear_times("reloaded workers=1", times)
+            until(lambda: not family.workers(1) & first, "the worker is new")
+            await queue.register(Record, *folder.notes([times]))
+            folder.until("done", times)
+        assert family.stop() == 0
+    finally:
+        family.discard()
+
+
+async def test_a_family_whose_server_is_away_is_reloaded_and_goes_on(folder: Folder) -> None:
+    server = Server(program())
+    server.start()
+    family = Supervise(f"{Record.__module__}:Record", "--url", server.url, "--workers", 1)
+    try:
+        family.serving()
+        server.kill()
+        family.signal(signal.SIGHUP)
+        family.hear("reloaded workers=1")
+        server.start()
+        async with await connect(server.url) as queue:
+            await queue.register(Record, *folder.notes([0]))
+            folder.until("done", 0)
+        assert family.stop() == 0
+    finally:
+        family.discard()
+        server.end()
+
+
 @pytest.fixture
 def guarded() -> Iterator[Server]:
     """A server that wants a password."""
@@ -128,6 +167,25 @@ async def test_no_list_of_processes_shows_a_password(guarded: Server, folder: Fo
         assert await supervisor.drain(LIMIT_S)
         words = [word for process in psutil.Process().children(recursive=True) for word in process.cmdline()]
     assert not any("secret" in word for word in words if word != "secret")  # the server itself was given it
+
+
+@pytest.mark.parametrize("text", ["", THREAD], ids=["forked", "executed"])
+async def test_what_handlers_start_is_not_told_the_password(
+    guarded: Server, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the environment of the worker, also of one that came by a reload."""
+    module = f"jobs_{segment_name()[-8:]}"
+    (tmp_path / f"{module}.py").write_text(f"from {Plain.__module__} import Plain\n{text}")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    async with Supervisor(module, workers=1, url=f"redis+unix://:secret@{guarded.socket}") as supervisor:
+        [program] = [child for child in psutil.Process().children() if "--control" in child.cmdline()]
+        for folder in (tmp_path / "before", tmp_path / "after"):
+            folder.mkdir()
+            await supervisor.queue.register(Plain, Act(str(folder), "secrets"))
+            assert until_told(folder, "secrets") == "[]"
+            [former] = program.children()
+            program.send_signal(signal.SIGHUP)
+            until(lambda: former not in program.children() and bool(program.children()), "it reloads")  # noqa: B023
 
 
 async def test_a_server_that_is_not_there_is_told_of_without_its_password(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from shardq import Supervisor
 from shardq.supervisor.code.program import Program
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.wishes import reload
@@ -138,6 +139,7 @@ def test_an_exec_that_fails_is_tried_again(start: Start, url: str, name: str, fo
 FICKLE = f"""
 import pathlib, sys
 if "--resume" in sys.argv and not pathlib.Path(__file__).with_name("mended").exists():
+    pathlib.Path(__file__).with_name("tried").touch()
     raise RuntimeError("in the middle of a deployment")
 from {JOBS} import Gated, Record
 """
@@ -164,6 +166,28 @@ def test_code_that_breaks_after_its_probe_leaves_the_workers_at_work(
     program.hear("replacing worker")
     assert program.stop() == Exit.OK
     assert files_of(name) == set()
+
+
+async def test_code_that_breaks_after_its_probe_leaves_the_family_of_an_application_at_work(
+    name: str, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = f"fickle_{name}"
+    (folder.path / f"{module}.py").write_text(FICKLE)
+    monkeypatch.syspath_prepend(str(folder.path))
+    async with Supervisor(module, workers=1) as supervisor:
+        before = supervisor.stats()
+        assert before.supervisor_pid
+        os.kill(before.supervisor_pid, signal.SIGHUP)
+        until((folder.path / "tried").exists, "the new code is tried")
+        await supervisor.queue.register(Record, *folder.notes([0]))
+        folder.until("done", 0)
+        (folder.path / "mended").touch()
+
+        first = {worker.pid for worker in before.workers}
+        living = lambda: {worker.pid for worker in supervisor.stats().workers if worker.state != "dead"}  # noqa: E731
+        until(lambda: bool(living()) and not first & living(), "the worker is new")
+        assert supervisor.stats().supervisor_pid == before.supervisor_pid
+    assert files_of(supervisor.url.removeprefix("shm://")) == set()
 
 
 def test_code_that_breaks_after_its_probe_does_not_keep_the_family_from_ending(
@@ -193,7 +217,7 @@ def test_an_exec_that_fails_changes_nothing(tmp_path: Path) -> None:
         lock, life, writer = descriptors
         program = Program(str(tmp_path), [str(tmp_path / "no-python")])
         with pytest.raises(FileNotFoundError):
-            reload.execute_again(program, Resumption(lock, 0, life, writer, 1, 1, {}, None), ())
+            reload.execute_again(program, Resumption(lock, 0, life, writer, 1, 1, {}, None))
         return [os.getcwd() == here, *map(os.get_inheritable, descriptors)]
 
     assert Child(fail).result() == [True, False, False, False]

@@ -29,7 +29,10 @@ class Pty:
         self.mine, self.theirs = pty.openpty()
 
     def take(self) -> None:
-        """In a child, in a session of its own: make it the controlling terminal."""
+        """In a child, in a session of its own: make it the controlling terminal, whose end is heard. Tests may run
+        under `nohup`.
+        """
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         fcntl.ioctl(self.theirs, termios.TIOCSCTTY, 0)
 
     def take_and_ignore_its_end(self) -> None:

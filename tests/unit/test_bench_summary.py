@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from bench.harness.rounds import Runs
 from bench.harness.scenario import Contestant, Figure, Kind, Scenario
 from bench.harness.size import FULL, Size
-from bench.harness.summary import Summary, summaries
+from bench.harness.summary import Summary, failures, summaries
+from bench.harness.table import lines
 
 RATE = Figure("rate", "rate", "requests/s")
 DELAY = Figure("delay", "delay", "us", less_is_better=True)
@@ -65,6 +67,31 @@ def test_shardq_is_not_called_slower_than_a_floor() -> None:
 
 def test_there_is_no_ratio_to_nothing() -> None:
     assert summary_of(0).ratio is None
+
+
+#: Two contestants, and what each gave in three rounds.
+PAIR = Scenario("made-up", "", (RATE,), (Contestant("shardq", ""), Contestant("other", "", kind=Kind.RIVAL)), "")
+FAILED_ONCE: Runs = {
+    "shardq": [{"rate": 10.0}, {"rate": 20.0}, {"rate": 90.0}],
+    "other": [None, {"rate": 10.0}, {"rate": 30.0}],
+}
+
+
+def test_a_failed_round_counts_neither_in_the_median_nor_in_the_ratio() -> None:
+    _, found = summaries(PAIR, FAILED_ONCE)
+    assert (found.median, found.low, found.high, found.ratio) == (20.0, 10.0, 30.0, 2.5)
+    assert failures(FAILED_ONCE) == ["other failed in 1 of 3 rounds: its figures are those of the other 2."]
+
+
+def test_a_contestant_that_failed_in_all_rounds_has_no_figures_and_is_named() -> None:
+    runs: Runs = {"shardq": [None], "other": [{"rate": 10.0}]}
+    assert [(each.contestant.name, each.ratio) for each in summaries(PAIR, runs)] == [("other", None)]
+    assert failures(runs) == ["shardq failed in 1 round, which is all there were: it has no figures."]
+    assert summaries(PAIR, {"shardq": [None], "other": [None]}) == []
+
+
+def test_the_printed_table_names_what_failed() -> None:
+    assert "other failed in 1 of 3 rounds" in "\n".join(lines(PAIR, FAILED_ONCE))
 
 
 def test_a_share_of_a_count_is_a_multiple_and_never_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Self
@@ -226,6 +227,62 @@ def test_a_method_of_the_wrong_form_is_refused_with_the_right_one(
 
     assert f"{handler.__name__}.{problem}" in said
     assert f"write `{line}" in said
+
+
+class NeedsArguments(Works):
+    def __init__(self, connection: Any) -> None: ...
+
+
+class Abstract(Works, ABC):
+    @abstractmethod
+    def connect(self) -> None: ...
+
+
+class OutOfOrder:
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        raise KeyError("out of order")
+
+
+class ReadsBadly(Works):
+    batch_size = OutOfOrder()
+
+
+class WorksBadly(Handler[Job]):
+    perform = OutOfOrder()  # type: ignore[assignment]
+
+
+class Lazy(Works):
+    retry = OutOfOrder()  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    ("handler", "words"),
+    [
+        (NeedsArguments, "NeedsArguments.__init__() needs arguments, but create() gives it none: write `@classmethod"),
+        (Abstract, "Abstract is abstract: write its connect"),
+        (ReadsBadly, "ReadsBadly cannot be looked at: KeyError: 'out of order'"),
+        (WorksBadly, "WorksBadly cannot be looked at: KeyError: 'out of order'"),
+        (Lazy, "Lazy cannot be looked at: KeyError: 'out of order'"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_class_that_cannot_be_made_or_looked_at_is_refused(handler: type[Handler[Any]], words: str) -> None:
+    assert words in refused(handler)
+
+
+class Dependent(NeedsArguments):
+    @classmethod
+    def create(cls) -> Self:
+        return cls("connection")
+
+
+class ByDefault(Works):
+    def __init__(self, connection: Any = None, *more: Any, **options: Any) -> None: ...
+
+
+@pytest.mark.parametrize("handler", [Dependent, ByDefault])
+def test_arguments_that_are_given_or_have_defaults_are_right(handler: type[Handler[Any]]) -> None:
+    check_usable(handler)
 
 
 def one_by_one(function: Callable[..., None]) -> Callable[..., None]:

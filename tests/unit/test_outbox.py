@@ -11,9 +11,9 @@ import pytest
 
 from shardq import Queue
 from shardq.drivers import RuntimeStorage
-from shardq.errors import HandlerError
+from shardq.errors import HandlerError, TooManyOutputs
 from shardq.handler import handling
-from shardq.model import Batch
+from shardq.model import Batch, Limits
 from shardq.outputs import Output
 from shardq.working import outbox
 from shardq.working.outbox import Outbox
@@ -96,3 +96,19 @@ def test_outputs_pass_no_other_one_for_their_tube(box: Outbox) -> None:
 
     rules = [(len(output.messages), output.when is not None, output.absent) for output in box.close()]
     assert rules == [(1, False, True), (1, True, False), (2, False, True)]
+
+
+def test_each_call_that_emits_counts_toward_the_step_of_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = RuntimeStorage()
+    monkeypatch.setattr(RuntimeStorage, "limits", Limits(parts=8, messages=5, nbytes=1 << 20))
+    box, token = Outbox(Queue(storage), "m/H"), handling.set(BATCH)
+    try:
+        box.open(BATCH)
+        box.emit_sync(Plain, [Job(1), Job(2), Job(3)])
+        box.emit_sync(Plain, [Job(4)])
+        with pytest.raises(TooManyOutputs):
+            box.emit_sync(Plain, [Job(5), Job(6)])
+        box.emit_sync(Plain, [Job(7)])
+        assert sent(box.close()) == 5
+    finally:
+        handling.reset(token)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import random
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +14,11 @@ import pytest
 
 from shardq.drivers.redis.address import Address
 from shardq.drivers.redis.check import wrongs
+from shardq.drivers.redis.hands import decoded
 from shardq.drivers.redis.lock import RedisLock
 from shardq.drivers.redis.outputs import sending
 from shardq.drivers.redis.storage import RedisStorage
-from shardq.errors import FencedError, HandlerError
+from shardq.errors import FencedError
 from shardq.model import Counts, Hand, Terms, When, dead_pipe
 from shardq.outputs import Output
 from shardq.settings import StorageSettings
@@ -42,7 +46,7 @@ async def storage(proxy: Proxy) -> AsyncIterator[RedisStorage]:
     yield storage
     busy.clear()
     assert await wrongs(storage.server) == []
-    await storage.server.ask(b"UNLINK", *(await storage.server.layout()).all_keys())
+    await storage.server.destroy()
     await storage.close()
 
 
@@ -107,7 +111,9 @@ async def test_of_verbs_whose_answer_was_lost_the_first_answer_counts(storage: R
     proxy.drop_answers = 1
     assert await storage.requeue(grave, number, PIPE, b"a") is True
     proxy.drop_answers = 1
-    assert await storage.remove(PIPE, b"x") == 0 or await contents(storage) == [b"a"]
+    removing = {"key": KEY, "name": "0"}
+    assert (await storage.server.run_on(KEY, "remove", removing, b"x", once=True))[0] == 1
+    assert await contents(storage) == [b"a"]
     proxy.drop_answers = 1
     assert await storage.unclaim(KEY, token)
     assert not await storage.unclaim(KEY, token)
@@ -164,28 +170,6 @@ async def test_a_long_tube_is_counted_in_several_calls_before_outputs_come(stora
     assert await contents(storage, OTHER_KEY + "/1") == [b"plain", b"x"]
 
 
-async def test_outputs_in_another_partition_are_refused() -> None:
-    address = Address(path=str(running_server().socket))
-    storage = RedisStorage(address, StorageSettings(prefix=f"{segment_name()}_"), partitions=16)
-    layout = await storage.server.layout()
-    elsewhere = next(
-        key for n in range(99) if layout.partition_of(key := f"app.jobs/Crop/{n}") != layout.partition_of(KEY)
-    )
-    await storage.append([(PIPE, [b"a"])])
-    token = await storage.claim(KEY)
-    hand = Hand(KEY, token, await storage.take(KEY, token, Terms((0,), 1)))
-
-    with pytest.raises(HandlerError, match="another partition"):
-        await storage.pop(hand, 1, [Output(PIPE, [b"here"]), Output(f"{elsewhere}/0", [b"there"])])
-    assert await contents(storage) == [b"a"]
-    assert await storage.pop(hand, 1, [Output(PIPE, [b"here"])])
-
-    assert await contents(storage) == [b"here"]
-    assert await wrongs(storage.server) == []
-    await storage.server.destroy()
-    await storage.close()
-
-
 async def test_a_server_that_forgot_the_scripts_is_told_them_again(storage: RedisStorage) -> None:
     for number in range(5):
         await storage.server.ask(b"SCRIPT", b"FLUSH")
@@ -224,7 +208,7 @@ async def test_a_cancelled_claim_is_released(storage: RedisStorage) -> None:
 async def test_a_claim_whose_answer_came_just_before_the_cancellation_is_released(storage: RedisStorage) -> None:
     assert await storage.turn(None, None, TERMS) is None  # from now on the server has the script
     await storage.append([(PIPE, [b"a"])])
-    wire = (await storage.server.here()).link._wire
+    wire = (await storage.server.here()).link._ready(0)
     assert wire
     task = asyncio.create_task(storage.turn(None, None, TERMS))
     receive = wire.data_received
@@ -250,6 +234,26 @@ async def test_sleepers_are_woken_after_their_subscription_broke(storage: RedisS
         await storage.append([(PIPE, [b"%d" % number])])
         assert await finished(waiting) == KEY
         assert await storage.remove(PIPE, b"%d" % number) == 1
+
+
+async def test_sleepers_take_turns_to_look_for_what_no_wake_up_told_them(storage: RedisStorage) -> None:
+    async def looks_in_s(number: int) -> float:
+        name = f"{storage.server.prefix}bell:none#{number}"
+        served = random.sample(["app.jobs/Crop", "app.jobs/Resize", "app.jobs/Turn"], 3)
+        told = decoded(await storage.server.run("look", 0, {"served": served, "sleeper": name, "woken": name}))
+        return float(told["looks_in_s"])
+
+    begun = time.monotonic()
+    for _ in range(2):  # at first they do not know of each other
+        spans = [await looks_in_s(number) for number in range(5)]
+    took_s = time.monotonic() - begun
+    spans.sort()
+    assert 0 < spans[0] <= 1 + took_s
+    assert all(abs(later - before - 1) <= took_s for before, later in itertools.pairwise(spans))
+
+
+async def test_a_worker_that_serves_nothing_sleeps(storage: RedisStorage) -> None:
+    assert await storage.wait(frozenset(), 0.01) is None
 
 
 async def test_a_sleeper_that_is_cancelled_passes_its_wake_up_on(storage: RedisStorage) -> None:

@@ -13,18 +13,26 @@ from shardq.drivers import redis as driver
 from shardq.drivers.redis.address import Address, of_url
 from shardq.drivers.redis.check import wrongs
 from shardq.drivers.redis.layout import NAMES
+from shardq.drivers.redis.moving import MovableServer
+from shardq.drivers.redis.overview import overview_of
 from shardq.drivers.redis.records import batch_of, bodies_of
 from shardq.drivers.redis.scripts import script
 from shardq.drivers.redis.storage import RedisStorage
-from shardq.model import Hand, Terms, When
+from shardq.errors import StorageRefused
+from shardq.model import Ending, Hand, Terms, When
+from shardq.moving.mover import Ends, move
+from shardq.outputs import Output
 from shardq.settings import StorageSettings
 from tests.support import hands
 from tests.support.leaks import segment_name
-from tests.support.redis_server import running_server
+from tests.support.redis_server import minimal_rights, running_server
+from tests.support.tasks import LIMIT_S
 
 FOLDER = Path(driver.__file__).parent / "lua"
 VERBS = [*sorted(path.stem for path in FOLDER.glob("*.lua")), "pop with outputs", "turn with outputs"]
 PIPE, GRAVE = "app.jobs/Resize/7/0", "app.jobs/Resize/dead/0"
+#: Commands that look at all there is, or let something end by itself.
+FORBIDDEN = {"KEYS", "SCAN", "HSCAN", "SSCAN", "ZSCAN", "LPOS", "EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT"}
 
 
 @pytest.fixture
@@ -32,7 +40,7 @@ async def storage() -> AsyncIterator[RedisStorage]:
     address = Address(path=str(running_server().socket))
     storage = RedisStorage(address, StorageSettings(prefix=f"{segment_name()}_"))
     yield storage
-    await storage.server.ask(b"UNLINK", *(await storage.server.layout()).all_keys())
+    await storage.server.destroy()
     await storage.close()
 
 
@@ -41,7 +49,7 @@ def test_a_script_says_its_keys_and_uses_no_command_that_looks_at_all_of_them(ve
     text = script(verb).text.decode()
     assert set(script(verb).keys) <= NAMES.keys()
     commands = set(re.findall(r"redis\.call\('([A-Z]+)'", text))
-    assert not commands & {"KEYS", "SCAN", "HSCAN", "SSCAN", "ZSCAN", "LPOS", "EXPIRE", "PEXPIRE", "EVAL"}
+    assert not commands & FORBIDDEN
 
 
 async def some_of_everything(storage: RedisStorage) -> None:
@@ -57,41 +65,135 @@ async def some_of_everything(storage: RedisStorage) -> None:
     assert await storage.bury(hand, hand.batch.sequence, GRAVE, b"letter")
 
 
-async def test_every_key_that_a_script_touches_is_declared(storage: RedisStorage) -> None:
+async def a_move(beside: RedisStorage) -> None:
+    """From one storage to another, whose prefixes begin as that of this one."""
+    prefix, address = beside.server.prefix, beside.server.address
+    source, target = (RedisStorage(address, StorageSettings(prefix=f"{prefix}{name}_")) for name in ("from", "to"))
+    await some_of_everything(source)
+    await source.of_owner(source.turning.owner, ending=Ending())  # or the move would wait for what it has in hand
+    await move(Ends(MovableServer(source), MovableServer(target), "redis://from", "redis://to"), LIMIT_S)
+    for each in (source, target):
+        await each.server.destroy()
+        await each.close()
+
+
+async def all_verbs(storage: RedisStorage) -> None:
+    """Runs each script at least once."""
+    await some_of_everything(storage)
+    key, terms, other = "app.jobs/Resize/7", Terms((0,), 1), "app.jobs/Crop/1/0"
+    await storage.append([(PIPE, [b"due"])], when=When(schedule="every 0.001"))
+    await storage.wait(None, 0)
+    await storage.promote()
+    assert await storage.contains(other, b"c")
+    assert await storage.length(other) == 1
+    await storage.pipes()
+    await storage.range(PIPE, 9)
+    await storage.backlog()
+    await overview_of(storage)
+    await storage.scheduled()
+    await storage.graves()
+    [letter] = (await storage.range(GRAVE, 9)).numbers
+    assert await storage.requeue(GRAVE, letter, PIPE, b"again")
+    assert not await storage.drop(GRAVE, letter)
+    await storage.unschedule(PIPE, b"due")
+    await storage.remove(PIPE, b"b")
+    assert await storage.claimed(key)
+    hand = await storage.turn(None, None, {"app.jobs/Crop": terms})
+    assert hand
+    assert await storage.lease((hand.key, hand.token, 9.0)) == [True]
+    assert await storage.pop(hand, 1, [Output(PIPE, [b"sent"]), Output(PIPE, [b"later"], When(after_us=10**12), True)])
+    assert await storage.unclaim(hand.key, hand.token)
+    await storage.of_owner(storage.turning.owner, ending=Ending())
+    hand = await storage.turn(None, None, {"app.jobs/Resize": terms})
+    assert hand
+    hand = await storage.turn(hand, None, {"app.jobs/Resize": terms}, outputs=[Output(PIPE, [b"sent"])])
+    assert hand
+    await storage.pop(hand, 1)
+    await a_move(storage)
+    name = f"{storage.server.prefix}bell:none#1"
+    await storage.server.run("await", 0, {"sleeper": name})
+    assert await storage.server.run("outgoing", 0, {}) == []
+    assert await storage.server.run("incoming", 0, {"source": 0, "numbers": [], "most": 1 << 40}) == [0, 0]
+    await storage.server.run("arrived", 0, {"target": 0, "through": 0})
+    assert await storage.server.run("room", 0, {"nbytes": 1, "most": 1 << 40})
+    await storage.server.run("leave", 0, {"sleeper": name})
+
+
+async def test_03_every_key_that_a_script_touches_is_declared_and_of_the_storage(storage: RedisStorage) -> None:
     with socket.socket(socket.AF_UNIX) as monitor:
         monitor.connect(str(running_server().socket))
         monitor.sendall(b"MONITOR\r\n")
         assert monitor.recv(5) == b"+OK\r\n"
-        await some_of_everything(storage)
-        await storage.wait(None, 0)
-        await storage.promote()
-        await storage.remove(PIPE, b"b")
+        await storage.server.ask(b"SCRIPT", b"FLUSH")
+        await all_verbs(storage)
         await storage.server.ask(b"PING", b"end of the test")
         said = b""
         while b"end of the test" not in said:
             said += monitor.recv(1 << 16)
 
-    declared, touched = set[str](), 0
+    prefix, declared, touched, shas = storage.server.prefix, set[str](), 0, set[str]()
     for line in said.decode(errors="replace").splitlines():
         words = re.findall(r'"((?:[^"\\]|\\.)*)"', line)
-        if words and words[0] in ("EVAL", "EVALSHA"):
+        command = words[0].upper() if words else ""
+        assert command not in FORBIDDEN
+        if command in ("EVAL", "EVALSHA"):
             declared = set(words[3 : 3 + int(words[2])])
-        elif "lua]" in line and words[0] not in ("TIME", "PUBLISH"):
-            keys = words[1:2] if words[0] != "ZUNIONSTORE" else [words[1], *words[3 : 3 + int(words[2])]]
+            shas.add(words[1])
+        elif "lua]" in line and command == "PUBLISH":
+            assert words[1].startswith(prefix)
+        elif "lua]" in line and command != "TIME":
+            keys = words[1:2] if command != "ZUNIONSTORE" else [words[1], *words[3 : 3 + int(words[2])]]
             assert set(keys) <= declared, line
+            assert all(key.startswith(prefix) for key in keys), line
             touched += 1
-    assert touched > 100
+    assert touched > 200
+    assert [verb for verb in VERBS if script(verb).sha.decode() not in shas] == []
+
+
+def test_19_the_rule_of_the_docs_allows_what_scripts_call() -> None:
+    used = {command for verb in VERBS for command in re.findall(r"redis\.call\('([A-Z]+)'", script(verb).text.decode())}
+    assert used <= {word.removeprefix("+").upper() for word in minimal_rights()}
+
+
+async def test_19_two_prefixes_on_one_server_never_touch(storage: RedisStorage) -> None:
+    other = RedisStorage(storage.server.address, StorageSettings(prefix=f"{segment_name()}_"))
+    await some_of_everything(other)
+    before = await other.backlog()
+    await all_verbs(storage)
+    await storage.server.destroy()
+
+    assert await other.backlog() == before
+    assert await wrongs(other.server) == []
+    await other.server.destroy()
+    await other.close()
+
+
+async def test_19_a_user_of_one_prefix_may_touch_no_other(storage: RedisStorage) -> None:
+    """All tests of the contract run as such a user."""
+    server, prefix = running_server(), storage.server.prefix
+    server.ask(
+        "ACL", "SETUSER", "only", "on", "nopass", "resetchannels", f"~{prefix}*", f"&{prefix}*", *minimal_rights()
+    )
+    address = Address(path=str(server.socket), username="only", password="any")
+    its, other = (RedisStorage(address, StorageSettings(prefix=name)) for name in (prefix, f"x{prefix}"))
+    await all_verbs(its)
+    assert await wrongs(its.server) == []
+    with pytest.raises(StorageRefused, match="check user, password and rights"):
+        await other.append([(PIPE, [b"x"])])
+    for each in (its, other):
+        await each.close()
+    server.ask("ACL", "DELUSER", "only")
 
 
 async def test_nothing_on_the_server_expires(storage: RedisStorage) -> None:
     await some_of_everything(storage)
-    for key in (await storage.server.layout()).all_keys():
+    for key in (await storage.server.layout()).keys_of(0):
         assert await storage.server.ask(b"TTL", key) in (-1, -2)
 
 
 async def test_drained_threads_leave_nothing(storage: RedisStorage) -> None:
-    for start in range(0, 2000, 500):
-        await storage.append([(f"app.jobs/Resize/{thread}/0", [b"x"]) for thread in range(start, start + 500)])
+    for start in range(0, 2000, 250):
+        await storage.append([(f"app.jobs/Resize/{thread}/0", [b"x"]) for thread in range(start, start + 250)])
     terms, hand = {"app.jobs/Resize": Terms((0,), 9)}, None
     while hand is None or hand.batch.count:
         hand = await storage.turn(hand, None, terms)

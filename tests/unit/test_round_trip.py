@@ -109,6 +109,16 @@ class Json(pydantic.BaseModel):
     anything: pydantic.Json  # type: ignore[type-arg]
 
 
+class JsonOfModels(pydantic.BaseModel):
+    model: pydantic.Json[ByAlias]
+    serialized: pydantic.Json[list[ModelSerialized]]
+    secret: pydantic.Json[dict[str, pydantic.SecretStr]]
+
+
+class JsonRoot(pydantic.RootModel[pydantic.Json[list[int]]]):
+    pass
+
+
 class Open(pydantic.BaseModel):
     model_config = ConfigDict(extra="allow")
     number: int
@@ -161,6 +171,8 @@ MODELS = [
     Annotating(number=1),
     Root([ModelSerialized(number=1)]),
     Json(numbers="[1, 2]", anything='{"a": [1]}'),  # type: ignore[arg-type]
+    JsonOfModels(model='{"orderNumber": 7}', serialized='[{"number": 1}]', secret='{"a": "b"}'),  # type: ignore[arg-type]
+    JsonRoot("[1, 2]"),  # type: ignore[arg-type]
     Open.model_validate({"number": 1, "other": [1, "x"]}),
     Binary(raw=b"\xff\xfe", span=timedelta(days=1.5), pair=(1, 2), colour=Colour.RED),
     Box[set[int]](content={1, 2}),

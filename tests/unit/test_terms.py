@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Self
 
 import pytest
 
-from shardq import Handler
+from shardq import Handler, Queue, Worker
+from shardq.drivers import RuntimeLock, RuntimeStorage
 from shardq.handling.info import info_of
 from shardq.model import Terms
 
@@ -102,3 +103,21 @@ class OfAnotherKind(Plain, metaclass=abc.ABCMeta): ...
 )
 def test_a_handler_with_code_of_its_own_does_not_begin_at_once(handler: type[Handler[Any]], at_once: bool) -> None:
     assert info_of(handler).begins_at_once() is at_once
+
+
+class OutOfOrder:
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        raise KeyError("out of order")
+
+
+class ReadsBadly(Plain):
+    retry = OutOfOrder()  # type: ignore[assignment]
+
+
+async def test_a_class_that_cannot_be_looked_at_keeps_no_other_from_its_worker() -> None:
+    queue = Queue(RuntimeStorage())
+    await queue.register(Plain, 1, 2)
+
+    await Worker(RuntimeLock(), queue).loop(limit=2)
+
+    assert (await queue.storage.backlog()).handled == 2

@@ -51,6 +51,7 @@ class RuntimeStorage:
     """
 
     importable_only = False
+    suspends = False
 
     def __init__(
         self,
@@ -210,6 +211,9 @@ class RuntimeStorage:
         """Seconds until the first lease or pause ends, None where there is none."""
         with self._lock:
             return self._threads.next_end_s()
+
+    async def check_stays(self) -> None:
+        """What is in memory moves nowhere."""
 
     async def close(self) -> None:
         """Nothing to let go of: memory is all there is."""

@@ -6,11 +6,15 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 from redis.connection import parse_url
 
+from shardq.drivers.redis import tls
 from shardq.errors import ConfigurationError
+
+#: Seconds for a new connection, and for the server to say anything while an answer is due.
+CONNECT_S, ANSWER_S = 5.0, 30.0
 
 
 @dataclass(frozen=True, repr=False)
@@ -27,6 +31,12 @@ class Address:
     protocol: int = 2
     """RESP2 or RESP3."""
     tls: ssl.SSLContext | None = None
+    connect_s: float = CONNECT_S
+    answer_s: float = ANSWER_S
+    replicas: int = 0
+    """So many replicas must have what an application stores before its call returns."""
+    fsync: bool = False
+    """Whether it must be on disk as well, at the server and at these replicas."""
 
     def __str__(self) -> str:
         if self.path:
@@ -51,11 +61,26 @@ class Address:
 
 
 def of_client(redis: Any) -> Address:
-    """Where a client of `redis.asyncio` (or `redis`) connects to. Raises `ConfigurationError` for what is none."""
+    """Where a client of `redis.asyncio` (or `redis`) connects to. Raises `ConfigurationError` for what is none, and for
+    one that finds its user and password while it connects.
+    """
     pool = getattr(redis, "connection_pool", None)
     if pool is None:
-        raise ConfigurationError(f"{type(redis).__name__} is no Redis client: give redis.asyncio.Redis(...)")
+        raise ConfigurationError(
+            f"{type(redis).__name__} is no Redis client: give redis.asyncio.Redis(...) or "
+            "redis.asyncio.cluster.RedisCluster(...)"
+        )
+    if pool.connection_kwargs.get("credential_provider"):
+        raise ConfigurationError("a client with a credential_provider cannot be used: give it username and password")
     return _of_options(pool.connection_kwargs, "SSL" in pool.connection_class.__name__)
+
+
+def seeds_of_client(redis: Any) -> tuple[Address, ...]:
+    """Servers of the cluster that a client connects to; of another client none."""
+    nodes = getattr(getattr(redis, "nodes_manager", None), "startup_nodes", {})
+    options = getattr(redis, "connection_kwargs", {})
+    tls = "SSL" in getattr(options.get("connection_class"), "__name__", "")
+    return tuple(_of_options(options | {"host": node.host, "port": node.port, "db": 0}, tls) for node in nodes.values())
 
 
 class Target(NamedTuple):
@@ -63,33 +88,77 @@ class Target(NamedTuple):
 
     address: Address
     options: Mapping[str, str]
-    """What is said of the storage: `prefix`, `partitions`."""
+    """What is said of the storage: `prefix`, `partitions`, `replicas`, `fsync`."""
+    seeds: tuple[Address, ...] = ()
+    """Some servers of a cluster; none: it is one server."""
 
 
 #: Options of a URL that speak of the storage.
-_OF_STORAGE = ("prefix", "partitions")
+_OF_STORAGE = ("prefix", "partitions", "replicas", "fsync")
+#: Those that say how to connect, as redis-py has them.
+_OF_CONNECTION = ("db", "username", "password", "protocol", "socket_timeout", "socket_connect_timeout", *tls.OPTIONS)
+#: Those of redis-py that change nothing here: connections are few, kept alive, made anew where they broke, and carry
+#: bytes.
+_WITHOUT_MEANING = (
+    "client_name",
+    "decode_responses",
+    "encoding",
+    "encoding_errors",
+    "health_check_interval",
+    "legacy_responses",
+    "max_connections",
+    "retry_on_error",
+    "retry_on_timeout",
+    "socket_keepalive",
+    "socket_read_size",
+    "timeout",
+)
 
 
 def of_url(url: str) -> Target:
     """Raises `ConfigurationError`."""
-    parts = urlsplit(url)
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    own = {name: options.pop(name) for name in _OF_STORAGE if name in options}
-    scheme = {"redis+unix": "unix"}.get(parts.scheme, parts.scheme)
-    query = f"?{urlencode(options)}" if options else ""
     try:
-        found = parse_url(  # type: ignore[no-untyped-call]
-            f"{scheme}://{parts.netloc}{parts.path}{query}"
-        )
+        parts = urlsplit(url)
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        own = {name: options.pop(name) for name in _OF_STORAGE if name in options}
+        for name in options.keys() - _OF_CONNECTION:
+            _check_without_meaning(name, parts)
+            del options[name]
+        scheme, _, more = parts.scheme.partition("+")
+        scheme = "unix" if more == "unix" else scheme
+        query = f"?{urlencode(options)}" if options else ""
+        user, at, hosts = parts.netloc.rpartition("@")
+        found = [
+            _read(f"{scheme}://{user}{at}{host}{parts.path}{query}", scheme == "rediss")
+            for host in (hosts.split(",") if more == "cluster" else [hosts])
+        ]
     except (ValueError, TypeError):
         raise ConfigurationError(
             "this Redis URL cannot be used: write it as redis://USER:PASSWORD@HOST:PORT/DATABASE, rediss:// for TLS, "
-            "or redis+unix:///PATH"
+            "redis+cluster://USER:PASSWORD@HOST:PORT,HOST:PORT for a cluster, or redis+unix:///PATH"
         ) from None
-    return Target(_of_options(found, scheme == "rediss"), own)
+    if more == "cluster" and found[0].db:
+        raise ConfigurationError("a Redis cluster has no databases: leave /DATABASE out of its URL")
+    return Target(found[0], own, tuple(found) if more == "cluster" else ())
 
 
-def _of_options(options: Mapping[str, Any], tls: bool) -> Address:
+def _read(url: str, is_tls: bool) -> Address:
+    """Raises `ValueError` and `TypeError`."""
+    found = parse_url(url)  # type: ignore[no-untyped-call]
+    return _of_options(found, is_tls, found.get("socket_timeout"))
+
+
+def _check_without_meaning(name: str, parts: SplitResult) -> None:
+    if name in _WITHOUT_MEANING:
+        return
+    # What stands before a late @ may be of a password that was not escaped.
+    its = "such option" if "@" in "".join(parts[2:]) else f"option {name}"
+    known = ", ".join((*_OF_STORAGE, *_OF_CONNECTION))
+    raise ConfigurationError(f"a Redis URL has no {its}: those there are: {known}")
+
+
+def _of_options(options: Mapping[str, Any], is_tls: bool, answer_s: Any = None) -> Address:
+    """`answer_s`: that of a client is for its own commands, and stays out."""
     return Address(
         host=options.get("host") or "localhost",
         port=int(options.get("port") or 6379),
@@ -98,17 +167,7 @@ def _of_options(options: Mapping[str, Any], tls: bool) -> Address:
         username=options.get("username") or None,
         password=options.get("password") or None,
         protocol=3 if str(options.get("protocol")) == "3" else 2,
-        tls=_context(options) if tls else None,
+        tls=tls.context_of(options) if is_tls else None,
+        connect_s=float(options.get("socket_connect_timeout") or CONNECT_S),
+        answer_s=float(answer_s or ANSWER_S),
     )
-
-
-def _context(options: Mapping[str, Any]) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"), capath=options.get("ssl_ca_path"))
-    if options.get("ssl_certfile"):
-        context.load_cert_chain(options["ssl_certfile"], options.get("ssl_keyfile"), options.get("ssl_password"))
-    required = str(options.get("ssl_cert_reqs", "required"))
-    if required in ("none", "0") or options.get("ssl_check_hostname") is False:
-        context.check_hostname = False
-    if required in ("none", "0"):
-        context.verify_mode = ssl.CERT_NONE
-    return context

@@ -16,8 +16,11 @@ from shardq.drivers.redis.server import Server
 from shardq.text.wording import counted
 
 _RECORD = Struct("<QII")
-_HASHES = ("THREADS", "CHUNKS", "EQUAL", "WAITING", "LETTERS", "SLEEPS", "FAMILIES")
-_SETS = ("LIVE", "READY", "TIMERS", "OWNERS", "DUE", "AGAIN", "STARVED", "WAITS", "GRAVES", "SLEEPERS", "GONE")
+_HASHES = ("THREADS", "CHUNKS", "EQUAL", "WAITING", "LETTERS", "SLEEPS", "OUTBOX", "FAMILIES")
+_SETS = (
+    *("LIVE", "READY", "TIMERS", "OWNERS", "DUE", "AGAIN", "STARVED", "WAITS"),
+    *("GRAVES", "SLEEPERS", "OUTWARD", "GONE"),
+)
 
 
 async def wrongs(server: Server) -> list[str]:
@@ -38,14 +41,14 @@ class _Partition:
     ):
         self.state, self.hashes, self.sets = state, hashes, sets
         self.threads = {key.decode(): decoded(said) for key, said in hashes["THREADS"].items()}
-        self.nbytes = 0
+        self.nbytes = self.away = 0
 
     @classmethod
     async def read(cls, server: Server, layout: Layout, partition: int) -> _Partition:
         words: list[tuple[bytes, ...]] = [(b"GET", layout.key(partition, "STATE"))]
         words += [(b"HGETALL", layout.key(partition, name)) for name in _HASHES]
         words += [(b"ZRANGE", layout.key(partition, name), b"0", b"-1", b"WITHSCORES") for name in _SETS]
-        state, *rest = await server.at_once(*words)
+        state, *rest = await server.at_once(partition, *words)
         hashes = {name: _pairs(said) for name, said in zip(_HASHES, rest, strict=False)}
         sets = {
             name: {member: float(score) for member, score in _pairs(said).items()}
@@ -54,7 +57,7 @@ class _Partition:
         return cls(decoded(state) if state else {}, hashes, sets)
 
     def wrongs(self) -> Iterator[str]:
-        return chain(self._threads(), self._pending(), self._letters(), self._sleepers(), self._figures())
+        return chain(self._threads(), self._pending(), self._letters(), self._sleepers(), self._away(), self._figures())
 
     def _threads(self) -> Iterator[str]:
         fields, equal = set[bytes](), Counter[bytes]()
@@ -168,11 +171,20 @@ class _Partition:
         yield from _differs("SLEEPERS", members, set(self.sets["SLEEPERS"]))
         yield from _differs("GONE", set(self.hashes["FAMILIES"]), set(self.sets["GONE"]))
 
+    def _away(self) -> Iterator[str]:
+        outward = set[bytes]()
+        for field, stored in self.hashes["OUTBOX"].items():
+            target, _, number = field.partition(b":")
+            outward.add(b"%05d\0%016d" % (int(target), int(number)))
+            batch = batch_of(list(_records(_entry(stored)[1])))
+            self.away, self.nbytes = self.away + batch.count, self.nbytes + len(batch.payload)
+        yield from _differs("OUTWARD", outward, set(self.sets["OUTWARD"]))
+
     def _figures(self) -> Iterator[str]:
         queued = sum(its["queued"] for its in self.threads.values())
         figures = self.state.get("accepted", 0) - self.state.get("handled", 0)
-        if queued != figures:
-            yield f"tubes have {counted(queued, 'message')}, and the figures say {figures}"
+        if queued + self.away != figures:
+            yield f"tubes and the outbox have {counted(queued + self.away, 'message')}, and the figures say {figures}"
         if self.nbytes != self.state.get("used", 0):
             yield f"messages and letters have {self.nbytes} bytes, and the figure says {self.state.get('used', 0)}"
 

@@ -23,8 +23,13 @@ def batch_said(told: dict[str, Any], records: Sequence[bytes]) -> Batch:
     batch.pipe, batch.front = f"{told['key']}/{name.removeprefix('f')}", name[0] == "f"
     batch.taken_us = told["taken_us"]
     if failed := told.get("failed"):
-        batch.failed = Failed(failed["attempts"], failed["first_us"], failed["last_us"], _ending(failed.get("ending")))
+        batch.failed = failed_said(failed)
     return batch
+
+
+def failed_said(failed: dict[str, Any]) -> Failed:
+    """Failures of a message."""
+    return Failed(failed["attempts"], failed["first_us"], failed["last_us"], _ending(failed.get("ending")))
 
 
 def hand_said(reply: Sequence[bytes]) -> Hand | None:

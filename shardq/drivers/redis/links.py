@@ -1,125 +1,107 @@
-"""How calls reach the server: one connection for each event loop, and for each thread without one; made anew where it
-breaks. A call that got no answer is made again: each script can tell.
+"""How the calls of an event loop reach a server: one connection for each loop, made anew where it breaks. A call that
+got no answer is made again: each script can tell.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import random
-import threading
-import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import suppress
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import hiredis
 
-from shardq.drivers.redis.address import Address
-from shardq.drivers.redis.replies import Outage, is_answer, lacks_script, meaning
-from shardq.drivers.redis.scripts import Command
-from shardq.drivers.redis.wire import Disconnected, Orphan, PlainWire, Wire, packed
-from shardq.errors import StorageUnavailable
-
-log = logging.getLogger("shardq.storage")
-
-#: Seconds of a pause before the next try, at most: at first, and in the end.
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
-#: Seconds for which a call is tried where its caller does not wait without end.
-PATIENCE_S = 60.0
-
-
-class _Tries:
-    """The tries of one call."""
-
-    def __init__(self, address: Address, patience_s: float | None) -> None:
-        self._address = address
-        self._ends = None if patience_s is None else time.monotonic() + patience_s
-        self._count = 0
-
-    def pause_s(self, reason: Exception) -> float:
-        """Seconds until the next try. Raises `StorageUnavailable` where there is none."""
-        if self._ends is not None and time.monotonic() >= self._ends:
-            raise StorageUnavailable(f"no answer from {self._address}: {_said(reason)}") from reason
-        if not self._count:
-            log.warning("server not available", extra={"server": str(self._address), "reason": _said(reason)})
-        self._count += 1
-        return random.uniform(0, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self._count, 10)))
-
-
-def _said(reason: Exception) -> str:
-    return str(reason) or "the connection ended" if not isinstance(reason, TimeoutError) else "no answer in time"
+from shardq.drivers.redis import copies
+from shardq.drivers.redis.replies import Elsewhere, NoMemory, Outage, is_answer, lacks_script, meaning
+from shardq.drivers.redis.scripts import Command, Sendable, Words
+from shardq.drivers.redis.tries import LONGEST_PAUSE_S, LOOK_S, PATIENCE_S, Tries
+from shardq.drivers.redis.wire import Disconnected, Orphan, Wire, packed
+from shardq.errors import ShardqError, StorageClosed, StorageUnavailable
 
 
 class Link:
-    """The connection of the running event loop."""
+    """The connection of the running event loop to one server. That to a cluster has several: see `cluster`. `copied`:
+    its calls wait for copies, if they are such calls, and no others are made over it.
+    """
 
-    def __init__(self, address: Address) -> None:
+    longest_pause_s = LONGEST_PAUSE_S
+
+    def __init__(self, address: Any, *, copied: bool = False) -> None:
         self._address = address
+        self._copied = copied
         self._wire: Wire | None = None
         self._connecting = asyncio.Lock()
-        self.closed = False
+        self._closed = False
 
-    async def run(self, command: Command, orphan: Orphan | None = None, patience_s: float | None = PATIENCE_S) -> Any:
+    async def run(self, command: Sendable, orphan: Orphan | None = None, patience_s: float | None = PATIENCE_S) -> Any:
         """What the script returns. Raises what it says, `StorageUnavailable`, and `NoMemory`."""
-        tries: _Tries | None = None
+        tries: Tries | None = None
         while True:
             try:
-                wire = self._wire
-                if wire is None or wire.lost:
-                    wire = await self._connected()
-                reply = await _answer(wire, command.packed, orphan)
-                if isinstance(reply, hiredis.ReplyError) and lacks_script(reply):
-                    reply = await _answer(wire, command.with_text, orphan)
+                wire = self._ready(command.slot) or await self._connected(command.slot)
+                if self._copied:
+                    reply = await _answer_with_copies(self._address, wire, command)
+                else:
+                    reply = await _answer(wire, command.packed, orphan)
+                if isinstance(reply, hiredis.ReplyError):
+                    reply = await self._settled(reply, wire, command, orphan)
                 if not isinstance(reply, Exception):
                     return reply
-                reason: Exception = reply if isinstance(reply, Disconnected) else meaning(reply)
-            except hiredis.ReplyError as error:
+                reason = meaning(reply)
+            except (hiredis.ReplyError, Disconnected, Outage, OSError) as error:
                 reason = meaning(error)
-            except (Disconnected, OSError) as error:
-                reason = error
             if is_answer(reason):
                 raise reason
-            tries = tries or _Tries(self._address, patience_s)
+            self._puzzled(reason)
+            tries = tries or Tries(self._address, patience_s, self.longest_pause_s)
             await asyncio.sleep(tries.pause_s(reason))
 
-    async def ask(self, *words: bytes, patience_s: float | None = PATIENCE_S) -> Any:
-        """The answer to a plain command, which is made again like others."""
-        tries: _Tries | None = None
+    async def run_each(self, commands: Sequence[Sendable], patience_s: float | None = PATIENCE_S) -> list[Any]:
+        """The same of several, all of which are sent before the first answer is waited for. What a script says or
+        raises stands in its place.
+        """
+        if self._copied:
+            return await asyncio.gather(*[self._run_again(command, None, patience_s) for command in commands])
+        sent = self._sent_together(commands)
+        on_their_way = [future for future in sent if future is not None]
+        if patience_s == 0 and on_their_way:
+            _, late = await asyncio.wait(on_their_way, timeout=LOOK_S)
+            for future in late:
+                self._puzzled(Disconnected())
+                future.cancel()
+        return [
+            await self._run_again(command, future, patience_s) for command, future in zip(commands, sent, strict=True)
+        ]
+
+    async def ask(self, *words: bytes, slot: int = 0, patience_s: float | None = PATIENCE_S) -> Any:
+        """The answer to a plain command, which is made again like others. `slot`: where its keys lie."""
+        return await self.run(Words(packed(*words), slot), None, patience_s)
+
+    async def at_once(self, *commands: tuple[bytes, ...], slot: int = 0, patience_s: float | None = PATIENCE_S) -> Any:
+        """The answers to plain commands, all of the same instant."""
+        tries: Tries | None = None
         while True:
             try:
-                return await (await self._connected()).ask(packed(*words))
-            except hiredis.ReplyError as error:
+                wire = self._ready(slot) or await self._connected(slot)
+                futures = [wire.sent(packed(*words)) for words in ((b"MULTI",), *commands, (b"EXEC",))]
+                replies = [await future for future in futures]
+                wrong = next((reply for reply in replies if isinstance(reply, Exception)), None)
+                if wrong is None:
+                    return replies[-1]
+                reason = meaning(wrong)
+            except (hiredis.ReplyError, Disconnected, Outage, OSError) as error:
                 reason = meaning(error)
-            except (Disconnected, OSError) as error:
-                reason = error
             if is_answer(reason):
                 raise reason
-            tries = tries or _Tries(self._address, patience_s)
+            self._puzzled(reason)
+            tries = tries or Tries(self._address, patience_s, self.longest_pause_s)
             await asyncio.sleep(tries.pause_s(reason))
 
-    async def at_once(self, *commands: tuple[bytes, ...]) -> list[Any]:
-        """The answers to plain commands, all of the same instant. Raises where there is no answer."""
-        wire = await self._connected()
-        futures = [wire.sent(packed(*words)) for words in ((b"MULTI",), *commands, (b"EXEC",))]
-        *_, answers = [await future for future in futures]
-        if isinstance(answers, Exception):
-            raise answers
-        found: list[Any] = answers
-        return found
-
-    def post(self, command: Command) -> None:
-        """Send a call whose answer does not matter, behind all that were sent. Without a connection it is lost."""
-        wire = self._wire
-        if wire is None or wire.lost:
-            return
-
-        def look(answer: asyncio.Future[Any]) -> None:
-            reply = None if answer.cancelled() else answer.result()
-            if isinstance(reply, hiredis.ReplyError) and lacks_script(reply):
-                wire.post(command.with_text)
-
-        wire.sent(command.packed).add_done_callback(look)
+    def post(self, *commands: Command) -> None:
+        """Send calls whose answers do not matter, behind all that were sent. Without a connection they are lost."""
+        for command, future in zip(commands, self._sent_together(commands), strict=True):
+            if future is not None:
+                future.add_done_callback(partial(self._posted, command))
 
     @property
     def busy(self) -> bool:
@@ -127,19 +109,103 @@ class Link:
         return self._connecting.locked() or (self._wire is not None and self._wire.busy)
 
     def close(self) -> None:
-        self.closed = True
+        self._closed = True
         if self._wire is not None:
             self._wire.close()
 
-    async def _connected(self) -> Wire:
+    def _ready(self, slot: int) -> Wire | None:
+        """The connection for a slot, where there is one."""
+        return None if self._wire is None or self._wire.lost else self._wire
+
+    async def _connected(self, slot: int) -> Wire:
+        """The same, made where there is none."""
         async with self._connecting:
+            self._check_open()
             if self._wire is None or self._wire.lost:
                 self._wire = await Wire.to(self._address)
+                if self._closed:
+                    self._wire.close()
+                self._check_open()
             return self._wire
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StorageClosed("this storage was closed: what it stored stays, connect to it anew")
 
-async def _answer(wire: Wire, command: bytes, orphan: Orphan | None) -> Any:
+    async def _settled(self, reply: Any, wire: Wire, command: Sendable, orphan: Orphan | None) -> Any:
+        """The answer, an error too, where the first one was an error: to a server without the script it is sent."""
+        return await _answer(wire, command.with_text, orphan) if lacks_script(reply) else reply
+
+    async def _answered(self, wire: Wire, command: Sendable, orphan: Orphan | None, *, asking: bool = False) -> Any:
+        """The answer, an error too. `asking`: to a server that is about to have the keys."""
+        if self._copied:
+            return await _answer_with_copies(self._address, wire, command, asking=asking)
+        return await answer_with_script(wire, command, orphan, asking=asking)
+
+    def _puzzled(self, reason: Exception) -> None:
+        """A call failed: what is known of the servers may be no longer true."""
+        if self._wire is not None and isinstance(reason, Elsewhere):
+            self._wire.close()
+
+    def _posted(self, command: Command, future: asyncio.Future[Any]) -> None:
+        reply = None if future.cancelled() else future.result()
+        wire = self._ready(command.slot)
+        if isinstance(reply, hiredis.ReplyError) and lacks_script(reply) and wire:
+            wire.post(command.with_text)
+
+    def _sent_together(self, commands: Sequence[Sendable]) -> list[asyncio.Future[Any] | None]:
+        """Send all, those for one connection in one piece; None for those that have none now."""
+        wires = [self._ready(command.slot) for command in commands]
+        sent: dict[Wire, list[asyncio.Future[Any]]] = {
+            wire: wire.sent_together(
+                [command.packed for command, its in zip(commands, wires, strict=True) if its is wire]
+            )
+            for wire in dict.fromkeys(wires)
+            if wire is not None
+        }
+        following = {wire: iter(futures) for wire, futures in sent.items()}
+        return [None if wire is None else next(following[wire]) for wire in wires]
+
+    async def _run_again(self, command: Sendable, future: asyncio.Future[Any] | None, patience_s: float | None) -> Any:
+        """The answer that is on its way, or that of another try; an error too."""
+        if future is not None and future.cancelled():
+            return StorageUnavailable(f"no answer from {self._address} in {LOOK_S} s")
+        reply = None if future is None else await future
+        if future is not None and not isinstance(reply, Exception):
+            return reply
+        try:
+            return await self.run(command, None, patience_s)
+        except (ShardqError, NoMemory) as error:
+            return error
+
+
+async def answer_with_script(wire: Wire, command: Sendable, orphan: Orphan | None, *, asking: bool = False) -> Any:
+    """The answer, an error too. `asking`: to a server that is about to have the keys."""
+    reply = await _answer(wire, command.packed, orphan, asking)
+    if isinstance(reply, hiredis.ReplyError) and lacks_script(reply):
+        reply = await _answer(wire, command.with_text, orphan, asking)
+    return reply
+
+
+async def _answer_with_copies(address: Any, wire: Wire, command: Sendable, *, asking: bool = False) -> Any:
+    """The same, once there are copies of what it did. Raises `TooFewCopies`."""
+    its = copies.of(wire, address)
+    for text in (command.packed, command.with_text):
+        if asking:
+            wire.post(packed(b"ASKING"))
+        answer, confirmed = wire.sent(text), its.of_what_was_sent()
+        reply = await answer
+        if not (isinstance(reply, hiredis.ReplyError) and lacks_script(reply)):
+            break
+    if not isinstance(reply, Exception) and copies.did_something(reply):
+        copies.check(address, await asyncio.shield(confirmed))
+    return reply
+
+
+async def _answer(wire: Wire, command: bytes, orphan: Orphan | None, asking: bool = False) -> Any:
     """The answer, an error too. Where the caller is cancelled, `orphan` is given it."""
+    if asking:
+        wire.post(packed(b"ASKING"))
     future = wire.sent(command, orphan)
     try:
         return await future
@@ -147,107 +213,3 @@ async def _answer(wire: Wire, command: bytes, orphan: Orphan | None) -> Any:
         if orphan and not future.cancelled():  # it was there already, when the cancellation came
             orphan(future.result())
         raise
-
-
-class PlainLink:
-    """The connection of a thread that may not suspend: it blocks the thread."""
-
-    def __init__(self, address: Address) -> None:
-        self._address = address
-        self._wire: PlainWire | None = None
-
-    def run(self, command: Command, patience_s: float | None = PATIENCE_S) -> Any:
-        """See `Link.run`."""
-        return self._tried(lambda wire: _run_on(wire, command), patience_s)
-
-    def ask(self, *words: bytes, patience_s: float | None = PATIENCE_S) -> Any:
-        """See `Link.ask`."""
-        return self._tried(lambda wire: wire.ask(packed(*words)), patience_s)
-
-    def close(self) -> None:
-        if self._wire is not None:
-            self._wire.close()
-            self._wire = None
-
-    def _tried(self, act: Callable[[PlainWire], Any], patience_s: float | None) -> Any:
-        tries: _Tries | None = None
-        while True:
-            try:
-                if self._wire is None:
-                    self._wire = PlainWire(self._address)
-                return act(self._wire)
-            except hiredis.ReplyError as error:
-                reason = meaning(error)
-            except (Disconnected, OSError) as error:
-                reason = error
-                self.close()
-            if is_answer(reason):
-                raise reason
-            tries = tries or _Tries(self._address, patience_s)
-            time.sleep(tries.pause_s(reason))
-
-
-def _run_on(wire: PlainWire, command: Command) -> Any:
-    try:
-        return wire.ask(command.packed)
-    except hiredis.ReplyError as error:
-        if not lacks_script(error):
-            raise
-        return wire.ask(command.with_text)
-
-
-class PerLoop:
-    """One thing for each running event loop, closed when the loop ends."""
-
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self._make = make
-        self._made: dict[asyncio.AbstractEventLoop, tuple[Any, AsyncGenerator[None, None]]] = {}
-        self._lock = threading.Lock()
-
-    async def here(self) -> Any:
-        loop = asyncio.get_running_loop()
-        found = self._made.get(loop)
-        if found:
-            return found[0]
-        made = self._make()
-        ending = self._until_loop_ends(loop, made)
-        with self._lock:
-            self._made[loop] = made, ending
-        await anext(ending)  # so the loop knows of it, and closes it in its end
-        return made
-
-    @property
-    def all(self) -> list[Any]:
-        return [made for made, _ in list(self._made.values())]
-
-    def already_here(self) -> Any:
-        """The one of this loop, None where there is none yet."""
-        found = self._made.get(asyncio.get_running_loop())
-        return found and found[0]
-
-    def close(self) -> None:
-        """Close those of this loop at once, and those of others in their loops."""
-        with self._lock:
-            made, self._made = self._made, {}
-        try:
-            running = asyncio.get_running_loop()
-        except RuntimeError:
-            running = None
-        for loop, (its, _) in made.items():
-            if loop is running:
-                its.close()
-            else:
-                with suppress(RuntimeError):  # the loop is closed, and closed it
-                    loop.call_soon_threadsafe(its.close)
-
-    async def _until_loop_ends(self, loop: asyncio.AbstractEventLoop, made: Any) -> AsyncGenerator[None, None]:
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._made.pop(loop, None)
-            made.close()
-
-
-#: `Outage` is what `meaning` gives for an error that passes.
-__all__ = ["Link", "Outage", "PerLoop", "PlainLink"]

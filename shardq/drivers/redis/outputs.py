@@ -9,7 +9,6 @@ from shardq.drivers.redis.records import bodies_of
 from shardq.drivers.redis.replies import NoMemory
 from shardq.drivers.redis.rooms import CALL_AGAIN, FOLLOW_UP_PART, HAND_OVER_PART, NO_ROOM, Room
 from shardq.drivers.redis.server import Server
-from shardq.errors import HandlerError
 from shardq.model import Part, key_of
 from shardq.outputs import Output, check_outputs, hands_over
 from shardq.scheduling.schedule import resolved_us
@@ -19,11 +18,15 @@ from shardq.settings import StorageSettings
 class Sending:
     """The outputs of one acknowledgement."""
 
-    def __init__(self, told: dict[str, Any], bodies: list[bytes], parts: Sequence[Part], room: Room) -> None:
+    def __init__(
+        self, told: dict[str, Any], bodies: list[bytes], parts: Sequence[Part], room: Room, *, goes_away: bool
+    ) -> None:
         self.told = told
         """Arguments of the script."""
         self.bodies = bodies
         """What stands behind its other arguments."""
+        self.goes_away = goes_away
+        """Whether some of them are for other partitions."""
         self._parts = parts
         self._room = room
 
@@ -49,34 +52,46 @@ async def sending(
     """Make the outputs of so many requests of this thread ready. Raises `HandlerError` and `ScheduleError` for what can
     never be stored.
     """
-    room = Room(settings.capacity_bytes)
+    room = Room(settings.capacity_bytes, (await server.layout()).partitions)
     at_once = check_outputs(outputs, room.limits.parts)
     parts: list[Part] = [(output.pipe, output.messages) for output in outputs]
     room.check_names(parts)
-    await _check_partitions(server, key, outputs)
+    layout, here = await server.layout(), (await server.layout()).partition_of(key)
     now_us = 0 if at_once else await server.now_us()
-    pipes, absent, due_us, bodies = list[str](), list[bool](), list[int | bool](), list[bytes]()
-    for output in outputs:
-        its = bodies_of(output.messages) if output.messages else []
-        pipes += [output.pipe] * len(its)
-        absent += [output.absent] * len(its)
-        due_us += [resolved_us(output.when, now_us) if output.when else False] * len(its)
-        bodies += its
     kept_part = HAND_OVER_PART if hands_over(outputs, acknowledged) else FOLLOW_UP_PART
-    told: dict[str, Any] = {"pipes": pipes, "most": room.most(kept_part)}
-    if any(absent):
-        told["absent"] = absent
-    if not at_once:
-        told["due_us"] = due_us
-    return Sending({"outputs": told}, bodies, parts, room)
+    bundles = {here: _Bundle()}
+    for output in outputs:
+        if output.messages:
+            due_us = resolved_us(output.when, now_us) if output.when else False
+            bundles.setdefault(layout.partition_of(key_of(output.pipe)), _Bundle()).add(output, due_us)
+    own = bundles.pop(here)
+    told = own.told | {"most": room.most(kept_part)}
+    if bundles:
+        told["away"] = [{"target": place} | its.told for place, its in bundles.items()]
+    bodies = [*own.bodies, *(body for its in bundles.values() for body in its.bodies)]
+    return Sending({"outputs": told}, bodies, parts, room, goes_away=bool(bundles))
 
 
-async def _check_partitions(server: Server, key: str, outputs: Sequence[Output]) -> None:
-    layout = await server.layout()
-    here = layout.partition_of(key)
-    for pipe in (output.pipe for output in outputs):
-        if layout.partition_of(key_of(pipe)) != here:
-            raise HandlerError(
-                f"{pipe} is in another partition of the storage than {key}, and cannot be stored in one step with what "
-                "that acknowledges: register it with self.queue.register, or use a storage of one partition"
-            )
+class _Bundle:
+    """The outputs for one partition."""
+
+    def __init__(self) -> None:
+        self.bodies = list[bytes]()
+        self._pipes, self._absent, self._due_us = list[str](), list[bool](), list[int | bool]()
+
+    def add(self, output: Output, due_us: int | bool) -> None:
+        its = bodies_of(output.messages)
+        self.bodies += its
+        self._pipes += [output.pipe] * len(its)
+        self._absent += [output.absent] * len(its)
+        self._due_us += [due_us] * len(its)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the script is told of them."""
+        told: dict[str, Any] = {"pipes": self._pipes}
+        if any(self._absent):
+            told["absent"] = self._absent
+        if any(self._due_us):
+            told["due_us"] = self._due_us
+        return told

@@ -8,7 +8,6 @@ from typing import Any
 from shardq.drivers.redis.families import Claim, FamilyView, WorkerView, families_of
 from shardq.drivers.redis.hands import decoded
 from shardq.drivers.redis.plainly import plainly
-from shardq.drivers.redis.presence import HOME
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.model import Counts
 
@@ -41,7 +40,7 @@ class Overview:
     used_bytes: int
     """Of all messages and dead letters."""
     sleepers: int
-    """How many wait for work, room or quiet."""
+    """How many wait for work, room or quiet, in the partition that has most of them."""
     families: list[FamilyView]
 
     @property
@@ -66,26 +65,27 @@ class Overview:
 
 async def overview_of(storage: RedisStorage) -> Overview:
     """The storage as it is now."""
-    layout, server = await storage.server.layout(), storage.server
+    server, first = storage.server, {"limit": _CLAIMS}
     used_bytes = sleepers = now_us = 0
     claims, words = list[Claim](), list[bytes]()
-    for partition in range(layout.partitions):
-        after: str | None = None
-        while True:
-            reply = await server.run("overview", partition, {"after": after, "limit": _CLAIMS})
-            told = decoded(reply[0])
-            claims += [Claim(*its) for its in told["claims"] or ()]
-            if after is None:
-                used_bytes, sleepers = used_bytes + told["used"], sleepers + told["sleepers"]
-                now_us = max(now_us, told["now"])
-                words += reply[1:] if partition == HOME else ()
-            after = told.get("after")
-            if after is None:
-                break
+    for partition, reply in enumerate(await server.run_everywhere("overview", first)):
+        told = decoded(reply[0])
+        used_bytes, now_us = used_bytes + told["used"], max(now_us, told["now"])
+        sleepers = max(sleepers, told["sleepers"])
+        words += reply[1:]
+        claims += _claims(told)
+        while "after" in told:
+            more = await server.run("overview", partition, first | {"after": told["after"]})
+            told = decoded(more[0])
+            claims += _claims(told)
     counts = await storage.backlog()
     families = families_of(words, claims, now_us)
     figures = counts._asdict()
     return Overview(queued=counts.queued, **figures, used_bytes=used_bytes, sleepers=sleepers, families=families)
+
+
+def _claims(told: dict[str, Any]) -> list[Claim]:
+    return [Claim(*its) for its in told["claims"] or ()]
 
 
 def stats_of(storage: Any) -> Overview:

@@ -66,8 +66,7 @@ class Presence:
     @property
     def owner(self) -> str:
         """Who holds the claims made here."""
-        if self._pid != os.getpid():  # at first, and after a fork
-            self._belong(Family.new(), supervised=False)
+        self._know_name()
         return self._owner
 
     def join(self, family: Family) -> None:
@@ -82,11 +81,12 @@ class Presence:
         """A worker looked for work that serves these handlers. `now`: monotonic time."""
         if self._supervised or now < self._say_at or blocking.blocking:
             return
+        self._know_name()
         self._say_at = now + lease_s / OFTEN * 0.9  # it may look a little early
         self._serves = None if served is None or self._serves is None else self._serves | set(served)
         self._said = True
         family = told(self._family, lease_s, self._serves, {self._pid: age_s(self._pid)}, None)
-        await self._server.post("family", HOME, {"family": family})
+        await self._server.post("family", {HOME: {"family": family}})
 
     async def renew(self, lease_s: float, now: float) -> None:
         """The same while a worker is busy, so that it does not look."""
@@ -100,6 +100,10 @@ class Presence:
         self._said = False
         with suppress(ShardqError, TimeoutError):
             await say_end(self._server, self._family)
+
+    def _know_name(self) -> None:
+        if self._pid != os.getpid():  # at first, and after a fork
+            self._belong(Family.new(), supervised=False)
 
     def _belong(self, family: Family, *, supervised: bool) -> None:
         self._pid, self._family, self._supervised = os.getpid(), family, supervised

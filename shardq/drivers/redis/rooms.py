@@ -16,14 +16,15 @@ NO_ROOM, CALL_AGAIN = -1, -2
 #: One append takes at most one part in so many of a bounded storage.
 _STEP_PART = 4
 #: What one append takes at most: the script that stores it takes some milliseconds.
-_STEP = Limits(512, 32_768, 16 << 20, message_bytes=256 << 20, key_bytes=1024)
+_STEP = Limits(256, 32_768, 16 << 20, message_bytes=256 << 20, key_bytes=1024)
 
 
 class Room:
-    """`capacity_bytes`: None means no bound but the memory of the server."""
+    """Room of each partition: an equal share of `capacity_bytes`. None means no bound but the memory of the server."""
 
-    def __init__(self, capacity_bytes: int | None) -> None:
-        self.capacity_bytes = capacity_bytes
+    def __init__(self, capacity_bytes: int | None, partitions: int = 1) -> None:
+        self.capacity_bytes = None if capacity_bytes is None else capacity_bytes // partitions
+        self._partitions = partitions
 
     @property
     def limits(self) -> Limits:
@@ -52,8 +53,14 @@ class Room:
         if nbytes > (self.limits.message_bytes if most is None else most):
             raise MessageTooLarge(
                 f"{counted(len(messages), 'message')} of {nbytes} bytes for {parts[0][0]} can never fit a storage of "
-                f"{self.capacity_bytes} bytes: register fewer at a time, or give it more capacity"
+                f"{self._place}: register fewer at a time, or give it more capacity"
             )
+
+    @property
+    def _place(self) -> str:
+        if self._partitions == 1 or self.capacity_bytes is None:
+            return f"{self.capacity_bytes} bytes"
+        return f"{self.capacity_bytes * self._partitions} bytes in {self._partitions} partitions"
 
     def check_names(self, parts: Sequence[Part]) -> None:
         """Raise `HandlerError` for a thread whose name is too long."""

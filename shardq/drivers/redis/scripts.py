@@ -37,6 +37,8 @@ class Command(NamedTuple):
     by_sha: bytes
     rest: bytes
     words: int
+    slot: int = 0
+    """Of a cluster, in which its keys lie."""
 
     @property
     def packed(self) -> bytes:
@@ -48,6 +50,21 @@ class Command(NamedTuple):
         """For a server that does not."""
         keys = self.by_sha.partition(_bulk(self.script.sha))[2]
         return b"*%d\r\n" % (self.words + 2) + _bulk(b"EVAL") + _bulk(self.script.text) + keys + self.rest
+
+
+class Words(NamedTuple):
+    """A plain command."""
+
+    packed: bytes
+    slot: int = 0
+
+    @property
+    def with_text(self) -> bytes:
+        return self.packed
+
+
+#: What a connection sends.
+Sendable = Command | Words
 
 
 @cache
@@ -64,11 +81,11 @@ def script(name: str) -> Script:
     return Script(name, text, hashlib.sha1(text).hexdigest().encode(), keys)
 
 
-def command(of: Script, keys: bytes, arguments: dict[str, Any], blobs: Sequence[bytes]) -> Command:
-    """A call of a script. `keys` is what `packed_keys` made."""
+def command(of: Script, keys: bytes, arguments: dict[str, Any], blobs: Sequence[bytes], slot: int = 0) -> Command:
+    """A call of a script. `keys` is what `packed_keys` made; they lie in the slot."""
     words = [_bulk(_encode(arguments))]
     words += [b"$%d\r\n%b\r\n" % (len(blob), blob) for blob in blobs]
-    return Command(of, keys, b"".join(words), len(of.keys) + 1 + len(words))
+    return Command(of, keys, b"".join(words), len(of.keys) + 1 + len(words), slot)
 
 
 def packed_keys(of: Script, keys: Sequence[bytes]) -> bytes:

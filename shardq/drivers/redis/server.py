@@ -4,38 +4,59 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from shardq.blocking import here as blocking
 from shardq.drivers.redis.address import Address
-from shardq.drivers.redis.bells import Bell
+from shardq.drivers.redis.bells import Bells
 from shardq.drivers.redis.calls import Calls
-from shardq.drivers.redis.layout import Layout, meta_key
-from shardq.drivers.redis.links import PATIENCE_S, Link, PerLoop, PlainLink
-from shardq.drivers.redis.scripts import script
+from shardq.drivers.redis.cluster import Cluster, ClusterLink, PlainClusterLink
+from shardq.drivers.redis.copies import wants_copies
+from shardq.drivers.redis.layout import Layout, meta_key, slot_of
+from shardq.drivers.redis.links import Link
+from shardq.drivers.redis.per_loop import PerLoop
+from shardq.drivers.redis.plain_links import PlainLink
+from shardq.drivers.redis.replies import NoMemory
+from shardq.drivers.redis.scripts import Script, script
+from shardq.drivers.redis.suitable import check_suitable
+from shardq.drivers.redis.tries import PATIENCE_S
 from shardq.drivers.redis.wire import Orphan
-from shardq.errors import ConfigurationError, StorageClosed
+from shardq.errors import ConfigurationError, StorageClosed, StorageUnavailable, shown
 
 #: Version of the layout.
 LAYOUT = 1
+#: How many partitions a new storage in a cluster gets. Their slots lie so that each of three servers has 21 or 22, and
+#: with six there are 10 for each; a worker that lies down sends a script to each of them.
+IN_CLUSTER = 64
+MOST_PARTITIONS = 1024
 
 
 class Here:
     """What one event loop has."""
 
-    def __init__(self, address: Address, prefix: str) -> None:
-        self.link = Link(address)
-        self.bell = Bell(address, prefix)
+    def __init__(self, address: Address | Cluster, prefix: str) -> None:
+        self.link = _link(address)
+        self.copied = _link(address, copied=True)
+        """For calls that wait for copies: until they have them, their connections do nothing else."""
+        self.bells = Bells(address, prefix, self.link)
         self.calls = Calls()
 
     @property
     def busy(self) -> bool:
         """Whether an answer is due."""
-        return self.link.busy or self.bell.busy
+        return self.link.busy or self.copied.busy or self.bells.busy
 
     def close(self) -> None:
         self.link.close()
-        self.bell.close()
+        self.copied.close()
+        self.bells.close()
+
+
+def _link(address: Address | Cluster, *, copied: bool = False) -> Link:
+    return ClusterLink(address, copied=copied) if isinstance(address, Cluster) else Link(address, copied=copied)
 
 
 class _Plainly(threading.local):
@@ -49,32 +70,44 @@ class _Plainly(threading.local):
 class Server:
     """All partitions of one storage. `partitions` is how many a new storage gets; one that is there keeps its own."""
 
-    def __init__(self, address: Address, prefix: str, partitions: int) -> None:
+    def __init__(self, address: Address | Cluster, prefix: str, partitions: int | None) -> None:
         self.address = address
         self.prefix = prefix
         self.most_patience_s: float | None = None
         """For how long calls are tried at most; None: as each says."""
-        self._partitions = partitions
-        self._layout: Layout | None = None
+        self._partitions = partitions or (IN_CLUSTER if isinstance(address, Cluster) else 1)
+        self.known: Layout | None = None
+        """What `layout` gave."""
         self._here = PerLoop(lambda: Here(address, prefix))
         self._plainly = _Plainly()
         self._pid = os.getpid()
         self._closed = False
 
+    @property
+    def partitions(self) -> int:
+        """How many there are, or would be in a new storage."""
+        return self.known.partitions if self.known else self._partitions
+
     async def layout(self, patience_s: float = PATIENCE_S) -> Layout:
         """How the storage lies on the server; it is begun where it is new."""
-        if self._layout is None:
+        if self.known is None:
+            if "{" in self.prefix or "}" in self.prefix:
+                raise ConfigurationError(
+                    f"the prefix {shown(self.prefix)} has braces, which partitions have: leave them out"
+                )
+            ask = partial(self.ask, patience_s=patience_s)
+            await check_suitable(self.address, ask)
             key, new = meta_key(self.prefix), f"{LAYOUT} {self._partitions}".encode()
-            if blocking.blocking:
-                link = self._plain()
-                link.ask(b"SET", key, new, b"NX", patience_s=self._patience_s(patience_s))
-                found = link.ask(b"GET", key, patience_s=self._patience_s(patience_s))
-            else:
-                here = await self.here()
-                await here.link.ask(b"SET", key, new, b"NX", patience_s=self._patience_s(patience_s))
-                found = await here.link.ask(b"GET", key)
-            self._layout = self._read(found)
-        return self._layout
+            slot = slot_of("meta")
+            found = await ask(b"GET", key, slot=slot)  # first: a server without memory refuses the other
+            if found is None:
+                try:
+                    await ask(b"SET", key, new, b"NX", slot=slot)
+                except NoMemory as error:
+                    raise StorageUnavailable(f"no memory for a new storage at {self.address}: {error}") from error
+                found = await ask(b"GET", key, slot=slot)
+            self.known = self._read(found)
+        return self.known
 
     async def here(self) -> Here:
         if self._pid != os.getpid():  # after a fork: the connections are those of the parent
@@ -95,7 +128,7 @@ class Server:
         patience_s: float | None = PATIENCE_S,
     ) -> Any:
         """What a script returns. `once`: it must not be done twice where its answer is lost."""
-        layout = self._layout or await self.layout()
+        layout = self.known or await self.layout()
         patience_s = self._patience_s(patience_s)
         if blocking.blocking:
             link, calls = self._plain(), self._plainly.calls
@@ -104,42 +137,77 @@ class Server:
             with calls.one() as call:
                 return link.run(layout.command(script(name), partition, arguments | call, *blobs), patience_s)
         here = await self.here()
+        way = self._way(here, script(name))
         if not once:
-            return await here.link.run(layout.command(script(name), partition, arguments, *blobs), orphan, patience_s)
+            return await way.run(layout.command(script(name), partition, arguments, *blobs), orphan, patience_s)
         with here.calls.one() as call:
             command = layout.command(script(name), partition, arguments | call, *blobs)
-            return await here.link.run(command, orphan, patience_s)
+            return await way.run(command, orphan, patience_s)
+
+    async def run_each(
+        self,
+        name: str,
+        calls: Mapping[int, tuple[dict[str, Any], Sequence[bytes]]],
+        *,
+        once: bool = False,
+        patience_s: float | None = PATIENCE_S,
+    ) -> dict[int, Any]:
+        """What a script returns on several partitions, each with its own arguments and blobs; what it raises stands in
+        its place. All calls are sent before the first answer is waited for, those for one server in one piece.
+        """
+        layout = self.known or await self.layout()
+        patience_s, its = self._patience_s(patience_s), script(name)
+        link: Any = self._plain() if blocking.blocking else self._way(await self.here(), its)
+        calling = self._plainly.calls if blocking.blocking else (await self.here()).calls
+        with ExitStack() as due:
+            commands = [
+                layout.command(its, place, told | (due.enter_context(calling.one()) if once else {}), *blobs)
+                for place, (told, blobs) in calls.items()
+            ]
+            found = link.run_each(commands, patience_s)
+            return dict(zip(calls, found if blocking.blocking else await found, strict=True))
+
+    async def run_everywhere(self, name: str, arguments: dict[str, Any], *, once: bool = False) -> list[Any]:
+        """What a script returns on each partition. Raises what the first raises that does."""
+        layout = self.known or await self.layout()
+        if layout.partitions == 1:
+            return [await self.run(name, 0, arguments, once=once)]
+        found = await self.run_each(name, dict.fromkeys(layout.everywhere, (arguments, ())), once=once)
+        return answers(found.values())
 
     async def run_on(self, key: str, name: str, arguments: dict[str, Any], *blobs: bytes, **options: Any) -> Any:
         """The same on the partition of a thread."""
-        layout = self._layout or await self.layout()
+        layout = self.known or await self.layout()
         return await self.run(name, layout.partition_of(key), arguments, *blobs, **options)
 
-    async def post(self, name: str, partition: int, arguments: dict[str, Any]) -> None:
-        """Run a script behind all that were sent, and do not wait for it."""
-        layout, here = self._layout or await self.layout(), await self.here()
-        here.link.post(layout.command(script(name), partition, arguments))
+    async def post(self, name: str, calls: Mapping[int, dict[str, Any]]) -> None:
+        """Run a script on partitions behind all that were sent, and do not wait for it."""
+        layout, here = self.known or await self.layout(), await self.here()
+        here.link.post(*[layout.command(script(name), place, told) for place, told in calls.items()])
 
     def post_soon(self, name: str, key: str, arguments: dict[str, Any]) -> None:
         """The same on the partition of a thread, in code of this loop that cannot wait."""
         here = self._here.already_here()
-        if here and self._layout:
-            here.link.post(self._layout.command(script(name), self._layout.partition_of(key), arguments))
+        if here and self.known:
+            here.link.post(self.known.command(script(name), self.known.partition_of(key), arguments))
 
     async def now_us(self) -> int:
         """Unix microseconds of the server's clock."""
         seconds, micros = await self.ask(b"TIME")
         return int(seconds) * 1_000_000 + int(micros)
 
-    async def ask(self, *words: bytes) -> Any:
-        """The answer to a plain command."""
+    async def ask(self, *words: bytes, slot: int = 0, patience_s: float | None = PATIENCE_S) -> Any:
+        """The answer to a plain command. `slot`: of a cluster, where its keys lie."""
+        patience_s = self._patience_s(patience_s)
         if blocking.blocking:
-            return self._plain().ask(*words, patience_s=self._patience_s(PATIENCE_S))
-        return await (await self.here()).link.ask(*words, patience_s=self._patience_s(PATIENCE_S))
+            return self._plain().ask(*words, slot=slot, patience_s=patience_s)
+        return await (await self.here()).link.ask(*words, slot=slot, patience_s=patience_s)
 
-    async def at_once(self, *commands: tuple[bytes, ...]) -> list[Any]:
-        """The answers to plain commands, all of the same instant."""
-        return await (await self.here()).link.at_once(*commands)
+    async def at_once(self, partition: int, *commands: tuple[bytes, ...]) -> list[Any]:
+        """The answers to plain commands on a partition, all of the same instant."""
+        link, slot = (await self.here()).link, slot_of(partition)
+        found: list[Any] = await link.at_once(*commands, slot=slot, patience_s=self._patience_s(PATIENCE_S))
+        return found
 
     @property
     def busy(self) -> bool:
@@ -148,7 +216,10 @@ class Server:
 
     async def destroy(self) -> None:
         """Remove all keys of the storage."""
-        await self.ask(b"UNLINK", *(await self.layout()).all_keys())
+        layout = await self.layout()
+        for place in layout.everywhere:
+            await self.ask(b"UNLINK", *layout.keys_of(place), slot=slot_of(place))
+        await self.ask(b"UNLINK", meta_key(self.prefix), slot=slot_of("meta"))
 
     def hang_up(self) -> None:
         """Close the connection of this thread that calls without an event loop; the next call makes another."""
@@ -167,12 +238,17 @@ class Server:
             return self.most_patience_s if patience_s is None else patience_s
         return min(patience_s, self.most_patience_s)
 
+    def _way(self, here: Here, its: Script) -> Link:
+        return here.copied if wants_copies(self.address, its) else here.link
+
     def _plain(self) -> PlainLink:
         if self._closed:
             raise StorageClosed("this storage was closed: what it stored stays, connect to it anew")
         its = self._plainly
         if its.link is None or its.pid != os.getpid():
-            its.link, its.calls, its.pid = PlainLink(self.address), Calls(), os.getpid()
+            address = self.address
+            its.link = PlainClusterLink(address) if isinstance(address, Cluster) else PlainLink(address)
+            its.calls, its.pid = Calls(), os.getpid()
         return its.link
 
     def _read(self, found: Any) -> Layout:
@@ -187,3 +263,12 @@ class Server:
                 f"this one reads {LAYOUT}): use that version"
             )
         return Layout(self.prefix, int(words[1]))
+
+
+def answers(found: Iterable[Any]) -> list[Any]:
+    """What scripts returned. Raises what the first raised that did."""
+    answered = list(found)
+    for answer in answered:
+        if isinstance(answer, Exception):
+            raise answer
+    return answered

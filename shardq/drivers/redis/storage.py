@@ -1,14 +1,17 @@
-"""The storage of many hosts, on one server."""
+"""The storage of many hosts, on one server or on a cluster."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from shardq.drivers.redis.address import Address, of_client
+from shardq.drivers.redis.address import Address, of_client, seeds_of_client
 from shardq.drivers.redis.appending import Appending
+from shardq.drivers.redis.cluster import Cluster, changed
+from shardq.drivers.redis.forwarding import Forwarding
 from shardq.drivers.redis.hands import (
     batch_said,
     decoded,
@@ -17,12 +20,16 @@ from shardq.drivers.redis.hands import (
     tube_name,
 )
 from shardq.drivers.redis.letters import Letters
+from shardq.drivers.redis.listing import Listing
+from shardq.drivers.redis.looking import Looking
 from shardq.drivers.redis.outputs import Sending, sending
-from shardq.drivers.redis.records import batch_of, messages_of
+from shardq.drivers.redis.presence import HOME
+from shardq.drivers.redis.records import batch_of
 from shardq.drivers.redis.rooms import FOLLOW_UP_PART, RESERVE_PART, Room
-from shardq.drivers.redis.server import Server
-from shardq.drivers.redis.sleeping import Look, until
-from shardq.drivers.redis.turning import Turning, look_said
+from shardq.drivers.redis.server import Server, answers
+from shardq.drivers.redis.sleeping import Look, Places, until
+from shardq.drivers.redis.turning import Turning
+from shardq.errors import StorageMoved
 from shardq.model import (
     EMPTY,
     Batch,
@@ -42,29 +49,50 @@ from shardq.model import (
 from shardq.outputs import Output
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.protocols import Served
-from shardq.scheduling.schedule import next_us
 from shardq.settings import StorageSettings
 
 log = logging.getLogger("shardq.storage")
+
+#: How many messages a script looks for at most that wait for their time.
+_AT_ONCE = 512
 
 
 class RedisStorage:
     """`Storage` on a Redis or Valkey server, from version 6.2 on.
 
-    `redis`: a client of `redis.asyncio`, which is only asked where and how it connects: the storage has connections of
-    its own, one for each event loop. `settings.prefix` begins all its keys. `settings.capacity_bytes` bounds the sum of
-    the message lengths; None, the default, means no bound but the memory of the server.
+    `redis`: a client of `redis.asyncio`, `RedisCluster` too, which is only asked where and how it connects: the storage
+    has connections of its own, one for each event loop and server. `settings.prefix` begins all its keys.
+    `settings.capacity_bytes` bounds the sum of the message lengths, of which each partition has an equal share; None,
+    the default, means no bound but the memory of the server. `partitions`: how many a new storage gets; None: 1 on one
+    server, 64 on a cluster. One that is there keeps its own.
+
+    What an application stores waits until so many `replicas` have it, and with `fsync` until it is on disk there and at
+    the server; else the call raises `StorageUnconfirmed`.
     """
 
     importable_only = True
+    suspends = True
 
-    def __init__(self, redis: Any, settings: StorageSettings | None = None, *, partitions: int = 1) -> None:
+    def __init__(
+        self,
+        redis: Any,
+        settings: StorageSettings | None = None,
+        *,
+        partitions: int | None = None,
+        replicas: int = 0,
+        fsync: bool = False,
+    ) -> None:
         self.settings = settings or StorageSettings()
-        address = redis if isinstance(redis, Address) else of_client(redis)
-        self.server = Server(address, self.settings.prefix, partitions)
-        self.turning = Turning(self.server, self.promote)
+        place = _place_of(redis)
+        if replicas or fsync:
+            place = changed(place, partial(dataclasses.replace, replicas=replicas, fsync=fsync))
+        self.server = Server(place, self.settings.prefix, partitions)
+        self._forwarding = Forwarding(self.server, self.settings)
+        self._looking = Looking(self.server, self.settings, self._forwarding)
+        self.turning = Turning(self.server, self._looking, self._forwarding)
         self._appending = Appending(self.server, self.settings)
-        self._letters = Letters(self.server, self.settings)
+        self._listing = Listing(self.server)
+        self._letters = Letters(self.server, self.settings, self._forwarding)
 
     @property
     def limits(self) -> Limits:
@@ -90,11 +118,8 @@ class RedisStorage:
         number: int = await self.server.run_on(key, "length", {"key": key, "names": [f"f{priority}", priority]})
         return number
 
-    async def pipes(self, after: str | None = None, limit: int = PAGE_ITEMS) -> Page[str]:
-        arguments = {"after": after, "limit": max(1, limit)}
-        threads = await self.server.run("pipes", 0, arguments)
-        found = [pipe.decode() for _, *its in threads for pipe in sorted(its)]
-        return Page(found, threads[-1][0].decode() if len(found) >= max(1, limit) else None)
+    async def pipes(self, after: Any = None, limit: int = PAGE_ITEMS) -> Page[str]:
+        return await self._listing.pipes(after, limit)
 
     async def range(self, pipe: str, limit: int, after: int | None = None) -> Batch:
         key, _, priority = pipe.rpartition("/")
@@ -125,6 +150,8 @@ class RedisStorage:
             )
             if await its.stored(step, int) is None:
                 return False
+            if its.goes_away:
+                await self._forwarding.bring_on((await self.server.layout()).partition_of(hand.key))
         else:
             await self.server.run_on(hand.key, "pop", arguments)
         if count == hand.batch.count:
@@ -141,9 +168,7 @@ class RedisStorage:
         outputs: Sequence[Output] = (),
     ) -> Hand | None:
         its = await self._sending(hand, hand.batch.count, outputs) if hand else None
-        seen = await self.turning.look(hand, served, terms, stay=stay, sending=its)
-        found: Hand | None = seen.found
-        return found
+        return await self.turning.turn(hand, served, terms, stay=stay, sending=its)
 
     async def rest(
         self,
@@ -154,15 +179,7 @@ class RedisStorage:
         *,
         stay: bool = True,
     ) -> Hand | None:
-        async def look(sleeper: str | None, woken: str | None) -> Look:
-            nonlocal hand
-            seen = await self.turning.look(hand, served, terms, sleeper, woken, stay=stay)
-            former, hand = hand, seen.found
-            leads_on = hand is not None and hand.leads_on_from(former)
-            return seen if leads_on else seen._replace(found=None)
-
-        look_within_s = self.turning.presence.look_within_s(self.turning.lease_s)
-        return await until(self.server, look, {}, timeout_s, self.settings.safety_net, look_within_s) or hand
+        return await self.turning.rest(hand, served, terms, timeout_s, self.settings.safety_net, stay=stay)
 
     async def fail(self, hand: Hand) -> Failed:
         arguments = {"key": hand.key, "token": hand.token, "name": tube_name(hand.batch)}
@@ -192,78 +209,68 @@ class RedisStorage:
             return 0
         key, _, priority = pipe.rpartition("/")
         unwanted = tuple(dict.fromkeys(messages))
-        removed: int = await self.server.run_on(key, "unwait", {"pipe": pipe}, *unwanted, once=True)
+        removed = await self._unwait({"pipe": pipe}, unwanted)
         for name in (f"f{priority}", priority):
             at: int | None = None
             below: int | None = None
             while at != 0:
                 arguments = {"key": key, "name": name, "from": at, "below": below}
-                some, at, below = await self.server.run_on(key, "remove", arguments, *unwanted)
+                some, at, below = await self.server.run_on(key, "remove", arguments, *unwanted, once=True)
                 removed += some
         return removed
 
     async def wait(self, served: Served, timeout_s: float | None = None, bound: str | None = None) -> str | None:
-        arguments = {"served": False if served is None else list(served), "bound": bound}
-
-        async def look(sleeper: str | None, woken: str | None) -> Look:
-            while True:
-                told = decoded(
-                    await self.server.run("look", 0, arguments | {"sleeper": sleeper, "woken": woken}, patience_s=None)
-                )
-                if "key" in told or not told["schedules"]:
-                    return look_said(told, told.get("key"))
-                await self.promote()
-
-        found: str | None = await until(self.server, look, {}, timeout_s, self.settings.safety_net)
-        return found
+        return await self._looking.wait(served, timeout_s, bound)
 
     async def append_when_room(
         self, parts: Sequence[Part], timeout_s: float | None = None, *, when: When | None = None, absent: bool = False
     ) -> int | None:
-        when = when and await self._appending.resolved(when)
+        return await self._appending.append_when_room(parts, timeout_s, when, absent)
 
-        async def look(sleeper: str | None, woken: str | None) -> Look:
-            return Look(await self._appending.append(parts, when, absent, RESERVE_PART, sleeper or woken), sleeps=True)
+    async def promote(self, names: Mapping[int, str] | None = None, events: Sequence[str] = ()) -> int | None:
+        """`names`: what a sleeper is called on the partitions, where it lies down in the same step until one of these
+        events.
+        """
+        return await self._looking.promote(names, events)
 
-        found: int | None = await until(self.server, look, {"room": True}, timeout_s, self.settings.safety_net)
-        return found
-
-    async def promote(self, *, sleeper: str | None = None, events: Sequence[str] = ()) -> int | None:
-        """`sleeper`: who lies down in the same step, until one of these events."""
-        arguments = {"sleeper": sleeper, "events": events} if sleeper else {}
-        while True:
-            due_us, now_us, schedules = decoded(await self.server.run("promote", 0, arguments))
-            if schedules:
-                times = [[number, due, next_us(schedule, due, now_us) or False] for number, due, schedule in schedules]
-                await self.server.run("come", 0, {"times": times, "most": self._room.most()})
-            elif due_us is False or due_us > now_us:
-                return due_us or None
-
-    async def scheduled(self, after: list[Any] | None = None, limit: int = PAGE_ITEMS) -> Page[Scheduled]:
-        limit = max(1, limit)
-        reply = await self.server.run("scheduled", 0, {"limit": limit, "after": after})
-        places = [decoded(said) for said in reply[::2]]
-        found = sorted(zip(places, reply[1::2], strict=True), key=lambda its: its[0][:2])[:limit]
-        page = [Scheduled(pipe, messages_of(body)[0], schedule, due_us) for (due_us, _, pipe, schedule), body in found]
-        return Page(page, found[-1][0][:2] if len(found) == limit else None)
+    async def scheduled(self, after: Any = None, limit: int = PAGE_ITEMS) -> Page[Scheduled]:
+        return await self._listing.scheduled(after, limit)
 
     async def unschedule(self, pipe: str, *messages: bytes) -> int:
-        arguments = {"pipe": pipe, "schedules": True}
-        ended: int = await self.server.run_on(key_of(pipe), "unwait", arguments, *dict.fromkeys(messages), once=True)
-        return ended
+        return await self._unwait({"pipe": pipe, "schedules": True}, tuple(dict.fromkeys(messages)))
 
     async def wait_for_quiet(self, timeout_s: float | None = None, *, deferred: bool = False) -> bool:
-        async def look(sleeper: str | None, woken: str | None) -> Look:
-            counts = await self._counts({"sleeper": sleeper, "woken": woken, "deferred": deferred})
-            quiet = counts.queued == 0 and not (deferred and counts.deferred)
-            if quiet and sleeper:
-                await self.server.post("leave", 0, {"sleeper": sleeper})
-            return Look(True if quiet else None, sleeps=True)
+        async def look(places: Places) -> bool | None:
+            # Lie down in all: one that has become quiet since may get messages of another.
+            names = {place: places.lie_as(place) | {"deferred": deferred} for place in places.partitions}
+            seen = await self._counts(names)
+            for place in names:
+                places.note(place, Look(None, sleeps=True))
+            while all(_is_quiet(counts, deferred) for counts in seen):
+                # Between two counts of all partitions that are the same nothing came anywhere.
+                before, seen = seen, await self._counts({}) if len(seen) > 1 else seen
+                if seen == before:
+                    return True
+            return None
 
-        return bool(await until(self.server, look, {}, timeout_s, self.settings.safety_net))
+        every = (await self.server.layout()).everywhere
+        return bool(await until(self.server, look, {}, timeout_s, self.settings.safety_net, every))
+
+    async def is_quiet(self, *, deferred: bool = False) -> bool:
+        """Whether there is an instant at which `queued` is 0."""
+        seen = await self._counts({})
+        if not all(_is_quiet(counts, deferred) for counts in seen):
+            return False
+        return len(seen) == 1 or seen == await self._counts({})
 
     async def backlog(self) -> Counts:
-        return await self._counts({})
+        return Counts(*map(sum, zip(*await self._counts({}), strict=True)))
+
+    async def check_stays(self) -> None:
+        """Raise `StorageMoved` where the content went elsewhere, or is on its way."""
+        told = decoded(await self.server.run("stand", 0, {}))
+        if told["to"]:
+            raise StorageMoved(told["to"])
 
     async def close(self) -> None:
         await self.turning.presence.end()
@@ -289,7 +296,16 @@ class RedisStorage:
     async def lease(self, *claims: tuple[str, int, float | None]) -> list[bool]:
         """Let claims end so many seconds from now (None: as they are). Says for each whether its token is current."""
         told = [(key, token, False if seconds is None else round(seconds * 1e6)) for key, token, seconds in claims]
-        return [bool(held) for held in await self.server.run("lease", 0, {"claims": told})]
+        layout, found = await self.server.layout(), dict[tuple[str, int], bool]()
+        by_partition = dict[int, list[tuple[str, int, Any]]]()
+        for claim in told:
+            by_partition.setdefault(layout.partition_of(claim[0]), []).append(claim)
+        replies = await self.server.run_each(
+            "lease", {place: ({"claims": its}, ()) for place, its in by_partition.items()}
+        )
+        for its, held in zip(by_partition.values(), answers(replies.values()), strict=True):
+            found |= {claim[:2]: bool(its_held) for claim, its_held in zip(its, held, strict=True)}
+        return [found[claim[:2]] for claim in told]
 
     async def of_owner(
         self,
@@ -304,19 +320,24 @@ class RedisStorage:
         what it says of itself, see `presence`.
         """
         arguments: dict[str, Any] = {"owners": owners}
-        if family:
-            arguments["family"] = family
         if lease_s is not None:
             arguments["lease_us"] = round(lease_s * 1e6)
         elif excused:
             arguments["excused"] = True
         else:
             arguments["ending"] = ending_told(ending)
-        return [(claims, in_hand) for claims, in_hand in await self.server.run("owned", 0, arguments)]
+        layout = await self.server.layout()
+        calls = dict.fromkeys(layout.everywhere, (arguments, ()))
+        if family:
+            calls[HOME] = arguments | {"family": family}, ()
+        found = answers((await self.server.run_each("owned", calls)).values())
+        return [
+            (sum(claims for claims, _ in its), sum(in_hand for _, in_hand in its)) for its in zip(*found, strict=True)
+        ]
 
     @property
     def _room(self) -> Room:
-        return Room(self.settings.capacity_bytes)
+        return Room(self.settings.capacity_bytes, self.server.partitions)
 
     async def _sending(self, hand: Hand, acknowledged: int, outputs: Sequence[Output]) -> Sending | None:
         """The outputs of so many requests in the hand. None: there are none, or nothing leaves with which they could
@@ -326,5 +347,28 @@ class RedisStorage:
             return None
         return await sending(self.server, self.settings, hand.key, outputs, acknowledged)
 
-    async def _counts(self, arguments: dict[str, Any]) -> Counts:
-        return Counts(*await self.server.run("backlog", 0, arguments))
+    async def _unwait(self, arguments: dict[str, Any], messages: Sequence[bytes]) -> int:
+        """So many of these messages waited, and wait no more."""
+        ended = 0
+        for start in range(0, len(messages), _AT_ONCE):
+            some = messages[start : start + _AT_ONCE]
+            ended += await self.server.run_on(key_of(arguments["pipe"]), "unwait", arguments, *some, once=True)
+        return ended
+
+    async def _counts(self, arguments: Mapping[int, dict[str, Any]]) -> list[Counts]:
+        """The figures of each partition, of one instant each."""
+        every = (await self.server.layout()).everywhere
+        calls = {place: (arguments.get(place, {}), ()) for place in every}
+        return [Counts(*said) for said in answers((await self.server.run_each("backlog", calls)).values())]
+
+
+def _place_of(redis: Any) -> Address | Cluster:
+    """Raises `ConfigurationError`."""
+    if isinstance(redis, Address | Cluster):
+        return redis
+    seeds = seeds_of_client(redis)
+    return Cluster(seeds) if seeds else of_client(redis)
+
+
+def _is_quiet(counts: Counts, deferred: bool) -> bool:
+    return counts.queued == 0 and not (deferred and counts.deferred)

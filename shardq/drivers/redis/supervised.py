@@ -9,25 +9,23 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
+import random
 import select
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import TypeVar
 
-import hiredis
-
 from shardq.drivers.redis.families import serves
 from shardq.drivers.redis.lock import RedisLock
 from shardq.drivers.redis.news import ARRIVED, DEADLINE, RENEW, News
 from shardq.drivers.redis.overview import overview_of
 from shardq.drivers.redis.owners import Family
+from shardq.drivers.redis.plain_bells import PlainBells
 from shardq.drivers.redis.plainly import plainly
-from shardq.drivers.redis.presence import HOME, OFTEN, say_end, told
+from shardq.drivers.redis.presence import OFTEN, say_end, told
 from shardq.drivers.redis.storage import RedisStorage
-from shardq.drivers.redis.wire import Disconnected, PlainWire, packed
-from shardq.errors import ShardqError
+from shardq.errors import ShardqError, StorageMoved, StorageUnavailable
 from shardq.model import Counts, Ending, key_of, split_key
 from shardq.pages import Page
 from shardq.supervised import LastSeen
@@ -40,7 +38,7 @@ _Found = TypeVar("_Found")
 #: A sleeper with this event is the first to be woken where others have to reckon with an instant.
 _TIMEKEEPER = "work\0"
 _QUIET, _ALL_DONE = "quiet", "all done"
-#: How soon to try again where the server cannot be reached.
+#: How soon to try again where the server cannot be reached, on an average: not all supervisors at once.
 _AGAIN_S = 1.0
 
 
@@ -68,9 +66,7 @@ class SupervisedServer:
         self._deferred = deferred
         self._events = [_TIMEKEEPER, *([_ALL_DONE if deferred else _QUIET] if drains else [])]
         self._bell: select.epoll | None = None
-        self._wire: PlainWire | None = None
-        self._channel = f"{storage.server.prefix}bell:{secrets.token_hex(8)}"
-        self._sleeper = f"{self._channel}#0"
+        self._bells = PlainBells(storage.server.address, storage.server.prefix)
         self._workers, self._renewals = set(workers), set[int]()
         self._deadlines: dict[int, int] = {}
         self._condemned = set[int]()
@@ -103,15 +99,11 @@ class SupervisedServer:
                 self._deadlines[pid] = number
             elif what == DEADLINE:
                 self._deadlines.pop(pid, None)
-        if self._wire:
-            try:
-                self._wire.heard()
-            except Disconnected:
-                self._hang_up()
+        if self._bell:
+            self._bells.drop_what_came(self._bell)
 
     def quiet(self) -> bool:
-        counts = self.counts()
-        return self._reachable and counts.queued == 0 and not (self._deferred and counts.deferred)
+        return self._asked(lambda: plainly(self.storage.is_quiet(deferred=self._deferred)), False)
 
     def promote(self) -> int | None:
         now = time.monotonic()
@@ -119,8 +111,8 @@ class SupervisedServer:
             self._say_deaths()
         if now >= self._renew_at and self._renew():
             self._renew_at = now + self.storage.turning.lease_s / OFTEN
-        due_us = self._asked(self._promoted, None) if self._listens() else None
-        next_s = self._renew_at - time.monotonic() if self._reachable else _AGAIN_S
+        due_us = self._asked(self._promoted, None)
+        next_s = self._renew_at - time.monotonic() if self._reachable else random.uniform(0, 2 * _AGAIN_S)
         at_us = time.time_ns() // 1000 + max(0, round(next_s * 1e6))
         return at_us if due_us is None else min(at_us, due_us)
 
@@ -167,7 +159,7 @@ class SupervisedServer:
         return []
 
     def close(self) -> None:
-        self._hang_up()
+        self._bells.hang_up(self._bell)
         self.news.close()
         if self._bell is not None:
             self._bell.close()
@@ -176,7 +168,8 @@ class SupervisedServer:
     def leave(self) -> Counts | None:
         """This family is no more. Returns what is left where no other serves the storage."""
         with suppress(ShardqError):
-            plainly(self.storage.server.run("leave", HOME, {"sleeper": self._sleeper}))
+            names = self._bells.names
+            plainly(self.storage.server.run_each("leave", {at: ({"sleeper": name}, ()) for at, name in names.items()}))
             plainly(say_end(self.storage.server, self.family))
             overview = plainly(overview_of(self.storage))
             return None if overview.in_use else overview.counts
@@ -186,14 +179,18 @@ class SupervisedServer:
         """In a forked worker: close what is the supervisor's."""
         if self._bell is not None:
             self._bell.close()
-        if self._wire:
-            self._wire.close()
+        self._bells.hang_up(None)
         self.news.close_reader()
         plainly(self.storage.close())
 
     def _promoted(self) -> int | None:
         """Move what is due, and lie down to hear of what is due earlier."""
-        return plainly(self.storage.promote(sleeper=self._sleeper, events=self._events))
+        self.bell()
+        assert self._bell
+        names = self._bells.listen(plainly(self.storage.server.layout()), self._bell)
+        if not names:
+            raise StorageUnavailable(f"no answer from {self.storage.server.address}")
+        return plainly(self.storage.promote(names, self._events))
 
     def _renew(self) -> bool:
         """Whether the claims of all workers live on, and this family was heard of."""
@@ -234,6 +231,8 @@ class SupervisedServer:
         """What the server says; `otherwise` where it says nothing."""
         try:
             found = ask()
+        except StorageMoved:
+            raise
         except ShardqError as error:
             if self._reachable:
                 log.warning("server not available", extra={"reason": str(error)})
@@ -243,29 +242,6 @@ class SupervisedServer:
             log.info("server available again")
         self._reachable = True
         return found
-
-    def _listens(self) -> bool:
-        """Whether this process hears its channel."""
-        if self._wire is None:
-            try:
-                wire = PlainWire(self.storage.server.address)
-                wire.say(packed(b"SUBSCRIBE", self._channel.encode()))
-            except (OSError, Disconnected, hiredis.ReplyError):
-                self._reachable = False
-                return False
-            self._wire = wire
-            self.bell()
-            assert self._bell
-            self._bell.register(wire.descriptor, select.EPOLLIN)
-        return True
-
-    def _hang_up(self) -> None:
-        wire, self._wire = self._wire, None
-        if wire:
-            with suppress(OSError, ValueError):
-                if self._bell:
-                    self._bell.unregister(wire.descriptor)
-            wire.close()
 
 
 def join(storage: RedisStorage, news: News, family: Family) -> RedisLock:

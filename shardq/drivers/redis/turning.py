@@ -2,33 +2,56 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
+from shardq.blocking import here as blocking
+from shardq.drivers.redis.forwarding import Forwarding
 from shardq.drivers.redis.hands import decoded, hand_said, hand_told, terms_told
+from shardq.drivers.redis.looking import Looking, look_said
 from shardq.drivers.redis.outputs import Sending
 from shardq.drivers.redis.presence import Presence
 from shardq.drivers.redis.server import Server
-from shardq.drivers.redis.sleeping import Look
-from shardq.model import Hand, Terms, split_key
+from shardq.drivers.redis.sleeping import Look, Places, until
+from shardq.drivers.redis.tries import LOOK_S
+from shardq.model import AllTerms, Hand, Terms, split_key
 from shardq.protocols import Served
 
 #: How long a claim lives where nothing says.
 LEASE_S = 30.0
+#: How long a worker takes threads of one partition while others have some.
+ROUND_S = 0.2
+#: After so many of these spans it looks again which have some.
+SWEEP_ROUNDS = 10
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Turning:
-    """The turns of one process. `promote` brings what schedules have due."""
+_Result = TypeVar("_Result")
+#: What a worker serves, and how.
+Asked = tuple[Served, AllTerms]
 
-    def __init__(self, server: Server, promote: Callable[[], Awaitable[object]]) -> None:
+
+class Turning:
+    """The turns of one process."""
+
+    def __init__(self, server: Server, looking: Looking, forwarding: Forwarding) -> None:
         self._server = server
-        self._promote = promote
         self.presence = Presence(server)
+        self._looking = looking
+        self._forwarding = forwarding
+        self.round_s = ROUND_S
+        self._looked_at = self._turned_at = float("-inf")
+        """When all partitions were looked at, and when another one was turned to, monotonic."""
+        self._ready = list[int]()
+        """Partitions that had a thread for this worker then, and were not turned to since."""
+        self._last = 0
+        """The partition of the last thread."""
+        self._tasks = set[asyncio.Task[Any]]()
         self.lease_s = LEASE_S
         """How long the claims of turns live."""
         self.sent_at = time.monotonic()
@@ -43,37 +66,214 @@ class Turning:
         """Who holds the claims made here."""
         return self.presence.owner
 
-    async def look(
+    async def turn(
+        self, hand: Hand | None, served: Served, terms: AllTerms, *, stay: bool, sending: Sending | None = None
+    ) -> Hand | None:
+        """See `Storage.turn`. `sending`: the outputs of what is in the hand."""
+        layout, asked = self._server.known or await self._server.layout(), (served, terms)
+        found: Hand | None
+        if layout.partitions == 1:
+            found = (await self._at(0, hand, asked, {}, stay=stay, sending=sending)).found
+            return found
+        now = time.monotonic()
+        sweeps = now - self._looked_at >= SWEEP_ROUNDS * self.round_s
+        leaves = now - self._turned_at >= self.round_s and (sweeps or bool(self._ready))
+        found = hand
+        if hand or not leaves:
+            own = layout.partition_of(hand.key) if hand else self._last
+            found = (await self._at(own, hand, asked, {}, stay=stay, hold=leaves, sending=sending)).found
+            if found is not None and (found is hand or found.leads_on_from(hand)):
+                return found
+        return await self._moved(found, asked, stay=stay, leaves=leaves, sweeps=sweeps)
+
+    async def rest(
         self,
         hand: Hand | None,
         served: Served,
-        terms: Mapping[str, Terms],
-        sleeper: str | None = None,
-        woken: str | None = None,
+        terms: AllTerms,
+        timeout_s: float | None,
+        safety_net_s: float,
         *,
         stay: bool,
-        sending: Sending | None = None,
-    ) -> Look:
-        """See `Storage.turn`. With a sleeper it lies down where there is nothing. `sending`: the outputs of what is in
-        the hand.
+    ) -> Hand | None:
+        """See `Storage.rest`."""
+        layout, asked = await self._server.layout(), (served, terms)
+        alone = layout.partitions == 1
+
+        async def look(places: Places) -> Hand | None:
+            nonlocal hand
+            await self.presence.note(served, self.lease_s, time.monotonic())
+            own = layout.partition_of(hand.key) if hand else 0 if alone else None
+            looks_at_own = own in places.todo
+            if own is not None and looks_at_own:
+                former, holds = hand, not (alone or stay)
+                seen = await self._at(own, hand, asked, {} if holds else places.lie_as(own), stay=stay, hold=holds)
+                hand = seen.found
+                leads_on = hand is not None and hand.leads_on_from(former)
+                if not holds:
+                    places.note(own, seen if leads_on else seen._replace(found=None))
+                if leads_on or alone:
+                    return hand if leads_on else None
+            places.todo = [place for place in places.todo if place != own]
+            moved = await self._from_elsewhere(hand, asked, places, stay=stay) if places.todo else None
+            if moved or not (looks_at_own and own is not None and not stay):
+                return moved
+            former, seen = hand, await self._at(own, hand, asked, places.lie_as(own), stay=False)
+            hand = seen.found
+            leads_on = hand is not None and hand.leads_on_from(former)
+            places.note(own, seen if leads_on else seen._replace(found=None))
+            return hand if leads_on else None
+
+        within_s = self.presence.look_within_s(self.lease_s)
+        return await until(self._server, look, {}, timeout_s, safety_net_s, layout.everywhere, within_s) or hand
+
+    async def _moved(self, bound: Hand | None, asked: Asked, *, stay: bool, leaves: bool, sweeps: bool) -> Hand | None:
+        """What a turn finds beyond its thread. `leaves`: it may be in its partition, and is to be in another one.
+        `sweeps`: all partitions are looked at anew.
         """
+        layout = await self._server.layout()
+        self._turned_at = time.monotonic()
+        places = Places(layout.everywhere)
+        found: Hand | None
+        if not sweeps:
+            found = await self._claimed(self._ready, bound, asked, places, stay=stay)
+            if found is None and bound and leaves:
+                found = (await self._at(layout.partition_of(bound.key), bound, asked, {}, stay=stay)).found
+            if found and found.leads_on_from(bound):
+                return found
+        self._looked_at = time.monotonic()
+        found = await self._from_elsewhere(bound, asked, places, stay=stay)
+        if found or bound is None or stay:
+            return found or bound
+        found = (await self._at(layout.partition_of(bound.key), bound, asked, {}, stay=False)).found
+        return found
+
+    async def _from_elsewhere(self, bound: Hand | None, asked: Asked, places: Places, *, stay: bool) -> Hand | None:
+        """The thread that has been ready for longest in `places.todo`, claimed, in the place of the bound one. None:
+        there is none.
+        """
+        todo = list(places.todo)
+        if len(todo) > 1:
+            peeked = await self._looking.peeked(todo, asked[0], places)
+            ready = sorted((told["turn"], place) for place, told in peeked.items() if "key" in told)
+            todo = self._ready = [place for _, place in ready]
+        return await self._claimed(todo, bound, asked, places, stay=stay)
+
+    async def _claimed(
+        self, todo: list[int], bound: Hand | None, asked: Asked, places: Places, *, stay: bool
+    ) -> Hand | None:
+        """The next thread of the first of these partitions that has one; those before it are taken off the list."""
+        own = (await self._server.layout()).partition_of(bound.key) if bound else None
+        while todo:
+            place = todo.pop(0)
+            its = bound if place == own else None
+            seen = await self._soon(self._at(place, its, asked, places.lie_as(place), stay=stay, tells=False), its)
+            if seen is None:
+                continue
+            found: Hand | None = seen.found
+            leads_on = found is not None and found.leads_on_from(its)
+            places.note(place, seen if leads_on else seen._replace(found=None))
+            if not leads_on:
+                continue
+            assert found
+            self._last = place
+            self._begin_batch(found, asked[1])
+            if bound and found.token != bound.token and place != own:
+                await self._exchange(bound, found)
+            return found
+        return None
+
+    async def _soon(self, turn: Coroutine[Any, Any, Look], bound: Hand | None) -> Look | None:
+        """What a turn returns that may claim a thread. None where its server does not answer; should it have claimed
+        one it is released once it does.
+        """
+        if blocking.blocking:
+            return await turn
+        task = self._spawn(turn)
+        try:
+            done, _ = await asyncio.wait({task}, timeout=LOOK_S)
+        except asyncio.CancelledError:
+            task.add_done_callback(partial(self._give_up, bound))
+            raise
+        if done:
+            return task.result()
+        task.add_done_callback(partial(self._give_up, bound))
+        return None
+
+    def _give_up(self, bound: Hand | None, turned: asyncio.Task[Look]) -> None:
+        """Release what was claimed too late."""
+        found: Hand | None = None if turned.cancelled() or turned.exception() else turned.result().found
+        if found and (bound is None or found.token != bound.token):
+            self._spawn(self._unclaim(found))
+
+    def _begin_batch(self, hand: Hand | None, terms: AllTerms) -> None:
+        its = terms.get(split_key(hand.key)[0]) if hand and hand.batch.count else None
+        self.begin_deadline(its.timeout_s if its else None)
+
+    async def _exchange(self, former: Hand, found: Hand) -> None:
+        """Release a thread for another one that was claimed."""
+        if blocking.blocking:
+            await self._unclaim(former)
+            return
+        try:
+            await asyncio.shield(self._spawn(self._unclaim(former)))
+        except asyncio.CancelledError:
+            self._spawn(self._unclaim(found))
+            raise
+
+    async def _bring_on(self, source: int, former: Hand | None, found: Hand | None) -> None:
+        """Bring on what goes to other partitions; where that is cancelled, release what was claimed."""
+        if blocking.blocking:
+            await self._forwarding.bring_on(source)
+            return
+        try:
+            await asyncio.shield(self._spawn(self._forwarding.bring_on(source)))
+        except asyncio.CancelledError:
+            if found and (former is None or found.token != former.token):
+                self._spawn(self._unclaim(found))
+            raise
+
+    async def _unclaim(self, hand: Hand) -> None:
+        told = {"key": hand.key, "token": hand.token, "pause_us": 0}
+        await self._server.run_on(hand.key, "unclaim", told, once=True, patience_s=None)
+
+    def _spawn(self, work: Coroutine[Any, Any, _Result]) -> asyncio.Task[_Result]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _at(
+        self,
+        partition: int,
+        hand: Hand | None,
+        asked: Asked,
+        lying: dict[str, str],
+        *,
+        stay: bool,
+        hold: bool = False,
+        sending: Sending | None = None,
+        tells: bool = True,
+    ) -> Look:
+        """A turn on one partition. `lying`: a sleeper that lies down where there is nothing, and where it lay before.
+        `hold`: the thread of the hand is not left. `tells`: of the deadline of what is handed out.
+        """
+        served, terms = asked
         others = self._told(served, terms)
         while True:
             arguments: dict[str, Any] = {
                 "stay": stay,
                 "lease_us": round(self.lease_s * 1e6),
                 "owner": self.owner,
+                **lying,
             }
             if hand:
                 arguments["hand"] = hand_told(hand)
                 arguments["terms"] = terms_told(terms.get(split_key(hand.key)[0]))
-            if sleeper:
-                arguments["sleeper"] = sleeper
-            if woken:
-                arguments["woken"] = woken
-            token = hand.token if hand else 0
-            orphan = self.release_orphan(partial(_new_claim, token))
-            partition, self.sent_at = 0, time.monotonic()
+            if hold:
+                arguments["hold"] = True
+            orphan = self.release_orphan(partial(_new_claim, hand.token if hand else 0))
+            self.sent_at = time.monotonic()
             name, bodies = "turn", list[bytes]()
             if sending:
                 name, arguments, bodies = "turn with outputs", arguments | sending.told, sending.bodies
@@ -90,15 +290,18 @@ class Turning:
             )
             reply = await (sending.stored(step, _refusal) if sending else step())
             await self.presence.note(served, self.lease_s, self.sent_at)
+            await self.presence.note(served, self.lease_s, self.sent_at)
             if reply is None:
                 return Look(hand)
             told = decoded(reply[0])
             found = hand_said(reply)
-            its = terms.get(split_key(found.key)[0]) if found and found.batch.count else None
-            self.begin_deadline(its.timeout_s if its else None)
+            if tells:
+                self._begin_batch(found, terms)
+            if (sending and sending.goes_away) or told.get("away"):
+                await self._bring_on(partition, hand, found)
             if not told.get("schedules"):
                 return look_said(told, found)
-            await self._promote()
+            await self._looking.promote_at(partition)
             if found and found.leads_on_from(hand):
                 return look_said(told, found)
             hand, sending = found, None
@@ -132,11 +335,6 @@ class Turning:
         )
         self._served_told = served, terms, told
         return told
-
-
-def look_said(told: dict[str, Any], found: Any) -> Look:
-    """What a script said of a look that found this."""
-    return Look(found, bool(told.get("sleeps")), told.get("for_us"), told.get("sleepers", 1))
 
 
 def _refusal(reply: Sequence[bytes]) -> int | None:

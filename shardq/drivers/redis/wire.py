@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import hiredis
 
-from shardq.drivers.redis.address import Address
+from shardq.drivers.redis.address import ANSWER_S, Address
 
-#: Seconds for a new connection, and for the server to say anything while an answer is due.
-CONNECT_S, ANSWER_S = 5.0, 30.0
-
+#: The kernel asks a peer that is silent whether it is there, also where no answer is due: after so many seconds, every
+#: so many seconds, so many times. What was sent may be unconfirmed for so many milliseconds. Where a system has these.
+_ALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 30_000}
 
 #: Is given the answer to a command whose caller was cancelled.
 Orphan = Callable[[Any], None]
@@ -31,30 +32,37 @@ class Disconnected(Exception):
 class Wire(asyncio.Protocol):
     """One connection of one event loop. `heard` is given what comes without being asked for."""
 
-    def __init__(self, heard: Callable[[Any], None] | None = None) -> None:
+    def __init__(self, heard: Callable[[Any], None] | None = None, answer_s: float = ANSWER_S) -> None:
         self._heard = heard
         self._reader = hiredis.Reader(notEnoughData=Ellipsis)
         self._waiting = deque[tuple[asyncio.Future[Any] | None, Orphan | None]]()
         self._transport: asyncio.Transport | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._answers = 0
+        self.answer_s = answer_s
         self.lost = False
+        self.copies: Any = None
+        """See `copies`."""
         self.on_lost: Callable[[], None] | None = None
 
     @classmethod
     async def to(cls, address: Address, heard: Callable[[Any], None] | None = None) -> Wire:
         """Raises `OSError` (`TimeoutError` too) and `hiredis.ReplyError`."""
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(CONNECT_S):
+
+        def make() -> Wire:
+            return cls(heard, address.answer_s)
+
+        async with asyncio.timeout(address.connect_s):
             if address.path:
-                _, wire = await loop.create_unix_connection(
-                    lambda: cls(heard), address.path, ssl=address.tls, server_hostname="" if address.tls else None
-                )
+                name = "" if address.tls else None
+                _, wire = await loop.create_unix_connection(make, address.path, ssl=address.tls, server_hostname=name)
             else:
                 name = address.host if address.tls else None
-                _, wire = await loop.create_connection(
-                    lambda: cls(heard), address.host, address.port, ssl=address.tls, server_hostname=name
+                transport, wire = await loop.create_connection(
+                    make, address.host, address.port, ssl=address.tls, server_hostname=name
                 )
+                _keep_alive(transport.get_extra_info("socket"))
             try:
                 for words in address.greeting:
                     await wire.ask(packed(*words))
@@ -78,8 +86,16 @@ class Wire(asyncio.Protocol):
         self._waiting.append((future, orphan))
         self._transport.write(command)
         if self._watch is None:
-            self._watch = future.get_loop().call_later(ANSWER_S, self._check, self._answers)
+            self._watch = future.get_loop().call_later(self.answer_s, self._check, self._answers)
         return future
+
+    def sent_together(self, commands: Sequence[bytes]) -> list[asyncio.Future[Any]]:
+        """The same of several, in one piece."""
+        _, *others = commands
+        loop = asyncio.get_running_loop()
+        futures = [self.sent(b"".join(commands)), *(loop.create_future() for _ in others)]
+        self._waiting.extend((future, None) for future in futures[1:])
+        return futures
 
     def post(self, command: bytes) -> None:
         """Send a command whose answer does not matter."""
@@ -131,7 +147,7 @@ class Wire(asyncio.Protocol):
         if answers == self._answers:
             self.close()
             return
-        self._watch = asyncio.get_running_loop().call_later(ANSWER_S, self._check, self._answers)
+        self._watch = asyncio.get_running_loop().call_later(self.answer_s, self._check, self._answers)
 
     def _end(self) -> None:
         if self.lost:
@@ -151,21 +167,22 @@ class Wire(asyncio.Protocol):
 class PlainWire:
     """A connection that blocks its thread: for code without an event loop."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, answer_s: float = ANSWER_S) -> None:
         """Raises `OSError` and `hiredis.ReplyError`."""
         self._reader = hiredis.Reader(notEnoughData=Ellipsis)
         self._socket = socket.socket(socket.AF_UNIX) if address.path else socket.socket()
         try:
-            self._socket.settimeout(CONNECT_S)
+            self._socket.settimeout(address.connect_s)
             if address.path:
                 self._socket.connect(address.path)
             else:
                 self._socket.close()
-                self._socket = socket.create_connection((address.host, address.port), CONNECT_S)
+                self._socket = socket.create_connection((address.host, address.port), address.connect_s)
                 self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                _keep_alive(self._socket)
             if address.tls:
                 self._socket = address.tls.wrap_socket(self._socket, server_hostname=address.host)
-            self._socket.settimeout(ANSWER_S)
+            self._socket.settimeout(min(answer_s, address.answer_s))
             for words in address.greeting:
                 self.ask(packed(*words))
         except BaseException:
@@ -174,8 +191,26 @@ class PlainWire:
 
     def ask(self, command: bytes) -> Any:
         """The answer. Raises `hiredis.ReplyError`, and `Disconnected`."""
+        [reply] = self.ask_all(command)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    def ask_all(self, *commands: bytes) -> list[Any]:
+        """The answers to commands that are sent together, errors too. Raises `Disconnected`."""
+        self.send(b"".join(commands))
+        return [self.answer() for _ in commands]
+
+    def send(self, commands: bytes) -> None:
+        """Send commands, whose answers come one by one. Raises `Disconnected`."""
         try:
-            self._socket.sendall(command)
+            self._socket.sendall(commands)
+        except OSError as error:
+            raise Disconnected from error
+
+    def answer(self) -> Any:
+        """The next answer, an error too. Raises `Disconnected`."""
+        try:
             while (reply := self._reader.gets()) is Ellipsis:
                 data = self._socket.recv(1 << 16)
                 if not data:
@@ -183,8 +218,6 @@ class PlainWire:
                 self._reader.feed(data)
         except OSError as error:
             raise Disconnected from error
-        if isinstance(reply, Exception):
-            raise reply
         return reply
 
     @property
@@ -201,7 +234,7 @@ class PlainWire:
         try:
             while data := self._socket.recv(1 << 16):
                 del data
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError):
             return
         except OSError as error:
             raise Disconnected from error
@@ -213,6 +246,14 @@ class PlainWire:
     def __del__(self) -> None:
         """The thread that used it ended."""
         self._socket.close()
+
+
+def _keep_alive(its: socket.socket) -> None:
+    """Let the kernel find out where the other side is gone without a word."""
+    its.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _ALIVE.items():
+        if hasattr(socket, name):
+            its.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def packed(*words: bytes) -> bytes:

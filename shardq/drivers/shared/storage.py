@@ -45,6 +45,7 @@ class SharedStorage:
     """Messages of all tubes in a named segment. Made by `create` or `attach`; only `destroy` removes it."""
 
     importable_only = True
+    suspends = False
 
     def __init__(self, store: Store, settings: StorageSettings | None = None) -> None:
         self.settings = settings or StorageSettings()
@@ -305,6 +306,10 @@ class SharedStorage:
 
     async def backlog(self) -> Counts:
         return await self.patiently(lambda: self._store.inspection.counts())
+
+    async def check_stays(self) -> None:
+        """Raise `StorageMoved` where the content went elsewhere, or is on its way."""
+        self._store.gate.check_stays()
 
     def overview(self) -> Overview:
         """Figures of the segment and the workers in it, read without disturbing them."""

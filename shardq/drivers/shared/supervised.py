@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from shardq.drivers.shared.storage import SharedStorage
 from shardq.errors import SegmentBusy
-from shardq.model import Counts, Ending, key_of, split_key
+from shardq.model import Counts, Ending, Stand, key_of, split_key
 from shardq.supervised import LastSeen
 
 log = logging.getLogger("shardq.supervisor")
@@ -36,6 +36,15 @@ class SupervisedSegment:
         self._deferred = deferred
         self._busy_since: float | None = None
         self._reported = False
+
+    def check_stays(self) -> None:
+        """Raise `StorageMoved` where what the segment held is elsewhere, or on its way there."""
+        self._store.gate.check_stays()
+
+    @property
+    def stand(self) -> Stand:
+        """How the segment stands, as far as a move is concerned."""
+        return self._store.gate.stand()
 
     def become_supervisor(self, *, again: bool = False) -> bool:
         """Whether this process is now the one supervisor of the segment, until it ends. `again`: it was that before it

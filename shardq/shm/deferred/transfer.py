@@ -68,18 +68,19 @@ class Transfer:
         now_us: int,
         *,
         share: int,
-        instead_of: tuple[int, int] | None = None,
+        followers: Sequence[tuple[int, int]] = (),
+        less: int = 0,
     ) -> bool:
         """Add messages, all or none. False: there is no room now. Raises `MessageTooLarge` where even an empty segment
-        has none. `instead_of`: a word and its value that cancel an equal message in the same commit.
+        has none. `followers`: words and their values that the same commit stores, which takes out `less` other
+        messages.
         """
         self._journal.declare_pending()
         messages = [message for part in parts for message in part.messages]
         former, stores = self._extents.keep_room(messages, share), list[tuple[int, int]]()
-        followers = [instead_of] if instead_of else []
         if former is not None:
             due = [(part, due_us) for part in parts]
-            stores = self.write(due, schedule, now_us, share=share, less=len(followers))
+            stores = self.write(due, schedule, now_us, share=share, less=less)
         if not stores:
             nbytes = record.size_of(len(messages), sum(map(len, messages)))
             self._extents.found_no_room(messages, nbytes, former, share)

@@ -70,6 +70,15 @@ class Sleepers:
             self.call(slot)
             return
 
+    def wake_all(self) -> None:
+        """Have every process look again that sleeps or waits for anything, and the supervisor."""
+        for slot in self.above():
+            self.call(slot)
+        for byte_map in (self._layout.room_map, self._layout.quiet_map):
+            self.ring_waiting(byte_map)
+        if self.supervised():
+            self.bells.add(self._words[at.SUPERVISOR_SLOT] - 1)
+
     def make_known(self) -> None:
         """At its first claim or sleep a process makes itself known, so that sleeping processes notice its death."""
         word = self._slots.word(self._slots.mine)

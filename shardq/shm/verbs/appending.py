@@ -9,13 +9,14 @@ the table as well. So it cannot append faster than messages are indexed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from shardq.model import Part
 from shardq.shm import words as at
 from shardq.shm.damage import damaged
 from shardq.shm.deferred.transfer import Transfer
+from shardq.shm.gate import Gate
 from shardq.shm.journal import Journal
 from shardq.shm.memory import record
 from shardq.shm.segment import Segment
@@ -32,7 +33,7 @@ _HELP = 1024
 
 
 class Appending:
-    """Verbs that add, each in one guarded section or few. `check_open` raises where nothing is accepted any more."""
+    """Verbs that add, each in one guarded section or few."""
 
     def __init__(
         self,
@@ -45,7 +46,7 @@ class Appending:
         transfer: Transfer,
         equals: EqualMessages,
         section: AbstractContextManager[None],
-        check_open: Callable[[], None],
+        gate: Gate,
     ) -> None:
         self._segment = segment
         self._words = segment.words
@@ -58,7 +59,7 @@ class Appending:
         self._transfer = transfer
         self._equals = equals
         self._section = section
-        self.check_open = check_open
+        self.gate = gate
 
     def append(self, parts: Sequence[Part], *, share: int = at.GENERAL) -> bool:
         """Add messages to tubes, all or none; no pipe may be there twice. False: there is no room now."""
@@ -66,7 +67,8 @@ class Appending:
         if not parts:
             return True
         with self._section:
-            self.check_open()
+            if self._words[at.CLOSED] and not self.gate.takes():
+                return False
             tubes = self._append(parts, share)
             if self._words[at.EQUALITY_STATE]:
                 for (pipe, _), tube in zip(parts, tubes, strict=False):
@@ -81,7 +83,8 @@ class Appending:
         most = FIRST_SLICE
         while True:
             with self._section:
-                self.check_open()
+                if self._words[at.CLOSED] and not self.gate.takes():
+                    return None
                 tubes = [self._directory.tubes(each.pipe)[1] for each in asked]
                 known = [
                     self.catch_up(each.pipe, tube, most, share=share)

@@ -16,6 +16,7 @@ from shardq.errors import DirectoryFull, MessageTooLarge
 from shardq.model import Hand
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.shm import words as at
+from shardq.shm.gate import Gate
 from shardq.shm.journal import Journal
 from shardq.shm.processes.sleepers import Sleepers
 from shardq.shm.segment import Segment
@@ -52,6 +53,7 @@ class Burying:
         claims: Claims,
         sleepers: Sleepers,
         section: AbstractContextManager[None],
+        gate: Gate,
     ) -> None:
         self._words = segment.words
         self._layout = segment.layout
@@ -62,6 +64,7 @@ class Burying:
         self._claims = claims
         self._sleepers = sleepers
         self._section = section
+        self._gate = gate
 
     def bury(self, hand: Hand, sequence: int, grave: str, letter: bytes, most: int) -> Burial:
         """Put a letter in the place of the message at the head of where the batch in hand is from. Where there are more
@@ -78,6 +81,8 @@ class Burying:
         no room; None: the letter is gone.
         """
         with self._section:
+            if not self._gate.takes():
+                return False
             grave_thread, grave_tube = self._directory.tube(grave)
             letter = None if grave_tube == NOT_FOUND else self._fifos.place_of(grave_tube, sequence)
             if letter is None:
@@ -106,7 +111,7 @@ class Burying:
         """Forget letters. Returns how many there were."""
         with self._section:
             grave_thread, grave_tube = self._directory.tube(grave)
-            if grave_tube == NOT_FOUND:
+            if grave_tube == NOT_FOUND or not self._gate.takes():
                 return 0
             self._journal.declare(grave_thread)
             dropped = sum(self._fifos.cancel_one(grave_tube, sequence, at.UNBURIED) for sequence in sequences)

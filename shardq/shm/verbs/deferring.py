@@ -18,6 +18,7 @@ from shardq.shm import words as at
 from shardq.shm.damage import damaged
 from shardq.shm.deferred.records import PendingRecord, PendingRecords
 from shardq.shm.deferred.transfer import Transfer
+from shardq.shm.gate import Gate
 from shardq.shm.processes.sleepers import Sleepers
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
@@ -67,6 +68,7 @@ class Deferring:
         appending: Appending,
         sleepers: Sleepers,
         section: AbstractContextManager[None],
+        gate: Gate,
     ) -> None:
         self._name = segment.name
         self._words = segment.words
@@ -79,6 +81,7 @@ class Deferring:
         self._appending = appending
         self._sleepers = sleepers
         self._section = section
+        self._gate = gate
 
     def due(self) -> bool:
         """Whether a message should be due by now. A hint, without the guard."""
@@ -89,7 +92,8 @@ class Deferring:
         """Have messages come into tubes at `due_us`, all or none. False: there is no room now."""
         asked = self._appending.asked(parts, distinct=False)
         with self._section:
-            self._appending.check_open()
+            if self._words[at.CLOSED] and not self._gate.takes():
+                return False
             return self._transfer.add(asked, "", due_us, _now_us(), share=share)
 
     def repeat(
@@ -101,7 +105,8 @@ class Deferring:
         """
         asked = self._appending.asked(parts, distinct=True)
         with self._section:
-            self._appending.check_open()
+            if self._words[at.CLOSED] and not self._gate.takes():
+                return None
             fresh = list[Asked]()
             for each in asked:
                 new = self._not_repeated(each, schedule, due_us, absent=absent, share=share)
@@ -116,6 +121,8 @@ class Deferring:
     def promote(self, now_us: int) -> Promoted:
         """Move some of the due messages to their tubes, up to a recurrent record that is due, which is returned."""
         with self._section:
+            if self._words[at.CLOSED] and not self._gate.hands_out():
+                return Promoted(0, None)
             deferred, recurrent = self._records.heaps
             before, stuck = deferred.count, self._move_due(now_us)
             self._transfer.note_due()
@@ -139,7 +146,7 @@ class Deferring:
         already. False: there is no room now; the record is put off for a moment, so that other records can come.
         """
         with self._section:
-            if not self._records.current(found):
+            if self._words[at.CLOSED] >= at.LEAVING or not self._records.current(found):
                 return True
             if self._transfer.recur(found, next_due_us, _now_us()):
                 _, tube = self._directory.tube(found.pipe)
@@ -154,7 +161,7 @@ class Deferring:
     def put_off(self, found: PendingRecord, due_us: int) -> None:
         """Have a recurrent record looked at again at `due_us`. It does not come now."""
         with self._section:
-            if self._records.current(found):
+            if self._words[at.CLOSED] < at.LEAVING and self._records.current(found):
                 self._transfer.put_off(found, due_us)
                 self._transfer.note_due()
 
@@ -165,6 +172,8 @@ class Deferring:
         for start in range(0, len(distinct), REMOVED_AT_ONCE):
             chosen = slice(start, start + REMOVED_AT_ONCE)
             with self._section:
+                if self._words[at.CLOSED] and not self._gate.takes():
+                    return removed
                 removed += self._remove(pipe, zip(distinct[chosen], digests[chosen], strict=True), recurrent=recurrent)
         return removed
 
@@ -250,9 +259,9 @@ class Deferring:
     ) -> bool:
         """Give a recurrent message another schedule. False: there is no room now."""
         found, number = former
-        instead_of = self._records.cancelled_with(found, number)
+        cancelled = self._records.cancelled_with(found, number)
         asked = Asked(found.pipe, [message], [digest])
-        changed = self._transfer.add([asked], schedule, due_us, _now_us(), share=share, instead_of=instead_of)
+        changed = self._transfer.add([asked], schedule, due_us, _now_us(), share=share, followers=[cancelled], less=1)
         if changed:
             self._transfer.drop_if_empty(found)
         return changed

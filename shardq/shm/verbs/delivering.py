@@ -11,6 +11,7 @@ from shardq.errors import SegmentNoRoom
 from shardq.model import EMPTY, NOT_ALONE, AllTerms, Batch, Failed, Hand, Terms, in_turn, split_key
 from shardq.outputs import Output
 from shardq.shm import words as at
+from shardq.shm.gate import Gate
 from shardq.shm.journal import Journal
 from shardq.shm.processes.sleepers import Sleepers
 from shardq.shm.segment import Segment
@@ -55,6 +56,7 @@ class Delivering:
         outputs: Outputs,
         sleepers: Sleepers,
         section: AbstractContextManager[None],
+        gate: Gate,
     ) -> None:
         self._segment = segment
         self._words = segment.words
@@ -70,12 +72,15 @@ class Delivering:
         self._outputs = outputs
         self._sleepers = sleepers
         self._section = section
+        self._gate = gate
 
     def claim(self, key: str) -> int:
         """Bind the thread to this process. Returns the fencing token, 0 where a living process is bound, or where the
         thread is one of dead letters, which no worker serves.
         """
         with self._section:
+            if self._words[at.CLOSED] and not self._gate.hands_out():
+                return 0
             thread = self._directory.thread(key)
             if thread == NOT_FOUND:
                 thread = self._directory.add_thread(key, share=at.ALL)
@@ -112,7 +117,9 @@ class Delivering:
         limit of starvation. Raises `FencedError`.
         """
         with self._section:
-            batch = self._take(key, self._claims.held(key, token), terms)
+            thread = self._claims.held(key, token)
+            hands_out = not self._words[at.CLOSED] or self._gate.hands_out()
+            batch = self._take(key, thread, terms) if hands_out else EMPTY
         return self._fifos.read_out(batch)
 
     def pop(self, hand: Hand, count: int, outputs: Sequence[Output] = ()) -> bool:
@@ -169,6 +176,8 @@ class Delivering:
         waiting = self._waiting
         with self._section:
             thread = self._acknowledged(hand)
+            if self._words[at.CLOSED]:
+                self._gate.check_stays()
             found = self._onward(hand, thread, names, terms, stay=stay)
             busy = found is not None and found.leads_on_from(hand)
             wait_s = None
@@ -219,6 +228,10 @@ class Delivering:
         if hand is None:
             self._waiting.look_around()
             return self._next(names, terms)
+        if self._words[at.CLOSED] >= at.LEAVING:
+            if not hand.batch.count:
+                self._gate.check_stays()
+            return Hand(hand.key, hand.token, EMPTY)
         if stay and (batch := self._take_by(hand.key, thread, terms)).count:
             return Hand(hand.key, hand.token, batch)
         if not self._others_ready(names):

@@ -96,17 +96,25 @@ class Outputs:
         cannot be stored.
         """
         doubtful, share = False, at.HAND_OVER if hands_over(outputs, acknowledged) else at.FOLLOW_UP
-        for pipe, _, _, absent in outputs:
+        plain: dict[str, Sequence[bytes]] = {}
+        for pipe, messages, when, absent in outputs:
             self._directory.check_name(pipe)
             doubtful = doubtful or absent
-        return AskedOutputs({}, [], outputs, share) if doubtful else AskedOutputs(*self._sorted(outputs), (), share)
+            if when is None and messages:
+                plain[pipe] = messages
+        if doubtful:
+            return AskedOutputs({}, [], outputs, share)
+        if len(plain) == len(outputs):
+            return AskedOutputs(plain, [], (), share)
+        return AskedOutputs(*self._sorted(outputs), (), share)
 
     def write(self, thread: int, asked: AskedOutputs, most: int) -> Written | int:
         """Write the outputs of a batch of this thread. They are no part of their tubes yet. Room is kept for the dead
         letter that each may become. NO_ROOM: there is no room for all of them. AGAIN: `most` more messages of a tube
         came into the table of equal ones, and others are still missing there.
         """
-        self._appending.check_open()
+        if self._words[at.CLOSED]:
+            self._appending.gate.check_not_shut()  # while the content leaves, what is in hand may still be acknowledged
         at_once, later, doubtful, share = asked
         if doubtful:
             indexed = self._index(doubtful, most, share)
@@ -116,7 +124,7 @@ class Outputs:
         if not at_once and not later:
             return NOTHING
         self._journal.keep(thread)
-        messages = list(chain(*at_once.values(), *(part.messages for part, _ in later)))
+        messages = list(chain(*at_once.values(), *(part.messages for part, _ in later) if later else ()))
         former, written = self._extents.keep_room(messages, share), None
         try:
             if former is not None:
@@ -197,7 +205,7 @@ class Outputs:
 
     def _targets(self, pipes: Iterable[str], share: int) -> list[Target] | None:
         """The tubes of these pipes. None: there is no room for the entry of one of them."""
-        targets = list[Target]()
+        targets: list[Target] = []
         for pipe in pipes:
             thread, tube = self._directory.tube(pipe)
             if tube == NOT_FOUND:

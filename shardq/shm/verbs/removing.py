@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
+from shardq.shm.gate import Gate
 from shardq.shm.journal import Journal
 from shardq.shm.processes.sleepers import Sleepers
 from shardq.shm.tubes.claims import Claims
@@ -23,6 +24,7 @@ class Removing:
         claims: Claims,
         sleepers: Sleepers,
         section: AbstractContextManager[None],
+        gate: Gate,
     ) -> None:
         self._journal = journal
         self._directory = directory
@@ -30,12 +32,13 @@ class Removing:
         self._claims = claims
         self._sleepers = sleepers
         self._section = section
+        self._gate = gate
 
     def remove(self, pipe: str, messages: Sequence[bytes]) -> int:
         """Take out messages equal to these that were not handed out. Returns how many."""
         with self._section:
             thread, tubes = self._directory.tubes(pipe)
-            if not tubes:
+            if not self._gate.takes() or not tubes:
                 return 0
             self._journal.declare(thread)
             handed_stay = self._claims.owner(thread) != 0

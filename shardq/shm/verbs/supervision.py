@@ -13,6 +13,7 @@ from shardq.errors import SegmentBusy
 from shardq.model import Ending
 from shardq.shm import words as at
 from shardq.shm.counters import nothing_stored
+from shardq.shm.gate import Gate
 from shardq.shm.processes.doorbell import Doorbell
 from shardq.shm.processes.exit_log import ExitLog
 from shardq.shm.processes.slots import LEAVE_BYTE, SUPERVISOR_BYTE, Slots
@@ -32,6 +33,7 @@ class Supervision:
         doorbell: Doorbell,
         exit_log: ExitLog,
         section: AbstractContextManager[None],
+        gate: Gate,
     ) -> None:
         self._words = segment.words
         self._bytes = segment.bytes
@@ -40,6 +42,7 @@ class Supervision:
         self._doorbell = doorbell
         self._exit_log = exit_log
         self._section = section
+        self._gate = gate
         self._unnoticed = False
         """Whether this process supervises, and the sleeping processes do not watch it yet."""
 
@@ -49,7 +52,7 @@ class Supervision:
         """
         if not self._slots.try_lock(SUPERVISOR_BYTE):
             return False
-        self._words[at.CLOSED] = 0  # a supervisor may have died between closing and removing it
+        self._gate.reopen()  # a supervisor may have died between closing and removing it
         self._words[at.SUPERVISOR_PID] = os.getpid()
         self._words[at.SUPERVISOR_SLOT] = self._slots.mine + 1
         self._words[at.WATCHED] = self._words[at.ARMED_US] = 0
@@ -87,12 +90,13 @@ class Supervision:
 
     def close_if_unused(self, *, lose_requests: bool = False) -> bool:
         """Accept nothing any more, provided that no other process is attached and nothing is queued, in hand, dead,
-        deferred or recurrent. With `lose_requests` it does not matter what is stored. Returns whether it closed.
+        deferred or recurrent, and no move has to do with it. With `lose_requests` it does not matter what is stored.
+        Returns whether it closed.
         """
         with self._section:
-            if self.others() or not (lose_requests or nothing_stored(self._words)):
+            if self.others() or not (lose_requests or (self._gate.may_go and nothing_stored(self._words))):
                 return False
-            self._words[at.CLOSED] = 1
+            self._gate.shut()
             return True
 
     def last_to_leave(self) -> bool:

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from shardq.shm import words as at
 from shardq.shm.counters import none_queued
 from shardq.shm.damage import damaged
+from shardq.shm.gate import Gate
 from shardq.shm.processes.death_watch import DeathWatch
 from shardq.shm.processes.sleepers import Sleepers
 from shardq.shm.processes.slots import Slots
@@ -35,6 +36,7 @@ class Waiting:
         watch: DeathWatch,
         sleepers: Sleepers,
         section: AbstractContextManager[None],
+        gate: Gate,
     ) -> None:
         self._segment = segment
         self._slots = slots
@@ -45,6 +47,7 @@ class Waiting:
         self._watch = watch
         self._sleepers = sleepers
         self._section = section
+        self._gate = gate
         self._asleep = 0
         """How many coroutines of this process sleep."""
         self.last_served = -1
@@ -113,6 +116,7 @@ class Waiting:
         """
         words = self._segment.words
         with self._section:
+            self._gate.check_stays()
             if none_queued(words) and not (deferred and words[at.DEFERRED]):
                 return True
             self._sleepers.await_(self._segment.layout.quiet_map)
@@ -161,6 +165,8 @@ class Waiting:
 
     def find(self, names: frozenset[str] | None, bound: str | None) -> str | None:
         """As `find_work`, with the guard held."""
+        if self._segment.words[at.CLOSED] and not self._gate.hands_out():
+            return None
         served = self._handlers.served(names)
         if bound is not None:
             thread = self._directory.thread(bound)
@@ -183,8 +189,9 @@ class Waiting:
         return wait_s
 
     def _sleepers_await_due(self) -> bool:
-        """Whether something is deferred, and no supervisor sets a timer for it."""
-        return bool(self._segment.words[at.NEXT_DUE_US]) and not self._sleepers.supervised()
+        """Whether something is deferred that comes when it is due, and no supervisor sets a timer for it."""
+        words = self._segment.words
+        return bool(words[at.NEXT_DUE_US]) and not words[at.CLOSED] and not self._sleepers.supervised()
 
     def _adopt_orphans(self) -> None:
         self._recovery.adopt_orphans()

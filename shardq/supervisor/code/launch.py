@@ -20,6 +20,10 @@ from shardq.errors import SupervisorError, shown
 #: An application that finds it set was itself started in place of the supervisor: its executable is no interpreter.
 MARK = "SHARDQ_STARTS_SUPERVISOR"
 
+#: A supervisor and its executed workers find the URL of a server in this variable, because a list of processes shows a
+#: command line, with the password. They remove it at once: no program that a handler starts inherits it.
+SERVER_URL = "SHARDQ_SERVER_URL"
+
 #: Looks for modules first where the program that executes it does, then where this interpreter would by itself. Until
 #: `main` runs it collects no garbage: these imports leave none, and looking for it takes a twentieth of their time.
 _BOOT = (

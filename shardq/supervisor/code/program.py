@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple, NoReturn, Self
 
@@ -20,6 +21,8 @@ class Program(NamedTuple):
     """Its path as the shell named it, links included. None: it has no name, for instance because it was removed."""
     command: list[str]
     """The path of Python, and all arguments."""
+    variables: Sequence[tuple[str, str]] = ()
+    """Of the environment, which this process removed from its own."""
 
     @classmethod
     def of_this_process(cls, *without: str) -> Self:
@@ -42,7 +45,8 @@ class Program(NamedTuple):
         here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             self.enter()
-            os.execv(self.command[0], [*self.command, *arguments])
+            environment = {**os.environ, **dict(self.variables)}
+            os.execve(self.command[0], [*self.command, *arguments], environment)
         finally:
             os.fchdir(here)
             os.close(here)

@@ -20,7 +20,14 @@ from shardq.supervisor.code.program import Program
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.output import standard
 from shardq.supervisor.wishes.drain import DrainBegun
-from shardq.supervisor.wishes.signals import LISTENED, UNHEARD, fork, reset_in_child
+from shardq.supervisor.wishes.signals import (
+    LISTENED,
+    UNHEARD,
+    fork,
+    hold_back,
+    noted_one_of,
+    reset_in_child,
+)
 from shardq.supervisor.wishes.terminal import Terminal
 from shardq.supervisor.workers.deaths import has_ended
 from shardq.supervisor.workers.member import Member
@@ -51,6 +58,13 @@ class Resumption(NamedTuple):
     """The terminal that the supervisor was started from."""
     family: str = ""
     """What it and its workers are called on a server."""
+    others: Sequence[int] = ()
+    """Further descriptors that stay open, as the line to the application."""
+
+    def inherit(self, inheritable: bool) -> None:
+        """Whether programs that this process executes or starts have these descriptors."""
+        for descriptor in (self.lock, self.life, self.life_writer, *self.others):
+            os.set_inheritable(descriptor, inheritable)
 
     def encoded(self) -> str:
         return json.dumps(self._asdict())
@@ -77,7 +91,7 @@ def start_probe(program: Program, close: Sequence[int]) -> int:
             os.close(descriptor)
         reset_in_child()
         for number in UNHEARD:
-            signal.signal(number, signal.SIG_IGN)  # also in the program that is executed
+            signal.signal(number, signal.SIG_IGN)  # until the program that is executed listens
         signal.pthread_sigmask(signal.SIG_UNBLOCK, LISTENED)
         program.execute(PROBE)
     except BaseException:
@@ -86,30 +100,27 @@ def start_probe(program: Program, close: Sequence[int]) -> int:
         os._exit(Exit.WORKER_FAILED)
 
 
-def execute_again(program: Program, resumption: Resumption, keep: Sequence[int]) -> NoReturn:
-    """Run this program anew in this process, with these descriptors open. Signals must be held back: see `Signals`. If
-    it raises `OSError`, nothing has changed.
+def execute_again(program: Program, resumption: Resumption) -> NoReturn:
+    """Run this program anew in this process. Signals must be held back: see `Signals`. If it raises `OSError`, nothing
+    has changed.
     """
-    kept = (resumption.lock, resumption.life, resumption.life_writer, *keep)
     standard.flush()
     try:
-        for descriptor in kept:
-            os.set_inheritable(descriptor, True)
+        resumption.inherit(True)
         program.execute(RESUME, resumption.encoded())
     finally:
-        for descriptor in kept:
-            os.set_inheritable(descriptor, False)
+        resumption.inherit(False)
 
 
 def resume_later(program: Program, resumption: Resumption, shutdown_timeout_s: float) -> None:
     """Try again and again to run this program anew. Called when the code changed once more after its probe and does not
     import now, so that this process cannot supervise its workers. They work on meanwhile, with the code they have. When
-    a signal asks for the end, stop the workers, and return once they have left or have used up their time. Signals must
-    be held back.
+    a signal asks for the end, stop the workers, and return once they have left or have used up their time.
     """
-    while signal.sigtimedwait(_ENDS, _AGAIN_S) is None:
+    hold_back()
+    while signal.sigtimedwait(_ENDS, _AGAIN_S) is None and not noted_one_of(_ENDS):
         with suppress(OSError):
-            program.execute(RESUME, resumption.encoded())
+            execute_again(program, resumption)
     workers = [Member.of_child(pid, number) for pid, number in resumption.members.items()]
     deadline = time.monotonic() + shutdown_timeout_s
     for worker in workers:

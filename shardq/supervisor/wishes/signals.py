@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -46,17 +47,42 @@ _ON_TERMINAL = {signal.SIGTTIN, signal.SIGTTOU}
 _Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 
 
-def hold_back_wishes() -> None:
-    """Hold signals back until `Signals` listens: without a handler they would end or stop this process. At a start
-    TERM, INT and QUIT are not held back. There are no workers yet to end in order, so they end it at once, INT without
-    a `KeyboardInterrupt` in the module that is being imported. The first process of a container holds them back as
-    well, because signals at their default do not reach it. After a reload all stay held back: `Signals.hold_back`.
+#: Signals that arrived before `Signals` listens, in order.
+_noted: list[signal.Signals] = []
+
+
+def note_wishes(ends: Collection[signal.Signals] = ()) -> None:
+    """Note signals until `Signals` listens: without a handler they would end or stop this process. They are not held
+    back, because a program that an imported module starts would hold them back as well. `ends` are left as they are:
+    there are no workers yet to end in order, so they end this process at once, INT without a `KeyboardInterrupt` in the
+    module that is being imported.
     """
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    if signal.SIGINT in ends and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    ends = set() if inherits_orphans() else {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
-    signal.pthread_sigmask(signal.SIG_BLOCK, set(LISTENED) - ends)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})  # time limits need it
+    for number in LISTENED:
+        if number not in ends:
+            _listen(number, _note)
+    # This process holds them back if it executed itself anew, or was forked by its supervisor to be executed.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {*LISTENED, signal.SIGALRM})  # time limits need the last one
+
+
+def ends_at_start() -> tuple[signal.Signals, ...]:
+    """The signals that end a supervisor which has not served yet. The first process of a container notes them, because
+    signals at their default do not reach it.
+    """
+    return () if inherits_orphans() else (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
+
+def hold_back() -> None:
+    """Let signals wait from now on, until the program that this process executes next listens to them."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, LISTENED)
+
+
+def noted_one_of(numbers: Collection[signal.Signals]) -> bool:
+    """Whether one of these signals was noted: before they were held back, or since then by a thread that a module
+    started.
+    """
+    return any(number in numbers for number in _noted)
 
 
 class Signals:
@@ -69,16 +95,19 @@ class Signals:
 
     def __enter__(self) -> Self:
         self.descriptor, self._sender = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.pthread_sigmask(signal.SIG_BLOCK, LISTENED)
         signal.set_wakeup_fd(self._sender, warn_on_full_buffer=False)
         for number in LISTENED:
-            self._former[number] = signal.signal(number, _enqueued)
+            former = signal.signal(number, _enqueued)
+            self._former[number] = signal.SIG_DFL if former is _note else former
         for number, handler in _OWN.items():
             self._former[number] = signal.signal(number, handler)
         if inherits_orphans():
             signal.signal(signal.SIGCHLD, _enqueued)
             os.kill(os.getpid(), signal.SIGCHLD)  # children may have ended before this process listened
-        # They were held back if this process executed itself anew.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, LISTENED)
+        _send_again(_noted)
+        _noted.clear()
         return self
 
     def __exit__(
@@ -96,12 +125,9 @@ class Signals:
         return self.descriptor, self._sender
 
     def hold_back(self) -> None:
-        """Let signals wait from now on, also those that arrived and were not `received`, until the program that this
-        process executes next listens to them.
-        """
-        signal.pthread_sigmask(signal.SIG_BLOCK, LISTENED)
-        for number in self.received():
-            os.kill(os.getpid(), number)
+        """The same, also for those that arrived and were not `received`."""
+        hold_back()
+        _send_again(self.received())
 
     def go_on(self) -> None:
         """Let the signals arrive that were held back."""
@@ -157,12 +183,11 @@ def reset_in_child() -> int:
     # A signal to the whole process group, as by Ctrl-C, is meant for the supervisor, which decides what its workers do.
     # Workers have an empty handler for it. They do not ignore it, or programs that they start would ignore it as well.
     for number in UNHEARD:
-        signal.signal(number, _unheard)
-    # TTIN and TTOU must interrupt a read or write of a terminal: see `_unheard`.
-    for number in set(UNHEARD) - _ON_TERMINAL:
-        signal.siginterrupt(number, False)
+        _listen(number, _unheard)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGUSR2, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGUSR2) is not signal.SIG_DFL:
+        faulthandler.unregister(signal.SIGUSR2)
+        signal.signal(signal.SIGUSR2, signal.SIG_DFL)
     dumps = standard.dump_stacks_on(signal.SIGUSR2)
     # TERM waits until the worker listens to it: see `Term`.
     signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGTERM})
@@ -170,11 +195,14 @@ def reset_in_child() -> int:
 
 
 def end_when_told() -> None:
-    """For an executed worker while it imports: it has no batch in hand, so TERM ends it at once."""
+    """For an executed worker while it imports: it has no batch in hand, so TERM ends it at once. No signal is held
+    back, because a program that an imported module starts would hold it back as well.
+    """
     for number in UNHEARD:
-        signal.signal(number, _unheard)
+        _listen(number, _unheard)
+    faulthandler.register(signal.SIGUSR2, file=2, all_threads=True, chain=False)
     signal.signal(signal.SIGTERM, _end)
-    signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGUSR2})
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 class Term:
@@ -245,15 +273,39 @@ def alarm(timeout_s: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, former)
 
 
+def _listen(number: signal.Signals, handler: _Handler) -> None:
+    signal.signal(number, handler)
+    # TTIN and TTOU must interrupt a read or write of a terminal: see `_sent_by_terminal`.
+    if number not in _ON_TERMINAL:
+        signal.siginterrupt(number, False)
+
+
 def _unheard(number: int, frame: FrameType | None) -> None:
-    """Does nothing, except for TTIN and TTOU. The kernel would send these again and again to a background process that
-    uses the terminal. So such a process ignores the signal from now on, and gets an error from the terminal instead.
+    """Does nothing, except for TTIN and TTOU."""
+    _sent_by_terminal(number)
+
+
+def _note(number: int, frame: FrameType | None) -> None:
+    if not _sent_by_terminal(number):
+        _noted.append(signal.Signals(number))
+
+
+def _sent_by_terminal(number: int) -> bool:
+    """Whether this is TTIN or TTOU in a background process that uses the terminal. The kernel would send these again
+    and again. So such a process ignores the signal from now on, and gets an error from the terminal instead.
     """
     if number not in _ON_TERMINAL:
-        return
+        return False
     with suppress(OSError):
         if os.tcgetpgrp(0) != os.getpgrp():
             signal.signal(number, signal.SIG_IGN)
+            return True
+    return False
+
+
+def _send_again(numbers: Iterable[signal.Signals]) -> None:
+    for number in numbers:
+        os.kill(os.getpid(), number)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import uvloop
 
-from shardq.errors import SegmentError
+from shardq.errors import SegmentError, StorageMoved, StorageRefused
 from shardq.handler import Handler
 from shardq.handling.inside import take_process
 from shardq.supervisor.code import launch
@@ -70,7 +70,7 @@ def run_worker(
     `life` is the reading end of a pipe whose writing end only the supervisor has: end of file says that it died.
     `close` are the supervisor's descriptors, which a child must not keep. `forked`: whether this process is a fork of
     one that imported the modules. If the system refuses what `make_worker` opens or the event loop needs, no batch is
-    in hand yet, and the process ends with `Exit.SEGMENT`.
+    in hand yet, and the process ends with `Exit.SEGMENT`; so it does where a server lets it in no more.
     """
     code, served = Exit.WORKER_FAILED, _Service(life)
     try:
@@ -79,9 +79,17 @@ def run_worker(
             code = Exit.SEGMENT
         else:
             runner, worker = started
-            runner.run(served.run(worker, handlers))
-            code = Exit.OK
+            try:
+                runner.run(served.run(worker, handlers))
+                code = Exit.OK
+            except StorageMoved as moved:
+                log.info("worker ends: its storage moved", extra={"pid": os.getpid(), "to": moved.to})
+                code = Exit.MOVED
             runner.close()
+    except StorageRefused as error:
+        served.end_child(error)
+        code = Exit.SEGMENT
+        log.error("worker cannot serve", extra={"pid": os.getpid(), "reason": str(error)})
     except BaseException as error:
         served.end_child(error)
         with suppress(BaseException):
@@ -156,7 +164,6 @@ class _Service:
         )
         offspring.watch()
         term.follow()
-        os.set_inheritable(self._life, False)
         loop.add_reader(self._life, orphaned)
         try:
             await worker.loop(handler=tuple(handlers.values()))

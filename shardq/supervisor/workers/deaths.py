@@ -33,8 +33,8 @@ class Death(NamedTuple):
 
     @property
     def clean(self) -> bool:
-        """It ended by itself, as asked."""
-        return self.exit_code == Exit.OK
+        """It ended by itself, as asked, or because its storage moved."""
+        return self.exit_code in (Exit.OK, Exit.MOVED)
 
     @property
     def at_boot(self) -> bool:

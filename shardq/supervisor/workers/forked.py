@@ -32,6 +32,8 @@ _STRAYED_WHY = (
 _SIGNALS = (*signals.LISTENED, signal.SIGALRM, signal.SIGCHLD)
 
 _watching = False
+#: What children close that modules fork.
+_own: set[int] = set()
 #: The signal mask of a thread before it forked.
 _forking = threading.local()
 
@@ -41,7 +43,12 @@ def give_defaults_to_children() -> None:
     global _watching
     if not _watching:
         _watching = True
-        os.register_at_fork(before=_hold, after_in_parent=_go_on, after_in_child=_default_signals)
+        os.register_at_fork(before=_hold, after_in_parent=_go_on, after_in_child=_part)
+
+
+def keep_from_children(descriptor: int) -> None:
+    """From now on children that modules fork close this descriptor: its end of file says that this process ended."""
+    _own.add(descriptor)
 
 
 class Offspring:
@@ -93,14 +100,16 @@ def _go_on() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, _forking.mask)
 
 
-def _default_signals() -> None:
-    mask = _forking.mask
+def _part() -> None:
     if not signals.own_fork:
+        for descriptor in _own:
+            with suppress(OSError):
+                os.close(descriptor)
         signal.set_wakeup_fd(-1)
         for number in _SIGNALS:
             _give_back(number)
-        mask -= set(signals.LISTENED)  # a supervisor holds these back while it imports
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    _own.clear()
+    signal.pthread_sigmask(signal.SIG_SETMASK, _forking.mask)
 
 
 def _give_back(number: signal.Signals) -> None:

@@ -11,6 +11,7 @@ from tests.faults.kit.calls import calls
 from tests.faults.kit.case import BATCH, URGENT, Operation, minus, plus, without
 from tests.faults.kit.failures import failures
 from tests.faults.kit.letters import letters
+from tests.faults.kit.moves import moves
 from tests.faults.kit.outputs import outputs
 from tests.faults.kit.reserve import reserve_operations
 from tests.faults.kit.scene import KEY, MIB, PIPE, Scene, run, run_waiting
@@ -249,6 +250,7 @@ OPERATIONS = [
     *calls(),
     *turns(),
     *outputs(),
+    *moves(),
     *absents(),
     *reserve_operations(),
 ]

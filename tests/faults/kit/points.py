@@ -9,13 +9,14 @@ import json
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from random import Random
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 import shardq
@@ -146,16 +147,21 @@ def striking_at(step: Step, ready: Action, act: Action, strike: Action) -> Actio
 
     def run() -> None:
         ready()
-        left = step.visit
+        path, left = str(PACKAGE / step.file), step.visit
 
-        def count(file: str, line: int) -> None:
+        def enter(frame: FrameType, event: str, argument: object) -> Tracer | None:
+            code = frame.f_code
+            return within if code.co_filename == path and _has_line(code, step.line) else None
+
+        def within(frame: FrameType, event: str, argument: object) -> Tracer:
             nonlocal left
-            if (file, line) == (step.file, step.line):
+            if event == "line" and frame.f_lineno == step.line:
                 left -= 1
                 if left == 0:
                     strike()
+            return within
 
-        _traced(act, count)
+        _traced_by(enter, act)
 
     return run
 
@@ -176,6 +182,15 @@ def dying_after(lines: int, ready: Action, act: Action) -> Action:
         _traced(act, count)
 
     return run
+
+
+def kill_children() -> int:
+    """End all children that this process has left. Returns how many."""
+    pids = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
+    for pid in map(int, pids):
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    return len(pids)
 
 
 class Gate:
@@ -217,6 +232,12 @@ def sample(steps: Sequence[Step], count: int, random: Random) -> list[Step]:
 
 
 @cache
+def _has_line(code: CodeType, line: int) -> bool:
+    """Whether the line is one of this code: no other code has to be traced for it."""
+    return any(number == line for _, _, number in code.co_lines())
+
+
+@cache
 def _in_package(path: str) -> str:
     """The file by its place in the package, or nothing where its lines do not count."""
     return os.path.relpath(path, PACKAGE) if path.startswith(SCOPE) else ""
@@ -231,6 +252,10 @@ def _traced(act: Action, on_line: Callable[[str, int], None]) -> None:
             on_line(_in_package(frame.f_code.co_filename), frame.f_lineno)
         return within
 
+    _traced_by(enter, act)
+
+
+def _traced_by(enter: Tracer, act: Action) -> None:
     sys.settrace(enter)
     try:
         act()

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from shardq.drivers.shared.storage import SharedLock, SharedStorage
+from shardq.errors import StorageMoved
 from shardq.model import EMPTY, Batch, Hand, key_of
 from shardq.protocols import Served
 from shardq.shm import words as at
+from shardq.shm.files.lock_bytes import FIRST_SLOT_BYTE
 from shardq.shm.memory import record
 from shardq.shm.memory.extents import Extents
 from shardq.shm.processes.guard import SHORTEST_NAP_S
+from shardq.shm.processes.namespaces import start_ticks
+from shardq.shm.processes.slots import SUPERVISOR_BYTE
 from shardq.shm.store import Store
 from tests.faults.kit.fsck import fsck, uncounted_bytes
 from tests.faults.kit.fsck_pending import living_messages, pending_of
@@ -86,6 +91,26 @@ class Scene:
         pipes = [*listed(self.store.reading.pipes), *listed(self.store.burying.graves)]
         return {pipe: self.store.reading.read(pipe, 1 << 30).messages for pipe in pipes} | waiting(self.store)
 
+    def hand_on(self) -> None:
+        """Give up the locks of this process, so that a forked child can go on in its place. No process may be at work
+        in the segment meanwhile.
+        """
+        slots = self.store._slots
+        for byte in (FIRST_SLOT_BYTE + slots.mine, SUPERVISOR_BYTE):
+            slots.unlock(byte)
+
+    def take_over(self) -> None:
+        """In a forked child: be the process that made the scene. Its slot and all that it has is this one's."""
+        slots, words = self.store._slots, self.store.segment.words
+        word, pid = slots.word(slots.mine), os.getpid()
+        assert slots.try_lock(FIRST_SLOT_BYTE + slots.mine)
+        if words[at.SUPERVISOR_PID] == words[word + at.SLOT_PID]:
+            assert slots.try_lock(SUPERVISOR_BYTE)
+            words[at.SUPERVISOR_PID] = pid
+        words[word + at.SLOT_START_TICKS] = start_ticks(pid) or 0
+        words[word + at.SLOT_PID] = pid
+        self.store._stale = False
+
     def end(self) -> None:
         self.storage.destroy()
 
@@ -154,8 +179,9 @@ class Naps:
 def settle(store: Store) -> None:
     """Enter once, which mends, and free what the dead were bound to, as any worker does before it sleeps."""
     store.inspection.counts()
-    store.waiting.lie_down(nobody, None)
-    store.waiting.rise(None)
+    with suppress(StorageMoved):
+        store.waiting.lie_down(nobody, None)
+        store.waiting.rise(None)
 
 
 def check_whole(store: Store) -> None:

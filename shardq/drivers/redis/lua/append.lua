@@ -1,7 +1,7 @@
 -- Messages into tubes: `Storage.append` and `append_when_room` without a time.
 -- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL WAITS AGAIN STARVED SLEEPERS SLEEPS CALLS CALLS_OLD
 -- needs: base takes_room records sleepers threads equal tubes absent room calls
--- args: pipes, most (bytes there may be), absent (by pipe), sleeper (told of room where there is none), producer, call
+-- args: pipes, most (bytes there may be), absent (by pipe), sleeper (told of room where there is none), woken, producer, call
 -- ARGV from 2 on: bodies, each of the pipe at the same place; several may be of one pipe.
 -- Returns how many were taken, -1 where there is no room, -2 where it has to be called again: the index of equal messages
 -- of a tube is not complete yet.
@@ -10,8 +10,12 @@ local before = made_before()
 if before then
     return before[1]
 end
-if args.sleeper then
-    get_up(args.sleeper)
+if state.leaving then
+    return redis.error_reply('LEFT ' .. state.leaving)
+end
+check_memory()
+if args.woken then
+    get_up(args.woken)
 end
 local bodies, number, nbytes = wanted_bodies(args, 1)
 if not bodies then

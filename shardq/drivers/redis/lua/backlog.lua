@@ -6,7 +6,11 @@
 if args.woken then
     get_up(args.woken)
 end
+if args.sleeper and state.leaving then
+    return redis.error_reply('LEFT ' .. state.leaving)
+end
 if args.sleeper then
+    redis.call('HDEL', SLEEPS, '') -- as in shared/frees.lua
     lie_down(args.sleeper, {args.deferred and ALL_DONE or QUIET})
 end
 return {

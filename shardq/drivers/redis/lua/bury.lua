@@ -3,7 +3,8 @@
 -- needs: base frees records sleepers threads equal tubes room letters calls
 -- args: key, token, name, sequence, grave, most_letters, capacity, most_bytes (of a grave), partition, partitions, producer,
 --   call
--- ARGV[2]: the letter. Returns how many older letters went, -1 where there is no room.
+-- ARGV[2]: the letter. Returns whether it is there (1), there is no room (-1), or it has to be called again (-2): there are
+-- more to drop than a short script can; and how many older letters went.
 local its = held(args.key, args.token)
 if not its then
     return fenced(args.key, args.token)
@@ -22,18 +23,25 @@ if tube and tube.count > 0 then
 end
 if not head or head.number ~= args.sequence then
     commit()
-    return 0
+    return {1, 0}
 end
-local evicted = make_room(args.grave, #letter - head.nbytes)
+if not may_leave(its, args.name, args.sequence + 1) then
+    return fenced(args.key, args.token)
+end
+local evicted, has_room = make_room(args.grave, #letter - head.nbytes)
 if not evicted then
     commit()
-    return -1
+    return {-1, 0}
+end
+count('evicted', evicted)
+if not has_room then
+    commit()
+    return {-2, evicted}
 end
 drop_below(args.key, its, args.name, head.number + 1)
 add_letter(args.grave, letter)
 count('buried', 1)
-count('evicted', evicted)
 tell_of_room()
-note_call(evicted)
+note_call({1, evicted})
 commit()
-return evicted
+return {1, evicted}

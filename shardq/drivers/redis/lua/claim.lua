@@ -7,8 +7,11 @@ local before = made_before()
 if before then
     return before[1]
 end
+if state.leaving then
+    return redis.error_reply('LEFT ' .. state.leaving)
+end
 local its, token = thread(args.key), 0
-if its.token == 0 then
+if its.token == 0 and not state.arriving then
     begin_claim(args.key, its, args.lease_us)
     token = its.token
 end

@@ -3,6 +3,9 @@
 -- needs: base frees records sleepers threads equal tubes room pending
 -- args: times, a list of: number of the entry, the due time at which it comes, the next one (false: never again); most
 -- A time that finds no room waits in STARVED until messages leave.
+if state.leaving or state.arriving then
+    return 0
+end
 for _, time in ipairs(args.times) do
     local number, due_us, next_us = time[1], time[2], time[3]
     local entry = entry_of(number)

@@ -3,7 +3,7 @@
 -- needs: texts records threads tubes
 -- args: key, name, from (a number; nil: from the head)
 -- ARGV[2]: the message. Returns -1 where it is there, 0 where it is not, else from where to look on.
-local its, wanted, budget = look_at(args.key), ARGV[2], 20000
+local its, wanted, budget = look_at(args.key), ARGV[2], 8192
 local tube = its and its.tubes[args.name]
 local result = 0
 if tube and tube.count > 0 then

@@ -1,14 +1,18 @@
 -- Messages that come into their tubes at a time: `Storage.append` with an instant, once.
 -- keys: STATE DUE AGAIN TIMERS OWNERS WAITING WAITS THREADS CHUNKS EQUAL LIVE READY STARVED SLEEPERS SLEEPS CALLS CALLS_OLD
 -- needs: base takes_room records sleepers threads equal tubes absent room pending calls
--- args: pipes, due_us, most, absent (by pipe), sleeper, producer, call
+-- args: pipes, due_us, most, absent (by pipe), sleeper, woken, producer, call
 -- ARGV from 2 on: bodies. Returns what `append.lua` does.
 local before = made_before()
 if before then
     return before[1]
 end
-if args.sleeper then
-    get_up(args.sleeper)
+if state.leaving then
+    return redis.error_reply('LEFT ' .. state.leaving)
+end
+check_memory()
+if args.woken then
+    get_up(args.woken)
 end
 local bodies, number, nbytes = wanted_bodies(args, 1)
 if not bodies then

@@ -7,6 +7,12 @@ local before = made_before()
 if before then
     return before[1]
 end
+if state.leaving then
+    return redis.error_reply('LEFT ' .. state.leaving)
+end
+if state.arriving then
+    return 0
+end
 local dropped = 0
 for _, number in ipairs(args.sequences) do
     if drop_letter(args.grave, place_of(args.grave, number)) then

@@ -6,8 +6,8 @@ if not get_up(args.sleeper) then
     if args.room then
         wake_all(ROOM)
     else
-        for _, handler in ipairs(ready_handlers(nil)) do
-            wake_for(handler)
+        for _, place in ipairs(first_places(nil)) do
+            wake_for(string.match(place, '^([^%z]*)'))
         end
         wake_timekeeper()
     end

@@ -1,21 +1,33 @@
 -- The thread that is next: `Storage.wait`.
--- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS
+-- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS OUTWARD
 -- needs: base frees records sleepers threads equal tubes room pending ready
--- args: served (false: all), bound, sleeper, woken
--- Returns: key (nil: none), schedules, and where the sleeper lies: sleeps, for_us, sleepers; see turn.lua.
+-- args: served (false: all), bound, sleeper, woken, peek (the thread is not returned yet: it keeps its turn),
+--   expected (the turn that a look saw; another look may have returned that thread since), fresh (a thread that was
+--   returned within ROUND_US is none: one of another partition may be before it)
+-- Returns: key (nil: none), its turn (nil: it is the bound one), schedules, away (something is on its way to other
+-- partitions), changed (the thread that is next is not the expected one), and where the sleeper lies: sleeps, for_us,
+-- looks_in_s; see turn.lua.
 if args.woken then
     get_up(args.woken)
+end
+if state.leaving then
+    return redis.error_reply('LEFT ' .. state.leaving)
 end
 end_what_is_over()
 promote()
 local served = args.served or nil
-local told = {schedules = schedule_is_due()}
+local told = {schedules = schedule_is_due(), away = redis.call('EXISTS', OUTWARD) == 1}
 local bound = args.bound and thread(args.bound)
 if bound and bound.queued > 0 then
     told.key = args.bound
 else
     told.key, told.turn = next_ready(served)
-    if told.key then
+    local another = args.expected and told.turn ~= args.expected
+    if told.key and (another or args.fresh and tonumber(told.turn) > now) then
+        told.key, told.changed = nil, true
+    elseif told.key and args.peek then
+        told.peeked = true
+    elseif told.key then
         offer(told.key, thread(told.key))
     elseif args.sleeper and not told.schedules then
         lie_down(args.sleeper, work_events(served))
@@ -23,7 +35,8 @@ else
             bound.bell = args.sleeper
         end
         local instant = next_instant()
-        told.sleeps, told.for_us, told.sleepers = true, instant and math.max(0, instant - now), sleepers()
+        told.sleeps, told.for_us = true, instant and math.max(0, instant - now)
+        told.looks_in_s = next_look(args.sleeper, work_events(served))
     end
 end
 commit()

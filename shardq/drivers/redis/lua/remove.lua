@@ -1,8 +1,18 @@
 -- Equal messages leave a tube: `Storage.remove`.
--- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL WAITS AGAIN STARVED SLEEPERS SLEEPS
--- needs: base frees records sleepers threads equal tubes room
--- args: key, name, from (a number; nil: from the head), below (nil: the end)
+-- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL WAITS AGAIN STARVED SLEEPERS SLEEPS CALLS CALLS_OLD
+-- needs: base frees records sleepers threads equal tubes room calls
+-- args: key, name, from (a number; nil: from the head), below (nil: the end), producer, call
 -- ARGV from 2 on: messages. Returns how many left, where to go on (0: all is done), and where the end is.
+local before = made_before()
+if before then
+    return before[1]
+end
+if state.leaving then
+    return redis.error_reply('LEFT ' .. state.leaving)
+end
+if state.arriving then
+    return {0, 0, 0}
+end
 local its, unwanted = thread(args.key), {}
 for place = 2, #ARGV do
     unwanted[ARGV[place]] = true
@@ -13,6 +23,8 @@ if not tube or tube.count == 0 then
     return {0, 0, 0}
 end
 local below, budget, go_on = args.below or tube.next, 10000, 0
+-- A message that leaves takes so much longer than one that is looked at.
+local LEAVES = 8
 local from = math.max(tube.head, in_hand_below(its, tube), args.from or 0)
 local removed, nbytes, rewritten = 0, 0, {}
 
@@ -59,7 +71,9 @@ each_record(its, args.name, tube, from, function(chunk, found, place)
             return true
         end
         seen = place
+        local before = removed
         rewritten[place] = without(chunk)
+        budget = budget - LEAVES * (removed - before)
     end
     budget = budget - found.count
 end)
@@ -78,5 +92,6 @@ if removed > 0 then
     left(args.key, its, removed, nbytes)
     tell_of_room()
 end
+note_call({removed, go_on, below})
 commit()
 return {removed, go_on, below}

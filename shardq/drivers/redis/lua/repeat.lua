@@ -1,14 +1,18 @@
 -- Messages that come again and again: `Storage.append` with a schedule.
 -- keys: STATE DUE AGAIN TIMERS WAITING WAITS STARVED SLEEPERS SLEEPS CALLS CALLS_OLD
 -- needs: base takes_room records sleepers equal room pending calls
--- args: pipes, due_us, schedule, most, absent, sleeper, producer, call
+-- args: pipes, due_us, schedule, most, absent, sleeper, woken, producer, call
 -- ARGV from 2 on: bodies. Returns what `append.lua` does.
 local before = made_before()
 if before then
     return before[1]
 end
-if args.sleeper then
-    get_up(args.sleeper)
+if state.leaving then
+    return redis.error_reply('LEFT ' .. state.leaving)
+end
+check_memory()
+if args.woken then
+    get_up(args.woken)
 end
 local new, nbytes, number, earliest = {}, 0, 0, next_instant()
 local seen, changed = {}, {}
@@ -29,7 +33,7 @@ for place, pipe in ipairs(args.pipes) do
         end
     end
 end
-if #new > 0 and not fits(nbytes, args.most) then
+if state.arriving or (#new > 0 and not fits(nbytes, args.most)) then
     if args.sleeper then
         lie_down(args.sleeper, {ROOM})
     end

@@ -1,12 +1,16 @@
 -- A letter leaves its grave, and a message comes into a tube: `Storage.requeue`.
--- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL WAITS AGAIN STARVED GRAVES LETTERS SLEEPERS SLEEPS CALLS CALLS_OLD
--- needs: base takes_room records sleepers threads equal tubes room letters calls
--- args: grave, sequence, pipe, front, most, producer, call
+-- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL WAITS AGAIN STARVED GRAVES LETTERS SLEEPERS SLEEPS CALLS CALLS_OLD OUTBOX OUTWARD
+-- needs: base takes_room records sleepers threads equal tubes room outbox letters calls
+-- args: grave, sequence, pipe, front, target (the partition of the pipe, where it is another one), most, producer, call
 -- ARGV[2]: body with the message. Returns 1; 0 without room, -1 where the letter is gone.
 local before = made_before()
 if before then
     return before[1]
 end
+if state.leaving then
+    return redis.error_reply('LEFT ' .. state.leaving)
+end
+check_memory()
 local place = place_of(args.grave, args.sequence)
 if redis.call('HEXISTS', LETTERS, place) == 0 then
     return -1
@@ -16,7 +20,11 @@ if not fits(nbytes, args.most) then
     return 0
 end
 local key, name = split_pipe(args.pipe)
-add(key, thread(key), args.front and 'f' .. name or name, ARGV[2])
+if args.target then
+    put_away(args.target, {pipes = {args.pipe}, front = args.front or nil}, {ARGV[2]})
+else
+    add(key, thread(key), args.front and 'f' .. name or name, ARGV[2])
+end
 drop_letter(args.grave, place)
 tell_of_room()
 note_call(1)

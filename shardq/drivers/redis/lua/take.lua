@@ -6,6 +6,9 @@ local its = held(args.key, args.token)
 if not its then
     return fenced(args.key, args.token)
 end
+if state.leaving then
+    return redis.error_reply('LEFT ' .. state.leaving)
+end
 local batch = hand_out(its, args.terms)
 commit()
 return reply_with(args.key, its, batch)

@@ -1,12 +1,14 @@
 -- Acknowledge a batch and take the next: `Storage.turn` and `Storage.rest`.
--- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS CALLS CALLS_OLD
--- needs: base records sleepers threads equal tubes absent batches room pending without_outputs ready calls
+-- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS CALLS CALLS_OLD OUTBOX OUTWARD
+-- needs: base records sleepers threads equal tubes absent batches room pending outbox without_outputs ready calls
 -- args: hand (key, token, name and through of what leaves), terms (of its handler), stay, lease_us, owner, sleeper (lies
---   down where there is nothing), woken (the sleeper lay down before), outputs, producer, call
+--   down where there is nothing), woken (the sleeper lay down before), hold (another thread of this partition is not
+--   claimed), outputs, producer, call
 -- ARGV[2]: served (false: all handlers) and the terms of each handler. ARGV from 3 on: bodies of the outputs
 -- Returns what is said of the hand, then the records of its batch. Without a key there is none. With `sleeps` the sleeper
--- lies: it looks again after so many microseconds at the latest, and so many sleep. With `refusal` nothing
--- changed: see `shared/outputs.lua`.
+-- lies: it looks again after `for_us` microseconds at the latest, and after `looks_in_s` seconds. With `refusal` nothing
+-- changed: see `shared/outputs.lua`. Where the content goes elsewhere, what is in the hand is acknowledged, and nothing
+-- handed out.
 local hand, lease_us = args.hand, args.lease_us
 local others = cmsgpack.unpack(ARGV[2])
 local served = others.served or nil
@@ -26,7 +28,8 @@ local function reply(key, its, batch)
             its.bell = args.sleeper
         end
         local instant = next_instant()
-        local said = {sleeps = true, for_us = instant and math.max(0, instant - now), sleepers = sleepers()}
+        local said = {sleeps = true, for_us = instant and math.max(0, instant - now), looks_in_s = next_look(args.sleeper, work_events(served))}
+        said.away = redis.call('EXISTS', OUTWARD) == 1
         if key then
             said.key, said.token = key, its.token
         end
@@ -40,11 +43,7 @@ local function reply(key, its, batch)
     return told
 end
 
-local function claim_next()
-    local key = next_ready(served)
-    if not key then
-        return reply()
-    end
+local function claim(key)
     local its = thread(key)
     begin_claim(key, its, lease_us)
     note_call({key, its.token})
@@ -66,7 +65,7 @@ if its then
 end
 if hand then
     its = held(hand.key, hand.token)
-    if not its then
+    if not its or (hand.through and not may_leave(its, hand.name, hand.through)) then
         return fenced(hand.key, hand.token)
     end
     local refusal = outputs and refusal_of_outputs(2)
@@ -79,17 +78,27 @@ if hand then
         tell_of_room()
     end
 end
+if state.leaving then
+    commit()
+    if hand and hand.through then
+        return reply_with(hand.key, its)
+    end
+    return redis.error_reply('LEFT ' .. state.leaving)
+end
 end_what_is_over()
 promote()
-if not hand then
-    return claim_next()
-end
-local batch = args.stay and hand_out(its, args.terms)
+local batch = hand and args.stay and hand_out(its, args.terms)
 if batch then
     return reply(hand.key, its, batch)
 end
-if not next_ready(served) then
-    return reply(hand.key, its, not args.stay and hand_out(its, args.terms) or nil)
+local following = not args.hold and next_ready(served)
+if following then
+    if hand then
+        end_claim(hand.key, its)
+    end
+    return claim(following)
 end
-end_claim(hand.key, its)
-return claim_next()
+if not hand then
+    return reply()
+end
+return reply(hand.key, its, not args.stay and not args.hold and hand_out(its, args.terms) or nil)

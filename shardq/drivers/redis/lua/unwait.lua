@@ -7,6 +7,12 @@ local before = made_before()
 if before then
     return before[1]
 end
+if state.leaving then
+    return redis.error_reply('LEFT ' .. state.leaving)
+end
+if state.arriving then
+    return 0
+end
 local ended, nbytes = 0, 0
 
 -- Take the message out of an entry that waits once.

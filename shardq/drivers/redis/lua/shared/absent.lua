@@ -29,13 +29,13 @@ end
 -- The messages of a body that have no equal, each once.
 local function absent_of(pipe, body, seen)
     local key, name = split_pipe(pipe)
-    local its, found = thread(key), {}
-    for _, message in ipairs(messages_in(body)) do
-        local there = seen[pipe .. '\0' .. message] or waiting_entry(ONCE, pipe, message)
-        if not there and its.id then
-            there = redis.call('HEXISTS', EQUAL, equal_field(its, name, message)) == 1
-        end
-        if not there then
+    local its, found, messages = thread(key), {}, messages_in(body)
+    -- A body has few messages: all are looked up at once.
+    local counted = its.id and redis.call('HMGET', EQUAL, unpack(equal_fields(its, name, messages))) or {}
+    local some_wait = redis.call('EXISTS', WAITS) == 1
+    for place, message in ipairs(messages) do
+        local there = counted[place] or seen[pipe .. '\0' .. message]
+        if not there and not (some_wait and waiting_entry(ONCE, pipe, message)) then
             seen[pipe .. '\0' .. message] = true
             found[#found + 1] = message
         end
@@ -47,7 +47,7 @@ end
 -- is behind argument number `before`. Returns the bodies (false: there is nothing of one), how many messages they have and
 -- how many bytes. nil: the index of equal messages of a tube is not complete yet.
 local function wanted_bodies(asked, before)
-    local bodies, number, nbytes, budget, seen, absent = {}, 0, 0, 4096, {}, asked.absent
+    local bodies, number, nbytes, budget, seen, absent = {}, 0, 0, 1024, {}, asked.absent
     for place, pipe in ipairs(asked.pipes) do
         local body = ARGV[place + before]
         if absent and absent[place] then

@@ -1,4 +1,6 @@
--- The time and the figures of the partition, and how this script's changes are written back.
+-- The time and the figures of the partition, and how this script's changes are written back. Where the content goes
+-- elsewhere, `state.leaving` says where to; `LEFT URL` is what a script replies then that brings in or hands out anything.
+-- While content of another storage comes, `state.arriving` stands.
 -- keys: STATE
 local args = cmsgpack.unpack(ARGV[1])
 local state = redis.call('GET', STATE)

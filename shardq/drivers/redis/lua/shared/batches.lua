@@ -19,7 +19,7 @@ end
 
 -- A batch of the thread; nil where it has none, or without terms.
 local function hand_out(its, terms)
-    if not terms or its.queued == 0 then
+    if not terms or its.queued == 0 or state.arriving then
         return nil
     end
     for _, priority in ipairs(in_turn(terms.priorities, its.batches, terms.starvation_limit)) do

@@ -11,14 +11,17 @@ local function digest(message)
     return '#' .. redis.sha1hex(message)
 end
 
--- The two tubes of a priority share their counts.
-local function equal_field(its, name, message)
-    return int(its.id) .. ':' .. string.gsub(name, '^f', '') .. '\0' .. digest(message)
+-- The fields of EQUAL for messages of a tube. The two tubes of a priority share their counts.
+local function equal_fields(its, name, messages)
+    local prefix, fields = int(its.id) .. ':' .. string.gsub(name, '^f', '') .. '\0', {}
+    for place, message in ipairs(messages) do
+        fields[place] = prefix .. digest(message)
+    end
+    return fields
 end
 
 local function note_equal(its, name, messages, by)
-    for _, message in ipairs(messages) do
-        local field = equal_field(its, name, message)
+    for _, field in ipairs(equal_fields(its, name, messages)) do
         if redis.call('HINCRBY', EQUAL, field, by) == 0 then
             redis.call('HDEL', EQUAL, field)
         end

@@ -36,21 +36,26 @@ local function add_letter(grave, letter)
     count('dead', 1)
 end
 
--- Drop letters of a grave, the oldest first, until one that takes so many bytes more may be there and has room. Returns
--- how many went; nil, and drops none, where there is no room even so.
+-- Drop letters of a grave, the oldest first, until one that takes so many bytes more may be there and has room, or until
+-- so many went as a short script can drop. Returns how many went, and whether it has room; nil, and drops none, where
+-- there is no room even so.
+local MOST_DROPPED = 256
 local function make_room(grave, nbytes)
     local held, gone, dropped = grave_bytes(grave), 0, 0
     if not fits(nbytes - held, args.capacity) then
         return nil
     end
     local number = redis.call('ZLEXCOUNT', GRAVES, '[' .. grave .. '\0', '(' .. grave .. '\1')
-    while number > 0 and dropped < 10000 do
+    while number > 0 do
         local too_large = args.most_bytes and held - gone + nbytes > args.most_bytes
         if fits(nbytes, args.capacity) and number < args.most_letters and not too_large then
             break
         end
+        if dropped == MOST_DROPPED then
+            return dropped, false
+        end
         gone = gone + drop_letter(grave, first_with(GRAVES, grave .. '\0'))
         number, dropped = number - 1, dropped + 1
     end
-    return dropped
+    return dropped, true
 end

@@ -1,6 +1,7 @@
 -- What handlers send on: stored in the step in which the batch leaves that it comes of, or not at all.
 -- keys: STATE SLEEPS
--- args: outputs: pipes, absent and due_us (by pipe; false: it is not, and at once), most (bytes there may be)
+-- args: outputs: pipes, absent and due_us (by pipe; false: it is not, and at once), most (bytes there may be), away: those
+-- for other partitions: target, pipes, absent and due_us
 
 -- Whether outputs come with what a hand acknowledges, which is still there. The first command of a script that changes
 -- anything: where they come, the server refuses it if it has no memory left, as in takes_room.lua; else it refuses none.
@@ -23,6 +24,16 @@ local function refusal_of_outputs(before)
     if not bodies then
         return -2
     end
+    local away, at = {}, before + #outputs.pipes
+    for place, its in ipairs(outputs.away or {}) do
+        away[place] = {}
+        for _ = 1, #its.pipes do
+            at = at + 1
+            table.insert(away[place], ARGV[at])
+        end
+        local some, their_bytes = size_of_all(away[place])
+        number, nbytes = number + some, nbytes + their_bytes
+    end
     if number > 0 and not fits(nbytes, outputs.most) then
         return -1
     end
@@ -33,5 +44,8 @@ local function refusal_of_outputs(before)
         elseif body then
             arrive(pipe, body, outputs.absent and outputs.absent[place])
         end
+    end
+    for place, its in ipairs(outputs.away or {}) do
+        put_away(its.target, {pipes = its.pipes, absent = its.absent, due_us = its.due_us}, away[place])
     end
 end

@@ -4,6 +4,9 @@
 
 -- When something is due next, or a lease or a pause ends.
 local function next_instant()
+    if state.arriving then
+        return nil
+    end
     local first
     for _, key in ipairs({DUE, AGAIN, TIMERS}) do
         local found = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]
@@ -16,6 +19,9 @@ end
 
 -- When the next is due.
 local function next_due()
+    if state.arriving then
+        return nil
+    end
     local once = redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')[2]
     local again = redis.call('ZRANGE', AGAIN, 0, 0, 'WITHSCORES')[2]
     if once and again then
@@ -78,7 +84,7 @@ end
 -- Move messages that are due once into their tubes, so many or somewhat more. Those of schedules need `come.lua`: only
 -- the client can read a calendar.
 local function promote()
-    local left_to_move = 4096
+    local left_to_move = state.arriving and 0 or 256
     while left_to_move > 0 do
         local found = redis.call('ZRANGEBYSCORE', DUE, '-inf', now, 'LIMIT', 0, 16)
         if not found[1] then
@@ -110,5 +116,5 @@ local function defer(pipe, body, due_us)
 end
 
 local function schedule_is_due()
-    return redis.call('ZRANGEBYSCORE', AGAIN, '-inf', now, 'LIMIT', 0, 1)[1] ~= nil
+    return not state.arriving and redis.call('ZRANGEBYSCORE', AGAIN, '-inf', now, 'LIMIT', 0, 1)[1] ~= nil
 end

@@ -5,14 +5,12 @@ local function first_of(handler)
     return first_with(READY, handler .. '\0')
 end
 
--- Handlers that have a thread in READY, of those that are served (nil: all).
-local function ready_handlers(served)
+-- The first place in READY of each handler that has one there, of those that are served (nil: all).
+local function first_places(served)
     local found = {}
     if served and #served <= 8 then
         for _, handler in ipairs(served) do
-            if first_of(handler) then
-                found[#found + 1] = handler
-            end
+            found[#found + 1] = first_of(handler)
         end
         return found
     end
@@ -31,7 +29,7 @@ local function ready_handlers(served)
         end
         local handler = string.match(place, '^([^%z]*)')
         if not among or among[handler] then
-            found[#found + 1] = handler
+            found[#found + 1] = place
         end
         from = '(' .. handler .. '\1'
     end
@@ -39,9 +37,12 @@ end
 
 -- The thread whose turn it is, nil where none is ready, and its turn.
 local function next_ready(served)
+    if state.arriving then
+        return nil
+    end
     local first_turn, first_key
-    for _, handler in ipairs(ready_handlers(served)) do
-        local turn, key = string.match(first_of(handler), '^[^%z]*%z(%d+)%z(.*)$')
+    for _, place in ipairs(first_places(served)) do
+        local turn, key = string.match(place, '^[^%z]*%z(%d+)%z(.*)$')
         if not first_turn or turn < first_turn then
             first_turn, first_key = turn, key
         end

@@ -1,9 +1,10 @@
 -- Room for messages, and the end of all work: what is told of when messages leave.
 -- keys: AGAIN STARVED
 
--- Whether so many bytes more fit below a bound, nil: there is none.
+-- Whether so many bytes more fit below a bound, nil: there is none. While content of another storage comes there is room
+-- for nothing else.
 local function fits(nbytes, most)
-    return not most or figure('used') + nbytes <= most
+    return not state.arriving and (not most or figure('used') + nbytes <= most)
 end
 
 -- What left may have made room, and may have been the last.

@@ -228,6 +228,14 @@ local function take(its, name, limit)
     return batch
 end
 
+-- Whether the holder may acknowledge below this number: not beyond what it has in hand. Where a replica took the place of
+-- its server and lacks what came last, other messages may have the numbers of those that were handed out then.
+local function may_leave(its, name, through)
+    local tube = its.tubes[name]
+    local in_hand = tube and tube.handed_to == its.token and tube.handed_count > 0
+    return not in_hand or through <= math.max(tube.head, tube.handed_through)
+end
+
 -- Below that number the messages of the tube are in the hands of the thread's holder.
 local function in_hand_below(its, tube)
     return its.token > 0 and tube.handed_to == its.token and tube.handed_count > 0 and tube.handed_through or 0

@@ -1,0 +1,70 @@
+"""What `python -m shardq take-over` does."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from shardq.cli.opened import run
+from shardq.cli.output import complain
+from shardq.cli.render import report
+from shardq.connect import is_redis, signpost
+from shardq.drivers.redis.ancestor import AncestorServer
+from shardq.errors import ConfigurationError
+from shardq.moving import mover
+from shardq.moving.ancestor import Ancestor, Handlers, Translator
+from shardq.moving.ends import opened, url_of
+from shardq.settings import parse_bytes
+from shardq.supervisor.code.handlers import load_handlers
+from shardq.text.wording import counted
+
+
+def take_over(options: argparse.Namespace) -> None:
+    """Move what `sharded-queue` has on a server into a storage, or cancel that while it is not finished."""
+    source, target = url_of(options.url), url_of(options.target)
+    if not is_redis(source):
+        raise ConfigurationError("sharded-queue keeps its requests on a server: give redis://HOST:PORT")
+    sys.path.insert(0, os.getcwd())
+    handlers = load_handlers(options.modules)
+    moved = run(_taken_over(options, source, target, handlers))
+    if moved is None:
+        report(options, f"{signpost(source)} has nothing of sharded-queue with this prefix", moved=0)
+    elif options.cancel:
+        report(options, f"nothing of {signpost(source)} moves any more", cancelled=True)
+    else:
+        text = f"{counted(moved.messages, 'request')} of sharded-queue moved to {signpost(target)}"
+        report(options, text, moved=moved.messages, to=signpost(target))
+
+
+async def _taken_over(options: argparse.Namespace, source: str, target: str, handlers: Handlers) -> mover.Moved | None:
+    """What moved; None: there is nothing."""
+    async with _ancestor(options, source, handlers) as ancestor, _target(options, target) as go_to:
+        ends = mover.Ends(ancestor, go_to, f"{options.prefix} on {signpost(source)}", signpost(target))
+        if options.cancel:
+            await mover.cancel(ends)
+            return mover.Moved(0, before=False)
+        if await ancestor.nothing_to_do():
+            return None
+        return await mover.move(ends, options.timeout, lambda said: complain(f"shardq: {said}"))
+
+
+@asynccontextmanager
+async def _ancestor(options: argparse.Namespace, source: str, handlers: Handlers) -> AsyncIterator[Any]:
+    server = AncestorServer(source, options.prefix, options.lock_prefix)
+    try:
+        translator = Translator(handlers, options.timezone)
+        yield Ancestor(server, translator, time.time_ns() // 1000, ignores_locks=options.ignore_locks)
+    finally:
+        await server.close()
+
+
+@asynccontextmanager
+async def _target(options: argparse.Namespace, target: str) -> AsyncIterator[Any]:
+    capacity_bytes = parse_bytes(options.capacity) if options.capacity else None
+    async with opened(target, capacity_bytes, make=True) as found:
+        yield found

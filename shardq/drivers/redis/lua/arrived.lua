@@ -1,0 +1,22 @@
+-- Entries that the other partition has are on their way no more.
+-- keys: STATE AGAIN STARVED SLEEPERS SLEEPS OUTBOX OUTWARD
+-- needs: base frees records sleepers room outbox
+-- args: target, through (the number of the last)
+for _ = 1, 64 do
+    local prefix = outward_prefix(args.target)
+    local place = first_with(OUTWARD, prefix)
+    local number = place and tonumber(string.sub(place, #prefix + 1))
+    if not number or number > args.through then
+        break
+    end
+    local field = outbox_field(args.target, number)
+    local _, bodies = entry_away(redis.call('HGET', OUTBOX, field))
+    local messages, nbytes = size_of_all(bodies)
+    redis.call('HDEL', OUTBOX, field)
+    redis.call('ZREM', OUTWARD, place)
+    count('accepted', -messages)
+    count('used', -nbytes)
+end
+tell_of_room()
+save()
+return 1

@@ -1,0 +1,17 @@
+-- All messages are dropped: `Movable.forget` and `clear`.
+-- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN STARVED WAITING WAITS GRAVES LETTERS SLEEPERS SLEEPS
+-- needs: base frees
+-- args: move, arriving (whether those that came by it are meant; else those that left by it)
+local left = state.left and state.leaving_by == args.move
+local mine = args.arriving and state.arriving and state.arriving_by == args.move
+if (args.arriving and not mine) or (not args.arriving and not left) or (state.arriving and not args.arriving) then
+    return 0
+end
+for place = 2, 15 do
+    redis.call('UNLINK', KEYS[place])
+end
+state.handled = state.accepted
+state.deferred, state.recurrent, state.dead, state.used = 0, 0, 0, 0
+state.buried, state.evicted = 0, 0 -- the storage that has the messages goes on counting
+save()
+return 1

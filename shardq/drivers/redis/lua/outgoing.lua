@@ -1,0 +1,21 @@
+-- What is on its way to the next target, the oldest first.
+-- keys: OUTBOX OUTWARD
+-- needs: texts
+-- args: after (a target; nil: from the first)
+-- Returns the target, then of each its number and the entry; some entries at most. Nothing: there is none.
+local found, nbytes = {}, 0
+local from = args.after and '(' .. string.format('%05.0f', args.after) .. '\1' or '-'
+for _, place in ipairs(redis.call('ZRANGEBYLEX', OUTWARD, from, '+', 'LIMIT', 0, 32)) do
+    local target, number = string.match(place, '^(%d+)%z(%d+)$')
+    target, number = int(tonumber(target)), int(tonumber(number))
+    if nbytes > 1000000 or found[1] and found[1] ~= target then
+        break
+    end
+    local entry = redis.call('HGET', OUTBOX, target .. ':' .. number)
+    if not found[1] then
+        found[1] = target
+    end
+    found[#found + 1], found[#found + 2] = number, entry
+    nbytes = nbytes + #entry
+end
+return found

@@ -1,0 +1,14 @@
+-- The figures of another storage are taken over, once: `Movable.settle`.
+-- keys: STATE
+-- needs: base
+-- args: move, number, token, buried, evicted
+if state.arriving and state.arriving_by == args.move and figure('arrived') <= args.number then
+    state.token = math.max(figure('token'), args.token)
+    for _, of in ipairs({'accepted', 'handled', 'buried'}) do
+        count(of, args.buried)
+    end
+    count('evicted', args.evicted)
+    state.arrived = args.number + 1
+    save()
+end
+return 1

@@ -1,0 +1,47 @@
+-- What is on its way to other partitions. OUTBOX has the entries by `target:number`; OUTWARD, sorted as text, target and
+-- number. Messages on their way are counted as accepted here until the other partition has them.
+--
+-- An entry: what is said of it, after the size of that (4 bytes), and its bodies, as records with the number 0. It says:
+-- pipes, absent and due_us (by pipe; nil: none), front.
+-- keys: OUTBOX OUTWARD
+local function outward_prefix(target)
+    return string.format('%05.0f', target) .. '\0'
+end
+
+local function outbox_field(target, number)
+    return int(target) .. ':' .. int(number)
+end
+
+-- What is said of an entry, and its bodies.
+local function entry_away(stored)
+    local size = struct.unpack('<I4', stored)
+    local said, bodies, at = cmsgpack.unpack(string.sub(stored, 5, 4 + size)), {}, 5 + size
+    while at <= #stored do
+        local found = record(stored, at)
+        bodies[#bodies + 1] = string.sub(stored, at + 8, found.after - 1)
+        at = found.after
+    end
+    return said, bodies
+end
+
+local function size_of_all(bodies)
+    local number, nbytes = 0, 0
+    for _, body in ipairs(bodies) do
+        local some, their_bytes = size_of(body)
+        number, nbytes = number + some, nbytes + their_bytes
+    end
+    return number, nbytes
+end
+
+local function put_away(target, said, bodies)
+    state.away = math.max(figure('away') + 1, now)
+    local parts, number, nbytes = {}, size_of_all(bodies)
+    for place, body in ipairs(bodies) do
+        parts[place] = '\0\0\0\0\0\0\0\0' .. body
+    end
+    local packed = cmsgpack.pack(said)
+    redis.call('HSET', OUTBOX, outbox_field(target, state.away), struct.pack('<I4', #packed) .. packed .. table.concat(parts))
+    redis.call('ZADD', OUTWARD, 0, outward_prefix(target) .. sortable(state.away))
+    count('accepted', number)
+    count('used', nbytes)
+end

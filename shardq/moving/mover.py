@@ -1,0 +1,175 @@
+"""One move, from its beginning or from where it was cut off.
+
+    arrive ─▶ leave ─▶ nothing in hand ─▶ [store, store, ...] ─▶ hand_over ─▶ open ─▶ forget
+    ──────────── the source owns all messages ────────────────────────┘└──── the target does ────
+
+Each step may be done again, and each chunk is stored together with the note that it is there. So a process that is
+killed anywhere leaves a move that the same command goes on with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from typing import NamedTuple
+
+from shardq.errors import MoveRefused, QueueFull, ShardqError
+from shardq.model import Chunk, Place, Standing
+from shardq.moving import chunks
+from shardq.protocols import Movable
+from shardq.text.wording import counted
+
+#: Numbers of moves are below this one: exact also where a number is a double.
+_MOVES = 1 << 48
+#: How soon to look again whether workers have something in hand, at first and in the end.
+_FIRST_LOOK_S, _LAST_LOOK_S = 0.01, 0.5
+
+
+class Ends(NamedTuple):
+    """Where a move begins and where it goes, with their URLs as they may be shown."""
+
+    source: Movable
+    target: Movable
+    come_from: str
+    go_to: str
+
+
+class Moved(NamedTuple):
+    """What a run of a move did."""
+
+    messages: int
+    """How many messages moved, letters included; those of earlier runs count."""
+    before: bool
+    """Whether all was done before."""
+
+
+async def move(ends: Ends, timeout_s: float, heard: Callable[[str], None] = lambda said: None) -> Moved:
+    """Move all that the source holds. `timeout_s`: how long to wait for what workers have in hand. `heard` is told of
+    what takes long. Raises `MoveRefused`, `QueueFull` where the target has no room, and what the storages raise.
+    """
+    source, target = ends.source, ends.target
+    stand = await source.stand()
+    if stand.standing is Standing.ARRIVING:
+        raise MoveRefused(
+            f"{ends.come_from} waits for content of another storage itself: finish that move, or cancel it"
+        )
+    if stand.standing is not Standing.OPEN and stand.to != ends.go_to:
+        raise MoveRefused(
+            f"{ends.come_from} moves to {stand.to}: `python -m shardq move` it there, or cancel that move"
+        )
+    if stand.standing is Standing.LEFT:
+        return await _finished(ends, stand.leaving_by)
+    begins = stand.standing is Standing.OPEN
+    number = secrets.randbelow(_MOVES - 1) + 1 if begins else stand.leaving_by
+    await _close(ends, number)
+    try:
+        await source.leave(number, ends.go_to)
+        await _until_nothing_is_in_hand(ends, timeout_s, heard)
+        if begins:
+            await _check_room(ends)
+    except (ShardqError, asyncio.CancelledError):
+        if begins and await source.stay(number):
+            await target.clear(number)
+        raise
+    messages = await _copied(ends, number)
+    await source.hand_over(number)
+    await _finished(ends, number)
+    return Moved(messages, before=False)
+
+
+async def cancel(ends: Ends) -> None:
+    """Undo what a move did that is not finished: the source goes on as before. Raises `MoveRefused` where there is none
+    to the target, or where the messages are the target's already.
+    """
+    stand, there = await ends.source.stand(), await ends.target.stand()
+    leaves = stand.standing is not Standing.OPEN and stand.to == ends.go_to
+    arrives = there.standing is Standing.ARRIVING and there.come_from == ends.come_from
+    if not leaves and not arrives:
+        raise MoveRefused(f"{ends.come_from} does not move to {ends.go_to}: there is nothing to cancel")
+    if leaves and not await ends.source.stay(stand.leaving_by):
+        raise MoveRefused(f"{ends.go_to} has the messages already: `python -m shardq move` finishes the move")
+    if arrives:
+        await ends.target.clear(there.arriving_by)
+
+
+async def _close(ends: Ends, number: int) -> None:
+    """Have the target take nothing else. Before the source leaves: programs that are told to go to the target must not
+    be there first. Raises `MoveRefused` where the target cannot be had.
+    """
+    there = await ends.target.stand()
+    of_before = there.standing is Standing.ARRIVING and there.come_from == ends.come_from
+    if of_before and there.arriving_by != number:
+        await ends.target.clear(there.arriving_by)  # of a move that was cut off before it began, or was cancelled
+    await ends.target.arrive(number, ends.come_from)
+
+
+async def _finished(ends: Ends, number: int) -> Moved:
+    """Do what is left to do once the messages are the target's."""
+    counts = await ends.source.storage.backlog()
+    left = counts.queued + counts.deferred + counts.recurrent + counts.dead
+    # Where nothing is left here the target was open before, and may have moved on since.
+    with nullcontext() if left else suppress(MoveRefused):
+        await ends.target.open(number)
+    await ends.source.forget(number)
+    return Moved(left, before=not left)
+
+
+async def _until_nothing_is_in_hand(ends: Ends, timeout_s: float, heard: Callable[[str], None]) -> None:
+    deadline, pause_s, told = time.monotonic() + timeout_s, _FIRST_LOOK_S, False
+    while keys := await ends.source.in_hand():
+        if time.monotonic() >= deadline:
+            raise MoveRefused(
+                f"workers have {', '.join(keys[:3])} in hand for more than {timeout_s:g} s: end them, or give more "
+                "time with --timeout"
+            )
+        if not told and pause_s == _LAST_LOOK_S:
+            heard(f"waiting for workers: {', '.join(keys[:3])}")
+            told = True
+        await asyncio.sleep(pause_s)
+        pause_s = min(_LAST_LOOK_S, 2 * pause_s)
+
+
+async def _check_room(ends: Ends) -> None:
+    room, most = await ends.target.room_bytes(), await ends.source.message_bytes()
+    if room is None or most <= room:
+        return
+    needed = await chunks.message_bytes(ends.source)
+    if needed > room:
+        raise MoveRefused(
+            f"{ends.come_from} has {needed:,} bytes of messages, and {ends.go_to} room for {room:,}: give it more "
+            "capacity"
+        )
+
+
+async def _copied(ends: Ends, number: int) -> int:
+    """Store all that is not stored yet. Returns how many messages move in all."""
+    source, target = ends.source, ends.target
+    last = Chunk(0, Place.TUBE, "", ())
+    async for chunk in chunks.chunks(source, target.storage.limits, target.stored):
+        last = chunk
+        left = chunk.behind(await target.stored(chunk)) if chunk.messages else chunk
+        while left.messages:
+            await _store(ends, number, left)
+            left = left.behind(await target.stored(left))
+    await target.settle(number, last.number, await source.figures())
+    return last.number
+
+
+async def _store(ends: Ends, number: int, chunk: Chunk) -> None:
+    try:
+        stored = await ends.target.store(number, chunk)
+    except QueueFull as error:
+        raise QueueFull(_without_room(ends, chunk, f": {error}")) from error
+    if not stored:
+        raise QueueFull(_without_room(ends, chunk, ""))
+
+
+def _without_room(ends: Ends, chunk: Chunk, reason: str) -> str:
+    return (
+        f"{ends.go_to} has no room left after {counted(chunk.number, 'message')}{reason}. Nothing is lost: "
+        f"{ends.come_from} has all messages, and waits for the rest of the move. Make room and give the same command "
+        "again, or cancel the move with --cancel"
+    )

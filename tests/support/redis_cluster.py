@@ -1,0 +1,160 @@
+"""A cluster of three masters and three replicas for the tests of one process: on loopback, in a folder of its own.
+
+It is started when a test first asks for it, and ended with the process that runs the tests.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.support.redis_server import die_with_parent, program
+from tests.support.tasks import LIMIT_S
+
+MASTERS = 3
+#: After so long a server that does not answer counts as lost.
+NODE_TIMEOUT_MS = 1000
+_SLOTS = 16384
+
+_running: list[Cluster] = []
+
+
+class Node:
+    """One server of a cluster."""
+
+    def __init__(self, folder: Path, port: int, *options: str) -> None:
+        self.port, self._options = port, options
+        self.folder = folder / str(port)
+        self.folder.mkdir()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        words = [program(), "--port", str(self.port), "--bind", "127.0.0.1", "--cluster-enabled", "yes"]
+        words += ["--dir", str(self.folder), "--save", "", "--cluster-node-timeout", str(NODE_TIMEOUT_MS)]
+        words += ["--cluster-require-full-coverage", "no", "--repl-diskless-sync-delay", "0", *self._options]
+        log = (self.folder / "log").open("ab")
+        with log:
+            self._process = subprocess.Popen(words, stdout=log, stderr=log, preexec_fn=die_with_parent)
+        _until(self._answers, f"the server at {self.port} comes up")
+
+    def kill(self) -> None:
+        assert self._process
+        self._process.kill()
+        self._process.wait()
+
+    def pause(self, number: int) -> None:
+        """Send a signal, SIGSTOP or SIGCONT."""
+        assert self._process
+        self._process.send_signal(number)
+
+    def ask(self, *words: str | int) -> str:
+        """What the server says to a command, as it stands on the wire."""
+        told = [str(word).encode() for word in words]
+        with socket.create_connection(("127.0.0.1", self.port), LIMIT_S) as client:
+            client.sendall(b"*%d\r\n" % len(told) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in told))
+            said = client.recv(1 << 16)
+            while said[:1] == b"$" and len(said) < int(said[1 : said.index(b"\r")]) + said.index(b"\n") + 3:
+                said += client.recv(1 << 16)
+        return said.decode(errors="replace")
+
+    def _answers(self) -> bool:
+        try:
+            return self.ask("PING").startswith("+PONG")
+        except OSError:
+            return False
+
+
+class Cluster:
+    """Three masters, each with a replica."""
+
+    def __init__(self, *options: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="test-redis-"))
+        self.pid = os.getpid()
+        ports = _free_ports(2 * MASTERS)
+        self.nodes = [Node(self.folder, port, *options) for port in ports]
+
+    @property
+    def url(self) -> str:
+        return f"redis+cluster://{','.join(f'127.0.0.1:{node.port}' for node in self.nodes[:MASTERS])}"
+
+    def start(self) -> None:
+        for node in self.nodes:
+            node.start()
+        masters, replicas = self.nodes[:MASTERS], self.nodes[MASTERS:]
+        for number, node in enumerate(masters):
+            node.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+            first, after = number * _SLOTS // MASTERS, (number + 1) * _SLOTS // MASTERS
+            assert node.ask("CLUSTER", "ADDSLOTS", *range(first, after)).startswith("+OK")
+        for node in self.nodes[1:]:
+            node.ask("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
+        ids = [node.ask("CLUSTER", "MYID").split("\r\n")[1] for node in masters]
+        for node, master in zip(replicas, ids, strict=True):
+            _until(lambda: node.ask("CLUSTER", "REPLICATE", master).startswith("+OK"), "a replica knows its master")  # noqa: B023
+        for node in self.nodes:
+            _until(lambda: self._is_whole(node), "the cluster is whole")  # noqa: B023
+
+    def masters(self) -> list[Node]:
+        """Those that have slots now."""
+        return [node for node in self.nodes if node._answers() and "\r\nrole:master" in node.ask("INFO", "replication")]
+
+    def end(self) -> None:
+        for node in self.nodes:
+            node.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _is_whole(self, node: Node) -> bool:
+        linked = "role:master" in node.ask("INFO", "replication") or "link_status:up" in node.ask("INFO", "replication")
+        said = node.ask("CLUSTER", "INFO")
+        known = f"cluster_known_nodes:{2 * MASTERS}" in said
+        return linked and known and "cluster_state:ok" in said and f"cluster_slots_ok:{_SLOTS}" in said
+
+
+def running_cluster() -> Cluster:
+    """The cluster of this process."""
+    if not _running or _running[0].pid != os.getpid():
+        _running[:] = [Cluster()]
+        _running[0].start()
+    return _running[0]
+
+
+def end_cluster() -> None:
+    """For the end of the process that runs the tests."""
+    while _running:
+        cluster = _running.pop()
+        if cluster.pid == os.getpid():
+            cluster.end()
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports of which also that of the bus, 10,000 above, is free."""
+    held, ports = list[socket.socket](), list[int]()
+    try:
+        while len(ports) < count:
+            pair = [socket.socket(), socket.socket()]
+            held += pair
+            pair[0].bind(("127.0.0.1", 0))
+            port = pair[0].getsockname()[1]
+            if port > 55_000:
+                continue
+            try:
+                pair[1].bind(("127.0.0.1", port + 10_000))
+            except OSError:
+                continue
+            ports.append(port)
+    finally:
+        for each in held:
+            each.close()
+    return ports
+
+
+def _until(holds: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while not holds():
+        assert time.monotonic() < deadline, f"it does not happen that {what}"
+        time.sleep(0.01)

@@ -1,0 +1,202 @@
+"""Outputs for other partitions: on their way in an outbox, there once and in their order, whichever process dies."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import pytest
+
+from shardq import Queue, Route, Tube
+from shardq.drivers.redis.check import wrongs
+from shardq.drivers.redis.connecting import storage_of
+from shardq.drivers.redis.layout import Layout
+from shardq.drivers.redis.outputs import sending
+from shardq.drivers.redis.storage import RedisStorage
+from shardq.model import Counts, Hand, Terms, When
+from shardq.outputs import Output
+from shardq.settings import StorageSettings
+from tests.faults.kit.pipeline import THREADS, Drop, First, Last, Second
+from tests.support.leaks import segment_name
+from tests.support.programs import Supervise
+from tests.support.redis_cluster import running_cluster
+from tests.support.redis_server import running_server
+from tests.support.tasks import LIMIT_S, finished, suspended
+
+HANDLER = "app.jobs/Resize"
+TERMS = {HANDLER: Terms((0,), 10)}
+#: Three threads, each in another partition.
+KEY, SECOND, THIRD = (
+    next(key for n in range(99) if Layout("", 8).partition_of(key := f"{HANDLER}/{n}") == place) for place in range(3)
+)
+
+
+@pytest.fixture
+async def storage() -> AsyncIterator[RedisStorage]:
+    storage = storage_of(f"{running_server().url}?partitions=8", StorageSettings(prefix=f"{segment_name()}_"))
+    yield storage
+    assert await wrongs(storage.server) == []
+    await storage.server.destroy()
+    await storage.close()
+
+
+async def acknowledged_by_one_that_died(storage: RedisStorage, *outputs: Output) -> None:
+    """Acknowledge a batch with outputs, and do nothing more: they are on their way."""
+    await storage.append([(f"{KEY}/0", [b"x"])])
+    token = await storage.claim(KEY)
+    batch = await storage.take(KEY, token, Terms((0,), 10))
+    its = await sending(storage.server, storage.settings, KEY, outputs, 1)
+    told = {"key": KEY, "token": token, "name": "0", "through": batch.through} | its.told
+    assert await storage.server.run_on(KEY, "pop with outputs", told, *its.bodies, once=True) == 1
+    await storage.unclaim(KEY, token)
+
+
+async def contents(storage: RedisStorage, key: str) -> list[bytes]:
+    return (await storage.range(f"{key}/0", 1000)).messages
+
+
+async def test_what_is_on_its_way_counts_as_queued(storage: RedisStorage) -> None:
+    await acknowledged_by_one_that_died(storage, Output(f"{SECOND}/0", [b"a", b"b"]), Output(f"{THIRD}/0", [b"c"]))
+
+    assert await contents(storage, SECOND) == []
+    assert await storage.backlog() == Counts(4, 1)
+    assert not await storage.is_quiet()
+    waiting = await suspended(storage.wait_for_quiet())
+    assert await wrongs(storage.server) == []
+
+    await storage.promote()
+    assert (await contents(storage, SECOND), await contents(storage, THIRD)) == ([b"a", b"b"], [b"c"])
+    assert await storage.backlog() == Counts(4, 1)
+    await storage.remove(f"{SECOND}/0", b"a", b"b")
+    assert not waiting.done()
+    await storage.remove(f"{THIRD}/0", b"c")
+    assert await finished(waiting)
+
+
+async def test_a_worker_that_looks_brings_on_what_a_dead_one_wrote(storage: RedisStorage) -> None:
+    await acknowledged_by_one_that_died(storage, Output(f"{SECOND}/0", [b"a"]))
+
+    hand = await storage.rest(None, None, TERMS, LIMIT_S)
+
+    assert hand
+    assert (hand.key, hand.batch.messages) == (SECOND, [b"a"])
+
+
+async def test_several_that_bring_on_the_same_do_so_once_and_in_order(storage: RedisStorage) -> None:
+    for number in range(5):
+        await acknowledged_by_one_that_died(storage, Output(f"{SECOND}/0", [b"%d" % number]))
+    server, layout = storage.server, await storage.server.layout()
+    source, target = layout.partition_of(KEY), layout.partition_of(SECOND)
+    reply = await server.run("outgoing", source, {"after": None})
+    assert int(reply[0]) == target
+    numbers, entries = [int(number) for number in reply[1::2]], reply[2::2]
+    told = {"source": source, "most": None}
+
+    assert await server.run("incoming", target, told | {"numbers": numbers[:2]}, *entries[:2]) == [numbers[1], 0]
+    assert await server.run("incoming", target, told | {"numbers": numbers}, *entries) == [numbers[4], 0]
+    await server.run("arrived", source, {"target": target, "through": numbers[1]})
+    await storage.promote()  # one that brings on what is left
+    assert await server.run("incoming", target, told | {"numbers": numbers[:1]}, *entries[:1]) == [numbers[4], 0]
+
+    assert await contents(storage, SECOND) == [b"0", b"1", b"2", b"3", b"4"]
+    assert await server.run("outgoing", source, {"after": None}) == []
+
+
+async def test_unique_and_later_outputs_and_those_of_a_turn(storage: RedisStorage) -> None:
+    await storage.append([(f"{KEY}/0", [b"x", b"y"]), (f"{SECOND}/0", [b"there"])])
+    hand = await storage.turn(None, None, {HANDLER: Terms((0,), 1)})
+    while hand and hand.key != KEY:
+        await storage.unclaim(hand.key, hand.token, 60)
+        hand = await storage.turn(None, None, {HANDLER: Terms((0,), 1)})
+    assert hand
+    outputs = [
+        Output(f"{SECOND}/0", [b"there", b"new", b"new"], absent=True),
+        Output(f"{THIRD}/0", [b"later"], When(after_us=10**12)),
+        Output(f"{KEY}/0", [b"own"]),
+    ]
+
+    assert await storage.turn(hand, None, TERMS, outputs=outputs)
+
+    assert await contents(storage, SECOND) == [b"there", b"new"]
+    assert await contents(storage, KEY) == [b"y", b"own"]
+    assert (await storage.backlog()).deferred == 1
+
+
+async def test_a_target_without_room_leaves_others_their_way(storage: RedisStorage) -> None:
+    storage.settings.capacity_bytes = 8 * 64 * 1024
+    await storage.append([(f"{SECOND}/0", [bytes(60_000)])])
+    big = Output(f"{SECOND}/0", [bytes(10_000)])
+    await acknowledged_by_one_that_died(storage, big, Output(f"{THIRD}/0", [b"c"]))
+
+    await storage.promote()
+    assert await contents(storage, THIRD) == [b"c"]
+    assert await storage.length(f"{SECOND}/0") == 1
+    await storage.remove(f"{SECOND}/0", bytes(60_000))
+    await storage.promote()
+
+    assert await contents(storage, SECOND) == [bytes(10_000)]
+
+
+async def test_a_letter_comes_back_into_another_partition_once(storage: RedisStorage) -> None:
+    grave = f"{HANDLER}/dead/0"
+    await storage.append([(f"{KEY}/0", [b"x"])])
+    token = await storage.claim(KEY)
+    hand = Hand(KEY, token, await storage.take(KEY, token, Terms((0,), 1)))
+    assert await storage.bury(hand, hand.batch.sequence, grave, b"letter")
+    [number] = (await storage.range(grave, 9)).numbers
+
+    assert await storage.requeue(grave, number, f"{SECOND}/0", b"x")
+    assert await storage.requeue(grave, number, f"{SECOND}/0", b"x") is None
+
+    assert await contents(storage, SECOND) == [b"x"]
+
+
+#: How often a worker is killed, between so many requests.
+KILLS, FED = 12, 200
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("place", ["one server", "cluster"])
+async def test_each_output_of_a_pipeline_under_kills_is_there_once_and_in_its_order(place: str) -> None:
+    cluster = place == "cluster"
+    url = f"{running_cluster().url if cluster else running_server().url}?partitions=8&prefix={segment_name()}_"
+    stages = (f"{stage.__module__}:{stage.__name__}" for stage in (First, Second))
+    storage, fed, came = storage_of(url), [0] * THREADS, [0] * THREADS
+    queue = Queue(storage)
+    family = Supervise(*stages, "--url", url, "--workers", 3, "--respawn-delay", "0.01", "--log-level", "error")
+
+    async def read() -> None:
+        for thread in range(THREADS):
+            key = Tube(Last, Route(thread)).key
+            token = await storage.claim(key)
+            while (batch := await storage.take(key, token, Terms((0,), 4_096))).count:
+                numbers = [drop.number for drop in queue.serializer.decode(Drop, batch)]
+                assert numbers == list(range(came[thread], came[thread] + len(numbers))), f"thread {thread}"
+                came[thread] += batch.count
+                await storage.pop(Hand(key, token, batch), batch.count)
+            assert await storage.unclaim(key, token)
+
+    try:
+        for _ in range(KILLS):
+            drops = list[Drop]()
+            for thread in random.choices(range(THREADS), k=FED):
+                drops.append(Drop(thread, fed[thread]))
+                fed[thread] += 1
+            await queue.register(First, *drops)
+            with suppress(ProcessLookupError):
+                os.kill(random.choice(sorted(family.some_workers())), signal.SIGKILL)
+            await read()
+        deadline = time.monotonic() + 2 * LIMIT_S
+        while came != fed:
+            assert time.monotonic() < deadline, (came, fed, await storage.backlog(), await wrongs(storage.server))
+            await read()
+        assert family.stop() == 0
+        assert await wrongs(storage.server) == []
+    finally:
+        family.discard()
+        await storage.server.destroy()
+        await storage.close()

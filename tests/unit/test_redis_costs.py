@@ -1,0 +1,212 @@
+"""What a storage on a server asks of it, counted by the server: scripts, commands within them, bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import ClassVar
+
+import pytest
+
+from shardq import Handler, Queue, Route, Worker
+from shardq.drivers.redis.address import Address
+from shardq.drivers.redis.lock import RedisLock
+from shardq.drivers.redis.storage import RedisStorage
+from shardq.model import Hand, Terms
+from shardq.settings import StorageSettings
+from tests.support.leaks import segment_name
+from tests.support.redis_server import running_server
+from tests.support.tasks import cancelled
+from tests.unit.queue_handlers import Job
+
+HANDLER = "app.jobs/Resize"
+KEY, PIPE, GRAVE = f"{HANDLER}/7", f"{HANDLER}/7/0", f"{HANDLER}/dead/0"
+TERMS = {HANDLER: Terms((0,), 128)}
+#: Requests of a full batch.
+BATCH = 128
+#: Of what a script calls: with a microsecond or two for each it stays far below 5 ms.
+MOST_COMMANDS = 2600
+
+
+class Spread(Handler[Job]):
+    """In 16 threads."""
+
+    @classmethod
+    def route(cls, *requests: Job) -> list[Route]:
+        return [Route(request.number % 16) for request in requests]
+
+    def handle(self, *requests: Job) -> None:
+        pass
+
+
+class Stopping(Spread):
+    """Notes the sizes of batches, and stops a worker that handled so many requests."""
+
+    sizes: ClassVar[list[int]] = []
+    stop_after: ClassVar[tuple[int, Worker]]
+
+    def handle(self, *requests: Job) -> None:
+        self.sizes.append(len(requests))
+        number, worker = self.stop_after
+        if sum(self.sizes) == number:
+            worker.stop()
+
+
+def opened(prefix: str, **settings: int) -> RedisStorage:
+    address = Address(path=str(running_server().socket))
+    return RedisStorage(address, StorageSettings(prefix=prefix, **settings))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+async def storage() -> AsyncIterator[RedisStorage]:
+    storage = opened(f"{segment_name()}_")
+    await storage.server.layout()
+    yield storage
+    await storage.server.destroy()
+    await storage.close()
+
+
+@pytest.fixture
+async def queue(storage: RedisStorage) -> Queue:
+    return Queue(storage)
+
+
+async def scripts_run(storage: RedisStorage) -> int:
+    """By all clients of the server since it was started."""
+    stats = (await storage.server.ask(b"INFO", b"commandstats")).decode()
+    return sum(map(int, re.findall(r"^cmdstat_eval(?:sha)?:calls=(\d+)", stats, re.MULTILINE)))
+
+
+async def test_a_worker_runs_one_script_a_batch(storage: RedisStorage, queue: Queue) -> None:
+    batches = 64
+    worker = Worker(RedisLock(storage), queue)
+    await queue.register(Stopping, *map(Job, range(BATCH * batches)))  # full batches of 16 threads
+    Stopping.sizes, Stopping.stop_after = [], (BATCH * batches, worker)
+    before = await scripts_run(storage)
+    await worker.loop()
+    assert Stopping.sizes == [BATCH] * batches
+    assert await scripts_run(storage) - before <= 1.1 * batches
+
+
+async def test_a_call_is_one_script_however_many_threads_it_is_for(storage: RedisStorage, queue: Queue) -> None:
+    await queue.register(Spread, Job(0))  # connects, and the server knows the script
+    before = await scripts_run(storage)
+    await queue.register(Spread, *map(Job, range(10_000)))
+    assert await scripts_run(storage) - before == 1
+
+
+@pytest.mark.parametrize("threads", [1, 16])
+async def test_a_message_takes_at_most_eight_bytes_more(storage: RedisStorage, threads: int) -> None:
+    calls, message = 400, b"of twenty-one bytes.."
+    before = await used_bytes(storage)
+    for _ in range(calls):
+        each = [message] * (BATCH // threads)
+        await storage.append([(f"{HANDLER}/{thread}/0", each) for thread in range(threads)])
+    beyond = (await used_bytes(storage) - before) / (calls * BATCH) - len(message)
+    assert 0 < beyond <= 8
+
+
+async def used_bytes(storage: RedisStorage) -> int:
+    """Of all keys."""
+    layout = await storage.server.layout()
+    sizes = [await storage.server.ask(b"MEMORY", b"USAGE", key, b"SAMPLES", b"0") for key in layout.keys_of(0)]
+    return sum(size or 0 for size in sizes)
+
+
+async def test_one_message_does_not_wake_all_that_sleep(storage: RedisStorage) -> None:
+    """As four families of eight workers."""
+    families = [opened(storage.settings.prefix) for _ in range(4)]
+    workers = [asyncio.create_task(family.rest(None, None, TERMS)) for family in families for _ in range(8)]
+    asleep = (await storage.server.layout()).key(0, "SLEEPS")
+    while await storage.server.ask(b"HLEN", asleep) < len(workers):
+        pass
+
+    before = await scripts_run(storage)
+    await storage.append([(PIPE, [b"a"])])
+    done, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_COMPLETED)
+    for family in families * 3:  # what was sent to a sleeper comes before these answers
+        await family.server.ask(b"PING")
+    ran = await scripts_run(storage) - before
+
+    assert [task.result().batch.messages for task in done] == [[b"a"]]
+    assert ran - 1 <= 4
+    for worker in workers:
+        if worker not in done:
+            await cancelled(worker)
+    for family in families:
+        await family.close()
+
+
+async def in_one_tube(storage: RedisStorage, number: int) -> None:
+    for first in range(0, number, 1000):
+        await storage.append([(PIPE, [b"%d" % each for each in range(first, first + 1000)])])
+
+
+async def in_one_grave(storage: RedisStorage, number: int) -> Hand:
+    """So many letters, and a message in hand."""
+    await in_one_tube(storage, number + 1000)
+    token = await storage.claim(KEY)
+    batch = await storage.take(KEY, token, Terms((0,), number + 1))
+    hand = Hand(KEY, token, batch)
+    numbers = range(batch.sequence, batch.sequence + number)
+    await asyncio.gather(*(storage.bury(hand, each, GRAVE, b"letter") for each in numbers))
+    return hand
+
+
+async def letters_dropped(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
+    await in_one_grave(storage, 2000)
+    numbers = (await storage.range(GRAVE, 2000)).sequences
+    assert numbers is not None
+    return lambda: storage.drop(GRAVE, *numbers)
+
+
+async def letters_that_make_room(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
+    hand = await in_one_grave(storage, 2000)
+    storage.settings.dead_letters = 1
+    return lambda: storage.bury(hand, hand.batch.sequence + 2000, GRAVE, b"letter")
+
+
+async def equal_messages(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
+    """The first call that asks for them, of many messages."""
+    await in_one_tube(storage, 10_000)
+    return lambda: storage.append([(PIPE, [b"1", b"new"])], absent=True)
+
+
+async def removal(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
+    await storage.append([(PIPE, [b"1", b"new"])], absent=True)
+    await in_one_tube(storage, 10_000)
+    return lambda: storage.remove(PIPE, *(b"%d" % each for each in range(10_000)))
+
+
+async def large_call(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
+    """As large as one may be."""
+    limits = storage.limits
+    each = [b"x"] * (limits.messages // limits.parts)
+    return lambda: storage.append([(f"{HANDLER}/{thread}/0", each) for thread in range(limits.parts)])
+
+
+@pytest.mark.parametrize("begin", [letters_dropped, letters_that_make_room, equal_messages, removal, large_call])
+async def test_no_script_is_long(
+    storage: RedisStorage, begin: Callable[[RedisStorage], Awaitable[Callable[[], Awaitable[object]]]]
+) -> None:
+    work = await begin(storage)
+    with socket.socket(socket.AF_UNIX) as monitor:
+        monitor.connect(str(running_server().socket))
+        monitor.sendall(b"MONITOR\r\n")
+        assert monitor.recv(5) == b"+OK\r\n"
+        await work()
+        await storage.server.ask(b"PING", b"end of the test")
+        said = bytearray()
+        while b"end of the test" not in said[-1000:]:
+            said += monitor.recv(1 << 20)
+
+    commands = list[int]()
+    for line in said.splitlines():
+        if re.search(rb'\] "EVAL(?:SHA)?" ', line):
+            commands.append(0)
+        elif b"lua] " in line:
+            commands[-1] += 1
+    assert commands
+    assert max(commands) <= MOST_COMMANDS

@@ -1,0 +1,180 @@
+"""A storage of several partitions on one server: what goes over all of them."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+
+from shardq.drivers.redis.address import of_url
+from shardq.drivers.redis.check import wrongs
+from shardq.drivers.redis.connecting import storage_of
+from shardq.drivers.redis.layout import Layout
+from shardq.drivers.redis.storage import RedisStorage
+from shardq.errors import ConfigurationError, MessageTooLarge
+from shardq.model import Counts, Hand, Terms
+from shardq.settings import StorageSettings
+from tests.support.leaks import segment_name
+from tests.support.redis_server import running_server
+from tests.support.tasks import LIMIT_S, busy, finished, suspended
+
+HANDLER, PARTITIONS = "app.jobs/Resize", 8
+TERMS = {HANDLER: Terms((0,), 10)}
+#: One thread in each partition.
+KEYS = [
+    next(key for n in range(999) if Layout("", PARTITIONS).partition_of(key := f"{HANDLER}/{n}") == place)
+    for place in range(PARTITIONS)
+]
+EVERYWHERE = [(f"{key}/0", [b"x"]) for key in KEYS]
+
+
+@pytest.fixture
+async def storage() -> AsyncIterator[RedisStorage]:
+    storage = storage_of(
+        f"{running_server().url}?partitions={PARTITIONS}", StorageSettings(prefix=f"{segment_name()}_")
+    )
+    busy.append(lambda: storage.server.busy)
+    yield storage
+    busy.clear()
+    assert await wrongs(storage.server) == []
+    await storage.server.destroy()
+    await storage.close()
+
+
+async def test_a_call_is_one_script_for_each_partition_and_sent_before_an_answer(storage: RedisStorage) -> None:
+    assert await storage.append(EVERYWHERE) == PARTITIONS  # from now on the server has the script
+    pipes = [(f"{HANDLER}/{number}/0", [b"a", b"b"]) for number in range(1000, 1016)]
+    touched = len({Layout("", PARTITIONS).partition_of(f"{HANDLER}/{number}") for number in range(1000, 1016)})
+    with socket.socket(socket.AF_UNIX) as monitor:
+        monitor.connect(str(running_server().socket))
+        monitor.sendall(b"MONITOR\r\n")
+        assert monitor.recv(5) == b"+OK\r\n"
+        writes = list[int]()
+        wire = (await storage.server.here()).link._ready(0)
+        assert wire
+        assert wire._transport
+        write = wire._transport.write
+        wire._transport.write = lambda data: writes.append(len(data)) or write(data)  # type: ignore[func-returns-value,method-assign]
+        assert await storage.append(pipes) == 32
+        wire._transport.write = write  # type: ignore[method-assign]
+        running_server().ask("PING", "end of the test")
+        said = b""
+        while b"end of the test" not in said:
+            said += monitor.recv(1 << 16)
+
+    assert said.count(b'"EVALSHA"') == touched
+    assert len(writes) == 1
+
+
+async def test_a_storage_keeps_its_partitions(storage: RedisStorage) -> None:
+    await storage.append(EVERYWHERE)
+    other = storage_of(f"{running_server().url}?partitions=3&prefix={storage.settings.prefix}")
+    assert await other.backlog() == Counts(PARTITIONS, 0)
+    assert other.server.partitions == PARTITIONS
+    await other.close()
+
+
+async def test_one_worker_serves_all_partitions_while_one_of_them_always_has_work(storage: RedisStorage) -> None:
+    assert await storage.append(EVERYWHERE) == PARTITIONS
+    hot, served, hand = f"{KEYS[0]}/0", set[str](), None
+    deadline = time.monotonic() + LIMIT_S
+    while served != set(KEYS):
+        assert time.monotonic() < deadline, served
+        await storage.append([(hot, [b"more"])])
+        hand = await storage.turn(hand, frozenset(TERMS), TERMS, stay=False)
+        assert hand
+        served.add(hand.key)
+    assert await storage.unclaim(hand.key, hand.token)
+
+
+async def test_a_thread_that_is_left_for_another_partition_is_free(storage: RedisStorage) -> None:
+    storage.turning.round_s = 0.0
+    await storage.append([EVERYWHERE[0]])
+    hand = await storage.turn(None, None, TERMS)
+    assert hand
+    await storage.append([EVERYWHERE[1]])
+    moved = await storage.turn(hand, None, TERMS)
+    assert moved
+    assert (moved.key, moved.batch.messages) == (KEYS[1], [b"x"])
+    assert not await storage.claimed(KEYS[0])
+    bound = Hand(moved.key, moved.token, moved.batch)
+    assert await storage.turn(bound, None, TERMS)
+
+    resting = await suspended(storage.rest(bound._replace(batch=bound.batch), None, TERMS, LIMIT_S))
+    await storage.append([EVERYWHERE[2]])
+    moved = await finished(resting)
+    assert moved
+    assert moved.key == KEYS[2]
+    assert not await storage.claimed(KEYS[1])
+
+
+async def test_where_one_partition_is_full_nothing_is_taken(storage: RedisStorage) -> None:
+    storage.settings.capacity_bytes = PARTITIONS * 64 * 1024
+    await storage.append([(f"{KEYS[0]}/0", [bytes(60_000)])])
+    both = [(f"{KEYS[0]}/0", [bytes(3_000)]), (f"{KEYS[1]}/0", [b"beside"])]
+
+    assert await storage.append(both) is None
+    assert await storage.length(f"{KEYS[1]}/0") == 0
+    waiting = await suspended(storage.append_when_room(both))
+    assert await storage.remove(f"{KEYS[0]}/0", bytes(60_000)) == 1
+    assert await finished(waiting) == 2
+    with pytest.raises(MessageTooLarge, match="8 partitions"):
+        await storage.append([(f"{KEYS[0]}/0", [bytes(70_000)]), (f"{KEYS[1]}/0", [b"beside"])])
+
+
+async def test_there_is_no_quiet_while_a_message_goes_from_one_partition_to_another(storage: RedisStorage) -> None:
+    """It goes to a partition that was counted already, just before its own is."""
+    await storage.append([EVERYWHERE[1]])
+    moves = [True]
+
+    class Watched(RedisStorage):
+        async def _counts(self, arguments: Mapping[int, dict[str, Any]]) -> list[Counts]:
+            found = list[Counts]()
+            for place in range(PARTITIONS):
+                found.append(Counts(*await self.server.run("backlog", place, arguments.get(place, {}))))
+                if moves and moves.pop():
+                    token = await storage.claim(KEYS[1])
+                    batch = await storage.take(KEYS[1], token, Terms((0,), 1))
+                    await storage.append([EVERYWHERE[0]])
+                    await storage.pop(Hand(KEYS[1], token, batch), 1)
+                    await storage.unclaim(KEYS[1], token)
+            return found
+
+    watched = Watched(storage.server.address, storage.settings)
+    busy.append(lambda: watched.server.busy)
+    assert not await watched.is_quiet()
+    assert moves == []
+    moves.append(True)
+    await storage.remove(f"{KEYS[0]}/0", b"x")
+    await storage.append([EVERYWHERE[1]])
+    waiting = await suspended(watched.wait_for_quiet())
+    await storage.remove(f"{KEYS[0]}/0", b"x")
+    assert await finished(waiting)
+    await watched.close()
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "x", "1025"])
+def test_a_number_of_partitions_that_cannot_be_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="from 1 to 1024"):
+        storage_of(f"redis://localhost?partitions={text}")
+
+
+async def test_a_prefix_with_braces_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="braces"):
+        await storage_of(f"{running_server().url}?prefix=a{{b}}").backlog()
+
+
+def test_a_cluster_is_named_by_some_of_its_servers() -> None:
+    target = of_url("rediss+cluster://ann:secret@one:1,two:2?prefix=p&partitions=7")
+    assert [(seed.host, seed.port, seed.password) for seed in target.seeds] == [
+        ("one", 1, "secret"),
+        ("two", 2, "secret"),
+    ]
+    assert target.address.tls is not None
+    assert target.options == {"prefix": "p", "partitions": "7"}
+    assert "secret" not in repr(storage_of("redis+cluster://:secret@one:1,two:2").server.address)
+    with pytest.raises(ConfigurationError, match="no databases"):
+        of_url("redis+cluster://one:1/3")

@@ -1,0 +1,79 @@
+"""What errors of a server mean: each of them is waited out, or raised as what it is."""
+
+from __future__ import annotations
+
+import pytest
+from hiredis import ReplyError
+
+from shardq.drivers.redis.address import Address
+from shardq.drivers.redis.copies import check
+from shardq.drivers.redis.replies import Elsewhere, NoMemory, Outage, TooFewCopies, is_answer, meaning
+from shardq.errors import ConfigurationError, FencedError, StorageDamaged, StorageRefused
+
+#: As servers of several versions say it, and the kind of error that it is.
+SAID: list[tuple[str, type[Exception]]] = [
+    ("BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.", Outage),
+    ("BUSY Valkey is busy running a script.", Outage),
+    ("UNKILLABLE Sorry the script already executed write commands against the dataset.", Outage),
+    ("LOADING Redis is loading the dataset in memory", Outage),
+    ("CLUSTERDOWN The cluster is down", Outage),
+    ("TRYAGAIN Multiple keys request during rehashing of slot", Outage),
+    ("NOREPLICAS Not enough good replicas to write.", Outage),
+    ("MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.", Outage),
+    (
+        "ERR Error running script (call to f_0): @user_script:9: @user_script: 9: -MISCONF Errors writing to the AOF",
+        Outage,
+    ),
+    ("ERR max number of clients reached", Outage),
+    ("ERR max number of clients + cluster connections reached", Outage),
+    ("READONLY You can't write against a read only replica.", Elsewhere),
+    ("ERR Error running script (call to f_0): @user_script:9: @user_script: 9: -READONLY You can't write", Elsewhere),
+    ("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.", Elsewhere),
+    ("UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)", Elsewhere),
+    ("ERR WAIT cannot be used with replica instances.", Elsewhere),
+    ("OOM command not allowed when used memory > 'maxmemory'.", NoMemory),
+    ("OOM command not allowed when used memory > 'maxmemory'. script: 0, on @user_script:9.", NoMemory),
+    ("ERR Error running script (call to f_0): @user_script:9: @user_script: 9: -OOM command not allowed", NoMemory),
+    ("NOAUTH Authentication required.", StorageRefused),
+    ("WRONGPASS invalid username-password pair or user is disabled.", StorageRefused),
+    ("NOPERM this user has no permissions to run the 'evalsha' command", StorageRefused),
+    (
+        "ERR Error running script (call to f_0): @user_script:2: The user executing the script can't run this command",
+        StorageRefused,
+    ),
+    ("ERR ACL failure in script: User ann has no permissions to run the 'get' command", StorageRefused),
+    ("ERR AUTH <password> called without any password configured for the default user.", StorageRefused),
+    ("DENIED Redis is running in protected mode because protected mode is enabled", StorageRefused),
+    ("ERR DB index is out of range", ConfigurationError),
+    ("ERR unknown command 'WAITAOF', with args beginning with: '1'", ConfigurationError),
+    ("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.", ConfigurationError),
+    ("FENCED token 1 is not the current claim on a", FencedError),
+    ("WRONGTYPE Operation against a key holding the wrong kind of value", StorageDamaged),
+]
+
+
+@pytest.mark.parametrize(("said", "kind"), SAID, ids=lambda value: value[:40] if isinstance(value, str) else "")
+def test_an_error_of_the_server_has_its_meaning(said: str, kind: type[Exception]) -> None:
+    found = meaning(ReplyError(said))
+    assert type(found) is kind
+    assert is_answer(found) is not issubclass(kind, Outage)
+
+
+@pytest.mark.parametrize(
+    ("address", "answer", "enough"),
+    [
+        (Address(replicas=2), 2, True),
+        (Address(replicas=2), 1, False),
+        (Address(fsync=True), [1, 0], True),
+        (Address(fsync=True), [0, 0], False),
+        (Address(replicas=1, fsync=True), [1, 1], True),
+        (Address(replicas=1, fsync=True), [1, 0], False),
+        (Address(replicas=1, fsync=True), [0, 1], False),
+    ],
+)
+def test_as_many_copies_are_wanted_as_the_url_says(address: Address, answer: object, enough: bool) -> None:
+    if enough:
+        check(address, answer)
+    else:
+        with pytest.raises(TooFewCopies):
+            check(address, answer)
