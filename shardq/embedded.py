@@ -18,7 +18,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from shardq.connect import is_redis, open_storage, segment_name, without_secrets
 from shardq.drivers.shared.attaching import attached
@@ -33,6 +33,9 @@ from shardq.serving.keeper import Keeper
 from shardq.settings import SupervisorSettings, check_capacity, check_timeout
 from shardq.supervisor.code import handlers, launch, script
 from shardq.supervisor.workers.endings import workers_ended
+
+if TYPE_CHECKING:
+    from shardq.drivers.redis.overview import Overview as ServerOverview
 
 _STARTED_BY_IMPORT = (
     "this script starts a Supervisor while a supervisor imports it: put that part of the script under "
@@ -151,14 +154,16 @@ class Supervisor:
         check_timeout(timeout_s)
         return await self.queue.storage.wait_for_quiet(timeout_s, deferred=deferred)
 
-    def stats(self) -> Overview:
-        """Figures of the segment and its workers, read without disturbing them. Raises `SupervisorError` where the
-        storage is on a server.
+    def stats(self) -> Overview | ServerOverview:
+        """Figures of the storage and its workers: of a segment read without disturbing them, of a storage on a server
+        asked for there, for which this blocks. Those of a server count the workers of all families.
         """
         storage = self.queue.storage
-        if not isinstance(storage, SharedStorage):
-            raise SupervisorError("a storage on a server has no such figures: use `await queue.storage.backlog()`")
-        return storage.overview()
+        if isinstance(storage, SharedStorage):
+            return storage.overview()
+        from shardq.drivers.redis.overview import stats_of
+
+        return stats_of(storage)
 
     def scale(self, workers: int) -> None:
         """Have so many workers from now on. Workers that are too many finish the batch in hand first. While this

@@ -12,7 +12,7 @@ from functools import partial
 from signal import SIGTERM
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from shardq.connect import is_redis, segment_name
+from shardq.connect import is_redis, segment_name, without_secrets
 from shardq.drivers.shared.membership import ask_renewal, join, take_worker_slot
 from shardq.drivers.shared.storage import SharedLock, SharedStorage
 from shardq.environment import Flag
@@ -60,7 +60,7 @@ from shardq.working.hooks import Hooks
 from shardq.working.worker import Worker
 
 if TYPE_CHECKING:
-    from shardq.drivers.redis.news import News
+    from shardq.drivers.redis.supervised import SupervisedServer
 
 log = logging.getLogger("shardq.supervisor")
 
@@ -196,14 +196,17 @@ def _handlers(
         standard.open_closed()
 
 
-def _again(hold: Callable[[], tuple[int, int]], program: Program, others: Sequence[int] = ()) -> ExecuteAgain:
+def _again(
+    hold: Callable[[], tuple[int, int]], program: Program, others: Sequence[int] = (), family: str = ""
+) -> ExecuteAgain:
     """The function by which this process executes itself anew and stays the supervisor of its storage, with these
     descriptors open as well.
     """
 
     def again(left: Resumption) -> NoReturn:
         lock, slot = hold()
-        execute_again(program, left._replace(lock=lock, slot=slot, others=[*left.others, *others]))
+        left = left._replace(lock=lock, slot=slot, family=family, others=[*left.others, *others])
+        execute_again(program, left)
 
     return again
 
@@ -222,7 +225,7 @@ def _runner(
     worker_of: Callable[[int], Callable[[], Worker]],
     handlers: dict[str, type[Handler[Any]]],
     watch: ThreadWatch,
-    news: News | None = None,
+    server: SupervisedServer | None = None,
 ) -> RunWorker:
     """The function that makes a forked child a worker: as it is, or by executing Python where a fork is not safe."""
 
@@ -231,9 +234,10 @@ def _runner(
 
     def execute(number: int, life: int, close: Sequence[int]) -> NoReturn:
         extra = ["--as-worker", str(number), "--life", str(life)]
-        if news:
-            os.set_inheritable(news.writer, True)
-            extra += ["--news", str(news.writer)]
+        if server:
+            from shardq.serving import remote
+
+            extra += remote.arguments_of(server)
             os.environ[SERVER_URL] = url
         else:
             extra += ["--url", url]
@@ -269,10 +273,9 @@ def _executed_worker(options: argparse.Namespace, settings: SupervisorSettings, 
     """What makes the worker of this process, which its supervisor executed."""
     if not is_redis(url):
         return _worker_of(lifecycle.adopt(segment_name(url), None, options), settings, options.as_worker)
-    from shardq.drivers.redis.news import News
     from shardq.serving import remote
 
-    return remote.worker_of(url, settings, options, None, News(writer=options.news))
+    return remote.executed_worker_of(url, settings, options)
 
 
 def _serve_server(
@@ -290,19 +293,20 @@ def _serve_server(
     from shardq.serving import remote
 
     storage = remote.opened(url, settings, options, handlers, resumption)
-    address = storage.storage.server.address
-    log.info("serving", extra={"server": str(address), "workers": settings.workers, "handlers": ", ".join(handlers)})
+    if not resumption:
+        shown = without_secrets(url)
+        log.info("serving", extra={"url": shown, "workers": settings.workers, "handlers": ", ".join(handlers)})
 
     def worker_of(number: int) -> Callable[[], Worker]:
-        return remote.worker_of(url, settings, options, storage, storage.news)
+        return remote.forked_worker_of(url, settings, options, storage)
 
-    run = _runner(options, settings, url, worker_of, handlers, watch, storage.news)
+    run = _runner(options, settings, url, worker_of, handlers, watch, storage)
     try:
         terminal = resumption.terminal if resumption else origin.terminal
-        again = _again(lambda: storage.hold, origin.program, (storage.news.writer,))
+        again = _again(lambda: storage.hold, origin.program, (storage.news.writer,), str(storage.family))
         return Family(storage, run, again, settings, origin.program, control, resumption, terminal).run(signals)
     finally:
-        storage.close()
+        remote.leave(storage, url, options.targets)
 
 
 def _worker_of(storage: SharedStorage, settings: SupervisorSettings, number: int) -> Callable[[], Worker]:
@@ -365,6 +369,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--as-worker", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--life", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--news", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--family", help=argparse.SUPPRESS)
     # Options that a supervisor gives to its probe of new code, and to itself when it executes itself anew.
     parser.add_argument(PROBE, action="store_true", help=argparse.SUPPRESS)
     parser.add_argument(RESUME, help=argparse.SUPPRESS)

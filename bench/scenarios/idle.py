@@ -17,6 +17,7 @@ from bench.load.inside import asleep, shared
 from bench.load.jobs import JOBS, Nothing, numbered
 from bench.load.until import until
 from shardq import Supervisor
+from shardq.drivers.shared.storage import Overview
 
 WORKERS = 8
 #: The rival looks for work as often as the ancestor's workers do.
@@ -52,6 +53,7 @@ async def _family(watched_s: float) -> Figures:
         await supervisor.drain()
         await _all_asleep(supervisor)
         stats = supervisor.stats()
+        assert isinstance(stats, Overview)
         assert stats.supervisor_pid is not None
         pids = [stats.supervisor_pid, *(worker.pid for worker in stats.workers)]
         before = used(pids)

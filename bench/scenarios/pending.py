@@ -22,6 +22,7 @@ from bench.load.unserved import Kept
 from bench.load.until import until
 from bench.scenarios.idle import used
 from shardq import Queue, Supervisor
+from shardq.drivers.shared.storage import Overview
 
 #: By the requests of one call: how many wait.
 TOTALS = {CALL: 100_000, 1: 20_000}
@@ -90,6 +91,7 @@ def _seconds_until(due: datetime) -> float:
 async def _waiting_cpu_us(supervisor: Supervisor, watched_s: float) -> float:
     """What the family takes of a processor while nothing happens."""
     stats = supervisor.stats()
+    assert isinstance(stats, Overview)
     assert stats.supervisor_pid is not None
     family = [stats.supervisor_pid, *(worker.pid for worker in stats.workers)]
     before, _ = used(family)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from heapq import nlargest
 
 from shardq.cli.opened import PATIENCE_S, run
-from shardq.cli.render import as_json, columns, size, went
+from shardq.cli.render import age, as_json, columns, size, went
 from shardq.connect import without_secrets
 from shardq.drivers.redis.check import wrongs
 from shardq.drivers.redis.connecting import storage_of
+from shardq.drivers.redis.families import FamilyView
 from shardq.drivers.redis.overview import Overview, overview_of
 from shardq.drivers.redis.storage import RedisStorage
+from shardq.drivers.shared.contents import in_words
 from shardq.errors import StorageDamaged, StorageInUse
 from shardq.pages import each
 from shardq.text.wording import counted
@@ -40,17 +42,50 @@ def status(options: argparse.Namespace) -> None:
     if options.json:
         print(as_json(view.as_dict() | {"rates": rates}))
         return
-    print(f"{without_secrets(options.url)}: {counted(len(view.claims), 'claim')}, {view.sleepers:,} waiting")
+    families, workers = counted(len(view.families), "family", "families"), counted(len(view.workers), "worker")
+    print(f"{without_secrets(options.url)}: {families}, {workers}, {view.sleepers:,} waiting")
     speed = f"  ({rates['accepted']:,.0f}/s in, {rates['handled']:,.0f}/s out)" if rates else ""
-    held = view.counts
-    print(f"requests: {held.queued:,} queued, {held.handled:,} of {held.accepted:,} handled{speed}")
-    if held.dead or held.buried:
-        gone = f"; {went(held.evicted)}" if held.evicted else ""
-        print(f"dead:     {counted(held.dead, 'dead letter')}; {held.buried:,} failed for good so far{gone}")
-    if held.deferred or held.recurrent:
-        print(f"later:    {held.deferred:,} deferred, {held.recurrent:,} recurrent")
+    print(f"requests: {view.queued:,} queued, {view.handled:,} of {view.accepted:,} handled{speed}")
+    if view.dead or view.buried:
+        gone = f"; {went(view.evicted)}" if view.evicted else ""
+        print(f"dead:     {counted(view.dead, 'dead letter')}; {view.buried:,} failed for good so far{gone}")
+    if view.deferred or view.recurrent:
+        print(f"later:    {view.deferred:,} deferred, {view.recurrent:,} recurrent")
     print(f"messages: {size(view.used_bytes)}")
-    print(columns(("host", "pid", "thread"), view.claims, none="no worker has a thread"), end="")
+    rows = [
+        (
+            family.host,
+            _supervisor(family),
+            str(len(family.workers)),
+            family.state,
+            _span(family.heard_s),
+            _span(family.age_s),
+        )
+        for family in view.families
+    ]
+    print(columns(("host", "supervisor", "workers", "state", "heard", "for"), rows, none="no family serves it"), end="")
+    if view.workers:
+        titles = ("host", "supervisor", "worker", "thread", "batch", "for")
+        print(columns(titles, list(_workers(view.families))), end="")
+
+
+def _workers(families: Iterable[FamilyView]) -> Iterator[tuple[str, ...]]:
+    """A row for each worker that is not gone, and for each thread of one that has several."""
+    for family in families:
+        for worker in family.workers if family.state != "gone" else ():
+            who = family.host, _supervisor(family), str(worker.pid)
+            for its in worker.threads:
+                yield (*who, its.thread, str(its.in_hand or ""), _span(its.age_s))
+            if not worker.threads:
+                yield (*who, "", "", "")
+
+
+def _supervisor(family: FamilyView) -> str:
+    return "none" if family.supervisor_pid is None else str(family.supervisor_pid)
+
+
+def _span(seconds: float | None) -> str:
+    return "" if seconds is None else age(seconds)
 
 
 def tubes(options: argparse.Namespace) -> None:
@@ -64,7 +99,7 @@ def tubes(options: argparse.Namespace) -> None:
 
 
 def destroy(options: argparse.Namespace) -> None:
-    """Remove a storage in which no worker has a thread, with all in it. Raises `StorageInUse`."""
+    """Remove a storage that no family serves, with all in it. Raises `StorageInUse`."""
     run(_destroyed(options))
     if options.json:
         print(as_json({"destroyed": without_secrets(options.url)}))
@@ -90,7 +125,7 @@ async def _figures(options: argparse.Namespace) -> tuple[Overview, dict[str, flo
         started = loop.time()
         await asyncio.sleep(options.sample)
         after, elapsed = await overview_of(storage), loop.time() - started
-    accepted, handled = (after.counts[place] - before.counts[place] for place in (0, 1))
+    accepted, handled = after.accepted - before.accepted, after.handled - before.handled
     return before, {"accepted": accepted / elapsed, "handled": handled / elapsed}
 
 
@@ -109,11 +144,21 @@ async def _lengths(storage: RedisStorage) -> AsyncIterator[tuple[str, int]]:
 async def _destroyed(options: argparse.Namespace) -> None:
     with opened(options.url) as storage:
         view, url = await overview_of(storage), without_secrets(options.url)
-        if view.claims:
-            raise StorageInUse(f"{url} is in use: workers have {counted(len(view.claims), 'thread')}, end them first")
-        if view.has_requests and not options.with_requests:
-            raise StorageInUse(f"{url} has requests or dead letters left: add --with-requests to lose them")
+        if view.in_use:
+            raise StorageInUse(f"{url} is in use by {_users(view.families)}: end them first")
+        if (left := in_words(view.counts)) and not options.with_requests:
+            raise StorageInUse(f"{url} has {', '.join(left)} left: add --with-requests to lose them")
         await storage.server.destroy()
+
+
+def _users(families: Iterable[FamilyView]) -> str:
+    return ", ".join(
+        f"supervisor {family.supervisor_pid} on {family.host}"
+        if family.supervisor_pid
+        else f"process {family.workers[0].pid} on {family.host}"
+        for family in families
+        if family.state == "serving"
+    )
 
 
 async def _wrongs(options: argparse.Namespace) -> list[str]:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Collection
+import sys
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
+from shardq.connect import without_secrets
 from shardq.drivers.redis.connecting import storage_of
 from shardq.drivers.redis.lock import RedisLock
 from shardq.drivers.redis.news import News
+from shardq.drivers.redis.owners import Family
 from shardq.drivers.redis.supervised import SupervisedServer, ask_renewal, join
+from shardq.drivers.shared import contents
 from shardq.handler import drive
 from shardq.queue import Queue
+from shardq.serving import lifecycle
 from shardq.settings import SupervisorSettings
+from shardq.supervisor.output.telling import tell
 from shardq.supervisor.wishes.reload import Resumption
 from shardq.supervisor.workers.renewal import Wear
 from shardq.working.hooks import Hooks
@@ -55,20 +61,49 @@ def opened(
         drains=settings.drain,
         news=news,
         workers=resumption.members if resumption else (),
+        family=Family.named(resumption.family) if resumption else None,
     )
 
 
-def worker_of(
-    url: str, settings: SupervisorSettings, options: argparse.Namespace, supervised: SupervisedServer | None, news: News
-) -> Callable[[], Worker]:
-    """What makes the worker of this process. `supervised`: of the supervisor that this process was forked from."""
+def leave(supervised: SupervisedServer, url: str, targets: Sequence[str]) -> None:
+    """Part from the storage, and say how to go on with what is left in it, where no other family serves it."""
+    left = supervised.leave()
+    supervised.close()
+    if left and contents.in_words(left):
+        tell(f"shardq.supervise: {lifecycle.what_stays(without_secrets(url), targets, left, ())}", sys.stderr)
 
+
+def executed_worker_of(url: str, settings: SupervisorSettings, options: argparse.Namespace) -> Callable[[], Worker]:
+    """What makes the worker of this process, which its supervisor executed: see `arguments_of`."""
+    return _worker_of(url, settings, options, News(writer=options.news), Family.named(options.family))
+
+
+def forked_worker_of(
+    url: str, settings: SupervisorSettings, options: argparse.Namespace, supervised: SupervisedServer
+) -> Callable[[], Worker]:
+    """What makes the worker of this process, which its supervisor forked."""
+    make = _worker_of(url, settings, options, supervised.news, supervised.family)
+
+    def make_apart() -> Worker:
+        supervised.part()
+        return make()
+
+    return make_apart
+
+
+def arguments_of(supervised: SupervisedServer) -> list[str]:
+    """What a supervisor gives to a worker that it is about to execute in this forked child."""
+    os.set_inheritable(supervised.news.writer, True)
+    return ["--news", str(supervised.news.writer), "--family", str(supervised.family)]
+
+
+def _worker_of(
+    url: str, settings: SupervisorSettings, options: argparse.Namespace, news: News, family: Family
+) -> Callable[[], Worker]:
     def make() -> Worker:
-        if supervised:
-            supervised.part()
         storage = storage_of(url)
         storage.importable_only = not options.main
-        lock = join(storage, news)
+        lock = join(storage, news, family)
         hooks = Hooks(renews=False)
         if settings.max_requests or settings.max_rss:
             wear = Wear(settings.max_requests, settings.max_rss_bytes, partial(ask_renewal, news))

@@ -1,9 +1,12 @@
-"""What the system tells of a process: whether it is stopped, and its memory."""
+"""What the system tells of a process: whether it is stopped, its memory, and its age."""
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from shardq.lazy import Lazy
@@ -35,6 +38,16 @@ def memory(pid: int) -> Memory:
     with _refusals_told():
         found = psutil.Process(pid).memory_info()
         return Memory(found.rss, found.shared)
+
+
+def age_s(pid: int) -> float:
+    """How long the process has been there, seconds. 0 where the system does not say."""
+    try:
+        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    started_s = int(words[19]) / os.sysconf("SC_CLK_TCK")
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started_s)
 
 
 @contextmanager

@@ -16,11 +16,10 @@ from random import Random
 import pytest
 
 from shardq import Queue, connect
-from shardq.drivers import SharedStorage
-from shardq.shm.files.own_files import remove_files
 from tests.faults.conftest import SEED
 from tests.faults.kit.family_storm import LARGEST_CALL, THREADS, Delivery, Gust, Stormy, deliveries, note_accepted, read
 from tests.faults.kit.points import Child
+from tests.support.homes import Home, home_of, on_each_home
 from tests.support.programs import ROOT
 from tests.support.segments import new_name
 
@@ -29,6 +28,8 @@ PRODUCERS, WORKERS = 2, 3
 #: Between two blows, and how long one that was stopped stays so; seconds.
 CALM_S, STOPPED_S = (0.02, 0.2), (0.005, 0.2)
 TO_KILL, TO_HIT_THE_SUPERVISOR = 0.6, 0.1
+#: Where claims live by time, those of a worker live so long that was killed with its supervisor.
+LEASE_S = 6.0
 #: For what is left after the storm.
 PATIENCE_S = 180.0
 
@@ -36,9 +37,9 @@ PATIENCE_S = 180.0
 class Fleet:
     """All processes of the storm. A supervisor replaces its workers that die, the test all other processes."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, home: Home) -> None:
         self.folder = folder
-        self._name = name
+        self._home = home
         self._log = (folder / "log").open("wb")
         self._born = 0
         self._resume: dict[int, float] = {}
@@ -119,20 +120,21 @@ class Fleet:
 
     def _workers(self) -> list[int]:
         """All workers, those included whose supervisor is dead."""
-        storage = self.queue.storage
-        assert isinstance(storage, SharedStorage)
-        return storage.store.supervision.workers()
+        return self._home.workers(self.queue)
 
     def _started(self) -> subprocess.Popen[bytes]:
-        command = (sys.executable, "-m", "shardq.supervise", Stormy.__module__, "--url", f"shm://{self._name}")
-        options = ("--workers", str(WORKERS), "--capacity", "4M")
-        return subprocess.Popen((*command, *options), cwd=ROOT, stderr=self._log, stdin=subprocess.DEVNULL)
+        command = (sys.executable, "-m", "shardq.supervise", Stormy.__module__, "--url", self._home.url)
+        options, lease = ("--workers", str(WORKERS), "--capacity", "4M"), {"QUEUE_LOCK_TIMEOUT": str(LEASE_S)}
+        environment = os.environ | lease
+        return subprocess.Popen(
+            (*command, *options), cwd=ROOT, stderr=self._log, stdin=subprocess.DEVNULL, env=environment
+        )
 
     def _connected(self) -> Queue:
         deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
-                return asyncio.run(connect(f"shm://{self._name}"))
+                return asyncio.run(connect(self._home.url))
             except Exception:
                 assert time.monotonic() < deadline, self.log()
                 time.sleep(0.01)
@@ -156,19 +158,25 @@ async def _produce(queue: Queue, folder: str, who: str, random: Random) -> None:
 
 
 @pytest.fixture
-def fleet(tmp_path: Path) -> Iterator[Fleet]:
-    name = new_name()
-    fleet = Fleet(tmp_path, name)
+def home(request: pytest.FixtureRequest) -> Iterator[Home]:
+    home = home_of(request, new_name())
+    yield home
+    home.discard()
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, home: Home) -> Iterator[Fleet]:
+    fleet = Fleet(tmp_path, home)
     try:
         yield fleet
     finally:
         fleet.discard()
-        remove_files(name)
 
 
+@on_each_home
 @pytest.mark.timeout(SECONDS + 600)
 def test_a_family_in_a_storm_loses_nothing_and_keeps_its_order(
-    fleet: Fleet, random: Random, tmp_path: Path, tried: Callable[[str, int], None]
+    fleet: Fleet, home: Home, random: Random, tmp_path: Path, tried: Callable[[str, int], None]
 ) -> None:
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:
@@ -185,6 +193,7 @@ def test_a_family_in_a_storm_loses_nothing_and_keeps_its_order(
         check_order(thread, found)
         check_repetitions(thread, found, fleet.killed)
     assert fleet.stop() == 0
+    assert home.wrong() == []
     tried("blows at a family", fleet.blows)
     tried("of its requests", sum(map(len, seen.values())))
     tried("of them dead letters", len(buried))

@@ -210,11 +210,16 @@ def tell_redis_of_death(address: str, pid: int) -> None:
 
 
 def redis_owner(address: str, pid: int, *, ending: Ending | None = None, excused: bool = False) -> None:
-    """What a supervisor says of a worker."""
-    from shardq.drivers.redis.turning import owner_of
+    """What a supervisor says of a worker. It has named it; here its name is found by its claims."""
+    from shardq.drivers.redis.owners import Owner
 
     storage = _redis_storage(address)
-    drive(storage.of_owner(owner_of(pid), ending=ending, excused=excused))
+    layout = drive(storage.server.layout())
+    for partition in range(layout.partitions):
+        members = drive(storage.server.ask(b"ZRANGE", layout.key(partition, "OWNERS"), b"0", b"-1"))
+        names = {member.partition(b"\0")[0].decode() for member in members}
+        owners = [name for name in names if Owner.named(name).pid == pid]
+        drive(storage.of_owner(*owners, ending=ending, excused=excused))
     drive(storage.close())
 
 

@@ -83,8 +83,8 @@ class Supervise:
             assert self._listen(deadline), f"{text!r} was not to be heard {times} times in:\n{self.heard}"
 
     def serving(self) -> Supervise:
-        """Wait until it owns its segment and takes signals as wishes."""
-        self.hear(r"serving url=shm://")
+        """Wait until it serves its storage and takes signals as wishes."""
+        self.hear(r"serving url=\w")
         return self
 
     def workers(self, count: int) -> set[int]:

@@ -16,6 +16,7 @@ from shardq.shm.files.own_files import remove_files
 from tests.support import workers
 from tests.support.able import able_driver, required_by
 from tests.support.drivers import ONE_OF_EACH, Backend, Driver
+from tests.support.homes import Home, home_of
 from tests.support.jobs import Folder
 from tests.support.loops import ASYNCIO, BOTH, LOOP, Loops, loops_for
 from tests.support.programs import Supervise
@@ -53,15 +54,23 @@ def worker(backend: Backend, queue: Queue) -> Worker:
 
 @pytest.fixture
 def name() -> Iterator[str]:
-    """A name for a segment. Tests say what is left of it in the end; whatever it is, it is removed."""
+    """A name for a storage. Tests say what is left of it in the end; whatever it is, it is removed."""
     name = new_name()
     yield name
     remove_files(name)
 
 
 @pytest.fixture
-def start(name: str) -> Iterator[Start]:
-    """Starts supervisors, `start(*arguments)`, and ends what is left of them before the test removes their segment."""
+def home(request: pytest.FixtureRequest, name: str) -> Iterator[Home]:
+    """Where a family's storage is to lie: see `on_each_home`."""
+    home = home_of(request, name)
+    yield home
+    home.discard()
+
+
+@pytest.fixture
+def start(home: Home) -> Iterator[Start]:
+    """Starts supervisors, `start(*arguments)`, and ends what is left of them before the test removes their storage."""
     started: list[Supervise] = []
 
     def starter(*arguments: object, **options: Any) -> Supervise:
@@ -74,8 +83,8 @@ def start(name: str) -> Iterator[Start]:
 
 
 @pytest.fixture
-def url(name: str) -> str:
-    return f"shm://{name}"
+def url(home: Home) -> str:
+    return home.url
 
 
 @pytest.fixture

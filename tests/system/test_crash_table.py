@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -12,9 +13,9 @@ from shardq.supervisor.exits import Exit
 from tests.support import python
 from tests.support.crashing import Ask, Fragile, environment
 from tests.support.delicate import Delicate, Reader
+from tests.support.homes import Home, cases_on_homes
 from tests.support.programs import ROOT, Supervise, until
-from tests.support.segments import files_of
-from tests.support.supervised import Start, client, dead_letters, forget_dead, leave_in_segment, left_in, until_dead
+from tests.support.supervised import Start, client, dead_letters, forget_dead, left_in, until_dead
 
 MODULE = Fragile.__module__
 
@@ -52,6 +53,8 @@ IN_HANDLE = {
         "died", "its handler ran longer than timeout_s and could not be interrupted: its worker was killed", "SIGKILL"
     ),
 }
+#: Those of them that a handler's code can do where it has no batch.
+BESIDE_HANDLE = ["raise", "system-exit", "recursion", "memory", "kill", "exit", "segfault", "sleep"]
 
 
 class Case:
@@ -88,47 +91,49 @@ def case(start: Start, url: str, tmp_path: Path) -> Case:
     return Case(start, url, tmp_path)
 
 
-@pytest.mark.parametrize(("how", "outcome"), IN_HANDLE.items(), ids=IN_HANDLE)
+@cases_on_homes("how outcome", {how: (how, outcome) for how, outcome in IN_HANDLE.items()}, ["raise", "kill", "hang"])
 def test_what_crashes_in_handle_becomes_a_dead_letter_and_the_others_are_done(
-    how: str, outcome: Outcome, case: Case, url: str, name: str
+    how: str, outcome: Outcome, case: Case, home: Home
 ) -> None:
-    leave_in_segment(name, Fragile, [Ask(0), Ask(1), Ask(2, how), Ask(3), Ask(4)])
-    program = case.serve(how)
-    with client(url) as queue:
+    home.leave(Fragile, [Ask(0), Ask(1), Ask(2, how), Ask(3), Ask(4)])
+    with client(home.url) as queue:
+        [pipe] = asyncio.run(queue.storage.pipes())
+        culprit = asyncio.run(queue.storage.range(pipe, 3)).numbers[2]
+        program = case.serve(how)
         [buried] = until_dead(queue, 1)
         until(lambda: len(case.done()) == 4, "the others are done")
 
         letter = buried.letter
         assert Outcome(letter.reason, letter.error.partition(" while ")[0], letter.signal) == outcome
-        assert (letter.attempts, letter.sequence, letter.handler) == (2, 2, f"{MODULE}/Fragile")
+        assert (letter.attempts, letter.sequence, letter.handler) == (2, culprit, f"{MODULE}/Fragile")
         assert letter.first_failed_us < letter.last_failed_us
         assert ("crashing.py" in letter.traceback) == (letter.reason == "raised")
         assert case.done() == [0, 1, 3, 4]
         forget_dead(queue)
     assert program.stop() == Exit.OK
-    assert files_of(name) == set()
+    assert home.left() == []
 
 
-@pytest.mark.parametrize("how", ["raise", "system-exit", "recursion", "memory", "kill", "exit", "segfault", "sleep"])
+@cases_on_homes("how", {how: (how,) for how in BESIDE_HANDLE}, ["raise", "kill"])
 @pytest.mark.parametrize("where", ["create", "start"])
 def test_what_crashes_before_its_first_batch_waits_until_it_is_mended(
-    where: str, how: str, case: Case, url: str, name: str
+    where: str, how: str, case: Case, home: Home
 ) -> None:
-    leave_in_segment(name, Fragile, [Ask(0), Ask(1)])
+    home.leave(Fragile, [Ask(0), Ask(1)])
     case.plan(where, how)
     program = case.serve(how)
     until(lambda: case.lines("crashed") != [], f"it crashes in {where}")
     case.mend()
-    with client(url) as queue:
+    with client(home.url) as queue:
         until(lambda: case.done() == [0, 1], "both are done once it is mended")
         assert dead_letters(queue) == []
     assert program.stop() == Exit.OK
-    assert files_of(name) == set()
+    assert home.left() == []
 
 
-@pytest.mark.parametrize("how", ["raise", "system-exit", "recursion", "memory", "kill", "exit", "segfault", "sleep"])
-def test_what_crashes_in_stop_has_done_its_work(how: str, case: Case, url: str, name: str) -> None:
-    leave_in_segment(name, Fragile, [Ask(0), Ask(1)])
+@cases_on_homes("how", {how: (how,) for how in BESIDE_HANDLE}, ["raise", "kill"])
+def test_what_crashes_in_stop_has_done_its_work(how: str, case: Case, home: Home) -> None:
+    home.leave(Fragile, [Ask(0), Ask(1)])
     case.plan("stop", how)
     program = case.serve(how, "--drain")
 
@@ -137,40 +142,40 @@ def test_what_crashes_in_stop_has_done_its_work(how: str, case: Case, url: str, 
     # Only the work of a handler that sleeps may be cut off as well, and be done again.
     assert how == "sleep" or len(case.lines("done")) == 2
     assert case.lines("crashed") != []
-    assert files_of(name) == set()
+    assert home.left() == []
 
 
-@pytest.mark.parametrize(
-    ("how", "outcome"),
-    {**{how: Outcome("raised", error) for how, error in RAISED.items()}, **DIED}.items(),
-    ids=[*RAISED, *DIED],
+@cases_on_homes(
+    "how outcome",
+    {how: (how, outcome) for how, outcome in IN_HANDLE.items() if how in RAISED or how in DIED},
+    ["cancel", "exit-0"],
 )
 def test_what_crashes_while_it_is_decoded_becomes_a_dead_letter(
-    how: str, outcome: Outcome, case: Case, url: str, name: str
+    how: str, outcome: Outcome, case: Case, home: Home
 ) -> None:
-    leave_in_segment(name, Reader, [Delicate(number=0), Delicate(number=1, how=how), Delicate(number=2)])
+    home.leave(Reader, [Delicate(number=0), Delicate(number=1, how=how), Delicate(number=2)])
     program = case.serve(how, module=Reader.__module__)
-    with client(url) as queue:
+    with client(home.url) as queue:
         [buried] = until_dead(queue, 1)
         until(lambda: case.done() == [0, 2], "the others are done")
         letter = buried.letter
         assert Outcome(letter.reason, letter.error.partition(" while ")[0], letter.signal) == outcome
         forget_dead(queue)
     assert program.stop() == Exit.OK
-    assert files_of(name) == set()
+    assert home.left() == []
 
 
-@pytest.mark.parametrize("how", ["raise", "system-exit", "recursion", "memory", "kill", "exit", "segfault"])
-def test_what_crashes_in_route_has_stored_nothing(how: str, case: Case, url: str, name: str) -> None:
-    leave_in_segment(name, Fragile, [Ask(0)])
-    producer = python.run((sys.executable, "-c", REGISTER, url, how), cwd=ROOT, capture_output=True, timeout=60)
+@cases_on_homes("how", {how: (how,) for how in BESIDE_HANDLE if how != "sleep"}, ["kill"])
+def test_what_crashes_in_route_has_stored_nothing(how: str, case: Case, home: Home) -> None:
+    home.leave(Fragile, [Ask(0)])
+    producer = python.run((sys.executable, "-c", REGISTER, home.url, how), cwd=ROOT, capture_output=True, timeout=60)
 
     assert producer.returncode != 0
-    assert left_in(url) == 1
+    assert left_in(home.url) == 1
     program = case.serve(how, "--drain")
     assert program.end() == Exit.OK
     assert case.done() == [0]
-    assert files_of(name) == set()
+    assert home.left() == []
 
 
 REGISTER = """

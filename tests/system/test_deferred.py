@@ -16,9 +16,9 @@ from shardq.model import Tube
 from shardq.settings import StorageSettings
 from shardq.supervisor.exits import Exit
 from tests.support.drivers import MIB
+from tests.support.homes import Home, on_each_home
 from tests.support.jobs import Folder, Gated, Record
 from tests.support.programs import until
-from tests.support.segments import files_of
 from tests.support.supervised import Start, client, left_in
 from tests.support.tasks import LIMIT_S
 
@@ -41,6 +41,7 @@ def length_of(queue: Queue, handler: type[Record], folder: Folder) -> int:
     return asyncio.run(queue.storage.length(Tube(handler, route).pipe))
 
 
+@on_each_home
 def test_the_supervisor_promotes_while_all_workers_are_busy(start: Start, url: str, folder: Folder) -> None:
     program = start(JOBS, "--url", url, "--workers", 1, environment=NO_NET).serving()
     with client(url) as queue:
@@ -56,7 +57,8 @@ def test_the_supervisor_promotes_while_all_workers_are_busy(start: Start, url: s
     assert program.stop() == Exit.OK
 
 
-def test_deferred_requests_outlive_a_family_in_their_order(start: Start, url: str, name: str, folder: Folder) -> None:
+@on_each_home
+def test_deferred_requests_outlive_a_family_in_their_order(start: Start, url: str, home: Home, folder: Folder) -> None:
     program = start(JOBS, "--url", url, "--workers", 2, environment=NO_NET).serving()
     base = in_seconds(5)
     with client(url) as queue:
@@ -67,14 +69,14 @@ def test_deferred_requests_outlive_a_family_in_their_order(start: Start, url: st
         assert (left_in(url), deferred_in(queue)) == (0, 5)
 
     again = start(JOBS, "--url", url, "--workers", 2, "--drain", "--deferred", environment=NO_NET)
-    again.hear("segment adopted")
     assert again.end() == Exit.OK
     assert folder.done() == [1, 2, 3, 4, 5]
     assert "5 requests done" in again.printed()
-    assert files_of(name) == set()
+    assert home.left() == []
 
 
-def test_a_drain_leaves_deferred_and_recurrent_requests(start: Start, url: str, name: str, folder: Folder) -> None:
+@on_each_home
+def test_a_drain_leaves_deferred_and_recurrent_requests(start: Start, url: str, home: Home, folder: Folder) -> None:
     program = start(JOBS, "--url", url, environment=NO_NET).serving()
     with client(url) as queue:
         queue.register_sync(Record, *folder.notes([0]), defer=HOUR_S)
@@ -89,11 +91,12 @@ def test_a_drain_leaves_deferred_and_recurrent_requests(start: Start, url: str, 
         assert asyncio.run(queue.cancel(Record, *folder.notes([0]))) == 1
         assert asyncio.run(queue.recurrent.cancel(Record, *folder.notes([1, 2]))) == 2
     assert start(JOBS, "--url", url, "--drain").end() == Exit.OK
-    assert files_of(name) == set()
+    assert home.left() == []
 
 
+@on_each_home
 def test_recurrent_requests_come_again_and_again_until_they_are_cancelled(
-    start: Start, url: str, name: str, folder: Folder
+    start: Start, url: str, home: Home, folder: Folder
 ) -> None:
     program = start(JOBS, "--url", url, "--workers", 2, environment=NO_NET).serving()
     with client(url) as queue:
@@ -104,9 +107,10 @@ def test_recurrent_requests_come_again_and_again_until_they_are_cancelled(
         assert asyncio.run(queue.recurrent.cancel(Record, *folder.notes([7]))) == 1
         assert asyncio.run(queue.storage.wait_for_quiet(LIMIT_S)), "what had come already is done"
     assert program.stop() == Exit.OK
-    assert files_of(name) == set()
+    assert home.left() == []
 
 
+@on_each_home
 def test_a_reloaded_supervisor_goes_on_with_what_is_deferred(start: Start, url: str, folder: Folder) -> None:
     program = start(JOBS, "--url", url, "--workers", 1, environment=NO_NET).serving()
     with client(url) as queue:
@@ -149,8 +153,9 @@ async def test_an_outside_worker_takes_over_from_a_supervisor_that_died(
     storage.destroy()
 
 
-async def test_an_embedded_supervisor_drains_what_is_deferred_when_asked(folder: Folder) -> None:
-    async with Supervisor(Record, Gated, workers=1) as supervisor:
+@on_each_home
+async def test_an_embedded_supervisor_drains_what_is_deferred_when_asked(url: str, folder: Folder) -> None:
+    async with Supervisor(Record, Gated, workers=1, url=url) as supervisor:
         await supervisor.queue.register(Record, *folder.notes([1]), defer=0.1)
         await supervisor.queue.register(Record, *folder.notes([2]), defer=HOUR_S)
         assert await supervisor.drain(LIMIT_S)

@@ -11,6 +11,7 @@ from shardq import Queue, Supervisor
 from shardq.errors import HandlerError
 from tests.support.drivers import Backend
 from tests.support.fair import Endless
+from tests.support.homes import cases_on_homes
 from tests.support.jobs import Folder, Record
 from tests.support.tasks import LIMIT_S
 from tests.support.workers import Item, Routed, diary, new_worker, one_each, run, working
@@ -229,16 +230,22 @@ async def test_a_priority_that_is_not_listed_is_refused_when_it_is_registered(qu
 # A family
 
 
-@pytest.mark.parametrize("flooded", [1, 2], ids=["one flooded", "as many as workers"])
-@pytest.mark.parametrize(
-    ("seconds", "items"), [(str(NEVER), "100"), ("0.001", str(10**9))], ids=["by items", "by time"]
+@cases_on_homes(
+    "seconds items flooded",
+    {
+        "by items, one flooded": (str(NEVER), "100", 1),
+        "by items, as many as workers": (str(NEVER), "100", 2),
+        "by time, one flooded": ("0.001", str(10**9), 1),
+        "by time, as many as workers": ("0.001", str(10**9), 2),
+    },
+    ["by items, one flooded", "by time, as many as workers"],
 )
 async def test_a_family_serves_threads_beside_those_that_are_never_empty(
-    seconds: str, items: str, flooded: int, folder: Folder, monkeypatch: pytest.MonkeyPatch
+    seconds: str, items: str, flooded: int, url: str, folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("QUEUE_WORKER_QUANTUM", seconds)
     monkeypatch.setenv("QUEUE_WORKER_QUANTUM_ITEMS", items)
-    async with Supervisor(Endless, Record, workers=2) as supervisor:
+    async with Supervisor(Endless, Record, workers=2, url=url) as supervisor:
         floods = folder.notes(range(300 * flooded), threads=flooded)
         await supervisor.queue.register(Endless, *floods)
         folder.until("flood", *range(flooded))

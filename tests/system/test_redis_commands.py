@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
+import socket
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
 
 from shardq import Queue, cli
 from shardq.drivers.redis.connecting import storage_of
+from shardq.handler import drive
 from tests.support.jobs import Note, Record
 from tests.support.leaks import segment_name
 from tests.support.redis_server import running_server
@@ -54,7 +59,10 @@ def test_status_shows_figures_and_who_has_a_thread(url: str, command: Command) -
 
     said = json.loads(command("status", "--json", "--sample", "0"))
     assert (said["queued"], said["recurrent"], said["rates"]) == (8, 1, None)
-    assert [claim["thread"] for claim in said["claims"]] == [f"{Record.__module__}/Record/3"]
+    [family] = said["families"]
+    assert (family["host"], family["supervisor_pid"], family["state"]) == (socket.gethostname(), None, "serving")
+    [worker] = family["workers"]
+    assert (worker["pid"], worker["threads"][0]["thread"]) == (os.getpid(), f"{Record.__module__}/Record/3")
     assert "8 queued, 0 of 8 handled" in command("status", "--sample", "0.01")
     assert "in use" in command("destroy", "--with-requests", code=cli.FAILED)
 
@@ -72,6 +80,18 @@ def test_requests_are_parked_and_put_back(command: Command) -> None:
     assert json.loads(command("peek", TUBE, "--json")) == [["", 3, 3, ""], ["", 7, 3, ""]]
 
 
+def test_dead_letters_are_shown_and_dropped(command: Command) -> None:
+    command("park", TUBE)
+    [first, second] = json.loads(command("dead", "list", f"{Record.__module__}/Record", "--json"))
+    shown = json.loads(command("dead", "show", first["id"], "--json"))
+    assert (shown["reason"], shown["request"]) == ("parked", ["", 3, 3, ""])
+    assert json.loads(command("dead", "drop", first["id"], "--json")) == {"dropped": 1}
+    assert first["id"] in command("dead", "show", first["id"], code=cli.FAILED)
+    assert json.loads(command("dead", "drop", "--all", "--json")) == {"dropped": 1}
+    assert "no dead letters" in command("dead", "list")
+    assert second["id"] != first["id"]
+
+
 def test_recurrent_requests_are_listed_and_ended(command: Command) -> None:
     [listed] = json.loads(command("recurrent", "list", "--json"))
     assert listed["schedule"] == "every 3600"
@@ -82,3 +102,27 @@ def test_a_storage_with_requests_is_removed_only_where_that_is_wanted(command: C
     assert "--with-requests" in command("destroy", code=cli.FAILED)
     command("destroy", "--with-requests")
     assert json.loads(command("status", "--json", "--sample", "0"))["accepted"] == 0
+
+
+def test_a_storage_is_removed_by_the_names_of_its_keys(url: str, command: Command) -> None:
+    """Another one, whose prefix begins with the same letters, keeps all of its keys."""
+    beside = storage_of(f"{url}beside_")
+    assert Queue(beside).register_sync(Record, *NOTES) == len(NOTES)
+    with closing(socket.socket(socket.AF_UNIX)) as monitor:
+        monitor.connect(str(running_server().socket))
+        monitor.sendall(b"MONITOR\r\n")
+        assert monitor.recv(5) == b"+OK\r\n"
+        command("destroy", "--with-requests")
+        drive(beside.server.ask(b"EXISTS", f"{beside.settings.prefix}end of the test".encode()))
+        said = b""
+        while b"end of the test" not in said:
+            said += monitor.recv(1 << 16)
+
+    assert not re.search(rb'"(KEYS|SCAN|FLUSHDB|FLUSHALL)"', said)
+    assert drive(beside.backlog()).queued == len(NOTES)
+    layout = drive(beside.server.layout())
+    prefix = beside.settings.prefix.encode()
+    names = [name.replace(prefix, prefix.removesuffix(b"beside_")) for name in layout.keys_of(0)]
+    assert [name for name in names if drive(beside.server.ask(b"EXISTS", name))] == []
+    drive(beside.server.destroy())
+    drive(beside.close())

@@ -14,6 +14,7 @@ from shardq.drivers.redis.address import Address, of_url
 from shardq.drivers.redis.check import wrongs
 from shardq.drivers.redis.layout import NAMES
 from shardq.drivers.redis.moving import MovableServer
+from shardq.drivers.redis.overview import overview_of
 from shardq.drivers.redis.records import batch_of, bodies_of
 from shardq.drivers.redis.scripts import script
 from shardq.drivers.redis.storage import RedisStorage
@@ -88,6 +89,7 @@ async def all_verbs(storage: RedisStorage) -> None:
     await storage.pipes()
     await storage.range(PIPE, 9)
     await storage.backlog()
+    await overview_of(storage)
     await storage.scheduled()
     await storage.graves()
     [letter] = (await storage.range(GRAVE, 9)).numbers
@@ -199,7 +201,7 @@ async def test_drained_threads_leave_nothing(storage: RedisStorage) -> None:
 
     layout = await storage.server.layout()
     left = [name for name in NAMES if await storage.server.ask(b"EXISTS", layout.key(0, name))]
-    assert left == ["STATE", "CALLS"]
+    assert left == ["STATE", "CALLS", "FAMILIES", "GONE"]
 
 
 #: What somebody does to the keys by hand.
@@ -219,6 +221,7 @@ DAMAGES = [
     ("DEL", "LETTERS"),
     ("DEL", "STATE"),
     ("ZADD", "SLEEPERS", "0", "work\0*\0nobody"),
+    ("HSET", "FAMILIES", "mark", ""),
 ]
 
 

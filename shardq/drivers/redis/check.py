@@ -16,8 +16,11 @@ from shardq.drivers.redis.server import Server
 from shardq.text.wording import counted
 
 _RECORD = Struct("<QII")
-_HASHES = ("THREADS", "CHUNKS", "EQUAL", "WAITING", "LETTERS", "SLEEPS", "OUTBOX")
-_SETS = ("LIVE", "READY", "TIMERS", "OWNERS", "DUE", "AGAIN", "STARVED", "WAITS", "GRAVES", "SLEEPERS", "OUTWARD")
+_HASHES = ("THREADS", "CHUNKS", "EQUAL", "WAITING", "LETTERS", "SLEEPS", "OUTBOX", "FAMILIES")
+_SETS = (
+    *("LIVE", "READY", "TIMERS", "OWNERS", "DUE", "AGAIN", "STARVED", "WAITS"),
+    *("GRAVES", "SLEEPERS", "OUTWARD", "GONE"),
+)
 
 
 async def wrongs(server: Server) -> list[str]:
@@ -166,6 +169,7 @@ class _Partition:
             event.encode() + b"\0" + name for name, said in self.hashes["SLEEPS"].items() for event in decoded(said)
         }
         yield from _differs("SLEEPERS", members, set(self.sets["SLEEPERS"]))
+        yield from _differs("GONE", set(self.hashes["FAMILIES"]), set(self.sets["GONE"]))
 
     def _away(self) -> Iterator[str]:
         outward = set[bytes]()

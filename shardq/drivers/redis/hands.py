@@ -64,7 +64,7 @@ def terms_told(terms: Terms | None) -> dict[str, Any] | None:
 def ending_told(ending: Ending | None) -> dict[str, Any]:
     if ending is None:
         return {}
-    return {name: value for name, value in ending._asdict().items() if value not in (None, False)}
+    return {name: value for name, value in ending._asdict().items() if value is not None and value is not False}
 
 
 def _ending(told: Any) -> Ending | None:

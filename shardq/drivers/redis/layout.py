@@ -40,6 +40,8 @@ NAMES = {
     "CALLS_OLD": "calls_old",
     "SLEEPERS": "sleepers",
     "SLEEPS": "sleeps",
+    "FAMILIES": "families",
+    "GONE": "gone",
 }
 
 

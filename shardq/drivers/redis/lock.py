@@ -100,6 +100,7 @@ class RedisLock:
             return False
         sent, lease_s = time.monotonic(), claim.lease_s
         [held] = await claim.storage.lease((key, claim.token, lease_s))
+        await claim.storage.turning.presence.renew(lease_s, sent)
         if held:
             claim.granted_s, claim.ends = lease_s, sent + lease_s
         else:

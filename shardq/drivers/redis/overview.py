@@ -2,51 +2,93 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Any
 
+from shardq.drivers.redis.families import Claim, FamilyView, WorkerView, families_of
 from shardq.drivers.redis.hands import decoded
+from shardq.drivers.redis.plainly import plainly
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.model import Counts
 
+#: Claims that one script returns at a time.
+_CLAIMS = 256
 
-class Overview(NamedTuple):
-    """Figures and claims of one instant for each partition."""
 
-    counts: Counts
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Figures of one instant for each partition, and who serves the storage. JSON encoders that know dataclasses make
+    an object of it; for the standard library's there is `as_dict()`.
+    """
+
+    queued: int
+    """Requests not yet acknowledged, those in hand included."""
+    accepted: int
+    """Requests ever accepted."""
+    handled: int
+    """Requests that ever left."""
+    dead: int
+    """Dead letters there are."""
+    buried: int
+    """Requests that ever became dead letters."""
+    evicted: int
+    """Dead letters that were dropped to make room for others: those requests are gone."""
+    deferred: int
+    """Requests that wait for their time; they are not `accepted` before."""
+    recurrent: int
+    """Requests that come again and again."""
     used_bytes: int
     """Of all messages and dead letters."""
     sleepers: int
-    """How many wait for work, room or quiet."""
-    claims: list[tuple[str, str, str]]
-    """Host, pid and thread of each worker that has one."""
+    """How many wait for work, room or quiet, in the partition that has most of them."""
+    families: list[FamilyView]
 
     @property
-    def has_requests(self) -> bool:
-        """Whether anything would be lost with the storage."""
-        held = self.counts
-        return bool(held.queued or held.dead or held.deferred or held.recurrent)
+    def counts(self) -> Counts:
+        """The figures among these that every storage has."""
+        return Counts(self.accepted, self.handled, self.buried, self.dead, self.deferred, self.recurrent, self.evicted)
+
+    @property
+    def workers(self) -> list[WorkerView]:
+        """Those of all families that are not gone."""
+        return [worker for family in self.families if family.state != "gone" for worker in family.workers]
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a family serves it, or a process has a thread."""
+        return any(family.state == "serving" for family in self.families)
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON shows it."""
-        claims = [{"host": host, "pid": int(pid), "thread": thread} for host, pid, thread in self.claims]
-        figures = {"queued": self.counts.queued, **self.counts._asdict()}
-        return figures | {"used_bytes": self.used_bytes, "sleepers": self.sleepers, "claims": claims}
+        """The same as plain values."""
+        return asdict(self)
 
 
 async def overview_of(storage: RedisStorage) -> Overview:
     """The storage as it is now."""
-    layout, server = await storage.server.layout(), storage.server
-    used_bytes = sleepers = 0
-    claims = list[tuple[str, str, str]]()
-    for partition in range(layout.partitions):
-        keys = {name: layout.key(partition, name) for name in ("STATE", "SLEEPS", "OWNERS")}
-        state, asleep, owned = await server.at_once(
-            partition, (b"GET", keys["STATE"]), (b"HLEN", keys["SLEEPS"]), (b"ZRANGE", keys["OWNERS"], b"0", b"-1")
-        )
-        used_bytes += decoded(state).get("used", 0) if state else 0
-        sleepers = max(sleepers, asleep)
-        for member in owned:
-            owner, _, thread = member.decode().partition("\0")
-            host, _, pid = owner.rpartition(":")
-            claims.append((host, pid, thread))
-    return Overview(await storage.backlog(), used_bytes, sleepers, claims)
+    server, first = storage.server, {"limit": _CLAIMS}
+    used_bytes = sleepers = now_us = 0
+    claims, words = list[Claim](), list[bytes]()
+    for partition, reply in enumerate(await server.run_everywhere("overview", first)):
+        told = decoded(reply[0])
+        used_bytes, now_us = used_bytes + told["used"], max(now_us, told["now"])
+        sleepers = max(sleepers, told["sleepers"])
+        words += reply[1:]
+        claims += _claims(told)
+        while "after" in told:
+            more = await server.run("overview", partition, first | {"after": told["after"]})
+            told = decoded(more[0])
+            claims += _claims(told)
+    counts = await storage.backlog()
+    families = families_of(words, claims, now_us)
+    figures = counts._asdict()
+    return Overview(queued=counts.queued, **figures, used_bytes=used_bytes, sleepers=sleepers, families=families)
+
+
+def _claims(told: dict[str, Any]) -> list[Claim]:
+    return [Claim(*its) for its in told["claims"] or ()]
+
+
+def stats_of(storage: Any) -> Overview:
+    """The same in plain code, which it blocks."""
+    assert isinstance(storage, RedisStorage)
+    return plainly(overview_of(storage))

@@ -26,6 +26,11 @@ class PlainBells:
         self._names: dict[int, str] = {}
         self._version = -1
 
+    @property
+    def names(self) -> dict[int, str]:
+        """What the process is called on each partition."""
+        return self._names
+
     def listen(self, layout: Layout, poll: select.epoll) -> dict[int, str]:
         """What the process is called on each partition that can wake it. It is tried once for each server."""
         version = self._address.version if isinstance(self._address, Cluster) else 0

@@ -108,10 +108,12 @@ async def until(
     timeout_s: float | None,
     safety_net_s: float,
     partitions: Collection[int],
+    look_within_s: float | None = None,
 ) -> Any:
     """What `look` finds once it finds something; None after `timeout_s`. Those that wait for the same work in a
     partition look there in turns, one in `safety_net_s`, so that no wake-up is lost with the process that got it.
-    `leave`: arguments of `leave.lua`.
+    `leave`: arguments of `leave.lua`. `look_within_s`: it is called anew so soon, also
+    where there is nothing to look at.
     """
     places = Places(partitions, safety_net_s)
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
@@ -133,7 +135,7 @@ async def until(
                 return found
             # A server that cannot be reached does not know the sleeper, and what is there has to be looked for.
             blind_s = None if len(places.lies) == len(partitions) else safety_net_s * random.uniform(0.8, 1.2)
-            begun, spans = time.monotonic(), (blind_s, left_s, places.next_s)
+            begun, spans = time.monotonic(), (blind_s, left_s, places.next_s, look_within_s)
             by = await nap.rung(min((span for span in spans if span is not None), default=None))
             blind = not by and blind_s is not None and time.monotonic() - begun >= blind_s
             places.wake(None if blind else by)

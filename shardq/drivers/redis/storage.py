@@ -23,6 +23,7 @@ from shardq.drivers.redis.letters import Letters
 from shardq.drivers.redis.listing import Listing
 from shardq.drivers.redis.looking import Looking
 from shardq.drivers.redis.outputs import Sending, sending
+from shardq.drivers.redis.presence import HOME
 from shardq.drivers.redis.records import batch_of
 from shardq.drivers.redis.rooms import FOLLOW_UP_PART, RESERVE_PART, Room
 from shardq.drivers.redis.server import Server, answers
@@ -272,6 +273,7 @@ class RedisStorage:
             raise StorageMoved(told["to"])
 
     async def close(self) -> None:
+        await self.turning.presence.end()
         self.server.close()
 
     async def claim(self, key: str, lease_s: float | None = None) -> int:
@@ -306,10 +308,16 @@ class RedisStorage:
         return [found[claim[:2]] for claim in told]
 
     async def of_owner(
-        self, *owners: str, lease_s: float | None = None, excused: bool = False, ending: Ending | None = None
+        self,
+        *owners: str,
+        lease_s: float | None = None,
+        excused: bool = False,
+        ending: Ending | None = None,
+        family: dict[str, Any] | None = None,
     ) -> list[tuple[int, int]]:
         """What a supervisor says of the claims of its workers: they live on for so long; their end is planned; or their
-        holder is dead, and ended like this. Says how many claims each has, and how many messages in hand.
+        holder is dead, and ended like this. Says how many claims each has, and how many messages in hand. `family`:
+        what it says of itself, see `presence`.
         """
         arguments: dict[str, Any] = {"owners": owners}
         if lease_s is not None:
@@ -318,7 +326,11 @@ class RedisStorage:
             arguments["excused"] = True
         else:
             arguments["ending"] = ending_told(ending)
-        found = await self.server.run_everywhere("owned", arguments)
+        layout = await self.server.layout()
+        calls = dict.fromkeys(layout.everywhere, (arguments, ()))
+        if family:
+            calls[HOME] = arguments | {"family": family}, ()
+        found = answers((await self.server.run_each("owned", calls)).values())
         return [
             (sum(claims for claims, _ in its), sum(in_hand for _, in_hand in its)) for its in zip(*found, strict=True)
         ]

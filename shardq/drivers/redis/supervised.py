@@ -8,22 +8,28 @@ what it knew before, and says later what it could not say.
 from __future__ import annotations
 
 import logging
+import os
 import random
 import select
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import TypeVar
 
+from shardq.drivers.redis.families import serves
 from shardq.drivers.redis.lock import RedisLock
 from shardq.drivers.redis.news import ARRIVED, DEADLINE, RENEW, News
+from shardq.drivers.redis.overview import overview_of
+from shardq.drivers.redis.owners import Family
 from shardq.drivers.redis.plain_bells import PlainBells
 from shardq.drivers.redis.plainly import plainly
+from shardq.drivers.redis.presence import OFTEN, say_end, told
 from shardq.drivers.redis.storage import RedisStorage
-from shardq.drivers.redis.turning import owner_of
 from shardq.errors import ShardqError, StorageMoved, StorageUnavailable
 from shardq.model import Counts, Ending, key_of, split_key
 from shardq.pages import Page
 from shardq.supervised import LastSeen
+from shardq.system.processes import age_s
 
 log = logging.getLogger("shardq.supervisor")
 
@@ -37,8 +43,8 @@ _AGAIN_S = 1.0
 
 
 class SupervisedServer:
-    """`Supervised` over a storage on a server. `resumed`: the pipe and the workers that this process had before it
-    executed itself anew.
+    """`Supervised` over a storage on a server. `news`, `workers` and `family`: the pipe, the workers and the name that
+    this process had before it executed itself anew.
     """
 
     def __init__(
@@ -50,10 +56,12 @@ class SupervisedServer:
         drains: bool = False,
         news: News | None = None,
         workers: Collection[int] = (),
+        family: Family | None = None,
     ) -> None:
         self.storage = storage
         storage.server.most_patience_s = 0.0
         self.news = news or News()
+        self.family = family or Family.new()
         self._handlers = handlers
         self._deferred = deferred
         self._events = [_TIMEKEEPER, *([_ALL_DONE if deferred else _QUIET] if drains else [])]
@@ -84,6 +92,7 @@ class SupervisedServer:
         for what, pid, number in self.news.heard():
             if what == ARRIVED:
                 self._workers.add(pid)
+                self._renew_at = 0.0
             elif what == RENEW:
                 self._renewals.add(pid)
             elif what == DEADLINE and number:
@@ -101,7 +110,7 @@ class SupervisedServer:
         if self._unsaid:
             self._say_deaths()
         if now >= self._renew_at and self._renew():
-            self._renew_at = now + self.storage.turning.lease_s / 3
+            self._renew_at = now + self.storage.turning.lease_s / OFTEN
         due_us = self._asked(self._promoted, None)
         next_s = self._renew_at - time.monotonic() if self._reachable else random.uniform(0, 2 * _AGAIN_S)
         at_us = time.time_ns() // 1000 + max(0, round(next_s * 1e6))
@@ -126,10 +135,11 @@ class SupervisedServer:
             self._condemned.discard(pid)
             ending = ending._replace(timed_out=True)
         self._unsaid.append((pid, ending))
+        self._renew_at = 0.0
         return LastSeen(attached, self._say_deaths())
 
     def excuse(self, pid: int) -> None:
-        owner = owner_of(pid)
+        owner = self.family.owner(pid)
         self._asked(lambda: plainly(self.storage.of_owner(owner, excused=True)), None)
 
     def condemn(self, pid: int) -> None:
@@ -155,6 +165,16 @@ class SupervisedServer:
             self._bell.close()
         plainly(self.storage.close())
 
+    def leave(self) -> Counts | None:
+        """This family is no more. Returns what is left where no other serves the storage."""
+        with suppress(ShardqError):
+            names = self._bells.names
+            plainly(self.storage.server.run_each("leave", {at: ({"sleeper": name}, ()) for at, name in names.items()}))
+            plainly(say_end(self.storage.server, self.family))
+            overview = plainly(overview_of(self.storage))
+            return None if overview.in_use else overview.counts
+        return None
+
     def part(self) -> None:
         """In a forked worker: close what is the supervisor's."""
         if self._bell is not None:
@@ -173,19 +193,19 @@ class SupervisedServer:
         return plainly(self.storage.promote(names, self._events))
 
     def _renew(self) -> bool:
-        """Whether the claims of all workers live on."""
-        owners = [owner_of(pid) for pid in self._workers]
-        if not owners:
-            return True
-        lease_s = self.storage.turning.lease_s
-        return bool(self._asked(lambda: plainly(self.storage.of_owner(*owners, lease_s=lease_s)), None))
+        """Whether the claims of all workers live on, and this family was heard of."""
+        lease_s, workers = self.storage.turning.lease_s, sorted(self._workers)
+        owners = map(self.family.owner, workers)
+        said = told(self.family, lease_s, self._handlers, {pid: age_s(pid) for pid in workers}, os.getpid())
+        renewed = self._asked(lambda: plainly(self.storage.of_owner(*owners, lease_s=lease_s, family=said)), None)
+        return renewed is not None
 
     def _say_deaths(self) -> bool:
         """End the claims of dead workers. Returns whether the last of them had a batch in hand."""
         had_batch = False
         while self._unsaid:
             pid, ending = self._unsaid[0]
-            owner = owner_of(pid)
+            owner = self.family.owner(pid)
             said = self._asked(lambda: plainly(self.storage.of_owner(owner, ending=ending)), None)  # noqa: B023
             if said is None:
                 return False
@@ -194,10 +214,13 @@ class SupervisedServer:
         return had_batch
 
     def _unserved(self) -> list[str]:
+        """The tubes that are not empty, where no family serves any of them."""
+        families = plainly(overview_of(self.storage)).families
         unserved, after = list[str](), None
         while True:
             page: Page[str] = plainly(self.storage.pipes(after))
-            if any(split_key(key_of(pipe))[0] in self._handlers for pipe in page):
+            handlers = {split_key(key_of(pipe))[0] for pipe in page}
+            if any(name in self._handlers or any(serves(family, name) for family in families) for name in handlers):
                 return []
             unserved += page
             after = page.after
@@ -221,8 +244,9 @@ class SupervisedServer:
         return found
 
 
-def join(storage: RedisStorage, news: News) -> RedisLock:
+def join(storage: RedisStorage, news: News, family: Family) -> RedisLock:
     """Be a worker of a supervisor: tell it of deadlines, and leave the renewal of claims to it."""
+    storage.turning.presence.join(family)
 
     def note_deadline(timeout_s: float | None) -> None:
         deadline_ns = 0 if timeout_s is None else time.monotonic_ns() + round(timeout_s * 1e9)

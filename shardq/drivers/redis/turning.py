@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
@@ -17,6 +15,7 @@ from shardq.drivers.redis.forwarding import Forwarding
 from shardq.drivers.redis.hands import decoded, hand_said, hand_told, terms_told
 from shardq.drivers.redis.looking import Looking, look_said
 from shardq.drivers.redis.outputs import Sending
+from shardq.drivers.redis.presence import Presence
 from shardq.drivers.redis.server import Server
 from shardq.drivers.redis.sleeping import Look, Places, until
 from shardq.drivers.redis.tries import LOOK_S
@@ -42,6 +41,7 @@ class Turning:
 
     def __init__(self, server: Server, looking: Looking, forwarding: Forwarding) -> None:
         self._server = server
+        self.presence = Presence(server)
         self._looking = looking
         self._forwarding = forwarding
         self.round_s = ROUND_S
@@ -64,7 +64,7 @@ class Turning:
     @property
     def owner(self) -> str:
         """Who holds the claims made here."""
-        return owner_of(os.getpid())
+        return self.presence.owner
 
     async def turn(
         self, hand: Hand | None, served: Served, terms: AllTerms, *, stay: bool, sending: Sending | None = None
@@ -102,6 +102,7 @@ class Turning:
 
         async def look(places: Places) -> Hand | None:
             nonlocal hand
+            await self.presence.note(served, self.lease_s, time.monotonic())
             own = layout.partition_of(hand.key) if hand else 0 if alone else None
             looks_at_own = own in places.todo
             if own is not None and looks_at_own:
@@ -123,7 +124,8 @@ class Turning:
             places.note(own, seen if leads_on else seen._replace(found=None))
             return hand if leads_on else None
 
-        return await until(self._server, look, {}, timeout_s, safety_net_s, layout.everywhere) or hand
+        within_s = self.presence.look_within_s(self.lease_s)
+        return await until(self._server, look, {}, timeout_s, safety_net_s, layout.everywhere, within_s) or hand
 
     async def _moved(self, bound: Hand | None, asked: Asked, *, stay: bool, leaves: bool, sweeps: bool) -> Hand | None:
         """What a turn finds beyond its thread. `leaves`: it may be in its partition, and is to be in another one.
@@ -287,6 +289,8 @@ class Turning:
                 patience_s=None,
             )
             reply = await (sending.stored(step, _refusal) if sending else step())
+            await self.presence.note(served, self.lease_s, self.sent_at)
+            await self.presence.note(served, self.lease_s, self.sent_at)
             if reply is None:
                 return Look(hand)
             told = decoded(reply[0])
@@ -331,11 +335,6 @@ class Turning:
         )
         self._served_told = served, terms, told
         return told
-
-
-def owner_of(pid: int) -> str:
-    """Who holds the claims of a process of this host."""
-    return f"{socket.gethostname()}:{pid}"
 
 
 def _refusal(reply: Sequence[bytes]) -> int | None:

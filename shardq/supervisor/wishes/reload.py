@@ -56,6 +56,8 @@ class Resumption(NamedTuple):
     """The beginning of the drain, None: there is none."""
     terminal: Terminal = Terminal()
     """The terminal that the supervisor was started from."""
+    family: str = ""
+    """What it and its workers are called on a server."""
     others: Sequence[int] = ()
     """Further descriptors that stay open, as the line to the application."""
 

@@ -84,7 +84,8 @@ class History:
         self._write("accepted", [f"{pipe} {first.encoded().decode()}"])
 
     def note_delivered(self, by: str, batch: Batch) -> None:
-        lines = [f"delivered {by} {batch.sequence + n} {message.decode()}" for n, message in enumerate(batch.messages)]
+        each = zip(batch.numbers, batch.messages, strict=True)
+        lines = [f"delivered {by} {number} {message.decode()}" for number, message in each]
         self._write(_file_of(batch.pipe), lines)
 
     def note_intent(self, by: str, pipe: str, fate: Fate, first: int, through: int) -> None:

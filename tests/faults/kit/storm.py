@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from random import Random
 
-from shardq.drivers.shared.storage import SharedStorage
 from shardq.model import Batch, When, key_of
+from shardq.protocols import Storage
 from tests.faults.kit.history import History, Letter, Message, is_poison
 from tests.faults.kit.scene import everything
 from tests.support import hands
@@ -28,7 +28,7 @@ TO_DEFER, LONGEST_WAIT_US, LARGE_BATCH = 0.3, 30_000, 120
 TO_SHARE, SHARED, MOST_SHARED = 0.2, "shared", 40
 
 
-async def produce(storage: SharedStorage, history: History, who: str, random: Random) -> None:
+async def produce(storage: Storage, history: History, who: str, random: Random) -> None:
     """Append batches to tubes for ever: at once, later, and what all producers have in common."""
     number = 0
     while True:
@@ -49,7 +49,7 @@ async def produce(storage: SharedStorage, history: History, who: str, random: Ra
         number += 1
 
 
-async def _share(storage: SharedStorage, history: History, pipe: str, when: When | None, random: Random) -> None:
+async def _share(storage: Storage, history: History, pipe: str, when: When | None, random: Random) -> None:
     """Append messages that other producers append as well, where they are not there."""
     some = [Message(SHARED, random.randrange(MOST_SHARED), 0, 1) for _ in range(3)]
     if await storage.append_when_room([(pipe, [message.encoded() for message in some])], when=when, absent=True):
@@ -61,7 +61,7 @@ def deferred_by(who: str, due_us: int) -> str:
     return f"{who}@{due_us}"
 
 
-async def consume(storage: SharedStorage, history: History, who: str, random: Random) -> None:
+async def consume(storage: Storage, history: History, who: str, random: Random) -> None:
     """Bind threads and handle what they have, for ever."""
     while True:
         key = await storage.wait(everything)
@@ -73,7 +73,7 @@ async def consume(storage: SharedStorage, history: History, who: str, random: Ra
 class _Consumer:
     """A worker that is bound to a thread."""
 
-    def __init__(self, storage: SharedStorage, history: History, who: str, random: Random, token: int) -> None:
+    def __init__(self, storage: Storage, history: History, who: str, random: Random, token: int) -> None:
         self._storage = storage
         self._history = history
         self._who = who

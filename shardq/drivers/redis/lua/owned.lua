@@ -1,9 +1,13 @@
 -- What a supervisor says of the claims of its workers.
--- keys: STATE THREADS LIVE READY TIMERS OWNERS SLEEPERS SLEEPS
--- needs: base frees sleepers threads
--- args: owners; one of: lease_us (their claims live on), excused (their end is planned), ending (they are dead: how they ended)
+-- keys: STATE THREADS LIVE READY TIMERS OWNERS SLEEPERS SLEEPS FAMILIES GONE
+-- needs: base frees sleepers threads families
+-- args: owners; one of: lease_us (their claims live on), excused (their end is planned), ending (they are dead: how they
+--   ended); family (what it says of itself: see shared/families.lua)
 -- Returns for each owner how many claims it had, and how many messages it had in hand.
 local found = {}
+if args.family then
+    note_family(args.family)
+end
 for place, owner in ipairs(args.owners) do
     local claims, in_hand, after = 0, 0, nil
     while true do

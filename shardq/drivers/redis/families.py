@@ -1,0 +1,119 @@
+"""Who serves a storage, as `status` shows it: what families said of themselves, with the claims that there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from shardq.drivers.redis.hands import decoded
+from shardq.drivers.redis.owners import Owner
+from shardq.drivers.redis.presence import GONE_AFTER
+
+
+class Claim(NamedTuple):
+    """A claim on a thread, as `overview.lua` returns it."""
+
+    owner: str
+    thread: str
+    token: int
+    """The time of the claim, Unix microseconds of the server's clock, or a little more."""
+    in_hand: int
+    """Messages that its holder has in hand."""
+    stands: bool
+    """Whether its lease is not over."""
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadView:
+    """A thread that a worker is bound to."""
+
+    thread: str
+    in_hand: int
+    """Requests of the batch in its hands."""
+    age_s: float
+    """How long it has had the thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """A process that serves."""
+
+    pid: int
+    """As it is on its host, or in its container."""
+    age_s: float | None
+    """How long it has been there; None: it is not known."""
+    threads: list[ThreadView]
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyView:
+    """A supervisor and its workers, or a process that serves without a supervisor."""
+
+    host: str
+    supervisor_pid: int | None
+    """None: there is no supervisor."""
+    state: Literal["serving", "silent", "gone"]
+    """`silent`: it was not heard of for longer than its lease, so other workers may have its threads; `gone`: for ten
+    times as long."""
+    heard_s: float | None
+    """How long ago it was heard of last. None: never, and is known by its claims alone."""
+    age_s: float | None
+    """How long it has been there."""
+    lease_s: float | None
+    """How long its claims live that are not renewed."""
+    handlers: list[str] | None
+    """Those it serves; None: all, or it is not known."""
+    workers: list[WorkerView]
+
+
+def families_of(words: Sequence[bytes], claims: Iterable[Claim], now_us: int) -> list[FamilyView]:
+    """`words`: the mark and the words of each family."""
+    bound = dict[str, dict[Owner, list[Claim]]]()
+    for claim in claims:
+        owner = Owner.named(claim.owner)
+        bound.setdefault(owner.mark, {}).setdefault(owner, []).append(claim)
+    found = [
+        _family(decoded(said), bound.pop(mark.decode(), {}), now_us)
+        for mark, said in zip(words[::2], words[1::2], strict=True)
+    ]
+    found += [_unheard(owner, its, now_us) for owners in bound.values() for owner, its in owners.items()]
+    return sorted(found, key=lambda family: (family.host, family.supervisor_pid or 0, family.age_s or 0.0))
+
+
+def serves(family: FamilyView, handler: str) -> bool:
+    """Whether requests of a handler can be expected to be handled by this family."""
+    if family.state != "serving" or family.heard_s is None:
+        return False
+    return family.handlers is None or handler in family.handlers
+
+
+def _family(said: dict[str, Any], owners: dict[Owner, list[Claim]], now_us: int) -> FamilyView:
+    silence_us, lease_us = max(0, now_us - said["heard_us"]), said["lease_us"]
+    bound = {owner.pid: claims for owner, claims in owners.items()}
+    ages_us: dict[int, int | None] = dict.fromkeys(bound) | dict(said["workers"] or ())
+    workers = [
+        WorkerView(pid, None if age_us is None else (age_us + silence_us) / 1e6, _threads(bound.get(pid, ()), now_us))
+        for pid, age_us in ages_us.items()
+    ]
+    return FamilyView(
+        host=said["host"],
+        supervisor_pid=said.get("supervisor"),
+        state="serving" if silence_us <= lease_us else "silent" if silence_us <= GONE_AFTER * lease_us else "gone",
+        heard_s=silence_us / 1e6,
+        age_s=(said["age_us"] + silence_us) / 1e6,
+        lease_s=lease_us / 1e6,
+        handlers=list(said["handlers"]) if "handlers" in said else None,
+        workers=sorted(workers, key=lambda worker: worker.pid),
+    )
+
+
+def _unheard(owner: Owner, claims: Sequence[Claim], now_us: int) -> FamilyView:
+    """A process that has claims and said nothing: one with a lock of its own."""
+    state: Literal["serving", "silent"] = "serving" if any(claim.stands for claim in claims) else "silent"
+    worker = WorkerView(owner.pid, None, _threads(claims, now_us))
+    return FamilyView(owner.host, None, state, None, None, None, None, [worker])
+
+
+def _threads(claims: Iterable[Claim], now_us: int) -> list[ThreadView]:
+    return [ThreadView(its.thread, its.in_hand, max(0, now_us - its.token) / 1e6) for its in claims]

@@ -1,0 +1,28 @@
+-- What stands at this moment, for operators.
+-- keys: STATE THREADS OWNERS SLEEPS FAMILIES
+-- needs: base threads
+-- args: after (of the claims that were returned before; nil: from the first), limit
+-- Returns figures: now, used, sleepers, claims (a list of: owner, key, token, messages in hand, whether its lease
+-- stands), after (where there may be more claims); then, with the first claims, the mark and the words of each family.
+local claims, after = {}, nil
+local from = args.after and '(' .. args.after or '-'
+local members = redis.call('ZRANGEBYLEX', OWNERS, from, '+', 'LIMIT', 0, args.limit)
+for _, member in ipairs(members) do
+    local owner, key = string.match(member, '^([^%z]*)%z(.*)$')
+    local its = look_at(key)
+    if its and its.owner == owner then
+        local in_hand = 0
+        for _, tube in pairs(its.tubes) do
+            in_hand = in_hand + (tube.handed_to == its.token and tube.handed_count or 0)
+        end
+        claims[#claims + 1] = {owner, key, its.token, in_hand, its.lease_end > now}
+    end
+    after = member
+end
+local told = {now = now, used = figure('used'), sleepers = redis.call('HLEN', SLEEPS), claims = claims}
+told.after = #members == args.limit and after or nil
+local reply = {cmsgpack.pack(told)}
+for _, word in ipairs(args.after and {} or redis.call('HGETALL', FAMILIES)) do
+    reply[#reply + 1] = word
+end
+return reply
