@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from shardq.handler import drive
@@ -101,7 +102,7 @@ def make_shared_in_small_steps(capacity_bytes: int | None) -> Backend:
     from shardq.shm import words
     from shardq.shm.tubes import fifo_writer
 
-    usual = fifo_writer._PIECE_BYTES, words.LARGEST_GROWTH_CLASS
+    usual = _usual_steps()
     fifo_writer._PIECE_BYTES, words.LARGEST_GROWTH_CLASS = 2048, 0
     backend = make_shared(capacity_bytes)
 
@@ -110,6 +111,15 @@ def make_shared_in_small_steps(capacity_bytes: int | None) -> Backend:
         await backend.discard()
 
     return replace(backend, discard=discard)
+
+
+@cache
+def _usual_steps() -> tuple[int, int]:
+    """As they are before the first small ones: a test may have several storages, and discard them in any order."""
+    from shardq.shm import words
+    from shardq.shm.tubes import fifo_writer
+
+    return fifo_writer._PIECE_BYTES, words.LARGEST_GROWTH_CLASS
 
 
 def attach_shared(address: str) -> Backend:
