@@ -598,7 +598,7 @@ async def test_an_output_that_never_fits_beside_its_request_makes_a_dead_letter(
     backend = open_backend(MIB)
     queue = Queue(backend.storage)
     most = queue.storage.limits.message_bytes
-    await queue.register(Fills, Padded(0, bytes(most - 20_000)))
+    await queue.register(Fills, Padded(0, bytes(most - 1_000)))
 
     async with working(new_worker(backend, queue)):
         assert await queue.storage.wait_for_quiet(LIMIT_S)

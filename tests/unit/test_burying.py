@@ -124,6 +124,20 @@ def test_without_any_room_the_message_stays(store: Store, token: int) -> None:
     assert bury_head(store, token, b"letter")
 
 
+def test_what_was_accepted_can_be_buried_after_the_tables_grew(new_store: NewStore) -> None:
+    """A letter of more than one piece, of a message that is larger by then than any that would be accepted."""
+    store = new_store(4 * MIB)
+    most = store.limits.message_bytes
+    assert store.appending.append([(PIPE, [b"m" * most])])
+    token = store.delivering.claim(KEY)
+    for number in range(at.LARGEST_HANDLER):
+        store._parts.tubes.handlers.number(f"m/Handler{number}")
+    assert store.limits.message_bytes < most - 16 * KIB
+    letter = b"l" * (most + 16 * KIB)
+    assert bury_head(store, token, letter)
+    assert letters(store) == [letter]
+
+
 def test_letters_outlive_a_reclaim_of_the_directory(new_store: NewStore) -> None:
     store = new_store(MIB, 8)
     assert bury(store, store.delivering.claim(KEY), b"letter")

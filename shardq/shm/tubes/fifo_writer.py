@@ -61,16 +61,17 @@ class FifoWriter:
         Raises `MessageTooLarge`.
         """
         messages = parts[0][1] if len(parts) == 1 else [message for _, its in parts for message in its]
+        nbytes = _size(messages)
+        if nbytes > _PIECE_BYTES:
+            self.check_size(messages)
         former = self._extents.keep_room(messages, share)
         stores: list[tuple[int, int]] = []
         try:
             if former is not None:
                 stores = self.write_all(parts, accepted_us, share)
-            elif _size(messages) > _PIECE_BYTES:
-                self.check_size(messages)
         finally:
             if not stores:
-                self._extents.found_no_room(messages, _size(messages), former, share)
+                self._extents.found_no_room(messages, nbytes, former, share)
         return stores
 
     def write(
@@ -83,8 +84,9 @@ class FifoWriter:
         growth: int | None = None,
     ) -> int:
         """Write the messages behind those of the tube. They are no part of the tube yet. Returns the value that makes
-        them part of it when it is stored in TUBE_TAIL, or 0 where there is no room. `growth`: the largest class of
-        extents that the tube may take, if smaller ones would do.
+        them part of it when it is stored in TUBE_TAIL, or 0 where there is no room. What the segment has accepted may
+        be larger than what it would accept now, as its tables grow. `growth`: the largest class of extents that the
+        tube may take, if smaller ones would do.
         """
         word = self._layout.tube_word(tube)
         tail = self._words[word + at.TUBE_TAIL]
@@ -167,7 +169,6 @@ class FifoWriter:
         """The messages in runs of about `_PIECE_BYTES`, with the bytes of their records. A larger message is
         a run by itself.
         """
-        self.check_size(messages)
         start, filled = 0, 0
         for n, message in enumerate(messages):
             if n > start and filled + len(message) > _PIECE_BYTES:

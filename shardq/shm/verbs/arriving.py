@@ -171,6 +171,8 @@ class Arriving:
             self._journal.commit((place, tail), buried, *self._accepted_and_left(len(letters)), arrived)
             self._claims.refresh(thread)
         self._journal.clear()
+        if not tail:
+            self._writer.check_size(letters)
         return bool(tail)
 
     def _accepted_and_left(self, count: int) -> list[tuple[int, int]]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
-from shardq.errors import DirectoryFull, MessageTooLarge
+from shardq.errors import DirectoryFull
 from shardq.model import Hand
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.shm import words as at
@@ -192,10 +192,7 @@ class Burying:
         return [(thread, tube) for thread in self._directory.graves() for tube in self._directory.tubes_of(thread)]
 
     def _written(self, grave: int, letter: bytes) -> int:
-        try:
-            return self._writer.write(grave, [letter], _now_us(), share=at.ALL, growth=_GROWTH_CLASS)
-        except MessageTooLarge:
-            return 0
+        return self._writer.write(grave, [letter], _now_us(), share=at.ALL, growth=_GROWTH_CLASS)
 
     def _drop_oldest(self, grave: int) -> None:
         self._fifos.pop(grave, self._head(grave) + 1, counters=(at.UNBURIED, at.EVICTED))

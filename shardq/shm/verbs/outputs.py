@@ -111,7 +111,8 @@ class Outputs:
     def write(self, thread: int, asked: AskedOutputs, most: int) -> Written | int:
         """Write the outputs of a batch of this thread. They are no part of their tubes yet. Room is kept for the dead
         letter that each may become. NO_ROOM: there is no room for all of them. AGAIN: `most` more messages of a tube
-        came into the table of equal ones, and others are still missing there.
+        came into the table of equal ones, and others are still missing there. Raises `MessageTooLarge` where there
+        never will be room.
         """
         if self._words[at.CLOSED]:
             self._appending.gate.check_not_shut()  # while the content leaves, what is in hand may still be acknowledged
@@ -133,7 +134,10 @@ class Outputs:
             if written is None:
                 nbytes = record.size_of(len(messages), sum(map(len, messages)))
                 self._extents.found_no_room(messages, nbytes, former, share)
-        return NO_ROOM if written is None else written
+        if written is None:
+            self._writer.check_size(messages)
+            return NO_ROOM
+        return written
 
     def arrived(self, written: Written) -> None:
         """Offer what was written, once its stores are made."""
