@@ -32,9 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"which storage? give --url shm://NAME or redis://HOST:PORT, or set {_URL_VARIABLE}")
     said = StringIO()
     try:
-        with redirect_stdout(said):
-            options.run(options)
-        output.say(said.getvalue())
+        try:
+            with redirect_stdout(said):
+                options.run(options)
+        finally:
+            output.say(said.getvalue())
     except ShardqError as error:
         output.complain(f"shardq: {error}")
         return FAILED
@@ -72,7 +74,7 @@ def _parser() -> _Parser:
     _move(verbs)
     _take_over(verbs)
     destroy = _verb(verbs, "destroy", commands.destroy, "remove a segment that no process uses, and all in it")
-    _verb(verbs, "check", commands.check, "read a whole storage on a server, and say what is wrong in it")
+    _verb(verbs, "check", commands.check, "read a whole storage, and say what is wrong in it")
     destroy.add_argument("--with-requests", action="store_true", help="also if requests are left in it, which are lost")
     return parser
 

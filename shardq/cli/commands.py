@@ -11,12 +11,12 @@ from itertools import count
 from types import ModuleType
 
 from shardq.cli.opened import attached, opened, run
-from shardq.cli.render import age, as_json, columns, readable, size, went
+from shardq.cli.render import age, as_json, columns, readable, size, tell_wrongs, went
 from shardq.connect import is_redis, segment_name
 from shardq.drivers.shared import contents, segments
 from shardq.drivers.shared.contents import Overview, TubeView
 from shardq.drivers.shared.supervised import SupervisedSegment
-from shardq.errors import ConfigurationError, SegmentError
+from shardq.errors import SegmentError
 from shardq.model import Batch, Standing
 from shardq.text.wording import counted
 
@@ -118,12 +118,13 @@ def destroy(options: argparse.Namespace) -> None:
 
 
 def check(options: argparse.Namespace) -> None:
-    """Print what is wrong with a storage on a server. Raises `ConfigurationError` for a segment."""
-    if not is_redis(options.url):
-        raise ConfigurationError(
-            "`check` reads a storage on a server: a segment is mended by the processes that enter it"
-        )
-    _server().check(options)
+    """Print what is wrong with a storage. Raises `StorageDamaged` where something is."""
+    if is_redis(options.url):
+        _server().check(options)
+        return
+    with attached(options.url) as storage:
+        found = contents.wrongs(storage)
+    tell_wrongs(found, options.url, json=options.json)
 
 
 def _server() -> ModuleType:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from shardq.cli.output import json_escaped
+from shardq.errors import StorageDamaged
 from shardq.supervisor.output.progress import duration
 from shardq.text.printable import printable
 from shardq.text.wording import counted
@@ -27,6 +28,13 @@ def as_json(value: Any) -> str:
 def report(options: argparse.Namespace, text: str, **values: Any) -> None:
     """Print what a command did: the text, or with `--json` the values."""
     print(as_json(values) if options.json else text)
+
+
+def tell_wrongs(found: Sequence[str], url: str, *, json: bool) -> None:
+    """Print what is wrong with a storage, a line each. Raises `StorageDamaged` where something is."""
+    print(as_json(found) if json else "\n".join(map(printable, found)) or "nothing is wrong")
+    if found:
+        raise StorageDamaged(f"{url}: {counted(len(found), 'thing')} wrong")
 
 
 def readable(message: bytes) -> Any:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from heapq import nlargest
 
 from shardq.cli.opened import PATIENCE_S, run
-from shardq.cli.render import age, as_json, columns, size, went
+from shardq.cli.render import age, as_json, columns, size, tell_wrongs, went
 from shardq.connect import without_secrets
 from shardq.drivers.redis.check import wrongs
 from shardq.drivers.redis.connecting import storage_of
@@ -17,7 +17,7 @@ from shardq.drivers.redis.families import FamilyView
 from shardq.drivers.redis.overview import Overview, overview_of
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.shared.contents import in_words
-from shardq.errors import StorageDamaged, StorageInUse
+from shardq.errors import StorageInUse
 from shardq.pages import each
 from shardq.text.wording import counted
 
@@ -107,13 +107,7 @@ def destroy(options: argparse.Namespace) -> None:
 
 def check(options: argparse.Namespace) -> None:
     """Print what is wrong with the storage. Raises `StorageDamaged` where something is."""
-    found = run(_wrongs(options))
-    if options.json:
-        print(as_json(found))
-    else:
-        print("".join(f"{wrong}\n" for wrong in found) or "nothing is wrong\n", end="")
-    if found:
-        raise StorageDamaged(f"{without_secrets(options.url)}: {counted(len(found), 'thing')} wrong")
+    tell_wrongs(run(_wrongs(options)), without_secrets(options.url), json=options.json)
 
 
 async def _figures(options: argparse.Namespace) -> tuple[Overview, dict[str, float] | None]:

@@ -2,8 +2,8 @@
 
 Its rooms: `files` (the files in /dev/shm, and their owners), `processes` (which are attached, alive, inside the guard,
 asleep), `memory` (free memory, and how messages lie in it), `tubes` (threads, FIFOs, claims, delivery), `deferred`
-(messages that wait for their due time), `verbs` (one guarded section each: all that a driver calls). The modules, each
-after those that it uses:
+(messages that wait for their due time), `checking` (is a segment whole?), `verbs` (one guarded section each: all that a
+driver calls). The modules, each after those that it uses:
 
 * `words`: what each word means
 * `layout`: where each word lives
@@ -49,6 +49,14 @@ after those that it uses:
 * `verbs.equal_messages`: which messages really are equal
 * `deferred.transfer`: pending messages are added, go to their tube, are taken out
 * `verbs.recovery`: what to mend after a death
+* `checking.image`: a copy of a segment at one instant
+* `checking.look`: what all looks at a segment have in common
+* `checking.threads`: are threads found, and offered?
+* `checking.fifos`: are messages all there?
+* `checking.pending`: is what waits for its time whole?
+* `checking.equals`: are equal messages found?
+* `checking.whole`: all of `checking`, and whether it agrees
+* `verbs.checking`: is a segment whole that is in use?
 * `verbs.reading`: looking into tubes
 * `verbs.removing`: taking messages out of tubes
 * `verbs.appending`: adding messages to tubes, all of them or those without an equal

@@ -21,6 +21,7 @@ from shardq.shm.tubes.parts import TubeParts
 from shardq.shm.verbs.appending import Appending
 from shardq.shm.verbs.arriving import Arriving
 from shardq.shm.verbs.burying import Burying
+from shardq.shm.verbs.checking import Checking
 from shardq.shm.verbs.deferring import Deferring
 from shardq.shm.verbs.delivering import Delivering
 from shardq.shm.verbs.equal_messages import EqualMessages
@@ -90,6 +91,7 @@ class Assembly:
         self.supervision = Supervision(segment, slots, self.doorbell, exit_log, section, gate)
         self.membership = Membership(segment, slots, self.supervision)
         self.inspection = Inspection(segment, slots, handlers, directory, fifos, claims, delivery, sleepers, section)
+        self.checking = Checking(segment, claims, recovery, section)
         self.leaving = Leaving(
             segment,
             journal,

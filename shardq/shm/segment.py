@@ -184,6 +184,10 @@ class Segment:
         finally:
             release_byte(lock, REGISTER_BYTE)
 
+    def duplicate(self) -> int:
+        """Another descriptor of the segment, which the caller closes."""
+        return os.dup(self._descriptor)
+
     def close(self) -> None:
         """Unmap. What is stored stays."""
         self.words.release()

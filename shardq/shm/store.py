@@ -25,6 +25,7 @@ from shardq.shm.segment import Segment
 from shardq.shm.verbs.appending import Appending
 from shardq.shm.verbs.arriving import Arriving
 from shardq.shm.verbs.burying import Burying
+from shardq.shm.verbs.checking import Checking
 from shardq.shm.verbs.deferring import Deferring
 from shardq.shm.verbs.delivering import Delivering
 from shardq.shm.verbs.inspection import Inspection
@@ -174,6 +175,12 @@ class Store:
         """Views of the segment."""
         self.take_slot()
         return self._parts.inspection
+
+    @property
+    def checking(self) -> Checking:
+        """Whether the segment is whole."""
+        self.take_slot()
+        return self._parts.checking
 
     @property
     def doorbell(self) -> Doorbell:

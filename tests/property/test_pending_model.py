@@ -14,9 +14,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from shardq.shm.checking.pending import living_messages, pending_of
 from shardq.shm.store import Store
 from tests.faults.kit.fsck import fsck
-from tests.faults.kit.fsck_pending import living_messages, pending_of
 from tests.faults.kit.points import Child, dying_after
 from tests.faults.kit.scene import settle
 from tests.property.pending_model import State, Waiting

@@ -86,8 +86,10 @@ def make_shared(capacity_bytes: int | None, **options: int) -> Backend:
     storage = SharedStorage.create(name, capacity_bytes=capacity_bytes or 8 * MIB, **options)
 
     async def discard() -> None:
+        found = storage.store.checking.wrongs()
         storage.destroy()
         await storage.close()
+        assert not found, "\n".join(found)
 
     return _shared_backend(storage, name, discard)
 

@@ -73,6 +73,17 @@ def test_tubes_and_requests_are_shown(command: Command) -> None:
     assert "nothing is wrong" in command("check")
 
 
+def test_check_says_what_is_wrong(url: str, command: Command) -> None:
+    storage = storage_of(url)
+    layout = drive(storage.server.layout())
+    assert drive(storage.server.ask(b"DEL", layout.key(0, "READY")))
+    drive(storage.close())
+
+    said = command("check", code=cli.FAILED)
+    assert "READY" in said
+    assert re.search(r"\d things? wrong\n", said)
+
+
 def test_requests_are_parked_and_put_back(command: Command) -> None:
     assert json.loads(command("park", TUBE, "--json")) == {"parked": 2}
     assert len(json.loads(command("dead", "list", "--json"))) == 2

@@ -16,13 +16,13 @@ from shardq.shm.segment import Segment
 from shardq.shm.words import WORD
 
 #: Cell sizes. Above the last a record gets extents of its own.
-_SIZES: tuple[int, ...] = (*range(at.SMALLEST_CELL_BYTES, 513, 32), 640, 768, 1024, 1536, 2048)
+SIZES: tuple[int, ...] = (*range(at.SMALLEST_CELL_BYTES, 513, 32), 640, 768, 1024, 1536, 2048)
 #: Bytes in the extent map for a slab: full, or the number of the size of its free cells, counted from here.
-_FULL, _FIRST_SIZE = 255, 2
+FULL, FIRST_SIZE = 255, 2
 #: A slab's bits, behind the word for the size, and where its cells begin.
-_BITS_BYTES, _CELLS_BEGIN = 128, 192
+BITS_BYTES, CELLS_BEGIN = 128, 192
 #: Owners of extents that belong to no tube: of slabs, and of single large records.
-_SLAB, _LARGE = 1 << 40, 1 << 41
+SLAB, LARGE = 1 << 40, 1 << 41
 
 
 class Slabs:
@@ -42,8 +42,8 @@ class Slabs:
 
     def take(self, nbytes: int, *, share: int) -> int:
         """Address of memory for a record of so many bytes, 0: there is no room. The memory is not cleared."""
-        number = bisect_left(_SIZES, nbytes)
-        if number == len(_SIZES):
+        number = bisect_left(SIZES, nbytes)
+        if number == len(SIZES):
             return self._take_extent(nbytes, share)
         extent = self._slab_with_room(number, share)
         if extent < 0:
@@ -51,8 +51,8 @@ class Slabs:
         start = self._extents.start_of(extent)
         taken = self._bits(start)
         index = (~taken & taken + 1).bit_length() - 1
-        address = start + _CELLS_BEGIN + index * _SIZES[number]
-        if not self._extents.extend(start, address + _SIZES[number], share=share):
+        address = start + CELLS_BEGIN + index * SIZES[number]
+        if not self._extents.extend(start, address + SIZES[number], share=share):
             self._release_if_empty(extent, start)
             return 0
         self.announce(address)
@@ -81,11 +81,11 @@ class Slabs:
         """Whether the address is that of memory lent to a record."""
         _, extent, start = self._extents.locate(address)
         owner = self._extents.owner_of(extent)
-        if owner == _LARGE:
+        if owner == LARGE:
             return address == start
-        if owner != _SLAB or address < start + _CELLS_BEGIN or self._bytes[self._map + extent] < _FIRST_SIZE:
+        if owner != SLAB or address < start + CELLS_BEGIN or self._bytes[self._map + extent] < FIRST_SIZE:
             return False
-        index, rest = divmod(address - start - _CELLS_BEGIN, self._words[start >> 3])
+        index, rest = divmod(address - start - CELLS_BEGIN, self._words[start >> 3])
         return not rest and bool(self._bits(start) >> index & 1)
 
     def memory_around(self, address: int) -> tuple[int, int]:
@@ -95,7 +95,7 @@ class Slabs:
     def is_large(self, address: int) -> bool:
         """Whether the record has extents of its own, which a tube can take over."""
         _, extent, _ = self._extents.locate(address)
-        return self._extents.owner_of(extent) == _LARGE
+        return self._extents.owner_of(extent) == LARGE
 
     def hand_over(self, address: int, tube: int) -> None:
         """The extents of a large record become the tube's, before the store that makes them part of it."""
@@ -120,12 +120,12 @@ class Slabs:
         if not self._bytes[self._map + extent] or not self._extents.backed_bytes(extent):
             self._extents.discard(extent)  # a process died while it gave the extent back
             return
-        is_slab = self._extents.owner_of(extent) == _SLAB
+        is_slab = self._extents.owner_of(extent) == SLAB
         if self._held(address):
             if is_slab:
                 self._show_room(extent, start)
             else:
-                self._extents.own(extent, _LARGE)
+                self._extents.own(extent, LARGE)
             return
         tube = -1 if is_slab else tube_uses(extent)
         if tube >= 0:
@@ -135,11 +135,11 @@ class Slabs:
 
     def _sweep(self) -> None:
         """Discard extents that were lent and not used yet."""
-        for extent in self._extents.owned_by(_SLAB):
-            ready = self._bytes[self._map + extent] >= _FIRST_SIZE
+        for extent in self._extents.owned_by(SLAB):
+            ready = self._bytes[self._map + extent] >= FIRST_SIZE
             if not (ready and self._bits(self._extents.start_of(extent))):
                 self._extents.discard(extent)
-        for extent in self._extents.owned_by(_LARGE):
+        for extent in self._extents.owned_by(LARGE):
             written = self._extents.backed_bytes(extent) >= at.PENDING_WORDS * WORD
             if not (written and self._held(self._extents.start_of(extent))):
                 self._extents.discard(extent)
@@ -147,10 +147,10 @@ class Slabs:
     def free(self, address: int) -> None:
         """As `give_back`, for a record that the journal names."""
         _, extent, start = self._extents.locate(address)
-        if self._extents.owner_of(extent) != _SLAB:
+        if self._extents.owner_of(extent) != SLAB:
             self._extents.release(extent)
             return
-        index = (address - start - _CELLS_BEGIN) // self._words[start >> 3]
+        index = (address - start - CELLS_BEGIN) // self._words[start >> 3]
         word = (start >> 3) + 1 + (index >> 6)
         self._words[word] &= ~(1 << (index & 63))
         if not self._release_if_empty(extent, start):
@@ -158,7 +158,7 @@ class Slabs:
 
     def _take_extent(self, nbytes: int, share: int) -> int:
         self._journal.declare_pending(lends=True)
-        address = self._extents.take(_LARGE, nbytes, 0, share=share)
+        address = self._extents.take(LARGE, nbytes, 0, share=share)
         if address:
             self._words[at.PENDING_CELL] = address
         self._journal.declare_pending()
@@ -170,17 +170,17 @@ class Slabs:
         The intent says that extents are lent until a cell of a new one is taken.
         """
         first = self._map + self._slabs.first
-        place = self._bytes.find(bytes((_FIRST_SIZE + number,)), first, first + self._slabs.count)
+        place = self._bytes.find(bytes((FIRST_SIZE + number,)), first, first + self._slabs.count)
         if place >= 0:
             return place - self._map
         self._journal.declare_pending(lends=True)
-        start = self._extents.take(_SLAB, _CELLS_BEGIN + _SIZES[number], at.SLAB_CLASS, share=share)
+        start = self._extents.take(SLAB, CELLS_BEGIN + SIZES[number], at.SLAB_CLASS, share=share)
         extent = -1
         if start:
             _, extent, _ = self._extents.locate(start)
-            self._bytes[start + WORD : start + WORD + _BITS_BYTES] = bytes(_BITS_BYTES)
-            self._words[start >> 3] = _SIZES[number]
-            self._bytes[self._map + extent] = _FIRST_SIZE + number
+            self._bytes[start + WORD : start + WORD + BITS_BYTES] = bytes(BITS_BYTES)
+            self._words[start >> 3] = SIZES[number]
+            self._bytes[self._map + extent] = FIRST_SIZE + number
         return extent
 
     def _release_if_empty(self, extent: int, start: int) -> bool:
@@ -191,8 +191,8 @@ class Slabs:
 
     def _show_room(self, extent: int, start: int) -> None:
         size = self._words[start >> 3]
-        full = self._bits(start).bit_count() == (self._slabs.size - _CELLS_BEGIN) // size
-        self._bytes[self._map + extent] = _FULL if full else _FIRST_SIZE + bisect_left(_SIZES, size)
+        full = self._bits(start).bit_count() == (self._slabs.size - CELLS_BEGIN) // size
+        self._bytes[self._map + extent] = FULL if full else FIRST_SIZE + bisect_left(SIZES, size)
 
     def _bits(self, start: int) -> int:
-        return int.from_bytes(self._bytes[start + WORD : start + WORD + _BITS_BYTES], "little")
+        return int.from_bytes(self._bytes[start + WORD : start + WORD + BITS_BYTES], "little")

@@ -13,6 +13,7 @@ from shardq.errors import StorageMoved
 from shardq.model import EMPTY, Batch, Hand, key_of
 from shardq.protocols import Served
 from shardq.shm import words as at
+from shardq.shm.checking.pending import living_messages, pending_of
 from shardq.shm.files.lock_bytes import FIRST_SLOT_BYTE
 from shardq.shm.memory import record
 from shardq.shm.memory.extents import Extents
@@ -21,7 +22,6 @@ from shardq.shm.processes.namespaces import start_ticks
 from shardq.shm.processes.slots import SUPERVISOR_BYTE
 from shardq.shm.store import Store
 from tests.faults.kit.fsck import fsck, uncounted_bytes
-from tests.faults.kit.fsck_pending import living_messages, pending_of
 from tests.support import hands
 from tests.support.leaks import segment_name
 from tests.support.listing import listed

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from shardq.model import When
 from shardq.shm import words as at
+from shardq.shm.checking.pending import living_messages, pending_of
 from shardq.shm.memory import record
 from tests.faults.kit.acts import fill, sleep
 from tests.faults.kit.case import BATCH, URGENT, Effect, Operation, plus, without
-from tests.faults.kit.fsck_pending import living_messages, pending_of
 from tests.faults.kit.scene import MIB, PIPE, Contents, Scene, run
 
 #: Two times that are over, and two that do not come.

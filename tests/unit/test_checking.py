@@ -1,0 +1,200 @@
+"""A segment is read as a whole, and what is wrong in it is said, whatever another program wrote into it."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from shardq.shm import words as at
+from shardq.shm.checking.image import image_of
+from shardq.shm.checking.look import Moment
+from shardq.shm.checking.whole import wrongs
+from shardq.shm.memory import record
+from shardq.shm.segment import Segment
+from shardq.shm.store import Store
+from shardq.shm.words import WORD
+from tests.faults.kit.damage import limited
+from tests.support import hands
+from tests.support.chance import SEED
+
+PIPES = [f"m/H/{thread}/{priority}" for thread in range(3) for priority in (-1, 0)]
+PIPE, KEY, GRAVE = PIPES[1], "m/H/0", "m/H/dead/0"
+FAR_US = 1 << 52
+#: How many words are overwritten, one at a time.
+TRIES = 400
+
+
+@pytest.fixture
+def full(store: Store) -> Store:
+    """With some of all that a segment can hold."""
+    assert store.appending.append([(pipe, [b"%d" % n for n in range(20)]) for pipe in PIPES])
+    assert store.appending.append([(PIPES[3], [bytes(70_000), b"behind"])])
+    assert store.appending.append_absent([(PIPES[4], [b"alone", b"alone"])]) == 1
+    assert store.deferring.defer([(PIPES[2], [b"later", bytes(3000)])], FAR_US)
+    assert store.deferring.repeat([(PIPES[5], [b"again"])], "every 3600", FAR_US)
+    token = store.delivering.claim(KEY)
+    assert hands.bury(store.burying, PIPES[0], 0, token, GRAVE, b"letter", 10).buried
+    hands.take(store.delivering, [PIPE], 5, token)
+    return store
+
+
+@pytest.fixture
+def image(full: Store) -> Iterator[Segment]:
+    """A copy in which words can be overwritten."""
+    image = image_of(full.segment)
+    yield image
+    image.close()
+
+
+def found(segment: Segment) -> list[str]:
+    now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    return wrongs(segment, Moment(now_ns, now_ns, lambda pid: True))
+
+
+def test_nothing_is_wrong_with_what_the_verbs_leave(full: Store, image: Segment) -> None:
+    assert full.checking.wrongs() == found(image) == []
+
+
+def test_the_segment_goes_on_after_it_was_read(full: Store) -> None:
+    before = full.segment.taken_bytes
+    assert full.checking.wrongs() == []
+    assert full.segment.taken_bytes == before
+    assert full.appending.append([(PIPE, [b"more"])])
+
+
+def test_a_thread_whose_pause_is_over_is_as_it_should_be(store: Store) -> None:
+    assert store.appending.append([(PIPE, [b"message"])])
+    store.delivering.unclaim(KEY, store.delivering.claim(KEY), 1e-6)
+    assert store.checking.wrongs() == []
+
+
+def _tube(segment: Segment, word: int) -> int:
+    return segment.layout.tube_word(0) + word
+
+
+def one_too_many(segment: Segment) -> None:
+    segment.words[at.ACCEPTED] += 1
+
+
+def letter_too_few(segment: Segment) -> None:
+    segment.words[at.BURIED] -= 1
+
+
+def intent_left(segment: Segment) -> None:
+    segment.words[at.INTENT_THREAD] = 1
+
+
+def head_beyond(segment: Segment) -> None:
+    segment.words[_tube(segment, at.TUBE_HEAD_SEQUENCE)] += 1000
+
+
+def no_record(segment: Segment) -> None:
+    segment.words[segment.words[_tube(segment, at.TUBE_HEAD_RECORD)] // WORD] = 0
+
+
+def jump_to_itself(segment: Segment) -> None:
+    head = segment.words[_tube(segment, at.TUBE_HEAD_RECORD)]
+    record.write_jump(segment, head, head)
+
+
+def extent_of_nobody(segment: Segment) -> None:
+    segment.bytes[segment.layout.extent_map + segment.layout.extents - 1] = 1
+
+
+def another_owner(segment: Segment) -> None:
+    segment.words[segment.layout.extent_owners_word] += 1
+
+
+def thread_nowhere(segment: Segment) -> None:
+    for bucket in range(segment.layout.buckets):
+        if segment.words[segment.layout.index_word + bucket]:
+            segment.words[segment.layout.index_word + bucket] = 0
+            return
+
+
+def thread_in_a_circle(segment: Segment) -> None:
+    segment.words[segment.layout.thread_word(0) + at.THREAD_NEXT] = 1
+
+
+def other_name(segment: Segment) -> None:
+    segment.bytes[segment.layout.thread_name(0)] ^= 1
+
+
+def work_at_rest(segment: Segment) -> None:
+    threads = segment.layout.thread_map
+    place = segment.bytes.find(bytes((at.THREAD_READY,)), threads, threads + segment.layout.threads)
+    segment.bytes[place] = at.THREAD_IDLE
+
+
+def attempts_at_no_time(segment: Segment) -> None:
+    segment.words[_tube(segment, at.TUBE_ATTEMPTS)] = 3
+
+
+def heap_beyond_its_memory(segment: Segment) -> None:
+    segment.words[at.HEAP_COUNT] = 1 << 60
+
+
+def due_twice(segment: Segment) -> None:
+    segment.words[at.DEFERRED] += 1
+
+
+def never_promoted(segment: Segment) -> None:
+    segment.words[at.NEXT_DUE_US] = FAR_US + 1
+
+
+def table_beyond_its_memory(segment: Segment) -> None:
+    segment.words[at.EQUALITY_STATE] = 60 << 1
+
+
+def equal_ones_forgotten(segment: Segment) -> None:
+    for side in (0, 1):
+        start = segment.layout.equality_table(side)
+        segment.bytes[start : start + at.EQUAL_STEP_BYTES] = bytes(at.EQUAL_STEP_BYTES)
+
+
+DAMAGE: list[tuple[Callable[[Segment], None], str]] = [
+    (one_too_many, "accepted"),
+    (letter_too_few, "buried"),
+    (intent_left, "intent on a thread"),
+    (head_beyond, "not in its first record"),
+    (no_record, "tube 0"),
+    (jump_to_itself, "goes round"),
+    (extent_of_nobody, "lent True"),
+    (another_owner, "lent to tube"),
+    (thread_nowhere, "not both"),
+    (thread_in_a_circle, "linked twice"),
+    (other_name, "hash"),
+    (work_at_rest, "queued: state"),
+    (attempts_at_no_time, "failed first at"),
+    (heap_beyond_its_memory, "heap 0"),
+    (due_twice, "messages, counted"),
+    (never_promoted, "first due at"),
+    (table_beyond_its_memory, "the table of equal messages"),
+    (equal_ones_forgotten, "not among the equal ones"),
+]
+
+
+@pytest.mark.parametrize(("damage", "said"), DAMAGE, ids=lambda value: getattr(value, "__name__", ""))
+def test_what_is_wrong_is_said(image: Segment, damage: Callable[[Segment], None], said: str) -> None:
+    damage(image)
+
+    assert any(said in line for line in found(image)), found(image)
+
+
+def test_no_word_ends_the_look_or_leads_it_in_circles(image: Segment) -> None:
+    """Whatever stands in one word of the fixed part, the tables, or a record."""
+    chance = random.Random(os.environ[SEED])
+    layout = image.layout
+    ends = (layout.fixed_bytes, layout.heaps, layout.extents_base + 4 * at.PAGE)
+    for _ in range(TRIES):
+        word = chance.randrange(chance.choice(ends) // WORD)
+        before = image.words[word]
+        image.words[word] = chance.choice((0, 1, before + 1, before ^ 1 << chance.randrange(64), (1 << 64) - 1)) % 2**64
+        with limited(f"a look at word {word}"):
+            found(image)
+        image.words[word] = before
+    assert found(image) == []
