@@ -136,11 +136,11 @@ async def _check_room(ends: Ends) -> None:
     room, most = await ends.target.room_bytes(), await ends.source.message_bytes()
     if room is None or most <= room:
         return
-    needed = await chunks.message_bytes(ends.source)
+    needed = max((await chunks.message_bytes(ends.source, ends.target.room_of)).values(), default=0)
     if needed > room:
         raise MoveRefused(
-            f"{ends.come_from} has {needed:,} bytes of messages, and {ends.go_to} room for {room:,}: give it more "
-            "capacity"
+            f"{ends.come_from} has {needed:,} bytes of messages that need one room, and that of {ends.go_to} has "
+            f"{room:,}: give it more capacity"
         )
 
 

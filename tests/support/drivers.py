@@ -21,7 +21,7 @@ MIB = 1 << 20
 
 #: What a driver may be able to do, and what a test may require.
 CAPABILITIES = {
-    "bounded": "can be given a capacity, which all tubes share",
+    "bounded": "can be given a capacity, which the tubes of one thread share, and of one partition where there are such",
     "immediate": "verbs do not suspend where they need not wait",
     "lifelong_claims": "a claim lasts as long as its holder lives, whatever its time to live",
     "lone_locks": "a lock works before it is given a storage",
@@ -55,7 +55,9 @@ class Backend:
 class Driver:
     name: str
     make: Callable[[int | None], Backend]
-    """A new, empty backend of the given capacity in bytes; None: whatever suits small tests."""
+    """A new, empty backend of the given capacity in bytes, or of so many for each partition; None: whatever suits small
+    tests.
+    """
     capabilities: frozenset[str]
     attach: Callable[[str], Backend] | None = None
     """The same backend from another process, by its address."""
@@ -133,7 +135,7 @@ def make_redis(capacity_bytes: int | None, partitions: int | None = None, url: s
     from tests.support.redis_server import MINIMAL, running_server
 
     address = f"{url or f'redis+unix://{MINIMAL}:any@{running_server().socket}'} {segment_name()}_"
-    backend = attach_redis(address, capacity_bytes, partitions)
+    backend = attach_redis(address, capacity_bytes and capacity_bytes * (partitions or 1), partitions)
     storage: Any = backend.storage
     server = storage.server
     storage.turning.round_s = 0.0
@@ -258,7 +260,7 @@ DRIVERS = (
     Driver(
         "redis, partitions",
         make_redis_in_partitions,
-        frozenset({"lone_locks", "multiprocess", "noted_deaths", "time_leases"}),
+        frozenset({"bounded", "lone_locks", "moves", "multiprocess", "noted_deaths", "time_leases"}),
         attach=attach_redis,
         lone_lock=lone_redis_lock,
         tell_of_death=tell_redis_of_death,
@@ -266,7 +268,7 @@ DRIVERS = (
     Driver(
         "redis, cluster",
         make_redis_cluster,
-        frozenset({"lone_locks", "multiprocess", "noted_deaths", "time_leases"}),
+        frozenset({"bounded", "lone_locks", "moves", "multiprocess", "noted_deaths", "time_leases"}),
         attach=attach_redis,
         lone_lock=lone_redis_lock,
         tell_of_death=tell_redis_of_death,
