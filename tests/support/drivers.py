@@ -18,10 +18,12 @@ from tests.support.leaks import segment_name
 from tests.support.tasks import busy
 
 MIB = 1 << 20
+#: How many partitions a storage on one server has here, and in a cluster: a multiple of that.
+PARTITIONS, MOST_PARTITIONS = 3, 6
 
 #: What a driver may be able to do, and what a test may require.
 CAPABILITIES = {
-    "bounded": "can be given a capacity, which the tubes of one thread share, and of one partition where there are such",
+    "bounded": "can be given a capacity, which all tubes share, or those of a partition where there are such",
     "immediate": "verbs do not suspend where they need not wait",
     "lifelong_claims": "a claim lasts as long as its holder lives, whatever its time to live",
     "lone_locks": "a lock works before it is given a storage",
@@ -156,13 +158,13 @@ def make_redis(capacity_bytes: int | None, partitions: int | None = None, url: s
 
 
 def make_redis_in_partitions(capacity_bytes: int | None) -> Backend:
-    return make_redis(capacity_bytes, partitions=3)
+    return make_redis(capacity_bytes, partitions=PARTITIONS)
 
 
 def make_redis_cluster(capacity_bytes: int | None) -> Backend:
     from tests.support.redis_cluster import running_cluster
 
-    return make_redis(capacity_bytes, 6, running_cluster().url)
+    return make_redis(capacity_bytes, MOST_PARTITIONS, running_cluster().url)
 
 
 def attach_redis(address: str, capacity_bytes: int | None = None, partitions: int | None = None) -> Backend:

@@ -125,9 +125,7 @@ class MovableServer:
         is_here = stand.standing is Standing.ARRIVING
         # Looked at before anything changes: what another storage left has to know so until it forgot its messages.
         may_come = is_here or not (counts.queued + counts.deferred + counts.recurrent + counts.dead)
-        if may_come and await self._server.run(
-            "arrive", 0, {"move": move, "step": "arrive", "come_from": come_from}
-        ):
+        if may_come and await self._server.run("arrive", 0, {"move": move, "step": "arrive", "come_from": come_from}):
             if await self._follow():
                 return
             await self.clear(move)
