@@ -140,6 +140,7 @@ def make_redis(capacity_bytes: int | None, partitions: int | None = None, url: s
     backend = attach_redis(address, capacity_bytes and capacity_bytes * (partitions or 1), partitions)
     storage: Any = backend.storage
     server = storage.server
+    drive(server.layout())  # whose URL is opened next need not say how many partitions there are
     storage.turning.round_s = 0.0
 
     def is_busy() -> bool:
