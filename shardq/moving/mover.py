@@ -122,8 +122,8 @@ async def _until_nothing_is_in_hand(ends: Ends, timeout_s: float, heard: Callabl
     while keys := await ends.source.in_hand():
         if time.monotonic() >= deadline:
             raise MoveRefused(
-                f"workers have {', '.join(keys[:3])} in hand for more than {timeout_s:g} s: end them, or give more "
-                "time with --timeout"
+                f"workers have {', '.join(keys[:3])} in hand, or requests are on their way there, for more than "
+                f"{timeout_s:g} s: end the workers, or give more time with --timeout"
             )
         if not told and pause_s == _LAST_LOOK_S:
             heard(f"waiting for workers: {', '.join(keys[:3])}")

@@ -9,9 +9,11 @@ if args.step == 'open' then
         state.arriving = nil
         change_gate()
     end
+    save()
     return mine and 1 or 0
 end
 if state.arriving then
+    save()
     return mine and 1 or 0
 end
 if mine or not is_empty() or (state.leaving and not state.left) then

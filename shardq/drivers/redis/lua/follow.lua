@@ -14,6 +14,7 @@ end
 if comes then
     state.arrived = 0
 elseif its.number == figure('gate') then
+    save()
     return 1
 end
 state.leaving, state.leaving_by, state.left = its.leaving, its.leaving_by, its.left

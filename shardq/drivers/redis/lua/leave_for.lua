@@ -24,4 +24,5 @@ elseif args.step == 'hand_over' and not state.left then
     state.left = true
     change_gate()
 end
+save()
 return 1

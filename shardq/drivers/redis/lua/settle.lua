@@ -10,6 +10,6 @@ if state.arriving and state.arriving_by == args.move and figure('arrived') <= ar
     end
     count('evicted', args.evicted)
     state.arrived = args.number + 1
-    save()
 end
+save()
 return 1
