@@ -106,16 +106,22 @@ class StorageInUse(ShardqError):
 
 
 class StorageMoved(ShardqError):
-    """What the storage held is in another one, or on its way there. Nothing was changed. `to` is the URL of the other
-    one, without a password.
+    """What the storage held is in another one, or on its way there. `to` is the URL of the other one, without a
+    password.
+
+    `not_accepted` holds the requests of a `register` that were not stored, in their order: all of them, unless the move
+    cut the call in two. What was stored of it moves with the rest.
     """
 
-    def __init__(self, to: str) -> None:
-        super().__init__(f"this storage moved to {to}: nothing was changed here; use that URL from now on")
+    def __init__(self, to: str, stored: Sequence[str] = (), not_accepted: Sequence[Any] = ()) -> None:
+        super().__init__(f"this storage moved to {to}: it accepts nothing any more; use that URL from now on")
         self.to = to
+        self.stored = tuple(stored)
+        """Tubes of an `append` whose messages were stored."""
+        self.not_accepted: list[Any] = list(not_accepted)
 
-    def __reduce__(self) -> tuple[type[StorageMoved], tuple[str]]:
-        return type(self), (self.to,)
+    def __reduce__(self) -> tuple[type[StorageMoved], tuple[Any, ...]]:
+        return type(self), (self.to, self.stored, self.not_accepted)
 
 
 class MoveRefused(ShardqError):

@@ -18,7 +18,7 @@ from typing import Any, Self
 from shardq.deadletters import DeadLetters
 from shardq.encoding.codec import MsgspecSerializer
 from shardq.encoding.round_trip import check_round_trip
-from shardq.errors import ConfigurationError, QueueFull, StorageUnconfirmed, shown
+from shardq.errors import ConfigurationError, QueueFull, StorageMoved, StorageUnconfirmed, shown
 from shardq.handler import Handler, check_importable, drive
 from shardq.handling.info import HandlerInfo
 from shardq.handling.inside import inside_handler
@@ -95,6 +95,9 @@ class Queue:
         except StorageUnconfirmed as unconfirmed:
             unconfirmed.not_accepted = call.left(number + 1)
             raise
+        except StorageMoved as moved:
+            moved.not_accepted = call.left(number, moved.stored)
+            raise
         return accepted
 
     def register_sync(
@@ -130,6 +133,9 @@ class Queue:
             raise
         except StorageUnconfirmed as unconfirmed:
             unconfirmed.not_accepted = call.left(number + 1)
+            raise
+        except StorageMoved as moved:
+            moved.not_accepted = call.left(number, moved.stored)
             raise
         return accepted
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 from shardq.errors import QueueFull
@@ -27,12 +27,15 @@ class Prepared(NamedTuple):
     messages: Addressed
     steps: Sequence[Sequence[Part]]
 
-    def left(self, stored: int) -> list[Any]:
-        """The requests that are in none of the first `stored` steps, in the order of the call."""
+    def left(self, stored: int, pipes: Collection[str] = ()) -> list[Any]:
+        """The requests that are in none of the first `stored` steps, in the order of the call. `pipes`: of the step
+        behind them, what went into these tubes is stored as well.
+        """
         counts = Counter[str]()
-        for step in self.steps[:stored]:
+        for number, step in enumerate(self.steps[: stored + 1]):
             for pipe, messages in step:
-                counts[pipe] += len(messages)
+                if number < stored or pipe in pipes:
+                    counts[pipe] += len(messages)
         left = list[Any]()
         for request, pipe in zip(self.requests, self.messages.pipes, strict=True):
             if counts[pipe]:

@@ -5,6 +5,7 @@ A source that moves does not change, so each run reads the same messages under t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
 import msgspec
@@ -23,6 +24,8 @@ _LETTERS = 16
 
 #: How many messages of a move are stored where a chunk belongs.
 Stored = Callable[[Chunk], Awaitable[int]]
+#: Which room of the target messages of a tube share with others.
+RoomOf = Callable[[str], Awaitable[int]]
 
 
 async def chunks(source: Movable, limits: Limits, stored: Stored) -> AsyncIterator[Chunk]:
@@ -46,17 +49,17 @@ async def chunks(source: Movable, limits: Limits, stored: Stored) -> AsyncIterat
     yield Chunk(number, Place.TUBE, "", ())
 
 
-async def message_bytes(source: Movable) -> int:
-    """How many bytes the messages have."""
-    total = 0
+async def message_bytes(source: Movable, room_of: RoomOf) -> Counter[int]:
+    """How many bytes the messages have, by the room of the target that they share."""
+    found = Counter[int]()
     async for tube in each(source.tubes):
         async for batch in _batches(source, tube):
-            total += sum(map(len, batch.messages))
+            found[await room_of(tube.pipe)] += sum(map(len, batch.messages))
     async for waiting in each(source.waiting):
-        total += sum(map(len, waiting.messages))
-    async for _, letters, _ in _letters(source):
-        total += sum(map(len, letters))
-    return total
+        found[await room_of(waiting.pipe)] += sum(map(len, waiting.messages))
+    async for _, letters, pipe in _letters(source):
+        found[await room_of(pipe)] += sum(map(len, letters))
+    return found
 
 
 def cut(messages: Sequence[bytes], limits: Limits) -> Iterator[Sequence[bytes]]:

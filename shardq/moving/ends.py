@@ -45,11 +45,6 @@ async def opened(url: str, capacity_bytes: int | None = None, *, make: bool = Fa
 
         server = await connected(url)
         try:
-            if (await server.server.layout()).partitions > 1:
-                raise ConfigurationError(
-                    f"{signpost(url)} has several partitions, and such a storage cannot be moved yet: move between "
-                    f"storages of one partition"
-                )
             yield MovableServer(server)
         finally:
             await server.close()

@@ -122,8 +122,8 @@ async def _until_nothing_is_in_hand(ends: Ends, timeout_s: float, heard: Callabl
     while keys := await ends.source.in_hand():
         if time.monotonic() >= deadline:
             raise MoveRefused(
-                f"workers have {', '.join(keys[:3])} in hand for more than {timeout_s:g} s: end them, or give more "
-                "time with --timeout"
+                f"workers have {', '.join(keys[:3])} in hand, or requests are on their way there, for more than "
+                f"{timeout_s:g} s: end the workers, or give more time with --timeout"
             )
         if not told and pause_s == _LAST_LOOK_S:
             heard(f"waiting for workers: {', '.join(keys[:3])}")
@@ -136,11 +136,11 @@ async def _check_room(ends: Ends) -> None:
     room, most = await ends.target.room_bytes(), await ends.source.message_bytes()
     if room is None or most <= room:
         return
-    needed = await chunks.message_bytes(ends.source)
+    needed = max((await chunks.message_bytes(ends.source, ends.target.room_of)).values(), default=0)
     if needed > room:
         raise MoveRefused(
-            f"{ends.come_from} has {needed:,} bytes of messages, and {ends.go_to} room for {room:,}: give it more "
-            "capacity"
+            f"{ends.come_from} has {needed:,} bytes of messages that need one room, and that of {ends.go_to} has "
+            f"{room:,}: give it more capacity"
         )
 
 

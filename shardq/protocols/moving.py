@@ -15,7 +15,8 @@ class Movable(Protocol):
     One word of the source says which storage owns its messages. Until `hand_over` it is the source: all of them are
     there, and the target hands out none of those that it has by then. From that step on it is the target, which has all
     of them: it hands them out as soon as it is open. So a move that is cut off anywhere, and made again, loses no
-    message and doubles none. Calls may be repeated: done again, they change nothing.
+    message and doubles none. Calls may be repeated: done again, they change nothing. [Redis: that word is in partition 0,
+    and the others follow it. Where a process died between two of them, `stand` has the others follow first.]
 
     Source
 
@@ -24,9 +25,11 @@ class Movable(Protocol):
         batch raise `StorageMoved` with the URL; those that sleep are woken for it. What is in hand can be acknowledged,
         with outputs, failed, given back, buried and released, and a `turn` with a batch then hands out nothing. A
         `rest` with a batch acknowledges it before it raises. Looks are answered as ever. `stay` ends that, unless the
-        messages are the target's already.
+        messages are the target's already. [Redis: where `leave` cuts a call over several partitions in two, the error
+        says in `stored` which tubes have their messages: these move with the rest.]
     M2. `in_hand` names threads on which there is a claim. Claims of the dead are ended first. Once there is none,
-        nothing in the source changes any more, but by the move.
+        nothing in the source changes any more, but by the move. [Redis: also threads to which messages are on their way
+        from another partition; it brings these on, whatever the bound.]
     M3. `tubes`, `read` and `waiting` give all messages, in the same order each time; those of a tube, and those that
         are due at one time, in the order in which they come. Letters are read as ever.
     M4. After `hand_over` the messages are the target's: `stay` does nothing. `forget` drops them here, and the storage
@@ -82,7 +85,11 @@ class Movable(Protocol):
         ...
 
     async def room_bytes(self) -> int | None:
-        """How many bytes of messages fit at most, None where that is not known."""
+        """How many bytes of messages that share a room fit at most, None where that is not known."""
+        ...
+
+    async def room_of(self, pipe: str) -> int:
+        """Which room messages of a tube share with others."""
         ...
 
     async def stored(self, chunk: Chunk) -> int: ...

@@ -30,8 +30,9 @@ class Storage(Protocol):
     S4. `append` returns None, and stores nothing, when there is no room, else how many messages it took; messages that
         could never fit raise `MessageTooLarge`. What is stored already stays readable and can be acknowledged. (P7)
         [Memory: where it has a capacity. Redis: that, of which each partition has an equal share, or where the server
-        reached its `maxmemory`. A call over several partitions takes nothing where one of them has no room; what others
-        append between the look and the call may exceed the share by a step.]
+        reached its `maxmemory`. So a thread has room for one share at most, which it shares with the other threads of
+        its partition, and a partition that is full holds up no other. A call over several partitions takes nothing
+        where one of them has no room; what others append between the look and the call may exceed the share by a step.]
     S5. `range` reads from the head without removing, at most `limit` messages, those in front of the tube first; with
         `after` those of the tube with numbers above it. Of an unknown or empty tube it returns an empty batch. `take`
         looks into the tubes of a thread in the order of `terms.priorities`, in each priority into what is in front of

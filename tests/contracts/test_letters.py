@@ -15,6 +15,7 @@ from shardq.pages import each
 from shardq.protocols import Lock, Storage
 from tests.conftest import OpenBackend
 from tests.contracts.test_storage import (
+    BESIDE,
     CHUNK,
     KEY,
     OTHER,
@@ -252,7 +253,7 @@ async def test_S20_a_burial_makes_room(open_backend: OpenBackend) -> None:
     backend = open_backend(1 * MIB)
     storage, token = backend.storage, await claimed(backend.new_lock())
     await fill(storage)
-    waiting = await suspended(storage.append_when_room([(OTHER, [CHUNK])]))
+    waiting = await suspended(storage.append_when_room([(BESIDE, [CHUNK])]))
 
     await in_thread(lambda: bury_head(storage, token))
     await in_thread(lambda: bury_head(storage, token))
@@ -503,9 +504,9 @@ async def test_S21_dropped_letters_make_room(open_backend: OpenBackend) -> None:
     backend = open_backend(1 * MIB)
     storage, lock = backend.storage, backend.new_lock()
     [letter] = await buried(storage, lock, CHUNK)
-    for pipe in (PIPE, OTHER):
+    for pipe in (PIPE, BESIDE):
         await fill(storage, pipe)
-    waiting = await suspended(storage.append_when_room([("app.jobs/Resize/9/0", [CHUNK])]))
+    waiting = await suspended(storage.append_when_room([(BESIDE, [CHUNK])]))
 
     assert await in_thread(lambda: storage.drop(GRAVE, letter)) == 1
 
@@ -518,9 +519,9 @@ async def test_S21_a_large_letter_that_is_requeued_makes_room(open_backend: Open
     backend = open_backend(1 * MIB)
     storage, lock = backend.storage, backend.new_lock()
     [letter] = await buried(storage, lock, CHUNK[:-100])
-    for pipe in (PIPE, OTHER):
+    for pipe in (PIPE, BESIDE):
         await fill(storage, pipe)
-    waiting = await suspended(storage.append_when_room([("app.jobs/Resize/9/0", [CHUNK[: 60 * 1024]])]))
+    waiting = await suspended(storage.append_when_room([(BESIDE, [CHUNK[: 60 * 1024]])]))
 
     assert await in_thread(lambda: storage.requeue(GRAVE, letter, PIPE, b"small"))
 
@@ -745,7 +746,7 @@ async def test_S23_a_refused_follow_up_leaves_nothing(open_backend: OpenBackend)
     storage = open_backend(1 * MIB).storage
     taken = await fill(storage)
 
-    assert not await storage.append([(OTHER, [b"small", CHUNK, CHUNK])], follow_up=True)
+    assert not await storage.append([(BESIDE, [b"small", CHUNK, CHUNK])], follow_up=True)
 
     assert await storage.pipes() == [PIPE]
     assert await storage.backlog() == Counts(taken, 0)

@@ -14,7 +14,9 @@ from shardq.model import EMPTY, Counts, Hand, Terms, When
 from shardq.outputs import Output
 from shardq.protocols import Lock, Storage
 from tests.conftest import OpenBackend
+from tests.contracts.kit.rooms import sharing
 from tests.contracts.test_storage import (
+    BESIDE,
     BOTH,
     CHUNK,
     KEY,
@@ -35,6 +37,8 @@ from tests.support.tasks import finished, suspended, without_suspending
 
 THIRD_KEY = "app.jobs/Fold/1"
 THIRD = f"{THIRD_KEY}/0"
+[FURTHER] = sharing(PIPE, "app.jobs/Fold", 1)
+"""One that finds no room where `PIPE` and `BESIDE` find none."""
 SENT = [Output(OTHER, [b"a", b"b"]), Output(THIRD, [b"c"])]
 
 
@@ -282,8 +286,8 @@ async def test_S35_without_room_nothing_changes(open_backend: OpenBackend) -> No
     backend = open_backend(MIB)
     storage, lock = backend.storage, backend.new_lock()
     hand = await held(storage, lock)
-    taken = await fill(storage, OTHER)
-    large = [Output(OTHER, [CHUNK]), Output(THIRD, [CHUNK], When(1))]
+    taken = await fill(storage, BESIDE)
+    large = [Output(BESIDE, [CHUNK]), Output(FURTHER, [CHUNK], When(1))]
     before = await storage.backlog()
 
     assert not await storage.pop(hand, 3, large)
@@ -292,7 +296,7 @@ async def test_S35_without_room_nothing_changes(open_backend: OpenBackend) -> No
 
     assert await storage.backlog() == before
     assert await contents(storage, PIPE) == numbered(5)
-    assert await storage.length(OTHER) == taken
+    assert await storage.length(BESIDE) == taken
     assert await storage.pop(hand, 3)
 
 
@@ -317,12 +321,12 @@ async def test_S35_a_stage_that_hands_over_goes_on_where_one_that_multiplies_fil
     storage, lock = backend.storage, backend.new_lock()
     hand = await held(storage, lock, 1)
     for size in (1024, 100, 10, 1):  # of larger ones each needs more room for the letter that it may become
-        while await storage.append([(OTHER, [b"x" * size] * 8)], follow_up=True):
+        while await storage.append([(BESIDE, [b"x" * size] * 8)], follow_up=True):
             continue
 
-    assert not await storage.pop(hand, 1, [Output(THIRD, [b"a" * 2000, b"b" * 2000])])
-    assert await storage.pop(hand, 1, [Output(THIRD, [b"a" * 2000])])
-    assert await contents(storage, THIRD) == [b"a" * 2000]
+    assert not await storage.pop(hand, 1, [Output(FURTHER, [b"a" * 2000, b"b" * 2000])])
+    assert await storage.pop(hand, 1, [Output(FURTHER, [b"a" * 2000])])
+    assert await contents(storage, FURTHER) == [b"a" * 2000]
 
 
 @pytest.mark.requires("bounded")
@@ -331,8 +335,8 @@ async def test_S35_in_a_storage_full_of_threads_there_is_no_room(open_backend: O
     storage, lock = backend.storage, backend.new_lock()
     hand = await held(storage, lock, 500)
     sent = 0
-    for number in range(500):
-        if not await storage.pop(hand, number + 1, [Output(f"app.jobs/Fold/{number}/0", [bytes(3_000)])]):
+    for number, pipe in enumerate(sharing(PIPE, "app.jobs/Fold", 500)):
+        if not await storage.pop(hand, number + 1, [Output(pipe, [bytes(3_000)])]):
             break
         sent += 1
     else:

@@ -18,6 +18,7 @@ from shardq.protocols import Lock, Storage
 from tests.conftest import OpenBackend
 from tests.contracts.kit.peer import peer
 from tests.contracts.test_storage import (
+    BESIDE,
     CHUNK,
     KEY,
     OTHER,
@@ -207,12 +208,12 @@ async def test_S29_schedules_take_room_until_they_end(open_backend: OpenBackend)
     while await storage.append([(PIPE, [b"%d" % scheduled + CHUNK])], when=await in_us(storage, MINUTE_US)):
         scheduled += 1
         assert scheduled <= 16, "never full"
-    assert await storage.append([(OTHER, [CHUNK] * 4)]) is None
+    assert await storage.append([(BESIDE, [CHUNK] * 4)]) is None
 
     ended = await storage.unschedule(PIPE, *[b"%d" % number + CHUNK for number in range(scheduled)])
 
     assert ended == scheduled
-    assert await storage.append([(OTHER, [CHUNK] * 4)]) == 4
+    assert await storage.append([(BESIDE, [CHUNK] * 4)]) == 4
 
 
 @pytest.mark.requires("bounded")

@@ -19,6 +19,7 @@ from shardq.pages import each
 from shardq.protocols import Lock, Served, Storage
 from tests.conftest import OpenBackend
 from tests.contracts.kit.peer import peer
+from tests.contracts.kit.rooms import sharing
 from tests.support import hands
 from tests.support.clock import now_us
 from tests.support.drivers import MIB, Backend, Driver
@@ -28,6 +29,8 @@ KEY = "app.jobs/Resize/7"
 PIPE = f"{KEY}/0"
 OTHER_KEY = "app.jobs/Crop/8"
 OTHER = f"{OTHER_KEY}/0"
+[BESIDE] = sharing(PIPE, "app.jobs/Crop", 1)
+"""One that finds no room where `PIPE` finds none."""
 
 CHUNK = bytes(64 * 1024)
 
@@ -139,10 +142,10 @@ async def test_S2_a_refused_call_leaves_nothing(open_backend: OpenBackend) -> No
     before = seen(await storage.range(PIPE, 1_000_000))
 
     assert not await storage.append([(PIPE, [b"small", CHUNK, b"small"])])
-    assert not await storage.append([(OTHER, [CHUNK] * 4)])
+    assert not await storage.append([(BESIDE, [CHUNK] * 4)])
 
     assert seen(await storage.range(PIPE, 1_000_000)) == before
-    assert await storage.length(OTHER) == 0
+    assert await storage.length(BESIDE) == 0
     assert not await storage.contains(PIPE, b"small")
 
 
@@ -270,15 +273,15 @@ async def test_S4_a_full_storage_can_be_read_and_acknowledged(open_backend: Open
 
 
 @pytest.mark.requires("bounded")
-async def test_S4_all_tubes_share_the_capacity(open_backend: OpenBackend) -> None:
+async def test_S4_tubes_share_the_capacity(open_backend: OpenBackend) -> None:
     backend = open_backend(1 * MIB)
     storage, token = backend.storage, await claimed(backend.new_lock())
     await fill(storage)
-    assert not await storage.append([(OTHER, [CHUNK] * 4)])
+    assert not await storage.append([(BESIDE, [CHUNK] * 4)])
 
     await drain(storage, PIPE, token)
 
-    assert await storage.append([(OTHER, [CHUNK] * 4)])
+    assert await storage.append([(BESIDE, [CHUNK] * 4)])
 
 
 @pytest.mark.requires("bounded")
@@ -947,19 +950,19 @@ async def test_S14_it_appends_when_messages_leave(open_backend: OpenBackend) -> 
     backend = open_backend(1 * MIB)
     storage, token = backend.storage, await claimed(backend.new_lock())
     await fill(storage)
-    waiting = await suspended(storage.append_when_room([(OTHER, [CHUNK, b"last"])]))
+    waiting = await suspended(storage.append_when_room([(BESIDE, [CHUNK, b"last"])]))
 
     await in_thread(lambda: drain(storage, PIPE, token))
 
     assert await finished(waiting)
-    assert await contents(storage, OTHER) == [CHUNK, b"last"]
+    assert await contents(storage, BESIDE) == [CHUNK, b"last"]
 
 
 @pytest.mark.requires("bounded")
 async def test_S14_it_appends_when_messages_are_removed(open_backend: OpenBackend) -> None:
     storage = open_backend(1 * MIB).storage
     await fill(storage)
-    waiting = await suspended(storage.append_when_room([(OTHER, [CHUNK])]))
+    waiting = await suspended(storage.append_when_room([(BESIDE, [CHUNK])]))
 
     assert await storage.remove(PIPE, CHUNK)
 
@@ -971,7 +974,7 @@ async def test_S14_every_producer_gets_room_in_the_end(open_backend: OpenBackend
     backend = open_backend(1 * MIB)
     storage, lock = backend.storage, backend.new_lock()
     await fill(storage)
-    pipes = [f"app.jobs/Resize/{thread}/0" for thread in range(3)]
+    pipes = sharing(PIPE, "app.jobs/Resize", 3)
     half = [CHUNK] * 7
     waiting = [await suspended(storage.append_when_room([(pipe, half)])) for pipe in pipes]
 
@@ -989,14 +992,14 @@ async def test_S14_a_cancelled_producer_takes_no_room_with_it(open_backend: Open
     backend = open_backend(1 * MIB)
     storage, token = backend.storage, await claimed(backend.new_lock())
     await fill(storage)
-    first = await suspended(storage.append_when_room([(OTHER, [b"first", CHUNK])]))
-    second = await suspended(storage.append_when_room([(OTHER, [b"second", CHUNK])]))
+    first = await suspended(storage.append_when_room([(BESIDE, [b"first", CHUNK])]))
+    second = await suspended(storage.append_when_room([(BESIDE, [b"second", CHUNK])]))
 
     await cancelled(first)
     await drain(storage, PIPE, token)
 
     assert await finished(second)
-    assert await contents(storage, OTHER) == [b"second", CHUNK]
+    assert await contents(storage, BESIDE) == [b"second", CHUNK]
 
 
 @pytest.mark.requires("bounded")
@@ -1008,7 +1011,7 @@ async def test_S14_after_its_timeout_nothing_is_stored(open_backend: OpenBackend
     assert not await storage.append_when_room([(PIPE, [CHUNK])], NEVER_S)
 
     assert time.monotonic() - started >= NEVER_S * 0.9
-    assert not await storage.append_when_room([(OTHER, [CHUNK])], 0)
+    assert not await storage.append_when_room([(BESIDE, [CHUNK])], 0)
     assert await storage.length(PIPE) == taken
     assert await storage.pipes() == [PIPE]
 

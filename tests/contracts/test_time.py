@@ -16,6 +16,7 @@ from shardq.model import When, split_key
 from shardq.protocols import Lock, Served, Storage
 from tests.conftest import OpenBackend
 from tests.contracts.test_storage import (
+    BESIDE,
     CHUNK,
     KEY,
     OTHER,
@@ -180,11 +181,11 @@ async def test_S24_a_call_without_room_leaves_nothing(open_backend: OpenBackend)
     await fill(storage)
     before = await storage.backlog()
 
-    assert await storage.append([(OTHER, [b"small", *[CHUNK] * 4])], when=await due_in(storage, -1)) is None
+    assert await storage.append([(BESIDE, [b"small", *[CHUNK] * 4])], when=await due_in(storage, -1)) is None
 
     assert await storage.backlog() == before
     assert await storage.promote() is None
-    assert await storage.length(OTHER) == 0
+    assert await storage.length(BESIDE) == 0
 
 
 @pytest.mark.requires("bounded")
@@ -197,12 +198,12 @@ async def test_S24_what_waits_takes_room_and_needs_none_when_it_is_due(open_back
         taken += 1
         assert taken <= 16, "never full"
     assert taken
-    assert await storage.append([(OTHER, [CHUNK])]) is None
+    assert await storage.append([(BESIDE, [CHUNK])]) is None
 
     assert await storage.promote() is None
 
     assert (await drain(storage, PIPE, token)).messages == [CHUNK] * taken
-    assert await storage.append([(OTHER, [CHUNK])]) == 1
+    assert await storage.append([(BESIDE, [CHUNK])]) == 1
 
 
 @pytest.mark.requires("bounded")
@@ -221,8 +222,8 @@ async def test_S24_with_room_it_waits_for_its_time(open_backend: OpenBackend) ->
     storage, token = backend.storage, await claimed(backend.new_lock())
     await fill(storage)
     when = await due_in(storage, HOUR_S)
-    assert await storage.append_when_room([(OTHER, [CHUNK])], 0, when=when) is None
-    waiting = await suspended(storage.append_when_room([(OTHER, [CHUNK])], when=when))
+    assert await storage.append_when_room([(BESIDE, [CHUNK])], 0, when=when) is None
+    waiting = await suspended(storage.append_when_room([(BESIDE, [CHUNK])], when=when))
 
     await in_thread(lambda: drain(storage, PIPE, token))
 
@@ -269,7 +270,7 @@ async def test_S24_a_span_begins_before_the_wait_for_room(open_backend: OpenBack
     assert await storage.append([(PIPE, [CHUNK] * 4)]) == 4
     before_us = await now_us(storage)
     await fill(storage)
-    waiting = await suspended(storage.append_when_room([(OTHER, [CHUNK])], when=When(after_us=span_us)))
+    waiting = await suspended(storage.append_when_room([(BESIDE, [CHUNK])], when=When(after_us=span_us)))
     called = time.monotonic()
 
     await asyncio.to_thread(time.sleep, 0.01)  # not to wait for anything: time has to pass
@@ -514,7 +515,7 @@ async def test_S28_what_is_removed_makes_room(open_backend: OpenBackend) -> None
     when = await due_in(storage, HOUR_S)
     while await storage.append([(PIPE, [CHUNK])], when=when):
         continue
-    waiting = await suspended(storage.append_when_room([(OTHER, [CHUNK] * 4)]))
+    waiting = await suspended(storage.append_when_room([(BESIDE, [CHUNK] * 4)]))
 
     assert await storage.remove(PIPE, CHUNK)
 

@@ -1,5 +1,6 @@
 """The second half of point 20 of what the Redis drivers must show: a storage moves from shared memory to a server, and
-back, and each process that moves it is killed on the way. Nothing is lost, nothing is doubled, the order is kept.
+back, and each process that moves it is killed on the way. Nothing is lost, nothing is doubled, the order is kept. The
+same between a server with several partitions and a cluster with more of them.
 """
 
 from __future__ import annotations
@@ -34,11 +35,11 @@ STEPS, LONGEST_S, FIRST_S = 400, 2.0, 0.05
 HANDLER = "app.jobs/Resize"
 
 
-@pytest.fixture
-async def backends() -> AsyncIterator[tuple[Backend, Backend]]:
-    both = driver_named("shared").make(8 * MIB), driver_named("redis").make(None)
-    yield both
-    for backend in both:
+@pytest.fixture(params=[("shared", "redis"), ("redis, partitions", "redis, cluster")], ids=" to ".join)
+async def backends(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Backend, Backend]]:
+    first, second = (driver_named(name).make(8 * MIB if name == "shared" else None) for name in request.param)
+    yield first, second
+    for backend in (first, second):
         await backend.discard()
 
 
@@ -112,14 +113,20 @@ async def test_producers_and_workers_are_told_while_it_moves(
     movers.clear()
     handled = [line.split() for lines in done[len(producers) :] for line in lines]
     for number, lines in enumerate(done[: len(producers)]):
-        came = sorted(int(message) for thread, message in handled if int(thread) == number)
-        left = (await target.storage.range(_pipe(number), 1_000_000)).messages
-        assert came + [int(message) for message in left] == list(range(len(lines)))
+        for thread in _threads(number):
+            came = sorted(int(message) for its, message in handled if int(its) == thread)
+            left = (await target.storage.range(_pipe(thread), 1_000_000)).messages
+            assert came + [int(message) for message in left] == list(range(len(lines)))
     assert not (await source.storage.backlog()).queued
 
 
 def _pipe(number: int) -> str:
     return f"{HANDLER}/{number}/0"
+
+
+def _threads(producer: int) -> list[int]:
+    """The threads that a producer sends to: in each call one message to each of them."""
+    return [10 * producer + place for place in range(4)]
 
 
 async def _said(process: Forked) -> list[str]:
@@ -131,22 +138,24 @@ async def _said(process: Forked) -> list[str]:
 
 
 def _produce() -> None:
-    """Print a line for each message that was stored: a number, and one more each time. Go on for a while in the storage
-    that this one moves to.
+    """Print a line for each message that was stored in each of its threads: a number, and one more each time. Go on for
+    a while in the storage that this one moves to, first with what of a call was not stored.
     """
-    url, thread = sys.argv[1:]
+    url, number = sys.argv[1:]
+    pipes = [_pipe(thread) for thread in _threads(int(number))]
 
     async def produce() -> None:
-        storage, left, sent = await open_storage(url), -1, 0
+        storage, left, sent, to = await open_storage(url), -1, 0, pipes
         print("begins", flush=True)
         while left:
             try:
-                assert await storage.append_when_room([(_pipe(int(thread)), [b"%d" % sent])], LIMIT_S)
+                assert await storage.append_when_room([(pipe, [b"%d" % sent]) for pipe in to], LIMIT_S)
             except StorageMoved as moved:
                 await storage.close()
                 storage, left = await open_storage(moved.to), 50
+                to = [pipe for pipe in to if pipe not in moved.stored]
                 continue
-            sent, left = sent + 1, left - 1
+            sent, left, to = sent + 1, left - 1, pipes
         await storage.close()
         print("\n".join(map(str, range(sent))), flush=True)
 

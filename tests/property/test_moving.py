@@ -14,12 +14,10 @@ import pytest
 from shardq.errors import MoveRefused, QueueFull, StorageMoved
 from shardq.model import Hand, Standing, Terms, key_of
 from shardq.moving import mover
+from shardq.moving.mover import Ends
 from tests.support.chance import SEED
-from tests.support.drivers import MIB, ONE_OF_EACH, Backend, Driver
-from tests.support.moving import PIPES, dumped, ends_of, fill
-
-MOVING = [driver for driver in ONE_OF_EACH if "moves" in driver.capabilities]
-PAIRS = list(itertools.product(MOVING, MOVING))
+from tests.support.drivers import MIB, Backend, Driver, driver_named
+from tests.support.moving import MOVING, PAIRS, PIPES, dumped, ends_of, fill
 
 Open = Callable[..., Backend]
 
@@ -37,7 +35,11 @@ async def opened() -> AsyncIterator[Open]:
         await backend.discard()
 
 
-@pytest.fixture(params=PAIRS, ids=lambda pair: f"{pair[0].name} to {pair[1].name}")
+def names(pair: tuple[Driver, Driver]) -> str:
+    return f"{pair[0].name} to {pair[1].name}"
+
+
+@pytest.fixture(params=PAIRS, ids=names)
 def pair(request: pytest.FixtureRequest, opened: Open) -> tuple[Backend, Backend]:
     source, target = request.param
     return opened(source), opened(target)
@@ -108,13 +110,10 @@ async def test_a_move_that_is_cut_off_at_each_call_goes_on(pair: tuple[Backend, 
     source, target = pair
     await fill(source.storage, Random(f"{_seed()} cut"), 40)
     before, cuts = await _dumped(source), 0
-    plain = ends_of(source, target)
     for number in itertools.count(1):
-        counter = [number]
+        counter, plain = [number], afresh(source, target)
         come_from: Any = Cutting(plain.source, counter, after=after)
         go_to: Any = Cutting(plain.target, counter, after=after)
-        assert target.movable
-        target.movable._stored = {}  # type: ignore[attr-defined]  # what a process knew is gone with it
         try:
             await mover.move(plain._replace(source=come_from, target=go_to), 0)
             break
@@ -128,6 +127,15 @@ async def test_a_move_that_is_cut_off_at_each_call_goes_on(pair: tuple[Backend, 
 
     assert cuts > 10
     assert await _dumped(target) == before
+
+
+def afresh(source: Backend, target: Backend) -> Ends:
+    """Both ends for another process: what an earlier one knew is gone with it."""
+    ends = ends_of(source, target)
+    return ends._replace(
+        source=type(ends.source)(source.storage),  # type: ignore[call-arg]
+        target=type(ends.target)(target.storage),  # type: ignore[call-arg]
+    )
 
 
 async def test_two_that_move_at_once_do_no_harm(pair: tuple[Backend, Backend]) -> None:
@@ -217,10 +225,9 @@ async def test_a_move_can_be_cancelled(pair: tuple[Backend, Backend]) -> None:
     assert await target.storage.append([(PIPES[0], [b"new"])]) == 1
 
 
-@pytest.mark.parametrize("source_driver", MOVING, ids=lambda driver: driver.name)
-@pytest.mark.parametrize("target_driver", MOVING, ids=lambda driver: driver.name)
-async def test_what_does_not_fit_does_not_begin(source_driver: Driver, target_driver: Driver, opened: Open) -> None:
-    source, target = opened(source_driver), opened(target_driver, MIB)
+@pytest.mark.parametrize("pair", PAIRS, ids=names)
+async def test_what_does_not_fit_does_not_begin(pair: tuple[Driver, Driver], opened: Open) -> None:
+    source, target = opened(pair[0]), opened(pair[1], MIB)
     for _ in range(20):
         assert await source.storage.append([(PIPES[0], [bytes(64 * 1024)])])
 
@@ -234,8 +241,7 @@ async def test_what_does_not_fit_does_not_begin(source_driver: Driver, target_dr
 @pytest.mark.parametrize("source_driver", MOVING, ids=lambda driver: driver.name)
 async def test_a_target_that_fills_up_ends_the_move_for_now(source_driver: Driver, opened: Open) -> None:
     """Room is made by giving more capacity: here to a storage on a server."""
-    [redis] = [driver for driver in MOVING if driver.name == "redis"]
-    source, target = opened(source_driver), opened(redis, MIB)
+    source, target = opened(source_driver), opened(driver_named("redis"), MIB)
     for number in range(14):
         assert await source.storage.append([(PIPES[number], [bytes(60 * 1024)])])
     await _fill_with_letters(source)

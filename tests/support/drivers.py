@@ -19,10 +19,12 @@ from tests.support.leaks import segment_name
 from tests.support.tasks import busy
 
 MIB = 1 << 20
+#: How many partitions a storage on one server has here, and in a cluster: a multiple of that.
+PARTITIONS, MOST_PARTITIONS = 3, 6
 
 #: What a driver may be able to do, and what a test may require.
 CAPABILITIES = {
-    "bounded": "can be given a capacity, which all tubes share",
+    "bounded": "can be given a capacity, which all tubes share, or those of a partition where there are such",
     "immediate": "verbs do not suspend where they need not wait",
     "lifelong_claims": "a claim lasts as long as its holder lives, whatever its time to live",
     "lone_locks": "a lock works before it is given a storage",
@@ -56,7 +58,9 @@ class Backend:
 class Driver:
     name: str
     make: Callable[[int | None], Backend]
-    """A new, empty backend of the given capacity in bytes; None: whatever suits small tests."""
+    """A new, empty backend of the given capacity in bytes, or of so many for each partition; None: whatever suits small
+    tests.
+    """
     capabilities: frozenset[str]
     attach: Callable[[str], Backend] | None = None
     """The same backend from another process, by its address."""
@@ -145,9 +149,10 @@ def make_redis(capacity_bytes: int | None, partitions: int | None = None, url: s
     from tests.support.redis_server import MINIMAL, running_server
 
     address = f"{url or f'redis+unix://{MINIMAL}:any@{running_server().socket}'} {segment_name()}_"
-    backend = attach_redis(address, capacity_bytes, partitions)
+    backend = attach_redis(address, capacity_bytes and capacity_bytes * (partitions or 1), partitions)
     storage: Any = backend.storage
     server = storage.server
+    drive(server.layout())  # whose URL is opened next need not say how many partitions there are
     storage.turning.round_s = 0.0
 
     def is_busy() -> bool:
@@ -166,13 +171,13 @@ def make_redis(capacity_bytes: int | None, partitions: int | None = None, url: s
 
 
 def make_redis_in_partitions(capacity_bytes: int | None) -> Backend:
-    return make_redis(capacity_bytes, partitions=3)
+    return make_redis(capacity_bytes, partitions=PARTITIONS)
 
 
 def make_redis_cluster(capacity_bytes: int | None) -> Backend:
     from tests.support.redis_cluster import running_cluster
 
-    return make_redis(capacity_bytes, 6, running_cluster().url)
+    return make_redis(capacity_bytes, MOST_PARTITIONS, running_cluster().url)
 
 
 def attach_redis(address: str, capacity_bytes: int | None = None, partitions: int | None = None) -> Backend:
@@ -270,7 +275,7 @@ DRIVERS = (
     Driver(
         "redis, partitions",
         make_redis_in_partitions,
-        frozenset({"lone_locks", "multiprocess", "noted_deaths", "time_leases"}),
+        frozenset({"bounded", "lone_locks", "moves", "multiprocess", "noted_deaths", "time_leases"}),
         attach=attach_redis,
         lone_lock=lone_redis_lock,
         tell_of_death=tell_redis_of_death,
@@ -278,7 +283,7 @@ DRIVERS = (
     Driver(
         "redis, cluster",
         make_redis_cluster,
-        frozenset({"lone_locks", "multiprocess", "noted_deaths", "time_leases"}),
+        frozenset({"bounded", "lone_locks", "moves", "multiprocess", "noted_deaths", "time_leases"}),
         attach=attach_redis,
         lone_lock=lone_redis_lock,
         tell_of_death=tell_redis_of_death,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from itertools import product
 from random import Random
 from typing import Any
 
@@ -12,8 +13,19 @@ from shardq.model import Batch, Hand, Terms, When, dead_pipe, key_of, priority_o
 from shardq.moving.mover import Ends
 from shardq.pages import each
 from shardq.protocols import Movable, Storage
-from tests.support.drivers import Backend
+from tests.support.drivers import ONE_OF_EACH, Backend, driver_named
 
+_ONE_OF_EACH = [driver for driver in ONE_OF_EACH if "moves" in driver.capabilities]
+#: Drivers whose content can move: one of each technology, and those of several partitions.
+MOVING = [*_ONE_OF_EACH, driver_named("redis, partitions"), driver_named("redis, cluster")]
+#: From where to where.
+PAIRS = [
+    *product(_ONE_OF_EACH, _ONE_OF_EACH),
+    (driver_named("shared"), driver_named("redis, partitions")),
+    (driver_named("redis, partitions"), driver_named("redis, cluster")),
+    (driver_named("redis, cluster"), driver_named("redis")),
+    (driver_named("redis, cluster"), driver_named("shared")),
+]
 HANDLERS = ("app.jobs/Resize", "app.jobs/Crop", "other.jobs/Name.With.Dots")
 PIPES = [f"{handler}/{thread}/{priority}" for handler in HANDLERS for thread in range(4) for priority in (0, 7)]
 HOUR_US = 3600 * 1_000_000

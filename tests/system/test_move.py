@@ -9,25 +9,24 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 
 from shardq import Queue, Supervisor, Worker, cli, connect
-from shardq.drivers.redis.connecting import storage_of
 from shardq.errors import SegmentMissing, StorageMoved
 from shardq.supervisor.exits import Exit
-from tests.support.drivers import ONE_OF_EACH, Backend, Driver
+from tests.support.drivers import Backend, Driver
 from tests.support.jobs import Folder, Gated, Note, Record
 from tests.support.leaks import segment_name
+from tests.support.moving import MOVING, PAIRS
 from tests.support.programs import Supervise
-from tests.support.redis_server import running_server
 from tests.support.tasks import LIMIT_S, finished, suspended
 from tests.support.workers import new_worker
 
-MOVING = [driver for driver in ONE_OF_EACH if "moves" in driver.capabilities]
-PAIRS = [(source, target) for source in MOVING for target in MOVING]
+#: One of each technology to one of each, and a server with several partitions to a cluster with more of them.
+SOME_PAIRS = [pair for pair in PAIRS if "cluster" not in pair[0].name and "partitions" not in pair[1].name]
 
 Command = Callable[..., str]
 Pair = tuple[Backend, Backend]
 
 
-@pytest.fixture(params=PAIRS, ids=lambda pair: f"{pair[0].name} to {pair[1].name}")
+@pytest.fixture(params=SOME_PAIRS, ids=lambda pair: f"{pair[0].name} to {pair[1].name}")
 async def pair(request: pytest.FixtureRequest) -> AsyncIterator[Pair]:
     made = [driver.make(None) for driver in request.param]
     yield made[0], made[1]
@@ -237,12 +236,3 @@ async def test_a_move_that_waits_for_workers_can_be_cancelled(pair: Pair, comman
 
     await new_worker(source, Queue(source.storage)).loop(limit=3)
     assert folder.done() == [0, 1, 2]
-
-
-async def test_several_partitions_are_refused(command: Command) -> None:
-    source = f"redis+unix://{running_server().socket}?prefix={segment_name()}_&partitions=3"
-    said = await command("move", source, "shm://nowhere", code=cli.FAILED)
-    assert "several partitions" in said
-    storage = storage_of(source)
-    await storage.server.destroy()
-    await storage.close()

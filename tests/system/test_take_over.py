@@ -23,14 +23,14 @@ from shardq.model import Standing, handler_name
 from shardq.moving import mover
 from shardq.moving.ancestor import Ancestor, Translator
 from shardq.pages import each
-from tests.support.drivers import ONE_OF_EACH, Backend
+from tests.support.drivers import Backend
 from tests.support.leaks import segment_name
 from tests.support.migrated import Area, Crop, Letter, Picture, Point, Resize, Send
+from tests.support.moving import MOVING
 from tests.support.redis_server import running_server
 from tests.support.workers import new_worker
 
 MODULE = Resize.__module__
-MOVING = [driver for driver in ONE_OF_EACH if "moves" in driver.capabilities]
 HANDLERS = {handler_name(its): its for its in (Resize, Crop, Send)}
 
 Command = Callable[..., Awaitable[str]]

@@ -12,10 +12,11 @@ from shardq import Queue
 from shardq.drivers.redis import copies
 from shardq.drivers.redis.address import Address
 from shardq.drivers.redis.connecting import connected
+from shardq.drivers.redis.moving import MovableServer
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.errors import ConfigurationError, StorageUnconfirmed
 from shardq.handler import drive
-from shardq.model import Counts, When
+from shardq.model import Chunk, Counts, Figures, Place, When
 from tests.support.jobs import Note, Record
 from tests.support.redis_proxy import proxied
 from tests.support.redis_server import Server, free_port, packaged_redis, packaged_valkey
@@ -79,6 +80,31 @@ async def test_what_was_registered_is_on_the_replica(both: tuple[Server, Server]
     assert drive(storage.append([(PIPE, [b"c"])])) == 1
     assert replica.ask("GET", state.decode()) == master.ask("GET", state.decode())
     assert await storage.backlog() == Counts(2, 0, deferred=1)
+    await storage.close()
+
+
+@pytest.mark.usefixtures("_short_waits")
+async def test_what_moved_is_on_the_replica_before_it_is_the_targets(both: tuple[Server, Server]) -> None:
+    master, replica = both
+    storage = storage_at(master)
+    movable, figures = MovableServer(storage), Figures(token=0, buried=0, evicted=0)
+    await movable.arrive(7, "shm://before")
+    await movable.store(7, Chunk(0, Place.TUBE, PIPE, [b"a"]))
+    await movable.settle(7, 1, figures)
+    replica.stop()
+
+    again = await suspended(movable.settle(7, 1, figures))
+    await made_again(master)
+    assert not again.done()
+    opening = await suspended(movable.open(7))
+    await made_again(master)
+    assert not opening.done()
+    replica.go_on()
+
+    await finished(again)
+    await finished(opening)
+    [state] = replica.ask("KEYS", "*state")
+    assert replica.ask("GET", state.decode()) == master.ask("GET", state.decode())
     await storage.close()
 
 

@@ -13,10 +13,14 @@ from shardq.drivers.redis.address import of_url
 from shardq.drivers.redis.check import wrongs
 from shardq.drivers.redis.connecting import storage_of
 from shardq.drivers.redis.layout import Layout
+from shardq.drivers.redis.moving import MovableServer
 from shardq.drivers.redis.storage import RedisStorage
-from shardq.errors import ConfigurationError, MessageTooLarge
-from shardq.model import Counts, Hand, Terms
+from shardq.errors import ConfigurationError, MessageTooLarge, StorageMoved
+from shardq.model import Counts, Hand, Terms, handler_name
+from shardq.outputs import Output
+from shardq.queue import Queue
 from shardq.settings import StorageSettings
+from tests.support.jobs import Note, Record
 from tests.support.leaks import segment_name
 from tests.support.redis_server import running_server
 from tests.support.tasks import LIMIT_S, busy, finished, suspended
@@ -123,6 +127,83 @@ async def test_where_one_partition_is_full_nothing_is_taken(storage: RedisStorag
     assert await finished(waiting) == 2
     with pytest.raises(MessageTooLarge, match="8 partitions"):
         await storage.append([(f"{KEYS[0]}/0", [bytes(70_000)]), (f"{KEYS[1]}/0", [b"beside"])])
+
+
+async def test_a_full_partition_holds_up_no_other(storage: RedisStorage) -> None:
+    storage.settings.capacity_bytes = PARTITIONS * 64 * 1024
+    assert await storage.append([(f"{KEYS[0]}/0", [bytes(60_000)])])
+    assert await storage.append([(f"{KEYS[0]}/0", [bytes(3_000)])]) is None
+
+    assert await storage.append([(f"{KEYS[1]}/0", [bytes(60_000)])]) == 1
+
+
+async def test_a_call_that_a_move_cuts_in_two_says_what_was_stored(storage: RedisStorage) -> None:
+    """The mover told the first partition, and none of the others yet."""
+    leaves = {"move": 7, "step": "leave", "to": "shm://elsewhere"}
+    assert await storage.server.run("leave_for", 0, leaves) == 1
+
+    with pytest.raises(StorageMoved) as moved:
+        await storage.append(EVERYWHERE)
+
+    assert moved.value.stored == tuple(f"{key}/0" for key in KEYS[1:])
+    assert (await storage.backlog()).queued == PARTITIONS - 1
+    with pytest.raises(StorageMoved) as moved:
+        await storage.append_when_room([EVERYWHERE[0]])
+    assert moved.value.stored == ()
+    queue, notes = Queue(storage), [Note("", thread, thread) for thread in range(32)]
+    with pytest.raises(StorageMoved) as moved:
+        await queue.register(Record, *notes)
+    name, layout = handler_name(Record), Layout("", PARTITIONS)
+    first = {note.thread for note in notes if layout.partition_of(f"{name}/{note.thread}") == 0}
+    assert first
+    assert [note.thread for note in moved.value.not_accepted] == sorted(first)
+    assert (await storage.backlog()).queued == PARTITIONS - 1 + 32 - len(first)
+
+
+async def test_a_call_waits_for_the_partitions_into_which_content_still_comes(storage: RedisStorage) -> None:
+    """The mover opened the storage and died before the last partition knew of it."""
+    movable = MovableServer(storage)
+    await movable.arrive(7, "shm://before")
+    assert await storage.append(EVERYWHERE) is None
+    waits = await suspended(storage.append_when_room([(pipe, [b"y"]) for pipe, _ in EVERYWHERE[:2]]))
+    assert await storage.server.run("arrive", 0, {"move": 7, "step": "open"}) == 1
+    gate = (await movable._told(0))["gate"]
+    for place in range(1, PARTITIONS - 1):
+        await storage.server.run("follow", place, {"gate": gate})
+    assert await finished(waits) == 2
+
+    stored = await suspended(storage.append(EVERYWHERE))
+    assert await storage.length(f"{KEYS[-1]}/0") == 0
+    await movable.open(7)
+
+    assert await finished(stored) == PARTITIONS
+    assert await storage.length(f"{KEYS[-1]}/0") == 1
+
+
+async def test_what_is_on_its_way_between_partitions_moves(storage: RedisStorage) -> None:
+    """A worker dies behind an acknowledgement whose output goes to another partition. That has no room, and the storage
+    leaves: nothing will make any.
+    """
+    storage.settings.capacity_bytes = PARTITIONS * 64 * 1024
+    token = await storage.claim(KEYS[0])
+    await storage.append([EVERYWHERE[0]])
+    hand = Hand(KEYS[0], token, await storage.take(KEYS[0], token, Terms((0,), 1)))
+    other = f"{KEYS[1]}/0"
+    assert await storage.append([(other, [bytes(60_000)])])
+    for size in (1000, 10):
+        while await storage.append([(other, [bytes(size)])], follow_up=True):
+            continue
+    before = await storage.length(other)
+    assert await storage.pop(hand, 1, [Output(other, [bytes(3_000)])])
+    assert await storage.unclaim(KEYS[0], token)
+    assert await storage.length(other) == before
+    movable = MovableServer(storage)
+    await movable.leave(7, "shm://elsewhere")
+
+    assert await movable.in_hand() == []
+
+    assert await storage.length(other) == before + 1
+    await movable.stay(7)
 
 
 async def test_there_is_no_quiet_while_a_message_goes_from_one_partition_to_another(storage: RedisStorage) -> None:

@@ -15,7 +15,7 @@ from shardq.drivers.redis.rooms import CALL_AGAIN, NO_ROOM, RESERVE_PART, Room
 from shardq.drivers.redis.server import Server, answers
 from shardq.drivers.redis.sleeping import Look, Places, until
 from shardq.drivers.redis.tries import PATIENCE_S
-from shardq.errors import StorageUnavailable
+from shardq.errors import StorageMoved, StorageUnavailable
 from shardq.model import Part, When, check_parts, key_of
 from shardq.scheduling.schedule import resolved_us
 from shardq.settings import StorageSettings
@@ -126,7 +126,7 @@ class _Step:
 
     async def stored_in_all(self, shares: dict[int, _Share], room: Room, kept_part: int) -> int | None:
         """How many messages all partitions took; None: one of them has no room. What one has taken stays, so the others
-        have to take theirs.
+        have to take theirs. Raises `StorageMoved` where they do so in another storage.
         """
         most = room.most(kept_part)
         if most is not None and not await self._have_room(shares, room, most):
@@ -141,16 +141,22 @@ class _Step:
                     await self._lie_down(place, self._places.lie_as(place))
                     self._places.note(place, Look(None, sleeps=True))
                 return None
-            numbers = dict(
-                zip(replies, answers(0 if place in full else said for place, said in replies.items()), strict=True)
-            )
+            moved = next((reply for reply in replies.values() if isinstance(reply, StorageMoved)), None)
+            others = [NO_ROOM if isinstance(said, NoMemory | StorageMoved) else said for said in replies.values()]
+            numbers = dict(zip(replies, answers(others), strict=True))
             taken += sum(number for number in numbers.values() if number > 0)
-            left = {place: left[place] for place, number in numbers.items() if place in full or number == CALL_AGAIN}
-            if full:
+            left = {place: left[place] for place, number in numbers.items() if number in (NO_ROOM, CALL_AGAIN)}
+            if moved:
+                stored = [pipe for place, share in shares.items() if place not in left for pipe in share.pipes]
+                raise StorageMoved(moved.to, stored)
+            if len(left) == len(shares) and NO_ROOM in numbers.values():  # content of another storage comes
+                if not await self._have_room(shares, room, most):
+                    return None
+            elif NO_ROOM in numbers.values():
                 await self._pause(deadline)
         return taken
 
-    async def _have_room(self, shares: dict[int, _Share], room: Room, most: int) -> bool:
+    async def _have_room(self, shares: dict[int, _Share], room: Room, most: int | None) -> bool:
         asked = {
             place: ({"nbytes": share.nbytes, "most": most} | self._places.lie_as(place), ())
             for place, share in shares.items()
@@ -175,8 +181,8 @@ class _Step:
     async def _pause(self, deadline: float) -> None:
         if time.monotonic() >= deadline:
             raise StorageUnavailable(
-                "a part of the call is stored, and a server has no memory for the rest: give it more memory, or "
-                "register what goes to one thread in one call"
+                "a part of the call is stored, and a partition has no room for the rest: give its server more memory, "
+                "or finish the move by which content comes; or register what goes to one thread in one call"
             )
         if blocking.blocking:
             _block()

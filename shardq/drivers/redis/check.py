@@ -9,7 +9,7 @@ from itertools import chain
 from struct import Struct
 from typing import Any
 
-from shardq.drivers.redis.hands import decoded
+from shardq.drivers.redis.hands import decoded, entry_said
 from shardq.drivers.redis.layout import Layout
 from shardq.drivers.redis.records import batch_of, messages_of
 from shardq.drivers.redis.server import Server
@@ -125,7 +125,7 @@ class _Partition:
     def _pending(self) -> Iterator[str]:
         numbers, waits, deferred = set[bytes](), set[bytes](), 0
         for number, said in self.hashes["WAITING"].items():
-            entry, body = _entry(said)
+            entry, body = entry_said(said)
             numbers.add(number)
             again = entry.get("schedule") is not None
             messages = messages_of(body)
@@ -176,7 +176,7 @@ class _Partition:
         for field, stored in self.hashes["OUTBOX"].items():
             target, _, number = field.partition(b":")
             outward.add(b"%05d\0%016d" % (int(target), int(number)))
-            batch = batch_of(list(_records(_entry(stored)[1])))
+            batch = batch_of(list(_records(entry_said(stored)[1])))
             self.away, self.nbytes = self.away + batch.count, self.nbytes + len(batch.payload)
         yield from _differs("OUTWARD", outward, set(self.sets["OUTWARD"]))
 
@@ -187,12 +187,6 @@ class _Partition:
             yield f"tubes and the outbox have {counted(queued + self.away, 'message')}, and the figures say {figures}"
         if self.nbytes != self.state.get("used", 0):
             yield f"messages and letters have {self.nbytes} bytes, and the figure says {self.state.get('used', 0)}"
-
-
-def _entry(stored: bytes) -> tuple[dict[str, Any], bytes]:
-    """What is said of an entry that waits, and its body."""
-    end = 4 + int.from_bytes(stored[:4], "little")
-    return decoded(stored[4:end]), stored[end:]
 
 
 def _records(chunk: bytes) -> Iterator[bytes]:

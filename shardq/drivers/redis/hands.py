@@ -14,6 +14,12 @@ from shardq.model import EMPTY, Batch, Ending, Failed, Hand, Terms
 decoded = msgspec.msgpack.Decoder().decode
 
 
+def entry_said(stored: bytes) -> tuple[dict[str, Any], bytes]:
+    """What is said of an entry that waits for its time, or is on its way; and its body, or its bodies as records."""
+    end = 4 + int.from_bytes(stored[:4], "little")
+    return decoded(stored[4:end]), stored[end:]
+
+
 def batch_said(told: dict[str, Any], records: Sequence[bytes]) -> Batch:
     """The batch that a script handed out."""
     if not records:

@@ -1,19 +1,23 @@
 """A storage on a server as a move sees it: see `shardq.protocols.moving`.
 
-Each partition is told of the move by itself. Partition 0 says whether the messages were handed over; the other
-partitions of a source take nothing and hand out nothing by then, and those of a target neither, until each is open.
+Partition 0 decides how the storage stands: its word is the one that says whose the messages are. Each step changes it
+there, and then the other partitions follow, which take over what partition 0 says. A process that dies between two of
+them leaves some that do not know of the step yet: the next command has them follow first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from shardq.drivers.redis.hands import decoded, ending_told, failed_said
+from shardq.drivers.redis.cluster import Cluster
+from shardq.drivers.redis.forwarding import Forwarding
+from shardq.drivers.redis.hands import decoded, ending_told, entry_said, failed_said
 from shardq.drivers.redis.records import batch_of, bodies_of, messages_of
 from shardq.drivers.redis.replies import NoMemory
 from shardq.drivers.redis.rooms import HAND_OVER_PART, NO_ROOM, Room
+from shardq.drivers.redis.server import answers
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.errors import MoveRefused, StorageDamaged, StorageRefused
 from shardq.model import Batch, Chunk, Figures, Place, Stand, Standing, TubeLeft, TubeState, Waiting, key_of
@@ -33,30 +37,35 @@ class MovableServer:
     def __init__(self, storage: RedisStorage) -> None:
         self.storage = storage
         self._server = storage.server
+        # What is on its way between partitions was accepted: it arrives in a storage that leaves, whatever its bound.
+        self._forwarding = Forwarding(self._server, storage.settings.model_copy(update={"capacity_bytes": None}))
         self._stored: dict[int, int] = {}
         """By partition, how many messages of the move are known to be stored."""
+        self._letter = 0
+        """Number of the last letter that is known to be stored, in any partition."""
 
     async def stand(self) -> Stand:
+        await self._follow()
         told = await self._told(0)
-        by = int(told["leaving_by"]), told["to"], int(told["arriving_by"])
-        return Stand(Standing[told["standing"].upper()], *by, told["come_from"])
+        gate = told["gate"]
+        standing = Standing[told["standing"].upper()]
+        come_from = gate["come_from"] if standing is Standing.ARRIVING else ""
+        return Stand(standing, gate["leaving_by"], gate.get("leaving", ""), gate["arriving_by"], come_from)
 
     async def leave(self, move: int, to: str) -> None:
-        for partition in await self._partitions():
-            await self._step(partition, "leave", move, to)
+        await self._step("leave", move, to)
+        await self._follow()
 
     async def stay(self, move: int) -> bool:
-        if (await self.stand()).standing is Standing.LEFT:
-            return False
-        for partition in await self._partitions():
-            await self._server.run("leave_for", partition, {"move": move, "step": "stay", "to": ""})
-        return True
+        stays = await self._server.run("leave_for", 0, {"move": move, "step": "stay"})
+        await self._follow()
+        return bool(stays)
 
     async def in_hand(self) -> list[str]:
-        found = list[str]()
-        for partition in await self._partitions():
-            found += [key.decode() for key in await self._server.run("hands", partition, {})]
-        return found
+        """Also threads to which messages are on their way from another partition, and cannot come yet."""
+        claimed = await self._server.run_everywhere("hands", {})
+        found = [key.decode() for keys in claimed for key in keys]
+        return found or await self._on_the_way()
 
     async def tubes(self, after: tuple[int, str] | None = None) -> Page[TubeLeft]:
         partition, key = after or (0, "")
@@ -66,7 +75,7 @@ class MovableServer:
         for name, said in zip(threads[::2], threads[1::2], strict=True):
             page += _tubes_of(name.decode(), decoded(said))
         page.after = (partition, threads[-2].decode()) if len(threads) == 2 * _AT_ONCE else (partition + 1, "")
-        if page.after[0] == len(await self._partitions()):
+        if page.after[0] == await self._parts():
             page.after = None
         return page
 
@@ -88,46 +97,47 @@ class MovableServer:
             page.after = partition, which, place + _AT_ONCE
         elif which != _SETS[-1]:
             page.after = partition, which + 1, 0
-        elif partition + 1 < len(await self._partitions()):
+        elif partition + 1 < await self._parts():
             page.after = partition + 1, _SETS[0], 0
         return page
 
     async def figures(self) -> Figures:
-        every = [await self._told(partition) for partition in await self._partitions()]
-        buried, evicted = (sum(int(told[name]) for told in every) for name in ("buried", "evicted"))
-        return Figures(max(int(told["token"]) for told in every), buried, evicted)
+        every = await self._all_told()
+        buried, evicted = (sum(told[name] for told in every) for name in ("buried", "evicted"))
+        return Figures(max(told["token"] for told in every), buried, evicted)
 
     async def message_bytes(self) -> int:
-        return sum([int((await self._told(partition))["used"]) for partition in await self._partitions()])
+        return sum(told["used"] for told in await self._all_told())
 
     async def hand_over(self, move: int) -> None:
-        await self._step(0, "hand_over", move)
+        await self._step("hand_over", move)
 
     async def forget(self, move: int) -> None:
         stand = await self.stand()
         if stand.standing is not Standing.LEFT or stand.leaving_by != move:
             return
-        for partition in reversed(await self._partitions()):
-            await self._step(partition, "hand_over", move)
+        # The one that decides comes last: as long as it has not forgotten, others may have messages.
+        for partition in reversed(range(await self._parts())):
             await self._server.run("forget", partition, {"move": move})
 
     async def arrive(self, move: int, come_from: str) -> None:
-        partitions = await self._partitions()
-        for partition in partitions:
-            if not await self._server.run(
-                "arrive", partition, {"move": move, "step": "arrive", "come_from": come_from}
-            ):
-                for earlier in partitions[:partition]:
-                    await self._server.run("arrive", earlier, {"move": move, "step": "clear"})
-                raise MoveRefused(
-                    f"the storage on {self._server.address} is not empty, or another move has to do with it: move to "
-                    "another one, or to another prefix"
-                )
+        stand, counts = await self.stand(), await self.storage.backlog()
+        is_here = stand.standing is Standing.ARRIVING
+        # Looked at before anything changes: what another storage left has to know so until it forgot its messages.
+        may_come = is_here or not (counts.queued + counts.deferred + counts.recurrent + counts.dead)
+        if may_come and await self._server.run("arrive", 0, {"move": move, "step": "arrive", "come_from": come_from}):
+            if await self._follow():
+                return
+            await self.clear(move)
+        raise MoveRefused(
+            f"the storage on {self._server.address} is not empty, or another move has to do with it: move to another "
+            "one, or to another prefix"
+        )
 
     async def room_bytes(self) -> int | None:
-        """By the bound of the storage, else by that of a server that has it alone and tells."""
-        most = Room(self.storage.settings.capacity_bytes).most()
-        if most is not None or len(await self._partitions()) > 1:
+        """By the share of a partition, else by what is left at a server that has the storage alone and tells."""
+        most = (await self._room()).most()
+        if most is not None or isinstance(self._server.address, Cluster):
             return most
         with suppress(StorageRefused, StorageDamaged):
             lines = (await self._server.ask(b"INFO", b"memory")).decode().split()
@@ -136,14 +146,19 @@ class MovableServer:
                 return max(0, int(told["maxmemory"]) - int(told["used_memory"]))
         return None
 
+    async def room_of(self, pipe: str) -> int:
+        bounded = self.storage.settings.capacity_bytes is not None
+        return (await self._server.layout()).partition_of(key_of(pipe)) if bounded else 0
+
     async def stored(self, chunk: Chunk) -> int:
         partition = (await self._server.layout()).partition_of(key_of(chunk.pipe))
         if partition not in self._stored:
-            self._stored[partition] = int((await self._told(partition))["arrived"])
+            told = await self._told(partition)
+            self._stored[partition], self._letter = told["arrived"], max(self._letter, told["letter"])
         return self._stored[partition]
 
     async def store(self, move: int, chunk: Chunk) -> bool:
-        layout, room = await self._server.layout(), Room(self.storage.settings.capacity_bytes)
+        layout, room = await self._server.layout(), await self._room()
         partition = layout.partition_of(key_of(chunk.pipe))
         arguments: dict[str, Any] = {
             "move": move,
@@ -156,6 +171,7 @@ class MovableServer:
             "due_us": chunk.due_us,
             "partition": partition,
             "partitions": layout.partitions,
+            "letter": self._letter,
         }
         if chunk.schedule:
             arguments["schedule"] = chunk.schedule
@@ -163,9 +179,9 @@ class MovableServer:
             arguments["state"] = _state_told(chunk.state)
         bodies = chunk.messages if chunk.place is Place.GRAVE else bodies_of(chunk.messages)
         try:
-            stored = int(await self._server.run("bring", partition, arguments, *bodies))
+            stored, letter = await self._server.run("bring", partition, arguments, *bodies)
         except NoMemory:
-            stored = NO_ROOM
+            stored, letter = NO_ROOM, 0
         if stored == NO_ROOM:
             if chunk.place is not Place.GRAVE:
                 room.check_fits([(chunk.pipe, chunk.messages)])
@@ -174,38 +190,62 @@ class MovableServer:
             raise MoveRefused(
                 f"the storage on {self._server.address} takes nothing of this move any more: it was cancelled"
             )
-        self._stored[partition] = stored
+        self._stored[partition], self._letter = stored, max(self._letter, letter)
         return True
 
     async def settle(self, move: int, number: int, figures: Figures) -> None:
-        arguments = {"move": move, "number": number, **figures._asdict()}
-        await self._server.run("settle", 0, arguments)
-        for partition in (await self._partitions())[1:]:
-            of_others = arguments | {"buried": 0, "evicted": 0}
-            await self._server.run("settle", partition, of_others)
+        told = {"move": move, "number": number, "letter": self._letter, **figures._asdict()}
+        for partition in range(await self._parts()):
+            await self._server.run("settle", partition, told)
+            told |= {"buried": 0, "evicted": 0}
 
     async def open(self, move: int) -> None:
-        for partition in await self._partitions():
-            if not await self._server.run("arrive", partition, {"move": move, "step": "open"}):
-                raise MoveRefused(
-                    f"the storage on {self._server.address} is not the one that the content went to: it was removed "
-                    "and made anew"
-                )
+        if not await self._server.run("arrive", 0, {"move": move, "step": "open"}):
+            raise MoveRefused(
+                f"the storage on {self._server.address} is not the one that the content went to: it was removed and "
+                "made anew"
+            )
+        await self._follow()
 
     async def clear(self, move: int) -> None:
-        for partition in await self._partitions():
-            await self._server.run("forget", partition, {"move": move, "arriving": True})
-            await self._server.run("arrive", partition, {"move": move, "step": "clear"})
+        for partition in reversed(range(await self._parts())):
+            told = {"move": move, "arriving": True, "opens": not partition}
+            await self._server.run("forget", partition, told)
+        await self._follow()
 
-    async def _partitions(self) -> Sequence[int]:
-        return range((await self._server.layout()).partitions)
+    async def _parts(self) -> int:
+        return (await self._server.layout()).partitions
+
+    async def _room(self) -> Room:
+        return Room(self.storage.settings.capacity_bytes, await self._parts())
 
     async def _told(self, partition: int) -> dict[str, Any]:
         told: dict[str, Any] = decoded(await self._server.run("stand", partition, {}))
         return told
 
-    async def _step(self, partition: int, step: str, move: int, to: str = "") -> None:
-        if not await self._server.run("leave_for", partition, {"move": move, "step": step, "to": to}):
+    async def _all_told(self) -> list[dict[str, Any]]:
+        return [decoded(told) for told in await self._server.run_everywhere("stand", {})]
+
+    async def _follow(self) -> bool:
+        """Have all partitions stand as partition 0 does. False: content is to come, and one of them has something in
+        it.
+        """
+        others = range(1, await self._parts())
+        if not others:
+            return True
+        its = {"gate": (await self._told(0))["gate"]}
+        return all(answers((await self._server.run_each("follow", dict.fromkeys(others, (its, ())))).values()))
+
+    async def _on_the_way(self) -> list[str]:
+        """Bring on what is on its way between partitions. Returns some of the threads that it cannot come to."""
+        left = range(await self._parts()) if await self._parts() > 1 else ()
+        for source in left:
+            await self._forwarding.bring_on(source)
+        entries = [(await self._server.run("outgoing", source, {}))[2:3] for source in left]
+        return [key_of(pipe) for its in entries for entry in its for pipe in entry_said(entry)[0]["pipes"]]
+
+    async def _step(self, step: str, move: int, to: str = "") -> None:
+        if not await self._server.run("leave_for", 0, {"move": move, "step": step, "to": to}):
             raise MoveRefused(
                 f"the storage on {self._server.address} does not leave by this move: another one has to do with it, or "
                 "it was cancelled"

@@ -268,9 +268,9 @@ class RedisStorage:
 
     async def check_stays(self) -> None:
         """Raise `StorageMoved` where the content went elsewhere, or is on its way."""
-        told = decoded(await self.server.run("stand", 0, {}))
-        if told["to"]:
-            raise StorageMoved(told["to"])
+        to = decoded(await self.server.run("stand", 0, {}))["gate"].get("leaving")
+        if to:
+            raise StorageMoved(to)
 
     async def close(self) -> None:
         await self.turning.presence.end()

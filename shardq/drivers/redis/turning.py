@@ -19,6 +19,7 @@ from shardq.drivers.redis.presence import Presence
 from shardq.drivers.redis.server import Server
 from shardq.drivers.redis.sleeping import Look, Places, until
 from shardq.drivers.redis.tries import LOOK_S
+from shardq.errors import StorageMoved
 from shardq.model import AllTerms, Hand, Terms, split_key
 from shardq.protocols import Served
 
@@ -84,7 +85,12 @@ class Turning:
             found = (await self._at(own, hand, asked, {}, stay=stay, hold=leaves, sending=sending)).found
             if found is not None and (found is hand or found.leads_on_from(hand)):
                 return found
-        return await self._moved(found, asked, stay=stay, leaves=leaves, sweeps=sweeps)
+        try:
+            return await self._moved(found, asked, stay=stay, leaves=leaves, sweeps=sweeps)
+        except StorageMoved:
+            if hand is None or not hand.batch.count:
+                raise
+            return found  # what was in hand is acknowledged
 
     async def rest(
         self,
@@ -301,7 +307,12 @@ class Turning:
                 await self._bring_on(partition, hand, found)
             if not told.get("schedules"):
                 return look_said(told, found)
-            await self._looking.promote_at(partition)
+            try:
+                await self._looking.promote_at(partition)
+            except StorageMoved:
+                if found is None:
+                    raise
+                return look_said(told, found)  # the turn is done
             if found and found.leads_on_from(hand):
                 return look_said(told, found)
             hand, sending = found, None

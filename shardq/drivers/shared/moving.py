@@ -63,6 +63,9 @@ class MovableSegment:
         capacity = self.storage.capacity_bytes
         return capacity - capacity // RESERVE_PART
 
+    async def room_of(self, pipe: str) -> int:
+        return 0
+
     async def stored(self, chunk: Chunk) -> int:
         return await self.storage.patiently(lambda: self._store.arriving.stored())
 

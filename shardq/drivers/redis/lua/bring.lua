@@ -2,14 +2,15 @@
 -- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN STARVED WAITING WAITS GRAVES LETTERS SLEEPERS SLEEPS
 -- needs: base takes_room records sleepers threads equal tubes room pending letters
 -- args: move, number (of the first message among all that move), count, place, pipe, most (bytes there may be), grave,
---   due_us, schedule, state (of the tube), partition, partitions
+--   due_us, schedule, state (of the tube), partition, partitions, letter (number of the last one that came into any of
+--   them)
 -- ARGV from 2 on: bodies; of a grave: letters. Returns how many messages of the move are here, -1 where there is no room,
--- -2 where the storage takes nothing of this move.
+-- -2 where the storage takes nothing of this move; and the number of the last letter here.
 if not state.arriving or state.arriving_by ~= args.move then
-    return -2
+    return {-2, 0}
 end
 if figure('arrived') > args.number then
-    return state.arrived
+    return {state.arrived, figure('letter')}
 end
 local nbytes = 0
 for place = 2, #ARGV do
@@ -20,8 +21,9 @@ for place = 2, #ARGV do
     nbytes = nbytes + size
 end
 if args.most and figure('used') + nbytes > args.most then
-    return -1
+    return {-1, 0}
 end
+state.letter = math.max(figure('letter'), args.letter)
 
 -- What is known of the messages that are about to be the first of a tube.
 local function note(key, its, name, known)
@@ -75,4 +77,4 @@ for place = 2, #ARGV do
 end
 state.arrived = args.number + args.count
 commit()
-return state.arrived
+return {state.arrived, figure('letter')}

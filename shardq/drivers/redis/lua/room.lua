@@ -3,6 +3,9 @@
 -- needs: base takes_room sleepers room
 -- args: nbytes, most, sleeper (told of room where there is none), woken
 -- Returns 1, or 0 where there is none.
+if state.leaving then
+    return redis.error_reply('LEFT ' .. state.leaving)
+end
 if args.woken then
     get_up(args.woken)
 end

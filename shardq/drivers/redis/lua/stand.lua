@@ -1,4 +1,4 @@
--- How the storage stands, as far as a move is concerned: `Movable.stand`.
+-- How the partition stands, as far as a move is concerned: `Movable.stand`.
 -- keys: STATE
 -- needs: base
 local standing = 'open'
@@ -9,8 +9,10 @@ elseif state.leaving then
 end
 return cmsgpack.pack({
     standing = standing,
-    leaving_by = figure('leaving_by'), to = state.leaving or '', arriving_by = figure('arriving_by'),
-    come_from = state.arriving and state.come_from or '',
+    gate = {
+        number = figure('gate'), leaving = state.leaving, leaving_by = figure('leaving_by'), left = state.left,
+        arriving = state.arriving, arriving_by = figure('arriving_by'), come_from = state.come_from,
+    },
     arrived = figure('arrived'), used = figure('used'), token = figure('token'), evicted = figure('evicted'),
-    buried = figure('buried') - figure('dead'),
+    buried = figure('buried') - figure('dead'), letter = figure('letter'),
 })
