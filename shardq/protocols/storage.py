@@ -41,8 +41,10 @@ class Storage(Protocol):
         of the tube or from in front of it, never of both. In the same step `take` notes `terms.timeout_s`, so that a
         holder that is cut off anywhere is either without a batch or has its deadline noted: shared memory tells the
         supervisor, other drivers need not note it.
-    S6. A message keeps its sequence number for life; numbers of a tube grow by one in order of acceptance and are never
-        reused, also not after the tube ran empty. What is put in front of a tube is numbered apart from it.
+    S6. A message keeps its sequence number for life; numbers of a tube grow in order of acceptance, by one within a
+        call, and are never reused, also not after the tube ran empty. What is put in front of a tube is numbered apart
+        from it. [Redis: nor where a replica that lacks what came last takes the place of its server, as long as its
+        clock is not that far behind. The same holds for tokens.]
     S7. `pop` acknowledges the first `count` messages of the batch in the hand, with all before them in its tube: they
         leave. Doing it again changes nothing. An empty batch acknowledges nothing.
     S9. `length` counts the messages of a tube, `contains` finds an equal message in it, `pipes` lists the tubes that

@@ -37,8 +37,8 @@ class _Burying(Protocol[_Result]):
 
 
 def of(pipe: str, token: int, through: int = 1) -> Hand:
-    """A hand with one message of the tube in it, the one before this number."""
-    return Hand(key_of(pipe), token, Batch(through - 1, through, (0,), b"", pipe=pipe))
+    """A hand with all messages of the tube below this number, which count as one."""
+    return Hand(key_of(pipe), token, Batch(0, through, (0,), b"", sequences=(through - 1,), pipe=pipe))
 
 
 def take(

@@ -63,6 +63,11 @@ class Node:
                 said += client.recv(1 << 16)
         return said.decode(errors="replace")
 
+    def follows(self, master: Node) -> bool:
+        """Whether it is a replica of this one, and has what that one has."""
+        said = self.ask("INFO", "replication")
+        return f"master_port:{master.port}\r\n" in said and "link_status:up" in said
+
     def _answers(self) -> bool:
         try:
             return self.ask("PING").startswith("+PONG")
@@ -102,6 +107,14 @@ class Cluster:
     def masters(self) -> list[Node]:
         """Those that have slots now."""
         return [node for node in self.nodes if node._answers() and "\r\nrole:master" in node.ask("INFO", "replication")]
+
+    def replica_of(self, master: Node) -> Node:
+        [replica] = [node for node in self.nodes if f"master_port:{master.port}\r\n" in node.ask("INFO", "replication")]
+        return replica
+
+    def is_whole(self) -> bool:
+        """Whether all servers see all of it, and each replica its master."""
+        return all(map(self._is_whole, self.nodes))
 
     def end(self) -> None:
         for node in self.nodes:

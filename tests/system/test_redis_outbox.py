@@ -14,6 +14,7 @@ import pytest
 from shardq import Queue, Route, Tube
 from shardq.drivers.redis.check import wrongs
 from shardq.drivers.redis.connecting import storage_of
+from shardq.drivers.redis.hands import leaving
 from shardq.drivers.redis.layout import Layout
 from shardq.drivers.redis.outputs import sending
 from shardq.drivers.redis.storage import RedisStorage
@@ -50,7 +51,7 @@ async def acknowledged_by_one_that_died(storage: RedisStorage, *outputs: Output)
     token = await storage.claim(KEY)
     batch = await storage.take(KEY, token, Terms((0,), 10))
     its = await sending(storage.server, storage.settings, KEY, outputs, 1)
-    told = {"key": KEY, "token": token, "name": "0", "through": batch.through} | its.told
+    told = {"key": KEY, "token": token} | leaving(batch, 1) | its.told
     assert await storage.server.run_on(KEY, "pop with outputs", told, *its.bodies, once=True) == 1
     await storage.unclaim(KEY, token)
 

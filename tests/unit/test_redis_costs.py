@@ -147,10 +147,10 @@ async def in_one_tube(storage: RedisStorage, number: int) -> None:
 async def in_one_grave(storage: RedisStorage, number: int) -> Hand:
     """So many letters, and a message in hand."""
     await in_one_tube(storage, number + 1000)
-    token = await storage.claim(KEY)
+    token = await storage.claim(KEY, 3600)
     batch = await storage.take(KEY, token, Terms((0,), number + 1))
     hand = Hand(KEY, token, batch)
-    numbers = range(batch.sequence, batch.sequence + number)
+    numbers = batch.numbers[:number]
     await asyncio.gather(*(storage.bury(hand, each, GRAVE, b"letter") for each in numbers))
     return hand
 
@@ -165,7 +165,7 @@ async def letters_dropped(storage: RedisStorage) -> Callable[[], Awaitable[objec
 async def letters_that_make_room(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
     hand = await in_one_grave(storage, 2000)
     storage.settings.dead_letters = 1
-    return lambda: storage.bury(hand, hand.batch.sequence + 2000, GRAVE, b"letter")
+    return lambda: storage.bury(hand, hand.batch.numbers[2000], GRAVE, b"letter")
 
 
 async def equal_messages(storage: RedisStorage) -> Callable[[], Awaitable[object]]:

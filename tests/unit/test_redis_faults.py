@@ -14,7 +14,7 @@ import pytest
 
 from shardq.drivers.redis.address import Address
 from shardq.drivers.redis.check import wrongs
-from shardq.drivers.redis.hands import decoded
+from shardq.drivers.redis.hands import decoded, leaving
 from shardq.drivers.redis.lock import RedisLock
 from shardq.drivers.redis.outputs import sending
 from shardq.drivers.redis.storage import RedisStorage
@@ -143,7 +143,7 @@ async def test_outputs_that_came_are_not_refused_when_the_claim_has_ended_since(
     batch = await storage.take(KEY, token, Terms((0,), 1))
     its = await sending(storage.server, storage.settings, KEY, [Output(OTHER, [b"sent"])], 1)
     call = {"producer": "a connection that broke", "call": 1, "oldest": 1}
-    arguments = {"key": KEY, "token": token, "name": "0", "through": batch.through} | its.told | call
+    arguments = {"key": KEY, "token": token} | leaving(batch, 1) | its.told | call
 
     assert await storage.server.run_on(KEY, "pop with outputs", arguments, *its.bodies) == 1
     assert await storage.unclaim(KEY, token)

@@ -175,10 +175,12 @@ class ClusterLink(Link):
             if detour is None:
                 break
             node, asking = detour
+            self.upsets += not asking
             reply = await self._answered(await self._to(node), command, orphan, asking=asking)
         return reply
 
     def _puzzled(self, reason: Exception) -> None:
+        super()._puzzled(reason)
         self.cluster.stale = True
 
     async def _to(self, node: Address) -> Wire:
@@ -186,6 +188,7 @@ class ClusterLink(Link):
             self._check_open()
             wire = self._wires.get(node)
             if wire is None or wire.lost:
+                self.upsets += wire is not None
                 self._lost.check(node)
                 try:
                     wire = self._wires[node] = await Wire.to(node)

@@ -50,11 +50,16 @@ def tube_name(batch: Batch) -> str:
     return f"f{priority}" if batch.front else priority
 
 
+def leaving(batch: Batch, count: int) -> dict[str, Any]:
+    """The first messages of a batch, which leave."""
+    return {"name": tube_name(batch), "from": batch.sequence, "through": batch.through_first(count)}
+
+
 def hand_told(hand: Hand) -> dict[str, Any]:
     """A hand whose batch leaves as a whole."""
     told: dict[str, Any] = {"key": hand.key, "token": hand.token}
     if hand.batch.count:
-        told["name"], told["through"] = tube_name(hand.batch), hand.batch.through
+        told |= leaving(hand.batch, hand.batch.count)
     return told
 
 

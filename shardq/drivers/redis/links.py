@@ -32,6 +32,8 @@ class Link:
         self._wire: Wire | None = None
         self._connecting = asyncio.Lock()
         self._closed = False
+        self.upsets = 0
+        """How often a call failed or a connection broke: what a server says may be older then than what it said."""
 
     async def run(self, command: Sendable, orphan: Orphan | None = None, patience_s: float | None = PATIENCE_S) -> Any:
         """What the script returns. Raises what it says, `StorageUnavailable`, and `NoMemory`."""
@@ -122,6 +124,7 @@ class Link:
         async with self._connecting:
             self._check_open()
             if self._wire is None or self._wire.lost:
+                self.upsets += self._wire is not None
                 self._wire = await Wire.to(self._address)
                 if self._closed:
                     self._wire.close()
@@ -144,6 +147,7 @@ class Link:
 
     def _puzzled(self, reason: Exception) -> None:
         """A call failed: what is known of the servers may be no longer true."""
+        self.upsets += 1
         if self._wire is not None and isinstance(reason, Elsewhere):
             self._wire.close()
 

@@ -58,7 +58,7 @@ class Presence:
         self._pid = 0
         self._family = Family("", "")
         self._owner = ""
-        self._supervised = False
+        self.supervised = False
         self._serves: set[str] | None = set()
         self._said = False
         self._say_at = 0.0
@@ -75,11 +75,11 @@ class Presence:
 
     def look_within_s(self, lease_s: float) -> float | None:
         """How soon this process has to look for work again, so that it is heard of; None: it need not."""
-        return None if self._supervised else lease_s / OFTEN
+        return None if self.supervised else lease_s / OFTEN
 
     async def note(self, served: Served, lease_s: float, now: float) -> None:
         """A worker looked for work that serves these handlers. `now`: monotonic time."""
-        if self._supervised or now < self._say_at or blocking.blocking:
+        if self.supervised or now < self._say_at or blocking.blocking:
             return
         self._know_name()
         self._say_at = now + lease_s / OFTEN * 0.9  # it may look a little early
@@ -106,7 +106,7 @@ class Presence:
             self._belong(Family.new(), supervised=False)
 
     def _belong(self, family: Family, *, supervised: bool) -> None:
-        self._pid, self._family, self._supervised = os.getpid(), family, supervised
+        self._pid, self._family, self.supervised = os.getpid(), family, supervised
         self._owner = family.owner(self._pid)
         self._serves, self._said, self._say_at = set(), False, 0.0
 

@@ -16,8 +16,8 @@ from shardq.drivers.redis.hands import (
     batch_said,
     decoded,
     ending_told,
+    leaving,
     terms_told,
-    tube_name,
 )
 from shardq.drivers.redis.letters import Letters
 from shardq.drivers.redis.listing import Listing
@@ -142,7 +142,7 @@ class RedisStorage:
     async def pop(self, hand: Hand, count: int, outputs: Sequence[Output] = ()) -> bool:
         arguments: dict[str, Any] = {"key": hand.key, "token": hand.token}
         if hand.batch.count and count:
-            arguments |= {"name": tube_name(hand.batch), "through": hand.batch.through_first(count)}
+            arguments |= leaving(hand.batch, count)
         its = await self._sending(hand, count, outputs) if count else None
         if its:
             step = partial(
@@ -182,12 +182,13 @@ class RedisStorage:
         return await self.turning.rest(hand, served, terms, timeout_s, self.settings.safety_net, stay=stay)
 
     async def fail(self, hand: Hand) -> Failed:
-        arguments = {"key": hand.key, "token": hand.token, "name": tube_name(hand.batch)}
+        arguments = {"key": hand.key, "token": hand.token} | leaving(hand.batch, hand.batch.count)
         attempts, first_us, last_us = decoded(await self.server.run_on(hand.key, "fail", arguments, once=True))
         return Failed(attempts, first_us, last_us, None)
 
     async def give_back(self, hand: Hand, at_most: int) -> None:
-        arguments = {"key": hand.key, "token": hand.token, "name": tube_name(hand.batch), "at_most": at_most}
+        arguments = {"key": hand.key, "token": hand.token, "at_most": at_most}
+        arguments |= leaving(hand.batch, hand.batch.count)
         await self.server.run_on(hand.key, "fail", arguments, once=True)
 
     async def bury(self, hand: Hand, sequence: int, grave: str, letter: bytes) -> bool:
@@ -283,6 +284,7 @@ class RedisStorage:
         token: int = await self.server.run_on(
             key, "claim", {"key": key, "lease_us": lease_us, "owner": self.turning.owner}, once=True, orphan=orphan
         )
+        self.turning.strays.note_claim(key, token)
         return token
 
     async def claimed(self, key: str) -> bool:
@@ -290,6 +292,7 @@ class RedisStorage:
 
     async def unclaim(self, key: str, token: int, pause_s: float = 0.0) -> bool:
         self.turning.begin_deadline(None)
+        self.turning.strays.forget_claim(key)
         arguments = {"key": key, "token": token, "pause_us": round(max(0.0, pause_s) * 1e6)}
         return bool(await self.server.run_on(key, "unclaim", arguments, once=True))
 

@@ -18,6 +18,7 @@ from shardq.drivers.redis.outputs import Sending
 from shardq.drivers.redis.presence import Presence
 from shardq.drivers.redis.server import Server
 from shardq.drivers.redis.sleeping import Look, Places, until
+from shardq.drivers.redis.strays import Strays
 from shardq.drivers.redis.tries import LOOK_S
 from shardq.errors import StorageMoved
 from shardq.model import AllTerms, Hand, Terms, split_key
@@ -43,6 +44,7 @@ class Turning:
     def __init__(self, server: Server, looking: Looking, forwarding: Forwarding) -> None:
         self._server = server
         self.presence = Presence(server)
+        self.strays = Strays(server, self.presence)
         self._looking = looking
         self._forwarding = forwarding
         self.round_s = ROUND_S
@@ -74,6 +76,7 @@ class Turning:
         layout, asked = self._server.known or await self._server.layout(), (served, terms)
         found: Hand | None
         if layout.partitions == 1:
+            await self.strays.release(layout.everywhere, hand)
             found = (await self._at(0, hand, asked, {}, stay=stay, sending=sending)).found
             return found
         now = time.monotonic()
@@ -109,6 +112,8 @@ class Turning:
         async def look(places: Places) -> Hand | None:
             nonlocal hand
             await self.presence.note(served, self.lease_s, time.monotonic())
+            if alone:
+                await self.strays.release(layout.everywhere, hand)
             own = layout.partition_of(hand.key) if hand else 0 if alone else None
             looks_at_own = own in places.todo
             if own is not None and looks_at_own:
@@ -161,6 +166,7 @@ class Turning:
         todo = list(places.todo)
         if len(todo) > 1:
             peeked = await self._looking.peeked(todo, asked[0], places)
+            await self.strays.release(peeked, bound)
             ready = sorted((told["turn"], place) for place, told in peeked.items() if "key" in told)
             todo = self._ready = [place for _, place in ready]
         return await self._claimed(todo, bound, asked, places, stay=stay)
@@ -218,6 +224,7 @@ class Turning:
 
     async def _exchange(self, former: Hand, found: Hand) -> None:
         """Release a thread for another one that was claimed."""
+        self.strays.forget_claim(former.key)
         if blocking.blocking:
             await self._unclaim(former)
             return
@@ -296,11 +303,12 @@ class Turning:
             )
             reply = await (sending.stored(step, _refusal) if sending else step())
             await self.presence.note(served, self.lease_s, self.sent_at)
-            await self.presence.note(served, self.lease_s, self.sent_at)
             if reply is None:
                 return Look(hand)
             told = decoded(reply[0])
             found = hand_said(reply)
+            if hand and found and found.token != hand.token:
+                self.strays.forget_claim(hand.key)
             if tells:
                 self._begin_batch(found, terms)
             if (sending and sending.goes_away) or told.get("away"):

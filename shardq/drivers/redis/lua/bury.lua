@@ -25,7 +25,7 @@ if not head or head.number ~= args.sequence then
     commit()
     return {1, 0}
 end
-if not may_leave(its, args.name, args.sequence + 1) then
+if is_beyond_hand(its, args.name, args.sequence + 1) then
     return fenced(args.key, args.token)
 end
 local evicted, has_room = make_room(args.grave, #letter - head.nbytes)

@@ -1,7 +1,8 @@
 -- What is in hand failed: `Storage.fail`; or goes back: `Storage.give_back`.
 -- keys: STATE THREADS LIVE READY TIMERS OWNERS SLEEPERS SLEEPS CALLS CALLS_OLD
 -- needs: base frees sleepers threads calls
--- args: key, token, name (of the tube), at_most (nil: it failed), producer, call
+-- args: key, token, name (of the tube), through (what is in hand ends below that number), at_most (nil: it failed),
+--   producer, call
 -- Returns the failures of a message that was alone: attempts, when for the first and the last time.
 local its = held(args.key, args.token)
 if not its then
@@ -12,6 +13,10 @@ if before then
     return cmsgpack.pack(before[1])
 end
 local tube, failures = its.tubes[args.name], {0, 0, 0}
+-- The server handed out more before a replica took its place.
+if tube and tube.handed_to == args.token and tube.handed_count > 0 and args.through > tube.handed_through then
+    return fenced(args.key, args.token)
+end
 if tube and args.at_most then
     give_back(tube, args.token, args.at_most)
 elseif tube and fail(tube, args.token) then

@@ -1,10 +1,13 @@
--- What a supervisor says of the claims of its workers.
+-- What a supervisor says of the claims of its workers, or a worker of its own.
 -- keys: STATE THREADS LIVE READY TIMERS OWNERS SLEEPERS SLEEPS FAMILIES GONE
 -- needs: base frees sleepers threads families
 -- args: owners; one of: lease_us (their claims live on), excused (their end is planned), ending (they are dead: how they
---   ended); family (what it says of itself: see shared/families.lua)
+--   ended), kept (the owner knows of the claims with these tokens only: it releases the others); family (what it says of itself: see shared/families.lua)
 -- Returns for each owner how many claims it had, and how many messages it had in hand.
-local found = {}
+local found, is_kept = {}, {}
+for _, token in ipairs(args.kept or {}) do
+    is_kept[token] = true
+end
 if args.family then
     note_family(args.family)
 end
@@ -27,6 +30,10 @@ for place, owner in ipairs(args.owners) do
                 its.lease_end = now + args.lease_us
             elseif args.excused then
                 its.excused = true
+            elseif args.kept then
+                if not is_kept[its.token] then
+                    end_claim(key, its)
+                end
             else
                 end_claim_of_dead(key, its, args.ending)
             end

@@ -1,7 +1,7 @@
 -- Acknowledge a batch and take the next: `Storage.turn` and `Storage.rest`.
 -- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS CALLS CALLS_OLD OUTBOX OUTWARD
 -- needs: base records sleepers threads equal tubes absent batches room pending outbox without_outputs ready calls
--- args: hand (key, token, name and through of what leaves), terms (of its handler), stay, lease_us, owner, sleeper (lies
+-- args: hand (key, token; name, from and through of what leaves), terms (of its handler), stay, lease_us, owner, sleeper (lies
 --   down where there is nothing), woken (the sleeper lay down before), hold (another thread of this partition is not
 --   claimed), outputs, producer, call
 -- ARGV[2]: served (false: all handlers) and the terms of each handler. ARGV from 3 on: bodies of the outputs
@@ -65,7 +65,7 @@ if its then
 end
 if hand then
     its = held(hand.key, hand.token)
-    if not its or (hand.through and not may_leave(its, hand.name, hand.through)) then
+    if not its or (hand.through and not may_leave(its, hand.name, hand.from, hand.through)) then
         return fenced(hand.key, hand.token)
     end
     local refusal = outputs and refusal_of_outputs(2)

@@ -1,8 +1,11 @@
 -- Tubes: chunks of records, by the number of the chunk. Small calls for one tube share a chunk.
 --
+-- The number of a message is a time, or a little more, so that none is given twice: not even where a replica takes the
+-- place of its server and lacks what came last.
+--
 -- Of a tube its thread's record has: count, head (messages below that number have left), next (number of the next
 -- message), first and last (chunks), tail (bytes of the last chunk), indexed (see equal.lua), what is in hand, and
--- failures: handed_to, handed_through, handed_count, handed_bytes, full (so many chunks from the first on are in hand as
+-- failures: handed_to, handed_from, handed_through, handed_count, handed_bytes, full (so many chunks from the first on are in hand as
 -- a whole; nil: not known), small, small_through, failed.
 -- keys: CHUNKS
 local CHUNK_BYTES = 1024
@@ -83,7 +86,9 @@ end
 local function add(key, its, name, body)
     local tube = tube_of(its, name)
     local number, nbytes = size_of(body)
-    local added = struct.pack('<I8', tube.next) .. body
+    -- What comes from another storage has numbers that follow one another: its state says so.
+    local first = state.arriving and tube.next or math.max(tube.next, now)
+    local added = struct.pack('<I8', first) .. body
     local open = tube.last >= tube.first + (tube.full or 0) and tube.tail + #added <= CHUNK_BYTES
     if open then
         local field = chunk_field(its, name, tube.last)
@@ -95,9 +100,9 @@ local function add(key, its, name, body)
     end
     if tube.indexed == tube.next then
         note_equal(its, name, messages_in(body), 1)
-        tube.indexed = tube.next + number
+        tube.indexed = first + number
     end
-    tube.next, tube.count, its.queued = tube.next + number, tube.count + number, its.queued + number
+    tube.next, tube.count, its.queued = first + number, tube.count + number, its.queued + number
     count('accepted', number)
     count('used', nbytes)
     if its.queued == number then
@@ -222,18 +227,28 @@ local function take(its, name, limit)
         return number >= limit
     end)
     if tube.handed_to ~= its.token or batch.through >= tube.handed_through then
-        tube.handed_to, tube.handed_through, tube.handed_count = its.token, batch.through, number
+        tube.handed_to, tube.handed_from, tube.handed_through = its.token, batch.first, batch.through
+        tube.handed_count = number
         tube.handed_bytes, tube.full = nbytes, full
     end
     return batch
 end
 
--- Whether the holder may acknowledge below this number: not beyond what it has in hand. Where a replica took the place of
--- its server and lacks what came last, other messages may have the numbers of those that were handed out then.
-local function may_leave(its, name, through)
+-- Whether the holder speaks of more than it has in hand: a replica took the place of its server, and lacks what came last.
+local function is_beyond_hand(its, name, through)
     local tube = its.tubes[name]
     local in_hand = tube and tube.handed_to == its.token and tube.handed_count > 0
-    return not in_hand or through <= math.max(tube.head, tube.handed_through)
+    return in_hand and through > math.max(tube.head, tube.handed_through)
+end
+
+-- Whether a batch that the holder was handed, from this number on, may leave through that one. Before it there may be
+-- messages again that had left, for the same reason.
+local function may_leave(its, name, from, through)
+    local tube = its.tubes[name]
+    if is_beyond_hand(its, name, through) then
+        return false
+    end
+    return tube and tube.handed_to == its.token and tube.handed_from == from or not stands_below(its, name, from)
 end
 
 -- Below that number the messages of the tube are in the hands of the thread's holder.
