@@ -1,4 +1,4 @@
-"""What a storage on a server asks of it, counted: points 4, 5, 8, 9 and 10 of what storages on a server must show."""
+"""What a storage on a server asks of it, counted: points 4, 5 and 7 to 10 of what storages on a server must show."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from random import Random
 from typing import ClassVar
 
@@ -230,7 +231,34 @@ async def large_call(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
 async def test_04_no_script_is_long(
     storage: RedisStorage, begin: Callable[[RedisStorage], Awaitable[Callable[[], Awaitable[object]]]]
 ) -> None:
-    work = await begin(storage)
+    commands = await commands_within(storage, await begin(storage))
+    assert commands
+    assert max(commands) <= MOST_COMMANDS
+
+
+@pytest.mark.parametrize("absent", [False, True])
+async def test_07_scripts_do_no_more_where_more_is_queued(storage: RedisStorage, absent: bool) -> None:
+    counts = list[int]()
+    for number in (1000, 20_000):
+        await in_one_tube(storage, number)
+        await steps(storage, 2, absent)
+        counts.append(sum(await commands_within(storage, partial(steps, storage, 8, absent))))
+    few, many = counts
+    assert many <= 1.1 * few
+
+
+async def steps(storage: RedisStorage, number: int, absent: bool) -> None:
+    """Calls come, and as many batches go."""
+    hand = await storage.turn(None, None, TERMS)
+    for step in range(number):
+        await storage.append([(PIPE, [b"%d, %d" % (step, each) for each in range(BATCH)])], absent=absent)
+        hand = await storage.turn(hand, None, TERMS)
+    assert hand
+    await storage.unclaim(hand.key, hand.token)
+
+
+async def commands_within(storage: RedisStorage, work: Callable[[], Awaitable[object]]) -> list[int]:
+    """How many commands each script calls meanwhile."""
     with socket.socket(socket.AF_UNIX) as monitor:
         monitor.connect(str(running_server().socket))
         monitor.sendall(b"MONITOR\r\n")
@@ -247,5 +275,4 @@ async def test_04_no_script_is_long(
             commands.append(0)
         elif b"lua] " in line:
             commands[-1] += 1
-    assert commands
-    assert max(commands) <= MOST_COMMANDS
+    return commands
