@@ -48,7 +48,7 @@ class Family:
         self._resting = {self._rest() for _ in range(number)}
 
     async def woken(self, *, cut: bool) -> float:
-        """Seconds until one of them starts on a message whose wake-up was lost."""
+        """Seconds until one of them starts on a message whose wake-up was lost. Until then each looks once at most."""
         asleep = (await self._storage.server.layout()).key(0, "SLEEPS")
 
         async def all_sleep() -> bool:
@@ -59,10 +59,12 @@ class Family:
             self._proxy.cut_subscribers()
         else:
             self._proxy.drop_wake_ups = 1
-        sent = time.monotonic()
+        sent, scripts = time.monotonic(), self._proxy.scripts
         assert await self._storage.append([(PIPES[0], [b"x"])]) == 1
         [done], self._resting = await asyncio.wait(self._resting, return_when=asyncio.FIRST_COMPLETED)
         took_s, hand = time.monotonic() - sent, done.result()
+        # Beside the call: they say once in ten seconds that they are there.
+        assert self._proxy.scripts - scripts <= 1 + len(self._resting) + 1 + 1
         assert hand is not None
         assert hand.batch.messages == [b"x"]
         self._proxy.drop_wake_ups = 0

@@ -26,6 +26,8 @@ class Proxy:
         self.connections = 0
         """How many there ever were."""
         self.most_at_once = 0
+        self.scripts = 0
+        """How many calls of scripts were forwarded."""
         self.drop_answers = 0
         """So many of the next answers are not forwarded: their connection ends instead."""
         self.drop_wake_ups = 0
@@ -77,6 +79,7 @@ class Proxy:
             while data := await reader.read(1 << 16):
                 if b"SUBSCRIBE" in data:
                     self._subscribers.add(client)
+                self.scripts += data.count(b"\r\nEVALSHA\r\n")
                 await self._pass_on(data, writer)
         writer.transport.abort()
 

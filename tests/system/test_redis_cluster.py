@@ -1,5 +1,5 @@
-"""A storage on a cluster of three masters and three replicas: how its work spreads, and what it does when servers die
-and slots move.
+"""A storage on a cluster of three masters and three replicas: how its work spreads (points 2, 3 and 5 of what storages on
+a server must show), and what it does when servers die and slots move.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from shardq.drivers.redis.check import wrongs
 from shardq.drivers.redis.connecting import storage_of
 from shardq.drivers.redis.layout import slot_of
 from shardq.drivers.redis.storage import RedisStorage
+from shardq.drivers.redis.wire import Wire
 from shardq.errors import FencedError
 from shardq.model import Counts, Hand, Terms
 from shardq.settings import StorageSettings
@@ -109,7 +110,7 @@ class Monitor:
         return [said.decode(errors="replace").splitlines() for said in self._said]
 
 
-async def test_a_thousand_threads_use_all_masters_in_few_calls(storage: RedisStorage) -> None:
+async def test_02_03_05_a_thousand_threads_use_all_masters_in_few_calls(storage: RedisStorage) -> None:
     pipes = [f"{HANDLER}/{number}/0" for number in range(1000)]
     for start in range(0, 1000, 250):
         await storage.append([(pipe, [b"%d" % number for number in range(96)]) for pipe in pipes[start : start + 250]])
@@ -139,6 +140,19 @@ async def test_a_thousand_threads_use_all_masters_in_few_calls(storage: RedisSto
     assert touched > 1000
     assert all(0.25 <= its / sum(calls) <= 0.42 for its in calls), calls
     assert sum(calls) / batches <= 1.1, (calls, batches)
+
+
+async def test_05_a_call_is_one_flush_for_each_master(storage: RedisStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipes = [f"{HANDLER}/{number}/0" for number in range(16)]
+    layout = await storage.server.layout()
+    touched = {layout.partition_of(f"{HANDLER}/{number}") for number in range(16)}
+    assert await storage.append([(pipe, [b"first"]) for pipe in pipes]) == 16  # connects, and tells the scripts
+    flushes, send = list[bytes](), Wire.sent
+    with monkeypatch.context() as patched:
+        patched.setattr(Wire, "sent", lambda *its: flushes.append(its[1]) or send(*its))  # type: ignore[func-returns-value]
+        assert await storage.append([(pipe, [b"x"] * 625) for pipe in pipes]) == 10_000
+    assert len(flushes) == 3
+    assert sum(sent.count(b"\r\nEVALSHA\r\n") for sent in flushes) == len(touched)
 
 
 async def test_a_family_does_what_is_registered(storage: RedisStorage, folder: Folder) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -46,31 +45,6 @@ async def storage() -> AsyncIterator[RedisStorage]:
     assert await wrongs(storage.server) == []
     await storage.server.destroy()
     await storage.close()
-
-
-async def test_a_call_is_one_script_for_each_partition_and_sent_before_an_answer(storage: RedisStorage) -> None:
-    assert await storage.append(EVERYWHERE) == PARTITIONS  # from now on the server has the script
-    pipes = [(f"{HANDLER}/{number}/0", [b"a", b"b"]) for number in range(1000, 1016)]
-    touched = len({Layout("", PARTITIONS).partition_of(f"{HANDLER}/{number}") for number in range(1000, 1016)})
-    with socket.socket(socket.AF_UNIX) as monitor:
-        monitor.connect(str(running_server().socket))
-        monitor.sendall(b"MONITOR\r\n")
-        assert monitor.recv(5) == b"+OK\r\n"
-        writes = list[int]()
-        wire = (await storage.server.here()).link._ready(0)
-        assert wire
-        assert wire._transport
-        write = wire._transport.write
-        wire._transport.write = lambda data: writes.append(len(data)) or write(data)  # type: ignore[func-returns-value,method-assign]
-        assert await storage.append(pipes) == 32
-        wire._transport.write = write  # type: ignore[method-assign]
-        running_server().ask("PING", "end of the test")
-        said = b""
-        while b"end of the test" not in said:
-            said += monitor.recv(1 << 16)
-
-    assert said.count(b'"EVALSHA"') == touched
-    assert len(writes) == 1
 
 
 async def test_a_storage_keeps_its_partitions(storage: RedisStorage) -> None:

@@ -143,7 +143,7 @@ class Looking:
 
 def look_said(told: dict[str, Any], found: Any) -> Look:
     """What a script said of a look that found this."""
-    return Look(found, bool(told.get("sleeps")), told.get("for_us"), told.get("looks_in_s", 1.0))
+    return Look(found, bool(told.get("sleeps")), told.get("for_us"), told.get("looks_in_us"))
 
 
 def _told(served: Iterable[str] | None) -> Any:

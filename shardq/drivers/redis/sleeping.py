@@ -26,8 +26,9 @@ class Look(NamedTuple):
     """The sleeper lies on the server, and will be woken."""
     for_us: int | None = None
     """It has to look again after so many microseconds."""
-    looks_in_s: float = 1.0
-    """It looks for what no wake-up told it of, when its turn has come: for a safety net of one second."""
+    looks_in_us: float | None = None
+    """It looks for what no wake-up told it of after so many microseconds, when its turn has come. None: it takes no
+    turns."""
 
 
 class Places:
@@ -44,9 +45,9 @@ class Places:
         self._ends: dict[int, float] = {}
         """When it has to look again, monotonic, where there is such a time."""
 
-    def lie_as(self, partition: int) -> dict[str, str]:
+    def lie_as(self, partition: int) -> dict[str, Any]:
         """Arguments of a script that may let it lie down, and takes away where it lay."""
-        told, former = dict[str, str](), self._names.pop(partition, None)
+        told, former = dict[str, Any](), self._names.pop(partition, None)
         self._ends.pop(partition, None)
         if former:
             told["woken"] = former
@@ -54,6 +55,7 @@ class Places:
         if name:
             # Should it be cancelled now, the server may have written its name down.
             told["sleeper"] = self._names[partition] = name
+            told["net_us"] = round(self._safety_net_s * 1e6)
         return told
 
     def note(self, partition: int, seen: Look) -> None:
@@ -65,7 +67,8 @@ class Places:
         if seen.for_us is not None:
             spans.append(seen.for_us / 1e6 + 0.0005)
         if seen.sleeps and partition in self._names:
-            spans.append(self._safety_net_s * (seen.looks_in_s + 0.002))
+            looks_in_s = self._safety_net_s if seen.looks_in_us is None else seen.looks_in_us / 1e6
+            spans.append(looks_in_s + 0.002)
         if spans:
             self._ends[partition] = time.monotonic() + min(spans)
 

@@ -261,7 +261,7 @@ class Turning:
         partition: int,
         hand: Hand | None,
         asked: Asked,
-        lying: dict[str, str],
+        lying: dict[str, Any],
         *,
         stay: bool,
         hold: bool = False,

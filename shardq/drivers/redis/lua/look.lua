@@ -1,12 +1,12 @@
 -- The thread that is next: `Storage.wait`.
 -- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS OUTWARD
 -- needs: base frees records sleepers threads equal tubes room pending ready
--- args: served (false: all), bound, sleeper, woken, peek (the thread is not returned yet: it keeps its turn),
+-- args: served (false: all), bound, sleeper, woken, net_us, peek (the thread is not returned yet: it keeps its turn),
 --   expected (the turn that a look saw; another look may have returned that thread since), fresh (a thread that was
 --   returned within ROUND_US is none: one of another partition may be before it)
 -- Returns: key (nil: none), its turn (nil: it is the bound one), schedules, away (something is on its way to other
 -- partitions), changed (the thread that is next is not the expected one), and where the sleeper lies: sleeps, for_us,
--- looks_in_s; see turn.lua.
+-- looks_in_us; see turn.lua.
 if args.woken then
     get_up(args.woken)
 end
@@ -30,13 +30,12 @@ else
     elseif told.key then
         offer(told.key, thread(told.key))
     elseif args.sleeper and not told.schedules then
-        lie_down(args.sleeper, work_events(served))
+        told.looks_in_us = lie_down_for_work(args.sleeper, work_events(served))
         if bound then
             bound.bell = args.sleeper
         end
         local instant = next_instant()
         told.sleeps, told.for_us = true, instant and math.max(0, instant - now)
-        told.looks_in_s = next_look(args.sleeper, work_events(served))
     end
 end
 commit()

@@ -2,13 +2,12 @@
 -- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS CALLS CALLS_OLD OUTBOX OUTWARD
 -- needs: base records sleepers threads equal tubes absent batches room pending outbox without_outputs ready calls
 -- args: hand (key, token; name, from and through of what leaves), terms (of its handler), stay, lease_us, owner, sleeper (lies
---   down where there is nothing), woken (the sleeper lay down before), hold (another thread of this partition is not
---   claimed), outputs, producer, call
+--   down where there is nothing), woken (the sleeper lay down before), net_us (see `lie_down_for_work`), hold (another
+--   thread of this partition is not claimed), outputs, producer, call
 -- ARGV[2]: served (false: all handlers) and the terms of each handler. ARGV from 3 on: bodies of the outputs
 -- Returns what is said of the hand, then the records of its batch. Without a key there is none. With `sleeps` the sleeper
--- lies: it looks again after `for_us` microseconds at the latest, and after `looks_in_s` seconds. With `refusal` nothing
--- changed: see `shared/outputs.lua`. Where the content goes elsewhere, what is in the hand is acknowledged, and nothing
--- handed out.
+-- lies: it looks again after `for_us` and after `looks_in_us` microseconds at the latest. With `refusal` nothing changed:
+-- see `shared/outputs.lua`. Where the content goes elsewhere, what is in the hand is acknowledged, and nothing handed out.
 local hand, lease_us = args.hand, args.lease_us
 local others = cmsgpack.unpack(ARGV[2])
 local served = others.served or nil
@@ -23,12 +22,12 @@ end
 local function reply(key, its, batch)
     local told, schedules = key and reply_with(key, its, batch) or {cmsgpack.pack({sleeps = false})}, schedule_is_due()
     if not batch and args.sleeper and not schedules then
-        lie_down(args.sleeper, work_events(served))
+        local looks_in_us = lie_down_for_work(args.sleeper, work_events(served))
         if its then
             its.bell = args.sleeper
         end
         local instant = next_instant()
-        local said = {sleeps = true, for_us = instant and math.max(0, instant - now), looks_in_s = next_look(args.sleeper, work_events(served))}
+        local said = {sleeps = true, for_us = instant and math.max(0, instant - now), looks_in_us = looks_in_us}
         said.away = redis.call('EXISTS', OUTWARD) == 1
         if key then
             said.key, said.token = key, its.token

@@ -81,17 +81,29 @@ local function wake_timekeeper()
     end
 end
 
--- After how many seconds a sleeper looks for what no wake-up told it of. Those that wait for the same events take turns,
--- one each second, in the order of their names. The second begins at another instant for other events.
-local function next_look(name, events)
-    local event = '' -- the first of them, in whatever order they were given
-    for place, other in ipairs(events) do
-        event = (place == 1 or other < event) and other or event
+-- Lie down until there is work. Returns after how many microseconds the sleeper looks for what no wake-up told it of.
+-- Those that wait for the same take turns, one in each span of `args.net_us`: each has the first span that is to come and
+-- that none of the others has. The spans of those that wait for something else begin at other instants.
+local LOOK = 'look\0'
+local function lie_down_for_work(name, events)
+    table.sort(events) -- they come in any order
+    local group = redis.sha1hex(SLEEPERS .. table.concat(events, '\0'))
+    local spans = LOOK .. group .. '\0' .. int(args.net_us) .. '\0'
+    local at = now / args.net_us + tonumber(string.sub(group, 1, 5), 16) / 1048576
+    local next = math.floor(at) + 1
+    local function taken_before(span)
+        return redis.call('ZLEXCOUNT', SLEEPERS, '[' .. spans .. sortable(next), '(' .. spans .. sortable(span))
     end
-    local first = '[' .. event .. '\0'
-    local number = math.max(1, redis.call('ZLEXCOUNT', SLEEPERS, first, '(' .. event .. '\0\255'))
-    local place = redis.call('ZLEXCOUNT', SLEEPERS, first, '(' .. event .. '\0' .. name)
-    local seconds = (now + tonumber(string.sub(redis.sha1hex(SLEEPERS .. event), 1, 5), 16)) / 1000000
-    local turn = math.floor(seconds) + 1
-    return turn + (place - turn) % number - seconds
+    local free, most = next, next + taken_before(1e15)
+    while free < most do
+        local middle = math.floor((free + most) / 2)
+        if taken_before(middle + 1) > middle - next then
+            free = middle + 1
+        else
+            most = middle
+        end
+    end
+    events[#events + 1] = spans .. sortable(free)
+    lie_down(name, events)
+    return (free - at) * args.net_us
 end
