@@ -16,13 +16,19 @@ import pytest
 from tests.support.chance import SEED, add_figure
 
 EVERYTHING = os.environ.get("SHARDQ_FAULTS") == "all"
+#: How long a test may take that tries every step, seconds: on a busy machine some of them take minutes.
+_EVERYTHING_S = 3600
 KILLS = int(os.environ.get("SHARDQ_FAULTS_KILLS", "25"))
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The interleavings last: they leave a large heap, which every fork after them would have to copy the map of."""
+    """The interleavings last: they leave a large heap, of which every fork after them would copy the map. And time
+    for all that try everything.
+    """
     items.sort(key=lambda item: item.path.name == "test_interleavings.py")
+    for item in items if EVERYTHING else ():
+        item.add_marker(pytest.mark.timeout(_EVERYTHING_S))
 
 
 @pytest.fixture
