@@ -89,14 +89,8 @@ class Queue:
                         raise call.full(number)
                     taken = await self.storage.append_when_room(step, when=time, absent=if_not_exists)
                 accepted += taken or 0
-        except QueueFull as full:
-            full.not_accepted = call.left(number)
-            raise
-        except StorageUnconfirmed as unconfirmed:
-            unconfirmed.not_accepted = call.left(number + 1)
-            raise
-        except StorageMoved as moved:
-            moved.not_accepted = call.left(number, moved.stored)
+        except (QueueFull, StorageMoved, StorageUnconfirmed) as error:
+            error.not_accepted = call.not_stored(number, error)
             raise
         return accepted
 
@@ -128,14 +122,8 @@ class Queue:
                         raise call.full(number)
                     taken = _result(self.storage.append_when_room(step, when=time, absent=if_not_exists), may_wait)
                 accepted += taken or 0
-        except QueueFull as full:
-            full.not_accepted = call.left(number)
-            raise
-        except StorageUnconfirmed as unconfirmed:
-            unconfirmed.not_accepted = call.left(number + 1)
-            raise
-        except StorageMoved as moved:
-            moved.not_accepted = call.left(number, moved.stored)
+        except (QueueFull, StorageMoved, StorageUnconfirmed) as error:
+            error.not_accepted = call.not_stored(number, error)
             raise
         return accepted
 

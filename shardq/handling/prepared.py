@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
-from shardq.errors import QueueFull
+from shardq.errors import QueueFull, StorageMoved, StorageUnconfirmed
 from shardq.handling.info import HandlerInfo
 from shardq.handling.inside import inside_handler
 from shardq.handling.limits import check_limits
@@ -43,6 +43,12 @@ class Prepared(NamedTuple):
             else:
                 left.append(request)
         return left
+
+    def not_stored(self, number: int, error: Exception) -> list[Any]:
+        """The requests that were not stored where the step of that number ended with this error."""
+        if isinstance(error, StorageUnconfirmed):
+            return self.left(number + 1)
+        return self.left(number, error.stored if isinstance(error, StorageMoved) else ())
 
     def full(self, stored: int) -> QueueFull:
         """The error for a call that does not wait for room, after so many steps were stored."""

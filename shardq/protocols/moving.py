@@ -15,8 +15,8 @@ class Movable(Protocol):
     One word of the source says which storage owns its messages. Until `hand_over` it is the source: all of them are
     there, and the target hands out none of those that it has by then. From that step on it is the target, which has all
     of them: it hands them out as soon as it is open. So a move that is cut off anywhere, and made again, loses no
-    message and doubles none. Calls may be repeated: done again, they change nothing. [Redis: that word is in partition 0,
-    and the others follow it. Where a process died between two of them, `stand` has the others follow first.]
+    message and doubles none. Calls may be repeated: done again, they change nothing. [Redis: that word is in partition
+    0, and the others follow it. Where a process died between two of them, `stand` has the others follow first.]
 
     Source
 

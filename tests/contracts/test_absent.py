@@ -16,6 +16,7 @@ from shardq.protocols import Lock, Storage
 from tests.conftest import OpenBackend
 from tests.contracts.kit.peer import peer
 from tests.contracts.test_storage import (
+    BESIDE,
     CHUNK,
     KEY,
     OTHER,
@@ -296,14 +297,14 @@ async def test_S27_a_call_without_room_leaves_nothing(open_backend: OpenBackend)
     storage, token = backend.storage, await claimed(backend.new_lock())
     await fill(storage)
     large = [b"%d" % number + CHUNK for number in range(4)]
-    assert await add(storage, *large, pipe=OTHER) is None
-    waiting = await suspended(storage.append_when_room([(OTHER, large * 2)], absent=True))
+    assert await add(storage, *large, pipe=BESIDE) is None
+    waiting = await suspended(storage.append_when_room([(BESIDE, large * 2)], absent=True))
 
     await drain(storage, PIPE, token)
 
     assert await finished(waiting) == 4
-    assert await contents(storage, OTHER) == large
-    assert await add(storage, *large, pipe=OTHER) == 0
+    assert await contents(storage, BESIDE) == large
+    assert await add(storage, *large, pipe=BESIDE) == 0
 
 
 async def test_S27_nothing_is_nothing(storage: Storage) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from shardq import Queue, connect
 from tests.faults.conftest import SEED
+from tests.faults.kit.blows import Blows
 from tests.faults.kit.family_storm import LARGEST_CALL, THREADS, Delivery, Gust, Stormy, deliveries, note_accepted, read
 from tests.faults.kit.points import Child
 from tests.support.homes import Home, home_of, on_each_home
@@ -25,9 +26,8 @@ from tests.support.segments import new_name
 
 SECONDS = float(os.environ.get("SHARDQ_FAULTS_SECONDS", "4"))
 PRODUCERS, WORKERS = 2, 3
-#: Between two blows, and how long one that was stopped stays so; seconds.
-CALM_S, STOPPED_S = (0.02, 0.2), (0.005, 0.2)
-TO_KILL, TO_HIT_THE_SUPERVISOR = 0.6, 0.1
+#: Seconds between two blows, and how many of them hit the supervisor.
+CALM_S, TO_HIT_THE_SUPERVISOR = (0.02, 0.2), 0.1
 #: Where claims live by time, those of a worker live so long that was killed with its supervisor.
 LEASE_S = 6.0
 #: For what is left after the storm.
@@ -42,35 +42,25 @@ class Fleet:
         self._home = home
         self._log = (folder / "log").open("wb")
         self._born = 0
-        self._resume: dict[int, float] = {}
-        self.killed: set[int] = set()
-        self.blows = 0
+        self.blows = Blows()
         self.supervisor = self._started()
         self.queue = self._connected()
         self.producers = [self._hired() for _ in range(PRODUCERS)]
 
     def strike(self, random: Random) -> None:
         """Kill or stop one of them."""
-        self.blows += 1
         chance = random.random()
         if chance < TO_HIT_THE_SUPERVISOR:
-            self._hit(self.supervisor.pid, random)
+            self.blows.hit(self.supervisor.pid, random)
         elif chance < 0.3:
-            self._hit(random.choice(self.producers).pid, random)
+            self.blows.hit(random.choice(self.producers).pid, random)
         elif workers := self._workers():
-            self._hit(random.choice(workers), random)
+            self.blows.hit(random.choice(workers), random)
         self._replace()
-
-    def resume(self, *, everybody: bool = False) -> None:
-        for pid, due in list(self._resume.items()):
-            if everybody or time.monotonic() > due:
-                del self._resume[pid]
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGCONT)
 
     def settle(self) -> None:
         """No more producers; whatever is left is handled in peace."""
-        self.resume(everybody=True)
+        self.blows.resume(everybody=True)
         for producer in self.producers:
             producer.kill()
         self.producers = []
@@ -84,7 +74,7 @@ class Fleet:
         return self.supervisor.wait(PATIENCE_S)
 
     def discard(self) -> None:
-        self.resume(everybody=True)
+        self.blows.resume(everybody=True)
         for producer in self.producers:
             producer.kill()
         self.supervisor.kill()
@@ -98,23 +88,13 @@ class Fleet:
     def log(self) -> str:
         return (self.folder / "log").read_text(errors="replace")
 
-    def _hit(self, pid: int, random: Random) -> None:
-        with suppress(ProcessLookupError):
-            if random.random() < TO_KILL:
-                self._resume.pop(pid, None)
-                self.killed.add(pid)
-                os.kill(pid, signal.SIGKILL)
-            elif pid not in self._resume:
-                os.kill(pid, signal.SIGSTOP)
-                self._resume[pid] = time.monotonic() + random.uniform(*STOPPED_S)
-
     def _replace(self) -> None:
         for producer in self.producers[:]:
-            if producer.pid in self.killed:
+            if producer.pid in self.blows.killed:
                 producer.end()
                 self.producers.remove(producer)
                 self.producers.append(self._hired())
-        if self.supervisor.pid in self.killed:
+        if self.supervisor.pid in self.blows.killed:
             self.supervisor.wait()
             self.supervisor = self._started()
 
@@ -180,7 +160,7 @@ def test_a_family_in_a_storm_loses_nothing_and_keeps_its_order(
 ) -> None:
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:
-        fleet.resume()
+        fleet.blows.resume()
         fleet.strike(random)
         time.sleep(random.uniform(*CALM_S))
     fleet.settle()
@@ -191,10 +171,10 @@ def test_a_family_in_a_storm_loses_nothing_and_keeps_its_order(
     check_nothing_is_lost(tmp_path, seen)
     for thread, found in seen.items():
         check_order(thread, found)
-        check_repetitions(thread, found, fleet.killed)
+        check_repetitions(thread, found, fleet.blows.killed)
     assert fleet.stop() == 0
     assert home.wrong() == []
-    tried("blows at a family", fleet.blows)
+    tried("blows at a family", fleet.blows.count)
     tried("of its requests", sum(map(len, seen.values())))
     tried("of them dead letters", len(buried))
 

@@ -24,6 +24,7 @@ from shardq.drivers.redis.check import wrongs
 from shardq.drivers.redis.connecting import storage_of
 from shardq.drivers.redis.storage import RedisStorage
 from tests.faults.conftest import SEED
+from tests.faults.kit.blows import Blows
 from tests.faults.kit.family_storm import LARGEST_CALL, THREADS, Gust, Stormy, deliveries, note_accepted, read
 from tests.faults.kit.points import Child
 from tests.faults.test_family_storm import check_nothing_is_lost, check_order
@@ -33,11 +34,10 @@ from tests.support.redis_server import Server, program
 SECONDS = float(os.environ.get("SHARDQ_FAULTS_SECONDS", "5"))
 REQUESTS = int(os.environ.get("SHARDQ_FAULTS_REQUESTS", "0"))
 FAMILIES, WORKERS, PRODUCERS = 2, 2, 2
-#: Between two blows, and how long one that was stopped stays so; seconds.
-CALM_S, STOPPED_S = (0.05, 0.4), (0.005, 0.2)
+#: Seconds between two blows.
+CALM_S = (0.05, 0.4)
 #: What a blow hits, and how often.
 TARGETS = {"worker": 60, "producer": 15, "supervisor": 8, "proxy": 12, "server": 5}
-TO_KILL = 0.6
 #: Requests that wait are no more than this.
 ENOUGH = 20_000
 #: For so long a claim stays whose worker and supervisor are dead.
@@ -54,7 +54,7 @@ class Fleet:
         self.blows: dict[str, int] = dict.fromkeys(TARGETS, 0)
         self._random = random
         self._log = (folder / "log").open("wb")
-        self._resume: dict[int, float] = {}
+        self.processes = Blows()
         self._born = 0
         self._server = Server(program(), "--appendonly", "yes", "--appendfsync", "always")
         self._server.start()
@@ -78,23 +78,16 @@ class Fleet:
             self._proxy.wait()
             self._proxy = self._started_proxy()
         elif target == "producer":
-            self._hit(self._random.choice(self._producers).pid)
+            self.processes.hit(self._random.choice(self._producers).pid, self._random)
         elif target == "supervisor":
-            self._hit(self._random.choice(self._supervisors).pid)
+            self.processes.hit(self._random.choice(self._supervisors).pid, self._random)
         elif workers := self._workers():
-            self._hit(self._random.choice(workers))
+            self.processes.hit(self._random.choice(workers), self._random)
         self._replace()
-
-    def resume(self, *, everybody: bool = False) -> None:
-        for pid, due in list(self._resume.items()):
-            if everybody or time.monotonic() > due:
-                del self._resume[pid]
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGCONT)
 
     def settle(self) -> None:
         """No more producers, and no more blows: what is left is handled."""
-        self.resume(everybody=True)
+        self.processes.resume(everybody=True)
         for producer in self._producers:
             producer.kill()
         self._producers = []
@@ -106,7 +99,7 @@ class Fleet:
         return [supervisor.wait(PATIENCE_S) for supervisor in self._supervisors]
 
     def discard(self) -> None:
-        self.resume(everybody=True)
+        self.processes.resume(everybody=True)
         workers = self._workers()
         for producer in self._producers:
             producer.kill()
@@ -121,15 +114,6 @@ class Fleet:
 
     def said(self) -> str:
         return (self.folder / "log").read_text(errors="replace")[-6000:]
-
-    def _hit(self, pid: int) -> None:
-        with suppress(ProcessLookupError):
-            if self._random.random() < TO_KILL:
-                self._resume.pop(pid, None)
-                os.kill(pid, signal.SIGKILL)
-            elif pid not in self._resume:
-                os.kill(pid, signal.SIGSTOP)
-                self._resume[pid] = time.monotonic() + self._random.uniform(*STOPPED_S)
 
     def _replace(self) -> None:
         for place, producer in enumerate(self._producers):
@@ -200,7 +184,7 @@ def test_20_families_in_a_storm_lose_nothing_and_keep_their_order(
 ) -> None:
     end = time.monotonic() + SECONDS
     while time.monotonic() < end or (REQUESTS and asyncio.run(accepted(fleet.url)) < REQUESTS):
-        fleet.resume()
+        fleet.processes.resume()
         fleet.strike()
         time.sleep(random.uniform(*CALM_S))
     fleet.settle()

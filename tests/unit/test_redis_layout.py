@@ -13,6 +13,7 @@ import pytest
 from shardq.drivers import redis as driver
 from shardq.drivers.redis.address import Address, of_url
 from shardq.drivers.redis.check import wrongs
+from shardq.drivers.redis.hands import decoded
 from shardq.drivers.redis.layout import NAMES
 from shardq.drivers.redis.moving import MovableServer
 from shardq.drivers.redis.overview import overview_of
@@ -120,6 +121,8 @@ async def all_verbs(storage: RedisStorage) -> None:
     await storage.server.run("arrived", 0, {"target": 0, "through": 0})
     assert await storage.server.run("room", 0, {"nbytes": 1, "most": 1 << 40})
     await storage.server.run("leave", 0, {"sleeper": name})
+    gate = decoded(await storage.server.run("stand", 0, {}))["gate"]
+    await storage.server.run("follow", 0, {"gate": gate | {"number": gate["number"] + 1}})
 
 
 async def test_03_every_key_that_a_script_touches_is_declared_and_of_the_storage(storage: RedisStorage) -> None:

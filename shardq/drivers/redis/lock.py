@@ -6,33 +6,25 @@ import asyncio
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.turning import LEASE_S
 from shardq.errors import ConfigurationError
-from shardq.losses import Losses
+from shardq.leases import Claim, LeasedLock
 from shardq.settings import LockSettings, StorageSettings
-
-#: The last part of a lease, in which its holder stops and releases the key.
-_LAST_PART = 1 / 8
 
 
 @dataclass
-class _Claim:
-    storage: RedisStorage
-    """The one that gave the token, since that of the lock may change while a claim is held."""
-    token: int
+class _Claim(Claim[RedisStorage]):
     lease_s: float
-    """How long it is to live from its next renewal on."""
     granted_s: float
     """How long it lives since it was made or renewed."""
     ends: float
     """When that ends at the earliest, monotonic: counted from the sending of what made or renewed it."""
 
 
-class RedisLock:
+class RedisLock(LeasedLock[_Claim]):
     """`Lock` on a server. A claim that is not renewed lives for `settings.timeout` where that was set, else for 30 s.
 
     `redis`: a client of `redis.asyncio`, or a `RedisStorage`, whose claims they then are. With a client, or without
@@ -40,6 +32,7 @@ class RedisLock:
     """
 
     def __init__(self, redis: Any = None, settings: LockSettings | None = None) -> None:
+        super().__init__()
         self.settings = settings or LockSettings()
         self.storage: RedisStorage | None = redis if isinstance(redis, RedisStorage) else None
         self._redis = None if self.storage else redis
@@ -48,8 +41,6 @@ class RedisLock:
         self.renewed_for_it = False
         """Whether a supervisor renews the claims, so that this lock has to ask whether one stands."""
         self._lease_s: float | None = None
-        self._held: dict[str, _Claim] = {}
-        self._losses = Losses()
         self._tasks = set[asyncio.Task[None]]()
 
     @property
@@ -77,23 +68,6 @@ class RedisLock:
     async def exists(self, key: str) -> bool:
         return await self._current_storage().claimed(key)
 
-    async def release(self, key: str, pause_s: float = 0.0) -> bool:
-        claim = self._held.pop(key, None)
-        self._losses.forget(key)
-        return claim is not None and await claim.storage.unclaim(key, claim.token, pause_s)
-
-    async def ttl(self, key: str, seconds: float) -> bool:
-        if seconds <= 0:
-            return await self.release(key)
-        claim = self._held.get(key)
-        if claim is None:
-            return False
-        claim.lease_s = seconds
-        held = await self.renew(key)
-        for future in self._losses.of(key):
-            self._watch(key, claim, future)
-        return held
-
     async def renew(self, key: str) -> bool:
         claim = self._held.get(key)
         if claim is None:
@@ -107,13 +81,6 @@ class RedisLock:
             self._losses.tell(key)
         return held
 
-    def lost(self, key: str) -> asyncio.Future[None]:
-        claim = self._held.get(key)
-        future = self._losses.future(key, held=claim is not None)
-        if claim:
-            self._watch(key, claim, future)
-        return future
-
     def adopt(self, key: str, token: int) -> None:
         """Take over the claim on a thread that a turn of the storage claimed."""
         storage, lease_s = self._current_storage(), self._span_s
@@ -122,11 +89,6 @@ class RedisLock:
         if lease_s != storage.turning.lease_s:
             storage.turning.lease_s = lease_s  # of the claims of later turns
             self._spawn(self._give_lease(key, claim))
-
-    def forget(self, key: str) -> None:
-        """Forget the claim on a thread that a turn of the storage released."""
-        self._held.pop(key, None)
-        self._losses.forget(key)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -142,19 +104,14 @@ class RedisLock:
         if self._held.get(key) is claim:
             await self.renew(key)
 
-    def _watch(self, key: str, claim: _Claim, future: asyncio.Future[None]) -> None:
-        """Tell of the loss when the last part of the lease begins, unless it is renewed before."""
-        if future.done():
-            return
-        due_s = claim.ends - time.monotonic() - claim.granted_s * _LAST_PART
-        if self._held.get(key) is not claim or (due_s <= 0 and not self.renewed_for_it):
-            self._losses.tell(key)
-            return
-        if due_s <= 0:
+    def _lease(self, key: str, claim: _Claim) -> tuple[float, float]:
+        return claim.granted_s, claim.ends - time.monotonic() if self._held.get(key) is claim else 0.0
+
+    def _ends(self, key: str, claim: _Claim, future: asyncio.Future[None]) -> None:
+        if self.renewed_for_it and self._held.get(key) is claim:
             self._spawn(self._ask(key, claim, future))
-            return
-        timer = future.get_loop().call_later(due_s, partial(self._watch, key, claim, future))
-        future.add_done_callback(lambda _: timer.cancel())
+        else:
+            self._losses.tell(key)
 
     def _current_storage(self) -> RedisStorage:
         if self.storage is not None:

@@ -3,12 +3,9 @@
 -- needs: base frees sleepers threads calls
 -- args: key, lease_us, owner, producer, call
 -- Returns a token, 0 where the thread is claimed.
-local before = made_before()
-if before then
-    return before[1]
-end
-if state.leaving then
-    return redis.error_reply('LEFT ' .. state.leaving)
+local done = done_before()
+if done then
+    return done
 end
 local its, token = thread(args.key), 0
 if its.token == 0 and not state.arriving then

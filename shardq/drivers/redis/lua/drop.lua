@@ -3,12 +3,9 @@
 -- needs: base frees sleepers room letters calls
 -- args: grave, sequences, producer, call
 -- Returns how many there were.
-local before = made_before()
-if before then
-    return before[1]
-end
-if state.leaving then
-    return redis.error_reply('LEFT ' .. state.leaving)
+local done = done_before()
+if done then
+    return done
 end
 if state.arriving then
     return 0

@@ -3,12 +3,9 @@
 -- needs: base frees records sleepers threads equal tubes room calls
 -- args: key, name, from (a number; nil: from the head), below (nil: the end), producer, call
 -- ARGV from 2 on: messages. Returns how many left, where to go on (0: all is done), and where the end is.
-local before = made_before()
-if before then
-    return before[1]
-end
-if state.leaving then
-    return redis.error_reply('LEFT ' .. state.leaving)
+local done = done_before()
+if done then
+    return done
 end
 if state.arriving then
     return {0, 0, 0}

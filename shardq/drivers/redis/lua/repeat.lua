@@ -3,12 +3,9 @@
 -- needs: base takes_room records sleepers equal room pending calls
 -- args: pipes, due_us, schedule, most, absent, sleeper, woken, producer, call
 -- ARGV from 2 on: bodies. Returns what `append.lua` does.
-local before = made_before()
-if before then
-    return before[1]
-end
-if state.leaving then
-    return redis.error_reply('LEFT ' .. state.leaving)
+local done = done_before()
+if done then
+    return done
 end
 check_memory()
 if args.woken then

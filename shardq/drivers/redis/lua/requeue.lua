@@ -3,12 +3,9 @@
 -- needs: base takes_room records sleepers threads equal tubes room outbox letters calls
 -- args: grave, sequence, pipe, front, target (the partition of the pipe, where it is another one), most, producer, call
 -- ARGV[2]: body with the message. Returns 1; 0 without room, -1 where the letter is gone.
-local before = made_before()
-if before then
-    return before[1]
-end
-if state.leaving then
-    return redis.error_reply('LEFT ' .. state.leaving)
+local done = done_before()
+if done then
+    return done
 end
 check_memory()
 local place = place_of(args.grave, args.sequence)

@@ -3,12 +3,9 @@
 -- needs: base frees records sleepers equal room pending calls
 -- args: pipe, schedules (whether those with a schedule are meant), producer, call
 -- ARGV from 2 on: messages. Returns how many waited.
-local before = made_before()
-if before then
-    return before[1]
-end
-if state.leaving then
-    return redis.error_reply('LEFT ' .. state.leaving)
+local done = done_before()
+if done then
+    return done
 end
 if state.arriving then
     return 0

@@ -29,6 +29,16 @@ local function made_before()
     end
 end
 
+-- What a script returns that does nothing more: what this call returned when it was made before, or that the content goes
+-- elsewhere. nil: it has to do it.
+local function done_before()
+    local before = made_before()
+    if before then
+        return before[1]
+    end
+    return state.leaving and redis.error_reply('LEFT ' .. state.leaving)
+end
+
 -- Note what this call returns, and return it.
 local function note_call(result)
     if args.producer then

@@ -1,0 +1,25 @@
+-- What a call stores, for `append.lua` and `defer.lua`.
+-- keys: none of its own
+-- args: most (bytes there may be), sleeper (told of room where there is none), woken
+
+-- The bodies of the call (see absent.lua) and how many messages they have. nil, and what the script returns, where it
+-- stores nothing: -1, there is no room; -2, it has to be called again.
+local function bodies_to_store()
+    check_memory()
+    if args.woken then
+        get_up(args.woken)
+    end
+    local bodies, number, nbytes = wanted_bodies(args, 1)
+    if not bodies then
+        commit()
+        return nil, -2
+    end
+    if number > 0 and not fits(nbytes, args.most) then
+        if args.sleeper then
+            lie_down(args.sleeper, {ROOM})
+        end
+        commit()
+        return nil, -1
+    end
+    return bodies, number
+end
