@@ -5,6 +5,7 @@ A run takes a sample; `SHARDQ_FAULTS=all` takes 200 fail-overs.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from random import Random
 
@@ -12,6 +13,7 @@ import pytest
 
 from tests.faults.kit.fail_overs import Blow, Load
 from tests.support.redis_cluster import Cluster
+from tests.support.tasks import eventually
 
 Tried = Callable[[str, int], None]
 
@@ -65,3 +67,28 @@ async def test_15_with_replicas_1_nothing_is_lost_where_only_the_master_is_kille
     assert load.outputs_lost == 0
     tried("fail-overs with replicas=1", times)
     tried("messages under them, none lost", load.confirmed)
+
+
+@pytest.mark.parametrize("ends", ["killed", "silent"])
+@pytest.mark.timeout(1800)
+async def test_15_partitions_of_a_lost_master_go_on_and_others_do_not_wait(
+    cluster: Cluster, random: Random, everything: bool, tried: Tried, ends: str
+) -> None:
+    times, took, rates = 10 if everything else 1, list[float](), list[float]()
+    async with Load(cluster.url, THREADS) as load:
+        for _ in range(times):
+            await eventually(lambda: load.served >= 2000, "all partitions are served")
+            calm_s = 2.0
+            await asyncio.sleep(calm_s)  # its rate is measured
+            blow = Blow(cluster, load, random)
+            await (blow.strike(lags=False) if ends == "killed" else blow.silence())
+            took.append(await blow.until_all_go_on())
+            before = blow.others_in(blow.begun - calm_s, blow.begun) / calm_s
+            meanwhile = blow.others_in(blow.begun, blow.begun + took[-1])
+            assert meanwhile > 0
+            rates.append(meanwhile / took[-1] / before)
+            await blow.mend()
+        await load.settle()
+    rates.sort()
+    tried(f"ms until all partitions of a master that is {ends} went on, at p50", round(sorted(took)[times // 2] * 1000))
+    tried(f"percent of their rate that others kept while a master was {ends}, at p50", round(rates[times // 2] * 100))

@@ -20,9 +20,10 @@ from shardq.text.wording import counted
 #: Milliseconds after which a server says how many copies there are by then. With `appendfsync everysec` it writes to
 #: its disk once a second.
 _WAIT_MS = 2000
-#: Verbs that change what an application relies on after their return. What the others change at a server that is lost
-#: is done again at the next one: a batch whose acknowledgement is lost is handled again.
-_LASTING = frozenset(("append", "defer", "drop", "remove", "repeat", "requeue", "unwait"))
+#: Verbs that change what an application relies on after their return, and one that confirms what came from another
+#: partition. What the others change at a server that is lost is done again at the next one: a batch whose
+#: acknowledgement is lost is handled again.
+_LASTING = frozenset(("append", "cursor", "defer", "drop", "remove", "repeat", "requeue", "unwait"))
 
 
 def wants_copies(address: Any, script: Script) -> bool:

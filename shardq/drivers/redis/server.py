@@ -218,6 +218,11 @@ class Server:
         return found
 
     @property
+    def wants_copies(self) -> bool:
+        """Whether some verbs wait for copies of what they did."""
+        return bool(self.address.replicas or self.address.fsync)
+
+    @property
     def busy(self) -> bool:
         """Whether an answer is due in any event loop of this process."""
         return any(here.busy for here in self._here.all)
