@@ -10,7 +10,9 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import hiredis
@@ -23,6 +25,7 @@ from shardq.drivers.redis.replies import Outage
 from shardq.drivers.redis.scripts import Sendable
 from shardq.drivers.redis.tries import LOOK_S
 from shardq.drivers.redis.wire import Disconnected, Orphan, PlainWire, Wire, packed
+from shardq.errors import StorageClosed
 
 #: Seconds for which one server is asked for the slots, and for an answer while one is due: others may have its slots.
 _SLOTS_S, _ANSWER_S = 2.0, 5.0
@@ -152,6 +155,7 @@ class ClusterLink(Link):
         self._doubted = set[Address]()
         """Servers that may have lost slots: these are asked for before the next call."""
         self._making: dict[Address, asyncio.Lock] = {}
+        self._tasks = set[asyncio.Task[None]]()
 
     @property
     def busy(self) -> bool:
@@ -215,6 +219,18 @@ class ClusterLink(Link):
             self._lost.note(node, _SILENT_S)
         self._puzzled(Disconnected(), slot)
 
+    def _look_for_successor(self, node: Address) -> None:
+        """A server does not answer: should another one have its slots by now, that one is asked."""
+        self._lost.note(node, _SILENT_S)
+        self.cluster.doubt()
+        task = asyncio.get_running_loop().create_task(self._look_anew())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _look_anew(self) -> None:
+        with suppress(hiredis.ReplyError, Disconnected, Outage, OSError, StorageClosed):
+            await self.node_of(0)
+
     def _puzzled(self, reason: Exception, slot: int) -> None:
         super()._puzzled(reason, slot)
         node = self.cluster.of(slot)
@@ -234,7 +250,8 @@ class ClusterLink(Link):
                 except OSError:
                     self._lost.note(node)
                     raise
-                wire.answer_s = min(wire.answer_s, _ANSWER_S)
+                wire.answer_s, wire.silence_s = min(wire.answer_s, _ANSWER_S), LOOK_S
+                wire.on_silence = partial(self._look_for_successor, node)
                 if self._closed:
                     wire.close()
                 self._check_open()
