@@ -112,6 +112,18 @@ class Cluster:
         [replica] = [node for node in self.nodes if f"master_port:{master.port}\r\n" in node.ask("INFO", "replication")]
         return replica
 
+    def move(self, slot: int, source: Node, target: Node) -> None:
+        """Move a slot with its keys, one by one."""
+        ids = {node: node.ask("CLUSTER", "MYID").split("\r\n")[1] for node in (source, target)}
+        assert target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[source]).startswith("+OK")
+        assert source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[target]).startswith("+OK")
+        while keys := source.ask("CLUSTER", "GETKEYSINSLOT", slot, 10).split("\r\n")[2::2]:
+            for key in keys:
+                said = source.ask("MIGRATE", "127.0.0.1", target.port, key, 0, 5000)
+                assert said.startswith(("+OK", "+NOKEY")), said
+        for node in (target, source, *self.masters()):
+            assert node.ask("CLUSTER", "SETSLOT", slot, "NODE", ids[target]).startswith("+OK")
+
     def is_whole(self) -> bool:
         """Whether all servers see all of it, and each replica its master."""
         return all(map(self._is_whole, self.nodes))

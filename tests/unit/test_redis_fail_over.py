@@ -4,6 +4,7 @@ on a server must show. Here the keys are put back as they were, which is what a 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
@@ -17,10 +18,11 @@ from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.wire import PlainWire, packed
 from shardq.errors import FencedError
 from shardq.model import Hand, Terms, When, dead_pipe
+from shardq.outputs import Output
 from shardq.settings import StorageSettings
 from tests.support.leaks import segment_name
-from tests.support.redis_server import running_server
-from tests.support.tasks import LIMIT_S
+from tests.support.redis_server import Server, free_port, packaged_valkey, running_server
+from tests.support.tasks import LIMIT_S, eventually, finished
 
 HANDLER = "app.jobs/Resize"
 SERVED, TERMS = frozenset((HANDLER,)), {HANDLER: Terms((0,), 1)}
@@ -203,3 +205,42 @@ async def test_15_a_worker_has_no_thread_for_ever_that_it_released(storage: Redi
     assert await storage.pop(hand, 1)
     assert await storage.unclaim(hand.key, hand.token)
     assert lone or len({(await storage.server.layout()).partition_of(key) for key in done}) == PARTITIONS
+
+
+async def test_15_an_output_stays_in_its_outbox_until_the_other_partition_has_copies_of_it() -> None:
+    server = Server(packaged_valkey(), port=free_port())
+    server.start()
+    replica = Server(packaged_valkey(), "--replicaof", f"127.0.0.1 {server.port}", "--repl-diskless-sync-delay", "0")
+    storage = RedisStorage(Address(path=str(server.socket)), partitions=PARTITIONS, replicas=1)
+    source, target = KEYS[0][0], KEYS[1][0]
+
+    async def on_its_way() -> bool:
+        return bool(await storage.server.run("outgoing", 0, {"after": None}))
+
+    async def brought_on() -> bool:
+        await storage.promote()
+        return not await on_its_way()
+
+    try:
+        step = asyncio.create_task(storage.append([(f"{source}/0", [b"x"])]))
+        await eventually(lambda: storage.length(f"{source}/0"), "it is there")
+        hand = await storage.turn(None, SERVED, TERMS)
+        assert hand
+        assert await storage.pop(hand, 1, [Output(f"{target}/0", [b"sent on"])])
+        await eventually(lambda: storage.length(f"{target}/0"), "it comes at once")
+        layout = await storage.server.layout()
+        await storage.server.ask(b"DEL", *layout.keys_of(1), slot=0)  # the server has them no more
+        assert await on_its_way()
+        assert not step.done()
+
+        replica.start()
+        await eventually(lambda: replica.figure("replication", "master_link_status") == "up", "the replica is there")
+        assert await finished(step) == 1
+        await eventually(brought_on, "it is in its tube")
+        assert (await storage.range(f"{target}/0", 9)).messages == [b"sent on"]
+        assert await storage.unclaim(hand.key, hand.token)
+        assert await wrongs(storage.server) == []
+    finally:
+        await storage.close()
+        server.end()
+        replica.end()

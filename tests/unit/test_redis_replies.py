@@ -7,7 +7,7 @@ from hiredis import ReplyError
 
 from shardq.drivers.redis.address import Address
 from shardq.drivers.redis.copies import check
-from shardq.drivers.redis.replies import Elsewhere, NoMemory, Outage, TooFewCopies, is_answer, meaning
+from shardq.drivers.redis.replies import Elsewhere, Moving, NoMemory, Outage, TooFewCopies, is_answer, meaning
 from shardq.errors import ConfigurationError, FencedError, StorageDamaged, StorageRefused
 
 #: As servers of several versions say it, and the kind of error that it is.
@@ -17,7 +17,7 @@ SAID: list[tuple[str, type[Exception]]] = [
     ("UNKILLABLE Sorry the script already executed write commands against the dataset.", Outage),
     ("LOADING Redis is loading the dataset in memory", Outage),
     ("CLUSTERDOWN The cluster is down", Outage),
-    ("TRYAGAIN Multiple keys request during rehashing of slot", Outage),
+    ("TRYAGAIN Multiple keys request during rehashing of slot", Moving),
     ("NOREPLICAS Not enough good replicas to write.", Outage),
     ("MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.", Outage),
     (

@@ -10,7 +10,9 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import hiredis
@@ -21,7 +23,9 @@ from shardq.drivers.redis.links import Link
 from shardq.drivers.redis.plain_links import PlainLink, plain_answer
 from shardq.drivers.redis.replies import Outage
 from shardq.drivers.redis.scripts import Sendable
+from shardq.drivers.redis.tries import LOOK_S
 from shardq.drivers.redis.wire import Disconnected, Orphan, PlainWire, Wire, packed
+from shardq.errors import StorageClosed
 
 #: Seconds for which one server is asked for the slots, and for an answer while one is due: others may have its slots.
 _SLOTS_S, _ANSWER_S = 2.0, 5.0
@@ -29,8 +33,10 @@ _SLOTS_S, _ANSWER_S = 2.0, 5.0
 _PLAIN_ANSWER_S = 2.0
 #: Seconds of a pause before the next try, at most: a replica is soon in the place of a server that died.
 _LONGEST_PAUSE_S = 0.5
-#: For how long a server counts as lost that could not be connected to.
-_LOST_S = 1.0
+#: For how long a server counts as lost that could not be connected to, and one that did not answer a look.
+_LOST_S, _SILENT_S = 0.5, 2.0
+#: What was asked so many seconds ago is not asked again.
+_NEWS_S = 0.05
 #: How often in a row one call follows where servers send it, before it waits a little.
 _DETOURS = 8
 _ASK_SLOTS = packed(b"CLUSTER", b"SLOTS")
@@ -47,6 +53,7 @@ class Cluster:
     """Whether what is known may be no longer true."""
     version: int = 0
     """How often it changed."""
+    _read_at: float = float("-inf")
     _slots: list[Address | None] = field(default_factory=lambda: [None] * SLOTS)
 
     @property
@@ -87,6 +94,11 @@ class Cluster:
         if slots != self._slots:
             self.version += 1
         self._slots, self.nodes, self.stale = slots, nodes, False
+        self._read_at = time.monotonic()
+
+    def doubt(self) -> None:
+        """A call failed: what is known may be no longer true, unless it was asked for just now."""
+        self.stale = self.stale or time.monotonic() - self._read_at > _NEWS_S
 
     def follow(self, error: str) -> tuple[Address, bool] | None:
         """Where a server sends a call, and whether it is for this call only; None: it does not."""
@@ -113,18 +125,21 @@ def changed(address: Address | Cluster, change: Callable[[Address], Address]) ->
 
 
 class _Lost:
-    """Servers that could not be connected to, so that of many calls one finds that out."""
+    """Servers that could not be reached, so that of many calls one finds that out."""
 
     def __init__(self) -> None:
         self._until: dict[Address, float] = {}
 
-    def note(self, node: Address) -> None:
-        self._until[node] = time.monotonic() + _LOST_S
+    def note(self, node: Address, lost_s: float = _LOST_S) -> None:
+        self._until[node] = time.monotonic() + lost_s
+
+    def has(self, node: Address) -> bool:
+        return node in self._until and time.monotonic() < self._until[node]
 
     def check(self, node: Address) -> None:
         """Raises `Outage`."""
-        if time.monotonic() < self._until.get(node, 0):
-            raise Outage(f"{node} could not be connected to a moment ago")
+        if self.has(node):
+            raise Outage(f"{node} could not be reached a moment ago")
 
 
 class ClusterLink(Link):
@@ -137,7 +152,10 @@ class ClusterLink(Link):
         self.cluster = cluster
         self._wires: dict[Address, Wire] = {}
         self._lost = _Lost()
+        self._doubted = set[Address]()
+        """Servers that may have lost slots: these are asked for before the next call."""
         self._making: dict[Address, asyncio.Lock] = {}
+        self._tasks = set[asyncio.Task[None]]()
 
     @property
     def busy(self) -> bool:
@@ -155,14 +173,30 @@ class ClusterLink(Link):
             async with self._connecting:
                 if self.cluster.stale or self.cluster.of(slot) is None:
                     await self._ask_for_slots()
+        self._doubted.clear()
         found = self.cluster.of(slot)
         if found is None:
             raise Outage(f"no server of the cluster has slot {slot}")
         return found
 
+    async def reaches(self, slot: int) -> bool:
+        if self._ready(slot):
+            return True
+        try:
+            async with asyncio.timeout(LOOK_S):
+                node = await self.node_of(slot)
+                self._lost.check(node)
+                await self._to(node)
+        except (hiredis.ReplyError, Disconnected, Outage, OSError):
+            self.cluster.doubt()
+            return False
+        return True
+
     def _ready(self, slot: int) -> Wire | None:
-        node = None if self.cluster.stale else self.cluster.of(slot)
-        wire = self._wires.get(node) if node else None
+        node = self.cluster.of(slot)
+        if node is None or node in self._doubted or self._lost.has(node):
+            return None
+        wire = self._wires.get(node)
         return None if wire is None or wire.lost else wire
 
     async def _connected(self, slot: int) -> Wire:
@@ -179,9 +213,30 @@ class ClusterLink(Link):
             reply = await self._answered(await self._to(node), command, orphan, asking=asking)
         return reply
 
-    def _puzzled(self, reason: Exception) -> None:
-        super()._puzzled(reason)
-        self.cluster.stale = True
+    def silent(self, slot: int) -> None:
+        node = self.cluster.of(slot)
+        if node:
+            self._lost.note(node, _SILENT_S)
+        self._puzzled(Disconnected(), slot)
+
+    def _look_for_successor(self, node: Address) -> None:
+        """A server does not answer: should another one have its slots by now, that one is asked."""
+        self._lost.note(node, _SILENT_S)
+        self.cluster.doubt()
+        task = asyncio.get_running_loop().create_task(self._look_anew())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _look_anew(self) -> None:
+        with suppress(hiredis.ReplyError, Disconnected, Outage, OSError, StorageClosed):
+            await self.node_of(0)
+
+    def _puzzled(self, reason: Exception, slot: int) -> None:
+        super()._puzzled(reason, slot)
+        node = self.cluster.of(slot)
+        if node:
+            self._doubted.add(node)
+        self.cluster.doubt()
 
     async def _to(self, node: Address) -> Wire:
         async with self._making.setdefault(node, asyncio.Lock()):
@@ -195,7 +250,8 @@ class ClusterLink(Link):
                 except OSError:
                     self._lost.note(node)
                     raise
-                wire.answer_s = min(wire.answer_s, _ANSWER_S)
+                wire.answer_s, wire.silence_s = min(wire.answer_s, _ANSWER_S), LOOK_S
+                wire.on_silence = partial(self._look_for_successor, node)
                 if self._closed:
                     wire.close()
                 self._check_open()
@@ -208,16 +264,21 @@ class ClusterLink(Link):
             try:
                 async with asyncio.timeout(_SLOTS_S):
                     self.cluster.read(await (await self._to(node)).ask(_ASK_SLOTS), node)
-                for gone in self._wires.keys() - self.cluster.nodes.keys() - set(self.cluster.seeds):
-                    self._wires.pop(gone).close()  # what is not answered yet is asked of its successor
+                self._leave_those_without_slots()
                 return
             except (hiredis.ReplyError, Disconnected, Outage, OSError) as error:
                 reason = error
         raise reason
 
+    def _leave_those_without_slots(self) -> None:
+        """What such a server did not answer yet is asked of its successor."""
+        for node in self._wires.keys() - self.cluster.nodes.keys():
+            if node not in self.cluster.seeds or self._wires[node].busy:
+                self._wires.pop(node).close()
+
     def _is_lost(self, node: Address) -> bool:
         wire = self._wires.get(node)
-        return wire is None or wire.lost
+        return wire is None or wire.lost or self._lost.has(node)
 
 
 class PlainClusterLink(PlainLink):

@@ -20,12 +20,14 @@ from shardq.text.wording import counted
 #: Milliseconds after which a server says how many copies there are by then. With `appendfsync everysec` it writes to
 #: its disk once a second.
 _WAIT_MS = 2000
-#: Verbs that change what an application relies on after their return, and the steps of a move: the last one on each
-#: partition of the target confirms copies of all that came before it. What the others change at a server that is lost
-#: is done again at the next one: a batch whose acknowledgement is lost is handled again.
+#: Verbs that change what an application relies on after their return; one that confirms what came from another
+#: partition; and the steps of a move: the last one on each partition of the target confirms copies of all that came
+#: before it. What the others change at a server that is lost is done again at the next one: a batch whose
+#: acknowledgement is lost is handled again.
 _LASTING = frozenset(
     (
         *("append", "defer", "drop", "remove", "repeat", "requeue", "unwait"),
+        "cursor",
         *("arrive", "follow", "leave_for", "settle"),
     )
 )

@@ -1,16 +1,23 @@
-"""What is on its way from one partition to another: outputs of handlers, and letters that are requeued.
+"""Outputs on their way from the partition of their batch to that of their tube, and letters that are requeued.
 
 It is written into the outbox of its source in the script that acknowledges what it comes of. Any process may bring it
 on, and several may at once: the target takes each entry once and in their order, by a cursor for each source. The
 process that wrote an entry brings it on at once; what is left is seen by the next one that looks at the source.
+
+Where copies are wanted (`replicas=`, `fsync=`) an entry stays in the outbox until its target has copies of it: should a
+replica that lacks it take the place of the target's server, it comes again. Workers do not wait for that.
 """
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
+
+from shardq.blocking import here as blocking
 from shardq.drivers.redis.replies import NoMemory
 from shardq.drivers.redis.rooms import HAND_OVER_PART, Room
 from shardq.drivers.redis.server import Server
-from shardq.errors import StorageUnavailable
+from shardq.errors import ShardqError, StorageUnavailable
 from shardq.settings import StorageSettings
 
 
@@ -20,9 +27,28 @@ class Forwarding:
     def __init__(self, server: Server, settings: StorageSettings) -> None:
         self._server = server
         self._settings = settings
+        self._behind: dict[tuple[asyncio.AbstractEventLoop, int], asyncio.Task[None]] = {}
+        """Where a loop brings on what is in the outbox of a partition, while others do not wait for it."""
+        self._once_more = set[int]()
 
     async def bring_on(self, source: int) -> None:
         """Bring on what is in the outbox of a partition, as far as its targets can be reached and have room."""
+        if blocking.blocking or not self._server.wants_copies:
+            await self._bring_on(source)
+            return
+        place = asyncio.get_running_loop(), source
+        self._once_more.add(source)
+        if place not in self._behind:
+            task = self._behind[place] = place[0].create_task(self._bring_on_behind(source))
+            task.add_done_callback(lambda _: self._behind.pop(place))
+
+    async def _bring_on_behind(self, source: int) -> None:
+        with suppress(ShardqError):  # what is left is seen by the next one that looks
+            while source in self._once_more:
+                self._once_more.discard(source)
+                await self._bring_on(source)
+
+    async def _bring_on(self, source: int) -> None:
         after: int | None = None
         try:
             while True:
@@ -43,6 +69,10 @@ class Forwarding:
             again = 1
             while again:
                 last, again = await self._server.run("incoming", target, told, *entries, patience_s=0.0)
+            if self._server.wants_copies:
+                if blocking.blocking:
+                    return False  # a supervisor has no time to wait: a worker that looks sees it
+                last = await self._server.run("cursor", target, {"source": source}, patience_s=0.0)
         except (StorageUnavailable, NoMemory):
             return False
         if last >= numbers[0]:

@@ -54,7 +54,7 @@ class Link:
                 reason = meaning(error)
             if is_answer(reason):
                 raise reason
-            self._puzzled(reason)
+            self._puzzled(reason, command.slot)
             tries = tries or Tries(self._address, patience_s, self.longest_pause_s)
             await asyncio.sleep(tries.pause_s(reason))
 
@@ -68,9 +68,10 @@ class Link:
         on_their_way = [future for future in sent if future is not None]
         if patience_s == 0 and on_their_way:
             _, late = await asyncio.wait(on_their_way, timeout=LOOK_S)
-            for future in late:
-                self._puzzled(Disconnected())
-                future.cancel()
+            for command, future in zip(commands, sent, strict=True):
+                if future in late:
+                    self.silent(command.slot)
+                    future.cancel()
         return [
             await self._run_again(command, future, patience_s) for command, future in zip(commands, sent, strict=True)
         ]
@@ -95,7 +96,7 @@ class Link:
                 reason = meaning(error)
             if is_answer(reason):
                 raise reason
-            self._puzzled(reason)
+            self._puzzled(reason, slot)
             tries = tries or Tries(self._address, patience_s, self.longest_pause_s)
             await asyncio.sleep(tries.pause_s(reason))
 
@@ -109,6 +110,14 @@ class Link:
     def busy(self) -> bool:
         """Whether an answer is due."""
         return self._connecting.locked() or (self._wire is not None and self._wire.busy)
+
+    async def reaches(self, slot: int) -> bool:
+        """Whether it is worth a look what the server of a slot has."""
+        return True
+
+    def silent(self, slot: int) -> None:
+        """The server of a slot did not answer a look."""
+        self._puzzled(Disconnected(), slot)
 
     def close(self) -> None:
         self._closed = True
@@ -145,7 +154,7 @@ class Link:
             return await _answer_with_copies(self._address, wire, command, asking=asking)
         return await answer_with_script(wire, command, orphan, asking=asking)
 
-    def _puzzled(self, reason: Exception) -> None:
+    def _puzzled(self, reason: Exception, slot: int) -> None:
         """A call failed: what is known of the servers may be no longer true."""
         self.upsets += 1
         if self._wire is not None and isinstance(reason, Elsewhere):

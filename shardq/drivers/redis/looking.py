@@ -60,7 +60,8 @@ class Looking:
         more: Mapping[int | None, dict[str, Any]] | None = None,
     ) -> dict[int, dict[str, Any]]:
         """What a look says of each partition whose server can be reached. A thread that is found keeps its turn."""
-        left, found, away = list(partitions), dict[int, dict[str, Any]](), set[int]()
+        left = [place for place in partitions if await self._server.reaches(place)]
+        found, away = dict[int, dict[str, Any]](), set[int]()
         while left:
             calls = {
                 place: (

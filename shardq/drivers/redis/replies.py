@@ -20,22 +20,20 @@ from shardq.errors import (
 #: The server cannot work now, and will be able to later.
 _OUTAGES = frozenset(
     (
-        "ASK",
         "BUSY",
         "CLUSTERDOWN",
         "LOADING",
         "MASTERDOWN",
         "MISCONF",
-        "MOVED",
         "NOREPLICAS",
         "READONLY",
-        "TRYAGAIN",
         "UNBLOCKED",
         "UNKILLABLE",
     )
 )
 #: Of these, the server is not the one any more that the address names, or soon will not be.
 _ELSEWHERE = frozenset(("MASTERDOWN", "READONLY", "UNBLOCKED"))
+_MOVING = frozenset(("ASK", "MOVED", "TRYAGAIN"))
 _REFUSALS = frozenset(("DENIED", "NOAUTH", "NOPERM", "WRONGPASS"))
 #: In an error of a script, servers before version 7 name that of its command further behind.
 _INSIDE = re.compile(r"(?:^|: -)([A-Z]{3,})\b")
@@ -47,6 +45,10 @@ class Outage(Exception):
 
 class Elsewhere(Outage):
     """The server is a replica: a new connection may lead to its master."""
+
+
+class Moving(Outage):
+    """The keys are on their way to another server: in a moment they are there."""
 
 
 class TooFewCopies(Outage):
@@ -92,6 +94,8 @@ def meaning(error: Exception) -> Exception:
         return NoMemory(text)
     if not _ELSEWHERE.isdisjoint(words):
         return Elsewhere(text)
+    if not _MOVING.isdisjoint(words):
+        return Moving(text)
     if not _OUTAGES.isdisjoint(words):
         return Outage(text)
     if not _REFUSALS.isdisjoint(words):

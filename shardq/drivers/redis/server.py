@@ -191,6 +191,14 @@ class Server:
         if here and self.known:
             here.link.post(self.known.command(script(name), self.known.partition_of(key), arguments))
 
+    async def reaches(self, partition: int) -> bool:
+        """Whether it is worth a look what a partition has: its server was not lost a moment ago."""
+        return blocking.blocking or await (await self.here()).link.reaches(slot_of(partition))
+
+    async def note_silence(self, partition: int) -> None:
+        """The server of a partition did not answer a look."""
+        (await self.here()).link.silent(slot_of(partition))
+
     async def now_us(self) -> int:
         """Unix microseconds of the server's clock."""
         seconds, micros = await self.ask(b"TIME")
@@ -208,6 +216,11 @@ class Server:
         link, slot = (await self.here()).link, slot_of(partition)
         found: list[Any] = await link.at_once(*commands, slot=slot, patience_s=self._patience_s(PATIENCE_S))
         return found
+
+    @property
+    def wants_copies(self) -> bool:
+        """Whether some verbs wait for copies of what they did."""
+        return bool(self.address.replicas or self.address.fsync)
 
     @property
     def busy(self) -> bool:

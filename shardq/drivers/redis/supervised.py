@@ -24,6 +24,7 @@ from shardq.drivers.redis.owners import Family
 from shardq.drivers.redis.plain_bells import PlainBells
 from shardq.drivers.redis.plainly import plainly
 from shardq.drivers.redis.presence import OFTEN, say_end, told
+from shardq.drivers.redis.replies import Moving
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.errors import ShardqError, StorageMoved, StorageUnavailable
 from shardq.model import Counts, Ending, key_of, split_key
@@ -74,7 +75,8 @@ class SupervisedServer:
         """Deaths that the server was not told of yet."""
         self._counts = Counts(0, 0)
         self._renew_at = 0.0
-        self._reachable = True
+        self._reachable, self._told = True, False
+        """Whether the server answered last, and whether the log says that it does not."""
 
     @property
     def hold(self) -> tuple[int, int]:
@@ -234,13 +236,14 @@ class SupervisedServer:
         except StorageMoved:
             raise
         except ShardqError as error:
-            if self._reachable:
+            if not self._told and not isinstance(error.__cause__, Moving):
+                self._told = True
                 log.warning("server not available", extra={"reason": str(error)})
             self._reachable = False
             return otherwise
-        if not self._reachable:
+        if self._told:
             log.info("server available again")
-        self._reachable = True
+        self._reachable, self._told = True, False
         return found
 
 

@@ -7,13 +7,15 @@ import random
 import time
 from typing import Any
 
-from shardq.drivers.redis.replies import TooFewCopies
+from shardq.drivers.redis.replies import Moving, TooFewCopies
 from shardq.errors import StorageUnavailable, StorageUnconfirmed
 
 log = logging.getLogger("shardq.storage")
 
 #: Seconds of a pause before the next try, at most: at first, and in the end.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
+#: Keys that move are worth a line in the log after so many tries.
+_LONG = 20
 #: Seconds for which several answers are waited for where each is wanted only if it can be had.
 LOOK_S = 1.0
 #: Seconds for which a call is tried where its caller does not wait without end.
@@ -27,12 +29,14 @@ class Tries:
         self._address, self._longest_pause_s = address, longest_pause_s
         self._ends = None if patience_s is None else time.monotonic() + patience_s
         self._count = 0
+        self._told = False
 
     def pause_s(self, reason: Exception) -> float:
         """Seconds until the next try. Raises `StorageUnavailable` where there is none."""
         if self._ends is not None and time.monotonic() >= self._ends:
             raise self._given_up(reason) from reason
-        if not self._count:
+        if not self._told and (not isinstance(reason, Moving) or self._count == _LONG):
+            self._told = True
             log.warning("server not available", extra={"server": str(self._address), "reason": _said(reason)})
         self._count += 1
         return random.uniform(0, min(self._longest_pause_s, FIRST_PAUSE_S * 2 ** min(self._count, 10)))

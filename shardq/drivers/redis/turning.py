@@ -52,6 +52,8 @@ class Turning:
         """When all partitions were looked at, and when another one was turned to, monotonic."""
         self._ready = list[int]()
         """Partitions that had a thread for this worker then, and were not turned to since."""
+        self._misses_some = False
+        """Whether some could not be looked at."""
         self._last = 0
         """The partition of the last thread."""
         self._tasks = set[asyncio.Task[Any]]()
@@ -80,7 +82,7 @@ class Turning:
             found = (await self._at(0, hand, asked, {}, stay=stay, sending=sending)).found
             return found
         now = time.monotonic()
-        sweeps = now - self._looked_at >= SWEEP_ROUNDS * self.round_s
+        sweeps = now - self._looked_at >= (1 if self._misses_some else SWEEP_ROUNDS) * self.round_s
         leaves = now - self._turned_at >= self.round_s and (sweeps or bool(self._ready))
         found = hand
         if hand or not leaves:
@@ -166,6 +168,7 @@ class Turning:
         todo = list(places.todo)
         if len(todo) > 1:
             peeked = await self._looking.peeked(todo, asked[0], places)
+            self._misses_some = len(peeked) < len(todo)
             await self.strays.release(peeked, bound)
             ready = sorted((told["turn"], place) for place, told in peeked.items() if "key" in told)
             todo = self._ready = [place for _, place in ready]
@@ -178,9 +181,13 @@ class Turning:
         own = (await self._server.layout()).partition_of(bound.key) if bound else None
         while todo:
             place = todo.pop(0)
+            if not await self._server.reaches(place):
+                self._misses_some = True
+                continue
             its = bound if place == own else None
             seen = await self._soon(self._at(place, its, asked, places.lie_as(place), stay=stay, tells=False), its)
             if seen is None:
+                await self._server.note_silence(place)
                 continue
             found: Hand | None = seen.found
             leads_on = found is not None and found.leads_on_from(its)

@@ -44,6 +44,9 @@ class Wire(asyncio.Protocol):
         self.copies: Any = None
         """See `copies`."""
         self.on_lost: Callable[[], None] | None = None
+        self.on_silence: Callable[[], None] | None = None
+        """Called at each `silence_s` for which an answer is due and none comes."""
+        self.silence_s = float("inf")
 
     @classmethod
     async def to(cls, address: Address, heard: Callable[[Any], None] | None = None) -> Wire:
@@ -86,7 +89,7 @@ class Wire(asyncio.Protocol):
         self._waiting.append((future, orphan))
         self._transport.write(command)
         if self._watch is None:
-            self._watch = future.get_loop().call_later(self.answer_s, self._check, self._answers)
+            self._watch_answers()
         return future
 
     def sent_together(self, commands: Sequence[bytes]) -> list[asyncio.Future[Any]]:
@@ -140,14 +143,23 @@ class Wire(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._end()
 
-    def _check(self, answers: int) -> None:
+    def _watch_answers(self, silent_s: float = 0.0) -> None:
+        span_s = min(self.answer_s - silent_s, self.silence_s)
+        loop = asyncio.get_running_loop()
+        self._watch = loop.call_later(span_s, self._check, self._answers, silent_s + span_s)
+
+    def _check(self, answers: int, silent_s: float) -> None:
         self._watch = None
         if not self._waiting:
             return
-        if answers == self._answers:
+        if answers != self._answers:
+            silent_s = 0.0
+        elif silent_s >= self.answer_s:
             self.close()
             return
-        self._watch = asyncio.get_running_loop().call_later(self.answer_s, self._check, self._answers)
+        elif self.on_silence:
+            self.on_silence()
+        self._watch_answers(silent_s)
 
     def _end(self) -> None:
         if self.lost:
