@@ -78,8 +78,9 @@ class Queue:
         facts, routes = self._routed(handler, requests)
         if _is_awaitable(routes):
             routes = await routes
-        call = prepare(facts, requests, routes, self._messages, self.storage.limits)
         time = when(defer, schedule) if schedule or defer is not None else None
+        limits = self.storage.limits.of_step(examined=if_not_exists or time is not None)
+        call = prepare(facts, requests, routes, self._messages, limits)
         accepted, number, follow_up = 0, 0, inside_handler()
         try:
             for number, step in enumerate(call.steps):
@@ -111,8 +112,9 @@ class Queue:
         facts, routes = self._routed(handler, requests)
         if _is_awaitable(routes):
             routes = _result(routes, may_wait)
-        call = prepare(facts, requests, routes, self._messages, self.storage.limits)
         time = when(defer, schedule) if schedule or defer is not None else None
+        limits = self.storage.limits.of_step(examined=if_not_exists or time is not None)
+        call = prepare(facts, requests, routes, self._messages, limits)
         accepted, number, follow_up = 0, 0, inside_handler()
         try:
             for number, step in enumerate(call.steps):

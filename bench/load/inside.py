@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shardq.drivers import RedisStorage, SharedStorage
-from shardq.protocols import Storage
+from shardq.protocols import Movable, Storage
 from shardq.shm.memory import record
 
 
@@ -29,6 +29,14 @@ async def sleepers(storage: Storage) -> int:
 
     assert isinstance(storage, RedisStorage)
     return (await overview_of(storage)).sleepers
+
+
+def movable(storage: Storage) -> Movable:
+    """A storage on a server, as a move sees it."""
+    from shardq.drivers.redis.moving import MovableServer
+
+    assert isinstance(storage, RedisStorage)
+    return MovableServer(storage)
 
 
 def deferred(storage: SharedStorage) -> int:

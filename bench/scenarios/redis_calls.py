@@ -1,4 +1,6 @@
-"""Calls end to end over a server: one producer, and one or more workers, over 16 threads."""
+"""Calls end to end over a server: one producer, and one or more workers, over 16 threads. Point 6 of what storages on a
+server must show.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Over a server: the rate by the length of the backlog, and `if_not_exists` by how many requests are queued."""
+"""Over a server: the rate by the length of the backlog, and `if_not_exists` by how many requests are queued. Point 7 of
+what storages on a server must show.
+"""
 
 from __future__ import annotations
 

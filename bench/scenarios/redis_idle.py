@@ -1,4 +1,6 @@
-"""What a family over a server costs that has nothing to do: commands, and processor time of both."""
+"""What a family over a server costs that has nothing to do: commands, and processor time of both. Of point 9 of what
+storages on a server must show.
+"""
 
 from __future__ import annotations
 

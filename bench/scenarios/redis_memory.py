@@ -1,4 +1,6 @@
-"""What queued messages, and threads that were drained, cost a server in memory, by its own count."""
+"""What queued messages, and threads that were drained, cost a server in memory, by its own count. Point 8 of what
+storages on a server must show.
+"""
 
 from __future__ import annotations
 

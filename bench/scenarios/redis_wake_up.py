@@ -1,4 +1,6 @@
-"""From one request to the first line of its handler over a server, where the worker sleeps."""
+"""From one request to the first line of its handler over a server, where the worker sleeps. Of point 9 of what storages
+on a server must show.
+"""
 
 from __future__ import annotations
 

@@ -42,6 +42,12 @@ class Limits(NamedTuple):
     """Most bytes of a single message, at least `nbytes`: a larger one would find no room in the empty storage."""
     key_bytes: int = sys.maxsize
     """Most bytes of the name of a thread, `module/Handler/thread`, in UTF-8."""
+    examined: int = sys.maxsize
+    """Most messages of a step that asks for equal ones, or comes at a time: each of them is looked at."""
+
+    def of_step(self, *, examined: bool) -> Limits:
+        """Those of a step whose messages are each looked at, or not."""
+        return self._replace(messages=min(self.messages, self.examined)) if examined else self
 
 
 def check_parts(parts: Sequence[Part], most: int) -> None:

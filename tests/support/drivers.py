@@ -170,6 +170,13 @@ def make_redis(capacity_bytes: int | None, partitions: int | None = None, url: s
     return replace(backend, discard=discard)
 
 
+def make_redis_of_before(capacity_bytes: int | None) -> Backend:
+    """On the oldest server that may be, by the other version of the protocol than the others."""
+    from tests.support.redis_server import packaged_redis, running_server
+
+    return make_redis(capacity_bytes, url=f"{running_server(packaged_redis()).url}?protocol={5 - redis_protocol()}")
+
+
 def make_redis_in_partitions(capacity_bytes: int | None) -> Backend:
     return make_redis(capacity_bytes, partitions=PARTITIONS)
 
@@ -209,7 +216,8 @@ def _operators_url(address: str) -> str:
     """The URL of the same storage for the user who may do everything."""
     url, _, prefix = address.partition(" ")
     scheme, _, place = url.partition("://")
-    return f"{scheme}://{place.rpartition('@')[2]}?prefix={prefix}"
+    place = place.rpartition("@")[2]
+    return f"{scheme}://{place}{'&' if '?' in place else '?'}prefix={prefix}"
 
 
 def lone_redis_lock() -> Lock:
@@ -242,13 +250,20 @@ def redis_owner(address: str, pid: int, *, ending: Ending | None = None, excused
 
 def _redis_storage(address: str, capacity_bytes: int | None = None, partitions: int | None = None) -> Any:
     from shardq.drivers.redis.connecting import storage_of
-    from tests.support.redis_server import PROTOCOL
 
     url, _, prefix = address.partition(" ")
-    url += f"?protocol={os.environ.get(PROTOCOL, '2')}"
+    if "?" not in url:
+        url += f"?protocol={redis_protocol()}"
     if partitions:
         url += f"&partitions={partitions}"
     return storage_of(url, StorageSettings(prefix=prefix, capacity_bytes=capacity_bytes))
+
+
+def redis_protocol() -> int:
+    """The version of the protocol that is spoken with a server."""
+    from tests.support.redis_server import PROTOCOL
+
+    return int(os.environ.get(PROTOCOL, "2"))
 
 
 DRIVERS = (
@@ -267,6 +282,14 @@ DRIVERS = (
     Driver(
         "redis",
         make_redis,
+        frozenset({"bounded", "lone_locks", "moves", "multiprocess", "noted_deaths", "time_leases"}),
+        attach=attach_redis,
+        lone_lock=lone_redis_lock,
+        tell_of_death=tell_redis_of_death,
+    ),
+    Driver(
+        "redis, 6.2",
+        make_redis_of_before,
         frozenset({"bounded", "lone_locks", "moves", "multiprocess", "noted_deaths", "time_leases"}),
         attach=attach_redis,
         lone_lock=lone_redis_lock,

@@ -33,7 +33,7 @@ RUN_MARK = "SHARDQ_TEST_RUN"
 #: From linux/prctl.h: the signal that a process gets when its parent dies.
 _PR_SET_PDEATHSIG = 1
 
-_running: list[Server] = []
+_running: dict[str, Server] = {}
 
 
 class Server:
@@ -112,16 +112,18 @@ class Server:
                 return False
 
 
-def running_server() -> Server:
-    """The server of this process. Its URL is that of the user `MINIMAL`."""
-    if not _running or _running[0].pid != os.getpid():
-        _running[:] = [Server(program())]
-        _running[0].start()
+def running_server(of: str | None = None) -> Server:
+    """The server of this process; `of`: the one of this program. Its URL is that of the user `MINIMAL`."""
+    of = of or program()
+    server = _running.get(of)
+    if server is None or server.pid != os.getpid():
+        server = _running[of] = Server(of)
+        server.start()
         mark = f"t{os.environ[RUN_MARK]}*"
         rights = ("resetchannels", f"~{mark}", f"&{mark}", *minimal_rights())
-        _running[0].ask("ACL", "SETUSER", MINIMAL, "on", "nopass", *rights)
-        _running[0].user = f"{MINIMAL}:any@"
-    return _running[0]
+        server.ask("ACL", "SETUSER", MINIMAL, "on", "nopass", *rights)
+        server.user = f"{MINIMAL}:any@"
+    return server
 
 
 @cache
@@ -135,7 +137,7 @@ def minimal_rights() -> tuple[str, ...]:
 def end_servers() -> None:
     """For the end of the process that runs the tests."""
     while _running:
-        server = _running.pop()
+        _, server = _running.popitem()
         if server.pid == os.getpid():
             server.end()
 

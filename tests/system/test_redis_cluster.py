@@ -1,5 +1,5 @@
-"""A storage on a cluster of three masters and three replicas: how its work spreads (points 2, 3 and 5 of what storages on
-a server must show), and what it does when servers die and slots move.
+"""A storage on a cluster of three masters and three replicas: how its work spreads (points 2, 3 and 5 of what storages
+on a server must show), and what it does when servers die and slots move.
 """
 
 from __future__ import annotations

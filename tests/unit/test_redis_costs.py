@@ -220,6 +220,26 @@ async def removal(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
     return lambda: storage.remove(PIPE, *(b"%d" % each for each in range(10_000)))
 
 
+async def new_messages(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
+    queue = Queue(storage)
+    await queue.register(Spread, Job(10_000), defer=3600)  # from now on it is asked what waits, too
+    return lambda: queue.register(Spread, *map(Job, range(10_000)), if_not_exists=True)
+
+
+async def deferred(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
+    return lambda: Queue(storage).register(Spread, *map(Job, range(10_000)), defer=3600)
+
+
+async def recurrent(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
+    return lambda: Queue(storage).register(Spread, *map(Job, range(2000)), recurrent=3600)
+
+
+async def cancellation(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
+    queue = Queue(storage)
+    await queue.register(Spread, *map(Job, range(10_000)), defer=3600)
+    return lambda: queue.cancel(Spread, *map(Job, range(10_000)))
+
+
 async def large_call(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
     """As large as one may be."""
     limits = storage.limits
@@ -227,7 +247,13 @@ async def large_call(storage: RedisStorage) -> Callable[[], Awaitable[object]]:
     return lambda: storage.append([(f"{HANDLER}/{thread}/0", each) for thread in range(limits.parts)])
 
 
-@pytest.mark.parametrize("begin", [letters_dropped, letters_that_make_room, equal_messages, removal, large_call])
+@pytest.mark.parametrize(
+    "begin",
+    [
+        *(letters_dropped, letters_that_make_room, equal_messages, removal, large_call),
+        *(new_messages, deferred, recurrent, cancellation),
+    ],
+)
 async def test_04_no_script_is_long(
     storage: RedisStorage, begin: Callable[[RedisStorage], Awaitable[Callable[[], Awaitable[object]]]]
 ) -> None:

@@ -30,6 +30,13 @@ def test_a_call_without_messages_has_no_steps() -> None:
     assert steps_of([], ROOMY) == []
 
 
+def test_a_step_whose_messages_are_each_looked_at_may_be_smaller() -> None:
+    limits = ROOMY._replace(examined=10)
+    assert limits.of_step(examined=True) == limits._replace(messages=10)
+    assert limits.of_step(examined=False) is limits
+    assert ROOMY.of_step(examined=True) == ROOMY
+
+
 @pytest.mark.parametrize(
     ("limit", "steps"),
     [

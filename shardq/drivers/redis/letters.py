@@ -17,7 +17,7 @@ from shardq.settings import StorageSettings
 log = logging.getLogger("shardq.storage")
 
 #: How many letters a script drops, so that it is short.
-_DROPPED = 256
+_DROPPED = 128
 
 
 class Letters:

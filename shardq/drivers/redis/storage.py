@@ -54,7 +54,7 @@ from shardq.settings import StorageSettings
 log = logging.getLogger("shardq.storage")
 
 #: How many messages a script looks for at most that wait for their time.
-_AT_ONCE = 512
+_AT_ONCE = 256
 
 
 class RedisStorage:

@@ -10,12 +10,11 @@ end
 if state.arriving then
     return 0
 end
-local dropped = 0
-for _, number in ipairs(args.sequences) do
-    if drop_letter(args.grave, place_of(args.grave, number)) then
-        dropped = dropped + 1
-    end
+local places = {}
+for place, number in ipairs(args.sequences) do
+    places[place] = place_of(args.grave, number)
 end
+local dropped = drop_letters(args.grave, places)
 if dropped > 0 then
     tell_of_room()
 end

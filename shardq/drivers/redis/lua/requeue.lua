@@ -22,7 +22,7 @@ if args.target then
 else
     add(key, thread(key), args.front and 'f' .. name or name, ARGV[2])
 end
-drop_letter(args.grave, place)
+drop_letters(args.grave, {place})
 tell_of_room()
 note_call(1)
 commit()

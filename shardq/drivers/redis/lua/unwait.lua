@@ -11,24 +11,17 @@ if state.arriving then
     return 0
 end
 local ended, nbytes = 0, 0
+-- What leaves, by the number of an entry that waits once.
+local unwanted = {}
 
--- Take the message out of an entry that waits once.
-local function take_out(number, message)
-    local entry, kept = entry_of(number), {}
-    for _, other in ipairs(messages_in(entry.body)) do
-        if other == message then
-            ended, nbytes = ended + 1, nbytes + #other
-        else
-            kept[#kept + 1] = other
-        end
-    end
-    redis.call('ZREM', WAITS, waits_prefix(ONCE, args.pipe, message) .. number)
-    if #kept == 0 then
-        redis.call('HDEL', WAITING, number)
-        redis.call('ZREM', DUE, number)
-    else
-        entry.body = body_of(kept)
-        store_entry(number, entry)
+-- Note that the message leaves all entries in which it waits once.
+local function take_out(message)
+    local number = waiting_entry(ONCE, args.pipe, message)
+    while number do
+        redis.call('ZREM', WAITS, waits_prefix(ONCE, args.pipe, message) .. number)
+        unwanted[number] = unwanted[number] or {}
+        unwanted[number][message] = true
+        number = waiting_entry(ONCE, args.pipe, message)
     end
 end
 
@@ -42,11 +35,24 @@ for place = 2, #ARGV do
             ended, nbytes = ended + 1, nbytes + #message
         end
     else
-        local number = waiting_entry(ONCE, args.pipe, message)
-        while number do
-            take_out(number, message)
-            number = waiting_entry(ONCE, args.pipe, message)
+        take_out(message)
+    end
+end
+for number, its in pairs(unwanted) do
+    local entry, kept = entry_of(number), {}
+    for _, message in ipairs(messages_in(entry.body)) do
+        if its[message] then
+            ended, nbytes = ended + 1, nbytes + #message
+        else
+            kept[#kept + 1] = message
         end
+    end
+    if #kept == 0 then
+        redis.call('HDEL', WAITING, number)
+        redis.call('ZREM', DUE, number)
+    else
+        entry.body = body_of(kept)
+        store_entry(number, entry)
     end
 end
 count('used', -nbytes)

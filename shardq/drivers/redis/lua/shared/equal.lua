@@ -20,10 +20,26 @@ local function equal_fields(its, name, messages)
     return fields
 end
 
+-- Count them, `by` 1 or -1, a few hundred in one command.
 local function note_equal(its, name, messages, by)
-    for _, field in ipairs(equal_fields(its, name, messages)) do
-        if redis.call('HINCRBY', EQUAL, field, by) == 0 then
-            redis.call('HDEL', EQUAL, field)
+    local fields, AT_ONCE = equal_fields(its, name, messages), 500
+    for from = 1, #fields, AT_ONCE do
+        local some, counts, stay, gone = {unpack(fields, from, math.min(#fields, from + AT_ONCE - 1))}, {}, {}, {}
+        for place, before in ipairs(redis.call('HMGET', EQUAL, unpack(some))) do
+            counts[some[place]] = (counts[some[place]] or tonumber(before or 0)) + by
+        end
+        for field, now_there in pairs(counts) do
+            if now_there == 0 then
+                gone[#gone + 1] = field
+            else
+                stay[#stay + 1], stay[#stay + 2] = field, int(now_there)
+            end
+        end
+        if stay[1] then
+            redis.call('HSET', EQUAL, unpack(stay))
+        end
+        if gone[1] then
+            redis.call('HDEL', EQUAL, unpack(gone))
         end
     end
 end

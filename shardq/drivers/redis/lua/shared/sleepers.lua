@@ -4,9 +4,13 @@
 -- keys: SLEEPERS SLEEPS
 local WORK, ANY_WORK, ROOM, QUIET, ALL_DONE = 'work\0', 'work\0*', 'room', 'quiet', 'all done'
 
+-- Events for which this script found that none sleeps: many threads may get work in one call.
+local unheard = {}
+
 local function lie_down(name, events)
     redis.call('HSET', SLEEPS, name, cmsgpack.pack(events))
     for _, event in ipairs(events) do
+        unheard[event] = nil
         redis.call('ZADD', SLEEPERS, 0, event .. '\0' .. name)
     end
 end
@@ -33,9 +37,10 @@ local function ring(name)
 end
 
 local function wake_one(event)
-    for _ = 1, 64 do
+    for _ = 1, unheard[event] and 0 or 64 do
         local found = first_with(SLEEPERS, event .. '\0')
         if not found then
+            unheard[event] = true
             return false
         end
         if ring(string.sub(found, #event + 2)) then
