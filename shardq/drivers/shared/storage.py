@@ -325,6 +325,7 @@ class SharedStorage:
         """As `close`, for code without an event loop."""
         if not self._closed:
             self._closed = True
+            self.ears.hear_no_more()
             shm.close_store(self._store)
             self.ears.wake_all()
 
@@ -335,6 +336,7 @@ class SharedStorage:
                 shm.destroy(self.name)
             else:
                 self._closed = True
+                self.ears.hear_no_more()
                 shm.destroy_store(self._store)
         self.ears.wake_all()
 
