@@ -43,8 +43,6 @@ PAUSE_WHEN_UNUSABLE_S = 1.0
 MOST_MISSES = 10
 #: During a batch that took longer, a stop may have arrived, on which the loop acts only after several turns.
 _LONG_BATCH_S = 0.01
-#: Requests of a batch that are few.
-_FEW = 8
 #: No handlers.
 _NONE = frozenset[str]()
 
@@ -122,7 +120,7 @@ class Binding:
             if not isinstance(batch, Batch):
                 return batch
             self._taken = None
-            done, trickles = self.done, self._trickles(batch)
+            done = self.done
             outcome = await self._settled(self._handler, batch)
             self._worker.hooks.after_batch(self.done - done)
             if not isinstance(outcome, Done):
@@ -130,7 +128,7 @@ class Binding:
             self._taken = outcome.more
             if outcome.more is None or self._storage.suspends:
                 long = monotonic() - self._batch_began > _LONG_BATCH_S
-                await self._worker.waiting.let_others_run(long=long, now=trickles and outcome.more is None)
+                await self._worker.waiting.let_others_run(long=long)
             if self._quantum_is_over():
                 if await self._worker.others_wait():
                     return Leave()
@@ -283,8 +281,8 @@ class Binding:
         would change nothing. Raises `QueueFull`, `HandlerError`, `MessageTooLarge` and `ScheduleError` for outputs that
         are not stored; then nothing is acknowledged.
         """
-        lets_run = self._worker.waiting.others_are_due or self._trickles(batch)
-        if self._terms is None or self._worker.stopping or (lets_run and not self._storage.suspends):
+        lets_run = self._worker.waiting.others_are_due and not self._storage.suspends
+        if self._terms is None or self._worker.stopping or lets_run:
             if not await self._storage.pop(self._hand(batch), batch.count, outputs):
                 raise self._outbox.no_room(outputs)
             self._note_acknowledged(batch.count)
@@ -325,13 +323,6 @@ class Binding:
         """The first `count` requests of the batch in hand left their tube."""
         self.done += count - self._acknowledged
         self._acknowledged = count
-
-    def _trickles(self, batch: Batch) -> bool:
-        """Whether the thread gets a few requests at a time, one batch after the other. A turn of the event loop is time
-        outside of the guard then: the producer gets in, and the next batch is larger. That makes 34,000 single requests
-        a second on two cores, and 25,000 without it.
-        """
-        return self.done > 0 and batch.count <= _FEW
 
     def _quantum_is_over(self) -> bool:
         """Whether the worker stayed for long enough while others may wait."""

@@ -85,12 +85,12 @@ class Waiting:
         """Whether the event loop should have its turn."""
         return time.monotonic() - self._looped_at >= LOOP_TURN_S
 
-    async def let_others_run(self, *, long: bool, now: bool = False) -> None:
+    async def let_others_run(self, *, long: bool) -> None:
         """Let signals and the rest of the application have their turn where it is due: a round may suspend nowhere.
         A stop that arrived during a `long` batch needs several turns of the loop until it is acted on. After short
-        batches that many turns would cost more than they save. `now`: also where it is not due.
+        batches that many turns would cost more than they save.
         """
-        if not (long or now or self.others_are_due):
+        if not (long or self.others_are_due):
             return
         for _ in range(3 if long else 1):
             await asyncio.sleep(0)

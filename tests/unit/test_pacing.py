@@ -2,52 +2,95 @@
 
 from __future__ import annotations
 
+import pytest
+
 from shardq.drivers.shared.pacing import Pace
 
 
 class Worker:
-    """Takes time for its handler alone, and counts its pauses."""
+    """Takes time for its handler alone, and notes its pauses."""
 
-    def __init__(self) -> None:
-        self.pace = Pace(lambda: self._now_s, self._pause)
-        self._now_s = 1.0
-        self._pauses = 0
+    def __init__(self, at_work: int = 1) -> None:
+        self.accepted, self._now_s = 0, 1.0
+        self.at_work = at_work
+        self.pauses_s: list[float] = []
+        self.pace = Pace(lambda: self.accepted, lambda: self.at_work, lambda: self._now_s, self._pause)
 
-    def pauses_in(self, batches: int, *, count: int = 1, handler_s: float = 0.0) -> int:
-        before = self._pauses
+    def handle(self, batches: int, *, count: int = 1, came: int = 2, handler_s: float = 0.0) -> int:
+        """Handle so many batches, while so many requests come during each. Returns how often it paused."""
+        before = len(self.pauses_s)
         for _ in range(batches):
             self.pace.handed_out()
+            self.accepted += came
             self._now_s += handler_s
             self.pace.handled(count)
-        return self._pauses - before
+        return len(self.pauses_s) - before
 
     def _pause(self, seconds: float) -> None:
         self._now_s += seconds
-        self._pauses += 1
+        self.pauses_s.append(seconds)
 
 
-def test_a_burst_of_small_batches_is_handled_without_pauses() -> None:
+@pytest.fixture
+def worker() -> Worker:
     worker = Worker()
-    for _ in range(10):
-        assert worker.pauses_in(32) == 0
-        worker.pace.slept()
+    worker.handle(1, came=0)
+    return worker
 
 
-def test_small_batches_that_do_not_end_have_a_pause_each() -> None:
-    assert Worker().pauses_in(100) == 68
+def test_where_more_requests_come_than_a_small_batch_has_there_is_a_pause_after_it(worker: Worker) -> None:
+    assert worker.handle(100) == 100
 
 
-def test_large_batches_have_none() -> None:
-    assert Worker().pauses_in(100, count=100) == 0
+def test_what_came_before_is_handled_without_pauses(worker: Worker) -> None:
+    assert worker.handle(100, came=0) == 0
 
 
-def test_a_large_batch_begins_anew() -> None:
-    worker = Worker()
-    worker.pauses_in(50)
-
-    assert worker.pauses_in(1, count=100) == 0
-    assert worker.pauses_in(32) == 0
+def test_a_producer_that_waits_for_each_request_does_not_wait_for_pauses(worker: Worker) -> None:
+    assert worker.handle(100, came=1) == 0
 
 
-def test_after_handlers_that_do_something_there_is_none() -> None:
-    assert Worker().pauses_in(100, handler_s=0.002) == 0
+def test_large_batches_have_none(worker: Worker) -> None:
+    assert worker.handle(100, count=100, came=200) == 0
+
+
+def test_after_handlers_that_do_something_there_is_none(worker: Worker) -> None:
+    assert worker.handle(100, handler_s=0.002) == 0
+
+
+def test_what_came_long_ago_does_not_count() -> None:
+    assert Worker().handle(1) == 0
+
+
+def test_what_a_handler_registers_itself_does_not_count(worker: Worker) -> None:
+    worker.pace.handed_out()
+    worker.accepted += 100
+    worker.pace.registered(100)
+    worker.pace.handled(1)
+
+    assert not worker.pauses_s
+
+
+def test_the_more_workers_there_are_the_longer_each_pauses_and_the_larger_small_batches_may_be() -> None:
+    one, four = Worker(), Worker(at_work=4)
+    for each in (one, four):
+        each.handle(1, came=0)
+        each.handle(2, came=20)
+
+    assert four.pauses_s[0] == 4 * one.pauses_s[0]
+    assert (one.handle(1, count=10, came=20), four.handle(1, count=10, came=20)) == (0, 1)
+
+
+def test_a_worker_that_finds_nothing_after_it_pauses_once_before_it_sleeps(worker: Worker) -> None:
+    worker.handle(1)
+    for _ in range(2):
+        worker.pace.before_sleep()
+
+    assert len(worker.pauses_s) == 2
+
+
+def test_an_idle_worker_goes_to_sleep_at_once(worker: Worker) -> None:
+    worker.handle(1, came=1)
+    worker.pace.before_sleep()
+
+    assert not worker.pauses_s

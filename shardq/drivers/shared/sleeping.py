@@ -48,6 +48,8 @@ class Sleeping:
         storage = self._storage
         storage.promote_what_is_due()
         may_sleep = timeout_s != 0
+        if may_sleep:
+            storage.pace.before_sleep()
         try:
             since = storage.ears.ready()
             found = storage.store.delivering.rest(hand, served, terms, stay=stay, may_sleep=may_sleep)
@@ -57,7 +59,6 @@ class Sleeping:
             if not found.asleep:
                 storage.pace.handed_out()
                 return found.hand
-        storage.pace.slept()
         return await self._slept(found, since, hand, served, terms, timeout_s, stay=stay)
 
     async def _slept(
@@ -102,6 +103,7 @@ class Sleeping:
                     continue
                 asleep = waits = found.asleep
                 if not asleep:
+                    storage.pace.handed_out()
                     return found.hand
         finally:
             if asleep:

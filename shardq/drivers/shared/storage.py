@@ -52,7 +52,7 @@ class SharedStorage:
         self._store = store
         self.ears = ears_of(store)
         self._sleeping = Sleeping(self)
-        self.pace = Pace()
+        self.pace = Pace(lambda: store.inspection.accepted(), lambda: store.inspection.at_work())
         self._closed = False
         self.limit_waits(None)
 
@@ -137,9 +137,11 @@ class SharedStorage:
     ) -> int | None:
         share = FOLLOW_UP if follow_up else GENERAL
         try:
-            return append(self._store, parts, when, share, absent=absent)
+            accepted = append(self._store, parts, when, share, absent=absent)
         except SegmentBusy:
-            return await self._until_free(lambda: append(self._store, parts, when, share, absent=absent))
+            accepted = await self._until_free(lambda: append(self._store, parts, when, share, absent=absent))
+        self.pace.registered(accepted or 0)
+        return accepted
 
     async def contains(self, pipe: str, message: bytes) -> bool:
         return await self.patiently(lambda: self._store.reading.contains(pipe, message))
@@ -323,6 +325,7 @@ class SharedStorage:
         """As `close`, for code without an event loop."""
         if not self._closed:
             self._closed = True
+            self.ears.hear_no_more()
             shm.close_store(self._store)
             self.ears.wake_all()
 
@@ -333,6 +336,7 @@ class SharedStorage:
                 shm.destroy(self.name)
             else:
                 self._closed = True
+                self.ears.hear_no_more()
                 shm.destroy_store(self._store)
         self.ears.wake_all()
 

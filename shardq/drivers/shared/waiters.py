@@ -32,6 +32,8 @@ class Ears:
         self._waiting: dict[asyncio.Future[None], bool] = {}
         """The futures that wait, and whether they wait also for deaths."""
         self._lock = ThreadLock()
+        self._heard_by: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, bool]] = WeakKeyDictionary()
+        """The descriptors that each loop watches, and whether each tells of deaths."""
         self._times_woken = 0
         self._ready = False
 
@@ -53,25 +55,48 @@ class Ears:
         """
         loop = asyncio.get_running_loop()
         heard: asyncio.Future[None] = loop.create_future()
-        bell = self._store.doorbell.open()
-        watch = self._store.waiting.deaths() if deaths else -1
         with self._lock:
             self._waiting[heard] = deaths
             if since is not None and since != self._times_woken:
                 heard.set_result(None)
         try:
-            loop.add_reader(bell, self._heard)
-            if deaths:
-                loop.add_reader(watch, self._saw_death)
+            self._hear(loop, deaths=deaths)
             yield heard
         finally:
             with self._lock:
                 self._waiting.pop(heard, None)
-                others = [also for other, also in self._waiting.items() if other.get_loop() is loop]
-            if deaths and not any(others):
-                loop.remove_reader(watch)
-            if not others:
-                loop.remove_reader(bell)
+            if not loop.is_closed():
+                # Not at once: a worker that is woken again and again is back before.
+                loop.call_soon(self._hear_less, loop)
+
+    def hear_no_more(self) -> None:
+        """Before the doorbell may be closed: have the running loop watch nothing. `wake_all` has to follow, so that
+        coroutines that go on listening have it watched again.
+        """
+        loop = _running_loop()
+        if loop is not None:
+            for descriptor in self._heard_by.pop(loop, {}):
+                loop.remove_reader(descriptor)
+
+    def _hear(self, loop: asyncio.AbstractEventLoop, *, deaths: bool) -> None:
+        with self._lock:
+            heard = self._heard_by.setdefault(loop, {})
+        if (bell := self._store.doorbell.open()) not in heard:
+            loop.add_reader(bell, self._heard)
+            heard[bell] = False
+        if deaths and (watch := self._store.waiting.deaths()) not in heard:
+            loop.add_reader(watch, self._saw_death)
+            heard[watch] = True
+
+    def _hear_less(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have the loop watch only what coroutines of it listen to."""
+        with self._lock:
+            others = [deaths for future, deaths in self._waiting.items() if future.get_loop() is loop]
+            heard = self._heard_by.get(loop, {})
+        for descriptor, of_deaths in list(heard.items()):
+            if not others or (of_deaths and not any(others)):
+                del heard[descriptor]
+                loop.remove_reader(descriptor)
 
     def _saw_death(self) -> None:
         try:
@@ -84,9 +109,7 @@ class Ears:
         self.wake_all()
 
     def _watch_again(self, loop: asyncio.AbstractEventLoop, watch: int) -> None:
-        with self._lock:
-            watching = any(also and other.get_loop() is loop for other, also in self._waiting.items())
-        if watching:
+        if watch in self._heard_by.get(loop, {}):
             loop.add_reader(watch, self._saw_death)
 
     def _heard(self) -> None:
@@ -96,6 +119,7 @@ class Ears:
     def forget(self) -> None:
         """Begin anew in a forked child: no coroutine of it waits, and no thread of it holds the lock."""
         self._waiting, self._lock, self._ready = {}, ThreadLock(), False
+        self._heard_by = WeakKeyDictionary()
 
     def wake_all(self) -> None:
         """Let all waiting coroutines look again."""
@@ -128,10 +152,14 @@ class Deadline:
         await asyncio.sleep(max(0.0, min(self._pause_s, left_s)))
 
     async def wait(self, future: asyncio.Future[None], at_most_s: float) -> None:
-        """Wait for the future, no longer than the deadline and `at_most_s`."""
+        """Wait for the future, no longer than the deadline and `at_most_s`; it is done then."""
         if self._end is not None:
             at_most_s = min(at_most_s, max(0.0, self._end - asyncio.get_running_loop().time()))
-        await asyncio.wait((future,), timeout=at_most_s)
+        timer = asyncio.get_running_loop().call_later(at_most_s, _finish, future)
+        try:
+            await future
+        finally:
+            timer.cancel()
 
 
 async def until_free(verb: Callable[[], _Result]) -> _Result:

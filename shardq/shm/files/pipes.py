@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 import signal
 
+from shardq.system.signals import handler_of
+
 
 def write(descriptor: int, data: bytes) -> int:
     """As `os.write`. Raises `BrokenPipeError`. Sends this process no SIGPIPE, however that is handled in it."""
-    if signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN:
+    if handler_of(signal.SIGPIPE) == signal.SIG_IGN:
         return os.write(descriptor, data)
     former = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     waits_already = signal.SIGPIPE in signal.sigpending()

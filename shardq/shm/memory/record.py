@@ -109,14 +109,31 @@ def next_behind(segment: Segment, address: int) -> int:
     return following
 
 
+class Body(list[bytes]):
+    """Messages with what stands behind the header of their record. To put that together takes half of the time of a
+    write, so a producer does it before it enters the guard.
+    """
+
+    __slots__ = ("content", "payload_bytes")
+
+    def __init__(self, messages: Sequence[bytes]) -> None:
+        super().__init__(messages)
+        count, payload = len(messages), b"".join(messages)
+        ends = array("I", accumulate(map(len, messages))) if count > 1 else len(payload).to_bytes(4, "little")
+        self.content = b"".join((bytes(_bit_bytes(count)), ends, payload))
+        self.payload_bytes = len(payload)
+
+
 def write(segment: Segment, address: int, sequence: int, accepted_us: int, messages: Sequence[bytes]) -> int:
     """Write a record that cannot be reached yet. Returns the address behind it."""
-    count, payload = len(messages), b"".join(messages)
-    ends = array("I", accumulate(map(len, messages))) if count > 1 else len(payload).to_bytes(4, "little")
-    head = _HEADER.pack(MESSAGES, 0, count, len(payload), sequence, accepted_us, 0, 0, 0)
-    record = b"".join((head, bytes(_bit_bytes(count)), ends, payload))
-    segment.bytes[address : address + len(record)] = record
-    return address + (len(record) + 7 & ~7)
+    body = messages if type(messages) is Body else Body(messages)
+    start = address + HEADER_BYTES
+    end = start + len(body.content)
+    segment.bytes[address:start] = _HEADER.pack(
+        MESSAGES, 0, len(body), body.payload_bytes, sequence, accepted_us, 0, 0, 0
+    )
+    segment.bytes[start:end] = body.content
+    return end + 7 & ~7
 
 
 def renew(segment: Segment, address: int, sequence: int, accepted_us: int) -> None:

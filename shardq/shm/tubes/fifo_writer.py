@@ -175,7 +175,8 @@ class FifoWriter:
                 yield messages[start:n], _size(messages[start:n])
                 start, filled = n, 0
             filled += len(message) + 5
-        yield messages[start:], _size(messages[start:])
+        last = messages[start:] if start else messages
+        yield last, _size(last)
 
     def _has_memory(self, tube: int, place: int, nbytes: int) -> bool:
         """Whether there is memory already for a record of `nbytes` at `place`, and a jump behind it."""
@@ -201,5 +202,7 @@ class FifoWriter:
 
 
 def _size(messages: Sequence[bytes]) -> int:
+    if type(messages) is record.Body:
+        return HEADER_BYTES + (len(messages.content) + 7 & ~7)
     count = len(messages)
     return record.size_of(count, sum(map(len, messages)) if count != 1 else len(messages[0]))

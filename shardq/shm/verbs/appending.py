@@ -63,15 +63,15 @@ class Appending:
 
     def append(self, parts: Sequence[Part], *, share: int = at.GENERAL) -> bool:
         """Add messages to tubes, all or none; no pipe may be there twice. False: there is no room now."""
-        parts = [part for part in parts if part[1]]
-        if not parts:
+        bodies = [(pipe, record.Body(messages)) for pipe, messages in parts if messages]
+        if not bodies:
             return True
         with self._section:
             if self._words[at.CLOSED] and not self.gate.takes():
                 return False
-            tubes = self._append(parts, share)
+            tubes = self._append(bodies, share)
             if self._words[at.EQUALITY_STATE]:
-                for (pipe, _), tube in zip(parts, tubes, strict=False):
+                for (pipe, _), tube in zip(bodies, tubes, strict=False):
                     self.help(pipe, tube)
             return bool(tubes)
 
@@ -150,7 +150,7 @@ class Appending:
             raise damaged(self._segment.name, f"tube {tube} ends at {following}, and its equal messages at {number}")
         return number == following
 
-    def _append(self, parts: Sequence[Part], share: int) -> list[int]:
+    def _append(self, parts: Sequence[tuple[str, Sequence[bytes]]], share: int) -> list[int]:
         """The tubes that have the messages now, none for lack of room."""
         # Empty literals here and where batches are read: `list[int]()` takes 0.8 us.
         threads: list[int] = []

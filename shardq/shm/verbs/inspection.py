@@ -146,6 +146,16 @@ class Inspection:
         with self._section:
             return counts_in(self._words)
 
+    def accepted(self) -> int:
+        """How many messages were ever accepted."""
+        return self._words[at.ACCEPTED]
+
+    def at_work(self) -> int:
+        """How many processes have a batch in hand."""
+        first, behind = self._layout.slot_word(0), self._layout.slot_word(self._layout.slots)
+        counts = self._words[first + at.SLOT_BATCH_COUNT : behind : at.SLOT_WORDS].tolist()
+        return len(counts) - counts.count(0)
+
     def overview(self) -> Overview:
         """The segment as a whole. Raises `SegmentForeign`."""
         with damage_told(self._segment.name):

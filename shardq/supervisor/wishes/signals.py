@@ -17,6 +17,7 @@ from shardq.errors import HandlerTimeout
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.output import standard
 from shardq.supervisor.workers.orphans import inherits_orphans
+from shardq.system.signals import handler_of
 from shardq.working.time_limit import ran_late
 from shardq.working.worker import Worker
 
@@ -224,7 +225,7 @@ class Term:
 
     def keep_following(self) -> None:
         """Listen to TERM again: a handler's code may have run an event loop of its own, whose end removes `_told`."""
-        if signal.getsignal(signal.SIGTERM) != self._told:
+        if handler_of(signal.SIGTERM) != self._told:
             signal.signal(signal.SIGTERM, self._told)
             signal.siginterrupt(signal.SIGTERM, False)
 
