@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,4 +21,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _is_ours(item: pytest.Item) -> bool:
-    return item.path.is_relative_to(Path(__file__).parent)
+    return _is_below(item.path)
+
+
+@cache
+def _is_below(path: Path) -> bool:
+    return path.is_relative_to(Path(__file__).parent)

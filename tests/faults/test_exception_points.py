@@ -14,6 +14,7 @@ from tests.faults.kit.outcome import Seen, check_outcome
 from tests.faults.kit.points import Child, Gate, Step, striking_at
 from tests.faults.kit.scene import Scene
 from tests.faults.kit.trial import Stage, check_survivor, found_by, trials
+from tests.support.lean import LeanProcess
 
 SAMPLE = 1
 
@@ -21,9 +22,9 @@ SAMPLE = 1
 @pytest.mark.parametrize("operation", OPERATIONS, ids=str)
 @pytest.mark.timeout(1800)
 def test_exception_at_any_line_leaves_all_or_nothing(
-    operation: Operation, random: Random, everything: bool, tried: Callable[[str, int], None]
+    operation: Operation, random: Random, everything: bool, tried: Callable[[str, int], None], lean: LeanProcess
 ) -> None:
-    count, failed = trials(operation, None if everything else SAMPLE, random, problems_after)
+    count, failed = lean.call(trials, operation, None if everything else SAMPLE, random, problems_after)
     tried("exceptions", count)
     assert not failed, "\n".join(failed)
 

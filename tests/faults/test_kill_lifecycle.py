@@ -10,7 +10,7 @@ from random import Random
 from shardq.drivers.shared.storage import SharedStorage
 from shardq.errors import SegmentError, SegmentExists, SegmentForeign, SegmentMissing
 from shardq.shm.registry import destroy
-from tests.faults.kit.points import Step, die_at, one_of_each_line, sample, steps_of
+from tests.faults.kit.points import Line, Step, die_at, lines_of, one_of_each_line, sample
 from tests.faults.kit.scene import MIB, PIPE, Naps, check_goes_on, check_whole, nobody, run
 from tests.support.leaks import segment_name
 
@@ -22,7 +22,7 @@ def test_a_creator_that_died_is_replaced_or_its_segment_is_whole(
     random: Random, everything: bool, tried: Tried
 ) -> None:
     name = a_name()
-    points = chosen_of(steps_of(nothing, lambda: created_and_ended(name)), random, everything)
+    points = chosen_of(lines_of(nothing, lambda: created_and_ended(name)), random, everything)
     destroy(name)  # what the recording run left
     for step in points:
         die_at(step, nothing, lambda: created_and_ended(name))
@@ -34,7 +34,7 @@ def test_a_creator_that_died_is_replaced_or_its_segment_is_whole(
 
 def test_who_died_attaching_leaves_the_segment_whole(random: Random, everything: bool, tried: Tried) -> None:
     name = filled()
-    points = chosen_of(steps_of(nothing, lambda: attached_and_used(name)), random, everything)
+    points = chosen_of(lines_of(nothing, lambda: attached_and_used(name)), random, everything)
     destroy(name)
     for step in points:
         name = filled()
@@ -47,7 +47,7 @@ def test_who_died_attaching_leaves_the_segment_whole(random: Random, everything:
 
 def test_who_died_closing_leaves_the_segment_whole(random: Random, everything: bool, tried: Tried) -> None:
     with attached(filled()) as storage:
-        points = chosen_of(steps_of(lambda: at_work(storage), lambda: run(storage.close())), random, everything)
+        points = chosen_of(lines_of(lambda: at_work(storage), lambda: run(storage.close())), random, everything)
     for step in points:
         with told(step), attached(filled()) as storage:
             die_at(step, lambda held=storage: at_work(held), lambda held=storage: run(held.close()))  # type: ignore[misc]
@@ -57,7 +57,7 @@ def test_who_died_closing_leaves_the_segment_whole(random: Random, everything: b
 
 def test_a_destruction_cut_short_can_be_repeated(random: Random, everything: bool, tried: Tried) -> None:
     with attached(filled()) as storage:
-        points = chosen_of(steps_of(lambda: at_work(storage), storage.destroy), random, everything)
+        points = chosen_of(lines_of(lambda: at_work(storage), storage.destroy), random, everything)
     for step in points:
         name = filled()
         storage = SharedStorage.attach(name)
@@ -150,6 +150,6 @@ def check_no_files(name: str) -> None:
     assert not left, f"left behind: {left}"
 
 
-def chosen_of(steps: list[Step], random: Random, everything: bool) -> list[Step]:
-    steps = one_of_each_line(steps, random)
+def chosen_of(lines: list[Line], random: Random, everything: bool) -> list[Step]:
+    steps = one_of_each_line(lines, random)
     return steps if everything else sample(steps, SAMPLE, random)

@@ -13,6 +13,7 @@ from tests.faults.kit.outcome import Seen, check_done, seen
 from tests.faults.kit.points import Child, Step, die_at
 from tests.faults.kit.scene import Scene
 from tests.faults.kit.trial import Stage, check_survivor, problems_of, trials
+from tests.support.lean import LeanProcess
 
 #: Lines of one operation that a sampled run dies at.
 SAMPLE = 2
@@ -21,15 +22,19 @@ SAMPLE = 2
 @pytest.mark.parametrize("operation", OPERATIONS, ids=str)
 @pytest.mark.timeout(1800)
 def test_death_at_any_line_leaves_all_or_nothing(
-    operation: Operation, random: Random, everything: bool, tried: Callable[[str, int], None]
+    operation: Operation, random: Random, everything: bool, tried: Callable[[str, int], None], lean: LeanProcess
 ) -> None:
-    count, failed = trials(operation, None if everything else SAMPLE, random, problems_after)
+    count, failed = lean.call(trials, operation, None if everything else SAMPLE, random, problems_after)
     tried("kill points", count)
     assert not failed, f"{len(failed)} of {count} deaths\n" + "\n".join(failed)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=str)
-def test_undisturbed_operation_has_its_effect(operation: Operation) -> None:
+def test_undisturbed_operation_has_its_effect(operation: Operation, lean: LeanProcess) -> None:
+    lean.call(do_undisturbed, operation)
+
+
+def do_undisturbed(operation: Operation) -> None:
     there = operation.scene()
     try:
         before = seen(there)

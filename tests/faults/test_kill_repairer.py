@@ -12,9 +12,22 @@ import shardq
 from tests.faults.kit.case import Operation
 from tests.faults.kit.operations import OPERATIONS
 from tests.faults.kit.outcome import Seen, recorded
-from tests.faults.kit.points import Action, Child, Gate, Step, die_at, dying_at, one_of_each_line, sample, steps_run
+from tests.faults.kit.points import (
+    Action,
+    Child,
+    Gate,
+    Line,
+    Step,
+    die_at,
+    dying_at,
+    lines_run,
+    one_of_each_line,
+    run_by,
+    sample,
+)
 from tests.faults.kit.scene import Scene, settle
 from tests.faults.kit.trial import Stage, problems_of, staged
+from tests.support.lean import LeanProcess
 
 #: First deaths of each operation in a sampled run and in a full one, and second deaths for each of them.
 FIRST, FIRST_OF_ALL, SECOND, SECOND_OF_ALL = 1, 12, 1, 6
@@ -49,28 +62,36 @@ def test_the_files_whose_deaths_are_tried_are_there() -> None:
 @pytest.mark.parametrize("operation", OPERATIONS, ids=str)
 @pytest.mark.timeout(1800)
 def test_death_of_the_repairer_leaves_all_or_nothing(
-    operation: Operation, random: Random, everything: bool, tried: Callable[[str, int], None]
+    operation: Operation, random: Random, everything: bool, tried: Callable[[str, int], None], lean: LeanProcess
 ) -> None:
-    failed, second = [], SECOND_OF_ALL if everything else SECOND
-    firsts = first_deaths(operation, random, FIRST_OF_ALL if everything else FIRST)
+    most = (FIRST_OF_ALL, SECOND_OF_ALL) if everything else (FIRST, SECOND)
+    count, failed = lean.call(double_deaths, operation, random, *most)
+    tried("double kills", count)
+    assert not failed, "\n".join(failed)
+
+
+def double_deaths(operation: Operation, random: Random, first_deaths: int, second: int) -> tuple[int, list[str]]:
+    """How often two processes died, and what was wrong then."""
+    count, failed = 0, list[str]()
+    firsts = first_deaths_of(operation, random, first_deaths)
     with staged(operation, len(firsts) * (1 + second)) as stage:
         for first in firsts:
             mending = recorded_mending(stage, first)
             chosen = sample(one_of_each_line(mending, random), second, random)
             failed += [f"{first}, {then}: {said}" for then in chosen for said in problems_after(stage, first, then)]
-            tried("double kills", len(chosen))
-    assert not failed, "\n".join(failed)
+            count += len(chosen)
+    return count, failed
 
 
-def first_deaths(operation: Operation, random: Random, count: int) -> list[Step]:
+def first_deaths_of(operation: Operation, random: Random, count: int) -> list[Step]:
     steps = one_of_each_line(recorded(operation), random)
     return sample([step for step in steps if step.file in CHANGING], count, random)
 
 
-def recorded_mending(stage: Stage, first: Step) -> list[Step]:
-    """The steps of a repairer after this death."""
+def recorded_mending(stage: Stage, first: Step) -> list[Line]:
+    """The lines of a repairer after this death."""
     there, _ = stage.scene()
-    return [Step(*fields) for fields in after_death(stage.operation, there, first, steps_run).result()]
+    return run_by(after_death(stage.operation, there, first, lines_run))
 
 
 def problems_after(stage: Stage, first: Step, then: Step) -> list[str]:

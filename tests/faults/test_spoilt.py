@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from itertools import chain
 from types import CodeType, ModuleType
 from typing import Any, NamedTuple
 
@@ -14,11 +15,12 @@ from shardq.shm.deferred import due_heap
 from shardq.shm.memory import slabs
 from shardq.shm.tubes import delivery, fifo, fifo_writer
 from shardq.shm.verbs import burying, outputs, recovery
-from tests.faults.kit.operations import OPERATIONS
+from tests.faults.kit.operations import operation_named
 from tests.faults.kit.outcome import recorded
-from tests.faults.kit.points import Step
+from tests.faults.kit.points import Line, Step
 from tests.faults.kit.trial import Stage, staged
 from tests.faults.test_kill_points import problems_after
+from tests.support.lean import LeanProcess
 
 BLAME = (
     "        self._journal.commit("
@@ -233,22 +235,28 @@ NOWHERE = Step("", 0, 1)
 
 
 @pytest.mark.parametrize("spoilt", SPOILT, ids=str)
-def test_spoilt_store_is_caught(spoilt: Spoilt, monkeypatch: pytest.MonkeyPatch) -> None:
-    operation = next(operation for operation in OPERATIONS if operation.name == spoilt.operation)
-    monkeypatch.setattr(spoilt.owner, spoilt.method, spoilt.function())
-    with staged(operation) as stage:
+def test_spoilt_store_is_caught(spoilt: Spoilt, lean: LeanProcess) -> None:
+    lean.call(catch, spoilt.name)
+
+
+def catch(name: str) -> None:
+    """In a process of its own: what is spoilt stays so."""
+    spoilt = next(spoilt for spoilt in SPOILT if spoilt.name == name)
+    setattr(spoilt.owner, spoilt.method, spoilt.function())
+    with staged(operation_named(spoilt.operation)) as stage:
         assert not problems_after(stage, NOWHERE), "it is good for nothing even without a death"
         assert any(spoilt.shows in problem for problem in _problems(stage, spoilt)), f"{spoilt} passes for good"
 
 
 def _problems(stage: Stage, spoilt: Spoilt) -> Iterator[str]:
     """What is wrong after deaths: first in the spoilt method, then at other lines that change something."""
-    steps: list[Step] = recorded.__wrapped__(stage.operation)  # not the recording of the good one: its lines are others
+    recording: list[Line] = recorded.__wrapped__(stage.operation)  # not that of the good one: its lines are others
     code: CodeType = vars(spoilt.owner)[spoilt.method].__code__
     lines = {line for _, _, line in code.co_lines()}
 
     def elsewhere(step: Step) -> tuple[bool, bool]:
         return not (code.co_filename.endswith(step.file) and step.line in lines), step.file not in CHANGING
 
-    for step in sorted(set(steps), key=lambda step: (elsewhere(step), step)):
+    steps = chain(*(line.steps() for line in recording))
+    for step in sorted(steps, key=lambda step: (elsewhere(step), step)):
         yield from problems_after(stage, step)

@@ -16,6 +16,7 @@ from tests.faults.kit.outcome import Seen, check_done
 from tests.faults.kit.points import Child, Step, stopping_at
 from tests.faults.kit.scene import WEDGED_S, Scene, Wedged, settle
 from tests.faults.kit.trial import Stage, check_survivor, found_by, trials
+from tests.support.lean import LeanProcess
 
 SAMPLE = 1
 
@@ -23,9 +24,9 @@ SAMPLE = 1
 @pytest.mark.parametrize("operation", OPERATIONS, ids=str)
 @pytest.mark.timeout(1800)
 def test_who_is_stopped_at_any_line_finds_its_place_again(
-    operation: Operation, random: Random, everything: bool, tried: Callable[[str, int], None]
+    operation: Operation, random: Random, everything: bool, tried: Callable[[str, int], None], lean: LeanProcess
 ) -> None:
-    count, failed = trials(operation, None if everything else SAMPLE, random, problems_after)
+    count, failed = lean.call(trials, operation, None if everything else SAMPLE, random, problems_after)
     tried("stops", count)
     assert not failed, "\n".join(failed)
 

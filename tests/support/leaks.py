@@ -98,7 +98,7 @@ def used_by_others() -> set[tuple[int, int]]:
 
     By device and inode, since a mapped semaphore still goes by the temporary name under which the C library made it.
     """
-    own = {os.getpid(), *(process.pid for process in family())}
+    own = {os.getpid(), *lasting, *(process.pid for process in family())}
     return {identity for pid in psutil.pids() if pid not in own for identity in _used_by(pid)}
 
 

@@ -37,7 +37,7 @@ def loops_for(config: pytest.Config, function: object) -> Loops:
 
 def may_suspend(function: object) -> bool:
     """Whether its code, or that of a function of the tests that it names, names something that may suspend."""
-    return not SUSPENDING.isdisjoint(_names(inspect.unwrap(function), set()))  # type: ignore[arg-type]
+    return _may_suspend(inspect.unwrap(function))  # type: ignore[arg-type]
 
 
 def runs_on_another_loop(item: pytest.Item) -> bool:
@@ -69,6 +69,12 @@ def prove_it_does_not_suspend(item: pytest.Item) -> None:
         without_suspending(test(*arguments, **named))
 
     item.obj = driven
+
+
+@functools.cache
+def _may_suspend(function: object) -> bool:
+    """Asked for each of a test's parameters."""
+    return not SUSPENDING.isdisjoint(_names(function, set()))
 
 
 def _names(function: object, seen: set[object]) -> Iterator[str]:

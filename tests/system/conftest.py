@@ -103,10 +103,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _is_of_another_pair(config: pytest.Config, item: pytest.Item) -> bool:
     """Whether it is the first driver on uvloop, or the other one on asyncio, of a test that could run on all four."""
-    if not isinstance(item, pytest.Function) or not item.path.is_relative_to(Path(__file__).parent):
+    if not isinstance(item, pytest.Function):
         return False
     chosen = item.callspec.params if hasattr(item, "callspec") else {}
-    if not {"driver", LOOP} <= chosen.keys() or any(required_by(item) - each.capabilities for each in ONE_OF_EACH):
+    if not {"driver", LOOP} <= chosen.keys() or not item.path.is_relative_to(Path(__file__).parent):
+        return False
+    if any(required_by(item) - each.capabilities for each in ONE_OF_EACH):
         return False
     if loops_for(config, item.obj) is not BOTH:
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Iterator
 
 from tests.faults.kit.absents import absents
@@ -254,3 +255,11 @@ OPERATIONS = [
     *absents(),
     *reserve_operations(),
 ]
+
+
+def operation_named(name: str) -> Operation:
+    return next(operation for operation in OPERATIONS if operation.name == name)
+
+
+# What an operation does cannot be sent to another process, but each process has these.
+copyreg.pickle(Operation, lambda operation: (operation_named, (operation.name,)))

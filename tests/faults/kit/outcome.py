@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tests.faults.kit.case import Operation
 from tests.faults.kit.fsck import Failures, failures_at_heads
-from tests.faults.kit.points import Step, steps_of
+from tests.faults.kit.points import Line, lines_of
 from tests.faults.kit.scene import PIPE, Contents, Scene
 
 
@@ -24,11 +24,11 @@ def seen(there: Scene) -> Seen:
 
 
 @cache
-def recorded(operation: Operation) -> list[Step]:
-    """Every step of the operation, from a run of it."""
+def recorded(operation: Operation) -> list[Line]:
+    """Every line of the operation, from a run of it."""
     there = operation.scene()
     try:
-        return steps_of(lambda: operation.readied(there), lambda: operation.act(there))
+        return lines_of(lambda: operation.readied(there), lambda: operation.act(there))
     finally:
         there.end()
 

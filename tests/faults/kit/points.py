@@ -11,8 +11,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -39,6 +38,17 @@ class Step(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line} (visit {self.visit})"
+
+
+class Line(NamedTuple):
+    """A line of a run, and how often it ran."""
+
+    file: str
+    line: int
+    visits: int
+
+    def steps(self) -> Iterator[Step]:
+        return (Step(self.file, self.line, visit) for visit in range(1, self.visits + 1))
 
 
 class Ended(NamedTuple):
@@ -103,25 +113,28 @@ class Child:
             return answer.read()
 
 
-def steps_of(ready: Action, act: Action) -> list[Step]:
-    """Every step of `act`, in order, from a run in a child. `ready` runs before it, unseen."""
-    return [Step(*fields) for fields in Child(steps_run(ready, act)).result()]
+def lines_of(ready: Action, act: Action) -> list[Line]:
+    """Every line of `act`, in the order of the first visits, from a run in a child. `ready` runs before it, unseen."""
+    return run_by(Child(lines_run(ready, act)))
 
 
-def steps_run(ready: Action, act: Action) -> Action:
-    """A function for a child, that returns the steps of `act`."""
+def run_by(child: Child) -> list[Line]:
+    """The lines that a child with `lines_run` ran."""
+    return [Line(*fields) for fields in child.result()]
 
-    def run() -> list[Step]:
+
+def lines_run(ready: Action, act: Action) -> Action:
+    """A function for a child, that returns the lines of `act`."""
+
+    def run() -> list[Line]:
         ready()
-        seen: Counter[tuple[str, int]] = Counter()
-        steps: list[Step] = []
+        visits: dict[tuple[str, int], int] = {}
 
         def note(file: str, line: int) -> None:
-            seen[file, line] += 1
-            steps.append(Step(file, line, seen[file, line]))
+            visits[file, line] = visits.get((file, line), 0) + 1
 
         _traced(act, note)
-        return steps
+        return [Line(*place, count) for place, count in visits.items()]
 
     return run
 
@@ -218,12 +231,9 @@ class Gate:
             os.close(descriptor)
 
 
-def one_of_each_line(steps: Sequence[Step], random: Random) -> list[Step]:
-    """One step for each distinct line, of its visits a random one."""
-    by_line: dict[tuple[str, int], list[Step]] = {}
-    for step in steps:
-        by_line.setdefault((step.file, step.line), []).append(step)
-    return [random.choice(visits) for visits in by_line.values()]
+def one_of_each_line(lines: Sequence[Line], random: Random) -> list[Step]:
+    """One step for each line, of its visits a random one."""
+    return [Step(line.file, line.line, random.randint(1, line.visits)) for line in lines]
 
 
 def sample(steps: Sequence[Step], count: int, random: Random) -> list[Step]:
