@@ -1,0 +1,219 @@
+"""Many requests whose results are waited for, with a bound on how many are under way."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from shardq.encoding.replies import Reply, decode_reply
+from shardq.errors import ConfigurationError, ResultTimeout, ShardqError, shown
+from shardq.handler import Handler
+from shardq.handling.info import HandlerInfo
+from shardq.model import Part
+from shardq.results.inbox import OpenInbox
+from shardq.results.outcome import Sent, error_of, values_of
+from shardq.results.serving import LOOK_S
+from shardq.settings import WorkerSettings
+
+if TYPE_CHECKING:
+    from shardq.queue import Queue
+
+#: The window is sent in so many parts, so that workers have some while others are made.
+_PARTS = 4
+#: Most chunks that are remembered before those that are answered are looked for.
+_CHUNKS = 64
+
+
+class Options(NamedTuple):
+    """What a caller of `Queue.map` may choose: there it is described."""
+
+    window: int | None
+    ordered: bool
+    outcomes: bool
+    timeout_s: float | None
+    abandon: bool
+
+
+class _Chunk(NamedTuple):
+    """Requests that were sent together."""
+
+    numbers: range
+    parts: Sequence[Part]
+
+
+class Mapping:
+    """One `map`: `open`, then `more` until it returns None, then `close`."""
+
+    def __init__(self, queue: Queue, handler: type[Handler[Any]], requests: Iterable[Any], options: Options) -> None:
+        self._queue = queue
+        self._storage = queue.storage
+        self._handler = handler
+        self._requests = requests
+        self._options = options
+        self._info: HandlerInfo
+        self._source: Iterator[Any]
+        self._window = self._bytes = 0
+        """How many requests may be under way at most, and how many bytes of them."""
+        self._inbox: OpenInbox | None = None
+        self._over = False
+        """Whether the input came to its end."""
+        self._number = 0
+        """Of the next request."""
+        self._unsent = deque[Sequence[Part]]()
+        """Steps for which there was no room yet."""
+        self._waiting = set[int]()
+        """Numbers of the requests that are sent, or are to be, and not answered."""
+        self._mean_bytes = 0
+        """How long the messages of the chunk before were, on average."""
+        self._chunks = list[_Chunk]()
+        self._next = 0
+        """Number of the result that is due next, where they are ordered."""
+        self._early = dict[int, tuple[Any, Exception | None]]()
+        """Those that came before it."""
+        self._sent = dict[int, Sent]()
+        """The requests under way, where outcomes are wanted."""
+        self._error: Exception | None = None
+        """The failure that comes behind the results handed out last."""
+
+    async def open(self) -> None:
+        """Raises `HandlerError`, `NotServed`, `ConfigurationError`, and what opening an inbox raises."""
+        self._info = self._queue.callable(self._handler)
+        self._source = iter(self._requests)
+        self._window = await self._window_of(self._options.window)
+        self._bytes = self._storage.limits.message_bytes // 8
+        inbox = OpenInbox(self._storage)
+        await inbox.open()
+        self._inbox = inbox
+
+    async def more(self) -> Sequence[Any] | None:
+        """The next results, as soon as there are any; all before them are consumed. None: there are none left. Raises
+        what a request failed with where no outcomes are wanted, and what `register` raises.
+        """
+        while True:
+            if self._error:
+                raise self._error
+            await self._send()
+            if not self._waiting:
+                return None
+            ready = self._sorted(await self._replies())
+            if ready:
+                return ready
+
+    async def close(self) -> None:
+        """Cancel what is not started, and let go of the inbox."""
+        inbox, self._inbox = self._inbox, None
+        if inbox is None:
+            return
+        with suppress(ShardqError):  # the storage may be closed or moved: workers skip what has no caller
+            try:
+                for numbers, parts in self._chunks:
+                    if not self._waiting.isdisjoint(numbers):
+                        for pipe, messages in parts:
+                            await self._storage.remove(pipe, *messages)
+            finally:
+                await inbox.close()
+
+    async def _window_of(self, given: int | None) -> int:
+        if given is not None and (type(given) is not int or given < 1):
+            raise ConfigurationError(f"window={shown(given)} cannot be: give a number of requests from 1 up, or None")
+        workers = await self._queue.serving.check(self._info.name)
+        size = self._handler.batch_size
+        return given or 2 * workers * (size if type(size) is int else WorkerSettings().batch_size)
+
+    async def _send(self) -> None:
+        """Send requests until the window is full, or there is no room."""
+        while await self._unsent_sent() and not self._over:
+            room = self._window - len(self._waiting) - len(self._early)
+            if self._mean_bytes:
+                room = min(room, self._bytes // self._mean_bytes - len(self._waiting))
+            chunk = max(1, self._window // _PARTS)
+            if self._waiting and room < chunk:
+                return
+            requests = list(islice(self._source, max(1, min(room, chunk))))
+            if not requests:
+                self._over = True
+                return
+            await self._prepare(requests)
+
+    async def _prepare(self, requests: Sequence[Any]) -> None:
+        assert self._inbox
+        numbers = range(self._number, self._number + len(requests))
+        number, abandon = self._inbox.number, self._options.abandon
+        call = await self._queue.sealed(self._handler, requests, number, numbers.start, abandon=abandon)
+        parts = list(call.messages.groups.items())
+        self._mean_bytes = max(1, sum(len(its) for _, messages in parts for its in messages) // len(requests))
+        self._unsent.extend(call.steps)
+        self._waiting.update(numbers)
+        self._number = numbers.stop
+        if len(self._chunks) >= _CHUNKS:
+            self._chunks = [its for its in self._chunks if not self._waiting.isdisjoint(its.numbers)]
+        self._chunks.append(_Chunk(numbers, parts))
+        if self._options.outcomes:
+            now_us = time.time_ns() // 1000
+            self._sent.update((n, Sent(request, now_us)) for n, request in zip(numbers, requests, strict=True))
+
+    async def _unsent_sent(self) -> bool:
+        """Send what is prepared. False: there is no room, and the replies that are to come make some."""
+        while self._unsent:
+            step = self._unsent[0]
+            if await self._storage.append(step) is None:
+                if len(self._waiting) > sum(len(messages) for step in self._unsent for _, messages in step):
+                    return False
+                await self._queue.wait_for_room(step, self._info.name, self._options.timeout_s)
+            self._unsent.popleft()
+        return True
+
+    async def _replies(self) -> Sequence[bytes]:
+        """Replies, as soon as there are any."""
+        assert self._inbox
+        begun_at = time.monotonic()
+        while True:
+            silent_s, limit_s = time.monotonic() - begun_at, self._options.timeout_s
+            left_s = LOOK_S if limit_s is None else min(LOOK_S, max(0.0, limit_s - silent_s))
+            await self._queue.before_waiting()
+            messages = await self._inbox.read(left_s)
+            if messages:
+                return messages
+            if limit_s is not None and time.monotonic() - begun_at >= limit_s:
+                raise ResultTimeout(f"no result of {self._info.name} came within {limit_s} s")
+            await self._queue.serving.check_still(self._info.name, time.monotonic() - begun_at)
+            if self._unsent:
+                return ()
+
+    def _sorted(self, messages: Sequence[bytes]) -> list[Any]:
+        """What of these replies is due now, in its order."""
+        ready = list[Any]()
+        for reply in map(decode_reply, messages):
+            numbers = [number for number in reply.requests if number in self._waiting]
+            if len(numbers) < len(reply.requests):
+                continue
+            self._waiting.difference_update(numbers)
+            error = error_of(self._handler, reply.failure) if reply.failure else None
+            values = [None] if error else values_of(self._info, reply)
+            if self._options.outcomes:
+                values, error = self._outcomes(numbers, reply, values, error), None
+            if self._options.ordered:
+                self._early.update((n, (value, error)) for n, value in zip(numbers, values, strict=True))
+            elif error:
+                self._error = error
+                return ready
+            else:
+                ready += values
+        while (due := self._early.pop(self._next, None)) is not None:
+            self._next += 1
+            value, error = due
+            if error:
+                self._error = error
+                break
+            ready.append(value)
+        return ready
+
+    def _outcomes(
+        self, numbers: Sequence[int], reply: Reply, values: Sequence[Any], error: Exception | None
+    ) -> list[Any]:
+        pairs = zip(numbers, values, strict=True)
+        return [self._sent.pop(number).outcome(number, reply, value, error) for number, value in pairs]
