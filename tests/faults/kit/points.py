@@ -103,13 +103,13 @@ class Child:
             return answer.read()
 
 
-def steps_of(ready: Action, act: Action) -> list[Step]:
+def steps_of(ready: Action, act: Action, scope: tuple[str, ...] = SCOPE) -> list[Step]:
     """Every step of `act`, in order, from a run in a child. `ready` runs before it, unseen."""
-    return [Step(*fields) for fields in Child(steps_run(ready, act)).result()]
+    return [Step(*fields) for fields in Child(steps_run(ready, act, scope)).result()]
 
 
-def steps_run(ready: Action, act: Action) -> Action:
-    """A function for a child, that returns the steps of `act`."""
+def steps_run(ready: Action, act: Action, scope: tuple[str, ...] = SCOPE) -> Action:
+    """A function for a child, that returns the steps of `act` in these files."""
 
     def run() -> list[Step]:
         ready()
@@ -120,7 +120,7 @@ def steps_run(ready: Action, act: Action) -> Action:
             seen[file, line] += 1
             steps.append(Step(file, line, seen[file, line]))
 
-        _traced(act, note)
+        _traced(act, note, scope)
         return steps
 
     return run
@@ -238,18 +238,18 @@ def _has_line(code: CodeType, line: int) -> bool:
 
 
 @cache
-def _in_package(path: str) -> str:
+def _in_package(path: str, scope: tuple[str, ...]) -> str:
     """The file by its place in the package, or nothing where its lines do not count."""
-    return os.path.relpath(path, PACKAGE) if path.startswith(SCOPE) else ""
+    return os.path.relpath(path, PACKAGE) if path.startswith(scope) else ""
 
 
-def _traced(act: Action, on_line: Callable[[str, int], None]) -> None:
+def _traced(act: Action, on_line: Callable[[str, int], None], scope: tuple[str, ...] = SCOPE) -> None:
     def enter(frame: FrameType, event: str, argument: object) -> Tracer | None:
-        return within if _in_package(frame.f_code.co_filename) else None
+        return within if _in_package(frame.f_code.co_filename, scope) else None
 
     def within(frame: FrameType, event: str, argument: object) -> Tracer:
         if event == "line":
-            on_line(_in_package(frame.f_code.co_filename), frame.f_lineno)
+            on_line(_in_package(frame.f_code.co_filename, scope), frame.f_lineno)
         return within
 
     _traced_by(enter, act)
