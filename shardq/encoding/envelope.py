@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
+from itertools import accumulate
+from struct import Struct
+from typing import NamedTuple
 
 from shardq.model import Batch
 
@@ -19,17 +23,59 @@ _MARK = bytes((MARK,))
 _STAYS = 1
 
 
+class Head(NamedTuple):
+    """Where the result of a request goes."""
+
+    inbox: int
+    number: int
+    """Of the request, in its inbox."""
+    abandon: bool
+    """Whether the request is of no use without its caller."""
+
+
+class Heads(NamedTuple):
+    """Where the results of a batch go. Numbers of the requests that have callers, in their order."""
+
+    places: Sequence[int]
+    """Their places in the batch."""
+    inboxes: Sequence[int]
+    numbers: Sequence[int]
+    flags: Sequence[int]
+
+    @property
+    def callers(self) -> frozenset[int]:
+        """The inboxes whose requests are of no use without them."""
+        if _STAYS in self.flags:
+            pairs = zip(self.inboxes, self.flags, strict=True)
+            return frozenset(inbox for inbox, flags in pairs if not flags & _STAYS)
+        return frozenset(self.inboxes)
+
+    def needs(self, gone: frozenset[int]) -> list[int]:
+        """Places of the requests that are of no use without these inboxes."""
+        each = zip(self.places, self.inboxes, self.flags, strict=True)
+        return [place for place, inbox, flags in each if inbox in gone and not flags & _STAYS]
+
+    def first(self, count: int) -> Heads:
+        """Those of the first requests of the batch."""
+        most = sum(place < count for place in self.places)
+        return Heads(*(its[:most] for its in self))
+
+
+NO_HEADS = Heads((), (), (), ())
+
+
 def sealed(messages: Sequence[bytes], inbox: int, first: int, *, abandon: bool) -> list[bytes]:
     """The messages with heads, numbered from `first` on. `abandon`: they are of no use without their caller."""
     begin = bytes((MARK, 0 if abandon else _STAYS)) + inbox.to_bytes(8, "little")
     return [begin + number.to_bytes(8, "little") + message for number, message in enumerate(messages, first)]
 
 
-def split(message: bytes) -> tuple[bytes, bytes]:
-    """The head of a message, empty where it has none, and what comes behind."""
+def split(message: bytes) -> tuple[Head | None, bytes]:
+    """The head of a message, and what comes behind."""
     if not message.startswith(_MARK):
-        return b"", message
-    return message[:HEAD_BYTES], message[HEAD_BYTES:]
+        return None, message
+    _, flags, inbox, number = _heads(1).unpack(message[:HEAD_BYTES])
+    return Head(inbox, number, not flags & _STAYS), message[HEAD_BYTES:]
 
 
 def begins_as_head(message: bytes) -> bool:
@@ -47,27 +93,22 @@ def has_heads(batch: Batch) -> bool:
     return any(message.startswith(_MARK) for message in batch.messages)
 
 
-def opened(batch: Batch) -> tuple[Batch, list[bytes]]:
-    """The batch without heads, and the head of each message, empty where it has none."""
-    parts = [split(message) for message in batch.messages]
-    ends, end = [], 0
-    for _, message in parts:
-        end += len(message)
-        ends.append(end)
-    bare = replace(batch, ends=ends, base=0, payload=b"".join([message for _, message in parts]))
-    return bare, [head for head, _ in parts]
+def opened(batch: Batch) -> tuple[Batch, Heads]:
+    """The batch without heads, and these."""
+    messages = batch.messages
+    heads = [message[:HEAD_BYTES] for message in messages if message.startswith(_MARK)]
+    if len(heads) == len(messages):
+        places: Sequence[int] = range(len(messages))
+        bare = [message[HEAD_BYTES:] for message in messages]
+    else:
+        places = [place for place, message in enumerate(messages) if message.startswith(_MARK)]
+        bare = [message[HEAD_BYTES:] if message.startswith(_MARK) else message for message in messages]
+    ends = list(accumulate(map(len, bare)))
+    fields = _heads(len(heads)).unpack(b"".join(heads))
+    found = Heads(places, fields[2::4], fields[3::4], fields[1::4])
+    return replace(batch, ends=ends, base=0, payload=b"".join(bare)), found
 
 
-def inbox_of(head: bytes) -> int:
-    """The number of the inbox."""
-    return int.from_bytes(head[2:10], "little")
-
-
-def number_of(head: bytes) -> bytes:
-    """The number of the request in its inbox, as `Reply.numbers` has it."""
-    return head[10:]
-
-
-def needs_caller(head: bytes) -> bool:
-    """Whether the request is of no use without its caller."""
-    return not head[1] & _STAYS
+@lru_cache(maxsize=256)
+def _heads(count: int) -> Struct:
+    return Struct("<" + "BBQQ" * count)

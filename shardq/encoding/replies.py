@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from struct import unpack
+from struct import pack, unpack
 from typing import Any
 
 import msgspec
@@ -60,16 +60,20 @@ def decode_reply(message: bytes) -> Reply:
         raise DecodeError(f"a result is none that this version of shardq reads: {error}") from error
 
 
-def success(numbers: Sequence[bytes], results: Sequence[bytes], batch: Batch, worked_us: int) -> bytes:
+def success(numbers: Sequence[int], results: Sequence[bytes], batch: Batch, worked_us: int) -> bytes:
     """The reply to requests of a batch that was handled."""
     attempts = 1 + (batch.failed.attempts if batch.failed else 0)
     raw = msgspec.Raw(array_header(len(results)) + b"".join(results))
-    return encode_reply(Reply(b"".join(numbers), raw, attempts, batch.taken_us, worked_us))
+    return encode_reply(Reply(_packed(*numbers), raw, attempts, batch.taken_us, worked_us))
 
 
-def refusal(number: bytes, failure: Failure, taken_us: int) -> bytes:
+def refusal(number: int, failure: Failure, taken_us: int) -> bytes:
     """The reply to a request that failed for good."""
-    return encode_reply(Reply(number, _NO_RESULTS, failure.attempts, taken_us, 0, failure))
+    return encode_reply(Reply(_packed(number), _NO_RESULTS, failure.attempts, taken_us, 0, failure))
+
+
+def _packed(*numbers: int) -> bytes:
+    return pack(f"<{len(numbers)}Q", *numbers)
 
 
 def encode_results(kind: Any, results: Sequence[Any]) -> list[bytes]:

@@ -22,8 +22,6 @@ from shardq.settings import WorkerSettings
 if TYPE_CHECKING:
     from shardq.queue import Queue
 
-#: The window is sent in so many parts, so that workers have some while others are made.
-_PARTS = 4
 #: Most chunks that are remembered before those that are answered are looked for.
 _CHUNKS = 64
 
@@ -56,8 +54,9 @@ class Mapping:
         self._options = options
         self._info: HandlerInfo
         self._source: Iterator[Any]
-        self._window = self._bytes = 0
-        """How many requests may be under way at most, and how many bytes of them."""
+        self._window = self._chunk = self._bytes = 0
+        """How many requests may be under way at most, how many are sent together, and how many bytes may be under way.
+        """
         self._inbox: OpenInbox | None = None
         self._over = False
         """Whether the input came to its end."""
@@ -72,8 +71,9 @@ class Mapping:
         self._chunks = list[_Chunk]()
         self._next = 0
         """Number of the result that is due next, where they are ordered."""
-        self._early = dict[int, tuple[Any, Exception | None]]()
-        """Those that came before it."""
+        self._early = dict[int, tuple[Sequence[Any], Exception | None]]()
+        """Those that came before it, by the number of the first one of those that follow one another."""
+        self._early_count = 0
         self._sent = dict[int, Sent]()
         """The requests under way, where outcomes are wanted."""
         self._error: Exception | None = None
@@ -83,7 +83,11 @@ class Mapping:
         """Raises `HandlerError`, `NotServed`, `ConfigurationError`, and what opening an inbox raises."""
         self._info = self._queue.callable(self._handler)
         self._source = iter(self._requests)
-        self._window = await self._window_of(self._options.window)
+        workers = await self._queue.serving.check(self._info.name)
+        size = self._handler.batch_size
+        batch = size if type(size) is int else WorkerSettings().batch_size
+        self._window = self._given_window() or 2 * workers * batch
+        self._chunk = max(1, min(batch, self._window // 2))
         self._bytes = self._storage.limits.message_bytes // 8
         inbox = OpenInbox(self._storage)
         await inbox.open()
@@ -117,23 +121,21 @@ class Mapping:
             finally:
                 await inbox.close()
 
-    async def _window_of(self, given: int | None) -> int:
+    def _given_window(self) -> int | None:
+        given = self._options.window
         if given is not None and (type(given) is not int or given < 1):
             raise ConfigurationError(f"window={shown(given)} cannot be: give a number of requests from 1 up, or None")
-        workers = await self._queue.serving.check(self._info.name)
-        size = self._handler.batch_size
-        return given or 2 * workers * (size if type(size) is int else WorkerSettings().batch_size)
+        return given
 
     async def _send(self) -> None:
         """Send requests until the window is full, or there is no room."""
         while await self._unsent_sent() and not self._over:
-            room = self._window - len(self._waiting) - len(self._early)
+            room = self._window - len(self._waiting) - self._early_count
             if self._mean_bytes:
                 room = min(room, self._bytes // self._mean_bytes - len(self._waiting))
-            chunk = max(1, self._window // _PARTS)
-            if self._waiting and room < chunk:
+            if self._waiting and room < self._chunk:
                 return
-            requests = list(islice(self._source, max(1, min(room, chunk))))
+            requests = list(islice(self._source, max(1, min(room, self._chunk))))
             if not requests:
                 self._over = True
                 return
@@ -188,8 +190,8 @@ class Mapping:
         """What of these replies is due now, in its order."""
         ready = list[Any]()
         for reply in map(decode_reply, messages):
-            numbers = [number for number in reply.requests if number in self._waiting]
-            if len(numbers) < len(reply.requests):
+            numbers = reply.requests
+            if not self._waiting.issuperset(numbers):
                 continue
             self._waiting.difference_update(numbers)
             error = error_of(self._handler, reply.failure) if reply.failure else None
@@ -197,20 +199,31 @@ class Mapping:
             if self._options.outcomes:
                 values, error = self._outcomes(numbers, reply, values, error), None
             if self._options.ordered:
-                self._early.update((n, (value, error)) for n, value in zip(numbers, values, strict=True))
+                self._put_aside(numbers, values, error)
             elif error:
                 self._error = error
                 return ready
             else:
                 ready += values
-        while (due := self._early.pop(self._next, None)) is not None:
-            self._next += 1
-            value, error = due
+        while run := self._early.pop(self._next, None):
+            values, error = run
+            self._next += len(values)
+            self._early_count -= len(values)
             if error:
                 self._error = error
                 break
-            ready.append(value)
+            ready += values
         return ready
+
+    def _put_aside(self, numbers: Sequence[int], values: Sequence[Any], error: Exception | None) -> None:
+        """Keep results until those before them are there, by the number of the first one of those that follow one
+        another.
+        """
+        self._early_count += len(numbers)
+        if numbers[-1] - numbers[0] == len(numbers) - 1:  # those of a batch are in their order
+            self._early[numbers[0]] = values, error
+        else:
+            self._early.update((number, ([value], error)) for number, value in zip(numbers, values, strict=True))
 
     def _outcomes(
         self, numbers: Sequence[int], reply: Reply, values: Sequence[Any], error: Exception | None

@@ -151,7 +151,7 @@ class Binding:
                 f"{handler_name(self._class)}.acknowledge() was called by code that does not belong to the batch in "
                 f"hand: acknowledge in handle() itself, in tasks that it awaits, or in asyncio.to_thread"
             )
-        if self._callers.heads:
+        if self._callers:
             raise HandlerError(
                 f"{handler_name(self._class)}.acknowledge() was called for a batch with callers that wait for results: "
                 f"they get them once handle() has returned, so do not acknowledge a part of it"
@@ -255,8 +255,8 @@ class Binding:
                 if broken:
                     return await self._failures.of_decoding(batch, broken)
                 self._batch = batch
-            if self._callers.heads:
-                useless, wanted = await self._callers.wanted()
+            if self._callers:
+                useless, wanted = await self._callers.wanted(batch.count)
                 if useless:
                     await self._storage.pop(self._hand(batch), useless)
                     self._note_acknowledged(useless)
@@ -269,7 +269,7 @@ class Binding:
             self._outbox.open(batch)
             returned = await self._code.result(self._context.copy(), handler.handle, *requests, batch=batch)
             outputs = self._outbox.close()
-            if self._callers.heads:
+            if self._callers:
                 outputs = await self._answered(batch, returned, outputs)
         except (ClaimLost, StorageMoved):
             raise

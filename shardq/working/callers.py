@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from shardq.encoding.codec import MsgspecSerializer
-from shardq.encoding.envelope import begins_with_head, has_heads, inbox_of, needs_caller, number_of, opened
+from shardq.encoding.envelope import NO_HEADS, begins_with_head, has_heads, opened
 from shardq.encoding.replies import encode_results, success
 from shardq.errors import DecodeError, HandlerError, RequestError, ResultTooLarge, shown
 from shardq.handling.info import HandlerInfo
@@ -29,14 +29,17 @@ class Callers:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self.heads: Sequence[bytes] = ()
-        """What stands in front of each message, empty where no caller waits. Nothing: no caller waits for any."""
+        self._heads = NO_HEADS
+
+    def __bool__(self) -> bool:
+        """Whether any caller waits for a result of the batch."""
+        return bool(self._heads.places)
 
     def decoded(self, decode: Callable[[Batch], list[Any]], serializer: Serializer, batch: Batch) -> list[Any]:
         """The requests of a batch. Most have no callers: so they are looked for where the batch does not decode as it
         is. Serializers other than the usual one may decode what has a head. Raises `DecodeError`.
         """
-        self.heads = ()
+        self._heads = NO_HEADS
         usual = type(serializer) is MsgspecSerializer
         if usual and not begins_with_head(batch):
             try:
@@ -48,58 +51,67 @@ class Callers:
             return decode(batch)
         bare, heads = opened(batch)
         requests = decode(bare)
-        self.heads = heads
+        self._heads = heads
         return requests
 
-    async def wanted(self) -> tuple[int, int]:
-        """How many requests at the head of the batch are of no use, because their callers are gone; else how many
-        come before the first such one.
+    async def wanted(self, count: int) -> tuple[int, int]:
+        """Of so many requests: how many at the head are of no use, because their callers are gone; else how many come
+        before the first such one.
         """
         gone = set[int]()
-        for inbox in {inbox_of(head) for head in self.heads if head and needs_caller(head)}:
+        for inbox in self._heads.callers:
             if not await self._storage.claimed(key_of_inbox(inbox)):
                 gone.add(inbox)
-        if not gone:
-            return 0, len(self.heads)
-        useless = [bool(head) and needs_caller(head) and inbox_of(head) in gone for head in self.heads]
-        other = useless.index(not useless[0]) if (not useless[0]) in useless else len(useless)
-        return (other, 0) if useless[0] else (0, other)
+        useless = self._heads.needs(frozenset(gone)) if gone else ()
+        if not useless:
+            return 0, count
+        if useless[0]:
+            return 0, useless[0]
+        together = next((n for n, place in enumerate(useless) if n != place), len(useless))
+        return together, 0
 
     def keep(self, count: int) -> None:
         """Of the batch in hand only the first requests are handled."""
-        heads = self.heads[:count]
-        self.heads = heads if any(heads) else ()
+        self._heads = self._heads.first(count)
 
     def steps(
         self, info: HandlerInfo, limits: Limits, batch: Batch, returned: Any, worked_us: int, *, whole: bool
     ) -> list[tuple[int, list[Output]]]:
         """What is sent to the callers for what the handler returned, in steps: each acknowledges so many requests from
-        the beginning of the batch. `whole`: one step, however large it is. Raises `HandlerError`, `RequestError`,
-        `DecodeError` and `ResultTooLarge` for what cannot be sent.
+        the beginning of the batch. `whole`: one step, however large it is. Raises `HandlerError` and `ResultTooLarge`
+        for what cannot be sent.
         """
         results = _one_for_each(info, returned, batch.count)
-        places = [place for place, head in enumerate(self.heads) if head]
-        messages = _encoded(info, [results[place] for place in places])
-        numbers = [number_of(self.heads[place]) for place in places]
-        inboxes = [inbox_of(self.heads[place]) for place in places]
+        places, inboxes, numbers, _ = self._heads
+        messages = _encoded(info, results if len(places) == batch.count else [results[place] for place in places])
         _check_sizes(info, limits, messages)
-        steps, edges = list[tuple[int, list[Output]]](), [0, len(places)]
-        if not whole:
-            edges = list(_edges(messages, limits, many=len(set(inboxes)) > limits.parts))
+        alone = len(set(inboxes)) == 1
+        edges = [0, len(places)] if whole else list(_edges(messages, limits, alone=alone))
+        steps = list[tuple[int, list[Output]]]()
         for start, end in pairwise(edges):
-            its = slice(start, end)
-            by_inbox = defaultdict[int, list[int]](list)
-            for place, inbox in enumerate(inboxes[its], start):
-                by_inbox[inbox].append(place)
+            by_inbox = {inboxes[0]: range(start, end)} if alone else _grouped(inboxes, start, end)
             outputs = [
-                Output(
-                    pipe_of_inbox(inbox),
-                    [success([numbers[n] for n in its], [messages[n] for n in its], batch, worked_us)],
-                )
+                Output(pipe_of_inbox(inbox), [_reply(numbers, messages, its, batch, worked_us)])
                 for inbox, its in by_inbox.items()
             ]
             steps.append((batch.count if end == len(places) else places[end], outputs))
         return steps
+
+
+def _reply(
+    numbers: Sequence[int], messages: Sequence[bytes], its: Sequence[int], batch: Batch, worked_us: int
+) -> bytes:
+    """The reply of one inbox."""
+    if isinstance(its, range):
+        return success(numbers[its.start : its.stop], messages[its.start : its.stop], batch, worked_us)
+    return success([numbers[n] for n in its], [messages[n] for n in its], batch, worked_us)
+
+
+def _grouped(inboxes: Sequence[int], start: int, end: int) -> Mapping[int, Sequence[int]]:
+    groups = defaultdict[int, list[int]](list)
+    for n in range(start, end):
+        groups[inboxes[n]].append(n)
+    return groups
 
 
 def _one_for_each(info: HandlerInfo, returned: Any, count: int) -> Sequence[Any]:
@@ -142,16 +154,17 @@ def _check_sizes(info: HandlerInfo, limits: Limits, messages: Sequence[bytes]) -
         )
 
 
-def _edges(messages: Sequence[bytes], limits: Limits, *, many: bool) -> Iterator[int]:
-    """Where steps begin and end that the storage takes. `many`: there may be more inboxes than a step has tubes."""
-    most = limits.parts if many else len(messages)
-    room = limits.nbytes - (limits.part_bytes + _REPLY_BYTES) * (limits.parts if many else min(limits.parts, most))
-    start = nbytes = 0
+def _edges(messages: Sequence[bytes], limits: Limits, *, alone: bool) -> Iterator[int]:
+    """Where steps begin and end that the storage takes. `alone`: all is for one inbox."""
+    most = len(messages) if alone else limits.parts
+    room = limits.nbytes - (limits.part_bytes + _REPLY_BYTES) * (1 if alone else most)
     yield 0
-    for place, message in enumerate(messages):
-        size = len(message) + 8
-        if place > start and (nbytes + size > room or place - start == most):
-            yield place
-            start, nbytes = place, 0
-        nbytes += size
+    if len(messages) > most or sum(map(len, messages)) + 8 * len(messages) > room:
+        start = nbytes = 0
+        for place, message in enumerate(messages):
+            size = len(message) + 8
+            if place > start and (nbytes + size > room or place - start == most):
+                yield place
+                start, nbytes = place, 0
+            nbytes += size
     yield len(messages)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from shardq.deadletters import DeadLetter
-from shardq.encoding.envelope import inbox_of, number_of, split
+from shardq.encoding.envelope import split
 from shardq.encoding.replies import Failure, refusal
 from shardq.errors import QueueFull, TooManyOutputs
 from shardq.handler import Handler
@@ -116,16 +116,16 @@ class Failures:
     ) -> Leave | Done:
         """Tell the caller that waits for the request what became of it; where there is none, bury it."""
         head, message = split(letter.message)
-        if not head:
+        if head is None:
             return await self._bury(batch, letter, sequence)
-        if not await self._storage.claimed(key_of_inbox(inbox_of(head))):
+        if not await self._storage.claimed(key_of_inbox(head.inbox)):
             return await self._bury(batch, msgspec.structs.replace(letter, message=message), sequence)
         kind, arguments = told
         failure = Failure(kind, letter.error, letter.traceback, letter.attempts, letter.signal, arguments)
-        reply = refusal(number_of(head), failure, batch.taken_us)
+        reply = refusal(head.number, failure, batch.taken_us)
         count = 1 if sequence == batch.sequence else batch.count
         fields = {"pipe": batch.pipe, "sequence": sequence, "attempts": letter.attempts, "error": letter.error}
-        if not await self._storage.pop(self._hand(batch), count, [Output(pipe_of_inbox(inbox_of(head)), [reply])]):
+        if not await self._storage.pop(self._hand(batch), count, [Output(pipe_of_inbox(head.inbox), [reply])]):
             log.error("no room to tell a caller", extra=fields)
             return Leave(PAUSE_WHEN_FULL_S)
         log.warning("request failed, and its caller was told", extra=fields)

@@ -23,21 +23,23 @@ def test_messages_come_out_as_they_went_in() -> None:
     assert bare.messages == [plain, first, second]
     assert MsgspecSerializer().decode(int, bare) == [1, 2, 300]
     assert (bare.sequence, bare.through) == (5, 8)
-    assert heads[0] == b""
-    assert [envelope.inbox_of(head) for head in heads[1:]] == [7, 7]
-    assert [int.from_bytes(envelope.number_of(head), "little") for head in heads[1:]] == [11, 12]
-    assert not any(map(envelope.needs_caller, heads[1:]))
+    assert heads == envelope.Heads([1, 2], (7, 7), (11, 12), (1, 1))
+    assert heads.callers == frozenset()
+    assert heads.first(2) == envelope.Heads([1], (7,), (11,), (1,))
 
 
 def test_it_says_whether_the_caller_is_needed() -> None:
     [sealed] = envelope.sealed([b"x"], 1, 2, abandon=True)
     head, message = envelope.split(sealed)
-    assert envelope.needs_caller(head)
+    assert head == envelope.Head(1, 2, abandon=True)
     assert message == b"x"
+    _, heads = envelope.opened(batch_of(sealed))
+    assert heads.callers == {1}
+    assert heads.needs(frozenset({1})) == [0]
 
 
 def test_a_plain_message_has_no_head() -> None:
-    assert envelope.split(b"\xc0") == (b"", b"\xc0")
+    assert envelope.split(b"\xc0") == (None, b"\xc0")
     assert not envelope.has_heads(batch_of(b"\xc0", b"\x01"))
     assert envelope.has_heads(batch_of(b"\xc0", *envelope.sealed([b""], 1, 2, abandon=True)))
 
