@@ -24,11 +24,10 @@ from shardq.encoding.envelope import opened
 from shardq.errors import ConfigurationError, ShardqError, shown
 from shardq.handler import Handler, check_is_handler
 from shardq.handling.info import request_type
-from shardq.model import Batch, Hand, Part, handler_name, key_of, split_key
+from shardq.model import INBOX, Batch, Hand, Part, handler_name, key_of, split_key
 from shardq.pages import each
 from shardq.protocols import Serializer
 from shardq.queue import Queue
-from shardq.results.inbox import NAME as INBOX
 from shardq.scheduling.schedule import LAST_US
 from shardq.settings import StorageSettings, WorkerSettings
 from shardq.working.worker import Worker

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from shardq.handler import Handler
-from shardq.model import EMPTY, Hand, Terms, handler_name
+from shardq.model import EMPTY, INBOX, Hand, Terms, inbox_key
 from shardq.protocols import Storage
 
 #: Most replies that a caller reads at once.
@@ -26,19 +26,8 @@ class Inbox(Handler[Any]):
         """Let them leave."""
 
 
-NAME = handler_name(Inbox)
-_TERMS = {NAME: Terms((0,), _AT_ONCE)}
+_TERMS = {INBOX: Terms((0,), _AT_ONCE)}
 _NO_OTHERS = frozenset[str]()
-
-
-def key_of_inbox(number: int) -> str:
-    """The thread of an inbox."""
-    return f"{NAME}/{number}"
-
-
-def pipe_of_inbox(number: int) -> str:
-    """The tube that results for an inbox go to."""
-    return f"{NAME}/{number}/0"
 
 
 class OpenInbox:
@@ -47,7 +36,7 @@ class OpenInbox:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self.number = int.from_bytes(os.urandom(8), "little") >> 1
-        self._hand = Hand(key_of_inbox(self.number), 0, EMPTY)
+        self._hand = Hand(inbox_key(self.number), 0, EMPTY)
 
     async def open(self) -> None:
         """Raises `QueueFull` and `SegmentNoRoom`."""
@@ -70,7 +59,7 @@ class OpenInbox:
         storage, (key, token, batch) = self._storage, self._hand
         if not token:
             return
-        while batch.count or (batch := await storage.take(key, token, _TERMS[NAME])).count:
+        while batch.count or (batch := await storage.take(key, token, _TERMS[INBOX])).count:
             await storage.pop(Hand(key, token, batch), batch.count)
             batch = EMPTY
         await storage.unclaim(key, token)

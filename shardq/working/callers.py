@@ -13,10 +13,9 @@ from shardq.encoding.replies import encode_results, success
 from shardq.errors import DecodeError, HandlerError, RequestError, ResultTooLarge, shown
 from shardq.handling.info import HandlerInfo
 from shardq.handling.request_types import concrete_types
-from shardq.model import Batch, Limits
+from shardq.model import Batch, Limits, inbox_key, inbox_pipe
 from shardq.outputs import Output
 from shardq.protocols import Serializer, Storage
-from shardq.results.inbox import key_of_inbox, pipe_of_inbox
 from shardq.text.printable import type_name
 from shardq.text.wording import counted
 
@@ -60,7 +59,7 @@ class Callers:
         """
         gone = set[int]()
         for inbox in self._heads.callers:
-            if not await self._storage.claimed(key_of_inbox(inbox)):
+            if not await self._storage.claimed(inbox_key(inbox)):
                 gone.add(inbox)
         useless = self._heads.needs(frozenset(gone)) if gone else ()
         if not useless:
@@ -91,7 +90,7 @@ class Callers:
         for start, end in pairwise(edges):
             by_inbox = {inboxes[0]: range(start, end)} if alone else _grouped(inboxes, start, end)
             outputs = [
-                Output(pipe_of_inbox(inbox), [_reply(numbers, messages, its, batch, worked_us)])
+                Output(inbox_pipe(inbox), [_reply(numbers, messages, its, batch, worked_us)])
                 for inbox, its in by_inbox.items()
             ]
             steps.append((batch.count if end == len(places) else places[end], outputs))

@@ -18,10 +18,9 @@ from shardq.encoding.replies import Failure, refusal
 from shardq.errors import QueueFull, TooManyOutputs
 from shardq.handler import Handler
 from shardq.lazy import Lazy
-from shardq.model import Batch, Ending, Failed, Hand, Retry, dead_pipe, signal_name
+from shardq.model import Batch, Ending, Failed, Hand, Retry, dead_pipe, inbox_key, inbox_pipe, signal_name
 from shardq.outputs import Output
 from shardq.protocols import Storage
-from shardq.results.inbox import key_of_inbox, pipe_of_inbox
 from shardq.text.portrait import Alarm, line, portrait, text
 from shardq.working.outcome import Done, Leave
 
@@ -118,14 +117,14 @@ class Failures:
         head, message = split(letter.message)
         if head is None:
             return await self._bury(batch, letter, sequence)
-        if not await self._storage.claimed(key_of_inbox(head.inbox)):
+        if not await self._storage.claimed(inbox_key(head.inbox)):
             return await self._bury(batch, msgspec.structs.replace(letter, message=message), sequence)
         kind, arguments = told
         failure = Failure(kind, letter.error, letter.traceback, letter.attempts, letter.signal, arguments)
         reply = refusal(head.number, failure, batch.taken_us)
         count = 1 if sequence == batch.sequence else batch.count
         fields = {"pipe": batch.pipe, "sequence": sequence, "attempts": letter.attempts, "error": letter.error}
-        if not await self._storage.pop(self._hand(batch), count, [Output(pipe_of_inbox(head.inbox), [reply])]):
+        if not await self._storage.pop(self._hand(batch), count, [Output(inbox_pipe(head.inbox), [reply])]):
             log.error("no room to tell a caller", extra=fields)
             return Leave(PAUSE_WHEN_FULL_S)
         log.warning("request failed, and its caller was told", extra=fields)

@@ -13,10 +13,9 @@ from shardq.errors import HandlerError, shown
 from shardq.handler import Handler, find_handler, handler_classes, importable_names, is_coming
 from shardq.handling import newcomers
 from shardq.handling.info import check_usable, info_of
-from shardq.model import Terms, handler_name, split_key
+from shardq.model import INBOX, Terms, handler_name, split_key
 from shardq.queue import Queue
 from shardq.recurrent import TIME_HANDLERS
-from shardq.results.inbox import NAME as INBOX
 from shardq.results.inbox import Inbox
 from shardq.settings import WorkerSettings
 

@@ -21,7 +21,7 @@ from shardq.errors import (
     ResultTimeout,
     ResultTooLarge,
 )
-from shardq.model import handler_name
+from shardq.model import INBOX, handler_name
 from shardq.protocols import Serializer, Storage
 from shardq.results import inbox as inboxes
 from tests.conftest import OpenBackend
@@ -609,3 +609,7 @@ async def test_a_serializer_of_ones_own(backend: Backend) -> None:
 async def test_another_thread_may_call(queue: Queue, worker: Worker) -> None:
     async with working(worker):
         assert await in_thread(lambda: queue.call(Double, Item(0, 2))) == 4
+
+
+def test_inboxes_have_the_name_that_drivers_know() -> None:
+    assert handler_name(inboxes.Inbox) == INBOX

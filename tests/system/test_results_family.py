@@ -11,9 +11,14 @@ from pathlib import Path
 import pytest
 
 from shardq import Supervisor, connect
+from shardq.drivers import SharedStorage
+from shardq.drivers.shared.supervised import SupervisedSegment
 from shardq.errors import RequestFailed
+from shardq.handler import drive
+from shardq.model import inbox_pipe
 from tests.faults.kit.points import Child
 from tests.support.answering import Ask, Twice
+from tests.support.drivers import MIB
 from tests.support.tasks import LIMIT_S, eventually
 
 
@@ -61,3 +66,10 @@ async def test_of_a_caller_that_is_killed_nothing_stays(family: Supervisor, name
 
     await nothing_is_left(family)
     assert await family.queue.call(Twice, Ask(1)) == 2
+
+
+def test_results_that_wait_for_their_caller_are_not_unserved(name: str) -> None:
+    storage = SharedStorage.create(name, 8 * MIB)
+    drive(storage.append([(inbox_pipe(1), [b"result"])]))
+    assert SupervisedSegment(storage, {"app.jobs/Resize"}).only_unserved() == []
+    storage.destroy()
