@@ -95,18 +95,21 @@ def has_heads(batch: Batch) -> bool:
 
 def opened(batch: Batch) -> tuple[Batch, Heads]:
     """The batch without heads, and these."""
-    messages = batch.messages
-    heads = [message[:HEAD_BYTES] for message in messages if message.startswith(_MARK)]
-    if len(heads) == len(messages):
-        places: Sequence[int] = range(len(messages))
-        bare = [message[HEAD_BYTES:] for message in messages]
+    payload, ends = batch.payload, [end - batch.base for end in batch.ends]
+    starts, count = [0, *ends[:-1]], len(ends)
+    heads = b"".join([payload[start : start + HEAD_BYTES] for start in starts])
+    # Nearly always each of them has one.
+    if len(heads) == count * HEAD_BYTES and heads[::HEAD_BYTES] == _MARK * count:
+        places: Sequence[int] = range(count)
+        bare = [payload[start + HEAD_BYTES : end] for start, end in zip(starts, ends, strict=True)]
     else:
+        messages = batch.messages
         places = [place for place, message in enumerate(messages) if message.startswith(_MARK)]
+        heads = b"".join([messages[place][:HEAD_BYTES] for place in places])
         bare = [message[HEAD_BYTES:] if message.startswith(_MARK) else message for message in messages]
-    ends = list(accumulate(map(len, bare)))
-    fields = _heads(len(heads)).unpack(b"".join(heads))
+    fields = _heads(len(places)).unpack(heads)
     found = Heads(places, fields[2::4], fields[3::4], fields[1::4])
-    return replace(batch, ends=ends, base=0, payload=b"".join(bare)), found
+    return replace(batch, ends=list(accumulate(map(len, bare))), base=0, payload=b"".join(bare)), found
 
 
 @lru_cache(maxsize=256)

@@ -147,7 +147,7 @@ class Mapping:
         number, abandon = self._inbox.number, self._options.abandon
         call = await self._queue.sealed(self._handler, requests, number, numbers.start, abandon=abandon)
         parts = list(call.messages.groups.items())
-        self._mean_bytes = max(1, sum(len(its) for _, messages in parts for its in messages) // len(requests))
+        self._mean_bytes = max(1, sum(sum(map(len, messages)) for _, messages in parts) // len(requests))
         self._unsent.extend(call.steps)
         self._waiting.update(numbers)
         self._number = numbers.stop
