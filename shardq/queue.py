@@ -11,7 +11,7 @@ storage takes at once. Each append is all or nothing, whatever it raises.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from weakref import WeakKeyDictionary
@@ -196,7 +196,7 @@ class Queue:
     def map(
         self,
         handler: type[Handler[Any, Value]],
-        requests: Iterable[Any],
+        requests: Iterable[Any] | AsyncIterable[Any],
         *,
         window: int | None = None,
         ordered: bool = True,
@@ -208,10 +208,11 @@ class Queue:
 
         At most `window` requests are under way, or have results that are not consumed yet; None: twice as many as the
         workers take in a batch; and never more than a sixteenth of the capacity. `requests` are read as the results are
-        consumed, so there may be any number of them. `ordered`: results come in the order of the requests, else as they
-        are there. `outcomes`: instead of results there are `Outcome`s, and requests that fail do not end the block.
-        `timeout_s`: how long to wait for the next result. Leaving the block, however that is done, cancels what no
-        worker has yet. `abandon` and the exceptions are those of `call`.
+        consumed, so there may be any number of them; those of an asynchronous input are sent as they come. `ordered`:
+        results come in the order of the requests, else as they are there. `outcomes`: instead of results there are
+        `Outcome`s, and requests that fail do not end the block. `timeout_s`: how long to wait for the next result.
+        Leaving the block, however that is done, cancels what no worker has yet. `abandon` and the exceptions are those
+        of `call`.
         """
         return Results(Mapping(self, handler, requests, Options(window, ordered, outcomes, timeout_s, abandon)))
 

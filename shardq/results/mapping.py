@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, Iterable, Sequence
 from contextlib import suppress
-from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shardq.encoding.replies import Reply, decode_reply
@@ -17,6 +17,7 @@ from shardq.model import Part
 from shardq.results.inbox import OpenInbox
 from shardq.results.outcome import Sent, error_of, values_of
 from shardq.results.serving import LOOK_S
+from shardq.results.source import Source
 from shardq.settings import WorkerSettings
 
 if TYPE_CHECKING:
@@ -46,20 +47,20 @@ class _Chunk(NamedTuple):
 class Mapping:
     """One `map`: `open`, then `more` until it returns None, then `close`."""
 
-    def __init__(self, queue: Queue, handler: type[Handler[Any]], requests: Iterable[Any], options: Options) -> None:
+    def __init__(
+        self, queue: Queue, handler: type[Handler[Any]], requests: Iterable[Any] | AsyncIterable[Any], options: Options
+    ) -> None:
         self._queue = queue
         self._storage = queue.storage
         self._handler = handler
         self._requests = requests
         self._options = options
         self._info: HandlerInfo
-        self._source: Iterator[Any]
+        self._source: Source
         self._window = self._chunk = self._bytes = 0
         """How many requests may be under way at most, how many are sent together, and how many bytes may be under way.
         """
         self._inbox: OpenInbox | None = None
-        self._over = False
-        """Whether the input came to its end."""
         self._number = 0
         """Of the next request."""
         self._unsent = deque[Sequence[Part]]()
@@ -82,7 +83,7 @@ class Mapping:
     async def open(self) -> None:
         """Raises `HandlerError`, `NotServed`, `ConfigurationError`, and what opening an inbox raises."""
         self._info = self._queue.callable(self._handler)
-        self._source = iter(self._requests)
+        self._source = Source(self._requests)
         workers = await self._queue.serving.check(self._info.name)
         size = self._handler.batch_size
         batch = size if type(size) is int else WorkerSettings().batch_size
@@ -102,7 +103,11 @@ class Mapping:
                 raise self._error
             await self._send()
             if not self._waiting:
-                return None
+                if self._source.over:
+                    return None
+                if self._source.next:
+                    await asyncio.wait((self._source.next,))
+                continue
             ready = self._sorted(await self._replies())
             if ready:
                 return ready
@@ -112,6 +117,12 @@ class Mapping:
         inbox, self._inbox = self._inbox, None
         if inbox is None:
             return
+        try:
+            await self._source.close()
+        finally:
+            await self._leave(inbox)
+
+    async def _leave(self, inbox: OpenInbox) -> None:
         with suppress(ShardqError):  # the storage may be closed or moved: workers skip what has no caller
             try:
                 for numbers, parts in self._chunks:
@@ -128,18 +139,23 @@ class Mapping:
         return given
 
     async def _send(self) -> None:
-        """Send requests until the window is full, or there is no room."""
-        while await self._unsent_sent() and not self._over:
-            room = self._window - len(self._waiting) - self._early_count
-            if self._mean_bytes:
-                room = min(room, self._bytes // self._mean_bytes - len(self._waiting))
-            if self._waiting and room < self._chunk:
+        """Send requests until the window is full, or there is no room, or none to send."""
+        while await self._unsent_sent() and not self._source.over:
+            room = self._room
+            if self._waiting and room < (1 if self._source.next else self._chunk):
                 return
-            requests = list(islice(self._source, max(1, min(room, self._chunk))))
+            requests = await self._source.take(max(1, min(room, self._chunk)))
             if not requests:
-                self._over = True
                 return
             await self._prepare(requests)
+
+    @property
+    def _room(self) -> int:
+        """How many more requests may be under way."""
+        room = self._window - len(self._waiting) - self._early_count
+        if self._mean_bytes:
+            room = min(room, self._bytes // self._mean_bytes - len(self._waiting))
+        return room
 
     async def _prepare(self, requests: Sequence[Any]) -> None:
         assert self._inbox
@@ -177,14 +193,29 @@ class Mapping:
             silent_s, limit_s = time.monotonic() - begun_at, self._options.timeout_s
             left_s = LOOK_S if limit_s is None else min(LOOK_S, max(0.0, limit_s - silent_s))
             await self._queue.before_waiting()
-            messages = await self._inbox.read(left_s)
+            messages = await self._read(left_s)
             if messages:
                 return messages
             if limit_s is not None and time.monotonic() - begun_at >= limit_s:
                 raise ResultTimeout(f"no result of {self._info.name} came within {limit_s} s")
             await self._queue.serving.check_still(self._info.name, time.monotonic() - begun_at)
-            if self._unsent:
+            if self._unsent or self._source.next:
                 return ()
+
+    async def _read(self, timeout_s: float) -> Sequence[bytes]:
+        """Replies; none where a request that may be sent comes before them."""
+        assert self._inbox
+        coming = self._source.next
+        if coming is None or self._room <= 0:
+            return await self._inbox.read(timeout_s)
+        reading = asyncio.create_task(self._inbox.read(timeout_s))
+        try:
+            await asyncio.wait((reading, coming), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not reading.done():
+                reading.cancel()
+                await asyncio.wait((reading,))
+        return () if reading.cancelled() else reading.result()
 
     def _sorted(self, messages: Sequence[bytes]) -> list[Any]:
         """What of these replies is due now, in its order."""

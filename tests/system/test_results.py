@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -463,6 +463,42 @@ async def test_an_infinite_input_is_read_as_results_are_consumed(queue: Queue, w
                     break
         assert next(read) <= 110
         await nothing_is_left(queue)
+
+
+async def test_an_asynchronous_input_is_sent_as_it_comes(queue: Queue, worker: Worker) -> None:
+    more = asyncio.Queue[Item | None]()
+
+    async def coming() -> AsyncIterator[Item]:
+        while item := await more.get():
+            yield item
+
+    async with working(worker):
+        async with queue.map(Double, coming(), window=4) as results:
+            found = aiter(results)
+            for number in range(10):
+                more.put_nowait(Item(0, number))
+                assert await anext(found) == 2 * number  # although more may come
+            for number in range(50):
+                more.put_nowait(Item(0, number))
+            more.put_nowait(None)
+            assert [result async for result in found] == [2 * number for number in range(50)]
+        await nothing_is_left(queue)
+
+
+async def test_leaving_ends_the_wait_for_an_asynchronous_input(queue: Queue, worker: Worker) -> None:
+    ended = False
+
+    async def coming() -> AsyncIterator[Item]:
+        nonlocal ended
+        try:
+            yield Item(0, 1)
+            await asyncio.Event().wait()
+        finally:
+            ended = True
+
+    async with working(worker), queue.map(Double, coming()) as results:
+        assert await anext(aiter(results)) == 2
+    assert ended
 
 
 async def test_a_slow_consumer_keeps_the_window(queue: Queue, worker: Worker) -> None:
