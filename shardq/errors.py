@@ -70,6 +70,43 @@ class HandlerTimeout(ShardqError):
     """A handler took longer for a batch than its `timeout_s`."""
 
 
+class RequestFailed(ShardqError):
+    """A request whose caller waits for its result failed for good."""
+
+    def __init__(
+        self, message: str, kind: str = "", traceback: str = "", attempts: int = 1, signal: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        """The exception in a line, or how the worker died."""
+        self.type = kind
+        """Class of the exception, with its module; empty where none was raised."""
+        self.traceback = traceback
+        """Of the exception in the worker, as text. It is a note of this exception, too."""
+        self.attempts = attempts
+        """How often the request failed while it was alone in its batch."""
+        self.signal = signal
+        """The signal that killed the worker, as `SIGSEGV`."""
+        if traceback:
+            self.add_note(f"In the worker:\n{traceback.rstrip()}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Without the note, which is made anew.
+        return type(self), (self.message, self.type, self.traceback, self.attempts, self.signal)
+
+
+class ResultTimeout(ShardqError, TimeoutError):
+    """A result did not come in time. Its request is cancelled, unless it was handed out already."""
+
+
+class ResultTooLarge(ShardqError):
+    """A result can never fit the storage, however empty it is."""
+
+
+class NotServed(ShardqError):
+    """No living worker has the handler whose result a caller wants to wait for."""
+
+
 class FencedError(ShardqError):
     """The caller's claim on the thread is over: the token it carries is no longer the current one."""
 

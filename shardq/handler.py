@@ -20,15 +20,23 @@ from shardq.model import MAIN_NAMES, MAIN_SCRIPT, Retry, Route, handler_name
 from shardq.protocols import Emitting, InHand, Registrar
 
 Request = TypeVar("Request")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    Result = TypeVarWithDefault("Result", default=Any)
+else:
+    Result = TypeVar("Result")
 
 #: While a handler's code runs, what it works for: the batch in hand, else True. What it registers must not wait for
 #: room that only it could make.
 handling: ContextVar[Any] = ContextVar("shardq_handling", default=False)
 
 
-class Handler(Generic[Request]):
+class Handler(Generic[Request, Result]):
     """Base of all handlers. Override `handle` or `perform`; the request type is read from its annotation, or from
-    `Handler[Request]`.
+    `Handler[Request]`. Where callers wait for results (`Queue.call`), these are what `handle` returns: a list with one
+    for each request of the batch. Their type is read from `Handler[Request, Result]`, or from the annotation of what
+    the method returns, `list[Result]`; without one, there is nothing to return, and the result is None.
 
     A worker that binds to a thread calls `create`, `start`, then `handle` for each batch, and `stop` when it leaves the
     thread. Requests are acknowledged when `handle` returns.
@@ -60,6 +68,9 @@ class Handler(Generic[Request]):
     timeout_s: ClassVar[float | None] = None
     """Most seconds for one batch. Then the handler is interrupted by an exception, and where that does not end it, a
     second later its worker is killed; both count as a failure. At most 10 years; None: as long as it takes."""
+    errors: ClassVar[tuple[type[Exception], ...]] = ()
+    """Exceptions that a caller gets as they are where its request fails with one of them: made anew of the same class,
+    with the same arguments, which have to be what messages hold. All others arrive as `RequestFailed`."""
     queue: Registrar
     """The queue this handler is served from, set before `start`. What is registered with it is stored at once; what
     `emit` sends on is stored with the acknowledgement."""
@@ -67,6 +78,14 @@ class Handler(Generic[Request]):
     """The number of the claim on the thread, set before `start`. A later claim on any thread has a higher one. So a
     store outside can refuse what a worker writes after another one has got its thread: it keeps the highest number
     that it has seen for the thread, and refuses lower ones."""
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, parameters: Any) -> Any:
+            """`Handler[Request]` is `Handler[Request, Any]`."""
+            if cls.__parameters__[1:] == (Result,) and not isinstance(parameters, tuple):
+                parameters = (parameters, Any)
+            return super().__class_getitem__(parameters)
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

@@ -11,23 +11,40 @@ storage takes at once. Each append is all or nothing, whatever it raises.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
+from weakref import WeakKeyDictionary
 
 from shardq.deadletters import DeadLetters
 from shardq.encoding.codec import MsgspecSerializer
+from shardq.encoding.envelope import begins_as_head, sealed
 from shardq.encoding.round_trip import check_round_trip
-from shardq.errors import ConfigurationError, QueueFull, StorageMoved, StorageUnconfirmed, shown
+from shardq.errors import (
+    ConfigurationError,
+    HandlerError,
+    QueueFull,
+    RequestError,
+    StorageMoved,
+    StorageUnconfirmed,
+    shown,
+)
 from shardq.handler import Handler, check_importable, drive
 from shardq.handling.info import HandlerInfo
 from shardq.handling.inside import inside_handler
 from shardq.handling.newcomers import announce
 from shardq.handling.prepared import Prepared, messages_of, prepare
 from shardq.handling.routing import Addressed, check_types, usable
+from shardq.model import Part
 from shardq.protocols import Serializer, Storage
 from shardq.recurrent import Recurrent
+from shardq.results.calls import Calls
+from shardq.results.mapping import Mapping, Options
+from shardq.results.results import Results, SyncResults
+from shardq.results.serving import Serving
 from shardq.scheduling.schedule import when, written
+
+Value = TypeVar("Value")
 
 
 class Queue:
@@ -45,6 +62,8 @@ class Queue:
         self.handlers: dict[str, type[Handler[Any]]] = {}
         """Handlers registered here, by `module/Handler`: what this process's workers serve beside imported ones."""
         self._kinds: dict[type[Handler[Any]], HandlerInfo] = {}
+        self.serving = Serving(storage)
+        self._calls: WeakKeyDictionary[asyncio.AbstractEventLoop, Calls] = WeakKeyDictionary()
 
     async def register(
         self,
@@ -145,6 +164,120 @@ class Queue:
             routes = _result(routes, may_wait=not _loop_runs())
         return prepare(facts, requests, routes, self._messages, self.storage.limits)
 
+    async def call(
+        self, handler: type[Handler[Any, Value]], request: Any, *, timeout_s: float | None = None, abandon: bool = True
+    ) -> Value:
+        """Store a request, and return the result of its handler: of a list that `handle` returned, the one for this
+        request. It is stored in the step that acknowledges the request, so each request has one result, also where its
+        worker died and it was handled again.
+
+        `timeout_s`: how long to wait for it. Without room the call waits as `register` does. A call that is given up,
+        also by cancelling it, cancels its request where no worker has it yet. `abandon`: where this process ends, no
+        worker begins with the request any more.
+
+        Raises `RequestFailed` where the request failed for good, or what `Handler.errors` names; `ResultTooLarge`;
+        `ResultTimeout`; `NotServed` where no living worker has the handler; what `register` raises; and `HandlerError`
+        inside a handler, which would wait for a worker while it keeps one.
+        """
+        info = self.callable(handler)
+        await self.serving.check(info.name)
+        loop = asyncio.get_running_loop()
+        calls = self._calls.get(loop)
+        if calls is None:
+            calls = self._calls[loop] = Calls(self)
+        result: Value = await calls.result(handler, request, timeout_s, abandon=abandon)
+        return result
+
+    def call_sync(
+        self, handler: type[Handler[Any, Value]], request: Any, *, timeout_s: float | None = None, abandon: bool = True
+    ) -> Value:
+        """`call` for code without an event loop. Raises `HandlerError` where one runs in this thread."""
+        if _loop_runs():
+            raise HandlerError("call_sync cannot wait where an event loop runs: use `await queue.call(...)` there")
+        result: Value = _wait_for(self.call(handler, request, timeout_s=timeout_s, abandon=abandon))
+        return result
+
+    def map(
+        self,
+        handler: type[Handler[Any, Value]],
+        requests: Iterable[Any] | AsyncIterable[Any],
+        *,
+        window: int | None = None,
+        ordered: bool = True,
+        outcomes: bool = False,
+        timeout_s: float | None = None,
+        abandon: bool = True,
+    ) -> Results[Any]:
+        """The results of many requests, as a block: `async with queue.map(...) as results`, and in it `async for`.
+
+        At most `window` requests are under way, or have results that are not consumed yet; None: twice as many as the
+        workers take in a batch; and never more than a sixteenth of the capacity. `requests` are read as the results are
+        consumed, so there may be any number of them; those of an asynchronous input are sent as they come. `ordered`:
+        results come in the order of the requests, else as they are there. `outcomes`: instead of results there are
+        `Outcome`s, and requests that fail do not end the block. `timeout_s`: how long to wait for the next result.
+        Leaving the block, however that is done, cancels what no worker has yet. `abandon` and the exceptions are those
+        of `call`.
+        """
+        return Results(Mapping(self, handler, requests, Options(window, ordered, outcomes, timeout_s, abandon)))
+
+    def map_sync(
+        self,
+        handler: type[Handler[Any, Value]],
+        requests: Iterable[Any],
+        *,
+        window: int | None = None,
+        ordered: bool = True,
+        outcomes: bool = False,
+        timeout_s: float | None = None,
+        abandon: bool = True,
+    ) -> SyncResults[Any]:
+        """`map` for code without an event loop: `with queue.map_sync(...) as results`, and in it `for`."""
+        return SyncResults(Mapping(self, handler, requests, Options(window, ordered, outcomes, timeout_s, abandon)))
+
+    def callable(self, handler: type[Handler[Any]]) -> HandlerInfo:
+        """What is known of a handler whose results are to be waited for here. Raises `HandlerError`, and
+        `ConfigurationError` for a storage that cannot.
+        """
+        info = self._facts(handler)
+        if inside_handler():
+            raise HandlerError(
+                f"a handler cannot wait for results of {info.name}: it keeps the worker that others may wait for. Send "
+                f"the request on with emit, and go on in the handler that gets it"
+            )
+        if not self.storage.answers:
+            raise ConfigurationError("callers cannot wait for results on this storage: use shared memory, or register")
+        return info
+
+    async def sealed(
+        self, handler: type[Handler[Any]], requests: Sequence[Any], inbox: int, first: int, *, abandon: bool
+    ) -> Prepared:
+        """`prepared` for requests whose results go to this inbox, under numbers from `first` on."""
+
+        def encode(facts: HandlerInfo, requests: Sequence[Any]) -> list[bytes]:
+            return sealed(self._messages(facts, requests), inbox, first, abandon=abandon)
+
+        facts, routes = self._routed(handler, requests)
+        if _is_awaitable(routes):
+            routes = await routes
+        return prepare(facts, requests, routes, encode, self.storage.limits)
+
+    async def stored(self, call: Prepared) -> None:
+        """Store what was prepared, and wait for room as `register` does."""
+        for step in call.steps:
+            if await self.storage.append(step) is None:
+                await self.wait_for_room(step, call.facts.name, None)
+
+    async def before_waiting(self) -> None:
+        """Called before a caller waits for results."""
+
+    async def wait_for_room(self, step: Sequence[Part], name: str, timeout_s: float | None) -> None:
+        """Store a step as soon as there is room. Raises `QueueFull` where the storage says not to wait, and after so
+        many seconds.
+        """
+        waits = self._waits_when_full()
+        if not waits or await self.storage.append_when_room(step, timeout_s) is None:
+            raise QueueFull(f"the storage has no room for requests of {name}, and this call does not wait any longer")
+
     async def cancel(self, handler: type[Handler[Any]], *requests: Any) -> int:
         """Take out what equals these requests and was not handed out yet, queued or deferred. Returns how many that
         were. Schedules go on: `recurrent.cancel` ends them.
@@ -201,6 +334,11 @@ class Queue:
 
     def _messages(self, facts: HandlerInfo, requests: Sequence[Any]) -> list[bytes]:
         messages = self.serializer.encode(facts.kind, requests)
+        if type(self.serializer) is not MsgspecSerializer and any(map(begins_as_head, messages)):
+            raise RequestError(
+                f"a message of {facts.name} begins with the byte 0xC1, by which requests of callers are known: let the "
+                f"serializer begin with another byte"
+            )
         if self.storage.settings.check:
             check_round_trip(self.serializer, facts.kind, requests, messages)
         return messages

@@ -188,6 +188,37 @@ class Compute(Handler[Work]):
             compute(request.seconds)
 
 
+class Task(NamedTuple):
+    number: int
+    name: str
+    seconds: float
+
+
+class Answer(Handler[Task, int]):
+    """Takes as much of a processor as each request says, and returns its number. Calls of 128 go round 16 threads."""
+
+    batch_size = CALL
+
+    @classmethod
+    def route(cls, *requests: Task) -> list[Route]:
+        return [Route(request.number // CALL % THREADS) for request in requests]
+
+    def handle(self, *requests: Task) -> list[int]:
+        return [answer(request) for request in requests]
+
+
+def answer(task: Task) -> int:
+    """As `Answer`, for one request."""
+    if task.seconds:
+        compute(task.seconds)
+    return task.number
+
+
+def tasks(count: int, seconds: float) -> Iterator[Task]:
+    """So many, of which none is kept."""
+    return (Task(number, "task", seconds) for number in range(count))
+
+
 class Blob(NamedTuple):
     number: int
     content: bytes

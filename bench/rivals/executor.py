@@ -11,7 +11,8 @@ from itertools import chain
 
 from bench.harness.contestant import Figures
 from bench.harness.size import Size
-from bench.load.jobs import TOTALS, Job, Nothing, calls_of, chunk_of, compute
+from bench.load.jobs import CALL, TOTALS, Job, Nothing, answer, calls_of, chunk_of, compute, tasks
+from bench.load.mapped import mapped
 
 _CONTEXT = multiprocessing.get_context("fork")
 _HANDLER = Nothing()
@@ -33,6 +34,15 @@ def computing(size: Size, *, tasks: int, seconds: float, workers: int) -> Figure
         return {"of_ideal": count * seconds / workers / (time.perf_counter() - start)}
 
 
+def mapping(size: Size, *, total: int, seconds: float, workers: int) -> Figures:
+    count = size.count(total, CALL)
+    with ProcessPoolExecutor(workers, mp_context=_CONTEXT) as pool:
+        _exhaust(pool.map(answer, tasks(2 * CALL, 0.0), chunksize=CALL))
+        start = time.perf_counter()
+        _exhaust(pool.map(answer, tasks(count, seconds), chunksize=CALL))
+        return mapped(count, seconds, workers, time.perf_counter() - start)
+
+
 def _seconds_for(pool: ProcessPoolExecutor, call: int, total: int) -> float:
     requests = chain.from_iterable(calls_of(call, total))
     start = time.perf_counter()
@@ -44,5 +54,5 @@ def _handle(request: Job) -> None:
     _HANDLER.handle(request)
 
 
-def _exhaust(results: Iterable[None]) -> None:
+def _exhaust(results: Iterable[object]) -> None:
     deque(results, maxlen=0)

@@ -11,7 +11,8 @@ from joblib import Parallel, delayed  # type: ignore[import-untyped]  # it ships
 
 from bench.harness.contestant import Figures
 from bench.harness.size import Size
-from bench.load.jobs import TOTALS, Job, Nothing, calls_of, chunk_of, compute
+from bench.load.jobs import CALL, TOTALS, Job, Nothing, answer, calls_of, chunk_of, compute, tasks
+from bench.load.mapped import mapped
 
 _HANDLER = Nothing()
 
@@ -31,7 +32,14 @@ def computing(size: Size, *, tasks: int, seconds: float, workers: int) -> Figure
         return {"of_ideal": count * seconds / workers / _seconds_for(parallel, compute, repeat(seconds, count))}
 
 
-def _seconds_for(parallel: Any, function: Callable[[Any], None], items: Iterable[Any]) -> float:
+def mapping(size: Size, *, total: int, seconds: float, workers: int) -> Figures:
+    count = size.count(total, CALL)
+    with Parallel(workers, batch_size=CALL) as parallel:
+        _seconds_for(parallel, answer, tasks(2 * CALL, 0.0))  # to warm up
+        return mapped(count, seconds, workers, _seconds_for(parallel, answer, tasks(count, seconds)))
+
+
+def _seconds_for(parallel: Any, function: Callable[[Any], object], items: Iterable[Any]) -> float:
     task = delayed(function)
     start = time.perf_counter()
     parallel(task(item) for item in items)

@@ -10,7 +10,8 @@ from multiprocessing.pool import Pool
 
 from bench.harness.contestant import Figures
 from bench.harness.size import Size
-from bench.load.jobs import TOTALS, Job, Nothing, calls_of, chunk_of, compute
+from bench.load.jobs import CALL, TOTALS, Job, Nothing, answer, calls_of, chunk_of, compute, tasks
+from bench.load.mapped import mapped
 
 _CONTEXT = multiprocessing.get_context("fork")
 _HANDLER = Nothing()
@@ -30,6 +31,15 @@ def computing(size: Size, *, tasks: int, seconds: float, workers: int) -> Figure
         start = time.perf_counter()
         deque(pool.imap(compute, repeat(seconds, count), chunk_of(seconds)), maxlen=0)
         return {"of_ideal": count * seconds / workers / (time.perf_counter() - start)}
+
+
+def mapping(size: Size, *, total: int, seconds: float, workers: int) -> Figures:
+    count = size.count(total, CALL)
+    with _CONTEXT.Pool(workers) as pool:
+        deque(pool.imap(answer, tasks(2 * CALL, 0.0), CALL), maxlen=0)  # to warm up
+        start = time.perf_counter()
+        deque(pool.imap(answer, tasks(count, seconds), CALL), maxlen=0)
+        return mapped(count, seconds, workers, time.perf_counter() - start)
 
 
 def _seconds_for(pool: Pool, call: int, total: int) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from shardq.cli.output import json_escaped
+from shardq.encoding.envelope import split
 from shardq.errors import StorageDamaged
 from shardq.supervisor.output.progress import duration
 from shardq.text.printable import printable
@@ -43,7 +44,8 @@ def readable(message: bytes) -> Any:
     `{"undecodable": ..., "because": ...}`.
     """
     try:
-        return _in_json(msgspec.msgpack.decode(message))
+        _, content = split(message)
+        return _in_json(msgspec.msgpack.decode(content))
     except Exception as error:  # a message that is nested too deeply raises, too
         return {"undecodable": message, "because": str(error)}
 

@@ -116,10 +116,20 @@ class MsgspecSerializer:
             return _plan(request_type).decode(array_header(batch.count) + batch.payload)
         except (msgspec.DecodeError, ValueError) as error:
             # msgspec.ValidationError is a DecodeError; pydantic's is a ValueError.
-            raise DecodeError(
-                f"messages {batch.sequence} to {batch.through - 1} do not all decode as {shown(request_type)}: "
-                f"{reason_of(error)}"
-            ) from error
+            what = f"messages {batch.sequence} to {batch.through - 1}"
+            raise _undecodable(what, request_type, error) from error
+
+
+def decode_array(kind: Any, array: bytes) -> list[Any]:
+    """The results in a MessagePack array. Raises `DecodeError`."""
+    try:
+        return _plan(kind).decode(array)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise _undecodable("results", kind, error) from error
+
+
+def _undecodable(what: str, kind: Any, error: Exception) -> DecodeError:
+    return DecodeError(f"{what} do not all decode as {shown(kind)}: {reason_of(error)}")
 
 
 def _blame(plan: _Plan, requests: Sequence[Any]) -> RequestError:

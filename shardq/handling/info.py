@@ -21,7 +21,7 @@ from shardq.handling.checks import (
     checked_size,
     does_something,
 )
-from shardq.handling.request_types import concrete_types, find_request_type
+from shardq.handling.request_types import concrete_types, find_request_type, find_result_type
 from shardq.handling.route_by import RouteBy, is_declared
 from shardq.model import Route, Terms, handler_name
 from shardq.text.portrait import line
@@ -30,7 +30,7 @@ from shardq.text.portrait import line
 class HandlerInfo:
     """Get one from `info_of`. It does not keep its class alive."""
 
-    __slots__ = ("_checked", "_class", "_priorities", "by", "kind", "name", "one_by_one", "types")
+    __slots__ = ("_checked", "_class", "_priorities", "by", "kind", "name", "one_by_one", "result", "types")
 
     def __init__(self, handler: type[Handler[Any]]) -> None:
         """Raises `HandlerError` for code that cannot be served."""
@@ -42,6 +42,8 @@ class HandlerInfo:
         """Classes instances of that have. None where the type does not tell."""
         self.one_by_one = check_methods(handler, self.kind)
         """Whether the method that does the work takes one request, and no batch."""
+        self.result = find_result_type(handler, one_by_one=self.one_by_one)
+        """Type of its results. None: it says none."""
         check_can_be_made(handler)
         self.by = RouteBy(handler) if is_declared(handler) else None
         """Where its requests go, if it declares that. None: its `route` says so."""

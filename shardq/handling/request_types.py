@@ -1,10 +1,10 @@
-"""The type of a handler's requests: read off its annotations, or off its base `Handler[Request]`."""
+"""The types of a handler's requests and results: read off its annotations, or off its `Handler[Request, Result]`."""
 
 from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from types import SimpleNamespace, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
@@ -15,6 +15,8 @@ from shardq.handler import Handler
 from shardq.model import handler_name
 from shardq.text.printable import type_name
 
+#: The methods that do the work of a batch.
+_METHODS = ("handle", "perform")
 #: Values of these come back with the same class, whatever the type of their members.
 _CONTAINERS = (list, tuple, dict, set, frozenset)
 
@@ -59,17 +61,53 @@ def concrete_types(kind: Any) -> frozenset[type] | None:
     return None
 
 
+def find_result_type(handler: type[Handler[Any]], *, one_by_one: bool) -> Any:
+    """The type of each result of a handler. None: it says none, or one that does not resolve. `one_by_one`: its method
+    takes one request, and returns one result.
+    """
+    for base, _, arguments in _generics(handler):
+        if len(arguments) > 1 and not isinstance(arguments[1], TypeVar) and arguments[1] is not Any:
+            return _of_base(base, arguments[1])
+    for name in _METHODS:
+        method = inspect.unwrap(getattr(handler, name))
+        if method not in (Handler.handle, Handler.perform):
+            returned = _returned(method)
+            if one_by_one:
+                return returned
+            of_list = get_args(returned) if get_origin(returned) in (list, Sequence) else ()
+            return of_list[0] if of_list else None
+    return None
+
+
+def _returned(method: Any) -> Any:
+    """What the annotation of a method says that it returns. None: nothing, or it does not resolve."""
+    try:
+        annotation = inspect.signature(method).return_annotation
+        if annotation is inspect.Signature.empty:
+            return None
+        kind = _resolved(annotation, getattr(method, "__globals__", {}))
+    except Exception:  # all that a piece of source can raise
+        return None
+    return None if kind is type(None) else kind
+
+
 def _sources(handler: type[Handler[Any]]) -> Iterator[tuple[str, Callable[[], Any]]]:
     """The places that may say the request type, the most telling first, each with a function that resolves it."""
-    for name in ("handle", "perform"):
+    for name in _METHODS:
         method = inspect.unwrap(getattr(handler, name))
         if method not in (Handler.handle, Handler.perform):
             yield f"{name}()", partial(_of_method, method)
+    for base, origin, arguments in _generics(handler):
+        yield f"the base {origin}[...] of {base.__qualname__}", partial(_of_base, base, arguments[0])
+
+
+def _generics(handler: type[Handler[Any]]) -> Iterator[tuple[type, str, tuple[Any, ...]]]:
+    """Bases like `Handler[Request, Result]`: the class that has one, the name of the base, and its arguments."""
     for base in handler.__mro__:
         for generic in getattr(base, "__orig_bases__", ()):
             origin, arguments = get_origin(generic), get_args(generic)
             if arguments and isinstance(origin, type) and issubclass(origin, Handler):
-                yield f"the base {origin.__name__}[...] of {base.__qualname__}", partial(_of_base, base, arguments[0])
+                yield base, origin.__name__, arguments
 
 
 def _of_method(method: Any) -> Any:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from shardq.model.batches import EMPTY, NOT_ALONE, AllTerms, Batch, Ending, Failed, Hand, Terms, in_turn, signal_name
 from shardq.model.moving import Chunk, Figures, Place, Stand, Standing, TubeLeft, TubeState, Waiting
 from shardq.model.names import (
+    INBOX,
     MAIN_NAMES,
     MAIN_SCRIPT,
     MAIN_SCRIPT_IN_WORKER,
     dead_pipe,
     handler_name,
+    inbox_key,
+    inbox_pipe,
     key_of,
     priority_of,
     split_key,
@@ -20,6 +23,7 @@ from shardq.model.storing import Counts, Limits, Part, Scheduled, When, check_pa
 
 __all__ = [
     "EMPTY",
+    "INBOX",
     "MAIN_NAMES",
     "MAIN_SCRIPT",
     "MAIN_SCRIPT_IN_WORKER",
@@ -50,6 +54,8 @@ __all__ = [
     "dead_pipe",
     "handler_name",
     "in_turn",
+    "inbox_key",
+    "inbox_pipe",
     "key_of",
     "priority_of",
     "signal_name",

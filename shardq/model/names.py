@@ -52,3 +52,17 @@ def priority_of(pipe: str) -> int:
 def dead_pipe(name: str) -> str:
     """The pipe of a handler's dead letters, given `module/Handler`."""
     return f"{name}/dead/0"
+
+
+#: Whose threads are inboxes of callers.
+INBOX = "shardq.results.inbox/Inbox"
+
+
+def inbox_key(number: int) -> str:
+    """The thread of a caller's inbox."""
+    return f"{INBOX}/{number}"
+
+
+def inbox_pipe(number: int) -> str:
+    """The pipe that results for a caller go to."""
+    return f"{INBOX}/{number}/0"

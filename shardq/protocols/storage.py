@@ -170,11 +170,22 @@ class Storage(Protocol):
         its tube once, and in the order of the acknowledgements. Then it is looked at whether it is `absent`. While its
         partition cannot be reached or has no room it waits, and takes room in that of its batch. A server without
         memory has no room even where all that must be `absent` is there.]
+
+    Results
+
+    S36. Where it `answers`, a process can read results as a worker reads requests: it claims a thread, and rests in it
+        with no other handler served. Outputs into the thread wake it. Once it has ended, however it ended, `claimed`
+        says so, and `wait` offers what is left there. (P5) [Memory: there is no other process. Redis: it does not
+        answer.]
+    S37. `serving` says how many living processes look for requests of a handler: 0 only where none does, and no
+        supervisor of workers that do is there. None: not known. [Memory: not known. Redis: not known.]
     """
 
     settings: StorageSettings
     importable_only: bool
     """Whether other processes serve the messages stored here, so that handlers must be importable by name."""
+    answers: bool
+    """Whether callers may wait for results."""
     suspends: bool
     """Whether `take`, `pop` and `turn` let the event loop run, as those over a network do."""
 
@@ -264,6 +275,10 @@ class Storage(Protocol):
     async def wait_for_quiet(self, timeout_s: float | None = None, *, deferred: bool = False) -> bool: ...
 
     async def backlog(self) -> Counts: ...
+
+    async def serving(self, name: str) -> int | None:
+        """How many processes look for requests of the handler `module/Handler`: see S37."""
+        ...
 
     async def check_stays(self) -> None:
         """Raise `StorageMoved` where what the storage held is elsewhere, or on its way there: see `Movable`."""

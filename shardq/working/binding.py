@@ -24,7 +24,9 @@ from shardq.handling.info import HandlerInfo, info_of
 from shardq.handling.isolation import plainly
 from shardq.model import EMPTY, Batch, Hand, Terms, handler_name, split_key
 from shardq.outputs import Output
+from shardq.results.inbox import Inbox
 from shardq.text.wording import counted
+from shardq.working.callers import Callers
 from shardq.working.code import Code, decodable
 from shardq.working.failure import Failures, Unready
 from shardq.working.lease import Lease
@@ -81,6 +83,7 @@ class Binding:
         self._lease = Lease.of(worker.lock, self._key, renews=worker.hooks.renews)
         self._code = Code(worker.hooks, handler_class.timeout_s, self._lease)
         self._outbox = Outbox(worker.queue, handler_name(handler_class))
+        self._callers = Callers(self._storage)
 
     async def open(self) -> None:
         """Make the handler and start it. Raises what these raise, and `HandlerError`."""
@@ -146,6 +149,11 @@ class Binding:
                 f"{handler_name(self._class)}.acknowledge() was called by code that does not belong to the batch in "
                 f"hand: acknowledge in handle() itself, in tasks that it awaits, or in asyncio.to_thread"
             )
+        if self._callers:
+            raise HandlerError(
+                f"{handler_name(self._class)}.acknowledge() was called for a batch with callers that wait for results: "
+                f"they get them once handle() has returned, so do not acknowledge a part of it"
+            )
         if count > self._acknowledged:
             outputs = self._outbox.take(batch.count - count)
             stored = await self._storage.pop(self._hand(batch), count, outputs)
@@ -156,7 +164,7 @@ class Binding:
 
     @property
     def _failures(self) -> Failures:
-        return Failures(self._storage, self._key, self._token, self._class.retry, self._worker.hooks.alarm)
+        return Failures(self._storage, self._key, self._token, self._class, self._worker.hooks.alarm)
 
     def _give(self, handler: Any) -> Handler[Any]:
         """Give the handler what it may use while it has the thread."""
@@ -245,10 +253,22 @@ class Binding:
                 if broken:
                     return await self._failures.of_decoding(batch, broken)
                 self._batch = batch
+            if self._callers:
+                useless, wanted = await self._callers.wanted(batch.count)
+                if useless:
+                    await self._storage.pop(self._hand(batch), useless)
+                    self._note_acknowledged(useless)
+                    return Done()
+                if wanted < batch.count:
+                    self._batch = batch = batch.first(wanted)
+                    requests = requests[:wanted]
+                    self._callers.keep(wanted)
             handler._in_hand = self
             self._outbox.open(batch)
-            await self._code.result(self._context.copy(), handler.handle, *requests, batch=batch)
+            returned = await self._code.result(self._context.copy(), handler.handle, *requests, batch=batch)
             outputs = self._outbox.close()
+            if self._callers:
+                outputs = await self._answered(batch, returned, outputs)
         except (ClaimLost, StorageMoved):
             raise
         except (QueueFull, Unready) as error:
@@ -266,13 +286,31 @@ class Binding:
             left = batch.count - self._acknowledged
             return await self._failures.of_handler(batch, left, self._in_hand, error)
 
+    async def _answered(self, batch: Batch, returned: Any, outputs: Sequence[Output]) -> Sequence[Output]:
+        """What leaves with the batch where callers wait for results. Where that is more than a step, all but the last
+        part of the batch is acknowledged here, with its results.
+        """
+        worked_us = int((monotonic() - self._batch_began) * 1e6)
+        arguments = self._info, self._storage.limits, batch, returned, worked_us
+        steps = self._code.contained(self._context.copy(), self._callers.steps, *arguments, whole=bool(outputs))
+        for count, replies in steps[:-1]:
+            if not await self._storage.pop(self._hand(batch), count, replies):
+                raise self._outbox.no_room(replies)
+            self._note_acknowledged(count)
+        return self._outbox.with_replies(outputs, steps[-1][1])
+
     async def _nothing_else_is_stored(self) -> bool:
         """Whether the last request in hand is all that could make room: what it emits does not fit beside it, then."""
         counts = await self._storage.backlog()
         return self._in_hand == 1 and counts.queued == 1 and not counts.deferred
 
     def _decoded(self, batch: Batch) -> list[Any]:
-        return self._code.decoded(self._context.copy(), self._worker.queue.serializer, self._info.kind, batch)
+        if self._class is Inbox:
+            return []  # results that no caller waits for
+        serializer = self._worker.queue.serializer
+        return self._callers.decoded(
+            lambda its: self._code.decoded(self._context.copy(), serializer, self._info.kind, its), serializer, batch
+        )
 
     async def _finished(self, batch: Batch, outputs: Sequence[Output]) -> Outcome:
         """Acknowledge a batch that was handled, with its outputs, and take what is next in the same step, which may be

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextvars import Context
+from functools import partial
 from typing import Any
 
 from shardq.errors import DecodeError, HandlerError
@@ -46,9 +47,14 @@ class Code:
 
     def decoded(self, context: Context, serializer: Serializer, kind: Any, batch: Batch) -> list[Any]:
         """The requests of a batch. Raises `DecodeError`, and `Unready`."""
+        # A request type may have code of its own, as validators are.
+        decoded: list[Any] = self.contained(context, serializer.decode, kind, batch)
+        return decoded
+
+    def contained(self, context: Context, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        """The result of a function that calls code of request and result types. Raises `Unready` as well."""
         try:
-            # A request type may have code of its own, as validators are.
-            return context.run(plainly, serializer.decode, kind, batch)
+            return context.run(plainly, partial(function, **named) if named else function, *arguments)
         except OSError as error:
             if unready := failure.unready(error):
                 raise unready from error

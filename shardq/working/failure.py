@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import errno
 import logging
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
 
 from shardq.deadletters import DeadLetter
+from shardq.encoding.envelope import split
+from shardq.encoding.replies import Failure, refusal
 from shardq.errors import QueueFull, TooManyOutputs
+from shardq.handler import Handler
 from shardq.lazy import Lazy
-from shardq.model import Batch, Ending, Failed, Hand, Retry, dead_pipe, signal_name
+from shardq.model import Batch, Ending, Failed, Hand, Retry, dead_pipe, inbox_key, inbox_pipe, signal_name
+from shardq.outputs import Output
 from shardq.protocols import Storage
 from shardq.text.portrait import Alarm, line, portrait, text
 from shardq.working.outcome import Done, Leave
@@ -36,11 +42,12 @@ PAUSE_WHEN_FULL_S = 0.05
 class Failures:
     """The failing requests of one stay."""
 
-    def __init__(self, storage: Storage, key: str, token: int, retry: Retry, alarm: Alarm) -> None:
+    def __init__(self, storage: Storage, key: str, token: int, handler: type[Handler[Any]], alarm: Alarm) -> None:
         self._storage = storage
         self._key = key
         self._token = token
-        self._retry = retry
+        self._retry = handler.retry
+        self._errors = handler.errors
         self._alarm = alarm
 
     def shown(self, error: BaseException) -> Exception:
@@ -54,11 +61,11 @@ class Failures:
             return Leave(pause_s) if pause_s else None
         if pause_s := news_due_s(failed, batch.taken_us):
             return Leave(pause_s)
-        return await self._bury(batch, died(batch, failed), batch.sequence)
+        return await self._end(batch, died(batch, failed), batch.sequence)
 
     async def of_decoding(self, batch: Batch, broken: BaseException) -> Leave | Done:
-        """Bury the first message of the batch, which is no request."""
-        return await self._bury(batch, undecodable(batch, broken), batch.sequence)
+        """The first message of the batch is no request: it is given up."""
+        return await self._end(batch, undecodable(batch, broken), batch.sequence)
 
     async def of_handler(self, batch: Batch, left: int, in_hand: int, raised_: BaseException) -> Leave | Done:
         """The handler raised when so many of its requests were `left`, the last ones of the batch. `in_hand` are those
@@ -77,7 +84,8 @@ class Failures:
         failed = await self._storage.fail(self._hand(batch))
         sequence = batch.through_first(batch.count) - 1
         if spent(self._retry, failed.attempts):
-            return await self._bury(batch, raised(batch, batch.messages[-1], sequence, error, failed), sequence)
+            letter = raised(batch, batch.messages[-1], sequence, error, failed)
+            return await self._end(batch, letter, sequence, _told(error, raised_, self._errors))
         pause_s = rest_s(self._retry, batch.pipe, sequence, failed, failed.last_us)
         fields = {
             "pipe": batch.pipe,
@@ -102,6 +110,26 @@ class Failures:
     def _hand(self, batch: Batch) -> Hand:
         return Hand(self._key, self._token, batch)
 
+    async def _end(
+        self, batch: Batch, letter: DeadLetter, sequence: int, told: tuple[str, bytes | None] = ("", None)
+    ) -> Leave | Done:
+        """Tell the caller that waits for the request what became of it; where there is none, bury it."""
+        head, message = split(letter.message)
+        if head is None:
+            return await self._bury(batch, letter, sequence)
+        if not await self._storage.claimed(inbox_key(head.inbox)):
+            return await self._bury(batch, msgspec.structs.replace(letter, message=message), sequence)
+        kind, arguments = told
+        failure = Failure(kind, letter.error, letter.traceback, letter.attempts, letter.signal, arguments)
+        reply = refusal(head.number, failure, batch.taken_us)
+        count = 1 if sequence == batch.sequence else batch.count
+        fields = {"pipe": batch.pipe, "sequence": sequence, "attempts": letter.attempts, "error": letter.error}
+        if not await self._storage.pop(self._hand(batch), count, [Output(inbox_pipe(head.inbox), [reply])]):
+            log.error("no room to tell a caller", extra=fields)
+            return Leave(PAUSE_WHEN_FULL_S)
+        log.warning("request failed, and its caller was told", extra=fields)
+        return Done(buried=1)
+
     async def _bury(self, batch: Batch, letter: DeadLetter, sequence: int) -> Leave | Done:
         """Put the letter in the place of its request. For lack of room the request stays, and the thread rests."""
         pipe, grave = batch.pipe, dead_pipe(letter.handler)
@@ -115,6 +143,20 @@ class Failures:
             return Leave(PAUSE_WHEN_FULL_S)
         log.error("request became a dead letter", extra=fields)
         return Done(buried=1)
+
+
+def _told(error: Exception, raised_: BaseException, errors: tuple[type[Exception], ...]) -> tuple[str, bytes | None]:
+    """The class of an exception, and its arguments where callers may have it as it is, and messages can hold them.
+    `error` is its portrait.
+    """
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    if type(raised_) not in errors:
+        return name, None
+    try:
+        return name, msgspec.msgpack.encode(raised_.args)
+    except Exception:  # all that the code of an argument may raise
+        return name, None
 
 
 class Unready(Exception):

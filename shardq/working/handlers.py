@@ -13,9 +13,10 @@ from shardq.errors import HandlerError, shown
 from shardq.handler import Handler, find_handler, handler_classes, importable_names, is_coming
 from shardq.handling import newcomers
 from shardq.handling.info import check_usable, info_of
-from shardq.model import Terms, handler_name, split_key
+from shardq.model import INBOX, Terms, handler_name, split_key
 from shardq.queue import Queue
 from shardq.recurrent import TIME_HANDLERS
+from shardq.results.inbox import Inbox
 from shardq.settings import WorkerSettings
 
 #: How often a busy worker looks for what is not announced, as a class that is gone.
@@ -30,7 +31,7 @@ class Handlers:
         self._queue = queue
         self._settings = settings
         self._only = None if only is None else _by_name(only)
-        self._names = frozenset(self._only or ())
+        self._names = frozenset((*(self._only or ()), INBOX))
         self._terms: dict[str, Terms] = {}
         self._known: list[ref[type[Handler[Any]]]] = []
         """The handler classes that there were when this looked last."""
@@ -78,7 +79,7 @@ class Handlers:
             return False
         self.incomplete = any(map(is_coming, classes))
         self._known, self._registered = known, registered
-        self._names = frozenset((*self._queue.handlers, *importable_names(classes)))
+        self._names = frozenset((*self._queue.handlers, *importable_names(classes), INBOX))
         return True
 
     def _all_terms(self) -> Iterator[tuple[str, Terms]]:
@@ -91,6 +92,8 @@ class Handlers:
                         yield name, terms
 
     def _class_of(self, name: str) -> type[Handler[Any]] | None:
+        if name == INBOX:
+            return Inbox
         if self._only is not None:
             return self._only.get(name)
         return self._queue.handlers.get(name) or find_handler(name)

@@ -115,6 +115,16 @@ class Outbox:
         if not stored:
             raise self.no_room(outputs)
 
+    def with_replies(self, outputs: Sequence[Output], replies: Sequence[Output]) -> Sequence[Output]:
+        """The outputs of a batch, and what is sent to its callers. Raises as `emit` where they are no step."""
+        if not outputs:
+            return replies
+        both = [*outputs, *replies]
+        messages = list(chain.from_iterable(output.messages for output in both))
+        if not _is_one_step(len(both), len(messages), sum(map(len, messages)), self._queue.storage.limits):
+            raise self._too_many()
+        return both
+
     def no_room(self, outputs: Sequence[Output]) -> QueueFull:
         """The error for outputs that the storage has no room for."""
         count = counted(sum(len(output.messages) for output in outputs), "output")
@@ -130,7 +140,7 @@ class Outbox:
             self._check()
             if not self._outputs:
                 if len(call.steps) > 1:
-                    raise self._too_many(call)
+                    raise self._too_many(call.requests)
                 self._outputs = [Output(pipe, messages, time, absent) for pipe, messages in groups.items()]
                 return
             self._look_back()
@@ -139,7 +149,7 @@ class Outbox:
             count, nbytes = len(call.requests), sum(map(len, chain.from_iterable(groups.values())))
             totals = len(self._outputs) + len(new), self._messages + count, self._nbytes + nbytes
             if not _is_one_step(*totals, self._queue.storage.limits):
-                raise self._too_many(call)
+                raise self._too_many(call.requests)
             self._unsure += 1
             for pipe, messages in more.items():
                 messages += groups[pipe]
@@ -198,7 +208,7 @@ class Outbox:
                 f"a request, so emit before the last acknowledgement"
             )
 
-    def _too_many(self, call: Prepared) -> Exception:
+    def _too_many(self, not_accepted: Iterable[Any] = ()) -> Exception:
         limits = self._queue.storage.limits
         most = counted(limits.messages, "message"), counted(limits.parts, "tube"), counted(limits.nbytes, "byte")
         step = f"{most[0]}, {most[1]} and {most[2]}"
@@ -211,7 +221,7 @@ class Outbox:
             f"{self._name} emits more for {counted(self.left, 'request')} than the storage takes in one step ({step}): "
             f"they are handled again in smaller batches. A smaller batch_size spares that"
         )
-        error.not_accepted = list(call.requests)
+        error.not_accepted = list(not_accepted)
         return error
 
 

@@ -58,6 +58,8 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "shardq.handling.*",
             "shardq.queue",
             "shardq.recurrent",
+            "shardq.results",
+            "shardq.results.*",
         ),
     ),
     ("working", ("shardq.working", "shardq.working.*")),

@@ -24,6 +24,7 @@ PARTITIONS, MOST_PARTITIONS = 3, 6
 
 #: What a driver may be able to do, and what a test may require.
 CAPABILITIES = {
+    "answers": "callers can wait for results",
     "bounded": "can be given a capacity, which all tubes share, or those of a partition where there are such",
     "immediate": "verbs do not suspend where they need not wait",
     "lifelong_claims": "a claim lasts as long as its holder lives, whatever its time to live",
@@ -270,13 +271,13 @@ DRIVERS = (
     Driver(
         "runtime",
         make_runtime,
-        frozenset({"bounded", "immediate", "lone_locks", "time_leases"}),
+        frozenset({"answers", "bounded", "immediate", "lone_locks", "time_leases"}),
         lone_lock=lone_runtime_lock,
     ),
     Driver(
         "shared",
         make_shared,
-        frozenset({"bounded", "immediate", "lifelong_claims", "moves", "multiprocess", "noted_deaths"}),
+        frozenset({"answers", "bounded", "immediate", "lifelong_claims", "moves", "multiprocess", "noted_deaths"}),
         attach=attach_shared,
     ),
     Driver(
@@ -312,12 +313,14 @@ DRIVERS = (
         tell_of_death=tell_redis_of_death,
     ),
     Driver(
-        "shared, one slot", make_shared_with_one_slot, frozenset({"bounded", "immediate", "lifelong_claims", "moves"})
+        "shared, one slot",
+        make_shared_with_one_slot,
+        frozenset({"answers", "bounded", "immediate", "lifelong_claims", "moves"}),
     ),
     Driver(
         "shared, small steps",
         make_shared_in_small_steps,
-        frozenset({"bounded", "immediate", "lifelong_claims", "moves"}),
+        frozenset({"answers", "bounded", "immediate", "lifelong_claims", "moves"}),
     ),
 )
 

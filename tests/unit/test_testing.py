@@ -534,3 +534,17 @@ def test_it_runs_on_any_loop() -> None:
 
     assert asyncio.run(queue.advance(1)) == 1
     Journal.entries.clear()
+
+
+class Double(Handler[int, int]):
+    def perform(self, *numbers: int) -> list[int]:
+        return [2 * number for number in numbers]
+
+
+async def test_calls_are_handled_at_once() -> None:
+    queue = LocalQueue()
+    assert await queue.call(Double, 2) == 4
+    async with queue.map(Double, range(500)) as results:
+        assert [result async for result in results] == [2 * number for number in range(500)]
+    assert queue.registered(Double) == [2, *range(500)]
+    assert await queue.drain() == 0

@@ -52,6 +52,7 @@ class RuntimeStorage:
 
     importable_only = False
     suspends = False
+    answers = True
 
     def __init__(
         self,
@@ -211,6 +212,10 @@ class RuntimeStorage:
         """Seconds until the first lease or pause ends, None where there is none."""
         with self._lock:
             return self._threads.next_end_s()
+
+    async def serving(self, name: str) -> int | None:
+        """Not known: a worker is a task, which may begin later."""
+        return None
 
     async def check_stays(self) -> None:
         """What is in memory moves nowhere."""

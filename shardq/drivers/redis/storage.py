@@ -72,6 +72,7 @@ class RedisStorage:
 
     importable_only = True
     suspends = True
+    answers = False
 
     def __init__(
         self,
@@ -266,6 +267,10 @@ class RedisStorage:
 
     async def backlog(self) -> Counts:
         return Counts(*map(sum, zip(*await self._counts({}), strict=True)))
+
+    async def serving(self, name: str) -> int | None:
+        """Not known."""
+        return None
 
     async def check_stays(self) -> None:
         """Raise `StorageMoved` where the content went elsewhere, or is on its way."""

@@ -46,6 +46,7 @@ class SharedStorage:
 
     importable_only = True
     suspends = False
+    answers = True
 
     def __init__(self, store: Store, settings: StorageSettings | None = None) -> None:
         self.settings = settings or StorageSettings()
@@ -308,6 +309,9 @@ class SharedStorage:
 
     async def backlog(self) -> Counts:
         return await self.patiently(lambda: self._store.inspection.counts())
+
+    async def serving(self, name: str) -> int | None:
+        return await self.patiently(lambda: self._store.inspection.serving(name))
 
     async def check_stays(self) -> None:
         """Raise `StorageMoved` where the content went elsewhere, or is on its way."""

@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from shardq.drivers.shared.storage import SharedStorage
 from shardq.errors import SegmentBusy
-from shardq.model import Counts, Ending, Stand, key_of, split_key
+from shardq.model import INBOX, Counts, Ending, Stand, key_of, split_key
 from shardq.supervised import LastSeen
 
 log = logging.getLogger("shardq.supervisor")
@@ -120,7 +120,8 @@ class SupervisedSegment:
         try:
             while True:
                 page = self._store.reading.pipes(after)
-                if any(split_key(key_of(pipe))[0] in self._handlers for pipe in page):
+                # Results are for callers, and workers drop those without one.
+                if any(split_key(key_of(pipe))[0] in (INBOX, *self._handlers) for pipe in page):
                     return []
                 unserved += page
                 after = page.after

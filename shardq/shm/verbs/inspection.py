@@ -200,6 +200,15 @@ class Inspection:
             # Outside the guard: no other process may have to wait for what the caller does with them.
             yield from views
 
+    def serving(self, name: str) -> int:
+        """How many living processes look for work of the handler. One where a supervisor may begin one that does."""
+        with self._section:
+            number, slots = self._handlers.number(name), range(self._layout.slots)
+            looking = [slot for slot in slots if self._handlers.looks(slot) and self._slots.occupied(slot)]
+            count = sum(self._handlers.serves(slot, number) for slot in looking)
+            begins = self._sleepers.supervised() and (not looking or self._handlers.ever_served(number))
+            return count or int(begins)
+
     def _tubes_of(self, thread: int) -> Iterator[TubeView]:
         owner, now_us = self._claims.owner(thread), time.time_ns() // 1000
         if self._directory.apart(thread):

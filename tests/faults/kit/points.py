@@ -113,9 +113,9 @@ class Child:
             return answer.read()
 
 
-def lines_of(ready: Action, act: Action) -> list[Line]:
+def lines_of(ready: Action, act: Action, scope: tuple[str, ...] = SCOPE) -> list[Line]:
     """Every line of `act`, in the order of the first visits, from a run in a child. `ready` runs before it, unseen."""
-    return run_by(Child(lines_run(ready, act)))
+    return run_by(Child(lines_run(ready, act, scope)))
 
 
 def run_by(child: Child) -> list[Line]:
@@ -123,8 +123,8 @@ def run_by(child: Child) -> list[Line]:
     return [Line(*fields) for fields in child.result()]
 
 
-def lines_run(ready: Action, act: Action) -> Action:
-    """A function for a child, that returns the lines of `act`."""
+def lines_run(ready: Action, act: Action, scope: tuple[str, ...] = SCOPE) -> Action:
+    """A function for a child, that returns the lines of `act` in these files."""
 
     def run() -> list[Line]:
         ready()
@@ -133,7 +133,7 @@ def lines_run(ready: Action, act: Action) -> Action:
         def note(file: str, line: int) -> None:
             visits[file, line] = visits.get((file, line), 0) + 1
 
-        _traced(act, note)
+        _traced(act, note, scope)
         return [Line(*place, count) for place, count in visits.items()]
 
     return run
@@ -248,18 +248,18 @@ def _has_line(code: CodeType, line: int) -> bool:
 
 
 @cache
-def _in_package(path: str) -> str:
+def _in_package(path: str, scope: tuple[str, ...]) -> str:
     """The file by its place in the package, or nothing where its lines do not count."""
-    return os.path.relpath(path, PACKAGE) if path.startswith(SCOPE) else ""
+    return os.path.relpath(path, PACKAGE) if path.startswith(scope) else ""
 
 
-def _traced(act: Action, on_line: Callable[[str, int], None]) -> None:
+def _traced(act: Action, on_line: Callable[[str, int], None], scope: tuple[str, ...] = SCOPE) -> None:
     def enter(frame: FrameType, event: str, argument: object) -> Tracer | None:
-        return within if _in_package(frame.f_code.co_filename) else None
+        return within if _in_package(frame.f_code.co_filename, scope) else None
 
     def within(frame: FrameType, event: str, argument: object) -> Tracer:
         if event == "line":
-            on_line(_in_package(frame.f_code.co_filename), frame.f_lineno)
+            on_line(_in_package(frame.f_code.co_filename, scope), frame.f_lineno)
         return within
 
     _traced_by(enter, act)

@@ -1,0 +1,117 @@
+"""What stands in front of a message whose caller waits for the result: where the result goes.
+
+A head is 18 bytes: the byte 0xC1, which no MessagePack begins with, so that decoding a batch as it is fails where a
+message has a head, and costs nothing where none has; flags; the number of the inbox; the number of the request there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from itertools import accumulate
+from struct import Struct
+from typing import NamedTuple
+
+from shardq.model import Batch
+
+#: What a message with a head begins with.
+MARK = 0xC1
+HEAD_BYTES = 18
+_MARK = bytes((MARK,))
+#: The flag of a request that is handled also where its caller is gone.
+_STAYS = 1
+
+
+class Head(NamedTuple):
+    """Where the result of a request goes."""
+
+    inbox: int
+    number: int
+    """Of the request, in its inbox."""
+    abandon: bool
+    """Whether the request is of no use without its caller."""
+
+
+class Heads(NamedTuple):
+    """Where the results of a batch go. Numbers of the requests that have callers, in their order."""
+
+    places: Sequence[int]
+    """Their places in the batch."""
+    inboxes: Sequence[int]
+    numbers: Sequence[int]
+    flags: Sequence[int]
+
+    @property
+    def callers(self) -> frozenset[int]:
+        """The inboxes whose requests are of no use without them."""
+        if _STAYS in self.flags:
+            pairs = zip(self.inboxes, self.flags, strict=True)
+            return frozenset(inbox for inbox, flags in pairs if not flags & _STAYS)
+        return frozenset(self.inboxes)
+
+    def needs(self, gone: frozenset[int]) -> list[int]:
+        """Places of the requests that are of no use without these inboxes."""
+        each = zip(self.places, self.inboxes, self.flags, strict=True)
+        return [place for place, inbox, flags in each if inbox in gone and not flags & _STAYS]
+
+    def first(self, count: int) -> Heads:
+        """Those of the first requests of the batch."""
+        most = sum(place < count for place in self.places)
+        return Heads(*(its[:most] for its in self))
+
+
+NO_HEADS = Heads((), (), (), ())
+
+
+def sealed(messages: Sequence[bytes], inbox: int, first: int, *, abandon: bool) -> list[bytes]:
+    """The messages with heads, numbered from `first` on. `abandon`: they are of no use without their caller."""
+    begin = bytes((MARK, 0 if abandon else _STAYS)) + inbox.to_bytes(8, "little")
+    return [begin + number.to_bytes(8, "little") + message for number, message in enumerate(messages, first)]
+
+
+def split(message: bytes) -> tuple[Head | None, bytes]:
+    """The head of a message, and what comes behind."""
+    if not message.startswith(_MARK):
+        return None, message
+    _, flags, inbox, number = _heads(1).unpack(message[:HEAD_BYTES])
+    return Head(inbox, number, not flags & _STAYS), message[HEAD_BYTES:]
+
+
+def begins_as_head(message: bytes) -> bool:
+    """Whether a message looks as if it had a head."""
+    return message.startswith(_MARK)
+
+
+def begins_with_head(batch: Batch) -> bool:
+    """Whether the first message of the batch has a head."""
+    return batch.payload.startswith(_MARK)
+
+
+def has_heads(batch: Batch) -> bool:
+    """Whether any message of the batch has a head."""
+    return any(message.startswith(_MARK) for message in batch.messages)
+
+
+def opened(batch: Batch) -> tuple[Batch, Heads]:
+    """The batch without heads, and these."""
+    payload, ends = batch.payload, [end - batch.base for end in batch.ends]
+    starts, count = [0, *ends[:-1]], len(ends)
+    heads = b"".join([payload[start : start + HEAD_BYTES] for start in starts])
+    # Nearly always each of them has one.
+    if len(heads) == count * HEAD_BYTES and heads[::HEAD_BYTES] == _MARK * count:
+        places: Sequence[int] = range(count)
+        bare = [payload[start + HEAD_BYTES : end] for start, end in zip(starts, ends, strict=True)]
+    else:
+        messages = batch.messages
+        places = [place for place, message in enumerate(messages) if message.startswith(_MARK)]
+        heads = b"".join([messages[place][:HEAD_BYTES] for place in places])
+        bare = [message[HEAD_BYTES:] if message.startswith(_MARK) else message for message in messages]
+    fields = _heads(len(places)).unpack(heads)
+    found = Heads(places, fields[2::4], fields[3::4], fields[1::4])
+    return replace(batch, ends=list(accumulate(map(len, bare))), base=0, payload=b"".join(bare)), found
+
+
+@lru_cache(maxsize=256)
+def _heads(count: int) -> Struct:
+    return Struct("<" + "BBQQ" * count)

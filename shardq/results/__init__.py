@@ -1,0 +1,1 @@
+"""Requests whose caller waits for their results: `Queue.call` and `Queue.map`."""

@@ -1,0 +1,154 @@
+"""Calls that wait for their results: those of one event loop share an inbox, and one of them reads it for all."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from shardq.encoding.replies import Reply, decode_reply
+from shardq.errors import ResultTimeout, ShardqError
+from shardq.handler import Handler
+from shardq.handling.info import HandlerInfo
+from shardq.handling.prepared import Prepared
+from shardq.results.inbox import OpenInbox
+from shardq.results.outcome import error_of, values_of
+from shardq.results.serving import LOOK_S
+
+if TYPE_CHECKING:
+    from shardq.queue import Queue
+
+
+class _Waiter:
+    """A call that waits for its result."""
+
+    __slots__ = ("answer", "handler", "info", "woken")
+
+    def __init__(self, handler: type[Handler[Any]], info: HandlerInfo) -> None:
+        self.handler = handler
+        self.info = info
+        self.answer: tuple[Any, Exception | None] | None = None
+        """Its result, or its exception. None: not known yet."""
+        self.woken: asyncio.Future[None] | None = None
+        """It is done when there is an answer, or the call has to read the inbox. None: the call does not wait."""
+
+    def wake(self) -> None:
+        if self.woken and not self.woken.done():
+            self.woken.set_result(None)
+
+
+class Calls:
+    """The calls of one event loop."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._numbers = count()
+        self._waiters: dict[int, _Waiter] = {}
+        self._inbox: OpenInbox | None = None
+        self._calls = 0
+        """How many calls need the inbox. Without any, there is none."""
+        self._opening = asyncio.Lock()
+        self._is_read = False
+        """Whether one of the calls reads the inbox."""
+
+    async def result(self, handler: type[Handler[Any]], request: Any, timeout_s: float | None, *, abandon: bool) -> Any:
+        """The result of a request. Raises what it failed with, `ResultTimeout` and `NotServed`."""
+        number = next(self._numbers)
+        async with self._an_inbox() as inbox:
+            call = await self._queue.sealed(handler, (request,), inbox.number, number, abandon=abandon)
+            self._waiters[number] = waiter = _Waiter(handler, call.facts)
+            try:
+                async with asyncio.timeout(timeout_s) as limit:
+                    await self._queue.stored(call)
+                    return await self._told(waiter, inbox)
+            except TimeoutError as error:
+                if not limit.expired():
+                    raise
+                raise ResultTimeout(f"no result of {call.facts.name} came within {timeout_s} s") from error
+            finally:
+                if self._waiters.pop(number, None):
+                    self._have_read()
+                    await self._cancelled(call)
+
+    async def _told(self, waiter: _Waiter, inbox: OpenInbox) -> Any:
+        """The answer to the call, from the one that reads the inbox, which may be this one."""
+        while waiter.answer is None:
+            if self._is_read:
+                waiter.woken = asyncio.get_running_loop().create_future()
+                await waiter.woken
+            else:
+                await self._read(waiter, inbox)
+        value, error = waiter.answer
+        if error is not None:
+            raise error
+        return value
+
+    async def _read(self, waiter: _Waiter, inbox: OpenInbox) -> None:
+        """Read the inbox for all calls until this one has its answer. Another one goes on then."""
+        self._is_read = True
+        heard_at = time.monotonic()
+        try:
+            while waiter.answer is None:
+                await self._queue.before_waiting()
+                messages = await inbox.read(LOOK_S)
+                for message in messages:
+                    self._answer(decode_reply(message))
+                if messages:
+                    heard_at = time.monotonic()
+                else:
+                    await self._queue.serving.check_still(waiter.info.name, time.monotonic() - heard_at)
+        finally:
+            self._is_read = False
+            self._have_read()
+
+    def _have_read(self) -> None:
+        """Have one of the calls that wait read the inbox, where none does."""
+        if not self._is_read and (waiter := next(iter(self._waiters.values()), None)):
+            waiter.wake()
+
+    def _answer(self, reply: Reply) -> None:
+        """Tell the calls that wait for these results."""
+        waiters = [self._waiters.pop(number, None) for number in reply.requests]
+        first = next(filter(None, waiters), None)
+        if first is None:
+            return
+        values: Sequence[Any] = [None] * len(waiters)
+        error: Exception | None = None
+        try:
+            if reply.failure:
+                error = error_of(first.handler, reply.failure)
+            else:
+                values = values_of(first.info, reply)
+        except ShardqError as undecodable:
+            error = undecodable
+        for waiter, value in zip(waiters, values, strict=True):
+            if waiter:
+                waiter.answer = value, error
+                waiter.wake()
+
+    async def _cancelled(self, call: Prepared) -> None:
+        """Take out the request whose result is not waited for."""
+        with suppress(ShardqError):  # what is not taken out is skipped by workers
+            for pipe, messages in call.messages.groups.items():
+                await self._queue.storage.remove(pipe, *messages)
+
+    @asynccontextmanager
+    async def _an_inbox(self) -> AsyncIterator[OpenInbox]:
+        async with self._opening:
+            if self._inbox is None:
+                inbox = OpenInbox(self._queue.storage)
+                await inbox.open()
+                self._inbox = inbox
+            inbox = self._inbox
+            self._calls += 1
+        try:
+            yield inbox
+        finally:
+            self._calls -= 1
+            if not self._calls:
+                self._inbox = None
+                with suppress(ShardqError):  # the storage may be closed or moved, and ends the claim itself then
+                    await inbox.close()

@@ -1,0 +1,66 @@
+"""Where the results for a caller arrive: a thread that the caller has a claim on, as a worker has on the threads it
+serves.
+
+So a result is an output of the batch that it comes of, the caller is woken as a worker is, and it lives as long as its
+claim does. What is in an inbox without a caller is offered to workers, which drop it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from shardq.handler import Handler
+from shardq.model import EMPTY, INBOX, Hand, Terms, inbox_key
+from shardq.protocols import Storage
+
+#: Most replies that a caller reads at once.
+_AT_ONCE = 64
+
+
+class Inbox(Handler[Any]):
+    """The results that no caller waits for any more. Nothing can be registered to it."""
+
+    def handle(self, *requests: Any) -> None:
+        """Let them leave."""
+
+
+_TERMS = {INBOX: Terms((0,), _AT_ONCE)}
+_NO_OTHERS = frozenset[str]()
+
+
+class OpenInbox:
+    """An inbox of this process, from `open` to `close`."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self.number = int.from_bytes(os.urandom(8), "little") >> 1
+        self._hand = Hand(inbox_key(self.number), 0, EMPTY)
+
+    async def open(self) -> None:
+        """Raises `QueueFull` and `SegmentNoRoom`."""
+        key, _, batch = self._hand
+        self._hand = Hand(key, await self._storage.claim(key), batch)
+
+    async def read(self, timeout_s: float | None) -> Sequence[bytes]:
+        """The replies that arrived, as soon as there are any. Empty: after so many seconds there are none. Those of the
+        call before leave the inbox.
+        """
+        former, self._hand = self._hand, self._hand._replace(batch=EMPTY)
+        found = await self._storage.rest(former, _NO_OTHERS, _TERMS, timeout_s)
+        if found is None or not found.batch.count:
+            return ()
+        self._hand = found
+        return found.batch.messages
+
+    async def close(self) -> None:
+        """Drop what is there, and take nothing any more: what still arrives is dropped by workers."""
+        storage, (key, token, batch) = self._storage, self._hand
+        if not token:
+            return
+        while batch.count or (batch := await storage.take(key, token, _TERMS[INBOX])).count:
+            await storage.pop(Hand(key, token, batch), batch.count)
+            batch = EMPTY
+        await storage.unclaim(key, token)
+        self._hand = Hand(key, 0, EMPTY)

@@ -1,0 +1,62 @@
+"""What `Queue.map` and `Queue.map_sync` return: a block, in which the results are read one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from shardq.errors import HandlerError
+from shardq.results.mapping import Mapping
+
+Value = TypeVar("Value")
+
+
+class Results(Generic[Value]):
+    """The results of a `map`. Use it in `async with`, and iterate over it once."""
+
+    def __init__(self, mapping: Mapping) -> None:
+        self._mapping = mapping
+
+    async def __aenter__(self) -> Self:
+        await self._mapping.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._mapping.close()
+
+    async def __aiter__(self) -> AsyncIterator[Value]:
+        while (ready := await self._mapping.more()) is not None:
+            for result in ready:
+                yield result
+
+
+class SyncResults(Generic[Value]):
+    """The results of a `map_sync`. Use it in `with`, and iterate over it once."""
+
+    def __init__(self, mapping: Mapping) -> None:
+        self._mapping = mapping
+        self._runner = asyncio.Runner()
+
+    def __enter__(self) -> Self:
+        if asyncio._get_running_loop() is not None:
+            raise HandlerError("map_sync cannot wait where an event loop runs: use `async with queue.map(...)` there")
+        try:
+            self._runner.run(self._mapping.open())
+        except BaseException:
+            self._runner.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._runner:
+            self._runner.run(self._mapping.close())
+
+    def __iter__(self) -> Iterator[Value]:
+        while (ready := self._runner.run(self._mapping.more())) is not None:
+            yield from ready

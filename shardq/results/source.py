@@ -1,0 +1,58 @@
+"""The input of a map: read no further than results are consumed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from contextlib import suppress
+from itertools import islice
+from typing import Any
+
+
+class Source:
+    """Requests, of which there may be any number. Those of an asynchronous input are taken as they come."""
+
+    def __init__(self, requests: Iterable[Any] | AsyncIterable[Any]) -> None:
+        self._plain: Iterator[Any] | None = None
+        self._coming: AsyncIterator[Any] | None = None
+        if isinstance(requests, AsyncIterable):
+            self._coming = aiter(requests)
+        else:
+            self._plain = iter(requests)
+        self.next: asyncio.Task[Any] | None = None
+        """The request that comes next, where it is waited for."""
+        self.over = False
+        """Whether there are no more."""
+
+    async def take(self, most: int) -> list[Any]:
+        """So many requests, fewer where there are no more, or where more have to be waited for."""
+        if self._coming is None:
+            assert self._plain is not None
+            found = list(islice(self._plain, most))
+            self.over = len(found) < most
+            return found
+        found = []
+        while len(found) < most and not self.over:
+            if self.next is None:
+                self.next = asyncio.create_task(self._await_next(self._coming))
+                await asyncio.sleep(0)
+            if not self.next.done():
+                break
+            task, self.next = self.next, None
+            try:
+                found.append(task.result())
+            except StopAsyncIteration:
+                self.over = True
+        return found
+
+    async def close(self) -> None:
+        """Wait for no more."""
+        if self.next is not None:
+            self.next.cancel()
+            with suppress(asyncio.CancelledError, StopAsyncIteration):
+                await self.next
+            self.next = None
+
+    @staticmethod
+    async def _await_next(coming: AsyncIterator[Any]) -> Any:
+        return await anext(coming)

@@ -1,0 +1,169 @@
+"""The requests of a batch whose callers wait for results: which are still wanted, and what is sent to the callers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from shardq.encoding.codec import MsgspecSerializer
+from shardq.encoding.envelope import NO_HEADS, begins_with_head, has_heads, opened
+from shardq.encoding.replies import encode_results, success
+from shardq.errors import DecodeError, HandlerError, RequestError, ResultTooLarge, shown
+from shardq.handling.info import HandlerInfo
+from shardq.handling.request_types import concrete_types
+from shardq.model import Batch, Limits, inbox_key, inbox_pipe
+from shardq.outputs import Output
+from shardq.protocols import Serializer, Storage
+from shardq.text.printable import type_name
+from shardq.text.wording import counted
+
+#: How many bytes a reply may have beside its results and numbers.
+_REPLY_BYTES = 64
+
+
+class Callers:
+    """The callers of the batch in hand."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._heads = NO_HEADS
+
+    def __bool__(self) -> bool:
+        """Whether any caller waits for a result of the batch."""
+        return bool(self._heads.places)
+
+    def decoded(self, decode: Callable[[Batch], list[Any]], serializer: Serializer, batch: Batch) -> list[Any]:
+        """The requests of a batch. Most have no callers: so they are looked for where the batch does not decode as it
+        is. Serializers other than the usual one may decode what has a head. Raises `DecodeError`.
+        """
+        self._heads = NO_HEADS
+        usual = type(serializer) is MsgspecSerializer
+        if usual and not begins_with_head(batch):
+            try:
+                return decode(batch)
+            except DecodeError:
+                if not has_heads(batch):
+                    raise
+        elif not usual and not has_heads(batch):
+            return decode(batch)
+        bare, heads = opened(batch)
+        requests = decode(bare)
+        self._heads = heads
+        return requests
+
+    async def wanted(self, count: int) -> tuple[int, int]:
+        """Of so many requests: how many at the head are of no use, because their callers are gone; else how many come
+        before the first such one.
+        """
+        gone = set[int]()
+        for inbox in self._heads.callers:
+            if not await self._storage.claimed(inbox_key(inbox)):
+                gone.add(inbox)
+        useless = self._heads.needs(frozenset(gone)) if gone else ()
+        if not useless:
+            return 0, count
+        if useless[0]:
+            return 0, useless[0]
+        together = next((n for n, place in enumerate(useless) if n != place), len(useless))
+        return together, 0
+
+    def keep(self, count: int) -> None:
+        """Of the batch in hand only the first requests are handled."""
+        self._heads = self._heads.first(count)
+
+    def steps(
+        self, info: HandlerInfo, limits: Limits, batch: Batch, returned: Any, worked_us: int, *, whole: bool
+    ) -> list[tuple[int, list[Output]]]:
+        """What is sent to the callers for what the handler returned, in steps: each acknowledges so many requests from
+        the beginning of the batch. `whole`: one step, however large it is. Raises `HandlerError` and `ResultTooLarge`
+        for what cannot be sent.
+        """
+        results = _one_for_each(info, returned, batch.count)
+        places, inboxes, numbers, _ = self._heads
+        messages = _encoded(info, results if len(places) == batch.count else [results[place] for place in places])
+        _check_sizes(info, limits, messages)
+        alone = len(set(inboxes)) == 1
+        edges = [0, len(places)] if whole else list(_edges(messages, limits, alone=alone))
+        steps = list[tuple[int, list[Output]]]()
+        for start, end in pairwise(edges):
+            by_inbox = {inboxes[0]: range(start, end)} if alone else _grouped(inboxes, start, end)
+            outputs = [
+                Output(inbox_pipe(inbox), [_reply(numbers, messages, its, batch, worked_us)])
+                for inbox, its in by_inbox.items()
+            ]
+            steps.append((batch.count if end == len(places) else places[end], outputs))
+        return steps
+
+
+def _reply(
+    numbers: Sequence[int], messages: Sequence[bytes], its: Sequence[int], batch: Batch, worked_us: int
+) -> bytes:
+    """The reply of one inbox."""
+    if isinstance(its, range):
+        return success(numbers[its.start : its.stop], messages[its.start : its.stop], batch, worked_us)
+    return success([numbers[n] for n in its], [messages[n] for n in its], batch, worked_us)
+
+
+def _grouped(inboxes: Sequence[int], start: int, end: int) -> Mapping[int, Sequence[int]]:
+    groups = defaultdict[int, list[int]](list)
+    for n in range(start, end):
+        groups[inboxes[n]].append(n)
+    return groups
+
+
+def _one_for_each(info: HandlerInfo, returned: Any, count: int) -> Sequence[Any]:
+    """The results among what the handler returned. Raises `HandlerError`."""
+    if returned is None and info.result in (None, type(None)):
+        return [None] * count
+    if info.one_by_one:
+        return [returned]
+    if not isinstance(returned, list | tuple) or len(returned) != count:
+        what = counted(len(returned), "result") if isinstance(returned, list | tuple) else shown(returned)
+        raise HandlerError(
+            f"{info.name} returned {what} for {counted(count, 'request')}: where callers wait, a list with one result "
+            f"for each is needed"
+        )
+    return returned
+
+
+def _encoded(info: HandlerInfo, results: Sequence[Any]) -> list[bytes]:
+    kind = Any if info.result is None else info.result
+    types = concrete_types(kind)
+    if types is not None and not types.issuperset(map(type, results)):
+        wrong = next(result for result in results if type(result) not in types)
+        raise HandlerError(
+            f"{info.name} returned {shown(wrong)} of type {type_name(type(wrong))}, and its results are of type "
+            f"{getattr(kind, '__qualname__', kind)}"
+        )
+    try:
+        return encode_results(kind, results)
+    except (RequestError, DecodeError, HandlerError) as error:
+        raise HandlerError(f"{info.name} returned what cannot be sent to its caller: {error}") from error
+
+
+def _check_sizes(info: HandlerInfo, limits: Limits, messages: Sequence[bytes]) -> None:
+    largest = max(map(len, messages))
+    if largest + _REPLY_BYTES > limits.message_bytes:
+        raise ResultTooLarge(
+            f"{info.name} returned a result of {largest:,} bytes, and the storage takes at most "
+            f"{limits.message_bytes:,}: return something smaller, as the name of a file, or give the storage more "
+            f"capacity"
+        )
+
+
+def _edges(messages: Sequence[bytes], limits: Limits, *, alone: bool) -> Iterator[int]:
+    """Where steps begin and end that the storage takes. `alone`: all is for one inbox."""
+    most = len(messages) if alone else limits.parts
+    room = limits.nbytes - (limits.part_bytes + _REPLY_BYTES) * (1 if alone else most)
+    yield 0
+    if len(messages) > most or sum(map(len, messages)) + 8 * len(messages) > room:
+        start = nbytes = 0
+        for place, message in enumerate(messages):
+            size = len(message) + 8
+            if place > start and (nbytes + size > room or place - start == most):
+                yield place
+                start, nbytes = place, 0
+            nbytes += size
+    yield len(messages)

@@ -1,0 +1,651 @@
+"""Callers that wait for results, on every driver that has answers for them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import pytest
+
+from shardq import Handler, Queue, Retry, Route, Worker
+from shardq.errors import (
+    ConfigurationError,
+    HandlerError,
+    NotServed,
+    RequestError,
+    RequestFailed,
+    ResultTimeout,
+    ResultTooLarge,
+)
+from shardq.model import INBOX, handler_name
+from shardq.protocols import Serializer, Storage
+from shardq.results import inbox as inboxes
+from tests.conftest import OpenBackend
+from tests.support.drivers import MIB, Backend
+from tests.support.tasks import LIMIT_S, NEVER_S, cancelled, finished, in_thread, suspended
+from tests.support.workers import Impatient, Item, Routed, diary, letters, new_worker, run, trouble, working
+
+pytestmark = pytest.mark.requires("answers")
+
+
+class Bad(Exception):
+    """What callers may have as it is."""
+
+
+class Own(Exception):
+    """An exception that pickle cannot carry, since it cannot be made again from its message."""
+
+    def __init__(self, number: int, *, reason: str) -> None:
+        super().__init__(f"{number} {reason}")
+        self.lock = threading.Lock()
+
+
+class Double(Handler[Item, int]):
+    """Twice the number of each item, and fails for some."""
+
+    retry = Retry(max_attempts=3, backoff_s=0.001, jitter=False)
+    errors = (Bad,)
+
+    @classmethod
+    def route(cls, *items: Item) -> list[Route]:
+        return [Route(item.thread, item.priority) for item in items]
+
+    def perform(self, *items: Item) -> list[int]:
+        diary.add("batch", *(item.number for item in items))
+        for item in items:
+            if item.number in trouble:
+                raise trouble[item.number]()
+        return [2 * item.number for item in items]
+
+
+class AsyncDouble(Double):
+    async def perform(self, *items: Item) -> list[int]:  # type: ignore[override]
+        await asyncio.sleep(0)
+        return super().perform(*items)
+
+
+@dataclass
+class Picture:
+    name: str
+    size: tuple[int, int]
+    tags: set[str]
+
+
+class Draw(Handler[int, Picture]):
+    def perform(self, *numbers: int) -> list[Picture]:
+        return [Picture(str(number), (number, 2), {"a", "b"}) for number in numbers]
+
+
+class Annotated(Routed):
+    """Says in the annotation of its method what its results are."""
+
+    def perform(self, *items: Item) -> list[Item]:
+        return [item._replace(number=item.number + 1) for item in items]
+
+
+class Inexact(Draw):
+    retry = Retry(max_attempts=1)
+
+    def perform(self, *numbers: int) -> list[Picture]:
+        return [Picture("x", (1, 2), {3}) for _ in numbers]  # type: ignore[arg-type]
+
+
+class Single(Handler[int, str]):
+    batch_size = 1
+
+    def perform(self, number: int) -> str:
+        return str(number)
+
+
+class Silent(Routed):
+    """Returns nothing."""
+
+    def perform(self, *items: Item) -> None:
+        diary.add("batch", *(item.number for item in items))
+
+
+class Wrong(Impatient):
+    """Returns what `answer` says."""
+
+    answer: Any = None
+
+    def perform(self, *items: Item) -> list[int]:
+        return Wrong.answer  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+async def queue(storage: Storage) -> Queue:
+    return await served(storage)
+
+
+async def served(storage: Storage, serializer: Serializer | None = None) -> Queue:
+    """A queue for which this process counts as one that serves all handlers: its workers begin when a test says."""
+    handlers = [kind for kind in globals().values() if isinstance(kind, type) and issubclass(kind, Handler)]
+    await storage.wait(frozenset(map(handler_name, handlers)), 0)
+    return Queue(storage, serializer)
+
+
+def items(numbers: int, threads: int = 3) -> Iterator[Item]:
+    return (Item(number % threads, number) for number in range(numbers))
+
+
+def numbers_done() -> list[int]:
+    return [number for batch in diary.of("batch") for number in batch]
+
+
+async def nothing_is_left(queue: Queue) -> None:
+    """All requests and results left, and the inboxes with them."""
+    assert await queue.storage.wait_for_quiet(LIMIT_S)
+    assert list(await queue.storage.pipes()) == []
+    assert await letters(queue) == []
+
+
+@pytest.mark.parametrize("handler", [Double, AsyncDouble])
+async def test_a_call_returns_the_result(queue: Queue, worker: Worker, handler: type[Double]) -> None:
+    async with working(worker):
+        assert await queue.call(handler, Item(0, 21)) == 42
+        await nothing_is_left(queue)
+
+
+async def test_a_result_has_its_declared_type(queue: Queue, worker: Worker) -> None:
+    async with working(worker):
+        assert await queue.call(Draw, 3) == Picture("3", (3, 2), {"a", "b"})
+        assert await queue.call(Annotated, Item(0, 1)) == Item(0, 2)
+        assert await queue.call(Single, 3) == "3"
+        assert await queue.call(Silent, Item(0, 1)) is None  # type: ignore[func-returns-value]
+
+
+async def test_calls_of_one_loop_at_the_same_time(queue: Queue, worker: Worker) -> None:
+    async with working(worker):
+        found = await asyncio.gather(*(queue.call(Double, item) for item in items(500)))
+
+        assert found == [2 * number for number in range(500)]
+        await nothing_is_left(queue)
+
+
+async def test_a_call_without_a_loop(queue: Queue, worker: Worker) -> None:
+    async with working(worker):
+        assert await asyncio.to_thread(queue.call_sync, Double, Item(0, 4)) == 8
+        with pytest.raises(HandlerError, match=r"await queue\.call"):
+            queue.call_sync(Double, Item(0, 4))
+
+
+async def test_requests_with_and_without_callers_keep_their_order(queue: Queue, worker: Worker) -> None:
+    await queue.register(Double, Item(0, 1))
+    first = await suspended(queue.call(Double, Item(0, 2)))
+    await queue.register(Double, Item(0, 3))
+    second = await suspended(queue.call(Double, Item(0, 4)))
+    await queue.register(Double, Item(0, 5))
+
+    async with working(worker):
+        assert (await finished(first), await finished(second)) == (4, 8)
+        await nothing_is_left(queue)
+    assert diary.of("batch") == [(1, 2, 3, 4, 5)]
+
+
+# Failures
+
+
+async def test_a_failure_goes_to_the_caller(queue: Queue, worker: Worker) -> None:
+    trouble[7] = lambda: ValueError("no sevens")
+    async with working(worker):
+        calls = [queue.call(Double, Item(0, number)) for number in (6, 7, 8)]
+        six, seven, eight = await asyncio.gather(*calls, return_exceptions=True)
+
+        assert (six, eight) == (12, 16)
+        assert isinstance(seven, RequestFailed)
+        assert (seven.type, seven.message, seven.attempts) == ("ValueError", "ValueError: no sevens", 3)
+        assert seven.signal is None
+        assert "raise trouble[item.number]()" in seven.traceback
+        assert any("no sevens" in note for note in seven.__notes__)
+        await nothing_is_left(queue)
+
+
+async def test_an_exception_that_pickle_cannot_carry(queue: Queue, worker: Worker) -> None:
+    trouble[7] = lambda: Own(7, reason="is odd")
+    async with working(worker):
+        with pytest.raises(RequestFailed, match="7 is odd") as failed:
+            await queue.call(Double, Item(0, 7))
+    assert failed.value.type == "tests.system.test_results.Own"
+
+
+async def test_an_exception_that_the_handler_names_arrives_as_itself(queue: Queue, worker: Worker) -> None:
+    trouble[7] = lambda: Bad("odd", 7)
+    async with working(worker):
+        with pytest.raises(Bad) as failed:
+            await queue.call(Double, Item(0, 7))
+    assert failed.value.args == ("odd", 7)
+    assert isinstance(failed.value.__cause__, RequestFailed)
+
+
+async def test_a_request_that_fails_once_has_its_result(queue: Queue, worker: Worker) -> None:
+    def fail_once() -> BaseException:
+        del trouble[7]
+        return ValueError("once")
+
+    trouble[7] = fail_once
+    async with working(worker):
+        assert await queue.call(Double, Item(0, 7)) == 14
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (None, "returned None for 1 request"),
+        ([1, 2], "returned 2 results for 1 request"),
+        (["text"], "returned 'text' of type str, and its results are of type int"),
+        (5, "returned 5 for 1 request"),
+    ],
+)
+async def test_a_wrong_result_fails_the_request(queue: Queue, worker: Worker, answer: Any, said: str) -> None:
+    Wrong.answer = answer
+    async with working(worker):
+        with pytest.raises(RequestFailed, match=said):
+            await queue.call(Wrong, Item(0, 1))
+        await queue.register(Wrong, Item(0, 1))  # no caller waits, so it may return what it likes
+        await nothing_is_left(queue)
+
+
+async def test_a_value_of_another_type_inside_of_a_result_fails_the_request(queue: Queue, worker: Worker) -> None:
+    async with working(worker):
+        with pytest.raises(RequestFailed, match="cannot be sent to its caller"):
+            await queue.call(Inexact, 1)
+
+
+class Large(Handler[int, bytes]):
+    retry = Retry(max_attempts=1)
+
+    def perform(self, *sizes: int) -> list[bytes]:
+        diary.add("batch", *sizes)
+        return [bytes(size) for size in sizes]
+
+
+@pytest.mark.requires("bounded")
+async def test_a_result_that_is_too_large(open_backend: OpenBackend) -> None:
+    backend = open_backend(MIB)
+    queue = await served(backend.storage)
+    async with working(new_worker(backend, queue)):
+        with pytest.raises(ResultTooLarge, match="file"):
+            await queue.call(Large, backend.storage.limits.message_bytes)
+        assert await queue.call(Large, 100_000) == bytes(100_000)
+
+
+@pytest.mark.requires("bounded")
+async def test_results_that_are_more_than_a_step_leave_in_several(open_backend: OpenBackend) -> None:
+    backend = open_backend(32 * MIB)
+    queue = await served(backend.storage)
+    async with working(new_worker(backend, queue)), queue.map(Large, [100_000] * 30, window=30) as results:
+        assert [len(result) async for result in results] == [100_000] * 30
+
+    assert sum(map(len, diary.of("batch"))) == 30  # none of them was handled twice
+
+
+# Where callers cannot wait
+
+
+class Asks(Impatient):
+    retry = Retry(max_attempts=1)
+
+    async def perform(self, *items: Item) -> None:
+        queue: Any = self.queue
+        with pytest.raises(HandlerError, match="a handler cannot wait for results"):
+            await queue.call(Double, items[0])
+        with pytest.raises(HandlerError, match="a handler cannot wait for results"):
+            async with queue.map(Double, items):
+                pass
+        diary.add("asked")
+
+
+async def test_a_handler_cannot_wait_for_results(queue: Queue, worker: Worker) -> None:
+    await queue.register(Asks, Item(0, 1))
+    await run(worker, 1, handler=Asks)
+    assert diary.of("asked") == [()]
+
+
+class Hurries(Double):
+    retry = Retry(max_attempts=1)
+
+    def perform(self, *items: Item) -> list[int]:
+        self.acknowledge_sync(1)
+        return super().perform(*items)
+
+
+async def test_a_part_of_a_batch_with_callers_cannot_be_acknowledged(queue: Queue, worker: Worker) -> None:
+    async with working(worker):
+        with pytest.raises(RequestFailed, match="do not acknowledge a part"):
+            await queue.call(Hurries, Item(0, 1))
+
+
+@pytest.mark.requires("multiprocess")
+async def test_a_handler_that_no_worker_serves(backend: Backend) -> None:
+    queue = Queue(backend.storage)
+    with pytest.raises(NotServed, match="no living worker serves"):
+        await queue.call(Double, Item(0, 1))
+    with pytest.raises(NotServed):
+        async with queue.map(Double, [Item(0, 1)]):
+            pass
+    assert list(await queue.storage.pipes()) == []
+
+    async with working(new_worker(backend, queue)):
+        await asyncio.sleep(0)  # the worker looks for work
+        assert await queue.call(Double, Item(0, 1)) == 2
+
+
+async def test_a_request_of_another_type_is_refused(queue: Queue) -> None:
+    with pytest.raises(RequestError):
+        await queue.call(Double, "text")
+    await nothing_is_left(queue)
+
+
+# Time-outs, cancellations, and callers that leave
+
+
+async def test_a_call_that_takes_too_long_is_cancelled(queue: Queue) -> None:
+    with pytest.raises(ResultTimeout, match="came within"):
+        await queue.call(Double, Item(0, 1), timeout_s=NEVER_S)
+    await nothing_is_left(queue)
+    async with queue.map(Double, items(10), timeout_s=NEVER_S) as results:
+        with pytest.raises(TimeoutError):
+            await anext(aiter(results))
+    await nothing_is_left(queue)
+
+
+async def test_a_cancelled_call_takes_its_request_along(queue: Queue, worker: Worker) -> None:
+    first = await suspended(queue.call(Double, Item(0, 1)))
+    second = await suspended(queue.call(Double, Item(0, 2)))
+    third = await suspended(queue.call(Double, Item(0, 3)))
+
+    await cancelled(first)
+    assert await queue.storage.length(f"{Double.__module__}/Double/0/0") == 2
+
+    async with working(worker):
+        assert (await finished(second), await finished(third)) == (4, 6)
+        await nothing_is_left(queue)
+    assert numbers_done() == [2, 3]
+
+
+class Gated(Double):
+    batch_size = 4
+
+    async def perform(self, *items: Item) -> list[int]:  # type: ignore[override]
+        diary.add("begun", *(item.number for item in items))
+        await diary.gate.wait()
+        return super().perform(*items)
+
+
+async def test_the_result_of_a_caller_that_left_goes(queue: Queue, worker: Worker) -> None:
+    async with working(worker):
+        call = asyncio.create_task(queue.call(Gated, Item(0, 1)))
+        await diary.until("begun")
+        await cancelled(call)
+        diary.gate.set()
+
+        await nothing_is_left(queue)
+    assert numbers_done() == [1]
+
+
+async def test_leaving_the_block_cancels_what_is_not_started(queue: Queue, worker: Worker) -> None:
+    async with working(worker):
+        async with queue.map(Gated, items(100, threads=1), window=20) as results:
+            reading = asyncio.create_task(anext(aiter(results)))
+            await diary.until("begun")
+            await cancelled(reading)
+        diary.gate.set()
+        await nothing_is_left(queue)
+    begun = diary.of("begun")
+    assert len(begun) == 1
+    assert len(numbers_done()) == len(begun[0]) < 20
+
+
+@pytest.mark.parametrize("abandon", [True, False])
+async def test_requests_without_their_caller(queue: Queue, worker: Worker, *, abandon: bool) -> None:
+    """As where its process died: nothing is cancelled, and the inbox has no claim."""
+    inbox = inboxes.OpenInbox(queue.storage)
+    for number in range(3):
+        call = await queue.sealed(Double, [Item(0, number)], inbox.number, number, abandon=abandon)
+        await queue.stored(call)
+        await queue.register(Double, Item(0, 10 + number))
+
+    async with working(worker):
+        await nothing_is_left(queue)
+
+    assert sorted(numbers_done()) == ([10, 11, 12] if abandon else [0, 1, 2, 10, 11, 12])
+
+
+async def test_the_failure_of_a_caller_that_is_gone_is_a_dead_letter(queue: Queue, worker: Worker) -> None:
+    trouble[1] = lambda: ValueError("as planned")
+    call = await queue.sealed(Double, [Item(0, 1)], 1, 0, abandon=False)
+    await queue.stored(call)
+
+    async with working(worker):
+        assert await queue.storage.wait_for_quiet(LIMIT_S)
+    [buried] = await queue.dead_letters.list()
+    del trouble[1]
+    assert await queue.dead_letters.requeue(buried)
+    async with working(worker):
+        await nothing_is_left(queue)
+    assert numbers_done()[-1] == 1
+
+
+# Maps
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("window", [None, 1, 7])
+async def test_a_map_has_a_result_for_each_request(
+    queue: Queue, worker: Worker, window: int | None, *, ordered: bool
+) -> None:
+    async with working(worker):
+        async with queue.map(Double, items(300), window=window, ordered=ordered) as results:
+            found = [result async for result in results]
+        assert (found if ordered else sorted(found)) == [2 * number for number in range(300)]
+        await nothing_is_left(queue)
+
+
+async def test_a_map_of_nothing(queue: Queue) -> None:
+    async with queue.map(Double, []) as results:
+        assert [result async for result in results] == []
+    await nothing_is_left(queue)
+
+
+async def test_an_infinite_input_is_read_as_results_are_consumed(queue: Queue, worker: Worker) -> None:
+    read = count()
+    async with working(worker):
+        async with queue.map(Double, (Item(next(read) % 3, 1) for _ in count()), window=10) as results:
+            consumed = 0
+            async for _ in results:
+                consumed += 1
+                if consumed == 100:
+                    break
+        assert next(read) <= 110
+        await nothing_is_left(queue)
+
+
+async def test_an_asynchronous_input_is_sent_as_it_comes(queue: Queue, worker: Worker) -> None:
+    more = asyncio.Queue[Item | None]()
+
+    async def coming() -> AsyncIterator[Item]:
+        while item := await more.get():
+            yield item
+
+    async with working(worker):
+        async with queue.map(Double, coming(), window=4) as results:
+            found = aiter(results)
+            for number in range(10):
+                more.put_nowait(Item(0, number))
+                assert await anext(found) == 2 * number  # although more may come
+            for number in range(50):
+                more.put_nowait(Item(0, number))
+            more.put_nowait(None)
+            assert [result async for result in found] == [2 * number for number in range(50)]
+        await nothing_is_left(queue)
+
+
+async def test_leaving_ends_the_wait_for_an_asynchronous_input(queue: Queue, worker: Worker) -> None:
+    ended = False
+
+    async def coming() -> AsyncIterator[Item]:
+        nonlocal ended
+        try:
+            yield Item(0, 1)
+            await asyncio.Event().wait()
+        finally:
+            ended = True
+
+    async with working(worker), queue.map(Double, coming()) as results:
+        assert await anext(aiter(results)) == 2
+    assert ended
+
+
+async def test_a_slow_consumer_keeps_the_window(queue: Queue, worker: Worker) -> None:
+    most = 0
+    async with working(worker), queue.map(Double, items(60), window=8) as results:
+        done = 0
+        async for _ in results:
+            done += 1
+            await asyncio.sleep(0)
+            most = max(most, len(numbers_done()) - done + 1)
+    assert most <= 8
+
+
+async def test_the_first_failure_ends_a_map(queue: Queue, worker: Worker) -> None:
+    trouble[5] = lambda: ValueError("five")
+    found = []
+
+    async def read() -> None:
+        async with queue.map(Double, items(100, threads=1), window=10) as results:
+            async for result in results:
+                found.append(result)
+
+    async with working(worker):
+        with pytest.raises(RequestFailed, match="five"):
+            await read()
+        await nothing_is_left(queue)
+    assert found == [0, 2, 4, 6, 8]
+
+
+async def test_outcomes_go_on_behind_a_failure(queue: Queue, worker: Worker) -> None:
+    trouble[5] = lambda: ValueError("five")
+    async with working(worker), queue.map(Double, items(10), outcomes=True) as results:
+        found = [outcome async for outcome in results]
+
+    assert [outcome.index for outcome in found] == list(range(10))
+    assert [outcome.request for outcome in found] == list(items(10))
+    assert [outcome.value for outcome in found] == [None if n == 5 else 2 * n for n in range(10)]
+    assert isinstance(found[5].error, RequestFailed)
+    assert found[5].attempts == 3
+    assert all(outcome.waited_s >= 0 <= outcome.worked_s for outcome in found)
+
+
+async def test_an_error_of_the_input_ends_a_map(queue: Queue, worker: Worker) -> None:
+    def broken() -> Iterator[Item]:
+        yield from items(10)
+        raise KeyError("input")
+
+    async with working(worker):
+        with pytest.raises(KeyError, match="input"):
+            async with queue.map(Double, broken(), window=4) as results:
+                assert [result async for result in results]
+        await nothing_is_left(queue)
+
+
+async def test_a_window_that_cannot_be(queue: Queue) -> None:
+    with pytest.raises(ConfigurationError, match="window=0"):
+        async with queue.map(Double, [], window=0):
+            pass
+
+
+async def test_a_map_without_a_loop(queue: Queue, worker: Worker) -> None:
+    def mapped() -> list[int]:
+        with queue.map_sync(Double, items(300), window=50) as results:
+            return list(results)
+
+    def left() -> int:
+        with queue.map_sync(Double, items(300), window=50) as results:
+            return next(iter(results))
+
+    async with working(worker):
+        assert await asyncio.to_thread(mapped) == [2 * number for number in range(300)]
+        assert await asyncio.to_thread(left) == 0
+        with pytest.raises(HandlerError, match="async with"), queue.map_sync(Double, []):
+            pass
+        await nothing_is_left(queue)
+
+
+@pytest.mark.requires("bounded")
+async def test_a_map_through_a_storage_that_is_nearly_full(open_backend: OpenBackend) -> None:
+    backend = open_backend(MIB)
+    queue = await served(backend.storage)
+    size = backend.storage.limits.message_bytes // 20
+    async with working(new_worker(backend, queue)):
+        async with queue.map(Large, [size] * 60, window=60) as results:
+            assert [len(result) async for result in results] == [size] * 60
+        await nothing_is_left(queue)
+
+
+# With outputs
+
+
+class Sends(Double):
+    def perform(self, *items: Item) -> list[int]:
+        self.emit_sync(Silent, *items)
+        return super().perform(*items)
+
+
+async def test_results_and_outputs_leave_together(queue: Queue, worker: Worker) -> None:
+    def fail_once() -> BaseException:
+        del trouble[7]
+        return ValueError("once")
+
+    trouble[7] = fail_once
+    async with working(worker):
+        async with queue.map(Sends, items(20)) as results:
+            assert [result async for result in results] == [2 * number for number in range(20)]
+        await nothing_is_left(queue)
+    assert sorted(numbers_done()).count(7) >= 3  # failed once, done once, and its output
+
+
+# Serializers of one's own
+
+
+class Plain:
+    """Text, as a serializer that decodes anything."""
+
+    def encode(self, request_type: Any, requests: Sequence[Any]) -> list[bytes]:
+        return [request.encode() if isinstance(request, str) else bytes(request) for request in requests]
+
+    def decode(self, request_type: Any, batch: Any) -> list[Any]:
+        return [message.decode("latin-1") for message in batch.messages]
+
+
+class Shout(Handler[str, str]):
+    def perform(self, *texts: str) -> list[str]:
+        return [text.upper() for text in texts]
+
+
+async def test_a_serializer_of_ones_own(backend: Backend) -> None:
+    queue = await served(backend.storage, Plain())
+    async with working(new_worker(backend, queue)):
+        assert await queue.call(Shout, "text") == "TEXT"
+        await queue.register(Shout, "other")
+        await nothing_is_left(queue)
+
+    class Marked(Plain):
+        def encode(self, request_type: Any, requests: Sequence[Any]) -> list[bytes]:
+            return [b"\xc1" for _ in requests]
+
+    with pytest.raises(RequestError, match="0xC1"):
+        await Queue(backend.storage, Marked()).register(Shout, "text")
+
+
+async def test_another_thread_may_call(queue: Queue, worker: Worker) -> None:
+    async with working(worker):
+        assert await in_thread(lambda: queue.call(Double, Item(0, 2))) == 4
+
+
+def test_inboxes_have_the_name_that_drivers_know() -> None:
+    assert handler_name(inboxes.Inbox) == INBOX

@@ -1,0 +1,49 @@
+"""Heads of messages whose callers wait."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+
+from shardq.cli.render import readable
+from shardq.encoding import envelope
+from shardq.encoding.codec import MsgspecSerializer
+from shardq.model import Batch
+
+
+def batch_of(*messages: bytes, base: int = 0) -> Batch:
+    return Batch(5, 5 + len(messages), [base + end for end in accumulate(map(len, messages))], b"".join(messages), base)
+
+
+def test_messages_come_out_as_they_went_in() -> None:
+    plain, first, second = MsgspecSerializer().encode(int, [1, 2, 300])
+    sealed = envelope.sealed([first, second], 7, 11, abandon=False)
+
+    bare, heads = envelope.opened(batch_of(plain, *sealed, base=100))
+
+    assert bare.messages == [plain, first, second]
+    assert MsgspecSerializer().decode(int, bare) == [1, 2, 300]
+    assert (bare.sequence, bare.through) == (5, 8)
+    assert heads == envelope.Heads([1, 2], (7, 7), (11, 12), (1, 1))
+    assert heads.callers == frozenset()
+    assert heads.first(2) == envelope.Heads([1], (7,), (11,), (1,))
+
+
+def test_it_says_whether_the_caller_is_needed() -> None:
+    [sealed] = envelope.sealed([b"x"], 1, 2, abandon=True)
+    head, message = envelope.split(sealed)
+    assert head == envelope.Head(1, 2, abandon=True)
+    assert message == b"x"
+    _, heads = envelope.opened(batch_of(sealed))
+    assert heads.callers == {1}
+    assert heads.needs(frozenset({1})) == [0]
+
+
+def test_a_plain_message_has_no_head() -> None:
+    assert envelope.split(b"\xc0") == (None, b"\xc0")
+    assert not envelope.has_heads(batch_of(b"\xc0", b"\x01"))
+    assert envelope.has_heads(batch_of(b"\xc0", *envelope.sealed([b""], 1, 2, abandon=True)))
+
+
+def test_operators_see_the_request_alone() -> None:
+    [sealed] = envelope.sealed(MsgspecSerializer().encode(list[int], [[1, 2]]), 1, 2, abandon=True)
+    assert readable(sealed) == [1, 2]
