@@ -3,15 +3,24 @@
 It is written into the outbox of its source in the script that acknowledges what it comes of. Any process may bring it
 on, and several may at once: the target takes each entry once and in their order, by a cursor for each source. The
 process that wrote an entry brings it on at once; what is left is seen by the next one that looks at the source.
+
+What was accepted once finds room in each partition, so partitions that are full never wait for one another. Of what
+comes to a full one the room stays taken in its source, whose producers wait until the target has room of its own.
 """
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
+
 from shardq.drivers.redis.replies import NoMemory
-from shardq.drivers.redis.rooms import HAND_OVER_PART, Room
+from shardq.drivers.redis.rooms import Room
 from shardq.drivers.redis.server import Server
-from shardq.errors import StorageUnavailable
+from shardq.errors import StorageMoved, StorageUnavailable
 from shardq.settings import StorageSettings
+
+#: Seconds after which targets that had no room are asked again.
+_PAUSE_S = 0.1
 
 
 class Forwarding:
@@ -20,31 +29,48 @@ class Forwarding:
     def __init__(self, server: Server, settings: StorageSettings) -> None:
         self._server = server
         self._settings = settings
+        self._asked = dict[int, float]()
+        """When the targets of a partition were asked for room, monotonic."""
 
     async def bring_on(self, source: int) -> None:
-        """Bring on what is in the outbox of a partition, as far as its targets can be reached and have room."""
+        """Bring on what is in the outbox of a partition, as far as its targets can be reached, and take back the room
+        that it lent where they have room themselves.
+        """
         after: int | None = None
         try:
             while True:
-                reply = await self._server.run("outgoing", source, {"after": after}, patience_s=0.0)
+                borrowers, *reply = await self._server.run("outgoing", source, {"after": after}, patience_s=0.0)
                 if not reply:
-                    return
+                    break
                 target, numbers, entries = int(reply[0]), [int(number) for number in reply[1::2]], reply[2::2]
                 if not await self._delivered(source, target, numbers, entries):
                     after = target
+            if borrowers and time.monotonic() - self._asked.get(source, float("-inf")) > _PAUSE_S:
+                self._asked[source] = time.monotonic()
+                for target in borrowers:
+                    await self._take_back(source, int(target))
         except StorageUnavailable:
             return  # the source: what is there is brought on later
 
     async def _delivered(self, source: int, target: int, numbers: list[int], entries: list[bytes]) -> bool:
         """Whether the target has all of them now."""
-        most = Room(self._settings.capacity_bytes, self._server.partitions).most(HAND_OVER_PART)
-        told = {"source": source, "numbers": numbers, "most": most}
+        told = {"source": source, "numbers": numbers, "most": self._most}
         try:
             again = 1
             while again:
-                last, again = await self._server.run("incoming", target, told, *entries, patience_s=0.0)
+                last, again, is_full = await self._server.run("incoming", target, told, *entries, patience_s=0.0)
         except (StorageUnavailable, NoMemory):
             return False
         if last >= numbers[0]:
-            await self._server.run("arrived", source, {"target": target, "through": last}, patience_s=0.0)
+            done = {"target": target, "through": last, "lends": bool(is_full)}
+            await self._server.run("arrived", source, done, patience_s=0.0)
         return bool(last >= numbers[-1])
+
+    async def _take_back(self, source: int, target: int) -> None:
+        with suppress(StorageUnavailable, StorageMoved):
+            if await self._server.run("room", target, {"nbytes": 0, "most": self._most}, patience_s=0.0):
+                await self._server.run("arrived", source, {"target": target, "repaid": True}, patience_s=0.0)
+
+    @property
+    def _most(self) -> int | None:
+        return Room(self._settings.capacity_bytes, self._server.partitions).most()

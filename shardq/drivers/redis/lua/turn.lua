@@ -29,7 +29,7 @@ local function reply(key, its, batch)
         end
         local instant = next_instant()
         local said = {sleeps = true, for_us = instant and math.max(0, instant - now), looks_in_s = next_look(args.sleeper, work_events(served))}
-        said.away = redis.call('EXISTS', OUTWARD) == 1
+        said.away = state.lent ~= nil or redis.call('EXISTS', OUTWARD) == 1
         if key then
             said.key, said.token = key, its.token
         end
@@ -68,7 +68,7 @@ if hand then
     if not its or (hand.through and not may_leave(its, hand.name, hand.through)) then
         return fenced(hand.key, hand.token)
     end
-    local refusal = outputs and refusal_of_outputs(2)
+    local refusal = outputs and refusal_of_outputs(2, hand)
     if refusal then
         commit()
         return {cmsgpack.pack({refusal = refusal})}
