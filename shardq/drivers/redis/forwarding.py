@@ -67,8 +67,8 @@ class Forwarding:
         return bool(last >= numbers[-1])
 
     async def _take_back(self, source: int, target: int) -> None:
-        with suppress(StorageUnavailable, StorageMoved):
-            if await self._server.run("room", target, {"nbytes": 0, "most": self._most}, patience_s=0.0):
+        with suppress(StorageUnavailable, StorageMoved, NoMemory):
+            if await self._server.run("room", target, {"repaid": True, "most": self._most}, patience_s=0.0):
                 await self._server.run("arrived", source, {"target": target, "repaid": True}, patience_s=0.0)
 
     @property

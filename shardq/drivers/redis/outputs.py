@@ -66,9 +66,6 @@ async def sending(
             bundles.setdefault(layout.partition_of(key_of(output.pipe)), _Bundle()).add(output, due_us)
     own = bundles.pop(here)
     told = own.told | {"most": room.most(kept_part)}
-    if kept_part == HAND_OVER_PART and layout.partitions > 1 and room.capacity_bytes is not None:
-        # Its partition may be full of what came from others, and these wait for what it hands over.
-        told["spare"] = room.capacity_bytes // HAND_OVER_PART
     if bundles:
         told["away"] = [{"target": place} | its.told for place, its in bundles.items()]
     bodies = [*own.bodies, *(body for its in bundles.values() for body in its.bodies)]

@@ -12,7 +12,7 @@ local its = held(args.key, args.token)
 if not its or (args.through and not may_leave(its, args.name, args.through)) then
     return fenced(args.key, args.token)
 end
-local refusal = come and refusal_of_outputs(1, args)
+local refusal = come and refusal_of_outputs(1)
 if refusal then
     commit()
     return refusal

@@ -68,7 +68,7 @@ if hand then
     if not its or (hand.through and not may_leave(its, hand.name, hand.through)) then
         return fenced(hand.key, hand.token)
     end
-    local refusal = outputs and refusal_of_outputs(2, hand)
+    local refusal = outputs and refusal_of_outputs(2)
     if refusal then
         commit()
         return {cmsgpack.pack({refusal = refusal})}

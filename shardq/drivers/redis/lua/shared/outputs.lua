@@ -1,8 +1,7 @@
 -- What handlers send on: stored in the step in which the batch leaves that it comes of, or not at all.
 -- keys: STATE SLEEPS
--- args: outputs: pipes, absent and due_us (by pipe; false: it is not, and at once), most (bytes there may be), spare (so many
--- bytes more than what leaves always have room; nil: only what `most` allows), away: those for other partitions: target,
--- pipes, absent and due_us
+-- args: outputs: pipes, absent and due_us (by pipe; false: it is not, and at once), most (bytes there may be), away: those
+-- for other partitions: target, pipes, absent and due_us
 
 -- Whether outputs come with what a hand acknowledges, which is still there. The first command of a script that changes
 -- anything: where they come, the server refuses it if it has no memory left, as in takes_room.lua; else it refuses none.
@@ -19,7 +18,7 @@ end
 
 -- Store them; the bodies stand behind argument number `before`. Returns why that cannot be: -1, there is no room; -2, it
 -- has to be called again, as `append.lua`.
-local function refusal_of_outputs(before, hand)
+local function refusal_of_outputs(before)
     local outputs = args.outputs
     local bodies, number, nbytes = wanted_bodies(outputs, before)
     if not bodies then
@@ -35,11 +34,8 @@ local function refusal_of_outputs(before, hand)
         local some, their_bytes = size_of_all(away[place])
         number, nbytes = number + some, nbytes + their_bytes
     end
-    if number > 0 and not fits(nbytes, outputs.most) then
-        local leaving = outputs.spare and bytes_below(look_at(hand.key), hand.name, hand.through)
-        if not leaving or nbytes > leaving + outputs.spare then
-            return -1
-        end
+    if number > 0 and not fits(nbytes - figure('borrowed'), outputs.most) then
+        return -1
     end
     for place, pipe in ipairs(outputs.pipes) do
         local body, due_us = bodies[place], outputs.due_us and outputs.due_us[place]

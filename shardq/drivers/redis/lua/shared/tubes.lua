@@ -129,19 +129,6 @@ local function stands_below(its, name, through)
     return stands
 end
 
--- How many bytes the messages of a tube below that number have.
-local function bytes_below(its, name, through)
-    local tube, nbytes = its.tubes[name], 0
-    each_record(its, name, tube, tube.head, function(chunk, found)
-        local skip, stop = math.max(0, tube.head - found.first), math.min(found.count, through - found.first)
-        if stop <= skip then
-            return true
-        end
-        nbytes = nbytes + bytes_of(chunk, found, skip, stop - skip)
-    end)
-    return nbytes
-end
-
 -- So many messages with so many bytes have left their tube.
 local function left(key, its, number, nbytes)
     if number == 0 then
