@@ -32,7 +32,8 @@ class Storage(Protocol):
         [Memory: where it has a capacity. Redis: that, of which each partition has an equal share, or where the server
         reached its `maxmemory`. So a thread has room for one share at most, which it shares with the other threads of
         its partition, and a partition that is full holds up no other. A call over several partitions takes nothing
-        where one of them has no room; what others append between the look and the call may exceed the share by a step.]
+        where one of them has no room; what others append between the look and the call may exceed the share by a step.
+        What handlers send on may exceed the share of a partition, not that of all: S35.]
     S5. `range` reads from the head without removing, at most `limit` messages, those in front of the tube first; with
         `after` those of the tube with numbers above it. Of an unknown or empty tube it returns an empty batch. `take`
         looks into the tubes of a thread in the order of `terms.priorities`, in each priority into what is in front of
@@ -168,8 +169,11 @@ class Storage(Protocol):
         Redis: one script. An output for another partition than that of its batch is stored with what it leaves, and is
         on its way from there: the verb brings it on, and where that is cut off any other process does. It comes into
         its tube once, and in the order of the acknowledgements. Then it is looked at whether it is `absent`. While its
-        partition cannot be reached or has no room it waits, and takes room in that of its batch. A server without
-        memory has no room even where all that must be `absent` is there.]
+        partition cannot be reached, or its server has no memory, it waits, and takes room in that of its batch. Where
+        its partition is full it comes all the same, so that full partitions never wait for one another, and goes on to
+        take room in that of its batch until there is room where it is: no more is accepted meanwhile. The outputs of
+        batches there have as much room as without what came. A server without memory has no room even where all that
+        must be `absent` is there.]
 
     Results
 

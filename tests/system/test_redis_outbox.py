@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
-from shardq import Queue, Route, Tube
+from shardq import Handler, Queue, Route, Tube
 from shardq.drivers.redis.check import wrongs
 from shardq.drivers.redis.connecting import storage_of
 from shardq.drivers.redis.hands import leaving
 from shardq.drivers.redis.layout import Layout
 from shardq.drivers.redis.outputs import sending
 from shardq.drivers.redis.storage import RedisStorage
+from shardq.errors import QueueFull, StorageUnavailable
 from shardq.model import Counts, Hand, Terms, When
 from shardq.outputs import Output
 from shardq.settings import StorageSettings
 from tests.faults.kit.pipeline import THREADS, Drop, First, Last, Second
+from tests.support.drivers import MIB, Backend, driver_named
 from tests.support.leaks import segment_name
 from tests.support.programs import Supervise
 from tests.support.redis_cluster import running_cluster
 from tests.support.redis_server import running_server
-from tests.support.tasks import LIMIT_S, finished, suspended
+from tests.support.tasks import LIMIT_S, cancelled, finished, suspended
+from tests.support.workers import Padded, diary, letters, new_worker, working
 
 HANDLER = "app.jobs/Resize"
 TERMS = {HANDLER: Terms((0,), 10)}
+STAGE_THREADS = 12
 #: Three threads, each in another partition.
 KEY, SECOND, THIRD = (
     next(key for n in range(99) if Layout("", 8).partition_of(key := f"{HANDLER}/{n}") == place) for place in range(3)
@@ -92,19 +98,19 @@ async def test_several_that_bring_on_the_same_do_so_once_and_in_order(storage: R
         await acknowledged_by_one_that_died(storage, Output(f"{SECOND}/0", [b"%d" % number]))
     server, layout = storage.server, await storage.server.layout()
     source, target = layout.partition_of(KEY), layout.partition_of(SECOND)
-    reply = await server.run("outgoing", source, {"after": None})
+    _, *reply = await server.run("outgoing", source, {"after": None})
     assert int(reply[0]) == target
     numbers, entries = [int(number) for number in reply[1::2]], reply[2::2]
     told = {"source": source, "most": None}
 
-    assert await server.run("incoming", target, told | {"numbers": numbers[:2]}, *entries[:2]) == [numbers[1], 0]
-    assert await server.run("incoming", target, told | {"numbers": numbers}, *entries) == [numbers[4], 0]
+    assert await server.run("incoming", target, told | {"numbers": numbers[:2]}, *entries[:2]) == [numbers[1], 0, 0]
+    assert await server.run("incoming", target, told | {"numbers": numbers}, *entries) == [numbers[4], 0, 0]
     await server.run("arrived", source, {"target": target, "through": numbers[1]})
     await storage.promote()  # one that brings on what is left
-    assert await server.run("incoming", target, told | {"numbers": numbers[:1]}, *entries[:1]) == [numbers[4], 0]
+    assert await server.run("incoming", target, told | {"numbers": numbers[:1]}, *entries[:1]) == [numbers[4], 0, 0]
 
     assert await contents(storage, SECOND) == [b"0", b"1", b"2", b"3", b"4"]
-    assert await server.run("outgoing", source, {"after": None}) == []
+    assert await server.run("outgoing", source, {"after": None}) == [[]]
 
 
 async def test_unique_and_later_outputs_and_those_of_a_turn(storage: RedisStorage) -> None:
@@ -127,7 +133,8 @@ async def test_unique_and_later_outputs_and_those_of_a_turn(storage: RedisStorag
     assert (await storage.backlog()).deferred == 1
 
 
-async def test_a_target_without_room_leaves_others_their_way(storage: RedisStorage) -> None:
+async def test_what_comes_to_a_full_partition_keeps_its_room_where_it_comes_from(storage: RedisStorage) -> None:
+    """So a partition that is full holds up those that register for its sources."""
     storage.settings.capacity_bytes = 8 * 64 * 1024
     await storage.append([(f"{SECOND}/0", [bytes(60_000)])])
     big = Output(f"{SECOND}/0", [bytes(10_000)])
@@ -135,11 +142,34 @@ async def test_a_target_without_room_leaves_others_their_way(storage: RedisStora
 
     await storage.promote()
     assert await contents(storage, THIRD) == [b"c"]
-    assert await storage.length(f"{SECOND}/0") == 1
+    assert await storage.length(f"{SECOND}/0") == 2
+    assert await storage.append([(f"{KEY}/0", [bytes(55_000)])]) is None
+    assert await wrongs(storage.server) == []
+    waiting = await suspended(storage.append_when_room([(f"{KEY}/0", [bytes(55_000)])]))
     await storage.remove(f"{SECOND}/0", bytes(60_000))
+    worker = asyncio.create_task(storage.wait(frozenset({"app.jobs/Other"}), LIMIT_S))
+
+    assert await finished(waiting) == 1  # a worker that looks takes the room back
+    await cancelled(worker)
+
+
+async def test_a_server_without_an_answer_leaves_others_their_way(storage: RedisStorage) -> None:
+    away = Output(f"{SECOND}/0", [b"b"])
+    await acknowledged_by_one_that_died(storage, away, Output(f"{THIRD}/0", [b"c"]))
+    run, cut = storage.server.run, (await storage.server.layout()).partition_of(SECOND)
+
+    async def without(name: str, partition: int, *its: Any, **more: Any) -> Any:
+        if name == "incoming" and partition == cut:
+            raise StorageUnavailable("no answer")
+        return await run(name, partition, *its, **more)
+
+    vars(storage.server)["run"] = without
+    await storage.promote()
+    assert (await contents(storage, SECOND), await contents(storage, THIRD)) == ([], [b"c"])
+    vars(storage.server).pop("run")
     await storage.promote()
 
-    assert await contents(storage, SECOND) == [bytes(10_000)]
+    assert await contents(storage, SECOND) == [b"b"]
 
 
 async def test_a_letter_comes_back_into_another_partition_once(storage: RedisStorage) -> None:
@@ -158,6 +188,59 @@ async def test_a_letter_comes_back_into_another_partition_once(storage: RedisSto
 
 #: How often a worker is killed, between so many requests.
 KILLS, FED = 12, 200
+
+
+class End(Handler[Padded]):
+    """The last of three stages, each in many threads."""
+
+    @classmethod
+    def route(cls, *requests: Padded) -> Any:
+        return [Route(request.number * 7 % STAGE_THREADS) for request in requests]
+
+    def handle(self, *requests: Padded) -> None:
+        diary.add("ends", *(request.number for request in requests))
+
+
+class Middle(End):
+    @classmethod
+    def route(cls, *requests: Padded) -> Any:
+        return [Route((request.number * 5 + 1) % STAGE_THREADS) for request in requests]
+
+    def handle(self, *requests: Padded) -> None:
+        self.emit_sync(End, *requests)
+
+
+class Beginning(Middle):
+    @classmethod
+    def route(cls, *requests: Padded) -> Any:
+        return [Route(request.number % STAGE_THREADS) for request in requests]
+
+    def handle(self, *requests: Padded) -> None:
+        self.emit_sync(Middle, *requests)
+
+
+@pytest.fixture(params=["redis, partitions", "redis, cluster"])
+async def full(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
+    backend = driver_named(request.param).make(MIB)
+    yield backend
+    await backend.discard()
+
+
+async def test_stages_in_partitions_that_are_all_full_come_to_their_end(full: Backend) -> None:
+    """None of them waits until another one, that waits for it, has room for what it hands over."""
+    queue = Queue(full.storage)
+    queue.storage.settings.when_full = "raise"
+    for number in range(25 * STAGE_THREADS):
+        with suppress(QueueFull):
+            await queue.register(Beginning, Padded(number, bytes(40_000)))
+    registered = (await queue.storage.backlog()).queued
+
+    async with working(new_worker(full, queue)):
+        assert await queue.storage.wait_for_quiet(LIMIT_S)
+
+    ended = [number for numbers in diary.of("ends") for number in numbers]
+    assert len(set(ended)) == len(ended) == registered
+    assert await letters(queue) == []
 
 
 @pytest.mark.timeout(240)

@@ -116,8 +116,8 @@ async def all_verbs(storage: RedisStorage) -> None:
     await a_move(storage)
     name = f"{storage.server.prefix}bell:none#1"
     await storage.server.run("await", 0, {"sleeper": name})
-    assert await storage.server.run("outgoing", 0, {}) == []
-    assert await storage.server.run("incoming", 0, {"source": 0, "numbers": [], "most": 1 << 40}) == [0, 0]
+    assert await storage.server.run("outgoing", 0, {}) == [[]]
+    assert await storage.server.run("incoming", 0, {"source": 0, "numbers": [], "most": 1 << 40}) == [0, 0, 0]
     assert await storage.server.run("cursor", 0, {"source": 0}) == 0
     await storage.server.run("arrived", 0, {"target": 0, "through": 0})
     assert await storage.server.run("room", 0, {"nbytes": 1, "most": 1 << 40})

@@ -13,6 +13,7 @@ from shardq.drivers.redis.check import wrongs
 from shardq.drivers.redis.connecting import storage_of
 from shardq.drivers.redis.layout import Layout
 from shardq.drivers.redis.moving import MovableServer
+from shardq.drivers.redis.outputs import sending
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.errors import ConfigurationError, MessageTooLarge, StorageMoved
 from shardq.model import Counts, Hand, Terms, handler_name
@@ -155,28 +156,23 @@ async def test_a_call_waits_for_the_partitions_into_which_content_still_comes(st
 
 
 async def test_what_is_on_its_way_between_partitions_moves(storage: RedisStorage) -> None:
-    """A worker dies behind an acknowledgement whose output goes to another partition. That has no room, and the storage
-    leaves: nothing will make any.
+    """A worker dies behind an acknowledgement whose output goes to another partition. No other worker looks, since the
+    storage leaves.
     """
-    storage.settings.capacity_bytes = PARTITIONS * 64 * 1024
     token = await storage.claim(KEYS[0])
     await storage.append([EVERYWHERE[0]])
     hand = Hand(KEYS[0], token, await storage.take(KEYS[0], token, Terms((0,), 1)))
-    other = f"{KEYS[1]}/0"
-    assert await storage.append([(other, [bytes(60_000)])])
-    for size in (1000, 10):
-        while await storage.append([(other, [bytes(size)])], follow_up=True):
-            continue
-    before = await storage.length(other)
-    assert await storage.pop(hand, 1, [Output(other, [bytes(3_000)])])
+    its = await sending(storage.server, storage.settings, KEYS[0], [Output(f"{KEYS[1]}/0", [b"sent"])], 1)
+    told = {"key": KEYS[0], "token": token, "name": "0", "through": hand.batch.through} | its.told
+    assert await storage.server.run_on(KEYS[0], "pop with outputs", told, *its.bodies, once=True) == 1
     assert await storage.unclaim(KEYS[0], token)
-    assert await storage.length(other) == before
     movable = MovableServer(storage)
     await movable.leave(7, "shm://elsewhere")
+    assert await storage.length(f"{KEYS[1]}/0") == 0
 
     assert await movable.in_hand() == []
 
-    assert await storage.length(other) == before + 1
+    assert await storage.length(f"{KEYS[1]}/0") == 1
     await movable.stay(7)
 
 

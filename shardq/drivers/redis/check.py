@@ -185,8 +185,9 @@ class _Partition:
         figures = self.state.get("accepted", 0) - self.state.get("handled", 0)
         if queued + self.away != figures:
             yield f"tubes and the outbox have {counted(queued + self.away, 'message')}, and the figures say {figures}"
-        if self.nbytes != self.state.get("used", 0):
-            yield f"messages and letters have {self.nbytes} bytes, and the figure says {self.state.get('used', 0)}"
+        nbytes = self.nbytes + sum(self.state.get("lent", {}).values())
+        if nbytes != self.state.get("used", 0):
+            yield f"messages, letters and lent room have {nbytes} bytes, the figure says {self.state.get('used', 0)}"
 
 
 def _records(chunk: bytes) -> Iterator[bytes]:

@@ -6,19 +6,26 @@ process that wrote an entry brings it on at once; what is left is seen by the ne
 
 Where copies are wanted (`replicas=`, `fsync=`) an entry stays in the outbox until its target has copies of it: should a
 replica that lacks it take the place of the target's server, it comes again. Workers do not wait for that.
+
+What was accepted once finds room in each partition, so partitions that are full never wait for one another. Of what
+comes to a full one the room stays taken in its source, whose producers wait until the target has room of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 
 from shardq.blocking import here as blocking
 from shardq.drivers.redis.replies import NoMemory
-from shardq.drivers.redis.rooms import HAND_OVER_PART, Room
+from shardq.drivers.redis.rooms import Room
 from shardq.drivers.redis.server import Server
-from shardq.errors import ShardqError, StorageUnavailable
+from shardq.errors import ShardqError, StorageMoved, StorageUnavailable
 from shardq.settings import StorageSettings
+
+#: Seconds after which targets that had no room are asked again.
+_PAUSE_S = 0.1
 
 
 class Forwarding:
@@ -30,9 +37,13 @@ class Forwarding:
         self._behind: dict[tuple[asyncio.AbstractEventLoop, int], asyncio.Task[None]] = {}
         """Where a loop brings on what is in the outbox of a partition, while others do not wait for it."""
         self._once_more = set[int]()
+        self._asked = dict[int, float]()
+        """When the targets of a partition were asked for room, monotonic."""
 
     async def bring_on(self, source: int) -> None:
-        """Bring on what is in the outbox of a partition, as far as its targets can be reached and have room."""
+        """Bring on what is in the outbox of a partition, as far as its targets can be reached, and take back the room
+        that it lent where they have room themselves.
+        """
         if blocking.blocking or not self._server.wants_copies:
             await self._bring_on(source)
             return
@@ -52,23 +63,26 @@ class Forwarding:
         after: int | None = None
         try:
             while True:
-                reply = await self._server.run("outgoing", source, {"after": after}, patience_s=0.0)
+                borrowers, *reply = await self._server.run("outgoing", source, {"after": after}, patience_s=0.0)
                 if not reply:
-                    return
+                    break
                 target, numbers, entries = int(reply[0]), [int(number) for number in reply[1::2]], reply[2::2]
                 if not await self._delivered(source, target, numbers, entries):
                     after = target
+            if borrowers and time.monotonic() - self._asked.get(source, float("-inf")) > _PAUSE_S:
+                self._asked[source] = time.monotonic()
+                for target in borrowers:
+                    await self._take_back(source, int(target))
         except StorageUnavailable:
             return  # the source: what is there is brought on later
 
     async def _delivered(self, source: int, target: int, numbers: list[int], entries: list[bytes]) -> bool:
         """Whether the target has all of them now."""
-        most = Room(self._settings.capacity_bytes, self._server.partitions).most(HAND_OVER_PART)
-        told = {"source": source, "numbers": numbers, "most": most}
+        told = {"source": source, "numbers": numbers, "most": self._most}
         try:
             again = 1
             while again:
-                last, again = await self._server.run("incoming", target, told, *entries, patience_s=0.0)
+                last, again, is_full = await self._server.run("incoming", target, told, *entries, patience_s=0.0)
             if self._server.wants_copies:
                 if blocking.blocking:
                     return False  # a supervisor has no time to wait: a worker that looks sees it
@@ -76,5 +90,15 @@ class Forwarding:
         except (StorageUnavailable, NoMemory):
             return False
         if last >= numbers[0]:
-            await self._server.run("arrived", source, {"target": target, "through": last}, patience_s=0.0)
+            done = {"target": target, "through": last, "lends": bool(is_full)}
+            await self._server.run("arrived", source, done, patience_s=0.0)
         return bool(last >= numbers[-1])
+
+    async def _take_back(self, source: int, target: int) -> None:
+        with suppress(StorageUnavailable, StorageMoved, NoMemory):
+            if await self._server.run("room", target, {"repaid": True, "most": self._most}, patience_s=0.0):
+                await self._server.run("arrived", source, {"target": target, "repaid": True}, patience_s=0.0)
+
+    @property
+    def _most(self) -> int | None:
+        return Room(self._settings.capacity_bytes, self._server.partitions).most()

@@ -37,8 +37,7 @@ class MovableServer:
     def __init__(self, storage: RedisStorage) -> None:
         self.storage = storage
         self._server = storage.server
-        # What is on its way between partitions was accepted: it arrives in a storage that leaves, whatever its bound.
-        self._forwarding = Forwarding(self._server, storage.settings.model_copy(update={"capacity_bytes": None}))
+        self._forwarding = Forwarding(self._server, storage.settings)
         self._stored: dict[int, int] = {}
         """By partition, how many messages of the move are known to be stored."""
         self._letter = 0
@@ -241,7 +240,7 @@ class MovableServer:
         left = range(await self._parts()) if await self._parts() > 1 else ()
         for source in left:
             await self._forwarding.bring_on(source)
-        entries = [(await self._server.run("outgoing", source, {}))[2:3] for source in left]
+        entries = [(await self._server.run("outgoing", source, {}))[3:4] for source in left]
         return [key_of(pipe) for its in entries for entry in its for pipe in entry_said(entry)[0]["pipes"]]
 
     async def _step(self, step: str, move: int, to: str = "") -> None:

@@ -1,8 +1,11 @@
--- Entries that the other partition has are on their way no more.
+-- Entries that the other partition has are on their way no more; or it has room by now for what it has of here.
 -- keys: STATE AGAIN STARVED SLEEPERS SLEEPS OUTBOX OUTWARD
 -- needs: base frees records sleepers room outbox
--- args: target, through (the number of the last)
-for _ = 1, 64 do
+-- args: target; through (the number of the last), lends (whether they are there beyond its room); or repaid
+if args.repaid then
+    take_back(args.target)
+end
+for _ = 1, args.through and 64 or 0 do
     local prefix = outward_prefix(args.target)
     local place = first_with(OUTWARD, prefix)
     local number = place and tonumber(string.sub(place, #prefix + 1))
@@ -15,7 +18,11 @@ for _ = 1, 64 do
     redis.call('HDEL', OUTBOX, field)
     redis.call('ZREM', OUTWARD, place)
     count('accepted', -messages)
-    count('used', -nbytes)
+    if args.lends then
+        lend(args.target, nbytes)
+    else
+        count('used', -nbytes)
+    end
 end
 tell_of_room()
 save()

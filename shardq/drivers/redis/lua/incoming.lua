@@ -1,9 +1,10 @@
 -- What was on its way from another partition comes, each entry once and in their order.
 -- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS CURSORS
 -- needs: base takes_room records sleepers threads equal tubes absent room pending outbox
--- args: source (a partition), numbers (of the entries), most (bytes there may be)
+-- args: source (a partition), numbers (of the entries), most (bytes beyond which there is no room for new messages)
 -- ARGV from 2 on: entries. CURSORS has, by the source, the number of the last that came.
--- Returns that, and whether it has to be called again: the index of equal messages of a tube is not complete yet.
+-- Returns that; whether it has to be called again: the index of equal messages of a tube is not complete yet; and whether
+-- it is full here: then the room of what came stays taken in its source.
 local source = int(args.source)
 local last, again = tonumber(redis.call('HGET', CURSORS, source) or 0), 0
 
@@ -34,11 +35,12 @@ local function coming(said, bodies)
     return kept
 end
 
+local is_full = not owes_nothing(args.most)
 for at, number in ipairs(args.numbers) do
     if number > last then
         local said, bodies = entry_away(ARGV[at + 1])
         local _, nbytes = size_of_all(bodies)
-        local kept = fits(nbytes, args.most) and coming(said, bodies)
+        local kept = not state.arriving and coming(said, bodies)
         if not kept then
             again = kept == nil and 1 or 0
             break
@@ -54,9 +56,13 @@ for at, number in ipairs(args.numbers) do
                 arrive(pipe, body, said.absent and said.absent[place])
             end
         end
+        is_full = is_full or not fits(0, args.most)
+        if is_full then
+            count('borrowed', nbytes)
+        end
         last = number
     end
 end
 redis.call('HSET', CURSORS, source, int(last))
 commit()
-return {last, again}
+return {last, again, is_full and 1 or 0}

@@ -16,7 +16,7 @@ end
 end_what_is_over()
 promote()
 local served = args.served or nil
-local told = {schedules = schedule_is_due(), away = redis.call('EXISTS', OUTWARD) == 1}
+local told = {schedules = schedule_is_due(), away = state.lent ~= nil or redis.call('EXISTS', OUTWARD) == 1}
 local bound = args.bound and thread(args.bound)
 if bound and bound.queued > 0 then
     told.key = args.bound

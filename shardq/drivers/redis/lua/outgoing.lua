@@ -1,9 +1,13 @@
 -- What is on its way to the next target, the oldest first.
--- keys: OUTBOX OUTWARD
--- needs: texts
+-- keys: STATE OUTBOX OUTWARD
+-- needs: base
 -- args: after (a target; nil: from the first)
--- Returns the target, then of each its number and the entry; some entries at most. Nothing: there is none.
-local found, nbytes = {}, 0
+-- Returns the targets to which room is lent; the target, then of each entry its number and the entry, some at most.
+-- Without a target there is none.
+local found, nbytes, borrowers = {}, 0, {}
+for target in pairs(state.lent or {}) do
+    borrowers[#borrowers + 1] = target
+end
 local from = args.after and '(' .. string.format('%05.0f', args.after) .. '\1' or '-'
 for _, place in ipairs(redis.call('ZRANGEBYLEX', OUTWARD, from, '+', 'LIMIT', 0, 32)) do
     local target, number = string.match(place, '^(%d+)%z(%d+)$')
@@ -18,4 +22,5 @@ for _, place in ipairs(redis.call('ZRANGEBYLEX', OUTWARD, from, '+', 'LIMIT', 0,
     found[#found + 1], found[#found + 2] = number, entry
     nbytes = nbytes + #entry
 end
+table.insert(found, 1, borrowers)
 return found

@@ -21,4 +21,4 @@ for _, number in ipairs(state.arriving and {} or redis.call('ZRANGEBYSCORE', AGA
     local entry = entry_of(number)
     due[#due + 1] = {number, entry.due_us, entry.schedule}
 end
-return cmsgpack.pack({next_due() or false, now, due, redis.call('EXISTS', OUTWARD) == 1})
+return cmsgpack.pack({next_due() or false, now, due, state.lent ~= nil or redis.call('EXISTS', OUTWARD) == 1})

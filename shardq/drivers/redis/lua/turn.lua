@@ -28,7 +28,7 @@ local function reply(key, its, batch)
         end
         local instant = next_instant()
         local said = {sleeps = true, for_us = instant and math.max(0, instant - now), looks_in_us = looks_in_us}
-        said.away = redis.call('EXISTS', OUTWARD) == 1
+        said.away = state.lent ~= nil or redis.call('EXISTS', OUTWARD) == 1
         if key then
             said.key, said.token = key, its.token
         end

@@ -1,6 +1,10 @@
 -- What is on its way to other partitions. OUTBOX has the entries by `target:number`; OUTWARD, sorted as text, target and
 -- number. Messages on their way are counted as accepted here until the other partition has them.
 --
+-- What was accepted finds room everywhere, so that partitions that are full never wait for one another. Where it comes to
+-- a full one its room stays taken here: `state.lent` has by target how many bytes that are. There `state.borrowed` has how
+-- many came, which the outputs of its own batches need not fit beside.
+--
 -- An entry: what is said of it, after the size of that (4 bytes), and its bodies, as records with the number 0. It says:
 -- pipes, absent and due_us (by pipe; nil: none), front.
 -- keys: OUTBOX OUTWARD
@@ -44,4 +48,27 @@ local function put_away(target, said, bodies)
     redis.call('ZADD', OUTWARD, 0, outward_prefix(target) .. sortable(state.away))
     count('accepted', number)
     count('used', nbytes)
+end
+
+-- Whether there is room for new messages; then none is borrowed.
+local function owes_nothing(most)
+    local nothing = fits(0, most)
+    if nothing then
+        state.borrowed = nil
+    end
+    return nothing
+end
+
+local function lend(target, nbytes)
+    state.lent = state.lent or {}
+    state.lent[int(target)] = (state.lent[int(target)] or 0) + nbytes
+end
+
+local function take_back(target)
+    local nbytes = state.lent and state.lent[int(target)]
+    if nbytes then
+        count('used', -nbytes)
+        state.lent[int(target)] = nil
+        state.lent = next(state.lent) and state.lent
+    end
 end
