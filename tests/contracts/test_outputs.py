@@ -116,7 +116,7 @@ async def test_S35_an_output_into_the_own_tube_behind_the_last_message(storage: 
 
     batch = await storage.take(KEY, hand.token, Terms((0,), 9))
     assert batch.messages == [b"next"]
-    assert batch.sequence == last.through
+    assert batch.sequence >= last.through
 
 
 async def test_S35_a_stale_hand_sends_nothing(storage: Storage, lock: Lock) -> None:
