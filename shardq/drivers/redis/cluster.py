@@ -129,12 +129,22 @@ class _Lost:
 
     def __init__(self) -> None:
         self._until: dict[Address, float] = {}
+        self._silent: dict[Address, tuple[Wire, int]] = {}
+        """Connections of those that do not answer, and how often they had."""
 
-    def note(self, node: Address, lost_s: float = _LOST_S) -> None:
-        self._until[node] = time.monotonic() + lost_s
+    def note(self, node: Address) -> None:
+        self._until[node] = time.monotonic() + _LOST_S
+        self._silent.pop(node, None)
+
+    def note_silence(self, node: Address, wire: Wire) -> None:
+        self._until[node] = time.monotonic() + _SILENT_S
+        self._silent[node] = wire, wire.answers
 
     def has(self, node: Address) -> bool:
-        return node in self._until and time.monotonic() < self._until[node]
+        if node not in self._until or time.monotonic() >= self._until[node]:
+            return False
+        wire, answers = self._silent.get(node, (None, 0))
+        return wire is None or wire.answers == answers
 
     def check(self, node: Address) -> None:
         """Raises `Outage`."""
@@ -215,13 +225,15 @@ class ClusterLink(Link):
 
     def silent(self, slot: int) -> None:
         node = self.cluster.of(slot)
-        if node:
-            self._lost.note(node, _SILENT_S)
+        wire = self._wires.get(node) if node else None
+        if node and wire:
+            self._lost.note_silence(node, wire)
         self._puzzled(Disconnected(), slot)
 
     def _look_for_successor(self, node: Address) -> None:
         """A server does not answer: should another one have its slots by now, that one is asked."""
-        self._lost.note(node, _SILENT_S)
+        if node in self._wires:
+            self._lost.note_silence(node, self._wires[node])
         self.cluster.doubt()
         task = asyncio.get_running_loop().create_task(self._look_anew())
         self._tasks.add(task)

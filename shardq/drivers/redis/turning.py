@@ -28,8 +28,8 @@ from shardq.protocols import Served
 LEASE_S = 30.0
 #: How long a worker takes threads of one partition while others have some.
 ROUND_S = 0.2
-#: After so many of these spans it looks again which have some.
-SWEEP_ROUNDS = 10
+#: After so many of these spans it looks again which have some; and where some could not be looked at.
+SWEEP_ROUNDS, BLIND_ROUNDS = 10, 3
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -82,7 +82,7 @@ class Turning:
             found = (await self._at(0, hand, asked, {}, stay=stay, sending=sending)).found
             return found
         now = time.monotonic()
-        sweeps = now - self._looked_at >= (1 if self._misses_some else SWEEP_ROUNDS) * self.round_s
+        sweeps = now - self._looked_at >= (BLIND_ROUNDS if self._misses_some else SWEEP_ROUNDS) * self.round_s
         leaves = now - self._turned_at >= self.round_s and (sweeps or bool(self._ready))
         found = hand
         if hand or not leaves:

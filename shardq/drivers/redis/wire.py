@@ -38,7 +38,8 @@ class Wire(asyncio.Protocol):
         self._waiting = deque[tuple[asyncio.Future[Any] | None, Orphan | None]]()
         self._transport: asyncio.Transport | None = None
         self._watch: asyncio.TimerHandle | None = None
-        self._answers = 0
+        self.answers = 0
+        """How often the server said something."""
         self.answer_s = answer_s
         self.lost = False
         self.copies: Any = None
@@ -127,7 +128,7 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
-        self._answers += 1
+        self.answers += 1
         while (reply := self._reader.gets()) is not Ellipsis:
             if self._heard and (isinstance(reply, hiredis.PushNotification) or not self._waiting):
                 self._heard(reply)
@@ -146,13 +147,13 @@ class Wire(asyncio.Protocol):
     def _watch_answers(self, silent_s: float = 0.0) -> None:
         span_s = min(self.answer_s - silent_s, self.silence_s)
         loop = asyncio.get_running_loop()
-        self._watch = loop.call_later(span_s, self._check, self._answers, silent_s + span_s)
+        self._watch = loop.call_later(span_s, self._check, self.answers, silent_s + span_s)
 
     def _check(self, answers: int, silent_s: float) -> None:
         self._watch = None
         if not self._waiting:
             return
-        if answers != self._answers:
+        if answers != self.answers:
             silent_s = 0.0
         elif silent_s >= self.answer_s:
             self.close()

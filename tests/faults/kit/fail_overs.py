@@ -107,9 +107,9 @@ class Load:
             assert not missing, f"{missing} of {key} are gone without a fail-over"
 
     @property
-    def served(self) -> int:
-        """How many messages were handed out."""
-        return sum(map(len, self.when.values()))
+    def serves_all(self) -> bool:
+        """Whether something of each thread was handed out."""
+        return self.handed.keys() >= set(self.threads)
 
     @property
     def outputs_lost(self) -> int:
