@@ -115,7 +115,7 @@ async def _grave(its: Server, letters: int, _: int) -> AsyncIterator[None]:
     async with await connect(its.url, StorageSettings(dead_letters=1)) as queue:
         fewer: Any = queue.storage
         await fewer.append([(pipe, [_LETTER])])
-        token = await fewer.claim(key)
+        token = await fewer.claim(key, lease_s=3600)
         hand = Hand(key, token, await fewer.take(key, token, Terms((0,), 1)))
         await fewer.bury(hand, hand.batch.sequence, buried, _LETTER)
 
