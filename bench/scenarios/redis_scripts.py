@@ -21,12 +21,12 @@ from shardq.model import Chunk, Hand, Place, Terms, dead_pipe, handler_name
 from shardq.settings import StorageSettings, WorkerSettings
 
 #: Scripts that take less are not looked at one by one.
-_NOTED_US = 100
+_NOTED_US = 1000
 _TURNS = 200_000
 #: Requests of a call, each of which is for a thread of its own.
 _AT_ONCE = 500
-#: Letters of a step of a move.
-_BROUGHT = 128
+#: Letters of a step of a move, and of a page.
+_BROUGHT, _PAGE = 32, 64
 _LETTER = bytes(100)
 _MOVE = 1
 
@@ -43,7 +43,7 @@ def threads(size: Size, *, count: int) -> Figures:
 
 def grave(size: Size, *, letters: int) -> Figures:
     """Half of the letters are dropped by their numbers, the others to make room for one, since fewer may be there."""
-    return _of_scripts(_grave, size.count(letters, _BROUGHT * 2), 0)
+    return _of_scripts(_grave, size.count(letters, _PAGE * 2), 0)
 
 
 def _of_scripts(work: Callable[[Server, int, int], AsyncIterator[None]], full: int, turns: int) -> Figures:
@@ -109,13 +109,13 @@ async def _grave(its: Server, letters: int, _: int) -> AsyncIterator[None]:
             await moved.store(_MOVE, Chunk(first, Place.GRAVE, pipe, [_LETTER] * _BROUGHT, buried))
         await moved.open(_MOVE)
         yield
-        for _first in range(0, letters // 2, _BROUGHT):
-            some = await storage.range(buried, _BROUGHT)
+        for _first in range(0, letters // 2, _PAGE):
+            some = await storage.range(buried, _PAGE)
             await storage.drop(buried, *some.sequences)
     async with await connect(its.url, StorageSettings(dead_letters=1)) as queue:
         fewer: Any = queue.storage
         await fewer.append([(pipe, [_LETTER])])
-        token = await fewer.claim(key)
+        token = await fewer.claim(key, lease_s=3600)
         hand = Hand(key, token, await fewer.take(key, token, Terms((0,), 1)))
         await fewer.bury(hand, hand.batch.sequence, buried, _LETTER)
 

@@ -112,8 +112,8 @@ class Monitor:
 
 async def test_02_03_05_a_thousand_threads_use_all_masters_in_few_calls(storage: RedisStorage) -> None:
     pipes = [f"{HANDLER}/{number}/0" for number in range(1000)]
-    for start in range(0, 1000, 250):
-        await storage.append([(pipe, [b"%d" % number for number in range(96)]) for pipe in pipes[start : start + 250]])
+    for start in range(0, 1000, 125):
+        await storage.append([(pipe, [b"%d" % number for number in range(96)]) for pipe in pipes[start : start + 125]])
     done = dict[str, list[bytes]]()
     with Monitor(running_cluster().nodes[:3]) as monitor:
         working = asyncio.create_task(worked(storage, done, 90_000))

@@ -187,7 +187,7 @@ async def in_one_tube(storage: RedisStorage, number: int) -> None:
 async def in_one_grave(storage: RedisStorage, number: int) -> Hand:
     """So many letters, and a message in hand."""
     await in_one_tube(storage, number + 1000)
-    token = await storage.claim(KEY, 3600)
+    token = await storage.claim(KEY, lease_s=3600)
     batch = await storage.take(KEY, token, Terms((0,), number + 1))
     hand = Hand(KEY, token, batch)
     numbers = batch.numbers[:number]

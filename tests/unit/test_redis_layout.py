@@ -200,8 +200,8 @@ async def test_nothing_on_the_server_expires(storage: RedisStorage) -> None:
 
 @pytest.mark.timeout(900)
 async def test_08_drained_threads_leave_nothing(storage: RedisStorage) -> None:
-    for start in range(0, DRAINED, 250):
-        await storage.append([(f"app.jobs/Resize/{thread}/0", [b"x"]) for thread in range(start, start + 250)])
+    for start in range(0, DRAINED, 125):
+        await storage.append([(f"app.jobs/Resize/{thread}/0", [b"x"]) for thread in range(start, start + 125)])
     terms, hand = {"app.jobs/Resize": Terms((0,), 9)}, None
     while hand is None or hand.batch.count:
         hand = await storage.turn(hand, None, terms)

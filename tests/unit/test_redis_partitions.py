@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from shardq.drivers.redis.connecting import storage_of
 from shardq.drivers.redis.layout import Layout
 from shardq.drivers.redis.moving import MovableServer
 from shardq.drivers.redis.outputs import sending
+from shardq.drivers.redis.sleeping import Look, Places
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.errors import ConfigurationError, MessageTooLarge, StorageMoved
 from shardq.model import Counts, Hand, Terms, handler_name
@@ -88,6 +90,16 @@ async def test_a_thread_that_is_left_for_another_partition_is_free(storage: Redi
     assert moved
     assert moved.key == KEYS[2]
     assert not await storage.claimed(KEYS[1])
+
+
+def test_09_looks_that_are_due_at_nearly_the_same_time_are_made_together() -> None:
+    places, begun = Places(range(3)), time.monotonic()
+    for place, looks_in_s in enumerate((10, 10.004, 20)):
+        places.lie_with(SimpleNamespace(name=str))  # type: ignore[arg-type]
+        places.lie_as(place)
+        places.note(place, Look(sleeps=True, looks_in_us=looks_in_s * 1e6))
+    assert places.next_s is not None
+    assert begun + 10.004 <= time.monotonic() + places.next_s < begun + 20
 
 
 async def test_where_one_partition_is_full_nothing_is_taken(storage: RedisStorage) -> None:

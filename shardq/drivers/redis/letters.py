@@ -17,7 +17,7 @@ from shardq.settings import StorageSettings
 log = logging.getLogger("shardq.storage")
 
 #: How many letters a script drops, so that it is short.
-_DROPPED = 128
+_DROPPED = 64
 
 
 class Letters:

@@ -16,7 +16,7 @@ NO_ROOM, CALL_AGAIN = -1, -2
 #: One append takes at most one part in so many of a bounded storage.
 _STEP_PART = 4
 #: What one append takes at most: the script that stores it takes some milliseconds.
-_STEP = Limits(256, 32_768, 16 << 20, message_bytes=256 << 20, key_bytes=1024, examined=512)
+_STEP = Limits(128, 32_768, 16 << 20, message_bytes=256 << 20, key_bytes=1024, examined=512)
 
 
 class Room:

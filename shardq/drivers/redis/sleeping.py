@@ -16,6 +16,8 @@ from shardq.drivers.redis.server import Server
 from shardq.errors import StorageClosed
 
 _Found = TypeVar("_Found")
+#: Looks that are due within so many seconds are made together, when the last of them is due.
+_TOGETHER_S = 0.005
 
 
 class Look(NamedTuple):
@@ -86,7 +88,10 @@ class Places:
     @property
     def next_s(self) -> float | None:
         """In how many seconds it has to look again."""
-        return min(self._ends.values()) - time.monotonic() if self._ends else None
+        if not self._ends:
+            return None
+        together = min(self._ends.values()) + _TOGETHER_S
+        return max(end for end in self._ends.values() if end <= together) - time.monotonic()
 
     def wake(self, by: set[int] | None) -> None:
         """Rung by these partitions; None: maybe by all."""

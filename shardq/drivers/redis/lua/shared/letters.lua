@@ -48,7 +48,7 @@ end
 -- Drop letters of a grave, the oldest first, until one that takes so many bytes more may be there and has room, or until
 -- so many went as a short script can drop. Returns how many went, and whether it has room; nil, and drops none, where
 -- there is no room even so.
-local MOST_DROPPED = 128
+local MOST_DROPPED = 64
 local function make_room(grave, nbytes)
     local held, gone, dropped = grave_bytes(grave), 0, 0
     if not fits(nbytes - held, args.capacity) then

@@ -88,11 +88,12 @@ end
 
 -- Lie down until there is work. Returns after how many microseconds the sleeper looks for what no wake-up told it of.
 -- Those that wait for the same take turns, one in each span of `args.net_us`: each has the first span that is to come and
--- that none of the others has. The spans of those that wait for something else begin at other instants.
+-- that none of the others has. The spans of those that wait for something else begin at other instants; those of the same
+-- sleepers in other partitions at the same, so that one of them looks at all.
 local LOOK = 'look\0'
 local function lie_down_for_work(name, events)
     table.sort(events) -- they come in any order
-    local group = redis.sha1hex(SLEEPERS .. table.concat(events, '\0'))
+    local group = redis.sha1hex(table.concat(events, '\0'))
     local spans = LOOK .. group .. '\0' .. int(args.net_us) .. '\0'
     local at = now / args.net_us + tonumber(string.sub(group, 1, 5), 16) / 1048576
     local next = math.floor(at) + 1
