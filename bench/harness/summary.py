@@ -76,7 +76,8 @@ def _of_figure(scenario: Scenario, figure: Figure, runs: Runs) -> Iterator[Summa
         contestant = scenario.named(name)
         subject = contestant.against if contestant.against in runs else first
         assert subject is not None
-        values = [run[figure.name] for run in own if run is not None]
+        # Older results may lack a figure.
+        values = [run[figure.name] for run in own if run is not None and figure.name in run]
         if not values:
             continue
         ratio = None if name == subject else _ratio(figure.name, runs[subject], own)
@@ -85,5 +86,5 @@ def _of_figure(scenario: Scenario, figure: Figure, runs: Runs) -> Iterator[Summa
 
 def _ratio(figure: str, subject: list[Figures | None], other: list[Figures | None]) -> float | None:
     both = [(mine, its) for mine, its in zip(subject, other, strict=True) if mine is not None and its is not None]
-    ratios = [mine[figure] / its[figure] for mine, its in both if its[figure]]
+    ratios = [mine[figure] / its[figure] for mine, its in both if figure in mine and its.get(figure)]
     return median(ratios) if ratios else None

@@ -105,7 +105,8 @@ def _scenario(scenario: Scenario, found: Sequence[Summary], failed: Sequence[str
 
 def _table(scenario: Scenario, found: Sequence[Summary]) -> str:
     """One row for each contestant, and two columns for each figure."""
-    figures = scenario.figures
+    found_figures = {each.figure for each in found}
+    figures = [figure for figure in scenario.figures if figure in found_figures]
     heading = "".join(f" {_measure(figure)}, {_better(figure)} | ratio |" for figure in figures)
     names = list(dict.fromkeys(summary.contestant.name for summary in found))
     cells = {(each.contestant.name, each.figure.name): _cells(each) for each in found}
