@@ -336,8 +336,8 @@ class Queue:
         messages = self.serializer.encode(facts.kind, requests)
         if type(self.serializer) is not MsgspecSerializer and any(map(begins_as_head, messages)):
             raise RequestError(
-                f"a message of {facts.name} begins with the byte 0xC1, by which requests of callers are known: let the "
-                f"serializer begin with another byte"
+                f"a message of {facts.name} begins with 0xC150 or 0xC151, by which requests of callers are known: let "
+                f"the serializer begin with other bytes"
             )
         if self.storage.settings.check:
             check_round_trip(self.serializer, facts.kind, requests, messages)

@@ -1,7 +1,8 @@
 """What stands in front of a message whose caller waits for the result: where the result goes.
 
-A head is 18 bytes: the byte 0xC1, which no MessagePack begins with, so that decoding a batch as it is fails where a
-message has a head, and costs nothing where none has; flags; the number of the inbox; the number of the request there.
+A head is 18 bytes: 0xC1, which no MessagePack begins with, so that decoding a batch as it is fails where a message has
+a head, and costs nothing where none has; 0x50, or 0x51 for a request that is handled also where its caller is gone; the
+number of the inbox; the number of the request there.
 """
 
 from __future__ import annotations
@@ -15,12 +16,11 @@ from typing import NamedTuple
 
 from shardq.model import Batch
 
-#: What a message with a head begins with.
-MARK = 0xC1
 HEAD_BYTES = 18
-_MARK = bytes((MARK,))
-#: The flag of a request that is handled also where its caller is gone.
-_STAYS = 1
+_MARK, _NEEDS_CALLER, _STAYS = b"\xc1", 0x50, 0x51
+#: What a message with a head begins with.
+_BEGINNINGS = (_MARK + bytes((_NEEDS_CALLER,)), _MARK + bytes((_STAYS,)))
+_FLAGS = frozenset((_NEEDS_CALLER, _STAYS))
 
 
 class Head(NamedTuple):
@@ -47,13 +47,13 @@ class Heads(NamedTuple):
         """The inboxes whose requests are of no use without them."""
         if _STAYS in self.flags:
             pairs = zip(self.inboxes, self.flags, strict=True)
-            return frozenset(inbox for inbox, flags in pairs if not flags & _STAYS)
+            return frozenset(inbox for inbox, flags in pairs if flags == _NEEDS_CALLER)
         return frozenset(self.inboxes)
 
     def needs(self, gone: frozenset[int]) -> list[int]:
         """Places of the requests that are of no use without these inboxes."""
         each = zip(self.places, self.inboxes, self.flags, strict=True)
-        return [place for place, inbox, flags in each if inbox in gone and not flags & _STAYS]
+        return [place for place, inbox, flags in each if inbox in gone and flags == _NEEDS_CALLER]
 
     def first(self, count: int) -> Heads:
         """Those of the first requests of the batch."""
@@ -66,31 +66,31 @@ NO_HEADS = Heads((), (), (), ())
 
 def sealed(messages: Sequence[bytes], inbox: int, first: int, *, abandon: bool) -> list[bytes]:
     """The messages with heads, numbered from `first` on. `abandon`: they are of no use without their caller."""
-    begin = bytes((MARK, 0 if abandon else _STAYS)) + inbox.to_bytes(8, "little")
+    begin = _MARK + bytes((_NEEDS_CALLER if abandon else _STAYS,)) + inbox.to_bytes(8, "little")
     return [begin + number.to_bytes(8, "little") + message for number, message in enumerate(messages, first)]
 
 
 def split(message: bytes) -> tuple[Head | None, bytes]:
     """The head of a message, and what comes behind."""
-    if not message.startswith(_MARK):
+    if not _has_head(message):
         return None, message
     _, flags, inbox, number = _heads(1).unpack(message[:HEAD_BYTES])
-    return Head(inbox, number, not flags & _STAYS), message[HEAD_BYTES:]
+    return Head(inbox, number, flags == _NEEDS_CALLER), message[HEAD_BYTES:]
 
 
 def begins_as_head(message: bytes) -> bool:
     """Whether a message looks as if it had a head."""
-    return message.startswith(_MARK)
+    return message.startswith(_BEGINNINGS)
 
 
 def begins_with_head(batch: Batch) -> bool:
     """Whether the first message of the batch has a head."""
-    return batch.payload.startswith(_MARK)
+    return batch.payload.startswith(_BEGINNINGS)
 
 
 def has_heads(batch: Batch) -> bool:
     """Whether any message of the batch has a head."""
-    return any(message.startswith(_MARK) for message in batch.messages)
+    return any(map(_has_head, batch.messages))
 
 
 def opened(batch: Batch) -> tuple[Batch, Heads]:
@@ -99,17 +99,22 @@ def opened(batch: Batch) -> tuple[Batch, Heads]:
     starts, count = [0, *ends[:-1]], len(ends)
     heads = b"".join([payload[start : start + HEAD_BYTES] for start in starts])
     # Nearly always each of them has one.
-    if len(heads) == count * HEAD_BYTES and heads[::HEAD_BYTES] == _MARK * count:
+    whole = len(heads) == count * HEAD_BYTES and heads[::HEAD_BYTES] == _MARK * count
+    if whole and _FLAGS.issuperset(heads[1::HEAD_BYTES]):
         places: Sequence[int] = range(count)
         bare = [payload[start + HEAD_BYTES : end] for start, end in zip(starts, ends, strict=True)]
     else:
         messages = batch.messages
-        places = [place for place, message in enumerate(messages) if message.startswith(_MARK)]
+        places = [place for place, message in enumerate(messages) if _has_head(message)]
         heads = b"".join([messages[place][:HEAD_BYTES] for place in places])
-        bare = [message[HEAD_BYTES:] if message.startswith(_MARK) else message for message in messages]
+        bare = [message[HEAD_BYTES:] if _has_head(message) else message for message in messages]
     fields = _heads(len(places)).unpack(heads)
     found = Heads(places, fields[2::4], fields[3::4], fields[1::4])
     return replace(batch, ends=list(accumulate(map(len, bare))), base=0, payload=b"".join(bare)), found
+
+
+def _has_head(message: bytes) -> bool:
+    return message.startswith(_BEGINNINGS) and len(message) >= HEAD_BYTES
 
 
 @lru_cache(maxsize=256)

@@ -40,9 +40,14 @@ def does_something(handler: type[Handler[Any]]) -> bool:
 
 
 def check_failure_rules(handler: type[Handler[Any]]) -> None:
-    """Raise `HandlerError` for a `retry` or `timeout_s` that cannot be."""
+    """Raise `HandlerError` for a `retry`, `errors` or `timeout_s` that cannot be."""
     if not isinstance(handler.retry, Retry):
         raise HandlerError(f"{handler_name(handler)}.retry must be a shardq.Retry, not {shown(handler.retry)}")
+    errors: Any = handler.errors
+    if type(errors) is not tuple or not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in errors):
+        raise HandlerError(
+            f"{handler_name(handler)}.errors must be a tuple of exception classes, as (BadImage,), not {shown(errors)}"
+        )
     limit_s = handler.timeout_s
     if limit_s is None:
         return

@@ -23,9 +23,9 @@ def test_messages_come_out_as_they_went_in() -> None:
     assert bare.messages == [plain, first, second]
     assert MsgspecSerializer().decode(int, bare) == [1, 2, 300]
     assert (bare.sequence, bare.through) == (5, 8)
-    assert heads == envelope.Heads([1, 2], (7, 7), (11, 12), (1, 1))
+    assert heads == envelope.Heads([1, 2], (7, 7), (11, 12), (0x51, 0x51))
     assert heads.callers == frozenset()
-    assert heads.first(2) == envelope.Heads([1], (7,), (11,), (1,))
+    assert heads.first(2) == envelope.Heads([1], (7,), (11,), (0x51,))
 
 
 def test_it_says_whether_the_caller_is_needed() -> None:
@@ -47,3 +47,14 @@ def test_a_plain_message_has_no_head() -> None:
 def test_operators_see_the_request_alone() -> None:
     [sealed] = envelope.sealed(MsgspecSerializer().encode(list[int], [[1, 2]]), 1, 2, abandon=True)
     assert readable(sealed) == [1, 2]
+
+
+def test_what_only_begins_as_a_head_is_none() -> None:
+    [sealed] = envelope.sealed([b"\x01"], 1, 2, abandon=True)
+    broken = (b"\xc1", b"\xc1" * 30, sealed[:17], b"")
+    assert all(envelope.split(message) == (None, message) for message in broken)
+    batch = batch_of(*broken)
+    assert not envelope.has_heads(batch)
+    assert envelope.opened(batch)[0].messages == list(broken)
+    assert envelope.opened(batch)[1].places == []
+    assert envelope.opened(batch_of(*broken, sealed))[1].places == [4]

@@ -15,7 +15,7 @@ from shardq import Handler, Route
 from shardq.errors import HandlerError, shown
 from shardq.handler import call, check_importable, find_handler, handling
 from shardq.handling.checks import check_failure_rules, check_priorities
-from shardq.handling.info import request_type
+from shardq.handling.info import info_of, request_type
 from shardq.handling.request_types import concrete_types
 from shardq.model import Tube, handler_name
 from shardq.settings import LONGEST_S
@@ -326,3 +326,59 @@ async def test_an_error_ends_the_knowledge_too() -> None:
         await call(fail)
 
     assert not handling.get()
+
+
+@pytest.mark.parametrize("errors", [(), (ValueError,), (ValueError, KeyError)])
+def test_errors_are_exception_classes(errors: Any) -> None:
+    check_failure_rules(type("Named", (Handler,), {"errors": errors}))
+
+
+@pytest.mark.parametrize("errors", [None, ValueError, [ValueError], (ValueError("x"),), (int,), (BaseException,)])
+def test_other_errors_are_refused(errors: Any) -> None:
+    with pytest.raises(HandlerError, match=r"Named\.errors must be a tuple of exception classes"):
+        check_failure_rules(type("Named", (Handler,), {"errors": errors}))
+
+
+class Declares(Handler[int, str]):
+    def perform(self, *requests: int) -> list[Any]:
+        return [str(request) for request in requests]
+
+
+class Inherits(Declares):
+    pass
+
+
+class Annotates(Handler[int]):
+    async def handle(self, *requests: int) -> list[bytes]:
+        return [b"" for _ in requests]
+
+
+class TakesOne(Handler[int]):
+    batch_size = 1
+
+    def perform(self, request: int) -> tuple[int, ...]:
+        return (request,)
+
+
+class SaysNothing(Handler[int]):
+    def perform(self, *requests: int) -> None: ...
+
+
+class Unresolved(Handler[int]):
+    def perform(self, *requests: int) -> Nowhere: ...  # type: ignore[name-defined]  # noqa: F821
+
+
+@pytest.mark.parametrize(
+    ("handler", "kind"),
+    [
+        (Declares, str),
+        (Inherits, str),
+        (Annotates, bytes),
+        (TakesOne, tuple[int, ...]),
+        (SaysNothing, None),
+        (Unresolved, None),
+    ],
+)
+def test_the_type_of_results(handler: type[Handler[Any]], kind: Any) -> None:
+    assert info_of(handler).result == kind
+    assert info_of(handler).kind is int
