@@ -215,7 +215,8 @@ async def test_15_an_output_stays_in_its_outbox_until_the_other_partition_has_co
     source, target = KEYS[0][0], KEYS[1][0]
 
     async def on_its_way() -> bool:
-        return bool(await storage.server.run("outgoing", 0, {"after": None}))
+        _, *entries = await storage.server.run("outgoing", 0, {"after": None})
+        return bool(entries)
 
     async def brought_on() -> bool:
         await storage.promote()

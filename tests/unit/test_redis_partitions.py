@@ -175,7 +175,8 @@ async def test_what_is_on_its_way_between_partitions_moves(storage: RedisStorage
     await storage.append([EVERYWHERE[0]])
     hand = Hand(KEYS[0], token, await storage.take(KEYS[0], token, Terms((0,), 1)))
     its = await sending(storage.server, storage.settings, KEYS[0], [Output(f"{KEYS[1]}/0", [b"sent"])], 1)
-    told = {"key": KEYS[0], "token": token, "name": "0", "through": hand.batch.through} | its.told
+    leaves = {"name": "0", "from": hand.batch.sequence, "through": hand.batch.through}
+    told = {"key": KEYS[0], "token": token} | leaves | its.told
     assert await storage.server.run_on(KEYS[0], "pop with outputs", told, *its.bodies, once=True) == 1
     assert await storage.unclaim(KEYS[0], token)
     movable = MovableServer(storage)
