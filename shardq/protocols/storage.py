@@ -171,9 +171,9 @@ class Storage(Protocol):
         its tube once, and in the order of the acknowledgements. Then it is looked at whether it is `absent`. While its
         partition cannot be reached, or its server has no memory, it waits, and takes room in that of its batch. Where
         its partition is full it comes all the same, so that full partitions never wait for one another, and goes on to
-        take room in that of its batch until there is room where it is: no more is accepted meanwhile. The outputs of
-        batches there have as much room as without what came. A server without memory has no room even where all that
-        must be `absent` is there.]
+        take room in that of its batch until there is room where it is: no more is accepted meanwhile. Outputs have as
+        much room as without what came so, and went. A server without memory has no room even where all that must be
+        `absent` is there.]
 
     Results
 

@@ -241,6 +241,8 @@ async def test_stages_in_partitions_that_are_all_full_come_to_their_end(full: Ba
     ended = [number for numbers in diary.of("ends") for number in numbers]
     assert len(set(ended)) == len(ended) == registered
     assert await letters(queue) == []
+    for number in range(STAGE_THREADS):  # no worker is there that would take back room which was lent
+        assert await queue.register(Beginning, Padded(number, bytes(40_000))) == 1
 
 
 @pytest.mark.timeout(240)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from shardq.blocking import here as blocking
+from shardq.drivers.redis.forwarding import Forwarding
 from shardq.drivers.redis.layout import Layout
 from shardq.drivers.redis.records import bodies_of
 from shardq.drivers.redis.replies import NoMemory
@@ -43,9 +44,10 @@ class _Share:
 class Appending:
     """Stores the messages of calls."""
 
-    def __init__(self, server: Server, settings: StorageSettings) -> None:
+    def __init__(self, server: Server, settings: StorageSettings, forwarding: Forwarding) -> None:
         self._server = server
         self._settings = settings
+        self._forwarding = forwarding
 
     async def append(
         self,
@@ -71,11 +73,14 @@ class Appending:
             name, options["due_us"] = "repeat" if when.schedule else "defer", when.due_us
             if when.schedule:
                 options["schedule"] = when.schedule
-        step = _Step(self._server, name, options, absent, places or Places(()))
+        step = _Step(self._server, name, options, absent, places or Places(()), self._forwarding)
         if len(shares) > 1:
             return await step.stored_in_all(shares, room, kept_part)
         [(partition, share)] = shares.items()
         taken = await step.stored(partition, share, room.most(kept_part))
+        if taken == NO_ROOM and layout.partitions > 1:
+            await self._forwarding.bring_on(partition, asks=True)
+            taken = await step.stored(partition, share, room.most(kept_part))
         if taken == NO_ROOM:
             room.check_fits(parts, again=bool(when and when.schedule))
             return None
@@ -104,9 +109,17 @@ class Appending:
 class _Step:
     """One call, by the script that stores it."""
 
-    def __init__(self, server: Server, name: str, options: dict[str, Any], absent: bool, places: Places) -> None:
+    def __init__(
+        self,
+        server: Server,
+        name: str,
+        options: dict[str, Any],
+        absent: bool,
+        places: Places,
+        forwarding: Forwarding,
+    ) -> None:
         self._server, self._name, self._options = server, name, options
-        self._absent, self._places = absent, places
+        self._absent, self._places, self._forwarding = absent, places, forwarding
 
     async def stored(self, partition: int, share: _Share, most: int | None) -> int:
         """How many messages the partition took, or `NO_ROOM`."""
@@ -130,7 +143,10 @@ class _Step:
         """
         most = room.most(kept_part)
         if most is not None and not await self._have_room(shares, room, most):
-            return None
+            for place in shares:
+                await self._forwarding.bring_on(place, asks=True)
+            if not await self._have_room(shares, room, most):
+                return None
         left, taken, deadline = dict(shares), 0, time.monotonic() + PATIENCE_S
         while left:
             calls = {place: (self._told(share, None), share.bodies) for place, share in left.items()}

@@ -40,9 +40,9 @@ class Forwarding:
         self._asked = dict[int, float]()
         """When the targets of a partition were asked for room, monotonic."""
 
-    async def bring_on(self, source: int) -> None:
+    async def bring_on(self, source: int, *, asks: bool = False) -> None:
         """Bring on what is in the outbox of a partition, as far as its targets can be reached, and take back the room
-        that it lent where they have room themselves.
+        that it lent where they have room themselves. `asks`: for that, however short ago they were asked.
         """
         if blocking.blocking or not self._server.wants_copies:
             await self._bring_on(source)
@@ -69,7 +69,7 @@ class Forwarding:
                 target, numbers, entries = int(reply[0]), [int(number) for number in reply[1::2]], reply[2::2]
                 if not await self._delivered(source, target, numbers, entries):
                     after = target
-            if borrowers and time.monotonic() - self._asked.get(source, float("-inf")) > _PAUSE_S:
+            if borrowers and (asks or time.monotonic() - self._asked.get(source, float("-inf")) > _PAUSE_S):
                 self._asked[source] = time.monotonic()
                 for target in borrowers:
                     await self._take_back(source, int(target))
@@ -96,8 +96,8 @@ class Forwarding:
 
     async def _take_back(self, source: int, target: int) -> None:
         with suppress(StorageUnavailable, StorageMoved, NoMemory):
-            if await self._server.run("room", target, {"repaid": True, "most": self._most}, patience_s=0.0):
-                await self._server.run("arrived", source, {"target": target, "repaid": True}, patience_s=0.0)
+            owes = await self._server.run("room", target, {"owes": True, "most": self._most}, patience_s=0.0)
+            await self._server.run("arrived", source, {"target": target, "owes": owes}, patience_s=0.0)
 
     @property
     def _most(self) -> int | None:

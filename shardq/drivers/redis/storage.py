@@ -91,7 +91,7 @@ class RedisStorage:
         self._forwarding = Forwarding(self.server, self.settings)
         self._looking = Looking(self.server, self.settings, self._forwarding)
         self.turning = Turning(self.server, self._looking, self._forwarding)
-        self._appending = Appending(self.server, self.settings)
+        self._appending = Appending(self.server, self.settings, self._forwarding)
         self._listing = Listing(self.server)
         self._letters = Letters(self.server, self.settings, self._forwarding)
 

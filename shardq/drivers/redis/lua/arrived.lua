@@ -1,9 +1,9 @@
--- Entries that the other partition has are on their way no more; or it has room by now for what it has of here.
+-- Entries that the other partition has are on their way no more; or it owes no more than so many bytes.
 -- keys: STATE AGAIN STARVED SLEEPERS SLEEPS OUTBOX OUTWARD
 -- needs: base frees records sleepers room outbox
--- args: target; through (the number of the last), lends (whether they are there beyond its room); or repaid
-if args.repaid then
-    take_back(args.target)
+-- args: target; through (the number of the last), lends (whether they are there beyond its room); or owes
+if args.owes then
+    take_back(args.target, args.owes)
 end
 for _ = 1, args.through and 64 or 0 do
     local prefix = outward_prefix(args.target)

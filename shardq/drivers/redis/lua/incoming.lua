@@ -35,7 +35,7 @@ local function coming(said, bodies)
     return kept
 end
 
-local is_full = not owes_nothing(args.most)
+local is_full = excess(args.most) > 0
 for at, number in ipairs(args.numbers) do
     if number > last then
         local said, bodies = entry_away(ARGV[at + 1])
@@ -56,7 +56,7 @@ for at, number in ipairs(args.numbers) do
                 arrive(pipe, body, said.absent and said.absent[place])
             end
         end
-        is_full = is_full or not fits(0, args.most)
+        is_full = is_full or args.most and figure('used') > args.most
         if is_full then
             count('borrowed', nbytes)
         end

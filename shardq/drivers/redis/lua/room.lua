@@ -1,19 +1,18 @@
 -- Whether there is room in a partition: for messages that go to several.
 -- keys: STATE AGAIN STARVED SLEEPERS SLEEPS
 -- needs: base takes_room sleepers room outbox
--- args: nbytes, most, sleeper (told of room where there is none), woken; or repaid (whether what was borrowed has room, and
---   is borrowed no more)
--- Returns 1, or 0 where there is none.
+-- args: most; nbytes, sleeper (told of room where there is none), woken; or owes (asks how much there is beyond `most`)
+-- Returns 1, or 0 where there is none; or how many bytes.
 if state.leaving then
     return redis.error_reply('LEFT ' .. state.leaving)
 end
 if args.woken then
     get_up(args.woken)
 end
-if args.repaid then
-    local owes = not owes_nothing(args.most)
+if args.owes then
+    local over = excess(args.most)
     save()
-    return owes and 0 or 1
+    return over
 end
 if fits(args.nbytes, args.most) then
     return 1

@@ -2,8 +2,8 @@
 -- number. Messages on their way are counted as accepted here until the other partition has them.
 --
 -- What was accepted finds room everywhere, so that partitions that are full never wait for one another. Where it comes to
--- a full one its room stays taken here: `state.lent` has by target how many bytes that are. There `state.borrowed` has how
--- many came, which the outputs of its own batches need not fit beside.
+-- a full one its room stays taken here, too: `state.lent` has by target how many bytes that are, and `used` counts them.
+-- There `state.borrowed` has how many came. Outputs have to fit neither beside these nor beside what is lent.
 --
 -- An entry: what is said of it, after the size of that (4 bytes), and its bodies, as records with the number 0. It says:
 -- pipes, absent and due_us (by pipe; nil: none), front.
@@ -50,13 +50,11 @@ local function put_away(target, said, bodies)
     count('used', nbytes)
 end
 
--- Whether there is room for new messages; then none is borrowed.
-local function owes_nothing(most)
-    local nothing = fits(0, most)
-    if nothing then
-        state.borrowed = nil
-    end
-    return nothing
+-- How many bytes the partition has, and lends, beyond `most`. No more than that is borrowed.
+local function excess(most)
+    local over = most and math.max(0, figure('used') - most) or 0
+    state.borrowed = over > 0 and math.min(figure('borrowed'), over) or nil
+    return over
 end
 
 local function lend(target, nbytes)
@@ -64,11 +62,12 @@ local function lend(target, nbytes)
     state.lent[int(target)] = (state.lent[int(target)] or 0) + nbytes
 end
 
-local function take_back(target)
+-- The target has so many bytes beyond its room yet: what is lent beyond that is taken back.
+local function take_back(target, over)
     local nbytes = state.lent and state.lent[int(target)]
-    if nbytes then
-        count('used', -nbytes)
-        state.lent[int(target)] = nil
+    if nbytes and nbytes > over then
+        count('used', over - nbytes)
+        state.lent[int(target)] = over > 0 and over or nil
         state.lent = next(state.lent) and state.lent
     end
 end

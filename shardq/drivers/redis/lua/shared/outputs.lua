@@ -34,7 +34,11 @@ local function refusal_of_outputs(before)
         local some, their_bytes = size_of_all(away[place])
         number, nbytes = number + some, nbytes + their_bytes
     end
-    if number > 0 and not fits(nbytes - figure('borrowed'), outputs.most) then
+    local apart = figure('borrowed')
+    for _, lent in pairs(state.lent or {}) do
+        apart = apart + lent
+    end
+    if number > 0 and not fits(nbytes - apart, outputs.most) then
         return -1
     end
     for place, pipe in ipairs(outputs.pipes) do
