@@ -2,7 +2,8 @@
 -- keys: STATE THREADS LIVE READY TIMERS OWNERS SLEEPERS SLEEPS FAMILIES GONE
 -- needs: base frees sleepers threads families
 -- args: owners; one of: lease_us (their claims live on), excused (their end is planned), ending (they are dead: how they
---   ended), kept (the owner knows of the claims with these tokens only: it releases the others); family (what it says of itself: see shared/families.lua)
+--   ended), kept (the owner knows of the claims with these tokens only: it releases the others); family (what it says of
+--   itself: see shared/families.lua)
 -- Returns for each owner how many claims it had, and how many messages it had in hand.
 local found, is_kept = {}, {}
 for _, token in ipairs(args.kept or {}) do
