@@ -17,9 +17,9 @@ import traceback
 from collections.abc import Callable
 from importlib import import_module
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import NoReturn, ParamSpec, TypeVar
 
 import psutil
 
@@ -90,26 +90,39 @@ def _serve(calls: Connection) -> None:
             call = calls.recv_bytes()
         except EOFError:
             return
+        answers, answering = Pipe(duplex=False)
         pid = os.fork()
         if pid == 0:
-            _answer_and_exit(calls, call)
-        _, status = os.waitpid(pid, 0)
-        if status:
-            calls.send((True, f"the process of the call ended with wait status {status}"))
+            _answer_and_exit(answering, call)
+        answering.close()
+        with answers:
+            answer = _answer_of(pid, answers)
+        _, status = os.waitpid(pid, 0)  # the caller is to find it gone
+        calls.send_bytes(answer or pickle.dumps((True, f"the process of the call ended with wait status {status}")))
 
 
-def _answer_and_exit(calls: Connection, call: bytes) -> NoReturn:
+def _answer_of(pid: int, answers: Connection) -> bytes:
+    """What the process says; nothing where it ends without a word, whatever it leaves at work."""
+    end = os.pidfd_open(pid)
+    try:
+        wait([answers, end])
+        return answers.recv_bytes() if answers.poll() else b""
+    except EOFError:
+        return b""
+    finally:
+        os.close(end)
+
+
+def _answer_and_exit(answering: Connection, call: bytes) -> NoReturn:
     """In a forked process: nothing of the server may run on in it."""
-    code = 1
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        calls.send(_answer(call))
-        code = 0
+        answering.send_bytes(_answer(call))
     finally:
-        os._exit(code)
+        os._exit(0)
 
 
-def _answer(call: bytes) -> tuple[bool, Any]:
+def _answer(call: bytes) -> bytes:
     """Whether the call raised, and what it returned or a text of what it raised."""
     unraisable = list[str]()
     sys.unraisablehook = lambda found: unraisable.append(f"{found.exc_value!r} in {found.object!r}")
@@ -118,9 +131,9 @@ def _answer(call: bytes) -> tuple[bool, Any]:
         result = function(*arguments, **named)
         gc.collect()
         assert not unraisable, unraisable
+        return pickle.dumps((False, result))
     except BaseException:
-        return True, traceback.format_exc()
-    return False, result
+        return pickle.dumps((True, traceback.format_exc()))
 
 
 if __name__ == "__main__":
