@@ -31,7 +31,8 @@ class Handlers:
         self._queue = queue
         self._settings = settings
         self._only = None if only is None else _by_name(only)
-        self._names = frozenset((*(self._only or ()), INBOX))
+        # Every worker drops results that no caller waits for.
+        self._names = frozenset((*(self._only or ()), *((INBOX,) if queue.storage.answers else ())))
         self._terms: dict[str, Terms] = {}
         self._known: list[ref[type[Handler[Any]]]] = []
         """The handler classes that there were when this looked last."""
@@ -79,7 +80,7 @@ class Handlers:
             return False
         self.incomplete = any(map(is_coming, classes))
         self._known, self._registered = known, registered
-        self._names = frozenset((*self._queue.handlers, *importable_names(classes), INBOX))
+        self._names = frozenset((*self._queue.handlers, *importable_names(classes)))
         return True
 
     def _all_terms(self) -> Iterator[tuple[str, Terms]]:
