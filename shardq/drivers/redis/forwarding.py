@@ -44,8 +44,8 @@ class Forwarding:
         """Bring on what is in the outbox of a partition, as far as its targets can be reached, and take back the room
         that it lent where they have room themselves. `asks`: for that, however short ago they were asked.
         """
-        if blocking.blocking or not self._server.wants_copies:
-            await self._bring_on(source)
+        if asks or blocking.blocking or not self._server.wants_copies:
+            await self._bring_on(source, asks=asks)
             return
         place = asyncio.get_running_loop(), source
         self._once_more.add(source)
@@ -59,7 +59,7 @@ class Forwarding:
                 self._once_more.discard(source)
                 await self._bring_on(source)
 
-    async def _bring_on(self, source: int) -> None:
+    async def _bring_on(self, source: int, *, asks: bool = False) -> None:
         after: int | None = None
         try:
             while True:
