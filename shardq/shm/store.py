@@ -98,6 +98,11 @@ class Store:
                     self._stale = False
 
     @property
+    def waits(self) -> int:
+        """How often this process found another one inside the guard."""
+        return self._guard.waits
+
+    @property
     def limits(self) -> Limits:
         """How much one append takes, and how much a message may be. Waits for no other process."""
         if self._left:

@@ -11,35 +11,58 @@ class Worker:
     """Takes time for its handler alone, and notes its pauses."""
 
     def __init__(self, at_work: int = 1) -> None:
-        self.accepted, self._now_s = 0, 1.0
+        self.accepted, self._waits, self._now_s = 0, 0, 1.0
         self.at_work = at_work
         self.pauses_s: list[float] = []
-        self.pace = Pace(lambda: self.accepted, lambda: self.at_work, lambda: self._now_s, self._pause)
+        self.pace = Pace(
+            lambda: self.accepted, lambda: self.at_work, lambda: self._waits, lambda: self._now_s, self._nap
+        )
+        self.handle(1, came=0, meets=False)
 
-    def handle(self, batches: int, *, count: int = 1, came: int = 2, handler_s: float = 0.0) -> int:
-        """Handle so many batches, while so many requests come during each. Returns how often it paused."""
+    def handle(
+        self, batches: int, *, count: int = 1, came: int = 50, handler_s: float = 0.0, meets: bool = True
+    ) -> int:
+        """Handle so many batches, while so many requests come during each, and the guard is taken before each if it
+        `meets` others. Returns how often it paused.
+        """
         before = len(self.pauses_s)
         for _ in range(batches):
+            self._waits += meets
             self.pace.handed_out()
             self.accepted += came
             self._now_s += handler_s
             self.pace.handled(count)
         return len(self.pauses_s) - before
 
-    def _pause(self, seconds: float) -> None:
+    def idle(self, seconds: float) -> None:
+        self._now_s += seconds
+
+    def _nap(self, seconds: float) -> None:
         self._now_s += seconds
         self.pauses_s.append(seconds)
 
 
 @pytest.fixture
 def worker() -> Worker:
-    worker = Worker()
-    worker.handle(1, came=0)
-    return worker
+    return Worker()
 
 
-def test_where_more_requests_come_than_a_small_batch_has_there_is_a_pause_after_it(worker: Worker) -> None:
+def test_where_it_meets_others_there_is_a_pause_after_each_small_batch(worker: Worker) -> None:
     assert worker.handle(100) == 100
+
+
+def test_pauses_become_longer_up_to_a_millisecond_while_it_meets_others(worker: Worker) -> None:
+    worker.at_work = 3
+    worker.handle(100)
+
+    assert worker.pauses_s == sorted(worker.pauses_s)
+    assert worker.pauses_s[0] < worker.pauses_s[-1] == 0.001
+
+
+def test_where_it_meets_nobody_pauses_soon_end(worker: Worker) -> None:
+    worker.handle(100)
+
+    assert 0 < worker.handle(100, meets=False) < 10
 
 
 def test_what_came_before_is_handled_without_pauses(worker: Worker) -> None:
@@ -50,6 +73,12 @@ def test_a_producer_that_waits_for_each_request_does_not_wait_for_pauses(worker:
     assert worker.handle(100, came=1) == 0
 
 
+def test_requests_that_come_slowly_have_none(worker: Worker) -> None:
+    for _ in range(100):
+        worker.idle(0.001)
+        assert worker.handle(1, came=5) == 0
+
+
 def test_large_batches_have_none(worker: Worker) -> None:
     assert worker.handle(100, count=100, came=200) == 0
 
@@ -58,27 +87,19 @@ def test_after_handlers_that_do_something_there_is_none(worker: Worker) -> None:
     assert worker.handle(100, handler_s=0.002) == 0
 
 
-def test_what_came_long_ago_does_not_count() -> None:
-    assert Worker().handle(1) == 0
-
-
 def test_what_a_handler_registers_itself_does_not_count(worker: Worker) -> None:
-    worker.pace.handed_out()
-    worker.accepted += 100
     worker.pace.registered(100)
-    worker.pace.handled(1)
 
-    assert not worker.pauses_s
+    assert worker.handle(1, came=100) == 0
 
 
 def test_the_more_workers_there_are_the_longer_each_pauses_and_the_larger_small_batches_may_be() -> None:
     one, four = Worker(), Worker(at_work=4)
     for each in (one, four):
-        each.handle(1, came=0)
-        each.handle(2, came=20)
+        each.handle(1)
 
     assert four.pauses_s[0] == 4 * one.pauses_s[0]
-    assert (one.handle(1, count=10, came=20), four.handle(1, count=10, came=20)) == (0, 1)
+    assert (one.handle(1, count=10), four.handle(1, count=10)) == (0, 1)
 
 
 def test_a_worker_that_finds_nothing_after_it_pauses_once_before_it_sleeps(worker: Worker) -> None:

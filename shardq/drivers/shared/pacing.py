@@ -1,10 +1,10 @@
-"""How workers leave producers time where requests come a few at a time.
+"""How workers leave producers time where requests come fast, and a few at a time.
 
 A worker whose handler takes next to nothing comes back to the guard at once. There it meets the producer, finds a
 request or two, and soon none: then it sleeps, and each request has to ring it. That costs ten times what handling a
-request costs. So it pauses after a small batch during which requests came, and the next batches are larger. All
-workers together come to the guard once in a while: the more of them are at work, the longer is the pause of each. A
-handler that does something is a pause already.
+request costs. So where workers and producers meet in the guard, a worker pauses after each small batch, and the next
+batches are larger. Pauses become longer while they meet, and soon shorter while they do not. The more workers are at
+work, the longer each pauses. A handler that does something is a pause already.
 """
 
 from __future__ import annotations
@@ -16,35 +16,44 @@ from collections.abc import Callable
 _FEW = 4
 #: What a handler that does next to nothing takes at most, in seconds.
 _NOTHING_S = 100e-6
-#: For how long requests that came count.
-_LATELY_S = 0.002
-#: How long a worker pauses, in seconds, for each worker that is at work, up to so many. The event loop, which has its
-#: turn every millisecond, hardly notices it.
-_PAUSE_S, _MOST_WORKERS = 150e-6, 8
+#: How many seconds lie between two requests at most that come fast. One that comes alone costs a worker as much.
+_FAST_S = 120e-6
+#: By how many steps the pauses grow where the guard was taken, and how many there are. They shrink by one.
+_GROWTH, _STEPS = 3, 8
+#: How long a pause is for each step and each worker that is at work, and at most, in seconds. The event loop has its
+#: turn every millisecond.
+_STEP_S, _LONGEST_S = 50e-6, 1e-3
 
 
 class Pace:
-    """The pauses of the workers of one process. `accepted` tells how many requests the storage has accepted so far, and
-    `at_work` how many workers of all processes have a batch in hand.
+    """The pauses of the workers of one process. `accepted` tells how many requests the storage has accepted so far,
+    `at_work` how many workers of all processes have a batch in hand, and `waits` how often this process found the guard
+    taken.
     """
 
     def __init__(
         self,
         accepted: Callable[[], int],
         at_work: Callable[[], int],
+        waits: Callable[[], int],
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._accepted = accepted
         self._at_work = at_work
+        self._waits = waits
         self._clock = clock
         self._pause = pause
         self._handed_out_s = self._handled_s = 0.0
         """When a batch was handed out last, and when one was handled; monotonic."""
-        self._known = 0
-        """How many requests had been accepted then, or came from this process since."""
-        self._trickles = False
-        """Whether requests come a few at a time, as far as the last batch tells."""
+        self._known = self._waited = 0
+        """How many requests had been accepted when one was handled, or came from this process since; and how often it
+        had waited for the guard.
+        """
+        self._step = 0
+        """How long the pauses are now, 0: there are none."""
+        self._is_due = False
+        """Whether the last batch had a pause."""
 
     def handed_out(self) -> None:
         """A worker got a batch."""
@@ -56,23 +65,26 @@ class Pace:
 
     def handled(self, count: int) -> None:
         """A worker handled so many requests, and is about to acknowledge them: pause if that is due."""
-        now_s, accepted = self._clock(), self._accepted()
-        at_once = now_s - self._handed_out_s <= _NOTHING_S
+        now_s, accepted, waited = self._clock(), self._accepted(), self._waits()
+        came, passed_s = accepted - self._known, now_s - self._handled_s
+        met = waited != self._waited
+        self._handled_s, self._known, self._waited = now_s, accepted, waited
+        self._step = min(self._step + _GROWTH, _STEPS) if met else max(self._step - 1, 0)
         # Not where a producer waits for this batch before it sends the next request.
-        more_came = accepted - self._known > count and now_s - self._handled_s < _LATELY_S
-        self._handled_s, self._known = now_s, accepted
-        self._trickles = at_once and more_came and count <= _FEW * self._workers()
-        if self._trickles:
+        fast = came > count and passed_s < came * _FAST_S
+        at_once = now_s - self._handed_out_s <= _NOTHING_S
+        self._is_due = self._step > 0 and fast and at_once and count <= _FEW * self._workers()
+        if self._is_due:
             self._leave_time()
 
     def before_sleep(self) -> None:
         """A worker finds nothing to do, and is about to sleep: pause if more is likely to come."""
-        if self._trickles:
-            self._trickles = False
+        if self._is_due:
+            self._is_due = False
             self._leave_time()
 
     def _leave_time(self) -> None:
-        self._pause(_PAUSE_S * self._workers())
+        self._pause(min(_STEP_S * self._step * self._workers(), _LONGEST_S))
 
     def _workers(self) -> int:
-        return min(max(1, self._at_work()), _MOST_WORKERS)
+        return max(1, self._at_work())

@@ -53,7 +53,7 @@ class SharedStorage:
         self._store = store
         self.ears = ears_of(store)
         self._sleeping = Sleeping(self)
-        self.pace = Pace(lambda: store.inspection.accepted(), lambda: store.inspection.at_work())
+        self.pace = Pace(lambda: store.inspection.accepted(), lambda: store.inspection.at_work(), lambda: store.waits)
         self._closed = False
         self.limit_waits(None)
 

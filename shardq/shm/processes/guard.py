@@ -70,6 +70,8 @@ class Guard:
         # Reentrant: a signal handler may raise while this lock is held, and its thread must be able to enter again.
         self._threads = threading.RLock()
         self._holder = 0
+        self.waits = 0
+        """How often this process found the token taken."""
 
     def acquire(self) -> None:
         """Enter. The caller must then look for a standing intent and mend it: the last holder may have died. Raises
@@ -80,6 +82,7 @@ class Guard:
         try:
             self._holder = threading.get_ident()
             if not self._try():
+                self.waits += 1
                 self._wait()
         except BaseException:
             self._holder = 0

@@ -59,7 +59,7 @@ class _Slots(Slots):
 class _Turn:
     """In place of the guard: the process that runs is alone. It numbers its attempts, as the guard does."""
 
-    mine = False
+    mine, waits = False, 0
 
     def __init__(self, segment: Segment, process: Process) -> None:
         self._words = segment.words
