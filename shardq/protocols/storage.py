@@ -139,7 +139,7 @@ class Storage(Protocol):
     S22. Letters are no work: `wait` does not offer them, `take` does not hand them out, `pipes` does not list them,
         `backlog` counts them as `dead` only. `graves` lists their pipes, `range` reads them. Beyond
         `settings.dead_letters` in one grave, and where there is no room for another, the oldest go: `backlog` counts
-        them as `evicted` for ever, and a line in the log says so at the time. (P7)
+        them as `evicted` for ever, and a line in the log says so at the time. (P7) [Redis: so many in each partition.]
 
     Turns
 

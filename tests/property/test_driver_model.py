@@ -70,9 +70,10 @@ class DriverModel(RuleBasedStateMachine):
         super().__init__()
         self.backend = self.driver.make(MIB)
         self.storage: Storage = self.backend.storage
-        self.storage.settings.dead_letters = DEAD_LETTERS
+        most = DEAD_LETTERS if "one_grave" in self.driver.capabilities else ALL
+        self.storage.settings.dead_letters = most
         self.store: Any = getattr(self.storage, "store", None)
-        self.model = Model(DEAD_LETTERS)
+        self.model = Model(most)
         self.last_token = 0
 
     def teardown(self) -> None:

@@ -31,6 +31,7 @@ CAPABILITIES = {
     "lone_locks": "a lock works before it is given a storage",
     "moves": "what it holds can move to another storage",
     "multiprocess": "other processes can open the same storage",
+    "one_grave": "has all letters of a handler in one place, with one bound",
     "noted_deaths": "a supervisor writes down how processes end",
     "time_leases": "a claim with a time to live ends by itself",
 }
@@ -271,19 +272,21 @@ DRIVERS = (
     Driver(
         "runtime",
         make_runtime,
-        frozenset({"answers", "bounded", "immediate", "lone_locks", "time_leases"}),
+        frozenset({"one_grave", "answers", "bounded", "immediate", "lone_locks", "time_leases"}),
         lone_lock=lone_runtime_lock,
     ),
     Driver(
         "shared",
         make_shared,
-        frozenset({"answers", "bounded", "immediate", "lifelong_claims", "moves", "multiprocess", "noted_deaths"}),
+        frozenset(
+            {"one_grave", "answers", "bounded", "immediate", "lifelong_claims", "moves", "multiprocess", "noted_deaths"}
+        ),
         attach=attach_shared,
     ),
     Driver(
         "redis",
         make_redis,
-        frozenset({"bounded", "lone_locks", "moves", "multiprocess", "noted_deaths", "time_leases"}),
+        frozenset({"one_grave", "bounded", "lone_locks", "moves", "multiprocess", "noted_deaths", "time_leases"}),
         attach=attach_redis,
         lone_lock=lone_redis_lock,
         tell_of_death=tell_redis_of_death,
@@ -291,7 +294,7 @@ DRIVERS = (
     Driver(
         "redis, 6.2",
         make_redis_of_before,
-        frozenset({"bounded", "lone_locks", "moves", "multiprocess", "noted_deaths", "time_leases"}),
+        frozenset({"one_grave", "bounded", "lone_locks", "moves", "multiprocess", "noted_deaths", "time_leases"}),
         attach=attach_redis,
         lone_lock=lone_redis_lock,
         tell_of_death=tell_redis_of_death,
@@ -315,12 +318,12 @@ DRIVERS = (
     Driver(
         "shared, one slot",
         make_shared_with_one_slot,
-        frozenset({"answers", "bounded", "immediate", "lifelong_claims", "moves"}),
+        frozenset({"one_grave", "answers", "bounded", "immediate", "lifelong_claims", "moves"}),
     ),
     Driver(
         "shared, small steps",
         make_shared_in_small_steps,
-        frozenset({"answers", "bounded", "immediate", "lifelong_claims", "moves"}),
+        frozenset({"one_grave", "answers", "bounded", "immediate", "lifelong_claims", "moves"}),
     ),
 )
 
