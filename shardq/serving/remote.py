@@ -12,8 +12,8 @@ from shardq.connect import without_secrets
 from shardq.drivers.redis.connecting import storage_of
 from shardq.drivers.redis.lock import RedisLock
 from shardq.drivers.redis.news import News
-from shardq.drivers.redis.owners import Family
 from shardq.drivers.redis.supervised import SupervisedServer, ask_renewal, join
+from shardq.drivers.redis.verbs.owners import Family
 from shardq.drivers.shared import contents
 from shardq.handler import drive
 from shardq.queue import Queue

@@ -47,7 +47,7 @@ driver calls). The modules, each after those that it uses:
 * `deferred.records`: reading pending records
 * `unique_index`: tables that hint where an equal message may be
 * `verbs.equal_messages`: which messages really are equal
-* `deferred.transfer`: pending messages are added, go to their tube, are taken out
+* `verbs.transfer`: pending messages are added, go to their tube, are taken out
 * `verbs.recovery`: what to mend after a death
 * `checking.image`: a copy of a segment at one instant
 * `checking.look`: what all looks at a segment have in common

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 
 from shardq.shm.deferred.records import PendingRecords
-from shardq.shm.deferred.transfer import Transfer
 from shardq.shm.gate import Gate
 from shardq.shm.journal import Journal
 from shardq.shm.memory.extents import Extents
@@ -33,6 +32,7 @@ from shardq.shm.verbs.reading import Reading
 from shardq.shm.verbs.recovery import Recovery
 from shardq.shm.verbs.removing import Removing
 from shardq.shm.verbs.supervision import Supervision
+from shardq.shm.verbs.transfer import Transfer
 from shardq.shm.verbs.waiting import Waiting
 
 

@@ -36,7 +36,7 @@ CHANGING = (
     "shm/journal.py",
     "shm/unique_index.py",
     "shm/deferred/due_heap.py",
-    "shm/deferred/transfer.py",
+    "shm/verbs/transfer.py",
     "shm/memory/extents.py",
     "shm/memory/slabs.py",
     "shm/processes/sleepers.py",

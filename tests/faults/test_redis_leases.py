@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from shardq import Queue, Supervisor, connect
-from shardq.drivers.redis.address import Address
 from shardq.drivers.redis.check import wrongs
+from shardq.drivers.redis.connections.address import Address
 from shardq.drivers.redis.lock import RedisLock
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.errors import FencedError

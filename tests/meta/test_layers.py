@@ -83,6 +83,12 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
 )
 
+#: The rooms of some packages, from the ground up. Imports between rooms go down.
+ROOMS: dict[str, tuple[str, ...]] = {
+    "shardq.drivers.redis": ("connections", "servers", "verbs"),
+    "shardq.shm": ("files", "processes", "memory", "tubes", "deferred", "checking", "verbs"),
+}
+
 #: What only some modules may import or call: (name, or everything below it) -> modules that may.
 DOORS: dict[str, tuple[str, ...]] = {
     "posix_ipc": ("shardq.shm.*",),
@@ -123,6 +129,14 @@ def layer_of(module: str) -> int | None:
 def matches(module: str, patterns: tuple[str, ...]) -> bool:
     # The package itself belongs to `package.*`.
     return any(fnmatchcase(module, pattern) or f"{module}.*" == pattern for pattern in patterns)
+
+
+def room_of(package: str, module: str) -> int | None:
+    """The number of the room of a package that a module lies in. None: it lies in none of them."""
+    inside = module.removeprefix(f"{package}.").split(".")
+    if not module.startswith(f"{package}.") or len(inside) < 2:
+        return None
+    return ROOMS[package].index(inside[0])
 
 
 def driver_of(module: str) -> str | None:
@@ -169,6 +183,18 @@ def test_imports_go_down() -> None:
         if (level := layer_of(source.name)) is not None
         for module in sorted(modules_imported(source))
         if (layer_of(module) or 0) > level
+    ]
+    assert up == []
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_imports_between_rooms_go_down(package: str) -> None:
+    up = [
+        f"{source.name} imports {module}"
+        for source in SOURCES.values()
+        if (own := room_of(package, source.name)) is not None
+        for module in sorted(modules_imported(source))
+        if (room_of(package, module) or 0) > own
     ]
     assert up == []
 

@@ -18,16 +18,17 @@ def mapped(package: str) -> list[str]:
     return re.findall(r"^\* `([\w.]+)`: ", importlib.import_module(package).__doc__ or "", re.MULTILINE)
 
 
-@pytest.mark.parametrize("package", ["shardq.shm", "shardq.supervisor"])
+@pytest.mark.parametrize("package", ["shardq.shm", "shardq.supervisor", "shardq.drivers.redis"])
 def test_a_map_names_every_module_once(package: str) -> None:
     folder = ROOT.joinpath(*package.split("."))
     modules = [path.relative_to(folder).with_suffix("") for path in folder.rglob("*.py") if path.stem != "__init__"]
     assert sorted(mapped(package)) == sorted(".".join(module.parts) for module in modules)
 
 
-def test_shared_memory_is_mapped_from_the_bottom() -> None:
-    found, names = sources(ROOT / "shardq"), mapped("shardq.shm")
+@pytest.mark.parametrize("package", ["shardq.shm", "shardq.drivers.redis"])
+def test_a_package_with_rooms_is_mapped_from_the_bottom(package: str) -> None:
+    found, names = sources(ROOT / "shardq"), mapped(package)
     for place, name in enumerate(names):
-        used = [other.removeprefix("shardq.shm.") for other in imported(found[f"shardq.shm.{name}"])]
+        used = [other.removeprefix(f"{package}.") for other in imported(found[f"{package}.{name}"])]
         above = {other for other in names[place:] if any(f"{word}.".startswith(f"{other}.") for word in used)}
         assert above == set(), f"{name} is named before what it uses"

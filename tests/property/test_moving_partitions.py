@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from shardq.drivers.redis.layout import Layout
 from shardq.drivers.redis.moving import MovableServer
+from shardq.drivers.redis.servers.layout import Layout
 from shardq.errors import MoveRefused, StorageMoved
 from shardq.model import Standing
 from shardq.moving import mover

@@ -224,7 +224,7 @@ def _operators_url(address: str) -> str:
 
 def lone_redis_lock() -> Lock:
     from shardq.drivers import RedisLock
-    from shardq.drivers.redis.address import Address
+    from shardq.drivers.redis.connections.address import Address
     from shardq.settings import LockSettings
     from tests.support.redis_server import MINIMAL, running_server
 
@@ -238,7 +238,7 @@ def tell_redis_of_death(address: str, pid: int) -> None:
 
 def redis_owner(address: str, pid: int, *, ending: Ending | None = None, excused: bool = False) -> None:
     """What a supervisor says of a worker. It has named it; here its name is found by its claims."""
-    from shardq.drivers.redis.owners import Owner
+    from shardq.drivers.redis.verbs.owners import Owner
 
     storage = _redis_storage(address)
     layout = drive(storage.server.layout())

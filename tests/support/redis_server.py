@@ -18,8 +18,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from shardq.drivers.redis.address import Address
-from shardq.drivers.redis.wire import PlainWire, packed
+from shardq.drivers.redis.connections.address import Address
+from shardq.drivers.redis.connections.wire import PlainWire, packed
 from tests.support.tasks import LIMIT_S
 
 #: Environment variable with the program to test on; else it is found.

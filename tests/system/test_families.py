@@ -18,9 +18,9 @@ from shardq.drivers.redis.connecting import storage_of
 from shardq.drivers.redis.families import FamilyView
 from shardq.drivers.redis.lock import RedisLock
 from shardq.drivers.redis.overview import Overview, overview_of, stats_of
-from shardq.drivers.redis.owners import Family
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.supervised import SupervisedServer
+from shardq.drivers.redis.verbs.owners import Family
 from shardq.handler import drive
 from shardq.model import Ending
 from shardq.supervisor.exits import Exit

@@ -17,9 +17,9 @@ from redis.asyncio.cluster import RedisCluster
 from shardq import Supervisor
 from shardq.drivers.redis.check import wrongs
 from shardq.drivers.redis.connecting import storage_of
-from shardq.drivers.redis.layout import slot_of
+from shardq.drivers.redis.connections.wire import Wire
+from shardq.drivers.redis.servers.layout import slot_of
 from shardq.drivers.redis.storage import RedisStorage
-from shardq.drivers.redis.wire import Wire
 from shardq.errors import FencedError
 from shardq.model import Counts, Hand, Terms
 from shardq.settings import StorageSettings

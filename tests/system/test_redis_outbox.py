@@ -16,10 +16,10 @@ import pytest
 from shardq import Handler, Queue, Route, Tube
 from shardq.drivers.redis.check import wrongs
 from shardq.drivers.redis.connecting import storage_of
-from shardq.drivers.redis.hands import leaving
-from shardq.drivers.redis.layout import Layout
-from shardq.drivers.redis.outputs import sending
+from shardq.drivers.redis.servers.layout import Layout
 from shardq.drivers.redis.storage import RedisStorage
+from shardq.drivers.redis.verbs.hands import leaving
+from shardq.drivers.redis.verbs.outputs import sending
 from shardq.errors import QueueFull, StorageUnavailable
 from shardq.model import Counts, Hand, Terms, When
 from shardq.outputs import Output

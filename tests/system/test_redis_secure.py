@@ -16,10 +16,10 @@ import pytest
 
 from shardq import Queue, Supervisor, connect
 from shardq.cli import OK, main
-from shardq.drivers.redis.address import Address, of_url
 from shardq.drivers.redis.connecting import storage_of
+from shardq.drivers.redis.connections.address import Address, of_url
+from shardq.drivers.redis.connections.wire import PlainWire, packed
 from shardq.drivers.redis.storage import RedisStorage
-from shardq.drivers.redis.wire import PlainWire, packed
 from shardq.errors import StorageRefused, StorageUnavailable
 from shardq.supervisor.exits import Exit
 from tests.support.certificates import Certificates

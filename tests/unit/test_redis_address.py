@@ -9,8 +9,8 @@ import pytest
 from redis.asyncio import Redis, SSLConnection
 
 from shardq.connect import without_secrets
-from shardq.drivers.redis.address import Address, of_client, of_url
 from shardq.drivers.redis.connecting import storage_of
+from shardq.drivers.redis.connections.address import Address, of_client, of_url
 from shardq.errors import ConfigurationError
 
 

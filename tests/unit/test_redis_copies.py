@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from shardq import Queue
-from shardq.drivers.redis import copies
-from shardq.drivers.redis.address import Address
 from shardq.drivers.redis.connecting import connected
+from shardq.drivers.redis.connections import copies
+from shardq.drivers.redis.connections.address import Address
 from shardq.drivers.redis.moving import MovableServer
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.errors import ConfigurationError, StorageUnconfirmed

@@ -13,11 +13,11 @@ from typing import ClassVar
 import pytest
 
 from shardq import Handler, Queue, Route, Worker
-from shardq.drivers.redis.address import Address
-from shardq.drivers.redis.hands import decoded
+from shardq.drivers.redis.connections.address import Address
+from shardq.drivers.redis.connections.wire import Wire
 from shardq.drivers.redis.lock import RedisLock
 from shardq.drivers.redis.storage import RedisStorage
-from shardq.drivers.redis.wire import Wire
+from shardq.drivers.redis.verbs.hands import decoded
 from shardq.model import Hand, Terms, handler_name
 from shardq.settings import StorageSettings
 from tests.support.leaks import segment_name

@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 
-from shardq.drivers.redis.address import Address
 from shardq.drivers.redis.check import wrongs
 from shardq.drivers.redis.connecting import storage_of
-from shardq.drivers.redis.layout import Layout
-from shardq.drivers.redis.owners import Family
+from shardq.drivers.redis.connections.address import Address
+from shardq.drivers.redis.connections.wire import PlainWire, packed
+from shardq.drivers.redis.servers.layout import Layout
 from shardq.drivers.redis.storage import RedisStorage
-from shardq.drivers.redis.wire import PlainWire, packed
+from shardq.drivers.redis.verbs.owners import Family
 from shardq.errors import FencedError
 from shardq.model import Hand, Terms, When, dead_pipe
 from shardq.outputs import Output

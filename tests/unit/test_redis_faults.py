@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from shardq.drivers.redis.address import Address
 from shardq.drivers.redis.check import wrongs
-from shardq.drivers.redis.hands import decoded, leaving
+from shardq.drivers.redis.connections.address import Address
 from shardq.drivers.redis.lock import RedisLock
-from shardq.drivers.redis.outputs import sending
 from shardq.drivers.redis.storage import RedisStorage
+from shardq.drivers.redis.verbs.hands import decoded, leaving
+from shardq.drivers.redis.verbs.outputs import sending
 from shardq.errors import FencedError
 from shardq.model import Counts, Hand, Terms, When, dead_pipe
 from shardq.outputs import Output

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from shardq.drivers import redis as driver
-from shardq.drivers.redis.address import Address, of_url
 from shardq.drivers.redis.check import wrongs
-from shardq.drivers.redis.hands import decoded
-from shardq.drivers.redis.layout import NAMES
+from shardq.drivers.redis.connections.address import Address, of_url
+from shardq.drivers.redis.connections.scripts import script
 from shardq.drivers.redis.moving import MovableServer
 from shardq.drivers.redis.overview import overview_of
-from shardq.drivers.redis.records import batch_of, bodies_of
-from shardq.drivers.redis.scripts import script
+from shardq.drivers.redis.servers.layout import NAMES
 from shardq.drivers.redis.storage import RedisStorage
+from shardq.drivers.redis.verbs.hands import decoded
+from shardq.drivers.redis.verbs.records import batch_of, bodies_of
 from shardq.errors import StorageRefused
 from shardq.model import Ending, Hand, Terms, When
 from shardq.moving.mover import Ends, move

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from shardq.drivers.redis.address import Address
 from shardq.drivers.redis.connecting import connected, storage_of
+from shardq.drivers.redis.connections.address import Address
+from shardq.drivers.redis.connections.wire import PlainWire, Wire, packed
 from shardq.drivers.redis.storage import RedisStorage
-from shardq.drivers.redis.wire import PlainWire, Wire, packed
 from shardq.errors import ConfigurationError, StorageBusy, StorageClosed, StorageUnavailable
 from shardq.handler import drive
 from shardq.model import When

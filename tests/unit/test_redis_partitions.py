@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from shardq.drivers.redis.address import of_url
 from shardq.drivers.redis.check import wrongs
 from shardq.drivers.redis.connecting import storage_of
-from shardq.drivers.redis.layout import Layout
+from shardq.drivers.redis.connections.address import of_url
 from shardq.drivers.redis.moving import MovableServer
-from shardq.drivers.redis.outputs import sending
-from shardq.drivers.redis.sleeping import Look, Places
+from shardq.drivers.redis.servers.layout import Layout
 from shardq.drivers.redis.storage import RedisStorage
+from shardq.drivers.redis.verbs.outputs import sending
+from shardq.drivers.redis.verbs.sleeping import Look, Places
 from shardq.errors import ConfigurationError, MessageTooLarge, StorageMoved
 from shardq.model import Counts, Hand, Terms, handler_name
 from shardq.outputs import Output

@@ -5,9 +5,17 @@ from __future__ import annotations
 import pytest
 from hiredis import ReplyError
 
-from shardq.drivers.redis.address import Address
-from shardq.drivers.redis.copies import check
-from shardq.drivers.redis.replies import Elsewhere, Moving, NoMemory, Outage, TooFewCopies, is_answer, meaning
+from shardq.drivers.redis.connections.address import Address
+from shardq.drivers.redis.connections.copies import check
+from shardq.drivers.redis.connections.replies import (
+    Elsewhere,
+    Moving,
+    NoMemory,
+    Outage,
+    TooFewCopies,
+    is_answer,
+    meaning,
+)
 from shardq.errors import ConfigurationError, FencedError, StorageDamaged, StorageRefused
 
 #: As servers of several versions say it, and the kind of error that it is.

@@ -1,8 +1,51 @@
-"""The driver of many hosts: a Redis or Valkey server.
+"""The driver of many hosts: a Redis or Valkey server, or a cluster of them.
 
-What is stored lies in partitions, each a handful of keys with one hash tag (`layout`). A verb is one script (`lua/`,
-`scripts`), sent by the connection of the running event loop (`server`, `links`, `wire`). A coroutine that has to wait
-is told by the server, over one subscription of its event loop (`bells`, `sleeping`).
+What is stored lies in partitions, each a handful of keys with one hash tag. A verb is one script, or a few. Its rooms:
+`connections` (to one server), `servers` (one or a cluster, as the verbs see it), `verbs`; in `lua/` a script for each
+verb, in `lua/shared/` what several of them need. The modules, each after those that it uses:
+
+* `connections.tls`: how a connection is encrypted
+* `connections.address`: where the server is, and how to speak with it
+* `connections.wire`: commands out, replies in
+* `connections.replies`: what errors mean
+* `connections.tries`: how often a call is tried that got no answer
+* `connections.scripts`: the scripts, and the commands that run them
+* `connections.copies`: `replicas=` and `fsync=`
+* `connections.links`: the connection of an event loop, made anew where it breaks
+* `connections.plain_links`: the connection of a thread without an event loop
+* `connections.per_loop`: what each event loop has of its own
+* `connections.calls`: the numbers of calls that are made again
+* `servers.layout`: keys by partition, partitions by thread
+* `servers.cluster`: which server has which slots
+* `servers.suitable`: servers that are refused
+* `servers.bells`: waking event loops
+* `servers.plain_bells`: waking processes without an event loop
+* `servers.server`: scripts on partitions, from any event loop and any thread
+* `verbs.records`: messages as the server keeps them
+* `verbs.hands`: what the server says of a hand, and is told of one
+* `verbs.rooms`: how many bytes of messages a storage may have
+* `verbs.owners`: which process holds a claim
+* `verbs.presence`: what families say of themselves
+* `verbs.strays`: claims that this process does not know of
+* `verbs.sleeping`: look, lie down in the same step, look again
+* `verbs.forwarding`: from one partition to another
+* `verbs.appending`: adding messages, now or later
+* `verbs.looking`: which thread is next, and what is due
+* `verbs.outputs`: what handlers send on
+* `verbs.turning`: handing out and acknowledging in one step
+* `verbs.letters`: dead letters
+* `verbs.listing`: listings over all partitions, page by page
+* `storage`: all verbs, as the contract has them
+* `lock`: claims that live by time
+* `moving`: a storage as a move sees it
+* `connecting`: from a URL to a storage
+* `plainly`: verbs for code without an event loop
+* `families`: which families serve a storage
+* `overview`: a storage at one moment, for operators
+* `news`: what workers tell their supervisor
+* `supervised`: a storage as a supervisor and its workers see it
+* `check`: reads a whole storage, and says what is wrong in it
+* `ancestor`: what the package `sharded-queue` keeps on a server
 """
 
 from importlib.util import find_spec

@@ -12,8 +12,8 @@ import re
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
-from shardq.drivers.redis.address import of_url
-from shardq.drivers.redis.server import Server
+from shardq.drivers.redis.connections.address import of_url
+from shardq.drivers.redis.servers.server import Server
 from shardq.errors import MoveRefused
 from shardq.model import Stand, Standing
 

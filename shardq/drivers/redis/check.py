@@ -9,10 +9,10 @@ from itertools import chain
 from struct import Struct
 from typing import Any
 
-from shardq.drivers.redis.hands import decoded, entry_said
-from shardq.drivers.redis.layout import Layout
-from shardq.drivers.redis.records import batch_of, messages_of
-from shardq.drivers.redis.server import Server
+from shardq.drivers.redis.servers.layout import Layout
+from shardq.drivers.redis.servers.server import Server
+from shardq.drivers.redis.verbs.hands import decoded, entry_said
+from shardq.drivers.redis.verbs.records import batch_of, messages_of
 from shardq.text.wording import counted
 
 _RECORD = Struct("<QII")

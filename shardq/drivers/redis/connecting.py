@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from shardq.drivers.redis.address import Address, of_url
-from shardq.drivers.redis.cluster import Cluster, changed
-from shardq.drivers.redis.server import MOST_PARTITIONS
+from shardq.drivers.redis.connections.address import Address, of_url
+from shardq.drivers.redis.servers.cluster import Cluster, changed
+from shardq.drivers.redis.servers.server import MOST_PARTITIONS
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.errors import ConfigurationError, shown
 from shardq.settings import StorageSettings

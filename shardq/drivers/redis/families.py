@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from shardq.drivers.redis.hands import decoded
-from shardq.drivers.redis.owners import Owner
-from shardq.drivers.redis.presence import GONE_AFTER
+from shardq.drivers.redis.verbs.hands import decoded
+from shardq.drivers.redis.verbs.owners import Owner
+from shardq.drivers.redis.verbs.presence import GONE_AFTER
 
 
 class Claim(NamedTuple):

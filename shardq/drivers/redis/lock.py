@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shardq.drivers.redis.storage import RedisStorage
-from shardq.drivers.redis.turning import LEASE_S
+from shardq.drivers.redis.verbs.turning import LEASE_S
 from shardq.errors import ConfigurationError
 from shardq.leases import Claim, LeasedLock
 from shardq.settings import LockSettings, StorageSettings

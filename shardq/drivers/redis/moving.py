@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from shardq.drivers.redis.cluster import Cluster
-from shardq.drivers.redis.forwarding import Forwarding
-from shardq.drivers.redis.hands import decoded, ending_told, entry_said, failed_said
-from shardq.drivers.redis.records import batch_of, bodies_of, messages_of
-from shardq.drivers.redis.replies import NoMemory
-from shardq.drivers.redis.rooms import HAND_OVER_PART, NO_ROOM, Room
-from shardq.drivers.redis.server import answers
+from shardq.drivers.redis.connections.replies import NoMemory
+from shardq.drivers.redis.servers.cluster import Cluster
+from shardq.drivers.redis.servers.server import answers
 from shardq.drivers.redis.storage import RedisStorage
+from shardq.drivers.redis.verbs.forwarding import Forwarding
+from shardq.drivers.redis.verbs.hands import decoded, ending_told, entry_said, failed_said
+from shardq.drivers.redis.verbs.records import batch_of, bodies_of, messages_of
+from shardq.drivers.redis.verbs.rooms import HAND_OVER_PART, NO_ROOM, Room
 from shardq.errors import MoveRefused, StorageDamaged, StorageRefused
 from shardq.model import Batch, Chunk, Figures, Place, Stand, Standing, TubeLeft, TubeState, Waiting, key_of
 from shardq.pages import Page

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from shardq.drivers.redis.families import Claim, FamilyView, WorkerView, families_of
-from shardq.drivers.redis.hands import decoded
 from shardq.drivers.redis.plainly import plainly
 from shardq.drivers.redis.storage import RedisStorage
+from shardq.drivers.redis.verbs.hands import decoded
 from shardq.model import Counts
 
 #: Claims that one script returns at a time.

@@ -8,27 +8,27 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from shardq.drivers.redis.address import Address, of_client, seeds_of_client
-from shardq.drivers.redis.appending import Appending
-from shardq.drivers.redis.cluster import Cluster, changed
-from shardq.drivers.redis.forwarding import Forwarding
-from shardq.drivers.redis.hands import (
+from shardq.drivers.redis.connections.address import Address, of_client, seeds_of_client
+from shardq.drivers.redis.servers.cluster import Cluster, changed
+from shardq.drivers.redis.servers.server import Server, answers
+from shardq.drivers.redis.verbs.appending import Appending
+from shardq.drivers.redis.verbs.forwarding import Forwarding
+from shardq.drivers.redis.verbs.hands import (
     batch_said,
     decoded,
     ending_told,
     leaving,
     terms_told,
 )
-from shardq.drivers.redis.letters import Letters
-from shardq.drivers.redis.listing import Listing
-from shardq.drivers.redis.looking import Looking
-from shardq.drivers.redis.outputs import Sending, sending
-from shardq.drivers.redis.presence import HOME
-from shardq.drivers.redis.records import batch_of
-from shardq.drivers.redis.rooms import FOLLOW_UP_PART, RESERVE_PART, Room
-from shardq.drivers.redis.server import Server, answers
-from shardq.drivers.redis.sleeping import Look, Places, until
-from shardq.drivers.redis.turning import Turning
+from shardq.drivers.redis.verbs.letters import Letters
+from shardq.drivers.redis.verbs.listing import Listing
+from shardq.drivers.redis.verbs.looking import Looking
+from shardq.drivers.redis.verbs.outputs import Sending, sending
+from shardq.drivers.redis.verbs.presence import HOME
+from shardq.drivers.redis.verbs.records import batch_of
+from shardq.drivers.redis.verbs.rooms import FOLLOW_UP_PART, RESERVE_PART, Room
+from shardq.drivers.redis.verbs.sleeping import Look, Places, until
+from shardq.drivers.redis.verbs.turning import Turning
 from shardq.errors import StorageMoved
 from shardq.model import (
     EMPTY,

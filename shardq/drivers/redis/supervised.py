@@ -16,16 +16,16 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import TypeVar
 
+from shardq.drivers.redis.connections.replies import Moving
 from shardq.drivers.redis.families import serves
 from shardq.drivers.redis.lock import RedisLock
 from shardq.drivers.redis.news import ARRIVED, DEADLINE, RENEW, News
 from shardq.drivers.redis.overview import overview_of
-from shardq.drivers.redis.owners import Family
-from shardq.drivers.redis.plain_bells import PlainBells
 from shardq.drivers.redis.plainly import plainly
-from shardq.drivers.redis.presence import OFTEN, say_end, told
-from shardq.drivers.redis.replies import Moving
+from shardq.drivers.redis.servers.plain_bells import PlainBells
 from shardq.drivers.redis.storage import RedisStorage
+from shardq.drivers.redis.verbs.owners import Family
+from shardq.drivers.redis.verbs.presence import OFTEN, say_end, told
 from shardq.errors import ShardqError, StorageMoved, StorageUnavailable
 from shardq.model import Counts, Ending, key_of, split_key
 from shardq.pages import Page

@@ -15,7 +15,6 @@ from contextlib import AbstractContextManager
 from shardq.model import Part
 from shardq.shm import words as at
 from shardq.shm.damage import damaged
-from shardq.shm.deferred.transfer import Transfer
 from shardq.shm.gate import Gate
 from shardq.shm.journal import Journal
 from shardq.shm.memory import record
@@ -25,6 +24,7 @@ from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
 from shardq.shm.tubes.fifo import Fifos
 from shardq.shm.tubes.fifo_writer import FifoWriter
 from shardq.shm.verbs.equal_messages import Asked, EqualMessages, tube_field
+from shardq.shm.verbs.transfer import Transfer
 
 #: How many messages are put into the table in one section at first, twice as many each further time.
 FIRST_SLICE = 512

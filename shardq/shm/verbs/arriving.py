@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager
 from shardq.model import Chunk, Ending, Figures, Place, TubeState
 from shardq.shm import words as at
 from shardq.shm.counters import nothing_stored
-from shardq.shm.deferred.transfer import Transfer
 from shardq.shm.gate import Gate
 from shardq.shm.journal import Journal
 from shardq.shm.processes.exit_log import ExitLog
@@ -20,6 +19,7 @@ from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
 from shardq.shm.tubes.fifo import Fifos
 from shardq.shm.tubes.fifo_writer import FifoWriter
 from shardq.shm.verbs.appending import Appending
+from shardq.shm.verbs.transfer import Transfer
 
 #: What arrives may use as much of the reserve as handlers could: it was accepted before.
 _SHARE = at.HAND_OVER

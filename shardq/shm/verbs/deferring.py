@@ -17,7 +17,6 @@ from shardq.pages import PAGE_ITEMS, Page
 from shardq.shm import words as at
 from shardq.shm.damage import damaged
 from shardq.shm.deferred.records import PendingRecord, PendingRecords
-from shardq.shm.deferred.transfer import Transfer
 from shardq.shm.gate import Gate
 from shardq.shm.processes.sleepers import Sleepers
 from shardq.shm.processes.slots import Slots
@@ -25,6 +24,7 @@ from shardq.shm.segment import Segment
 from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
 from shardq.shm.verbs.appending import Appending
 from shardq.shm.verbs.equal_messages import Asked, EqualMessages
+from shardq.shm.verbs.transfer import Transfer
 
 #: How many records go to their tubes in one section.
 _AT_ONCE = 32

@@ -11,7 +11,6 @@ from shardq.pages import Page
 from shardq.shm import words as at
 from shardq.shm.deferred.due_heap import DueHeap
 from shardq.shm.deferred.records import PendingRecords
-from shardq.shm.deferred.transfer import Transfer
 from shardq.shm.gate import Gate
 from shardq.shm.journal import Journal
 from shardq.shm.processes.sleepers import Sleepers
@@ -22,6 +21,7 @@ from shardq.shm.tubes.directory import Directory
 from shardq.shm.tubes.fifo import Fifos
 from shardq.shm.verbs.equal_messages import EqualMessages
 from shardq.shm.verbs.recovery import Recovery
+from shardq.shm.verbs.transfer import Transfer
 
 #: Of how many threads, or records that wait, something is read or dropped in one section.
 _AT_ONCE = 32

@@ -15,7 +15,6 @@ from typing import NamedTuple
 from shardq.errors import DirectoryFull
 from shardq.outputs import Output, hands_over
 from shardq.shm import words as at
-from shardq.shm.deferred.transfer import Transfer
 from shardq.shm.journal import Journal
 from shardq.shm.memory import record
 from shardq.shm.memory.extents import Extents
@@ -26,6 +25,7 @@ from shardq.shm.tubes.fifo import Fifos
 from shardq.shm.tubes.fifo_writer import FifoWriter
 from shardq.shm.verbs.appending import Appending
 from shardq.shm.verbs.equal_messages import Asked, EqualMessages
+from shardq.shm.verbs.transfer import Transfer
 
 #: A tube that gets messages at once: its pipe, its thread and its entry.
 Target = tuple[str, int, int]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from shardq.shm.damage import damaged
-from shardq.shm.deferred.transfer import Transfer
 from shardq.shm.journal import Journal
 from shardq.shm.memory.reserve import Reserve
 from shardq.shm.segment import Segment
 from shardq.shm.tubes.claims import Claims
 from shardq.shm.tubes.directory import Directory
 from shardq.shm.tubes.fifo import Fifos
+from shardq.shm.verbs.transfer import Transfer
 
 
 class Recovery:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import count, islice
 
-from shardq.drivers.redis.layout import Layout
+from shardq.drivers.redis.servers.layout import Layout
 from shardq.model import key_of
 from tests.support.drivers import MOST_PARTITIONS
 

@@ -13,15 +13,15 @@ from collections import defaultdict
 from contextlib import suppress
 from random import Random
 
-from shardq.drivers.redis.address import Address
 from shardq.drivers.redis.check import wrongs
 from shardq.drivers.redis.connecting import storage_of
-from shardq.drivers.redis.layout import slot_of
-from shardq.drivers.redis.owners import Family
-from shardq.drivers.redis.records import batch_of
-from shardq.drivers.redis.scripts import script
+from shardq.drivers.redis.connections.address import Address
+from shardq.drivers.redis.connections.scripts import script
+from shardq.drivers.redis.connections.wire import PlainWire, packed
+from shardq.drivers.redis.servers.layout import slot_of
 from shardq.drivers.redis.storage import RedisStorage
-from shardq.drivers.redis.wire import PlainWire, packed
+from shardq.drivers.redis.verbs.owners import Family
+from shardq.drivers.redis.verbs.records import batch_of
 from shardq.errors import FencedError, StorageUnavailable
 from shardq.model import Hand, Terms, split_key
 from shardq.outputs import Output

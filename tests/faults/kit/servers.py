@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from shardq.drivers.redis.address import Address
 from shardq.drivers.redis.check import wrongs
+from shardq.drivers.redis.connections.address import Address
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.model import Hand, Terms
 from shardq.settings import StorageSettings

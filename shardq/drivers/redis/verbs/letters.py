@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 
-from shardq.drivers.redis.forwarding import Forwarding
-from shardq.drivers.redis.hands import tube_name
-from shardq.drivers.redis.records import bodies_of
-from shardq.drivers.redis.replies import NoMemory
-from shardq.drivers.redis.rooms import CALL_AGAIN, NO_ROOM, Room
-from shardq.drivers.redis.server import Server
+from shardq.drivers.redis.connections.replies import NoMemory
+from shardq.drivers.redis.servers.server import Server
+from shardq.drivers.redis.verbs.forwarding import Forwarding
+from shardq.drivers.redis.verbs.hands import tube_name
+from shardq.drivers.redis.verbs.records import bodies_of
+from shardq.drivers.redis.verbs.rooms import CALL_AGAIN, NO_ROOM, Room
 from shardq.model import EMPTY, Batch, Hand, key_of
 from shardq.pages import Page
 from shardq.settings import StorageSettings

@@ -10,20 +10,20 @@ from functools import partial
 from typing import Any
 
 from shardq.blocking import here as blocking
-from shardq.drivers.redis.address import Address
-from shardq.drivers.redis.bells import Bells
-from shardq.drivers.redis.calls import Calls
-from shardq.drivers.redis.cluster import Cluster, ClusterLink, PlainClusterLink
-from shardq.drivers.redis.copies import wants_copies
-from shardq.drivers.redis.layout import Layout, meta_key, slot_of
-from shardq.drivers.redis.links import Link
-from shardq.drivers.redis.per_loop import PerLoop
-from shardq.drivers.redis.plain_links import PlainLink
-from shardq.drivers.redis.replies import NoMemory
-from shardq.drivers.redis.scripts import Script, script
-from shardq.drivers.redis.suitable import check_suitable
-from shardq.drivers.redis.tries import PATIENCE_S
-from shardq.drivers.redis.wire import Orphan
+from shardq.drivers.redis.connections.address import Address
+from shardq.drivers.redis.connections.calls import Calls
+from shardq.drivers.redis.connections.copies import wants_copies
+from shardq.drivers.redis.connections.links import Link
+from shardq.drivers.redis.connections.per_loop import PerLoop
+from shardq.drivers.redis.connections.plain_links import PlainLink
+from shardq.drivers.redis.connections.replies import NoMemory
+from shardq.drivers.redis.connections.scripts import Script, script
+from shardq.drivers.redis.connections.tries import PATIENCE_S
+from shardq.drivers.redis.connections.wire import Orphan
+from shardq.drivers.redis.servers.bells import Bells
+from shardq.drivers.redis.servers.cluster import Cluster, ClusterLink, PlainClusterLink
+from shardq.drivers.redis.servers.layout import Layout, meta_key, slot_of
+from shardq.drivers.redis.servers.suitable import check_suitable
 from shardq.errors import ConfigurationError, StorageClosed, StorageUnavailable, shown
 
 #: Version of the layout.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from shardq.drivers.redis.address import Address
-from shardq.drivers.redis.cluster import Cluster
+from shardq.drivers.redis.connections.address import Address
+from shardq.drivers.redis.servers.cluster import Cluster
 from shardq.errors import ConfigurationError, StorageRefused
 
 #: Gives the answer to a plain command.

@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from shardq.drivers.redis.address import Address
-from shardq.drivers.redis.replies import TooFewCopies, meaning
-from shardq.drivers.redis.scripts import Script
-from shardq.drivers.redis.wire import Disconnected, Wire, packed
+from shardq.drivers.redis.connections.address import Address
+from shardq.drivers.redis.connections.replies import TooFewCopies, meaning
+from shardq.drivers.redis.connections.scripts import Script
+from shardq.drivers.redis.connections.wire import Disconnected, Wire, packed
 from shardq.text.wording import counted
 
 #: Milliseconds after which a server says how many copies there are by then. With `appendfsync everysec` it writes to

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from shardq.blocking import here as blocking
-from shardq.drivers.redis.forwarding import Forwarding
-from shardq.drivers.redis.layout import Layout
-from shardq.drivers.redis.records import bodies_of
-from shardq.drivers.redis.replies import NoMemory
-from shardq.drivers.redis.rooms import CALL_AGAIN, NO_ROOM, RESERVE_PART, Room
-from shardq.drivers.redis.server import Server, answers
-from shardq.drivers.redis.sleeping import Look, Places, until
-from shardq.drivers.redis.tries import PATIENCE_S
+from shardq.drivers.redis.connections.replies import NoMemory
+from shardq.drivers.redis.connections.tries import PATIENCE_S
+from shardq.drivers.redis.servers.layout import Layout
+from shardq.drivers.redis.servers.server import Server, answers
+from shardq.drivers.redis.verbs.forwarding import Forwarding
+from shardq.drivers.redis.verbs.records import bodies_of
+from shardq.drivers.redis.verbs.rooms import CALL_AGAIN, NO_ROOM, RESERVE_PART, Room
+from shardq.drivers.redis.verbs.sleeping import Look, Places, until
 from shardq.errors import StorageMoved, StorageUnavailable
 from shardq.model import Part, When, check_parts, key_of
 from shardq.scheduling.schedule import resolved_us

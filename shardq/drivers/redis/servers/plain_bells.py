@@ -8,12 +8,12 @@ from contextlib import suppress
 
 import hiredis
 
-from shardq.drivers.redis.address import Address
-from shardq.drivers.redis.bells import HAS_SHARDED, sharded_channel
-from shardq.drivers.redis.cluster import Cluster, PlainClusterLink
-from shardq.drivers.redis.layout import Layout, slot_of
-from shardq.drivers.redis.replies import Outage
-from shardq.drivers.redis.wire import Disconnected, PlainWire, packed
+from shardq.drivers.redis.connections.address import Address
+from shardq.drivers.redis.connections.replies import Outage
+from shardq.drivers.redis.connections.wire import Disconnected, PlainWire, packed
+from shardq.drivers.redis.servers.bells import HAS_SHARDED, sharded_channel
+from shardq.drivers.redis.servers.cluster import Cluster, PlainClusterLink
+from shardq.drivers.redis.servers.layout import Layout, slot_of
 
 
 class PlainBells:

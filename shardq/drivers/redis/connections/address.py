@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 from redis.connection import parse_url
 
-from shardq.drivers.redis import tls
+from shardq.drivers.redis.connections import tls
 from shardq.errors import ConfigurationError
 
 #: Seconds for a new connection, and for the server to say anything while an answer is due.

@@ -7,7 +7,7 @@ import random
 import time
 from typing import Any
 
-from shardq.drivers.redis.replies import Moving, TooFewCopies
+from shardq.drivers.redis.connections.replies import Moving, TooFewCopies
 from shardq.errors import StorageUnavailable, StorageUnconfirmed
 
 log = logging.getLogger("shardq.storage")

@@ -15,7 +15,7 @@ from typing import Any
 
 import hiredis
 
-from shardq.drivers.redis.address import ANSWER_S, Address
+from shardq.drivers.redis.connections.address import ANSWER_S, Address
 
 #: The kernel asks a peer that is silent whether it is there, also where no answer is due: after so many seconds, every
 #: so many seconds, so many times. What was sent may be unconfirmed for so many milliseconds. Where a system has these.

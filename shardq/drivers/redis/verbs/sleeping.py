@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
-from shardq.drivers.redis.bells import Nap
-from shardq.drivers.redis.server import Server
+from shardq.drivers.redis.servers.bells import Nap
+from shardq.drivers.redis.servers.server import Server
 from shardq.errors import StorageClosed
 
 _Found = TypeVar("_Found")

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from shardq.drivers.redis.records import batch_of
+from shardq.drivers.redis.verbs.records import batch_of
 from shardq.model import EMPTY, Batch, Ending, Failed, Hand, Terms
 
 #: What a script says as one text.

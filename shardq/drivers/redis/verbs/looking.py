@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from shardq.drivers.redis.forwarding import Forwarding
-from shardq.drivers.redis.hands import decoded
-from shardq.drivers.redis.rooms import Room
-from shardq.drivers.redis.server import Server, answers
-from shardq.drivers.redis.sleeping import Look, Places, until
+from shardq.drivers.redis.servers.server import Server, answers
+from shardq.drivers.redis.verbs.forwarding import Forwarding
+from shardq.drivers.redis.verbs.hands import decoded
+from shardq.drivers.redis.verbs.rooms import Room
+from shardq.drivers.redis.verbs.sleeping import Look, Places, until
 from shardq.errors import StorageUnavailable
 from shardq.protocols import Served
 from shardq.scheduling.schedule import next_us

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from shardq.blocking import here as blocking
-from shardq.drivers.redis.presence import Presence
-from shardq.drivers.redis.server import Server
+from shardq.drivers.redis.servers.server import Server
+from shardq.drivers.redis.verbs.presence import Presence
 from shardq.model import Hand
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import hiredis
 
-from shardq.drivers.redis import copies
-from shardq.drivers.redis.replies import Elsewhere, NoMemory, Outage, is_answer, lacks_script, meaning
-from shardq.drivers.redis.scripts import Command, Sendable, Words
-from shardq.drivers.redis.tries import LONGEST_PAUSE_S, LOOK_S, PATIENCE_S, Tries
-from shardq.drivers.redis.wire import Disconnected, Orphan, Wire, packed
+from shardq.drivers.redis.connections import copies
+from shardq.drivers.redis.connections.replies import Elsewhere, NoMemory, Outage, is_answer, lacks_script, meaning
+from shardq.drivers.redis.connections.scripts import Command, Sendable, Words
+from shardq.drivers.redis.connections.tries import LONGEST_PAUSE_S, LOOK_S, PATIENCE_S, Tries
+from shardq.drivers.redis.connections.wire import Disconnected, Orphan, Wire, packed
 from shardq.errors import ShardqError, StorageClosed, StorageUnavailable
 
 

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 from zlib import crc32
 
-from shardq.drivers.redis.scripts import Command, Script, command, packed_keys
+from shardq.drivers.redis.connections.scripts import Command, Script, command, packed_keys
 
 #: How many slots a cluster has.
 SLOTS = 16384

@@ -11,8 +11,8 @@ from contextlib import suppress
 from typing import Any
 
 from shardq.blocking import here as blocking
-from shardq.drivers.redis.owners import Family
-from shardq.drivers.redis.server import Server
+from shardq.drivers.redis.servers.server import Server
+from shardq.drivers.redis.verbs.owners import Family
 from shardq.errors import ShardqError
 from shardq.protocols import Served
 from shardq.system.processes import age_s

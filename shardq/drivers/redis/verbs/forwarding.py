@@ -18,9 +18,9 @@ import time
 from contextlib import suppress
 
 from shardq.blocking import here as blocking
-from shardq.drivers.redis.replies import NoMemory
-from shardq.drivers.redis.rooms import Room
-from shardq.drivers.redis.server import Server
+from shardq.drivers.redis.connections.replies import NoMemory
+from shardq.drivers.redis.servers.server import Server
+from shardq.drivers.redis.verbs.rooms import Room
 from shardq.errors import ShardqError, StorageMoved, StorageUnavailable
 from shardq.settings import StorageSettings
 

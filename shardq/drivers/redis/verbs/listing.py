@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from shardq.drivers.redis.hands import decoded
-from shardq.drivers.redis.records import messages_of
-from shardq.drivers.redis.server import Server, answers
+from shardq.drivers.redis.servers.server import Server, answers
+from shardq.drivers.redis.verbs.hands import decoded
+from shardq.drivers.redis.verbs.records import messages_of
 from shardq.model import Scheduled
 from shardq.pages import Page
 

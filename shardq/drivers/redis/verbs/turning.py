@@ -11,15 +11,15 @@ from typing import Any, TypeVar
 import msgspec
 
 from shardq.blocking import here as blocking
-from shardq.drivers.redis.forwarding import Forwarding
-from shardq.drivers.redis.hands import decoded, hand_said, hand_told, terms_told
-from shardq.drivers.redis.looking import Looking, look_said
-from shardq.drivers.redis.outputs import Sending
-from shardq.drivers.redis.presence import Presence
-from shardq.drivers.redis.server import Server
-from shardq.drivers.redis.sleeping import Look, Places, until
-from shardq.drivers.redis.strays import Strays
-from shardq.drivers.redis.tries import LOOK_S
+from shardq.drivers.redis.connections.tries import LOOK_S
+from shardq.drivers.redis.servers.server import Server
+from shardq.drivers.redis.verbs.forwarding import Forwarding
+from shardq.drivers.redis.verbs.hands import decoded, hand_said, hand_told, terms_told
+from shardq.drivers.redis.verbs.looking import Looking, look_said
+from shardq.drivers.redis.verbs.outputs import Sending
+from shardq.drivers.redis.verbs.presence import Presence
+from shardq.drivers.redis.verbs.sleeping import Look, Places, until
+from shardq.drivers.redis.verbs.strays import Strays
 from shardq.errors import StorageMoved
 from shardq.model import AllTerms, Hand, Terms, split_key
 from shardq.protocols import Served

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from shardq.drivers.redis.records import bodies_of
-from shardq.drivers.redis.replies import NoMemory
-from shardq.drivers.redis.rooms import CALL_AGAIN, FOLLOW_UP_PART, HAND_OVER_PART, NO_ROOM, Room
-from shardq.drivers.redis.server import Server
+from shardq.drivers.redis.connections.replies import NoMemory
+from shardq.drivers.redis.servers.server import Server
+from shardq.drivers.redis.verbs.records import bodies_of
+from shardq.drivers.redis.verbs.rooms import CALL_AGAIN, FOLLOW_UP_PART, HAND_OVER_PART, NO_ROOM, Room
 from shardq.model import Part, key_of
 from shardq.outputs import Output, check_outputs, hands_over
 from shardq.scheduling.schedule import resolved_us

@@ -17,14 +17,14 @@ from typing import Any
 
 import hiredis
 
-from shardq.drivers.redis.address import Address
-from shardq.drivers.redis.layout import SLOTS
-from shardq.drivers.redis.links import Link
-from shardq.drivers.redis.plain_links import PlainLink, plain_answer
-from shardq.drivers.redis.replies import Outage
-from shardq.drivers.redis.scripts import Sendable
-from shardq.drivers.redis.tries import LOOK_S
-from shardq.drivers.redis.wire import Disconnected, Orphan, PlainWire, Wire, packed
+from shardq.drivers.redis.connections.address import Address
+from shardq.drivers.redis.connections.links import Link
+from shardq.drivers.redis.connections.plain_links import PlainLink, plain_answer
+from shardq.drivers.redis.connections.replies import Outage
+from shardq.drivers.redis.connections.scripts import Sendable
+from shardq.drivers.redis.connections.tries import LOOK_S
+from shardq.drivers.redis.connections.wire import Disconnected, Orphan, PlainWire, Wire, packed
+from shardq.drivers.redis.servers.layout import SLOTS
 from shardq.errors import StorageClosed
 
 #: Seconds for which one server is asked for the slots, and for an answer while one is due: others may have its slots.

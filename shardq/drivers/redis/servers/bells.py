@@ -18,12 +18,12 @@ from typing import Any
 
 import hiredis
 
-from shardq.drivers.redis.address import Address
-from shardq.drivers.redis.cluster import Cluster, ClusterLink
-from shardq.drivers.redis.layout import slot_of
-from shardq.drivers.redis.links import Link
-from shardq.drivers.redis.replies import Outage, meaning
-from shardq.drivers.redis.wire import Disconnected, Wire, packed
+from shardq.drivers.redis.connections.address import Address
+from shardq.drivers.redis.connections.links import Link
+from shardq.drivers.redis.connections.replies import Outage, meaning
+from shardq.drivers.redis.connections.wire import Disconnected, Wire, packed
+from shardq.drivers.redis.servers.cluster import Cluster, ClusterLink
+from shardq.drivers.redis.servers.layout import slot_of
 from shardq.errors import StorageRefused
 
 #: Seconds for a new subscription, and how long a sleeper waits for one that takes long.
