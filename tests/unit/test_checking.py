@@ -171,7 +171,7 @@ DAMAGE: list[tuple[Callable[[Segment], None], str]] = [
     (work_at_rest, "queued: state"),
     (attempts_at_no_time, "failed first at"),
     (heap_beyond_its_memory, "heap 0"),
-    (due_twice, "messages, counted"),
+    (due_twice, "are counted"),
     (never_promoted, "first due at"),
     (table_beyond_its_memory, "the table of equal messages"),
     (equal_ones_forgotten, "not among the equal ones"),

@@ -13,6 +13,7 @@ from shardq.shm.memory.record import Record
 from shardq.shm.memory.slabs import BITS_BYTES, CELLS_BEGIN, FIRST_SIZE, FULL, LARGE, SIZES, SLAB
 from shardq.shm.segment import Segment
 from shardq.shm.words import WORD
+from shardq.text.wording import counted
 
 #: How long a promotion without room rests, in microseconds.
 _RETRY_US = 50_000
@@ -102,7 +103,8 @@ class Pending(Look):
     def _check_counts(self, records: list[PendingSeen]) -> None:
         for which, word in enumerate((at.DEFERRED, at.RECURRENT)):
             living = sum(len(self.living(found.messages)) for found in records if found.which == which)
-            self.expect(self.words[word] == living, f"heap {which}: {living} messages, counted {self.words[word]}")
+            said = self.words[word]
+            self.expect(said == living, f"heap {which}: {counted(living, 'message')}, but {said} are counted")
 
     def _check_cells(self, records: list[PendingSeen]) -> None:
         """Each cell and each large extent that is lent holds one record of a heap."""

@@ -9,6 +9,7 @@ from shardq.shm.checking.look import Look, Moment
 from shardq.shm.checking.pending import Pending
 from shardq.shm.checking.threads import Threads
 from shardq.shm.segment import Segment
+from shardq.text.wording import counted
 
 _ZERO_AT_REST = {
     "intent on a thread": at.INTENT_THREAD,
@@ -23,22 +24,23 @@ _ZERO_AT_REST = {
 
 def wrongs(segment: Segment, moment: Moment) -> list[str]:
     """What is wrong with a segment in which no process is at work, a line each."""
-    threads, fifos, pending, equals = Threads(segment), Fifos(segment), Pending(segment), Equals(segment)
-    totals = Look(segment)
+    totals, threads, fifos = Look(segment), Threads(segment), Fifos(segment)
+    pending, equals = Pending(segment), Equals(segment)
     for what, word in _ZERO_AT_REST.items():
         totals.expect(segment.words[word] == 0, f"{what}: {segment.words[word]:#x}")
-    linked = threads.linked()
-    graves = {thread for thread in linked if threads.is_grave(thread)}
-    queued = {
-        thread: sum(fifos.check(tube, grave=thread in graves) for tube in tubes) for thread, tubes in linked.items()
-    }
-    threads.check_states(queued, moment)
-    records = pending.records()
-    fifos.check_extents(pending.owners)
-    tubes = (tube for thread, its in linked.items() if thread not in graves for tube in its)
-    equals.check(records, {tube: threads.pipe_of(tube) for tube in tubes})
-    dead = sum(queued[thread] for thread in graves)
-    _check_totals(totals, sum(queued.values()) - dead, dead)
+    with totals.noting("the rest cannot be read"):
+        linked = threads.linked()
+        graves = {thread for thread in linked if threads.is_grave(thread)}
+        queued = {
+            thread: sum(fifos.check(tube, grave=thread in graves) for tube in tubes) for thread, tubes in linked.items()
+        }
+        threads.check_states(queued, moment)
+        records = pending.records()
+        fifos.check_extents(pending.owners)
+        dead = sum(queued[thread] for thread in graves)
+        _check_totals(totals, sum(queued.values()) - dead, dead)
+        tubes = (tube for thread, its in linked.items() if thread not in graves for tube in its)
+        equals.check(records, {tube: threads.pipe_of(tube) for tube in tubes})
     return [wrong for look in (totals, threads, fifos, pending, equals) for wrong in look.wrongs]
 
 
@@ -47,6 +49,6 @@ def _check_totals(look: Look, queued: int, dead: int) -> None:
         look.words[word] for word in (at.ACCEPTED, at.HANDLED, at.BURIED, at.UNBURIED, at.EVICTED)
     )
     look.expect(accepted - handled == queued, f"{accepted} accepted, {handled} handled, but {queued} queued")
-    look.expect(buried - unburied == dead, f"{buried} buried, {unburied} unburied, but {dead} dead letters")
+    look.expect(buried - unburied == dead, f"{buried} buried, {unburied} unburied, but {counted(dead, 'dead letter')}")
     look.expect(buried <= handled, f"{buried} buried, but {handled} handled")
     look.expect(evicted <= unburied, f"{evicted} evicted, but {unburied} unburied")

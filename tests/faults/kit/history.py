@@ -9,7 +9,7 @@ count.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
@@ -88,9 +88,9 @@ class History:
         lines = [f"delivered {by} {number} {message.decode()}" for number, message in each]
         self._write(_file_of(batch.pipe), lines)
 
-    def note_intent(self, by: str, pipe: str, fate: Fate, first: int, through: int) -> None:
-        if through > first:
-            self._write(_file_of(pipe), [f"{fate} {by} {first} {through}"])
+    def note_intent(self, by: str, pipe: str, fate: Fate, numbers: Sequence[int]) -> None:
+        if numbers:
+            self._write(_file_of(pipe), [f"{fate} {by} {' '.join(map(str, numbers))}"])
 
     def accepted(self) -> Iterator[tuple[str, Message]]:
         """First message of every batch whose producer was told that it was accepted."""
@@ -99,12 +99,12 @@ class History:
 
     def events(self, pipe: str) -> Iterator[Delivery | Intent]:
         """What became of the messages of a tube, in order."""
-        for kind, by, first, *words in self._read(_file_of(pipe)):
+        for kind, by, number, *words in self._read(_file_of(pipe)):
             if kind == "delivered":
-                yield Delivery(int(first), Message.parsed(words), by)
+                yield Delivery(int(number), Message.parsed(words), by)
                 continue
             fate = next(fate for fate in get_args(Fate) if fate == kind)
-            yield from (Intent(sequence, fate, by) for sequence in range(int(first), int(words[0])))
+            yield from (Intent(int(each), fate, by) for each in (number, *words))
 
     def _write(self, name: str, lines: list[str]) -> None:
         note = "".join(f"\n{line} {MARK}" for line in lines).encode()

@@ -107,24 +107,25 @@ class _Consumer:
         done = 0
         if self._chance(TO_ACKNOWLEDGE_A_PART):
             done = next((n for n, message in enumerate(batch.messages) if is_poison(message)), batch.count // 2)
-            await self._acknowledge(batch, batch.sequence, batch.sequence + done)
+            await self._acknowledge(batch, 0, done)
         if self._chance(TO_FAIL) or any(map(is_poison, batch.messages[done:])):
-            await self._fail(batch, batch.sequence + done)
+            await self._fail(batch, done)
             return
-        await self._acknowledge(batch, batch.sequence + done, batch.through)
+        await self._acknowledge(batch, done, batch.count)
 
-    async def _acknowledge(self, batch: Batch, first: int, through: int) -> None:
-        self._history.note_intent(self._who, batch.pipe, "done", first, through)
-        await hands.pop(self._storage, batch.pipe, through, self._token)
+    async def _acknowledge(self, batch: Batch, done: int, count: int) -> None:
+        """The first `count` messages, of which so many were acknowledged before."""
+        self._history.note_intent(self._who, batch.pipe, "done", batch.numbers[done:count])
+        await hands.pop(self._storage, batch.pipe, batch.through_first(count), self._token)
 
-    async def _fail(self, batch: Batch, first: int) -> None:
-        self._history.note_intent(self._who, batch.pipe, "failed", first, batch.through)
+    async def _fail(self, batch: Batch, done: int) -> None:
+        self._history.note_intent(self._who, batch.pipe, "failed", batch.numbers[done:])
         if (await hands.fail(self._storage, batch.pipe, self._token)).attempts >= MOST_FAILURES:
             await self._bury(batch)
 
     async def _bury(self, batch: Batch) -> None:
         last = batch.through - 1
-        self._history.note_intent(self._who, batch.pipe, "buried", last, batch.through)
+        self._history.note_intent(self._who, batch.pipe, "buried", [last])
         letter = Letter(batch.pipe, last).encoded()
         await hands.bury(self._storage, batch.pipe, last, self._token, GRAVE, letter)
 
