@@ -101,8 +101,15 @@ class Supervise:
 
     def some_workers(self) -> set[int]:
         """Wait until it has any workers, and return their process ids."""
-        until(lambda: bool(self._living()), f"{self.pid} has workers")
-        return self._living()
+        found: set[int] = set()
+
+        def any_there() -> bool:
+            nonlocal found
+            found = self._living()
+            return bool(found)
+
+        until(any_there, f"{self.pid} has workers")
+        return found
 
     def told_workers_to_stop(self, left: int) -> None:
         """After a signal: wait until only so many workers are left, because the others had nothing in hand. It took
