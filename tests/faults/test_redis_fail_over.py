@@ -19,7 +19,7 @@ from shardq.drivers.redis.servers.layout import Layout, slot_of
 from shardq.drivers.redis.storage import RedisStorage
 from tests.faults.kit.fail_overs import Blow, Load
 from tests.support.jobs import Folder, Forward, Record
-from tests.support.redis_cluster import Cluster
+from tests.support.redis_cluster import Cluster, cluster_to_break
 from tests.support.tasks import LIMIT_S, eventually, finished
 
 Tried = Callable[[str, int], None]
@@ -29,11 +29,8 @@ THREADS = 18
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    """One whose servers are killed; each replica may take over, however much it lacks."""
-    cluster = Cluster("--cluster-replica-validity-factor", "0")
-    cluster.start()
-    yield cluster
-    cluster.end()
+    with cluster_to_break() as cluster:
+        yield cluster
 
 
 @pytest.fixture

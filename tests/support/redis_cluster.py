@@ -11,7 +11,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.redis_server import die_with_parent, program
@@ -147,6 +148,17 @@ def running_cluster() -> Cluster:
         _running[:] = [Cluster(node_timeout_ms=_NEVER_MS)]
         _running[0].start()
     return _running[0]
+
+
+@contextmanager
+def cluster_to_break() -> Iterator[Cluster]:
+    """One whose servers are killed; each replica may take over, however much it lacks."""
+    cluster = Cluster("--cluster-replica-validity-factor", "0")
+    cluster.start()
+    try:
+        yield cluster
+    finally:
+        cluster.end()
 
 
 def end_cluster() -> None:

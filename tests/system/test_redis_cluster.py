@@ -25,7 +25,7 @@ from shardq.model import Counts, Hand, Terms
 from shardq.settings import StorageSettings
 from tests.support.jobs import Folder, Forward, Record
 from tests.support.leaks import segment_name
-from tests.support.redis_cluster import Cluster, Node, running_cluster
+from tests.support.redis_cluster import Cluster, Node, cluster_to_break, running_cluster
 from tests.support.tasks import finished
 
 HANDLER = "app.jobs/Resize"
@@ -45,11 +45,8 @@ async def storage() -> AsyncIterator[RedisStorage]:
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    """One whose servers a test may kill."""
-    cluster = Cluster("--cluster-replica-validity-factor", "0")
-    cluster.start()
-    yield cluster
-    cluster.end()
+    with cluster_to_break() as cluster:
+        yield cluster
 
 
 async def worked(storage: RedisStorage, done: dict[str, list[bytes]], count: int) -> int:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from shardq.errors import SegmentError
 from shardq.shm import words as at
 from shardq.shm.checking.image import image_of
 from shardq.shm.checking.look import Moment
@@ -18,6 +20,7 @@ from shardq.shm.segment import Segment
 from shardq.shm.store import Store
 from shardq.shm.words import WORD
 from tests.faults.kit.damage import limited
+from tests.faults.kit.points import Child, die_at, lines_of, one_of_each_line
 from tests.support import hands
 from tests.support.chance import SEED
 
@@ -26,6 +29,8 @@ PIPE, KEY, GRAVE = PIPES[1], "m/H/0", "m/H/dead/0"
 FAR_US = 1 << 52
 #: How many words are overwritten, one at a time.
 TRIES = 400
+#: One line in so many is died at.
+LINES_APART = 5
 
 
 @pytest.fixture
@@ -64,6 +69,27 @@ def test_the_segment_goes_on_after_it_was_read(full: Store) -> None:
     assert full.checking.wrongs() == []
     assert full.segment.taken_bytes == before
     assert full.appending.append([(PIPE, [b"more"])])
+
+
+def test_without_memory_for_the_copy_an_error_says_so_and_others_go_on(full: Store) -> None:
+    def look() -> str:
+        most = resource.getrlimit(resource.RLIMIT_AS)[1]
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 20, most))
+        with pytest.raises(SegmentError, match="cannot copy segment") as refused:
+            full.checking.wrongs()
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        return type(refused.value).__name__
+
+    assert Child(look).result() in ("SegmentNoRoom", "SegmentUnavailable")
+    assert full.checking.wrongs() == []
+
+
+def test_who_is_killed_at_any_line_of_a_look_leaves_the_segment_whole(full: Store) -> None:
+    lines = lines_of(lambda: full.checking, full.checking.wrongs)
+    for step in one_of_each_line(lines, random.Random(os.environ[SEED]))[::LINES_APART]:
+        assert die_at(step, lambda: full.checking, full.checking.wrongs).reached, step
+        assert full.checking.wrongs() == [], step
+        assert full.appending.append([(PIPE, [b"more"])]), step
 
 
 def test_a_thread_whose_pause_is_over_is_as_it_should_be(store: Store) -> None:

@@ -51,6 +51,6 @@ def peek(storage: SharedStorage, pipe: str, limit: int) -> Batch:
 
 def wrongs(storage: SharedStorage) -> list[str]:
     """What is wrong with the segment, a line each; nothing should be. Its processes stand still while it is copied,
-    for about 0.3 s a gigabyte.
+    for about 0.7 s a gigabyte. Raises `SegmentError` where there is no memory for the copy.
     """
     return storage.store.checking.wrongs()

@@ -25,8 +25,8 @@ class Checking:
         self._section = section
 
     def wrongs(self) -> list[str]:
-        """What is wrong with the segment, a line each. The guard is held while its memory is copied, for about 0.3 s a
-        gigabyte. What dead processes left is mended before.
+        """What is wrong with the segment, a line each. The guard is held while its memory is copied, for about 0.7 s a
+        gigabyte. What dead processes left is mended before. Raises `SegmentError` where there is no memory for that.
         """
         with self._section:
             self._recovery.adopt_orphans()
