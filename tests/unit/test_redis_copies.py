@@ -18,8 +18,9 @@ from shardq.errors import ConfigurationError, StorageUnconfirmed
 from shardq.handler import drive
 from shardq.model import Chunk, Counts, Figures, Place, When
 from tests.support.jobs import Note, Record
+from tests.support.ports import free_ports
 from tests.support.redis_proxy import proxied
-from tests.support.redis_server import Server, free_port, packaged_redis, packaged_valkey
+from tests.support.redis_server import Server, packaged_redis, packaged_valkey
 from tests.support.tasks import eventually, finished, suspended
 
 PIPE = "app.jobs/Resize/7/0"
@@ -28,7 +29,7 @@ PIPE = "app.jobs/Resize/7/0"
 @pytest.fixture(scope="module")
 def pair() -> Iterator[tuple[Server, Server]]:
     """A master and its replica."""
-    master = Server(packaged_valkey(), "--appendonly", "yes", "--repl-diskless-sync-delay", "0", port=free_port())
+    master = Server(packaged_valkey(), "--appendonly", "yes", "--repl-diskless-sync-delay", "0", port=free_ports(1)[0])
     replica = Server(packaged_valkey(), "--appendonly", "yes", "--replicaof", f"127.0.0.1 {master.port}")
     master.start()
     replica.start()

@@ -21,7 +21,8 @@ from shardq.model import Hand, Terms, When, dead_pipe
 from shardq.outputs import Output
 from shardq.settings import StorageSettings
 from tests.support.leaks import segment_name
-from tests.support.redis_server import Server, free_port, packaged_valkey, running_server
+from tests.support.ports import free_ports
+from tests.support.redis_server import Server, packaged_valkey, running_server
 from tests.support.tasks import LIMIT_S, eventually, finished
 
 HANDLER = "app.jobs/Resize"
@@ -208,7 +209,7 @@ async def test_15_a_worker_has_no_thread_for_ever_that_it_released(storage: Redi
 
 
 async def test_15_an_output_stays_in_its_outbox_until_the_other_partition_has_copies_of_it() -> None:
-    server = Server(packaged_valkey(), port=free_port())
+    server = Server(packaged_valkey(), port=free_ports(1)[0])
     server.start()
     replica = Server(packaged_valkey(), "--replicaof", f"127.0.0.1 {server.port}", "--repl-diskless-sync-delay", "0")
     storage = RedisStorage(Address(path=str(server.socket)), partitions=PARTITIONS, replicas=1)

@@ -20,8 +20,9 @@ from shardq.handler import drive
 from shardq.model import When
 from shardq.settings import StorageSettings
 from tests.support.leaks import segment_name
+from tests.support.ports import free_ports
 from tests.support.redis_proxy import proxied
-from tests.support.redis_server import Server, free_port, program, running_server
+from tests.support.redis_server import Server, program, running_server
 from tests.support.tasks import eventually, finished
 
 PIPE = "app.jobs/Resize/7/0"
@@ -275,7 +276,7 @@ async def test_a_connection_whose_other_side_is_silent_is_given_up(tmp_path: Pat
 
 @pytest.mark.parametrize("plain", [False, True])
 async def test_the_kernel_asks_a_silent_server_whether_it_is_there(plain: bool) -> None:
-    server = Server(program(), port=free_port())
+    server = Server(program(), port=free_ports(1)[0])
     server.start()
     address = Address("127.0.0.1", server.port)
     wire = PlainWire(address) if plain else await Wire.to(address)
