@@ -210,8 +210,8 @@ class Queue:
     ) -> Results[Any]:
         """The results of many requests, as a block: `async with queue.map(...) as results`, and in it `async for`.
 
-        At most `window` requests are under way, or have results that are not consumed yet; None: twice as many as the
-        workers take in a batch; and never more than a sixteenth of the capacity. `requests` are read as the results are
+        At most `window` requests are under way, or have results that are not consumed yet; None: 16 batches for each
+        worker; and never more than a sixteenth of the capacity. `requests` are read as the results are
         consumed, so there may be any number of them; those of an asynchronous input are sent as they come. `ordered`:
         results come in the order of the requests, else as they are there. `outcomes`: instead of results there are
         `Outcome`s, and requests that fail do not end the block. `timeout_s`: how long to wait for the next result.

@@ -21,6 +21,7 @@ _MARK, _NEEDS_CALLER, _STAYS = b"\xc1", 0x50, 0x51
 #: What a message with a head begins with.
 _BEGINNINGS = (_MARK + bytes((_NEEDS_CALLER,)), _MARK + bytes((_STAYS,)))
 _FLAGS = frozenset((_NEEDS_CALLER, _STAYS))
+_packed = Struct("<10sQ").pack
 
 
 class Head(NamedTuple):
@@ -67,7 +68,7 @@ NO_HEADS = Heads((), (), (), ())
 def sealed(messages: Sequence[bytes], inbox: int, first: int, *, abandon: bool) -> list[bytes]:
     """The messages with heads, numbered from `first` on. `abandon`: they are of no use without their caller."""
     begin = _MARK + bytes((_NEEDS_CALLER if abandon else _STAYS,)) + inbox.to_bytes(8, "little")
-    return [begin + number.to_bytes(8, "little") + message for number, message in enumerate(messages, first)]
+    return [_packed(begin, number) + message for number, message in enumerate(messages, first)]
 
 
 def split(message: bytes) -> tuple[Head | None, bytes]:

@@ -23,6 +23,13 @@ from shardq.settings import WorkerSettings
 if TYPE_CHECKING:
     from shardq.queue import Queue
 
+#: The window is as many batches for each worker, where the caller does not choose it. With 2 of them a caller and its
+#: workers wait for one another: requests that take no time are 1.4 times as fast with 16.
+_BATCHES = 16
+#: And as many batches are sent together at most, which is a tenth faster than one by one.
+_CHUNK = 4
+#: After so much time of reading its input and sending, a caller looks for results.
+_SENDING_S = 5e-3
 #: Most chunks that are remembered before those that are answered are looked for.
 _CHUNKS = 64
 
@@ -42,6 +49,14 @@ class _Chunk(NamedTuple):
 
     numbers: range
     parts: Sequence[Part]
+
+
+class _Run(NamedTuple):
+    """Results that follow one another, or a failure, and how many bytes they were."""
+
+    values: Sequence[Any]
+    error: Exception | None
+    nbytes: int
 
 
 class Mapping:
@@ -72,9 +87,9 @@ class Mapping:
         self._chunks = list[_Chunk]()
         self._next = 0
         """Number of the result that is due next, where they are ordered."""
-        self._early = dict[int, tuple[Sequence[Any], Exception | None]]()
+        self._early = dict[int, _Run]()
         """Those that came before it, by the number of the first one of those that follow one another."""
-        self._early_count = 0
+        self._early_count = self._early_bytes = 0
         self._sent = dict[int, Sent]()
         """The requests under way, where outcomes are wanted."""
         self._error: Exception | None = None
@@ -87,8 +102,8 @@ class Mapping:
         workers = await self._queue.serving.check(self._info.name)
         size = self._handler.batch_size
         batch = size if type(size) is int else WorkerSettings().batch_size
-        self._window = self._given_window() or 2 * workers * batch
-        self._chunk = max(1, min(batch, self._window // 2))
+        self._window = self._given_window() or _BATCHES * workers * batch
+        self._chunk = max(1, min(_CHUNK * batch, self._window // 2))
         self._bytes = self._storage.limits.message_bytes // 8
         inbox = OpenInbox(self._storage)
         await inbox.open()
@@ -101,14 +116,14 @@ class Mapping:
         while True:
             if self._error:
                 raise self._error
-            await self._send()
+            is_complete = await self._send()
             if not self._waiting:
                 if self._source.over:
                     return None
                 if self._source.next:
                     await asyncio.wait((self._source.next,))
                 continue
-            ready = self._sorted(await self._replies())
+            ready = self._sorted(await (self._replies() if is_complete else self._replies_there()))
             if ready:
                 return ready
 
@@ -138,20 +153,26 @@ class Mapping:
             raise ConfigurationError(f"window={shown(given)} cannot be: give a number of requests from 1 up, or None")
         return given
 
-    async def _send(self) -> None:
-        """Send requests until the window is full, or there is no room, or none to send."""
+    async def _send(self) -> bool:
+        """Send requests until the window is full, or there is no room, or none to send. False: that takes long."""
+        until = time.monotonic() + _SENDING_S
         while await self._unsent_sent() and not self._source.over:
             room = self._room
             if self._waiting and room < (1 if self._source.next else self._chunk):
-                return
-            requests = await self._source.take(max(1, min(room, self._chunk)))
+                break
+            if self._waiting and time.monotonic() >= until:
+                return False
+            requests = await self._source.take(max(1, min(room, self._chunk)), until)
             if not requests:
-                return
+                break
             await self._prepare(requests)
+        return True
 
     @property
     def _room(self) -> int:
         """How many more requests may be under way."""
+        if self._early_bytes >= self._bytes:
+            return 0
         room = self._window - len(self._waiting) - self._early_count
         if self._mean_bytes:
             room = min(room, self._bytes // self._mean_bytes - len(self._waiting))
@@ -184,6 +205,12 @@ class Mapping:
                 await self._queue.wait_for_room(step, self._info.name, self._options.timeout_s)
             self._unsent.popleft()
         return True
+
+    async def _replies_there(self) -> Sequence[bytes]:
+        """Replies that have arrived, after the event loop had its turn."""
+        assert self._inbox
+        await asyncio.sleep(0)
+        return await self._inbox.read(0)
 
     async def _replies(self) -> Sequence[bytes]:
         """Replies, as soon as there are any."""
@@ -230,31 +257,34 @@ class Mapping:
             if self._options.outcomes:
                 values, error = self._outcomes(numbers, reply, values, error), None
             if self._options.ordered:
-                self._put_aside(numbers, values, error)
+                self._put_aside(numbers, values, error, len(reply.results))
             elif error:
                 self._error = error
                 return ready
             else:
                 ready += values
         while run := self._early.pop(self._next, None):
-            values, error = run
-            self._next += len(values)
-            self._early_count -= len(values)
-            if error:
-                self._error = error
+            self._next += len(run.values)
+            self._early_count -= len(run.values)
+            self._early_bytes -= run.nbytes
+            if run.error:
+                self._error = run.error
                 break
-            ready += values
+            ready += run.values
         return ready
 
-    def _put_aside(self, numbers: Sequence[int], values: Sequence[Any], error: Exception | None) -> None:
+    def _put_aside(self, numbers: Sequence[int], values: Sequence[Any], error: Exception | None, nbytes: int) -> None:
         """Keep results until those before them are there, by the number of the first one of those that follow one
         another.
         """
         self._early_count += len(numbers)
+        self._early_bytes += nbytes
         if numbers[-1] - numbers[0] == len(numbers) - 1:  # those of a batch are in their order
-            self._early[numbers[0]] = values, error
-        else:
-            self._early.update((number, ([value], error)) for number, value in zip(numbers, values, strict=True))
+            self._early[numbers[0]] = _Run(values, error, nbytes)
+            return
+        shares = [nbytes - nbytes // len(numbers) * (len(numbers) - 1)] + [nbytes // len(numbers)] * (len(numbers) - 1)
+        for number, value, share in zip(numbers, values, shares, strict=True):
+            self._early[number] = _Run([value], error, share)
 
     def _outcomes(
         self, numbers: Sequence[int], reply: Reply, values: Sequence[Any], error: Exception | None

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from typing import Any
+
+#: As many requests are read before the time is looked at.
+_AT_ONCE = 32
 
 
 class Source:
@@ -24,14 +28,21 @@ class Source:
         self.over = False
         """Whether there are no more."""
 
-    async def take(self, most: int) -> list[Any]:
-        """So many requests, fewer where there are no more, or where more have to be waited for."""
-        if self._coming is None:
-            assert self._plain is not None
-            found = list(islice(self._plain, most))
-            self.over = len(found) < most
+    async def take(self, most: int, until: float) -> list[Any]:
+        """So many requests, fewer where there are no more, where more have to be waited for, or where it is later than
+        `until`, monotonic; one at least.
+        """
+        found = list[Any]()
+        if self._plain is not None:
+            while len(found) < most and not self.over:
+                count = min(_AT_ONCE, most - len(found))
+                requests = list(islice(self._plain, count))
+                self.over = len(requests) < count
+                found += requests
+                if time.monotonic() >= until:
+                    break
             return found
-        found = []
+        assert self._coming is not None
         while len(found) < most and not self.over:
             if self.next is None:
                 self.next = asyncio.create_task(self._await_next(self._coming))
