@@ -155,17 +155,18 @@ class Mapping:
 
     async def _send(self) -> bool:
         """Send requests until the window is full, or there is no room, or none to send. False: that takes long."""
-        until = time.monotonic() + _SENDING_S
+        until, sent = time.monotonic() + _SENDING_S, False
         while await self._unsent_sent() and not self._source.over:
             room = self._room
             if self._waiting and room < (1 if self._source.next else self._chunk):
                 break
-            if self._waiting and time.monotonic() >= until:
+            if sent and time.monotonic() >= until:
                 return False
             requests = await self._source.take(max(1, min(room, self._chunk)), until)
             if not requests:
                 break
             await self._prepare(requests)
+            sent = True
         return True
 
     @property

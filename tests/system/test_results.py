@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -24,9 +25,10 @@ from shardq.errors import (
 from shardq.model import INBOX, handler_name
 from shardq.protocols import Serializer, Storage
 from shardq.results import inbox as inboxes
+from shardq.results import mapping
 from tests.conftest import OpenBackend
 from tests.support.drivers import MIB, Backend
-from tests.support.tasks import LIMIT_S, NEVER_S, cancelled, finished, in_thread, suspended
+from tests.support.tasks import LIMIT_S, NEVER_S, cancelled, eventually, finished, in_thread, suspended
 from tests.support.workers import Impatient, Item, Routed, diary, letters, new_worker, run, trouble, working
 
 pytestmark = pytest.mark.requires("answers")
@@ -510,6 +512,63 @@ async def test_a_slow_consumer_keeps_the_window(queue: Queue, worker: Worker) ->
             await asyncio.sleep(0)
             most = max(most, len(numbers_done()) - done + 1)
     assert most <= 8
+
+
+async def test_results_are_handed_out_while_a_slow_input_is_read(
+    queue: Queue, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mapping, "_SENDING_S", 0.0)  # each input is slow
+    read = count()
+    async with working(worker):
+        async with queue.map(Double, (Item(0, next(read)) for _ in count()), window=100_000) as results:
+            assert await anext(aiter(results)) == 0
+        assert next(read) < 100_000
+        await nothing_is_left(queue)
+
+
+class Heavy(Handler[Item, bytes]):
+    """The first request takes until the gate is open; all others have large results at once."""
+
+    batch_size = 4
+
+    @classmethod
+    def route(cls, *items: Item) -> list[Route]:
+        return [Route(item.thread) for item in items]
+
+    async def perform(self, *items: Item) -> list[bytes]:
+        if items[0].number == 0:
+            await diary.gate.wait()
+        diary.add("batch", *(item.number for item in items))
+        return [bytes(8192) for _ in items]
+
+
+@pytest.mark.requires("bounded")
+async def test_large_results_before_their_turn_hold_the_input_back(
+    open_backend: OpenBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mapping, "_SENDING_S", 0.0)
+    backend = open_backend(MIB)
+    queue = await served(backend.storage)
+    read, looks = 0, deque[int](maxlen=10)
+
+    def requests() -> Iterator[Item]:
+        nonlocal read
+        for read in count(1):
+            yield Item(min(read - 1, 1), read - 1)
+
+    def reads_no_more() -> bool:
+        looks.append(read)
+        return len(looks) == 10 and len(set(looks)) == 1 and len(numbers_done()) == read - 1
+
+    async with working(new_worker(backend, queue)), working(new_worker(backend, queue)):
+        async with queue.map(Heavy, requests(), window=2_000) as results:
+            found = aiter(results)
+            first = asyncio.create_task(anext(found))
+            await eventually(reads_no_more, "all but the first are done")
+            diary.gate.set()
+            assert await first == await anext(found) == bytes(8192)
+            assert read < 1_000
+        await nothing_is_left(queue)
 
 
 async def test_the_first_failure_ends_a_map(queue: Queue, worker: Worker) -> None:
