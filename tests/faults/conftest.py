@@ -21,7 +21,10 @@ EVERYTHING = os.environ.get("SHARDQ_FAULTS") == "all"
 _EVERYTHING_S = 3600
 KILLS = int(os.environ.get("SHARDQ_FAULTS_KILLS", "25"))
 #: Tests that have a lean process call what they are about.
-FORKING = ("test_exception_points", "test_kill_points", "test_kill_repairer", "test_spoilt", "test_stop_points")
+FORKING = (
+    *("test_exception_points", "test_kill_points", "test_kill_repairer", "test_mutants", "test_spoilt"),
+    "test_stop_points",
+)
 
 
 @pytest.hookimpl(trylast=True)

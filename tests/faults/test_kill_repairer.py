@@ -9,8 +9,9 @@ from random import Random
 import pytest
 
 import shardq
+from shardq.shm.journal import Journal
 from tests.faults.kit.case import Operation
-from tests.faults.kit.operations import OPERATIONS
+from tests.faults.kit.operations import OPERATIONS, operation_named
 from tests.faults.kit.outcome import Seen, recorded
 from tests.faults.kit.points import (
     Action,
@@ -24,6 +25,8 @@ from tests.faults.kit.points import (
     one_of_each_line,
     run_by,
     sample,
+    steps_at,
+    steps_in,
 )
 from tests.faults.kit.scene import Scene, settle
 from tests.faults.kit.trial import Stage, problems_of, staged
@@ -38,6 +41,7 @@ CHANGING = (
     "shm/deferred/due_heap.py",
     "shm/verbs/transfer.py",
     "shm/memory/extents.py",
+    "shm/memory/reserve.py",
     "shm/memory/slabs.py",
     "shm/processes/sleepers.py",
     "shm/tubes/claims.py",
@@ -52,6 +56,8 @@ CHANGING = (
     "shm/verbs/equal_messages.py",
     "shm/verbs/outputs.py",
 )
+#: Operations whose first commit has several stores.
+SEVERAL_STORES = ("append a call to two tubes", "bury into an old grave", "acknowledge with outputs")
 
 
 def test_the_files_whose_deaths_are_tried_are_there() -> None:
@@ -68,6 +74,30 @@ def test_death_of_the_repairer_leaves_all_or_nothing(
     count, failed = lean.call(double_deaths, operation, random, *most)
     tried("double kills", count)
     assert not failed, "\n".join(failed)
+
+
+@pytest.mark.parametrize("name", SEVERAL_STORES)
+@pytest.mark.timeout(1800)
+def test_death_in_the_redo_of_a_commit_loses_none_of_its_stores(
+    name: str, everything: bool, tried: Callable[[str, int], None], lean: LeanProcess
+) -> None:
+    """A process dies in a commit that counts; the next one dies at each step of storing it again."""
+    count, failed = lean.call(deaths_in_the_redo, operation_named(name), None if everything else 1)
+    tried("double kills", count)
+    assert not failed, "\n".join(failed)
+
+
+def deaths_in_the_redo(operation: Operation, most: int | None) -> tuple[int, list[str]]:
+    """How often two processes died, and what was wrong then. Of the first deaths so many are tried: in that order, so
+    that the first one leaves all stores to be done.
+    """
+    count, failed = 0, list[str]()
+    with staged(operation) as stage:
+        for first in steps_at("words[place] = value", recorded(operation), Journal, "commit")[:most]:
+            seconds = steps_in(recorded_mending(stage, first), Journal, "redo")
+            failed += [f"{first}, {then}: {said}" for then in seconds for said in problems_after(stage, first, then)]
+            count += len(seconds)
+    return count, failed
 
 
 def double_deaths(operation: Operation, random: Random, first_deaths: int, second: int) -> tuple[int, list[str]]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from itertools import chain
-from types import CodeType, ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -15,9 +13,10 @@ from shardq.shm.deferred import due_heap
 from shardq.shm.memory import slabs
 from shardq.shm.tubes import delivery, fifo, fifo_writer
 from shardq.shm.verbs import burying, outputs, recovery
+from tests.faults.kit.mutants import spoil
 from tests.faults.kit.operations import operation_named
 from tests.faults.kit.outcome import recorded
-from tests.faults.kit.points import Line, Step
+from tests.faults.kit.points import Line, Step, steps_in
 from tests.faults.kit.trial import Stage, staged
 from tests.faults.test_kill_points import problems_after
 from tests.support.lean import LeanProcess
@@ -49,7 +48,6 @@ class Spoilt(NamedTuple):
     """A method with a piece of the protocol missing, and the operation whose deaths show it."""
 
     name: str
-    module: ModuleType
     owner: type
     method: str
     old: str
@@ -61,19 +59,10 @@ class Spoilt(NamedTuple):
     def __str__(self) -> str:
         return self.name
 
-    def function(self) -> object:
-        """The method from its module's source, with the part replaced."""
-        source = inspect.getsource(self.module)
-        assert source.count(self.old) == 1, f"{self.module.__name__} has {source.count(self.old)} times:\n{self.old}"
-        changed: dict[str, Any] = {"__name__": self.module.__name__}
-        exec(compile(source.replace(self.old, self.new), str(self.module.__file__), "exec"), changed)
-        return vars(changed[self.owner.__name__])[self.method]
-
 
 SPOILT = (
     Spoilt(
         "popped-before-the-letter-is-there",
-        burying,
         burying.Burying,
         "_bury",
         f"        {BURY}",
@@ -83,7 +72,6 @@ SPOILT = (
     ),
     Spoilt(
         "letter-is-there-before-the-pop",
-        burying,
         burying.Burying,
         "_bury",
         f"        {BURY}",
@@ -93,7 +81,6 @@ SPOILT = (
     ),
     Spoilt(
         "burial-that-does-not-count-as-handled",
-        burying,
         burying.Burying,
         "_bury",
         ", (head, sequence + 1), moved(at.HANDLED, 1))",
@@ -103,7 +90,6 @@ SPOILT = (
     ),
     Spoilt(
         "letter-stays-when-its-message-is-back",
-        burying,
         burying.Burying,
         "requeue",
         REQUEUE,
@@ -114,7 +100,6 @@ SPOILT = (
     ),
     Spoilt(
         "requeue-that-counts-its-letter-by-itself",
-        burying,
         burying.Burying,
         "requeue",
         REQUEUE,
@@ -124,7 +109,6 @@ SPOILT = (
     ),
     Spoilt(
         "counted-before-it-is-taken-back",
-        delivery,
         delivery.Delivery,
         "_blame",
         BLAME,
@@ -134,7 +118,6 @@ SPOILT = (
     ),
     Spoilt(
         "taken-back-before-it-is-counted",
-        delivery,
         delivery.Delivery,
         "_blame",
         BLAME,
@@ -144,7 +127,6 @@ SPOILT = (
     ),
     Spoilt(
         "death-counted-by-who-finds-the-dead",
-        delivery,
         delivery.Delivery,
         "_blame",
         BLAME,
@@ -154,7 +136,6 @@ SPOILT = (
     ),
     Spoilt(
         "call-whose-tubes-come-one-by-one",
-        fifo_writer,
         fifo_writer.FifoWriter,
         "append",
         "            self._journal.commit(*stores, ",
@@ -164,7 +145,6 @@ SPOILT = (
     ),
     Spoilt(
         "outputs-that-are-there-before-their-batch-left",
-        fifo,
         fifo.Fifos,
         "pop",
         ACKNOWLEDGE,
@@ -174,7 +154,6 @@ SPOILT = (
     ),
     Spoilt(
         "outputs-that-come-after-their-batch-left",
-        fifo,
         fifo.Fifos,
         "pop",
         ACKNOWLEDGE,
@@ -184,7 +163,6 @@ SPOILT = (
     ),
     Spoilt(
         "outputs-whose-threads-are-not-declared",
-        outputs,
         outputs.Outputs,
         "_targets",
         "            self._journal.keep(thread)\n            targets",
@@ -194,7 +172,6 @@ SPOILT = (
     ),
     Spoilt(
         "deferred-call-whose-records-are-not-noted",
-        slabs,
         slabs.Slabs,
         "mend",
         "(*self._journal.coming, self._words[at.PENDING_CELL])",
@@ -204,7 +181,6 @@ SPOILT = (
     ),
     Spoilt(
         "deferred-call-whose-others-are-not-put-in-order",
-        due_heap,
         due_heap.DueHeap,
         "_sift_others",
         SIFT,
@@ -215,7 +191,6 @@ SPOILT = (
     ),
     Spoilt(
         "commit-forgotten-by-the-repair",
-        recovery,
         recovery.Recovery,
         "mend",
         "        self._journal.redo()\n",
@@ -242,7 +217,7 @@ def test_spoilt_store_is_caught(spoilt: Spoilt, lean: LeanProcess) -> None:
 def catch(name: str) -> None:
     """In a process of its own: what is spoilt stays so."""
     spoilt = next(spoilt for spoilt in SPOILT if spoilt.name == name)
-    setattr(spoilt.owner, spoilt.method, spoilt.function())
+    spoil(spoilt.owner, spoilt.method, spoilt.old, spoilt.new)
     with staged(operation_named(spoilt.operation)) as stage:
         assert not problems_after(stage, NOWHERE), "it is good for nothing even without a death"
         assert any(spoilt.shows in problem for problem in _problems(stage, spoilt)), f"{spoilt} passes for good"
@@ -251,11 +226,10 @@ def catch(name: str) -> None:
 def _problems(stage: Stage, spoilt: Spoilt) -> Iterator[str]:
     """What is wrong after deaths: first in the spoilt method, then at other lines that change something."""
     recording: list[Line] = recorded.__wrapped__(stage.operation)  # not that of the good one: its lines are others
-    code: CodeType = vars(spoilt.owner)[spoilt.method].__code__
-    lines = {line for _, _, line in code.co_lines()}
+    here = set(steps_in(recording, spoilt.owner, spoilt.method))
 
     def elsewhere(step: Step) -> tuple[bool, bool]:
-        return not (code.co_filename.endswith(step.file) and step.line in lines), step.file not in CHANGING
+        return step not in here, step.file not in CHANGING
 
     steps = chain(*(line.steps() for line in recording))
     for step in sorted(steps, key=lambda step: (elsewhere(step), step)):

@@ -62,6 +62,6 @@ def check_not_robbed(there: Scene) -> None:
     except Wedged:
         assert there.store.segment.words[at.GUARD_OWNER] == owner, "the owner of the guard was robbed"
     else:
-        assert not owner, "two inside the guard"
+        assert not there.store._slots.alive(owner), "two inside the guard"
     finally:
         there.naps.left_s = WEDGED_S

@@ -87,6 +87,8 @@ class Guard:
         except BaseException:
             self._holder = 0
             self._abandon()
+            # An exception may have cut a rescue short: no other process could be the rescuer while this one lives.
+            self._slots.unlock(RESCUE_BYTE)
             self._threads.release()
             raise
 

@@ -49,6 +49,16 @@ def die_bound(there: Scene) -> None:
     Child(there.claim).end()
 
 
+def die_inside(there: Scene) -> None:
+    """Another process dies inside the guard."""
+    Child(there.store.begin_section).end()
+
+
+def die_with_token(there: Scene) -> None:
+    """Another process dies that has the guard's token, and has not said so yet."""
+    Child(lambda: there.store.segment.semaphore.acquire(0)).end()
+
+
 def fail_alone(there: Scene, times: int) -> None:
     """The message at the head fails so often."""
     for _ in range(times):

@@ -34,6 +34,11 @@ def adoptions() -> Iterator[Operation]:
         lambda s: [fail_alone(s, 2), die_holding(s, 1)],
     )
     yield _adoption(
+        "find the thread of who died with one in hand after others died with several",
+        take_up,
+        lambda s: [die_holding(s, 2), die_holding(s, 1)],
+    )
+    yield _adoption(
         "find the thread of who took from two tubes and died",
         _find,
         lambda s: [s.append(b"hurry", b"up", pipe=URGENT), die_holding(s, 1, URGENT, PIPE)],

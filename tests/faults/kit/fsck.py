@@ -10,17 +10,16 @@ from typing import NamedTuple
 from shardq.shm import words as at
 from shardq.shm.checking.look import Moment
 from shardq.shm.checking.whole import wrongs
-from shardq.shm.segment import Segment
+from shardq.shm.segment import Segment, reserve_of
 from shardq.shm.words import PAGE
 
 
 def fsck(segment: Segment) -> list[str]:
     """What is wrong with a segment in which no process is at work, one line each."""
     guard = {"guard owner": segment.words[at.GUARD_OWNER], "tokens": segment.semaphore.value - 1}
+    none = guard | _wrong_bytes_of_reserve(segment)
     now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-    return [f"{what}: {value}" for what, value in guard.items() if value] + wrongs(
-        segment, Moment(now_ns, now_ns, runs)
-    )
+    return [f"{what}: {value}" for what, value in none.items() if value] + wrongs(segment, Moment(now_ns, now_ns, runs))
 
 
 class Failures(NamedTuple):
@@ -61,6 +60,19 @@ def runs(pid: int) -> bool:
     except OSError:
         return False
     return pid == os.getpid() or state not in "ZX"
+
+
+def _wrong_bytes_of_reserve(segment: Segment) -> dict[str, int]:
+    """Memory behind the bytes that the reserve counts, and bytes that it counts and that have no memory. Only trying
+    tells: what is wrong is right afterwards.
+    """
+    (start, _), counted, taken_bytes = reserve_of(segment.layout), segment.words[at.RESERVED_BYTES], segment.taken_bytes
+    segment.give_back(start + counted, segment.layout.total_bytes - start - counted)
+    uncounted = taken_bytes - segment.taken_bytes
+    if counted:
+        segment.allocate(start, counted)
+    missing = uncounted - (taken_bytes - segment.taken_bytes)
+    return {"memory of the reserve that is not counted": uncounted, "memory that the reserve lacks": missing}
 
 
 def _place_of(segment: Segment, tube: int) -> str:

@@ -6,7 +6,7 @@ import copyreg
 from collections.abc import Iterator
 
 from tests.faults.kit.absents import absents
-from tests.faults.kit.acts import die_holding, fill, sleep, take_up, wait_in_vain
+from tests.faults.kit.acts import die_holding, die_inside, die_with_token, fill, sleep, take_up, wait_in_vain
 from tests.faults.kit.adoptions import adoptions
 from tests.faults.kit.calls import calls
 from tests.faults.kit.case import BATCH, URGENT, Operation, minus, plus, without
@@ -94,6 +94,14 @@ def _appends() -> Iterator[Operation]:
         effect=plus(*BATCH),
         counted=(1,),
     )
+    for name, ready in (("in the guard", die_inside), ("with its token", die_with_token)):
+        yield Operation(
+            f"append behind who died {name}",
+            lambda s: s.append(*BATCH),
+            lambda s: s.append(b"zero"),
+            ready,
+            effect=plus(*BATCH),
+        )
 
 
 def _reads_and_pops() -> Iterator[Operation]:

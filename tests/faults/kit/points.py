@@ -5,6 +5,7 @@ Which lines there are is not written down anywhere: the operation is run once un
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import signal
@@ -236,9 +237,32 @@ def one_of_each_line(lines: Sequence[Line], random: Random) -> list[Step]:
     return [Step(line.file, line.line, random.randint(1, line.visits)) for line in lines]
 
 
+def lines_in(lines: Sequence[Line], owner: type, *methods: str) -> list[Line]:
+    """Those of the lines that are in these methods."""
+    codes: list[CodeType] = [vars(owner)[method].__code__ for method in methods]
+    return [line for line in lines if any(_is_of(code, line) for code in codes)]
+
+
+def steps_in(lines: Sequence[Line], owner: type, *methods: str) -> list[Step]:
+    """All steps of the lines that are in these methods."""
+    return [step for line in lines_in(lines, owner, *methods) for step in line.steps()]
+
+
+def steps_at(text: str, lines: Sequence[Line], owner: type, method: str) -> list[Step]:
+    """All steps of the one line of the method that reads like this."""
+    source, first = inspect.getsourcelines(vars(owner)[method])
+    places = [place for place, line in enumerate(source, first) if line.strip() == text]
+    assert len(places) == 1, f"{owner.__name__}.{method} has {len(places)} lines: {text}"
+    return [step for step in steps_in(lines, owner, method) if step.line == places[0]]
+
+
 def sample(steps: Sequence[Step], count: int, random: Random) -> list[Step]:
     """At most `count` of the steps."""
     return list(steps) if len(steps) <= count else random.sample(steps, count)
+
+
+def _is_of(code: CodeType, line: Line) -> bool:
+    return code.co_filename == str(PACKAGE / line.file) and _has_line(code, line.line)
 
 
 @cache

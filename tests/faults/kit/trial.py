@@ -156,8 +156,14 @@ def trials(
     """At how many lines of an operation it was cut off, a random choice of `most` (None: all), and what was wrong."""
     steps = one_of_each_line(recorded(operation), random)
     chosen = steps if most is None else sample(steps, most, random)
-    with staged(operation, len(chosen)) as stage:
-        return len(chosen), [f"{step}: {problem}" for step in chosen for problem in problems_after(stage, step)]
+    return len(chosen), list(problems_at(operation, chosen, problems_after))
+
+
+def problems_at(operation: Operation, steps: Sequence[Step], problems_after: ProblemsAfter) -> Iterator[str]:
+    """What is wrong after the operation was cut off at each of these steps."""
+    with staged(operation, len(steps)) as stage:
+        for step in steps:
+            yield from (f"{step}: {problem}" for problem in problems_after(stage, step))
 
 
 def problems_of(stage: Stage, act: Callable[[Scene, Seen], object], check: Check = check_outcome) -> list[str]:
