@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from shardq import Handler, Queue, Retry, Route, Worker
+from shardq.encoding.envelope import split
+from shardq.encoding.replies import encode_results, success
 from shardq.errors import (
     ConfigurationError,
     HandlerError,
@@ -21,12 +23,12 @@ from shardq.errors import (
     ResultTimeout,
     ResultTooLarge,
 )
-from shardq.model import INBOX, handler_name
+from shardq.model import INBOX, handler_name, inbox_pipe
 from shardq.protocols import Serializer, Storage
 from shardq.results import inbox as inboxes
 from tests.conftest import OpenBackend
 from tests.support.drivers import MIB, Backend
-from tests.support.tasks import LIMIT_S, NEVER_S, cancelled, finished, in_thread, suspended
+from tests.support.tasks import LIMIT_S, NEVER_S, cancelled, eventually, finished, in_thread, suspended
 from tests.support.workers import Impatient, Item, Routed, diary, letters, new_worker, run, trouble, working
 
 pytestmark = pytest.mark.requires("answers")
@@ -331,7 +333,8 @@ async def test_a_handler_that_no_worker_serves(backend: Backend) -> None:
     assert list(await queue.storage.pipes()) == []
 
     async with working(new_worker(backend, queue)):
-        await asyncio.sleep(0)  # the worker looks for work
+        name = handler_name(Double)
+        await eventually(lambda: queue.storage.serving(name), "the worker looks for work")
         assert await queue.call(Double, Item(0, 1)) == 2
 
 
@@ -539,6 +542,20 @@ async def test_outcomes_go_on_behind_a_failure(queue: Queue, worker: Worker) -> 
     assert isinstance(found[5].error, RequestFailed)
     assert found[5].attempts == 3
     assert all(outcome.waited_s >= 0 <= outcome.worked_s for outcome in found)
+
+
+async def test_a_result_that_comes_again_counts_once(queue: Queue) -> None:
+    """As where a server lost an acknowledgement: the requests are handled again, now with others in their batch."""
+    async with queue.map(Double, items(3, threads=1), window=3) as results:
+        found = aiter(results)
+        reading = await suspended(anext(found))  # type: ignore[arg-type]
+        batch = await queue.storage.range(f"{handler_name(Double)}/0/0", 3)
+        head, _ = split(batch.messages[0])
+        assert head
+        for numbers in ((0, 1), (0, 1, 2)):
+            reply = success(numbers, encode_results(int, [2 * number for number in numbers]), batch, 0)
+            await queue.storage.append([(inbox_pipe(head.inbox), [reply])])
+        assert [await finished(reading), *[result async for result in found]] == [0, 2, 4]
 
 
 async def test_an_error_of_the_input_ends_a_map(queue: Queue, worker: Worker) -> None:
