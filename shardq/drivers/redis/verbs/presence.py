@@ -14,6 +14,7 @@ from shardq.blocking import here as blocking
 from shardq.drivers.redis.servers.server import Server
 from shardq.drivers.redis.verbs.owners import Family
 from shardq.errors import ShardqError, StorageUnavailable
+from shardq.model import INBOX
 from shardq.protocols import Served
 from shardq.system.processes import age_s
 
@@ -48,7 +49,7 @@ def told(
     if supervisor_pid is not None:
         said["supervisor"] = supervisor_pid
     if handlers is not None and len(handlers) <= _MOST_HANDLERS:
-        said["handlers"] = sorted(handlers)
+        said["handlers"] = sorted({*handlers} - {INBOX})  # all workers drop results without a caller
     return {"mark": family.mark, "gone_us": round(GONE_AFTER * lease_s * 1e6), "said": said}
 
 
