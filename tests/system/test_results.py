@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -27,7 +28,8 @@ from shardq.model import INBOX, handler_name, inbox_pipe
 from shardq.protocols import Serializer, Storage
 from shardq.results import inbox as inboxes
 from tests.conftest import OpenBackend
-from tests.support.drivers import MIB, Backend
+from tests.support.able import able_driver
+from tests.support.drivers import MIB, ONE_OF_EACH, Backend, Driver, driver_named
 from tests.support.tasks import LIMIT_S, NEVER_S, cancelled, eventually, finished, in_thread, suspended
 from tests.support.workers import Impatient, Item, Routed, diary, letters, new_worker, run, trouble, working
 
@@ -117,6 +119,14 @@ class Wrong(Impatient):
 
     def perform(self, *items: Item) -> list[int]:
         return Wrong.answer  # type: ignore[no-any-return]
+
+
+@pytest.fixture(
+    params=[*ONE_OF_EACH, *map(driver_named, ("redis, partitions", "redis, cluster"))], ids=attrgetter("name")
+)
+def driver(request: pytest.FixtureRequest) -> Driver:
+    """Where there are partitions, results are on their way from that of their request to that of their caller."""
+    return able_driver(request)
 
 
 @pytest.fixture
