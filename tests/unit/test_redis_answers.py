@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator
 
@@ -64,14 +66,18 @@ async def test_a_caller_keeps_its_inbox_while_its_event_loop_does_not_run(storag
 
 
 async def test_what_is_closed_is_renewed_no_more(storage: RedisStorage) -> None:
+    before = threading.enumerate()
     its = storage_of(f"{running_server().url}?prefix={storage.settings.prefix}")
     its.turning.lease_s = LEASE_S
     inbox = await opened(its)
+    [renewing] = set(threading.enumerate()) - set(before)
     await storage.append([(inbox_pipe(inbox.number), [b"result"])])
 
     await its.close()
 
     assert await storage.wait(frozenset({INBOX}), LIMIT_S) == inbox_key(inbox.number)
+    await asyncio.to_thread(renewing.join, LIMIT_S)
+    assert not renewing.is_alive()
 
 
 async def test_a_caller_that_counts_as_dead_is_told_so(storage: RedisStorage) -> None:

@@ -11,7 +11,7 @@ from shardq.drivers.redis.connections.tries import PATIENCE_S
 from shardq.drivers.redis.plainly import plainly
 from shardq.drivers.redis.servers.server import Server, answers
 from shardq.drivers.redis.verbs.presence import OFTEN
-from shardq.errors import ShardqError, StorageClosed
+from shardq.errors import ShardqError
 from shardq.settings import LockSettings
 
 #: A thread, the token of the claim on it, and how many seconds the claim is to live from now on (None: as it does).
@@ -101,9 +101,6 @@ class Keeping:
         leases = [(key, token, lease_s) for key, token in tokens.items()]
         try:
             held = plainly(renewed(self._server, leases, 0.0))
-        except StorageClosed:
-            self.end()
-            return 0.0
         except ShardqError:  # the next try may succeed before they are over
             return min(_AGAIN_S, lease_s / OFTEN)
         for (key, token), stands in zip(tokens.items(), held, strict=True):
