@@ -556,7 +556,7 @@ async def test_outcomes_go_on_behind_a_failure(queue: Queue, worker: Worker) -> 
 
 async def test_a_result_that_comes_again_counts_once(queue: Queue) -> None:
     """As where a server lost an acknowledgement: the requests are handled again, now with others in their batch."""
-    async with queue.map(Double, items(3, threads=1), window=3) as results:
+    async with queue.map(Double, items(3, threads=1), window=3, timeout_s=LIMIT_S) as results:
         found = aiter(results)
         reading = await suspended(anext(found))  # type: ignore[arg-type]
         batch = await queue.storage.range(f"{handler_name(Double)}/0/0", 3)

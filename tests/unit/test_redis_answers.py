@@ -11,11 +11,12 @@ import pytest
 
 from shardq import Queue
 from shardq.drivers.redis.connecting import storage_of
+from shardq.drivers.redis.moving import MovableServer
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.verbs.forwarding import Forwarding
 from shardq.drivers.redis.verbs.owners import Family
 from shardq.drivers.redis.verbs.presence import told
-from shardq.errors import FencedError
+from shardq.errors import FencedError, StorageMoved
 from shardq.model import INBOX, Hand, Terms, handler_name, inbox_key, inbox_pipe
 from shardq.outputs import Output
 from shardq.results.inbox import OpenInbox
@@ -89,6 +90,18 @@ async def test_a_caller_that_counts_as_dead_is_told_so(storage: RedisStorage) ->
     with pytest.raises(FencedError, match="counts as dead"):
         await finished(call)
     assert list(await storage.pipes()) == []
+
+
+async def test_a_caller_lets_go_of_its_inbox_where_the_content_goes_elsewhere(storage: RedisStorage) -> None:
+    await storage.wait(frozenset({HANDLER}), 0)
+    call = await suspended(Queue(storage).call(Twice, Ask(1)))
+    source = MovableServer(storage)
+
+    await source.leave(1, "redis://elsewhere")
+
+    with pytest.raises(StorageMoved):
+        await finished(call)
+    assert await source.in_hand() == []
 
 
 async def test_a_caller_brings_on_the_result_of_a_worker_that_died_first(
