@@ -179,10 +179,11 @@ class Storage(Protocol):
 
     S36. Where it `answers`, a process can read results as a worker reads requests: it claims a thread, and rests in it
         with no other handler served. Outputs into the thread wake it. Once it has ended, however it ended, `claimed`
-        says so, and `wait` offers what is left there. (P5) [Memory: there is no other process. Redis: it does not
-        answer.]
+        says so, and `wait` offers what is left there. (P5) [Memory: there is no other process. Redis: once its lease
+        ran out, which the storage renews until the thread is released, or its supervisor says so.]
     S37. `serving` says how many living processes look for requests of a handler: 0 only where none does, and no
-        supervisor of workers that do is there. None: not known. [Memory: not known. Redis: not known.]
+        supervisor of workers that do is there. None: not known. [Memory: not known. Redis: by what families said of
+        themselves, who are believed for as long as their lease.]
     """
 
     settings: StorageSettings

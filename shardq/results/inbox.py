@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from shardq.errors import FencedError
 from shardq.handler import Handler
 from shardq.model import EMPTY, INBOX, Hand, Terms, inbox_key
 from shardq.protocols import Storage
@@ -45,10 +46,16 @@ class OpenInbox:
 
     async def read(self, timeout_s: float | None) -> Sequence[bytes]:
         """The replies that arrived, as soon as there are any. Empty: after so many seconds there are none. Those of the
-        call before leave the inbox.
+        call before leave the inbox. Raises `FencedError` where the claim on it is over.
         """
         former, self._hand = self._hand, self._hand._replace(batch=EMPTY)
-        found = await self._storage.rest(former, _NO_OTHERS, _TERMS, timeout_s)
+        try:
+            found = await self._storage.rest(former, _NO_OTHERS, _TERMS, timeout_s)
+        except FencedError as error:
+            raise FencedError(
+                "the results that this process waits for are dropped: it was stopped, or could not reach the server, "
+                "for longer than its lease, and counts as dead. Make the call again"
+            ) from error
         if found is None or not found.batch.count:
             return ()
         self._hand = found
@@ -59,8 +66,10 @@ class OpenInbox:
         storage, (key, token, batch) = self._storage, self._hand
         if not token:
             return
-        while batch.count or (batch := await storage.take(key, token, _TERMS[INBOX])).count:
-            await storage.pop(Hand(key, token, batch), batch.count)
-            batch = EMPTY
-        await storage.unclaim(key, token)
-        self._hand = Hand(key, 0, EMPTY)
+        try:
+            while batch.count or (batch := await storage.take(key, token, _TERMS[INBOX])).count:
+                await storage.pop(Hand(key, token, batch), batch.count)
+                batch = EMPTY
+        finally:
+            await storage.unclaim(key, token)
+            self._hand = Hand(key, 0, EMPTY)

@@ -250,11 +250,13 @@ class Mapping:
         ready = list[Any]()
         for reply in map(decode_reply, messages):
             numbers = reply.requests
-            if not self._waiting.issuperset(numbers):
+            if self._waiting.isdisjoint(numbers):
                 continue
-            self._waiting.difference_update(numbers)
             error = error_of(self._handler, reply.failure) if reply.failure else None
             values = [None] if error else values_of(self._info, reply)
+            if not self._waiting.issuperset(numbers):
+                numbers, values = self._unanswered(numbers, values)
+            self._waiting.difference_update(numbers)
             if self._options.outcomes:
                 values, error = self._outcomes(numbers, reply, values, error), None
             if self._options.ordered:
@@ -273,6 +275,11 @@ class Mapping:
                 break
             ready += run.values
         return ready
+
+    def _unanswered(self, numbers: Sequence[int], values: Sequence[Any]) -> tuple[Sequence[int], Sequence[Any]]:
+        """What of these results is new: a server that lost an acknowledgement has requests handled again."""
+        new = [pair for pair in zip(numbers, values, strict=True) if pair[0] in self._waiting]
+        return [number for number, _ in new], [value for _, value in new]
 
     def _put_aside(self, numbers: Sequence[int], values: Sequence[Any], error: Exception | None, nbytes: int) -> None:
         """Keep results until those before them are there, by the number of the first one of those that follow one

@@ -10,7 +10,6 @@ from functools import partial
 
 from shardq.connect import without_secrets
 from shardq.drivers.redis.connecting import storage_of
-from shardq.drivers.redis.lock import RedisLock
 from shardq.drivers.redis.news import News
 from shardq.drivers.redis.supervised import SupervisedServer, ask_renewal, join
 from shardq.drivers.redis.verbs.owners import Family
@@ -53,7 +52,6 @@ def opened(
         drive(storage.server.layout())
         drive(storage.check_stays())
         storage.server.hang_up()  # with a connection open workers could not be forked
-    storage.turning.lease_s = RedisLock().lease_s or storage.turning.lease_s
     return SupervisedServer(
         storage,
         handlers,

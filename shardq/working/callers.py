@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -57,17 +58,23 @@ class Callers:
         """Of so many requests: how many at the head are of no use, because their callers are gone; else how many come
         before the first such one.
         """
-        gone = set[int]()
-        for inbox in self._heads.callers:
-            if not await self._storage.claimed(inbox_key(inbox)):
-                gone.add(inbox)
-        useless = self._heads.needs(frozenset(gone)) if gone else ()
+        gone = await self._gone(self._heads.callers)
+        useless = self._heads.needs(gone) if gone else ()
         if not useless:
             return 0, count
         if useless[0]:
             return 0, useless[0]
         together = next((n for n, place in enumerate(useless) if n != place), len(useless))
         return together, 0
+
+    async def _gone(self, inboxes: Collection[int]) -> frozenset[int]:
+        """Those of these inboxes that no caller has."""
+        keys = map(inbox_key, inboxes)
+        if self._storage.suspends:
+            claimed = await asyncio.gather(*map(self._storage.claimed, keys))
+        else:
+            claimed = [await self._storage.claimed(key) for key in keys]
+        return frozenset(inbox for inbox, stands in zip(inboxes, claimed, strict=True) if not stands)
 
     def keep(self, count: int) -> None:
         """Of the batch in hand only the first requests are handled."""

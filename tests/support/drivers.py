@@ -268,6 +268,8 @@ def redis_protocol() -> int:
     return int(os.environ.get(PROTOCOL, "2"))
 
 
+_ON_A_SERVER = frozenset({"answers", "bounded", "lone_locks", "moves", "multiprocess", "noted_deaths", "time_leases"})
+
 DRIVERS = (
     Driver(
         "runtime",
@@ -286,7 +288,7 @@ DRIVERS = (
     Driver(
         "redis",
         make_redis,
-        frozenset({"one_grave", "bounded", "lone_locks", "moves", "multiprocess", "noted_deaths", "time_leases"}),
+        _ON_A_SERVER | {"one_grave"},
         attach=attach_redis,
         lone_lock=lone_redis_lock,
         tell_of_death=tell_redis_of_death,
@@ -294,7 +296,7 @@ DRIVERS = (
     Driver(
         "redis, 6.2",
         make_redis_of_before,
-        frozenset({"one_grave", "bounded", "lone_locks", "moves", "multiprocess", "noted_deaths", "time_leases"}),
+        _ON_A_SERVER | {"one_grave"},
         attach=attach_redis,
         lone_lock=lone_redis_lock,
         tell_of_death=tell_redis_of_death,
@@ -302,7 +304,7 @@ DRIVERS = (
     Driver(
         "redis, partitions",
         make_redis_in_partitions,
-        frozenset({"bounded", "lone_locks", "moves", "multiprocess", "noted_deaths", "time_leases"}),
+        _ON_A_SERVER,
         attach=attach_redis,
         lone_lock=lone_redis_lock,
         tell_of_death=tell_redis_of_death,
@@ -310,7 +312,7 @@ DRIVERS = (
     Driver(
         "redis, cluster",
         make_redis_cluster,
-        frozenset({"bounded", "lone_locks", "moves", "multiprocess", "noted_deaths", "time_leases"}),
+        _ON_A_SERVER,
         attach=attach_redis,
         lone_lock=lone_redis_lock,
         tell_of_death=tell_redis_of_death,

@@ -8,11 +8,14 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
+from operator import attrgetter
 from typing import Any
 
 import pytest
 
 from shardq import Handler, Queue, Retry, Route, Worker
+from shardq.encoding.envelope import split
+from shardq.encoding.replies import encode_results, success
 from shardq.errors import (
     ConfigurationError,
     HandlerError,
@@ -22,12 +25,13 @@ from shardq.errors import (
     ResultTimeout,
     ResultTooLarge,
 )
-from shardq.model import INBOX, handler_name
+from shardq.model import INBOX, handler_name, inbox_pipe
 from shardq.protocols import Serializer, Storage
 from shardq.results import inbox as inboxes
 from shardq.results import mapping
 from tests.conftest import OpenBackend
-from tests.support.drivers import MIB, Backend
+from tests.support.able import able_driver
+from tests.support.drivers import MIB, ONE_OF_EACH, Backend, Driver, driver_named
 from tests.support.tasks import LIMIT_S, NEVER_S, cancelled, eventually, finished, in_thread, suspended
 from tests.support.workers import Impatient, Item, Routed, diary, letters, new_worker, run, trouble, working
 
@@ -117,6 +121,14 @@ class Wrong(Impatient):
 
     def perform(self, *items: Item) -> list[int]:
         return Wrong.answer  # type: ignore[no-any-return]
+
+
+@pytest.fixture(
+    params=[*ONE_OF_EACH, *map(driver_named, ("redis, partitions", "redis, cluster"))], ids=attrgetter("name")
+)
+def driver(request: pytest.FixtureRequest) -> Driver:
+    """Where there are partitions, results are on their way from that of their request to that of their caller."""
+    return able_driver(request)
 
 
 @pytest.fixture
@@ -333,7 +345,8 @@ async def test_a_handler_that_no_worker_serves(backend: Backend) -> None:
     assert list(await queue.storage.pipes()) == []
 
     async with working(new_worker(backend, queue)):
-        await asyncio.sleep(0)  # the worker looks for work
+        name = handler_name(Double)
+        await eventually(lambda: queue.storage.serving(name), "the worker looks for work")
         assert await queue.call(Double, Item(0, 1)) == 2
 
 
@@ -598,6 +611,20 @@ async def test_outcomes_go_on_behind_a_failure(queue: Queue, worker: Worker) -> 
     assert isinstance(found[5].error, RequestFailed)
     assert found[5].attempts == 3
     assert all(outcome.waited_s >= 0 <= outcome.worked_s for outcome in found)
+
+
+async def test_a_result_that_comes_again_counts_once(queue: Queue) -> None:
+    """As where a server lost an acknowledgement: the requests are handled again, now with others in their batch."""
+    async with queue.map(Double, items(3, threads=1), window=3, timeout_s=LIMIT_S) as results:
+        found = aiter(results)
+        reading = await suspended(anext(found))  # type: ignore[arg-type]
+        batch = await queue.storage.range(f"{handler_name(Double)}/0/0", 3)
+        head, _ = split(batch.messages[0])
+        assert head
+        for numbers in ((0, 1), (0, 1, 2)):
+            reply = success(numbers, encode_results(int, [2 * number for number in numbers]), batch, 0)
+            await queue.storage.append([(inbox_pipe(head.inbox), [reply])])
+        assert [await finished(reading), *[result async for result in found]] == [0, 2, 4]
 
 
 async def test_an_error_of_the_input_ends_a_map(queue: Queue, worker: Worker) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from shardq import Supervisor, connect
 from shardq.drivers import SharedStorage
+from shardq.drivers.redis.connecting import storage_of
 from shardq.drivers.shared.supervised import SupervisedSegment
 from shardq.errors import RequestFailed
 from shardq.handler import drive
@@ -19,12 +20,27 @@ from shardq.model import inbox_pipe
 from tests.faults.kit.points import Child
 from tests.support.answering import Ask, Twice
 from tests.support.drivers import MIB
+from tests.support.redis_cluster import running_cluster
+from tests.support.redis_server import running_server
 from tests.support.tasks import LIMIT_S, eventually
 
 
+@pytest.fixture(params=["shared", "redis", "redis, partitions", "redis, cluster"])
+async def url(request: pytest.FixtureRequest, name: str) -> AsyncIterator[str]:
+    if request.param == "shared":
+        yield f"shm://{name}"
+        return
+    server = running_cluster() if request.param == "redis, cluster" else running_server()
+    storage = storage_of(f"{server.url}?prefix={name}_&partitions={1 if request.param == 'redis' else 8}")
+    await storage.server.layout()
+    yield f"{server.url}?prefix={name}_"
+    await storage.server.destroy()
+    await storage.close()
+
+
 @pytest.fixture
-async def family(name: str) -> AsyncIterator[Supervisor]:
-    async with Supervisor("tests.support.answering", workers=2, url=f"shm://{name}") as family:
+async def family(url: str) -> AsyncIterator[Supervisor]:
+    async with Supervisor("tests.support.answering", workers=2, url=url) as family:
         yield family
 
 
@@ -51,11 +67,12 @@ async def test_a_request_that_kills_its_workers_fails(family: Supervisor, tmp_pa
     assert list(await family.queue.dead_letters.list()) == []
 
 
-async def test_of_a_caller_that_is_killed_nothing_stays(family: Supervisor, name: str, tmp_path: Path) -> None:
+async def test_of_a_caller_that_is_killed_nothing_stays(family: Supervisor, url: str, tmp_path: Path) -> None:
     begun = tmp_path / "begun"
 
     async def read() -> None:
-        async with await connect(f"shm://{name}") as queue, queue.map(Twice, map(Ask, count())) as results:
+        os.environ["QUEUE_LOCK_TIMEOUT"] = "3"  # over a server it counts as dead after so many seconds
+        async with await connect(url) as queue, queue.map(Twice, map(Ask, count())) as results:
             async for result in results:
                 if result == 1000:
                     begun.touch()

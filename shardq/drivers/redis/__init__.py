@@ -21,12 +21,14 @@ verb, in `lua/shared/` what several of them need. The modules, each after those 
 * `servers.bells`: waking event loops
 * `servers.plain_bells`: waking processes without an event loop
 * `servers.server`: scripts on partitions, from any event loop and any thread
+* `plainly`: verbs for code without an event loop
 * `verbs.records`: messages as the server keeps them
 * `verbs.hands`: what the server says of a hand, and is told of one
 * `verbs.rooms`: how many bytes of messages a storage may have
 * `verbs.owners`: which process holds a claim
 * `verbs.presence`: what families say of themselves
 * `verbs.strays`: claims that this process does not know of
+* `verbs.leases`: how long claims live
 * `verbs.sleeping`: look, lie down in the same step, look again
 * `verbs.forwarding`: from one partition to another
 * `verbs.appending`: adding messages, now or later
@@ -35,12 +37,11 @@ verb, in `lua/shared/` what several of them need. The modules, each after those 
 * `verbs.turning`: handing out and acknowledging in one step
 * `verbs.letters`: dead letters
 * `verbs.listing`: listings over all partitions, page by page
+* `families`: which families serve a storage
 * `storage`: all verbs, as the contract has them
 * `lock`: claims that live by time
 * `moving`: a storage as a move sees it
 * `connecting`: from a URL to a storage
-* `plainly`: verbs for code without an event loop
-* `families`: which families serve a storage
 * `overview`: a storage at one moment, for operators
 * `news`: what workers tell their supervisor
 * `supervised`: a storage as a supervisor and its workers see it

@@ -9,8 +9,9 @@ from shardq.drivers.redis.connections.address import Address, of_url
 from shardq.drivers.redis.servers.cluster import Cluster, changed
 from shardq.drivers.redis.servers.server import MOST_PARTITIONS
 from shardq.drivers.redis.storage import RedisStorage
+from shardq.drivers.redis.verbs.leases import lease_of
 from shardq.errors import ConfigurationError, shown
-from shardq.settings import StorageSettings
+from shardq.settings import LockSettings, StorageSettings
 
 #: Seconds for which a new storage tries to reach its server.
 _PATIENCE_S = 5.0
@@ -38,13 +39,15 @@ def storage_of(url: str, settings: StorageSettings | None = None, *, silent_s: f
     settings = (settings or StorageSettings()).model_copy()
     if options.get("prefix"):
         settings.prefix = options["prefix"]
-    return RedisStorage(
+    storage = RedisStorage(
         place,
         settings,
         partitions=_partitions(options.get("partitions")),
         replicas=_replicas(options.get("replicas", "0")),
         fsync=_fsync(options.get("fsync", "false")),
     )
+    storage.turning.lease_s = lease_of(LockSettings())
+    return storage
 
 
 def _given_up_after(silent_s: float, address: Address) -> Address:

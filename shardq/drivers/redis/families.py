@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from shardq.drivers.redis.servers.server import Server
 from shardq.drivers.redis.verbs.hands import decoded
 from shardq.drivers.redis.verbs.owners import Owner
-from shardq.drivers.redis.verbs.presence import GONE_AFTER
+from shardq.drivers.redis.verbs.presence import GONE_AFTER, HOME
 
 
 class Claim(NamedTuple):
@@ -86,6 +87,13 @@ def serves(family: FamilyView, handler: str) -> bool:
     if family.state != "serving" or family.heard_s is None:
         return False
     return family.handlers is None or handler in family.handlers
+
+
+async def serving(server: Server, handler: str) -> int:
+    """How many workers serve a handler. One where a supervisor is about to begin one that does."""
+    said, *words = await server.run("overview", HOME, {"limit": 0})
+    families = families_of(words, (), decoded(said)["now"])
+    return sum(max(1, len(family.workers)) for family in families if serves(family, handler))
 
 
 def _family(said: dict[str, Any], owners: dict[Owner, list[Claim]], now_us: int) -> FamilyView:

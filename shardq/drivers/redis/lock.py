@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shardq.drivers.redis.storage import RedisStorage
-from shardq.drivers.redis.verbs.turning import LEASE_S
+from shardq.drivers.redis.verbs.leases import lease_of
 from shardq.errors import ConfigurationError
 from shardq.leases import Claim, LeasedLock
 from shardq.settings import LockSettings, StorageSettings
@@ -54,9 +54,7 @@ class RedisLock(LeasedLock[_Claim]):
 
     @property
     def _span_s(self) -> float:
-        if self._lease_s is not None:
-            return self._lease_s
-        return self.settings.timeout if "timeout" in self.settings.model_fields_set else LEASE_S
+        return lease_of(self.settings) if self._lease_s is None else self._lease_s
 
     async def acquire(self, key: str) -> int:
         storage, sent, lease_s = self._current_storage(), time.monotonic(), self._span_s

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from shardq.drivers.redis.connections.address import Address, of_client, seeds_of_client
+from shardq.drivers.redis.families import serving
 from shardq.drivers.redis.servers.cluster import Cluster, changed
 from shardq.drivers.redis.servers.server import Server, answers
 from shardq.drivers.redis.verbs.appending import Appending
@@ -20,6 +21,7 @@ from shardq.drivers.redis.verbs.hands import (
     leaving,
     terms_told,
 )
+from shardq.drivers.redis.verbs.leases import Keeping, Lease, renewed
 from shardq.drivers.redis.verbs.letters import Letters
 from shardq.drivers.redis.verbs.listing import Listing
 from shardq.drivers.redis.verbs.looking import Looking
@@ -72,7 +74,7 @@ class RedisStorage:
 
     importable_only = True
     suspends = True
-    answers = False
+    answers = True
 
     def __init__(
         self,
@@ -91,6 +93,7 @@ class RedisStorage:
         self._forwarding = Forwarding(self.server, self.settings)
         self._looking = Looking(self.server, self.settings, self._forwarding)
         self.turning = Turning(self.server, self._looking, self._forwarding)
+        self._keeping = Keeping(self.server, lambda: self.turning.lease_s)
         self._appending = Appending(self.server, self.settings, self._forwarding)
         self._listing = Listing(self.server)
         self._letters = Letters(self.server, self.settings, self._forwarding)
@@ -222,6 +225,7 @@ class RedisStorage:
         return removed
 
     async def wait(self, served: Served, timeout_s: float | None = None, bound: str | None = None) -> str | None:
+        await self.turning.note_presence(served)
         return await self._looking.wait(served, timeout_s, bound)
 
     async def append_when_room(
@@ -269,8 +273,7 @@ class RedisStorage:
         return Counts(*map(sum, zip(*await self._counts({}), strict=True)))
 
     async def serving(self, name: str) -> int | None:
-        """Not known."""
-        return None
+        return await serving(self.server, name)
 
     async def check_stays(self) -> None:
         """Raise `StorageMoved` where the content went elsewhere, or is on its way."""
@@ -279,17 +282,20 @@ class RedisStorage:
             raise StorageMoved(to)
 
     async def close(self) -> None:
+        self._keeping.end()
         await self.turning.presence.end()
         self.server.close()
 
     async def claim(self, key: str, lease_s: float | None = None) -> int:
-        """`lease_s`: how long the claim lives; None: as long as those of a turn."""
+        """`lease_s`: how long the claim lives; None: as long as this process, or until it is released."""
         lease_us = round((self.turning.lease_s if lease_s is None else lease_s) * 1e6)
         orphan = self.turning.release_orphan(lambda token: (key, token))
         token: int = await self.server.run_on(
             key, "claim", {"key": key, "lease_us": lease_us, "owner": self.turning.owner}, once=True, orphan=orphan
         )
         self.turning.strays.note_claim(key, token)
+        if token and lease_s is None:
+            self._keeping.keep(key, token)
         return token
 
     async def claimed(self, key: str) -> bool:
@@ -298,22 +304,13 @@ class RedisStorage:
     async def unclaim(self, key: str, token: int, pause_s: float = 0.0) -> bool:
         self.turning.begin_deadline(None)
         self.turning.strays.forget_claim(key)
+        self._keeping.forget(key)
         arguments = {"key": key, "token": token, "pause_us": round(max(0.0, pause_s) * 1e6)}
         return bool(await self.server.run_on(key, "unclaim", arguments, once=True))
 
-    async def lease(self, *claims: tuple[str, int, float | None]) -> list[bool]:
+    async def lease(self, *claims: Lease) -> list[bool]:
         """Let claims end so many seconds from now (None: as they are). Says for each whether its token is current."""
-        told = [(key, token, False if seconds is None else round(seconds * 1e6)) for key, token, seconds in claims]
-        layout, found = await self.server.layout(), dict[tuple[str, int], bool]()
-        by_partition = dict[int, list[tuple[str, int, Any]]]()
-        for claim in told:
-            by_partition.setdefault(layout.partition_of(claim[0]), []).append(claim)
-        replies = await self.server.run_each(
-            "lease", {place: ({"claims": its}, ()) for place, its in by_partition.items()}
-        )
-        for its, held in zip(by_partition.values(), answers(replies.values()), strict=True):
-            found |= {claim[:2]: bool(its_held) for claim, its_held in zip(its, held, strict=True)}
-        return [found[claim[:2]] for claim in told]
+        return await renewed(self.server, claims)
 
     async def of_owner(
         self,

@@ -27,7 +27,7 @@ from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.verbs.owners import Family
 from shardq.drivers.redis.verbs.presence import OFTEN, say_end, told
 from shardq.errors import ShardqError, StorageMoved, StorageUnavailable
-from shardq.model import Counts, Ending, key_of, split_key
+from shardq.model import INBOX, Counts, Ending, key_of, split_key
 from shardq.pages import Page
 from shardq.supervised import LastSeen
 from shardq.system.processes import age_s
@@ -218,11 +218,12 @@ class SupervisedServer:
     def _unserved(self) -> list[str]:
         """The tubes that are not empty, where no family serves any of them."""
         families = plainly(overview_of(self.storage)).families
-        unserved, after = list[str](), None
+        # Results are for callers, and workers drop those without one.
+        own, unserved, after = (INBOX, *self._handlers), list[str](), None
         while True:
             page: Page[str] = plainly(self.storage.pipes(after))
             handlers = {split_key(key_of(pipe))[0] for pipe in page}
-            if any(name in self._handlers or any(serves(family, name) for family in families) for name in handlers):
+            if any(name in own or any(serves(family, name) for family in families) for name in handlers):
                 return []
             unserved += page
             after = page.after

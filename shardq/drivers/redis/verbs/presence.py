@@ -13,7 +13,8 @@ from typing import Any
 from shardq.blocking import here as blocking
 from shardq.drivers.redis.servers.server import Server
 from shardq.drivers.redis.verbs.owners import Family
-from shardq.errors import ShardqError
+from shardq.errors import ShardqError, StorageUnavailable
+from shardq.model import INBOX
 from shardq.protocols import Served
 from shardq.system.processes import age_s
 
@@ -25,6 +26,8 @@ GONE_AFTER = 10
 _MOST_HANDLERS = 1024
 #: So many times in a lease a family says something.
 OFTEN = 3
+#: Seconds that a process gives a server to hear what it serves, or that it ends.
+_PATIENCE_S = 1.0
 
 
 def told(
@@ -46,7 +49,7 @@ def told(
     if supervisor_pid is not None:
         said["supervisor"] = supervisor_pid
     if handlers is not None and len(handlers) <= _MOST_HANDLERS:
-        said["handlers"] = sorted(handlers)
+        said["handlers"] = sorted({*handlers} - {INBOX})  # all workers drop results without a caller
     return {"mark": family.mark, "gone_us": round(GONE_AFTER * lease_s * 1e6), "said": said}
 
 
@@ -78,15 +81,27 @@ class Presence:
         return None if self.supervised else lease_s / OFTEN
 
     async def note(self, served: Served, lease_s: float, now: float) -> None:
-        """A worker looked for work that serves these handlers. `now`: monotonic time."""
-        if self.supervised or now < self._say_at or blocking.blocking:
+        """A worker looks for work that serves these handlers. `now`: monotonic time. What is new is there when this
+        returns; a caller that waits for results serves none, and says nothing.
+        """
+        if self.supervised or blocking.blocking:
             return
         self._know_name()
-        self._say_at = now + lease_s / OFTEN * 0.9  # it may look a little early
+        is_new = self._serves is not None and (served is None or not self._serves.issuperset(served))
+        if not is_new and (now < self._say_at or not self._said):
+            return
         self._serves = None if served is None or self._serves is None else self._serves | set(served)
-        self._said = True
+        self._said, self._say_at = True, now + _PATIENCE_S
         family = told(self._family, lease_s, self._serves, {self._pid: age_s(self._pid)}, None)
-        await self._server.post("family", {HOME: {"family": family}})
+        if is_new:
+            try:
+                async with asyncio.timeout(_PATIENCE_S):
+                    await self._server.run("family", HOME, {"family": family}, patience_s=0.0)
+            except (StorageUnavailable, TimeoutError):
+                return  # it is said again soon
+        else:
+            await self._server.post("family", {HOME: {"family": family}})
+        self._say_at = now + lease_s / OFTEN * 0.9  # it may look a little early
 
     async def renew(self, lease_s: float, now: float) -> None:
         """The same while a worker is busy, so that it does not look."""
@@ -117,5 +132,5 @@ async def say_end(server: Server, family: Family) -> None:
     if blocking.blocking:
         await step
         return
-    async with asyncio.timeout(1.0):
+    async with asyncio.timeout(_PATIENCE_S):
         await step

@@ -15,6 +15,7 @@ from shardq.drivers.redis.connections.tries import LOOK_S
 from shardq.drivers.redis.servers.server import Server
 from shardq.drivers.redis.verbs.forwarding import Forwarding
 from shardq.drivers.redis.verbs.hands import decoded, hand_said, hand_told, terms_told
+from shardq.drivers.redis.verbs.leases import LEASE_S
 from shardq.drivers.redis.verbs.looking import Looking, look_said
 from shardq.drivers.redis.verbs.outputs import Sending
 from shardq.drivers.redis.verbs.presence import Presence
@@ -24,8 +25,6 @@ from shardq.errors import StorageMoved
 from shardq.model import AllTerms, Hand, Terms, split_key
 from shardq.protocols import Served
 
-#: How long a claim lives where nothing says.
-LEASE_S = 30.0
 #: How long a worker takes threads of one partition while others have some.
 ROUND_S = 0.2
 #: After so many of these spans it looks again which have some; and where some could not be looked at.
@@ -50,6 +49,8 @@ class Turning:
         self.round_s = ROUND_S
         self._looked_at = self._turned_at = float("-inf")
         """When all partitions were looked at, and when another one was turned to, monotonic."""
+        self._brought_on_at = float("-inf")
+        """When a caller brought on what is on its way."""
         self._ready = list[int]()
         """Partitions that had a thread for this worker then, and were not turned to since."""
         self._misses_some = False
@@ -70,6 +71,10 @@ class Turning:
     def owner(self) -> str:
         """Who holds the claims made here."""
         return self.presence.owner
+
+    async def note_presence(self, served: Served) -> None:
+        """This process looks for work that serves these handlers."""
+        await self.presence.note(served, self.lease_s, time.monotonic())
 
     async def turn(
         self, hand: Hand | None, served: Served, terms: AllTerms, *, stay: bool, sending: Sending | None = None
@@ -110,10 +115,12 @@ class Turning:
         """See `Storage.rest`."""
         layout, asked = await self._server.layout(), (served, terms)
         alone = layout.partitions == 1
+        reads = hand is not None and served is not None and not served
+        where = (layout.partition_of(hand.key),) if hand and reads else layout.everywhere
 
         async def look(places: Places) -> Hand | None:
             nonlocal hand
-            await self.presence.note(served, self.lease_s, time.monotonic())
+            await self.note_presence(served)
             if alone:
                 await self.strays.release(layout.everywhere, hand)
             own = layout.partition_of(hand.key) if hand else 0 if alone else None
@@ -138,7 +145,17 @@ class Turning:
             return hand if leads_on else None
 
         within_s = self.presence.look_within_s(self.lease_s)
-        return await until(self._server, look, {}, timeout_s, safety_net_s, layout.everywhere, within_s) or hand
+        found = await until(self._server, look, {}, timeout_s, safety_net_s, where, within_s)
+        if found is None and reads and not alone:
+            await self._bring_on_all()
+        return found or hand
+
+    async def _bring_on_all(self) -> None:
+        """What a caller waits for may be on its way, and the worker dead that was to bring it on, with all others."""
+        now = time.monotonic()
+        if now - self._brought_on_at >= SWEEP_ROUNDS * self.round_s:
+            self._brought_on_at = now
+            await self._looking.peeked((await self._server.layout()).everywhere, frozenset(), Places(()))
 
     async def _moved(self, bound: Hand | None, asked: Asked, *, stay: bool, leaves: bool, sweeps: bool) -> Hand | None:
         """What a turn finds beyond its thread. `leaves`: it may be in its partition, and is to be in another one.
@@ -293,6 +310,7 @@ class Turning:
             if hold:
                 arguments["hold"] = True
             orphan = self.release_orphan(partial(_new_claim, hand.token if hand else 0))
+            await self.note_presence(served)
             self.sent_at = time.monotonic()
             name, bodies = "turn", list[bytes]()
             if sending:
@@ -309,7 +327,6 @@ class Turning:
                 patience_s=None,
             )
             reply = await (sending.stored(step, _refusal) if sending else step())
-            await self.presence.note(served, self.lease_s, self.sent_at)
             if reply is None:
                 return Look(hand)
             told = decoded(reply[0])
