@@ -26,6 +26,8 @@ from shardq.drivers.shared.segments import PRIVATE_PREFIX
 from shardq.drivers.shared.storage import Overview, SharedStorage
 from shardq.drivers.shared.supervised import SupervisedSegment
 from shardq.errors import ConfigurationError, HandlerError, SegmentBusy, SegmentError, SupervisorError, shown
+from shardq.functions.apply import Apply
+from shardq.functions.maps import Maps
 from shardq.handler import Handler
 from shardq.model import MAIN_SCRIPT, handler_name
 from shardq.queue import Queue
@@ -43,10 +45,12 @@ _STARTED_BY_IMPORT = (
 )
 
 
-class Supervisor:
-    """Workers for handlers, as long as the application wants them.
+class Supervisor(Maps):
+    """Workers for handlers, as long as the application wants them: `async with Supervisor(...)`, or `with` where no
+    event loop runs.
 
-    `targets`: modules (`"app.jobs"`), single handlers (`"app.jobs:Resize"`) or handler classes. `workers`: how many
+    `targets`: modules (`"app.jobs"`), single handlers (`"app.jobs:Resize"`) or handler classes. Without any the workers
+    do what `map` gives them, as they do beside their handlers otherwise. `workers`: how many
     processes, by default one per usable core. `url`: `shm://NAME` for a segment with a name. Other processes can
     connect to it, and it stays while there is something in it. Without `url` the segment is private and ends with this
     object. `redis://HOST:PORT` (see `connect`) serves a storage on a server, as other supervisors on any host may do at
@@ -69,8 +73,6 @@ class Supervisor:
     ) -> None:
         if script.importing:
             raise SupervisorError(_STARTED_BY_IMPORT)
-        if not targets:
-            raise ConfigurationError("a Supervisor needs something to serve: a module name or a handler class")
         if if_running not in ("error", "attach"):
             raise ConfigurationError(f"if_running is {shown(if_running)}: use 'error' or 'attach'")
         # Where the number is given, what the environment says about it does not count, be it usable or not.
@@ -83,7 +85,7 @@ class Supervisor:
         self._on_server = is_redis(self.url)
         if not self._on_server:
             segment_name(self.url)
-        self._targets = [_target(target, private=self._private) for target in targets]
+        self._targets = [_target(target, private=self._private) for target in targets or (Apply,)]
         self._needs_main = any(target.startswith("__main__:") for target in self._targets)
         if capacity_bytes is not None:
             check_capacity(capacity_bytes)
@@ -186,6 +188,17 @@ class Supervisor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+
+    def __enter__(self) -> Self:
+        if asyncio._get_running_loop() is not None:
+            raise SupervisorError("an event loop runs here: write `async with Supervisor(...)`, or await start()")
+        asyncio.run(self.start())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        asyncio.run(self.stop())
 
     def _check_own(self) -> None:
         if self._owner != os.getpid():

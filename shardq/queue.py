@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, Awaitable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, Unpack, overload
 from weakref import WeakKeyDictionary
 
 from shardq.deadletters import DeadLetters
@@ -39,12 +39,17 @@ from shardq.model import Part
 from shardq.protocols import Serializer, Storage
 from shardq.recurrent import Recurrent
 from shardq.results.calls import Calls
-from shardq.results.mapping import Mapping, Options
+from shardq.results.mapping import MapOptions, Mapping, Options
+from shardq.results.outcome import Outcome
 from shardq.results.results import Results, SyncResults
 from shardq.results.serving import Serving
 from shardq.scheduling.schedule import when, written
 
 Value = TypeVar("Value")
+_Serving = type[Handler[Any, Value]]
+_Requests = Iterable[Any] | AsyncIterable[Any]
+_Yes = Literal[True]
+_No = Literal[False]
 
 
 class Queue:
@@ -197,10 +202,18 @@ class Queue:
         result: Value = _wait_for(self.call(handler, request, timeout_s=timeout_s, abandon=abandon))
         return result
 
+    @overload
+    def map(
+        self, handler: _Serving[Value], requests: _Requests, *, outcomes: _Yes, **more: Unpack[MapOptions]
+    ) -> Results[Outcome[Value]]: ...
+    @overload
+    def map(
+        self, handler: _Serving[Value], requests: _Requests, *, outcomes: _No = False, **more: Unpack[MapOptions]
+    ) -> Results[Value]: ...
     def map(
         self,
-        handler: type[Handler[Any, Value]],
-        requests: Iterable[Any] | AsyncIterable[Any],
+        handler: type[Handler[Any]],
+        requests: _Requests,
         *,
         window: int | None = None,
         ordered: bool = True,
@@ -220,9 +233,17 @@ class Queue:
         """
         return Results(Mapping(self, handler, requests, Options(window, ordered, outcomes, timeout_s, abandon)))
 
+    @overload
+    def map_sync(
+        self, handler: _Serving[Value], requests: Iterable[Any], *, outcomes: _Yes, **more: Unpack[MapOptions]
+    ) -> SyncResults[Outcome[Value]]: ...
+    @overload
+    def map_sync(
+        self, handler: _Serving[Value], requests: Iterable[Any], *, outcomes: _No = False, **more: Unpack[MapOptions]
+    ) -> SyncResults[Value]: ...
     def map_sync(
         self,
-        handler: type[Handler[Any, Value]],
+        handler: type[Handler[Any]],
         requests: Iterable[Any],
         *,
         window: int | None = None,

@@ -26,7 +26,9 @@ from shardq.errors import (
     SupervisorError,
     SupervisorRunning,
 )
+from shardq.functions.apply import Apply
 from shardq.handler import Handler
+from shardq.model import handler_name
 from shardq.queue import Queue
 from shardq.serving import lifecycle
 from shardq.settings import SupervisorSettings, check_environment
@@ -186,7 +188,8 @@ def _handlers(
     watch: ThreadWatch,
 ) -> dict[str, type[Handler[Any]]]:
     try:
-        return load_handlers(options.targets, options.main, settings.preloaded, watch)
+        # Last, so that the log begins with those of the application.
+        return load_handlers(options.targets, options.main, settings.preloaded, watch) | {handler_name(Apply): Apply}
     except (SupervisorError, HandlerError) as error:
         if resumption:
             log.error("the new code does not import any more, trying again", extra={"error": str(error)})

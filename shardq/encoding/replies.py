@@ -37,7 +37,7 @@ class Reply(msgspec.Struct, array_like=True, frozen=True):
     taken_us: int
     """When the batch was handed out, Unix microseconds of the storage's clock."""
     worked_us: int
-    """How long its handler took for all of it."""
+    """How long its handler took for these requests: their share of the batch, where each has an equal one."""
     failure: Failure | None = None
 
     @property

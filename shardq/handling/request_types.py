@@ -79,6 +79,34 @@ def find_result_type(handler: type[Handler[Any]], *, one_by_one: bool) -> Any:
     return None
 
 
+def item_type(function: Any) -> Any:
+    """The type of the one argument of a function. `Any`: it has no annotation. Raises what an annotation raises that
+    does not resolve.
+    """
+    function = inspect.unwrap(function)
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # of what has no signature to read
+        return Any
+    if not parameters or parameters[0].annotation is inspect.Parameter.empty:
+        return Any
+    kind = _resolved(parameters[0].annotation, _names(function))
+    hash(kind)  # by which its decoder is found again
+    return Any if isinstance(kind, TypeVar) else kind
+
+
+def returned_type(function: Any) -> Any:
+    """The type of what a function returns. `Any`: it has no annotation, or one that does not resolve."""
+    kind = _returned(inspect.unwrap(function))
+    return Any if kind is None or isinstance(kind, TypeVar) else kind
+
+
+def _names(function: Any) -> dict[str, Any]:
+    """The names that annotations of a function may use."""
+    module = sys.modules.get(function.__module__)
+    return getattr(function, "__globals__", vars(module) if module else {})
+
+
 def _returned(method: Any) -> Any:
     """What the annotation of a method says that it returns. None: nothing, or it does not resolve."""
     try:

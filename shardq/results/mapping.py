@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterable, Iterable, Sequence
+from collections.abc import AsyncIterable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from shardq.encoding.replies import Reply, decode_reply
 from shardq.errors import ConfigurationError, ResultTimeout, ShardqError, shown
@@ -18,7 +18,9 @@ from shardq.results.inbox import OpenInbox
 from shardq.results.outcome import Sent, error_of, values_of
 from shardq.results.serving import LOOK_S
 from shardq.results.source import Source
+from shardq.results.summary import Tally
 from shardq.settings import WorkerSettings
+from shardq.text.wording import counted
 
 if TYPE_CHECKING:
     from shardq.queue import Queue
@@ -40,6 +42,15 @@ class Options(NamedTuple):
     window: int | None
     ordered: bool
     outcomes: bool
+    timeout_s: float | None
+    abandon: bool
+
+
+class MapOptions(TypedDict, total=False):
+    """The same for type checkers, without `outcomes`, on which the type of the results depends."""
+
+    window: int | None
+    ordered: bool
     timeout_s: float | None
     abandon: bool
 
@@ -94,9 +105,13 @@ class Mapping:
         """The requests under way, where outcomes are wanted."""
         self._error: Exception | None = None
         """The failure that comes behind the results handed out last."""
+        self.tally = Tally()
+        self.handed_out = 0
+        """How many results the caller has taken."""
 
     async def open(self) -> None:
         """Raises `HandlerError`, `NotServed`, `ConfigurationError`, and what opening an inbox raises."""
+        self.tally.begin()
         self._info = self._queue.callable(self._handler)
         self._source = Source(self._requests)
         workers = await self._queue.serving.check(self._info.name)
@@ -119,6 +134,7 @@ class Mapping:
             is_complete = await self._send()
             if not self._waiting:
                 if self._source.over:
+                    self.tally.end()
                     return None
                 if self._source.next:
                     await asyncio.wait((self._source.next,))
@@ -129,6 +145,7 @@ class Mapping:
 
     async def close(self) -> None:
         """Cancel what is not started, and let go of the inbox."""
+        self.tally.end()
         inbox, self._inbox = self._inbox, None
         if inbox is None:
             return
@@ -146,6 +163,20 @@ class Mapping:
                             await self._storage.remove(pipe, *messages)
             finally:
                 await inbox.close()
+
+    @property
+    def how_to_resume(self) -> str:
+        """What a caller that is interrupted has to know in order to go on later."""
+        count = self.handed_out
+        if self._options.ordered:
+            return (
+                f"{counted(count, 'result')} had been taken, in the order of the requests. To go on, map those that "
+                f"are left: itertools.islice(requests, {count}, None)"
+            )
+        return (
+            f"{counted(count, 'result')} had been taken, in the order in which they came. With outcomes=True each one "
+            f"has the index of its request, by which those that are left can be told"
+        )
 
     def _given_window(self) -> int | None:
         given = self._options.window
@@ -183,7 +214,8 @@ class Mapping:
         assert self._inbox
         numbers = range(self._number, self._number + len(requests))
         number, abandon = self._inbox.number, self._options.abandon
-        call = await self._queue.sealed(self._handler, requests, number, numbers.start, abandon=abandon)
+        sent = self._as_sent(requests)
+        call = await self._queue.sealed(self._handler, sent, number, numbers.start, abandon=abandon)
         parts = list(call.messages.groups.items())
         self._mean_bytes = max(1, sum(sum(map(len, messages)) for _, messages in parts) // len(requests))
         self._unsent.extend(call.steps)
@@ -225,7 +257,7 @@ class Mapping:
             if messages:
                 return messages
             if limit_s is not None and time.monotonic() - begun_at >= limit_s:
-                raise ResultTimeout(f"no result of {self._info.name} came within {limit_s} s")
+                raise ResultTimeout(f"no result of {self._called} came within {limit_s} s")
             await self._queue.serving.check_still(self._info.name, time.monotonic() - begun_at)
             if self._unsent or self._source.next:
                 return ()
@@ -249,23 +281,25 @@ class Mapping:
         """What of these replies is due now, in its order."""
         ready = list[Any]()
         for reply in map(decode_reply, messages):
-            numbers = reply.requests
-            if self._waiting.isdisjoint(numbers):
+            if self._waiting.isdisjoint(reply.requests):
                 continue
-            error = error_of(self._handler, reply.failure) if reply.failure else None
-            values = [None] if error else values_of(self._info, reply)
-            if not self._waiting.issuperset(numbers):
-                numbers, values = self._unanswered(numbers, values)
-            self._waiting.difference_update(numbers)
-            if self._options.outcomes:
-                values, error = self._outcomes(numbers, reply, values, error), None
-            if self._options.ordered:
-                self._put_aside(numbers, values, error, len(reply.results))
-            elif error:
-                self._error = error
-                return ready
-            else:
-                ready += values
+            for numbers, values, error in self._answers(reply):
+                if not self._waiting.issuperset(numbers):
+                    numbers, values = self._unanswered(numbers, values)
+                if not numbers:
+                    continue
+                self._waiting.difference_update(numbers)
+                self.tally.count(reply, len(numbers), failed=error is not None)
+                nbytes = len(reply.results) * len(numbers) // len(reply.requests)
+                if self._options.outcomes:
+                    values, error = self._outcomes(numbers, reply, values, error), None
+                if self._options.ordered:
+                    self._put_aside(numbers, values, error, nbytes)
+                elif error:
+                    self._error = error
+                    return ready
+                else:
+                    ready += values
         while run := self._early.pop(self._next, None):
             self._next += len(run.values)
             self._early_count -= len(run.values)
@@ -275,6 +309,20 @@ class Mapping:
                 break
             ready += run.values
         return ready
+
+    @property
+    def _called(self) -> str:
+        """What works on the requests, for messages."""
+        return self._info.name
+
+    def _as_sent(self, requests: Sequence[Any]) -> Sequence[Any]:
+        """The requests of the handler for what the caller gave."""
+        return requests
+
+    def _answers(self, reply: Reply) -> Iterator[tuple[Sequence[int], Sequence[Any], Exception | None]]:
+        """Which requests the reply answers, and with which results; or the failure of one."""
+        error = error_of(self._handler, reply.failure) if reply.failure else None
+        yield reply.requests, [None] if error else values_of(self._info, reply), error
 
     def _unanswered(self, numbers: Sequence[int], values: Sequence[Any]) -> tuple[Sequence[int], Sequence[Any]]:
         """What of these results is new: a server that lost an acknowledgement has requests handled again."""

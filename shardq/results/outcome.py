@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -14,15 +14,17 @@ from shardq.errors import RequestFailed, ResultTooLarge
 from shardq.handler import Handler
 from shardq.handling.info import HandlerInfo
 
+Value = TypeVar("Value")
+
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Generic[Value]):
     """What became of one request of a `map`."""
 
     index: int
     """Its number among the requests, from 0 on."""
     request: Any
-    value: Any
+    value: Value | None
     """The result. None where it failed."""
     error: Exception | None
     """None where it did not fail."""
@@ -31,7 +33,7 @@ class Outcome:
     waited_s: float
     """From the call to the worker that handled it."""
     worked_s: float
-    """How long its handler took for the batch it was in."""
+    """How long its handler took for it: for a batch of several, an equal share of the whole."""
 
 
 class Sent(NamedTuple):
@@ -40,9 +42,10 @@ class Sent(NamedTuple):
     request: Any
     sent_us: int
 
-    def outcome(self, index: int, reply: Reply, value: Any, error: Exception | None) -> Outcome:
+    def outcome(self, index: int, reply: Reply, value: Any, error: Exception | None) -> Outcome[Any]:
         waited_s = max(0, reply.taken_us - self.sent_us) / 1e6
-        return Outcome(index, self.request, value, error, reply.attempts, waited_s, reply.worked_us / 1e6)
+        worked_s = reply.worked_us / 1e6 / len(reply.requests)
+        return Outcome(index, self.request, value, error, reply.attempts, waited_s, worked_s)
 
 
 def values_of(info: HandlerInfo, reply: Reply) -> Sequence[Any]:

@@ -9,6 +9,7 @@ from typing import Generic, Self, TypeVar
 
 from shardq.errors import HandlerError
 from shardq.results.mapping import Mapping
+from shardq.results.summary import Summary
 
 Value = TypeVar("Value")
 
@@ -19,6 +20,11 @@ class Results(Generic[Value]):
     def __init__(self, mapping: Mapping) -> None:
         self._mapping = mapping
 
+    @property
+    def summary(self) -> Summary:
+        """What the map came to so far, and after its end."""
+        return self._mapping.tally.summary
+
     async def __aenter__(self) -> Self:
         await self._mapping.open()
         return self
@@ -26,11 +32,14 @@ class Results(Generic[Value]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(error, KeyboardInterrupt | asyncio.CancelledError):
+            error.add_note(self._mapping.how_to_resume)
         await self._mapping.close()
 
     async def __aiter__(self) -> AsyncIterator[Value]:
         while (ready := await self._mapping.more()) is not None:
             for result in ready:
+                self._mapping.handed_out += 1
                 yield result
 
 
@@ -41,9 +50,14 @@ class SyncResults(Generic[Value]):
         self._mapping = mapping
         self._runner = asyncio.Runner()
 
+    @property
+    def summary(self) -> Summary:
+        """What the map came to so far, and after its end."""
+        return self._mapping.tally.summary
+
     def __enter__(self) -> Self:
         if asyncio._get_running_loop() is not None:
-            raise HandlerError("map_sync cannot wait where an event loop runs: use `async with queue.map(...)` there")
+            raise HandlerError("map_sync cannot wait where an event loop runs: use `async with` and `map` there")
         try:
             self._runner.run(self._mapping.open())
         except BaseException:
@@ -54,9 +68,13 @@ class SyncResults(Generic[Value]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            error.add_note(self._mapping.how_to_resume)
         with self._runner:
             self._runner.run(self._mapping.close())
 
     def __iter__(self) -> Iterator[Value]:
         while (ready := self._runner.run(self._mapping.more())) is not None:
-            yield from ready
+            for result in ready:
+                self._mapping.handed_out += 1
+                yield result

@@ -107,7 +107,8 @@ class Callers:
 def _reply(
     numbers: Sequence[int], messages: Sequence[bytes], its: Sequence[int], batch: Batch, worked_us: int
 ) -> bytes:
-    """The reply of one inbox."""
+    """The reply of one inbox. Of the work on the batch it has an equal share for each of its requests."""
+    worked_us = worked_us * len(its) // batch.count
     if isinstance(its, range):
         return success(numbers[its.start : its.stop], messages[its.start : its.stop], batch, worked_us)
     return success([numbers[n] for n in its], [messages[n] for n in its], batch, worked_us)

@@ -74,6 +74,8 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "shardq.serving.*",
             "shardq.connect",
             "shardq.embedded",
+            "shardq.functions",
+            "shardq.functions.*",
             "shardq.testing",
             "shardq.cli",
             "shardq.cli.*",

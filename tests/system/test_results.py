@@ -627,6 +627,35 @@ async def test_a_result_that_comes_again_counts_once(queue: Queue) -> None:
         assert [await finished(reading), *[result async for result in found]] == [0, 2, 4]
 
 
+async def test_a_map_has_a_summary(queue: Queue, worker: Worker) -> None:
+    trouble[5] = lambda: ValueError("five")
+    async with working(worker), queue.map(Double, items(10), outcomes=True) as results:
+        assert results.summary.requests == 0
+        found = [outcome async for outcome in results]
+        summary = results.summary
+
+    assert results.summary == summary  # it ended with the last result
+    assert (summary.requests, summary.failures) == (10, 1)
+    assert summary.worked_s == pytest.approx(sum(outcome.worked_s for outcome in found), abs=1e-6)
+    assert str(summary).startswith("10 requests in ")
+
+
+async def test_a_map_that_is_cancelled_says_how_far_it_came(queue: Queue, worker: Worker) -> None:
+    async def read(*, ordered: bool) -> None:
+        async with queue.map(Double, items(10), ordered=ordered) as results:
+            async for _ in results:
+                raise asyncio.CancelledError
+
+    async with working(worker):
+        with pytest.raises(asyncio.CancelledError) as left:
+            await read(ordered=True)
+        assert "1 result had been taken" in left.value.__notes__[0]
+        assert "islice(requests, 1, None)" in left.value.__notes__[0]
+        with pytest.raises(asyncio.CancelledError) as left:
+            await read(ordered=False)
+        assert "in which they came" in left.value.__notes__[0]
+
+
 async def test_an_error_of_the_input_ends_a_map(queue: Queue, worker: Worker) -> None:
     def broken() -> Iterator[Item]:
         yield from items(10)

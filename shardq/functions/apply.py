@@ -1,0 +1,99 @@
+"""The handler that calls functions. Each worker of a family serves it, beside the handlers that it is to serve."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Coroutine, Sequence
+from typing import Any, NamedTuple
+
+from shardq.encoding.codec import MsgspecSerializer, array_header, decode_array
+from shardq.encoding.replies import Failure
+from shardq.errors import DecodeError, HandlerError, RequestError, shown
+from shardq.functions.named import Function, found
+from shardq.handler import Handler
+from shardq.model import Retry, Route
+from shardq.text.portrait import line, portrait, text
+
+#: Most characters of a traceback in an answer.
+_TRACEBACK_CHARACTERS = 8000
+#: Of these, values of the class are values of the type.
+_PLAIN = frozenset((int, float, bool, str, bytes))
+_serializer = MsgspecSerializer()
+
+
+class Task(NamedTuple):
+    """An item for a function."""
+
+    function: str
+    """Its name, see `Function`."""
+    item: bytes
+    """The message of the item."""
+    thread: int
+    """Where it is worked on. Items need no order, so this only spreads them over the workers."""
+
+
+class Answer(NamedTuple):
+    """What a function returned."""
+
+    value: bytes = b""
+    """The message of it."""
+    failure: Failure | None = None
+    """What it raised instead."""
+
+
+class Apply(Handler[Task, Answer]):
+    """Calls functions. What one of them raises is its answer at once, so no item of the batch is done twice for it. An
+    item whose worker dies is tried again.
+    """
+
+    retry = Retry(max_attempts=3)
+
+    @classmethod
+    def route(cls, *tasks: Task) -> list[Route]:
+        return [Route(task.thread) for task in tasks]
+
+    def perform(self, *tasks: Task) -> Any:
+        answers = [_answer(task) for task in tasks]
+        return answers if {Answer}.issuperset(map(type, answers)) else _completed(answers)
+
+
+def _answer(task: Task) -> Answer | Coroutine[Any, Any, Answer]:
+    """The answer, or for a coroutine function what gives it."""
+    try:
+        function = found(task.function)
+        [item] = decode_array(function.item, array_header(1) + task.item)
+        value = function.call(item)
+        return _awaited(function, value) if isinstance(value, Awaitable) else _answer_of(function, value)
+    except (Exception, SystemExit) as error:
+        return _failed(error)
+
+
+async def _awaited(function: Function, value: Awaitable[Any]) -> Answer:
+    try:
+        return _answer_of(function, await value)
+    except (Exception, SystemExit) as error:
+        return _failed(error)
+
+
+async def _completed(answers: Sequence[Answer | Coroutine[Any, Any, Answer]]) -> list[Answer]:
+    """The answers, once the coroutines among them have ended, which run at the same time."""
+    ended = iter(await asyncio.gather(*(answer for answer in answers if not isinstance(answer, Answer))))
+    return [answer if isinstance(answer, Answer) else next(ended) for answer in answers]
+
+
+def _answer_of(function: Function, value: Any) -> Answer:
+    """Raises `HandlerError` for a value that would not arrive as one of the type."""
+    try:
+        [message] = _serializer.encode(function.result, [value])
+        if type(value) is not function.result or function.result not in _PLAIN:
+            decode_array(function.result, array_header(1) + message)
+    except (RequestError, DecodeError) as error:
+        raise HandlerError(f"{function.name} returned {shown(value)}, which cannot be sent: {error}") from error
+    return Answer(message)
+
+
+def _failed(error: BaseException) -> Answer:
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    shown_error = portrait(error)
+    return Answer(failure=Failure(name, line(shown_error), text(shown_error, _TRACEBACK_CHARACTERS), 1, None))
