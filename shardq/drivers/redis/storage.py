@@ -73,6 +73,7 @@ class RedisStorage:
     importable_only = True
     suspends = True
     answers = False
+    keeps_results = False
 
     def __init__(
         self,

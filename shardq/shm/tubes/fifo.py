@@ -118,12 +118,12 @@ class Fifos:
             self.settle(tube)
         return taken
 
-    def cancel_one(self, tube: int, sequence: int, counter: int) -> bool:
-        """Take out the message of this number, and count it. False: it is gone already."""
+    def cancel_one(self, tube: int, sequence: int, counters: Sequence[int]) -> bool:
+        """Take out the message of this number; each of the counters counts it. False: it is gone already."""
         place = self.place_of(tube, sequence)
         if place is None:
             return False
-        self._journal.commit(place, self._journal.moved(counter, 1))
+        self._journal.commit(place, *(self._journal.moved(counter, 1) for counter in counters))
         self.settle(tube)
         return True
 
