@@ -85,7 +85,7 @@ class KeptResults:
         batch = await self._storage.range(KEPT_PIPE, 1, number - 1)
         kept = decode_kept(batch.payload) if batch.count and batch.sequence == number else None
         if kept is None or not secrets.compare_digest(kept.digest, digest):
-            del self._numbers[digest]
+            self._numbers.pop(digest, None)
             return None
         return kept
 
@@ -112,5 +112,7 @@ class KeptResults:
             self._numbers[kept.digest], self._through = number, number
         if len(self._numbers) > self._most:
             oldest = (await self._storage.range(KEPT_PIPE, 1)).sequence
-            self._numbers = {digest: number for digest, number in self._numbers.items() if number >= oldest}
+            for digest, number in list(self._numbers.items()):  # other threads may add some meanwhile
+                if number < oldest:
+                    self._numbers.pop(digest, None)
             self._most = max(_REMEMBERED, 2 * len(self._numbers))

@@ -31,6 +31,7 @@ driver calls). The modules, each after those that it uses:
 * `tubes.entry_memory`: memory for the tables of threads and tubes
 * `tubes.directory`: threads and tubes by name
 * `memory.record_chain`: how a tube's records hang together
+* `tubes.marks`: where some messages are that were read
 * `tubes.fifo`: reading one FIFO, and acknowledging
 * `tubes.fifo_writer`: writing behind its last message
 * `processes.exit_log`: how the last processes ended

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from shardq.errors import FencedError, MessageTooLarge
@@ -81,6 +83,29 @@ async def test_S38_results_are_dropped_by_their_numbers(storage: Storage, lock: 
 
     await kept(storage, lock, b"four")
     assert (await storage.range(KEPT_PIPE, 1)).sequence > numbers[-1]
+
+
+async def test_S38_each_result_is_found_by_its_number(storage: Storage, lock: Lock) -> None:
+    random, results = Random(1), numbered(400)
+    await kept(storage, lock, *results)
+    batch = await storage.range(KEPT_PIPE, 1_000)
+    there = dict(zip(batch.numbers, batch.messages, strict=True))
+    assert list(there.values()) == results
+
+    for gone in random.sample(sorted(there), 40):
+        assert await storage.drop(KEPT_PIPE, gone) == 1
+        del there[gone]
+        chosen = random.choice(sorted(there))
+        assert (await storage.range(KEPT_PIPE, 1, chosen - 1)).messages == [there[chosen]]
+        await storage.range(KEPT_PIPE, 10, random.choice(sorted(there)))
+    storage.settings.results = 100
+    await kept(storage, lock, b"another")
+    left = await storage.range(KEPT_PIPE, 1_000)
+    assert 50 < left.count <= 100
+    for number, message in there.items():
+        found = await storage.range(KEPT_PIPE, 1, number - 1)
+        assert (found.sequence == number) == (number in left.numbers), number
+        assert found.sequence != number or found.messages == [message]
 
 
 async def test_S38_beyond_the_bound_the_oldest_go(storage: Storage, lock: Lock) -> None:

@@ -18,7 +18,7 @@ from shardq.errors import (
     ResultTooLarge,
     TicketUnknown,
 )
-from shardq.model import KEPT_PIPE
+from shardq.model import KEPT_PIPE, Batch
 from shardq.protocols import Storage
 from shardq.settings import StorageSettings, WorkerSettings
 from shardq.testing import Clock, LocalQueue
@@ -280,6 +280,35 @@ async def test_a_storage_that_keeps_no_results(queue: Queue, monkeypatch: pytest
             await asked
 
 
+async def test_what_was_submitted_to_another_storage_is_handled_without(
+    queue: Queue, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a server that a segment moved to."""
+    trouble[7] = lambda: ValueError("no sevens")
+    for number in (6, 7, 8):
+        await queue.submit(Pair, Item(0, number))
+    monkeypatch.setattr(type(queue.storage), "keeps_results", False)
+    async with working(worker):
+        assert await queue.storage.wait_for_quiet(LIMIT_S)
+
+    assert await kept(queue) == 0
+    [letter] = await letters(queue)
+    assert queue.serializer.decode(Item, Batch(1, 2, [len(letter.message)], letter.message)) == [Item(0, 7)]
+
+
+async def test_threads_look_for_their_results_at_the_same_time(queue: Queue, worker: Worker) -> None:
+    async def ask(start: int) -> list[tuple[int, int]]:
+        def run() -> list[tuple[int, int]]:
+            tickets = [queue.submit_sync(Pair, Item(n % 3, n)) for n in range(start, start + 40)]
+            return [queue.result_sync(ticket, Pair) for ticket in tickets]
+
+        return await asyncio.to_thread(run)
+
+    async with working(worker):
+        found = await asyncio.gather(*(ask(start) for start in range(0, 160, 40)))
+    assert [pair for some in found for pair in some] == [(n, 2 * n) for n in range(160)]
+
+
 # Bounds
 
 
@@ -316,7 +345,7 @@ async def test_a_result_is_kept_for_its_time() -> None:
 
 async def test_old_results_go_when_others_come() -> None:
     clock = Clock()
-    storage = RuntimeStorage(StorageSettings(results_age_s=60, capacity_bytes=100_000), now_us=clock.now_us)
+    storage = RuntimeStorage(StorageSettings(results_age_s=60, capacity_bytes=300_000), now_us=clock.now_us)
     queue = Queue(storage)
     worker = Worker(RuntimeLock(storage), queue, WorkerSettings(empty_limit=0))
     async with working(worker):
@@ -327,7 +356,7 @@ async def test_old_results_go_when_others_come() -> None:
 
 
 async def test_results_that_are_dropped_make_room() -> None:
-    storage = RuntimeStorage(StorageSettings(capacity_bytes=100_000))
+    storage = RuntimeStorage(StorageSettings(capacity_bytes=300_000))
     queue = Queue(storage)
     async with working(Worker(RuntimeLock(storage), queue, WorkerSettings(empty_limit=0))):
         for _ in range(30):
