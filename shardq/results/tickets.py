@@ -19,7 +19,7 @@ else:
     hashlib, secrets = Lazy("hashlib"), Lazy("secrets")
 
 #: How many results are read at once.
-_AT_ONCE = 64
+_AT_ONCE = 32
 #: For so many results it is remembered where they are before it is looked whether these are still there.
 _REMEMBERED = 1024
 _FORM = re.compile("[0-9a-f]{32}")

@@ -248,6 +248,8 @@ class Fifos:
             return 0
         total = 0
         for found in self.chains.records(tube):
+            if found.sequence >= end:
+                break
             low, high = max(start, found.sequence) - found.sequence, min(end, found.next_sequence) - found.sequence
             if high > low:
                 total += (record.cancelled_bits(self._segment, found) >> low & (1 << high - low) - 1).bit_count()
