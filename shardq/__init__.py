@@ -9,6 +9,7 @@ from shardq.handler import Handler
 from shardq.model import Retry, Route, Tube
 from shardq.queue import Queue
 from shardq.recurrent import DeferredHandler, RecurrentHandler
+from shardq.results.tickets import Ticket
 from shardq.version import __version__
 
 if typing.TYPE_CHECKING:
@@ -26,6 +27,7 @@ __all__ = [
     "Route",
     "ShardqError",
     "Supervisor",
+    "Ticket",
     "Tube",
     "Worker",
     "__version__",

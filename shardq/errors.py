@@ -96,7 +96,13 @@ class RequestFailed(ShardqError):
 
 
 class ResultTimeout(ShardqError, TimeoutError):
-    """A result did not come in time. Its request is cancelled, unless it was handed out already."""
+    """A result did not come in time. The request of a call is cancelled, unless it was handed out already; that of a
+    ticket stays, and its result may still come.
+    """
+
+
+class TicketUnknown(ShardqError):
+    """There is no result for a ticket, and none will come."""
 
 
 class ResultTooLarge(ShardqError):

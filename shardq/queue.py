@@ -11,7 +11,7 @@ storage takes at once. Each append is all or nothing, whatever it raises.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Awaitable, Iterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack, overload
 from weakref import WeakKeyDictionary
@@ -43,6 +43,7 @@ from shardq.results.mapping import MapOptions, Mapping, Options
 from shardq.results.outcome import Outcome
 from shardq.results.results import Results, SyncResults
 from shardq.results.serving import Serving
+from shardq.results.ticketing import Ticketing
 from shardq.scheduling.schedule import when, written
 
 Value = TypeVar("Value")
@@ -52,7 +53,7 @@ _Yes = Literal[True]
 _No = Literal[False]
 
 
-class Queue:
+class Queue(Ticketing):
     """Registers requests for handlers. Holds no state of its own beside the handlers it met, so it may be used from
     several threads and event loops at once. Raises `ConfigurationError` for what is no storage.
     """
@@ -68,6 +69,7 @@ class Queue:
         """Handlers registered here, by `module/Handler`: what this process's workers serve beside imported ones."""
         self._kinds: dict[type[Handler[Any]], HandlerInfo] = {}
         self.serving = Serving(storage)
+        super().__init__()
         self._calls: WeakKeyDictionary[asyncio.AbstractEventLoop, Calls] = WeakKeyDictionary()
 
     async def register(
@@ -273,9 +275,20 @@ class Queue:
         self, handler: type[Handler[Any]], requests: Sequence[Any], inbox: int, first: int, *, abandon: bool
     ) -> Prepared:
         """`prepared` for requests whose results go to this inbox, under numbers from `first` on."""
+        return await self.with_heads(
+            handler, requests, lambda messages: sealed(messages, inbox, first, abandon=abandon)
+        )
+
+    async def with_heads(
+        self,
+        handler: type[Handler[Any]],
+        requests: Sequence[Any],
+        heads: Callable[[Sequence[bytes]], list[bytes]],
+    ) -> Prepared:
+        """`prepared` for requests whose messages get heads."""
 
         def encode(facts: HandlerInfo, requests: Sequence[Any]) -> list[bytes]:
-            return sealed(self._messages(facts, requests), inbox, first, abandon=abandon)
+            return heads(self._messages(facts, requests))
 
         facts, routes = self._routed(handler, requests)
         if _is_awaitable(routes):
@@ -285,7 +298,7 @@ class Queue:
     async def stored(self, call: Prepared) -> None:
         """Store what was prepared, and wait for room as `register` does."""
         for step in call.steps:
-            if await self.storage.append(step) is None:
+            if await self.storage.append(step, follow_up=inside_handler()) is None:
                 await self.wait_for_room(step, call.facts.name, None)
 
     async def before_waiting(self) -> None:
@@ -357,7 +370,7 @@ class Queue:
         messages = self.serializer.encode(facts.kind, requests)
         if type(self.serializer) is not MsgspecSerializer and any(map(begins_as_head, messages)):
             raise RequestError(
-                f"a message of {facts.name} begins with 0xC150 or 0xC151, by which requests of callers are known: let "
+                f"a message of {facts.name} begins with 0xC150 to 0xC152, by which requests of callers are known: let "
                 f"the serializer begin with other bytes"
             )
         if self.storage.settings.check:

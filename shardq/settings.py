@@ -70,6 +70,11 @@ class StorageSettings(FromEnvironment, prefix="QUEUE_STORAGE_"):
     dead_letters: int = whole(10_000, ge=1)
     """Most dead letters kept for each handler; beyond it, and in shared memory beyond a sixteenth of the capacity, the
     oldest go."""
+    results: int = whole(10_000, ge=1)
+    """Most results kept for tickets; beyond it, and in shared memory beyond a sixteenth of the capacity, the oldest
+    go."""
+    results_age_s: float = number(24 * 60 * 60, gt=0, le=LONGEST_S)
+    """Seconds for which they are kept at most. Default: a day."""
 
 
 class WorkerSettings(FromEnvironment, prefix="QUEUE_WORKER_"):

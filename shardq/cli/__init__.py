@@ -1,4 +1,4 @@
-"""`shardq status|tubes|peek|dead|park|recurrent|check|move|take-over|destroy`: look from outside into a
+"""`shardq status|tubes|peek|dead|park|recurrent|results|check|move|take-over|destroy`: look from outside into a
 segment, also into one without a supervisor, or into a storage on a server. The same as `python -m shardq`.
 """
 
@@ -12,7 +12,7 @@ from importlib import import_module
 from io import StringIO
 from typing import NoReturn
 
-from shardq.cli import commands, dead, moving, output, recurrent
+from shardq.cli import commands, dead, moving, output, recurrent, results
 from shardq.errors import ShardqError, shown
 from shardq.settings import LONGEST_S
 from shardq.text.printable import printable
@@ -71,6 +71,9 @@ def _parser() -> _Parser:
     park.add_argument("pipe", metavar="MODULE/Handler/THREAD/PRIORITY", help="name of the tube, as `tubes` shows it")
     later = verbs.add_parser("recurrent", help="recurrent requests: list, cancel", description="Recurrent requests.")
     _recurrent_verbs(later.add_subparsers(required=True, metavar="COMMAND"))
+    kept = _verb(verbs, "results", results.results, "the results that are kept for tickets, the oldest first")
+    kept.add_argument("--limit", type=_count, default=100, help="show at most so many (default: 100)")
+    kept.add_argument("--drop", type=_count, nargs="+", metavar="ID", help="forget those of these ids instead")
     _move(verbs)
     _take_over(verbs)
     destroy = _verb(verbs, "destroy", commands.destroy, "remove a segment that no process uses, and all in it")

@@ -160,7 +160,7 @@ def _in_use(segment: SupervisedSegment, url: str) -> SegmentError:
     if others:
         which = counted(others, "process: end it", "processes: end them")
         return SegmentError(f"{url} is in use by {which} first")
-    left = ", ".join(contents.in_words(contents.counts(segment.storage)))
+    left = ", ".join(contents.in_words(contents.counts(segment.storage))) or "results that are kept"
     return SegmentError(f"{url} has {left} left: add --with-requests to lose them")
 
 

@@ -2,12 +2,13 @@
 
 A head is 18 bytes: 0xC1, which no MessagePack begins with, so that decoding a batch as it is fails where a message has
 a head, and costs nothing where none has; 0x50, or 0x51 for a request that is handled also where its caller is gone; the
-number of the inbox; the number of the request there.
+number of the inbox; the number of the request there. With 0x52 the result is kept for a ticket, and these 16 bytes are
+its digest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import accumulate
@@ -17,10 +18,10 @@ from typing import NamedTuple
 from shardq.model import Batch
 
 HEAD_BYTES = 18
-_MARK, _NEEDS_CALLER, _STAYS = b"\xc1", 0x50, 0x51
+_MARK, _NEEDS_CALLER, _STAYS, _HAS_TICKET = b"\xc1", 0x50, 0x51, 0x52
+_FLAGS = frozenset((_NEEDS_CALLER, _STAYS, _HAS_TICKET))
 #: What a message with a head begins with.
-_BEGINNINGS = (_MARK + bytes((_NEEDS_CALLER,)), _MARK + bytes((_STAYS,)))
-_FLAGS = frozenset((_NEEDS_CALLER, _STAYS))
+_BEGINNINGS = tuple(_MARK + bytes((flag,)) for flag in sorted(_FLAGS))
 _packed = Struct("<10sQ").pack
 
 
@@ -32,6 +33,8 @@ class Head(NamedTuple):
     """Of the request, in its inbox."""
     abandon: bool
     """Whether the request is of no use without its caller."""
+    digest: bytes = b""
+    """Of the ticket that the result is kept for: then there is no such inbox. Empty: there is no ticket."""
 
 
 class Heads(NamedTuple):
@@ -46,10 +49,18 @@ class Heads(NamedTuple):
     @property
     def callers(self) -> frozenset[int]:
         """The inboxes whose requests are of no use without them."""
-        if _STAYS in self.flags:
+        if _STAYS in self.flags or _HAS_TICKET in self.flags:
             pairs = zip(self.inboxes, self.flags, strict=True)
             return frozenset(inbox for inbox, flags in pairs if flags == _NEEDS_CALLER)
         return frozenset(self.inboxes)
+
+    @property
+    def digests(self) -> Mapping[int, bytes]:
+        """Those of the tickets, by the places of their requests among these."""
+        if _HAS_TICKET not in self.flags:
+            return {}
+        each = zip(self.flags, self.inboxes, self.numbers, strict=True)
+        return {n: _DIGEST.pack(*its) for n, (flags, *its) in enumerate(each) if flags == _HAS_TICKET}
 
     def needs(self, gone: frozenset[int]) -> list[int]:
         """Places of the requests that are of no use without these inboxes."""
@@ -63,6 +74,7 @@ class Heads(NamedTuple):
 
 
 NO_HEADS = Heads((), (), (), ())
+_DIGEST = Struct("<QQ")
 
 
 def sealed(messages: Sequence[bytes], inbox: int, first: int, *, abandon: bool) -> list[bytes]:
@@ -71,12 +83,23 @@ def sealed(messages: Sequence[bytes], inbox: int, first: int, *, abandon: bool) 
     return [_packed(begin, number) + message for number, message in enumerate(messages, first)]
 
 
+def ticketed(messages: Sequence[bytes], digest: bytes) -> list[bytes]:
+    """The messages with heads that have their results kept for the ticket of this digest."""
+    return [_MARK + bytes((_HAS_TICKET,)) + digest + message for message in messages]
+
+
+def inbox_of(digest: bytes) -> int:
+    """Number of the inbox in which the holder of a ticket is told that the result is there."""
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
 def split(message: bytes) -> tuple[Head | None, bytes]:
     """The head of a message, and what comes behind."""
     if not _has_head(message):
         return None, message
     _, flags, inbox, number = _heads(1).unpack(message[:HEAD_BYTES])
-    return Head(inbox, number, flags == _NEEDS_CALLER), message[HEAD_BYTES:]
+    digest = message[2:HEAD_BYTES] if flags == _HAS_TICKET else b""
+    return Head(inbox, number, flags == _NEEDS_CALLER, digest), message[HEAD_BYTES:]
 
 
 def begins_as_head(message: bytes) -> bool:

@@ -46,6 +46,22 @@ class Reply(msgspec.Struct, array_like=True, frozen=True):
         return unpack(f"<{len(self.numbers) // 8}Q", self.numbers)
 
 
+class Kept(msgspec.Struct, array_like=True, frozen=True):
+    """The reply to a request that has a ticket."""
+
+    digest: bytes
+    """Of the ticket."""
+    handler: str
+    """`module/Handler`."""
+    ready_us: int
+    """When there was a result, Unix microseconds."""
+    reply: msgspec.Raw
+
+
+#: What the holder of a ticket is told who waits: the result is there.
+NOTICE = b"\xc0"
+_encode_kept = msgspec.msgpack.Encoder().encode
+_decode_kept = msgspec.msgpack.Decoder(Kept).decode
 encode_reply = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Reply).decode
 _serializer = MsgspecSerializer()
@@ -56,6 +72,19 @@ def decode_reply(message: bytes) -> Reply:
     """Raises `DecodeError`."""
     try:
         return _decode(message)
+    except msgspec.DecodeError as error:
+        raise DecodeError(f"a result is none that this version of shardq reads: {error}") from error
+
+
+def kept_result(digest: bytes, handler: str, ready_us: int, reply: bytes) -> bytes:
+    """The reply as it is kept for a ticket."""
+    return _encode_kept(Kept(digest, handler, ready_us, msgspec.Raw(reply)))
+
+
+def decode_kept(message: bytes) -> Kept:
+    """Raises `DecodeError`."""
+    try:
+        return _decode_kept(message)
     except msgspec.DecodeError as error:
         raise DecodeError(f"a result is none that this version of shardq reads: {error}") from error
 

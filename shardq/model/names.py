@@ -54,6 +54,8 @@ def dead_pipe(name: str) -> str:
     return f"{name}/dead/0"
 
 
+#: Where the results of requests are kept that have a ticket. No worker serves it.
+KEPT_PIPE = "shardq.results.tickets/Ticket/kept/0"
 #: Whose threads are inboxes of callers.
 INBOX = "shardq.results.inbox/Inbox"
 

@@ -84,6 +84,8 @@ class Ancestor:
     have to be ended before. `ignores_locks`: do not wait for the locks of its workers to go.
     """
 
+    keeps_results = False
+
     def __init__(self, server: AncestorServer, translator: Translator, now_us: int, *, ignores_locks: bool) -> None:
         self._server = server
         self._translator = translator

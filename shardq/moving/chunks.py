@@ -12,7 +12,7 @@ import msgspec
 
 from shardq.deadletters import DeadLetter
 from shardq.errors import StorageDamaged
-from shardq.model import Batch, Chunk, Limits, Place, TubeLeft
+from shardq.model import KEPT_PIPE, Batch, Chunk, Limits, Place, TubeLeft
 from shardq.pages import each
 from shardq.protocols import Movable
 from shardq.text.wording import counted
@@ -22,14 +22,15 @@ _FIRST, _READ_BYTES, _MOST = 16, 4 << 20, 4096
 #: How many letters are read at once: each may have a long traceback.
 _LETTERS = 16
 
-#: How many messages of a move are stored where a chunk belongs.
-Stored = Callable[[Chunk], Awaitable[int]]
 #: Which room of the target messages of a tube share with others.
 RoomOf = Callable[[str], Awaitable[int]]
 
 
-async def chunks(source: Movable, limits: Limits, stored: Stored) -> AsyncIterator[Chunk]:
-    """What is not stored yet. Tubes that are stored as a whole are not read."""
+async def chunks(source: Movable, target: Movable) -> AsyncIterator[Chunk]:
+    """What the target has not stored yet. Tubes that are stored as a whole are not read. Results that are kept for
+    tickets move where the target keeps such.
+    """
+    limits, stored = target.storage.limits, target.stored
     number = 0
     async for tube in each(source.tubes):
         begin = Chunk(number, tube.place, tube.pipe, (), state=tube.state)
@@ -42,7 +43,8 @@ async def chunks(source: Movable, limits: Limits, stored: Stored) -> AsyncIterat
         for some in cut(waiting.messages, limits):
             yield begin._replace(number=number, messages=some)
             number += len(some)
-    async for grave, letters, pipe in _letters(source):
+    kept = (KEPT_PIPE,) if source.storage.keeps_results and target.storage.keeps_results else ()
+    async for grave, letters, pipe in _letters(source, kept):
         for some in cut(letters, limits):
             yield Chunk(number, Place.GRAVE, pipe, some, grave=grave)
             number += len(some)
@@ -96,9 +98,9 @@ async def _batches(source: Movable, tube: TubeLeft) -> AsyncIterator[Batch]:
         limit = max(1, min(_MOST, _READ_BYTES * batch.count // max(1, nbytes)))
 
 
-async def _letters(source: Movable) -> AsyncIterator[tuple[str, list[bytes], str]]:
-    """A grave, letters of it, and the tube of their requests, which is the same for all of them."""
-    for grave in sorted({grave async for grave in each(source.storage.graves)}):
+async def _letters(source: Movable, also: Sequence[str] = ()) -> AsyncIterator[tuple[str, list[bytes], str]]:
+    """A grave, or one of those others, letters of it, and the tube of their requests, the same for all of them."""
+    for grave in [*sorted({grave async for grave in each(source.storage.graves)}), *also]:
         after = None
         while (batch := await source.storage.range(grave, _LETTERS, after)).count:
             together = list[bytes]()

@@ -148,7 +148,7 @@ async def _copied(ends: Ends, number: int) -> int:
     """Store all that is not stored yet. Returns how many messages move in all."""
     source, target = ends.source, ends.target
     last = Chunk(0, Place.TUBE, "", ())
-    async for chunk in chunks.chunks(source, target.storage.limits, target.stored):
+    async for chunk in chunks.chunks(source, target):
         last = chunk
         left = chunk.behind(await target.stored(chunk)) if chunk.messages else chunk
         while left.messages:

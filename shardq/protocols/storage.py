@@ -184,6 +184,11 @@ class Storage(Protocol):
     S37. `serving` says how many living processes look for requests of a handler: 0 only where none does, and no
         supervisor of workers that do is there. None: not known. [Memory: not known. Redis: by what families said of
         themselves, who are believed for as long as their lease.]
+    S38. Where it `keeps_results`, an output for `KEPT_PIPE` is not for a tube: its messages are results that are kept.
+        They are no work, and `pipes`, `graves` and `backlog` leave them out; `range` reads them, and `drop` forgets
+        those of the numbers given, if any, and all that are older than `settings.results_age_s` by the storage's clock.
+        These go as well where others are kept. Beyond `settings.results`, and where there is no room, the oldest go.
+        (P7, P13) [Redis: it does not keep them.]
     """
 
     settings: StorageSettings
@@ -191,6 +196,8 @@ class Storage(Protocol):
     """Whether other processes serve the messages stored here, so that handlers must be importable by name."""
     answers: bool
     """Whether callers may wait for results."""
+    keeps_results: bool
+    """Whether results may be kept for those that ask later."""
     suspends: bool
     """Whether `take`, `pop` and `turn` let the event loop run, as those over a network do."""
 

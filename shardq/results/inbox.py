@@ -34,15 +34,23 @@ _NO_OTHERS = frozenset[str]()
 class OpenInbox:
     """An inbox of this process, from `open` to `close`."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, number: int | None = None) -> None:
+        """`number`: None for one that no other inbox has."""
         self._storage = storage
-        self.number = int.from_bytes(os.urandom(8), "little") >> 1
+        self.number = int.from_bytes(os.urandom(8), "little") >> 1 if number is None else number
         self._hand = Hand(inbox_key(self.number), 0, EMPTY)
 
-    async def open(self) -> None:
-        """Raises `QueueFull` and `SegmentNoRoom`."""
+    @property
+    def is_open(self) -> bool:
+        return self._hand.token != 0
+
+    async def open(self) -> bool:
+        """False: another process, or another inbox of this one, has this number. Raises `QueueFull` and
+        `SegmentNoRoom`.
+        """
         key, _, batch = self._hand
         self._hand = Hand(key, await self._storage.claim(key), batch)
+        return self.is_open
 
     async def read(self, timeout_s: float | None) -> Sequence[bytes]:
         """The replies that arrived, as soon as there are any. Empty: after so many seconds there are none. Those of the

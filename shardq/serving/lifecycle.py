@@ -173,14 +173,16 @@ def leave(segment: SupervisedSegment, url: str, targets: Sequence[str]) -> None:
 
 def what_stays(url: str, targets: Sequence[str], left: Counts, pids: Sequence[int]) -> str:
     """Says why a segment stays when its supervisor ends, and what to do with it. It stays because something is left in
-    it, or because these other processes are attached to it.
+    it, or because these other processes are attached to it. Where there is neither, it has results that are kept.
     """
     again = f"`python -m shardq.supervise {' '.join(targets)} --url {url}` goes on with it"
     if kinds := contents.in_words(left):
         one = sum(contents.fields(left).values()) == 1
         return f"{', '.join(kinds)} {'stays' if one else 'stay'} in {url}: {again}"
+    if not pids:
+        return f"results that are kept stay in {url}: {again}"
     users = counted(len(pids), "process", "processes")
-    which = f" ({', '.join(map(str, pids))})" if pids else ""
+    which = f" ({', '.join(map(str, pids))})"
     later = f"`python -m shardq destroy --url {url}` removes it afterwards"
     return f"{url} is empty and stays for {users}{which} attached to it: {again}, {later}"
 

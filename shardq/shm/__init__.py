@@ -7,7 +7,6 @@ driver calls). The modules, each after those that it uses:
 
 * `words`: what each word means
 * `layout`: where each word lives
-* `counters`: what the totals say together
 * `damage`: contents that no death can leave behind
 * `files.names`: what the files of a segment are called
 * `files.refusals`: what the system refuses, told with what to do
@@ -17,6 +16,7 @@ driver calls). The modules, each after those that it uses:
 * `files.earlier`: the files of former layouts
 * `files.capacity`: how large, where it is not given
 * `segment`: the mapped object
+* `counters`: what the totals say together
 * `memory.reserve`: memory for when /dev/shm is full
 * `gate`: what a segment takes and hands out
 * `processes.shares`: which slots are kept for which processes
@@ -31,6 +31,7 @@ driver calls). The modules, each after those that it uses:
 * `tubes.entry_memory`: memory for the tables of threads and tubes
 * `tubes.directory`: threads and tubes by name
 * `memory.record_chain`: how a tube's records hang together
+* `tubes.marks`: where some messages are that were read
 * `tubes.fifo`: reading one FIFO, and acknowledging
 * `tubes.fifo_writer`: writing behind its last message
 * `processes.exit_log`: how the last processes ended
@@ -41,6 +42,7 @@ driver calls). The modules, each after those that it uses:
 * `processes.bells`: which processes to ring, and which rings stand
 * `processes.sleepers`: which processes sleep, and which to ring
 * `tubes.claims`: which process serves which thread, and which threads have work
+* `tubes.graves`: dead letters, and results that are kept: the oldest make room
 * `tubes.parts`: all of `tubes`, put together for one process
 * `memory.slabs`: memory for pending records
 * `deferred.due_heap`: pending records in the order of their due times

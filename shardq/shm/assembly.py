@@ -54,7 +54,7 @@ class Assembly:
         self.sleepers = sleepers = Sleepers(segment, slots)
         exit_log = ExitLog(segment)
         self.tubes = TubeParts.over(segment, slots, sleepers, journal, extents, exit_log)
-        handlers, directory, fifos, writer, delivery, claims = self.tubes
+        handlers, directory, fifos, writer, delivery, claims, graves = self.tubes
         records = PendingRecords(segment, journal, extents)
         self.equals = equals = EqualMessages(segment, journal, extents, fifos, records)
         transfer = Transfer(segment, journal, extents, directory, fifos, writer, claims, records, equals, sleepers)
@@ -71,7 +71,9 @@ class Assembly:
         self.waiting = Waiting(
             segment, slots, handlers, directory, claims, recovery, self.watch, sleepers, section, gate
         )
-        outputs = Outputs(segment, journal, extents, directory, fifos, writer, claims, transfer, equals, appending)
+        outputs = Outputs(
+            segment, journal, extents, directory, fifos, writer, claims, graves, transfer, equals, appending
+        )
         self.delivering = Delivering(
             segment,
             journal,
@@ -87,7 +89,7 @@ class Assembly:
             section,
             gate,
         )
-        self.burying = Burying(segment, journal, directory, fifos, writer, claims, sleepers, section, gate)
+        self.burying = Burying(segment, journal, directory, fifos, writer, claims, graves, sleepers, section, gate)
         self.supervision = Supervision(segment, slots, self.doorbell, exit_log, section, gate)
         self.membership = Membership(segment, slots, self.supervision)
         self.inspection = Inspection(segment, slots, handlers, directory, fifos, claims, delivery, sleepers, section)
@@ -99,6 +101,7 @@ class Assembly:
             fifos,
             delivery,
             claims,
+            graves,
             records,
             transfer,
             equals,

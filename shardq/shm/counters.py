@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from shardq.model import Counts
 from shardq.shm import words as at
+from shardq.shm.segment import Segment
+
+_GRAVE = bytes((at.THREAD_DEAD_LETTERS,))
 
 
 def none_queued(words: memoryview) -> bool:
@@ -16,9 +19,12 @@ def none_to_come(words: memoryview) -> bool:
     return none_queued(words) and not words[at.DEFERRED] and not words[at.RECURRENT]
 
 
-def nothing_stored(words: memoryview) -> bool:
-    """Whether no message is queued, in hand, deferred or recurrent, and there are no dead letters."""
-    return none_to_come(words) and bool(words[at.BURIED] == words[at.UNBURIED])
+def nothing_stored(segment: Segment) -> bool:
+    """Whether no message is queued, in hand, deferred or recurrent, and there are no dead letters, nor results that are
+    kept.
+    """
+    threads = segment.layout.thread_map
+    return none_to_come(segment.words) and segment.bytes.find(_GRAVE, threads, threads + segment.layout.threads) < 0
 
 
 def counts_in(words: memoryview) -> Counts:

@@ -130,12 +130,14 @@ SLOT_WORDS = 16
     THREAD_NAME_BYTES,
     THREAD_FAILURES,  # deaths in a row of workers that had it and no batch of it in hand
     THREAD_NOT_BEFORE_NS,  # not offered to any worker before, CLOCK_BOOTTIME
-    THREAD_APART,  # 1: it holds dead letters, which no worker serves
+    THREAD_APART,  # LETTERS or RESULTS: it holds dead letters, or results that are kept, which no worker serves
     THREAD_HANDLER,  # number of its handler in the handler table
     THREAD_TAKEN,  # tube entry + 1 that the batch in hand is from, 0: none was taken since the claim
     THREAD_TURN,  # batches ever taken
 ) = range(13)
 THREAD_WORDS = 16
+#: What THREAD_APART says.
+LETTERS, RESULTS = 1, 2
 NAME_BYTES = 256
 THREAD_BYTES = THREAD_WORDS * WORD + NAME_BYTES
 

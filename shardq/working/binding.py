@@ -291,6 +291,7 @@ class Binding:
         part of the batch is acknowledged here, with its results.
         """
         worked_us = int((monotonic() - self._batch_began) * 1e6)
+        await self._callers.look_for_holders()
         arguments = self._info, self._storage.limits, batch, returned, worked_us
         steps = self._code.contained(self._context.copy(), self._callers.steps, *arguments, whole=bool(outputs))
         for count, replies in steps[:-1]:

@@ -1,4 +1,4 @@
-"""The requests of a batch whose callers wait for results: which are still wanted, and what is sent to the callers."""
+"""The requests of a batch whose results are wanted: which still are, what callers get, and what is kept for tickets."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from itertools import pairwise
 from typing import Any
 
 from shardq.encoding.codec import MsgspecSerializer
-from shardq.encoding.envelope import NO_HEADS, begins_with_head, has_heads, opened
-from shardq.encoding.replies import encode_results, success
+from shardq.encoding.envelope import NO_HEADS, begins_with_head, has_heads, inbox_of, opened
+from shardq.encoding.replies import NOTICE, encode_results, kept_result, success
 from shardq.errors import DecodeError, HandlerError, RequestError, ResultTooLarge, shown
 from shardq.handling.info import HandlerInfo
 from shardq.handling.request_types import concrete_types
-from shardq.model import Batch, Limits, inbox_key, inbox_pipe
+from shardq.model import KEPT_PIPE, Batch, Limits, inbox_key, inbox_pipe
 from shardq.outputs import Output
 from shardq.protocols import Serializer, Storage
 from shardq.text.printable import type_name
@@ -30,9 +30,11 @@ class Callers:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._heads = NO_HEADS
+        self._waiting = frozenset[bytes]()
+        """Digests of the tickets whose holders wait."""
 
     def __bool__(self) -> bool:
-        """Whether any caller waits for a result of the batch."""
+        """Whether any result of the batch is wanted."""
         return bool(self._heads.places)
 
     def decoded(self, decode: Callable[[Batch], list[Any]], serializer: Serializer, batch: Batch) -> list[Any]:
@@ -80,6 +82,11 @@ class Callers:
         """Of the batch in hand only the first requests are handled."""
         self._heads = self._heads.first(count)
 
+    async def look_for_holders(self) -> None:
+        """Find out which holders of tickets wait."""
+        digests = set(self._heads.digests.values())
+        self._waiting = frozenset([digest for digest in digests if await is_awaited(self._storage, digest)])
+
     def steps(
         self, info: HandlerInfo, limits: Limits, batch: Batch, returned: Any, worked_us: int, *, whole: bool
     ) -> list[tuple[int, list[Output]]]:
@@ -90,18 +97,37 @@ class Callers:
         results = _one_for_each(info, returned, batch.count)
         places, inboxes, numbers, _ = self._heads
         messages = _encoded(info, results if len(places) == batch.count else [results[place] for place in places])
+        digests = self._heads.digests
+        for n, digest in digests.items():
+            reply = success((0,), messages[n : n + 1], batch, worked_us)
+            messages[n] = kept_result(digest, info.name, batch.taken_us + worked_us, reply)
         _check_sizes(info, limits, messages)
-        alone = len(set(inboxes)) == 1
+        alone = not digests and len(set(inboxes)) == 1
         edges = [0, len(places)] if whole else list(_edges(messages, limits, alone=alone))
         steps = list[tuple[int, list[Output]]]()
         for start, end in pairwise(edges):
-            by_inbox = {inboxes[0]: range(start, end)} if alone else _grouped(inboxes, start, end)
+            its = range(start, end)
+            by_inbox = {inboxes[0]: its} if alone else _grouped(inboxes, [n for n in its if n not in digests])
             outputs = [
-                Output(inbox_pipe(inbox), [_reply(numbers, messages, its, batch, worked_us)])
-                for inbox, its in by_inbox.items()
+                Output(inbox_pipe(inbox), [_reply(numbers, messages, each, batch, worked_us)])
+                for inbox, each in by_inbox.items()
             ]
+            kept = [n for n in its if n in digests]
+            if kept and self._storage.keeps_results:
+                waiting = [digests[n] for n in kept if digests[n] in self._waiting]
+                outputs += outputs_for_tickets([messages[n] for n in kept], waiting)
             steps.append((batch.count if end == len(places) else places[end], outputs))
         return steps
+
+
+async def is_awaited(storage: Storage, digest: bytes) -> bool:
+    """Whether a holder of the ticket waits."""
+    return await storage.claimed(inbox_key(inbox_of(digest)))
+
+
+def outputs_for_tickets(results: Sequence[bytes], waiting: Sequence[bytes]) -> list[Output]:
+    """What keeps results, and tells the holders of these tickets, who wait."""
+    return [Output(KEPT_PIPE, results), *(Output(inbox_pipe(inbox_of(digest)), [NOTICE]) for digest in waiting)]
 
 
 def _reply(
@@ -114,9 +140,9 @@ def _reply(
     return success([numbers[n] for n in its], [messages[n] for n in its], batch, worked_us)
 
 
-def _grouped(inboxes: Sequence[int], start: int, end: int) -> Mapping[int, Sequence[int]]:
+def _grouped(inboxes: Sequence[int], chosen: Sequence[int]) -> Mapping[int, Sequence[int]]:
     groups = defaultdict[int, list[int]](list)
-    for n in range(start, end):
+    for n in chosen:
         groups[inboxes[n]].append(n)
     return groups
 
@@ -163,8 +189,9 @@ def _check_sizes(info: HandlerInfo, limits: Limits, messages: Sequence[bytes]) -
 
 def _edges(messages: Sequence[bytes], limits: Limits, *, alone: bool) -> Iterator[int]:
     """Where steps begin and end that the storage takes. `alone`: all is for one inbox."""
-    most = len(messages) if alone else limits.parts
-    room = limits.nbytes - (limits.part_bytes + _REPLY_BYTES) * (1 if alone else most)
+    # Where not all is for one inbox, each result may need a tube, and all that are kept one more.
+    most = len(messages) if alone else min(len(messages), limits.parts - 1)
+    room = limits.nbytes - (limits.part_bytes + _REPLY_BYTES) * (1 if alone else most + 1)
     yield 0
     if len(messages) > most or sum(map(len, messages)) + 8 * len(messages) > room:
         start = nbytes = 0

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from shardq.deadletters import DeadLetter
-from shardq.encoding.envelope import split
-from shardq.encoding.replies import Failure, refusal
+from shardq.encoding.envelope import Head, split
+from shardq.encoding.replies import Failure, kept_result, refusal
 from shardq.errors import QueueFull, TooManyOutputs
 from shardq.handler import Handler
 from shardq.lazy import Lazy
@@ -22,6 +22,7 @@ from shardq.model import Batch, Ending, Failed, Hand, Retry, dead_pipe, inbox_ke
 from shardq.outputs import Output
 from shardq.protocols import Storage
 from shardq.text.portrait import Alarm, line, portrait, text
+from shardq.working.callers import is_awaited, outputs_for_tickets
 from shardq.working.outcome import Done, Leave
 
 if TYPE_CHECKING:
@@ -113,22 +114,36 @@ class Failures:
     async def _end(
         self, batch: Batch, letter: DeadLetter, sequence: int, told: tuple[str, bytes | None] = ("", None)
     ) -> Leave | Done:
-        """Tell the caller that waits for the request what became of it; where there is none, bury it."""
+        """Tell the caller that waits for the request what became of it, or keep that for its ticket; where there is
+        neither, bury it.
+        """
         head, message = split(letter.message)
         if head is None:
             return await self._bury(batch, letter, sequence)
-        if not await self._storage.claimed(inbox_key(head.inbox)):
-            return await self._bury(batch, msgspec.structs.replace(letter, message=message), sequence)
         kind, arguments = told
         failure = Failure(kind, letter.error, letter.traceback, letter.attempts, letter.signal, arguments)
-        reply = refusal(head.number, failure, batch.taken_us)
+        replies = await self._replies(head, letter, failure, batch.taken_us)
+        if not replies:
+            return await self._bury(batch, msgspec.structs.replace(letter, message=message), sequence)
         count = 1 if sequence == batch.sequence else batch.count
         fields = {"pipe": batch.pipe, "sequence": sequence, "attempts": letter.attempts, "error": letter.error}
-        if not await self._storage.pop(self._hand(batch), count, [Output(inbox_pipe(head.inbox), [reply])]):
+        if not await self._storage.pop(self._hand(batch), count, replies):
             log.error("no room to tell a caller", extra=fields)
             return Leave(PAUSE_WHEN_FULL_S)
-        log.warning("request failed, and its caller was told", extra=fields)
+        whose = "that is kept for its ticket" if head.digest else "its caller was told"
+        log.warning("request failed, and %s", whose, extra=fields)
         return Done(buried=1)
+
+    async def _replies(self, head: Head, letter: DeadLetter, failure: Failure, taken_us: int) -> list[Output]:
+        """What tells of the failure. Empty: the caller is gone, or the storage keeps nothing for tickets."""
+        if not head.digest:
+            waits = await self._storage.claimed(inbox_key(head.inbox))
+            return [Output(inbox_pipe(head.inbox), [refusal(head.number, failure, taken_us)])] if waits else []
+        if not self._storage.keeps_results:
+            return []
+        kept = kept_result(head.digest, letter.handler, letter.last_failed_us, refusal(0, failure, taken_us))
+        waiting = [head.digest] if await is_awaited(self._storage, head.digest) else []
+        return outputs_for_tickets([kept], waiting)
 
     async def _bury(self, batch: Batch, letter: DeadLetter, sequence: int) -> Leave | Done:
         """Put the letter in the place of its request. For lack of room the request stays, and the thread rests."""

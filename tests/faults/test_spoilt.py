@@ -94,7 +94,7 @@ SPOILT = (
         "requeue",
         REQUEUE,
         "self._journal.commit(*stores, moved(at.ACCEPTED, 1))\n"
-        "                self._fifos.cancel_one(grave_tube, sequence, at.UNBURIED)\n",
+        "                self._fifos.cancel_one(grave_tube, sequence, (at.UNBURIED,))\n",
         "requeue",
         "neither before nor after",
     ),
@@ -168,6 +168,16 @@ SPOILT = (
         "            self._journal.keep(thread)\n            targets",
         "            targets",
         "acknowledge with outputs for many sleepers",
+        "",
+    ),
+    Spoilt(
+        "results-whose-grave-is-not-declared",
+        outputs,
+        outputs.Outputs,
+        "_kept",
+        "        self._journal.keep(thread)\n        tail",
+        "        tail",
+        "acknowledge with the first results that are kept, and with outputs",
         "",
     ),
     Spoilt(

@@ -21,6 +21,7 @@ TOP = (
     "Route",
     "ShardqError",
     "Supervisor",
+    "Ticket",
     "Tube",
     "Worker",
     "__version__",

@@ -58,3 +58,18 @@ def test_what_only_begins_as_a_head_is_none() -> None:
     assert envelope.opened(batch)[0].messages == list(broken)
     assert envelope.opened(batch)[1].places == []
     assert envelope.opened(batch_of(*broken, sealed))[1].places == [4]
+
+
+def test_a_head_may_have_the_digest_of_a_ticket() -> None:
+    digest = bytes(range(240, 256))
+    [with_ticket] = envelope.ticketed([b"x"], digest)
+    [called] = envelope.sealed([b"y"], 1, 2, abandon=True)
+
+    head, message = envelope.split(with_ticket)
+    assert head is not None
+    assert (head.digest, head.abandon, message) == (digest, False, b"x")
+    bare, heads = envelope.opened(batch_of(b"\xc0", called, with_ticket))
+    assert bare.messages == [b"\xc0", b"y", b"x"]
+    assert heads.digests == {1: digest}
+    assert heads.callers == {1}
+    assert heads.first(2).digests == {}

@@ -53,6 +53,7 @@ class RuntimeStorage:
     importable_only = False
     suspends = False
     answers = True
+    keeps_results = True
 
     def __init__(
         self,

@@ -12,9 +12,10 @@ from shardq.drivers.memory.deferred import Pending
 from shardq.drivers.memory.fifo import Fifo
 from shardq.drivers.memory.graves import Graves
 from shardq.drivers.memory.outputs import fresh
+from shardq.drivers.memory.results import Results
 from shardq.drivers.memory.threads import Threads
 from shardq.drivers.memory.timing import Timing
-from shardq.model import Counts, Hand, Part, When, check_parts
+from shardq.model import KEPT_PIPE, Counts, Hand, Part, When, check_parts
 from shardq.outputs import Output, check_outputs, hands_over
 from shardq.settings import StorageSettings
 
@@ -42,6 +43,7 @@ class Stored:
         self.threads = Threads(bells.work.ring, clock, now_us)
         self.pending = Pending()
         self.graves = Graves()
+        self.results = Results()
         self.capacity = Capacity(settings.capacity_bytes)
         self.timing = Timing(self.pending, self.capacity, self._arrived, bells.work.ring, now_us)
         self._accepted = 0
@@ -49,7 +51,7 @@ class Stored:
 
     def tubes(self, pipe: str) -> Sequence[Fifo]:
         """The tubes of a pipe as far as there are any, or its grave: what is in front first."""
-        grave = self.graves.get(pipe)
+        grave = self._graves_of(pipe).get(pipe)
         return [grave] if grave else self.threads.tubes(pipe)
 
     def append(
@@ -72,10 +74,16 @@ class Stored:
         self.threads.check(hand.key, hand.token)
         if outputs and self.threads.stands_below(hand, through):
             check_outputs(outputs, self.capacity.limits.parts)
-            new = list(fresh(self.timing.timed(outputs), self._absent))
+            results = [result for output in outputs if output.pipe == KEPT_PIPE for result in output.messages]
+            sent = [output for output in outputs if output.pipe != KEPT_PIPE]
+            new = list(fresh(self.timing.timed(sent), self._absent))
             acknowledged = sum(number < through for number in hand.batch.numbers)
             kept_part = HAND_OVER_PART if hands_over(new, acknowledged) else FOLLOW_UP_PART
-            if new and not self.capacity.take_for([(pipe, its) for pipe, its, *_ in new], kept_part):
+            parts = [(pipe, its) for pipe, its, *_ in new]
+            if new and not self.capacity.take_for(parts, kept_part):
+                return False
+            if results and not self._keep(results):
+                self.capacity.used_bytes -= sum(len(message) for _, its in parts for message in its)
                 return False
             self._send(new)  # before the others go: in between the storage must not be found quiet
         self._departed(self.threads.drop_below(hand, through))
@@ -111,7 +119,10 @@ class Stored:
 
     def drop(self, grave: str, sequences: Sequence[int]) -> int:
         """Forget letters of a grave. Returns how many there were."""
-        letters = self.graves.get(grave)
+        graves = self._graves_of(grave)
+        if graves is self.results:
+            self._make_room_for(())
+        letters = graves.get(grave)
         dropped = [letter for n in sequences if letters and (letter := letters.drop_one(n)) is not None]
         self.capacity.used_bytes -= sum(map(len, dropped))
         self._made_room()
@@ -144,6 +155,30 @@ class Stored:
         due_us = self.pending.next_due_us if self.pending else None
         due_s = None if due_us is None else min((due_us - self._now_us()) / 1e6, _LONGEST_SLEEP_S)
         return min((span for span in (due_s, self.threads.next_end_s()) if span is not None), default=None)
+
+    def _graves_of(self, pipe: str) -> Graves:
+        return self.results if pipe == KEPT_PIPE else self.graves
+
+    def _keep(self, results: Sequence[bytes]) -> bool:
+        """Keep results in the place of older ones. False: there is no room even so. Raises `MessageTooLarge` where
+        there never will be.
+        """
+        if not self._make_room_for(results):
+            self.capacity.check(KEPT_PIPE, results)
+            return False
+        self.capacity.used_bytes += sum(map(len, results))
+        self.results.keep(results, self._now_us())
+        return True
+
+    def _make_room_for(self, results: Sequence[bytes]) -> bool:
+        """Drop results that are too old, and the oldest where there were too many with these."""
+        room, settings = self.capacity, self._settings
+        room.used_bytes -= self.results.drop_older(self._now_us() - int(settings.results_age_s * 1e6))
+        most, size = settings.results - len(results) + 1, sum(map(len, results))
+        most_bytes = room.reserve_bytes if results else None
+        gone = self.results.make_room(KEPT_PIPE, size, most, most_bytes, room.fits_in_reserve)
+        room.used_bytes -= gone or 0
+        return gone is not None
 
     def _store(self, parts: Sequence[Part], when: When | None = None, kept_part: int = RESERVE_PART) -> int | None:
         if not parts:

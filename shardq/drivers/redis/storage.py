@@ -75,6 +75,7 @@ class RedisStorage:
     importable_only = True
     suspends = True
     answers = True
+    keeps_results = False
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ from shardq.drivers.shared.pacing import Pace
 from shardq.drivers.shared.sleeping import Sleeping
 from shardq.drivers.shared.waiters import Deadline, ears_of, limit_of_coroutines, until_free
 from shardq.errors import SegmentBusy, SegmentMissing
-from shardq.model import AllTerms, Batch, Counts, Failed, Hand, Limits, Part, Scheduled, Terms, When
+from shardq.model import KEPT_PIPE, AllTerms, Batch, Counts, Failed, Hand, Limits, Part, Scheduled, Terms, When
 from shardq.outputs import Output
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.protocols import Served
@@ -47,6 +47,7 @@ class SharedStorage:
     importable_only = True
     suspends = False
     answers = True
+    keeps_results = True
 
     def __init__(self, store: Store, settings: StorageSettings | None = None) -> None:
         self.settings = settings or StorageSettings()
@@ -166,7 +167,7 @@ class SharedStorage:
 
     async def pop(self, hand: Hand, count: int, outputs: Sequence[Output] = ()) -> bool:
         if outputs:
-            outputs = timed(outputs, self._store.segment.layout.step_parts)
+            outputs = await self._sendable(outputs)
         self.pace.handled(count)
         try:
             stored = self._store.delivering.pop(hand, count, outputs)
@@ -186,7 +187,7 @@ class SharedStorage:
                 return self._store.delivering.turn(None, served, terms, stay=stay)
             return None
         if outputs:
-            outputs = timed(outputs, self._store.segment.layout.step_parts)
+            outputs = await self._sendable(outputs)
         self.pace.handled(hand.batch.count)
         try:
             found = self._store.delivering.turn(hand, served, terms, stay=stay, outputs=outputs)
@@ -219,6 +220,8 @@ class SharedStorage:
         return await self.patiently(lambda: self._store.burying.requeue(grave, sequence, pipe, message, front=front))
 
     async def drop(self, grave: str, *sequences: int) -> int:
+        if grave == KEPT_PIPE:
+            await self._make_room_for(())
         return await self.patiently(lambda: self._store.burying.drop(grave, sequences))
 
     async def remove(self, pipe: str, *messages: bytes) -> int:
@@ -356,6 +359,20 @@ class SharedStorage:
         if self._waits_are_limited:
             return verb()
         return await until_free(verb)
+
+    async def _sendable(self, outputs: Sequence[Output]) -> Sequence[Output]:
+        """The outputs as the segment takes them. Where results are to be kept, earlier ones make room."""
+        for output in outputs:
+            if output.pipe == KEPT_PIPE:
+                await self._make_room_for(output.messages)
+        return timed(outputs, self._store.segment.layout.step_parts)
+
+    async def _make_room_for(self, results: Sequence[bytes]) -> None:
+        """Drop results that are too old, and the oldest where there were too many with these."""
+        most = self.settings.results
+        before_us = time.time_ns() // 1000 - int(self.settings.results_age_s * 1e6)
+        while await self.patiently(lambda: self._store.burying.make_room(KEPT_PIPE, results, most, before_us)):
+            continue
 
     async def _taken_out(self, pipe: str, messages: Sequence[bytes], *, recurrent: bool = False) -> int:
         def remove(start: int) -> int:

@@ -39,8 +39,15 @@ class Threads(Look):
             self.expect(state in expected, f"thread {thread} with {count} queued: state {state}, not {expected}")
 
     def is_grave(self, thread: int) -> bool:
+        """Whether the thread is for dead letters, or for results that are kept."""
+        return self.has_letters(thread) or bool(self._kind(thread) == at.RESULTS)
+
+    def has_letters(self, thread: int) -> bool:
         """Whether the thread is for dead letters."""
-        return bool(self.words[self.layout.thread_word(thread) + at.THREAD_APART] == 1)
+        return bool(self._kind(thread) == at.LETTERS)
+
+    def _kind(self, thread: int) -> int:
+        return int(self.words[self.layout.thread_word(thread) + at.THREAD_APART])
 
     def pipe_of(self, tube: int) -> str:
         """The pipe of a tube."""

@@ -37,8 +37,8 @@ def wrongs(segment: Segment, moment: Moment) -> list[str]:
         threads.check_states(queued, moment)
         records = pending.records()
         fifos.check_extents(pending.owners)
-        dead = sum(queued[thread] for thread in graves)
-        _check_totals(totals, sum(queued.values()) - dead, dead)
+        dead = sum(queued[thread] for thread in graves if threads.has_letters(thread))
+        _check_totals(totals, sum(queued[thread] for thread in linked.keys() - graves), dead)
         tubes = (tube for thread, its in linked.items() if thread not in graves for tube in its)
         equals.check(records, {tube: threads.pipe_of(tube) for tube in tubes})
     return [wrong for look in (totals, threads, fifos, pending, equals) for wrong in look.wrongs]

@@ -108,7 +108,7 @@ class Directory:
         priority_of(pipe)
         _encoded(key_of(pipe))
 
-    def add_thread(self, key: str, *, share: int = at.GENERAL, apart: bool = False) -> int:
+    def add_thread(self, key: str, *, share: int = at.GENERAL, apart: int = 0) -> int:
         """A new entry, or NO_ROOM for lack of memory. Raises `DirectoryFull`."""
         name = _encoded(key)
         thread = self._new_entry(self._layout.thread_map, self._layout.threads, self._memory.back_threads, share)
@@ -131,11 +131,9 @@ class Directory:
         self._words[bucket] = thread + 1
         return self._remember(key, thread)
 
-    def add_tube(
-        self, pipe: str, *, front: bool = False, share: int = at.GENERAL, apart: bool = False
-    ) -> tuple[int, int]:
+    def add_tube(self, pipe: str, *, front: bool = False, share: int = at.GENERAL, apart: int = 0) -> tuple[int, int]:
         """Thread and tube entry of a new pipe, or of what is in front of one; (NO_ROOM, NO_ROOM) for lack of memory.
-        `apart`: a new thread is for dead letters, and no worker serves it. Raises `DirectoryFull`.
+        `apart`: a new thread is for LETTERS or RESULTS, and no worker serves it. Raises `DirectoryFull`.
         """
         key, priority = key_of(pipe), priority_of(pipe)
         thread = self.thread(key)
@@ -202,9 +200,10 @@ class Directory:
             raise damaged(self._segment.name, f"thread {thread} is no handler's")
         return number
 
-    def apart(self, thread: int) -> bool:
-        """Whether the thread holds dead letters."""
-        return bool(self._words[self._layout.thread_word(thread) + at.THREAD_APART])
+    def apart(self, thread: int) -> int:
+        """LETTERS or RESULTS where the thread holds dead letters or results that are kept, else 0."""
+        kind: int = self._words[self._layout.thread_word(thread) + at.THREAD_APART]
+        return kind
 
     def living(self, after: int | None = None) -> Iterator[int]:
         """Entries of threads that have work or a worker, behind that one. Idle ones, however many, cost little."""
@@ -213,7 +212,7 @@ class Directory:
         return (first + found.start() for found in _LIVING.finditer(states))
 
     def graves(self, after: int | None = None) -> list[int]:
-        """Threads that hold dead letters, behind that one."""
+        """Threads that hold dead letters or results that are kept, behind that one."""
         start, end = self._layout.thread_map, self._layout.thread_map + self._layout.threads
         found, place = [], self._bytes.find(_DEAD_LETTERS, start if after is None else start + after + 1, end)
         while place >= 0:

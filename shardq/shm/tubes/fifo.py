@@ -19,6 +19,7 @@ from shardq.shm.memory.extents import Extents
 from shardq.shm.memory.record import Record
 from shardq.shm.memory.record_chain import RecordChains
 from shardq.shm.segment import Segment
+from shardq.shm.tubes.marks import Marks
 
 #: Words, and the values that a commit stores in them.
 Stores = Sequence[tuple[int, int]]
@@ -39,6 +40,7 @@ class Fifos:
         self.chains = RecordChains(segment, extents)
         self._read_last = 0, 0, 0
         """Of the message that `read_on` read last: its tube, its number, and where its record is."""
+        self._marks = Marks()
         self._found_last = 0, 0, 0
         """Of the message that `find` found last: its tube, the number behind it, and where its record is."""
 
@@ -73,15 +75,18 @@ class Fifos:
     def read_on(self, tube: int, limit: int, after: int) -> Batch:
         """As `read`, of the messages with numbers above `after`."""
         head = self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE]
-        known = after >= head and self._read_last[:2] == (tube, after)
+        known, above = after >= head and self._read_last[:2] == (tube, after), max(head, after + 1)
         slices: list[Batch] = []
-        for found in self.chains.records(tube, self._read_last[2] if known else 0):
-            for n, message in self._live_messages(found, max(head, after + 1)):
+        for found in self.chains.records(tube, self._read_last[2] if known else self._marks.before(tube, above, head)):
+            if found.next_sequence <= above:
+                continue
+            for n, message in self._live_messages(found, above):
                 if len(slices) == limit:
                     return record.joined(slices)
                 sequence = found.sequence + n
                 slices.append(Batch(sequence, sequence + 1, (len(message),), message))
                 self._read_last = tube, sequence, found.address
+                self._marks.note(tube, sequence, found.address)
         return record.joined(slices)
 
     def pop(self, tube: int, through: int, others: Stores = (), counters: Sequence[int] = (at.HANDLED,)) -> int:
@@ -118,20 +123,21 @@ class Fifos:
             self.settle(tube)
         return taken
 
-    def cancel_one(self, tube: int, sequence: int, counter: int) -> bool:
-        """Take out the message of this number, and count it. False: it is gone already."""
+    def cancel_one(self, tube: int, sequence: int, counters: Sequence[int]) -> bool:
+        """Take out the message of this number; each of the counters counts it. False: it is gone already."""
         place = self.place_of(tube, sequence)
         if place is None:
             return False
-        self._journal.commit(place, self._journal.moved(counter, 1))
+        self._journal.commit(place, *(self._journal.moved(counter, 1) for counter in counters))
         self.settle(tube)
         return True
 
     def place_of(self, tube: int, sequence: int) -> tuple[int, int] | None:
         """The word that takes out the message of this number, and the value it must get. None: it is gone already."""
-        if sequence < self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE]:
+        head = self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE]
+        if sequence < head:
             return None
-        for found in self.chains.records(tube):
+        for found in self.chains.records(tube, self._marks.before(tube, sequence, head)):
             n = sequence - found.sequence
             if 0 <= n < found.count and not record.cancelled_bits(self._segment, found) >> n & 1:
                 self._words[self._layout.tube_word(tube) + at.TUBE_CANCELLED] = 1
@@ -154,6 +160,11 @@ class Fifos:
         head, stayed = self._words[word + at.TUBE_HEAD_SEQUENCE], self._words[word + at.TUBE_STAYED]
         first = takewhile(lambda found: found.sequence < stayed, self.chains.records(tube) if head < stayed else ())
         return any(message == candidate for found in first for _, candidate in self._live_messages(found, head))
+
+    def span(self, tube: int) -> int:
+        """How many numbers there are from the head on, those of messages that were taken out included."""
+        head: int = self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE]
+        return self.next_sequence(tube) - head
 
     def length(self, tube: int) -> int:
         return self.length_below(tube, self.next_sequence(tube))
@@ -237,6 +248,8 @@ class Fifos:
             return 0
         total = 0
         for found in self.chains.records(tube):
+            if found.sequence >= end:
+                break
             low, high = max(start, found.sequence) - found.sequence, min(end, found.next_sequence) - found.sequence
             if high > low:
                 total += (record.cancelled_bits(self._segment, found) >> low & (1 << high - low) - 1).bit_count()

@@ -160,10 +160,10 @@ class FifoWriter:
                 f"register fewer at a time, or give it more capacity"
             )
 
-    def fits_in_place_of(self, tubes: Sequence[int], nbytes: int) -> bool:
-        """Whether there is room for a message of so many bytes once these tubes were empty."""
+    def fits_in_place_of(self, tubes: Sequence[int], messages: Sequence[bytes]) -> bool:
+        """Whether there is room for the messages once these tubes were empty."""
         stored = sum(self._extents.backed_bytes(extent) for tube in tubes for extent in self._chains.extents_of(tube))
-        return self._extents.could_hold(record.size_of(1, nbytes) + HEADER_BYTES, stored)
+        return self._extents.could_hold(_size(messages) + HEADER_BYTES, stored)
 
     def _pieces(self, messages: Sequence[bytes]) -> Iterator[tuple[Sequence[bytes], int]]:
         """The messages in runs of about `_PIECE_BYTES`, with the bytes of their records. A larger message is

@@ -15,6 +15,7 @@ from shardq.shm.tubes.delivery import Delivery
 from shardq.shm.tubes.directory import Directory
 from shardq.shm.tubes.fifo import Fifos
 from shardq.shm.tubes.fifo_writer import FifoWriter
+from shardq.shm.tubes.graves import Graves
 from shardq.shm.tubes.handler_table import HandlerTable
 
 
@@ -27,6 +28,7 @@ class TubeParts(NamedTuple):
     writer: FifoWriter
     delivery: Delivery
     claims: Claims
+    graves: Graves
 
     @classmethod
     def over(
@@ -37,4 +39,5 @@ class TubeParts(NamedTuple):
         writer = FifoWriter(segment, journal, extents, fifos)
         delivery = Delivery(segment, journal, exit_log)
         claims = Claims(segment, slots, sleepers, journal, handlers, directory, fifos, delivery, exit_log)
-        return cls(handlers, directory, fifos, writer, delivery, claims)
+        graves = Graves(segment, journal, directory, fifos, writer, claims)
+        return cls(handlers, directory, fifos, writer, delivery, claims, graves)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 
-from shardq.model import Chunk, Ending, Figures, Place, TubeState
+from shardq.model import KEPT_PIPE, Chunk, Ending, Figures, Place, TubeState
 from shardq.shm import words as at
 from shardq.shm.counters import nothing_stored
 from shardq.shm.gate import Gate
@@ -47,6 +47,7 @@ class Arriving:
         section: AbstractContextManager[None],
         gate: Gate,
     ) -> None:
+        self._segment = segment
         self._words = segment.words
         self._layout = segment.layout
         self._journal = journal
@@ -64,7 +65,7 @@ class Arriving:
     def arrive(self, move: int, come_from: str) -> bool:
         """See `Movable.arrive`. False: it is refused."""
         with self._section:
-            return self._gate.arrive(move, come_from, empty=nothing_stored(self._words))
+            return self._gate.arrive(move, come_from, empty=nothing_stored(self._segment))
 
     def stored(self) -> int:
         """How many messages of the move are stored."""
@@ -159,7 +160,8 @@ class Arriving:
     def _bury(self, grave: str, letters: Sequence[bytes], arrived: tuple[int, int]) -> bool:
         thread, tube = self._directory.tube(grave)
         if tube == NOT_FOUND:
-            thread, tube = self._directory.add_tube(grave, share=at.ALL, apart=True)
+            kind = at.RESULTS if grave == KEPT_PIPE else at.LETTERS
+            thread, tube = self._directory.add_tube(grave, share=at.ALL, apart=kind)
         if tube == NO_ROOM:
             self._journal.clear()
             return False
@@ -167,8 +169,9 @@ class Arriving:
         tail = self._writer.write(tube, letters, _now_us(), share=at.ALL, growth=_GRAVE_CLASS)
         if tail:
             place = self._layout.tube_word(tube) + at.TUBE_TAIL
-            buried = self._journal.moved(at.BURIED, len(letters))
-            self._journal.commit((place, tail), buried, *self._accepted_and_left(len(letters)), arrived)
+            count = 0 if grave == KEPT_PIPE else len(letters)
+            buried = self._journal.moved(at.BURIED, count)
+            self._journal.commit((place, tail), buried, *self._accepted_and_left(count), arrived)
             self._claims.refresh(thread)
         self._journal.clear()
         if not tail:

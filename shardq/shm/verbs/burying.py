@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
-from shardq.errors import DirectoryFull
 from shardq.model import Hand
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.shm import words as at
@@ -24,11 +23,7 @@ from shardq.shm.tubes.claims import Claims
 from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
 from shardq.shm.tubes.fifo import Fifos
 from shardq.shm.tubes.fifo_writer import FifoWriter
-
-#: A thread entry and a tube entry in it.
-_Place = tuple[int, int]
-#: Graves take small extents, so that the memory of letters that are dropped comes back.
-_GROWTH_CLASS = 0
+from shardq.shm.tubes.graves import Graves, Place
 
 
 class Burial(NamedTuple):
@@ -51,6 +46,7 @@ class Burying:
         fifos: Fifos,
         writer: FifoWriter,
         claims: Claims,
+        graves: Graves,
         sleepers: Sleepers,
         section: AbstractContextManager[None],
         gate: Gate,
@@ -62,6 +58,7 @@ class Burying:
         self._fifos = fifos
         self._writer = writer
         self._claims = claims
+        self._graves = graves
         self._sleepers = sleepers
         self._section = section
         self._gate = gate
@@ -108,32 +105,52 @@ class Burying:
             return bool(stores)
 
     def drop(self, grave: str, sequences: Sequence[int]) -> int:
-        """Forget letters. Returns how many there were."""
+        """Forget letters, or results that are kept. Returns how many there were."""
         with self._section:
             grave_thread, grave_tube = self._directory.tube(grave)
             if grave_tube == NOT_FOUND or not self._gate.takes():
                 return 0
             self._journal.declare(grave_thread)
-            dropped = sum(self._fifos.cancel_one(grave_tube, sequence, at.UNBURIED) for sequence in sequences)
+            counters = self._graves.counters(grave_thread)
+            dropped = sum(self._fifos.cancel_one(grave_tube, sequence, counters) for sequence in sequences)
             self._claims.refresh(grave_thread)
             self._journal.clear()
             self._sleepers.ring_waiting(self._layout.room_map)
             return dropped
 
+    def make_room(self, grave: str, letters: Sequence[bytes], most: int, before_us: int) -> bool:
+        """Drop what came before that time, and the oldest where there were more than `most` with these letters, or too
+        many bytes. Returns whether there is more to drop. Nothing goes from a segment whose content moves.
+        """
+        with self._section:
+            thread, tube = self._directory.tube(grave)
+            if tube == NOT_FOUND or not self._gate.may_go:
+                return False
+            self._journal.declare(thread)
+            more = self._graves.drop_older((thread, tube), before_us)
+            if not more:
+                self._graves.bound((thread, tube), letters, most)
+            self._claims.refresh(thread)
+            self._journal.clear()
+            self._sleepers.ring_waiting(self._layout.room_map)
+            return more
+
     def graves(self, after: int | None = None, limit: int = PAGE_ITEMS) -> Page[str]:
         """Pipes of dead letters that are not empty, of the threads behind `after`."""
         with self._section:
-            threads = self._directory.graves(after)
+            threads = [
+                thread for thread in self._directory.graves(after) if self._directory.apart(thread) == at.LETTERS
+            ]
             chosen = threads[: max(1, limit)]
             pipes = (pipe for thread in chosen for pipe, _ in self._directory.pipes_of(thread))
             return Page(pipes, chosen[-1] if len(threads) > len(chosen) else None)
 
     def _bury_head(self, hand: Hand, sequence: int, grave: str, letter: bytes, most: int) -> bool:
         thread, tube = self._claims.handed_from(hand)
-        if tube == NOT_FOUND or self._head(tube) != sequence or self._fifos.is_empty(tube):
+        if tube == NOT_FOUND or self._fifos.head(tube) != sequence or self._fifos.is_empty(tube):
             return True
         self._journal.keep(thread)  # which also keeps it from being given up for the grave's sake
-        grave_thread, grave_tube = self._grave(grave)
+        grave_thread, grave_tube = self._graves.place(grave, at.LETTERS)
         if grave_tube == NO_ROOM:
             self._journal.clear()
             return False
@@ -146,68 +163,18 @@ class Burying:
             self._sleepers.messages_left()
         return buried
 
-    def _bury(self, tube: int, sequence: int, grave: _Place, letter: bytes, most: int) -> bool:
-        grave_tube = grave[1]
-        if not self._could_hold(letter, grave_tube):
+    def _bury(self, tube: int, sequence: int, grave: Place, letter: bytes, most: int) -> bool:
+        if not self._graves.could_hold(grave, [letter]):
             return False
-        # Each handler's letters may have as many bytes as the reserve, so that they leave room for living requests.
-        most_bytes = self._layout.capacity_bytes // at.RESERVE_PART
-        while not self._fifos.is_empty(grave_tube) and (
-            self._fifos.length(grave_tube) >= most
-            or self._fifos.chains.spanned_bytes(grave_tube) + len(letter) > most_bytes
-        ):
-            self._drop_oldest(grave_tube)
-        while not (tail := self._written(grave_tube, letter)):
-            if not self._drop_somewhere(grave):
-                return False
+        self._graves.bound(grave, [letter], most)
+        tail = self._graves.write(grave, [letter])
+        if not tail:
+            return False
         head = self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE
-        place, moved = self._layout.tube_word(grave_tube) + at.TUBE_TAIL, self._journal.moved
+        place, moved = self._layout.tube_word(grave[1]) + at.TUBE_TAIL, self._journal.moved
         self._journal.commit((place, tail), moved(at.BURIED, 1), (head, sequence + 1), moved(at.HANDLED, 1))
         self._fifos.settle(tube)
         return True
-
-    def _could_hold(self, letter: bytes, grave: int) -> bool:
-        """Whether there is room for the letter if need be in the place of all others."""
-        if self._writer.fits_in_place_of([grave], len(letter)):
-            return True
-        return self._writer.fits_in_place_of([tube for _, tube in self._graves()], len(letter))
-
-    def _drop_somewhere(self, grave: _Place) -> bool:
-        """Make room: drop the oldest letter of this grave, or else of the largest one. False: there is none."""
-        if not self._fifos.is_empty(grave[1]):
-            self._drop_oldest(grave[1])
-            return True
-        others = self._graves()
-        if not others:
-            return False
-        thread, largest = max(others, key=lambda place: self._fifos.chains.spanned_bytes(place[1]))
-        self._journal.declare(thread)
-        self._drop_oldest(largest)
-        self._claims.refresh(thread)
-        self._journal.declare(grave[0])
-        return True
-
-    def _graves(self) -> list[_Place]:
-        """Thread and tube entries of all graves that are not empty."""
-        return [(thread, tube) for thread in self._directory.graves() for tube in self._directory.tubes_of(thread)]
-
-    def _written(self, grave: int, letter: bytes) -> int:
-        return self._writer.write(grave, [letter], _now_us(), share=at.ALL, growth=_GROWTH_CLASS)
-
-    def _drop_oldest(self, grave: int) -> None:
-        self._fifos.pop(grave, self._head(grave) + 1, counters=(at.UNBURIED, at.EVICTED))
-
-    def _grave(self, pipe: str) -> tuple[int, int]:
-        thread, tube = self._directory.tube(pipe)
-        if tube != NOT_FOUND:
-            return thread, tube
-        try:
-            return self._directory.add_tube(pipe, share=at.ALL, apart=True)
-        except DirectoryFull:
-            return NO_ROOM, NO_ROOM
-
-    def _head(self, tube: int) -> int:
-        return self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE]
 
 
 def _now_us() -> int:

@@ -19,6 +19,7 @@ from shardq.shm.tubes.claims import Claims
 from shardq.shm.tubes.delivery import Delivery
 from shardq.shm.tubes.directory import Directory
 from shardq.shm.tubes.fifo import Fifos
+from shardq.shm.tubes.graves import Graves
 from shardq.shm.verbs.equal_messages import EqualMessages
 from shardq.shm.verbs.recovery import Recovery
 from shardq.shm.verbs.transfer import Transfer
@@ -40,6 +41,7 @@ class Leaving:
         fifos: Fifos,
         delivery: Delivery,
         claims: Claims,
+        graves: Graves,
         records: PendingRecords,
         transfer: Transfer,
         equals: EqualMessages,
@@ -56,6 +58,7 @@ class Leaving:
         self._fifos = fifos
         self._delivery = delivery
         self._claims = claims
+        self._graves = graves
         self._records = records
         self._transfer = transfer
         self._equals = equals
@@ -177,9 +180,9 @@ class Leaving:
             threads = [thread for thread, _ in zip(self._directory.living(), range(_AT_ONCE), strict=False)]
             graves = self._directory.graves()[:_AT_ONCE]
             for thread in threads:
-                self._drop(thread, at.HANDLED)
+                self._drop(thread, (at.HANDLED,))
             for thread in graves:
-                self._drop(thread, at.UNBURIED)
+                self._drop(thread, self._graves.counters(thread))
             waits = sum(map(self._drop_waiting, self._records.heaps))
             if waits:
                 self._transfer.note_due()
@@ -201,9 +204,9 @@ class Leaving:
                 self._transfer.drop_if_empty(found)
         return _AT_ONCE
 
-    def _drop(self, thread: int, counter: int) -> None:
+    def _drop(self, thread: int, counters: Sequence[int]) -> None:
         self._journal.declare(thread)
         for tube in self._directory.tubes_of(thread):
-            self._fifos.pop(tube, self._fifos.next_sequence(tube), counters=(counter,))
+            self._fifos.pop(tube, self._fifos.next_sequence(tube), counters=counters)
         self._claims.refresh(thread)
         self._journal.clear()

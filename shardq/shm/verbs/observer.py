@@ -27,7 +27,7 @@ class Observer:
         segment, slots = self._segment, self._slots
         slots.observe()
         sleepers = Sleepers(segment, slots)
-        handlers, directory, fifos, _, delivery, claims = TubeParts.over(
+        handlers, directory, fifos, _, delivery, claims, _ = TubeParts.over(
             segment, slots, sleepers, Journal(segment), Extents(segment), ExitLog(segment)
         )
         no_guard: AbstractContextManager[None] = nullcontext()

@@ -13,6 +13,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from shardq.errors import DirectoryFull
+from shardq.model import KEPT_PIPE
 from shardq.outputs import Output, hands_over
 from shardq.shm import words as at
 from shardq.shm.journal import Journal
@@ -23,6 +24,7 @@ from shardq.shm.tubes.claims import Claims
 from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
 from shardq.shm.tubes.fifo import Fifos
 from shardq.shm.tubes.fifo_writer import FifoWriter
+from shardq.shm.tubes.graves import Graves
 from shardq.shm.verbs.appending import Appending
 from shardq.shm.verbs.equal_messages import Asked, EqualMessages
 from shardq.shm.verbs.transfer import Transfer
@@ -50,6 +52,8 @@ class AskedOutputs(NamedTuple):
     """All outputs, where some must have no equal: then what comes at once and later is found out inside the guard."""
     share: int
     """Which share of the capacity they may use."""
+    kept: Sequence[bytes] = ()
+    """Results that are kept: they are no messages of a tube that workers serve."""
 
 
 class Written(NamedTuple):
@@ -76,17 +80,20 @@ class Outputs:
         fifos: Fifos,
         writer: FifoWriter,
         claims: Claims,
+        graves: Graves,
         transfer: Transfer,
         equals: EqualMessages,
         appending: Appending,
     ) -> None:
         self._words = segment.words
+        self._layout = segment.layout
         self._journal = journal
         self._extents = extents
         self._directory = directory
         self._fifos = fifos
         self._writer = writer
         self._claims = claims
+        self._graves = graves
         self._transfer = transfer
         self._equals = equals
         self._appending = appending
@@ -95,18 +102,22 @@ class Outputs:
         """The outputs of so many requests, ready to be written. Wants no guard. Raises `HandlerError` for a pipe that
         cannot be stored.
         """
-        doubtful, share = False, at.HAND_OVER if hands_over(outputs, acknowledged) else at.FOLLOW_UP
+        doubtful = False
         plain: dict[str, Sequence[bytes]] = {}
         for pipe, messages, when, absent in outputs:
             self._directory.check_name(pipe)
             doubtful = doubtful or absent
             if when is None and messages:
                 plain[pipe] = messages
+        kept = plain.pop(KEPT_PIPE, ())
+        if kept:
+            outputs = [output for output in outputs if output.pipe != KEPT_PIPE]
+        share = at.HAND_OVER if hands_over(outputs, acknowledged) else at.FOLLOW_UP
         if doubtful:
-            return AskedOutputs({}, [], outputs, share)
+            return AskedOutputs({}, [], outputs, share, kept)
         if len(plain) == len(outputs):
-            return AskedOutputs(plain, [], (), share)
-        return AskedOutputs(*self._sorted(outputs), (), share)
+            return AskedOutputs(plain, [], (), share, kept)
+        return AskedOutputs(*self._sorted(outputs), (), share, kept)
 
     def write(self, thread: int, asked: AskedOutputs, most: int) -> Written | int:
         """Write the outputs of a batch of this thread. They are no part of their tubes yet. Room is kept for the dead
@@ -116,15 +127,20 @@ class Outputs:
         """
         if self._words[at.CLOSED]:
             self._appending.gate.check_not_shut()  # while the content leaves, what is in hand may still be acknowledged
-        at_once, later, doubtful, share = asked
+        at_once, later, doubtful, share, kept = asked
         if doubtful:
             indexed = self._index(doubtful, most, share)
             if not indexed:
                 return NO_ROOM if indexed is None else AGAIN
             at_once, later = self._sorted(self._fresh(doubtful))
-        if not at_once and not later:
+        if not at_once and not later and not kept:
             return NOTHING
         self._journal.keep(thread)
+        letters = self._kept(kept) if kept else NOTHING
+        if letters is None:
+            return NO_ROOM
+        if not at_once and not later:
+            return letters
         messages = list(chain(*at_once.values(), *(part.messages for part, _ in later) if later else ()))
         former, written = self._extents.keep_room(messages, share), None
         try:
@@ -135,9 +151,13 @@ class Outputs:
                 nbytes = record.size_of(len(messages), sum(map(len, messages)))
                 self._extents.found_no_room(messages, nbytes, former, share)
         if written is None:
+            for _, _, tube in letters.targets:
+                self._fifos.chains.sweep(tube)
             self._writer.check_size(messages)
             return NO_ROOM
-        return written
+        if not kept:
+            return written
+        return Written(written.stores + letters.stores, written.targets + letters.targets, written.deferred)
 
     def arrived(self, written: Written) -> None:
         """Offer what was written, once its stores are made."""
@@ -148,6 +168,19 @@ class Outputs:
         if self._words[at.EQUALITY_STATE]:
             for pipe, _, tube in written.targets:
                 self._appending.help(pipe, tube)
+
+    def _kept(self, results: Sequence[bytes]) -> Written | None:
+        """Write results where they are kept. None: there is no room, also in the place of older ones."""
+        thread, tube = grave = self._graves.place(KEPT_PIPE, at.RESULTS)
+        if tube == NO_ROOM:
+            return None
+        self._journal.keep(thread)
+        tail = self._graves.write(grave, results) if self._graves.could_hold(grave, results) else 0
+        if not tail:
+            self._writer.check_size(results)
+            return None
+        stores = [(self._layout.tube_word(tube) + at.TUBE_TAIL, tail)]
+        return Written(stores, [(KEPT_PIPE, thread, tube)], deferred=False)
 
     def _index(self, outputs: Sequence[Output], most: int, share: int) -> bool | None:
         """Put up to `most` messages of each tube into the table of equal ones, where an output must have no equal.

@@ -35,6 +35,7 @@ class Supervision:
         section: AbstractContextManager[None],
         gate: Gate,
     ) -> None:
+        self._segment = segment
         self._words = segment.words
         self._bytes = segment.bytes
         self._layout = segment.layout
@@ -90,11 +91,11 @@ class Supervision:
 
     def close_if_unused(self, *, lose_requests: bool = False) -> bool:
         """Accept nothing any more, provided that no other process is attached and nothing is queued, in hand, dead,
-        deferred or recurrent, and no move has to do with it. With `lose_requests` it does not matter what is stored.
-        Returns whether it closed.
+        deferred, recurrent or kept, and no move has to do with it. With `lose_requests` it does not matter what is
+        stored. Returns whether it closed.
         """
         with self._section:
-            if self.others() or not (lose_requests or (self._gate.may_go and nothing_stored(self._words))):
+            if self.others() or not (lose_requests or (self._gate.may_go and nothing_stored(self._segment))):
                 return False
             self._gate.shut()
             return True

@@ -286,7 +286,7 @@ class Transfer:
     def _check_ever(self, messages: Sequence[bytes], nbytes: int) -> None:
         """Raise `MessageTooLarge` where the segment is empty, and /dev/shm had room enough."""
         kept = self._extents.kept_for(messages, nbytes)
-        if nothing_stored(self._words) and self._segment.free_bytes > 2 * nbytes + kept + at.TABLE_STEP:
+        if nothing_stored(self._segment) and self._segment.free_bytes > 2 * nbytes + kept + at.TABLE_STEP:
             raise MessageTooLarge(
                 f"{counted(len(messages), 'message')} of {sum(map(len, messages))} bytes can never wait in segment "
                 f"{self._segment.name!r}, whose capacity is {self._layout.capacity_bytes}: register fewer at a time, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from shardq.model import Hand, When
+from shardq.model import KEPT_PIPE, Hand, When
 from shardq.outputs import Output
 from tests.faults.kit.acts import fill, sleep
 from tests.faults.kit.case import BATCH, Effect, Operation, minus, one_after_another, plus
@@ -98,6 +98,64 @@ def _outputs() -> Iterator[Operation]:
         keys=(KEY, OTHER_KEY),
     )
     yield from _later_and_absent()
+    yield from _kept()
+
+
+def _kept() -> Iterator[Operation]:
+    results = [b"result", b"another"]
+    yield Operation(
+        "acknowledge with results that are kept",
+        lambda s: pop(s, _results(*results)),
+        lambda s: s.append(*BATCH),
+        ready=lambda s: s.hold(2),
+        effect=one_after_another(minus(2), plus(*results, pipe=KEPT_PIPE)),
+    )
+    yield Operation(
+        "acknowledge with the first results that are kept, and with outputs",
+        lambda s: pop(s, [*sent(PIPES[0]), *_results(*results)]),
+        lambda s: s.append(*BATCH),
+        ready=lambda s: s.hold(3),
+        effect=one_after_another(minus(3), each(PIPES[0]), plus(*results, pipe=KEPT_PIPE)),
+    )
+    yield Operation(
+        "turn with results that are kept beside others, and with outputs",
+        lambda s: turn(s, outputs=[*sent(PIPES[0]), *_results(*results)]),
+        lambda s: [_keep(s, b"old", b"older"), s.append(*BATCH), sleep(s)],
+        ready=lambda s: s.hold(3),
+        effect=one_after_another(minus(3), each(PIPES[0]), plus(*results, pipe=KEPT_PIPE)),
+    )
+    yield Operation(
+        "acknowledge with results in place of the oldest",
+        lambda s: pop(s, _results(*results)),
+        lambda s: [_keep(s, b"old", b"older"), s.append(*BATCH), setattr(s.storage.settings, "results", 3)],
+        ready=lambda s: s.hold(2),
+        effect=one_after_another(minus(1, KEPT_PIPE), minus(2), plus(*results, pipe=KEPT_PIPE)),
+        midways=lambda before: [minus(1, KEPT_PIPE)(before)],
+    )
+    yield Operation(
+        "acknowledge with results in a full segment, refused for its outputs",
+        lambda s: pop(s, [*[Output(pipe, [b"m" * 30_000]) for pipe in PIPES], *_results(*results)]),
+        lambda s: [s.append(*BATCH), fill(s)],
+        ready=lambda s: s.hold(2),
+    )
+    yield Operation(
+        "drop a result, and those that are too old",
+        lambda s: run(s.storage.drop(KEPT_PIPE)),
+        lambda s: [_keep(s, b"old", b"older"), setattr(s.storage.settings, "results_age_s", 1e-9)],
+        effect=minus(2, KEPT_PIPE),
+    )
+
+
+def _results(*results: bytes) -> list[Output]:
+    return [Output(KEPT_PIPE, results)]
+
+
+def _keep(there: Scene, *results: bytes) -> None:
+    """Results that are kept already."""
+    assert there.append(b"asked")
+    there.hold(1)
+    assert pop(there, _results(*results))
+    there.release()
 
 
 def _later_and_absent() -> Iterator[Operation]:

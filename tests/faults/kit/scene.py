@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from shardq.drivers.shared.storage import SharedLock, SharedStorage
 from shardq.errors import StorageMoved
-from shardq.model import EMPTY, Batch, Hand, key_of
+from shardq.model import EMPTY, KEPT_PIPE, Batch, Hand, key_of
 from shardq.protocols import Served
 from shardq.shm import words as at
 from shardq.shm.checking.pending import living_messages, pending_of
@@ -87,8 +87,9 @@ class Scene:
         assert run(self.lock.release(KEY))
 
     def contents(self) -> Contents:
-        """What is in tubes and in graves, and what waits for its time: see `waiting`."""
+        """What is in tubes and in graves, what is kept, and what waits for its time: see `waiting`."""
         pipes = [*listed(self.store.reading.pipes), *listed(self.store.burying.graves)]
+        pipes += [KEPT_PIPE] if self.store.reading.length(KEPT_PIPE) else []
         return {pipe: self.store.reading.read(pipe, 1 << 30).messages for pipe in pipes} | waiting(self.store)
 
     def hand_on(self) -> None:
@@ -193,7 +194,7 @@ def check_whole(store: Store) -> None:
 def check_usable(there: Scene, keys: Sequence[str] = ()) -> None:
     """The survivor binds every thread, adds to every tube, empties all, and has the room it had."""
     store = there.store
-    for grave in listed(store.burying.graves):
+    for grave in [*listed(store.burying.graves), KEPT_PIPE]:
         _check_forgets(store, grave)
     _check_unschedules(there)
     contents, left = there.contents(), waiting(store)

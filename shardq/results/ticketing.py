@@ -1,0 +1,158 @@
+"""The part of `Queue` for results that another process, or a later program, asks for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from shardq.encoding.codec import decode_array
+from shardq.encoding.envelope import inbox_of, ticketed
+from shardq.encoding.replies import Kept, decode_reply
+from shardq.errors import HandlerError, ResultTimeout, ShardqError, TicketUnknown
+from shardq.handler import Handler, drive, find_handler
+from shardq.handling.info import info_of
+from shardq.handling.inside import inside_handler
+from shardq.handling.prepared import Prepared
+from shardq.model import handler_name
+from shardq.protocols import Storage
+from shardq.results.inbox import OpenInbox
+from shardq.results.outcome import error_of, values_of
+from shardq.results.serving import LOOK_S
+from shardq.results.tickets import KeptResults, Ticket
+from shardq.settings import check_timeout
+
+Value = TypeVar("Value")
+
+
+class Ticketing:
+    """Stores requests whose results are kept, and finds these."""
+
+    storage: Storage
+    handlers: dict[str, type[Handler[Any]]]
+
+    def __init__(self) -> None:
+        self.kept_results = KeptResults(self.storage)
+
+    async def submit(self, handler: type[Handler[Any, Any]], request: Any) -> Ticket:
+        """Store a request, and return the ticket with which `result` has the result of its handler: in any process, as
+        soon as there is one, and as often as it is asked for. It is stored in the step that acknowledges the request,
+        and kept for `StorageSettings.results_age_s`, unless more than `StorageSettings.results` came after it, or they
+        needed its room. A failure is a result, too, and then there is no dead letter.
+
+        Raises `ConfigurationError` for a storage that keeps no results, and what `register` raises.
+        """
+        self.kept_results.check()
+        ticket = Ticket.new()
+        digest = ticket.digest
+        await self.stored(await self.with_heads(handler, (request,), lambda messages: ticketed(messages, digest)))
+        return ticket
+
+    def submit_sync(self, handler: type[Handler[Any, Any]], request: Any) -> Ticket:
+        """`submit` for code without an event loop, and for plain handlers, where it never waits for room."""
+        submitted = self.submit(handler, request)
+        ticket: Ticket = drive(submitted) if _loop_runs() or inside_handler() else asyncio.run(submitted)
+        return ticket
+
+    async def result(
+        self, ticket: str, handler: type[Handler[Any, Value]] | None = None, *, timeout_s: float | None = None
+    ) -> Value:
+        """The result of the request that the ticket is of, as soon as there is one. It stays, for `forget` or its age
+        to end it: so a process that dies with it has lost nothing.
+
+        `handler` says of which type it is; without one, that is the handler of this name which this process has
+        imported; without that, it is plain values. `timeout_s`: how long to wait. 0: not at all.
+
+        Raises `RequestFailed` where the request failed for good, or what `Handler.errors` names; `ResultTooLarge`;
+        `TicketUnknown` for what is no ticket, for one of another handler, and where nothing is kept for it and no
+        request is left that could be its own; `ResultTimeout`; `ConfigurationError` for a storage that keeps no
+        results; and `HandlerError` inside a handler, which would wait for a worker while it keeps one.
+        """
+        check_timeout(timeout_s)
+        self.kept_results.check()
+        if inside_handler():
+            raise HandlerError("a handler cannot wait for a result: it keeps the worker that others may wait for")
+        kept = await self._kept(Ticket(ticket).digest, timeout_s)
+        if handler is not None and handler_name(handler) != kept.handler:
+            raise TicketUnknown(f"this ticket is of another handler than {handler_name(handler)}")
+        value: Value = _value(handler or self.handlers.get(kept.handler) or find_handler(kept.handler), kept)
+        return value
+
+    def result_sync(
+        self, ticket: str, handler: type[Handler[Any, Value]] | None = None, *, timeout_s: float | None = None
+    ) -> Value:
+        """`result` for code without an event loop. Raises `HandlerError` where one runs in this thread."""
+        if _loop_runs():
+            raise HandlerError("result_sync cannot wait where an event loop runs: use `await queue.result(...)` there")
+        return asyncio.run(self.result(ticket, handler, timeout_s=timeout_s))
+
+    async def forget(self, ticket: str) -> bool:
+        """Drop the result of a request. False: none is kept; one that is to come will be."""
+        self.kept_results.check()
+        return await self.kept_results.forget(Ticket(ticket).digest)
+
+    def forget_sync(self, ticket: str) -> bool:
+        """`forget` for code without an event loop, and for plain handlers."""
+        forgotten: bool = drive(self.forget(ticket))
+        return forgotten
+
+    async def _kept(self, digest: bytes, timeout_s: float | None) -> Kept:
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        inbox = OpenInbox(self.storage, inbox_of(digest))
+        try:
+            while True:
+                await self.before_waiting()
+                may_come = (await self.storage.backlog()).queued
+                if kept := await self.kept_results.find(digest):
+                    return kept
+                if not may_come:
+                    raise TicketUnknown(
+                        "no result is kept for this ticket, and no request is left that could be its own: it is "
+                        "forgotten or too old, later results took its place, or it was never one of this storage"
+                    )
+                left_s = LOOK_S if deadline is None else min(LOOK_S, deadline - time.monotonic())
+                if left_s <= 0:
+                    raise ResultTimeout(f"no result came for this ticket within {timeout_s} s, and one may still come")
+                await _told(inbox, left_s)
+        finally:
+            with suppress(ShardqError):  # the storage may be closed or moved, and ends the claim itself then
+                await inbox.close()
+
+    # What the queue has for it.
+
+    async def with_heads(
+        self,
+        handler: type[Handler[Any]],
+        requests: Sequence[Any],
+        heads: Callable[[Sequence[bytes]], list[bytes]],
+    ) -> Prepared:
+        raise NotImplementedError
+
+    async def stored(self, call: Prepared) -> None:
+        raise NotImplementedError
+
+    async def before_waiting(self) -> None:
+        raise NotImplementedError
+
+
+async def _told(inbox: OpenInbox, timeout_s: float) -> None:
+    """Wait until there may be something new: not at all where it was not listened to before."""
+    if inbox.is_open:
+        await inbox.read(timeout_s)
+    elif not await inbox.open():
+        await asyncio.sleep(timeout_s)  # another holder of the ticket is told
+
+
+def _value(handler: type[Handler[Any]] | None, kept: Kept) -> Any:
+    reply = decode_reply(kept.reply)
+    if reply.failure:
+        raise error_of(handler or Handler, reply.failure)
+    if handler is None:
+        return decode_array(Any, reply.results)[0]
+    return values_of(info_of(handler), reply)[0]
+
+
+def _loop_runs() -> bool:
+    return asyncio._get_running_loop() is not None
