@@ -13,7 +13,7 @@ from signal import SIGTERM
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from shardq.connect import is_redis, segment_name, without_secrets
-from shardq.drivers.shared.membership import ask_renewal, join, take_worker_slot
+from shardq.drivers.shared.membership import ask_renewal, join, progress_of, take_worker_slot
 from shardq.drivers.shared.storage import SharedLock, SharedStorage
 from shardq.environment import Flag
 from shardq.errors import (
@@ -315,10 +315,10 @@ def _worker_of(storage: SharedStorage, settings: SupervisorSettings, number: int
         take_worker_slot(storage)  # it closes descriptors that were inherited from the supervisor
         check_left(OPENED_TO_SERVE, "start a worker")
         join(storage, number)
-        hooks = Hooks()
+        hooks = Hooks(progress=progress_of(storage))
         if settings.max_requests or settings.max_rss:
             wear = Wear(settings.max_requests, settings.max_rss_bytes, partial(ask_renewal, storage))
-            hooks = Hooks(after_batch=wear.after_batch)
+            hooks = hooks._replace(after_batch=wear.after_batch)
         return Worker(SharedLock(storage), Queue(storage), hooks=hooks)
 
     return make

@@ -8,7 +8,7 @@ from __future__ import annotations
 #: "shardq" and two bytes that no text file has, little endian.
 MAGIC_NUMBER = int.from_bytes(b"shardq\x1f\xf1", "little")
 #: Grows with every change of the layout. A segment carries it in its header, written last of all.
-LAYOUT_VERSION = 7
+LAYOUT_VERSION = 8
 
 WORD = 8
 PAGE = 4096
@@ -116,8 +116,13 @@ DEATHS, DEATH_WORDS, DEATH_ENTRIES = 256, 2, 128
     SLOT_DEADLINE_NS,  # CLOCK_MONOTONIC when the batch in hand must be done, 0: whenever
     SLOT_SERVES,  # 1: it has bound a thread since it took the slot
     SLOT_RENEWAL,  # 1: it wants to be replaced by a fresh process
-) = range(12)
-SLOT_WORDS = 16
+    SLOT_PROGRESS_VERSION,  # odd: what follows is being written, 0: nothing was; no version comes back
+    SLOT_PROGRESS,  # PROGRESS_WORDS words, see `processes.progress`
+) = range(14)
+#: How far the batch in hand has come: SLOT_BATCH_SINCE_NS of that batch, done, total, and a note of so many bytes.
+NOTE_BYTES = 64
+PROGRESS_WORDS = 3 + NOTE_BYTES // WORD
+SLOT_WORDS = 24
 
 # One (handler, thread), by word; its name follows the words.
 (
