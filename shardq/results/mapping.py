@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterable, Iterable, Sequence
+from collections.abc import AsyncIterable, Iterable, Sequence, Sized
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,6 +25,21 @@ if TYPE_CHECKING:
 
 #: Most chunks that are remembered before those that are answered are looked for.
 _CHUNKS = 64
+
+
+class MapProgress(NamedTuple):
+    """How far a `map` has come."""
+
+    done: int
+    """Requests whose results are here, or that failed."""
+    total: int | None
+    """All requests. None: the input does not tell how long it is."""
+    failed: int
+    """Those of `done` that failed."""
+    per_s: float
+    """Results a second, from the beginning of the block on."""
+    left_s: float | None
+    """How long the rest takes at this rate. None: that is not known."""
 
 
 class Options(NamedTuple):
@@ -55,6 +70,7 @@ class Mapping:
         self._handler = handler
         self._requests = requests
         self._options = options
+        self._total = len(requests) if isinstance(requests, Sized) else None
         self._info: HandlerInfo
         self._source: Source
         self._window = self._chunk = self._bytes = 0
@@ -79,6 +95,11 @@ class Mapping:
         """The requests under way, where outcomes are wanted."""
         self._error: Exception | None = None
         """The failure that comes behind the results handed out last."""
+        self._done = self._failed = 0
+        self._begun_s = 0.0
+        """When the block began, monotonic."""
+        self._ended_s: float | None = None
+        """When it was known that there are no more results."""
 
     async def open(self) -> None:
         """Raises `HandlerError`, `NotServed`, `ConfigurationError`, and what opening an inbox raises."""
@@ -93,6 +114,20 @@ class Mapping:
         inbox = OpenInbox(self._storage)
         await inbox.open()
         self._inbox = inbox
+        self._begun_s = time.monotonic()
+
+    @property
+    def total(self) -> int | None:
+        """How many requests the input has. None: it does not tell."""
+        return self._total
+
+    @property
+    def progress(self) -> MapProgress:
+        done, total = self._done, self._total
+        lasted_s = (self._ended_s or time.monotonic()) - self._begun_s
+        rate = done / lasted_s if lasted_s > 0 else 0.0
+        left_s = (total - done) / rate if total is not None and rate else None
+        return MapProgress(done, total, self._failed, rate, left_s)
 
     async def more(self) -> Sequence[Any] | None:
         """The next results, as soon as there are any; all before them are consumed. None: there are none left. Raises
@@ -104,6 +139,7 @@ class Mapping:
             await self._send()
             if not self._waiting:
                 if self._source.over:
+                    self._end()
                     return None
                 if self._source.next:
                     await asyncio.wait((self._source.next,))
@@ -114,6 +150,7 @@ class Mapping:
 
     async def close(self) -> None:
         """Cancel what is not started, and let go of the inbox."""
+        self._end()
         inbox, self._inbox = self._inbox, None
         if inbox is None:
             return
@@ -131,6 +168,9 @@ class Mapping:
                             await self._storage.remove(pipe, *messages)
             finally:
                 await inbox.close()
+
+    def _end(self) -> None:
+        self._ended_s = self._ended_s or time.monotonic()
 
     def _given_window(self) -> int | None:
         given = self._options.window
@@ -225,6 +265,8 @@ class Mapping:
             if not self._waiting.issuperset(numbers):
                 continue
             self._waiting.difference_update(numbers)
+            self._done += len(numbers)
+            self._failed += len(numbers) if reply.failure else 0
             error = error_of(self._handler, reply.failure) if reply.failure else None
             values = [None] if error else values_of(self._info, reply)
             if self._options.outcomes:
