@@ -42,6 +42,7 @@ PAGE = 4096
     SUPERVISOR_PID,
     SUPERVISOR_SLOT,  # slot + 1 of the process that supervises, or did so last
     WATCHED,  # 1: the supervisor knows that some batches have a deadline
+    AWAITED,  # 1: the supervisor wants to be rung when one of its workers takes a batch
     SERVERS,  # counts the processes that began to serve threads
     DEATHS_CURSOR,  # entries ever written to the table of deaths
     KEPT_BYTES,  # room kept for the letter of the largest message since nothing was queued; 0: the reserve is enough
@@ -86,7 +87,7 @@ PAGE = 4096
     ARRIVED,  # messages of that move that are stored
     TARGET_BYTES,  # length of the URL of where the content goes, which stands at TARGET
     ORIGIN_BYTES,  # length of what says where the content comes from, which stands at ORIGIN
-) = range(66)
+) = range(67)
 #: What CLOSED says. SHUT: nothing is accepted any more, the segment is about to go. LEAVING: the content is about to go
 #: elsewhere; only what is in hand may still be acknowledged. LEFT: it is elsewhere. ARRIVING: that of another storage
 #: comes; nothing else is taken, and nothing handed out.

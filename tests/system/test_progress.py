@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import json
+import re
 import signal
 import threading
 from collections.abc import Sequence
@@ -17,9 +18,11 @@ from shardq import Queue, Supervisor, Worker
 from shardq.cli import main
 from shardq.drivers.shared.contents import overview_of
 from shardq.model import Progress
-from tests.support.jobs import Folder, Tracked
+from tests.support import threading_handlers
+from tests.support.jobs import Failing, Folder, Tracked
 from tests.support.programs import Supervise, until
-from tests.support.supervised import Start, client
+from tests.support.supervised import Start, client, leave_in_segment
+from tests.support.threading_handlers import EARLY
 from tests.support.workers import Item, Planned, plans, run
 
 JOBS = Tracked.__module__
@@ -143,3 +146,107 @@ async def test_a_supervisor_says_what_its_workers_are_at(url: str, folder: Folde
 
         folder.permit(2)
         assert await supervisor.drain()
+
+
+# The line on a terminal
+
+LOGGED = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ shardq")
+ON_TERMINAL = {"TERM": "xterm", "COLUMNS": "100"}
+
+
+def work_through(program: Supervise, url: str, folder: Folder) -> None:
+    """Four requests in one batch, of which two are done when the line shows them."""
+    with client(url) as queue:
+        queue.register_sync(Tracked, *folder.notes(range(4)))
+    folder.permit(2)
+    folder.until("begin", 2)
+
+
+def test_a_family_on_a_terminal_shows_one_line(start: Start, url: str, folder: Folder) -> None:
+    program = start(JOBS, "--url", url, "--workers", 1, environment=ON_TERMINAL, on_terminal=True).serving()
+    work_through(program, url, folder)
+    program.hear(r"\r0 done, 4 queued, 0/s, unknown left \| 1 Tracked/0 2/4 50% number 2 \\x1b\[31m\x1b\[K")
+    folder.permit(2)
+    program.hear(r"\r4 done, 0 queued, ")
+
+    with client(url) as queue:
+        queue.register_sync(Failing, *folder.notes([1]))
+    program.hear("WARNING request failed")
+    program.hear(r"\r5 done, 0 queued, ")
+    assert program.stop() == 0
+
+    assert program.heard.endswith("\r\x1b[K")
+    for line in LOGGED.finditer(program.heard):
+        assert program.heard[: line.start()].endswith("\r\x1b[K"), "a line of the log stands alone"
+    assert all(len(state) < 100 for state in re.findall(r"\r([^\r\x1b\n]*)\x1b\[K", program.heard))
+
+
+def test_a_drain_on_a_terminal_shows_what_workers_are_at(start: Start, url: str, name: str, folder: Folder) -> None:
+    leave_in_segment(name, Tracked, folder.notes(range(4)))
+    program = start(JOBS, "--url", url, "--workers", 1, "--drain", environment=ON_TERMINAL, on_terminal=True)
+    folder.permit(2)
+    program.hear(r"\r\[-+\]   0% 0/4 done, 0/s, unknown left \| 1 Tracked/0 2/4 50% number 2")
+    folder.permit(2)
+    assert program.end() == 0
+    assert program.heard.endswith("\r\x1b[K")
+
+
+@pytest.mark.parametrize(
+    ("options", "environment"),
+    [
+        (["--no-progress"], ON_TERMINAL),
+        ([], ON_TERMINAL | {"QUEUE_SUPERVISOR_PROGRESS": "off"}),
+        (["--json", "--progress"], ON_TERMINAL),
+        ([], {"TERM": "dumb"}),
+    ],
+    ids=["not wanted", "not wanted by the environment", "structured logs", "dumb"],
+)
+@pytest.mark.parametrize("drain", [(), ("--drain",)], ids=["serve", "drain"])
+def test_there_may_be_no_line(
+    options: list[str],
+    environment: dict[str, str],
+    drain: tuple[str, ...],
+    start: Start,
+    url: str,
+    name: str,
+    folder: Folder,
+) -> None:
+    leave_in_segment(name, Tracked, folder.notes(range(4)))
+    arguments = (JOBS, "--url", url, "--workers", 1, *options, *drain)
+    program = start(*arguments, environment=environment, on_terminal=True)
+    folder.permit(4)
+    folder.until("done", *range(4))
+    assert (program.end() if drain else program.stop()) == 0
+    assert "\r" not in program.heard.replace("\r\n", "\n")
+    assert "\x1b" not in program.heard
+
+
+def test_elsewhere_there_is_no_line(start: Start, url: str, folder: Folder) -> None:
+    program = start(JOBS, "--url", url, "--workers", 1, environment=ON_TERMINAL).serving()
+    work_through(program, url, folder)
+    folder.permit(2)
+    folder.until("done", 3)
+    assert program.stop() == 0
+    assert "queued," not in program.heard
+    assert "\x1b" not in program.heard
+
+
+def test_workers_that_are_executed_keep_their_lines_apart_as_well(start: Start, url: str, folder: Folder) -> None:
+    program = start(
+        JOBS,
+        threading_handlers.__name__,
+        "--url",
+        url,
+        "--workers",
+        1,
+        environment=ON_TERMINAL | {EARLY: "1"},
+        on_terminal=True,
+    ).serving()
+    with client(url) as queue:
+        queue.register_sync(Failing, *folder.notes([1]))
+    program.hear("WARNING request failed")
+    folder.until("done", 1)
+    assert program.stop() == 0
+    assert "workers are executed" in program.heard
+    for line in LOGGED.finditer(program.heard):
+        assert program.heard[: line.start()].endswith("\r\x1b[K")
