@@ -29,7 +29,7 @@ from shardq.errors import ConfigurationError, HandlerError, SegmentBusy, Segment
 from shardq.functions.apply import Apply
 from shardq.functions.maps import Maps
 from shardq.handler import Handler
-from shardq.model import MAIN_SCRIPT, handler_name
+from shardq.model import MAIN_SCRIPT, AtWork, handler_name
 from shardq.queue import Queue
 from shardq.serving.keeper import Keeper
 from shardq.settings import SupervisorSettings, check_capacity, check_timeout
@@ -166,6 +166,15 @@ class Supervisor(Maps):
         from shardq.drivers.redis.overview import stats_of
 
         return stats_of(storage)
+
+    def progress(self) -> list[AtWork]:
+        """What each worker is at, and how far it is as its handler says (`Handler.progress`): read from the segment
+        without disturbing them. Raises `ConfigurationError` for a storage on a server, which is not told.
+        """
+        storage = self.queue.storage
+        if not isinstance(storage, SharedStorage):
+            raise ConfigurationError("what workers are at is not known of a storage on a server: use shared memory")
+        return storage.workers()
 
     def scale(self, workers: int) -> None:
         """Have so many workers from now on. Workers that are too many finish the batch in hand first. While this

@@ -35,12 +35,16 @@ class Field:
         self._default = default
         self.variable = variable
 
+    @property
+    def may_be_none(self) -> bool:
+        return self._default is None
+
     def default(self) -> Any:
         return self._default() if callable(self._default) else self._default
 
     def checked(self, value: Any) -> Any:
         """What the field keeps for this value. Raises `ValueError` that says what it should be."""
-        return None if value is None and self._default is None else self._converted(value)
+        return None if value is None and self.may_be_none else self._converted(value)
 
     def _converted(self, value: Any) -> Any:
         raise NotImplementedError

@@ -7,7 +7,7 @@ work that keeps a core busy, and for code that runs a loop of its own: a worker'
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Iterable, Iterator
+from collections.abc import Awaitable, Iterable, Iterator, Sized
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -16,10 +16,11 @@ from shardq.errors import HandlerError, shown
 from shardq.handling.isolation import plainly
 from shardq.handling.newcomers import announce
 from shardq.handling.route_by import RouteBy
-from shardq.model import MAIN_NAMES, MAIN_SCRIPT, Retry, Route, handler_name
+from shardq.model import MAIN_NAMES, MAIN_SCRIPT, Retry, Route, check_progress, handler_name
 from shardq.protocols import Emitting, InHand, Registrar
 
 Request = TypeVar("Request")
+Item = TypeVar("Item")
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as TypeVarWithDefault
 
@@ -140,6 +141,32 @@ class Handler(Generic[Request, Result]):
     def acknowledge_sync(self, count: int) -> None:
         """`acknowledge` for plain handlers."""
         drive(self.acknowledge(count))
+
+    def progress(self, done: float, total: float | None = None, note: str = "") -> None:
+        """Say how far the batch in hand has come: `done` of `total`, in any unit, and in words what is going on.
+        Operators see it while the batch is in hand (`shardq status`, `Supervisor.progress`); a new batch begins without
+        it. Of the note they see the first 64 bytes of UTF-8.
+
+        It takes about a microsecond and waits for nothing. All code of the handler may call it, in any thread: code of
+        an earlier batch, and a process that the handler forked, is not heard. Where no worker runs the handler, as in a
+        test, it does nothing. Raises `HandlerError` for other numbers than those from 0 up.
+        """
+        check_progress(done, total, note)
+        in_hand = self._in_hand
+        if in_hand is not None:
+            in_hand.progress(done, total, note)
+
+    def track(self, requests: Iterable[Item]) -> Iterator[Item]:
+        """These requests, or what else there is to do in the batch, one after the other; as they are taken, it says how
+        far that is: `for request in self.track(requests)`.
+        """
+        total = len(requests) if isinstance(requests, Sized) else None
+        done = 0
+        for request in requests:
+            self.progress(done, total)
+            yield request
+            done += 1
+        self.progress(done, total)
 
     async def emit(
         self, handler: type[Handler[Any]], *requests: Any, defer: Any = None, if_not_exists: bool = False

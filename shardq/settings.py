@@ -122,6 +122,10 @@ class SupervisorSettings(FromEnvironment, prefix="QUEUE_SUPERVISOR_"):
     """End once nothing is queued or in hand, with a progress bar on a terminal. Deferred requests stay."""
     deferred: bool = flag(False)
     """With `drain`: end once no deferred request waits for its time either."""
+    progress: bool | None = flag(None)
+    """Show what is done and queued, the rate, the time left, failures, and what each worker is at: on a terminal as one
+    line, elsewhere as a plain line every 10 seconds. Not with `json`. Default: in a drain; else where standard error is
+    a terminal. Not where an application embeds the supervisor."""
     shutdown_timeout: float = number(25.0, ge=0, le=LONGEST_S)
     """Seconds a stopping worker has for the batch in hand before it is killed. Default: 25."""
     max_requests: int | None = whole(None, ge=1)
@@ -160,7 +164,10 @@ class SupervisorSettings(FromEnvironment, prefix="QUEUE_SUPERVISOR_"):
         arguments: list[str] = []
         for name, option in self.option_names().items():
             value, flag = getattr(self, name), f"--{option.replace('_', '-')}"
-            if name in skip or value is None or value is False:
+            if name in skip or value is None or (value is False and not self.model_fields[name].may_be_none):
+                continue
+            if value is False:
+                arguments.append(f"--no-{option}")
                 continue
             arguments += [flag] if value is True else [flag, str(value)]
         return arguments

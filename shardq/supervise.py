@@ -13,7 +13,7 @@ from signal import SIGTERM
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from shardq.connect import is_redis, segment_name, without_secrets
-from shardq.drivers.shared.membership import ask_renewal, join, take_worker_slot
+from shardq.drivers.shared.membership import ask_renewal, join, progress_of, take_worker_slot
 from shardq.drivers.shared.storage import SharedLock, SharedStorage
 from shardq.environment import Flag
 from shardq.errors import (
@@ -144,7 +144,9 @@ def _supervise(
     options: argparse.Namespace, settings: SupervisorSettings, control: Control | None, origin: Origin
 ) -> Exit:
     supervises = options.as_worker is None and not options.probe
-    logs.configure(settings.log_level, as_json=settings.json_output, waits=not supervises)
+    settings.progress = _shows_progress(options, settings)
+    erases = settings.progress and standard.knows_codes(sys.stderr)
+    logs.configure(settings.log_level, as_json=settings.json_output, waits=not supervises, erases=erases)
     check_environment()
     url = settings.url or lifecycle.default_url(options.targets[0])
     watch, resumption = ThreadWatch(), Resumption.decoded(options.resume) if options.resume else None
@@ -178,6 +180,13 @@ def _supervise(
             return Family(segment, run, again, settings, origin.program, control, resumption, terminal).run(signals)
         finally:
             lifecycle.leave(segment, url, options.targets)
+
+
+def _shows_progress(options: argparse.Namespace, settings: SupervisorSettings) -> bool:
+    if settings.json_output or settings.progress is False:
+        return False
+    by_default = settings.drain or (options.control is None and standard.is_terminal(sys.stderr))
+    return settings.progress or by_default
 
 
 def _handlers(
@@ -296,6 +305,7 @@ def _serve_server(
     from shardq.serving import remote
 
     storage = remote.opened(url, settings, options, handlers, resumption)
+    settings.progress = settings.drain and settings.progress  # what other families do is not told to this one
     if not resumption:
         shown = without_secrets(url)
         log.info("serving", extra={"url": shown, "workers": settings.workers, "handlers": ", ".join(handlers)})
@@ -318,10 +328,10 @@ def _worker_of(storage: SharedStorage, settings: SupervisorSettings, number: int
         take_worker_slot(storage)  # it closes descriptors that were inherited from the supervisor
         check_left(OPENED_TO_SERVE, "start a worker")
         join(storage, number)
-        hooks = Hooks()
+        hooks = Hooks(progress=progress_of(storage))
         if settings.max_requests or settings.max_rss:
             wear = Wear(settings.max_requests, settings.max_rss_bytes, partial(ask_renewal, storage))
-            hooks = Hooks(after_batch=wear.after_batch)
+            hooks = hooks._replace(after_batch=wear.after_batch)
         return Worker(SharedLock(storage), Queue(storage), hooks=hooks)
 
     return make
@@ -357,6 +367,8 @@ def _parser() -> argparse.ArgumentParser:
         flag: dict[str, Any] = {"metavar": option.upper()}
         if isinstance(field, Flag):
             flag = {"action": "store_const", "const": True}
+            if field.may_be_none:
+                flag = {"action": argparse.BooleanOptionalAction}
         elif name == "preload":
             flag = {"metavar": "MODULE", "action": "append"}
         parser.add_argument(

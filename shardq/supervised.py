@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from shardq.model import Counts, Ending
+from shardq.model import AtWork, Counts, Ending
 
 
 class LastSeen(NamedTuple):
@@ -29,6 +30,14 @@ class Supervised(Protocol):
         """Whether nothing is queued or in hand, and, if the drain waits for deferred requests, nothing is deferred. If
         not, the bell rings as soon as it is so.
         """
+        ...
+
+    def idle(self) -> bool:
+        """Whether nothing is queued or in hand. If so, the bell rings when a worker of this family takes a batch."""
+        ...
+
+    def at_work(self) -> Sequence[AtWork]:
+        """What the workers are at. Empty for a storage that is not told."""
         ...
 
     def promote(self) -> int | None:

@@ -18,7 +18,7 @@ from shardq.drivers.shared.contents import Overview, TubeView
 from shardq.drivers.shared.supervised import SupervisedSegment
 from shardq.errors import SegmentError
 from shardq.model import Batch, Standing
-from shardq.text.wording import counted
+from shardq.text.wording import counted, how_far
 
 
 def status(options: argparse.Namespace) -> None:
@@ -56,10 +56,11 @@ def status(options: argparse.Namespace) -> None:
             w.thread or "",
             str(w.batch_count or ""),
             age(w.batch_age_s),
+            "" if w.done is None else how_far(w.done, w.total, w.note),
         )
         for w in view.workers
     ]
-    titles = ("worker", "pid", "state", "memory", "thread", "batch", "for")
+    titles = ("worker", "pid", "state", "memory", "thread", "batch", "for", "progress")
     print(columns(titles, rows, none="no workers"), end="")
 
 

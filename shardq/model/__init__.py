@@ -18,6 +18,7 @@ from shardq.model.names import (
     priority_of,
     split_key,
 )
+from shardq.model.progress import AtWork, Progress, check_progress
 from shardq.model.retry import Retry
 from shardq.model.routes import Route, Tube, thread_of
 from shardq.model.storing import Counts, Limits, Part, Scheduled, When, check_parts
@@ -31,6 +32,7 @@ __all__ = [
     "MAIN_SCRIPT_IN_WORKER",
     "NOT_ALONE",
     "AllTerms",
+    "AtWork",
     "Batch",
     "Chunk",
     "Counts",
@@ -41,6 +43,7 @@ __all__ = [
     "Limits",
     "Part",
     "Place",
+    "Progress",
     "Retry",
     "Route",
     "Scheduled",
@@ -53,6 +56,7 @@ __all__ = [
     "Waiting",
     "When",
     "check_parts",
+    "check_progress",
     "dead_pipe",
     "handler_name",
     "in_turn",

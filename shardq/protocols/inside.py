@@ -25,6 +25,8 @@ class InHand(Protocol):
 
     async def acknowledge(self, count: int) -> None: ...
 
+    def progress(self, done: float, total: float | None, note: str) -> None: ...
+
 
 class Emitting(Protocol):
     """Where a handler's outputs go: `Handler` describes the methods."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, Iterable, Iterator, Sequence, Sized
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
@@ -18,7 +18,7 @@ from shardq.results.inbox import OpenInbox
 from shardq.results.outcome import Sent, error_of, values_of
 from shardq.results.serving import LOOK_S
 from shardq.results.source import Source
-from shardq.results.summary import Tally
+from shardq.results.summary import MapProgress, Tally
 from shardq.settings import WorkerSettings
 from shardq.text.wording import counted
 
@@ -81,6 +81,7 @@ class Mapping:
         self._handler = handler
         self._requests = requests
         self._options = options
+        self._total = len(requests) if isinstance(requests, Sized) else None
         self._info: HandlerInfo
         self._source: Source
         self._window = self._chunk = self._bytes = 0
@@ -123,6 +124,15 @@ class Mapping:
         inbox = OpenInbox(self._storage)
         await inbox.open()
         self._inbox = inbox
+
+    @property
+    def total(self) -> int | None:
+        """How many requests the input has. None: it does not tell."""
+        return self._total
+
+    @property
+    def progress(self) -> MapProgress:
+        return self.tally.progress(self._total)
 
     async def more(self) -> Sequence[Any] | None:
         """The next results, as soon as there are any; all before them are consumed. None: there are none left. Raises

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from shardq.errors import HandlerError
 from shardq.results.mapping import Mapping
-from shardq.results.summary import Summary
+from shardq.results.summary import MapProgress, Summary
 
 Value = TypeVar("Value")
 
 
-class Results(Generic[Value]):
-    """The results of a `map`. Use it in `async with`, and iterate over it once."""
+class _Block(Generic[Value]):
+    """What both kinds of results know of themselves."""
 
     def __init__(self, mapping: Mapping) -> None:
         self._mapping = mapping
@@ -24,6 +24,28 @@ class Results(Generic[Value]):
     def summary(self) -> Summary:
         """What the map came to so far, and after its end."""
         return self._mapping.tally.summary
+
+    @property
+    def progress(self) -> MapProgress:
+        """How far it is, also once the block is left."""
+        return self._mapping.progress
+
+    def __len__(self) -> int:
+        """How many results there will be. Raises `TypeError` where the input does not tell how long it is."""
+        if self._mapping.total is None:
+            raise TypeError("the input of this map has no length, so its results have none: give it a list")
+        return self._mapping.total
+
+    def __bool__(self) -> bool:
+        return True
+
+
+class Results(_Block[Value]):
+    """The results of a `map`. Use it in `async with`, and iterate over it once."""
+
+    def __init__(self, mapping: Mapping) -> None:
+        super().__init__(mapping)
+        self._values: AsyncIterator[Value] | None = None
 
     async def __aenter__(self) -> Self:
         await self._mapping.open()
@@ -42,18 +64,19 @@ class Results(Generic[Value]):
                 self._mapping.handed_out += 1
                 yield result
 
+    def __anext__(self) -> Awaitable[Value]:
+        """The next result, for code that asks for one at a time."""
+        if self._values is None:
+            self._values = aiter(self)
+        return anext(self._values)
 
-class SyncResults(Generic[Value]):
+
+class SyncResults(_Block[Value]):
     """The results of a `map_sync`. Use it in `with`, and iterate over it once."""
 
     def __init__(self, mapping: Mapping) -> None:
-        self._mapping = mapping
+        super().__init__(mapping)
         self._runner = asyncio.Runner()
-
-    @property
-    def summary(self) -> Summary:
-        """What the map came to so far, and after its end."""
-        return self._mapping.tally.summary
 
     def __enter__(self) -> Self:
         if asyncio._get_running_loop() is not None:

@@ -1,9 +1,10 @@
-"""What a map came to: how many requests, how much work, and how much faster than one process."""
+"""How far a map is, and what it came to: how many requests, how much work, and how much faster than one process."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from shardq.encoding.replies import Reply
 from shardq.text.wording import counted
@@ -33,6 +34,21 @@ class Summary:
             f"{counted(self.requests, 'request')} in {self.elapsed_s:.2f} s{failed}; {self.worked_s:.2f} s of work, "
             f"{self.speed_up:.2f} times as fast as one process"
         )
+
+
+class MapProgress(NamedTuple):
+    """How far a `map` has come."""
+
+    done: int
+    """Requests whose results are here, or that failed."""
+    total: int | None
+    """All requests. None: the input does not tell how long it is."""
+    failed: int
+    """Those of `done` that failed."""
+    per_s: float
+    """Results a second, from the beginning of the block on."""
+    left_s: float | None
+    """How long the rest takes at this rate. None: that is not known."""
 
 
 class Tally:
@@ -69,6 +85,17 @@ class Tally:
 
     @property
     def summary(self) -> Summary:
-        began_at = time.monotonic() if self._began_at is None else self._began_at
-        ended_at = time.monotonic() if self._ended_at is None else self._ended_at
-        return Summary(self.requests, self.failures, self._worked_us / 1e6, max(0.0, ended_at - began_at))
+        return Summary(self.requests, self.failures, self._worked_us / 1e6, self._elapsed_s)
+
+    def progress(self, total: int | None) -> MapProgress:
+        """`total`: how many requests there are, None: that is not known."""
+        elapsed_s = self._elapsed_s
+        rate = self.requests / elapsed_s if elapsed_s else 0.0
+        left_s = (total - self.requests) / rate if total is not None and rate else None
+        return MapProgress(self.requests, total, self.failures, rate, left_s)
+
+    @property
+    def _elapsed_s(self) -> float:
+        now = time.monotonic()
+        began_at = now if self._began_at is None else self._began_at
+        return max(0.0, (now if self._ended_at is None else self._ended_at) - began_at)

@@ -22,6 +22,7 @@ driver calls). The modules, each after those that it uses:
 * `processes.shares`: which slots are kept for which processes
 * `processes.slots`: which processes are attached, and alive
 * `processes.holding`: which process has the guard, seen from outside
+* `processes.progress`: how far a worker has come with its batch
 * `processes.patience`: how long to wait for the guard
 * `processes.guard`: mutual exclusion that survives its holder
 * `journal`: what is under way

@@ -208,6 +208,7 @@ class Store:
     def note_fork(self) -> None:
         """In a forked child: the inherited slot is the parent's. Before its first use the child takes another."""
         self._stale = True
+        self._parts.membership.note_fork()
         self._forked = threading.Lock()
 
     def begin_section(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 #: "shardq" and two bytes that no text file has, little endian.
 MAGIC_NUMBER = int.from_bytes(b"shardq\x1f\xf1", "little")
 #: Grows with every change of the layout. A segment carries it in its header, written last of all.
-LAYOUT_VERSION = 7
+LAYOUT_VERSION = 8
 
 WORD = 8
 PAGE = 4096
@@ -42,6 +42,7 @@ PAGE = 4096
     SUPERVISOR_PID,
     SUPERVISOR_SLOT,  # slot + 1 of the process that supervises, or did so last
     WATCHED,  # 1: the supervisor knows that some batches have a deadline
+    AWAITED,  # 1: the supervisor wants to be rung when one of its workers takes a batch
     SERVERS,  # counts the processes that began to serve threads
     DEATHS_CURSOR,  # entries ever written to the table of deaths
     KEPT_BYTES,  # room kept for the letter of the largest message since nothing was queued; 0: the reserve is enough
@@ -86,7 +87,7 @@ PAGE = 4096
     ARRIVED,  # messages of that move that are stored
     TARGET_BYTES,  # length of the URL of where the content goes, which stands at TARGET
     ORIGIN_BYTES,  # length of what says where the content comes from, which stands at ORIGIN
-) = range(66)
+) = range(67)
 #: What CLOSED says. SHUT: nothing is accepted any more, the segment is about to go. LEAVING: the content is about to go
 #: elsewhere; only what is in hand may still be acknowledged. LEFT: it is elsewhere. ARRIVING: that of another storage
 #: comes; nothing else is taken, and nothing handed out.
@@ -116,8 +117,13 @@ DEATHS, DEATH_WORDS, DEATH_ENTRIES = 256, 2, 128
     SLOT_DEADLINE_NS,  # CLOCK_MONOTONIC when the batch in hand must be done, 0: whenever
     SLOT_SERVES,  # 1: it has bound a thread since it took the slot
     SLOT_RENEWAL,  # 1: it wants to be replaced by a fresh process
-) = range(12)
-SLOT_WORDS = 16
+    SLOT_PROGRESS_VERSION,  # odd: what follows is being written, 0: nothing was; no version comes back
+    SLOT_PROGRESS,  # PROGRESS_WORDS words, see `processes.progress`
+) = range(14)
+#: How far the batch in hand has come: SLOT_BATCH_SINCE_NS of that batch, done, total, and a note of so many bytes.
+NOTE_BYTES = 64
+PROGRESS_WORDS = 3 + NOTE_BYTES // WORD
+SLOT_WORDS = 24
 
 # One (handler, thread), by word; its name follows the words.
 (

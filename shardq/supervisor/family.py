@@ -19,6 +19,7 @@ from shardq.settings import MOST_WORKERS, SupervisorSettings
 from shardq.supervised import Supervised
 from shardq.supervisor.code.program import Program
 from shardq.supervisor.exits import Exit
+from shardq.supervisor.output.live import Live
 from shardq.supervisor.timer import Timer
 from shardq.supervisor.watch import Watch
 from shardq.supervisor.wishes.control import Control
@@ -78,6 +79,7 @@ class Family:
         self._arrivals = Arrivals(storage, control, served=resumption is not None)
         self._timer = Timer()
         self._drain: Drain | None = None
+        self._live: Live | None = None
         self._vacancies = Vacancies(settings.respawn_delay)
         self._kill_at: float | None = None
         self._exit: Exit | None = None
@@ -96,7 +98,10 @@ class Family:
                 self._watch.add(self._control.descriptor, self._on_control)
             if self._settings.drain:
                 begun = self._resumption.drain if self._resumption else None
-                self._drain = Drain(self._storage, as_json=self._settings.json_output, begun=begun)
+                shows = self._settings.progress is not False
+                self._drain = Drain(self._storage, as_json=self._settings.json_output, shows=shows, begun=begun)
+            elif self._settings.progress:
+                self._live = Live(self._storage, time.monotonic())
             if self._resumption:
                 self._resume(self._resumption)
             else:
@@ -106,6 +111,8 @@ class Family:
                 self._serve()
             finally:
                 self._kill_all()
+                if self._live:
+                    self._live.clear()
                 os.close(self._life)
                 os.close(self._life_writer)
         finally:
@@ -292,6 +299,8 @@ class Family:
         self._renewals.add(pid for pid in self._storage.renewals() if pid in self._roster.members)
         self._end_hung()
         self._promote()
+        if self._live:
+            self._live.on_bell(time.monotonic())
         if self._drain and self._exit is None and self._storage.quiet():
             self._stop(Exit.OK, self._settings.shutdown_timeout)
 
@@ -326,6 +335,8 @@ class Family:
         if self._hung.look_at is not None and now >= self._hung.look_at:
             self._end_hung()
         self._promote()
+        if self._live and self._live.look_at is not None and now >= self._live.look_at:
+            self._live.look(now)
         if self._drain and self._exit is None and now >= self._drain.look_at:
             verdict = self._drain.look(now)
             if verdict is not None:
@@ -357,10 +368,9 @@ class Family:
         if self._exit is None:
             due += [self._vacancies.next_at(len(self._roster.members), self._wanted), self._reloading.again_at]
             due.append(self._drain.look_at if self._drain else None)
+        due.append(self._live.look_at if self._live else None)
         times = [when for when in due if when is not None]
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _say(self, level: int, event: str, **fields: object) -> None:
-        if self._drain:
-            self._drain.clear()
         log.log(level, event, extra=fields)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
-from unicodedata import category
+from unicodedata import category, east_asian_width
 
 #: Most characters of a value in a message, most of its members, and how deep they are looked into.
 _CHARACTERS, _MEMBERS, _LEVELS = 300, 24, 6
@@ -35,6 +35,17 @@ def printable(text: str, keep: str = "") -> str:
 def cut(text: str, most: int) -> str:
     """The text, without its middle where it has more characters than `most`."""
     return text if len(text) <= most else f"{text[: most // 2]}\n...\n{text[-most // 2 :]}"
+
+
+def fitted(text: str, columns: int) -> str:
+    """As much of the text as fits into so many columns of a terminal, where some characters take two."""
+    if text.isascii():
+        return text[: max(columns, 0)]
+    for place, character in enumerate(text):
+        columns -= 1 + (east_asian_width(character) in "WF")
+        if columns < 0:
+            return text[:place]
+    return text
 
 
 def type_name(kind: type, *, qualified: bool = True) -> str:

@@ -11,3 +11,14 @@ def counted(number: int, one: str, many: str = "") -> str:
 def with_article(noun: str) -> str:
     """`a str`, `an int`: the article follows from the first letter, which is right for the names of types."""
     return f"{'an' if noun[:1] in set('aeioAEIO') else 'a'} {noun}"
+
+
+def how_far(done: float, total: float | None, note: str) -> str:
+    """`30/120 25% b.png`: what a handler says of its batch."""
+    of = "" if total is None else f"/{_figure(total)}"
+    share = f" {done / total:.0%}" if total else ""
+    return f"{_figure(done)}{of}{share} {note}".rstrip()
+
+
+def _figure(number: float) -> str:
+    return f"{number:,}" if isinstance(number, int) else f"{number:,.2f}"

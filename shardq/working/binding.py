@@ -162,6 +162,13 @@ class Binding:
                 self._outbox.settle(batch, outputs, left=left, stored=stored)
             self._note_acknowledged(count)
 
+    def progress(self, done: float, total: float | None, note: str) -> None:
+        """See `Handler.progress`. A thread that the handler started does not know its batch: it speaks for this one."""
+        batch = handling.get()
+        if batch is self._batch or batch is False:
+            self._worker.said = done, total, note
+            self._worker.hooks.progress(done, total, note)
+
     @property
     def _failures(self) -> Failures:
         return Failures(self._storage, self._key, self._token, self._class, self._worker.hooks.alarm)
@@ -239,7 +246,7 @@ class Binding:
             log.warning("batch not acknowledged", extra={"pipe": batch.pipe, "reason": str(error)})
             return Leave()
         finally:
-            self._batch, handler._in_hand = None, None
+            self._batch = handler._in_hand = self._worker.said = None
             self._outbox.forget()
 
     async def _handled(self, handler: Handler[Any], batch: Batch) -> Outcome:

@@ -15,7 +15,7 @@ from shardq.errors import ClaimLost, ConfigurationError, QueueFull, SegmentNoRoo
 from shardq.handler import Handler
 from shardq.handling.info import check_usable
 from shardq.handling.inside import threads_noted
-from shardq.model import EMPTY, Hand, split_key
+from shardq.model import EMPTY, Hand, Progress, split_key
 from shardq.protocols import Lock
 from shardq.queue import Queue
 from shardq.settings import WorkerSettings
@@ -51,6 +51,8 @@ class Worker:
         self.takes_any = True
         """Whether the storage may choose how much it hands out. A limit forbids that."""
         self.stopping = False
+        self.said: tuple[float, float | None, str] | None = None
+        """What the handler said last of how far the batch in hand has come."""
         self._offered: str | None = None
         """A thread that the storage offered while this worker was bound to another: the next to serve."""
         self._hand: Hand | None = None
@@ -121,6 +123,11 @@ class Worker:
         """Whether another thread has work and no worker."""
         self._offered = await self.queue.storage.wait(self.handlers.served(), 0)
         return self._offered is not None
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far the batch in hand has come, as its handler says. None: it said nothing, or there is none."""
+        return Progress(*self.said) if self.said else None
 
     @property
     def hold_s(self) -> float:

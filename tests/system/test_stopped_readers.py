@@ -20,6 +20,7 @@ import pytest
 
 from shardq.handler import Handler
 from shardq.supervisor.exits import Exit
+from shardq.supervisor.output.telling import ERASE_LINE
 from tests.support import jobs, python
 from tests.support.jobs import Doomed, Folder, Gated, Record
 from tests.support.programs import ROOT, clean_environment, lives, until, wait_out_one_wish
@@ -191,7 +192,8 @@ def test_what_was_lost_is_told_once_lines_are_taken_again(begin: Begin, output: 
     output.hear(b"stopping signal=SIGTERM")
 
     assert program.wait(LIMIT_S) == Exit.OK
-    lines = [line for line in output.take_all().splitlines() if line.strip(b".\r\n")]
+    taken = output.take_all().replace(ERASE_LINE.encode(), b"")
+    lines = [line for line in taken.splitlines() if line.strip(b".\r\n")]
     told = [re.search(LOST, line) for line in lines]
     [lost] = [int(found[1]) for found in told if found]
     ended = [line for line in lines if b"worker ended" in line]

@@ -12,7 +12,7 @@ import os
 import random
 import select
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
@@ -27,7 +27,7 @@ from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.verbs.owners import Family
 from shardq.drivers.redis.verbs.presence import OFTEN, say_end, told
 from shardq.errors import ShardqError, StorageMoved, StorageUnavailable
-from shardq.model import INBOX, Counts, Ending, key_of, split_key
+from shardq.model import INBOX, AtWork, Counts, Ending, key_of, split_key
 from shardq.pages import Page
 from shardq.supervised import LastSeen
 from shardq.system.processes import age_s
@@ -106,6 +106,13 @@ class SupervisedServer:
 
     def quiet(self) -> bool:
         return self._asked(lambda: plainly(self.storage.is_quiet(deferred=self._deferred)), False)
+
+    def idle(self) -> bool:
+        """Never: other families serve the storage too, so no worker of this one could ring for the next request."""
+        return False
+
+    def at_work(self) -> Sequence[AtWork]:
+        return ()
 
     def promote(self) -> int | None:
         now = time.monotonic()

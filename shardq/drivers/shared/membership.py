@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from shardq.drivers.shared.storage import SharedStorage
 from shardq.shm.processes.shares import Share
 
@@ -25,3 +27,8 @@ def join(storage: SharedStorage, number: int) -> None:
 def ask_renewal(storage: SharedStorage) -> None:
     """Ask the supervisor to replace this worker by a fresh process."""
     storage.store.membership.ask_renewal()
+
+
+def progress_of(storage: SharedStorage) -> Callable[[float, float | None, str], None]:
+    """The function by which this worker says how far its batch has come."""
+    return storage.store.membership.note_progress

@@ -20,7 +20,20 @@ from shardq.drivers.shared.pacing import Pace
 from shardq.drivers.shared.sleeping import Sleeping
 from shardq.drivers.shared.waiters import Deadline, ears_of, limit_of_coroutines, until_free
 from shardq.errors import SegmentBusy, SegmentMissing
-from shardq.model import KEPT_PIPE, AllTerms, Batch, Counts, Failed, Hand, Limits, Part, Scheduled, Terms, When
+from shardq.model import (
+    KEPT_PIPE,
+    AllTerms,
+    AtWork,
+    Batch,
+    Counts,
+    Failed,
+    Hand,
+    Limits,
+    Part,
+    Scheduled,
+    Terms,
+    When,
+)
 from shardq.outputs import Output
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.protocols import Served
@@ -323,6 +336,10 @@ class SharedStorage:
     def overview(self) -> Overview:
         """Figures of the segment and the workers in it, read without disturbing them."""
         return self._store.inspection.overview()
+
+    def workers(self) -> list[AtWork]:
+        """What each living worker is at."""
+        return self._store.inspection.workers()
 
     async def close(self) -> None:
         """Detach. What is stored stays; other objects of this process on the same segment stay attached."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 
 from shardq.drivers.shared.storage import SharedStorage
-from shardq.errors import SegmentBusy
-from shardq.model import INBOX, Counts, Ending, Stand, key_of, split_key
+from shardq.errors import SegmentBusy, SegmentForeign
+from shardq.model import INBOX, AtWork, Counts, Ending, Stand, key_of, split_key
 from shardq.supervised import LastSeen
 
 log = logging.getLogger("shardq.supervisor")
@@ -98,6 +99,17 @@ class SupervisedSegment:
             return self._store.waiting.quiet(deferred=self._deferred)
         except SegmentBusy:
             return False
+
+    def idle(self) -> bool:
+        try:
+            return self._store.waiting.idle()
+        except SegmentBusy:
+            return False
+
+    def at_work(self) -> Sequence[AtWork]:
+        with suppress(SegmentForeign):  # a worker that reads the damage tells of it
+            return self.storage.workers()
+        return ()
 
     def promote(self) -> int | None:
         try:

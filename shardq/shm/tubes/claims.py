@@ -229,10 +229,18 @@ class Claims:
         words[word + at.SLOT_BATCH_COUNT] = count
         words[word + at.SLOT_BATCH_SINCE_NS] = _now_ns() if count else 0
         words[word + at.SLOT_DEADLINE_NS] = deadline_ns
-        supervisor = words[at.SUPERVISOR_SLOT]
-        if deadline_ns and words[word + at.SLOT_WORKER] and supervisor and not words[at.WATCHED]:
-            words[at.WATCHED] = 1
-            self._sleepers.bells.add(supervisor - 1)
+        if count and (words[at.AWAITED] or (deadline_ns and not words[at.WATCHED])) and words[word + at.SLOT_WORKER]:
+            self._tell_supervisor(deadline_ns)
+
+    def _tell_supervisor(self, deadline_ns: int) -> None:
+        """It asked for the next batch, or for the next one with a deadline."""
+        supervisor = self._words[at.SUPERVISOR_SLOT]
+        if not supervisor:
+            return
+        self._words[at.AWAITED] = 0
+        if deadline_ns:
+            self._words[at.WATCHED] = 1
+        self._sleepers.bells.add(supervisor - 1)
 
     def _bury_owner(self, thread: int, owner: int) -> None:
         """End the binding of a process that died. What it had in hand failed, unless its end was planned."""

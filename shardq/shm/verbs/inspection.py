@@ -13,11 +13,12 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from shardq.model import Counts
+from shardq.model import AtWork, Counts, split_key
 from shardq.shm import words as at
 from shardq.shm.counters import counts_in
 from shardq.shm.damage import damage_told
 from shardq.shm.processes.holding import Held, holder
+from shardq.shm.processes.progress import progress_in
 from shardq.shm.processes.sleepers import Sleepers
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
@@ -44,6 +45,11 @@ class WorkerView:
     """Requests in that batch."""
     batch_age_s: float
     """How long it has had them."""
+    done: float | None
+    """How far the batch has come, as its handler says. None: the handler said nothing of it."""
+    total: float | None
+    """None: the handler did not say how far it goes."""
+    note: str
     rss_bytes: int
     """Memory of the process, shared pages included."""
 
@@ -156,6 +162,13 @@ class Inspection:
         counts = self._words[first + at.SLOT_BATCH_COUNT : behind : at.SLOT_WORDS].tolist()
         return len(counts) - counts.count(0)
 
+    def workers(self) -> list[AtWork]:
+        """What each living worker is at. Raises `SegmentForeign`."""
+        first, behind = self._layout.slot_word(0), self._layout.slot_word(self._layout.slots)
+        numbers = self._words[first + at.SLOT_WORKER : behind : at.SLOT_WORDS].tolist()
+        with damage_told(self._segment.name):
+            return [self._at_work(slot) for slot, number in enumerate(numbers) if number and self._slots.occupied(slot)]
+
     def overview(self) -> Overview:
         """The segment as a whole. Raises `SegmentForeign`."""
         with damage_told(self._segment.name):
@@ -238,15 +251,31 @@ class Inspection:
 
     def _worker(self, slot: int) -> WorkerView | None:
         word = self._layout.slot_word(slot)
-        number, pid = self._words[word + at.SLOT_WORKER], self._words[word + at.SLOT_PID]
-        if not number or not pid:
+        if not self._words[word + at.SLOT_WORKER] or not self._words[word + at.SLOT_PID]:
             return None
-        thread, count = self._words[word + at.SLOT_BATCH_THREAD], self._words[word + at.SLOT_BATCH_COUNT]
-        since_ns = self._words[word + at.SLOT_BATCH_SINCE_NS]
+        its, (state, rss_bytes) = self._at_work(slot), self._process(slot)
+        return WorkerView(
+            its.number,
+            its.pid,
+            state or ("busy" if its.requests else "idle"),
+            f"{its.handler}/{its.thread}" if its.handler else None,
+            its.requests,
+            its.age_s,
+            its.done,
+            its.total,
+            its.note,
+            rss_bytes,
+        )
+
+    def _at_work(self, slot: int) -> AtWork:
+        word, words = self._layout.slot_word(slot), self._words
+        thread, since_ns = words[word + at.SLOT_BATCH_THREAD], words[word + at.SLOT_BATCH_SINCE_NS]
+        handler, name = split_key(self._directory.name(thread - 1)) if thread else (None, None)
         age_s = (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - since_ns) / 1e9 if since_ns else 0.0
-        state, rss_bytes = self._process(slot)
-        key = self._directory.name(thread - 1) if thread else None
-        return WorkerView(number, pid, state or ("busy" if count else "idle"), key, count, age_s, rss_bytes)
+        count, progress = words[word + at.SLOT_BATCH_COUNT], progress_in(self._segment, self._slots, slot)
+        done, total, note = progress or (None, None, "")
+        number, pid = words[word + at.SLOT_WORKER], words[word + at.SLOT_PID]
+        return AtWork(number, pid, handler, name, count, age_s, done, total, note)
 
     def _process(self, slot: int) -> tuple[str | None, int]:
         """`dead` or `stopped`, None for a process that runs; and its resident memory in bytes, 0 where that cannot be

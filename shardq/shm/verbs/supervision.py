@@ -56,7 +56,7 @@ class Supervision:
         self._gate.reopen()  # a supervisor may have died between closing and removing it
         self._words[at.SUPERVISOR_PID] = os.getpid()
         self._words[at.SUPERVISOR_SLOT] = self._slots.mine + 1
-        self._words[at.WATCHED] = self._words[at.ARMED_US] = 0
+        self._words[at.WATCHED] = self._words[at.AWAITED] = self._words[at.ARMED_US] = 0
         for slot in range(self._layout.slots):
             # Only their supervisor could write down how these workers ended, and it is dead as well. This process has
             # still to find out about those that were its own, and that they had attached.

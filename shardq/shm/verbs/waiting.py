@@ -122,6 +122,16 @@ class Waiting:
             self._sleepers.await_(self._segment.layout.quiet_map)
             return False
 
+    def idle(self) -> bool:
+        """For the supervisor: whether nothing is queued or in hand. Then it will be rung when a worker of its family
+        takes a batch.
+        """
+        with self._section:
+            if not none_queued(self._segment.words):
+                return False
+            self._segment.words[at.AWAITED] = 1
+            return True
+
     def await_room(self) -> None:
         """Ask to be rung when messages leave."""
         with self._section:

@@ -16,6 +16,7 @@ from typing import Any, TextIO
 from shardq.supervisor.output import outlet
 from shardq.supervisor.output.heard import keep_heard
 from shardq.supervisor.output.limit import OTHERS_S, within
+from shardq.supervisor.output.telling import ERASE_LINE
 from shardq.text.portrait import text
 from shardq.text.printable import printable
 
@@ -27,11 +28,13 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 _LOST = "lines were lost, their reader took none"
 
 
-def configure(level: str, *, as_json: bool, waits: bool = True) -> None:
+def configure(level: str, *, as_json: bool, waits: bool = True, erases: bool = False) -> None:
     """Send all logs of this process to standard error. `waits`: whether this process may wait without end for the
-    reader of its logs. Processes that it forks may wait in any case.
+    reader of its logs. Processes that it forks may wait in any case. `erases`: a line that shows progress may stand
+    there, so each line of the log removes that first.
     """
     handler = _Handler() if waits else _BoundedHandler()
+    handler.begins = ERASE_LINE if erases else ""
     handler.setFormatter(_JsonLines() if as_json else _PlainLines("%(asctime)s %(name)s %(levelname)s %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     keep_heard(logging.getLevelNamesMapping()[level.upper()], handler, None if waits else _lost)
@@ -40,6 +43,12 @@ def configure(level: str, *, as_json: bool, waits: bool = True) -> None:
 
 class _Handler(logging.StreamHandler[TextIO]):
     """A line that cannot be written is no error: a handler's code may have closed standard error."""
+
+    begins = ""
+    """What stands before each line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self.begins + super().format(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
         with suppress(Exception):

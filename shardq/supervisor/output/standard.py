@@ -72,6 +72,11 @@ def is_terminal(stream: Any) -> bool:
     return False
 
 
+def knows_codes(stream: Any) -> bool:
+    """Whether the stream is a terminal on which a line can be rewritten."""
+    return is_terminal(stream) and os.environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
+
+
 def dump_stacks_on(number: Signals) -> int:
     """Write the stacks of all threads to standard error at this signal. It is done below Python, so it works while
     native code holds the interpreter, and with any object in the place of `sys.stderr`. Returns the descriptor that the

@@ -11,6 +11,9 @@ from typing import Any
 from shardq.supervisor.output.outlet import put
 from shardq.supervisor.output.standard import send_nowhere
 
+#: Removes the line of a terminal that stands there without an end.
+ERASE_LINE = "\r\x1b[K"
+
 _NOBODY_READS = (errno.EPIPE, errno.EIO)
 
 

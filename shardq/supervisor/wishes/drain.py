@@ -26,11 +26,14 @@ class DrainBegun(NamedTuple):
 
 
 class Drain:
-    """Shows progress, and notices when this family does not serve what is left."""
+    """Shows progress, unless told not to, and notices when this family does not serve what is left."""
 
-    def __init__(self, storage: Supervised, *, as_json: bool, begun: DrainBegun | None = None) -> None:
+    def __init__(
+        self, storage: Supervised, *, as_json: bool, shows: bool = True, begun: DrainBegun | None = None
+    ) -> None:
         self._storage = storage
         self._as_json = as_json
+        self._shows = shows
         self.begun = begun or DrainBegun(time.monotonic(), storage.counts())
         self._started_s, self._before = self.begun
         self.look_at = time.monotonic()
@@ -42,8 +45,10 @@ class Drain:
         """Show how far the drain is. Returns how it has to end; None: it may go on."""
         self.look_at = now + self._progress.interval_s
         counts = self._storage.counts()
-        handled = counts.handled - self._before.handled
-        self._progress.show(now, handled, counts.accepted - self._before.handled)
+        if self._shows:
+            handled, failed = counts.handled - self._before.handled, counts.buried - self._before.buried
+            total = counts.accepted - self._before.handled
+            self._progress.show(now, handled, total, failed, self._storage.at_work())
         stalled, self._last_handled = counts.handled == self._last_handled, counts.handled
         if not stalled:
             return None
@@ -52,13 +57,8 @@ class Drain:
         unserved = self._storage.only_unserved()
         if not unserved:
             return None
-        self.clear()
         log.error("this supervisor has no handler for what is left", extra={"tubes": ", ".join(unserved[:10])})
         return Exit.UNSERVED
-
-    def clear(self) -> None:
-        """Remove the bar, so that other lines stand alone."""
-        self._progress.clear()
 
     def ended(self, how: Exit) -> Exit:
         """Print the summary. Returns how the drain ended: `Exit.DEAD_LETTERS` and not `Exit.OK` where requests became
@@ -67,7 +67,7 @@ class Drain:
         counts, elapsed_s = self._storage.counts(), time.monotonic() - self._started_s
         failed = counts.buried - self._before.buried
         done, left = counts.handled - self._before.handled - failed, counts.queued
-        self.clear()
+        self._progress.clear()
         if self._as_json:
             figures = {"done": done, "left": left, "failed": failed, "deferred": counts.deferred}
             tell(json.dumps(figures | {"elapsed_s": elapsed_s}), sys.stdout)

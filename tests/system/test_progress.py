@@ -1,0 +1,252 @@
+"""How far a batch has come: said by handlers of every kind, seen from outside while the batch is in hand."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import json
+import re
+import signal
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import psutil
+import pytest
+
+from shardq import Queue, Supervisor, Worker
+from shardq.cli import main
+from shardq.drivers.shared.contents import overview_of
+from shardq.model import Progress
+from tests.support import threading_handlers
+from tests.support.jobs import Failing, Folder, Tracked
+from tests.support.programs import Supervise, until
+from tests.support.supervised import Start, client, leave_in_segment
+from tests.support.threading_handlers import EARLY
+from tests.support.workers import Item, Planned, plans, run
+
+JOBS = Tracked.__module__
+
+
+async def test_a_worker_knows_how_far_its_batch_is(queue: Queue, worker: Worker) -> None:
+    seen: list[Progress | None] = []
+
+    async def first(handler: Planned, items: Sequence[Item]) -> None:
+        seen.append(worker.progress)
+        for _ in handler.track(items):
+            seen.append(worker.progress)
+        seen.append(worker.progress)
+
+    async def second(handler: Planned, items: Sequence[Item]) -> None:
+        seen.append(worker.progress)
+
+    plans[:] = [first, second]
+    await queue.register(Planned, Item(0, 0), Item(0, 1))
+    await run(worker, 2)
+    assert worker.progress is None
+    await queue.register(Planned, Item(0, 2))
+    await run(worker, 1)
+
+    assert seen == [None, Progress(0, 2, ""), Progress(1, 2, ""), Progress(2, 2, ""), None]
+
+
+async def test_all_code_of_the_batch_may_say_it_and_none_of_an_earlier_one(queue: Queue, worker: Worker) -> None:
+    seen: list[Progress | None] = []
+    earlier: list[contextvars.Context] = []
+
+    async def first(handler: Planned, items: Sequence[Item]) -> None:
+        earlier.append(contextvars.copy_context())
+        await asyncio.to_thread(handler.progress, 1, 4)
+        seen.append(worker.progress)
+        thread = threading.Thread(target=handler.progress, args=(2, 4))
+        thread.start()
+        thread.join()
+        seen.append(worker.progress)
+
+    async def second(handler: Planned, items: Sequence[Item]) -> None:
+        earlier[0].run(handler.progress, 3, 4)
+        seen.append(worker.progress)
+
+    plans[:] = [first, second]
+    await queue.register(Planned, Item(0, 0), Item(0, 1))
+    worker.settings.batch_size = 1
+    await run(worker, 2)
+
+    assert seen == [Progress(1, 4, ""), Progress(2, 4, ""), None]
+
+
+# With real workers
+
+
+def begun(start: Start, url: str, folder: Folder, *arguments: object) -> Supervise:
+    """A family with one batch of four, of which two are done."""
+    program = start(JOBS, "--url", url, "--workers", 1, *arguments).serving()
+    with client(url) as queue:
+        queue.register_sync(Tracked, *folder.notes(range(4)))
+    folder.permit(2)
+    folder.until("begin", 2)
+    return program
+
+
+def seen_from_outside(url: str) -> Any:
+    with overview_of(url.removeprefix("shm://")) as overview:
+        [worker] = overview().workers
+    return worker
+
+
+def test_status_shows_what_each_worker_is_at(
+    start: Start, url: str, folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = begun(start, url, folder)
+
+    assert main(["status", "--url", url, "--sample", "0", "--json"]) == 0
+    [worker] = json.loads(capsys.readouterr().out)["workers"]
+    assert (worker["done"], worker["total"], worker["note"]) == (2, 4, "number 2 \x1b[31m")
+    assert worker["thread"] == f"{JOBS}/Tracked/0"
+
+    assert main(["status", "--url", url, "--sample", "0"]) == 0
+    *_, titles, shown = capsys.readouterr().out.splitlines()
+    assert titles.split()[-1] == "progress"
+    assert shown.endswith("  2/4 50% number 2 \\x1b[31m")
+
+    folder.permit(2)
+    folder.until("done", 3)
+    until(lambda: seen_from_outside(url).state == "idle", "the worker is idle")
+    assert (seen_from_outside(url).done, seen_from_outside(url).note) == (None, "")
+    assert program.stop() == 0
+
+
+def test_the_progress_of_a_worker_that_was_killed_goes_with_it(start: Start, url: str, folder: Folder) -> None:
+    begun(start, url, folder)
+    first = seen_from_outside(url)
+
+    psutil.Process(first.pid).send_signal(signal.SIGKILL)
+    folder.until_again(next(line for line in folder.lines if line.number == 0))
+    until(lambda: seen_from_outside(url).done == 0, "another worker begins with the first")
+
+    assert seen_from_outside(url).pid != first.pid
+    assert seen_from_outside(url).batch_count == 1
+    folder.permit(4)
+    folder.until("done", 2, 3)
+
+
+async def test_a_supervisor_says_what_its_workers_are_at(url: str, folder: Folder) -> None:
+    async with Supervisor(JOBS, url=url, workers=2) as supervisor:
+        assert [worker.handler for worker in supervisor.progress()] == [None, None]
+        await supervisor.queue.register(Tracked, *folder.notes(range(4)))
+        folder.permit(2)
+        await asyncio.to_thread(folder.until, "begin", 2)
+
+        [worker] = [worker for worker in supervisor.progress() if worker.handler]
+        assert (worker.handler, worker.thread, worker.requests) == (f"{JOBS}/Tracked", "0", 4)
+        assert (worker.done, worker.total, worker.note) == (2, 4, "number 2 \x1b[31m")
+        assert worker.pid == folder.lines[0].pid
+        assert {worker.number for worker in supervisor.progress()} == {1, 2}
+        assert worker.age_s > 0
+
+        folder.permit(2)
+        assert await supervisor.drain()
+
+
+# The line on a terminal
+
+LOGGED = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ shardq")
+ON_TERMINAL = {"TERM": "xterm", "COLUMNS": "100"}
+
+
+def work_through(program: Supervise, url: str, folder: Folder) -> None:
+    """Four requests in one batch, of which two are done when the line shows them."""
+    with client(url) as queue:
+        queue.register_sync(Tracked, *folder.notes(range(4)))
+    folder.permit(2)
+    folder.until("begin", 2)
+
+
+def test_a_family_on_a_terminal_shows_one_line(start: Start, url: str, folder: Folder) -> None:
+    program = start(JOBS, "--url", url, "--workers", 1, environment=ON_TERMINAL, on_terminal=True).serving()
+    work_through(program, url, folder)
+    program.hear(r"\r0 done, 4 queued, 0/s, unknown left \| 1 Tracked/0 2/4 50% number 2 \\x1b\[31m\x1b\[K")
+    folder.permit(2)
+    program.hear(r"\r4 done, 0 queued, ")
+
+    with client(url) as queue:
+        queue.register_sync(Failing, *folder.notes([1]))
+    program.hear("WARNING request failed")
+    program.hear(r"\r5 done, 0 queued, ")
+    assert program.stop() == 0
+
+    assert program.heard.endswith("\r\x1b[K")
+    for line in LOGGED.finditer(program.heard):
+        assert program.heard[: line.start()].endswith("\r\x1b[K"), "a line of the log stands alone"
+    assert all(len(state) < 100 for state in re.findall(r"\r([^\r\x1b\n]*)\x1b\[K", program.heard))
+
+
+def test_a_drain_on_a_terminal_shows_what_workers_are_at(start: Start, url: str, name: str, folder: Folder) -> None:
+    leave_in_segment(name, Tracked, folder.notes(range(4)))
+    program = start(JOBS, "--url", url, "--workers", 1, "--drain", environment=ON_TERMINAL, on_terminal=True)
+    folder.permit(2)
+    program.hear(r"\r\[-+\]   0% 0/4 done, 0/s, unknown left \| 1 Tracked/0 2/4 50% number 2")
+    folder.permit(2)
+    assert program.end() == 0
+    assert program.heard.endswith("\r\x1b[K")
+
+
+@pytest.mark.parametrize(
+    ("options", "environment"),
+    [
+        (["--no-progress"], ON_TERMINAL),
+        ([], ON_TERMINAL | {"QUEUE_SUPERVISOR_PROGRESS": "off"}),
+        (["--json", "--progress"], ON_TERMINAL),
+        ([], {"TERM": "dumb"}),
+    ],
+    ids=["not wanted", "not wanted by the environment", "structured logs", "dumb"],
+)
+@pytest.mark.parametrize("drain", [(), ("--drain",)], ids=["serve", "drain"])
+def test_there_may_be_no_line(
+    options: list[str],
+    environment: dict[str, str],
+    drain: tuple[str, ...],
+    start: Start,
+    url: str,
+    name: str,
+    folder: Folder,
+) -> None:
+    leave_in_segment(name, Tracked, folder.notes(range(4)))
+    arguments = (JOBS, "--url", url, "--workers", 1, *options, *drain)
+    program = start(*arguments, environment=environment, on_terminal=True)
+    folder.permit(4)
+    folder.until("done", *range(4))
+    assert (program.end() if drain else program.stop()) == 0
+    assert "\r" not in program.heard.replace("\r\n", "\n")
+    assert "\x1b" not in program.heard
+
+
+def test_elsewhere_there_is_no_line(start: Start, url: str, folder: Folder) -> None:
+    program = start(JOBS, "--url", url, "--workers", 1, environment=ON_TERMINAL).serving()
+    work_through(program, url, folder)
+    folder.permit(2)
+    folder.until("done", 3)
+    assert program.stop() == 0
+    assert "queued," not in program.heard
+    assert "\x1b" not in program.heard
+
+
+def test_workers_that_are_executed_keep_their_lines_apart_as_well(start: Start, url: str, folder: Folder) -> None:
+    program = start(
+        JOBS,
+        threading_handlers.__name__,
+        "--url",
+        url,
+        "--workers",
+        1,
+        environment=ON_TERMINAL | {EARLY: "1"},
+        on_terminal=True,
+    ).serving()
+    with client(url) as queue:
+        queue.register_sync(Failing, *folder.notes([1]))
+    program.hear("WARNING request failed")
+    folder.until("done", 1)
+    assert program.stop() == 0
+    assert "workers are executed" in program.heard
+    for line in LOGGED.finditer(program.heard):
+        assert program.heard[: line.start()].endswith("\r\x1b[K")
