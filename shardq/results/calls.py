@@ -7,19 +7,17 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shardq.encoding.replies import Reply, decode_reply
 from shardq.errors import ResultTimeout, ShardqError
 from shardq.handler import Handler
 from shardq.handling.info import HandlerInfo
 from shardq.handling.prepared import Prepared
+from shardq.results.asking import Asking
 from shardq.results.inbox import OpenInbox
 from shardq.results.outcome import error_of, values_of
 from shardq.results.serving import LOOK_S
-
-if TYPE_CHECKING:
-    from shardq.queue import Queue
 
 
 class _Waiter:
@@ -43,7 +41,7 @@ class _Waiter:
 class Calls:
     """The calls of one event loop."""
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: Asking) -> None:
         self._queue = queue
         self._numbers = count()
         self._waiters: dict[int, _Waiter] = {}

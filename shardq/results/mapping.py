@@ -7,13 +7,14 @@ import time
 from collections import deque
 from collections.abc import AsyncIterable, Iterable, Iterator, Sequence, Sized
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 from shardq.encoding.replies import Reply, decode_reply
 from shardq.errors import ConfigurationError, ResultTimeout, ShardqError, shown
 from shardq.handler import Handler
 from shardq.handling.info import HandlerInfo
 from shardq.model import Part
+from shardq.results.asking import Asking
 from shardq.results.inbox import OpenInbox
 from shardq.results.outcome import Sent, error_of, values_of
 from shardq.results.serving import LOOK_S
@@ -21,9 +22,6 @@ from shardq.results.source import Source
 from shardq.results.summary import MapProgress, Tally
 from shardq.settings import WorkerSettings
 from shardq.text.wording import counted
-
-if TYPE_CHECKING:
-    from shardq.queue import Queue
 
 #: The window is as many batches for each worker, where the caller does not choose it. With 2 of them a caller and its
 #: workers wait for one another: requests that take no time are 1.4 times as fast with 16.
@@ -74,7 +72,7 @@ class Mapping:
     """One `map`: `open`, then `more` until it returns None, then `close`."""
 
     def __init__(
-        self, queue: Queue, handler: type[Handler[Any]], requests: Iterable[Any] | AsyncIterable[Any], options: Options
+        self, queue: Asking, handler: type[Handler[Any]], requests: Iterable[Any] | AsyncIterable[Any], options: Options
     ) -> None:
         self._queue = queue
         self._storage = queue.storage

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -15,9 +14,8 @@ from shardq.errors import HandlerError, ResultTimeout, ShardqError, TicketUnknow
 from shardq.handler import Handler, drive, find_handler
 from shardq.handling.info import info_of
 from shardq.handling.inside import inside_handler
-from shardq.handling.prepared import Prepared
 from shardq.model import handler_name
-from shardq.protocols import Storage
+from shardq.results.asking import Asking
 from shardq.results.inbox import OpenInbox
 from shardq.results.outcome import error_of, values_of
 from shardq.results.serving import LOOK_S
@@ -27,13 +25,11 @@ from shardq.settings import check_timeout
 Value = TypeVar("Value")
 
 
-class Ticketing:
+class Ticketing(Asking):
     """Stores requests whose results are kept, and finds these."""
 
-    storage: Storage
-    handlers: dict[str, type[Handler[Any]]]
-
     def __init__(self) -> None:
+        super().__init__()
         self.kept_results = KeptResults(self.storage)
 
     async def submit(self, handler: type[Handler[Any, Any]], request: Any) -> Ticket:
@@ -119,22 +115,6 @@ class Ticketing:
         finally:
             with suppress(ShardqError):  # the storage may be closed or moved, and ends the claim itself then
                 await inbox.close()
-
-    # What the queue has for it.
-
-    async def with_heads(
-        self,
-        handler: type[Handler[Any]],
-        requests: Sequence[Any],
-        heads: Callable[[Sequence[bytes]], list[bytes]],
-    ) -> Prepared:
-        raise NotImplementedError
-
-    async def stored(self, call: Prepared) -> None:
-        raise NotImplementedError
-
-    async def before_waiting(self) -> None:
-        raise NotImplementedError
 
 
 async def _told(inbox: OpenInbox, timeout_s: float) -> None:

@@ -50,7 +50,6 @@ _Result = TypeVar("_Result")
 
 log = logging.getLogger("shardq.storage")
 
-
 __all__ = ["Overview", "SharedLock", "SharedStorage"]
 
 
@@ -86,11 +85,10 @@ class SharedStorage:
         """Create the segment `name` and attach to it.
 
         `capacity_bytes` bounds its memory, by default the least of 512 MiB, half of what /dev/shm has free and half of
-        what the control group may have.
-        `threads` bounds the threads and tubes that have messages at one time, by default one per 4 KiB of capacity and
-        at most 65,536; `slots` the processes that are attached at one time, beside a supervisor and its workers, for
-        whom more are kept. A `private` segment ends with its supervisor, whatever is in it. `share` says which slots
-        are for this process.
+        what the control group may have. `threads` bounds the threads and tubes that have messages at one time, by
+        default one per 4 KiB of capacity and at most 65,536; `slots` the processes that are attached at one time,
+        beside a supervisor and its workers, for whom more are kept. A `private` segment ends with its supervisor,
+        whatever is in it. `share` says which slots are for this process.
 
         Raises `SegmentExists`, `SegmentNoRoom`, `SegmentUntrusted`, `SegmentUnavailable`, `ConfigurationError`.
         """

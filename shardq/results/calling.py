@@ -1,0 +1,116 @@
+"""The part of `Queue` for callers that wait for results."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, Iterable
+from typing import Any, Literal, TypeVar, Unpack, overload
+from weakref import WeakKeyDictionary
+
+from shardq.errors import HandlerError
+from shardq.handler import Handler
+from shardq.results.asking import Asking
+from shardq.results.calls import Calls
+from shardq.results.mapping import MapOptions, Mapping, Options
+from shardq.results.outcome import Outcome
+from shardq.results.results import Results, SyncResults
+
+Value = TypeVar("Value")
+_Serving = type[Handler[Any, Value]]
+_Requests = Iterable[Any] | AsyncIterable[Any]
+_Yes = Literal[True]
+_No = Literal[False]
+
+
+class Calling(Asking):
+    """Stores requests, and waits for their results."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._calls: WeakKeyDictionary[asyncio.AbstractEventLoop, Calls] = WeakKeyDictionary()
+
+    async def call(
+        self, handler: type[Handler[Any, Value]], request: Any, *, timeout_s: float | None = None, abandon: bool = True
+    ) -> Value:
+        """Store a request, and return the result of its handler: of a list that `handle` returned, the one for this
+        request. It is stored in the step that acknowledges the request, so each request has one result, also where its
+        worker died and it was handled again.
+
+        `timeout_s`: how long to wait for it. Without room the call waits as `register` does. A call that is given up,
+        also by cancelling it, cancels its request where no worker has it yet. `abandon`: where this process ends, no
+        worker begins with the request any more.
+
+        Raises `RequestFailed` where the request failed for good, or what `Handler.errors` names; `ResultTooLarge`;
+        `ResultTimeout`; `NotServed` where no living worker has the handler; what `register` raises; and `HandlerError`
+        inside a handler, which would wait for a worker while it keeps one.
+        """
+        info = self.callable(handler)
+        await self.serving.check(info.name)
+        loop = asyncio.get_running_loop()
+        calls = self._calls.get(loop)
+        if calls is None:
+            calls = self._calls[loop] = Calls(self)
+        result: Value = await calls.result(handler, request, timeout_s, abandon=abandon)
+        return result
+
+    def call_sync(
+        self, handler: type[Handler[Any, Value]], request: Any, *, timeout_s: float | None = None, abandon: bool = True
+    ) -> Value:
+        """`call` for code without an event loop. Raises `HandlerError` where one runs in this thread."""
+        if asyncio._get_running_loop() is not None:
+            raise HandlerError("call_sync cannot wait where an event loop runs: use `await queue.call(...)` there")
+        result: Value = asyncio.run(self.call(handler, request, timeout_s=timeout_s, abandon=abandon))
+        return result
+
+    @overload
+    def map(
+        self, handler: _Serving[Value], requests: _Requests, *, outcomes: _Yes, **more: Unpack[MapOptions]
+    ) -> Results[Outcome[Value]]: ...
+    @overload
+    def map(
+        self, handler: _Serving[Value], requests: _Requests, *, outcomes: _No = False, **more: Unpack[MapOptions]
+    ) -> Results[Value]: ...
+    def map(
+        self,
+        handler: type[Handler[Any]],
+        requests: _Requests,
+        *,
+        window: int | None = None,
+        ordered: bool = True,
+        outcomes: bool = False,
+        timeout_s: float | None = None,
+        abandon: bool = True,
+    ) -> Results[Any]:
+        """The results of many requests, as a block: `async with queue.map(...) as results`, and in it `async for`.
+
+        At most `window` requests are under way, or have results that are not consumed yet; None: 16 batches for each
+        worker; and never more than a sixteenth of the capacity. `requests` are read as the results are
+        consumed, so there may be any number of them; those of an asynchronous input are sent as they come. `ordered`:
+        results come in the order of the requests, else as they are there. `outcomes`: instead of results there are
+        `Outcome`s, and requests that fail do not end the block. `timeout_s`: how long to wait for the next result.
+        Leaving the block, however that is done, cancels what no worker has yet. `abandon` and the exceptions are those
+        of `call`.
+        """
+        return Results(Mapping(self, handler, requests, Options(window, ordered, outcomes, timeout_s, abandon)))
+
+    @overload
+    def map_sync(
+        self, handler: _Serving[Value], requests: Iterable[Any], *, outcomes: _Yes, **more: Unpack[MapOptions]
+    ) -> SyncResults[Outcome[Value]]: ...
+    @overload
+    def map_sync(
+        self, handler: _Serving[Value], requests: Iterable[Any], *, outcomes: _No = False, **more: Unpack[MapOptions]
+    ) -> SyncResults[Value]: ...
+    def map_sync(
+        self,
+        handler: type[Handler[Any]],
+        requests: Iterable[Any],
+        *,
+        window: int | None = None,
+        ordered: bool = True,
+        outcomes: bool = False,
+        timeout_s: float | None = None,
+        abandon: bool = True,
+    ) -> SyncResults[Any]:
+        """`map` for code without an event loop: `with queue.map_sync(...) as results`, and in it `for`."""
+        return SyncResults(Mapping(self, handler, requests, Options(window, ordered, outcomes, timeout_s, abandon)))
