@@ -91,6 +91,7 @@ class Supervisor(Maps):
             check_capacity(capacity_bytes)
         self._capacity_bytes = capacity_bytes
         self._if_running = if_running
+        self._functions_key = os.environ.get(launch.FUNCTIONS_KEY) or os.urandom(16).hex()
         self._keeper: Keeper | None = None
         self._owner = 0
         """Pid of the process that started it."""
@@ -105,6 +106,18 @@ class Supervisor(Maps):
             raise SupervisorError("the supervisor is not started: use `async with Supervisor(...)`, or await start()")
         return self._queue
 
+    @property
+    def functions_key(self) -> str:
+        """See `Maps`."""
+        shares = self._on_server or self._if_running == "attach"
+        if shares and self._functions_key != os.environ.get(launch.FUNCTIONS_KEY):
+            raise ConfigurationError(
+                f"workers of other families may get the items of this map, and call only functions of applications "
+                f"that have their key: set {launch.FUNCTIONS_KEY} to the same secret text for all programs that share "
+                f"{without_secrets(self.url)}"
+            )
+        return self._functions_key
+
     async def start(self) -> None:
         """Start the supervisor process and wait until it serves.
 
@@ -116,7 +129,9 @@ class Supervisor(Maps):
         if self._keeper is not None:
             self._check_own()
             raise SupervisorError("the supervisor is started already")
-        environment = {launch.SERVER_URL: self.url} if self._on_server else {}
+        environment = {launch.FUNCTIONS_KEY: self._functions_key}
+        if self._on_server:
+            environment[launch.SERVER_URL] = self.url
         keeper = Keeper(
             without_secrets(self.url),
             self._arguments,

@@ -26,6 +26,7 @@ from shardq.errors import (
     SupervisorError,
     SupervisorRunning,
 )
+from shardq.functions import proofs
 from shardq.functions.apply import Apply
 from shardq.handler import Handler
 from shardq.model import handler_name
@@ -33,7 +34,7 @@ from shardq.queue import Queue
 from shardq.serving import lifecycle
 from shardq.settings import SupervisorSettings, check_environment
 from shardq.supervisor.code.handlers import load_handlers
-from shardq.supervisor.code.launch import MARK, SERVER_URL
+from shardq.supervisor.code.launch import FUNCTIONS_KEY, MARK, SERVER_URL
 from shardq.supervisor.code.program import Program
 from shardq.supervisor.code.sharing import unshareable
 from shardq.supervisor.code.threads import ThreadWatch, threads
@@ -97,7 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     server_url = os.environ.pop(SERVER_URL, None)
     options = _parser().parse_args(arguments)
     options.url = options.url or server_url
-    program = Program.of_this_process(RESUME)._replace(variables=[(SERVER_URL, server_url)] if server_url else [])
+    proofs.key = os.environ.pop(FUNCTIONS_KEY, None)
+    secrets = [(name, value) for name, value in ((SERVER_URL, server_url), (FUNCTIONS_KEY, proofs.key)) if value]
+    program = Program.of_this_process(RESUME)._replace(variables=secrets)
     origin = Origin(program, Terminal.of_this_process())
     _listen(options)
     give_defaults_to_children()
@@ -197,8 +200,8 @@ def _handlers(
     watch: ThreadWatch,
 ) -> dict[str, type[Handler[Any]]]:
     try:
-        # Last, so that the log begins with those of the application.
-        return load_handlers(options.targets, options.main, settings.preloaded, watch) | {handler_name(Apply): Apply}
+        found = load_handlers(options.targets, options.main, settings.preloaded, watch)
+        return found | {handler_name(Apply): Apply} if proofs.key else found  # last, as it is in the log
     except (SupervisorError, HandlerError) as error:
         if resumption:
             log.error("the new code does not import any more, trying again", extra={"error": str(error)})
@@ -253,6 +256,8 @@ def _runner(
             os.environ[SERVER_URL] = url
         else:
             extra += ["--url", url]
+        if proofs.key:
+            os.environ[FUNCTIONS_KEY] = proofs.key
         extra += settings.options(skip=("url", "workers", "drain", "stale", "capacity"))
         execute_worker([*options.targets, *(["--main", options.main] if options.main else []), *extra], life, close)
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Coroutine, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from shardq.encoding.codec import MsgspecSerializer, array_header, decode_array
 from shardq.encoding.replies import Failure
 from shardq.errors import DecodeError, HandlerError, RequestError, shown
 from shardq.functions.named import Function, found
+from shardq.functions.proofs import is_proven
 from shardq.handler import Handler
 from shardq.model import Retry, Route
+from shardq.supervisor.code.launch import FUNCTIONS_KEY
 from shardq.text.portrait import line, portrait, text
 
 #: Most characters of a traceback in an answer.
@@ -26,6 +29,8 @@ class Task(NamedTuple):
 
     function: str
     """Its name, see `Function`."""
+    proof: bytes
+    """That an application named it whose functions the worker may call."""
     item: bytes
     """The message of the item."""
     thread: int
@@ -57,10 +62,21 @@ class Apply(Handler[Task, Answer]):
         return answers if {Answer}.issuperset(map(type, answers)) else _completed(answers)
 
 
+@lru_cache(maxsize=256)
+def _named(name: str, given: bytes) -> Function:
+    """Raises `HandlerError`, and imports nothing, where no application with the key of this worker named it."""
+    if not is_proven(name, given):
+        raise HandlerError(
+            f"{shown(name)} was not named by an application whose functions this worker calls: programs that share a "
+            f"storage need the same {FUNCTIONS_KEY}"
+        )
+    return found(name)
+
+
 def _answer(task: Task) -> Answer | Coroutine[Any, Any, Answer]:
     """The answer, or for a coroutine function what gives it."""
     try:
-        function = found(task.function)
+        function = _named(task.function, task.proof)
         [item] = decode_array(function.item, array_header(1) + task.item)
         value = function.call(item)
         return _awaited(function, value) if isinstance(value, Awaitable) else _answer_of(function, value)

@@ -13,6 +13,7 @@ from shardq.encoding.round_trip import check_round_trip
 from shardq.errors import RequestError
 from shardq.functions.apply import Answer, Apply, Task
 from shardq.functions.named import Function, named
+from shardq.functions.proofs import proof
 from shardq.handling.request_types import concrete_types
 from shardq.queue import Queue
 from shardq.results.mapping import Mapping, Options
@@ -29,10 +30,16 @@ class FunctionMapping(Mapping):
     """One `map` of a function."""
 
     def __init__(
-        self, queue: Queue, function: Callable[[Any], Any], items: Iterable[Any] | AsyncIterable[Any], options: Options
+        self,
+        queue: Queue,
+        key: str,
+        function: Callable[[Any], Any],
+        items: Iterable[Any] | AsyncIterable[Any],
+        options: Options,
     ) -> None:
+        """`key`: that of the workers."""
         super().__init__(queue, Apply, items, options)
-        self._given = function
+        self._key, self._given, self._proof = key, function, b""
         self._function: Function
         self._thread = self._run_left = 0
         """Where the next items go, and how many of them."""
@@ -40,6 +47,7 @@ class FunctionMapping(Mapping):
     async def open(self) -> None:
         """As `Mapping.open`. Raises `HandlerError` for a function that workers cannot import or call."""
         self._function = named(self._given)
+        self._proof = proof(self._key, self._function.name)
         await super().open()
         assert self._inbox
         self._thread = self._inbox.number  # no two maps have their items in the same threads, but by chance
@@ -50,7 +58,7 @@ class FunctionMapping(Mapping):
 
     def _as_sent(self, requests: Sequence[Any]) -> Sequence[Any]:
         name = self._function.name
-        return [Task(name, message, self._next_thread()) for message in self._messages(requests)]
+        return [Task(name, self._proof, message, self._next_thread()) for message in self._messages(requests)]
 
     def _messages(self, items: Sequence[Any]) -> list[bytes]:
         """Raises `RequestError` for items that would not arrive as they are."""

@@ -34,6 +34,13 @@ class Maps:
         """The queue that the workers serve."""
         raise NotImplementedError
 
+    @property
+    def functions_key(self) -> str:
+        """What the application and the workers know, and the storage does not. Raises `ConfigurationError` where
+        workers of other families, which have another one, may get the items.
+        """
+        raise NotImplementedError
+
     @overload
     def map(
         self, function: _Async[Item, Value], items: _Coming[Item], *, outcomes: _Yes, **more: Unpack[_Options]
@@ -69,12 +76,16 @@ class Maps:
         whose worker dies is tried again, up to 3 times. What the function raises is not: it ends the block as
         `RequestFailed`, or with `outcomes` is one of the outcomes.
 
+        Workers call only functions that an application with their key names, which `Supervisor` makes and gives them.
+        Where several families serve one storage, on a server or with `if_running="attach"`, their programs need the
+        same one: without `SHARDQ_FUNCTIONS_KEY` in the environment `ConfigurationError` is raised there.
+
         `window`, `ordered`, `outcomes`, `timeout_s` and the exceptions are those of `Queue.map`. Raises `HandlerError`
         for a function that workers cannot import or call with one item, and `RequestError` for an item that would not
         arrive as it is.
         """
         options = Options(window, ordered, outcomes, timeout_s, True)
-        return Results(FunctionMapping(self.queue, function, items, options))
+        return Results(FunctionMapping(self.queue, self.functions_key, function, items, options))
 
     @overload
     def map_sync(
@@ -104,4 +115,4 @@ class Maps:
     ) -> SyncResults[Any]:
         """`map` for code without an event loop: `with supervisor.map_sync(...) as results`, and in it `for`."""
         options = Options(window, ordered, outcomes, timeout_s, True)
-        return SyncResults(FunctionMapping(self.queue, function, items, options))
+        return SyncResults(FunctionMapping(self.queue, self.functions_key, function, items, options))

@@ -31,6 +31,11 @@ def double(number: int) -> int:
     return 2 * number
 
 
+def touch(path: Path) -> bool:
+    path.touch()
+    return True
+
+
 def half(number: float) -> float:
     return number / 2
 

@@ -16,8 +16,12 @@ from typing import Any
 import psutil
 import pytest
 
-from shardq import Supervisor
-from shardq.errors import HandlerError, RequestFailed, ResultTimeout, SupervisorError
+from shardq import Supervisor, connect
+from shardq.encoding.codec import MsgspecSerializer
+from shardq.errors import ConfigurationError, HandlerError, NotServed, RequestFailed, ResultTimeout, SupervisorError
+from shardq.functions.apply import Apply, Task
+from shardq.functions.proofs import proof
+from shardq.supervisor.code.launch import FUNCTIONS_KEY
 from tests.support import functions
 from tests.support.answering import Ask, Twice
 from tests.support.functions import Case, Machine, Rectangle, Shape
@@ -183,7 +187,8 @@ async def test_where_a_loop_runs_the_form_without_one_is_refused(family: Supervi
 SCRIPT = """
 import os, sys
 from typing import NamedTuple
-from shardq import Supervisor
+from shardq import Supervisor, connect
+from shardq.encoding.codec import MsgspecSerializer
 
 class Point(NamedTuple):
     x: int
@@ -215,7 +220,8 @@ def test_functions_of_the_script_that_was_started(tmp_path: Path, *, as_module: 
 
 INTERRUPTED = """
 import itertools
-from shardq import Supervisor
+from shardq import Supervisor, connect
+from shardq.encoding.codec import MsgspecSerializer
 
 def work(number: int) -> int:
     return number + 0 * sum(range(20_000))
@@ -230,7 +236,8 @@ if __name__ == "__main__":
 """
 INTERRUPTED_LOOP = """
 import asyncio, itertools
-from shardq import Supervisor
+from shardq import Supervisor, connect
+from shardq.encoding.codec import MsgspecSerializer
 
 def work(number: int) -> int:
     return number + 0 * sum(range(20_000))
@@ -273,3 +280,40 @@ def test_a_program_that_is_interrupted_ends_in_order_and_says_how_to_go_on(tmp_p
     last = 300 + len(printed.splitlines())
     assert count[0] == count[1]
     assert int(count[0]) in (last, last + 1)  # the last one may be taken, and not printed
+
+
+# Which functions workers call
+
+
+async def test_workers_call_no_function_that_their_application_did_not_name(family: Supervisor, tmp_path: Path) -> None:
+    name = f"{MODULE}:touch"
+    assert await found(family, functions.touch, [tmp_path / "own"]) == [True]
+
+    for forged in (b"", bytes(16), proof("another key", name)):
+        [item] = MsgspecSerializer().encode(Path, [tmp_path / "forged"])
+        answer = await family.queue.call(Apply, Task(name, forged, item, 0))
+        assert answer.failure
+        assert answer.failure.type == "shardq.errors.HandlerError"
+        assert "was not named by an application whose functions this worker calls" in answer.failure.message
+    assert os.listdir(tmp_path) == ["own"]
+
+
+async def test_families_that_no_application_started_call_no_functions(start: Any, name: str) -> None:
+    start(f"{Twice.__module__}:Twice", "--url", f"shm://{name}", "--workers", 1).serving()
+    async with await connect(f"shm://{name}") as queue:
+        assert await queue.call(Twice, Ask(4)) == 8
+        with pytest.raises(NotServed):
+            await queue.call(Apply, Task(f"{MODULE}:double", b"", b"", 0))
+
+
+async def test_where_families_share_a_storage_their_programs_need_a_key(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.delenv(FUNCTIONS_KEY, raising=False)
+    url = f"shm://{name}"
+    async with Supervisor(Twice, workers=1, url=url), Supervisor(Twice, url=url, if_running="attach") as other:
+        with pytest.raises(ConfigurationError, match="set SHARDQ_FUNCTIONS_KEY to the same secret text"):
+            other.map(functions.double, [1])
+    monkeypatch.setenv(FUNCTIONS_KEY, "a secret of both")
+    async with Supervisor(Twice, workers=1, url=url), Supervisor(Twice, url=url, if_running="attach") as other:
+        assert await found(other, functions.double, range(3)) == [0, 2, 4]

@@ -48,7 +48,7 @@ def test_a_function_that_workers_cannot_call_is_refused(function: Any, said: str
 )
 async def test_an_item_that_would_not_arrive_is_refused(function: Any, item: Any) -> None:
     queue = Queue(RuntimeStorage())
-    mapping = FunctionMapping(queue, function, [item], Options(None, True, False, None, True))
+    mapping = FunctionMapping(queue, "key", function, [item], Options(None, True, False, None, True))
     async with Results[Any](mapping) as results:
         with pytest.raises(RequestError, match=f"an item for {MODULE}:{function.__name__} cannot be sent"):
             await anext(aiter(results))

@@ -24,6 +24,10 @@ MARK = "SHARDQ_STARTS_SUPERVISOR"
 #: command line, with the password. They remove it at once: no program that a handler starts inherits it.
 SERVER_URL = "SHARDQ_SERVER_URL"
 
+#: In the same way supervisors and executed workers get the key of the functions that they may call. Families of several
+#: hosts are given the same one by their users.
+FUNCTIONS_KEY = "SHARDQ_FUNCTIONS_KEY"
+
 #: Looks for modules first where the program that executes it does, then where this interpreter would by itself. Until
 #: `main` runs it collects no garbage: these imports leave none, and looking for it takes a twentieth of their time.
 _BOOT = (
