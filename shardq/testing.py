@@ -136,7 +136,9 @@ class LocalQueue(Queue):
         return found
 
     async def before_waiting(self) -> None:
-        """Where a test calls a handler, or maps it, its requests are handled at once, like all others there are."""
+        """Where a test calls a handler, maps it, or asks for the result of a ticket, all requests there are are handled
+        at once.
+        """
         await self._work()
 
     async def drain(self) -> int:

@@ -51,7 +51,7 @@ class Apply(Handler[Task, Answer]):
     item whose worker dies is tried again.
     """
 
-    retry = Retry(max_attempts=3)
+    retry = Retry(max_attempts=3, backoff_s=0.0)
 
     @classmethod
     def route(cls, *tasks: Task) -> list[Route]:

@@ -188,7 +188,7 @@ class Storage(Protocol):
         They are no work, and `pipes`, `graves` and `backlog` leave them out; `range` reads them, and `drop` forgets
         those of the numbers given, if any, and all that are older than `settings.results_age_s` by the storage's clock.
         These go as well where others are kept. Beyond `settings.results`, and where there is no room, the oldest go.
-        (P7, P13) [Redis: it does not keep them.]
+        (P7, P13) [Shared memory: those that were dropped count until those before them are gone. Redis: it keeps none.]
     """
 
     settings: StorageSettings

@@ -37,6 +37,8 @@ from shardq.shm.words import (
     SMALLEST_CELL_BYTES,
     SPARE_ENTRIES,
     STEP_PART,
+    TABLE_PART,
+    TABLE_STEP,
     THREAD_BYTES,
     THREAD_WORDS,
     TUBE_WORDS,
@@ -179,6 +181,11 @@ class Layout:
     def step_bytes(self) -> int:
         """Most bytes that one append takes."""
         return min(MOST_STEP_BYTES, self.capacity_bytes // STEP_PART)
+
+    @cached_property
+    def table_step_bytes(self) -> int:
+        """In which steps the tables of threads and tubes get memory: smaller ones in a small segment."""
+        return min(TABLE_STEP, _pages(self.capacity_bytes // TABLE_PART))
 
     @cached_property
     def handler_table(self) -> int:

@@ -223,8 +223,8 @@ RESERVE_PART, LARGEST_RESERVE_BYTES = 16, 32 << 20
 GENERAL, FOLLOW_UP, HAND_OVER, ALL = range(4)
 #: Each extent class is so many times the size of the one before.
 CLASS_STEP = 16
-#: The tables get memory in steps of so many bytes.
-TABLE_STEP = 16 * PAGE
+#: The tables get memory in steps of so many bytes, and of at most one part in so many of the capacity.
+TABLE_STEP, TABLE_PART = 16 * PAGE, 16
 #: A growing tube takes extents up to this class (1 MiB); above are single large records only.
 LARGEST_GROWTH_CLASS = 2
 

@@ -57,6 +57,10 @@ def nothing(number: int) -> None:
     """Returns nothing."""
 
 
+def large(size: int) -> bytes:
+    return bytes(size)
+
+
 def odd_result(number: int) -> int:
     return "text" if number == 3 else number  # type: ignore[return-value]
 

@@ -686,7 +686,6 @@ async def test_a_capacity_that_holds_nothing_is_a_clear_error() -> None:
 @pytest.mark.parametrize(
     ("targets", "options"),
     [
-        ((), {}),
         ((42,), {}),
         ((Note,), {}),
         ((JOBS,), {"url": "shm://"}),

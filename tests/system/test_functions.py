@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator
 from itertools import count
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import psutil
@@ -18,12 +19,21 @@ import pytest
 
 from shardq import Supervisor, connect
 from shardq.encoding.codec import MsgspecSerializer
-from shardq.errors import ConfigurationError, HandlerError, NotServed, RequestFailed, ResultTimeout, SupervisorError
+from shardq.errors import (
+    ConfigurationError,
+    HandlerError,
+    NotServed,
+    RequestFailed,
+    ResultTimeout,
+    ResultTooLarge,
+    SupervisorError,
+)
 from shardq.functions.apply import Apply, Task
 from shardq.functions.proofs import proof
 from shardq.supervisor.code.launch import FUNCTIONS_KEY
 from tests.support import functions
 from tests.support.answering import Ask, Twice
+from tests.support.drivers import MIB
 from tests.support.functions import Case, Machine, Rectangle, Shape
 from tests.support.programs import ROOT
 from tests.support.python import Program, run
@@ -148,6 +158,15 @@ async def test_a_result_that_would_not_arrive_is_a_failure(
         await found(family, function, [item])
 
 
+async def test_a_small_storage() -> None:
+    async with Supervisor(workers=2, capacity_bytes=MIB) as family:
+        assert await found(family, functions.double, range(2000)) == [2 * number for number in range(2000)]
+        assert await found(family, functions.large, [50_000] * 40) == [bytes(50_000)] * 40
+        with pytest.raises(ResultTooLarge, match="file"):
+            await found(family, functions.large, [family.queue.storage.limits.message_bytes])
+        await nothing_is_left(family)
+
+
 async def test_an_item_whose_worker_dies_is_tried_again(family: Supervisor, tmp_path: Path) -> None:
     (tmp_path / "times").write_text("2")
     cases = [Case(number, tmp_path) for number in range(20)]
@@ -161,6 +180,15 @@ async def test_an_item_that_kills_its_workers_fails(family: Supervisor, tmp_path
         await found(family, functions.deadly, [Case(number, tmp_path) for number in range(20)])
     assert (failed.value.signal, failed.value.attempts) == ("SIGKILL", 3)
     await nothing_is_left(family)
+
+
+async def test_a_module_that_workers_do_not_find(family: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("only_here")
+    exec("def double(number: int) -> int:\n    return 2 * number", vars(module))
+    monkeypatch.setitem(sys.modules, "only_here", module)
+    with pytest.raises(RequestFailed, match="No module named 'only_here'") as failed:
+        await found(family, vars(module)["double"], [1])
+    assert failed.value.type == "ModuleNotFoundError"
 
 
 async def test_a_result_that_takes_too_long(family: Supervisor, tmp_path: Path) -> None:

@@ -20,11 +20,12 @@ from shardq.errors import (
 )
 from shardq.model import KEPT_PIPE, Batch
 from shardq.protocols import Storage
+from shardq.results import ticketing
 from shardq.settings import StorageSettings, WorkerSettings
 from shardq.testing import Clock, LocalQueue
 from tests.conftest import OpenBackend
 from tests.support.drivers import MIB
-from tests.support.tasks import LIMIT_S, cancelled, eventually, finished, suspended
+from tests.support.tasks import LIMIT_S, NEVER_S, cancelled, eventually, finished, suspended
 from tests.support.workers import Impatient, Item, Routed, diary, letters, new_worker, run, trouble, working
 
 pytestmark = pytest.mark.requires("keeps")
@@ -153,6 +154,20 @@ async def test_a_holder_that_waits_is_woken(queue: Queue, worker: Worker) -> Non
     async with working(worker):
         assert [await finished(holder) for holder in waiting] == [(3, 6), (3, 6)]
         await nothing_is_left(queue)
+
+
+async def test_a_holder_is_woken_by_the_result_and_not_by_a_timer(
+    queue: Queue, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ticketing, "LOOK_S", NEVER_S)
+    tickets = [await queue.submit(Pair, Item(0, number)) for number in range(3)]
+    waiting = [await suspended(queue.result(ticket)) for ticket in tickets]
+    async with working(worker):
+        assert [await finished(holder) for holder in waiting] == [(0, 0), (1, 2), (2, 4)]
+        trouble[7] = lambda: ValueError("no sevens")
+        failing = await queue.submit(Pair, Item(0, 7))
+        with pytest.raises(RequestFailed):
+            await queue.result(failing)
 
 
 async def test_a_holder_that_leaves_changes_nothing(queue: Queue, worker: Worker) -> None:

@@ -105,8 +105,9 @@ class Extents:
         little slack for page ends.
         """
         layout = self._layout
-        threads = max(self._words[at.THREADS_BACKED], min(at.TABLE_STEP, layout.tube_table - layout.thread_table))
-        tubes = max(self._words[at.TUBES_BACKED], min(at.TABLE_STEP, layout.heaps - layout.tube_table))
+        step = layout.table_step_bytes
+        threads = max(self._words[at.THREADS_BACKED], min(step, layout.tube_table - layout.thread_table))
+        tubes = max(self._words[at.TUBES_BACKED], min(step, layout.heaps - layout.tube_table))
         tables = threads + tubes + max(self._words[at.HANDLERS_BACKED], PAGE)
         general = self._capacity - max(self.reserve.half, kept) - self.reserve.half
         room = general - self._layout.fixed_bytes - tables

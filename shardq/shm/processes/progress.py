@@ -3,9 +3,9 @@
     worker:  version = odd  ->  record  ->  version = the next number
     reader:  version  ->  copy of the record  ->  version: the copy counts if both are the same even number
 
-So a reader never takes half of one record and half of another. Versions do not come back: each process counts its own
-from the clock. The record names its batch, so it says nothing of the next one, and a batch of which nothing is said
-costs nothing. Where a worker dies while it writes, the version stays odd.
+So a reader never takes half of one record and half of another: processors of x86 show stores in their order. Versions
+do not come back: each process counts its own from the clock. The record names its batch, so it says nothing of the next
+one, and a batch of which nothing is said costs nothing. Where a worker dies while it writes, the version stays odd.
 """
 
 from __future__ import annotations

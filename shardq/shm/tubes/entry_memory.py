@@ -36,7 +36,7 @@ class EntryMemory:
         if nbytes <= backed:
             return True
         exact = -(-nbytes // PAGE) * PAGE
-        for goal in (min(max(backed + at.TABLE_STEP, exact), table_end - table), exact):
+        for goal in (min(max(backed + self._layout.table_step_bytes, exact), table_end - table), exact):
             # While memory is short only what is needed is taken: it may come from the reserve.
             if goal > exact and self._extents.scarce:
                 continue

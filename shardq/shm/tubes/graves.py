@@ -19,9 +19,9 @@ from shardq.shm.tubes.fifo_writer import FifoWriter
 
 #: A thread entry and a tube entry in it.
 Place = tuple[int, int]
-#: How large extents may be by what is in them. Letters take small ones, so that the memory of those that are dropped
-#: comes back. Results come and go often, and many small ones would have to be added up each time.
-_GROWTH_CLASS = {at.LETTERS: 0, at.RESULTS: at.LARGEST_GROWTH_CLASS}
+#: Letters take small extents, so that the memory of those that are dropped comes back. Results come and go often, and
+#: many small extents would have to be added up each time.
+_LETTERS_CLASS, _RESULTS_CLASS = 0, at.LARGEST_GROWTH_CLASS
 #: Most records that are looked at for those that are too old, so that the section stays short.
 _RECORDS = 256
 
@@ -70,7 +70,7 @@ class Graves:
         """Write behind what is in the grave, and drop what has to make room. The letters are no part of it yet. Returns
         the value that makes them part of it when it is stored in TUBE_TAIL, 0: there is no room.
         """
-        growth = _GROWTH_CLASS[self._directory.apart(grave[0])]
+        growth = _RESULTS_CLASS if self._holds_results(grave[0]) else _LETTERS_CLASS
         while not (
             tail := self._writer.write(grave[1], letters, _now_us(), share=at.ALL, growth=growth)
         ) and self._drop_somewhere(grave):
@@ -96,14 +96,17 @@ class Graves:
 
     def counters(self, thread: int) -> Sequence[int]:
         """What counts the letters that leave it without being put back."""
-        return (at.UNBURIED,) if self._directory.apart(thread) == at.LETTERS else ()
+        return () if self._holds_results(thread) else (at.UNBURIED,)
+
+    def _holds_results(self, thread: int) -> bool:
+        return self._directory.apart(thread) == at.RESULTS
 
     def _count(self, grave: Place) -> int:
         """How many letters there are. Of results, which are dropped more often, those that were dropped count as well,
         until those before them are gone: they take room as long, and it is known at once.
         """
         thread, tube = grave
-        return self._fifos.length(tube) if self._directory.apart(thread) == at.LETTERS else self._fifos.span(tube)
+        return self._fifos.span(tube) if self._holds_results(thread) else self._fifos.length(tube)
 
     def _drop_somewhere(self, grave: Place) -> bool:
         """Make room: drop the oldest letter of this grave, or else of the largest one. False: there is none."""

@@ -139,7 +139,7 @@ class Burying:
         """Pipes of dead letters that are not empty, of the threads behind `after`."""
         with self._section:
             threads = [
-                thread for thread in self._directory.graves(after) if self._directory.apart(thread) == at.LETTERS
+                thread for thread in self._directory.graves(after) if self._directory.apart(thread) != at.RESULTS
             ]
             chosen = threads[: max(1, limit)]
             pipes = (pipe for thread in chosen for pipe, _ in self._directory.pipes_of(thread))
