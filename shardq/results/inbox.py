@@ -71,13 +71,12 @@ class OpenInbox:
 
     async def close(self) -> None:
         """Drop what is there, and take nothing any more: what still arrives is dropped by workers."""
-        storage, (key, token, batch) = self._storage, self._hand
+        key, token, _ = self._hand
         if not token:
             return
         try:
-            while batch.count or (batch := await storage.take(key, token, _TERMS[INBOX])).count:
-                await storage.pop(Hand(key, token, batch), batch.count)
-                batch = EMPTY
+            while await self.read(0):
+                continue
         finally:
-            await storage.unclaim(key, token)
+            await self._storage.unclaim(key, token)
             self._hand = Hand(key, 0, EMPTY)

@@ -172,7 +172,6 @@ SPOILT = (
     ),
     Spoilt(
         "results-whose-grave-is-not-declared",
-        outputs,
         outputs.Outputs,
         "_kept",
         "        self._journal.keep(thread)\n        tail",
