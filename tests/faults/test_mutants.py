@@ -16,6 +16,7 @@ from typing import NamedTuple
 import pytest
 
 from shardq.shm.journal import Journal
+from shardq.shm.memory.extents import Extents
 from shardq.shm.memory.reserve import Reserve
 from shardq.shm.processes.guard import Guard
 from shardq.shm.tubes.claims import Claims
@@ -187,6 +188,15 @@ MUTANTS = (
         "",
         dies("append what makes the reserve larger", Reserve, "_grow"),
         "memory of the reserve that is not counted",
+    ),
+    Mutant(
+        "memory-forgotten-before-it-is-given-back",
+        Extents,
+        "_drop_memory",
+        "self._words[self._backed + extent] = _PUNCHED\n",
+        "self._words[self._backed + extent] = 0\n",
+        dies("defer a call, refused half-way", Extents, "_drop_memory"),
+        "bytes of memory are lost",
     ),
     Mutant(
         "tube-not-declared",

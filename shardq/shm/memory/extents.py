@@ -34,7 +34,8 @@ _LETTER_BYTES = 20 << 10
 _MOST_WANTED_PART = 4
 #: A step has at most one message for so many of its bytes, which is more than a record has beside each message.
 _LEAST_BYTES = 5
-#: Bit of the word that counts an extent's backed bytes, which are whole pages: its beginning was given back already.
+#: Bit of the word that counts an extent's backed bytes, which are whole pages: its beginning was given back already, or
+#: all of it is about to be.
 _PUNCHED = 1
 
 
@@ -343,10 +344,11 @@ class Extents:
     def _drop_memory(self, extent_class: ExtentClass, extent: int) -> None:
         # The word first: memory that is not counted is harmless, counting on memory that is gone is a SIGBUS. All of
         # the extent is given back, not only what the word says: a process may have died between the memory and the
-        # word.
-        self._words[self._backed + extent] = 0
+        # word. Where this process dies before it gave the memory of a free extent back, the next `trim` does.
+        self._words[self._backed + extent] = _PUNCHED
         start = extent_class.base + (extent - extent_class.first) * extent_class.size
         self._segment.give_back(start, extent_class.size)
+        self._words[self._backed + extent] = 0
 
     def _class_of(self, extent: int) -> ExtentClass:
         return next(candidate for candidate in reversed(self._classes) if extent >= candidate.first)

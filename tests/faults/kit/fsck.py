@@ -12,6 +12,7 @@ from shardq.shm.checking.look import Moment
 from shardq.shm.checking.whole import wrongs
 from shardq.shm.segment import Segment, reserve_of
 from shardq.shm.words import PAGE
+from tests.faults.kit.image import backed_pages
 
 
 def fsck(segment: Segment) -> list[str]:
@@ -41,16 +42,16 @@ def failures_at_heads(segment: Segment) -> dict[str, Failures]:
 
 
 def uncounted_bytes(segment: Segment) -> int:
-    """Memory that the segment takes and that none of its words accounts for."""
-    layout, words = segment.layout, segment.words
-    # Tables never shrink: what a death left uncounted there is found again when they grow.
-    backed = [(0, layout.extents_base)]
+    """Memory of extents that none of the segment's words accounts for. Tables never shrink: what a death left uncounted
+    there is found again when they grow.
+    """
+    layout, words, counted = segment.layout, segment.words, set[int]()
     for group in layout.classes:
         for n in range(group.count):
-            nbytes = words[layout.extent_backed_word + group.first + n]
-            backed.append((group.base + n * group.size, nbytes))
-    pages = {page for start, nbytes in backed for page in range(start // PAGE, -(-(start + nbytes) // PAGE))}
-    return max(0, segment.used_bytes - PAGE * len(pages))
+            start, nbytes = group.base + n * group.size, words[layout.extent_backed_word + group.first + n]
+            counted.update(range(start // PAGE, (start + nbytes) // PAGE))
+    extents = range(layout.extents_base // PAGE, reserve_of(layout)[0] // PAGE)
+    return PAGE * len({page for page in backed_pages(segment) if page in extents} - counted)
 
 
 def runs(pid: int) -> bool:

@@ -29,7 +29,7 @@ class Image:
         self._segment = segment
         self._taken_bytes = segment.taken_bytes
         self._bells = _bells_of(segment)
-        backed = _backed_pages(segment)
+        backed = backed_pages(segment)
         self._parts = [(start, segment.bytes[start:end]) for start, end in _ranges(backed)]
         self._holes = list(_ranges(set(range(segment.layout.total_bytes // PAGE)) - backed))
 
@@ -92,7 +92,7 @@ def _bells_of(segment: Segment) -> dict[Path, int]:
     return {bell: rings(bell) for bell in sorted(bell_paths(segment.system_name))}
 
 
-def _backed_pages(segment: Segment) -> set[int]:
+def backed_pages(segment: Segment) -> set[int]:
     """Numbers of the pages that have memory. Pages without data are tried one by one, until all are found."""
     descriptor = os.open(segment.path, os.O_RDWR)
     try:
