@@ -19,6 +19,7 @@ from shardq import Queue, Route, Tube, connect
 from shardq.drivers import SharedStorage
 from shardq.handler import drive
 from shardq.model import Hand, Terms
+from shardq.shm import words as at
 from shardq.shm.files.own_files import remove_files
 from tests.faults.conftest import KILLS
 from tests.faults.kit.pipeline import THREADS, Drop, First, Last, Second
@@ -67,12 +68,20 @@ class Pipeline:
         self.queue.register_sync(First, *drops)
 
     def kill_one(self, random: Random) -> None:
-        living = [pid for pid in self._storage.store.supervision.workers() if pid not in self.killed]
-        if living:
-            victim = random.choice(living)
+        """Kill a worker that has begun to serve, if there is one: to kill another one proves nothing."""
+        serving = self._serving() - self.killed
+        if serving:
+            victim = random.choice(sorted(serving))
             self.killed.add(victim)
             with suppress(ProcessLookupError):
                 os.kill(victim, signal.SIGKILL)
+
+    def _serving(self) -> set[int]:
+        """Pids of the workers that have had messages."""
+        segment = self._storage.store.segment
+        slots = map(segment.layout.slot_word, range(segment.layout.slots))
+        have_served = {segment.words[slot + at.SLOT_PID] for slot in slots if segment.words[slot + at.SLOT_SERVES]}
+        return have_served.intersection(self._storage.store.supervision.workers())
 
     def read(self) -> None:
         """Take what came out: of each thread the next number, and the next, and no other."""
