@@ -68,7 +68,7 @@ class Pipeline:
         self.queue.register_sync(First, *drops)
 
     def kill_one(self, random: Random) -> None:
-        """Kill a worker that has begun to serve, if there is one: to kill another one proves nothing."""
+        """Kill a worker that has begun to serve, if there is one: of another one no output could be lost."""
         serving = self._serving() - self.killed
         if serving:
             victim = random.choice(sorted(serving))

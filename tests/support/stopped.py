@@ -29,9 +29,9 @@ class Output:
         self._stop(self.theirs)
 
     def go_on(self) -> None:
-        """Take again what is written."""
+        """Take again what is written, and all that was there: a socket has no room before three quarters are taken."""
         self._go_on(self.theirs)
-        self._take(0.0)
+        self.take_all()
 
     def hear(self, text: bytes) -> None:
         """Wait until this was written."""
