@@ -21,9 +21,8 @@ from shardq.drivers.redis.overview import Overview, overview_of, stats_of
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.supervised import SupervisedServer
 from shardq.drivers.redis.verbs.owners import Family
-from shardq.functions.apply import Apply
 from shardq.handler import drive
-from shardq.model import Ending, handler_name
+from shardq.model import Ending
 from shardq.supervisor.exits import Exit
 from tests.support.homes import Home, ServerHome
 from tests.support.jobs import Folder, Gated, Record
@@ -35,8 +34,6 @@ pytestmark = pytest.mark.parametrize("home", [ServerHome], indirect=True, ids=["
 
 JOBS, HERE = Record.__module__, socket.gethostname()
 KEY = f"{JOBS}/Record/0"
-#: What each family serves beside the handlers that it was told to serve.
-APPLY = handler_name(Apply)
 
 
 @pytest.fixture
@@ -94,7 +91,7 @@ def test_each_family_is_shown_with_its_workers_and_what_they_do(
         assert bound(shown[first.pid]) == [(begun.pid, f"{JOBS}/Gated/0", 1)]
         assert pids(shown[second.pid]) == second.workers(2)
         of_first, of_second = shown[first.pid].handlers, shown[second.pid].handlers
-        assert (of_first, of_second) == ([APPLY, f"{JOBS}/Gated"], [APPLY, f"{JOBS}/Record"])
+        assert (of_first, of_second) == ([f"{JOBS}/Gated"], [f"{JOBS}/Record"])
         folder.permit(1)
         folder.until("done", 0)
     assert first.stop() == second.stop() == Exit.OK

@@ -38,7 +38,7 @@ def shares_us(messages: Sequence[bytes], results: Sequence[bytes], worked_us: in
     return [(len(reply.requests), reply.worked_us) for reply in replies]
 
 
-@pytest.mark.parametrize(("size", "replies"), [(1, 2), (8000, 4)], ids=["a step", "several steps"])
+@pytest.mark.parametrize(("size", "replies"), [(1, 2), (12_000, 4)], ids=["a step", "several steps"])
 def test_each_request_has_an_equal_share(size: int, replies: int) -> None:
     encoded = MsgspecSerializer().encode(int, [1, 2, 3, 4, 5])
     messages = [
