@@ -64,7 +64,7 @@ def _scenario(name: str, title: str, total: int, seconds: float, figure: Figure)
             Contestant("multiprocessing.Pool.imap", "bench.rivals.pool:mapping", arguments, Kind.RIVAL),
             Contestant("joblib", "bench.rivals.joblib:mapping", arguments, Kind.RIVAL, needs="joblib"),
         ),
-        "shardq holds 4,096 requests and results at most, and reads its input as results are consumed. The others read "
+        "shardq holds a window of requests and results, and reads its input as results are consumed. The others read "
         "all of it at once, and keep what is not consumed. They pickle, and lose all where a worker dies.",
     )
 

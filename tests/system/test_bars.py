@@ -45,6 +45,12 @@ async def queue(storage: Storage) -> Queue:
     return Queue(storage)
 
 
+@pytest.fixture(autouse=True)
+def _no_monitor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """tqdm watches bars that stand still by a thread, which would stay."""
+    monkeypatch.setattr(tqdm, "monitor_interval", 0)
+
+
 def numbers() -> list[int]:
     return list(range(10, 10 + MANY))
 

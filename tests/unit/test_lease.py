@@ -9,7 +9,7 @@ import pytest
 
 from shardq.drivers import RuntimeLock, RuntimeStorage
 from shardq.working.lease import Lease
-from tests.support.tasks import finished
+from tests.support.tasks import LIMIT_S, finished
 
 KEY = "m/H/0"
 
@@ -18,7 +18,7 @@ class SlowLock(RuntimeLock):
     """A renewal is at the server, and its end takes until the answer is there."""
 
     def __init__(self) -> None:
-        super().__init__(RuntimeStorage(), lease_s=3e-3)
+        super().__init__(RuntimeStorage(), lease_s=LIMIT_S)  # it is not over while the test runs
         self.asked, self.answered = asyncio.Event(), asyncio.Event()
 
     async def renew(self, key: str) -> bool:
