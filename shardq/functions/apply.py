@@ -1,4 +1,4 @@
-"""The handler that calls functions. Each worker of a family serves it, beside the handlers that it is to serve."""
+"""The handler that calls functions. Workers whose supervisor has a key serve it, beside other handlers."""
 
 from __future__ import annotations
 
