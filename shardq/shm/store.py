@@ -50,7 +50,7 @@ class Store:
         self._slots = Slots(segment)
         self._stale = False
         """Whether the slot is not this process's: inherited from its parent, or given back."""
-        self._forked = threading.Lock()
+        self._forked = threading.RLock()
         self._left = False
 
     def enter(self, share: Share = Share.GENERAL, patience_s: float = PATIENCE_S) -> None:
@@ -209,7 +209,7 @@ class Store:
         """In a forked child: the inherited slot is the parent's. Before its first use the child takes another."""
         self._stale = True
         self._parts.membership.note_fork()
-        self._forked = threading.Lock()
+        self._forked = threading.RLock()
 
     def begin_section(self) -> None:
         if self._stale:

@@ -12,7 +12,7 @@ from tests.faults.kit.case import Operation
 from tests.faults.kit.image import state_of
 from tests.faults.kit.operations import OPERATIONS, operation_named
 from tests.faults.kit.outcome import Seen, check_outcome, recorded
-from tests.faults.kit.points import Child, Gate, Step, lines_in, one_of_each_line, striking_at
+from tests.faults.kit.points import Child, ChildFailed, Gate, Step, lines_in, one_of_each_line, striking_at
 from tests.faults.kit.scene import WEDGED_S, Scene
 from tests.faults.kit.trial import Stage, check_survivor, found_by, problems_at, trials
 from tests.support.lean import LeanProcess
@@ -70,7 +70,11 @@ def _problems(stage: Stage, step: Step, then: Callable[[Scene], object]) -> list
     def trial(there: Scene, before: Seen) -> list[str]:
         gate = Gate()
         child = Child(lambda: thrown_out(operation, there, step, gate, then))
-        gate.reached()
+        try:
+            gate.reached()
+        except ChildFailed:
+            child.kill()
+            raise
         state = state_of(there.store.segment)
         known, problems = stage.is_good(state), list[str]()
         if not known:

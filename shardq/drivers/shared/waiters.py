@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from inspect import CO_COROUTINE
-from threading import Lock as ThreadLock
+from threading import RLock
 from types import FrameType
 from typing import TypeVar
 from weakref import WeakKeyDictionary
@@ -31,7 +31,8 @@ class Ears:
         self._store = store
         self._waiting: dict[asyncio.Future[None], bool] = {}
         """The futures that wait, and whether they wait also for deaths."""
-        self._lock = ThreadLock()
+        # Reentrant: a signal handler may run while this lock is held, and its thread must be able to enter again.
+        self._lock = RLock()
         self._heard_by: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, bool]] = WeakKeyDictionary()
         """The descriptors that each loop watches, and whether each tells of deaths."""
         self._times_woken = 0
@@ -118,7 +119,7 @@ class Ears:
 
     def forget(self) -> None:
         """Begin anew in a forked child: no coroutine of it waits, and no thread of it holds the lock."""
-        self._waiting, self._lock, self._ready = {}, ThreadLock(), False
+        self._waiting, self._lock, self._ready = {}, RLock(), False
         self._heard_by = WeakKeyDictionary()
 
     def wake_all(self) -> None:

@@ -28,7 +28,7 @@ class DeathWatch:
         self._layout = segment.layout
         self._slots = slots
         self._seen = 0
-        self._opening = threading.Lock()
+        self._opening = threading.RLock()
         self._ends: select.epoll | None = None
         self._watched: dict[int, int] = {}
         """Descriptors of processes by their owner words."""

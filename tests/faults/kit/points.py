@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import select
 import signal
 import sys
 import threading
@@ -58,6 +59,10 @@ class Ended(NamedTuple):
     reached: bool
     """Whether it got to the step at which it was to die."""
     status: int
+
+
+#: After how many seconds a child counts as one that hangs: what it does takes milliseconds.
+HANGS_S = 60.0
 
 
 class ChildFailed(AssertionError):
@@ -221,8 +226,10 @@ class Gate:
         os.read(self._passages, 1)
 
     def reached(self) -> None:
-        """In the parent: wait until the child is there. Raises `ChildFailed` where it never will be."""
+        """In the parent: wait until the child is there. Raises `ChildFailed` where it never will be, or hangs."""
         os.close(self._arrival)
+        if not select.select([self._arrivals], [], [], HANGS_S)[0]:
+            raise ChildFailed(f"the child did not reach the gate within {HANGS_S} s")
         if not os.read(self._arrivals, 1):
             raise ChildFailed("the child ended before the gate")
 
