@@ -5,12 +5,14 @@ A handler's dead letters are a tube of their own, `module/Handler/dead/0`, which
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
 
+from shardq.encoding.secrets import NO_SECRETS, Secrets
 from shardq.errors import ConfigurationError, QueueFull, shown
 from shardq.handler import Handler, check_is_handler
 from shardq.model import dead_pipe, handler_name, key_of, split_key
@@ -19,6 +21,8 @@ from shardq.protocols import Storage
 
 #: How many letters are read at once: each may have a long traceback.
 _AT_ONCE = 16
+#: Most letters that are dropped in one step of the storage.
+_DROPPED_AT_ONCE = 256
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -43,6 +47,8 @@ class DeadLetter(msgspec.Struct, frozen=True):
     """Traceback of the exception; a long one is cut in the middle."""
     signal: str | None = None
     """The signal that killed the worker, as `SIGSEGV`."""
+    secrets: Secrets = NO_SECRETS
+    """Where the request has secrets, as far as its worker knew: views that do not know its type hide them."""
 
     @property
     def handler(self) -> str:
@@ -67,20 +73,47 @@ class Buried:
         return f"{self.letter.handler}#{self.number}"
 
 
+#: Says of a letter whether it is wanted.
+Wanted = Callable[[Buried], bool]
+
+
 class DeadLetters:
     """The dead letters of a storage."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
-    async def list(self, handler: type[Handler[Any]] | str | None = None) -> Sequence[Buried]:
+    async def list(
+        self,
+        handler: type[Handler[Any]] | str | None = None,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+        match: Wanted | None = None,
+    ) -> Sequence[Buried]:
         """The dead letters of a handler, given as a class or as `module/Handler`; without one, those of each handler in
-        turn. The oldest come first. Raises `HandlerError` for another value.
+        turn. The oldest come first. `after`: only those behind the one of this id; `limit`: at most so many; `match`:
+        those that it is true for, as a `shardq.letters.match.Match` is. Raises `HandlerError` for what is no handler,
+        and `ConfigurationError` for what is no id.
         """
-        return [buried async for buried in self.each(handler)]
+        found = list[Buried]()
+        async with aclosing(self.each(handler, after=after, match=match)) as letters:
+            while limit is None or len(found) < limit:
+                buried = await anext(letters, None)
+                if buried is None:
+                    break
+                found.append(buried)
+        return found
 
-    async def each(self, handler: type[Handler[Any]] | str | None = None) -> AsyncIterator[Buried]:
+    async def each(
+        self,
+        handler: type[Handler[Any]] | str | None = None,
+        *,
+        after: str | None = None,
+        match: Wanted | None = None,
+    ) -> AsyncGenerator[Buried, None]:
         """The same one by one, read page by page: for more than memory should hold."""
+        behind = parts_of(after) if after else None
         if handler is None:
             graves = sorted({grave async for grave in each(self._storage.graves)})
         elif isinstance(handler, str):
@@ -89,16 +122,35 @@ class DeadLetters:
             check_is_handler(handler)
             graves = [dead_pipe(handler_name(handler))]
         for grave in graves:
-            async for buried in self._in(grave):
-                yield buried
+            if behind and grave < behind[0]:
+                continue
+            number = behind[1] if behind and grave == behind[0] else None
+            async for buried in self._in(grave, number):
+                if match is None or match(buried):
+                    yield buried
 
-    async def requeue(self, buried: Buried, *, ahead: bool = False) -> bool:
-        """Put the request back at the end of its tube, or `ahead` of all that wait there. Its attempts start anew.
-        False: the letter is gone. Raises `QueueFull`, and `ConfigurationError` for what `list` does not return.
+    async def get(self, letter: str) -> Buried | None:
+        """The letter of this id, `module/Handler#number`. None: it is not there. Raises `ConfigurationError` for what
+        is no id.
+        """
+        grave, number = parts_of(letter)
+        batch = await self._storage.range(grave, 1, number - 1 if number else None)
+        if list(batch.numbers) != [number]:
+            return None
+        return Buried(grave, number, _decode(batch.messages[0]))
+
+    async def requeue(
+        self, buried: Buried, *, ahead: bool = False, message: bytes | None = None, pipe: str | None = None
+    ) -> bool:
+        """Put the request back at the end of its tube, or `ahead` of all that wait there. Its attempts start anew. With
+        a `message`, that is put there in the place of the request, and with a `pipe` it goes to that tube. Either the
+        letter is there or the request, whichever process dies when. False: the letter is gone. Raises `QueueFull`, and
+        `ConfigurationError` for what `list` does not return.
         """
         _check_buried(buried)
         letter = buried.letter
-        done = await self._storage.requeue(buried.grave, buried.number, letter.pipe, letter.message, front=ahead)
+        pipe, message = pipe or letter.pipe, letter.message if message is None else message
+        done = await self._storage.requeue(buried.grave, buried.number, pipe, message, front=ahead)
         if done is False:
             raise QueueFull(f"the storage has no room to put {buried.id} back: it stays a dead letter, try again later")
         return bool(done)
@@ -111,14 +163,25 @@ class DeadLetters:
         for letter in buried:
             _check_buried(letter)
             numbers.setdefault(letter.grave, []).append(letter.number)
-        return sum([await self._storage.drop(grave, *its) for grave, its in numbers.items()])
+        dropped = 0
+        for grave, its in numbers.items():
+            for start in range(0, len(its), _DROPPED_AT_ONCE):
+                dropped += await self._storage.drop(grave, *its[start : start + _DROPPED_AT_ONCE])
+        return dropped
 
-    async def _in(self, grave: str) -> AsyncIterator[Buried]:
-        after: int | None = None
+    async def _in(self, grave: str, after: int | None) -> AsyncIterator[Buried]:
         while (batch := await self._storage.range(grave, _AT_ONCE, after)).count:
             for number, message in zip(batch.numbers, batch.messages, strict=True):
                 yield Buried(grave, number, _decode(message))
             after = batch.through - 1
+
+
+def parts_of(letter: str) -> tuple[str, int]:
+    """The grave and the number of the letter of this id. Raises `ConfigurationError` for what is no id."""
+    handler, _, number = letter.rpartition("#")
+    if not handler or not number.isdecimal() or len(number) > 18:
+        raise ConfigurationError(f"{shown(letter)} is no id of one dead letter: `dead list` shows the ids")
+    return dead_pipe(handler), int(number)
 
 
 def _check_buried(buried: Any) -> None:

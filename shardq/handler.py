@@ -72,6 +72,10 @@ class Handler(Generic[Request, Result]):
     errors: ClassVar[tuple[type[Exception], ...]] = ()
     """Exceptions that a caller gets as they are where its request fails with one of them: made anew of the same class,
     with the same arguments, which have to be what messages hold. All others arrive as `RequestFailed`."""
+    secret_fields: ClassVar[tuple[str, ...]] = ()
+    """Names of fields, of requests and all they hold, whose values no view and no dead letter shows: besides those with
+    usual names of secrets, as `password` and `token`, and those of pydantic's `SecretStr` and `SecretBytes`. Case and
+    separators do not count. Messages and handlers have the values."""
     queue: Registrar
     """The queue this handler is served from, set before `start`. What is registered with it is stored at once; what
     `emit` sends on is stored with the acknowledgement."""

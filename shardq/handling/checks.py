@@ -58,6 +58,15 @@ def check_failure_rules(handler: type[Handler[Any]]) -> None:
         )
 
 
+def check_secret_fields(handler: type[Handler[Any]]) -> None:
+    """Raise `HandlerError` for `secret_fields` that are no names."""
+    names: Any = handler.secret_fields
+    if type(names) is not tuple or not all(isinstance(name, str) for name in names):
+        raise HandlerError(
+            f"{handler_name(handler)}.secret_fields must be a tuple of names, as ('token',), not {shown(names)}"
+        )
+
+
 def check_priorities(handler: type[Handler[Any]]) -> tuple[int, ...]:
     """The priorities a handler's requests may have, in order of service. Raises `HandlerError` for `priorities` and for
     a `starvation_limit` that cannot be.

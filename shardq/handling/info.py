@@ -10,6 +10,7 @@ import inspect
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
+from shardq.encoding.secrets import Secrets, secrets_of
 from shardq.errors import HandlerError
 from shardq.handler import Handler, check_is_handler, does_nothing
 from shardq.handling.checks import (
@@ -18,6 +19,7 @@ from shardq.handling.checks import (
     check_failure_rules,
     check_methods,
     check_priorities,
+    check_secret_fields,
     checked_size,
     does_something,
 )
@@ -30,7 +32,7 @@ from shardq.text.portrait import line
 class HandlerInfo:
     """Get one from `info_of`. It does not keep its class alive."""
 
-    __slots__ = ("_checked", "_class", "_priorities", "by", "kind", "name", "one_by_one", "result", "types")
+    __slots__ = ("_checked", "_class", "_priorities", "_secrets", "by", "kind", "name", "one_by_one", "result", "types")
 
     def __init__(self, handler: type[Handler[Any]]) -> None:
         """Raises `HandlerError` for code that cannot be served."""
@@ -49,6 +51,7 @@ class HandlerInfo:
         """Where its requests go, if it declares that. None: its `route` says so."""
         self._checked: tuple[Any, Any] | None = None
         self._priorities: tuple[int, ...] = ()
+        self._secrets: Secrets | None = None
 
     @property
     def priorities(self) -> tuple[int, ...]:
@@ -61,6 +64,18 @@ class HandlerInfo:
             self._checked = handler.priorities, handler.starvation_limit
         return self._priorities
 
+    @property
+    def secrets(self) -> Secrets:
+        """Where its requests have secrets."""
+        if self._secrets is None:
+            self._secrets = secrets_of(self.kind, self._handler.secret_fields)
+        return self._secrets
+
+    @property
+    def secrets_of_results(self) -> Secrets:
+        """Where a list of its results has secrets."""
+        return secrets_of(self.result, self._handler.secret_fields).of_each()
+
     def pipe(self, route: Route) -> str:
         """`Tube.pipe`, with the name found out before."""
         return f"{self.name}/{route.thread}/{route.priority}"
@@ -70,6 +85,7 @@ class HandlerInfo:
         handler = self._handler
         check_priorities(handler)
         check_failure_rules(handler)
+        check_secret_fields(handler)
         check_batch_size(handler, one_by_one=self.one_by_one)
         if not does_something(handler):
             raise HandlerError(does_nothing(handler))

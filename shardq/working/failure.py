@@ -15,8 +15,10 @@ import msgspec
 from shardq.deadletters import DeadLetter
 from shardq.encoding.envelope import Head, split
 from shardq.encoding.replies import Failure, kept_result, refusal
-from shardq.errors import QueueFull, TooManyOutputs
+from shardq.encoding.secrets import NO_SECRETS, Secrets
+from shardq.errors import HandlerError, QueueFull, TooManyOutputs
 from shardq.handler import Handler
+from shardq.handling.info import info_of
 from shardq.lazy import Lazy
 from shardq.model import Batch, Ending, Failed, Hand, Retry, dead_pipe, inbox_key, inbox_pipe, signal_name
 from shardq.outputs import Output
@@ -47,6 +49,7 @@ class Failures:
         self._storage = storage
         self._key = key
         self._token = token
+        self._handler = handler
         self._retry = handler.retry
         self._errors = handler.errors
         self._alarm = alarm
@@ -145,9 +148,16 @@ class Failures:
         waiting = [head.digest] if await is_awaited(self._storage, head.digest) else []
         return outputs_for_tickets([kept], waiting)
 
+    def _secrets(self) -> Secrets:
+        try:
+            return info_of(self._handler).secrets
+        except HandlerError:  # of a class that was changed meanwhile
+            return NO_SECRETS
+
     async def _bury(self, batch: Batch, letter: DeadLetter, sequence: int) -> Leave | Done:
         """Put the letter in the place of its request. For lack of room the request stays, and the thread rests."""
         pipe, grave = batch.pipe, dead_pipe(letter.handler)
+        letter = msgspec.structs.replace(letter, secrets=self._secrets())
         fields = {"pipe": pipe, "sequence": sequence, "attempts": letter.attempts, "error": letter.error}
         try:
             buried = await self._storage.bury(self._hand(batch), sequence, grave, letter.encoded())

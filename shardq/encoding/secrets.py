@@ -1,0 +1,147 @@
+"""Where the secrets of requests are, told by their type, and requests without them.
+
+Messages carry requests in clear, since handlers need them. What operators are shown of a message has a mask in the
+place of each secret: in fields with a usual name of secrets, in fields that the handler names
+(`Handler.secret_fields`), and in those of pydantic's secret types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any, get_args
+
+import msgspec
+import msgspec.inspect as seen
+
+from shardq.encoding.foreign import is_model, secrets
+from shardq.text.secret_names import MASK, is_secret, plain_name
+
+#: One step into a message: a key, a place in an array, or None for all there are.
+Step = str | int | None
+Path = tuple[Step, ...]
+
+#: How deep types are looked into, and how many places are noted at most. Where there are more, all is secret.
+_LEVELS, _PLACES = 8, 64
+#: After so many findings no more are looked for: a type that holds itself in several fields has any number.
+_FOUND = 1000
+#: Ends a place that is too deep to look into it, which only types reach that hold themselves.
+_TOO_DEEP = "a step that no message has"
+
+
+class Secrets(msgspec.Struct, frozen=True, array_like=True):
+    """Where the requests of a handler have secrets, besides the fields with usual names of secrets."""
+
+    names: tuple[str, ...] = ()
+    """Names of fields, wherever they are."""
+    places: tuple[Path, ...] = ()
+    """Places in the message."""
+
+    def of_each(self) -> Secrets:
+        """Where a list of such values has them."""
+        return Secrets(self.names, tuple((None, *place) for place in self.places))
+
+
+NO_SECRETS = Secrets()
+
+
+def secrets_of(kind: Any, names: Sequence[str] = ()) -> Secrets:
+    """Where requests of a type have secrets. `names` are those that the handler names. No code of the type runs. Of a
+    type that msgspec does not know, only the names are known.
+    """
+    walk = _Walk(frozenset(map(plain_name, names)))
+    try:
+        found = list(islice(walk.places(seen.type_info(kind), _LEVELS), _FOUND))
+    except Exception:  # all that annotations can raise
+        found = []
+    if all(_TOO_DEEP in place for place in found):
+        return Secrets(tuple(names))
+    # What is too deep may have the same secrets again.
+    places = tuple(dict.fromkeys(tuple(step for step in place if step is not _TOO_DEEP) for place in found))
+    return Secrets(tuple(names), places if len(places) <= _PLACES else ((),))
+
+
+def masked(value: Any, secrets: Secrets = NO_SECRETS) -> Any:
+    """The decoded content of a message, with a mask in the place of each secret."""
+    for place in secrets.places:
+        value = _masked_at(value, place)
+    return _masked_by_name(value, frozenset(map(plain_name, secrets.names)))
+
+
+def revealed(value: Any, secrets: Secrets = NO_SECRETS) -> Any:
+    """The same with its secrets."""
+    return value
+
+
+def _masked_by_name(value: Any, names: frozenset[str]) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: MASK if _is_named(key, names) and its is not None else _masked_by_name(its, names)
+            for key, its in value.items()
+        }
+    return [_masked_by_name(its, names) for its in value] if isinstance(value, list) else value
+
+
+def _masked_at(value: Any, place: Path) -> Any:
+    if not place:
+        return value if value is None else MASK
+    step, further = place[0], place[1:]
+    if isinstance(value, dict):
+        return {key: _masked_at(its, further) if step in (None, key) else its for key, its in value.items()}
+    if isinstance(value, list):
+        return [_masked_at(its, further) if step in (None, at) else its for at, its in enumerate(value)]
+    return value
+
+
+def _is_named(name: Any, names: frozenset[str]) -> bool:
+    return isinstance(name, str) and (is_secret(name) or plain_name(name) in names)
+
+
+class _Walk:
+    """Goes through a type and the types of all that it holds."""
+
+    def __init__(self, names: frozenset[str]) -> None:
+        self._names = names
+
+    def places(self, node: Any, levels: int) -> Iterator[Path]:
+        """The places of secrets in a value of this type."""
+        cls = getattr(node, "cls", None)
+        if isinstance(cls, type) and issubclass(cls, secrets()):
+            yield ()
+        if not levels:
+            if cls is not None or hasattr(node, "types"):
+                yield (_TOO_DEEP,)
+            return
+        if is_model(cls):
+            for name, field in cls.model_fields.items():
+                yield from self._field(name, name, field.annotation, levels)
+        for inner in getattr(node, "types", ()):
+            yield from self.places(inner, levels - 1)
+        for inner in ("item_type", "value_type"):
+            yield from self._below(None, getattr(node, inner, None), levels)
+        for at, inner in enumerate(getattr(node, "item_types", ())):
+            yield from self._below(at, inner, levels)
+        tagged = getattr(node, "tag", None) is not None
+        for at, field in enumerate(getattr(node, "fields", ()), start=tagged):
+            as_array = isinstance(node, seen.NamedTupleType) or getattr(node, "array_like", False)
+            yield from self._field(at if as_array else field.encode_name, field.name, field.type, levels)
+
+    def _field(self, step: Step, name: str, kind: Any, levels: int) -> Iterator[Path]:
+        if _is_named(name, self._names):
+            yield (step,)
+        elif isinstance(kind, seen.Type):
+            yield from self._below(step, kind, levels)
+        else:
+            yield from self._annotated(step, kind, levels)
+
+    def _annotated(self, step: Step, kind: Any, levels: int) -> Iterator[Path]:
+        """Of a field of a pydantic model, whose type msgspec may not know."""
+        try:
+            yield from self._below(step, seen.type_info(kind), levels)
+        except (TypeError, NameError):
+            for inner in get_args(kind):
+                yield from self._annotated(step, inner, levels - 1)
+
+    def _below(self, step: Step, node: Any, levels: int) -> Iterator[Path]:
+        if node is not None:
+            yield from ((step, *place) for place in self.places(node, levels - 1))
