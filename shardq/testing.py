@@ -172,6 +172,11 @@ class LocalQueue(Queue):
         await self._worker.loop()
         return (await self.storage.backlog()).handled - before
 
+    @property
+    def registered_messages(self) -> Sequence[Part]:
+        """Tubes and messages of all that `registered` reads."""
+        return self._registered
+
     def _note_registered(self, parts: Sequence[Part]) -> None:
         self._registered += [(pipe, list(messages)) for pipe, messages in parts]
 

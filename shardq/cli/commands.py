@@ -11,13 +11,14 @@ from itertools import count
 from types import ModuleType
 
 from shardq.cli.opened import attached, opened, run
-from shardq.cli.render import age, as_json, columns, readable, size, tell_wrongs, went
+from shardq.cli.render import age, as_json, columns, size, tell_wrongs, went
+from shardq.cli.views import View
 from shardq.connect import is_redis, segment_name
 from shardq.drivers.shared import contents, segments
 from shardq.drivers.shared.contents import Overview, TubeView
 from shardq.drivers.shared.supervised import SupervisedSegment
 from shardq.errors import SegmentError
-from shardq.model import Batch, Standing
+from shardq.model import Batch, Standing, key_of, split_key
 from shardq.text.wording import counted, how_far
 
 
@@ -86,8 +87,9 @@ def tubes(options: argparse.Namespace) -> None:
 
 def peek(options: argparse.Namespace) -> None:
     """Print requests at the head of a tube."""
+    view, handler = View(options), split_key(key_of(options.pipe))[0]
     batch = _peeked(options) if not is_redis(options.url) else run(_read(options))
-    requests = [readable(message) for message in batch.messages]
+    requests = [view.request(message, handler) for message in batch.messages]
     if options.json:
         print(as_json(requests))
         return

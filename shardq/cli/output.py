@@ -16,13 +16,19 @@ class OutputError(ShardqError):
     """The output of a command cannot be written."""
 
 
+class CommandFailed(ShardqError):
+    """A command did its work, and what came of it is a failure."""
+
+
 def say(text: str) -> None:
-    """Write to standard output. A character that its encoding lacks is written as JSON's escape. If standard output is
-    closed, the text is dropped. Raises `OutputError` if the write fails.
+    """Write to standard output. No character reaches it that a terminal would act upon, wherever it came from: escapes
+    stand in their place. A character that its encoding lacks is written as JSON's escape. If standard output is closed,
+    the text is dropped. Raises `OutputError` if the write fails.
     """
     out = sys.stdout
     if out is None:
         return
+    text = printable(text, keep="\n\t")
     try:
         out.write(text.encode(out.encoding, _ESCAPING).decode(out.encoding) if out.encoding else text)
         out.flush()

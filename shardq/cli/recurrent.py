@@ -9,21 +9,23 @@ from hashlib import blake2b
 from typing import Any
 
 from shardq.cli.opened import first, opened, run
-from shardq.cli.render import age, as_json, columns, readable, report
+from shardq.cli.render import age, as_json, columns, report
+from shardq.cli.views import View
 from shardq.errors import ConfigurationError
-from shardq.model import Scheduled
+from shardq.model import Scheduled, key_of, split_key
 from shardq.pages import each
 from shardq.text.wording import counted
 
 
 def list_(options: argparse.Namespace) -> None:
     """Print recurrent requests."""
+    view = View(options)
     shown, found = run(_found(options))
     if options.json:
-        print(as_json([_as_values(scheduled) for scheduled in shown]))
+        print(as_json([_as_values(scheduled, view) for scheduled in shown]))
         return
     now = time.time()
-    rows = [(_id(s), s.schedule, _in(s.due_us / 1e6 - now), as_json(readable(s.message))) for s in shown]
+    rows = [(_id(s), s.schedule, _in(s.due_us / 1e6 - now), as_json(_request(s, view))) for s in shown]
     print(columns(("id", "schedule", "due", "request"), rows, found, "no recurrent requests"), end="")
 
 
@@ -63,7 +65,11 @@ def _in(seconds: float) -> str:
     return f"in {age(seconds)}" if seconds > 0 else "now"
 
 
-def _as_values(scheduled: Scheduled) -> dict[str, Any]:
+def _request(scheduled: Scheduled, view: View) -> Any:
+    return view.request(scheduled.message, split_key(key_of(scheduled.pipe))[0])
+
+
+def _as_values(scheduled: Scheduled, view: View) -> dict[str, Any]:
     due = datetime.fromtimestamp(scheduled.due_us / 1e6, UTC).isoformat()
     values = {"id": _id(scheduled), "pipe": scheduled.pipe, "schedule": scheduled.schedule, "due": due}
-    return values | {"request": readable(scheduled.message)}
+    return values | {"request": _request(scheduled, view)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 import msgspec
 
 from shardq.cli.output import json_escaped
-from shardq.encoding.envelope import split
 from shardq.errors import StorageDamaged
 from shardq.supervisor.output.progress import duration
 from shardq.text.printable import printable
@@ -36,18 +34,6 @@ def tell_wrongs(found: Sequence[str], url: str, *, json: bool) -> None:
     print(as_json(found) if json else "\n".join(map(printable, found)) or "nothing is wrong")
     if found:
         raise StorageDamaged(f"{url}: {counted(len(found), 'thing')} wrong")
-
-
-def readable(message: bytes) -> Any:
-    """The content of a message as JSON can show it, without knowing its type. A dict whose keys are neither all texts
-    nor all integers becomes `{"pairs": [[key, value], ...]}`. A message that is no MessagePack becomes
-    `{"undecodable": ..., "because": ...}`.
-    """
-    try:
-        _, content = split(message)
-        return _in_json(msgspec.msgpack.decode(content))
-    except Exception as error:  # a message that is nested too deeply raises, too
-        return {"undecodable": message, "because": str(error)}
 
 
 def columns(titles: Sequence[str], rows: Sequence[Sequence[str]], found: int = 0, none: str = "nothing") -> str:
@@ -85,21 +71,6 @@ def age(seconds: float) -> str:
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     return duration(seconds)
-
-
-def _in_json(value: Any) -> Any:
-    if isinstance(value, dict):
-        kinds = set(map(type, value))
-        if kinds <= {str} or kinds == {int}:
-            return {key: _in_json(its) for key, its in value.items()}
-        return {"pairs": [[_in_json(key), _in_json(its)] for key, its in value.items()]}
-    if isinstance(value, list | tuple):
-        return [_in_json(its) for its in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return repr(value)
-    if isinstance(value, msgspec.msgpack.Ext):
-        return {"extension": value.code, "data": bytes(value.data)}
-    return value
 
 
 def _escaped_unless_seen(found: re.Match[str]) -> str:

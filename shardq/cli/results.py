@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shardq.cli.opened import first, opened, run
-from shardq.cli.render import age, as_json, columns, readable, report
+from shardq.cli.render import age, as_json, columns, report
+from shardq.cli.views import View
 from shardq.encoding.replies import decode_reply
 from shardq.errors import ConfigurationError
 from shardq.model import KEPT_PIPE
@@ -24,8 +25,9 @@ def results(options: argparse.Namespace) -> None:
         count = run(_dropped(options))
         report(options, f"{count:,} dropped", dropped=count)
         return
+    view = View(options)
     shown, found = run(_found(options))
-    values = [_as_values(its) for its in shown]
+    values = [_as_values(its, view) for its in shown]
     if options.json:
         print(as_json(values))
         return
@@ -57,14 +59,14 @@ async def _dropped(options: argparse.Namespace) -> int:
         return await kept.drop(*options.drop)
 
 
-def _as_values(found: Found) -> dict[str, Any]:
+def _as_values(found: Found, view: View) -> dict[str, Any]:
     number, kept = found
     reply = decode_reply(kept.reply)
     ready = datetime.fromtimestamp(kept.ready_us / 1e6, UTC).isoformat(timespec="milliseconds")
     values = {"id": number, "handler": kept.handler, "ready": ready, "attempts": reply.attempts}
     if reply.failure:
         return values | {"error": reply.failure.message, "traceback": reply.failure.traceback}
-    [result] = readable(bytes(reply.results))
+    [result] = view.result(bytes(reply.results), kept.handler)
     return values | {"result": result}
 
 

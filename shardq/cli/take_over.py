@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from shardq.cli.application import handlers_of
 from shardq.cli.opened import run
 from shardq.cli.output import complain
 from shardq.cli.render import report
@@ -20,7 +19,6 @@ from shardq.moving import mover
 from shardq.moving.ancestor import Ancestor, Handlers, Translator
 from shardq.moving.ends import opened, url_of
 from shardq.settings import parse_bytes
-from shardq.supervisor.code.handlers import load_handlers
 from shardq.text.wording import counted
 
 
@@ -29,8 +27,7 @@ def take_over(options: argparse.Namespace) -> None:
     source, target = url_of(options.url), url_of(options.target)
     if not is_redis(source):
         raise ConfigurationError("sharded-queue keeps its requests on a server: give redis://HOST:PORT")
-    sys.path.insert(0, os.getcwd())
-    handlers = load_handlers(options.modules)
+    handlers = handlers_of(options.modules)
     moved = run(_taken_over(options, source, target, handlers))
     if moved is None:
         report(options, f"{signpost(source)} has nothing of sharded-queue with this prefix", moved=0)

@@ -9,6 +9,7 @@ import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -35,7 +36,9 @@ def url() -> Iterator[str]:
 
 
 @pytest.fixture
-def command(url: str, capsys: pytest.CaptureFixture[str]) -> Command:
+def command(url: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    monkeypatch.chdir(tmp_path)
+
     def run(*words: str, code: int = cli.OK) -> str:
         assert cli.main([*words, "--url", url]) == code
         said = capsys.readouterr()
@@ -87,7 +90,7 @@ def test_check_says_what_is_wrong(url: str, command: Command) -> None:
 def test_requests_are_parked_and_put_back(command: Command) -> None:
     assert json.loads(command("park", TUBE, "--json")) == {"parked": 2}
     assert len(json.loads(command("dead", "list", "--json"))) == 2
-    assert json.loads(command("dead", "requeue", "--all", "--head", "--json")) == {"requeued": 2}
+    assert json.loads(command("dead", "requeue", "--all", "--yes", "--head", "--json")) == {"requeued": 2}
     assert json.loads(command("peek", TUBE, "--json")) == [["", 3, 3, ""], ["", 7, 3, ""]]
 
 
@@ -96,9 +99,9 @@ def test_dead_letters_are_shown_and_dropped(command: Command) -> None:
     [first, second] = json.loads(command("dead", "list", f"{Record.__module__}/Record", "--json"))
     shown = json.loads(command("dead", "show", first["id"], "--json"))
     assert (shown["reason"], shown["request"]) == ("parked", ["", 3, 3, ""])
-    assert json.loads(command("dead", "drop", first["id"], "--json")) == {"dropped": 1}
+    assert json.loads(command("dead", "drop", first["id"], "--json"))["dropped"] == 1
     assert first["id"] in command("dead", "show", first["id"], code=cli.FAILED)
-    assert json.loads(command("dead", "drop", "--all", "--json")) == {"dropped": 1}
+    assert json.loads(command("dead", "drop", "--all", "--yes", "--json"))["dropped"] == 1
     assert "no dead letters" in command("dead", "list")
     assert second["id"] != first["id"]
 

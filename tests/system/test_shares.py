@@ -145,7 +145,7 @@ def test_whoever_looks_in_needs_no_slot_of_the_programs(full: Store) -> None:
             ["dead", "list", "--json"],
             ["recurrent", "list", "--json"],
             ["park", PIPE, "--json"],
-            ["dead", "drop", "--all", "--json"],
+            ["dead", "requeue", "--all", "--yes", "--json"],
         )
         return [main([*command, "--url", url]) for command in commands]
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -201,7 +202,9 @@ def test_a_name_that_is_no_text_is_refused_and_named(name: str, url: str) -> Non
     assert rb"'a\udcff/dead' is no name" in done.stderr
 
 
-@pytest.mark.parametrize("words", [("status", "--sample", "0"), ("dead", "list", "--json"), ("dead", "drop", "--all")])
+@pytest.mark.parametrize(
+    "words", [("status", "--sample", "0"), ("dead", "list", "--json"), ("dead", "requeue", "--all", "--yes")]
+)
 def test_a_closed_output_keeps_nothing_from_being_done(words: tuple[str, ...], name: str, url: str) -> None:
     bury(name, b"\x01")
     done = program(
@@ -218,7 +221,9 @@ def test_closed_errors_leave_the_exit_code(name: str, url: str) -> None:
 def test_a_full_output_is_said(name: str, url: str) -> None:
     bury(name, b"\x01")
     with open("/dev/full", "w") as full:
-        done = program(url, "dead", "drop", "--all", stdout=full, stderr=subprocess.PIPE, capture_output=False)
+        done = program(
+            url, "dead", "requeue", "--all", "--yes", stdout=full, stderr=subprocess.PIPE, capture_output=False
+        )
     assert done.returncode == FAILED
     assert done.stderr == (
         b"shardq: standard output cannot be written: No space left on device; what was asked for is done\n"
@@ -248,7 +253,7 @@ def test_the_largest_limit_shows_all(name: str, url: str, said: Say) -> None:
         assert said(*words, "--limit", "9" * 18)[0] == OK
 
 
-def test_letters_that_had_to_go_are_told_of(name: str, url: str, said: Say) -> None:
+def test_letters_that_had_to_go_are_told_of(name: str, url: str, said: Say, tmp_path: Path) -> None:
     bury(name, b"\x01", b"\x02", b"\x03", most=2)
 
     _, status, _ = said("status", "--sample", "0")
@@ -256,7 +261,7 @@ def test_letters_that_had_to_go_are_told_of(name: str, url: str, said: Say) -> N
     assert json.loads(said("status", "--sample", "0", "--json")[1])["evicted"] == 1
     *_, last = said("dead", "list")[1].splitlines()
     assert last == "1 letter made room for later ones and went for ever (of all handlers)"
-    said("dead", "drop", "--all")
+    said("dead", "drop", "--all", "--yes", "--export", tmp_path / "gone")
     assert "0 dead letters; 3 requests failed for good so far; 1 letter" in said("status", "--sample", "0")[1]
     assert said("destroy")[0] == OK
     assert files_of(name) == set()

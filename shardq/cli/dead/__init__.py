@@ -1,0 +1,1 @@
+"""What `shardq dead ...` and `shardq park` do."""

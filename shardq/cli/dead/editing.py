@@ -1,0 +1,129 @@
+"""Edits the request of a dead letter, and puts it back."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Awaitable
+from typing import Any
+
+import msgspec
+
+from shardq.cli.application import handler_of
+from shardq.cli.dead.reading import letters_of, one
+from shardq.cli.opened import run
+from shardq.cli.render import report
+from shardq.cli.views import View
+from shardq.deadletters import Buried
+from shardq.encoding.codec import MsgspecSerializer
+from shardq.encoding.envelope import HEAD_BYTES, split
+from shardq.encoding.generic import content_of
+from shardq.errors import ConfigurationError, RequestError, shown
+from shardq.handler import Handler
+from shardq.handling.info import info_of
+from shardq.handling.prepared import messages_of
+from shardq.letters.edited import Edit, with_field
+from shardq.model import Batch
+
+
+def edit(options: argparse.Namespace) -> None:
+    """Put the request back as it was edited. Its letter stays until the edited request is stored, in the same step."""
+    buried = run(_one(options))
+    letter = buried.letter
+    known = handler_of(letter.handler, options.app) if options.app else None
+    if letter.reason == "undecodable" and _content(letter.message) is None:
+        raise ConfigurationError(f"the request of {buried.id} is no MessagePack: it cannot be edited")
+    before = json.loads(msgspec.json.encode(View(options).request(letter.message, letter.handler, letter.secrets)))
+    after = _edited(before, buried, options, free=known is not None)
+    message, pipe = Edit(before, after, free=known is not None).applied(letter.message), letter.pipe
+    if known:
+        message, pipe = run(_checked(known, message))
+    if (message, pipe) == (letter.message, letter.pipe):
+        report(options, "nothing was changed: the dead letter stays", requeued=0, tube=None)
+        return
+    if not run(_put_back(options, buried, message, pipe)):
+        raise ConfigurationError(f"{buried.id} is gone meanwhile: nothing is changed")
+    report(options, f"1 requeued to {pipe}", requeued=1, tube=pipe)
+
+
+def _edited(before: Any, buried: Buried, options: argparse.Namespace, *, free: bool) -> Any:
+    if not options.set:
+        return _from_editor(before, buried)
+    raw, after = content_of(buried.letter.message), before
+    for assignment in options.set:
+        after = with_field(after, raw, assignment, free=free)
+    return after
+
+
+def _from_editor(before: Any, buried: Buried) -> Any:
+    """What the user makes of the request in `$EDITOR`."""
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
+    if not editor:
+        raise ConfigurationError("which editor? set EDITOR, or give --set FIELD=VALUE")
+    with tempfile.NamedTemporaryFile("w+", prefix="shardq-", suffix=".json", encoding="utf-8") as file:
+        json.dump(before, file, indent=2)
+        file.write("\n")
+        file.flush()
+        try:
+            ended = subprocess.run([*shlex.split(editor), file.name], check=False).returncode
+        except OSError as error:
+            raise ConfigurationError(f"the editor {shown(editor)} cannot be run: {error.strerror}") from error
+        if ended:
+            raise ConfigurationError(f"the editor {shown(editor)} ended with {ended}: {buried.id} is not changed")
+        with open(file.name, encoding="utf-8") as again:  # editors replace files
+            try:
+                return json.load(again)
+            except ValueError as error:
+                raise RequestError(f"what was edited is no JSON: {error}; {buried.id} is not changed") from error
+
+
+async def _checked(handler: type[Handler[Any]], message: bytes) -> tuple[bytes, str]:
+    """The message as the handler's requests are stored, and the tube that it belongs to. Raises `DecodeError` for what
+    is no request of the handler, and `RequestError` for a field that it does not have.
+    """
+    facts, serializer = info_of(handler), MsgspecSerializer()
+    head, body = split(message)
+    requests = serializer.decode(facts.kind, Batch(0, 1, [len(body)], body))
+    routes = None if facts.by else handler.route(*requests)
+    if isinstance(routes, Awaitable):
+        routes = await routes
+    [(pipe, [again])] = messages_of(
+        facts, requests, routes, lambda facts, its: serializer.encode(facts.kind, its)
+    ).groups.items()
+    if lost := _lost(content_of(body), content_of(again)):
+        raise RequestError(f"requests of {facts.name} have no field {shown(lost)}")
+    return (message[:HEAD_BYTES] if head else b"") + again, pipe
+
+
+def _lost(given: Any, stored: Any, where: str = "") -> str:
+    """The first field that was given and that the type of the requests does not have."""
+    if isinstance(given, dict) and isinstance(stored, dict):
+        pairs = [(key, its, stored.get(key)) for key, its in given.items()]
+        if missing := [key for key, _, _ in pairs if key not in stored]:
+            return f"{where}{missing[0]}"
+    elif isinstance(given, list) and isinstance(stored, list):
+        pairs = [(at, *both) for at, both in enumerate(zip(given, stored, strict=False))]
+    else:
+        return ""
+    return next(filter(None, (_lost(one, other, f"{where}{key}.") for key, one, other in pairs)), "")
+
+
+def _content(message: bytes) -> Any:
+    try:
+        return [content_of(message)]
+    except Exception:  # all that decoding raises
+        return None
+
+
+async def _one(options: argparse.Namespace) -> Buried:
+    with letters_of(options.url) as letters:
+        return await one(letters, options.id)
+
+
+async def _put_back(options: argparse.Namespace, buried: Buried, message: bytes, pipe: str) -> bool:
+    with letters_of(options.url) as letters:
+        return await letters.requeue(buried, ahead=options.head, message=message, pipe=pipe)

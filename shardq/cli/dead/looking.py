@@ -1,0 +1,111 @@
+"""Shows dead letters."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from shardq.cli.dead.reading import letters_of, one
+from shardq.cli.opened import opened, run
+from shardq.cli.render import age, as_json, columns, went
+from shardq.cli.views import View
+from shardq.deadletters import Buried, DeadLetters
+from shardq.letters.match import Match
+from shardq.model import dead_pipe
+from shardq.text.printable import printable
+
+#: Most characters of an error in a line.
+_LONGEST = 80
+
+
+def list_(options: argparse.Namespace) -> None:
+    """Print dead letters."""
+    view = View(options)
+    shown, more, evicted = run(_found(options))
+    if options.json:
+        print(as_json([as_values(buried, view) for buried in shown]))
+        return
+    none = f"no dead letters of {options.handler}" if options.handler else "no dead letters"
+    now = time.time()
+    rows = [
+        (
+            b.id,
+            b.letter.reason,
+            str(b.letter.attempts),
+            age(now - b.letter.last_failed_us / 1e6),
+            _short(b.letter.error),
+        )
+        for b in shown
+    ]
+    suffix = " that match" if options.match or options.after else ""
+    print(columns(("id", "reason", "attempts", "ago", "error"), rows, len(rows) + more, none + suffix), end="")
+    if more and shown:
+        print(f"the next ones: --after {printable(shown[-1].id)}")
+    if evicted:
+        print(f"{went(evicted)} (of all handlers)")
+
+
+def show(options: argparse.Namespace) -> None:
+    """Print one dead letter as a whole."""
+    view = View(options)
+    values = as_values(run(_one(options)), view)
+    if options.json:
+        print(as_json(values))
+        return
+    for name, value in values.items():
+        if name != "traceback" and value is not None:
+            print(f"{name + ':':<14}{as_json(value) if name == 'request' else printable(str(value))}")
+    if values["traceback"]:
+        print(f"\n{values['traceback']}", end="")
+
+
+def as_values(buried: Buried, view: View) -> dict[str, Any]:
+    """A letter as JSON shows it."""
+    letter = buried.letter
+    return {
+        "id": buried.id,
+        "request": view.request(letter.message, letter.handler, letter.secrets),
+        "tube": letter.pipe,
+        "sequence": letter.sequence,
+        "reason": letter.reason,
+        "error": letter.error,
+        "signal": letter.signal,
+        "attempts": letter.attempts,
+        "first_failed": _time(letter.first_failed_us),
+        "last_failed": _time(letter.last_failed_us),
+        "traceback": letter.traceback,
+    }
+
+
+async def _found(options: argparse.Namespace) -> tuple[Sequence[Buried], int, int]:
+    """The first letters, how many more there are, and how many older ones were removed to make room for later ones."""
+    match = Match(*options.match)
+    with opened(options.url) as storage:
+        letters = DeadLetters(storage)
+        found = await letters.list(options.handler, after=options.after, limit=options.limit, match=match)
+        backlog = await storage.backlog()
+        if not options.match and not options.after:
+            there = await storage.length(dead_pipe(options.handler)) if options.handler else backlog.dead
+            return found, there - len(found), backlog.evicted
+        last, more = found[-1].id if found else options.after, 0
+        if len(found) == options.limit:
+            async for _ in letters.each(options.handler, after=last, match=match):
+                more += 1
+        return found, more, backlog.evicted
+
+
+async def _one(options: argparse.Namespace) -> Buried:
+    with letters_of(options.url) as letters:
+        return await one(letters, options.id)
+
+
+def _time(unix_us: int) -> str:
+    return datetime.fromtimestamp(unix_us / 1e6, UTC).isoformat(timespec="milliseconds")
+
+
+def _short(text: str) -> str:
+    line = text.partition("\n")[0]
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."

@@ -1,0 +1,43 @@
+"""Examples for the help of each command, as they are typed behind `shardq`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+_URL = "--url shm://app"
+
+EXAMPLES: Mapping[str, Sequence[str]] = {
+    "status": (f"status {_URL}", f"status {_URL} --sample 0 --json"),
+    "tubes": (f"tubes {_URL} --limit 20",),
+    "peek": (f"peek {_URL} app.jobs/Resize/3/0 --limit 5", f"peek {_URL} app.jobs/Login/0/0 --app app.jobs"),
+    "dead list": (
+        f"dead list {_URL} app.jobs/Resize",
+        f"dead list {_URL} --match type=ValueError --match newer=1h",
+        f"dead list {_URL} --match user.id=5 --after app.jobs/Resize#117 --limit 20",
+    ),
+    "dead show": (f"dead show {_URL} app.jobs/Resize#17",),
+    "dead requeue": (
+        f"dead requeue {_URL} app.jobs/Resize#17 --head",
+        f"dead requeue {_URL} app.jobs/Resize --match 'error~timed out' --yes",
+        f"dead requeue {_URL} --from shardq-dropped-20260102T030405-77.jsonl",
+    ),
+    "dead drop": (
+        f"dead drop {_URL} app.jobs/Resize#17",
+        f"dead drop {_URL} --match older=30d --export old-letters.jsonl",
+    ),
+    "dead edit": (
+        f"dead edit {_URL} app.jobs/Resize#17",
+        f"dead edit {_URL} app.jobs/Resize#17 --app app.jobs --set width=200",
+    ),
+    "dead replay": (f"dead replay {_URL} app.jobs/Resize#17 --app app.jobs --pdb",),
+    "dead test": (f"dead test {_URL} app.jobs/Resize#17 --app app.jobs > test_resize.py",),
+    "park": (f"park {_URL} gone.module/Handler/0/0",),
+    "recurrent list": (f"recurrent list {_URL}",),
+    "recurrent cancel": (f"recurrent cancel {_URL} app.jobs/Report/0/0#5a3f09bc", f"recurrent cancel {_URL} --all"),
+    "results": (f"results {_URL} --limit 20", f"results {_URL} --drop 17 18"),
+    "check": (f"check {_URL}",),
+    "move": ("move shm://app redis://queue.example:6379/0",),
+    "take-over": ("take-over redis://old.example:6379 shm://app app.jobs",),
+    "destroy": (f"destroy {_URL}", f"destroy {_URL} --with-requests"),
+    "completion": ("completion bash > ~/.local/share/bash-completion/completions/shardq", "completion fish | source"),
+}

@@ -1,0 +1,117 @@
+"""The command lines of `shardq`."""
+
+from __future__ import annotations
+
+import argparse
+
+from shardq.cli import commands, completion, moving, recurrent, results
+from shardq.cli.dead.arguments import add_dead
+from shardq.cli.dead.parking import park
+from shardq.cli.verbs import Parser, Verbs, count, group, later, on_storage, seconds, shows_requests, verb
+from shardq.version import __version__
+
+
+def new_parser() -> Parser:
+    """A parser of all commands. What it parses has `run`, which takes it."""
+    parser = Parser(prog="shardq", description="Look into a storage, and steer what is in it.")
+    parser.add_argument("--version", action="version", version=f"shardq {__version__}")
+    verbs: Verbs = parser.add_subparsers(required=True, metavar="COMMAND")
+    _looking(verbs)
+    add_dead(verbs)
+    _parking(verbs)
+    _recurrent(verbs)
+    _results(verbs)
+    _move(verbs)
+    _take_over(verbs)
+    _whole(verbs)
+    _completion(verbs)
+    return parser
+
+
+def _looking(verbs: Verbs) -> None:
+    text = "totals, rates, memory, and each worker with what it has in hand"
+    status = on_storage(verbs, "status", commands.status, text)
+    status.add_argument(
+        "--sample", type=seconds, default=1.0, metavar="SECONDS", help="measure rates so long; 0: none (default: 1)"
+    )
+    text = "tubes that are not empty: length, age of the oldest, bound worker"
+    tubes = on_storage(verbs, "tubes", commands.tubes, text)
+    tubes.add_argument(
+        "--limit", type=count, default=100, help="show at most so many, the longest first (default: 100)"
+    )
+    peek = on_storage(verbs, "peek", commands.peek, "the requests at the head of a tube, without taking them")
+    peek.add_argument("pipe", metavar="MODULE/Handler/THREAD/PRIORITY", help="name of the tube, as `tubes` shows it")
+    peek.add_argument("--limit", type=count, default=10, help="show at most so many (default: 10)")
+    shows_requests(peek)
+
+
+def _parking(verbs: Verbs) -> None:
+    made = on_storage(verbs, "park", park, "make dead letters of all requests in a tube that no worker serves")
+    made.add_argument("pipe", metavar="MODULE/Handler/THREAD/PRIORITY", help="name of the tube, as `tubes` shows it")
+
+
+def _recurrent(verbs: Verbs) -> None:
+    inner: Verbs = group(verbs, "recurrent", "recurrent requests: list, cancel").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    listing = on_storage(inner, "list", recurrent.list_, "the recurrent requests, the next due first")
+    listing.add_argument("--limit", type=count, default=100, help="show at most so many (default: 100)")
+    shows_requests(listing)
+    cancel = on_storage(inner, "cancel", recurrent.cancel, "have requests come no more")
+    cancel.add_argument("ids", nargs="*", metavar="ID", help="as `list` shows them")
+    cancel.add_argument("--all", action="store_true", help="all recurrent requests of the storage")
+
+
+def _results(verbs: Verbs) -> None:
+    text = "the results that are kept for tickets, the oldest first"
+    kept = on_storage(verbs, "results", results.results, text)
+    kept.add_argument("--limit", type=count, default=100, help="show at most so many (default: 100)")
+    kept.add_argument("--drop", type=count, nargs="+", metavar="ID", help="forget those of these ids instead")
+    shows_requests(kept)
+
+
+def _move(verbs: Verbs) -> None:
+    text = "move all that a storage holds into another one; given again, it goes on where it was cut off"
+    move = verb(verbs, "move", moving.move, text)
+    move.add_argument("url", metavar="SOURCE", help="shm://NAME, redis://HOST:PORT, or env:VARIABLE that has the URL")
+    move.add_argument("target", metavar="TARGET", help="the same; a segment is made where there is none")
+    _move_options(move)
+
+
+def _take_over(verbs: Verbs) -> None:
+    text = "move what the package sharded-queue has on a server into a storage; its programs have to be ended before"
+    made = verb(verbs, "take-over", later("shardq.cli.take_over", "take_over"), text)
+    made.add_argument("url", metavar="SOURCE", help="redis://HOST:PORT, or env:VARIABLE that has the URL")
+    made.add_argument("target", metavar="TARGET", help="shm://NAME, redis://HOST:PORT, or env:VARIABLE")
+    made.add_argument("modules", nargs="+", metavar="MODULE[:Handler]", help="whose handlers the requests are of")
+    made.add_argument("--prefix", default="tube_", help="its QUEUE_STORAGE_PREFIX (default: tube_)")
+    made.add_argument("--lock-prefix", default="lock_", help="its QUEUE_LOCK_PREFIX (default: lock_)")
+    made.add_argument("--timezone", default="UTC", help="of its hosts, for rules that name none (default: UTC)")
+    made.add_argument("--ignore-locks", action="store_true", help="do not wait for locks that its workers left")
+    _move_options(made)
+
+
+def _move_options(made: Parser) -> None:
+    made.add_argument(
+        "--timeout",
+        type=seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help="wait so long for batches in hand (default: 60)",
+    )
+    made.add_argument("--capacity", metavar="SIZE", help="of a segment that is made, as 512M")
+    made.add_argument("--cancel", action="store_true", help="undo a move that is not finished")
+
+
+def _whole(verbs: Verbs) -> None:
+    text = "remove a storage that no process uses, and all in it"
+    destroy = on_storage(verbs, "destroy", commands.destroy, text)
+    destroy.add_argument("--with-requests", action="store_true", help="also if requests are left in it, which are lost")
+    on_storage(verbs, "check", commands.check, "read a whole storage, and say what is wrong in it")
+
+
+def _completion(verbs: Verbs) -> None:
+    made = group(verbs, "completion", "print a script with which a shell completes these commands")
+    made.add_argument("shell", choices=completion.SHELLS, metavar="bash|zsh|fish", help="the shell")
+    made.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    made.set_defaults(run=lambda options: completion.completion(options, new_parser()))

@@ -1,0 +1,32 @@
+"""Requests and results as commands show them: with masks in the place of secrets, unless told to reveal them."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from shardq.cli.application import handlers_of
+from shardq.encoding.generic import readable
+from shardq.encoding.secrets import NO_SECRETS, Secrets
+from shardq.handling.info import info_of
+
+
+class View:
+    """Knows the types of an application's requests where the command was given its modules."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        """Raises what an application raises that does not import."""
+        self._reveal: bool = options.reveal
+        self._handlers = handlers_of(options.app)
+
+    def request(self, message: bytes, handler: str, noted: Secrets = NO_SECRETS) -> Any:
+        """A request of the handler `module/Handler`. `noted` is what is known of its secrets without its type."""
+        known = self._handlers.get(handler)
+        secrets = noted if known is None else info_of(known).secrets
+        return readable(message, secrets, reveal=self._reveal)
+
+    def result(self, result: bytes, handler: str) -> Any:
+        """The list with the result of such a request."""
+        known = self._handlers.get(handler)
+        secrets = NO_SECRETS if known is None else info_of(known).secrets_of_results
+        return readable(result, secrets, reveal=self._reveal)

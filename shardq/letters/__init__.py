@@ -1,0 +1,1 @@
+"""Dead letters chosen by what they hold, and written to files."""

@@ -1,0 +1,460 @@
+"""`shardq dead ...` on real storages: filters, many letters at once, files of letters, editing, replaying."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from shardq import connect
+from shardq.cli import FAILED, OK, main
+from shardq.cli.dead import reading
+from shardq.drivers import SharedStorage
+from tests.support import mourned
+from tests.support.drivers import MIB
+from tests.support.homes import Home, on_each_home
+from tests.support.ids import text_of
+from tests.support.mourned import Charge, Fulfil, Order, User, let_fail, letters_at, name_of
+from tests.support.programs import ROOT
+from tests.support.tasks import LIMIT_S
+
+APP = mourned.__name__
+FULFIL = name_of(Fulfil)
+ORDERS = [
+    Order(1, User(5, "Ann"), "timed out"),
+    Order(2, User(6, "Bob"), "key"),
+    Order(3, User(5, "Ann"), "Timed Out again", due=datetime(2026, 1, 2, tzinfo=UTC)),
+]
+
+
+class Said(NamedTuple):
+    status: int
+    out: str
+    errors: str
+
+    @property
+    def value(self) -> Any:
+        """What it printed as JSON."""
+        assert (self.status, self.errors) == (OK, "")
+        return json.loads(self.out)
+
+
+Say = Callable[..., Said]
+
+
+@pytest.fixture
+def said(home: Home, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Say:
+    """`said("list")` is `shardq dead list` on the test's storage."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: object) -> Said:
+        capsys.readouterr()
+        status = main(["dead", *map(str, words), "--url", home.url])
+        return Said(status, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def _room(home: Home) -> None:
+    if home.url.startswith("shm://"):
+        SharedStorage.create(home.name, 64 * MIB).detach()
+
+
+@pytest.fixture
+def orders(home: Home) -> list[str]:
+    """Three dead letters, in their order; returns their ids."""
+    let_fail(home.url, Fulfil, *ORDERS)
+    by_number = {its.letter.message: its.id for its in letters_at(home.url)}
+    assert len(by_number) == 3
+    return [its.id for its in letters_at(home.url)]
+
+
+class Asking:
+    """The command at a terminal, which has asked its question."""
+
+    def __init__(self, *words: object, url: str, cwd: Path) -> None:
+        self._mine, theirs = pty.openpty()
+        self._program = subprocess.Popen(
+            (sys.executable, "-m", "shardq", "dead", *map(str, words), "--url", url),
+            cwd=cwd,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdin=theirs,
+            stdout=subprocess.DEVNULL,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        self.question = ""
+        while "[y/N]" not in self.question:
+            self.question += os.read(self._mine, 4096).decode()
+
+    def answer(self, text: str) -> int:
+        """Answer the question, and return the exit code."""
+        os.write(self._mine, f"{text}\n".encode())
+        status = self._program.wait(LIMIT_S)
+        os.close(self._mine)
+        return status
+
+
+def numbers(listed: Any) -> list[int]:
+    return sorted(letter["request"]["number"] for letter in listed)
+
+
+def in_tubes(url: str) -> list[bytes]:
+    """The messages of all orders that are queued, by their tubes."""
+
+    async def look() -> list[bytes]:
+        async with await connect(url) as queue:
+            found = [await queue.storage.range(f"{FULFIL}/{thread}/0", 9) for thread in range(4)]
+            return [message for batch in found for message in batch.messages]
+
+    return asyncio.run(look())
+
+
+# Which letters
+
+
+@on_each_home
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        (["type=KeyError"], [2]),
+        (["type=ValueError", "user.id=5"], [1, 3]),
+        (["error~TIMED OUT"], [1, 3]),
+        (["error~timed out", "number=3"], [3]),
+        (["user.name~nn", "how~again"], [3]),
+        (["older=1h"], []),
+        (["newer=1h"], [1, 2, 3]),
+        (["due=2026-01-02T00:00:00Z"], [3]),
+        (["no.such.field=1"], []),
+    ],
+    ids=text_of,
+)
+def test_filters_choose(filters: list[str], found: list[int], home: Home, orders: list[str], said: Say) -> None:
+    words = [word for each in filters for word in ("--match", each)]
+    assert numbers(said("list", *words, "--json").value) == found
+    assert said("requeue", *words, "--yes", "--json").value == {"requeued": len(found)}
+    assert numbers(said("list", "--json").value) == sorted({1, 2, 3} - set(found))
+
+
+@on_each_home
+def test_pages_follow_one_another(home: Home, orders: list[str], said: Say) -> None:
+    let_fail(home.url, Charge, mourned.Card(holder="Ann", digits="4711"))
+    whole = [letter["id"] for letter in said("list", "--json").value]
+    assert len(whole) == 4
+    pages, last = list[str](), ""
+    while page := said("list", "--limit", 1, "--json", *(["--after", last] if last else [])).value:
+        pages.append(last := page[0]["id"])
+    assert pages == whole
+
+    assert said("list", "--limit", 2).out.splitlines()[-2:] == ["and 2 more", f"the next ones: --after {whole[1]}"]
+    matched = said("list", FULFIL, "--match", "type=ValueError", "--limit", 1).out.splitlines()
+    assert matched[-2] == "and 1 more"
+
+
+@pytest.mark.parametrize("wrong", ["", "number", "=5", "older=5", "newer=soon", "."])
+@pytest.mark.parametrize("verb", ["list", "requeue", "drop"])
+def test_what_is_no_filter_is_refused(verb: str, wrong: str, home: Home, orders: list[str], said: Say) -> None:
+    refused = said(verb, "--match", wrong)
+    assert refused.status == FAILED
+    assert "is no filter: write FIELD=VALUE" in refused.errors or "says no age: write it as" in refused.errors
+    assert len(letters_at(home.url)) == 3
+
+
+# Asking first
+
+
+@pytest.mark.parametrize("verb", ["requeue", "drop"])
+def test_without_a_terminal_nothing_is_done_unless_told_yes(
+    verb: str, home: Home, orders: list[str], said: Say, tmp_path: Path
+) -> None:
+    for words in (["--all"], [FULFIL], ["--match", "newer=1h"]):
+        refused = said(verb, *words)
+        assert refused.status == FAILED
+        assert "3 dead letters would be " in refused.errors
+        assert "there is no terminal to ask at: add --yes; nothing is changed" in refused.errors
+    assert len(letters_at(home.url)) == 3
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("answer", "left"), [("y", 0), ("YES", 0), ("n", 3), ("", 3)])
+def test_a_terminal_is_asked(answer: str, left: int, home: Home, orders: list[str], tmp_path: Path) -> None:
+    command = Asking("drop", "--all", url=home.url, cwd=tmp_path)
+    assert "3 dead letters would be dropped. Go on? [y/N]" in command.question
+    assert len(letters_at(home.url)) == 3
+    assert command.answer(answer) == (FAILED if left else OK)
+    assert len(letters_at(home.url)) == left
+
+
+def test_only_what_was_counted_is_hit(home: Home, orders: list[str], said: Say, tmp_path: Path) -> None:
+    """A letter that comes while the operator reads the question stays."""
+    command = Asking("drop", "--match", "newer=1h", url=home.url, cwd=tmp_path)
+    let_fail(home.url, Fulfil, Order(9, User(5), "late"))
+    assert command.answer("y") == OK
+    assert numbers(said("list", "--json").value) == [9]
+
+
+# Files of letters
+
+
+@on_each_home
+def test_what_is_dropped_is_in_a_file_and_comes_back_from_it(
+    home: Home, orders: list[str], said: Say, tmp_path: Path
+) -> None:
+    before = {its.id: its.letter for its in letters_at(home.url)}
+    file = tmp_path / "dropped.jsonl"
+
+    assert said("drop", "--all", "--yes", "--export", file, "--json").value == {"dropped": 3, "export": str(file)}
+
+    assert file.stat().st_mode & 0o777 == 0o600
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert {line["id"]: line["letter"]["error"] for line in lines} == {id_: its.error for id_, its in before.items()}
+    assert letters_at(home.url) == []
+    assert said("requeue", "--from", file, "--match", "user.id=6", "--yes", "--json").value == {"requeued": 1}
+    assert said("requeue", "--from", file, "--match", "user.id=5", "--yes", "--json").value == {"requeued": 2}
+    assert sorted(in_tubes(home.url)) == sorted(its.message for its in before.values())
+
+
+def test_a_file_that_is_there_is_not_written_over(home: Home, orders: list[str], said: Say, tmp_path: Path) -> None:
+    file = tmp_path / "mine"
+    file.write_text("mine")
+    refused = said("drop", "--all", "--yes", "--export", file)
+    assert refused.status == FAILED
+    assert f"{file} exists already: give --export with the name of a new file" in refused.errors
+    assert (file.read_text(), len(letters_at(home.url))) == ("mine", 3)
+
+
+def test_where_no_file_can_be_written_nothing_is_dropped(home: Home, orders: list[str], said: Say) -> None:
+    refused = said("drop", "--all", "--yes", "--export", "/proc/none")
+    assert refused.status == FAILED
+    assert "/proc/none cannot be written" in refused.errors
+    assert len(letters_at(home.url)) == 3
+
+
+def test_without_a_name_the_file_lies_where_the_command_runs(
+    home: Home, orders: list[str], said: Say, tmp_path: Path
+) -> None:
+    done = said("drop", orders[0])
+    [file] = tmp_path.iterdir()
+    assert done.out == f"1 dropped, and written to {file} before\n"
+
+
+@pytest.mark.parametrize("text", ["{}", "no json", '{"id": 1, "letter": {}}'])
+def test_a_file_that_has_no_letters_is_named(text: str, home: Home, said: Say, tmp_path: Path) -> None:
+    (tmp_path / "other").write_text(text)
+    refused = said("requeue", "--from", "other", "--yes")
+    assert refused.status == FAILED
+    assert "line 1 of other is no dead letter as `dead drop` writes them" in refused.errors
+    assert "none cannot be read" in said("requeue", "--from", "none", "--yes").errors
+
+
+def test_many_are_acted_upon_in_steps(home: Home, said: Say, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    steps = list[int]()
+    drop = SharedStorage.drop
+
+    async def counted(storage: SharedStorage, grave: str, *sequences: int) -> int:
+        steps.append(len(sequences))
+        return await drop(storage, grave, *sequences)
+
+    monkeypatch.setattr(SharedStorage, "drop", counted)
+    let_fail(home.url, Fulfil, *(Order(number, User(number), "broken") for number in range(600)))
+
+    assert said("drop", FULFIL, "--yes", "--export", tmp_path / "all", "--json").value["dropped"] == 600
+    assert steps == [reading.AT_ONCE, reading.AT_ONCE, 600 - 2 * reading.AT_ONCE]
+    assert len((tmp_path / "all").read_bytes().splitlines()) == 600
+
+
+# Editing
+
+
+def edited(message: bytes) -> Order:
+    import msgspec
+
+    return msgspec.msgpack.decode(message, type=Order)
+
+
+@on_each_home
+def test_a_field_is_set_and_the_request_put_back(home: Home, orders: list[str], said: Say) -> None:
+    [third] = said("list", "--match", "number=3", "--json").value
+    done = said("edit", third["id"], "--set", "how=", "--set", "user.id=7", "--set", "price=2", "--json").value
+    assert done == {"requeued": 1, "tube": third["tube"]}
+    [message] = in_tubes(home.url)
+    assert edited(message) == Order(3, User(7, "Ann"), "", due=ORDERS[2].due, price=2.0)
+    assert numbers(said("list", "--json").value) == [1, 2]
+
+
+@on_each_home
+def test_with_the_application_it_goes_where_it_belongs(home: Home, orders: list[str], said: Say) -> None:
+    [first] = said("list", "--match", "number=1", "--json").value
+    done = said("edit", first["id"], "--app", APP, "--set", "number=1000", "--json").value
+    routed = Fulfil.route(Order(1000, User(1)))[0]
+    assert done["tube"] == f"{FULFIL}/{routed.thread}/0"
+    assert [edited(message).number for message in in_tubes(home.url)] == [1000]
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--set", "number=many"], "number was a number and cannot become text: give --app MODULE"),
+        (["--set", "user=5"], "user was an object and cannot become a number"),
+        (["--set", "data=no base64!"], "data cannot become 'no base64!'"),
+        (["--set", "due.x=1"], "the request has no field 'due.x'"),
+        (["--set", "colour=red"], "the request has no field 'colour'"),
+        (["--set", "colour"], "'colour' sets nothing: write FIELD=VALUE"),
+        (["--app", APP, "--set", "number=many"], "do not all decode as"),
+        (["--app", APP, "--set", "colour=red"], "have no field 'colour'"),
+        (["--app", "tests.support.jobs", "--set", "number=1"], f"tests.support.jobs has no handler {FULFIL}, only"),
+    ],
+    ids=text_of,
+)
+def test_what_would_be_no_request_is_refused(
+    words: list[str], reason: str, home: Home, orders: list[str], said: Say
+) -> None:
+    refused = said("edit", orders[0], *words)
+    assert refused.status == FAILED
+    assert reason in refused.errors
+    assert len(letters_at(home.url)) == 3
+    assert in_tubes(home.url) == []
+
+
+def test_an_editor_gets_json(home: Home, orders: list[str], said: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    [second] = said("list", "--match", "number=2", "--json").value
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", "sed -i s/key/lock/")
+    assert said("edit", second["id"]).out == f"1 requeued to {second['tube']}\n"
+    [message] = in_tubes(home.url)
+    assert edited(message) == Order(2, User(6, "Bob"), "lock")
+
+
+@pytest.mark.parametrize(
+    ("editor", "said_of_it"),
+    [
+        ("true", ""),
+        ("false", "the editor 'false' ended with 1"),
+        ("sed -i 1d", "what was edited is no JSON"),
+        ("no-such-editor", "the editor 'no-such-editor' cannot be run"),
+        ("", "which editor? set EDITOR, or give --set FIELD=VALUE"),
+    ],
+)
+def test_an_editor_that_changes_nothing_leaves_the_letter(
+    editor: str, said_of_it: str, home: Home, orders: list[str], said: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", editor)
+    done = said("edit", orders[0])
+    assert said_of_it in done.errors
+    assert done.out == ("" if said_of_it else "nothing was changed: the dead letter stays\n")
+    assert len(letters_at(home.url)) == 3
+
+
+def test_hidden_secrets_stay_as_they_are(home: Home, said: Say) -> None:
+    let_fail(home.url, Charge, mourned.Card(holder="Ann", digits="4711", codes=[b"12"]))
+    [letter] = said("list", "--json").value
+    assert letter["request"] == {"codes": ["***"], "digits": "***", "holder": "Ann", "next": None}
+    refused = said("edit", letter["id"], "--app", APP, "--set", 'codes=["***","***"]')
+    assert "codes.1 has a secret that is hidden: edit it with --reveal" in refused.errors
+
+    assert said("edit", letter["id"], "--app", APP, "--set", "holder=Bob").status == OK
+
+    batch = asyncio.run(_read(home.url, f"{name_of(Charge)}/0/0"))
+    assert json.loads(json.dumps(batch)) == {"codes": ["12"], "digits": "4711", "holder": "Bob", "next": None}
+
+
+async def _read(url: str, pipe: str) -> Any:
+    import msgspec
+
+    async with await connect(url) as queue:
+        [message] = (await queue.storage.range(pipe, 9)).messages
+        return msgspec.to_builtins(msgspec.msgpack.decode(message), builtin_types=(bytes,), str_keys=True) | {
+            "codes": [code.decode() for code in msgspec.msgpack.decode(message)["codes"]]
+        }
+
+
+# Replaying
+
+
+@on_each_home
+def test_a_replay_shows_how_it_fails_and_takes_nothing(home: Home, orders: list[str], said: Say) -> None:
+    [second] = said("list", "--match", "number=2", "--json").value
+    failed = said("replay", second["id"], "--app", APP)
+    assert failed.status == FAILED
+    assert failed.out.rstrip().endswith("KeyError: 2")
+    assert "raise KeyError(order.number)" in failed.out
+    assert failed.errors == f"shardq: {second['id']} fails again\n"
+    as_json = said("replay", second["id"], "--app", APP, "--json")
+    assert (json.loads(as_json.out)["outcome"], json.loads(as_json.out)["error"]) == ("raised", "KeyError: 2")
+    assert len(letters_at(home.url)) == 3
+
+
+def test_a_replay_shows_what_was_returned_and_would_be_sent(
+    home: Home, orders: list[str], said: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Fulfil, "perform", lambda self, order: self.emit_sync(mourned.Notify, order.user) or ["done"])
+    found = said("replay", orders[0], "--app", APP, "--json").value
+    notify = f"{name_of(mourned.Notify)}/0/0"
+    [order] = [its for its in ORDERS if its.number == said("show", orders[0], "--json").value["request"]["number"]]
+    assert found == {
+        "id": orders[0],
+        "outcome": "returned",
+        "returned": ["done"],
+        "sent": [{"tube": notify, "request": {"id": order.user.id, "name": order.user.name}}],
+    }
+    text = said("replay", orders[0], "--app", APP).out.splitlines()
+    assert text[1] == 'returned: ["done"]'
+    assert text[2].startswith(f"would send to {notify}: ")
+    assert in_tubes(home.url) == []
+
+
+def test_a_replay_can_be_looked_at_in_the_debugger(home: Home, orders: list[str]) -> None:
+    [second] = [its.id for its in letters_at(home.url) if "KeyError" in its.letter.error]
+    done = subprocess.run(
+        [sys.executable, "-m", "shardq", "dead", "replay", second, "--app", APP, "--pdb", "--url", home.url],
+        cwd=ROOT,
+        input="p order.user\nq\n",
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert done.returncode == FAILED
+    assert "(Pdb) User(id=6, name='Bob')" in done.stdout
+
+
+def test_a_test_reproduces_it(home: Home, orders: list[str], said: Say, tmp_path: Path) -> None:
+    [second] = said("list", "--match", "number=2", "--json").value
+    written = tmp_path / "test_written.py"
+    written.write_text(said("test", second["id"], "--app", APP).out)
+    assert said("test", second["id"], "--app", APP, "--json").value == {"test": written.read_text()}
+
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", written],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+
+    assert ran.returncode == 1
+    assert "KeyError: 2" in ran.stdout
+    assert "1 failed" in ran.stdout
+
+
+def test_a_test_has_no_secrets_unless_told(home: Home, said: Say) -> None:
+    let_fail(home.url, Charge, mourned.Card(holder="Ann", digits="47114711"))
+    [letter] = letters_at(home.url)
+    hidden, shown = (said("test", letter.id, "--app", APP, *words).out for words in ([], ["--reveal"]))
+    assert "47114711" not in hidden
+    assert b"47114711".hex() not in hidden
+    assert b"47114711".hex() in shown
+    assert "--reveal" in hidden
