@@ -58,6 +58,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "shardq.handling.*",
             "shardq.letters",
             "shardq.letters.*",
+            "shardq.logs",
             "shardq.queue",
             "shardq.recurrent",
             "shardq.results",

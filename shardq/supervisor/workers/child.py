@@ -18,6 +18,7 @@ import uvloop
 from shardq.errors import SegmentError, StorageMoved, StorageRefused
 from shardq.handler import Handler
 from shardq.handling.inside import take_process
+from shardq.logs import identify
 from shardq.supervisor.code import launch
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.wishes import signals
@@ -156,6 +157,7 @@ class _Service:
             term.keep_following()
 
         take_process()
+        identify()
         worker.hooks = worker.hooks._replace(
             alarm=signals.alarm,
             after_step=after_step,
