@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from shardq.text.printable import cut, printable, shown, type_name
+from shardq.text.secret_names import without_secrets
 
 #: Interrupts plain code with an exception after so many seconds, while entered.
 Alarm = Callable[[float], AbstractContextManager[None]]
@@ -266,8 +267,9 @@ def _speaks_as_python_does(kind: type) -> bool:
 
 
 def _readable(message: str) -> str:
-    """The text printable and cut; before and after, since escapes are longer than what they stand for."""
-    return cut(printable(cut(message, _MESSAGE_CHARACTERS), keep="\n\t"), _MESSAGE_CHARACTERS)
+    """The text printable, without secrets, and cut: twice, since escapes are longer than what they stand for."""
+    shown_part = without_secrets(cut(message, _MESSAGE_CHARACTERS))
+    return cut(printable(shown_part, keep="\n\t"), _MESSAGE_CHARACTERS)
 
 
 def _named(base: type[_One], kind: type, *arguments: Any) -> _One:

@@ -9,8 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from unicodedata import category, east_asian_width
 
+from shardq.text.secret_names import MASK, is_secret, without_secrets
+
 #: Most characters of a value in a message, most of its members, and how deep they are looked into.
 _CHARACTERS, _MEMBERS, _LEVELS = 300, 24, 6
+#: So much of what a `__repr__` returned is looked through for secrets, and the rest is not shown.
+_REPR_CHARACTERS = 2 * _CHARACTERS
 #: Integers of more bits are not written out: Python refuses the largest, and takes long for large ones.
 _BITS = 1024
 #: Brackets of the containers that are looked into, member by member.
@@ -83,10 +87,10 @@ class _Sketch:
             return self._container(value, levels)
         if _is_plain_named_tuple(kind):
             pairs = zip(kind._fields, tuple(value), strict=True)
-            inner = self._joined((f"{name}={self.of(its, levels - 1)}" for name, its in pairs), levels)
+            inner = self._joined((f"{name}={self._member(name, its, levels)}" for name, its in pairs), levels)
             return f"{type_name(kind, qualified=False)}({inner})"
         try:
-            return str.__str__(repr(value))
+            return without_secrets(str.__str__(repr(value))[:_REPR_CHARACTERS])
         except Exception:
             return _unspeakable(value)
 
@@ -95,11 +99,15 @@ class _Sketch:
             return repr(value)
         opening, closing = _BRACKETS[type(value)]
         if type(value) is dict:
-            members = (f"{self.of(key, levels - 1)}: {self.of(its, levels - 1)}" for key, its in value.items())
+            members = (f"{self.of(key, levels - 1)}: {self._member(key, its, levels)}" for key, its in value.items())
         else:
             members = (self.of(its, levels - 1) for its in value)
             closing = ",)" if type(value) is tuple and len(value) == 1 else closing
         return f"{opening}{self._joined(members, levels)}{closing}"
+
+    def _member(self, name: Any, value: Any, levels: int) -> str:
+        """The value of a field or of a key."""
+        return MASK if type(name) is str and value is not None and is_secret(name) else self.of(value, levels - 1)
 
     def _joined(self, members: Iterator[str], levels: int) -> str:
         return ", ".join(self._some(members, levels))

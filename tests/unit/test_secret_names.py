@@ -1,0 +1,105 @@
+"""Names of secrets, and texts in which values with such names are written out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import msgspec
+import pydantic
+import pytest
+
+from shardq.errors import shown
+from shardq.text import portrait
+from shardq.text.secret_names import is_secret, without_secrets
+from shardq.text.wording import how_far
+
+SECRET = "hunter2"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("password", "passwd", "secret", "token", "api_key", "apikey", "authorization", "credential", "cookie"),
+        *("private_key", "PASSWORD", "Api-Key", "apiKey", "X-Auth-Token", "access_token", "db.password", "credentials"),
+    ],
+)
+def test_usual_names_are_secret(name: str) -> None:
+    assert is_secret(name)
+
+
+@pytest.mark.parametrize("name", ["user", "secretary", "tokenizer", "key", "password_length", "pass", ""])
+def test_other_names_are_not(name: str) -> None:
+    assert not is_secret(name)
+
+
+class Plain(NamedTuple):
+    user: str
+    password: str = SECRET
+
+
+@dataclass
+class Data:
+    token: str = SECRET
+    inner: Any = None
+
+
+class Struct(msgspec.Struct):
+    api_key: str = SECRET
+    inner: Any = None
+
+
+class Model(pydantic.BaseModel):
+    cookie: str = SECRET
+    hidden: pydantic.SecretStr = pydantic.SecretStr(SECRET)
+
+
+VALUES = [
+    Plain("Ann"),
+    Data(),
+    Struct(),
+    Model(),
+    {"password": SECRET},
+    {"a": [{"Api-Key": SECRET}]},
+    Data(inner=Struct()),
+]
+VALUES += [Struct(inner={"secret": {"of": SECRET}}), [Plain("Ann")], {"token": [SECRET]}]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
+def test_errors_show_values_without_them(value: Any) -> None:
+    assert SECRET not in shown(value)
+    assert SECRET not in portrait.text(ValueError(f"bad request: {value!r}"))
+    assert SECRET not in how_far(1, 2, f"{value!r}")
+    assert "***" in shown(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "without"),
+    [
+        ("a password='it\\'s', n=1", "a password=***, n=1"),
+        ('{"token": b"x", "n": 1}', '{"token": ***, "n": 1}'),
+        ("pin=4711 token=47 x", "pin=4711 token=*** x"),
+        ("password=None", "password=None"),
+        ("a(secret={'of': [Key(x=')', y=(1))]}, n=2)", "a(secret=***, n=2)"),
+        ("a(secret=Key('cut", "a(secret=***"),
+        ("password='cut o", "password=***"),
+        ("secretary='Ann': 5", "secretary='Ann': 5"),
+        ("nothing here", "nothing here"),
+    ],
+)
+def test_only_the_values_go(text: str, without: str) -> None:
+    assert without_secrets(text) == without
+    assert without_secrets(without) == without
+
+
+def test_what_pydantic_refuses_is_not_shown() -> None:
+    class Login(pydantic.BaseModel):
+        password: int
+        count: int
+
+    with pytest.raises(pydantic.ValidationError) as refused:
+        Login.model_validate({"password": SECRET, "count": "many"})
+    text = portrait.text(refused.value)
+    assert SECRET not in text
+    assert "input_value='many'" in text

@@ -1,0 +1,134 @@
+"""Where requests have secrets, told by their type, and how they are hidden."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, TypedDict
+
+import msgspec
+import pydantic
+import pytest
+
+from shardq import Handler
+from shardq.encoding.codec import MsgspecSerializer
+from shardq.encoding.generic import readable
+from shardq.encoding.secrets import NO_SECRETS, Secrets, masked, secrets_of
+from shardq.errors import HandlerError
+from shardq.handling.info import check_usable, info_of
+
+
+class Login(NamedTuple):
+    user: str
+    password: str
+
+
+@dataclass
+class Data:
+    login: Login
+    more: dict[str, Login]
+
+
+class Packed(msgspec.Struct, tag="packed", array_like=True):
+    number: int
+    apiKey: str  # noqa: N815 - as others write it
+    pin: int = 5
+
+
+class Renamed(msgspec.Struct, rename="camel"):
+    access_token: str
+    card_pin: int = 7
+
+
+class Model(pydantic.BaseModel):
+    digits: pydantic.SecretStr
+    codes: list[pydantic.SecretBytes] = []
+    login: Login | None = None
+    next: Model | None = None
+
+
+class Typed(TypedDict):
+    cookie: str
+    user: str
+
+
+class Tree(msgspec.Struct):
+    left: Tree | None = None
+    right: Tree | None = None
+    values: dict[str, Tree] = {}
+
+
+ANN = Login("Ann", "hunter2")
+MODEL = Model(digits=pydantic.SecretStr("47"), codes=[pydantic.SecretBytes(b"1")], login=ANN)
+CASES: list[tuple[Any, Any, Any]] = [
+    (Login, ANN, ["Ann", "***"]),
+    (list[Login], [ANN, ANN], [["Ann", "***"]] * 2),
+    (tuple[int, Login], (1, ANN), [1, ["Ann", "***"]]),
+    (Data, Data(ANN, {"a": ANN}), {"login": ["Ann", "***"], "more": {"a": ["Ann", "***"]}}),
+    (Packed, Packed(1, "key"), ["packed", 1, "***", "***"]),
+    (Renamed, Renamed("key"), {"accessToken": "***", "cardPin": 7}),
+    (Typed, {"cookie": "a", "user": "b"}, {"cookie": "***", "user": "b"}),
+    (Login | None, ANN, ["Ann", "***"]),
+    (Model, MODEL, {"digits": "***", "codes": ["***"], "login": ["Ann", "***"], "next": None}),
+    (
+        dict[str, Any],
+        {"Pin": 1, "a": [{"token": "b"}], "token": None},
+        {"Pin": "***", "a": [{"token": "***"}], "token": None},
+    ),
+    (int, 5, 5),
+]
+
+
+@pytest.mark.parametrize(("kind", "request_", "shown"), CASES, ids=[str(kind) for kind, *_ in CASES])
+def test_secrets_are_hidden_by_type_and_name(kind: Any, request_: Any, shown: Any) -> None:
+    [message] = MsgspecSerializer().encode(kind, [request_])
+    assert readable(message, secrets_of(kind, ("pin",))) == shown
+    content = msgspec.msgpack.decode(message)
+    assert readable(message, secrets_of(kind, ("pin",)), reveal=True) == content
+
+
+def test_without_the_type_usual_names_are_hidden() -> None:
+    [message] = MsgspecSerializer().encode(Model, [MODEL])
+    assert readable(message)["digits"] == "47"
+    assert readable(msgspec.msgpack.encode({"password": "a", "Set-Cookie": ["b"], "n": 1})) == {
+        "password": "***",
+        "Set-Cookie": "***",
+        "n": 1,
+    }
+
+
+def test_a_type_that_holds_itself_has_its_secrets_hidden_however_deep() -> None:
+    deep = MODEL
+    for _ in range(30):
+        deep = Model(digits=pydantic.SecretStr("4711"), next=deep)
+    [message] = MsgspecSerializer().encode(Model, [deep])
+    assert "4711" not in str(readable(message, secrets_of(Model)))
+    assert secrets_of(Tree) == NO_SECRETS
+
+
+def test_what_is_known_of_secrets_is_stored() -> None:
+    known = secrets_of(Model, ("pin",))
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(known), type=Secrets) == known
+
+
+def test_all_is_hidden_where_too_many_places_would_be_noted() -> None:
+    many = msgspec.defstruct("Many", [(f"at{n}", Login) for n in range(100)])
+    assert masked(msgspec.to_builtins(many(*[ANN] * 100)), secrets_of(many)) == "***"
+
+
+class Charges(Handler[Login]):
+    secret_fields: ClassVar[tuple[str, ...]] = ("user",)
+
+    def perform(self, *logins: Login) -> Login: ...  # type: ignore[empty-body]
+
+
+def test_a_handler_names_further_fields() -> None:
+    assert info_of(Charges).secrets == Secrets(("user",), ((0,), (1,)))
+
+
+@pytest.mark.parametrize("wrong", ["token", ["token"], (5,), None])
+def test_what_are_no_names_is_refused(wrong: Any) -> None:
+    class Wrong(Charges):
+        secret_fields = wrong
+
+    with pytest.raises(HandlerError, match=r"secret_fields must be a tuple of names, as \('token',\)"):
+        check_usable(Wrong)
