@@ -19,6 +19,7 @@ from shardq.drivers.shared.contents import Overview, TubeView
 from shardq.drivers.shared.supervised import SupervisedSegment
 from shardq.errors import SegmentError
 from shardq.model import Batch, Standing, key_of, split_key
+from shardq.text.printable import printable
 from shardq.text.wording import counted, how_far
 
 
@@ -96,7 +97,7 @@ def peek(options: argparse.Namespace) -> None:
     for request in requests:
         print(as_json(request))
     if not requests and options.limit > 0:
-        print(f"no requests in {options.pipe}")
+        print(f"no requests in {printable(options.pipe)}")
 
 
 def destroy(options: argparse.Namespace) -> None:

@@ -40,9 +40,11 @@ def say(text: str) -> None:
 
 
 def complain(text: str) -> None:
-    """Write a line to standard error, unless that is closed."""
+    """Write a line to standard error, unless that is closed. Further lines are indented, so that no text with a line
+    break in it looks like a line of the command.
+    """
     if sys.stderr is not None:
-        print(printable(text, keep="\n\t"), file=sys.stderr)
+        print(printable(text, keep="\n\t").replace("\n", "\n  "), file=sys.stderr)
 
 
 def json_escaped(text: str) -> str:

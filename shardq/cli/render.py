@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
+from textwrap import indent
 from typing import Any
 
 import msgspec
@@ -26,7 +27,7 @@ def as_json(value: Any) -> str:
 
 def report(options: argparse.Namespace, text: str, **values: Any) -> None:
     """Print what a command did: the text, or with `--json` the values."""
-    print(as_json(values) if options.json else text)
+    print(as_json(values) if options.json else printable(text))
 
 
 def tell_wrongs(found: Sequence[str], url: str, *, json: bool) -> None:
@@ -42,11 +43,16 @@ def columns(titles: Sequence[str], rows: Sequence[Sequence[str]], found: int = 0
     """
     more = f"and {found - len(rows):,} more\n" if found > len(rows) else ""
     if not rows:
-        return more or f"{none}\n"
+        return more or f"{printable(none)}\n"
     rows = [tuple(map(printable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (titles, *rows)]
     return "".join(f"{line.rstrip()}\n" for line in lines) + more
+
+
+def indented(text: str) -> str:
+    """Foreign lines, of a traceback for instance, so that none of them looks like a line of the command."""
+    return indent(printable(text, keep="\n\t"), "  ")
 
 
 def went(evicted: int) -> str:

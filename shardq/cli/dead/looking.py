@@ -10,7 +10,7 @@ from typing import Any
 
 from shardq.cli.dead.reading import letters_of, one
 from shardq.cli.opened import opened, run
-from shardq.cli.render import age, as_json, columns, went
+from shardq.cli.render import age, as_json, columns, indented, went
 from shardq.cli.views import View
 from shardq.deadletters import Buried, DeadLetters
 from shardq.letters.match import Match
@@ -59,7 +59,7 @@ def show(options: argparse.Namespace) -> None:
         if name != "traceback" and value is not None:
             print(f"{name + ':':<14}{as_json(value) if name == 'request' else printable(str(value))}")
     if values["traceback"]:
-        print(f"\n{values['traceback']}", end="")
+        print(f"\n{indented(values['traceback'])}", end="")
 
 
 def as_values(buried: Buried, view: View) -> dict[str, Any]:

@@ -7,6 +7,9 @@ import pdb
 import re
 import sys
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from typing import Any
 
 import msgspec
@@ -14,8 +17,8 @@ import msgspec
 from shardq.cli.application import handler_of
 from shardq.cli.dead.reading import letters_of, one
 from shardq.cli.opened import run
-from shardq.cli.output import CommandFailed
-from shardq.cli.render import as_json
+from shardq.cli.output import CommandFailed, complain
+from shardq.cli.render import as_json, indented
 from shardq.cli.views import View
 from shardq.deadletters import Buried
 from shardq.encoding.foreign import encode_foreign
@@ -51,12 +54,13 @@ def replay(options: argparse.Namespace) -> None:
     """Show what the handler does with the request. The letter stays. Raises `CommandFailed` where the handler fails."""
     view, (buried, handler) = View(options), _letter(options)
     try:
-        performed = perform(handler, buried.letter.message)
+        with _printing(options):
+            performed = perform(handler, buried.letter.message)
     except (Exception, SystemExit) as error:
         _show_failure(options, buried, error)
         if options.pdb:
             pdb.post_mortem(error.__traceback__)
-        raise CommandFailed(f"{buried.id} fails again") from error
+        raise CommandFailed(f"{printable(buried.id)} fails again") from error
     sent = [
         {"tube": pipe, "request": view.request(message, split_key(key_of(pipe))[0])} for pipe, message in performed.sent
     ]
@@ -91,6 +95,22 @@ def test(options: argparse.Namespace) -> None:
     print(as_json({"test": source}) if options.json else source, end="\n" if options.json else "")
 
 
+@contextmanager
+def _printing(options: argparse.Namespace) -> Iterator[None]:
+    """Show what the handler prints: apart from what the command says, and not among its JSON."""
+    if options.pdb:
+        yield
+        return
+    printed = StringIO()
+    try:
+        with redirect_stdout(printed):
+            yield
+    finally:
+        if printed.getvalue():
+            show = complain if options.json else print
+            show(indented(printed.getvalue()).rstrip("\n"))
+
+
 def _letter(options: argparse.Namespace) -> tuple[Buried, type[Handler[Any]]]:
     buried = run(_one(options))
     return buried, handler_of(buried.letter.handler, options.app)
@@ -107,7 +127,7 @@ def _show_failure(options: argparse.Namespace, buried: Buried, error: BaseExcept
         values = {"id": buried.id, "outcome": "raised", "error": line, "traceback": trace}
         print(as_json(values))
     else:
-        print(trace, end="")
+        print(indented(trace), end="")
     sys.stdout.flush()
 
 
