@@ -9,8 +9,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 
-#: `words` is for the scripts.
-SHELLS = ("bash", "zsh", "fish", "words")
+#: What the scripts give in the place of a shell; it is offered to nobody.
+WORDS = "words"
+SHELLS = ("bash", "zsh", "fish", WORDS)
 
 _BASH = """\
 _shardq() {
@@ -22,10 +23,24 @@ _shardq() {
 }
 complete -o default -F _shardq shardq
 """
-_ZSH = "#compdef shardq\nautoload -U +X bashcompinit && bashcompinit\n" + _BASH
+_ZSH = """\
+#compdef shardq
+_shardq() {
+    local found
+    found=$(shardq completion words -- "${(@)words[2,CURRENT]}" 2>/dev/null)
+    if [[ -n $found ]]; then
+        compadd -- "${(@f)found}"
+    else
+        _default
+    fi
+}
+compdef _shardq shardq
+"""
 _FISH = """\
 function __shardq_words
-    shardq completion words -- (commandline -opc)[2..] (commandline -ct) 2>/dev/null
+    set -l before (commandline -opc)
+    set -l begun (commandline -ct)
+    shardq completion words -- $before[2..] "$begun" 2>/dev/null
 end
 complete -c shardq -a '(__shardq_words)'
 """
@@ -64,7 +79,8 @@ def _commands(parser: argparse.ArgumentParser) -> Mapping[str, argparse.Argument
 
 
 def _choices(parser: argparse.ArgumentParser) -> list[str]:
-    return [str(its) for action in _positionals(parser) for its in action.choices or ()]
+    found = [str(its) for action in _positionals(parser) for its in action.choices or ()]
+    return [its for its in found if its != WORDS]
 
 
 def _positionals(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:

@@ -52,7 +52,7 @@ def test_there_are_no_examples_of_other_commands() -> None:
         (["dead", "list", "--url", ""], []),
         (["dead", "list", "--url", "--l"], []),
         (["status", "--"], ["--help", "--json", "--sample", "--url"]),
-        (["completion", "z"], ["zsh"]),
+        (["completion", ""], ["bash", "fish", "zsh"]),
         (["nonsense", "x"], []),
         ([], ["check"]),
     ],
