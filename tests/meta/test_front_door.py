@@ -38,6 +38,7 @@ def test_documents_name_only_commands_that_exist(document: str) -> None:
         "bench/README.md",
         "docs/promises.md",
         "docs/failures.md",
+        "docs/json.md",
         "docs/operations.md",
         "docs/performance.md",
     ],
