@@ -21,8 +21,9 @@ from shardq.text.secret_names import MASK, is_secret, plain_name
 Step = str | int | None
 Path = tuple[Step, ...]
 
-#: How deep types are looked into, and how many places are noted at most. Where there are more, all is secret.
-_LEVELS, _PLACES = 8, 64
+#: How deep types are looked into, and how many bytes a note of their secrets may have, since each dead letter has one.
+#: Where it would have more, all is secret.
+_LEVELS, _MOST_BYTES = 8, 1024
 #: After so many findings no more are looked for: a type that holds itself in several fields has any number.
 _FOUND = 1000
 #: Ends a place that is too deep to look into it, which only types reach that hold themselves.
@@ -42,7 +43,7 @@ class Secrets(msgspec.Struct, frozen=True, array_like=True):
         return Secrets(self.names, tuple((None, *place) for place in self.places))
 
 
-NO_SECRETS = Secrets()
+NO_SECRETS, ALL_SECRET = Secrets(), Secrets(places=((),))
 
 
 def secrets_of(kind: Any, names: Sequence[str] = ()) -> Secrets:
@@ -58,7 +59,8 @@ def secrets_of(kind: Any, names: Sequence[str] = ()) -> Secrets:
         return Secrets(tuple(names))
     # What is too deep may have the same secrets again.
     places = tuple(dict.fromkeys(tuple(step for step in place if step is not _TOO_DEEP) for place in found))
-    return Secrets(tuple(names), places if len(places) <= _PLACES else ((),))
+    known = Secrets(tuple(names), places)
+    return known if len(msgspec.msgpack.encode(known)) <= _MOST_BYTES else ALL_SECRET
 
 
 def masked(value: Any, secrets: Secrets = NO_SECRETS) -> Any:

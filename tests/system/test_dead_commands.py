@@ -8,6 +8,7 @@ import os
 import pty
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -341,19 +342,30 @@ def test_an_editor_gets_json(home: Home, orders: list[str], said: Say, monkeypat
         ("true", ""),
         ("false", "the editor 'false' ended with 1"),
         ("sed -i 1d", "what was edited is no JSON"),
+        ("rm", "what was edited is no JSON"),
         ("no-such-editor", "the editor 'no-such-editor' cannot be run"),
         ("", "which editor? set EDITOR, or give --set FIELD=VALUE"),
     ],
 )
 def test_an_editor_that_changes_nothing_leaves_the_letter(
-    editor: str, said_of_it: str, home: Home, orders: list[str], said: Say, monkeypatch: pytest.MonkeyPatch
+    editor: str,
+    said_of_it: str,
+    home: Home,
+    orders: list[str],
+    said: Say,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.delenv("VISUAL", raising=False)
     monkeypatch.setenv("EDITOR", editor)
     done = said("edit", orders[0])
     assert said_of_it in done.errors
     assert done.out == ("" if said_of_it else "nothing was changed: the dead letter stays\n")
     assert len(letters_at(home.url)) == 3
+    kept = list(tmp_path.iterdir())
+    assert len(kept) == editor.startswith("sed")
+    assert all(f"what you wrote is in {path}" in done.errors for path in kept)
 
 
 def test_hidden_secrets_stay_as_they_are(home: Home, said: Say) -> None:

@@ -8,7 +8,9 @@ import os
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,69 +18,106 @@ import msgspec
 from shardq.cli.application import handler_of
 from shardq.cli.dead.reading import letters_of, one
 from shardq.cli.opened import run
+from shardq.cli.output import CommandFailed
 from shardq.cli.render import report
 from shardq.cli.views import View
 from shardq.deadletters import Buried
 from shardq.encoding.codec import MsgspecSerializer
 from shardq.encoding.envelope import HEAD_BYTES, split
 from shardq.encoding.generic import content_of
-from shardq.errors import ConfigurationError, RequestError, shown
+from shardq.errors import ConfigurationError, RequestError, ShardqError, shown
 from shardq.handler import Handler
 from shardq.handling.info import info_of
 from shardq.handling.prepared import messages_of
 from shardq.letters.edited import Edit, with_field
 from shardq.model import Batch
+from shardq.text.printable import printable
 
 
 def edit(options: argparse.Namespace) -> None:
     """Put the request back as it was edited. Its letter stays until the edited request is stored, in the same step."""
     buried = run(_one(options))
     letter = buried.letter
-    known = handler_of(letter.handler, options.app) if options.app else None
-    if letter.reason == "undecodable" and _content(letter.message) is None:
-        raise ConfigurationError(f"the request of {buried.id} is no MessagePack: it cannot be edited")
-    before = json.loads(msgspec.json.encode(View(options).request(letter.message, letter.handler, letter.secrets)))
-    after = _edited(before, buried, options, free=known is not None)
-    message, pipe = Edit(before, after, free=known is not None).applied(letter.message), letter.pipe
-    if known:
-        message, pipe = run(_checked(known, message))
-    if (message, pipe) == (letter.message, letter.pipe):
-        report(options, "nothing was changed: the dead letter stays", requeued=0, tube=None)
-        return
-    if not run(_put_back(options, buried, message, pipe)):
-        raise ConfigurationError(f"{buried.id} is gone meanwhile: nothing is changed")
+    handler = handler_of(letter.handler, options.app) if options.app else None
+    before = _shown(buried, options)
+    with _edited(before, buried, options) as after:
+        message, pipe = Edit(before, after, free=handler is not None).applied(letter.message), letter.pipe
+        if handler:
+            message, pipe = run(_checked(handler, message))
+        if (message, pipe) == (letter.message, letter.pipe):
+            report(options, "nothing was changed: the dead letter stays", requeued=0, tube=None)
+            return
+        if not run(_put_back(options, buried, message, pipe)):
+            raise CommandFailed(f"{printable(buried.id)} is gone meanwhile: nothing is changed")
     report(options, f"1 requeued to {pipe}", requeued=1, tube=pipe)
 
 
-def _edited(before: Any, buried: Buried, options: argparse.Namespace, *, free: bool) -> Any:
+def _shown(buried: Buried, options: argparse.Namespace) -> Any:
+    """The request in JSON's types. Raises `ConfigurationError` for a message that has no such form."""
+    letter = buried.letter
+    try:
+        content_of(letter.message)
+    except Exception as error:  # all that decoding raises
+        raise ConfigurationError(f"the request of {buried.id} is no MessagePack: it cannot be edited") from error
+    view = View(options).request(letter.message, letter.handler, letter.secrets)
+    return json.loads(msgspec.json.encode(view))
+
+
+@contextmanager
+def _edited(before: Any, buried: Buried, options: argparse.Namespace) -> Iterator[Any]:
+    """What the user makes of the request, by options or in an editor."""
     if not options.set:
-        return _from_editor(before, buried)
+        with _from_editor(before) as after:
+            yield after
+        return
     raw, after = content_of(buried.letter.message), before
     for assignment in options.set:
-        after = with_field(after, raw, assignment, free=free)
-    return after
+        after = with_field(after, raw, assignment, free=bool(options.app))
+    yield after
 
 
-def _from_editor(before: Any, buried: Buried) -> Any:
-    """What the user makes of the request in `$EDITOR`."""
+@contextmanager
+def _from_editor(before: Any) -> Iterator[Any]:
+    """What the user makes of it in an editor. Where that cannot be used, it stays in its file."""
+    descriptor, path = tempfile.mkstemp(prefix="shardq-", suffix=".json")
+    given = json.dumps(before, indent=2) + "\n"
+    with open(descriptor, "w", encoding="utf-8") as file:
+        file.write(given)
+    keeps = False
+    try:
+        yield _read_again(path)
+    except ShardqError as error:
+        keeps = _text_of(path) not in (given, "")
+        if not keeps:
+            raise
+        raise CommandFailed(f"{error}; what you wrote is in {path}") from error
+    finally:
+        if not keeps:
+            Path(path).unlink(missing_ok=True)
+
+
+def _read_again(path: str) -> Any:
+    """The file as it is when the editor has ended."""
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
     if not editor:
         raise ConfigurationError("which editor? set EDITOR, or give --set FIELD=VALUE")
-    with tempfile.NamedTemporaryFile("w+", prefix="shardq-", suffix=".json", encoding="utf-8") as file:
-        json.dump(before, file, indent=2)
-        file.write("\n")
-        file.flush()
-        try:
-            ended = subprocess.run([*shlex.split(editor), file.name], check=False).returncode
-        except OSError as error:
-            raise ConfigurationError(f"the editor {shown(editor)} cannot be run: {error.strerror}") from error
-        if ended:
-            raise ConfigurationError(f"the editor {shown(editor)} ended with {ended}: {buried.id} is not changed")
-        with open(file.name, encoding="utf-8") as again:  # editors replace files
-            try:
-                return json.load(again)
-            except ValueError as error:
-                raise RequestError(f"what was edited is no JSON: {error}; {buried.id} is not changed") from error
+    try:
+        ended = subprocess.run([*shlex.split(editor), path], check=False).returncode
+    except OSError as error:
+        raise ConfigurationError(f"the editor {shown(editor)} cannot be run: {error.strerror}") from error
+    if ended:
+        raise ConfigurationError(f"the editor {shown(editor)} ended with {ended}: nothing is changed")
+    try:
+        return json.loads(_text_of(path))
+    except ValueError as error:
+        raise RequestError(f"what was edited is no JSON: {error}; nothing is changed") from error
+
+
+def _text_of(path: str) -> str:
+    """What is in the file; nothing, where it is gone."""
+    with suppress(FileNotFoundError):
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    return ""
 
 
 async def _checked(handler: type[Handler[Any]], message: bytes) -> tuple[bytes, str]:
@@ -110,13 +149,6 @@ def _lost(given: Any, stored: Any, where: str = "") -> str:
     else:
         return ""
     return next(filter(None, (_lost(one, other, f"{where}{key}.") for key, one, other in pairs)), "")
-
-
-def _content(message: bytes) -> Any:
-    try:
-        return [content_of(message)]
-    except Exception:  # all that decoding raises
-        return None
 
 
 async def _one(options: argparse.Namespace) -> Buried:
