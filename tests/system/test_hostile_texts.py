@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from shardq import connect
-from shardq.cli import main
+from shardq.cli import main, output
 from shardq.cli.parser import new_parser
 from shardq.drivers import SharedStorage
 from shardq.text.printable import printable
@@ -138,3 +138,12 @@ def test_each_kind_is_made_visible(kind: str) -> None:
     assert acting(seen) == []
     assert seen.isprintable()
     assert "\\" in seen
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_what_a_command_forgets_to_escape_is_escaped_at_the_door(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    output.say(HOSTILE[kind])
+    output.complain(HOSTILE[kind])
+    out, errors = capsys.readouterr()
+    assert [one for one in out + errors if not (one.isprintable() or one in "\n\t")] == []
+    assert acting(errors) == []
