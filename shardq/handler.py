@@ -18,6 +18,7 @@ from shardq.handling.newcomers import announce
 from shardq.handling.route_by import RouteBy
 from shardq.model import MAIN_NAMES, MAIN_SCRIPT, Retry, Route, check_progress, handler_name
 from shardq.protocols import Emitting, InHand, Registrar
+from shardq.text.secret_names import without_secrets
 
 Request = TypeVar("Request")
 Item = TypeVar("Item")
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 else:
     Result = TypeVar("Result")
 
+#: More than anyone sees of a note.
+_NOTE_CHARACTERS = 256
 #: While a handler's code runs, what it works for: the batch in hand, else True. What it registers must not wait for
 #: room that only it could make.
 handling: ContextVar[Any] = ContextVar("shardq_handling", default=False)
@@ -46,7 +49,8 @@ class Handler(Generic[Request, Result]):
     `priorities`, those that requests may be routed to, first served first (None: only 0);
     `starvation_limit`, in how many batches each of them has its turn (None: strictly by priority); `retry`, a `Retry`
     that says what happens to requests that fail; `timeout_s`, most seconds for a batch (None: no limit); `batch_size`,
-    most requests in a batch (None: the worker's setting), or a method that returns it.
+    most requests in a batch (None: the worker's setting), or a method that returns it; `secret_fields`, names of fields
+    that no view shows.
     """
 
     route_by: ClassVar[Any] = None
@@ -149,7 +153,7 @@ class Handler(Generic[Request, Result]):
     def progress(self, done: float, total: float | None = None, note: str = "") -> None:
         """Say how far the batch in hand has come: `done` of `total`, in any unit, and in words what is going on.
         Operators see it while the batch is in hand (`shardq status`, `Supervisor.progress`); a new batch begins without
-        it. Of the note they see the first 64 bytes of UTF-8.
+        it. Of the note they see the first 64 bytes of UTF-8, without values that have names of secrets.
 
         It takes about a microsecond and waits for nothing. All code of the handler may call it, in any thread: code of
         an earlier batch, and a process that the handler forked, is not heard. Where no worker runs the handler, as in a
@@ -158,7 +162,7 @@ class Handler(Generic[Request, Result]):
         check_progress(done, total, note)
         in_hand = self._in_hand
         if in_hand is not None:
-            in_hand.progress(done, total, note)
+            in_hand.progress(done, total, without_secrets(note[:_NOTE_CHARACTERS]))
 
     def track(self, requests: Iterable[Item]) -> Iterator[Item]:
         """These requests, or what else there is to do in the batch, one after the other; as they are taken, it says how

@@ -57,7 +57,6 @@ from shardq.supervisor.workers.forked import give_defaults_to_children, keep_fro
 from shardq.supervisor.workers.renewal import Wear
 from shardq.system.descriptors import check_left
 from shardq.system.refusals import advice
-from shardq.text.printable import printable
 from shardq.version import __version__
 from shardq.working.hooks import Hooks
 from shardq.working.worker import Worker
@@ -139,7 +138,7 @@ def _told(reason: str, code: Exit, control: Control | None, **more: str) -> Exit
     if control:
         control.tell(error=reason, code=code, **more)
     else:
-        tell("shardq.supervise: " + printable(reason, keep="\n\t"), sys.stderr)
+        tell(f"shardq.supervise: {reason}", sys.stderr)
     return code
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from shardq.text.secret_names import without_secrets
-
 
 def counted(number: int, one: str, many: str = "") -> str:
     """`1 process`, `2,000 processes`: a number with its noun, whose plural has an s where none is given."""
@@ -19,7 +17,7 @@ def how_far(done: float, total: float | None, note: str) -> str:
     """`30/120 25% b.png`: what a handler says of its batch."""
     of = "" if total is None else f"/{_figure(total)}"
     share = f" {done / total:.0%}" if total else ""
-    return f"{_figure(done)}{of}{share} {without_secrets(note)}".rstrip()
+    return f"{_figure(done)}{of}{share} {note}".rstrip()
 
 
 def _figure(number: float) -> str:

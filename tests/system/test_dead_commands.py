@@ -20,15 +20,15 @@ from shardq import connect
 from shardq.cli import FAILED, OK, main
 from shardq.cli.dead import reading
 from shardq.drivers import SharedStorage
-from tests.support import mourned
+from tests.support import letters
 from tests.support.drivers import MIB
 from tests.support.homes import Home, on_each_home
 from tests.support.ids import text_of
-from tests.support.mourned import Charge, Fulfil, Order, User, let_fail, letters_at, name_of
+from tests.support.letters import Charge, Fulfil, Order, User, let_fail, letters_at, name_of
 from tests.support.programs import ROOT
 from tests.support.tasks import LIMIT_S
 
-APP = mourned.__name__
+APP = letters.__name__
 FULFIL = name_of(Fulfil)
 ORDERS = [
     Order(1, User(5, "Ann"), "timed out"),
@@ -149,7 +149,7 @@ def test_filters_choose(filters: list[str], found: list[int], home: Home, orders
 
 @on_each_home
 def test_pages_follow_one_another(home: Home, orders: list[str], said: Say) -> None:
-    let_fail(home.url, Charge, mourned.Card(holder="Ann", digits="4711"))
+    let_fail(home.url, Charge, letters.Card(holder="Ann", digits="4711"))
     whole = [letter["id"] for letter in said("list", "--json").value]
     assert len(whole) == 4
     pages, last = list[str](), ""
@@ -369,7 +369,7 @@ def test_an_editor_that_changes_nothing_leaves_the_letter(
 
 
 def test_hidden_secrets_stay_as_they_are(home: Home, said: Say) -> None:
-    let_fail(home.url, Charge, mourned.Card(holder="Ann", digits="4711", codes=[b"12"]))
+    let_fail(home.url, Charge, letters.Card(holder="Ann", digits="4711", codes=[b"12"]))
     [letter] = said("list", "--json").value
     assert letter["request"] == {"codes": ["***"], "digits": "***", "holder": "Ann", "next": None}
     refused = said("edit", letter["id"], "--app", APP, "--set", 'codes=["***","***"]')
@@ -410,9 +410,9 @@ def test_a_replay_shows_how_it_fails_and_takes_nothing(home: Home, orders: list[
 def test_a_replay_shows_what_was_returned_and_would_be_sent(
     home: Home, orders: list[str], said: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Fulfil, "perform", lambda self, order: self.emit_sync(mourned.Notify, order.user) or ["done"])
+    monkeypatch.setattr(Fulfil, "perform", lambda self, order: self.emit_sync(letters.Notify, order.user) or ["done"])
     found = said("replay", orders[0], "--app", APP, "--json").value
-    notify = f"{name_of(mourned.Notify)}/0/0"
+    notify = f"{name_of(letters.Notify)}/0/0"
     [order] = [its for its in ORDERS if its.number == said("show", orders[0], "--json").value["request"]["number"]]
     assert found == {
         "id": orders[0],
@@ -463,7 +463,7 @@ def test_a_test_reproduces_it(home: Home, orders: list[str], said: Say, tmp_path
 
 
 def test_a_test_has_no_secrets_unless_told(home: Home, said: Say) -> None:
-    let_fail(home.url, Charge, mourned.Card(holder="Ann", digits="47114711"))
+    let_fail(home.url, Charge, letters.Card(holder="Ann", digits="47114711"))
     [letter] = letters_at(home.url)
     hidden, shown = (said("test", letter.id, "--app", APP, *words).out for words in ([], ["--reveal"]))
     assert "47114711" not in hidden

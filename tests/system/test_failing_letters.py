@@ -11,7 +11,8 @@ import pytest
 
 from shardq import Queue, Retry, Route, Tube, Worker
 from shardq.deadletters import Buried
-from shardq.errors import QueueFull
+from shardq.errors import ConfigurationError, QueueFull
+from shardq.letters.match import Match
 from shardq.model import Counts
 from tests.conftest import OpenBackend
 from tests.support.drivers import MIB, Backend
@@ -222,6 +223,38 @@ async def test_letters_are_listed_by_handler(queue: Queue, worker: Worker) -> No
     assert list(await letters.list()) == [*mine, *others]
     assert await letters.list(Patient) == await letters.list("no.such/Handler") == []
     assert [letter.id for letter in others] == [f"{__name__}/Other#{others[0].number}"]
+
+
+async def test_letters_are_listed_by_page_and_filter(queue: Queue, worker: Worker) -> None:
+    mine = await buried(queue, worker, *range(40))
+    others = await buried(queue, worker, 50, 51, handler=Other)
+    letters, all_ = queue.dead_letters, [*mine, *others]
+
+    assert await letters.list(limit=0) == []
+    assert await letters.list(Fragile, limit=3) == mine[:3]
+    for place in (0, 15, 16, 38, 39, 40):
+        assert await letters.list(after=all_[place].id) == all_[place + 1 :]
+        assert await letters.get(all_[place].id) == all_[place]
+    assert await letters.list(Other, after=mine[-1].id) == others
+    assert await letters.list(Fragile, after=others[0].id) == []
+    assert await letters.list(match=Match("type=ValueError", "1=39")) == [mine[39]]
+    assert await letters.list(after=mine[2].id, limit=2, match=Match("error~number 1")) == mine[10:12]
+    assert await letters.get(f"{__name__}/Fragile#999999") is None
+    for wrong in ("", "no/Handler", "no/Handler#", "no/Handler#x", "#1"):
+        with pytest.raises(ConfigurationError, match="is no id of one dead letter"):
+            await letters.get(wrong)
+
+
+async def test_a_letter_is_put_back_as_another_message(queue: Queue, worker: Worker) -> None:
+    [letter] = await buried(queue, worker, 1)
+    elsewhere = Tube(Fragile, Route(7)).pipe
+
+    assert await queue.dead_letters.requeue(letter, message=packed(Item(7, 2)), pipe=elsewhere)
+    assert not await queue.dead_letters.requeue(letter, message=packed(Item(7, 2)))
+
+    assert (await queue.storage.range(elsewhere, 9)).messages == [packed(Item(7, 2))]
+    await run(worker, 1)
+    assert done() == [2]
 
 
 async def test_letters_of_all_threads_and_priorities_lie_together(queue: Queue, worker: Worker) -> None:

@@ -21,7 +21,7 @@ from tests.support import hostile
 from tests.support.drivers import MIB
 from tests.support.homes import Home, SegmentHome, on_each_home
 from tests.support.hostile import ALL, HOSTILE, NAME, Speaks, Text, acting
-from tests.support.mourned import let_fail, letters_at
+from tests.support.letters import let_fail, letters_at
 
 TUBE = f"app.{NAME}/Resize/3/0"
 SPEAKS = f"{hostile.__name__}/Speaks"

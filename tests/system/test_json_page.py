@@ -14,17 +14,17 @@ import pytest
 from shardq import Worker, connect
 from shardq.cli import main
 from shardq.drivers import SharedLock, SharedStorage
-from tests.support import mourned
+from tests.support import letters
 from tests.support.drivers import MIB
 from tests.support.homes import Home, SegmentHome, ServerHome, on_each_home
 from tests.support.jobs import Folder, Gated
-from tests.support.mourned import Charge, Fulfil, Order, User, let_fail, letters_at, name_of
+from tests.support.letters import Charge, Fulfil, Order, User, let_fail, letters_at, name_of
 from tests.support.programs import ROOT
 from tests.support.segments import new_name, remove_all_like
 from tests.support.supervised import Start
 from tests.system.test_completion import COMMANDS
 
-APP = ("--app", mourned.__name__)
+APP = ("--app", letters.__name__)
 TUBE = f"{name_of(Fulfil)}/0/0"
 KINDS: dict[str, tuple[type, ...]] = {
     "text": (str,),
@@ -109,7 +109,7 @@ def test_letters_and_schedules(home: Home, said: Say, tmp_path: Path) -> None:
     if isinstance(home, SegmentHome):
         SharedStorage.create(home.name, 8 * MIB).detach()
     let_fail(home.url, Fulfil, Order(1, User(1), "how"), Order(2, User(2), "key"), Order(3, User(3), "3"))
-    let_fail(home.url, Charge, mourned.Card(holder="Ann", digits="1"))
+    let_fail(home.url, Charge, letters.Card(holder="Ann", digits="1"))
     first, second, third, card = sorted(letters_at(home.url), key=lambda its: its.letter.handler, reverse=True)
 
     check("dead list", said("dead", "list"), [said("dead", "show", first.id)])

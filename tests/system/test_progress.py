@@ -39,6 +39,9 @@ async def test_a_worker_knows_how_far_its_batch_is(queue: Queue, worker: Worker)
 
     async def second(handler: Planned, items: Sequence[Item]) -> None:
         seen.append(worker.progress)
+        handler.progress(1, note="Login('Ann', password='hunter2')")
+        assert worker.progress is not None
+        assert worker.progress.note == "Login('Ann', password=***)"
 
     plans[:] = [first, second]
     await queue.register(Planned, Item(0, 0), Item(0, 1))

@@ -15,12 +15,12 @@ import pytest
 from shardq import Handler, connect
 from shardq.cli import OK, main
 from shardq.drivers import SharedStorage
-from tests.support import mourned
+from tests.support import letters
 from tests.support.drivers import MIB
 from tests.support.homes import Home, SegmentHome, on_each_home
-from tests.support.mourned import Card, Charge, Login, SignIn, let_fail, letters_at, name_of
+from tests.support.letters import Card, Charge, Login, SignIn, let_fail, letters_at, name_of
 
-APP = ("--app", mourned.__name__)
+APP = ("--app", letters.__name__)
 SECRETS = ("hunter2", "4711", "SN-77", "0815")
 LOGIN = Login("Ann", "hunter2", 4711, {"Serial_Number": "SN-77", "os": "linux"})
 CARD = Card(holder="Ann", digits="hunter2", codes=[b"4711"], next=Card(holder="Bob", digits="0815"))

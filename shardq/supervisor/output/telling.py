@@ -10,6 +10,7 @@ from typing import Any
 
 from shardq.supervisor.output.outlet import put
 from shardq.supervisor.output.standard import send_nowhere
+from shardq.text.printable import printable
 
 #: Removes the line of a terminal that stands there without an end.
 ERASE_LINE = "\r\x1b[K"
@@ -18,8 +19,10 @@ _NOBODY_READS = (errno.EPIPE, errno.EIO)
 
 
 def tell(text: str, out: Any) -> None:
-    """Write a line, if that can be done. `out` is a stream, or the object that a module put in its place."""
-    _try(out, text + "\n")
+    """Write a line, if that can be done, and nothing in it that a terminal would act upon. `out` is a stream, or the
+    object that a module put in its place.
+    """
+    _try(out, printable(text, keep="\n\t") + "\n")
 
 
 def show(text: str, out: Any) -> None:
