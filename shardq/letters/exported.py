@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import msgspec
 
-from shardq.deadletters import Buried, DeadLetter
+from shardq.deadletters import Buried, DeadLetter, parts_of
 from shardq.errors import ConfigurationError
 
 
@@ -59,9 +59,9 @@ class Export:
         return ConfigurationError(f"{self.path} cannot be written: {error.strerror}; give --export FILE")
 
 
-def read_letters(path: str) -> Iterator[tuple[str, DeadLetter]]:
-    """The letters of a file that `dead drop` wrote, each with its id. Raises `ConfigurationError` where it cannot be
-    read.
+def read_letters(path: str) -> Iterator[Buried]:
+    """The letters of a file that `dead drop` wrote, as they were in their graves. Raises `ConfigurationError` where it
+    cannot be read.
     """
     try:
         with open(path, "rb") as file:
@@ -72,6 +72,6 @@ def read_letters(path: str) -> Iterator[tuple[str, DeadLetter]]:
                     raise ConfigurationError(
                         f"line {number} of {path} is no dead letter as `dead drop` writes them: {error}"
                     ) from error
-                yield found.id, found.letter
+                yield Buried(*parts_of(found.id), found.letter)
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error

@@ -470,3 +470,17 @@ def test_a_test_has_no_secrets_unless_told(home: Home, said: Say) -> None:
     assert b"47114711".hex() not in hidden
     assert b"47114711".hex() in shown
     assert "--reveal" in hidden
+
+
+def test_an_error_says_how_much_was_done_before_it(home: Home, orders: list[str], said: Say, tmp_path: Path) -> None:
+    file = tmp_path / "two"
+    said("drop", *orders, "--export", file)
+    lines = file.read_text().splitlines()
+    lines[2] = lines[2].replace('/0","sequence"', '/no priority","sequence"')
+    file.write_text("\n".join(lines))
+
+    refused = said("requeue", "--from", file, "--yes")
+
+    assert refused.status == FAILED
+    assert "; 2 were put back before that\n" in refused.errors
+    assert len(in_tubes(home.url)) == 2

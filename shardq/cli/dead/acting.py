@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from shardq.cli.confirming import confirm
 from shardq.cli.dead.reading import Chosen, chosen, count_of, letters_of, pages
 from shardq.cli.opened import opened, run
+from shardq.cli.output import CommandFailed
 from shardq.cli.render import report
 from shardq.deadletters import Buried
-from shardq.errors import ConfigurationError, QueueFull
+from shardq.errors import ConfigurationError, QueueFull, ShardqError
 from shardq.letters.exported import Export, read_letters
 from shardq.letters.match import Match
 from shardq.text.wording import counted
@@ -20,60 +21,82 @@ from shardq.text.wording import counted
 
 def requeue(options: argparse.Namespace) -> None:
     """Put requests back."""
-    count = run(_put_back_from_file(options) if options.file else _put_back(options))
+    if options.file:
+        count = _put_back_from_file(options)
+    else:
+        wanted = run(_chosen(options))
+        _confirm(options, wanted, "put back")
+        count = run(_put_back(options, wanted))
     report(options, f"{count:,} requeued", requeued=count)
 
 
 def drop(options: argparse.Namespace) -> None:
     """Forget letters, after they were written to a file."""
+    wanted = run(_chosen(options))
+    if not wanted:
+        report(options, "0 dropped", dropped=0, export=None)
+        return
+    _confirm(options, wanted, "dropped")
     path = os.path.abspath(options.export or _file_name())
-    count, file = run(_dropped(options, path))
-    where = f", and written to {file} before" if file else ""
-    report(options, f"{count:,} dropped{where}", dropped=count, export=file)
+    count = run(_dropped(options, wanted, path))
+    report(options, f"{count:,} dropped, and written to {path} before", dropped=count, export=path)
 
 
-async def _put_back(options: argparse.Namespace) -> int:
+async def _chosen(options: argparse.Namespace) -> Chosen:
     with letters_of(options.url) as letters:
-        wanted = await chosen(letters, options)
-        _confirm(options, wanted, "put back")
-        count = 0
+        return await chosen(letters, options)
+
+
+async def _put_back(options: argparse.Namespace, wanted: Chosen) -> int:
+    with letters_of(options.url) as letters, _Counted("put back") as done:
         async for page in pages(letters, wanted):
             for buried in page:
-                count += await letters.requeue(buried, ahead=options.head)
-        return count
+                done.count += await letters.requeue(buried, ahead=options.head)
+        return done.count
 
 
-async def _put_back_from_file(options: argparse.Namespace) -> int:
-    """Append what a file has, in its order."""
+def _put_back_from_file(options: argparse.Namespace) -> int:
     if options.ids or options.all or options.head:
         raise ConfigurationError("--from FILE puts back what is in the file: choose of it by --match only")
     match = Match(*options.match)
-    found = [letter for id_, letter in read_letters(options.file) if match(Buried("", 0, letter))]
+    found = [letter for letter in read_letters(options.file) if match(letter)]
     if found:
         confirm(options, f"{counted(len(found), 'request')} would be put back from {options.file}")
-    with opened(options.url) as storage:
-        for count, letter in enumerate(found):
+    return run(_registered(options, found))
+
+
+async def _registered(options: argparse.Namespace, found: Sequence[Buried]) -> int:
+    """Append the requests of letters that are in no storage, in their order."""
+    with opened(options.url) as storage, _Counted("put back") as done:
+        for buried in found:
+            letter = buried.letter
             if await storage.append([(letter.pipe, [letter.message])]) is None:
-                raise QueueFull(
-                    f"the storage has no room: the first {count:,} of {counted(len(found), 'request')} are put back; "
-                    f"take their lines out of {options.file}, and try again later"
-                )
-    return len(found)
+                raise QueueFull(f"the storage has no room for {buried.id}: try again later with those behind it")
+            done.count += 1
+        return done.count
 
 
-async def _dropped(options: argparse.Namespace, path: str) -> tuple[int, str | None]:
-    """How many letters, and where they are now."""
-    with letters_of(options.url) as letters:
-        wanted = await chosen(letters, options)
-        if not wanted:
-            return 0, None
-        _confirm(options, wanted, "dropped")
-        count = 0
-        with Export(path) as export:
-            async for page in pages(letters, wanted):
-                export.add(page)
-                count += await letters.drop(*page)
-        return count, export.path
+async def _dropped(options: argparse.Namespace, wanted: Chosen, path: str) -> int:
+    with letters_of(options.url) as letters, Export(path) as export, _Counted("dropped") as done:
+        async for page in pages(letters, wanted):
+            export.add(page)
+            done.count += await letters.drop(*page)
+        return done.count
+
+
+class _Counted:
+    """Has an error say how much was done before it."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self.count = 0
+
+    def __enter__(self) -> _Counted:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if self.count and isinstance(error, ShardqError):
+            raise CommandFailed(f"{error}; {self.count:,} were {self._what} before that") from error
 
 
 def _confirm(options: argparse.Namespace, wanted: Chosen, what: str) -> None:

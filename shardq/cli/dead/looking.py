@@ -89,7 +89,7 @@ async def _found(options: argparse.Namespace) -> tuple[Sequence[Buried], int, in
         backlog = await storage.backlog()
         if not options.match and not options.after:
             there = await storage.length(dead_pipe(options.handler)) if options.handler else backlog.dead
-            return found, there - len(found), backlog.evicted
+            return found, max(0, there - len(found)), backlog.evicted
         last, more = found[-1].id if found else options.after, 0
         if len(found) == options.limit:
             async for _ in letters.each(options.handler, after=last, match=match):

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 
 from shardq.cli.opened import opened
-from shardq.deadletters import Buried, DeadLetters, parts_of
+from shardq.deadletters import Buried, DeadLetters
 from shardq.errors import ConfigurationError
 from shardq.letters.match import Match
 from shardq.model import dead_pipe
@@ -75,7 +75,6 @@ async def _numbers(letters: DeadLetters, wanted: str | None, match: Match) -> di
     """Numbers by handlers of one letter, of a handler's letters, or of all."""
     found: dict[str, list[int]] = {}
     if wanted and "#" in wanted:
-        parts_of(wanted)
         buried = await letters.get(wanted)
         return {buried.letter.handler: [buried.number]} if buried and match(buried) else {}
     async for buried in letters.each(wanted, match=match):
