@@ -472,6 +472,16 @@ def test_a_test_has_no_secrets_unless_told(home: Home, said: Say) -> None:
     assert "--reveal" in hidden
 
 
+def test_a_test_without_secrets_has_a_request_of_the_handler(home: Home, said: Say, tmp_path: Path) -> None:
+    let_fail(home.url, letters.SignIn, letters.Login("Ann", "hunter2", 4711))
+    [letter] = letters_at(home.url)
+    found: dict[str, Any] = {}
+    exec(said("test", letter.id, "--app", APP).out, found)
+    assert b"hunter2" not in found["MESSAGE"]
+    with pytest.raises(ValueError, match="nobody signs in"):
+        found[f"test_signin_{letter.number}"]()
+
+
 def test_an_error_says_how_much_was_done_before_it(home: Home, orders: list[str], said: Say, tmp_path: Path) -> None:
     file = tmp_path / "two"
     said("drop", *orders, "--export", file)

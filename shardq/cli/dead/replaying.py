@@ -31,6 +31,7 @@ from shardq.model import MAIN_NAMES, key_of, split_key
 from shardq.performing import Performed, perform
 from shardq.text import portrait
 from shardq.text.printable import printable
+from shardq.text.secret_names import MASK
 
 _TEST = '''\
 """Reproduces the dead letter {id}."""
@@ -149,7 +150,16 @@ def _without_secrets(message: bytes, handler: type[Handler[Any]]) -> bytes:
     except Exception:  # the letter may be there because it does not decode
         return message
     hidden = masked(content, info_of(handler).secrets)
-    return message if hidden == content else msgspec.msgpack.encode(hidden)
+    return message if hidden == content else msgspec.msgpack.encode(_of_same_kind(hidden, content))
+
+
+def _of_same_kind(hidden: Any, content: Any) -> Any:
+    """What decodes as the content does: in the place of a secret that is no text is an empty value of its kind."""
+    if isinstance(hidden, dict) and isinstance(content, dict):
+        return {key: _of_same_kind(its, content[key]) for key, its in hidden.items()}
+    if isinstance(hidden, list) and isinstance(content, list):
+        return list(map(_of_same_kind, hidden, content))
+    return type(content)() if hidden == MASK and type(content) in (bool, int, float, bytes, list, dict) else hidden
 
 
 def _in_comment(text: str) -> str:
