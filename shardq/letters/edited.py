@@ -23,7 +23,7 @@ from shardq.text.secret_names import MASK
 _KINDS = {
     type(None): "null",
     bool: "true or false",
-    int: "a number",
+    int: "a whole number",
     float: "a number",
     str: "text",
     list: "a list",

@@ -305,8 +305,8 @@ def test_with_the_application_it_goes_where_it_belongs(home: Home, orders: list[
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["--set", "number=many"], "number was a number and cannot become text: give --app MODULE"),
-        (["--set", "user=5"], "user was an object and cannot become a number"),
+        (["--set", "number=many"], "number was a whole number and cannot become text: give --app MODULE"),
+        (["--set", "user=5"], "user was an object and cannot become a whole number"),
         (["--set", "data=no base64!"], "data cannot become 'no base64!'"),
         (["--set", "due.x=1"], "the request has no field 'due.x'"),
         (["--set", "colour=red"], "the request has no field 'colour'"),
