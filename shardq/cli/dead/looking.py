@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from shardq.cli.dead.reading import letters_of, one
-from shardq.cli.opened import opened, run
+from shardq.cli.dead.reading import letters_of, listed, one
+from shardq.cli.opened import run
 from shardq.cli.render import age, as_json, columns, indented, went
 from shardq.cli.views import View
-from shardq.deadletters import Buried, DeadLetters
-from shardq.letters.match import Match
-from shardq.model import dead_pipe
+from shardq.deadletters import Buried
 from shardq.text.printable import printable
 
 #: Most characters of an error in a line.
@@ -24,7 +21,7 @@ _LONGEST = 80
 def list_(options: argparse.Namespace) -> None:
     """Print dead letters."""
     view = View(options)
-    shown, more, evicted = run(_found(options))
+    shown, more, evicted = run(listed(options))
     if options.json:
         print(as_json([as_values(buried, view) for buried in shown]))
         return
@@ -78,23 +75,6 @@ def as_values(buried: Buried, view: View) -> dict[str, Any]:
         "last_failed": _time(letter.last_failed_us),
         "traceback": letter.traceback,
     }
-
-
-async def _found(options: argparse.Namespace) -> tuple[Sequence[Buried], int, int]:
-    """The first letters, how many more there are, and how many older ones were removed to make room for later ones."""
-    match = Match(*options.match)
-    with opened(options.url) as storage:
-        letters = DeadLetters(storage)
-        found = await letters.list(options.handler, after=options.after, limit=options.limit, match=match)
-        backlog = await storage.backlog()
-        if not options.match and not options.after:
-            there = await storage.length(dead_pipe(options.handler)) if options.handler else backlog.dead
-            return found, max(0, there - len(found)), backlog.evicted
-        last, more = found[-1].id if found else options.after, 0
-        if len(found) == options.limit:
-            async for _ in letters.each(options.handler, after=last, match=match):
-                more += 1
-        return found, more, backlog.evicted
 
 
 async def _one(options: argparse.Namespace) -> Buried:

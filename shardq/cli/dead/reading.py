@@ -1,10 +1,11 @@
-"""Where commands get dead letters from, and which of them are meant."""
+"""Where commands read dead letters, and which of them are meant."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
+from typing import NamedTuple
 
 from shardq.cli.opened import opened
 from shardq.deadletters import Buried, DeadLetters
@@ -24,6 +25,34 @@ def letters_of(url: str) -> Iterator[DeadLetters]:
     """The dead letters of the storage."""
     with opened(url) as storage:
         yield DeadLetters(storage)
+
+
+class Listed(NamedTuple):
+    """What a list shows."""
+
+    letters: Sequence[Buried]
+    more: int
+    """How many come behind them."""
+    evicted: int
+    """How many older ones, of all handlers, were removed to make room for later ones."""
+
+
+async def listed(options: argparse.Namespace) -> Listed:
+    """The letters that a command lists."""
+    match, handler = Match(*options.match), options.handler
+    with opened(options.url) as storage:
+        letters = DeadLetters(storage)
+        found = await letters.list(handler, after=options.after, limit=options.limit, match=match)
+        backlog = await storage.backlog()
+        if not options.match and not options.after:
+            there = await storage.length(dead_pipe(handler)) if handler else backlog.dead
+            return Listed(found, max(0, there - len(found)), backlog.evicted)
+        more = 0
+        if len(found) == options.limit:
+            last = found[-1].id if found else options.after
+            async for _ in letters.each(handler, after=last, match=match):
+                more += 1
+        return Listed(found, more, backlog.evicted)
 
 
 async def one(letters: DeadLetters, wanted: str) -> Buried:
