@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from itertools import accumulate
 
-from shardq.cli.render import readable
 from shardq.encoding import envelope
 from shardq.encoding.codec import MsgspecSerializer
+from shardq.encoding.generic import readable
 from shardq.model import Batch
 
 
