@@ -1,4 +1,4 @@
-"""`python -m shardq.supervise`: serve handlers with worker processes, over a shared-memory segment."""
+"""`python -m shardq.supervise`: serve handlers with worker processes, over a shared-memory segment or a server."""
 
 from __future__ import annotations
 
@@ -360,7 +360,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m shardq.supervise",
-        description="Serve handlers with worker processes over a shared-memory segment.",
+        description="Serve handlers with worker processes over a shared-memory segment, or a Redis or Valkey server.",
         epilog="Exit codes: " + ", ".join(f"{code.value} {code.name.lower().replace('_', ' ')}" for code in Exit),
     )
     parser.add_argument("--version", action="version", version=f"shardq {__version__}")

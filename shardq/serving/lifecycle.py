@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import re
+import shlex
 import sys
 from collections.abc import Collection, Sequence
 from hashlib import blake2b
@@ -175,7 +176,7 @@ def what_stays(url: str, targets: Sequence[str], left: Counts, pids: Sequence[in
     """Says why a segment stays when its supervisor ends, and what to do with it. It stays because something is left in
     it, or because these other processes are attached to it. Where there is neither, it has results that are kept.
     """
-    again = f"`python -m shardq.supervise {' '.join(targets)} --url {url}` goes on with it"
+    again = f"`python -m shardq.supervise {' '.join(targets)} --url {shlex.quote(url)}` goes on with it"
     if kinds := contents.in_words(left):
         one = sum(contents.fields(left).values()) == 1
         return f"{', '.join(kinds)} {'stays' if one else 'stay'} in {url}: {again}"

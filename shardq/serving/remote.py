@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
-from shardq.connect import without_secrets
+from shardq.connect import signpost
 from shardq.drivers.redis.connecting import storage_of
 from shardq.drivers.redis.news import News
 from shardq.drivers.redis.supervised import SupervisedServer, ask_renewal, join
@@ -68,7 +68,7 @@ def leave(supervised: SupervisedServer, url: str, targets: Sequence[str]) -> Non
     left = supervised.leave()
     supervised.close()
     if left and contents.in_words(left):
-        tell(f"shardq.supervise: {lifecycle.what_stays(without_secrets(url), targets, left, ())}", sys.stderr)
+        tell(f"shardq.supervise: {lifecycle.what_stays(signpost(url), targets, left, ())}", sys.stderr)
 
 
 def executed_worker_of(url: str, settings: SupervisorSettings, options: argparse.Namespace) -> Callable[[], Worker]:

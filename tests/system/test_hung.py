@@ -7,16 +7,14 @@ import signal
 import time
 from pathlib import Path
 
-import pytest
-
 from shardq.model import Counts, Ending
 from shardq.supervised import LastSeen
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.workers.hung import GRACE_S, HungWorkers
 from shardq.supervisor.workers.member import Member
 from tests.support.crashing import TIMEOUT_S, Ask, AsyncDozing, Dozing, Fragile, environment
+from tests.support.homes import Home, cases_on_homes, on_each_home
 from tests.support.programs import until
-from tests.support.segments import files_of
 from tests.support.supervised import Start, client, dead_letters, forget_dead, until_dead
 
 MODULE = Fragile.__module__
@@ -139,13 +137,14 @@ def test_who_comes_to_its_end_at_the_last_moment_is_spared() -> None:
     assert hung.look_at == next_ / 1e9 + GRACE_S
 
 
+@on_each_home
 def test_a_stopped_worker_is_reported_and_its_batch_goes_on_when_it_does(
-    start: Start, url: str, name: str, tmp_path: Path
+    start: Start, home: Home, tmp_path: Path
 ) -> None:
     how = "stop-in-native-code"
-    program = start(MODULE, "--url", url, "--workers", 1, environment=environment(tmp_path, how)).serving()
+    program = start(MODULE, "--url", home.url, "--workers", 1, environment=environment(tmp_path, how)).serving()
     [worker] = program.workers(1)
-    with client(url) as queue:
+    with client(home.url) as queue:
         queue.register_sync(Fragile, Ask(0, how))
         program.hear(rf"worker is stopped, its batch waits pid={worker}")
         os.kill(worker, signal.SIGCONT)
@@ -153,18 +152,18 @@ def test_a_stopped_worker_is_reported_and_its_batch_goes_on_when_it_does(
         assert dead_letters(queue) == []
     assert program.workers(1) == {worker}
     assert program.stop() == Exit.OK
-    assert files_of(name) == set()
+    assert home.left() == []
 
 
-@pytest.mark.parametrize("how", ["doze", "doze-awaiting"])
+@cases_on_homes("how", {"doze": ("doze",), "doze-awaiting": ("doze-awaiting",)}, ["doze-awaiting"])
 def test_a_timeout_that_ran_out_while_the_worker_was_stopped_begins_anew(
-    how: str, start: Start, url: str, name: str, tmp_path: Path
+    how: str, start: Start, home: Home, tmp_path: Path
 ) -> None:
     hanging = environment(tmp_path, "hang")
-    program = start(MODULE, "--url", url, "--workers", 1, environment=hanging).serving()
+    program = start(MODULE, "--url", home.url, "--workers", 1, environment=hanging).serving()
     [worker] = program.workers(1)
     handler = Dozing if how == "doze" else AsyncDozing
-    with client(url) as queue:
+    with client(home.url) as queue:
         queue.register_sync(handler, Ask(0))
         program.hear(rf"worker is stopped, its batch waits pid={worker}")
         os.kill(worker, signal.SIGCONT)
@@ -172,13 +171,14 @@ def test_a_timeout_that_ran_out_while_the_worker_was_stopped_begins_anew(
         assert dead_letters(queue) == []
     assert "failed" not in program.heard
     assert program.stop() == Exit.OK
-    assert files_of(name) == set()
+    assert home.left() == []
 
 
-def test_one_that_hangs_keeps_nobody_else_from_their_work(start: Start, url: str, name: str, tmp_path: Path) -> None:
+@on_each_home
+def test_one_that_hangs_keeps_nobody_else_from_their_work(start: Start, home: Home, tmp_path: Path) -> None:
     """The supervisor is rung for each first deadline anew, and sleeps between."""
-    program = start(MODULE, "--url", url, "--workers", 2, environment=environment(tmp_path, "hang")).serving()
-    with client(url) as queue:
+    program = start(MODULE, "--url", home.url, "--workers", 2, environment=environment(tmp_path, "hang")).serving()
+    with client(home.url) as queue:
         for round_ in range(2):
             queue.register_sync(Fragile, Ask(round_, "hang"))
             buried = until_dead(queue, 1)
@@ -189,4 +189,4 @@ def test_one_that_hangs_keeps_nobody_else_from_their_work(start: Start, url: str
             forget_dead(queue)
     assert program.hear("handler hangs beyond its timeout, killing its worker pid=")
     assert program.stop() == Exit.OK
-    assert files_of(name) == set()
+    assert home.left() == []

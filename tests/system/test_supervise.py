@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import secrets
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,12 +15,14 @@ from pathlib import Path
 import pytest
 
 from shardq import connect
+from shardq.connect import signpost
 from shardq.drivers import SharedStorage
 from shardq.errors import SegmentMissing
 from shardq.shm.files.names import SHM_DIRECTORY, full_name
 from shardq.supervisor.exits import Exit
 from tests.support import jobs
 from tests.support.drivers import MIB
+from tests.support.homes import Home, cases_on_homes, on_each_home
 from tests.support.jobs import Broken, Failing, Folder, Forward, Gated, Record
 from tests.support.programs import ROOT, Supervise, until, wait_out_one_wish
 from tests.support.segments import files_of
@@ -28,20 +31,24 @@ from tests.support.tasks import LIMIT_S, finished, suspended
 
 JOBS = jobs.__name__
 ONE_BY_ONE = {"QUEUE_WORKER_BATCH_SIZE": "1"}
+#: On a server a claim ends with its lease where its worker and its supervisor are dead.
+SHORT_LEASE = {"QUEUE_LOCK_TIMEOUT": "2"}
+STOPPING = {number.name: (number,) for number in (signal.SIGTERM, signal.SIGINT)}
 
 
 def advice(program: Supervise) -> list[str]:
     """Arguments of the command that is said to go on with what is left."""
-    return program.hear(r"`python -m shardq\.supervise (.+?)` goes on").group(1).split()
+    return shlex.split(program.hear(r"`python -m shardq\.supervise (.+?)` goes on").group(1))
 
 
 # Serving
 
 
-def test_it_serves_what_another_process_registers(start: Start, url: str, name: str, folder: Folder) -> None:
-    program = start(JOBS, "--url", url, "--workers", 2).serving()
+@on_each_home
+def test_it_serves_what_another_process_registers(start: Start, home: Home, folder: Folder) -> None:
+    program = start(JOBS, "--url", home.url, "--workers", 2).serving()
 
-    with client(url) as queue:
+    with client(home.url) as queue:
         for first in range(0, 200, 20):
             queue.register_sync(Record, *folder.notes(range(first, first + 20), threads=4))
         lines = folder.until("done", *range(200))
@@ -50,20 +57,21 @@ def test_it_serves_what_another_process_registers(start: Start, url: str, name: 
     for thread in range(4):
         assert folder.done(thread) == list(range(thread, 200, 4))
     assert program.stop() == Exit.OK
-    assert files_of(name) == set()
+    assert home.left() == []
 
 
-def test_only_the_handler_that_was_named_is_served(start: Start, url: str, folder: Folder) -> None:
-    program = start(f"{JOBS}:Record", "--url", url, "--workers", 1).serving()
+@on_each_home
+def test_only_the_handler_that_was_named_is_served(start: Start, home: Home, folder: Folder) -> None:
+    program = start(f"{JOBS}:Record", "--url", home.url, "--workers", 1).serving()
 
-    with client(url) as queue:
+    with client(home.url) as queue:
         queue.register_sync(Gated, *folder.notes([0]))
         queue.register_sync(Record, *folder.notes([1]))
         folder.until("done", 1)
 
     assert program.stop() == Exit.OK
     assert folder.lines == folder.until("done", 1)
-    assert left_in(url) == 1
+    assert left_in(home.url) == 1
 
 
 def test_without_a_url_the_segment_is_named_after_the_module(start: Start, name: str, tmp_path: Path) -> None:
@@ -124,13 +132,14 @@ def test_flags_go_before_the_environment(start: Start, url: str) -> None:
     assert program.stop() == Exit.OK
 
 
-def test_ttin_and_ttou_change_the_number_of_workers(start: Start, url: str, folder: Folder) -> None:
-    program = start(JOBS, "--url", url, "--workers", 1).serving()
+@on_each_home
+def test_ttin_and_ttou_change_the_number_of_workers(start: Start, home: Home, folder: Folder) -> None:
+    program = start(JOBS, "--url", home.url, "--workers", 1).serving()
     first = program.workers(1)
 
     program.signal(signal.SIGTTIN)
     both = program.workers(2)
-    with client(url) as queue:
+    with client(home.url) as queue:
         queue.register_sync(Gated, *folder.notes([0, 1], threads=2))
         assert {line.pid for line in folder.until("begin", 0, 1)} == both
         folder.permit(2)
@@ -139,7 +148,7 @@ def test_ttin_and_ttou_change_the_number_of_workers(start: Start, url: str, fold
     assert program.workers(1) == first
     program.signal(signal.SIGTTOU)
 
-    with client(url) as queue:
+    with client(home.url) as queue:
         queue.register_sync(Record, *folder.notes([2]))
         assert {line.pid for line in folder.until("done", 2)} == first
     assert program.stop() == Exit.OK
@@ -161,13 +170,12 @@ def test_usr2_shows_where_the_workers_are(start: Start, url: str, folder: Folder
     assert program.stop() == Exit.OK
 
 
-def test_a_worker_whose_handler_failed_serves_others_meanwhile(
-    start: Start, url: str, name: str, folder: Folder
-) -> None:
-    program = start(JOBS, "--url", url, "--workers", 1).serving()
-    with client(url) as queue:
+@on_each_home
+def test_a_worker_whose_handler_failed_serves_others_meanwhile(start: Start, home: Home, folder: Folder) -> None:
+    program = start(JOBS, "--url", home.url, "--workers", 1).serving()
+    with client(home.url) as queue:
         queue.register_sync(Broken, *folder.notes([0, 1]))
-        program.hear(r"request failed pipe=\S+/Broken/0/0 sequence=0 attempts=1")
+        program.hear(r"request failed pipe=\S+/Broken/0/0 sequence=[0-9]+ attempts=1")
         queue.register_sync(Record, *folder.notes([2]))
         (other,) = folder.until("done", 2)
         folder.path.joinpath("mended").touch()
@@ -176,43 +184,46 @@ def test_a_worker_whose_handler_failed_serves_others_meanwhile(
     assert len({line.pid for line in (other, first, second)}) == 1
     assert folder.done() == [2, 0, 1]
     assert program.stop() == Exit.OK
-    assert files_of(name) == set()
+    assert home.left() == []
 
 
 # Draining
 
 
-def test_a_drain_handles_everything_and_ends(start: Start, url: str, name: str, folder: Folder) -> None:
-    leave_in_segment(name, Record, folder.notes(range(300), threads=8))
+@on_each_home
+def test_a_drain_handles_everything_and_ends(start: Start, home: Home, folder: Folder) -> None:
+    home.leave(Record, folder.notes(range(300), threads=8))
 
-    program = start(JOBS, "--url", url, "--workers", 2, "--drain")
+    program = start(JOBS, "--url", home.url, "--workers", 2, "--drain")
 
     assert program.end() == Exit.OK
     assert re.fullmatch(r"300 requests done in .+ \([\d,]+/s\)\n", program.printed())
     assert not re.search(r"[\r\x1b]", program.heard)
     for thread in range(8):
         assert folder.done(thread) == list(range(thread, 300, 8))
-    assert files_of(name) == set()
+    assert home.left() == []
 
 
-def test_a_drain_waits_for_follow_ups(start: Start, url: str, name: str, folder: Folder) -> None:
-    leave_in_segment(name, Forward, folder.notes(range(50), threads=4))
+@on_each_home
+def test_a_drain_waits_for_follow_ups(start: Start, home: Home, folder: Folder) -> None:
+    home.leave(Forward, folder.notes(range(50), threads=4))
 
-    program = start(JOBS, "--url", url, "--workers", 2, "--drain")
+    program = start(JOBS, "--url", home.url, "--workers", 2, "--drain")
 
     assert program.end() == Exit.OK
     assert program.printed().startswith("100 requests done in ")
     for thread in range(4):
         assert folder.done(thread) == list(range(thread, 50, 4))
-    assert files_of(name) == set()
+    assert home.left() == []
 
 
-def test_a_drain_of_nothing_ends_at_once(start: Start, url: str, name: str) -> None:
-    program = start(JOBS, "--url", url, "--drain")
+@on_each_home
+def test_a_drain_of_nothing_ends_at_once(start: Start, home: Home) -> None:
+    program = start(JOBS, "--url", home.url, "--drain")
 
     assert program.end() == Exit.OK
     assert program.printed().startswith("0 requests done in ")
-    assert files_of(name) == set()
+    assert home.left() == []
 
 
 def test_a_drain_goes_on_after_exceptions_of_a_handler(start: Start, url: str, name: str, folder: Folder) -> None:
@@ -227,11 +238,12 @@ def test_a_drain_goes_on_after_exceptions_of_a_handler(start: Start, url: str, n
     assert files_of(name) == set()
 
 
-def test_a_drain_on_a_terminal_shows_a_bar(start: Start, url: str, name: str, folder: Folder) -> None:
-    leave_in_segment(name, Gated, folder.notes(range(4)))
+@on_each_home
+def test_a_drain_on_a_terminal_shows_a_bar(start: Start, home: Home, folder: Folder) -> None:
+    home.leave(Gated, folder.notes(range(4)))
 
     program = start(
-        JOBS, "--url", url, "--workers", 1, "--drain", environment=ONE_BY_ONE | {"TERM": "xterm"}, on_terminal=True
+        JOBS, "--url", home.url, "--workers", 1, "--drain", environment=ONE_BY_ONE | {"TERM": "xterm"}, on_terminal=True
     )
     program.hear(r"\r\[-+\]   0% 0/4 done, 0/s, unknown left")
     folder.permit(2)
@@ -243,30 +255,38 @@ def test_a_drain_on_a_terminal_shows_a_bar(start: Start, url: str, name: str, fo
     assert program.printed().startswith("4 requests done in ")
 
 
-def test_a_drain_ends_where_nobody_serves_what_is_left(start: Start, url: str, name: str, folder: Folder) -> None:
-    leave_in_segment(name, Record, folder.notes(range(3)))
-    with client(url) as queue:
+@on_each_home
+def test_a_drain_ends_where_nobody_serves_what_is_left(start: Start, home: Home, folder: Folder) -> None:
+    home.leave(Record, folder.notes(range(3)))
+    with client(home.url) as queue:
         queue.register_sync(Gated, *folder.notes([3, 4]))
 
-    program = start(f"{JOBS}:Record", "--url", url, "--workers", 1, "--drain")
+    program = start(f"{JOBS}:Record", "--url", home.url, "--workers", 1, "--drain")
 
     assert program.end() == Exit.UNSERVED
     program.hear(rf"this supervisor has no handler for what is left tubes={JOBS}/Gated/0/0")
     assert re.match(r"3 requests done in .*, 2 left\n", program.printed())
     assert folder.done() == [0, 1, 2]
-    assert left_in(url) == 2
+    assert left_in(home.url) == 2
 
 
 # Stopping
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
-@pytest.mark.parametrize("to_all", [False, True], ids=["alone", "group"])
+@cases_on_homes(
+    "number to_all",
+    {
+        f"{number.name}-{'group' if to_all else 'alone'}": (number, to_all)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+        for to_all in (False, True)
+    },
+    ["SIGTERM-alone", "SIGINT-group"],
+)
 def test_a_signal_ends_an_idle_family(
-    number: signal.Signals, to_all: bool, start: Start, url: str, name: str, folder: Folder
+    number: signal.Signals, to_all: bool, start: Start, home: Home, folder: Folder
 ) -> None:
-    program = start(JOBS, "--url", url, "--workers", 2).serving()
-    with client(url) as queue:
+    program = start(JOBS, "--url", home.url, "--workers", 2).serving()
+    with client(home.url) as queue:
         queue.register_sync(Record, *folder.notes(range(10)))
         folder.until("done", *range(10))
 
@@ -278,15 +298,15 @@ def test_a_signal_ends_an_idle_family(
     assert program.end() == Exit.OK
     assert "stay" not in program.heard
     assert "Traceback" not in program.heard
-    assert files_of(name) == set()
+    assert home.left() == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@cases_on_homes("number", STOPPING, ["SIGTERM"])
 def test_a_stop_finishes_the_batch_in_hand_and_the_rest_can_be_resumed(
-    number: signal.Signals, start: Start, url: str, name: str, folder: Folder
+    number: signal.Signals, start: Start, home: Home, folder: Folder
 ) -> None:
-    program = start(JOBS, "--url", url, "--workers", 2, environment=ONE_BY_ONE).serving()
-    with client(url) as queue:
+    program = start(JOBS, "--url", home.url, "--workers", 2, environment=ONE_BY_ONE).serving()
+    with client(home.url) as queue:
         queue.register_sync(Gated, *folder.notes(range(5)))
     folder.until("begin", 0)
 
@@ -297,19 +317,20 @@ def test_a_stop_finishes_the_batch_in_hand_and_the_rest_can_be_resumed(
 
     assert program.end() == Exit.OK
     assert folder.done() == [0]
-    program.hear(rf"4 requests stay in {url}")
-    assert left_in(url) == 4
+    program.hear(f"4 requests stay in {re.escape(signpost(home.url))}:")
+    assert left_in(home.url) == 4
 
     resumed = start(*advice(program), "--drain", "--workers", 2)
     folder.permit(4)
     assert resumed.end() == Exit.OK
     assert folder.done() == [0, 1, 2, 3, 4]
-    assert files_of(name) == set()
+    assert home.left() == []
 
 
-def test_a_second_signal_kills_and_keeps_what_was_in_hand(start: Start, url: str, name: str, folder: Folder) -> None:
-    program = start(JOBS, "--url", url, "--workers", 2).serving()
-    with client(url) as queue:
+@on_each_home
+def test_a_second_signal_kills_and_keeps_what_was_in_hand(start: Start, home: Home, folder: Folder) -> None:
+    program = start(JOBS, "--url", home.url, "--workers", 2).serving()
+    with client(home.url) as queue:
         queue.register_sync(Gated, *folder.notes(range(4), threads=2))
     folder.until("begin", 0, 1)
 
@@ -320,33 +341,33 @@ def test_a_second_signal_kills_and_keeps_what_was_in_hand(start: Start, url: str
 
     assert program.end() == Exit.KILLED
     program.hear(r"second signal, killing workers signal=SIGINT")
-    assert left_in(url) == 4
+    assert left_in(home.url) == 4
 
     resumed = start(*advice(program), "--drain", "--workers", 2)
     folder.permit(4)
     assert resumed.end() == Exit.OK
     assert sorted(folder.done()) == [0, 1, 2, 3]
-    assert files_of(name) == set()
+    assert home.left() == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@cases_on_homes("number", STOPPING, ["SIGTERM"])
 def test_a_stuck_handler_is_killed_at_the_deadline(
-    number: signal.Signals, start: Start, url: str, name: str, folder: Folder
+    number: signal.Signals, start: Start, home: Home, folder: Folder
 ) -> None:
-    program = start(JOBS, "--url", url, "--workers", 1, "--shutdown-timeout", 0.2).serving()
-    with client(url) as queue:
+    program = start(JOBS, "--url", home.url, "--workers", 1, "--shutdown-timeout", 0.2).serving()
+    with client(home.url) as queue:
         queue.register_sync(Gated, *folder.notes(range(3)))
     folder.until("begin", 0)
 
     assert program.stop(number) == Exit.KILLED
 
     program.hear("deadline over, killing workers workers=1")
-    assert left_in(url) == 3
+    assert left_in(home.url) == 3
     resumed = start(*advice(program), "--drain")
     folder.permit(3)
     assert resumed.end() == Exit.OK
     assert folder.done() == [0, 1, 2]
-    assert files_of(name) == set()
+    assert home.left() == []
 
 
 def test_what_a_client_registers_after_the_end_is_for_the_next_supervisor(
@@ -402,11 +423,10 @@ async def test_a_producer_that_waits_for_room_outlives_a_restart(
 # Deaths
 
 
-def test_a_killed_worker_is_replaced_and_its_work_goes_on_in_order(
-    start: Start, url: str, name: str, folder: Folder
-) -> None:
-    program = start(JOBS, "--url", url, "--workers", 2, environment=ONE_BY_ONE).serving()
-    with client(url) as queue:
+@on_each_home
+def test_a_killed_worker_is_replaced_and_its_work_goes_on_in_order(start: Start, home: Home, folder: Folder) -> None:
+    program = start(JOBS, "--url", home.url, "--workers", 2, environment=ONE_BY_ONE).serving()
+    with client(home.url) as queue:
         queue.register_sync(Gated, *folder.notes(range(5)))
     folder.permit(1)
     (line,) = folder.until("begin", 1)
@@ -421,7 +441,7 @@ def test_a_killed_worker_is_replaced_and_its_work_goes_on_in_order(
     folder.until("done", 4)
     assert folder.done() == [0, 1, 2, 3, 4]
     assert program.stop() == Exit.OK
-    assert files_of(name) == set()
+    assert home.left() == []
 
 
 def test_workers_that_are_killed_one_after_the_other_are_all_replaced(start: Start, url: str, folder: Folder) -> None:
@@ -441,9 +461,10 @@ def test_workers_that_are_killed_one_after_the_other_are_all_replaced(start: Sta
     assert program.stop() == Exit.OK
 
 
-def test_an_idle_worker_that_is_killed_is_replaced(start: Start, url: str, name: str, folder: Folder) -> None:
-    program = start(JOBS, "--url", url, "--workers", 1).serving()
-    with client(url) as queue:
+@on_each_home
+def test_an_idle_worker_that_is_killed_is_replaced(start: Start, home: Home, folder: Folder) -> None:
+    program = start(JOBS, "--url", home.url, "--workers", 1).serving()
+    with client(home.url) as queue:
         queue.register_sync(Record, *folder.notes([0]))
         (line,) = folder.until("done", 0)
         os.kill(line.pid, signal.SIGKILL)
@@ -452,7 +473,7 @@ def test_an_idle_worker_that_is_killed_is_replaced(start: Start, url: str, name:
         folder.until("done", 1)
 
     assert program.stop() == Exit.OK
-    assert files_of(name) == set()
+    assert home.left() == []
 
 
 def test_a_worker_that_dies_of_a_signal_without_a_name_is_replaced(start: Start, url: str, name: str) -> None:
@@ -468,11 +489,12 @@ def test_a_worker_that_dies_of_a_signal_without_a_name_is_replaced(start: Start,
     assert files_of(name) == set()
 
 
+@on_each_home
 def test_workers_leave_when_their_supervisor_is_killed_and_the_next_one_adopts(
-    start: Start, url: str, name: str, folder: Folder
+    start: Start, home: Home, folder: Folder
 ) -> None:
-    program = start(JOBS, "--url", url, "--workers", 2, environment=ONE_BY_ONE).serving()
-    with client(url) as queue:
+    program = start(JOBS, "--url", home.url, "--workers", 2, environment=ONE_BY_ONE).serving()
+    with client(home.url) as queue:
         queue.register_sync(Gated, *folder.notes(range(6), threads=2))
     folder.until("begin", 0, 1)
 
@@ -481,50 +503,52 @@ def test_workers_leave_when_their_supervisor_is_killed_and_the_next_one_adopts(
 
     assert len(re.findall("supervisor is gone: the worker ends after the batch in hand", program.hear_all())) == 2
     assert folder.done() in ([0, 1], [1, 0])
-    assert left_in(url) == 4
+    assert left_in(home.url) == 4
 
-    resumed = start(JOBS, "--url", url, "--workers", 2, "--drain")
+    resumed = start(JOBS, "--url", home.url, "--workers", 2, "--drain")
     folder.permit(4)
     assert resumed.end() == Exit.OK
     assert folder.done(0) == [0, 2, 4]
     assert folder.done(1) == [1, 3, 5]
-    assert files_of(name) == set()
+    assert home.left() == []
 
 
+@on_each_home
 def test_a_new_supervisor_takes_over_while_workers_of_the_old_one_finish(
-    start: Start, url: str, name: str, folder: Folder
+    start: Start, home: Home, folder: Folder
 ) -> None:
-    program = start(JOBS, "--url", url, "--workers", 1, environment=ONE_BY_ONE).serving()
-    with client(url) as queue:
+    program = start(JOBS, "--url", home.url, "--workers", 1, environment=ONE_BY_ONE).serving()
+    with client(home.url) as queue:
         queue.register_sync(Gated, *folder.notes(range(4)))
     folder.until("begin", 0)
 
     program.kill()
-    successor = start(JOBS, "--url", url, "--workers", 1, "--drain", environment=ONE_BY_ONE).serving()
+    successor = start(JOBS, "--url", home.url, "--workers", 1, "--drain", environment=ONE_BY_ONE).serving()
     folder.permit(4)
 
     assert successor.end() == Exit.OK
     program.hear_all()
     assert folder.done() == [0, 1, 2, 3]
-    assert files_of(name) == set()
+    assert home.left() == []
 
 
-def test_nothing_is_lost_when_all_are_killed_at_once(start: Start, url: str, name: str, folder: Folder) -> None:
-    program = start(JOBS, "--url", url, "--workers", 2, environment=ONE_BY_ONE).serving()
-    with client(url) as queue:
+@on_each_home
+def test_nothing_is_lost_when_all_are_killed_at_once(start: Start, home: Home, folder: Folder) -> None:
+    program = start(JOBS, "--url", home.url, "--workers", 2, environment=ONE_BY_ONE | SHORT_LEASE).serving()
+    with client(home.url) as queue:
         queue.register_sync(Gated, *folder.notes(range(20), threads=4))
     folder.until("begin", 0, 1)
     folder.permit(2)
 
     program.kill_family()
 
-    resumed = start(JOBS, "--url", url, "--workers", 2, "--drain")
+    resumed = start(JOBS, "--url", home.url, "--workers", 2, "--drain")
     folder.permit(20)
     assert resumed.end() == Exit.OK
     for thread in range(4):
         # What was done and not acknowledged before the death is done again, at once.
         assert list(dict.fromkeys(folder.done(thread))) == list(range(thread, 20, 4))
-    assert files_of(name) == set()
+    assert home.left() == []
 
 
 THREADED = f"""
@@ -534,15 +558,16 @@ from {JOBS} import Gated
 """
 
 
+@on_each_home
 def test_workers_of_a_module_that_starts_a_thread_serve_and_stop_like_others(
-    start: Start, url: str, name: str, folder: Folder, tmp_path: Path
+    start: Start, home: Home, folder: Folder, tmp_path: Path
 ) -> None:
     module = f"jobs_{secrets.token_hex(6)}"
     tmp_path.joinpath(f"{module}.py").write_text(THREADED)
     program = start(
-        module, "--url", url, "--workers", 2, environment=ONE_BY_ONE | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+        module, "--url", home.url, "--workers", 2, environment=ONE_BY_ONE | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
     ).serving()
-    with client(url) as queue:
+    with client(home.url) as queue:
         queue.register_sync(Gated, *folder.notes(range(5), threads=1))
 
     (line,) = folder.until("begin", 0)
@@ -551,16 +576,15 @@ def test_workers_of_a_module_that_starts_a_thread_serve_and_stop_like_others(
     # The dead one is replaced: from now on fewer workers mean that they were told to stop. It is executed, and has
     # started: that is not to happen in the time that the signal leaves.
     program.workers(2)
-    storage = SharedStorage.attach(name)
-    until(lambda: len(storage.store.supervision.workers()) == 2, "both serve")
-    asyncio.run(storage.close())
+    with client(home.url) as queue:
+        until(lambda: len(home.workers(queue)) == 2, "both serve")
     program.signal_group(signal.SIGINT)
     program.told_workers_to_stop(left=1)
     folder.permit(1)
 
     assert program.end() == Exit.OK
     assert folder.done() == [0]
-    assert left_in(url) == 4
+    assert left_in(home.url) == 4
 
 
 UNEXECUTABLE = f"""

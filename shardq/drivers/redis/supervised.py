@@ -175,8 +175,11 @@ class SupervisedServer:
         plainly(self.storage.close())
 
     def leave(self) -> Counts | None:
-        """This family is no more. Returns what is left where no other serves the storage."""
+        """This family is no more: its workers have ended, or were killed on purpose. Returns what is left where no other
+        serves the storage.
+        """
         with suppress(ShardqError):
+            self._free_threads_of_killed()
             names = self._bells.names
             plainly(self.storage.server.run_each("leave", {at: ({"sleeper": name}, ()) for at, name in names.items()}))
             plainly(say_end(self.storage.server, self.family))
@@ -221,6 +224,15 @@ class SupervisedServer:
             self._unsaid.pop(0)
             had_batch = said[0][1] > 0
         return had_batch
+
+    def _free_threads_of_killed(self) -> None:
+        """Else others would wait for their leases to end."""
+        self.silence()
+        self._say_deaths()
+        owners = [self.family.owner(pid) for pid in sorted(self._workers)]
+        if owners:
+            plainly(self.storage.of_owner(*owners, excused=True))
+            plainly(self.storage.of_owner(*owners, ending=Ending()))
 
     def _unserved(self) -> list[str]:
         """The tubes that are not empty, where no family serves any of them."""
