@@ -14,7 +14,6 @@ from random import Random
 
 import pytest
 
-from shardq.drivers.redis.check import wrongs
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.model import Hand
 from tests.faults.kit.servers import (
@@ -28,7 +27,7 @@ from tests.faults.kit.servers import (
     through_a_proxy,
 )
 from tests.support.redis_proxy import Proxy, proxied
-from tests.support.redis_server import running_server
+from tests.support.redis_server import removed_when_right, running_server
 from tests.support.tasks import LIMIT_S, eventually
 
 Tried = Callable[[str, int], None]
@@ -205,9 +204,7 @@ async def test_13_scripts_that_are_flushed_under_load_are_told_again(everything:
     await flushing
     assert (await storage.backlog()).accepted == sum(made)
     assert sum(map(len, (await handed_out(storage)).values())) + done == sum(made)
-    assert await wrongs(storage.server) == []
-    await storage.server.destroy()
-    await storage.close()
+    await removed_when_right(storage)
     tried("flushes of scripts", flushes)
     tried("calls under them", sum(made))
 

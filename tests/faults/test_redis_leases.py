@@ -28,7 +28,7 @@ from tests.faults.kit.points import Child
 from tests.faults.kit.servers import HANDLER, KEYS, PIPES, storage_at
 from tests.support.jobs import Folder
 from tests.support.leaks import segment_name
-from tests.support.redis_server import running_server
+from tests.support.redis_server import removed_when_right, running_server
 from tests.support.tasks import LIMIT_S, eventually
 
 Tried = Callable[[str, int], None]
@@ -86,9 +86,7 @@ async def test_14_what_a_holder_says_that_was_stopped_beyond_its_lease_200_times
         for descriptor in (told, tell, waits, go_on):
             os.close(descriptor)
     assert handled == [b"%d" % number for number in range(times)]
-    assert await wrongs(storage.server) == []
-    await storage.server.destroy()
-    await storage.close()
+    await removed_when_right(storage)
     tried("holders stopped beyond their lease", times)
     tried("ms at most until their thread was offered", round(max(took) * 1000))
 

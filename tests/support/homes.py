@@ -17,7 +17,7 @@ from shardq.drivers import SharedStorage
 from shardq.drivers.shared.contents import in_words
 from shardq.shm.files.own_files import remove_files
 from tests.support.drivers import MIB
-from tests.support.redis_server import running_server
+from tests.support.redis_server import removed_when_right, running_server
 from tests.support.segments import files_of
 
 _Result = TypeVar("_Result")
@@ -46,7 +46,7 @@ class Home(Protocol):
         ...
 
     def discard(self) -> None:
-        """Remove all that is left."""
+        """Remove all that is left, in which nothing may be wrong."""
         ...
 
 
@@ -110,11 +110,10 @@ class ServerHome:
         return [worker.pid for worker in stats_of(queue.storage).workers]
 
     def discard(self) -> None:
-        async def destroy(queue: Queue) -> None:
-            storage: Any = queue.storage
-            await storage.server.destroy()
+        async def remove(queue: Queue) -> None:
+            await removed_when_right(queue.storage)
 
-        self._do(destroy)
+        self._do(remove)
 
     def _do(self, act: Callable[[Queue], Coroutine[Any, Any, _Result]]) -> _Result:
         async def acted() -> _Result:

@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from shardq.drivers.redis.check import wrongs
 from shardq.drivers.redis.connections.address import Address
 from shardq.drivers.redis.connections.wire import PlainWire, packed
 from tests.support.tasks import LIMIT_S
@@ -132,6 +133,14 @@ def minimal_rights() -> tuple[str, ...]:
     text = (Path(__file__).parents[2] / "docs" / "redis.md").read_text()
     rule = text.partition("ACL SETUSER ")[2].partition("```")[0]
     return tuple(word for word in rule.split() if word.startswith("+"))
+
+
+async def removed_when_right(storage: Any) -> None:
+    """End a storage of a test, in which nothing may be wrong."""
+    found = await wrongs(storage.server)
+    await storage.server.destroy()
+    await storage.close()
+    assert not found, "\n".join(found)
 
 
 def end_servers() -> None:

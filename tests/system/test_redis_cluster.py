@@ -26,6 +26,7 @@ from shardq.settings import StorageSettings
 from tests.support.jobs import Folder, Forward, Record
 from tests.support.leaks import segment_name
 from tests.support.redis_cluster import Cluster, Node, cluster_to_break, running_cluster
+from tests.support.redis_server import removed_when_right
 from tests.support.tasks import finished
 
 HANDLER = "app.jobs/Resize"
@@ -38,9 +39,7 @@ async def storage() -> AsyncIterator[RedisStorage]:
     """On the cluster that all tests share."""
     storage = storage_of(running_cluster().url, StorageSettings(prefix=f"{segment_name()}_"))
     yield storage
-    assert await wrongs(storage.server) == []
-    await storage.server.destroy()
-    await storage.close()
+    await removed_when_right(storage)
 
 
 @pytest.fixture

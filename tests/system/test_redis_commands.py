@@ -18,7 +18,7 @@ from shardq.drivers.redis.connecting import storage_of
 from shardq.handler import drive
 from tests.support.jobs import Note, Record
 from tests.support.leaks import segment_name
-from tests.support.redis_server import running_server
+from tests.support.redis_server import removed_when_right, running_server
 
 NOTES = [Note("", number, number % 4) for number in range(8)]
 TUBE = f"{Record.__module__}/Record/3/0"
@@ -32,7 +32,7 @@ def url() -> Iterator[str]:
     url = f"{running_server().url}?prefix={segment_name()}_"
     yield url
     storage = storage_of(url)
-    asyncio.run(storage.server.destroy())
+    asyncio.run(removed_when_right(storage))
 
 
 @pytest.fixture
@@ -80,11 +80,12 @@ def test_check_says_what_is_wrong(url: str, command: Command) -> None:
     storage = storage_of(url)
     layout = drive(storage.server.layout())
     assert drive(storage.server.ask(b"DEL", layout.key(0, "READY")))
-    drive(storage.close())
 
     said = command("check", code=cli.FAILED)
     assert "READY" in said
     assert re.search(r"\d things? wrong\n", said)
+    drive(storage.server.destroy())
+    drive(storage.close())
 
 
 def test_requests_are_parked_and_put_back(command: Command) -> None:

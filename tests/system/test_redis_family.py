@@ -12,14 +12,13 @@ import psutil
 import pytest
 
 from shardq import Queue, Supervisor, connect
-from shardq.drivers.redis.check import wrongs
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.errors import SupervisorError
 from tests.support.hosted import Act, Plain, until_told
 from tests.support.jobs import Folder, Forward, Gated, Record
 from tests.support.leaks import segment_name
 from tests.support.programs import Supervise, until
-from tests.support.redis_server import Server, program, running_server
+from tests.support.redis_server import Server, program, removed_when_right, running_server
 from tests.support.tasks import LIMIT_S
 
 #: So that workers are executed.
@@ -39,12 +38,8 @@ async def queue(url: str) -> AsyncIterator[Queue]:
     """Another process's view of the storage, which is right and gone in the end."""
     queue = await connect(url)
     assert isinstance(queue.storage, RedisStorage)
-    server = queue.storage.server
     yield queue
-    found = await wrongs(server)
-    await server.destroy()
-    await queue.close()
-    assert found == []
+    await removed_when_right(queue.storage)
 
 
 async def test_an_embedded_family_does_what_is_registered(url: str, queue: Queue, folder: Folder) -> None:
@@ -104,16 +99,6 @@ async def test_what_is_due_comes_while_all_workers_are_busy(url: str, queue: Que
         assert await supervisor.drain(LIMIT_S, deferred=True)
 
     assert folder.done() == [0, 7]
-
-
-async def test_a_drain_ends_when_the_storage_is_quiet(url: str, queue: Queue, folder: Folder) -> None:
-    await queue.register(Record, *folder.notes(range(50), threads=3))
-    drain = Supervise(f"{Record.__module__}:Record", "--url", url, "--workers", 2, "--drain")
-    try:
-        assert drain.end() == 0
-    finally:
-        drain.discard()
-    assert sorted(folder.done()) == list(range(50))
 
 
 async def test_a_family_is_reloaded(url: str, queue: Queue, folder: Folder) -> None:

@@ -29,7 +29,7 @@ from tests.support.drivers import MIB, Backend, driver_named
 from tests.support.leaks import segment_name
 from tests.support.programs import Supervise
 from tests.support.redis_cluster import running_cluster
-from tests.support.redis_server import running_server
+from tests.support.redis_server import removed_when_right, running_server
 from tests.support.tasks import LIMIT_S, cancelled, finished, suspended
 from tests.support.workers import Padded, diary, letters, new_worker, working
 
@@ -46,9 +46,7 @@ KEY, SECOND, THIRD = (
 async def storage() -> AsyncIterator[RedisStorage]:
     storage = storage_of(f"{running_server().url}?partitions=8", StorageSettings(prefix=f"{segment_name()}_"))
     yield storage
-    assert await wrongs(storage.server) == []
-    await storage.server.destroy()
-    await storage.close()
+    await removed_when_right(storage)
 
 
 async def acknowledged_by_one_that_died(storage: RedisStorage, *outputs: Output) -> None:

@@ -21,7 +21,7 @@ from tests.faults.kit.points import Child
 from tests.support.answering import Ask, Twice
 from tests.support.drivers import MIB
 from tests.support.redis_cluster import running_cluster
-from tests.support.redis_server import running_server
+from tests.support.redis_server import removed_when_right, running_server
 from tests.support.tasks import LIMIT_S, eventually
 
 
@@ -34,8 +34,7 @@ async def url(request: pytest.FixtureRequest, name: str) -> AsyncIterator[str]:
     storage = storage_of(f"{server.url}?prefix={name}_&partitions={1 if request.param == 'redis' else 8}")
     await storage.server.layout()
     yield f"{server.url}?prefix={name}_"
-    await storage.server.destroy()
-    await storage.close()
+    await removed_when_right(storage)
 
 
 @pytest.fixture

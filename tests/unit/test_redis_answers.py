@@ -23,7 +23,7 @@ from shardq.results.inbox import OpenInbox
 from shardq.settings import StorageSettings
 from tests.support.answering import Ask, Twice
 from tests.support.leaks import segment_name
-from tests.support.redis_server import running_server
+from tests.support.redis_server import removed_when_right, running_server
 from tests.support.tasks import LIMIT_S, NEVER_S, busy, finished, suspended
 
 LEASE_S = 1.0
@@ -39,8 +39,7 @@ async def storage(request: pytest.FixtureRequest) -> AsyncIterator[RedisStorage]
     busy.append(lambda: storage.server.busy)
     yield storage
     busy.clear()
-    await storage.server.destroy()
-    await storage.close()
+    await removed_when_right(storage)
 
 
 async def opened(storage: RedisStorage) -> OpenInbox:

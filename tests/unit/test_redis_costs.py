@@ -21,7 +21,7 @@ from shardq.drivers.redis.verbs.hands import decoded
 from shardq.model import Hand, Terms, handler_name
 from shardq.settings import StorageSettings
 from tests.support.leaks import segment_name
-from tests.support.redis_server import running_server
+from tests.support.redis_server import removed_when_right, running_server
 from tests.support.tasks import cancelled
 from tests.unit.queue_handlers import Job
 
@@ -68,8 +68,7 @@ async def storage() -> AsyncIterator[RedisStorage]:
     storage = opened(f"{segment_name()}_")
     await storage.server.layout()
     yield storage
-    await storage.server.destroy()
-    await storage.close()
+    await removed_when_right(storage)
 
 
 @pytest.fixture
@@ -115,8 +114,7 @@ async def test_05_a_call_is_one_flush_and_a_script_for_each_partition(
         await queue.register(Spread, *map(Job, range(10_000)))
     assert len(flushes) == 1
     assert await scripts_run(storage) - before == len(touched)
-    await storage.server.destroy()
-    await storage.close()
+    await removed_when_right(storage)
 
 
 @pytest.mark.parametrize("threads", [1, 16])

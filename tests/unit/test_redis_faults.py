@@ -24,7 +24,7 @@ from shardq.outputs import Output
 from shardq.settings import StorageSettings
 from tests.support.leaks import segment_name
 from tests.support.redis_proxy import Proxy, proxied
-from tests.support.redis_server import Server, program, running_server
+from tests.support.redis_server import Server, program, removed_when_right, running_server
 from tests.support.tasks import busy, cancelled, finished, suspended
 
 KEY, PIPE = "app.jobs/Resize/7", "app.jobs/Resize/7/0"
@@ -45,9 +45,7 @@ async def storage(proxy: Proxy) -> AsyncIterator[RedisStorage]:
     busy.append(lambda: storage.server.busy)
     yield storage
     busy.clear()
-    assert await wrongs(storage.server) == []
-    await storage.server.destroy()
-    await storage.close()
+    await removed_when_right(storage)
 
 
 async def contents(storage: RedisStorage, pipe: str = PIPE) -> list[bytes]:

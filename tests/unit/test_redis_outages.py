@@ -22,7 +22,7 @@ from shardq.settings import StorageSettings
 from tests.support.leaks import segment_name
 from tests.support.ports import free_ports
 from tests.support.redis_proxy import proxied
-from tests.support.redis_server import Server, program, running_server
+from tests.support.redis_server import Server, program, removed_when_right, running_server
 from tests.support.tasks import eventually, finished
 
 PIPE = "app.jobs/Resize/7/0"
@@ -270,8 +270,7 @@ async def test_a_connection_whose_other_side_is_silent_is_given_up(tmp_path: Pat
         proxy.is_silent = False
         assert await finished(waiting) == 1
         assert (await storage.range(PIPE, 9)).messages == [b"a", b"b"]
-        await storage.server.destroy()
-        await storage.close()
+        await removed_when_right(storage)
 
 
 @pytest.mark.parametrize("plain", [False, True])
@@ -306,8 +305,7 @@ async def test_a_thread_that_is_interrupted_while_it_waits_gets_no_answer_of_ano
     with pytest.raises(KeyboardInterrupt):
         drive(storage.length(PIPE))
     assert drive(storage.range(PIPE, 9)).messages == [b"a"]
-    drive(storage.server.destroy())
-    await storage.close()
+    await removed_when_right(storage)
 
 
 async def test_a_signal_handler_that_calls_the_storage_inside_a_call_is_refused() -> None:
@@ -328,8 +326,7 @@ async def test_a_signal_handler_that_calls_the_storage_inside_a_call_is_refused(
     wire.answer = interrupted  # type: ignore[method-assign]
     assert drive(storage.length(PIPE)) == 1
     assert told
-    drive(storage.server.destroy())
-    await storage.close()
+    await removed_when_right(storage)
 
 
 async def test_a_call_that_waits_for_its_server_ends_when_the_storage_is_closed(started: Started) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from shardq.drivers.redis.check import wrongs
 from shardq.drivers.redis.connecting import storage_of
 from shardq.drivers.redis.connections.address import of_url
 from shardq.drivers.redis.moving import MovableServer
@@ -24,7 +23,7 @@ from shardq.queue import Queue
 from shardq.settings import StorageSettings
 from tests.support.jobs import Note, Record
 from tests.support.leaks import segment_name
-from tests.support.redis_server import running_server
+from tests.support.redis_server import removed_when_right, running_server
 from tests.support.tasks import LIMIT_S, busy, finished, suspended
 
 HANDLER, PARTITIONS = "app.jobs/Resize", 8
@@ -45,9 +44,7 @@ async def storage() -> AsyncIterator[RedisStorage]:
     busy.append(lambda: storage.server.busy)
     yield storage
     busy.clear()
-    assert await wrongs(storage.server) == []
-    await storage.server.destroy()
-    await storage.close()
+    await removed_when_right(storage)
 
 
 async def test_a_storage_keeps_its_partitions(storage: RedisStorage) -> None:
