@@ -132,6 +132,9 @@ class Ancestor:
         ]
         return found
 
+    async def is_as_it_was(self, move: int) -> bool:
+        return True
+
     async def nothing_to_do(self) -> bool:
         """Whether there is nothing to take over, nor a move of it to finish."""
         return (await self.stand()).standing is Standing.OPEN and await self._server.is_empty()

@@ -74,7 +74,9 @@ async def move(ends: Ends, timeout_s: float, heard: Callable[[str], None] = lamb
         if begins and await source.stay(number):
             await target.clear(number)
         raise
+    await _check_as_it_was(ends, number)
     messages = await _copied(ends, number)
+    await _check_as_it_was(ends, number)
     await source.hand_over(number)
     await _finished(ends, number)
     return Moved(messages, before=False)
@@ -142,6 +144,20 @@ async def _check_room(ends: Ends) -> None:
             f"{ends.come_from} has {needed:,} bytes of messages that need one room, and that of {ends.go_to} has "
             f"{room:,}: give it more capacity"
         )
+
+
+async def _check_as_it_was(ends: Ends, number: int) -> None:
+    """Cancel the move, and raise `MoveRefused`, where the source changed since the copy began: parts of it that are
+    stored would belong to another content.
+    """
+    if await ends.source.is_as_it_was(number):
+        return
+    if await ends.source.stay(number):
+        await ends.target.clear(number)
+    raise MoveRefused(
+        f"{ends.come_from} changed while it moved: its server lost what it had confirmed, as where a replica took its "
+        f"place. The move is cancelled, and {ends.come_from} goes on as before: give the command again"
+    )
 
 
 async def _copied(ends: Ends, number: int) -> int:

@@ -31,7 +31,9 @@ class Movable(Protocol):
         nothing in the source changes any more, but by the move. [Redis: also threads to which messages are on their way
         from another partition; it brings these on, whatever the bound.]
     M3. `tubes`, `read` and `waiting` give all messages, in the same order each time; those of a tube, and those that
-        are due at one time, in the order in which they come. Letters are read as ever.
+        are due at one time, in the order in which they come. Letters are read as ever. `is_as_it_was` notes what there
+        is when it is first called for a move, and is false later where that changed. [Redis: where a replica that lacks
+        what came last took the place of its server.]
     M4. After `hand_over` the messages are the target's: `stay` does nothing. `forget` drops them here, and the storage
         goes on to raise `StorageMoved`.
 
@@ -43,7 +45,8 @@ class Movable(Protocol):
     M6. `store` stores the messages of a chunk and that they are there, both or neither, whichever process dies when:
         `stored` says which numbers are, of those messages that belong where the chunk does. It returns False, and
         stores nothing, where there is no room. What was known of a tube holds: failures, isolation, and until when its
-        thread rests. Messages that wait come at the time given, and those of a schedule go on from there.
+        thread rests. Messages that wait come at the time given, and those of a schedule go on from there. Where the
+        storage has no more what it said to be stored, `store` and `settle` raise `MoveRefused`. [Redis: as above.]
     M7. `settle` takes over the figures, once. Tokens given out later are above those of the source.
     """
 
@@ -75,6 +78,8 @@ class Movable(Protocol):
     async def message_bytes(self) -> int:
         """How many bytes of messages there are, or somewhat more."""
         ...
+
+    async def is_as_it_was(self, move: int) -> bool: ...
 
     async def hand_over(self, move: int) -> None: ...
 

@@ -232,6 +232,16 @@ async def test_M3_what_waits_comes_in_the_order_of_its_times(storage: Storage, m
     assert [its.messages async for its in each(movable.waiting)] == [[b"1"], [b"3"], [b"2"], [b"0"]]
 
 
+async def test_M3_what_there_is_is_noted_anew_for_each_move(storage: Storage, movable: Movable) -> None:
+    for move, number in ((MOVE, 3), (ANOTHER, 4)):
+        await storage.append([(PIPE, numbered(number)), (OTHER, numbered(number))])
+        await movable.leave(move, TO)
+        for _ in range(2):
+            assert await movable.is_as_it_was(move)
+            await dumped(movable)
+        assert await movable.stay(move)
+
+
 # M4
 
 

@@ -1,5 +1,5 @@
 """What a storage does where a replica takes the place of its server and lacks what came last: point 15 of what storages
-on a server must show. Here the keys are put back as they were, which is what a replica has that lags.
+on a server must show.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import pytest
 from shardq.drivers.redis.check import wrongs
 from shardq.drivers.redis.connecting import storage_of
 from shardq.drivers.redis.connections.address import Address
-from shardq.drivers.redis.connections.wire import PlainWire, packed
 from shardq.drivers.redis.servers.layout import Layout
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.verbs.owners import Family
@@ -22,7 +21,8 @@ from shardq.outputs import Output
 from shardq.settings import StorageSettings
 from tests.support.leaks import segment_name
 from tests.support.ports import free_ports
-from tests.support.redis_server import Server, packaged_valkey, running_server
+from tests.support.redis_replica import Replica
+from tests.support.redis_server import Server, packaged_valkey, removed_when_right, running_server
 from tests.support.tasks import LIMIT_S, eventually, finished
 
 HANDLER = "app.jobs/Resize"
@@ -42,37 +42,7 @@ async def storage(request: pytest.FixtureRequest) -> AsyncIterator[RedisStorage]
     settings = StorageSettings(prefix=f"{segment_name()}_")
     storage = storage_of(f"{running_server().url}?partitions={request.param}", settings)
     yield storage
-    assert await wrongs(storage.server) == []
-    await storage.server.destroy()
-    await storage.close()
-
-
-class Replica:
-    """A copy of all keys, which can take their place."""
-
-    def __init__(self, storage: RedisStorage) -> None:
-        self._storage = storage
-        self._wire = PlainWire(Address(path=str(running_server().socket)))
-        self._had = dict[bytes, bytes | None]()
-
-    async def lags(self) -> None:
-        """From now on it hears of nothing."""
-        layout = await self._storage.server.layout()
-        for key in (key for place in layout.everywhere for key in layout.keys_of(place)):
-            self._had[key] = self._wire.ask(packed(b"DUMP", key))
-
-    def takes_over(self) -> None:
-        """And connections to the server that was lost end."""
-        for key, had in self._had.items():
-            if had is None:
-                self._wire.ask(packed(b"DEL", key))
-            else:
-                self._wire.ask(packed(b"RESTORE", key, b"0", had, b"REPLACE"))
-        self._wire.ask(packed(b"CLIENT", b"KILL", b"TYPE", b"normal"))
-        self._wire.ask(packed(b"CLIENT", b"KILL", b"TYPE", b"pubsub"))
-
-    def close(self) -> None:
-        self._wire.close()
+    await removed_when_right(storage)
 
 
 @pytest.fixture
@@ -165,7 +135,7 @@ async def test_15_what_waits_and_dead_letters_have_numbers_of_their_own(
         await storage.append([(PIPE, [b"x"])], when=When(after_us=10**12))
         place = (await storage.server.layout()).partition_of(KEY)
         due = (await storage.server.layout()).key(place, "DUE")
-        return bytes(replica._wire.ask(packed(b"ZRANGE", due, b"0", b"-1"))[0])
+        return bytes(running_server().ask("ZRANGE", due.decode(), "0", "-1")[0])
 
     await replica.lags()
     lost = await number_of_letter(), await numbers_of_entries()

@@ -27,7 +27,7 @@ from shardq.outputs import Output
 from shardq.settings import StorageSettings
 from tests.support import hands
 from tests.support.leaks import segment_name
-from tests.support.redis_server import minimal_rights, running_server
+from tests.support.redis_server import minimal_rights, removed_when_right, running_server
 from tests.support.tasks import LIMIT_S
 
 FOLDER = Path(driver.__file__).parent / "lua"
@@ -44,8 +44,7 @@ async def storage() -> AsyncIterator[RedisStorage]:
     address = Address(path=str(running_server().socket))
     storage = RedisStorage(address, StorageSettings(prefix=f"{segment_name()}_"))
     yield storage
-    await storage.server.destroy()
-    await storage.close()
+    await removed_when_right(storage)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -77,8 +76,7 @@ async def a_move(beside: RedisStorage) -> None:
     await source.of_owner(source.turning.owner, ending=Ending())  # or the move would wait for what it has in hand
     await move(Ends(MovableServer(source), MovableServer(target), "redis://from", "redis://to"), LIMIT_S)
     for each in (source, target):
-        await each.server.destroy()
-        await each.close()
+        await removed_when_right(each)
 
 
 async def all_verbs(storage: RedisStorage) -> None:
@@ -170,9 +168,7 @@ async def test_19_two_prefixes_on_one_server_never_touch(storage: RedisStorage) 
     await storage.server.destroy()
 
     assert await other.backlog() == before
-    assert await wrongs(other.server) == []
-    await other.server.destroy()
-    await other.close()
+    await removed_when_right(other)
 
 
 async def test_19_a_user_of_one_prefix_may_touch_no_other(storage: RedisStorage) -> None:
@@ -243,6 +239,7 @@ async def test_the_check_finds_what_was_done_by_hand(storage: RedisStorage, dama
     await storage.server.ask(command.encode(), layout.key(0, name), *(word.encode() for word in words))
 
     assert await wrongs(storage.server)
+    await storage.server.destroy()
 
 
 @pytest.mark.parametrize("sizes", [[], [0], [5, 0, 7], [100] * 1000, [70_000, 3], [65_535], [65_536], [40_000] * 5])

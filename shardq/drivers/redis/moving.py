@@ -25,8 +25,8 @@ from shardq.pages import Page
 
 #: How many threads or entries a page has.
 _AT_ONCE = 64
-#: What `bring.lua` returns for a move that the storage knows nothing of.
-_UNKNOWN_MOVE = -2
+#: What `bring.lua` returns for a move that the storage knows nothing of, and where it has less than it said.
+_UNKNOWN_MOVE, _LOST = -2, -3
 #: Sets of what waits: due once, again and again, and again without room.
 _SETS = (1, 2, 3)
 
@@ -108,6 +108,12 @@ class MovableServer:
     async def message_bytes(self) -> int:
         return sum(told["used"] for told in await self._all_told())
 
+    async def is_as_it_was(self, move: int) -> bool:
+        every = [(told["gate"]["leaving_by"], told["accepted"], told["handled"]) for told in await self._all_told()]
+        leaves = all(leaving_by == move for leaving_by, *_ in every)
+        noted = {"move": move, "step": "note", "content": repr(every)}
+        return leaves and bool(await self._server.run("leave_for", 0, noted))
+
     async def hand_over(self, move: int) -> None:
         await self._step("hand_over", move)
 
@@ -171,6 +177,7 @@ class MovableServer:
             "partition": partition,
             "partitions": layout.partitions,
             "letter": self._letter,
+            "known": self._stored.get(partition, 0),
         }
         if chunk.schedule:
             arguments["schedule"] = chunk.schedule
@@ -185,17 +192,15 @@ class MovableServer:
             if chunk.place is not Place.GRAVE:
                 room.check_fits([(chunk.pipe, chunk.messages)])
             return False
-        if stored == _UNKNOWN_MOVE:
-            raise MoveRefused(
-                f"the storage on {self._server.address} takes nothing of this move any more: it was cancelled"
-            )
+        self._check_taken(stored)
         self._stored[partition], self._letter = stored, max(self._letter, letter)
         return True
 
     async def settle(self, move: int, number: int, figures: Figures) -> None:
         told = {"move": move, "number": number, "letter": self._letter, **figures._asdict()}
         for partition in range(await self._parts()):
-            await self._server.run("settle", partition, told)
+            known = {"known": self._stored.get(partition, 0)}
+            self._check_taken(await self._server.run("settle", partition, told | known))
             told |= {"buried": 0, "evicted": 0}
 
     async def open(self, move: int) -> None:
@@ -211,6 +216,20 @@ class MovableServer:
             told = {"move": move, "arriving": True, "opens": not partition}
             await self._server.run("forget", partition, told)
         await self._follow()
+
+    def _check_taken(self, stored: int) -> None:
+        """Raise `MoveRefused` for what `bring.lua` and `settle.lua` return where the storage took nothing."""
+        if stored == _UNKNOWN_MOVE:
+            raise MoveRefused(
+                f"the storage on {self._server.address} takes nothing of this move any more: it was cancelled, or a "
+                "replica that lacks its begin took the place of the server"
+            )
+        if stored == _LOST:
+            raise MoveRefused(
+                f"the storage on {self._server.address} lost a part of what it had confirmed, as where a replica took "
+                "the place of its server. The source has all of it: give the same command again, it brings what is "
+                "missing"
+            )
 
     async def _parts(self) -> int:
         return (await self._server.layout()).partitions

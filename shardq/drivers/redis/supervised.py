@@ -175,7 +175,7 @@ class SupervisedServer:
         plainly(self.storage.close())
 
     def leave(self) -> Counts | None:
-        """This family is no more: its workers have ended, or were killed on purpose. Returns what is left where no other
+        """This family is no more: its workers ended, or were killed on purpose. Returns what is left where no other one
         serves the storage.
         """
         with suppress(ShardqError):

@@ -46,6 +46,9 @@ class MovableSegment:
     async def message_bytes(self) -> int:
         return self._store.segment.used_bytes
 
+    async def is_as_it_was(self, move: int) -> bool:
+        return True
+
     async def hand_over(self, move: int) -> None:
         if not await self.storage.patiently(lambda: self._store.leaving.hand_over(move)):
             raise MoveRefused(f"segment {self.storage.name!r} does not leave by this move any more: it was cancelled")

@@ -3,14 +3,18 @@
 -- needs: base takes_room records sleepers threads equal tubes room pending letters
 -- args: move, number (of the first message among all that move), count, place, pipe, most (bytes there may be), grave,
 --   due_us, schedule, state (of the tube), partition, partitions, letter (number of the last one that came into any of
---   them)
+--   them), known (how many messages of the move were said to be here)
 -- ARGV from 2 on: bodies; of a grave: letters. Returns how many messages of the move are here, -1 where there is no room,
--- -2 where the storage takes nothing of this move; and the number of the last letter here.
+-- -2 where the storage takes nothing of this move, -3 where it has less than it said; and the number of the last letter
+-- here.
 if not state.arriving or state.arriving_by ~= args.move then
     return {-2, 0}
 end
 if figure('arrived') > args.number then
     return {state.arrived, figure('letter')}
+end
+if figure('arrived') < args.known then
+    return {-3, 0}
 end
 local nbytes = 0
 for place = 2, #ARGV do

@@ -13,6 +13,7 @@ return cmsgpack.pack({
         number = figure('gate'), leaving = state.leaving, leaving_by = figure('leaving_by'), left = state.left,
         arriving = state.arriving, arriving_by = figure('arriving_by'), come_from = state.come_from,
     },
+    accepted = figure('accepted'), handled = figure('handled'),
     arrived = figure('arrived'), used = figure('used'), token = figure('token'), evicted = figure('evicted'),
     buried = figure('buried') - figure('dead'), letter = figure('letter'),
 })
