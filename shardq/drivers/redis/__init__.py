@@ -51,8 +51,10 @@ verb, in `lua/shared/` what several of them need. The modules, each after those 
 
 from importlib.util import find_spec
 
-from shardq.errors import ShardqError
+from shardq.errors import ConfigurationError
 
 for _package in ("hiredis", "redis"):
     if find_spec(_package) is None:
-        raise ShardqError(f"Redis needs the package {_package}, which is not installed: pip install shardq[redis]")
+        raise ConfigurationError(
+            f"Redis needs the package {_package}, which is not installed: pip install shardq[redis]"
+        )
