@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import subprocess
+from collections.abc import Callable
+
+import pytest
 
 from shardq.drivers.redis.connecting import storage_of
+from shardq.drivers.redis.overview import overview_of
 from shardq.drivers.redis.storage import RedisStorage
+from shardq.model import Terms, When, dead_pipe
+from shardq.outputs import Output
+from shardq.settings import StorageSettings
 from tests.support.drivers import DRIVERS, Backend, redis_protocol
-from tests.support.redis_server import packaged_redis, program
+from tests.support.leaks import segment_name
+from tests.support.redis_cluster import running_cluster
+from tests.support.redis_server import packaged_redis, program, removed_when_right, running_server
+from tests.support.tasks import eventually, finished
+
+HANDLER = "app.jobs/Resize"
+PIPE, OTHER, GRAVE = f"{HANDLER}/7/0", f"{HANDLER}/8/0", dead_pipe(HANDLER)
+TERMS = {HANDLER: Terms((0,), 9)}
 
 
 async def test_01_the_contract_runs_on_the_oldest_server_and_on_a_cluster_and_by_both_protocols() -> None:
@@ -23,6 +38,41 @@ async def test_01_the_contract_runs_on_the_oldest_server_and_on_a_cluster_and_by
         (version_of(packaged_redis()), "standalone", other),
     } == set(found)
     assert version_of(packaged_redis()).startswith("6.2.")
+
+
+SERVERS: dict[str, Callable[[], str]] = {
+    "alone": lambda: running_server().url,
+    "the oldest": lambda: running_server(packaged_redis()).url,
+    "cluster": lambda: running_cluster().url,
+}
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("place", SERVERS)
+async def test_01_both_protocols_are_spoken_with_each_server(place: str, protocol: int) -> None:
+    """The contract runs by one of them on each."""
+    url = f"{SERVERS[place]()}?protocol={protocol}&partitions=3"
+    storage = storage_of(url, StorageSettings(prefix=f"{segment_name()}_"))
+    resting = asyncio.create_task(storage.rest(None, None, TERMS))
+
+    async def sleeps() -> bool:
+        return (await overview_of(storage)).sleepers == 1
+
+    await eventually(sleeps, "the worker sleeps")
+    await storage.append([(PIPE, [b"done", b"fails"])], absent=True)
+    await storage.append([(OTHER, [b"later"])], when=When(after_us=1))
+    hand = await finished(resting)
+    assert hand
+    assert hand.batch.messages == [b"done", b"fails"]
+    assert await storage.pop(hand, 1, [Output(OTHER, [b"sent on"])])
+    [_, second] = hand.batch.numbers
+    assert await storage.bury(hand, second, GRAVE, b"letter")
+    assert await storage.unclaim(hand.key, hand.token)
+    await storage.promote()
+    assert sorted((await storage.range(OTHER, 9)).messages) == [b"later", b"sent on"]
+    assert (await storage.range(GRAVE, 9)).messages == [b"letter"]
+    assert (await storage.backlog())[:3] == (4, 2, 1)
+    await removed_when_right(storage)
 
 
 async def what_it_speaks_with(backend: Backend) -> tuple[str, str, int]:
