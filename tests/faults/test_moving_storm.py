@@ -52,7 +52,7 @@ def movers() -> Iterator[list[Forked]]:
         process.kill()
 
 
-async def test_a_move_is_killed_again_and_again(
+async def test_20_a_move_is_killed_again_and_again(
     backends: tuple[Backend, Backend], movers: list[Forked], random: Random, tried: Callable[[str, int], None]
 ) -> None:
     both = cycle((backends, backends[::-1]))
@@ -82,7 +82,7 @@ async def test_a_move_is_killed_again_and_again(
     tried("moves done", moves)
 
 
-async def test_producers_and_workers_are_told_while_it_moves(
+async def test_20_producers_and_workers_are_told_while_it_moves(
     backends: tuple[Backend, Backend], movers: list[Forked], random: Random
 ) -> None:
     """Both are at work when the move begins. Each goes on in the new storage, and no message is lost or comes twice."""

@@ -25,6 +25,7 @@ from shardq.supervisor.exits import Exit
 from tests.support.certificates import Certificates
 from tests.support.jobs import Folder, Record
 from tests.support.leaks import segment_name
+from tests.support.ports import free_ports
 from tests.support.programs import ROOT, Supervise, clean_environment
 from tests.support.redis_proxy import proxied
 from tests.support.redis_server import Server, program, running_server
@@ -65,6 +66,29 @@ async def test_requests_come_and_go_by_tls(
             await supervisor.queue.register(Record, *folder.notes([200]))  # its worker sleeps, and is woken
             await asyncio.to_thread(folder.until, "done", 200)  # the proxy needs the event loop
     assert folder.done() == list(range(201))
+
+
+async def test_requests_come_and_go_by_tls_in_a_cluster(
+    certificates: Certificates, tmp_path: Path, folder: Folder
+) -> None:
+    """Its one server names the port that speaks TLS, as each server of a cluster with TLS does."""
+    server = Server(program(), "--cluster-enabled", "yes", "--requirepass", SECRET, port=free_ports(1)[0])
+    server.start()
+    try:
+        async with proxied(tmp_path, server.socket, certificates.of_server()) as proxy:
+            wire = PlainWire(Address(path=str(server.socket), password=SECRET))
+            wire.ask(packed(b"CLUSTER", b"ADDSLOTS", *(b"%d" % slot for slot in range(16384))))
+            wire.ask(packed(b"CONFIG", b"SET", b"cluster-announce-port", b"%d" % proxy.port))
+            wire.ask(packed(b"CONFIG", b"SET", b"cluster-announce-ip", b"127.0.0.1"))
+            wire.close()
+            options = f"ssl_ca_certs={certificates.authority}&ssl_check_hostname=false&protocol=3&partitions=4"
+            url = f"rediss+cluster://:{SECRET}@localhost:{proxy.port}?{options}"
+            async with Supervisor(Record, workers=1, url=url) as supervisor:
+                await supervisor.queue.register(Record, *folder.notes(range(20), threads=8))
+                assert await supervisor.drain(LIMIT_S)
+    finally:
+        server.end()
+    assert sorted(folder.done()) == list(range(20))
 
 
 async def test_a_supervisor_listens_by_tls_without_waiting(certificates: Certificates, tmp_path: Path) -> None:
