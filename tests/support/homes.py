@@ -8,13 +8,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 import pytest
 
 from shardq import Handler, Queue, connect
+from shardq.cli.opened import attached
 from shardq.drivers import SharedStorage
-from shardq.drivers.shared.contents import in_words
+from shardq.drivers.shared.contents import in_words, wrongs
+from shardq.errors import SegmentError
 from shardq.shm.files.own_files import remove_files
 from tests.support.drivers import MIB
 from tests.support.redis_server import removed_when_right, running_server
@@ -64,7 +67,9 @@ class SegmentHome:
         return sorted(files_of(self.name))
 
     def wrong(self) -> list[str]:
-        """The processes that enter a segment mend it."""
+        """Of a segment that is there: what is named so may be none, and is looked at by the test itself."""
+        with suppress(SegmentError), attached(self.url) as storage:
+            return wrongs(storage)
         return []
 
     def workers(self, queue: Queue) -> list[int]:
@@ -73,7 +78,9 @@ class SegmentHome:
         return storage.store.supervision.workers()
 
     def discard(self) -> None:
+        found = self.wrong()
         remove_files(self.name)
+        assert not found, "\n".join(found)
 
 
 class ServerHome:
@@ -96,11 +103,11 @@ class ServerHome:
         return [*self._do(look), *self.wrong()]
 
     def wrong(self) -> list[str]:
-        from shardq.drivers.redis.check import wrongs
+        from shardq.drivers.redis import check
 
         async def look(queue: Queue) -> list[str]:
             storage: Any = queue.storage
-            return await wrongs(storage.server)
+            return await check.wrongs(storage.server)
 
         return self._do(look)
 

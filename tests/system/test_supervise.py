@@ -558,7 +558,6 @@ from {JOBS} import Gated
 """
 
 
-@on_each_home
 def test_workers_of_a_module_that_starts_a_thread_serve_and_stop_like_others(
     start: Start, home: Home, folder: Folder, tmp_path: Path
 ) -> None:
