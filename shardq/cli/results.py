@@ -43,7 +43,6 @@ async def _found(options: argparse.Namespace) -> tuple[list[Found], int]:
     """The first of them, and how many there are."""
     with opened(options.url) as storage:
         kept = KeptResults(storage)
-        kept.check()
         return await first(kept.each(), options.limit), await storage.length(KEPT_PIPE)
 
 
@@ -51,7 +50,6 @@ async def _dropped(options: argparse.Namespace) -> int:
     """Drop those of the ids. Raises `ConfigurationError` for one that is not there, and then drops none."""
     with opened(options.url) as storage:
         kept = KeptResults(storage)
-        kept.check()
         there = {found.number async for found in kept.each()}
         for wanted in options.drop:
             if wanted not in there:

@@ -18,6 +18,7 @@ from shardq.drivers.redis.overview import Overview, overview_of
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.shared.contents import in_words
 from shardq.errors import StorageInUse
+from shardq.model import KEPT_PIPE
 from shardq.pages import each
 from shardq.text.wording import counted
 
@@ -140,7 +141,10 @@ async def _destroyed(options: argparse.Namespace) -> None:
         view, url = await overview_of(storage), without_secrets(options.url)
         if view.in_use:
             raise StorageInUse(f"{url} is in use by {_users(view.families)}: end them first")
-        if (left := in_words(view.counts)) and not options.with_requests:
+        left = in_words(view.counts)
+        if await storage.length(KEPT_PIPE):
+            left.append("results that are kept")
+        if left and not options.with_requests:
             raise StorageInUse(f"{url} has {', '.join(left)} left: add --with-requests to lose them")
         await storage.server.destroy()
 

@@ -10,7 +10,7 @@ import msgspec
 
 from shardq.encoding.codec import MsgspecSerializer, array_header, decode_array
 from shardq.errors import DecodeError
-from shardq.model import Batch
+from shardq.model import KEPT_NAME_BYTES, Batch
 
 
 class Failure(msgspec.Struct, array_like=True, frozen=True):
@@ -60,6 +60,8 @@ class Kept(msgspec.Struct, array_like=True, frozen=True):
 
 #: What the holder of a ticket is told who waits: the result is there.
 NOTICE = b"\xc0"
+#: An array of four, of which the first is a text of 16 bytes.
+_KEPT_BEGIN = b"\x94\xc4\x10"
 _encode_kept = msgspec.msgpack.Encoder().encode
 _decode_kept = msgspec.msgpack.Decoder(Kept).decode
 encode_reply = msgspec.msgpack.Encoder().encode
@@ -79,6 +81,16 @@ def decode_reply(message: bytes) -> Reply:
 def kept_result(digest: bytes, handler: str, ready_us: int, reply: bytes) -> bytes:
     """The reply as it is kept for a ticket."""
     return _encode_kept(Kept(digest, handler, ready_us, msgspec.Raw(reply)))
+
+
+def name_of_kept(digest: bytes) -> bytes:
+    """What a result begins with that is kept for the ticket of this digest."""
+    return _KEPT_BEGIN + digest
+
+
+def digest_of_kept(result: bytes) -> bytes:
+    """The digest of the ticket that a result is kept for."""
+    return result[len(_KEPT_BEGIN) : KEPT_NAME_BYTES]
 
 
 def decode_kept(message: bytes) -> Kept:

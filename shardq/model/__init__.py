@@ -6,6 +6,7 @@ from shardq.model.batches import EMPTY, NOT_ALONE, AllTerms, Batch, Ending, Fail
 from shardq.model.moving import Chunk, Figures, Place, Stand, Standing, TubeLeft, TubeState, Waiting
 from shardq.model.names import (
     INBOX,
+    KEPT_NAME_BYTES,
     KEPT_PIPE,
     MAIN_NAMES,
     MAIN_SCRIPT,
@@ -26,6 +27,7 @@ from shardq.model.storing import Counts, Limits, Part, Scheduled, When, check_pa
 __all__ = [
     "EMPTY",
     "INBOX",
+    "KEPT_NAME_BYTES",
     "KEPT_PIPE",
     "MAIN_NAMES",
     "MAIN_SCRIPT",

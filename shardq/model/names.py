@@ -56,6 +56,8 @@ def dead_pipe(name: str) -> str:
 
 #: Where the results of requests are kept that have a ticket. No worker serves it.
 KEPT_PIPE = "shardq.results.tickets/Ticket/kept/0"
+#: So many bytes at the beginning of a result that is kept are its name.
+KEPT_NAME_BYTES = 19
 #: Whose threads are inboxes of callers.
 INBOX = "shardq.results.inbox/Inbox"
 

@@ -20,7 +20,7 @@ from shardq.errors import HandlerError, RequestError, ScheduleError, shown
 from shardq.handler import Handler
 from shardq.handling.info import request_type
 from shardq.lazy import Lazy
-from shardq.model import Batch, Counts, Figures, Place, Standing, TubeLeft, TubeState, Waiting, handler_name
+from shardq.model import EMPTY, Batch, Counts, Figures, Place, Standing, TubeLeft, TubeState, Waiting, handler_name
 from shardq.pages import Page
 from shardq.scheduling.schedule import first_us, written
 
@@ -84,8 +84,6 @@ class Ancestor:
     have to be ended before. `ignores_locks`: do not wait for the locks of its workers to go.
     """
 
-    keeps_results = False
-
     def __init__(self, server: AncestorServer, translator: Translator, now_us: int, *, ignores_locks: bool) -> None:
         self._server = server
         self._translator = translator
@@ -141,6 +139,10 @@ class Ancestor:
 
     async def graves(self, after: Any = None) -> Page[str]:
         return Page()
+
+    async def range(self, pipe: str, limit: int, after: int | None = None) -> Batch:
+        """It keeps no results."""
+        return EMPTY
 
     async def figures(self) -> Figures:
         return Figures(0, 0, 0)

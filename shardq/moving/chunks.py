@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 import msgspec
 
 from shardq.deadletters import DeadLetter
+from shardq.encoding.replies import digest_of_kept
 from shardq.errors import StorageDamaged
-from shardq.model import KEPT_PIPE, Batch, Chunk, Limits, Place, TubeLeft
+from shardq.model import KEPT_PIPE, Batch, Chunk, Limits, Place, TubeLeft, key_of
 from shardq.pages import each
 from shardq.protocols import Movable
 from shardq.text.wording import counted
@@ -27,9 +28,7 @@ RoomOf = Callable[[str], Awaitable[int]]
 
 
 async def chunks(source: Movable, target: Movable) -> AsyncIterator[Chunk]:
-    """What the target has not stored yet. Tubes that are stored as a whole are not read. Results that are kept for
-    tickets move where the target keeps such.
-    """
+    """What the target has not stored yet. Tubes that are stored as a whole are not read."""
     limits, stored = target.storage.limits, target.stored
     number = 0
     async for tube in each(source.tubes):
@@ -43,8 +42,7 @@ async def chunks(source: Movable, target: Movable) -> AsyncIterator[Chunk]:
         for some in cut(waiting.messages, limits):
             yield begin._replace(number=number, messages=some)
             number += len(some)
-    kept = (KEPT_PIPE,) if source.storage.keeps_results and target.storage.keeps_results else ()
-    async for grave, letters, pipe in _letters(source, kept):
+    async for grave, letters, pipe in _letters(source):
         for some in cut(letters, limits):
             yield Chunk(number, Place.GRAVE, pipe, some, grave=grave)
             number += len(some)
@@ -98,15 +96,15 @@ async def _batches(source: Movable, tube: TubeLeft) -> AsyncIterator[Batch]:
         limit = max(1, min(_MOST, _READ_BYTES * batch.count // max(1, nbytes)))
 
 
-async def _letters(source: Movable, also: Sequence[str] = ()) -> AsyncIterator[tuple[str, list[bytes], str]]:
-    """A grave, or one of those others, letters of it, and the tube of their requests, the same for all of them."""
-    for grave in [*sorted({grave async for grave in each(source.storage.graves)}), *also]:
+async def _letters(source: Movable) -> AsyncIterator[tuple[str, list[bytes], str]]:
+    """A grave, or results that are kept; letters of it; and the tube of their requests, the same for all of them."""
+    for grave in [*sorted({grave async for grave in each(source.storage.graves)}), KEPT_PIPE]:
         after = None
         while (batch := await source.storage.range(grave, _LETTERS, after)).count:
             together = list[bytes]()
             pipe = ""
             for letter in batch.messages:
-                its = _pipe_of(letter) or grave
+                its = _spread(letter) if grave == KEPT_PIPE else _pipe_of(letter) or grave
                 if together and its != pipe:
                     yield grave, together, pipe
                     together = []
@@ -114,6 +112,13 @@ async def _letters(source: Movable, also: Sequence[str] = ()) -> AsyncIterator[t
                 pipe = its
             yield grave, together, pipe
             after = batch.through - 1
+
+
+def _spread(result: bytes) -> str:
+    """A name in the place of that of the tube, which nobody knows any more: a target that is divided has results in all
+    of its parts.
+    """
+    return f"{key_of(KEPT_PIPE)}-{digest_of_kept(result)[0]}/0"
 
 
 def _pipe_of(letter: bytes) -> str:

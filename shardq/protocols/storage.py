@@ -184,11 +184,14 @@ class Storage(Protocol):
     S37. `serving` says how many living processes look for requests of a handler: 0 only where none does, and no
         supervisor of workers that do is there. None: not known. [Memory: not known. Redis: by what families said of
         themselves, who are believed for as long as their lease.]
-    S38. Where it `keeps_results`, an output for `KEPT_PIPE` is not for a tube: its messages are results that are kept.
-        They are no work, and `pipes`, `graves` and `backlog` leave them out; `range` reads them, and `drop` forgets
+    S38. An output for `KEPT_PIPE` is not for a tube: its messages are results that are kept. They are no work, and
+        `pipes`, `graves` and `backlog` leave them out; `range` reads them, `length` counts them, and `drop` forgets
         those of the numbers given, if any, and all that are older than `settings.results_age_s` by the storage's clock.
         These go as well where others are kept. Beyond `settings.results`, and where there is no room, the oldest go.
-        (P7, P13) [Shared memory: those that were dropped count until those before them are gone. Redis: it keeps none.]
+        The first `KEPT_NAME_BYTES` of a result are its name: `kept` finds the latest of a name, as soon as the step
+        is done that kept it. (P7, P13) [Shared memory: those that were dropped count until those before them are gone.
+        Redis: so many in each partition, which has the results of its threads. A server without memory has no room for
+        a result.]
     """
 
     settings: StorageSettings
@@ -196,8 +199,6 @@ class Storage(Protocol):
     """Whether other processes serve the messages stored here, so that handlers must be importable by name."""
     answers: bool
     """Whether callers may wait for results."""
-    keeps_results: bool
-    """Whether results may be kept for those that ask later."""
     suspends: bool
     """Whether `take`, `pop` and `turn` let the event loop run, as those over a network do."""
 
@@ -264,6 +265,10 @@ class Storage(Protocol):
     ) -> bool | None: ...
 
     async def drop(self, grave: str, *sequences: int) -> int: ...
+
+    async def kept(self, name: bytes) -> Batch:
+        """The result of this name. Empty: there is none."""
+        ...
 
     async def remove(self, pipe: str, *messages: bytes) -> int: ...
 

@@ -38,9 +38,8 @@ class Ticketing(Asking):
         and kept for `StorageSettings.results_age_s`, unless more than `StorageSettings.results` came after it, or they
         needed its room. A failure is a result, too, and then there is no dead letter.
 
-        Raises `ConfigurationError` for a storage that keeps no results, and what `register` raises.
+        Raises what `register` raises.
         """
-        self.kept_results.check()
         ticket = Ticket.new()
         digest = ticket.digest
         await self.stored(await self.with_heads(handler, (request,), lambda messages: ticketed(messages, digest)))
@@ -63,11 +62,10 @@ class Ticketing(Asking):
 
         Raises `RequestFailed` where the request failed for good, or what `Handler.errors` names; `ResultTooLarge`;
         `TicketUnknown` for what is no ticket, for one of another handler, and where nothing is kept for it and no
-        request is left that could be its own; `ResultTimeout`; `ConfigurationError` for a storage that keeps no
-        results; and `HandlerError` inside a handler, which would wait for a worker while it keeps one.
+        request is left that could be its own; `ResultTimeout`; and `HandlerError` inside a handler, which would wait
+        for a worker while it keeps one.
         """
         check_timeout(timeout_s)
-        self.kept_results.check()
         if inside_handler():
             raise HandlerError("a handler cannot wait for a result: it keeps the worker that others may wait for")
         kept = await self._kept(Ticket(ticket).digest, timeout_s)
@@ -86,7 +84,6 @@ class Ticketing(Asking):
 
     async def forget(self, ticket: str) -> bool:
         """Drop the result of a request. False: none is kept; one that is to come will be."""
-        self.kept_results.check()
         return await self.kept_results.forget(Ticket(ticket).digest)
 
     def forget_sync(self, ticket: str) -> bool:
@@ -101,8 +98,8 @@ class Ticketing(Asking):
             while True:
                 await self.before_waiting()
                 may_come = (await self.storage.backlog()).queued
-                if kept := await self.kept_results.find(digest):
-                    return kept
+                if found := await self.kept_results.find(digest):
+                    return found.kept
                 if not may_come:
                     raise TicketUnknown(
                         "no result is kept for this ticket, and no request is left that could be its own: it is "

@@ -6,8 +6,8 @@ import re
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from shardq.encoding.replies import Kept, decode_kept
-from shardq.errors import ConfigurationError, TicketUnknown
+from shardq.encoding.replies import Kept, decode_kept, name_of_kept
+from shardq.errors import TicketUnknown
 from shardq.lazy import Lazy
 from shardq.model import KEPT_PIPE
 from shardq.protocols import Storage
@@ -20,8 +20,6 @@ else:
 
 #: How many results are read at once.
 _AT_ONCE = 32
-#: For so many results it is remembered where they are before it is looked whether these are still there.
-_REMEMBERED = 1024
 _FORM = re.compile("[0-9a-f]{32}")
 
 
@@ -58,61 +56,30 @@ class Found(NamedTuple):
 
 
 class KeptResults:
-    """The results that a storage keeps. Each is read once in search of a ticket; then it is known where it is."""
+    """The results that a storage keeps."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._numbers: dict[bytes, int] = {}
-        """By the digest of the ticket."""
-        self._through: int | None = None
-        """The number of the last one that was read."""
-        self._most = _REMEMBERED
 
-    def check(self) -> None:
-        """Raise `ConfigurationError` for a storage that keeps none."""
-        if not self._storage.keeps_results:
-            raise ConfigurationError(
-                "this storage keeps no results for tickets: use shared memory, or let the handler write its results "
-                "down itself"
-            )
-
-    async def find(self, digest: bytes) -> Kept | None:
+    async def find(self, digest: bytes) -> Found | None:
         """The result that is kept for the ticket of this digest. Raises `DecodeError`."""
-        await self._read_on()
-        number = self._numbers.get(digest)
-        if number is None:
-            return None
-        batch = await self._storage.range(KEPT_PIPE, 1, number - 1)
-        kept = decode_kept(batch.payload) if batch.count and batch.sequence == number else None
-        if kept is None or not secrets.compare_digest(kept.digest, digest):
-            self._numbers.pop(digest, None)
-            return None
-        return kept
+        batch = await self._storage.kept(name_of_kept(digest))
+        return Found(batch.sequence, decode_kept(batch.payload)) if batch.count else None
 
     async def forget(self, digest: bytes) -> bool:
         """Drop the result. False: there is none."""
-        await self._read_on()
-        number = self._numbers.pop(digest, None)
-        return number is not None and await self.drop(number) > 0
+        found = await self.find(digest)
+        return found is not None and await self.drop(found.number) > 0
 
     async def drop(self, *numbers: int) -> int:
         """Drop results. Returns how many there were."""
         return await self._storage.drop(KEPT_PIPE, *numbers)
 
-    async def each(self, after: int | None = None) -> AsyncIterator[Found]:
-        """All results, or those with numbers above `after`, the oldest first."""
+    async def each(self) -> AsyncIterator[Found]:
+        """All results, the oldest first."""
         await self._storage.drop(KEPT_PIPE)
+        after = None
         while (batch := await self._storage.range(KEPT_PIPE, _AT_ONCE, after)).count:
             for number, message in zip(batch.numbers, batch.messages, strict=True):
                 yield Found(number, decode_kept(message))
             after = batch.through - 1
-
-    async def _read_on(self) -> None:
-        async for number, kept in self.each(self._through):
-            self._numbers[kept.digest], self._through = number, number
-        if len(self._numbers) > self._most:
-            oldest = (await self._storage.range(KEPT_PIPE, 1)).sequence
-            for digest, number in list(self._numbers.items()):  # other threads may add some meanwhile
-                if number < oldest:
-                    self._numbers.pop(digest, None)
-            self._most = max(_REMEMBERED, 2 * len(self._numbers))

@@ -26,7 +26,7 @@ from shardq.model import EMPTY, Batch, Hand, Terms, handler_name, split_key
 from shardq.outputs import Output
 from shardq.results.inbox import Inbox
 from shardq.text.wording import counted
-from shardq.working.callers import Callers
+from shardq.working.callers import Callers, tell_holders
 from shardq.working.code import Code, decodable
 from shardq.working.failure import Failures, Unready
 from shardq.working.lease import Lease
@@ -298,13 +298,13 @@ class Binding:
         part of the batch is acknowledged here, with its results.
         """
         worked_us = int((monotonic() - self._batch_began) * 1e6)
-        await self._callers.look_for_holders()
         arguments = self._info, self._storage.limits, batch, returned, worked_us
         steps = self._code.contained(self._context.copy(), self._callers.steps, *arguments, whole=bool(outputs))
         for count, replies in steps[:-1]:
             if not await self._storage.pop(self._hand(batch), count, replies):
                 raise self._outbox.no_room(replies)
             self._note_acknowledged(count)
+            await tell_holders(self._storage, replies)
         return self._outbox.with_replies(outputs, steps[-1][1])
 
     async def _nothing_else_is_stored(self) -> bool:
@@ -332,6 +332,8 @@ class Binding:
             if not await self._storage.pop(self._hand(batch), batch.count, outputs):
                 raise self._outbox.no_room(outputs)
             self._note_acknowledged(batch.count)
+            if outputs:
+                await tell_holders(self._storage, outputs)
             return Done()
         served, terms = _NONE, {split_key(self._key)[0]: self._terms}
         # A handler that has to be stopped keeps its thread until it is stopped: so no other thread is served before.
@@ -343,6 +345,8 @@ class Binding:
         if outputs and hand is former:
             raise self._outbox.no_room(outputs)
         self._note_acknowledged(batch.count)
+        if outputs:
+            await tell_holders(self._storage, outputs)
         if hand is None or hand.token != self._token:
             return MovedOn(hand)
         if not stay:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
 from shardq.encoding.codec import MsgspecSerializer
 from shardq.encoding.envelope import NO_HEADS, begins_with_head, has_heads, inbox_of, opened
-from shardq.encoding.replies import NOTICE, encode_results, kept_result, success
-from shardq.errors import DecodeError, HandlerError, RequestError, ResultTooLarge, shown
+from shardq.encoding.replies import NOTICE, digest_of_kept, encode_results, kept_result, success
+from shardq.errors import DecodeError, HandlerError, RequestError, ResultTooLarge, ShardqError, shown
 from shardq.handling.info import HandlerInfo
 from shardq.handling.request_types import concrete_types
 from shardq.model import KEPT_PIPE, Batch, Limits, inbox_key, inbox_pipe
@@ -30,8 +31,6 @@ class Callers:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._heads = NO_HEADS
-        self._waiting = frozenset[bytes]()
-        """Digests of the tickets whose holders wait."""
 
     def __bool__(self) -> bool:
         """Whether any result of the batch is wanted."""
@@ -71,21 +70,11 @@ class Callers:
 
     async def _gone(self, inboxes: Collection[int]) -> frozenset[int]:
         """Those of these inboxes that no caller has."""
-        keys = map(inbox_key, inboxes)
-        if self._storage.suspends:
-            claimed = await asyncio.gather(*map(self._storage.claimed, keys))
-        else:
-            claimed = [await self._storage.claimed(key) for key in keys]
-        return frozenset(inbox for inbox, stands in zip(inboxes, claimed, strict=True) if not stands)
+        return frozenset(inboxes) - frozenset(await _claimed(self._storage, inboxes))
 
     def keep(self, count: int) -> None:
         """Of the batch in hand only the first requests are handled."""
         self._heads = self._heads.first(count)
-
-    async def look_for_holders(self) -> None:
-        """Find out which holders of tickets wait."""
-        digests = set(self._heads.digests.values())
-        self._waiting = frozenset([digest for digest in digests if await is_awaited(self._storage, digest)])
 
     def steps(
         self, info: HandlerInfo, limits: Limits, batch: Batch, returned: Any, worked_us: int, *, whole: bool
@@ -112,22 +101,33 @@ class Callers:
                 Output(inbox_pipe(inbox), [_reply(numbers, messages, each, batch, worked_us)])
                 for inbox, each in by_inbox.items()
             ]
-            kept = [n for n in its if n in digests]
-            if kept and self._storage.keeps_results:
-                waiting = [digests[n] for n in kept if digests[n] in self._waiting]
-                outputs += outputs_for_tickets([messages[n] for n in kept], waiting)
+            if kept := [messages[n] for n in its if n in digests]:
+                outputs.append(Output(KEPT_PIPE, kept))
             steps.append((batch.count if end == len(places) else places[end], outputs))
         return steps
 
 
-async def is_awaited(storage: Storage, digest: bytes) -> bool:
-    """Whether a holder of the ticket waits."""
-    return await storage.claimed(inbox_key(inbox_of(digest)))
+async def tell_holders(storage: Storage, outputs: Sequence[Output]) -> None:
+    """Wake those who wait for results that were kept by now. Who begins to wait later looks for them itself."""
+    results = [result for output in outputs if output.pipe == KEPT_PIPE for result in output.messages]
+    if not results:
+        return
+    most = storage.limits.parts
+    with suppress(ShardqError):  # it is only a matter of a second: then they look
+        waiting = await _claimed(storage, {inbox_of(digest_of_kept(result)) for result in results})
+        for start in range(0, len(waiting), most):
+            parts = [(inbox_pipe(inbox), (NOTICE,)) for inbox in waiting[start : start + most]]
+            await storage.append(parts, follow_up=True)
 
 
-def outputs_for_tickets(results: Sequence[bytes], waiting: Sequence[bytes]) -> list[Output]:
-    """What keeps results, and tells the holders of these tickets, who wait."""
-    return [Output(KEPT_PIPE, results), *(Output(inbox_pipe(inbox_of(digest)), [NOTICE]) for digest in waiting)]
+async def _claimed(storage: Storage, inboxes: Collection[int]) -> list[int]:
+    """Those of these inboxes that are read by someone."""
+    keys = map(inbox_key, inboxes)
+    if storage.suspends:
+        claimed = await asyncio.gather(*map(storage.claimed, keys))
+    else:
+        claimed = [await storage.claimed(key) for key in keys]
+    return [inbox for inbox, stands in zip(inboxes, claimed, strict=True) if stands]
 
 
 def _reply(

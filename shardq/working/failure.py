@@ -20,11 +20,11 @@ from shardq.errors import HandlerError, QueueFull, TooManyOutputs
 from shardq.handler import Handler
 from shardq.handling.info import info_of
 from shardq.lazy import Lazy
-from shardq.model import Batch, Ending, Failed, Hand, Retry, dead_pipe, inbox_key, inbox_pipe, signal_name
+from shardq.model import KEPT_PIPE, Batch, Ending, Failed, Hand, Retry, dead_pipe, inbox_key, inbox_pipe, signal_name
 from shardq.outputs import Output
 from shardq.protocols import Storage
 from shardq.text.portrait import Alarm, line, portrait, text
-from shardq.working.callers import is_awaited, outputs_for_tickets
+from shardq.working.callers import tell_holders
 from shardq.working.outcome import Done, Leave
 
 if TYPE_CHECKING:
@@ -133,20 +133,18 @@ class Failures:
         if not await self._storage.pop(self._hand(batch), count, replies):
             log.error("no room to tell a caller", extra=fields)
             return Leave(PAUSE_WHEN_FULL_S)
+        await tell_holders(self._storage, replies)
         whose = "that is kept for its ticket" if head.digest else "its caller was told"
         log.warning("request failed, and %s", whose, extra=fields)
         return Done(buried=1)
 
     async def _replies(self, head: Head, letter: DeadLetter, failure: Failure, taken_us: int) -> list[Output]:
-        """What tells of the failure. Empty: the caller is gone, or the storage keeps nothing for tickets."""
+        """What tells of the failure. Empty: the caller is gone."""
         if not head.digest:
             waits = await self._storage.claimed(inbox_key(head.inbox))
             return [Output(inbox_pipe(head.inbox), [refusal(head.number, failure, taken_us)])] if waits else []
-        if not self._storage.keeps_results:
-            return []
         kept = kept_result(head.digest, letter.handler, letter.last_failed_us, refusal(0, failure, taken_us))
-        waiting = [head.digest] if await is_awaited(self._storage, head.digest) else []
-        return outputs_for_tickets([kept], waiting)
+        return [Output(KEPT_PIPE, [kept])]
 
     def _secrets(self) -> Secrets:
         try:

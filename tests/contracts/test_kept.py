@@ -1,4 +1,4 @@
-"""Results that are kept: S38 of `shardq.protocols.Storage`, on every driver that keeps them."""
+"""Results that are kept: S38 of `shardq.protocols.Storage`, on every driver."""
 
 # The clause numbers in the names are upper case, as in the contract.
 # ruff: noqa: N802
@@ -17,8 +17,6 @@ from tests.conftest import OpenBackend
 from tests.contracts.test_storage import KEY, OTHER, PIPE, claimed, contents, numbered
 from tests.support import hands
 from tests.support.drivers import MIB
-
-pytestmark = pytest.mark.requires("keeps")
 
 GRAVE = "app.jobs/Resize/dead/0"
 
@@ -39,7 +37,6 @@ async def kept(storage: Storage, lock: Lock, *results: bytes) -> None:
 
 
 async def test_S38_results_are_kept_with_the_acknowledgement(storage: Storage, lock: Lock) -> None:
-    assert storage.keeps_results
     hand = await held(storage, lock, 3)
 
     assert await storage.pop(hand, 2, [Output(KEPT_PIPE, [b"one", b"two"]), Output(OTHER, [b"other"])])
@@ -57,6 +54,7 @@ async def test_S38_what_is_kept_is_no_work(storage: Storage, lock: Lock) -> None
     assert await storage.wait_for_quiet(0, deferred=True)
     assert list(await storage.pipes()) == []
     assert list(await storage.graves()) == []
+    assert await storage.length(KEPT_PIPE) == 2
     assert await storage.wait(None, 0) is None
 
 
@@ -106,6 +104,47 @@ async def test_S38_each_result_is_found_by_its_number(storage: Storage, lock: Lo
         found = await storage.range(KEPT_PIPE, 1, number - 1)
         assert (found.sequence == number) == (number in left.numbers), number
         assert found.sequence != number or found.messages == [message]
+
+
+async def test_S38_each_result_is_found_by_its_name(storage: Storage, lock: Lock) -> None:
+    names = [b"%019d" % number for number in range(100)]
+    await kept(storage, lock, *(name + b"result" for name in names), b"short")
+
+    for name in names:
+        found = await storage.kept(name)
+        assert found.messages == [name + b"result"]
+        assert (await storage.range(KEPT_PIPE, 1, found.sequence - 1)).sequence == found.sequence
+    assert (await storage.kept(b"short")).messages == [b"short"]
+    assert (await storage.kept(b"%019d" % 100)).count == 0
+    assert await storage.drop(KEPT_PIPE, (await storage.kept(names[5])).sequence) == 1
+    assert (await storage.kept(names[5])).count == 0
+    storage.settings.results = 2
+    assert (await storage.kept(names[6])).count == 0
+    assert (await storage.kept(names[99])).count == 1
+    storage.settings.results_age_s = 1e-9
+    assert (await storage.kept(names[99])).count == 0
+
+
+async def test_S38_the_latest_of_a_name_is_found(storage: Storage, lock: Lock) -> None:
+    name = b"%019d" % 7
+    await kept(storage, lock, name + b"first", name + b"second")
+    assert (await storage.kept(name)).messages == [name + b"second"]
+
+    storage.settings.results = 1
+    await storage.drop(KEPT_PIPE)
+
+    assert (await storage.kept(name)).messages == [name + b"second"]
+
+
+async def test_S38_a_result_takes_the_place_of_older_ones_and_of_no_message(storage: Storage, lock: Lock) -> None:
+    storage.settings.results = 3
+    await kept(storage, lock, *numbered(3))
+    hand = await held(storage, lock, 4)
+
+    assert await storage.pop(hand, 4, [Output(KEPT_PIPE, numbered(4, start=3)), Output(OTHER, [b"other"])])
+
+    assert (await contents(storage, KEPT_PIPE))[-1] == numbered(1, start=6)[0]
+    assert await contents(storage, OTHER) == [b"other"]
 
 
 async def test_S38_beyond_the_bound_the_oldest_go(storage: Storage, lock: Lock) -> None:

@@ -12,12 +12,13 @@ from random import Random
 import pytest
 
 from shardq.errors import MoveRefused, StorageMoved
-from shardq.model import Chunk, Figures, Hand, Place, Standing, Terms, TubeState, When
+from shardq.model import KEPT_PIPE, Chunk, Counts, Figures, Hand, Place, Standing, Terms, TubeState, When
 from shardq.outputs import Output
 from shardq.pages import each
 from shardq.protocols import Lock, Movable, Storage
 from tests.conftest import OpenBackend
 from tests.contracts.kit.holder import holding
+from tests.contracts.test_kept import kept
 from tests.contracts.test_letters import GRAVE, buried
 from tests.contracts.test_storage import KEY, OTHER, OTHER_KEY, PIPE, claimed, contents, everything, numbered
 from tests.support import hands
@@ -279,12 +280,14 @@ async def test_M4_a_move_that_was_cancelled_hands_nothing_over(storage: Storage,
 # M5
 
 
-@pytest.mark.parametrize("what", ["queued", "deferred", "recurrent", "dead"])
+@pytest.mark.parametrize("what", ["queued", "deferred", "recurrent", "dead", "kept"])
 async def test_M5_nothing_arrives_where_there_is_anything(
     storage: Storage, lock: Lock, movable: Movable, what: str
 ) -> None:
     if what == "dead":
         await buried(storage, lock, b"letter")
+    elif what == "kept":
+        await kept(storage, lock, b"result")
     else:
         when = {"queued": None, "deferred": When(now_us() + 10**10), "recurrent": When(schedule="every 60")}[what]
         await storage.append([(PIPE, numbered(1))], when=when)
@@ -371,6 +374,7 @@ async def test_M5_what_came_by_a_cancelled_move_is_dropped(storage: Storage, mov
     await movable.store(MOVE, chunk(0, *numbered(3)))
     await movable.store(MOVE, chunk(3, b"later", place=Place.WAITING, due_us=now_us() + 10**10))
     await movable.store(MOVE, chunk(4, letter(PIPE, b"x"), place=Place.GRAVE, grave=GRAVE))
+    await movable.store(MOVE, chunk(5, b"result", place=Place.GRAVE, pipe=KEPT_PIPE, grave=KEPT_PIPE))
 
     await movable.clear(ANOTHER)
     assert (await movable.stand()).standing is Standing.ARRIVING
@@ -379,6 +383,7 @@ async def test_M5_what_came_by_a_cancelled_move_is_dropped(storage: Storage, mov
 
     counts = await storage.backlog()
     assert (counts.queued, counts.deferred, counts.dead) == (0, 0, 0)
+    assert await storage.length(KEPT_PIPE) == 0
     with pytest.raises(MoveRefused):
         await movable.store(MOVE, chunk(0, *numbered(3)))
     assert await storage.append([(PIPE, numbered(1))]) == 1
@@ -474,6 +479,19 @@ async def test_M6_what_waits_comes_at_its_time_and_goes_on(storage: Storage, mov
     assert scheduled.due_us == due_us + 3600 * 10**6
     assert await storage.append([(PIPE, [b"again"])], when=When(schedule="every 3600")) == 1
     assert len([its async for its in each(storage.scheduled)]) == 1
+
+
+async def test_M6_results_are_kept_and_counted_as_nothing_else(storage: Storage, movable: Movable) -> None:
+    await movable.arrive(MOVE, FROM)
+    for number, result in enumerate(numbered(3)):
+        its = chunk(number, result, place=Place.GRAVE, pipe=f"{KEPT_PIPE}-{number}/0", grave=KEPT_PIPE)
+        assert await movable.store(MOVE, its)
+    await movable.settle(MOVE, 3, Figures(0, 0, 0))
+    await movable.open(MOVE)
+
+    assert sorted(await contents(storage, KEPT_PIPE)) == numbered(3)
+    assert [(await storage.kept(result)).messages for result in numbered(3)] == [[result] for result in numbered(3)]
+    assert await storage.backlog() == Counts(0, 0)
 
 
 async def test_M6_equal_messages_are_known(storage: Storage, movable: Movable) -> None:

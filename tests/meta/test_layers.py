@@ -31,6 +31,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
         (
             "shardq.blocking",
             "shardq.environment",
+            "shardq.kept",
             "shardq.leases",
             "shardq.losses",
             "shardq.model",

@@ -26,7 +26,6 @@ PARTITIONS, MOST_PARTITIONS = 3, 6
 CAPABILITIES = {
     "answers": "callers can wait for results",
     "bounded": "can be given a capacity, which all tubes share, or those of a partition where there are such",
-    "keeps": "results can be kept for tickets",
     "immediate": "verbs do not suspend where they need not wait",
     "lifelong_claims": "a claim lasts as long as its holder lives, whatever its time to live",
     "lone_locks": "a lock works before it is given a storage",
@@ -275,7 +274,7 @@ DRIVERS = (
     Driver(
         "runtime",
         make_runtime,
-        frozenset({"one_grave", "answers", "bounded", "immediate", "keeps", "lone_locks", "time_leases"}),
+        frozenset({"one_grave", "answers", "bounded", "immediate", "lone_locks", "time_leases"}),
         lone_lock=lone_runtime_lock,
     ),
     Driver(
@@ -287,7 +286,6 @@ DRIVERS = (
                 "answers",
                 "bounded",
                 "immediate",
-                "keeps",
                 "lifelong_claims",
                 "moves",
                 "multiprocess",
@@ -331,12 +329,12 @@ DRIVERS = (
     Driver(
         "shared, one slot",
         make_shared_with_one_slot,
-        frozenset({"one_grave", "answers", "bounded", "immediate", "keeps", "lifelong_claims", "moves"}),
+        frozenset({"one_grave", "answers", "bounded", "immediate", "lifelong_claims", "moves"}),
     ),
     Driver(
         "shared, small steps",
         make_shared_in_small_steps,
-        frozenset({"one_grave", "answers", "bounded", "immediate", "keeps", "lifelong_claims", "moves"}),
+        frozenset({"one_grave", "answers", "bounded", "immediate", "lifelong_claims", "moves"}),
     ),
 )
 

@@ -8,9 +8,13 @@ from itertools import product
 from random import Random
 from typing import Any
 
+from msgspec.msgpack import encode
+
 from shardq.deadletters import DeadLetter
-from shardq.model import Batch, Hand, Terms, When, dead_pipe, key_of, priority_of
+from shardq.encoding.replies import kept_result
+from shardq.model import KEPT_PIPE, Batch, Hand, Terms, When, dead_pipe, key_of, priority_of
 from shardq.moving.mover import Ends
+from shardq.outputs import Output
 from shardq.pages import each
 from shardq.protocols import Movable, Storage
 from tests.support.drivers import ONE_OF_EACH, Backend, driver_named
@@ -48,7 +52,7 @@ def ends_of(source: Backend, target: Backend) -> Ends:
 async def fill(storage: Storage, random: Random, steps: int) -> None:
     """Do so many things with the storage. In the end no worker has a thread."""
     for _ in range(steps):
-        step = random.choice((_append, _append, _append, _defer, _schedule, _fail, _bury, _put_in_front))
+        step = random.choice((_append, _append, _append, _defer, _schedule, _fail, _bury, _keep, _put_in_front))
         await step(storage, random, random.choice(PIPES))
 
 
@@ -67,9 +71,10 @@ async def dumped(movable: Movable) -> dict[str, Any]:
     again = {pipe: sorted(entry for entry in entries if entry[1]) for pipe, entries in waiting.items()}
     async for grave in each(storage.graves):
         graves[grave] = (await storage.range(grave, 1_000_000)).messages
+    kept = sorted((await storage.range(KEPT_PIPE, 1_000_000)).messages)
     counts = await storage.backlog()
     figures = counts.queued, counts.deferred, counts.recurrent, counts.dead, counts.buried, counts.evicted
-    return {"tubes": tubes, "once": once, "again": again, "graves": graves, "figures": figures}
+    return {"tubes": tubes, "once": once, "again": again, "graves": graves, "kept": kept, "figures": figures}
 
 
 def letter(pipe: str, message: bytes) -> bytes:
@@ -118,6 +123,15 @@ async def _bury(storage: Storage, random: Random, pipe: str) -> None:
         grave = dead_pipe(hand.key.rpartition("/")[0])
         [message] = hand.batch.messages
         await storage.bury(hand, hand.batch.sequence, grave, letter(hand.batch.pipe, message))
+        await storage.unclaim(hand.key, hand.token)
+
+
+async def _keep(storage: Storage, random: Random, pipe: str) -> None:
+    """A request leaves, and its result is kept."""
+    hand = await _taken(storage, pipe, 1)
+    if hand:
+        result = kept_result(random.randbytes(16), "app.jobs/Resize", 1, encode([random.randbytes(20)]))
+        await storage.pop(hand, 1, [Output(KEPT_PIPE, [result])])
         await storage.unclaim(hand.key, hand.token)
 
 

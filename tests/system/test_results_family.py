@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -12,7 +12,6 @@ import pytest
 
 from shardq import Supervisor, connect
 from shardq.drivers import SharedStorage
-from shardq.drivers.redis.connecting import storage_of
 from shardq.drivers.shared.supervised import SupervisedSegment
 from shardq.errors import RequestFailed
 from shardq.handler import drive
@@ -20,21 +19,14 @@ from shardq.model import inbox_pipe
 from tests.faults.kit.points import Child
 from tests.support.answering import Ask, Twice
 from tests.support.drivers import MIB
-from tests.support.redis_cluster import running_cluster
-from tests.support.redis_server import removed_when_right, running_server
+from tests.support.places import PLACES, placed
 from tests.support.tasks import LIMIT_S, eventually
 
 
-@pytest.fixture(params=["shared", "redis", "redis, partitions", "redis, cluster"])
-async def url(request: pytest.FixtureRequest, name: str) -> AsyncIterator[str]:
-    if request.param == "shared":
-        yield f"shm://{name}"
-        return
-    server = running_cluster() if request.param == "redis, cluster" else running_server()
-    storage = storage_of(f"{server.url}?prefix={name}_&partitions={1 if request.param == 'redis' else 8}")
-    await storage.server.layout()
-    yield f"{server.url}?prefix={name}_"
-    await removed_when_right(storage)
+@pytest.fixture(params=PLACES)
+def url(request: pytest.FixtureRequest, name: str) -> Iterator[str]:
+    with placed(request.param, name) as url:
+        yield url
 
 
 @pytest.fixture

@@ -1,9 +1,10 @@
-"""Results that are asked for later: tickets, on every driver that keeps results."""
+"""Results that are asked for later: tickets, on every driver."""
 
 from __future__ import annotations
 
 import asyncio
 import pickle
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,14 +12,14 @@ import pytest
 from shardq import Handler, Queue, Retry, Route, Ticket, Worker
 from shardq.drivers import RuntimeLock, RuntimeStorage
 from shardq.errors import (
-    ConfigurationError,
     HandlerError,
     RequestFailed,
     ResultTimeout,
     ResultTooLarge,
     TicketUnknown,
 )
-from shardq.model import KEPT_PIPE, Batch
+from shardq.model import KEPT_PIPE, Hand
+from shardq.outputs import Output
 from shardq.protocols import Storage
 from shardq.results import ticketing
 from shardq.settings import StorageSettings, WorkerSettings
@@ -27,8 +28,6 @@ from tests.conftest import OpenBackend
 from tests.support.drivers import MIB
 from tests.support.tasks import LIMIT_S, NEVER_S, cancelled, eventually, finished, suspended
 from tests.support.workers import Impatient, Item, Routed, diary, letters, new_worker, run, trouble, working
-
-pytestmark = pytest.mark.requires("keeps")
 
 
 class Bad(Exception):
@@ -126,7 +125,7 @@ async def test_many_tickets_among_other_requests(queue: Queue, worker: Worker) -
     await queue.register(Pair, Item(0, 2000))
     async with working(worker):
         await diary.until("batch")
-        call = await suspended(queue.call(Pair, Item(0, 1000)))
+        call = asyncio.create_task(queue.call(Pair, Item(0, 1000)))
         for number, ticket in reversed(list(enumerate(tickets))):
             assert await queue.result(ticket) == (number, 2 * number)
         assert await finished(call) == (1000, 2000)
@@ -168,6 +167,34 @@ async def test_a_holder_is_woken_by_the_result_and_not_by_a_timer(
         failing = await queue.submit(Pair, Item(0, 7))
         with pytest.raises(RequestFailed):
             await queue.result(failing)
+
+
+async def test_a_holder_that_begins_to_wait_right_before_the_result_is_stored_is_woken(
+    queue: Queue, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ticketing, "LOOK_S", NEVER_S)
+    ticket = await queue.submit(Pair, Item(0, 3))
+    waiting, storage = list[asyncio.Task[Any]](), queue.storage
+    popped, turned = storage.pop, storage.turn
+
+    async def begin_to_wait(outputs: Sequence[Output]) -> None:
+        if outputs and not waiting:
+            waiting.append(await suspended(queue.result(ticket)))
+
+    async def pop(hand: Hand, count: int, outputs: Sequence[Output] = ()) -> bool:
+        await begin_to_wait(outputs)
+        return await popped(hand, count, outputs)
+
+    async def turn(*words: Any, stay: bool = True, outputs: Sequence[Output] = ()) -> Hand | None:
+        await begin_to_wait(outputs)
+        return await turned(*words, stay=stay, outputs=outputs)
+
+    monkeypatch.setattr(storage, "pop", pop)
+    monkeypatch.setattr(storage, "turn", turn)
+    async with working(worker):
+        await eventually(lambda: bool(waiting), "the result is about to be stored")
+        assert await finished(waiting[0]) == (3, 6)
+        await nothing_is_left(queue)
 
 
 async def test_a_holder_that_leaves_changes_nothing(queue: Queue, worker: Worker) -> None:
@@ -286,29 +313,6 @@ async def test_a_handler_submits_and_cannot_wait(queue: Queue, worker: Worker, h
     await run(worker, 2)
     [(ticket,)] = diary.of("ticket")
     assert await queue.result(ticket) == (1, 2)
-
-
-async def test_a_storage_that_keeps_no_results(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(queue.storage), "keeps_results", False)
-    for asked in (queue.submit(Pair, Item(0, 1)), queue.result(Ticket.new()), queue.forget(Ticket.new())):
-        with pytest.raises(ConfigurationError, match="keeps no results for tickets"):
-            await asked
-
-
-async def test_what_was_submitted_to_another_storage_is_handled_without(
-    queue: Queue, worker: Worker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As on a server that a segment moved to."""
-    trouble[7] = lambda: ValueError("no sevens")
-    for number in (6, 7, 8):
-        await queue.submit(Pair, Item(0, number))
-    monkeypatch.setattr(type(queue.storage), "keeps_results", False)
-    async with working(worker):
-        assert await queue.storage.wait_for_quiet(LIMIT_S)
-
-    assert await kept(queue) == 0
-    [letter] = await letters(queue)
-    assert queue.serializer.decode(Item, Batch(1, 2, [len(letter.message)], letter.message)) == [Item(0, 7)]
 
 
 async def test_threads_look_for_their_results_at_the_same_time(queue: Queue, worker: Worker) -> None:

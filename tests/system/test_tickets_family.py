@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,11 @@ import pytest
 
 from shardq import Supervisor, Ticket, connect
 from shardq.cli import FAILED, OK, main
-from shardq.drivers import SharedStorage
+from shardq.connect import without_secrets
 from shardq.errors import RequestFailed, StorageMoved, TicketUnknown
-from shardq.shm.files.own_files import remove_files
 from tests.faults.kit.points import Child
 from tests.support.answering import Ask, Twice
-from tests.support.drivers import MIB
+from tests.support.places import PLACES, placed
 from tests.support.segments import files_of, new_name
 from tests.support.tasks import LIMIT_S
 
@@ -27,9 +26,10 @@ MODULE = "tests.support.answering"
 Say = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture
-def url(name: str) -> str:
-    return f"shm://{name}"
+@pytest.fixture(params=PLACES)
+def url(request: pytest.FixtureRequest, name: str) -> Iterator[str]:
+    with placed(request.param, name) as url:
+        yield url
 
 
 @pytest.fixture
@@ -150,28 +150,29 @@ def test_the_command_lists_and_drops(url: str, said: Say, tmp_path: Path) -> Non
     status, _, errors = said("destroy")
     assert (status, errors) == (
         FAILED,
-        f"shardq: {url} has results that are kept left: add --with-requests to lose them\n",
+        f"shardq: {without_secrets(url)} has results that are kept left: add --with-requests to lose them\n",
     )
     assert said("destroy", "--with-requests")[0] == OK
 
 
-def test_the_command_says_where_there_are_none(url: str, name: str, said: Say) -> None:
-    storage = SharedStorage.create(name, 8 * MIB)
-    assert said("results")[:2] == (OK, "no results are kept\n")
-    assert said("results", "--json")[1] == "[]\n"
-    storage.destroy()
+def test_the_command_says_where_there_are_none(url: str, said: Say) -> None:
+    async def serve_a_moment() -> None:
+        async with family(url):
+            assert (await asyncio.to_thread(said, "results"))[:2] == (OK, "no results are kept\n")
+            assert (await asyncio.to_thread(said, "results", "--json"))[1] == "[]\n"
+
+    asyncio.run(serve_a_moment())
 
 
-def test_kept_results_move_to_another_segment(url: str, tmp_path: Path) -> None:
-    tickets, there = asyncio.run(left(url, tmp_path)), new_name()
-    try:
-        assert main(["move", url, f"shm://{there}"]) == OK
-        assert asyncio.run(asked(f"shm://{there}", tickets[0], 0)) == 2
+@pytest.mark.parametrize("place", PLACES)
+def test_kept_results_move(url: str, said: Say, tmp_path: Path, place: str) -> None:
+    tickets = asyncio.run(left(url, tmp_path))
+    with placed(place, new_name()) as there:
+        assert main(["move", url, there]) == OK
+        assert asyncio.run(asked(there, tickets[0], 0)) == 2
         with pytest.raises(RequestFailed):
-            asyncio.run(asked(f"shm://{there}", tickets[2], 0))
+            asyncio.run(asked(there, tickets[2], 0))
         with pytest.raises(StorageMoved):
             asyncio.run(asked(url, tickets[0], 0))
-        assert main(["check", "--url", f"shm://{there}"]) == OK
+        assert main(["check", "--url", there]) == OK
         assert main(["check", "--url", url]) == OK
-    finally:
-        remove_files(there)

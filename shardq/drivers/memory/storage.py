@@ -16,6 +16,7 @@ from shardq.drivers.memory.bell import Bell, Bells
 from shardq.drivers.memory.capacity import FOLLOW_UP_PART, RESERVE_PART
 from shardq.drivers.memory.stored import Stored
 from shardq.drivers.memory.turns import onward
+from shardq.kept import KeptIndex
 from shardq.model import (
     EMPTY,
     NOT_ALONE,
@@ -53,7 +54,6 @@ class RuntimeStorage:
     importable_only = False
     suspends = False
     answers = True
-    keeps_results = True
 
     def __init__(
         self,
@@ -70,6 +70,7 @@ class RuntimeStorage:
         self._work, self._room, self._quiet, self._all_done = bells
         self._stored = Stored(self.settings, clock, now_us, bells, on_stored)
         self._threads, self._timing = self._stored.threads, self._stored.timing
+        self._kept = KeptIndex(self)
 
     @property
     def limits(self) -> Limits:
@@ -87,7 +88,7 @@ class RuntimeStorage:
 
     async def length(self, pipe: str) -> int:
         with self._lock:
-            return sum(len(tube.messages) for tube in self._threads.tubes(pipe))
+            return sum(len(tube.messages) for tube in self._stored.tubes(pipe))
 
     async def pipes(self, after: str | None = None, limit: int = PAGE_ITEMS) -> Page[str]:
         with self._lock:
@@ -167,6 +168,9 @@ class RuntimeStorage:
     async def drop(self, grave: str, *sequences: int) -> int:
         with self._lock:
             return self._stored.drop(grave, sequences)
+
+    async def kept(self, name: bytes) -> Batch:
+        return await self._kept.find(name)
 
     async def remove(self, pipe: str, *messages: bytes) -> int:
         with self._lock:

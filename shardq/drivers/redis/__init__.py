@@ -33,6 +33,7 @@ verb, in `lua/shared/` what several of them need. The modules, each after those 
 * `verbs.forwarding`: from one partition to another
 * `verbs.appending`: adding messages, now or later
 * `verbs.looking`: which thread is next, and what is due
+* `verbs.results`: results that are kept for tickets
 * `verbs.outputs`: what handlers send on
 * `verbs.turning`: handing out and acknowledging in one step
 * `verbs.letters`: dead letters

@@ -13,10 +13,11 @@ from shardq.drivers.redis.servers.layout import Layout
 from shardq.drivers.redis.servers.server import Server
 from shardq.drivers.redis.verbs.hands import decoded, entry_said
 from shardq.drivers.redis.verbs.records import batch_of, messages_of
+from shardq.model import KEPT_NAME_BYTES, KEPT_PIPE
 from shardq.text.wording import counted
 
 _RECORD = Struct("<QII")
-_HASHES = ("THREADS", "CHUNKS", "EQUAL", "WAITING", "LETTERS", "SLEEPS", "OUTBOX", "FAMILIES")
+_HASHES = ("THREADS", "CHUNKS", "EQUAL", "WAITING", "LETTERS", "RESULTS", "SLEEPS", "OUTBOX", "FAMILIES")
 _SETS = (
     *("LIVE", "READY", "TIMERS", "OWNERS", "DUE", "AGAIN", "STARVED", "WAITS"),
     *("GRAVES", "SLEEPERS", "OUTWARD", "GONE"),
@@ -161,8 +162,13 @@ class _Partition:
         said = {grave: int(size) for grave, size in self.hashes["LETTERS"].items() if b"\0" not in grave}
         yield from _differs("bytes of graves", {(grave, sizes[grave]) for grave in graves}, set(said.items()))
         self.nbytes += sum(sizes.values())
-        if len(places) != self.state.get("dead", 0):
-            yield f"there are {len(places)} letters, and the figure says {self.state.get('dead', 0)}"
+        results = {place for place in places if place.startswith(KEPT_PIPE.encode() + b"\0")}
+        for what, count, figure in (("letters", len(places - results), "dead"), ("results", len(results), "kept")):
+            if count != self.state.get(figure, 0):
+                yield f"there are {count} {what}, and the figure says {self.state.get(figure, 0)}"
+        # Of several with one name the latest is found.
+        names = {self.hashes["LETTERS"][place][:KEPT_NAME_BYTES]: place for place in sorted(results)}
+        yield from _differs("RESULTS", set(names.items()), set(self.hashes["RESULTS"].items()))
 
     def _sleepers(self) -> Iterator[str]:
         members = {

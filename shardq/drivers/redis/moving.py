@@ -126,10 +126,10 @@ class MovableServer:
             await self._server.run("forget", partition, {"move": move})
 
     async def arrive(self, move: int, come_from: str) -> None:
-        stand, counts = await self.stand(), await self.storage.backlog()
+        stand, counts, kept = await self.stand(), await self.storage.backlog(), await self._kept()
         is_here = stand.standing is Standing.ARRIVING
         # Looked at before anything changes: what another storage left has to know so until it forgot its messages.
-        may_come = is_here or not (counts.queued + counts.deferred + counts.recurrent + counts.dead)
+        may_come = is_here or not (counts.queued + counts.deferred + counts.recurrent + counts.dead + kept)
         if may_come and await self._server.run("arrive", 0, {"move": move, "step": "arrive", "come_from": come_from}):
             if await self._follow():
                 return
@@ -240,6 +240,10 @@ class MovableServer:
     async def _told(self, partition: int) -> dict[str, Any]:
         told: dict[str, Any] = decoded(await self._server.run("stand", partition, {}))
         return told
+
+    async def _kept(self) -> int:
+        """How many results are kept."""
+        return sum(told["kept"] for told in await self._all_told())
 
     async def _all_told(self) -> list[dict[str, Any]]:
         return [decoded(told) for told in await self._server.run_everywhere("stand", {})]

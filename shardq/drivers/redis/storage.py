@@ -28,12 +28,14 @@ from shardq.drivers.redis.verbs.looking import Looking
 from shardq.drivers.redis.verbs.outputs import Sending, sending
 from shardq.drivers.redis.verbs.presence import HOME
 from shardq.drivers.redis.verbs.records import batch_of
+from shardq.drivers.redis.verbs.results import Results
 from shardq.drivers.redis.verbs.rooms import FOLLOW_UP_PART, RESERVE_PART, Room
 from shardq.drivers.redis.verbs.sleeping import Look, Places, until
 from shardq.drivers.redis.verbs.turning import Turning
 from shardq.errors import StorageMoved
 from shardq.model import (
     EMPTY,
+    KEPT_PIPE,
     Batch,
     Counts,
     Ending,
@@ -75,7 +77,6 @@ class RedisStorage:
     importable_only = True
     suspends = True
     answers = True
-    keeps_results = False
 
     def __init__(
         self,
@@ -98,6 +99,7 @@ class RedisStorage:
         self._appending = Appending(self.server, self.settings, self._forwarding)
         self._listing = Listing(self.server)
         self._letters = Letters(self.server, self.settings, self._forwarding)
+        self._results = Results(self.server, self.settings)
 
     @property
     def limits(self) -> Limits:
@@ -119,6 +121,8 @@ class RedisStorage:
         return False
 
     async def length(self, pipe: str) -> int:
+        if pipe == KEPT_PIPE:
+            return await self._results.count()
         key, _, priority = pipe.rpartition("/")
         number: int = await self.server.run_on(key, "length", {"key": key, "names": [f"f{priority}", priority]})
         return number
@@ -130,7 +134,7 @@ class RedisStorage:
         key, _, priority = pipe.rpartition("/")
         if limit <= 0:
             return EMPTY
-        if pipe == dead_pipe(split_key(key)[0]):
+        if pipe in (dead_pipe(split_key(key)[0]), KEPT_PIPE):
             return await self._letters.range(pipe, limit, after)
         names = [f"f{priority}", priority]
         return batch_of(
@@ -208,7 +212,12 @@ class RedisStorage:
         return await self._letters.requeue(grave, sequence, pipe, message, front=front)
 
     async def drop(self, grave: str, *sequences: int) -> int:
+        if grave == KEPT_PIPE:
+            await self._results.expire()
         return await self._letters.drop(grave, sequences)
+
+    async def kept(self, name: bytes) -> Batch:
+        return await self._results.find(name)
 
     async def remove(self, pipe: str, *messages: bytes) -> int:
         if not messages:

@@ -2,7 +2,7 @@
 
 A file in `lua/` begins with comments: `keys:` names the keys it touches, in their order, `needs:` the files of
 `lua/shared/` that stand before it. For `VERB with outputs` the file `outputs` stands there in the place of
-`without_outputs`.
+`without_outputs`, and it also touches the `keys with outputs:`.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def script(name: str) -> Script:
     folder = files("shardq.drivers.redis") / "lua"
     verb, _, more = name.partition(" with ")
     source = (folder / f"{verb}.lua").read_text()
-    keys = tuple(_header(source, "keys"))
+    keys = (*_header(source, "keys"), *(_header(source, f"keys with {more}") if more else ()))
     names = ", ".join(f"KEYS[{place}]" for place in range(1, len(keys) + 1))
     parts = [f"local {', '.join(keys)} = {names}", "local unpack = table.unpack or unpack"]
     needs = [more if more and part == f"without_{more}" else part for part in _header(source, "needs")]

@@ -1,5 +1,5 @@
 -- A step of a move: messages of another storage come, and it is noted that they are here: `Movable.store`.
--- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN STARVED WAITING WAITS GRAVES LETTERS SLEEPERS SLEEPS
+-- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN STARVED WAITING WAITS GRAVES LETTERS RESULTS SLEEPERS SLEEPS
 -- needs: base takes_room records sleepers threads equal tubes room pending letters
 -- args: move, number (of the first message among all that move), count, place, pipe, most (bytes there may be), grave,
 --   due_us, schedule, state (of the tube), partition, partitions, letter (number of the last one that came into any of
@@ -69,8 +69,8 @@ end
 
 for place = 2, #ARGV do
     if args.place == 'grave' then
-        add_letter(args.grave, ARGV[place])
-        for _, of in ipairs({'accepted', 'handled', 'buried'}) do
+        add_letter(args.grave, ARGV[place], args)
+        for _, of in ipairs(args.grave == KEPT and {} or {'accepted', 'handled', 'buried'}) do
             count(of, 1)
         end
     elseif args.place == 'waiting' then

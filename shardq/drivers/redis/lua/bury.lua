@@ -1,5 +1,5 @@
 -- A letter takes the place of a message: `Storage.bury`.
--- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL WAITS AGAIN STARVED GRAVES LETTERS SLEEPERS SLEEPS CALLS CALLS_OLD
+-- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL WAITS AGAIN STARVED GRAVES LETTERS RESULTS SLEEPERS SLEEPS CALLS CALLS_OLD
 -- needs: base frees records sleepers threads equal tubes room letters calls
 -- args: key, token, name, sequence, grave, most_letters, capacity, most_bytes (of a grave), partition, partitions, producer,
 --   call
@@ -28,7 +28,7 @@ end
 if is_beyond_hand(its, args.name, args.sequence + 1) then
     return fenced(args.key, args.token)
 end
-local evicted, has_room = make_room(args.grave, #letter - head.nbytes)
+local evicted, has_room = make_room(args.grave, #letter - head.nbytes, args)
 if not evicted then
     commit()
     return {-1, 0}
@@ -39,7 +39,7 @@ if not has_room then
     return {-2, evicted}
 end
 drop_below(args.key, its, args.name, head.number + 1)
-add_letter(args.grave, letter)
+add_letter(args.grave, letter, args)
 count('buried', 1)
 tell_of_room()
 note_call({1, evicted})

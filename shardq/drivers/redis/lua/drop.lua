@@ -1,5 +1,5 @@
 -- Letters are forgotten: `Storage.drop`.
--- keys: STATE GRAVES LETTERS AGAIN STARVED SLEEPERS SLEEPS CALLS CALLS_OLD
+-- keys: STATE GRAVES LETTERS RESULTS AGAIN STARVED SLEEPERS SLEEPS CALLS CALLS_OLD
 -- needs: base frees sleepers room letters calls
 -- args: grave, sequences, producer, call
 -- Returns how many there were.

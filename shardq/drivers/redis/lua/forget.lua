@@ -1,5 +1,5 @@
 -- All messages are dropped: `Movable.forget` and `clear`.
--- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN STARVED WAITING WAITS GRAVES LETTERS SLEEPERS SLEEPS
+-- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN STARVED WAITING WAITS GRAVES LETTERS RESULTS SLEEPERS SLEEPS
 -- needs: base frees sleepers gate
 -- args: move, arriving (whether those that came by it are meant; else those that left by it), opens (the partition is
 --   open from then on; else it takes nothing more of the move)
@@ -8,11 +8,11 @@ local mine = args.arriving and state.arriving and state.arriving_by == args.move
 if (args.arriving and not mine) or (not args.arriving and not left) or (state.arriving and not args.arriving) then
     return 0
 end
-for place = 2, 15 do
+for place = 2, 16 do
     redis.call('UNLINK', KEYS[place])
 end
 state.handled = state.accepted
-state.deferred, state.recurrent, state.dead, state.used = 0, 0, 0, 0
+state.deferred, state.recurrent, state.dead, state.kept, state.used = 0, 0, 0, 0, 0
 state.lent, state.borrowed = nil, nil
 state.buried, state.evicted = 0, 0 -- the storage that has the messages goes on counting
 if mine then

@@ -1,6 +1,6 @@
--- Graves with letters, in their order: `Storage.graves`.
+-- Graves with letters, in their order: `Storage.graves`. Results that are kept are no letters.
 -- keys: GRAVES
--- needs: texts
+-- needs: texts letters
 -- args: after (nil: from the first), limit
 local found, from = {}, args.after and '(' .. args.after .. '\1' or '-'
 while #found < args.limit do
@@ -8,7 +8,10 @@ while #found < args.limit do
     if not place then
         break
     end
-    found[#found + 1] = string.match(place, '^([^%z]*)')
-    from = '(' .. found[#found] .. '\1'
+    local grave = string.match(place, '^([^%z]*)')
+    if grave ~= KEPT then
+        found[#found + 1] = grave
+    end
+    from = '(' .. grave .. '\1'
 end
 return found

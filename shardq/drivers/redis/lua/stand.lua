@@ -16,4 +16,5 @@ return cmsgpack.pack({
     accepted = figure('accepted'), handled = figure('handled'),
     arrived = figure('arrived'), used = figure('used'), token = figure('token'), evicted = figure('evicted'),
     buried = figure('buried') - figure('dead'), letter = figure('letter'),
+    kept = figure('kept'),
 })

@@ -1,6 +1,7 @@
 -- Acknowledge a batch and take the next: `Storage.turn` and `Storage.rest`.
 -- keys: STATE THREADS CHUNKS LIVE READY TIMERS OWNERS EQUAL DUE AGAIN WAITING WAITS STARVED SLEEPERS SLEEPS CALLS CALLS_OLD OUTBOX OUTWARD
--- needs: base records sleepers threads equal tubes absent batches room pending outbox without_outputs ready calls
+-- keys with outputs: GRAVES LETTERS RESULTS
+-- needs: base records sleepers threads equal tubes absent batches room pending outbox letters results without_outputs ready calls
 -- args: hand (key, token; name, from and through of what leaves), terms (of its handler), stay, lease_us, owner, sleeper (lies
 --   down where there is nothing), woken (the sleeper lay down before), net_us (see `lie_down_for_work`), hold (another
 --   thread of this partition is not claimed), outputs, producer, call

@@ -33,6 +33,7 @@ NAMES = {
     "WAITS": "waits",
     "GRAVES": "graves",
     "LETTERS": "letters",
+    "RESULTS": "results",
     "OUTBOX": "outbox",
     "OUTWARD": "outward",
     "CURSORS": "cursors",

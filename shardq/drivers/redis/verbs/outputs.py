@@ -8,8 +8,9 @@ from typing import Any
 from shardq.drivers.redis.connections.replies import NoMemory
 from shardq.drivers.redis.servers.server import Server
 from shardq.drivers.redis.verbs.records import bodies_of
+from shardq.drivers.redis.verbs.results import terms_of_results
 from shardq.drivers.redis.verbs.rooms import CALL_AGAIN, FOLLOW_UP_PART, HAND_OVER_PART, NO_ROOM, Room
-from shardq.model import Part, key_of
+from shardq.model import KEPT_PIPE, Part, key_of
 from shardq.outputs import Output, check_outputs, hands_over
 from shardq.scheduling.schedule import resolved_us
 from shardq.settings import StorageSettings
@@ -58,9 +59,11 @@ async def sending(
     room.check_names(parts)
     layout, here = await server.layout(), (await server.layout()).partition_of(key)
     now_us = 0 if at_once else await server.now_us()
-    kept_part = HAND_OVER_PART if hands_over(outputs, acknowledged) else FOLLOW_UP_PART
+    results = [result for output in outputs if output.pipe == KEPT_PIPE for result in output.messages]
+    sent = [output for output in outputs if output.pipe != KEPT_PIPE]
+    kept_part = HAND_OVER_PART if hands_over(sent, acknowledged) else FOLLOW_UP_PART
     bundles = {here: _Bundle()}
-    for output in outputs:
+    for output in sent:
         if output.messages:
             due_us = resolved_us(output.when, now_us) if output.when else False
             bundles.setdefault(layout.partition_of(key_of(output.pipe)), _Bundle()).add(output, due_us)
@@ -68,7 +71,9 @@ async def sending(
     told = own.told | {"most": room.most(kept_part)}
     if bundles:
         told["away"] = [{"target": place} | its.told for place, its in bundles.items()]
-    bodies = [*own.bodies, *(body for its in bundles.values() for body in its.bodies)]
+    if results:
+        told["results"] = {"number": len(results), "terms": terms_of_results(settings, layout, here)}
+    bodies = [*own.bodies, *(body for its in bundles.values() for body in its.bodies), *results]
     return Sending({"outputs": told}, bodies, parts, room, goes_away=bool(bundles))
 
 

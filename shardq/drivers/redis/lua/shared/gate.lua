@@ -6,7 +6,8 @@
 
 -- Whether the partition keeps nothing.
 local function is_empty()
-    return figure('accepted') - figure('handled') + figure('deferred') + figure('recurrent') + figure('dead') == 0
+    return figure('accepted') - figure('handled') + figure('deferred') + figure('recurrent') + figure('dead')
+        + figure('kept') == 0
 end
 
 -- Count a change of the gate, and tell all that sleep of it.
