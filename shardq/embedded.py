@@ -183,12 +183,15 @@ class Supervisor(Maps):
 
     def progress(self) -> list[AtWork]:
         """What each worker is at, and how far it is as its handler says (`Handler.progress`): read from the segment
-        without disturbing them. Raises `ConfigurationError` for a storage on a server, which is not told.
+        without disturbing them. A storage on a server is asked for it, for which this blocks; it says it of the workers
+        of all families, and of their handlers what they said a second ago.
         """
         storage = self.queue.storage
-        if not isinstance(storage, SharedStorage):
-            raise ConfigurationError("what workers are at is not known of a storage on a server: use shared memory")
-        return storage.workers()
+        if isinstance(storage, SharedStorage):
+            return storage.workers()
+        from shardq.drivers.redis.overview import stats_of
+
+        return stats_of(storage).at_work
 
     def scale(self, workers: int) -> None:
         """Have so many workers from now on. Workers that are too many finish the batch in hand first. While this

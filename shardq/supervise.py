@@ -315,7 +315,7 @@ def _serve_server(
         log.info("serving", extra={"url": shown, "workers": settings.workers, "handlers": ", ".join(handlers)})
 
     def worker_of(number: int) -> Callable[[], Worker]:
-        return remote.forked_worker_of(url, settings, options, storage)
+        return remote.forked_worker_of(url, settings, options, storage, number)
 
     run = _runner(options, settings, url, worker_of, handlers, watch, storage)
     try:

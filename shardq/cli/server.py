@@ -20,7 +20,7 @@ from shardq.drivers.shared.contents import in_words
 from shardq.errors import StorageInUse
 from shardq.model import KEPT_PIPE
 from shardq.pages import each
-from shardq.text.wording import counted
+from shardq.text.wording import counted, how_far
 
 #: Seconds after which a command gives up a server that says nothing. It may have to read a large storage first.
 _SILENT_S = 10.0
@@ -66,7 +66,7 @@ def status(options: argparse.Namespace) -> None:
     ]
     print(columns(("host", "supervisor", "workers", "state", "heard", "for"), rows, none="no family serves it"), end="")
     if view.workers:
-        titles = ("host", "supervisor", "worker", "thread", "batch", "for")
+        titles = ("host", "supervisor", "worker", "thread", "batch", "for", "progress")
         print(columns(titles, list(_workers(view.families))), end="")
 
 
@@ -76,9 +76,10 @@ def _workers(families: Iterable[FamilyView]) -> Iterator[tuple[str, ...]]:
         for worker in family.workers if family.state != "gone" else ():
             who = family.host, _supervisor(family), str(worker.pid)
             for its in worker.threads:
-                yield (*who, its.thread, str(its.in_hand or ""), _span(its.age_s))
+                far = "" if its.done is None else how_far(its.done, its.total, its.note)
+                yield (*who, its.thread, str(its.in_hand or ""), _span(its.age_s), far)
             if not worker.threads:
-                yield (*who, "", "", "")
+                yield (*who, "", "", "", "")
 
 
 def _supervisor(family: FamilyView) -> str:

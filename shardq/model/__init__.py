@@ -19,7 +19,7 @@ from shardq.model.names import (
     priority_of,
     split_key,
 )
-from shardq.model.progress import AtWork, Progress, check_progress
+from shardq.model.progress import AtWork, Progress, check_progress, cut_note
 from shardq.model.retry import Retry
 from shardq.model.routes import Route, Tube, thread_of
 from shardq.model.storing import Counts, Limits, Part, Scheduled, When, check_parts
@@ -59,6 +59,7 @@ __all__ = [
     "When",
     "check_parts",
     "check_progress",
+    "cut_note",
     "dead_pipe",
     "handler_name",
     "in_turn",

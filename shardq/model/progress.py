@@ -45,6 +45,17 @@ class AtWork:
     note: str
 
 
+def cut_note(note: str, most_bytes: int) -> bytes:
+    """As much of the note as there is room for, without a part of a character."""
+    text = note[:most_bytes].encode("utf-8", "backslashreplace")
+    if len(text) <= most_bytes:
+        return text
+    end = most_bytes
+    while text[end] & 0xC0 == 0x80:
+        end -= 1
+    return text[:end]
+
+
 def check_progress(done: object, total: object, note: object) -> None:
     """Raise `HandlerError` for what `Handler.progress` does not take."""
     if not (_is_number(done) and (total is None or _is_number(total)) and isinstance(note, str)):

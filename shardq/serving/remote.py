@@ -11,6 +11,7 @@ from functools import partial
 from shardq.connect import signpost
 from shardq.drivers.redis.connecting import storage_of
 from shardq.drivers.redis.news import News
+from shardq.drivers.redis.progress import Teller
 from shardq.drivers.redis.supervised import SupervisedServer, ask_renewal, join
 from shardq.drivers.redis.verbs.owners import Family
 from shardq.drivers.shared import contents
@@ -58,7 +59,7 @@ def opened(
         deferred=settings.deferred,
         drains=settings.drain,
         news=news,
-        workers=resumption.members if resumption else (),
+        workers=resumption.members if resumption else None,
         family=Family.named(resumption.family) if resumption else None,
     )
 
@@ -73,14 +74,16 @@ def leave(supervised: SupervisedServer, url: str, targets: Sequence[str]) -> Non
 
 def executed_worker_of(url: str, settings: SupervisorSettings, options: argparse.Namespace) -> Callable[[], Worker]:
     """What makes the worker of this process, which its supervisor executed: see `arguments_of`."""
-    return _worker_of(url, settings, options, News(writer=options.news), Family.named(options.family))
+    return _worker_of(
+        url, settings, options, News(writer=options.news), Family.named(options.family), options.as_worker
+    )
 
 
 def forked_worker_of(
-    url: str, settings: SupervisorSettings, options: argparse.Namespace, supervised: SupervisedServer
+    url: str, settings: SupervisorSettings, options: argparse.Namespace, supervised: SupervisedServer, number: int
 ) -> Callable[[], Worker]:
     """What makes the worker of this process, which its supervisor forked."""
-    make = _worker_of(url, settings, options, supervised.news, supervised.family)
+    make = _worker_of(url, settings, options, supervised.news, supervised.family, number)
 
     def make_apart() -> Worker:
         supervised.part()
@@ -96,16 +99,16 @@ def arguments_of(supervised: SupervisedServer) -> list[str]:
 
 
 def _worker_of(
-    url: str, settings: SupervisorSettings, options: argparse.Namespace, news: News, family: Family
+    url: str, settings: SupervisorSettings, options: argparse.Namespace, news: News, family: Family, number: int
 ) -> Callable[[], Worker]:
     def make() -> Worker:
         storage = storage_of(url)
         storage.importable_only = not options.main
-        lock = join(storage, news, family)
-        hooks = Hooks(renews=False)
+        lock = join(storage, news, family, number)
+        hooks = Hooks(renews=False, progress=Teller(news).note)
         if settings.max_requests or settings.max_rss:
             wear = Wear(settings.max_requests, settings.max_rss_bytes, partial(ask_renewal, news))
-            hooks = Hooks(renews=False, after_batch=wear.after_batch)
+            hooks = hooks._replace(after_batch=wear.after_batch)
         return Worker(lock, Queue(storage), hooks=hooks)
 
     return make

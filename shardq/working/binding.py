@@ -165,9 +165,9 @@ class Binding:
     def progress(self, done: float, total: float | None, note: str) -> None:
         """See `Handler.progress`. A thread that the handler started does not know its batch: it speaks for this one."""
         batch = handling.get()
-        if batch is self._batch or batch is False:
+        if self._batch and (batch is self._batch or batch is False):
             self._worker.said = done, total, note
-            self._worker.hooks.progress(done, total, note)
+            self._worker.hooks.progress(self._batch, done, total, note)
 
     @property
     def _failures(self) -> Failures:

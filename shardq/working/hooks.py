@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
+from shardq.model import Batch
 from shardq.text.portrait import Alarm
 
 
@@ -28,8 +29,8 @@ class Hooks(NamedTuple):
     """Called before this process sleeps until there is work. Where there is work already it does not sleep then."""
     after_batch: Callable[[int], None] = _nothing
     """Called after each batch with how many requests were done."""
-    progress: Callable[[float, float | None, str], None] = _nothing
-    """Called with what the handler says of how far its batch has come: done, total, note."""
+    progress: Callable[[Batch, float, float | None, str], None] = _nothing
+    """Called with the batch in hand, and what the handler says of how far it has come: done, total, note."""
     interruptible: bool = True
     """Whether interrupts and cancellations may come from outside: then they end the loop. Where none are sent from
     outside, they come from a handler's code, and count as a failure like others.

@@ -18,6 +18,7 @@ from shardq.cli.opened import attached
 from shardq.drivers import SharedStorage
 from shardq.drivers.shared.contents import in_words, wrongs
 from shardq.errors import SegmentError
+from shardq.model import AtWork
 from shardq.shm.files.own_files import remove_files
 from tests.support.drivers import MIB
 from tests.support.redis_server import removed_when_right, running_server
@@ -48,6 +49,10 @@ class Home(Protocol):
         """Pids of all workers, those included whose supervisor is dead."""
         ...
 
+    def at_work(self, queue: Queue) -> Sequence[AtWork]:
+        """What they are at."""
+        ...
+
     def discard(self) -> None:
         """Remove all that is left, in which nothing may be wrong."""
         ...
@@ -76,6 +81,11 @@ class SegmentHome:
         storage = queue.storage
         assert isinstance(storage, SharedStorage)
         return storage.store.supervision.workers()
+
+    def at_work(self, queue: Queue) -> Sequence[AtWork]:
+        storage = queue.storage
+        assert isinstance(storage, SharedStorage)
+        return storage.workers()
 
     def discard(self) -> None:
         found = self.wrong()
@@ -115,6 +125,11 @@ class ServerHome:
         from shardq.drivers.redis.overview import stats_of
 
         return [worker.pid for worker in stats_of(queue.storage).workers]
+
+    def at_work(self, queue: Queue) -> Sequence[AtWork]:
+        from shardq.drivers.redis.overview import stats_of
+
+        return stats_of(queue.storage).at_work
 
     def discard(self) -> None:
         async def remove(queue: Queue) -> None:

@@ -19,9 +19,11 @@ from shardq.cli import main
 from shardq.drivers.shared.contents import overview_of
 from shardq.model import Progress
 from tests.support import threading_handlers
+from tests.support.homes import Home, ServerHome, on_each_home
 from tests.support.jobs import Failing, Folder, Tracked
 from tests.support.programs import Supervise, until
 from tests.support.supervised import Start, client, leave_in_segment
+from tests.support.tasks import eventually
 from tests.support.threading_handlers import EARLY
 from tests.support.workers import Item, Planned, plans, run
 
@@ -119,32 +121,66 @@ def test_status_shows_what_each_worker_is_at(
     assert program.stop() == 0
 
 
-def test_the_progress_of_a_worker_that_was_killed_goes_with_it(start: Start, url: str, folder: Folder) -> None:
-    begun(start, url, folder)
-    first = seen_from_outside(url)
+@pytest.mark.parametrize("home", [ServerHome], indirect=True)
+def test_status_of_a_server_shows_what_each_worker_is_at(
+    start: Start, home: Home, folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun(start, home.url, folder)
 
-    psutil.Process(first.pid).send_signal(signal.SIGKILL)
-    folder.until_again(next(line for line in folder.lines if line.number == 0))
-    until(lambda: seen_from_outside(url).done == 0, "another worker begins with the first")
+    def status(*more: str) -> str:
+        capsys.readouterr()
+        assert main(["status", "--url", home.url, "--sample", "0", *more]) == 0
+        return capsys.readouterr().out
 
-    assert seen_from_outside(url).pid != first.pid
-    assert seen_from_outside(url).batch_count == 1
+    def bound() -> Any:
+        [family] = json.loads(status("--json"))["families"]
+        return family["workers"][0]["threads"]
+
+    until(lambda: bool(bound()) and bound()[0]["done"] == 2, "the server knows of the second")
+    [thread] = bound()
+    assert (thread["in_hand"], thread["total"], thread["note"]) == (4, 4, "number 2 \x1b[31m")
+    *_, titles, shown = status().splitlines()
+    assert titles.split()[-1] == "progress"
+    assert shown.endswith("  2/4 50% number 2 \\x1b[31m")
+
+    folder.permit(2)
+    folder.until("done", 3)
+    until(lambda: not any(thread["in_hand"] for thread in bound()), "the worker is idle")
+    assert all((thread["done"], thread["note"]) == (None, "") for thread in bound())
+
+
+@on_each_home
+def test_the_progress_of_a_worker_that_was_killed_goes_with_it(start: Start, home: Home, folder: Folder) -> None:
+    begun(start, home.url, folder)
+    with client(home.url) as queue:
+        until(lambda: [worker.done for worker in home.at_work(queue)] == [2], "two are done")
+        [first] = home.at_work(queue)
+
+        psutil.Process(first.pid).send_signal(signal.SIGKILL)
+        folder.until_again(next(line for line in folder.lines if line.number == 0))
+        until(lambda: [worker.done for worker in home.at_work(queue)] == [0], "another one begins with the first")
+
+        [second] = home.at_work(queue)
+        assert second.pid != first.pid
+        assert second.requests == 1
     folder.permit(4)
     folder.until("done", 2, 3)
 
 
-async def test_a_supervisor_says_what_its_workers_are_at(url: str, folder: Folder) -> None:
-    async with Supervisor(JOBS, url=url, workers=2) as supervisor:
+@on_each_home
+async def test_a_supervisor_says_what_its_workers_are_at(home: Home, folder: Folder) -> None:
+    async with Supervisor(JOBS, url=home.url, workers=2) as supervisor:
+        await eventually(lambda: {its.number for its in supervisor.progress()} == {1, 2}, "both workers are known")
         assert [worker.handler for worker in supervisor.progress()] == [None, None]
         await supervisor.queue.register(Tracked, *folder.notes(range(4)))
         folder.permit(2)
         await asyncio.to_thread(folder.until, "begin", 2)
 
+        await eventually(lambda: 2 in [its.done for its in supervisor.progress()], "two are done")
         [worker] = [worker for worker in supervisor.progress() if worker.handler]
         assert (worker.handler, worker.thread, worker.requests) == (f"{JOBS}/Tracked", "0", 4)
         assert (worker.done, worker.total, worker.note) == (2, 4, "number 2 \x1b[31m")
         assert worker.pid == folder.lines[0].pid
-        assert {worker.number for worker in supervisor.progress()} == {1, 2}
         assert worker.age_s > 0
 
         folder.permit(2)

@@ -45,6 +45,7 @@ verb, in `lua/shared/` what several of them need. The modules, each after those 
 * `connecting`: from a URL to a storage
 * `overview`: a storage at one moment, for operators
 * `news`: what workers tell their supervisor
+* `progress`: how far batches have come
 * `supervised`: a storage as a supervisor and its workers see it
 * `check`: reads a whole storage, and says what is wrong in it
 * `ancestor`: what the package `sharded-queue` keeps on a server

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -23,6 +23,10 @@ class Claim(NamedTuple):
     """Messages that its holder has in hand."""
     stands: bool
     """Whether its lease is not over."""
+    first: int
+    """The number of the first of them."""
+    since_us: int
+    """When they were handed out, Unix microseconds of the server's clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,13 @@ class ThreadView:
     """Requests of the batch in its hands."""
     age_s: float
     """How long it has had the thread."""
+    batch_age_s: float
+    """How long it has had that batch."""
+    done: float | None
+    """How far the batch has come, as its handler says. None: the handler said nothing of it."""
+    total: float | None
+    """None: the handler did not say how far it goes."""
+    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +53,8 @@ class WorkerView:
 
     pid: int
     """As it is on its host, or in its container."""
+    number: int | None
+    """Of the worker, counted by its supervisor; None: it is not known."""
     age_s: float | None
     """How long it has been there; None: it is not known."""
     threads: list[ThreadView]
@@ -99,10 +112,11 @@ async def serving(server: Server, handler: str) -> int:
 def _family(said: dict[str, Any], owners: dict[Owner, list[Claim]], now_us: int) -> FamilyView:
     silence_us, lease_us = max(0, now_us - said["heard_us"]), said["lease_us"]
     bound = {owner.pid: claims for owner, claims in owners.items()}
-    ages_us: dict[int, int | None] = dict.fromkeys(bound) | dict(said["workers"] or ())
+    known = {pid: (number, (age_us + silence_us) / 1e6) for pid, age_us, number in said["workers"] or ()}
+    progress = {(pid, key, first): its for pid, key, first, *its in said.get("progress") or ()}
     workers = [
-        WorkerView(pid, None if age_us is None else (age_us + silence_us) / 1e6, _threads(bound.get(pid, ()), now_us))
-        for pid, age_us in ages_us.items()
+        WorkerView(pid, *known.get(pid, (None, None)), _threads(pid, bound.get(pid, ()), progress, now_us))
+        for pid in {*bound, *known}
     ]
     return FamilyView(
         host=said["host"],
@@ -119,9 +133,22 @@ def _family(said: dict[str, Any], owners: dict[Owner, list[Claim]], now_us: int)
 def _unheard(owner: Owner, claims: Sequence[Claim], now_us: int) -> FamilyView:
     """A process that has claims and said nothing: one with a lock of its own."""
     state: Literal["serving", "silent"] = "serving" if any(claim.stands for claim in claims) else "silent"
-    worker = WorkerView(owner.pid, None, _threads(claims, now_us))
+    worker = WorkerView(owner.pid, None, None, _threads(owner.pid, claims, {}, now_us))
     return FamilyView(owner.host, None, state, None, None, None, None, [worker])
 
 
-def _threads(claims: Iterable[Claim], now_us: int) -> list[ThreadView]:
-    return [ThreadView(its.thread, its.in_hand, max(0, now_us - its.token) / 1e6) for its in claims]
+def _threads(pid: int, claims: Iterable[Claim], progress: Mapping[Any, Any], now_us: int) -> list[ThreadView]:
+    """`progress`: what was said of batches, by pid, thread, and number of the first request."""
+    return [
+        ThreadView(
+            its.thread,
+            its.in_hand,
+            max(0, now_us - its.token) / 1e6,
+            max(0, now_us - its.since_us) / 1e6 if its.in_hand else 0.0,
+            *(progress.get((pid, its.thread, its.first), _NOTHING_SAID) if its.in_hand else _NOTHING_SAID),
+        )
+        for its in claims
+    ]
+
+
+_NOTHING_SAID = None, None, ""

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 
-ARRIVED, RENEW, DEADLINE = "arrived", "renew", "deadline"
+ARRIVED, RENEW, DEADLINE, PROGRESS = "arrived", "renew", "deadline", "progress"
 
 
 class News:
@@ -21,20 +21,20 @@ class News:
         if self.reader < 0:
             self.reader, self.writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
-    def tell(self, what: str, number: int = 0) -> None:
+    def tell(self, what: str, more: int | str = 0) -> None:
         """Of this process. Where the supervisor is dead, or does not read, the line is lost."""
         with suppress(OSError):
-            os.write(self.writer, f"{what} {os.getpid()} {number}\n".encode())
+            os.write(self.writer, f"{what} {os.getpid()} {more}\n".encode())
 
-    def heard(self) -> Iterator[tuple[str, int, int]]:
-        """What was told since: what, of which process, and a number."""
+    def heard(self) -> Iterator[tuple[str, int, str]]:
+        """What was told since: what, of which process, and a word more."""
         with suppress(BlockingIOError):
             while some := os.read(self.reader, 1 << 16):
                 self._begun += some
         *lines, self._begun = self._begun.split(b"\n")
         for line in lines:
-            what, pid, number = line.decode().split()
-            yield what, int(pid), int(number)
+            what, pid, more = line.decode().split()
+            yield what, int(pid), more
 
     def close_reader(self) -> None:
         """In a worker."""

@@ -9,7 +9,7 @@ from shardq.drivers.redis.families import Claim, FamilyView, WorkerView, familie
 from shardq.drivers.redis.plainly import plainly
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.verbs.hands import decoded
-from shardq.model import Counts
+from shardq.model import AtWork, Counts, split_key
 
 #: Claims that one script returns at a time.
 _CLAIMS = 256
@@ -54,6 +54,11 @@ class Overview:
         return [worker for family in self.families if family.state != "gone" for worker in family.workers]
 
     @property
+    def at_work(self) -> list[AtWork]:
+        """What these workers are at."""
+        return [_at_work(worker) for worker in self.workers]
+
+    @property
     def in_use(self) -> bool:
         """Whether a family serves it, or a process has a thread."""
         return any(family.state == "serving" for family in self.families)
@@ -61,6 +66,15 @@ class Overview:
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values."""
         return asdict(self)
+
+
+def _at_work(worker: WorkerView) -> AtWork:
+    busy = next((its for its in worker.threads if its.in_hand), None)
+    if busy is None:
+        return AtWork(worker.number or 0, worker.pid, None, None, 0, 0.0, None, None, "")
+    handler, thread = split_key(busy.thread)
+    at = busy.in_hand, busy.batch_age_s, busy.done, busy.total, busy.note
+    return AtWork(worker.number or 0, worker.pid, handler, thread, *at)
 
 
 async def overview_of(storage: RedisStorage) -> Overview:

@@ -12,20 +12,21 @@ import os
 import random
 import select
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from shardq.drivers.redis.connections.replies import Moving
 from shardq.drivers.redis.families import serves
 from shardq.drivers.redis.lock import RedisLock
-from shardq.drivers.redis.news import ARRIVED, DEADLINE, RENEW, News
+from shardq.drivers.redis.news import ARRIVED, DEADLINE, PROGRESS, RENEW, News
 from shardq.drivers.redis.overview import overview_of
 from shardq.drivers.redis.plainly import plainly
+from shardq.drivers.redis.progress import Told
 from shardq.drivers.redis.servers.plain_bells import PlainBells
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.verbs.owners import Family
-from shardq.drivers.redis.verbs.presence import OFTEN, say_end, told
+from shardq.drivers.redis.verbs.presence import HOME, OFTEN, say_end, told
 from shardq.errors import ShardqError, StorageMoved, StorageUnavailable
 from shardq.model import INBOX, AtWork, Counts, Ending, key_of, split_key
 from shardq.pages import Page
@@ -56,7 +57,7 @@ class SupervisedServer:
         deferred: bool = False,
         drains: bool = False,
         news: News | None = None,
-        workers: Collection[int] = (),
+        workers: Mapping[int, int] | None = None,
         family: Family | None = None,
     ) -> None:
         self.storage = storage
@@ -68,7 +69,11 @@ class SupervisedServer:
         self._events = [_TIMEKEEPER, *([_ALL_DONE if deferred else _QUIET] if drains else [])]
         self._bell: select.epoll | None = None
         self._bells = PlainBells(storage.server.address, storage.server.prefix)
-        self._workers, self._renewals = set(workers), set[int]()
+        self._workers, self._renewals = dict(workers or {}), set[int]()
+        """`_workers`: the number of each, by pid."""
+        self._progress, self._only_progress = Told(), False
+        """How far the workers are, and whether nothing else was heard."""
+        self._due_us: int | None = None
         self._deadlines: dict[int, int] = {}
         self._condemned = set[int]()
         self._unsaid: list[tuple[int, Ending]] = []
@@ -91,14 +96,19 @@ class SupervisedServer:
         return self._bell.fileno()
 
     def silence(self) -> None:
-        for what, pid, number in self.news.heard():
-            if what == ARRIVED:
-                self._workers.add(pid)
+        rang = {descriptor for descriptor, _ in self._bell.poll(0)} if self._bell else set[int]()
+        self._only_progress = rang == {self.news.reader}
+        for what, pid, more in self.news.heard():
+            self._only_progress = self._only_progress and what == PROGRESS
+            if what == PROGRESS and pid in self._workers:
+                self._progress.note(pid, more)
+            elif what == ARRIVED:
+                self._workers[pid] = int(more)
                 self._renew_at = 0.0
             elif what == RENEW:
                 self._renewals.add(pid)
-            elif what == DEADLINE and number:
-                self._deadlines[pid] = number
+            elif what == DEADLINE and int(more):
+                self._deadlines[pid] = int(more)
             elif what == DEADLINE:
                 self._deadlines.pop(pid, None)
         if self._bell:
@@ -120,10 +130,16 @@ class SupervisedServer:
             self._say_deaths()
         if now >= self._renew_at and self._renew():
             self._renew_at = now + self.storage.turning.lease_s / OFTEN
-        due_us = self._asked(self._promoted, None)
-        next_s = self._renew_at - time.monotonic() if self._reachable else random.uniform(0, 2 * _AGAIN_S)
+        elif self._progress.left_s(now) == 0:
+            self._say_progress()
+        if not self._only_progress:
+            self._due_us = self._asked(self._promoted, None)
+        self._only_progress, now = False, time.monotonic()
+        next_s = self._renew_at - now if self._reachable else random.uniform(0, 2 * _AGAIN_S)
+        tells_in_s = self._progress.left_s(now)
+        next_s = next_s if tells_in_s is None else min(next_s, tells_in_s)
         at_us = time.time_ns() // 1000 + max(0, round(next_s * 1e6))
-        return at_us if due_us is None else min(at_us, due_us)
+        return at_us if self._due_us is None else min(at_us, self._due_us)
 
     def counts(self) -> Counts:
         self._counts = self._asked(lambda: plainly(self.storage.backlog()), self._counts)
@@ -137,7 +153,8 @@ class SupervisedServer:
 
     def note_death(self, pid: int, ending: Ending) -> LastSeen:
         attached = pid in self._workers
-        self._workers.discard(pid)
+        self._workers.pop(pid, None)
+        self._progress.forget(pid)
         self._renewals.discard(pid)
         self._deadlines.pop(pid, None)
         if pid in self._condemned:
@@ -206,11 +223,20 @@ class SupervisedServer:
 
     def _renew(self) -> bool:
         """Whether the claims of all workers live on, and this family was heard of."""
-        lease_s, workers = self.storage.turning.lease_s, sorted(self._workers)
-        owners = map(self.family.owner, workers)
-        said = told(self.family, lease_s, self._handlers, {pid: age_s(pid) for pid in workers}, os.getpid())
+        lease_s, owners, said = self.storage.turning.lease_s, map(self.family.owner, self._workers), self._words()
         renewed = self._asked(lambda: plainly(self.storage.of_owner(*owners, lease_s=lease_s, family=said)), None)
         return renewed is not None
+
+    def _say_progress(self) -> None:
+        """Say how far the workers are."""
+        said = {"family": self._words()}
+        self._asked(lambda: plainly(self.storage.server.run("family", HOME, said, patience_s=0.0)), None)
+
+    def _words(self) -> dict[str, Any]:
+        """What this family says of itself."""
+        workers = {pid: (number, age_s(pid)) for pid, number in sorted(self._workers.items())}
+        progress = self._progress.said(time.monotonic())
+        return told(self.family, self.storage.turning.lease_s, self._handlers, workers, os.getpid(), progress)
 
     def _say_deaths(self) -> bool:
         """End the claims of dead workers. Returns whether the last of them had a batch in hand."""
@@ -267,8 +293,8 @@ class SupervisedServer:
         return found
 
 
-def join(storage: RedisStorage, news: News, family: Family) -> RedisLock:
-    """Be a worker of a supervisor: tell it of deadlines, and leave the renewal of claims to it."""
+def join(storage: RedisStorage, news: News, family: Family, number: int) -> RedisLock:
+    """Be the worker of this number of a supervisor: tell it of deadlines, and leave the renewal of claims to it."""
     storage.turning.presence.join(family)
 
     def note_deadline(timeout_s: float | None) -> None:
@@ -276,7 +302,7 @@ def join(storage: RedisStorage, news: News, family: Family) -> RedisLock:
         news.tell(DEADLINE, deadline_ns)
 
     storage.turning.note_deadline = note_deadline
-    news.tell(ARRIVED)
+    news.tell(ARRIVED, number)
     lock = RedisLock(storage)
     lock.renewed_for_it = True
     storage.turning.lease_s = lock.lease_s or storage.turning.lease_s

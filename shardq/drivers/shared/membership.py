@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from shardq.drivers.shared.storage import SharedStorage
+from shardq.model import Batch
 from shardq.shm.processes.shares import Share
 
 
@@ -29,6 +30,7 @@ def ask_renewal(storage: SharedStorage) -> None:
     storage.store.membership.ask_renewal()
 
 
-def progress_of(storage: SharedStorage) -> Callable[[float, float | None, str], None]:
-    """The function by which this worker says how far its batch has come."""
-    return storage.store.membership.note_progress
+def progress_of(storage: SharedStorage) -> Callable[[Batch, float, float | None, str], None]:
+    """The function by which this worker says how far its batch has come: its slot has the batch in hand."""
+    said = storage.store.membership.note_progress
+    return lambda _, done, total, note: said(done, total, note)

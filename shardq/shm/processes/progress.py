@@ -19,7 +19,7 @@ from itertools import count
 from operator import setitem
 from typing import Any
 
-from shardq.model import Progress
+from shardq.model import Progress, cut_note
 from shardq.shm import words as at
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
@@ -48,7 +48,7 @@ class OwnProgress:
         """Say this of the batch in hand."""
         version = next(self._versions)
         total = _NO_TOTAL if total is None else total
-        record = _RECORD.pack(self._words[self._since], done, total, _cut(note))
+        record = _RECORD.pack(self._words[self._since], done, total, cut_note(note, at.NOTE_BYTES))
         # One call into C: neither another thread of this process nor an exception comes between the three stores.
         deque(map(_store, self._targets, self._places, (version, record, version + 1)), 0)
 
@@ -76,17 +76,6 @@ def progress_in(segment: Segment, slots: Slots, slot: int) -> Progress | None:
 def _place(word: int) -> slice:
     first = (word + at.SLOT_PROGRESS) * at.WORD
     return slice(first, first + _RECORD.size)
-
-
-def _cut(note: str) -> bytes:
-    """As much of the note as there is room for, without a part of a character."""
-    text = note[: at.NOTE_BYTES].encode("utf-8", "backslashreplace")
-    if len(text) <= at.NOTE_BYTES:
-        return text
-    end = at.NOTE_BYTES
-    while text[end] & 0xC0 == 0x80:
-        end -= 1
-    return text[:end]
 
 
 def _shorter(number: float) -> float:

@@ -3,7 +3,7 @@
 -- needs: base threads
 -- args: after (of the claims that were returned before; nil: from the first), limit
 -- Returns figures: now, used, sleepers, claims (a list of: owner, key, token, messages in hand, whether its lease
--- stands), after (where there may be more claims); then, with the first claims, the mark and the words of each family.
+-- stands, the number of the first in hand, and when they were handed out), after (where there may be more claims); then, with the first claims, the mark and the words of each family.
 local claims, after = {}, nil
 local from = args.after and '(' .. args.after or '-'
 local members = redis.call('ZRANGEBYLEX', OWNERS, from, '+', 'LIMIT', 0, args.limit)
@@ -11,11 +11,13 @@ for _, member in ipairs(members) do
     local owner, key = string.match(member, '^([^%z]*)%z(.*)$')
     local its = look_at(key)
     if its and its.owner == owner then
-        local in_hand = 0
+        local in_hand, first, since = 0, 0, 0
         for _, tube in pairs(its.tubes) do
-            in_hand = in_hand + (tube.handed_to == its.token and tube.handed_count or 0)
+            if tube.handed_to == its.token and tube.handed_count > 0 then
+                in_hand, first, since = in_hand + tube.handed_count, tube.handed_from, tube.handed_us or now
+            end
         end
-        claims[#claims + 1] = {owner, key, its.token, in_hand, its.lease_end > now}
+        claims[#claims + 1] = {owner, key, its.token, in_hand, its.lease_end > now, first, since}
     end
     after = member
 end

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -34,18 +34,22 @@ def told(
     family: Family,
     lease_s: float,
     handlers: Collection[str] | None,
-    workers: Mapping[int, float],
+    workers: Mapping[int, tuple[int, float]],
     supervisor_pid: int | None,
+    progress: Sequence[Sequence[Any]] = (),
 ) -> dict[str, Any]:
-    """What the scripts are told of a family. `handlers`: those it serves, None: all. `workers`: how long each has been
-    there, seconds by pid. `supervisor_pid`: None where the worker has no supervisor.
+    """What the scripts are told of a family. `handlers`: those it serves, None: all. `workers`: by pid the number of
+    each, and how many seconds it has been there. `supervisor_pid`: None where the worker has no supervisor. `progress`:
+    how far workers are, see `shardq.drivers.redis.progress`.
     """
     said: dict[str, Any] = {
         "host": family.host,
         "lease_us": round(lease_s * 1e6),
         "age_us": round(age_s(supervisor_pid or os.getpid()) * 1e6),
-        "workers": [[pid, round(seconds * 1e6)] for pid, seconds in workers.items()],
+        "workers": [[pid, round(seconds * 1e6), number] for pid, (number, seconds) in workers.items()],
     }
+    if progress:
+        said["progress"] = progress
     if supervisor_pid is not None:
         said["supervisor"] = supervisor_pid
     if handlers is not None and len(handlers) <= _MOST_HANDLERS:
@@ -92,7 +96,7 @@ class Presence:
             return
         self._serves = None if served is None or self._serves is None else self._serves | set(served)
         self._said, self._say_at = True, now + _PATIENCE_S
-        family = told(self._family, lease_s, self._serves, {self._pid: age_s(self._pid)}, None)
+        family = told(self._family, lease_s, self._serves, {self._pid: (1, age_s(self._pid))}, None)
         if is_new:
             try:
                 async with asyncio.timeout(_PATIENCE_S):

@@ -5,7 +5,7 @@
 --
 -- Of a tube its thread's record has: count, head (messages below that number have left), next (number of the next
 -- message), first and last (chunks), tail (bytes of the last chunk), indexed (see equal.lua), what is in hand, and
--- failures: handed_to, handed_from, handed_through, handed_count, handed_bytes, full (so many chunks from the first on are in hand as
+-- failures: handed_to, handed_from, handed_us, handed_through, handed_count, handed_bytes, full (so many chunks from the first on are in hand as
 -- a whole; nil: not known), small, small_through, failed.
 -- keys: CHUNKS
 local CHUNK_BYTES = 1024
@@ -228,6 +228,7 @@ local function take(its, name, limit)
     end)
     if tube.handed_to ~= its.token or batch.through >= tube.handed_through then
         tube.handed_to, tube.handed_from, tube.handed_through = its.token, batch.first, batch.through
+        tube.handed_us = now
         tube.handed_count = number
         tube.handed_bytes, tube.full = nbytes, full
     end
