@@ -55,8 +55,9 @@ class Overview:
 
     @property
     def at_work(self) -> list[AtWork]:
-        """What these workers are at."""
-        return [_at_work(worker) for worker in self.workers]
+        """What these workers are at, without callers: they have claims, too, and say nothing of themselves."""
+        heard = [family for family in self.families if family.state != "gone" and family.heard_s is not None]
+        return [_at_work(worker) for family in heard for worker in family.workers]
 
     @property
     def in_use(self) -> bool:
