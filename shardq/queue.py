@@ -242,6 +242,7 @@ class Queue(Calling, Ticketing):
 
     async def close(self) -> None:
         """Let go of the storage. What is stored stays."""
+        await self.end_calls()
         await self.storage.close()
 
     async def __aenter__(self) -> Self:

@@ -53,6 +53,11 @@ class Calling(Asking):
         result: Value = await calls.result(handler, request, timeout_s, abandon=abandon)
         return result
 
+    async def end_calls(self) -> None:
+        """Close the inbox that calls of this event loop left open for the next one."""
+        if calls := self._calls.get(asyncio.get_running_loop()):
+            await calls.close()
+
     def call_sync(
         self, handler: type[Handler[Any, Value]], request: Any, *, timeout_s: float | None = None, abandon: bool = True
     ) -> Value:

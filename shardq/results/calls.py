@@ -19,6 +19,9 @@ from shardq.results.inbox import OpenInbox
 from shardq.results.outcome import error_of, values_of
 from shardq.results.serving import LOOK_S
 
+#: For how long an inbox stays open that no call needs.
+IDLE_S = 0.25
+
 
 class _Waiter:
     """A call that waits for its result."""
@@ -47,10 +50,14 @@ class Calls:
         self._waiters: dict[int, _Waiter] = {}
         self._inbox: OpenInbox | None = None
         self._calls = 0
-        """How many calls need the inbox. Without any, there is none."""
+        """How many calls need the inbox. Without any, it stays open for a while: the next one has it at once."""
         self._opening = asyncio.Lock()
         self._is_read = False
         """Whether one of the calls reads the inbox."""
+        self._idle_since = 0.0
+        """When a call needed the inbox last, monotonic."""
+        self._watch: asyncio.Task[None] | None = None
+        """Closes the inbox."""
 
     async def result(self, handler: type[Handler[Any]], request: Any, timeout_s: float | None, *, abandon: bool) -> Any:
         """The result of a request. Raises what it failed with, `ResultTimeout` and `NotServed`."""
@@ -133,8 +140,21 @@ class Calls:
             for pipe, messages in call.messages.groups.items():
                 await self._queue.storage.remove(pipe, *messages)
 
+    async def close(self) -> None:
+        """Close the inbox where no call needs it: nothing is left in it, and its claim ends."""
+        async with self._opening:
+            if self._calls or self._inbox is None:
+                return
+            inbox, self._inbox = self._inbox, None
+            if self._watch and self._watch is not asyncio.current_task():
+                self._watch.cancel()
+            with suppress(ShardqError):  # the storage may be closed or moved, and ends the claim itself then
+                await inbox.close()
+
     @asynccontextmanager
     async def _an_inbox(self) -> AsyncIterator[OpenInbox]:
+        if time.monotonic() - self._idle_since > 2 * IDLE_S:
+            await self.close()  # this process was stopped meanwhile, and may count as dead
         async with self._opening:
             if self._inbox is None:
                 inbox = OpenInbox(self._queue.storage)
@@ -147,6 +167,28 @@ class Calls:
         finally:
             self._calls -= 1
             if not self._calls:
-                self._inbox = None
-                with suppress(ShardqError):  # the storage may be closed or moved, and ends the claim itself then
-                    await inbox.close()
+                await self._rest(inbox)
+
+    async def _rest(self, inbox: OpenInbox) -> None:
+        """Have nothing in the inbox, and close it in a while, or in the end of the loop."""
+        self._idle_since = time.monotonic()
+        try:
+            await inbox.read(0)
+        except BaseException as error:  # as that this call is cancelled
+            await self.close()
+            if not isinstance(error, ShardqError):
+                raise
+            return
+        if self._watch is None:
+            self._watch = asyncio.get_running_loop().create_task(self._close_later())
+
+    async def _close_later(self) -> None:
+        """Close the inbox once no call needed it for a while. Where the loop ends before, it cancels this."""
+        try:
+            while True:
+                await asyncio.sleep(IDLE_S)
+                if not self._calls and time.monotonic() - self._idle_since >= IDLE_S:
+                    return
+        finally:
+            self._watch = None
+            await self.close()

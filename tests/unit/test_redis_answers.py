@@ -140,7 +140,7 @@ async def test_a_caller_lies_down_in_the_partition_of_its_inbox_only(storage: Re
 
 async def test_who_serves_is_what_families_said_of_themselves(storage: RedisStorage) -> None:
     async def said(workers: int, lease_s: float = LEASE_S) -> None:
-        pids = dict.fromkeys(range(1, workers + 1), 0.0)
+        pids = {pid: (pid, 0.0) for pid in range(1, workers + 1)}
         await storage.of_owner(family=told(family, lease_s, {HANDLER}, pids, supervisor_pid=1))
 
     family = Family.new()
