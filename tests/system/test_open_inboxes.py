@@ -13,7 +13,7 @@ from shardq.errors import ResultTimeout
 from shardq.model import handler_name
 from shardq.protocols import Storage
 from shardq.results import calls
-from tests.support.tasks import LIMIT_S, NEVER_S
+from tests.support.tasks import LIMIT_S
 from tests.support.workers import Item, Routed, working
 
 
@@ -50,7 +50,7 @@ async def claimed(queue: Queue, opened: list[str]) -> int:
 async def test_calls_one_after_the_other_share_an_inbox(
     queue: Queue, worker: Worker, opened: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calls, "IDLE_S", NEVER_S)
+    monkeypatch.setattr(calls, "IDLE_S", 2 * LIMIT_S)
     async with working(worker):
         for number in range(5):
             assert await queue.call(Double, Item(0, number)) == 2 * number
@@ -77,7 +77,7 @@ async def test_an_inbox_that_no_call_needs_is_closed(
 async def test_in_the_end_of_its_loop_an_inbox_is_closed(
     queue: Queue, worker: Worker, opened: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calls, "IDLE_S", NEVER_S)
+    monkeypatch.setattr(calls, "IDLE_S", 2 * LIMIT_S)
 
     async def call() -> int:
         return await queue.call(Double, Item(0, 1))
@@ -92,7 +92,7 @@ async def test_in_the_end_of_its_loop_an_inbox_is_closed(
 async def test_after_a_call_that_was_given_up_nothing_is_left(
     queue: Queue, worker: Worker, opened: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calls, "IDLE_S", NEVER_S)
+    monkeypatch.setattr(calls, "IDLE_S", 2 * LIMIT_S)
     with pytest.raises(ResultTimeout):
         await queue.call(Double, Item(0, 1), timeout_s=0.01)
     assert (await queue.storage.backlog()).queued == 0

@@ -26,7 +26,7 @@ from shardq.settings import StorageSettings, WorkerSettings
 from shardq.testing import Clock, LocalQueue
 from tests.conftest import OpenBackend
 from tests.support.drivers import MIB
-from tests.support.tasks import LIMIT_S, NEVER_S, cancelled, eventually, finished, suspended
+from tests.support.tasks import LIMIT_S, cancelled, eventually, finished, suspended
 from tests.support.workers import Impatient, Item, Routed, diary, letters, new_worker, run, trouble, working
 
 
@@ -158,7 +158,7 @@ async def test_a_holder_that_waits_is_woken(queue: Queue, worker: Worker) -> Non
 async def test_a_holder_is_woken_by_the_result_and_not_by_a_timer(
     queue: Queue, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ticketing, "LOOK_S", NEVER_S)
+    monkeypatch.setattr(ticketing, "LOOK_S", 2 * LIMIT_S)
     tickets = [await queue.submit(Pair, Item(0, number)) for number in range(3)]
     waiting = [await suspended(queue.result(ticket)) for ticket in tickets]
     async with working(worker):
@@ -172,7 +172,7 @@ async def test_a_holder_is_woken_by_the_result_and_not_by_a_timer(
 async def test_a_holder_that_begins_to_wait_right_before_the_result_is_stored_is_woken(
     queue: Queue, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ticketing, "LOOK_S", NEVER_S)
+    monkeypatch.setattr(ticketing, "LOOK_S", 2 * LIMIT_S)
     ticket = await queue.submit(Pair, Item(0, 3))
     waiting, storage = list[asyncio.Task[Any]](), queue.storage
     popped, turned = storage.pop, storage.turn
