@@ -14,7 +14,8 @@ from functools import partial
 from typing import TypeVar
 
 from shardq.drivers.shared.appending import append
-from shardq.drivers.shared.due import promote_some, promote_what_is_due, resolved, timed
+from shardq.drivers.shared.due import promote_some, promote_what_is_due, resolved
+from shardq.drivers.shared.keeping import Keeping
 from shardq.drivers.shared.lock import SharedLock
 from shardq.drivers.shared.pacing import Pace
 from shardq.drivers.shared.sleeping import Sleeping
@@ -66,6 +67,7 @@ class SharedStorage:
         self._store = store
         self.ears = ears_of(store)
         self._sleeping = Sleeping(self)
+        self._keeping = Keeping(self)
         self.pace = Pace(lambda: store.inspection.accepted(), lambda: store.inspection.at_work(), lambda: store.waits)
         self._closed = False
         self.limit_waits(None)
@@ -178,7 +180,7 @@ class SharedStorage:
 
     async def pop(self, hand: Hand, count: int, outputs: Sequence[Output] = ()) -> bool:
         if outputs:
-            outputs = await self._sendable(outputs)
+            outputs = await self._keeping.sendable(outputs)
         self.pace.handled(count)
         try:
             stored = self._store.delivering.pop(hand, count, outputs)
@@ -198,7 +200,7 @@ class SharedStorage:
                 return self._store.delivering.turn(None, served, terms, stay=stay)
             return None
         if outputs:
-            outputs = await self._sendable(outputs)
+            outputs = await self._keeping.sendable(outputs)
         self.pace.handled(hand.batch.count)
         try:
             found = self._store.delivering.turn(hand, served, terms, stay=stay, outputs=outputs)
@@ -232,7 +234,7 @@ class SharedStorage:
 
     async def drop(self, grave: str, *sequences: int) -> int:
         if grave == KEPT_PIPE:
-            await self._make_room_for(())
+            await self._keeping.drop_old()
         return await self.patiently(lambda: self._store.burying.drop(grave, sequences))
 
     async def remove(self, pipe: str, *messages: bytes) -> int:
@@ -374,20 +376,6 @@ class SharedStorage:
         if self._waits_are_limited:
             return verb()
         return await until_free(verb)
-
-    async def _sendable(self, outputs: Sequence[Output]) -> Sequence[Output]:
-        """The outputs as the segment takes them. Where results are to be kept, earlier ones make room."""
-        for output in outputs:
-            if output.pipe == KEPT_PIPE:
-                await self._make_room_for(output.messages)
-        return timed(outputs, self._store.segment.layout.step_parts)
-
-    async def _make_room_for(self, results: Sequence[bytes]) -> None:
-        """Drop results that are too old, and the oldest where there were too many with these."""
-        most = self.settings.results
-        before_us = time.time_ns() // 1000 - int(self.settings.results_age_s * 1e6)
-        while await self.patiently(lambda: self._store.burying.make_room(KEPT_PIPE, results, most, before_us)):
-            continue
 
     async def _taken_out(self, pipe: str, messages: Sequence[bytes], *, recurrent: bool = False) -> int:
         def remove(start: int) -> int:
