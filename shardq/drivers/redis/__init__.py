@@ -34,6 +34,7 @@ verb, in `lua/shared/` what several of them need. The modules, each after those 
 * `verbs.appending`: adding messages, now or later
 * `verbs.looking`: which thread is next, and what is due
 * `verbs.outputs`: what handlers send on
+* `verbs.releasing`: claims that a process gives up
 * `verbs.turning`: handing out and acknowledging in one step
 * `verbs.letters`: dead letters
 * `verbs.listing`: listings over all partitions, page by page
