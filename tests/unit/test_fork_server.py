@@ -125,7 +125,13 @@ def test_two_programs_draw_different_numbers() -> None:
         "import os, signal; os.kill(os.getpid(), signal.SIGINT)",
         "import atexit; atexit.register(print, 'the end')",
         "import threading, time; threading.Thread(target=lambda: (time.sleep(0.05), print('later'))).start()",
+        "import threading, time; threading.Thread(target=time.sleep, args=(100,), daemon=True).start()",
         "print('unflushed', end='')",
+        "import os; print('for nobody'); os.close(1)",
+        "import sys; print('for somebody'); sys.stdout.close()",
+        "class Last:\n    def __del__(self):\n        print('gone', Last)\nlast = Last()",
+        "import os, sys\npid = os.fork()\nif not pid:\n    sys.exit(7)\nprint(os.waitpid(pid, 0)[1] >> 8)",
+        "import atexit, sys; atexit.register(sys.exit, 5)",
         "import sys; print(sys.stdin.read().upper())",
     ],
 )
