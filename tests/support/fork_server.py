@@ -42,7 +42,8 @@ def serve(requests: socket.socket) -> None:
     runpy.run_module("shardq.supervise", run_name="imported")
     import shardq.cli  # noqa: F401
 
-    del sys.path[: 1 + len(_pythonpath())]  # the folder of this script, and what each program has one of its own of
+    # The folder of this script, and what each program has one of its own of.
+    del sys.path[: (not sys.flags.safe_path) + len(_pythonpath())]
     gc.freeze()  # a collection in a program would copy all that was imported here
     shared = dict(sys.modules)
     while True:
@@ -128,15 +129,15 @@ def _become(
     signal.signal(signal.SIGINT, signal.default_int_handler)
     _open_streams()
     option, what, *arguments = words
-    sys.orig_argv = [sys.executable, *words]
+    sys.orig_argv = [sys.executable, *sys.orig_argv[1:-2], *words]  # the options of this script are the program's
     sys.argv = [option, *arguments]
     main = sys.modules["__main__"] = ModuleType("__main__")
     main.__annotations__ = {}
+    here = [] if sys.flags.safe_path else [directory if option == "-m" else ""]
+    sys.path[:0] = [*here, *_pythonpath()]
     if option == "-m":
-        sys.path[:0] = [directory, *_pythonpath()]
         runpy._run_module_as_main(what)  # type: ignore[attr-defined]
     else:
-        sys.path[:0] = ["", *_pythonpath()]
         exec(compile(what, "<string>", "exec"), vars(main))
 
 

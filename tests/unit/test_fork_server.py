@@ -83,12 +83,14 @@ def told(kind: type[subprocess.Popen[Any]], words: tuple[str, ...], **options: A
     ],
     ids=["plain", "nowhere", "session", "group", "more variables", "fewer variables"],
 )
-@pytest.mark.parametrize("kind", ["module", "code"])
+@pytest.mark.parametrize("kind", ["module", "code", "code of a supervisor"])
 def test_a_program_finds_what_an_interpreter_of_its_own_would_have(
     tmp_path: Path, kind: str, options: dict[str, Any]
 ) -> None:
     (tmp_path / "probe.py").write_text(PROBE)
     words = ("-m", "probe", "one", "-two") if kind == "module" else ("-c", PROBE, "one", "-two")
+    if kind == "code of a supervisor":
+        words = (*python.supervisor_options(), *words)
     reading, writing = os.pipe()
     with open(reading), open(writing, "w"):
         # Named, because native code of this process may have added to what a program inherits.
