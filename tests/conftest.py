@@ -50,10 +50,16 @@ def pytest_unconfigure() -> None:
     end_run()
 
 
+def pytest_collectstart() -> None:
+    """What is collected stays: to look for garbage among it takes a fifth of the time."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """Leave the tests themselves out of each collection of garbage, in this process and in those it forks."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
