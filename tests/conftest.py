@@ -31,7 +31,7 @@ FORKING = (
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--one-loop", action="store_true", help="contracts and workers on asyncio alone, without uvloop")
+    parser.addoption("--one-of-each", action="store_true", help="on asyncio and one driver of each technology")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -32,8 +32,8 @@ SUSPENDING = {"append_when_room", "asyncio", "finished", "peer", "rest", "suspen
 
 
 def loops_for(config: pytest.Config, function: object) -> Loops:
-    """The loops that a test can tell from each other; with `--one-loop` asyncio alone."""
-    return ASYNCIO if config.getoption("--one-loop") or not may_suspend(function) else BOTH
+    """The loops that a test can tell from each other; with `--one-of-each` asyncio alone."""
+    return ASYNCIO if config.getoption("--one-of-each") or not may_suspend(function) else BOTH
 
 
 def may_suspend(function: object) -> bool:
@@ -45,7 +45,7 @@ def runs_on_another_loop(item: pytest.Item) -> bool:
     """Whether the same test runs on the other loop, which is enough: over a network on uvloop, since each verb suspends
     on either; with memory in another arrangement on asyncio, since loops are told from each other by the usual one.
     """
-    if item.config.getoption("--one-loop") or not isinstance(item, pytest.Function) or not may_suspend(item.obj):
+    if item.config.getoption("--one-of-each") or not isinstance(item, pytest.Function) or not may_suspend(item.obj):
         return False
     params: Mapping[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
     if _suspends_always(item):
