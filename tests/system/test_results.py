@@ -35,8 +35,6 @@ from tests.support.drivers import MIB, ONE_OF_EACH, Backend, Driver, driver_name
 from tests.support.tasks import LIMIT_S, NEVER_S, cancelled, eventually, finished, in_thread, suspended
 from tests.support.workers import Impatient, Item, Routed, diary, letters, new_worker, run, trouble, working
 
-pytestmark = pytest.mark.requires("answers")
-
 
 class Bad(Exception):
     """What callers may have as it is."""

@@ -52,7 +52,6 @@ class RuntimeStorage:
 
     importable_only = False
     suspends = False
-    answers = True
     keeps_results = True
 
     def __init__(

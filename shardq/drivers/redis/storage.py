@@ -74,7 +74,6 @@ class RedisStorage:
 
     importable_only = True
     suspends = True
-    answers = True
     keeps_results = False
 
     def __init__(

@@ -59,7 +59,6 @@ class SharedStorage:
 
     importable_only = True
     suspends = False
-    answers = True
     keeps_results = True
 
     def __init__(self, store: Store, settings: StorageSettings | None = None) -> None:
