@@ -99,6 +99,17 @@ def quick_starts() -> Iterator[None]:
         _servers, keeper.subprocess = former  # type: ignore[attr-defined]
 
 
+@contextmanager
+def executed_starts() -> Iterator[None]:
+    """Have all programs executed as long as this is entered: for what others see of them, as their command lines."""
+    global _servers
+    former, _servers = _servers, {}
+    try:
+        yield
+    finally:
+        _servers = former
+
+
 def _servers_now() -> dict[tuple[str, ...], _Server]:
     """Servers for programs without options, and for those that have the options of an embedded supervisor. They are
     started before any test changes what they would inherit of this process.
