@@ -161,17 +161,13 @@ class Queue(Calling, Ticketing):
         return prepare(facts, requests, routes, self._messages, self.storage.limits)
 
     def callable(self, handler: type[Handler[Any]]) -> HandlerInfo:
-        """What is known of a handler whose results are to be waited for here. Raises `HandlerError`, and
-        `ConfigurationError` for a storage that cannot.
-        """
+        """What is known of a handler whose results are to be waited for here. Raises `HandlerError`."""
         info = self._facts(handler)
         if inside_handler():
             raise HandlerError(
                 f"a handler cannot wait for results of {info.name}: it keeps the worker that others may wait for. Send "
                 f"the request on with emit, and go on in the handler that gets it"
             )
-        if not self.storage.answers:
-            raise ConfigurationError("callers cannot wait for results on this storage: use shared memory, or register")
         return info
 
     async def sealed(

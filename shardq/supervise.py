@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from shardq.connect import is_redis, segment_name, without_secrets
 from shardq.drivers.shared.membership import ask_renewal, join, progress_of, take_worker_slot
 from shardq.drivers.shared.storage import SharedLock, SharedStorage
-from shardq.environment import Flag
 from shardq.errors import (
     ConfigurationError,
     HandlerError,
@@ -31,7 +30,7 @@ from shardq.functions.apply import Apply
 from shardq.handler import Handler
 from shardq.model import handler_name
 from shardq.queue import Queue
-from shardq.serving import lifecycle
+from shardq.serving import command_line, lifecycle
 from shardq.settings import SupervisorSettings, check_environment
 from shardq.supervisor.code.handlers import load_handlers
 from shardq.supervisor.code.launch import FUNCTIONS_KEY, MARK, SERVER_URL
@@ -40,10 +39,10 @@ from shardq.supervisor.code.sharing import unshareable
 from shardq.supervisor.code.threads import ThreadWatch, threads
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.family import ExecuteAgain, Family
-from shardq.supervisor.output import logs, standard
+from shardq.supervisor.output import live, logs, standard
 from shardq.supervisor.output.telling import tell
 from shardq.supervisor.wishes.control import Control
-from shardq.supervisor.wishes.reload import PROBE, RESUME, Resumption, execute_again, resume_later
+from shardq.supervisor.wishes.reload import RESUME, Resumption, execute_again, resume_later
 from shardq.supervisor.wishes.signals import Signals, end_when_told, ends_at_start, note_wishes
 from shardq.supervisor.wishes.terminal import Terminal
 from shardq.supervisor.workers.child import (
@@ -57,7 +56,6 @@ from shardq.supervisor.workers.forked import give_defaults_to_children, keep_fro
 from shardq.supervisor.workers.renewal import Wear
 from shardq.system.descriptors import check_left
 from shardq.system.refusals import advice
-from shardq.version import __version__
 from shardq.working.hooks import Hooks
 from shardq.working.worker import Worker
 
@@ -65,9 +63,6 @@ if TYPE_CHECKING:
     from shardq.drivers.redis.supervised import SupervisedServer
 
 log = logging.getLogger("shardq.supervisor")
-
-#: Columns of the usage that stands above a complaint.
-_WIDTH = 80
 
 #: Which exit code an error that ends the command has.
 _EXITS: dict[type[Exception], Exit] = {
@@ -95,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     standard.open_missing()
     os.environ.pop(MARK, None)  # before any process is started that would inherit it
     server_url = os.environ.pop(SERVER_URL, None)
-    options = _parser().parse_args(arguments)
+    options = command_line.parser().parse_args(arguments)
     options.url = options.url or server_url
     proofs.key = os.environ.pop(FUNCTIONS_KEY, None)
     secrets = [(name, value) for name, value in ((SERVER_URL, server_url), (FUNCTIONS_KEY, proofs.key)) if value]
@@ -106,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A probe has not inherited the descriptor: the line is its supervisor's.
     control = None if options.control is None or options.probe else Control.open(options.control, options.application)
     try:
-        return _supervise(options, _settings(options), control, origin)
+        return _supervise(options, command_line.settings_of(options), control, origin)
     except StorageMoved as moved:
         return _told(str(moved), Exit.MOVED, control, to=moved.to)
     except tuple(_EXITS) as error:
@@ -146,7 +141,7 @@ def _supervise(
     options: argparse.Namespace, settings: SupervisorSettings, control: Control | None, origin: Origin
 ) -> Exit:
     supervises = options.as_worker is None and not options.probe
-    settings.progress = _shows_progress(options, settings)
+    settings.progress = live.is_wanted(settings, embedded=options.control is not None)
     erases = settings.progress and standard.knows_codes(sys.stderr)
     logs.configure(settings.log_level, as_json=settings.json_output, waits=not supervises, erases=erases)
     check_environment()
@@ -184,13 +179,6 @@ def _supervise(
             lifecycle.leave(segment, url, options.targets)
 
 
-def _shows_progress(options: argparse.Namespace, settings: SupervisorSettings) -> bool:
-    if settings.json_output or settings.progress is False:
-        return False
-    by_default = settings.drain or (options.control is None and standard.is_terminal(sys.stderr))
-    return settings.progress or by_default
-
-
 def _handlers(
     options: argparse.Namespace,
     settings: SupervisorSettings,
@@ -223,13 +211,6 @@ def _again(
         execute_again(program, left)
 
     return again
-
-
-def _settings(options: argparse.Namespace) -> SupervisorSettings:
-    """The settings of the command line; for those not given there, of the environment."""
-    given = {name: getattr(options, name) for name in SupervisorSettings.model_fields}
-    given["preload"] = ",".join(options.preload) if options.preload else None
-    return SupervisorSettings(**{name: value for name, value in given.items() if value is not None})
 
 
 def _runner(
@@ -339,60 +320,6 @@ def _worker_of(storage: SharedStorage, settings: SupervisorSettings, number: int
         return Worker(SharedLock(storage), Queue(storage), hooks=hooks)
 
     return make
-
-
-class _Parser(argparse.ArgumentParser):
-    """Reads what the options mean, and how wide the terminal is, only when it is asked for help."""
-
-    def __init__(self, **options: Any) -> None:
-        # Else argparse asks for the width at each option, by a module that imports all kinds of compression.
-        super().__init__(**options, formatter_class=partial(argparse.HelpFormatter, width=_WIDTH))
-
-    def format_help(self) -> str:
-        self.formatter_class = argparse.HelpFormatter
-        descriptions = SupervisorSettings.descriptions()
-        for action in self._actions:
-            if text := descriptions.pop(action.dest, ""):
-                action.help = f"{text} {action.help}".replace("%", "%%")
-        return super().format_help()
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m shardq.supervise",
-        description="Serve handlers with worker processes over a shared-memory segment, or a Redis or Valkey server.",
-        epilog="Exit codes: " + ", ".join(f"{code.value} {code.name.lower().replace('_', ' ')}" for code in Exit),
-    )
-    parser.add_argument("--version", action="version", version=f"shardq {__version__}")
-    parser.add_argument("targets", nargs="+", metavar="MODULE[:Handler]", help="whose handlers to serve")
-    prefix = SupervisorSettings.model_config["env_prefix"]
-    for name, option in SupervisorSettings.option_names().items():
-        field = SupervisorSettings.model_fields[name]
-        flag: dict[str, Any] = {"metavar": option.upper()}
-        if isinstance(field, Flag):
-            flag = {"action": "store_const", "const": True}
-            if field.may_be_none:
-                flag = {"action": argparse.BooleanOptionalAction}
-        elif name == "preload":
-            flag = {"metavar": "MODULE", "action": "append"}
-        parser.add_argument(
-            f"--{option.replace('_', '-')}", dest=name, help=f"Environment: {prefix}{option.upper()}", **flag
-        )
-    # Options that an application gives to the supervisor that it embeds.
-    parser.add_argument("--control", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--application", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--private", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--standby", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--main", help=argparse.SUPPRESS)
-    # Options that a supervisor gives to a worker that it executes.
-    parser.add_argument("--as-worker", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--life", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--news", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--family", help=argparse.SUPPRESS)
-    # Options that a supervisor gives to its probe of new code, and to itself when it executes itself anew.
-    parser.add_argument(PROBE, action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument(RESUME, help=argparse.SUPPRESS)
-    return parser
 
 
 if __name__ == "__main__":

@@ -16,15 +16,22 @@ from tests.support.able import able_driver
 from tests.support.chance import choose_seed, figures, seed_line
 from tests.support.drivers import DRIVERS, Backend, Driver
 from tests.support.leaks import begin_run, end_run, leaked_files, leaked_processes, stray_files
+from tests.support.lean import LeanProcess
 from tests.support.redis_cluster import end_cluster
 from tests.support.redis_server import end_servers
 from tests.support.reports import sendable
 
 OpenBackend = Callable[..., Backend]
 
+#: Modules of tests that have a lean process call what they are about.
+FORKING = (
+    *("faults.test_exception_points", "faults.test_kill_points", "faults.test_kill_repairer", "faults.test_mutants"),
+    *("faults.test_spoilt", "faults.test_stop_points", "unit.test_checking"),
+)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--one-loop", action="store_true", help="contracts and workers on asyncio alone, without uvloop")
+    parser.addoption("--one-of-each", action="store_true", help="on asyncio and one driver of each technology")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -43,10 +50,16 @@ def pytest_unconfigure() -> None:
     end_run()
 
 
+def pytest_collectstart() -> None:
+    """What is collected stays: to look for garbage among it takes a fifth of the time."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """Leave the tests themselves out of each collection of garbage, in this process and in those it forks."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -82,6 +95,14 @@ def no_leaks() -> Iterator[None]:
     files = leaked_files(before)
     assert not processes, f"processes left behind: {processes}"
     assert not files, f"files left behind: {[str(path) for path in files]}"
+
+
+@pytest.fixture(scope="session")
+def lean() -> Iterator[LeanProcess]:
+    """Calls what forks a lot."""
+    process = LeanProcess(*(f"{__package__}.{name}" for name in FORKING))
+    yield process
+    process.end()
 
 
 @pytest.fixture

@@ -177,7 +177,7 @@ class Storage(Protocol):
 
     Results
 
-    S36. Where it `answers`, a process can read results as a worker reads requests: it claims a thread, and rests in it
+    S36. A process can read results as a worker reads requests: it claims a thread, and rests in it
         with no other handler served. Outputs into the thread wake it. Once it has ended, however it ended, `claimed`
         says so, and `wait` offers what is left there. (P5) [Memory: there is no other process. Redis: once its lease
         ran out, which the storage renews until the thread is released, or its supervisor says so.]
@@ -197,8 +197,6 @@ class Storage(Protocol):
     settings: StorageSettings
     importable_only: bool
     """Whether other processes serve the messages stored here, so that handlers must be importable by name."""
-    answers: bool
-    """Whether callers may wait for results."""
     suspends: bool
     """Whether `take`, `pop` and `turn` let the event loop run, as those over a network do."""
 

@@ -1,1 +1,1 @@
-"""A supervisor over shared memory: its segment, and the application that it is embedded in."""
+"""A supervisor as it is started: its command line, its storage, and the application that it is embedded in."""

@@ -21,8 +21,7 @@ from shardq.errors import (
 )
 from shardq.handler import Handler, handling
 from shardq.handling.info import HandlerInfo, info_of
-from shardq.handling.isolation import plainly
-from shardq.model import EMPTY, Batch, Hand, Terms, handler_name, split_key
+from shardq.model import EMPTY, Batch, Hand, handler_name, split_key
 from shardq.outputs import Output
 from shardq.results.inbox import Inbox
 from shardq.text.wording import counted
@@ -32,7 +31,8 @@ from shardq.working.failure import Failures, Unready
 from shardq.working.lease import Lease
 from shardq.working.outbox import Outbox
 from shardq.working.outcome import Done, End, Leave, MovedOn, Outcome
-from shardq.working.priorities import Priorities
+from shardq.working.quantum import Quantum
+from shardq.working.taking import Taking
 
 if TYPE_CHECKING:
     from shardq.working.worker import Worker
@@ -63,8 +63,7 @@ class Binding:
         """The terms by which a turn of the storage hands out batches. None: no turns are made."""
         self._at_once = self._terms is not None
         """Whether no code of the handler runs before its first batch and after its last one."""
-        self._since, self._before = monotonic(), 0
-        """When the quantum began, and how many requests were done then."""
+        self._quantum = Quantum(worker.settings)
         self._handler: Handler[Any] | None = None
         self._batch_began = monotonic()
         self._batch: Batch | None = None
@@ -75,9 +74,8 @@ class Binding:
         """Requests that left their tube so far: acknowledged or buried."""
         self._info: HandlerInfo
         """Known from `open` on."""
-        self._priorities: Priorities | None = None
-        self._taken_by: Terms | None = None
-        """The terms of the batch before."""
+        self._taking: Taking | None = None
+        """Known from the first batch on that no turn hands out."""
         self._context = Context()
         """Context variables of the stay: those of `create` and `start`, which each batch begins with, and of `stop`."""
         self._lease = Lease.of(worker.lock, self._key, renews=worker.hooks.renews)
@@ -132,10 +130,10 @@ class Binding:
             if outcome.more is None or self._storage.suspends:
                 long = monotonic() - self._batch_began > _LONG_BATCH_S
                 await self._worker.waiting.let_others_run(long=long)
-            if self._quantum_is_over():
+            if self._quantum.is_over(self.done):
                 if await self._worker.others_wait():
                     return Leave()
-                self._begin_quantum()
+                self._quantum.begin(self.done)
         return Leave()
 
     async def acknowledge(self, count: int) -> None:
@@ -194,8 +192,10 @@ class Binding:
         """The next batch, where one comes soon enough, and before another thread has work; or how the stay ends."""
         misses = 0
         while self._may_go_on():
-            batch = await self._take(handler, limit) if self._taken is None else self._taken
-            self._taken = None
+            batch, self._taken = self._taken, None
+            if batch is None:
+                taking = self._taking = self._taking or self._new_taking()
+                batch = await taking.take(handler, self._terms and self._terms.limit, limit - self.done)
             if batch is None:
                 return Leave(PAUSE_WHEN_UNUSABLE_S)
             if batch.count:
@@ -212,25 +212,16 @@ class Binding:
                 await self._find_what_was_missed()
         return Leave()
 
-    async def _take(self, handler: Handler[Any], limit: float) -> Batch | None:
-        """What the thread has now. None where the handler gives a batch size that cannot be."""
-        size = self._terms.limit if self._terms else self._context.run(plainly, self._batch_size, handler)
-        if not size:
-            return None
-        self._priorities = self._priorities or Priorities(self._key, self._info.priorities)
-        most, terms = int(min(size, limit - self.done)), self._taken_by
-        if terms is None or terms.limit != most or terms.priorities != self._priorities.served:
-            timeout_s, starvation_limit = self._class.timeout_s, self._class.starvation_limit
-            terms = self._taken_by = Terms(self._priorities.served, most, timeout_s, starvation_limit)
-        return await self._storage.take(self._key, self._token, terms)
+    def _new_taking(self) -> Taking:
+        return Taking(self._worker, self._key, self._token, self._class, self._context)
 
     async def _find_what_was_missed(self) -> None:
         """The storage said that there is work, and it was in none of the priorities. It may have been cancelled
         meanwhile, but not each time.
         """
         await self._worker.waiting.let_others_run(long=True)
-        if self._priorities:
-            await self._priorities.find_unlisted(self._storage)
+        if self._taking:
+            await self._taking.find_unlisted()
 
     async def _settled(self, handler: Handler[Any], batch: Batch) -> Outcome:
         """Handle and acknowledge a batch, or bury it."""
@@ -339,7 +330,7 @@ class Binding:
         # A handler that has to be stopped keeps its thread until it is stopped: so no other thread is served before.
         if self._at_once:
             served, terms = self._worker.handlers.served(), self._worker.handlers.terms()
-        stay = not self._quantum_is_over()
+        stay = not self._quantum.is_over(self.done)
         former = self._hand(batch)
         hand = await self._storage.turn(former, served, terms, stay=stay, outputs=outputs)
         if outputs and hand is former:
@@ -350,12 +341,12 @@ class Binding:
         if hand is None or hand.token != self._token:
             return MovedOn(hand)
         if not stay:
-            self._begin_quantum()
+            self._quantum.begin(self.done)
         return Done(more=hand.batch)
 
     async def _rested(self) -> Batch | End:
         """Wait for the next batch of the thread, or of another one."""
-        stay = not self._quantum_is_over()
+        stay = not self._quantum.is_over(self.done)
         hand = await self._worker.waiting.rest(self._hand(EMPTY), self._worker.hold_s, stay=stay)
         if hand and hand.token != self._token:
             return MovedOn(hand)
@@ -373,19 +364,3 @@ class Binding:
         """The first `count` requests of the batch in hand left their tube."""
         self.done += count - self._acknowledged
         self._acknowledged = count
-
-    def _quantum_is_over(self) -> bool:
-        """Whether the worker stayed for long enough while others may wait."""
-        settings = self._worker.settings
-        return self.done - self._before >= settings.quantum_items or monotonic() - self._since > settings.quantum
-
-    def _begin_quantum(self) -> None:
-        self._since, self._before = monotonic(), self.done
-
-    def _batch_size(self, handler: Handler[Any]) -> int:
-        """Most requests in a batch, 0 where what the handler says of it cannot be used."""
-        try:
-            return self._info.batch_size(handler, self._worker.settings.batch_size)
-        except Exception as error:
-            log.error("handler cannot be used", extra={"key": self._key}, exc_info=self._failures.shown(error))
-            return 0

@@ -32,7 +32,7 @@ class Handlers:
         self._settings = settings
         self._only = None if only is None else _by_name(only)
         # Every worker drops results that no caller waits for.
-        self._names = frozenset((*(self._only or ()), *((INBOX,) if queue.storage.answers else ())))
+        self._names = frozenset((*(self._only or ()), INBOX))
         self._terms: dict[str, Terms] = {}
         self._known: list[ref[type[Handler[Any]]]] = []
         """The handler classes that there were when this looked last."""

@@ -17,8 +17,6 @@ from tests.contracts.test_storage import KEY, PIPE, claimed, handed, numbered
 from tests.support.drivers import Backend, Driver
 from tests.support.tasks import NEVER_S, finished, in_thread, suspended
 
-pytestmark = pytest.mark.requires("answers")
-
 INBOX_KEY = "app.results/Inbox/7"
 INBOX = f"{INBOX_KEY}/0"
 TERMS = {"app.results/Inbox": Terms((0,), 64)}
@@ -27,7 +25,6 @@ WORKERS = frozenset({"app.results/Inbox"})
 
 
 async def test_S36_an_output_wakes_the_claimant_that_rests(storage: Storage, lock: Lock) -> None:
-    assert storage.answers
     inbox = Hand(INBOX_KEY, await storage.claim(INBOX_KEY), EMPTY)
     resting = await suspended(storage.rest(inbox, NONE, TERMS))
     await storage.append([(PIPE, numbered(1))])

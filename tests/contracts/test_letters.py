@@ -204,12 +204,12 @@ async def test_S20_a_full_storage_has_room_for_a_letter(open_backend: OpenBacken
 async def test_S20_all_of_a_full_storage_can_be_buried(open_backend: OpenBackend) -> None:
     backend = open_backend(1 * MIB)
     storage, token = backend.storage, await claimed(backend.new_lock())
-    while await storage.append([(PIPE, [b"%0200d" % number for number in range(100)])]):
+    while await storage.append([(PIPE, [b"%0500d" % number for number in range(40)])]):
         continue
     queued, buried = await storage.length(PIPE), list[int]()
 
-    while (batch := await hands.take(storage, [PIPE], 128, token)).count:
-        assert await hands.bury(storage, PIPE, batch.sequence, token, GRAVE, b"%300d" % batch.sequence)
+    while (batch := await hands.take(storage, [PIPE], 8, token)).count:
+        assert await hands.bury(storage, PIPE, batch.sequence, token, GRAVE, b"%750d" % batch.sequence)
         buried.append(batch.sequence)
 
     look = await storage.backlog()

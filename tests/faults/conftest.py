@@ -8,23 +8,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from random import Random
 
 import pytest
 
 from tests.support.chance import SEED, add_figure
-from tests.support.lean import LeanProcess
 
 EVERYTHING = os.environ.get("SHARDQ_FAULTS") == "all"
 #: How long a test may take that tries every step, seconds: on a busy machine some of them take minutes.
 _EVERYTHING_S = 3600
 KILLS = int(os.environ.get("SHARDQ_FAULTS_KILLS", "25"))
-#: Tests that have a lean process call what they are about.
-FORKING = (
-    *("test_exception_points", "test_kill_points", "test_kill_repairer", "test_mutants", "test_spoilt"),
-    "test_stop_points",
-)
 
 
 @pytest.hookimpl(trylast=True)
@@ -43,14 +37,6 @@ def random(request: pytest.FixtureRequest) -> Random:
     seed = os.environ[SEED]
     print(f"{SEED}={seed}")
     return Random(f"{seed} {request.node.name}")
-
-
-@pytest.fixture(scope="session")
-def lean() -> Iterator[LeanProcess]:
-    """Calls what forks a lot."""
-    process = LeanProcess(*(f"{__package__}.{name}" for name in FORKING))
-    yield process
-    process.end()
 
 
 @pytest.fixture

@@ -91,7 +91,8 @@ def test_no_wake_up_is_lost_in_any_order(shop: Shop, random: Random, everything:
     """Whatever the order, sleepers are woken for all that is appended; there is no safety net."""
     with without_net():
         number = run_all(shop.run, preemptions=2 if everything else 1, kills=0)
-        number += run_sample(shop.run, random_plans(random, 400, steps=60, preemptions=4, kills=0))
+        plans = random_plans(random, 4_000 if everything else 200, steps=60, preemptions=4, kills=0)
+        number += run_sample(shop.run, plans)
     tried("orders", number)
 
 

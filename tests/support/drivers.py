@@ -24,7 +24,6 @@ PARTITIONS, MOST_PARTITIONS = 3, 6
 
 #: What a driver may be able to do, and what a test may require.
 CAPABILITIES = {
-    "answers": "callers can wait for results",
     "bounded": "can be given a capacity, which all tubes share, or those of a partition where there are such",
     "immediate": "verbs do not suspend where they need not wait",
     "lifelong_claims": "a claim lasts as long as its holder lives, whatever its time to live",
@@ -268,13 +267,13 @@ def redis_protocol() -> int:
     return int(os.environ.get(PROTOCOL, "2"))
 
 
-_ON_A_SERVER = frozenset({"answers", "bounded", "lone_locks", "moves", "multiprocess", "noted_deaths", "time_leases"})
+_ON_A_SERVER = frozenset({"bounded", "lone_locks", "moves", "multiprocess", "noted_deaths", "time_leases"})
 
 DRIVERS = (
     Driver(
         "runtime",
         make_runtime,
-        frozenset({"one_grave", "answers", "bounded", "immediate", "lone_locks", "time_leases"}),
+        frozenset({"one_grave", "bounded", "immediate", "lone_locks", "time_leases"}),
         lone_lock=lone_runtime_lock,
     ),
     Driver(
@@ -283,7 +282,6 @@ DRIVERS = (
         frozenset(
             {
                 "one_grave",
-                "answers",
                 "bounded",
                 "immediate",
                 "lifelong_claims",
@@ -329,12 +327,12 @@ DRIVERS = (
     Driver(
         "shared, one slot",
         make_shared_with_one_slot,
-        frozenset({"one_grave", "answers", "bounded", "immediate", "lifelong_claims", "moves"}),
+        frozenset({"one_grave", "bounded", "immediate", "lifelong_claims", "moves"}),
     ),
     Driver(
         "shared, small steps",
         make_shared_in_small_steps,
-        frozenset({"one_grave", "answers", "bounded", "immediate", "lifelong_claims", "moves"}),
+        frozenset({"one_grave", "bounded", "immediate", "lifelong_claims", "moves"}),
     ),
 )
 

@@ -4,11 +4,16 @@ A new interpreter takes a fifth of a second before it has imported shardq. A pro
 would find there: a `__main__` of its own, its arguments, environment, directory, streams and descriptors, default
 signals, and as its parent the process that sent the message. `tests.support.python` sends them.
 
+It ends as an interpreter does: threads are joined, exit functions are called, its own modules and what only they hold
+are destroyed, and its streams are flushed. What it has in common with the server is left as it is: the system would
+copy that page by page while it is destroyed, which takes three times as long as the start.
+
 It runs as a script, so that programs find no module of the tests imported.
 """
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import gc
 import marshal
@@ -18,9 +23,10 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from io import TextIOWrapper
+from itertools import takewhile
 from types import ModuleType
 from typing import Any
 
@@ -36,8 +42,10 @@ def serve(requests: socket.socket) -> None:
     runpy.run_module("shardq.supervise", run_name="imported")
     import shardq.cli  # noqa: F401
 
-    del sys.path[: 1 + len(_pythonpath())]  # the folder of this script, and what each program has one of its own of
+    # The folder of this script, and what each program has one of its own of.
+    del sys.path[: (not sys.flags.safe_path) + len(_pythonpath())]
     gc.freeze()  # a collection in a program would copy all that was imported here
+    shared = dict(sys.modules)
     while True:
         data, descriptors, _, _ = socket.recv_fds(requests, MESSAGE_BYTES, DESCRIPTORS)
         if not data:
@@ -48,7 +56,36 @@ def serve(requests: socket.socket) -> None:
             os.close(descriptor)
     requests.send(str(os.getpid()).encode())
     requests.close()
-    _become(descriptors=descriptors, **marshal.loads(data))
+    end = _End(shared)
+    atexit.register(end.come)  # the first is the last to be called
+    try:
+        _become(descriptors=descriptors, **marshal.loads(data))
+        end.code = 0
+    except SystemExit as leaving:
+        end.code = leaving.code or 0
+        raise
+
+
+class _End:
+    """The end of a program."""
+
+    def __init__(self, shared: Mapping[str, ModuleType]) -> None:
+        self._shared = shared
+        self.code: object = None
+        """What it exits with. None: something was raised."""
+
+    def come(self) -> None:
+        """Be the end, unless the interpreter has more to say: the code in words, or that a stream cannot be flushed."""
+        if not isinstance(self.code, int):
+            return
+        for name in ("__main__", *takewhile(lambda name: name not in self._shared, reversed(sys.modules))):
+            sys.modules.pop(name, None)
+        gc.collect()
+        with suppress(Exception):
+            for stream in filter(None, (sys.stdout, sys.stderr)):
+                if not stream.closed:
+                    stream.flush()
+            os._exit(self.code & 0xFF)
 
 
 def _forked() -> bool:
@@ -92,15 +129,15 @@ def _become(
     signal.signal(signal.SIGINT, signal.default_int_handler)
     _open_streams()
     option, what, *arguments = words
-    sys.orig_argv = [sys.executable, *words]
+    sys.orig_argv = [sys.executable, *sys.orig_argv[1:-2], *words]  # the options of this script are the program's
     sys.argv = [option, *arguments]
     main = sys.modules["__main__"] = ModuleType("__main__")
     main.__annotations__ = {}
+    here = [] if sys.flags.safe_path else [directory if option == "-m" else ""]
+    sys.path[:0] = [*here, *_pythonpath()]
     if option == "-m":
-        sys.path[:0] = [directory, *_pythonpath()]
         runpy._run_module_as_main(what)  # type: ignore[attr-defined]
     else:
-        sys.path[:0] = ["", *_pythonpath()]
         exec(compile(what, "<string>", "exec"), vars(main))
 
 

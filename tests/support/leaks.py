@@ -19,7 +19,6 @@ from pathlib import Path
 
 import psutil
 
-from tests.support.redis_server import is_server
 from tests.support.tasks import LIMIT_S
 
 #: Environment variable with what marks the names of segments: six digits for the run, two for who runs tests in it.
@@ -141,9 +140,14 @@ def _lives_with_interpreter(process: psutil.Process) -> bool:
         return True
     try:
         words = process.cmdline()
-        return is_server(words) or any("multiprocessing.resource_tracker" in word for word in words)
+        return _is_server(words) or any("multiprocessing.resource_tracker" in word for word in words)
     except psutil.Error:
         return False
+
+
+def _is_server(words: list[str]) -> bool:
+    """Whether a command line is that of a Redis or Valkey server."""
+    return bool(words) and ("redis-server" in words[0] or "valkey-server" in words[0])
 
 
 def _describe(process: psutil.Process) -> str:

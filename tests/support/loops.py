@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from tests.support.drivers import ONE_OF_EACH
 from tests.support.tasks import without_suspending
 
 Loops = Mapping[str, Callable[[], asyncio.AbstractEventLoop]]
@@ -31,8 +32,8 @@ SUSPENDING = {"append_when_room", "asyncio", "finished", "peer", "rest", "suspen
 
 
 def loops_for(config: pytest.Config, function: object) -> Loops:
-    """The loops that a test can tell from each other; with `--one-loop` asyncio alone."""
-    return ASYNCIO if config.getoption("--one-loop") or not may_suspend(function) else BOTH
+    """The loops that a test can tell from each other; with `--one-of-each` asyncio alone."""
+    return ASYNCIO if config.getoption("--one-of-each") or not may_suspend(function) else BOTH
 
 
 def may_suspend(function: object) -> bool:
@@ -41,13 +42,15 @@ def may_suspend(function: object) -> bool:
 
 
 def runs_on_another_loop(item: pytest.Item) -> bool:
-    """Whether the test of a driver over a network runs on uvloop as well: one loop is enough for it, since each of its
-    verbs suspends on either.
+    """Whether the same test runs on the other loop, which is enough: over a network on uvloop, since each verb suspends
+    on either; with memory in another arrangement on asyncio, since loops are told from each other by the usual one.
     """
-    if item.config.getoption("--one-loop") or not _suspends_always(item):
+    if item.config.getoption("--one-of-each") or not isinstance(item, pytest.Function) or not may_suspend(item.obj):
         return False
-    assert isinstance(item, pytest.Function)
-    return item.callspec.params.get(LOOP) is BOTH["asyncio"] and may_suspend(item.obj)
+    params: Mapping[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
+    if _suspends_always(item):
+        return params.get(LOOP) is BOTH["asyncio"]
+    return "driver" in params and params["driver"] not in ONE_OF_EACH and params.get(LOOP) is BOTH["uvloop"]
 
 
 def _suspends_always(item: pytest.Item) -> bool:

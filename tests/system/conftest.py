@@ -20,7 +20,7 @@ from tests.support.homes import Home, home_of
 from tests.support.jobs import Folder
 from tests.support.loops import ASYNCIO, BOTH, LOOP, Loops, loops_for
 from tests.support.programs import Supervise
-from tests.support.python import quick_starts
+from tests.support.python import executed_starts, quick_starts
 from tests.support.segments import new_name
 from tests.support.supervised import Start
 
@@ -29,6 +29,13 @@ from tests.support.supervised import Start
 def _quick_starts() -> Iterator[None]:
     """`SHARDQ_TESTS_EXECUTE=1` has all programs executed."""
     with nullcontext() if os.environ.get("SHARDQ_TESTS_EXECUTE") else quick_starts():
+        yield
+
+
+@pytest.fixture
+def executed() -> Iterator[None]:
+    """Programs are executed: others see the command line and the environment of each as it was started."""
+    with executed_starts():
         yield
 
 

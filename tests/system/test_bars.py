@@ -20,8 +20,6 @@ from shardq.protocols import Storage
 from shardq.results.mapping import MapProgress
 from tests.support.workers import working
 
-pytestmark = pytest.mark.requires("answers")
-
 #: More than a window, so that results come in several parts.
 MANY = 300
 

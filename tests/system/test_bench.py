@@ -26,8 +26,16 @@ from tests.support import hanging, python
 from tests.support.programs import ROOT
 
 CONTESTANTS = [(scenario, contestant) for scenario in SCENARIOS.values() for contestant in scenario.contestants]
-#: Of those that are one function with other numbers, as of workers, the first.
-FUNCTIONS = list({(scenario.name, each.function): (scenario, each) for scenario, each in CONTESTANTS[::-1]}.values())
+
+
+def way(scenario: Scenario, contestant: Contestant) -> tuple[object, ...]:
+    """What it does, and what it tells, whatever the numbers are that it does it with, as of workers."""
+    chosen = (name if type(value) in (int, float) else (name, value) for name, value in contestant.arguments.items())
+    return contestant.function, *chosen, *(figure.name for figure in scenario.figures)
+
+
+#: Of those that go the same way, the first.
+FUNCTIONS = list({way(scenario, each): (scenario, each) for scenario, each in CONTESTANTS[::-1]}.values())
 
 
 def cases(chosen: Sequence[tuple[Scenario, Contestant]]) -> list[Any]:
@@ -36,7 +44,7 @@ def cases(chosen: Sequence[tuple[Scenario, Contestant]]) -> list[Any]:
 
 
 @pytest.mark.parametrize(("scenario", "contestant"), cases(FUNCTIONS[::-1]))
-def test_each_function_of_each_scenario_returns_its_figures(scenario: Scenario, contestant: Contestant) -> None:
+def test_each_way_of_a_scenario_returns_its_figures(scenario: Scenario, contestant: Contestant) -> None:
     if contestant.missing:
         pytest.skip(f"{contestant.name} needs {contestant.needs}")
     figures = _figures_of(contestant)

@@ -146,6 +146,7 @@ def other_threads() -> Iterator[None]:
 # What an application gets
 
 
+@pytest.mark.usefixtures("executed")
 def test_an_application_with_threads_has_its_work_done(run: Run, folder: Folder) -> None:
     async def app() -> None:
         with other_threads():
@@ -161,6 +162,7 @@ def test_an_application_with_threads_has_its_work_done(run: Run, folder: Folder)
     run(app)
 
 
+@pytest.mark.usefixtures("executed")
 async def test_an_application_in_another_thread_than_the_first_has_its_work_done(folder: Folder) -> None:
     async def app() -> None:
         async with Supervisor(JOBS, workers=1) as supervisor:

@@ -14,10 +14,13 @@ from shardq import Queue, Retry, Worker
 from shardq.errors import QueueFull
 from shardq.supervisor.exits import Exit
 from shardq.working.hooks import Hooks
+from tests.support.drivers import ONE_OF_EACH
 from tests.support.malign import FOLDER, MALIGN, SLOW, Ask, BadText, Malign
 from tests.support.supervised import Start, client, forget_dead, leave_in_segment
 from tests.support.workers import Item, Once, Routed, batches, diary, letters, one_each, plans, run, trouble
 
+#: Those that what runs a coroutine knows, and may act on.
+ABRUPT = {"interrupts", "exits", "ends a generator", "stops an iteration", "cancels", "has no memory"}
 AT_ONCE = Retry(max_attempts=2, backoff_s=0.001, jitter=False)
 
 
@@ -47,8 +50,19 @@ class FailsToStart(Routed):
             raise trouble.pop(1)()
 
 
-@pytest.mark.parametrize("how", MALIGN)
+@pytest.mark.parametrize("driver", ONE_OF_EACH[:1], ids=lambda driver: driver.name, indirect=True)
+@pytest.mark.parametrize("how", sorted(MALIGN.keys() - ABRUPT))
 async def test_a_malign_exception_is_a_failure_like_others(queue: Queue, worker: Worker, how: str) -> None:
+    """On one driver: the storage gets a letter, and nothing of the exception."""
+    await it_is_a_failure_like_others(queue, worker, how)
+
+
+@pytest.mark.parametrize("how", sorted(ABRUPT))
+async def test_so_is_one_that_may_end_more_than_the_handler(queue: Queue, worker: Worker, how: str) -> None:
+    await it_is_a_failure_like_others(queue, worker, how)
+
+
+async def it_is_a_failure_like_others(queue: Queue, worker: Worker, how: str) -> None:
     trouble[0] = MALIGN[how]
     await queue.register(Fragile, *one_each(3))
 

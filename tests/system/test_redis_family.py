@@ -145,15 +145,18 @@ def guarded() -> Iterator[Server]:
     server.end()
 
 
+@pytest.mark.usefixtures("executed")
 async def test_no_list_of_processes_shows_a_password(guarded: Server, folder: Folder) -> None:
     url = f"redis+unix://:secret@{guarded.socket}"
     async with Supervisor(Record, workers=1, url=url) as supervisor:
         await supervisor.queue.register(Record, *folder.notes(range(1)))
         assert await supervisor.drain(LIMIT_S)
         words = [word for process in psutil.Process().children(recursive=True) for word in process.cmdline()]
+    assert "--control" in words
     assert not any("secret" in word for word in words if word != "secret")  # the server itself was given it
 
 
+@pytest.mark.usefixtures("executed")
 @pytest.mark.parametrize("text", ["", THREAD], ids=["forked", "executed"])
 async def test_what_handlers_start_is_not_told_the_password(
     guarded: Server, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

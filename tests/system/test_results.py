@@ -35,8 +35,6 @@ from tests.support.drivers import MIB, ONE_OF_EACH, Backend, Driver, driver_name
 from tests.support.tasks import LIMIT_S, NEVER_S, cancelled, eventually, finished, in_thread, suspended
 from tests.support.workers import Impatient, Item, Routed, diary, letters, new_worker, run, trouble, working
 
-pytestmark = pytest.mark.requires("answers")
-
 
 class Bad(Exception):
     """What callers may have as it is."""
@@ -450,14 +448,14 @@ async def test_the_failure_of_a_caller_that_is_gone_is_a_dead_letter(queue: Queu
 
 
 @pytest.mark.parametrize("ordered", [True, False])
-@pytest.mark.parametrize("window", [None, 1, 7])
+@pytest.mark.parametrize(("window", "many"), [(None, 300), (1, 60), (7, 60)])
 async def test_a_map_has_a_result_for_each_request(
-    queue: Queue, worker: Worker, window: int | None, *, ordered: bool
+    queue: Queue, worker: Worker, window: int | None, many: int, *, ordered: bool
 ) -> None:
     async with working(worker):
-        async with queue.map(Double, items(300), window=window, ordered=ordered) as results:
+        async with queue.map(Double, items(many), window=window, ordered=ordered) as results:
             found = [result async for result in results]
-        assert (found if ordered else sorted(found)) == [2 * number for number in range(300)]
+        assert (found if ordered else sorted(found)) == [2 * number for number in range(many)]
         await nothing_is_left(queue)
 
 

@@ -23,6 +23,8 @@ from tests.faults.kit.damage import limited
 from tests.faults.kit.points import Child, die_at, lines_of, one_of_each_line
 from tests.support import hands
 from tests.support.chance import SEED
+from tests.support.lean import LeanProcess
+from tests.support.segments import stores
 
 PIPES = [f"m/H/{thread}/{priority}" for thread in range(3) for priority in (-1, 0)]
 PIPE, KEY, GRAVE = PIPES[1], "m/H/0", "m/H/dead/0"
@@ -35,6 +37,10 @@ LINES_APART = 5
 
 @pytest.fixture
 def full(store: Store) -> Store:
+    return filled(store)
+
+
+def filled(store: Store) -> Store:
     """With some of all that a segment can hold."""
     assert store.appending.append([(pipe, [b"%d" % n for n in range(20)]) for pipe in PIPES])
     assert store.appending.append([(PIPES[3], [bytes(70_000), b"behind"])])
@@ -84,15 +90,21 @@ def test_without_memory_for_the_copy_an_error_says_so_and_others_go_on(full: Sto
     assert full.checking.wrongs() == []
 
 
-def test_who_is_killed_at_any_line_of_a_look_leaves_the_segment_whole(full: Store) -> None:
-    chosen = random.Random(os.environ[SEED])
-    for place in range(0, len(lines_of(lambda: full.checking, full.checking.wrongs)), LINES_APART):
-        # Once more, since a look goes through as many ranges as there are, and a death and an append change that.
-        lines = lines_of(lambda: full.checking, full.checking.wrongs)
-        [step] = one_of_each_line(lines[place : place + 1], chosen)
-        assert die_at(step, lambda: full.checking, full.checking.wrongs).reached, step
-        assert full.checking.wrongs() == [], step
-        assert full.appending.append([(PIPE, [b"more"])]), step
+def test_who_is_killed_at_any_line_of_a_look_leaves_the_segment_whole(lean: LeanProcess) -> None:
+    lean.call(die_looking, os.environ[SEED])
+
+
+def die_looking(seed: str) -> None:
+    chosen = random.Random(seed)
+    with stores() as new_store:
+        full = filled(new_store())
+        for place in range(0, len(lines_of(lambda: full.checking, full.checking.wrongs)), LINES_APART):
+            # Once more, since a look goes through as many ranges as there are, and a death and an append change that.
+            lines = lines_of(lambda: full.checking, full.checking.wrongs)
+            [step] = one_of_each_line(lines[place : place + 1], chosen)
+            assert die_at(step, lambda: full.checking, full.checking.wrongs).reached, step
+            assert full.checking.wrongs() == [], step
+            assert full.appending.append([(PIPE, [b"more"])]), step
 
 
 def test_a_thread_whose_pause_is_over_is_as_it_should_be(store: Store) -> None:

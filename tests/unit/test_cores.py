@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from shardq import Supervisor, supervise
+from shardq import Supervisor
 from shardq.errors import ConfigurationError
+from shardq.serving import command_line
 from shardq.settings import MOST_WORKERS, SupervisorSettings
 from shardq.system import cores
 from shardq.system.cores import usable_cores
@@ -156,8 +157,8 @@ def test_the_default_is_never_more_than_the_most() -> None:
 def test_a_number_that_is_given_is_used() -> None:
     assert Supervisor("app.jobs", workers=2).settings.workers == 2
     assert SupervisorSettings(workers=2).workers == 2
-    options = supervise._parser().parse_args(["app.jobs", "--workers", "2"])
-    assert supervise._settings(options).workers == 2
+    options = command_line.parser().parse_args(["app.jobs", "--workers", "2"])
+    assert command_line.settings_of(options).workers == 2
 
 
 @pytest.mark.parametrize("variable", ["192", "many"])

@@ -83,12 +83,14 @@ def told(kind: type[subprocess.Popen[Any]], words: tuple[str, ...], **options: A
     ],
     ids=["plain", "nowhere", "session", "group", "more variables", "fewer variables"],
 )
-@pytest.mark.parametrize("kind", ["module", "code"])
+@pytest.mark.parametrize("kind", ["module", "code", "code of a supervisor"])
 def test_a_program_finds_what_an_interpreter_of_its_own_would_have(
     tmp_path: Path, kind: str, options: dict[str, Any]
 ) -> None:
     (tmp_path / "probe.py").write_text(PROBE)
     words = ("-m", "probe", "one", "-two") if kind == "module" else ("-c", PROBE, "one", "-two")
+    if kind == "code of a supervisor":
+        words = (*python.supervisor_options(), *words)
     reading, writing = os.pipe()
     with open(reading), open(writing, "w"):
         # Named, because native code of this process may have added to what a program inherits.
@@ -125,7 +127,13 @@ def test_two_programs_draw_different_numbers() -> None:
         "import os, signal; os.kill(os.getpid(), signal.SIGINT)",
         "import atexit; atexit.register(print, 'the end')",
         "import threading, time; threading.Thread(target=lambda: (time.sleep(0.05), print('later'))).start()",
+        "import threading, time; threading.Thread(target=time.sleep, args=(100,), daemon=True).start()",
         "print('unflushed', end='')",
+        "import os; print('for nobody'); os.close(1)",
+        "import sys; print('for somebody'); sys.stdout.close()",
+        "class Last:\n    def __del__(self):\n        print('gone', Last)\nlast = Last()",
+        "import os, sys\npid = os.fork()\nif not pid:\n    sys.exit(7)\nprint(os.waitpid(pid, 0)[1] >> 8)",
+        "import atexit, sys; atexit.register(sys.exit, 5)",
         "import sys; print(sys.stdin.read().upper())",
     ],
 )

@@ -53,7 +53,6 @@ class RuntimeStorage:
 
     importable_only = False
     suspends = False
-    answers = True
 
     def __init__(
         self,

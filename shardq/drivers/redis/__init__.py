@@ -35,6 +35,7 @@ verb, in `lua/shared/` what several of them need. The modules, each after those 
 * `verbs.looking`: which thread is next, and what is due
 * `verbs.results`: results that are kept for tickets
 * `verbs.outputs`: what handlers send on
+* `verbs.releasing`: claims that a process gives up
 * `verbs.turning`: handing out and acknowledging in one step
 * `verbs.letters`: dead letters
 * `verbs.listing`: listings over all partitions, page by page

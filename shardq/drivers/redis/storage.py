@@ -76,7 +76,6 @@ class RedisStorage:
 
     importable_only = True
     suspends = True
-    answers = True
 
     def __init__(
         self,
@@ -299,7 +298,7 @@ class RedisStorage:
     async def claim(self, key: str, lease_s: float | None = None) -> int:
         """`lease_s`: how long the claim lives; None: as long as this process, or until it is released."""
         lease_us = round((self.turning.lease_s if lease_s is None else lease_s) * 1e6)
-        orphan = self.turning.release_orphan(lambda token: (key, token))
+        orphan = self.turning.releasing.of_orphan(lambda token: (key, token))
         token: int = await self.server.run_on(
             key, "claim", {"key": key, "lease_us": lease_us, "owner": self.turning.owner}, once=True, orphan=orphan
         )

@@ -60,7 +60,6 @@ class SharedStorage:
 
     importable_only = True
     suspends = False
-    answers = True
 
     def __init__(self, store: Store, settings: StorageSettings | None = None) -> None:
         self.settings = settings or StorageSettings()

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+
+from shardq.settings import SupervisorSettings
 from shardq.supervised import Supervised
+from shardq.supervisor.output import standard
 from shardq.supervisor.output.progress import Progress
+
+
+def is_wanted(settings: SupervisorSettings, *, embedded: bool) -> bool:
+    """Whether a family shows how far it is, in a drain too. `embedded`: an application started the supervisor."""
+    if settings.json_output or settings.progress is False:
+        return False
+    by_default = settings.drain or (not embedded and standard.is_terminal(sys.stderr))
+    return settings.progress or by_default
 
 
 class Live:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
-from shardq.blocking import here as blocking
-from shardq.drivers.redis.connections.tries import LOOK_S
 from shardq.drivers.redis.servers.server import Server
 from shardq.drivers.redis.verbs.forwarding import Forwarding
 from shardq.drivers.redis.verbs.hands import decoded, hand_said, hand_told, terms_told
@@ -19,6 +16,7 @@ from shardq.drivers.redis.verbs.leases import LEASE_S
 from shardq.drivers.redis.verbs.looking import Looking, look_said
 from shardq.drivers.redis.verbs.outputs import Sending
 from shardq.drivers.redis.verbs.presence import Presence
+from shardq.drivers.redis.verbs.releasing import Releasing
 from shardq.drivers.redis.verbs.sleeping import Look, Places, until
 from shardq.drivers.redis.verbs.strays import Strays
 from shardq.errors import StorageMoved
@@ -31,8 +29,6 @@ ROUND_S = 0.2
 SWEEP_ROUNDS, BLIND_ROUNDS = 10, 3
 _encode = msgspec.msgpack.Encoder().encode
 
-
-_Result = TypeVar("_Result")
 #: What a worker serves, and how.
 Asked = tuple[Served, AllTerms]
 
@@ -44,8 +40,8 @@ class Turning:
         self._server = server
         self.presence = Presence(server)
         self.strays = Strays(server, self.presence)
+        self.releasing = Releasing(server, self.strays, forwarding)
         self._looking = looking
-        self._forwarding = forwarding
         self.round_s = ROUND_S
         self._looked_at = self._turned_at = float("-inf")
         """When all partitions were looked at, and when another one was turned to, monotonic."""
@@ -57,7 +53,6 @@ class Turning:
         """Whether some could not be looked at."""
         self._last = 0
         """The partition of the last thread."""
-        self._tasks = set[asyncio.Task[Any]]()
         self.lease_s = LEASE_S
         """How long the claims of turns live."""
         self.sent_at = time.monotonic()
@@ -202,7 +197,8 @@ class Turning:
                 self._misses_some = True
                 continue
             its = bound if place == own else None
-            seen = await self._soon(self._at(place, its, asked, places.lie_as(place), stay=stay, tells=False), its)
+            turn = self._at(place, its, asked, places.lie_as(place), stay=stay, tells=False)
+            seen = await self.releasing.soon(turn, its)
             if seen is None:
                 await self._server.note_silence(place)
                 continue
@@ -215,70 +211,13 @@ class Turning:
             self._last = place
             self._begin_batch(found, asked[1])
             if bound and found.token != bound.token and place != own:
-                await self._exchange(bound, found)
+                await self.releasing.exchange(bound, found)
             return found
         return None
-
-    async def _soon(self, turn: Coroutine[Any, Any, Look], bound: Hand | None) -> Look | None:
-        """What a turn returns that may claim a thread. None where its server does not answer; should it have claimed
-        one it is released once it does.
-        """
-        if blocking.blocking:
-            return await turn
-        task = self._spawn(turn)
-        try:
-            done, _ = await asyncio.wait({task}, timeout=LOOK_S)
-        except asyncio.CancelledError:
-            task.add_done_callback(partial(self._give_up, bound))
-            raise
-        if done:
-            return task.result()
-        task.add_done_callback(partial(self._give_up, bound))
-        return None
-
-    def _give_up(self, bound: Hand | None, turned: asyncio.Task[Look]) -> None:
-        """Release what was claimed too late."""
-        found: Hand | None = None if turned.cancelled() or turned.exception() else turned.result().found
-        if found and (bound is None or found.token != bound.token):
-            self._spawn(self._unclaim(found))
 
     def _begin_batch(self, hand: Hand | None, terms: AllTerms) -> None:
         its = terms.get(split_key(hand.key)[0]) if hand and hand.batch.count else None
         self.begin_deadline(its.timeout_s if its else None)
-
-    async def _exchange(self, former: Hand, found: Hand) -> None:
-        """Release a thread for another one that was claimed."""
-        self.strays.forget_claim(former.key)
-        if blocking.blocking:
-            await self._unclaim(former)
-            return
-        try:
-            await asyncio.shield(self._spawn(self._unclaim(former)))
-        except asyncio.CancelledError:
-            self._spawn(self._unclaim(found))
-            raise
-
-    async def _bring_on(self, source: int, former: Hand | None, found: Hand | None) -> None:
-        """Bring on what goes to other partitions; where that is cancelled, release what was claimed."""
-        if blocking.blocking:
-            await self._forwarding.bring_on(source)
-            return
-        try:
-            await asyncio.shield(self._spawn(self._forwarding.bring_on(source)))
-        except asyncio.CancelledError:
-            if found and (former is None or found.token != former.token):
-                self._spawn(self._unclaim(found))
-            raise
-
-    async def _unclaim(self, hand: Hand) -> None:
-        told = {"key": hand.key, "token": hand.token, "pause_us": 0}
-        await self._server.run_on(hand.key, "unclaim", told, once=True, patience_s=None)
-
-    def _spawn(self, work: Coroutine[Any, Any, _Result]) -> asyncio.Task[_Result]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
     async def _at(
         self,
@@ -309,7 +248,7 @@ class Turning:
                 arguments["terms"] = terms_told(terms.get(split_key(hand.key)[0]))
             if hold:
                 arguments["hold"] = True
-            orphan = self.release_orphan(partial(_new_claim, hand.token if hand else 0))
+            orphan = self.releasing.of_orphan(partial(_new_claim, hand.token if hand else 0))
             await self.note_presence(served)
             self.sent_at = time.monotonic()
             name, bodies = "turn", list[bytes]()
@@ -336,7 +275,7 @@ class Turning:
             if tells:
                 self._begin_batch(found, terms)
             if (sending and sending.goes_away) or told.get("away"):
-                await self._bring_on(partition, hand, found)
+                await self.releasing.bring_on(partition, hand, found)
             if not told.get("schedules"):
                 return look_said(told, found)
             try:
@@ -354,16 +293,6 @@ class Turning:
         if self.note_deadline and (timeout_s is not None or self._has_deadline):
             self._has_deadline = timeout_s is not None
             self.note_deadline(timeout_s)
-
-    def release_orphan(self, claim_of: Callable[[Any], tuple[str, int] | None]) -> Callable[[Any], None]:
-        """Releases the claim that a cancelled call made."""
-
-        def release(reply: Any) -> None:
-            claim = None if isinstance(reply, Exception) else claim_of(reply)
-            if claim and claim[1]:
-                self._server.post_soon("unclaim", claim[0], {"key": claim[0], "token": claim[1], "pause_us": 0})
-
-        return release
 
     def _told(self, served: Served, terms: Mapping[str, Terms]) -> bytes:
         """What a worker serves, which is mostly the same as before."""
