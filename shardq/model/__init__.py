@@ -22,6 +22,7 @@ from shardq.model.progress import AtWork, Progress, check_progress
 from shardq.model.retry import Retry
 from shardq.model.routes import Route, Tube, thread_of
 from shardq.model.storing import Counts, Limits, Part, Scheduled, When, check_parts
+from shardq.model.views import TubeView
 
 __all__ = [
     "EMPTY",
@@ -53,6 +54,7 @@ __all__ = [
     "Tube",
     "TubeLeft",
     "TubeState",
+    "TubeView",
     "Waiting",
     "When",
     "check_parts",

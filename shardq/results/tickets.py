@@ -10,7 +10,7 @@ from shardq.encoding.replies import Kept, decode_kept
 from shardq.errors import ConfigurationError, TicketUnknown
 from shardq.lazy import Lazy
 from shardq.model import KEPT_PIPE
-from shardq.protocols import Storage
+from shardq.protocols import Readable, Storage
 
 if TYPE_CHECKING:
     import hashlib
@@ -57,6 +57,25 @@ class Found(NamedTuple):
     kept: Kept
 
 
+def check_keeps(storage: Readable) -> None:
+    """Raise `ConfigurationError` for a storage that keeps no results."""
+    if not storage.keeps_results:
+        raise ConfigurationError(
+            "this storage keeps no results for tickets: use shared memory, or let the handler write its results "
+            "down itself"
+        )
+
+
+async def kept_in(storage: Readable, after: int | None = None) -> AsyncIterator[Found]:
+    """The results that a storage keeps, or those with numbers above `after`, the oldest first. Some may be too old to
+    be had any more.
+    """
+    while (batch := await storage.range(KEPT_PIPE, _AT_ONCE, after)).count:
+        for number, message in zip(batch.numbers, batch.messages, strict=True):
+            yield Found(number, decode_kept(message))
+        after = batch.through - 1
+
+
 class KeptResults:
     """The results that a storage keeps. Each is read once in search of a ticket; then it is known where it is."""
 
@@ -70,11 +89,7 @@ class KeptResults:
 
     def check(self) -> None:
         """Raise `ConfigurationError` for a storage that keeps none."""
-        if not self._storage.keeps_results:
-            raise ConfigurationError(
-                "this storage keeps no results for tickets: use shared memory, or let the handler write its results "
-                "down itself"
-            )
+        check_keeps(self._storage)
 
     async def find(self, digest: bytes) -> Kept | None:
         """The result that is kept for the ticket of this digest. Raises `DecodeError`."""
@@ -102,10 +117,8 @@ class KeptResults:
     async def each(self, after: int | None = None) -> AsyncIterator[Found]:
         """All results, or those with numbers above `after`, the oldest first."""
         await self._storage.drop(KEPT_PIPE)
-        while (batch := await self._storage.range(KEPT_PIPE, _AT_ONCE, after)).count:
-            for number, message in zip(batch.numbers, batch.messages, strict=True):
-                yield Found(number, decode_kept(message))
-            after = batch.through - 1
+        async for found in kept_in(self._storage, after):
+            yield found
 
     async def _read_on(self) -> None:
         async for number, kept in self.each(self._through):

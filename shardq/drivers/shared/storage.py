@@ -43,7 +43,7 @@ from shardq.shm.files.lock_bytes import PATIENCE_S
 from shardq.shm.processes.shares import Share
 from shardq.shm.store import Store
 from shardq.shm.verbs.deferring import REMOVED_AT_ONCE, Unread
-from shardq.shm.verbs.inspection import Overview
+from shardq.shm.verbs.overview import Overview
 from shardq.shm.words import DEFAULT_SLOTS, FOLLOW_UP, GENERAL
 
 _Result = TypeVar("_Result")
