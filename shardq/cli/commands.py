@@ -10,6 +10,7 @@ from importlib import import_module
 from itertools import count
 from types import ModuleType
 
+from shardq.cli.handlers import HANDLER_TITLES, handler_row
 from shardq.cli.opened import attached, observed, observed_segment, run
 from shardq.cli.render import age, as_json, columns, size, tell_wrongs, went
 from shardq.cli.views import View
@@ -18,7 +19,7 @@ from shardq.drivers.shared import contents, segments
 from shardq.drivers.shared.observing import Overview, SharedObserver
 from shardq.drivers.shared.supervised import SupervisedSegment
 from shardq.errors import SegmentError
-from shardq.model import Batch, Standing, TubeView, key_of, split_key
+from shardq.model import Batch, HandlerView, Standing, TubeView, key_of, split_key
 from shardq.pages import each
 from shardq.text.printable import printable
 from shardq.text.wording import counted, how_far
@@ -30,9 +31,9 @@ def status(options: argparse.Namespace) -> None:
         _server().status(options)
         return
     with observed_segment(options.url) as observer:
-        view, rates = run(_figures(observer, options.sample))
+        view, rates, handlers = run(_figures(observer, options.sample))
     if options.json:
-        print(as_json(view.as_dict() | {"rates": rates}))
+        print(as_json(view.as_dict() | {"rates": rates, "handlers": handlers}))
         return
     supervisor = f"supervisor {view.supervisor_pid}" if view.supervisor_pid else "no supervisor"
     print(f"{options.url}: {supervisor}, {counted(len(view.workers), 'worker')}")
@@ -64,6 +65,9 @@ def status(options: argparse.Namespace) -> None:
     ]
     titles = ("worker", "pid", "state", "memory", "thread", "batch", "for", "progress")
     print(columns(titles, rows, none="no workers"), end="")
+    if handlers:
+        print()
+        print(columns(HANDLER_TITLES, [handler_row(its) for its in handlers]), end="")
 
 
 def tubes(options: argparse.Namespace) -> None:
@@ -163,15 +167,24 @@ def _in_use(segment: SupervisedSegment, url: str) -> SegmentError:
     return SegmentError(f"{url} has {left} left: add --with-requests to lose them")
 
 
-async def _figures(observer: SharedObserver, sample_s: float) -> tuple[Overview, dict[str, float] | None]:
-    """The segment as it is, and rates while it is looked at for so long."""
-    before = await observer.overview()
-    if sample_s <= 0:
-        return before, None
+async def _figures(
+    observer: SharedObserver, sample_s: float | None
+) -> tuple[Overview, dict[str, float] | None, list[HandlerView]]:
+    """The segment as it is, rates of the last seconds or measured for so long (0: none), and its handlers."""
+    before, handlers = await observer.overview(), await observer.handlers()
+    if sample_s is None:
+        rates = {
+            "accepted": sum(its.accepted_per_s for its in handlers),
+            "handled": sum(its.done_per_s for its in handlers),
+        }
+        return before, rates, handlers
+    if not sample_s:
+        return before, None, handlers
     started = time.monotonic()
     await asyncio.sleep(sample_s)
     after, elapsed = await observer.overview(), time.monotonic() - started
-    return before, {
+    rates = {
         "accepted": (after.accepted - before.accepted) / elapsed,
         "handled": (after.handled - before.handled) / elapsed,
     }
+    return before, rates, handlers

@@ -22,6 +22,8 @@ from shardq.text.wording import counted
 
 #: Seconds after which a command gives up a server that says nothing. It may have to read a large storage first.
 _SILENT_S = 10.0
+#: For how long rates are measured where nothing else is said.
+_SAMPLE_S = 1.0
 
 
 @contextmanager
@@ -109,11 +111,12 @@ def check(options: argparse.Namespace) -> None:
 async def _figures(options: argparse.Namespace) -> tuple[Overview, dict[str, float] | None]:
     with observed(options.url) as observer:
         before = await observer.overview()
-        if options.sample <= 0:
+        sample_s = _SAMPLE_S if options.sample is None else options.sample
+        if not sample_s:
             return before, None
         loop = asyncio.get_running_loop()
         started = loop.time()
-        await asyncio.sleep(options.sample)
+        await asyncio.sleep(sample_s)
         after, elapsed = await observer.overview(), loop.time() - started
     accepted, handled = after.accepted - before.accepted, after.handled - before.handled
     return before, {"accepted": accepted / elapsed, "handled": handled / elapsed}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from shardq.model import Batch, Counts, Scheduled, TubeView
+from shardq.model import Batch, Counts, HandlerView, Scheduled, TubeView
 from shardq.pages import PAGE_ITEMS, Page
 
 
@@ -53,6 +53,8 @@ class Observer(Readable, Protocol):
     O5. Each look ends, whatever others do. What changes too fast to be copied is left out, and counted in `missed`.
         Damage raises an error of `shardq.errors`. [Redis: nothing is left out, so `missed` stays 0.]
     O6. `overview` has the figures of the whole storage; its `counts` are those of `backlog`.
+    O7. `handlers` has what was counted of each handler since the storage was made. No count ever goes back, and a death
+        loses those of one batch at most. [Redis: it counts nothing by handlers, and the list is empty.]
     """
 
     @property
@@ -61,6 +63,8 @@ class Observer(Readable, Protocol):
         ...
 
     async def overview(self) -> Overviewed: ...
+
+    async def handlers(self) -> list[HandlerView]: ...
 
     async def tubes(self, after: Any = None, limit: int = PAGE_ITEMS) -> Page[TubeView]: ...
 

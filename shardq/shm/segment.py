@@ -11,6 +11,7 @@ import errno
 import mmap
 import os
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -143,8 +144,8 @@ class Segment:
 
     @property
     def used_bytes(self) -> int:
-        """Memory the segment takes now beside its reserve."""
-        return int(self.taken_bytes - self.words[at.RESERVED_BYTES])
+        """Memory the segment takes now beside its reserve and what its processes count."""
+        return int(self.taken_bytes - self.words[at.RESERVED_BYTES] - self.words[at.TALLIES_BYTES])
 
     @property
     def free_bytes(self) -> int:
@@ -195,6 +196,18 @@ class Segment:
         if len(data) < nbytes:
             raise ValueError(f"there are no {nbytes} bytes at {start}")
         return data
+
+    def data(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """The ranges between two addresses in which something was written."""
+        while start < end:
+            try:
+                start = os.lseek(self._descriptor, start, os.SEEK_DATA)
+            except OSError:  # there is nothing behind
+                return
+            if start < end:
+                behind = min(end, os.lseek(self._descriptor, start, os.SEEK_HOLE))
+                yield start, behind
+                start = behind
 
     def duplicate(self) -> int:
         """Another descriptor of the segment, which the caller closes."""

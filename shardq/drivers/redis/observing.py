@@ -6,7 +6,7 @@ from typing import Any
 
 from shardq.drivers.redis.overview import Overview, overview_of
 from shardq.drivers.redis.storage import RedisStorage
-from shardq.model import Batch, Counts, Scheduled, TubeView
+from shardq.model import Batch, Counts, HandlerView, Scheduled, TubeView
 from shardq.pages import PAGE_ITEMS, Page
 
 
@@ -28,6 +28,10 @@ class RedisObserver:
         pipes = await self._storage.pipes(after, limit)
         found = [TubeView(pipe, length) for pipe in pipes if (length := await self._storage.length(pipe))]
         return Page(found, pipes.after)
+
+    async def handlers(self) -> list[HandlerView]:
+        """Nothing: a server does not count by handlers."""
+        return []
 
     async def length(self, pipe: str) -> int:
         return await self._storage.length(pipe)

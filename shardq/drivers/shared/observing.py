@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from shardq.model import Batch, Counts, Scheduled, TubeView
+from shardq.model import Batch, Counts, HandlerView, Scheduled, TubeView
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.shm.observing.observer import Observer
 from shardq.shm.observing.recurrent import Unread
@@ -41,6 +41,9 @@ class SharedObserver:
 
     async def tubes(self, after: int | None = None, limit: int = PAGE_ITEMS) -> Page[TubeView]:
         return self._observer.tubes(after, limit)
+
+    async def handlers(self) -> list[HandlerView]:
+        return self._observer.handlers()
 
     async def length(self, pipe: str) -> int:
         return self._observer.length(pipe)

@@ -30,6 +30,7 @@ from shardq.model import (
     Hand,
     Limits,
     Part,
+    Reason,
     Scheduled,
     Terms,
     When,
@@ -209,15 +210,15 @@ class SharedStorage:
         self.pace.handed_out()
         return found
 
-    async def fail(self, hand: Hand) -> Failed:
-        return await self.patiently(lambda: self._store.delivering.fail(hand))
+    async def fail(self, hand: Hand, reason: Reason = "raised") -> Failed:
+        return await self.patiently(lambda: self._store.delivering.fail(hand, reason))
 
-    async def give_back(self, hand: Hand, at_most: int) -> None:
-        await self.patiently(lambda: self._store.delivering.give_back(hand, at_most))
+    async def give_back(self, hand: Hand, at_most: int, reason: Reason | None = None) -> None:
+        await self.patiently(lambda: self._store.delivering.give_back(hand, at_most, reason))
 
-    async def bury(self, hand: Hand, sequence: int, grave: str, letter: bytes) -> bool:
+    async def bury(self, hand: Hand, sequence: int, grave: str, letter: bytes, reason: Reason | None = None) -> bool:
         bound = self.settings.dead_letters
-        done = await self.patiently(lambda: self._store.burying.bury(hand, sequence, grave, letter, bound))
+        done = await self.patiently(lambda: self._store.burying.bury(hand, sequence, grave, letter, bound, reason))
         if done.evicted:
             log.warning("dead letters dropped to make room", extra={"grave": grave, "letters": done.evicted})
         return done.buried

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from shardq.errors import SegmentMissing
-from shardq.model import EMPTY, Batch, Counts, Scheduled, TubeView
+from shardq.model import EMPTY, Batch, Counts, HandlerView, Scheduled, TubeView
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.shm import words as at
 from shardq.shm.counters import counts_in
@@ -15,6 +15,7 @@ from shardq.shm.observing.copies import Copies
 from shardq.shm.observing.messages import Reader
 from shardq.shm.observing.recurrent import Recurrent, Unread
 from shardq.shm.observing.steadily import NOWHERE, Moving
+from shardq.shm.observing.tallies import Tallies
 from shardq.shm.observing.threads import GRAVES, LIVING, Threads
 from shardq.shm.observing.tubes import Tubes
 from shardq.shm.processes.sleepers import Sleepers
@@ -34,7 +35,7 @@ class Observer:
         copies = Copies(segment)
         self._reader, self._threads = Reader(copies), Threads(copies)
         self._tubes = Tubes(copies, self._reader, slots)
-        self._recurrent = Recurrent(copies)
+        self._recurrent, self._tallies = Recurrent(copies), Tallies(copies)
         self._overviews = Overviews(segment, slots, Sleepers(segment, slots), self._key)
 
     def open(self, lock: int | None = None) -> None:
@@ -111,6 +112,11 @@ class Observer:
             page, missed = self._recurrent.page(after, limit)
             self.missed += missed
             return page
+
+    def handlers(self) -> list[HandlerView]:
+        """What was counted of each handler."""
+        with self._looking():
+            return self._tallies.views()
 
     @contextmanager
     def _looking(self) -> Iterator[None]:
