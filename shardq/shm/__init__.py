@@ -30,6 +30,7 @@ driver calls), `observing` (looking from outside). The modules, each after those
 * `memory.places`: where extents lie
 * `memory.extents`: memory for messages, in extents of a few sizes
 * `tubes.handler_table`: a number for each handler, and which process serves it
+* `tubes.tallies`: what each process counts of each handler
 * `tubes.entry_memory`: memory for the tables of threads and tubes
 * `tubes.directory`: threads and tubes by name
 * `memory.record_chain`: how a tube's records hang together
@@ -82,6 +83,7 @@ driver calls), `observing` (looking from outside). The modules, each after those
 * `observing.recurrent`: requests that come again and again
 * `observing.serving`: which handlers are served
 * `observing.tubes`: how long each tube is, how old, and who serves it
+* `observing.tallies`: what all processes counted
 * `observing.observer`: all of `observing`
 * `assembly`: all of these, put together for one process
 * `store`: the slot of one process, its guarded section, and what a fork changes

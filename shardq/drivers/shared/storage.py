@@ -395,7 +395,5 @@ class SharedStorage:
             chosen = messages[start : start + REMOVED_AT_ONCE]
             return self._store.deferring.remove(pipe, chosen, recurrent=recurrent)
 
-        removed = 0
-        for start in range(0, len(messages), REMOVED_AT_ONCE):  # so that none is counted in a call that gives up
-            removed += await self.patiently(partial(remove, start))
-        return removed
+        starts = range(0, len(messages), REMOVED_AT_ONCE)  # so that none is counted in a call that gives up
+        return sum([await self.patiently(partial(remove, start)) for start in starts])
