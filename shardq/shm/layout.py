@@ -40,6 +40,7 @@ from shardq.shm.words import (
     TABLE_PART,
     TABLE_STEP,
     TALLIES_IN_PAGE,
+    TALLIES_PART,
     TALLY_PAGES,
     TALLY_WORDS,
     THREAD_BYTES,
@@ -221,6 +222,18 @@ class Layout:
     def tallies(self) -> int:
         """Byte address of the first block of what processes count."""
         return self.equality_tables + 2 * self.equality_steps * EQUAL_STEP_BYTES
+
+    @cached_property
+    def tallies_bytes(self) -> int:
+        """Most memory of all blocks. It is set aside: whether a message fits must not depend on how many processes the
+        segment has had.
+        """
+        return self.capacity_bytes // TALLIES_PART // PAGE * PAGE
+
+    @cached_property
+    def storing_bytes(self) -> int:
+        """The capacity for all else."""
+        return self.capacity_bytes - self.tallies_bytes
 
     @cached_property
     def extents_base(self) -> int:

@@ -229,6 +229,8 @@ SERVED_BYTES = 32
 ) = range(8, 14)
 #: A word for each bucket of times: how long the oldest message of a batch had waited, and how long batches took.
 TALLY_WAIT, TALLY_WORK, TALLY_WORDS = 16, 80, 144
+#: Which part of the capacity is set aside for them.
+TALLIES_PART = 64
 #: Blocks of so many words in a page, and pages of a slot.
 TALLIES_IN_PAGE = 3
 TALLY_PAGES = -(-(OTHER_HANDLER + 1) // TALLIES_IN_PAGE)

@@ -136,7 +136,7 @@ def test_the_next_process_in_a_slot_counts_on(store: Store) -> None:
 # Memory
 
 
-def test_what_is_counted_takes_memory_when_it_is_first_counted_and_none_of_the_capacity(new_store: NewStore) -> None:
+def test_what_is_counted_takes_memory_when_it_is_first_counted_and_none_from_messages(new_store: NewStore) -> None:
     store = new_store(8 * MIB)
     assert store.segment.words[at.TALLIES_BYTES] == 0
     used, taken = store.segment.used_bytes, store.segment.taken_bytes
@@ -147,8 +147,7 @@ def test_what_is_counted_takes_memory_when_it_is_first_counted_and_none_of_the_c
 
 
 def test_where_there_is_no_memory_nothing_is_counted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tallies, "_LEAST_BYTES", 0)
-    monkeypatch.setattr(tallies, "_MOST_PART", 1 << 60)
+    monkeypatch.setattr(store._parts.tubes.claims.tallies, "_most_bytes", 0)
     assert store.appending.append([(PIPE, [b"1"])])
     handle(store, KEY, 1)
     assert views(store) == {}

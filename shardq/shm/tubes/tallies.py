@@ -30,8 +30,6 @@ _RATED_EACH_NS = 200_000_000
 #: Words from one thread entry to the next.
 _STRIDE = at.THREAD_BYTES // WORD
 _FAILED = {reason: at.TALLY_FAILED + place for place, reason in enumerate(REASONS)}
-#: Memory of all blocks: at most one part in so many of the capacity, beside it, and at least so much.
-_MOST_PART, _LEAST_BYTES = 64, 256 << 10
 
 
 class Tallies:
@@ -42,6 +40,7 @@ class Tallies:
         self._words = segment.words
         self._layout = segment.layout
         self._slot = slot
+        self._most_bytes = segment.layout.tallies_bytes
         self._rates_due_ns: dict[int, int] = {}
         """When the rates of a block are to be stored next."""
         self._first_handler = segment.layout.thread_word(0) + at.THREAD_HANDLER
@@ -139,11 +138,11 @@ class Tallies:
         start = word * WORD // PAGE * PAGE
         with suppress(SegmentError):
             before = self._segment.taken_bytes
-            most = max(_LEAST_BYTES, self._layout.capacity_bytes // _MOST_PART)
-            if self._words[at.TALLIES_BYTES] + PAGE > most and not any(self._segment.data(start, start + PAGE)):
+            if self._words[at.TALLIES_BYTES] + PAGE > self._most_bytes and not any(
+                self._segment.data(start, start + PAGE)
+            ):
                 return 0
             if self._segment.allocate(start, PAGE):
-                # Beside the capacity: what a segment takes must not depend on how many processes it has had.
                 self._words[at.TALLIES_BYTES] += self._segment.taken_bytes - before
                 return word
         return 0
