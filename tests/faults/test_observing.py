@@ -15,6 +15,8 @@ import pytest
 from shardq.errors import SegmentMissing, ShardqError
 from shardq.model import dead_pipe
 from shardq.shm import words as at
+from shardq.shm.memory.record import Record
+from shardq.shm.observing.copies import Messages
 from shardq.shm.observing.observer import Observer
 from shardq.shm.observing.steadily import TRIES, Moving, steadily
 from shardq.shm.registry import attach_store, close_store, observe, stop_observing
@@ -260,6 +262,31 @@ def test_an_attached_process_keeps_its_locks_however_often_it_looks(store: Store
 def _is_held(name: str, slot: int) -> bool:
     with observing(name) as observer:
         return observer._slots.occupied(slot)
+
+
+def test_messages_that_leave_while_they_are_copied_are_not_shown(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others take their memory at once, and are shown instead, whole."""
+    pipe, later = f"{KEYS[0]}/0", [message(0, number) * 3 for number in (3, 4)]
+    assert store.appending.append([(pipe, [message(0, number) for number in range(3)])])
+    token = store.delivering.claim(KEYS[0])
+    hands.take(store.delivering, [pipe], 3, token)
+    with observing(store.segment.name) as observer:
+        copies = observer._reader._copies
+        copied, moments = copies.messages, [True, False]
+
+        def meanwhile(found: Record) -> Messages:
+            before = moments.pop(0) if moments else None
+            copy = copied(found) if before is False else None
+            if before is not None:
+                batch = hands.take(store.delivering, [pipe], 100, token)
+                hands.pop(store.delivering, pipe, batch.through or 3, token)
+                assert store.appending.append([(pipe, later)])
+            return copy or copied(found)
+
+        monkeypatch.setattr(copies, "messages", meanwhile)
+        seen = observer.read(pipe, 10)
+        assert (seen.messages, list(seen.numbers)) == (later, [5, 6])
+        assert observer.missed == 0
 
 
 def test_what_moves_at_each_look_is_given_up() -> None:

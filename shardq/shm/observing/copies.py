@@ -119,8 +119,10 @@ class Copies(Places):
         return int.from_bytes(self.segment.copied(found.cancelled, found.ends - found.cancelled), "little")
 
     def messages(self, found: Record) -> Messages:
-        """A record with its messages."""
+        """A record with its messages. Another record may stand there by now, which need not end where this one did."""
         data = self.segment.copied(found.address, found.end - found.address)
+        if record.parsed(found.address, data) != found:
+            raise ValueError(f"there is another record at {found.address}")
         return Messages(self.segment.name, data, record.parsed(0, data))
 
     def _header(self, address: int) -> Record:
