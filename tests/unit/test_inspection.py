@@ -7,9 +7,9 @@ import sys
 from types import FrameType
 from typing import Any
 
+from shardq.shm import counters as module
 from shardq.shm import words as at
 from shardq.shm.store import Store
-from shardq.shm.verbs import overview as module
 
 
 def test_letters_that_come_and_go_meanwhile_never_make_less_than_none(store: Store) -> None:

@@ -9,7 +9,7 @@ from shardq.errors import SegmentMissing
 from shardq.model import EMPTY, Batch, Counts, HandlerView, Scheduled, TubeView
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.shm import words as at
-from shardq.shm.counters import counts_in
+from shardq.shm.counters import counts_seen
 from shardq.shm.damage import damage_told
 from shardq.shm.observing.copies import Copies
 from shardq.shm.observing.messages import Reader
@@ -59,7 +59,7 @@ class Observer:
     def counts(self) -> Counts:
         """The totals. While others work they are not of one instant."""
         with self._looking():
-            return counts_in(self.segment.words)
+            return counts_seen(self.segment.words)
 
     def tubes(self, after: int | None = None, limit: int = PAGE_ITEMS) -> Page[TubeView]:
         """The tubes that are not empty of the next `limit` threads behind `after` that have work or a worker."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from shardq.model import AtWork, Counts, split_key
 from shardq.shm import words as at
+from shardq.shm.counters import counts_seen
 from shardq.shm.damage import damage_told
 from shardq.shm.processes.holding import Held, holder
 from shardq.shm.processes.progress import progress_in
@@ -124,24 +125,20 @@ class Overviews:
         return holder(self._segment, self._slots)
 
     def _overview(self) -> Overview:
-        # The count of what left is read before the count of what came: so their difference is never too low.
-        handled = self._words[at.HANDLED]
-        accepted = self._words[at.ACCEPTED]
-        unburied = self._words[at.UNBURIED]
-        buried = self._words[at.BURIED]
+        counts = counts_seen(self._words)
         return Overview(
             self._segment.name,
             self._layout.capacity_bytes,
             self._segment.used_bytes,
             self._words[at.RESERVED_BYTES],
-            accepted - handled,
-            accepted,
-            handled,
-            buried - unburied,
-            buried,
-            self._words[at.EVICTED],
-            self._words[at.DEFERRED],
-            self._words[at.RECURRENT],
+            counts.queued,
+            counts.accepted,
+            counts.handled,
+            counts.dead,
+            counts.buried,
+            counts.evicted,
+            counts.deferred,
+            counts.recurrent,
             self._words[at.NEXT_DUE_US] or None,
             self._words[at.SUPERVISOR_PID] if self._sleepers.supervised() else None,
             [view for slot in range(self._layout.slots) if (view := self._worker(slot))],
