@@ -3,7 +3,7 @@
 import importlib
 import typing
 
-from shardq.connect import connect
+from shardq.connect import connect, observe
 from shardq.errors import ShardqError
 from shardq.handler import Handler
 from shardq.model import Retry, Route, Tube
@@ -32,6 +32,7 @@ __all__ = [
     "Worker",
     "__version__",
     "connect",
+    "observe",
 ]
 
 

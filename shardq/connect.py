@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 from shardq import drivers
 from shardq.errors import ConfigurationError, SegmentUnavailable, shown
-from shardq.protocols import Storage
+from shardq.protocols import Observer, Storage
 from shardq.queue import Queue
 from shardq.settings import StorageSettings
 
@@ -26,6 +28,26 @@ async def connect(url: str, settings: StorageSettings | None = None) -> Queue:
     that cannot be used, `StorageMoved` where what the storage held is elsewhere, and what the driver raises.
     """
     return Queue(await open_storage(url, settings))
+
+
+def observe(url: str) -> Observer:
+    """What looks at the storage that `url` names, as `connect` takes it, without taking part in it: it works beside a
+    family that is stopped, hung or dead, and beside as many processes as can be attached. Close it when done.
+
+    Raises `ConfigurationError` for a URL that cannot be used, and for `memory://`, which no other process can look
+    into; for a segment `SegmentMissing`, `SegmentNotReady`, `SegmentVersionError`, `SegmentForeign`,
+    `SegmentUntrusted` and `SegmentUnavailable`. A server is connected to at the first look.
+    """
+    if is_redis(url):
+        from shardq.drivers.redis.connecting import storage_of
+        from shardq.drivers.redis.observing import RedisObserver
+
+        return RedisObserver(storage_of(url))
+    if _parts(url).scheme != "shm":
+        raise ConfigurationError(f"{_shown(url)} cannot be looked into: use shm://NAME or redis://HOST:PORT")
+    with _loading(url):
+        from shardq.drivers.shared.observing import SharedObserver
+    return SharedObserver.attach(segment_name(url))
 
 
 def is_redis(url: object) -> bool:
@@ -82,18 +104,25 @@ async def open_storage(url: str, settings: StorageSettings | None = None) -> Sto
     return storage
 
 
+@contextmanager
+def _loading(url: str) -> Iterator[None]:
+    """Tell what to do where this process has too many files open to import what the URL needs."""
+    try:
+        yield
+    except (OSError, ImportError) as error:  # the latter of native modules
+        if not any(os.strerror(number) in str(error) for number in (errno.EMFILE, errno.ENFILE)):
+            raise
+        raise SegmentUnavailable(
+            f"cannot load what {url} needs: {error}: let this process close some files, or raise `ulimit -n`"
+        ) from error
+
+
 async def _opened(url: str, settings: StorageSettings | None) -> Storage:
     if url == "memory://":
         return drivers.RuntimeStorage(settings)
     if _parts(url).scheme == "shm":
-        try:
+        with _loading(url):
             from shardq.drivers.shared.attaching import attached
-        except (OSError, ImportError) as error:  # the latter of native modules
-            if not any(os.strerror(number) in str(error) for number in (errno.EMFILE, errno.ENFILE)):
-                raise
-            raise SegmentUnavailable(
-                f"cannot load what {url} needs: {error}: let this process close some files, or raise `ulimit -n`"
-            ) from error
         return await attached(segment_name(url), settings)
     if is_redis(url):
         from shardq.drivers.redis.connecting import connected

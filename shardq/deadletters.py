@@ -17,7 +17,7 @@ from shardq.errors import ConfigurationError, QueueFull, shown
 from shardq.handler import Handler, check_is_handler
 from shardq.model import dead_pipe, handler_name, key_of, split_key
 from shardq.pages import each
-from shardq.protocols import Storage
+from shardq.protocols import Readable, Storage
 
 #: How many letters are read at once: each may have a long traceback.
 _AT_ONCE = 16
@@ -77,11 +77,11 @@ class Buried:
 Wanted = Callable[[Buried], bool]
 
 
-class DeadLetters:
-    """The dead letters of a storage."""
+class Letters:
+    """The dead letters of a storage, to be looked at."""
 
-    def __init__(self, storage: Storage) -> None:
-        self._storage = storage
+    def __init__(self, storage: Readable) -> None:
+        self._readable = storage
 
     async def list(
         self,
@@ -115,7 +115,7 @@ class DeadLetters:
         """The same one by one, read page by page: for more than memory should hold."""
         behind = parts_of(after) if after else None
         if handler is None:
-            graves = sorted({grave async for grave in each(self._storage.graves)})
+            graves = sorted({grave async for grave in each(self._readable.graves)})
         elif isinstance(handler, str):
             graves = [dead_pipe(handler)]
         else:
@@ -134,10 +134,24 @@ class DeadLetters:
         is no id.
         """
         grave, number = parts_of(letter)
-        batch = await self._storage.range(grave, 1, number - 1 if number else None)
+        batch = await self._readable.range(grave, 1, number - 1 if number else None)
         if list(batch.numbers) != [number]:
             return None
         return Buried(grave, number, _decode(batch.messages[0]))
+
+    async def _in(self, grave: str, after: int | None) -> AsyncIterator[Buried]:
+        while (batch := await self._readable.range(grave, _AT_ONCE, after)).count:
+            for number, message in zip(batch.numbers, batch.messages, strict=True):
+                yield Buried(grave, number, _decode(message))
+            after = batch.through - 1
+
+
+class DeadLetters(Letters):
+    """The dead letters of a storage."""
+
+    def __init__(self, storage: Storage) -> None:
+        super().__init__(storage)
+        self._storage = storage
 
     async def requeue(
         self, buried: Buried, *, ahead: bool = False, message: bytes | None = None, pipe: str | None = None
@@ -168,12 +182,6 @@ class DeadLetters:
             for start in range(0, len(its), _DROPPED_AT_ONCE):
                 dropped += await self._storage.drop(grave, *its[start : start + _DROPPED_AT_ONCE])
         return dropped
-
-    async def _in(self, grave: str, after: int | None) -> AsyncIterator[Buried]:
-        while (batch := await self._storage.range(grave, _AT_ONCE, after)).count:
-            for number, message in zip(batch.numbers, batch.messages, strict=True):
-                yield Buried(grave, number, _decode(message))
-            after = batch.through - 1
 
 
 def parts_of(letter: str) -> tuple[str, int]:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import time
-from collections.abc import Callable, Iterator
-from heapq import nlargest
+from heapq import heappush, heappushpop
 from importlib import import_module
 from itertools import count
 from types import ModuleType
 
-from shardq.cli.opened import attached, opened, run
+from shardq.cli.handlers import HANDLER_TITLES, handler_row
+from shardq.cli.opened import attached, observed, observed_segment, run
 from shardq.cli.render import age, as_json, columns, size, tell_wrongs, went
 from shardq.cli.views import View
 from shardq.connect import is_redis, segment_name
 from shardq.drivers.shared import contents, segments
-from shardq.drivers.shared.contents import Overview, TubeView
+from shardq.drivers.shared.observing import Overview, SharedObserver
 from shardq.drivers.shared.supervised import SupervisedSegment
 from shardq.errors import SegmentError
-from shardq.model import Batch, Standing, key_of, split_key
+from shardq.model import Batch, HandlerView, Standing, TubeView, key_of, split_key
+from shardq.pages import each
 from shardq.text.printable import printable
 from shardq.text.wording import counted, how_far
 
@@ -28,11 +30,10 @@ def status(options: argparse.Namespace) -> None:
     if is_redis(options.url):
         _server().status(options)
         return
-    with contents.overview_of(segment_name(options.url)) as overview:
-        view = overview()
-        rates = _rates(overview, view, options.sample) if options.sample > 0 else None
+    with observed_segment(options.url) as observer:
+        view, rates, handlers = run(_figures(observer, options.sample))
     if options.json:
-        print(as_json(view.as_dict() | {"rates": rates}))
+        print(as_json(view.as_dict() | {"rates": rates, "handlers": handlers}))
         return
     supervisor = f"supervisor {view.supervisor_pid}" if view.supervisor_pid else "no supervisor"
     print(f"{options.url}: {supervisor}, {counted(len(view.workers), 'worker')}")
@@ -64,33 +65,30 @@ def status(options: argparse.Namespace) -> None:
     ]
     titles = ("worker", "pid", "state", "memory", "thread", "batch", "for", "progress")
     print(columns(titles, rows, none="no workers"), end="")
+    if handlers:
+        print()
+        print(columns(HANDLER_TITLES, [handler_row(its) for its in handlers]), end="")
 
 
 def tubes(options: argparse.Namespace) -> None:
     """Print the tubes that are not empty, the longest first."""
-    if is_redis(options.url):
-        _server().tubes(options)
-        return
-    with attached(options.url) as storage:
-        shown, found = _longest(contents.tubes(storage), options.limit)
+    shown, found = run(_tubes(options))
     if options.json:
         print(as_json(shown))
         return
+    titles = "tube", "queued", "oldest", "worker pid", "failed"
     rows = [
-        (view.pipe, f"{view.queued:,}", age(view.oldest_age_s), _worker(view), str(view.attempts or ""))
+        (view.pipe, f"{view.queued:,}", age(view.oldest_age_s or 0.0), _worker(view), str(view.attempts or ""))
         for view in shown
     ]
-    print(
-        columns(("tube", "queued", "oldest", "worker pid", "failed"), rows, found, "no tubes with requests in them"),
-        end="",
-    )
+    known = len(titles) if any(view.oldest_age_s is not None for view in shown) else 2
+    print(columns(titles[:known], [row[:known] for row in rows], found, "no tubes with requests in them"), end="")
 
 
 def peek(options: argparse.Namespace) -> None:
     """Print requests at the head of a tube."""
     view, handler = View(options), split_key(key_of(options.pipe))[0]
-    batch = _peeked(options) if not is_redis(options.url) else run(_read(options))
-    requests = [view.request(message, handler) for message in batch.messages]
+    requests = [view.request(message, handler) for message in run(_peeked(options)).messages]
     if options.json:
         print(as_json(requests))
         return
@@ -136,21 +134,22 @@ def _server() -> ModuleType:
     return import_module("shardq.cli.server")
 
 
-def _peeked(options: argparse.Namespace) -> Batch:
-    with attached(options.url) as storage:
-        return contents.peek(storage, options.pipe, options.limit)
+async def _peeked(options: argparse.Namespace) -> Batch:
+    with observed(options.url) as observer:
+        return await observer.range(options.pipe, options.limit)
 
 
-async def _read(options: argparse.Namespace) -> Batch:
-    with opened(options.url) as storage:
-        return await storage.range(options.pipe, options.limit)
-
-
-def _longest(views: Iterator[TubeView], limit: int) -> tuple[list[TubeView], int]:
+async def _tubes(options: argparse.Namespace) -> tuple[list[TubeView], int]:
     """The tubes with most requests, and how many tubes there are. No more than these are kept."""
-    numbers = count()
-    longest = nlargest(limit, ((view.queued, -next(numbers), view) for view in views))
-    return [view for *_, view in longest], next(numbers)
+    longest, numbers = list[tuple[int, int, TubeView]](), count()
+    with observed(options.url) as observer:
+        async for view in each(observer.tubes):
+            its = view.queued, -next(numbers), view
+            if len(longest) < options.limit:
+                heappush(longest, its)
+            elif longest:
+                heappushpop(longest, its)
+    return [view for *_, view in sorted(longest, reverse=True)], next(numbers)
 
 
 def _worker(view: TubeView) -> str:
@@ -168,11 +167,24 @@ def _in_use(segment: SupervisedSegment, url: str) -> SegmentError:
     return SegmentError(f"{url} has {left} left: add --with-requests to lose them")
 
 
-def _rates(overview: Callable[[], Overview], before: Overview, seconds: float) -> dict[str, float]:
+async def _figures(
+    observer: SharedObserver, sample_s: float | None
+) -> tuple[Overview, dict[str, float] | None, list[HandlerView]]:
+    """The segment as it is, rates of the last seconds or measured for so long (0: none), and its handlers."""
+    before, handlers = await observer.overview(), await observer.handlers()
+    if sample_s is None:
+        rates = {
+            "accepted": sum(its.accepted_per_s for its in handlers),
+            "handled": sum(its.done_per_s for its in handlers),
+        }
+        return before, rates, handlers
+    if not sample_s:
+        return before, None, handlers
     started = time.monotonic()
-    time.sleep(seconds)
-    after, elapsed = overview(), time.monotonic() - started
-    return {
+    await asyncio.sleep(sample_s)
+    after, elapsed = await observer.overview(), time.monotonic() - started
+    rates = {
         "accepted": (after.accepted - before.accepted) / elapsed,
         "handled": (after.handled - before.handled) / elapsed,
     }
+    return before, rates, handlers

@@ -7,12 +7,15 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import aclosing, closing, contextmanager
 from typing import Any, TypeVar
 
+from shardq.cli.output import complain
 from shardq.connect import is_redis, segment_name
+from shardq.drivers.shared.observing import SharedObserver
 from shardq.drivers.shared.segments import Share
 from shardq.drivers.shared.storage import SharedStorage
-from shardq.protocols import Storage
+from shardq.protocols import Observer, Storage
 from shardq.system.descriptors import check_left
 from shardq.system.refusals import refusing
+from shardq.text.wording import counted
 
 _Result = TypeVar("_Result")
 
@@ -34,6 +37,32 @@ def opened(url: str) -> Iterator[Storage]:
     else:
         with attached(url) as segment:
             yield segment
+
+
+@contextmanager
+def observed(url: str) -> Iterator[Observer]:
+    """What looks at a segment or a storage on a server, without taking part."""
+    if is_redis(url):
+        from shardq.cli import server
+
+        with server.observed(url) as found:
+            yield found
+    else:
+        with observed_segment(url) as observer:
+            yield observer
+
+
+@contextmanager
+def observed_segment(url: str) -> Iterator[SharedObserver]:
+    """What looks at a segment."""
+    observer = SharedObserver.attach(segment_name(url))
+    try:
+        yield observer
+    finally:
+        observer.close()
+    if observer.missed:
+        left_out = counted(observer.missed, "thread or request", "threads or requests")
+        complain(f"shardq: {left_out} changed too fast to be looked at: look again")
 
 
 @contextmanager

@@ -32,7 +32,10 @@ def _looking(verbs: Verbs) -> None:
     text = "totals, rates, memory, and each worker with what it has in hand"
     status = on_storage(verbs, "status", commands.status, text)
     status.add_argument(
-        "--sample", type=seconds, default=1.0, metavar="SECONDS", help="measure rates so long; 0: none (default: 1)"
+        "--sample",
+        type=seconds,
+        metavar="SECONDS",
+        help="measure rates so long; 0: none (default: those of the last seconds; of a server: 1)",
     )
     text = "tubes that are not empty: length, age of the oldest, bound worker"
     tubes = on_storage(verbs, "tubes", commands.tubes, text)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
 
-from shardq.cli.opened import first, opened, run
+from shardq.cli.opened import first, observed, opened, run
 from shardq.cli.render import age, as_json, columns, report
 from shardq.cli.views import View
 from shardq.errors import ConfigurationError
@@ -39,8 +39,8 @@ def cancel(options: argparse.Namespace) -> None:
 
 async def _found(options: argparse.Namespace) -> tuple[list[Scheduled], int]:
     """The first of them, and how many there are."""
-    with opened(options.url) as storage:
-        return await first(each(storage.scheduled), options.limit), (await storage.backlog()).recurrent
+    with observed(options.url) as observer:
+        return await first(each(observer.scheduled), options.limit), (await observer.backlog()).recurrent
 
 
 async def _cancelled(options: argparse.Namespace) -> int:

@@ -7,13 +7,13 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from shardq.cli.opened import first, opened, run
+from shardq.cli.opened import first, observed, opened, run
 from shardq.cli.render import age, as_json, columns, report
 from shardq.cli.views import View
 from shardq.encoding.replies import decode_reply
 from shardq.errors import ConfigurationError
 from shardq.model import KEPT_PIPE
-from shardq.results.tickets import Found, KeptResults
+from shardq.results.tickets import Found, KeptResults, kept_in
 
 #: Most characters of a result in a line.
 _LONGEST = 80
@@ -41,9 +41,8 @@ def results(options: argparse.Namespace) -> None:
 
 async def _found(options: argparse.Namespace) -> tuple[list[Found], int]:
     """The first of them, and how many there are."""
-    with opened(options.url) as storage:
-        kept = KeptResults(storage)
-        return await first(kept.each(), options.limit), await storage.length(KEPT_PIPE)
+    with observed(options.url) as observer:
+        return await first(kept_in(observer), options.limit), await observer.length(KEPT_PIPE)
 
 
 async def _dropped(options: argparse.Namespace) -> int:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from heapq import nlargest
 
 from shardq.cli.opened import PATIENCE_S, run
 from shardq.cli.render import age, as_json, columns, size, tell_wrongs, went
@@ -14,16 +13,18 @@ from shardq.connect import without_secrets
 from shardq.drivers.redis.check import wrongs
 from shardq.drivers.redis.connecting import storage_of
 from shardq.drivers.redis.families import FamilyView
+from shardq.drivers.redis.observing import RedisObserver
 from shardq.drivers.redis.overview import Overview, overview_of
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.shared.contents import in_words
 from shardq.errors import StorageInUse
 from shardq.model import KEPT_PIPE
-from shardq.pages import each
 from shardq.text.wording import counted, how_far
 
 #: Seconds after which a command gives up a server that says nothing. It may have to read a large storage first.
 _SILENT_S = 10.0
+#: For how long rates are measured where nothing else is said.
+_SAMPLE_S = 1.0
 
 
 @contextmanager
@@ -35,6 +36,13 @@ def opened(url: str) -> Iterator[RedisStorage]:
         yield storage
     finally:
         storage.server.close()
+
+
+@contextmanager
+def observed(url: str) -> Iterator[RedisObserver]:
+    """What looks at the storage."""
+    with opened(url) as storage:
+        yield RedisObserver(storage)
 
 
 def status(options: argparse.Namespace) -> None:
@@ -90,16 +98,6 @@ def _span(seconds: float | None) -> str:
     return "" if seconds is None else age(seconds)
 
 
-def tubes(options: argparse.Namespace) -> None:
-    """Print the tubes that are not empty, the longest first."""
-    shown, found = run(_tubes(options))
-    if options.json:
-        print(as_json([{"pipe": pipe, "queued": queued} for queued, pipe in shown]))
-        return
-    rows = [(pipe, f"{queued:,}") for queued, pipe in shown]
-    print(columns(("tube", "queued"), rows, found, "no tubes with requests in them"), end="")
-
-
 def destroy(options: argparse.Namespace) -> None:
     """Remove a storage that no family serves, with all in it. Raises `StorageInUse`."""
     run(_destroyed(options))
@@ -113,28 +111,17 @@ def check(options: argparse.Namespace) -> None:
 
 
 async def _figures(options: argparse.Namespace) -> tuple[Overview, dict[str, float] | None]:
-    with opened(options.url) as storage:
-        before = await overview_of(storage)
-        if options.sample <= 0:
+    with observed(options.url) as observer:
+        before = await observer.overview()
+        sample_s = _SAMPLE_S if options.sample is None else options.sample
+        if not sample_s:
             return before, None
         loop = asyncio.get_running_loop()
         started = loop.time()
-        await asyncio.sleep(options.sample)
-        after, elapsed = await overview_of(storage), loop.time() - started
+        await asyncio.sleep(sample_s)
+        after, elapsed = await observer.overview(), loop.time() - started
     accepted, handled = after.accepted - before.accepted, after.handled - before.handled
     return before, {"accepted": accepted / elapsed, "handled": handled / elapsed}
-
-
-async def _tubes(options: argparse.Namespace) -> tuple[list[tuple[int, str]], int]:
-    """The longest tubes, and how many there are."""
-    with opened(options.url) as storage:
-        found = [(queued, pipe) async for pipe, queued in _lengths(storage)]
-    return nlargest(options.limit, found), len(found)
-
-
-async def _lengths(storage: RedisStorage) -> AsyncIterator[tuple[str, int]]:
-    async for pipe in each(storage.pipes):
-        yield pipe, await storage.length(pipe)
 
 
 async def _destroyed(options: argparse.Namespace) -> None:

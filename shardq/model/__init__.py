@@ -23,8 +23,12 @@ from shardq.model.progress import AtWork, Progress, check_progress, cut_note
 from shardq.model.retry import Retry
 from shardq.model.routes import Route, Tube, thread_of
 from shardq.model.storing import Counts, Limits, Part, Scheduled, When, check_parts
+from shardq.model.tallies import BOUNDS_S, BUCKETS, REASONS, HandlerView, Reason, Times, bucket_of, percentile
+from shardq.model.views import TubeView
 
 __all__ = [
+    "BOUNDS_S",
+    "BUCKETS",
     "EMPTY",
     "INBOX",
     "KEPT_NAME_BYTES",
@@ -33,6 +37,7 @@ __all__ = [
     "MAIN_SCRIPT",
     "MAIN_SCRIPT_IN_WORKER",
     "NOT_ALONE",
+    "REASONS",
     "AllTerms",
     "AtWork",
     "Batch",
@@ -42,21 +47,26 @@ __all__ = [
     "Failed",
     "Figures",
     "Hand",
+    "HandlerView",
     "Limits",
     "Part",
     "Place",
     "Progress",
+    "Reason",
     "Retry",
     "Route",
     "Scheduled",
     "Stand",
     "Standing",
     "Terms",
+    "Times",
     "Tube",
     "TubeLeft",
     "TubeState",
+    "TubeView",
     "Waiting",
     "When",
+    "bucket_of",
     "check_parts",
     "check_progress",
     "cut_note",
@@ -66,6 +76,7 @@ __all__ = [
     "inbox_key",
     "inbox_pipe",
     "key_of",
+    "percentile",
     "priority_of",
     "signal_name",
     "split_key",

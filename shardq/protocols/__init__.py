@@ -16,8 +16,8 @@ made with more, so what is said there of partitions does not restrict it; on a c
 partition for ever.
 
 `storage` has the clauses S1 and following, `lock` has L1 and following, `moving` has M1 and following: what the drivers
-promise that have more than one process. `serializer` turns requests into messages, and
-`inside` is what a handler's code sees of the queue and of its batch.
+promise that have more than one process; `observer` has O1 and following, for what looks at them from outside.
+`serializer` turns requests into messages, and `inside` is what a handler's code sees of the queue and of its batch.
 """
 
 from __future__ import annotations
@@ -25,7 +25,20 @@ from __future__ import annotations
 from shardq.protocols.inside import Emitting, InHand, Registrar
 from shardq.protocols.lock import Lock
 from shardq.protocols.moving import Movable
+from shardq.protocols.observer import Observer, Overviewed, Readable
 from shardq.protocols.serializer import Serializer
 from shardq.protocols.storage import Served, Storage
 
-__all__ = ["Emitting", "InHand", "Lock", "Movable", "Registrar", "Serializer", "Served", "Storage"]
+__all__ = [
+    "Emitting",
+    "InHand",
+    "Lock",
+    "Movable",
+    "Observer",
+    "Overviewed",
+    "Readable",
+    "Registrar",
+    "Serializer",
+    "Served",
+    "Storage",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from shardq.model import AllTerms, Batch, Counts, Failed, Hand, Limits, Part, Scheduled, Terms, When
+from shardq.model import AllTerms, Batch, Counts, Failed, Hand, Limits, Part, Reason, Scheduled, Terms, When
 from shardq.outputs import Output
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.settings import StorageSettings
@@ -246,15 +246,19 @@ class Storage(Protocol):
         """A `turn` that waits for work: see S34. None for `timeout_s`: without an end."""
         ...
 
-    async def fail(self, hand: Hand) -> Failed:
-        """Take back what is left of the batch in hand, as failed."""
+    async def fail(self, hand: Hand, reason: Reason = "raised") -> Failed:
+        """Take back what is left of the batch in hand, as failed. The reason, here and below, is what figures of the
+        handler count an attempt by that failed; None: none did.
+        """
         ...
 
-    async def give_back(self, hand: Hand, at_most: int) -> None:
+    async def give_back(self, hand: Hand, at_most: int, reason: Reason | None = None) -> None:
         """Take back what is left of the batch in hand, to hand it out again in batches of at most so many messages."""
         ...
 
-    async def bury(self, hand: Hand, sequence: int, grave: str, letter: bytes) -> bool: ...
+    async def bury(
+        self, hand: Hand, sequence: int, grave: str, letter: bytes, reason: Reason | None = None
+    ) -> bool: ...
 
     async def graves(self, after: Any = None, limit: int = PAGE_ITEMS) -> Page[str]: ...
 

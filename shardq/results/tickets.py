@@ -10,7 +10,7 @@ from shardq.encoding.replies import Kept, decode_kept, name_of_kept
 from shardq.errors import TicketUnknown
 from shardq.lazy import Lazy
 from shardq.model import KEPT_PIPE
-from shardq.protocols import Storage
+from shardq.protocols import Readable, Storage
 
 if TYPE_CHECKING:
     import hashlib
@@ -55,6 +55,16 @@ class Found(NamedTuple):
     kept: Kept
 
 
+async def kept_in(storage: Readable, after: int | None = None) -> AsyncIterator[Found]:
+    """The results that a storage keeps, or those with numbers above `after`, the oldest first. Some may be too old to
+    be had any more.
+    """
+    while (batch := await storage.range(KEPT_PIPE, _AT_ONCE, after)).count:
+        for number, message in zip(batch.numbers, batch.messages, strict=True):
+            yield Found(number, decode_kept(message))
+        after = batch.through - 1
+
+
 class KeptResults:
     """The results that a storage keeps."""
 
@@ -78,8 +88,5 @@ class KeptResults:
     async def each(self) -> AsyncIterator[Found]:
         """All results, the oldest first."""
         await self._storage.drop(KEPT_PIPE)
-        after = None
-        while (batch := await self._storage.range(KEPT_PIPE, _AT_ONCE, after)).count:
-            for number, message in zip(batch.numbers, batch.messages, strict=True):
-                yield Found(number, decode_kept(message))
-            after = batch.through - 1
+        async for found in kept_in(self._storage):
+            yield found

@@ -3,7 +3,7 @@
 Its rooms: `files` (the files in /dev/shm, and their owners), `processes` (which are attached, alive, inside the guard,
 asleep), `memory` (free memory, and how messages lie in it), `tubes` (threads, FIFOs, claims, delivery), `deferred`
 (messages that wait for their due time), `checking` (is a segment whole?), `verbs` (one guarded section each: all that a
-driver calls). The modules, each after those that it uses:
+driver calls), `observing` (looking from outside). The modules, each after those that it uses:
 
 * `words`: what each word means
 * `layout`: where each word lives
@@ -27,8 +27,10 @@ driver calls). The modules, each after those that it uses:
 * `processes.guard`: mutual exclusion that survives its holder
 * `journal`: what is under way
 * `memory.record`: framing of messages
+* `memory.places`: where extents lie
 * `memory.extents`: memory for messages, in extents of a few sizes
 * `tubes.handler_table`: a number for each handler, and which process serves it
+* `tubes.tallies`: what each process counts of each handler
 * `tubes.entry_memory`: memory for the tables of threads and tubes
 * `tubes.directory`: threads and tubes by name
 * `memory.record_chain`: how a tube's records hang together
@@ -72,8 +74,17 @@ driver calls). The modules, each after those that it uses:
 * `verbs.leaving`: the content goes elsewhere
 * `verbs.arriving`: the content of another storage comes
 * `verbs.membership`: a worker's view
-* `verbs.inspection`: looking without disturbing
-* `verbs.observer`: the same without a slot, through a read-only mapping
+* `verbs.overview`: the segment as a whole, without the guard
+* `verbs.inspection`: and what is known for sure only inside the guard
+* `observing.steadily`: look, look again, and give up in the end
+* `observing.copies`: entries and records, copied by the kernel
+* `observing.threads`: threads and tubes by name, and by their states
+* `observing.messages`: the messages of a tube
+* `observing.recurrent`: requests that come again and again
+* `observing.serving`: which handlers are served
+* `observing.tubes`: how long each tube is, how old, and who serves it
+* `observing.tallies`: what all processes counted
+* `observing.observer`: all of `observing`
 * `assembly`: all of these, put together for one process
 * `store`: the slot of one process, its guarded section, and what a fork changes
 * `registry`: opening and closing, once per process

@@ -92,7 +92,7 @@ class Assembly:
         self.burying = Burying(segment, journal, directory, fifos, writer, claims, graves, sleepers, section, gate)
         self.supervision = Supervision(segment, slots, self.doorbell, exit_log, section, gate)
         self.membership = Membership(segment, slots, self.supervision)
-        self.inspection = Inspection(segment, slots, handlers, directory, fifos, claims, delivery, sleepers, section)
+        self.inspection = Inspection(segment, slots, handlers, directory, sleepers, section)
         self.checking = Checking(segment, claims, recovery, section)
         self.leaving = Leaving(
             segment,

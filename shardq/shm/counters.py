@@ -1,4 +1,6 @@
-"""What the totals in the header say together. They change one after the other, so all functions want the guard held."""
+"""What the totals in the header say together. They change one after the other, so all functions but `counts_seen` want
+the guard held.
+"""
 
 from __future__ import annotations
 
@@ -39,3 +41,11 @@ def counts_in(words: memoryview) -> Counts:
         words[at.RECURRENT],
         words[at.EVICTED],
     )
+
+
+def counts_seen(words: memoryview) -> Counts:
+    """The totals, read while others change them. What left is read before what came, so no difference is below 0."""
+    handled, unburied = words[at.HANDLED], words[at.UNBURIED]
+    buried, accepted = words[at.BURIED], words[at.ACCEPTED]
+    pending = words[at.DEFERRED], words[at.RECURRENT]
+    return Counts(accepted, handled, buried, buried - unburied, *pending, words[at.EVICTED])

@@ -3,7 +3,7 @@
     header | slots | byte maps | index | extent tables | journal
     ------------------------- fixed part ------------------------
 
-    | handlers | thread entries | tube entries | heaps | equality tables | extents by class | reserve
+    | handlers | thread entries | tube entries | heaps | equality tables | tallies | extents by class | reserve
     -------------------------- as needed -------------------------------- ------- sparse --------
 
 The fixed part is backed by memory from the start. Tables are backed as they grow, extents as they are written:
@@ -39,6 +39,10 @@ from shardq.shm.words import (
     STEP_PART,
     TABLE_PART,
     TABLE_STEP,
+    TALLIES_IN_PAGE,
+    TALLIES_PART,
+    TALLY_PAGES,
+    TALLY_WORDS,
     THREAD_BYTES,
     THREAD_WORDS,
     TUBE_WORDS,
@@ -215,8 +219,25 @@ class Layout:
         return self.heaps + 2 * self.heap_bytes
 
     @cached_property
-    def extents_base(self) -> int:
+    def tallies(self) -> int:
+        """Byte address of the first block of what processes count."""
         return self.equality_tables + 2 * self.equality_steps * EQUAL_STEP_BYTES
+
+    @cached_property
+    def tallies_bytes(self) -> int:
+        """Most memory of all blocks. It is set aside: whether a message fits must not depend on how many processes the
+        segment has had.
+        """
+        return self.capacity_bytes // TALLIES_PART // PAGE * PAGE
+
+    @cached_property
+    def storing_bytes(self) -> int:
+        """The capacity for all else."""
+        return self.capacity_bytes - self.tallies_bytes
+
+    @cached_property
+    def extents_base(self) -> int:
+        return self.tallies + self.slots * TALLY_PAGES * PAGE
 
     @cached_property
     def classes(self) -> tuple[ExtentClass, ...]:
@@ -274,6 +295,11 @@ class Layout:
     def thread_name(self, thread: int) -> int:
         """Byte address of the entry's name."""
         return self.thread_table + thread * THREAD_BYTES + THREAD_WORDS * WORD
+
+    def tally_word(self, slot: int, number: int) -> int:
+        """First word of what the process in a slot counts of the handler of that number."""
+        page, place = divmod(number, TALLIES_IN_PAGE)
+        return (self.tallies + (slot * TALLY_PAGES + page) * PAGE) // WORD + place * TALLY_WORDS
 
     def tube_word(self, tube: int) -> int:
         return self.tube_table // WORD + tube * TUBE_WORDS

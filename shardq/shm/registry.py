@@ -9,8 +9,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 from shardq.errors import (
     SegmentBusy,
@@ -30,11 +29,10 @@ from shardq.shm.files.lock_bytes import PATIENCE_S
 from shardq.shm.files.names import full_name, names_with
 from shardq.shm.files.refusals import told
 from shardq.shm.layout import Layout
+from shardq.shm.observing.observer import Observer
 from shardq.shm.processes.shares import KEPT_SLOTS, Share
 from shardq.shm.segment import Segment
 from shardq.shm.store import Store
-from shardq.shm.verbs.inspection import Overview
-from shardq.shm.verbs.observer import Observer
 from shardq.shm.words import DEFAULT_SLOTS
 
 #: How the names of private segments begin: abandoned ones are looked for without attaching to all other segments.
@@ -45,6 +43,8 @@ _NEWBORN_S = 60.0
 _open: dict[str, Store] = {}
 _users: Counter[Store] = Counter()
 _opening = threading.Lock()
+#: Descriptors of lock files, by the inodes of their segments: observers left them while this process was attached.
+_parked: dict[int, int] = {}
 
 
 def create_store(
@@ -88,28 +88,30 @@ def attach_store(name: str, share: Share = Share.GENERAL, patience_s: float = PA
         return _entered(Segment.attach(name), share, patience_s)
 
 
-@contextmanager
-def overview_of(name: str) -> Iterator[Callable[[], Overview]]:
-    """A function that looks at a segment as a whole. It takes no slot, waits for no lock and writes nothing, so it
-    works however many are attached, and while everything hangs. See `Segment.attach` for the errors.
+def observe(name: str) -> Observer:
+    """Look at a segment without taking part: with no slot, waiting for no lock, and writing nothing. So it works
+    however many are attached, and while everything hangs. See `Segment.attach` for the errors.
     """
-    with _opening:
-        store = _attached(name)
-        if store:
-            _users[store] += 1
-    if store:
-        try:
-            yield store.inspection.overview
-        finally:
-            close_store(store)
-        return
     observer = Observer(Segment.observe(name))
     try:
-        yield observer.open()
-    finally:
         with _opening:
-            # Closing the lock file would drop the locks on it of this process, which may be attached by now.
-            observer.close(keep_lock_file=full_name(name) in _open)
+            observer.open(_parked.pop(observer.segment.inode, None))
+    except BaseException:
+        observer.segment.close()
+        raise
+    return observer
+
+
+def stop_observing(observer: Observer) -> None:
+    """Unmap what an observer looked at."""
+    with _opening:
+        inode, lock = observer.segment.inode, observer.close()
+        is_attached = any(store.segment.inode == inode for store in _open.values())
+        if is_attached and inode not in _parked:
+            # Closing it would drop the locks on that file of this process.
+            _parked[inode] = lock
+        elif not is_attached:
+            os.close(lock)
 
 
 def resume_store(name: str, descriptor: int, slot: int) -> Store:
@@ -128,6 +130,9 @@ def close_store(store: Store) -> None:
         if _open.get(store.segment.system_name) is store:
             del _open[store.segment.system_name]
         store.leave()
+        lock = _parked.pop(store.segment.inode, None)
+        if lock is not None:
+            os.close(lock)
 
 
 def destroy(name: str, *, unused: bool = False) -> None:

@@ -11,6 +11,7 @@ import errno
 import mmap
 import os
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -113,11 +114,14 @@ class Segment:
 
     @classmethod
     def observe(cls, name: str) -> Segment:
-        """As `attach`, for reading only: a store into the mapping fails, and there is no guard."""
-        descriptor, total_bytes = _open(name, os.O_RDONLY)
+        """As `attach`, for looking only: a store into the mapping kills the process that tries it. There is no guard,
+        and what is mapped is the fixed part, which always has memory; `copied` reads the rest.
+        """
+        descriptor, _ = _open(name, os.O_RDONLY)
         try:
             with told(f"look into segment {name!r}"):
-                mapping = mmap.mmap(descriptor, total_bytes, access=mmap.ACCESS_READ)
+                layout = _layout_in(os.pread(descriptor, at.HEADER_BYTES, 0))
+                mapping = mmap.mmap(descriptor, layout.fixed_bytes, access=mmap.ACCESS_READ)
         except BaseException:
             os.close(descriptor)
             raise
@@ -140,8 +144,8 @@ class Segment:
 
     @property
     def used_bytes(self) -> int:
-        """Memory the segment takes now beside its reserve."""
-        return int(self.taken_bytes - self.words[at.RESERVED_BYTES])
+        """Memory the segment takes now beside its reserve and what its processes count."""
+        return int(self.taken_bytes - self.words[at.RESERVED_BYTES] - self.words[at.TALLIES_BYTES])
 
     @property
     def free_bytes(self) -> int:
@@ -183,6 +187,27 @@ class Segment:
                 files.remove(self.system_name)
         finally:
             release_byte(lock, REGISTER_BYTE)
+
+    def copied(self, start: int, nbytes: int) -> bytes:
+        """A copy of some of it, made by the kernel: what has no memory reads as zeros, and gets none. Raises
+        `ValueError` where the segment ends before.
+        """
+        data = os.pread(self._descriptor, nbytes, start)
+        if len(data) < nbytes:
+            raise ValueError(f"there are no {nbytes} bytes at {start}")
+        return data
+
+    def data(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """The ranges between two addresses in which something was written."""
+        while start < end:
+            try:
+                start = os.lseek(self._descriptor, start, os.SEEK_DATA)
+            except OSError:  # there is nothing behind
+                return
+            if start < end:
+                behind = min(end, os.lseek(self._descriptor, start, os.SEEK_HOLE))
+                yield start, behind
+                start = behind
 
     def duplicate(self) -> int:
         """Another descriptor of the segment, which the caller closes."""
@@ -342,7 +367,7 @@ def _checked_size(descriptor: int, name: str) -> int:
                 f"segment {name!r} has layout version {words[at.VERSION]}, this shardq reads {at.LAYOUT_VERSION}: "
                 f"drain it with the shardq that made it, or destroy it"
             )
-        layout = Layout(*(words[word] for word in (at.CAPACITY_BYTES, at.SLOTS, at.THREADS, at.TUBES)))
+        layout = _layout_in(header)
         if not layout.slots or not layout.threads or layout.total_bytes != size or words[at.TOTAL_BYTES] != size:
             raise SegmentForeign(f"segment {name!r} is damaged: its header does not fit its size; destroy it")
         offsets = words[at.MONOTONIC_OFFSET_NS], words[at.BOOTTIME_OFFSET_NS]
@@ -352,6 +377,11 @@ def _checked_size(descriptor: int, name: str) -> int:
                 f"clocks: run everything that uses it in one (`lsns -t time` lists them)"
             )
         return size
+
+
+def _layout_in(header: bytes) -> Layout:
+    with memoryview(header).cast("Q") as words:
+        return Layout(*(words[word] for word in (at.CAPACITY_BYTES, at.SLOTS, at.THREADS, at.TUBES)))
 
 
 def _not_ready(name: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 #: "shardq" and two bytes that no text file has, little endian.
 MAGIC_NUMBER = int.from_bytes(b"shardq\x1f\xf1", "little")
 #: Grows with every change of the layout. A segment carries it in its header, written last of all.
-LAYOUT_VERSION = 8
+LAYOUT_VERSION = 9
 
 WORD = 8
 PAGE = 4096
@@ -87,7 +87,8 @@ PAGE = 4096
     ARRIVED,  # messages of that move that are stored
     TARGET_BYTES,  # length of the URL of where the content goes, which stands at TARGET
     ORIGIN_BYTES,  # length of what says where the content comes from, which stands at ORIGIN
-) = range(67)
+    TALLIES_BYTES,  # memory that tallies have, see `tubes.tallies`
+) = range(68)
 #: What CLOSED says. SHUT: nothing is accepted any more, the segment is about to go. LEAVING: the content is about to go
 #: elsewhere; only what is in hand may still be acknowledged. LEFT: it is elsewhere. ARRIVING: that of another storage
 #: comes; nothing else is taken, and nothing handed out.
@@ -209,6 +210,30 @@ OTHER_HANDLER = 255
 UNNUMBERED = 0
 #: Bytes of the set of numbers that a process serves, one bit for each.
 SERVED_BYTES = 32
+
+# What one process counted of one handler, by word.
+(
+    TALLY_ACCEPTED,
+    TALLY_DONE,
+    TALLY_DEAD,
+    TALLY_CANCELLED,
+    TALLY_FAILED,  # a word for each of the reasons
+) = range(5)
+(
+    TALLY_BUSY_NS,
+    TALLY_RATE_AT_NS,  # CLOCK_BOOTTIME of what follows
+    TALLY_ACCEPTED_RATE,  # how many came in a second
+    TALLY_ACCEPTED_RATED,  # of those that were accepted so many are in the rate
+    TALLY_DONE_RATE,
+    TALLY_DONE_RATED,
+) = range(8, 14)
+#: A word for each bucket of times: how long the oldest message of a batch had waited, and how long batches took.
+TALLY_WAIT, TALLY_WORK, TALLY_WORDS = 16, 80, 144
+#: Which part of the capacity is set aside for them.
+TALLIES_PART = 64
+#: Blocks of so many words in a page, and pages of a slot.
+TALLIES_IN_PAGE = 3
+TALLY_PAGES = -(-(OTHER_HANDLER + 1) // TALLIES_IN_PAGE)
 
 # What a byte of the thread map says. The values are looked for with `mmap.find`.
 THREAD_FREE, THREAD_READY, THREAD_BOUND, THREAD_IDLE, THREAD_PAUSED, THREAD_DEAD_LETTERS = range(6)

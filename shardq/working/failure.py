@@ -16,11 +16,23 @@ from shardq.deadletters import DeadLetter
 from shardq.encoding.envelope import Head, split
 from shardq.encoding.replies import Failure, kept_result, refusal
 from shardq.encoding.secrets import NO_SECRETS, Secrets
-from shardq.errors import HandlerError, QueueFull, TooManyOutputs
+from shardq.errors import HandlerError, HandlerTimeout, QueueFull, TooManyOutputs
 from shardq.handler import Handler
 from shardq.handling.info import info_of
 from shardq.lazy import Lazy
-from shardq.model import KEPT_PIPE, Batch, Ending, Failed, Hand, Retry, dead_pipe, inbox_key, inbox_pipe, signal_name
+from shardq.model import (
+    KEPT_PIPE,
+    Batch,
+    Ending,
+    Failed,
+    Hand,
+    Reason,
+    Retry,
+    dead_pipe,
+    inbox_key,
+    inbox_pipe,
+    signal_name,
+)
 from shardq.outputs import Output
 from shardq.protocols import Storage
 from shardq.text.portrait import Alarm, line, portrait, text
@@ -80,12 +92,13 @@ class Failures:
         if not left:
             log.warning("handler failed after its last acknowledgement", extra={"pipe": batch.pipe}, exc_info=error)
             return Leave()
+        reason: Reason = "timeout" if isinstance(raised_, HandlerTimeout) else "raised"
         if in_hand > 1:
-            await self._storage.give_back(self._hand(batch), smaller(in_hand))
+            await self._storage.give_back(self._hand(batch), smaller(in_hand), reason)
             log.warning("batch failed", extra={"pipe": batch.pipe, "batch": left, "error": line(error)})
             return Leave()
         # Count the failure before the burial: should there be no room for a letter, the request need not fail again.
-        failed = await self._storage.fail(self._hand(batch))
+        failed = await self._storage.fail(self._hand(batch), reason)
         sequence = batch.through_first(batch.count) - 1
         if spent(self._retry, failed.attempts):
             letter = raised(batch, batch.messages[-1], sequence, error, failed)
@@ -158,7 +171,8 @@ class Failures:
         letter = msgspec.structs.replace(letter, secrets=self._secrets())
         fields = {"pipe": pipe, "sequence": sequence, "attempts": letter.attempts, "error": letter.error}
         try:
-            buried = await self._storage.bury(self._hand(batch), sequence, grave, letter.encoded())
+            reason: Reason | None = "undecodable" if letter.reason == "undecodable" else None
+            buried = await self._storage.bury(self._hand(batch), sequence, grave, letter.encoded(), reason)
         except QueueFull:  # there may be memory for the letter, but no entry for its tube
             buried = False
         if not buried:

@@ -2,6 +2,7 @@
 
 `SHARDQ_FAULTS=all` tries every step. `SHARDQ_FAULTS_SEED` repeats a run, `SHARDQ_FAULTS_SECONDS` lengthens the storms.
 `SHARDQ_FAULTS_KILLS` is how many workers of a pipeline are killed, 25 by default: 20,000 take about half an hour.
+`SHARDQ_FAULTS_COUNTED` is how many processes are killed while they count what they do, 25 by default.
 `SHARDQ_FAULTS_REQUESTS` lengthens the storm over a server until so many requests were accepted.
 """
 
@@ -19,6 +20,7 @@ EVERYTHING = os.environ.get("SHARDQ_FAULTS") == "all"
 #: How long a test may take that tries every step, seconds: on a busy machine some of them take minutes.
 _EVERYTHING_S = 3600
 KILLS = int(os.environ.get("SHARDQ_FAULTS_KILLS", "25"))
+COUNTED = int(os.environ.get("SHARDQ_FAULTS_COUNTED", "25"))
 
 
 @pytest.hookimpl(trylast=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 #: `    S3. Once ...` in a docstring of the protocols.
-CLAUSE = re.compile(r"^\s+([SLM]\d+)\. ", re.MULTILINE)
-NAMED = re.compile(r"test_([SLM]\d+)_\w+")
+CLAUSE = re.compile(r"^\s+([SLMO]\d+)\. ", re.MULTILINE)
+NAMED = re.compile(r"test_([SLMO]\d+)_\w+")
 
 
 def clauses() -> list[str]:
@@ -27,7 +27,7 @@ def contract_tests() -> Iterator[str]:
 
 
 def test_clauses_are_numbered_without_gaps() -> None:
-    for letter in "SLM":
+    for letter in "SLMO":
         numbers = [int(clause[1:]) for clause in clauses() if clause[0] == letter]
         assert numbers, f"no clause {letter} found"
         assert sorted(numbers) == list(range(1, len(numbers) + 1))

@@ -93,7 +93,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
 #: The rooms of some packages, from the ground up. Imports between rooms go down.
 ROOMS: dict[str, tuple[str, ...]] = {
     "shardq.drivers.redis": ("connections", "servers", "verbs"),
-    "shardq.shm": ("files", "processes", "memory", "tubes", "deferred", "checking", "verbs"),
+    "shardq.shm": ("files", "processes", "memory", "tubes", "deferred", "checking", "verbs", "observing"),
 }
 
 #: What only some modules may import or call: (name, or everything below it) -> modules that may.

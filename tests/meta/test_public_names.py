@@ -26,6 +26,7 @@ TOP = (
     "Worker",
     "__version__",
     "connect",
+    "observe",
 )
 DRIVERS = ("RedisLock", "RedisStorage", "RuntimeLock", "RuntimeStorage", "SharedLock", "SharedStorage")
 SETTINGS = ("LockSettings", "StorageSettings", "SupervisorSettings", "WorkerSettings")

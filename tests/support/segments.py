@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from shardq.shm.files.names import SHM_DIRECTORY, full_name
 from shardq.shm.files.own_files import remove_files
 from shardq.shm.layout import Layout
-from shardq.shm.registry import close_store, create_store
+from shardq.shm.observing.observer import Observer
+from shardq.shm.registry import close_store, create_store, observe, stop_observing
 from shardq.shm.segment import Segment
 from shardq.shm.store import Store
 from tests.support.drivers import MIB
@@ -26,6 +27,16 @@ new_name = segment_name
 def files_of(name: str) -> set[str]:
     """Everything in /dev/shm that belongs to the segment, its semaphore included."""
     return {entry.name for entry in SHM_DIRECTORY.iterdir() if full_name(name) in entry.name}
+
+
+@contextmanager
+def observing(name: str) -> Iterator[Observer]:
+    """What looks at the segment from outside."""
+    observer = observe(name)
+    try:
+        yield observer
+    finally:
+        stop_observing(observer)
 
 
 @contextmanager

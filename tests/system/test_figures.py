@@ -16,7 +16,8 @@ from pydantic import TypeAdapter
 from shardq import Supervisor, __version__, cli
 from shardq.deadletters import Buried, DeadLetter
 from shardq.drivers import SharedStorage
-from shardq.shm.verbs.inspection import Overview, TubeView
+from shardq.model import TubeView
+from shardq.shm.verbs.overview import Overview
 from tests.support import jobs, python
 from tests.support.drivers import MIB
 from tests.support.jobs import Folder, Record

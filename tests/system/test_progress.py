@@ -16,12 +16,12 @@ import pytest
 
 from shardq import Queue, Supervisor, Worker
 from shardq.cli import main
-from shardq.drivers.shared.contents import overview_of
 from shardq.model import Progress
 from tests.support import threading_handlers
 from tests.support.homes import Home, ServerHome, on_each_home
 from tests.support.jobs import Failing, Folder, Tracked
 from tests.support.programs import Supervise, until
+from tests.support.segments import observing
 from tests.support.supervised import Start, client, leave_in_segment
 from tests.support.tasks import eventually
 from tests.support.threading_handlers import EARLY
@@ -94,8 +94,8 @@ def begun(start: Start, url: str, folder: Folder, *arguments: object) -> Supervi
 
 
 def seen_from_outside(url: str) -> Any:
-    with overview_of(url.removeprefix("shm://")) as overview:
-        [worker] = overview().workers
+    with observing(url.removeprefix("shm://")) as observer:
+        [worker] = observer.overview().workers
     return worker
 
 

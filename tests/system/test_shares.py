@@ -14,7 +14,7 @@ from shardq.errors import SlotsExhausted
 from shardq.settings import MOST_WORKERS
 from shardq.shm.files.lock_bytes import FIRST_SLOT_BYTE, REGISTER_BYTE, holder_of
 from shardq.shm.processes.shares import FAMILY_SLOTS, KEPT_SLOTS, VISITOR_SLOTS, Share, slots_of
-from shardq.shm.registry import attach_store, close_store, create_store, overview_of
+from shardq.shm.registry import attach_store, close_store, create_store
 from shardq.shm.store import Store
 from shardq.supervisor.exits import Exit
 from tests.faults.kit.points import Child, Gate
@@ -22,7 +22,7 @@ from tests.support import jobs
 from tests.support.drivers import MIB
 from tests.support.jobs import Folder, Record
 from tests.support.programs import until
-from tests.support.segments import files_of
+from tests.support.segments import files_of, observing
 from tests.support.supervised import Start, client
 
 SLOTS = 3
@@ -160,8 +160,8 @@ def test_a_status_needs_no_slot_at_all(full: Store) -> None:
         close_store(full)
         with pytest.raises(SlotsExhausted):
             attach_store(name, Share.VISITORS)
-        with overview_of(name) as overview:
-            return overview().accepted
+        with observing(name) as observer:
+            return observer.overview().accepted
 
     with ExitStack() as stack:
         for visit in visitors:
@@ -180,8 +180,8 @@ def test_a_status_changes_nothing_and_waits_for_nobody(store: Store) -> None:
 
     def looked() -> int:
         close_store(store)
-        with overview_of(name) as overview:
-            return overview().queued
+        with observing(name) as observer:
+            return observer.overview().queued
 
     with staying(hangs):
         before = bytes(store.segment.bytes[fixed])
@@ -195,9 +195,9 @@ def test_who_looked_before_it_attached_keeps_its_slot(store: Store) -> None:
 
     def looked() -> bool:
         close_store(store)
-        with overview_of(store.segment.name) as overview:
+        with observing(store.segment.name) as observer:
             mine = attach_store(store.segment.name)
-            overview()
+            observer.overview()
         lock, slot = mine.hold
         held = bool(Child(lambda: holder_of(lock, FIRST_SLOT_BYTE + slot) is not None).result())
         close_store(mine)
@@ -208,8 +208,8 @@ def test_who_looked_before_it_attached_keeps_its_slot(store: Store) -> None:
 
 def test_who_is_attached_looks_with_what_it_has(store: Store) -> None:
     assert store.appending.append([(PIPE, [b"one"])])
-    with overview_of(store.segment.name) as overview:
-        assert overview().queued == 1
+    with observing(store.segment.name) as observer:
+        assert observer.overview().queued == 1
     assert store.appending.append([(PIPE, [b"two"])])
 
 

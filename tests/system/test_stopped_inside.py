@@ -238,12 +238,21 @@ def test_status_says_who_has_the_guard(name: str, url: str, storage: SharedStora
 
 
 def test_commands_say_why_they_cannot(name: str, url: str, storage: SharedStorage) -> None:
-    verbs = [["tubes"], ["peek", "m/H/0/0"], ["dead", "list"], ["recurrent", "list"], ["destroy"]]
+    verbs = [["park", "m/H/0/0"], ["dead", "drop", "--all"], ["recurrent", "cancel", "--all"], ["check"], ["destroy"]]
     with holder(name, "hold") as other:
         stopped_inside(other)
         for verb, done in zip(verbs, run_together(verbs, url), strict=True):
             assert (done.returncode, done.stdout) == (1, ""), verb
             assert "has its guard" in done.stderr or "in use by" in done.stderr, verb
+        free_again(other)
+
+
+def test_commands_that_look_need_no_guard(name: str, url: str, storage: SharedStorage) -> None:
+    verbs = [["status"], ["tubes"], ["peek", "m/H/0/0"], ["dead", "list"], ["recurrent", "list"], ["results"]]
+    with holder(name, "hold") as other:
+        stopped_inside(other)
+        for verb, done in zip(verbs, run_together(verbs, url), strict=True):
+            assert (done.returncode, done.stderr) == (0, ""), verb
         free_again(other)
 
 

@@ -68,7 +68,7 @@ def test_the_tubes_of_a_thread_hang_on_it(directory: Directory) -> None:
 
 
 def test_names_in_one_bucket_do_not_hide_each_other(segment: Segment, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_digest", lambda key: 42)
+    monkeypatch.setattr(module, "digest_of", lambda key: 42)
     directory = new_directory(segment)
     entries = [directory.add_thread(f"m/H/{number}") for number in range(6)]
 

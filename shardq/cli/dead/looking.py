@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from shardq.cli.dead.reading import letters_of, listed, one
+from shardq.cli.dead.reading import letters_seen, listed, one
 from shardq.cli.opened import run
 from shardq.cli.render import age, as_json, columns, indented, went
 from shardq.cli.views import View
@@ -78,7 +78,7 @@ def as_values(buried: Buried, view: View) -> dict[str, Any]:
 
 
 async def _one(options: argparse.Namespace) -> Buried:
-    with letters_of(options.url) as letters:
+    with letters_seen(options.url) as letters:
         return await one(letters, options.id)
 
 

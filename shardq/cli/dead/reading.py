@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from typing import NamedTuple
 
-from shardq.cli.opened import opened
-from shardq.deadletters import Buried, DeadLetters
+from shardq.cli.opened import observed, opened
+from shardq.deadletters import Buried, DeadLetters, Letters
 from shardq.errors import ConfigurationError
 from shardq.letters.match import Match
 from shardq.model import dead_pipe
@@ -27,6 +27,13 @@ def letters_of(url: str) -> Iterator[DeadLetters]:
         yield DeadLetters(storage)
 
 
+@contextmanager
+def letters_seen(url: str) -> Iterator[Letters]:
+    """The same, to be looked at."""
+    with observed(url) as observer:
+        yield Letters(observer)
+
+
 class Listed(NamedTuple):
     """What a list shows."""
 
@@ -40,12 +47,12 @@ class Listed(NamedTuple):
 async def listed(options: argparse.Namespace) -> Listed:
     """The letters that a command lists."""
     match, handler = Match(*options.match), options.handler
-    with opened(options.url) as storage:
-        letters = DeadLetters(storage)
+    with observed(options.url) as observer:
+        letters = Letters(observer)
         found = await letters.list(handler, after=options.after, limit=options.limit, match=match)
-        backlog = await storage.backlog()
+        backlog = await observer.backlog()
         if not options.match and not options.after:
-            there = await storage.length(dead_pipe(handler)) if handler else backlog.dead
+            there = await observer.length(dead_pipe(handler)) if handler else backlog.dead
             return Listed(found, max(0, there - len(found)), backlog.evicted)
         more = 0
         if len(found) == options.limit:
@@ -55,7 +62,7 @@ async def listed(options: argparse.Namespace) -> Listed:
         return Listed(found, more, backlog.evicted)
 
 
-async def one(letters: DeadLetters, wanted: str) -> Buried:
+async def one(letters: Letters, wanted: str) -> Buried:
     """The letter of this id. Raises `ConfigurationError` where it is not there."""
     found = await letters.get(wanted)
     if found is None:

@@ -27,6 +27,7 @@ from shardq.model import (
     Hand,
     Limits,
     Part,
+    Reason,
     Scheduled,
     Terms,
     When,
@@ -132,20 +133,20 @@ class RuntimeStorage:
 
         return await self._work.until(look, timeout_s, self._stored.next_s) or hand
 
-    async def fail(self, hand: Hand) -> Failed:
+    async def fail(self, hand: Hand, reason: Reason = "raised") -> Failed:
         with self._lock:
             self._threads.check(hand.key, hand.token)
             tube = self._threads.handed_from(hand)
             return tube.fail(hand.token, self._now_us()) if tube else NOT_ALONE
 
-    async def give_back(self, hand: Hand, at_most: int) -> None:
+    async def give_back(self, hand: Hand, at_most: int, reason: Reason | None = None) -> None:
         with self._lock:
             self._threads.check(hand.key, hand.token)
             tube = self._threads.handed_from(hand)
             if tube:
                 tube.give_back(hand.token, at_most)
 
-    async def bury(self, hand: Hand, sequence: int, grave: str, letter: bytes) -> bool:
+    async def bury(self, hand: Hand, sequence: int, grave: str, letter: bytes, reason: Reason | None = None) -> bool:
         with self._lock:
             before = self._stored.graves.evicted
             buried = self._stored.bury(hand, sequence, grave, letter)

@@ -45,6 +45,7 @@ verb, in `lua/shared/` what several of them need. The modules, each after those 
 * `moving`: a storage as a move sees it
 * `connecting`: from a URL to a storage
 * `overview`: a storage at one moment, for operators
+* `observing`: looking without taking part
 * `news`: what workers tell their supervisor
 * `progress`: how far batches have come
 * `supervised`: a storage as a supervisor and its workers see it

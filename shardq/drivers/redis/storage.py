@@ -43,6 +43,7 @@ from shardq.model import (
     Hand,
     Limits,
     Part,
+    Reason,
     Scheduled,
     Terms,
     When,
@@ -189,17 +190,17 @@ class RedisStorage:
     ) -> Hand | None:
         return await self.turning.rest(hand, served, terms, timeout_s, self.settings.safety_net, stay=stay)
 
-    async def fail(self, hand: Hand) -> Failed:
+    async def fail(self, hand: Hand, reason: Reason = "raised") -> Failed:
         arguments = {"key": hand.key, "token": hand.token} | leaving(hand.batch, hand.batch.count)
         attempts, first_us, last_us = decoded(await self.server.run_on(hand.key, "fail", arguments, once=True))
         return Failed(attempts, first_us, last_us, None)
 
-    async def give_back(self, hand: Hand, at_most: int) -> None:
+    async def give_back(self, hand: Hand, at_most: int, reason: Reason | None = None) -> None:
         arguments = {"key": hand.key, "token": hand.token, "at_most": at_most}
         arguments |= leaving(hand.batch, hand.batch.count)
         await self.server.run_on(hand.key, "fail", arguments, once=True)
 
-    async def bury(self, hand: Hand, sequence: int, grave: str, letter: bytes) -> bool:
+    async def bury(self, hand: Hand, sequence: int, grave: str, letter: bytes, reason: Reason | None = None) -> bool:
         return await self._letters.bury(hand, sequence, grave, letter)
 
     async def graves(self, after: str | None = None, limit: int = PAGE_ITEMS) -> Page[str]:

@@ -1,16 +1,10 @@
-"""What is in a segment, for operators: figures for a log, words for messages, and a look into the tubes."""
+"""What is in a segment, for operators: figures for a log, words for messages, and what is wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from shardq.drivers.shared.storage import SharedStorage
-from shardq.model import Batch, Counts
-from shardq.shm.registry import overview_of
-from shardq.shm.verbs.inspection import Overview, TubeView
+from shardq.model import Counts
 from shardq.text.wording import counted
-
-__all__ = ["Overview", "TubeView", "counts", "fields", "in_words", "overview_of", "peek", "tubes", "wrongs"]
 
 
 def counts(storage: SharedStorage) -> Counts:
@@ -37,16 +31,6 @@ def in_words(held: Counts) -> list[str]:
         "dead letter": held.dead,
     }
     return [counted(number, kind) for kind, number in kinds.items() if number]
-
-
-def tubes(storage: SharedStorage) -> Iterator[TubeView]:
-    """The tubes that are not empty."""
-    return storage.store.inspection.tubes()
-
-
-def peek(storage: SharedStorage, pipe: str, limit: int) -> Batch:
-    """Messages from the head of a tube, without an event loop."""
-    return storage.store.reading.read(pipe, limit)
 
 
 def wrongs(storage: SharedStorage) -> list[str]:

@@ -32,6 +32,7 @@ from shardq.model import (
     Hand,
     Limits,
     Part,
+    Reason,
     Scheduled,
     Terms,
     When,
@@ -45,7 +46,7 @@ from shardq.shm.files.lock_bytes import PATIENCE_S
 from shardq.shm.processes.shares import Share
 from shardq.shm.store import Store
 from shardq.shm.verbs.deferring import REMOVED_AT_ONCE, Unread
-from shardq.shm.verbs.inspection import Overview
+from shardq.shm.verbs.overview import Overview
 from shardq.shm.words import DEFAULT_SLOTS, FOLLOW_UP, GENERAL
 
 _Result = TypeVar("_Result")
@@ -211,15 +212,15 @@ class SharedStorage:
         self.pace.handed_out()
         return found
 
-    async def fail(self, hand: Hand) -> Failed:
-        return await self.patiently(lambda: self._store.delivering.fail(hand))
+    async def fail(self, hand: Hand, reason: Reason = "raised") -> Failed:
+        return await self.patiently(lambda: self._store.delivering.fail(hand, reason))
 
-    async def give_back(self, hand: Hand, at_most: int) -> None:
-        await self.patiently(lambda: self._store.delivering.give_back(hand, at_most))
+    async def give_back(self, hand: Hand, at_most: int, reason: Reason | None = None) -> None:
+        await self.patiently(lambda: self._store.delivering.give_back(hand, at_most, reason))
 
-    async def bury(self, hand: Hand, sequence: int, grave: str, letter: bytes) -> bool:
+    async def bury(self, hand: Hand, sequence: int, grave: str, letter: bytes, reason: Reason | None = None) -> bool:
         bound = self.settings.dead_letters
-        done = await self.patiently(lambda: self._store.burying.bury(hand, sequence, grave, letter, bound))
+        done = await self.patiently(lambda: self._store.burying.bury(hand, sequence, grave, letter, bound, reason))
         if done.evicted:
             log.warning("dead letters dropped to make room", extra={"grave": grave, "letters": done.evicted})
         return done.buried
@@ -385,7 +386,5 @@ class SharedStorage:
             chosen = messages[start : start + REMOVED_AT_ONCE]
             return self._store.deferring.remove(pipe, chosen, recurrent=recurrent)
 
-        removed = 0
-        for start in range(0, len(messages), REMOVED_AT_ONCE):  # so that none is counted in a call that gives up
-            removed += await self.patiently(partial(remove, start))
-        return removed
+        starts = range(0, len(messages), REMOVED_AT_ONCE)  # so that none is counted in a call that gives up
+        return sum([await self.patiently(partial(remove, start)) for start in starts])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import mmap
-import os
-from collections.abc import Iterator
 
 from shardq.shm.files.refusals import told
 from shardq.shm.segment import Segment
@@ -24,18 +22,6 @@ def image_of(segment: Segment) -> Segment:
         copy = mmap.mmap(-1, total_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
         descriptor = segment.duplicate()
     with memoryview(segment.bytes) as source, memoryview(copy) as target:
-        for start, end in _backed(descriptor, total_bytes):
+        for start, end in segment.data(0, total_bytes):
             target[start:end] = source[start:end]
     return Segment(segment.name, descriptor, copy, None)
-
-
-def _backed(descriptor: int, total_bytes: int) -> Iterator[tuple[int, int]]:
-    """The ranges of a file that take memory."""
-    end = 0
-    while end < total_bytes:
-        try:
-            start = os.lseek(descriptor, end, os.SEEK_DATA)
-        except OSError:  # there is nothing behind
-            return
-        end = os.lseek(descriptor, start, os.SEEK_HOLE)
-        yield start, end

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from shardq.errors import SegmentForeign
-from shardq.shm.layout import ExtentClass
 from shardq.shm.memory import record
+from shardq.shm.memory.places import Places
 from shardq.shm.memory.record import Record
 from shardq.shm.segment import Segment
 
@@ -30,14 +30,14 @@ class Moment(NamedTuple):
     """Whether the process of a pid is alive."""
 
 
-class Look:
+class Look(Places):
     """A look at a part of a segment in which no process is at work. `wrongs` has what it found, a line each."""
 
     def __init__(self, segment: Segment) -> None:
+        super().__init__(segment.layout)
         self.segment = segment
         self.words = segment.words
         self.bytes = segment.bytes
-        self.layout = segment.layout
         self.wrongs: list[str] = []
 
     def expect(self, holds: bool, otherwise: str) -> None:
@@ -52,21 +52,6 @@ class Look:
             yield
         except _NOWHERE as error:
             self.wrongs.append(f"{what}: {error}")
-
-    def class_of(self, extent: int) -> ExtentClass:
-        return next(group for group in reversed(self.layout.classes) if extent >= group.first)
-
-    def start_of(self, extent: int) -> int:
-        """Byte address of an extent."""
-        group = self.class_of(extent)
-        return group.base + (extent - group.first) * group.size
-
-    def extent_at(self, address: int) -> int:
-        """The extent that an address lies in. Raises `ValueError` where it lies in none."""
-        for group in self.layout.classes:
-            if group.base <= address < group.base + group.size * group.count:
-                return group.first + (address - group.base) // group.size
-        raise ValueError(f"address {address} lies in no extent")
 
     def record_at(self, address: int) -> Record:
         """The record, or jump, at an address. Raises `ValueError` where there is none, or not all of it."""

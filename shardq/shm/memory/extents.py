@@ -52,7 +52,7 @@ class Extents:
         self._map = segment.layout.extent_map
         self._owners = segment.layout.extent_owners_word
         self._backed = segment.layout.extent_backed_word
-        self._capacity = segment.layout.capacity_bytes
+        self._capacity = segment.layout.storing_bytes
         self.reserve = Reserve(segment)
         self._limits: tuple[int, Limits] | None = None
         """With the memory of the tables that the numbers were found out for."""

@@ -21,11 +21,13 @@ makes them reachable and are then constant, but for the bits of cancelled messag
 
 from __future__ import annotations
 
+import mmap
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from struct import Struct
+from typing import Protocol
 
 from shardq.model import EMPTY, Batch
 from shardq.shm.damage import damaged
@@ -36,6 +38,20 @@ HEADER_BYTES = _HEADER.size
 MESSAGES, JUMP = 1, 2
 #: The largest payload that ends of 4 bytes can count.
 LARGEST_PAYLOAD = (1 << 32) - 1
+
+_Memory = mmap.mmap | bytes
+
+
+class Source(Protocol):
+    """Where records are read from: a segment, or a copy of some of its memory."""
+
+    @property
+    def name(self) -> str:
+        """Of the segment."""
+        ...
+
+    @property
+    def bytes(self) -> _Memory: ...
 
 
 @dataclass(slots=True)
@@ -87,9 +103,14 @@ def size_of(count: int, payload_bytes: int, trace_bytes: int = 0) -> int:
     return (HEADER_BYTES + _bit_bytes(count) + 4 * count + trace_bytes + payload_bytes + 7) & ~7
 
 
-def read(segment: Segment, address: int) -> Record:
+def read(segment: Source, address: int) -> Record:
     """The header at an address."""
     return Record(address, *_HEADER.unpack_from(segment.bytes, address))
+
+
+def parsed(address: int, data: bytes) -> Record:
+    """The header of the record at an address that was copied from there."""
+    return Record(address, *_HEADER.unpack_from(data))
 
 
 def behind(segment: Segment, address: int) -> tuple[int, int]:
@@ -144,7 +165,7 @@ def renew(segment: Segment, address: int, sequence: int, accepted_us: int) -> No
     )
 
 
-def cancelled_bits(segment: Segment, found: Record) -> int:
+def cancelled_bits(segment: Source, found: Record) -> int:
     """One bit for each cancelled message."""
     return int.from_bytes(segment.bytes[found.cancelled : found.ends], "little")
 
@@ -165,7 +186,7 @@ def write_jump(segment: Segment, address: int, target: int) -> None:
     segment.bytes[address : address + HEADER_BYTES] = _HEADER.pack(JUMP, 0, 0, 0, 0, 0, 0, 0, target)
 
 
-def cut(segment: Segment, found: Record, index: int, limit: int) -> Batch:
+def cut(segment: Source, found: Record, index: int, limit: int) -> Batch:
     """Messages of a record from `index` on, at most `limit`."""
     return read_out(segment, unread([(found, index, min(limit, found.count - index))]))
 
@@ -181,7 +202,7 @@ def unread(slices: Sequence[Slice]) -> Batch:
     return Batch(sequence, through, range(count), b"", 0, numbers, unread=slices)
 
 
-def read_out(segment: Segment, batch: Batch) -> Batch:
+def read_out(segment: Source, batch: Batch) -> Batch:
     """The batch with its messages, if they were unread. The caller is inside the guard, or the messages are handed out
     to it, so that they stay where they are. To copy them takes longer than to find them: others get in meanwhile.
     """
@@ -204,7 +225,7 @@ def read_out(segment: Segment, batch: Batch) -> Batch:
     return batch
 
 
-def _contents(segment: Segment, found: Record, index: int, number: int) -> tuple[array[int], bytes, int]:
+def _contents(segment: Source, found: Record, index: int, number: int) -> tuple[array[int], bytes, int]:
     """Ends and bytes of some messages of a record, and what the ends are counted from."""
     data, ends = segment.bytes, found.ends
     first, payload = ends + 4 * index, ends + 4 * found.count + found.trace_bytes
@@ -216,7 +237,7 @@ def _contents(segment: Segment, found: Record, index: int, number: int) -> tuple
     return its, data[payload + base : payload + last], base
 
 
-def message(segment: Segment, found: Record, index: int) -> bytes:
+def message(segment: Source, found: Record, index: int) -> bytes:
     """One message of a record."""
     data, ends = segment.bytes, found.ends
     first, payload = ends + 4 * index, ends + 4 * found.count + found.trace_bytes

@@ -25,7 +25,7 @@ class Reserve:
     def __init__(self, segment: Segment) -> None:
         self._segment = segment
         self._words = segment.words
-        self._capacity = segment.layout.capacity_bytes
+        self._capacity = segment.layout.storing_bytes
         self._start, self.least = reserve_of(segment.layout)
         self.half = self.least // 2
 

@@ -41,6 +41,7 @@ class Slots:
         self._words = segment.words
         self._layout = segment.layout
         self._descriptor = -1
+        self._observes = False
         self.mine = -1
         self.identity = 0
         """incarnation << 16 | slot + 1: what owner words hold while they are mine."""
@@ -61,9 +62,10 @@ class Slots:
             self.forget()
             raise
 
-    def observe(self) -> None:
-        """See which processes live, without a slot."""
-        self._descriptor = open_lock_file(self._segment.name, flags=os.O_RDONLY)
+    def observe(self, descriptor: int | None = None) -> None:
+        """See which processes live, without a slot. `descriptor`: one of the lock file that is open already."""
+        self._descriptor = open_lock_file(self._segment.name, flags=os.O_RDONLY) if descriptor is None else descriptor
+        self._observes = True
 
     def resume(self, descriptor: int, slot: int) -> None:
         """Go on with the slot that this very process had before it executed itself anew; it kept the descriptor, and
@@ -193,8 +195,10 @@ class Slots:
     def _same_process_lives(self, slot: int, *, dying: bool = True) -> bool:
         word = self.word(slot)
         pid = self._words[word + at.SLOT_PID]
-        if pid == 0 or pid == os.getpid() or not self.in_my_namespace(slot):
+        if pid == 0 or not self.in_my_namespace(slot):
             return False
+        if pid == os.getpid() and not self._observes:
+            return False  # a former process had this one's pid, or this one had that slot
         try:
             return start_ticks(pid, dying=dying) == self._words[word + at.SLOT_START_TICKS]
         except OSError:  # this process has no descriptor left to read it with

@@ -22,6 +22,7 @@ from shardq.shm.tubes.delivery import Delivery
 from shardq.shm.tubes.directory import NOT_FOUND, Directory
 from shardq.shm.tubes.fifo import Fifos
 from shardq.shm.tubes.handler_table import HandlerTable, Served
+from shardq.shm.tubes.tallies import Tallies
 
 _READY, _BOUND = bytes((at.THREAD_READY,)), bytes((at.THREAD_BOUND,))
 _PAUSED = bytes((at.THREAD_PAUSED,))
@@ -43,6 +44,7 @@ class Claims:
         fifos: Fifos,
         delivery: Delivery,
         exit_log: ExitLog,
+        tallies: Tallies,
     ) -> None:
         self._words = segment.words
         self._bytes = segment.bytes
@@ -55,6 +57,8 @@ class Claims:
         self._fifos = fifos
         self._delivery = delivery
         self._exit_log = exit_log
+        self.tallies = tallies
+        """What this process counts of the handlers of these threads."""
 
     def claim(self, thread: int) -> int:
         """Bind the thread to this process. Returns the fencing token, 0 where a living process is bound."""
@@ -223,14 +227,25 @@ class Claims:
             self._words[word] = 0
 
     def note_batch(self, thread: int, count: int, deadline_ns: int = 0) -> None:
-        """Write down what this process has in hand, for observers and its supervisor; 0 messages: nothing."""
+        """Write down what this process has in hand, for observers and its supervisor."""
         words, word = self._words, self._slots.word(self._slots.mine)
         words[word + at.SLOT_BATCH_THREAD] = thread + 1
         words[word + at.SLOT_BATCH_COUNT] = count
-        words[word + at.SLOT_BATCH_SINCE_NS] = _now_ns() if count else 0
+        words[word + at.SLOT_BATCH_SINCE_NS] = _now_ns()
         words[word + at.SLOT_DEADLINE_NS] = deadline_ns
-        if count and (words[at.AWAITED] or (deadline_ns and not words[at.WATCHED])) and words[word + at.SLOT_WORKER]:
+        if (words[at.AWAITED] or (deadline_ns and not words[at.WATCHED])) and words[word + at.SLOT_WORKER]:
             self._tell_supervisor(deadline_ns)
+
+    def note_end(self, done: int = 0) -> None:
+        """Write down that this process has nothing in hand. `done`: so many of its batch were handled now."""
+        words, word = self._words, self._slots.word(self._slots.mine)
+        if since_ns := words[word + at.SLOT_BATCH_SINCE_NS]:
+            now_ns = _now_ns()
+            self.tallies.ended(words[word + at.SLOT_BATCH_THREAD] - 1, done, max(0, now_ns - since_ns), now_ns)
+        words[word + at.SLOT_BATCH_THREAD] = 0
+        words[word + at.SLOT_BATCH_COUNT] = 0
+        words[word + at.SLOT_BATCH_SINCE_NS] = 0
+        words[word + at.SLOT_DEADLINE_NS] = 0
 
     def _tell_supervisor(self, deadline_ns: int) -> None:
         """It asked for the next batch, or for the next one with a deadline."""
@@ -251,6 +266,8 @@ class Claims:
             return
         if taken is not None:
             self._delivery.kill(taken, self._fifos.handed(taken), owner, word + at.THREAD_OWNER)
+            ending = self._exit_log.of(owner)
+            self.tallies.failed(thread, "timeout" if ending and ending.timed_out else "died")
             return
         # There is no batch to blame for the death, and none to put away. So the thread rests, longer each time.
         failures = self._words[word + at.THREAD_FAILURES]

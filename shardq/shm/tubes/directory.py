@@ -57,7 +57,7 @@ class Directory:
         known = self._known.get(key)
         if known and self._words[self._layout.thread_word(known[0]) + at.THREAD_GENERATION] == known[1]:
             return known[0]
-        digest = _digest(key)
+        digest = digest_of(key)
         entry, passed = self._words[self._bucket(digest)], 0
         while entry:
             passed = self._followed(entry, passed)
@@ -116,7 +116,7 @@ class Directory:
             return NO_ROOM
         self._journal.declare(thread)
         self._bytes[self._layout.thread_map + thread] = at.THREAD_IDLE
-        word, digest = self._layout.thread_word(thread), _digest(key)
+        word, digest = self._layout.thread_word(thread), digest_of(key)
         for field in range(at.THREAD_WORDS):
             if field != at.THREAD_GENERATION:
                 self._words[word + field] = 0
@@ -336,7 +336,8 @@ class Directory:
         return tube
 
 
-def _digest(key: str) -> int:
+def digest_of(key: str) -> int:
+    """What an entry has of its name beside the name."""
     return int.from_bytes(blake2b(_text(key), digest_size=8).digest(), "little")
 
 

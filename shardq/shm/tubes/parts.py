@@ -17,6 +17,7 @@ from shardq.shm.tubes.fifo import Fifos
 from shardq.shm.tubes.fifo_writer import FifoWriter
 from shardq.shm.tubes.graves import Graves
 from shardq.shm.tubes.handler_table import HandlerTable
+from shardq.shm.tubes.tallies import Tallies
 
 
 class TubeParts(NamedTuple):
@@ -38,6 +39,7 @@ class TubeParts(NamedTuple):
         directory, fifos = Directory(segment, journal, extents, handlers), Fifos(segment, journal, extents)
         writer = FifoWriter(segment, journal, extents, fifos)
         delivery = Delivery(segment, journal, exit_log)
-        claims = Claims(segment, slots, sleepers, journal, handlers, directory, fifos, delivery, exit_log)
+        tallies = Tallies(segment, slots.mine)
+        claims = Claims(segment, slots, sleepers, journal, handlers, directory, fifos, delivery, exit_log, tallies)
         graves = Graves(segment, journal, directory, fifos, writer, claims)
         return cls(handlers, directory, fifos, writer, delivery, claims, graves)

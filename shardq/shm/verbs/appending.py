@@ -172,7 +172,10 @@ class Appending:
             for thread in threads:
                 self._claims.work_arrived(thread)
         self._journal.clear()
-        return [tube for tube, _ in targets] if stored else []
+        if not stored:
+            return []
+        self._claims.tallies.accepted(threads, targets)
+        return [tube for tube, _ in targets]
 
     def _append_fresh(
         self, asked: Sequence[Asked], tubes: Sequence[Sequence[int]], due_us: int, share: int

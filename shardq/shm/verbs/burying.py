@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
-from shardq.model import Hand
+from shardq.model import Hand, Reason
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.shm import words as at
 from shardq.shm.gate import Gate
@@ -63,14 +63,18 @@ class Burying:
         self._section = section
         self._gate = gate
 
-    def bury(self, hand: Hand, sequence: int, grave: str, letter: bytes, most: int) -> Burial:
+    def bury(
+        self, hand: Hand, sequence: int, grave: str, letter: bytes, most: int, reason: Reason | None = None
+    ) -> Burial:
         """Put a letter in the place of the message at the head of where the batch in hand is from. Where there are more
         than `most` letters then, or no room, the oldest are dropped. Nothing changes where another message is at the
-        head.
+        head. `reason`: why this attempt failed, if it did.
         """
         with self._section:
             before = self._words[at.EVICTED]
             buried = self._bury_head(hand, sequence, grave, letter, most)
+            if buried and reason:
+                self._claims.tallies.failed(self._claims.held(hand.key, hand.token), reason)
             return Burial(buried, self._words[at.EVICTED] - before)
 
     def requeue(self, grave: str, sequence: int, pipe: str, message: bytes, *, front: bool = False) -> bool | None:
@@ -102,6 +106,8 @@ class Burying:
                 self._claims.work_arrived(thread)
                 self._sleepers.ring_waiting(self._layout.room_map)
             self._journal.clear()
+            if stores:
+                self._claims.tallies.accepted_in(thread, 1)
             return bool(stores)
 
     def drop(self, grave: str, sequences: Sequence[int]) -> int:
@@ -159,7 +165,8 @@ class Burying:
         self._claims.refresh(grave_thread)
         self._journal.clear()
         if buried:
-            self._claims.note_batch(-1, 0)
+            self._claims.tallies.buried(thread)
+            self._claims.note_end()
             self._sleepers.messages_left()
         return buried
 

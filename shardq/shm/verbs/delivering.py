@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple, TypeVar
 
 from shardq.errors import SegmentNoRoom
-from shardq.model import EMPTY, NOT_ALONE, AllTerms, Batch, Failed, Hand, Terms, in_turn, split_key
+from shardq.model import EMPTY, NOT_ALONE, AllTerms, Batch, Failed, Hand, Reason, Terms, in_turn, split_key
 from shardq.outputs import Output
 from shardq.shm import words as at
 from shardq.shm.gate import Gate
@@ -192,19 +192,20 @@ class Delivering:
                 waiting.sleep()
         return Rest(self._read_out(found), sleeps, wait_s)
 
-    def fail(self, hand: Hand) -> Failed:
+    def fail(self, hand: Hand, reason: Reason = "raised") -> Failed:
         """Take back the batch in hand as failed. Returns the failures of its message, `NOT_ALONE` where there were
-        several: they are handed out one by one from then on. Raises `FencedError`.
+        several: they are handed out one by one from then on. `reason`: why it failed. Raises `FencedError`.
         """
-        return self._taken_back(hand, lambda tube: self._delivery.fail(tube, self._fifos.handed(tube))) or NOT_ALONE
+        done = self._taken_back(hand, lambda tube: self._delivery.fail(tube, self._fifos.handed(tube)), reason)
+        return done or NOT_ALONE
 
-    def give_back(self, hand: Hand, at_most: int) -> None:
-        """Take back the batch in hand. Until it has left, batches have at most so many messages. Raises
-        `FencedError`.
+    def give_back(self, hand: Hand, at_most: int, reason: Reason | None = None) -> None:
+        """Take back the batch in hand. Until it has left, batches have at most so many messages. `reason`: why it
+        failed, if it did. Raises `FencedError`.
         """
-        self._taken_back(hand, lambda tube: self._delivery.give_back(tube, at_most))
+        self._taken_back(hand, lambda tube: self._delivery.give_back(tube, at_most), reason)
 
-    def _taken_back(self, hand: Hand, end: Callable[[int], _Result]) -> _Result | None:
+    def _taken_back(self, hand: Hand, end: Callable[[int], _Result], reason: Reason | None) -> _Result | None:
         with self._section:
             thread, tube = self._claims.handed_from(hand)
             if tube == NOT_FOUND or not self._delivery.in_hand(tube):
@@ -212,7 +213,9 @@ class Delivering:
             self._journal.declare(thread)
             result = end(tube)
             self._journal.clear()
-            self._claims.note_batch(-1, 0)
+            if reason:
+                self._claims.tallies.failed(thread, reason)
+            self._claims.note_end()
             return result
 
     def _acknowledged(self, hand: Hand | None, outputs: AskedOutputs | None = None, most: int = 0) -> int:
@@ -271,7 +274,7 @@ class Delivering:
         self._journal.declare(thread)
         self._claims.release(thread, pause_s)
         self._journal.clear()
-        self._claims.note_batch(-1, 0)
+        self._claims.note_end()
 
     def _take_by(self, key: str, thread: int, terms: AllTerms) -> Batch:
         """As `_take`, by the terms of the thread's handler; nothing where there are none."""
@@ -294,6 +297,8 @@ class Delivering:
                     self._claims.note_batch(thread, batch.count, deadline_ns)
                     batch.pipe, batch.failed = f"{key}/{priority}", self._delivery.of(tube)
                     batch.taken_us = time.time_ns() // 1000
+                    oldest_us = batch.unread[0][0].accepted_us if batch.unread else self._fifos.oldest_us(tube)
+                    self._claims.tallies.handed_out(thread, batch.taken_us - oldest_us)
                     if self._words[self._layout.tube_word(tube) + at.TUBE_FRONT]:
                         batch.front = True
                     return batch
@@ -314,13 +319,15 @@ class Delivering:
                 self._journal.clear()
                 return found
             written, stores = found, found.stores
-        self._fifos.pop(tube, through, stores)
+        done = self._fifos.pop(tube, through, stores)
         self._claims.note_progress(thread)
         if stores:
             self._outputs.arrived(written)
         self._journal.clear()
-        if not self._delivery.in_hand(tube):
-            self._claims.note_batch(-1, 0)
+        if self._delivery.in_hand(tube):
+            self._claims.tallies.done(thread, done)
+        else:
+            self._claims.note_end(done)
         self._sleepers.messages_left()
         if self._words[at.EQUALITY_STATE]:
             self._equals.forget()

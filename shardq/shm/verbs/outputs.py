@@ -61,11 +61,13 @@ class Written(NamedTuple):
 
     stores: list[tuple[int, int]]
     targets: list[Target]
+    counts: list[int]
+    """How many messages come into each of the targets now."""
     deferred: bool
     """Whether some of them wait for their time."""
 
 
-NOTHING = Written([], [], deferred=False)
+NOTHING = Written([], [], [], deferred=False)
 
 
 class Outputs:
@@ -157,7 +159,8 @@ class Outputs:
             return NO_ROOM
         if not kept:
             return written
-        return Written(written.stores + letters.stores, written.targets + letters.targets, written.deferred)
+        counts = written.counts + letters.counts
+        return Written(written.stores + letters.stores, written.targets + letters.targets, counts, written.deferred)
 
     def arrived(self, written: Written) -> None:
         """Offer what was written, once its stores are made."""
@@ -165,6 +168,8 @@ class Outputs:
             self._transfer.settle("")
         for _, thread, _ in written.targets:
             self._claims.work_arrived(thread)
+        for (_, thread, _), count in zip(written.targets, written.counts, strict=True):
+            self._claims.tallies.accepted_in(thread, count)
         if self._words[at.EQUALITY_STATE]:
             for pipe, _, tube in written.targets:
                 self._appending.help(pipe, tube)
@@ -180,7 +185,7 @@ class Outputs:
             self._writer.check_size(results)
             return None
         stores = [(self._layout.tube_word(tube) + at.TUBE_TAIL, tail)]
-        return Written(stores, [(KEPT_PIPE, thread, tube)], deferred=False)
+        return Written(stores, [(KEPT_PIPE, thread, tube)], [0], deferred=False)
 
     def _index(self, outputs: Sequence[Output], most: int, share: int) -> bool | None:
         """Put up to `most` messages of each tube into the table of equal ones, where an output must have no equal.
@@ -238,7 +243,7 @@ class Outputs:
                     self._fifos.chains.sweep(tube)
                 return None
             stores += waiting
-        return Written(stores, targets, deferred=bool(later))
+        return Written(stores, targets, [len(at_once[pipe]) for pipe, _, _ in targets], deferred=bool(later))
 
     def _targets(self, pipes: Iterable[str], share: int) -> list[Target] | None:
         """The tubes of these pipes. None: there is no room for the entry of one of them."""

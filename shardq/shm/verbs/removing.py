@@ -45,5 +45,6 @@ class Removing:
             taken = sum(self._fifos.cancel(tube, messages, handed_stay=handed_stay) for tube in tubes)
             self._claims.refresh(thread)
             self._journal.clear()
+            self._claims.tallies.cancelled(thread, taken)
             self._sleepers.messages_left()
             return taken

@@ -309,6 +309,7 @@ class Transfer:
         accepted = self._journal.moved(at.ACCEPTED, count)
         self._journal.commit((self._layout.tube_word(tube) + at.TUBE_TAIL, tail), accepted, *followers)
         self._claims.work_arrived(thread)
+        self._claims.tallies.accepted_in(thread, count)
 
     def _share_of_due(self, share: int) -> int:
         """The share that due messages may use: this one, which leaves room for burying queued messages. Where nothing

@@ -28,10 +28,12 @@ from shardq.model import EMPTY, Hand, Terms, When
 from shardq.shm import words as at
 from shardq.shm.files.own_files import remove_files
 from shardq.shm.layout import Layout
+from shardq.shm.observing.observer import Observer
 from shardq.shm.registry import close_store
 from shardq.shm.words import PAGE
 from tests.support import hands
 from tests.support.drivers import MIB
+from tests.support.segments import observing
 
 NAME = f"damage-{os.getpid()}"
 #: Seconds of the processor that a call may take.
@@ -66,10 +68,11 @@ def case(seed: int) -> Counter[str]:
     storage = SharedStorage.create(NAME, 2 * MIB, threads=64)
     try:
         tokens = prepare(storage)
-        damage(storage, random)
-        calls = list(verbs(storage, tokens).items())
-        random.shuffle(calls)
-        return Counter(called(storage, name, call) for name, call in calls)
+        with observing(NAME) as outside:
+            damage(storage, random)
+            calls = [*verbs(storage, tokens).items(), *looks(outside).items()]
+            random.shuffle(calls)
+            return Counter(called(storage, name, call) for name, call in calls)
     finally:
         close_store(storage.store)
         remove_files(NAME)
@@ -184,13 +187,27 @@ def verbs(storage: SharedStorage, tokens: dict[str, int]) -> dict[str, Callable[
         "quiet": lambda: storage.wait_for_quiet(0.001, deferred=True),
         "room": lambda: storage.append_when_room([(other, [bytes(400_000)])], 0.001),
         "overview": storage.overview,
-        "tubes": lambda: list(store.inspection.tubes()),
         "deadlines": lambda: (store.supervision.deadlines(), store.supervision.workers(), store.supervision.renewals()),
         "supervise": store.supervision.become_supervisor,
         "unused": store.supervision.close_if_unused,
         "orphans": store.waiting.note_deaths,
     }
     return calls
+
+
+def looks(outside: Observer) -> dict[str, Callable[[], Any]]:
+    """What an observer sees."""
+    pipes = (*PIPES, GRAVE, "app/Often/0/0")
+    return {
+        "overview from outside": outside.overview,
+        "counts from outside": outside.counts,
+        "tubes from outside": lambda: (outside.tubes(), outside.tubes(1, 2), outside.pipes(limit=1))[:0],
+        "graves from outside": outside.graves,
+        "recurrent from outside": outside.scheduled,
+        **{f"read {pipe} from outside": partial(outside.read, pipe, 1000) for pipe in pipes},
+        **{f"read on in {pipe} from outside": partial(outside.read, pipe, 2, 1) for pipe in pipes},
+        **{f"length of {pipe} from outside": partial(outside.length, pipe) for pipe in pipes},
+    }
 
 
 def called(storage: SharedStorage, name: str, call: Callable[[], Any]) -> str:

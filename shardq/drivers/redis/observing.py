@@ -1,0 +1,55 @@
+"""The observer of a storage on a server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shardq.drivers.redis.overview import Overview, overview_of
+from shardq.drivers.redis.storage import RedisStorage
+from shardq.model import Batch, Counts, HandlerView, Scheduled, TubeView
+from shardq.pages import PAGE_ITEMS, Page
+
+
+class RedisObserver:
+    """`protocols.Observer` of a storage on a server. It is connected to at the first look; each may raise
+    `StorageUnavailable` and `StorageRefused`.
+    """
+
+    missed = 0
+
+    def __init__(self, storage: RedisStorage) -> None:
+        self._storage = storage
+
+    async def overview(self) -> Overview:
+        return await overview_of(self._storage)
+
+    async def tubes(self, after: Any = None, limit: int = PAGE_ITEMS) -> Page[TubeView]:
+        pipes = await self._storage.pipes(after, limit)
+        found = [TubeView(pipe, length) for pipe in pipes if (length := await self._storage.length(pipe))]
+        return Page(found, pipes.after)
+
+    async def handlers(self) -> list[HandlerView]:
+        """Nothing: a server does not count by handlers."""
+        return []
+
+    async def length(self, pipe: str) -> int:
+        return await self._storage.length(pipe)
+
+    async def pipes(self, after: Any = None, limit: int = PAGE_ITEMS) -> Page[str]:
+        return await self._storage.pipes(after, limit)
+
+    async def range(self, pipe: str, limit: int, after: int | None = None) -> Batch:
+        return await self._storage.range(pipe, limit, after)
+
+    async def graves(self, after: Any = None, limit: int = PAGE_ITEMS) -> Page[str]:
+        return await self._storage.graves(after, limit)
+
+    async def scheduled(self, after: Any = None, limit: int = PAGE_ITEMS) -> Page[Scheduled]:
+        return await self._storage.scheduled(after, limit)
+
+    async def backlog(self) -> Counts:
+        return await self._storage.backlog()
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._storage.server.close()

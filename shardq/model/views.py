@@ -1,0 +1,26 @@
+"""What operators are shown of a storage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class TubeView:
+    """A tube that is not empty."""
+
+    pipe: str
+    queued: int
+    """Its requests, those in hand included."""
+    oldest_age_s: float | None = None
+    """How long ago the oldest of its requests was accepted. None, here and below: the storage does not say."""
+    worker_pid: int | None = None
+    """Process whose worker is bound to its thread, None: no worker is."""
+    unserved: bool | None = None
+    """Whether no worker is bound, and none that looks for work has a handler for it. Where no worker looks: whether
+    none of those that did had one."""
+    attempts: int | None = None
+    """How often the request at its head failed."""
+    rests_s: float | None = None
+    """For how many seconds its thread is still not offered to workers: its handler did not start or cannot be used, a
+    request waits for its next attempt, or there was no room."""

@@ -1,0 +1,71 @@
+"""What looks at a storage from outside, for operators and pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from shardq.model import Batch, Counts, HandlerView, Scheduled, TubeView
+from shardq.pages import PAGE_ITEMS, Page
+
+
+class Readable(Protocol):
+    """The looks that a `Storage` allows as well, with what its clauses say of them."""
+
+    async def length(self, pipe: str) -> int: ...
+
+    async def pipes(self, after: Any = None, limit: int = PAGE_ITEMS) -> Page[str]: ...
+
+    async def range(self, pipe: str, limit: int, after: int | None = None) -> Batch: ...
+
+    async def graves(self, after: Any = None, limit: int = PAGE_ITEMS) -> Page[str]: ...
+
+    async def scheduled(self, after: Any = None, limit: int = PAGE_ITEMS) -> Page[Scheduled]: ...
+
+    async def backlog(self) -> Counts: ...
+
+
+class Overviewed(Protocol):
+    """A storage as a whole at one moment. Each driver has further figures of its own, which it describes."""
+
+    @property
+    def counts(self) -> Counts: ...
+
+    def as_dict(self) -> Mapping[str, Any]:
+        """All of it as plain values."""
+        ...
+
+
+class Observer(Readable, Protocol):
+    """Looks at a storage without taking part in it. `shardq.observe` makes one; close it when done.
+
+    O1. Its looks show what a storage shows in those of the same name: the same messages, numbers, order and counts.
+        Where nothing changes meanwhile they are the same; where something does, each tube, thread and request is shown
+        as it was at one instant, and they need not be of the same one. (P12)
+    O2. It changes nothing. It has no part in what is stored: it keeps no storage alive, nobody waits for it, and it is
+        neither a worker nor a caller. [Shared memory: it has no slot, takes no lock, and its mapping cannot be written.
+        Redis: it has a connection; on a server that has no storage yet its first look makes an empty one.]
+    O3. It waits for no other process, stopped, dead or hung as that may be. [Redis: for the server alone.]
+    O4. `tubes` lists each tube that is not empty, page by page, with what is known of it. What came or went meanwhile
+        may be left out.
+    O5. Each look ends, whatever others do. What changes too fast to be copied is left out, and counted in `missed`.
+        Damage raises an error of `shardq.errors`. [Redis: nothing is left out, so `missed` stays 0.]
+    O6. `overview` has the figures of the whole storage; its `counts` are those of `backlog`.
+    O7. `handlers` has what was counted of each handler since the storage was made. No count ever goes back, and a death
+        loses those of one batch at most. [Redis: it counts nothing by handlers, and the list is empty.]
+    """
+
+    @property
+    def missed(self) -> int:
+        """How many threads, tubes and requests its looks left out so far, because they changed too fast."""
+        ...
+
+    async def overview(self) -> Overviewed: ...
+
+    async def handlers(self) -> list[HandlerView]: ...
+
+    async def tubes(self, after: Any = None, limit: int = PAGE_ITEMS) -> Page[TubeView]: ...
+
+    def close(self) -> None:
+        """Let go of what it holds. Closing twice is fine."""
+        ...

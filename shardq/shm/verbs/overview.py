@@ -1,0 +1,191 @@
+"""A segment as a whole at one moment, and what its workers are at.
+
+It reads single words and takes no guard, so it works while all processes hang.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from shardq.model import AtWork, Counts, split_key
+from shardq.shm import words as at
+from shardq.shm.counters import counts_seen
+from shardq.shm.damage import damage_told
+from shardq.shm.processes.holding import Held, holder
+from shardq.shm.processes.progress import progress_in
+from shardq.shm.processes.sleepers import Sleepers
+from shardq.shm.processes.slots import Slots
+from shardq.shm.segment import Segment
+from shardq.system.processes import is_stopped, memory
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """A worker process at one moment."""
+
+    number: int
+    """Counted by its supervisor."""
+    pid: int
+    state: str
+    """`busy` with a batch, `idle`, `stopped` by a signal, or `dead`."""
+    thread: str | None
+    """Key of the thread whose batch it has in hand."""
+    batch_count: int
+    """Requests in that batch."""
+    batch_age_s: float
+    """How long it has had them."""
+    done: float | None
+    """How far the batch has come, as its handler says. None: the handler said nothing of it."""
+    total: float | None
+    """None: the handler did not say how far it goes."""
+    note: str
+    rss_bytes: int
+    """Memory of the process, shared pages included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """A segment and its family at one moment. JSON encoders that know dataclasses make an object of it; for the
+    standard library's there is `as_dict()`.
+    """
+
+    name: str
+    capacity_bytes: int
+    used_bytes: int
+    """Memory in use now, by the kernel's own count."""
+    reserved_bytes: int
+    """Memory taken beside it, so that stored requests can be worked off when /dev/shm is full."""
+    queued: int
+    """Requests not yet acknowledged, those in hand included."""
+    accepted: int
+    """Requests ever accepted."""
+    handled: int
+    """Requests that ever left."""
+    dead: int
+    """Dead letters there are."""
+    buried: int
+    """Requests that ever became dead letters."""
+    evicted: int
+    """Dead letters that were dropped to make room for others: those requests are gone."""
+    deferred: int
+    """Requests that wait for their time; they are not `accepted` before."""
+    recurrent: int
+    """Requests that come again and again."""
+    next_due_us: int | None
+    """When the first of both is due, Unix microseconds."""
+    supervisor_pid: int | None
+    """None where no supervisor lives."""
+    workers: list[WorkerView]
+    guard: Held | None
+    """The process that has the guard and does not leave it. None: no process has it, or only for a moment."""
+
+    @property
+    def counts(self) -> Counts:
+        """The figures among these that every storage has. They are not of one instant."""
+        return Counts(self.accepted, self.handled, self.buried, self.dead, self.deferred, self.recurrent, self.evicted)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain values, each worker as a dictionary too."""
+        return asdict(self)
+
+
+class Overviews:
+    """Looks at a segment as a whole. `name_of` gives the key of a thread entry; None: the entry is another thread's by
+    now.
+    """
+
+    def __init__(
+        self, segment: Segment, slots: Slots, sleepers: Sleepers, name_of: Callable[[int], str | None]
+    ) -> None:
+        self._segment = segment
+        self._words = segment.words
+        self._layout = segment.layout
+        self._slots = slots
+        self._sleepers = sleepers
+        self._name_of = name_of
+
+    def workers(self) -> list[AtWork]:
+        """What each living worker is at. Raises `SegmentForeign`."""
+        first, behind = self._layout.slot_word(0), self._layout.slot_word(self._layout.slots)
+        numbers = self._words[first + at.SLOT_WORKER : behind : at.SLOT_WORDS].tolist()
+        with damage_told(self._segment.name):
+            return [self._at_work(slot) for slot, number in enumerate(numbers) if number and self._slots.occupied(slot)]
+
+    def overview(self) -> Overview:
+        """The segment as a whole. Raises `SegmentForeign`."""
+        with damage_told(self._segment.name):
+            return self._overview()
+
+    def held(self) -> Held | None:
+        """The process that has the guard and does not leave it."""
+        return holder(self._segment, self._slots)
+
+    def _overview(self) -> Overview:
+        counts = counts_seen(self._words)
+        return Overview(
+            self._segment.name,
+            self._layout.capacity_bytes,
+            self._segment.used_bytes,
+            self._words[at.RESERVED_BYTES],
+            counts.queued,
+            counts.accepted,
+            counts.handled,
+            counts.dead,
+            counts.buried,
+            counts.evicted,
+            counts.deferred,
+            counts.recurrent,
+            self._words[at.NEXT_DUE_US] or None,
+            self._words[at.SUPERVISOR_PID] if self._sleepers.supervised() else None,
+            [view for slot in range(self._layout.slots) if (view := self._worker(slot))],
+            self.held(),
+        )
+
+    def _worker(self, slot: int) -> WorkerView | None:
+        word = self._layout.slot_word(slot)
+        if not self._words[word + at.SLOT_WORKER] or not self._words[word + at.SLOT_PID]:
+            return None
+        its, (state, rss_bytes) = self._at_work(slot), self._process(slot)
+        return WorkerView(
+            its.number,
+            its.pid,
+            state or ("busy" if its.requests else "idle"),
+            f"{its.handler}/{its.thread}" if its.handler else None,
+            its.requests,
+            its.age_s,
+            its.done,
+            its.total,
+            its.note,
+            rss_bytes,
+        )
+
+    def _at_work(self, slot: int) -> AtWork:
+        word, words = self._layout.slot_word(slot), self._words
+        thread, since_ns = words[word + at.SLOT_BATCH_THREAD], words[word + at.SLOT_BATCH_SINCE_NS]
+        key = self._name_of(thread - 1) if thread else None
+        handler, name = split_key(key) if key else (None, None)
+        age_s = (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - since_ns) / 1e9 if since_ns else 0.0
+        count, progress = words[word + at.SLOT_BATCH_COUNT], progress_in(self._segment, self._slots, slot)
+        done, total, note = progress or (None, None, "")
+        number, pid = words[word + at.SLOT_WORKER], words[word + at.SLOT_PID]
+        return AtWork(number, pid, handler, name, count, age_s, done, total, note)
+
+    def _process(self, slot: int) -> tuple[str | None, int]:
+        """`dead` or `stopped`, None for a process that runs; and its resident memory in bytes, 0 where that cannot be
+        seen from here, as from another pid namespace.
+        """
+        if not self._slots.occupied(slot):
+            return "dead", 0
+        pid = os.getpid() if slot == self._slots.mine else self._slots.pid_here(slot)
+        if not pid:
+            return None, 0
+        try:
+            return "stopped" if is_stopped(pid) else None, memory(pid).resident
+        except ProcessLookupError:
+            return "dead", 0
+        except OSError:  # no descriptor is left to read it with
+            return None, 0

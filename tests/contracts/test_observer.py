@@ -1,0 +1,170 @@
+"""Observers: O1 and following of `shardq.protocols.Observer`, on every driver that several processes can use."""
+
+# The clause numbers in the names are upper case, as in the contract.
+# ruff: noqa: N802
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from shardq import observe
+from shardq.drivers.shared.storage import SharedStorage
+from shardq.model import Hand, Terms, TubeView, When, dead_pipe
+from shardq.pages import each
+from shardq.protocols import Lock, Observer, Storage
+from tests.contracts.test_storage import KEY, OTHER, PIPE, claimed, numbered
+from tests.faults.kit.points import Child, Gate
+from tests.support import hands
+from tests.support.drivers import Backend
+
+pytestmark = pytest.mark.requires("multiprocess")
+
+GRAVE = dead_pipe("app.jobs/Resize")
+#: In the year 2100.
+LATER_US = 4_102_444_800_000_000
+
+
+@pytest.fixture
+async def observer(backend: Backend) -> AsyncIterator[Observer]:
+    observer = observe(backend.url)
+    yield observer
+    observer.close()
+
+
+async def something_of_everything(storage: Storage, lock: Lock) -> None:
+    """Requests, some in hand and some taken out, dead letters, and what comes again."""
+    assert await storage.append([(PIPE, numbered(6)), (OTHER, numbered(2))])
+    await hands.put_in_front(storage, PIPE, b"ahead")
+    token = await claimed(lock)
+    batch = await storage.take(KEY, token, Terms((0,), 1))
+    assert await storage.bury(Hand(KEY, token, batch), batch.sequence, GRAVE, b"letter")
+    await hands.take(storage, [PIPE], 2, token)
+    assert await storage.remove(PIPE, b"message-4") == 1
+    assert await storage.append([("app.jobs/Often/1/0", [b"often"])], when=When(LATER_US, "every 3600")) is not None
+
+
+async def test_O1_its_looks_are_those_of_the_storage(storage: Storage, lock: Lock, observer: Observer) -> None:
+    await something_of_everything(storage, lock)
+
+    for pipe in (PIPE, OTHER, GRAVE, "app.jobs/None/1/0"):
+        theirs = await storage.range(pipe, 100)
+        seen = await observer.range(pipe, 100)
+        assert (seen.messages, list(seen.numbers)) == (theirs.messages, list(theirs.numbers))
+        assert await observer.length(pipe) == await storage.length(pipe)
+    assert sorted([pipe async for pipe in each(observer.pipes)]) == sorted([pipe async for pipe in each(storage.pipes)])
+    assert list(await observer.graves()) == list(await storage.graves()) == [GRAVE]
+    assert list(await observer.scheduled()) == list(await storage.scheduled())
+    assert await observer.backlog() == await storage.backlog()
+    await lock.release(KEY)
+
+
+async def test_O1_a_tube_is_read_page_by_page(storage: Storage, observer: Observer) -> None:
+    for start in range(0, 50, 5):
+        assert await storage.append([(PIPE, numbered(5, start))])
+    found, after = list[bytes](), None
+    while (batch := await observer.range(PIPE, 7, after)).count:
+        found += batch.messages
+        after = batch.through - 1
+    assert found == numbered(50)
+
+
+async def test_O1_recurrent_requests_are_listed_page_by_page(storage: Storage, observer: Observer) -> None:
+    pipes = [f"app.jobs/Often/{thread}/0" for thread in range(20)]
+    for place, pipe in enumerate(pipes):
+        assert await storage.append([(pipe, [b"often"])], when=When(LATER_US + place, "every 3600")) is not None
+    found, after = list[str](), None
+    while True:
+        page = await observer.scheduled(after, 3)
+        found += [scheduled.pipe for scheduled in page]
+        if (after := page.after) is None:
+            break
+    assert found == pipes
+
+
+async def test_O2_it_changes_nothing(storage: Storage, lock: Lock, observer: Observer) -> None:
+    await something_of_everything(storage, lock)
+    before = await storage.backlog(), (await storage.range(PIPE, 100)).messages
+
+    await observer.overview()
+    await observer.tubes()
+    await observer.range(PIPE, 3)
+
+    assert (await storage.backlog(), (await storage.range(PIPE, 100)).messages) == before
+    assert await lock.exists(KEY)
+    await lock.release(KEY)
+
+
+async def test_O3_it_waits_for_no_process(storage: Storage, observer: Observer) -> None:
+    assert await storage.append([(PIPE, numbered(3))])
+
+    @asynccontextmanager
+    async def held() -> AsyncIterator[None]:
+        """Another process stays in the guard, where there is one."""
+        if not isinstance(storage, SharedStorage):
+            yield
+            return
+        gate, store = Gate(), storage.store
+        child = Child(lambda: [store.begin_section(), gate.wait()][:0])
+        gate.reached()
+        try:
+            yield
+        finally:
+            gate.open()
+            child.kill()
+
+    async with held():
+        assert (await observer.range(PIPE, 3)).messages == numbered(3)
+        assert [view.queued for view in await observer.tubes()] == [3]
+        assert (await observer.overview()).counts.queued == 3
+
+
+async def test_O4_tubes_that_are_not_empty_are_listed(storage: Storage, lock: Lock, observer: Observer) -> None:
+    pipes = {f"app.jobs/Resize/{thread}/{priority}" for thread in range(20) for priority in (0, 1)}
+    for pipe in pipes:
+        assert await storage.append([(pipe, numbered(2))])
+    token = await claimed(lock)
+    while (batch := await hands.take(storage, [PIPE], 10, token)).count:
+        await hands.pop(storage, PIPE, batch.through, token)
+    await lock.release(KEY)
+
+    found, after = list[TubeView](), None
+    while True:
+        page = await observer.tubes(after, 3)
+        found += page
+        if (after := page.after) is None:
+            break
+
+    assert {view.pipe: view.queued for view in found} == dict.fromkeys(pipes - {PIPE}, 2)
+
+
+async def test_O5_nothing_is_left_out_where_nothing_changes(storage: Storage, lock: Lock, observer: Observer) -> None:
+    await something_of_everything(storage, lock)
+    [view async for view in each(observer.tubes)]
+    await observer.range(GRAVE, 10)
+    assert observer.missed == 0
+    await lock.release(KEY)
+
+
+@pytest.mark.requires("lifelong_claims")
+async def test_O7_what_was_counted_of_a_handler_is_seen(storage: Storage, lock: Lock, observer: Observer) -> None:
+    await something_of_everything(storage, lock)
+
+    [view] = [view for view in await observer.handlers() if view.handler == "app.jobs/Resize"]
+
+    assert (view.dead, view.cancelled) == (1, 1)
+    assert view.accepted >= 7
+    assert view.wait.count >= view.batches > 0
+    await lock.release(KEY)
+
+
+async def test_O6_the_overview_counts_as_the_backlog_does(storage: Storage, lock: Lock, observer: Observer) -> None:
+    await something_of_everything(storage, lock)
+
+    overview = await observer.overview()
+
+    assert overview.counts == await storage.backlog()
+    assert overview.as_dict()["queued"] == 7
+    await lock.release(KEY)
