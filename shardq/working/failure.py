@@ -92,7 +92,8 @@ class Failures:
         if not left:
             log.warning("handler failed after its last acknowledgement", extra={"pipe": batch.pipe}, exc_info=error)
             return Leave()
-        reason: Reason = "timeout" if isinstance(raised_, HandlerTimeout) else "raised"
+        # By its type: what an exception says of its class may raise.
+        reason: Reason = "timeout" if issubclass(type(raised_), HandlerTimeout) else "raised"
         if in_hand > 1:
             await self._storage.give_back(self._hand(batch), smaller(in_hand), reason)
             log.warning("batch failed", extra={"pipe": batch.pipe, "batch": left, "error": line(error)})

@@ -114,7 +114,7 @@ def _servers_now() -> dict[tuple[str, ...], _Server]:
     """Servers for programs without options, and for those that have the options of an embedded supervisor. They are
     started before any test changes what they would inherit of this process.
     """
-    servers = {options: _Server(options) for options in ((), supervisor_options())}
+    servers = {options: _Server(options) for options in {(), supervisor_options()}}
     leaks.lasting.update(server.pid for server in servers.values())
     return servers
 
