@@ -55,7 +55,8 @@ class Calling(Asking):
 
     async def end_calls(self) -> None:
         """Close the inbox that calls of this event loop left open for the next one."""
-        if calls := self._calls.get(asyncio.get_running_loop()):
+        loop = asyncio._get_running_loop()  # None in a process that was forked while one ran: it has made no calls
+        if loop is not None and (calls := self._calls.get(loop)):
             await calls.close()
 
     def call_sync(

@@ -110,9 +110,9 @@ def test_status_shows_what_each_worker_is_at(
     assert worker["thread"] == f"{JOBS}/Tracked/0"
 
     assert main(["status", "--url", url, "--sample", "0"]) == 0
-    *_, titles, shown = capsys.readouterr().out.splitlines()
-    assert titles.split()[-1] == "progress"
-    assert shown.endswith("  2/4 50% number 2 \\x1b[31m")
+    lines = capsys.readouterr().out.splitlines()
+    [titles] = [at for at, line in enumerate(lines) if line.endswith("progress")]
+    assert lines[titles + 1].endswith("  2/4 50% number 2 \\x1b[31m")
 
     folder.permit(2)
     folder.until("done", 3)

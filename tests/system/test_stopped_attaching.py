@@ -11,7 +11,7 @@ from unittest.mock import ANY
 import pytest
 
 from shardq import Queue, Supervisor, connect
-from shardq.cli import FAILED
+from shardq.cli import FAILED, OK
 from shardq.drivers import SharedStorage
 from shardq.errors import SegmentBusy
 from shardq.model import Terms
@@ -230,11 +230,13 @@ def test_a_forked_child_that_looks_for_work_finds_none_until_it_can_attach(name:
         assert child.result() == [True] * 5
 
 
-def test_commands_say_why_they_cannot(name: str, url: str, storage: SharedStorage) -> None:
-    verbs = [["tubes"], ["dead", "list"], ["recurrent", "list"], ["destroy"]]
+def test_commands_that_change_say_why_they_cannot_and_others_look(name: str, url: str, storage: SharedStorage) -> None:
+    change, look = [["check"], ["destroy"]], [["tubes"], ["dead", "list"], ["recurrent", "list"]]
     with holder(name, "enter") as other:
         stopped(other)
-        for verb, done in zip(verbs, run_together(verbs, url), strict=True):
+        for verb, done in zip(change, run_together(change, url), strict=True):
             assert (done.returncode, done.stdout) == (FAILED, ""), verb
             assert f"process {other.pid} is doing so" in done.stderr, verb
+        for verb, done in zip(look, run_together(look, url), strict=True):
+            assert (done.returncode, done.stderr) == (OK, ""), verb
         free_again(other)

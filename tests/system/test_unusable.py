@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -112,7 +113,7 @@ async def test_a_thread_that_rests_shows_as_such(capsys: pytest.CaptureFixture[s
         token = await storage.claim(key)
         await storage.unclaim(key, token, 3600)
 
-        assert main(["tubes", "--url", f"shm://{storage.name}"]) == OK
+        assert await asyncio.to_thread(main, ["tubes", "--url", f"shm://{storage.name}"]) == OK
     finally:
         storage.destroy()
 

@@ -21,7 +21,7 @@ from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.verbs.hands import decoded
 from shardq.drivers.redis.verbs.records import batch_of, bodies_of
 from shardq.errors import StorageRefused
-from shardq.model import Ending, Hand, Terms, When
+from shardq.model import KEPT_NAME_BYTES, Ending, Hand, Terms, When
 from shardq.moving.mover import Ends, move
 from shardq.outputs import Output
 from shardq.settings import StorageSettings
@@ -93,6 +93,7 @@ async def all_verbs(storage: RedisStorage) -> None:
     await storage.backlog()
     await overview_of(storage)
     await storage.scheduled()
+    await storage.kept(bytes(KEPT_NAME_BYTES))
     await storage.graves()
     [letter] = (await storage.range(GRAVE, 9)).numbers
     assert await storage.requeue(GRAVE, letter, PIPE, b"again")
