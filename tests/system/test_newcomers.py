@@ -131,7 +131,7 @@ from shardq import Handler, Queue, Worker
 from shardq.drivers import RuntimeLock, RuntimeStorage
 
 module = sys.modules["late_module"] = ModuleType("late_module")
-worker, former = Worker(RuntimeLock(), Queue(RuntimeStorage())), 0
+worker, former, kept = Worker(RuntimeLock(), Queue(RuntimeStorage())), 0, []
 
 def perform(self, *requests: int): ...
 
@@ -146,6 +146,8 @@ for number in range(1000):
     delattr(module, name)
     del made
     gc.collect()
+    if number % 10 == 9:  # classes may get two memories in turn: one of these is used up
+        kept.append(type("Kept", (Handler,), {"__module__": "other_module", "perform": perform}))
 """
 
 
