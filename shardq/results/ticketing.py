@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 
 from shardq.encoding.codec import decode_array
 from shardq.encoding.envelope import inbox_of, ticketed
-from shardq.encoding.replies import Kept, decode_reply
+from shardq.encoding.replies import NOTICE, Kept, decode_reply
 from shardq.errors import HandlerError, ResultTimeout, ShardqError, TicketUnknown
 from shardq.handler import Handler, drive, find_handler
 from shardq.handling.info import info_of
 from shardq.handling.inside import inside_handler
-from shardq.model import handler_name
+from shardq.model import handler_name, inbox_pipe
 from shardq.results.asking import Asking
 from shardq.results.inbox import OpenInbox
 from shardq.results.outcome import error_of, values_of
@@ -110,8 +110,10 @@ class Ticketing(Asking):
                     raise ResultTimeout(f"no result came for this ticket within {timeout_s} s, and one may still come")
                 await _told(inbox, left_s)
         finally:
-            with suppress(ShardqError):  # the storage may be closed or moved, and ends the claim itself then
-                await inbox.close()
+            if inbox.is_open:
+                with suppress(ShardqError):  # the storage may be closed or moved, and ends the claim itself then
+                    await inbox.close()
+                    await self.storage.remove(inbox_pipe(inbox.number), NOTICE)  # it may have come in the last moment
 
 
 async def _told(inbox: OpenInbox, timeout_s: float) -> None:
