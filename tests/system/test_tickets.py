@@ -11,6 +11,8 @@ import pytest
 
 from shardq import Handler, Queue, Retry, Route, Ticket, Worker
 from shardq.drivers import RuntimeLock, RuntimeStorage
+from shardq.encoding.envelope import inbox_of
+from shardq.encoding.replies import NOTICE
 from shardq.errors import (
     HandlerError,
     RequestFailed,
@@ -18,12 +20,14 @@ from shardq.errors import (
     ResultTooLarge,
     TicketUnknown,
 )
-from shardq.model import KEPT_PIPE, Hand
+from shardq.model import KEPT_PIPE, Hand, Part, inbox_pipe
 from shardq.outputs import Output
 from shardq.protocols import Storage
 from shardq.results import ticketing
+from shardq.results.inbox import OpenInbox
 from shardq.settings import StorageSettings, WorkerSettings
 from shardq.testing import Clock, LocalQueue
+from shardq.working.callers import tell_holders
 from tests.conftest import OpenBackend
 from tests.support.drivers import MIB
 from tests.support.tasks import LIMIT_S, cancelled, eventually, finished, suspended
@@ -195,6 +199,42 @@ async def test_a_holder_that_begins_to_wait_right_before_the_result_is_stored_is
         await eventually(lambda: bool(waiting), "the result is about to be stored")
         assert await finished(waiting[0]) == (3, 6)
         await nothing_is_left(queue)
+
+
+async def test_a_holder_that_leaves_right_before_it_is_told_leaves_no_word_behind(
+    queue: Queue, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticket, storage = await queue.submit(Pair, Item(0, 3)), queue.storage
+    async with working(worker):
+        assert await queue.result(ticket) == (3, 6)
+    inbox = OpenInbox(storage, inbox_of(Ticket(ticket).digest))
+    assert await inbox.open()
+    appended = storage.append
+
+    async def append(parts: Sequence[Part], **words: Any) -> int | None:
+        await inbox.close()
+        return await appended(parts, **words)
+
+    monkeypatch.setattr(storage, "append", append)
+    await tell_holders(storage, [Output(KEPT_PIPE, (await storage.range(KEPT_PIPE, 1)).messages)])
+    assert not inbox.is_open
+    assert (await storage.backlog()).queued == 0
+
+
+async def test_a_word_that_comes_as_its_holder_leaves_goes_with_it(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticket = await queue.submit(Pair, Item(0, 3))
+    holder, storage = await suspended(queue.result(ticket)), queue.storage
+    unclaimed = storage.unclaim
+
+    async def unclaim(key: str, *words: Any) -> bool:
+        assert await storage.append([(inbox_pipe(inbox_of(Ticket(ticket).digest)), [NOTICE])], follow_up=True)
+        return await unclaimed(key, *words)
+
+    monkeypatch.setattr(storage, "unclaim", unclaim)
+    await cancelled(holder)
+    assert (await storage.backlog()).queued == 1  # the request
 
 
 async def test_a_holder_that_leaves_changes_nothing(queue: Queue, worker: Worker) -> None:
