@@ -54,7 +54,7 @@ class Results(_Block[Value]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, KeyboardInterrupt | asyncio.CancelledError):
+        if error is not None and issubclass(type(error), KeyboardInterrupt | asyncio.CancelledError):
             error.add_note(self._mapping.how_to_resume)
         await self._mapping.close()
 
@@ -91,7 +91,7 @@ class SyncResults(_Block[Value]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, KeyboardInterrupt):
+        if error is not None and issubclass(type(error), KeyboardInterrupt):
             error.add_note(self._mapping.how_to_resume)
         with self._runner:
             self._runner.run(self._mapping.close())

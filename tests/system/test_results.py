@@ -32,6 +32,7 @@ from shardq.results import mapping
 from tests.conftest import OpenBackend
 from tests.support.able import able_driver
 from tests.support.drivers import MIB, ONE_OF_EACH, Backend, Driver, driver_named
+from tests.support.malign import BadClass
 from tests.support.tasks import LIMIT_S, NEVER_S, cancelled, eventually, finished, in_thread, suspended
 from tests.support.workers import Impatient, Item, Routed, diary, letters, new_worker, run, trouble, working
 
@@ -762,3 +763,18 @@ async def test_another_thread_may_call(queue: Queue, worker: Worker) -> None:
 
 def test_inboxes_have_the_name_that_drivers_know() -> None:
     assert handler_name(inboxes.Inbox) == INBOX
+
+
+async def test_an_exception_that_raises_where_it_is_asked_for_its_class_ends_a_map_like_others(
+    queue: Queue, worker: Worker
+) -> None:
+    ended = False
+    async with working(worker):
+        try:
+            async with queue.map(Double, items(10), window=2) as results:
+                async for _ in results:
+                    raise BadClass
+        except BadClass:
+            ended = True
+        await nothing_is_left(queue)
+    assert ended
