@@ -9,10 +9,9 @@ import pty
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -26,6 +25,7 @@ from tests.support.homes import Home, on_each_home
 from tests.support.ids import text_of
 from tests.support.letters import Charge, Fulfil, Order, User, let_fail, letters_at, name_of
 from tests.support.programs import ROOT
+from tests.support.said import Said, Say
 from tests.support.tasks import LIMIT_S
 
 APP = letters.__name__
@@ -35,21 +35,6 @@ ORDERS = [
     Order(2, User(6, "Bob"), "key"),
     Order(3, User(5, "Ann"), "Timed Out again", due=datetime(2026, 1, 2, tzinfo=UTC)),
 ]
-
-
-class Said(NamedTuple):
-    status: int
-    out: str
-    errors: str
-
-    @property
-    def value(self) -> Any:
-        """What it printed as JSON."""
-        assert (self.status, self.errors) == (OK, "")
-        return json.loads(self.out)
-
-
-Say = Callable[..., Said]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import psutil
 import pytest
@@ -27,33 +27,13 @@ from tests.support.drivers import MIB
 from tests.support.holder import holder
 from tests.support.jobs import Folder, Gated, Record
 from tests.support.programs import ROOT, Supervise, until
+from tests.support.said import Said, Say
 from tests.support.segments import files_of
 from tests.support.tasks import LIMIT_S
 
 JOBS = jobs.__name__
 USAGE = 2
 ONE_BY_ONE = {"QUEUE_WORKER_BATCH_SIZE": "1"}
-
-
-class Said(NamedTuple):
-    status: int
-    out: str
-    errors: str
-
-    @property
-    def value(self) -> Any:
-        """What it printed as JSON."""
-        assert (self.status, self.errors) == (OK, "")
-        return json.loads(self.out)
-
-    @property
-    def lines(self) -> list[str]:
-        assert (self.status, self.errors) == (OK, "")
-        return self.out.splitlines()
-
-
-#: Runs the command, with these words.
-Say = Callable[..., Said]
 
 
 def shardq(*words: object, **environment: str) -> Said:
