@@ -1,4 +1,4 @@
-"""`shardq status|tubes|peek|dead|park|recurrent|results|check|move|take-over|destroy`: look from outside into a
+"""`shardq status|tubes|peek|stack|dead|park|recurrent|results|check|move|take-over|destroy`: look from outside into a
 segment, also into one without a supervisor, or into a storage on a server. The same as `python -m shardq`.
 """
 

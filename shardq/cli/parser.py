@@ -17,6 +17,7 @@ def new_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"shardq {__version__}")
     verbs: Verbs = parser.add_subparsers(required=True, metavar="COMMAND")
     _looking(verbs)
+    _stack(verbs)
     add_dead(verbs)
     _parking(verbs)
     _recurrent(verbs)
@@ -46,6 +47,12 @@ def _looking(verbs: Verbs) -> None:
     peek.add_argument("pipe", metavar="MODULE/Handler/THREAD/PRIORITY", help="name of the tube, as `tubes` shows it")
     peek.add_argument("--limit", type=count, default=10, help="show at most so many (default: 10)")
     shows_requests(peek)
+
+
+def _stack(verbs: Verbs) -> None:
+    text = "where the code of workers is: the Python stacks of one of them or of all"
+    made = on_storage(verbs, "stack", later("shardq.cli.stack", "stack"), text)
+    made.add_argument("worker", nargs="?", type=count, metavar="WORKER", help="number as `status` shows it, or pid")
 
 
 def _parking(verbs: Verbs) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import multiprocessing
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from shardq import Handler, Retry
 from shardq.supervisor.wishes.signals import LISTENED
+from shardq.system import stacks
 from tests.support.programs import until
 from tests.support.tasks import LIMIT_S
 
@@ -131,6 +133,26 @@ def _on_terminal() -> int:
         return _status(pid)
     finally:
         os.close(terminal)
+
+
+def _asked_child() -> str:
+    """Whether a child listens as its worker does to those who ask for stacks, and what it tells them."""
+    ready, say = os.pipe()
+
+    def wait() -> None:
+        os.write(say, b".")
+        _forever()
+
+    pid = _child(wait)
+    os.read(ready, 1)
+    caught = re.search(r"^SigCgt:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    told = stacks.ask([pid])[pid]
+    os.kill(pid, signal.SIGKILL)
+    _status(pid)
+    os.close(ready)
+    os.close(say)
+    assert caught
+    return f"{int(caught[1], 16) >> (stacks.SIGNAL - 1) & 1} {told.text!r} {told.silent.partition(':')[0]}"
 
 
 def _runs_loop_in_child() -> int:
@@ -268,6 +290,7 @@ PLAIN: dict[str, Callable[[], object]] = {
     "child is hung up": _hung_up,
     "child on a terminal exits": _on_terminal,
     "child runs a loop": _runs_loop_in_child,
+    "child is asked for its stack": _asked_child,
     "program": _program,
     "spawned program": _spawned,
     "executed program": _executed,

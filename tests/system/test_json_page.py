@@ -159,12 +159,13 @@ async def _keep(url: str) -> None:
         await Worker(SharedLock(storage), queue).loop(limit=2, handler=Fulfil)
 
 
-def test_the_status_of_a_family(home: Home, said: Say, start: Start, folder: Folder) -> None:
+def test_a_family(home: Home, said: Say, start: Start, folder: Folder) -> None:
     home.leave(Gated, folder.notes([0]))
     program = start(Gated.__module__, "--url", home.url, "--workers", 1)
     folder.until("begin", 0)
     check("status, of a segment", said("status", "--sample", "0.01"))
     assert said("status", "--sample", "0")["rates"] is None
+    check("stack", said("stack"))
     folder.permit(1)
     assert program.stop() == 0
 

@@ -27,6 +27,7 @@ CHILDREN: list[tuple[type[Handler[Act]], str, object]] = [
     (Plain, "child is hung up", -1),
     (Plain, "child on a terminal exits", 4),
     (Plain, "child runs a loop", 9),
+    (Plain, "child is asked for its stack", "0 '' tells no stack"),
     (Returning, "child returns", 0),
     (Async, "child exits in a coroutine", 5),
     (Async, "child waits in the loop", 70),

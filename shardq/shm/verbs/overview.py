@@ -45,6 +45,8 @@ class WorkerView:
     note: str
     rss_bytes: int
     """Memory of the process, shared pages included."""
+    elsewhere: bool
+    """Whether it is in another pid namespace, where the pid counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,7 @@ class Overviews:
             its.total,
             its.note,
             rss_bytes,
+            not self._slots.in_my_namespace(slot),
         )
 
     def _at_work(self, slot: int) -> AtWork:

@@ -24,6 +24,7 @@ from shardq.supervisor.exits import Exit
 from shardq.supervisor.wishes import signals
 from shardq.supervisor.workers import interpreter
 from shardq.supervisor.workers.forked import Offspring
+from shardq.system import stacks
 from shardq.system.refusals import refusing
 from shardq.text.portrait import portrait
 from shardq.working.worker import Worker
@@ -37,8 +38,8 @@ RunWorker = Callable[[int, int, Sequence[int]], NoReturn]
 #: sockets, an eventfd), and it has its own bell, that of its supervisor, and the watch over the others.
 OPENED_TO_SERVE = 9 + 3
 #: All descriptors that a process of a family needs. A worker needs the most: also those of the segment and its mapping,
-#: of the lock file and of the life pipe, and one that stacks are written to.
-OPENED_IN_ALL = OPENED_TO_SERVE + 5
+#: of the lock file and of the life pipe, and two that stacks are written to.
+OPENED_IN_ALL = OPENED_TO_SERVE + 6
 
 #: How many seconds a worker has for its end by default.
 _END_WITHIN_S = 25.0
@@ -108,7 +109,7 @@ def _started(
         with refusing("start a worker"):
             for descriptor in close:  # first, because there may be no other descriptors left for what follows
                 os.close(descriptor)
-            served.dumps = signals.reset_in_child()
+            served.dumps = signals.reset_in_child(), stacks.keep()
             if forked:
                 interpreter.part_from_parent()
             _reseed()
@@ -137,14 +138,14 @@ class _Service:
 
     def __init__(self, life: int) -> None:
         self._life = life
-        self.dumps = -1
-        """Descriptor that stacks are written to."""
+        self.dumps: tuple[int, ...] = ()
+        """Descriptors that stacks are written to: standard error, and the file for those who ask."""
         self._term: signals.Term | None = None
         self._offspring: Offspring | None = None
 
     async def run(self, worker: Worker, handlers: dict[str, type[Handler[Any]]]) -> None:
         loop = asyncio.get_running_loop()
-        self._offspring = offspring = Offspring(loop, (self._life, self.dumps))
+        self._offspring = offspring = Offspring(loop, (self._life, *self.dumps))
         self._term = term = signals.Term(loop, worker)
 
         def orphaned() -> None:

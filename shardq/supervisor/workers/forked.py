@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 
 from shardq.supervisor.wishes import signals
 from shardq.supervisor.workers import interpreter
+from shardq.system import stacks
 
 #: Exit code of a child that went on in the worker's loop.
 _STRAYED = 70
@@ -81,6 +82,7 @@ class Offspring:
             return
         self._is_child = True
         faulthandler.unregister(signal.SIGUSR2)
+        stacks.part()
         interpreter.part_from_parent()
         for descriptor in self._descriptors:
             with suppress(OSError):
