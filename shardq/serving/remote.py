@@ -53,7 +53,7 @@ def opened(
         drive(storage.server.layout())
         drive(storage.check_stays())
         storage.server.hang_up()  # with a connection open workers could not be forked
-    return SupervisedServer(
+    supervised = SupervisedServer(
         storage,
         handlers,
         deferred=settings.deferred,
@@ -62,6 +62,9 @@ def opened(
         workers=resumption.members if resumption else None,
         family=Family.named(resumption.family) if resumption else None,
     )
+    if not resumption:
+        supervised.announce()  # else a family that ends meanwhile says that nobody goes on with what it leaves
+    return supervised
 
 
 def leave(supervised: SupervisedServer, url: str, targets: Sequence[str]) -> None:

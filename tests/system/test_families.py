@@ -224,6 +224,11 @@ def test_a_drain_waits_for_what_another_family_serves_as_long_as_that_is_heard_o
     drain.close()
 
 
+def test_a_family_is_heard_of_when_it_says_that_it_serves(start: Start, url: str, storage: RedisStorage) -> None:
+    program = start(f"{JOBS}:Gated", "--url", url, "--workers", 1).serving()
+    assert [family.supervisor_pid for family in drive(overview_of(storage)).families] == [program.pid]
+
+
 def test_what_stays_is_said_where_no_other_family_serves(
     start: Start, url: str, home: Home, storage: RedisStorage, folder: Folder
 ) -> None:

@@ -114,6 +114,11 @@ class SupervisedServer:
         if self._bell:
             self._bells.drop_what_came(self._bell)
 
+    def announce(self) -> None:
+        """Say that this family serves, and how far its workers are."""
+        said = {"family": self._words()}
+        self._asked(lambda: plainly(self.storage.server.run("family", HOME, said, patience_s=0.0)), None)
+
     def quiet(self) -> bool:
         return self._asked(lambda: plainly(self.storage.is_quiet(deferred=self._deferred)), False)
 
@@ -131,7 +136,7 @@ class SupervisedServer:
         if now >= self._renew_at and self._renew():
             self._renew_at = now + self.storage.turning.lease_s / OFTEN
         elif self._progress.left_s(now) == 0:
-            self._say_progress()
+            self.announce()
         if not self._only_progress:
             self._due_us = self._asked(self._promoted, None)
         self._only_progress, now = False, time.monotonic()
@@ -226,11 +231,6 @@ class SupervisedServer:
         lease_s, owners, said = self.storage.turning.lease_s, map(self.family.owner, self._workers), self._words()
         renewed = self._asked(lambda: plainly(self.storage.of_owner(*owners, lease_s=lease_s, family=said)), None)
         return renewed is not None
-
-    def _say_progress(self) -> None:
-        """Say how far the workers are."""
-        said = {"family": self._words()}
-        self._asked(lambda: plainly(self.storage.server.run("family", HOME, said, patience_s=0.0)), None)
 
     def _words(self) -> dict[str, Any]:
         """What this family says of itself."""
