@@ -8,12 +8,13 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
+from examples.replay import ledger
 from examples.replay import samples as streams
 from examples.thumbnails import samples as albums
 from shardq.supervise import Exit
@@ -122,23 +123,35 @@ def check_is_complete(database: Path) -> None:
     assert balances == sums
 
 
+#: Makes a post take a millisecond, so that who watches comes in time to kill a replay in the middle.
+_SLOW = """
+CREATE TRIGGER slow AFTER INSERT ON events BEGIN
+    WITH RECURSIVE counted(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM counted LIMIT 5000) SELECT max(x) FROM counted;
+END
+"""
+
+
 @pytest.fixture
-def killed(stream: Path, name: str) -> Path:
+def killed(stream: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The database of a replay of which all processes were killed in the middle."""
     database = stream.with_suffix(".db")
+    monkeypatch.setenv(ledger.DATABASE_VARIABLE, str(database))
+    with closing(ledger.opened()) as connection:
+        connection.execute(_SLOW)
     program = subprocess.Popen(
         (sys.executable, "-m", "examples.replay", stream, database, f"shm://{name}"), cwd=ROOT, text=True
     )
     with program:
         until(lambda: posted(database) > 0, "the first events are posted")
-        with closing(sqlite3.connect(database, timeout=LIMIT_S, isolation_level=None)) as connection:
-            connection.execute("BEGIN IMMEDIATE")  # no worker posts any more: so they are killed in the middle
-            family = [psutil.Process(program.pid), *psutil.Process(program.pid).children(recursive=True)]
-            for process in family:
+        family = [psutil.Process(program.pid), *psutil.Process(program.pid).children(recursive=True)]
+        for process in family:
+            with suppress(psutil.NoSuchProcess):  # a worker ends by itself when its supervisor is killed
                 process.kill()
-            program.wait(LIMIT_S)
-            until(lambda: not any(lives(process.pid) for process in family), "the family is dead")
+        program.wait(LIMIT_S)
+        until(lambda: not any(lives(process.pid) for process in family), "the family is dead")
     assert 0 < posted(database) < EVENTS
+    with closing(ledger.opened()) as connection:
+        connection.execute("DROP TRIGGER slow")
     return database
 
 
