@@ -24,7 +24,7 @@ from shardq.model.retry import Retry
 from shardq.model.routes import Route, Tube, thread_of
 from shardq.model.storing import Counts, Limits, Part, Scheduled, When, check_parts
 from shardq.model.tallies import BOUNDS_S, BUCKETS, REASONS, HandlerView, Reason, Times, bucket_of, percentile
-from shardq.model.views import TubeView
+from shardq.model.views import CrewMember, TubeView
 
 __all__ = [
     "BOUNDS_S",
@@ -43,6 +43,7 @@ __all__ = [
     "Batch",
     "Chunk",
     "Counts",
+    "CrewMember",
     "Ending",
     "Failed",
     "Figures",

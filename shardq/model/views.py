@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shardq.model.progress import AtWork
+
 
 @dataclass(frozen=True, slots=True)
 class TubeView:
@@ -24,3 +26,19 @@ class TubeView:
     rests_s: float | None = None
     """For how many seconds its thread is still not offered to workers: its handler did not start or cannot be used, a
     request waits for its next attempt, or there was no room."""
+
+
+@dataclass(frozen=True, slots=True)
+class CrewMember:
+    """A worker, as each storage can show it."""
+
+    host: str | None
+    """None: it is this one."""
+    supervisor_pid: int | None
+    """None: it has no supervisor that lives."""
+    state: str
+    """`busy` with a batch, `idle`, `stopped` by a signal, `silent` for longer than its claims live, or `dead`."""
+    at: AtWork
+    """Its pid and number, and what it is at."""
+    rss_bytes: int | None
+    """Memory of the process, shared pages included. None: it cannot be seen from here."""

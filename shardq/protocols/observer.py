@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from shardq.model import Batch, Counts, HandlerView, Scheduled, TubeView
+from shardq.model import Batch, Counts, CrewMember, HandlerView, Scheduled, TubeView
 from shardq.pages import PAGE_ITEMS, Page
 
 
@@ -31,6 +31,16 @@ class Overviewed(Protocol):
     @property
     def counts(self) -> Counts: ...
 
+    @property
+    def is_served(self) -> bool:
+        """Whether a family serves it, or a worker without one."""
+        ...
+
+    @property
+    def crew(self) -> list[CrewMember]:
+        """Its workers, by host and number."""
+        ...
+
     def as_dict(self) -> Mapping[str, Any]:
         """All of it as plain values."""
         ...
@@ -50,7 +60,8 @@ class Observer(Readable, Protocol):
         may be left out.
     O5. Each look ends, whatever others do. What changes too fast to be copied is left out, and counted in `missed`.
         Damage raises an error of `shardq.errors`. [Redis: nothing is left out, so `missed` stays 0.]
-    O6. `overview` has the figures of the whole storage; its `counts` are those of `backlog`.
+    O6. `overview` has the figures of the whole storage; its `counts` are those of `backlog`, its `crew` are the workers
+        with what each has in hand.
     O7. `handlers` has what was counted of each handler since the storage was made. No count ever goes back, and a death
         loses those of one batch at most. [Redis: it counts nothing by handlers, and the list is empty.]
     """

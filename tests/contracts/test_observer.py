@@ -168,3 +168,11 @@ async def test_O6_the_overview_counts_as_the_backlog_does(storage: Storage, lock
     assert overview.counts == await storage.backlog()
     assert overview.as_dict()["queued"] == 7
     await lock.release(KEY)
+
+
+async def test_O6_what_nobody_serves_has_no_crew(storage: Storage, observer: Observer) -> None:
+    assert await storage.append([(PIPE, numbered(3))])
+
+    overview = await observer.overview()
+
+    assert (overview.is_served, list(overview.crew)) == (False, [])

@@ -86,6 +86,8 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "shardq.cli.*",
             "shardq.moving",
             "shardq.moving.*",
+            "shardq.sampling",
+            "shardq.sampling.*",
         ),
     ),
 )

@@ -9,7 +9,7 @@ from shardq.drivers.redis.families import Claim, FamilyView, WorkerView, familie
 from shardq.drivers.redis.plainly import plainly
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.verbs.hands import decoded
-from shardq.model import AtWork, Counts, split_key
+from shardq.model import AtWork, Counts, CrewMember, split_key
 
 #: Claims that one script returns at a time.
 _CLAIMS = 256
@@ -64,9 +64,26 @@ class Overview:
         """Whether a family serves it, or a process has a thread."""
         return any(family.state == "serving" for family in self.families)
 
+    @property
+    def is_served(self) -> bool:
+        """The same, as every storage says it."""
+        return self.in_use
+
+    @property
+    def crew(self) -> list[CrewMember]:
+        """The workers of families that are not gone, by host and supervisor."""
+        there = [family for family in self.families if family.state != "gone"]
+        return [_member(family, worker) for family in there for worker in family.workers]
+
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values."""
         return asdict(self)
+
+
+def _member(family: FamilyView, worker: WorkerView) -> CrewMember:
+    at = _at_work(worker)
+    state = "silent" if family.state == "silent" else "busy" if at.requests else "idle"
+    return CrewMember(family.host, family.supervisor_pid, state, at, None)
 
 
 def _at_work(worker: WorkerView) -> AtWork:

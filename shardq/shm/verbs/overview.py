@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from shardq.model import AtWork, Counts, split_key
+from shardq.model import AtWork, Counts, CrewMember, split_key
 from shardq.shm import words as at
 from shardq.shm.counters import counts_seen
 from shardq.shm.damage import damage_told
@@ -90,9 +90,26 @@ class Overview:
         """The figures among these that every storage has. They are not of one instant."""
         return Counts(self.accepted, self.handled, self.buried, self.dead, self.deferred, self.recurrent, self.evicted)
 
+    @property
+    def is_served(self) -> bool:
+        """Whether a supervisor lives, or a worker."""
+        return self.supervisor_pid is not None or any(worker.state != "dead" for worker in self.workers)
+
+    @property
+    def crew(self) -> list[CrewMember]:
+        """Its workers, by their numbers."""
+        found = [_member(worker, self.supervisor_pid) for worker in self.workers]
+        return sorted(found, key=lambda member: (member.at.number, member.at.pid))
+
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values, each worker as a dictionary too."""
         return asdict(self)
+
+
+def _member(its: WorkerView, supervisor_pid: int | None) -> CrewMember:
+    handler, thread = split_key(its.thread) if its.thread else (None, None)
+    at = AtWork(its.number, its.pid, handler, thread, its.batch_count, its.batch_age_s, its.done, its.total, its.note)
+    return CrewMember(None, supervisor_pid, its.state, at, its.rss_bytes or None)
 
 
 class Overviews:
