@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 import weakref
 from collections.abc import Callable
@@ -20,6 +21,10 @@ from types import FrameType
 from typing import Any, NoReturn
 
 log = logging.getLogger("shardq.supervisor")
+
+#: How long a worker that breaks off waits for the end of the child processes that it killed, so that it leaves none: on
+#: a busy machine they live on for a moment. It is less than what the worker has until its supervisor kills it.
+_DYING_S = 0.3
 
 
 def end(code: int) -> NoReturn:
@@ -33,7 +38,9 @@ def end(code: int) -> NoReturn:
 
 
 def end_within(code: int, timeout_s: float) -> NoReturn:
-    """The same, within so many seconds. Then it logs which threads go on, kills child processes, and ends."""
+    """The same, within so many seconds. Then it logs which threads go on, kills child processes, waits a moment for
+    their end, and ends.
+    """
     try:
         _limit(code, timeout_s)
     finally:
@@ -47,9 +54,13 @@ def _limit(code: int, timeout_s: float) -> None:
             log.warning(
                 "threads of the worker did not end in time", extra={"pid": os.getpid(), "threads": ", ".join(threads)}
             )
-            for child in list(_children()):
+            children = list(_children())
+            for child in children:
                 child.kill()
             flush()
+            over_at = time.monotonic() + _DYING_S
+            for child in children:
+                child.join(max(0.0, over_at - time.monotonic()))
         finally:
             os._exit(code)
 
