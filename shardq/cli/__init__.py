@@ -1,5 +1,5 @@
-"""`shardq status|tubes|peek|stack|dead|park|recurrent|results|check|move|take-over|destroy`: look from outside into a
-segment, also into one without a supervisor, or into a storage on a server. The same as `python -m shardq`.
+"""`shardq status|tubes|peek|why|stack|dead|park|recurrent|results|check|move|take-over|destroy`: look from outside into
+a segment, also into one without a supervisor, or into a storage on a server. The same as `python -m shardq`.
 """
 
 from __future__ import annotations

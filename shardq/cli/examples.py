@@ -10,6 +10,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "status": (f"status {_URL}", f"status {_URL} --sample 0 --json"),
     "tubes": (f"tubes {_URL} --limit 20",),
     "peek": (f"peek {_URL} app.jobs/Resize/3/0 --limit 5", f"peek {_URL} app.jobs/Login/0/0 --app app.jobs"),
+    "why": (f"why {_URL} app.jobs/Resize/3/0",),
     "stack": (f"stack {_URL}", f"stack {_URL} 3"),
     "dead list": (
         f"dead list {_URL} app.jobs/Resize",

@@ -17,6 +17,7 @@ def new_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"shardq {__version__}")
     verbs: Verbs = parser.add_subparsers(required=True, metavar="COMMAND")
     _looking(verbs)
+    _why(verbs)
     _stack(verbs)
     add_dead(verbs)
     _parking(verbs)
@@ -47,6 +48,12 @@ def _looking(verbs: Verbs) -> None:
     peek.add_argument("pipe", metavar="MODULE/Handler/THREAD/PRIORITY", help="name of the tube, as `tubes` shows it")
     peek.add_argument("--limit", type=count, default=10, help="show at most so many (default: 10)")
     shows_requests(peek)
+
+
+def _why(verbs: Verbs) -> None:
+    text = "why the requests of a tube do not run, in sentences, the most important reason first"
+    made = on_storage(verbs, "why", later("shardq.cli.why", "why"), text)
+    made.add_argument("pipe", metavar="MODULE/Handler/THREAD/PRIORITY", help="name of the tube, as `tubes` shows it")
 
 
 def _stack(verbs: Verbs) -> None:

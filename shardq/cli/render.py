@@ -12,9 +12,8 @@ import msgspec
 
 from shardq.cli.output import json_escaped
 from shardq.errors import StorageDamaged
-from shardq.supervisor.output.progress import duration
 from shardq.text.printable import printable
-from shardq.text.wording import counted
+from shardq.text.wording import counted, duration
 
 _OTHER_THAN_ASCII = re.compile("[^ -~]")
 

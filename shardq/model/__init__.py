@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shardq.model.batches import EMPTY, NOT_ALONE, AllTerms, Batch, Ending, Failed, Hand, Terms, in_turn, signal_name
+from shardq.model.facts import PipeFacts, WorkerFacts
 from shardq.model.moving import Chunk, Figures, Place, Stand, Standing, TubeLeft, TubeState, Waiting
 from shardq.model.names import (
     INBOX,
@@ -51,6 +52,7 @@ __all__ = [
     "HandlerView",
     "Limits",
     "Part",
+    "PipeFacts",
     "Place",
     "Progress",
     "Reason",
@@ -67,6 +69,7 @@ __all__ = [
     "TubeView",
     "Waiting",
     "When",
+    "WorkerFacts",
     "bucket_of",
     "check_parts",
     "check_progress",

@@ -25,13 +25,14 @@ from __future__ import annotations
 from shardq.protocols.inside import Emitting, InHand, Registrar
 from shardq.protocols.lock import Lock
 from shardq.protocols.moving import Movable
-from shardq.protocols.observer import Observer, Overviewed, Readable
+from shardq.protocols.observer import Knowing, Observer, Overviewed, Readable
 from shardq.protocols.serializer import Serializer
 from shardq.protocols.storage import Served, Storage
 
 __all__ = [
     "Emitting",
     "InHand",
+    "Knowing",
     "Lock",
     "Movable",
     "Observer",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from shardq.model import Batch, Counts, CrewMember, HandlerView, Scheduled, TubeView
+from shardq.model import Batch, Counts, CrewMember, HandlerView, PipeFacts, Scheduled, TubeView
 from shardq.pages import PAGE_ITEMS, Page
 
 
@@ -19,6 +19,18 @@ class Readable(Protocol):
     async def range(self, pipe: str, limit: int, after: int | None = None) -> Batch: ...
 
     async def graves(self, after: Any = None, limit: int = PAGE_ITEMS) -> Page[str]: ...
+
+    async def scheduled(self, after: Any = None, limit: int = PAGE_ITEMS) -> Page[Scheduled]: ...
+
+    async def backlog(self) -> Counts: ...
+
+
+class Knowing(Protocol):
+    """What can be asked why requests do not run: each `Observer`, and a storage in memory itself."""
+
+    async def facts(self, pipe: str) -> PipeFacts: ...
+
+    async def length(self, pipe: str) -> int: ...
 
     async def scheduled(self, after: Any = None, limit: int = PAGE_ITEMS) -> Page[Scheduled]: ...
 
@@ -64,6 +76,9 @@ class Observer(Readable, Protocol):
         with what each has in hand.
     O7. `handlers` has what was counted of each handler since the storage was made. No count ever goes back, and a death
         loses those of one batch at most. [Redis: it counts nothing by handlers, and the list is empty.]
+    O8. `facts` has what is known of one pipe: its requests and those of its thread are of one instant. Of a pipe that
+        is not there, too, it says how the storage stands and who works for it. What the storage cannot know is None,
+        and the reasons that cannot be seen for that are in `unknown`. [Memory: the storage itself is asked.]
     """
 
     @property
@@ -76,6 +91,8 @@ class Observer(Readable, Protocol):
     async def handlers(self) -> list[HandlerView]: ...
 
     async def tubes(self, after: Any = None, limit: int = PAGE_ITEMS) -> Page[TubeView]: ...
+
+    async def facts(self, pipe: str) -> PipeFacts: ...
 
     def close(self) -> None:
         """Let go of what it holds. Closing twice is fine."""

@@ -20,5 +20,14 @@ def how_far(done: float, total: float | None, note: str) -> str:
     return f"{_figure(done)}{of}{share} {note}".rstrip()
 
 
+def duration(seconds: float) -> str:
+    """`1:02:03`, `2:03`, or `3.2 s` for less than a minute."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 def _figure(number: float) -> str:
     return f"{number:,}" if isinstance(number, int) else f"{number:,.2f}"

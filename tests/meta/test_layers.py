@@ -61,6 +61,8 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "shardq.letters.*",
             "shardq.logs",
             "shardq.queue",
+            "shardq.reasons",
+            "shardq.reasons.*",
             "shardq.recurrent",
             "shardq.results",
             "shardq.results.*",

@@ -185,6 +185,15 @@ class Doomed(_Routed):
         raise ValueError("doomed")
 
 
+class Patient(_Routed):
+    """Fails, and tries again in an hour."""
+
+    retry = Retry(backoff_s=3600.0, backoff_max_s=3600.0, jitter=False)
+
+    def perform(self, *notes: Note) -> None:
+        raise ValueError("not yet")
+
+
 class Broken(_Routed):
     """Fails until there is a file `mended` in the folder."""
 

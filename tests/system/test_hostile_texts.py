@@ -49,6 +49,7 @@ RUNS: dict[str, list[tuple[str, ...]]] = {
         ("--all", "--yes", "--export", "/proc/\x1b[31mno"),
         ("LETTER", "--export", "x"),
     ],
+    "why": [(TUBE,), (f"a{ALL}/B/0/0",), (f"no {ALL} pipe",)],
     "stack": [(), (ALL,)],
     "park": [(TUBE,), (f"gone.{ALL}/B/0/0",)],
     "recurrent list": [()],

@@ -122,6 +122,7 @@ def test_letters_and_schedules(home: Home, said: Say, tmp_path: Path) -> None:
     check("dead requeue", said("dead", "requeue", third.id))
     check("peek", said("peek", first.letter.pipe, "--limit", 9))
     check("tubes", said("tubes"))
+    check("why", said("why", first.letter.pipe), {"unknown": ["full"]})
     check("park", said("park", first.letter.pipe))
     check("check", said("check"), ["one"])
     asyncio.run(_repeat(home.url))

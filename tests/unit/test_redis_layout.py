@@ -14,6 +14,7 @@ from shardq.drivers import redis as driver
 from shardq.drivers.redis.check import wrongs
 from shardq.drivers.redis.connections.address import Address, of_url
 from shardq.drivers.redis.connections.scripts import script
+from shardq.drivers.redis.facts import facts_of
 from shardq.drivers.redis.moving import MovableServer
 from shardq.drivers.redis.overview import overview_of
 from shardq.drivers.redis.servers.layout import NAMES
@@ -92,6 +93,7 @@ async def all_verbs(storage: RedisStorage) -> None:
     await storage.range(PIPE, 9)
     await storage.backlog()
     await overview_of(storage)
+    await facts_of(storage, PIPE)
     await storage.scheduled()
     await storage.kept(bytes(KEPT_NAME_BYTES))
     await storage.graves()

@@ -90,7 +90,7 @@ class Fifo:
 
     def fail(self, token: int, now_us: int, ending: Ending | None = None) -> Failed:
         """Take back what the holder of the token has in hand, as failed. Returns the failures of a lone message."""
-        if self._in_hand(token) != 1:
+        if self.in_hand(token) != 1:
             self.give_back(token, 1)
             return NOT_ALONE
         self._handed_to = 0
@@ -101,7 +101,7 @@ class Fifo:
 
     def give_back(self, token: int, at_most: int) -> None:
         """Take back what the holder of the token has in hand. Until it has left, batches have at most so many."""
-        if self._in_hand(token):
+        if self.in_hand(token):
             self._limit = max(1, at_most)
             self._limit_through = max(self._limit_through, self._handed_through)
             self._handed_to = 0
@@ -152,7 +152,7 @@ class Fifo:
                     del self._equal[message]
         return dropped
 
-    def _in_hand(self, token: int) -> int:
+    def in_hand(self, token: int) -> int:
         """How many messages the holder of the token has."""
         below = self._in_hand_below(token)
         return sum(sequence < below for sequence in self._sequences) if below else 0

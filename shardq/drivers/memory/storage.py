@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 from shardq.drivers.memory.bell import Bell, Bells
 from shardq.drivers.memory.capacity import FOLLOW_UP_PART, RESERVE_PART
+from shardq.drivers.memory.facts import facts_of
 from shardq.drivers.memory.stored import Stored
 from shardq.drivers.memory.turns import onward
 from shardq.kept import KeptIndex
@@ -27,6 +28,7 @@ from shardq.model import (
     Hand,
     Limits,
     Part,
+    PipeFacts,
     Reason,
     Scheduled,
     Terms,
@@ -100,6 +102,11 @@ class RuntimeStorage:
             for tube in tubes if after is None else tubes[-1:]:
                 found = found.followed_by(tube.head(limit - found.count, after))
             return found
+
+    async def facts(self, pipe: str) -> PipeFacts:
+        """What is known of a pipe: see `Observer.facts`."""
+        with self._lock:
+            return facts_of(self._threads, pipe, self._now_us())
 
     async def take(self, key: str, token: int, terms: Terms) -> Batch:
         """See `Storage.take`. A batch that takes longer than `terms.timeout_s` is not ended. Raises `FencedError`."""

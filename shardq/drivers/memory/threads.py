@@ -128,6 +128,11 @@ class Threads:
         thread.token = self._last_token
         return thread.token
 
+    def known(self, key: str) -> tuple[Thread | None, float]:
+        """The thread, where there is one, and for how many seconds it is still not offered."""
+        self._free_expired()
+        return self._threads.get(key), max(0.0, self._pause_ends.get(key, 0.0) - self._clock())
+
     def claimed(self, key: str) -> bool:
         self._free_expired()
         thread = self._threads.get(key)

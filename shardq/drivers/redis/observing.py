@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from shardq.drivers.redis.facts import facts_of
 from shardq.drivers.redis.overview import Overview, overview_of
 from shardq.drivers.redis.storage import RedisStorage
-from shardq.model import Batch, Counts, HandlerView, Scheduled, TubeView
+from shardq.model import Batch, Counts, HandlerView, PipeFacts, Scheduled, TubeView
 from shardq.pages import PAGE_ITEMS, Page
 
 
@@ -27,6 +28,9 @@ class RedisObserver:
         pipes = await self._storage.pipes(after, limit)
         found = [TubeView(pipe, length) for pipe in pipes if (length := await self._storage.length(pipe))]
         return Page(found, pipes.after)
+
+    async def facts(self, pipe: str) -> PipeFacts:
+        return await facts_of(self._storage, pipe)
 
     async def handlers(self) -> list[HandlerView]:
         """Nothing: a server does not count by handlers."""

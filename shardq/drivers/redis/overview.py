@@ -57,7 +57,7 @@ class Overview:
     def at_work(self) -> list[AtWork]:
         """What these workers are at, without callers: they have claims, too, and say nothing of themselves."""
         heard = [family for family in self.families if family.state != "gone" and family.heard_s is not None]
-        return [_at_work(worker) for family in heard for worker in family.workers]
+        return [at_work(worker) for family in heard for worker in family.workers]
 
     @property
     def in_use(self) -> bool:
@@ -81,12 +81,13 @@ class Overview:
 
 
 def _member(family: FamilyView, worker: WorkerView) -> CrewMember:
-    at = _at_work(worker)
+    at = at_work(worker)
     state = "silent" if family.state == "silent" else "busy" if at.requests else "idle"
     return CrewMember(family.host, family.supervisor_pid, state, at, None)
 
 
-def _at_work(worker: WorkerView) -> AtWork:
+def at_work(worker: WorkerView) -> AtWork:
+    """What a worker is at."""
     busy = next((its for its in worker.threads if its.in_hand), None)
     if busy is None:
         return AtWork(worker.number or 0, worker.pid, None, None, 0, 0.0, None, None, "")

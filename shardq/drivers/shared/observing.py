@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from shardq.model import Batch, Counts, HandlerView, Scheduled, TubeView
+from shardq.model import Batch, Counts, HandlerView, PipeFacts, Scheduled, TubeView
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.shm.observing.observer import Observer
 from shardq.shm.observing.recurrent import Unread
@@ -39,6 +39,9 @@ class SharedObserver:
 
     async def tubes(self, after: int | None = None, limit: int = PAGE_ITEMS) -> Page[TubeView]:
         return self._observer.tubes(after, limit)
+
+    async def facts(self, pipe: str) -> PipeFacts:
+        return self._observer.facts(pipe)
 
     async def handlers(self) -> list[HandlerView]:
         return self._observer.handlers()

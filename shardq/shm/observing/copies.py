@@ -79,9 +79,17 @@ class Copies(Places):
             entry = words[at.TUBE_NEXT]
         found = dict[int, list[int]]()
         for tube, words in reversed(tubes):
-            its = found.setdefault(_signed(words[at.TUBE_PRIORITY]), [])
+            its = found.setdefault(signed(words[at.TUBE_PRIORITY]), [])
             its.insert(0 if words[at.TUBE_FRONT] else len(its), tube)
         return found
+
+    def handler(self, number: int) -> str:
+        """The name of the handler with this number. Empty: there is none, or its name is just being written."""
+        try:
+            length = int.from_bytes(self.segment.copied(self.layout.handler_word(number) * WORD, WORD), "little")
+            return self.segment.copied(self.layout.handler_name(number), min(length, at.NAME_BYTES)).decode()
+        except (OSError, ValueError):
+            return ""
 
     def through(self, words: tuple[int, ...]) -> int:
         """The number behind the last message of a tube with these words."""
@@ -141,5 +149,6 @@ def living(copy: Messages, above: int) -> Iterator[tuple[int, bytes]]:
             yield found.sequence + index, record.message(copy, found, index)
 
 
-def _signed(word: int) -> int:
+def signed(word: int) -> int:
+    """The number that a word of two's complement stands for."""
     return word - (1 << 64) if word >> 63 else word

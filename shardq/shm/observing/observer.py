@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from shardq.errors import SegmentMissing
-from shardq.model import EMPTY, Batch, Counts, HandlerView, Scheduled, TubeView
+from shardq.model import EMPTY, Batch, Counts, HandlerView, PipeFacts, Scheduled, TubeView
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.shm import words as at
 from shardq.shm.counters import counts_seen
 from shardq.shm.damage import damage_told
 from shardq.shm.observing.copies import Copies
+from shardq.shm.observing.facts import Facts
 from shardq.shm.observing.messages import Reader
 from shardq.shm.observing.recurrent import Recurrent, Unread
 from shardq.shm.observing.steadily import NOWHERE, Moving
@@ -37,6 +38,7 @@ class Observer:
         self._tubes = Tubes(copies, self._reader, slots)
         self._recurrent, self._tallies = Recurrent(copies), Tallies(copies)
         self._overviews = Overviews(segment, slots, Sleepers(segment, slots), self._key)
+        self._facts = Facts(copies, self._threads, self._reader, slots, self._overviews)
 
     def open(self, lock: int | None = None) -> None:
         """Open the lock file, which says which processes live, or use this descriptor of it. Raises as
@@ -68,6 +70,13 @@ class Observer:
             views, missed = self._tubes.views(threads)
             self.missed += missed
             return Page(views, last)
+
+    def facts(self, pipe: str) -> PipeFacts:
+        """What is known of a pipe. Raises `HandlerError` for what is no pipe."""
+        with self._looking():
+            found = self._facts.of(pipe)
+            self.missed += found.moving
+            return found
 
     def pipes(self, after: int | None = None, limit: int = PAGE_ITEMS) -> Page[str]:
         """Names of tubes that are not empty, without graves."""

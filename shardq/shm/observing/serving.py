@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shardq.model import INBOX
 from shardq.shm import words as at
 from shardq.shm.observing.copies import Copies
 from shardq.shm.processes.slots import Slots
@@ -33,6 +34,18 @@ class Serving:
             self._known[number] = self._serves(number)
         return self._known[number]
 
+    def names(self, slot: int) -> tuple[str, ...] | None:
+        """The handlers that the process of the slot looks for; empty: it looks for none. None: for all."""
+        bits = self._bits_of(slot)
+        if bits & 1 << at.UNNUMBERED:
+            return None
+        numbers = (number for number in range(1, self._entries() + 1) if bits >> number & 1)
+        return tuple(sorted(name for number in numbers if (name := self._copies.handler(number)) not in ("", INBOX)))
+
+    def looks(self, slot: int) -> bool:
+        """Whether the process of the slot ever looked for work."""
+        return bool(self._bits_of(slot))
+
     def _serves(self, number: int) -> bool:
         if self._looked_for is None:
             self._looked_for = self._bits()
@@ -42,13 +55,16 @@ class Serving:
 
     def _bits(self) -> int:
         """The numbers of all handlers that living processes look for, one bit for each."""
-        place, found, maps = self._layout.served_map, 0, self._copies.segment.bytes
+        found = 0
         for slot in range(self._layout.slots):
-            bits = int.from_bytes(maps[place : place + at.SERVED_BYTES], "little")
-            place += at.SERVED_BYTES
+            bits = self._bits_of(slot)
             if bits and self._slots.occupied(slot):
                 found |= bits
         return found
+
+    def _bits_of(self, slot: int) -> int:
+        place = self._layout.served_map + slot * at.SERVED_BYTES
+        return int.from_bytes(self._copies.segment.bytes[place : place + at.SERVED_BYTES], "little")
 
     def _entries(self) -> int:
         return min(self._words[at.HANDLERS], at.LARGEST_HANDLER)

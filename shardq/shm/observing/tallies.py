@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from shardq.model import BUCKETS, REASONS, HandlerView, Times
 from shardq.shm import words as at
 from shardq.shm.observing.copies import Copies
-from shardq.shm.observing.steadily import NOWHERE
 from shardq.shm.tubes.tallies import PER_ONE, RATE_SPAN_NS, RATE_UNIT
 from shardq.shm.words import PAGE, WORD
 
@@ -41,7 +40,7 @@ class Tallies:
                 later = max(0, block[counter] - block[rate + 1]) * PER_ONE
                 block[rate] = (block[rate] * left + later) / RATE_UNIT
             total[:] = map(sum, zip(total, block, strict=True))
-        found = ((self._name(number), total) for number, total in sums.items())
+        found = ((_named(self._copies, number), total) for number, total in sums.items())
         return sorted((_view(name, total) for name, total in found if name), key=lambda view: view.handler)
 
     def _blocks(self) -> Iterator[tuple[int, list[float]]]:
@@ -56,16 +55,10 @@ class Tallies:
                     if number + place and any(words):
                         yield number + place, list(words)
 
-    def _name(self, number: int) -> str:
-        """The name of the handler with a number. Empty: there is none."""
-        if number >= at.OTHER_HANDLER:
-            return _OTHER
-        length = int.from_bytes(self._copies.segment.copied(self._layout.handler_word(number) * WORD, WORD), "little")
-        try:
-            name = self._copies.segment.copied(self._layout.handler_name(number), min(length, at.NAME_BYTES))
-            return name.decode()
-        except NOWHERE:
-            return ""
+
+def _named(copies: Copies, number: int) -> str:
+    """The name of the handler with a number. Empty: there is none."""
+    return _OTHER if number >= at.OTHER_HANDLER else copies.handler(number)
 
 
 def _view(name: str, words: list[float]) -> HandlerView:

@@ -132,7 +132,9 @@ class Overviews:
         first, behind = self._layout.slot_word(0), self._layout.slot_word(self._layout.slots)
         numbers = self._words[first + at.SLOT_WORKER : behind : at.SLOT_WORDS].tolist()
         with damage_told(self._segment.name):
-            return [self._at_work(slot) for slot, number in enumerate(numbers) if number and self._slots.occupied(slot)]
+            return [
+                self.at_work_in(slot) for slot, number in enumerate(numbers) if number and self._slots.occupied(slot)
+            ]
 
     def overview(self) -> Overview:
         """The segment as a whole. Raises `SegmentForeign`."""
@@ -142,6 +144,38 @@ class Overviews:
     def held(self) -> Held | None:
         """The process that has the guard and does not leave it."""
         return holder(self._segment, self._slots)
+
+    def supervised(self) -> bool:
+        """Whether a supervisor lives."""
+        return self._sleepers.supervised()
+
+    def at_work_in(self, slot: int) -> AtWork:
+        """What the worker in the slot is at."""
+        word, words = self._layout.slot_word(slot), self._words
+        thread, since_ns = words[word + at.SLOT_BATCH_THREAD], words[word + at.SLOT_BATCH_SINCE_NS]
+        key = self._name_of(thread - 1) if thread else None
+        handler, name = split_key(key) if key else (None, None)
+        age_s = (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - since_ns) / 1e9 if since_ns else 0.0
+        count, progress = words[word + at.SLOT_BATCH_COUNT], progress_in(self._segment, self._slots, slot)
+        done, total, note = progress or (None, None, "")
+        number, pid = words[word + at.SLOT_WORKER], words[word + at.SLOT_PID]
+        return AtWork(number, pid, handler, name, count, age_s, done, total, note)
+
+    def process_in(self, slot: int) -> tuple[str | None, int]:
+        """`dead` or `stopped`, None for a process that runs; and its resident memory in bytes, 0 where that cannot be
+        seen from here, as from another pid namespace.
+        """
+        if not self._slots.occupied(slot):
+            return "dead", 0
+        pid = os.getpid() if slot == self._slots.mine else self._slots.pid_here(slot)
+        if not pid:
+            return None, 0
+        try:
+            return "stopped" if is_stopped(pid) else None, memory(pid).resident
+        except ProcessLookupError:
+            return "dead", 0
+        except OSError:  # no descriptor is left to read it with
+            return None, 0
 
     def _overview(self) -> Overview:
         counts = counts_seen(self._words)
@@ -159,7 +193,7 @@ class Overviews:
             counts.deferred,
             counts.recurrent,
             self._words[at.NEXT_DUE_US] or None,
-            self._words[at.SUPERVISOR_PID] if self._sleepers.supervised() else None,
+            self._words[at.SUPERVISOR_PID] if self.supervised() else None,
             [view for slot in range(self._layout.slots) if (view := self._worker(slot))],
             self.held(),
         )
@@ -168,7 +202,7 @@ class Overviews:
         word = self._layout.slot_word(slot)
         if not self._words[word + at.SLOT_WORKER] or not self._words[word + at.SLOT_PID]:
             return None
-        its, (state, rss_bytes) = self._at_work(slot), self._process(slot)
+        its, (state, rss_bytes) = self.at_work_in(slot), self.process_in(slot)
         return WorkerView(
             its.number,
             its.pid,
@@ -182,30 +216,3 @@ class Overviews:
             rss_bytes,
             not self._slots.in_my_namespace(slot),
         )
-
-    def _at_work(self, slot: int) -> AtWork:
-        word, words = self._layout.slot_word(slot), self._words
-        thread, since_ns = words[word + at.SLOT_BATCH_THREAD], words[word + at.SLOT_BATCH_SINCE_NS]
-        key = self._name_of(thread - 1) if thread else None
-        handler, name = split_key(key) if key else (None, None)
-        age_s = (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - since_ns) / 1e9 if since_ns else 0.0
-        count, progress = words[word + at.SLOT_BATCH_COUNT], progress_in(self._segment, self._slots, slot)
-        done, total, note = progress or (None, None, "")
-        number, pid = words[word + at.SLOT_WORKER], words[word + at.SLOT_PID]
-        return AtWork(number, pid, handler, name, count, age_s, done, total, note)
-
-    def _process(self, slot: int) -> tuple[str | None, int]:
-        """`dead` or `stopped`, None for a process that runs; and its resident memory in bytes, 0 where that cannot be
-        seen from here, as from another pid namespace.
-        """
-        if not self._slots.occupied(slot):
-            return "dead", 0
-        pid = os.getpid() if slot == self._slots.mine else self._slots.pid_here(slot)
-        if not pid:
-            return None, 0
-        try:
-            return "stopped" if is_stopped(pid) else None, memory(pid).resident
-        except ProcessLookupError:
-            return "dead", 0
-        except OSError:  # no descriptor is left to read it with
-            return None, 0

@@ -15,7 +15,7 @@ from shardq.model import AtWork
 from shardq.supervisor.output.standard import knows_codes
 from shardq.supervisor.output.telling import ERASE_LINE, show, tell
 from shardq.text.printable import fitted, printable
-from shardq.text.wording import counted, how_far
+from shardq.text.wording import counted, duration, how_far
 
 #: Seconds between two looks, on a terminal and elsewhere: at a drain, which ends soon after the last request, and at a
 #: family that serves on. Elsewhere a line is printed after so many seconds at the earliest.
@@ -118,15 +118,6 @@ class Progress:
             self._seen.popleft()
         since_s, before = self._seen[0]
         return (handled - before) / (now_s - since_s) if now_s > since_s else 0.0
-
-
-def duration(seconds: float) -> str:
-    """`1:02:03`, `2:03`, or `3.2 s` for less than a minute."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _worker(worker: AtWork) -> str:
