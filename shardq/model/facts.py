@@ -20,7 +20,7 @@ class WorkerFacts:
     """`stopped`: by a signal or a debugger; `silent`: not heard of for longer than its lease. A storage that cannot see
     it says `running`."""
     host: str | None = None
-    """Where its pid counts. None: here."""
+    """As `CrewMember.host`."""
     left_s: float | None = None
     """How long it still may have its batch; negative: since when it should have been done. None: for ever, or the
     storage does not say."""

@@ -33,7 +33,7 @@ class CrewMember:
     """A worker, as each storage can show it."""
 
     host: str | None
-    """None: it is this one."""
+    """Where its pid counts. None: here."""
     supervisor_pid: int | None
     """None: it has no supervisor that lives."""
     state: str

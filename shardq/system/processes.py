@@ -1,4 +1,4 @@
-"""What the system tells of a process: whether it is stopped, its memory, and its age."""
+"""What the system tells of a process: whether it is stopped, its memory, its age, and its parent."""
 
 from __future__ import annotations
 
@@ -48,6 +48,14 @@ def age_s(pid: int) -> float:
         return 0.0
     started_s = int(words[19]) / os.sysconf("SC_CLK_TCK")
     return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started_s)
+
+
+def parent(pid: int) -> int:
+    """Pid of the parent of a process; 0 where there is no such process."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 @contextmanager

@@ -49,9 +49,9 @@ def test_a_busy_worker_is_shown_with_what_it_is_at_and_goes_on(
 
         [its] = said("--json").value
         assert (its["number"], its["pid"], its["host"], its["silent"]) == (1, worker, None, None)
-        assert its["thread"] == f"{JOBS}/Tracked/0"
-        assert its["batch_count"] in (1, 2)
-        assert (its["done"], its["total"]) == (0, its["batch_count"])
+        assert (its["handler"], its["thread"], its["state"]) == (f"{JOBS}/Tracked", "0", "busy")
+        assert its["requests"] in (1, 2)
+        assert (its["done"], its["total"]) == (0, its["requests"])
         [thread] = its["threads"]
         assert any("jobs.py" in call and call.endswith("in _take_permit") for call in thread["calls"])
 

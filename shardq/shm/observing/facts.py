@@ -15,7 +15,7 @@ from shardq.shm.observing.steadily import Moving, steadily
 from shardq.shm.observing.threads import Threads
 from shardq.shm.processes.slots import Slots
 from shardq.shm.tubes.directory import NOT_FOUND
-from shardq.shm.verbs.overview import Overviews
+from shardq.shm.verbs.overview import ELSEWHERE, Overviews
 
 
 class Facts:
@@ -122,7 +122,7 @@ class Facts:
         return WorkerFacts(
             self._overviews.at_work_in(slot),
             "stopped" if self._overviews.process_in(slot)[0] == "stopped" else "running",
-            None if self._slots.in_my_namespace(slot) else "another pid namespace",
+            None if self._slots.in_my_namespace(slot) else ELSEWHERE,
             (due_ns - time.monotonic_ns()) / 1e9 if due_ns else None,
             serving.names(slot),
         )

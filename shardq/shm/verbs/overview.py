@@ -22,6 +22,9 @@ from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
 from shardq.system.processes import is_stopped, memory
 
+#: Where a process is whose pid counts in another namespace, as that of a container.
+ELSEWHERE = "another pid namespace"
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
@@ -109,7 +112,7 @@ class Overview:
 def _member(its: WorkerView, supervisor_pid: int | None) -> CrewMember:
     handler, thread = split_key(its.thread) if its.thread else (None, None)
     at = AtWork(its.number, its.pid, handler, thread, its.batch_count, its.batch_age_s, its.done, its.total, its.note)
-    return CrewMember(None, supervisor_pid, its.state, at, its.rss_bytes or None)
+    return CrewMember(ELSEWHERE if its.elsewhere else None, supervisor_pid, its.state, at, its.rss_bytes or None)
 
 
 class Overviews:
