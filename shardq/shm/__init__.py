@@ -84,6 +84,7 @@ driver calls), `observing` (looking from outside). The modules, each after those
 * `observing.serving`: which handlers are served
 * `observing.tubes`: how long each tube is, how old, and who serves it
 * `observing.tallies`: what all processes counted
+* `observing.facts`: what is known of one pipe, and of those that work
 * `observing.observer`: all of `observing`
 * `assembly`: all of these, put together for one process
 * `store`: the slot of one process, its guarded section, and what a fork changes

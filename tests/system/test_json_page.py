@@ -188,3 +188,11 @@ def test_a_move(home: Home, said: Say) -> None:
         check("move", said("move", home.url, f"shm://{target}", url=""))
     finally:
         remove_all_like(target)
+
+
+def test_the_page_has_the_code_of_every_reason() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "shardq" / "reasons").glob("*.py"))
+    text = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\* (`.*?):", text.partition("\n## why\n")[2].partition("\n## ")[0], re.MULTILINE)
+    codes = [code for line in listed for code in re.findall(r"`(.*?)`", line)]
+    assert sorted(codes) == sorted(set(re.findall(r'Reason\("([a-z-]+)"', source)))

@@ -45,6 +45,7 @@ verb, in `lua/shared/` what several of them need. The modules, each after those 
 * `moving`: a storage as a move sees it
 * `connecting`: from a URL to a storage
 * `overview`: a storage at one moment, for operators
+* `facts`: what is known of one pipe
 * `observing`: looking without taking part
 * `news`: what workers tell their supervisor
 * `progress`: how far batches have come
