@@ -4,6 +4,7 @@ a segment, also into one without a supervisor, or into a storage on a server. Th
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
 from io import StringIO
@@ -26,8 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     said = StringIO()
     try:
         try:
-            # A debugger and its user need standard output at once.
-            with nullcontext() if getattr(options, "pdb", False) else redirect_stdout(said):
+            with nullcontext() if _speaks_at_once(options) else redirect_stdout(said):
                 options.run(options)
         finally:
             output.say(said.getvalue())
@@ -35,3 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         output.complain(f"shardq: {error}")
         return FAILED
     return OK
+
+
+def _speaks_at_once(options: argparse.Namespace) -> bool:
+    """Whether the command writes to standard output itself: a debugger, and views that are renewed."""
+    return any(getattr(options, name, None) not in (None, False) for name in ("pdb", "watch"))

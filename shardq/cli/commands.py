@@ -3,71 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import time
 from heapq import heappush, heappushpop
 from importlib import import_module
 from itertools import count
 from types import ModuleType
 
-from shardq.cli.handlers import HANDLER_TITLES, handler_row
-from shardq.cli.opened import attached, observed, observed_segment, run
-from shardq.cli.render import age, as_json, columns, size, tell_wrongs, went
+from shardq.cli.opened import attached, observed, run
+from shardq.cli.render import age, as_json, columns, tell_wrongs
 from shardq.cli.views import View
 from shardq.connect import is_redis, segment_name
 from shardq.drivers.shared import contents, segments
-from shardq.drivers.shared.observing import Overview, SharedObserver
 from shardq.drivers.shared.supervised import SupervisedSegment
 from shardq.errors import SegmentError
-from shardq.model import Batch, HandlerView, Standing, TubeView, key_of, split_key
+from shardq.model import Batch, Standing, TubeView, key_of, split_key
 from shardq.pages import each
 from shardq.text.printable import printable
-from shardq.text.wording import counted, how_far
-
-
-def status(options: argparse.Namespace) -> None:
-    """Print the segment as a whole."""
-    if is_redis(options.url):
-        _server().status(options)
-        return
-    with observed_segment(options.url) as observer:
-        view, rates, handlers = run(_figures(observer, options.sample))
-    if options.json:
-        print(as_json(view.as_dict() | {"rates": rates, "handlers": handlers}))
-        return
-    supervisor = f"supervisor {view.supervisor_pid}" if view.supervisor_pid else "no supervisor"
-    print(f"{options.url}: {supervisor}, {counted(len(view.workers), 'worker')}")
-    speed = f"  ({rates['accepted']:,.0f}/s in, {rates['handled']:,.0f}/s out)" if rates else ""
-    print(f"requests: {view.queued:,} queued, {view.handled:,} of {view.accepted:,} handled{speed}")
-    if view.dead or view.buried:
-        gone = f"; {went(view.evicted)}" if view.evicted else ""
-        letters = counted(view.dead, "dead letter")
-        print(f"dead:     {letters}; {counted(view.buried, 'request')} failed for good so far{gone}")
-    if view.deferred or view.recurrent:
-        due_s = (view.next_due_us or 0) / 1e6 - time.time()
-        when = f"; the next is due in {age(due_s)}" if due_s > 0 else "; the next is due"
-        print(f"later:    {view.deferred:,} deferred, {view.recurrent:,} recurrent{when}")
-    print(f"memory:   {size(view.used_bytes)} of {size(view.capacity_bytes)}, {size(view.reserved_bytes)} in reserve")
-    if view.guard:
-        print(f"guard:    {view.guard}: no other process can change the segment")
-    rows = [
-        (
-            str(w.number),
-            str(w.pid),
-            w.state,
-            size(w.rss_bytes),
-            w.thread or "",
-            str(w.batch_count or ""),
-            age(w.batch_age_s),
-            "" if w.done is None else how_far(w.done, w.total, w.note),
-        )
-        for w in view.workers
-    ]
-    titles = ("worker", "pid", "state", "memory", "thread", "batch", "for", "progress")
-    print(columns(titles, rows, none="no workers"), end="")
-    if handlers:
-        print()
-        print(columns(HANDLER_TITLES, [handler_row(its) for its in handlers]), end="")
+from shardq.text.wording import counted
 
 
 def tubes(options: argparse.Namespace) -> None:
@@ -165,26 +116,3 @@ def _in_use(segment: SupervisedSegment, url: str) -> SegmentError:
         return SegmentError(f"{url} is in use by {which} first")
     left = ", ".join(contents.in_words(contents.counts(segment.storage))) or "results that are kept"
     return SegmentError(f"{url} has {left} left: add --with-requests to lose them")
-
-
-async def _figures(
-    observer: SharedObserver, sample_s: float | None
-) -> tuple[Overview, dict[str, float] | None, list[HandlerView]]:
-    """The segment as it is, rates of the last seconds or measured for so long (0: none), and its handlers."""
-    before, handlers = await observer.overview(), await observer.handlers()
-    if sample_s is None:
-        rates = {
-            "accepted": sum(its.accepted_per_s for its in handlers),
-            "handled": sum(its.done_per_s for its in handlers),
-        }
-        return before, rates, handlers
-    if not sample_s:
-        return before, None, handlers
-    started = time.monotonic()
-    await asyncio.sleep(sample_s)
-    after, elapsed = await observer.overview(), time.monotonic() - started
-    rates = {
-        "accepted": (after.accepted - before.accepted) / elapsed,
-        "handled": (after.handled - before.handled) / elapsed,
-    }
-    return before, rates, handlers

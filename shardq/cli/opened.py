@@ -52,6 +52,15 @@ def observed(url: str) -> Iterator[Observer]:
             yield observer
 
 
+def observer_of(url: str) -> Observer:
+    """What looks at a segment or a storage on a server, until it is closed."""
+    if is_redis(url):
+        from shardq.cli import server
+
+        return server.observer_of(url)
+    return SharedObserver.attach(segment_name(url))
+
+
 @contextmanager
 def observed_segment(url: str) -> Iterator[SharedObserver]:
     """What looks at a segment."""

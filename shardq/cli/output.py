@@ -20,20 +20,26 @@ class CommandFailed(ShardqError):
     """A command did its work, and what came of it is a failure."""
 
 
-def say(text: str) -> None:
+def say(text: str) -> bool:
     """Write to standard output. No character reaches it that a terminal would act upon, wherever it came from: escapes
     stand in their place. A character that its encoding lacks is written as JSON's escape. If standard output is closed,
-    the text is dropped. Raises `OutputError` if the write fails.
+    the text is dropped. False: nobody reads what is written. Raises `OutputError` if the write fails.
     """
+    return paint(printable(text, keep="\n\t"))
+
+
+def paint(text: str) -> bool:
+    """The same for a text that has codes for a terminal in it, and nothing else that acts upon one."""
     out = sys.stdout
     if out is None:
-        return
-    text = printable(text, keep="\n\t")
+        return False
     try:
         out.write(text.encode(out.encoding, _ESCAPING).decode(out.encoding) if out.encoding else text)
         out.flush()
+        return True
     except BrokenPipeError:
         _write_no_more()  # the reader, `head` for instance, has seen enough
+        return False
     except OSError as error:
         _write_no_more()
         raise OutputError(f"standard output cannot be written: {error.strerror}; what was asked for is done") from error

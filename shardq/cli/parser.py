@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from shardq.cli import commands, completion, moving, recurrent, results
+from shardq.cli import commands, completion, moving, recurrent, results, status
 from shardq.cli.dead.arguments import add_dead
 from shardq.cli.dead.parking import park
-from shardq.cli.verbs import Parser, Verbs, count, group, later, on_storage, seconds, shows_requests, verb
+from shardq.cli.verbs import Parser, Verbs, count, group, interval, later, on_storage, seconds, shows_requests, verb
 from shardq.version import __version__
 
 
@@ -32,8 +32,17 @@ def new_parser() -> Parser:
 
 def _looking(verbs: Verbs) -> None:
     text = "totals, rates, memory, and each worker with what it has in hand"
-    status = on_storage(verbs, "status", commands.status, text)
-    status.add_argument(
+    made = on_storage(verbs, "status", status.status, text)
+    rates = made.add_mutually_exclusive_group()
+    rates.add_argument(
+        "--watch",
+        type=interval,
+        nargs="?",
+        const=2.0,
+        metavar="SECONDS",
+        help="look again each so many seconds, until Ctrl-C (2 where nothing is said)",
+    )
+    rates.add_argument(
         "--sample",
         type=seconds,
         metavar="SECONDS",

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from shardq.cli.opened import PATIENCE_S, run
 from shardq.cli.render import age, as_json, columns, size, tell_wrongs, went
+from shardq.cli.status import Rates, speed
 from shardq.connect import without_secrets
 from shardq.drivers.redis.check import wrongs
 from shardq.drivers.redis.connecting import storage_of
@@ -26,16 +27,23 @@ _SILENT_S = 10.0
 #: For how long rates are measured where nothing else is said.
 _SAMPLE_S = 1.0
 
+_FAMILY_TITLES = ("host", "supervisor", "workers", "state", "heard", "for")
+_WORKER_TITLES = ("host", "supervisor", "worker", "thread", "batch", "for", "progress")
+
 
 @contextmanager
 def opened(url: str) -> Iterator[RedisStorage]:
     """The storage, connected to when it is first asked."""
-    storage = storage_of(url, silent_s=_SILENT_S)
-    storage.server.most_patience_s = PATIENCE_S
+    storage = _storage(url)
     try:
         yield storage
     finally:
         storage.server.close()
+
+
+def observer_of(url: str) -> RedisObserver:
+    """What looks at the storage, until it is closed."""
+    return RedisObserver(_storage(url))
 
 
 @contextmanager
@@ -50,32 +58,31 @@ def status(options: argparse.Namespace) -> None:
     view, rates = run(_figures(options))
     if options.json:
         print(as_json(view.as_dict() | {"rates": rates}))
-        return
-    families, workers = counted(len(view.families), "family", "families"), counted(len(view.workers), "worker")
-    print(f"{without_secrets(options.url)}: {families}, {workers}, {view.sleepers:,} waiting")
-    speed = f"  ({rates['accepted']:,.0f}/s in, {rates['handled']:,.0f}/s out)" if rates else ""
-    print(f"requests: {view.queued:,} queued, {view.handled:,} of {view.accepted:,} handled{speed}")
+    else:
+        print(status_text(options.url, view, rates), end="")
+
+
+def status_text(url: str, view: Overview, rates: Rates) -> str:
+    """A storage on a server in lines of text."""
+    served = f"{counted(len(view.families), 'family', 'families')}, {counted(len(view.workers), 'worker')}"
+    lines = [
+        f"{without_secrets(url)}: {served}, {view.sleepers:,} waiting",
+        f"requests: {view.queued:,} queued, {view.handled:,} of {view.accepted:,} handled{speed(rates)}",
+    ]
     if view.dead or view.buried:
         gone = f"; {went(view.evicted)}" if view.evicted else ""
-        print(f"dead:     {counted(view.dead, 'dead letter')}; {view.buried:,} failed for good so far{gone}")
+        lines.append(f"dead:     {counted(view.dead, 'dead letter')}; {view.buried:,} failed for good so far{gone}")
     if view.deferred or view.recurrent:
-        print(f"later:    {view.deferred:,} deferred, {view.recurrent:,} recurrent")
-    print(f"messages: {size(view.used_bytes)}")
-    rows = [
-        (
-            family.host,
-            _supervisor(family),
-            str(len(family.workers)),
-            family.state,
-            _span(family.heard_s),
-            _span(family.age_s),
-        )
-        for family in view.families
-    ]
-    print(columns(("host", "supervisor", "workers", "state", "heard", "for"), rows, none="no family serves it"), end="")
-    if view.workers:
-        titles = ("host", "supervisor", "worker", "thread", "batch", "for", "progress")
-        print(columns(titles, list(_workers(view.families))), end="")
+        lines.append(f"later:    {view.deferred:,} deferred, {view.recurrent:,} recurrent")
+    lines.append(f"messages: {size(view.used_bytes)}")
+    families = columns(_FAMILY_TITLES, list(map(_row, view.families)), none="no family serves it")
+    workers = columns(_WORKER_TITLES, list(_workers(view.families))) if view.workers else ""
+    return "\n".join(lines) + f"\n{families}{workers}"
+
+
+def _row(family: FamilyView) -> tuple[str, ...]:
+    heard, there = _span(family.heard_s), _span(family.age_s)
+    return family.host, _supervisor(family), str(len(family.workers)), family.state, heard, there
 
 
 def _workers(families: Iterable[FamilyView]) -> Iterator[tuple[str, ...]]:
@@ -110,7 +117,7 @@ def check(options: argparse.Namespace) -> None:
     tell_wrongs(run(_wrongs(options)), without_secrets(options.url), json=options.json)
 
 
-async def _figures(options: argparse.Namespace) -> tuple[Overview, dict[str, float] | None]:
+async def _figures(options: argparse.Namespace) -> tuple[Overview, Rates]:
     with observed(options.url) as observer:
         before = await observer.overview()
         sample_s = _SAMPLE_S if options.sample is None else options.sample
@@ -122,6 +129,12 @@ async def _figures(options: argparse.Namespace) -> tuple[Overview, dict[str, flo
         after, elapsed = await observer.overview(), loop.time() - started
     accepted, handled = after.accepted - before.accepted, after.handled - before.handled
     return before, {"accepted": accepted / elapsed, "handled": handled / elapsed}
+
+
+def _storage(url: str) -> RedisStorage:
+    storage = storage_of(url, silent_s=_SILENT_S)
+    storage.server.most_patience_s = PATIENCE_S
+    return storage
 
 
 async def _destroyed(options: argparse.Namespace) -> None:

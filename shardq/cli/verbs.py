@@ -14,6 +14,8 @@ from shardq.settings import LONGEST_S
 from shardq.text.printable import printable
 
 URL_VARIABLE = "QUEUE_SUPERVISOR_URL"
+#: Views are renewed after so many seconds at the earliest.
+_SHORTEST_S = 0.1
 
 
 class Parser(argparse.ArgumentParser):
@@ -95,4 +97,12 @@ def seconds(text: str) -> float:
         found = -1.0
     if not 0 <= found <= LONGEST_S:
         raise argparse.ArgumentTypeError(f"{shown(text)} cannot be: give seconds from 0 up, at most 10 years")
+    return found
+
+
+def interval(text: str) -> float:
+    """The same, from a tenth of a second up."""
+    found = seconds(text)
+    if found < _SHORTEST_S:
+        raise argparse.ArgumentTypeError(f"{shown(text)} cannot be: give seconds from {_SHORTEST_S} up")
     return found

@@ -51,7 +51,7 @@ def test_there_are_no_examples_of_other_commands() -> None:
         (["dead", "list", "--url", "x", "--l"], ["--limit"]),
         (["dead", "list", "--url", ""], []),
         (["dead", "list", "--url", "--l"], []),
-        (["status", "--"], ["--help", "--json", "--sample", "--url"]),
+        (["status", "--"], ["--help", "--json", "--sample", "--url", "--watch"]),
         (["completion", ""], ["bash", "fish", "zsh"]),
         (["nonsense", "x"], []),
         ([], ["check"]),

@@ -30,7 +30,7 @@ APP = ("--app", hostile.__name__)
 #: What is run of each command. `LETTER` stands for the id of a dead letter of `Speaks`, `GONE` for one with a hostile
 #: name that is not there.
 RUNS: dict[str, list[tuple[str, ...]]] = {
-    "status": [("--sample", "0"), ("--sample", ALL)],
+    "status": [("--sample", "0"), ("--sample", ALL), ("--watch", ALL)],
     "tubes": [(), ("--limit", ALL)],
     "peek": [(TUBE,), (f"no {ALL} pipe",), (f"a{ALL}/B/0/0",)],
     "dead list": [(), (SPEAKS, "--match", "error~red"), ("--match", ALL), ("--after", ALL), (ALL,)],

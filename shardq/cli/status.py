@@ -1,0 +1,103 @@
+"""What `shardq status` does: it shows a storage as a whole, once or again and again."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+
+from shardq.cli.handlers import HANDLER_TITLES, handler_row
+from shardq.cli.opened import observed_segment, run
+from shardq.cli.render import age, as_json, columns, size, went
+from shardq.connect import is_redis
+from shardq.drivers.shared.observing import Overview, SharedObserver, WorkerView
+from shardq.model import HandlerView
+from shardq.text.wording import counted, how_far
+
+#: Requests in a second: `accepted` and `handled`. None: they were not measured.
+Rates = Mapping[str, float] | None
+
+
+def status(options: argparse.Namespace) -> None:
+    """Print the storage as a whole."""
+    if options.watch is not None:
+        import_module("shardq.cli.watch").watch(options)
+    elif is_redis(options.url):
+        import_module("shardq.cli.server").status(options)
+    else:
+        _status(options)
+
+
+def segment_text(url: str, view: Overview, rates: Rates, handlers: Iterable[HandlerView]) -> str:
+    """A segment in lines of text."""
+    supervisor = f"supervisor {view.supervisor_pid}" if view.supervisor_pid else "no supervisor"
+    lines = [
+        f"{url}: {supervisor}, {counted(len(view.workers), 'worker')}",
+        f"requests: {view.queued:,} queued, {view.handled:,} of {view.accepted:,} handled{speed(rates)}",
+    ]
+    if view.dead or view.buried:
+        gone = f"; {went(view.evicted)}" if view.evicted else ""
+        letters = counted(view.dead, "dead letter")
+        lines.append(f"dead:     {letters}; {counted(view.buried, 'request')} failed for good so far{gone}")
+    if view.deferred or view.recurrent:
+        due_s = (view.next_due_us or 0) / 1e6 - time.time()
+        when = f"; the next is due in {age(due_s)}" if due_s > 0 else "; the next is due"
+        lines.append(f"later:    {view.deferred:,} deferred, {view.recurrent:,} recurrent{when}")
+    reserve = f"{size(view.reserved_bytes)} in reserve"
+    lines.append(f"memory:   {size(view.used_bytes)} of {size(view.capacity_bytes)}, {reserve}")
+    if view.guard:
+        lines.append(f"guard:    {view.guard}: no other process can change the segment")
+    titles = ("worker", "pid", "state", "memory", "thread", "batch", "for", "progress")
+    workers = columns(titles, [_row(worker) for worker in view.workers], none="no workers")
+    rows = [handler_row(its) for its in handlers]
+    return "\n".join(lines) + f"\n{workers}" + (f"\n{columns(HANDLER_TITLES, rows)}" if rows else "")
+
+
+def speed(rates: Rates) -> str:
+    """`  (120/s in, 118/s out)`."""
+    return f"  ({rates['accepted']:,.0f}/s in, {rates['handled']:,.0f}/s out)" if rates else ""
+
+
+def _row(worker: WorkerView) -> tuple[str, ...]:
+    return (
+        str(worker.number),
+        str(worker.pid),
+        worker.state,
+        size(worker.rss_bytes),
+        worker.thread or "",
+        str(worker.batch_count or ""),
+        age(worker.batch_age_s),
+        "" if worker.done is None else how_far(worker.done, worker.total, worker.note),
+    )
+
+
+def _status(options: argparse.Namespace) -> None:
+    with observed_segment(options.url) as observer:
+        view, rates, handlers = run(_figures(observer, options.sample))
+    if options.json:
+        print(as_json(view.as_dict() | {"rates": rates, "handlers": handlers}))
+    else:
+        print(segment_text(options.url, view, rates, handlers), end="")
+
+
+async def _figures(observer: SharedObserver, sample_s: float | None) -> tuple[Overview, Rates, list[HandlerView]]:
+    """The segment as it is, rates of the last seconds or measured for so long (0: none), and its handlers."""
+    before, handlers = await observer.overview(), await observer.handlers()
+    if sample_s is None:
+        rates = {
+            "accepted": sum(its.accepted_per_s for its in handlers),
+            "handled": sum(its.done_per_s for its in handlers),
+        }
+        return before, rates, handlers
+    if not sample_s:
+        return before, None, handlers
+    started = time.monotonic()
+    await asyncio.sleep(sample_s)
+    after, elapsed = await observer.overview(), time.monotonic() - started
+    rates = {
+        "accepted": (after.accepted - before.accepted) / elapsed,
+        "handled": (after.handled - before.handled) / elapsed,
+    }
+    return before, rates, handlers
