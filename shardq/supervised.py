@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from shardq.model import AtWork, Counts, Ending
+from shardq.model import AtWork, Counts, Died, Ending
 
 
 class LastSeen(NamedTuple):
@@ -58,6 +58,10 @@ class Supervised(Protocol):
 
     def note_death(self, pid: int, ending: Ending) -> LastSeen:
         """Write down how a worker ended."""
+        ...
+
+    def count_death(self, how: Died) -> None:
+        """Count that a worker died which was not ended on purpose, where the storage counts that."""
         ...
 
     def excuse(self, pid: int) -> None:

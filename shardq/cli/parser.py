@@ -7,7 +7,19 @@ import argparse
 from shardq.cli import commands, completion, moving, recurrent, results, status
 from shardq.cli.dead.arguments import add_dead
 from shardq.cli.dead.parking import park
-from shardq.cli.verbs import Parser, Verbs, count, group, interval, later, on_storage, seconds, shows_requests, verb
+from shardq.cli.verbs import (
+    Parser,
+    Verbs,
+    count,
+    group,
+    interval,
+    later,
+    names_storage,
+    on_storage,
+    seconds,
+    shows_requests,
+    verb,
+)
 from shardq.version import __version__
 
 
@@ -26,6 +38,7 @@ def new_parser() -> Parser:
     _move(verbs)
     _take_over(verbs)
     _whole(verbs)
+    _metrics(verbs)
     _completion(verbs)
     return parser
 
@@ -134,6 +147,17 @@ def _whole(verbs: Verbs) -> None:
     destroy = on_storage(verbs, "destroy", commands.destroy, text)
     destroy.add_argument("--with-requests", action="store_true", help="also if requests are left in it, which are lost")
     on_storage(verbs, "check", commands.check, "read a whole storage, and say what is wrong in it")
+
+
+def _metrics(verbs: Verbs) -> None:
+    made = group(verbs, "metrics", "print metrics once, in the text format of Prometheus")
+    names_storage(made)
+    made.add_argument(
+        "--output",
+        metavar="FILE",
+        help="write them into this file instead, all or nothing, for a textfile collector",
+    )
+    made.set_defaults(run=later("shardq.cli.metrics", "metrics"))
 
 
 def _completion(verbs: Verbs) -> None:

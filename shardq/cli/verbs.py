@@ -43,12 +43,17 @@ def verb(verbs: Verbs, name: str, run: Callable[[argparse.Namespace], None], tex
 def on_storage(verbs: Verbs, name: str, run: Callable[[argparse.Namespace], None], text: str) -> Parser:
     """A command for a storage that `--url` names."""
     made = verb(verbs, name, run, text)
+    names_storage(made)
+    return made
+
+
+def names_storage(made: Parser) -> None:
+    """The option that says which storage a command is for."""
     made.add_argument(
         "--url",
         default=os.environ.get(URL_VARIABLE),
         help=f"shm://NAME or redis://HOST:PORT (environment: {URL_VARIABLE})",
     )
-    return made
 
 
 def later(module: str, name: str) -> Callable[[argparse.Namespace], None]:

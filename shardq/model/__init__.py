@@ -24,13 +24,28 @@ from shardq.model.progress import AtWork, Progress, check_progress, cut_note
 from shardq.model.retry import Retry
 from shardq.model.routes import Route, Tube, thread_of
 from shardq.model.storing import Counts, Limits, Part, Scheduled, When, check_parts
-from shardq.model.tallies import BOUNDS_S, BUCKETS, REASONS, HandlerView, Reason, Times, bucket_of, percentile
+from shardq.model.tallies import (
+    BOUNDS_S,
+    BUCKETS,
+    DIED,
+    FULLS,
+    REASONS,
+    Died,
+    Full,
+    HandlerView,
+    Reason,
+    Times,
+    bucket_of,
+    percentile,
+)
 from shardq.model.views import CrewMember, TubeView
 
 __all__ = [
     "BOUNDS_S",
     "BUCKETS",
+    "DIED",
     "EMPTY",
+    "FULLS",
     "INBOX",
     "KEPT_NAME_BYTES",
     "KEPT_PIPE",
@@ -45,9 +60,11 @@ __all__ = [
     "Chunk",
     "Counts",
     "CrewMember",
+    "Died",
     "Ending",
     "Failed",
     "Figures",
+    "Full",
     "Hand",
     "HandlerView",
     "Limits",

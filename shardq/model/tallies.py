@@ -13,6 +13,15 @@ from typing import Literal
 Reason = Literal["raised", "died", "timeout", "undecodable"]
 REASONS: tuple[Reason, ...] = ("raised", "died", "timeout", "undecodable")
 
+#: What a call does that finds no room: it waits for it, or raises `QueueFull`.
+Full = Literal["waited", "raised"]
+FULLS: tuple[Full, ...] = ("waited", "raised")
+
+#: How a worker died: it was killed by KILL, as for lack of memory, or by another signal, as a crash of native code; it
+#: ended itself; its supervisor killed it because its handler hung; or nobody saw how.
+Died = Literal["killed", "signal", "exited", "hung", "unknown"]
+DIED: tuple[Died, ...] = ("killed", "signal", "exited", "hung", "unknown")
+
 #: Times are counted in so many buckets. The last one has all that is longer than the bound before it.
 BUCKETS = 64
 _FIRST_EXPONENT = -20
@@ -77,6 +86,10 @@ class HandlerView:
     """From when the oldest request of a batch was accepted until it was handed out, once for each batch."""
     work: Times
     """For how long a batch was in hand."""
+    waited_s: float
+    """The sum of all times in `wait`; that of those in `work` is `busy_s`."""
+    full: dict[str, int]
+    """Calls that found no room: those that `waited` for it, and those that `raised` `QueueFull`."""
 
 
 def percentile(buckets: Sequence[int], part: float) -> float | None:

@@ -29,6 +29,17 @@ class Queued:
     resting: int = 0
     """Tubes whose thread is not offered to workers for a while."""
 
+    def with_others(self, others: Queued) -> Queued:
+        """The same of both."""
+        lags = [lag for lag in (self.lag_s, others.lag_s) if lag is not None]
+        return Queued(
+            self.tubes + others.tubes,
+            self.requests + others.requests,
+            max(lags, default=None),
+            self.unserved + others.unserved,
+            self.resting + others.resting,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Tubes:
@@ -100,11 +111,5 @@ def handler_of(view: TubeView) -> str:
 
 
 def _with(queued: Queued, view: TubeView) -> Queued:
-    lags = [lag for lag in (queued.lag_s, view.oldest_age_s) if lag is not None]
-    return Queued(
-        queued.tubes + 1,
-        queued.requests + view.queued,
-        max(lags, default=None),
-        queued.unserved + bool(view.unserved),
-        queued.resting + bool(view.rests_s),
-    )
+    its = Queued(1, view.queued, view.oldest_age_s, int(bool(view.unserved)), int(bool(view.rests_s)))
+    return queued.with_others(its)

@@ -8,7 +8,7 @@ from __future__ import annotations
 #: "shardq" and two bytes that no text file has, little endian.
 MAGIC_NUMBER = int.from_bytes(b"shardq\x1f\xf1", "little")
 #: Grows with every change of the layout. A segment carries it in its header, written last of all.
-LAYOUT_VERSION = 9
+LAYOUT_VERSION = 10
 
 WORD = 8
 PAGE = 4096
@@ -88,7 +88,8 @@ PAGE = 4096
     TARGET_BYTES,  # length of the URL of where the content goes, which stands at TARGET
     ORIGIN_BYTES,  # length of what says where the content comes from, which stands at ORIGIN
     TALLIES_BYTES,  # memory that tallies have, see `tubes.tallies`
-) = range(68)
+    DIED,  # a word for each of the ways in which workers died
+) = range(69)
 #: What CLOSED says. SHUT: nothing is accepted any more, the segment is about to go. LEAVING: the content is about to go
 #: elsewhere; only what is in hand may still be acknowledged. LEFT: it is elsewhere. ARRIVING: that of another storage
 #: comes; nothing else is taken, and nothing handed out.
@@ -226,9 +227,11 @@ SERVED_BYTES = 32
     TALLY_ACCEPTED_RATED,  # of those that were accepted so many are in the rate
     TALLY_DONE_RATE,
     TALLY_DONE_RATED,
-) = range(8, 14)
+    TALLY_WAITED_US,  # for how long the oldest messages of all batches had waited
+    TALLY_FULL,  # a word for each way in which calls found no room
+) = range(8, 16)
 #: A word for each bucket of times: how long the oldest message of a batch had waited, and how long batches took.
-TALLY_WAIT, TALLY_WORK, TALLY_WORDS = 16, 80, 144
+TALLY_WAIT, TALLY_WORK, TALLY_WORDS = 24, 88, 152
 #: Which part of the capacity is set aside for them.
 TALLIES_PART = 64
 #: Blocks of so many words in a page, and pages of a slot.

@@ -203,6 +203,8 @@ class Family:
     def _on_own_death(self, death: Death, how: str, *, planned: bool) -> None:
         """A child of this process ended. How a stranger ended is not known here: only its parent can see that."""
         seen = self._storage.note_death(death.pid, death.ending)
+        if not death.clean and how != ON_PURPOSE:
+            self._storage.count_death("hung" if how == HUNG else death.kind)
         if self._exit is not None:
             return
         if (death.clean or not death.known) and (planned or len(self._roster.members) >= self._wanted):

@@ -82,6 +82,8 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "shardq.embedded",
             "shardq.functions",
             "shardq.functions.*",
+            "shardq.metrics",
+            "shardq.metrics.*",
             "shardq.performing",
             "shardq.testing",
             "shardq.cli",

@@ -43,7 +43,10 @@ def test_there_are_no_examples_of_other_commands() -> None:
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        ([""], ["check", "completion", "dead", "destroy", "move", "park", "peek", "recurrent", "results", "status"]),
+        (
+            [""],
+            ["check", "completion", "dead", "destroy", "metrics", "move", "park", "peek", "recurrent", "results"],
+        ),
         (["re"], ["recurrent", "results"]),
         (["dead", ""], ["drop", "edit", "list", "replay", "requeue", "show", "test"]),
         (["dead", "re"], ["replay", "requeue"]),

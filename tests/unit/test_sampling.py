@@ -225,7 +225,7 @@ async def test_looks_change_nothing_and_take_no_slot(storage: SharedStorage, sam
 # Figures alone
 
 NONE = Times.counted([0] * BUCKETS)
-VIEW = HandlerView(HANDLER, 10, 8, 1, 1, {"raised": 2}, 9, 1.0, 0.0, 0.0, NONE, NONE)
+VIEW = HandlerView(HANDLER, 10, 8, 1, 1, {"raised": 2}, 9, 1.0, 0.0, 0.0, NONE, NONE, 0.0, {"waited": 0, "raised": 0})
 
 
 def look(at_s: float, counts: Counts, *views: HandlerView, life: int = 1) -> Look:

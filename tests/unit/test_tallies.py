@@ -103,6 +103,38 @@ def test_what_happens_to_requests_is_counted_by_handler(store: Store) -> None:
     assert found["m/Other"].accepted == 1
 
 
+def test_calls_that_find_no_room_are_counted_by_what_they_do(store: Store) -> None:
+    for how in ("waited", "raised", "waited"):
+        store.appending.found_full([(PIPE, [b"1"])], how)
+    assert views(store)["m/H"].full == {"waited": 2, "raised": 1}
+
+
+def test_the_times_that_requests_waited_are_summed(store: Store) -> None:
+    assert store.appending.append([(PIPE, [b"1"])])
+    handle(store, KEY, 1)
+    view = views(store)["m/H"]
+    place = next(place for place, count in enumerate(view.wait.buckets) if count)
+    assert view.waited_s <= BOUNDS_S[place]
+    assert view.waited_s > 0 or place == 0
+
+
+def test_deaths_of_workers_are_counted_by_how(store: Store) -> None:
+    for how in ("killed", "hung", "killed"):
+        store.supervision.count_death(how)
+    with observing(store.segment.name) as observer:
+        deaths = observer.overview().deaths
+    assert deaths == {"killed": 2, "signal": 0, "exited": 0, "hung": 1, "unknown": 0}
+
+
+def test_threads_are_counted_by_state(store: Store) -> None:
+    assert store.appending.append([(f"m/H/{thread}/0", [b"1"]) for thread in range(3)])
+    assert store.delivering.claim(KEY)
+    with observing(store.segment.name) as observer:
+        overview = observer.overview()
+    assert overview.threads == {"ready": 2, "bound": 1, "resting": 0, "idle": 0}
+    assert overview.slots_used == 1
+
+
 def test_a_worker_that_died_has_failed(store: Store) -> None:
     assert store.appending.append([(PIPE, [b"1"])])
 

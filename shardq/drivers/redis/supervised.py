@@ -28,7 +28,7 @@ from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.verbs.owners import Family
 from shardq.drivers.redis.verbs.presence import HOME, OFTEN, say_end, told
 from shardq.errors import ShardqError, StorageMoved, StorageUnavailable
-from shardq.model import INBOX, AtWork, Counts, Ending, key_of, split_key
+from shardq.model import INBOX, AtWork, Counts, Died, Ending, key_of, split_key
 from shardq.pages import Page
 from shardq.supervised import LastSeen
 from shardq.system.processes import age_s
@@ -168,6 +168,9 @@ class SupervisedServer:
         self._unsaid.append((pid, ending))
         self._renew_at = 0.0
         return LastSeen(attached, self._say_deaths())
+
+    def count_death(self, how: Died) -> None:
+        """A server does not count deaths."""
 
     def excuse(self, pid: int) -> None:
         owner = self.family.owner(pid)

@@ -157,6 +157,8 @@ class SharedStorage:
         except SegmentBusy:
             accepted = await self._until_free(lambda: append(self._store, parts, when, share, absent=absent))
         self.pace.registered(accepted or 0)
+        if accepted is None and (follow_up or self.settings.when_full == "raise"):
+            await self.patiently(lambda: self._store.appending.found_full(parts, "raised"))
         return accepted
 
     async def contains(self, pipe: str, message: bytes) -> bool:
@@ -275,13 +277,16 @@ class SharedStorage:
     async def append_when_room(
         self, parts: Sequence[Part], timeout_s: float | None = None, *, when: When | None = None, absent: bool = False
     ) -> int | None:
-        deadline = Deadline(timeout_s)
+        deadline, counted = Deadline(timeout_s), False
         when = when and resolved(when)
         while True:
             try:
                 with self.ears.listening() as heard:
                     self._store.waiting.await_room()
                     accepted = append(self._store, parts, when, GENERAL, absent=absent)
+                    if accepted is None and not counted:
+                        self._store.appending.found_full(parts, "waited")
+                        counted = True
                     if accepted is not None or deadline.over:
                         return accepted
                     await deadline.wait(heard, self._sleeping.net_s())

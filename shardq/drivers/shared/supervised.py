@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from shardq.drivers.shared.storage import SharedStorage
 from shardq.errors import SegmentBusy, SegmentForeign
-from shardq.model import INBOX, AtWork, Counts, Ending, Stand, key_of, split_key
+from shardq.model import INBOX, AtWork, Counts, Died, Ending, Stand, key_of, split_key
 from shardq.supervised import LastSeen
 
 log = logging.getLogger("shardq.supervisor")
@@ -147,6 +147,9 @@ class SupervisedSegment:
 
     def note_death(self, pid: int, ending: Ending) -> LastSeen:
         return LastSeen(*self._store.supervision.note_death(pid, ending))
+
+    def count_death(self, how: Died) -> None:
+        self._store.supervision.count_death(how)
 
     def excuse(self, pid: int) -> None:
         self._store.supervision.excuse(pid)

@@ -7,7 +7,7 @@ import struct
 import time
 from collections.abc import Iterator
 
-from shardq.model import BUCKETS, REASONS, HandlerView, Times
+from shardq.model import BUCKETS, FULLS, REASONS, HandlerView, Times
 from shardq.shm import words as at
 from shardq.shm.observing.copies import Copies
 from shardq.shm.tubes.tallies import PER_ONE, RATE_SPAN_NS, RATE_UNIT
@@ -79,4 +79,6 @@ def _view(name: str, words: list[float]) -> HandlerView:
         done_per_s=words[at.TALLY_DONE_RATE],
         wait=waits,
         work=works,
+        waited_s=words[at.TALLY_WAITED_US] / 1e6,
+        full={how: int(words[at.TALLY_FULL + place]) for place, how in enumerate(FULLS)},
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 
 from shardq.errors import FencedError
-from shardq.model import Hand, split_key
+from shardq.model import Full, Hand, split_key
 from shardq.shm import words as at
 from shardq.shm.journal import Journal
 from shardq.shm.processes.exit_log import ExitLog
@@ -126,6 +126,10 @@ class Claims:
         """Owner word of the living process that is bound to the thread, 0: none is."""
         owner = self._words[self._layout.thread_word(thread) + at.THREAD_OWNER]
         return owner if owner and self._slots.alive(owner) else 0
+
+    def found_full(self, handler: str, how: Full) -> None:
+        """Count that a call for this handler found no room."""
+        self.tallies.full(self._handlers.number(handler), how)
 
     def has_work(self, thread: int) -> bool:
         return any(not self._fifos.is_empty(tube) for tube in self._directory.tubes_of(thread))

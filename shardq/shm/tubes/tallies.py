@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from shardq.errors import SegmentError
-from shardq.model import REASONS, Reason, bucket_of
+from shardq.model import FULLS, REASONS, Full, Reason, bucket_of
 from shardq.shm import words as at
 from shardq.shm.damage import damaged
 from shardq.shm.segment import Segment
@@ -30,6 +30,7 @@ _RATED_EACH_NS = 200_000_000
 #: Words from one thread entry to the next.
 _STRIDE = at.THREAD_BYTES // WORD
 _FAILED = {reason: at.TALLY_FAILED + place for place, reason in enumerate(REASONS)}
+_FULL = {how: at.TALLY_FULL + place for place, how in enumerate(FULLS)}
 
 
 class Tallies:
@@ -67,7 +68,9 @@ class Tallies:
         words = self._words
         block = self._blocks[words[self._first_handler + thread * _STRIDE]]
         if block > 0 or (block := self._block(thread)):
-            words[block + at.TALLY_WAIT + (bucket_of(waited_us * 1000) if waited_us > 0 else 0)] += 1
+            waited_us = max(0, waited_us)  # the clock of the machine may have been set back
+            words[block + at.TALLY_WAIT + bucket_of(waited_us * 1000)] += 1
+            words[block + at.TALLY_WAITED_US] += waited_us
 
     def done(self, thread: int, count: int) -> None:
         """So many messages of the batch in hand were handled."""
@@ -98,6 +101,11 @@ class Tallies:
     def cancelled(self, thread: int, count: int) -> None:
         """Messages of this thread were taken out."""
         self._count(thread, at.TALLY_CANCELLED, count)
+
+    def full(self, number: int, how: Full) -> None:
+        """A call for the handler of that number found no room."""
+        if block := self._block_of(number):
+            self._words[block + _FULL[how]] += 1
 
     def _accepted(self, number: int, count: int) -> None:
         if block := self._block_of(number):

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
-from shardq.model import Part
+from shardq.model import Full, Part, key_of, split_key
 from shardq.shm import words as at
 from shardq.shm.damage import damaged
 from shardq.shm.gate import Gate
@@ -96,6 +96,12 @@ class Appending:
                 if all(known):
                     return self._append_fresh(asked, tubes, due_us, share)
             most *= 2
+
+    def found_full(self, parts: Sequence[Part], how: Full) -> None:
+        """Count that a call with these messages, which are for one handler, found no room."""
+        handler, _ = split_key(key_of(parts[0][0]))
+        with self._section:
+            self._claims.found_full(handler, how)
 
     def asked(self, parts: Sequence[Part], *, distinct: bool) -> list[Asked]:
         """The messages with their digests, of equal ones all or, with `distinct`, one. Wants no guard. Raises

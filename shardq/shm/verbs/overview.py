@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from shardq.model import AtWork, Counts, CrewMember, split_key
+from shardq.model import DIED, AtWork, Counts, CrewMember, split_key
 from shardq.shm import words as at
 from shardq.shm.counters import counts_seen
 from shardq.shm.damage import damage_told
@@ -24,6 +24,12 @@ from shardq.system.processes import is_stopped, memory
 
 #: Where a process is whose pid counts in another namespace, as that of a container.
 ELSEWHERE = "another pid namespace"
+_THREAD_STATES = {
+    "ready": at.THREAD_READY,
+    "bound": at.THREAD_BOUND,
+    "resting": at.THREAD_PAUSED,
+    "idle": at.THREAD_IDLE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,16 @@ class Overview:
     supervisor_pid: int | None
     """None where no supervisor lives."""
     workers: list[WorkerView]
+    threads: dict[str, int]
+    """Threads by state: `ready` for a worker, `bound` to one, `resting` after a failure, and `idle`, without work."""
+    slots_used: int
+    """Processes that are attached."""
+    deaths: dict[str, int]
+    """Workers that died so far, by how: `killed`, `signal`, `exited`, `hung`, `unknown`. Those that ended as they were
+    told, or were killed because their time for that was over, are not among them.
+    """
+    layout: int
+    """Version of the segment's layout."""
     guard: Held | None
     """The process that has the guard and does not leave it. None: no process has it, or only for a moment."""
 
@@ -198,8 +214,22 @@ class Overviews:
             self._words[at.NEXT_DUE_US] or None,
             self._words[at.SUPERVISOR_PID] if self.supervised() else None,
             [view for slot in range(self._layout.slots) if (view := self._worker(slot))],
+            self._threads(),
+            self._slots_used(),
+            {how: self._words[at.DIED + place] for place, how in enumerate(DIED)},
+            at.LAYOUT_VERSION,
             self.held(),
         )
+
+    def _threads(self) -> dict[str, int]:
+        first = self._layout.thread_map
+        states = self._segment.bytes[first : first + self._layout.threads]
+        return {name: states.count(state) for name, state in _THREAD_STATES.items()}
+
+    def _slots_used(self) -> int:
+        first, behind = self._layout.slot_word(0), self._layout.slot_word(self._layout.slots)
+        pids = self._words[first + at.SLOT_PID : behind : at.SLOT_WORDS].tolist()
+        return sum(self._slots.occupied(slot) for slot, pid in enumerate(pids) if pid)
 
     def _worker(self, slot: int) -> WorkerView | None:
         word = self._layout.slot_word(slot)

@@ -10,7 +10,7 @@ import time
 from contextlib import AbstractContextManager, suppress
 
 from shardq.errors import SegmentBusy
-from shardq.model import Ending
+from shardq.model import DIED, Died, Ending
 from shardq.shm import words as at
 from shardq.shm.counters import nothing_stored
 from shardq.shm.gate import Gate
@@ -124,6 +124,10 @@ class Supervision:
             self._exit_log.note(self._slots.owner_of(slot), ending)
             self._words[self._layout.slot_word(slot) + at.SLOT_WORKER] = 0
         return arrived, had_batch
+
+    def count_death(self, how: Died) -> None:
+        """Count that a worker died. Only the supervisor writes these words, so it takes no guard."""
+        self._words[at.DIED + DIED.index(how)] += 1
 
     def excuse(self, pid: int) -> None:
         """Write down that a worker is ended on purpose: its batch in hand is not to blame. Called before the kill."""

@@ -7,7 +7,7 @@ import select
 import signal
 from typing import NamedTuple
 
-from shardq.model import Ending, signal_name
+from shardq.model import Died, Ending, signal_name
 from shardq.supervisor.exits import Exit
 
 
@@ -45,6 +45,15 @@ class Death(NamedTuple):
     def refused(self) -> bool:
         """The system refused something that the worker needs."""
         return self.exit_code == Exit.SEGMENT
+
+    @property
+    def kind(self) -> Died:
+        """For what counts deaths."""
+        if not self.known:
+            return "unknown"
+        if self.signal is None:
+            return "exited"
+        return "killed" if self.signal == signal.SIGKILL else "signal"
 
     @property
     def how(self) -> str:
