@@ -192,6 +192,13 @@ class Storage(Protocol):
         is done that kept it. (P7, P13) [Shared memory: those that were dropped count until those before them are gone.
         Redis: so many in each partition, which has the results of its threads. A server without memory has no room for
         a result.]
+
+    Traces
+
+    S39. Messages that differ in their trace context alone (`shardq.model.trace`) are equal, wherever this contract has
+        equal messages. Each keeps its own for as long as it is stored, whatever becomes of it: where several are equal,
+        the one that stays has that with which it came, and a message whose schedule changes has that of before. A
+        letter has that of the request in it, so `requeue` can give it back. (P3, P5)
     """
 
     settings: StorageSettings

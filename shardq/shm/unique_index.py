@@ -17,6 +17,7 @@ from hashlib import blake2b
 from struct import unpack
 
 from shardq.errors import SegmentForeign
+from shardq.model.trace import untraced
 from shardq.shm import words as at
 from shardq.shm.damage import damaged
 from shardq.shm.memory.extents import Extents
@@ -64,7 +65,7 @@ class UniqueIndex:
         start, digests = blake2b(f"{pipe}\0".encode(), digest_size=WORD, salt=salt), []
         for message in messages:
             state = start.copy()
-            state.update(message)
+            state.update(untraced(message))
             digests.append(state.digest())
         numbers = unpack(f"<{len(digests)}Q", b"".join(digests))
         return numbers if 0 not in numbers else [number or 1 for number in numbers]  # 0 is that of a free place

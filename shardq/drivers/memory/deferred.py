@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from heapq import heapify, heappop, heappush
 
 from shardq.model import Scheduled, When
+from shardq.model.trace import untraced
 from shardq.pages import Page, page_of
 from shardq.scheduling.schedule import next_us
 
@@ -37,9 +38,11 @@ class Pending:
         self._waiting: dict[int, _Waiting] = {}
         """By the number of the first message."""
         self._once: dict[str, dict[bytes, dict[int, int]]] = {}
-        """By pipe and message: the numbers of equal messages, and under which of `_waiting` each is."""
+        """By pipe and message without trace context: the numbers of equal messages, and under which of `_waiting` each
+        is.
+        """
         self._again: dict[str, dict[bytes, int]] = {}
-        """By pipe and message: the number of the one that comes again and again."""
+        """By pipe and message without trace context: the number of the one that comes again and again."""
         self._without_room: list[tuple[int, int]] = []
         """Entries of the heap that were due and found no room."""
         self._next_number = 0
@@ -65,11 +68,11 @@ class Pending:
         return self._heap[0][0] if self._heap else None
 
     def once(self, pipe: str) -> Collection[bytes]:
-        """The messages of a pipe that wait for their time."""
+        """The messages of a pipe that wait for their time, without trace contexts."""
         return self._once.get(pipe, ())
 
     def again(self, pipe: str) -> Collection[bytes]:
-        """The messages of a pipe that come again and again."""
+        """The messages of a pipe that come again and again, without trace contexts."""
         return self._again.get(pipe, ())
 
     def add(self, pipe: str, messages: Sequence[bytes], when: When) -> None:
@@ -78,22 +81,25 @@ class Pending:
         first = self._next_number
         for number, message in enumerate(messages, first):
             waiting.messages[number] = message
-            equal.setdefault(message, {})[number] = first
+            equal.setdefault(untraced(message), {})[number] = first
         self._next_number += len(messages)
         self.deferred += len(messages)
         self._push(first, waiting)
 
     def repeat(self, pipe: str, message: bytes, when: When) -> None:
         """Let a message come into its tube again and again. Nothing changes where it has this schedule already."""
-        number = self._again.get(pipe, {}).get(message)
-        if number is not None and self._waiting[number].schedule == when.schedule:
+        content = untraced(message)
+        number = self._again.get(pipe, {}).get(content)
+        former = None if number is None else self._waiting[number]
+        if former and former.schedule == when.schedule:
             return
         if number is None:
             number = self._next_number
             self._next_number += 1
-            self._again.setdefault(pipe, {})[message] = number
+            self._again.setdefault(pipe, {})[content] = number
         waiting = _Waiting(pipe, when)
-        waiting.messages[number] = message
+        # Its room is taken by the message as it is, which may have another trace context.
+        waiting.messages[number] = former.messages[number] if former else message
         self._push(number, waiting)
 
     def take_due(self, now_us: int, finds_room: Callable[[int], bool]) -> Iterator[tuple[str, list[bytes]]]:
@@ -113,7 +119,7 @@ class Pending:
             [message] = waiting.messages.values()
             again_us = next_us(waiting.schedule, due_us, now_us)
             if again_us is None:
-                self.unschedule(waiting.pipe, {message})
+                self.unschedule(waiting.pipe, {untraced(message)})
             elif finds_room(len(message)):
                 waiting.due_us = again_us
                 self._push(number, waiting)
@@ -123,7 +129,7 @@ class Pending:
             yield waiting.pipe, [message]
 
     def drop_equal(self, pipe: str, unwanted: Collection[bytes]) -> list[bytes]:
-        """Drop the deferred messages that are equal to one of these."""
+        """Drop the deferred messages that are equal to one of these, which are without trace contexts."""
         equal, dropped = self._once.get(pipe, {}), []
         for message in unwanted:
             for number, first in equal.pop(message, {}).items():
@@ -135,11 +141,10 @@ class Pending:
         return dropped
 
     def unschedule(self, pipe: str, unwanted: Collection[bytes]) -> list[bytes]:
-        """Drop the recurrent messages that are equal to one of these."""
+        """Drop the recurrent messages that are equal to one of these, which are without trace contexts."""
         again = self._again.get(pipe, {})
-        dropped = [message for message in unwanted if message in again]
-        for message in dropped:
-            del self._waiting[again.pop(message)]
+        numbers = [again.pop(message) for message in unwanted if message in again]
+        dropped = [self._waiting.pop(number).messages[number] for number in numbers]
         if not again:
             self._again.pop(pipe, None)
         self._rebuild()
@@ -165,10 +170,11 @@ class Pending:
         del self._waiting[first]
         equal = self._once[waiting.pipe]
         for number, message in waiting.messages.items():
-            numbers = equal[message]
+            content = untraced(message)
+            numbers = equal[content]
             del numbers[number]
             if not numbers:
-                del equal[message]
+                del equal[content]
         self._after_dropping(waiting.pipe, len(waiting.messages))
 
     def _after_dropping(self, pipe: str, count: int) -> None:

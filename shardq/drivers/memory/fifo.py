@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itertools import accumulate, islice
 
 from shardq.model import EMPTY, NOT_ALONE, Batch, Ending, Failed
+from shardq.model.trace import untraced
 
 
 class Fifo:
@@ -39,11 +40,11 @@ class Fifo:
 
     @property
     def equal(self) -> Counter[bytes]:
-        """The messages, and how many equal ones there are of each. Kept up to date from the first call on, so that a
-        tube whose equal messages are never asked for has no cost.
+        """The messages without trace contexts, and how many equal ones there are of each. Kept up to date from the
+        first call on, so that a tube whose equal messages are never asked for has no cost.
         """
         if self._equal is None:
-            self._equal = Counter(self.messages)
+            self._equal = Counter(map(untraced, self.messages))
         return self._equal
 
     def add(self, messages: Sequence[bytes]) -> None:
@@ -52,7 +53,7 @@ class Fifo:
         self._sequences.extend(range(first, self.next_sequence))
         self.messages.extend(messages)
         if self._equal is not None:
-            self._equal.update(messages)
+            self._equal.update(map(untraced, messages))
 
     @property
     def head_sequence(self) -> int:
@@ -117,6 +118,10 @@ class Fifo:
         """Whether the message of this number is there."""
         return sequence in self._sequences
 
+    def has_equal(self, message: bytes) -> bool:
+        """Whether an equal message is there."""
+        return untraced(message) in map(untraced, self.messages)
+
     def drop_one(self, sequence: int) -> bytes | None:
         """Drop the message of this number, where there is one."""
         if sequence not in self._sequences:
@@ -128,14 +133,14 @@ class Fifo:
         return message
 
     def drop_equal(self, unwanted: set[bytes], token: int) -> list[bytes]:
-        """Drop messages equal to these, but for those in the hands of the holder of `token`, the thread's current
-        claim.
+        """Drop messages equal to these, which are without trace contexts, but for those in the hands of the holder of
+        `token`, the thread's current claim.
         """
         in_hand_below = self._in_hand_below(token)
         kept: list[tuple[int, bytes]] = []
         dropped = []
         for sequence, message in zip(self._sequences, self.messages, strict=True):
-            if message in unwanted and sequence >= in_hand_below:
+            if untraced(message) in unwanted and sequence >= in_hand_below:
                 dropped.append(message)
             else:
                 kept.append((sequence, message))
@@ -146,7 +151,7 @@ class Fifo:
     def _left(self, dropped: list[bytes]) -> list[bytes]:
         """Messages have left: take them off the counts of equal ones."""
         if self._equal is not None:
-            for message in dropped:
+            for message in map(untraced, dropped):
                 self._equal[message] -= 1
                 if not self._equal[message]:
                     del self._equal[message]

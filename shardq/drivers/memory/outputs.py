@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
+from shardq.model.trace import untraced
 from shardq.outputs import Output
 
 #: Those of messages for a pipe that have no equal in the storage, each once.
@@ -19,7 +20,7 @@ def fresh(outputs: Sequence[Output], absent: _Absent) -> Iterator[Output]:
     for output in outputs:
         pipe, messages = output.pipe, output.messages
         if output.absent:
-            messages = [message for message in absent(pipe, messages) if message not in sent[pipe]]
+            messages = [message for message in absent(pipe, messages) if untraced(message) not in sent[pipe]]
         if messages:
-            sent[pipe].update(messages)
+            sent[pipe].update(map(untraced, messages))
             yield output._replace(messages=messages)

@@ -34,6 +34,7 @@ from shardq.model import (
     Terms,
     When,
 )
+from shardq.model.trace import untraced
 from shardq.outputs import Output
 from shardq.pages import PAGE_ITEMS, Page, page_of
 from shardq.protocols import Served
@@ -86,7 +87,7 @@ class RuntimeStorage:
 
     async def contains(self, pipe: str, message: bytes) -> bool:
         with self._lock:
-            return any(message in tube.messages for tube in self._threads.tubes(pipe))
+            return any(tube.has_equal(message) for tube in self._threads.tubes(pipe))
 
     async def length(self, pipe: str) -> int:
         with self._lock:
@@ -181,7 +182,7 @@ class RuntimeStorage:
 
     async def remove(self, pipe: str, *messages: bytes) -> int:
         with self._lock:
-            return self._stored.remove(pipe, set(messages))
+            return self._stored.remove(pipe, set(map(untraced, messages)))
 
     async def wait(self, served: Served, timeout_s: float | None = None, bound: str | None = None) -> str | None:
         def look() -> str | None:
@@ -206,7 +207,7 @@ class RuntimeStorage:
 
     async def unschedule(self, pipe: str, *messages: bytes) -> int:
         with self._lock:
-            return self._stored.unschedule(pipe, set(messages))
+            return self._stored.unschedule(pipe, set(map(untraced, messages)))
 
     async def wait_for_quiet(self, timeout_s: float | None = None, *, deferred: bool = False) -> bool:
         with self._lock:

@@ -16,6 +16,7 @@ from shardq.drivers.memory.results import Results
 from shardq.drivers.memory.threads import Threads
 from shardq.drivers.memory.timing import Timing
 from shardq.model import KEPT_PIPE, Counts, Hand, Part, When, check_parts
+from shardq.model.trace import distinct, untraced
 from shardq.outputs import Output, check_outputs, hands_over
 from shardq.settings import StorageSettings
 
@@ -129,14 +130,16 @@ class Stored:
         return len(dropped)
 
     def remove(self, pipe: str, unwanted: set[bytes]) -> int:
-        """Take out messages, queued or waiting for their time. Returns how many there were."""
+        """Take out messages, queued or waiting for their time. Returns how many there were. `unwanted`: without trace
+        contexts.
+        """
         waiting, dropped = self.pending.drop_equal(pipe, unwanted), self.threads.drop_equal(pipe, unwanted)
         self._cancelled(waiting)
         self._departed(dropped)
         return len(waiting) + len(dropped)
 
     def unschedule(self, pipe: str, unwanted: set[bytes]) -> int:
-        """End messages that come again and again. Returns how many there were."""
+        """End messages that come again and again. Returns how many there were. `unwanted`: without trace contexts."""
         ended = self.pending.unschedule(pipe, unwanted)
         self._cancelled(ended)
         return len(ended)
@@ -214,7 +217,7 @@ class Stored:
             present = [self.pending.again(pipe)]
         else:
             present = [*self.threads.equal(pipe), self.pending.once(pipe)]
-        return [message for message in dict.fromkeys(messages) if not any(message in found for found in present)]
+        return [message for message in distinct(messages) if not any(untraced(message) in found for found in present)]
 
     def _departed(self, dropped: Sequence[bytes]) -> None:
         """Messages have left their tube."""

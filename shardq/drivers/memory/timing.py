@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from shardq.drivers.memory.capacity import Capacity
 from shardq.drivers.memory.deferred import Pending
 from shardq.model import Part, When
+from shardq.model.trace import distinct, untraced
 from shardq.outputs import Output
 from shardq.scheduling.schedule import resolved_us
 
@@ -49,7 +50,12 @@ class Timing:
 
     def repeat(self, parts: Sequence[Part], when: When, kept_part: int) -> int | None:
         """Let messages come again and again. Returns how many, None where there is no room."""
-        new = [message for pipe, its in parts for message in set(its).difference(self._pending.again(pipe))]
+        new = [
+            message
+            for pipe, its in parts
+            for message in distinct(its)
+            if untraced(message) not in self._pending.again(pipe)
+        ]
         if new:
             # Each has to fit beside all of them when its time comes.
             self._capacity.check(parts[0][0], [*new, max(new, key=len)])

@@ -14,6 +14,7 @@ from shardq.drivers.redis.servers.server import Server
 from shardq.drivers.redis.verbs.hands import decoded, entry_said
 from shardq.drivers.redis.verbs.records import batch_of, messages_of
 from shardq.model import KEPT_NAME_BYTES, KEPT_PIPE
+from shardq.model.trace import untraced
 from shardq.text.wording import counted
 
 _RECORD = Struct("<QII")
@@ -208,6 +209,7 @@ def _records(chunk: bytes) -> Iterator[bytes]:
 
 
 def _digest(message: bytes) -> bytes:
+    message = untraced(message)
     if len(message) <= 40:
         return b"%d:%b" % (len(message), message)
     return b"#" + hashlib.sha1(message).hexdigest().encode()

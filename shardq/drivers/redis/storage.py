@@ -51,6 +51,7 @@ from shardq.model import (
     key_of,
     split_key,
 )
+from shardq.model.trace import distinct
 from shardq.outputs import Output
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.protocols import Served
@@ -223,7 +224,7 @@ class RedisStorage:
         if not messages:
             return 0
         key, _, priority = pipe.rpartition("/")
-        unwanted = tuple(dict.fromkeys(messages))
+        unwanted = tuple(distinct(messages))
         removed = await self._unwait({"pipe": pipe}, unwanted)
         for name in (f"f{priority}", priority):
             at: int | None = None
@@ -253,7 +254,7 @@ class RedisStorage:
         return await self._listing.scheduled(after, limit)
 
     async def unschedule(self, pipe: str, *messages: bytes) -> int:
-        return await self._unwait({"pipe": pipe, "schedules": True}, tuple(dict.fromkeys(messages)))
+        return await self._unwait({"pipe": pipe, "schedules": True}, tuple(distinct(messages)))
 
     async def wait_for_quiet(self, timeout_s: float | None = None, *, deferred: bool = False) -> bool:
         async def look(places: Places) -> bool | None:

@@ -94,6 +94,10 @@ class PendingRecords:
         every = record.cut(self._segment, found.messages, start, count).messages
         return [(found.first + n, message) for n, message in enumerate(every, start) if not cancelled >> n & 1]
 
+    def message(self, found: PendingRecord, number: int) -> bytes:
+        """Its message of this number."""
+        return record.message(self._segment, found.messages, number - found.first)
+
     def cancelled_with(self, found: PendingRecord, number: int) -> tuple[int, int]:
         """The word that cancels the message of this number, and the value it must get."""
         return record.cancelled_with(self._segment, found.messages, number - found.first)

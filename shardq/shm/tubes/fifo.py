@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 from shardq.model import EMPTY, Batch
+from shardq.model.trace import untraced
 from shardq.shm import words as at
 from shardq.shm.damage import damaged
 from shardq.shm.journal import Journal
@@ -109,14 +110,14 @@ class Fifos:
         """Take out the messages that equal these. With `handed_stay`, those in a worker's hands stay. Returns how many
         it took out.
         """
-        wanted, taken = frozenset(messages), 0
+        wanted, taken = frozenset(map(untraced, messages)), 0
         word = self._layout.tube_word(tube)
         handed = self._words[word + at.TUBE_HANDED] if handed_stay else 0
         above = max(self._words[word + at.TUBE_HEAD_SEQUENCE], handed)
         if self._words[word + at.TUBE_STAYED] < handed:
             self._words[word + at.TUBE_STAYED] = handed
         for found in list(self.chains.records(tube)):
-            hits = [n for n, message in self._live_messages(found, above) if message in wanted]
+            hits = [n for n, message in self._live_messages(found, above) if untraced(message) in wanted]
             taken += len(hits)
             self._cancel_in(tube, found, hits)
         if taken:
@@ -147,8 +148,9 @@ class Fifos:
     def contains(self, tube: int, message: bytes) -> bool:
         """Whether an equal message is in the tube."""
         head = self._words[self._layout.tube_word(tube) + at.TUBE_HEAD_SEQUENCE]
+        message = untraced(message)
         return any(
-            message == candidate
+            message == untraced(candidate)
             for found in self.chains.records(tube)
             if self._bytes.find(message, found.payload, found.end) >= 0
             for _, candidate in self._live_messages(found, head)
@@ -159,7 +161,8 @@ class Fifos:
         word = self._layout.tube_word(tube)
         head, stayed = self._words[word + at.TUBE_HEAD_SEQUENCE], self._words[word + at.TUBE_STAYED]
         first = takewhile(lambda found: found.sequence < stayed, self.chains.records(tube) if head < stayed else ())
-        return any(message == candidate for found in first for _, candidate in self._live_messages(found, head))
+        message = untraced(message)
+        return any(message == untraced(its) for found in first for _, its in self._live_messages(found, head))
 
     def span(self, tube: int) -> int:
         """How many numbers there are from the head on, those of messages that were taken out included."""

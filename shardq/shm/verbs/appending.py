@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from shardq.model import Full, Part, key_of, split_key
+from shardq.model.trace import distinct as firsts
 from shardq.shm import words as at
 from shardq.shm.damage import damaged
 from shardq.shm.gate import Gate
@@ -112,7 +113,7 @@ class Appending:
         return [
             Asked(pipe, chosen, self._digests(pipe, chosen))
             for pipe, messages in parts
-            for chosen in [list(dict.fromkeys(messages)) if distinct else messages]
+            for chosen in [firsts(messages) if distinct else messages]
         ]
 
     def help(self, pipe: str, tube: int) -> None:

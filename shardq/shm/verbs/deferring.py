@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from shardq.model import Part, Scheduled
+from shardq.model.trace import distinct
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.shm import words as at
 from shardq.shm.damage import damaged
@@ -167,14 +168,14 @@ class Deferring:
 
     def remove(self, pipe: str, messages: Sequence[bytes], *, recurrent: bool = False) -> int:
         """Take out deferred messages equal to these, or recurrent ones. Returns how many."""
-        distinct = list(dict.fromkeys(messages))
-        digests, removed = self._equals.table.digests(pipe, distinct), 0
-        for start in range(0, len(distinct), REMOVED_AT_ONCE):
+        wanted = distinct(messages)
+        digests, removed = self._equals.table.digests(pipe, wanted), 0
+        for start in range(0, len(wanted), REMOVED_AT_ONCE):
             chosen = slice(start, start + REMOVED_AT_ONCE)
             with self._section:
                 if self._words[at.CLOSED] and not self._gate.takes():
                     return removed
-                removed += self._remove(pipe, zip(distinct[chosen], digests[chosen], strict=True), recurrent=recurrent)
+                removed += self._remove(pipe, zip(wanted[chosen], digests[chosen], strict=True), recurrent=recurrent)
         return removed
 
     def scheduled(self, after: Unread | None = None, limit: int = PAGE_ITEMS) -> Page[Scheduled]:
@@ -250,17 +251,15 @@ class Deferring:
                 continue
             if absent or found[0][0].schedule == schedule:
                 continue
-            if not self._change(found[0], message, digest, schedule, due_us, share):
+            if not self._change(found[0], digest, schedule, due_us, share):
                 return None
         return Asked(asked.pipe, [message for message, _ in fresh], [digest for _, digest in fresh])
 
-    def _change(
-        self, former: tuple[PendingRecord, int], message: bytes, digest: int, schedule: str, due_us: int, share: int
-    ) -> bool:
+    def _change(self, former: tuple[PendingRecord, int], digest: int, schedule: str, due_us: int, share: int) -> bool:
         """Give a recurrent message another schedule. False: there is no room now."""
         found, number = former
         cancelled = self._records.cancelled_with(found, number)
-        asked = Asked(found.pipe, [message], [digest])
+        asked = Asked(found.pipe, [self._records.message(found, number)], [digest])
         changed = self._transfer.add([asked], schedule, due_us, _now_us(), share=share, followers=[cancelled], less=1)
         if changed:
             self._transfer.drop_if_empty(found)

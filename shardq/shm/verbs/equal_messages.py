@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from shardq.model.trace import untraced
 from shardq.shm import words as at
 from shardq.shm.counters import none_to_come
 from shardq.shm.deferred.records import PendingRecord, PendingRecords
@@ -20,7 +21,7 @@ _ADDRESS = (1 << ADDRESS_BITS) - 1
 
 
 class Asked(NamedTuple):
-    """Messages for a pipe, no two of them equal, and their digests."""
+    """Messages for a pipe, no two of them equal, and their digests, which are those of all equal ones."""
 
     pipe: str
     messages: Sequence[bytes]
@@ -51,7 +52,7 @@ class EqualMessages:
 
     def pending(self, pipe: str, message: bytes, digest: int, *, recurrent: bool) -> list[tuple[PendingRecord, int]]:
         """Living messages equal to this one that wait for this pipe, with their numbers: deferred or recurrent ones."""
-        entries = self.table.find(digest)
+        entries, message = self.table.find(digest), untraced(message)
         if any(field >> ADDRESS_BITS == UNLISTED and number for field, number in entries):
             return self._pending_without_entries(pipe, message, digest, recurrent=recurrent)
         equal = {}
@@ -63,7 +64,7 @@ class EqualMessages:
             if index >= found.messages.count or record.is_cancelled(self._segment, found.messages, index):
                 continue
             same = found.pipe == pipe and bool(found.schedule) == recurrent
-            if same and record.message(self._segment, found.messages, index) == message:
+            if same and untraced(self._records.message(found, number)) == message:
                 equal[number] = found, number  # after a death an entry may stand twice
         return list(equal.values())
 
@@ -82,7 +83,7 @@ class EqualMessages:
         return [message for message, _ in fresh], [digest for _, digest in fresh]
 
     def _exists(self, pipe: str, tubes: Sequence[int], message: bytes, digest: int, known: dict[int, Record]) -> bool:
-        waits = False
+        waits, message = False, untraced(message)
         for field, number in self.table.find(digest):
             tube = (field >> ADDRESS_BITS) - 1
             if tube in tubes:
@@ -102,7 +103,7 @@ class EqualMessages:
         if found is None:
             found = known[field] = self._fifos.chains.at(field & _ADDRESS)
         index = number - found.sequence
-        if index >= found.count or record.message(self._segment, found, index) != message:
+        if index >= found.count or untraced(record.message(self._segment, found, index)) != message:
             return False
         # The entry names the last of several equal messages. Where that was taken out, a worker may have an earlier
         # one in hand.
@@ -118,7 +119,7 @@ class EqualMessages:
             for found in map(self._records.read, heap.records())
             if found.pipe == pipe and self._bytes.find(message, found.messages.payload, found.messages.end) >= 0
             for number, candidate in self._records.living_messages(found)
-            if candidate == message
+            if untraced(candidate) == message
         ]
         if not equal:
             self.table.list_all(digest)

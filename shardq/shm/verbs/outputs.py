@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from shardq.errors import DirectoryFull
 from shardq.model import KEPT_PIPE
+from shardq.model.trace import untraced
 from shardq.outputs import Output, hands_over
 from shardq.shm import words as at
 from shardq.shm.journal import Journal
@@ -208,8 +209,8 @@ class Outputs:
             if output.absent:
                 [asked] = self._appending.asked([(pipe, messages)], distinct=True)
                 new, _ = self._equals.absent(*asked, self._directory.tubes(pipe)[1])
-                messages = [message for message in new if message not in sent[pipe]]
-            sent[pipe].update(messages)
+                messages = [message for message in new if untraced(message) not in sent[pipe]]
+            sent[pipe].update(map(untraced, messages))
             yield output._replace(messages=messages)
 
     def _sorted(self, outputs: Iterable[Output]) -> tuple[dict[str, Sequence[bytes]], list[Later]]:

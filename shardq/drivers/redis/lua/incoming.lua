@@ -28,7 +28,7 @@ local function coming(said, bodies)
             kept[place] = #messages > 0 and body_of(messages)
         elseif said.absent then
             for _, message in ipairs(messages_in(bodies[place])) do
-                seen[pipe .. '\0' .. message] = true
+                seen[pipe .. '\0' .. untraced(message)] = true
             end
         end
     end

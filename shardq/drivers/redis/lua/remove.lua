@@ -12,7 +12,7 @@ if state.arriving then
 end
 local its, unwanted = thread(args.key), {}
 for place = 2, #ARGV do
-    unwanted[ARGV[place]] = true
+    unwanted[untraced(ARGV[place])] = true
 end
 local tube = its.tubes[args.name]
 if not tube or tube.count == 0 then
@@ -33,7 +33,7 @@ local function without(chunk)
         local messages, start = messages_of(chunk, found), 0
         for place, message in ipairs(messages) do
             local number = found.first + place - 1
-            if number >= from and number < below and unwanted[message] then
+            if number >= from and number < below and unwanted[untraced(message)] then
                 gone, nbytes = gone + 1, nbytes + #message
                 if tube.indexed and number < tube.indexed then
                     note_equal(its, args.name, {message}, -1)

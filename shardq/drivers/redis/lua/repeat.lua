@@ -16,8 +16,9 @@ local seen, changed = {}, {}
 for place, pipe in ipairs(args.pipes) do
     for _, message in ipairs(messages_in(ARGV[place + 1])) do
         local entry = waiting_entry(AGAIN_AND_AGAIN, pipe, message)
-        local first = not seen[pipe .. '\0' .. message]
-        seen[pipe .. '\0' .. message] = true
+        local mark = pipe .. '\0' .. untraced(message)
+        local first = not seen[mark]
+        seen[mark] = true
         if not entry and first then
             new[#new + 1] = {pipe, message}
             nbytes = nbytes + #message

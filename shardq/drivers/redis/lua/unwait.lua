@@ -20,7 +20,7 @@ local function take_out(message)
     while number do
         redis.call('ZREM', WAITS, waits_prefix(ONCE, args.pipe, message) .. number)
         unwanted[number] = unwanted[number] or {}
-        unwanted[number][message] = true
+        unwanted[number][untraced(message)] = true
         number = waiting_entry(ONCE, args.pipe, message)
     end
 end
@@ -30,9 +30,11 @@ for place = 2, #ARGV do
     if args.schedules then
         local number = waiting_entry(AGAIN_AND_AGAIN, args.pipe, message)
         if number then
-            forget_entry(AGAIN_AND_AGAIN, AGAIN, number, entry_of(number))
+            local entry = entry_of(number)
+            local _, their_bytes = size_of(entry.body)
+            forget_entry(AGAIN_AND_AGAIN, AGAIN, number, entry)
             redis.call('ZREM', STARVED, number)
-            ended, nbytes = ended + 1, nbytes + #message
+            ended, nbytes = ended + 1, nbytes + their_bytes
         end
     else
         take_out(message)
@@ -41,7 +43,7 @@ end
 for number, its in pairs(unwanted) do
     local entry, kept = entry_of(number), {}
     for _, message in ipairs(messages_in(entry.body)) do
-        if its[message] then
+        if its[untraced(message)] then
             ended, nbytes = ended + 1, nbytes + #message
         else
             kept[#kept + 1] = message

@@ -34,9 +34,10 @@ local function absent_of(pipe, body, seen)
     local counted = its.id and redis.call('HMGET', EQUAL, unpack(equal_fields(its, name, messages))) or {}
     local some_wait = redis.call('EXISTS', WAITS) == 1
     for place, message in ipairs(messages) do
-        local there = counted[place] or seen[pipe .. '\0' .. message]
+        local mark = pipe .. '\0' .. untraced(message)
+        local there = counted[place] or seen[mark]
         if not there and not (some_wait and waiting_entry(ONCE, pipe, message)) then
-            seen[pipe .. '\0' .. message] = true
+            seen[mark] = true
             found[#found + 1] = message
         end
     end
@@ -66,7 +67,7 @@ local function wanted_bodies(asked, before)
             bodies[place] = #messages > 0 and body_of(messages)
         elseif absent then
             for _, message in ipairs(messages_in(bodies[place])) do
-                seen[pipe .. '\0' .. message] = true
+                seen[pipe .. '\0' .. untraced(message)] = true
             end
         end
         if bodies[place] then

@@ -5,6 +5,7 @@
 local ONCE, AGAIN_AND_AGAIN = 'once\0', 'again\0'
 
 local function digest(message)
+    message = untraced(message)
     if #message <= 40 then
         return #message .. ':' .. message
     end

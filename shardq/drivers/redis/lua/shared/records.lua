@@ -3,6 +3,19 @@
 -- lengths, and the messages. The numbers of a record follow one another.
 local WIDE = 2147483648
 
+-- A message without the trace context in front of it (`shardq/model/trace.py`): what equal messages have in common.
+local function untraced(message)
+    local mark, kind, low, high = string.byte(message, 1, 4)
+    if mark ~= 193 or (kind ~= 84 and kind ~= 85) or not high then
+        return message
+    end
+    local size = low + 256 * high
+    if size < 25 or #message < 4 + size then
+        return message
+    end
+    return string.sub(message, 5 + size)
+end
+
 local function unpacked_count(number)
     if number >= WIDE then
         return number - WIDE, 4
