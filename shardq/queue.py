@@ -32,7 +32,7 @@ from shardq.handler import Handler, check_importable, drive
 from shardq.handling.info import HandlerInfo
 from shardq.handling.inside import inside_handler
 from shardq.handling.newcomers import announce
-from shardq.handling.prepared import Prepared, messages_of, prepare
+from shardq.handling.prepared import Encode, Prepared, messages_of, prepare
 from shardq.handling.routing import Addressed, check_types, usable
 from shardq.model import Part
 from shardq.protocols import Serializer, Storage
@@ -41,6 +41,10 @@ from shardq.results.calling import Calling
 from shardq.results.serving import Serving
 from shardq.results.ticketing import Ticketing
 from shardq.scheduling.schedule import when, written
+from shardq.tracing.sending import Sending, sending
+
+#: Puts heads in front of messages.
+_Heads = Callable[[Sequence[bytes]], list[bytes]]
 
 
 class Queue(Calling, Ticketing):
@@ -80,7 +84,8 @@ class Queue(Calling, Ticketing):
         `defer`: when they come into their tubes: after so many seconds, after a `timedelta`, or at an aware `datetime`.
 
         `if_not_exists`: accept only requests that have no equal yet, neither queued nor in a worker's hands nor
-        deferred. Two requests are equal where their tubes and their encoded bytes are.
+        deferred. Two requests are equal where their tubes and their encoded bytes are, whatever traces they are sent
+        in.
 
         `recurrent`: they come again and again, for the first time after one period or at the first time of the
         schedule, or when `defer` says: a period in seconds or as a `timedelta`, a cron line in UTC
@@ -95,19 +100,20 @@ class Queue(Calling, Ticketing):
             routes = await routes
         time = when(defer, schedule) if schedule or defer is not None else None
         limits = self.storage.limits.of_step(examined=if_not_exists or time is not None)
-        call = prepare(facts, requests, routes, self._messages, limits)
         accepted, number, follow_up = 0, 0, inside_handler()
-        try:
-            for number, step in enumerate(call.steps):
-                taken = await self.storage.append(step, when=time, absent=if_not_exists, follow_up=follow_up)
-                if taken is None:
-                    if not self._waits_when_full():
-                        raise call.full(number)
-                    taken = await self.storage.append_when_room(step, when=time, absent=if_not_exists)
-                accepted += taken or 0
-        except (QueueFull, StorageMoved, StorageUnconfirmed) as error:
-            error.not_accepted = call.not_stored(number, error)
-            raise
+        with sending(facts.name, len(requests), again=bool(schedule)) as sent:
+            call = prepare(facts, requests, routes, self._encoding(sent), limits)
+            try:
+                for number, step in enumerate(call.steps):
+                    taken = await self.storage.append(step, when=time, absent=if_not_exists, follow_up=follow_up)
+                    if taken is None:
+                        if not self._waits_when_full():
+                            raise call.full(number)
+                        taken = await self.storage.append_when_room(step, when=time, absent=if_not_exists)
+                    accepted += taken or 0
+            except (QueueFull, StorageMoved, StorageUnconfirmed) as error:
+                error.not_accepted = call.not_stored(number, error)
+                raise
         return accepted
 
     def register_sync(
@@ -129,19 +135,20 @@ class Queue(Calling, Ticketing):
             routes = _result(routes, may_wait)
         time = when(defer, schedule) if schedule or defer is not None else None
         limits = self.storage.limits.of_step(examined=if_not_exists or time is not None)
-        call = prepare(facts, requests, routes, self._messages, limits)
         accepted, number, follow_up = 0, 0, inside_handler()
-        try:
-            for number, step in enumerate(call.steps):
-                taken = drive(self.storage.append(step, when=time, absent=if_not_exists, follow_up=follow_up))
-                if taken is None:
-                    if not (may_wait and self._waits_when_full()):
-                        raise call.full(number)
-                    taken = _result(self.storage.append_when_room(step, when=time, absent=if_not_exists), may_wait)
-                accepted += taken or 0
-        except (QueueFull, StorageMoved, StorageUnconfirmed) as error:
-            error.not_accepted = call.not_stored(number, error)
-            raise
+        with sending(facts.name, len(requests), again=bool(schedule)) as sent:
+            call = prepare(facts, requests, routes, self._encoding(sent), limits)
+            try:
+                for number, step in enumerate(call.steps):
+                    taken = drive(self.storage.append(step, when=time, absent=if_not_exists, follow_up=follow_up))
+                    if taken is None:
+                        if not (may_wait and self._waits_when_full()):
+                            raise call.full(number)
+                        taken = _result(self.storage.append_when_room(step, when=time, absent=if_not_exists), may_wait)
+                    accepted += taken or 0
+            except (QueueFull, StorageMoved, StorageUnconfirmed) as error:
+                error.not_accepted = call.not_stored(number, error)
+                raise
         return accepted
 
     async def prepared(self, handler: type[Handler[Any]], requests: Sequence[Any]) -> Prepared:
@@ -151,14 +158,16 @@ class Queue(Calling, Ticketing):
         facts, routes = self._routed(handler, requests)
         if _is_awaitable(routes):
             routes = await routes
-        return prepare(facts, requests, routes, self._messages, self.storage.limits)
+        with sending(facts.name, len(requests)) as sent:
+            return prepare(facts, requests, routes, self._encoding(sent), self.storage.limits)
 
     def prepared_sync(self, handler: type[Handler[Any]], requests: Sequence[Any]) -> Prepared:
         """`prepared` for plain handlers. Waits, and raises, as `register_sync`."""
         facts, routes = self._routed(handler, requests)
         if _is_awaitable(routes):
             routes = _result(routes, may_wait=not _loop_runs())
-        return prepare(facts, requests, routes, self._messages, self.storage.limits)
+        with sending(facts.name, len(requests)) as sent:
+            return prepare(facts, requests, routes, self._encoding(sent), self.storage.limits)
 
     def callable(self, handler: type[Handler[Any]]) -> HandlerInfo:
         """What is known of a handler whose results are to be waited for here. Raises `HandlerError`."""
@@ -182,17 +191,14 @@ class Queue(Calling, Ticketing):
         self,
         handler: type[Handler[Any]],
         requests: Sequence[Any],
-        heads: Callable[[Sequence[bytes]], list[bytes]],
+        heads: _Heads,
     ) -> Prepared:
         """`prepared` for requests whose messages get heads."""
-
-        def encode(facts: HandlerInfo, requests: Sequence[Any]) -> list[bytes]:
-            return heads(self._messages(facts, requests))
-
         facts, routes = self._routed(handler, requests)
         if _is_awaitable(routes):
             routes = await routes
-        return prepare(facts, requests, routes, encode, self.storage.limits)
+        with sending(facts.name, len(requests)) as sent:
+            return prepare(facts, requests, routes, self._encoding(sent, heads), self.storage.limits)
 
     async def stored(self, call: Prepared) -> None:
         """Store what was prepared, and wait for room as `register` does."""
@@ -270,8 +276,8 @@ class Queue(Calling, Ticketing):
         messages = self.serializer.encode(facts.kind, requests)
         if type(self.serializer) is not MsgspecSerializer and any(map(begins_as_head, messages)):
             raise RequestError(
-                f"a message of {facts.name} begins with 0xC150 to 0xC152, by which requests of callers are known: let "
-                f"the serializer begin with other bytes"
+                f"a message of {facts.name} begins with 0xC150 to 0xC155, by which requests of callers and in traces "
+                f"are known: let the serializer begin with other bytes"
             )
         if self.storage.settings.check:
             check_round_trip(self.serializer, facts.kind, requests, messages)
@@ -279,6 +285,18 @@ class Queue(Calling, Ticketing):
 
     def _waits_when_full(self) -> bool:
         return self.storage.settings.when_full == "wait" and not inside_handler()
+
+    def _encoding(self, sent: Sending | None, heads: _Heads | None = None) -> Encode:
+        """What encodes the requests of a call, which is in a trace if it is `sent` in one."""
+        if sent is None and heads is None:
+            return self._messages
+
+        def encode(facts: HandlerInfo, requests: Sequence[Any]) -> list[bytes]:
+            messages = self._messages(facts, requests)
+            messages = messages if heads is None else heads(messages)
+            return messages if sent is None else sent.traced(messages)
+
+        return encode
 
     def _facts(self, handler: type[Handler[Any]]) -> HandlerInfo:
         facts = self._kinds.get(handler) if isinstance(handler, type) else None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
+from shardq.encoding.envelope import split
 from shardq.errors import HandlerError
 from shardq.handler import Handler
 from shardq.handling.info import request_type
@@ -95,7 +96,7 @@ class Recurrent:
         """
         if handler_name(handler) != recurring.handler:
             raise HandlerError(f"this request is of {recurring.handler}, not of {handler_name(handler)}: give that one")
-        message = recurring.message
+        _, message = split(recurring.message)
         [request] = self._serializer.decode(request_type(handler), Batch(0, 1, (len(message),), message))
         return request
 

@@ -3,7 +3,7 @@
 A head is 18 bytes: 0xC1, which no MessagePack begins with, so that decoding a batch as it is fails where a message has
 a head, and costs nothing where none has; 0x50, or 0x51 for a request that is handled also where its caller is gone; the
 number of the inbox; the number of the request there. With 0x52 the result is kept for a ticket, and these 16 bytes are
-its digest.
+its digest. Where the request was sent in a trace, its context stands before the head (`shardq.model.trace`).
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from struct import Struct
 from typing import NamedTuple
 
 from shardq.model import Batch
+from shardq.model.trace import TRACE_KINDS, split_trace, untraced
 
 HEAD_BYTES = 18
 _MARK, _NEEDS_CALLER, _STAYS, _HAS_TICKET = b"\xc1", 0x50, 0x51, 0x52
 _FLAGS = frozenset((_NEEDS_CALLER, _STAYS, _HAS_TICKET))
 #: What a message with a head begins with.
 _BEGINNINGS = tuple(_MARK + bytes((flag,)) for flag in sorted(_FLAGS))
+#: And with a head or a trace context.
+_FRONTS = (*_BEGINNINGS, *TRACE_KINDS)
 _packed = Struct("<10sQ").pack
 
 
@@ -94,7 +97,8 @@ def inbox_of(digest: bytes) -> int:
 
 
 def split(message: bytes) -> tuple[Head | None, bytes]:
-    """The head of a message, and what comes behind."""
+    """The head of a message, and the request that comes behind."""
+    message = untraced(message)
     if not _has_head(message):
         return None, message
     _, flags, inbox, number = _heads(1).unpack(message[:HEAD_BYTES])
@@ -102,24 +106,35 @@ def split(message: bytes) -> tuple[Head | None, bytes]:
     return Head(inbox, number, flags == _NEEDS_CALLER, digest), message[HEAD_BYTES:]
 
 
+def with_request(message: bytes, request: bytes) -> bytes:
+    """The message with another request behind what stands in front."""
+    _, former = split(message)
+    return message[: len(message) - len(former)] + request
+
+
+def without_caller(message: bytes) -> bytes:
+    """The message without its head. It keeps its trace context."""
+    return split_trace(message)[0] + split(message)[1]
+
+
 def begins_as_head(message: bytes) -> bool:
-    """Whether a message looks as if it had a head."""
-    return message.startswith(_BEGINNINGS)
+    """Whether a message looks as if there were a head in front of the request, or a trace context."""
+    return message.startswith(_FRONTS)
 
 
 def begins_with_head(batch: Batch) -> bool:
-    """Whether the first message of the batch has a head."""
-    return batch.payload.startswith(_BEGINNINGS)
+    """Whether the first message of the batch has a head, or a trace context."""
+    return batch.payload.startswith(_FRONTS)
 
 
 def has_heads(batch: Batch) -> bool:
-    """Whether any message of the batch has a head."""
-    return any(map(_has_head, batch.messages))
+    """Whether any message of the batch has a head, or a trace context."""
+    return any(begins_as_head(message) and split(message)[1] != message for message in batch.messages)
 
 
 def opened(batch: Batch) -> tuple[Batch, Heads]:
-    """The batch without heads, and these."""
-    payload, ends = batch.payload, [end - batch.base for end in batch.ends]
+    """The batch without heads and trace contexts, and the heads."""
+    payload, ends = _without_traces(batch)
     starts, count = [0, *ends[:-1]], len(ends)
     heads = b"".join([payload[start : start + HEAD_BYTES] for start in starts])
     # Nearly always each of them has one.
@@ -128,13 +143,21 @@ def opened(batch: Batch) -> tuple[Batch, Heads]:
         places: Sequence[int] = range(count)
         bare = [payload[start + HEAD_BYTES : end] for start, end in zip(starts, ends, strict=True)]
     else:
-        messages = batch.messages
+        messages = [payload[start:end] for start, end in zip(starts, ends, strict=True)]
         places = [place for place, message in enumerate(messages) if _has_head(message)]
         heads = b"".join([messages[place][:HEAD_BYTES] for place in places])
         bare = [message[HEAD_BYTES:] if _has_head(message) else message for message in messages]
     fields = _heads(len(places)).unpack(heads)
     found = Heads(places, fields[2::4], fields[3::4], fields[1::4])
     return replace(batch, ends=list(accumulate(map(len, bare))), base=0, payload=b"".join(bare)), found
+
+
+def _without_traces(batch: Batch) -> tuple[bytes, list[int]]:
+    """The messages of the batch without trace contexts, back to back, and where each ends."""
+    if not any(kind in batch.payload for kind in TRACE_KINDS):  # as a rule, and much faster than to look at each
+        return batch.payload, [end - batch.base for end in batch.ends]
+    messages = list(map(untraced, batch.messages))
+    return b"".join(messages), list(accumulate(map(len, messages)))
 
 
 def _has_head(message: bytes) -> bool:

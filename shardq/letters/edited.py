@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from shardq.encoding.envelope import HEAD_BYTES, split
+from shardq.encoding.envelope import with_request
 from shardq.encoding.generic import content_of, in_json
 from shardq.errors import RequestError, shown
 from shardq.text.secret_names import MASK
@@ -45,10 +45,9 @@ class Edit(NamedTuple):
     """Whether the shape may change, because the type is known and checks it afterwards."""
 
     def applied(self, message: bytes) -> bytes:
-        """The message of the edited request, with the head that it had. Raises `RequestError` for what cannot be."""
-        head, _ = split(message)
-        before = message[:HEAD_BYTES] if head else b""
-        return before + msgspec.msgpack.encode(self._merged(content_of(message), self.shown, self.edited, ""))
+        """The message of the edited request, with what stood in front. Raises `RequestError` for what cannot be."""
+        request = msgspec.msgpack.encode(self._merged(content_of(message), self.shown, self.edited, ""))
+        return with_request(message, request)
 
     def _merged(self, raw: Any, was: Any, now: Any, where: str) -> Any:
         """What `now` means where `raw` stood, which was shown as `was`."""

@@ -87,3 +87,9 @@ def trace_of(message: bytes) -> Trace | None:
     flags, trace_id, span_id = _context.unpack_from(head, _start.size)
     state = head[_start.size + _context.size :].decode("ascii", "replace")
     return Trace(trace_id, span_id, flags, state, head.startswith(_AGAIN))
+
+
+def trace_id_of(message: bytes) -> str | None:
+    """The trace that a message was sent in, as 32 hexadecimal digits. None: it was sent outside of any."""
+    found = trace_of(message)
+    return found.trace_id.hex() if found else None

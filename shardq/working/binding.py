@@ -25,6 +25,8 @@ from shardq.model import EMPTY, Batch, Hand, handler_name, split_key
 from shardq.outputs import Output
 from shardq.results.inbox import Inbox
 from shardq.text.wording import counted
+from shardq.tracing.api import is_there
+from shardq.tracing.processing import processing
 from shardq.working.callers import Callers, tell_holders
 from shardq.working.code import Code, decodable
 from shardq.working.failure import Failures, Unready
@@ -263,7 +265,10 @@ class Binding:
                     self._callers.keep(wanted)
             handler._in_hand = self
             self._outbox.open(batch)
-            returned = await self._code.result(self._context.copy(), handler.handle, *requests, batch=batch)
+            context = self._context.copy()
+            span = processing(self._info.name, batch, has_heads=self._callers.has_heads) if is_there() else None
+            result = self._code.result(context, handler.handle, *requests, batch=batch)
+            returned = await (result if span is None else span.over(result, context, self._failures.shown))
             outputs = self._outbox.close()
             if self._callers:
                 outputs = await self._answered(batch, returned, outputs)

@@ -31,6 +31,8 @@ class Callers:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._heads = NO_HEADS
+        self.has_heads = False
+        """Whether there is anything in front of a request of the batch: a head, or a trace context."""
 
     def __bool__(self) -> bool:
         """Whether any result of the batch is wanted."""
@@ -40,7 +42,7 @@ class Callers:
         """The requests of a batch. Most have no callers: so they are looked for where the batch does not decode as it
         is. Serializers other than the usual one may decode what has a head. Raises `DecodeError`.
         """
-        self._heads = NO_HEADS
+        self._heads, self.has_heads = NO_HEADS, False
         usual = type(serializer) is MsgspecSerializer
         if usual and not begins_with_head(batch):
             try:
@@ -52,7 +54,7 @@ class Callers:
             return decode(batch)
         bare, heads = opened(batch)
         requests = decode(bare)
-        self._heads = heads
+        self._heads, self.has_heads = heads, True
         return requests
 
     async def wanted(self, count: int) -> tuple[int, int]:

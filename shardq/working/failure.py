@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from shardq.deadletters import DeadLetter
-from shardq.encoding.envelope import Head, split
+from shardq.encoding.envelope import Head, split, without_caller
 from shardq.encoding.replies import Failure, kept_result, refusal
 from shardq.encoding.secrets import NO_SECRETS, Secrets
 from shardq.errors import HandlerError, HandlerTimeout, QueueFull, TooManyOutputs
@@ -134,14 +134,16 @@ class Failures:
         """Tell the caller that waits for the request what became of it, or keep that for its ticket; where there is
         neither, bury it.
         """
-        head, message = split(letter.message)
+        head, _ = split(letter.message)
         if head is None:
             return await self._bury(batch, letter, sequence)
         kind, arguments = told
         failure = Failure(kind, letter.error, letter.traceback, letter.attempts, letter.signal, arguments)
         replies = await self._replies(head, letter, failure, batch.taken_us)
         if not replies:
-            return await self._bury(batch, msgspec.structs.replace(letter, message=message), sequence)
+            return await self._bury(
+                batch, msgspec.structs.replace(letter, message=without_caller(letter.message)), sequence
+            )
         count = 1 if sequence == batch.sequence else batch.count
         fields = {"pipe": batch.pipe, "sequence": sequence, "attempts": letter.attempts, "error": letter.error}
         if not await self._storage.pop(self._hand(batch), count, replies):

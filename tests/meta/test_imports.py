@@ -11,14 +11,14 @@ import pytest
 #: Packages that take long to import, and parts of this one that only some programs need.
 HEAVY = (
     *("pydantic", "pydantic_core", "pydantic_settings", "cronsim", "dateutil", "psutil", "redis", "hashlib", "random"),
-    *("argparse", "ctypes", "multiprocessing", "posix_ipc", "mmap", "uvloop"),
+    *("argparse", "ctypes", "multiprocessing", "posix_ipc", "mmap", "uvloop", "opentelemetry"),
     *("shardq.cli", "shardq.embedded", "shardq.serving", "shardq.shm", "shardq.supervise", "shardq.supervisor"),
     *("shardq.drivers.memory", "shardq.drivers.shared", "shardq.scheduling.calendar", "shardq.working"),
 )
 #: Of these, what a worker does not need either, in a family that was started as an application starts one.
 HEAVY_IN_A_WORKER = (
     *("pydantic", "pydantic_core", "pydantic_settings", "cronsim", "dateutil", "psutil", "redis", "multiprocessing"),
-    *("bz2", "lzma", "secrets", "shutil"),
+    *("bz2", "lzma", "secrets", "shutil", "opentelemetry"),
     *("shardq.cli", "shardq.embedded", "shardq.drivers.memory", "shardq.scheduling.calendar"),
 )
 

@@ -23,7 +23,7 @@ from shardq.cli.render import report
 from shardq.cli.views import View
 from shardq.deadletters import Buried
 from shardq.encoding.codec import MsgspecSerializer
-from shardq.encoding.envelope import HEAD_BYTES, split
+from shardq.encoding.envelope import split, with_request
 from shardq.encoding.generic import content_of
 from shardq.errors import ConfigurationError, RequestError, ShardqError, shown
 from shardq.handler import Handler
@@ -125,7 +125,7 @@ async def _checked(handler: type[Handler[Any]], message: bytes) -> tuple[bytes, 
     is no request of the handler, and `RequestError` for a field that it does not have.
     """
     facts, serializer = info_of(handler), MsgspecSerializer()
-    head, body = split(message)
+    _, body = split(message)
     requests = serializer.decode(facts.kind, Batch(0, 1, [len(body)], body))
     routes = None if facts.by else handler.route(*requests)
     if isinstance(routes, Awaitable):
@@ -135,7 +135,7 @@ async def _checked(handler: type[Handler[Any]], message: bytes) -> tuple[bytes, 
     ).groups.items()
     if lost := _lost(content_of(body), content_of(again)):
         raise RequestError(f"requests of {facts.name} have no field {shown(lost)}")
-    return (message[:HEAD_BYTES] if head else b"") + again, pipe
+    return with_request(message, again), pipe
 
 
 def _lost(given: Any, stored: Any, where: str = "") -> str:
