@@ -54,8 +54,10 @@ class Supervisor(Maps):
     `shm://NAME` for a segment with a name. Other processes can connect to it, and it stays while there is something in
     it. Without `url` the segment is private and ends with this object. `redis://HOST:PORT` (see `connect`) serves a
     storage on a server, as other supervisors on any host may do at the same time. `capacity_bytes` bounds a segment
-    created here. `if_running` says what to do if another supervisor serves the name: "error", or "attach", for several
-    web workers that embed the same: use the segment it serves, and take its place when it ends.
+    created here. `init`: the name of a function, `"MODULE:FUNCTION"`, that each worker calls before it serves, to set
+    up exporters of traces, for instance. `if_running` says what to do if another supervisor serves the name: "error",
+    or "attach", for several web workers that embed the same: use the segment it serves, and take its place when it
+    ends.
 
     It belongs to the process that started it, and to none of its event loops: it can be started in one and stopped in
     another. A child that this process forks can use the queue, and cannot end the family.
@@ -69,6 +71,7 @@ class Supervisor(Maps):
         capacity_bytes: int | None = None,
         if_running: Literal["error", "attach"] = "error",
         settings: SupervisorSettings | None = None,
+        init: str | None = None,
     ) -> None:
         if script.importing:
             raise SupervisorError(_STARTED_BY_IMPORT)
@@ -79,6 +82,8 @@ class Supervisor(Maps):
         self.settings = settings.model_copy() if settings else SupervisorSettings(**given)
         if workers is not None:
             self.settings.workers = workers
+        if init is not None:
+            self.settings.init = init
         self._private = url is None and self.settings.url is None
         self.url = url or self.settings.url or f"shm://{PRIVATE_PREFIX}{os.getpid()}-{os.urandom(4).hex()}"
         self._on_server = is_redis(self.url)

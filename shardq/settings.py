@@ -40,6 +40,12 @@ def _check_modules(text: str) -> None:
         raise ValueError("give the names of modules, as app.setup, several separated by commas")
 
 
+def _check_function(text: str) -> None:
+    module, colon, function = text.partition(":")
+    if not colon or not all(part.isidentifier() for part in (*module.split("."), *function.split("."))):
+        raise ValueError("give the name of a function, MODULE:FUNCTION, as app.telemetry:setup")
+
+
 class LockSettings(FromEnvironment, prefix="QUEUE_LOCK_"):
     """Environment prefix `QUEUE_LOCK_`."""
 
@@ -142,6 +148,9 @@ class SupervisorSettings(FromEnvironment, prefix="QUEUE_SUPERVISOR_"):
     preload: str | None = text(None, check=_check_modules)
     """Modules to import before those with handlers, once for all workers; for several give it again, or separate them
     by commas. Default: none."""
+    init: str | None = text(None, check=_check_function)
+    """A function without arguments, MODULE:FUNCTION, that each worker calls before it serves: it sets up what does not
+    survive a fork, as exporters of traces. Default: none."""
     log_level: Literal["debug", "info", "warning", "error"] = one_of(
         "debug", "info", "warning", "error", default="info"
     )

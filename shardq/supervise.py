@@ -33,6 +33,7 @@ from shardq.queue import Queue
 from shardq.serving import command_line, lifecycle
 from shardq.settings import SupervisorSettings, check_environment
 from shardq.supervisor.code.handlers import load_handlers
+from shardq.supervisor.code.init import Init, module_of
 from shardq.supervisor.code.launch import FUNCTIONS_KEY, MARK, SERVER_URL
 from shardq.supervisor.code.program import Program
 from shardq.supervisor.code.sharing import unshareable
@@ -187,7 +188,8 @@ def _handlers(
     watch: ThreadWatch,
 ) -> dict[str, type[Handler[Any]]]:
     try:
-        found = load_handlers(options.targets, options.main, settings.preloaded, watch)
+        found = load_handlers(options.targets, options.main, settings.preloaded + module_of(settings.init), watch)
+        _initial(settings)
         return found | {handler_name(Apply): Apply} if proofs.key else found  # last, as it is in the log
     except (SupervisorError, HandlerError) as error:
         if resumption:
@@ -196,6 +198,11 @@ def _handlers(
         raise
     finally:
         standard.open_closed()
+
+
+def _initial(settings: SupervisorSettings) -> Init | None:
+    """What a worker calls before it serves."""
+    return Init(settings.init) if settings.init else None
 
 
 def _again(
@@ -224,8 +231,11 @@ def _runner(
 ) -> RunWorker:
     """The function that makes a forked child a worker: as it is, or by executing Python where a fork is not safe."""
 
+    init = _initial(settings)
+
     def become(number: int, life: int, close: Sequence[int]) -> NoReturn:
-        run_worker(worker_of(number), handlers, life, close, settings.shutdown_timeout)
+        make = init.before(worker_of(number)) if init else worker_of(number)
+        run_worker(make, handlers, life, close, settings.shutdown_timeout)
 
     def execute(number: int, life: int, close: Sequence[int]) -> NoReturn:
         extra = ["--as-worker", str(number), "--life", str(life)]
@@ -263,6 +273,8 @@ def _work(
     make: Callable[[], Worker],
     handlers: dict[str, type[Handler[Any]]],
 ) -> NoReturn:
+    init = _initial(settings)
+    make = init.before(make) if init else make
     run_worker(make, handlers, options.life, (), settings.shutdown_timeout, forked=False)
 
 

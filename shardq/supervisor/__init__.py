@@ -28,6 +28,7 @@ without asyncio or threads, so that it may fork at any time. It touches no messa
 * `wishes.drain`: whether a drain is done
 * `wishes.standby`: waiting for the place of another supervisor
 * `code.handlers`: what is served
+* `code.init`: what each worker calls before it serves
 * `code.script`: the application's own script, where it has handlers
 * `code.threads`: which imported modules start threads
 * `code.sharing`: what a fork must not share

@@ -11,7 +11,7 @@ class Exit(IntEnum):
     USAGE = 2
     """The command line or a setting cannot be used."""
     BOOT = 3
-    """A module does not import, or a handler does not exist or cannot be served."""
+    """A module does not import, a handler does not exist or cannot be served, or what `--init` names raised."""
     RUNNING = 4
     """Another supervisor serves this segment."""
     SEGMENT = 5

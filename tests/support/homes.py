@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from typing import Any, Protocol, TypeVar
 
 import pytest
@@ -143,7 +144,7 @@ class ServerHome:
                 return await act(queue)
 
         with ThreadPoolExecutor(1) as thread:  # the test may have a loop of its own
-            return thread.submit(asyncio.run, acted()).result()
+            return thread.submit(copy_context().run, asyncio.run, acted()).result()
 
 
 def home_of(request: pytest.FixtureRequest, name: str) -> Home:

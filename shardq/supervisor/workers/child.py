@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import uvloop
 
-from shardq.errors import SegmentError, StorageMoved, StorageRefused
+from shardq.errors import SegmentError, StorageMoved, StorageRefused, SupervisorError
 from shardq.handler import Handler
 from shardq.handling.inside import take_process
 from shardq.logs import identify
@@ -72,7 +72,8 @@ def run_worker(
     `life` is the reading end of a pipe whose writing end only the supervisor has: end of file says that it died.
     `close` are the supervisor's descriptors, which a child must not keep. `forked`: whether this process is a fork of
     one that imported the modules. If the system refuses what `make_worker` opens or the event loop needs, no batch is
-    in hand yet, and the process ends with `Exit.SEGMENT`; so it does where a server lets it in no more.
+    in hand yet, and the process ends with `Exit.SEGMENT`; so it does where a server lets it in no more. If
+    `make_worker` raises `SupervisorError`, no worker can serve, and it ends with `Exit.BOOT`.
     """
     code, served = Exit.WORKER_FAILED, _Service(life)
     try:
@@ -92,6 +93,10 @@ def run_worker(
         served.end_child(error)
         code = Exit.SEGMENT
         log.error("worker cannot serve", extra={"pid": os.getpid(), "reason": str(error)})
+    except SupervisorError as error:
+        served.end_child(error)
+        code = Exit.BOOT
+        log.error("worker cannot serve", extra={"pid": os.getpid()}, exc_info=portrait(error))
     except BaseException as error:
         served.end_child(error)
         with suppress(BaseException):

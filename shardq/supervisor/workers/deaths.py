@@ -38,7 +38,9 @@ class Death(NamedTuple):
 
     @property
     def at_boot(self) -> bool:
-        """It could not import its handlers, or they cannot be served. A replacement would fail in the same way."""
+        """It could not import its handlers, they cannot be served, or what it has to call before raised. A replacement
+        would fail in the same way.
+        """
         return self.exit_code == Exit.BOOT
 
     @property
