@@ -16,6 +16,7 @@ from shardq.drivers.shared import contents, segments
 from shardq.drivers.shared.supervised import SupervisedSegment
 from shardq.errors import SegmentError
 from shardq.model import Batch, Standing, TubeView, key_of, split_key
+from shardq.model.trace import trace_id_of
 from shardq.pages import each
 from shardq.text.printable import printable
 from shardq.text.wording import counted
@@ -37,14 +38,17 @@ def tubes(options: argparse.Namespace) -> None:
 
 
 def peek(options: argparse.Namespace) -> None:
-    """Print requests at the head of a tube."""
+    """Print requests at the head of a tube, with the traces that they were sent in."""
     view, handler = View(options), split_key(key_of(options.pipe))[0]
-    requests = [view.request(message, handler) for message in run(_peeked(options)).messages]
+    messages = run(_peeked(options)).messages
+    requests = [view.request(message, handler) for message in messages]
+    traces = [trace_id_of(message) for message in messages]
+    pairs = list(zip(requests, traces, strict=True))
     if options.json:
-        print(as_json(requests))
+        print(as_json([{"request": its, "trace_id": trace} for its, trace in pairs] if options.traces else requests))
         return
-    for request in requests:
-        print(as_json(request))
+    for request, trace in pairs:
+        print(as_json(request) + (f"  trace_id={trace}" if trace else ""))
     if not requests and options.limit > 0:
         print(f"no requests in {printable(options.pipe)}")
 

@@ -69,6 +69,7 @@ def _looking(verbs: Verbs) -> None:
     peek = on_storage(verbs, "peek", commands.peek, "the requests at the head of a tube, without taking them")
     peek.add_argument("pipe", metavar="MODULE/Handler/THREAD/PRIORITY", help="name of the tube, as `tubes` shows it")
     peek.add_argument("--limit", type=count, default=10, help="show at most so many (default: 10)")
+    peek.add_argument("--traces", action="store_true", help="in JSON as well, say in which trace each was sent")
     shows_requests(peek)
 
 

@@ -13,6 +13,7 @@ from shardq.cli.render import age, as_json, columns, report
 from shardq.cli.views import View
 from shardq.errors import ConfigurationError
 from shardq.model import Scheduled, key_of, split_key
+from shardq.model.trace import untraced
 from shardq.pages import each
 from shardq.text.wording import counted
 
@@ -58,7 +59,7 @@ async def _cancelled(options: argparse.Namespace) -> int:
 
 def _id(scheduled: Scheduled) -> str:
     """The pipe, and a digest of the request: both together are its identity."""
-    return f"{scheduled.pipe}#{blake2b(scheduled.message, digest_size=4).hexdigest()}"
+    return f"{scheduled.pipe}#{blake2b(untraced(scheduled.message), digest_size=4).hexdigest()}"
 
 
 def _in(seconds: float) -> str:

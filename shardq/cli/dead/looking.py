@@ -12,6 +12,7 @@ from shardq.cli.opened import run
 from shardq.cli.render import age, as_json, columns, indented, went
 from shardq.cli.views import View
 from shardq.deadletters import Buried
+from shardq.model.trace import trace_id_of
 from shardq.text.printable import printable
 
 #: Most characters of an error in a line.
@@ -67,6 +68,7 @@ def as_values(buried: Buried, view: View) -> dict[str, Any]:
         "request": view.request(letter.message, letter.handler, letter.secrets),
         "tube": letter.pipe,
         "sequence": letter.sequence,
+        "trace_id": trace_id_of(letter.message),
         "reason": letter.reason,
         "error": letter.error,
         "signal": letter.signal,
