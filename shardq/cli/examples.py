@@ -42,5 +42,6 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "move": ("move shm://app redis://queue.example:6379/0",),
     "take-over": ("take-over redis://old.example:6379 shm://app app.jobs",),
     "destroy": (f"destroy {_URL}", f"destroy {_URL} --with-requests"),
+    "web": (f"web {_URL}", f"web {_URL} --listen unix:/run/app/page.sock --user-header X-User --prefix /jobs"),
     "completion": ("completion bash > ~/.local/share/bash-completion/completions/shardq", "completion fish | source"),
 }

@@ -20,6 +20,7 @@ from shardq.cli.verbs import (
     shows_requests,
     verb,
 )
+from shardq.cli.web import add_web
 from shardq.version import __version__
 
 
@@ -39,6 +40,7 @@ def new_parser() -> Parser:
     _take_over(verbs)
     _whole(verbs)
     _metrics(verbs)
+    add_web(verbs)
     _completion(verbs)
     return parser
 

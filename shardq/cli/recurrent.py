@@ -23,7 +23,7 @@ def list_(options: argparse.Namespace) -> None:
     view = View(options)
     shown, found = run(_found(options))
     if options.json:
-        print(as_json([_as_values(scheduled, view) for scheduled in shown]))
+        print(as_json([as_values(scheduled, view) for scheduled in shown]))
         return
     now = time.time()
     rows = [(_id(s), s.schedule, _in(s.due_us / 1e6 - now), as_json(_request(s, view))) for s in shown]
@@ -70,7 +70,8 @@ def _request(scheduled: Scheduled, view: View) -> Any:
     return view.request(scheduled.message, split_key(key_of(scheduled.pipe))[0])
 
 
-def _as_values(scheduled: Scheduled, view: View) -> dict[str, Any]:
+def as_values(scheduled: Scheduled, view: View) -> dict[str, Any]:
+    """A recurrent request as JSON shows it."""
     due = datetime.fromtimestamp(scheduled.due_us / 1e6, UTC).isoformat()
     values = {"id": _id(scheduled), "pipe": scheduled.pipe, "schedule": scheduled.schedule, "due": due}
     return values | {"request": _request(scheduled, view)}

@@ -14,10 +14,12 @@ from shardq.handling.info import info_of
 class View:
     """Knows the types of an application's requests where the command was given its modules."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        """Raises what an application raises that does not import."""
-        self._reveal: bool = options.reveal
-        self._handlers = handlers_of(options.app)
+    def __init__(self, options: argparse.Namespace | None = None) -> None:
+        """Without options it knows no application, and hides secrets. Raises what an application raises that does not
+        import.
+        """
+        self._reveal: bool = options.reveal if options else False
+        self._handlers = handlers_of(options.app if options else ())
 
     def request(self, message: bytes, handler: str, noted: Secrets = NO_SECRETS) -> Any:
         """A request of the handler `module/Handler`. `noted` is what is known of its secrets without its type."""

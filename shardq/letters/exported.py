@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -57,6 +58,11 @@ class Export:
 
     def _refused(self, error: OSError) -> ConfigurationError:
         return ConfigurationError(f"{self.path} cannot be written: {error.strerror}; give --export FILE")
+
+
+def new_file_name() -> str:
+    """A name for such a file that no other one has."""
+    return f"shardq-dropped-{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{os.getpid()}.jsonl"
 
 
 def read_letters(path: str) -> Iterator[Buried]:

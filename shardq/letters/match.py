@@ -14,14 +14,13 @@ import msgspec
 from shardq.deadletters import Buried, DeadLetter
 from shardq.encoding.generic import content_of, in_json
 from shardq.errors import ConfigurationError, shown
+from shardq.letters.frames import kind_of, last_frame
 
 _Test = Callable[[DeadLetter], bool]
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SPAN = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
-#: The name of an exception at the beginning of what is said of it.
-_KIND = re.compile(r"[^\W\d][\w.]*")
-_FORMS = "FIELD=VALUE, FIELD~TEXT, error~TEXT, type=EXCEPTION, older=1h or newer=1h"
+_FORMS = "FIELD=VALUE, FIELD~TEXT, error~TEXT, type=EXCEPTION, frame~TEXT, older=1h or newer=1h"
 
 
 class Match:
@@ -29,9 +28,10 @@ class Match:
 
     `field=value`: a field of the request, as views show it; `user.id` is a field within a field, and `0` the first
     member of an array, which a NamedTuple is. `field~text`: the text is somewhere in it, in upper or lower case.
-    `error~text`: in the error. `type=ValueError`: the class of the exception, with or without its module. `older=1h`
-    and `newer=1h30m`: the request failed for good so long ago or longer, or later than that, in s, m, h and d. For a
-    field that has one of these names begin with a dot: `.type=a`.
+    `error~text`: in the error. `type=ValueError`: the class of the exception, with or without its module.
+    `frame~jobs.py:12`: in the last line of the application in the traceback, as `jobs.py:12 in perform`. `older=1h` and
+    `newer=1h30m`: the request failed for good so long ago or longer, or later than that, in s, m, h and d. For a field
+    that has one of these names begin with a dot: `.type=a`.
 
     Raises `ConfigurationError` for a filter that cannot be read. Ages count from when this was made.
     """
@@ -50,6 +50,8 @@ def _test_of(text: str, now_us: int) -> _Test:
         return partial(_is_of_type, wanted)
     if (name, mark) == ("error", "~"):
         return lambda letter: wanted.casefold() in letter.error.casefold()
+    if (name, mark) == ("frame", "~"):
+        return lambda letter: wanted in last_frame(letter.traceback)
     if name in ("older", "newer") and mark == "=":
         limit_us = now_us - _span_us(text, wanted)
         return lambda letter: (letter.last_failed_us <= limit_us) == (name == "older")
@@ -74,8 +76,8 @@ def _span_us(text: str, span: str) -> int:
 
 
 def _is_of_type(wanted: str, letter: DeadLetter) -> bool:
-    found = _KIND.match(letter.error) if letter.reason in ("raised", "undecodable") else None
-    return found is not None and (found[0] == wanted or found[0].endswith(f".{wanted}"))
+    kind = kind_of(letter) if letter.reason in ("raised", "undecodable") else ""
+    return kind == wanted or kind.endswith(f".{wanted}")
 
 
 def _fields(letter: DeadLetter, steps: Sequence[str]) -> Iterator[Any]:

@@ -17,8 +17,8 @@ import pytest
 
 from shardq import connect
 from shardq.cli import FAILED, OK, main
-from shardq.cli.dead import reading
 from shardq.drivers import SharedStorage
+from shardq.letters import chosen
 from tests.support import letters
 from tests.support.drivers import MIB
 from tests.support.homes import Home, on_each_home
@@ -255,7 +255,7 @@ def test_many_are_acted_upon_in_steps(home: Home, said: Say, monkeypatch: pytest
     let_fail(home.url, Fulfil, *(Order(number, User(number), "broken") for number in range(600)))
 
     assert said("drop", FULFIL, "--yes", "--export", tmp_path / "all", "--json").value["dropped"] == 600
-    assert steps == [reading.AT_ONCE, reading.AT_ONCE, 600 - 2 * reading.AT_ONCE]
+    assert steps == [chosen.AT_ONCE, chosen.AT_ONCE, 600 - 2 * chosen.AT_ONCE]
     assert len((tmp_path / "all").read_bytes().splitlines()) == 600
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ import pytest
 
 from shardq.deadletters import Buried, DeadLetter
 from shardq.errors import ConfigurationError
+from shardq.letters.frames import last_frame
 from shardq.letters.match import Match
 
 REQUEST = {
@@ -55,6 +57,25 @@ def test_it_fits(fits: str) -> None:
 )
 def test_it_does_not_fit(fits_not: str) -> None:
     assert not Match(fits_not)(buried())
+
+
+TRACEBACK = """Traceback (most recent call last):
+  File "/srv/app/jobs.py", line 12, in perform
+    raise Late("Timed out")
+  File "/usr/lib/python3.11/asyncio/tasks.py", line 490, in wait_for
+    return fut.result()
+app.errors.Late: Timed out
+"""
+
+
+def test_a_frame_is_the_last_line_of_the_application() -> None:
+    letter = buried()
+    failed = replace(letter, letter=msgspec.structs.replace(letter.letter, traceback=TRACEBACK))
+
+    assert last_frame(TRACEBACK) == "jobs.py:12 in perform"
+    assert Match("frame~jobs.py:12")(failed)
+    assert not Match("frame~tasks.py")(failed)
+    assert not Match("frame~jobs.py")(letter)
 
 
 def test_an_array_has_places() -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from shardq.cli.confirming import confirm
-from shardq.cli.dead.reading import Chosen, chosen, count_of, letters_of, pages
+from shardq.cli.dead.reading import chosen, letters_of
 from shardq.cli.opened import opened, run
 from shardq.cli.output import CommandFailed
 from shardq.cli.render import report
 from shardq.deadletters import Buried
 from shardq.errors import ConfigurationError, QueueFull, ShardqError
-from shardq.letters.exported import Export, read_letters
+from shardq.letters.chosen import Chosen, count_of, pages
+from shardq.letters.exported import Export, new_file_name, read_letters
 from shardq.letters.match import Match
 from shardq.text.wording import counted
 
@@ -37,7 +37,7 @@ def drop(options: argparse.Namespace) -> None:
         report(options, "0 dropped", dropped=0, export=None)
         return
     _confirm(options, wanted, "dropped")
-    path = os.path.abspath(options.export or _file_name())
+    path = os.path.abspath(options.export or new_file_name())
     count = run(_dropped(options, wanted, path))
     report(options, f"{count:,} dropped, and written to {path} before", dropped=count, export=path)
 
@@ -107,7 +107,3 @@ def _confirm(options: argparse.Namespace, wanted: Chosen, what: str) -> None:
 
 def _names_each(ids: Sequence[str]) -> bool:
     return bool(ids) and all("#" in each for each in ids)
-
-
-def _file_name() -> str:
-    return f"shardq-dropped-{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{os.getpid()}.jsonl"

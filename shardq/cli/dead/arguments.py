@@ -80,7 +80,8 @@ def _takes_filters(verb: Parser) -> None:
         action="append",
         default=[],
         metavar="FILTER",
-        help="those that fit all filters: FIELD=VALUE, FIELD~TEXT, error~TEXT, type=EXCEPTION, older=1h, newer=1h",
+        help="those that fit all filters: FIELD=VALUE, FIELD~TEXT, error~TEXT, type=EXCEPTION, frame~TEXT, older=1h, "
+        "newer=1h",
     )
 
 

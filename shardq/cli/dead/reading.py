@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from shardq.cli.opened import observed, opened
 from shardq.deadletters import Buried, DeadLetters, Letters
 from shardq.errors import ConfigurationError
+from shardq.letters.chosen import Chosen, numbers_of
 from shardq.letters.match import Match
 from shardq.model import dead_pipe
-
-#: How many letters are acted upon at once.
-AT_ONCE = 256
-
-#: Numbers of letters by the names of their handlers, in their order.
-Chosen = Mapping[str, Sequence[int]]
 
 
 @contextmanager
@@ -77,45 +72,12 @@ async def chosen(letters: DeadLetters, options: argparse.Namespace) -> Chosen:
     match = Match(*options.match)
     numbers: dict[str, set[int]] = {}
     for wanted in options.ids or [None]:
-        found = await _numbers(letters, wanted, match)
+        found = await numbers_of(letters, wanted, match)
         if wanted and not found and not options.match:
             raise _missing(wanted)
         for handler, its in found.items():
             numbers.setdefault(handler, set()).update(its)
     return {handler: sorted(its) for handler, its in numbers.items()}
-
-
-async def pages(letters: DeadLetters, chosen: Chosen) -> AsyncIterator[list[Buried]]:
-    """These letters, as far as they are still there, so many at once. None that came later is among them."""
-    for handler, numbers in chosen.items():
-        wanted, page = set(numbers), list[Buried]()
-        behind = f"{handler}#{numbers[0] - 1}" if numbers[0] else None
-        async with aclosing(letters.each(handler, after=behind)) as there:
-            async for buried in there:
-                if buried.number in wanted:
-                    page.append(buried)
-                if len(page) == AT_ONCE:
-                    yield page
-                    page = []
-                if buried.number >= numbers[-1]:
-                    break
-        if page:
-            yield page
-
-
-def count_of(chosen: Chosen) -> int:
-    return sum(map(len, chosen.values()))
-
-
-async def _numbers(letters: DeadLetters, wanted: str | None, match: Match) -> dict[str, list[int]]:
-    """Numbers by handlers of one letter, of a handler's letters, or of all."""
-    found: dict[str, list[int]] = {}
-    if wanted and "#" in wanted:
-        buried = await letters.get(wanted)
-        return {buried.letter.handler: [buried.number]} if buried and match(buried) else {}
-    async for buried in letters.each(wanted, match=match):
-        found.setdefault(buried.grave.removesuffix(dead_pipe("")), []).append(buried.number)
-    return found
 
 
 def _missing(wanted: str) -> ConfigurationError:

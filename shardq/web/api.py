@@ -1,0 +1,84 @@
+"""For programs: `/api/v1/*` has the schema of what the commands print with `--json`, and probes get a word."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from shardq.cli.dead.looking import as_values
+from shardq.cli.recurrent import as_values as recurrent_values
+from shardq.cli.render import as_json
+from shardq.cli.views import View
+from shardq.web.desk import Desk
+from shardq.web.letters import listed, match_of
+from shardq.web.looking import overview_of
+
+#: Recurrent requests that one answer has at most.
+_MOST = 1000
+
+
+async def status(desk: Desk, request: Request) -> Response:
+    """As `status --json`: of a server, rates are null at the first look."""
+    sample = await desk.lookout.now()
+    values, flow = dict(overview_of(sample).as_dict()), sample.flow
+    counted = [its.counted for its in sample.handlers if its.counted]
+    values["rates"] = {"accepted": flow.accepted_per_s, "handled": flow.handled_per_s} if flow else None
+    if counted:
+        values["rates"] = {
+            "accepted": sum(its.accepted_per_s for its in counted),
+            "handled": sum(its.done_per_s for its in counted),
+        }
+    if "families" not in values:
+        values["handlers"] = counted
+    return _json(values)
+
+
+async def tubes(desk: Desk, request: Request) -> Response:
+    """As `tubes --json`, the longest 100."""
+    return _json((await desk.lookout.now()).tubes.longest)
+
+
+async def dead(desk: Desk, request: Request) -> Response:
+    """As `dead list --json`: `?handler=`, `?match=` once or more, `?after=`; at most 50 at a time."""
+    query, view = request.query_params, View()
+    match = match_of(query.getlist("match"), sees_payloads=True)
+    found = await listed(desk.lookout, query.get("handler") or None, match, query.get("after") or None)
+    headers = {"Link": f'<dead?{urlencode({"after": found.after})}>; rel="next"'} if found.after else None
+    return _json([as_values(buried, view) for buried in found.letters], headers)
+
+
+async def recurrent(desk: Desk, request: Request) -> Response:
+    """As `recurrent list --json`."""
+    view, found, after = View(), list[Any](), None
+    async with desk.lookout.looking() as observer:
+        while len(found) < _MOST:
+            page = await observer.scheduled(after)
+            found += [recurrent_values(its, view) for its in page]
+            if (after := page.after) is None:
+                break
+    return _json(found[:_MOST])
+
+
+async def healthz(desk: Desk, request: Request) -> Response:
+    """200 where a supervisor lives."""
+    figures = overview_of(await desk.lookout.now()).as_dict()
+    families = figures.get("families", [{**figures, "state": "serving"}])
+    lives = any(its["supervisor_pid"] and its["state"] == "serving" for its in families)
+    return _word(lives, "no supervisor lives")
+
+
+async def readyz(desk: Desk, request: Request) -> Response:
+    """200 where a worker serves."""
+    crew = overview_of(await desk.lookout.now()).crew
+    return _word(any(its.state in ("busy", "idle") for its in crew), "no worker serves")
+
+
+def _word(good: bool, why_not: str) -> Response:
+    return PlainTextResponse("ok\n" if good else f"{why_not}\n", 200 if good else 503)
+
+
+def _json(value: Any, headers: dict[str, str] | None = None) -> Response:
+    return Response(as_json(value), media_type="application/json", headers=headers)

@@ -1,0 +1,149 @@
+"""Dead letters as pages show them: in groups, page by page, and one by one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any, NamedTuple
+
+from shardq.deadletters import Buried, DeadLetter, Letters, Wanted
+from shardq.encoding.generic import readable
+from shardq.errors import ConfigurationError
+from shardq.letters.frames import kind_of, last_frame
+from shardq.letters.match import Match
+from shardq.web.looking import Lookout, Meter, Seldom
+
+#: Letters on a page, and how many are read before others go on.
+PAGE, _AT_ONCE = 50, 32
+#: Seconds that a list or the groups may take; then they say how far they came.
+_BUDGET_S = 2.0
+#: Filters that tell nothing of what is in requests and errors.
+_HARMLESS = ("type=", "older=", "newer=")
+
+
+@dataclass
+class Group:
+    """Letters that failed alike."""
+
+    handler: str
+    kind: str
+    frame: str
+    is_exception: bool
+    count: int = 0
+    first_us: int = 0
+    last_us: int = 0
+
+    @property
+    def filters(self) -> list[str]:
+        """What finds them."""
+        said = "".join(takewhile(str.isprintable, self.kind))
+        kind = f"type={said}" if self.is_exception else f"error~{said}"
+        return [*([kind] if said else []), *([f"frame~{self.frame}"] if self.frame else [])]
+
+
+class Grouped(NamedTuple):
+    """All groups, the largest first, and how many letters were looked at of how many."""
+
+    groups: Sequence[Group]
+    looked_at: int
+    letters: int
+
+
+class Groups:
+    """The groups of a storage, which are found anew only where letters came or went."""
+
+    def __init__(self, lookout: Lookout) -> None:
+        self._lookout = lookout
+        self._seldom = Seldom(self._look)
+        self._seen: tuple[int, ...] = ()
+
+    async def found(self) -> Grouped | None:
+        """None: it takes long, so ask again."""
+        async with self._lookout.looking() as observer:
+            counts = await observer.backlog()
+        seen = counts.buried, counts.dead, counts.evicted
+        if seen != self._seen:
+            self._seen = seen
+            self._seldom.forget()
+        return await self._seldom.found()
+
+    async def _look(self, meter: Meter) -> Grouped:
+        groups: dict[tuple[str, str, str], Group] = {}
+        looked_at = 0
+        async with self._lookout.looking() as observer:
+            there = (await observer.backlog()).dead
+            async with aclosing(Letters(observer).each()) as letters:
+                while meter.spent_s < _BUDGET_S and (some := await meter(_some(letters))):
+                    looked_at += len(some)
+                    for buried in some:
+                        _add(groups, buried.letter)
+        return Grouped(sorted(groups.values(), key=lambda its: -its.count), looked_at, max(there, looked_at))
+
+
+class Listed(NamedTuple):
+    """A page of a list."""
+
+    letters: Sequence[Buried]
+    after: str | None
+    """The letter behind which the next page begins. None: there is no more."""
+    in_time: bool
+    """Whether as many letters were looked at as the page takes."""
+
+
+async def listed(lookout: Lookout, handler: str | None, match: Wanted, after: str | None) -> Listed:
+    """The next letters that fit. Raises what looks raise, and `ConfigurationError` for what is no id."""
+    meter, found, last = Meter(), list[Buried](), after
+    async with lookout.looking() as observer, aclosing(Letters(observer).each(handler, after=after)) as letters:
+        while meter.spent_s < _BUDGET_S:
+            some = await meter(_some(letters))
+            if not some:
+                return Listed(found, None, True)
+            for buried in some:
+                if match(buried):
+                    if len(found) == PAGE:
+                        return Listed(found, last, True)
+                    found.append(buried)
+                last = buried.id
+    return Listed(found, last, False)
+
+
+async def letter_of(lookout: Lookout, wanted: str) -> Buried:
+    """One letter. Raises `ConfigurationError` where it is not there."""
+    async with lookout.looking() as observer:
+        found = await Letters(observer).get(wanted)
+    if found is None:
+        raise ConfigurationError(f"the dead letter {wanted} is not there any more")
+    return found
+
+
+def match_of(filters: Sequence[str], *, sees_payloads: bool) -> Match:
+    """The filter. Raises `ConfigurationError`, also for what would tell more than may be seen."""
+    wanted = [its for its in filters if its.strip()]
+    if not sees_payloads and not all(its.startswith(_HARMLESS) for its in wanted):
+        raise ConfigurationError("without the right view_payloads filter by type=, older= and newer= only")
+    return Match(*wanted)
+
+
+def request_of(letter: DeadLetter) -> Any:
+    """The request, with masks in the place of its secrets."""
+    return readable(letter.message, letter.secrets)
+
+
+async def _some(letters: AsyncGenerator[Buried, None]) -> list[Buried]:
+    found = list[Buried]()
+    while len(found) < _AT_ONCE and (buried := await anext(letters, None)):
+        found.append(buried)
+    return found
+
+
+def _add(groups: dict[tuple[str, str, str], Group], letter: DeadLetter) -> None:
+    key = letter.handler, kind_of(letter), last_frame(letter.traceback)
+    group = groups.get(key)
+    if group is None:
+        is_exception = letter.reason in ("raised", "undecodable")
+        group = groups[key] = Group(*key, is_exception, first_us=letter.last_failed_us)
+    group.count += 1
+    group.first_us = min(group.first_us, letter.last_failed_us)
+    group.last_us = max(group.last_us, letter.last_failed_us)

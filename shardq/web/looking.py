@@ -1,0 +1,124 @@
+"""Looks at the storage for all viewers together: at most once a second, and never while nobody views."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Generic, TypeVar
+
+from shardq.connect import observe
+from shardq.errors import ShardqError
+from shardq.protocols import Observer, Overviewed
+from shardq.sampling import Point, Sample, Sampler
+
+_Found = TypeVar("_Found")
+
+#: Seconds between two looks.
+_EVERY_S = 1.0
+#: Over how many seconds rates are taken.
+_RATES_S = 5.0
+#: Which part of the time long looks may take, and for how long a viewer waits for the first one.
+_PART, _PATIENCE_S = 0.02, 2.0
+
+
+class Lookout:
+    """Has what looks at a storage. Where a look fails, the next one attaches anew."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._sampler = Sampler(url, span_s=_RATES_S, budget_s=_EVERY_S * _PART)
+        self._observer: Observer | None = None
+        self._last: Sample | None = None
+        self._next_at = 0.0
+        self._turn = asyncio.Lock()
+
+    @property
+    def history(self) -> Sequence[Point]:
+        """The last hour, as far as somebody viewed."""
+        return self._sampler.history
+
+    async def now(self) -> Sample:
+        """The storage as it is, or was less than a second ago. Raises what looks raise."""
+        async with self._turn:
+            if self._last is None or time.monotonic() >= self._next_at:
+                self._last, self._next_at = await self._sampler.look(), time.monotonic() + _EVERY_S
+            if self._last.gone:
+                raise self._last.gone
+            return self._last
+
+    @asynccontextmanager
+    async def looking(self) -> AsyncIterator[Observer]:
+        """The observer. Raises what `observe` raises."""
+        if self._observer is None:
+            self._observer = observe(self.url)
+        try:
+            yield self._observer
+        except ShardqError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the storage."""
+        observer, self._observer, self._last = self._observer, None, None
+        self._sampler.close()
+        if observer:
+            observer.close()
+
+
+def overview_of(sample: Sample) -> Overviewed:
+    """The storage as a whole, in a sample that `Lookout.now` returned: that of a storage that is gone it raises."""
+    assert sample.overview is not None
+    return sample.overview
+
+
+class Meter:
+    """Counts the seconds that a long look takes, without those in which it lets others go on."""
+
+    def __init__(self) -> None:
+        self.spent_s = 0.0
+
+    async def __call__(self, part: Awaitable[_Found]) -> _Found:
+        """A part of the look; others go on after it."""
+        began = time.perf_counter()
+        found = await part
+        self.spent_s += time.perf_counter() - began
+        await asyncio.sleep(0)
+        return found
+
+
+class Seldom(Generic[_Found]):
+    """A long look, whose result is shown until the next one is done. All of them together take a fiftieth of the time,
+    and none begins while nobody asks.
+    """
+
+    def __init__(self, look: Callable[[Meter], Awaitable[_Found]]) -> None:
+        self._look = look
+        self._task: asyncio.Task[None] | None = None
+        self._last: _Found | None = None
+        self._error: ShardqError | None = None
+        self._next_at = 0.0
+
+    async def found(self) -> _Found | None:
+        """What the last look found. None: the first one takes long, so ask again. Raises what it raised."""
+        if self._task is None and time.monotonic() >= self._next_at:
+            self._task = asyncio.create_task(self._run())
+        if self._task and self._last is None:
+            await asyncio.wait((self._task,), timeout=_PATIENCE_S)
+        if self._error:
+            raise self._error
+        return self._last
+
+    def forget(self) -> None:
+        """Look anew when asked next: what was found is not so any more."""
+        self._last, self._next_at = None, 0.0
+
+    async def _run(self) -> None:
+        meter = Meter()
+        try:
+            self._last, self._error = await self._look(meter), None
+        except ShardqError as error:
+            self._last, self._error = None, error
+        finally:
+            self._task, self._next_at = None, time.monotonic() + max(_EVERY_S, meter.spent_s / _PART)

@@ -1,0 +1,78 @@
+"""Dead letters: their groups, those of a filter, and one."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from shardq.deadletters import DeadLetter
+from shardq.letters.frames import kind_of, last_frame
+from shardq.web.desk import Desk
+from shardq.web.letters import letter_of, listed, match_of, request_of
+from shardq.web.rendering import MOST_SHOWN, as_text
+
+#: Most characters of a request that can be edited here: a form has at most 64 KiB, and escapes take thrice the room.
+_MOST_EDITED = 16 * 1024
+
+
+async def dead(desk: Desk, request: Request) -> Response:
+    query = request.query_params
+    handler, filters = query.get("handler") or None, [its for its in query.getlist("match") if its.strip()]
+    sees = await desk.may(request, "view_payloads")
+    async with desk.lookout.looking() as observer:
+        counts = await observer.backlog()
+    if not (handler or filters or "all" in query):
+        return await desk.page(request, "groups.html", grouped=await desk.groups.found(), counts=counts)
+    found = await listed(desk.lookout, handler, match_of(filters, sees_payloads=sees), query.get("after") or None)
+    letters = [(its.id, its.letter if sees else _without_payload(its.letter)) for its in found.letters]
+    same = [("handler", handler or ""), *(("match", its) for its in filters), ("all", "1")]
+    return await desk.page(
+        request,
+        "letters.html",
+        handler=handler,
+        filters=filters,
+        letters=letters,
+        found=found,
+        counts=counts,
+        older=f"dead?{urlencode([*same, ('after', found.after)])}" if found.after else None,
+        first=not query.get("after"),
+    )
+
+
+async def letter(desk: Desk, request: Request) -> Response:
+    buried = await letter_of(desk.lookout, request.query_params.get("id", ""))
+    sees = await desk.may(request, "view_payloads")
+    its = buried.letter if sees else _without_payload(buried.letter)
+    text = _text_of(its) if sees else ""
+    return await desk.page(
+        request,
+        "letter.html",
+        id=buried.id,
+        letter=its,
+        frame=last_frame(buried.letter.traceback),
+        text=text[:MOST_SHOWN],
+        is_cut=len(text) > MOST_SHOWN,
+        editable=sees and len(text) <= _MOST_EDITED,
+        whole=text,
+        module=its.handler.partition("/")[0],
+    )
+
+
+async def message(desk: Desk, request: Request) -> Response:
+    """All of a request, as a file."""
+    buried = await letter_of(desk.lookout, request.query_params.get("id", ""))
+    text = msgspec.json.encode(request_of(buried.letter))
+    headers = {"Content-Disposition": f'attachment; filename="request-{buried.number}.json"'}
+    return Response(text, media_type="application/json", headers=headers)
+
+
+def _text_of(its: DeadLetter) -> str:
+    return as_text(request_of(its))
+
+
+def _without_payload(its: DeadLetter) -> DeadLetter:
+    """What may be seen without the right to see what is in requests and errors."""
+    return msgspec.structs.replace(its, error=kind_of(its), traceback="")

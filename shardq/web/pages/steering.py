@@ -1,0 +1,204 @@
+"""Puts dead letters back, edits them, and drops them. A page says the number first, and the action keeps to it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from shardq.cli.opened import opened, run
+from shardq.deadletters import DeadLetters, Letters
+from shardq.errors import ConfigurationError, RequestError, ShardqError
+from shardq.letters.chosen import Chosen, count_of, numbers_of, pages
+from shardq.letters.edited import Edit
+from shardq.letters.exported import Export, new_file_name
+from shardq.web.desk import Desk, form_of, one
+from shardq.web.letters import letter_of, match_of, request_of
+
+_Done = TypeVar("_Done")
+
+#: What can be asked for, and how it is called.
+_VERBS = {"requeue": "Put back", "drop": "Drop"}
+
+
+class Wish(NamedTuple):
+    """Which letters an action is about."""
+
+    ids: Sequence[str]
+    handler: str
+    filters: Sequence[str]
+    everything: bool
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Sequence[str]]) -> Wish:
+        """As it stands in a form or an address. Raises `ConfigurationError` where it names no letters."""
+        filters = [its for its in fields.get("match", ()) if its.strip()]
+        handler = next(iter(fields.get("handler", ())), "")
+        made = cls(list(fields.get("id", ())), handler, filters, "all" in fields)
+        if not (made.ids or made.handler or made.filters or made.everything):
+            raise ConfigurationError("choose letters first, or a filter")
+        return made
+
+    async def chosen(self, letters: Letters, *, sees_payloads: bool) -> dict[str, list[int]]:
+        """The letters that it is about now."""
+        match = match_of(self.filters, sees_payloads=sees_payloads)
+        numbers: dict[str, set[int]] = {}
+        for wanted in self.ids or (self.handler or None,):
+            for handler, its in (await numbers_of(letters, wanted, match)).items():
+                numbers.setdefault(handler, set()).update(its)
+        return {handler: sorted(its) for handler, its in numbers.items()}
+
+
+async def ask(desk: Desk, request: Request) -> Response:
+    """Say how many letters an action would hit."""
+    query = request.query_params
+    verb = query.get("what", "")
+    if verb not in _VERBS:
+        raise ConfigurationError("choose what is to be done")
+    wish = Wish.of({name: query.getlist(name) for name in query})
+    return await _asked(desk, request, verb, wish, changed=False)
+
+
+async def requeue(desk: Desk, request: Request) -> Response:
+    fields = await form_of(request)
+    ahead = "head" in fields
+
+    async def work(letters: DeadLetters, chosen: Chosen, done: _Count) -> None:
+        async for page in pages(letters, chosen):
+            for buried in page:
+                done.count += await letters.requeue(buried, ahead=ahead)
+
+    return await _bulk(desk, request, "requeue", fields, work)
+
+
+async def drop(desk: Desk, request: Request) -> Response:
+    path = os.path.join(desk.site.exports, new_file_name())
+
+    async def work(letters: DeadLetters, chosen: Chosen, done: _Count) -> None:
+        with Export(path) as export:
+            async for page in pages(letters, chosen):
+                export.add(page)
+                done.count += await letters.drop(*page)
+
+    return await _bulk(desk, request, "drop", await form_of(request), work, path)
+
+
+async def edit(desk: Desk, request: Request) -> Response:
+    """Put a request back as it was edited. Its letter stays until the edited request is stored, in the same step."""
+    fields = await form_of(request)
+    if not await desk.may(request, "view_payloads"):
+        raise ConfigurationError("this takes the right view_payloads as well")
+    buried = await letter_of(desk.lookout, one(fields, "id"))
+    before = json.loads(msgspec.json.encode(request_of(buried.letter)))
+    try:
+        after = json.loads(one(fields, "request"))
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"what was edited is no JSON: {error}; nothing is changed") from error
+    message, ahead = Edit(before, after, free=False).applied(buried.letter.message), "head" in fields
+
+    async def work(letters: DeadLetters) -> bool:
+        return await letters.requeue(buried, ahead=ahead, message=message)
+
+    done = int(await _act(desk, work))
+    return await desk.page(request, "done.html", verb="edit", count=done, path=None, error=None, left=1 - done)
+
+
+class _Count:
+    """How much was done, also where an error came."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+async def _bulk(
+    desk: Desk,
+    request: Request,
+    verb: str,
+    fields: Mapping[str, Sequence[str]],
+    work: Callable[[DeadLetters, Chosen, _Count], Awaitable[None]],
+    path: str | None = None,
+) -> Response:
+    """Do it to the letters that were told of, but not to more. Where there are more by now, ask again."""
+    wish, told = Wish.of(fields), _told(fields)
+    sees = await desk.may(request, "view_payloads")
+    done = _Count()
+
+    async def choose_and_work(letters: DeadLetters) -> tuple[int, str | None]:
+        found = await wish.chosen(letters, sees_payloads=sees)
+        chosen = {
+            handler: kept
+            for handler, its in found.items()
+            if (kept := [number for number in its if number <= told.through.get(handler, -1)])
+        }
+        count = count_of(chosen)
+        if count > told.count:
+            return count, None
+        try:
+            if chosen:
+                await work(letters, chosen, done)
+        except ShardqError as error:
+            return count, str(error)
+        return count, ""
+
+    count, error = await _act(desk, choose_and_work)
+    if error is None:
+        return await _asked(desk, request, verb, wish, changed=True)
+    return await desk.page(
+        request,
+        "done.html",
+        verb=verb,
+        count=done.count,
+        path=path if done.count else None,
+        error=error,
+        left=count - done.count,
+    )
+
+
+async def _asked(desk: Desk, request: Request, verb: str, wish: Wish, *, changed: bool) -> Response:
+    sees = await desk.may(request, "view_payloads")
+    async with desk.lookout.looking() as observer:
+        chosen = await wish.chosen(Letters(observer), sees_payloads=sees)
+    through = {handler: numbers[-1] for handler, numbers in chosen.items()}
+    return await desk.page(
+        request,
+        "ask.html",
+        verb=verb,
+        name=_VERBS[verb],
+        wish=wish,
+        count=count_of(chosen),
+        handlers={handler: len(numbers) for handler, numbers in chosen.items()},
+        through=json.dumps(through),
+        changed=changed,
+    )
+
+
+class _Told(msgspec.Struct):
+    """What the page said before."""
+
+    count: int
+    through: dict[str, int]
+    """The last letter of each handler that there was."""
+
+
+def _told(fields: Mapping[str, Sequence[str]]) -> _Told:
+    try:
+        return _Told(int(fields["count"][0]), msgspec.json.decode(fields["through"][0], type=dict[str, int]))
+    except (KeyError, ValueError, RecursionError) as error:
+        raise ConfigurationError("begin on the page of dead letters, which says how many they are") from error
+
+
+async def _act(desk: Desk, work: Callable[[DeadLetters], Awaitable[_Done]]) -> _Done:
+    """Take part in the storage. A thread does, as it waits where another process holds the guard."""
+
+    async def attached() -> _Done:
+        with opened(desk.site.url) as storage:
+            return await work(DeadLetters(storage))
+
+    async with desk.acting:
+        return await asyncio.to_thread(lambda: run(attached()))

@@ -1,0 +1,58 @@
+"""The threads that have requests, and one of them."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from shardq.cli.render import age
+from shardq.encoding.generic import readable
+from shardq.errors import ConfigurationError
+from shardq.text.printable import printable
+from shardq.text.wording import counted
+from shardq.web.charts import SHADES_S, heat_map
+from shardq.web.desk import Desk
+from shardq.web.scanning import Cell, state_of, tube_of
+
+#: Requests that are shown of one thread.
+_HEAD = 10
+
+
+async def threads(desk: Desk, request: Request) -> Response:
+    sample, heat = await desk.lookout.now(), await desk.heat.found()
+    cells = [_cell(its) for its in heat.cells] if heat and sample.tubes.oldest else []
+    return await desk.page(
+        request,
+        "threads.html",
+        tubes=sample.tubes,
+        heat=heat,
+        chart=heat_map(cells) if cells else None,
+        state_of=state_of,
+        shades=SHADES_S,
+    )
+
+
+async def thread(desk: Desk, request: Request) -> Response:
+    pipe = request.query_params.get("pipe", "")
+    if pipe.count("/") < 3:
+        raise ConfigurationError("name a tube, as MODULE/Handler/THREAD/PRIORITY")
+    view = await tube_of(desk.lookout, pipe)
+    sees = await desk.may(request, "view_payloads")
+    async with desk.lookout.looking() as observer:
+        queued = await observer.length(pipe)
+        head = await observer.range(pipe, _HEAD) if sees else None
+    requests = zip(head.numbers, map(readable, head.messages), strict=True) if head else ()
+    state = state_of(view) if view else ""
+    return await desk.page(
+        request, "thread.html", pipe=pipe, view=view, queued=queued, state=state, requests=list(requests)
+    )
+
+
+def _cell(cell: Cell) -> tuple[str, str, float]:
+    worst = cell.worst
+    age_s = worst.oldest_age_s or 0.0
+    among = f", the worst of {counted(cell.threads, 'tube')}" if cell.threads > 1 else ""
+    told = f"{printable(worst.pipe)}: {worst.queued:,} queued, the oldest for {age(age_s) or '0 s'}{among}"
+    return f"thread?pipe={quote(worst.pipe, safe='')}", told, age_s

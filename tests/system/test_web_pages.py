@@ -1,0 +1,234 @@
+"""What the page shows of a storage, and what it does with dead letters."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from hashlib import sha256
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+import shardq.web
+from shardq import connect
+from shardq.cli import main
+from shardq.drivers import SharedStorage
+from shardq.letters.exported import read_letters
+from shardq.web.application import VIEWS
+from tests.support import hostile
+from tests.support.drivers import MIB
+from tests.support.homes import Home, on_each_home
+from tests.support.letters import Fulfil, Login, Notify, Order, SignIn, User, let_fail, letters_at, name_of
+from tests.support.page import OWN, asked, fields_of, site_of
+
+#: The file of htmx 2.0.11, as its package has it.
+HTMX = "d6fdc75f204e6bdefa99b69bf1e6d4ac69b8a364f77929f45c13476b4000f717"
+ORDERS = [Order(number, User(number % 3, "Ann"), "timed out" if number % 2 else "key") for number in range(6)]
+FULFIL = name_of(Fulfil)
+
+
+@pytest.fixture(autouse=True)
+def _room(home: Home) -> None:
+    if home.url.startswith("shm://"):
+        SharedStorage.create(home.name, 32 * MIB).detach()
+
+
+@pytest.fixture
+def client(url: str, tmp_path: Path) -> Iterator[httpx.Client]:
+    with asked(site_of(url, tmp_path)) as client:
+        yield client
+
+
+@pytest.fixture
+def orders(url: str) -> list[str]:
+    """The ids of six dead letters."""
+    let_fail(url, Fulfil, *ORDERS)
+    return [its.id for its in letters_at(url)]
+
+
+def queued(url: str) -> int:
+    async def look() -> int:
+        async with await connect(url) as queue:
+            return (await queue.storage.backlog()).queued
+
+    return asyncio.run(look())
+
+
+def register(url: str, handler: Any, *requests: Any, **options: Any) -> None:
+    async def send() -> None:
+        async with await connect(url) as queue:
+            await queue.register(handler, *requests, **options)
+
+    asyncio.run(send())
+
+
+def shown(client: httpx.Client, path: str, **query: Any) -> str:
+    answer = client.get(path, params=query)
+    assert answer.status_code == 200, answer.text
+    return unescape(answer.text)
+
+
+def told(client: httpx.Client, **query: Any) -> dict[str, list[str]]:
+    """What the page that asks whether to drop letters posts."""
+    return fields_of(client.get("/ask", params={"what": "drop"} | query).text, "drop")
+
+
+@on_each_home
+def test_the_pages_show_what_is_there(client: httpx.Client, url: str, orders: list[str]) -> None:
+    register(url, Notify, User(7, "Ann"))
+    register(url, Notify, User(8, "Bob"), recurrent="30 8 * * MON-FRI")
+
+    assert re.search(r"Dead letters.*?>6<", shown(client, "/"), re.DOTALL)
+    assert name_of(Notify) in shown(client, "/handlers")
+    assert "No worker serves" in shown(client, "/workers")
+    assert f"{name_of(Notify)}/" in shown(client, "/threads")
+    assert shown(client, "/later").count("<time") >= 5
+    [tube] = json.loads(client.get("/api/v1/tubes").text)
+    assert "Ann" in shown(client, "/thread", pipe=tube["pipe"])
+    groups = shown(client, "/dead")
+    assert "ValueError" in groups
+    assert "KeyError" in groups
+    assert "letters.py:" in groups
+    assert client.get("/healthz").status_code == 503
+
+
+@on_each_home
+def test_letters_are_found_by_a_filter(client: httpx.Client, url: str, orders: list[str]) -> None:
+    def found(*filters: str) -> list[str]:
+        return re.findall(r'name="id" value="([^"]*)"', shown(client, "/dead", handler=FULFIL, match=filters))
+
+    assert found() == orders
+    assert len(found("type=KeyError")) == 3
+    assert len(found("type=KeyError", "user.id=1")) == 1
+    assert found("older=1h") == []
+    assert "is no filter" in unescape(client.get("/dead", params={"match": "nonsense"}).text)
+
+
+@on_each_home
+def test_all_that_fit_are_put_back_after_their_number_was_told(
+    client: httpx.Client, url: str, orders: list[str]
+) -> None:
+    asked_for = client.get("/ask", params={"what": "requeue", "handler": FULFIL, "match": "type=KeyError"}).text
+
+    assert "Put back 3 dead letters?" in asked_for
+    assert len(letters_at(url)) == 6
+    answer = client.post("/requeue", data=fields_of(asked_for, "requeue"), headers=OWN)
+    assert "3 put back" in answer.text
+    assert len(letters_at(url)) == 3
+    assert queued(url) == 3
+
+
+def test_more_than_was_told_are_not_touched(client: httpx.Client, url: str, orders: list[str]) -> None:
+    fields = told(client, all="1")
+    let_fail(url, Fulfil, *ORDERS)
+
+    assert "6 dropped" in client.post("/drop", data=fields, headers=OWN).text
+    assert len(letters_at(url)) == 6
+    fields = told(client, all="1") | {"count": ["2"]}
+    assert "Drop 6 dead letters?" in client.post("/drop", data=fields, headers=OWN).text
+    assert len(letters_at(url)) == 6
+
+
+@on_each_home
+def test_letters_are_written_to_a_file_before_they_are_dropped(
+    client: httpx.Client, url: str, orders: list[str], tmp_path: Path
+) -> None:
+    fields = told(client, id=orders[:2])
+
+    answer = client.post("/drop", data=fields, headers=OWN)
+
+    [file] = tmp_path.glob("shardq-dropped-*.jsonl")
+    assert str(file) in answer.text
+    assert [its.id for its in read_letters(str(file))] == orders[:2]
+    assert [its.id for its in letters_at(url)] == orders[2:]
+
+
+def test_what_cannot_be_written_to_a_file_is_not_dropped(url: str, orders: list[str]) -> None:
+    with asked(site_of(url, Path("/nowhere"))) as client:
+        fields = told(client, all="1")
+        assert "cannot be written" in client.post("/drop", data=fields, headers=OWN).text
+    assert [its.id for its in letters_at(url)] == orders
+
+
+@on_each_home
+def test_a_request_is_edited_and_put_back(client: httpx.Client, url: str, orders: list[str]) -> None:
+    def edited(text: str) -> str:
+        return unescape(client.post("/edit", data={"id": orders[0], "request": text}, headers=OWN).text)
+
+    values = msgspec.to_builtins(ORDERS[0], str_keys=True) | {"data": "/wA=", "user": {"id": 0, "name": "Zoe"}}
+    assert "is no JSON" in edited("{")
+    assert "was a whole number" in edited(json.dumps(values | {"number": "one"}))
+    assert letters_at(url)[0].id == orders[0]
+    assert "1 put back" in edited(json.dumps(values))
+    assert letters_at(url)[0].id == orders[1]
+    [tube] = json.loads(client.get("/api/v1/tubes").text)
+    assert "Zoe" in shown(client, "/thread", pipe=tube["pipe"])
+
+
+def test_secrets_are_hidden_everywhere(client: httpx.Client, url: str) -> None:
+    let_fail(url, SignIn, Login("ann", "my-password", 4711, {"serial_number": "XK-1"}))
+    [letter] = letters_at(url)
+    pages = [client.get(path, params={"id": letter.id}).text for path in ("/letter", "/message", "/api/v1/dead")]
+
+    assert all("***" in text for text in pages)
+    assert not any(secret in text for text in pages for secret in ("my-password", "4711", "XK-1"))
+
+
+@pytest.mark.parametrize("path", VIEWS)
+def test_what_is_hostile_is_inert(client: httpx.Client, url: str, path: str) -> None:
+    text = f"""<script>alert(1)</script><img src=x onerror=alert(1)>"''></textarea>{{{{7*7}}}}{hostile.ALL}"""
+    let_fail(url, hostile.Speaks, hostile.Text(text + "x" * 65536))
+    register(url, hostile.Echoes, hostile.Text(text))
+    [letter] = letters_at(url)
+    [tube] = json.loads(client.get("/api/v1/tubes").text)
+
+    answer = client.get(path, params={"id": letter.id, "pipe": tube["pipe"], "match": f"error~{text}"})
+
+    assert answer.status_code == 200
+    if not answer.headers["content-type"].startswith("application/json"):
+        assert not re.search("<script>alert|<img|</textarea>{{", answer.text)
+        assert [its for its in hostile.acting(answer.text) if len(its) == 1] == []  # HTML knows no lines
+        assert len(answer.text) < 400_000
+
+
+@on_each_home
+def test_programs_get_what_the_commands_print(
+    client: httpx.Client, url: str, orders: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    register(url, Notify, User(8, "Bob"), recurrent="30 8 * * MON-FRI")
+    register(url, Notify, User(8, "Bob"))
+    for path, words in {
+        "dead": ("dead", "list"),
+        "tubes": ("tubes",),
+        "recurrent": ("recurrent", "list"),
+        "status": ("status",),
+    }.items():
+        capsys.readouterr()
+        assert main([*words, "--json", "--url", url]) == 0
+        printed, got = json.loads(capsys.readouterr().out), json.loads(client.get(f"/api/v1/{path}").text)
+        assert _shape(got) == _shape(printed)
+
+
+def test_no_page_is_looked_for_while_nobody_views(client: httpx.Client) -> None:
+    first, second = client.get("/api/v1/status").text, client.get("/api/v1/status").text
+
+    assert first == second  # one look within a second, whoever asks
+
+
+def test_the_script_that_renews_parts_is_the_one_that_was_published() -> None:
+    file = Path(shardq.web.__file__).parent / "static" / "htmx.min.js"
+
+    assert sha256(file.read_bytes()).hexdigest() == HTMX
+
+
+def _shape(value: Any) -> Any:
+    """Names and kinds of what is there."""
+    if isinstance(value, dict):
+        return {name: _shape(its) for name, its in value.items() if name not in ("rates", "oldest_age_s")}
+    return [_shape(its) for its in value] if isinstance(value, list) else type(value).__name__
