@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shardq.model import PipeFacts, WorkerFacts, priority_of
 from shardq.reasons.reason import Reason, many, named
-from shardq.reasons.waiting import failed
+from shardq.reasons.waiting import failed, full
 from shardq.text.wording import duration, how_far
 
 
@@ -20,6 +20,7 @@ def owned(facts: PipeFacts) -> list[Reason]:
             f"{many(behind)} behind that batch {'waits' if behind == 1 else 'wait'} for it: a thread keeps its order."
         )
         found.append(Reason("order", text, ""))
+    found += full(facts)
     if facts.attempts:
         found.append(Reason("attempts", f"{failed(facts)} It is tried again now.", _LOOK_FOR))
     return found

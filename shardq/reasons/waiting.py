@@ -17,14 +17,20 @@ def failed(facts: PipeFacts) -> str:
     return f"The request at its head failed {times}, last {duration(facts.failed_ago_s)} ago, when {how}."
 
 
+def full(facts: PipeFacts) -> list[Reason]:
+    """Whether a handler may wait for room, unless it failed otherwise."""
+    if facts.attempts or facts.full is None or facts.full < _NEARLY_FULL:
+        return []
+    text = f"The storage is {facts.full:.0%} full: there may be no room for what the handler sends."
+    return [Reason("full", text, "Have what is queued worked off, or give it more capacity.")]
+
+
 def waiting(facts: PipeFacts) -> list[Reason]:
     """What its requests wait for, beside a worker."""
     found = list[Reason]()
     if facts.rests_s:
         found.append(_rest(facts))
-    if facts.rests_s and facts.full is not None and facts.full >= _NEARLY_FULL:
-        text = f"The storage is {facts.full:.0%} full: there may be no room for what the handler sends."
-        found.append(Reason("full", text, "Have what is queued worked off, or give it more capacity."))
+        found += full(facts)
     if facts.others:
         others = ", ".join(f"{many(count)} of priority {priority}" for priority, count in facts.others.items())
         text = f"Its thread also has {others}: those that the handler lists before come first."

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from shardq import Queue
-from shardq.cli import FAILED, OK
+from shardq.cli import FAILED, OK, main
 from shardq.drivers import SharedStorage
 from shardq.errors import SegmentBusy, SegmentUnavailable
 from shardq.shm.processes import namespaces
@@ -92,7 +92,9 @@ def status(*before: str, name: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("before", [OWN_PIDS, OWN_PIDS_OLD_PROC], ids=["own /proc", "/proc of outside"])
-def test_a_living_worker_of_another_pid_namespace_is_not_called_dead(store: Store, before: tuple[str, ...]) -> None:
+def test_a_living_worker_of_another_pid_namespace_is_not_called_dead(
+    store: Store, before: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
     needs(*before)
     with program(*before, *python(HOLDS, store.segment.name)) as process:
         token, slot = map(int, line(process).split())
@@ -103,7 +105,11 @@ def test_a_living_worker_of_another_pid_namespace_is_not_called_dead(store: Stor
         assert store._slots.occupied(slot)
         assert not store.delivering.claim(KEY)
         [seen] = json.loads(status(name=store.segment.name).stdout)["workers"]
-        assert seen["state"] == "idle"
+        assert (seen["state"], seen["elsewhere"]) == ("idle", True)
+        capsys.readouterr()
+        assert main(["stack", "--json", "--url", f"shm://{store.segment.name}"]) == 0
+        [told] = json.loads(capsys.readouterr().out)
+        assert told["silent"] == "belongs to another pid namespace, where `shardq stack` can ask it"
     assert not store._slots.occupied(slot)
     assert store.inspection.overview().workers[0].state == "dead"
     assert store.delivering.claim(KEY)

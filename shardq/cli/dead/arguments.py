@@ -57,7 +57,11 @@ def _one_by_one(verbs: Verbs) -> None:
     replay = on_storage(
         verbs, "replay", later(f"{_HERE}.replaying", "replay"), "run the handler on the request here; the letter stays"
     )
-    replay.add_argument("--pdb", action="store_true", help="if it raises, look at it in the debugger")
+    replay.add_argument(
+        "--pdb",
+        action="store_true",
+        help="if it raises, look at it in the debugger, whose output is as it is: with control characters and secrets",
+    )
     test = on_storage(
         verbs,
         "test",
