@@ -111,11 +111,20 @@ def looks(observer: Observer) -> dict[str, Callable[[], object]]:
             assert view.oldest_age_s is not None
             assert view.oldest_age_s < 3600
 
+    def facts(pipe: str) -> None:
+        found = observer.facts(pipe)
+        assert not found.moving or (found.queued, found.owner) == (0, None)
+        assert found.queued >= 0
+        assert found.others.keys() <= {0, 1}
+        assert found.owner is None or found.owner.at.pid != os.getpid()
+        assert found.taken in (None, 0, 1)
+
     pipes = [f"{key}/{priority}" for key in KEYS for priority in (0, 1)]
     return {
         "overview": observer.overview,
         "tubes": tubes,
         "graves": lambda: [pytest.fail(grave) for grave in observer.graves() if grave != GRAVE],
+        "facts": lambda: [facts(pipe) for pipe in (*pipes, "m/Passing/0-0/0")],
         "letters": lambda: read(GRAVE),
         "letters by pages": lambda: read_pages(GRAVE),
         "length": lambda: [observer.length(pipe) for pipe in pipes],

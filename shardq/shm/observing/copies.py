@@ -62,6 +62,10 @@ class Copies(Places):
         first, last = word + at.THREAD_HASH, word + at.THREAD_NAME_BYTES
         return self.segment.copied(first * WORD, (last + 1 - first) * WORD)
 
+    def words_of(self, thread: int) -> bytes:
+        """What changes also when the thread is claimed, let go, or a batch of it is taken."""
+        return self.segment.copied(self.layout.thread_word(thread) * WORD, at.THREAD_WORDS * WORD)
+
     def tube(self, tube: int) -> tuple[int, ...]:
         """The words of a tube entry."""
         return _TUBE.unpack(self.segment.copied(self.layout.tube_word(tube) * WORD, _TUBE.size))

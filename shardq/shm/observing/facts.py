@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from shardq.model import PipeFacts, Standing, WorkerFacts, key_of, priority_of
@@ -31,16 +31,15 @@ class Facts:
     def of(self, pipe: str) -> PipeFacts:
         """What is known of the pipe. Raises `HandlerError` for what is no pipe."""
         priority, serving = priority_of(pipe), Serving(self._copies, self._slots)
-        workers = self._workers(serving)
-        whole = self._of_all(pipe, list(workers.values()))
+        whole = self._of_all(pipe, self._workers(serving))
         try:
             thread = self._threads.find(key_of(pipe))
             if thread == NOT_FOUND:
                 return whole
             return steadily(
                 self._copies.segment.name,
-                lambda: self._of_thread(whole, priority, thread, workers, serving),
-                lambda: self._copies.generation(thread),
+                lambda: self._of_thread(whole, priority, thread, serving),
+                lambda: self._copies.words_of(thread),
             )
         except Moving:
             return replace(whole, moving=True)
@@ -61,41 +60,36 @@ class Facts:
             full=segment.used_bytes / segment.layout.capacity_bytes,
         )
 
-    def _of_thread(
-        self,
-        whole: PipeFacts,
-        priority: int,
-        thread: int,
-        workers: Mapping[int, WorkerFacts],
-        serving: Serving,
-    ) -> PipeFacts:
-        """The same with what is known of the thread. Raises `Moving` where it is another pipe's by now."""
+    def _of_thread(self, whole: PipeFacts, priority: int, thread: int, serving: Serving) -> PipeFacts:
+        """The same with what is known of the thread. Raises `Moving` where its tubes change meanwhile, or it is another
+        one by now.
+        """
         seen = self._copies.thread(thread)
         if seen.key != key_of(whole.pipe):
             raise Moving
-        found = self._copies.tubes_of(thread, seen)
-        tubes = {each: [self._copies.tube(tube) for tube in its] for each, its in found.items()}
+        entries = self._copies.tubes_of(thread, seen)
+        tubes = {each: self._words_of(its) for each, its in entries.items()}
         lengths = {each: sum(map(self._reader.length_of, its)) for each, its in tubes.items()}
-        head = next((words for words in tubes.get(priority, ()) if self._reader.length_of(words)), None)
-        failed = head is not None and head[at.TUBE_FAILED_SEQUENCE] == head[at.TUBE_HEAD_SEQUENCE]
+        filled = [words for words in tubes.get(priority, ()) if self._reader.length_of(words)]
         words = seen.words
         owner = words[at.THREAD_OWNER] if self._slots.alive(words[at.THREAD_OWNER]) else 0
         rests_ns = words[at.THREAD_NOT_BEFORE_NS] - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        return replace(
+        found = replace(
             whole,
             queued=lengths.pop(priority, 0),
             others={each: length for each, length in sorted(lengths.items()) if length},
-            owner=self._worker((owner & 0xFFFF) - 1, serving, workers) if owner else None,
+            owner=self._worker((owner & 0xFFFF) - 1, serving) if owner else None,
             taken=self._taken(thread, owner, words[at.THREAD_TAKEN]) if owner else None,
-            attempts=head[at.TUBE_ATTEMPTS] if head and failed else 0,
-            failed_ago_s=max(0, time.time_ns() // 1000 - head[at.TUBE_LAST_FAILED_US]) / 1e6
-            if head and failed
-            else 0.0,
-            died=bool(head and failed and head[at.TUBE_FAILED_BY]),
             rests_s=0.0 if owner else max(0, rests_ns) / 1e9,
             deaths=words[at.THREAD_FAILURES],
             served=bool(owner) or serving.serves(words[at.THREAD_HANDLER]),
         )
+        if any(self._words_of(its) != tubes[each] for each, its in entries.items()):
+            raise Moving
+        return _with_failures(found, filled[0]) if filled else found
+
+    def _words_of(self, tubes: Sequence[int]) -> list[tuple[int, ...]]:
+        return [self._copies.tube(tube) for tube in tubes]
 
     def _taken(self, thread: int, owner: int, taken: int) -> int | None:
         """Priority of the batch of this thread that the owner has in hand."""
@@ -105,19 +99,17 @@ class Facts:
         words = self._copies.tube(taken - 1)
         return signed(words[at.TUBE_PRIORITY]) if words[at.TUBE_THREAD] == thread + 1 else None
 
-    def _workers(self, serving: Serving) -> dict[int, WorkerFacts]:
-        """Those that live, by slot: processes of families, and others that looked for work."""
-        found, words = dict[int, WorkerFacts](), self._copies.words
+    def _workers(self, serving: Serving) -> list[WorkerFacts]:
+        """Those that live: processes of families, and others that looked for work."""
+        found, words = list[WorkerFacts](), self._copies.words
         for slot in range(self._copies.layout.slots):
             word = self._copies.layout.slot_word(slot)
             works = words[word + at.SLOT_PID] and (words[word + at.SLOT_WORKER] or serving.looks(slot))
             if works and self._slots.occupied(slot):
-                found[slot] = self._worker(slot, serving, {})
+                found.append(self._worker(slot, serving))
         return found
 
-    def _worker(self, slot: int, serving: Serving, known: Mapping[int, WorkerFacts]) -> WorkerFacts:
-        if slot in known:
-            return known[slot]
+    def _worker(self, slot: int, serving: Serving) -> WorkerFacts:
         due_ns = self._copies.words[self._copies.layout.slot_word(slot) + at.SLOT_DEADLINE_NS]
         return WorkerFacts(
             self._overviews.at_work_in(slot),
@@ -126,3 +118,12 @@ class Facts:
             (due_ns - time.monotonic_ns()) / 1e9 if due_ns else None,
             serving.names(slot),
         )
+
+
+def _with_failures(found: PipeFacts, head: tuple[int, ...]) -> PipeFacts:
+    """The same with what the tube at its head knows of failures."""
+    if head[at.TUBE_FAILED_SEQUENCE] != head[at.TUBE_HEAD_SEQUENCE]:
+        return found
+    ago_us = time.time_ns() // 1000 - head[at.TUBE_LAST_FAILED_US]
+    attempts, died = head[at.TUBE_ATTEMPTS], bool(head[at.TUBE_FAILED_BY])
+    return replace(found, attempts=attempts, failed_ago_s=max(0, ago_us) / 1e6, died=died)
