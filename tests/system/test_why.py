@@ -22,7 +22,7 @@ from tests.support.jobs import Folder, Gated, Patient
 from tests.support.programs import until
 from tests.support.said import Said, Say
 from tests.support.segments import new_name, remove_all_like
-from tests.support.supervised import Start, client
+from tests.support.supervised import Start, attached, client
 
 JOBS = jobs.__name__
 GATED, PATIENT = f"{JOBS}/Gated/0/0", f"{JOBS}/Patient/0/0"
@@ -99,7 +99,7 @@ def test_a_family_that_is_stopped_and_killed_piece_by_piece(
     home.leave(Gated, folder.notes([0]))
     program = start(JOBS, "--url", home.url, "--workers", 2).serving()
     [line] = folder.until("begin", 0)
-    idle, *_ = program.workers(2) - {line.pid}
+    [idle] = attached(program, home.name, 2) - {line.pid}
 
     os.kill(line.pid, signal.SIGSTOP)
     until_why(said, GATED, "stopped")
