@@ -12,6 +12,7 @@ from typing import Literal
 
 from shardq.environment import FromEnvironment, flag, number, one_of, text, whole
 from shardq.errors import ConfigurationError, shown
+from shardq.system.addresses import Address
 from shardq.system.cores import usable_cores
 
 #: Longest time that a setting or a handler may ask for: 10 years, in seconds.
@@ -31,6 +32,13 @@ def _default_workers() -> int:
 def _check_size(text: str) -> None:
     try:
         parse_bytes(text)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
+
+
+def _check_address(text: str) -> None:
+    try:
+        Address.parsed(text)
     except ConfigurationError as error:
         raise ValueError(str(error)) from None
 
@@ -151,6 +159,9 @@ class SupervisorSettings(FromEnvironment, prefix="QUEUE_SUPERVISOR_"):
     init: str | None = text(None, check=_check_function)
     """A function without arguments, MODULE:FUNCTION, that each worker calls before it serves: it sets up what does not
     survive a fork, as exporters of traces. Default: none."""
+    metrics: str | None = text(None, check=_check_address)
+    """Answer GET /metrics at HOST:PORT, :PORT for this machine alone, or unix:PATH, in a process beside the workers.
+    Default: nowhere."""
     log_level: Literal["debug", "info", "warning", "error"] = one_of(
         "debug", "info", "warning", "error", default="info"
     )

@@ -31,6 +31,7 @@ from shardq.handler import Handler
 from shardq.model import handler_name
 from shardq.queue import Queue
 from shardq.serving import command_line, lifecycle
+from shardq.serving.beside import companions
 from shardq.settings import SupervisorSettings, check_environment
 from shardq.supervisor.code.handlers import load_handlers
 from shardq.supervisor.code.init import Init, module_of
@@ -175,7 +176,9 @@ def _supervise(
         try:
             terminal = resumption.terminal if resumption else origin.terminal
             again = _again(lambda: segment.hold, origin.program)
-            return Family(segment, run, again, settings, origin.program, control, resumption, terminal).run(signals)
+            with companions(settings, url, again=resumption is not None) as beside:
+                family = Family(segment, run, again, settings, origin.program, control, resumption, terminal, beside)
+                return family.run(signals)
         finally:
             lifecycle.leave(segment, url, options.targets)
 
@@ -248,7 +251,7 @@ def _runner(
             extra += ["--url", url]
         if proofs.key:
             os.environ[FUNCTIONS_KEY] = proofs.key
-        extra += settings.options(skip=("url", "workers", "drain", "stale", "capacity"))
+        extra += settings.options(skip=("url", "workers", "drain", "stale", "capacity", "metrics"))
         execute_worker([*options.targets, *(["--main", options.main] if options.main else []), *extra], life, close)
 
     shared = unshareable((options.control,))
@@ -314,7 +317,9 @@ def _serve_server(
     try:
         terminal = resumption.terminal if resumption else origin.terminal
         again = _again(lambda: storage.hold, origin.program, (storage.news.writer,), str(storage.family))
-        return Family(storage, run, again, settings, origin.program, control, resumption, terminal).run(signals)
+        with companions(settings, url, again=resumption is not None) as beside:
+            family = Family(storage, run, again, settings, origin.program, control, resumption, terminal, beside)
+            return family.run(signals)
     finally:
         remote.leave(storage, url, options.targets)
 

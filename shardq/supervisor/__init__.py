@@ -6,6 +6,7 @@ without asyncio or threads, so that it may fork at any time. It touches no messa
 * `family`: the loop
 * `watch`: what the loop waits for, and its patience
 * `timer`: a descriptor for a time of day
+* `companions`: programs beside the workers
 * `exits`: exit codes
 * `workers.member`: one process
 * `workers.roster`: the processes of a family

@@ -18,6 +18,7 @@ from shardq.errors import StorageMoved
 from shardq.settings import MOST_WORKERS, SupervisorSettings
 from shardq.supervised import Supervised
 from shardq.supervisor.code.program import Program
+from shardq.supervisor.companions import Companions
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.output.live import Live
 from shardq.supervisor.timer import Timer
@@ -64,6 +65,7 @@ class Family:
         control: Control | None = None,
         resumption: Resumption | None = None,
         terminal: Terminal | None = None,
+        companions: Companions | None = None,
     ) -> None:
         self._storage = storage
         self._run_worker = run_worker
@@ -73,6 +75,7 @@ class Family:
         self._resumption = resumption
         self._reloading = Reloading(program, self._say)
         self._terminal = terminal or Terminal()
+        self._companions = companions or Companions()
         self._wanted = settings.workers
         self._renewals = Renewals()
         self._hung = HungWorkers(storage)
@@ -111,6 +114,7 @@ class Family:
                 self._serve()
             finally:
                 self._kill_all()
+                self._companions.end(self._watch)
                 if self._live:
                     self._live.clear()
                 os.close(self._life)
@@ -160,6 +164,7 @@ class Family:
         for _ in range(self._vacancies.to_start(time.monotonic(), len(self._roster.members), self._wanted)):
             if not self._fork():
                 break
+        self._companions.start(self._watch, self._life, [*self._own_descriptors(), self._life_writer])
         self._arrivals.look(self._roster.members)
         for pid in list(self._roster.members)[self._wanted :]:
             self._roster.members[pid].signal(signal.SIGTERM)
@@ -191,6 +196,7 @@ class Family:
             self._watch.descriptor,
             self._timer.descriptor,
             *self._roster.descriptors,
+            *self._companions.descriptors,
         ]
 
     def _on_death(self, member: Member, death: Death, how: str) -> None:
@@ -233,7 +239,7 @@ class Family:
         elif received is signal.SIGHUP and not self._terminal.gone:
             self._reload()
         elif received is signal.SIGCHLD:
-            bury({*self._roster.members, *self._reloading.pids})
+            bury({*self._roster.members, *self._reloading.pids, *self._companions.pids})
         elif received is not signal.SIGUSR1:
             self._on_stop_signal(received)
 
@@ -279,6 +285,7 @@ class Family:
         left = Resumption(-1, -1, self._life, self._life_writer, self._wanted, self._numbered, members, begun)
         left = left._replace(terminal=self._terminal, others=[self._control.line] if self._control else [])
         self._say(logging.INFO, "reloading", workers=len(members))
+        self._companions.end(self._watch)
         self._signals.hold_back()
         try:
             self._execute_again(left)
@@ -369,6 +376,7 @@ class Family:
         due += [self._renewals.kill_at, self._hung.look_at]
         if self._exit is None:
             due += [self._vacancies.next_at(len(self._roster.members), self._wanted), self._reloading.again_at]
+            due.append(self._companions.start_at)
             due.append(self._drain.look_at if self._drain else None)
         due.append(self._live.look_at if self._live else None)
         times = [when for when in due if when is not None]

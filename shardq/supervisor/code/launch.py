@@ -33,7 +33,7 @@ FUNCTIONS_KEY = "SHARDQ_FUNCTIONS_KEY"
 _BOOT = (
     "import gc, sys; gc.disable(); end = 2 + int(sys.argv[1]); given = sys.argv[2:end]; del sys.argv[1:end]; "
     "sys.path[:] = given + [entry for entry in sys.path if entry not in given]; "
-    "from shardq.supervise import main; sys.exit(main())"
+    "from {module} import main; sys.exit(main())"
 )
 
 #: Options without a value, by their field in `sys.flags`. `-i` is left out: a supervisor has no user at a prompt.
@@ -56,12 +56,21 @@ _INSTEAD = (
 )
 
 
-def command(arguments: Sequence[str]) -> list[str]:
-    """The command that runs `shardq.supervise` with these arguments. Raises `SupervisorError` where this program has no
-    interpreter that could be executed.
+def command(arguments: Sequence[str], module: str = "shardq.supervise") -> list[str]:
+    """The command that runs `main` of this module with these arguments. Raises `SupervisorError` where this program has
+    no interpreter that could be executed.
     """
     entries = _entries()
-    return [_executable(), *_options(), "-P", "-c", _BOOT, str(len(entries)), *entries, *arguments]
+    return [
+        _executable(),
+        *_options(),
+        "-P",
+        "-c",
+        _BOOT.format(module=module),
+        str(len(entries)),
+        *entries,
+        *arguments,
+    ]
 
 
 def check_not_started_by_itself() -> None:
