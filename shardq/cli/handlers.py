@@ -13,15 +13,16 @@ def handler_row(view: HandlerView) -> tuple[str, ...]:
         view.handler,
         f"{view.accepted_per_s:,.1f}",
         f"{view.done_per_s:,.1f}",
-        _times(view.wait),
-        _times(view.work),
+        short_times(view.wait),
+        short_times(view.work),
         f"{view.done:,}",
         f"{sum(view.failed.values()):,}",
         f"{view.dead:,}",
     )
 
 
-def _times(times: Times) -> str:
+def short_times(times: Times) -> str:
+    """`350us 2.8ms 1.4s`: half of them, 95 and 99 percent took at most so long."""
     return " ".join(_short(seconds) for seconds in (times.p50_s, times.p95_s, times.p99_s) if seconds is not None)
 
 

@@ -63,6 +63,7 @@ def _looking(verbs: Verbs) -> None:
         metavar="SECONDS",
         help="measure rates so long; 0: none (default: those of the last seconds; of a server: 1)",
     )
+    _top(verbs)
     text = "tubes that are not empty: length, age of the oldest, bound worker"
     tubes = on_storage(verbs, "tubes", commands.tubes, text)
     tubes.add_argument(
@@ -79,6 +80,14 @@ def _why(verbs: Verbs) -> None:
     text = "why the requests of a tube do not run, in sentences, the most important reason first"
     made = on_storage(verbs, "why", later("shardq.cli.why", "why"), text)
     made.add_argument("pipe", metavar="MODULE/Handler/THREAD/PRIORITY", help="name of the tube, as `tubes` shows it")
+
+
+def _top(verbs: Verbs) -> None:
+    made = group(verbs, "top", "handlers, workers, dead letters and threads on a terminal, renewed each second")
+    made.set_defaults(run=later("shardq.cli.top.command", "top"), top=True)
+    names_storage(made)
+    made.add_argument("--read-only", action="store_true", help="without the keys that change something")
+    shows_requests(made)
 
 
 def _stack(verbs: Verbs) -> None:

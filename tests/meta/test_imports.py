@@ -132,3 +132,9 @@ def test_a_worker_collects_garbage_and_does_not_look_for_it_in_what_shardq_impor
 
 def test_what_is_used_later_is_imported_then() -> None:
     assert {"cronsim", "shardq.scheduling.calendar"} <= words_of(LATER)
+
+
+def test_the_command_line_is_read_without_what_one_command_needs() -> None:
+    """`shardq --help` and the completion of shells wait for this."""
+    modules = words_of("import sys; from shardq.cli.parser import new_parser; new_parser(); print(*sys.modules)")
+    assert modules.intersection({"textual", "rich", "redis", "shardq.cli.top", "shardq.sampling"}) == set()

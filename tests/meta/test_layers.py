@@ -111,6 +111,8 @@ DOORS: dict[str, tuple[str, ...]] = {
     "posix_ipc": ("shardq.shm.*",),
     "mmap": ("shardq.shm.*",),
     "redis": ("shardq.drivers.redis.*",),
+    "rich": ("shardq.cli.top.*",),
+    "textual": ("shardq.cli.top.*",),
     "hiredis": ("shardq.drivers.redis.*",),
     "starlette": ("shardq.web.*",),
     "jinja2": ("shardq.web.*",),

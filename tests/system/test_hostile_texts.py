@@ -33,6 +33,7 @@ RUNS: dict[str, list[tuple[str, ...]]] = {
     "status": [("--sample", "0"), ("--sample", ALL), ("--watch", ALL)],
     "metrics": [()],
     "web": [("--listen", NAME)],  # the page itself has a test of its own
+    "top": [()],
     "tubes": [(), ("--limit", ALL)],
     "peek": [(TUBE,), (f"no {ALL} pipe",), (f"a{ALL}/B/0/0",)],
     "dead list": [(), (SPEAKS, "--match", "error~red"), ("--match", ALL), ("--after", ALL), (ALL,)],

@@ -37,7 +37,7 @@ KINDS: dict[str, tuple[type, ...]] = {
 #: Their fields are described in words.
 IN_WORDS = ("guard",)
 #: Commands that print what another one does, or no JSON.
-SAME = {"dead show": "dead list", "take-over": "move", "completion": "", "metrics": "", "web": ""}
+SAME = {"dead show": "dead list", "take-over": "move", "completion": "", "metrics": "", "web": "", "top": ""}
 
 Say = Callable[..., Any]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -53,11 +54,16 @@ def show(options: argparse.Namespace) -> None:
     if options.json:
         print(as_json(values))
         return
+    print(as_text(values), end="")
+
+
+def as_text(values: Mapping[str, Any]) -> str:
+    """What `as_values` returned in lines of text."""
+    text = ""
     for name, value in values.items():
         if name != "traceback" and value is not None:
-            print(f"{name + ':':<14}{as_json(value) if name == 'request' else printable(str(value))}")
-    if values["traceback"]:
-        print(f"\n{indented(values['traceback'])}", end="")
+            text += f"{name + ':':<14}{as_json(value) if name == 'request' else printable(str(value))}\n"
+    return text + (f"\n{indented(values['traceback'])}" if values["traceback"] else "")
 
 
 def as_values(buried: Buried, view: View) -> dict[str, Any]:

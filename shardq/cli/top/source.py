@@ -1,0 +1,81 @@
+"""What is shown, and what is done, without a word about how it looks."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from shardq.cli.dead.looking import as_text, as_values
+from shardq.cli.dead.reading import letters_of
+from shardq.cli.opened import observed, observer_of
+from shardq.cli.top.groups import Group, grouped
+from shardq.cli.views import View
+from shardq.deadletters import Letters
+from shardq.errors import ShardqError
+from shardq.model import Counts
+from shardq.sampling import Sample, Sampler
+
+#: Rates and percentiles are those of so many seconds.
+_SPAN_S = 10.0
+#: Most letters that are read.
+_MOST_LETTERS = 1000
+
+
+class Seen(NamedTuple):
+    """What one look found."""
+
+    sample: Sample
+    groups: Sequence[Group]
+    """Of dead letters; as they were last, where they were not asked for."""
+
+
+class Source:
+    """Looks at the storage that a command names. All of it is called from one event loop."""
+
+    def __init__(self, options: argparse.Namespace, opened: Callable[..., Sampler] = Sampler) -> None:
+        """Raises what an application raises that does not import."""
+        self.url: str = options.url
+        self._view = View(options)
+        self._sampler = opened(options.url, span_s=_SPAN_S, opened=observer_of)
+        self._groups: Sequence[Group] = ()
+        self._grouped: tuple[int, ...] | None = None
+        """Counts of the storage when its letters were read."""
+
+    async def look(self, *, letters: bool) -> Seen:
+        """`letters`: read the dead letters, too, where there are others than before."""
+        sample = await self._sampler.look()
+        if sample.overview is None:
+            return Seen(sample, ())
+        now = _letters_in(sample.overview.counts)
+        if letters and now != self._grouped:
+            with observed(self.url) as observer:
+                self._groups = grouped(await Letters(observer).list(limit=_MOST_LETTERS))
+            self._grouped = now
+        return Seen(sample, self._groups)
+
+    async def letter(self, wanted: str) -> str:
+        """A dead letter as a text."""
+        with observed(self.url) as observer:
+            found = await Letters(observer).get(wanted)
+        return f"{wanted} is there no more\n" if found is None else as_text(as_values(found, self._view))
+
+    async def requeue(self, ids: Sequence[str]) -> str:
+        """Put these letters back, and say how many. Those that are gone already are not counted."""
+        count = 0
+        self._grouped = None
+        try:
+            with letters_of(self.url) as letters:
+                for wanted in ids:
+                    found = await letters.get(wanted)
+                    count += found is not None and await letters.requeue(found)
+        except ShardqError as error:
+            return f"{count:,} put back, and then: {error}"
+        return f"{count:,} put back"
+
+    async def close(self) -> None:
+        self._sampler.close()
+
+
+def _letters_in(counts: Counts) -> tuple[int, ...]:
+    return counts.buried, counts.dead, counts.evicted
