@@ -34,6 +34,7 @@ from shardq.handling.inside import inside_handler
 from shardq.handling.newcomers import announce
 from shardq.handling.prepared import Encode, Prepared, messages_of, prepare
 from shardq.handling.routing import Addressed, check_types, usable
+from shardq.later.requests import Later
 from shardq.model import Part
 from shardq.protocols import Serializer, Storage
 from shardq.recurrent import Recurrent
@@ -241,6 +242,11 @@ class Queue(Calling, Ticketing):
     def dead_letters(self) -> DeadLetters:
         """The requests that failed for good: list them, put them back, forget them."""
         return DeadLetters(self.storage)
+
+    @property
+    def later(self) -> Later:
+        """The requests that wait for their time: list them, cancel them, have them come now."""
+        return Later(self.storage)
 
     async def close(self) -> None:
         """Let go of the storage. What is stored stays."""

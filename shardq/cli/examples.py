@@ -36,6 +36,19 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "dead replay": (f"dead replay {_URL} app.jobs/Resize#17 --app app.jobs --pdb",),
     "dead test": (f"dead test {_URL} app.jobs/Resize#17 --app app.jobs > test_resize.py",),
     "park": (f"park {_URL} gone.module/Handler/0/0",),
+    "later list": (
+        f"later list {_URL} --match within=1h",
+        f"later list {_URL} --handler app.jobs/Resize --match user.id=5 --limit 20",
+    ),
+    "later cancel": (
+        f"later cancel {_URL} 644b0f8d2a6c0-1f-4c000",
+        f"later cancel {_URL} --handler app.jobs/Resize --match beyond=7d --yes",
+    ),
+    "later run": (
+        f"later run {_URL} 644b0f8d2a6c0-1f-4c000",
+        f"later run {_URL} --handler app.jobs/Resize --match within=1h",
+    ),
+    "later restore": (f"later restore {_URL} shardq-cancelled-20260102T030405-77.jsonl",),
     "recurrent list": (f"recurrent list {_URL}",),
     "recurrent cancel": (f"recurrent cancel {_URL} app.jobs/Report/0/0#5a3f09bc", f"recurrent cancel {_URL} --all"),
     "results": (f"results {_URL} --limit 20", f"results {_URL} --drop 17 18"),

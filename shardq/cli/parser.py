@@ -7,6 +7,7 @@ import argparse
 from shardq.cli import commands, completion, moving, recurrent, results, status
 from shardq.cli.dead.arguments import add_dead
 from shardq.cli.dead.parking import park
+from shardq.cli.deferred.arguments import add_later
 from shardq.cli.verbs import (
     Parser,
     Verbs,
@@ -34,6 +35,7 @@ def new_parser() -> Parser:
     _stack(verbs)
     add_dead(verbs)
     _parking(verbs)
+    add_later(verbs)
     _recurrent(verbs)
     _results(verbs)
     _move(verbs)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import time
-from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
 
 from shardq.cli.opened import first, observed, opened, run
-from shardq.cli.render import age, as_json, columns, report
+from shardq.cli.render import as_json, columns, moment, report, until
 from shardq.cli.views import View
 from shardq.errors import ConfigurationError
 from shardq.model import Scheduled, key_of, split_key
 from shardq.model.trace import untraced
 from shardq.pages import each
+from shardq.scheduling.schedule import next_times_us
 from shardq.text.wording import counted
 
 
@@ -25,8 +25,8 @@ def list_(options: argparse.Namespace) -> None:
     if options.json:
         print(as_json([as_values(scheduled, view) for scheduled in shown]))
         return
-    now = time.time()
-    rows = [(_id(s), s.schedule, _in(s.due_us / 1e6 - now), as_json(_request(s, view))) for s in shown]
+    now_us = time.time_ns() // 1000
+    rows = [(id_of(s), s.schedule, until(s.due_us, now_us), as_json(_request(s, view))) for s in shown]
     print(columns(("id", "schedule", "due", "request"), rows, found, "no recurrent requests"), end="")
 
 
@@ -47,7 +47,7 @@ async def _found(options: argparse.Namespace) -> tuple[list[Scheduled], int]:
 async def _cancelled(options: argparse.Namespace) -> int:
     wanted_ids = frozenset(options.ids)
     with opened(options.url) as storage:
-        found = {its: one async for one in each(storage.scheduled) if (its := _id(one)) in wanted_ids or options.all}
+        found = {its: one async for one in each(storage.scheduled) if (its := id_of(one)) in wanted_ids or options.all}
         for wanted in options.ids:
             if wanted not in found:
                 raise ConfigurationError(
@@ -57,13 +57,9 @@ async def _cancelled(options: argparse.Namespace) -> int:
         return sum([await storage.unschedule(scheduled.pipe, scheduled.message) for scheduled in chosen])
 
 
-def _id(scheduled: Scheduled) -> str:
+def id_of(scheduled: Scheduled) -> str:
     """The pipe, and a digest of the request: both together are its identity."""
     return f"{scheduled.pipe}#{blake2b(untraced(scheduled.message), digest_size=4).hexdigest()}"
-
-
-def _in(seconds: float) -> str:
-    return f"in {age(seconds)}" if seconds > 0 else "now"
 
 
 def _request(scheduled: Scheduled, view: View) -> Any:
@@ -72,6 +68,7 @@ def _request(scheduled: Scheduled, view: View) -> Any:
 
 def as_values(scheduled: Scheduled, view: View) -> dict[str, Any]:
     """A recurrent request as JSON shows it."""
-    due = datetime.fromtimestamp(scheduled.due_us / 1e6, UTC).isoformat()
-    values = {"id": _id(scheduled), "pipe": scheduled.pipe, "schedule": scheduled.schedule, "due": due}
-    return values | {"request": _request(scheduled, view)}
+    due = moment(scheduled.due_us)
+    values = {"id": id_of(scheduled), "pipe": scheduled.pipe, "schedule": scheduled.schedule, "due": due}
+    following = list(map(moment, next_times_us(scheduled.schedule, scheduled.due_us)))
+    return values | {"next": following, "request": _request(scheduled, view)}

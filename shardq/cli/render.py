@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from textwrap import indent
 from typing import Any
 
@@ -76,6 +77,16 @@ def age(seconds: float) -> str:
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     return duration(seconds)
+
+
+def until(due_us: int, now_us: int) -> str:
+    """`in 2:03`, or `now`."""
+    return f"in {age((due_us - now_us) / 1e6)}" if due_us > now_us else "now"
+
+
+def moment(unix_us: int) -> str:
+    """A time in UTC, as ISO 8601 with milliseconds."""
+    return datetime.fromtimestamp(unix_us / 1e6, UTC).isoformat(timespec="milliseconds")
 
 
 def _escaped_unless_seen(found: re.Match[str]) -> str:

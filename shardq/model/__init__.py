@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shardq.model.batches import EMPTY, NOT_ALONE, AllTerms, Batch, Ending, Failed, Hand, Terms, in_turn, signal_name
+from shardq.model.deferrals import Deferred, due_in, id_of, numbers_in
 from shardq.model.facts import PipeFacts, WorkerFacts
 from shardq.model.moving import Chunk, Figures, Place, Stand, Standing, TubeLeft, TubeState, Waiting
 from shardq.model.names import (
@@ -60,6 +61,7 @@ __all__ = [
     "Chunk",
     "Counts",
     "CrewMember",
+    "Deferred",
     "Died",
     "Ending",
     "Failed",
@@ -92,11 +94,14 @@ __all__ = [
     "check_progress",
     "cut_note",
     "dead_pipe",
+    "due_in",
     "handler_name",
+    "id_of",
     "in_turn",
     "inbox_key",
     "inbox_pipe",
     "key_of",
+    "numbers_in",
     "percentile",
     "priority_of",
     "signal_name",

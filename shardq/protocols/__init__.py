@@ -22,6 +22,7 @@ promise that have more than one process; `observer` has O1 and following, for wh
 
 from __future__ import annotations
 
+from shardq.protocols.deferrals import Deferrals, DeferralsSeen
 from shardq.protocols.inside import Emitting, InHand, Registrar
 from shardq.protocols.lock import Lock
 from shardq.protocols.moving import Movable
@@ -30,6 +31,8 @@ from shardq.protocols.serializer import Serializer
 from shardq.protocols.storage import Served, Storage
 
 __all__ = [
+    "Deferrals",
+    "DeferralsSeen",
     "Emitting",
     "InHand",
     "Knowing",

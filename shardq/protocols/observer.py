@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from shardq.model import Batch, Counts, CrewMember, HandlerView, PipeFacts, Scheduled, TubeView
 from shardq.pages import PAGE_ITEMS, Page
+from shardq.protocols.deferrals import DeferralsSeen
 
 
 class Readable(Protocol):
@@ -21,6 +22,9 @@ class Readable(Protocol):
     async def graves(self, after: Any = None, limit: int = PAGE_ITEMS) -> Page[str]: ...
 
     async def scheduled(self, after: Any = None, limit: int = PAGE_ITEMS) -> Page[Scheduled]: ...
+
+    @property
+    def deferrals(self) -> DeferralsSeen: ...
 
     async def backlog(self) -> Counts: ...
 

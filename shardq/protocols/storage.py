@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from shardq.model import AllTerms, Batch, Counts, Failed, Hand, Limits, Part, Reason, Scheduled, Terms, When
 from shardq.outputs import Output
 from shardq.pages import PAGE_ITEMS, Page
+from shardq.protocols.deferrals import Deferrals
 from shardq.settings import StorageSettings
 
 #: Names of the handlers, `module/Handler`, that a worker has; None: of all there are.
@@ -206,6 +207,11 @@ class Storage(Protocol):
     """Whether other processes serve the messages stored here, so that handlers must be importable by name."""
     suspends: bool
     """Whether `take`, `pop` and `turn` let the event loop run, as those over a network do."""
+
+    @property
+    def deferrals(self) -> Deferrals:
+        """The messages that wait for their time, one by one: S39 to S43."""
+        ...
 
     @property
     def limits(self) -> Limits:

@@ -14,6 +14,7 @@ line with `*` at the beginning of its minute or hour follows the clock itself. S
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -114,6 +115,15 @@ def next_us(schedule: str, due_us: int, now_us: int) -> int | None:
     if isinstance(times, int):
         return _in_calendar(due_us + max(1, (now_us - due_us) // times + 1) * times)
     return _after(times, max(due_us, now_us))
+
+
+def next_times_us(schedule: str, due_us: int, count: int = 5) -> list[int]:
+    """The next times, that of the due one first: so many, or fewer where the schedule ends or cannot be read."""
+    times = [due_us]
+    with suppress(ScheduleError, ArithmeticError, ValueError):
+        while len(times) < count and (time_us := next_us(schedule, times[-1], times[-1])) is not None:
+            times.append(time_us)
+    return times
 
 
 @lru_cache(maxsize=1024)

@@ -65,7 +65,9 @@ driver calls), `observing` (looking from outside). The modules, each after those
 * `verbs.reading`: looking into tubes
 * `verbs.removing`: taking messages out of tubes
 * `verbs.appending`: adding messages to tubes, all of them or those without an equal
+* `verbs.pending_pages`: listings of what waits
 * `verbs.deferring`: verbs on deferred and recurrent messages
+* `verbs.deferrals`: verbs on single messages that wait
 * `verbs.outputs`: adding what a handler sends on, in the commit that acknowledges
 * `verbs.waiting`: looking for work, sleeping
 * `verbs.delivering`: claiming threads, handing out and acknowledging
@@ -80,7 +82,7 @@ driver calls), `observing` (looking from outside). The modules, each after those
 * `observing.copies`: entries and records, copied by the kernel
 * `observing.threads`: threads and tubes by name, and by their states
 * `observing.messages`: the messages of a tube
-* `observing.recurrent`: requests that come again and again
+* `observing.pending`: requests that wait for their time, or come again and again
 * `observing.serving`: which handlers are served
 * `observing.tubes`: how long each tube is, how old, and who serves it
 * `observing.tallies`: what all processes counted

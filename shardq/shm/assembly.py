@@ -21,6 +21,7 @@ from shardq.shm.verbs.appending import Appending
 from shardq.shm.verbs.arriving import Arriving
 from shardq.shm.verbs.burying import Burying
 from shardq.shm.verbs.checking import Checking
+from shardq.shm.verbs.deferrals import Deferrals
 from shardq.shm.verbs.deferring import Deferring
 from shardq.shm.verbs.delivering import Delivering
 from shardq.shm.verbs.equal_messages import EqualMessages
@@ -28,6 +29,7 @@ from shardq.shm.verbs.inspection import Inspection
 from shardq.shm.verbs.leaving import Leaving
 from shardq.shm.verbs.membership import Membership
 from shardq.shm.verbs.outputs import Outputs
+from shardq.shm.verbs.pending_pages import PendingPages
 from shardq.shm.verbs.reading import Reading
 from shardq.shm.verbs.recovery import Recovery
 from shardq.shm.verbs.removing import Removing
@@ -63,9 +65,11 @@ class Assembly:
         self.appending = appending = Appending(
             segment, journal, directory, fifos, writer, claims, transfer, equals, section, gate
         )
+        pages = PendingPages(records, section)
         self.deferring = Deferring(
-            segment, slots, directory, transfer, records, equals, appending, sleepers, section, gate
+            segment, slots, directory, transfer, records, equals, appending, pages, sleepers, section, gate
         )
+        self.deferrals = Deferrals(segment, records, transfer, appending, pages, sleepers, section, gate)
         self.reading = Reading(directory, fifos, section)
         self.removing = Removing(journal, directory, fifos, claims, sleepers, section, gate)
         self.waiting = Waiting(

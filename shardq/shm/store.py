@@ -26,6 +26,7 @@ from shardq.shm.verbs.appending import Appending
 from shardq.shm.verbs.arriving import Arriving
 from shardq.shm.verbs.burying import Burying
 from shardq.shm.verbs.checking import Checking
+from shardq.shm.verbs.deferrals import Deferrals
 from shardq.shm.verbs.deferring import Deferring
 from shardq.shm.verbs.delivering import Delivering
 from shardq.shm.verbs.inspection import Inspection
@@ -138,6 +139,12 @@ class Store:
         """Verbs on messages that wait for their time."""
         self.take_slot()
         return self._parts.deferring
+
+    @property
+    def deferrals(self) -> Deferrals:
+        """Verbs on single messages that wait for their time."""
+        self.take_slot()
+        return self._parts.deferrals
 
     @property
     def waiting(self) -> Waiting:

@@ -84,6 +84,21 @@ async def test_O1_recurrent_requests_are_listed_page_by_page(storage: Storage, o
     assert found == pipes
 
 
+@pytest.mark.parametrize("limit", [1, 4, 100])
+async def test_O1_what_waits_is_listed_page_by_page(storage: Storage, observer: Observer, limit: int) -> None:
+    """From the begin, and behind an id."""
+    for start in range(0, 12, 3):
+        when = When(LATER_US + start // 6)
+        assert await storage.append([(PIPE, numbered(3, start))], when=when) is not None
+    assert await storage.remove(PIPE, *numbered(2, 4)) == 2
+    every = list(await storage.deferrals.page(None, 100))
+
+    assert [its async for its in each(lambda after: observer.deferrals.page(after, limit))] == every
+    for place, its in enumerate(every):
+        found = [its async for its in each(lambda after, its=its: observer.deferrals.page(after or its.id, limit))]  # type: ignore[misc]
+        assert found == every[place + 1 :]
+
+
 async def test_O2_it_changes_nothing(storage: Storage, lock: Lock, observer: Observer) -> None:
     await something_of_everything(storage, lock)
     before = await storage.backlog(), (await storage.range(PIPE, 100)).messages

@@ -165,6 +165,10 @@ class Model:
     def defer(self, pipe: str, messages: list[bytes], due_us: int) -> None:
         self.waiting += [Waiting(pipe, message, due_us) for message in messages]
 
+    def in_due_order(self) -> list[Waiting]:
+        """What waits, the first due first."""
+        return sorted(self.waiting, key=lambda waiting: waiting.due_us)
+
     def repeat(self, pipe: str, messages: list[bytes], schedule: str, due_us: int, *, absent: bool) -> int:
         """Have messages come again and again; how many were taken."""
         new = [message for message in dict.fromkeys(messages) if (pipe, message) not in self.recurrent]

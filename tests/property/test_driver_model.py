@@ -26,13 +26,13 @@ from hypothesis.stateful import (
 
 from shardq.errors import FencedError
 from shardq.handler import drive as run
-from shardq.model import EMPTY, Batch, Counts, Hand, Terms, When
+from shardq.model import EMPTY, Batch, Counts, Deferred, Hand, Terms, When
 from shardq.outputs import Output
 from shardq.protocols import Storage
 from shardq.shm.processes.shares import Share, slots_of
 from tests.faults.kit.fsck import fsck
 from tests.faults.kit.points import Child, dying_after
-from tests.property.model import Model, TubeModel, in_front, key_of
+from tests.property.model import Model, TubeModel, Waiting, in_front, key_of
 from tests.support import hands
 from tests.support.drivers import DRIVERS, MIB, Driver
 from tests.support.listing import listed
@@ -147,6 +147,28 @@ class DriverModel(RuleBasedStateMachine):
         expected = self.model.absent(pipe, new) if absent else new
         assert run(self.storage.append([(pipe, new)], when=When(due_us), absent=absent)) == len(expected)
         self.model.defer(pipe, expected, due_us)
+
+    @rule(some=st.lists(st.integers(0, 20), max_size=3, unique=True))
+    def cancel_what_waits(self, some: list[int]) -> None:
+        """By their ids, which those of the same place in the order have."""
+        found, waiting = self._waiting(), self.model.in_due_order()
+        chosen = [place for place in some if place < len(found)]
+        assert run(self.storage.deferrals.cancel(*(found[place].id for place in chosen))) == len(chosen)
+        for place in chosen:
+            assert run(self.storage.deferrals.find(found[place].id)) is None
+            _forget(self.model.waiting, waiting[place])
+
+    @rule(place=st.integers(0, 20))
+    def run_what_waits(self, place: int) -> None:
+        found, waiting = self._waiting(), self.model.in_due_order()
+        if place < len(found):
+            assert run(self.storage.deferrals.run(found[place].id))
+            assert run(self.storage.deferrals.run(found[place].id)) is None
+            _forget(self.model.waiting, waiting[place])
+            self._appended(waiting[place].pipe, [waiting[place].message])
+
+    def _waiting(self) -> list[Deferred]:
+        return listed(lambda after: run(self.storage.deferrals.page(after, 5)))
 
     @rule(pipe=pipes, new=messages, absent=st.booleans())
     def append_what_is_due(self, pipe: str, new: list[bytes], absent: bool) -> None:
@@ -461,6 +483,11 @@ class DriverModel(RuleBasedStateMachine):
         assert run(self.storage.backlog()) == expected
 
     @invariant()
+    def what_waits_agrees(self) -> None:
+        found = [(one.pipe, one.message, one.due_us) for one in self._waiting()]
+        assert found == [(one.pipe, one.message, one.due_us) for one in self.model.in_due_order()]
+
+    @invariant()
     def schedules_agree(self) -> None:
         found = listed(lambda after: run(self.storage.scheduled(after)))
         assert {(one.pipe, one.message): (one.schedule, one.due_us) for one in found} == self.model.recurrent
@@ -476,6 +503,11 @@ class DriverModel(RuleBasedStateMachine):
         ready = self.model.ready()
         found = {run(self.storage.wait(None, 0)) for _ in range(max(1, len(ready)))}
         assert found - {None} == ready
+
+
+def _forget(waiting: list[Waiting], gone: Waiting) -> None:
+    """Take this very one out, and not an equal one."""
+    del waiting[next(place for place, one in enumerate(waiting) if one is gone)]
 
 
 @pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)

@@ -45,8 +45,21 @@ def test_there_are_no_examples_of_other_commands() -> None:
     [
         (
             [""],
-            ["check", "completion", "dead", "destroy", "metrics", "move", "park", "peek", "recurrent", "results"],
+            [
+                "check",
+                "completion",
+                "dead",
+                "destroy",
+                "later",
+                "metrics",
+                "move",
+                "park",
+                "peek",
+                "recurrent",
+                "results",
+            ],
         ),
+        (["later", ""], ["cancel", "list", "restore", "run"]),
         (["re"], ["recurrent", "results"]),
         (["dead", ""], ["drop", "edit", "list", "replay", "requeue", "show", "test"]),
         (["dead", "re"], ["replay", "requeue"]),

@@ -128,6 +128,14 @@ def test_letters_and_schedules(home: Home, said: Say, tmp_path: Path) -> None:
     check("check", said("check"), ["one"])
     asyncio.run(_repeat(home.url))
     check("recurrent list", listed := said("recurrent", "list"))
+    asyncio.run(_defer(home.url))
+    waiting = said("later", "list")
+    check("later list", waiting)
+    once = [its["id"] for its in waiting if not its["schedule"]]
+    check("later run", said("later", "run", once[0]))
+    cancelled = said("later", "cancel", once[1])
+    check("later cancel", cancelled, said("later", "cancel", "--match", "number=99"))
+    check("later restore", said("later", "restore", cancelled["export"], "--yes"))
     check("recurrent cancel", said("recurrent", "cancel", listed[0]["id"]))
     check("destroy", said("destroy", "--with-requests"))
     check("dead replay", failed, {"id": "", "outcome": "returned", "returned": 1, "sent": [{"tube": "", "request": 1}]})
@@ -142,6 +150,11 @@ def _number(message: bytes) -> int:
 async def _repeat(url: str) -> None:
     async with await connect(url) as queue:
         await queue.register(Fulfil, Order(1, User(1)), recurrent=3600)
+
+
+async def _defer(url: str) -> None:
+    async with await connect(url) as queue:
+        await queue.register(Fulfil, Order(1, User(1)), Order(2, User(1)), defer=3600)
 
 
 def test_results(home: Home, said: Say) -> None:

@@ -95,6 +95,12 @@ async def all_verbs(storage: RedisStorage) -> None:
     await overview_of(storage)
     await facts_of(storage, PIPE)
     await storage.scheduled()
+    await storage.append([(PIPE, [b"late", b"later", b"latest"])], when=When(after_us=10**12))
+    waiting = await storage.deferrals.page(limit=1)
+    assert await storage.deferrals.find(waiting[0].id)
+    [behind] = await storage.deferrals.page(waiting[0].id, 1)
+    assert await storage.deferrals.cancel(waiting[0].id) == 1
+    assert await storage.deferrals.run(behind.id)
     await storage.kept(bytes(KEPT_NAME_BYTES))
     await storage.graves()
     [letter] = (await storage.range(GRAVE, 9)).numbers

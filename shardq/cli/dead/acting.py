@@ -6,15 +6,16 @@ import argparse
 import os
 from collections.abc import Sequence
 
+from shardq.cli.bulk import Counted
 from shardq.cli.confirming import confirm
 from shardq.cli.dead.reading import chosen, letters_of
 from shardq.cli.opened import opened, run
-from shardq.cli.output import CommandFailed
 from shardq.cli.render import report
 from shardq.deadletters import Buried
-from shardq.errors import ConfigurationError, QueueFull, ShardqError
+from shardq.errors import ConfigurationError, QueueFull
+from shardq.exporting import Export, new_file_name
 from shardq.letters.chosen import Chosen, count_of, pages
-from shardq.letters.exported import Export, new_file_name, read_letters
+from shardq.letters.exported import lines, read_letters
 from shardq.letters.match import Match
 from shardq.text.wording import counted
 
@@ -37,7 +38,7 @@ def drop(options: argparse.Namespace) -> None:
         report(options, "0 dropped", dropped=0, export=None)
         return
     _confirm(options, wanted, "dropped")
-    path = os.path.abspath(options.export or new_file_name())
+    path = os.path.abspath(options.export or new_file_name("dropped"))
     count = run(_dropped(options, wanted, path))
     report(options, f"{count:,} dropped, and written to {path} before", dropped=count, export=path)
 
@@ -48,7 +49,7 @@ async def _chosen(options: argparse.Namespace) -> Chosen:
 
 
 async def _put_back(options: argparse.Namespace, wanted: Chosen) -> int:
-    with letters_of(options.url) as letters, _Counted("put back") as done:
+    with letters_of(options.url) as letters, Counted("put back") as done:
         async for page in pages(letters, wanted):
             for buried in page:
                 done.count += await letters.requeue(buried, ahead=options.head)
@@ -67,7 +68,7 @@ def _put_back_from_file(options: argparse.Namespace) -> int:
 
 async def _registered(options: argparse.Namespace, found: Sequence[Buried]) -> int:
     """Append the requests of letters that are in no storage, in their order."""
-    with opened(options.url) as storage, _Counted("put back") as done:
+    with opened(options.url) as storage, Counted("put back") as done:
         for buried in found:
             letter = buried.letter
             if await storage.append([(letter.pipe, [letter.message])]) is None:
@@ -77,26 +78,11 @@ async def _registered(options: argparse.Namespace, found: Sequence[Buried]) -> i
 
 
 async def _dropped(options: argparse.Namespace, wanted: Chosen, path: str) -> int:
-    with letters_of(options.url) as letters, Export(path) as export, _Counted("dropped") as done:
+    with letters_of(options.url) as letters, Export(path) as export, Counted("dropped") as done:
         async for page in pages(letters, wanted):
-            export.add(page)
+            export.add(lines(page))
             done.count += await letters.drop(*page)
         return done.count
-
-
-class _Counted:
-    """Has an error say how much was done before it."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self.count = 0
-
-    def __enter__(self) -> _Counted:
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if self.count and isinstance(error, ShardqError):
-            raise CommandFailed(f"{error}; {self.count:,} were {self._what} before that") from error
 
 
 def _confirm(options: argparse.Namespace, wanted: Chosen, what: str) -> None:

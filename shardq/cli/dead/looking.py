@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from shardq.cli.dead.reading import letters_seen, listed, one
 from shardq.cli.opened import run
-from shardq.cli.render import age, as_json, columns, indented, went
+from shardq.cli.render import age, as_json, columns, indented, moment, went
 from shardq.cli.views import View
 from shardq.deadletters import Buried
 from shardq.model.trace import trace_id_of
@@ -79,8 +78,8 @@ def as_values(buried: Buried, view: View) -> dict[str, Any]:
         "error": letter.error,
         "signal": letter.signal,
         "attempts": letter.attempts,
-        "first_failed": _time(letter.first_failed_us),
-        "last_failed": _time(letter.last_failed_us),
+        "first_failed": moment(letter.first_failed_us),
+        "last_failed": moment(letter.last_failed_us),
         "traceback": letter.traceback,
     }
 
@@ -88,10 +87,6 @@ def as_values(buried: Buried, view: View) -> dict[str, Any]:
 async def _one(options: argparse.Namespace) -> Buried:
     with letters_seen(options.url) as letters:
         return await one(letters, options.id)
-
-
-def _time(unix_us: int) -> str:
-    return datetime.fromtimestamp(unix_us / 1e6, UTC).isoformat(timespec="milliseconds")
 
 
 def _short(text: str) -> str:

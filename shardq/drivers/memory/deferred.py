@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from heapq import heapify, heappop, heappush
 
-from shardq.model import Scheduled, When
+from shardq.model import Deferred, Scheduled, When, id_of, numbers_in
 from shardq.model.trace import untraced
 from shardq.pages import Page, page_of
 from shardq.scheduling.schedule import next_us
@@ -161,6 +161,46 @@ class Pending:
         )
         return Page(found, page.after)
 
+    def page(self, after: Sequence[int] | None, limit: int) -> Page[Deferred]:
+        """The deferred messages, the first due first, behind those with this due time and number."""
+        keys = (
+            (waiting.due_us, number, first)
+            for first, waiting in self._waiting.items()
+            if not waiting.schedule
+            for number in waiting.messages
+        )
+        page = page_of(keys, after, limit)
+        return Page(map(self._shown, page), page.after)
+
+    def find(self, its_id: str) -> Deferred | None:
+        """The deferred message of this id. None: it is not there any more."""
+        due_us, number, first = key_in(its_id)
+        waiting = self._waiting.get(first)
+        if waiting is None or waiting.schedule or waiting.due_us != due_us or number not in waiting.messages:
+            return None
+        return self._shown((due_us, number, first))
+
+    def take_out(self, its_id: str) -> Deferred | None:
+        """Drop the deferred message of this id. Returns what it was."""
+        found = self.find(its_id)
+        if found is None:
+            return None
+        _, number, first = key_in(its_id)
+        content = untraced(found.message)
+        waiting, numbers = self._waiting[first], self._once[found.pipe][content]
+        del waiting.messages[number], numbers[number]
+        if not numbers:
+            del self._once[found.pipe][content]
+        if not waiting.messages:
+            del self._waiting[first]
+        self._after_dropping(found.pipe, 1)
+        return found
+
+    def _shown(self, key: tuple[int, int, int]) -> Deferred:
+        due_us, number, first = key
+        waiting = self._waiting[first]
+        return Deferred(id_of(*key), waiting.pipe, due_us, waiting.messages[number])
+
     def _push(self, number: int, waiting: _Waiting) -> None:
         self._waiting[number] = waiting
         heappush(self._heap, (waiting.due_us, number))
@@ -192,3 +232,9 @@ class Pending:
     def _cancelled(self, entry: tuple[int, int]) -> bool:
         due_us, number = entry
         return number not in self._waiting or self._waiting[number].due_us != due_us
+
+
+def key_in(its_id: str) -> tuple[int, int, int]:
+    """Due time and number of a message, and the number of the first of its append. Raises `ConfigurationError`."""
+    due_us, number, first = numbers_in(its_id, 3)
+    return due_us, number, first

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 from shardq.drivers.memory.bell import Bell, Bells
 from shardq.drivers.memory.capacity import FOLLOW_UP_PART, RESERVE_PART
+from shardq.drivers.memory.deferrals import Deferrals
 from shardq.drivers.memory.facts import facts_of
 from shardq.drivers.memory.stored import Stored
 from shardq.drivers.memory.turns import onward
@@ -74,6 +75,7 @@ class RuntimeStorage:
         self._stored = Stored(self.settings, clock, now_us, bells, on_stored)
         self._threads, self._timing = self._stored.threads, self._stored.timing
         self._kept = KeptIndex(self)
+        self.deferrals = Deferrals(self._lock, self._stored)
 
     @property
     def limits(self) -> Limits:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from shardq.drivers.memory.bell import Bells
 from shardq.drivers.memory.capacity import FOLLOW_UP_PART, HAND_OVER_PART, RESERVE_PART, Capacity
-from shardq.drivers.memory.deferred import Pending
+from shardq.drivers.memory.deferred import Pending, key_in
 from shardq.drivers.memory.fifo import Fifo
 from shardq.drivers.memory.graves import Graves
 from shardq.drivers.memory.outputs import fresh
@@ -143,6 +143,22 @@ class Stored:
         ended = self.pending.unschedule(pipe, unwanted)
         self._cancelled(ended)
         return len(ended)
+
+    def cancel(self, ids: Sequence[str]) -> int:
+        """Take out the messages of these ids that wait for their time. Returns how many there were."""
+        for its_id in ids:
+            key_in(its_id)
+        dropped = [found.message for its_id in ids if (found := self.pending.take_out(its_id))]
+        self._cancelled(dropped)
+        return len(dropped)
+
+    def run(self, its_id: str) -> bool | None:
+        """Have the message of this id that waits for its time come into its tube. None: it is not there any more."""
+        found = self.pending.take_out(its_id)
+        if found is None:
+            return None
+        self._arrived(found.pipe, [found.message])
+        return True
 
     def is_quiet(self, *, deferred: bool) -> bool:
         """Whether nothing is queued, nor, with `deferred`, waits for its time."""

@@ -39,6 +39,7 @@ verb, in `lua/shared/` what several of them need. The modules, each after those 
 * `verbs.turning`: handing out and acknowledging in one step
 * `verbs.letters`: dead letters
 * `verbs.listing`: listings over all partitions, page by page
+* `verbs.deferrals`: single messages that wait for their time
 * `families`: which families serve a storage
 * `storage`: all verbs, as the contract has them
 * `lock`: claims that live by time

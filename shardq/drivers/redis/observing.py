@@ -9,6 +9,7 @@ from shardq.drivers.redis.overview import Overview, overview_of
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.model import Batch, Counts, HandlerView, PipeFacts, Scheduled, TubeView
 from shardq.pages import PAGE_ITEMS, Page
+from shardq.protocols import DeferralsSeen
 
 
 class RedisObserver:
@@ -20,6 +21,7 @@ class RedisObserver:
 
     def __init__(self, storage: RedisStorage) -> None:
         self._storage = storage
+        self.deferrals: DeferralsSeen = storage.deferrals
 
     async def overview(self) -> Overview:
         return await overview_of(self._storage)

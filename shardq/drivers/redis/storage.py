@@ -13,6 +13,7 @@ from shardq.drivers.redis.families import serving
 from shardq.drivers.redis.servers.cluster import Cluster, changed
 from shardq.drivers.redis.servers.server import Server, answers
 from shardq.drivers.redis.verbs.appending import Appending
+from shardq.drivers.redis.verbs.deferrals import Deferrals
 from shardq.drivers.redis.verbs.forwarding import Forwarding
 from shardq.drivers.redis.verbs.hands import (
     batch_said,
@@ -99,6 +100,7 @@ class RedisStorage:
         self._keeping = Keeping(self.server, lambda: self.turning.lease_s)
         self._appending = Appending(self.server, self.settings, self._forwarding)
         self._listing = Listing(self.server)
+        self.deferrals = Deferrals(self.server)
         self._letters = Letters(self.server, self.settings, self._forwarding)
         self._results = Results(self.server, self.settings)
 

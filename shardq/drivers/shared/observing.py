@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Self
 
-from shardq.model import Batch, Counts, HandlerView, PipeFacts, Scheduled, TubeView
+from shardq.model import Batch, Counts, Deferred, HandlerView, PipeFacts, Scheduled, TubeView
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.shm.observing.observer import Observer
-from shardq.shm.observing.recurrent import Unread
+from shardq.shm.observing.pending import Unread
 from shardq.shm.registry import observe, stop_observing
 from shardq.shm.verbs.overview import Overview, WorkerView
 
@@ -21,6 +21,7 @@ class SharedObserver:
 
     def __init__(self, observer: Observer) -> None:
         self._observer: Observer = observer
+        self.deferrals = _Deferrals(observer)
         self._closed = False
 
     @classmethod
@@ -69,3 +70,13 @@ class SharedObserver:
         if not self._closed:
             self._closed = True
             stop_observing(self._observer)
+
+
+class _Deferrals:
+    """`protocols.DeferralsSeen` of a segment."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    async def page(self, after: Unread | str | None = None, limit: int = PAGE_ITEMS) -> Page[Deferred]:
+        return self._observer.deferred(after, limit)

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TypeVar
 
 from shardq.drivers.shared.appending import append
+from shardq.drivers.shared.deferrals import Deferrals
 from shardq.drivers.shared.due import promote_some, promote_what_is_due, resolved
 from shardq.drivers.shared.keeping import Keeping
 from shardq.drivers.shared.lock import SharedLock
@@ -45,8 +46,9 @@ from shardq.shm import registry as shm
 from shardq.shm.files.lock_bytes import PATIENCE_S
 from shardq.shm.processes.shares import Share
 from shardq.shm.store import Store
-from shardq.shm.verbs.deferring import REMOVED_AT_ONCE, Unread
+from shardq.shm.verbs.deferring import REMOVED_AT_ONCE
 from shardq.shm.verbs.overview import Overview
+from shardq.shm.verbs.pending_pages import Unread
 from shardq.shm.words import DEFAULT_SLOTS, FOLLOW_UP, GENERAL
 
 _Result = TypeVar("_Result")
@@ -69,6 +71,7 @@ class SharedStorage:
         self._sleeping = Sleeping(self)
         self._keeping = Keeping(self)
         self._kept = KeptIndex(self)
+        self.deferrals = Deferrals(self)
         self.pace = Pace(lambda: store.inspection.accepted(), lambda: store.inspection.at_work(), lambda: store.waits)
         self._closed = False
         self.limit_waits(None)

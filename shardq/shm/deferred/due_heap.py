@@ -74,9 +74,10 @@ class DueHeap:
         place = self._words[(record >> 3) + at.PENDING_PLACE]
         return place < self.count and self._words[self._first_word + place] == record
 
-    def key(self, record: int) -> tuple[int, ...]:
+    def key(self, record: int) -> tuple[int, int]:
         """Due time and number of a record, whose words can be read."""
-        return _KEY.unpack_from(self._bytes, record)
+        due_us, number = _KEY.unpack_from(self._bytes, record)
+        return due_us, number
 
     def copied(self) -> Sequence[int]:
         """As `records`, in a moment however many there are."""

@@ -6,7 +6,9 @@ words | pipe, schedule | record, as in a tube
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from shardq.model import numbers_in
 from shardq.shm import words as at
 from shardq.shm.damage import damaged
 from shardq.shm.deferred.due_heap import DueHeap
@@ -17,6 +19,20 @@ from shardq.shm.memory.record import Record
 from shardq.shm.memory.slabs import Slabs
 from shardq.shm.segment import Segment
 from shardq.shm.words import WORD
+
+
+class Key(NamedTuple):
+    """What the id of a message says. No record that waits changes its place, and no number comes back."""
+
+    due_us: int
+    number: int
+    address: int
+    """Of its record."""
+
+
+def key_in(its_id: str) -> Key:
+    """Raises `ConfigurationError` for what is no id."""
+    return Key(*numbers_in(its_id, 3))
 
 
 @dataclass(slots=True)

@@ -163,6 +163,10 @@ class Extents:
         extent_class, extent, start = self.locate(address)
         return self.back(extent_class, extent, start, end - start, share=share)
 
+    def has(self, address: int) -> bool:
+        """Whether an extent is there, for any number."""
+        return any(0 <= address - each.base < each.count * each.size for each in self._downwards)
+
     def locate(self, address: int) -> tuple[ExtentClass, int, int]:
         """The class, number and start of the extent an address lies in."""
         for extent_class in self._downwards:

@@ -78,7 +78,9 @@ class Slabs:
         self._words[at.PENDING_CELL] = 0
 
     def holds(self, address: int) -> bool:
-        """Whether the address is that of memory lent to a record."""
+        """Whether the number is the address of memory lent to a record."""
+        if not self._extents.has(address):
+            return False
         _, extent, start = self._extents.locate(address)
         owner = self._extents.owner_of(extent)
         if owner == LARGE:

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from shardq.errors import SegmentMissing
-from shardq.model import EMPTY, Batch, Counts, HandlerView, PipeFacts, Scheduled, TubeView
+from shardq.model import EMPTY, Batch, Counts, Deferred, HandlerView, PipeFacts, Scheduled, TubeView, id_of
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.shm import words as at
 from shardq.shm.counters import counts_seen
 from shardq.shm.damage import damage_told
+from shardq.shm.deferred.records import key_in
 from shardq.shm.observing.copies import Copies
 from shardq.shm.observing.facts import Facts
 from shardq.shm.observing.messages import Reader
-from shardq.shm.observing.recurrent import Recurrent, Unread
+from shardq.shm.observing.pending import PendingSeen, Unread
 from shardq.shm.observing.steadily import NOWHERE, Moving
 from shardq.shm.observing.tallies import Tallies
 from shardq.shm.observing.threads import GRAVES, LIVING, Threads
@@ -36,7 +37,7 @@ class Observer:
         copies = Copies(segment)
         self._reader, self._threads = Reader(copies), Threads(copies)
         self._tubes = Tubes(copies, self._reader, slots)
-        self._recurrent, self._tallies = Recurrent(copies), Tallies(copies)
+        self._pending, self._tallies = PendingSeen(copies), Tallies(copies)
         self._overviews = Overviews(segment, slots, Sleepers(segment, slots), self._key)
         self._facts = Facts(copies, self._threads, self._reader, slots, self._overviews)
 
@@ -118,9 +119,20 @@ class Observer:
     def scheduled(self, after: Unread | None = None, limit: int = PAGE_ITEMS) -> Page[Scheduled]:
         """Recurrent requests, the next due first."""
         with self._looking():
-            page, missed = self._recurrent.page(after, limit)
+            page, missed = self._pending.page(at.RECURRENT_HEAP, after, limit)
             self.missed += missed
-            return page
+            return Page([Scheduled(its.pipe, its.message, its.schedule, its.due_us) for its in page], page.after)
+
+    def deferred(self, after: Unread | str | None = None, limit: int = PAGE_ITEMS) -> Page[Deferred]:
+        """Requests that wait for their time, the first due first. `after`: of the page before, or an id."""
+        behind = key_in(after) if isinstance(after, str) else after
+        with self._looking():
+            page, missed = self._pending.page(at.DEFERRED_HEAP, behind, limit)
+            self.missed += missed
+            found = (
+                Deferred(id_of(its.due_us, its.number, its.address), its.pipe, its.due_us, its.message) for its in page
+            )
+            return Page(found, page.after)
 
     def handlers(self) -> list[HandlerView]:
         """What was counted of each handler."""

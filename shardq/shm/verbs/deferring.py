@@ -25,14 +25,13 @@ from shardq.shm.segment import Segment
 from shardq.shm.tubes.directory import NO_ROOM, NOT_FOUND, Directory
 from shardq.shm.verbs.appending import Appending
 from shardq.shm.verbs.equal_messages import Asked, EqualMessages
+from shardq.shm.verbs.pending_pages import PendingPages, Unread
 from shardq.shm.verbs.transfer import Transfer
 
 #: How many records go to their tubes in one section.
 _AT_ONCE = 32
 #: How many messages are looked for in one section to be taken out.
 REMOVED_AT_ONCE = 128
-#: Of how many recurrent records the due times are read in one section, and how many records, with their messages.
-_KEYS_AT_ONCE, _READ_AT_ONCE = 64, 32
 #: After how many microseconds to look again where there was no room for due messages.
 _RETRY_US = 50_000
 
@@ -44,15 +43,6 @@ class Promoted(NamedTuple):
     """When the next record is due, which may be in the past, 0: there is none."""
     recurrent: PendingRecord | None
     """A recurrent record that is due: have it come with `recur`, then call `promote` again."""
-
-
-class Unread(NamedTuple):
-    """Where a page of `scheduled` ended."""
-
-    records: Sequence[int]
-    """Addresses of the records that are left, in their order."""
-    number: int
-    """Below this one the messages of the first of them were read."""
 
 
 class Deferring:
@@ -67,6 +57,7 @@ class Deferring:
         records: PendingRecords,
         equals: EqualMessages,
         appending: Appending,
+        pages: PendingPages,
         sleepers: Sleepers,
         section: AbstractContextManager[None],
         gate: Gate,
@@ -80,6 +71,7 @@ class Deferring:
         self._records = records
         self._equals = equals
         self._appending = appending
+        self._pages = pages
         self._sleepers = sleepers
         self._section = section
         self._gate = gate
@@ -180,37 +172,9 @@ class Deferring:
 
     def scheduled(self, after: Unread | None = None, limit: int = PAGE_ITEMS) -> Page[Scheduled]:
         """Recurrent messages, the next due first."""
-        records, number = after or Unread(self._recurrent_in_order(), 0)
-        page, read, limit = Page[Scheduled](), 0, max(1, min(limit, _READ_AT_ONCE))
-        with self._section:
-            while read < len(records) and len(page) < limit:
-                found = self._recurrent_at(records[read])
-                start = max(0, number - found.first) if found else 0
-                if found is None or start >= found.messages.count:
-                    read, number = read + 1, 0
-                    continue
-                count = min(limit - len(page), found.messages.count - start)
-                messages = self._records.living_messages(found, start, count)
-                page += [Scheduled(found.pipe, message, found.schedule, found.due_us) for _, message in messages]
-                number = found.first + start + count
-        page.after = Unread(records[read:], number) if read < len(records) else None
-        return page
-
-    def _recurrent_at(self, address: int) -> PendingRecord | None:
-        """The recurrent record at this address. None: it is gone."""
-        found = self._records.read(address) if self._records.stands(address) else None
-        return found if found and found.schedule else None
-
-    def _recurrent_in_order(self) -> Sequence[int]:
-        """Addresses of the recurrent records, the next due first. Other processes get in between."""
-        heap, keys = self._records.heaps[at.RECURRENT_HEAP], list[tuple[tuple[int, ...], int]]()
-        with self._section:
-            addresses = heap.copied()
-        for start in range(0, len(addresses), _KEYS_AT_ONCE):
-            chosen = addresses[start : start + _KEYS_AT_ONCE]
-            with self._section:
-                keys += [(heap.key(address), address) for address in chosen if self._records.stands(address)]
-        return [address for _, address in sorted(keys)]
+        page = self._pages.page(at.RECURRENT_HEAP, after, limit)
+        found = (Scheduled(its.pipe, message, its.schedule, its.due_us) for its, _, message in page)
+        return Page(found, page.after)
 
     def _move_due(self, now_us: int) -> bool:
         """Move some of the deferred records that are due before any recurrent one. True: there was no room for more."""

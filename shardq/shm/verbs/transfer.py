@@ -152,6 +152,26 @@ class Transfer:
         self._journal.clear()
         return tube if tail else NO_ROOM
 
+    def bring(self, found: PendingRecord, number: int, now_us: int) -> int:
+        """Move one message of a deferred record to its tube, before its time. Returns as `promote`."""
+        if self._records.living_count(found) == 1:
+            return self.promote(found, now_us)
+        share = self._share_of_due(at.FOLLOW_UP)
+        place = self._place(found.pipe, share)
+        if place is None:
+            return NO_ROOM
+        thread, tube = place
+        self._journal.declare(thread)
+        self._journal.declare_pending()
+        message = record.message(self._segment, found.messages, number - found.first)
+        tail = self._writer.write(tube, [message], now_us, share=share)
+        if tail:
+            cancelled = self._records.cancelled_with(found, number)
+            self._arrive(thread, tube, tail, 1, cancelled, self._journal.moved(at.DEFERRED, -1))
+        self._journal.clear_pending()
+        self._journal.clear()
+        return tube if tail else NO_ROOM
+
     def recur(self, found: PendingRecord, next_due_us: int | None, now_us: int) -> bool:
         """Copy the messages of a recurrent record to their tube; it is due again then, None: never. False: there is no
         room for that now.

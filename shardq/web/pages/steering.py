@@ -15,9 +15,10 @@ from starlette.responses import Response
 from shardq.cli.opened import opened, run
 from shardq.deadletters import DeadLetters, Letters
 from shardq.errors import ConfigurationError, RequestError, ShardqError
+from shardq.exporting import Export, new_file_name
 from shardq.letters.chosen import Chosen, count_of, numbers_of, pages
 from shardq.letters.edited import Edit
-from shardq.letters.exported import Export, new_file_name
+from shardq.letters.exported import lines
 from shardq.web.desk import Desk, form_of, one
 from shardq.web.letters import letter_of, match_of, request_of
 
@@ -78,12 +79,12 @@ async def requeue(desk: Desk, request: Request) -> Response:
 
 
 async def drop(desk: Desk, request: Request) -> Response:
-    path = os.path.join(desk.site.exports, new_file_name())
+    path = os.path.join(desk.site.exports, new_file_name("dropped"))
 
     async def work(letters: DeadLetters, chosen: Chosen, done: _Count) -> None:
         with Export(path) as export:
             async for page in pages(letters, chosen):
-                export.add(page)
+                export.add(lines(page))
                 done.count += await letters.drop(*page)
 
     return await _bulk(desk, request, "drop", await form_of(request), work, path)

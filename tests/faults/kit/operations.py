@@ -10,6 +10,7 @@ from tests.faults.kit.acts import die_holding, die_inside, die_with_token, fill,
 from tests.faults.kit.adoptions import adoptions
 from tests.faults.kit.calls import calls
 from tests.faults.kit.case import BATCH, URGENT, Operation, minus, plus, without
+from tests.faults.kit.deferrals import deferrals
 from tests.faults.kit.failures import failures
 from tests.faults.kit.letters import letters
 from tests.faults.kit.moves import moves
@@ -256,6 +257,7 @@ OPERATIONS = [
     *letters(),
     *adoptions(),
     *timings(),
+    *deferrals(),
     *calls(),
     *turns(),
     *outputs(),

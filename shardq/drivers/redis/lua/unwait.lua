@@ -41,24 +41,15 @@ for place = 2, #ARGV do
     end
 end
 for number, its in pairs(unwanted) do
-    local entry, kept = entry_of(number), {}
-    for _, message in ipairs(messages_in(entry.body)) do
-        if its[untraced(message)] then
-            ended, nbytes = ended + 1, nbytes + #message
-        else
-            kept[#kept + 1] = message
-        end
-    end
-    if #kept == 0 then
-        redis.call('HDEL', WAITING, number)
-        redis.call('ZREM', DUE, number)
-    else
-        entry.body = body_of(kept)
-        store_entry(number, entry)
-    end
+    local gone, their_bytes = leave_entry(number, entry_of(number), function(_, message)
+        return its[untraced(message)]
+    end)
+    ended, nbytes = ended + #gone, nbytes + their_bytes
 end
 count('used', -nbytes)
-count(args.schedules and 'recurrent' or 'deferred', -ended)
+if args.schedules then
+    count('recurrent', -ended)
+end
 if ended > 0 then
     tell_of_room()
 end

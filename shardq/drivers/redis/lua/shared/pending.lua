@@ -51,7 +51,9 @@ local function entry_of(number)
 end
 
 local function store_entry(number, entry)
-    local said = cmsgpack.pack({pipe = entry.pipe, due_us = entry.due_us, schedule = entry.schedule})
+    local said = cmsgpack.pack({
+        pipe = entry.pipe, due_us = entry.due_us, schedule = entry.schedule, places = entry.places,
+    })
     redis.call('HSET', WAITING, number, struct.pack('<I4', #said) .. said .. entry.body)
 end
 
@@ -72,6 +74,38 @@ local function forget_entry(kind, set, number, entry)
     for _, message in ipairs(messages_in(entry.body)) do
         redis.call('ZREM', WAITS, waits_prefix(kind, entry.pipe, message) .. number)
     end
+end
+
+-- The place in its entry by which a message is known for as long as it waits: from 0, as they were accepted. Where some
+-- have left, `entry.places` has those of the others.
+local function place_in(entry, at)
+    return entry.places and entry.places[at] or at - 1
+end
+
+-- The messages of an entry of DUE for which `leaves` is true leave it. Returns them, and how many bytes they have.
+local function leave_entry(number, entry, leaves)
+    local kept, places, stays, gone, nbytes = {}, {}, {}, {}, 0
+    for at, message in ipairs(messages_in(entry.body)) do
+        if leaves(place_in(entry, at), message) then
+            gone[#gone + 1], nbytes = message, nbytes + #message
+        else
+            kept[#kept + 1], places[#places + 1], stays[untraced(message)] = message, place_in(entry, at), true
+        end
+    end
+    for _, message in ipairs(gone) do
+        if not stays[untraced(message)] then
+            redis.call('ZREM', WAITS, waits_prefix(ONCE, entry.pipe, message) .. number)
+        end
+    end
+    if #kept == 0 then
+        redis.call('HDEL', WAITING, number)
+        redis.call('ZREM', DUE, number)
+    elseif #gone > 0 then
+        entry.body, entry.places = body_of(kept), places
+        store_entry(number, entry)
+    end
+    count('deferred', -#gone)
+    return gone, nbytes
 end
 
 -- Messages that were stored already come into their tube.

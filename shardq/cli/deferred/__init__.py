@@ -1,0 +1,1 @@
+"""What `shardq later ...` does."""

@@ -1,0 +1,61 @@
+"""Files into which operators have requests written before these go."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from shardq.errors import ConfigurationError
+
+
+class Export:
+    """A new file that nobody but this user can read.
+
+    Raises `ConfigurationError` where the file is there already, or cannot be made or written.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._file = -1
+
+    def __enter__(self) -> Export:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            self._file = os.open(self.path, flags, 0o600)
+        except FileExistsError:
+            raise ConfigurationError(f"{self.path} exists already: give --export with the name of a new file") from None
+        except OSError as error:
+            raise self._refused(error) from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._file)
+
+    def add(self, lines: bytes) -> None:
+        """Write these lines. They are on the disk when this returns."""
+        try:
+            while lines:
+                lines = lines[os.write(self._file, lines) :]
+            with suppress(OSError):  # of a file system that cannot
+                os.fsync(self._file)
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def _refused(self, error: OSError) -> ConfigurationError:
+        return ConfigurationError(f"{self.path} cannot be written: {error.strerror}; give --export FILE")
+
+
+def lines_of(path: str) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file, with their numbers from 1 on. Raises `ConfigurationError` where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            yield from enumerate(file, 1)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def new_file_name(what: str) -> str:
+    """The name of a file for requests that are about to be so."""
+    return f"shardq-{what}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{os.getpid()}.jsonl"
