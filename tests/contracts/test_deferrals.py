@@ -16,6 +16,7 @@ from shardq.pages import each
 from shardq.protocols import Lock, Storage
 from tests.conftest import OpenBackend
 from tests.contracts.test_storage import OTHER, PIPE, claimed, contents, drain, fill, numbered
+from tests.contracts.test_time import came
 from tests.support.clock import now_us
 from tests.support.drivers import MIB
 from tests.support.tasks import LIMIT_S, in_thread
@@ -147,15 +148,19 @@ async def test_S40_an_id_that_leads_nowhere_finds_nothing(storage: Storage) -> N
 
 
 async def test_S41_what_is_cancelled_never_comes_and_others_do(storage: Storage, lock: Lock) -> None:
-    await deferred(storage, *numbered(5), in_us=SECOND_US // 20)
-    await deferred(storage, b"other", in_us=SECOND_US // 20)
+    cancelled = 0
 
-    cancelled = await storage.deferrals.cancel(*await ids(storage, *numbered(5)[1:4], b"other"))
+    async def defer(base_us: int) -> None:
+        nonlocal cancelled
+        for messages in (numbered(5), [b"other"]):
+            await storage.append([(PIPE, messages)], when=When(base_us))
+        stay = (numbered(5)[0], numbered(5)[4])
+        unwanted = [its.id for its in await waiting(storage) if its.message not in stay]
+        cancelled = await storage.deferrals.cancel(*unwanted)
+
+    await came(storage, defer)
 
     assert cancelled == 4
-    async with asyncio.timeout(LIMIT_S):
-        while (await storage.backlog()).deferred:
-            await storage.promote()
     assert (await drain(storage, PIPE, await claimed(lock))).messages == [numbered(5)[0], numbered(5)[4]]
 
 
@@ -287,12 +292,15 @@ async def test_S43_what_is_gone_is_said(storage: Storage) -> None:
 
 
 async def test_S43_what_has_come_at_its_time_is_gone(storage: Storage) -> None:
-    await deferred(storage, b"one", in_us=SECOND_US // 20)
-    [its] = await waiting(storage)
-    async with asyncio.timeout(LIMIT_S):
-        while (await storage.backlog()).deferred:
-            await storage.promote()
+    seen = list[Deferred]()
 
+    async def defer(base_us: int) -> None:
+        await storage.append([(PIPE, [b"one"])], when=When(base_us))
+        seen[:] = await waiting(storage)
+
+    await came(storage, defer)
+
+    [its] = seen
     assert await storage.deferrals.run(its.id) is None
     assert await storage.deferrals.cancel(its.id) == 0
     assert await contents(storage, PIPE) == [b"one"]

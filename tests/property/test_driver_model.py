@@ -168,7 +168,7 @@ class DriverModel(RuleBasedStateMachine):
             self._appended(waiting[place].pipe, [waiting[place].message])
 
     def _waiting(self) -> list[Deferred]:
-        return listed(lambda after: run(self.storage.deferrals.page(after, 5)))
+        return listed(lambda after: run(self.storage.deferrals.page(after, 20)))
 
     @rule(pipe=pipes, new=messages, absent=st.booleans())
     def append_what_is_due(self, pipe: str, new: list[bytes], absent: bool) -> None:
