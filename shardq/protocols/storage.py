@@ -210,7 +210,7 @@ class Storage(Protocol):
 
     @property
     def deferrals(self) -> Deferrals:
-        """The messages that wait for their time, one by one: S39 to S43."""
+        """The messages that wait for their time, one by one: S40 to S44."""
         ...
 
     @property

@@ -1,4 +1,4 @@
-"""Single messages that wait for their time: S39 to S43 of `shardq.protocols.Deferrals`, on every driver."""
+"""Single messages that wait for their time: S40 to S44 of `shardq.protocols.Deferrals`, on every driver."""
 
 # The clause numbers in the names are upper case, as in the contract.
 # ruff: noqa: N802
@@ -12,6 +12,7 @@ import pytest
 
 from shardq.errors import ConfigurationError
 from shardq.model import Deferred, When
+from shardq.model.trace import Trace, traced
 from shardq.pages import each
 from shardq.protocols import Lock, Storage
 from tests.conftest import OpenBackend
@@ -49,10 +50,10 @@ def messages_of(found: Sequence[Deferred]) -> list[bytes]:
     return [its.message for its in found]
 
 
-# S39
+# S40
 
 
-async def test_S39_they_are_listed_in_the_order_of_their_times(storage: Storage) -> None:
+async def test_S40_they_are_listed_in_the_order_of_their_times(storage: Storage) -> None:
     late_us = await deferred(storage, b"late", pipe=OTHER, in_us=2 * HOUR_US)
     soon_us = await deferred(storage, b"one", b"two")
     await storage.append([(PIPE, [b"again"])], when=When(soon_us, "every 3600"))
@@ -69,7 +70,7 @@ async def test_S39_they_are_listed_in_the_order_of_their_times(storage: Storage)
 
 
 @pytest.mark.parametrize("limit", [1, 3, 64])
-async def test_S39_they_are_listed_page_by_page(storage: Storage, limit: int) -> None:
+async def test_S40_they_are_listed_page_by_page(storage: Storage, limit: int) -> None:
     """Of one call and of several, at one time and at several."""
     due_us = await now_us(storage) + HOUR_US
     for start in range(0, 40, 8):
@@ -79,7 +80,7 @@ async def test_S39_they_are_listed_page_by_page(storage: Storage, limit: int) ->
 
 
 @pytest.mark.parametrize("limit", [2, 100])
-async def test_S39_a_listing_begins_behind_an_id(storage: Storage, limit: int) -> None:
+async def test_S40_a_listing_begins_behind_an_id(storage: Storage, limit: int) -> None:
     """Which may be in the middle of a call, and gone."""
     due_us = await now_us(storage) + HOUR_US
     for start in range(0, 12, 4):
@@ -92,7 +93,7 @@ async def test_S39_a_listing_begins_behind_an_id(storage: Storage, limit: int) -
         assert messages_of(await waiting(storage, its_id, limit)) == numbered(12)[place + 1 :]
 
 
-async def test_S39_an_id_stays_whatever_becomes_of_others(storage: Storage) -> None:
+async def test_S40_an_id_stays_whatever_becomes_of_others(storage: Storage) -> None:
     await deferred(storage, *numbered(6))
     every = [its.id for its in await waiting(storage)]
 
@@ -104,10 +105,10 @@ async def test_S39_an_id_stays_whatever_becomes_of_others(storage: Storage) -> N
     assert [its.id for its in await waiting(storage)][:3] == [every[1], every[4], every[5]]
 
 
-# S40
+# S41
 
 
-async def test_S40_one_is_found_by_its_id(storage: Storage) -> None:
+async def test_S41_one_is_found_by_its_id(storage: Storage) -> None:
     await deferred(storage, b"one", b"two", b"three")
     for its in await waiting(storage):
         assert await storage.deferrals.find(its.id) == its
@@ -118,7 +119,7 @@ async def test_S40_one_is_found_by_its_id(storage: Storage) -> None:
     assert await storage.deferrals.find(its_id) is None
 
 
-async def test_S40_what_is_no_id_is_refused(storage: Storage) -> None:
+async def test_S41_what_is_no_id_is_refused(storage: Storage) -> None:
     await deferred(storage, b"one")
     for wrong in ("", "one", "1-2", "-1-2-3-4", "g-0-0-0", "1-2-3-4-5", "f" * 17 + "-1-1-1"):
         with pytest.raises(ConfigurationError, match="no id of a request that waits"):
@@ -130,7 +131,7 @@ async def test_S40_what_is_no_id_is_refused(storage: Storage) -> None:
     assert (await storage.backlog()).deferred == 1
 
 
-async def test_S40_an_id_that_leads_nowhere_finds_nothing(storage: Storage) -> None:
+async def test_S41_an_id_that_leads_nowhere_finds_nothing(storage: Storage) -> None:
     await deferred(storage, b"one")
     [its_id] = await ids(storage, b"one")
     parts = its_id.split("-")
@@ -144,10 +145,10 @@ async def test_S40_an_id_that_leads_nowhere_finds_nothing(storage: Storage) -> N
     assert (await storage.deferrals.find(its_id)) is not None
 
 
-# S41
+# S42
 
 
-async def test_S41_what_is_cancelled_never_comes_and_others_do(storage: Storage, lock: Lock) -> None:
+async def test_S42_what_is_cancelled_never_comes_and_others_do(storage: Storage, lock: Lock) -> None:
     cancelled = 0
 
     async def defer(base_us: int) -> None:
@@ -164,7 +165,7 @@ async def test_S41_what_is_cancelled_never_comes_and_others_do(storage: Storage,
     assert (await drain(storage, PIPE, await claimed(lock))).messages == [numbered(5)[0], numbered(5)[4]]
 
 
-async def test_S41_counts_and_equality_forget_it(storage: Storage) -> None:
+async def test_S42_counts_and_equality_forget_it(storage: Storage) -> None:
     await deferred(storage, b"one", b"two")
     before = await storage.backlog()
     assert await storage.append([(PIPE, [b"one"])], absent=True) == 0
@@ -178,7 +179,7 @@ async def test_S41_counts_and_equality_forget_it(storage: Storage) -> None:
     assert await storage.append([(PIPE, [b"one"])], absent=True) == 1
 
 
-async def test_S41_of_equal_ones_the_others_stay(storage: Storage) -> None:
+async def test_S42_of_equal_ones_the_others_stay(storage: Storage) -> None:
     await deferred(storage, b"x", b"x", b"x")
     first, second, third = [its.id for its in await waiting(storage)]
 
@@ -190,7 +191,20 @@ async def test_S41_of_equal_ones_the_others_stay(storage: Storage) -> None:
     assert await storage.append([(PIPE, [b"x"])], absent=True) == 1
 
 
-async def test_S41_many_are_cancelled_in_one_call(storage: Storage) -> None:
+async def test_S42_equals_with_other_trace_contexts_are_equals(storage: Storage) -> None:
+    [one], [other] = (traced([b"x"], Trace(bytes([its]) * 16, bytes([its]) * 8, 1)) for its in (1, 2))
+    await deferred(storage, one, other)
+    first, second = await waiting(storage)
+    assert {first.message, second.message} == {one, other}
+
+    assert await storage.deferrals.cancel(first.id) == 1
+    assert await storage.append([(PIPE, [b"x"])], absent=True) == 0
+    assert await storage.deferrals.cancel(second.id) == 1
+
+    assert await storage.append([(PIPE, [b"x"])], absent=True) == 1
+
+
+async def test_S42_many_are_cancelled_in_one_call(storage: Storage) -> None:
     due_us = await now_us(storage) + HOUR_US
     for start in range(0, 300, 100):
         await storage.append([(PIPE, numbered(100, start))], when=When(due_us))
@@ -200,7 +214,7 @@ async def test_S41_many_are_cancelled_in_one_call(storage: Storage) -> None:
     assert messages_of(await waiting(storage, limit=64)) == numbered(300)[1::2]
 
 
-async def test_S41_who_waits_until_all_is_done_is_woken(storage: Storage) -> None:
+async def test_S42_who_waits_until_all_is_done_is_woken(storage: Storage) -> None:
     await deferred(storage, b"one")
     quiet = asyncio.create_task(storage.wait_for_quiet(LIMIT_S, deferred=True))
     await asyncio.sleep(0)
@@ -210,10 +224,10 @@ async def test_S41_who_waits_until_all_is_done_is_woken(storage: Storage) -> Non
     assert await quiet
 
 
-# S42
+# S43
 
 
-async def test_S42_it_comes_now_behind_what_is_there(storage: Storage, lock: Lock) -> None:
+async def test_S43_it_comes_now_behind_what_is_there(storage: Storage, lock: Lock) -> None:
     await storage.append([(PIPE, [b"zero"])])
     await deferred(storage, *numbered(4))
     chosen = await ids(storage, numbered(4)[2], numbered(4)[0])
@@ -227,7 +241,7 @@ async def test_S42_it_comes_now_behind_what_is_there(storage: Storage, lock: Loc
     assert (await drain(storage, PIPE, await claimed(lock))).messages == wanted
 
 
-async def test_S42_the_last_of_a_call_comes_as_well(storage: Storage, lock: Lock) -> None:
+async def test_S43_the_last_of_a_call_comes_as_well(storage: Storage, lock: Lock) -> None:
     """However large it is."""
     await deferred(storage, b"l" * 20_000, b"m" * 20_000)
     for its in await waiting(storage):
@@ -237,7 +251,7 @@ async def test_S42_the_last_of_a_call_comes_as_well(storage: Storage, lock: Lock
     assert (await drain(storage, PIPE, await claimed(lock))).messages == [b"l" * 20_000, b"m" * 20_000]
 
 
-async def test_S42_a_sleeping_wait_returns(storage: Storage) -> None:
+async def test_S43_a_sleeping_wait_returns(storage: Storage) -> None:
     await deferred(storage, b"one")
     [its_id] = await ids(storage, b"one")
     woken = asyncio.create_task(storage.wait(None, LIMIT_S))
@@ -248,7 +262,7 @@ async def test_S42_a_sleeping_wait_returns(storage: Storage) -> None:
     assert await woken is not None
 
 
-async def test_S42_it_is_an_equal_until_it_is_handled(storage: Storage, lock: Lock) -> None:
+async def test_S43_it_is_an_equal_until_it_is_handled(storage: Storage, lock: Lock) -> None:
     await deferred(storage, b"one", b"two")
     assert await storage.deferrals.run((await ids(storage, b"one"))[0])
     assert await storage.append([(PIPE, [b"one"])], absent=True) == 0
@@ -260,7 +274,7 @@ async def test_S42_it_is_an_equal_until_it_is_handled(storage: Storage, lock: Lo
 
 
 @pytest.mark.requires("bounded")
-async def test_S42_where_there_is_no_room_it_waits_on(open_backend: OpenBackend) -> None:
+async def test_S43_where_there_is_no_room_it_waits_on(open_backend: OpenBackend) -> None:
     """Or it has its room already."""
     storage = open_backend(1 * MIB).storage
     await deferred(storage, *[b"d" * 1000] * 8)
@@ -275,10 +289,10 @@ async def test_S42_where_there_is_no_room_it_waits_on(open_backend: OpenBackend)
     assert after.queued == before.queued + sum(map(bool, ran))
 
 
-# S43
+# S44
 
 
-async def test_S43_what_is_gone_is_said(storage: Storage) -> None:
+async def test_S44_what_is_gone_is_said(storage: Storage) -> None:
     await deferred(storage, b"one", b"two", b"three")
     one, two, three = await ids(storage, b"one", b"two", b"three")
     assert await storage.deferrals.run(one)
@@ -291,7 +305,7 @@ async def test_S43_what_is_gone_is_said(storage: Storage) -> None:
     assert await contents(storage, PIPE) == [b"one"]
 
 
-async def test_S43_what_has_come_at_its_time_is_gone(storage: Storage) -> None:
+async def test_S44_what_has_come_at_its_time_is_gone(storage: Storage) -> None:
     seen = list[Deferred]()
 
     async def defer(base_us: int) -> None:
@@ -306,7 +320,7 @@ async def test_S43_what_has_come_at_its_time_is_gone(storage: Storage) -> None:
     assert await contents(storage, PIPE) == [b"one"]
 
 
-async def test_S43_one_of_several_wins(storage: Storage) -> None:
+async def test_S44_one_of_several_wins(storage: Storage) -> None:
     """Threads cancel and run the same ones, while they come due."""
     await deferred(storage, *numbered(40), in_us=SECOND_US // 10)
     every = [its.id for its in await waiting(storage, limit=64)]

@@ -1,4 +1,4 @@
-"""Single messages on a server that wait for their time: S39 to S43 of the contract."""
+"""Single messages on a server that wait for their time: S40 to S44 of the contract."""
 
 from __future__ import annotations
 
