@@ -32,6 +32,7 @@ from bench.scenarios import (
     startup,
     threads,
     wake_up,
+    watching,
 )
 
 _MODULES = (
@@ -50,6 +51,7 @@ _MODULES = (
     follow_up,
     fairness,
     beside,
+    watching,
     idle,
     importing,
     startup,
