@@ -6,7 +6,8 @@ import asyncio
 import os
 import socket
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -97,8 +98,22 @@ def _say(site: Site, address: Address, port: int, secret: str) -> None:
         complain(f"http://{address.host}:{port}{site.prefix}/?token={secret}")
 
 
+class _Server(uvicorn.Server):
+    """Ends by a signal as by any other wish: it does not send the signal once more, which would end the process before
+    its socket is removed.
+    """
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        with super().capture_signals():
+            try:
+                yield
+            finally:
+                self._captured_signals.clear()
+
+
 async def _served(app: ASGIApp, listening: socket.socket, life: int | None) -> None:
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(
             app,
             log_config=None,

@@ -1,0 +1,92 @@
+"""Renews the pictures of the page in docs/page/: a family works, and a browser looks. `scripts/pictures` runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import tempfile
+from pathlib import Path
+from urllib.parse import quote
+
+from PIL import Image
+
+from shardq import connect
+from shardq.web.access import Token
+from shardq.web.application import application
+from shardq.web.desk import Site
+from tests.support.browser import browser
+from tests.support.page import COOKIE, SECRET, served
+from tests.support.picture_jobs import Gone, Notify, Photo, Resize
+from tests.support.programs import ROOT, Supervise
+from tests.support.segments import remove_files
+
+#: Pictures by their names: the page, what is clicked on it, and the colours.
+PICTURES = {
+    "overview": ("", "", "light"),
+    "handlers": ("handlers", "", "light"),
+    "threads": ("threads", "", "light"),
+    "workers": ("workers", "", "light"),
+    "dead": ("dead", "", "light"),
+    "letters": ("dead?all=1", "", "light"),
+    "letter": ("dead?all=1", "tbody th a", "light"),
+    "ask": ("ask?what=requeue&all=1", "", "light"),
+    "later": ("later", "", "light"),
+    "overview-dark": ("", "", "dark"),
+}
+_FOLDER = ROOT / "docs" / "page"
+_COLOURS = 160
+#: How long the family works before, in milliseconds: the last hour has some points then.
+_MEANWHILE_MS = 35_000
+
+
+async def _fill(url: str) -> None:
+    photos = [Photo(f"{number}.jpg", f"user-{number % 97}") for number in range(6000)]
+    async with await connect(url) as queue:
+        await queue.register(Gone, *photos[:60])
+        await queue.register(Notify, photos[0], recurrent="30 8 * * MON-FRI")
+        await queue.register(Notify, photos[1], recurrent=3600)
+        await queue.register(Notify, photos[2], defer=1800)
+        await queue.register(Resize, *photos)
+        await queue.register(Notify, *photos)
+
+
+def main() -> None:
+    name = f"shop-{secrets.token_hex(3)}"
+    module = "tests.support.picture_jobs"
+    family = Supervise(f"{module}:Resize", f"{module}:Notify", "--url", f"shm://{name}", "--workers", 2)
+    try:
+        family.serving()
+        asyncio.run(_fill(f"shm://{name}"))
+        with (
+            tempfile.TemporaryDirectory() as home,
+            served(application(Site(f"shm://{name}"), Token(SECRET, COOKIE))) as at,
+        ):
+            _take(at, Path(home))
+    finally:
+        family.stop()
+        family.discard()
+        remove_files(name)
+
+
+def _take(address: str, home: Path) -> None:
+    with browser(home) as started:
+        pages = {}
+        for scheme in ("light", "dark"):
+            context = started.new_context(color_scheme=scheme, viewport={"width": 1280, "height": 720})
+            pages[scheme] = context.new_page()
+            pages[scheme].goto(f"{address}/?token={quote(SECRET)}")
+            pages[scheme].wait_for_selector("nav")
+        pages["light"].wait_for_timeout(_MEANWHILE_MS)
+        for name, (path, clicked, scheme) in PICTURES.items():
+            page = pages[scheme]
+            page.goto(f"{address}/{path}")
+            if clicked:
+                page.click(clicked)
+            page.wait_for_timeout(1500)
+            file = _FOLDER / f"{name}.png"
+            page.screenshot(path=file)
+            Image.open(file).convert("P", palette=Image.Palette.ADAPTIVE, colors=_COLOURS).save(file, optimize=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""The page in a real browser: it renews what is shown, but not under the user's hands, and obeys its own policy."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+
+from shardq import Handler, connect
+from shardq.deadletters import Buried
+from shardq.drivers import SharedStorage
+from shardq.web.access import Token
+from shardq.web.application import application
+from tests.support import browser, hostile
+from tests.support import letters as storing
+from tests.support.drivers import MIB
+from tests.support.letters import Fulfil, Notify, Order, User
+from tests.support.page import COOKIE, SECRET, served, site_of
+from tests.support.tasks import LIMIT_S
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+ORDERS = [Order(number, User(number), "timed out" if number % 2 else "key") for number in range(6)]
+
+
+@pytest.fixture
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browser.browser(tmp_path_factory.mktemp("browser")) as started:
+        yield started
+
+
+@pytest.fixture
+def url(name: str) -> str:
+    SharedStorage.create(name, 32 * MIB).detach()
+    return f"shm://{name}"
+
+
+@pytest.fixture
+def address(url: str, tmp_path: Path) -> Iterator[str]:
+    with served(application(site_of(url, tmp_path), Token(SECRET, COOKIE))) as address:
+        yield f"{address}/"
+
+
+@pytest.fixture
+def page(chromium: Browser, address: str) -> Iterator[Page]:
+    with opened(chromium, address) as page:
+        yield page
+
+
+@contextmanager
+def opened(chromium: Browser, address: str, expects: Sequence[str] = (), **options: Any) -> Iterator[Page]:
+    """A page that was let in, with these options. In the end it has said nothing to its console, but what has one of
+    the words in `expects`.
+    """
+    context, said = chromium.new_context(**options), list[str]()
+    context.set_default_timeout(LIMIT_S * 1000)
+    try:
+        page = context.new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("dialog", lambda dialog: said.append(dialog.message))
+        page.goto(f"{address}?token={quote(SECRET)}")
+        page.wait_for_selector("nav")
+        yield page
+    finally:
+        context.close()
+    assert [its for its in said if not any(word in its for word in expects)] == []
+
+
+def elsewhere(does: Callable[..., Any], *arguments: Any) -> Any:
+    """What it returns in another thread: in this one an event loop serves the browser."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(does, *arguments).result()
+
+
+def let_fail(url: str, handler: type[Handler[Any]], *requests: Any) -> None:
+    elsewhere(storing.let_fail, url, handler, *requests)
+
+
+def letters_at(url: str) -> Sequence[Buried]:
+    found: Sequence[Buried] = elsewhere(storing.letters_at, url)
+    return found
+
+
+def register(url: str, *users: User) -> None:
+    async def send() -> None:
+        async with await connect(url) as queue:
+            await queue.register(Notify, *users)
+
+    elsewhere(asyncio.run, send())
+
+
+def until_text(page: Page, text: str) -> None:
+    page.wait_for_function("text => document.body.innerText.includes(text)", arg=text)
+
+
+def test_what_is_shown_is_renewed(page: Page, url: str, address: str) -> None:
+    page.goto(f"{address}threads")
+    until_text(page, "No thread has requests")
+
+    register(url, User(1), User(2))
+
+    until_text(page, "2 requests")
+    until_text(page, "Live")
+
+
+def test_nothing_is_renewed_under_the_users_hands(page: Page, url: str, address: str) -> None:
+    until_text(page, "Live")
+    page.evaluate("document.getSelection().selectAllChildren(document.querySelector('h1'))")
+    until_text(page, "Held while you select")
+    register(url, User(1))
+    asked = page.evaluate("performance.getEntriesByType('resource').length")
+    page.wait_for_timeout(1500)
+
+    assert page.evaluate("document.getSelection().toString()") == "Overview"
+    assert page.evaluate("performance.getEntriesByType('resource').length") == asked
+
+    page.evaluate("document.getSelection().removeAllRanges()")
+    until_text(page, "Live")
+    page.wait_for_function("document.querySelector('.card .value').innerText == '1'")
+
+
+def test_letters_are_filtered_put_back_and_the_way_back_is_kept(page: Page, url: str, address: str) -> None:
+    let_fail(url, Fulfil, *ORDERS)
+    page.goto(f"{address}dead")
+    page.fill("input[name=match]", "type=KeyError")
+    page.keyboard.press("Enter")
+    until_text(page, "Put back all that fit")
+    assert page.locator("input[name=id]").count() == 3
+
+    page.click("tbody th a")
+    until_text(page, "Traceback")
+    page.go_back()
+    until_text(page, "Put back all that fit")
+    assert page.input_value("input[name=match]") == "type=KeyError"
+
+    page.click("text=Put back all that fit")
+    until_text(page, "Put back 3 dead letters?")
+    assert len(letters_at(url)) == 6
+    page.click("button.do")
+    until_text(page, "3 put back")
+    assert len(letters_at(url)) == 3
+
+
+def test_what_is_ticked_is_dropped(page: Page, url: str, address: str, tmp_path: Path) -> None:
+    let_fail(url, Fulfil, *ORDERS)
+    page.goto(f"{address}dead?all=1")
+    page.check("[data-all]")
+    assert page.locator("input[name=id]:checked").count() == 6
+    page.locator("input[name=id]").first.uncheck()
+    page.click("text=Drop what is ticked")
+    until_text(page, "Drop 5 dead letters?")
+    page.click("button.do")
+
+    until_text(page, "5 dropped")
+    assert len(letters_at(url)) == 1
+    assert len(list(tmp_path.glob("shardq-dropped-*"))) == 1
+
+
+def test_all_is_done_without_a_script(chromium: Browser, url: str, address: str) -> None:
+    let_fail(url, Fulfil, *ORDERS)
+    with opened(chromium, address, java_script_enabled=False) as page:
+        page.goto(f"{address}dead?all=1")
+        page.locator("input[name=id]").first.check()
+        page.click("text=Put back what is ticked")
+        page.click("button.do")
+        page.wait_for_selector("text=1 put back")
+    assert len(letters_at(url)) == 5
+
+
+PAGES = ["", "handlers", "threads", "workers", "dead", "dead?all=1", "later", "letter?id=LETTER", "thread?pipe=TUBE"]
+PAGES += ["ask?what=drop&all=1", "dead?match=nonsense"]
+
+
+def test_pages_fit_are_accessible_and_hostile_texts_are_inert(chromium: Browser, url: str, address: str) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    text = f"<script>alert(1)</script><img src=x onerror=alert(1)>\"'{hostile.ALL}{'x' * 65536}"
+    let_fail(url, hostile.Speaks, hostile.Text(text))
+    let_fail(url, Fulfil, *ORDERS)
+    register(url, User(1, text))
+    hostile_letter = next(its.id for its in letters_at(url) if its.letter.handler.endswith("Speaks"))
+    tube = elsewhere(asyncio.run, _tubes(url))[0]
+    paths = [path.replace("LETTER", quote(hostile_letter)).replace("TUBE", quote(tube)) for path in PAGES]
+    for scheme, width in (("light", 1280), ("dark", 390)):
+        size = {"width": width, "height": 900}
+        with opened(chromium, address, color_scheme=scheme, viewport=size, expects=("400",)) as page:
+            for path in paths:
+                page.goto(address + path)
+
+                assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+                found = Axe().run(page).response["violations"]
+                assert [(its["id"], [node["html"] for node in its["nodes"]]) for its in found] == [], path
+                assert page.locator("main img").count() == 0
+
+
+def test_the_shown_part_keeps_the_policy_of_its_page(page: Page, address: str) -> None:
+    assert not re.search(r"\sstyle=|\son\w+=|<style", page.content())
+
+
+async def _tubes(url: str) -> list[str]:
+    async with await connect(url) as queue:
+        return [pipe for pipe in await queue.storage.pipes() if "Notify" in pipe]
