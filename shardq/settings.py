@@ -162,6 +162,9 @@ class SupervisorSettings(FromEnvironment, prefix="QUEUE_SUPERVISOR_"):
     metrics: str | None = text(None, check=_check_address)
     """Answer GET /metrics at HOST:PORT, :PORT for this machine alone, or unix:PATH, in a process beside the workers.
     Default: nowhere."""
+    web: str | None = text(None, check=_check_address)
+    """Serve the page at HOST:PORT, :PORT for this machine alone, or unix:PATH, in a process beside the workers. Its
+    address with the token is printed on standard error. Default: nowhere."""
     log_level: Literal["debug", "info", "warning", "error"] = one_of(
         "debug", "info", "warning", "error", default="info"
     )

@@ -31,7 +31,7 @@ from shardq.handler import Handler
 from shardq.model import handler_name
 from shardq.queue import Queue
 from shardq.serving import command_line, lifecycle
-from shardq.serving.beside import companions
+from shardq.serving.beside import PAGE_TOKEN, companions
 from shardq.settings import SupervisorSettings, check_environment
 from shardq.supervisor.code.handlers import load_handlers
 from shardq.supervisor.code.init import Init, module_of
@@ -96,6 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.url = options.url or server_url
     proofs.key = os.environ.pop(FUNCTIONS_KEY, None)
     secrets = [(name, value) for name, value in ((SERVER_URL, server_url), (FUNCTIONS_KEY, proofs.key)) if value]
+    secrets.append((PAGE_TOKEN, os.environ.pop(PAGE_TOKEN, "") or os.urandom(18).hex()))
     program = Program.of_this_process(RESUME)._replace(variables=secrets)
     origin = Origin(program, Terminal.of_this_process())
     _listen(options)
@@ -176,7 +177,7 @@ def _supervise(
         try:
             terminal = resumption.terminal if resumption else origin.terminal
             again = _again(lambda: segment.hold, origin.program)
-            with companions(settings, url, again=resumption is not None) as beside:
+            with companions(settings, url, origin.program, again=resumption is not None) as beside:
                 family = Family(segment, run, again, settings, origin.program, control, resumption, terminal, beside)
                 return family.run(signals)
         finally:
@@ -251,7 +252,7 @@ def _runner(
             extra += ["--url", url]
         if proofs.key:
             os.environ[FUNCTIONS_KEY] = proofs.key
-        extra += settings.options(skip=("url", "workers", "drain", "stale", "capacity", "metrics"))
+        extra += settings.options(skip=("url", "workers", "drain", "stale", "capacity", "metrics", "web"))
         execute_worker([*options.targets, *(["--main", options.main] if options.main else []), *extra], life, close)
 
     shared = unshareable((options.control,))
@@ -317,7 +318,7 @@ def _serve_server(
     try:
         terminal = resumption.terminal if resumption else origin.terminal
         again = _again(lambda: storage.hold, origin.program, (storage.news.writer,), str(storage.family))
-        with companions(settings, url, again=resumption is not None) as beside:
+        with companions(settings, url, origin.program, again=resumption is not None) as beside:
             family = Family(storage, run, again, settings, origin.program, control, resumption, terminal, beside)
             return family.run(signals)
     finally:

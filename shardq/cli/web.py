@@ -9,9 +9,7 @@ import secrets
 from shardq.cli.verbs import Verbs, group, names_storage
 from shardq.connect import is_redis, segment_name
 from shardq.errors import ConfigurationError, shown
-
-#: Where a supervisor leaves the token of the page that it starts.
-TOKEN_VARIABLE = "SHARDQ_WEB_TOKEN"
+from shardq.system.addresses import Address
 
 
 def add_web(verbs: Verbs) -> None:
@@ -34,22 +32,21 @@ def add_web(verbs: Verbs) -> None:
     made.add_argument(
         "--exports", default=".", metavar="FOLDER", help="where dead letters are written before they are dropped"
     )
-    made.add_argument("--life", type=int, help=argparse.SUPPRESS)
 
 
 def web(options: argparse.Namespace) -> None:
     """Serve the page until a signal ends it. Raises `ConfigurationError`."""
     try:
         from shardq.web.desk import Site
-        from shardq.web.serving import Address, serve
+        from shardq.web.serving import serve
     except ModuleNotFoundError as error:
         raise ConfigurationError(f"the page needs {error.name}: pip install shardq[web]") from error
     if not is_redis(options.url):
         segment_name(options.url)
-    secret = os.environ.pop(TOKEN_VARIABLE, "") or secrets.token_urlsafe(24)
+    secret = secrets.token_urlsafe(24)
     hosts = frozenset(name.lower() for name in options.host)
     site = Site(options.url, hosts, options.read_only, os.path.abspath(options.exports), _prefix(options.prefix))
-    serve(site, Address.read(options.listen), secret=secret, user_header=options.user_header, life=options.life)
+    serve(site, Address.parsed(options.listen), secret=secret, user_header=options.user_header)
 
 
 def _prefix(text: str) -> str:

@@ -12,6 +12,7 @@ from shardq.cli.dead.looking import as_values
 from shardq.cli.recurrent import as_values as recurrent_values
 from shardq.cli.render import as_json
 from shardq.cli.views import View
+from shardq.metrics.exposition import CONTENT_TYPE, text_of
 from shardq.web.desk import Desk
 from shardq.web.letters import listed, match_of
 from shardq.web.looking import overview_of
@@ -60,6 +61,12 @@ async def recurrent(desk: Desk, request: Request) -> Response:
             if (after := page.after) is None:
                 break
     return _json(found[:_MOST])
+
+
+async def metrics(desk: Desk, request: Request) -> Response:
+    """As `shardq metrics`."""
+    async with desk.measuring:
+        return Response(text_of(await desk.metrics.look()), headers={"Content-Type": CONTENT_TYPE})
 
 
 async def healthz(desk: Desk, request: Request) -> Response:

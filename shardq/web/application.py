@@ -35,6 +35,7 @@ VIEWS: dict[str, tuple[Endpoint, Right]] = {
     "/dead": (dead.dead, "view"),
     "/letter": (dead.letter, "view"),
     "/message": (dead.message, "view_payloads"),
+    "/metrics": (api.metrics, "view"),
     "/api/v1/status": (api.status, "view"),
     "/api/v1/tubes": (api.tubes, "view"),
     "/api/v1/dead": (api.dead, "view_payloads"),
@@ -155,7 +156,7 @@ def _refused(desk: Desk, request: Request, right: Right) -> Response:
 
 
 def _is_for_machines(request: Request) -> bool:
-    return "/api/" in request.scope["path"]
+    return "/api/" in request.scope["path"] or request.scope["path"].endswith("/metrics")
 
 
 def _too_large(request: Request, error: Exception) -> Response:

@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, Response
 
 from shardq.connect import without_secrets
 from shardq.errors import ConfigurationError
+from shardq.metrics.looks import SLICE_S, Looks
 from shardq.web.access import LOOPBACK, Authorize, Right
 from shardq.web.letters import Groups
 from shardq.web.looking import Lookout, Seldom
@@ -52,6 +53,9 @@ class Desk:
         self.lookout = Lookout(site.url)
         self.heat: Seldom[Heat] = Seldom(lambda meter: scan(self.lookout, meter))
         self.groups = Groups(self.lookout)
+        self.metrics = Looks(site.url, SLICE_S)
+        self.measuring = asyncio.Lock()
+        """Entered by one look for metrics at a time."""
         self.acting = asyncio.Lock()
         """Entered by one action at a time."""
         self._authorize = authorize

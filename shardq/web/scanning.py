@@ -1,4 +1,4 @@
-"""The tubes with requests in them: a map of all, and one."""
+"""The tubes with requests in them: a map of all, and how they are."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from shardq.web.looking import Lookout, Meter
 
 #: So many cells a map of them has at most.
 CELLS = 512
-#: Seconds that the search for one tube may take.
-_SEARCH_S = 2.0
 
 
 class Cell(NamedTuple):
@@ -38,17 +36,6 @@ async def scan(lookout: Lookout, meter: Meter) -> Heat:
     rows = (views[start : start + width] for start in range(0, len(views), width))
     cells = [Cell(len(row), max(row, key=lambda view: view.oldest_age_s or 0.0)) for row in rows]
     return Heat(unix_s, len(views), cells)
-
-
-async def tube_of(lookout: Lookout, pipe: str) -> TubeView | None:
-    """What is known of one tube. None: it is empty, or the search took too long."""
-    meter = Meter()
-    async for view in _all(lookout, meter):
-        if view.pipe == pipe:
-            return view
-        if meter.spent_s > _SEARCH_S:
-            break
-    return None
 
 
 def state_of(view: TubeView) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +16,11 @@ import httpx
 import uvicorn
 from starlette.types import ASGIApp
 
+from shardq.serving.listening import Listening
+from shardq.system.addresses import Address
 from shardq.web.access import Token
 from shardq.web.application import application
 from shardq.web.desk import Site
-from shardq.web.serving import Address
 from tests.support.tasks import LIMIT_S
 
 SECRET = "a token of these tests"
@@ -43,12 +46,14 @@ def asked(site: Site, *, enters: bool = True) -> Iterator[httpx.Client]:
 @contextmanager
 def served(app: ASGIApp) -> Iterator[str]:
     """Serves it on the loopback, at the address that is returned."""
-    listening = Address("127.0.0.1", 0, "").listen()
+    listening = Listening.at(Address("127.0.0.1", 0, ""))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1))
-    serving = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
+    serving = threading.Thread(
+        target=lambda: asyncio.run(server.serve(sockets=[socket.socket(fileno=os.dup(listening.descriptor))]))
+    )
     serving.start()
     try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        yield f"http://{listening.address}"
     finally:
         server.should_exit = True
         serving.join()

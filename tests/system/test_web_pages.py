@@ -90,12 +90,15 @@ def test_the_pages_show_what_is_there(client: httpx.Client, url: str, orders: li
     assert f"{name_of(Notify)}/" in shown(client, "/threads")
     assert shown(client, "/later").count("<time") >= 5
     [tube] = json.loads(client.get("/api/v1/tubes").text)
-    assert "Ann" in shown(client, "/thread", pipe=tube["pipe"])
+    thread = shown(client, "/thread", pipe=tube["pipe"])
+    assert "Ann" in thread
+    assert "Why it does not run" in thread
     groups = shown(client, "/dead")
     assert "ValueError" in groups
     assert "KeyError" in groups
     assert "letters.py:" in groups
     assert client.get("/healthz").status_code == 503
+    assert "\nshardq_dead_letters{" in client.get("/metrics").text
 
 
 @on_each_home

@@ -15,9 +15,11 @@ from starlette.routing import Mount
 import shardq.web
 from shardq.drivers import SharedStorage
 from shardq.errors import ConfigurationError
+from shardq.system.addresses import Address
 from shardq.web.access import NamedByProxy, Right
 from shardq.web.application import ACTIONS, PROBES, QUESTIONS, VIEWS, application
 from shardq.web.guarding import MOST_BYTES
+from shardq.web.serving import serve
 from tests.support.drivers import MIB
 from tests.support.ids import text_of
 from tests.support.letters import Fulfil, Order, User, let_fail, letters_at
@@ -235,7 +237,5 @@ def test_who_names_no_storage_is_told() -> None:
 
 
 def test_a_header_takes_a_socket_that_only_a_proxy_reaches(url: str) -> None:
-    from shardq.web.serving import Address, serve
-
     with pytest.raises(ConfigurationError, match="unix:PATH"):
-        serve(site_of(url), Address.read("127.0.0.1:0"), secret="x", user_header="X-User")
+        serve(site_of(url), Address.parsed("127.0.0.1:0"), secret="x", user_header="X-User")

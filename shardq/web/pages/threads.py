@@ -10,11 +10,12 @@ from starlette.responses import Response
 from shardq.cli.render import age
 from shardq.encoding.generic import readable
 from shardq.errors import ConfigurationError
+from shardq.reasons import why
 from shardq.text.printable import printable
 from shardq.text.wording import counted
 from shardq.web.charts import SHADES_S, heat_map
 from shardq.web.desk import Desk
-from shardq.web.scanning import Cell, state_of, tube_of
+from shardq.web.scanning import Cell, state_of
 
 #: Requests that are shown of one thread.
 _HEAD = 10
@@ -38,16 +39,12 @@ async def thread(desk: Desk, request: Request) -> Response:
     pipe = request.query_params.get("pipe", "")
     if pipe.count("/") < 3:
         raise ConfigurationError("name a tube, as MODULE/Handler/THREAD/PRIORITY")
-    view = await tube_of(desk.lookout, pipe)
     sees = await desk.may(request, "view_payloads")
     async with desk.lookout.looking() as observer:
-        queued = await observer.length(pipe)
+        explained = await why(observer, pipe)
         head = await observer.range(pipe, _HEAD) if sees else None
     requests = zip(head.numbers, map(readable, head.messages), strict=True) if head else ()
-    state = state_of(view) if view else ""
-    return await desk.page(
-        request, "thread.html", pipe=pipe, view=view, queued=queued, state=state, requests=list(requests)
-    )
+    return await desk.page(request, "thread.html", pipe=pipe, explained=explained, requests=list(requests))
 
 
 def _cell(cell: Cell) -> tuple[str, str, float]:

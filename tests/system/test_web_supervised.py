@@ -1,0 +1,72 @@
+"""`supervise --web ADDRESS`: the page beside the workers, whose end touches nobody."""
+
+from __future__ import annotations
+
+import os
+import re
+from signal import SIGHUP, SIGKILL
+
+import httpx
+import psutil
+
+from shardq.supervisor.exits import Exit
+from tests.support import jobs
+from tests.support.ports import free_ports
+from tests.support.programs import Supervise, lives, until
+from tests.support.supervised import Start
+from tests.support.tasks import LIMIT_S
+
+JOBS = jobs.__name__
+
+
+def address_of(program: Supervise) -> str:
+    return program.hear(r"the page is at (http://127\.0\.0\.1:\d+/\?token=\S+)")[1]
+
+
+def pages(program: Supervise) -> list[int]:
+    """Pids of the processes that serve the page."""
+    return [
+        process.pid
+        for process in psutil.Process(program.pid).children()
+        if any("shardq.web.companion" in word for word in process.cmdline())
+    ]
+
+
+def shows(client: httpx.Client, address: str) -> bool:
+    """Whether the page lets in who has the address."""
+    try:
+        return client.get(re.sub(r"\?.*", "readyz", address)).text == "ok\n" and client.get(address).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_its_end_touches_nobody_and_it_ends_with_the_family(start: Start, url: str) -> None:
+    program = start(JOBS, "--url", url, "--workers", 1, "--web", "127.0.0.1:0").serving()
+    address = address_of(program)
+    with httpx.Client(timeout=LIMIT_S) as client:
+        until(lambda: shows(client, address), "the page shows a family that serves")
+        workers = program.workers(2) - set(pages(program))
+
+        [page] = pages(program)
+        os.kill(page, SIGKILL)
+
+        program.hear("the page ended, starting it again")
+        until(lambda: pages(program) not in ([], [page]), "the page is there again")
+        until(lambda: shows(client, address), "it lets in who was let in before")
+        assert all(map(lives, workers))
+    [page] = pages(program)
+    assert program.stop() == Exit.OK
+    assert not lives(page)
+    assert program.heard.count("token=") == 1
+
+
+def test_it_keeps_its_address_and_its_token_over_a_reload(start: Start, url: str) -> None:
+    [port] = free_ports(1)
+    program = start(JOBS, "--url", url, "--workers", 1, "--web", f"127.0.0.1:{port}").serving()
+    address = address_of(program)
+    with httpx.Client(timeout=LIMIT_S) as client:
+        until(lambda: shows(client, address), "the page shows a family that serves")
+        program.signal(SIGHUP)
+        program.hear("reloaded")
+        until(lambda: shows(client, address), "it lets in who was let in before")
+    assert program.stop() == Exit.OK
