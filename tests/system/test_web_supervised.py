@@ -11,6 +11,8 @@ import psutil
 
 from shardq.supervisor.exits import Exit
 from tests.support import jobs
+from tests.support.homes import Home
+from tests.support.jobs import Folder, Gated
 from tests.support.ports import free_ports
 from tests.support.programs import Supervise, lives, until
 from tests.support.supervised import Start
@@ -69,4 +71,21 @@ def test_it_keeps_its_address_and_its_token_over_a_reload(start: Start, url: str
         program.signal(SIGHUP)
         program.hear("reloaded")
         until(lambda: shows(client, address), "it lets in who was let in before")
+    assert program.stop() == Exit.OK
+
+
+def test_a_family_at_work_is_shown(home: Home, start: Start, folder: Folder) -> None:
+    home.leave(Gated, folder.notes(range(2)))
+    program = start(JOBS, "--url", home.url, "--workers", 1, "--web", "127.0.0.1:0").serving()
+    address = address_of(program)
+    folder.until("begin", 0)
+    with httpx.Client(timeout=LIMIT_S) as client:
+        until(lambda: shows(client, address), "the page shows a family that serves")
+        at = re.sub(r"\?.*", "", address)
+        [tube] = client.get(f"{at}api/v1/tubes").json()
+        assert f"worker process {tube['worker_pid']}" in client.get(f"{at}thread", params={"pipe": tube["pipe"]}).text
+        assert str(tube["worker_pid"]) in client.get(f"{at}workers").text
+        assert "busy" in client.get(f"{at}handlers").text
+        assert client.get(f"{at}healthz").text == "ok\n"
+    folder.permit(2)
     assert program.stop() == Exit.OK
