@@ -19,7 +19,7 @@ def line(values: Sequence[tuple[float, float | None]], label: str) -> Markup:
     known = [value for _, value in values if value is not None]
     if len(known) < 2:
         return Markup("")
-    top, last, first = max(known) or 1.0, values[-1][0], values[0][0]
+    top, last, first = max(known), values[-1][0], values[0][0]
     step = _WIDTH / max(last - first, 1.0)
     runs, run = list[list[str]](), list[str]()
     for at, value in values:
@@ -28,7 +28,7 @@ def line(values: Sequence[tuple[float, float | None]], label: str) -> Markup:
             continue
         if not run:
             runs.append(run)
-        run.append(f"{(at - first) * step:.1f},{_HEIGHT - 2 - value / top * (_HEIGHT - 4):.1f}")
+        run.append(f"{(at - first) * step:.1f},{_HEIGHT - 2 - value / (top or 1) * (_HEIGHT - 4):.1f}")
     lines = Markup("").join(Markup('<polyline points="{}"/>').format(" ".join(run)) for run in runs)
     told = f"{label}: {known[-1]:,.0f} at last, at most {top:,.0f}"
     return Markup(
