@@ -169,6 +169,19 @@ async def test_every_verb_lets_the_loop_go_on(name: str, storage: SharedStorage)
         await asyncio.gather(*tasks.values())
 
 
+async def test_a_look_for_quiet_without_a_timeout_waits_a_moment_for_the_guard(
+    name: str, storage: SharedStorage
+) -> None:
+    with holder(name, "hold") as other:
+        stopped_inside(other)
+        looking = asyncio.create_task(storage.wait_for_quiet(0))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not looking.done()
+        free_again(other)
+        assert await looking
+
+
 async def test_a_worker_that_looks_for_work_can_be_stopped(name: str, storage: SharedStorage) -> None:
     worker = Worker(SharedLock(storage), Queue(storage))
     with holder(name, "hold") as other:

@@ -20,7 +20,7 @@ from shardq.drivers.shared.keeping import Keeping
 from shardq.drivers.shared.lock import SharedLock
 from shardq.drivers.shared.pacing import Pace
 from shardq.drivers.shared.sleeping import Sleeping
-from shardq.drivers.shared.waiters import Deadline, ears_of, limit_of_coroutines, until_free
+from shardq.drivers.shared.waiters import LOOK_S, Deadline, ears_of, limit_of_coroutines, until_free
 from shardq.errors import SegmentBusy, SegmentMissing
 from shardq.kept import KeptIndex
 from shardq.model import (
@@ -322,6 +322,7 @@ class SharedStorage:
 
     async def wait_for_quiet(self, timeout_s: float | None = None, *, deferred: bool = False) -> bool:
         deadline = Deadline(timeout_s)
+        free_by = Deadline(None if timeout_s is None else max(timeout_s, LOOK_S))
         while True:
             try:
                 with self.ears.listening() as heard:
@@ -331,9 +332,9 @@ class SharedStorage:
                         return False
                     await deadline.wait(heard, self.settings.safety_net)
             except SegmentBusy:
-                if deadline.over:
+                if free_by.over:
                     return False
-                await deadline.pause()
+                await free_by.pause()
 
     async def backlog(self) -> Counts:
         return await self.patiently(lambda: self._store.inspection.counts())

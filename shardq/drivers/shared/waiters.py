@@ -20,6 +20,9 @@ from shardq.shm.store import Store
 #: For how long a coroutine keeps its loop waiting for the guard, and how long it then lets others run, at first and at
 #: most, before it tries again.
 SHORT_S, FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.005, 0.002, 0.1
+#: For how long a look for quiet waits for the guard at least, whatever its timeout: on a busy machine the process that
+#: has the guard may not run for a moment, and the answer to a timeout of 0 is taken as what is there.
+LOOK_S = 1.0
 
 _Result = TypeVar("_Result")
 
