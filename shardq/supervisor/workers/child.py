@@ -43,8 +43,9 @@ OPENED_IN_ALL = OPENED_TO_SERVE + 6
 
 #: How many seconds a worker has for its end by default.
 _END_WITHIN_S = 25.0
-#: A worker that does not come to its end breaks off by itself so many seconds before the supervisor would kill it.
-_BEFORE_KILLED_S = 0.5
+#: A worker that does not come to its end breaks off by itself so many seconds before the supervisor would kill it: on a
+#: busy machine it does not run at once. Of a short time it has half.
+_BEFORE_KILLED_S = 1.0
 
 
 def become_worker(run: RunWorker, number: int, life: int, close: Sequence[int]) -> NoReturn:
@@ -187,7 +188,9 @@ class _Service:
     def left_s(self, timeout_s: float) -> float:
         """How many seconds are left of those that a worker has after TERM."""
         told_at = self._term.told_at if self._term else None
-        return timeout_s if told_at is None else told_at + timeout_s - _BEFORE_KILLED_S - time.monotonic()
+        if told_at is None:
+            return timeout_s
+        return told_at + timeout_s - min(_BEFORE_KILLED_S, timeout_s / 2) - time.monotonic()
 
 
 def _reseed() -> None:
