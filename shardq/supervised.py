@@ -49,7 +49,9 @@ class Supervised(Protocol):
     def counts(self) -> Counts: ...
 
     def only_unserved(self) -> list[str]:
-        """The tubes that are not empty, if this family serves the handler of none of them; else an empty list."""
+        """The tubes that are not empty, if this family serves the handler of none of them, or only such as are paused,
+        of which nothing is in hand; else an empty list.
+        """
         ...
 
     def wake_workers(self) -> None:

@@ -1,6 +1,6 @@
-"""`shardq status|top|tubes|peek|why|stack|dead|park|later|recurrent|results|check|move|take-over|destroy|metrics`:
-look from outside into a segment, also into one without a supervisor, or into a storage on a server. The same as
-`python -m shardq`.
+"""`shardq status|top|tubes|peek|why|stack|dead|park|pause|resume|later|recurrent|results|check|move|take-over|destroy`,
+`shardq metrics`: look from outside into a segment, also into one without a supervisor, or into a storage on a server.
+The same as `python -m shardq`.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from heapq import heappush, heappushpop
 from importlib import import_module
 from itertools import count
@@ -28,13 +29,8 @@ def tubes(options: argparse.Namespace) -> None:
     if options.json:
         print(as_json(shown))
         return
-    titles = "tube", "queued", "oldest", "worker pid", "failed"
-    rows = [
-        (view.pipe, f"{view.queued:,}", age(view.oldest_age_s or 0.0), _worker(view), str(view.attempts or ""))
-        for view in shown
-    ]
-    known = len(titles) if any(view.oldest_age_s is not None for view in shown) else 2
-    print(columns(titles[:known], [row[:known] for row in rows], found, "no tubes with requests in them"), end="")
+    titles, rows = _table(shown)
+    print(columns(titles, rows, found, "no tubes with requests in them"), end="")
 
 
 def peek(options: argparse.Namespace) -> None:
@@ -107,9 +103,25 @@ async def _tubes(options: argparse.Namespace) -> tuple[list[TubeView], int]:
     return [view for *_, view in sorted(longest, reverse=True)], next(numbers)
 
 
+def _table(shown: Sequence[TubeView]) -> tuple[Sequence[str], list[Sequence[str]]]:
+    """Titles and rows. A server says less of a tube."""
+    says_more = any(view.oldest_age_s is not None for view in shown)
+    titles = ("tube", "queued", "oldest", "worker pid", "failed") if says_more else ("tube", "queued", "worker")
+    rows = list[Sequence[str]]()
+    for view in shown:
+        pipe, queued, worker = view.pipe, f"{view.queued:,}", _worker(view)
+        more = (age(view.oldest_age_s or 0.0), worker, str(view.attempts or "")) if says_more else (worker,)
+        rows.append((pipe, queued, *more))
+    if any(view.paused for view in shown) or says_more:
+        return titles, rows
+    return titles[:2], [row[:2] for row in rows]
+
+
 def _worker(view: TubeView) -> str:
     if view.unserved:
         return "unserved"
+    if view.paused:
+        return f"{view.worker_pid or ''} paused".lstrip()
     return f"rests {age(view.rests_s)}" if view.rests_s else str(view.worker_pid or "")
 
 
@@ -118,5 +130,8 @@ def _in_use(segment: SupervisedSegment, url: str) -> SegmentError:
     if others:
         which = counted(others, "process: end it", "processes: end them")
         return SegmentError(f"{url} is in use by {which} first")
-    left = ", ".join(contents.in_words(contents.counts(segment.storage))) or "results that are kept"
+    left = (
+        ", ".join(contents.in_words(contents.counts(segment.storage)))
+        or "results that are kept, or pauses of handlers,"
+    )
     return SegmentError(f"{url} has {left} left: add --with-requests to lose them")

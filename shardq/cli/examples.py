@@ -49,6 +49,11 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         f"later run {_URL} --handler app.jobs/Resize --match within=1h",
     ),
     "later restore": (f"later restore {_URL} shardq-cancelled-20260102T030405-77.jsonl",),
+    "pause": (
+        f"pause {_URL} app.jobs/Resize",
+        f"pause {_URL} app.jobs/Resize --for 600 --reason 'the disk is full'",
+    ),
+    "resume": (f"resume {_URL} app.jobs/Resize",),
     "recurrent list": (f"recurrent list {_URL}",),
     "recurrent cancel": (f"recurrent cancel {_URL} app.jobs/Report/0/0#5a3f09bc", f"recurrent cancel {_URL} --all"),
     "results": (f"results {_URL} --limit 20", f"results {_URL} --drop 17 18"),

@@ -36,6 +36,7 @@ def new_parser() -> Parser:
     add_dead(verbs)
     _parking(verbs)
     add_later(verbs)
+    _pausing(verbs)
     _recurrent(verbs)
     _results(verbs)
     _move(verbs)
@@ -101,6 +102,18 @@ def _stack(verbs: Verbs) -> None:
 def _parking(verbs: Verbs) -> None:
     made = on_storage(verbs, "park", park, "make dead letters of all requests in a tube that no worker serves")
     made.add_argument("pipe", metavar="MODULE/Handler/THREAD/PRIORITY", help="name of the tube, as `tubes` shows it")
+
+
+def _pausing(verbs: Verbs) -> None:
+    text = "hand out no more requests of a handler; what is in hand is finished, and what comes is accepted"
+    pause = on_storage(verbs, "pause", later("shardq.cli.pausing", "pause"), text)
+    pause.add_argument("handler", metavar="MODULE/Handler", help="name of the handler, as `tubes` shows it")
+    pause.add_argument(
+        "--for", dest="for_s", type=seconds, metavar="SECONDS", help="so long (default: until it is resumed)"
+    )
+    pause.add_argument("--reason", default="", metavar="TEXT", help="why, for those who look")
+    resume = on_storage(verbs, "resume", later("shardq.cli.pausing", "resume"), "end the pause of a handler")
+    resume.add_argument("handler", metavar="MODULE/Handler", help="name of the handler, as `status` shows it")
 
 
 def _recurrent(verbs: Verbs) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from shardq.cli.opened import PATIENCE_S, run
+from shardq.cli.pausing import pause_lines
 from shardq.cli.render import age, as_json, columns, size, tell_wrongs, went
 from shardq.cli.status import Rates, speed
 from shardq.connect import without_secrets
@@ -74,6 +75,7 @@ def status_text(url: str, view: Overview, rates: Rates) -> str:
         lines.append(f"dead:     {counted(view.dead, 'dead letter')}; {view.buried:,} failed for good so far{gone}")
     if view.deferred or view.recurrent:
         lines.append(f"later:    {view.deferred:,} deferred, {view.recurrent:,} recurrent")
+    lines += pause_lines(view.paused)
     lines.append(f"messages: {size(view.used_bytes)}")
     families = columns(_FAMILY_TITLES, list(map(_row, view.families)), none="no family serves it")
     workers = columns(_WORKER_TITLES, list(_workers(view.families))) if view.workers else ""

@@ -10,6 +10,7 @@ from importlib import import_module
 
 from shardq.cli.handlers import HANDLER_TITLES, handler_row
 from shardq.cli.opened import observed_segment, run
+from shardq.cli.pausing import pause_lines
 from shardq.cli.render import age, as_json, columns, size, went
 from shardq.connect import is_redis
 from shardq.drivers.shared.observing import Overview, SharedObserver, WorkerView
@@ -45,6 +46,7 @@ def segment_text(url: str, view: Overview, rates: Rates, handlers: Iterable[Hand
         due_s = (view.next_due_us or 0) / 1e6 - time.time()
         when = f"; the next is due in {age(due_s)}" if due_s > 0 else "; the next is due"
         lines.append(f"later:    {view.deferred:,} deferred, {view.recurrent:,} recurrent{when}")
+    lines += pause_lines(view.paused)
     reserve = f"{size(view.reserved_bytes)} in reserve"
     lines.append(f"memory:   {size(view.used_bytes)} of {size(view.capacity_bytes)}, {reserve}")
     if view.guard:

@@ -21,6 +21,14 @@ from shardq.model.names import (
     priority_of,
     split_key,
 )
+from shardq.model.pauses import (
+    LONGEST_PAUSED_BYTES,
+    LONGEST_REASON_BYTES,
+    MOST_PAUSES,
+    Pause,
+    check_pause,
+    too_many_pauses,
+)
 from shardq.model.progress import AtWork, Progress, check_progress, cut_note
 from shardq.model.retry import Retry
 from shardq.model.routes import Route, Tube, thread_of
@@ -50,9 +58,12 @@ __all__ = [
     "INBOX",
     "KEPT_NAME_BYTES",
     "KEPT_PIPE",
+    "LONGEST_PAUSED_BYTES",
+    "LONGEST_REASON_BYTES",
     "MAIN_NAMES",
     "MAIN_SCRIPT",
     "MAIN_SCRIPT_IN_WORKER",
+    "MOST_PAUSES",
     "NOT_ALONE",
     "REASONS",
     "AllTerms",
@@ -71,6 +82,7 @@ __all__ = [
     "HandlerView",
     "Limits",
     "Part",
+    "Pause",
     "PipeFacts",
     "Place",
     "Progress",
@@ -91,6 +103,7 @@ __all__ = [
     "WorkerFacts",
     "bucket_of",
     "check_parts",
+    "check_pause",
     "check_progress",
     "cut_note",
     "dead_pipe",
@@ -107,4 +120,5 @@ __all__ = [
     "signal_name",
     "split_key",
     "thread_of",
+    "too_many_pauses",
 ]

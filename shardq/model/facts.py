@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from shardq.model.moving import Standing
+from shardq.model.pauses import Pause
 from shardq.model.progress import AtWork
 
 
@@ -64,6 +65,8 @@ class PipeFacts:
     """None: the storage does not say."""
     full: float | None = None
     """Which part of its capacity is in use, from 0 to 1. None: it has no bound, or does not say."""
+    paused: Pause | None = None
+    """What keeps workers off its handler."""
     moving: bool = False
     """Whether it changed too fast to be looked at, and nothing is known of its thread."""
     unknown: tuple[str, ...] = ()

@@ -26,6 +26,8 @@ class TubeView:
     rests_s: float | None = None
     """For how many seconds its thread is still not offered to workers: its handler did not start or cannot be used, a
     request waits for its next attempt, or there was no room."""
+    paused: bool | None = None
+    """Whether its handler is paused."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,19 @@ from shardq.errors import HandlerError, RequestError, ScheduleError, shown
 from shardq.handler import Handler
 from shardq.handling.info import request_type
 from shardq.lazy import Lazy
-from shardq.model import EMPTY, Batch, Counts, Figures, Place, Standing, TubeLeft, TubeState, Waiting, handler_name
+from shardq.model import (
+    EMPTY,
+    Batch,
+    Counts,
+    Figures,
+    Pause,
+    Place,
+    Standing,
+    TubeLeft,
+    TubeState,
+    Waiting,
+    handler_name,
+)
 from shardq.pages import Page
 from shardq.scheduling.schedule import first_us, written
 
@@ -94,6 +106,10 @@ class Ancestor:
         self.storage = self
         self.stand, self.leave, self.stay = server.stand, server.leave, server.stay
         self.hand_over, self.forget = server.hand_over, server.forget
+
+    async def pauses(self) -> list[Pause]:
+        """None: `sharded-queue` knows no pauses."""
+        return []
 
     async def in_hand(self) -> list[str]:
         return [] if self._ignores_locks else await self._server.locked()

@@ -17,7 +17,7 @@ from contextlib import nullcontext, suppress
 from typing import NamedTuple
 
 from shardq.errors import MoveRefused, QueueFull, ShardqError
-from shardq.model import Chunk, Place, Standing
+from shardq.model import Chunk, Place, Standing, When
 from shardq.moving import chunks
 from shardq.protocols import Movable
 from shardq.text.wording import counted
@@ -170,6 +170,8 @@ async def _copied(ends: Ends, number: int) -> int:
         while left.messages:
             await _store(ends, number, left)
             left = left.behind(await target.stored(left))
+    for its in await source.storage.pauses():
+        await target.storage.pause(its.handler, When(its.until_us) if its.until_us else None, its.reason)
     await target.settle(number, last.number, await source.figures())
     return last.number
 

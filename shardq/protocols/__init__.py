@@ -15,9 +15,10 @@ Redis: a call whose answer was lost is made again and done once. A storage on on
 made with more, so what is said there of partitions does not restrict it; on a cluster it has many. A thread is in one
 partition for ever.
 
-`storage` has the clauses S1 and following, `lock` has L1 and following, `moving` has M1 and following: what the drivers
-promise that have more than one process; `observer` has O1 and following, for what looks at them from outside.
-`serializer` turns requests into messages, and `inside` is what a handler's code sees of the queue and of its batch.
+`storage` and `pausing` have the clauses S1 and following, `lock` has L1 and following, `moving` has M1 and following:
+what the drivers promise that have more than one process; `observer` has O1 and following, for what looks at them from
+outside. `serializer` turns requests into messages, and `inside` is what a handler's code sees of the queue and of its
+batch.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from shardq.protocols.inside import Emitting, InHand, Registrar
 from shardq.protocols.lock import Lock
 from shardq.protocols.moving import Movable
 from shardq.protocols.observer import Knowing, Observer, Overviewed, Readable
+from shardq.protocols.pausing import Pausable
 from shardq.protocols.serializer import Serializer
 from shardq.protocols.storage import Served, Storage
 
@@ -40,6 +42,7 @@ __all__ = [
     "Movable",
     "Observer",
     "Overviewed",
+    "Pausable",
     "Readable",
     "Registrar",
     "Serializer",

@@ -21,12 +21,12 @@ class Movable(Protocol):
     Source
 
     M1. After `leave` the storage takes nothing and hands out nothing. `append`, `append_when_room`, `claim`, `take`,
-        `wait`, `rest`, `promote`, `requeue`, `drop`, `remove`, `unschedule`, `wait_for_quiet`, and a `turn` without a
-        batch raise `StorageMoved` with the URL; those that sleep are woken for it. What is in hand can be acknowledged,
-        with outputs, failed, given back, buried and released, and a `turn` with a batch then hands out nothing. A
-        `rest` with a batch acknowledges it before it raises. Looks are answered as ever. `stay` ends that, unless the
-        messages are the target's already. [Redis: where `leave` cuts a call over several partitions in two, the error
-        says in `stored` which tubes have their messages: these move with the rest.]
+        `wait`, `rest`, `promote`, `requeue`, `drop`, `remove`, `unschedule`, `pause`, `resume`, `wait_for_quiet`, and a
+        `turn` without a batch raise `StorageMoved` with the URL; those that sleep are woken for it. What is in hand can
+        be acknowledged, with outputs, failed, given back, buried and released, and a `turn` with a batch then hands out
+        nothing. A `rest` with a batch acknowledges it before it raises. Looks are answered as ever. `stay` ends that,
+        unless the messages are the target's already. [Redis: where `leave` cuts a call over several partitions in two,
+        the error says in `stored` which tubes have their messages: these move with the rest.]
     M2. `in_hand` names threads on which there is a claim. Claims of the dead are ended first. Once there is none,
         nothing in the source changes any more, but by the move. [Redis: also threads to which messages are on their way
         from another partition; it brings these on, whatever the bound.]
@@ -47,7 +47,8 @@ class Movable(Protocol):
         stores nothing, where there is no room. What was known of a tube holds: failures, isolation, and until when its
         thread rests. Messages that wait come at the time given, and those of a schedule go on from there. Where the
         storage has no more what it said to be stored, `store` and `settle` raise `MoveRefused`. [Redis: as above.]
-    M7. `settle` takes over the figures, once. Tokens given out later are above those of the source.
+    M7. `settle` takes over the figures, once. Tokens given out later are above those of the source. Handlers may be
+        paused while content comes: these pauses stand once it is `open`, and go where the move is not finished.
     """
 
     @property

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from shardq.model import Batch, Counts, CrewMember, HandlerView, PipeFacts, Scheduled, TubeView
+from shardq.model import Batch, Counts, CrewMember, HandlerView, Pause, PipeFacts, Scheduled, TubeView
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.protocols.deferrals import DeferralsSeen
 
@@ -27,6 +27,8 @@ class Readable(Protocol):
     def deferrals(self) -> DeferralsSeen: ...
 
     async def backlog(self) -> Counts: ...
+
+    async def pauses(self) -> list[Pause]: ...
 
 
 class Knowing(Protocol):
@@ -57,6 +59,11 @@ class Overviewed(Protocol):
         """Its workers, by host and number."""
         ...
 
+    @property
+    def paused(self) -> Sequence[Pause]:
+        """The handlers that are paused."""
+        ...
+
     def as_dict(self) -> Mapping[str, Any]:
         """All of it as plain values."""
         ...
@@ -83,6 +90,8 @@ class Observer(Readable, Protocol):
     O8. `facts` has what is known of one pipe: its requests and those of its thread are of one instant. Of a pipe that
         is not there, too, it says how the storage stands and who works for it. What the storage cannot know is None,
         and the reasons that cannot be seen for that are in `unknown`. [Memory: the storage itself is asked.]
+    O9. `pauses`, and `paused` of the overview, are those of the storage. `tubes` says of each tube whether its handler
+        is paused, and `facts` which pause it has.
     """
 
     @property

@@ -9,13 +9,14 @@ from shardq.model import AllTerms, Batch, Counts, Failed, Hand, Limits, Part, Re
 from shardq.outputs import Output
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.protocols.deferrals import Deferrals
+from shardq.protocols.pausing import Pausable
 from shardq.settings import StorageSettings
 
 #: Names of the handlers, `module/Handler`, that a worker has; None: of all there are.
 Served = frozenset[str] | None
 
 
-class Storage(Protocol):
+class Storage(Pausable, Protocol):
     """Keeps the messages of all tubes, and the claims on their threads.
 
     Tubes

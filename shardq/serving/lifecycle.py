@@ -84,7 +84,7 @@ def resumed(
     resumption: Resumption,
 ) -> SupervisedSegment:
     """The segment that this process supervised before it executed itself anew."""
-    storage = SharedStorage.resume(segment_name(url), resumption.lock, resumption.slot)
+    storage = SharedStorage.attach_again(segment_name(url), resumption.lock, resumption.slot)
     segment = SupervisedSegment(_for_handlers(storage, options), handlers, deferred=settings.deferred)
     segment.become_supervisor(again=True)
     return segment
@@ -174,14 +174,15 @@ def leave(segment: SupervisedSegment, url: str, targets: Sequence[str]) -> None:
 
 def what_stays(url: str, targets: Sequence[str], left: Counts, pids: Sequence[int]) -> str:
     """Says why a segment stays when its supervisor ends, and what to do with it. It stays because something is left in
-    it, or because these other processes are attached to it. Where there is neither, it has results that are kept.
+    it, or because these other processes are attached to it. Where there is neither, it has results that are kept, or
+    pauses of handlers.
     """
     again = f"`python -m shardq.supervise {' '.join(targets)} --url {shlex.quote(url)}` goes on with it"
     if kinds := contents.in_words(left):
         one = sum(contents.fields(left).values()) == 1
         return f"{', '.join(kinds)} {'stays' if one else 'stay'} in {url}: {again}"
     if not pids:
-        return f"results that are kept stay in {url}: {again}"
+        return f"results that are kept, or pauses of handlers, stay in {url}: {again}"
     users = counted(len(pids), "process", "processes")
     which = f" ({', '.join(map(str, pids))})"
     later = f"`python -m shardq destroy --url {url}` removes it afterwards"

@@ -44,6 +44,7 @@ driver calls), `observing` (looking from outside). The modules, each after those
 * `processes.death_watch`: noticing a death
 * `processes.bells`: which processes to ring, and which rings stand
 * `processes.sleepers`: which processes sleep, and which to ring
+* `tubes.pauses`: handlers whose threads are offered to no worker
 * `tubes.claims`: which process serves which thread, and which threads have work
 * `tubes.graves`: dead letters, and results that are kept: the oldest make room
 * `tubes.parts`: all of `tubes`, put together for one process
@@ -71,6 +72,7 @@ driver calls), `observing` (looking from outside). The modules, each after those
 * `verbs.outputs`: adding what a handler sends on, in the commit that acknowledges
 * `verbs.waiting`: looking for work, sleeping
 * `verbs.delivering`: claiming threads, handing out and acknowledging
+* `verbs.pausing`: keeping workers off handlers
 * `verbs.burying`: dead letters
 * `verbs.supervision`: the supervisor's view
 * `verbs.leaving`: the content goes elsewhere

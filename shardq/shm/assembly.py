@@ -29,6 +29,7 @@ from shardq.shm.verbs.inspection import Inspection
 from shardq.shm.verbs.leaving import Leaving
 from shardq.shm.verbs.membership import Membership
 from shardq.shm.verbs.outputs import Outputs
+from shardq.shm.verbs.pausing import Pausing
 from shardq.shm.verbs.pending_pages import PendingPages
 from shardq.shm.verbs.reading import Reading
 from shardq.shm.verbs.recovery import Recovery
@@ -94,6 +95,7 @@ class Assembly:
             gate,
         )
         self.burying = Burying(segment, journal, directory, fifos, writer, claims, graves, sleepers, section, gate)
+        self.pausing = Pausing(claims.pauses, section, gate)
         self.supervision = Supervision(segment, slots, self.doorbell, exit_log, section, gate)
         self.membership = Membership(segment, slots, self.supervision)
         self.inspection = Inspection(segment, slots, handlers, directory, sleepers, section)

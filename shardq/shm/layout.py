@@ -1,7 +1,7 @@
 """Where every word of a segment lives. Offsets are computed here and nowhere else.
 
-    header | slots | byte maps | index | extent tables | journal
-    ------------------------- fixed part ------------------------
+    header | slots | byte maps | index | extent tables | journal | pauses
+    ----------------------------- fixed part -----------------------------
 
     | handlers | thread entries | tube entries | heaps | equality tables | tallies | extents by class | reserve
     -------------------------- as needed -------------------------------- ------- sparse --------
@@ -32,6 +32,8 @@ from shardq.shm.words import (
     MOST_STORES,
     MOST_TOUCHED,
     PAGE,
+    PAUSE_BYTES,
+    PAUSE_PLACES,
     SERVED_BYTES,
     SLOT_WORDS,
     SMALLEST_CELL_BYTES,
@@ -173,8 +175,13 @@ class Layout:
         return self.coming_word + MOST_COMING
 
     @cached_property
+    def pauses_word(self) -> int:
+        """First word of the table of pauses."""
+        return self.stores_word + 2 * MOST_STORES
+
+    @cached_property
     def fixed_bytes(self) -> int:
-        return _pages((self.stores_word + 2 * MOST_STORES) * WORD)
+        return _pages(self.pauses_word * WORD + PAUSE_PLACES * PAUSE_BYTES)
 
     @cached_property
     def step_parts(self) -> int:
@@ -280,6 +287,9 @@ class Layout:
     def handler_name(self, number: int) -> int:
         """Byte address of the entry's name."""
         return self.handler_table + (number - 1) * HANDLER_BYTES + HANDLER_WORDS * WORD
+
+    def pause_word(self, place: int) -> int:
+        return self.pauses_word + place * PAUSE_BYTES // WORD
 
     def thread_word(self, thread: int) -> int:
         return (self.thread_table + thread * THREAD_BYTES) // WORD

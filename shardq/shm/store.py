@@ -32,6 +32,7 @@ from shardq.shm.verbs.delivering import Delivering
 from shardq.shm.verbs.inspection import Inspection
 from shardq.shm.verbs.leaving import Leaving
 from shardq.shm.verbs.membership import Membership
+from shardq.shm.verbs.pausing import Pausing
 from shardq.shm.verbs.reading import Reading
 from shardq.shm.verbs.removing import Removing
 from shardq.shm.verbs.supervision import Supervision
@@ -157,6 +158,12 @@ class Store:
         """Burying, putting back, and dropping dead letters."""
         self.take_slot()
         return self._parts.burying
+
+    @property
+    def pausing(self) -> Pausing:
+        """Keeping workers off handlers."""
+        self.take_slot()
+        return self._parts.pausing
 
     @property
     def supervision(self) -> Supervision:

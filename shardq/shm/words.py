@@ -8,7 +8,7 @@ from __future__ import annotations
 #: "shardq" and two bytes that no text file has, little endian.
 MAGIC_NUMBER = int.from_bytes(b"shardq\x1f\xf1", "little")
 #: Grows with every change of the layout. A segment carries it in its header, written last of all.
-LAYOUT_VERSION = 10
+LAYOUT_VERSION = 11
 
 WORD = 8
 PAGE = 4096
@@ -88,8 +88,10 @@ PAGE = 4096
     TARGET_BYTES,  # length of the URL of where the content goes, which stands at TARGET
     ORIGIN_BYTES,  # length of what says where the content comes from, which stands at ORIGIN
     TALLIES_BYTES,  # memory that tallies have, see `tubes.tallies`
+    PAUSED,  # one bit for each place of the table of pauses that counts, 0: no handler is paused
+    PAUSE_NUMBER,  # pauses ever made
     DIED,  # a word for each of the ways in which workers died
-) = range(69)
+) = range(71)
 #: What CLOSED says. SHUT: nothing is accepted any more, the segment is about to go. LEAVING: the content is about to go
 #: elsewhere; only what is in hand may still be acknowledged. LEFT: it is elsewhere. ARRIVING: that of another storage
 #: comes; nothing else is taken, and nothing handed out.
@@ -211,6 +213,20 @@ OTHER_HANDLER = 255
 UNNUMBERED = 0
 #: Bytes of the set of numbers that a process serves, one bit for each.
 SERVED_BYTES = 32
+
+# One pause of a handler, by word; its name and the reason follow the words, each with as much room as it may need.
+(
+    PAUSE_MADE,  # its number, 0 while the others are being written
+    PAUSE_SINCE_US,
+    PAUSE_UNTIL_US,  # 0: until it is resumed
+    PAUSE_NAME_BYTES,
+    PAUSE_REASON_BYTES,
+) = range(5)
+PAUSE_WORDS = 8
+REASON_BYTES = 128
+PAUSE_BYTES = PAUSE_WORDS * WORD + NAME_BYTES + REASON_BYTES
+#: One more than there can be pauses: what takes the place of a pause is written beside it.
+PAUSE_PLACES = 32
 
 # What one process counted of one handler, by word.
 (

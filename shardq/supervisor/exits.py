@@ -19,7 +19,8 @@ class Exit(IntEnum):
     server of the storage cannot be reached when it starts, or does not let it in.
     """
     UNSERVED = 6
-    """Drained as far as possible: what is left belongs to handlers that this supervisor does not serve."""
+    """Drained as far as possible: what is left belongs to handlers that this supervisor does not serve, or that are
+    paused."""
     KILLED = 7
     """Stopped, but workers had to be killed at the deadline; the requests that they had in hand stay queued."""
     DEAD_LETTERS = 8

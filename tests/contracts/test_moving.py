@@ -57,6 +57,8 @@ REFUSED: dict[str, Callable[[Storage], Awaitable[object]]] = {
     "rest": lambda storage: storage.rest(None, everything, {}),
     "promote": lambda storage: storage.promote(),
     "requeue": lambda storage: storage.requeue(GRAVE, 1, PIPE, b"new"),
+    "pause": lambda storage: storage.pause("app.jobs/Resize"),
+    "resume": lambda storage: storage.resume("app.jobs/Resize"),
     "drop": lambda storage: storage.drop(GRAVE, 1),
     "remove": lambda storage: storage.remove(PIPE, b"message-0"),
     "unschedule": lambda storage: storage.unschedule(PIPE, b"message-0"),
@@ -518,6 +520,27 @@ async def test_M7_figures_are_taken_over_once(storage: Storage, movable: Movable
     token = await storage.claim(KEY)
     assert token > 10**6
     await storage.unclaim(KEY, token)
+
+
+async def test_M7_pauses_made_while_content_comes_stand_once_it_is_open(storage: Storage, movable: Movable) -> None:
+    await movable.arrive(MOVE, FROM)
+    await storage.pause("app.jobs/Resize", reason="why")
+    assert await movable.store(MOVE, chunk(0, b"one"))
+    await movable.settle(MOVE, 1, Figures(0, 0, 0))
+    await movable.open(MOVE)
+
+    assert [its.reason for its in await storage.pauses()] == ["why"]
+    assert await storage.wait(everything, 0) is None
+    await storage.resume("app.jobs/Resize")
+    assert await storage.wait(everything, 0) == KEY
+
+
+async def test_M7_pauses_made_while_content_comes_go_with_it(storage: Storage, movable: Movable) -> None:
+    await movable.arrive(MOVE, FROM)
+    await storage.pause("app.jobs/Resize")
+    await movable.clear(MOVE)
+
+    assert await storage.pauses() == []
 
 
 async def test_M7_they_are_those_of_the_source(storage: Storage, lock: Lock, movable: Movable) -> None:

@@ -99,6 +99,25 @@ async def test_O1_what_waits_is_listed_page_by_page(storage: Storage, observer: 
         assert found == every[place + 1 :]
 
 
+async def test_O9_pauses_are_shown(storage: Storage, observer: Observer) -> None:
+    assert await storage.append([(PIPE, numbered(2)), (OTHER, numbered(1))])
+    await storage.pause("app.jobs/Resize", reason="why")
+    await storage.pause("app.jobs/Later", When(LATER_US))
+    await storage.pause("app.jobs/Over", When(1_000_000))
+
+    assert await observer.pauses() == await storage.pauses()
+    assert [its.handler for its in await observer.pauses()] == ["app.jobs/Later", "app.jobs/Resize"]
+    assert list((await observer.overview()).paused) == await storage.pauses()
+    paused = (await observer.facts(PIPE)).paused
+    assert paused is not None
+    assert paused.reason == "why"
+    assert (await observer.facts(OTHER)).paused is None
+    assert {view.pipe: view.paused for view in await observer.tubes()} == {PIPE: True, OTHER: False}
+    assert await storage.resume("app.jobs/Resize")
+    assert [its.handler for its in await observer.pauses()] == ["app.jobs/Later"]
+    assert not any(view.paused for view in await observer.tubes())
+
+
 async def test_O2_it_changes_nothing(storage: Storage, lock: Lock, observer: Observer) -> None:
     await something_of_everything(storage, lock)
     before = await storage.backlog(), (await storage.range(PIPE, 100)).messages

@@ -60,7 +60,7 @@ def test_there_are_no_examples_of_other_commands() -> None:
             ],
         ),
         (["later", ""], ["cancel", "list", "restore", "run"]),
-        (["re"], ["recurrent", "results"]),
+        (["re"], ["recurrent", "results", "resume"]),
         (["dead", ""], ["drop", "edit", "list", "replay", "requeue", "show", "test"]),
         (["dead", "re"], ["replay", "requeue"]),
         (["dead", "list", "--m"], ["--match"]),

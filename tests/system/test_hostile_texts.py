@@ -55,6 +55,8 @@ RUNS: dict[str, list[tuple[str, ...]]] = {
     "why": [(TUBE,), (f"a{ALL}/B/0/0",), (f"no {ALL} pipe",)],
     "stack": [(), (ALL,)],
     "park": [(TUBE,), (f"gone.{ALL}/B/0/0",)],
+    "pause": [(f"app.{ALL}/Job", "--reason", ALL[:60]), (ALL,), ("app/Job", "--for", ALL)],
+    "resume": [(f"app.{ALL}/Job",), (ALL,)],
     "recurrent list": [()],
     "recurrent cancel": [(ALL,)],
     "results": [(), ("--drop", ALL)],

@@ -178,7 +178,9 @@ def test_a_family(home: Home, said: Say, start: Start, folder: Folder) -> None:
     home.leave(Gated, folder.notes([0]))
     program = start(Gated.__module__, "--url", home.url, "--workers", 1)
     folder.until("begin", 0)
+    check("pause", said("pause", "app.jobs/Other", "--for", "60", "--reason", "why"))
     check("status, of a segment", said("status", "--sample", "0.01"))
+    check("resume", said("resume", "app.jobs/Other"))
     assert said("status", "--sample", "0")["rates"] is None
     check("stack", said("stack"))
     folder.permit(1)
@@ -190,7 +192,9 @@ def test_the_status_of_a_server(home: Home, said: Say, start: Start, folder: Fol
     home.leave(Gated, folder.notes([0]))
     program = start(Gated.__module__, "--url", home.url, "--workers", 1)
     folder.until("begin", 0)
+    said("pause", "app.jobs/Other")
     check("status, of a server", said("status", "--sample", "0.01"))
+    said("resume", "app.jobs/Other")
     folder.permit(1)
     assert program.stop() == 0
 

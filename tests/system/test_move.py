@@ -10,6 +10,7 @@ import pytest
 
 from shardq import Queue, Supervisor, Worker, cli, connect
 from shardq.errors import SegmentMissing, StorageMoved
+from shardq.model import When
 from shardq.supervisor.exits import Exit
 from tests.support.drivers import Backend, Driver
 from tests.support.jobs import Folder, Gated, Note, Record
@@ -64,6 +65,19 @@ async def test_what_was_registered_is_handled_elsewhere(pair: Pair, command: Com
     for thread in range(3):
         assert folder.done(thread) == list(range(thread, 20, 3))
     assert "moved to" in await command("move", source.url, target.url)
+
+
+async def test_pauses_go_along(pair: Pair, command: Command, folder: Folder) -> None:
+    source, target = pair
+    await Queue(source.storage).register(Record, *folder.notes([1]))
+    await source.storage.pause("app.jobs/Other", When(4_102_444_800_000_000))
+    await source.storage.pause("app.jobs/Resize", reason="why")
+
+    await command("move", source.url, target.url)
+
+    found = [(its.handler, its.until_us, its.reason) for its in await target.storage.pauses()]
+    assert found == [("app.jobs/Other", 4_102_444_800_000_000, ""), ("app.jobs/Resize", None, "why")]
+    assert await source.storage.pauses() == []
 
 
 async def test_programs_of_the_old_storage_hear_where_to_go(pair: Pair, command: Command, folder: Folder) -> None:

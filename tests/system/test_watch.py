@@ -26,7 +26,7 @@ from tests.support.homes import Home, ServerHome
 from tests.support.jobs import Folder, Gated
 from tests.support.programs import ROOT, clean_environment
 from tests.support.python import Program, run
-from tests.support.supervised import Start
+from tests.support.supervised import Start, client
 from tests.support.tasks import LIMIT_S
 from tests.system.test_json_page import PAGE, check
 from tests.system.test_terminal import Pty
@@ -173,6 +173,8 @@ def test_json_is_an_object_a_line(watch: Watch, name: str, start: Start, url: st
     home.leave(Gated, folder.notes([0]))
     program = start(JOBS, "--url", url, "--workers", 1)
     folder.until("begin", 0)
+    with client(url) as queue:
+        asyncio.run(queue.storage.pause(f"{JOBS}/Record"))
     watching = watch(0.1, "--json")
     lines = list(map(json.loads, watching.until("\n", times=2).splitlines()[:2]))
     assert watching.interrupt() == 0
@@ -184,6 +186,8 @@ def test_json_is_an_object_a_line(watch: Watch, name: str, start: Start, url: st
         {key: value for key, value in lines[1].items() if key not in usual},
     )
     assert [line["flow"] is None for line in lines] == [True, False]
+    with client(url) as queue:
+        asyncio.run(queue.storage.resume(f"{JOBS}/Record"))
     folder.permit(1)
     assert program.stop() == 0
 

@@ -8,7 +8,7 @@ import pytest
 
 from shardq import Handler, Queue, Worker
 from shardq.drivers import RuntimeLock, RuntimeStorage
-from shardq.model import AtWork, Counts, PipeFacts, Scheduled, Standing, WorkerFacts
+from shardq.model import AtWork, Counts, Pause, PipeFacts, Scheduled, Standing, WorkerFacts
 from shardq.pages import Page
 from shardq.reasons import Explained, why
 
@@ -69,6 +69,8 @@ def stopped(worker: WorkerFacts) -> WorkerFacts:
         (replace(OWNED, queued=12, full=0.97), ["in-hand", "full"]),
         (replace(FREE, full=0.97), ["ready"]),
         (replace(FREE, others={0: 5}), ["priority"]),
+        (replace(FREE, paused=Pause(HANDLER, 1)), ["paused"]),
+        (replace(OWNED, paused=Pause(HANDLER, 1, 2, "why")), ["paused", "in-hand", "order"]),
         (OWNED, ["in-hand", "order"]),
         (replace(OWNED, queued=12), ["in-hand"]),
         (replace(OWNED, queued=12, attempts=1), ["in-hand", "attempts"]),

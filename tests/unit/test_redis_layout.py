@@ -92,6 +92,8 @@ async def all_verbs(storage: RedisStorage) -> None:
     await storage.pipes()
     await storage.range(PIPE, 9)
     await storage.backlog()
+    await storage.pause("app.jobs/Other")
+    await storage.resume("app.jobs/Other")
     await overview_of(storage)
     await facts_of(storage, PIPE)
     await storage.scheduled()

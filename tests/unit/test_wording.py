@@ -80,7 +80,11 @@ NOTHING = Counts(3, 3)
             [7],
             "shm://a is empty and stays for 1 process (7) attached to it: `python -m shardq.s",
         ),
-        (NOTHING, [], "results that are kept stay in shm://a: `python -m shardq.supervise app.jobs --url shm://a`"),
+        (
+            NOTHING,
+            [],
+            "results that are kept, or pauses of handlers, stay in shm://a: `python -m shardq.supervise app.jobs --url shm://a`",
+        ),
         (NOTHING, [7, 8], "shm://a is empty and stays for 2 processes (7, 8) attached to it"),
     ],
 )

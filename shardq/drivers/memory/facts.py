@@ -15,8 +15,9 @@ def facts_of(threads: Threads, pipe: str, now_us: int) -> PipeFacts:
     """Raises `HandlerError` for what is no pipe."""
     key, priority = key_of(pipe), priority_of(pipe)
     thread, rests_s = threads.known(key)
+    paused = threads.pauses.of(split_key(key)[0])
     if thread is None:
-        return PipeFacts(pipe, unknown=_UNKNOWN)
+        return PipeFacts(pipe, paused=paused, unknown=_UNKNOWN)
     lengths = {priority_of(its): sum(len(tube.messages) for tube in thread.of(its)) for its in _pipes(thread)}
     failed = next((tube.failed for tube in thread.of(pipe) if tube.messages), None)
     taken, requests = next(
@@ -33,6 +34,7 @@ def facts_of(threads: Threads, pipe: str, now_us: int) -> PipeFacts:
         failed_ago_s=max(0, now_us - failed.last_us) / 1e6 if failed else 0.0,
         died=bool(failed and failed.ending),
         rests_s=rests_s,
+        paused=paused,
         unknown=_UNKNOWN,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Set as AbstractSet
 
 from shardq.model import split_key
 from shardq.protocols import Served
@@ -33,14 +34,13 @@ class Ready:
         if not threads:
             del self._turns[name]
 
-    def any(self, served: Served) -> bool:
-        """Whether there is a thread of these handlers."""
-        return bool(self._turns if served is None else self._turns.keys() & served)
+    def any(self, served: Served, paused: AbstractSet[str]) -> bool:
+        """Whether there is a thread of these handlers, and not of one that is paused."""
+        return bool(self._names(served, paused))
 
-    def next(self, served: Served) -> str | None:
+    def next(self, served: Served, paused: AbstractSet[str]) -> str | None:
         """The thread of these handlers whose turn it is. Its next turn comes after that of all others."""
-        names = self._turns.keys() if served is None else self._turns.keys() & served
-        first = ((next(iter(self._turns[name].items())), name) for name in names)
+        first = ((next(iter(self._turns[name].items())), name) for name in self._names(served, paused))
         found = min(((turn, key, name) for (key, turn), name in first), default=None)
         if found is None:
             return None
@@ -49,3 +49,7 @@ class Ready:
         self._turns[name][key] = self._last_turn
         self._turns[name].move_to_end(key)
         return key
+
+    def _names(self, served: Served, paused: AbstractSet[str]) -> AbstractSet[str]:
+        names = self._turns.keys() if served is None else self._turns.keys() & served
+        return names - paused if paused else names

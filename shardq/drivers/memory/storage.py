@@ -29,6 +29,7 @@ from shardq.model import (
     Hand,
     Limits,
     Part,
+    Pause,
     PipeFacts,
     Reason,
     Scheduled,
@@ -227,6 +228,23 @@ class RuntimeStorage:
         """Seconds until the first lease or pause ends, None where there is none."""
         with self._lock:
             return self._threads.next_end_s()
+
+    async def pause(self, handler: str, until: When | None = None, reason: str = "") -> None:
+        with self._lock:
+            self._threads.pauses.pause(handler, until, reason)
+            self._work.ring()  # waiting workers have to reckon with its end
+
+    async def resume(self, handler: str) -> bool:
+        with self._lock:
+            self._threads.pauses.end_over()
+            resumed = self._threads.pauses.resume(handler)
+            self._work.ring()
+            return resumed
+
+    async def pauses(self) -> list[Pause]:
+        with self._lock:
+            self._threads.pauses.end_over()
+            return self._threads.pauses.standing
 
     async def serving(self, name: str) -> int | None:
         """Not known: a worker is a task, which may begin later."""

@@ -171,9 +171,10 @@ class Stored:
 
     def next_s(self) -> float | None:
         """In how many seconds a message is due, or a lease or pause ends, whichever comes first."""
-        due_us = self.pending.next_due_us if self.pending else None
-        due_s = None if due_us is None else min((due_us - self._now_us()) / 1e6, _LONGEST_SLEEP_S)
-        return min((span for span in (due_s, self.threads.next_end_s()) if span is not None), default=None)
+        instants = (self.pending.next_due_us if self.pending else None, self.threads.pauses.next_end_us())
+        first_us = min((instant for instant in instants if instant is not None), default=None)
+        first_s = None if first_us is None else min((first_us - self._now_us()) / 1e6, _LONGEST_SLEEP_S)
+        return min((span for span in (first_s, self.threads.next_end_s()) if span is not None), default=None)
 
     def _graves_of(self, pipe: str) -> Graves:
         return self.results if pipe == KEPT_PIPE else self.graves

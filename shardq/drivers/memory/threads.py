@@ -11,9 +11,10 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from math import inf
 
 from shardq.drivers.memory.fifo import Fifo
+from shardq.drivers.memory.pauses import Pauses
 from shardq.drivers.memory.ready import Ready
 from shardq.errors import FencedError
-from shardq.model import EMPTY, Batch, Ending, Hand, Terms, in_turn, key_of
+from shardq.model import EMPTY, Batch, Ending, Hand, Terms, in_turn, key_of, split_key
 from shardq.protocols import Served
 
 
@@ -53,6 +54,7 @@ class Threads:
         self._now_us = now_us
         self._threads: dict[str, Thread] = {}
         self._ready = Ready()
+        self.pauses = Pauses(now_us)
         self._lease_ends: dict[str, float] = {}
         self._pause_ends: dict[str, float] = {}
         # Where the numbers of a new tube start: above those of every tube that was forgotten.
@@ -113,9 +115,9 @@ class Threads:
         """`bound` if it has messages, else the thread of these handlers that waited longest for its turn, else None."""
         self._free_expired()
         thread = self._threads.get(bound) if bound else None
-        if thread and thread.queued:
+        if bound and thread and thread.queued and not self._is_paused(bound):
             return bound
-        return self._ready.next(served)
+        return self._ready.next(served, self.pauses.handlers)
 
     def claim(self, key: str) -> int:
         self._free_expired()
@@ -164,6 +166,8 @@ class Threads:
 
     def take(self, key: str, token: int, terms: Terms) -> Batch:
         """From the first tube of the thread that has messages, each priority in its turn."""
+        if self._is_paused(key):
+            return EMPTY
         thread = self._threads[key]
         for priority in in_turn(terms.priorities, thread.batches, terms.starvation_limit):
             pipe = f"{key}/{priority}"
@@ -179,7 +183,7 @@ class Threads:
     def others_ready(self, served: Served) -> bool:
         """Whether a thread of these handlers is ready. It keeps its turn."""
         self._free_expired()
-        return self._ready.any(served)
+        return self._ready.any(served, self.pauses.handlers)
 
     def check(self, key: str, token: int) -> None:
         """Raise `FencedError` unless `token` is the current claim on `key`."""
@@ -194,7 +198,8 @@ class Threads:
     def _got_work(self, key: str, thread: Thread) -> None:
         if not thread.token and key not in self._pause_ends:
             self._ready.add(key)
-        self._on_work()
+        if not self._is_paused(key):
+            self._on_work()
 
     def _dropped(self, key: str, dropped: list[bytes]) -> list[bytes]:
         thread = self._threads[key]
@@ -203,7 +208,12 @@ class Threads:
             self._forget(key, thread)
         return dropped
 
+    def _is_paused(self, key: str) -> bool:
+        return bool(self.pauses.handlers) and split_key(key)[0] in self.pauses.handlers
+
     def _free_expired(self) -> None:
+        if self.pauses.handlers and self.pauses.end_over():
+            self._on_work()
         if not self._lease_ends and not self._pause_ends:
             return
         now = self._clock()

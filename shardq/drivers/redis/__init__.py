@@ -27,6 +27,7 @@ verb, in `lua/shared/` what several of them need. The modules, each after those 
 * `verbs.rooms`: how many bytes of messages a storage may have
 * `verbs.owners`: which process holds a claim
 * `verbs.presence`: what families say of themselves
+* `verbs.pausing`: handlers that workers leave alone
 * `verbs.strays`: claims that this process does not know of
 * `verbs.leases`: how long claims live
 * `verbs.sleeping`: look, lie down in the same step, look again

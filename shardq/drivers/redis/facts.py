@@ -21,7 +21,8 @@ async def facts_of(storage: RedisStorage, pipe: str) -> PipeFacts:
     """Raises `HandlerError` for what is no pipe."""
     key, priority = key_of(pipe), priority_of(pipe)
     told = decoded(await storage.server.run_on(key, "facts", {"key": key}))
-    families = [family for family in (await overview_of(storage)).families if family.state != "gone"]
+    overview = await overview_of(storage)
+    families = [family for family in overview.families if family.state != "gone"]
     workers = list(_workers(families))
     handler, serving = split_key(key)[0], [its for its in workers if its.state == "running"]
     found = PipeFacts(
@@ -31,6 +32,7 @@ async def facts_of(storage: RedisStorage, pipe: str) -> PipeFacts:
         served=any(its.handlers is None or handler in its.handlers for its in serving),
         workers=workers,
         supervisors=sum(its.supervisor_pid is not None and its.state == "serving" for its in families),
+        paused=next((its for its in overview.paused if its.handler == handler), None),
         unknown=_UNKNOWN,
     )
     return found if "tubes" not in told else _with_thread(found, key, priority, told, workers)

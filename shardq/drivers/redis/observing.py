@@ -7,7 +7,7 @@ from typing import Any
 from shardq.drivers.redis.facts import facts_of
 from shardq.drivers.redis.overview import Overview, overview_of
 from shardq.drivers.redis.storage import RedisStorage
-from shardq.model import Batch, Counts, HandlerView, PipeFacts, Scheduled, TubeView
+from shardq.model import Batch, Counts, HandlerView, Pause, PipeFacts, Scheduled, TubeView, key_of, split_key
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.protocols import DeferralsSeen
 
@@ -28,8 +28,12 @@ class RedisObserver:
 
     async def tubes(self, after: Any = None, limit: int = PAGE_ITEMS) -> Page[TubeView]:
         pipes = await self._storage.pipes(after, limit)
-        found = [TubeView(pipe, length) for pipe in pipes if (length := await self._storage.length(pipe))]
-        return Page(found, pipes.after)
+        paused = {its.handler for its in await self.pauses()}
+        lengths = [(pipe, await self._storage.length(pipe)) for pipe in pipes]
+        views = (
+            TubeView(pipe, length, paused=split_key(key_of(pipe))[0] in paused) for pipe, length in lengths if length
+        )
+        return Page(views, pipes.after)
 
     async def facts(self, pipe: str) -> PipeFacts:
         return await facts_of(self._storage, pipe)
@@ -55,6 +59,9 @@ class RedisObserver:
 
     async def backlog(self) -> Counts:
         return await self._storage.backlog()
+
+    async def pauses(self) -> list[Pause]:
+        return await self._storage.pauses()
 
     def close(self) -> None:
         """Close its connections."""

@@ -9,7 +9,7 @@ from shardq.drivers.redis.families import Claim, FamilyView, WorkerView, familie
 from shardq.drivers.redis.plainly import plainly
 from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.verbs.hands import decoded
-from shardq.model import AtWork, Counts, CrewMember, split_key
+from shardq.model import AtWork, Counts, CrewMember, Pause, split_key
 
 #: Claims that one script returns at a time.
 _CLAIMS = 256
@@ -41,6 +41,8 @@ class Overview:
     """Of all messages and dead letters."""
     sleepers: int
     """How many wait for work, room or quiet, in the partition that has most of them."""
+    paused: list[Pause]
+    """The handlers that are paused."""
     families: list[FamilyView]
 
     @property
@@ -114,7 +116,8 @@ async def overview_of(storage: RedisStorage) -> Overview:
     counts = await storage.backlog()
     families = families_of(words, claims, now_us)
     figures = counts._asdict()
-    return Overview(queued=counts.queued, **figures, used_bytes=used_bytes, sleepers=sleepers, families=families)
+    room = {"used_bytes": used_bytes, "sleepers": sleepers}
+    return Overview(counts.queued, **figures, **room, paused=await storage.pauses(), families=families)
 
 
 def _claims(told: dict[str, Any]) -> list[Claim]:

@@ -27,6 +27,7 @@ from shardq.drivers.redis.verbs.letters import Letters
 from shardq.drivers.redis.verbs.listing import Listing
 from shardq.drivers.redis.verbs.looking import Looking
 from shardq.drivers.redis.verbs.outputs import Sending, sending
+from shardq.drivers.redis.verbs.pausing import Pausing
 from shardq.drivers.redis.verbs.presence import HOME
 from shardq.drivers.redis.verbs.records import batch_of
 from shardq.drivers.redis.verbs.results import Results
@@ -64,7 +65,7 @@ log = logging.getLogger("shardq.storage")
 _AT_ONCE = 256
 
 
-class RedisStorage:
+class RedisStorage(Pausing):
     """`Storage` on a Redis or Valkey server, from version 6.2 on.
 
     `redis`: a client of `redis.asyncio`, `RedisCluster` too, which is only asked where and how it connects: the storage

@@ -265,12 +265,16 @@ class SupervisedServer:
 
     def _unserved(self) -> list[str]:
         """The tubes that are not empty, where no family serves any of them."""
-        families = plainly(overview_of(self.storage)).families
+        overview = plainly(overview_of(self.storage))
+        families = overview.families
         # Results are for callers, and workers drop those without one.
         own, unserved, after = (INBOX, *self._handlers), list[str](), None
+        paused = {its.handler for its in plainly(self.storage.pauses())}
+        if paused and any(its.in_hand for worker in overview.workers for its in worker.threads):
+            return []
         while True:
             page: Page[str] = plainly(self.storage.pipes(after))
-            handlers = {split_key(key_of(pipe))[0] for pipe in page}
+            handlers = {split_key(key_of(pipe))[0] for pipe in page} - paused
             if any(name in own or any(serves(family, name) for family in families) for name in handlers):
                 return []
             unserved += page

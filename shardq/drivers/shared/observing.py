@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from shardq.model import Batch, Counts, Deferred, HandlerView, PipeFacts, Scheduled, TubeView
+from shardq.model import Batch, Counts, Deferred, HandlerView, Pause, PipeFacts, Scheduled, TubeView
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.shm.observing.observer import Observer
 from shardq.shm.observing.pending import Unread
@@ -64,6 +64,9 @@ class SharedObserver:
 
     async def backlog(self) -> Counts:
         return self._observer.counts()
+
+    async def pauses(self) -> list[Pause]:
+        return self._observer.pauses()
 
     def close(self) -> None:
         """Unmap the segment."""

@@ -19,6 +19,7 @@ from shardq.drivers.shared.due import promote_some, promote_what_is_due, resolve
 from shardq.drivers.shared.keeping import Keeping
 from shardq.drivers.shared.lock import SharedLock
 from shardq.drivers.shared.pacing import Pace
+from shardq.drivers.shared.pausing import Pausing
 from shardq.drivers.shared.sleeping import Sleeping
 from shardq.drivers.shared.waiters import LOOK_S, Deadline, ears_of, limit_of_coroutines, until_free
 from shardq.errors import SegmentBusy, SegmentMissing
@@ -58,7 +59,7 @@ log = logging.getLogger("shardq.storage")
 __all__ = ["Overview", "SharedLock", "SharedStorage"]
 
 
-class SharedStorage:
+class SharedStorage(Pausing):
     """Messages of all tubes in a named segment. Made by `create` or `attach`; only `destroy` removes it."""
 
     importable_only = True
@@ -122,7 +123,7 @@ class SharedStorage:
         return cls(shm.attach_store(name, share, patience_s), settings)
 
     @classmethod
-    def resume(cls, name: str, descriptor: int, slot: int) -> SharedStorage:
+    def attach_again(cls, name: str, descriptor: int, slot: int) -> SharedStorage:
         """Attach to the segment `name` again, in a process that executed itself anew meanwhile: see `Store.hold`."""
         return cls(shm.resume_store(name, descriptor, slot))
 

@@ -59,7 +59,7 @@ class SupervisedSegment:
 
     @property
     def hold(self) -> tuple[int, int]:
-        """What `SharedStorage.resume` takes: the descriptor that holds this process's slot, and its number."""
+        """What `SharedStorage.attach_again` takes: the descriptor that holds this process's slot, and its number."""
         return self._store.hold
 
     @property
@@ -130,10 +130,14 @@ class SupervisedSegment:
     def only_unserved(self) -> list[str]:
         unserved, after = list[str](), None
         try:
+            paused = {its.handler for its in self._store.pausing.standing()}
+            # Results are for callers, and workers drop those without one.
+            served = {INBOX, *self._handlers} - paused
+            if paused and any(its.requests for its in self.at_work()):
+                return []
             while True:
                 page = self._store.reading.pipes(after)
-                # Results are for callers, and workers drop those without one.
-                if any(split_key(key_of(pipe))[0] in (INBOX, *self._handlers) for pipe in page):
+                if any(split_key(key_of(pipe))[0] in served for pipe in page):
                     return []
                 unserved += page
                 after = page.after

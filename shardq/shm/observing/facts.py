@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from shardq.model import PipeFacts, Standing, WorkerFacts, key_of, priority_of
+from shardq.model import PipeFacts, Standing, WorkerFacts, key_of, priority_of, split_key
 from shardq.shm import words as at
 from shardq.shm.observing.copies import Copies, signed
 from shardq.shm.observing.messages import Reader
@@ -15,6 +15,7 @@ from shardq.shm.observing.steadily import Moving, steadily
 from shardq.shm.observing.threads import Threads
 from shardq.shm.processes.slots import Slots
 from shardq.shm.tubes.directory import NOT_FOUND
+from shardq.shm.tubes.pauses import pauses_seen
 from shardq.shm.verbs.overview import ELSEWHERE, Overviews
 
 
@@ -58,6 +59,7 @@ class Facts:
             workers=workers,
             supervisors=int(self._overviews.supervised()),
             full=segment.used_bytes / segment.layout.capacity_bytes,
+            paused=next((its for its in pauses_seen(segment) or () if its.handler == split_key(key_of(pipe))[0]), None),
         )
 
     def _of_thread(self, whole: PipeFacts, priority: int, thread: int, serving: Serving) -> PipeFacts:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from shardq.errors import SegmentMissing
-from shardq.model import EMPTY, Batch, Counts, Deferred, HandlerView, PipeFacts, Scheduled, TubeView, id_of
+from shardq.model import EMPTY, Batch, Counts, Deferred, HandlerView, Pause, PipeFacts, Scheduled, TubeView, id_of
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.shm import words as at
 from shardq.shm.counters import counts_seen
@@ -23,6 +23,7 @@ from shardq.shm.observing.tubes import Tubes
 from shardq.shm.processes.sleepers import Sleepers
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
+from shardq.shm.tubes.pauses import pauses_seen
 from shardq.shm.verbs.overview import Overview, Overviews
 
 
@@ -68,7 +69,8 @@ class Observer:
         """The tubes that are not empty of the next `limit` threads behind `after` that have work or a worker."""
         with self._looking():
             threads, last = self._threads.marked(LIVING, after, max(1, limit))
-            views, missed = self._tubes.views(threads)
+            paused = frozenset(its.handler for its in self._standing())
+            views, missed = self._tubes.views(threads, paused)
             self.missed += missed
             return Page(views, last)
 
@@ -138,6 +140,16 @@ class Observer:
         """What was counted of each handler."""
         with self._looking():
             return self._tallies.views()
+
+    def pauses(self) -> list[Pause]:
+        """The handlers that are paused."""
+        with self._looking():
+            return self._standing()
+
+    def _standing(self) -> list[Pause]:
+        found = pauses_seen(self.segment)
+        self.missed += found is None
+        return found or []
 
     @contextmanager
     def _looking(self) -> Iterator[None]:

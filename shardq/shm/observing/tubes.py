@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 
-from shardq.model import TubeView
+from shardq.model import TubeView, split_key
 from shardq.shm import words as at
 from shardq.shm.observing.copies import Copies, ThreadSeen
 from shardq.shm.observing.messages import Reader
@@ -22,19 +23,19 @@ class Tubes:
         self._reader = reader
         self._slots = slots
 
-    def views(self, threads: Sequence[int]) -> tuple[list[TubeView], int]:
+    def views(self, threads: Sequence[int], paused: AbstractSet[str] = frozenset()) -> tuple[list[TubeView], int]:
         """The tubes of these threads that are not empty, without graves; and of how many threads they changed too fast
-        to be copied.
+        to be copied. `paused`: handlers that are.
         """
         found, missed, serving = list[TubeView](), 0, Serving(self._copies, self._slots)
         for thread in threads:
             try:
-                found += self._of(thread, serving)
+                found += self._of(thread, serving, paused)
             except Moving:
                 missed += 1
         return found, missed
 
-    def _of(self, thread: int, serving: Serving) -> list[TubeView]:
+    def _of(self, thread: int, serving: Serving, paused: AbstractSet[str]) -> list[TubeView]:
         copies = self._copies
 
         def look() -> list[TubeView]:
@@ -44,7 +45,7 @@ class Tubes:
             found = list[TubeView]()
             for priority, tubes in copies.tubes_of(thread, seen).items():
                 before = [copies.tube(tube) for tube in tubes]
-                found += self._view(f"{seen.key}/{priority}", seen, before, serving)
+                found += self._view(f"{seen.key}/{priority}", seen, before, serving, split_key(seen.key)[0] in paused)
                 if [copies.tube(tube) for tube in tubes] != before:
                     raise Moving
             return found
@@ -52,7 +53,7 @@ class Tubes:
         return steadily(copies.segment.name, look, lambda: copies.generation(thread))
 
     def _view(
-        self, pipe: str, seen: ThreadSeen, tubes: Sequence[tuple[int, ...]], serving: Serving
+        self, pipe: str, seen: ThreadSeen, tubes: Sequence[tuple[int, ...]], serving: Serving, paused: bool
     ) -> Iterator[TubeView]:
         """A view of the pipe, if it is not empty."""
         lengths = [self._reader.length_of(words) for words in tubes]
@@ -73,4 +74,5 @@ class Tubes:
             not owner and not serving.serves(seen.words[at.THREAD_HANDLER]),
             head[at.TUBE_ATTEMPTS] if failed else 0,
             0.0 if owner else max(0, rests_ns) / 1e9,
+            paused,
         )

@@ -70,10 +70,14 @@ class Sleepers:
             self.call(slot)
             return
 
-    def wake_all(self) -> None:
-        """Have every process look again that sleeps or waits for anything, and the supervisor."""
+    def call_all(self) -> None:
+        """Call all sleeping processes, to look again."""
         for slot in self.above():
             self.call(slot)
+
+    def wake_all(self) -> None:
+        """Have every process look again that sleeps or waits for anything, and the supervisor."""
+        self.call_all()
         for byte_map in (self._layout.room_map, self._layout.quiet_map):
             self.ring_waiting(byte_map)
         if self.supervised():

@@ -22,6 +22,7 @@ from shardq.shm.tubes.delivery import Delivery
 from shardq.shm.tubes.directory import NOT_FOUND, Directory
 from shardq.shm.tubes.fifo import Fifos
 from shardq.shm.tubes.handler_table import HandlerTable, Served
+from shardq.shm.tubes.pauses import Pauses
 from shardq.shm.tubes.tallies import Tallies
 
 _READY, _BOUND = bytes((at.THREAD_READY,)), bytes((at.THREAD_BOUND,))
@@ -45,6 +46,7 @@ class Claims:
         delivery: Delivery,
         exit_log: ExitLog,
         tallies: Tallies,
+        pauses: Pauses,
     ) -> None:
         self._words = segment.words
         self._bytes = segment.bytes
@@ -59,6 +61,7 @@ class Claims:
         self._exit_log = exit_log
         self.tallies = tallies
         """What this process counts of the handlers of these threads."""
+        self.pauses = pauses
 
     def claim(self, thread: int) -> int:
         """Bind the thread to this process. Returns the fencing token, 0 where a living process is bound."""
@@ -134,14 +137,19 @@ class Claims:
     def has_work(self, thread: int) -> bool:
         return any(not self._fifos.is_empty(tube) for tube in self._directory.tubes_of(thread))
 
+    def is_paused(self, thread: int) -> bool:
+        """Whether the thread's handler is paused."""
+        return bool(self._words[at.PAUSED]) and self.pauses.is_paused(split_key(self._directory.name(thread))[0])
+
     def refresh(self, thread: int) -> None:
         """Set the thread's byte to what its owner word and its tubes say, and call a process to new work."""
         word = self._layout.thread_word(thread)
         owner = self._words[word + at.THREAD_OWNER]
         if owner and self._slots.alive(owner):
             self._set_state(thread, at.THREAD_BOUND)
-            if self._sleepers.sleeps(self._owner_slot(thread)) and self.has_work(thread):
-                self._sleepers.call(self._owner_slot(thread))
+            slot = self._owner_slot(thread)
+            if self._sleepers.sleeps(slot) and self.has_work(thread) and not self.is_paused(thread):
+                self._sleepers.call(slot)
             return
         if owner:
             self._bury_owner(thread, owner)
@@ -158,7 +166,15 @@ class Claims:
         self._make_ready(thread)
 
     def end_pauses(self) -> float | None:
-        """Make threads ready whose pause is over. Returns in how many seconds the next pause ends."""
+        """Make threads ready whose pause is over, and end those of handlers that are. Returns in how many seconds the
+        next pause ends.
+        """
+        rest_s = self._end_rests()
+        pause_s = self.pauses.end_over() if self._words[at.PAUSED] else None
+        return rest_s if pause_s is None else pause_s if rest_s is None else min(rest_s, pause_s)
+
+    def _end_rests(self) -> float | None:
+        """Make threads ready that have rested for long enough. Returns in how many seconds the next one has."""
         start, end, now_ns = self._layout.thread_map, self._layout.thread_map + self._layout.threads, 0
         earliest: int | None = None
         place = self._bytes.find(_PAUSED, start, end)
@@ -177,14 +193,19 @@ class Claims:
         state = self._bytes[self._layout.thread_map + thread]
         if state == at.THREAD_BOUND and self._sleepers.sleeps(slot := self._owner_slot(thread)):
             if self.owner(thread):
-                self._sleepers.call(slot)
+                if not self.is_paused(thread):
+                    self._sleepers.call(slot)
             else:
                 self.refresh(thread)
         elif state == at.THREAD_IDLE:
             self.refresh(thread)
 
     def next_ready(self, after: int, served: Served) -> int:
-        """The next thread of these handlers with work and no worker, going round from behind `after`; -1: none."""
+        """The next thread of these handlers with work and no worker, going round from behind `after`; -1: none. Paused
+        handlers have none.
+        """
+        if self._words[at.PAUSED]:
+            served = self.pauses.without_paused(served)
         thread = self._next_byte(self._layout.thread_map, _READY, after)
         if thread < 0 or self._is_for(thread, served):
             return thread  # the frequent cases: no thread is ready, or the first one found is of these handlers
@@ -285,7 +306,8 @@ class Claims:
         # offered already, which is harmless.
         self._bytes[self._layout.ready_map + thread] = self._directory.handler(thread)
         self._bytes[self._layout.thread_map + thread] = at.THREAD_READY
-        self.call_for(thread)
+        if not self.is_paused(thread):
+            self.call_for(thread)
 
     def _next_byte(self, byte_map: int, value: bytes, after: int) -> int:
         """The next thread with this byte in the map, going round from behind `after`; -1: none."""
@@ -309,8 +331,9 @@ class Claims:
 
     def _is_for(self, thread: int, served: Served) -> bool:
         number = self._directory.handler(thread)
-        if number == at.OTHER_HANDLER and served.names is not None:
-            return split_key(self._directory.name(thread))[0] in served.names
+        if number == at.OTHER_HANDLER and (served.names is not None or served.left_out):
+            name = split_key(self._directory.name(thread))[0]
+            return name not in served.left_out and (served.names is None or name in served.names)
         return bool(served.bits >> number & 1)
 
     def _owner_slot(self, thread: int) -> int:

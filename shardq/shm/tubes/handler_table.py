@@ -26,6 +26,8 @@ class Served(NamedTuple):
     """Their numbers, each once."""
     bits: int
     """The same, one bit for each number."""
+    left_out: frozenset[str] = frozenset()
+    """Names of handlers that are none of these, whatever else is said."""
 
 
 #: The bit that says so in a set of numbers.
@@ -55,7 +57,7 @@ class HandlerTable:
         """The number of a handler, a new one where it has none yet. All for which there is no entry or no memory have
         `OTHER_HANDLER`.
         """
-        number, encoded = self._known.get(name) or self._look_up(name), name.encode()
+        number, encoded = self.known_number(name), name.encode()
         if number:
             return number
         if self._read == at.LARGEST_HANDLER or len(encoded) > at.NAME_BYTES or not self._back(self._read + 1):
@@ -67,6 +69,10 @@ class HandlerTable:
         self._words[at.HANDLERS] = number
         self._known[name] = self._read = number
         return number
+
+    def known_number(self, name: str) -> int:
+        """The number of a handler, 0: it has none of its own."""
+        return self._known.get(name) or self._look_up(name)
 
     def served(self, names: frozenset[str] | None) -> Served:
         """The numbers of these handlers (None: of all), after they were noted as served by this process."""

@@ -17,6 +17,7 @@ from shardq.shm.tubes.fifo import Fifos
 from shardq.shm.tubes.fifo_writer import FifoWriter
 from shardq.shm.tubes.graves import Graves
 from shardq.shm.tubes.handler_table import HandlerTable
+from shardq.shm.tubes.pauses import Pauses
 from shardq.shm.tubes.tallies import Tallies
 
 
@@ -39,7 +40,9 @@ class TubeParts(NamedTuple):
         directory, fifos = Directory(segment, journal, extents, handlers), Fifos(segment, journal, extents)
         writer = FifoWriter(segment, journal, extents, fifos)
         delivery = Delivery(segment, journal, exit_log)
-        tallies = Tallies(segment, slots.mine)
-        claims = Claims(segment, slots, sleepers, journal, handlers, directory, fifos, delivery, exit_log, tallies)
+        tallies, pauses = Tallies(segment, slots.mine), Pauses(segment, handlers, sleepers)
+        claims = Claims(
+            segment, slots, sleepers, journal, handlers, directory, fifos, delivery, exit_log, tallies, pauses
+        )
         graves = Graves(segment, journal, directory, fifos, writer, claims)
         return cls(handlers, directory, fifos, writer, delivery, claims, graves)

@@ -282,6 +282,8 @@ class Delivering:
         return EMPTY if its is None else self._take(key, thread, its)
 
     def _take(self, key: str, thread: int, terms: Terms) -> Batch:
+        if self._words[at.PAUSED] and self._claims.is_paused(thread):
+            return EMPTY
         turn, priorities = self._layout.thread_word(thread) + at.THREAD_TURN, terms.priorities
         if terms.starvation_limit is not None:
             priorities = in_turn(priorities, self._words[turn], terms.starvation_limit)

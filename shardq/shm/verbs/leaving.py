@@ -138,7 +138,7 @@ class Leaving:
             if self._words[at.CLOSED] == at.LEFT and self._words[at.LEAVING_BY] == move:
                 # The storage that has the messages goes on counting.
                 self._journal.declare_pending()
-                self._journal.commit((at.BURIED, 0), (at.UNBURIED, 0), (at.EVICTED, 0))
+                self._journal.commit((at.BURIED, 0), (at.UNBURIED, 0), (at.EVICTED, 0), (at.PAUSED, 0))
                 self._journal.clear_pending()
 
     def clear(self, move: int) -> None:
@@ -147,7 +147,7 @@ class Leaving:
             continue
         with self._section:
             if self._gate.pass_through(at.ARRIVING, move, at.OPEN):
-                self._words[at.ARRIVING_BY] = 0
+                self._words[at.ARRIVING_BY] = self._words[at.PAUSED] = 0
                 self._sleepers.wake_all()
 
     def _left(self, thread: int, pipe: str, tube: int) -> TubeLeft:

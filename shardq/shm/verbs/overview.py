@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from shardq.model import DIED, AtWork, Counts, CrewMember, split_key
+from shardq.model import DIED, AtWork, Counts, CrewMember, Pause, split_key
 from shardq.shm import words as at
 from shardq.shm.counters import counts_seen
 from shardq.shm.damage import damage_told
@@ -20,6 +20,7 @@ from shardq.shm.processes.progress import progress_in
 from shardq.shm.processes.sleepers import Sleepers
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
+from shardq.shm.tubes.pauses import pauses_seen
 from shardq.system.processes import is_stopped, memory
 
 #: Where a process is whose pid counts in another namespace, as that of a container.
@@ -90,6 +91,8 @@ class Overview:
     """When the first of both is due, Unix microseconds."""
     supervisor_pid: int | None
     """None where no supervisor lives."""
+    paused: list[Pause]
+    """The handlers that are paused."""
     workers: list[WorkerView]
     threads: dict[str, int]
     """Threads by state: `ready` for a worker, `bound` to one, `resting` after a failure, and `idle`, without work."""
@@ -213,6 +216,7 @@ class Overviews:
             counts.recurrent,
             self._words[at.NEXT_DUE_US] or None,
             self._words[at.SUPERVISOR_PID] if self.supervised() else None,
+            pauses_seen(self._segment) or [],
             [view for slot in range(self._layout.slots) if (view := self._worker(slot))],
             self._threads(),
             self._slots_used(),

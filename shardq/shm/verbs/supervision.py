@@ -91,11 +91,12 @@ class Supervision:
 
     def close_if_unused(self, *, lose_requests: bool = False) -> bool:
         """Accept nothing any more, provided that no other process is attached and nothing is queued, in hand, dead,
-        deferred, recurrent or kept, and no move has to do with it. With `lose_requests` it does not matter what is
-        stored. Returns whether it closed.
+        deferred, recurrent or kept, no handler is paused, and no move has to do with it. With `lose_requests` it does
+        not matter what is stored. Returns whether it closed.
         """
         with self._section:
-            if self.others() or not (lose_requests or (self._gate.may_go and nothing_stored(self._segment))):
+            is_empty = nothing_stored(self._segment) and not self._words[at.PAUSED]
+            if self.others() or not (lose_requests or (self._gate.may_go and is_empty)):
                 return False
             self._gate.shut()
             return True

@@ -180,7 +180,7 @@ class Waiting:
         served = self._handlers.served(names)
         if bound is not None:
             thread = self._directory.thread(bound)
-            if thread != NOT_FOUND and self._claims.has_work(thread):
+            if thread != NOT_FOUND and self._claims.has_work(thread) and not self._claims.is_paused(thread):
                 return bound
         thread = self._claims.next_ready(self.last_served, served)
         if thread < 0:

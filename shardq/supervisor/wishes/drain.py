@@ -57,7 +57,10 @@ class Drain:
         unserved = self._storage.only_unserved()
         if not unserved:
             return None
-        log.error("this supervisor has no handler for what is left", extra={"tubes": ", ".join(unserved[:10])})
+        log.error(
+            "this supervisor has no handler for what is left, or it is paused",
+            extra={"tubes": ", ".join(unserved[:10])},
+        )
         return Exit.UNSERVED
 
     def ended(self, how: Exit) -> Exit:

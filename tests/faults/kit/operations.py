@@ -15,6 +15,7 @@ from tests.faults.kit.failures import failures
 from tests.faults.kit.letters import letters
 from tests.faults.kit.moves import moves
 from tests.faults.kit.outputs import outputs
+from tests.faults.kit.pauses import pauses
 from tests.faults.kit.reserve import reserve_operations
 from tests.faults.kit.scene import KEY, MIB, PIPE, Scene, run, run_waiting
 from tests.faults.kit.timings import timings
@@ -262,6 +263,7 @@ OPERATIONS = [
     *turns(),
     *outputs(),
     *moves(),
+    *pauses(),
     *absents(),
     *reserve_operations(),
 ]

@@ -13,7 +13,7 @@ for place = 2, 16 do
 end
 state.handled = state.accepted
 state.deferred, state.recurrent, state.dead, state.kept, state.used = 0, 0, 0, 0, 0
-state.lent, state.borrowed = nil, nil
+state.lent, state.borrowed, state.pauses = nil, nil, nil
 state.buried, state.evicted = 0, 0 -- the storage that has the messages goes on counting
 if mine then
     state.arriving_by = nil

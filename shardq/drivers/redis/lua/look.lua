@@ -18,7 +18,7 @@ promote()
 local served = args.served or nil
 local told = {schedules = schedule_is_due(), away = state.lent ~= nil or redis.call('EXISTS', OUTWARD) == 1}
 local bound = args.bound and thread(args.bound)
-if bound and bound.queued > 0 then
+if bound and bound.queued > 0 and not is_paused(handler_of(args.bound)) then
     told.key = args.bound
 else
     told.key, told.turn = next_ready(served)

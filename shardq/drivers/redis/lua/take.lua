@@ -9,6 +9,6 @@ end
 if state.leaving then
     return redis.error_reply('LEFT ' .. state.leaving)
 end
-local batch = hand_out(its, args.terms)
+local batch = hand_out(args.key, its, args.terms)
 commit()
 return reply_with(args.key, its, batch)

@@ -47,7 +47,7 @@ local function claim(key)
     local its = thread(key)
     begin_claim(key, its, lease_us)
     note_call({key, its.token})
-    local batch = hand_out(its, others.terms[handler_of(key)])
+    local batch = hand_out(key, its, others.terms[handler_of(key)])
     local told = reply_with(key, its, batch)
     commit()
     return told
@@ -59,7 +59,7 @@ if args.woken then
 end
 local key, its = claimed_before()
 if its then
-    local batch = hand_out(its, others.terms[handler_of(key)])
+    local batch = hand_out(key, its, others.terms[handler_of(key)])
     commit()
     return reply_with(key, its, batch)
 end
@@ -87,7 +87,7 @@ if state.leaving then
 end
 end_what_is_over()
 promote()
-local batch = hand and args.stay and hand_out(its, args.terms)
+local batch = hand and args.stay and hand_out(hand.key, its, args.terms)
 if batch then
     return reply(hand.key, its, batch)
 end
@@ -101,4 +101,4 @@ end
 if not hand then
     return reply()
 end
-return reply(hand.key, its, not args.stay and not args.hold and hand_out(its, args.terms) or nil)
+return reply(hand.key, its, not args.stay and not args.hold and hand_out(hand.key, its, args.terms) or nil)

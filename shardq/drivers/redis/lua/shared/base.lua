@@ -1,6 +1,7 @@
 -- The time and the figures of the partition, and how this script's changes are written back. Where the content goes
 -- elsewhere, `state.leaving` says where to; `LEFT URL` is what a script replies then that brings in or hands out anything.
--- While content of another storage comes, `state.arriving` stands.
+-- While content of another storage comes, `state.arriving` stands. `state.pauses` has the handlers that are paused: see
+-- `pause.lua`.
 -- keys: STATE
 local args = cmsgpack.unpack(ARGV[1])
 local state = redis.call('GET', STATE)
@@ -30,6 +31,12 @@ end
 local function save()
     state.clock = now
     redis.call('SET', STATE, cmsgpack.pack(state))
+end
+
+-- Whether nothing of a handler is handed out.
+local function is_paused(handler)
+    local its = state.pauses and state.pauses[handler]
+    return its and not (its.until_us and its.until_us <= now)
 end
 
 -- `member` of a sorted set whose members are sorted as text: the first that begins with `prefix`, behind `after`.

@@ -17,9 +17,9 @@ local function in_turn(priorities, turn, starvation_limit)
     return turned
 end
 
--- A batch of the thread; nil where it has none, or without terms.
-local function hand_out(its, terms)
-    if not terms or its.queued == 0 or state.arriving then
+-- A batch of the thread; nil where it has none, without terms, and where its handler is paused.
+local function hand_out(key, its, terms)
+    if not terms or its.queued == 0 or state.arriving or is_paused(handler_of(key)) then
         return nil
     end
     for _, priority in ipairs(in_turn(terms.priorities, its.batches, terms.starvation_limit)) do

@@ -2,7 +2,7 @@
 -- and again) when it is due.
 -- keys: DUE AGAIN WAITING WAITS
 
--- When something is due next, or a lease or a pause ends.
+-- When something is due next, or a lease or a pause ends, of a thread or of a handler.
 local function next_instant()
     if state.arriving then
         return nil
@@ -13,6 +13,9 @@ local function next_instant()
         if found and (not first or tonumber(found) < first) then
             first = tonumber(found)
         end
+    end
+    for _, its in pairs(state.pauses or {}) do
+        first = its.until_us and math.min(first or its.until_us, its.until_us) or first
     end
     return first
 end

@@ -5,12 +5,12 @@ local function first_of(handler)
     return first_with(READY, handler .. '\0')
 end
 
--- The first place in READY of each handler that has one there, of those that are served (nil: all).
+-- The first place in READY of each handler that has one there, of those that are served (nil: all) and not paused.
 local function first_places(served)
     local found = {}
     if served and #served <= 8 then
         for _, handler in ipairs(served) do
-            found[#found + 1] = first_of(handler)
+            found[#found + 1] = not is_paused(handler) and first_of(handler) or nil
         end
         return found
     end
@@ -28,7 +28,7 @@ local function first_places(served)
             return found
         end
         local handler = string.match(place, '^([^%z]*)')
-        if not among or among[handler] then
+        if (not among or among[handler]) and not is_paused(handler) then
             found[#found + 1] = place
         end
         from = '(' .. handler .. '\1'

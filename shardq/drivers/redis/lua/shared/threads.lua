@@ -42,10 +42,13 @@ end
 
 -- The thread has its first message, or has messages and lost its claim or its pause.
 local function got_work(key, its)
+    local paused = is_paused(handler_of(key))
     if its.token == 0 and not its.pause_end then
         offer(key, its)
-        wake_for(handler_of(key))
-    elseif its.bell then
+        if not paused then
+            wake_for(handler_of(key))
+        end
+    elseif its.bell and not paused then
         ring(its.bell)
         its.bell = nil
     end
@@ -146,8 +149,19 @@ local function held(key, token)
     return its.token == token and token > 0 and its or nil
 end
 
+-- End the pauses of handlers that are over.
+local function end_pauses()
+    for handler, its in pairs(state.pauses or {}) do
+        if its.until_us and its.until_us <= now then
+            state.pauses[handler] = nil
+            wake_everyone()
+        end
+    end
+end
+
 -- End the leases and pauses that are over. A lease that was renewed stands in TIMERS with an end of before.
 local function end_what_is_over()
+    end_pauses()
     for _, key in ipairs(redis.call('ZRANGEBYSCORE', TIMERS, '-inf', now, 'LIMIT', 0, 64)) do
         local its = thread(key)
         local ends = its.token > 0 and its.lease_end or its.pause_end
