@@ -52,7 +52,7 @@ class Endpoint:
             async with self._looking, asyncio.timeout(_LOOK_S):
                 return Answer(HTTPStatus.OK, text_of(await self._looks.look()), CONTENT_TYPE)
         except TimeoutError:
-            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"the storage did not answer within {_LOOK_S:.0f} seconds\n")
+            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"the storage did not answer within {_LOOK_S:.0f} s\n")
         except ShardqError as error:
             return Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{error}\n")
 

@@ -34,7 +34,7 @@ class Request(NamedTuple):
 Answering = Callable[[Request], Awaitable[Answer]]
 
 _BAD = Answer(HTTPStatus.BAD_REQUEST, "this is no request of HTTP/1.1 with one Host\n")
-_LATE = Answer(HTTPStatus.REQUEST_TIMEOUT, f"the request did not come within {PATIENCE_S:.0f} seconds\n")
+_LATE = Answer(HTTPStatus.REQUEST_TIMEOUT, f"the request did not come within {PATIENCE_S:.0f} s\n")
 _LARGE = Answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the request has more than {MOST_BYTES} bytes\n")
 _MANY = Answer(HTTPStatus.SERVICE_UNAVAILABLE, "too many callers at a time: try again\n")
 

@@ -9,6 +9,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shardq.text.wording import counted
+
 #: Most bytes of a request's body.
 MOST_BYTES = 64 * 1024
 #: Most requests that are answered at once.
@@ -67,7 +69,7 @@ class Guard:
         if not _fits(headers.get("content-length", "0")):
             return _no(413, f"A body may have {MOST_BYTES:,} bytes")
         if self._under_way >= MOST_AT_ONCE:
-            return _no(503, f"{MOST_AT_ONCE} requests are answered already: try again", {"Retry-After": "1"})
+            return _no(503, f"{counted(MOST_AT_ONCE, 'request')} are answered already: try again", {"Retry-After": "1"})
         return None
 
 

@@ -57,7 +57,7 @@ def looked_at(pane: str, sample: Sample, groups: Sequence[Group]) -> str:
         return ""
     counts, letters = sample.overview.counts, sum(len(group.ids) for group in groups)
     if pane == "threads" and not sample.tubes.is_complete:
-        return f"looked at {sample.tubes.all.requests:,} of {counts.queued:,} requests"
+        return f"looked at {sample.tubes.all.requests:,} of {counted(counts.queued, 'request')}"
     if pane == "dead" and letters < counts.dead:
         return f"looked at the oldest {letters:,} of {counts.dead:,} letters"
     return ""
