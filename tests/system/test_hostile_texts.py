@@ -55,6 +55,16 @@ RUNS: dict[str, list[tuple[str, ...]]] = {
     "why": [(TUBE,), (f"a{ALL}/B/0/0",), (f"no {ALL} pipe",)],
     "stack": [(), (ALL,)],
     "park": [(TUBE,), (f"gone.{ALL}/B/0/0",)],
+    "later list": [(), ("--match", f"text~{ALL}"), ("--match", ALL), ("--after", ALL), ("--handler", ALL)],
+    "later cancel": [
+        ("GONE",),
+        (ALL,),
+        ("--all",),
+        ("--all", "--yes", "--export", "/proc/\x1b[31mno"),
+        ("--handler", SPEAKS, "--export", "x", "--yes"),
+    ],
+    "later run": [("GONE",), (ALL,), ("--match", f"text~{ALL}")],
+    "later restore": [(ALL,), ("x", "--match", ALL), ("x", "--yes")],
     "pause": [(f"app.{ALL}/Job", "--reason", ALL[:60]), (ALL,), ("app/Job", "--for", ALL)],
     "resume": [(f"app.{ALL}/Job",), (ALL,)],
     "recurrent list": [()],
@@ -99,6 +109,7 @@ def letter(home: Home) -> str:
 async def _fill(url: str) -> None:
     async with await connect(url) as queue:
         await queue.register(Speaks, Text(ALL), recurrent=3600)
+        await queue.register(Speaks, Text(ALL), defer=3600)
         message = msgspec.msgpack.encode({ALL: [ALL, ALL.encode(), {1: ALL, ALL: 2}], "password": ALL})
         assert await queue.storage.append([(TUBE, [message])])
 
