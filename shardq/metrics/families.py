@@ -111,6 +111,11 @@ def _letters(look: Look) -> Iterator[Point]:
         yield Point((OTHER,), look.figures["dead"])
 
 
+def _paused(look: Look) -> Iterator[Point]:
+    for label, is_paused in look.paused.items():
+        yield Point((label,), int(is_paused))
+
+
 def _workers(look: Look) -> Iterator[Point]:
     if not look.figures:
         return
@@ -234,6 +239,7 @@ FAMILIES: tuple[Family, ...] = (
         _oldest,
     ),
     Family("shardq_dead_letters", "gauge", _BY_HANDLER, "Dead letters there are.", _letters),
+    Family("shardq_handler_paused", "gauge", _BY_HANDLER, "1 where an operator paused the handler, else 0.", _paused),
     Family(
         "shardq_threads",
         "gauge",

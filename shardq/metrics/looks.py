@@ -39,6 +39,8 @@ class Look:
     """By label. Empty before the first round has ended, and where the storage cannot tell with little work."""
     letters: Mapping[str, int] = field(default_factory=dict)
     """Dead letters by label."""
+    paused: Mapping[str, bool] = field(default_factory=dict)
+    """By label, whether a handler is paused."""
 
 
 class Looks:
@@ -59,17 +61,17 @@ class Looks:
         observer = observe(self.url)
         try:
             overview, handlers = await observer.overview(), await observer.handlers()
-            figures, crew = overview.as_dict(), overview.crew
+            figures, crew, counted = overview.as_dict(), overview.crew, {view.handler for view in handlers}
+            paused = _paused({pause.handler for pause in await observer.pauses()}, counted)
             if is_redis(self.url):
-                return Look(figures, crew)
+                return Look(figures, crew, paused=paused)
             if time.monotonic() >= self._look_at:
                 await self._go_on(observer)
         finally:
             observer.close()
         if not self._tubes.is_complete:
-            return Look(figures, crew, handlers)
-        counted = {view.handler for view in handlers}
-        return Look(figures, crew, handlers, *_labelled(self._tubes.by_handler, self._letters, counted))
+            return Look(figures, crew, handlers, paused=paused)
+        return Look(figures, crew, handlers, *_labelled(self._tubes.by_handler, self._letters, counted), paused)
 
     async def _go_on(self, observer: Observer) -> None:
         """Go on with the round; at its end, look at the graves, of which a handler has one."""
@@ -93,3 +95,8 @@ def _labelled(
     for name, count in letters.items():
         by_letters[labels[name]] = by_letters.get(labels[name], 0) + count
     return by_waiting, by_letters
+
+
+def _paused(names: set[str], counted: set[str]) -> dict[str, bool]:
+    """Whether handlers are paused, by labels: of those that are counted, and of those of these names."""
+    return dict.fromkeys(counted, False) | dict.fromkeys(labels_of(names, counted).values(), True)

@@ -37,6 +37,13 @@ def test_the_totals_of_every_storage_are_printed(filled: str, capsys: pytest.Cap
 
 
 @on_each_home
+def test_a_paused_handler_of_every_storage_is_named(filled: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pause", "--url", filled, "tests.support.jobs/Record"]) == 0
+    capsys.readouterr()
+    assert printed(capsys, "--url", filled)["shardq_handler_paused", "tests.support.jobs/Record"] == 1
+
+
+@on_each_home
 def test_a_file_has_all_of_it_at_any_moment(filled: str, tmp_path: Path) -> None:
     path, ended, seen = tmp_path / "shardq.prom", threading.Event(), set[int]()
     assert main(["metrics", "--url", filled, "--output", str(path)]) == 0

@@ -107,6 +107,14 @@ async def test_a_name_cannot_break_the_text(storage: SharedStorage) -> None:
     assert parsed(text(storage))["shardq_requests_accepted_total", name] == 1
 
 
+async def test_a_handler_that_is_paused_is_named_at_once(storage: SharedStorage) -> None:
+    await something_of_all(storage)
+    await storage.pause("m/H")
+    found = parsed(text(storage))
+    assert found["shardq_handler_paused", "m/H"] == 1
+    assert found["shardq_handler_paused", "m/Other"] == 0
+
+
 async def test_calls_without_room_are_counted_by_what_they_did(storage: SharedStorage) -> None:
     message = b"x" * 100_000
     while await storage.append([("m/H/0/0", [message])]):
