@@ -20,7 +20,7 @@ from shardq.web import api
 from shardq.web.access import Authorize, Right, Token
 from shardq.web.desk import Desk, Endpoint, Site
 from shardq.web.guarding import Guard, TooLarge
-from shardq.web.pages import dead, family, later, steering, threads
+from shardq.web.pages import dead, family, later, pausing, steering, threads
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -42,12 +42,14 @@ VIEWS: dict[str, tuple[Endpoint, Right]] = {
     "/api/v1/recurrent": (api.recurrent, "view_payloads"),
 }
 #: Pages that ask before an action.
-QUESTIONS: dict[str, tuple[Endpoint, Right]] = {"/ask": (steering.ask, "act")}
+QUESTIONS: dict[str, tuple[Endpoint, Right]] = {"/ask": (steering.ask, "act"), "/ask-pause": (pausing.ask, "act")}
 #: What changes something.
 ACTIONS: dict[str, tuple[Endpoint, Right]] = {
     "/requeue": (steering.requeue, "act"),
     "/drop": (steering.drop, "act"),
     "/edit": (steering.edit, "act"),
+    "/pause": (pausing.pause, "act"),
+    "/resume": (pausing.resume, "act"),
 }
 #: Answers to probes, which have no token. They say one word.
 PROBES: dict[str, Endpoint] = {"/healthz": api.healthz, "/readyz": api.readyz}

@@ -48,6 +48,10 @@ class Lookout:
                 raise self._last.gone
             return self._last
 
+    def forget(self) -> None:
+        """Look anew when asked next: something was changed."""
+        self._next_at = 0.0
+
     @asynccontextmanager
     async def looking(self) -> AsyncIterator[Observer]:
         """The observer. Raises what `observe` raises."""

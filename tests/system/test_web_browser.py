@@ -176,8 +176,22 @@ def test_all_is_done_without_a_script(chromium: Browser, url: str, address: str)
     assert len(letters_at(url)) == 5
 
 
+def test_a_handler_is_paused_and_resumed(page: Page, url: str, address: str) -> None:
+    register(url, User(1, "Ann"))
+    page.goto(f"{address}handlers")
+    page.click("text=Pause")
+    page.check("text=for an hour")
+    page.fill("[name=reason]", "the mailer is down")
+    page.click("button.do")
+    until_text(page, "was paused")
+    until_text(page, "the mailer is down")
+
+    page.click("text=Resume")
+    page.wait_for_selector("text=was paused", state="detached")
+
+
 PAGES = ["", "handlers", "threads", "workers", "dead", "dead?all=1", "later", "letter?id=LETTER", "thread?pipe=TUBE"]
-PAGES += ["ask?what=drop&all=1", "dead?match=nonsense"]
+PAGES += ["ask?what=drop&all=1", "ask-pause?handler=m/H", "dead?match=nonsense"]
 
 
 def test_pages_fit_are_accessible_and_hostile_texts_are_inert(chromium: Browser, url: str, address: str) -> None:
@@ -187,6 +201,7 @@ def test_pages_fit_are_accessible_and_hostile_texts_are_inert(chromium: Browser,
     let_fail(url, hostile.Speaks, hostile.Text(text))
     let_fail(url, Fulfil, *ORDERS)
     register(url, User(1, text))
+    pause(url, text[:100])
     hostile_letter = next(its.id for its in letters_at(url) if its.letter.handler.endswith("Speaks"))
     tube = elsewhere(asyncio.run, _tubes(url))[0]
     paths = [path.replace("LETTER", quote(hostile_letter)).replace("TUBE", quote(tube)) for path in PAGES]
@@ -204,6 +219,16 @@ def test_pages_fit_are_accessible_and_hostile_texts_are_inert(chromium: Browser,
 
 def test_the_shown_part_keeps_the_policy_of_its_page(page: Page, address: str) -> None:
     assert not re.search(r"\sstyle=|\son\w+=|<style", page.content())
+
+
+def pause(url: str, reason: str) -> None:
+    """Pause a handler for a reason that may be hostile."""
+
+    async def keep_off() -> None:
+        async with await connect(url) as queue:
+            await queue.storage.pause("m/H", None, reason)
+
+    elsewhere(asyncio.run, keep_off())
 
 
 async def _tubes(url: str) -> list[str]:

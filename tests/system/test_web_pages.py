@@ -102,6 +102,31 @@ def test_the_pages_show_what_is_there(client: httpx.Client, url: str, orders: li
 
 
 @on_each_home
+def test_a_handler_is_paused_and_goes_on(client: httpx.Client, url: str) -> None:
+    name = name_of(Notify)
+    register(url, Notify, User(7, "Ann"))
+    question = client.get("/ask-pause", params={"handler": name}).text
+    fields = fields_of(question, "pause") | {"span": ["3600"], "reason": ["the mailer is <b>down</b>"]}
+
+    assert client.post("/pause", data=fields, headers=OWN).headers["location"] == "handlers"
+    page = client.get("/handlers").text
+    assert "the mailer is &lt;b&gt;down&lt;/b&gt;" in page
+    assert ">paused<" in page
+    assert f"ask-pause?handler={name}" not in page
+
+    client.post("/resume", data=fields_of(page, "resume"), headers=OWN)
+    assert ">paused<" not in client.get("/handlers").text
+
+
+@pytest.mark.parametrize(
+    "fields", [{"handler": "no name"}, {"handler": "m/H", "span": "7"}, {"handler": "m/H", "reason": "x" * 129}]
+)
+def test_what_cannot_be_paused_is_refused(client: httpx.Client, fields: dict[str, str]) -> None:
+    assert client.post("/pause", data=fields, headers=OWN).status_code == 400
+    assert client.get("/handlers").text.count(">paused<") == 0
+
+
+@on_each_home
 def test_letters_are_found_by_a_filter(client: httpx.Client, url: str, orders: list[str]) -> None:
     def found(*filters: str) -> list[str]:
         return re.findall(r'name="id" value="([^"]*)"', shown(client, "/dead", handler=FULFIL, match=filters))

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shardq.cli.opened import opened, run
 from shardq.deadletters import DeadLetters, Letters
 from shardq.errors import ConfigurationError, RequestError, ShardqError
 from shardq.exporting import Export, new_file_name
 from shardq.letters.chosen import Chosen, count_of, numbers_of, pages
 from shardq.letters.edited import Edit
 from shardq.letters.exported import lines
+from shardq.protocols import Storage
+from shardq.web.acting import act
 from shardq.web.desk import Desk, form_of, one
 from shardq.web.letters import letter_of, match_of, request_of
-
-_Done = TypeVar("_Done")
 
 #: What can be asked for, and how it is called.
 _VERBS = {"requeue": "Put back", "drop": "Drop"}
@@ -103,10 +101,10 @@ async def edit(desk: Desk, request: Request) -> Response:
         raise RequestError(f"what was edited is no JSON: {error}; nothing is changed") from error
     message, ahead = Edit(before, after, free=False).applied(buried.letter.message), "head" in fields
 
-    async def work(letters: DeadLetters) -> bool:
-        return await letters.requeue(buried, ahead=ahead, message=message)
+    async def work(storage: Storage) -> bool:
+        return await DeadLetters(storage).requeue(buried, ahead=ahead, message=message)
 
-    done = int(await _act(desk, work))
+    done = int(await act(desk, work))
     return await desk.page(request, "done.html", verb="edit", count=done, path=None, error=None, left=1 - done)
 
 
@@ -130,7 +128,8 @@ async def _bulk(
     sees = await desk.may(request, "view_payloads")
     done = _Count()
 
-    async def choose_and_work(letters: DeadLetters) -> tuple[int, str | None]:
+    async def choose_and_work(storage: Storage) -> tuple[int, str | None]:
+        letters = DeadLetters(storage)
         found = await wish.chosen(letters, sees_payloads=sees)
         chosen = {
             handler: kept
@@ -147,7 +146,7 @@ async def _bulk(
             return count, str(error)
         return count, ""
 
-    count, error = await _act(desk, choose_and_work)
+    count, error = await act(desk, choose_and_work)
     if error is None:
         return await _asked(desk, request, verb, wish, changed=True)
     return await desk.page(
@@ -192,14 +191,3 @@ def _told(fields: Mapping[str, Sequence[str]]) -> _Told:
         return _Told(int(fields["count"][0]), msgspec.json.decode(fields["through"][0], type=dict[str, int]))
     except (KeyError, ValueError, RecursionError) as error:
         raise ConfigurationError("begin on the page of dead letters, which says how many they are") from error
-
-
-async def _act(desk: Desk, work: Callable[[DeadLetters], Awaitable[_Done]]) -> _Done:
-    """Take part in the storage. A thread does, as it waits where another process holds the guard."""
-
-    async def attached() -> _Done:
-        with opened(desk.site.url) as storage:
-            return await work(DeadLetters(storage))
-
-    async with desk.acting:
-        return await asyncio.to_thread(lambda: run(attached()))
