@@ -166,8 +166,8 @@ class Model:
         self.waiting += [Waiting(pipe, message, due_us) for message in messages]
 
     def in_due_order(self) -> list[Waiting]:
-        """What waits, the first due first."""
-        return sorted(self.waiting, key=lambda waiting: waiting.due_us)
+        """What waits, the first due first; of those that are due together by tubes, and in the order of each."""
+        return sorted(self.waiting, key=lambda waiting: (waiting.due_us, waiting.pipe))
 
     def repeat(self, pipe: str, messages: list[bytes], schedule: str, due_us: int, *, absent: bool) -> int:
         """Have messages come again and again; how many were taken."""

@@ -168,7 +168,10 @@ class DriverModel(RuleBasedStateMachine):
             self._appended(waiting[place].pipe, [waiting[place].message])
 
     def _waiting(self) -> list[Deferred]:
-        return listed(lambda after: run(self.storage.deferrals.page(after, 20)))
+        """The first due first. Of those that are due together the contract has an order within a tube only."""
+        found = listed(lambda after: run(self.storage.deferrals.page(after, 20)))
+        assert [one.due_us for one in found] == sorted(one.due_us for one in found)
+        return sorted(found, key=lambda one: (one.due_us, one.pipe))
 
     @rule(pipe=pipes, new=messages, absent=st.booleans())
     def append_what_is_due(self, pipe: str, new: list[bytes], absent: bool) -> None:
