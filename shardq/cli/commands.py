@@ -14,9 +14,10 @@ from shardq.cli.render import age, as_json, columns, tell_wrongs
 from shardq.cli.views import View
 from shardq.connect import is_redis, segment_name
 from shardq.drivers.shared import contents, segments
+from shardq.drivers.shared.storage import SharedStorage
 from shardq.drivers.shared.supervised import SupervisedSegment
 from shardq.errors import SegmentError
-from shardq.model import Batch, Standing, TubeView, key_of, split_key
+from shardq.model import KEPT_PIPE, Batch, Standing, TubeView, key_of, split_key
 from shardq.model.trace import trace_id_of
 from shardq.pages import each
 from shardq.text.printable import printable
@@ -130,8 +131,15 @@ def _in_use(segment: SupervisedSegment, url: str) -> SegmentError:
     if others:
         which = counted(others, "process: end it", "processes: end them")
         return SegmentError(f"{url} is in use by {which} first")
-    left = (
-        ", ".join(contents.in_words(contents.counts(segment.storage)))
-        or "results that are kept, or pauses of handlers,"
-    )
+    left = ", ".join(run(_left(segment.storage)))
     return SegmentError(f"{url} has {left} left: add --with-requests to lose them")
+
+
+async def _left(storage: SharedStorage) -> list[str]:
+    """What a segment would lose, in words."""
+    left = contents.in_words(contents.counts(storage))
+    if await storage.length(KEPT_PIPE):
+        left.append("results that are kept")
+    if await storage.pauses():
+        left.append("pauses of handlers")
+    return left
