@@ -101,6 +101,7 @@ async def test_15_partitions_of_a_lost_master_go_on_and_others_do_not_wait(
             await blow.mend()
         await load.settle()
     rates.sort()
+    tried(f"messages lost with a master that is {ends}", load.lost)
     tried(f"ms until all partitions of a master that is {ends} went on, at p50", round(sorted(took)[times // 2] * 1000))
     tried(f"percent of their rate that others kept while a master was {ends}, at p50", round(rates[times // 2] * 100))
 

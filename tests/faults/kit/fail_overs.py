@@ -10,6 +10,7 @@ import asyncio
 import signal
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import suppress
 from random import Random
 
@@ -237,16 +238,16 @@ class Blow:
         self.begun = time.monotonic()
         if lags:
             self.replica.pause(signal.SIGCONT)
-        survivors = await asyncio.to_thread(self._survivors)
-        for key, numbers in survivors.items():
-            self._load.note_survivors(key, numbers)
-        self._load.looks += bool(survivors)
+        await self._note_survivors(self._hear_end)
 
     async def silence(self) -> None:
-        """Let it neither answer nor hear, with its connections open."""
+        """Let it neither answer nor hear, with its connections open. It may have answered a producer and not have told
+        its replica yet, as one that is killed.
+        """
         self._places = await self._places_of_master()
         self.master.pause(signal.SIGSTOP)
         self.begun, self._is_silent = time.monotonic(), True
+        await self._note_survivors(self._hear_rest)
 
     async def until_all_go_on(self) -> float:
         """Seconds until each partition of the master that gets messages is served again."""
@@ -292,12 +293,33 @@ class Blow:
     def _first_after(self, place: int, begun: float) -> float:
         return next((at for at in self._load.when[place] if at > begun), float("inf"))
 
-    def _survivors(self) -> dict[str, list[int]]:
-        """What the replica has, by thread. Nothing where it took over before it was looked at."""
+    async def _note_survivors(self, hear: Callable[[], None]) -> None:
+        """`hear`: returns once the replica has all that its master sent."""
+        survivors = await asyncio.to_thread(self._survivors, hear)
+        for key, numbers in survivors.items():
+            self._load.note_survivors(key, numbers)
+        self._load.looks += bool(survivors)
+
+    def _hear_end(self) -> None:
         deadline = time.monotonic() + LIMIT_S
         while "link_status:up" in self.replica.ask("INFO", "replication"):
             assert time.monotonic() < deadline, "the replica does not see that its master is gone"
             time.sleep(0.005)
+
+    def _hear_rest(self) -> None:
+        """What a stopped master sent is in the replica's socket: the replica has all when it gets no further."""
+        before, now = -1, self._heard_bytes()
+        while now != before:
+            time.sleep(0.005)
+            before, now = now, self._heard_bytes()
+
+    def _heard_bytes(self) -> int:
+        """How much of its master's changes the replica has, as it counts them."""
+        return int(self.replica.ask("INFO", "replication").partition("master_repl_offset:")[2].split()[0])
+
+    def _survivors(self, hear: Callable[[], None]) -> dict[str, list[int]]:
+        """What the replica has, by thread. Nothing where it took over before it was looked at."""
+        hear()
         wire = PlainWire(Address(host="127.0.0.1", port=self.replica.port))
         try:
             wire.ask(packed(b"READONLY"))
