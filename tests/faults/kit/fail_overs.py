@@ -10,7 +10,7 @@ import asyncio
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from random import Random
 
@@ -56,6 +56,10 @@ class Load:
         """When messages of a partition were handed out, monotonic."""
         self._owed: defaultdict[str, set[int]] = defaultdict(set)
         """Messages that survived, and were not acknowledged since."""
+        self._doubtful: defaultdict[str, set[int]] = defaultdict(set)
+        """Messages that a master may have confirmed which did not know yet that its replica took its place."""
+        self.doubted: Collection[int] = ()
+        """Partitions whose former master may confirm messages just now."""
         self._last: defaultdict[str, int] = defaultdict(lambda: -1)
         """The last message of a thread that was handed out for the first time."""
         self._last_lost: defaultdict[str, int] = defaultdict(lambda: -1)
@@ -105,6 +109,8 @@ class Load:
         for key in self.threads:
             assert not self._owed[key], f"{key} had {self._owed[key]} after a fail-over, which were not handled"
             missing = set(self.order[key]) - self.handed[key]
+            self.lost += len(missing & self._doubtful[key])
+            missing -= self._doubtful[key]
             assert not missing, f"{missing} of {key} are gone without a fail-over"
 
     @property
@@ -131,7 +137,7 @@ class Load:
             )
         first = survivors[0] if survivors else None
         left = [number for number in order if first is not None and number < first]
-        skipped = set(left) - self.handed[key]
+        skipped = set(left) - self.handed[key] - self._doubtful[key]
         assert not skipped, f"{key} lacks {skipped}, and has {survivors}"
         lost = [number for number in order if number not in set(known) and number not in self.handed[key]]
         self.lost += len(lost)
@@ -147,6 +153,8 @@ class Load:
                 continue
             assert await self._producing.append([(f"{key}/0", [b"%d" % number])]) == 1
             self.order[key].append(number)
+            if self.layout.partition_of(key) in self.doubted:
+                self._doubtful[key].add(number)
             self.confirmed += 1
             number += 1
 
@@ -273,10 +281,12 @@ class Blow:
         """Let it go on, once its replica took its place: it is a replica from then on, which has all."""
         await eventually(lambda: asyncio.to_thread(self._is_replaced), "the replica takes over")
         if self._is_silent:
+            self._load.doubted = self._places  # it answers what it was asked before it hears of its replica
             self.master.pause(signal.SIGCONT)
         else:
             await asyncio.to_thread(self.master.start)
         await eventually(lambda: asyncio.to_thread(self.master.follows, self.replica), "the former master follows")
+        self._load.doubted = ()
         await eventually(lambda: asyncio.to_thread(self._cluster.is_whole), "the cluster is whole")
 
     def _is_replaced(self) -> bool:
