@@ -6,7 +6,6 @@ A handler's dead letters are a tube of their own, `module/Handler/dead/0`, which
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,7 +15,7 @@ from shardq.encoding.secrets import NO_SECRETS, Secrets
 from shardq.errors import ConfigurationError, QueueFull, shown
 from shardq.handler import Handler, check_is_handler
 from shardq.model import dead_pipe, handler_name, key_of, split_key
-from shardq.pages import each
+from shardq.pages import each, first
 from shardq.protocols import Readable, Storage
 
 #: How many letters are read at once: each may have a long traceback.
@@ -96,14 +95,7 @@ class Letters:
         those that it is true for, as a `shardq.letters.match.Match` is. Raises `HandlerError` for what is no handler,
         and `ConfigurationError` for what is no id.
         """
-        found = list[Buried]()
-        async with aclosing(self.each(handler, after=after, match=match)) as letters:
-            while limit is None or len(found) < limit:
-                buried = await anext(letters, None)
-                if buried is None:
-                    break
-                found.append(buried)
-        return found
+        return await first(self.each(handler, after=after, match=match), limit)
 
     async def each(
         self,

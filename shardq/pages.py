@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import aclosing
 from heapq import nsmallest
 from typing import Any, TypeVar
 
@@ -35,6 +36,18 @@ async def each(listing: Listing[_Item]) -> AsyncIterator[_Item]:
         after = page.after
         if after is None:
             return
+
+
+async def first(items: AsyncGenerator[_Item, None], limit: int | None) -> list[_Item]:
+    """At most so many of what is read page by page; None: all. No page is read beyond them."""
+    found = list[_Item]()
+    async with aclosing(items):
+        while limit is None or len(found) < limit:
+            try:
+                found.append(await anext(items))
+            except StopAsyncIteration:
+                break
+    return found
 
 
 def page_of(items: Iterable[_Item], after: Any, limit: int) -> Page[_Item]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
 from typing import Any
 
 from shardq.errors import ConfigurationError, QueueFull, shown
 from shardq.handler import Handler, check_is_handler
 from shardq.model import Deferred, handler_name
-from shardq.pages import each
+from shardq.pages import each, first
 from shardq.protocols import Readable, Storage
 
 #: How many requests are cancelled in one call of the storage.
@@ -38,14 +37,7 @@ class Waiting:
         it is true for, as a `shardq.later.match.Match` is. Raises `HandlerError` for what is no handler, and
         `ConfigurationError` for what is no id.
         """
-        found = list[Deferred]()
-        async with aclosing(self.each(handler, after=after, match=match)) as requests:
-            while limit is None or len(found) < limit:
-                request = await anext(requests, None)
-                if request is None:
-                    break
-                found.append(request)
-        return found
+        return await first(self.each(handler, after=after, match=match), limit)
 
     async def each(
         self,

@@ -25,7 +25,7 @@ class Pause:
     until_us: int | None = None
     """When it ends by itself. None: when it is resumed."""
     reason: str = ""
-    """As whoever paused it said. Empty: nothing was said."""
+    """As the operator who paused it said. Empty: nothing was said."""
 
 
 def check_pause(handler: str, until: When | None, reason: str) -> None:

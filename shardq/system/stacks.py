@@ -1,9 +1,9 @@
 """The Python stacks of another process, as it writes them itself, below Python: also while native code keeps the
 interpreter.
 
-A process that tells its stacks keeps a file in memory, to which its C code writes at a signal. Who asks opens that file
-through /proc, sends the signal, and reads once the signal was dealt with. The signal is URG: a process that does not
-listen to it ignores it, so a question that comes too early or too late harms nobody.
+A process that tells its stacks keeps a file in memory, to which its C code writes at a signal. The command `shardq
+stack` opens that file through /proc, sends the signal, and reads once the signal was dealt with. The signal is URG: a
+process that does not listen to it ignores it, so a question that comes too early or too late harms nobody.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def keep() -> int:
     if signal.getsignal(SIGNAL) is not signal.SIG_DFL:
         return -1
     descriptor = os.memfd_create(_NAME, os.MFD_CLOEXEC)
-    # Whoever asks empties the file, and what is written next has to begin at its beginning.
+    # The command that asks empties the file, and what is written next has to begin at its beginning.
     fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_APPEND)
     faulthandler.register(SIGNAL, file=descriptor, all_threads=True, chain=False)
     return descriptor

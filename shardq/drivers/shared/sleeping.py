@@ -1,7 +1,8 @@
 """Sleeping until there is work in a segment: `wait`, which says where it is, and `rest`, which claims and hands it out.
+And until there is none: `wait_for_quiet`.
 
-Both say that this process sleeps in the section in which they find nothing. So a producer that comes after that section
-rings it, and no ring is missed.
+All say that this process sleeps in the section in which they find nothing. So a process that changes it after that
+section rings this one, and no ring is missed.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from shardq.drivers.shared.waiters import Deadline
+from shardq.drivers.shared.waiters import LOOK_S, Deadline
 from shardq.errors import SegmentBusy
 from shardq.model import Hand, Terms
 from shardq.protocols import Served
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Sleeping:
-    """The verbs of a storage that sleep until there is work."""
+    """The verbs of a storage that sleep until there is work, or none."""
 
     def __init__(self, storage: SharedStorage) -> None:
         self._storage = storage
@@ -40,6 +41,23 @@ class Sleeping:
             except SegmentBusy:
                 await deadline.pause()
         return key
+
+    async def wait_for_quiet(self, timeout_s: float | None, *, deferred: bool) -> bool:
+        """See `Storage.wait_for_quiet`."""
+        storage, deadline = self._storage, Deadline(timeout_s)
+        free_by = Deadline(None if timeout_s is None else max(timeout_s, LOOK_S))
+        while True:
+            try:
+                with storage.ears.listening() as heard:
+                    if storage.store.waiting.quiet(deferred=deferred):
+                        return True
+                    if deadline.over:
+                        return False
+                    await deadline.wait(heard, storage.settings.safety_net)
+            except SegmentBusy:
+                if free_by.over:
+                    return False
+                await free_by.pause()
 
     async def rest(
         self, hand: Hand | None, served: Served, terms: Mapping[str, Terms], timeout_s: float | None, *, stay: bool

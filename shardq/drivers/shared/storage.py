@@ -21,7 +21,7 @@ from shardq.drivers.shared.lock import SharedLock
 from shardq.drivers.shared.pacing import Pace
 from shardq.drivers.shared.pausing import Pausing
 from shardq.drivers.shared.sleeping import Sleeping
-from shardq.drivers.shared.waiters import LOOK_S, Deadline, ears_of, limit_of_coroutines, until_free
+from shardq.drivers.shared.waiters import Deadline, ears_of, limit_of_coroutines, until_free
 from shardq.errors import SegmentBusy, SegmentMissing
 from shardq.kept import KeptIndex
 from shardq.model import (
@@ -322,20 +322,7 @@ class SharedStorage(Pausing):
         return await self._taken_out(pipe, messages, recurrent=True)
 
     async def wait_for_quiet(self, timeout_s: float | None = None, *, deferred: bool = False) -> bool:
-        deadline = Deadline(timeout_s)
-        free_by = Deadline(None if timeout_s is None else max(timeout_s, LOOK_S))
-        while True:
-            try:
-                with self.ears.listening() as heard:
-                    if self._store.waiting.quiet(deferred=deferred):
-                        return True
-                    if deadline.over:
-                        return False
-                    await deadline.wait(heard, self.settings.safety_net)
-            except SegmentBusy:
-                if free_by.over:
-                    return False
-                await free_by.pause()
+        return await self._sleeping.wait_for_quiet(timeout_s, deferred=deferred)
 
     async def backlog(self) -> Counts:
         return await self.patiently(lambda: self._store.inspection.counts())
