@@ -24,6 +24,12 @@ TERMS = {RESIZE: Terms((0,), 2), CROP: Terms((0,), 2)}
 SOON = When(after_us=150_000)
 
 
+@pytest.fixture
+def without_net(storage: Storage) -> None:
+    """No process looks again by itself: only that wakes it which was to wake it."""
+    storage.settings.safety_net = 3600.0
+
+
 async def test_S45_a_paused_handler_is_offered_to_no_worker(storage: Storage) -> None:
     await storage.pause(RESIZE)
     assert await storage.append([(PIPE, numbered(3)), (OTHER, numbered(1))]) == 4
@@ -105,6 +111,7 @@ async def test_S45_requests_do_not_wake_a_worker_for_a_paused_handler(storage: S
     assert await finished(waiting) == OTHER_KEY
 
 
+@pytest.mark.usefixtures("without_net")
 async def test_S45_resume_wakes_who_waits(storage: Storage) -> None:
     await storage.pause(RESIZE)
     assert await storage.append([(PIPE, [b"one"])])
@@ -116,6 +123,7 @@ async def test_S45_resume_wakes_who_waits(storage: Storage) -> None:
     assert not await storage.resume(RESIZE)
 
 
+@pytest.mark.usefixtures("without_net")
 async def test_S45_resume_wakes_who_rests(storage: Storage) -> None:
     await storage.pause(RESIZE)
     assert await storage.append([(PIPE, [b"one"])])
@@ -128,6 +136,7 @@ async def test_S45_resume_wakes_who_rests(storage: Storage) -> None:
     assert (hand.key, hand.batch.messages) == (KEY, [b"one"])
 
 
+@pytest.mark.usefixtures("without_net")
 async def test_S45_resume_wakes_who_is_bound(storage: Storage, lock: Lock) -> None:
     assert await storage.append([(PIPE, [b"one"])])
     token = await claimed(lock)
@@ -151,6 +160,7 @@ async def test_S46_a_pause_ends_by_itself(storage: Storage) -> None:
     assert await storage.pauses() == []
 
 
+@pytest.mark.usefixtures("without_net")
 async def test_S46_who_rests_already_wakes_when_a_pause_ends(storage: Storage) -> None:
     resting = await suspended(storage.rest(None, SERVED, TERMS))
     await storage.pause(RESIZE, SOON)
@@ -162,6 +172,7 @@ async def test_S46_who_rests_already_wakes_when_a_pause_ends(storage: Storage) -
     assert hand.batch.messages == [b"one"]
 
 
+@pytest.mark.usefixtures("without_net")
 async def test_S46_who_is_bound_wakes_when_a_pause_ends(storage: Storage, lock: Lock) -> None:
     assert await storage.append([(PIPE, [b"one"])])
     token = await claimed(lock)
