@@ -5,6 +5,6 @@
 * `rivals/`: one file for each rival and floor that takes part in several scenarios
 * `load/`: the handlers and requests that are measured, and helpers to run them
 * `harness/`: from a scenario to figures: sizes, processes, rounds, results files, summaries, tables
-* `report/`: from a results file to `docs/performance.md`, its charts and the table in the README
+* `report/`: from a results file to `docs/reference/performance.md`, its charts and the table in the README
 * `results/`: results files
 """

@@ -69,8 +69,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one round of an eighth: all scenarios in three minutes")
     parser.add_argument("--size", choices=SIZES, default=FULL.name, help="how much each does")
     parser.add_argument("--json", type=Path, metavar="FILE", help="store the figures of each round in a results file")
-    parser.add_argument("--report", action="store_true", help="write docs/performance.md anew, and measure nothing")
-    parser.add_argument("--renew", action="store_true", help="measure all scenarios, then write docs/performance.md")
+    parser.add_argument("--report", action="store_true", help="write the page on performance anew, and measure nothing")
+    parser.add_argument(
+        "--renew", action="store_true", help="measure all scenarios, then write the page on performance"
+    )
     arguments = parser.parse_args()
     if unknown := set(arguments.scenarios) - SCENARIOS.keys():
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}; see --list")

@@ -10,8 +10,8 @@ from bench.harness.summary import Summary, summaries
 from bench.registry import SCENARIOS
 from bench.report import chart, page, readme
 
-PAGE = ROOT / "docs" / "performance.md"
-CHARTS = ROOT / "docs" / "performance"
+PAGE = ROOT / "docs" / "reference" / "performance.md"
+CHARTS = ROOT / "docs" / "reference" / "performance"
 README = ROOT / "README.md"
 
 

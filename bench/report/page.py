@@ -1,4 +1,4 @@
-"""`docs/performance.md`: first where shardq is slower than a rival, then where it is faster, then every scenario."""
+"""The page on performance: first where shardq is slower than a rival, then where it is faster, then every scenario."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ worse than they would be alone, and so unevenly that ratios say little as well.
 
 _REPEAT = """
 `scripts/bench --renew` measures all of it again and writes this page, `scripts/bench NAME` measures one scenario, and
-`scripts/bench --list` names all. [How it is measured](../bench/README.md) says what takes part and why.
+`scripts/bench --list` names all. [How it is measured](../../bench/README.md) says what takes part and why.
 """
 
 _SLOWER = "## Where shardq is slower"

@@ -69,7 +69,7 @@ def table(results: Results, found: Mapping[str, Sequence[Summary]]) -> str:
             *meanwhile,
             *some,
             f"In {slower} of {len(compared)} comparisons of that run a rival is better than shardq:",
-            "[Performance](docs/performance.md) begins with these, and says what each rival does not do.",
+            "[Performance](docs/reference/performance.md) begins with these, and says what each rival does not do.",
             "",
             f"| end to end, 16 threads | {' | '.join(_COLUMNS)} |",
             "|---|" + "---|" * len(_COLUMNS),

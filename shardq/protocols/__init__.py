@@ -1,8 +1,8 @@
 """The contract of the drivers: what a storage and a lock promise to everything above them.
 
 Clauses stand by role, and keep their numbers: `tests/contracts/` has a test for each, named after it, and runs it on
-every driver. A clause names the promises of the product (P1..P13, see docs/promises.md) that stand on it. It holds in
-memory, in shared memory and on Redis alike; where one of them differs, that stands at its end, in brackets.
+every driver. A clause names the promises of the product (P1..P13, see docs/explanation/promises.md) that stand on it.
+It holds in memory, in shared memory and on Redis alike; where one of them differs, that stands at its end, in brackets.
 
 The seam speaks of tubes by their pipe name and of messages as `bytes`. A message that was put back in front of its
 tube belongs to that tube like the others: how a driver keeps the two apart is its own affair.

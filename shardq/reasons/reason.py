@@ -13,7 +13,7 @@ class Reason:
     """One reason for which requests do not run now, or do not end."""
 
     code: str
-    """A name for programs: `docs/json.md` has all of them."""
+    """A name for programs: `docs/reference/json.md` has all of them."""
     text: str
     """A sentence or two."""
     advice: str

@@ -36,11 +36,11 @@ def test_documents_name_only_commands_that_exist(document: str) -> None:
         "README.md",
         "CONTRIBUTING.md",
         "bench/README.md",
-        "docs/promises.md",
-        "docs/failures.md",
-        "docs/json.md",
-        "docs/operations.md",
-        "docs/performance.md",
+        "docs/explanation/promises.md",
+        "docs/explanation/failures.md",
+        "docs/reference/json.md",
+        "docs/reference/operations.md",
+        "docs/reference/performance.md",
     ],
 )
 def test_links_inside_the_repository_lead_somewhere(document: str) -> None:

@@ -1,4 +1,4 @@
-"""Renews the pictures of the page in docs/page/: a family works, and a browser looks. `scripts/pictures` runs it."""
+"""Renews the pictures of the page in docs/howto/page/, while a family works. `scripts/pictures` runs it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PICTURES = {
     "later": ("later", "", "light"),
     "overview-dark": ("", "", "dark"),
 }
-_FOLDER = ROOT / "docs" / "page"
+_FOLDER = ROOT / "docs" / "howto" / "page"
 _COLOURS = 160
 #: How long the family works before, in milliseconds: the last hour has some points then.
 _MEANWHILE_MS = 35_000

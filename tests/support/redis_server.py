@@ -129,7 +129,7 @@ def running_server(of: str | None = None) -> Server:
 @cache
 def minimal_rights() -> tuple[str, ...]:
     """What a user must be allowed, as the documents say it."""
-    text = (Path(__file__).parents[2] / "docs" / "redis.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "howto" / "redis.md").read_text()
     rule = text.partition("ACL SETUSER ")[2].partition("```")[0]
     return tuple(word for word in rule.split() if word.startswith("+"))
 

@@ -1,4 +1,4 @@
-"""How far a map is, and the bars of others over its results: the recipes of docs/results.md, with the real packages."""
+"""How far a map is, and the bars of others over its results: the recipes of docs/howto/results.md, as they are."""
 
 from __future__ import annotations
 

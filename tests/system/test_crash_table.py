@@ -1,4 +1,4 @@
-"""Each way to die, at each place where a handler's code runs: what docs/failures.md says is what happens."""
+"""Each way to die, at each place where a handler's code runs: docs/explanation/failures.md says what happens."""
 
 from __future__ import annotations
 

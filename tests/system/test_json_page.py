@@ -1,4 +1,4 @@
-"""`docs/json.md` says what the commands print with `--json`, compared with what they print on real storages."""
+"""`docs/reference/json.md` says what the commands print with `--json`, compared with what they really print."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from tests.support.segments import new_name, remove_all_like
 from tests.support.supervised import Start
 from tests.system.test_completion import COMMANDS
 
+PATH = ROOT / "docs" / "reference" / "json.md"
 APP = ("--app", letters.__name__)
 TUBE = f"{name_of(Fulfil)}/0/0"
 KINDS: dict[str, tuple[type, ...]] = {
@@ -45,7 +46,7 @@ Say = Callable[..., Any]
 def page() -> dict[str, dict[str, str]]:
     """The kind of each field, by the headings."""
     found: dict[str, dict[str, str]] = {}
-    for section in re.split(r"^## ", (ROOT / "docs" / "json.md").read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
+    for section in re.split(r"^## ", PATH.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
         rows = re.findall(r"^\| (`.*?`) \| (.*?) \|", section, re.MULTILINE)
         found[section.partition("\n")[0]] = {
             name: kind for names, kind in rows for name in re.findall(r"`(.*?)`", names)
@@ -210,7 +211,7 @@ def test_a_move(home: Home, said: Say) -> None:
 
 def test_the_page_has_the_code_of_every_reason() -> None:
     source = "".join(path.read_text() for path in (ROOT / "shardq" / "reasons").glob("*.py"))
-    text = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
+    text = PATH.read_text(encoding="utf-8")
     listed = re.findall(r"^\* (`.*?):", text.partition("\n## why\n")[2].partition("\n## ")[0], re.MULTILINE)
     codes = [code for line in listed for code in re.findall(r"`(.*?)`", line)]
     assert sorted(codes) == sorted(set(re.findall(r'Reason\("([a-z-]+)"', source)))

@@ -117,7 +117,7 @@ def test_every_alert_says_what_is_wrong() -> None:
 
 
 def test_the_page_names_every_family() -> None:
-    page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| (`shardq_.*?`) \| (?:counter|gauge|histogram) \|(.*)\|$", page, re.MULTILINE))
     named = {name: labels for names, labels in rows.items() for name in re.findall(r"`(\w+)`", names)}
     assert named.keys() == {family.name for family in FAMILIES}

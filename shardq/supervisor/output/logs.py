@@ -1,7 +1,7 @@
 """Logs on standard error: lines for people, or one JSON object a line for machines.
 
 Levels: `error`: an operator has to act now; `warning`: an operator should look today; `info`: what the family does;
-`debug`: for developers of shardq. The fields of an event are an interface; docs/operations.md lists them.
+`debug`: for developers of shardq. The fields of an event are an interface; docs/reference/operations.md lists them.
 """
 
 from __future__ import annotations
