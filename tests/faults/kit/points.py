@@ -89,7 +89,7 @@ class Child:
     def stopped(self) -> bool:
         """Wait until the child stops or ends; whether it stopped."""
         info = os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-        return info is not None and info.si_code == os.CLD_STOPPED
+        return info is not None and info.si_code in (os.CLD_STOPPED, os.CLD_TRAPPED)  # the latter under a tracer
 
     def ended(self) -> bool:
         """Whether it has ended by now."""
@@ -102,9 +102,11 @@ class Child:
         """Wait for the end; the wait status. Raises `ChildFailed` where the function raised."""
         answer = self._read()
         _, status = os.waitpid(self.pid, 0)
-        if os.WIFEXITED(status) and os.WEXITSTATUS(status):
-            raise ChildFailed(answer.decode(errors="replace"))
-        return status
+        return _told_well(status, answer)
+
+    def was_waited_for(self, status: int) -> int:
+        """As `end`, where the wait status is known already."""
+        return _told_well(status, self._read())
 
     def result(self) -> Any:
         """What the function returned. Raises `ChildFailed`."""
@@ -117,6 +119,12 @@ class Child:
     def _read(self) -> bytes:
         with os.fdopen(self._answer, "rb") as answer:
             return answer.read()
+
+
+def _told_well(status: int, answer: bytes) -> int:
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status):
+        raise ChildFailed(answer.decode(errors="replace"))
+    return status
 
 
 def lines_of(ready: Action, act: Action, scope: tuple[str, ...] = SCOPE) -> list[Line]:

@@ -1,0 +1,131 @@
+"""Death after so many machine instructions: a forked child runs an operation under a tracer, which kills it there.
+
+The instructions that count are those between two functions of the library under test, the marks: `stepper.c` says how
+it finds them. All else of the child runs at its own speed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.faults.kit.points import Action, Child
+
+SOURCE = Path(__file__).with_name("stepper.c")
+#: Whose single steps `stepper.c` knows.
+MACHINES = ("x86_64", "aarch64")
+_TRACE_ME = 0
+
+
+class Marks(NamedTuple):
+    """Addresses of the functions at which a section begins and ends: the same in a process and in its forks."""
+
+    begin: int
+    end: int
+
+    @classmethod
+    def of(cls, library: ctypes.CDLL, begin: str, end: str) -> Marks:
+        """Of these functions of a library that is loaded."""
+        return cls(*(ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0 for name in (begin, end)))
+
+
+class Stepped(NamedTuple):
+    """What became of a child."""
+
+    killed: bool
+    """Whether it was killed in a section. Otherwise it came to its end before."""
+    instructions: int
+    """How many of its sections it carried out."""
+
+
+class Stepper:
+    """The tracer. `build` makes one."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._kill_after = library.shardq_kill_after
+        self._kill_after.argtypes = (
+            ctypes.c_int,
+            ctypes.c_void_p,
+            ctypes.c_void_p,
+            ctypes.c_long,
+            ctypes.POINTER(ctypes.c_long),
+            ctypes.POINTER(ctypes.c_int),
+        )
+
+    @classmethod
+    def build(cls, directory: Path) -> Stepper:
+        """Compile `stepper.c` into the directory, and load it."""
+        return cls(ctypes.CDLL(str(compiled(SOURCE, directory))))
+
+    def kill_after(self, instructions: int, marks: Marks, ready: Action, act: Action) -> Stepped:
+        """Run `ready`, then `act`, in a child, and kill it after so many instructions of its sections.
+        Raises `ChildFailed` where the child raises.
+        """
+        child = Child(_traced(ready, act))
+        steps, status = ctypes.c_long(), ctypes.c_int()
+        if not child.stopped():
+            return Stepped(False, child.end())
+        came_to = self._kill_after(child.pid, *marks, instructions, ctypes.byref(steps), ctypes.byref(status))
+        if came_to < 0:
+            child.kill()
+            raise OSError(f"the tracer lost its child after {steps.value} instructions")
+        child.was_waited_for(status.value)
+        return Stepped(came_to == 1, steps.value)
+
+    def count(self, marks: Marks, ready: Action, act: Action) -> int:
+        """Of how many instructions the sections of `act` consist. Raises `ChildFailed` where the child raises."""
+        return self.kill_after(1 << 62, marks, ready, act).instructions
+
+
+def why_not() -> str:
+    """Why nothing can be stepped through here; empty where it can."""
+    if platform.machine() not in MACHINES:
+        return f"single steps are known for {' and '.join(MACHINES)}, not for {platform.machine()}"
+    if shutil.which("cc") is None:
+        return "there is no C compiler: on Debian, apt-get install gcc"
+    if not _may_trace():
+        return "this system forbids ptrace(PTRACE_TRACEME)"
+    return ""
+
+
+def compiled(source: Path, directory: Path, *options: str) -> Path:
+    """The shared library of a C source. Raises `AssertionError` with what the compiler says."""
+    library = directory / source.with_suffix(".so").name
+    words = ("cc", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", *options, str(source), "-o", str(library))
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return library
+
+
+def _traced(ready: Action, act: Action) -> Action:
+    """A function for a child: `ready`, then it stops itself until its tracer has it go on with `act`."""
+
+    def run() -> None:
+        ready()
+        _trace_me()
+        os.kill(os.getpid(), signal.SIGSTOP)
+        act()
+
+    return run
+
+
+def _trace_me() -> None:
+    if ctypes.CDLL(None, use_errno=True).ptrace(_TRACE_ME, 0, None, None) != 0:
+        raise OSError(ctypes.get_errno(), "ptrace(PTRACE_TRACEME)")
+
+
+def _may_trace() -> bool:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _trace_me()
+        except OSError:
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(pid, 0)[1] == 0
