@@ -245,7 +245,7 @@ class Queue(Calling, Ticketing):
 
     @property
     def later(self) -> Later:
-        """The requests that wait for their time: list them, cancel them, have them come now."""
+        """The requests that wait for their time: list, cancel, have come now; and `skip` for recurrent ones."""
         return Later(self.storage)
 
     async def close(self) -> None:

@@ -60,6 +60,11 @@ class Recurring:
     message: bytes
     """The request as it is stored. `Recurrent.decoded` gives the request."""
 
+    @property
+    def scheduled(self) -> Scheduled:
+        """The same as a storage has it."""
+        return Scheduled(self.pipe, self.message, self.schedule, (self.due - _EPOCH) // timedelta(microseconds=1))
+
 
 class Ends(Protocol):
     """Ends the schedules of requests, and returns how many there were."""
@@ -82,7 +87,7 @@ class Recurrent:
     async def each(self) -> AsyncIterator[Recurring]:
         """The same one by one, read page by page: for more than memory should hold."""
         async for scheduled in each(self._storage.scheduled):
-            yield _recurring(scheduled)
+            yield recurring_of(scheduled)
 
     async def cancel(self, handler: type[Handler[Any]], *requests: Any) -> int:
         """End the schedules of requests equal to these. Returns how many there were. A request that is already in its
@@ -101,7 +106,8 @@ class Recurrent:
         return request
 
 
-def _recurring(scheduled: Scheduled) -> Recurring:
+def recurring_of(scheduled: Scheduled) -> Recurring:
+    """The same as an application sees it."""
     name, _ = split_key(key_of(scheduled.pipe))
     due = _EPOCH + timedelta(microseconds=scheduled.due_us)
     return Recurring(name, scheduled.pipe, scheduled.schedule, due, scheduled.message)

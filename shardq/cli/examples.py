@@ -48,6 +48,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         f"later run {_URL} 644b0f8d2a6c0-1f-4c000",
         f"later run {_URL} --handler app.jobs/Resize --match within=1h",
     ),
+    "later skip": (
+        f"later skip {_URL} app.jobs/Report/0/0#5a3f09bc",
+        f"later skip {_URL} --handler app.jobs/Report --yes",
+    ),
     "later restore": (f"later restore {_URL} shardq-cancelled-20260102T030405-77.jsonl",),
     "pause": (
         f"pause {_URL} app.jobs/Resize",

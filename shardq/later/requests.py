@@ -10,6 +10,7 @@ from shardq.handler import Handler, check_is_handler
 from shardq.model import Deferred, handler_name
 from shardq.pages import each, first
 from shardq.protocols import Readable, Storage
+from shardq.recurrent import Recurring
 
 #: How many requests are cancelled in one call of the storage.
 _CANCELLED_AT_ONCE = 256
@@ -84,6 +85,21 @@ class Later(Waiting):
         if came is False:
             raise QueueFull(f"the storage has no room to have {request.id} come: it waits on, try again later")
         return bool(came)
+
+    async def skip(self, recurring: Recurring) -> bool:
+        """Have a recurrent request, as `Queue.recurrent.list` returned it, leave out its next time: it comes at the one
+        after that, and where its schedule has none it ends. False: it came meanwhile, or was skipped, changed or ended
+        by another. Raises `QueueFull` where a segment has no room to tell it from others of its call, and
+        `ConfigurationError` for what `list` does not return.
+        """
+        if not isinstance(recurring, Recurring):
+            raise ConfigurationError(
+                f"{shown(recurring)} is no recurrent request: give one that recurrent.list() returned"
+            )
+        skipped = await self._deferrals.skip(recurring.scheduled)
+        if skipped is False:
+            raise QueueFull(f"the storage has no room to skip a time of {recurring.pipe}: try again later")
+        return bool(skipped)
 
 
 def _id_of(request: Any) -> str:

@@ -1,10 +1,10 @@
-"""What a storage promises of single messages that wait for their time."""
+"""What a storage promises of single messages that wait for their time, and of single times of those that come again."""
 
 from __future__ import annotations
 
 from typing import Any, Protocol
 
-from shardq.model import Deferred
+from shardq.model import Deferred, Scheduled
 from shardq.pages import PAGE_ITEMS, Page
 
 
@@ -16,7 +16,7 @@ class DeferralsSeen(Protocol):
 
 class Deferrals(DeferralsSeen, Protocol):
     """The messages of a storage that wait for their time, as `append` with `when` made them: S24 to S26. What comes
-    again and again is not among them: see S30.
+    again and again is not among them: see S30. Only `skip` is about that.
 
     S40. `page` lists them page by page, as S9 says: the first due first, equal times in the order of acceptance. Each
         has an id, which it keeps until it comes or is taken out, and which no other ever gets. `after` may also be such
@@ -32,6 +32,12 @@ class Deferrals(DeferralsSeen, Protocol):
         same.]
     S44. Of several that cancel the same message, run it, or have it come since its time is there, one does so. The
         others find it gone.
+    S48. `skip` has a message that comes again and again leave out its next time, where that is still the one which
+        `scheduled` listed. It is due next as if it had come then, see S29; where its schedule has no further time it
+        ends as by `unschedule`. Whichever process dies when, it is due at the one time or at the other. Of several that
+        skip the same time, or have it come, one does so. False: there is no room to tell it from others of its call,
+        and it comes at its time. None: it is not there any more, has another schedule, or its time has passed. Raises
+        `ScheduleError` for a schedule that cannot be read. (P3) [Memory, Redis: there always is room.]
     """
 
     async def find(self, its_id: str) -> Deferred | None: ...
@@ -39,3 +45,5 @@ class Deferrals(DeferralsSeen, Protocol):
     async def cancel(self, *ids: str) -> int: ...
 
     async def run(self, its_id: str) -> bool | None: ...
+
+    async def skip(self, scheduled: Scheduled) -> bool | None: ...

@@ -21,12 +21,13 @@ class Movable(Protocol):
     Source
 
     M1. After `leave` the storage takes nothing and hands out nothing. `append`, `append_when_room`, `claim`, `take`,
-        `wait`, `rest`, `promote`, `requeue`, `drop`, `remove`, `unschedule`, `pause`, `resume`, `wait_for_quiet`, and a
-        `turn` without a batch raise `StorageMoved` with the URL; those that sleep are woken for it. What is in hand can
-        be acknowledged, with outputs, failed, given back, buried and released, and a `turn` with a batch then hands out
-        nothing. A `rest` with a batch acknowledges it before it raises. Looks are answered as ever. `stay` ends that,
-        unless the messages are the target's already. [Redis: where `leave` cuts a call over several partitions in two,
-        the error says in `stored` which tubes have their messages: these move with the rest.]
+        `wait`, `rest`, `promote`, `requeue`, `drop`, `remove`, `unschedule`, `skip`, `pause`, `resume`,
+        `wait_for_quiet`, and a `turn` without a batch raise `StorageMoved` with the URL; those that sleep are woken for
+        it. What is in hand can be acknowledged, with outputs, failed, given back, buried and released, and a `turn`
+        with a batch then hands out nothing. A `rest` with a batch acknowledges it before it raises. Looks are answered
+        as ever. `stay` ends that, unless the messages are the target's already. [Redis: where `leave` cuts a call over
+        several partitions in two, the error says in `stored` which tubes have their messages: these move with the
+        rest.]
     M2. `in_hand` names threads on which there is a claim. Claims of the dead are ended first. Once there is none,
         nothing in the source changes any more, but by the move. [Redis: also threads to which messages are on their way
         from another partition; it brings these on, whatever the bound.]

@@ -12,7 +12,7 @@ from random import Random
 import pytest
 
 from shardq.errors import MoveRefused, StorageMoved
-from shardq.model import KEPT_PIPE, Chunk, Counts, Figures, Hand, Place, Standing, Terms, TubeState, When
+from shardq.model import KEPT_PIPE, Chunk, Counts, Figures, Hand, Place, Scheduled, Standing, Terms, TubeState, When
 from shardq.outputs import Output
 from shardq.pages import each
 from shardq.protocols import Lock, Movable, Storage
@@ -62,6 +62,7 @@ REFUSED: dict[str, Callable[[Storage], Awaitable[object]]] = {
     "drop": lambda storage: storage.drop(GRAVE, 1),
     "remove": lambda storage: storage.remove(PIPE, b"message-0"),
     "unschedule": lambda storage: storage.unschedule(PIPE, b"message-0"),
+    "skip": lambda storage: storage.deferrals.skip(Scheduled(PIPE, b"message-0", "every 60", 10**15)),
     "wait_for_quiet": lambda storage: storage.wait_for_quiet(),
     "check_stays": lambda storage: storage.check_stays(),
 }

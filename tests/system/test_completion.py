@@ -59,7 +59,7 @@ def test_there_are_no_examples_of_other_commands() -> None:
                 "results",
             ],
         ),
-        (["later", ""], ["cancel", "list", "restore", "run"]),
+        (["later", ""], ["cancel", "list", "restore", "run", "skip"]),
         (["re"], ["recurrent", "results", "resume"]),
         (["dead", ""], ["drop", "edit", "list", "replay", "requeue", "show", "test"]),
         (["dead", "re"], ["replay", "requeue"]),

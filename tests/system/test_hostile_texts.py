@@ -64,6 +64,7 @@ RUNS: dict[str, list[tuple[str, ...]]] = {
         ("--handler", SPEAKS, "--export", "x", "--yes"),
     ],
     "later run": [("GONE",), (ALL,), ("--match", f"text~{ALL}")],
+    "later skip": [("app/None/0/0#0",), (ALL,), ("--match", f"text~{ALL}")],
     "later restore": [(ALL,), ("x", "--match", ALL), ("x", "--yes")],
     "pause": [(f"app.{ALL}/Job", "--reason", ALL[:60]), (ALL,), ("app/Job", "--for", ALL)],
     "resume": [(f"app.{ALL}/Job",), (ALL,)],

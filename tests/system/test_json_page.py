@@ -137,6 +137,7 @@ def test_letters_and_schedules(home: Home, said: Say, tmp_path: Path) -> None:
     cancelled = said("later", "cancel", once[1])
     check("later cancel", cancelled, said("later", "cancel", "--match", "number=99"))
     check("later restore", said("later", "restore", cancelled["export"], "--yes"))
+    check("later skip", said("later", "skip", listed[0]["id"]))
     check("recurrent cancel", said("recurrent", "cancel", listed[0]["id"]))
     check("destroy", said("destroy", "--with-requests"))
     check("dead replay", failed, {"id": "", "outcome": "returned", "returned": 1, "sent": [{"tube": "", "request": 1}]})

@@ -11,7 +11,7 @@ import pytest
 
 from shardq import Queue, connect
 from shardq.cli import FAILED, OK, main
-from shardq.cli.deferred import acting
+from shardq.cli.deferred import acting, skipping
 from shardq.drivers import SharedStorage
 from tests.support import letters
 from tests.support.drivers import MIB
@@ -154,10 +154,37 @@ def test_one_is_named_by_its_id(home: Home, said: Say) -> None:
     assert "does not wait any more" in said("cancel", ids[2], ids[4]).errors
     assert deferred(home.url) == 4
     assert "1 cancelled, and written to" in said("cancel", ids[2]).out
-    assert "comes again and again: `recurrent cancel` ends it" in said("cancel", ids[9]).errors
+    assert "comes again and again: `later skip` leaves out its next time" in said("cancel", ids[9]).errors
+
+
+@on_each_home
+def test_a_recurrent_one_leaves_out_its_next_time(said: Say) -> None:
+    [before, *_] = listed(said)
+
+    assert json.loads(said("skip", before["id"], "--json").out) == {"skipped": 1, "gone": 0}
+
+    [after] = [its for its in listed(said) if its["id"] == before["id"]]
+    assert after["next"][:4] == before["next"][1:]
+    assert said("skip", "--handler", FULFIL, "--yes").out == "1 skipped\n"
+    assert said("skip", "--handler", FULFIL, "--match", "beyond=140m", "--yes").out == "1 skipped\n"
+    assert said("skip", "--handler", FULFIL, "--match", "within=140m", "--yes").out == "0 skipped\n"
+    assert "there is no recurrent request app.jobs/None/0/0#0" in said("skip", "app.jobs/None/0/0#0").errors
+
+
+def test_what_was_skipped_meanwhile_is_said(home: Home, said: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one skips it while the operator is asked."""
+
+    async def skip(queue: Queue) -> bool:
+        [recurring] = await queue.recurrent.list()
+        return await queue.later.skip(recurring)
+
+    monkeypatch.setattr(skipping, "confirm", lambda *_: asyncio.run(_with(home.url, skip)))
+
+    assert "0 skipped; 1 had come meanwhile" in said("skip", "--all").out
 
 
 def test_what_is_meant_has_to_be_said(said: Say) -> None:
+    assert "which recurrent requests?" in said("skip").errors
     for words in (("cancel",), ("run",), ("cancel", "1-1-1", "--all")):
         assert "which requests?" in said(*words).errors
     assert json.loads(said("cancel", "--match", "number=77", "--json").out) == {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from shardq import Queue
@@ -68,3 +70,18 @@ async def test_what_list_did_not_return_is_refused(queue: Queue) -> None:
         await queue.later.run(first.id)  # type: ignore[arg-type]
 
     assert len(await queue.later.list()) == 5
+
+
+async def test_a_recurrent_one_is_skipped_once(queue: Queue) -> None:
+    await queue.register(Fulfil, Order(9, User(9)), recurrent=HOUR_S)
+    [recurring] = await queue.recurrent.list()
+
+    assert await queue.later.skip(recurring)
+    assert not await queue.later.skip(recurring)
+
+    [after] = await queue.recurrent.list()
+    assert after.due - recurring.due == timedelta(seconds=HOUR_S)
+    assert await queue.recurrent.cancel(Fulfil, Order(9, User(9))) == 1
+    assert not await queue.later.skip(after)
+    with pytest.raises(ConfigurationError, match=r"give one that recurrent.list\(\) returned"):
+        await queue.later.skip(Order(9, User(9)))  # type: ignore[arg-type]

@@ -55,6 +55,22 @@ def test_what_finds_no_room_comes_with_it_once() -> None:
     assert pending.next_due_us == 180_000_010
 
 
+def test_what_was_skipped_without_room_does_not_come_with_it() -> None:
+    pending = Pending()
+    pending.repeat(PIPE, b"tick", When(10, "every 60"))
+    assert list(pending.take_due(20, lambda size: False)) == []
+    [tick] = pending.scheduled(None, 1)
+
+    assert pending.skip(tick, 20) == []
+
+    assert list(pending.take_due(30, lambda size: True)) == []
+    assert pending.next_due_us == 60_000_010
+    for _ in range(1000):
+        [tick] = pending.scheduled(None, 1)
+        assert pending.skip(tick, 20) == []
+    assert len(pending._heap) < 50
+
+
 async def test_a_schedule_that_cannot_be_read_is_refused() -> None:
     storage = RuntimeStorage()
 

@@ -71,7 +71,9 @@ async def _chosen(options: argparse.Namespace) -> list[str]:
 
 async def _one(later: Later, wanted: str) -> Deferred:
     if "#" in wanted:
-        raise ConfigurationError(f"{wanted} comes again and again: `recurrent cancel` ends it")
+        raise ConfigurationError(
+            f"{wanted} comes again and again: `later skip` leaves out its next time, `recurrent cancel` ends it"
+        )
     found = await later.get(wanted)
     if found is None:
         raise ConfigurationError(

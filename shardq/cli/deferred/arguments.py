@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from shardq.cli.deferred import acting, looking
+from shardq.cli.deferred import acting, looking, skipping
 from shardq.cli.verbs import Parser, Verbs, count, group, on_storage, shows_requests
 
 
 def add_later(verbs: Verbs) -> None:
     """Add the commands for requests that wait for their time."""
     inner: Verbs = group(
-        verbs, "later", "requests that wait for their time: list, cancel, run, restore"
+        verbs, "later", "requests that wait for their time: list, cancel, run, skip, restore"
     ).add_subparsers(required=True, metavar="COMMAND")
     _looking(inner)
     _acting(inner)
@@ -28,9 +28,10 @@ def _acting(verbs: Verbs) -> None:
     cancel = on_storage(verbs, "cancel", acting.cancel, "have requests never come, and write them to a file")
     cancel.add_argument("--export", metavar="FILE", help="a new file (default: shardq-cancelled-TIME-PID.jsonl)")
     run = on_storage(verbs, "run", acting.run_now, "have requests come now, each behind what waits in its tube")
-    for verb in (cancel, run):
+    skip = on_storage(verbs, "skip", skipping.skip, "have recurrent requests leave out their next time")
+    for verb, which in ((cancel, "that wait for their time"), (run, "that wait for their time"), (skip, "that recur")):
         verb.add_argument("ids", nargs="*", metavar="ID", help="as `list` shows them")
-        verb.add_argument("--all", action="store_true", help="all that wait for their time")
+        verb.add_argument("--all", action="store_true", help=f"all {which}")
         verb.add_argument("--yes", action="store_true", help="do not ask, whatever number it is")
         _takes_filters(verb)
     restore = on_storage(verbs, "restore", acting.restore, "have requests wait again that `cancel` wrote to a file")

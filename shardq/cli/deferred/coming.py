@@ -8,7 +8,7 @@ from typing import NamedTuple
 from shardq.cli.recurrent import id_of
 from shardq.errors import ConfigurationError
 from shardq.later.requests import Waiting
-from shardq.model import Deferred, due_in, key_of, split_key
+from shardq.model import Deferred, Scheduled, due_in, key_of, split_key
 from shardq.pages import each
 from shardq.protocols import Observer
 
@@ -33,6 +33,11 @@ class Coming(NamedTuple):
         """The same without its schedule."""
         return Deferred(self.id, self.pipe, self.due_us, self.message)
 
+    @property
+    def as_scheduled(self) -> Scheduled:
+        """A recurrent one as its storage has it."""
+        return Scheduled(self.pipe, self.message, self.schedule, self.due_us)
+
 
 async def coming(observer: Observer, after: str | None) -> AsyncGenerator[Coming, None]:
     """All that is to come, the next due first, behind the one of the id `after`. Raises `ConfigurationError` for what
@@ -41,20 +46,20 @@ async def coming(observer: Observer, after: str | None) -> AsyncGenerator[Coming
     if after and "#" in after:
         start_us = await _due_of(observer, after)
         once = (its async for its in _once(observer, None) if its.due_us > start_us)
-        again = _behind(_again(observer), after)
+        recurrent = _behind(again(observer), after)
     else:
         from_us = due_in(after) if after else 0
         once = _once(observer, after)
-        again = (its async for its in _again(observer) if its.due_us >= from_us)
-    following = await anext(again, None)
+        recurrent = (its async for its in again(observer) if its.due_us >= from_us)
+    following = await anext(recurrent, None)
     async for its in once:
         while following and following.due_us < its.due_us:
             yield following
-            following = await anext(again, None)
+            following = await anext(recurrent, None)
         yield its
     while following:
         yield following
-        following = await anext(again, None)
+        following = await anext(recurrent, None)
 
 
 async def _once(observer: Observer, after: str | None) -> AsyncGenerator[Coming, None]:
@@ -62,21 +67,22 @@ async def _once(observer: Observer, after: str | None) -> AsyncGenerator[Coming,
         yield Coming(*its, "")
 
 
-async def _again(observer: Observer) -> AsyncGenerator[Coming, None]:
+async def again(observer: Observer) -> AsyncGenerator[Coming, None]:
+    """All that comes again and again, the next due first."""
     async for its in each(observer.scheduled):
         yield Coming(id_of(its), its.pipe, its.due_us, its.message, its.schedule)
 
 
-async def _behind(again: AsyncIterator[Coming], after: str) -> AsyncGenerator[Coming, None]:
+async def _behind(recurrent: AsyncIterator[Coming], after: str) -> AsyncGenerator[Coming, None]:
     passed = False
-    async for its in again:
+    async for its in recurrent:
         if passed:
             yield its
         passed = passed or its.id == after
 
 
 async def _due_of(observer: Observer, wanted: str) -> int:
-    async for its in _again(observer):
+    async for its in again(observer):
         if its.id == wanted:
             return its.due_us
     raise ConfigurationError(f"there is no recurrent request {wanted}: `later list` shows what there is")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from shardq.drivers.memory.deferred import key_in
 from shardq.drivers.memory.stored import Stored
-from shardq.model import Deferred
+from shardq.model import Deferred, Scheduled
 from shardq.pages import PAGE_ITEMS, Page
 
 
@@ -34,3 +34,7 @@ class Deferrals:
     async def run(self, its_id: str) -> bool | None:
         with self._lock:
             return self._stored.run(its_id)
+
+    async def skip(self, scheduled: Scheduled) -> bool | None:
+        with self._lock:
+            return self._stored.skip(scheduled)

@@ -150,6 +150,23 @@ class Pending:
         self._rebuild()
         return dropped
 
+    def skip(self, skipped: Scheduled, now_us: int) -> list[bytes] | None:
+        """Have a recurrent message leave out its next time. Returns what ended with that. None: it has another time."""
+        content = untraced(skipped.message)
+        number = self._again.get(skipped.pipe, {}).get(content)
+        if number is None:
+            return None
+        waiting = self._waiting[number]
+        if (waiting.due_us, waiting.schedule) != (skipped.due_us, skipped.schedule):
+            return None
+        again_us = next_us(waiting.schedule, waiting.due_us, now_us)
+        if again_us is None:
+            return self.unschedule(skipped.pipe, {content})
+        waiting.due_us = again_us
+        self._push(number, waiting)
+        self._rebuild()
+        return []
+
     def scheduled(self, after: tuple[int, int] | None, limit: int) -> Page[Scheduled]:
         """The recurrent messages, the next due first, behind one with this due time and number."""
         times = ((waiting.due_us, number) for number, waiting in self._waiting.items() if waiting.schedule)

@@ -15,7 +15,7 @@ from shardq.drivers.memory.outputs import fresh
 from shardq.drivers.memory.results import Results
 from shardq.drivers.memory.threads import Threads
 from shardq.drivers.memory.timing import Timing
-from shardq.model import KEPT_PIPE, Counts, Hand, Part, When, check_parts
+from shardq.model import KEPT_PIPE, Counts, Hand, Part, Scheduled, When, check_parts
 from shardq.model.trace import distinct, untraced
 from shardq.outputs import Output, check_outputs, hands_over
 from shardq.settings import StorageSettings
@@ -158,6 +158,14 @@ class Stored:
         if found is None:
             return None
         self._arrived(found.pipe, [found.message])
+        return True
+
+    def skip(self, scheduled: Scheduled) -> bool | None:
+        """See `Deferrals.skip`."""
+        ended = self.pending.skip(scheduled, self._now_us())
+        if ended is None:
+            return None
+        self._cancelled(ended)
         return True
 
     def is_quiet(self, *, deferred: bool) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
-from shardq.model import Deferred
+from shardq.model import Deferred, Scheduled
 from shardq.pages import PAGE_ITEMS, Page
+from shardq.scheduling.schedule import next_us
 from shardq.shm.deferred.records import key_in
 from shardq.shm.verbs.deferrals import CANCELLED_AT_ONCE
 from shardq.shm.verbs.pending_pages import Unread
@@ -37,3 +39,11 @@ class Deferrals:
     async def run(self, its_id: str) -> bool | None:
         key = key_in(its_id)
         return await self._storage.patiently(lambda: self._storage.store.deferrals.run(key))
+
+    async def skip(self, scheduled: Scheduled) -> bool | None:
+        deferring = self._storage.store.deferring
+        due_us = await self._storage.patiently(lambda: deferring.scheduled_us(scheduled))
+        if due_us is None:
+            return None
+        next_due_us = next_us(scheduled.schedule, due_us, time.time_ns() // 1000)
+        return await self._storage.patiently(lambda: deferring.skip(scheduled, next_due_us))

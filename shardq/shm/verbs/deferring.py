@@ -158,6 +158,37 @@ class Deferring:
                 self._transfer.put_off(found, due_us)
                 self._transfer.note_due()
 
+    def scheduled_us(self, scheduled: Scheduled) -> int | None:
+        """When a recurrent message has to come next. None: it is not there any more, or not as it is said."""
+        [digest] = self._equals.table.digests(scheduled.pipe, [scheduled.message])
+        with self._section:
+            if self._words[at.CLOSED] and not self._gate.takes():
+                return None
+            standing = self._standing(scheduled, digest)
+            return standing[0].scheduled_us if standing else None
+
+    def skip(self, scheduled: Scheduled, next_due_us: int | None) -> bool | None:
+        """Have a recurrent message come at `next_due_us` (None: never), and not when it has to. False: it is one of
+        several of its record, and there is no room for a record of its own. None: as `scheduled_us` says.
+        """
+        [digest] = self._equals.table.digests(scheduled.pipe, [scheduled.message])
+        with self._section:
+            if self._words[at.CLOSED] and not self._gate.takes():
+                return None
+            standing = self._standing(scheduled, digest)
+            if standing is None:
+                return None
+            found, number = standing
+            if next_due_us is None:
+                self._transfer.cancel(found, number)
+                self._sleepers.messages_left()
+            elif self._records.living_count(found) == 1:
+                self._transfer.skip(found, next_due_us)
+            elif not self._change(standing, digest, found.schedule, next_due_us, at.GENERAL):
+                return False
+            self._transfer.note_due()
+            return True
+
     def remove(self, pipe: str, messages: Sequence[bytes], *, recurrent: bool = False) -> int:
         """Take out deferred messages equal to these, or recurrent ones. Returns how many."""
         wanted = distinct(messages)
@@ -202,6 +233,16 @@ class Deferring:
             self._transfer.note_due()
             self._sleepers.messages_left()
         return removed
+
+    def _standing(self, scheduled: Scheduled, digest: int) -> tuple[PendingRecord, int] | None:
+        """The record and number of a recurrent message that has this schedule, and whose next time is the one that is
+        said. Where there is no room it is due later than it has to come.
+        """
+        for found, number in self._equals.pending(scheduled.pipe, scheduled.message, digest, recurrent=True):
+            is_its_time = found.scheduled_us <= scheduled.due_us <= found.due_us
+            if is_its_time and found.schedule == scheduled.schedule:
+                return found, number
+        return None
 
     def _not_repeated(self, asked: Asked, schedule: str, due_us: int, *, absent: bool, share: int) -> Asked | None:
         """Those of the messages that are not recurrent yet. The others get this schedule, unless `absent`. None: there

@@ -215,6 +215,15 @@ class Transfer:
         heap.settle()
         self._journal.clear_pending()
 
+    def skip(self, found: PendingRecord, next_due_us: int) -> None:
+        """Have a recurrent record come at another time than it has to."""
+        self._journal.declare_pending()
+        heap, word = self._heaps[at.RECURRENT_HEAP], found.address >> 3
+        heap.declare_due(found.address, next_due_us)
+        self._journal.commit((word + at.PENDING_DUE_US, next_due_us), (word + at.PENDING_SCHEDULED_US, next_due_us))
+        heap.settle()
+        self._journal.clear_pending()
+
     def cancel(self, found: PendingRecord, number: int) -> None:
         """Take out one message."""
         self._journal.declare_pending()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from shardq.model import When
+from shardq.model import Scheduled, When
 from shardq.shm import words as at
 from shardq.shm.checking.pending import living_messages, pending_of
 from shardq.shm.memory import record
@@ -17,6 +17,7 @@ PAST_US, LATER_US, FAR_US, FARTHER_US = 1000, 2000, 1 << 52, (1 << 52) + (1 << 4
 #: In seconds a hundred years, so that the second time is known and does not come.
 RARELY, SELDOM = "every 3153600000", "every 3153600001"
 SECOND_US = PAST_US + 3_153_600_000_000_000
+SKIPPED_US = FAR_US + 3_153_600_000_000_000
 PAST, FAR = f"{PIPE} at {PAST_US}", f"{PIPE} at {FAR_US}"
 #: Too large for a cell.
 LARGE = b"l" * 3000
@@ -184,6 +185,9 @@ def _recurrences() -> Iterator[Operation]:
         after = {key: messages for key, messages in before.items() if key != due}
         return {**after, PIPE: [*before.get(PIPE, []), *held], again: held}
 
+    def skipped(before: Contents) -> Contents:
+        return plus(b"two", pipe=f"{PIPE} at {SKIPPED_US}, {RARELY}")(without(b"two")(before))
+
     yield Operation("repeat", lambda s: add(s, *BATCH, due_us=FAR_US, schedule=RARELY), effect=plus(*BATCH, pipe=each))
     yield Operation(
         "repeat what is repeated", lambda s: add(s, *BATCH, due_us=FAR_US, schedule=RARELY), lambda s: repeat(s, *BATCH)
@@ -238,6 +242,24 @@ def _recurrences() -> Iterator[Operation]:
         lambda s: [repeat(s, *BATCH, due_us=PAST_US), repeat(s, b"four", due_us=FAR_US - 9)],
     )
     yield Operation(
+        "skip",
+        lambda s: _skipped(s, b"two"),
+        lambda s: [repeat(s, b"two"), *(repeat(s, b"n%d" % n, due_us=FAR_US + n) for n in range(5))],
+        effect=skipped,
+    )
+    yield Operation(
+        "skip one of several",
+        lambda s: _skipped(s, b"two"),
+        lambda s: [repeat(s, *BATCH), repeat(s, b"four", due_us=FAR_US - 9)],
+        effect=skipped,
+    )
+    yield Operation(
+        "skip the last time",
+        lambda s: s.store.deferring.skip(Scheduled(PIPE, b"two", RARELY, FAR_US), None),
+        lambda s: repeat(s, *BATCH),
+        effect=without(b"two"),
+    )
+    yield Operation(
         "unschedule",
         lambda s: run(s.storage.unschedule(PIPE, b"two", b"nine")),
         lambda s: repeat(s, *BATCH),
@@ -250,6 +272,10 @@ def _recurrences() -> Iterator[Operation]:
         effect=lambda before: {each: [b"four"], FAR: [b"two"]},
         piecemeal=True,
     )
+
+
+def _skipped(there: Scene, message: bytes) -> None:
+    assert run(there.storage.deferrals.skip(Scheduled(PIPE, message, RARELY, FAR_US)))
 
 
 def _removals() -> Iterator[Operation]:

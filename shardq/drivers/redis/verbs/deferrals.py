@@ -1,4 +1,4 @@
-"""Single messages on a server that wait for their time: S40 to S44 of the contract."""
+"""Single messages on a server that wait for their time, S40 to S44 of the contract, and single times, S48."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 from shardq.drivers.redis.servers.server import Server, answers
 from shardq.drivers.redis.verbs.hands import decoded
 from shardq.drivers.redis.verbs.records import messages_of
-from shardq.model import Deferred, id_of, numbers_in
+from shardq.model import Deferred, Scheduled, id_of, key_of, numbers_in
 from shardq.pages import PAGE_ITEMS, Page
+from shardq.scheduling.schedule import next_us
 
 #: How many messages a script takes out at most.
 _CANCELLED_AT_ONCE = 64
@@ -71,6 +72,17 @@ class Deferrals:
         arguments = {"number": key.entry, "due_us": key.due_us, "place": key.place}
         came = await self._server.run("hasten", key.partition, arguments, once=True)
         return False if came == -1 else True if came else None
+
+    async def skip(self, scheduled: Scheduled) -> bool | None:
+        pipe, message, schedule, due_us = scheduled
+        now_us = due_us
+        while True:
+            arguments = {"pipe": pipe, "schedule": schedule, "due_us": due_us}
+            arguments["next_us"] = next_us(schedule, due_us, now_us) or False
+            said: int = await self._server.run_on(key_of(pipe), "skip", arguments, message, once=True)
+            if said <= 1:
+                return True if said else None
+            now_us = said
 
     async def _has(self, key: _Key) -> bool:
         return key.partition < (await self._server.layout()).partitions
