@@ -41,9 +41,13 @@ create_venv() {
     "$base" -m venv "$root/.venv"
 }
 
-# What an installation depends on; an editable one also on where it stands.
+# What an installation depends on; an editable one also on where it stands. The extension is compiled by it.
 fingerprint() {
-    { printf '%s\n' "$root" "$1"; "$python" --version; cat "$root/pyproject.toml"; } | sha256sum
+    {
+        printf '%s\n' "$root" "$1" "${CC-}" "${CFLAGS-}"
+        "$python" --version
+        cat "$root/pyproject.toml" "$root/setup.py" "$root"/shardq/_core/*.[ch]
+    } | sha256sum
 }
 
 ensure_env() {

@@ -21,14 +21,14 @@ from shardq.cli.verbs import (
     shows_requests,
     verb,
 )
+from shardq.cli.version import ShowVersion
 from shardq.cli.web import add_web
-from shardq.version import __version__
 
 
 def new_parser() -> Parser:
     """A parser of all commands. What it parses has `run`, which takes it."""
     parser = Parser(prog="shardq", description="Look into a storage, and steer what is in it.")
-    parser.add_argument("--version", action="version", version=f"shardq {__version__}")
+    parser.add_argument("--version", action=ShowVersion, nargs=0, help="show the version, and whether the core is in C")
     verbs: Verbs = parser.add_subparsers(required=True, metavar="COMMAND")
     _looking(verbs)
     _why(verbs)

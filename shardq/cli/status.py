@@ -13,6 +13,7 @@ from shardq.cli.opened import observed_segment, run
 from shardq.cli.pausing import pause_lines
 from shardq.cli.render import age, as_json, columns, size, went
 from shardq.connect import is_redis
+from shardq.drivers.shared.engine import engine_name
 from shardq.drivers.shared.observing import Overview, SharedObserver, WorkerView
 from shardq.model import HandlerView
 from shardq.text.wording import counted, how_far
@@ -49,6 +50,7 @@ def segment_text(url: str, view: Overview, rates: Rates, handlers: Iterable[Hand
     lines += pause_lines(view.paused)
     reserve = f"{size(view.reserved_bytes)} in reserve"
     lines.append(f"memory:   {size(view.used_bytes)} of {size(view.capacity_bytes)}, {reserve}")
+    lines.append(f"core:     {engine_name()}")
     if view.guard:
         lines.append(f"guard:    {view.guard}: no other process can change the segment")
     titles = ("worker", "pid", "state", "memory", "thread", "batch", "for", "progress")
@@ -79,7 +81,7 @@ def _status(options: argparse.Namespace) -> None:
     with observed_segment(options.url) as observer:
         view, rates, handlers = run(_figures(observer, options.sample))
     if options.json:
-        print(as_json(view.as_dict() | {"rates": rates, "handlers": handlers}))
+        print(as_json(view.as_dict() | {"rates": rates, "handlers": handlers, "core": engine_name()}))
     else:
         print(segment_text(options.url, view, rates, handlers), end="")
 

@@ -48,6 +48,7 @@ driver calls), `observing` (looking from outside). The modules, each after those
 * `tubes.claims`: which process serves which thread, and which threads have work
 * `tubes.graves`: dead letters, and results that are kept: the oldest make room
 * `tubes.parts`: all of `tubes`, put together for one process
+* `core`: the frequent case in C, where it is there
 * `memory.slabs`: memory for pending records
 * `deferred.due_heap`: pending records in the order of their due times
 * `deferred.records`: reading pending records

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
+from shardq.shm.core import Core
 from shardq.shm.deferred.records import PendingRecords
 from shardq.shm.gate import Gate
 from shardq.shm.journal import Journal
@@ -58,13 +59,14 @@ class Assembly:
         exit_log = ExitLog(segment)
         self.tubes = TubeParts.over(segment, slots, sleepers, journal, extents, exit_log)
         handlers, directory, fifos, writer, delivery, claims, graves = self.tubes
+        self.core = core = Core(segment, slots, self.guard, self.tubes, extents, self.doorbell, section)
         records = PendingRecords(segment, journal, extents)
         self.equals = equals = EqualMessages(segment, journal, extents, fifos, records)
         transfer = Transfer(segment, journal, extents, directory, fifos, writer, claims, records, equals, sleepers)
         self.recovery = recovery = Recovery(segment, journal, directory, fifos, claims, transfer)
 
         self.appending = appending = Appending(
-            segment, journal, directory, fifos, writer, claims, transfer, equals, section, gate
+            segment, journal, directory, fifos, writer, claims, transfer, equals, core, section, gate
         )
         pages = PendingPages(records, section)
         self.deferring = Deferring(

@@ -134,6 +134,11 @@ class Segment:
         return self._semaphore
 
     @property
+    def descriptor(self) -> int:
+        """Of the object, as long as it is mapped."""
+        return self._descriptor
+
+    @property
     def path(self) -> Path:
         return segment_path(self.system_name)
 

@@ -217,6 +217,7 @@ class Store:
             self._parts.watch.close()
             self._parts.doorbell.close()
             self._slots.leave()
+            self._parts.core.close()
         self.segment.close()
 
     def note_fork(self) -> None:
@@ -258,6 +259,7 @@ class Store:
         self._slots.forget()
         self._parts.doorbell.forget()
         self._parts.watch.close()
+        self._parts.core.close()
 
 
 class _Section:

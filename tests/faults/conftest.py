@@ -14,6 +14,7 @@ from random import Random
 
 import pytest
 
+from shardq.drivers.shared.engine import VARIABLE
 from tests.support.chance import SEED, add_figure
 
 EVERYTHING = os.environ.get("SHARDQ_FAULTS") == "all"
@@ -31,6 +32,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name == "test_interleavings.py")
     for item in items if EVERYTHING else ():
         item.add_marker(pytest.mark.timeout(_EVERYTHING_S))
+
+
+@pytest.fixture(autouse=True)
+def _python_does_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The frequent case, too: it is cut off at lines of Python here. Storms mix both kinds of processes."""
+    monkeypatch.setenv(VARIABLE, "python")
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from random import Random
 
 import pytest
 
+from shardq.drivers.shared.engine import VARIABLE
 from shardq.protocols import Storage
 from tests.faults.conftest import SEED
 from tests.faults.kit.history import Delivery, History, Intent, Letter, Message
@@ -24,6 +25,8 @@ from tests.faults.kit.storm import GRAVE, PIPES, SHARED, consume, deferred_by, p
 SECONDS = float(os.environ.get("SHARDQ_FAULTS_SECONDS", "3"))
 PRODUCERS = CONSUMERS = 3
 JOBS = {"produce": produce, "consume": consume}
+#: What does the frequent case in a process: C where the extension is there, or Python.
+ENGINES = ("", "python")
 #: Room for all that is buried in a storm, and scarce for what is not.
 CAPACITY_BYTES = MIB * (1 + int(SECONDS) // 15)
 #: Between two blows, and how long one that was stopped stays so; seconds.
@@ -51,9 +54,11 @@ class Crew:
     def hire(self, role: str) -> None:
         self._born += 1
         who, random = f"{role[0]}{self._born}", Random(f"{SEED} {self._born}")
-        storage, history = self.there.storage, self._history
+        storage, history, engine = self.there.storage, self._history, random.choice(ENGINES)
 
         def work() -> None:
+            # It attaches by itself, at its first verb. So processes of both kinds share the segment.
+            os.environ[VARIABLE] = engine
             asyncio.run(JOBS[role](storage, history, who, random))
 
         self.children.append((role, Child(work), who))

@@ -48,7 +48,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "shardq.scheduling.*",
         ),
     ),
-    ("shared memory", ("shardq.shm", "shardq.shm.*")),
+    ("shared memory", ("shardq.shm", "shardq.shm.*", "shardq._core", "shardq._core.*")),
     ("drivers", ("shardq.drivers", "shardq.drivers.*")),
     (
         "asking",
@@ -136,7 +136,7 @@ DOORS: dict[str, tuple[str, ...]] = {
 }
 
 #: The only modules that know shared memory: above them its driver stands for it.
-KNOW_SHARED_MEMORY = ("shardq.shm.*", "shardq.drivers.shared.*")
+KNOW_SHARED_MEMORY = ("shardq.shm.*", "shardq._core.*", "shardq.drivers.shared.*")
 
 #: Attributes through which one reaches from the driver into shared memory.
 WAYS_THROUGH = ("store", "_store")

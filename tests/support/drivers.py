@@ -100,7 +100,11 @@ def make_shared(capacity_bytes: int | None, **options: int) -> Backend:
 
 
 def make_shared_with_one_slot(capacity_bytes: int | None) -> Backend:
-    return make_shared(capacity_bytes, slots=1)
+    """And with no core in C, where the others have it."""
+    from tests.support.engines import using
+
+    with using("python"):
+        return make_shared(capacity_bytes, slots=1)
 
 
 def make_shared_in_small_steps(capacity_bytes: int | None) -> Backend:
@@ -325,7 +329,7 @@ DRIVERS = (
         tell_of_death=tell_redis_of_death,
     ),
     Driver(
-        "shared, one slot",
+        "shared, one slot, in Python",
         make_shared_with_one_slot,
         frozenset({"one_grave", "bounded", "immediate", "lifelong_claims", "moves"}),
     ),

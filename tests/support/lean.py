@@ -23,6 +23,7 @@ from typing import NoReturn, ParamSpec, TypeVar
 
 import psutil
 
+from shardq.drivers.shared.engine import VARIABLE
 from tests.support import leaks
 
 P = ParamSpec("P")
@@ -78,7 +79,9 @@ class LeanProcess:
             with theirs:
                 # As in the process that runs the tests, warnings are errors.
                 words = (sys.executable, "-W", "error", "-m", __name__, str(theirs.fileno()), *self._modules)
-                self._process = subprocess.Popen(words, cwd=_ROOT, pass_fds=(theirs.fileno(),))
+                # It is cut off at lines of Python, and the frequent case has none where it is done in C.
+                variables = {**os.environ, VARIABLE: "python"}
+                self._process = subprocess.Popen(words, cwd=_ROOT, pass_fds=(theirs.fileno(),), env=variables)
             leaks.lasting.add(self._process.pid)
         return self._calls
 

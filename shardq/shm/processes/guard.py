@@ -68,7 +68,8 @@ class Guard:
         self._nap = nap
         self._limit_s = limit_s
         # Reentrant: a signal handler may raise while this lock is held, and its thread must be able to enter again.
-        self._threads = threading.RLock()
+        self.threads = threading.RLock()
+        """The lock of this process's threads: one of them is inside, or tries, here or in `shardq._core`."""
         self._holder = 0
         self.waits = 0
         """How often this process found the token taken."""
@@ -77,7 +78,7 @@ class Guard:
         """Enter. The caller must then look for a standing intent and mend it: the last holder may have died. Raises
         `SegmentBusy` where others do not leave the guard within the caller's limit.
         """
-        if not self._threads.acquire(False):
+        if not self.threads.acquire(False):
             self._wait_for_thread()
         try:
             self._holder = threading.get_ident()
@@ -89,7 +90,7 @@ class Guard:
             self._abandon()
             # An exception may have cut a rescue short: no other process could be the rescuer while this one lives.
             self._slots.unlock(RESCUE_BYTE)
-            self._threads.release()
+            self.threads.release()
             raise
 
     def release(self) -> None:
@@ -100,7 +101,7 @@ class Guard:
         finally:
             self._holder = 0
             self._abandon()
-            self._threads.release()
+            self.threads.release()
 
     @property
     def mine(self) -> bool:
@@ -161,7 +162,7 @@ class Guard:
     def _wait_for_thread(self) -> None:
         """Wait until the other threads of this process have left the guard. They may be waiting for it themselves."""
         limit_s = self._limit_s()
-        if not self._threads.acquire(timeout=-1 if limit_s is None else limit_s):
+        if not self.threads.acquire(timeout=-1 if limit_s is None else limit_s):
             raise self._busy()
 
     def _busy(self) -> SegmentBusy:

@@ -36,8 +36,13 @@ class FifoWriter:
         self._fifos = fifos
         self._chains = fifos.chains
         capacity = segment.layout.capacity_bytes
-        self._surely_fits = capacity // _SMALL_PART if capacity >= _ROOMY_BYTES else 0
+        self.surely_fits = capacity // _SMALL_PART if capacity >= _ROOMY_BYTES else 0
         """Messages of so many bytes fit an empty segment whatever else it has to keep."""
+
+    @property
+    def piece_bytes(self) -> int:
+        """Bytes of the largest record of several messages."""
+        return _PIECE_BYTES
 
     def append(
         self, parts: Sequence[tuple[int, Sequence[bytes]]], accepted_us: int, *, share: int = at.GENERAL
@@ -151,9 +156,7 @@ class FifoWriter:
         inside the guard.
         """
         nbytes = _size(messages)
-        if nbytes > self._surely_fits and nbytes > self._extents.largest_bytes(
-            self._extents.kept_for(messages, nbytes)
-        ):
+        if nbytes > self.surely_fits and nbytes > self._extents.largest_bytes(self._extents.kept_for(messages, nbytes)):
             raise MessageTooLarge(
                 f"{counted(len(messages), 'message')} of {sum(map(len, messages))} bytes can never fit segment "
                 f"{self._segment.name!r}, whose capacity is {self._layout.capacity_bytes}: "

@@ -45,7 +45,7 @@ class Tallies:
         self._rates_due_ns: dict[int, int] = {}
         """When the rates of a block are to be stored next."""
         self._first_handler = segment.layout.thread_word(0) + at.THREAD_HANDLER
-        self._blocks = [-1] * (at.OTHER_HANDLER + 1)
+        self.blocks = [-1] * (at.OTHER_HANDLER + 1)
         """First word of each handler's block. -1: it was not asked for yet, 0: there is no memory for it."""
 
     def accepted(self, threads: Sequence[int], parts: Sequence[tuple[int, Sequence[bytes]]]) -> None:
@@ -66,7 +66,7 @@ class Tallies:
     def handed_out(self, thread: int, waited_us: int) -> None:
         """A batch was handed out, whose oldest message had waited so long."""
         words = self._words
-        block = self._blocks[words[self._first_handler + thread * _STRIDE]]
+        block = self.blocks[words[self._first_handler + thread * _STRIDE]]
         if block > 0 or (block := self._block(thread)):
             waited_us = max(0, waited_us)  # the clock of the machine may have been set back
             words[block + at.TALLY_WAIT + bucket_of(waited_us * 1000)] += 1
@@ -81,7 +81,7 @@ class Tallies:
         messages were handled now.
         """
         words = self._words
-        block = self._blocks[words[self._first_handler + thread * _STRIDE]]
+        block = self.blocks[words[self._first_handler + thread * _STRIDE]]
         if block > 0 or (block := self._block(thread)):
             if count:
                 words[block + at.TALLY_DONE] += count
@@ -135,9 +135,9 @@ class Tallies:
     def _block_of(self, number: int) -> int:
         if number > at.OTHER_HANDLER:
             raise damaged(self._segment.name, f"there is no handler {number}")
-        block = self._blocks[number]
+        block = self.blocks[number]
         if block < 0:
-            block = self._blocks[number] = self._made(number) if number else 0
+            block = self.blocks[number] = self._made(number) if number else 0
         return block
 
     def _made(self, number: int) -> int:

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 from shardq.model import Full, Part, key_of, split_key
 from shardq.model.trace import distinct as firsts
 from shardq.shm import words as at
+from shardq.shm.core import Core
 from shardq.shm.damage import damaged
 from shardq.shm.gate import Gate
 from shardq.shm.journal import Journal
@@ -46,6 +47,7 @@ class Appending:
         claims: Claims,
         transfer: Transfer,
         equals: EqualMessages,
+        core: Core,
         section: AbstractContextManager[None],
         gate: Gate,
     ) -> None:
@@ -59,11 +61,14 @@ class Appending:
         self._claims = claims
         self._transfer = transfer
         self._equals = equals
+        self._core = core
         self._section = section
         self.gate = gate
 
     def append(self, parts: Sequence[Part], *, share: int = at.GENERAL) -> bool:
         """Add messages to tubes, all or none; no pipe may be there twice. False: there is no room now."""
+        if self._core.append(parts, share):
+            return True
         bodies = [(pipe, record.Body(messages)) for pipe, messages in parts if messages]
         if not bodies:
             return True
@@ -172,6 +177,7 @@ class Appending:
                 self._journal.clear()
                 return []
             declare(thread)
+            self._core.learn(pipe, thread, tube)
             threads.append(thread)
             targets.append((tube, messages))
         stored = self._writer.append(targets, time.time_ns() // 1000, share=share)

@@ -1,0 +1,26 @@
+"""The frequent case of two verbs of shared memory in C. Nothing here is needed: `shm` does all of it in Python.
+
+`engine` is the extension, which is there where it could be compiled. `shm.core` chooses, and asks it first. What is not
+the frequent case, it leaves to Python, having changed nothing. The files, each after those that it uses:
+
+* `words.h`: the numbers of `shm.words` and of some other modules; `header.py` writes it, and nobody else
+* `core.h`: what the files share, and how a word is read and stored
+* `layout.c`: where the parts of this segment lie, as `shm.layout` computed it
+* `guard.c`: mutual exclusion (`shm/processes/guard.py`)
+* `journal.c`: what is under way (`shm/journal.py`)
+* `records.c`: framing of messages (`shm/memory/record.py`)
+* `extents.c`: memory for messages (`shm/memory/extents.py`, `reserve.py`)
+* `sleepers.c`: which processes to ring (`shm/processes/sleepers.py`, `bells.py`)
+* `tallies.c`: what is counted (`shm/tubes/tallies.py`)
+* `claims.c`: which threads have work (`shm/tubes/claims.py`)
+* `plan.c`: where the messages of a call go; changes nothing
+* `append.c`: storing a call (`shm/verbs/appending.py`)
+* `module.c`: the type `Core` as Python sees it
+
+Two rules. The order of the stores is that of the Python code: so its repair mends what a process left that died here.
+And each word of the segment is checked before it is used as a place: where one is odd, Python gets the verb, and says
+what is wrong.
+
+A section never gives up the interpreter's lock, makes no object that the garbage collector knows, and calls nothing
+that could run other Python code. So no other thread of the process is in the same section, and no finalizer comes back.
+"""

@@ -1,0 +1,103 @@
+/* Storing a call in one section, all of it or nothing: see `shm/verbs/appending.py` and `shm/tubes/fifo_writer.py`. */
+#include <string.h>
+#include <time.h>
+
+#include "core.h"
+
+static void declare_all(Core *core, const Call *call)
+{
+    if (call->count == 1) {
+        journal_declare(core, call->parts[0].place->thread);
+        return;
+    }
+    for (uint64_t n = 0; n < call->count; n++)
+        journal_keep(core, call->parts[n].place->thread);
+}
+
+/* Where nothing was to come, no room has to be kept for letters of what came before. */
+static void forget_kept_room(Core *core)
+{
+    if (load(core, AT_ACCEPTED) != load(core, AT_HANDLED) || load(core, AT_DEFERRED) || load(core, AT_RECURRENT))
+        return;
+    store(core, AT_WANTED_BYTES, 0);
+    store(core, AT_KEPT_BYTES, 0);
+}
+
+static void write_record(const Core *core, const Part *part, uint64_t accepted_us)
+{
+    Record its = {.count = part->count, .payload_bytes = part->payload_bytes, .sequence = part->sequence};
+    its.accepted_us = accepted_us;
+    record_write_header(core, part->target, &its);
+    uint8_t *bits = core->bytes + part->target + RECORD_HEADER_BYTES;
+    uint64_t bit_bytes = (part->count + 63) / 64 * 8;
+    memset(bits, 0, bit_bytes);
+    uint8_t *ends = bits + bit_bytes, *payload = ends + 4 * part->count;
+    PyObject **messages = PySequence_Fast_ITEMS(part->messages);
+    uint32_t end = 0;
+    for (uint64_t n = 0; n < part->count; n++) {
+        size_t length = (size_t)PyBytes_GET_SIZE(messages[n]);
+        memcpy(payload + end, PyBytes_AS_STRING(messages[n]), length);
+        end += (uint32_t)length;
+        memcpy(ends + 4 * n, &end, sizeof end);
+    }
+}
+
+/* Write behind the messages of the tube, which have no part in it yet. False: /dev/shm has no memory. */
+static bool write_part(Core *core, const Part *part, uint64_t accepted_us)
+{
+    if (part->lends)
+        extent_lend(core, &part->extent, part->place->tube);
+    if (part->goal && !extent_grow(core, &part->extent, part->goal))
+        return false;
+    if (part->link) {
+        record_write_jump(core, part->link, part->target);
+        store(core, core->at.extent_next_word + part->left, part->extent.number + 1);
+    }
+    write_record(core, part, accepted_us);
+    if (!part->tail)
+        store(core, part->word + AT_TUBE_HEAD_RECORD, part->target);
+    return true;
+}
+
+static void commit(Core *core, const Call *call)
+{
+    for (uint64_t n = 0; n < call->count; n++)
+        journal_note(core, n, call->parts[n].word + AT_TUBE_TAIL, call->parts[n].target);
+    journal_note(core, call->count, AT_ACCEPTED, load(core, AT_ACCEPTED) + call->messages);
+    journal_commit(core, call->count + 1);
+}
+
+static Appended offer(Core *core, const Call *call)
+{
+    for (uint64_t n = 0; n < call->count; n++)
+        if (!claims_work_arrived(core, call->parts[n].place->thread))
+            return STORED_TO_MEND;
+    journal_clear(core);
+    tally_accepted(core, call->handler, call->messages);
+    return STORED;
+}
+
+/* What cannot be done here leaves the journal standing: then Python mends, as it would after a death in this place. */
+static Appended append_inside(Core *core, Call *call)
+{
+    if (!call_plan(core, call))
+        return GENERAL_WAY;
+    declare_all(core, call);
+    uint64_t accepted_us = clock_ns(CLOCK_REALTIME) / 1000;
+    forget_kept_room(core);
+    for (uint64_t n = 0; n < call->count; n++)
+        if (!write_part(core, &call->parts[n], accepted_us))
+            return GENERAL_WAY;
+    commit(core, call);
+    return offer(core, call);
+}
+
+Appended append_call(Core *core, Call *call)
+{
+    if (!guard_enter(core))
+        return GENERAL_WAY;
+    forget_calls(core);
+    Appended done = append_inside(core, call);
+    guard_leave(core);
+    return done;
+}

@@ -1,0 +1,213 @@
+/* What the files share: a process's part of one segment, and how a word is read and stored. */
+#ifndef SHARDQ_CORE_H
+#define SHARDQ_CORE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <semaphore.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "words.h"
+
+/* Extents grow sixteenfold from class to class: 2^64 bytes have no more classes. */
+#define MOST_CLASSES 16
+#define HANDLER_NUMBERS (AT_OTHER_HANDLER + 1)
+
+typedef struct {
+    uint64_t size, count, first, base;
+} ExtentClass;
+
+#define LAYOUT_FIELD(name) uint64_t name;
+typedef struct {
+    LAYOUT_NUMBERS(LAYOUT_FIELD)
+    ExtentClass classes[MOST_CLASSES];
+    int class_count;
+} Layout;
+
+/* A thread and a tube that a pipe was found to be, which holds as long as the thread's generation stays. */
+typedef struct {
+    PyObject_HEAD
+    uint64_t thread, generation, tube;
+    uint64_t asked; /* the call that named it last: none may name it twice */
+} Place;
+
+typedef struct {
+    PyObject_HEAD
+    Py_buffer view;
+    uint8_t *bytes;  /* the mapping, NULL once it is closed */
+    uint64_t *words; /* the same memory */
+    Layout at;
+    sem_t *semaphore;
+    int segment_file, lock_file;
+    uint64_t slot, identity, slot_word, attempt_word, sequence;
+    uint64_t reserve_least, reserve_half, piece_bytes, surely_fits, growth_class;
+    PyObject *guard, *lock_threads, *unlock_threads;
+    PyObject *places; /* by pipe */
+    PyObject *blocks; /* of `Tallies`: the first word of what is counted of each handler */
+    uint64_t rates_due_ns[HANDLER_NUMBERS];
+    /* By slot: its last attempt when it was called, and when it was rung last; whether it is to be rung; whether this
+       section has seen that it is alive. */
+    uint64_t *called, *rung;
+    uint8_t *due, *seen_alive;
+    uint64_t calls;
+} Core;
+
+/* A death leaves what was stored before in program order. So the compiler must keep that order, too. */
+static inline void keep_order(void)
+{
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+static inline uint64_t load(const Core *core, uint64_t word)
+{
+    return __atomic_load_n(core->words + word, __ATOMIC_ACQUIRE);
+}
+
+static inline void store(const Core *core, uint64_t word, uint64_t value)
+{
+    keep_order();
+    __atomic_store_n(core->words + word, value, __ATOMIC_RELEASE);
+    keep_order();
+}
+
+static inline uint8_t load_byte(const Core *core, uint64_t address)
+{
+    return __atomic_load_n(core->bytes + address, __ATOMIC_ACQUIRE);
+}
+
+static inline void store_byte(const Core *core, uint64_t address, uint8_t value)
+{
+    keep_order();
+    __atomic_store_n(core->bytes + address, value, __ATOMIC_RELEASE);
+    keep_order();
+}
+
+static inline uint64_t thread_word(const Core *core, uint64_t thread)
+{
+    return (core->at.thread_table + thread * AT_THREAD_BYTES) / AT_WORD;
+}
+
+static inline uint64_t tube_word(const Core *core, uint64_t tube)
+{
+    return core->at.tube_table / AT_WORD + tube * AT_TUBE_WORDS;
+}
+
+static inline uint64_t slot_word(const Core *core, uint64_t slot)
+{
+    return core->at.slots_word + slot * AT_SLOT_WORDS;
+}
+
+/* The slot of an owner word; of none, beyond all slots. */
+static inline uint64_t slot_of(uint64_t owner)
+{
+    return (owner & 0xFFFF) - 1;
+}
+
+static inline uint64_t whole_pages(uint64_t nbytes)
+{
+    return (nbytes + AT_PAGE - 1) / AT_PAGE * AT_PAGE;
+}
+
+static inline uint64_t largest(uint64_t one, uint64_t other)
+{
+    return one > other ? one : other;
+}
+
+static inline uint64_t least(uint64_t one, uint64_t other)
+{
+    return one < other ? one : other;
+}
+
+uint64_t clock_ns(int clock);
+
+/* layout.c */
+int layout_read(Layout *at, PyObject *layout);
+
+/* guard.c: false where Python has to enter: at once it cannot be, or there is something to mend. */
+bool guard_enter(Core *core);
+void guard_leave(Core *core);
+
+/* journal.c */
+void journal_declare(Core *core, uint64_t thread);
+void journal_keep(Core *core, uint64_t thread);
+void journal_clear(Core *core);
+void journal_note(Core *core, uint64_t entry, uint64_t word, uint64_t value);
+void journal_commit(Core *core, uint64_t count);
+
+/* records.c */
+typedef struct {
+    uint64_t address, count, payload_bytes, sequence, accepted_us, trace_bytes, next_record;
+    uint16_t format;
+} Record;
+
+uint64_t record_size(uint64_t count, uint64_t payload_bytes, uint64_t trace_bytes);
+void record_read(const Core *core, uint64_t address, Record *found);
+bool record_is_sound(const Record *found, uint64_t end);
+void record_write_header(const Core *core, uint64_t address, const Record *its);
+void record_write_jump(const Core *core, uint64_t address, uint64_t target);
+
+/* extents.c */
+typedef struct {
+    uint64_t number, start, size; /* of the extent */
+    uint64_t backed;              /* bytes from its start that have memory */
+    int class_number;
+    bool punched;
+} Extent;
+
+bool extent_around(const Core *core, uint64_t address, Extent *found);
+bool extent_free(const Core *core, uint64_t nbytes, int at_least, uint64_t *taken, Extent *found);
+uint64_t extent_owner(const Core *core, const Extent *extent);
+uint64_t extent_goal(const Extent *extent, uint64_t nbytes);
+bool memory_allows(const Core *core, uint64_t more_bytes, int share);
+bool memory_is_scarce(const Core *core);
+void extent_lend(Core *core, const Extent *extent, uint64_t tube);
+bool extent_grow(Core *core, const Extent *extent, uint64_t goal);
+
+/* sleepers.c */
+bool slot_is_alive(Core *core, uint64_t slot);
+bool owner_is_alive(Core *core, uint64_t owner);
+bool slot_sleeps(const Core *core, uint64_t slot);
+void slot_call(Core *core, uint64_t slot);
+bool call_for_handler(Core *core, uint64_t handler);
+void forget_calls(Core *core);
+
+/* tallies.c */
+int64_t tally_block(const Core *core, uint64_t handler);
+void tally_accepted(Core *core, uint64_t handler, uint64_t count);
+
+/* claims.c */
+bool claims_take_work(Core *core, uint64_t thread);
+bool claims_work_arrived(Core *core, uint64_t thread);
+
+/* plan.c */
+typedef struct {
+    Place *place;
+    PyObject *messages; /* a list or a tuple of bytes */
+    uint64_t count, payload_bytes, size;
+    uint64_t word;     /* of its tube */
+    uint64_t tail;     /* the last record of the tube, 0: none */
+    uint64_t sequence; /* of the first message */
+    uint64_t target;   /* where the record goes */
+    uint64_t link;     /* where the jump to it stands, 0: it follows the last record */
+    uint64_t goal;     /* bytes of memory that the extent has to have, 0: those that it has */
+    Extent extent;
+    uint64_t left; /* the extent that is left by the jump */
+    bool lends;
+} Part;
+
+typedef struct {
+    Part parts[AT_MOST_PARTS];
+    uint64_t count, messages, payload_bytes, record_bytes, handler;
+    int share;
+} Call;
+
+bool call_take(Core *core, Call *call, PyObject *parts);
+bool call_plan(Core *core, Call *call);
+
+/* append.c */
+typedef enum { GENERAL_WAY, STORED, STORED_TO_MEND } Appended;
+
+Appended append_call(Core *core, Call *call);
+
+#endif

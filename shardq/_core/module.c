@@ -1,0 +1,228 @@
+/* The extension as Python sees it: the type `Core`, a process's part of one segment. See `engine.pyi`. */
+#include <fcntl.h>
+#include <string.h>
+
+#include "core.h"
+
+static PyTypeObject PlaceType = {
+    PyVarObject_HEAD_INIT(NULL, 0)
+    .tp_name = "shardq._core.engine.Place",
+    .tp_basicsize = sizeof(Place),
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+};
+
+static void core_let_go(Core *core)
+{
+    if (core->view.obj)
+        PyBuffer_Release(&core->view);
+    core->bytes = NULL;
+    core->words = NULL;
+    if (core->semaphore)
+        sem_close(core->semaphore);
+    core->semaphore = NULL;
+}
+
+static void core_dealloc(Core *core)
+{
+    core_let_go(core);
+    Py_CLEAR(core->guard);
+    Py_CLEAR(core->lock_threads);
+    Py_CLEAR(core->unlock_threads);
+    Py_CLEAR(core->places);
+    Py_CLEAR(core->blocks);
+    PyMem_Free(core->called);
+    PyMem_Free(core->rung);
+    PyMem_Free(core->due);
+    PyMem_Free(core->seen_alive);
+    Py_TYPE(core)->tp_free((PyObject *)core);
+}
+
+static int core_map(Core *core, PyObject *mapping, PyObject *layout)
+{
+    if (PyObject_GetBuffer(mapping, &core->view, PyBUF_WRITABLE) || layout_read(&core->at, layout))
+        return -1;
+    bool is_whole = (uint64_t)core->view.len >= core->at.total_bytes && (uintptr_t)core->view.buf % AT_WORD == 0;
+    if (!is_whole || core->slot >= core->at.slots) {
+        PyErr_SetString(PyExc_ValueError, "the mapping has no such segment, or the segment no such slot");
+        return -1;
+    }
+    core->bytes = core->view.buf;
+    core->words = core->view.buf;
+    core->slot_word = slot_word(core, core->slot);
+    core->attempt_word = core->slot_word + AT_SLOT_ATTEMPT;
+    return 0;
+}
+
+static int core_remember(Core *core, PyObject *guard, PyObject *threads, PyObject *blocks)
+{
+    core->guard = Py_NewRef(guard);
+    core->blocks = Py_NewRef(blocks);
+    core->places = PyDict_New();
+    core->lock_threads = PyObject_GetAttrString(threads, "acquire");
+    core->unlock_threads = PyObject_GetAttrString(threads, "release");
+    core->called = PyMem_Calloc(core->at.slots, sizeof *core->called);
+    core->rung = PyMem_Calloc(core->at.slots, sizeof *core->rung);
+    core->due = PyMem_Calloc(core->at.slots, 1);
+    core->seen_alive = PyMem_Calloc(core->at.slots, 1);
+    if (!core->called || !core->rung || !core->due || !core->seen_alive)
+        PyErr_NoMemory();
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+static int core_open_token(Core *core, const char *name)
+{
+    sem_t *opened = sem_open(name, 0);
+    if (opened != SEM_FAILED) {
+        core->semaphore = opened;
+        return 0;
+    }
+    PyErr_SetFromErrnoWithFilename(PyExc_OSError, name);
+    return -1;
+}
+
+static int core_init(Core *core, PyObject *arguments, PyObject *keywords)
+{
+    static char *names[] = {"mapping",      "layout",       "token",       "segment_file", "lock_file", "slot",
+                            "identity",     "guard",        "threads",     "blocks",       "reserve_least",
+                            "reserve_half", "piece_bytes",  "surely_fits", "growth_class", NULL};
+    PyObject *mapping, *layout, *guard, *threads, *blocks;
+    unsigned long long slot, identity, reserve_least, reserve_half, piece_bytes, surely_fits, growth_class;
+    const char *token;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "$OOsiiKKOOO!KKKKK", names, &mapping, &layout, &token,
+                                     &core->segment_file, &core->lock_file, &slot, &identity, &guard, &threads,
+                                     &PyList_Type, &blocks, &reserve_least, &reserve_half, &piece_bytes, &surely_fits,
+                                     &growth_class))
+        return -1;
+    if (core->guard) {
+        PyErr_SetString(PyExc_RuntimeError, "a Core is made once");
+        return -1;
+    }
+    core->slot = slot;
+    core->identity = identity;
+    core->reserve_least = reserve_least;
+    core->reserve_half = reserve_half;
+    core->piece_bytes = piece_bytes;
+    core->surely_fits = surely_fits;
+    core->growth_class = growth_class;
+    if (core_map(core, mapping, layout) || core_remember(core, guard, threads, blocks))
+        return -1;
+    return core_open_token(core, token);
+}
+
+static PyObject *core_learn(Core *core, PyObject *arguments)
+{
+    PyObject *pipe;
+    unsigned long long thread, generation, tube;
+    if (!PyArg_ParseTuple(arguments, "UKKK", &pipe, &thread, &generation, &tube))
+        return NULL;
+    if ((uint64_t)PyDict_GET_SIZE(core->places) > core->at.tubes)
+        PyDict_Clear(core->places);
+    Place *place = PyObject_New(Place, &PlaceType);
+    if (place == NULL)
+        return NULL;
+    place->thread = thread;
+    place->generation = generation;
+    place->tube = tube;
+    place->asked = 0;
+    int failed = PyDict_SetItem(core->places, pipe, (PyObject *)place);
+    Py_DECREF(place);
+    return failed ? NULL : Py_NewRef(Py_None);
+}
+
+/* The slots that are to be rung. */
+static PyObject *slots_due(Core *core)
+{
+    uint64_t count = 0;
+    for (uint64_t slot = 0; slot < core->at.slots; slot++)
+        count += core->due[slot];
+    PyObject *slots = PyTuple_New((Py_ssize_t)count);
+    for (uint64_t slot = 0, n = 0; slots && n < count; slot++) {
+        if (!core->due[slot])
+            continue;
+        PyObject *number = PyLong_FromUnsignedLongLong(slot);
+        if (number == NULL)
+            Py_CLEAR(slots);
+        else
+            PyTuple_SET_ITEM(slots, (Py_ssize_t)n++, number);
+    }
+    return slots;
+}
+
+static PyObject *core_append(Core *core, PyObject *const *arguments, Py_ssize_t count)
+{
+    Call call;
+    call.count = call.messages = call.payload_bytes = call.record_bytes = call.handler = 0;
+    if (count != 2) {
+        PyErr_SetString(PyExc_TypeError, "append takes the parts and the share");
+        return NULL;
+    }
+    call.share = (int)PyLong_AsLong(arguments[1]);
+    if (PyErr_Occurred())
+        return NULL;
+    if (core->bytes == NULL || !call_take(core, &call, arguments[0]))
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+    switch (append_call(core, &call)) {
+    case STORED:
+        return slots_due(core);
+    case STORED_TO_MEND:
+        return Py_NewRef(Py_False);
+    default:
+        return Py_NewRef(Py_None);
+    }
+}
+
+static PyObject *core_rang(Core *core, PyObject *number)
+{
+    size_t slot = PyLong_AsSize_t(number);
+    if (PyErr_Occurred())
+        return NULL;
+    if (slot < core->at.slots)
+        core->rung[slot] = core->called[slot];
+    Py_RETURN_NONE;
+}
+
+static PyObject *core_close(Core *core, PyObject *Py_UNUSED(none))
+{
+    core_let_go(core);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef core_methods[] = {
+    {"append", (PyCFunction)(void (*)(void))core_append, METH_FASTCALL, NULL},
+    {"learn", (PyCFunction)core_learn, METH_VARARGS, NULL},
+    {"rang", (PyCFunction)core_rang, METH_O, NULL},
+    {"close", (PyCFunction)core_close, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyTypeObject CoreType = {
+    PyVarObject_HEAD_INIT(NULL, 0)
+    .tp_name = "shardq._core.engine.Core",
+    .tp_basicsize = sizeof(Core),
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_new = PyType_GenericNew,
+    .tp_init = (initproc)core_init,
+    .tp_dealloc = (destructor)core_dealloc,
+    .tp_methods = core_methods,
+};
+
+static struct PyModuleDef module = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "shardq._core.engine",
+    .m_size = -1,
+};
+
+PyMODINIT_FUNC PyInit_engine(void)
+{
+    if (PyType_Ready(&PlaceType) || PyType_Ready(&CoreType))
+        return NULL;
+    PyObject *made = PyModule_Create(&module);
+    if (made == NULL)
+        return NULL;
+    if (PyModule_AddObjectRef(made, "Core", (PyObject *)&CoreType) ||
+        PyModule_AddIntConstant(made, "WORDS_DIGEST", WORDS_DIGEST)) {
+        Py_DECREF(made);
+        return NULL;
+    }
+    return made;
+}

@@ -1,0 +1,148 @@
+/* Where the messages of a call go: everything that can be found out before anything is changed. */
+#include <string.h>
+
+#include "core.h"
+
+static bool take_messages(Part *part)
+{
+    PyObject *messages = part->messages;
+    if (!PyList_Check(messages) && !PyTuple_Check(messages))
+        return false;
+    PyObject **items = PySequence_Fast_ITEMS(messages);
+    part->count = (uint64_t)PySequence_Fast_GET_SIZE(messages);
+    part->payload_bytes = 0;
+    for (uint64_t n = 0; n < part->count; n++) {
+        if (!PyBytes_CheckExact(items[n]))
+            return false;
+        part->payload_bytes += (uint64_t)PyBytes_GET_SIZE(items[n]);
+    }
+    return true;
+}
+
+static bool take_part(Core *core, Call *call, PyObject *from)
+{
+    if (!PyTuple_Check(from) || PyTuple_GET_SIZE(from) != 2 || !PyUnicode_CheckExact(PyTuple_GET_ITEM(from, 0)))
+        return false;
+    Part *part = &call->parts[call->count];
+    part->messages = PyTuple_GET_ITEM(from, 1);
+    if (!take_messages(part))
+        return false;
+    if (!part->count)
+        return true;
+    part->place = (Place *)PyDict_GetItemWithError(core->places, PyTuple_GET_ITEM(from, 0));
+    if (part->place == NULL || part->place->asked == core->calls)
+        return false;
+    part->place->asked = core->calls;
+    part->size = record_size(part->count, part->payload_bytes, 0);
+    call->messages += part->count;
+    call->payload_bytes += part->payload_bytes;
+    call->record_bytes += part->size;
+    call->count++;
+    return part->size <= core->piece_bytes;
+}
+
+/* The parts of a call, whose tubes are known. They are borrowed: nothing may run in between that could change them. */
+bool call_take(Core *core, Call *call, PyObject *parts)
+{
+    if (!PyList_Check(parts) && !PyTuple_Check(parts))
+        return false;
+    Py_ssize_t count = PySequence_Fast_GET_SIZE(parts);
+    if (count > AT_MOST_PARTS || (call->share != AT_GENERAL && call->share != AT_FOLLOW_UP))
+        return false;
+    core->calls++;
+    for (Py_ssize_t n = 0; n < count; n++)
+        if (!take_part(core, call, PySequence_Fast_GET_ITEM(parts, n)))
+            return false;
+    return call->count > 0;
+}
+
+/* Whether what is special today leaves it a frequent case. */
+static bool is_ordinary(const Core *core, const Call *call)
+{
+    if (load(core, AT_CLOSED) || load(core, AT_PAUSED) || load(core, AT_EQUALITY_STATE))
+        return false;
+    /* Any of the messages could be buried in the reserve as it is. */
+    if (call->payload_bytes + LETTER_BYTES > core->reserve_half || load(core, AT_RESERVED_BYTES) > core->reserve_least)
+        return false;
+    return call->record_bytes <= core->piece_bytes || call->record_bytes <= core->surely_fits;
+}
+
+static bool has_entries(Core *core, Call *call, Part *part)
+{
+    Place *place = part->place;
+    if (place->thread >= core->at.threads || place->tube >= core->at.tubes)
+        return false;
+    uint64_t word = thread_word(core, place->thread), handler = load(core, word + AT_THREAD_HANDLER);
+    if (load(core, word + AT_THREAD_GENERATION) != place->generation)
+        return false;
+    part->word = tube_word(core, place->tube);
+    if (load(core, part->word + AT_TUBE_THREAD) != place->thread + 1)
+        return false;
+    if (part == call->parts)
+        call->handler = handler;
+    /* A call is for one handler as a rule. */
+    return handler && handler == call->handler && tally_block(core, handler) >= 0;
+}
+
+static bool plan_new_extent(const Core *core, Part *part, uint64_t *taken, int at_least)
+{
+    uint64_t needed = part->size + RECORD_HEADER_BYTES;
+    if (!extent_free(core, needed, at_least, taken, &part->extent))
+        return false;
+    /* While memory is scarce, an extent does not keep much more than it needs. */
+    if (part->extent.backed > 2 * whole_pages(needed) && memory_is_scarce(core))
+        return false;
+    part->lends = true;
+    part->target = part->extent.start;
+    part->goal = part->extent.backed < needed ? extent_goal(&part->extent, needed) : 0;
+    return true;
+}
+
+static bool plan_behind(const Core *core, Part *part, uint64_t *taken)
+{
+    Record last;
+    Extent *extent = &part->extent;
+    if (!extent_around(core, part->tail, extent) || extent_owner(core, extent) != part->place->tube + 1)
+        return false;
+    record_read(core, part->tail, &last);
+    /* The header of a later jump always fits behind a record. */
+    if (!record_is_sound(&last, extent->start + extent->backed - RECORD_HEADER_BYTES))
+        return false;
+    part->target = part->tail + record_size(last.count, last.payload_bytes, last.trace_bytes);
+    part->sequence = last.sequence + last.count;
+    uint64_t needed = part->target + part->size + RECORD_HEADER_BYTES - extent->start;
+    if (needed > extent->size) {
+        part->link = part->target;
+        part->left = extent->number;
+        return plan_new_extent(core, part, taken, (int)least((uint64_t)extent->class_number + 1, core->growth_class));
+    }
+    part->goal = needed > extent->backed ? extent_goal(extent, needed) : 0;
+    return true;
+}
+
+static bool plan_part(Core *core, Part *part, uint64_t *taken)
+{
+    part->lends = false;
+    part->link = part->goal = 0;
+    part->tail = load(core, part->word + AT_TUBE_TAIL);
+    part->sequence = load(core, part->word + AT_TUBE_NEXT_SEQUENCE);
+    bool planned = part->tail ? plan_behind(core, part, taken) : plan_new_extent(core, part, taken, 0);
+    return planned && part->target + part->size + RECORD_HEADER_BYTES <= core->at.total_bytes;
+}
+
+/* Inside the guard: find a place for each part. False: it is not the frequent case. */
+bool call_plan(Core *core, Call *call)
+{
+    uint64_t taken[MOST_CLASSES] = {0}, more_bytes = 0;
+    if (!is_ordinary(core, call))
+        return false;
+    for (uint64_t n = 0; n < call->count; n++) {
+        Part *part = &call->parts[n];
+        if (!has_entries(core, call, part) || !claims_take_work(core, part->place->thread))
+            return false;
+        if (!plan_part(core, part, taken))
+            return false;
+        more_bytes += part->goal ? part->goal - part->extent.backed : 0;
+    }
+    return !more_bytes || memory_allows(core, more_bytes, call->share);
+}

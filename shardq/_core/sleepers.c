@@ -1,0 +1,82 @@
+/* Which processes sleep, and which to ring once the guard is left: see `shm/processes/sleepers.py` and `bells.py`. */
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core.h"
+
+/* Whether a process holds the slot's byte of the lock file. False: Python has to look closer. */
+bool slot_is_alive(Core *core, uint64_t slot)
+{
+    if (slot >= core->at.slots)
+        return false;
+    if (slot == core->slot || core->seen_alive[slot])
+        return true;
+    struct flock question = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
+    question.l_start = FIRST_SLOT_BYTE + (off_t)slot;
+    if (fcntl(core->lock_file, F_GETLK, &question) != 0 || question.l_type == F_UNLCK)
+        return false;
+    core->seen_alive[slot] = 1;
+    return true;
+}
+
+/* Whether the process behind an owner word lives. False: Python has to look closer. */
+bool owner_is_alive(Core *core, uint64_t owner)
+{
+    uint64_t slot = slot_of(owner);
+    if (owner == core->identity)
+        return true;
+    if (slot >= core->at.slots || load(core, slot_word(core, slot) + AT_SLOT_INCARNATION) != owner >> 16)
+        return false;
+    return slot_is_alive(core, slot);
+}
+
+bool slot_sleeps(const Core *core, uint64_t slot)
+{
+    uint8_t state = load_byte(core, core->at.sleep_map + slot);
+    return state == AT_ASLEEP || state == AT_CALLED;
+}
+
+/* Call a sleeping process to look for work, and have it rung, unless a ring of this process stands. */
+void slot_call(Core *core, uint64_t slot)
+{
+    uint64_t place = core->at.sleep_map + slot, attempt = load(core, slot_word(core, slot) + AT_SLOT_ATTEMPT);
+    if (load_byte(core, place) == AT_CALLED && core->rung[slot] == attempt)
+        return;
+    store_byte(core, place, AT_CALLED);
+    core->called[slot] = attempt;
+    core->due[slot] = 1;
+}
+
+static bool serves(const Core *core, uint64_t slot, uint64_t handler)
+{
+    const uint8_t *numbers = core->bytes + core->at.served_map + slot * AT_SERVED_BYTES;
+    return (numbers[handler / 8] >> handler % 8 & 1) || (numbers[AT_UNNUMBERED / 8] >> AT_UNNUMBERED % 8 & 1);
+}
+
+/* Call a sleeping process that serves the handler; one that was called before where no other is there: who called it
+   may have died before it rang. False: one seems to be dead, and Python has to look closer. */
+bool call_for_handler(Core *core, uint64_t handler)
+{
+    const uint8_t *map = core->bytes + core->at.sleep_map, states[] = {AT_ASLEEP, AT_CALLED};
+    for (int n = 0; n < 2; n++) {
+        const uint8_t *found = map;
+        while ((found = memchr(found, states[n], core->at.slots - (uint64_t)(found - map)))) {
+            uint64_t slot = (uint64_t)(found++ - map);
+            if (!slot_is_alive(core, slot))
+                return false;
+            if (serves(core, slot, handler)) {
+                slot_call(core, slot);
+                return true;
+            }
+        }
+    }
+    return true;
+}
+
+/* For the section that begins. */
+void forget_calls(Core *core)
+{
+    memset(core->due, 0, core->at.slots);
+    memset(core->seen_alive, 0, core->at.slots);
+}

@@ -1,0 +1,171 @@
+"""The frequent case in C: what it leaves is what Python leaves, word for word."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from random import Random
+
+import pytest
+
+from shardq.errors import ConfigurationError
+from shardq.model import Part, Pause
+from shardq.shm import words as at
+from shardq.shm.core import VARIABLE, engine_name
+from shardq.shm.store import Store
+from tests.faults.kit.fsck import fsck
+from tests.support import hands
+from tests.support.chance import SEED
+from tests.support.engines import needs_c, stands_in, store_of, using
+from tests.support.segments import NewStore
+
+pytestmark = needs_c
+
+PIPES = [f"m/H/{thread}/{priority}" for thread in range(6) for priority in (0, 0, 1)]
+#: Around nothing, around what an extent holds, and large. A single message of 4,036 bytes fills a page exactly.
+SIZES = (0, 1, 9, 100, 1000, 3900, 4036, 4096, 20_000, 65_400, 65_536)
+CAPACITY_BYTES = 16 << 20
+
+
+@pytest.fixture
+def two(new_store: NewStore) -> tuple[Store, Store]:
+    """A store whose frequent case is done in C, and one that does all in Python."""
+    return store_of("c", new_store, CAPACITY_BYTES, 16), store_of("python", new_store, CAPACITY_BYTES, 16)
+
+
+def call(random: Random) -> list[Part]:
+    pipes = random.sample(sorted(set(PIPES)), random.choice((1, 1, 2, 5)))
+    return [(pipe, messages(random)) for pipe in pipes]
+
+
+def messages(random: Random) -> list[bytes]:
+    size, count = random.choice(SIZES), random.choice((1, 1, 2, 3, 64, 65, 130))
+    return [bytes((random.randrange(256),)) * size for _ in range(count if size < 1000 else min(count, 3))]
+
+
+def serve(store: Store, pipe: str, limit: int) -> list[bytes]:
+    """Take and acknowledge."""
+    key = pipe.rpartition("/")[0]
+    token = store.delivering.claim(key)
+    batch = hands.take(store.delivering, [pipe], limit, token)
+    if batch.count:
+        hands.pop(store.delivering, pipe, batch.through, token)
+    assert store.delivering.unclaim(key, token)
+    return batch.messages
+
+
+def counted(store: Store) -> Callable[[], int]:
+    """Counts the appends that are done in C from now on."""
+    core, done = store._parts.core, [0]
+    append = core.append
+
+    def watched(parts: Sequence[Part], share: int) -> bool:
+        stored = append(parts, share)
+        done[0] += stored
+        return stored
+
+    core.append = watched  # type: ignore[method-assign]
+    return lambda: done[0]
+
+
+@pytest.mark.parametrize("part", range(3))
+def test_a_segment_is_the_same_word_for_word_whoever_did_it(two: tuple[Store, Store], part: int) -> None:
+    random = Random(f"{os.environ[SEED]} {part}")
+    in_c = counted(two[0])
+    for n in range(200):
+        if random.random() < 0.6:
+            parts = call(random)
+            answers = [store.appending.append(parts) for store in two]
+        else:
+            pipe, limit = random.choice(PIPES), random.choice((1, 3, 64, 500))
+            answers = [serve(store, pipe, limit) for store in two]
+        assert answers[0] == answers[1]
+        if n % 25 == 0:
+            assert_same(two)
+    assert_same(two)
+    assert in_c() > 40
+    for store in two:
+        assert fsck(store.segment) == []
+
+
+def assert_same(two: tuple[Store, Store]) -> None:
+    left, right = (stands_in(store.segment) for store in two)
+    for what, its in left.items():
+        assert its == right[what], what
+
+
+def test_the_frequent_case_is_done_in_c(two: tuple[Store, Store]) -> None:
+    store, _ = two
+    assert store.appending.append([(pipe, [b"first"]) for pipe in set(PIPES)])  # the tubes are made in Python
+    in_c = counted(store)
+
+    assert store.appending.append([(pipe, [b"second", b"third"]) for pipe in set(PIPES)])
+    assert store.appending.append([(PIPES[0], [b"fourth"])])
+
+    assert in_c() == 2
+    assert store.reading.read(PIPES[0], 9).messages == [b"first", b"second", b"third", b"fourth"]
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        lambda store: store.pausing.pause(Pause("m/H", 1, None, "a test")),
+        lambda store: store.appending.append_absent([(PIPES[0], [b"equal"])]),
+        lambda store: store.gate.shut(),
+    ],
+    ids=["paused", "equality", "shut"],
+)
+def test_what_is_special_is_left_to_python(two: tuple[Store, Store], what: Callable[[Store], object]) -> None:
+    store, _ = two
+    assert store.appending.append([(PIPES[0], [b"first"])])
+    what(store)
+
+    assert not store._parts.core.append([(PIPES[0], [b"second"])], at.GENERAL)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [("m/H/0/0", [b"one"]), ("m/H/0/0", [b"two"])],
+        [("m/H/0/0", ["text"])],
+        [("m/H/0/0", [bytearray(b"one")])],
+        [["m/H/0/0", [b"one"]]],
+        [("m/H/0/0",)],
+        [(b"m/H/0/0", [b"one"])],
+        [("m/H/0/0", iter([b"one"]))],
+        [("m/H/unknown/0", [b"one"])],
+        [("m/H/0/0", [b"x" * (600 << 10)])],
+        [("m/H/0/0", [])],
+        [],
+        None,
+    ],
+    ids=range(12),
+)
+def test_what_is_odd_is_left_to_python(two: tuple[Store, Store], parts: list[Part]) -> None:
+    store, _ = two
+    assert store.appending.append([("m/H/0/0", [b"first"])])
+    before = stands_in(store.segment)
+
+    assert not store._parts.core.append(parts, at.GENERAL)
+
+    assert stands_in(store.segment) == before
+
+
+def test_a_store_that_is_closed_is_left_to_python(two: tuple[Store, Store]) -> None:
+    store, _ = two
+    assert store.appending.append([("m/H/0/0", [b"first"])])
+    store._parts.core.close()
+
+    assert not store._parts.core.append([("m/H/0/0", [b"second"])], at.GENERAL)
+    assert store.appending.append([("m/H/0/0", [b"second"])])
+
+
+def test_a_variable_says_which_engine_is_used() -> None:
+    for engine in ("c", "python"):
+        with using(engine):
+            assert engine_name() == engine
+
+
+def test_an_engine_that_is_none_is_refused() -> None:
+    with using("rust"), pytest.raises(ConfigurationError, match=VARIABLE):
+        engine_name()
