@@ -1,21 +1,25 @@
-"""What commands have in common that change many things: they say what was done before an error."""
+"""What commands have in common that change many things: they say what was done before an error, and it is recorded."""
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from shardq.auditing import Deed
+from shardq.cli.opened import changed
 from shardq.cli.output import CommandFailed
 from shardq.errors import ShardqError
+from shardq.protocols import Storage
 
 
-class Counted:
-    """Has an error say how much was done before it."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self.count = 0
-
-    def __enter__(self) -> Counted:
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if self.count and isinstance(error, ShardqError):
-            raise CommandFailed(f"{error}; {self.count:,} were {self._what} before that") from error
+@asynccontextmanager
+async def bulk(options: argparse.Namespace, what: str, target: str, done: str) -> AsyncIterator[tuple[Storage, Deed]]:
+    """As `changed`. An error says how much was done before it, in the word `done`."""
+    async with changed(options, what, target) as (storage, deed):
+        try:
+            yield storage, deed
+        except ShardqError as error:
+            if not deed.count:
+                raise
+            raise CommandFailed(f"{error}; {deed.count:,} were {done} before that") from error

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import aclosing, closing, contextmanager
+from contextlib import aclosing, asynccontextmanager, closing, contextmanager
 from typing import Any, TypeVar
 
+from shardq.auditing import Deed, recorded
 from shardq.cli.output import complain
 from shardq.connect import is_redis, segment_name
 from shardq.drivers.shared.observing import SharedObserver
@@ -50,6 +52,16 @@ def observed(url: str) -> Iterator[Observer]:
     else:
         with observed_segment(url) as observer:
             yield observer
+
+
+@asynccontextmanager
+async def changed(options: argparse.Namespace, what: str, target: str = "") -> AsyncIterator[tuple[Storage, Deed]]:
+    """The storage, for a command that does something to it, and what is recorded of that in the end: its `count` says
+    how much was done so far.
+    """
+    with opened(options.url) as storage:
+        async with recorded(storage, Deed(what, target, options.reason, "command")) as deed:
+            yield storage, deed
 
 
 def observer_of(url: str) -> Observer:

@@ -19,6 +19,7 @@ from shardq.cli.verbs import (
     on_storage,
     seconds,
     shows_requests,
+    takes_reason,
     verb,
 )
 from shardq.cli.version import ShowVersion
@@ -102,6 +103,7 @@ def _stack(verbs: Verbs) -> None:
 def _parking(verbs: Verbs) -> None:
     made = on_storage(verbs, "park", park, "make dead letters of all requests in a tube that no worker serves")
     made.add_argument("pipe", metavar="MODULE/Handler/THREAD/PRIORITY", help="name of the tube, as `tubes` shows it")
+    takes_reason(made)
 
 
 def _pausing(verbs: Verbs) -> None:
@@ -111,9 +113,10 @@ def _pausing(verbs: Verbs) -> None:
     pause.add_argument(
         "--for", dest="for_s", type=seconds, metavar="SECONDS", help="so long (default: until it is resumed)"
     )
-    pause.add_argument("--reason", default="", metavar="TEXT", help="why, for those who look")
+    takes_reason(pause)
     resume = on_storage(verbs, "resume", later("shardq.cli.pausing", "resume"), "end the pause of a handler")
     resume.add_argument("handler", metavar="MODULE/Handler", help="name of the handler, as `status` shows it")
+    takes_reason(resume)
 
 
 def _recurrent(verbs: Verbs) -> None:
@@ -126,6 +129,7 @@ def _recurrent(verbs: Verbs) -> None:
     cancel = on_storage(inner, "cancel", recurrent.cancel, "have requests come no more")
     cancel.add_argument("ids", nargs="*", metavar="ID", help="as `list` shows them")
     cancel.add_argument("--all", action="store_true", help="all recurrent requests of the storage")
+    takes_reason(cancel)
 
 
 def _results(verbs: Verbs) -> None:
@@ -133,6 +137,7 @@ def _results(verbs: Verbs) -> None:
     kept = on_storage(verbs, "results", results.results, text)
     kept.add_argument("--limit", type=count, default=100, help="show at most so many (default: 100)")
     kept.add_argument("--drop", type=count, nargs="+", metavar="ID", help="forget those of these ids instead")
+    takes_reason(kept)
     shows_requests(kept)
 
 
@@ -167,6 +172,7 @@ def _move_options(made: Parser) -> None:
     )
     made.add_argument("--capacity", metavar="SIZE", help="of a segment that is made, as 512M")
     made.add_argument("--cancel", action="store_true", help="undo a move that is not finished")
+    takes_reason(made)
 
 
 def _whole(verbs: Verbs) -> None:

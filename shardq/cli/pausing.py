@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict
 
-from shardq.cli.opened import opened, run
+from shardq.cli.opened import changed, run
 from shardq.cli.output import complain
 from shardq.cli.render import age, report
 from shardq.model import Pause, When
@@ -44,13 +44,15 @@ def pause_lines(pauses: Iterable[Pause]) -> list[str]:
 async def _paused(options: argparse.Namespace) -> tuple[Pause, bool]:
     """The pause, and whether the handler may be served."""
     until = None if options.for_s is None else When(after_us=round(options.for_s * 1e6))
-    with opened(options.url) as storage:
+    async with changed(options, "pause", options.handler) as (storage, deed):
         await storage.pause(options.handler, until, options.reason)
+        deed.count = 1
         stands = [its for its in await storage.pauses() if its.handler == options.handler]
         over = Pause(options.handler, now_us := time.time_ns() // 1000, now_us, options.reason)
         return stands[0] if stands else over, await storage.serving(options.handler) != 0
 
 
 async def _resumed(options: argparse.Namespace) -> bool:
-    with opened(options.url) as storage:
-        return await storage.resume(options.handler)
+    async with changed(options, "resume", options.handler) as (storage, deed):
+        deed.count = int(await storage.resume(options.handler))
+        return bool(deed.count)

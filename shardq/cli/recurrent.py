@@ -7,7 +7,8 @@ import time
 from hashlib import blake2b
 from typing import Any
 
-from shardq.cli.opened import first, observed, opened, run
+from shardq.auditing import target_of
+from shardq.cli.opened import changed, first, observed, run
 from shardq.cli.render import as_json, columns, moment, report, until
 from shardq.cli.views import View
 from shardq.errors import ConfigurationError
@@ -46,7 +47,7 @@ async def _found(options: argparse.Namespace) -> tuple[list[Scheduled], int]:
 
 async def _cancelled(options: argparse.Namespace) -> int:
     wanted_ids = frozenset(options.ids)
-    with opened(options.url) as storage:
+    async with changed(options, "recurrent cancel", target_of(options.ids)) as (storage, deed):
         found = {its: one async for one in each(storage.scheduled) if (its := id_of(one)) in wanted_ids or options.all}
         for wanted in options.ids:
             if wanted not in found:
@@ -54,7 +55,9 @@ async def _cancelled(options: argparse.Namespace) -> int:
                     f"there is no recurrent request {wanted}: `recurrent list` shows what there is"
                 )
         chosen = found.values() if options.all else [found[wanted] for wanted in dict.fromkeys(options.ids)]
-        return sum([await storage.unschedule(scheduled.pipe, scheduled.message) for scheduled in chosen])
+        for scheduled in chosen:
+            deed.count += await storage.unschedule(scheduled.pipe, scheduled.message)
+        return deed.count
 
 
 def id_of(scheduled: Scheduled) -> str:

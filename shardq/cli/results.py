@@ -7,7 +7,8 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from shardq.cli.opened import first, observed, opened, run
+from shardq.auditing import target_of
+from shardq.cli.opened import changed, first, observed, run
 from shardq.cli.render import age, as_json, columns, report
 from shardq.cli.views import View
 from shardq.encoding.replies import decode_reply
@@ -47,13 +48,14 @@ async def _found(options: argparse.Namespace) -> tuple[list[Found], int]:
 
 async def _dropped(options: argparse.Namespace) -> int:
     """Drop those of the ids. Raises `ConfigurationError` for one that is not there, and then drops none."""
-    with opened(options.url) as storage:
+    async with changed(options, "results drop", target_of(map(str, options.drop))) as (storage, deed):
         kept = KeptResults(storage)
         there = {found.number async for found in kept.each()}
         for wanted in options.drop:
             if wanted not in there:
                 raise ConfigurationError(f"no result {wanted} is kept: `results` shows what there is")
-        return await kept.drop(*options.drop)
+        deed.count = await kept.drop(*options.drop)
+        return deed.count
 
 
 def _as_values(found: Found, view: View) -> dict[str, Any]:

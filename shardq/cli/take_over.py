@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from shardq.auditing import Deed, record
 from shardq.cli.application import handlers_of
 from shardq.cli.opened import run
 from shardq.cli.output import complain
@@ -44,10 +45,19 @@ async def _taken_over(options: argparse.Namespace, source: str, target: str, han
         ends = mover.Ends(ancestor, go_to, f"{options.prefix} on {signpost(source)}", signpost(target))
         if options.cancel:
             await mover.cancel(ends)
+            await _record(options, ends, "take-over cancel", 1)
             return mover.Moved(0, before=False)
         if await ancestor.nothing_to_do():
             return None
-        return await mover.move(ends, options.timeout, lambda said: complain(f"shardq: {said}"))
+        moved = await mover.move(ends, options.timeout, lambda said: complain(f"shardq: {said}"))
+        await _record(options, ends, "take-over", moved.messages)
+        return moved
+
+
+async def _record(options: argparse.Namespace, ends: mover.Ends, what: str, count: int) -> None:
+    """In the storage that has the requests now: what `sharded-queue` keeps remembers no actions."""
+    deed = Deed(what, f"from {ends.come_from}", options.reason, "command", count=count)
+    await record(ends.target.storage, deed)
 
 
 @asynccontextmanager

@@ -73,6 +73,11 @@ def group(verbs: Verbs, name: str, text: str) -> Parser:
     return made
 
 
+def takes_reason(made: Parser) -> None:
+    """The option of commands that change something."""
+    made.add_argument("--reason", default="", metavar="TEXT", help="why, for those who look: `audit` shows it")
+
+
 def shows_requests(made: Parser, *, runs_handler: bool = False) -> None:
     """Options of commands that show requests. `runs_handler`: whether they cannot do without the application."""
     why = "which has the handler" if runs_handler else "which knows the types of requests, to hide all their secrets"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shardq.model.actions import LONGEST_ACTION_BYTES, MOST_ACTIONS, Action
 from shardq.model.batches import EMPTY, NOT_ALONE, AllTerms, Batch, Ending, Failed, Hand, Terms, in_turn, signal_name
 from shardq.model.deferrals import Deferred, due_in, id_of, numbers_in
 from shardq.model.facts import PipeFacts, WorkerFacts
@@ -58,14 +59,17 @@ __all__ = [
     "INBOX",
     "KEPT_NAME_BYTES",
     "KEPT_PIPE",
+    "LONGEST_ACTION_BYTES",
     "LONGEST_PAUSED_BYTES",
     "LONGEST_REASON_BYTES",
     "MAIN_NAMES",
     "MAIN_SCRIPT",
     "MAIN_SCRIPT_IN_WORKER",
+    "MOST_ACTIONS",
     "MOST_PAUSES",
     "NOT_ALONE",
     "REASONS",
+    "Action",
     "AllTerms",
     "AtWork",
     "Batch",

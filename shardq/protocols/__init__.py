@@ -15,14 +15,15 @@ Redis: a call whose answer was lost is made again and done once. A storage on on
 made with more, so what is said there of partitions does not restrict it; on a cluster it has many. A thread is in one
 partition for ever.
 
-`storage` and `pausing` have the clauses S1 and following, `lock` has L1 and following, `moving` has M1 and following:
-what the drivers promise that have more than one process; `observer` has O1 and following, for what looks at them from
-outside. `serializer` turns requests into messages, and `inside` is what a handler's code sees of the queue and of its
-batch.
+`storage`, `pausing` and `auditing` have the clauses S1 and following, `lock` has L1 and following, `moving` has M1 and
+following: what the drivers promise that have more than one process; `observer` has O1 and following, for what looks at
+them from outside. `serializer` turns requests into messages, and `inside` is what a handler's code sees of the queue
+and of its batch.
 """
 
 from __future__ import annotations
 
+from shardq.protocols.auditing import Auditable
 from shardq.protocols.deferrals import Deferrals, DeferralsSeen
 from shardq.protocols.inside import Emitting, InHand, Registrar
 from shardq.protocols.lock import Lock
@@ -33,6 +34,7 @@ from shardq.protocols.serializer import Serializer
 from shardq.protocols.storage import Served, Storage
 
 __all__ = [
+    "Auditable",
     "Deferrals",
     "DeferralsSeen",
     "Emitting",

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from shardq.model import Batch, Counts, CrewMember, HandlerView, Pause, PipeFacts, Scheduled, TubeView
+from shardq.model import (
+    MOST_ACTIONS,
+    Action,
+    Batch,
+    Counts,
+    CrewMember,
+    HandlerView,
+    Pause,
+    PipeFacts,
+    Scheduled,
+    TubeView,
+)
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.protocols.deferrals import DeferralsSeen
 
@@ -29,6 +40,8 @@ class Readable(Protocol):
     async def backlog(self) -> Counts: ...
 
     async def pauses(self) -> list[Pause]: ...
+
+    async def actions(self, limit: int = MOST_ACTIONS) -> list[Action]: ...
 
 
 class Knowing(Protocol):
@@ -92,6 +105,7 @@ class Observer(Readable, Protocol):
         and the reasons that cannot be seen for that are in `unknown`. [Memory: the storage itself is asked.]
     O9. `pauses`, and `paused` of the overview, are those of the storage. `tubes` says of each tube whether its handler
         is paused, and `facts` which pause it has.
+    O10. `actions` are those of the storage, the latest first.
     """
 
     @property

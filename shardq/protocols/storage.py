@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from shardq.model import AllTerms, Batch, Counts, Failed, Hand, Limits, Part, Reason, Scheduled, Terms, When
 from shardq.outputs import Output
 from shardq.pages import PAGE_ITEMS, Page
+from shardq.protocols.auditing import Auditable
 from shardq.protocols.deferrals import Deferrals
 from shardq.protocols.pausing import Pausable
 from shardq.settings import StorageSettings
@@ -16,7 +17,7 @@ from shardq.settings import StorageSettings
 Served = frozenset[str] | None
 
 
-class Storage(Pausable, Protocol):
+class Storage(Pausable, Auditable, Protocol):
     """Keeps the messages of all tubes, and the claims on their threads.
 
     Tubes

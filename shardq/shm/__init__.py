@@ -17,6 +17,7 @@ driver calls), `observing` (looking from outside). The modules, each after those
 * `files.capacity`: how large, where it is not given
 * `segment`: the mapped object
 * `counters`: what the totals say together
+* `actions`: the last actions of operators
 * `memory.reserve`: memory for when /dev/shm is full
 * `gate`: what a segment takes and hands out
 * `processes.shares`: which slots are kept for which processes
@@ -74,6 +75,7 @@ driver calls), `observing` (looking from outside). The modules, each after those
 * `verbs.waiting`: looking for work, sleeping
 * `verbs.delivering`: claiming threads, handing out and acknowledging
 * `verbs.pausing`: keeping workers off handlers
+* `verbs.recording`: remembering what operators did
 * `verbs.burying`: dead letters
 * `verbs.supervision`: the supervisor's view
 * `verbs.leaving`: the content goes elsewhere

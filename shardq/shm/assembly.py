@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
+from shardq.shm.actions import Actions
 from shardq.shm.core import Core
 from shardq.shm.deferred.records import PendingRecords
 from shardq.shm.gate import Gate
@@ -33,6 +34,7 @@ from shardq.shm.verbs.outputs import Outputs
 from shardq.shm.verbs.pausing import Pausing
 from shardq.shm.verbs.pending_pages import PendingPages
 from shardq.shm.verbs.reading import Reading
+from shardq.shm.verbs.recording import Recording
 from shardq.shm.verbs.recovery import Recovery
 from shardq.shm.verbs.removing import Removing
 from shardq.shm.verbs.supervision import Supervision
@@ -98,6 +100,7 @@ class Assembly:
         )
         self.burying = Burying(segment, journal, directory, fifos, writer, claims, graves, sleepers, section, gate)
         self.pausing = Pausing(claims.pauses, section, gate)
+        self.recording = Recording(Actions(segment), section)
         self.supervision = Supervision(segment, slots, self.doorbell, exit_log, section, gate)
         self.membership = Membership(segment, slots, self.supervision)
         self.inspection = Inspection(segment, slots, handlers, directory, sleepers, section)

@@ -1,7 +1,7 @@
 """Where every word of a segment lives. Offsets are computed here and nowhere else.
 
-    header | slots | byte maps | index | extent tables | journal | pauses
-    ----------------------------- fixed part -----------------------------
+    header | slots | byte maps | index | extent tables | journal | pauses | actions
+    --------------------------------- fixed part ----------------------------------
 
     | handlers | thread entries | tube entries | heaps | equality tables | tallies | extents by class | reserve
     -------------------------- as needed -------------------------------- ------- sparse --------
@@ -16,7 +16,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from shardq.model import MOST_ACTIONS
 from shardq.shm.words import (
+    ACTION_BYTES,
+    ACTIONS_PART,
     CLASS_STEP,
     DEFAULT_SLOTS,
     DIRECTORY_PART,
@@ -180,8 +183,23 @@ class Layout:
         return self.stores_word + 2 * MOST_STORES
 
     @cached_property
+    def actions_word(self) -> int:
+        """First word of the ring of actions."""
+        return self.pauses_word + PAUSE_PLACES * PAUSE_BYTES // WORD
+
+    @cached_property
+    def actions(self) -> int:
+        """How many actions are remembered."""
+        return min(MOST_ACTIONS, self.capacity_bytes // ACTIONS_PART // ACTION_BYTES)
+
+    @cached_property
+    def action_places(self) -> int:
+        """One more than that: the next one is written beside those that count."""
+        return self.actions + 1
+
+    @cached_property
     def fixed_bytes(self) -> int:
-        return _pages(self.pauses_word * WORD + PAUSE_PLACES * PAUSE_BYTES)
+        return _pages(self.actions_word * WORD + self.action_places * ACTION_BYTES)
 
     @cached_property
     def step_parts(self) -> int:
@@ -290,6 +308,10 @@ class Layout:
 
     def pause_word(self, place: int) -> int:
         return self.pauses_word + place * PAUSE_BYTES // WORD
+
+    def action_word(self, number: int) -> int:
+        """First word of the place of the action of that number, counted from 0."""
+        return self.actions_word + number % self.action_places * ACTION_BYTES // WORD
 
     def thread_word(self, thread: int) -> int:
         return (self.thread_table + thread * THREAD_BYTES) // WORD

@@ -34,6 +34,7 @@ from shardq.shm.verbs.leaving import Leaving
 from shardq.shm.verbs.membership import Membership
 from shardq.shm.verbs.pausing import Pausing
 from shardq.shm.verbs.reading import Reading
+from shardq.shm.verbs.recording import Recording
 from shardq.shm.verbs.removing import Removing
 from shardq.shm.verbs.supervision import Supervision
 from shardq.shm.verbs.waiting import Waiting
@@ -164,6 +165,12 @@ class Store:
         """Keeping workers off handlers."""
         self.take_slot()
         return self._parts.pausing
+
+    @property
+    def recording(self) -> Recording:
+        """Remembering what operators did."""
+        self.take_slot()
+        return self._parts.recording
 
     @property
     def supervision(self) -> Supervision:

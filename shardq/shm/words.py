@@ -5,10 +5,12 @@ Where the parts lie is computed in `layout`. A word is 8 bytes, aligned.
 
 from __future__ import annotations
 
+from shardq.model import LONGEST_ACTION_BYTES
+
 #: "shardq" and two bytes that no text file has, little endian.
 MAGIC_NUMBER = int.from_bytes(b"shardq\x1f\xf1", "little")
 #: Grows with every change of the layout. A segment carries it in its header, written last of all.
-LAYOUT_VERSION = 11
+LAYOUT_VERSION = 12
 
 WORD = 8
 PAGE = 4096
@@ -90,8 +92,9 @@ PAGE = 4096
     TALLIES_BYTES,  # memory that tallies have, see `tubes.tallies`
     PAUSED,  # one bit for each place of the table of pauses that counts, 0: no handler is paused
     PAUSE_NUMBER,  # pauses ever made
+    ACTIONS,  # actions of operators ever recorded; storing it makes the last one count
     DIED,  # a word for each of the ways in which workers died
-) = range(71)
+) = range(72)
 #: What CLOSED says. SHUT: nothing is accepted any more, the segment is about to go. LEAVING: the content is about to go
 #: elsewhere; only what is in hand may still be acknowledged. LEFT: it is elsewhere. ARRIVING: that of another storage
 #: comes; nothing else is taken, and nothing handed out.
@@ -227,6 +230,17 @@ REASON_BYTES = 128
 PAUSE_BYTES = PAUSE_WORDS * WORD + NAME_BYTES + REASON_BYTES
 #: One more than there can be pauses: what takes the place of a pause is written beside it.
 PAUSE_PLACES = 32
+
+# One action of an operator, by word; as many bytes as it has follow the words.
+(
+    ACTION_AT_US,  # when it was recorded
+    ACTION_LENGTH,  # how many bytes it has
+) = range(2)
+ACTION_WORDS = 3
+ACTION_TOLD_BYTES = LONGEST_ACTION_BYTES
+ACTION_BYTES = ACTION_WORDS * WORD + ACTION_TOLD_BYTES
+#: The places for actions take at most one part in so many of the capacity.
+ACTIONS_PART = 64
 
 # What one process counted of one handler, by word.
 (

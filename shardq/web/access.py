@@ -48,8 +48,17 @@ class NamedByProxy:
     def __init__(self, header: str) -> None:
         self._header = header
 
+    def user(self, request: Request) -> str:
+        """Whom it names. Empty: nobody."""
+        return request.headers.get(self._header, "").strip()
+
     def __call__(self, request: Request, right: Right) -> bool:
-        return bool(request.headers.get(self._header, "").strip())
+        return bool(self.user(request))
+
+
+def user_of(authorize: Authorize, request: Request) -> str:
+    """Name of the user as the proxy says it. Empty: there is no proxy that does."""
+    return authorize.user(request) if isinstance(authorize, NamedByProxy) else ""
 
 
 def _equal(given: str, wanted: str) -> bool:

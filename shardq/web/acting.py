@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from shardq.auditing import Deed, recorded
 from shardq.cli.opened import opened, run
 from shardq.protocols import Storage
 from shardq.web.desk import Desk
@@ -13,12 +14,15 @@ from shardq.web.desk import Desk
 _Done = TypeVar("_Done")
 
 
-async def act(desk: Desk, work: Callable[[Storage], Awaitable[_Done]]) -> _Done:
-    """Do it in the storage, after the actions that came before. Raises what `work` raises."""
+async def act(desk: Desk, work: Callable[[Storage], Awaitable[_Done]], deed: Deed) -> _Done:
+    """Do it in the storage, after the actions that came before. `deed` is what `Desk.deed` made: where its `count` says
+    in the end that something was done, that is recorded. Raises what `work` raises.
+    """
 
     async def attached() -> _Done:
         with opened(desk.site.url) as storage:
-            return await work(storage)
+            async with recorded(storage, deed):
+                return await work(storage)
 
     async with desk.acting:
         return await asyncio.to_thread(lambda: run(attached()))

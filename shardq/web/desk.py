@@ -12,10 +12,11 @@ from urllib.parse import parse_qs
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from shardq.auditing import By, Deed
 from shardq.connect import without_secrets
 from shardq.errors import ConfigurationError
 from shardq.metrics.looks import SLICE_S, Looks
-from shardq.web.access import LOOPBACK, Authorize, Right
+from shardq.web.access import LOOPBACK, Authorize, Right, user_of
 from shardq.web.letters import Groups
 from shardq.web.looking import Lookout, Seldom
 from shardq.web.rendering import environment
@@ -67,6 +68,14 @@ class Desk:
             return False
         said = self._authorize(request, right)
         return bool(await said if inspect.isawaitable(said) else said)
+
+    def deed(self, request: Request, what: str, target: str = "", reason: str = "") -> Deed:
+        """What is to be recorded of an action, called as the command that does the same. Programs say who they are by a
+        token in a header, browsers by a cookie.
+        """
+        scheme = request.headers.get("authorization", "").partition(" ")[0]
+        by: By = "API" if scheme.lower() == "bearer" else "page"
+        return Deed(what, target, reason.strip(), by, user_of(self._authorize, request))
 
     async def page(self, request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
         """A page made of a template."""

@@ -12,13 +12,15 @@ import pytest
 
 from shardq import observe
 from shardq.drivers.shared.storage import SharedStorage
-from shardq.model import Hand, Terms, TubeView, When, dead_pipe
+from shardq.handler import drive
+from shardq.model import MOST_ACTIONS, Action, Hand, Terms, TubeView, When, dead_pipe
 from shardq.pages import each
 from shardq.protocols import Lock, Observer, Storage
 from tests.contracts.test_storage import KEY, OTHER, PIPE, claimed, numbered
 from tests.faults.kit.points import Child, Gate
 from tests.support import hands
-from tests.support.drivers import Backend
+from tests.support.drivers import Backend, Driver
+from tests.support.forked import Forked
 
 pytestmark = pytest.mark.requires("multiprocess")
 
@@ -116,6 +118,34 @@ async def test_O9_pauses_are_shown(storage: Storage, observer: Observer) -> None
     assert await storage.resume("app.jobs/Resize")
     assert [its.handler for its in await observer.pauses()] == ["app.jobs/Later"]
     assert not any(view.paused for view in await observer.tubes())
+
+
+async def test_O10_actions_of_operators_are_shown(storage: Storage, observer: Observer) -> None:
+    assert await observer.actions() == []
+    for number in range(300):
+        await storage.record(Action("pause", f"app.jobs/H{number}"))
+
+    assert await observer.actions() == await storage.actions()
+    assert [its.target for its in await observer.actions(2)] == ["app.jobs/H299", "app.jobs/H298"]
+
+
+async def test_O10_each_is_whole_while_others_record(backend: Backend, driver: Driver, observer: Observer) -> None:
+    def record() -> None:
+        storage = driver.attach(backend.address).storage  # type: ignore[misc]
+        for number in range(2000):
+            drive(storage.record(Action(f"action {number}", "x" * (number % 170))))
+
+    other = Forked(record, [])
+    seen = 0
+    while seen < 2000:
+        found = await observer.actions()
+        last = found[0].number if found else seen
+        assert [its.number for its in found] in ([], [*range(last, max(0, last - MOST_ACTIONS), -1)])
+        for its in found:
+            assert (its.what, its.target) == (f"action {its.number - 1}", "x" * ((its.number - 1) % 170))
+        assert last >= seen
+        seen = last
+    assert other.wait() == 0
 
 
 async def test_O2_it_changes_nothing(storage: Storage, lock: Lock, observer: Observer) -> None:

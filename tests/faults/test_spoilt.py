@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
+from shardq.shm import actions
 from shardq.shm import words as at
 from shardq.shm.deferred import due_heap
 from shardq.shm.memory import slabs
@@ -34,6 +35,7 @@ REQUEUE = "self._journal.commit(*stores, moved(at.ACCEPTED, 1), letter, moved(at
 ACKNOWLEDGE = "self._journal.commit((word + at.TUBE_HEAD_SEQUENCE, through), *counted, *others)\n"
 BATCH_ALONE = "self._journal.commit((word + at.TUBE_HEAD_SEQUENCE, through), *counted)\n"
 OUTPUTS_ALONE = "self._journal.commit(*others)\n"
+WRITTEN = "        words[word + at.ACTION_AT_US], words[word + at.ACTION_LENGTH] = at_us, len(told)\n"
 SIFT = (
     "            self._journal.commit(\n"
     "                (at.SIFT_RECORD, record),\n"
@@ -197,6 +199,15 @@ SPOILT = (
         "            words[at.SIFT_PLACE] = place\n            words[at.SIFT_DUE_US] = self._due_us(record)\n",
         "defer a call to two tubes before others",
         "",
+    ),
+    Spoilt(
+        "action-that-counts-before-it-is-there",
+        actions.Actions,
+        "add",
+        WRITTEN,
+        "        words[at.ACTIONS] = number + 1\n" + WRITTEN,
+        "record an action in the place of the first",
+        "SegmentForeign",
     ),
     Spoilt(
         "commit-forgotten-by-the-repair",

@@ -53,6 +53,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "asking",
         (
+            "shardq.auditing",
             "shardq.deadletters",
             "shardq.exporting",
             "shardq.handler",

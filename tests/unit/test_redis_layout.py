@@ -22,7 +22,7 @@ from shardq.drivers.redis.storage import RedisStorage
 from shardq.drivers.redis.verbs.hands import decoded
 from shardq.drivers.redis.verbs.records import batch_of, bodies_of
 from shardq.errors import StorageRefused
-from shardq.model import KEPT_NAME_BYTES, Ending, Hand, Terms, When
+from shardq.model import KEPT_NAME_BYTES, Action, Ending, Hand, Terms, When
 from shardq.moving.mover import Ends, move
 from shardq.outputs import Output
 from shardq.settings import StorageSettings
@@ -59,6 +59,7 @@ def test_a_script_says_its_keys_and_uses_no_command_that_looks_at_all_of_them(ve
 async def some_of_everything(storage: RedisStorage) -> None:
     """Leaves something in each of the keys that lasts."""
     await storage.append([(PIPE, [b"a", b"b"]), ("app.jobs/Crop/1/0", [b"c"])], absent=True)
+    await storage.record(Action("pause", "app.jobs/Resize"))
     await storage.append([(PIPE, [b"later"])], when=When(after_us=10**12))
     await storage.append([(PIPE, [b"again"])], when=When(schedule="every 3600"))
     await hands.put_in_front(storage, PIPE, b"front")
@@ -94,6 +95,7 @@ async def all_verbs(storage: RedisStorage) -> None:
     await storage.backlog()
     await storage.pause("app.jobs/Other")
     await storage.resume("app.jobs/Other")
+    assert len(await storage.actions()) == 1
     await overview_of(storage)
     await facts_of(storage, PIPE)
     [often, *_] = await storage.scheduled()
@@ -238,6 +240,9 @@ DAMAGES = [
     ("DEL", "STATE"),
     ("ZADD", "SLEEPERS", "0", "work\0*\0nobody"),
     ("HSET", "FAMILIES", "mark", ""),
+    ("HDEL", "ACTIONS", "1"),
+    ("HSET", "ACTIONS", "1", "1 2 none"),
+    ("HSET", "ACTIONS", "7", "none"),
 ]
 
 

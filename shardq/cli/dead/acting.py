@@ -6,12 +6,13 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from shardq.cli.bulk import Counted
+from shardq.auditing import target_of
+from shardq.cli.bulk import bulk
 from shardq.cli.confirming import confirm
 from shardq.cli.dead.reading import chosen, letters_of
-from shardq.cli.opened import opened, run
+from shardq.cli.opened import run
 from shardq.cli.render import report
-from shardq.deadletters import Buried
+from shardq.deadletters import Buried, DeadLetters
 from shardq.errors import ConfigurationError, QueueFull
 from shardq.exporting import Export, new_file_name
 from shardq.letters.chosen import Chosen, count_of, pages
@@ -49,11 +50,12 @@ async def _chosen(options: argparse.Namespace) -> Chosen:
 
 
 async def _put_back(options: argparse.Namespace, wanted: Chosen) -> int:
-    with letters_of(options.url) as letters, Counted("put back") as done:
+    async with bulk(options, "dead requeue", _target(options), "put back") as (storage, deed):
+        letters = DeadLetters(storage)
         async for page in pages(letters, wanted):
             for buried in page:
-                done.count += await letters.requeue(buried, ahead=options.head)
-        return done.count
+                deed.count += await letters.requeue(buried, ahead=options.head)
+        return deed.count
 
 
 def _put_back_from_file(options: argparse.Namespace) -> int:
@@ -68,21 +70,28 @@ def _put_back_from_file(options: argparse.Namespace) -> int:
 
 async def _registered(options: argparse.Namespace, found: Sequence[Buried]) -> int:
     """Append the requests of letters that are in no storage, in their order."""
-    with opened(options.url) as storage, Counted("put back") as done:
+    target = target_of([f"from {os.path.basename(options.file)}"], options.match)
+    async with bulk(options, "dead requeue", target, "put back") as (storage, deed):
         for buried in found:
             letter = buried.letter
             if await storage.append([(letter.pipe, [letter.message])]) is None:
                 raise QueueFull(f"the storage has no room for {buried.id}: try again later with those behind it")
-            done.count += 1
-        return done.count
+            deed.count += 1
+        return deed.count
 
 
 async def _dropped(options: argparse.Namespace, wanted: Chosen, path: str) -> int:
-    with letters_of(options.url) as letters, Export(path) as export, Counted("dropped") as done:
-        async for page in pages(letters, wanted):
-            export.add(lines(page))
-            done.count += await letters.drop(*page)
-        return done.count
+    async with bulk(options, "dead drop", _target(options), "dropped") as (storage, deed):
+        letters = DeadLetters(storage)
+        with Export(path) as export:
+            async for page in pages(letters, wanted):
+                export.add(lines(page))
+                deed.count += await letters.drop(*page)
+        return deed.count
+
+
+def _target(options: argparse.Namespace) -> str:
+    return target_of(options.ids, options.match)
 
 
 def _confirm(options: argparse.Namespace, wanted: Chosen, what: str) -> None:

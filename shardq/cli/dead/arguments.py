@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shardq.cli.dead import acting, looking
-from shardq.cli.verbs import Parser, Verbs, count, group, later, on_storage, shows_requests
+from shardq.cli.verbs import Parser, Verbs, count, group, later, on_storage, shows_requests, takes_reason
 
 _HERE = "shardq.cli.dead"
 
@@ -38,6 +38,7 @@ def _acting(verbs: Verbs) -> None:
         verb.add_argument("ids", nargs="*", metavar="ID", help="as `list` shows them, or MODULE/Handler for all of it")
         verb.add_argument("--all", action="store_true", help="all dead letters of the storage")
         verb.add_argument("--yes", action="store_true", help="do not ask, whatever number it is")
+        takes_reason(verb)
         _takes_filters(verb)
     _goes_ahead(requeue)
 
@@ -53,6 +54,7 @@ def _one_by_one(verbs: Verbs) -> None:
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="change this field, and open no editor"
     )
     _goes_ahead(edit)
+    takes_reason(edit)
     shows_requests(edit)
     replay = on_storage(
         verbs, "replay", later(f"{_HERE}.replaying", "replay"), "run the handler on the request here; the letter stays"

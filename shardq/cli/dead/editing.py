@@ -17,11 +17,11 @@ import msgspec
 
 from shardq.cli.application import handler_of
 from shardq.cli.dead.reading import letters_of, one
-from shardq.cli.opened import run
+from shardq.cli.opened import changed, run
 from shardq.cli.output import CommandFailed
 from shardq.cli.render import report
 from shardq.cli.views import View
-from shardq.deadletters import Buried
+from shardq.deadletters import Buried, DeadLetters
 from shardq.encoding.codec import MsgspecSerializer
 from shardq.encoding.envelope import split, with_request
 from shardq.encoding.generic import content_of
@@ -157,5 +157,6 @@ async def _one(options: argparse.Namespace) -> Buried:
 
 
 async def _put_back(options: argparse.Namespace, buried: Buried, message: bytes, pipe: str) -> bool:
-    with letters_of(options.url) as letters:
-        return await letters.requeue(buried, ahead=options.head, message=message, pipe=pipe)
+    async with changed(options, "dead edit", buried.id) as (storage, deed):
+        deed.count = int(await DeadLetters(storage).requeue(buried, ahead=options.head, message=message, pipe=pipe))
+        return bool(deed.count)

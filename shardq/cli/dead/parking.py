@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from shardq.cli.opened import opened, run
+from shardq.cli.opened import changed, run
 from shardq.cli.render import report
 from shardq.errors import ConfigurationError, QueueFull
 from shardq.model import Hand, Terms, dead_pipe, key_of, priority_of, split_key
@@ -14,16 +14,17 @@ from shardq.working.failure import parked
 
 def park(options: argparse.Namespace) -> None:
     """Make dead letters of what is in a tube."""
-    count = run(_park(options.url, options.pipe))
+    count = run(_park(options))
     report(options, f"{count:,} parked", parked=count)
 
 
-async def _park(url: str, pipe: str) -> int:
-    key, done = key_of(pipe), 0
+async def _park(options: argparse.Namespace) -> int:
+    pipe = options.pipe
+    key = key_of(pipe)
     grave = dead_pipe(split_key(key)[0])
     if pipe == grave:
         raise ConfigurationError(f"{pipe} holds dead letters already: `dead list` shows them")
-    with opened(url) as storage:
+    async with changed(options, "park", pipe) as (storage, deed):
         if not await storage.length(pipe):
             raise ConfigurationError(f"{pipe} has nothing in it: `tubes` shows the tubes that have")
         token = await storage.claim(key)
@@ -34,9 +35,9 @@ async def _park(url: str, pipe: str) -> int:
             while (batch := await storage.take(key, token, terms)).count:
                 hand = Hand(key, token, batch)
                 if not await storage.bury(hand, batch.sequence, grave, parked(batch).encoded()):
-                    parked_so_far = counted(done, "request of", "requests of")
+                    parked_so_far = counted(deed.count, "request of", "requests of")
                     raise QueueFull(f"no room for more dead letters: {parked_so_far} {pipe} became some")
-                done += 1
+                deed.count += 1
         finally:
             await storage.unclaim(key, token)
-    return done
+        return deed.count

@@ -7,7 +7,8 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 
-from shardq.cli.bulk import Counted
+from shardq.auditing import target_of
+from shardq.cli.bulk import bulk
 from shardq.cli.confirming import confirm
 from shardq.cli.opened import opened, run
 from shardq.cli.render import report
@@ -83,28 +84,32 @@ async def _one(later: Later, wanted: str) -> Deferred:
 
 
 async def _cancelled(options: argparse.Namespace, wanted: Sequence[str], path: str) -> int:
-    with _later(options) as later, Export(path) as export, Counted("cancelled") as done:
-        async for page in _pages(later, options, wanted):
-            export.add(lines(page))
-            done.count += await later.cancel(*page)
-        return done.count
+    async with bulk(options, "later cancel", _target(options), "cancelled") as (storage, deed):
+        later = Later(storage)
+        with Export(path) as export:
+            async for page in _pages(later, options, wanted):
+                export.add(lines(page))
+                deed.count += await later.cancel(*page)
+        return deed.count
 
 
 async def _ran(options: argparse.Namespace, wanted: Sequence[str]) -> int:
-    with _later(options) as later, Counted("had come now") as done:
+    async with bulk(options, "later run", _target(options), "had come now") as (storage, deed):
+        later = Later(storage)
         async for page in _pages(later, options, wanted):
             for its in page:
-                done.count += await later.run(its)
-        return done.count
+                deed.count += await later.run(its)
+        return deed.count
 
 
 async def _restored(options: argparse.Namespace, found: Sequence[Deferred]) -> int:
-    with opened(options.url) as storage, Counted("restored") as done:
+    target = target_of([f"from {os.path.basename(options.file)}", *_handlers(options)], options.match)
+    async with bulk(options, "later restore", target, "restored") as (storage, deed):
         for its in found:
             if await storage.append([(its.pipe, [its.message])], when=When(its.due_us)) is None:
                 raise QueueFull(f"the storage has no room for {its.id}: try again later with those behind it")
-            done.count += 1
-        return done.count
+            deed.count += 1
+        return deed.count
 
 
 async def _pages(later: Later, options: argparse.Namespace, wanted: Sequence[str]) -> AsyncIterator[list[Deferred]]:
@@ -137,6 +142,15 @@ async def _those(
 def _later(options: argparse.Namespace) -> Iterator[Later]:
     with opened(options.url) as storage:
         yield Later(storage)
+
+
+def _target(options: argparse.Namespace) -> str:
+    return target_of([*options.ids, *_handlers(options)], options.match)
+
+
+def _handlers(options: argparse.Namespace) -> list[str]:
+    """The one that is meant, if any."""
+    return [options.handler] if options.handler else []
 
 
 def _confirm(options: argparse.Namespace, wanted: Sequence[str], what: str) -> None:

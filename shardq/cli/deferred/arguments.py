@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shardq.cli.deferred import acting, looking, skipping
-from shardq.cli.verbs import Parser, Verbs, count, group, on_storage, shows_requests
+from shardq.cli.verbs import Parser, Verbs, count, group, on_storage, shows_requests, takes_reason
 
 
 def add_later(verbs: Verbs) -> None:
@@ -33,10 +33,12 @@ def _acting(verbs: Verbs) -> None:
         verb.add_argument("ids", nargs="*", metavar="ID", help="as `list` shows them")
         verb.add_argument("--all", action="store_true", help=f"all {which}")
         verb.add_argument("--yes", action="store_true", help="do not ask, whatever number it is")
+        takes_reason(verb)
         _takes_filters(verb)
     restore = on_storage(verbs, "restore", acting.restore, "have requests wait again that `cancel` wrote to a file")
     restore.add_argument("file", metavar="FILE", help="the file; what is due by now comes at once")
     restore.add_argument("--yes", action="store_true", help="do not ask, whatever number it is")
+    takes_reason(restore)
     _takes_filters(restore)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from shardq.cli.bulk import Counted
+from shardq.auditing import target_of
+from shardq.cli.bulk import bulk
 from shardq.cli.confirming import confirm
 from shardq.cli.deferred.coming import again
-from shardq.cli.opened import observed, opened, run
+from shardq.cli.opened import observed, run
 from shardq.cli.render import report
 from shardq.errors import ConfigurationError
 from shardq.later.match import Match
@@ -21,7 +22,7 @@ def skip(options: argparse.Namespace) -> None:
     wanted = run(_chosen(options))
     if wanted and not options.ids:
         confirm(options, f"{counted(len(wanted), 'recurrent request')} would not come next time")
-    done = run(_skipped(options.url, wanted))
+    done = run(_skipped(options, wanted))
     gone = len(wanted) - done
     said = f"; {gone:,} had come meanwhile, or were skipped or ended by others" if gone else ""
     report(options, f"{done:,} skipped{said}", skipped=done, gone=gone)
@@ -48,9 +49,10 @@ async def _chosen(options: argparse.Namespace) -> list[Recurring]:
     ]
 
 
-async def _skipped(url: str, wanted: list[Recurring]) -> int:
-    with opened(url) as storage, Counted("skipped") as done:
+async def _skipped(options: argparse.Namespace, wanted: list[Recurring]) -> int:
+    target = target_of([*options.ids, *([options.handler] if options.handler else [])], options.match)
+    async with bulk(options, "later skip", target, "skipped") as (storage, deed):
         later = Later(storage)
         for its in wanted:
-            done.count += await later.skip(its)
-        return done.count
+            deed.count += await later.skip(its)
+        return deed.count

@@ -6,12 +6,12 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from shardq.auditing import Deed, recorded, target_of
 from shardq.cli.dead.looking import as_text, as_values
-from shardq.cli.dead.reading import letters_of
-from shardq.cli.opened import observed, observer_of
+from shardq.cli.opened import observed, observer_of, opened
 from shardq.cli.top.groups import Group, grouped
 from shardq.cli.views import View
-from shardq.deadletters import Letters
+from shardq.deadletters import DeadLetters, Letters
 from shardq.errors import ShardqError
 from shardq.model import Counts
 from shardq.sampling import Sample, Sampler
@@ -62,16 +62,18 @@ class Source:
 
     async def requeue(self, ids: Sequence[str]) -> str:
         """Put these letters back, and say how many. Those that are gone already are not counted."""
-        count = 0
+        deed = Deed("dead requeue", target_of(ids), by="command")
         self._grouped = None
         try:
-            with letters_of(self.url) as letters:
-                for wanted in ids:
-                    found = await letters.get(wanted)
-                    count += found is not None and await letters.requeue(found)
+            with opened(self.url) as storage:
+                letters = DeadLetters(storage)
+                async with recorded(storage, deed):
+                    for wanted in ids:
+                        found = await letters.get(wanted)
+                        deed.count += found is not None and await letters.requeue(found)
         except ShardqError as error:
-            return f"{count:,} put back, and then: {error}"
-        return f"{count:,} put back"
+            return f"{deed.count:,} put back, and then: {error}"
+        return f"{deed.count:,} put back"
 
     async def close(self) -> None:
         self._sampler.close()

@@ -16,12 +16,15 @@ from shardq.drivers.memory.bell import Bell, Bells
 from shardq.drivers.memory.capacity import FOLLOW_UP_PART, RESERVE_PART
 from shardq.drivers.memory.deferrals import Deferrals
 from shardq.drivers.memory.facts import facts_of
+from shardq.drivers.memory.recording import Recording
 from shardq.drivers.memory.stored import Stored
 from shardq.drivers.memory.turns import onward
 from shardq.kept import KeptIndex
 from shardq.model import (
     EMPTY,
+    MOST_ACTIONS,
     NOT_ALONE,
+    Action,
     AllTerms,
     Batch,
     Counts,
@@ -76,6 +79,7 @@ class RuntimeStorage:
         self._stored = Stored(self.settings, clock, now_us, bells, on_stored)
         self._threads, self._timing = self._stored.threads, self._stored.timing
         self._kept = KeptIndex(self)
+        self._recording = Recording(self._lock, now_us)
         self.deferrals = Deferrals(self._lock, self._stored)
 
     @property
@@ -245,6 +249,12 @@ class RuntimeStorage:
         with self._lock:
             self._threads.pauses.end_over()
             return self._threads.pauses.standing
+
+    async def record(self, action: Action) -> None:
+        self._recording.record(action)
+
+    async def actions(self, limit: int = MOST_ACTIONS) -> list[Action]:
+        return self._recording.actions(limit)
 
     async def serving(self, name: str) -> int | None:
         """Not known: a worker is a task, which may begin later."""

@@ -28,6 +28,7 @@ verb, in `lua/shared/` what several of them need. The modules, each after those 
 * `verbs.owners`: which process holds a claim
 * `verbs.presence`: what families say of themselves
 * `verbs.pausing`: handlers that workers leave alone
+* `verbs.recording`: what operators did
 * `verbs.strays`: claims that this process does not know of
 * `verbs.leases`: how long claims live
 * `verbs.sleeping`: look, lie down in the same step, look again

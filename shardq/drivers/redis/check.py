@@ -12,13 +12,14 @@ from typing import Any
 from shardq.drivers.redis.servers.layout import Layout
 from shardq.drivers.redis.servers.server import Server
 from shardq.drivers.redis.verbs.hands import decoded, entry_said
+from shardq.drivers.redis.verbs.recording import action_said
 from shardq.drivers.redis.verbs.records import batch_of, messages_of
-from shardq.model import KEPT_NAME_BYTES, KEPT_PIPE
+from shardq.model import KEPT_NAME_BYTES, KEPT_PIPE, MOST_ACTIONS
 from shardq.model.trace import untraced
 from shardq.text.wording import counted
 
 _RECORD = Struct("<QII")
-_HASHES = ("THREADS", "CHUNKS", "EQUAL", "WAITING", "LETTERS", "RESULTS", "SLEEPS", "OUTBOX", "FAMILIES")
+_HASHES = ("THREADS", "CHUNKS", "EQUAL", "WAITING", "LETTERS", "RESULTS", "SLEEPS", "OUTBOX", "FAMILIES", "ACTIONS")
 _SETS = (
     *("LIVE", "READY", "TIMERS", "OWNERS", "DUE", "AGAIN", "STARVED", "WAITS"),
     *("GRAVES", "SLEEPERS", "OUTWARD", "GONE"),
@@ -59,7 +60,8 @@ class _Partition:
         return cls(decoded(state) if state else {}, hashes, sets)
 
     def wrongs(self) -> Iterator[str]:
-        return chain(self._threads(), self._pending(), self._letters(), self._sleepers(), self._away(), self._figures())
+        looks = self._threads, self._pending, self._letters, self._sleepers, self._away, self._figures, self._actions
+        return chain.from_iterable(look() for look in looks)
 
     def _threads(self) -> Iterator[str]:
         fields, equal = set[bytes](), Counter[bytes]()
@@ -195,6 +197,17 @@ class _Partition:
         nbytes = self.nbytes + sum(self.state.get("lent", {}).values())
         if nbytes != self.state.get("used", 0):
             yield f"messages, letters and lent room have {nbytes} bytes, the figure says {self.state.get('used', 0)}"
+
+    def _actions(self) -> Iterator[str]:
+        last, found = self.state.get("actions", 0), dict[bytes, int]()
+        for field, stored in self.hashes["ACTIONS"].items():
+            try:
+                found[field] = action_said(stored).number
+            except ValueError:
+                yield f"field {field!r} of ACTIONS has no action"
+        numbers = range(max(1, last - MOST_ACTIONS + 1), last + 1)
+        wanted = {(b"%d" % (number % MOST_ACTIONS), number) for number in numbers}
+        yield from _differs("ACTIONS", wanted, set(found.items()))
 
 
 def _records(chunk: bytes) -> Iterator[bytes]:

@@ -7,7 +7,19 @@ from typing import Any
 from shardq.drivers.redis.facts import facts_of
 from shardq.drivers.redis.overview import Overview, overview_of
 from shardq.drivers.redis.storage import RedisStorage
-from shardq.model import Batch, Counts, HandlerView, Pause, PipeFacts, Scheduled, TubeView, key_of, split_key
+from shardq.model import (
+    MOST_ACTIONS,
+    Action,
+    Batch,
+    Counts,
+    HandlerView,
+    Pause,
+    PipeFacts,
+    Scheduled,
+    TubeView,
+    key_of,
+    split_key,
+)
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.protocols import DeferralsSeen
 
@@ -62,6 +74,9 @@ class RedisObserver:
 
     async def pauses(self) -> list[Pause]:
         return await self._storage.pauses()
+
+    async def actions(self, limit: int = MOST_ACTIONS) -> list[Action]:
+        return await self._storage.actions(limit)
 
     def close(self) -> None:
         """Close its connections."""

@@ -29,6 +29,7 @@ from shardq.drivers.redis.verbs.looking import Looking
 from shardq.drivers.redis.verbs.outputs import Sending, sending
 from shardq.drivers.redis.verbs.pausing import Pausing
 from shardq.drivers.redis.verbs.presence import HOME
+from shardq.drivers.redis.verbs.recording import Recording
 from shardq.drivers.redis.verbs.records import batch_of
 from shardq.drivers.redis.verbs.results import Results
 from shardq.drivers.redis.verbs.rooms import FOLLOW_UP_PART, RESERVE_PART, Room
@@ -65,7 +66,7 @@ log = logging.getLogger("shardq.storage")
 _AT_ONCE = 256
 
 
-class RedisStorage(Pausing):
+class RedisStorage(Pausing, Recording):
     """`Storage` on a Redis or Valkey server, from version 6.2 on.
 
     `redis`: a client of `redis.asyncio`, `RedisCluster` too, which is only asked where and how it connects: the storage

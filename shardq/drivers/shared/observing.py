@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Self
 
-from shardq.model import Batch, Counts, Deferred, HandlerView, Pause, PipeFacts, Scheduled, TubeView
+from shardq.drivers.shared.recording import decoded
+from shardq.model import (
+    MOST_ACTIONS,
+    Action,
+    Batch,
+    Counts,
+    Deferred,
+    HandlerView,
+    Pause,
+    PipeFacts,
+    Scheduled,
+    TubeView,
+)
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.shm.observing.observer import Observer
 from shardq.shm.observing.pending import Unread
@@ -67,6 +79,9 @@ class SharedObserver:
 
     async def pauses(self) -> list[Pause]:
         return self._observer.pauses()
+
+    async def actions(self, limit: int = MOST_ACTIONS) -> list[Action]:
+        return decoded(self._observer.segment.name, self._observer.actions(limit))
 
     def close(self) -> None:
         """Unmap the segment."""

@@ -20,6 +20,7 @@ from shardq.drivers.shared.keeping import Keeping
 from shardq.drivers.shared.lock import SharedLock
 from shardq.drivers.shared.pacing import Pace
 from shardq.drivers.shared.pausing import Pausing
+from shardq.drivers.shared.recording import Recording
 from shardq.drivers.shared.sleeping import Sleeping
 from shardq.drivers.shared.waiters import Deadline, ears_of, limit_of_coroutines, until_free
 from shardq.errors import SegmentBusy, SegmentMissing
@@ -59,7 +60,7 @@ log = logging.getLogger("shardq.storage")
 __all__ = ["Overview", "SharedLock", "SharedStorage"]
 
 
-class SharedStorage(Pausing):
+class SharedStorage(Pausing, Recording):
     """Messages of all tubes in a named segment. Made by `create` or `attach`; only `destroy` removes it."""
 
     importable_only = True

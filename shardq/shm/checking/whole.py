@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shardq.shm import words as at
+from shardq.shm.actions import Actions
 from shardq.shm.checking.equals import Equals
 from shardq.shm.checking.fifos import Fifos
 from shardq.shm.checking.look import Look, Moment
@@ -28,6 +29,8 @@ def wrongs(segment: Segment, moment: Moment) -> list[str]:
     pending, equals = Pending(segment), Equals(segment)
     for what, word in _ZERO_AT_REST.items():
         totals.expect(segment.words[word] == 0, f"{what}: {segment.words[word]:#x}")
+    with totals.noting("the actions of operators"):
+        Actions(segment).last(segment.layout.actions)
     with totals.noting("the rest cannot be read"):
         linked = threads.linked()
         graves = {thread for thread in linked if threads.is_grave(thread)}

@@ -9,6 +9,7 @@ from shardq.errors import SegmentMissing
 from shardq.model import EMPTY, Batch, Counts, Deferred, HandlerView, Pause, PipeFacts, Scheduled, TubeView, id_of
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.shm import words as at
+from shardq.shm.actions import Actions, Told
 from shardq.shm.counters import counts_seen
 from shardq.shm.damage import damage_told
 from shardq.shm.deferred.records import key_in
@@ -39,6 +40,7 @@ class Observer:
         self._reader, self._threads = Reader(copies), Threads(copies)
         self._tubes = Tubes(copies, self._reader, slots)
         self._pending, self._tallies = PendingSeen(copies), Tallies(copies)
+        self._actions = Actions(segment)
         self._overviews = Overviews(segment, slots, Sleepers(segment, slots), self._key)
         self._facts = Facts(copies, self._threads, self._reader, slots, self._overviews)
 
@@ -145,6 +147,13 @@ class Observer:
         """The handlers that are paused."""
         with self._looking():
             return self._standing()
+
+    def actions(self, limit: int) -> list[Told]:
+        """The last actions of operators, the latest first."""
+        with self._looking():
+            found = self._actions.seen(limit)
+            self.missed += found is None
+            return found or []
 
     def _standing(self) -> list[Pause]:
         found = pauses_seen(self.segment)

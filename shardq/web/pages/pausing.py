@@ -27,19 +27,27 @@ async def pause(desk: Desk, request: Request) -> Response:
         raise ConfigurationError("choose one of the spans for which a handler can be paused here")
     until = When(after_us=int(span) * 1_000_000) if span else None
 
+    deed = desk.deed(request, "pause", handler, reason)
+
     async def work(storage: Storage) -> None:
         try:
             await storage.pause(handler, until, reason)
         except HandlerError as error:
             raise ConfigurationError(str(error)) from error
+        deed.count = 1
 
-    await act(desk, work)
+    await act(desk, work, deed)
     return _back(desk)
 
 
 async def resume(desk: Desk, request: Request) -> Response:
     handler = _named(one(await form_of(request), "handler"))
-    await act(desk, lambda storage: storage.resume(handler))
+    deed = desk.deed(request, "resume", handler)
+
+    async def work(storage: Storage) -> None:
+        deed.count = int(await storage.resume(handler))
+
+    await act(desk, work, deed)
     return _back(desk)
 
 

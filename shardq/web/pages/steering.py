@@ -11,6 +11,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from shardq.auditing import Deed, target_of
 from shardq.deadletters import DeadLetters, Letters
 from shardq.errors import ConfigurationError, RequestError, ShardqError
 from shardq.exporting import Export, new_file_name
@@ -44,6 +45,11 @@ class Wish(NamedTuple):
             raise ConfigurationError("choose letters first, or a filter")
         return made
 
+    @property
+    def target(self) -> str:
+        """The same in words."""
+        return target_of([*self.ids, *filter(None, (self.handler,))], self.filters)
+
     async def chosen(self, letters: Letters, *, sees_payloads: bool) -> dict[str, list[int]]:
         """The letters that it is about now."""
         match = match_of(self.filters, sees_payloads=sees_payloads)
@@ -68,7 +74,7 @@ async def requeue(desk: Desk, request: Request) -> Response:
     fields = await form_of(request)
     ahead = "head" in fields
 
-    async def work(letters: DeadLetters, chosen: Chosen, done: _Count) -> None:
+    async def work(letters: DeadLetters, chosen: Chosen, done: Deed) -> None:
         async for page in pages(letters, chosen):
             for buried in page:
                 done.count += await letters.requeue(buried, ahead=ahead)
@@ -79,7 +85,7 @@ async def requeue(desk: Desk, request: Request) -> Response:
 async def drop(desk: Desk, request: Request) -> Response:
     path = os.path.join(desk.site.exports, new_file_name("dropped"))
 
-    async def work(letters: DeadLetters, chosen: Chosen, done: _Count) -> None:
+    async def work(letters: DeadLetters, chosen: Chosen, done: Deed) -> None:
         with Export(path) as export:
             async for page in pages(letters, chosen):
                 export.add(lines(page))
@@ -101,18 +107,14 @@ async def edit(desk: Desk, request: Request) -> Response:
         raise RequestError(f"what was edited is no JSON: {error}; nothing is changed") from error
     message, ahead = Edit(before, after, free=False).applied(buried.letter.message), "head" in fields
 
-    async def work(storage: Storage) -> bool:
-        return await DeadLetters(storage).requeue(buried, ahead=ahead, message=message)
+    deed = desk.deed(request, "dead edit", buried.id, one(fields, "reason"))
 
-    done = int(await act(desk, work))
+    async def work(storage: Storage) -> None:
+        deed.count = int(await DeadLetters(storage).requeue(buried, ahead=ahead, message=message))
+
+    await act(desk, work, deed)
+    done = deed.count
     return await desk.page(request, "done.html", verb="edit", count=done, path=None, error=None, left=1 - done)
-
-
-class _Count:
-    """How much was done, also where an error came."""
-
-    def __init__(self) -> None:
-        self.count = 0
 
 
 async def _bulk(
@@ -120,13 +122,13 @@ async def _bulk(
     request: Request,
     verb: str,
     fields: Mapping[str, Sequence[str]],
-    work: Callable[[DeadLetters, Chosen, _Count], Awaitable[None]],
+    work: Callable[[DeadLetters, Chosen, Deed], Awaitable[None]],
     path: str | None = None,
 ) -> Response:
     """Do it to the letters that were told of, but not to more. Where there are more by now, ask again."""
     wish, told = Wish.of(fields), _told(fields)
     sees = await desk.may(request, "view_payloads")
-    done = _Count()
+    done = desk.deed(request, f"dead {verb}", wish.target, next(iter(fields.get("reason", ())), ""))
 
     async def choose_and_work(storage: Storage) -> tuple[int, str | None]:
         letters = DeadLetters(storage)
@@ -146,7 +148,7 @@ async def _bulk(
             return count, str(error)
         return count, ""
 
-    count, error = await act(desk, choose_and_work)
+    count, error = await act(desk, choose_and_work, done)
     if error is None:
         return await _asked(desk, request, verb, wish, changed=True)
     return await desk.page(

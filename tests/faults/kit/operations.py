@@ -6,6 +6,7 @@ import copyreg
 from collections.abc import Iterator
 
 from tests.faults.kit.absents import absents
+from tests.faults.kit.actions import actions
 from tests.faults.kit.acts import die_holding, die_inside, die_with_token, fill, sleep, take_up, wait_in_vain
 from tests.faults.kit.adoptions import adoptions
 from tests.faults.kit.calls import calls
@@ -264,6 +265,7 @@ OPERATIONS = [
     *outputs(),
     *moves(),
     *pauses(),
+    *actions(),
     *absents(),
     *reserve_operations(),
 ]

@@ -43,6 +43,7 @@ NAMES = {
     "SLEEPS": "sleeps",
     "FAMILIES": "families",
     "GONE": "gone",
+    "ACTIONS": "actions",
 }
 
 
