@@ -52,7 +52,6 @@ def opened(
     if not resumption:
         drive(storage.server.layout())
         drive(storage.check_stays())
-        storage.server.hang_up()  # with a connection open workers could not be forked
     supervised = SupervisedServer(
         storage,
         handlers,
@@ -64,6 +63,7 @@ def opened(
     )
     if not resumption:
         supervised.announce()  # else a family that ends meanwhile says that nobody goes on with what it leaves
+        storage.server.hang_up()  # with a connection open workers could not be forked
     return supervised
 
 

@@ -42,6 +42,10 @@ def serve(requests: socket.socket) -> None:
     runpy.run_module("shardq.supervise", run_name="imported")
     import shardq.cli  # noqa: F401
 
+    # And what a driver imports at its first use, which takes as long as all else.
+    with suppress(ImportError):
+        import redis.asyncio  # noqa: F401
+
     # The folder of this script, and what each program has one of its own of.
     del sys.path[: (not sys.flags.safe_path) + len(_pythonpath())]
     gc.freeze()  # a collection in a program would copy all that was imported here

@@ -172,6 +172,7 @@ async def test_what_handlers_start_is_not_told_the_password(
             await supervisor.queue.register(Plain, Act(str(folder), "secrets"))
             assert until_told(folder, "secrets") == "[]"
             [former] = program.children()
+            assert ("--as-worker" in former.cmdline()) == bool(text)
             program.send_signal(signal.SIGHUP)
             until(lambda: former not in program.children() and bool(program.children()), "it reloads")  # noqa: B023
 

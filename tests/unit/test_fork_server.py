@@ -100,10 +100,11 @@ def test_a_program_finds_what_an_interpreter_of_its_own_would_have(
     assert forked == executed
 
 
-def test_it_starts_with_none_of_the_tests_modules_and_with_all_of_the_package() -> None:
+def test_it_starts_with_none_of_the_tests_modules_and_with_all_of_the_package_and_of_its_driver() -> None:
     code = "import json, sys; print(json.dumps(sorted(sys.modules)))"
     forked = set(told(python.Program, ("-c", code), cwd=ROOT))
-    executed = set(told(subprocess.Popen, ("-c", f"import shardq.supervise, shardq.cli; {code}"), cwd=ROOT))
+    imports = "import shardq.supervise, shardq.cli, redis.asyncio"
+    executed = set(told(subprocess.Popen, ("-c", f"{imports}; {code}"), cwd=ROOT))
     assert forked - executed <= {"runpy"}
     assert executed - forked == {"shardq.supervise"}
 
