@@ -1,6 +1,6 @@
-"""`shardq status|top|tubes|peek|why|stack|dead|park|pause|resume|later|recurrent|results|check|move|take-over|destroy`,
-`shardq metrics`: look from outside into a segment, also into one without a supervisor, or into a storage on a server.
-The same as `python -m shardq`.
+"""`shardq status|top|tubes|peek|why|stack|dead|park|pause|resume|audit|later|recurrent|results|check|move|take-over`,
+`shardq destroy|metrics`: look from outside into a segment, also into one without a supervisor, or into a storage on a
+server. The same as `python -m shardq`.
 """
 
 from __future__ import annotations
@@ -40,4 +40,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _speaks_at_once(options: argparse.Namespace) -> bool:
     """Whether the command writes to standard output itself: a debugger, and views that are renewed."""
-    return any(getattr(options, name, None) not in (None, False) for name in ("pdb", "top", "watch"))
+    return any(getattr(options, name, None) not in (None, False) for name in ("follow", "pdb", "top", "watch"))

@@ -58,6 +58,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         f"pause {_URL} app.jobs/Resize --for 600 --reason 'the disk is full'",
     ),
     "resume": (f"resume {_URL} app.jobs/Resize",),
+    "audit": (f"audit {_URL}", f"audit {_URL} --limit 256 --json", f"audit {_URL} --follow"),
     "recurrent list": (f"recurrent list {_URL}",),
     "recurrent cancel": (f"recurrent cancel {_URL} app.jobs/Report/0/0#5a3f09bc", f"recurrent cancel {_URL} --all"),
     "results": (f"results {_URL} --limit 20", f"results {_URL} --drop 17 18"),

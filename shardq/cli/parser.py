@@ -38,6 +38,7 @@ def new_parser() -> Parser:
     _parking(verbs)
     add_later(verbs)
     _pausing(verbs)
+    _audit(verbs)
     _recurrent(verbs)
     _results(verbs)
     _move(verbs)
@@ -117,6 +118,13 @@ def _pausing(verbs: Verbs) -> None:
     resume = on_storage(verbs, "resume", later("shardq.cli.pausing", "resume"), "end the pause of a handler")
     resume.add_argument("handler", metavar="MODULE/Handler", help="name of the handler, as `status` shows it")
     takes_reason(resume)
+
+
+def _audit(verbs: Verbs) -> None:
+    text = "the last 256 things that operators did to a storage: when, who, what, how many and why"
+    made = on_storage(verbs, "audit", later("shardq.cli.audit", "audit"), text)
+    made.add_argument("--limit", type=count, default=20, help="show at most so many, the latest first (default: 20)")
+    made.add_argument("--follow", action="store_true", help="show each that comes, until Ctrl-C")
 
 
 def _recurrent(verbs: Verbs) -> None:

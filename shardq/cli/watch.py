@@ -14,6 +14,7 @@ from shardq.cli.render import age, as_json
 from shardq.cli.screen import Screen
 from shardq.cli.status import Rates, segment_text
 from shardq.connect import is_redis, without_secrets
+from shardq.drivers.shared.engine import engine_name
 from shardq.drivers.shared.observing import Overview
 from shardq.errors import ShardqError
 from shardq.model import HandlerView
@@ -84,7 +85,7 @@ def _as_values(sample: Sample) -> Mapping[str, Any]:
     if sample.overview is not None:
         values |= {**sample.overview.as_dict(), "rates": _rates(sample)}
     if isinstance(sample.overview, Overview):
-        values["handlers"] = [its.counted for its in sample.handlers if its.counted]
+        values |= {"handlers": [its.counted for its in sample.handlers if its.counted], "core": engine_name()}
         values["flows"] = [{"handler": its.handler} | asdict(its.flow) for its in sample.handlers if its.flow]
     return values
 

@@ -8,10 +8,12 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from shardq.cli.audit import as_values as action_values
 from shardq.cli.dead.looking import as_values
 from shardq.cli.recurrent import as_values as recurrent_values
 from shardq.cli.render import as_json
 from shardq.cli.views import View
+from shardq.drivers.shared.engine import engine_name
 from shardq.metrics.exposition import CONTENT_TYPE, text_of
 from shardq.web.desk import Desk
 from shardq.web.letters import listed, match_of
@@ -33,7 +35,7 @@ async def status(desk: Desk, request: Request) -> Response:
             "handled": sum(its.done_per_s for its in counted),
         }
     if "families" not in values:
-        values["handlers"] = counted
+        values |= {"handlers": counted, "core": engine_name()}
     return _json(values)
 
 
@@ -61,6 +63,12 @@ async def recurrent(desk: Desk, request: Request) -> Response:
             if (after := page.after) is None:
                 break
     return _json(found[:_MOST])
+
+
+async def audit(desk: Desk, request: Request) -> Response:
+    """As `audit --json`, all that are remembered."""
+    async with desk.lookout.looking() as observer:
+        return _json([action_values(action) for action in await observer.actions()])
 
 
 async def metrics(desk: Desk, request: Request) -> Response:

@@ -20,7 +20,7 @@ from shardq.web import api
 from shardq.web.access import Authorize, Right, Token
 from shardq.web.desk import Desk, Endpoint, Site
 from shardq.web.guarding import Guard, TooLarge
-from shardq.web.pages import dead, family, later, pausing, steering, threads
+from shardq.web.pages import audit, dead, family, later, pausing, steering, threads
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -32,6 +32,7 @@ VIEWS: dict[str, tuple[Endpoint, Right]] = {
     "/threads": (threads.threads, "view"),
     "/thread": (threads.thread, "view"),
     "/later": (later.later, "view"),
+    "/audit": (audit.audit, "view"),
     "/dead": (dead.dead, "view"),
     "/letter": (dead.letter, "view"),
     "/message": (dead.message, "view_payloads"),
@@ -40,6 +41,7 @@ VIEWS: dict[str, tuple[Endpoint, Right]] = {
     "/api/v1/tubes": (api.tubes, "view"),
     "/api/v1/dead": (api.dead, "view_payloads"),
     "/api/v1/recurrent": (api.recurrent, "view_payloads"),
+    "/api/v1/audit": (api.audit, "view"),
 }
 #: Pages that ask before an action.
 QUESTIONS: dict[str, tuple[Endpoint, Right]] = {"/ask": (steering.ask, "act"), "/ask-pause": (pausing.ask, "act")}

@@ -30,6 +30,7 @@ MENU = {
     "workers": "Workers",
     "dead": "Dead",
     "later": "Later",
+    "audit": "Audit",
 }
 
 

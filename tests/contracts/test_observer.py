@@ -163,6 +163,7 @@ async def test_O2_it_changes_nothing(storage: Storage, lock: Lock, observer: Obs
 
 async def test_O3_it_waits_for_no_process(storage: Storage, observer: Observer) -> None:
     assert await storage.append([(PIPE, numbered(3))])
+    await storage.record(Action("pause"))
 
     @asynccontextmanager
     async def held() -> AsyncIterator[None]:
@@ -183,6 +184,7 @@ async def test_O3_it_waits_for_no_process(storage: Storage, observer: Observer) 
         assert (await observer.range(PIPE, 3)).messages == numbered(3)
         assert [view.queued for view in await observer.tubes()] == [3]
         assert (await observer.overview()).counts.queued == 3
+        assert [its.what for its in await observer.actions()] == ["pause"]
 
 
 async def test_O4_tubes_that_are_not_empty_are_listed(storage: Storage, lock: Lock, observer: Observer) -> None:

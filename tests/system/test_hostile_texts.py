@@ -16,6 +16,7 @@ from shardq import connect
 from shardq.cli import main, output
 from shardq.cli.parser import new_parser
 from shardq.drivers import SharedStorage
+from shardq.model import Action
 from shardq.text.printable import printable
 from tests.support import hostile
 from tests.support.drivers import MIB
@@ -68,6 +69,7 @@ RUNS: dict[str, list[tuple[str, ...]]] = {
     "later restore": [(ALL,), ("x", "--match", ALL), ("x", "--yes")],
     "pause": [(f"app.{ALL}/Job", "--reason", ALL[:60]), (ALL,), ("app/Job", "--for", ALL)],
     "resume": [(f"app.{ALL}/Job",), (ALL,)],
+    "audit": [(), ("--limit", ALL)],
     "recurrent list": [()],
     "recurrent cancel": [(ALL,)],
     "results": [(), ("--drop", ALL)],
@@ -113,6 +115,8 @@ async def _fill(url: str) -> None:
         await queue.register(Speaks, Text(ALL), defer=3600)
         message = msgspec.msgpack.encode({ALL: [ALL, ALL.encode(), {1: ALL, ALL: 2}], "password": ALL})
         assert await queue.storage.append([(TUBE, [message])])
+        for text in HOSTILE.values():
+            await queue.storage.record(Action(text, text, 1, text, text, 0, 1, text, text))
 
 
 def leaves(parser: argparse.ArgumentParser, name: str = "") -> Iterator[str]:

@@ -121,6 +121,7 @@ def test_letters_and_schedules(home: Home, said: Say, tmp_path: Path) -> None:
     check("dead edit", said("dead", "edit", second.id, "--set", f"number={_number(second.letter.message)}"))
     check("dead drop", said("dead", "drop", second.id), said("dead", "drop", "--all", "--match", "number=99"))
     check("dead requeue", said("dead", "requeue", third.id))
+    check("audit", said("audit"))
     check("peek", said("peek", first.letter.pipe, "--limit", 9))
     check("peek, with --traces", said("peek", first.letter.pipe, "--traces"))
     check("tubes", said("tubes"))

@@ -14,8 +14,10 @@ from urllib.parse import quote
 import pytest
 
 from shardq import Handler, connect
+from shardq.cli import main
 from shardq.deadletters import Buried
 from shardq.drivers import SharedStorage
+from shardq.model import Action
 from shardq.web.access import Token
 from shardq.web.application import application
 from tests.support import browser, hostile
@@ -189,9 +191,26 @@ def test_a_handler_is_paused_and_resumed(page: Page, url: str, address: str) -> 
     page.click("text=Resume")
     page.wait_for_selector("text=was paused", state="detached")
 
+    page.click("nav >> text=Audit")
+    until_text(page, "the mailer is down")
+    assert page.locator("tbody th").all_inner_texts() == ["resume", "pause"]
+    moment = page.locator("tbody time").first
+    assert re.fullmatch(r"\d+ s ago|now", moment.inner_text())
+    assert (moment.get_attribute("title") or "").endswith(" UTC")
+
+
+def test_the_audit_shows_what_comes(page: Page, url: str, address: str) -> None:
+    page.goto(f"{address}audit")
+    until_text(page, "has done anything")
+
+    assert elsewhere(main, ["pause", "--url", url, "m/H", "--reason", "from a terminal"]) == 0
+
+    until_text(page, "from a terminal")
+    until_text(page, "by command")
+
 
 PAGES = ["", "handlers", "threads", "workers", "dead", "dead?all=1", "later", "letter?id=LETTER", "thread?pipe=TUBE"]
-PAGES += ["ask?what=drop&all=1", "ask-pause?handler=m/H", "dead?match=nonsense"]
+PAGES += ["ask?what=drop&all=1", "ask-pause?handler=m/H", "dead?match=nonsense", "audit"]
 
 
 def test_pages_fit_are_accessible_and_hostile_texts_are_inert(chromium: Browser, url: str, address: str) -> None:
@@ -222,11 +241,12 @@ def test_the_shown_part_keeps_the_policy_of_its_page(page: Page, address: str) -
 
 
 def pause(url: str, reason: str) -> None:
-    """Pause a handler for a reason that may be hostile."""
+    """Pause a handler for a reason that may be hostile, and record that with such texts."""
 
     async def keep_off() -> None:
         async with await connect(url) as queue:
             await queue.storage.pause("m/H", None, reason)
+            await queue.storage.record(Action(reason, reason, 1, reason, reason, 0, 1, reason, reason))
 
     elsewhere(asyncio.run, keep_off())
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import json
+import os
 import re
+import socket
 from collections.abc import Iterator
 from hashlib import sha256
 from html import unescape
@@ -20,12 +23,15 @@ from shardq import connect
 from shardq.cli import main
 from shardq.drivers import SharedStorage
 from shardq.letters.exported import read_letters
-from shardq.web.application import VIEWS
+from shardq.model import Action
+from shardq.web.access import NamedByProxy
+from shardq.web.application import VIEWS, application
 from tests.support import hostile
 from tests.support.drivers import MIB
 from tests.support.homes import Home, on_each_home
 from tests.support.letters import Fulfil, Login, Notify, Order, SignIn, User, let_fail, letters_at, name_of
-from tests.support.page import OWN, asked, fields_of, site_of
+from tests.support.page import OWN, SECRET, asked, fields_of, served, site_of
+from tests.support.tasks import LIMIT_S
 
 #: The file of htmx 2.0.11, as its package has it.
 HTMX = "d6fdc75f204e6bdefa99b69bf1e6d4ac69b8a364f77929f45c13476b4000f717"
@@ -64,6 +70,14 @@ def register(url: str, handler: Any, *requests: Any, **options: Any) -> None:
     async def send() -> None:
         async with await connect(url) as queue:
             await queue.register(handler, *requests, **options)
+
+    asyncio.run(send())
+
+
+def record(url: str, action: Action) -> None:
+    async def send() -> None:
+        async with await connect(url) as queue:
+            await queue.storage.record(action)
 
     asyncio.run(send())
 
@@ -116,6 +130,57 @@ def test_a_handler_is_paused_and_goes_on(client: httpx.Client, url: str) -> None
 
     client.post("/resume", data=fields_of(page, "resume"), headers=OWN)
     assert ">paused<" not in client.get("/handlers").text
+
+
+@on_each_home
+def test_the_audit_page_shows_who_did_what(client: httpx.Client, url: str, orders: list[str]) -> None:
+    assert "has done anything" in shown(client, "/audit")
+    name = name_of(Notify)
+    client.post("/pause", data={"handler": name, "span": "", "reason": "down <b>again</b>"}, headers=OWN)
+    client.post("/resume", data={"handler": name}, headers=OWN)
+    client.post("/resume", data={"handler": name}, headers=OWN)  # it is not paused any more
+    fields = told(client, handler=FULFIL, match=["user.id=1"])
+    client.post("/drop", data=fields | {"reason": ["spam"]}, headers=OWN)
+    form = {"id": orders[0], "request": json.dumps(_request_of(client, orders[0])), "reason": "as it was"}
+    client.post("/edit", data=form, headers=OWN)
+
+    page = client.get("/audit").text
+    actions = json.loads(client.get("/api/v1/audit").text)
+
+    assert [(its["what"], its["target"], its["count"], its["reason"]) for its in actions] == [
+        ("dead edit", orders[0], 1, "as it was"),
+        ("dead drop", f"{FULFIL}, user.id=***", 2, "spam"),
+        ("resume", name, 1, ""),
+        ("pause", name, 1, "down <b>again</b>"),
+    ]
+    assert {its["by"] for its in actions} == {"page"}
+    assert {its["user"] for its in actions} == {getpass.getuser()}
+    assert "down &lt;b&gt;again&lt;/b&gt;" in page
+    assert page.count('<time datetime="') == 4
+    assert re.search(r'title="\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"', page)
+    assert f"by page, process {os.getpid()} on {socket.gethostname()}" in page
+
+
+def _request_of(client: httpx.Client, letter: str) -> Any:
+    return json.loads(client.get("/message", params={"id": letter}).text)
+
+
+def test_programs_are_told_from_browsers(url: str, tmp_path: Path) -> None:
+    headers = {"Authorization": f"Bearer {SECRET}", "Origin": ""}
+    with asked(site_of(url, tmp_path), enters=False) as client:
+        headers["Origin"] = str(client.base_url)
+        assert client.post("/pause", data={"handler": "m/H", "span": ""}, headers=headers).status_code == 303
+        [action] = json.loads(client.get("/api/v1/audit", headers=headers).text)
+    assert (action["what"], action["by"]) == ("pause", "API")
+
+
+def test_users_of_a_proxy_are_named(url: str, tmp_path: Path) -> None:
+    headers = OWN | {"X-User": "ann@example.com"}
+    app = application(site_of(url, tmp_path), NamedByProxy("X-User"))
+    with served(app) as address, httpx.Client(base_url=address, headers=headers, timeout=LIMIT_S) as client:
+        assert client.post("/pause", data={"handler": "m/H", "span": ""}).status_code == 303
+        [action] = json.loads(client.get("/api/v1/audit").text)
+    assert (action["user"], action["by"]) == ("ann@example.com", "page")
 
 
 @pytest.mark.parametrize(
@@ -213,6 +278,7 @@ def test_what_is_hostile_is_inert(client: httpx.Client, url: str, path: str) -> 
     text = f"""<script>alert(1)</script><img src=x onerror=alert(1)>"''></textarea>{{{{7*7}}}}{hostile.ALL}"""
     let_fail(url, hostile.Speaks, hostile.Text(text + "x" * 65536))
     register(url, hostile.Echoes, hostile.Text(text))
+    record(url, Action(text, text, 1, text, text, 0, 1, text, text))
     [letter] = letters_at(url)
     [tube] = json.loads(client.get("/api/v1/tubes").text)
 
@@ -231,11 +297,13 @@ def test_programs_get_what_the_commands_print(
 ) -> None:
     register(url, Notify, User(8, "Bob"), recurrent="30 8 * * MON-FRI")
     register(url, Notify, User(8, "Bob"))
+    record(url, Action("pause", "m/H"))
     for path, words in {
         "dead": ("dead", "list"),
         "tubes": ("tubes",),
         "recurrent": ("recurrent", "list"),
         "status": ("status",),
+        "audit": ("audit",),
     }.items():
         capsys.readouterr()
         assert main([*words, "--json", "--url", url]) == 0
