@@ -30,7 +30,10 @@ def add_web(verbs: Verbs) -> None:
         "--user-header", metavar="NAME", help="the header in which a proxy names the user, instead of a token"
     )
     made.add_argument(
-        "--exports", default=".", metavar="FOLDER", help="where dead letters are written before they are dropped"
+        "--exports",
+        default=".",
+        metavar="FOLDER",
+        help="where letters are written before they are dropped, and requests before they are cancelled",
     )
 
 

@@ -32,7 +32,7 @@ def app(
     `authorize(request, right)` says whether a request may do a thing, and may be a coroutine: `view` sees figures,
     names of handlers and threads; `view_payloads` sees what is in requests, errors and tracebacks; `act` changes what
     is stored. `hosts` are the names that it answers to, without a port. `read_only`: there are no actions at all.
-    `exports` is the folder that dead letters are written to before they are dropped.
+    `exports` is the folder that letters are written to before they are dropped, and requests before they are cancelled.
 
     Raises `ConfigurationError` for a URL that cannot be used, and where the extra is not installed.
     """

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from shardq.auditing import Deed, recorded
+from shardq.auditing import Deed, log, recorded
 from shardq.cli.opened import opened, run
+from shardq.errors import ShardqError
 from shardq.protocols import Storage
 from shardq.web.desk import Desk
 
@@ -26,3 +27,16 @@ async def act(desk: Desk, work: Callable[[Storage], Awaitable[_Done]], deed: Dee
 
     async with desk.acting:
         return await asyncio.to_thread(lambda: run(attached()))
+
+
+async def note(desk: Desk, deed: Deed) -> None:
+    """Record what was done outside of the storage. Where the storage cannot be entered a warning says so, since it is
+    done: a process that keeps the guard is a reason to kill it.
+    """
+
+    async def nothing(storage: Storage) -> None: ...
+
+    try:
+        await act(desk, nothing, deed)
+    except ShardqError as error:
+        log.warning("%s was done, and could not be recorded: %s", deed.what, error)

@@ -50,7 +50,7 @@ async def dead(desk: Desk, request: Request) -> Response:
     match = match_of(query.getlist("match"), sees_payloads=True)
     found = await listed(desk.lookout, query.get("handler") or None, match, query.get("after") or None)
     headers = {"Link": f'<dead?{urlencode({"after": found.after})}>; rel="next"'} if found.after else None
-    return _json([as_values(buried, view) for buried in found.letters], headers)
+    return _json([as_values(buried, view) for buried in found.items], headers)
 
 
 async def recurrent(desk: Desk, request: Request) -> Response:

@@ -20,7 +20,7 @@ from shardq.web import api
 from shardq.web.access import Authorize, Right, Token
 from shardq.web.desk import Desk, Endpoint, Site
 from shardq.web.guarding import Guard, TooLarge
-from shardq.web.pages import audit, dead, family, later, pausing, steering, threads
+from shardq.web.pages import audit, crew, dead, family, later, parking, pausing, steering, threads, waiting
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -28,7 +28,8 @@ _STATIC = Path(__file__).parent / "static"
 VIEWS: dict[str, tuple[Endpoint, Right]] = {
     "/": (family.overview, "view"),
     "/handlers": (family.handlers, "view"),
-    "/workers": (family.workers, "view"),
+    "/workers": (crew.workers, "view"),
+    "/stack": (crew.stack, "view_payloads"),
     "/threads": (threads.threads, "view"),
     "/thread": (threads.thread, "view"),
     "/later": (later.later, "view"),
@@ -44,7 +45,15 @@ VIEWS: dict[str, tuple[Endpoint, Right]] = {
     "/api/v1/audit": (api.audit, "view"),
 }
 #: Pages that ask before an action.
-QUESTIONS: dict[str, tuple[Endpoint, Right]] = {"/ask": (steering.ask, "act"), "/ask-pause": (pausing.ask, "act")}
+QUESTIONS: dict[str, tuple[Endpoint, Right]] = {
+    "/ask": (steering.ask, "act"),
+    "/ask-pause": (pausing.ask, "act"),
+    "/ask-park": (parking.ask, "act"),
+    "/ask-later": (waiting.ask, "act"),
+    "/ask-recurrent": (waiting.ask_recurrent, "act"),
+    "/ask-worker": (crew.ask_worker, "act"),
+    "/ask-family": (crew.ask_family, "act"),
+}
 #: What changes something.
 ACTIONS: dict[str, tuple[Endpoint, Right]] = {
     "/requeue": (steering.requeue, "act"),
@@ -52,6 +61,15 @@ ACTIONS: dict[str, tuple[Endpoint, Right]] = {
     "/edit": (steering.edit, "act"),
     "/pause": (pausing.pause, "act"),
     "/resume": (pausing.resume, "act"),
+    "/park": (parking.park, "act"),
+    "/cancel": (waiting.cancel, "act"),
+    "/run": (waiting.run, "act"),
+    "/skip": (waiting.skip, "act"),
+    "/end": (waiting.end, "act"),
+    "/replace": (crew.replace, "act"),
+    "/kill": (crew.kill, "act"),
+    "/scale": (crew.scale, "act"),
+    "/reload": (crew.reload, "act"),
 }
 #: Answers to probes, which have no token. They say one word.
 PROBES: dict[str, Endpoint] = {"/healthz": api.healthz, "/readyz": api.readyz}

@@ -90,6 +90,17 @@ class Desk:
         }
         return HTMLResponse(self._templates.get_template(template).render(common | values), status)
 
+    async def told(
+        self, request: Request, told: str, *, back: str, error: str = "", gone: int = 0, path: str = ""
+    ) -> HTMLResponse:
+        """The answer to an action, with the way back to a page. `error`: why it broke off; `gone`: how many were not
+        there any more; `path`: the file that has what went.
+        """
+        self.lookout.forget()
+        return await self.page(
+            request, "told.html", told=told, back=back, name=MENU[back], error=error, gone=gone, path=path
+        )
+
     def bare(self, template: str, status: int, **values: Any) -> HTMLResponse:
         """A page for those who may not see the others."""
         return HTMLResponse(self._templates.get_template(template).render(values), status)

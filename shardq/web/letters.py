@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import takewhile
@@ -13,12 +13,10 @@ from shardq.encoding.generic import readable
 from shardq.errors import ConfigurationError
 from shardq.letters.frames import kind_of, last_frame
 from shardq.letters.match import Match
+from shardq.web import paging
 from shardq.web.looking import Lookout, Meter, Seldom
+from shardq.web.paging import Listed
 
-#: Letters on a page, and how many are read before others go on.
-PAGE, _AT_ONCE = 50, 32
-#: Seconds that a list or the groups may take; then they say how far they came.
-_BUDGET_S = 2.0
 #: Filters that tell nothing of what is in requests and errors.
 _HARMLESS = ("type=", "older=", "newer=")
 
@@ -75,38 +73,17 @@ class Groups:
         async with self._lookout.looking() as observer:
             there = (await observer.backlog()).dead
             async with aclosing(Letters(observer).each()) as letters:
-                while meter.spent_s < _BUDGET_S and (some := await meter(_some(letters))):
+                while meter.spent_s < paging.BUDGET_S and (some := await meter(paging.some(letters))):
                     looked_at += len(some)
                     for buried in some:
                         _add(groups, buried.letter)
         return Grouped(sorted(groups.values(), key=lambda its: -its.count), looked_at, max(there, looked_at))
 
 
-class Listed(NamedTuple):
-    """A page of a list."""
-
-    letters: Sequence[Buried]
-    after: str | None
-    """The letter behind which the next page begins. None: there is no more."""
-    in_time: bool
-    """Whether as many letters were looked at as the page takes."""
-
-
-async def listed(lookout: Lookout, handler: str | None, match: Wanted, after: str | None) -> Listed:
+async def listed(lookout: Lookout, handler: str | None, match: Wanted, after: str | None) -> Listed[Buried]:
     """The next letters that fit. Raises what looks raise, and `ConfigurationError` for what is no id."""
-    meter, found, last = Meter(), list[Buried](), after
-    async with lookout.looking() as observer, aclosing(Letters(observer).each(handler, after=after)) as letters:
-        while meter.spent_s < _BUDGET_S:
-            some = await meter(_some(letters))
-            if not some:
-                return Listed(found, None, True)
-            for buried in some:
-                if match(buried):
-                    if len(found) == PAGE:
-                        return Listed(found, last, True)
-                    found.append(buried)
-                last = buried.id
-    return Listed(found, last, False)
+    async with lookout.looking() as observer:
+        return await paging.listed(Letters(observer).each(handler, after=after), match, after)
 
 
 async def letter_of(lookout: Lookout, wanted: str) -> Buried:
@@ -129,13 +106,6 @@ def match_of(filters: Sequence[str], *, sees_payloads: bool) -> Match:
 def request_of(letter: DeadLetter) -> Any:
     """The request, with masks in the place of its secrets."""
     return readable(letter.message, letter.secrets)
-
-
-async def _some(letters: AsyncGenerator[Buried, None]) -> list[Buried]:
-    found = list[Buried]()
-    while len(found) < _AT_ONCE and (buried := await anext(letters, None)):
-        found.append(buried)
-    return found
 
 
 def _add(groups: dict[tuple[str, str, str], Group], letter: DeadLetter) -> None:

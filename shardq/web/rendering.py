@@ -21,6 +21,8 @@ from shardq.text.printable import cut, printable
 
 #: Most characters of a foreign value on a page.
 MOST_SHOWN = 4096
+#: The same in a list.
+_BRIEF = 160
 #: Text of which each character may stand on a page.
 _PLAIN = re.compile(r"[\n -~]*")
 _NONE = "\N{EN DASH}"
@@ -44,6 +46,7 @@ def environment() -> Environment:
         "bytes": size,
         "when": when,
         "payload": payload,
+        "brief": brief,
         "cut": lambda text: cut(text, MOST_SHOWN),
         "line": _line,
     }
@@ -55,9 +58,15 @@ def payload(value: Any) -> str:
     return cut(as_text(value), MOST_SHOWN)
 
 
-def as_text(value: Any) -> str:
-    """A decoded request as JSON in lines. Characters that cannot be seen are escaped as JSON does."""
-    text = json.dumps(json.loads(msgspec.json.encode(value)), indent=2, ensure_ascii=False)
+def brief(value: Any) -> str:
+    """A decoded request in one line, for lists."""
+    text = as_text(value, indent=None)
+    return text if len(text) <= _BRIEF else f"{text[: _BRIEF - 3]}..."
+
+
+def as_text(value: Any, indent: int | None = 2) -> str:
+    """A decoded request as JSON, in lines where it has an indent. Characters that cannot be seen are escaped."""
+    text = json.dumps(json.loads(msgspec.json.encode(value)), indent=indent, ensure_ascii=False)
     return text if _PLAIN.fullmatch(text) else "".join(one if is_seen(one) else json_escaped(one) for one in text)
 
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 
+from tests.support.page import SECRET
+from tests.support.tasks import LIMIT_S
+
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 #: Set where these tests must not be skipped.
 REQUIRED = "SHARDQ_TESTS_BROWSER"
@@ -46,3 +51,33 @@ def browser(home: Path) -> Iterator[Browser]:
             yield started
         finally:
             started.close()
+
+
+@contextmanager
+def opened(chromium: Browser, address: str, expects: Sequence[str] = (), **options: Any) -> Iterator[Page]:
+    """A page that was let in, with these options. In the end it has said nothing to its console, but what has one of
+    the words in `expects`.
+    """
+    context, said = chromium.new_context(**options), list[str]()
+    context.set_default_timeout(LIMIT_S * 1000)
+    try:
+        page = context.new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("dialog", lambda dialog: said.append(dialog.message))
+        page.goto(f"{address}?token={quote(SECRET)}")
+        page.wait_for_selector("nav")
+        yield page
+    finally:
+        context.close()
+    assert [its for its in said if not any(word in its for word in expects)] == []
+
+
+def elsewhere(does: Callable[..., Any], *arguments: Any) -> Any:
+    """What it returns in another thread: in this one an event loop serves the browser."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(does, *arguments).result()
+
+
+def until_text(page: Page, text: str) -> None:
+    page.wait_for_function("text => document.body.innerText.includes(text)", arg=text)

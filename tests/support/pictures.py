@@ -26,6 +26,7 @@ PICTURES = {
     "handlers": ("handlers", "", "light"),
     "threads": ("threads", "", "light"),
     "workers": ("workers", "", "light"),
+    "kill": ("workers", "text=Kill… >> nth=0", "light"),
     "dead": ("dead", "", "light"),
     "letters": ("dead?all=1", "", "light"),
     "letter": ("dead?all=1", "tbody th a", "light"),
@@ -45,7 +46,8 @@ async def _fill(url: str) -> None:
         await queue.register(Gone, *photos[:60])
         await queue.register(Notify, photos[0], recurrent="30 8 * * MON-FRI")
         await queue.register(Notify, photos[1], recurrent=3600)
-        await queue.register(Notify, photos[2], defer=1800)
+        for minutes, photo in enumerate(photos[2:7], 1):
+            await queue.register(Notify, photo, defer=1800 * minutes)
         await queue.register(Resize, *photos)
         await queue.register(Notify, *photos)
 

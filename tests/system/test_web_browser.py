@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -15,6 +13,7 @@ import pytest
 
 from shardq import Handler, connect
 from shardq.cli import main
+from shardq.cli.recurrent import id_of
 from shardq.deadletters import Buried
 from shardq.drivers import SharedStorage
 from shardq.model import Action
@@ -22,10 +21,10 @@ from shardq.web.access import Token
 from shardq.web.application import application
 from tests.support import browser, hostile
 from tests.support import letters as storing
+from tests.support.browser import elsewhere, opened, until_text
 from tests.support.drivers import MIB
 from tests.support.letters import Fulfil, Notify, Order, User
 from tests.support.page import COOKIE, SECRET, served, site_of
-from tests.support.tasks import LIMIT_S
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -57,32 +56,6 @@ def page(chromium: Browser, address: str) -> Iterator[Page]:
         yield page
 
 
-@contextmanager
-def opened(chromium: Browser, address: str, expects: Sequence[str] = (), **options: Any) -> Iterator[Page]:
-    """A page that was let in, with these options. In the end it has said nothing to its console, but what has one of
-    the words in `expects`.
-    """
-    context, said = chromium.new_context(**options), list[str]()
-    context.set_default_timeout(LIMIT_S * 1000)
-    try:
-        page = context.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("dialog", lambda dialog: said.append(dialog.message))
-        page.goto(f"{address}?token={quote(SECRET)}")
-        page.wait_for_selector("nav")
-        yield page
-    finally:
-        context.close()
-    assert [its for its in said if not any(word in its for word in expects)] == []
-
-
-def elsewhere(does: Callable[..., Any], *arguments: Any) -> Any:
-    """What it returns in another thread: in this one an event loop serves the browser."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(does, *arguments).result()
-
-
 def let_fail(url: str, handler: type[Handler[Any]], *requests: Any) -> None:
     elsewhere(storing.let_fail, url, handler, *requests)
 
@@ -98,10 +71,6 @@ def register(url: str, *users: User) -> None:
             await queue.register(Notify, *users)
 
     elsewhere(asyncio.run, send())
-
-
-def until_text(page: Page, text: str) -> None:
-    page.wait_for_function("text => document.body.innerText.includes(text)", arg=text)
 
 
 def test_what_is_shown_is_renewed(page: Page, url: str, address: str) -> None:
@@ -210,7 +179,14 @@ def test_the_audit_shows_what_comes(page: Page, url: str, address: str) -> None:
 
 
 PAGES = ["", "handlers", "threads", "workers", "dead", "dead?all=1", "later", "letter?id=LETTER", "thread?pipe=TUBE"]
-PAGES += ["ask?what=drop&all=1", "ask-pause?handler=m/H", "dead?match=nonsense", "audit"]
+PAGES += ["ask?what=drop&all=1", "ask-pause?handler=m/H", "dead?match=nonsense", "later?match=within=1h", "stack"]
+PAGES += [
+    "ask-later?what=cancel&all=1",
+    "ask-recurrent?what=skip&id=AGAIN",
+    "ask-park?pipe=TUBE",
+    "ask-worker",
+    "audit",
+]
 
 
 def test_pages_fit_are_accessible_and_hostile_texts_are_inert(chromium: Browser, url: str, address: str) -> None:
@@ -223,7 +199,8 @@ def test_pages_fit_are_accessible_and_hostile_texts_are_inert(chromium: Browser,
     pause(url, text[:100])
     hostile_letter = next(its.id for its in letters_at(url) if its.letter.handler.endswith("Speaks"))
     tube = elsewhere(asyncio.run, _tubes(url))[0]
-    paths = [path.replace("LETTER", quote(hostile_letter)).replace("TUBE", quote(tube)) for path in PAGES]
+    found = {"LETTER": hostile_letter, "TUBE": tube, "AGAIN": elsewhere(asyncio.run, _wait(url, text))}
+    paths = [re.sub("LETTER|TUBE|AGAIN", lambda name: quote(found[name[0]]), path) for path in PAGES]
     for scheme, width in (("light", 1280), ("dark", 390)):
         size = {"width": width, "height": 900}
         with opened(chromium, address, color_scheme=scheme, viewport=size, expects=("400",)) as page:
@@ -254,3 +231,12 @@ def pause(url: str, reason: str) -> None:
 async def _tubes(url: str) -> list[str]:
     async with await connect(url) as queue:
         return [pipe for pipe in await queue.storage.pipes() if "Notify" in pipe]
+
+
+async def _wait(url: str, text: str) -> str:
+    """Have requests wait, once and again and again. Returns the id of the one that recurs."""
+    async with await connect(url) as queue:
+        await queue.register(Notify, User(1, text), User(2, text), defer=3600)
+        await queue.register(Notify, User(3, text), recurrent=3600)
+        [its] = await queue.storage.scheduled()
+        return id_of(its)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 
+from shardq.auditing import Deed
 from shardq.cli.opened import changed, run
 from shardq.cli.render import report
 from shardq.errors import ConfigurationError, QueueFull
-from shardq.model import Hand, Terms, dead_pipe, key_of, priority_of, split_key
+from shardq.model import INBOX, KEPT_PIPE, Hand, Terms, dead_pipe, key_of, priority_of, split_key
+from shardq.protocols import Storage
 from shardq.text.wording import counted
 from shardq.working.failure import parked
 
@@ -19,25 +21,39 @@ def park(options: argparse.Namespace) -> None:
 
 
 async def _park(options: argparse.Namespace) -> int:
-    pipe = options.pipe
-    key = key_of(pipe)
-    grave = dead_pipe(split_key(key)[0])
-    if pipe == grave:
-        raise ConfigurationError(f"{pipe} holds dead letters already: `dead list` shows them")
-    async with changed(options, "park", pipe) as (storage, deed):
-        if not await storage.length(pipe):
-            raise ConfigurationError(f"{pipe} has nothing in it: `tubes` shows the tubes that have")
-        token = await storage.claim(key)
-        if not token:
-            raise ConfigurationError(f"a worker serves {pipe} now: `park` takes only a tube that no worker serves")
-        try:
-            terms = Terms((priority_of(pipe),), 1)
-            while (batch := await storage.take(key, token, terms)).count:
-                hand = Hand(key, token, batch)
-                if not await storage.bury(hand, batch.sequence, grave, parked(batch).encoded()):
-                    parked_so_far = counted(deed.count, "request of", "requests of")
-                    raise QueueFull(f"no room for more dead letters: {parked_so_far} {pipe} became some")
-                deed.count += 1
-        finally:
-            await storage.unclaim(key, token)
+    async with changed(options, "park", options.pipe) as (storage, deed):
+        await park_in(storage, options.pipe, deed)
         return deed.count
+
+
+async def park_in(storage: Storage, pipe: str, deed: Deed, most: int | None = None) -> None:
+    """Make dead letters of the requests of a tube, of the first `most` at most, and count them. Raises
+    `ConfigurationError` where there are none, or they are handed out to nobody or to a worker, and `QueueFull`.
+    """
+    handler, _ = split_key(key := key_of(pipe))
+    if pipe == dead_pipe(handler):
+        raise ConfigurationError(f"{pipe} holds dead letters already: `dead list` shows them")
+    if pipe == KEPT_PIPE or handler == INBOX:
+        raise ConfigurationError(f"{pipe} has results for callers, which are no requests")
+    if not await storage.length(pipe):
+        raise ConfigurationError(f"{pipe} has nothing in it: `tubes` shows the tubes that have")
+    if handler in [its.handler for its in await storage.pauses()]:
+        raise ConfigurationError(f"{handler} is paused, and none of its requests is handed out: resume it first")
+    token = await storage.claim(key)
+    if not token:
+        raise ConfigurationError(f"a worker serves {pipe} now: `park` takes only a tube that no worker serves")
+    try:
+        await _parked(storage, pipe, token, deed, most)
+    finally:
+        await storage.unclaim(key, token)
+
+
+async def _parked(storage: Storage, pipe: str, token: int, deed: Deed, most: int | None) -> None:
+    key, terms = key_of(pipe), Terms((priority_of(pipe),), 1)
+    grave = dead_pipe(split_key(key)[0])
+    while (most is None or deed.count < most) and (batch := await storage.take(key, token, terms)).count:
+        letter = parked(batch).encoded()
+        if not await storage.bury(Hand(key, token, batch), batch.sequence, grave, letter):
+            parked_so_far = counted(deed.count, "request of", "requests of")
+            raise QueueFull(f"no room for more dead letters: {parked_so_far} {pipe} became some")
+        deed.count += 1

@@ -10,7 +10,7 @@ from shardq.errors import ConfigurationError
 from shardq.later.requests import Waiting
 from shardq.model import Deferred, Scheduled, due_in, key_of, split_key
 from shardq.pages import each
-from shardq.protocols import Observer
+from shardq.protocols import Observer, Readable
 
 
 class Coming(NamedTuple):
@@ -67,9 +67,9 @@ async def _once(observer: Observer, after: str | None) -> AsyncGenerator[Coming,
         yield Coming(*its, "")
 
 
-async def again(observer: Observer) -> AsyncGenerator[Coming, None]:
+async def again(readable: Readable) -> AsyncGenerator[Coming, None]:
     """All that comes again and again, the next due first."""
-    async for its in each(observer.scheduled):
+    async for its in each(readable.scheduled):
         yield Coming(id_of(its), its.pipe, its.due_us, its.message, its.schedule)
 
 

@@ -27,7 +27,7 @@ async def dead(desk: Desk, request: Request) -> Response:
     if not (handler or filters or "all" in query):
         return await desk.page(request, "groups.html", grouped=await desk.groups.found(), counts=counts)
     found = await listed(desk.lookout, handler, match_of(filters, sees_payloads=sees), query.get("after") or None)
-    letters = [(its.id, its.letter if sees else _without_payload(its.letter)) for its in found.letters]
+    letters = [(its.id, its.letter if sees else _without_payload(its.letter)) for its in found.items]
     same = [("handler", handler or ""), *(("match", its) for its in filters), ("all", "1")]
     return await desk.page(
         request,

@@ -1,4 +1,4 @@
-"""The storage as a whole, its handlers, and its workers."""
+"""The storage as a whole, and its handlers."""
 
 from __future__ import annotations
 
@@ -33,8 +33,3 @@ async def overview(desk: Desk, request: Request) -> Response:
 
 async def handlers(desk: Desk, request: Request) -> Response:
     return await desk.page(request, "handlers.html", sample=await desk.lookout.now())
-
-
-async def workers(desk: Desk, request: Request) -> Response:
-    seen = overview_of(await desk.lookout.now())
-    return await desk.page(request, "workers.html", crew=seen.crew, figures=seen.as_dict())

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import NamedTuple
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shardq.auditing import Deed, target_of
+from shardq.auditing import Deed
 from shardq.deadletters import DeadLetters, Letters
 from shardq.errors import ConfigurationError, RequestError, ShardqError
 from shardq.exporting import Export, new_file_name
@@ -22,42 +21,10 @@ from shardq.protocols import Storage
 from shardq.web.acting import act
 from shardq.web.desk import Desk, form_of, one
 from shardq.web.letters import letter_of, match_of, request_of
+from shardq.web.wish import Wish
 
 #: What can be asked for, and how it is called.
 _VERBS = {"requeue": "Put back", "drop": "Drop"}
-
-
-class Wish(NamedTuple):
-    """Which letters an action is about."""
-
-    ids: Sequence[str]
-    handler: str
-    filters: Sequence[str]
-    everything: bool
-
-    @classmethod
-    def of(cls, fields: Mapping[str, Sequence[str]]) -> Wish:
-        """As it stands in a form or an address. Raises `ConfigurationError` where it names no letters."""
-        filters = [its for its in fields.get("match", ()) if its.strip()]
-        handler = next(iter(fields.get("handler", ())), "")
-        made = cls(list(fields.get("id", ())), handler, filters, "all" in fields)
-        if not (made.ids or made.handler or made.filters or made.everything):
-            raise ConfigurationError("choose letters first, or a filter")
-        return made
-
-    @property
-    def target(self) -> str:
-        """The same in words."""
-        return target_of([*self.ids, *filter(None, (self.handler,))], self.filters)
-
-    async def chosen(self, letters: Letters, *, sees_payloads: bool) -> dict[str, list[int]]:
-        """The letters that it is about now."""
-        match = match_of(self.filters, sees_payloads=sees_payloads)
-        numbers: dict[str, set[int]] = {}
-        for wanted in self.ids or (self.handler or None,):
-            for handler, its in (await numbers_of(letters, wanted, match)).items():
-                numbers.setdefault(handler, set()).update(its)
-        return {handler: sorted(its) for handler, its in numbers.items()}
 
 
 async def ask(desk: Desk, request: Request) -> Response:
@@ -117,6 +84,16 @@ async def edit(desk: Desk, request: Request) -> Response:
     return await desk.page(request, "done.html", verb="edit", count=done, path=None, error=None, left=1 - done)
 
 
+async def _chosen(wish: Wish, letters: Letters, *, sees_payloads: bool) -> dict[str, list[int]]:
+    """The letters that it is about now."""
+    match = match_of(wish.filters, sees_payloads=sees_payloads)
+    numbers: dict[str, set[int]] = {}
+    for wanted in wish.ids or (wish.handler or None,):
+        for handler, its in (await numbers_of(letters, wanted, match)).items():
+            numbers.setdefault(handler, set()).update(its)
+    return {handler: sorted(its) for handler, its in numbers.items()}
+
+
 async def _bulk(
     desk: Desk,
     request: Request,
@@ -132,7 +109,7 @@ async def _bulk(
 
     async def choose_and_work(storage: Storage) -> tuple[int, str | None]:
         letters = DeadLetters(storage)
-        found = await wish.chosen(letters, sees_payloads=sees)
+        found = await _chosen(wish, letters, sees_payloads=sees)
         chosen = {
             handler: kept
             for handler, its in found.items()
@@ -165,7 +142,7 @@ async def _bulk(
 async def _asked(desk: Desk, request: Request, verb: str, wish: Wish, *, changed: bool) -> Response:
     sees = await desk.may(request, "view_payloads")
     async with desk.lookout.looking() as observer:
-        chosen = await wish.chosen(Letters(observer), sees_payloads=sees)
+        chosen = await _chosen(wish, Letters(observer), sees_payloads=sees)
     through = {handler: numbers[-1] for handler, numbers in chosen.items()}
     return await desk.page(
         request,

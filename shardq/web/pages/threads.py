@@ -10,6 +10,7 @@ from starlette.responses import Response
 from shardq.cli.render import age
 from shardq.encoding.generic import readable
 from shardq.errors import ConfigurationError
+from shardq.model import key_of, split_key
 from shardq.reasons import why
 from shardq.text.printable import printable
 from shardq.text.wording import counted
@@ -36,15 +37,23 @@ async def threads(desk: Desk, request: Request) -> Response:
 
 
 async def thread(desk: Desk, request: Request) -> Response:
-    pipe = request.query_params.get("pipe", "")
-    if pipe.count("/") < 3:
-        raise ConfigurationError("name a tube, as MODULE/Handler/THREAD/PRIORITY")
+    pipe = tube_named(request.query_params.get("pipe", ""))
     sees = await desk.may(request, "view_payloads")
     async with desk.lookout.looking() as observer:
         explained = await why(observer, pipe)
         head = await observer.range(pipe, _HEAD) if sees else None
     requests = zip(head.numbers, map(readable, head.messages), strict=True) if head else ()
-    return await desk.page(request, "thread.html", pipe=pipe, explained=explained, requests=list(requests))
+    handler, _ = split_key(key_of(pipe))
+    return await desk.page(
+        request, "thread.html", pipe=pipe, handler=handler, explained=explained, requests=list(requests)
+    )
+
+
+def tube_named(pipe: str) -> str:
+    """The tube. Raises `ConfigurationError` for what is none."""
+    if pipe.count("/") < 3 or not pipe.rpartition("/")[2].isdecimal():
+        raise ConfigurationError("name a tube, as MODULE/Handler/THREAD/PRIORITY")
+    return pipe
 
 
 def _cell(cell: Cell) -> tuple[str, str, float]:
