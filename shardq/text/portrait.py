@@ -52,7 +52,9 @@ _cause, _context = _kept(BaseException, "__cause__"), _kept(BaseException, "__co
 _suppressed, _traceback = _kept(BaseException, "__suppress_context__"), _kept(BaseException, "__traceback__")
 _arguments, _attributes = _kept(BaseException, "args"), _kept(BaseException, "__dict__")
 _members = _kept(BaseExceptionGroup, "exceptions")
-_syntax = {name: _kept(SyntaxError, name) for name in ("msg", "filename", "lineno", "offset", "text")}
+#: Where in the source the error is.
+_PLACES = ("lineno", "offset", "end_lineno", "end_offset")
+_syntax = {name: _kept(SyntaxError, name) for name in ("msg", "filename", "text", *_PLACES)}
 
 
 class _Portrait(Exception):
@@ -187,9 +189,11 @@ class _Painter:
         for name in ("msg", "filename", "text"):
             if (its := found[name]) is not None:
                 setattr(likeness, name, _readable(its) if type(its) is str else shown(its))
-        for name in ("lineno", "offset"):
-            if type(found[name]) is int and abs(found[name]) < 1 << 31:
-                setattr(likeness, name, found[name])
+        # Python underlines as many characters as there are between the two offsets.
+        most = {"end_offset": len(likeness.text or "") + 1}
+        for name in _PLACES:
+            if type(its := found[name]) is int and abs(its) <= most.get(name, 1 << 31):
+                setattr(likeness, name, its)
         likeness.msg = likeness.msg or "<no detail available>"
         return likeness
 

@@ -131,6 +131,11 @@ def test_large_arguments_are_not_shown_where_the_class_has_better_words() -> Non
     assert line(ValueError("x" * 10_000_000)).startswith("ValueError: xxx")
 
 
+def test_of_a_line_of_source_no_more_is_underlined_than_it_has() -> None:
+    for end in (3, 1_000_000_000):
+        assert len(text(SyntaxError("no", ("some.py", 1, 1, "x = =", 1, end)))) < 100
+
+
 def test_what_is_left_out_is_told() -> None:
     assert "[19,984 exceptions between this one and the first are not shown]" in text(MALIGN["a chain of 20,000"]())
     assert "ValueError: 0\n" in text(MALIGN["a chain of 20,000"]())
