@@ -11,6 +11,7 @@ from importlib import import_module
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from shardq.annotations import signature
 from shardq.encoding.codec import check_type
 from shardq.errors import HandlerError, shown
 from shardq.handler import Handler
@@ -128,11 +129,11 @@ def _check_call(name: str, function: Any) -> None:
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise HandlerError(f"{name} has a `yield`, so that nothing in it would run: let it return a list")
     try:
-        signature = inspect.signature(function, follow_wrapped=False)
+        its = signature(function, follow_wrapped=False)
     except (TypeError, ValueError):  # of what has no signature to read
         return
     try:
-        signature.bind(None)
+        its.bind(None)
     except TypeError as error:
         raise HandlerError(
             f"{name} is called with one item, and cannot be ({error}): write a function of one argument, which may be "

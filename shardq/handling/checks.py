@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, get_args, get_origin
 
+from shardq.annotations import signature
 from shardq.errors import HandlerError, shown
 from shardq.handler import Handler
 from shardq.model import Retry, handler_name
@@ -131,11 +132,11 @@ def check_can_be_made(handler: type[Handler[Any]]) -> None:
     if missing := getattr(handler, "__abstractmethods__", None):
         raise HandlerError(f"{handler_name(handler)} is abstract: write its {', '.join(sorted(missing))}")
     try:
-        signature = inspect.signature(handler, follow_wrapped=False)
+        its = signature(handler, follow_wrapped=False)
     except Exception:  # of what has no signature to read
         return
     try:
-        signature.bind()
+        its.bind()
     except TypeError:
         raise HandlerError(
             f"{handler_name(handler)}.__init__() needs arguments, but create() gives it none: write `@classmethod` and "
@@ -178,12 +179,12 @@ def _takes(handler: type[Handler[Any]], method: str, count: int) -> bool:
     """Whether a method can be called with so many arguments. A decorator counts, not what it decorates."""
     function = getattr(handler, method)
     try:
-        signature = inspect.signature(function, follow_wrapped=False)
+        its = signature(function, follow_wrapped=False)
     except Exception:  # of what has no signature to read, or annotations that do not resolve
         return True
     with_self = inspect.isfunction(inspect.getattr_static(handler, method)) and method not in _OF_CLASS
     try:
-        signature.bind(*[None] * (count + with_self))
+        its.bind(*[None] * (count + with_self))
     except TypeError:
         return False
     return True

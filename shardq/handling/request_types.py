@@ -9,6 +9,7 @@ from functools import partial
 from types import SimpleNamespace, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+from shardq.annotations import signature
 from shardq.encoding.round_trip import reason_of
 from shardq.errors import HandlerError
 from shardq.handler import Handler
@@ -85,7 +86,7 @@ def item_type(function: Any) -> Any:
     """
     function = inspect.unwrap(function)
     try:
-        parameters = list(inspect.signature(function).parameters.values())
+        parameters = list(signature(function).parameters.values())
     except (TypeError, ValueError):  # of what has no signature to read
         return Any
     if not parameters or parameters[0].annotation is inspect.Parameter.empty:
@@ -110,7 +111,7 @@ def _names(function: Any) -> dict[str, Any]:
 def _returned(method: Any) -> Any:
     """What the annotation of a method says that it returns. None: nothing, or it does not resolve."""
     try:
-        annotation = inspect.signature(method).return_annotation
+        annotation = signature(method).return_annotation
         if annotation is inspect.Signature.empty:
             return None
         kind = _resolved(annotation, getattr(method, "__globals__", {}))
@@ -141,7 +142,7 @@ def _generics(handler: type[Handler[Any]]) -> Iterator[tuple[type, str, tuple[An
 def _of_method(method: Any) -> Any:
     """The annotation of a method's requests. None: it has none."""
     try:
-        parameters = list(inspect.signature(method).parameters.values())[1:]
+        parameters = list(signature(method).parameters.values())[1:]
     except (TypeError, ValueError):  # of what has no signature to read
         return None
     if not parameters or parameters[0].annotation is inspect.Parameter.empty:

@@ -8,6 +8,7 @@ import inspect
 from functools import cached_property
 from typing import Any
 
+from shardq.annotations import annotated_names, signature
 from shardq.errors import HandlerError, shown
 from shardq.handler import Handler
 from shardq.handling.info import info_of
@@ -102,7 +103,7 @@ def _fields(cls: type) -> list[str]:
     for listing in ("_fields", "__struct_fields__", "model_fields", "__dataclass_fields__"):
         if found := list(getattr(cls, listing, ())):
             return found
-    return [name for base in reversed(cls.__mro__) for name in inspect.get_annotations(base)]
+    return [name for base in reversed(cls.__mro__) for name in annotated_names(base)]
 
 
 def _problem(declared: Any) -> str:
@@ -114,7 +115,7 @@ def _problem(declared: Any) -> str:
     if inspect.isgeneratorfunction(declared) or inspect.isasyncgenfunction(declared):
         return "has a `yield`, so that it returns no key"
     try:
-        inspect.signature(declared).bind(None)
+        signature(declared).bind(None)
     except TypeError:
         return "is called with one request alone, which it does not take"
     except Exception:  # of what has no signature to read, or annotations that do not resolve

@@ -17,6 +17,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "ground",
         (
+            "shardq.annotations",
             "shardq.errors",
             "shardq.lazy",
             "shardq.system",
