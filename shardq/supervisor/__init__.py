@@ -43,5 +43,6 @@ without asyncio or threads, so that it may fork at any time. It touches no messa
 * `output.telling`: text for a reader that may be gone
 * `output.standard`: standard input, output and error
 * `output.progress`: how far the work is, as a line in place or now and then
+* `output.service`: what systemd is told
 * `output.live`: that line, for a family that serves on
 """

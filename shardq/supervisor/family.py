@@ -21,6 +21,7 @@ from shardq.supervisor.code.program import Program
 from shardq.supervisor.companions import Companions
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.output.live import Live
+from shardq.supervisor.output.service import Service
 from shardq.supervisor.timer import Timer
 from shardq.supervisor.watch import Watch
 from shardq.supervisor.wishes.control import Control
@@ -79,7 +80,9 @@ class Family:
         self._wanted = settings.workers
         self._renewals = Renewals()
         self._hung = HungWorkers(storage)
-        self._arrivals = Arrivals(storage, control, served=resumption is not None)
+        self._arrivals = Arrivals(storage, self._tell_serving, served=resumption is not None)
+        # That of an embedded family waits for the application.
+        self._service = Service() if control else Service.of_environment()
         self._timer = Timer()
         self._drain: Drain | None = None
         self._live: Live | None = None
@@ -286,10 +289,12 @@ class Family:
         left = left._replace(terminal=self._terminal, others=[self._control.line] if self._control else [])
         self._say(logging.INFO, "reloading", workers=len(members))
         self._companions.end(self._watch)
+        self._service.reloading()
         self._signals.hold_back()
         try:
             self._execute_again(left)
         except OSError as error:
+            self._service.serving()
             self._signals.go_on()
             self._reloading.put_off(error)
 
@@ -365,6 +370,12 @@ class Family:
         self._exit = how if self._exit is None else self._exit
         self._kill_at = time.monotonic() + timeout_s
         self._roster.signal(signal.SIGTERM)
+        self._service.stopping()
+
+    def _tell_serving(self) -> None:
+        if self._control:
+            self._control.tell(serving=True)
+        self._service.serving()
 
     def _kill_all(self) -> None:
         self._reloading.end(self._watch)

@@ -4,35 +4,35 @@ all. And when it never will, because they cannot attach.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from shardq.supervised import LastSeen, Supervised
 from shardq.supervisor.exits import Exit
-from shardq.supervisor.wishes.control import Control
 from shardq.supervisor.workers.deaths import Death
 
 
 class Arrivals:
-    """Tells the application once that the family serves. It does not wait for a worker that dies before it attaches,
-    nor for one that cannot be forked now. `served`: whether the family served before, with its former code.
+    """Calls `tell` once the family serves. It does not wait for a worker that dies before it attaches, nor for one that
+    cannot be forked now. `served`: whether the family served before, with its former code.
     """
 
-    def __init__(self, storage: Supervised, control: Control | None, *, served: bool = False) -> None:
+    def __init__(self, storage: Supervised, tell: Callable[[], None], *, served: bool = False) -> None:
         self._storage = storage
-        self._control = control
+        self._tell = tell
+        self._told = False
         self._served = served
         self._awaited: set[int] | None = None
         """Pids of the first workers that have not attached yet; None: they are not forked yet."""
 
     def look(self, members: Collection[int]) -> None:
         """Called after workers were forked, and whenever one may have attached or ended. `members`: pids of all."""
-        if self._control is None:
+        if self._told:
             return
         self._awaited = set(members) if self._awaited is None else self._awaited.intersection(members)
         self._awaited.difference_update(self._storage.arrived())
         if not self._awaited:
-            self._control.tell(serving=True)
-            self._control = None
+            self._told = True
+            self._tell()
 
     def verdict(self, death: Death, seen: LastSeen, members: Collection[int]) -> Exit | None:
         """How the family has to end because a worker died; None: it goes on. What the system refused to the worker it
