@@ -2,7 +2,11 @@
 
 A request to it is answered once its work is accepted. Every web worker embeds the supervisor under the same name: the
 first starts the family, the others use it, and one of them goes on with it when the first one ends. `LEDGER_FOLDER`
-says in which folder the accounts are, and has to be set; `LEDGER_URL` names the segment.
+says in which folder the accounts are, and has to be set; `LEDGER_URL` names the segment. With `--reload` in place of
+`--workers`, the family ends and starts with the application, and what is not handled yet stays in the segment.
+
+`LEDGER_OPERATOR` is the password of the user `operator`, who sees and steers the family on the page below `/jobs/`.
+Where it is not set, there is no page.
 """
 
 from __future__ import annotations
@@ -10,16 +14,21 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from hmac import compare_digest
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request
+from fastapi.security import HTTPBasic
 from pydantic import BaseModel
 
+import shardq.web
 from examples.ledger import FOLDER_VARIABLE, Entry, Post, balance, posted
 from shardq import Queue, Supervisor
 
 #: Environment variable that names the segment.
 URL_VARIABLE = "LEDGER_URL"
+#: Environment variable that has the operator's password.
+OPERATOR_VARIABLE = "LEDGER_OPERATOR"
 
 
 class NewEntry(BaseModel):
@@ -36,7 +45,16 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     url = os.environ.get(URL_VARIABLE, "shm://ledger")
     async with Supervisor(Post, url=url, workers=2, if_running="attach") as supervisor:
         app.state.supervisor = supervisor
+        if OPERATOR_VARIABLE in os.environ:
+            app.mount("/jobs", shardq.web.app(url, authorize=is_operator))
         yield
+
+
+async def is_operator(request: Any, right: shardq.web.Right) -> bool:
+    """Let the operator in, for all that the page does. A browser that sends no password yet is asked for it."""
+    given = await HTTPBasic()(request)
+    known = compare_digest(given.password.encode(), os.environ[OPERATOR_VARIABLE].encode())
+    return known and given.username == "operator"
 
 
 def get_queue(request: Request) -> Queue:

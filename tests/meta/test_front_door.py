@@ -36,6 +36,7 @@ def test_documents_name_only_commands_that_exist(document: str) -> None:
         "README.md",
         "CONTRIBUTING.md",
         "bench/README.md",
+        "docs/howto/recipes.md",
         "docs/explanation/promises.md",
         "docs/explanation/failures.md",
         "docs/reference/json.md",
