@@ -7,8 +7,8 @@ import msgspec
 from shardq.model import Action, cut_note
 
 #: Most bytes of each text, in UTF-8. What is longer is cut, so that all of them fit into `LONGEST_ACTION_BYTES`.
-_WHAT, _TARGET, _REASON, _USER, _HOST, _BY = 24, 176, 128, 48, 64, 12
-#: No number is larger: not a pid, not a count of requests.
+_WHAT, _TARGET, _REASON, _USER, _HOST, _BY = 24, 168, 128, 48, 64, 12
+#: No number is larger.
 _MOST = (1 << 63) - 1
 _CUT = "…"
 
@@ -22,11 +22,11 @@ def encode_action(action: Action) -> bytes:
         (
             _cut(action.what, _WHAT),
             _cut(action.target, _TARGET),
-            min(action.count, _MOST),
+            _within(action.count),
             _cut(action.reason, _REASON),
             _cut(action.user, _USER),
-            action.uid,
-            action.pid,
+            _within(action.uid),
+            _within(action.pid),
             _cut(action.host, _HOST),
             _cut(action.by, _BY),
         )
@@ -39,6 +39,10 @@ def decode_action(number: int, at_us: int, told: bytes) -> Action:
         return Action(*_decode(told), number, at_us)
     except msgspec.MsgspecError as error:
         raise ValueError(f"action {number} cannot be read: {error}") from error
+
+
+def _within(number: int) -> int:
+    return min(max(0, number), _MOST)
 
 
 def _cut(text: str, most_bytes: int) -> str:

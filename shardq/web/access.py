@@ -57,8 +57,12 @@ class NamedByProxy:
 
 
 def user_of(authorize: Authorize, request: Request) -> str:
-    """Name of the user as the proxy says it. Empty: there is no proxy that does."""
-    return authorize.user(request) if isinstance(authorize, NamedByProxy) else ""
+    """Name of the user as the proxy says it, or the application that the page is mounted in, where that authenticates
+    as Starlette does. Empty: neither says one.
+    """
+    if isinstance(authorize, NamedByProxy):
+        return authorize.user(request)
+    return str(getattr(request.scope.get("user"), "display_name", ""))
 
 
 def _equal(given: str, wanted: str) -> bool:

@@ -17,6 +17,12 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from starlette.applications import Starlette
+from starlette.authentication import AuthCredentials, AuthenticationBackend, SimpleUser
+from starlette.middleware import Middleware
+from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.requests import HTTPConnection
+from starlette.routing import Mount
 
 import shardq.web
 from shardq import connect
@@ -181,6 +187,20 @@ def test_users_of_a_proxy_are_named(url: str, tmp_path: Path) -> None:
         assert client.post("/pause", data={"handler": "m/H", "span": ""}).status_code == 303
         [action] = json.loads(client.get("/api/v1/audit").text)
     assert (action["user"], action["by"]) == ("ann@example.com", "page")
+
+
+def test_users_of_an_application_are_named(url: str) -> None:
+    class Known(AuthenticationBackend):
+        async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, SimpleUser]:
+            return AuthCredentials(), SimpleUser("bob")
+
+    app = shardq.web.app(url, authorize=lambda request, right: request.user.is_authenticated, hosts=["app.example"])
+    site = Starlette(routes=[Mount("/jobs", app)], middleware=[Middleware(AuthenticationMiddleware, backend=Known())])
+    headers = OWN | {"Host": "app.example"}
+    with served(site) as address, httpx.Client(base_url=f"{address}/jobs", headers=headers, timeout=LIMIT_S) as client:
+        assert client.post("/pause", data={"handler": "m/H", "span": ""}).status_code == 303
+        [action] = json.loads(client.get("/api/v1/audit").text)
+    assert (action["user"], action["by"]) == ("bob", "page")
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ def filled(store: Store) -> Store:
     token = store.delivering.claim(KEY)
     assert hands.bury(store.burying, PIPES[0], 0, token, GRAVE, b"letter", 10).buried
     hands.take(store.delivering, [PIPE], 5, token)
+    store.recording.record(1, b"what somebody did")
     return store
 
 
@@ -197,6 +198,10 @@ def equal_ones_forgotten(segment: Segment) -> None:
         segment.bytes[start : start + at.EQUAL_STEP_BYTES] = bytes(at.EQUAL_STEP_BYTES)
 
 
+def action_never_recorded(segment: Segment) -> None:
+    segment.words[at.ACTIONS] += 1
+
+
 DAMAGE: list[tuple[Callable[[Segment], None], str]] = [
     (one_too_many, "accepted"),
     (letter_too_few, "buried"),
@@ -216,6 +221,7 @@ DAMAGE: list[tuple[Callable[[Segment], None], str]] = [
     (never_promoted, "first due at"),
     (table_beyond_its_memory, "the table of equal messages"),
     (equal_ones_forgotten, "not among the equal ones"),
+    (action_never_recorded, "the actions of operators"),
 ]
 
 

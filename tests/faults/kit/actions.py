@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from shardq.model import Action
 from tests.faults.kit.case import Operation
 from tests.faults.kit.scene import Scene, run
+from tests.support.segments import observing
 
 WHAT = "pause"
 
@@ -47,6 +48,8 @@ def _left_with(*choices: list[int]) -> Callable[[Scene], None]:
     """Which actions there may be in the end. Then the next one is recorded."""
 
     def check(there: Scene) -> None:
+        with observing(there.name) as outside:
+            assert outside.actions(_most(there)) == there.store.recording.actions(_most(there))
         found = run(there.storage.actions())
         assert [its.count for its in found] in choices, f"there are {[its.count for its in found]}"
         for its in found:
