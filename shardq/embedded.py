@@ -175,6 +175,12 @@ class Supervisor(Maps):
         check_timeout(timeout_s)
         return await self.queue.storage.wait_for_quiet(timeout_s, deferred=deferred)
 
+    def drain_sync(self, timeout_s: float | None = None, *, deferred: bool = False) -> bool:
+        """`drain` for code without an event loop. Raises `SupervisorError` where one runs."""
+        if asyncio._get_running_loop() is not None:
+            raise SupervisorError("an event loop runs here: write `await supervisor.drain()`")
+        return asyncio.run(self.drain(timeout_s, deferred=deferred))
+
     def stats(self) -> Overview | ServerOverview:
         """Figures of the storage and its workers: of a segment read without disturbing them, of a storage on a server
         asked for there, for which this blocks. Those of a server count the workers of all families.

@@ -26,6 +26,8 @@ class _Row(NamedTuple):
     scenario: str
     contestants: tuple[str | None, ...]
     """By column."""
+    words: tuple[str, ...] = ("-",) * len(_COLUMNS)
+    """What stands in each column where there is no figure."""
 
 
 def _calls(title: str, call: int, verb: str, put: str) -> _Row:
@@ -49,6 +51,12 @@ _ROWS = (
         "2 ms of work, share of ideal",
         "compute-2ms",
         (None, "shardq", "multiprocessing.Queue, single", "ProcessPoolExecutor.map", None),
+    ),
+    _Row(
+        "`kill -9` of a worker: its work goes on after, us",
+        "recovery",
+        (None, "shardq, one idle worker", None, None, None),
+        ("-", "-", "never: it is lost", "never: `BrokenProcessPool`", "never: all is lost"),
     ),
 )
 
@@ -90,4 +98,5 @@ def replaced(readme: str, new: str) -> str:
 def _row(row: _Row, found: Sequence[Summary]) -> str:
     first = found[0].figure
     medians = {each.contestant.name: shown(each.median) for each in found if each.figure is first}
-    return f"| {row.title} | " + " | ".join(medians.get(name or "", "-") for name in row.contestants) + " |"
+    cells = zip(row.contestants, row.words, strict=True)
+    return f"| {row.title} | " + " | ".join(medians.get(name or "", words) for name, words in cells) + " |"

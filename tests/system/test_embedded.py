@@ -258,6 +258,21 @@ async def test_drain_tells_when_it_took_too_long(folder: Folder) -> None:
         assert await supervisor.drain(timeout_s=LIMIT_S)
 
 
+def test_code_without_an_event_loop_drains(folder: Folder) -> None:
+    with Supervisor(Gated, workers=1) as supervisor:
+        supervisor.queue.register_sync(Gated, *folder.notes([0]))
+        folder.until("begin", 0)
+        assert not supervisor.drain_sync(timeout_s=0.01)
+        folder.permit(1)
+        assert supervisor.drain_sync(timeout_s=LIMIT_S)
+    assert folder.done() == [0]
+
+
+async def test_where_an_event_loop_runs_the_plain_drain_is_refused() -> None:
+    with pytest.raises(SupervisorError, match=r"await supervisor\.drain"):
+        Supervisor(Record, workers=1).drain_sync()
+
+
 async def test_scale_brings_workers_and_sends_them_away(folder: Folder) -> None:
     async with Supervisor(JOBS, workers=1) as supervisor:
         first = await have_workers(supervisor, 1)
