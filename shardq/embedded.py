@@ -132,7 +132,7 @@ class Supervisor(Maps):
         launch.check_not_started_by_itself()
         if self._keeper is not None:
             self._check_own()
-            raise SupervisorError("the supervisor is started already")
+            raise SupervisorError("the supervisor is started already: stop it first, or make another one")
         environment = {launch.FUNCTIONS_KEY: self._functions_key}
         if self._on_server:
             environment[launch.SERVER_URL] = self.url
@@ -211,7 +211,7 @@ class Supervisor(Maps):
         if type(workers) is not int or workers < 0:
             raise ConfigurationError(f"workers={shown(workers)} cannot be: give 0 or more")
         if self._keeper is None:
-            raise SupervisorError("the supervisor is not started")
+            raise SupervisorError("the supervisor is not started: use `async with Supervisor(...)`, or await start()")
         self._check_own()
         self.settings.workers = max(1, workers)
         self._wanted = workers

@@ -53,7 +53,9 @@ def lines_of(path: str) -> Iterator[tuple[int, bytes]]:
         with open(path, "rb") as file:
             yield from enumerate(file, 1)
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+        raise ConfigurationError(
+            f"{path} cannot be read: {error.strerror}; give the file that `dead drop` or `later cancel` named"
+        ) from error
 
 
 def new_file_name(what: str) -> str:

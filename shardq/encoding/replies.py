@@ -75,7 +75,9 @@ def decode_reply(message: bytes) -> Reply:
     try:
         return _decode(message)
     except msgspec.DecodeError as error:
-        raise DecodeError(f"a result is none that this version of shardq reads: {error}") from error
+        raise DecodeError(
+            f"a result is none that this version of shardq reads: run workers and callers with one version; {error}"
+        ) from error
 
 
 def kept_result(digest: bytes, handler: str, ready_us: int, reply: bytes) -> bytes:
@@ -98,7 +100,9 @@ def decode_kept(message: bytes) -> Kept:
     try:
         return _decode_kept(message)
     except msgspec.DecodeError as error:
-        raise DecodeError(f"a result is none that this version of shardq reads: {error}") from error
+        raise DecodeError(
+            f"a result is none that this version of shardq reads: run workers and callers with one version; {error}"
+        ) from error
 
 
 def success(numbers: Sequence[int], results: Sequence[bytes], batch: Batch, worked_us: int) -> bytes:

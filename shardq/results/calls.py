@@ -17,7 +17,7 @@ from shardq.handling.prepared import Prepared
 from shardq.results.asking import Asking
 from shardq.results.inbox import OpenInbox
 from shardq.results.outcome import error_of, values_of
-from shardq.results.serving import LOOK_S
+from shardq.results.serving import LATE, LOOK_S
 
 #: For how long an inbox stays open that no call needs.
 IDLE_S = 0.25
@@ -72,7 +72,7 @@ class Calls:
             except TimeoutError as error:
                 if not limit.expired():
                     raise
-                raise ResultTimeout(f"no result of {call.facts.name} came within {timeout_s} s") from error
+                raise ResultTimeout(f"no result of {call.facts.name} came within {timeout_s} s: {LATE}") from error
             finally:
                 if self._waiters.pop(number, None):
                     self._have_read()

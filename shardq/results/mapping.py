@@ -17,7 +17,7 @@ from shardq.model import Part
 from shardq.results.asking import Asking
 from shardq.results.inbox import OpenInbox
 from shardq.results.outcome import Sent, error_of, values_of
-from shardq.results.serving import LOOK_S
+from shardq.results.serving import LATE, LOOK_S
 from shardq.results.source import Source
 from shardq.results.summary import MapProgress, Tally
 from shardq.settings import WorkerSettings
@@ -265,7 +265,7 @@ class Mapping:
             if messages:
                 return messages
             if limit_s is not None and time.monotonic() - begun_at >= limit_s:
-                raise ResultTimeout(f"no result of {self._called} came within {limit_s} s")
+                raise ResultTimeout(f"no result of {self._called} came within {limit_s} s: {LATE}")
             await self._queue.serving.check_still(self._info.name, time.monotonic() - begun_at)
             if self._unsent or self._source.next:
                 return ()

@@ -12,6 +12,8 @@ from shardq.protocols import Storage
 LOOK_S, GONE_S = 1.0, 10.0
 #: For how long it is believed that a handler is served that was.
 _BELIEVED_S = 1.0
+#: What to do where a result did not come in time.
+LATE = "`shardq status` and `shardq stack` show what workers are at; give it a longer timeout_s, or more workers"
 
 
 class Serving:

@@ -140,7 +140,7 @@ class Keeper:
     def _launch(self) -> None:
         """Execute the supervisor and wait until it serves."""
         if self._stopping:
-            raise SupervisorError("the supervisor was stopped before it was started")
+            raise SupervisorError("the supervisor was stopped before it was started: start it again")
         try:
             supervisor = _Supervisor.started(self._arguments(), self._environment)
         except (OSError, subprocess.SubprocessError) as error:
@@ -163,7 +163,7 @@ class Keeper:
             for message in supervisor.control.heard():
                 return message
             if self._stopping:
-                raise SupervisorError("the supervisor was stopped before it served")
+                raise SupervisorError("the supervisor was stopped before it served: start it again")
             if supervisor.death in ready or supervisor.control.ended:
                 raise SupervisorError("the supervisor ended before it served: its reason is on standard error")
 

@@ -64,7 +64,9 @@ def create_store(
     with _opening:
         if _attached(name):
             # Creating opens and closes the lock file, which would cost this process its lock on it.
-            raise SegmentExists(f"segment {name!r} exists already, and this process is attached to it")
+            raise SegmentExists(
+                f"segment {name!r} exists already, and this process is attached to it: use that, or close it first"
+            )
         segment = Segment.create(name, layout, private=private)
         try:
             return _entered(segment, share, PATIENCE_S)

@@ -235,7 +235,7 @@ def destroy(name: str, *, unused: bool = False) -> None:
     path = segment_path(full_name(name))
     found = files.inode(path)
     if found is None and files.inode(lock_path(full_name(name))) is None:
-        raise SegmentMissing(f"there is no segment {name!r} to destroy")
+        raise SegmentMissing(f"there is no segment {name!r} to destroy: its files would be {path}*")
     files.check_removable(path)  # before a lock file is made beside what stays
     earlier.check_name(name)
     is_earlier = earlier.is_earlier(name)
@@ -286,7 +286,7 @@ def _new_object(name: str) -> int:
             if _is_taken(name):
                 break
             files.unlink(path)  # its creator is dead, else this process had not the lock
-    raise SegmentExists(f"segment {name!r} exists already: attach to it, or destroy it first")
+    raise SegmentExists(f"segment {name!r} exists already: attach to it, or `shardq destroy --url shm://{name}` first")
 
 
 def _open(name: str, flags: int) -> tuple[int, int]:
@@ -390,4 +390,7 @@ def _layout_in(header: bytes) -> Layout:
 
 
 def _not_ready(name: str) -> str:
-    return f"segment {name!r} is being created, or its creator died before it was ready: try again, or destroy it"
+    return (
+        f"segment {name!r} is being created, or its creator died before it was ready: try again, or "
+        f"`shardq destroy --url shm://{name}`"
+    )

@@ -1,4 +1,4 @@
-"""A docstring in parts: what happened, `Why:` it happens, and what to do `Next:`."""
+"""A docstring in parts: what happened, and in lines that begin so, `Why:` it happens, and what to do `Next:`."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ class Advice(NamedTuple):
 
 
 def advice_of(docstring: str) -> Advice:
-    parts = {"": "", "Why": "", "Next": ""}
-    for paragraph in inspect.cleandoc(docstring).split("\n\n"):
-        label, said = re.fullmatch(r"(?:(Why|Next): )?(.*)", " ".join(paragraph.split()), re.DOTALL).groups()  # type: ignore[union-attr]
-        parts[label or ""] = f"{parts[label or '']}\n\n{said}".strip()
-    return Advice(parts[""], parts["Why"], parts["Next"])
+    what, *labelled = re.split(r"^(Why|Next): ", inspect.cleandoc(docstring), flags=re.MULTILINE)
+    said = dict(zip(labelled[::2], map(_flowing, labelled[1::2]), strict=True))
+    return Advice("\n\n".join(map(_flowing, what.split("\n\n"))).strip(), said.get("Why", ""), said.get("Next", ""))
+
+
+def _flowing(text: str) -> str:
+    return " ".join(text.split())

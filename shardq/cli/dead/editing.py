@@ -58,7 +58,9 @@ def _shown(buried: Buried, options: argparse.Namespace) -> Any:
     try:
         content_of(letter.message)
     except Exception as error:  # all that decoding raises
-        raise ConfigurationError(f"the request of {buried.id} is no MessagePack: it cannot be edited") from error
+        raise ConfigurationError(
+            f"the request of {buried.id} is no MessagePack and cannot be edited: `dead drop` keeps it in a file"
+        ) from error
     view = View(options).request(letter.message, letter.handler, letter.secrets)
     return json.loads(msgspec.json.encode(view))
 
@@ -104,9 +106,13 @@ def _read_again(path: str) -> Any:
     try:
         ended = subprocess.run([*shlex.split(editor), path], check=False).returncode
     except OSError as error:
-        raise ConfigurationError(f"the editor {shown(editor)} cannot be run: {error.strerror}") from error
+        raise ConfigurationError(
+            f"the editor {shown(editor)} cannot be run: {error.strerror}: set EDITOR, or give --set FIELD=VALUE"
+        ) from error
     if ended:
-        raise ConfigurationError(f"the editor {shown(editor)} ended with {ended}: nothing is changed")
+        raise ConfigurationError(
+            f"the editor {shown(editor)} ended with {ended}, so nothing is changed: give --set FIELD=VALUE"
+        )
     try:
         return json.loads(_text_of(path))
     except ValueError as error:
@@ -134,7 +140,7 @@ async def _checked(handler: type[Handler[Any]], message: bytes) -> tuple[bytes, 
         facts, requests, routes, lambda facts, its: serializer.encode(facts.kind, its)
     ).groups.items()
     if lost := _lost(content_of(body), content_of(again)):
-        raise RequestError(f"requests of {facts.name} have no field {shown(lost)}")
+        raise RequestError(f"requests of {facts.name} have no field {shown(lost)}: `dead show` shows those there are")
     return with_request(message, again), pipe
 
 

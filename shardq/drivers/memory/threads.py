@@ -188,7 +188,10 @@ class Threads:
     def check(self, key: str, token: int) -> None:
         """Raise `FencedError` unless `token` is the current claim on `key`."""
         if not self._holds(key, token):
-            raise FencedError(f"token {token} is not the current claim on {key}")
+            raise FencedError(
+                f"token {token} is not the current claim on {key}: another worker may have the thread, so stop working "
+                "on it"
+            )
 
     def _holds(self, key: str, token: int) -> bool:
         self._free_expired()

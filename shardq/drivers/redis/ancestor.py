@@ -57,7 +57,10 @@ class AncestorServer:
             await self._server.ask(b"SET", self._leaving, json.dumps(note._asdict()).encode(), b"NX")
         stand = await self.stand()
         if stand.leaving_by != move:
-            raise MoveRefused(f"another process moves it to {stand.to} just now")
+            raise MoveRefused(
+                f"another process moves it to {stand.to} just now: wait for that one, or end it and give the command "
+                "again"
+            )
 
     async def stay(self, move: int) -> bool:
         stand = await self.stand()
@@ -71,7 +74,9 @@ class AncestorServer:
             await self._server.ask(b"RENAME", self._leaving, self._left)
         stand = await self.stand()
         if stand.standing is not Standing.LEFT or stand.leaving_by != move:
-            raise MoveRefused("what sharded-queue has does not leave by this move any more: it was cancelled")
+            raise MoveRefused(
+                "what sharded-queue has does not leave by this move any more: it was cancelled; give the command again"
+            )
 
     async def forget(self, move: int) -> None:
         """Drop what was handed over, and the note of it. What came since then stays."""

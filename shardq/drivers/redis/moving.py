@@ -222,7 +222,7 @@ class MovableServer:
         if stored == _UNKNOWN_MOVE:
             raise MoveRefused(
                 f"the storage on {self._server.address} takes nothing of this move any more: it was cancelled, or a "
-                "replica that lacks its begin took the place of the server"
+                "replica that lacks its begin took the place of the server; give the command again"
             )
         if stored == _LOST:
             raise MoveRefused(
@@ -270,7 +270,7 @@ class MovableServer:
         if not await self._server.run("leave_for", 0, {"move": move, "step": step, "to": to}):
             raise MoveRefused(
                 f"the storage on {self._server.address} does not leave by this move: another one has to do with it, or "
-                "it was cancelled"
+                "it was cancelled; give the command again"
             )
 
 

@@ -51,7 +51,10 @@ class MovableSegment:
 
     async def hand_over(self, move: int) -> None:
         if not await self.storage.patiently(lambda: self._store.leaving.hand_over(move)):
-            raise MoveRefused(f"segment {self.storage.name!r} does not leave by this move any more: it was cancelled")
+            raise MoveRefused(
+                f"segment {self.storage.name!r} does not leave by this move any more: it was cancelled; give the "
+                "command again"
+            )
 
     async def forget(self, move: int) -> None:
         await self.storage.patiently(lambda: self._store.leaving.forget(move))
@@ -75,7 +78,10 @@ class MovableSegment:
     async def store(self, move: int, chunk: Chunk) -> bool:
         stored = await self.storage.patiently(lambda: self._store.arriving.store(move, chunk))
         if stored is None:
-            raise MoveRefused(f"segment {self.storage.name!r} takes nothing of this move any more: it was cancelled")
+            raise MoveRefused(
+                f"segment {self.storage.name!r} takes nothing of this move any more: it was cancelled; give the "
+                "command again"
+            )
         return stored
 
     async def settle(self, move: int, number: int, figures: Figures) -> None:
@@ -84,7 +90,8 @@ class MovableSegment:
     async def open(self, move: int) -> None:
         if not await self.storage.patiently(lambda: self._store.arriving.open(move)):
             raise MoveRefused(
-                f"segment {self.storage.name!r} is not the one that the content went to: it was removed and made anew"
+                f"segment {self.storage.name!r} is not the one that the content went to: it was removed and made "
+                f"anew; `shardq move --cancel` lets the source go on"
             )
 
     async def clear(self, move: int) -> None:

@@ -64,7 +64,9 @@ _WORDLESS: dict[str, Callable[[str], Exception]] = {
     "max number of clients": lambda text: Outage(text),
     "replica instances": lambda text: Elsewhere(text),
     "ERR AUTH": lambda text: StorageRefused(f"{text} Leave the password out of the URL"),
-    "DB index": lambda text: ConfigurationError(f"the server has no such database: {text}"),
+    "DB index": lambda text: ConfigurationError(
+        f"the server has no such database: {text}: give another /DATABASE in the URL"
+    ),
     "executing the script": lambda text: StorageRefused(_refused(text)),
     "ACL failure": lambda text: StorageRefused(_refused(text)),
     "appendonly": lambda text: ConfigurationError(f"fsync=true needs a server with appendonly yes: {text}"),
@@ -81,7 +83,9 @@ def lacks_script(error: Exception) -> bool:
 def meaning(error: Exception) -> Exception:
     """The error to raise, or to try again for, in the place of one of the server or of the connection."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return StorageRefused(f"the certificate of the server is not trusted: {error.verify_message}: see ssl_ca_certs")
+        return StorageRefused(
+            f"the certificate of the server is not trusted: {error.verify_message}: name its CA by ?ssl_ca_certs=FILE"
+        )
     if not isinstance(error, ReplyError):
         return error
     text = str(error)

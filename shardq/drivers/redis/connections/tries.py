@@ -43,7 +43,9 @@ class Tries:
 
     def _given_up(self, reason: Exception) -> StorageUnavailable:
         if not isinstance(reason, TooFewCopies):
-            return StorageUnavailable(f"no answer from {self._address}: {_said(reason)}")
+            return StorageUnavailable(
+                f"no answer from {self._address}: {_said(reason)}: see that the server runs, then try again"
+            )
         return StorageUnconfirmed(
             f"it is done at {self._address}, but copies of it were not confirmed in time: {reason}. What was "
             f"registered is handled like everything else, and lost if that server is lost before it is copied. Do not "
