@@ -13,7 +13,7 @@ from shardq.supervisor.exits import Exit
 from tests.support.documents.reading import check_commands
 
 CLASSES = errors.classes()
-ADVICES = [*map(errors.advice, CLASSES), *exits.meanings().values()]
+ALL_ADVICE = [*map(errors.advice, CLASSES), *exits.meanings().values()]
 
 
 def test_no_error_is_missing() -> None:
@@ -41,7 +41,7 @@ def test_an_exit_code_says_what_happened_and_what_to_do_next(code: Exit) -> None
 
 
 def test_each_command_that_is_advised_is_one() -> None:
-    for advice in ADVICES:
+    for advice in ALL_ADVICE:
         for command in re.findall(r"`((?:python -m )?shardq[ .][^`]*)`", advice.next):
             # Of a command that needs more words, the name alone stands in a sentence.
             words = command.replace("PIPE", "a/B/0/0")

@@ -7,12 +7,14 @@ Names of segments are replaced by names of this test, so that pages can run at t
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from subprocess import PIPE, STDOUT
+from signal import SIGKILL
+from subprocess import DEVNULL, STDOUT
 from typing import NamedTuple
 
 from tests.support.documents.blocks import Block
@@ -23,6 +25,8 @@ from tests.support.python import Program, run
 from tests.support.segments import new_name, remove_all_like
 from tests.support.tasks import LIMIT_S
 
+#: Seconds within which all commands of a page have ended on the slowest machine.
+LONG_S = 3 * LIMIT_S
 _SEGMENT = re.compile(r"shm://([a-z]+)")
 _PIECES = ("first", "py")
 
@@ -125,8 +129,7 @@ def _typed(block: Block) -> Iterator[Step]:
     for number, (command, output) in enumerate(parts, 1):
         code = int(block.marks.get("ends with", "0")) if number == len(parts) else 0
         script = command.replace("\n> ", "\n")
-        behind = script.rstrip().endswith("&")
-        yield Step(line, f"{script.rstrip(' &')} >>behind.log 2>&1 &" if behind else script, output, code)
+        yield Step(line, script, output, code)
         line += f"$ {command}\n{output}".count("\n")
 
 
@@ -134,17 +137,24 @@ def _run_session(document: Path, steps: Sequence[Step], folder: Path, environmen
     if not steps:
         return
     mark = shlex.quote(MARK)
-    script = "".join(
-        f"printf '%s%d\\n' {mark} {step.line}\n{step.script}\nprintf '%s%d\\n' {mark} $?\n" for step in steps
+    script, printed = folder / "session.sh", folder / "session.log"
+    script.write_text(
+        "".join(f"printf '%s%d\\n' {mark} {its.line}\n{its.script}\nprintf '%s%d\\n' {mark} $?\n" for its in steps)
+        # What a page leaves in the background ends with it.
+        + "kill $(jobs -p) 2>/dev/null\nwait\n"
     )
-    # What a page leaves in the background ends with it.
-    script += "kill $(jobs -p) 2>/dev/null\nwait\n"
-    with Program(("bash",), cwd=folder, env=environment, stdin=PIPE, stdout=PIPE, stderr=STDOUT, text=True) as shell:
+    with (
+        printed.open("w") as output,
+        Program(
+            ("bash", script), cwd=folder, env=environment, stdin=DEVNULL, stdout=output, stderr=STDOUT, process_group=0
+        ) as shell,
+    ):
         try:
-            everything, _ = shell.communicate(script, LIMIT_S)
-        except BaseException:
-            shell.kill()
-            raise
+            shell.wait(LONG_S)
+        except BaseException as error:
+            os.killpg(shell.pid, SIGKILL)
+            raise AssertionError(f"{document} did not end:\n{printed.read_text()}") from error
+    everything = printed.read_text()
     found = re.findall(rf"{MARK}(\d+)\n([^{MARK}]*){MARK}(\d+)\n", everything)
     for step, (line, output, code) in zip(steps, found, strict=True):
         where = f"{document}:{step.line}"
