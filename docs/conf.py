@@ -37,4 +37,5 @@ html_theme = "furo"
 html_title = f"shardq {__version__}"
 html_theme_options = {"navigation_with_keys": True}
 html_copy_source = False
+html_show_copyright = False
 html_show_sourcelink = False

@@ -58,17 +58,18 @@ class LockSettings(FromEnvironment, prefix="QUEUE_LOCK_"):
     """Environment prefix `QUEUE_LOCK_`."""
 
     prefix: str = text("lock_")
-    """Put before lock keys where they share a name space with others (Redis)."""
+    """Begins the claims of a `RedisLock` that has no storage."""
     timeout: float = number(24 * 60 * 60, gt=0, le=LONGEST_S)
-    """Lease in seconds where a lock lives by time (Redis). In memory and in shared memory a lock is held until it is
-    released or its holder is dead, so there it is not used."""
+    """Lease in seconds where a lock lives by time (Redis); where it is not set, 30. The worker renews it, or its
+    supervisor for it. In memory and in shared memory a lock is held until it is released or its holder is dead, so
+    there it is not used."""
 
 
 class StorageSettings(FromEnvironment, prefix="QUEUE_STORAGE_"):
     """Environment prefix `QUEUE_STORAGE_`."""
 
     prefix: str = text("tube_")
-    """Put before tube names where they share a name space with others (Redis)."""
+    """Begins all keys of a storage on a server (Redis)."""
     when_full: Literal["wait", "raise"] = one_of("wait", "raise")
     """What `register` does without room: wait for it, or raise `QueueFull`. Inside a handler it always raises."""
     safety_net: float = number(1.0, gt=0, le=LONGEST_S)

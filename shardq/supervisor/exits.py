@@ -27,8 +27,10 @@ class Exit(IntEnum):
     Next: `shardq status` shows its pid: stop that one, or serve another `--url`.
     """
     SEGMENT = 5
-    """The segment cannot be created or attached to, or the system refuses what the supervisor or a worker needs; or the
-    server of the storage cannot be reached when it starts, or does not let it in.
+    """The segment cannot be created or attached to, or the system refuses what that takes: memory, address space,
+    descriptors, a /dev/shm that can be written, files that are this user's alone. Or the server of the storage cannot
+    be reached, or does not let this user in. A worker ends with it as well, and so does a supervisor if its first
+    workers do.
 
     Next: the message names the limit, the file or the server: see `SegmentError`, `StorageUnavailable`,
     `StorageRefused`.
@@ -45,7 +47,7 @@ class Exit(IntEnum):
     Next: `shardq stack` shows next time where workers are: give `--shutdown-timeout` more, or handlers a `timeout_s`.
     """
     DEAD_LETTERS = 8
-    """Drained, but some requests failed for good: they are dead letters now.
+    """Drained, but some requests failed for good and are dead letters now. After 6 there may be new ones as well.
 
     Next: `shardq dead list` shows them: mend the handler, then `shardq dead requeue`.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from docs.extensions.facts import commands, errors, exits, metrics, settings
+from docs.extensions.facts import commands, errors, exits, settings
 
 #: By the names that the directive `fact` takes.
 FACTS: Mapping[str, Callable[[], str]] = {
@@ -13,5 +13,4 @@ FACTS: Mapping[str, Callable[[], str]] = {
     "commands": commands.text,
     "exits": exits.text,
     "errors": errors.text,
-    "metrics": metrics.text,
 }

@@ -22,14 +22,14 @@ def text() -> str:
 
 
 def _table(cls: type[FromEnvironment]) -> str:
-    return table(("variable", "field", "default", "meaning"), _rows(cls))
+    return table(("variable", "default", "meaning"), _rows(cls))
 
 
-def _rows(cls: type[FromEnvironment]) -> Iterator[tuple[str, str, str, str]]:
+def _rows(cls: type[FromEnvironment]) -> Iterator[tuple[str, str, str]]:
     meanings, prefix = cls.descriptions(), cls.model_config["env_prefix"]
     for name, field in cls.model_fields.items():
         variable = field.variable or f"{prefix}{name.upper()}"
-        yield code(variable), code(name), _default(field), meanings[name]
+        yield code(variable), _default(field), meanings[name]
 
 
 def _default(field: Field) -> str:
