@@ -31,6 +31,10 @@ class Route(NamedTuple):
         highest bit; text counts as its UTF-8, an integer as its shortest big-endian bytes with a sign. `threads`: fold
         onto so many threads, as the remainder. Keys that come to the same thread share it, which costs them nothing
         but being handled side by side. Raises `HandlerError` for other keys. About a microsecond.
+
+        >>> from shardq import Route
+        >>> Route.by(7), Route.by("Ann", threads=16)
+        (Route(thread=7, priority=0), Route(thread=14, priority=0))
         """
         if threads is not None and (type(threads) is not int or threads < 1):
             raise HandlerError(f"Route.by(threads={shown(threads)}) cannot be: give a number of threads from 1 up")
