@@ -23,6 +23,7 @@ PAGES = {
     "examples/thumbnails/README.md": "project/thumbnails",
     "examples/sweep/README.md": "project/sweep",
     "examples/replay/README.md": "project/replay",
+    "examples/deploy/README.md": "project/deploy",
     "examples/monitoring/README.md": "project/monitoring",
 }
 _FILES = {page: path for path, page in PAGES.items()}
