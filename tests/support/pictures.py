@@ -11,6 +11,7 @@ from urllib.parse import quote
 from PIL import Image
 
 from shardq import connect
+from shardq.model import Action
 from shardq.web.access import Token
 from shardq.web.application import application
 from shardq.web.desk import Site
@@ -32,12 +33,25 @@ PICTURES = {
     "letter": ("dead?all=1", "tbody th a", "light"),
     "ask": ("ask?what=requeue&all=1", "", "light"),
     "later": ("later", "", "light"),
+    "audit": ("audit", "", "light"),
     "overview-dark": ("", "", "dark"),
 }
 _FOLDER = ROOT / "docs" / "howto" / "page"
 _COLOURS = 160
 #: How long the family works before, in milliseconds: the last hour has some points then.
 _MEANWHILE_MS = 35_000
+
+
+#: What operators did before.
+_ACTIONS = (
+    Action("pause", "shop.jobs/Notify", 1, "the mailer is down", "ann", 1000, 4711, "shop-1", "command"),
+    Action(
+        "dead requeue", "shop.jobs/Resize, type=TimeoutError", 1204, "disk was full", "bob", 1001, 812, "shop-1", "page"
+    ),
+    Action("dead drop", "shop.jobs/Resize, user.id=***", 3, "account is closed", "bob", 1001, 812, "shop-1", "page"),
+    Action("resume", "shop.jobs/Notify", 1, "", "ann", 1000, 4720, "shop-1", "command"),
+    Action("later skip", "shop.jobs/Report/0/0#5a3f09bc", 1, "public holiday", "ann", 1000, 4733, "shop-1", "command"),
+)
 
 
 async def _fill(url: str) -> None:
@@ -50,6 +64,8 @@ async def _fill(url: str) -> None:
             await queue.register(Notify, photo, defer=1800 * minutes)
         await queue.register(Resize, *photos)
         await queue.register(Notify, *photos)
+        for action in _ACTIONS:
+            await queue.storage.record(action)
 
 
 def main() -> None:
