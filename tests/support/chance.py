@@ -9,12 +9,19 @@ from __future__ import annotations
 import os
 import secrets
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from random import Random
+from typing import TypeVar
 
 import pytest
 
 #: Environment variable that repeats a run.
 SEED = "SHARDQ_FAULTS_SEED"
+
+#: Whether a run tries all that it would draw from otherwise.
+EVERYTHING = os.environ.get("SHARDQ_FAULTS") == "all"
+
+T = TypeVar("T")
 
 #: Name of the property of a test that holds a figure.
 _FIGURE = "tried"
@@ -23,6 +30,11 @@ _FIGURE = "tried"
 def choose_seed() -> None:
     """Before any process is started that runs tests."""
     os.environ[SEED] = os.environ.get(SEED) or str(secrets.randbelow(1_000_000))
+
+
+def sample_of_run(cases: Sequence[T], count: int) -> list[T]:
+    """So many of the cases of a test, in the order of a draw, or all. The same in each process that runs tests."""
+    return list(cases) if EVERYTHING else Random(os.environ.get(SEED)).sample(cases, min(count, len(cases)))
 
 
 def seed_line() -> str:

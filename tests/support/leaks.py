@@ -14,7 +14,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -44,6 +44,8 @@ PRIVATE_SEGMENT = re.compile(r"-private-([0-9]+)-")
 
 #: Process ids of children that outlive a test on purpose.
 lasting: set[int] = set()
+#: And of processes that do so with whatever they start.
+_lasting_families: set[int] = set()
 
 
 def begin_run() -> None:
@@ -105,7 +107,22 @@ def family() -> list[psutil.Process]:
     """Every process that this one's tests started, directly or not, orphans included."""
     if not _has_children():
         return []
-    return [process for process in psutil.Process().children(recursive=True) if not _lives_with_interpreter(process)]
+    return [
+        process
+        for process in _without_lasting_families(psutil.Process().children(recursive=True))
+        if not _lives_with_interpreter(process)
+    ]
+
+
+@contextmanager
+def outliving_tests() -> Iterator[None]:
+    """All that runs below this process now outlives tests, with what it starts, as long as this is entered."""
+    pids = {process.pid for process in family()}
+    _lasting_families.update(pids)
+    try:
+        yield
+    finally:
+        _lasting_families.difference_update(pids)
 
 
 def leaked_processes(limit_s: float = LIMIT_S) -> list[str]:
@@ -148,6 +165,20 @@ def _lives_with_interpreter(process: psutil.Process) -> bool:
 def _is_server(words: list[str]) -> bool:
     """Whether a command line is that of a Redis or Valkey server."""
     return bool(words) and ("redis-server" in words[0] or "valkey-server" in words[0])
+
+
+def _without_lasting_families(processes: list[psutil.Process]) -> list[psutil.Process]:
+    if not _lasting_families:
+        return processes
+    parents = dict[int, int]()
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            parents[process.pid] = process.ppid()
+
+    def lasts(pid: int) -> bool:
+        return pid in _lasting_families or (pid in parents and lasts(parents[pid]))
+
+    return [process for process in processes if not lasts(process.pid)]
 
 
 def _describe(process: psutil.Process) -> str:
