@@ -15,6 +15,7 @@ from shardq.protocols import Lock, Storage
 from tests.support.able import able_driver
 from tests.support.chance import choose_seed, figures, seed_line
 from tests.support.drivers import DRIVERS, Backend, Driver
+from tests.support.further import left_out
 from tests.support.leaks import begin_run, end_run, leaked_files, leaked_processes, stray_files
 from tests.support.lean import LeanProcess
 from tests.support.redis_cluster import end_cluster
@@ -53,6 +54,15 @@ def pytest_unconfigure() -> None:
 def pytest_collectstart() -> None:
     """What is collected stays: to look for garbage among it takes a fifth of the time."""
     gc.disable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Once it is known which tests are chosen by name."""
+    without = left_out(items, one_of_each=config.getoption("--one-of-each"))
+    config.hook.pytest_deselected(items=without)
+    gone = set(without)
+    items[:] = [item for item in items if item not in gone]
 
 
 def pytest_collection_finish() -> None:
