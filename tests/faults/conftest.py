@@ -15,9 +15,8 @@ from random import Random
 import pytest
 
 from shardq.drivers.shared.engine import VARIABLE
-from tests.support.chance import SEED, add_figure
+from tests.support.chance import EVERYTHING, SEED, add_figure
 
-EVERYTHING = os.environ.get("SHARDQ_FAULTS") == "all"
 #: How long a test may take that tries every step, seconds: on a busy machine some of them take minutes.
 _EVERYTHING_S = 3600
 KILLS = int(os.environ.get("SHARDQ_FAULTS_KILLS", "25"))

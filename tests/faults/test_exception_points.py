@@ -9,8 +9,9 @@ import pytest
 
 from shardq.shm.processes.guard import PATIENCE_S, Guard
 from tests.faults.kit.case import Operation
+from tests.faults.kit.drawn import Blow, operations_with
 from tests.faults.kit.image import state_of
-from tests.faults.kit.operations import OPERATIONS, operation_named
+from tests.faults.kit.operations import operation_named
 from tests.faults.kit.outcome import Seen, check_outcome, recorded
 from tests.faults.kit.points import Child, ChildFailed, Gate, Step, lines_in, one_of_each_line, striking_at
 from tests.faults.kit.scene import WEDGED_S, Scene
@@ -29,7 +30,7 @@ WAY_IN = (
 SOON_S = 50 * PATIENCE_S
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=str)
+@pytest.mark.parametrize("operation", operations_with(Blow.EXCEPTION), ids=str)
 @pytest.mark.timeout(1800)
 def test_exception_at_any_line_leaves_all_or_nothing(
     operation: Operation, random: Random, everything: bool, tried: Callable[[str, int], None], lean: LeanProcess

@@ -30,7 +30,7 @@ from tests.support.tasks import LIMIT_S
 T = TypeVar("T")
 
 #: Lines that a sampled run dies at, of the worker and of the caller.
-SAMPLE = 12
+SAMPLE = 6
 #: Requests of a trial, more than a batch of each thread.
 REQUESTS = 5
 WORKING = (*SCOPE, f"{PACKAGE / 'working'}{os.sep}", f"{PACKAGE / 'results'}{os.sep}")

@@ -10,43 +10,42 @@ import pytest
 from tests.faults.kit.case import Operation
 from tests.faults.kit.operations import OPERATIONS
 from tests.faults.kit.outcome import Seen, check_done, seen
-from tests.faults.kit.points import Child, Step, die_at
+from tests.faults.kit.points import Line, Step, die_at, lines_of
 from tests.faults.kit.scene import Scene
-from tests.faults.kit.trial import Stage, check_survivor, problems_of, trials
+from tests.faults.kit.trial import Stage, check_survivor, problems_of, trials_at
 from tests.support.lean import LeanProcess
 
 #: Lines of one operation that a sampled run dies at.
-SAMPLE = 2
+SAMPLE = 1
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=str)
 @pytest.mark.timeout(1800)
-def test_death_at_any_line_leaves_all_or_nothing(
+def test_an_operation_has_its_effect_and_death_at_any_line_of_it_leaves_all_or_nothing(
     operation: Operation, random: Random, everything: bool, tried: Callable[[str, int], None], lean: LeanProcess
 ) -> None:
-    count, failed = lean.call(trials, operation, None if everything else SAMPLE, random, problems_after)
+    count, failed = lean.call(deaths, operation, None if everything else SAMPLE, random)
     tried("kill points", count)
     assert not failed, f"{len(failed)} of {count} deaths\n" + "\n".join(failed)
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=str)
-def test_undisturbed_operation_has_its_effect(operation: Operation, lean: LeanProcess) -> None:
-    lean.call(do_undisturbed, operation)
+def deaths(operation: Operation, most: int | None, random: Random) -> tuple[int, list[str]]:
+    """At how many lines a process died, and what was wrong then. Raises `AssertionError` where something is wrong even
+    without a death.
+    """
+    return trials_at(lines_when_undisturbed(operation), operation, most, random, problems_after)
 
 
-def do_undisturbed(operation: Operation) -> None:
+def lines_when_undisturbed(operation: Operation) -> list[Line]:
+    """Every line of the operation, from a run of it that nothing cut off and that had its effect."""
     there = operation.scene()
     try:
         before = seen(there)
-        Child(lambda: act(operation, there)).end()
+        lines = lines_of(lambda: operation.readied(there), lambda: operation.act(there))
         check_survivor(operation, before, there, check_done)
     finally:
         there.end()
-
-
-def act(operation: Operation, there: Scene) -> None:
-    operation.readied(there)
-    operation.act(there)
+    return lines
 
 
 def problems_after(stage: Stage, step: Step) -> list[str]:

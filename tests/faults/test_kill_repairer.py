@@ -11,7 +11,8 @@ import pytest
 import shardq
 from shardq.shm.journal import Journal
 from tests.faults.kit.case import Operation
-from tests.faults.kit.operations import OPERATIONS, operation_named
+from tests.faults.kit.drawn import Blow, operations_with
+from tests.faults.kit.operations import operation_named
 from tests.faults.kit.outcome import Seen, recorded
 from tests.faults.kit.points import (
     Action,
@@ -65,7 +66,7 @@ def test_the_files_whose_deaths_are_tried_are_there() -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=str)
+@pytest.mark.parametrize("operation", operations_with(Blow.DEATH_OF_THE_REPAIRER), ids=str)
 @pytest.mark.timeout(1800)
 def test_death_of_the_repairer_leaves_all_or_nothing(
     operation: Operation, random: Random, everything: bool, tried: Callable[[str, int], None], lean: LeanProcess

@@ -22,7 +22,7 @@ from shardq.errors import StorageMoved
 from shardq.model import Hand, Terms
 from shardq.moving import mover
 from shardq.moving.ends import ends
-from tests.faults.conftest import EVERYTHING
+from tests.support.chance import EVERYTHING
 from tests.support.drivers import MIB, Backend, driver_named
 from tests.support.forked import Forked
 from tests.support.moving import dumped, fill

@@ -7,7 +7,6 @@ Each mutant is tried in a process of its own. A run tries a sample of them. `SHA
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from random import Random
@@ -23,18 +22,18 @@ from shardq.shm.tubes.claims import Claims
 from shardq.shm.tubes.directory import Directory
 from shardq.shm.verbs.recovery import Recovery
 from tests.faults import test_exception_points, test_kill_points, test_kill_repairer, test_stop_points
-from tests.faults.conftest import EVERYTHING
 from tests.faults.explorer.guard import contest, guard_module
 from tests.faults.explorer.worlds import Plan, Violation, World, random_plans, run_sample
-from tests.faults.kit.mutants import spoil
+from tests.faults.kit.mutants import is_in_the_source, spoil
 from tests.faults.kit.operations import operation_named
 from tests.faults.kit.outcome import recorded
 from tests.faults.kit.points import steps_at, steps_in
 from tests.faults.kit.trial import ProblemsAfter, problems_at, staged
-from tests.support.chance import SEED
+from tests.support.chance import sample_of_run
 from tests.support.lean import LeanProcess
 
-SAMPLE = 4
+#: Mutants that a sampled run tries, and those of the guard that only an order of events shows.
+SAMPLE, SAMPLE_OF_GUARDS = 4, 4
 #: Tries in which a spoilt guard has to be caught. Most are caught within hundreds.
 CATCH = 40_000
 
@@ -246,12 +245,13 @@ MUTANTS = (
 )
 
 
-def of_this_run() -> list[Mutant]:
-    """The same in each process that runs tests."""
-    return list(MUTANTS) if EVERYTHING else Random(os.environ.get(SEED)).sample(MUTANTS, SAMPLE)
+def test_each_mutant_lacks_something_that_is_in_the_source() -> None:
+    """Also those that a sampled run does not try."""
+    assert [mutant.name for mutant in MUTANTS if not is_in_the_source(mutant.owner, mutant.old)] == []
+    assert [mutant.name for mutant in MUTANT_GUARDS if not is_in_the_source(Guard, mutant.old)] == []
 
 
-@pytest.mark.parametrize("mutant", of_this_run(), ids=str)
+@pytest.mark.parametrize("mutant", sample_of_run(MUTANTS, SAMPLE), ids=str)
 def test_mutant_is_caught(mutant: Mutant, tried: Callable[[str, int], None], lean: LeanProcess) -> None:
     found = lean.call(problems_of, mutant.name, spoilt=False)
     assert not found, f"the proof fails of what is good: {found}"
@@ -314,7 +314,7 @@ MUTANT_GUARDS = (
 )
 
 
-@pytest.mark.parametrize("mutant", MUTANT_GUARDS, ids=str)
+@pytest.mark.parametrize("mutant", sample_of_run(MUTANT_GUARDS, SAMPLE_OF_GUARDS), ids=str)
 def test_mutant_guard_is_caught_in_some_order_of_events(mutant: MutantGuard, lean: LeanProcess) -> None:
     lean.call(catch_guard, mutant.name)
 

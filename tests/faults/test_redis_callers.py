@@ -33,7 +33,7 @@ from tests.support.tasks import LIMIT_S
 
 Tried = Callable[[str, int], None]
 #: Steps that a sampled run dies at, of the worker and of the caller.
-SAMPLE = 8
+SAMPLE = 4
 MAKERS: dict[str, Callable[[], Backend]] = {
     "alone": lambda: make_redis(None),
     "partitions": lambda: make_redis(None, 3),

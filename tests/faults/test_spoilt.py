@@ -14,12 +14,13 @@ from shardq.shm.deferred import due_heap
 from shardq.shm.memory import slabs
 from shardq.shm.tubes import delivery, fifo, fifo_writer
 from shardq.shm.verbs import burying, outputs, recovery
-from tests.faults.kit.mutants import spoil
+from tests.faults.kit.mutants import is_in_the_source, spoil
 from tests.faults.kit.operations import operation_named
 from tests.faults.kit.outcome import recorded
 from tests.faults.kit.points import Line, Step, steps_in
 from tests.faults.kit.trial import Stage, staged
 from tests.faults.test_kill_points import problems_after
+from tests.support.chance import sample_of_run
 from tests.support.lean import LeanProcess
 
 BLAME = (
@@ -236,9 +237,16 @@ CHANGING = (
     *("shm/verbs/burying.py", "shm/actions.py"),
 )
 NOWHERE = Step("", 0, 1)
+#: How many a sampled run tries.
+SAMPLE = 4
 
 
-@pytest.mark.parametrize("spoilt", SPOILT, ids=str)
+def test_each_lacks_something_that_is_in_the_source() -> None:
+    """Also those that a sampled run does not try."""
+    assert [spoilt.name for spoilt in SPOILT if not is_in_the_source(spoilt.owner, spoilt.old)] == []
+
+
+@pytest.mark.parametrize("spoilt", sample_of_run(SPOILT, SAMPLE), ids=str)
 def test_spoilt_store_is_caught(spoilt: Spoilt, lean: LeanProcess) -> None:
     lean.call(catch, spoilt.name)
 

@@ -10,8 +10,8 @@ import pytest
 from shardq.shm import words as at
 from shardq.shm.processes.guard import PATIENCE_S
 from tests.faults.kit.case import Operation
+from tests.faults.kit.drawn import Blow, operations_with
 from tests.faults.kit.image import state_of
-from tests.faults.kit.operations import OPERATIONS
 from tests.faults.kit.outcome import Seen, check_done
 from tests.faults.kit.points import Child, Step, stopping_at
 from tests.faults.kit.scene import WEDGED_S, Scene, Wedged, settle
@@ -21,7 +21,7 @@ from tests.support.lean import LeanProcess
 SAMPLE = 1
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=str)
+@pytest.mark.parametrize("operation", operations_with(Blow.STOP), ids=str)
 @pytest.mark.timeout(1800)
 def test_who_is_stopped_at_any_line_finds_its_place_again(
     operation: Operation, random: Random, everything: bool, tried: Callable[[str, int], None], lean: LeanProcess

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 from collections.abc import AsyncIterator
@@ -27,6 +26,7 @@ from shardq.moving.mover import Ends, move
 from shardq.outputs import Output
 from shardq.settings import StorageSettings
 from tests.support import hands
+from tests.support.chance import EVERYTHING
 from tests.support.leaks import segment_name
 from tests.support.redis_server import minimal_rights, removed_when_right, running_server
 from tests.support.tasks import LIMIT_S
@@ -35,7 +35,7 @@ FOLDER = Path(driver.__file__).parent / "lua"
 VERBS = [*sorted(path.stem for path in FOLDER.glob("*.lua")), "pop with outputs", "turn with outputs"]
 PIPE, GRAVE = "app.jobs/Resize/7/0", "app.jobs/Resize/dead/0"
 #: Threads that are drained: a sample, or the number of the point.
-DRAINED = 100_000 if os.environ.get("SHARDQ_FAULTS") == "all" else 2000
+DRAINED = 100_000 if EVERYTHING else 2000
 #: Commands that look at all there is, or let something end by itself.
 FORBIDDEN = {"KEYS", "SCAN", "HSCAN", "SSCAN", "ZSCAN", "LPOS", "EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT"}
 

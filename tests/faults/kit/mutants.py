@@ -13,7 +13,12 @@ def spoil(owner: type, method: str, old: str, new: str) -> None:
     """
     module = sys.modules[owner.__module__]
     source = inspect.getsource(module)
-    assert source.count(old) == 1, f"{module.__name__} has {source.count(old)} times:\n{old}"
+    assert is_in_the_source(owner, old), f"{module.__name__} has {source.count(old)} times:\n{old}"
     changed: dict[str, Any] = {"__name__": module.__name__}
     exec(compile(source.replace(old, new), str(module.__file__), "exec"), changed)
     setattr(owner, method, vars(changed[owner.__name__])[method])
+
+
+def is_in_the_source(owner: type, text: str) -> bool:
+    """Whether the source of its module has this exactly once."""
+    return inspect.getsource(sys.modules[owner.__module__]).count(text) == 1

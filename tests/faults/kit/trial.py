@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from tests.faults.kit.case import Operation
 from tests.faults.kit.image import Image, state_of
 from tests.faults.kit.outcome import Seen, check_counted, check_outcome, recorded, seen
-from tests.faults.kit.points import Child, ChildFailed, Step, kill_children, one_of_each_line, sample
+from tests.faults.kit.points import Child, ChildFailed, Line, Step, kill_children, one_of_each_line, sample
 from tests.faults.kit.scene import Scene, check_usable, check_whole
 
 #: For how many seconds a scene is used: the times that stand in it are those of when it was built.
@@ -154,7 +154,14 @@ def trials(
     operation: Operation, most: int | None, random: Random, problems_after: ProblemsAfter
 ) -> tuple[int, list[str]]:
     """At how many lines of an operation it was cut off, a random choice of `most` (None: all), and what was wrong."""
-    steps = one_of_each_line(recorded(operation), random)
+    return trials_at(recorded(operation), operation, most, random, problems_after)
+
+
+def trials_at(
+    lines: Sequence[Line], operation: Operation, most: int | None, random: Random, problems_after: ProblemsAfter
+) -> tuple[int, list[str]]:
+    """The same where its lines are known."""
+    steps = one_of_each_line(lines, random)
     chosen = steps if most is None else sample(steps, most, random)
     return len(chosen), list(problems_at(operation, chosen, problems_after))
 
