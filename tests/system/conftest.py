@@ -6,23 +6,27 @@ import os
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from shardq import Queue, Worker
 from shardq.protocols import Storage
 from shardq.shm.files.own_files import remove_files
-from tests.support import workers
+from tests.support import browser, workers
 from tests.support.able import able_driver, required_by
 from tests.support.drivers import ONE_OF_EACH, Backend, Driver
 from tests.support.homes import Home, home_of
 from tests.support.jobs import Folder
+from tests.support.leaks import outliving_tests
 from tests.support.loops import ASYNCIO, BOTH, LOOP, Loops, loops_for
 from tests.support.programs import Supervise
 from tests.support.python import executed_starts, quick_starts
 from tests.support.segments import new_name
 from tests.support.supervised import Start
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -92,6 +96,13 @@ def start(home: Home) -> Iterator[Start]:
 @pytest.fixture
 def url(home: Home) -> str:
     return home.url
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One browser for all tests of a file. Each has contexts of its own: they share no cookies and no cache."""
+    with browser.browser(tmp_path_factory.mktemp("browser")) as started, outliving_tests():
+        yield started
 
 
 @pytest.fixture

@@ -19,12 +19,11 @@ from shardq.drivers import SharedStorage
 from shardq.model import Action
 from shardq.web.access import Token
 from shardq.web.application import application
-from tests.support import browser, hostile
+from tests.support import hostile
 from tests.support import letters as storing
 from tests.support.browser import elsewhere, opened, until_text
 from tests.support.chance import EVERYTHING, sample_of_run
 from tests.support.drivers import MIB
-from tests.support.leaks import outliving_tests
 from tests.support.letters import Fulfil, Notify, Order, User
 from tests.support.page import COOKIE, SECRET, served, site_of
 
@@ -32,13 +31,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 ORDERS = [Order(number, User(number), "timed out" if number % 2 else "key") for number in range(6)]
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """One browser for all tests, each of which has contexts of its own: they share no cookies and no cache."""
-    with browser.browser(tmp_path_factory.mktemp("browser")) as started, outliving_tests():
-        yield started
 
 
 @pytest.fixture

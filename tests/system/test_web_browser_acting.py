@@ -12,7 +12,7 @@ import pytest
 from shardq import connect
 from shardq.web.access import Token
 from shardq.web.application import application
-from tests.support import browser, jobs
+from tests.support import jobs
 from tests.support.browser import elsewhere, opened, until_text
 from tests.support.homes import Home, ServerHome
 from tests.support.jobs import Folder, Gated
@@ -25,12 +25,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 HOUR_S = 3600
-
-
-@pytest.fixture
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with browser.browser(tmp_path_factory.mktemp("browser")) as started:
-        yield started
 
 
 @pytest.fixture
