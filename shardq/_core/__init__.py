@@ -12,7 +12,12 @@ the frequent case, it leaves to Python, having changed nothing. The files, each 
 * `extents.c`: memory for messages (`shm/memory/extents.py`, `reserve.py`)
 * `sleepers.c`: which processes to ring (`shm/processes/sleepers.py`, `bells.py`)
 * `tallies.c`: what is counted (`shm/tubes/tallies.py`)
-* `claims.c`: which threads have work (`shm/tubes/claims.py`)
+* `claims.c`: which threads have work, and who serves them (`shm/tubes/claims.py`)
+* `chains.c`: how a tube's records hang together (`shm/memory/record_chain.py`)
+* `batches.c`: what is handed out (`shm/tubes/fifo.py`, `delivery.py`)
+* `acknowledge.c`: what leaves (`shm/tubes/fifo.py`, `shm/verbs/delivering.py`)
+* `turn.c`: a worker's turn, and its rest (`shm/verbs/delivering.py`, `waiting.py`)
+* `results.c`: what a turn is asked, and what came of it, as Python sees them
 * `plan.c`: where the messages of a call go; changes nothing
 * `append.c`: storing a call (`shm/verbs/appending.py`)
 * `module.c`: the type `Core` as Python sees it

@@ -1,7 +1,17 @@
-/* Which threads have work: see `shm/tubes/claims.py`. */
-#include <time.h>
+/* Which threads have work, and which process serves them: see `shm/tubes/claims.py`. */
+#include <string.h>
 
 #include "core.h"
+
+/* Whether the tube is still what Python found by its pipe. */
+bool place_stands(const Core *core, const Place *place)
+{
+    if (place->thread >= core->at.threads || place->tube >= core->at.tubes)
+        return false;
+    if (load(core, thread_word(core, place->thread) + AT_THREAD_GENERATION) != place->generation)
+        return false;
+    return load(core, tube_word(core, place->tube) + AT_TUBE_THREAD) == place->thread + 1;
+}
 
 /* Whether a thread may get messages here: what `claims_work_arrived` would do of it is a frequent case. */
 bool claims_take_work(Core *core, uint64_t thread)
@@ -45,4 +55,145 @@ bool claims_work_arrived(Core *core, uint64_t thread)
     if (slot_sleeps(core, slot))
         slot_call(core, slot);
     return true;
+}
+
+/* Whether the thread is bound to this process with this token. */
+bool claims_hold(const Core *core, uint64_t thread, uint64_t token)
+{
+    uint64_t word = thread_word(core, thread);
+    return token && load(core, word + AT_THREAD_TOKEN) == token && load(core, word + AT_THREAD_OWNER) == core->identity;
+}
+
+/* Whether each thread that is bound has a worker that lives. False: Python has to free some. */
+bool claims_orphans_seen(Core *core)
+{
+    const uint8_t *map = core->bytes + core->at.thread_map, *found = map;
+    while ((found = memchr(found, AT_THREAD_BOUND, core->at.threads - (uint64_t)(found - map)))) {
+        uint64_t thread = (uint64_t)(found++ - map);
+        if (!owner_is_alive(core, load(core, thread_word(core, thread) + AT_THREAD_OWNER)))
+            return false;
+    }
+    return true;
+}
+
+/* The next thread with this byte in the map, going round from behind `after`. */
+static int64_t next_byte(const Core *core, uint64_t map, uint8_t value, int64_t after)
+{
+    const uint8_t *bytes = core->bytes + map;
+    uint64_t start = after < 0 || (uint64_t)after >= core->at.threads ? 0 : (uint64_t)after + 1;
+    const uint8_t *found = memchr(bytes + start, value, core->at.threads - start);
+    if (!found && start)
+        found = memchr(bytes, value, start);
+    return found ? found - bytes : NONE_READY;
+}
+
+static bool has_bit(const uint8_t *bits, uint64_t number)
+{
+    return bits[number / 8] >> number % 8 & 1;
+}
+
+/* More handlers than these are not looked for one by one. */
+#define MOST_SEARCHES 16
+
+static int64_t search_each(const Core *core, int64_t after, const uint8_t *bits)
+{
+    int64_t nearest = NONE_READY;
+    int searches = 0;
+    for (uint64_t number = 1; number < AT_OTHER_HANDLER; number++) {
+        if (!has_bit(bits, number))
+            continue;
+        int64_t found = next_byte(core, core->at.ready_map, (uint8_t)number, after);
+        if (++searches > MOST_SEARCHES)
+            return ODD;
+        if (found >= 0 && (nearest < 0 || (found <= after) < (nearest <= after) ||
+                           ((found <= after) == (nearest <= after) && found < nearest)))
+            nearest = found;
+    }
+    return nearest;
+}
+
+/* The next thread of these handlers with work and no worker. Those without a number of their own are known `by_name`,
+   if not all are meant. */
+int64_t next_ready(const Core *core, int64_t after, const uint8_t *bits, bool by_name)
+{
+    int64_t first = next_byte(core, core->at.thread_map, AT_THREAD_READY, after);
+    if (first < 0)
+        return NONE_READY;
+    uint64_t handler = load(core, thread_word(core, (uint64_t)first) + AT_THREAD_HANDLER);
+    if (!handler || handler > AT_OTHER_HANDLER || (handler == AT_OTHER_HANDLER && by_name))
+        return ODD;
+    if (has_bit(bits, handler))
+        return first;
+    if (memchr(core->bytes + core->at.ready_map, AT_OTHER_HANDLER, core->at.threads))
+        return ODD;
+    return search_each(core, after, bits);
+}
+
+/* The tubes of a thread. False: there are too many, or some that are in front of others. */
+bool tubes_of(const Core *core, uint64_t thread, Tubes *found)
+{
+    uint64_t next = load(core, thread_word(core, thread) + AT_THREAD_FIRST_TUBE);
+    for (found->count = 0; next; next = load(core, tube_word(core, next - 1) + AT_TUBE_NEXT)) {
+        if (next > core->at.tubes || found->count == MOST_TUBES)
+            return false;
+        uint64_t word = tube_word(core, next - 1);
+        if (load(core, word + AT_TUBE_THREAD) != thread + 1 || load(core, word + AT_TUBE_FRONT))
+            return false;
+        found->tubes[found->count++] = next - 1;
+    }
+    return true;
+}
+
+/* Whether any of the tubes has messages: 0 or 1. ODD: Python has to look. */
+int has_work(const Core *core, const Tubes *tubes)
+{
+    int works = 0;
+    for (uint64_t n = 0; n < tubes->count; n++) {
+        uint64_t tail, next_sequence;
+        if (!tail_of(core, tubes->tubes[n], &tail, &next_sequence))
+            return ODD;
+        works |= tail != 0;
+    }
+    return works;
+}
+
+static void set_state(Core *core, uint64_t thread, uint8_t state)
+{
+    store_byte(core, core->at.thread_map + thread, state);
+    store_byte(core, core->at.ready_map + thread, 0);
+}
+
+/* End the thread's binding. False: it is over, and the journal stands for Python to mend the rest. */
+bool release(Core *core, uint64_t thread, bool works)
+{
+    uint64_t word = thread_word(core, thread);
+    journal_declare(core, thread);
+    store(core, word + AT_THREAD_NOT_BEFORE_NS, 0);
+    store(core, word + AT_THREAD_FAILURES, 0);
+    store(core, word + AT_THREAD_OWNER, 0);
+    if (!works)
+        set_state(core, thread, AT_THREAD_IDLE);
+    else if (!make_ready(core, thread))
+        return false;
+    journal_clear(core);
+    note_end(core, 0);
+    return true;
+}
+
+/* Bind a thread that is ready to this process. Returns the token. */
+uint64_t claim(Core *core, uint64_t thread, const Tubes *tubes)
+{
+    uint64_t word = thread_word(core, thread), token = load(core, AT_TOKEN) + 1;
+    journal_declare(core, thread);
+    /* The counter first: a token is never given out twice, even if this process dies here. */
+    store(core, AT_TOKEN, token);
+    store(core, word + AT_THREAD_TOKEN, token);
+    for (uint64_t n = 0; n < tubes->count; n++)
+        store(core, tube_word(core, tubes->tubes[n]) + AT_TUBE_HANDED, 0);
+    store(core, word + AT_THREAD_NOT_BEFORE_NS, 0);
+    store(core, word + AT_THREAD_TAKEN, 0);
+    store(core, word + AT_THREAD_OWNER, core->identity);
+    set_state(core, thread, AT_THREAD_BOUND);
+    journal_clear(core);
+    return token;
 }

@@ -32,6 +32,24 @@ typedef struct {
     uint64_t asked; /* the call that named it last: none may name it twice */
 } Place;
 
+/* Where some messages of a record are that are handed out. */
+typedef struct {
+    uint64_t ends, payload, low, high, count;
+} Slice;
+
+/* More slices than this no batch has here. */
+#define MOST_SLICES 512
+/* A section calls a process for each part of a call, and the supervisor. */
+#define MOST_DUE (AT_MOST_PARTS + 2)
+
+/* What Python has found out of a thread, which holds as long as its generation stays. */
+typedef struct {
+    uint64_t generation;
+    PyObject *key, *handler; /* NULL: nothing is known */
+    PyObject *pipe;          /* of the priority that was handed out last */
+    int64_t priority;
+} KnownThread;
+
 typedef struct {
     PyObject_HEAD
     Py_buffer view;
@@ -44,12 +62,21 @@ typedef struct {
     uint64_t reserve_least, reserve_half, piece_bytes, surely_fits, growth_class;
     PyObject *guard, *lock_threads, *unlock_threads;
     PyObject *places; /* by pipe */
+    PyObject *waiting, *watch;
+    PyObject *threads; /* numbers of those that are known, by key */
+    KnownThread *known;
+    PyObject *served; /* the handlers that were looked for last, and their numbers as bits */
+    uint8_t served_bits[AT_SERVED_BYTES];
+    uint64_t orphans_due_ns;
+    uint64_t found_tube, found_through, found_address; /* of the message that was handed out last */
+    Slice slices[MOST_SLICES];
     PyObject *blocks; /* of `Tallies`: the first word of what is counted of each handler */
     uint64_t rates_due_ns[HANDLER_NUMBERS];
     /* By slot: its last attempt when it was called, and when it was rung last; whether it is to be rung; whether this
        section has seen that it is alive. */
     uint64_t *called, *rung;
     uint8_t *due, *seen_alive;
+    bool any_due;
     uint64_t calls;
 } Core;
 
@@ -172,13 +199,85 @@ void slot_call(Core *core, uint64_t slot);
 bool call_for_handler(Core *core, uint64_t handler);
 void forget_calls(Core *core);
 
+void slot_ring(Core *core, uint64_t slot);
+bool pass_call_on(Core *core);
+
 /* tallies.c */
 int64_t tally_block(const Core *core, uint64_t handler);
 void tally_accepted(Core *core, uint64_t handler, uint64_t count);
 
+void tally_done(Core *core, uint64_t handler, uint64_t count);
+void tally_ended(Core *core, uint64_t handler, uint64_t count, uint64_t spent_ns);
+void tally_handed_out(Core *core, uint64_t handler, uint64_t waited_us);
+
 /* claims.c */
+#define MOST_TUBES 16
+typedef struct {
+    uint64_t tubes[MOST_TUBES], count;
+} Tubes;
+
+/* Of searches: there is none, and one that Python has to look at. */
+#define NONE_READY -1
+#define ODD -2
+
+bool place_stands(const Core *core, const Place *place);
 bool claims_take_work(Core *core, uint64_t thread);
 bool claims_work_arrived(Core *core, uint64_t thread);
+bool claims_hold(const Core *core, uint64_t thread, uint64_t token);
+bool claims_orphans_seen(Core *core);
+int64_t next_ready(const Core *core, int64_t after, const uint8_t *bits, bool by_name);
+bool tubes_of(const Core *core, uint64_t thread, Tubes *found);
+int has_work(const Core *core, const Tubes *tubes);
+bool release(Core *core, uint64_t thread, bool works);
+uint64_t claim(Core *core, uint64_t thread, const Tubes *tubes);
+
+/* chains.c */
+typedef struct {
+    Record record;
+    Extent extent;
+    uint64_t tail, next; /* of the tube; where the next record is */
+    bool began;
+} Chain;
+
+void chain_begin(Chain *chain, uint64_t address, uint64_t tail);
+bool chain_next(const Core *core, Chain *chain);
+bool tail_of(const Core *core, uint64_t tube, uint64_t *tail, uint64_t *next_sequence);
+
+/* batches.c */
+typedef struct {
+    uint64_t tube, sequence, through, count, slices, payload_bytes, accepted_us, taken_us, last_record;
+    int64_t priority;
+} Batch;
+
+bool batch_find(Core *core, uint64_t thread, const Tubes *tubes, PyObject *terms, Batch *found);
+void batch_hand_out(Core *core, uint64_t thread, PyObject *terms, Batch *batch);
+void note_end(Core *core, uint64_t done);
+PyObject *batch_read_out(const Core *core, const Batch *batch, PyObject **ends);
+
+/* acknowledge.c */
+bool acknowledge(Core *core, const Place *place, uint64_t token, uint64_t through);
+
+/* turn.c */
+typedef enum { TURN_GENERAL, TURN_ACKNOWLEDGED, TURN_RELEASED, TURN_DONE } Turned;
+
+typedef struct {
+    PyObject *names, *terms;
+    bool stays, has_hand, rests, may_sleep, was_asleep;
+    const Place *place; /* of the batch in hand, NULL: it is empty */
+    uint64_t thread, token, through;
+    int64_t last_served;
+    uint64_t asleep, watched; /* coroutines that sleep, and which servers are watched */
+    /* What comes of it. */
+    bool found, falls_asleep, passes_on;
+    Batch batch;
+} Turn;
+
+Turned turn_take(Core *core, Turn *turn);
+
+/* results.c */
+bool turn_read(Core *core, Turn *turn, PyObject *hand, PyObject *names, PyObject *terms);
+PyObject *turn_told(Core *core, const Turn *turn, Turned turned);
+PyObject *slots_due(Core *core);
 
 /* plan.c */
 typedef struct {

@@ -4,6 +4,14 @@ from collections.abc import Sequence
 from mmap import mmap
 from typing import Any, Literal
 
+from shardq.model import AllTerms, Hand
+
+#: What was handed out: pipe, first number, number behind the last, ends of 4 bytes each, the messages, when (Unix us).
+Batch = tuple[str, int, int, bytes, bytes, int]
+#: Of a turn: how far it got (1: the batch is acknowledged, 2: and the thread released, 3: all is done), the slots to
+#: ring, what is in hand (key, token, batch), whether this process lies down, whether Python has to pass a call on.
+Told = tuple[int, tuple[int, ...], tuple[str, int, Batch | None] | None, bool, bool]
+
 #: Of the numbers that it was compiled from: see `header.digest`.
 WORDS_DIGEST: int
 
@@ -23,6 +31,8 @@ class Core:
         guard: Any,
         threads: Any,
         blocks: list[int],
+        waiting: Any,
+        watch: Any,
         reserve_least: int,
         reserve_half: int,
         piece_bytes: int,
@@ -35,6 +45,27 @@ class Core:
         """Add messages to tubes that are known, all or none. Returns the slots to ring. False: it did, and the next
         process that enters the guard has something to mend. None: it is not the frequent case.
         """
+
+    def turn(self, hand: Hand | None, names: frozenset[str] | None, terms: AllTerms, stays: bool, /) -> Told | None:
+        """See `Delivering.turn`. None: it is not the frequent case."""
+
+    def rest(
+        self,
+        hand: Hand | None,
+        names: frozenset[str] | None,
+        terms: AllTerms,
+        stays: bool,
+        was_asleep: bool,
+        may_sleep: bool,
+        /,
+    ) -> Told | None:
+        """See `Delivering.rest`. None: it is not the frequent case."""
+
+    def learn_thread(self, thread: int, generation: int, key: str, handler: str, /) -> None:
+        """The thread has this key as long as it has this generation."""
+
+    def learn_served(self, names: frozenset[str] | None, bits: bytes, /) -> None:
+        """The numbers of the handlers that are looked for from now on, one bit for each."""
 
     def learn(self, pipe: str, thread: int, generation: int, tube: int, /) -> None:
         """The pipe has this tube as long as its thread has that generation."""

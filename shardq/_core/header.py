@@ -28,6 +28,10 @@ _TEXT = """\
 
 {defines}
 
+/* Of the times of so many bits: the bucket of the shortest, and behind which times the next two begin. */
+#define TALLY_STEPS \
+{steps}
+
 #define WORDS_DIGEST {digest}U
 
 /* What is read of a Layout. */
@@ -62,7 +66,7 @@ def constants() -> dict[str, int]:
 
 def digest(numbers: dict[str, int]) -> int:
     """By which an extension is known that was compiled from other numbers than these."""
-    return crc32(repr((sorted(numbers.items()), LAYOUT)).encode())
+    return crc32(repr((sorted(numbers.items()), LAYOUT, model_tallies.STEPS)).encode())
 
 
 #: Of this version. Found out once: a test may change some of the numbers later.
@@ -74,7 +78,9 @@ def text() -> str:
     numbers = constants()
     defines = "\n".join(f"#define {name} {_literal(value)}" for name, value in numbers.items())
     layout = " \\\n".join(f"    each({name})" for name in LAYOUT)
-    return _TEXT.format(defines=defines, digest=WORDS_DIGEST, layout=layout)
+    steps = " \\\n".join(f"    {{{place}, {first}, {second}}}," for place, first, second in model_tallies.STEPS)
+    steps = steps.replace("inf", "HUGE_VAL")
+    return _TEXT.format(defines=defines, steps=steps, digest=WORDS_DIGEST, layout=layout)
 
 
 def _literal(value: int) -> str:

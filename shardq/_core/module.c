@@ -22,6 +22,13 @@ static void core_let_go(Core *core)
     core->semaphore = NULL;
 }
 
+static void forget(KnownThread *known)
+{
+    Py_CLEAR(known->key);
+    Py_CLEAR(known->handler);
+    Py_CLEAR(known->pipe);
+}
+
 static void core_dealloc(Core *core)
 {
     core_let_go(core);
@@ -30,6 +37,13 @@ static void core_dealloc(Core *core)
     Py_CLEAR(core->unlock_threads);
     Py_CLEAR(core->places);
     Py_CLEAR(core->blocks);
+    Py_CLEAR(core->waiting);
+    Py_CLEAR(core->watch);
+    Py_CLEAR(core->threads);
+    Py_CLEAR(core->served);
+    for (uint64_t thread = 0; core->known && thread < core->at.threads; thread++)
+        forget(&core->known[thread]);
+    PyMem_Free(core->known);
     PyMem_Free(core->called);
     PyMem_Free(core->rung);
     PyMem_Free(core->due);
@@ -53,8 +67,13 @@ static int core_map(Core *core, PyObject *mapping, PyObject *layout)
     return 0;
 }
 
-static int core_remember(Core *core, PyObject *guard, PyObject *threads, PyObject *blocks)
+static int core_remember(Core *core, PyObject *guard, PyObject *threads, PyObject *blocks, PyObject *waiting,
+                         PyObject *watch)
 {
+    core->waiting = Py_NewRef(waiting);
+    core->watch = Py_NewRef(watch);
+    core->threads = PyDict_New();
+    core->known = PyMem_Calloc(core->at.threads, sizeof *core->known);
     core->guard = Py_NewRef(guard);
     core->blocks = Py_NewRef(blocks);
     core->places = PyDict_New();
@@ -64,7 +83,7 @@ static int core_remember(Core *core, PyObject *guard, PyObject *threads, PyObjec
     core->rung = PyMem_Calloc(core->at.slots, sizeof *core->rung);
     core->due = PyMem_Calloc(core->at.slots, 1);
     core->seen_alive = PyMem_Calloc(core->at.slots, 1);
-    if (!core->called || !core->rung || !core->due || !core->seen_alive)
+    if (!core->known || !core->called || !core->rung || !core->due || !core->seen_alive)
         PyErr_NoMemory();
     return PyErr_Occurred() ? -1 : 0;
 }
@@ -84,14 +103,15 @@ static int core_init(Core *core, PyObject *arguments, PyObject *keywords)
 {
     static char *names[] = {"mapping",      "layout",       "token",       "segment_file", "lock_file", "slot",
                             "identity",     "guard",        "threads",     "blocks",       "reserve_least",
-                            "reserve_half", "piece_bytes",  "surely_fits", "growth_class", NULL};
-    PyObject *mapping, *layout, *guard, *threads, *blocks;
+                            "waiting",      "watch",        "reserve_half", "piece_bytes", "surely_fits",
+                            "growth_class", NULL};
+    PyObject *mapping, *layout, *guard, *threads, *blocks, *waiting, *watch;
     unsigned long long slot, identity, reserve_least, reserve_half, piece_bytes, surely_fits, growth_class;
     const char *token;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "$OOsiiKKOOO!KKKKK", names, &mapping, &layout, &token,
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "$OOsiiKKOOO!KOOKKKK", names, &mapping, &layout, &token,
                                      &core->segment_file, &core->lock_file, &slot, &identity, &guard, &threads,
-                                     &PyList_Type, &blocks, &reserve_least, &reserve_half, &piece_bytes, &surely_fits,
-                                     &growth_class))
+                                     &PyList_Type, &blocks, &reserve_least, &waiting, &watch, &reserve_half,
+                                     &piece_bytes, &surely_fits, &growth_class))
         return -1;
     if (core->guard) {
         PyErr_SetString(PyExc_RuntimeError, "a Core is made once");
@@ -104,7 +124,7 @@ static int core_init(Core *core, PyObject *arguments, PyObject *keywords)
     core->piece_bytes = piece_bytes;
     core->surely_fits = surely_fits;
     core->growth_class = growth_class;
-    if (core_map(core, mapping, layout) || core_remember(core, guard, threads, blocks))
+    if (core_map(core, mapping, layout) || core_remember(core, guard, threads, blocks, waiting, watch))
         return -1;
     return core_open_token(core, token);
 }
@@ -129,23 +149,73 @@ static PyObject *core_learn(Core *core, PyObject *arguments)
     return failed ? NULL : Py_NewRef(Py_None);
 }
 
-/* The slots that are to be rung. */
-static PyObject *slots_due(Core *core)
+static PyObject *core_learn_thread(Core *core, PyObject *arguments)
 {
-    uint64_t count = 0;
-    for (uint64_t slot = 0; slot < core->at.slots; slot++)
-        count += core->due[slot];
-    PyObject *slots = PyTuple_New((Py_ssize_t)count);
-    for (uint64_t slot = 0, n = 0; slots && n < count; slot++) {
-        if (!core->due[slot])
-            continue;
-        PyObject *number = PyLong_FromUnsignedLongLong(slot);
-        if (number == NULL)
-            Py_CLEAR(slots);
-        else
-            PyTuple_SET_ITEM(slots, (Py_ssize_t)n++, number);
+    PyObject *key, *handler;
+    unsigned long long thread, generation;
+    if (!PyArg_ParseTuple(arguments, "KKUU", &thread, &generation, &key, &handler))
+        return NULL;
+    if (thread >= core->at.threads)
+        Py_RETURN_NONE;
+    if ((uint64_t)PyDict_GET_SIZE(core->threads) > core->at.threads)
+        PyDict_Clear(core->threads);
+    PyObject *number = PyLong_FromUnsignedLongLong(thread);
+    if (number == NULL || PyDict_SetItem(core->threads, key, number)) {
+        Py_XDECREF(number);
+        return NULL;
     }
-    return slots;
+    Py_DECREF(number);
+    KnownThread *known = &core->known[thread];
+    forget(known);
+    known->generation = generation;
+    known->key = Py_NewRef(key);
+    known->handler = Py_NewRef(handler);
+    Py_RETURN_NONE;
+}
+
+static PyObject *core_learn_served(Core *core, PyObject *arguments)
+{
+    PyObject *names;
+    const char *bits;
+    Py_ssize_t length;
+    if (!PyArg_ParseTuple(arguments, "Oy#", &names, &bits, &length))
+        return NULL;
+    if (length == AT_SERVED_BYTES) {
+        Py_XSETREF(core->served, Py_NewRef(names));
+        memcpy(core->served_bits, bits, AT_SERVED_BYTES);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *turn_taken(Core *core, Turn *turn, PyObject *const *arguments)
+{
+    if (core->bytes == NULL || !turn_read(core, turn, arguments[0], arguments[1], arguments[2]))
+        return Py_NewRef(Py_None);
+    return turn_told(core, turn, turn_take(core, turn));
+}
+
+static PyObject *core_turn(Core *core, PyObject *const *arguments, Py_ssize_t count)
+{
+    Turn turn = {0};
+    if (count != 4) {
+        PyErr_SetString(PyExc_TypeError, "turn takes the hand, the names, the terms, and whether it stays");
+        return NULL;
+    }
+    turn.stays = arguments[3] == Py_True;
+    return turn_taken(core, &turn, arguments);
+}
+
+static PyObject *core_rest(Core *core, PyObject *const *arguments, Py_ssize_t count)
+{
+    Turn turn = {.rests = true};
+    if (count != 6) {
+        PyErr_SetString(PyExc_TypeError, "rest takes what turn takes, whether it is asleep, and whether it may sleep");
+        return NULL;
+    }
+    turn.stays = arguments[3] == Py_True;
+    turn.was_asleep = arguments[4] == Py_True;
+    turn.may_sleep = arguments[5] == Py_True;
+    return turn_taken(core, &turn, arguments);
 }
 
 static PyObject *core_append(Core *core, PyObject *const *arguments, Py_ssize_t count)
@@ -189,6 +259,10 @@ static PyObject *core_close(Core *core, PyObject *Py_UNUSED(none))
 
 static PyMethodDef core_methods[] = {
     {"append", (PyCFunction)(void (*)(void))core_append, METH_FASTCALL, NULL},
+    {"turn", (PyCFunction)(void (*)(void))core_turn, METH_FASTCALL, NULL},
+    {"rest", (PyCFunction)(void (*)(void))core_rest, METH_FASTCALL, NULL},
+    {"learn_thread", (PyCFunction)core_learn_thread, METH_VARARGS, NULL},
+    {"learn_served", (PyCFunction)core_learn_served, METH_VARARGS, NULL},
     {"learn", (PyCFunction)core_learn, METH_VARARGS, NULL},
     {"rang", (PyCFunction)core_rang, METH_O, NULL},
     {"close", (PyCFunction)core_close, METH_NOARGS, NULL},

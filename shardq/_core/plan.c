@@ -69,15 +69,10 @@ static bool is_ordinary(const Core *core, const Call *call)
 
 static bool has_entries(Core *core, Call *call, Part *part)
 {
-    Place *place = part->place;
-    if (place->thread >= core->at.threads || place->tube >= core->at.tubes)
+    if (!place_stands(core, part->place))
         return false;
-    uint64_t word = thread_word(core, place->thread), handler = load(core, word + AT_THREAD_HANDLER);
-    if (load(core, word + AT_THREAD_GENERATION) != place->generation)
-        return false;
-    part->word = tube_word(core, place->tube);
-    if (load(core, part->word + AT_TUBE_THREAD) != place->thread + 1)
-        return false;
+    uint64_t handler = load(core, thread_word(core, part->place->thread) + AT_THREAD_HANDLER);
+    part->word = tube_word(core, part->place->tube);
     if (part == call->parts)
         call->handler = handler;
     /* A call is for one handler as a rule. */

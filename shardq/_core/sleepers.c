@@ -45,7 +45,7 @@ void slot_call(Core *core, uint64_t slot)
         return;
     store_byte(core, place, AT_CALLED);
     core->called[slot] = attempt;
-    core->due[slot] = 1;
+    core->due[slot] = core->any_due = true;
 }
 
 static bool serves(const Core *core, uint64_t slot, uint64_t handler)
@@ -74,9 +74,45 @@ bool call_for_handler(Core *core, uint64_t handler)
     return true;
 }
 
+/* Have a process rung that is not called. */
+void slot_ring(Core *core, uint64_t slot)
+{
+    if (slot < core->at.slots)
+        core->due[slot] = core->any_due = true;
+}
+
+/* For a process that was called and takes nothing: call another one in a higher slot for what is ready. Processes in
+   lower slots were awake when this one was called, or have looked for work themselves since. False: Python has to. */
+bool pass_call_on(Core *core)
+{
+    const uint8_t *map = core->bytes + core->at.sleep_map, states[] = {AT_ASLEEP, AT_CALLED};
+    const uint8_t *threads = core->bytes + core->at.thread_map;
+    if (memchr(threads, AT_THREAD_READY, core->at.threads) == NULL)
+        return true;
+    for (int n = 0; n < 2; n++) {
+        for (uint64_t slot = core->slot + 1; slot < core->at.slots; slot++) {
+            if (map[slot] != states[n])
+                continue;
+            const uint8_t *bits = core->bytes + core->at.served_map + slot * AT_SERVED_BYTES;
+            if (!slot_is_alive(core, slot) || bits[0] & 1 << AT_UNNUMBERED)
+                return false;
+            int64_t ready = next_ready(core, -1, bits, false);
+            if (ready == ODD)
+                return false;
+            if (ready >= 0) {
+                slot_call(core, slot);
+                return true;
+            }
+        }
+    }
+    return true;
+}
+
 /* For the section that begins. */
 void forget_calls(Core *core)
 {
-    memset(core->due, 0, core->at.slots);
+    if (core->any_due)
+        memset(core->due, 0, core->at.slots);
+    core->any_due = false;
     memset(core->seen_alive, 0, core->at.slots);
 }

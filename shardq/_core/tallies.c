@@ -45,6 +45,48 @@ static void rate_if_due(Core *core, uint64_t handler, uint64_t block)
     core->rates_due_ns[handler] = now_ns + TALLY_RATED_EACH_NS;
 }
 
+static const struct {
+    int place;
+    double first, second;
+} steps[] = {TALLY_STEPS};
+
+/* The bucket that a time belongs to. */
+static uint64_t bucket_of(uint64_t nanoseconds)
+{
+    int bits = nanoseconds ? 64 - __builtin_clzll(nanoseconds) : 0;
+    double time = (double)nanoseconds;
+    return (uint64_t)(steps[bits].place + (time > steps[bits].first) + (time > steps[bits].second));
+}
+
+void tally_done(Core *core, uint64_t handler, uint64_t count)
+{
+    int64_t block = tally_block(core, handler);
+    if (block > 0 && count)
+        add(core, (uint64_t)block + AT_TALLY_DONE, count);
+}
+
+/* A batch was in hand for so long, and is not any more. */
+void tally_ended(Core *core, uint64_t handler, uint64_t count, uint64_t spent_ns)
+{
+    int64_t block = tally_block(core, handler);
+    if (block <= 0)
+        return;
+    tally_done(core, handler, count);
+    add(core, (uint64_t)block + AT_TALLY_BUSY_NS, spent_ns);
+    add(core, (uint64_t)block + AT_TALLY_WORK + bucket_of(spent_ns), 1);
+    rate_if_due(core, handler, (uint64_t)block);
+}
+
+/* A batch was handed out, whose oldest message had waited so long. */
+void tally_handed_out(Core *core, uint64_t handler, uint64_t waited_us)
+{
+    int64_t block = tally_block(core, handler);
+    if (block <= 0)
+        return;
+    add(core, (uint64_t)block + AT_TALLY_WAIT + bucket_of(waited_us * 1000), 1);
+    add(core, (uint64_t)block + AT_TALLY_WAITED_US, waited_us);
+}
+
 void tally_accepted(Core *core, uint64_t handler, uint64_t count)
 {
     int64_t block = tally_block(core, handler);

@@ -28,7 +28,7 @@ _FIRST_EXPONENT = -20
 #: Most seconds of what each bucket has.
 BOUNDS_S: tuple[float, ...] = (*(2.0 ** (_FIRST_EXPONENT + place / 2) for place in range(BUCKETS - 1)), math.inf)
 #: For times in nanoseconds of so many bits: the bucket of the shortest, and behind which times the next two begin.
-_STEPS: tuple[tuple[int, float, float], ...] = tuple(
+STEPS: tuple[tuple[int, float, float], ...] = tuple(
     (place, BOUNDS_S[place] * 1e9, BOUNDS_S[min(place + 1, BUCKETS - 1)] * 1e9)
     for bits in range(65)
     for place in [next(place for place, bound in enumerate(BOUNDS_S) if (1 << bits >> 1) <= bound * 1e9)]
@@ -37,7 +37,7 @@ _STEPS: tuple[tuple[int, float, float], ...] = tuple(
 
 def bucket_of(nanoseconds: int) -> int:
     """The bucket that a time belongs to: the first one whose bound is not below it. Called twice for each batch."""
-    place, first, second = _STEPS[nanoseconds.bit_length()]
+    place, first, second = STEPS[nanoseconds.bit_length()]
     return place + (nanoseconds > first) + (nanoseconds > second)
 
 

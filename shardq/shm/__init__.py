@@ -49,7 +49,6 @@ driver calls), `observing` (looking from outside). The modules, each after those
 * `tubes.claims`: which process serves which thread, and which threads have work
 * `tubes.graves`: dead letters, and results that are kept: the oldest make room
 * `tubes.parts`: all of `tubes`, put together for one process
-* `core`: the frequent case in C, where it is there
 * `memory.slabs`: memory for pending records
 * `deferred.due_heap`: pending records in the order of their due times
 * `deferred.records`: reading pending records
@@ -57,6 +56,8 @@ driver calls), `observing` (looking from outside). The modules, each after those
 * `verbs.equal_messages`: which messages really are equal
 * `verbs.transfer`: pending messages are added, go to their tube, are taken out
 * `verbs.recovery`: what to mend after a death
+* `verbs.waiting`: looking for work, sleeping
+* `core`: the frequent case in C, where it is there
 * `checking.image`: a copy of a segment at one instant
 * `checking.look`: what all looks at a segment have in common
 * `checking.threads`: are threads found, and offered?
@@ -72,7 +73,6 @@ driver calls), `observing` (looking from outside). The modules, each after those
 * `verbs.deferring`: verbs on deferred and recurrent messages
 * `verbs.deferrals`: verbs on single messages that wait
 * `verbs.outputs`: adding what a handler sends on, in the commit that acknowledges
-* `verbs.waiting`: looking for work, sleeping
 * `verbs.delivering`: claiming threads, handing out and acknowledging
 * `verbs.pausing`: keeping workers off handlers
 * `verbs.recording`: remembering what operators did

@@ -61,11 +61,16 @@ class Assembly:
         exit_log = ExitLog(segment)
         self.tubes = TubeParts.over(segment, slots, sleepers, journal, extents, exit_log)
         handlers, directory, fifos, writer, delivery, claims, graves = self.tubes
-        self.core = core = Core(segment, slots, self.guard, self.tubes, extents, self.doorbell, section)
         records = PendingRecords(segment, journal, extents)
         self.equals = equals = EqualMessages(segment, journal, extents, fifos, records)
         transfer = Transfer(segment, journal, extents, directory, fifos, writer, claims, records, equals, sleepers)
         self.recovery = recovery = Recovery(segment, journal, directory, fifos, claims, transfer)
+        self.waiting = Waiting(
+            segment, slots, handlers, directory, claims, recovery, self.watch, sleepers, section, gate
+        )
+        self.core = core = Core(
+            segment, slots, self.guard, self.tubes, extents, self.waiting, self.watch, self.doorbell, section
+        )
 
         self.appending = appending = Appending(
             segment, journal, directory, fifos, writer, claims, transfer, equals, core, section, gate
@@ -77,9 +82,6 @@ class Assembly:
         self.deferrals = Deferrals(segment, records, transfer, appending, pages, sleepers, section, gate)
         self.reading = Reading(directory, fifos, section)
         self.removing = Removing(journal, directory, fifos, claims, sleepers, section, gate)
-        self.waiting = Waiting(
-            segment, slots, handlers, directory, claims, recovery, self.watch, sleepers, section, gate
-        )
         outputs = Outputs(
             segment, journal, extents, directory, fifos, writer, claims, graves, transfer, equals, appending
         )
@@ -95,6 +97,7 @@ class Assembly:
             self.waiting,
             outputs,
             sleepers,
+            core,
             section,
             gate,
         )

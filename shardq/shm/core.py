@@ -7,26 +7,46 @@ names, and no others.
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from shardq.errors import ConfigurationError, shown
-from shardq.model import Part
+from shardq.model import EMPTY, AllTerms, Batch, Hand, Part, split_key
 from shardq.shm import words as at
 from shardq.shm.memory.extents import Extents
+from shardq.shm.processes.death_watch import DeathWatch
 from shardq.shm.processes.doorbell import Doorbell
 from shardq.shm.processes.guard import Guard
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
+from shardq.shm.tubes.directory import NOT_FOUND
+from shardq.shm.tubes.handler_table import Served
 from shardq.shm.tubes.parts import TubeParts
+from shardq.shm.verbs.waiting import Waiting
 
 if TYPE_CHECKING:
     from shardq._core.engine import Core as Engine
+    from shardq._core.engine import Told
 
 #: Says which engine to use: C or PYTHON. Empty: C where it is there.
 VARIABLE = "SHARDQ_CORE"
 C, PYTHON = "c", "python"
+
+
+#: How far a turn of the engine got.
+_ACKNOWLEDGED, _RELEASED, _DONE = 1, 2, 3
+
+
+class Turn(NamedTuple):
+    """What a turn in C led to."""
+
+    hand: Hand | None
+    done: bool
+    """False: the batch is acknowledged, and Python goes on with this hand."""
+    asleep: bool = False
+    """Whether this process lies down."""
 
 
 class Core:
@@ -39,14 +59,17 @@ class Core:
         guard: Guard,
         tubes: TubeParts,
         extents: Extents,
+        waiting: Waiting,
+        watch: DeathWatch,
         doorbell: Doorbell,
         section: AbstractContextManager[None],
     ) -> None:
         self._words = segment.words
         self._layout = segment.layout
+        self._claims = tubes.claims
         self._doorbell = doorbell
         self._section = section
-        self._engine = _engine(segment, slots, guard, tubes, extents)
+        self._engine = _engine(segment, slots, guard, tubes, extents, waiting, watch)
 
     def append(self, parts: Sequence[Part], share: int) -> bool:
         """Add messages to tubes, all of them. False: this is not the frequent case, and nothing was changed."""
@@ -59,10 +82,42 @@ class Core:
             with self._section:
                 pass  # a process that enters mends what stands
             return True
-        for slot in due:
-            if self._doorbell.ring(slot):
-                self._engine.rang(slot)
+        if due:
+            self._ring(self._engine, due)
         return True
+
+    def turn(self, hand: Hand | None, names: frozenset[str] | None, terms: AllTerms, *, stay: bool) -> Turn | None:
+        """See `Delivering.turn`. None: this is not the frequent case, and nothing was changed."""
+        if self._engine is None:
+            return None
+        return self._turned(self._engine, hand, self._engine.turn(hand, names, terms, stay))
+
+    def rest(
+        self,
+        hand: Hand | None,
+        names: frozenset[str] | None,
+        terms: AllTerms,
+        *,
+        stay: bool,
+        asleep: bool,
+        may_sleep: bool,
+    ) -> Turn | None:
+        """See `Delivering.rest`. None: this is not the frequent case, and nothing was changed."""
+        if self._engine is None:
+            return None
+        return self._turned(self._engine, hand, self._engine.rest(hand, names, terms, stay, asleep, may_sleep))
+
+    def learn_thread(self, thread: int, key: str) -> None:
+        """The thread has this key. Wants the guard held."""
+        if self._engine is not None:
+            generation = self._words[self._layout.thread_word(thread) + at.THREAD_GENERATION]
+            self._engine.learn_thread(thread, generation, key, split_key(key)[0])
+
+    def learn_served(self, names: frozenset[str] | None, served: Served) -> None:
+        """These handlers have these numbers, and this process is known to serve them."""
+        # Those without a number of their own may get one.
+        if self._engine is not None and (names is None or not served.bits & 1 << at.UNNUMBERED):
+            self._engine.learn_served(names, served.bits.to_bytes(at.SERVED_BYTES, "little"))
 
     def learn(self, pipe: str, thread: int, tube: int) -> None:
         """The pipe has this tube. Wants the guard held."""
@@ -74,6 +129,31 @@ class Core:
         """Let go of the mapping."""
         if self._engine is not None:
             self._engine.close()
+
+    def _turned(self, engine: Engine, hand: Hand | None, told: Told | None) -> Turn | None:
+        if told is None:
+            return None
+        how, due, found, asleep, passes_on = told
+        if due:
+            self._ring(engine, due)
+        if passes_on:
+            with self._section:
+                self._claims.pass_on(NOT_FOUND)
+        if how == _ACKNOWLEDGED and hand:
+            return Turn(Hand(hand.key, hand.token, EMPTY), done=False)
+        if how == _RELEASED or found is None:
+            return Turn(None, how == _DONE, asleep)
+        key, token, batch = found
+        return Turn(Hand(key, token, EMPTY if batch is None else _batch(*batch)), True, asleep)
+
+    def _ring(self, engine: Engine, due: Sequence[int]) -> None:
+        for slot in due:
+            if self._doorbell.ring(slot):
+                engine.rang(slot)
+
+
+def _batch(pipe: str, sequence: int, through: int, ends: bytes, payload: bytes, taken_us: int) -> Batch:
+    return Batch(sequence, through, array("I", ends), payload, 0, None, pipe, False, None, taken_us)
 
 
 def engine_name() -> str:
@@ -106,7 +186,15 @@ def _class() -> type[Engine] | None:
     return None
 
 
-def _engine(segment: Segment, slots: Slots, guard: Guard, tubes: TubeParts, extents: Extents) -> Engine | None:
+def _engine(
+    segment: Segment,
+    slots: Slots,
+    guard: Guard,
+    tubes: TubeParts,
+    extents: Extents,
+    waiting: Waiting,
+    watch: DeathWatch,
+) -> Engine | None:
     """The engine for this process's part of a segment."""
     chosen = _class()
     if chosen is None:
@@ -123,6 +211,8 @@ def _engine(segment: Segment, slots: Slots, guard: Guard, tubes: TubeParts, exte
             guard=guard,
             threads=guard.threads,
             blocks=tubes.claims.tallies.blocks,
+            waiting=waiting,
+            watch=watch,
             reserve_least=extents.reserve.least,
             reserve_half=extents.reserve.half,
             piece_bytes=tubes.writer.piece_bytes,

@@ -98,7 +98,7 @@ def test_no_wake_up_is_lost_in_any_order(shop: Shop, random: Random, everything:
 
 def looks_not_again(waiting: Waiting, names: Served, bound: str | None) -> tuple[None, None]:
     with waiting._section:
-        waiting._asleep += 1
+        waiting.sleeping += 1
         waiting._sleepers.sleep()
         return None, None
 

@@ -27,7 +27,8 @@ class DeathWatch:
         self._words = segment.words
         self._layout = segment.layout
         self._slots = slots
-        self._seen = 0
+        self.seen = 0
+        """What SERVERS said when it looked last which processes serve."""
         self._opening = threading.RLock()
         self._ends: select.epoll | None = None
         self._watched: dict[int, int] = {}
@@ -45,9 +46,9 @@ class DeathWatch:
         """Watch the processes that serve now. Wants the guard held. A process that begins to serve later rings all that
         sleep by then.
         """
-        if self._words[at.SERVERS] == self._seen or self._ends is None:
+        if self._words[at.SERVERS] == self.seen or self._ends is None:
             return
-        self._seen = self._words[at.SERVERS]
+        self.seen = self._words[at.SERVERS]
         serving = {self._slots.owner_of(slot): slot for slot in self._serving()}
         for owner in self._watched.keys() - serving.keys():
             self._drop(owner)
@@ -70,7 +71,7 @@ class DeathWatch:
         if self._ends is not None:
             self._ends.close()
             self._ends = None
-        self._seen = 0
+        self.seen = 0
 
     def _serving(self) -> list[int]:
         """Slots of the other processes that serve."""

@@ -11,6 +11,7 @@ from shardq.errors import SegmentNoRoom
 from shardq.model import EMPTY, NOT_ALONE, AllTerms, Batch, Failed, Hand, Reason, Terms, in_turn, split_key
 from shardq.outputs import Output
 from shardq.shm import words as at
+from shardq.shm.core import Core
 from shardq.shm.gate import Gate
 from shardq.shm.journal import Journal
 from shardq.shm.processes.sleepers import Sleepers
@@ -55,6 +56,7 @@ class Delivering:
         waiting: Waiting,
         outputs: Outputs,
         sleepers: Sleepers,
+        core: Core,
         section: AbstractContextManager[None],
         gate: Gate,
     ) -> None:
@@ -71,6 +73,7 @@ class Delivering:
         self._waiting = waiting
         self._outputs = outputs
         self._sleepers = sleepers
+        self._core = core
         self._section = section
         self._gate = gate
 
@@ -147,6 +150,11 @@ class Delivering:
         """Acknowledge what is in the hand, and hand out more: of its thread, or of the one that is ready next. See
         `Storage.turn`. Raises `FencedError`.
         """
+        if not outputs:
+            turned = self._core.turn(hand, names, terms, stay=stay)
+            if turned and turned.done:
+                return turned.hand
+            hand = turned.hand if turned else hand
         asked = self._outputs.asked(outputs, hand.batch.count) if hand and outputs else None
         most = FIRST_SLICE
         while True:
@@ -173,7 +181,10 @@ class Delivering:
         """As `turn`; where nothing is ready, this process counts as asleep from this section on, and will be rung,
         until it calls this once more with `asleep`, or `Waiting.rise`.
         """
-        waiting = self._waiting
+        turned = self._core.rest(hand, names, terms, stay=stay, asleep=asleep, may_sleep=may_sleep)
+        if turned and turned.done:
+            return Rest(turned.hand, turned.asleep)
+        hand, waiting = turned.hand if turned else hand, self._waiting
         with self._section:
             thread = self._acknowledged(hand)
             if self._words[at.CLOSED]:
@@ -228,6 +239,8 @@ class Delivering:
         self, hand: Hand | None, thread: int, names: frozenset[str] | None, terms: AllTerms, *, stay: bool
     ) -> Hand | None:
         """What a turn does once the batch in the hand is acknowledged."""
+        if names is None or names:
+            self._core.learn_served(names, self._handlers.served(names))
         if hand is None:
             self._waiting.look_around()
             return self._next(names, terms)
@@ -261,6 +274,7 @@ class Delivering:
         if key is None:
             return None
         thread = self._directory.thread(key)
+        self._core.learn_thread(thread, key)
         token = self._claim(thread)
         return Hand(key, token, self._take_by(key, thread, terms)) if token else None
 
@@ -284,6 +298,7 @@ class Delivering:
     def _take(self, key: str, thread: int, terms: Terms) -> Batch:
         if self._words[at.PAUSED] and self._claims.is_paused(thread):
             return EMPTY
+        self._core.learn_thread(thread, key)
         turn, priorities = self._layout.thread_word(thread) + at.THREAD_TURN, terms.priorities
         if terms.starvation_limit is not None:
             priorities = in_turn(priorities, self._words[turn], terms.starvation_limit)
@@ -303,6 +318,8 @@ class Delivering:
                     self._claims.tallies.handed_out(thread, batch.taken_us - oldest_us)
                     if self._words[self._layout.tube_word(tube) + at.TUBE_FRONT]:
                         batch.front = True
+                    else:
+                        self._core.learn(batch.pipe, thread, tube)
                     return batch
         return EMPTY
 

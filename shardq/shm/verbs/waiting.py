@@ -48,7 +48,7 @@ class Waiting:
         self._sleepers = sleepers
         self._section = section
         self._gate = gate
-        self._asleep = 0
+        self.sleeping = 0
         """How many coroutines of this process sleep."""
         self.last_served = -1
         """The thread that was found last: the next search begins behind it."""
@@ -70,7 +70,7 @@ class Waiting:
         with self._section:
             wait_s = self.look_around_to_sleep()
             key = self.find(names, bound)
-            self._asleep += 1
+            self.sleeping += 1
             if key is None:
                 self._sleepers.sleep()
             return key, wait_s
@@ -81,8 +81,8 @@ class Waiting:
         those that sleep on may have lain down before that time was known.
         """
         with self._section:
-            self._asleep -= 1
-            if self._sleepers.wake(others_sleep=self._asleep > 0):
+            self.sleeping -= 1
+            if self._sleepers.wake(others_sleep=self.sleeping > 0):
                 self._claims.pass_on(NOT_FOUND if key is None else self._directory.thread(key))
             if key is not None and (self._pauses_stand or self._sleepers_await_due()):
                 self._sleepers.call_worker()
@@ -91,8 +91,8 @@ class Waiting:
         """As `rise`, where a process is stopped inside the guard. A call that this process got is not passed on. The
         other processes look for work themselves once the guard is free, at the latest at their safety net's time.
         """
-        self._asleep -= 1
-        self._sleepers.wake(others_sleep=self._asleep > 0)
+        self.sleeping -= 1
+        self._sleepers.wake(others_sleep=self.sleeping > 0)
 
     def deaths(self) -> int:
         """A descriptor that becomes readable when a process ends that serves threads. Ask before `lie_down`."""
@@ -151,19 +151,19 @@ class Waiting:
 
     def sleep(self) -> None:
         """One coroutine more of this process sleeps, which found nothing in this section. Wants the guard held."""
-        self._asleep += 1
+        self.sleeping += 1
         self._sleepers.sleep()
 
     def turn_over(self, *, sleeps_on: bool, busy: bool) -> None:
         """A coroutine that slept looked again, and `sleeps_on`, or rises as by `rise`. Where it is `busy`, it has
         claimed its work in this section. Wants the guard held.
         """
-        if self._sleepers.wake(others_sleep=sleeps_on or self._asleep > 1):
+        if self._sleepers.wake(others_sleep=sleeps_on or self.sleeping > 1):
             self._claims.pass_on(NOT_FOUND)
         if busy and (self._pauses_stand or self._sleepers_await_due()):
             self._sleepers.call_worker()
         # Last: where an exception cuts this short, the caller rises by `rise`.
-        self._asleep -= not sleeps_on
+        self.sleeping -= not sleeps_on
 
     def look_around(self) -> None:
         """Make threads ready whose pause is over and, now and then, free the threads of dead workers. Wants the guard

@@ -1,0 +1,171 @@
+/* What a turn is asked, and what came of it, as Python sees them. */
+#include "core.h"
+
+/* A number that an object has under a name. False: it is none. */
+static bool attribute(PyObject *owner, const char *name, int64_t *number)
+{
+    PyObject *found = PyObject_GetAttrString(owner, name);
+    *number = found ? PyLong_AsLongLong(found) : -1;
+    Py_XDECREF(found);
+    bool is_number = !PyErr_Occurred();
+    PyErr_Clear();
+    return is_number;
+}
+
+static bool take_batch(Core *core, Turn *turn, PyObject *batch)
+{
+    int64_t through;
+    PyObject *pipe = PyObject_GetAttrString(batch, "pipe"), *front = PyObject_GetAttrString(batch, "front");
+    bool plain = pipe && front == Py_False && PyUnicode_CheckExact(pipe) && attribute(batch, "through", &through);
+    if (plain && PyUnicode_GET_LENGTH(pipe)) {
+        turn->through = (uint64_t)through;
+        turn->place = (Place *)PyDict_GetItemWithError(core->places, pipe);
+        plain = turn->place != NULL && through >= 0;
+        turn->thread = plain ? turn->place->thread : 0;
+    }
+    Py_XDECREF(pipe);
+    Py_XDECREF(front);
+    PyErr_Clear();
+    return plain;
+}
+
+/* The thread of a hand whose batch is empty. */
+static bool take_thread(Core *core, Turn *turn, PyObject *key)
+{
+    PyObject *thread = PyUnicode_CheckExact(key) ? PyDict_GetItemWithError(core->threads, key) : NULL;
+    turn->thread = thread ? PyLong_AsUnsignedLongLong(thread) : 0;
+    PyErr_Clear();
+    return thread != NULL;
+}
+
+static bool take_hand(Core *core, Turn *turn, PyObject *hand)
+{
+    turn->has_hand = hand != Py_None;
+    if (!turn->has_hand)
+        return true;
+    if (!PyTuple_Check(hand) || PyTuple_GET_SIZE(hand) != 3 || !PyLong_CheckExact(PyTuple_GET_ITEM(hand, 1)))
+        return false;
+    turn->token = PyLong_AsUnsignedLongLong(PyTuple_GET_ITEM(hand, 1));
+    if (PyErr_Occurred()) {
+        PyErr_Clear();
+        return false;
+    }
+    if (!take_batch(core, turn, PyTuple_GET_ITEM(hand, 2)))
+        return false;
+    return turn->place || take_thread(core, turn, PyTuple_GET_ITEM(hand, 0));
+}
+
+/* What is asked. False: it is not the frequent case. */
+bool turn_read(Core *core, Turn *turn, PyObject *hand, PyObject *names, PyObject *terms)
+{
+    int64_t asleep, watched;
+    if ((names != Py_None && !PyFrozenSet_CheckExact(names)) || !PyDict_CheckExact(terms))
+        return false;
+    turn->names = names;
+    turn->terms = terms;
+    if (!attribute(core->waiting, "last_served", &turn->last_served) || !attribute(core->waiting, "sleeping", &asleep) ||
+        !attribute(core->watch, "seen", &watched))
+        return false;
+    turn->asleep = (uint64_t)asleep;
+    turn->watched = (uint64_t)watched;
+    return take_hand(core, turn, hand);
+}
+
+static bool set_attribute(PyObject *owner, const char *name, int64_t number)
+{
+    PyObject *value = PyLong_FromLongLong(number);
+    bool failed = value == NULL || PyObject_SetAttrString(owner, name, value);
+    Py_XDECREF(value);
+    return !failed;
+}
+
+/* The pipe of what was handed out, the same object each time: its hash is known in the next turn. */
+static PyObject *pipe_of(const Batch *batch, KnownThread *known)
+{
+    if (known->pipe == NULL || known->priority != batch->priority) {
+        PyObject *pipe = PyUnicode_FromFormat("%U/%lld", known->key, (long long)batch->priority);
+        if (pipe == NULL)
+            return NULL;
+        Py_XSETREF(known->pipe, pipe);
+        known->priority = batch->priority;
+    }
+    return Py_NewRef(known->pipe);
+}
+
+static PyObject *batch_told(Core *core, const Turn *turn)
+{
+    const Batch *batch = &turn->batch;
+    PyObject *ends, *payload, *pipe;
+    if (!batch->count)
+        return Py_NewRef(Py_None);
+    pipe = pipe_of(batch, &core->known[turn->thread]);
+    payload = pipe ? batch_read_out(core, batch, &ends) : NULL;
+    if (payload == NULL) {
+        Py_XDECREF(pipe);
+        return NULL;
+    }
+    return Py_BuildValue("(NKKNNK)", pipe, (unsigned long long)batch->sequence, (unsigned long long)batch->through, ends,
+                         payload, (unsigned long long)batch->taken_us);
+}
+
+static PyObject *hand_told(Core *core, const Turn *turn)
+{
+    if (!turn->found)
+        return Py_NewRef(Py_None);
+    PyObject *key = Py_NewRef(core->known[turn->thread].key), *batch = batch_told(core, turn);
+    if (batch == NULL) {
+        Py_DECREF(key);
+        return NULL;
+    }
+    return Py_BuildValue("(NKN)", key, (unsigned long long)turn->token, batch);
+}
+
+/* The slots that are to be rung. */
+static uint64_t take_due(Core *core, uint64_t *slots)
+{
+    uint64_t count = 0;
+    for (uint64_t slot = 0; core->any_due && slot < core->at.slots && count < MOST_DUE; slot++)
+        if (core->due[slot])
+            slots[count++] = slot;
+    return count;
+}
+
+static PyObject *numbers(const uint64_t *slots, uint64_t count)
+{
+    PyObject *made = PyTuple_New((Py_ssize_t)count);
+    for (uint64_t n = 0; made && n < count; n++) {
+        PyObject *number = PyLong_FromUnsignedLongLong(slots[n]);
+        if (number == NULL)
+            Py_CLEAR(made);
+        else
+            PyTuple_SET_ITEM(made, (Py_ssize_t)n, number);
+    }
+    return made;
+}
+
+/* The slots that are to be rung, for Python. To make them may have a finalizer run, which may come back here. */
+PyObject *slots_due(Core *core)
+{
+    uint64_t slots[MOST_DUE], count = take_due(core, slots);
+    return numbers(slots, count);
+}
+
+/* What came of it: how far it got, the slots to ring, what is in hand, whether this process lies down, and whether
+   Python has to pass a call on. */
+PyObject *turn_told(Core *core, const Turn *turn, Turned turned)
+{
+    if (turned == TURN_GENERAL)
+        return Py_NewRef(Py_None);
+    if (!set_attribute(core->waiting, "last_served", turn->last_served) ||
+        !set_attribute(core->waiting, "sleeping", (int64_t)turn->asleep))
+        return NULL;
+    uint64_t slots[MOST_DUE], count = take_due(core, slots);
+    PyObject *hand = turned == TURN_DONE ? hand_told(core, turn) : Py_NewRef(Py_None);
+    PyObject *due = hand ? numbers(slots, count) : NULL;
+    if (due == NULL) {
+        Py_XDECREF(hand);
+        return NULL;
+    }
+    return Py_BuildValue("(iNNOO)", (int)turned, due, hand, turn->falls_asleep ? Py_True : Py_False,
+                         turn->passes_on ? Py_True : Py_False);
+}
