@@ -133,7 +133,7 @@ async def test_O10_each_is_whole_while_others_record(backend: Backend, driver: D
     def record() -> None:
         storage = driver.attach(backend.address).storage  # type: ignore[misc]
         for number in range(2000):
-            drive(storage.record(Action(f"action {number}", "x" * (number % 170))))
+            drive(storage.record(Action(f"action {number}", "x" * (number % 150))))
 
     other = Forked(record, [])
     seen = 0
@@ -142,7 +142,7 @@ async def test_O10_each_is_whole_while_others_record(backend: Backend, driver: D
         last = found[0].number if found else seen
         assert [its.number for its in found] in ([], [*range(last, max(0, last - MOST_ACTIONS), -1)])
         for its in found:
-            assert (its.what, its.target) == (f"action {its.number - 1}", "x" * ((its.number - 1) % 170))
+            assert (its.what, its.target) == (f"action {its.number - 1}", "x" * ((its.number - 1) % 150))
         assert last >= seen
         seen = last
     assert other.wait() == 0
