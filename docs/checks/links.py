@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 #: Folders of tools, with documents of others.
-_FOREIGN = {".venv", "node_modules", "out", "build", "dist"}
+_FOREIGN = {"node_modules", "out", "build", "dist"}
 _CODE = re.compile(r"^ *```.*?^ *```", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\]\((?P<path>[^)#\s]*)(?:#(?P<anchor>[^)\s]*))?\)")
 _INLINE = re.compile(r"`[^`\n]+`")
@@ -21,8 +21,12 @@ _ELSEWHERE = re.compile(r"[a-z]+:")
 
 def documents(root: Path) -> list[Path]:
     """All Markdown files of the repository."""
-    found = (path for path in root.rglob("*.md") if not _FOREIGN.intersection(path.relative_to(root).parts))
-    return sorted(found)
+    return sorted(path for path in root.rglob("*.md") if not any(map(_is_foreign, path.relative_to(root).parts)))
+
+
+def _is_foreign(folder: str) -> bool:
+    """Each version of Python that tests run on has an environment of its own: .venv-3.13."""
+    return folder in _FOREIGN or folder.startswith(".venv")
 
 
 def broken(document: Path) -> Iterator[str]:

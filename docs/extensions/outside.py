@@ -9,15 +9,17 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sphinx.application import Sphinx
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 ROOT = Path(__file__).parents[2]
 #: Pages whose text is that of another file, by that file.
 PAGES = {
     "CONTRIBUTING.md": "project/contributing",
     "CHANGELOG.md": "project/changelog",
+    "SECURITY.md": "project/security",
     "scripts/README.md": "project/scripts",
     "bench/README.md": "project/bench",
     "examples/thumbnails/README.md": "project/thumbnails",

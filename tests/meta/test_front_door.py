@@ -11,7 +11,15 @@ import pytest
 from shardq.version import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ["scripts/run", "scripts/test", "scripts/lint", "scripts/docs", "scripts/bench", ".ci/run"]
+COMMANDS = [
+    "scripts/run",
+    "scripts/test",
+    "scripts/lint",
+    "scripts/docs",
+    "scripts/bench",
+    "scripts/release",
+    ".ci/run",
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -35,6 +43,4 @@ def test_the_readme_is_less_than_two_screens() -> None:
 
 def test_the_changelog_begins_with_unreleased_and_then_this_version() -> None:
     headings = re.findall(r"^## \[([^]]+)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert headings[0] == "Unreleased"
-    # Before the first release there is nothing below it.
-    assert headings[1:2] in ([], [__version__])
+    assert headings[:2] == ["Unreleased", __version__]
