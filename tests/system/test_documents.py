@@ -80,6 +80,12 @@ def test_a_page_may_leave_out_what_differs() -> None:
     assert not agrees("one two\nthree 4.5 s\nmore", "one two\nthree ... s")
 
 
+def test_a_page_may_leave_open_in_which_order_lines_come() -> None:
+    assert agrees("one\ntwo\n", "two\none", any_order=True)
+    assert not agrees("one\ntwo\n", "two\none")
+    assert not agrees("one\ntwo\n", "two\ntwo", any_order=True)
+
+
 def test_a_block_knows_where_it_is(tmp_path: Path) -> None:
     document = tmp_path / "page.md"
     document.write_text("# Title\n\n<!-- not run: it needs a cluster -->\n```sh\ntrue\n```\n\n```text\nout\n```\n")

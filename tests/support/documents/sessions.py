@@ -62,14 +62,15 @@ def _run_page(document: Path, blocks: Sequence[Block], folder: Path) -> None:
             remove_all_like(name)
 
 
-def agrees(printed: str, said: str) -> bool:
+def agrees(printed: str, said: str, *, any_order: bool = False) -> bool:
     """Whether a page says what was printed. Spaces at the ends of lines, and how many there are, do not count."""
-    pattern = re.escape("\n".join(map(_spaced, said.strip().splitlines()))).replace(re.escape("..."), ".*?")
-    return re.fullmatch(pattern, "\n".join(map(_spaced, printed.strip().splitlines())), re.DOTALL) is not None
+    pattern = re.escape(_comparable(said, any_order)).replace(re.escape("..."), ".*?")
+    return re.fullmatch(pattern, _comparable(printed, any_order), re.DOTALL) is not None
 
 
-def sorted_lines(text: str) -> str:
-    return "\n".join(sorted(text.splitlines()))
+def _comparable(text: str, any_order: bool) -> str:
+    lines = [_spaced(line) for line in text.strip().splitlines()]
+    return "\n".join(sorted(lines) if any_order else lines)
 
 
 def _spaced(line: str) -> str:
@@ -159,9 +160,9 @@ def _run_session(document: Path, steps: Sequence[Step], folder: Path, environmen
     for step, (line, output, code) in zip(steps, found, strict=True):
         where = f"{document}:{step.line}"
         assert (step.line, step.code) == (int(line), int(code)), f"{where} ended with {code}:\n{output}"
-        said = sorted_lines(step.output) if step.any_order and step.output else step.output
-        printed = sorted_lines(output) if step.any_order else output
-        assert said is None or agrees(printed, said), f"{where} printed:\n{output}"
+        assert step.output is None or agrees(output, step.output, any_order=step.any_order), (
+            f"{where} printed:\n{output}"
+        )
 
 
 def _run_pieces(document: Path, pieces: Sequence[Block], folder: Path, environment: Mapping[str, str]) -> None:
@@ -174,4 +175,5 @@ def _run_pieces(document: Path, pieces: Sequence[Block], folder: Path, environme
     printed = dict(re.findall(rf"{MARK}(\d+)\n([^{MARK}]*)", done.stdout))
     for piece in pieces:
         output = printed[str(piece.line)]
-        assert piece.output is None or agrees(output, piece.output), f"{document}:{piece.line} printed:\n{output}"
+        said = piece.output is None or agrees(output, piece.output, any_order=piece.any_order)
+        assert said, f"{document}:{piece.line} printed:\n{output}"
