@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
+import shardq.errors
 from docs.extensions.facts import FACTS, errors, exits
 from docs.extensions.facts.advice import Advice, advice_of
 from shardq.errors import ShardqError
@@ -18,8 +20,8 @@ ALL_ADVICE = [*map(errors.advice, CLASSES), *exits.meanings().values()]
 
 def test_no_error_is_missing() -> None:
     headings = re.findall(r"^## (\w+)$", FACTS["errors"](), re.MULTILINE)
-    assert headings == [cls.__name__ for cls in CLASSES]
-    assert {cls for cls in ShardqError.__subclasses__() if cls.__module__ == "shardq.errors"} < set(CLASSES)
+    source = Path(shardq.errors.__file__).read_text(encoding="utf-8")
+    assert headings == re.findall(r"^class (\w+)\(", source, re.MULTILINE)
 
 
 def test_no_exit_code_is_missing() -> None:
