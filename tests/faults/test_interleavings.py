@@ -8,8 +8,11 @@ from typing import NamedTuple
 
 import pytest
 
+from shardq.errors import SegmentForeign
 from shardq.protocols import Served
 from shardq.shm import words as at
+from shardq.shm.actions import Actions
+from shardq.shm.layout import Layout
 from shardq.shm.processes.death_watch import DeathWatch
 from shardq.shm.processes.sleepers import Sleepers
 from shardq.shm.tubes.claims import Claims
@@ -17,6 +20,7 @@ from shardq.shm.tubes.handler_table import HandlerTable
 from shardq.shm.verbs.waiting import Waiting
 from tests.faults.explorer.bell import Looks, bare_segment, without_net, workshop
 from tests.faults.explorer.guard import contest, guard_module
+from tests.faults.explorer.ring import ring
 from tests.faults.explorer.watch import watchmen
 from tests.faults.explorer.worlds import Plan, Violation, World, random_plans, run_all, run_sample
 from tests.faults.kit.scene import everything as all_threads
@@ -172,3 +176,42 @@ def test_spoilt_watch_is_caught(
     monkeypatch.setattr(owner, method, spoilt)
     with pytest.raises(Violation):
         run_all(lambda plan: watched(1, 2, plan), preemptions=1, kills=0)
+
+
+@pytest.mark.parametrize(("recorders", "before"), [(1, 0), (1, 2), (2, 2), (3, 1)])
+def test_actions_are_seen_whole_in_every_order(recorders: int, before: int, everything: bool, tried: Tried) -> None:
+    """Who looks has no guard, and any of those that record may die."""
+    preemptions = 2 if everything else 1
+    tried("orders", run_all(lambda plan: ring(recorders, before, plan), preemptions, kills=1))
+
+
+def looks_once(actions: Actions, limit: int) -> list[object]:
+    count = actions._words[at.ACTIONS]
+    numbers = range(count - 1, max(-1, count - 1 - limit), -1)
+    return [actions._read(number, *actions._copied(number)) for number in numbers]
+
+
+def without_spare_place(layout: Layout, number: int) -> int:
+    return layout.actions_word + number % layout.actions * at.ACTION_BYTES // at.WORD
+
+
+def counts_first(actions: Actions, at_us: int, told: bytes) -> None:
+    """The number is stored before what it counts."""
+    number = actions._words[at.ACTIONS]
+    actions._words[at.ACTIONS] = number + 1
+    word, place = actions._place(number)
+    actions._words[word + at.ACTION_AT_US], actions._words[word + at.ACTION_LENGTH] = at_us, len(told)
+    actions._segment.bytes[place : place + len(told)] = told
+
+
+@pytest.mark.parametrize(
+    ("owner", "method", "spoilt"),
+    [(Actions, "seen", looks_once), (Layout, "action_word", without_spare_place), (Actions, "add", counts_first)],
+    ids=["no-second-look", "no-spare-place", "counted-first"],
+)
+def test_spoilt_ring_is_caught(
+    owner: type, method: str, spoilt: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owner, method, spoilt)
+    with pytest.raises((Violation, SegmentForeign)):
+        run_all(lambda plan: ring(3, 2, plan), preemptions=1, kills=1)
