@@ -39,7 +39,7 @@ def edit(options: argparse.Namespace) -> None:
     buried = run(_one(options))
     letter = buried.letter
     handler = handler_of(letter.handler, options.app) if options.app else None
-    before = _shown(buried, options)
+    before = editable(buried, View(options))
     with _edited(before, buried, options) as after:
         message, pipe = Edit(before, after, free=handler is not None).applied(letter.message), letter.pipe
         if handler:
@@ -52,7 +52,7 @@ def edit(options: argparse.Namespace) -> None:
     report(options, f"1 requeued to {pipe}", requeued=1, tube=pipe)
 
 
-def _shown(buried: Buried, options: argparse.Namespace) -> Any:
+def editable(buried: Buried, view: View) -> Any:
     """The request in JSON's types. Raises `ConfigurationError` for a message that has no such form."""
     letter = buried.letter
     try:
@@ -61,8 +61,8 @@ def _shown(buried: Buried, options: argparse.Namespace) -> Any:
         raise ConfigurationError(
             f"the request of {buried.id} is no MessagePack and cannot be edited: `dead drop` keeps it in a file"
         ) from error
-    view = View(options).request(letter.message, letter.handler, letter.secrets)
-    return json.loads(msgspec.json.encode(view))
+    request = view.request(letter.message, letter.handler, letter.secrets)
+    return json.loads(msgspec.json.encode(request))
 
 
 @contextmanager

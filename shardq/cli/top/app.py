@@ -10,17 +10,22 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Footer, Input, Static, TabbedContent, TabPane
 
+from shardq.cli.pausing import pause_lines
 from shardq.cli.top.aside import Aside
-from shardq.cli.top.dialogs import Question, Reading
+from shardq.cli.top.asking import Asking
+from shardq.cli.top.dialogs import Reading
+from shardq.cli.top.doing import Doing
 from shardq.cli.top.pane import Pane
 from shardq.cli.top.rows import TABLES, member_key
 from shardq.cli.top.source import Seen, Source
 from shardq.cli.top.texts import heading, help_text, looked_at, member_text
 from shardq.errors import ShardqError
+from shardq.model import key_of, split_key
 from shardq.text.printable import printable
-from shardq.text.wording import counted
 
 _DARK, _LIGHT = "textual-dark", "textual-light"
+#: Actions that change something, and the panes in which they do.
+_CHANGES = {"pause": ("handlers", "threads"), **dict.fromkeys(("requeue", "drop", "edit"), ("dead",))}
 
 
 class Top(App[None]):
@@ -33,21 +38,22 @@ class Top(App[None]):
     #filter { display: none; height: 3; }
     TabbedContent, ContentSwitcher, TabPane, Pane { height: 1fr; }
     TabPane { padding: 0; }
-    Reading, Question { align: center middle; }
+    Reading, Question, Why, Editing { align: center middle; }
+    TextArea { height: 1fr; }
     .dialog { width: 64; height: auto; padding: 1 2; border: round $primary; background: $surface; }
     .large { width: 95%; height: 95%; }
     #title { text-style: bold; padding-bottom: 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(str(place), f"pane('{name}')", show=False) for place, name in enumerate(TABLES, 1)),
-        Binding("tab", "next_pane", "pane", priority=True),
+        Binding("tab", "next_pane", "pane", show=False, priority=True),
         Binding("enter", "details", "details"),
         Binding("s", "sort", "sort"),
         Binding("S", "turn", "reverse", show=False),
         Binding("slash", "filter", "filter"),
         Binding("escape", "unfilter", show=False),
         Binding("space", "freeze", "freeze"),
-        Binding("r", "requeue", "requeue"),
+        *(Binding(key, name, name) for key, name in (("p", "pause"), ("r", "requeue"), ("d", "drop"), ("e", "edit"))),
         Binding("t", "theme", "theme", show=False),
         Binding("question_mark,h", "help", "help"),
         Binding("q", "quit", "quit"),
@@ -61,6 +67,7 @@ class Top(App[None]):
         self._read_only = read_only
         self._interval_s = interval_s
         self._aside = Aside()
+        self._asking = Asking(self, self._aside, Doing(source.url, source.view), source.forget)
         self._seen: Seen | None = None
         self._shown: Seen | None = None
         self._frozen = False
@@ -90,7 +97,7 @@ class Top(App[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Whether a key does something now."""
-        return action != "requeue" or (not self._read_only and self._pane_name == "dead")
+        return action not in _CHANGES or (not self._read_only and self._pane_name in _CHANGES[action])
 
     @property
     def _pane_name(self) -> str:
@@ -202,10 +209,14 @@ class Top(App[None]):
         self.action_details()
 
     def action_details(self) -> None:
-        """Show more of a worker, or the letters of a group."""
+        """Show more of a pause or of a worker, or the letters of a group."""
         key, shown = self._pane.selected_key, self._shown
         if key is None or shown is None:
             return
+        if self._pane_name == "handlers" and shown.sample.overview is not None:
+            for its in shown.sample.overview.paused:
+                if its.handler == key:
+                    self.push_screen(Reading([key], partial(_ready, "\n".join(pause_lines([its])))))
         if self._pane_name == "workers" and shown.sample.overview is not None:
             found = [member for member in shown.sample.overview.crew if member_key(member) == key]
             for member in found:
@@ -215,16 +226,25 @@ class Top(App[None]):
 
     def action_requeue(self) -> None:
         """Put the letters of a group back, once their number was confirmed."""
-        ids = self._ids()
-        if ids:
-            question = f"{counted(len(ids), 'dead letter')} would be put back. Go on?"
-            self.push_screen(Question(question), lambda yes: self._requeue(ids) if yes else None)
+        self._asking.requeue(self._ids())
 
-    def _requeue(self, ids: tuple[str, ...]) -> None:
-        self.run_worker(self._put_back(ids))
+    def action_drop(self) -> None:
+        """Drop them, in the same way."""
+        self._asking.drop(self._ids())
 
-    async def _put_back(self, ids: tuple[str, ...]) -> None:
-        self.notify(printable(await self._aside.do(partial(self._source.requeue, ids))), markup=False)
+    def action_edit(self) -> None:
+        """Edit the latest letter of a group, and put it back."""
+        self._asking.edit(self._ids())
+
+    def action_pause(self) -> None:
+        """Pause the chosen handler, or that of the chosen tube, or resume it."""
+        key, sample = self._pane.selected_key, self._shown.sample if self._shown else None
+        if key is None or sample is None or sample.overview is None:
+            return
+        handler = split_key(key_of(key))[0] if self._pane_name == "threads" else key
+        queued = sum(its.queued.requests for its in sample.handlers if its.handler == handler)
+        is_paused = handler in [its.handler for its in sample.overview.paused]
+        (self._asking.resume if is_paused else self._asking.pause)(handler, queued)
 
     def _ids(self) -> tuple[str, ...]:
         """Letters of the group that is chosen, the latest first."""

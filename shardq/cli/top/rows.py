@@ -9,7 +9,7 @@ from shardq.cli.handlers import short_times
 from shardq.cli.render import age, size
 from shardq.cli.top.groups import Group
 from shardq.model import CrewMember, TubeView
-from shardq.sampling import HandlerSample, Sample
+from shardq.sampling import HandlerSample, Queued, Sample
 from shardq.text.wording import how_far
 
 #: What a column is sorted by.
@@ -40,7 +40,10 @@ class Table:
 
 def handler_rows(sample: Sample, groups: Sequence[Group]) -> list[Row]:
     """A row for each handler."""
-    return [_handler(its) for its in sample.handlers]
+    paused = [its.handler for its in sample.overview.paused] if sample.overview else []
+    known = {its.handler for its in sample.handlers}
+    idle = [HandlerSample(name, Queued(), 0, None, None) for name in paused if name not in known]
+    return [_handler(its, is_paused=its.handler in paused) for its in (*sample.handlers, *idle)]
 
 
 def worker_rows(sample: Sample, groups: Sequence[Group]) -> list[Row]:
@@ -91,7 +94,7 @@ def member_key(member: CrewMember) -> str:
     return f"{member.host or ''} {member.supervisor_pid or ''} {member.at.pid}"
 
 
-def _handler(its: HandlerSample) -> Row:
+def _handler(its: HandlerSample, *, is_paused: bool) -> Row:
     flow, queued = its.flow, its.queued
     failed = sum(its.counted.failed.values()) if its.counted else None
     waits, works = (flow.wait, flow.work) if flow else (None, None)
@@ -107,7 +110,7 @@ def _handler(its: HandlerSample) -> Row:
         _rate(flow.failed_per_s if flow else None),
         ("" if failed is None else f"{failed:,}", failed),
         (str(its.workers or ""), its.workers),
-        _state(its),
+        "paused" if is_paused else _state(its),
     )
 
 
@@ -161,7 +164,7 @@ def _tube(view: TubeView) -> Row:
         (age(view.oldest_age_s or 0.0), view.oldest_age_s),
         (str(view.worker_pid or ""), view.worker_pid),
         (str(view.attempts or ""), view.attempts),
-        "unserved" if view.unserved else rests or ("served" if view.worker_pid else ""),
+        "paused" if view.paused else "unserved" if view.unserved else rests or ("served" if view.worker_pid else ""),
     )
 
 

@@ -1,4 +1,4 @@
-"""What is shown, and what is done, without a word about how it looks."""
+"""What is shown, without a word about how it looks."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from shardq.auditing import Deed, recorded, target_of
 from shardq.cli.dead.looking import as_text, as_values
-from shardq.cli.opened import observed, observer_of, opened
+from shardq.cli.opened import observed, observer_of
 from shardq.cli.top.groups import Group, grouped
 from shardq.cli.views import View
-from shardq.deadletters import DeadLetters, Letters
-from shardq.errors import ShardqError
+from shardq.deadletters import Letters
 from shardq.model import Counts
 from shardq.sampling import Sample, Sampler
 
@@ -36,7 +34,7 @@ class Source:
     def __init__(self, options: argparse.Namespace, opened: Callable[..., Sampler] = Sampler) -> None:
         """Raises what an application raises that does not import."""
         self.url: str = options.url
-        self._view = View(options)
+        self.view = View(options)
         self._sampler = opened(options.url, span_s=_SPAN_S, opened=observer_of)
         self._groups: Sequence[Group] = ()
         self._grouped: tuple[int, ...] | None = None
@@ -58,22 +56,11 @@ class Source:
         """A dead letter as a text."""
         with observed(self.url) as observer:
             found = await Letters(observer).get(wanted)
-        return f"{wanted} is there no more\n" if found is None else as_text(as_values(found, self._view))
+        return f"{wanted} is there no more\n" if found is None else as_text(as_values(found, self.view))
 
-    async def requeue(self, ids: Sequence[str]) -> str:
-        """Put these letters back, and say how many. Those that are gone already are not counted."""
-        deed = Deed("dead requeue", target_of(ids), by="command")
+    def forget(self) -> None:
+        """Read the dead letters again at the next look."""
         self._grouped = None
-        try:
-            with opened(self.url) as storage:
-                letters = DeadLetters(storage)
-                async with recorded(storage, deed):
-                    for wanted in ids:
-                        found = await letters.get(wanted)
-                        deed.count += found is not None and await letters.requeue(found)
-        except ShardqError as error:
-            return f"{deed.count:,} put back, and then: {error}"
-        return f"{deed.count:,} put back"
 
     async def close(self) -> None:
         self._sampler.close()

@@ -13,26 +13,28 @@ from shardq.text.wording import counted, how_far
 
 HELP = """\
 1 2 3 4     handlers, workers, dead letters, threads; Tab goes to the next pane
-up down     choose a row; Enter shows more of a worker or of a dead letter
+up down     choose a row; Enter shows more of a pause, a worker, a dead letter
 n p         in a dead letter: the next one of its group, and the one before
 s S         sort by the next column; the other way round
 /           show only rows with a text; Esc shows all again
 space       freeze what is shown; again: go on
-r           put the chosen dead letters back, once their number is confirmed
+p           pause the chosen handler, or that of the chosen tube, or resume it; this and the next ask first
+r d         put the chosen dead letters back; drop them, once they are written to a file
+e           edit the latest of the chosen dead letters, and put it back
 t           dark or light
 ? q         this help; the end
 
 Rates and percentiles are those of the last ten seconds or so. Threads are the hundred longest
 and the hundred oldest ones: sort them by queued, or by oldest.
 """
-#: With `--read-only` there is no such line.
-_ACTION = "r  "
+#: With `--read-only` there are no such lines.
+_ACTIONS = ("p  ", "r d", "e  ")
 
 
 def help_text(*, read_only: bool) -> str:
     """What the keys do."""
     lines = HELP.splitlines(keepends=True)
-    return "".join(line for line in lines if not (read_only and line.startswith(_ACTION)))
+    return "".join(line for line in lines if not (read_only and line.startswith(_ACTIONS)))
 
 
 def heading(url: str, sample: Sample | None) -> str:
@@ -47,8 +49,9 @@ def heading(url: str, sample: Sample | None) -> str:
     lag_s = sample.tubes.all.lag_s
     queued = f"{counts.queued:,} queued" + (f" for {age(lag_s)}" if lag_s else "")
     later = f", {counts.deferred:,} deferred" if counts.deferred else ""
+    pauses = f", {counted(len(sample.overview.paused), 'handler')} paused" if sample.overview.paused else ""
     crew = counted(len(sample.overview.crew), "worker")
-    return f"{url}: {sample.state}, {crew}\n{queued}, {speed}, {counted(counts.dead, 'dead letter')}{later}"
+    return f"{url}: {sample.state}, {crew}\n{queued}, {speed}, {counted(counts.dead, 'dead letter')}{later}{pauses}"
 
 
 def looked_at(pane: str, sample: Sample, groups: Sequence[Group]) -> str:
