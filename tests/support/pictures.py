@@ -1,4 +1,6 @@
-"""Renews the pictures of the page in docs/howto/page/, while a family works. `scripts/pictures` runs it."""
+"""Renews the pictures of the page in docs/howto/page/, and that of `shardq top`, while a family works.
+`scripts/pictures` runs it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,10 @@ from urllib.parse import quote
 from PIL import Image
 
 from shardq import connect
-from shardq.model import Action
+from shardq.cli.parser import new_parser
+from shardq.cli.top.app import Top
+from shardq.cli.top.source import Source
+from shardq.model import Action, handler_name
 from shardq.web.access import Token
 from shardq.web.application import application
 from shardq.web.desk import Site
@@ -38,6 +43,9 @@ PICTURES = {
 }
 _FOLDER = ROOT / "docs" / "howto" / "page"
 _COLOURS = 160
+_TOP, _TERMINAL = ROOT / "docs" / "reference" / "top.svg", (138, 16)
+#: Rates are those of so many seconds.
+_RATES_S = 11.0
 #: How long the family works before, in milliseconds: the last hour has some points then.
 _MEANWHILE_MS = 35_000
 
@@ -80,6 +88,7 @@ def main() -> None:
             served(application(Site(f"shm://{name}"), Token(SECRET, COOKIE))) as at,
         ):
             _take(at, Path(home))
+        asyncio.run(_take_top(f"shm://{name}"))
     finally:
         family.stop()
         family.discard()
@@ -104,6 +113,16 @@ def _take(address: str, home: Path) -> None:
             file = _FOLDER / f"{name}.png"
             page.screenshot(path=file)
             Image.open(file).convert("P", palette=Image.Palette.ADAPTIVE, colors=_COLOURS).save(file, optimize=True)
+
+
+async def _take_top(url: str) -> None:
+    async with await connect(url) as queue:
+        await queue.storage.pause(handler_name(Gone), None, "it is about to move")
+    options = new_parser().parse_args(["top", "--url", url])
+    app = Top(Source(options), read_only=False)
+    async with app.run_test(size=_TERMINAL) as pilot:
+        await pilot.pause(_RATES_S)
+        _TOP.write_text(app.export_screenshot(title="shardq top"), encoding="utf-8")
 
 
 if __name__ == "__main__":
