@@ -24,7 +24,7 @@ from tests.support.homes import Home, home_of, on_each_home
 from tests.support.programs import ROOT
 from tests.support.segments import new_name
 
-SECONDS = float(os.environ.get("SHARDQ_FAULTS_SECONDS", "4"))
+SECONDS = float(os.environ.get("SHARDQ_FAULTS_SECONDS", "2"))
 PRODUCERS, WORKERS = 2, 3
 #: Seconds between two blows, and how many of them hit the supervisor.
 CALM_S, TO_HIT_THE_SUPERVISOR = (0.02, 0.2), 0.1

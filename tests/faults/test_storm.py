@@ -22,7 +22,7 @@ from tests.faults.kit.scene import MIB, run_waiting
 from tests.faults.kit.stages import NewStage, Stage, segment, server
 from tests.faults.kit.storm import GRAVE, PIPES, SHARED, consume, deferred_by, produce
 
-SECONDS = float(os.environ.get("SHARDQ_FAULTS_SECONDS", "3"))
+SECONDS = float(os.environ.get("SHARDQ_FAULTS_SECONDS", "2"))
 PRODUCERS = CONSUMERS = 3
 JOBS = {"produce": produce, "consume": consume}
 #: What does the frequent case in a process: C where the extension is there, or Python.

@@ -34,6 +34,8 @@ SERVED, TERMS = frozenset((FIRST, SECOND)), {FIRST: Terms((0,), 16), SECOND: Ter
 WORKERS = 3
 #: A thread whose producer is so far ahead of its workers waits for them.
 _AHEAD = 200
+#: Seconds between two messages of a producer: so many come while a master is away that each blow hits some.
+_PACE_S = 0.01
 _LEASE_S = 30.0
 
 
@@ -157,6 +159,7 @@ class Load:
                 self._doubtful[key].add(number)
             self.confirmed += 1
             number += 1
+            await asyncio.sleep(_PACE_S)
 
     async def _work(self, storage: RedisStorage) -> None:
         hand: Hand | None = None
