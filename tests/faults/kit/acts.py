@@ -22,6 +22,12 @@ def sleep(there: Scene) -> None:
     there.store.waiting.quiet()
 
 
+def nap(there: Scene) -> None:
+    """The survivor lies asleep until there is work for it."""
+    there.store.doorbell.open()
+    there.store.waiting.lie_down(everything, None)
+
+
 def take_up(there: Scene) -> None:
     """Wait for work, which there is."""
     assert _wait(there) == KEY

@@ -59,6 +59,18 @@ def _calls() -> Iterator[Operation]:
         lambda s: [s.append(b"x" * 3700, pipe=pipe) for pipe in PIPES[::3]],
         effect=one_after_another(*(plus(*(m + bytes(1900) for m in MESSAGES), pipe=pipe) for pipe in PIPES)),
     )
+    yield Operation(
+        "append a call to threads that are there, with sleepers",
+        lambda s: run(s.storage.append(PARTS[:5])),
+        lambda s: [*(s.append(b"zero", pipe=pipe) for pipe, _ in PARTS[:5]), sleep(s)],
+        effect=one_after_another(*(plus(*MESSAGES, pipe=pipe) for pipe, _ in PARTS[:5])),
+    )
+    yield Operation(
+        "append a call to two tubes into new extents",
+        lambda s: run(s.storage.append([(pipe, [b"n" * 1900] * 2) for pipe, _ in two])),
+        lambda s: [s.append(b"x" * 3700, pipe=pipe) for pipe, _ in two],
+        effect=one_after_another(*(plus(*[b"n" * 1900] * 2, pipe=pipe) for pipe, _ in two)),
+    )
     yield Operation("append a call, refused half-way", call, lambda s: _fill_but(s, 5))
     yield Operation(
         "append a call for which threads are given up",

@@ -12,6 +12,8 @@ import platform
 import shutil
 import signal
 import subprocess
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +22,8 @@ from tests.faults.kit.points import Action, Child
 SOURCE = Path(__file__).with_name("stepper.c")
 #: Whose single steps `stepper.c` knows.
 MACHINES = ("x86_64", "aarch64")
+#: More changes than this a section does not make.
+_MOST_CHANGES = 1 << 16
 _TRACE_ME = 0
 
 
@@ -28,11 +32,14 @@ class Marks(NamedTuple):
 
     begin: int
     end: int
+    code: range
+    """Where the code of their library lies."""
 
     @classmethod
     def of(cls, library: ctypes.CDLL, begin: str, end: str) -> Marks:
         """Of these functions of a library that is loaded."""
-        return cls(*(ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0 for name in (begin, end)))
+        first, last = (ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0 for name in (begin, end))
+        return cls(first, last, _code_around(first))
 
 
 class Stepped(NamedTuple):
@@ -57,6 +64,17 @@ class Stepper:
             ctypes.POINTER(ctypes.c_long),
             ctypes.POINTER(ctypes.c_int),
         )
+        self._changes = library.shardq_changes
+        self._changes.restype = ctypes.c_long
+        self._changes.argtypes = (
+            ctypes.c_int,
+            *(ctypes.c_void_p,) * 4,
+            ctypes.POINTER(ctypes.c_int),
+            ctypes.c_int,
+            ctypes.POINTER(ctypes.c_long),
+            ctypes.c_long,
+            ctypes.POINTER(ctypes.c_int),
+        )
 
     @classmethod
     def build(cls, directory: Path) -> Stepper:
@@ -71,7 +89,7 @@ class Stepper:
         steps, status = ctypes.c_long(), ctypes.c_int()
         if not child.stopped():
             return Stepped(False, child.end())
-        came_to = self._kill_after(child.pid, *marks, instructions, ctypes.byref(steps), ctypes.byref(status))
+        came_to = self._kill_after(child.pid, *marks[:2], instructions, ctypes.byref(steps), ctypes.byref(status))
         if came_to < 0:
             child.kill()
             raise OSError(f"the tracer lost its child after {steps.value} instructions")
@@ -81,6 +99,29 @@ class Stepper:
     def count(self, marks: Marks, ready: Action, act: Action) -> int:
         """Of how many instructions the sections of `act` consist. Raises `ChildFailed` where the child raises."""
         return self.kill_after(1 << 62, marks, ready, act).instructions
+
+    def changes(self, files: Sequence[Path], marks: Marks, ready: Action, act: Action) -> list[int]:
+        """After how many instructions of its sections the child has changed one of these files: to die between two of
+        them leaves the same. Raises `ChildFailed` where the child raises.
+        """
+        child = Child(_traced(ready, act))
+        status = ctypes.c_int()
+        found = (ctypes.c_long * _MOST_CHANGES)()
+        with ExitStack() as opened:
+            descriptors = [opened.enter_context(file.open("rb", buffering=0)).fileno() for file in files]
+            watched = (ctypes.c_int * len(files))(*descriptors)
+            if not child.stopped():
+                child.end()
+                return []
+            begin, end, code = marks
+            places = (child.pid, begin, end, code.start, code.stop)
+            count = self._changes(*places, watched, len(files), found, _MOST_CHANGES, ctypes.byref(status))
+        if count < 0:
+            child.kill()
+            raise OSError("the tracer lost its child")
+        child.was_waited_for(status.value)
+        assert count < _MOST_CHANGES, "there are more changes than are written down"
+        return found[:count]
 
 
 def why_not() -> str:
@@ -101,6 +142,15 @@ def compiled(source: Path, directory: Path, *options: str) -> Path:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return library
+
+
+def _code_around(address: int) -> range:
+    """The mapping of code in which the address lies."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        start, end = (int(bound, 16) for bound in line.split()[0].split("-"))
+        if address in range(start, end):
+            return range(start, end)
+    raise LookupError(f"no mapping has {address:#x}")
 
 
 def _traced(ready: Action, act: Action) -> Action:

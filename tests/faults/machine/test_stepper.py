@@ -73,6 +73,27 @@ def test_each_instruction_of_all_sections_is_a_point_to_die_at(
     assert found == prefixes + rest
 
 
+def test_only_some_instructions_change_what_is_shared(toy: ctypes.CDLL, tmp_path: Path) -> None:
+    stepper, marks = Stepper.build(tmp_path), Marks.of(toy, "begins", "ends")
+    file = tmp_path / "shared"
+    file.write_bytes(bytes(4096))
+    with file.open("r+b") as opened, mmap.mmap(opened.fileno(), 4096) as memory:
+        place = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+
+        def act() -> None:
+            toy.write(ctypes.c_void_p(place))
+
+        changes = stepper.changes([file], marks, lambda: None, act)
+        found = list[list[int]]()
+        for instructions in changes:
+            memory[:56] = bytes(56)
+            stepper.kill_after(instructions, marks, lambda: None, act)
+            found.append(words(memory))
+    prefixes = [[0, *ALL[1:4][:n], *[0] * (6 - n)] for n in range(1, 4)]
+    rest = [[*ALL[:n], *[0] * (7 - n)] for n in range(5, 8)]
+    assert found == prefixes + rest
+
+
 def test_a_child_that_comes_to_its_end_was_not_killed(toy: ctypes.CDLL, shared: mmap.mmap, tmp_path: Path) -> None:
     stepper, marks = Stepper.build(tmp_path), Marks.of(toy, "begins", "ends")
 

@@ -1,0 +1,98 @@
+"""What the core in C does in one or two sections: each way that it goes through them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.faults.kit.acts import nap
+from tests.faults.kit.case import BATCH, Operation, minus, one_after_another, plus
+from tests.faults.kit.operations import OPERATIONS
+from tests.faults.kit.scene import KEY, PIPE, Scene
+from tests.faults.kit.turns import OTHER, OTHER_KEY, turn
+
+#: Those of all drivers and engines that are of this kind.
+_SHARED = (
+    "append in place",
+    "append into a new extent",
+    "append, refused",
+    "append to a sleeper",
+    "append to a thread of the dead",
+    "append behind who died in the guard",
+    "append behind who died with its token",
+    "append a call to two tubes",
+    "append a call to two tubes into new extents",
+    "append a call to threads that are there, with sleepers",
+    "turn to more of the thread",
+)
+#: Nearly an extent of the smallest class each.
+PAGES = [b"%d" % n * 3700 for n in range(4)]
+
+
+def _appends() -> Iterator[Operation]:
+    yield Operation(
+        "append to a tube that is empty",
+        lambda s: s.append(*BATCH),
+        _empty,
+        effect=plus(*BATCH),
+    )
+
+
+def _turns() -> Iterator[Operation]:
+    keys = KEY, OTHER_KEY
+    yield Operation(
+        "turn to the next thread beside a sleeper",
+        turn,
+        lambda s: [s.append(*BATCH), s.append(b"other", pipe=OTHER), nap(s)],
+        ready=lambda s: s.hold(3),
+        effect=minus(3),
+        keys=keys,
+    )
+    yield Operation(
+        "turn to the next thread, and leave some to a sleeper",
+        lambda s: turn(s, stay=False),
+        lambda s: [s.append(*BATCH), s.append(b"other", pipe=OTHER), nap(s)],
+        ready=lambda s: s.hold(1),
+        effect=minus(1),
+        keys=keys,
+    )
+    yield Operation(
+        "turn away from what spans extents",
+        turn,
+        lambda s: [*(s.append(page) for page in PAGES), s.append(b"other", pipe=OTHER)],
+        ready=lambda s: s.hold(len(PAGES)),
+        effect=minus(len(PAGES)),
+        keys=keys,
+    )
+    yield Operation(
+        "turn with the last batch",
+        turn,
+        lambda s: s.append(*BATCH),
+        ready=lambda s: s.hold(3),
+        effect=minus(3),
+    )
+    yield Operation(
+        "append, turn and append again",
+        lambda s: [s.append(b"one"), turn(s), s.append(b"two")],
+        lambda s: s.append(*BATCH),
+        ready=lambda s: s.hold(3),
+        effect=one_after_another(minus(3), plus(b"one", b"two")),
+        midways=lambda before: [{PIPE: [*BATCH, b"one"]}, {PIPE: [b"one"]}],
+    )
+
+
+def _empty(there: Scene) -> None:
+    assert there.append(*BATCH)
+    there.claim()
+    assert there.take(9) == len(BATCH)
+    there.release()
+
+
+def _all() -> Iterator[Operation]:
+    named = {operation.name: operation for operation in OPERATIONS}
+    yield from (named[name] for name in _SHARED)
+    yield from _appends()
+    yield from _turns()
+
+
+#: By their names: another process finds an operation by that.
+BY_THE_CORE = {operation.name: operation for operation in _all()}
