@@ -28,6 +28,8 @@ FOLDER = "TESTS_ENDING_FOLDER"
 #: Which pool the module makes, if any.
 POOL = "TESTS_ENDING_POOL"
 
+#: What Python starts processes by differs by version.
+_context = multiprocessing.get_context("fork")
 _folder = os.environ.get(FOLDER, "")
 _pool: ProcessPoolExecutor | None = None
 _temporary: tempfile.TemporaryDirectory[str] | None = None
@@ -45,7 +47,7 @@ if _folder:  # in a supervisor and its workers
     _temporary = tempfile.TemporaryDirectory(dir=_folder)
     weakref.finalize(_maker, lambda: tell(_folder, "finalizer", os.getpid()))
     if os.environ.get(POOL):
-        _pool = ProcessPoolExecutor(2)
+        _pool = ProcessPoolExecutor(2, mp_context=_context)
     _buffer = logging.handlers.MemoryHandler(1000, target=logging.FileHandler(Path(_folder, "log")))
     _log.addHandler(_buffer)
     _log.propagate = False
@@ -90,12 +92,12 @@ class Ending(Handler[Act]):
         return " ".join(map(str, sorted({pid for _, pid in answers})))
 
     def own_pool(self) -> str:
-        pool = ProcessPoolExecutor(1)
+        pool = ProcessPoolExecutor(1, mp_context=_context)
         self.kept.append(pool)
         return str(pool.submit(_where, 1).result()[1])
 
     def daemon(self) -> int | None:
-        process = multiprocessing.Process(target=_forever, daemon=True)
+        process = _context.Process(target=_forever, daemon=True)
         process.start()
         return process.pid
 
@@ -131,7 +133,7 @@ class Ending(Handler[Act]):
 
     def endless(self) -> int | None:
         """Leave a thread behind that never ends, and a process."""
-        process = multiprocessing.Process(target=_forever)
+        process = _context.Process(target=_forever)
         process.start()
         threading.Thread(target=_forever, name="endless").start()
         return process.pid

@@ -80,7 +80,7 @@ def _fail() -> NoReturn:
 
 
 def _pool_left_by_timeout() -> str:
-    with multiprocessing.Pool(1) as pool:
+    with multiprocessing.get_context("fork").Pool(1) as pool:
         try:
             pool.apply_async(_forever).get(timeout=0.1)
         except multiprocessing.TimeoutError:
@@ -89,7 +89,7 @@ def _pool_left_by_timeout() -> str:
 
 
 def _terminated() -> object:
-    process = multiprocessing.Process(target=_forever)
+    process = multiprocessing.get_context("fork").Process(target=_forever)
     process.start()
     process.terminate()
     process.join()

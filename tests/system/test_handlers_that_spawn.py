@@ -98,6 +98,20 @@ def test_handlers_of_a_script_can_start_processes(tmp_path: Path, way: str) -> N
     assert way == "joblib" or not done.errors
 
 
+FIRST = """
+    if __name__ != "__mp_main__":
+        first = multiprocessing.get_context("forkserver").Process(target=print)
+        first.start()
+        first.join()
+"""
+
+
+def test_handlers_can_start_processes_as_their_module_did_at_its_import(tmp_path: Path) -> None:
+    script = written(tmp_path / "app.py", OWN + FIRST + WAYS["forkserver, process"])
+    done = ran(tmp_path, script)
+    assert (done.found, done.status, done.errors) == (ANSWER, 0, "")
+
+
 def test_handlers_of_a_script_that_learns_of_multiprocessing_late_can_start_processes(tmp_path: Path) -> None:
     late = OWN.replace("    import multiprocessing\n", "") + EXECUTOR.replace("KIND", "spawn").replace(
         "from concurrent", "import multiprocessing\n        from concurrent", 1

@@ -75,6 +75,7 @@ def part_from_parent() -> None:
     for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]  # no other way to those of others
         finalizer.atexit = False
     _children().clear()
+    _forget_fork_server()
 
 
 def started_by_modules() -> set[int]:
@@ -94,6 +95,18 @@ def _children() -> set[Any]:
     module = sys.modules.get("multiprocessing.process")
     found = getattr(module, "_children", None)
     return found if isinstance(found, set) else set()
+
+
+def _forget_fork_server() -> None:
+    """The server from which `multiprocessing` forks by its method `forkserver` belongs to the parent, which alone can
+    wait for it. Without it this process starts one of its own where it needs one.
+    """
+    server: Any = getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None)
+    if getattr(server, "_forkserver_pid", None) is None:
+        return
+    with suppress(OSError):
+        os.close(server._forkserver_alive_fd)
+    server._forkserver_address = server._forkserver_alive_fd = server._forkserver_pid = None
 
 
 def _try(function: Callable[[], Any]) -> None:
