@@ -92,8 +92,10 @@ class Observer(Readable, Protocol):
         neither a worker nor a caller. [Shared memory: it has no slot, takes no lock, and its mapping cannot be written.
         Redis: it has a connection; on a server that has no storage yet its first look makes an empty one.]
     O3. It waits for no other process, stopped, dead or hung as that may be. [Redis: for the server alone.]
-    O4. `tubes` lists each tube that is not empty, page by page, with what is known of it. What came or went meanwhile
-        may be left out.
+    O4. `tubes` lists each tube that is not empty, page by page, with what is known of it: how long its first request
+        waits, who has its thread, how often that request failed, how long the thread rests. What came or went meanwhile
+        may be left out. [Redis: how long it waits since it came to this storage, and not where that would take reading
+        large messages.]
     O5. Each look ends, whatever others do. What changes too fast to be copied is left out, and counted in `missed`.
         Damage raises an error of `shardq.errors`. [Redis: nothing is left out, so `missed` stays 0.]
     O6. `overview` has the figures of the whole storage; its `counts` are those of `backlog`, its `crew` are the workers

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -19,6 +20,7 @@ from shardq.protocols import Lock, Observer, Storage
 from tests.contracts.test_storage import KEY, OTHER, PIPE, claimed, numbered
 from tests.faults.kit.points import Child, Gate
 from tests.support import hands
+from tests.support.clock import now_us
 from tests.support.drivers import Backend, Driver
 from tests.support.forked import Forked
 
@@ -204,6 +206,53 @@ async def test_O4_tubes_that_are_not_empty_are_listed(storage: Storage, lock: Lo
             break
 
     assert {view.pipe: view.queued for view in found} == dict.fromkeys(pipes - {PIPE}, 2)
+
+
+@pytest.mark.parametrize("size", [1, 5000], ids=["small", "large"])
+async def test_O4_how_long_the_first_request_waits_is_seen(
+    storage: Storage, lock: Lock, observer: Observer, size: int
+) -> None:
+    async def waits_us() -> int:
+        [view] = [view for view in await observer.tubes() if view.pipe == PIPE]
+        assert view.oldest_age_s is not None
+        return round(view.oldest_age_s * 1e6)
+
+    begun_us = await now_us(storage)
+    assert await storage.append([(PIPE, [b"1" * size, b"2" * size])])
+    accepted_us = await now_us(storage)
+    while (second_us := await now_us(storage)) < accepted_us + 50_000:
+        pass
+    assert await storage.append([(PIPE, [b"3" * size])])
+    assert second_us - accepted_us <= await waits_us() <= await now_us(storage) - begun_us
+
+    token = await claimed(lock)
+    for _ in range(2):
+        batch = await storage.take(KEY, token, Terms((0,), 1))
+        assert await waits_us() >= second_us - accepted_us
+        assert await storage.pop(Hand(KEY, token, batch), 1)
+    assert await waits_us() <= await now_us(storage) - second_us
+    await lock.release(KEY)
+
+
+async def test_O4_who_has_a_thread_and_what_keeps_it_is_seen(storage: Storage, lock: Lock, observer: Observer) -> None:
+    async def view_of(pipe: str) -> TubeView:
+        [found] = [view for view in await observer.tubes() if view.pipe == pipe]
+        return found
+
+    assert await storage.append([(PIPE, numbered(2)), (OTHER, numbered(1))])
+    assert (await view_of(PIPE)).worker_pid is None
+    token = await claimed(lock)
+    assert (await view_of(PIPE)).worker_pid == os.getpid()
+    batch = await storage.take(KEY, token, Terms((0,), 1))
+    assert await storage.fail(Hand(KEY, token, batch))
+    assert await storage.unclaim(KEY, token, 600.0)
+
+    failed, other = await view_of(PIPE), await view_of(OTHER)
+    assert (failed.attempts, other.attempts) == (1, 0)
+    assert failed.rests_s is not None
+    assert 0 < failed.rests_s <= 600
+    assert not other.rests_s
+    assert failed.worker_pid is None
 
 
 async def test_O5_nothing_is_left_out_where_nothing_changes(storage: Storage, lock: Lock, observer: Observer) -> None:

@@ -11,11 +11,12 @@ import psutil
 
 from shardq.supervisor.exits import Exit
 from tests.support import jobs
-from tests.support.homes import Home
-from tests.support.jobs import Folder, Gated
+from tests.support.homes import Home, on_each_home
+from tests.support.jobs import Folder, Gated, Record
 from tests.support.ports import free_ports
 from tests.support.programs import Supervise, lives, until
 from tests.support.supervised import Start
+from tests.support.supervised import client as queue_at
 from tests.support.tasks import LIMIT_S
 
 JOBS = jobs.__name__
@@ -74,18 +75,28 @@ def test_it_keeps_its_address_and_its_token_over_a_reload(start: Start, url: str
     assert program.stop() == Exit.OK
 
 
+@on_each_home
 def test_a_family_at_work_is_shown(home: Home, start: Start, folder: Folder) -> None:
     home.leave(Gated, folder.notes(range(2)))
-    program = start(JOBS, "--url", home.url, "--workers", 1, "--web", "127.0.0.1:0").serving()
+    program = start(f"{JOBS}:Gated", "--url", home.url, "--workers", 1, "--web", "127.0.0.1:0").serving()
     address = address_of(program)
     folder.until("begin", 0)
     with httpx.Client(timeout=LIMIT_S) as client:
         until(lambda: shows(client, address), "the page shows a family that serves")
         at = re.sub(r"\?.*", "", address)
-        [tube] = client.get(f"{at}api/v1/tubes").json()
+        with queue_at(home.url) as queue:
+            queue.register_sync(Record, *folder.notes([7]))
+        until(lambda: len(client.get(f"{at}api/v1/tubes").json()) == 2, "both tubes are shown")
+        tube, unserved = client.get(f"{at}api/v1/tubes").json()
+        assert (tube["queued"], tube["unserved"], unserved["unserved"]) == (2, False, True)
+        assert tube["oldest_age_s"] > unserved["oldest_age_s"] > 0
         assert f"worker process {tube['worker_pid']}" in client.get(f"{at}thread", params={"pipe": tube["pipe"]}).text
         assert str(tube["worker_pid"]) in client.get(f"{at}workers").text
         assert "busy" in client.get(f"{at}handlers").text
+        assert "unserved" in client.get(f"{at}handlers").text
+        assert "no worker that looks for work has a handler" in client.get(f"{at}threads").text
         assert client.get(f"{at}healthz").text == "ok\n"
     folder.permit(2)
+    folder.until("done", 0, 1)
     assert program.stop() == Exit.OK
+    home.discard()

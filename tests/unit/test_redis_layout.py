@@ -18,6 +18,7 @@ from shardq.drivers.redis.moving import MovableServer
 from shardq.drivers.redis.overview import overview_of
 from shardq.drivers.redis.servers.layout import NAMES
 from shardq.drivers.redis.storage import RedisStorage
+from shardq.drivers.redis.tubes import tubes_of
 from shardq.drivers.redis.verbs.hands import decoded
 from shardq.drivers.redis.verbs.records import batch_of, bodies_of
 from shardq.errors import StorageRefused
@@ -98,6 +99,7 @@ async def all_verbs(storage: RedisStorage) -> None:
     assert len(await storage.actions()) == 1
     await overview_of(storage)
     await facts_of(storage, PIPE)
+    await tubes_of(storage, None, 9)
     [often, *_] = await storage.scheduled()
     await storage.deferrals.skip(often)
     await storage.append([(PIPE, [b"late", b"later", b"latest"])], when=When(after_us=10**12))

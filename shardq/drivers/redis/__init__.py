@@ -49,6 +49,7 @@ verb, in `lua/shared/` what several of them need. The modules, each after those 
 * `connecting`: from a URL to a storage
 * `overview`: a storage at one moment, for operators
 * `facts`: what is known of one pipe
+* `tubes`: how its tubes are, for operators
 * `observing`: looking without taking part
 * `news`: what workers tell their supervisor
 * `progress`: how far batches have come

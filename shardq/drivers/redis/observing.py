@@ -7,6 +7,7 @@ from typing import Any
 from shardq.drivers.redis.facts import facts_of
 from shardq.drivers.redis.overview import Overview, overview_of
 from shardq.drivers.redis.storage import RedisStorage
+from shardq.drivers.redis.tubes import tubes_of
 from shardq.model import (
     MOST_ACTIONS,
     Action,
@@ -17,8 +18,6 @@ from shardq.model import (
     PipeFacts,
     Scheduled,
     TubeView,
-    key_of,
-    split_key,
 )
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.protocols import DeferralsSeen
@@ -39,13 +38,7 @@ class RedisObserver:
         return await overview_of(self._storage)
 
     async def tubes(self, after: Any = None, limit: int = PAGE_ITEMS) -> Page[TubeView]:
-        pipes = await self._storage.pipes(after, limit)
-        paused = {its.handler for its in await self.pauses()}
-        lengths = [(pipe, await self._storage.length(pipe)) for pipe in pipes]
-        views = (
-            TubeView(pipe, length, paused=split_key(key_of(pipe))[0] in paused) for pipe, length in lengths if length
-        )
-        return Page(views, pipes.after)
+        return await tubes_of(self._storage, after, limit)
 
     async def facts(self, pipe: str) -> PipeFacts:
         return await facts_of(self._storage, pipe)
