@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,15 @@ def test_a_document_outside_has_its_links_where_its_page_is() -> None:
 
 def test_each_document_outside_has_its_page() -> None:
     assert [page for page in PAGES.values() if not (ROOT / "docs" / f"{page}.md").exists()] == []
+
+
+def test_each_page_is_in_the_navigation() -> None:
+    pages = {path.relative_to(ROOT / "docs").with_suffix("") for path in (ROOT / "docs").rglob("*.md")}
+    named = set[Path]()
+    for path in (ROOT / "docs").rglob("*.md"):
+        for entries in re.findall(
+            r"^```\{toctree\}\n(.*?)^```", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+        ):
+            names = [name for name in entries.splitlines() if name and not name.startswith(":")]
+            named |= {(path.parent / name).resolve().relative_to(ROOT / "docs") for name in names}
+    assert named == pages - {Path("index")}

@@ -67,7 +67,7 @@ def test_an_example_that_is_not_true_is_found(text: str, tmp_path: Path) -> None
 def test_what_is_true_passes(tmp_path: Path) -> None:
     document = tmp_path / "page.md"
     document.write_text(
-        "<!-- file: app/__init__.py -->\n```python\nname = 'app'\n```\n"
+        "`app/__init__.py`:\n\n```python\nname = 'app'\n```\n"
         "```console\n$ python -c 'import app; print(app.name, 1)'\napp ...\n```\n"
         "```console\n$ test -e app/__init__.py && echo yes\nyes\n```\n"
         "<!-- first\nimport asyncio\n-->\n```py\nawait asyncio.sleep(0)\nprint(2)\n```\n```text\n2\n```\n"

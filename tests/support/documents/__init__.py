@@ -7,7 +7,7 @@
 | `console` | what is typed behind `$ `, and what comes of it; `...` is any text |
 | `sh` | only read: by the shell, and by the parsers of the commands that are in it |
 | `json`, `toml`, `yaml`, `ini`, `dockerfile` | read as what they are |
-| any with the comment `<!-- file: NAME -->` above it | written to that file in the folder of the page, and read |
+| any with its name and a colon above it, as a paragraph | written to that file in the folder of the page, and read |
 
 `<!-- first … -->` has code, not shown, that the pieces behind it stand on. `<!-- not run: WHY -->` leaves a block out.
 `<!-- ends with: CODE -->` is the exit code of the last command of a `console`. `<!-- any order -->` stands above a

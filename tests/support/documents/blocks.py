@@ -8,9 +8,10 @@ from pathlib import Path
 from textwrap import dedent
 from typing import NamedTuple
 
-MARKS = ("first", "file", "not run", "ends with", "any order")
+MARKS = ("first", "not run", "ends with", "any order")
 _PART = re.compile(
     r"^<!-- (?P<mark>" + "|".join(MARKS) + r")(?:: |\s)(?P<said>.*?)\s*-->$"
+    r"|^`(?P<file>[\w./-]+)`:$"
     r"|^(?P<indent> *)```(?P<language>[^\n]*)\n(?P<text>.*?)^ *```$",
     re.DOTALL | re.MULTILINE,
 )
@@ -22,7 +23,7 @@ class Block(NamedTuple):
     language: str
     text: str
     marks: Mapping[str, str]
-    """Of the comments right above it."""
+    """Of the comments above it; `file` is its name, where that stands above it as a paragraph of its own."""
     output: str | None = None
     """The block `text` right behind it."""
     any_order: bool = False
@@ -49,6 +50,8 @@ def _blocks(text: str) -> Iterator[Block]:
     for part in _PART.finditer(text):
         if part["mark"] == "first":
             yield Block(_line(text, part.start("said")), "first", part["said"] + "\n", {})
+        elif part["file"]:
+            marks["file"] = part["file"]
         elif part["mark"]:
             marks[part["mark"]] = part["said"]
         else:
