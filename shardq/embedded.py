@@ -305,7 +305,9 @@ def _target(target: str | type[Handler[Any]], *, private: bool) -> str:
     if isinstance(target, str):
         return target
     if not (isinstance(target, type) and issubclass(target, Handler)):
-        raise ConfigurationError(f"{shown(target)} is neither a module name nor a handler class")
+        raise ConfigurationError(
+            f"{shown(target)} is neither a module name nor a handler class: give 'app.jobs', or a class"
+        )
     module, _, name = handler_name(target).rpartition("/")
     if module == MAIN_SCRIPT:
         _check_main_script(name, private=private)

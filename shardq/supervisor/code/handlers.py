@@ -92,7 +92,9 @@ def _imported(module_name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
             where = ", ".join(sys.path[:3])
-            raise SupervisorError(f"there is no module {module_name} (looked in {where}, ...)") from None
+            raise SupervisorError(
+                f"there is no module {module_name} (looked in {where}, ...): start in its directory, or set PYTHONPATH"
+            ) from None
         raise SupervisorError(f"module {module_name} does not import: {portrait(error)}") from error
     except SystemExit as error:
         raise exits(f"module {module_name}", error) from error
