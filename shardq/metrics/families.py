@@ -95,7 +95,7 @@ def _works(look: Look) -> Iterator[Distribution]:
 def _queued(look: Look) -> Iterator[Point]:
     for label, its in look.waiting.items():
         yield Point((label,), its.requests)
-    if _is_server(look):
+    if _is_server(look) and not look.waiting:
         yield Point((OTHER,), look.figures["queued"])
 
 
@@ -107,7 +107,7 @@ def _oldest(look: Look) -> Iterator[Point]:
 def _letters(look: Look) -> Iterator[Point]:
     for label, count in look.letters.items():
         yield Point((label,), count)
-    if _is_server(look):
+    if _is_server(look) and not look.letters:
         yield Point((OTHER,), look.figures["dead"])
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from shardq.connect import is_redis, observe
+from shardq.connect import observe
 from shardq.metrics.labels import labels_of
 from shardq.model import CrewMember, HandlerView, key_of, split_key
 from shardq.pages import each
@@ -36,7 +36,7 @@ class Look:
     handlers: Sequence[HandlerView] = ()
     """What was counted of each. Empty where the storage does not count by handler."""
     waiting: Mapping[str, Queued] = field(default_factory=dict)
-    """By label. Empty before the first round has ended, and where the storage cannot tell with little work."""
+    """By label. Empty before the first round has ended."""
     letters: Mapping[str, int] = field(default_factory=dict)
     """Dead letters by label."""
     paused: Mapping[str, bool] = field(default_factory=dict)
@@ -63,8 +63,6 @@ class Looks:
             overview, handlers = await observer.overview(), await observer.handlers()
             figures, crew, counted = overview.as_dict(), overview.crew, {view.handler for view in handlers}
             paused = _paused({pause.handler for pause in await observer.pauses()}, counted)
-            if is_redis(self.url):
-                return Look(figures, crew, paused=paused)
             if time.monotonic() >= self._look_at:
                 await self._go_on(observer)
         finally:

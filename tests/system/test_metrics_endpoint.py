@@ -20,9 +20,10 @@ from tests.support.jobs import Folder, Gated
 from tests.support.metrics import Samples, parsed, total
 from tests.support.ports import free_ports
 from tests.support.programs import Supervise, lives, until
-from tests.support.supervised import Start
+from tests.support.supervised import Start, client
 
 JOBS = jobs.__name__
+GATED = f"{JOBS}/Gated"
 LIMIT_S = 30.0
 NOWHERE = "127.0.0.1:0"
 
@@ -81,13 +82,22 @@ def test_the_figures_of_a_family_are_read_at_its_address(home: Home, start: Star
 
 
 @pytest.mark.parametrize("home", [ServerHome], indirect=True, ids=["server"])
-def test_a_family_on_a_server_is_read_too(start: Start, url: str) -> None:
+def test_a_family_on_a_server_is_read_too(start: Start, url: str, folder: Folder) -> None:
     program = start(JOBS, "--url", url, "--workers", 1, "--metrics", NOWHERE).serving()
     port = port_of(program)
     until(lambda: asked(port)[0] == 200, "the server is looked at, which takes time on a busy machine")
     found = scraped(port)
     assert found["shardq_supervisor_up",] == 1
     assert found["shardq_queued_requests", "other"] == 0
+    with client(url) as queue:
+        queue.register_sync(Gated, *folder.notes(range(4), 2))
+        folder.until("begin", 0)
+        until(lambda: scraped(port).get(("shardq_queued_requests", GATED)) == 4, "what waits is told by handler")
+        found = scraped(port)
+        assert found["shardq_oldest_request_age_seconds", GATED] > 0
+        assert ("shardq_queued_requests", "other") not in found
+        folder.permit(4)
+        folder.until("done", *range(4))
     assert program.stop() == Exit.OK
 
 
