@@ -18,6 +18,7 @@ _COLUMNS = (
     "`multiprocessing.Queue`",
     "`ProcessPoolExecutor.map`",
     "`sharded-queue`, in process",
+    "`huey`, SQLite",
 )
 
 
@@ -37,6 +38,7 @@ def _calls(title: str, call: int, verb: str, put: str) -> _Row:
         f"multiprocessing.Queue, {put}, 1 consumer",
         "ProcessPoolExecutor.map, 1 worker",
         "sharded-queue, in process",
+        "huey, SQLite",
     )
     return _Row(title, f"calls-{call}", contestants)
 
@@ -46,17 +48,17 @@ _ROWS = (
     _calls("calls of 16, requests/s", 16, "", "lists"),
     _calls("calls of 128, requests/s", 128, "", "lists"),
     _calls("calls of 10,000, requests/s", 10_000, "", "lists"),
-    _Row("wake-up, median, us", "wake-up", ("shardq, bound thread", None, "multiprocessing.Queue", None, None)),
+    _Row("wake-up, median, us", "wake-up", ("shardq, bound thread", None, "multiprocessing.Queue", None, None, None)),
     _Row(
         "2 ms of work, share of ideal",
         "compute-2ms",
-        (None, "shardq", "multiprocessing.Queue, single", "ProcessPoolExecutor.map", None),
+        (None, "shardq", "multiprocessing.Queue, single", "ProcessPoolExecutor.map", None, None),
     ),
     _Row(
         "`kill -9` of a worker: its work goes on after, us",
         "recovery",
-        (None, "shardq, one idle worker", None, None, None),
-        ("-", "-", "never: it is lost", "never: `BrokenProcessPool`", "never: all is lost"),
+        (None, "shardq, one idle worker", None, None, None, None),
+        ("-", "-", "never: it is lost", "never: `BrokenProcessPool`", "never: all is lost", "never: it is lost"),
     ),
 )
 

@@ -5,14 +5,15 @@ A heading is named as where the documents are read in the repository: small lett
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-#: Folders of tools, with documents of others.
-_FOREIGN = {"node_modules", "out", "build", "dist"}
+#: Folders with what is made from the source, as are all others whose names begin with a dot.
+_MADE, _HIDDEN = {"out", "build", "dist"}, {".github"}
 _CODE = re.compile(r"^ *```.*?^ *```", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\]\((?P<path>[^)#\s]*)(?:#(?P<anchor>[^)\s]*))?\)")
 _INLINE = re.compile(r"`[^`\n]+`")
@@ -21,12 +22,11 @@ _ELSEWHERE = re.compile(r"[a-z]+:")
 
 def documents(root: Path) -> list[Path]:
     """All Markdown files of the repository."""
-    return sorted(path for path in root.rglob("*.md") if not any(map(_is_foreign, path.relative_to(root).parts)))
-
-
-def _is_foreign(folder: str) -> bool:
-    """Each version of Python that tests run on has an environment of its own: .venv-3.13."""
-    return folder in _FOREIGN or folder.startswith(".venv")
+    found = list[Path]()
+    for folder, below, names in os.walk(root):
+        below[:] = [name for name in below if name in _HIDDEN or not (name.startswith(".") or name in _MADE)]
+        found += [Path(folder, name) for name in names if name.endswith(".md")]
+    return sorted(found)
 
 
 def broken(document: Path) -> Iterator[str]:
