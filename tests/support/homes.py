@@ -21,6 +21,7 @@ from shardq.drivers.shared.contents import in_words, wrongs
 from shardq.errors import SegmentError
 from shardq.model import AtWork
 from shardq.shm.files.own_files import remove_files
+from tests.support.chance import sample_of_run
 from tests.support.drivers import MIB
 from tests.support.redis_server import removed_when_right, running_server
 from tests.support.segments import files_of
@@ -158,8 +159,9 @@ on_each_home = pytest.mark.parametrize("home", [SegmentHome, ServerHome], indire
 
 def cases_on_homes(names: str, cases: Mapping[str, Sequence[Any]], on_server: Collection[str]) -> pytest.MarkDecorator:
     """Runs each case in a segment, and some of them on a server too: what differs there is the driver, not the case.
-    `names`: of the values of a case, as `parametrize` takes them.
+    A run draws half of all that. `names`: of the values of a case, as `parametrize` takes them.
     """
     chosen = [pytest.param(*values, SegmentHome, id=name) for name, values in cases.items()]
     chosen += [pytest.param(*cases[name], ServerHome, id=f"{name}-server") for name in on_server]
-    return pytest.mark.parametrize((*names.split(), "home"), chosen, indirect=["home"])
+    drawn = sample_of_run(chosen, (len(chosen) + 1) // 2)
+    return pytest.mark.parametrize((*names.split(), "home"), drawn, indirect=["home"])

@@ -18,6 +18,7 @@ from shardq.supervisor.exits import Exit
 from shardq.supervisor.workers.child import OPENED_IN_ALL
 from shardq.system.descriptors import KEPT
 from tests.support import few_descriptors, python
+from tests.support.chance import sample_of_run
 from tests.support.few_descriptors import Exhaust, Frugal, FrugalAsync, InZone, Recover, Several, Zoned
 from tests.support.jobs import Folder
 from tests.support.programs import ROOT, clean_environment, until
@@ -251,7 +252,7 @@ def embed(folder: Folder, at_start: int, later: int) -> tuple[str | None, str]:
     return json.loads(error), said
 
 
-@pytest.mark.parametrize("at_start", [7, 8, 9, 12, 16, 20, LEAST - 1])
+@pytest.mark.parametrize("at_start", sample_of_run([7, 8, 9, 12, 16, 20, LEAST - 1], 3))
 def test_an_application_with_too_few_is_told(folder: Folder, at_start: int) -> None:
     error, _ = embed(folder, at_start, at_start)
 
@@ -328,7 +329,10 @@ def test_a_program_that_has_hardly_any_left_is_told_or_served(
     assert files_of(name) == set()
 
 
-@pytest.mark.parametrize("command", [("status",), ("tubes",), ("dead", "list"), ("recurrent", "list"), ("destroy",)])
+@pytest.mark.parametrize(
+    "command",
+    sample_of_run([("status",), ("tubes",), ("dead", "list"), ("recurrent", "list"), ("destroy",)], 3),
+)
 def test_a_command_with_too_few_says_so_or_works(name: str, url: str, folder: Folder, command: tuple[str, ...]) -> None:
     leave_in_segment(name, Several, folder.notes([0]))
     for descriptors in (5, 6, 7, 9):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.chance import sample_of_run
 from tests.support.scripts import GUARDED, ran, written
 
 #: Names of the script's own that go to a child and come back.
@@ -86,7 +87,7 @@ ANSWERS = ([[2, "__mp_main__"]], [[2, "__main__"]])
 ANSWER = ANSWERS[0]
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", sample_of_run([*WAYS], 3))
 def test_handlers_of_a_script_can_start_processes(tmp_path: Path, way: str) -> None:
     if way == "joblib":
         pytest.importorskip("joblib")

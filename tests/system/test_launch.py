@@ -11,6 +11,7 @@ import pytest
 
 from shardq.errors import SupervisorError
 from shardq.supervisor.code import launch
+from tests.support.chance import sample_of_run
 from tests.support.programs import ROOT
 from tests.support.scripts import GUARDED, ran, written
 
@@ -164,7 +165,7 @@ GIVEN = [
 ]
 
 
-@pytest.mark.parametrize("options", GIVEN, ids=" ".join)
+@pytest.mark.parametrize("options", sample_of_run(GIVEN, 3), ids=" ".join)
 def test_options_of_the_application_are_those_of_its_supervisor_and_its_forked_workers(
     tmp_path: Path, options: list[str]
 ) -> None:

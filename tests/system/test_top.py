@@ -18,6 +18,7 @@ from shardq.cli.top.pane import Pane
 from shardq.cli.top.rows import TABLES
 from shardq.cli.top.source import Source
 from shardq.drivers import SharedStorage
+from tests.support.chance import sample_of_run
 from tests.support.drivers import MIB
 from tests.support.homes import Home, SegmentHome, on_each_home
 from tests.support.hostile import ALL, NAME, Speaks, Text, acting
@@ -77,7 +78,7 @@ async def fill(url: str, *pipes: tuple[str, int]) -> None:
             assert await queue.storage.append([(pipe, [b"\x01"] * count)])
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("size", sample_of_run(SIZES, 1), ids=str)
 async def test_every_pane_fits_a_small_and_a_large_terminal_dark_and_light(
     size: tuple[int, int], storage: SharedStorage, url: str
 ) -> None:
