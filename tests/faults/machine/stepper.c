@@ -41,7 +41,7 @@ struct run {
     long text;      /* what stands where the breakpoint goes */
     long steps;     /* made so far */
     int status;     /* of the last wait */
-    uintptr_t low, high; /* the code of the library under test */
+    uintptr_t low, high; /* the code whose instructions count; both 0: all do */
     const int *files; /* the files that are watched, `file_count` of them */
     int file_count;
     uint64_t state; /* what they held after the last step */
@@ -167,12 +167,13 @@ static int step_to_end(struct run *run, long most)
             return -1;
         if (has_ended(run))
             return 0;
-        run->steps++;
         signal = pending_signal(run);
         if (!get_registers(run, &registers))
             return -1;
-        /* Not in other code: a look takes long, and a reading of the clock begins anew where it took long. */
-        if (run->file_count && COUNTER(registers) >= run->low && COUNTER(registers) < run->high)
+        if (run->high && (COUNTER(registers) < run->low || COUNTER(registers) >= run->high))
+            continue;
+        run->steps++;
+        if (run->file_count)
             note_change(run);
         if (COUNTER(registers) == run->end)
             return run->steps >= most;
@@ -199,12 +200,13 @@ static int step_through(struct run *run, long most)
     return state;
 }
 
-/* Of a process that has stopped itself to be traced: kill it after `most` instructions of its sections. `steps` tells how
- * many were made, `status` how it ended. ENDED: it came to its end before.
+/* Of a process that has stopped itself to be traced: kill it after `most` instructions of its sections, of those in the
+ * code from `low` to `high`. `steps` tells how many were made, `status` how it ended. ENDED: it came to its end before.
  */
-int shardq_kill_after(int pid, uintptr_t begin, uintptr_t end, long most, long *steps, int *status)
+int shardq_kill_after(int pid, uintptr_t begin, uintptr_t end, uintptr_t low, uintptr_t high, long most, long *steps,
+                      int *status)
 {
-    struct run run = {.pid = pid, .begin = begin, .end = end};
+    struct run run = {.pid = pid, .begin = begin, .end = end, .low = low, .high = high};
     int state = step_through(&run, most);
 
     if (state == 1) {
@@ -218,9 +220,7 @@ int shardq_kill_after(int pid, uintptr_t begin, uintptr_t end, long most, long *
     return state == 1 ? KILLED : state == 0 ? ENDED : FAILED;
 }
 
-/* As above, to its end: after which instructions of the code between `low` and `high` the files had changed. Returns how
- * many there are, at most `most`.
- */
+/* As above, to its end: after which instructions the files had changed. Returns how many there are, at most `most`. */
 long shardq_changes(int pid, uintptr_t begin, uintptr_t end, uintptr_t low, uintptr_t high, const int *files,
                     int file_count, long *changes, long most, int *status)
 {

@@ -32,14 +32,22 @@ class Marks(NamedTuple):
 
     begin: int
     end: int
-    code: range
-    """Where the code of their library lies."""
+    low: int = 0
+    high: int = 0
+    """Where the code lies whose instructions count. Both 0: all count."""
 
     @classmethod
     def of(cls, library: ctypes.CDLL, begin: str, end: str) -> Marks:
         """Of these functions of a library that is loaded."""
-        first, last = (ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0 for name in (begin, end))
-        return cls(first, last, _code_around(first))
+        return cls(*(ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0 for name in (begin, end)))
+
+    @property
+    def own(self) -> Marks:
+        """The same, where only instructions of the library count. They are as many each time. Those of others are not: a
+        reading of the clock begins anew where it was interrupted.
+        """
+        code = _code_around(self.begin)
+        return self._replace(low=code.start, high=code.stop)
 
 
 class Stepped(NamedTuple):
@@ -58,8 +66,7 @@ class Stepper:
         self._kill_after = library.shardq_kill_after
         self._kill_after.argtypes = (
             ctypes.c_int,
-            ctypes.c_void_p,
-            ctypes.c_void_p,
+            *(ctypes.c_void_p,) * 4,
             ctypes.c_long,
             ctypes.POINTER(ctypes.c_long),
             ctypes.POINTER(ctypes.c_int),
@@ -89,7 +96,7 @@ class Stepper:
         steps, status = ctypes.c_long(), ctypes.c_int()
         if not child.stopped():
             return Stepped(False, child.end())
-        came_to = self._kill_after(child.pid, *marks[:2], instructions, ctypes.byref(steps), ctypes.byref(status))
+        came_to = self._kill_after(child.pid, *marks, instructions, ctypes.byref(steps), ctypes.byref(status))
         if came_to < 0:
             child.kill()
             raise OSError(f"the tracer lost its child after {steps.value} instructions")
@@ -113,9 +120,7 @@ class Stepper:
             if not child.stopped():
                 child.end()
                 return []
-            begin, end, code = marks
-            places = (child.pid, begin, end, code.start, code.stop)
-            count = self._changes(*places, watched, len(files), found, _MOST_CHANGES, ctypes.byref(status))
+            count = self._changes(child.pid, *marks, watched, len(files), found, _MOST_CHANGES, ctypes.byref(status))
         if count < 0:
             child.kill()
             raise OSError("the tracer lost its child")

@@ -74,7 +74,7 @@ def test_each_instruction_of_all_sections_is_a_point_to_die_at(
 
 
 def test_only_some_instructions_change_what_is_shared(toy: ctypes.CDLL, tmp_path: Path) -> None:
-    stepper, marks = Stepper.build(tmp_path), Marks.of(toy, "begins", "ends")
+    stepper, marks = Stepper.build(tmp_path), Marks.of(toy, "begins", "ends").own
     file = tmp_path / "shared"
     file.write_bytes(bytes(4096))
     with file.open("r+b") as opened, mmap.mmap(opened.fileno(), 4096) as memory:

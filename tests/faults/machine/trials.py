@@ -16,13 +16,27 @@ from tests.faults.machine.sections import files_of, marks, teach, use
 from tests.faults.machine.stepping import Stepper
 from tests.support.engines import using
 
+#: Moments of one operation at which a sampled run dies.
+SAMPLE = 6
+
+
+class Moment(NamedTuple):
+    """When to die: after so many instructions of the sections."""
+
+    instructions: int
+    own: bool
+    """Whether those of other libraries are left out."""
+
+    def __str__(self) -> str:
+        return f"after {self.instructions} instructions{' of the core' if self.own else ''}"
+
 
 class Sections(NamedTuple):
     """What the core does of an operation."""
 
     instructions: int
-    changes: list[int]
-    """After which of them another process would find something else than after the one before."""
+    changes: list[Moment]
+    """After these, another process would find something else than before."""
 
 
 class Tried(NamedTuple):
@@ -32,23 +46,23 @@ class Tried(NamedTuple):
     failed: list[str]
 
 
-#: Chooses the instructions after which the operation is cut off.
-Choose = Callable[[Sections, Random], Sequence[int]]
+#: Chooses the moments at which the operation is cut off.
+Choose = Callable[[Sections, Random], Sequence[Moment]]
 
 
-def every(sections: Sections, random: Random) -> Sequence[int]:
-    """After each of them, and before the first."""
-    return range(sections.instructions + 1)
+def every(sections: Sections, random: Random) -> Sequence[Moment]:
+    """After each instruction, and before the first."""
+    return [Moment(count, own=False) for count in range(sections.instructions + 1)]
 
 
-def each_change(sections: Sections, random: Random) -> Sequence[int]:
+def each_change(sections: Sections, random: Random) -> Sequence[Moment]:
     """After those that change something."""
     return sections.changes
 
 
-def some_changes(sections: Sections, random: Random) -> Sequence[int]:
+def some_changes(sections: Sections, random: Random) -> Sequence[Moment]:
     """A few of those."""
-    return random.sample(sections.changes, min(8, len(sections.changes)))
+    return random.sample(sections.changes, min(SAMPLE, len(sections.changes)))
 
 
 def cut_off(name: str, choose: Choose, random: Random, directory: Path, library: Path | None = None) -> Tried:
@@ -62,15 +76,16 @@ def cut_off(name: str, choose: Choose, random: Random, directory: Path, library:
         chosen = choose(sections, random)
         with staged(operation, len(chosen)) as stage:
             failed = list[str]()
-            for count in chosen:
-                problems = problems_of(stage, _dying(operation, stepper, count))
-                failed += [f"after {count} of {sections.instructions} instructions: {each}" for each in problems]
+            for moment in chosen:
+                problems = problems_of(stage, _dying(operation, stepper, moment))
+                failed += [f"{moment}: {problem}" for problem in problems]
     return Tried(len(chosen), failed)
 
 
-def _dying(operation: Operation, stepper: Stepper, count: int) -> Callable[[Scene, Seen], object]:
+def _dying(operation: Operation, stepper: Stepper, moment: Moment) -> Callable[[Scene, Seen], object]:
     def die(there: Scene, before: Seen) -> None:
-        stepper.kill_after(count, marks(), lambda: _readied(operation, there), lambda: operation.act(there))
+        here = marks().own if moment.own else marks()
+        stepper.kill_after(moment.instructions, here, lambda: _readied(operation, there), lambda: operation.act(there))
 
     return die
 
@@ -89,9 +104,10 @@ def _sections(operation: Operation, stepper: Stepper) -> Sections:
         there.end()
     there = operation.scene()
     try:
-        return Sections(count, stepper.changes(files_of(there), marks(), ready, act))
+        changes = stepper.changes(files_of(there), marks().own, ready, act)
     finally:
         there.end()
+    return Sections(count, [Moment(instructions, own=True) for instructions in changes])
 
 
 def _readied(operation: Operation, there: Scene) -> None:

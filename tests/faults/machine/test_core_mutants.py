@@ -1,0 +1,151 @@
+"""The kills at machine instructions are worth something: a core with a piece missing, or two in the wrong order, fails.
+
+Each mutant is compiled, and used by a process of its own. A run tries a sample of them, `SHARDQ_FAULTS=all` all.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+import pytest
+
+from tests.faults.machine.sections import SOURCES, build
+from tests.faults.machine.stepping import why_not
+from tests.faults.machine.trials import cut_off, each_change
+from tests.support.chance import sample_of_run
+from tests.support.engines import needs_c
+from tests.support.lean import LeanProcess
+
+pytestmark = [needs_c, pytest.mark.skipif(bool(why_not()), reason=why_not())]
+
+#: Mutants that a sampled run tries.
+SAMPLE = 1
+
+
+class Mutant(NamedTuple):
+    """A source with a part replaced, the operation that is cut off after each change, and what is found wrong then."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    operation: str
+    shows: str
+
+
+_COUNT = "    store(core, AT_STORES, count);\n"
+_APPLY = (
+    "    for (uint64_t entry = core->at.stores_word; count; count--, entry += 2)\n"
+    "        store(core, load(core, entry), load(core, entry + 1));\n"
+)
+_NOTE_PLACE = "    store(core, core->at.stores_word + 2 * entry, word);\n"
+_OWNER = "    store(core, core->at.extent_owners_word + extent->number, tube + 1);\n"
+_LENT = "    store_byte(core, core->at.extent_map + extent->number, 1);\n"
+_WRITE = (
+    "    for (uint64_t n = 0; n < call->count; n++)\n"
+    "        if (!write_part(core, &call->parts[n], accepted_us))\n"
+    "            return GENERAL_WAY;\n"
+)
+_COMMIT = "    commit(core, call);\n    return offer(core, call);\n"
+_NUMBER = "        store(core, its->word + AT_TUBE_NEXT_SEQUENCE, its->next_sequence);\n"
+_OTHERS = (
+    "        store(core, its->word + AT_TUBE_CANCELLED, 0);\n"
+    "        store(core, its->word + AT_TUBE_INDEXED, 0);\n"
+    "        store(core, its->word + AT_TUBE_TAIL, 0);\n"
+)
+_NUMBER_FIRST, _NUMBER_LAST = _NUMBER + _OTHERS, _OTHERS + _NUMBER
+_SETTLE = "    settle(core, &its);\n"
+_DECLARE_POP = "    journal_declare(core, place->thread);\n"
+_DECLARE_CALL = "    declare_all(core, call);\n"
+
+TWO = "append a call to two tubes"
+MUTANTS = (
+    Mutant("stores-without-a-count", "journal.c", _COUNT, "", TWO, "but 4 queued"),
+    Mutant(
+        "stores-before-their-count",
+        "journal.c",
+        _COUNT + _APPLY,
+        _APPLY.replace("; count; count--,", ", left = count; left; left--,") + _COUNT,
+        TWO,
+        "but 6 queued",
+    ),
+    Mutant("places-not-noted", "journal.c", _NOTE_PLACE, "    (void)word;\n", TWO, "is damaged"),
+    Mutant(
+        "count-not-cleared",
+        "journal.c",
+        "    store(core, AT_STORES, 0);\n",
+        "",
+        "append, turn and append again",
+        "commit under way",
+    ),
+    Mutant(
+        "call-not-declared",
+        "append.c",
+        _DECLARE_CALL,
+        "    (void)declare_all;\n",
+        "append to a tube that is empty",
+        "lent True, used by -1",
+    ),
+    Mutant(
+        "commit-before-the-records",
+        "append.c",
+        _WRITE + _COMMIT,
+        "    commit(core, call);\n" + _WRITE + "    return offer(core, call);\n",
+        "append in place",
+        "where there is no record",
+    ),
+    Mutant(
+        "lent-before-it-has-an-owner",
+        "extents.c",
+        _OWNER + _LENT,
+        _LENT + _OWNER,
+        "append to a tube that is empty",
+        "lent True, used by -1",
+    ),
+    Mutant(
+        "emptied-before-its-number",
+        "acknowledge.c",
+        _NUMBER_FIRST,
+        _NUMBER_LAST,
+        "turn with the last batch",
+        "ends before 0",
+    ),
+    Mutant("batch-not-declared", "acknowledge.c", _DECLARE_POP, "", "turn with the last batch", "commit under way"),
+    Mutant(
+        "not-settled",
+        "acknowledge.c",
+        _SETTLE,
+        "    journal_clear(core);\n" + _SETTLE,
+        "turn with the last batch",
+        "nothing to handle at its head",
+    ),
+)
+
+
+@pytest.mark.parametrize("mutant", sample_of_run(MUTANTS, SAMPLE), ids=lambda mutant: mutant.name)
+def test_mutant_of_the_core_is_caught(
+    mutant: Mutant, random: Random, tried: Callable[[str, int], None], lean: LeanProcess, tmp_path: Path
+) -> None:
+    found = lean.call(cut_off, mutant.operation, each_change, random, tmp_path)
+    assert not found.failed, f"the proof fails of what is good: {found.failed}"
+
+    found = lean.call(cut_off, mutant.operation, each_change, random, tmp_path, spoilt(mutant, tmp_path / "spoilt"))
+    assert any(mutant.shows in problem for problem in found.failed), f"it passes for good: {found}"
+    tried(f"mutant {mutant.name} of the core", 1)
+
+
+def test_each_mutant_is_of_the_source() -> None:
+    for mutant in MUTANTS:
+        assert (SOURCES / mutant.file).read_text().count(mutant.old) == 1, mutant.name
+
+
+def spoilt(mutant: Mutant, directory: Path) -> Path:
+    """The mutant, compiled."""
+    shutil.copytree(SOURCES, directory, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    source = directory / mutant.file
+    source.write_text(source.read_text().replace(mutant.old, mutant.new))
+    return build(directory, directory)
