@@ -10,7 +10,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "status": (f"status {_URL}", f"status {_URL} --sample 0 --json", f"status {_URL} --watch 5"),
     "metrics": (f"metrics {_URL}", f"metrics {_URL} --output /var/lib/node_exporter/shardq.prom"),
     "top": (f"top {_URL}", f"top {_URL} --read-only"),
-    "tubes": (f"tubes {_URL} --limit 20",),
+    "tubes": (f"tubes {_URL} --limit 20", f"tubes {_URL} --by-handler"),
     "peek": (f"peek {_URL} app.jobs/Resize/3/0 --limit 5", f"peek {_URL} app.jobs/Login/0/0 --app app.jobs"),
     "why": (f"why {_URL} app.jobs/Resize/3/0",),
     "stack": (f"stack {_URL}", f"stack {_URL} 3"),

@@ -70,15 +70,20 @@ def _looking(verbs: Verbs) -> None:
     )
     _top(verbs)
     text = "tubes that are not empty: length, age of the oldest, bound worker"
-    tubes = on_storage(verbs, "tubes", commands.tubes, text)
+    tubes = on_storage(verbs, "tubes", _tubes, text)
     tubes.add_argument(
         "--limit", type=count, default=100, help="show at most so many, the longest first (default: 100)"
     )
+    tubes.add_argument("--by-handler", action="store_true", help="sum up the tubes of each handler")
     peek = on_storage(verbs, "peek", commands.peek, "the requests at the head of a tube, without taking them")
     peek.add_argument("pipe", metavar="MODULE/Handler/THREAD/PRIORITY", help="name of the tube, as `tubes` shows it")
     peek.add_argument("--limit", type=count, default=10, help="show at most so many (default: 10)")
     peek.add_argument("--traces", action="store_true", help="in JSON as well, say in which trace each was sent")
     shows_requests(peek)
+
+
+def _tubes(options: argparse.Namespace) -> None:
+    (later("shardq.cli.by_handler", "by_handler") if options.by_handler else commands.tubes)(options)
 
 
 def _why(verbs: Verbs) -> None:

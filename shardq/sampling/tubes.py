@@ -87,11 +87,11 @@ def with_more(tubes: Tubes, views: Iterable[TubeView]) -> Tubes:
     by_handler = dict(tubes.by_handler)
     for view in views:
         handler = handler_of(view)
-        by_handler[handler] = _with(by_handler.get(handler, Queued()), view)
+        by_handler[handler] = with_tube(by_handler.get(handler, Queued()), view)
     aged = (view for view in (*tubes.oldest, *views) if view.oldest_age_s is not None)
     total = tubes.all
     for view in views:
-        total = _with(total, view)
+        total = with_tube(total, view)
     return Tubes(
         total,
         by_handler,
@@ -110,6 +110,7 @@ def handler_of(view: TubeView) -> str:
     return split_key(key_of(view.pipe))[0]
 
 
-def _with(queued: Queued, view: TubeView) -> Queued:
+def with_tube(queued: Queued, view: TubeView) -> Queued:
+    """The same with a further tube."""
     its = Queued(1, view.queued, view.oldest_age_s, int(bool(view.unserved)), int(bool(view.rests_s)))
     return queued.with_others(its)

@@ -35,7 +35,7 @@ RUNS: dict[str, list[tuple[str, ...]]] = {
     "metrics": [()],
     "web": [("--listen", NAME)],  # the page itself has a test of its own
     "top": [()],
-    "tubes": [(), ("--limit", ALL)],
+    "tubes": [(), ("--limit", ALL), ("--by-handler",)],
     "peek": [(TUBE,), (f"no {ALL} pipe",), (f"a{ALL}/B/0/0",)],
     "dead list": [(), (SPEAKS, "--match", "error~red"), ("--match", ALL), ("--after", ALL), (ALL,)],
     "dead show": [("LETTER",), ("GONE",), (ALL,)],

@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,6 +25,7 @@ from shardq.shm.segment import Segment
 from tests.support import jobs, python
 from tests.support.drivers import MIB
 from tests.support.holder import holder
+from tests.support.homes import Home, on_each_home
 from tests.support.jobs import Folder, Gated, Record
 from tests.support.programs import ROOT, Supervise, until
 from tests.support.said import Said, Say
@@ -220,6 +221,31 @@ def test_the_longest_tubes_come_first_and_the_rest_is_counted(name: str, url: st
     assert [line.split()[:2] for line in shown] == [["m/H/19/0", "20"], ["m/H/18/0", "19"], ["m/H/17/0", "18"]]
     assert more == "and 17 more"
     assert len(said("tubes", "--url", url, "--json").value) == 20
+
+
+@on_each_home
+def test_tubes_are_summed_up_by_handler(home: Home, said: Say) -> None:
+    async def fill(queue: Queue) -> None:
+        for thread in range(3):
+            await queue.storage.append([(f"m/H/{thread}/0", [b"\x01"] * 2), (f"m/H/{thread}/1", [b"\x01"])])
+        await queue.storage.append([("m/Other/0/0", [b"\x01"] * 20)])
+        await queue.storage.pause("m/H")
+
+    home.leave(Gated, [])
+    asyncio.run(_with(home.url, fill))
+
+    other, its = said("tubes", "--url", home.url, "--by-handler", "--json").value
+    assert (its["handler"], its["tubes"], its["queued"], its["paused"]) == ("m/H", 6, 9, True)
+    assert (other["handler"], other["tubes"], other["queued"], other["paused"]) == ("m/Other", 1, 20, False)
+    assert other["oldest_age_s"] > 0
+    _, first, more = said("tubes", "--url", home.url, "--by-handler", "--limit", 1).lines
+    assert first.split()[:3] == ["m/Other", "1", "20"]
+    assert more == "and 1 more"
+
+
+async def _with(url: str, act: Callable[[Queue], Awaitable[None]]) -> None:
+    async with await connect(url) as queue:
+        await act(queue)
 
 
 def test_peek_shows_what_it_cannot_read(name: str, url: str, said: Say) -> None:

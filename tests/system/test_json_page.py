@@ -125,6 +125,7 @@ def test_letters_and_schedules(home: Home, said: Say, tmp_path: Path) -> None:
     check("peek", said("peek", first.letter.pipe, "--limit", 9))
     check("peek, with --traces", said("peek", first.letter.pipe, "--traces"))
     check("tubes", said("tubes"))
+    check("tubes, with --by-handler", said("tubes", "--by-handler"))
     check("why", said("why", first.letter.pipe), {"unknown": ["full"]})
     check("park", said("park", first.letter.pipe))
     check("check", said("check"), ["one"])
