@@ -43,8 +43,8 @@ class Marks(NamedTuple):
 
     @property
     def own(self) -> Marks:
-        """The same, where only instructions of the library count. They are as many each time. Those of others are not: a
-        reading of the clock begins anew where it was interrupted.
+        """The same, where only instructions of the library count. They are as many each time. Those of others are not:
+        a reading of the clock begins anew where it was interrupted.
         """
         code = _code_around(self.begin)
         return self._replace(low=code.start, high=code.stop)
