@@ -13,6 +13,7 @@ import pytest
 
 from shardq.supervisor.exits import Exit
 from tests.support import hosted, jobs
+from tests.support.chance import sample_of_run
 from tests.support.hosted import Act, Plain, until_told
 from tests.support.jobs import Folder, Record
 from tests.support.programs import ROOT
@@ -70,7 +71,7 @@ def test_a_family_serves_without_them(started: Programs, url: str, name: str, fo
     assert files_of(name) == set()
 
 
-@pytest.mark.parametrize("redirected", WITHOUT)
+@pytest.mark.parametrize("redirected", sample_of_run(WITHOUT, 3))
 def test_a_drain_ends_as_documented_without_them(
     started: Programs, url: str, name: str, folder: Folder, redirected: str
 ) -> None:
@@ -104,7 +105,8 @@ def test_a_module_may_put_anything_in_their_place(
 
 @pytest.mark.parametrize("when", ["import", "perform"])
 @pytest.mark.parametrize(
-    "closing", ["sys.stderr.close()", "sys.stdout.close()", "sys.stdin.close()", "os.closerange(0, 3)"]
+    "closing",
+    sample_of_run(["sys.stderr.close()", "sys.stdout.close()", "sys.stdin.close()", "os.closerange(0, 3)"], 2),
 )
 def test_a_module_may_close_them(
     started: Programs, url: str, name: str, folder: Folder, tmp_path: Path, closing: str, when: str
@@ -146,7 +148,7 @@ sys.stderr = sys.stdout = None  # the interpreter of the application could not f
 """
 
 
-@pytest.mark.parametrize("redirected", [*WITHOUT, "1>&- 2>&-", "0<&- 2>&-"])
+@pytest.mark.parametrize("redirected", sample_of_run([*WITHOUT, "1>&- 2>&-", "0<&- 2>&-"], 3))
 def test_an_application_embeds_a_family_without_them(started: Programs, folder: Folder, redirected: str) -> None:
     script = folder.path / "application.py"
     script.write_text(APPLICATION)
@@ -159,7 +161,7 @@ def test_an_application_embeds_a_family_without_them(started: Programs, folder: 
     assert folder.done() == [0]
 
 
-@pytest.mark.parametrize("replacement", REPLACEMENTS)
+@pytest.mark.parametrize("replacement", sample_of_run(REPLACEMENTS, 2))
 def test_an_application_that_replaced_them_embeds_a_family(started: Programs, folder: Folder, replacement: str) -> None:
     script = folder.path / "application.py"
     script.write_text(f"import sys\nsys.stderr = sys.stdout = {replacement}\n{APPLICATION}")
