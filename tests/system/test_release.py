@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -96,18 +97,20 @@ def test_what_is_not_ready_is_said_with_what_to_do(tree: Path, spoil: Callable[[
 
 
 @pytest.mark.timeout(300)
-def test_a_dry_run_builds_all_checks_the_wheel_and_leaves_nothing() -> None:
+def test_a_dry_run_builds_all_checks_the_wheel_and_leaves_nothing(tmp_path: Path) -> None:
     pytest.importorskip("build")
     before = git(ROOT, "tag"), git(ROOT, "status", "--porcelain")
     ran = subprocess.run(
         (ROOT / "scripts/release", "--dry-run", "--with", sys.executable),
         cwd="/",
+        env=os.environ | {"TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,
         timeout=280,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
+    assert list(tmp_path.iterdir()) == []
     checked = [line.split()[1] for line in ran.stdout.splitlines() if line.startswith("checking ")]
     # It is built of the sdist. Whether it is of one platform depends on whether there is a compiler.
     assert [name.startswith(f"shardq-{__version__}-") and name.endswith(".whl") for name in checked] == [True]
