@@ -94,6 +94,11 @@ class State:
         ]
         return self.with_waiting([each for each in self.waiting if each not in gone]), len(gone)
 
+    def skip(self, each: Waiting, next_due_us: int | None) -> State:
+        """A recurrent one comes at another time, or never (None)."""
+        left = [other for other in self.waiting if other != each]
+        return self.with_waiting([*left, each._replace(due_us=next_due_us)] if next_due_us else left)
+
     def remove(self, pipe: str, messages: Sequence[bytes]) -> tuple[State, int]:
         kept = [message for message in self.tube(pipe) if message not in messages]
         return self.with_tube(pipe, kept), len(self.tube(pipe)) - len(kept)

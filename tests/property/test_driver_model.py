@@ -26,9 +26,10 @@ from hypothesis.stateful import (
 
 from shardq.errors import FencedError
 from shardq.handler import drive as run
-from shardq.model import EMPTY, Batch, Counts, Deferred, Hand, Terms, When
+from shardq.model import EMPTY, Batch, Counts, Deferred, Hand, Scheduled, Terms, When
 from shardq.outputs import Output
 from shardq.protocols import Storage
+from shardq.scheduling.schedule import next_times_us
 from shardq.shm.processes.shares import Share, slots_of
 from tests.faults.kit.fsck import fsck
 from tests.faults.kit.points import Child, dying_after
@@ -191,6 +192,18 @@ class DriverModel(RuleBasedStateMachine):
     @rule(pipe=pipes, wanted=st.lists(message, max_size=2))
     def unschedule(self, pipe: str, wanted: list[bytes]) -> None:
         assert run(self.storage.unschedule(pipe, *wanted)) == self.model.unschedule(pipe, wanted)
+
+    @rule(place=places)
+    def skip(self, place: int) -> None:
+        """A recurrent message leaves out its next time, once."""
+        recurrent = sorted(self.model.recurrent.items())
+        if not recurrent:
+            return
+        (pipe, repeated), (schedule, due_us) = recurrent[place % len(recurrent)]
+        its = Scheduled(pipe, repeated, schedule, due_us)
+        assert run(self.storage.deferrals.skip(its))
+        assert run(self.storage.deferrals.skip(its)) is None
+        self.model.recurrent[pipe, repeated] = schedule, next_times_us(schedule, due_us)[1]
 
     @rule(pipe=pipes, new=message)
     def miss_a_time(self, pipe: str, new: bytes) -> None:

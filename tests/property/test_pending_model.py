@@ -14,6 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from shardq.model import Scheduled
 from shardq.shm.checking.pending import living_messages, pending_of
 from shardq.shm.store import Store
 from tests.faults.kit.fsck import fsck
@@ -27,7 +28,7 @@ from tests.support.segments import stores
 CAPACITY_BYTES = 16 * MIB
 #: While there is no more than this nothing is refused, and all that is due comes.
 ALWAYS_FITS_BYTES = CAPACITY_BYTES // 2
-NOW_US, AGAIN_US = 1000, 1 << 40
+NOW_US, AGAIN_US, SKIPPED_US = 1000, 1 << 40, 1 << 51
 RARELY, SELDOM = "every 1", "every 2"
 
 pipes = st.sampled_from(["m/H/0/0", "m/H/0/0", "m/H/0/1", "m/H/1/0"])
@@ -51,6 +52,7 @@ class PendingModel(RuleBasedStateMachine):
         self._resources = ExitStack()
         self.store: Store = self._resources.enter_context(stores())(CAPACITY_BYTES, 64)
         self.state = State()
+        self.skipped = 0
 
     def teardown(self) -> None:
         self._resources.close()
@@ -98,6 +100,18 @@ class PendingModel(RuleBasedStateMachine):
     def unschedule(self, pipe: str, gone: list[bytes], dies: int) -> None:
         after, count = self.state.cancel(pipe, gone, recurrent=True)
         self._do(lambda: self.store.deferring.remove(pipe, gone, recurrent=True), [after], count, dies, piecemeal=True)
+
+    @rule(place=st.integers(0, 9), ends=st.booleans(), dies=deaths)
+    def skip(self, place: int, ends: bool, dies: int) -> None:
+        """Nothing else is due at the time after it: one that was given with others is put behind what is."""
+        recurrent = [each for each in self.state.waiting if each.schedule]
+        self.skipped += 1
+        next_due_us = None if ends else SKIPPED_US + self.skipped
+        if recurrent:
+            its = recurrent[place % len(recurrent)]
+            scheduled = Scheduled(its.pipe, its.message, its.schedule, its.due_us)
+            after = [self.state.skip(its, next_due_us)]
+            self._do(lambda: self.store.deferring.skip(scheduled, next_due_us), after, True, dies)
 
     @rule(pipe=pipes, gone=messages, dies=deaths)
     def remove(self, pipe: str, gone: list[bytes], dies: int) -> None:
