@@ -1116,7 +1116,7 @@ async def test_S16_a_handed_out_message_is_not_quiet(storage: Storage, lock: Loc
 async def test_S17_the_largest_message_fits_the_empty_storage(open_backend: OpenBackend, capacity_bytes: int) -> None:
     storage = open_backend(capacity_bytes).storage
     most = storage.limits.message_bytes
-    assert MIB // 64 < most < capacity_bytes
+    assert 8192 < most < capacity_bytes
     assert storage.limits.nbytes <= most
 
     with pytest.raises(MessageTooLarge):

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.faults.machine.sections import SOURCES, build
 from tests.faults.machine.stepping import why_not
 from tests.faults.machine.trials import cut_off, each_change
 from tests.support.chance import sample_of_run
+from tests.support.compiled_core import SOURCES, build
 from tests.support.engines import needs_c
 from tests.support.lean import LeanProcess
 

@@ -12,8 +12,9 @@ from tests.faults.kit.outcome import Seen
 from tests.faults.kit.scene import Scene
 from tests.faults.kit.trial import problems_of, staged
 from tests.faults.machine.operations import BY_THE_CORE
-from tests.faults.machine.sections import files_of, marks, teach, use
+from tests.faults.machine.sections import files_of, marks, teach
 from tests.faults.machine.stepping import Stepper
+from tests.support.compiled_core import use
 from tests.support.engines import using
 
 #: Moments of one operation at which a sampled run dies.
@@ -112,4 +113,4 @@ def _sections(operation: Operation, stepper: Stepper) -> Sections:
 
 def _readied(operation: Operation, there: Scene) -> None:
     operation.readied(there)
-    teach(there)
+    teach(there.store)

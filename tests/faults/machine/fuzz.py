@@ -1,0 +1,119 @@
+"""Segments that another program wrote into, under the core in C: random words are overwritten, then it is at work.
+
+    python -m tests.faults.machine.fuzz FIRST_SEED COUNT
+
+prints each seed as it begins, and last a JSON object: how many calls worked or raised what, and how many of them the
+core did. It fails where a call raises anything else than an error of shardq, takes a second of the processor, or leaves
+the guard held; and it dies where the core kills it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+from shardq.drivers import SharedStorage
+from shardq.model import EMPTY, Hand, Terms
+from shardq.shm.files.own_files import remove_files
+from shardq.shm.registry import close_store
+from tests.faults.kit.damage import called, damage
+from tests.faults.machine.sections import teach
+from tests.support.drivers import MIB
+from tests.support.engines import using
+
+NAME = f"fuzz-{os.getpid()}"
+KEYS = [f"app/Job/{thread}" for thread in range(4)]
+PIPES = [f"{key}/0" for key in KEYS]
+TERMS = {"app/Job": Terms((0,), 2)}
+#: Rounds of damage that a segment stands.
+ROUNDS = 4
+
+
+def main() -> None:
+    first, count = map(int, sys.argv[1:])
+    seen: Counter[str] = Counter()
+    with using("c"):
+        for seed in range(first, first + count):
+            print(seed, flush=True)
+            seen += case(seed)
+    print(json.dumps(seen))
+
+
+def case(seed: int) -> Counter[str]:
+    """Damage a segment some times, have the core at it each time, and say what came of it."""
+    random, seen = Random(seed), Counter[str]()
+    storage = SharedStorage.create(NAME, 4 * MIB, threads=64)
+    try:
+        tokens = prepare(storage)
+        done = count_what_the_core_does(storage)
+        for _ in range(ROUNDS):
+            damage(storage, random)
+            calls = list(verbs(storage, tokens, random).items())
+            random.shuffle(calls)
+            seen += Counter(called(storage, name, call) for name, call in calls)
+        return seen + Counter({"by the core": done()})
+    finally:
+        close_store(storage.store)
+        remove_files(NAME)
+
+
+def prepare(storage: SharedStorage) -> dict[str, int]:
+    """Messages in tubes of four threads, three of them claimed. Returns the tokens."""
+    store = storage.store
+    for pipe in PIPES:
+        for size in (10, 3000, 3000, 70_000):
+            assert store.appending.append([(pipe, [b"first", bytes(size)])])
+    tokens = {key: store.delivering.claim(key) for key in KEYS[:3]}
+    teach(store)
+    return tokens
+
+
+def count_what_the_core_does(storage: SharedStorage) -> Callable[[], int]:
+    """Counts the calls that the core does, from now on."""
+    engine, done = storage.store._parts.core._engine, [0]
+    assert engine is not None
+
+    class Counted:
+        """The engine, counted."""
+
+        def __getattr__(self, name: str) -> Any:
+            method = getattr(engine, name)
+
+            def call(*arguments: Any) -> Any:
+                result = method(*arguments)
+                done[0] += name in ("append", "turn", "rest") and result is not None
+                return result
+
+            return call
+
+    storage.store._parts.core._engine = Counted()  # type: ignore[assignment]
+    return lambda: done[0]
+
+
+def verbs(storage: SharedStorage, tokens: dict[str, int], random: Random) -> dict[str, Callable[[], Any]]:
+    """What the core does of the frequent case."""
+
+    def hand(number: int, through: int) -> Hand:
+        return Hand(KEYS[number], tokens[KEYS[number]], replace(EMPTY, pipe=PIPES[number], through=through))
+
+    sizes = [random.choice((0, 1, 100, 4000, 65_000)) for _ in range(3)]
+    through = random.choice((0, 1, 2, 3, 7, 8, 1 << 40))
+    return {
+        "append": lambda: storage.append([(random.choice(PIPES), [bytes(sizes[0])])]),
+        "append to the last": lambda: storage.append([(PIPES[3], [b"x", bytes(sizes[1])])]),
+        "append a call": lambda: storage.append([(pipe, [b"new", bytes(sizes[2])]) for pipe in PIPES]),
+        "turn": lambda: storage.turn(hand(0, through), None, TERMS),
+        "turn away": lambda: storage.turn(hand(1, through), None, TERMS, stay=False),
+        "rest": lambda: storage.rest(hand(2, 0), None, TERMS, 0.001),
+        "first turn": lambda: storage.turn(None, None, TERMS),
+    }
+
+
+if __name__ == "__main__":
+    main()
