@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from tests.support.leaks import (
     family,
     leaked_files,
     leaked_processes,
+    outliving_tests,
     stray_files,
 )
 from tests.support.segments import NewSegment, files_of, new_name
@@ -83,3 +85,16 @@ def test_what_ends_in_time_has_not_leaked_and_is_reaped() -> None:
     ended = Child(lambda: leave_behind("import os; print(os.getpid())")).result()
     assert leaked_processes() == []
     assert not psutil.pid_exists(ended)
+
+
+def test_what_outlives_tests_may_start_others_and_what_came_later_may_not() -> None:
+    starts = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {WAITS!r}])"
+    with subprocess.Popen((sys.executable, "-c", starts), stdout=subprocess.PIPE, text=True) as lasting:
+        assert lasting.stdout
+        with outliving_tests():
+            started = int(lasting.stdout.readline())
+            with subprocess.Popen((sys.executable, "-c", WAITS), stdout=subprocess.PIPE) as other:
+                assert [process.pid for process in family()] == [other.pid]
+                other.kill()
+        assert {process.pid for process in family()} == {lasting.pid, started}
+        os.kill(started, signal.SIGKILL)
