@@ -23,11 +23,9 @@ class FactDirective(SphinxDirective):
         name = self.arguments[0]
         if name not in FACTS:
             raise self.error(f"there is no fact {name}: there are {', '.join(FACTS)}")
-        lines = FACTS[name]().splitlines()
-        return self.parse_content_to_nodes(allow_section_headings=True) if not lines else self._parsed(lines, name)
-
-    def _parsed(self, lines: list[str], name: str) -> list[nodes.Node]:
-        self.content = StringList(lines, source=f"fact {name}")
+        # The code may have changed where the page has not.
+        self.env.note_reread()
+        self.content = StringList(FACTS[name]().splitlines(), source=f"fact {name}")
         return self.parse_content_to_nodes(allow_section_headings=True)
 
 
