@@ -22,7 +22,7 @@ from shardq.shm.words import WORD
 from tests.faults.kit.damage import limited
 from tests.faults.kit.points import Child, die_at, lines_of, one_of_each_line
 from tests.support import hands
-from tests.support.chance import SEED
+from tests.support.chance import EVERYTHING, SEED
 from tests.support.lean import LeanProcess
 from tests.support.segments import stores
 
@@ -32,7 +32,7 @@ FAR_US = 1 << 52
 #: How many words are overwritten, one at a time.
 TRIES = 400
 #: One line in so many is died at.
-LINES_APART = 5
+LINES_APART = 5 if EVERYTHING else 15
 
 
 @pytest.fixture
@@ -99,7 +99,8 @@ def die_looking(seed: str) -> None:
     chosen = random.Random(seed)
     with stores() as new_store:
         full = filled(new_store())
-        for place in range(0, len(lines_of(lambda: full.checking, full.checking.wrongs)), LINES_APART):
+        number = len(lines_of(lambda: full.checking, full.checking.wrongs))
+        for place in range(chosen.randrange(LINES_APART), number, LINES_APART):
             # Once more, since a look goes through as many ranges as there are, and a death and an append change that.
             lines = lines_of(lambda: full.checking, full.checking.wrongs)
             [step] = one_of_each_line(lines[place : place + 1], chosen)
