@@ -104,9 +104,11 @@ class Child:
         _, status = os.waitpid(self.pid, 0)
         return _told_well(status, answer)
 
-    def was_waited_for(self, status: int) -> int:
-        """As `end`, where the wait status is known already."""
-        return _told_well(status, self._read())
+    def was_waited_for(self, status: int) -> Any:
+        """As `result`, where the wait status is known already. None: it was killed."""
+        answer = self._read()
+        _told_well(status, answer)
+        return json.loads(answer) if os.WIFEXITED(status) else None
 
     def result(self) -> Any:
         """What the function returned. Raises `ChildFailed`."""

@@ -1,7 +1,7 @@
 """Death after so many machine instructions: a forked child runs an operation under a tracer, which kills it there.
 
-The instructions that count are those between two functions of the library under test, the marks: `stepper.c` says how
-it finds them. All else of the child runs at its own speed.
+The instructions that count are those between two functions of the library under test, the marks: `tracer/` says how it
+finds them. All else of the child runs at its own speed.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import subprocess
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tests.faults.kit.points import Action, Child
 
-SOURCE = Path(__file__).with_name("stepper.c")
-#: Whose single steps `stepper.c` knows.
+TRACER = Path(__file__).with_name("tracer")
+#: Whose single steps it knows.
 MACHINES = ("x86_64", "aarch64")
 #: More changes than this a section does not make.
 _MOST_CHANGES = 1 << 16
@@ -71,6 +71,17 @@ class Stepper:
             ctypes.POINTER(ctypes.c_long),
             ctypes.POINTER(ctypes.c_int),
         )
+        self._interleave = library.shardq_interleave
+        self._interleave.restype = ctypes.c_long
+        self._interleave.argtypes = (
+            ctypes.c_int,
+            ctypes.POINTER(ctypes.c_int),
+            ctypes.c_void_p,
+            ctypes.c_void_p,
+            ctypes.c_uint64,
+            ctypes.c_int,
+            ctypes.POINTER(ctypes.c_int),
+        )
         self._changes = library.shardq_changes
         self._changes.restype = ctypes.c_long
         self._changes.argtypes = (
@@ -85,8 +96,8 @@ class Stepper:
 
     @classmethod
     def build(cls, directory: Path) -> Stepper:
-        """Compile `stepper.c` into the directory, and load it."""
-        return cls(ctypes.CDLL(str(compiled(SOURCE, directory))))
+        """Compile the tracer into the directory, and load it."""
+        return cls(ctypes.CDLL(str(compiled(directory / "tracer.so", *sorted(TRACER.glob("*.c"))))))
 
     def kill_after(self, instructions: int, marks: Marks, ready: Action, act: Action) -> Stepped:
         """Run `ready`, then `act`, in a child, and kill it after so many instructions of its sections.
@@ -102,6 +113,21 @@ class Stepper:
             raise OSError(f"the tracer lost its child after {steps.value} instructions")
         child.was_waited_for(status.value)
         return Stepped(came_to == 1, steps.value)
+
+    def interleave(self, marks: Marks, acts: Sequence[Action], seed: int, kills: int) -> list[Any]:
+        """Run each of `acts` in a child of its own. A draw says after which instructions of its sections another one
+        goes on, and which ones are killed there, at most so many. Returns what they returned, None of those that were
+        killed. Raises `ChildFailed` where a child raises.
+        """
+        children = [Child(_traced(lambda: None, act)) for act in acts]
+        assert all(child.stopped() for child in children)
+        pids, statuses = ((ctypes.c_int * len(acts))() for _ in range(2))
+        pids[:] = [child.pid for child in children]
+        if self._interleave(len(acts), pids, marks.begin, marks.end, seed, kills, statuses) < 0:
+            for child in children:
+                child.kill()
+            raise OSError("the tracer lost one of its children")
+        return [child.was_waited_for(status) for child, status in zip(children, statuses, strict=True)]
 
     def count(self, marks: Marks, ready: Action, act: Action) -> int:
         """Of how many instructions the sections of `act` consist. Raises `ChildFailed` where the child raises."""
@@ -140,10 +166,9 @@ def why_not() -> str:
     return ""
 
 
-def compiled(source: Path, directory: Path, *options: str) -> Path:
-    """The shared library of a C source. Raises `AssertionError` with what the compiler says."""
-    library = directory / source.with_suffix(".so").name
-    words = ("cc", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", *options, str(source), "-o", str(library))
+def compiled(library: Path, *sources: Path) -> Path:
+    """A shared library of C sources. Raises `AssertionError` with what the compiler says."""
+    words = ("cc", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", *map(str, sources), "-o", str(library))
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return library

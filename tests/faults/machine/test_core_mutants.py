@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.faults.machine.contest import contests
 from tests.faults.machine.stepping import why_not
 from tests.faults.machine.trials import cut_off, each_change
 from tests.support.chance import sample_of_run
@@ -24,6 +25,8 @@ pytestmark = [needs_c, pytest.mark.skipif(bool(why_not()), reason=why_not())]
 
 #: Mutants that a sampled run tries.
 SAMPLE = 1
+#: In so many contests a spoilt guard has to be caught. Three were enough for each.
+MOST_CONTESTS = 40
 
 
 class Mutant(NamedTuple):
@@ -138,8 +141,45 @@ def test_mutant_of_the_core_is_caught(
     tried(f"mutant {mutant.name} of the core", 1)
 
 
+GUARDS = (
+    Mutant(
+        "entered-without-the-token",
+        "guard.c",
+        "    if (sem_trywait(core->semaphore) != 0) {\n",
+        "    if (sem_trywait(core->semaphore) == 1) {\n",
+        "",
+        "queued",
+    ),
+    Mutant(
+        "left-with-two-tokens",
+        "guard.c",
+        "    sem_post(core->semaphore);\n",
+        "    sem_post(core->semaphore);\n    sem_post(core->semaphore);\n",
+        "",
+        "tokens",
+    ),
+    Mutant(
+        "entered-unannounced",
+        "guard.c",
+        "    store(core, core->attempt_word, core->sequence << 16 | GUARD_TRYING);\n",
+        "",
+        "",
+        "queued",
+    ),
+)
+
+
+@pytest.mark.parametrize("mutant", sample_of_run(GUARDS, SAMPLE), ids=lambda mutant: mutant.name)
+def test_mutant_of_the_guard_is_caught_in_some_order_of_instructions(
+    mutant: Mutant, tried: Callable[[str, int], None], lean: LeanProcess, tmp_path: Path
+) -> None:
+    found = lean.call(contests, range(MOST_CONTESTS), tmp_path, spoilt(mutant, tmp_path / "spoilt"))
+    assert any(mutant.shows in problem for problem in found), f"it passes for good: {found}"
+    tried(f"mutant {mutant.name} of the core", 1)
+
+
 def test_each_mutant_is_of_the_source() -> None:
-    for mutant in MUTANTS:
+    for mutant in (*MUTANTS, *GUARDS):
         assert (SOURCES / mutant.file).read_text().count(mutant.old) == 1, mutant.name
 
 

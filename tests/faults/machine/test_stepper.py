@@ -36,7 +36,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     directory = tmp_path_factory.mktemp("toy")
     source = directory / "toy.c"
     source.write_text(SOURCE)
-    return ctypes.CDLL(str(compiled(source, directory)))
+    return ctypes.CDLL(str(compiled(directory / "toy.so", source)))
 
 
 @pytest.fixture
