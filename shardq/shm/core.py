@@ -171,7 +171,7 @@ def _class() -> type[Engine] | None:
     try:
         from shardq._core import engine
         from shardq._core.header import WORDS_DIGEST
-    except (ImportError, OSError, ValueError):  # others than the first where the path has what is no folder, or one gone
+    except (ImportError, OSError, ValueError):  # the last two where the path has no folders
         fits = False
     else:
         # One that was compiled from other words would spoil the segment.
