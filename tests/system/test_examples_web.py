@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from examples.ledger import FOLDER_VARIABLE
 from shardq.drivers import SharedStorage
 from shardq.shm.files.own_files import remove_files
 from tests.support.drivers import MIB
-from tests.support.programs import ROOT, Supervise, until
+from tests.support.programs import ROOT, Supervise, run_together, until
 from tests.support.segments import files_of, new_name
 from tests.support.tasks import LIMIT_S
 from tests.support.web_servers import Server, gunicorn, uvicorn
@@ -175,15 +176,25 @@ def test_django_has_the_tasks_of_committed_payments_run_in_the_order_of_their_ac
             until(lambda: [len(booked(server, account)) for account in (0, 1)] == [10, 10], "all are booked")
             for account in (0, 1):
                 assert booked(server, account) == [[its + 1, f"p{2 * its + account}"] for its in range(10)]
-            until(lambda: server.get("/accounts/1")["receipts"] == 10, "receipts are sent in time")
-        open_files = [file.path for pid in family.workers(2) for file in psutil.Process(pid).open_files()]
-        assert str(site) not in open_files, "workers close their connections after each batch"
+            until(lambda: [receipts(server, account) for account in (0, 1)] == [10, 10], "receipts are sent in time")
+        [done] = run_together([("status", "--json")], f"shm://{name}")
+        assert json.loads(done.stdout)["accepted"] == 40, "what was taken back has no tasks"
+        until(lambda: str(site) not in open_files(family.workers(2)), "workers close connections after each batch")
         assert family.stop() == 0
     finally:
         family.discard()
     assert files_of(name) == set()
 
 
+def open_files(pids: set[int]) -> set[str]:
+    return {file.path for pid in pids for file in psutil.Process(pid).open_files()}
+
+
 def booked(server: Server, account: int) -> list[list[Any]]:
     found: list[list[Any]] = server.get(f"/accounts/{account}")["booked"]
+    return found
+
+
+def receipts(server: Server, account: int) -> int:
+    found: int = server.get(f"/accounts/{account}")["receipts"]
     return found
