@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from shardq.cli.parser import new_parser
 from shardq.errors import ConfigurationError
 from shardq.model import Batch, Hand, Part, Pause, Terms
 from shardq.shm import words as at
 from shardq.shm.core import VARIABLE, engine_name
 from shardq.shm.store import Store
+from shardq.version import __version__
 from tests.faults.kit.fsck import fsck
 from tests.support import hands
 from tests.support.chance import SEED
@@ -206,6 +208,19 @@ def test_a_variable_says_which_engine_is_used() -> None:
     for engine in ("c", "python"):
         with using(engine):
             assert engine_name() == engine
+
+
+@pytest.mark.parametrize("engine", ["c", "python"])
+def test_the_version_says_which_engine_is_used(engine: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with using(engine), pytest.raises(SystemExit, match="0"):
+        new_parser().parse_args(["--version"])
+    assert capsys.readouterr().out == f"shardq {__version__} (core: {engine})\n"
+
+
+def test_the_version_refuses_an_engine_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    with using("rust"), pytest.raises(SystemExit, match="2"):
+        new_parser().parse_args(["--version"])
+    assert VARIABLE in capsys.readouterr().err
 
 
 def test_an_engine_that_is_none_is_refused() -> None:
