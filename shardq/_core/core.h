@@ -60,7 +60,7 @@ typedef struct {
     int segment_file, lock_file;
     uint64_t slot, identity, slot_word, attempt_word, sequence;
     uint64_t reserve_least, reserve_half, piece_bytes, surely_fits, growth_class;
-    PyObject *guard, *lock_threads, *unlock_threads;
+    PyObject *guard, *lock_threads, *at_once, *unlock_threads;
     PyObject *places; /* by pipe */
     PyObject *waiting, *watch;
     PyObject *threads; /* numbers of those that are known, by key */

@@ -89,10 +89,11 @@ static void set_guard_number(Core *core, const char *name, int64_t value)
 }
 
 /* Take the lock of this process's threads. Another thread may be inside in Python, and so may this one, where a signal
-   handler interrupted it there. */
+   handler interrupted it there. The arguments are there already: to make them may have a finalizer run, which may change
+   what a verb has taken from Python by now. */
 static bool lock_threads(Core *core)
 {
-    PyObject *locked = PyObject_CallOneArg(core->lock_threads, Py_False);
+    PyObject *locked = PyObject_Call(core->lock_threads, core->at_once, NULL);
     bool is_locked = locked == Py_True;
     Py_XDECREF(locked);
     PyErr_Clear();

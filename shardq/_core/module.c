@@ -34,6 +34,7 @@ static void core_dealloc(Core *core)
     core_let_go(core);
     Py_CLEAR(core->guard);
     Py_CLEAR(core->lock_threads);
+    Py_CLEAR(core->at_once);
     Py_CLEAR(core->unlock_threads);
     Py_CLEAR(core->places);
     Py_CLEAR(core->blocks);
@@ -78,6 +79,7 @@ static int core_remember(Core *core, PyObject *guard, PyObject *threads, PyObjec
     core->blocks = Py_NewRef(blocks);
     core->places = PyDict_New();
     core->lock_threads = PyObject_GetAttrString(threads, "acquire");
+    core->at_once = PyTuple_Pack(1, Py_False);
     core->unlock_threads = PyObject_GetAttrString(threads, "release");
     core->called = PyMem_Calloc(core->at.slots, sizeof *core->called);
     core->rung = PyMem_Calloc(core->at.slots, sizeof *core->rung);

@@ -55,10 +55,13 @@ static bool serves(const Core *core, uint64_t slot, uint64_t handler)
 }
 
 /* Call a sleeping process that serves the handler; one that was called before where no other is there: who called it
-   may have died before it rang. False: one seems to be dead, and Python has to look closer. */
+   may have died before it rang. False: one seems to be dead, or there is no such handler, and Python has to look
+   closer. */
 bool call_for_handler(Core *core, uint64_t handler)
 {
     const uint8_t *map = core->bytes + core->at.sleep_map, states[] = {AT_ASLEEP, AT_CALLED};
+    if (handler >= HANDLER_NUMBERS)
+        return false;
     for (int n = 0; n < 2; n++) {
         const uint8_t *found = map;
         while ((found = memchr(found, states[n], core->at.slots - (uint64_t)(found - map)))) {

@@ -138,10 +138,16 @@ static void turn_over(Core *core, Turn *turn)
     turn->asleep -= !turn->falls_asleep;
 }
 
+/* Whether this process was perhaps to wake by itself: then another one has to, if this one has work now. */
+static bool was_to_wake(const Core *core, const Turn *turn)
+{
+    return turn->was_asleep && (load(core, AT_NEXT_DUE_US) || any_rests(core));
+}
+
 static Turned rest_inside(Core *core, Turn *turn)
 {
     uint64_t token = turn->token;
-    if (turn->place)
+    if (turn->place || was_to_wake(core, turn))
         return TURN_GENERAL;
     Turned turned = onward(core, turn);
     if (turned != TURN_DONE)

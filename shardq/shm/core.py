@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from shardq.errors import ConfigurationError, shown
+from shardq.errors import ConfigurationError, SegmentBusy, shown
 from shardq.model import EMPTY, AllTerms, Batch, Hand, Part, split_key
 from shardq.shm import words as at
 from shardq.shm.memory.extents import Extents
@@ -79,8 +79,9 @@ class Core:
         if due is None:
             return False
         if due is False:
-            with self._section:
-                pass  # a process that enters mends what stands
+            # A process that enters mends what stands: this one, or the next one where this one cannot enter now.
+            with suppress(SegmentBusy), self._section:
+                pass
             return True
         if due:
             self._ring(self._engine, due)
@@ -137,7 +138,8 @@ class Core:
         if due:
             self._ring(engine, due)
         if passes_on:
-            with self._section:
+            # Where it cannot be passed on now, the processes that sleep look for work at their safety net's time.
+            with suppress(SegmentBusy), self._section:
                 self._claims.pass_on(NOT_FOUND)
         if how == _ACKNOWLEDGED and hand:
             return Turn(Hand(hand.key, hand.token, EMPTY), done=False)

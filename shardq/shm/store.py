@@ -221,15 +221,18 @@ class Store:
         if inherited:
             self._drop_inherited()
         else:
+            # First: another thread that has begun a verb must not go on in C with a slot that is given back.
+            self._parts.core.close()
             self._parts.watch.close()
             self._parts.doorbell.close()
             self._slots.leave()
-            self._parts.core.close()
         self.segment.close()
 
     def note_fork(self) -> None:
         """In a forked child: the inherited slot is the parent's. Before its first use the child takes another."""
         self._stale = True
+        # A verb that was interrupted by the fork must not go on in C with the parent's slot.
+        self._parts.core.close()
         self._parts.membership.note_fork()
         self._forked = threading.RLock()
 
@@ -266,7 +269,6 @@ class Store:
         self._slots.forget()
         self._parts.doorbell.forget()
         self._parts.watch.close()
-        self._parts.core.close()
 
 
 class _Section:

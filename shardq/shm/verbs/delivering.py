@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import NamedTuple, TypeVar
 
-from shardq.errors import SegmentNoRoom
+from shardq.errors import SegmentBusy, SegmentNoRoom
 from shardq.model import EMPTY, NOT_ALONE, AllTerms, Batch, Failed, Hand, Reason, Terms, in_turn, split_key
 from shardq.outputs import Output
 from shardq.shm import words as at
@@ -150,11 +150,28 @@ class Delivering:
         """Acknowledge what is in the hand, and hand out more: of its thread, or of the one that is ready next. See
         `Storage.turn`. Raises `FencedError`.
         """
-        if not outputs:
-            turned = self._core.turn(hand, names, terms, stay=stay)
-            if turned and turned.done:
-                return turned.hand
-            hand = turned.hand if turned else hand
+        if outputs:
+            return self._turn(hand, names, terms, outputs, stay=stay)
+        turned = self._core.turn(hand, names, terms, stay=stay)
+        if turned is None:
+            return self._turn(hand, names, terms, stay=stay)
+        if turned.done:
+            return turned.hand
+        # What C has done is done: only what would come next can be left for want of the guard.
+        with suppress(SegmentBusy):
+            return self._turn(turned.hand, names, terms, stay=stay)
+        return turned.hand
+
+    def _turn(
+        self,
+        hand: Hand | None,
+        names: frozenset[str] | None,
+        terms: AllTerms,
+        outputs: Sequence[Output] = (),
+        *,
+        stay: bool,
+    ) -> Hand | None:
+        """As `turn`, in Python."""
         asked = self._outputs.asked(outputs, hand.batch.count) if hand and outputs else None
         most = FIRST_SLICE
         while True:
@@ -182,9 +199,27 @@ class Delivering:
         until it calls this once more with `asleep`, or `Waiting.rise`.
         """
         turned = self._core.rest(hand, names, terms, stay=stay, asleep=asleep, may_sleep=may_sleep)
-        if turned and turned.done:
+        if turned is None:
+            return self._rest(hand, names, terms, stay=stay, asleep=asleep, may_sleep=may_sleep)
+        if turned.done:
             return Rest(turned.hand, turned.asleep)
-        hand, waiting = turned.hand if turned else hand, self._waiting
+        # As in `turn`. A sleeper has not looked yet, so it comes back at once.
+        with suppress(SegmentBusy):
+            return self._rest(turned.hand, names, terms, stay=stay, asleep=asleep, may_sleep=may_sleep)
+        return Rest(turned.hand, asleep, 0.0 if asleep else None)
+
+    def _rest(
+        self,
+        hand: Hand | None,
+        names: frozenset[str] | None,
+        terms: AllTerms,
+        *,
+        stay: bool,
+        asleep: bool,
+        may_sleep: bool,
+    ) -> Rest:
+        """As `rest`, in Python."""
+        waiting = self._waiting
         with self._section:
             thread = self._acknowledged(hand)
             if self._words[at.CLOSED]:

@@ -1,0 +1,231 @@
+"""The frequent case in C, where something comes between: another thread, a fork, a finalizer, a guard that is held."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from shardq.errors import SegmentForeign
+from shardq.model import EMPTY, Hand, Terms
+from shardq.shm import words as at
+from shardq.shm.store import Store
+from tests.support.engines import needs_c, store_of
+from tests.support.forked import Forked
+from tests.support.segments import NewStore, stores
+
+pytestmark = needs_c
+
+ONE, OTHER = "m/H/one", "m/H/other"
+NAMES = frozenset(["m/H"])
+TERMS = {"m/H": Terms((0,), 1)}
+#: Of a slot that no process has.
+UNUSED_SLOT = 5
+
+
+@pytest.fixture
+def store(new_store: NewStore) -> Store:
+    return known(new_store)
+
+
+def known(new_store: NewStore) -> Store:
+    """A store whose engine knows two threads and what it serves."""
+    store = store_of("c", new_store, 16 << 20, 16)
+    append(store, ONE, OTHER)
+    hand = turn(store, None)
+    while hand:
+        hand = turn(store, hand) if hand.batch.count else release(store, hand)
+    return store
+
+
+def append(store: Store, *keys: str) -> None:
+    assert store.appending.append([(f"{key}/0", [b"message"]) for key in keys])
+
+
+def turn(store: Store, hand: Hand | None, *, stay: bool = False) -> Hand | None:
+    return store.delivering.turn(hand, NAMES, TERMS, stay=stay)
+
+
+def release(store: Store, hand: Hand) -> None:
+    assert store.delivering.unclaim(hand.key, hand.token)
+
+
+def sleep_place(store: Store, slot: int) -> int:
+    return store.segment.layout.sleep_map + slot
+
+
+def have_died_asleep(store: Store) -> None:
+    """Leave what a process leaves that was killed in its sleep: the next call for a worker has to look closer."""
+    store.segment.bytes[sleep_place(store, UNUSED_SLOT)] = at.ASLEEP
+
+
+class HeldAfter:
+    """An engine whose guard another thread enters as soon as the engine has done something."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._engine: Any = store._parts.core._engine
+        self._leave = threading.Event()
+        self._thread = threading.Thread(target=self._hold)
+        self._inside = threading.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        verb = getattr(self._engine, name)
+
+        def held_after(*arguments: Any) -> Any:
+            done = verb(*arguments)
+            if not self._thread.is_alive():
+                self._thread.start()
+                assert self._inside.wait(9)
+            return done
+
+        return held_after
+
+    def end(self) -> None:
+        self._leave.set()
+        self._thread.join()
+
+    def _hold(self) -> None:
+        self._store._guard.acquire()
+        self._inside.set()
+        self._leave.wait(9)
+        self._store._guard.release()
+
+
+@contextmanager
+def held_after_c(store: Store) -> Iterator[None]:
+    """Within, the guard is held from the first verb on, once it was done in C; nobody waits for it for long."""
+    core, usual = store._parts.core, store.patience.usual
+    engine, held = core._engine, HeldAfter(store)
+    core._engine, store.patience.usual = held, lambda: 0.01  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        core._engine, store.patience.usual = engine, usual
+        held.end()
+
+
+def test_what_was_stored_is_not_refused_where_the_guard_is_held_then(store: Store) -> None:
+    have_died_asleep(store)
+
+    with held_after_c(store):
+        append(store, ONE)
+
+    assert store.reading.read(f"{ONE}/0", 9).count == 1
+
+
+def test_a_thread_that_was_released_in_c_is_not_asked_for_again(store: Store) -> None:
+    append(store, ONE, OTHER)
+    append(store, ONE)
+    hand = turn(store, None)
+    assert hand
+    have_died_asleep(store)
+
+    with held_after_c(store):
+        assert turn(store, hand) is None
+
+    assert not store.delivering.holds(hand.key, hand.token)
+    found = turn(store, None)
+    assert found
+    assert found.key != hand.key
+
+
+def test_a_sleeper_whose_thread_was_released_in_c_comes_back_at_once(store: Store) -> None:
+    append(store, ONE)
+    hand = turn(store, None)
+    hand = turn(store, hand, stay=True)
+    assert hand
+    append(store, ONE, OTHER)
+    have_died_asleep(store)
+
+    with held_after_c(store):
+        rest = store.delivering.rest(hand, NAMES, TERMS, stay=False, asleep=True)
+
+    assert rest == (None, True, 0.0)
+
+
+def test_a_slot_that_is_given_back_is_not_used_in_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = list[bool]()
+    with stores() as new_store:
+        store = known(new_store)
+        core, leave = store._parts.core, store._slots.leave
+
+        def leave_while_another_thread_appends() -> None:
+            leave()
+            stored.append(core.append([(f"{ONE}/0", [b"message"])], at.GENERAL))
+
+        monkeypatch.setattr(store._slots, "leave", leave_while_another_thread_appends)
+
+    assert stored == [False]
+
+
+def test_a_verb_that_a_fork_interrupted_does_not_go_on_with_the_slot_of_the_parent(store: Store) -> None:
+    appending, word = store.appending, store._slots.word(store.slot) + at.SLOT_ATTEMPT
+    before = store.segment.words[word]
+
+    def go_on() -> None:
+        assert appending.append([(f"{ONE}/0", [b"message"])])
+        assert store.segment.words[word] == before
+
+    assert Forked(go_on, []).wait() == 0
+
+
+class Meddler:
+    """Garbage whose finalizer changes what a verb was given."""
+
+    def __init__(self, messages: list[bytes]) -> None:
+        self.messages = messages
+        self.itself = self
+
+    def __del__(self) -> None:
+        self.messages.clear()
+
+
+def test_no_finalizer_runs_between_looking_at_messages_and_storing_them(store: Store) -> None:
+    messages = [b"message" * 9 for _ in range(99)]
+    parts = [(f"{ONE}/0", messages)]
+    threshold, engine = gc.get_threshold(), store._parts.core._engine
+    assert engine
+    gc.collect()
+    gc.disable()
+    Meddler(messages)
+    held = [(n,) for n in range(9999)]  # so that the next small tuple needs memory, which may begin a collection
+    gc.set_threshold(1, 1, 1)
+    gc.enable()
+    stored = engine.append(parts, at.GENERAL)
+    gc.set_threshold(*threshold)
+    gc.collect()
+
+    assert held
+    assert not messages
+    assert stored == ()
+    assert store.reading.read(f"{ONE}/0", 999).messages == [b"message" * 9 for _ in range(99)]
+
+
+def test_a_sleeper_that_was_to_wake_by_itself_rises_in_python(store: Store) -> None:
+    append(store, ONE)
+    hand = turn(store, None)
+    assert hand
+    append(store, OTHER)
+    token = store.delivering.claim(OTHER)
+    assert store.delivering.unclaim(OTHER, token, 3600)
+    hand = Hand(hand.key, hand.token, EMPTY)
+
+    assert store._parts.core.rest(hand, NAMES, TERMS, stay=True, asleep=True, may_sleep=True) is None
+
+
+def test_a_thread_of_no_handler_is_damage(store: Store) -> None:
+    append(store, ONE)
+    hand = turn(store, turn(store, None), stay=True)
+    assert hand
+    append(store, ONE, OTHER)
+    store.segment.bytes[sleep_place(store, store.slot)] = at.ASLEEP
+    thread = store._parts.delivering._directory.thread(ONE)
+    store.segment.words[store.segment.layout.thread_word(thread) + at.THREAD_HANDLER] = 1 << 60
+
+    with pytest.raises(SegmentForeign):
+        turn(store, hand)
