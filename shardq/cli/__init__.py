@@ -6,6 +6,7 @@ server. The same as `python -m shardq`.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
 from io import StringIO
@@ -15,13 +16,16 @@ from shardq.cli.parser import new_parser
 from shardq.cli.verbs import URL_VARIABLE
 from shardq.errors import ShardqError
 
-#: Exit codes: the command was done; it could not be done. argparse ends with 2 for a command line that cannot be used.
-OK, FAILED = 0, 1
+#: Exit codes: the command was done; it could not be done; the command line cannot be used, as argparse has it.
+OK, FAILED, UNUSABLE = 0, 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     parser = new_parser()
+    if not (sys.argv[1:] if arguments is None else arguments):
+        parser.print_help(sys.stderr)
+        return UNUSABLE
     options = parser.parse_args(arguments)
     if "url" in options and not options.url:
         parser.error(f"which storage? give --url shm://NAME or redis://HOST:PORT, or set {URL_VARIABLE}")

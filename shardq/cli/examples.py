@@ -12,7 +12,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "top": (f"top {_URL}", f"top {_URL} --read-only"),
     "tubes": (f"tubes {_URL} --limit 20", f"tubes {_URL} --by-handler"),
     "peek": (f"peek {_URL} app.jobs/Resize/3/0 --limit 5", f"peek {_URL} app.jobs/Login/0/0 --app app.jobs"),
-    "why": (f"why {_URL} app.jobs/Resize/3/0",),
+    "why": (f"why {_URL}", f"why {_URL} app.jobs/Resize", f"why {_URL} app.jobs/Resize/3/0"),
     "stack": (f"stack {_URL}", f"stack {_URL} 3"),
     "dead list": (
         f"dead list {_URL} app.jobs/Resize",

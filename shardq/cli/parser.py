@@ -28,7 +28,8 @@ from shardq.cli.web import add_web
 
 def new_parser() -> Parser:
     """A parser of all commands. What it parses has `run`, which takes it."""
-    parser = Parser(prog="shardq", description="Look into a storage, and steer what is in it.")
+    starts = "A family that serves a storage is started by `python -m shardq.supervise MODULE --url shm://NAME`."
+    parser = Parser(prog="shardq", description="Look into a storage, and steer what is in it.", epilog=starts)
     parser.add_argument("--version", action=ShowVersion, nargs=0, help="show the version, and whether the core is in C")
     verbs: Verbs = parser.add_subparsers(required=True, metavar="COMMAND")
     _looking(verbs)
@@ -87,9 +88,17 @@ def _tubes(options: argparse.Namespace) -> None:
 
 
 def _why(verbs: Verbs) -> None:
-    text = "why the requests of a tube do not run, in sentences, the most important reason first"
+    text = "why requests do not run, of a tube, a handler or all, in sentences, the most important reason first"
     made = on_storage(verbs, "why", later("shardq.cli.why", "why"), text)
-    made.add_argument("pipe", metavar="MODULE/Handler/THREAD/PRIORITY", help="name of the tube, as `tubes` shows it")
+    made.add_argument(
+        "name",
+        nargs="?",
+        metavar="MODULE/Handler[/THREAD[/PRIORITY]]",
+        help="a tube as `tubes` shows it, or all tubes of a thread or a handler (default: of the storage)",
+    )
+    made.add_argument(
+        "--limit", type=count, default=10, help="of so many tubes at most, the longest waiting first (default: 10)"
+    )
 
 
 def _top(verbs: Verbs) -> None:

@@ -1,35 +1,81 @@
-"""`shardq why`: why the requests of a pipe do not run."""
+"""`shardq why`: why the requests of a pipe, a thread, a handler or a whole storage do not run."""
 
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from shardq.cli.opened import observed, run
 from shardq.cli.render import as_json
+from shardq.errors import HandlerError, shown
+from shardq.model import TubeView
+from shardq.pages import each
+from shardq.protocols import Observer
 from shardq.reasons import Explained
 from shardq.reasons import why as explain
 from shardq.text.printable import printable
 from shardq.text.wording import counted
 
+#: A name with fewer stands for all pipes that begin with it.
+_SLASHES_OF_PIPE = 3
+
 
 def why(options: argparse.Namespace) -> None:
     """Print the reasons, the most important first, and those that cannot be seen."""
-    found = run(_explained(options))
-    facts = found.facts
-    if options.json:
-        values = {"pipe": facts.pipe, "queued": facts.queued, "reasons": found.reasons, "unknown": facts.unknown}
-        print(as_json(values))
+    name: str | None = options.name
+    if name is None or name.count("/") < _SLASHES_OF_PIPE:
+        _tell_all(options, name)
         return
-    queued = counted(facts.queued, "request") if facts.queued else "no requests"
-    print(printable(f"{facts.pipe}: {queued}"))
+    found = run(_explained(options.url, name))
+    print(as_json(_values(found)) if options.json else _text(found))
+
+
+def _tell_all(options: argparse.Namespace, name: str | None) -> None:
+    """The same for each tube that has requests: of one thread or handler, or of all."""
+    found, tubes = run(_all_explained(options.url, name, options.limit))
+    if options.json:
+        print(as_json([_values(its) for its in found]))
+        return
+    if tubes:
+        print(*map(_text, found), sep="\n")
+    else:
+        of = f" of {printable(name)}" if name else ""
+        print(f"no tubes with requests in them{of}: `shardq dead list` and `shardq later list` show what else there is")
+    if len(found) < tubes:
+        print(f"and {counted(tubes - len(found), 'tube')} more: `shardq tubes` lists them")
+
+
+async def _explained(url: str, pipe: str) -> Explained:
+    with observed(url) as observer:
+        return await explain(observer, pipe)
+
+
+async def _all_explained(url: str, name: str | None, limit: int) -> tuple[list[Explained], int]:
+    """The tubes whose first request waits longest, and how many tubes there are."""
+    if name is not None and "/" not in name:
+        raise HandlerError(f"{shown(name)} is no handler: give MODULE/Handler, as `shardq tubes --by-handler` shows it")
+    with observed(url) as observer:
+        views = await _with_requests(observer, "" if name is None else f"{name}/")
+        return [await explain(observer, view.pipe) for view in views[:limit]], len(views)
+
+
+async def _with_requests(observer: Observer, prefix: str) -> list[TubeView]:
+    views = [view async for view in each(observer.tubes) if view.pipe.startswith(prefix)]
+    return sorted(views, key=lambda view: -(view.oldest_age_s or 0.0))
+
+
+def _values(found: Explained) -> dict[str, Any]:
+    facts = found.facts
+    return {"pipe": facts.pipe, "queued": facts.queued, "reasons": found.reasons, "unknown": facts.unknown}
+
+
+def _text(found: Explained) -> str:
+    facts = found.facts
+    lines = [f"{facts.pipe}: {counted(facts.queued, 'request') if facts.queued else 'no requests'}"]
     for reason in found.reasons:
-        print(printable(f"- {reason.text}"))
+        lines.append(f"- {reason.text}")
         if reason.advice:
-            print(printable(f"  {reason.advice}"))
+            lines.append(f"  {reason.advice}")
     if facts.unknown:
-        print(f"This storage cannot see: {', '.join(facts.unknown)}.")
-
-
-async def _explained(options: argparse.Namespace) -> Explained:
-    with observed(options.url) as observer:
-        return await explain(observer, options.pipe)
+        lines.append(f"This storage cannot see: {', '.join(facts.unknown)}.")
+    return "\n".join(map(printable, lines))

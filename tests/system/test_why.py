@@ -154,9 +154,36 @@ def test_a_storage_that_was_moved(home: Home, said: Say, folder: Folder) -> None
 
 def test_what_is_no_pipe(home: Home, said: Say) -> None:
     SharedStorage.create(home.name, MIB).detach()
+    status, out, errors = said("app.jobs/Resize/0/x")
+    assert (status, out) == (FAILED, "")
+    assert errors == "shardq: 'app.jobs/Resize/0/x' is no pipe: it must end with /thread/priority\n"
+
+
+def test_what_is_no_handler(home: Home, said: Say) -> None:
+    SharedStorage.create(home.name, MIB).detach()
     status, out, errors = said("app.jobs")
     assert (status, out) == (FAILED, "")
-    assert errors == "shardq: 'app.jobs' is no pipe: it must end with /thread/priority\n"
+    assert "'app.jobs' is no handler: give MODULE/Handler" in errors
+
+
+@on_each_home
+def test_a_handler_or_nothing_stands_for_all_tubes_with_requests(home: Home, said: Say, folder: Folder) -> None:
+    home.leave(Gated, folder.notes([0, 1, 2], threads=3))
+    asyncio.run(_append(home.url, PATIENT, b"x"))
+    ours = {f"{JOBS}/Gated/{thread}/0" for thread in range(3)}
+
+    found = said(f"{JOBS}/Gated", "--json").value
+    assert {its["pipe"] for its in found} == ours
+    assert [[reason["code"] for reason in its["reasons"]] for its in found] == [["nobody"]] * 3
+    assert {its["pipe"] for its in said("--json").value} == {*ours, PATIENT}
+
+    [of_thread] = said(f"{JOBS}/Gated/1", "--json").value
+    assert of_thread["pipe"] == f"{JOBS}/Gated/1/0"
+
+    lines = said(f"{JOBS}/Gated", "--limit", 1).lines
+    assert lines[0].removesuffix(": 1 request") in ours
+    assert lines[-1] == "and 2 tubes more: `shardq tubes` lists them"
+    assert said(f"{JOBS}/Other").lines[0].startswith(f"no tubes with requests in them of {JOBS}/Other: ")
 
 
 @on_each_home
