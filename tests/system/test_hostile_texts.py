@@ -53,7 +53,7 @@ RUNS: dict[str, list[tuple[str, ...]]] = {
         ("--all", "--yes", "--export", "/proc/\x1b[31mno"),
         ("LETTER", "--export", "x"),
     ],
-    "why": [(TUBE,), (f"a{ALL}/B/0/0",), (f"no {ALL} pipe",)],
+    "why": [(), (TUBE,), (f"a{ALL}/B",), (f"a{ALL}/B/0/0",), (f"no {ALL} pipe",)],
     "stack": [(), (ALL,)],
     "park": [(TUBE,), (f"gone.{ALL}/B/0/0",)],
     "later list": [(), ("--match", f"text~{ALL}"), ("--match", ALL), ("--after", ALL), ("--handler", ALL)],

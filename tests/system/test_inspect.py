@@ -395,7 +395,8 @@ def test_no_url_is_a_usage_error() -> None:
 def test_without_a_command_all_are_shown_and_how_a_family_is_started() -> None:
     found = shardq()
     assert (found.status, found.out) == (USAGE, "")
-    assert all(name in found.errors for name in ("status", "why", "python -m shardq.supervise MODULE"))
+    said = " ".join(found.errors.split())
+    assert all(words in said for words in ("status", "why", "is started by `python -m shardq.supervise MODULE"))
 
 
 def test_a_pipe_that_is_none_is_refused(name: str, url: str, said: Say) -> None:
