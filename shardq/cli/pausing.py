@@ -37,7 +37,7 @@ def pause_lines(pauses: Iterable[Pause]) -> list[str]:
         left = "until it is resumed" if its.until_us is None else f"for {age(its.until_us / 1e6 - now)} more"
         why = f": {its.reason}" if its.reason else ""
         since = age(now - its.since_us / 1e6) or "0 s"
-        lines.append(printable(f"paused:   {its.handler} since {since}, {left}{why}"))
+        lines.append(printable(f"paused:   {its.handler} {since} ago, {left}{why}"))
     return lines
 
 

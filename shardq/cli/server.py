@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from shardq.cli.opened import PATIENCE_S, run
 from shardq.cli.pausing import pause_lines
 from shardq.cli.render import age, as_json, columns, size, tell_wrongs, went
+from shardq.cli.standing import standing_lines
 from shardq.cli.status import Rates, speed
 from shardq.connect import without_secrets
 from shardq.drivers.redis.check import wrongs
@@ -56,19 +57,20 @@ def observed(url: str) -> Iterator[RedisObserver]:
 
 def status(options: argparse.Namespace) -> None:
     """Print the storage as a whole."""
-    view, rates = run(_figures(options))
+    view, rates, standing = run(_figures(options))
     if options.json:
         print(as_json(view.as_dict() | {"rates": rates}))
     else:
-        print(status_text(options.url, view, rates), end="")
+        print(status_text(options.url, view, rates, standing), end="")
 
 
-def status_text(url: str, view: Overview, rates: Rates) -> str:
-    """A storage on a server in lines of text."""
+def status_text(url: str, view: Overview, rates: Rates, standing: Iterable[str] = ()) -> str:
+    """A storage on a server in lines of text. `standing` is what is said of a move."""
     served = f"{counted(len(view.families), 'family', 'families')}, {counted(len(view.workers), 'worker')}"
     lines = [
         f"{without_secrets(url)}: {served}, {view.sleepers:,} waiting",
         f"requests: {view.queued:,} queued, {view.handled:,} of {view.accepted:,} handled{speed(rates)}",
+        *standing,
     ]
     if view.dead or view.buried:
         gone = f"; {went(view.evicted)}" if view.evicted else ""
@@ -119,16 +121,20 @@ def check(options: argparse.Namespace) -> None:
     tell_wrongs(run(_wrongs(options)), without_secrets(options.url), json=options.json)
 
 
-async def _figures(options: argparse.Namespace) -> tuple[Overview, Rates]:
+async def _figures(options: argparse.Namespace) -> tuple[Overview, Rates, list[str]]:
     with observed(options.url) as observer:
-        before = await observer.overview()
-        sample_s = _SAMPLE_S if options.sample is None else options.sample
-        if not sample_s:
-            return before, None
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        await asyncio.sleep(sample_s)
-        after, elapsed = await observer.overview(), loop.time() - started
+        standing = await standing_lines(observer)
+        return *await _measured(observer, _SAMPLE_S if options.sample is None else options.sample), standing
+
+
+async def _measured(observer: RedisObserver, sample_s: float) -> tuple[Overview, Rates]:
+    before = await observer.overview()
+    if not sample_s:
+        return before, None
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    await asyncio.sleep(sample_s)
+    after, elapsed = await observer.overview(), loop.time() - started
     accepted, handled = after.accepted - before.accepted, after.handled - before.handled
     return before, {"accepted": accepted / elapsed, "handled": handled / elapsed}
 

@@ -12,6 +12,7 @@ from shardq.cli.handlers import HANDLER_TITLES, handler_row
 from shardq.cli.opened import observed_segment, run
 from shardq.cli.pausing import pause_lines
 from shardq.cli.render import age, as_json, columns, size, went
+from shardq.cli.standing import standing_lines
 from shardq.connect import is_redis
 from shardq.drivers.shared.engine import engine_name
 from shardq.drivers.shared.observing import Overview, SharedObserver, WorkerView
@@ -32,12 +33,15 @@ def status(options: argparse.Namespace) -> None:
         _status(options)
 
 
-def segment_text(url: str, view: Overview, rates: Rates, handlers: Iterable[HandlerView]) -> str:
-    """A segment in lines of text."""
+def segment_text(
+    url: str, view: Overview, rates: Rates, handlers: Iterable[HandlerView], standing: Iterable[str] = ()
+) -> str:
+    """A segment in lines of text. `standing` is what is said of a move."""
     supervisor = f"supervisor {view.supervisor_pid}" if view.supervisor_pid else "no supervisor"
     lines = [
         f"{url}: {supervisor}, {counted(len(view.workers), 'worker')}",
         f"requests: {view.queued:,} queued, {view.handled:,} of {view.accepted:,} handled{speed(rates)}",
+        *standing,
     ]
     if view.dead or view.buried:
         gone = f"; {went(view.evicted)}" if view.evicted else ""
@@ -79,11 +83,11 @@ def _row(worker: WorkerView) -> tuple[str, ...]:
 
 def _status(options: argparse.Namespace) -> None:
     with observed_segment(options.url) as observer:
-        view, rates, handlers = run(_figures(observer, options.sample))
+        standing, (view, rates, handlers) = run(standing_lines(observer)), run(_figures(observer, options.sample))
     if options.json:
         print(as_json(view.as_dict() | {"rates": rates, "handlers": handlers, "core": engine_name()}))
     else:
-        print(segment_text(options.url, view, rates, handlers), end="")
+        print(segment_text(options.url, view, rates, handlers, standing), end="")
 
 
 async def _figures(observer: SharedObserver, sample_s: float | None) -> tuple[Overview, Rates, list[HandlerView]]:

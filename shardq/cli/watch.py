@@ -49,7 +49,7 @@ def _shown(options: argparse.Namespace, screen: Screen, sample: Sample) -> bool:
         return say(f"{as_json(_as_values(sample))}\n")
     at = datetime.fromtimestamp(sample.at_unix_s).strftime("%H:%M:%S")
     lag_s = sample.tubes.all.lag_s
-    lag = f", the oldest request since {age(lag_s)}" if lag_s else ""
+    lag = f", the oldest request waits {age(lag_s)}" if lag_s else ""
     return screen.show(f"{at}, {sample.state}{lag}\n{_text(options.url, sample)}")
 
 

@@ -18,5 +18,5 @@ def paused(facts: PipeFacts) -> list[Reason]:
     since = duration(max(0, now_us - its.since_us) / 1e6)
     ends = "" if its.until_us is None else f", for {duration(max(0, its.until_us - now_us) / 1e6)} more"
     why = f": {its.reason}" if its.reason else ""
-    text = f"Its handler is paused since {since}{ends}{why}."
+    text = f"Its handler was paused {since} ago{ends}{why}."
     return [Reason("paused", text, f"`shardq resume {its.handler}` ends that.")]

@@ -94,6 +94,8 @@ async def test_programs_of_the_old_storage_hear_where_to_go(pair: Pair, command:
         with pytest.raises(StorageMoved) as moved:
             await told()  # type: ignore[no-untyped-call]
         assert moved.value.to == target.url
+    assert f"\nmoved:    to {target.url}, " in await command("status", "--url", source.url, "--sample", "0")
+    assert "\nmov" not in await command("status", "--url", target.url, "--sample", "0")
 
     async with await connect(moved.value.to) as queue:
         assert await queue.register(Record, *folder.notes([1])) == 1

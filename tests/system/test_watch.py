@@ -125,7 +125,7 @@ def test_a_pipe_gets_a_block_for_each_look_until_ctrl_c(watch: Watch, name: str)
     assert watching.interrupt() == 0
     assert [one for one in seen if not (one.isprintable() or one == "\n")] == []
     first, second, *_ = seen.split("\n\n\n") if "\n\n\n" in seen else re.split(r"\n\n(?=\d\d:\d\d:\d\d, )", seen)
-    assert re.match(r"\d\d:\d\d:\d\d, unserved, the oldest request since ", first)
+    assert re.match(r"\d\d:\d\d:\d\d, unserved, the oldest request waits ", first)
     assert "/s in" not in first
     assert "(0/s in, 0/s out)" in second
 
