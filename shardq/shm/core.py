@@ -70,12 +70,14 @@ class Core:
         self._doorbell = doorbell
         self._section = section
         self._engine = _engine(segment, slots, guard, tubes, extents, waiting, watch)
+        self._aside: Engine | None = None
 
     def append(self, parts: Sequence[Part], share: int) -> bool:
         """Add messages to tubes, all of them. False: this is not the frequent case, and nothing was changed."""
-        if self._engine is None:
+        engine = self._engine
+        if engine is None:
             return False
-        due = self._engine.append(parts, share)
+        due = engine.append(parts, share)
         if due is None:
             return False
         if due is False:
@@ -84,7 +86,7 @@ class Core:
                 pass
             return True
         if due:
-            self._ring(self._engine, due)
+            self._ring(engine, due)
         return True
 
     def turn(self, hand: Hand | None, names: frozenset[str] | None, terms: AllTerms, *, stay: bool) -> Turn | None:
@@ -126,10 +128,17 @@ class Core:
             generation = self._words[self._layout.thread_word(thread) + at.THREAD_GENERATION]
             self._engine.learn(pipe, thread, generation, tube)
 
+    def set_aside(self) -> None:
+        """In a forked child: the engine is its parent's, and Python does all. `close` lets go of what it has: to close
+        a semaphore here could wait for a lock of the C library, which another thread of the parent had.
+        """
+        self._aside, self._engine = self._engine or self._aside, None
+
     def close(self) -> None:
         """Let go of the mapping."""
-        if self._engine is not None:
-            self._engine.close()
+        for engine in (self._engine, self._aside):
+            if engine is not None:
+                engine.close()
 
     def _turned(self, engine: Engine, hand: Hand | None, told: Told | None) -> Turn | None:
         if told is None:

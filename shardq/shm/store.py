@@ -232,7 +232,7 @@ class Store:
         """In a forked child: the inherited slot is the parent's. Before its first use the child takes another."""
         self._stale = True
         # A verb that was interrupted by the fork must not go on in C with the parent's slot.
-        self._parts.core.close()
+        self._parts.core.set_aside()
         self._parts.membership.note_fork()
         self._forked = threading.RLock()
 
@@ -269,6 +269,7 @@ class Store:
         self._slots.forget()
         self._parts.doorbell.forget()
         self._parts.watch.close()
+        self._parts.core.close()
 
 
 class _Section:
