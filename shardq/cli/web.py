@@ -43,7 +43,7 @@ def web(options: argparse.Namespace) -> None:
         from shardq.web.desk import Site
         from shardq.web.serving import serve
     except ModuleNotFoundError as error:
-        raise ConfigurationError(f"the page needs {error.name}: pip install shardq[web]") from error
+        raise ConfigurationError(f"the page needs {error.name}: pip install 'shardq[web]'") from error
     if not is_redis(options.url):
         segment_name(options.url)
     secret = secrets.token_urlsafe(24)

@@ -79,4 +79,4 @@ def _say(address: Address, token: str) -> None:
 
 def _check_packages() -> None:
     if missing := [name for name in _PACKAGES if find_spec(name) is None]:
-        raise ConfigurationError(f"the page needs {missing[0]}: pip install shardq[web]")
+        raise ConfigurationError(f"the page needs {missing[0]}: pip install 'shardq[web]'")

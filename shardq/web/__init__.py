@@ -1,4 +1,4 @@
-"""A page on which operators see a storage and steer what is in it. Needs the extra `web`: `pip install shardq[web]`.
+"""A page on which operators see a storage and steer what is in it. Needs the extra `web`: `pip install 'shardq[web]'`.
 
 `shardq web` serves it, `python -m shardq.supervise … --web ADDRESS` runs it beside a family, and `app` mounts it in an
 application. It looks through `shardq.observe`, acts as the commands do, and imports no application.

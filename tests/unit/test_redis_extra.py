@@ -32,5 +32,5 @@ def test_what_is_not_installed_is_named(package: str, root: Path) -> None:
     assert done.stdout.split() == [str(cli.FAILED), str(Exit.USAGE.value)], done.stderr
     said = done.stderr.splitlines()
     assert len(said) == 3, said
-    assert all(f"{package}, which is not installed: pip install shardq[redis]" in line for line in said)
+    assert all(f"{package}, which is not installed: pip install 'shardq[redis]'" in line for line in said)
     assert "secret" not in done.stderr

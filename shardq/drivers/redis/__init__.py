@@ -65,5 +65,5 @@ from shardq.errors import ConfigurationError
 for _package in ("hiredis", "redis"):
     if find_spec(_package) is None:
         raise ConfigurationError(
-            f"Redis needs the package {_package}, which is not installed: pip install shardq[redis]"
+            f"Redis needs the package {_package}, which is not installed: pip install 'shardq[redis]'"
         )
