@@ -6,7 +6,8 @@
 static bool take_messages(Part *part)
 {
     PyObject *messages = part->messages;
-    if (!PyList_Check(messages) && !PyTuple_Check(messages))
+    /* A subclass may give other messages than it holds. */
+    if (!PyList_CheckExact(messages) && !PyTuple_CheckExact(messages))
         return false;
     PyObject **items = PySequence_Fast_ITEMS(messages);
     part->count = (uint64_t)PySequence_Fast_GET_SIZE(messages);

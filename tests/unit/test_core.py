@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
@@ -59,6 +59,13 @@ def serve(store: Store, pipe: str, limit: int) -> list[bytes] | None:
         hands.pop(store.delivering, pipe, batch.through, token)
     assert store.delivering.unclaim(key, token)
     return batch.messages
+
+
+class Doubled(list[bytes]):
+    """Gives each message twice."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        return (message for message in super().__iter__() for _ in range(2))
 
 
 class Worker:
@@ -177,13 +184,14 @@ def test_what_is_special_is_left_to_python(two: tuple[Store, Store], what: Calla
         [("m/H/0/0",)],
         [(b"m/H/0/0", [b"one"])],
         [("m/H/0/0", iter([b"one"]))],
+        [("m/H/0/0", Doubled([b"one"]))],
         [("m/H/unknown/0", [b"one"])],
         [("m/H/0/0", [b"x" * (600 << 10)])],
         [("m/H/0/0", [])],
         [],
         None,
     ],
-    ids=range(12),
+    ids=range(13),
 )
 def test_what_is_odd_is_left_to_python(two: tuple[Store, Store], parts: list[Part]) -> None:
     store, _ = two
