@@ -7,6 +7,7 @@ names, and no others.
 from __future__ import annotations
 
 import os
+import sys
 from array import array
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
@@ -179,6 +180,9 @@ def _class() -> type[Engine] | None:
         raise ConfigurationError(f"{VARIABLE}={shown(wanted)} cannot be: set it to {C} or {PYTHON}, or not at all")
     if wanted == PYTHON:
         return None
+    # Without the interpreter's lock a section would not be alone in its process, and the import would turn it on.
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return _none_fits(wanted)
     try:
         from shardq._core import engine
         from shardq._core.header import WORDS_DIGEST
@@ -187,14 +191,16 @@ def _class() -> type[Engine] | None:
     else:
         # One that was compiled from other words would spoil the segment.
         fits = engine.WORDS_DIGEST == WORDS_DIGEST
-    if fits:
-        return engine.Core
+    return engine.Core if fits else _none_fits(wanted)
+
+
+def _none_fits(wanted: str) -> None:
+    """Raises `ConfigurationError` where C is wanted."""
     if wanted == C:
         raise ConfigurationError(
-            f"{VARIABLE}={C}, but the extension is not there, or was compiled from another version of this package: "
-            f"install shardq anew where a compiler and Python.h are, or unset {VARIABLE}"
+            f"{VARIABLE}={C}, but the extension is not there, was compiled from another version of this package, or "
+            f"this Python has no global lock: install shardq where a compiler and Python.h are, or unset {VARIABLE}"
         )
-    return None
 
 
 def _engine(

@@ -80,4 +80,5 @@ def elsewhere(does: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def until_text(page: Page, text: str) -> None:
-    page.wait_for_function("text => document.body.innerText.includes(text)", arg=text)
+    # Between two pages there is no body.
+    page.wait_for_function("text => document.body?.innerText.includes(text)", arg=text)

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 from shardq import Supervisor, __version__, cli
 from shardq.deadletters import Buried, DeadLetter
 from shardq.drivers import SharedStorage
+from shardq.drivers.shared.engine import engine_name
 from shardq.model import TubeView
 from shardq.shm.verbs.overview import Overview
 from tests.support import jobs, python
@@ -168,7 +169,8 @@ def test_the_installed_command_is_the_module() -> None:
     [script] = [point for point in entry_points(group="console_scripts") if point.name == "shardq"]
     assert script.load() is cli.main
     installed = (str(Path(sys.executable).parent / "shardq"),)
-    assert shardq("--version", command=installed) == shardq("--version") == f"shardq {__version__}\n"
+    its_version = f"shardq {__version__} (core: {engine_name()})\n"
+    assert shardq("--version", command=installed) == shardq("--version") == its_version
     assert shardq("--help", command=installed) == shardq("--help")
     assert shardq("--version", command=(sys.executable, "-m", "shardq.supervise")) == f"shardq {__version__}\n"
 

@@ -91,7 +91,7 @@ def test_nothing_is_renewed_under_the_users_hands(page: Page, url: str, address:
 
     page.evaluate("document.getSelection().removeAllRanges()")
     until_text(page, "Live")
-    page.wait_for_function("document.querySelector('.card .value').innerText == '1'")
+    page.wait_for_function("document.querySelector('.card .value')?.innerText == '1'")
 
 
 def test_letters_are_filtered_put_back_and_the_way_back_is_kept(page: Page, url: str, address: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from random import Random
@@ -233,4 +234,12 @@ def test_the_version_refuses_an_engine_that_is_none(capsys: pytest.CaptureFixtur
 
 def test_an_engine_that_is_none_is_refused() -> None:
     with using("rust"), pytest.raises(ConfigurationError, match=VARIABLE):
+        engine_name()
+
+
+def test_a_python_without_its_lock_does_all_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
+    with using(""):
+        assert engine_name() == "python"
+    with using("c"), pytest.raises(ConfigurationError, match="no global lock"):
         engine_name()
