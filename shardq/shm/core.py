@@ -182,7 +182,7 @@ def _class() -> type[Engine] | None:
         return None
     # Without the interpreter's lock a section would not be alone in its process, and the import would turn it on.
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
-        return _none_fits(wanted)
+        return _refused(wanted)
     try:
         from shardq._core import engine
         from shardq._core.header import WORDS_DIGEST
@@ -191,16 +191,17 @@ def _class() -> type[Engine] | None:
     else:
         # One that was compiled from other words would spoil the segment.
         fits = engine.WORDS_DIGEST == WORDS_DIGEST
-    return engine.Core if fits else _none_fits(wanted)
+    return engine.Core if fits else _refused(wanted)
 
 
-def _none_fits(wanted: str) -> None:
-    """Raises `ConfigurationError` where C is wanted."""
+def _refused(wanted: str) -> type[Engine] | None:
+    """No class. Raises `ConfigurationError` where C is wanted."""
     if wanted == C:
         raise ConfigurationError(
             f"{VARIABLE}={C}, but the extension is not there, was compiled from another version of this package, or "
             f"this Python has no global lock: install shardq where a compiler and Python.h are, or unset {VARIABLE}"
         )
+    return None
 
 
 def _engine(
