@@ -22,7 +22,7 @@ def nobody(facts: PipeFacts) -> list[Reason]:
     found = list[Reason]()
     if facts.served is False and handler != INBOX:
         text = f"No worker serves {handler}. They serve {_served(workers)}."
-        advice = f"Serve its module (python -m shardq.supervise MODULE), or `shardq park {facts.pipe}`."
+        advice = f"Serve its module (python -m shardq.supervise {_module(handler)}), or `shardq park {facts.pipe}`."
         found.append(Reason("unserved", text, advice))
     if all(worker.state != "running" for worker in workers):
         text = f"No worker runs: {_some([f'{named(worker)} is {worker.state}' for worker in workers])}."
@@ -37,8 +37,14 @@ def _none(facts: PipeFacts, handler: str) -> Reason:
     if facts.supervisors:
         text = "A supervisor is there, and no worker: they have not begun yet, or die."
         return Reason("no-worker", text, "Its log says which: `worker ended`, `workers keep dying`.")
-    text = "Nobody serves the storage: no supervisor and no worker is there."
-    return Reason("nobody", text, f"Start one that has {handler}: python -m shardq.supervise MODULE --url URL")
+    text = "Nothing serves the storage: no supervisor and no worker is there."
+    advice = f"Start a family that has {handler}, with the same --url: python -m shardq.supervise {_module(handler)}"
+    return Reason("nobody", text, advice)
+
+
+def _module(handler: str) -> str:
+    """What to serve; no module of an application has the inboxes of callers."""
+    return "MODULE" if handler == INBOX else handler.partition("/")[0]
 
 
 def _served(workers: Sequence[WorkerFacts]) -> str:

@@ -177,6 +177,8 @@ def test_a_handler_or_nothing_stands_for_all_tubes_with_requests(home: Home, sai
     assert [[reason["code"] for reason in its["reasons"]] for its in found] == [["nobody"]] * 3
     assert {its["pipe"] for its in said("--json").value} == {*ours, PATIENT}
 
+    advised = {reason["advice"] for its in found for reason in its["reasons"]}
+    assert all(advice.endswith(f": python -m shardq.supervise {JOBS}") for advice in advised)
     [of_thread] = said(f"{JOBS}/Gated/1", "--json").value
     assert of_thread["pipe"] == f"{JOBS}/Gated/1/0"
 
