@@ -117,6 +117,8 @@ class Storage(Pausable, Auditable, Protocol):
         `wait` does not offer its key. `backlog` counts it as `deferred`, not as `queued`.
     S26. `wait` moves what is due into its tubes by itself and returns at the due time of the next where that makes a
         thread ready. `promote` does that at once, and returns when the next is due, None where nothing waits. (P9)
+        [Redis: it looks at partitions one by one. Of two threads that are due at once in two of them, several processes
+        may be told of the one that came first, until it is claimed.]
     S28. `remove` also takes out messages that wait for their time.
     S29. With a `schedule` in `when`, messages come into their tube again and again: first at the instant or after the
         span given, else at the first time of the schedule, which `append` computes by the storage's clock as

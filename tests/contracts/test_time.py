@@ -444,7 +444,17 @@ async def test_S26_two_waiters_share_what_is_due_at_once(storage: Storage) -> No
     await storage.append([(PIPE, [b"here"])], when=when)
     await storage.append([(OTHER, [b"there"])], when=when)
 
-    assert {await finished(task) for task in waiting} == {KEY, OTHER_KEY}
+    one, other = [await finished(task) for task in waiting]
+    if one == other and await is_divided(storage):
+        assert await storage.claim(one)
+        other = await storage.wait(everything, LIMIT_S)
+    assert {one, other} == {KEY, OTHER_KEY}
+
+
+async def is_divided(storage: Storage) -> bool:
+    """Whether what is due is moved in several partitions one after another."""
+    server = getattr(storage, "server", None)
+    return server is not None and (await server.layout()).partitions > 1
 
 
 async def test_S26_several_who_promote_move_each_message_once(storage: Storage) -> None:
