@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -45,6 +46,8 @@ class Tried(NamedTuple):
 
     count: int
     failed: list[str]
+    last: Moment
+    """Of the last trial."""
 
 
 #: Chooses the moments at which the operation is cut off.
@@ -66,21 +69,37 @@ def some_changes(sections: Sections, random: Random) -> Sequence[Moment]:
     return random.sample(sections.changes, min(SAMPLE, len(sections.changes)))
 
 
-def cut_off(name: str, choose: Choose, random: Random, directory: Path, library: Path | None = None) -> Tried:
-    """Cut this operation off where `choose` says. `library`: of another core than the installed one."""
+def at(moment: Moment) -> Choose:
+    """At this one alone."""
+    return partial(_only, moment)
+
+
+def cut_off(
+    name: str, choose: Choose, random: Random, directory: Path, library: Path | None = None, until: str | None = None
+) -> Tried:
+    """Cut this operation off where `choose` says. `library`: of another core than the installed one. `until`: no
+    further than to a problem that says so.
+    """
     if library:
         use(library)
     operation, stepper = BY_THE_CORE[name], Stepper.build(directory)
+    failed, tried = list[str](), list[Moment]()
     with using("c"):
         sections = _sections(operation, stepper)
         assert sections.instructions, "the core does nothing of it"
         chosen = choose(sections, random)
         with staged(operation, len(chosen)) as stage:
-            failed = list[str]()
             for moment in chosen:
+                tried.append(moment)
                 problems = problems_of(stage, _dying(operation, stepper, moment))
                 failed += [f"{moment}: {problem}" for problem in problems]
-    return Tried(len(chosen), failed)
+                if until is not None and any(until in problem for problem in problems):
+                    break
+    return Tried(len(tried), failed, tried[-1])
+
+
+def _only(moment: Moment, sections: Sections, random: Random) -> Sequence[Moment]:
+    return [moment]
 
 
 def _dying(operation: Operation, stepper: Stepper, moment: Moment) -> Callable[[Scene, Seen], object]:
