@@ -28,6 +28,6 @@ def test_death_after_any_instruction_leaves_all_or_nothing(
     tmp_path: Path,
 ) -> None:
     """A sample dies where that changes something; `SHARDQ_FAULTS=all` after each instruction."""
-    count, failed = lean.call(cut_off, name, every if everything else some_changes, random, tmp_path)
+    count, failed, _ = lean.call(cut_off, name, every if everything else some_changes, random, tmp_path)
     tried("instructions killed at", count)
     assert not failed, f"{len(failed)} of {count} deaths\n" + "\n".join(failed)
