@@ -27,7 +27,7 @@ log = logging.getLogger("shardq.audit")
 
 #: How an operator asks for something: by a command, with a browser, or by a program.
 By = Literal["command", "page", "API"]
-#: Filters whose values say nothing of what is in requests, so whoever sees actions may see them.
+#: Filters whose values say nothing of what is in requests, so each viewer of actions may see them.
 _OPEN = frozenset({"type", "frame", "older", "newer", "within", "beyond"})
 
 

@@ -274,7 +274,7 @@ class StorageDamaged(ShardqError):
     """The server answered what it never should: another program changed the keys of the storage, or it is no server of
     the kind that shardq needs.
 
-    Why: two programs use one prefix, somebody edited keys, or a server lost a part.
+    Why: two programs use one prefix, keys were edited by hand, or a server lost a part.
     Next: `shardq check --url URL` says what is wrong; give shardq a prefix or a server of its own.
     """
 

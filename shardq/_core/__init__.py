@@ -3,7 +3,7 @@
 `engine` is the extension, which is there where it could be compiled. `shm.core` chooses, and asks it first. What is not
 the frequent case, it leaves to Python, having changed nothing. The files, each after those that it uses:
 
-* `words.h`: the numbers of `shm.words` and of some other modules; `header.py` writes it, and nobody else
+* `words.h`: the numbers of `shm.words` and of some other modules; `header.py` alone writes it
 * `core.h`: what the files share, and how a word is read and stored
 * `layout.c`: where the parts of this segment lie, as `shm.layout` computed it
 * `guard.c`: mutual exclusion (`shm/processes/guard.py`)

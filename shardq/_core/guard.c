@@ -16,8 +16,8 @@ uint64_t clock_ns(int clock)
     return (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
 }
 
-/* For whoever stops a process between two instructions: the section lies between the calls of these two. They are not
-   inlined, so that a debugger finds them by name, and the assembly in them keeps the compiler from leaving them out. */
+/* For a tracer that stops a process between two instructions: a section lies between the calls of these two. They are
+   not inlined, so that it finds them by name, and the assembly in them keeps the compiler from leaving them out. */
 __attribute__((noinline, visibility("default"))) void shardq_section_begin(void)
 {
     __asm__ volatile("" ::: "memory");

@@ -1,4 +1,4 @@
-/* Where the parts of a segment lie: asked of the Layout in Python, which computes it and nobody else. */
+/* Where the parts of a segment lie: read from the Layout in Python, which alone computes it. */
 #include "core.h"
 
 static int number_of(PyObject *owner, const char *name, uint64_t *value)

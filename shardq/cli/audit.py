@@ -49,7 +49,7 @@ async def _found(options: argparse.Namespace) -> list[Action]:
 
 
 async def _followed(options: argparse.Namespace) -> None:
-    """Print the last ones, the earliest first, and then each as it comes, until nobody reads."""
+    """Print the last ones, the earliest first, and then each as it comes, until the reader closes the output."""
     with observed(options.url) as observer:
         last = 0
         new = await observer.actions(options.limit)
@@ -64,7 +64,7 @@ async def _behind(observer: Observer, last: int) -> list[Action]:
 
 
 def _told(options: argparse.Namespace, new: Sequence[Action]) -> bool:
-    """Whether somebody reads it."""
+    """Whether its reader has not closed it."""
     return say("".join(f"{as_json(as_values(its)) if options.json else _line(its)}\n" for its in new[::-1]))
 
 

@@ -13,7 +13,7 @@ class Auditable(Protocol):
     Actions
 
     S49. `record` remembers an action, with the next number and the time by the storage's clock. `actions` lists the
-        last ones, the latest first, at most `limit`, whoever recorded them. Texts are cut to what there is room for, so
+        last ones, the latest first, at most `limit`, of all processes. Texts are cut to what there is room for, so
         every action can be recorded, also where the storage is full, and where its content goes elsewhere or went. It
         changes nothing else. [Redis: not where the server reached its `maxmemory`.]
     S50. It remembers the last `MOST_ACTIONS`. Each is there whole or not at all, whichever process dies when. They

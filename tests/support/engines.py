@@ -63,7 +63,7 @@ class Words:
 
 
 def stands_in(segment: Segment) -> dict[str, object]:
-    """All that has to be the same where the same was done, whoever did it. Times are left out."""
+    """All that has to be the same where the same was done, in C or in Python. Times are left out."""
     layout, words = segment.layout, segment.words
     fixed = memoryview(bytearray(segment.bytes[: layout.fixed_bytes])).cast("Q")
     for word in _OWN:

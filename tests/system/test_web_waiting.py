@@ -1,4 +1,4 @@
-"""What the page does with requests that wait for their time, with recurrent ones, and with tubes that nobody serves."""
+"""What the page does with requests that wait for their time, with recurrent ones, and with tubes without a worker."""
 
 from __future__ import annotations
 

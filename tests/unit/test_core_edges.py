@@ -98,7 +98,7 @@ class HeldAfter:
 
 @contextmanager
 def held_after_c(store: Store) -> Iterator[None]:
-    """Within, the guard is held from the first verb on, once it was done in C; nobody waits for it for long."""
+    """Within, the guard is held from the first verb on, once it was done in C; no process waits for it for long."""
     core, usual = store._parts.core, store.patience.usual
     engine, held = core._engine, HeldAfter(store)
     core._engine, store.patience.usual = held, lambda: 0.01  # type: ignore[assignment]
