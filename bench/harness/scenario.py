@@ -21,6 +21,8 @@ class Figure(NamedTuple):
     meaning: str
     unit: str
     less_is_better: bool = False
+    whole: bool = False
+    """Whether it counts things, which are shown without decimals."""
 
 
 class Contestant(NamedTuple):

@@ -49,15 +49,17 @@ def failures(runs: Runs) -> list[str]:
     return [_failure(name, own.count(None), len(own)) for name, own in runs.items() if None in own]
 
 
-def shown(figure: float) -> str:
-    """With about three digits that count."""
-    if abs(figure) >= 100:
-        return f"{figure:,.0f}"
-    return f"{figure:,.1f}" if abs(figure) >= 10 else f"{figure:.2f}"
+def shown(value: float, figure: Figure) -> str:
+    """Whole things as such, all else with about three digits that count."""
+    if figure.whole or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
 def shown_ratio(ratio: float | None) -> str:
-    return "-" if ratio is None else f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.4f}"
+    if ratio is None:
+        return "-"
+    return f"{ratio:.2f}" if ratio >= 0.1 or not ratio else f"{ratio:.4f}"
 
 
 def rounds(count: int) -> str:

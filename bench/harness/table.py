@@ -20,7 +20,7 @@ def lines(scenario: Scenario, runs: Runs) -> Iterator[str]:
             better = "less" if last.less_is_better else "more"
             yield f"\n{last.name}: {last.meaning}, {last.unit}, {better} is better"
             yield _COLUMNS.format("", "median", "min", "max", "ratio")
-        numbers = map(shown, (summary.median, summary.low, summary.high))
+        numbers = (shown(value, last) for value in (summary.median, summary.low, summary.high))
         yield _COLUMNS.format(f"  {summary.contestant.name}", *numbers, shown_ratio(summary.ratio))
     if failed := failures(runs):
         yield "\n".join(["", *failed])

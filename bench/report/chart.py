@@ -37,7 +37,7 @@ def svg(found: Sequence[Summary]) -> str:
 def in_words(found: Sequence[Summary]) -> str:
     """The text alternative of a chart."""
     figure = found[0].figure
-    bars = "; ".join(f"{summary.contestant.name} {shown(summary.median)}" for summary in found)
+    bars = "; ".join(f"{summary.contestant.name} {shown(summary.median, figure)}" for summary in found)
     return f"Bar chart, {figure.meaning}, {_unit(figure.unit)}: {bars}"
 
 
@@ -50,7 +50,7 @@ def _bar(top: int, summary: Summary, pixels_per_unit: float) -> Iterator[str]:
         f'height="{_BAR_HEIGHT}" fill="{_COLOURS[summary.contestant.kind]}"/>'
     )
     yield f'<path d="M{low:.1f} {middle}H{high:.1f}" stroke="#24292f" stroke-width="1.5"/>'
-    yield _text(max(high, _LABELS) + 6, top + 13, shown(summary.median))
+    yield _text(max(high, _LABELS) + 6, top + 13, shown(summary.median, summary.figure))
 
 
 def _legend(kinds: set[Kind]) -> Iterator[str]:

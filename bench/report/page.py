@@ -81,7 +81,8 @@ def _surroundings(results: Results) -> Iterator[str]:
 def _comparison(heading: str, how: str, chosen: Sequence[Summary], found: Mapping[str, Sequence[Summary]]) -> str:
     rows = [
         f"| [`{each.scenario.name}`](#{each.scenario.name}) | {_measure(each.figure)} "
-        f"| {each.contestant.name} | {shown(_own(each, found[each.scenario.name]))} | {shown(each.median)} "
+        f"| {each.contestant.name} | {shown(_own(each, found[each.scenario.name]), each.figure)} "
+        f"| {shown(each.median, each.figure)} "
         f"| {shown_ratio(each.ratio)} |"
         for each in chosen
     ]
@@ -115,8 +116,8 @@ def _table(scenario: Scenario, found: Sequence[Summary]) -> str:
 
 
 def _cells(summary: Summary) -> str:
-    spread = f"{shown(summary.low)} to {shown(summary.high)}"
-    return f" {shown(summary.median)} ({spread}) | {shown_ratio(summary.ratio)} |"
+    low, middle, high = (shown(value, summary.figure) for value in (summary.low, summary.median, summary.high))
+    return f" {middle} ({low} to {high}) | {shown_ratio(summary.ratio)} |"
 
 
 def _better(figure: Figure) -> str:

@@ -29,6 +29,8 @@ class _Row(NamedTuple):
     """By column."""
     words: tuple[str, ...] = ("-",) * len(_COLUMNS)
     """What stands in each column where there is no figure."""
+    figures: tuple[str, ...] = ()
+    """Names of the figures that are shown, between strokes. None: the first one of the scenario."""
 
 
 def _calls(title: str, call: int, verb: str, put: str) -> _Row:
@@ -59,6 +61,12 @@ _ROWS = (
         "recovery",
         (None, "shardq, one idle worker", None, None, None, None),
         ("-", "-", "never: it is lost", "never: `BrokenProcessPool`", "never: all is lost", "never: it is lost"),
+    ),
+    _Row(
+        "`kill -9` of workers under load: kills / requests lost / out of order",
+        "kills",
+        (None, "shardq", "multiprocessing.Queue", "ProcessPoolExecutor.map", None, None),
+        figures=("kills", "lost", "late"),
     ),
 )
 
@@ -98,7 +106,11 @@ def replaced(readme: str, new: str) -> str:
 
 
 def _row(row: _Row, found: Sequence[Summary]) -> str:
-    first = found[0].figure
-    medians = {each.contestant.name: shown(each.median) for each in found if each.figure is first}
-    cells = zip(row.contestants, row.words, strict=True)
-    return f"| {row.title} | " + " | ".join(medians.get(name or "", words) for name, words in cells) + " |"
+    figures = row.figures or (found[0].figure.name,)
+    cells = (_cell(name, figures, found) or words for name, words in zip(row.contestants, row.words, strict=True))
+    return f"| {row.title} | {' | '.join(cells)} |"
+
+
+def _cell(contestant: str | None, figures: Sequence[str], found: Sequence[Summary]) -> str:
+    medians = {each.figure.name: each for each in found if each.contestant.name == contestant}
+    return " / ".join(shown(medians[name].median, medians[name].figure) for name in figures if name in medians)

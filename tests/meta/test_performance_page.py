@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from bench.harness.results import PUBLISHED, Results, read, written
+from bench.harness.rounds import Runs
 from bench.harness.scenario import Kind
 from bench.harness.summary import summaries
 from bench.registry import SCENARIOS
@@ -42,6 +43,15 @@ def test_the_page_shows_every_scenario_that_was_measured(published: Results) -> 
     shown = re.findall(r"^### (.*)$", made[PAGE], re.MULTILINE)
     assert shown == list(SCENARIOS)
     assert {path.stem for path in made if path.suffix == ".svg"} == SCENARIOS.keys()
+
+
+def test_the_table_in_the_readme_has_a_row_only_for_what_was_measured(published: Results) -> None:
+    figures = {"kills": 40.0, "lost": 0.0, "late": 0.0, "again": 200.0}
+    lost: Runs = {"shardq": [figures], "multiprocessing.Queue": [{**figures, "kills": 9.0, "lost": 1234.0}]}
+    with_kills = documents(published._replace(scenarios={"kills": lost}))[README]
+    assert "| 40 / 0 / 0 | 9 / 1,234 / 0 | - |" in with_kills
+    without = {name: runs for name, runs in published.scenarios.items() if name != "kills"}
+    assert "under load" not in documents(published._replace(scenarios=without))[README]
 
 
 def test_charts_are_well_formed_and_say_what_they_show(published: Results) -> None:

@@ -7,7 +7,7 @@ import pytest
 from bench.harness.rounds import Runs
 from bench.harness.scenario import Contestant, Figure, Kind, Scenario
 from bench.harness.size import FULL, Size
-from bench.harness.summary import Summary, failures, summaries
+from bench.harness.summary import Summary, failures, shown, summaries
 from bench.harness.table import lines
 
 RATE = Figure("rate", "rate", "requests/s")
@@ -98,3 +98,11 @@ def test_a_share_of_a_count_is_a_multiple_and_never_nothing() -> None:
     assert FULL.count(1000, 128) == 1024
     assert Size("tenth", 0.1).count(1280, 128) == 128
     assert Size("tiny", 0.0001).count(1280, 128) == 128
+
+
+@pytest.mark.parametrize(
+    ("value", "whole", "text"),
+    [(0, True, "0"), (40, True, "40"), (0, False, "0.00"), (40, False, "40.0"), (1234, False, "1,234")],
+)
+def test_things_that_are_counted_have_no_decimals(value: float, whole: bool, text: str) -> None:
+    assert shown(value, RATE._replace(whole=whole)) == text
