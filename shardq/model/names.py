@@ -62,6 +62,11 @@ KEPT_NAME_BYTES = 19
 INBOX = "shardq.results.inbox/Inbox"
 
 
+def is_inbox(name: str) -> bool:
+    """Whether what is in a tube, or in those of a thread, are replies for a caller, and no requests."""
+    return name.startswith(f"{INBOX}/")
+
+
 def inbox_key(number: int) -> str:
     """The thread of a caller's inbox."""
     return f"{INBOX}/{number}"

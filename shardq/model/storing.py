@@ -73,7 +73,7 @@ class Counts(NamedTuple):
     """What a storage holds and has seen, in messages, at one instant."""
 
     accepted: int
-    """Those that ever came into a tube: by `append`, at their time, or by `requeue`."""
+    """Requests that ever came into a tube: by `append`, at their time, or by `requeue`."""
     handled: int
     """Those that ever left their tube: acknowledged, removed or buried."""
     buried: int = 0
@@ -86,8 +86,12 @@ class Counts(NamedTuple):
     """Those that come again and again."""
     evicted: int = 0
     """Dead letters that were dropped to make room for others."""
+    replies: int = 0
+    """Messages with results that ever came into the inbox of a caller. They are not `accepted`."""
+    replies_taken: int = 0
+    """Those of them that ever left it. They are not `handled`."""
 
     @property
     def queued(self) -> int:
-        """Those not yet acknowledged, those in a worker's hands included."""
-        return self.accepted - self.handled
+        """Those not yet acknowledged, those in a worker's hands included, and replies that no caller has taken yet."""
+        return self.accepted - self.handled + self.replies - self.replies_taken

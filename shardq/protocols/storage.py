@@ -102,6 +102,8 @@ class Storage(Pausable, Auditable, Protocol):
         `timeout_s`, with nothing stored. (P7)
     S15. `backlog` is consistent: `queued` is 0 only if at one instant no message was queued or in hand. [Redis: one
         instant for each partition. What is on its way to another partition is queued, and for a moment in both.]
+        Replies in inboxes of callers count as `replies`, and not as `accepted` and `handled`. [Shared memory: a death
+        may lose that it was a reply.]
     S16. `wait_for_quiet` returns True once `queued` is 0, False after `timeout_s`: with 0 it says what is. [Shared
         memory: it waits up to a second for a process that has the guard just then. Redis: once it is 0 in all
         partitions at one instant, which two counts show between which nothing changed.]

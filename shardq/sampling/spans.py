@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from shardq.model import BUCKETS, Counts, CrewMember, HandlerView, Times
+from shardq.model import BUCKETS, INBOX, Counts, CrewMember, HandlerView, Times
 from shardq.sampling.tubes import Queued
 
 
@@ -71,8 +71,9 @@ def flow_between(before: Look, after: Look) -> Flow:
     one, other = before.counts, after.counts
     return Flow(
         span_s,
-        (other.accepted - one.accepted) / span_s,
-        (other.handled - one.handled) / span_s,
+        # Replies are counted apart, an instant before or after: what they are taken off may seem to go back.
+        max(0, other.accepted - one.accepted) / span_s,
+        max(0, other.handled - one.handled) / span_s,
         (other.buried - one.buried) / span_s,
         sum(failed) if after.handlers else None,
         _together(flow.wait for flow in flows),
@@ -99,7 +100,7 @@ def handler_samples(
     before: Look | None, after: Look, queued: Mapping[str, Queued], crew: Iterable[CrewMember]
 ) -> tuple[HandlerSample, ...]:
     """All handlers that were counted, have requests, or are in a worker's hands, by their names."""
-    busy = [member.at.handler for member in crew if member.at.handler is not None]
+    busy = [member.at.handler for member in crew if member.at.handler not in (None, INBOX)]
     names = sorted({*after.handlers, *queued, *busy})
     return tuple(
         HandlerSample(
@@ -114,7 +115,8 @@ def handler_samples(
 
 
 def _growing(counts: Counts) -> tuple[int, ...]:
-    return counts.accepted, counts.handled, counts.buried, counts.evicted
+    accepted, handled = counts.accepted + counts.replies, counts.handled + counts.replies_taken
+    return accepted, handled, counts.buried, counts.evicted
 
 
 def _counts(view: HandlerView) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from heapq import nlargest
 from typing import Any
 
-from shardq.model import TubeView, key_of, split_key
+from shardq.model import TubeView, is_inbox, key_of, split_key
 from shardq.protocols import Observer
 
 #: How many tubes each of the two lists has.
@@ -82,8 +82,8 @@ class Round:
 
 
 def with_more(tubes: Tubes, views: Iterable[TubeView]) -> Tubes:
-    """The same with further tubes."""
-    views = tuple(views)
+    """The same with further tubes, without inboxes of callers."""
+    views = tuple(view for view in views if not is_inbox(view.pipe))
     by_handler = dict(tubes.by_handler)
     for view in views:
         handler = handler_of(view)

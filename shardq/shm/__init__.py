@@ -31,6 +31,7 @@ driver calls), `observing` (looking from outside). The modules, each after those
 * `memory.places`: where extents lie
 * `memory.extents`: memory for messages, in extents of a few sizes
 * `tubes.handler_table`: a number for each handler, and which process serves it
+* `tubes.replies`: how many of the messages are results for callers
 * `tubes.tallies`: what each process counts of each handler
 * `tubes.entry_memory`: memory for the tables of threads and tubes
 * `tubes.directory`: threads and tubes by name

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from shardq.errors import FencedError, HandlerError, MessageTooLarge
-from shardq.model import EMPTY, Batch, Counts, Hand, Terms, When, split_key
+from shardq.model import EMPTY, Batch, Counts, Hand, Terms, When, inbox_key, inbox_pipe, split_key
 from shardq.pages import each
 from shardq.protocols import Lock, Served, Storage
 from tests.conftest import OpenBackend
@@ -1046,6 +1046,20 @@ async def test_S15_backlog_counts_what_is_queued_accepted_and_handled(storage: S
 
     await storage.remove(OTHER, b"message-0")
     assert await storage.backlog() == Counts(7, 4)
+
+
+async def test_S15_replies_are_counted_apart_from_requests(storage: Storage, lock: Lock) -> None:
+    token, inbox = await claimed(lock, inbox_key(7)), inbox_pipe(7)
+    await storage.append([(PIPE, numbered(5)), (inbox, numbered(3))])
+    counts = await storage.backlog()
+    assert (counts.accepted, counts.handled, counts.queued) == (5, 0, 8)
+    assert (counts.replies, counts.replies_taken) == (3, 0)
+
+    batch = await hands.take(storage, [inbox], 2, token)
+    await hands.pop(storage, inbox, batch.through, token)
+    await storage.remove(inbox, b"message-2")
+    await storage.remove(PIPE, b"message-0")
+    assert await storage.backlog() == Counts(5, 1, replies=3, replies_taken=3)
 
 
 async def test_S15_backlog_is_never_empty_while_messages_move_on(storage: Storage, lock: Lock) -> None:

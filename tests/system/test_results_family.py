@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
@@ -11,14 +12,16 @@ from pathlib import Path
 import pytest
 
 from shardq import Supervisor, connect
+from shardq.cli import OK, main
 from shardq.drivers import SharedStorage
 from shardq.drivers.shared.supervised import SupervisedSegment
 from shardq.errors import RequestFailed
 from shardq.handler import drive
-from shardq.model import inbox_pipe
+from shardq.model import handler_name, inbox_pipe
 from tests.faults.kit.points import Child
 from tests.support.answering import Ask, Twice
 from tests.support.drivers import MIB
+from tests.support.metrics import parsed, total
 from tests.support.places import PLACES, placed
 from tests.support.tasks import LIMIT_S, eventually
 
@@ -81,3 +84,18 @@ def test_results_that_wait_for_their_caller_are_not_unserved(name: str) -> None:
     drive(storage.append([(inbox_pipe(1), [b"result"])]))
     assert SupervisedSegment(storage, {"app.jobs/Resize"}).only_unserved() == []
     storage.destroy()
+
+
+async def test_a_call_counts_as_one_request(family: Supervisor, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(3):
+        assert await family.queue.call(Twice, Ask(number)) == 2 * number
+    assert await family.queue.storage.wait_for_quiet(LIMIT_S)
+
+    assert await asyncio.to_thread(main, ["status", "--url", url, "--json"]) == OK
+    status = json.loads(capsys.readouterr().out)
+    assert (status["accepted"], status["handled"], status["queued"]) == (3, 3, 0)
+    assert (status["replies"], status["replies_taken"]) == (3, 3)
+    assert [its["handler"] for its in status.get("handlers", [])] in ([], [handler_name(Twice)])
+    assert await asyncio.to_thread(main, ["metrics", "--url", url]) == OK
+    samples = parsed(capsys.readouterr().out)
+    assert total(samples, "shardq_requests_accepted_total") == total(samples, "shardq_requests_done_total") == 3

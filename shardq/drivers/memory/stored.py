@@ -15,7 +15,7 @@ from shardq.drivers.memory.outputs import fresh
 from shardq.drivers.memory.results import Results
 from shardq.drivers.memory.threads import Threads
 from shardq.drivers.memory.timing import Timing
-from shardq.model import KEPT_PIPE, Counts, Hand, Part, Scheduled, When, check_parts
+from shardq.model import KEPT_PIPE, Counts, Hand, Part, Scheduled, When, check_parts, is_inbox
 from shardq.model.trace import distinct, untraced
 from shardq.outputs import Output, check_outputs, hands_over
 from shardq.settings import StorageSettings
@@ -49,6 +49,8 @@ class Stored:
         self.timing = Timing(self.pending, self.capacity, self._arrived, bells.work.ring, now_us)
         self._accepted = 0
         self._handled = 0
+        self._replies = 0
+        self._replies_taken = 0
 
     def tubes(self, pipe: str) -> Sequence[Fifo]:
         """The tubes of a pipe as far as there are any, or its grave: what is in front first."""
@@ -87,7 +89,7 @@ class Stored:
                 self.capacity.used_bytes -= sum(len(message) for _, its in parts for message in its)
                 return False
             self._send(new)  # before the others go: in between the storage must not be found quiet
-        self._departed(self.threads.drop_below(hand, through))
+        self._departed(hand.key, self.threads.drop_below(hand, through))
         return True
 
     def bury(self, hand: Hand, sequence: int, grave: str, letter: bytes) -> bool:
@@ -103,7 +105,7 @@ class Stored:
             return False
         self.graves.add(grave, letter)
         self.capacity.used_bytes += len(letter) - gone
-        self._departed(self.threads.drop_below(hand, sequence + 1))
+        self._departed(hand.key, self.threads.drop_below(hand, sequence + 1))
         return True
 
     def requeue(self, grave: str, sequence: int, pipe: str, message: bytes, *, front: bool) -> bool | None:
@@ -135,7 +137,7 @@ class Stored:
         """
         waiting, dropped = self.pending.drop_equal(pipe, unwanted), self.threads.drop_equal(pipe, unwanted)
         self._cancelled(waiting)
-        self._departed(dropped)
+        self._departed(pipe, dropped)
         return len(waiting) + len(dropped)
 
     def unschedule(self, pipe: str, unwanted: set[bytes]) -> int:
@@ -174,8 +176,9 @@ class Stored:
 
     def counts(self) -> Counts:
         graves, pending = self.graves, self.pending
-        letters = graves.buried, graves.count()
-        return Counts(self._accepted, self._handled, *letters, pending.deferred, pending.recurrent, graves.evicted)
+        accepted, handled = self._accepted - self._replies, self._handled - self._replies_taken
+        letters, later = (graves.buried, graves.count()), (pending.deferred, pending.recurrent)
+        return Counts(accepted, handled, *letters, *later, graves.evicted, self._replies, self._replies_taken)
 
     def next_s(self) -> float | None:
         """In how many seconds a message is due, or a lease or pause ends, whichever comes first."""
@@ -234,6 +237,7 @@ class Stored:
 
     def _arrived(self, pipe: str, messages: Sequence[bytes], *, front: bool = False) -> None:
         self._accepted += len(messages)
+        self._replies += len(messages) if is_inbox(pipe) else 0
         self.threads.add(pipe, messages, front=front)
 
     def _absent(self, pipe: str, messages: Sequence[bytes], when: When | None = None) -> list[bytes]:
@@ -244,9 +248,10 @@ class Stored:
             present = [*self.threads.equal(pipe), self.pending.once(pipe)]
         return [message for message in distinct(messages) if not any(untraced(message) in found for found in present)]
 
-    def _departed(self, dropped: Sequence[bytes]) -> None:
-        """Messages have left their tube."""
+    def _departed(self, key: str, dropped: Sequence[bytes]) -> None:
+        """Messages have left a tube of that thread, or of that name."""
         self._handled += len(dropped)
+        self._replies_taken += len(dropped) if is_inbox(key) else 0
         self._cancelled(dropped)
 
     def _cancelled(self, dropped: Sequence[bytes]) -> None:

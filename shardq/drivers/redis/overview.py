@@ -22,7 +22,7 @@ class Overview:
     """
 
     queued: int
-    """Requests not yet acknowledged, those in hand included."""
+    """Requests not yet acknowledged, those in hand included, and replies that no caller has taken yet."""
     accepted: int
     """Requests ever accepted."""
     handled: int
@@ -33,6 +33,10 @@ class Overview:
     """Requests that ever became dead letters."""
     evicted: int
     """Dead letters that were dropped to make room for others: those requests are gone."""
+    replies: int
+    """Messages with results that ever came for callers. They are not `accepted`."""
+    replies_taken: int
+    """Those of them that callers have taken. They are not `handled`."""
     deferred: int
     """Requests that wait for their time; they are not `accepted` before."""
     recurrent: int
@@ -48,7 +52,9 @@ class Overview:
     @property
     def counts(self) -> Counts:
         """The figures among these that every storage has."""
-        return Counts(self.accepted, self.handled, self.buried, self.dead, self.deferred, self.recurrent, self.evicted)
+        letters, later = (self.buried, self.dead), (self.deferred, self.recurrent)
+        replies = self.replies, self.replies_taken
+        return Counts(self.accepted, self.handled, *letters, *later, self.evicted, *replies)
 
     @property
     def workers(self) -> list[WorkerView]:

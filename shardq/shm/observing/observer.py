@@ -10,7 +10,6 @@ from shardq.model import EMPTY, Batch, Counts, Deferred, HandlerView, Pause, Pip
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.shm import words as at
 from shardq.shm.actions import Actions, Told
-from shardq.shm.counters import counts_seen
 from shardq.shm.damage import damage_told
 from shardq.shm.deferred.records import key_in
 from shardq.shm.observing.copies import Copies
@@ -65,7 +64,7 @@ class Observer:
     def counts(self) -> Counts:
         """The totals. While others work they are not of one instant."""
         with self._looking():
-            return counts_seen(self.segment.words)
+            return self._overviews.counts_seen()
 
     def tubes(self, after: int | None = None, limit: int = PAGE_ITEMS) -> Page[TubeView]:
         """The tubes that are not empty of the next `limit` threads behind `after` that have work or a worker."""

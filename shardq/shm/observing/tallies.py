@@ -7,7 +7,7 @@ import struct
 import time
 from collections.abc import Iterator
 
-from shardq.model import BUCKETS, FULLS, REASONS, HandlerView, Times
+from shardq.model import BUCKETS, FULLS, INBOX, REASONS, HandlerView, Times
 from shardq.shm import words as at
 from shardq.shm.observing.copies import Copies
 from shardq.shm.tubes.tallies import PER_ONE, RATE_SPAN_NS, RATE_UNIT
@@ -31,7 +31,7 @@ class Tallies:
         self._layout = copies.layout
 
     def views(self) -> list[HandlerView]:
-        """The handlers of which anything was counted, by their names."""
+        """The handlers of which anything was counted, by their names, without inboxes of callers."""
         now_ns, sums = time.clock_gettime_ns(time.CLOCK_BOOTTIME), dict[int, list[float]]()
         for number, block in self._blocks():
             total = sums.setdefault(number, [0] * at.TALLY_WORDS)
@@ -40,8 +40,8 @@ class Tallies:
                 later = max(0, block[counter] - block[rate + 1]) * PER_ONE
                 block[rate] = (block[rate] * left + later) / RATE_UNIT
             total[:] = map(sum, zip(total, block, strict=True))
-        found = ((_named(self._copies, number), total) for number, total in sums.items())
-        return sorted((_view(name, total) for name, total in found if name), key=lambda view: view.handler)
+        found = {_named(self._copies, number): total for number, total in sums.items()}
+        return [_view(name, total) for name, total in sorted(found.items()) if name not in ("", INBOX)]
 
     def _blocks(self) -> Iterator[tuple[int, list[float]]]:
         """Number and words of each block in which anything was written."""

@@ -32,7 +32,10 @@ class Inspection(Overviews):
         self._section = section
 
     def counts(self) -> Counts:
-        """The totals of one instant."""
+        """The totals of one instant, with replies apart, which are counted beside them."""
+        return self._replies.counted_apart(self._totals)
+
+    def _totals(self) -> Counts:
         with self._section:
             return counts_in(self._words)
 

@@ -21,6 +21,7 @@ from shardq.shm.processes.sleepers import Sleepers
 from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
 from shardq.shm.tubes.pauses import pauses_seen
+from shardq.shm.tubes.replies import Replies
 from shardq.system.processes import is_stopped, memory
 
 #: Where a process is whose pid counts in another namespace, as that of a container.
@@ -72,7 +73,7 @@ class Overview:
     reserved_bytes: int
     """Memory taken beside it, so that stored requests can be worked off when /dev/shm is full."""
     queued: int
-    """Requests not yet acknowledged, those in hand included."""
+    """Requests not yet acknowledged, those in hand included, and replies that no caller has taken yet."""
     accepted: int
     """Requests ever accepted."""
     handled: int
@@ -83,6 +84,10 @@ class Overview:
     """Requests that ever became dead letters."""
     evicted: int
     """Dead letters that were dropped to make room for others: those requests are gone."""
+    replies: int
+    """Messages with results that ever came for callers. They are not `accepted`."""
+    replies_taken: int
+    """Those of them that callers have taken. They are not `handled`."""
     deferred: int
     """Requests that wait for their time; they are not `accepted` before."""
     recurrent: int
@@ -110,7 +115,9 @@ class Overview:
     @property
     def counts(self) -> Counts:
         """The figures among these that every storage has. They are not of one instant."""
-        return Counts(self.accepted, self.handled, self.buried, self.dead, self.deferred, self.recurrent, self.evicted)
+        letters, later = (self.buried, self.dead), (self.deferred, self.recurrent)
+        replies = self.replies, self.replies_taken
+        return Counts(self.accepted, self.handled, *letters, *later, self.evicted, *replies)
 
     @property
     def is_served(self) -> bool:
@@ -148,6 +155,7 @@ class Overviews:
         self._slots = slots
         self._sleepers = sleepers
         self._name_of = name_of
+        self._replies = Replies(segment)
 
     def workers(self) -> list[AtWork]:
         """What each living worker is at. Raises `SegmentForeign`."""
@@ -162,6 +170,10 @@ class Overviews:
         """The segment as a whole. Raises `SegmentForeign`."""
         with damage_told(self._segment.name):
             return self._overview()
+
+    def counts_seen(self) -> Counts:
+        """The totals. While others work they are not of one instant."""
+        return self._replies.counted_apart(lambda: counts_seen(self._words))
 
     def held(self) -> Held | None:
         """The process that has the guard and does not leave it."""
@@ -200,7 +212,7 @@ class Overviews:
             return None, 0
 
     def _overview(self) -> Overview:
-        counts = counts_seen(self._words)
+        counts = self.counts_seen()
         return Overview(
             self._segment.name,
             self._layout.capacity_bytes,
@@ -212,6 +224,8 @@ class Overviews:
             counts.dead,
             counts.buried,
             counts.evicted,
+            counts.replies,
+            counts.replies_taken,
             counts.deferred,
             counts.recurrent,
             self._words[at.NEXT_DUE_US] or None,

@@ -13,11 +13,12 @@ for _ = 1, args.through and 64 or 0 do
         break
     end
     local field = outbox_field(args.target, number)
-    local _, bodies = entry_away(redis.call('HGET', OUTBOX, field))
+    local said, bodies = entry_away(redis.call('HGET', OUTBOX, field))
     local messages, nbytes = size_of_all(bodies)
     redis.call('HDEL', OUTBOX, field)
     redis.call('ZREM', OUTWARD, place)
     count('accepted', -messages)
+    count('replies', -replies_among(said.pipes, bodies))
     if args.lends then
         lend(args.target, nbytes)
     else

@@ -13,7 +13,8 @@ if args.sleeper then
     redis.call('HDEL', SLEEPS, '') -- as in shared/frees.lua
     lie_down(args.sleeper, {args.deferred and ALL_DONE or QUIET})
 end
+local replies, taken = figure('replies'), figure('replies_taken')
 return {
-    figure('accepted'), figure('handled'), figure('buried'), figure('dead'), figure('deferred'), figure('recurrent'),
-    figure('evicted'),
+    figure('accepted') - replies, figure('handled') - taken, figure('buried'), figure('dead'), figure('deferred'),
+    figure('recurrent'), figure('evicted'), replies, taken,
 }

@@ -28,6 +28,12 @@ local function figure(name)
     return state[name] or 0
 end
 
+-- Whether what is in a tube, or in the tubes of a thread, are replies for a caller, and no requests.
+local INBOX = 'shardq.results.inbox/Inbox/'
+local function is_inbox(name)
+    return string.sub(name, 1, #INBOX) == INBOX
+end
+
 local function save()
     state.clock = now
     redis.call('SET', STATE, cmsgpack.pack(state))

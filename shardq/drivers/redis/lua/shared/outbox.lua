@@ -37,6 +37,15 @@ local function size_of_all(bodies)
     return number, nbytes
 end
 
+-- How many of the messages of these bodies go to inboxes, by their pipes.
+local function replies_among(pipes, bodies)
+    local number = 0
+    for place, body in ipairs(bodies) do
+        number = number + (is_inbox(pipes[place]) and size_of(body) or 0)
+    end
+    return number
+end
+
 local function put_away(target, said, bodies)
     state.away = math.max(figure('away') + 1, now)
     local parts, number, nbytes = {}, size_of_all(bodies)
@@ -47,6 +56,7 @@ local function put_away(target, said, bodies)
     redis.call('HSET', OUTBOX, outbox_field(target, state.away), struct.pack('<I4', #packed) .. packed .. table.concat(parts))
     redis.call('ZADD', OUTWARD, 0, outward_prefix(target) .. sortable(state.away))
     count('accepted', number)
+    count('replies', replies_among(said.pipes, bodies))
     count('used', nbytes)
 end
 

@@ -104,6 +104,7 @@ local function add(key, its, name, body)
     end
     tube.next, tube.count, its.queued = first + number, tube.count + number, its.queued + number
     count('accepted', number)
+    count('replies', is_inbox(key) and number or 0)
     count('used', nbytes)
     if its.queued == number then
         redis.call('ZADD', LIVE, 0, key)
@@ -141,6 +142,7 @@ local function left(key, its, number, nbytes)
     end
     its.queued = its.queued - number
     count('handled', number)
+    count('replies_taken', is_inbox(key) and number or 0)
     count('used', -nbytes)
     if its.queued == 0 then
         redis.call('ZREM', LIVE, key)
