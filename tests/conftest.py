@@ -27,7 +27,8 @@ OpenBackend = Callable[..., Backend]
 #: Modules of tests that have a lean process call what they are about.
 FORKING = (
     *("faults.test_exception_points", "faults.test_kill_points", "faults.test_kill_repairer", "faults.test_mutants"),
-    *("faults.test_spoilt", "faults.test_stop_points", "faults.machine.test_machine_points", "unit.test_checking"),
+    *("faults.test_spoilt", "faults.test_stop_points", "faults.machine.test_machine_points", "faults.kit.core_storm"),
+    "unit.test_checking",
 )
 
 
