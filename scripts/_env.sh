@@ -98,6 +98,8 @@ ensure_env() {
     "$python" -c 'import pip' >/dev/null 2>&1 || create_venv
     if [[ "$(fingerprint "$extras")" != "$(cat "$stamp" 2>/dev/null)" ]]; then
         echo "installing shardq[$extras] into $venv" >&2
+        # An extension of one version of Python, as older sources have it, would be imported before that of all.
+        rm -f -- "$root"/shardq/_core/engine.cpython-*.so
         "$python" -m pip install --quiet --disable-pip-version-check --editable "$root[$extras]" ||
             die "pip could not install what shardq needs; its reason stands above."
         fingerprint "$extras" >"$stamp"

@@ -4,6 +4,7 @@
 the frequent case, it leaves to Python, having changed nothing. The files, each after those that it uses:
 
 * `words.h`: the numbers of `shm.words` and of some other modules; `header.py` alone writes it
+* `cpython.h`: the part of CPython's interface that they use, which all supported versions have
 * `core.h`: what the files share, and how a word is read and stored
 * `layout.c`: where the parts of this segment lie, as `shm.layout` computed it
 * `guard.c`: mutual exclusion (`shm/processes/guard.py`)

@@ -32,11 +32,10 @@ static void write_record(const Core *core, const Part *part, uint64_t accepted_u
     uint64_t bit_bytes = (part->count + 63) / 64 * 8;
     memset(bits, 0, bit_bytes);
     uint8_t *ends = bits + bit_bytes, *payload = ends + 4 * part->count;
-    PyObject **messages = PySequence_Fast_ITEMS(part->messages);
     uint32_t end = 0;
     for (uint64_t n = 0; n < part->count; n++) {
-        size_t length = (size_t)PyBytes_GET_SIZE(messages[n]);
-        memcpy(payload + end, PyBytes_AS_STRING(messages[n]), length);
+        size_t length = (size_t)Py_SIZE(part->messages[n]);
+        memcpy(payload + end, PyBytes_AsString(part->messages[n]), length);
         end += (uint32_t)length;
         memcpy(ends + 4 * n, &end, sizeof end);
     }

@@ -100,12 +100,12 @@ static bool number_of(PyObject *from, int64_t *number)
 
 static bool are_ordinary(PyObject *terms)
 {
-    if (!PyTuple_Check(terms) || PyTuple_GET_SIZE(terms) != TERMS_FIELDS)
+    if (!PyTuple_Check(terms) || Py_SIZE(terms) != TERMS_FIELDS)
         return false;
-    PyObject *timeout_s = PyTuple_GET_ITEM(terms, TIMEOUT_S);
+    PyObject *timeout_s = PyTuple_GetItem(terms, TIMEOUT_S);
     if (timeout_s != Py_None && !PyFloat_CheckExact(timeout_s) && !PyLong_CheckExact(timeout_s))
         return false;
-    return PyTuple_GET_ITEM(terms, STARVATION_LIMIT) == Py_None && PyTuple_Check(PyTuple_GET_ITEM(terms, PRIORITIES));
+    return PyTuple_GetItem(terms, STARVATION_LIMIT) == Py_None && PyTuple_Check(PyTuple_GetItem(terms, PRIORITIES));
 }
 
 /* Messages of the thread by these terms (NULL: there are none), none where `found->count` is 0. Changes nothing. False:
@@ -116,14 +116,14 @@ bool batch_find(Core *core, uint64_t thread, const Tubes *tubes, PyObject *terms
     found->count = 0;
     if (terms == NULL)
         return true;
-    if (!are_ordinary(terms) || !number_of(PyTuple_GET_ITEM(terms, LIMIT), &limit) || limit <= 0)
+    if (!are_ordinary(terms) || !number_of(PyTuple_GetItem(terms, LIMIT), &limit) || limit <= 0)
         return false;
     if (tally_block(core, load(core, thread_word(core, thread) + AT_THREAD_HANDLER)) < 0)
         return false;
-    PyObject *priorities = PyTuple_GET_ITEM(terms, PRIORITIES);
-    for (Py_ssize_t n = 0; n < PyTuple_GET_SIZE(priorities) && !found->count; n++) {
+    PyObject *priorities = PyTuple_GetItem(terms, PRIORITIES);
+    for (Py_ssize_t n = 0; n < Py_SIZE(priorities) && !found->count; n++) {
         uint64_t tube;
-        if (!number_of(PyTuple_GET_ITEM(priorities, n), &found->priority))
+        if (!number_of(PyTuple_GetItem(priorities, n), &found->priority))
             return false;
         if (tube_of(core, tubes, found->priority, &tube) && !find_in(core, tube, (uint64_t)limit, found))
             return false;
@@ -133,7 +133,7 @@ bool batch_find(Core *core, uint64_t thread, const Tubes *tubes, PyObject *terms
 
 static uint64_t deadline_ns(PyObject *terms)
 {
-    PyObject *timeout_s = PyTuple_GET_ITEM(terms, TIMEOUT_S);
+    PyObject *timeout_s = PyTuple_GetItem(terms, TIMEOUT_S);
     double seconds = timeout_s == Py_None ? 0 : PyFloat_AsDouble(timeout_s);
     PyErr_Clear(); /* of a number beyond all measure */
     return seconds > 0 && seconds < 1e9 ? clock_ns(CLOCK_MONOTONIC) + (uint64_t)(seconds * 1e9) : 0;
@@ -205,7 +205,7 @@ PyObject *batch_read_out(const Core *core, const Batch *batch, PyObject **ends)
         Py_CLEAR(*ends);
         return NULL;
     }
-    char *to = PyBytes_AS_STRING(payload), *number = PyBytes_AS_STRING(*ends);
+    char *to = PyBytes_AsString(payload), *number = PyBytes_AsString(*ends);
     uint64_t length = 0;
     for (uint64_t n = 0; n < batch->slices; n++) {
         const Slice *slice = &core->slices[n];

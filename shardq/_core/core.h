@@ -2,12 +2,11 @@
 #ifndef SHARDQ_CORE_H
 #define SHARDQ_CORE_H
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
 #include <semaphore.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cpython.h"
 #include "words.h"
 
 /* Extents grow sixteenfold from class to class: 2^64 bytes have no more classes. */
@@ -70,6 +69,7 @@ typedef struct {
     uint64_t orphans_due_ns;
     uint64_t found_tube, found_through, found_address; /* of the message that was handed out last */
     Slice slices[MOST_SLICES];
+    PyObject *messages[AT_MOST_MESSAGES]; /* of the call that is stored, borrowed */
     PyObject *blocks; /* of `Tallies`: the first word of what is counted of each handler */
     uint64_t rates_due_ns[HANDLER_NUMBERS];
     /* By slot: its last attempt when it was called, and when it was rung last; whether it is to be rung; whether this
@@ -282,7 +282,7 @@ PyObject *slots_due(Core *core);
 /* plan.c */
 typedef struct {
     Place *place;
-    PyObject *messages; /* a list or a tuple of bytes */
+    PyObject **messages; /* as many bytes objects as `count` says, borrowed */
     uint64_t count, payload_bytes, size;
     uint64_t word;     /* of its tube */
     uint64_t tail;     /* the last record of the tube, 0: none */

@@ -21,13 +21,13 @@ static int class_read(ExtentClass *extents, PyObject *from)
 
 static int classes_read(Layout *at, PyObject *classes)
 {
-    Py_ssize_t count = PyTuple_Check(classes) ? PyTuple_GET_SIZE(classes) : 0;
+    Py_ssize_t count = PyTuple_Check(classes) ? Py_SIZE(classes) : 0;
     if (count < 1 || count > MOST_CLASSES) {
         PyErr_SetString(PyExc_ValueError, "a segment has no such classes of extents");
         return -1;
     }
     for (Py_ssize_t n = 0; n < count; n++)
-        if (class_read(&at->classes[n], PyTuple_GET_ITEM(classes, n)))
+        if (class_read(&at->classes[n], PyTuple_GetItem(classes, n)))
             return -1;
     at->class_count = (int)count;
     return 0;

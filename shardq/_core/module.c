@@ -4,11 +4,28 @@
 
 #include "core.h"
 
-static PyTypeObject PlaceType = {
-    PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "shardq._core.engine.Place",
-    .tp_basicsize = sizeof(Place),
-    .tp_flags = Py_TPFLAGS_DEFAULT,
+#define TYPE_FLAGS (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE)
+
+/* The type of a Place, once the module is made. */
+static PyTypeObject *place_type;
+
+static void let_object_go(PyObject *object)
+{
+    PyTypeObject *its = Py_TYPE(object);
+    PyObject_Free(object);
+    Py_DECREF(its);
+}
+
+static PyType_Slot place_slots[] = {
+    {Py_tp_dealloc, let_object_go},
+    {0, NULL},
+};
+
+static PyType_Spec place_spec = {
+    .name = "shardq._core.engine.Place",
+    .basicsize = sizeof(Place),
+    .flags = TYPE_FLAGS | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = place_slots,
 };
 
 static void core_let_go(Core *core)
@@ -49,7 +66,7 @@ static void core_dealloc(Core *core)
     PyMem_Free(core->rung);
     PyMem_Free(core->due);
     PyMem_Free(core->seen_alive);
-    Py_TYPE(core)->tp_free((PyObject *)core);
+    let_object_go((PyObject *)core);
 }
 
 static int core_map(Core *core, PyObject *mapping, PyObject *layout)
@@ -137,9 +154,9 @@ static PyObject *core_learn(Core *core, PyObject *arguments)
     unsigned long long thread, generation, tube;
     if (!PyArg_ParseTuple(arguments, "UKKK", &pipe, &thread, &generation, &tube))
         return NULL;
-    if ((uint64_t)PyDict_GET_SIZE(core->places) > core->at.tubes)
+    if ((uint64_t)PyDict_Size(core->places) > core->at.tubes)
         PyDict_Clear(core->places);
-    Place *place = PyObject_New(Place, &PlaceType);
+    Place *place = PyObject_New(Place, place_type);
     if (place == NULL)
         return NULL;
     place->thread = thread;
@@ -159,7 +176,7 @@ static PyObject *core_learn_thread(Core *core, PyObject *arguments)
         return NULL;
     if (thread >= core->at.threads)
         Py_RETURN_NONE;
-    if ((uint64_t)PyDict_GET_SIZE(core->threads) > core->at.threads)
+    if ((uint64_t)PyDict_Size(core->threads) > core->at.threads)
         PyDict_Clear(core->threads);
     PyObject *number = PyLong_FromUnsignedLongLong(thread);
     if (number == NULL || PyDict_SetItem(core->threads, key, number)) {
@@ -183,7 +200,7 @@ static PyObject *core_learn_served(Core *core, PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "Oy#", &names, &bits, &length))
         return NULL;
     if (length == AT_SERVED_BYTES) {
-        Py_XSETREF(core->served, Py_NewRef(names));
+        replace(&core->served, Py_NewRef(names));
         memcpy(core->served_bits, bits, AT_SERVED_BYTES);
     }
     Py_RETURN_NONE;
@@ -271,15 +288,19 @@ static PyMethodDef core_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static PyTypeObject CoreType = {
-    PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "shardq._core.engine.Core",
-    .tp_basicsize = sizeof(Core),
-    .tp_flags = Py_TPFLAGS_DEFAULT,
-    .tp_new = PyType_GenericNew,
-    .tp_init = (initproc)core_init,
-    .tp_dealloc = (destructor)core_dealloc,
-    .tp_methods = core_methods,
+static PyType_Slot core_slots[] = {
+    {Py_tp_new, PyType_GenericNew},
+    {Py_tp_init, core_init},
+    {Py_tp_dealloc, core_dealloc},
+    {Py_tp_methods, core_methods},
+    {0, NULL},
+};
+
+static PyType_Spec core_spec = {
+    .name = "shardq._core.engine.Core",
+    .basicsize = sizeof(Core),
+    .flags = TYPE_FLAGS,
+    .slots = core_slots,
 };
 
 static struct PyModuleDef module = {
@@ -288,15 +309,22 @@ static struct PyModuleDef module = {
     .m_size = -1,
 };
 
+/* Make both types, and give the module the one that Python uses. */
+static int add_types(PyObject *made)
+{
+    place_type = (PyTypeObject *)PyType_FromSpec(&place_spec);
+    PyObject *core_type = place_type ? PyType_FromSpec(&core_spec) : NULL;
+    int failed = core_type == NULL || PyModule_AddObjectRef(made, "Core", core_type);
+    Py_XDECREF(core_type);
+    return failed;
+}
+
 PyMODINIT_FUNC PyInit_engine(void)
 {
-    if (PyType_Ready(&PlaceType) || PyType_Ready(&CoreType))
-        return NULL;
     PyObject *made = PyModule_Create(&module);
     if (made == NULL)
         return NULL;
-    if (PyModule_AddObjectRef(made, "Core", (PyObject *)&CoreType) ||
-        PyModule_AddIntConstant(made, "WORDS_DIGEST", WORDS_DIGEST)) {
+    if (add_types(made) || PyModule_AddIntConstant(made, "WORDS_DIGEST", WORDS_DIGEST)) {
         Py_DECREF(made);
         return NULL;
     }

@@ -3,34 +3,35 @@
 
 #include "core.h"
 
-static bool take_messages(Part *part)
+static bool take_messages(Core *core, const Call *call, Part *part, PyObject *from)
 {
-    PyObject *messages = part->messages;
-    /* A subclass may give other messages than it holds. */
-    if (!PyList_CheckExact(messages) && !PyTuple_CheckExact(messages))
+    ItemOf item = item_of(from);
+    if (item == NULL || (uint64_t)Py_SIZE(from) > AT_MOST_MESSAGES - call->messages)
         return false;
-    PyObject **items = PySequence_Fast_ITEMS(messages);
-    part->count = (uint64_t)PySequence_Fast_GET_SIZE(messages);
+    part->messages = core->messages + call->messages;
+    part->count = (uint64_t)Py_SIZE(from);
     part->payload_bytes = 0;
     for (uint64_t n = 0; n < part->count; n++) {
-        if (!PyBytes_CheckExact(items[n]))
+        PyObject *message = item(from, (Py_ssize_t)n);
+        if (!PyBytes_CheckExact(message))
             return false;
-        part->payload_bytes += (uint64_t)PyBytes_GET_SIZE(items[n]);
+        part->messages[n] = message;
+        part->payload_bytes += (uint64_t)Py_SIZE(message);
     }
     return true;
 }
 
 static bool take_part(Core *core, Call *call, PyObject *from)
 {
-    if (!PyTuple_Check(from) || PyTuple_GET_SIZE(from) != 2 || !PyUnicode_CheckExact(PyTuple_GET_ITEM(from, 0)))
+    if (!PyTuple_CheckExact(from) || Py_SIZE(from) != 2)
         return false;
+    PyObject *pipe = PyTuple_GetItem(from, 0);
     Part *part = &call->parts[call->count];
-    part->messages = PyTuple_GET_ITEM(from, 1);
-    if (!take_messages(part))
+    if (!PyUnicode_CheckExact(pipe) || !take_messages(core, call, part, PyTuple_GetItem(from, 1)))
         return false;
     if (!part->count)
         return true;
-    part->place = (Place *)PyDict_GetItemWithError(core->places, PyTuple_GET_ITEM(from, 0));
+    part->place = (Place *)PyDict_GetItemWithError(core->places, pipe);
     if (part->place == NULL || part->place->asked == core->calls)
         return false;
     part->place->asked = core->calls;
@@ -45,14 +46,13 @@ static bool take_part(Core *core, Call *call, PyObject *from)
 /* The parts of a call, whose tubes are known. They are borrowed: nothing may run in between that could change them. */
 bool call_take(Core *core, Call *call, PyObject *parts)
 {
-    if (!PyList_Check(parts) && !PyTuple_Check(parts))
-        return false;
-    Py_ssize_t count = PySequence_Fast_GET_SIZE(parts);
+    ItemOf part = item_of(parts);
+    Py_ssize_t count = part ? Py_SIZE(parts) : 0;
     if (count > AT_MOST_PARTS || (call->share != AT_GENERAL && call->share != AT_FOLLOW_UP))
         return false;
     core->calls++;
     for (Py_ssize_t n = 0; n < count; n++)
-        if (!take_part(core, call, PySequence_Fast_GET_ITEM(parts, n)))
+        if (!take_part(core, call, part(parts, n)))
             return false;
     return call->count > 0;
 }

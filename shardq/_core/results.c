@@ -17,7 +17,7 @@ static bool take_batch(Core *core, Turn *turn, PyObject *batch)
     int64_t through;
     PyObject *pipe = PyObject_GetAttrString(batch, "pipe"), *front = PyObject_GetAttrString(batch, "front");
     bool plain = pipe && front == Py_False && PyUnicode_CheckExact(pipe) && attribute(batch, "through", &through);
-    if (plain && PyUnicode_GET_LENGTH(pipe)) {
+    if (plain && PyUnicode_GetLength(pipe)) {
         turn->through = (uint64_t)through;
         turn->place = (Place *)PyDict_GetItemWithError(core->places, pipe);
         plain = turn->place != NULL && through >= 0;
@@ -43,16 +43,16 @@ static bool take_hand(Core *core, Turn *turn, PyObject *hand)
     turn->has_hand = hand != Py_None;
     if (!turn->has_hand)
         return true;
-    if (!PyTuple_Check(hand) || PyTuple_GET_SIZE(hand) != 3 || !PyLong_CheckExact(PyTuple_GET_ITEM(hand, 1)))
+    if (!PyTuple_Check(hand) || Py_SIZE(hand) != 3 || !PyLong_CheckExact(PyTuple_GetItem(hand, 1)))
         return false;
-    turn->token = PyLong_AsUnsignedLongLong(PyTuple_GET_ITEM(hand, 1));
+    turn->token = PyLong_AsUnsignedLongLong(PyTuple_GetItem(hand, 1));
     if (PyErr_Occurred()) {
         PyErr_Clear();
         return false;
     }
-    if (!take_batch(core, turn, PyTuple_GET_ITEM(hand, 2)))
+    if (!take_batch(core, turn, PyTuple_GetItem(hand, 2)))
         return false;
-    return turn->place || take_thread(core, turn, PyTuple_GET_ITEM(hand, 0));
+    return turn->place || take_thread(core, turn, PyTuple_GetItem(hand, 0));
 }
 
 /* What is asked. False: it is not the frequent case. */
@@ -86,7 +86,7 @@ static PyObject *pipe_of(const Batch *batch, KnownThread *known)
         PyObject *pipe = PyUnicode_FromFormat("%U/%lld", known->key, (long long)batch->priority);
         if (pipe == NULL)
             return NULL;
-        Py_XSETREF(known->pipe, pipe);
+        replace(&known->pipe, pipe);
         known->priority = batch->priority;
     }
     return Py_NewRef(known->pipe);
@@ -138,7 +138,7 @@ static PyObject *numbers(const uint64_t *slots, uint64_t count)
         if (number == NULL)
             Py_CLEAR(made);
         else
-            PyTuple_SET_ITEM(made, (Py_ssize_t)n, number);
+            PyTuple_SetItem(made, (Py_ssize_t)n, number);
     }
     return made;
 }

@@ -7,9 +7,9 @@
 /* First word of what is counted of the handler, 0: nothing is. -1: Python was not asked for it yet. */
 int64_t tally_block(const Core *core, uint64_t handler)
 {
-    if (handler >= HANDLER_NUMBERS || (Py_ssize_t)handler >= PyList_GET_SIZE(core->blocks))
+    if (handler >= HANDLER_NUMBERS || (Py_ssize_t)handler >= Py_SIZE(core->blocks))
         return -1;
-    int64_t block = PyLong_AsLongLong(PyList_GET_ITEM(core->blocks, (Py_ssize_t)handler));
+    int64_t block = PyLong_AsLongLong(PyList_GetItem(core->blocks, (Py_ssize_t)handler));
     if (PyErr_Occurred())
         PyErr_Clear();
     uint64_t last = core->at.total_bytes / AT_WORD - AT_TALLY_WORDS;

@@ -39,7 +39,7 @@ static bool look_around(Core *core)
 /* The thread that is ready next. */
 static int64_t find_next(Core *core, const Turn *turn)
 {
-    if (turn->names != Py_None && PySet_GET_SIZE(turn->names) == 0)
+    if (turn->names != Py_None && PySet_Size(turn->names) == 0)
         return NONE_READY;
     if (turn->names != core->served || !look_around(core))
         return ODD;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sysconfig
@@ -14,20 +15,42 @@ from shardq._core import header
 CORE = Path(header.__file__).parent
 INCLUDE = sysconfig.get_paths()["include"]
 
+needs_compiler = pytest.mark.skipif(
+    not shutil.which("cc") or not Path(INCLUDE, "Python.h").exists(), reason="no compiler, or no Python.h"
+)
+
 
 def test_the_numbers_in_c_are_those_in_python() -> None:
     assert CORE.joinpath("words.h").read_text() == header.text(), "run `python -m shardq._core.header`"
 
 
-@pytest.mark.skipif(
-    not shutil.which("cc") or not Path(INCLUDE, "Python.h").exists(), reason="no compiler, or no Python.h"
-)
+def complaints(directory: Path, *sources: Path) -> str:
+    """What the compiler says of them, in a directory for what it makes."""
+    options = ("-Wall", "-Wextra", "-Werror", "-O2", "-fPIC", "-fvisibility=hidden", f"-I{INCLUDE}", f"-I{CORE}")
+    done = subprocess.run(("cc", *options, "-c", *sources), cwd=directory, capture_output=True, text=True, check=False)
+    assert bool(done.returncode) == bool(done.stderr)
+    return done.stderr
+
+
+@needs_compiler
 def test_the_source_compiles_without_a_warning(tmp_path: Path) -> None:
     sources = sorted(CORE.glob("*.c"))
     assert sources
-    options = ("-Wall", "-Wextra", "-Werror", "-O2", "-fPIC", "-fvisibility=hidden", f"-I{INCLUDE}")
-    done = subprocess.run(("cc", *options, "-c", *sources), cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert complaints(tmp_path, *sources) == ""
+
+
+@needs_compiler
+@pytest.mark.skipif(bool(sysconfig.get_config_var("Py_GIL_DISABLED")), reason="has no limited interface")
+def test_what_only_one_version_of_python_has_does_not_compile(tmp_path: Path) -> None:
+    source = tmp_path / "reaches.c"
+    source.write_text('#include "core.h"\nPyObject *first(PyObject *its) { return PyTuple_GET_ITEM(its, 0); }\n')
+    assert "PyTuple_GET_ITEM" in complaints(tmp_path, source)
+
+
+def test_one_file_alone_brings_the_interface_of_python() -> None:
+    included = re.compile(r"^\s*#\s*include\s*<Python\.h>", re.MULTILINE)
+    files = (*CORE.glob("*.c"), *CORE.glob("*.h"))
+    assert [path.name for path in files if included.search(path.read_text())] == ["cpython.h"]
 
 
 def test_the_map_of_the_extension_names_each_of_its_files() -> None:
