@@ -16,6 +16,7 @@ import msgspec
 
 from shardq.encoding.envelope import with_request
 from shardq.encoding.generic import content_of, in_json
+from shardq.encoding.positions import placed
 from shardq.errors import RequestError, shown
 from shardq.text.secret_names import MASK
 
@@ -84,14 +85,16 @@ class Edit(NamedTuple):
         ]
 
 
-def with_field(value: Any, raw: Any, assignment: str, *, free: bool) -> Any:
+def with_field(value: Any, raw: Any, assignment: str, kind: Any = None) -> Any:
     """The JSON value with `field=value` done to it. Where `raw`, the decoded request, has text, the value is text as it
-    stands; elsewhere it is JSON, and text where it is no JSON. Raises `RequestError`.
+    stands; elsewhere it is JSON, and text where it is no JSON. `kind`: the type of the request, which knows the names
+    of fields that have none in a message; None: it is not known. Raises `RequestError`.
     """
     path, mark, text = assignment.partition("=")
     if not mark or not path:
         raise RequestError(f"{shown(assignment)} sets nothing: write FIELD=VALUE, as user.id=5")
-    return _with(value, raw, path.split("."), text, path, free=free)
+    steps = path.split(".") if kind is None else placed(kind, path.split("."))
+    return _with(value, raw, steps, text, path, free=kind is not None)
 
 
 def _with(value: Any, raw: Any, steps: list[str], text: str, path: str, *, free: bool) -> Any:
@@ -105,6 +108,12 @@ def _with(value: Any, raw: Any, steps: list[str], text: str, path: str, *, free:
         at = int(step)
         inner = raw[at] if isinstance(raw, list) else None
         return [*value[:at], _with(value[at], inner, further, text, path, free=free), *value[at + 1 :]]
+    if isinstance(value, list) and not free:
+        most = f"to {len(value) - 1}" if value else "on, but there is none"
+        raise RequestError(
+            f"{shown(step)} in {shown(path)} is no position: the message has a list there, without names; give "
+            f"a position from 0 {most}, or --app MODULE, which knows the names"
+        )
     raise RequestError(f"the request has no field {shown(path)}: `dead show` shows what it has")
 
 

@@ -9,10 +9,12 @@ import pty
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from shardq import connect
@@ -263,8 +265,6 @@ def test_many_are_acted_upon_in_steps(home: Home, said: Say, monkeypatch: pytest
 
 
 def edited(message: bytes) -> Order:
-    import msgspec
-
     return msgspec.msgpack.decode(message, type=Order)
 
 
@@ -310,6 +310,21 @@ def test_what_would_be_no_request_is_refused(
     assert reason in refused.errors
     assert len(letters_at(home.url)) == 3
     assert in_tubes(home.url) == []
+
+
+@on_each_home
+def test_fields_of_a_named_tuple_go_by_their_names(home: Home, said: Say) -> None:
+    let_fail(home.url, letters.SignIn, letters.Login("Ann", "hunter2", 4711, {"serial": 1}))
+    [letter] = said("list", "--json").value
+    refused = said("edit", letter["id"], "--set", "user=Bob")
+    assert "give a position from 0 to 3, or --app MODULE, which knows the names" in refused.errors
+    refused = said("edit", letter["id"], "--app", APP, "--set", "colour=red")
+    assert "there is no field 'colour', only user, password, pin, device" in refused.errors
+
+    changed = "--set", "user=Bob", "--set", "device.serial=2"
+    assert said("edit", letter["id"], "--app", APP, *changed).status == OK
+    [message] = asyncio.run(_messages(home.url, f"{name_of(letters.SignIn)}/0/0"))
+    assert msgspec.msgpack.decode(message) == ["Bob", "hunter2", 4711, {"serial": 2}]
 
 
 def test_an_editor_gets_json(home: Home, orders: list[str], said: Say, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -366,14 +381,16 @@ def test_hidden_secrets_stay_as_they_are(home: Home, said: Say) -> None:
     assert json.loads(json.dumps(batch)) == {"codes": ["12"], "digits": "4711", "holder": "Bob", "next": None}
 
 
-async def _read(url: str, pipe: str) -> Any:
-    import msgspec
-
+async def _messages(url: str, pipe: str) -> Sequence[bytes]:
     async with await connect(url) as queue:
-        [message] = (await queue.storage.range(pipe, 9)).messages
-        return msgspec.to_builtins(msgspec.msgpack.decode(message), builtin_types=(bytes,), str_keys=True) | {
-            "codes": [code.decode() for code in msgspec.msgpack.decode(message)["codes"]]
-        }
+        return (await queue.storage.range(pipe, 9)).messages
+
+
+async def _read(url: str, pipe: str) -> Any:
+    [message] = await _messages(url, pipe)
+    return msgspec.to_builtins(msgspec.msgpack.decode(message), builtin_types=(bytes,), str_keys=True) | {
+        "codes": [code.decode() for code in msgspec.msgpack.decode(message)["codes"]]
+    }
 
 
 # Replaying

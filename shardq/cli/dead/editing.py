@@ -40,7 +40,8 @@ def edit(options: argparse.Namespace) -> None:
     letter = buried.letter
     handler = handler_of(letter.handler, options.app) if options.app else None
     before = editable(buried, View(options))
-    with _edited(before, buried, options) as after:
+    kind = None if handler is None else info_of(handler).kind
+    with _edited(before, buried, options, kind) as after:
         message, pipe = Edit(before, after, free=handler is not None).applied(letter.message), letter.pipe
         if handler:
             message, pipe = run(_checked(handler, message))
@@ -66,15 +67,15 @@ def editable(buried: Buried, view: View) -> Any:
 
 
 @contextmanager
-def _edited(before: Any, buried: Buried, options: argparse.Namespace) -> Iterator[Any]:
-    """What the user makes of the request, by options or in an editor."""
+def _edited(before: Any, buried: Buried, options: argparse.Namespace, kind: Any) -> Iterator[Any]:
+    """What the user makes of the request, by options or in an editor. `kind`: as for `with_field`."""
     if not options.set:
         with _from_editor(before) as after:
             yield after
         return
     raw, after = content_of(buried.letter.message), before
     for assignment in options.set:
-        after = with_field(after, raw, assignment, free=bool(options.app))
+        after = with_field(after, raw, assignment, kind)
     yield after
 
 
