@@ -9,7 +9,6 @@ from shardq.cli.dead.arguments import add_dead
 from shardq.cli.dead.parking import park
 from shardq.cli.deferred.arguments import add_later
 from shardq.cli.verbs import (
-    Parser,
     Verbs,
     count,
     group,
@@ -24,6 +23,7 @@ from shardq.cli.verbs import (
 )
 from shardq.cli.version import ShowVersion
 from shardq.cli.web import add_web
+from shardq.text.arguments import Parser
 
 
 def new_parser() -> Parser:

@@ -6,23 +6,16 @@ import argparse
 import os
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from shardq.cli.examples import EXAMPLES
 from shardq.errors import shown
 from shardq.settings import LONGEST_S
-from shardq.text.printable import printable
+from shardq.text.arguments import Parser
 
 URL_VARIABLE = "QUEUE_SUPERVISOR_URL"
 #: Views are renewed after so many seconds at the earliest.
 _SHORTEST_S = 0.1
-
-
-class Parser(argparse.ArgumentParser):
-    """Its error messages repeat the arguments without their control characters."""
-
-    def error(self, message: str) -> NoReturn:
-        super().error(printable(message))
 
 
 if TYPE_CHECKING:

@@ -7,11 +7,14 @@ from functools import partial
 from typing import Any
 
 from shardq.environment import Flag
+from shardq.errors import ConfigurationError
 from shardq.settings import SupervisorSettings
 from shardq.supervisor.exits import Exit
 from shardq.supervisor.wishes.reload import PROBE, RESUME
+from shardq.text.arguments import Parser
 from shardq.version import __version__
 
+_PROGRAM = "python -m shardq.supervise"
 #: Columns of the usage that stands above a complaint.
 _WIDTH = 80
 
@@ -19,7 +22,7 @@ _WIDTH = 80
 def parser() -> argparse.ArgumentParser:
     """What reads the words of the command, those included that shardq itself gives to processes that it executes."""
     found = _Parser(
-        prog="python -m shardq.supervise",
+        prog=_PROGRAM,
         description="Serve handlers with worker processes over a shared-memory segment, or a Redis or Valkey server.",
         epilog="Exit codes: " + ", ".join(f"{code.value} {code.name.lower().replace('_', ' ')}" for code in Exit),
     )
@@ -56,13 +59,16 @@ def parser() -> argparse.ArgumentParser:
 
 
 def settings_of(options: argparse.Namespace) -> SupervisorSettings:
-    """The settings of the command line; for those not given there, of the environment."""
+    """The settings of the command line; for those not given there, of the environment. Raises `ConfigurationError`."""
     given = {name: getattr(options, name) for name in SupervisorSettings.model_fields}
     given["preload"] = ",".join(options.preload) if options.preload else None
-    return SupervisorSettings(**{name: value for name, value in given.items() if value is not None})
+    try:
+        return SupervisorSettings(**{name: value for name, value in given.items() if value is not None})
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{error}; `{_PROGRAM} --help` says what each may be") from error
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(Parser):
     """Reads what the options mean, and how wide the terminal is, only when it is asked for help."""
 
     def __init__(self, **options: Any) -> None:

@@ -669,6 +669,8 @@ def test_a_boot_failure_ends_with_the_reason(
         (["--workers", "many"], {}, "QUEUE_SUPERVISOR_WORKERS"),
         (["--shutdown-timeout", "-1"], {}, "QUEUE_SUPERVISOR_SHUTDOWN_TIMEOUT"),
         (["--bogus"], {}, "unrecognized arguments: --bogus"),
+        (["--wrkers", "3"], {}, "did you mean --workers? `python -m shardq.supervise --help` says what there is"),
+        (["--log-level", "loud"], {}, "`python -m shardq.supervise --help` says what each may be"),
         ([], {"QUEUE_SUPERVISOR_WORKERS": "many"}, "QUEUE_SUPERVISOR_WORKERS"),
         (["--shutdown-timeout", "inf"], {}, "QUEUE_SUPERVISOR_SHUTDOWN_TIMEOUT"),
         (["--shutdown-timeout", "1e10"], {}, "QUEUE_SUPERVISOR_SHUTDOWN_TIMEOUT"),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from shardq.cli.dead import acting, looking
-from shardq.cli.verbs import Parser, Verbs, count, group, later, on_storage, shows_requests, takes_reason
+from shardq.cli.verbs import Verbs, count, group, later, on_storage, shows_requests, takes_reason
+from shardq.text.arguments import Parser
 
 _HERE = "shardq.cli.dead"
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from shardq.cli.deferred import acting, looking, skipping
-from shardq.cli.verbs import Parser, Verbs, count, group, on_storage, shows_requests, takes_reason
+from shardq.cli.verbs import Verbs, count, group, on_storage, shows_requests, takes_reason
+from shardq.text.arguments import Parser
 
 
 def add_later(verbs: Verbs) -> None:
