@@ -7,7 +7,7 @@ work that keeps a core busy, and for code that runs a loop of its own: a worker'
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Iterable, Iterator, Sized
+from collections.abc import Awaitable, Iterable, Iterator, Sequence, Sized
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -223,6 +223,12 @@ async def call(function: Any, *arguments: Any, batch: Any = True) -> Any:
         return await result if isinstance(result, Awaitable) else result
     finally:
         handling.reset(token)
+
+
+def called(function: Any, arguments: Sequence[Any], batch: Any) -> Any:
+    """What a plain method returns that works for this batch, in a context that is for this call alone."""
+    handling.set(batch)
+    return plainly(function, *arguments)
 
 
 def drive(awaitable: Awaitable[Any]) -> Any:

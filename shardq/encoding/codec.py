@@ -29,6 +29,7 @@ from shardq.model import Batch
 TRIED = 8
 
 
+@lru_cache(maxsize=1024)
 def array_header(count: int) -> bytes:
     """MessagePack array header: https://github.com/msgpack/msgpack/blob/master/spec.md#array-format-family."""
     if count < 16:

@@ -7,6 +7,7 @@ are read and checked when they are asked for, since they may change.
 from __future__ import annotations
 
 import inspect
+from inspect import iscoroutinefunction
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
@@ -32,7 +33,19 @@ from shardq.text.portrait import line
 class HandlerInfo:
     """Get one from `info_of`. It does not keep its class alive."""
 
-    __slots__ = ("_checked", "_class", "_priorities", "_secrets", "by", "kind", "name", "one_by_one", "result", "types")
+    __slots__ = (
+        "_checked",
+        "_class",
+        "_priorities",
+        "_secrets",
+        "by",
+        "kind",
+        "name",
+        "one_by_one",
+        "result",
+        "suspends",
+        "types",
+    )
 
     def __init__(self, handler: type[Handler[Any]]) -> None:
         """Raises `HandlerError` for code that cannot be served."""
@@ -44,6 +57,8 @@ class HandlerInfo:
         """Classes instances of that have. None where the type does not tell."""
         self.one_by_one = check_methods(handler, self.kind)
         """Whether the method that does the work takes one request, and no batch."""
+        self.suspends = iscoroutinefunction(getattr(handler, "perform" if self.one_by_one else "handle", None))
+        """Whether the method that does the work is `async def`. Other code may return what can be awaited as well."""
         self.result = find_result_type(handler, one_by_one=self.one_by_one)
         """Type of its results. None: it says none."""
         check_can_be_made(handler)

@@ -11,7 +11,7 @@ import sys
 from array import array
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from shardq.errors import ConfigurationError, SegmentBusy, shown
 from shardq.model import EMPTY, AllTerms, Batch, Hand, Part, split_key
@@ -39,15 +39,9 @@ C, PYTHON = "c", "python"
 #: How far a turn of the engine got.
 _ACKNOWLEDGED, _RELEASED, _DONE = 1, 2, 3
 
-
-class Turn(NamedTuple):
-    """What a turn in C led to."""
-
-    hand: Hand | None
-    done: bool
-    """False: the batch is acknowledged, and Python goes on with this hand."""
-    asleep: bool = False
-    """Whether this process lies down."""
+#: What a turn in C led to: the hand; whether that is all, or the batch is acknowledged and Python goes on with this
+#: hand; and whether this process lies down. No class: one is made for each batch.
+Turn = tuple[Hand | None, bool, bool]
 
 
 class Core:
@@ -152,11 +146,11 @@ class Core:
             with suppress(SegmentBusy), self._section:
                 self._claims.pass_on(NOT_FOUND)
         if how == _ACKNOWLEDGED and hand:
-            return Turn(Hand(hand.key, hand.token, EMPTY), done=False)
+            return Hand(hand.key, hand.token, EMPTY), False, False
         if how == _RELEASED or found is None:
-            return Turn(None, how == _DONE, asleep)
+            return None, how == _DONE, asleep
         key, token, batch = found
-        return Turn(Hand(key, token, EMPTY if batch is None else _batch(*batch)), True, asleep)
+        return Hand(key, token, EMPTY if batch is None else _batch(*batch)), True, asleep
 
     def _ring(self, engine: Engine, due: Sequence[int]) -> None:
         for slot in due:

@@ -52,7 +52,8 @@ class Store:
         self.patience = Patience()
         self._slots = Slots(segment)
         self._stale = False
-        """Whether the slot is not this process's: inherited from its parent, or given back."""
+        """Whether the slot is not this process's: inherited from its parent, or given back. Where a verb is called for
+        each batch, this is looked at before `take_slot` is called, which would cost more."""
         self._forked = threading.RLock()
         self._left = False
 
@@ -115,7 +116,8 @@ class Store:
     @property
     def appending(self) -> Appending:
         """Adding to tubes."""
-        self.take_slot()
+        if self._stale:
+            self.take_slot()
         return self._parts.appending
 
     @property
@@ -133,13 +135,20 @@ class Store:
     @property
     def delivering(self) -> Delivering:
         """Claiming threads, handing out and acknowledging."""
-        self.take_slot()
+        if self._stale:
+            self.take_slot()
         return self._parts.delivering
+
+    @property
+    def may_be_due(self) -> bool:
+        """Whether a message should be in its tube by now. A hint, without the guard."""
+        return self._stale or self._parts.deferring.due()
 
     @property
     def deferring(self) -> Deferring:
         """Verbs on messages that wait for their time."""
-        self.take_slot()
+        if self._stale:
+            self.take_slot()
         return self._parts.deferring
 
     @property
@@ -151,7 +160,8 @@ class Store:
     @property
     def waiting(self) -> Waiting:
         """Looking for work, and sleeping until there is some."""
-        self.take_slot()
+        if self._stale:
+            self.take_slot()
         return self._parts.waiting
 
     @property
@@ -199,7 +209,8 @@ class Store:
     @property
     def inspection(self) -> Inspection:
         """Views of the segment."""
-        self.take_slot()
+        if self._stale:
+            self.take_slot()
         return self._parts.inspection
 
     @property

@@ -1,9 +1,11 @@
-"""One stay of a worker in one thread: take, decode, handle, acknowledge, and go on until there is a reason to leave."""
+"""One stay of a worker in one thread: take, decode, handle, acknowledge, and go on until there is a reason to leave; or
+in one thread after another, where the storage goes on to the next one of the same handler by itself.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextvars import Context, copy_context
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -17,19 +19,18 @@ from shardq.errors import (
     QueueFull,
     ScheduleError,
     StorageMoved,
-    shown,
 )
-from shardq.handler import Handler, handling
+from shardq.handler import Handler
 from shardq.handling.info import HandlerInfo, info_of
 from shardq.model import EMPTY, Batch, Hand, handler_name, split_key
 from shardq.outputs import Output
 from shardq.results.inbox import Inbox
-from shardq.text.wording import counted
 from shardq.tracing.api import is_there
 from shardq.tracing.processing import processing
 from shardq.working.callers import Callers, tell_holders
 from shardq.working.code import Code, decodable
 from shardq.working.failure import Failures, Unready
+from shardq.working.in_hand import InHand
 from shardq.working.lease import Lease
 from shardq.working.outbox import Outbox
 from shardq.working.outcome import Done, End, Leave, MovedOn, Outcome
@@ -52,38 +53,43 @@ _NONE = frozenset[str]()
 
 
 class Binding:
-    """A worker with the claim on a thread. `open`, `work`, `close`."""
+    """A worker with the claim on a thread of one handler. `open`, `work`, `close`."""
 
     def __init__(self, worker: Worker, hand: Hand, handler_class: type[Handler[Any]]) -> None:
         self._worker = worker
         self._storage = worker.queue.storage
-        self._key, self._token, taken = hand
         self._class = handler_class
-        self._taken = taken if taken.count else None
+        self._taken = hand.batch if hand.batch.count else None
         """A batch that the storage handed out already. An empty one: it has none now."""
-        self._terms = worker.handlers.terms().get(split_key(self._key)[0])
+        self._terms = worker.handlers.terms().get(split_key(hand.key)[0])
         """The terms by which a turn of the storage hands out batches. None: no turns are made."""
         self._at_once = self._terms is not None
         """Whether no code of the handler runs before its first batch and after its last one."""
         self._quantum = Quantum(worker.settings)
         self._handler: Handler[Any] | None = None
         self._batch_began = monotonic()
-        self._batch: Batch | None = None
-        self._acknowledged = self._handed_out = 0
-        """How many requests of the batch in hand are acknowledged, and how many the storage handed out: more than are
-        handled where some do not decode."""
-        self.done = 0
-        """Requests that left their tube so far: acknowledged or buried."""
         self._info: HandlerInfo
         """Known from `open` on."""
         self._taking: Taking | None = None
         """Known from the first batch on that no turn hands out."""
         self._context = Context()
         """Context variables of the stay: those of `create` and `start`, which each batch begins with, and of `stop`."""
-        self._lease = Lease.of(worker.lock, self._key, renews=worker.hooks.renews)
+        self._lease = Lease.of(worker.lock, hand.key, renews=worker.hooks.renews)
         self._code = Code(worker.hooks, handler_class.timeout_s, self._lease)
-        self._outbox = Outbox(worker.queue, handler_name(handler_class))
+        name = handler_name(handler_class)
+        self._outbox = Outbox(worker.queue, name)
         self._callers = Callers(self._storage)
+        self._in_hand = InHand(worker, hand, name, self._outbox, self._callers)
+
+    @property
+    def key(self) -> str:
+        """That of the thread which this worker has now."""
+        return self._in_hand.key
+
+    @property
+    def done(self) -> int:
+        """Requests that left that thread so far: acknowledged or buried."""
+        return self._in_hand.done
 
     async def open(self) -> None:
         """Make the handler and start it. Raises what these raise, and `HandlerError`."""
@@ -107,7 +113,7 @@ class Binding:
         try:
             await Code(self._worker.hooks, self._class.timeout_s, None).result(self._context, self._handler.stop)
         except (Exception, SystemExit) as error:
-            log.error("handler did not stop", extra={"key": self._key}, exc_info=self._failures.shown(error))
+            log.error("handler did not stop", extra={"key": self.key}, exc_info=self._failures.shown(error))
 
     async def work(self, limit: float) -> End:
         """Handle batches until the thread is empty for long enough or has to rest, other threads wait for too long, the
@@ -121,61 +127,51 @@ class Binding:
             if batch is None or not batch.count:
                 batch = await self._more(self._handler, limit)
             if not isinstance(batch, Batch):
+                if self._goes_on(batch):
+                    continue
                 return batch
             self._taken = None
             done = self.done
             outcome = await self._settled(self._handler, batch)
             self._worker.hooks.after_batch(self.done - done)
             if not isinstance(outcome, Done):
+                if self._goes_on(outcome):
+                    continue
                 return outcome
             self._taken = outcome.more
             if outcome.more is None or self._storage.suspends:
                 long = monotonic() - self._batch_began > _LONG_BATCH_S
                 await self._worker.waiting.let_others_run(long=long)
-            if self._quantum.is_over(self.done):
+            if outcome.more is None and self._quantum.is_over(self.done):  # a turn has looked at it
                 if await self._worker.others_wait():
                     return Leave()
                 self._quantum.begin(self.done)
         return Leave()
 
-    async def acknowledge(self, count: int) -> None:
-        """See `Handler.acknowledge`."""
-        batch = self._batch
-        if batch is None or type(count) is not int or not 0 <= count <= batch.count:
-            has = "there is no batch in hand" if batch is None else f"its batch has {counted(batch.count, 'request')}"
-            raise HandlerError(f"{handler_name(self._class)} acknowledged {shown(count)} of its requests, but {has}")
-        if handling.get() is not batch:
-            raise HandlerError(
-                f"{handler_name(self._class)}.acknowledge() was called by code that does not belong to the batch in "
-                f"hand: acknowledge in handle() itself, in tasks that it awaits, or in asyncio.to_thread"
-            )
-        if self._callers:
-            raise HandlerError(
-                f"{handler_name(self._class)}.acknowledge() was called for a batch with callers that wait for results: "
-                f"they get them once handle() has returned, so do not acknowledge a part of it"
-            )
-        if count > self._acknowledged:
-            outputs = self._outbox.take(batch.count - count)
-            stored = await self._storage.pop(self._hand(batch), count, outputs)
-            if outputs:
-                left = batch.count - (count if stored else self._acknowledged)
-                self._outbox.settle(batch, outputs, left=left, stored=stored)
-            self._note_acknowledged(count)
-
-    def progress(self, done: float, total: float | None, note: str) -> None:
-        """See `Handler.progress`. A thread that the handler started does not know its batch: it speaks for this one."""
-        batch = handling.get()
-        if self._batch and (batch is self._batch or batch is False):
-            self._worker.said = done, total, note
-            self._worker.hooks.progress(self._batch, done, total, note)
+    def _goes_on(self, end: End) -> bool:
+        """Whether the stay goes on in the thread that the storage claimed when it released this one: it is of the same
+        handler, which neither begins nor ends anything with a thread.
+        """
+        if not isinstance(end, MovedOn) or end.hand is None or self._lease or not self._at_once:
+            return False
+        handlers, hand = self._worker.handlers, end.hand
+        self._terms = handlers.terms().get(self._info.name)
+        if self._terms is None or handlers.of(hand.key) is not self._class:
+            return False
+        self._worker.went_on(self.key, hand, self.done)
+        self._in_hand.claim(hand)
+        self._taken, self._taking = hand.batch, None
+        self._quantum.begin(0)
+        self._give(self._class())
+        return True
 
     @property
     def _failures(self) -> Failures:
-        return Failures(self._storage, self._key, self._token, self._class, self._worker.hooks.alarm)
+        return Failures(self._storage, self.key, self._in_hand.token, self._class, self._worker.hooks.alarm)
 
     def _give(self, handler: Any) -> Handler[Any]:
         """Give the handler what it may use while it has the thread."""
-        handler.queue, handler.fencing_token = self._worker.queue, self._token
+        handler.queue, handler.fencing_token = self._worker.queue, self._in_hand.token
         handler._outbox = self._outbox
         self._handler = handler
         return handler  # type: ignore[no-any-return]
@@ -187,7 +183,7 @@ class Binding:
         try:
             return await self._next(handler, limit)
         except FencedError as error:
-            log.warning("thread is not this worker's any more", extra={"key": self._key, "reason": str(error)})
+            log.warning("thread is not this worker's any more", extra={"key": self.key, "reason": str(error)})
             return Leave()
 
     async def _next(self, handler: Handler[Any], limit: float) -> Batch | End:
@@ -204,18 +200,18 @@ class Binding:
                 return batch
             if self._at_once and self._terms and self.done:
                 return await self._rested()
-            if not await self._worker.more_comes(self._key):
+            if not await self._worker.more_comes(self.key):
                 break
             misses += 1
             if misses > MOST_MISSES:
-                log.error("the storage offers work and hands out none", extra={"key": self._key})
+                log.error("the storage offers work and hands out none", extra={"key": self.key})
                 return Leave(PAUSE_WHEN_UNUSABLE_S)
             if misses > 1:
                 await self._find_what_was_missed()
         return Leave()
 
     def _new_taking(self) -> Taking:
-        return Taking(self._worker, self._key, self._token, self._class, self._context)
+        return Taking(self._worker, self.key, self._in_hand.token, self._class, self._context)
 
     async def _find_what_was_missed(self) -> None:
         """The storage said that there is work, and it was in none of the priorities. It may have been cancelled
@@ -233,18 +229,18 @@ class Binding:
                 outcome = await self._failures.of_before(batch, batch.failed)
             outcome = outcome or await self._handled(handler, batch)
             if isinstance(outcome, Done):
-                self.done += outcome.buried
+                self._in_hand.done += outcome.buried
             return outcome
         except FencedError as error:
             log.warning("batch not acknowledged", extra={"pipe": batch.pipe, "reason": str(error)})
             return Leave()
         finally:
-            self._batch = handler._in_hand = self._worker.said = None
+            self._in_hand.batch = handler._in_hand = self._worker.said = None
             self._outbox.forget()
 
     async def _handled(self, handler: Handler[Any], batch: Batch) -> Outcome:
         self._batch_began = monotonic()
-        self._batch, self._acknowledged, self._handed_out = batch, 0, batch.count
+        self._in_hand.take(batch)
         try:
             try:
                 requests = self._decoded(batch)
@@ -252,42 +248,53 @@ class Binding:
                 batch, requests, broken = decodable(batch, self._decoded)
                 if broken:
                     return await self._failures.of_decoding(batch, broken)
-                self._batch = batch
-            if self._callers:
+                self._in_hand.batch = batch
+            if self._callers.wait:
                 useless, wanted = await self._callers.wanted(batch.count)
                 if useless:
-                    await self._storage.pop(self._hand(batch), useless)
-                    self._note_acknowledged(useless)
+                    await self._storage.pop(self._in_hand.of(batch), useless)
+                    self._in_hand.note_acknowledged(useless)
                     return Done()
                 if wanted < batch.count:
-                    self._batch = batch = batch.first(wanted)
+                    self._in_hand.batch = batch = batch.first(wanted)
                     requests = requests[:wanted]
                     self._callers.keep(wanted)
-            handler._in_hand = self
+            handler._in_hand = self._in_hand
             self._outbox.open(batch)
-            context = self._context.copy()
-            span = processing(self._info.name, batch, has_heads=self._callers.has_heads) if is_there() else None
-            result = self._code.result(context, handler.handle, *requests, batch=batch)
-            returned = await (result if span is None else span.over(result, context, self._failures.shown))
+            returned = await self._returned(handler, requests, batch)
             outputs = self._outbox.close()
-            if self._callers:
+            if self._callers.wait:
                 outputs = await self._answered(batch, returned, outputs)
         except (ClaimLost, StorageMoved):
             raise
         except (QueueFull, Unready) as error:
-            return await self._failures.of_room(batch, self._in_hand, error)
+            return await self._failures.of_room(batch, self._in_hand.left, error)
         except (Exception, SystemExit) as error:
-            left = batch.count - self._acknowledged
-            return await self._failures.of_handler(batch, left, self._in_hand, error)
+            left = batch.count - self._in_hand.acknowledged
+            return await self._failures.of_handler(batch, left, self._in_hand.left, error)
         try:
             return await self._finished(batch, outputs)
         except QueueFull as error:
             if await self._nothing_else_is_stored():
                 return await self._failures.of_handler(batch, 1, 1, error)
-            return await self._failures.of_room(batch, self._in_hand, error)
+            return await self._failures.of_room(batch, self._in_hand.left, error)
         except (HandlerError, MessageTooLarge, ScheduleError) as error:
-            left = batch.count - self._acknowledged
-            return await self._failures.of_handler(batch, left, self._in_hand, error)
+            left = batch.count - self._in_hand.acknowledged
+            return await self._failures.of_handler(batch, left, self._in_hand.left, error)
+
+    async def _returned(self, handler: Handler[Any], requests: Sequence[Any], batch: Batch) -> Any:
+        """What the handler returns for the batch."""
+        context, code, function = self._context.copy(), self._code, handler.handle
+        if is_there():
+            span = processing(self._info.name, batch, has_heads=self._callers.has_heads)
+            result = code.result(context, function, *requests, batch=batch)
+            return await (result if span is None else span.over(result, context, self._failures.shown))
+        if self._info.suspends or code.interrupts:
+            return await code.result(context, function, *requests, batch=batch)
+        returned = code.result_at_once(context, function, requests, batch)
+        if returned is None or not isinstance(returned, Awaitable):
+            return returned
+        return await code.result(context, lambda: returned, batch=batch)
 
     async def _answered(self, batch: Batch, returned: Any, outputs: Sequence[Output]) -> Sequence[Output]:
         """What leaves with the batch where callers wait for results. Where that is more than a step, all but the last
@@ -297,24 +304,27 @@ class Binding:
         arguments = self._info, self._storage.limits, batch, returned, worked_us
         steps = self._code.contained(self._context.copy(), self._callers.steps, *arguments, whole=bool(outputs))
         for count, replies in steps[:-1]:
-            if not await self._storage.pop(self._hand(batch), count, replies):
+            if not await self._storage.pop(self._in_hand.of(batch), count, replies):
                 raise self._outbox.no_room(replies)
-            self._note_acknowledged(count)
+            self._in_hand.note_acknowledged(count)
             await tell_holders(self._storage, replies)
         return self._outbox.with_replies(outputs, steps[-1][1])
 
     async def _nothing_else_is_stored(self) -> bool:
         """Whether the last request in hand is all that could make room: what it emits does not fit beside it, then."""
         counts = await self._storage.backlog()
-        return self._in_hand == 1 and counts.queued == 1 and not counts.deferred
+        return self._in_hand.left == 1 and counts.queued == 1 and not counts.deferred
 
     def _decoded(self, batch: Batch) -> list[Any]:
         if self._class is Inbox:
             return []  # results that no caller waits for
         serializer = self._worker.queue.serializer
-        return self._callers.decoded(
-            lambda its: self._code.decoded(self._context.copy(), serializer, self._info.kind, its), serializer, batch
-        )
+        return self._callers.decoded(self._decoded_bare, serializer, batch)
+
+    def _decoded_bare(self, batch: Batch) -> list[Any]:
+        """The requests of messages with nothing in front of them. A request type may have code, as validators are."""
+        decode = self._worker.queue.serializer.decode
+        return self._code.contained(self._context.copy(), decode, self._info.kind, batch)  # type: ignore[no-any-return]
 
     async def _finished(self, batch: Batch, outputs: Sequence[Output]) -> Outcome:
         """Acknowledge a batch that was handled, with its outputs, and take what is next in the same step, which may be
@@ -325,47 +335,35 @@ class Binding:
         """
         lets_run = self._worker.waiting.others_are_due and not self._storage.suspends
         if self._terms is None or self._worker.stopping or lets_run:
-            if not await self._storage.pop(self._hand(batch), batch.count, outputs):
+            if not await self._storage.pop(self._in_hand.of(batch), batch.count, outputs):
                 raise self._outbox.no_room(outputs)
-            self._note_acknowledged(batch.count)
+            self._in_hand.note_acknowledged(batch.count)
             if outputs:
                 await tell_holders(self._storage, outputs)
             return Done()
-        served, terms = _NONE, {split_key(self._key)[0]: self._terms}
-        # A handler that has to be stopped keeps its thread until it is stopped: so no other thread is served before.
         if self._at_once:
             served, terms = self._worker.handlers.served(), self._worker.handlers.terms()
+        else:  # a handler that has to be stopped keeps its thread until it is stopped: no other one is served before
+            served, terms = _NONE, {split_key(self.key)[0]: self._terms}
         stay = not self._quantum.is_over(self.done)
-        former = self._hand(batch)
+        former = self._in_hand.of(batch)
         hand = await self._storage.turn(former, served, terms, stay=stay, outputs=outputs)
         if outputs and hand is former:
             raise self._outbox.no_room(outputs)
-        self._note_acknowledged(batch.count)
+        self._in_hand.note_acknowledged(batch.count)
         if outputs:
             await tell_holders(self._storage, outputs)
-        if hand is None or hand.token != self._token:
+        if hand is None or hand.token != self._in_hand.token:
             return MovedOn(hand)
         if not stay:
             self._quantum.begin(self.done)
+        self._in_hand.given = hand
         return Done(more=hand.batch)
 
     async def _rested(self) -> Batch | End:
         """Wait for the next batch of the thread, or of another one."""
         stay = not self._quantum.is_over(self.done)
-        hand = await self._worker.waiting.rest(self._hand(EMPTY), self._worker.hold_s, stay=stay)
-        if hand and hand.token != self._token:
+        hand = await self._worker.waiting.rest(self._in_hand.of(EMPTY), self._worker.hold_s, stay=stay)
+        if hand and hand.token != self._in_hand.token:
             return MovedOn(hand)
         return hand.batch if hand and hand.batch.count else Leave()
-
-    def _hand(self, batch: Batch) -> Hand:
-        return Hand(self._key, self._token, batch)
-
-    @property
-    def _in_hand(self) -> int:
-        """How many messages the storage handed out that are not acknowledged."""
-        return self._handed_out - self._acknowledged
-
-    def _note_acknowledged(self, count: int) -> None:
-        """The first `count` requests of the batch in hand left their tube."""
-        self.done += count - self._acknowledged
-        self._acknowledged = count

@@ -33,16 +33,14 @@ class Callers:
         self._heads = NO_HEADS
         self.has_heads = False
         """Whether there is anything in front of a request of the batch: a head, or a trace context."""
-
-    def __bool__(self) -> bool:
+        self.wait = False
         """Whether any result of the batch is wanted."""
-        return bool(self._heads.places)
 
     def decoded(self, decode: Callable[[Batch], list[Any]], serializer: Serializer, batch: Batch) -> list[Any]:
         """The requests of a batch. Most have no callers: so they are looked for where the batch does not decode as it
         is. Serializers other than the usual one may decode what has a head. Raises `DecodeError`.
         """
-        self._heads, self.has_heads = NO_HEADS, False
+        self._heads, self.has_heads, self.wait = NO_HEADS, False, False
         usual = type(serializer) is MsgspecSerializer
         if usual and not begins_with_head(batch):
             try:
@@ -54,7 +52,7 @@ class Callers:
             return decode(batch)
         bare, heads = opened(batch)
         requests = decode(bare)
-        self._heads, self.has_heads = heads, True
+        self._heads, self.has_heads, self.wait = heads, True, bool(heads.places)
         return requests
 
     async def wanted(self, count: int) -> tuple[int, int]:
@@ -77,6 +75,7 @@ class Callers:
     def keep(self, count: int) -> None:
         """Of the batch in hand only the first requests are handled."""
         self._heads = self._heads.first(count)
+        self.wait = bool(self._heads.places)
 
     def steps(
         self, info: HandlerInfo, limits: Limits, batch: Batch, returned: Any, worked_us: int, *, whole: bool

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from functools import partial
 from typing import Any
 
 from shardq.errors import DecodeError, HandlerError
-from shardq.handler import call
+from shardq.handler import call, called
 from shardq.handling.isolation import InContext, plainly
 from shardq.model import Batch
-from shardq.protocols import Serializer
 from shardq.text.printable import type_name
 from shardq.working import failure
 from shardq.working.hooks import Hooks
 from shardq.working.lease import Lease
 from shardq.working.time_limit import within
+
+#: How a step of plain code ends that raises nothing.
+_RETURNED = StopIteration()
 
 
 class Code:
@@ -45,11 +47,28 @@ class Code:
             self._contain(error)
             raise
 
-    def decoded(self, context: Context, serializer: Serializer, kind: Any, batch: Batch) -> list[Any]:
-        """The requests of a batch. Raises `DecodeError`, and `Unready`."""
-        # A request type may have code of its own, as validators are.
-        decoded: list[Any] = self.contained(context, serializer.decode, kind, batch)
-        return decoded
+    def result_at_once(
+        self, context: Context, function: Callable[..., Any], arguments: Sequence[Any], batch: Any
+    ) -> Any:
+        """As `result`, without a coroutine: for code that nothing interrupts, see `interrupts`, in a context that is
+        for this call alone. What can be awaited comes back as it is, for `result`.
+        """
+        try:
+            result = context.run(called, function, arguments, batch)
+        except BaseException as error:
+            self._hooks.after_step(error)
+            if not isinstance(error, Exception | SystemExit):
+                self._contain(error)
+            raise
+        if result is not None and isinstance(result, Awaitable):
+            return result
+        self._hooks.after_step(_RETURNED)
+        return result
+
+    @property
+    def interrupts(self) -> bool:
+        """Whether the handler's code is interrupted where it takes too long, or where its claim is lost."""
+        return self._timeout_s is not None or self._lease is not None
 
     def contained(self, context: Context, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         """The result of a function that calls code of request and result types. Raises `Unready` as well."""

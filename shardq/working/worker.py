@@ -124,6 +124,11 @@ class Worker:
         self._offered = await self.queue.storage.wait(self.handlers.served(), 0)
         return self._offered is not None
 
+    def went_on(self, key: str, hand: Hand, done: int) -> None:
+        """Take note that the storage released a thread after so many requests, and that a stay goes on in this one."""
+        self._moved_on(key, hand, done)
+        self._failures.pop(hand.key, None)
+
     @property
     def progress(self) -> Progress | None:
         """How far the batch in hand has come, as its handler says. None: it said nothing, or there is none."""
@@ -167,6 +172,7 @@ class Worker:
                 log.warning("thread left while its handler started", extra={"key": key, "reason": str(error)})
                 return 0
             finally:
+                key = binding.key
                 await binding.close()
         finally:
             await self._let_go(key, end, done=done)
@@ -174,12 +180,17 @@ class Worker:
     async def _let_go(self, key: str, end: End, *, done: int) -> None:
         """Release the thread, unless the storage did that already."""
         if isinstance(end, MovedOn):
-            self.lock.forget(key)
-            if end.hand:
-                self.lock.adopt(end.hand.key, end.hand.token)
+            self._moved_on(key, end.hand, done)
             self._hand = end.hand
-        else:
-            await self.lock.release(key, self._pause_when_full_s(key) if end.for_room else end.pause_s)
+            return
+        await self.lock.release(key, self._pause_when_full_s(key) if end.for_room else end.pause_s)
+        if done:
+            self._without_room.pop(key, None)
+
+    def _moved_on(self, key: str, hand: Hand | None, done: int) -> None:
+        self.lock.forget(key)
+        if hand:
+            self.lock.adopt(hand.key, hand.token)
         if done:
             self._without_room.pop(key, None)
 

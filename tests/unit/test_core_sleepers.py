@@ -93,8 +93,10 @@ def slept_in_c(store: Store) -> tuple[list[bool], list[bool]]:
 
     def watched(*arguments: Any, asleep: bool, **options: Any) -> Any:
         turned = rest(*arguments, asleep=asleep, **options)
-        if turned and turned.done and turned.asleep != asleep:
-            (rose if asleep else lay_down).append(True)
+        if turned:
+            _, done, lies_down = turned
+            if done and lies_down != asleep:
+                (rose if asleep else lay_down).append(True)
         return turned
 
     core.rest = watched  # type: ignore[method-assign]

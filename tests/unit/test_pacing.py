@@ -8,16 +8,16 @@ from shardq.drivers.shared.pacing import Pace
 
 
 class Worker:
-    """Takes time for its handler alone, and notes its pauses."""
+    """Takes time for its handler alone, and notes its pauses. It has `met` others once already, or not."""
 
-    def __init__(self, at_work: int = 1) -> None:
+    def __init__(self, at_work: int = 1, *, met: bool = True) -> None:
         self.accepted, self._waits, self._now_s = 0, 0, 1.0
         self.at_work = at_work
         self.pauses_s: list[float] = []
         self.pace = Pace(
             lambda: self.accepted, lambda: self.at_work, lambda: self._waits, lambda: self._now_s, self._nap
         )
-        self.handle(1, came=0, meets=False)
+        self.handle(1, came=0, meets=met)
 
     def handle(
         self, batches: int, *, count: int = 1, came: int = 50, handler_s: float = 0.0, meets: bool = True
@@ -49,6 +49,12 @@ def worker() -> Worker:
 
 def test_where_it_meets_others_there_is_a_pause_after_each_small_batch(worker: Worker) -> None:
     assert worker.handle(100) == 100
+
+
+def test_the_first_time_that_it_meets_others_has_none() -> None:
+    worker = Worker(met=False)
+
+    assert (worker.handle(1), worker.handle(1)) == (0, 1)
 
 
 def test_pauses_become_longer_up_to_a_millisecond_while_it_meets_others(worker: Worker) -> None:
@@ -94,12 +100,12 @@ def test_what_a_handler_registers_itself_does_not_count(worker: Worker) -> None:
 
 
 def test_the_more_workers_there_are_the_longer_each_pauses_and_the_larger_small_batches_may_be() -> None:
-    one, four = Worker(), Worker(at_work=4)
-    for each in (one, four):
+    one, three = Worker(), Worker(at_work=3)
+    for each in (one, three):
         each.handle(1)
 
-    assert four.pauses_s[0] == 4 * one.pauses_s[0]
-    assert (one.handle(1, count=10), four.handle(1, count=10)) == (0, 1)
+    assert three.pauses_s[0] == pytest.approx(3 * one.pauses_s[0])
+    assert (one.handle(1, count=10), three.handle(1, count=10)) == (0, 1)
 
 
 def test_a_worker_that_finds_nothing_after_it_pauses_once_before_it_sleeps(worker: Worker) -> None:

@@ -52,10 +52,9 @@ def promote_what_is_due(store: Store) -> None:
     """As `promote_some`, where something is due. Where another process keeps the guard, or keeps this one from
     attaching, others promote it, or the next call does.
     """
-    with suppress(SegmentBusy):
-        deferring = store.deferring
-        if deferring.due():
-            promote_some(deferring)
+    if store.may_be_due:
+        with suppress(SegmentBusy):
+            promote_some(store.deferring)
 
 
 def _promote_once(deferring: Deferring, now_us: int) -> int | None:

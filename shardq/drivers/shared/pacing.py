@@ -57,7 +57,8 @@ class Pace:
 
     def handed_out(self) -> None:
         """A worker got a batch."""
-        self._handed_out_s = self._clock()
+        if self._step:
+            self._handed_out_s = self._clock()
 
     def registered(self, count: int) -> None:
         """This process registered so many requests itself, as a handler does: it need not wait for these."""
@@ -65,10 +66,15 @@ class Pace:
 
     def handled(self, count: int) -> None:
         """A worker handled so many requests, and is about to acknowledge them: pause if that is due."""
-        now_s, accepted, waited = self._clock(), self._accepted(), self._waits()
+        waited = self._waits()
+        met, self._waited = waited != self._waited, waited
+        if not met and not self._step:
+            self._is_due = False
+            return
+        now_s, accepted = self._clock(), self._accepted()
         came, passed_s = accepted - self._known, now_s - self._handled_s
-        met = waited != self._waited
-        self._handled_s, self._known, self._waited = now_s, accepted, waited
+        self._handled_s, self._known = now_s, accepted
+        # The first batch in which they meet has no pause: when it was handed out is not known.
         self._step = min(self._step + _GROWTH, _STEPS) if met else max(self._step - 1, 0)
         # Not where a producer waits for this batch before it sends the next request.
         fast = came > count and passed_s < came * _FAST_S

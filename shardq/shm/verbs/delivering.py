@@ -155,12 +155,13 @@ class Delivering:
         turned = self._core.turn(hand, names, terms, stay=stay)
         if turned is None:
             return self._turn(hand, names, terms, stay=stay)
-        if turned.done:
-            return turned.hand
+        left, done, _ = turned
+        if done:
+            return left
         # What C has done is done: only what would come next can be left for want of the guard.
         with suppress(SegmentBusy):
-            return self._turn(turned.hand, names, terms, stay=stay)
-        return turned.hand
+            return self._turn(left, names, terms, stay=stay)
+        return left
 
     def _turn(
         self,
@@ -201,12 +202,13 @@ class Delivering:
         turned = self._core.rest(hand, names, terms, stay=stay, asleep=asleep, may_sleep=may_sleep)
         if turned is None:
             return self._rest(hand, names, terms, stay=stay, asleep=asleep, may_sleep=may_sleep)
-        if turned.done:
-            return Rest(turned.hand, turned.asleep)
+        left, done, lies_down = turned
+        if done:
+            return Rest(left, lies_down)
         # As in `turn`. A sleeper has not looked yet, so it comes back at once.
         with suppress(SegmentBusy):
-            return self._rest(turned.hand, names, terms, stay=stay, asleep=asleep, may_sleep=may_sleep)
-        return Rest(turned.hand, asleep, 0.0 if asleep else None)
+            return self._rest(left, names, terms, stay=stay, asleep=asleep, may_sleep=may_sleep)
+        return Rest(left, asleep, 0.0 if asleep else None)
 
     def _rest(
         self,
