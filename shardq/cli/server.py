@@ -57,20 +57,20 @@ def observed(url: str) -> Iterator[RedisObserver]:
 
 def status(options: argparse.Namespace) -> None:
     """Print the storage as a whole."""
-    view, rates, standing = run(_figures(options))
+    view, rates = run(_figures(options))
     if options.json:
         print(as_json(view.as_dict() | {"rates": rates}))
     else:
-        print(status_text(options.url, view, rates, standing), end="")
+        print(status_text(options.url, view, rates), end="")
 
 
-def status_text(url: str, view: Overview, rates: Rates, standing: Iterable[str] = ()) -> str:
-    """A storage on a server in lines of text. `standing` is what is said of a move."""
+def status_text(url: str, view: Overview, rates: Rates) -> str:
+    """A storage on a server in lines of text."""
     served = f"{counted(len(view.families), 'family', 'families')}, {counted(len(view.workers), 'worker')}"
     lines = [
         f"{without_secrets(url)}: {served}, {view.sleepers:,} waiting",
         f"requests: {view.queued:,} queued, {view.handled:,} of {view.accepted:,} handled{speed(rates)}",
-        *standing,
+        *standing_lines(view),
     ]
     if view.dead or view.buried:
         gone = f"; {went(view.evicted)}" if view.evicted else ""
@@ -121,10 +121,9 @@ def check(options: argparse.Namespace) -> None:
     tell_wrongs(run(_wrongs(options)), without_secrets(options.url), json=options.json)
 
 
-async def _figures(options: argparse.Namespace) -> tuple[Overview, Rates, list[str]]:
+async def _figures(options: argparse.Namespace) -> tuple[Overview, Rates]:
     with observed(options.url) as observer:
-        standing = await standing_lines(observer)
-        return *await _measured(observer, _SAMPLE_S if options.sample is None else options.sample), standing
+        return await _measured(observer, _SAMPLE_S if options.sample is None else options.sample)
 
 
 async def _measured(observer: RedisObserver, sample_s: float) -> tuple[Overview, Rates]:

@@ -33,15 +33,13 @@ def status(options: argparse.Namespace) -> None:
         _status(options)
 
 
-def segment_text(
-    url: str, view: Overview, rates: Rates, handlers: Iterable[HandlerView], standing: Iterable[str] = ()
-) -> str:
-    """A segment in lines of text. `standing` is what is said of a move."""
+def segment_text(url: str, view: Overview, rates: Rates, handlers: Iterable[HandlerView]) -> str:
+    """A segment in lines of text."""
     supervisor = f"supervisor {view.supervisor_pid}" if view.supervisor_pid else "no supervisor"
     lines = [
         f"{url}: {supervisor}, {counted(len(view.workers), 'worker')}",
         f"requests: {view.queued:,} queued, {view.handled:,} of {view.accepted:,} handled{speed(rates)}",
-        *standing,
+        *standing_lines(view),
     ]
     if view.dead or view.buried:
         gone = f"; {went(view.evicted)}" if view.evicted else ""
@@ -83,11 +81,11 @@ def _row(worker: WorkerView) -> tuple[str, ...]:
 
 def _status(options: argparse.Namespace) -> None:
     with observed_segment(options.url) as observer:
-        standing, (view, rates, handlers) = run(standing_lines(observer)), run(_figures(observer, options.sample))
+        view, rates, handlers = run(_figures(observer, options.sample))
     if options.json:
         print(as_json(view.as_dict() | {"rates": rates, "handlers": handlers, "core": engine_name()}))
     else:
-        print(segment_text(options.url, view, rates, handlers, standing), end="")
+        print(segment_text(options.url, view, rates, handlers), end="")
 
 
 async def _figures(observer: SharedObserver, sample_s: float | None) -> tuple[Overview, Rates, list[HandlerView]]:

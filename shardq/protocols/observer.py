@@ -73,6 +73,16 @@ class Overviewed(Protocol):
         ...
 
     @property
+    def standing(self) -> str:
+        """How it stands as far as a move is concerned: a name of `Standing` in lower case."""
+        ...
+
+    @property
+    def goes_to(self) -> str:
+        """URL of where its content goes or went. Empty: it stays."""
+        ...
+
+    @property
     def paused(self) -> Sequence[Pause]:
         """The handlers that are paused."""
         ...
@@ -99,7 +109,7 @@ class Observer(Readable, Protocol):
     O5. Each look ends, whatever others do. What changes too fast to be copied is left out, and counted in `missed`.
         Damage raises an error of `shardq.errors`. [Redis: nothing is left out, so `missed` stays 0.]
     O6. `overview` has the figures of the whole storage; its `counts` are those of `backlog`, its `crew` are the workers
-        with what each has in hand.
+        with what each has in hand. It says how the storage stands, and where its content goes.
     O7. `handlers` has what was counted of each handler since the storage was made. No count ever goes back, and a death
         loses those of one batch at most. [Redis: it counts nothing by handlers, and the list is empty.]
     O8. `facts` has what is known of one pipe: its requests and those of its thread are of one instant. Of a pipe that

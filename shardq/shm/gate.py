@@ -101,7 +101,7 @@ class Gate:
         return self._text(at.TARGET, at.TARGET_BYTES)
 
     def _text(self, address: int, length: int) -> str:
-        return self._bytes[address : address + min(self._words[length], at.LONGEST_PLACE)].decode()
+        return self._bytes[address : address + min(self._words[length], at.LONGEST_PLACE)].decode(errors="replace")
 
     def _write(self, address: int, length: int, text: str) -> None:
         """Write a text that counts once CLOSED says so. Raises `MoveRefused` where it is too long."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
@@ -19,6 +20,7 @@ from tests.support.moving import MOVING, PAIRS
 from tests.support.programs import Supervise
 from tests.support.tasks import LIMIT_S, finished, suspended
 from tests.support.workers import new_worker
+from tests.system.test_watch import Watching
 
 #: One of each technology to one of each, and a server with several partitions to a cluster with more of them.
 SOME_PAIRS = [pair for pair in PAIRS if "cluster" not in pair[0].name and "partitions" not in pair[1].name]
@@ -96,6 +98,12 @@ async def test_programs_of_the_old_storage_hear_where_to_go(pair: Pair, command:
         assert moved.value.to == target.url
     assert f"\nmoved:    to {target.url}, " in await command("status", "--url", source.url, "--sample", "0")
     assert "\nmov" not in await command("status", "--url", target.url, "--sample", "0")
+    for url, stands in ((source.url, ("left", target.url)), (target.url, ("open", ""))):
+        status = json.loads(await command("status", "--url", url, "--sample", "0", "--json"))
+        assert (status["standing"], status["goes_to"]) == stands
+    watching = Watching(source.url, 9)
+    await asyncio.to_thread(watching.until, f"^moved:    to {re.escape(target.url)}, ")
+    assert await asyncio.to_thread(watching.interrupt) == cli.OK
 
     async with await connect(moved.value.to) as queue:
         assert await queue.register(Record, *folder.notes([1])) == 1

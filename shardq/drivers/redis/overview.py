@@ -45,6 +45,10 @@ class Overview:
     """Of all messages and dead letters."""
     sleepers: int
     """How many wait for work, room or quiet, in the partition that has most of them."""
+    standing: str
+    """How it stands as far as a move is concerned: `open`, `leaving`, `left` or `arriving`, as `Standing` has them."""
+    goes_to: str
+    """URL of where its content goes or went, without a password. Empty: it stays."""
     paused: list[Pause]
     """The handlers that are paused."""
     families: list[FamilyView]
@@ -108,11 +112,13 @@ async def overview_of(storage: RedisStorage) -> Overview:
     """The storage as it is now."""
     server, first = storage.server, {"limit": _CLAIMS}
     used_bytes = sleepers = now_us = 0
+    standing = goes_to = ""
     claims, words = list[Claim](), list[bytes]()
     for partition, reply in enumerate(await server.run_everywhere("overview", first)):
         told = decoded(reply[0])
         used_bytes, now_us = used_bytes + told["used"], max(now_us, told["now"])
         sleepers = max(sleepers, told["sleepers"])
+        standing, goes_to = standing or told["standing"], goes_to or told.get("to") or ""
         words += reply[1:]
         claims += _claims(told)
         while "after" in told:
@@ -121,9 +127,16 @@ async def overview_of(storage: RedisStorage) -> Overview:
             claims += _claims(told)
     counts = await storage.backlog()
     families = families_of(words, claims, now_us)
-    figures = counts._asdict()
-    room = {"used_bytes": used_bytes, "sleepers": sleepers}
-    return Overview(counts.queued, **figures, **room, paused=await storage.pauses(), families=families)
+    return Overview(
+        counts.queued,
+        **counts._asdict(),
+        used_bytes=used_bytes,
+        sleepers=sleepers,
+        standing=standing,
+        goes_to=goes_to,
+        paused=await storage.pauses(),
+        families=families,
+    )
 
 
 def _claims(told: dict[str, Any]) -> list[Claim]:

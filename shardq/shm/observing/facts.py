@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from shardq.model import PipeFacts, Standing, WorkerFacts, key_of, priority_of, split_key
+from shardq.model import PipeFacts, WorkerFacts, key_of, priority_of, split_key
 from shardq.shm import words as at
 from shardq.shm.observing.copies import Copies, signed
 from shardq.shm.observing.messages import Reader
@@ -47,14 +47,11 @@ class Facts:
 
     def _of_all(self, pipe: str, workers: Sequence[WorkerFacts]) -> PipeFacts:
         """What is known without the thread."""
-        segment, closed = self._copies.segment, self._copies.words[at.CLOSED]
-        length = min(self._copies.words[at.TARGET_BYTES], at.LONGEST_PLACE)
-        target = segment.bytes[at.TARGET : at.TARGET + length].decode(errors="replace")
-        held = self._overviews.held()
+        segment, stand, held = self._copies.segment, self._overviews.stand(), self._overviews.held()
         return PipeFacts(
             pipe,
-            standing=Standing.OPEN if closed == at.SHUT else Standing(closed),
-            goes_to=target if closed in (at.LEAVING, at.LEFT) else "",
+            standing=stand.standing,
+            goes_to=stand.to,
             guard=str(held) if held else "",
             workers=workers,
             supervisors=int(self._overviews.supervised()),

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from shardq.model import DIED, AtWork, Counts, CrewMember, Pause, split_key
+from shardq.model import DIED, AtWork, Counts, CrewMember, Pause, Stand, split_key
 from shardq.shm import words as at
 from shardq.shm.counters import counts_seen
 from shardq.shm.damage import damage_told
+from shardq.shm.gate import Gate
 from shardq.shm.processes.holding import Held, holder
 from shardq.shm.processes.progress import progress_in
 from shardq.shm.processes.sleepers import Sleepers
@@ -96,6 +97,10 @@ class Overview:
     """When the first of both is due, Unix microseconds."""
     supervisor_pid: int | None
     """None where no supervisor lives."""
+    standing: str
+    """How it stands as far as a move is concerned: `open`, `leaving`, `left` or `arriving`, as `Standing` has them."""
+    goes_to: str
+    """URL of where its content goes or went, without a password. Empty: it stays."""
     paused: list[Pause]
     """The handlers that are paused."""
     workers: list[WorkerView]
@@ -156,6 +161,7 @@ class Overviews:
         self._sleepers = sleepers
         self._name_of = name_of
         self._replies = Replies(segment)
+        self._gate = Gate(segment)
 
     def workers(self) -> list[AtWork]:
         """What each living worker is at. Raises `SegmentForeign`."""
@@ -170,6 +176,10 @@ class Overviews:
         """The segment as a whole. Raises `SegmentForeign`."""
         with damage_told(self._segment.name):
             return self._overview()
+
+    def stand(self) -> Stand:
+        """How the segment stands."""
+        return self._gate.stand()
 
     def counts_seen(self) -> Counts:
         """The totals. While others work they are not of one instant."""
@@ -212,7 +222,7 @@ class Overviews:
             return None, 0
 
     def _overview(self) -> Overview:
-        counts = self.counts_seen()
+        counts, stand = self.counts_seen(), self.stand()
         return Overview(
             self._segment.name,
             self._layout.capacity_bytes,
@@ -230,6 +240,8 @@ class Overviews:
             counts.recurrent,
             self._words[at.NEXT_DUE_US] or None,
             self._words[at.SUPERVISOR_PID] if self.supervised() else None,
+            stand.standing.name.lower(),
+            stand.to,
             pauses_seen(self._segment) or [],
             [view for slot in range(self._layout.slots) if (view := self._worker(slot))],
             self._threads(),

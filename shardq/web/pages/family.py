@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from shardq.cli.standing import standing_lines
 from shardq.web.charts import line
 from shardq.web.desk import Desk
 from shardq.web.looking import overview_of
@@ -27,6 +28,7 @@ async def overview(desk: Desk, request: Request) -> Response:
         figures=seen.as_dict(),
         counts=seen.counts,
         crew=seen.crew,
+        standing=standing_lines(seen),
         charts={name: chart for name, chart in charts.items() if chart},
     )
 

@@ -5,12 +5,7 @@
 -- Returns: now, standing, to (where the content goes), and of a thread that has messages, a claim or a pause: owner and
 -- lease_end (of the claim), pause_end, and tubes: a list for each that is not empty, of its name, count, how many are in
 -- hand, since when, and failures of the message at its head.
-local told = {now = now, to = state.leaving, standing = 'open'}
-if state.arriving then
-    told.standing = 'arriving'
-elseif state.leaving then
-    told.standing = state.left and 'left' or 'leaving'
-end
+local told = {now = now, to = state.leaving, standing = standing()}
 local its = look_at(args.key)
 if not its then
     return cmsgpack.pack(told)

@@ -1,14 +1,8 @@
 -- How the partition stands, as far as a move is concerned: `Movable.stand`.
 -- keys: STATE
 -- needs: base
-local standing = 'open'
-if state.arriving then
-    standing = 'arriving'
-elseif state.leaving then
-    standing = state.left and 'left' or 'leaving'
-end
 return cmsgpack.pack({
-    standing = standing,
+    standing = standing(),
     gate = {
         number = figure('gate'), leaving = state.leaving, leaving_by = figure('leaving_by'), left = state.left,
         arriving = state.arriving, arriving_by = figure('arriving_by'), come_from = state.come_from,

@@ -39,6 +39,14 @@ local function save()
     redis.call('SET', STATE, cmsgpack.pack(state))
 end
 
+-- How the partition stands, as far as a move is concerned.
+local function standing()
+    if state.arriving then
+        return 'arriving'
+    end
+    return state.leaving and (state.left and 'left' or 'leaving') or 'open'
+end
+
 -- Whether nothing of a handler is handed out.
 local function is_paused(handler)
     local its = state.pauses and state.pauses[handler]
