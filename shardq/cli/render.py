@@ -79,6 +79,13 @@ def age(seconds: float) -> str:
     return duration(seconds)
 
 
+def left(seconds: float | None) -> str:
+    """What is left of a time: as `age`, or `1.5 s over`; nothing where it has no end."""
+    if seconds is None:
+        return ""
+    return age(seconds) or "0 s" if seconds >= 0 else f"{age(-seconds)} over"
+
+
 def until(due_us: int, now_us: int) -> str:
     """`in 2:03`, or `now`."""
     return f"in {age((due_us - now_us) / 1e6)}" if due_us > now_us else "now"

@@ -44,3 +44,7 @@ class CrewMember:
     """Its pid and number, and what it is at."""
     rss_bytes: int | None
     """Memory of the process, shared pages included. None: it cannot be seen from here."""
+    left_s: float | None = None
+    """How long it still may have its batch; negative: since when it should have been done. None: as long as it takes,
+    or the storage does not say.
+    """

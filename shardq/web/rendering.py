@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from shardq.cli.output import json_escaped
-from shardq.cli.render import age, size
+from shardq.cli.render import age, left, size
 from shardq.text.printable import cut, printable
 
 #: Most characters of a foreign value on a page.
@@ -42,6 +42,7 @@ def environment() -> Environment:
         "num": _number,
         "rate": _rate,
         "span": _span,
+        "left": left,
         "short": _short,
         "bytes": size,
         "when": when,

@@ -27,7 +27,7 @@ from tests.support.tasks import LIMIT_S
 #: The folder, for the handlers of a supervisor that was started with this in its environment.
 FOLDER = "TESTS_CRASHING_FOLDER"
 TIMEOUT_S, GRACE_S = 0.3, hung.GRACE_S
-_TIMEOUT, _GRACE = "TESTS_CRASHING_TIMEOUT", "TESTS_CRASHING_GRACE"
+TIMEOUT, _GRACE = "TESTS_CRASHING_TIMEOUT", "TESTS_CRASHING_GRACE"
 
 if FOLDER in os.environ:  # in a supervisor and its workers
     failure._NEWS_S = LIMIT_S
@@ -38,8 +38,8 @@ def environment(folder: Path, how: str = "") -> dict[str, str]:
     """For a supervisor of these handlers, that crash like this. Time is short only where something is to run out of
     it: a pause of the machine is not to look like one that hangs.
     """
-    short = {"sleep": {_TIMEOUT: TIMEOUT_S}, "spin": {_TIMEOUT: TIMEOUT_S}}
-    short |= {how: {_TIMEOUT: TIMEOUT_S, _GRACE: GRACE_S} for how in ("hang", "stop-in-native-code")}
+    short = {"sleep": {TIMEOUT: TIMEOUT_S}, "spin": {TIMEOUT: TIMEOUT_S}}
+    short |= {how: {TIMEOUT: TIMEOUT_S, _GRACE: GRACE_S} for how in ("hang", "stop-in-native-code")}
     return {FOLDER: str(folder), **{name: str(seconds) for name, seconds in short.get(how, {}).items()}}
 
 
@@ -144,7 +144,7 @@ def _maybe(where: str) -> None:
 
 class Fragile(Handler[Ask]):
     retry = Retry(max_attempts=2, backoff_s=0.01)
-    timeout_s = float(os.environ.get(_TIMEOUT, LIMIT_S))
+    timeout_s = float(os.environ.get(TIMEOUT, LIMIT_S))
 
     @classmethod
     def create(cls) -> Fragile:

@@ -163,6 +163,22 @@ def test_a_handler_is_paused_and_resumed(page: Page, url: str, address: str) -> 
     assert (moment.get_attribute("title") or "").endswith(" UTC")
 
 
+def test_all_handlers_are_paused_and_resumed(page: Page, url: str, address: str) -> None:
+    register(url, User(1, "Ann"))
+    page.goto(address)
+    page.click("text=Pause all")
+    until_text(page, "Pause 1 handler?")
+    page.check("text=for a day")
+    page.fill("[name=reason]", "the database moves")
+    page.click("button.do")
+    until_text(page, "1 handler is paused.")
+
+    page.click("text=Resume all")
+    page.wait_for_selector("text=is paused", state="detached")
+    page.click("nav >> text=Audit")
+    until_text(page, "the database moves")
+
+
 def test_the_audit_shows_what_comes(page: Page, url: str, address: str) -> None:
     page.goto(f"{address}audit")
     until_text(page, "has done anything")

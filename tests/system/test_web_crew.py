@@ -12,8 +12,11 @@ from typing import Any
 import httpx
 import pytest
 
+from shardq.cli.top.rows import TABLES
+from shardq.sampling import Sampler
 from shardq.supervisor.exits import Exit
 from tests.support import jobs
+from tests.support.crashing import TIMEOUT, Ask, Fragile, environment
 from tests.support.homes import Home, ServerHome, on_each_home
 from tests.support.jobs import Folder, Gated
 from tests.support.page import OWN, asked, fields_of, site_of
@@ -165,3 +168,21 @@ def leave_two(home: Home, folder: Folder) -> None:
     """Have the family do two items in one batch."""
     with queue_at(home.url) as queue:
         queue.register_sync(Gated, *folder.notes(range(2)))
+
+
+def test_the_deadline_of_a_batch_is_shown(client: httpx.Client, home: Home, start: Start, folder: Folder) -> None:
+    lasts = environment(folder.path, "") | {TIMEOUT: "7000"}
+    program = start(f"{Fragile.__module__}:Fragile", "--url", home.url, "--workers", 1, environment=lasts).serving()
+    with queue_at(home.url) as queue:
+        queue.register_sync(Fragile, Ask(0, "hang"))
+
+    until(lambda: "Fragile/0" in client.get("/workers").text, "the worker is busy")
+
+    left_s = client.get("/api/v1/status").json()["workers"][0]["left_s"]
+    assert 6000 < left_s <= 7000
+    assert re.search(r"<td class=\"n\">1:5\d:\d\d</td>", client.get("/workers").text)
+    sampler = Sampler(home.url)
+    [row] = TABLES["workers"].rows(asyncio.run(sampler.look()), ())
+    sampler.close()
+    assert any(re.fullmatch(r"1:5\d:\d\d", cell) for cell in row.cells)
+    program.kill_family()

@@ -29,7 +29,7 @@ from shardq import connect
 from shardq.cli import main
 from shardq.drivers import SharedStorage
 from shardq.letters.exported import read_letters
-from shardq.model import Action
+from shardq.model import MOST_PAUSES, Action
 from shardq.web.access import NamedByProxy
 from shardq.web.application import VIEWS, application
 from tests.support import hostile
@@ -136,6 +136,41 @@ def test_a_handler_is_paused_and_goes_on(client: httpx.Client, url: str) -> None
 
     client.post("/resume", data=fields_of(page, "resume"), headers=OWN)
     assert ">paused<" not in client.get("/handlers").text
+
+
+@on_each_home
+def test_all_handlers_are_paused_and_go_on(client: httpx.Client, url: str) -> None:
+    names = sorted(map(name_of, (Notify, Fulfil)))
+    register(url, Notify, User(7, "Ann"))
+    register(url, Fulfil, ORDERS[0])
+    assert "Pause all…" in shown(client, "/")
+    question = shown(client, "/ask-pause", all=1)
+    assert "Pause 2 handlers?" in question
+    fields = fields_of(question, "pause") | {"span": ["3600"], "reason": ["the database moves"]}
+    assert fields["handler"] == names
+
+    assert client.post("/pause", data=fields, headers=OWN).headers["location"] == "./"
+    page = shown(client, "/")
+    assert "2 handlers are paused." in page
+    assert shown(client, "/handlers").count("the database moves") == 2
+    refused = client.get("/ask-pause", params={"all": 1})
+    assert (refused.status_code, "there is no handler to pause" in refused.text) == (400, True)
+
+    assert client.post("/resume", data=fields_of(page, "resume"), headers=OWN).headers["location"] == "./"
+    assert "are paused" not in shown(client, "/")
+    actions = json.loads(client.get("/api/v1/audit").text)
+    assert [(its["what"], its["target"], its["count"], its["reason"]) for its in actions] == [
+        ("resume", ", ".join(names), 2, ""),
+        ("pause", ", ".join(names), 2, "the database moves"),
+    ]
+
+
+def test_no_more_are_paused_at_once_than_there_is_room_for(client: httpx.Client, url: str) -> None:
+    register(url, Notify, User(7, "Ann"))
+    for number in range(MOST_PAUSES):
+        client.post("/pause", data={"handler": f"m/H{number}", "span": ""}, headers=OWN)
+    refused = client.get("/ask-pause", params={"all": 1})
+    assert (refused.status_code, "no more than 31 are paused" in refused.text) == (400, True)
 
 
 @on_each_home

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from shardq.cli.handlers import short_times
-from shardq.cli.render import age, size
+from shardq.cli.render import age, left, size
 from shardq.cli.top.groups import Group
 from shardq.model import CrewMember, TubeView
 from shardq.sampling import HandlerSample, Queued, Sample
@@ -74,7 +74,10 @@ TABLES = {
         handler_rows,
     ),
     "workers": Table(
-        "Workers", ("worker", "pid", "state", "batch", "progress", "for", "memory", "thread", "host"), 0, worker_rows
+        "Workers",
+        ("worker", "pid", "state", "batch", "progress", "for", "left", "memory", "thread", "host"),
+        0,
+        worker_rows,
     ),
     "dead": Table("Dead", ("handler", "letters", "last", "reason", "error", "where"), 1, letter_rows),
     "threads": Table("Threads", ("tube", "queued", "oldest", "worker pid", "failed", "state"), 1, tube_rows),
@@ -136,6 +139,7 @@ def _worker(member: CrewMember) -> Row:
         (str(at.requests or ""), at.requests),
         far,
         (age(at.age_s), at.age_s),
+        (left(member.left_s), member.left_s),
         (size(member.rss_bytes) if member.rss_bytes else "", member.rss_bytes),
         name,
         member.host or "",

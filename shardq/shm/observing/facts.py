@@ -109,12 +109,11 @@ class Facts:
         return found
 
     def _worker(self, slot: int, serving: Serving) -> WorkerFacts:
-        due_ns = self._copies.words[self._copies.layout.slot_word(slot) + at.SLOT_DEADLINE_NS]
         return WorkerFacts(
             self._overviews.at_work_in(slot),
             "stopped" if self._overviews.process_in(slot)[0] == "stopped" else "running",
             None if self._slots.in_my_namespace(slot) else ELSEWHERE,
-            (due_ns - time.monotonic_ns()) / 1e9 if due_ns else None,
+            self._overviews.left_s(slot),
             serving.names(slot),
         )
 

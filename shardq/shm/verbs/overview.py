@@ -50,6 +50,8 @@ class WorkerView:
     """Requests in that batch."""
     batch_age_s: float
     """How long it has had them."""
+    left_s: float | None
+    """How long it still may have them; negative: since when it should have been done. None: as long as it takes."""
     done: float | None
     """How far the batch has come, as its handler says. None: the handler said nothing of it."""
     total: float | None
@@ -143,7 +145,8 @@ class Overview:
 def _member(its: WorkerView, supervisor_pid: int | None) -> CrewMember:
     handler, thread = split_key(its.thread) if its.thread else (None, None)
     at = AtWork(its.number, its.pid, handler, thread, its.batch_count, its.batch_age_s, its.done, its.total, its.note)
-    return CrewMember(ELSEWHERE if its.elsewhere else None, supervisor_pid, its.state, at, its.rss_bytes or None)
+    host = ELSEWHERE if its.elsewhere else None
+    return CrewMember(host, supervisor_pid, its.state, at, its.rss_bytes or None, its.left_s)
 
 
 class Overviews:
@@ -204,6 +207,11 @@ class Overviews:
         done, total, note = progress or (None, None, "")
         number, pid = words[word + at.SLOT_WORKER], words[word + at.SLOT_PID]
         return AtWork(number, pid, handler, name, count, age_s, done, total, note)
+
+    def left_s(self, slot: int) -> float | None:
+        """How long the worker in the slot still may have its batch. None: as long as it takes, or it has none."""
+        due_ns = self._words[self._layout.slot_word(slot) + at.SLOT_DEADLINE_NS]
+        return (due_ns - time.monotonic_ns()) / 1e9 if due_ns else None
 
     def process_in(self, slot: int) -> tuple[str | None, int]:
         """`dead` or `stopped`, None for a process that runs; and its resident memory in bytes, 0 where that cannot be
@@ -273,6 +281,7 @@ class Overviews:
             f"{its.handler}/{its.thread}" if its.handler else None,
             its.requests,
             its.age_s,
+            self.left_s(slot),
             its.done,
             its.total,
             its.note,
