@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from shardq.model import EMPTY, Hand, Terms
 from shardq.outputs import Output
@@ -12,6 +12,9 @@ from tests.faults.kit.scene import KEY, PIPE, Scene, everything, run
 
 OTHER, OTHER_KEY = "app/Job/2/0", "app/Job/2"
 TERMS = {"app/Job": Terms((0,), 2)}
+
+#: What the survivor does before.
+Action = Callable[[Scene], object]
 
 
 def turn(there: Scene, *, stay: bool = True, outputs: Sequence[Output] = ()) -> Hand | None:
@@ -29,6 +32,41 @@ def rest(there: Scene, *, asleep: bool = False) -> None:
 def _fall_asleep(there: Scene) -> None:
     there.hold(3)
     rest(there)
+
+
+def turn_to_the_next(name: str, sleeper: Action) -> Operation:
+    """A turn that goes on to another thread, beside a survivor that sleeps like this."""
+    return Operation(
+        name,
+        turn,
+        lambda s: [s.append(*BATCH), s.append(b"other", pipe=OTHER), sleeper(s)],
+        ready=lambda s: s.hold(3),
+        effect=minus(3),
+        keys=(KEY, OTHER_KEY),
+    )
+
+
+def turn_and_leave_some(name: str, sleeper: Action) -> Operation:
+    """As `turn_to_the_next`, and the thread that is left has messages."""
+    return Operation(
+        name,
+        lambda s: turn(s, stay=False),
+        lambda s: [s.append(*BATCH), s.append(b"other", pipe=OTHER), sleeper(s)],
+        ready=lambda s: s.hold(1),
+        effect=minus(1),
+        keys=(KEY, OTHER_KEY),
+    )
+
+
+def turn_to_nothing(name: str, sleeper: Action) -> Operation:
+    """A turn with the last messages there are."""
+    return Operation(
+        name,
+        turn,
+        lambda s: [s.append(*BATCH), sleeper(s)],
+        ready=lambda s: s.hold(3),
+        effect=minus(3),
+    )
 
 
 def turns() -> Iterator[Operation]:
@@ -52,29 +90,9 @@ def turns() -> Iterator[Operation]:
         effect=minus(2),
         keys=keys,
     )
-    yield Operation(
-        "turn to the next thread",
-        turn,
-        lambda s: [s.append(*BATCH), s.append(b"other", pipe=OTHER), sleep(s)],
-        ready=lambda s: s.hold(3),
-        effect=minus(3),
-        keys=keys,
-    )
-    yield Operation(
-        "turn to the next thread and leave some",
-        lambda s: turn(s, stay=False),
-        lambda s: [s.append(*BATCH), s.append(b"other", pipe=OTHER), sleep(s)],
-        ready=lambda s: s.hold(1),
-        effect=minus(1),
-        keys=keys,
-    )
-    yield Operation(
-        "turn to nothing",
-        turn,
-        lambda s: [s.append(*BATCH), sleep(s)],
-        ready=lambda s: s.hold(3),
-        effect=minus(3),
-    )
+    yield turn_to_the_next("turn to the next thread", sleep)
+    yield turn_and_leave_some("turn to the next thread and leave some", sleep)
+    yield turn_to_nothing("turn to nothing", sleep)
     yield Operation(
         "turn to what is due",
         turn,

@@ -8,7 +8,7 @@ from tests.faults.kit.acts import nap
 from tests.faults.kit.case import BATCH, Operation, minus, one_after_another, plus
 from tests.faults.kit.operations import OPERATIONS
 from tests.faults.kit.scene import KEY, PIPE, Scene
-from tests.faults.kit.turns import OTHER, OTHER_KEY, turn
+from tests.faults.kit.turns import OTHER, OTHER_KEY, turn, turn_and_leave_some, turn_to_nothing, turn_to_the_next
 
 #: Those of all drivers and engines that are of this kind.
 _SHARED = (
@@ -38,37 +38,16 @@ def _appends() -> Iterator[Operation]:
 
 
 def _turns() -> Iterator[Operation]:
-    keys = KEY, OTHER_KEY
-    yield Operation(
-        "turn to the next thread beside a sleeper",
-        turn,
-        lambda s: [s.append(*BATCH), s.append(b"other", pipe=OTHER), nap(s)],
-        ready=lambda s: s.hold(3),
-        effect=minus(3),
-        keys=keys,
-    )
-    yield Operation(
-        "turn to the next thread, and leave some to a sleeper",
-        lambda s: turn(s, stay=False),
-        lambda s: [s.append(*BATCH), s.append(b"other", pipe=OTHER), nap(s)],
-        ready=lambda s: s.hold(1),
-        effect=minus(1),
-        keys=keys,
-    )
+    yield turn_to_the_next("turn to the next thread beside a sleeper", nap)
+    yield turn_and_leave_some("turn to the next thread, and leave some to a sleeper", nap)
+    yield turn_to_nothing("turn with the last batch", lambda s: None)
     yield Operation(
         "turn away from what spans extents",
         turn,
         lambda s: [*(s.append(page) for page in PAGES), s.append(b"other", pipe=OTHER)],
         ready=lambda s: s.hold(len(PAGES)),
         effect=minus(len(PAGES)),
-        keys=keys,
-    )
-    yield Operation(
-        "turn with the last batch",
-        turn,
-        lambda s: s.append(*BATCH),
-        ready=lambda s: s.hold(3),
-        effect=minus(3),
+        keys=(KEY, OTHER_KEY),
     )
     yield Operation(
         "append, turn and append again",
