@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -146,6 +147,56 @@ def test_a_sleeper_whose_thread_was_released_in_c_comes_back_at_once(store: Stor
         rest = store.delivering.rest(hand, NAMES, TERMS, stay=False, asleep=True)
 
     assert rest == (None, True, 0.0)
+
+
+@contextmanager
+def sleeper_above(store: Store) -> Iterator[int]:
+    """Another process that sleeps, for handlers without numbers, of which only Python knows. The place of its state."""
+
+    def attach() -> None:
+        print(store.slot, flush=True)
+        sys.stdin.read()
+
+    other, content = Forked(attach, []), store.segment.bytes
+    try:
+        slot = int(other.line())
+        content[store.segment.layout.served_map + slot * at.SERVED_BYTES] = 1 << at.UNNUMBERED
+        content[sleep_place(store, slot)] = at.ASLEEP
+        yield sleep_place(store, slot)
+    finally:
+        other.kill()
+
+
+def be_called_asleep(store: Store) -> None:
+    """Lie down, and be called for one of two threads that get messages then."""
+    assert store.delivering.rest(None, NAMES, TERMS, stay=False).asleep
+    append(store, ONE, OTHER)
+    assert store.segment.bytes[sleep_place(store, store.slot)] == at.CALLED
+
+
+def test_a_call_that_c_cannot_pass_on_is_passed_on_by_python(store: Store) -> None:
+    be_called_asleep(store)
+
+    with sleeper_above(store) as place:
+        turned = store._parts.core.rest(None, NAMES, TERMS, stay=False, asleep=True, may_sleep=True)
+        assert store.segment.bytes[place] == at.CALLED
+
+    assert turned
+    assert turned.hand
+    assert turned.hand.batch.count == 1
+
+
+def test_what_was_found_in_c_is_in_hand_where_the_guard_is_held_as_the_call_is_to_be_passed_on(store: Store) -> None:
+    be_called_asleep(store)
+
+    with sleeper_above(store) as place, held_after_c(store):
+        rest = store.delivering.rest(None, NAMES, TERMS, stay=False, asleep=True)
+        assert store.segment.bytes[place] == at.ASLEEP
+
+    assert not rest.asleep
+    assert rest.hand
+    assert rest.hand.batch.count == 1
+    assert store.delivering.holds(rest.hand.key, rest.hand.token)
 
 
 def test_a_slot_that_is_given_back_is_not_used_in_c(monkeypatch: pytest.MonkeyPatch) -> None:
