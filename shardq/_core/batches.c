@@ -4,9 +4,6 @@
 
 #include "core.h"
 
-/* Fields of `Terms`. */
-enum { PRIORITIES, LIMIT, TIMEOUT_S, STARVATION_LIMIT, TERMS_FIELDS };
-
 static bool is_ordinary(const Core *core, uint64_t word)
 {
     uint64_t head = load(core, word + AT_TUBE_HEAD_SEQUENCE);
@@ -102,10 +99,12 @@ static bool are_ordinary(PyObject *terms)
 {
     if (!PyTuple_Check(terms) || Py_SIZE(terms) != TERMS_FIELDS)
         return false;
-    PyObject *timeout_s = PyTuple_GetItem(terms, TIMEOUT_S);
+    PyObject *timeout_s = PyTuple_GetItem(terms, TERMS_TIMEOUT_S);
     if (timeout_s != Py_None && !PyFloat_CheckExact(timeout_s) && !PyLong_CheckExact(timeout_s))
         return false;
-    return PyTuple_GetItem(terms, STARVATION_LIMIT) == Py_None && PyTuple_Check(PyTuple_GetItem(terms, PRIORITIES));
+    if (PyTuple_GetItem(terms, TERMS_STARVATION_LIMIT) != Py_None)
+        return false;
+    return PyTuple_Check(PyTuple_GetItem(terms, TERMS_PRIORITIES));
 }
 
 /* Messages of the thread by these terms (NULL: there are none), none where `found->count` is 0. Changes nothing. False:
@@ -116,11 +115,11 @@ bool batch_find(Core *core, uint64_t thread, const Tubes *tubes, PyObject *terms
     found->count = 0;
     if (terms == NULL)
         return true;
-    if (!are_ordinary(terms) || !number_of(PyTuple_GetItem(terms, LIMIT), &limit) || limit <= 0)
+    if (!are_ordinary(terms) || !number_of(PyTuple_GetItem(terms, TERMS_LIMIT), &limit) || limit <= 0)
         return false;
     if (tally_block(core, load(core, thread_word(core, thread) + AT_THREAD_HANDLER)) < 0)
         return false;
-    PyObject *priorities = PyTuple_GetItem(terms, PRIORITIES);
+    PyObject *priorities = PyTuple_GetItem(terms, TERMS_PRIORITIES);
     for (Py_ssize_t n = 0; n < Py_SIZE(priorities) && !found->count; n++) {
         uint64_t tube;
         if (!number_of(PyTuple_GetItem(priorities, n), &found->priority))
@@ -133,7 +132,7 @@ bool batch_find(Core *core, uint64_t thread, const Tubes *tubes, PyObject *terms
 
 static uint64_t deadline_ns(PyObject *terms)
 {
-    PyObject *timeout_s = PyTuple_GetItem(terms, TIMEOUT_S);
+    PyObject *timeout_s = PyTuple_GetItem(terms, TERMS_TIMEOUT_S);
     double seconds = timeout_s == Py_None ? 0 : PyFloat_AsDouble(timeout_s);
     PyErr_Clear(); /* of a number beyond all measure */
     return seconds > 0 && seconds < 1e9 ? clock_ns(CLOCK_MONOTONIC) + (uint64_t)(seconds * 1e9) : 0;

@@ -52,7 +52,8 @@ bool claims_work_arrived(Core *core, uint64_t thread)
     if (state != AT_THREAD_BOUND)
         return true;
     uint64_t slot = slot_of(load(core, thread_word(core, thread) + AT_THREAD_OWNER));
-    if (slot_sleeps(core, slot))
+    /* Another program may have written there since `claims_take_work`. */
+    if (slot < core->at.slots && slot_sleeps(core, slot))
         slot_call(core, slot);
     return true;
 }

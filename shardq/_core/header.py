@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from zlib import crc32
 
+from shardq.model import Hand, Terms
 from shardq.model import tallies as model_tallies
 from shardq.shm import words
 from shardq.shm.files import lock_bytes
@@ -42,6 +43,10 @@ _TEXT = """\
 """
 
 
+#: The fields of tuples, which C reads by their places.
+FIELDS = {"HAND": Hand._fields, "TERMS": Terms._fields}
+
+
 def constants() -> dict[str, int]:
     """All numbers, by their names in C."""
     found = {f"AT_{name}": value for name, value in vars(words).items() if name.isupper() and type(value) is int}
@@ -61,6 +66,8 @@ def constants() -> dict[str, int]:
         "TALLY_PER_ONE": tallies.PER_ONE,
         "TALLY_RATED_EACH_NS": tallies._RATED_EACH_NS,
         "TALLY_BUCKETS": model_tallies.BUCKETS,
+        **{f"{name}_FIELDS": len(fields) for name, fields in FIELDS.items()},
+        **{f"{name}_{field}".upper(): n for name, fields in FIELDS.items() for n, field in enumerate(fields)},
     }
 
 

@@ -36,7 +36,10 @@ void journal_note(Core *core, uint64_t entry, uint64_t word, uint64_t value)
 void journal_commit(Core *core, uint64_t count)
 {
     store(core, AT_STORES, count);
-    for (uint64_t entry = core->at.stores_word; count; count--, entry += 2)
-        store(core, load(core, entry), load(core, entry + 1));
+    for (uint64_t entry = core->at.stores_word; count; count--, entry += 2) {
+        uint64_t word = load(core, entry);
+        if (word < core->at.total_bytes / AT_WORD) /* else another program wrote there meanwhile */
+            store(core, word, load(core, entry + 1));
+    }
     store(core, AT_STORES, 0);
 }

@@ -43,16 +43,18 @@ static bool take_hand(Core *core, Turn *turn, PyObject *hand)
     turn->has_hand = hand != Py_None;
     if (!turn->has_hand)
         return true;
-    if (!PyTuple_Check(hand) || Py_SIZE(hand) != 3 || !PyLong_CheckExact(PyTuple_GetItem(hand, 1)))
+    if (!PyTuple_Check(hand) || Py_SIZE(hand) != HAND_FIELDS)
         return false;
-    turn->token = PyLong_AsUnsignedLongLong(PyTuple_GetItem(hand, 1));
+    if (!PyLong_CheckExact(PyTuple_GetItem(hand, HAND_TOKEN)))
+        return false;
+    turn->token = PyLong_AsUnsignedLongLong(PyTuple_GetItem(hand, HAND_TOKEN));
     if (PyErr_Occurred()) {
         PyErr_Clear();
         return false;
     }
-    if (!take_batch(core, turn, PyTuple_GetItem(hand, 2)))
+    if (!take_batch(core, turn, PyTuple_GetItem(hand, HAND_BATCH)))
         return false;
-    return turn->place || take_thread(core, turn, PyTuple_GetItem(hand, 0));
+    return turn->place || take_thread(core, turn, PyTuple_GetItem(hand, HAND_KEY));
 }
 
 /* What is asked. False: it is not the frequent case. */

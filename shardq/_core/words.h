@@ -254,6 +254,15 @@
 #define TALLY_PER_ONE 104857
 #define TALLY_RATED_EACH_NS 200000000
 #define TALLY_BUCKETS 64
+#define HAND_FIELDS 3
+#define TERMS_FIELDS 4
+#define HAND_KEY 0
+#define HAND_TOKEN 1
+#define HAND_BATCH 2
+#define TERMS_PRIORITIES 0
+#define TERMS_LIMIT 1
+#define TERMS_TIMEOUT_S 2
+#define TERMS_STARVATION_LIMIT 3
 
 /* Of the times of so many bits: the bucket of the shortest, and behind which times the next two begin. */
 #define TALLY_STEPS     {0, 953.67431640625, 1348.699152348609}, \
@@ -322,7 +331,7 @@
     {63, HUGE_VAL, HUGE_VAL}, \
     {63, HUGE_VAL, HUGE_VAL},
 
-#define WORDS_DIGEST 1429097246U
+#define WORDS_DIGEST 1183533668U
 
 /* What is read of a Layout. */
 #define LAYOUT_NUMBERS(each) \

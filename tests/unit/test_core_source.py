@@ -24,6 +24,15 @@ def test_the_numbers_in_c_are_those_in_python() -> None:
     assert CORE.joinpath("words.h").read_text() == header.text(), "run `python -m shardq._core.header`"
 
 
+def test_an_extension_that_was_compiled_with_fields_in_another_order_is_known_by_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, fields in header.FIELDS.items():
+        with monkeypatch.context() as patch:
+            patch.setitem(header.FIELDS, name, fields[::-1])
+            assert header.digest(header.constants()) != header.WORDS_DIGEST
+
+
 def complaints(directory: Path, *sources: Path) -> str:
     """What the compiler says of them, in a directory for what it makes."""
     options = ("-Wall", "-Wextra", "-Werror", "-O2", "-fPIC", "-fvisibility=hidden", f"-I{INCLUDE}", f"-I{CORE}")

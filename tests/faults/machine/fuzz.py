@@ -5,6 +5,11 @@
 prints each seed as it begins, and last a JSON object: how many calls worked or raised what, and how many of them the
 core did. It fails where a call raises anything else than an error of shardq, takes a second of the processor, or leaves
 the guard held; and it dies where the core kills it.
+
+    python -m tests.faults.machine.fuzz beside COUNT
+
+has another process write into what a section has looked at, while the core appends so many times: places in its
+journal, and the owner of a thread. It prints how many appends the core did.
 """
 
 from __future__ import annotations
@@ -20,9 +25,11 @@ from typing import Any
 
 from shardq.drivers import SharedStorage
 from shardq.model import EMPTY, Hand, Terms
+from shardq.shm import words as at
 from shardq.shm.files.own_files import remove_files
 from shardq.shm.registry import close_store
 from tests.faults.kit.damage import called, damage
+from tests.faults.kit.points import Child, Gate
 from tests.faults.machine.sections import teach
 from tests.support.drivers import MIB
 from tests.support.engines import using
@@ -31,14 +38,24 @@ NAME = f"fuzz-{os.getpid()}"
 KEYS = [f"app/Job/{thread}" for thread in range(4)]
 PIPES = [f"{key}/0" for key in KEYS]
 TERMS = {"app/Job": Terms((0,), 2)}
+#: Appends to a segment into which another process writes.
+CALLS = 5000
+#: Tubes of a wide call: of its commit, much is noted before the first is stored.
+WIDE = [f"app/Job/{thread}/0" for thread in range(4, 48)]
+#: A word that no segment has.
+BEYOND = 1 << 50
 #: Rounds of damage that a segment stands.
 ROUNDS = 4
 
 
 def main() -> None:
-    first, count = map(int, sys.argv[1:])
+    count = int(sys.argv[2])
     seen: Counter[str] = Counter()
     with using("c"):
+        if sys.argv[1] == "beside":
+            print(beside(count))
+            return
+        first = int(sys.argv[1])
         for seed in range(first, first + count):
             print(seed, flush=True)
             seen += case(seed)
@@ -113,6 +130,52 @@ def verbs(storage: SharedStorage, tokens: dict[str, int], random: Random) -> dic
         "rest": lambda: storage.rest(hand(2, 0), None, TERMS, 0.001),
         "first turn": lambda: storage.turn(None, None, TERMS),
     }
+
+
+def beside(count: int) -> int:
+    """Append so often while another process writes, to several segments; how often the core did."""
+    return sum(beside_one(write) for write in (write_places, write_owners) for _ in range(count // CALLS))
+
+
+def beside_one(write: Callable[[SharedStorage], None]) -> int:
+    """The same, to one segment. None of the values leads to a word of it: so each append can be the frequent case."""
+    storage = SharedStorage.create(NAME, 64 * MIB, threads=64)
+    try:
+        parts = [(pipe, [b"message"]) for pipe in (*PIPES, *WIDE)]
+        assert storage.store.appending.append(parts)
+        assert storage.store.delivering.claim(KEYS[0])
+        teach(storage.store)
+        engine, begun = storage.store._parts.core._engine, Gate()
+        assert engine is not None
+        writer = Child(lambda: [begun.wait(), write(storage)])
+        try:
+            begun.reached()
+            begun.open()
+            return sum(isinstance(engine.append(parts, at.GENERAL), tuple) for _ in range(CALLS))
+        finally:
+            writer.kill()
+    finally:
+        close_store(storage.store)
+        remove_files(NAME)
+
+
+def write_places(storage: SharedStorage) -> None:
+    """For ever, have a commit store beyond the segment."""
+    words, noted = storage.store.segment.words, storage.store.segment.layout.stores_word
+    while True:
+        words[noted] = BEYOND
+
+
+def write_owners(storage: SharedStorage) -> None:
+    """For ever, have a thread belong to a slot beyond all slots, which seems to sleep, and to the one that has it."""
+    segment, layout = storage.store.segment, storage.store.segment.layout
+    words, slot = segment.words, layout.slots + 5
+    owner = layout.thread_word(storage.store._parts.tubes.directory.thread(KEYS[0])) + at.THREAD_OWNER
+    right, wrong = words[owner], words[owner] & ~0xFFFF | slot + 1
+    segment.bytes[layout.sleep_map + slot] = at.ASLEEP
+    while True:
+        words[owner] = wrong
+        words[owner] = right
 
 
 if __name__ == "__main__":

@@ -42,8 +42,11 @@ class Mutant(NamedTuple):
 
 _COUNT = "    store(core, AT_STORES, count);\n"
 _APPLY = (
-    "    for (uint64_t entry = core->at.stores_word; count; count--, entry += 2)\n"
-    "        store(core, load(core, entry), load(core, entry + 1));\n"
+    "    for (uint64_t entry = core->at.stores_word; count; count--, entry += 2) {\n"
+    "        uint64_t word = load(core, entry);\n"
+    "        if (word < core->at.total_bytes / AT_WORD) /* else another program wrote there meanwhile */\n"
+    "            store(core, word, load(core, entry + 1));\n"
+    "    }\n"
 )
 _NOTE_PLACE = "    store(core, core->at.stores_word + 2 * entry, word);\n"
 _OWNER = "    store(core, core->at.extent_owners_word + extent->number, tube + 1);\n"
