@@ -182,8 +182,10 @@ def test_a_call_that_c_cannot_pass_on_is_passed_on_by_python(store: Store) -> No
         assert store.segment.bytes[place] == at.CALLED
 
     assert turned
-    assert turned.hand
-    assert turned.hand.batch.count == 1
+    hand, done, _ = turned
+    assert done
+    assert hand
+    assert hand.batch.count == 1
 
 
 def test_what_was_found_in_c_is_in_hand_where_the_guard_is_held_as_the_call_is_to_be_passed_on(store: Store) -> None:
