@@ -4,7 +4,6 @@
 #ifndef SHARDQ_CPYTHON_H
 #define SHARDQ_CPYTHON_H
 
-#define PY_SSIZE_T_CLEAN
 #include <pyconfig.h>
 /* A Python without a global lock has no limited interface: its extension is its own. */
 #ifndef Py_GIL_DISABLED

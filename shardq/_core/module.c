@@ -195,14 +195,15 @@ static PyObject *core_learn_thread(Core *core, PyObject *arguments)
 static PyObject *core_learn_served(Core *core, PyObject *arguments)
 {
     PyObject *names;
-    const char *bits;
-    Py_ssize_t length;
-    if (!PyArg_ParseTuple(arguments, "Oy#", &names, &bits, &length))
+    Py_buffer bits;
+    /* `y#` would do with the headers of one version what another one refuses, see PY_SSIZE_T_CLEAN. */
+    if (!PyArg_ParseTuple(arguments, "Oy*", &names, &bits))
         return NULL;
-    if (length == AT_SERVED_BYTES) {
+    if (bits.len == AT_SERVED_BYTES) {
         replace(&core->served, Py_NewRef(names));
-        memcpy(core->served_bits, bits, AT_SERVED_BYTES);
+        memcpy(core->served_bits, bits.buf, AT_SERVED_BYTES);
     }
+    PyBuffer_Release(&bits);
     Py_RETURN_NONE;
 }
 

@@ -62,6 +62,14 @@ def test_one_file_alone_brings_the_interface_of_python() -> None:
     assert [path.name for path in files if included.search(path.read_text())] == ["cpython.h"]
 
 
+def test_no_format_means_another_thing_with_the_headers_of_another_version() -> None:
+    """What is built with those of 3.13 and has a `#` is refused by 3.12."""
+    formats = re.compile(r'(?:PyArg_\w+|Py_\w*BuildValue\w*)\([^;]*?"([^"]*)"')
+    found = {path.name: formats.findall(path.read_text()) for path in CORE.glob("*.c")}
+    assert any(found.values())
+    assert {name: its for name, its in found.items() if any("#" in each for each in its)} == {}
+
+
 def test_the_map_of_the_extension_names_each_of_its_files() -> None:
     named = {line.split("`")[1] for line in _map().splitlines() if line.startswith("* `")}
     assert named == {path.name for path in (*CORE.glob("*.c"), *CORE.glob("*.h"))}
