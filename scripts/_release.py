@@ -1,13 +1,14 @@
 """The checks of `scripts/release`, which calls this with the standard library alone.
 
-ready              whether this tree may be released: prints a line for each reason why not, and ends with 1 then
-version            prints the version
-lend PYTHON        lets the environment of PYTHON import what this one has installed
-installed PYTHON   whether what is installed in the environment of PYTHON is whole, and works
+ready                     whether this tree may be released: prints a line for each reason why not, and ends with 1 then
+version                   prints the version
+lend PYTHON               lets the environment of PYTHON import what this one has installed
+installed PYTHON [CORE]   whether what is installed in the environment of PYTHON is whole, works, and has this core
 """
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -50,23 +51,33 @@ def lend(python: str) -> None:
             (place / entry.name).symlink_to(entry)
 
 
-def faults(root: Path, python: str) -> Iterator[str]:
-    """What is wrong with the package that is installed in the environment of this interpreter."""
+def faults(root: Path, python: str, core: str) -> Iterator[str]:
+    """What is wrong with the package that is installed in the environment of this interpreter.
+
+    `core` is the one that it has to have, `c` or `python`; empty: either one.
+    """
     package = Path(_said(python, "import shardq; print(shardq.__file__)")).parent
     if not package.is_relative_to(Path(python).parents[1]):
         yield f"{package} is not installed in that environment"
     if absent := missing(root, package):
         yield f"these files are not installed, see [tool.setuptools.package-data]: {', '.join(absent)}"
     printed = _ran(Path(python).with_name("shardq"), "--version")
-    # Behind the version it may say how the package was built.
-    if printed.split()[:2] != ["shardq", version(root)]:
-        yield f"shardq --version prints {printed!r}"
+    said = re.fullmatch(r"shardq (\S+) \(core: (c|python)\)\n", printed)
+    if not said or said[1] != version(root) or (core and said[2] != core):
+        yield f"shardq --version prints {printed!r}, with the core {core or 'in C or Python'} to be there"
+        return
+    for each in dict.fromkeys((said[2], "python")):
+        yield from wrong_example(root, python, each)
+
+
+def wrong_example(root: Path, python: str, core: str) -> Iterator[str]:
+    """What is wrong with what the first example of the README does over this core."""
     code, output = example(root)
     with tempfile.NamedTemporaryFile("w", suffix=".py") as script:
         script.write(code)
         script.flush()
-        if (printed := _ran(python, script.name)) != output:
-            yield f"the first example of README.md prints {printed!r}"
+        if (printed := _ran(python, script.name, SHARDQ_CORE=core)) != output:
+            yield f"the first example of README.md prints {printed!r} with SHARDQ_CORE={core}"
 
 
 def missing(root: Path, package: Path) -> list[str]:
@@ -92,18 +103,21 @@ def _said(python: str, code: str) -> str:
     return _ran(python, "-P", "-c", code).strip()
 
 
-def _ran(*words: str | Path) -> str:
+def _ran(*words: str | Path, **variables: str) -> str:
     """What a command prints. Where it fails, what it complains of stands on standard error."""
-    return subprocess.run(words, stdout=subprocess.PIPE, text=True, timeout=_TIMEOUT_S, check=True).stdout
+    environment = os.environ | variables
+    return subprocess.run(
+        words, stdout=subprocess.PIPE, text=True, env=environment, timeout=_TIMEOUT_S, check=True
+    ).stdout
 
 
-def main(command: str, python: str = "") -> int:
+def main(command: str, python: str = "", core: str = "") -> int:
     if command == "version":
         print(version())
     elif command == "lend":
         lend(python)
     elif command in ("ready", "installed"):
-        reasons = list(not_ready(ROOT) if command == "ready" else faults(ROOT, python))
+        reasons = list(not_ready(ROOT) if command == "ready" else faults(ROOT, python, core))
         print(*(f"not ready: {reason}" for reason in reasons), sep="\n", end="\n" if reasons else "", file=sys.stderr)
         return 1 if reasons else 0
     else:
