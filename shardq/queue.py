@@ -33,7 +33,7 @@ from shardq.handling.info import HandlerInfo
 from shardq.handling.inside import inside_handler
 from shardq.handling.newcomers import announce
 from shardq.handling.prepared import Encode, Prepared, messages_of, prepare
-from shardq.handling.routing import Addressed, check_types, usable
+from shardq.handling.routing import check_types, usable
 from shardq.later.requests import Later
 from shardq.model import Part
 from shardq.protocols import Serializer, Storage
@@ -100,10 +100,13 @@ class Queue(Calling, Ticketing):
         if _is_awaitable(routes):
             routes = await routes
         time = when(defer, schedule) if schedule or defer is not None else None
-        limits = self.storage.limits.of_step(examined=if_not_exists or time is not None)
-        accepted, number, follow_up = 0, 0, inside_handler()
+        is_plain = time is None and not if_not_exists
+        limits = self.storage.limits if is_plain else self.storage.limits.of_step(examined=True)
         with sending(facts.name, len(requests), again=bool(schedule)) as sent:
             call = prepare(facts, requests, routes, self._encoding(sent), limits)
+            if is_plain and (accepted := self._stored_at_once(call)):
+                return accepted
+            accepted, number, follow_up = 0, 0, inside_handler()
             try:
                 for number, step in enumerate(call.steps):
                     taken = await self.storage.append(step, when=time, absent=if_not_exists, follow_up=follow_up)
@@ -129,20 +132,23 @@ class Queue(Calling, Ticketing):
         it raises `QueueFull` instead. Where a loop runs in this thread, which no plain handler sees, it does not wait
         either, and raises `HandlerError` where `route()` itself has to.
         """
-        may_wait = not _loop_runs()
         schedule = "" if recurrent is None else written(recurrent)
         facts, routes = self._routed(handler, requests)
         if _is_awaitable(routes):
-            routes = _result(routes, may_wait)
+            routes = _result(routes, may_wait=not _loop_runs())
         time = when(defer, schedule) if schedule or defer is not None else None
-        limits = self.storage.limits.of_step(examined=if_not_exists or time is not None)
-        accepted, number, follow_up = 0, 0, inside_handler()
+        is_plain = time is None and not if_not_exists
+        limits = self.storage.limits if is_plain else self.storage.limits.of_step(examined=True)
         with sending(facts.name, len(requests), again=bool(schedule)) as sent:
             call = prepare(facts, requests, routes, self._encoding(sent), limits)
+            if is_plain and (accepted := self._stored_at_once(call)):
+                return accepted
+            accepted, number, follow_up = 0, 0, inside_handler()
             try:
                 for number, step in enumerate(call.steps):
                     taken = drive(self.storage.append(step, when=time, absent=if_not_exists, follow_up=follow_up))
                     if taken is None:
+                        may_wait = not _loop_runs()
                         if not (may_wait and self._waits_when_full()):
                             raise call.full(number)
                         taken = _result(self.storage.append_when_room(step, when=time, absent=if_not_exists), may_wait)
@@ -223,7 +229,7 @@ class Queue(Calling, Ticketing):
         were. Schedules go on: `recurrent.cancel` ends them.
         """
         messages = await self._addressed(handler, requests)
-        return sum([await self.storage.remove(pipe, *its) for pipe, its in messages.groups.items()])
+        return sum([await self.storage.remove(pipe, *its) for pipe, its in messages.items()])
 
     def cancel_sync(self, handler: type[Handler[Any]], *requests: Any) -> int:
         """`cancel` for code without an event loop, and for plain handlers."""
@@ -231,7 +237,7 @@ class Queue(Calling, Ticketing):
         if _is_awaitable(routes):
             routes = _result(routes, may_wait=not _loop_runs())
         messages = messages_of(facts, requests, routes, self._messages)
-        return sum(drive(self.storage.remove(pipe, *its)) for pipe, its in messages.groups.items())
+        return sum(drive(self.storage.remove(pipe, *its)) for pipe, its in messages.items())
 
     @property
     def recurrent(self) -> Recurrent:
@@ -263,9 +269,9 @@ class Queue(Calling, Ticketing):
 
     async def _unschedule(self, handler: type[Handler[Any]], *requests: Any) -> int:
         messages = await self._addressed(handler, requests)
-        return sum([await self.storage.unschedule(pipe, *its) for pipe, its in messages.groups.items()])
+        return sum([await self.storage.unschedule(pipe, *its) for pipe, its in messages.items()])
 
-    async def _addressed(self, handler: type[Handler[Any]], requests: Sequence[Any]) -> Addressed:
+    async def _addressed(self, handler: type[Handler[Any]], requests: Sequence[Any]) -> dict[str, list[bytes]]:
         """The messages of these requests, by tube."""
         facts, routes = self._routed(handler, requests)
         if _is_awaitable(routes):
@@ -288,6 +294,12 @@ class Queue(Calling, Ticketing):
         if self.storage.settings.check:
             check_round_trip(self.serializer, facts.kind, requests, messages)
         return messages
+
+    def _stored_at_once(self, call: Prepared) -> int:
+        """How many requests the storage took without a wait: all of the call, or none."""
+        if len(call.steps) != 1:
+            return 0
+        return self.storage.append_at_once(call.steps[0], follow_up=inside_handler())
 
     def _waits_when_full(self) -> bool:
         return self.storage.settings.when_full == "wait" and not inside_handler()

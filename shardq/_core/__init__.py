@@ -1,7 +1,9 @@
-"""The frequent case of two verbs of shared memory in C. Nothing here is needed: `shm` does all of it in Python.
+"""The frequent case of some verbs of shared memory in C, and of what comes before an append. Nothing here is needed:
+`shm` and `handling` do all of it in Python.
 
-`engine` is the extension, which is there where it could be compiled. `shm.core` chooses, and asks it first. What is not
-the frequent case, it leaves to Python, having changed nothing. The files, each after those that it uses:
+`engine` is the extension, which is there where it could be compiled; `choice.py` says whether to use it. `shm.core` and
+`handling.plain` ask it first. What is not the frequent case, it leaves to Python, having changed nothing. The files,
+each after those that it uses:
 
 * `words.h`: the numbers of `shm.words` and of some other modules; `header.py` alone writes it
 * `cpython.h`: the part of CPython's interface that they use, which all supported versions have
@@ -21,7 +23,8 @@ the frequent case, it leaves to Python, having changed nothing. The files, each 
 * `results.c`: what a turn is asked, and what came of it, as Python sees them
 * `plan.c`: where the messages of a call go; changes nothing
 * `append.c`: storing a call (`shm/verbs/appending.py`)
-* `module.c`: the type `Core` as Python sees it
+* `step.c`: the messages of a call by tube (`handling/prepared.py`); knows no segment
+* `module.c`: the extension as Python sees it
 
 Two rules. The order of the stores is that of the Python code: so its repair mends what a process left that died here.
 And each word of the segment is checked before it is used as a place: where one is odd, Python gets the verb, and says

@@ -309,4 +309,7 @@ typedef enum { GENERAL_WAY, STORED, STORED_TO_MEND } Appended;
 
 Appended append_call(Core *core, Call *call);
 
+/* step.c: of the module, without a segment */
+PyObject *one_step(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
+
 #endif

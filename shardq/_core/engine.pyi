@@ -1,10 +1,10 @@
 """The extension, as it is there where it could be compiled."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from mmap import mmap
 from typing import Any, Literal
 
-from shardq.model import AllTerms, Hand
+from shardq.model import AllTerms, Hand, Limits
 
 #: What was handed out: pipe, first number, number behind the last, ends of 4 bytes each, the messages, when (Unix us).
 Batch = tuple[str, int, int, bytes, bytes, int]
@@ -14,6 +14,11 @@ Told = tuple[int, tuple[int, ...], tuple[str, int, Batch | None] | None, bool, b
 
 #: Of the numbers that it was compiled from: see `header.digest`.
 WORDS_DIGEST: int
+
+def one_step(
+    kind: type, places: Any, messages: Any, pipes: Mapping[Any, str], limits: Limits, /
+) -> list[tuple[str, list[bytes]]] | None:
+    """See `shardq.handling.plain`. Places are integers, or tuples of two."""
 
 class Core:
     """A process's part of one segment. All methods come back at once, and change nothing where they return None."""

@@ -1,4 +1,4 @@
-/* The extension as Python sees it: the type `Core`, a process's part of one segment. See `engine.pyi`. */
+/* The extension as Python sees it: the type `Core`, a process's part of one segment, and `one_step`. See `engine.pyi`. */
 #include <fcntl.h>
 #include <string.h>
 
@@ -304,10 +304,16 @@ static PyType_Spec core_spec = {
     .slots = core_slots,
 };
 
+static PyMethodDef functions[] = {
+    {"one_step", (PyCFunction)(void (*)(void))one_step, METH_FASTCALL, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
 static struct PyModuleDef module = {
     PyModuleDef_HEAD_INIT,
     .m_name = "shardq._core.engine",
     .m_size = -1,
+    .m_methods = functions,
 };
 
 /* Make both types, and give the module the one that Python uses. */

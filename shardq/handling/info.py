@@ -24,27 +24,22 @@ from shardq.handling.checks import (
     checked_size,
     does_something,
 )
+from shardq.handling.pipes import Pipes, PipesOfRoutes
 from shardq.handling.request_types import concrete_types, find_request_type, find_result_type
 from shardq.handling.route_by import RouteBy, is_declared
-from shardq.model import Route, Terms, handler_name
+from shardq.model import Terms, handler_name
 from shardq.text.portrait import line
+
+#: No attribute of a class.
+_NOT_READ = object()
 
 
 class HandlerInfo:
     """Get one from `info_of`. It does not keep its class alive."""
 
     __slots__ = (
-        "_checked",
-        "_class",
-        "_priorities",
-        "_secrets",
-        "by",
-        "kind",
-        "name",
-        "one_by_one",
-        "result",
-        "suspends",
-        "types",
+        *("_class", "_pipes", "_priorities", "_read", "_secrets"),
+        *("by", "kind", "name", "one_by_one", "result", "suspends", "types"),
     )
 
     def __init__(self, handler: type[Handler[Any]]) -> None:
@@ -64,20 +59,30 @@ class HandlerInfo:
         check_can_be_made(handler)
         self.by = RouteBy(handler) if is_declared(handler) else None
         """Where its requests go, if it declares that. None: its `route` says so."""
-        self._checked: tuple[Any, Any] | None = None
+        self._read: tuple[Any, Any] = _NOT_READ, None
+        """Its `priorities` and its `starvation_limit` when they were checked last."""
         self._priorities: tuple[int, ...] = ()
+        self._pipes: PipesOfRoutes | None = None
         self._secrets: Secrets | None = None
 
     @property
     def priorities(self) -> tuple[int, ...]:
         """Those that its requests may have, in order of service. Raises `HandlerError` for what cannot be that."""
         handler = self._handler
-        if self._checked is None or (
-            handler.priorities is not self._checked[0] or handler.starvation_limit != self._checked[1]
-        ):
+        if handler.priorities is not self._read[0] or handler.starvation_limit != self._read[1]:
             self._priorities = check_priorities(handler)
-            self._checked = handler.priorities, handler.starvation_limit
+            self._read = handler.priorities, handler.starvation_limit
         return self._priorities
+
+    @property
+    def pipes(self) -> Pipes:
+        """Those of the places that its requests may go to. Raises `HandlerError` as `priorities`."""
+        if self.by is not None:
+            return self.by.pipes
+        priorities, pipes = self.priorities, self._pipes
+        if pipes is None or pipes.priorities is not priorities:
+            pipes = self._pipes = PipesOfRoutes(self.name, priorities)
+        return pipes
 
     @property
     def secrets(self) -> Secrets:
@@ -90,10 +95,6 @@ class HandlerInfo:
     def secrets_of_results(self) -> Secrets:
         """Where a list of its results has secrets."""
         return secrets_of(self.result, self._handler.secret_fields).of_each()
-
-    def pipe(self, route: Route) -> str:
-        """`Tube.pipe`, with the name found out before."""
-        return f"{self.name}/{route.thread}/{route.priority}"
 
     def check(self) -> None:
         """Raise `HandlerError` where the class does nothing, or says something about itself that cannot be."""

@@ -19,13 +19,15 @@ from shardq.handler import handling
 
 _threads: WeakSet[threading.Thread] = WeakSet()
 """Started by handlers' code."""
+_had_threads = False
+"""Whether there ever were some."""
 _whole_process = False
 _loops, _counting = 0, threading.Lock()
 
 
 def inside_handler() -> bool:
     """Whether the calling code is a handler's, in any thread."""
-    return bool(handling.get()) or _whole_process or (bool(_threads) and threading.current_thread() in _threads)
+    return bool(handling.get()) or _whole_process or (_had_threads and threading.current_thread() in _threads)
 
 
 def take_process() -> None:
@@ -58,8 +60,10 @@ _start = threading.Thread.start
 
 
 def _noted_start(thread: threading.Thread) -> None:
+    global _had_threads
     if inside_handler():
         _threads.add(thread)
+        _had_threads = True
     _start(thread)
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from shardq.errors import QueueFull, StorageMoved, StorageUnconfirmed
 from shardq.handling.info import HandlerInfo
 from shardq.handling.inside import inside_handler
 from shardq.handling.limits import check_limits
-from shardq.handling.routing import Addressed, addressed, grouped
+from shardq.handling.pipes import Pipes
+from shardq.handling.routing import check_routes, grouped
 from shardq.handling.steps import steps_of
 from shardq.model import Limits, Part
 from shardq.text.wording import counted
@@ -19,13 +21,21 @@ from shardq.text.wording import counted
 Encode = Callable[[HandlerInfo, Sequence[Any]], list[bytes]]
 
 
-class Prepared(NamedTuple):
+@dataclass(slots=True)
+class Prepared:
     """A call that can be stored, step by step."""
 
     facts: HandlerInfo
     requests: Sequence[Any]
-    messages: Addressed
+    pipes: Pipes
+    places: Sequence[Any]
+    """Of each request."""
     steps: Sequence[Sequence[Part]]
+
+    @property
+    def parts(self) -> list[Part]:
+        """Those of all steps."""
+        return [part for step in self.steps for part in step]
 
     def left(self, stored: int, pipes: Collection[str] = ()) -> list[Any]:
         """The requests that are in none of the first `stored` steps, in the order of the call. `pipes`: of the step
@@ -37,7 +47,8 @@ class Prepared(NamedTuple):
                 if number < stored or pipe in pipes:
                     counts[pipe] += len(messages)
         left = list[Any]()
-        for request, pipe in zip(self.requests, self.messages.pipes, strict=True):
+        for request, place in zip(self.requests, self.places, strict=True):
+            pipe = self.pipes[place]
             if counts[pipe]:
                 counts[pipe] -= 1
             else:
@@ -64,17 +75,29 @@ def prepare(facts: HandlerInfo, requests: Sequence[Any], routes: Any, encode: En
     """The call that stores these requests. Raises `HandlerError`, `RequestError` and `MessageTooLarge` for what can
     never be stored.
     """
-    messages = messages_of(facts, requests, routes, encode)
-    steps = steps_of(list(messages.groups.items()), limits)
-    check_limits(steps, limits, requests, messages.pipes)
-    return Prepared(facts, requests, messages, steps)
+    pipes = facts.pipes
+    places = routes if facts.by is None else facts.by.places(requests)
+    messages = encode(facts, requests)
+    step = pipes.one_step(pipes.kind, places, messages, pipes, limits)
+    if step is not None:
+        return Prepared(facts, requests, pipes, places, [step])
+    groups = _by_pipe(facts, requests, places, messages)
+    steps = steps_of(list(groups.items()), limits)
+    check_limits(steps, limits, requests, map(pipes.__getitem__, places))
+    return Prepared(facts, requests, pipes, places, steps)
 
 
-def messages_of(facts: HandlerInfo, requests: Sequence[Any], routes: Any, encode: Encode) -> Addressed:
+def messages_of(facts: HandlerInfo, requests: Sequence[Any], routes: Any, encode: Encode) -> dict[str, list[bytes]]:
     """The messages for each tube. `routes` is what `route()` returned, None for a handler that declares its routes.
     Raises `HandlerError` for what `route()` got wrong, and `RequestError`.
     """
-    if facts.by is not None:
-        places = facts.by.places(requests)
-        return grouped(facts.by.pipe, places, encode(facts, requests))
-    return addressed(facts, requests, routes, encode(facts, requests))
+    places = routes if facts.by is None else facts.by.places(requests)
+    return _by_pipe(facts, requests, places, encode(facts, requests))
+
+
+def _by_pipe(
+    facts: HandlerInfo, requests: Sequence[Any], places: Any, messages: Sequence[bytes]
+) -> dict[str, list[bytes]]:
+    if facts.by is None:
+        check_routes(facts, requests, places)
+    return grouped(facts.pipes, places, messages)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 from shardq.errors import RequestError, shown
+from shardq.handling.pipes import REMEMBERED, Pipes
 from shardq.model import Route, handler_name, thread_of
 from shardq.text.printable import type_name
 
@@ -14,8 +15,6 @@ from shardq.text.printable import type_name
 _EXACT = frozenset((str, bytes, int, bool))
 #: All keys that `Route.by` takes.
 _KEYS = (str, bytes, bytearray, memoryview, int)
-#: So many keys are remembered with their threads, for each handler class.
-REMEMBERED = 16_384
 #: Longest text, and largest integer, that is remembered.
 _LONGEST_KEY, _LARGEST_KEY = 64, 1 << 64
 
@@ -43,11 +42,12 @@ class RouteBy:
 
     def __init__(self, handler: type[Any]) -> None:
         name = handler_name(handler)
-        self._name = name
         self._key = _Reader(f"{name}.route_by", handler.route_by)
         self._threads = _Threads(handler.threads)
         self._priority = None if handler.priority_by is None else _Reader(f"{name}.priority_by", handler.priority_by)
         self._priorities = frozenset(handler.priorities or (0,))
+        self.pipes = Pipes(name, int if self._priority is None else tuple)
+        """Of its places."""
 
     def routes(self, requests: Sequence[Any]) -> list[Route]:
         """The same as `Route` objects, for code that calls `Handler.route` itself."""
@@ -55,16 +55,11 @@ class RouteBy:
         return list(map(Route, threads, priorities or [0] * len(threads)))
 
     def places(self, requests: Sequence[Any]) -> Sequence[Place]:
-        """Where each request goes, for `pipe`. Raises `RequestError` for a request whose key or priority cannot be, and
-        what a function of the handler raises.
+        """Where each request goes, for `pipes`. Raises `RequestError` for a request whose key or priority cannot be,
+        and what a function of the handler raises.
         """
         threads, priorities = self._threads_of(requests), self._priorities_of(requests)
         return threads if priorities is None else list(zip(threads, priorities, strict=True))
-
-    def pipe(self, place: Place) -> str:
-        """The pipe of a place."""
-        thread, priority = (place, 0) if self._priority is None else place
-        return f"{self._name}/{thread}/{priority}"
 
     def _threads_of(self, requests: Sequence[Any]) -> list[int]:
         keys = self._key.read(requests)
@@ -79,7 +74,7 @@ class RouteBy:
         if self._priority is None:
             return None
         priorities, listed = self._priority.read(requests), self._priorities
-        if not frozenset((int,)).issuperset(map(type, priorities)) or not listed.issuperset(priorities):
+        if not {int}.issuperset(map(type, priorities)) or not listed.issuperset(priorities):
             position = next(n for n, p in enumerate(priorities) if type(p) is not int or p not in listed)
             raise RequestError(
                 f"request {position}, {shown(requests[position])}, has the priority {shown(priorities[position])} by "
@@ -108,29 +103,30 @@ class _Threads(dict[Any, int]):
         return thread
 
 
-class _Reader(NamedTuple):
+class _Reader:
     """Reads a key or a priority off requests."""
 
-    attribute: str
-    """Of the handler: `module/Handler.route_by`."""
-    declared: str | Callable[[Any], Any]
-    """Its value."""
+    def __init__(self, attribute: str, declared: str | Callable[[Any], Any]) -> None:
+        """`attribute` is that of the handler, `module/Handler.route_by`, and `declared` its value."""
+        self.attribute = attribute
+        self._field = declared if isinstance(declared, str) else ""
+        self._get = attrgetter(declared) if isinstance(declared, str) else declared
 
     def read(self, requests: Sequence[Any]) -> list[Any]:
-        if not isinstance(self.declared, str):
-            return list(map(self.declared, requests))
         try:
-            return list(map(attrgetter(self.declared), requests))
+            return list(map(self._get, requests))
         except AttributeError as error:
-            position, request = next((n, r) for n, r in enumerate(requests) if not hasattr(r, self.declared))
+            if not self._field:
+                raise
+            position, request = next((n, r) for n, r in enumerate(requests) if not hasattr(r, self._field))
             raise RequestError(
-                f"request {position}, {shown(request)}, has no {self.declared}, which {self.attribute} names: register "
+                f"request {position}, {shown(request)}, has no {self._field}, which {self.attribute} names: register "
                 f"requests that have it, or write a function of one request"
             ) from error
 
     def wrong_key(self, position: int, request: Any, key: Any) -> str:
         """The message of the error for a key that has no thread."""
-        field = self.declared if isinstance(self.declared, str) else "user_id"
+        field = self._field or "user_id"
         if key is None:
             advice = f'give it one, as in `lambda request: request.{field} or "none"`'
         else:

@@ -65,6 +65,9 @@ class Storage(Pausable, Auditable, Protocol):
         `key_bytes`. The numbers may become smaller while tables of the storage grow.
     S23. With `follow_up`, `append` may also use half of the room that is kept for burying: what handlers register in
         their work, which could not make room otherwise. (P7)
+    S51. `append_at_once` does what `append` does, or nothing: then it returns 0, and `append` does it, or says why not.
+        It waits for other processes no longer than a section of one takes. [Shared memory: it does the frequent case.
+        Memory, Redis: nothing.]
     S27. With `absent`, `append` takes only messages that have no equal in the tube, handed out or not, none waiting for
         its time, and none earlier in the call. That holds also while other processes append at the same time. A message
         that was acknowledged, removed or buried is no equal any more, whichever process dies when. `absent` is not
@@ -233,6 +236,10 @@ class Storage(Pausable, Auditable, Protocol):
         absent: bool = False,
         follow_up: bool = False,
     ) -> int | None: ...
+
+    def append_at_once(self, parts: Sequence[Part], *, follow_up: bool = False) -> int:
+        """`append` without `when` and `absent` where no other code has to run before: see S51."""
+        ...
 
     async def contains(self, pipe: str, message: bytes) -> bool: ...
 

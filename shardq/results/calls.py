@@ -137,7 +137,7 @@ class Calls:
     async def _cancelled(self, call: Prepared) -> None:
         """Take out the request whose result is not waited for."""
         with suppress(ShardqError):  # what is not taken out is skipped by workers
-            for pipe, messages in call.messages.groups.items():
+            for pipe, messages in call.parts:
                 await self._queue.storage.remove(pipe, *messages)
 
     async def close(self) -> None:

@@ -224,7 +224,7 @@ class Mapping:
         number, abandon = self._inbox.number, self._options.abandon
         sent = self._as_sent(requests)
         call = await self._queue.sealed(self._handler, sent, number, numbers.start, abandon=abandon)
-        parts = list(call.messages.groups.items())
+        parts = call.parts
         self._mean_bytes = max(1, sum(sum(map(len, messages)) for _, messages in parts) // len(requests))
         self._unsent.extend(call.steps)
         self._waiting.update(numbers)

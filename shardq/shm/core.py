@@ -6,14 +6,13 @@ names, and no others.
 
 from __future__ import annotations
 
-import os
-import sys
 from array import array
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING
 
-from shardq.errors import ConfigurationError, SegmentBusy, shown
+from shardq._core.choice import PYTHON, C, check_python_may, extension
+from shardq.errors import SegmentBusy
 from shardq.model import EMPTY, AllTerms, Batch, Hand, Part, split_key
 from shardq.shm import words as at
 from shardq.shm.memory.extents import Extents
@@ -30,11 +29,6 @@ from shardq.shm.verbs.waiting import Waiting
 if TYPE_CHECKING:
     from shardq._core.engine import Core as Engine
     from shardq._core.engine import Told
-
-#: Says which engine to use: C or PYTHON. Empty: C where it is there.
-VARIABLE = "SHARDQ_CORE"
-C, PYTHON = "c", "python"
-
 
 #: How far a turn of the engine got.
 _ACKNOWLEDGED, _RELEASED, _DONE = 1, 2, 3
@@ -169,33 +163,17 @@ def engine_name() -> str:
 
 def _class() -> type[Engine] | None:
     """The extension's class. None: there is none that fits, or none is wanted. Raises `ConfigurationError`."""
-    wanted = os.environ.get(VARIABLE, "")
-    if wanted not in ("", C, PYTHON):
-        raise ConfigurationError(f"{VARIABLE}={shown(wanted)} cannot be: set it to {C} or {PYTHON}, or not at all")
-    if wanted == PYTHON:
+    found = extension()
+    if found is None:
         return None
-    # Without the interpreter's lock a section would not be alone in its process, and the import would turn it on.
-    if not getattr(sys, "_is_gil_enabled", lambda: True)():
-        return _refused(wanted)
-    try:
-        from shardq._core import engine
-        from shardq._core.header import WORDS_DIGEST
-    except (ImportError, OSError, ValueError):  # the last two where the path has no folders
-        fits = False
-    else:
-        # One that was compiled from other words would spoil the segment.
-        fits = engine.WORDS_DIGEST == WORDS_DIGEST
-    return engine.Core if fits else _refused(wanted)
+    from shardq._core.header import WORDS_DIGEST
 
-
-def _refused(wanted: str) -> type[Engine] | None:
-    """No class. Raises `ConfigurationError` where C is wanted."""
-    if wanted == C:
-        raise ConfigurationError(
-            f"{VARIABLE}={C}, but the extension is not there, was compiled from another version of this package, or "
-            f"this Python has no global lock: install shardq where a compiler and Python.h are, or unset {VARIABLE}"
-        )
-    return None
+    # One that was compiled from other words would spoil the segment.
+    if found.WORDS_DIGEST != WORDS_DIGEST:
+        check_python_may()
+        return None
+    engine: type[Engine] = found.Core
+    return engine
 
 
 def _engine(

@@ -91,7 +91,8 @@ class Store:
         """Take a slot of that share where this process inherited another's by fork. A forked worker calls this before
         any verb. Raises as all verbs do then: `StorageClosed`, `SegmentBusy`, `SlotsExhausted`.
         """
-        self._check_not_left()
+        if self._left:
+            self._check_not_left()
         if self._stale:
             with self._forked:
                 if self._stale:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from shardq.model.trace import Trace, traced
 from shardq.tracing import conventions
-from shardq.tracing.api import current_context, trace, tracer
+from shardq.tracing.api import current_context, is_there, trace, tracer
 from shardq.tracing.failing import note_failure
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class _Untraced:
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         return None
 
 
@@ -66,6 +66,6 @@ _UNTRACED = _Untraced()
 
 def sending(handler: str, count: int, *, again: bool = False) -> AbstractContextManager[Sending | None]:
     """Around a call that sends so many requests. It gives the `Sending`, or None outside of any trace."""
-    if not count or current_context() is None:
+    if not is_there() or not count or current_context() is None:
         return _UNTRACED
     return Sending(handler, count, again=again)

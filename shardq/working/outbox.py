@@ -134,13 +134,13 @@ class Outbox:
         )
 
     def _add(self, call: Prepared, time: When | None, *, absent: bool) -> None:
-        groups = call.messages.groups
         self._used = True
         with self._lock:
             self._check()
+            if len(call.steps) > 1:
+                raise self._too_many(call.requests)
+            groups = dict(call.parts)
             if not self._outputs:
-                if len(call.steps) > 1:
-                    raise self._too_many(call.requests)
                 self._outputs = [Output(pipe, messages, time, absent) for pipe, messages in groups.items()]
                 return
             self._look_back()

@@ -219,6 +219,29 @@ async def test_S2_an_empty_call_changes_nothing(storage: Storage) -> None:
     assert await storage.wait(everything, 0) is None
 
 
+# S51
+
+
+async def test_S51_what_is_appended_at_once_is_all_there_or_nothing_is(storage: Storage) -> None:
+    parts = [(f"app.jobs/Resize/{thread}/0", numbered(3)) for thread in range(4)]
+    for _ in range(3):
+        before = (await storage.backlog()).queued
+        accepted = storage.append_at_once(parts)
+        assert accepted in (0, 12)
+        assert (await storage.backlog()).queued == before + accepted
+        assert accepted or await storage.append(parts) == 12
+    assert [await contents(storage, pipe) for pipe, _ in parts] == [numbered(3) * 3] * 4
+
+
+@pytest.mark.requires("bounded")
+async def test_S51_nothing_is_appended_at_once_without_room(open_backend: OpenBackend) -> None:
+    storage = open_backend(MIB).storage
+    await fill(storage)
+    counts = await storage.backlog()
+    assert storage.append_at_once([(PIPE, [CHUNK])]) == 0
+    assert await storage.backlog() == counts
+
+
 # S3
 
 

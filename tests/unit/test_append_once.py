@@ -9,10 +9,12 @@ import pytest
 
 from shardq.drivers.shared import due
 from shardq.drivers.shared.storage import SharedStorage
-from shardq.errors import SegmentBusy
+from shardq.errors import SegmentBusy, StorageClosed
 from shardq.model import When
 from shardq.shm.verbs.deferring import Deferring
 from tests.support.drivers import MIB
+from tests.support.engines import needs_c
+from tests.support.holder import holder
 from tests.support.leaks import segment_name
 
 PIPE = "m/H/0/0"
@@ -43,3 +45,29 @@ async def test_a_guard_that_is_held_while_what_is_due_is_promoted_repeats_no_app
     assert promotions == [1]
     await storage.promote()
     assert await storage.length(PIPE) == 2
+
+
+@needs_c
+async def test_only_the_frequent_case_is_appended_at_once(storage: SharedStorage) -> None:
+    parts, other = [(PIPE, [b"one", b"two"])], [("m/H/1/0", [b"x"])]
+    assert storage.append_at_once(parts) == 0  # the tube is not known
+    assert await storage.append(parts) == 2
+    assert storage.append_at_once(parts) == 2
+    assert storage.append_at_once([*parts, *other]) == 0
+    assert await storage.length(PIPE) == 4
+
+
+async def test_a_guard_that_is_held_lets_nothing_be_appended_at_once(storage: SharedStorage) -> None:
+    parts = [(PIPE, [b"one"])]
+    await storage.append(parts)
+    with holder(storage.name, "hold") as other:
+        other.hear()
+        assert storage.append_at_once(parts) == 0
+    assert await storage.length(PIPE) == 1
+
+
+async def test_a_storage_that_is_closed_refuses_what_is_appended_at_once(storage: SharedStorage) -> None:
+    await storage.append([(PIPE, [b"one"])])
+    await storage.close()
+    with pytest.raises(StorageClosed):
+        storage.append_at_once([(PIPE, [b"one"])])

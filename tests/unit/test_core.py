@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from shardq.cli.parser import new_parser
+from shardq.drivers.shared.engine import VARIABLE, engine_name
 from shardq.errors import ConfigurationError
 from shardq.model import Batch, Hand, Part, Pause, Terms
 from shardq.shm import words as at
-from shardq.shm.core import VARIABLE, engine_name
 from shardq.shm.store import Store
 from shardq.version import __version__
 from tests.faults.kit.fsck import fsck

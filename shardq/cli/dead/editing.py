@@ -139,7 +139,7 @@ async def _checked(handler: type[Handler[Any]], message: bytes) -> tuple[bytes, 
         routes = await routes
     [(pipe, [again])] = messages_of(
         facts, requests, routes, lambda facts, its: serializer.encode(facts.kind, its)
-    ).groups.items()
+    ).items()
     if lost := _lost(content_of(body), content_of(again)):
         raise RequestError(f"requests of {facts.name} have no field {shown(lost)}: `dead show` shows those there are")
     return with_request(message, again), pipe

@@ -92,6 +92,9 @@ class RuntimeStorage:
         with self._lock:
             return self._stored.append(parts, when, absent, FOLLOW_UP_PART if follow_up else RESERVE_PART)
 
+    def append_at_once(self, parts: Sequence[Part], *, follow_up: bool = False) -> int:
+        return 0  # a class that puts its own `append` in the place of this one sees each call
+
     async def contains(self, pipe: str, message: bytes) -> bool:
         with self._lock:
             return any(tube.has_equal(message) for tube in self._threads.tubes(pipe))

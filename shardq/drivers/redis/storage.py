@@ -115,6 +115,9 @@ class RedisStorage(Pausing, Recording):
     ) -> int | None:
         return await self._appending.append(parts, when, absent, FOLLOW_UP_PART if follow_up else RESERVE_PART)
 
+    def append_at_once(self, parts: Sequence[Part], *, follow_up: bool = False) -> int:
+        return 0
+
     async def contains(self, pipe: str, message: bytes) -> bool:
         key, _, priority = pipe.rpartition("/")
         for name in (f"f{priority}", priority):

@@ -16,9 +16,7 @@ def append(store: Store, parts: Sequence[Part], when: When | None, share: int, *
     if len(parts) > 1:
         parts = [part for part in parts if part[1]]
         check_parts(parts, store.segment.layout.step_parts)
-    count = 0
-    for _, messages in parts:
-        count += len(messages)
+    count = count_of(parts)
     if not count:
         return 0
     if when is None and not absent:
@@ -33,3 +31,11 @@ def append(store: Store, parts: Sequence[Part], when: When | None, share: int, *
     if due_us:
         promote_what_is_due(store)
     return accepted
+
+
+def count_of(parts: Sequence[Part]) -> int:
+    """How many messages they have."""
+    count = 0
+    for _, messages in parts:
+        count += len(messages)
+    return count

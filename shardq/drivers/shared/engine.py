@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from shardq.shm.core import VARIABLE, engine_name
+from shardq._core.choice import VARIABLE
+from shardq.shm.core import engine_name
 
 __all__ = ["VARIABLE", "engine_name"]

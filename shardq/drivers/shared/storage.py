@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
-from shardq.drivers.shared.appending import append
+from shardq.drivers.shared.appending import append, count_of
 from shardq.drivers.shared.deferrals import Deferrals
 from shardq.drivers.shared.due import promote_some, promote_what_is_due, resolved
 from shardq.drivers.shared.keeping import Keeping
@@ -164,6 +164,13 @@ class SharedStorage(Pausing, Recording):
         self.pace.registered(accepted or 0)
         if accepted is None and (follow_up or self.settings.when_full == "raise"):
             await self.patiently(lambda: self._store.appending.found_full(parts, "raised"))
+        return accepted
+
+    def append_at_once(self, parts: Sequence[Part], *, follow_up: bool = False) -> int:
+        if not self._store.appending.append_at_once(parts, FOLLOW_UP if follow_up else GENERAL):
+            return 0
+        accepted = count_of(parts)
+        self.pace.registered(accepted)
         return accepted
 
     async def contains(self, pipe: str, message: bytes) -> bool:
