@@ -69,7 +69,8 @@ bool claims_hold(const Core *core, uint64_t thread, uint64_t token)
 bool claims_orphans_seen(Core *core)
 {
     const uint8_t *map = core->bytes + core->at.thread_map, *found = map;
-    while ((found = memchr(found, AT_THREAD_BOUND, core->at.threads - (uint64_t)(found - map)))) {
+    uint64_t used = threads_used(core);
+    while ((found = memchr(found, AT_THREAD_BOUND, used - (uint64_t)(found - map)))) {
         uint64_t thread = (uint64_t)(found++ - map);
         if (!owner_is_alive(core, load(core, thread_word(core, thread) + AT_THREAD_OWNER)))
             return false;
@@ -81,8 +82,8 @@ bool claims_orphans_seen(Core *core)
 static int64_t next_byte(const Core *core, uint64_t map, uint8_t value, int64_t after)
 {
     const uint8_t *bytes = core->bytes + map;
-    uint64_t start = after < 0 || (uint64_t)after >= core->at.threads ? 0 : (uint64_t)after + 1;
-    const uint8_t *found = memchr(bytes + start, value, core->at.threads - start);
+    uint64_t used = threads_used(core), start = after < 0 || (uint64_t)after >= used ? 0 : (uint64_t)after + 1;
+    const uint8_t *found = memchr(bytes + start, value, used - start);
     if (!found && start)
         found = memchr(bytes, value, start);
     return found ? found - bytes : NONE_READY;
@@ -125,7 +126,7 @@ int64_t next_ready(const Core *core, int64_t after, const uint8_t *bits, bool by
         return ODD;
     if (has_bit(bits, handler))
         return first;
-    if (memchr(core->bytes + core->at.ready_map, AT_OTHER_HANDLER, core->at.threads))
+    if (memchr(core->bytes + core->at.ready_map, AT_OTHER_HANDLER, threads_used(core)))
         return ODD;
     return search_each(core, after, bits);
 }

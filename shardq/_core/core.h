@@ -60,6 +60,7 @@ typedef struct {
     uint64_t slot, identity, slot_word, attempt_word, sequence;
     uint64_t reserve_least, reserve_half, piece_bytes, surely_fits, growth_class;
     PyObject *guard, *lock_threads, *at_once, *unlock_threads;
+    PyObject *holder_name, *sequence_name, *waits_name; /* of attributes of the guard */
     PyObject *places; /* by pipe */
     PyObject *waiting, *watch;
     PyObject *threads; /* numbers of those that are known, by key */
@@ -113,6 +114,13 @@ static inline void store_byte(const Core *core, uint64_t address, uint8_t value)
 static inline uint64_t thread_word(const Core *core, uint64_t thread)
 {
     return (core->at.thread_table + thread * AT_THREAD_BYTES) / AT_WORD;
+}
+
+/* Of the entries for threads, only the first so many were ever used: those behind them have no memory. */
+static inline uint64_t threads_used(const Core *core)
+{
+    uint64_t entries = load(core, AT_THREADS_BACKED) / AT_THREAD_BYTES;
+    return entries < core->at.threads ? entries : core->at.threads;
 }
 
 static inline uint64_t tube_word(const Core *core, uint64_t tube)

@@ -71,19 +71,19 @@ static bool wait_for_token(Core *core)
 }
 
 /* The number of an attribute of the Guard, -1: it is none. */
-static int64_t guard_number(Core *core, const char *name)
+static int64_t guard_number(Core *core, PyObject *name)
 {
-    PyObject *found = PyObject_GetAttrString(core->guard, name);
+    PyObject *found = PyObject_GetAttr(core->guard, name);
     int64_t value = found ? PyLong_AsLongLong(found) : -1;
     Py_XDECREF(found);
     PyErr_Clear();
     return value;
 }
 
-static void set_guard_number(Core *core, const char *name, int64_t value)
+static void set_guard_number(Core *core, PyObject *name, int64_t value)
 {
     PyObject *number = PyLong_FromLongLong(value);
-    if (number == NULL || PyObject_SetAttrString(core->guard, name, number))
+    if (number == NULL || PyObject_SetAttr(core->guard, name, number))
         PyErr_Clear();
     Py_XDECREF(number);
 }
@@ -114,9 +114,9 @@ static bool enter_alone(Core *core)
     bool inside = try_token(core);
     if (!inside && wait_for_token(core)) {
         inside = true;
-        set_guard_number(core, "waits", guard_number(core, "waits") + 1);
+        set_guard_number(core, core->waits_name, guard_number(core, core->waits_name) + 1);
     }
-    set_guard_number(core, "_sequence", (int64_t)core->sequence);
+    set_guard_number(core, core->sequence_name, (int64_t)core->sequence);
     return inside;
 }
 
@@ -124,7 +124,7 @@ bool guard_enter(Core *core)
 {
     if (!lock_threads(core))
         return false;
-    if (guard_number(core, "_holder") != 0) {
+    if (guard_number(core, core->holder_name) != 0) {
         unlock_threads(core);
         return false;
     }

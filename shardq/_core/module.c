@@ -53,6 +53,9 @@ static void core_dealloc(Core *core)
     Py_CLEAR(core->lock_threads);
     Py_CLEAR(core->at_once);
     Py_CLEAR(core->unlock_threads);
+    Py_CLEAR(core->holder_name);
+    Py_CLEAR(core->sequence_name);
+    Py_CLEAR(core->waits_name);
     Py_CLEAR(core->places);
     Py_CLEAR(core->blocks);
     Py_CLEAR(core->waiting);
@@ -98,6 +101,9 @@ static int core_remember(Core *core, PyObject *guard, PyObject *threads, PyObjec
     core->lock_threads = PyObject_GetAttrString(threads, "acquire");
     core->at_once = PyTuple_Pack(1, Py_False);
     core->unlock_threads = PyObject_GetAttrString(threads, "release");
+    core->holder_name = PyUnicode_InternFromString("_holder");
+    core->sequence_name = PyUnicode_InternFromString("_sequence");
+    core->waits_name = PyUnicode_InternFromString("waits");
     core->called = PyMem_Calloc(core->at.slots, sizeof *core->called);
     core->rung = PyMem_Calloc(core->at.slots, sizeof *core->rung);
     core->due = PyMem_Calloc(core->at.slots, 1);

@@ -90,7 +90,7 @@ bool pass_call_on(Core *core)
 {
     const uint8_t *map = core->bytes + core->at.sleep_map, states[] = {AT_ASLEEP, AT_CALLED};
     const uint8_t *threads = core->bytes + core->at.thread_map;
-    if (memchr(threads, AT_THREAD_READY, core->at.threads) == NULL)
+    if (memchr(threads, AT_THREAD_READY, threads_used(core)) == NULL)
         return true;
     for (int n = 0; n < 2; n++) {
         for (uint64_t slot = core->slot + 1; slot < core->at.slots; slot++) {

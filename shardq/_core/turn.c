@@ -21,7 +21,7 @@ static bool terms_of(const Core *core, const Turn *turn, uint64_t thread, PyObje
 
 static bool any_rests(const Core *core)
 {
-    return memchr(core->bytes + core->at.thread_map, AT_THREAD_PAUSED, core->at.threads) != NULL;
+    return memchr(core->bytes + core->at.thread_map, AT_THREAD_PAUSED, threads_used(core)) != NULL;
 }
 
 /* Whether all is as a busy process finds it: no thread's rest may be over, and no worker has died. */
