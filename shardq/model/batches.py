@@ -141,7 +141,7 @@ class Hand(NamedTuple):
 
     def leads_on_from(self, former: Hand | None) -> bool:
         """Whether there is work in it that the hand before it did not have: another claim, or more messages."""
-        return self.batch.count > 0 or former is None or former.token != self.token
+        return former is None or former.token != self.token or self.batch.count > 0
 
 
 def in_turn(priorities: tuple[int, ...], turn: int, starvation_limit: int | None) -> tuple[int, ...]:

@@ -223,7 +223,8 @@ class Store:
     @property
     def doorbell(self) -> Doorbell:
         """This process's bell."""
-        self.take_slot()
+        if self._stale:
+            self.take_slot()
         return self._parts.doorbell
 
     def leave(self) -> None:

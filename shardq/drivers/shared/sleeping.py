@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from shardq.drivers.shared.resting import Resting
 from shardq.drivers.shared.waiters import LOOK_S, Deadline
 from shardq.errors import SegmentBusy
 from shardq.model import Hand, Terms
@@ -77,59 +78,12 @@ class Sleeping:
             if not found.asleep:
                 storage.pace.handed_out()
                 return found.hand
-        return await self._slept(found, since, hand, served, terms, timeout_s, stay=stay)
-
-    async def _slept(
-        self,
-        found: Rest,
-        since: int,
-        hand: Hand | None,
-        served: Served,
-        terms: Mapping[str, Terms],
-        timeout_s: float | None,
-        *,
-        stay: bool,
-    ) -> Hand | None:
-        """What a `rest` finds that has lain down, or has found the guard held."""
-        storage, deadline = self._storage, Deadline(timeout_s)
-        asleep = waits = found.asleep
-
-        def look() -> Rest:
-            nonlocal since
-            since = storage.ears.ready()
-            delivering = storage.store.delivering
-            return delivering.rest(hand, served, terms, stay=stay, asleep=asleep, may_sleep=not deadline.over)
-
+        resting = Resting(storage, served, terms, timeout_s, stay=stay)
         try:
-            while True:
-                hand = found.hand
-                if waits:
-                    net_s = self.net_s()
-                    with storage.ears.listening(deaths=True, since=since) as heard:
-                        await deadline.wait(heard, net_s if found.wait_s is None else min(found.wait_s, net_s))
-                storage.promote_what_is_due()
-                try:
-                    found = await storage.patiently(look) if hand and hand.batch.count else look()
-                except SegmentBusy:
-                    if hand and hand.batch.count:
-                        raise
-                    if deadline.over:
-                        return hand
-                    # A worker without a batch hears of its end also while another process does not leave the guard.
-                    waits = False
-                    await deadline.pause()
-                    continue
-                asleep = waits = found.asleep
-                if not asleep:
-                    storage.pace.handed_out()
-                    return found.hand
+            return await resting.until_work(found, since)
         finally:
-            if asleep:
+            if resting.asleep:
                 self._rise(None)
-
-    def net_s(self) -> float:
-        """All sleeping processes together look once in the safety net's time: the more sleep, the less often each."""
-        return self._storage.settings.safety_net * max(1, self._storage.store.waiting.asleep())
 
     async def _until_work(self, deadline: Deadline, served: Served, bound: str | None) -> str | None:
         waiting = self._storage.store.waiting
@@ -137,7 +91,7 @@ class Sleeping:
             key, pause_s = waiting.lie_down(served, bound)
             try:
                 if key is None:
-                    net_s = self.net_s()
+                    net_s = self._storage.net_s()
                     await deadline.wait(heard, net_s if pause_s is None else min(pause_s, net_s))
                     key = self._find_work(served, bound)
             finally:

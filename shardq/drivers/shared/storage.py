@@ -301,7 +301,7 @@ class SharedStorage(Pausing, Recording):
                         counted = True
                     if accepted is not None or deadline.over:
                         return accepted
-                    await deadline.wait(heard, self._sleeping.net_s())
+                    await deadline.wait(heard, self.net_s())
             except SegmentBusy:
                 if deadline.over:
                     return None
@@ -322,6 +322,12 @@ class SharedStorage(Pausing, Recording):
     def promote_what_is_due(self) -> None:
         """As `promote_some`, where something is due."""
         promote_what_is_due(self._store)
+
+    def net_s(self) -> float:
+        """After how long a sleeper looks by itself. All together look once in the safety net's time: the more processes
+        sleep, the less often each.
+        """
+        return self.settings.safety_net * max(1, self._store.waiting.asleep())
 
     async def scheduled(self, after: Unread | None = None, limit: int = PAGE_ITEMS) -> Page[Scheduled]:
         return await self.patiently(lambda: self._store.deferring.scheduled(after, limit))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from inspect import CO_COROUTINE
 from threading import RLock
 from types import FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from shardq.blocking import here
@@ -27,13 +27,17 @@ LOOK_S = 1.0
 _Result = TypeVar("_Result")
 
 
+#: What a waiting coroutine looks for, called without it. None: the coroutine has to look itself.
+Look = Callable[[], object]
+
+
 class Ears:
     """The coroutines of this process that wait for its doorbell: one future each, on the loop in which each runs."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._waiting: dict[asyncio.Future[None], bool] = {}
-        """The futures that wait, and whether they wait also for deaths."""
+        self._waiting: dict[asyncio.Future[Any], Listening] = {}
+        """The futures that wait."""
         # Reentrant: a signal handler may run while this lock is held, and its thread must be able to enter again.
         self._lock = RLock()
         self._heard_by: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, bool]] = WeakKeyDictionary()
@@ -51,27 +55,32 @@ class Ears:
             self._ready = True
         return self._times_woken
 
-    @contextmanager
-    def listening(self, *, deaths: bool = False, since: int | None = None) -> Iterator[asyncio.Future[None]]:
-        """A future that is done when the bell rings, or with `deaths` when a process ends that may have been bound to a
-        thread. Listen before looking, so that no ring is missed; or say `since` when to have listened: where another
-        coroutine of this process took in a ring after that, the future is done at once.
+    def listening(self, *, deaths: bool = False, since: int | None = None, look: Look | None = None) -> Listening:
+        """Within, a future that is done when the bell rings, or with `deaths` when a process ends that may have been
+        bound to a thread. Listen before looking, so that no ring is missed; or say `since` when to have listened: where
+        another coroutine of this process took in a ring after that, the future is done at once.
+
+        With `look`, a ring calls that at once, and what it returns or raises is the future's: a turn of the loop less,
+        until which the request would wait.
         """
-        loop = asyncio.get_running_loop()
-        heard: asyncio.Future[None] = loop.create_future()
+        return Listening(self, deaths, since, look)
+
+    def begin(self, heard: asyncio.Future[Any], listening: Listening) -> None:
+        """Have a future told."""
         with self._lock:
-            self._waiting[heard] = deaths
-            if since is not None and since != self._times_woken:
+            self._waiting[heard] = listening
+            if listening.since is not None and listening.since != self._times_woken:
                 heard.set_result(None)
-        try:
-            self._hear(loop, deaths=deaths)
-            yield heard
-        finally:
-            with self._lock:
-                self._waiting.pop(heard, None)
-            if not loop.is_closed():
-                # Not at once: a worker that is woken again and again is back before.
-                loop.call_soon(self._hear_less, loop)
+        self._hear(heard.get_loop(), deaths=listening.deaths)
+
+    def end(self, heard: asyncio.Future[Any]) -> None:
+        """Have it told no more."""
+        loop = heard.get_loop()
+        with self._lock:
+            self._waiting.pop(heard, None)
+        if not loop.is_closed():
+            # Not at once: a worker that is woken again and again is back before.
+            loop.call_soon(self._hear_less, loop)
 
     def hear_no_more(self) -> None:
         """Before the doorbell may be closed: have the running loop watch nothing. `wake_all` has to follow, so that
@@ -95,7 +104,7 @@ class Ears:
     def _hear_less(self, loop: asyncio.AbstractEventLoop) -> None:
         """Have the loop watch only what coroutines of it listen to."""
         with self._lock:
-            others = [deaths for future, deaths in self._waiting.items() if future.get_loop() is loop]
+            others = [its.deaths for future, its in self._waiting.items() if future.get_loop() is loop]
             heard = self._heard_by.get(loop, {})
         for descriptor, of_deaths in list(heard.items()):
             if not others or (of_deaths and not any(others)):
@@ -130,12 +139,38 @@ class Ears:
         here = _running_loop()
         with self._lock:
             self._times_woken += 1
-            for future in self._waiting:
-                if future.get_loop() is here:
-                    _finish(future)
-                    continue
-                with suppress(RuntimeError):  # its loop is closed: no coroutine waits there any more
-                    future.get_loop().call_soon_threadsafe(_finish, future)
+            waiting = list(self._waiting.items())
+        for future, its in waiting:
+            loop = future.get_loop()
+            if loop is here:
+                _tell(future, its.look)
+                continue
+            with suppress(RuntimeError):  # its loop is closed: no coroutine waits there any more
+                loop.call_soon_threadsafe(_tell, future, its.look)
+
+
+class Listening:
+    """Within, `Ears` tell a future. A class of its own: each request that wakes a worker waits for the way out."""
+
+    __slots__ = ("_ears", "_heard", "deaths", "look", "since")
+
+    def __init__(self, ears: Ears, deaths: bool, since: int | None, look: Look | None) -> None:
+        self._ears = ears
+        self.deaths = deaths
+        self.since = since
+        self.look = look
+
+    def __enter__(self) -> asyncio.Future[Any]:
+        self._heard: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        try:
+            self._ears.begin(self._heard, self)
+        except BaseException:
+            self._ears.end(self._heard)
+            raise
+        return self._heard
+
+    def __exit__(self, *error: object) -> None:
+        self._ears.end(self._heard)
 
 
 class Deadline:
@@ -155,13 +190,13 @@ class Deadline:
         left_s = LONGEST_PAUSE_S if self._end is None else self._end - asyncio.get_running_loop().time()
         await asyncio.sleep(max(0.0, min(self._pause_s, left_s)))
 
-    async def wait(self, future: asyncio.Future[None], at_most_s: float) -> None:
-        """Wait for the future, no longer than the deadline and `at_most_s`; it is done then."""
+    async def wait(self, future: asyncio.Future[Any], at_most_s: float) -> Any:
+        """Wait for the future, no longer than the deadline and `at_most_s`; it is done then. Returns its result."""
         if self._end is not None:
             at_most_s = min(at_most_s, max(0.0, self._end - asyncio.get_running_loop().time()))
         timer = asyncio.get_running_loop().call_later(at_most_s, _finish, future)
         try:
-            await future
+            return await future
         finally:
             timer.cancel()
 
@@ -186,6 +221,8 @@ def limit_of_coroutines() -> float | None:
         return None
     frame: FrameType | None = sys._getframe()
     while frame:
+        if frame.f_code is _tell.__code__:
+            return SHORT_S
         if frame.f_code.co_flags & CO_COROUTINE:
             return SHORT_S if str(frame.f_globals.get("__package__")) == __package__ else None
         frame = frame.f_back
@@ -199,9 +236,21 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def _finish(future: asyncio.Future[None]) -> None:
+def _finish(future: asyncio.Future[Any]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+def _tell(future: asyncio.Future[Any], look: Look | None) -> None:
+    """The bell rang for this future."""
+    if future.done():
+        return
+    try:
+        found = look() if look else None
+    except Exception as error:
+        future.set_exception(error)
+    else:
+        future.set_result(found)
 
 
 #: One `Ears` per store of this process: the loop that hears its doorbell first wakes all waiting coroutines.
