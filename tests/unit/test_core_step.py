@@ -91,13 +91,15 @@ def test_a_name_is_measured_in_bytes() -> None:
 
 
 def test_a_step_of_many_tubes_has_each_once() -> None:
-    threads = [number * 7 % 128 << 40 for number in range(512)]
-    step = in_c(int, threads, [b"%d" % number for number in range(512)], Pipes(NAME, int), ROOMY._replace(parts=128))
+    numbers, limits = range(512), ROOMY._replace(parts=128)
+    places = [(number % 2 << 40, number % 128 // 2 * 31) for number in numbers]
+    step = in_c(tuple, places, [b"%d" % number for number in numbers], Pipes(NAME, tuple), limits)
     assert step
     assert [(pipe, [int(message) for message in messages]) for pipe, messages in step] == [
-        (f"{NAME}/{thread}/0", [number for number in range(512) if threads[number] == thread])
-        for thread in dict.fromkeys(threads)
+        (f"{NAME}/{place[0]}/{place[1]}", [number for number in numbers if places[number] == place])
+        for place in dict.fromkeys(places)
     ]
+    assert len(step) == 128
 
 
 def test_pipes_are_remembered_and_no_more_than_so_many() -> None:

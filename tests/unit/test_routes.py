@@ -124,3 +124,28 @@ async def test_a_route_that_got_it_wrong_is_told_what_to_write(
 
     assert words in str(raised.value)
     assert await queue.storage.pipes() == []
+
+
+async def test_a_route_that_equals_a_known_one_is_looked_at_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    queue = Queue(RuntimeStorage())
+    monkeypatch.setattr(Threaded, "result", [Route(1, 5)])
+    assert await queue.register(Threaded, *jobs(1)) == 1
+
+    for equal in (Route(True, 5), Route(1.0, 5), Route(1, 5.0)):  # type: ignore[arg-type]
+        monkeypatch.setattr(Threaded, "result", [equal])
+        with pytest.raises(HandlerError, match=r"route\(\) returned (thread|priority)"):
+            await queue.register(Threaded, *jobs(1))
+
+
+async def test_a_route_is_refused_once_its_priority_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = Queue(RuntimeStorage())
+    assert await queue.register(Threaded, *jobs(3)) == 3
+
+    monkeypatch.setattr(Threaded, "priorities", [0])
+    with pytest.raises(HandlerError, match=r"priority 5, which is not among its priorities \[0\]"):
+        await queue.register(Threaded, *jobs(3))
+
+    monkeypatch.undo()
+    assert await queue.register(Threaded, *jobs(3)) == 3
