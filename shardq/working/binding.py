@@ -122,7 +122,8 @@ class Binding:
         assert self._handler
         if limit != float("inf"):
             self._terms = None  # a turn could hand out more requests than the limit allows
-        while self.done < limit and self._may_go_on():
+        in_hand = self._in_hand
+        while in_hand.done < limit and self._may_go_on():
             batch: Batch | End | None = self._taken
             if batch is None or not batch.count:
                 batch = await self._more(self._handler, limit)
@@ -131,9 +132,9 @@ class Binding:
                     continue
                 return batch
             self._taken = None
-            done = self.done
+            done = in_hand.done
             outcome = await self._settled(self._handler, batch)
-            self._worker.hooks.after_batch(self.done - done)
+            self._worker.hooks.after_batch(in_hand.done - done)
             if not isinstance(outcome, Done):
                 if self._goes_on(outcome):
                     continue
@@ -142,10 +143,10 @@ class Binding:
             if outcome.more is None or self._storage.suspends:
                 long = monotonic() - self._batch_began > _LONG_BATCH_S
                 await self._worker.waiting.let_others_run(long=long)
-            if outcome.more is None and self._quantum.is_over(self.done):  # a turn has looked at it
+            if outcome.more is None and self._quantum.is_over(in_hand.done):  # a turn has looked at it
                 if await self._worker.others_wait():
                     return Leave()
-                self._quantum.begin(self.done)
+                self._quantum.begin(in_hand.done)
         return Leave()
 
     def _goes_on(self, end: End) -> bool:

@@ -53,13 +53,11 @@ class Doorbell:
         the caller would take that for a refusal of its verb. A file in the place of a bell that is not this user's is
         not touched.
         """
-        rung = False
-        with self._lock, suppress(OSError, SegmentError):
-            known = slot in self._others
-            rung = self._ring(slot)
-            if not known and slot in self._others and only_last_ones_left():
-                os.close(self._others.pop(slot))
-        return rung
+        try:
+            with self._lock:
+                return self._ring(slot) if slot in self._others else self._ring_first(slot)
+        except (OSError, SegmentError):
+            return False
 
     def close(self) -> None:
         """Remove this process's FIFO and close all descriptors."""
@@ -100,6 +98,14 @@ class Doorbell:
             os.close(descriptor)
             raise
         return descriptor
+
+    def _ring_first(self, slot: int) -> bool:
+        """As `_ring`, of a bell that is not open. It does not stay open where hardly a descriptor is left."""
+        rung = self._ring(slot)
+        with suppress(OSError):
+            if slot in self._others and only_last_ones_left():
+                os.close(self._others.pop(slot))
+        return rung
 
     def _ring(self, slot: int) -> bool:
         for _ in range(2):
