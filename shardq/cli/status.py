@@ -66,6 +66,12 @@ def speed(rates: Rates) -> str:
     return f"  ({rates['accepted']:,.0f}/s in, {rates['handled']:,.0f}/s out)" if rates else ""
 
 
+def rates_of(handlers: Iterable[HandlerView]) -> Mapping[str, float]:
+    """The rates of the last seconds, of all these together."""
+    pairs = [(its.accepted_per_s, its.done_per_s) for its in handlers]
+    return {"accepted": sum(accepted for accepted, _ in pairs), "handled": sum(done for _, done in pairs)}
+
+
 def _row(worker: WorkerView) -> tuple[str, ...]:
     return (
         str(worker.number),
@@ -92,11 +98,7 @@ async def _figures(observer: SharedObserver, sample_s: float | None) -> tuple[Ov
     """The segment as it is, rates of the last seconds or measured for so long (0: none), and its handlers."""
     before, handlers = await observer.overview(), await observer.handlers()
     if sample_s is None:
-        rates = {
-            "accepted": sum(its.accepted_per_s for its in handlers),
-            "handled": sum(its.done_per_s for its in handlers),
-        }
-        return before, rates, handlers
+        return before, rates_of(handlers), handlers
     if not sample_s:
         return before, None, handlers
     started = time.monotonic()

@@ -12,6 +12,7 @@ from shardq.cli.audit import as_values as action_values
 from shardq.cli.dead.looking import as_values
 from shardq.cli.recurrent import as_values as recurrent_values
 from shardq.cli.render import as_json
+from shardq.cli.status import rates_of
 from shardq.cli.views import View
 from shardq.drivers.shared.engine import engine_name
 from shardq.metrics.exposition import CONTENT_TYPE, text_of
@@ -30,10 +31,7 @@ async def status(desk: Desk, request: Request) -> Response:
     counted = [its.counted for its in sample.handlers if its.counted]
     values["rates"] = {"accepted": flow.accepted_per_s, "handled": flow.handled_per_s} if flow else None
     if counted:
-        values["rates"] = {
-            "accepted": sum(its.accepted_per_s for its in counted),
-            "handled": sum(its.done_per_s for its in counted),
-        }
+        values["rates"] = rates_of(counted)
     if "families" not in values:
         values |= {"handlers": counted, "core": engine_name()}
     return _json(values)
