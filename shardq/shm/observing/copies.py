@@ -72,6 +72,10 @@ class Copies(Places):
 
     def tubes_of(self, thread: int, seen: ThreadSeen) -> dict[int, list[int]]:
         """The tubes of a thread by priority, the oldest first; what is in front of each comes first."""
+        return {priority: [*tubes] for priority, tubes in self.entries_of(thread, seen).items()}
+
+    def entries_of(self, thread: int, seen: ThreadSeen) -> dict[int, dict[int, tuple[int, ...]]]:
+        """The same with the words of each tube."""
         tubes, entry = list[tuple[int, tuple[int, ...]]](), seen.words[at.THREAD_FIRST_TUBE]
         while entry:
             if entry > self.layout.tubes or len(tubes) > self.layout.tubes:
@@ -81,10 +85,11 @@ class Copies(Places):
                 raise ValueError(f"tube {entry - 1} is not thread {thread}'s")
             tubes.append((entry - 1, words))
             entry = words[at.TUBE_NEXT]
-        found = dict[int, list[int]]()
+        found = dict[int, dict[int, tuple[int, ...]]]()
         for tube, words in reversed(tubes):
-            its = found.setdefault(signed(words[at.TUBE_PRIORITY]), [])
-            its.insert(0 if words[at.TUBE_FRONT] else len(its), tube)
+            priority = signed(words[at.TUBE_PRIORITY])
+            its = found.get(priority, {})
+            found[priority] = {tube: words} | its if words[at.TUBE_FRONT] else its | {tube: words}
         return found
 
     def handler(self, number: int) -> str:

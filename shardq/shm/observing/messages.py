@@ -59,14 +59,24 @@ class Reader:
 
     def length_of(self, words: tuple[int, ...]) -> int:
         """The same of a tube with these words."""
-        head, through = words[at.TUBE_HEAD_SEQUENCE], self._copies.through(words)
+        return self._length_of(words, self._copies.through(words))
+
+    def filled_of(self, words: tuple[int, ...]) -> tuple[int, int]:
+        """The same, and when the message at its head was accepted; 0 for an empty tube."""
+        head, tail = words[at.TUBE_HEAD_SEQUENCE], words[at.TUBE_TAIL]
+        last = self._copies.record(tail) if tail else None
+        length = self._length_of(words, last.next_sequence if last else words[at.TUBE_NEXT_SEQUENCE])
+        if not length:
+            return 0, 0
+        # Most tubes have one record: the last one is that of the head.
+        its = last if last and last.sequence <= head else next(self._copies.records(words))
+        return length, its.accepted_us
+
+    def _length_of(self, words: tuple[int, ...], through: int) -> int:
+        head = words[at.TUBE_HEAD_SEQUENCE]
         if head > through:
             raise ValueError(f"a tube has its head at {head}, and ends before {through}")
         return through - head - (self._taken_out(words, head) if words[at.TUBE_CANCELLED] else 0)
-
-    def oldest_us(self, words: tuple[int, ...]) -> int:
-        """When the message at the head of a tube with these words was accepted; the tube is not empty."""
-        return next(self._copies.records(words)).accepted_us
 
     def _head(self, tube: int) -> int:
         """The word that moves before any memory of the tube is given back."""

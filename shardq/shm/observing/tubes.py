@@ -43,10 +43,10 @@ class Tubes:
             if seen.words[at.THREAD_APART]:
                 return []
             found = list[TubeView]()
-            for priority, tubes in copies.tubes_of(thread, seen).items():
-                before = [copies.tube(tube) for tube in tubes]
-                found += self._view(f"{seen.key}/{priority}", seen, before, serving, split_key(seen.key)[0] in paused)
-                if [copies.tube(tube) for tube in tubes] != before:
+            is_paused = split_key(seen.key)[0] in paused
+            for priority, tubes in copies.entries_of(thread, seen).items():
+                found += self._view(f"{seen.key}/{priority}", seen, [*tubes.values()], serving, is_paused)
+                if any(copies.tube(tube) != words for tube, words in tubes.items()):
                     raise Moving
             return found
 
@@ -56,19 +56,19 @@ class Tubes:
         self, pipe: str, seen: ThreadSeen, tubes: Sequence[tuple[int, ...]], serving: Serving, paused: bool
     ) -> Iterator[TubeView]:
         """A view of the pipe, if it is not empty."""
-        lengths = [self._reader.length_of(words) for words in tubes]
-        filled = [words for words, length in zip(tubes, lengths, strict=True) if length]
+        every = [(words, *self._reader.filled_of(words)) for words in tubes]
+        filled = [its for its in every if its[1]]
         if not filled:
             return
-        oldest_us = min(map(self._reader.oldest_us, filled))
+        oldest_us = min(since_us for _, _, since_us in filled)
         owner = seen.words[at.THREAD_OWNER]
         owner = owner if owner and self._slots.alive(owner) else 0
-        head = filled[0]
+        head = filled[0][0]
         failed = head[at.TUBE_FAILED_SEQUENCE] == head[at.TUBE_HEAD_SEQUENCE]
         rests_ns = seen.words[at.THREAD_NOT_BEFORE_NS] - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         yield TubeView(
             pipe,
-            sum(lengths),
+            sum(length for _, length, _ in filled),
             max(0, time.time_ns() // 1000 - oldest_us) / 1e6,
             serving.pid_of(owner) if owner else None,
             not owner and not serving.serves(seen.words[at.THREAD_HANDLER]),
