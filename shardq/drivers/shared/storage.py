@@ -324,9 +324,7 @@ class SharedStorage(Pausing, Recording):
         promote_what_is_due(self._store)
 
     def net_s(self) -> float:
-        """After how long a sleeper looks by itself. All together look once in the safety net's time: the more processes
-        sleep, the less often each.
-        """
+        """After how long a sleeper looks by itself: all together look once in the safety net's time."""
         return self.settings.safety_net * max(1, self._store.waiting.asleep())
 
     async def scheduled(self, after: Unread | None = None, limit: int = PAGE_ITEMS) -> Page[Scheduled]:
