@@ -3,8 +3,8 @@
 # `use_python VERSION` before that has another version of Python, in an environment of its own: .venv-VERSION.
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
-# The versions that shardq supports, the default first.
-supported=(3.11 3.12 3.13 3.14)
+# The versions on which the tests were run, the default first.
+supported=(3.11 3.12 3.13)
 
 # The package is found here wherever the caller stands; with `python -P` nothing in their directory comes before it.
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
