@@ -330,7 +330,8 @@ class Queue(Calling, Ticketing):
 
 
 def _is_awaitable(routes: Any) -> bool:
-    return type(routes) is not list and isinstance(routes, Awaitable)
+    # What `isinstance` says of an abstract class takes a while, and a handler that declares its routes returned None.
+    return routes is not None and type(routes) is not list and isinstance(routes, Awaitable)
 
 
 def _result(awaitable: Awaitable[Any], may_wait: bool) -> Any:

@@ -62,27 +62,33 @@ class HandlerInfo:
         self._read: tuple[Any, Any] = _NOT_READ, None
         """Its `priorities` and its `starvation_limit` when they were checked last."""
         self._priorities: tuple[int, ...] = ()
-        self._pipes: PipesOfRoutes | None = None
+        self._pipes: PipesOfRoutes
         self._secrets: Secrets | None = None
 
     @property
     def priorities(self) -> tuple[int, ...]:
         """Those that its requests may have, in order of service. Raises `HandlerError` for what cannot be that."""
-        handler = self._handler
-        if handler.priorities is not self._read[0] or handler.starvation_limit != self._read[1]:
-            self._priorities = check_priorities(handler)
-            self._read = handler.priorities, handler.starvation_limit
+        self._look_again()
         return self._priorities
 
-    @property
     def pipes(self) -> Pipes:
-        """Those of the places that its requests may go to. Raises `HandlerError` as `priorities`."""
+        """Those of the places that its requests may go to. Raises `HandlerError` as `priorities`. It is no property:
+        each microsecond counts here, and Python calls a method in half of the time.
+        """
         if self.by is not None:
             return self.by.pipes
-        priorities, pipes = self.priorities, self._pipes
-        if pipes is None or pipes.priorities is not priorities:
-            pipes = self._pipes = PipesOfRoutes(self.name, priorities)
-        return pipes
+        self._look_again()
+        return self._pipes
+
+    def _look_again(self) -> None:
+        """Read the attributes again that say where requests may go."""
+        handler = self._class()
+        assert handler is not None, "the class is gone"
+        if handler.priorities is not self._read[0] or handler.starvation_limit != self._read[1]:
+            read = handler.priorities, handler.starvation_limit  # first: what changes afterwards is found the next time
+            self._priorities = check_priorities(handler)
+            self._pipes = PipesOfRoutes(self.name, self._priorities)
+            self._read = read
 
     @property
     def secrets(self) -> Secrets:

@@ -29,7 +29,7 @@ class Prepared:
     requests: Sequence[Any]
     pipes: Pipes
     places: Sequence[Any]
-    """Of each request."""
+    """Where each request goes: what `pipes` knows."""
     steps: Sequence[Sequence[Part]]
 
     @property
@@ -75,13 +75,13 @@ def prepare(facts: HandlerInfo, requests: Sequence[Any], routes: Any, encode: En
     """The call that stores these requests. Raises `HandlerError`, `RequestError` and `MessageTooLarge` for what can
     never be stored.
     """
-    pipes = facts.pipes
+    pipes = facts.pipes()
     places = routes if facts.by is None else facts.by.places(requests)
     messages = encode(facts, requests)
     step = pipes.one_step(pipes.kind, places, messages, pipes, limits)
     if step is not None:
         return Prepared(facts, requests, pipes, places, [step])
-    groups = _by_pipe(facts, requests, places, messages)
+    groups = _by_pipe(facts, pipes, requests, places, messages)
     steps = steps_of(list(groups.items()), limits)
     check_limits(steps, limits, requests, map(pipes.__getitem__, places))
     return Prepared(facts, requests, pipes, places, steps)
@@ -92,12 +92,12 @@ def messages_of(facts: HandlerInfo, requests: Sequence[Any], routes: Any, encode
     Raises `HandlerError` for what `route()` got wrong, and `RequestError`.
     """
     places = routes if facts.by is None else facts.by.places(requests)
-    return _by_pipe(facts, requests, places, encode(facts, requests))
+    return _by_pipe(facts, facts.pipes(), requests, places, encode(facts, requests))
 
 
 def _by_pipe(
-    facts: HandlerInfo, requests: Sequence[Any], places: Any, messages: Sequence[bytes]
+    facts: HandlerInfo, pipes: Pipes, requests: Sequence[Any], places: Any, messages: Sequence[bytes]
 ) -> dict[str, list[bytes]]:
     if facts.by is None:
         check_routes(facts, requests, places)
-    return grouped(facts.pipes, places, messages)
+    return grouped(pipes, places, messages)

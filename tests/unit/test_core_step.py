@@ -215,7 +215,7 @@ def limits(draw: st.DrawFn) -> Limits:
 
 def outcomes(info: HandlerInfo, engine: OneStep, calls: Sequence[tuple[Any, list[bytes], Limits]]) -> list[Any]:
     """What comes of these calls, one after another."""
-    info.pipes.one_step = engine
+    info.pipes().one_step = engine
     found = list[Any]()
     for places, messages, limit in calls:
         requests = places if info.by else [None] * len(messages)
