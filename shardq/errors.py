@@ -367,9 +367,10 @@ class SlotsExhausted(SegmentError):
 
 
 class PlatformUnsupported(ShardqError):
-    """Shared memory needs Linux; use the in-memory driver here.
+    """Shared memory needs Linux with pages of 4 KiB; use another driver here.
 
-    Why: POSIX record locks, /dev/shm and process descriptors are used as Linux has them.
+    Why: POSIX record locks, /dev/shm and process descriptors are used as Linux has them, and memory is given back by
+    pages of that size. Some kernels for aarch64 have larger ones: `getconf PAGESIZE` shows it.
     Next: use `memory://` for one process, or `redis://` for several.
     """
 

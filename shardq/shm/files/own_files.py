@@ -6,6 +6,7 @@ links. Then its owner, its kind, its mode and the number of its names are checke
 
 from __future__ import annotations
 
+import mmap
 import os
 import stat
 import sys
@@ -14,9 +15,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from shardq.errors import PlatformUnsupported, SegmentMissing, SegmentUntrusted
+from shardq.shm.words import PAGE
 
 if sys.platform != "linux":
     raise PlatformUnsupported(f"shared memory needs Linux, this is {sys.platform}: use memory:// instead of shm://")
+# Memory goes back to the system by whole pages: a larger one would take what is stored beside.
+if mmap.PAGESIZE > PAGE:
+    raise PlatformUnsupported(
+        f"shared memory needs pages of {PAGE} bytes, and those of this kernel have {mmap.PAGESIZE}: start a kernel "
+        f"with smaller ones, or use memory:// or redis:// instead of shm://"
+    )
 
 import posix_ipc
 
