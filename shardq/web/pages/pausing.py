@@ -63,6 +63,7 @@ async def resume(desk: Desk, request: Request) -> Response:
 
 async def _goes_on(desk: Desk) -> list[str]:
     """The handlers that are known and not paused. Raises `ConfigurationError` where they cannot be paused together."""
+    desk.lookout.forget()
     sample = await desk.lookout.now()
     paused = {its.handler for its in overview_of(sample).paused}
     async with desk.lookout.looking() as observer:
