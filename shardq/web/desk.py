@@ -6,7 +6,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
 from starlette.requests import Request
@@ -32,6 +32,13 @@ MENU = {
     "later": "Later",
     "audit": "Audit",
 }
+
+
+class Undo(NamedTuple):
+    """A command that takes a file of what went."""
+
+    command: str
+    does: str
 
 
 @dataclass(frozen=True)
@@ -91,15 +98,22 @@ class Desk:
         return HTMLResponse(self._templates.get_template(template).render(common | values), status)
 
     async def told(
-        self, request: Request, told: str, *, back: str, error: str = "", gone: int = 0, path: str = ""
+        self,
+        request: Request,
+        told: str,
+        *,
+        back: str,
+        error: str = "",
+        gone: str = "",
+        path: str = "",
+        undo: Undo | None = None,
     ) -> HTMLResponse:
-        """The answer to an action, with the way back to a page. `error`: why it broke off; `gone`: how many were not
-        there any more; `path`: the file that has what went.
+        """The answer to an action, with the way back to a page. `error`: why it broke off; `gone`: what was not there
+        any more; `path`: the file that has what went, and `undo` what brings that back.
         """
         self.lookout.forget()
-        return await self.page(
-            request, "told.html", told=told, back=back, name=MENU[back], error=error, gone=gone, path=path
-        )
+        shown: dict[str, Any] = {"told": told, "back": back, "error": error, "gone": gone, "path": path, "undo": undo}
+        return await self.page(request, "told.html", **shown)
 
     def bare(self, template: str, status: int, **values: Any) -> HTMLResponse:
         """A page for those who may not see the others."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
+from dataclasses import replace
 
 import msgspec
 from starlette.requests import Request
@@ -11,6 +11,7 @@ from starlette.responses import Response
 from shardq.deadletters import DeadLetter
 from shardq.letters.frames import kind_of, last_frame
 from shardq.web.desk import Desk
+from shardq.web.filtered import Filtered
 from shardq.web.letters import letter_of, listed, match_of, request_of
 from shardq.web.rendering import MOST_SHOWN, as_text
 
@@ -20,25 +21,20 @@ _MOST_EDITED = 16 * 1024
 
 async def dead(desk: Desk, request: Request) -> Response:
     query = request.query_params
-    handler, filters = query.get("handler") or None, [its for its in query.getlist("match") if its.strip()]
-    sees = await desk.may(request, "view_payloads")
+    wanted, sees = Filtered.of(query), await desk.may(request, "view_payloads")
     async with desk.lookout.looking() as observer:
         counts = await observer.backlog()
-    if not (handler or filters or "all" in query):
+    if not (wanted.handler or wanted.filters or "all" in query):
         return await desk.page(request, "groups.html", grouped=await desk.groups.found(), counts=counts)
-    found = await listed(desk.lookout, handler, match_of(filters, sees_payloads=sees), query.get("after") or None)
-    letters = [(its.id, its.letter if sees else _without_payload(its.letter)) for its in found.items]
-    same = [("handler", handler or ""), *(("match", its) for its in filters), ("all", "1")]
+    match = match_of(wanted.filters, sees_payloads=sees)
+    found = await listed(desk.lookout, wanted.handler, match, wanted.after)
+    shown = found.items if sees else [replace(its, letter=_without_payload(its.letter)) for its in found.items]
     return await desk.page(
         request,
         "letters.html",
-        handler=handler,
-        filters=filters,
-        letters=letters,
-        found=found,
+        listing=wanted.listing("dead", found, all="1"),
+        letters=[(its.id, its) for its in shown],
         counts=counts,
-        older=f"dead?{urlencode([*same, ('after', found.after)])}" if found.after else None,
-        first=not query.get("after"),
     )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
-
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,6 +11,7 @@ from shardq.later.requests import Waiting
 from shardq.model import Scheduled, key_of, split_key
 from shardq.scheduling.schedule import next_times_us
 from shardq.web.desk import Desk
+from shardq.web.filtered import Filtered
 from shardq.web.later import match_of
 from shardq.web.paging import listed
 
@@ -21,9 +20,8 @@ _LISTED = 50
 
 
 async def later(desk: Desk, request: Request) -> Response:
-    query, sees = request.query_params, await desk.may(request, "view_payloads")
-    handler, filters = query.get("handler") or None, [its for its in query.getlist("match") if its.strip()]
-    after, match = query.get("after") or None, match_of(filters, sees_payloads=sees)
+    wanted, sees = Filtered.of(request.query_params), await desk.may(request, "view_payloads")
+    match = match_of(wanted.filters, sees_payloads=sees)
     again = list[Scheduled]()
     async with desk.lookout.looking() as observer:
         overview, behind = await observer.overview(), None
@@ -32,10 +30,9 @@ async def later(desk: Desk, request: Request) -> Response:
             again += page
             if (behind := page.after) is None:
                 break
-        found = await listed(Waiting(observer).each(handler, after=after), match, after)
+        found = await listed(Waiting(observer).each(wanted.handler, after=wanted.after), match, wanted.after)
     due_us = overview.as_dict().get("next_due_us")
     paused = {its.handler for its in overview.paused}
-    same = [("handler", handler or ""), *(("match", its) for its in filters)]
     return await desk.page(
         request,
         "later.html",
@@ -51,11 +48,7 @@ async def later(desk: Desk, request: Request) -> Response:
             )
             for its in again[:_LISTED]
         ],
-        once=[(its, readable(its.message) if sees else None) for its in found.items],
+        once=[(its.id, (its, readable(its.message) if sees else None)) for its in found.items],
         paused=paused,
-        handler=handler,
-        filters=filters,
-        found=found,
-        further=f"later?{urlencode([*same, ('after', found.after)])}" if found.after else None,
-        first=f"later?{urlencode(same)}" if after else None,
+        listing=wanted.listing("later", found),
     )

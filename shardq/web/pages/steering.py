@@ -1,10 +1,9 @@
-"""Puts dead letters back, edits them, and drops them. A page says the number first, and the action keeps to it."""
+"""Puts dead letters back, edits them, and drops them."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 from starlette.requests import Request
@@ -12,53 +11,84 @@ from starlette.responses import Response
 
 from shardq.auditing import Deed
 from shardq.deadletters import DeadLetters, Letters
-from shardq.errors import ConfigurationError, RequestError, ShardqError
+from shardq.errors import ConfigurationError, RequestError
 from shardq.exporting import Export, new_file_name
-from shardq.letters.chosen import Chosen, count_of, numbers_of, pages
+from shardq.letters.chosen import Chosen, numbers_of, pages
 from shardq.letters.edited import Edit
 from shardq.letters.exported import lines
-from shardq.protocols import Storage
+from shardq.protocols import Readable, Storage
 from shardq.web.acting import act
-from shardq.web.desk import Desk, form_of, one
+from shardq.web.bulk import Bulk, Fields
+from shardq.web.desk import Desk, Undo, form_of, one
 from shardq.web.letters import letter_of, match_of, request_of
 from shardq.web.wish import Wish
 
-#: What can be asked for, and how it is called.
-_VERBS = {"requeue": "Put back", "drop": "Drop"}
+
+class _Letters(Bulk[Chosen]):
+    group, page, question = "dead", "dead", "ask-letters.html"
+    verbs = {"requeue": "Put back", "drop": "Drop"}  # noqa: RUF012 - never changed
+    undo = Undo("shardq dead requeue --from FILE", "puts them back")
+
+    async def chosen(self, wish: Wish, readable: Readable, *, sees_payloads: bool) -> Chosen:
+        match, letters = match_of(wish.filters, sees_payloads=sees_payloads), Letters(readable)
+        numbers: dict[str, set[int]] = {}
+        for wanted in wish.ids or (wish.handler or None,):
+            for handler, its in (await numbers_of(letters, wanted, match)).items():
+                numbers.setdefault(handler, set()).update(its)
+        return {handler: sorted(its) for handler, its in numbers.items()}
+
+    def by_handler(self, chosen: Chosen) -> dict[str, int]:
+        return {handler: len(numbers) for handler, numbers in chosen.items()}
+
+    def done(self, verb: str, count: int) -> str:
+        return f"{count:,} {'dropped' if verb == 'drop' else 'put back'}"
+
+    def gone(self, count: int) -> str:
+        return f"{count:,} had gone meanwhile."
+
+    def said(self, chosen: Chosen) -> dict[str, str]:
+        """The last letter of each handler that there is."""
+        return {"through": json.dumps({handler: numbers[-1] for handler, numbers in chosen.items()})}
+
+    def told(self, chosen: Chosen, fields: Fields) -> Chosen:
+        try:
+            through = msgspec.json.decode(fields["through"][0], type=dict[str, int])
+        except (KeyError, ValueError, RecursionError) as error:
+            raise self.unusable() from error
+        return {
+            handler: kept
+            for handler, its in chosen.items()
+            if (kept := [number for number in its if number <= through.get(handler, -1)])
+        }
 
 
-async def ask(desk: Desk, request: Request) -> Response:
-    """Say how many letters an action would hit."""
-    query = request.query_params
-    verb = query.get("what", "")
-    if verb not in _VERBS:
-        raise ConfigurationError("choose what is to be done")
-    wish = Wish.of({name: query.getlist(name) for name in query})
-    return await _asked(desk, request, verb, wish, changed=False)
+_LETTERS = _Letters()
+ask = _LETTERS.ask
 
 
 async def requeue(desk: Desk, request: Request) -> Response:
-    fields = await form_of(request)
-    ahead = "head" in fields
+    ahead = "head" in await form_of(request)
 
-    async def work(letters: DeadLetters, chosen: Chosen, done: Deed) -> None:
+    async def work(storage: Storage, chosen: Chosen, done: Deed) -> None:
+        letters = DeadLetters(storage)
         async for page in pages(letters, chosen):
             for buried in page:
                 done.count += await letters.requeue(buried, ahead=ahead)
 
-    return await _bulk(desk, request, "requeue", fields, work)
+    return await _LETTERS.act(desk, request, "requeue", work)
 
 
 async def drop(desk: Desk, request: Request) -> Response:
     path = os.path.join(desk.site.exports, new_file_name("dropped"))
 
-    async def work(letters: DeadLetters, chosen: Chosen, done: Deed) -> None:
+    async def work(storage: Storage, chosen: Chosen, done: Deed) -> None:
+        letters = DeadLetters(storage)
         with Export(path) as export:
             async for page in pages(letters, chosen):
                 export.add(lines(page))
                 done.count += await letters.drop(*page)
 
-    return await _bulk(desk, request, "drop", await form_of(request), work, path)
+    return await _LETTERS.act(desk, request, "drop", work, path)
 
 
 async def edit(desk: Desk, request: Request) -> Response:
@@ -80,93 +110,5 @@ async def edit(desk: Desk, request: Request) -> Response:
         deed.count = int(await DeadLetters(storage).requeue(buried, ahead=ahead, message=message))
 
     await act(desk, work, deed)
-    done = deed.count
-    return await desk.page(request, "done.html", verb="edit", count=done, path=None, error=None, left=1 - done)
-
-
-async def _chosen(wish: Wish, letters: Letters, *, sees_payloads: bool) -> dict[str, list[int]]:
-    """The letters that it is about now."""
-    match = match_of(wish.filters, sees_payloads=sees_payloads)
-    numbers: dict[str, set[int]] = {}
-    for wanted in wish.ids or (wish.handler or None,):
-        for handler, its in (await numbers_of(letters, wanted, match)).items():
-            numbers.setdefault(handler, set()).update(its)
-    return {handler: sorted(its) for handler, its in numbers.items()}
-
-
-async def _bulk(
-    desk: Desk,
-    request: Request,
-    verb: str,
-    fields: Mapping[str, Sequence[str]],
-    work: Callable[[DeadLetters, Chosen, Deed], Awaitable[None]],
-    path: str | None = None,
-) -> Response:
-    """Do it to the letters that were told of, but not to more. Where there are more by now, ask again."""
-    wish, told = Wish.of(fields), _told(fields)
-    sees = await desk.may(request, "view_payloads")
-    done = desk.deed(request, f"dead {verb}", wish.target, next(iter(fields.get("reason", ())), ""))
-
-    async def choose_and_work(storage: Storage) -> tuple[int, str | None]:
-        letters = DeadLetters(storage)
-        found = await _chosen(wish, letters, sees_payloads=sees)
-        chosen = {
-            handler: kept
-            for handler, its in found.items()
-            if (kept := [number for number in its if number <= told.through.get(handler, -1)])
-        }
-        count = count_of(chosen)
-        if count > told.count:
-            return count, None
-        try:
-            if chosen:
-                await work(letters, chosen, done)
-        except ShardqError as error:
-            return count, str(error)
-        return count, ""
-
-    count, error = await act(desk, choose_and_work, done)
-    if error is None:
-        return await _asked(desk, request, verb, wish, changed=True)
-    return await desk.page(
-        request,
-        "done.html",
-        verb=verb,
-        count=done.count,
-        path=path if done.count else None,
-        error=error,
-        left=count - done.count,
-    )
-
-
-async def _asked(desk: Desk, request: Request, verb: str, wish: Wish, *, changed: bool) -> Response:
-    sees = await desk.may(request, "view_payloads")
-    async with desk.lookout.looking() as observer:
-        chosen = await _chosen(wish, Letters(observer), sees_payloads=sees)
-    through = {handler: numbers[-1] for handler, numbers in chosen.items()}
-    return await desk.page(
-        request,
-        "ask.html",
-        verb=verb,
-        name=_VERBS[verb],
-        wish=wish,
-        count=count_of(chosen),
-        handlers={handler: len(numbers) for handler, numbers in chosen.items()},
-        through=json.dumps(through),
-        changed=changed,
-    )
-
-
-class _Told(msgspec.Struct):
-    """What the page said before."""
-
-    count: int
-    through: dict[str, int]
-    """The last letter of each handler that there was."""
-
-
-def _told(fields: Mapping[str, Sequence[str]]) -> _Told:
-    try:
-        return _Told(int(fields["count"][0]), msgspec.json.decode(fields["through"][0], type=dict[str, int]))
-    except (KeyError, ValueError, RecursionError) as error:
-        raise ConfigurationError("begin on the page of dead letters, which says how many they are") from error
+    gone = "" if deed.count else _LETTERS.gone(1)
+    return await desk.told(request, _LETTERS.done("edit", deed.count), back="dead", gone=gone)
