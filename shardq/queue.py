@@ -10,8 +10,7 @@ storage takes at once. Each append is all or nothing, whatever it raises.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -29,13 +28,14 @@ from shardq.errors import (
     shown,
 )
 from shardq.handler import Handler, check_importable, drive
+from shardq.handling.awaiting import is_awaitable, loop_runs, result_of
 from shardq.handling.info import HandlerInfo
 from shardq.handling.inside import inside_handler
 from shardq.handling.newcomers import announce
 from shardq.handling.prepared import Encode, Prepared, messages_of, prepare
 from shardq.handling.routing import check_types, usable
 from shardq.later.requests import Later
-from shardq.model import Part
+from shardq.model import Part, When
 from shardq.protocols import Serializer, Storage
 from shardq.recurrent import Recurrent
 from shardq.results.calling import Calling
@@ -97,28 +97,15 @@ class Queue(Calling, Ticketing):
         """
         schedule = "" if recurrent is None else written(recurrent)
         facts, routes = self._routed(handler, requests)
-        if _is_awaitable(routes):
+        if is_awaitable(routes):
             routes = await routes
         time = when(defer, schedule) if schedule or defer is not None else None
         is_plain = time is None and not if_not_exists
         limits = self.storage.limits if is_plain else self.storage.limits.of_step(examined=True)
         with sending(facts.name, len(requests), again=bool(schedule)) as sent:
             call = prepare(facts, requests, routes, self._encoding(sent), limits)
-            if is_plain and (accepted := self._stored_at_once(call)):
-                return accepted
-            accepted, number, follow_up = 0, 0, inside_handler()
-            try:
-                for number, step in enumerate(call.steps):
-                    taken = await self.storage.append(step, when=time, absent=if_not_exists, follow_up=follow_up)
-                    if taken is None:
-                        if not self._waits_when_full():
-                            raise call.full(number)
-                        taken = await self.storage.append_when_room(step, when=time, absent=if_not_exists)
-                    accepted += taken or 0
-            except (QueueFull, StorageMoved, StorageUnconfirmed) as error:
-                error.not_accepted = call.not_stored(number, error)
-                raise
-        return accepted
+            stored = self._stored_at_once(call) if is_plain else 0
+            return stored or await self._stored_in_steps(call, time, absent=if_not_exists)
 
     def register_sync(
         self,
@@ -134,36 +121,22 @@ class Queue(Calling, Ticketing):
         """
         schedule = "" if recurrent is None else written(recurrent)
         facts, routes = self._routed(handler, requests)
-        if _is_awaitable(routes):
-            routes = _result(routes, may_wait=not _loop_runs())
+        if is_awaitable(routes):
+            routes = result_of(routes, may_wait=not loop_runs())
         time = when(defer, schedule) if schedule or defer is not None else None
         is_plain = time is None and not if_not_exists
         limits = self.storage.limits if is_plain else self.storage.limits.of_step(examined=True)
         with sending(facts.name, len(requests), again=bool(schedule)) as sent:
             call = prepare(facts, requests, routes, self._encoding(sent), limits)
-            if is_plain and (accepted := self._stored_at_once(call)):
-                return accepted
-            accepted, number, follow_up = 0, 0, inside_handler()
-            try:
-                for number, step in enumerate(call.steps):
-                    taken = drive(self.storage.append(step, when=time, absent=if_not_exists, follow_up=follow_up))
-                    if taken is None:
-                        may_wait = not _loop_runs()
-                        if not (may_wait and self._waits_when_full()):
-                            raise call.full(number)
-                        taken = _result(self.storage.append_when_room(step, when=time, absent=if_not_exists), may_wait)
-                    accepted += taken or 0
-            except (QueueFull, StorageMoved, StorageUnconfirmed) as error:
-                error.not_accepted = call.not_stored(number, error)
-                raise
-        return accepted
+            stored = self._stored_at_once(call) if is_plain else 0
+            return stored or self._stored_in_steps_sync(call, time, absent=if_not_exists)
 
     async def prepared(self, handler: type[Handler[Any]], requests: Sequence[Any]) -> Prepared:
         """What `register` would store for these requests, found out and checked without the storage. For handlers'
         outputs. Raises as `register` does for what can never be stored.
         """
         facts, routes = self._routed(handler, requests)
-        if _is_awaitable(routes):
+        if is_awaitable(routes):
             routes = await routes
         with sending(facts.name, len(requests)) as sent:
             return prepare(facts, requests, routes, self._encoding(sent), self.storage.limits)
@@ -171,8 +144,8 @@ class Queue(Calling, Ticketing):
     def prepared_sync(self, handler: type[Handler[Any]], requests: Sequence[Any]) -> Prepared:
         """`prepared` for plain handlers. Waits, and raises, as `register_sync`."""
         facts, routes = self._routed(handler, requests)
-        if _is_awaitable(routes):
-            routes = _result(routes, may_wait=not _loop_runs())
+        if is_awaitable(routes):
+            routes = result_of(routes, may_wait=not loop_runs())
         with sending(facts.name, len(requests)) as sent:
             return prepare(facts, requests, routes, self._encoding(sent), self.storage.limits)
 
@@ -202,7 +175,7 @@ class Queue(Calling, Ticketing):
     ) -> Prepared:
         """`prepared` for requests whose messages get heads."""
         facts, routes = self._routed(handler, requests)
-        if _is_awaitable(routes):
+        if is_awaitable(routes):
             routes = await routes
         with sending(facts.name, len(requests)) as sent:
             return prepare(facts, requests, routes, self._encoding(sent, heads), self.storage.limits)
@@ -234,8 +207,8 @@ class Queue(Calling, Ticketing):
     def cancel_sync(self, handler: type[Handler[Any]], *requests: Any) -> int:
         """`cancel` for code without an event loop, and for plain handlers."""
         facts, routes = self._routed(handler, requests)
-        if _is_awaitable(routes):
-            routes = _result(routes, may_wait=not _loop_runs())
+        if is_awaitable(routes):
+            routes = result_of(routes, may_wait=not loop_runs())
         messages = messages_of(facts, requests, routes, self._messages)
         return sum(drive(self.storage.remove(pipe, *its)) for pipe, its in messages.items())
 
@@ -274,7 +247,7 @@ class Queue(Calling, Ticketing):
     async def _addressed(self, handler: type[Handler[Any]], requests: Sequence[Any]) -> dict[str, list[bytes]]:
         """The messages of these requests, by tube."""
         facts, routes = self._routed(handler, requests)
-        if _is_awaitable(routes):
+        if is_awaitable(routes):
             routes = await routes
         return messages_of(facts, requests, routes, self._messages)
 
@@ -300,6 +273,38 @@ class Queue(Calling, Ticketing):
         if len(call.steps) != 1:
             return 0
         return self.storage.append_at_once(call.steps[0], follow_up=inside_handler())
+
+    async def _stored_in_steps(self, call: Prepared, time: When | None, *, absent: bool) -> int:
+        """How many requests the storage accepted, step by step."""
+        accepted, number, follow_up = 0, 0, inside_handler()
+        try:
+            for number, step in enumerate(call.steps):
+                taken = await self.storage.append(step, when=time, absent=absent, follow_up=follow_up)
+                if taken is None:
+                    if not self._waits_when_full():
+                        raise call.full(number)
+                    taken = await self.storage.append_when_room(step, when=time, absent=absent)
+                accepted += taken or 0
+        except (QueueFull, StorageMoved, StorageUnconfirmed) as error:
+            error.not_accepted = call.not_stored(number, error)
+            raise
+        return accepted
+
+    def _stored_in_steps_sync(self, call: Prepared, time: When | None, *, absent: bool) -> int:
+        """As `_stored_in_steps`, for code without an event loop."""
+        accepted, number, follow_up, may_wait = 0, 0, inside_handler(), not loop_runs()
+        try:
+            for number, step in enumerate(call.steps):
+                taken = drive(self.storage.append(step, when=time, absent=absent, follow_up=follow_up))
+                if taken is None:
+                    if not (may_wait and self._waits_when_full()):
+                        raise call.full(number)
+                    taken = result_of(self.storage.append_when_room(step, when=time, absent=absent), may_wait=may_wait)
+                accepted += taken or 0
+        except (QueueFull, StorageMoved, StorageUnconfirmed) as error:
+            error.not_accepted = call.not_stored(number, error)
+            raise
+        return accepted
 
     def _waits_when_full(self) -> bool:
         return self.storage.settings.when_full == "wait" and not inside_handler()
@@ -327,24 +332,3 @@ class Queue(Calling, Ticketing):
             announce()
         self.handlers[facts.name] = handler
         return facts
-
-
-def _is_awaitable(routes: Any) -> bool:
-    # What `isinstance` says of an abstract class takes a while, and a handler that declares its routes returned None.
-    return routes is not None and type(routes) is not list and isinstance(routes, Awaitable)
-
-
-def _result(awaitable: Awaitable[Any], may_wait: bool) -> Any:
-    """What the awaitable returns. Where a loop runs in this thread, `may_wait` is False and nothing may suspend."""
-    return _wait_for(awaitable) if may_wait else drive(awaitable)
-
-
-def _loop_runs() -> bool:
-    return asyncio._get_running_loop() is not None  # `get_running_loop` raises where there is none, 0.4 us a call
-
-
-def _wait_for(awaitable: Awaitable[Any]) -> Any:
-    async def wait() -> Any:
-        return await awaitable
-
-    return asyncio.run(wait())

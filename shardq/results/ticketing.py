@@ -12,6 +12,7 @@ from shardq.encoding.envelope import inbox_of, ticketed
 from shardq.encoding.replies import NOTICE, Kept, decode_reply
 from shardq.errors import HandlerError, ResultTimeout, ShardqError, TicketUnknown
 from shardq.handler import Handler, drive, find_handler
+from shardq.handling.awaiting import loop_runs
 from shardq.handling.info import info_of
 from shardq.handling.inside import inside_handler
 from shardq.model import handler_name, inbox_pipe
@@ -48,7 +49,7 @@ class Ticketing(Asking):
     def submit_sync(self, handler: type[Handler[Any, Any]], request: Any) -> Ticket:
         """`submit` for code without an event loop, and for plain handlers, where it never waits for room."""
         submitted = self.submit(handler, request)
-        ticket: Ticket = drive(submitted) if _loop_runs() or inside_handler() else asyncio.run(submitted)
+        ticket: Ticket = drive(submitted) if loop_runs() or inside_handler() else asyncio.run(submitted)
         return ticket
 
     async def result(
@@ -78,7 +79,7 @@ class Ticketing(Asking):
         self, ticket: str, handler: type[Handler[Any, Value]] | None = None, *, timeout_s: float | None = None
     ) -> Value:
         """`result` for code without an event loop. Raises `HandlerError` where one runs in this thread."""
-        if _loop_runs():
+        if loop_runs():
             raise HandlerError("result_sync cannot wait where an event loop runs: use `await queue.result(...)` there")
         return asyncio.run(self.result(ticket, handler, timeout_s=timeout_s))
 
@@ -131,7 +132,3 @@ def _value(handler: type[Handler[Any]] | None, kept: Kept) -> Any:
     if handler is None:
         return decode_array(Any, reply.results)[0]
     return values_of(info_of(handler), reply)[0]
-
-
-def _loop_runs() -> bool:
-    return asyncio._get_running_loop() is not None
