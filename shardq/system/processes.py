@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from shardq.lazy import Lazy
@@ -23,6 +22,26 @@ class Memory(NamedTuple):
     resident: int
     shared: int
     """How much of it may be used by other processes, too: files and shared segments."""
+
+
+class Glance(NamedTuple):
+    """What one read tells of a process."""
+
+    stopped: bool
+    """As `is_stopped` says."""
+    resident: int
+    """As `memory` says."""
+
+
+def glance(pid: int) -> Glance:
+    """For those who look at many processes. Raises as `is_stopped` does. Needs /proc."""
+    try:
+        state, *fields = _stat(pid)
+    except FileNotFoundError as error:
+        raise ProcessLookupError(f"there is no process {pid}") from error
+    if state in ("Z", "X"):
+        raise ProcessLookupError(f"process {pid} has ended")
+    return Glance(state in ("T", "t"), int(fields[20]) * os.sysconf("SC_PAGE_SIZE"))
 
 
 def is_stopped(pid: int) -> bool:
@@ -43,7 +62,7 @@ def memory(pid: int) -> Memory:
 def age_s(pid: int) -> float:
     """How long the process has been there, seconds. 0 where the system does not say."""
     try:
-        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        words = _stat(pid)
     except OSError:
         return 0.0
     started_s = int(words[19]) / os.sysconf("SC_CLK_TCK")
@@ -53,9 +72,15 @@ def age_s(pid: int) -> float:
 def parent(pid: int) -> int:
     """Pid of the parent of a process; 0 where there is no such process."""
     try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        return int(_stat(pid)[1])
     except OSError:
         return 0
+
+
+def _stat(pid: int) -> list[str]:
+    """The words of /proc/PID/stat from the third one on: the state comes first. See proc(5)."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return file.read().rpartition(b")")[2].decode().split()
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from shardq.shm.processes.slots import Slots
 from shardq.shm.segment import Segment
 from shardq.shm.tubes.pauses import pauses_seen
 from shardq.shm.tubes.replies import Replies
-from shardq.system.processes import is_stopped, memory
+from shardq.system.processes import glance
 
 #: Where a process is whose pid counts in another namespace, as that of a container.
 ELSEWHERE = "another pid namespace"
@@ -223,7 +223,8 @@ class Overviews:
         if not pid:
             return None, 0
         try:
-            return "stopped" if is_stopped(pid) else None, memory(pid).resident
+            its = glance(pid)
+            return "stopped" if its.stopped else None, its.resident
         except ProcessLookupError:
             return "dead", 0
         except OSError:  # no descriptor is left to read it with
