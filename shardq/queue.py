@@ -32,7 +32,7 @@ from shardq.handling.awaiting import is_awaitable, loop_runs, result_of
 from shardq.handling.info import HandlerInfo
 from shardq.handling.inside import inside_handler
 from shardq.handling.newcomers import announce
-from shardq.handling.prepared import Encode, Prepared, messages_of, prepare
+from shardq.handling.prepared import Prepared, messages_of, prepare
 from shardq.handling.routing import check_types, usable
 from shardq.later.requests import Later
 from shardq.model import Part, When
@@ -42,6 +42,7 @@ from shardq.results.calling import Calling
 from shardq.results.serving import Serving
 from shardq.results.ticketing import Ticketing
 from shardq.scheduling.schedule import when, written
+from shardq.tracing.api import is_there
 from shardq.tracing.sending import Sending, sending
 
 #: Puts heads in front of messages.
@@ -96,16 +97,21 @@ class Queue(Calling, Ticketing):
         Raises `ScheduleError` for times and schedules that cannot be.
         """
         schedule = "" if recurrent is None else written(recurrent)
-        facts, routes = self._routed(handler, requests)
-        if is_awaitable(routes):
-            routes = await routes
-        time = when(defer, schedule) if schedule or defer is not None else None
-        is_plain = time is None and not if_not_exists
-        limits = self.storage.limits if is_plain else self.storage.limits.of_step(examined=True)
+        facts, places = self._routed(handler, requests)
+        if is_awaitable(places):
+            places = await places
+        time, messages = None, None
+        if schedule or defer is not None:
+            time = when(defer, schedule)
+        elif not (if_not_exists or is_there()):
+            messages = self._messages(facts, requests)
+            if stored := self._stored_at_once(facts, places, messages):
+                return stored
+        limits = self.storage.limits.of_step(examined=if_not_exists or time is not None)
         with sending(facts.name, len(requests), again=bool(schedule)) as sent:
-            call = prepare(facts, requests, routes, self._encoding(sent), limits)
-            stored = self._stored_at_once(call) if is_plain else 0
-            return stored or await self._stored_in_steps(call, time, absent=if_not_exists)
+            messages = self._encoded(facts, requests, sent) if messages is None else messages
+            call = prepare(facts, requests, places, messages, limits)
+            return await self._stored_in_steps(call, time, absent=if_not_exists)
 
     def register_sync(
         self,
@@ -120,34 +126,39 @@ class Queue(Calling, Ticketing):
         either, and raises `HandlerError` where `route()` itself has to.
         """
         schedule = "" if recurrent is None else written(recurrent)
-        facts, routes = self._routed(handler, requests)
-        if is_awaitable(routes):
-            routes = result_of(routes, may_wait=not loop_runs())
-        time = when(defer, schedule) if schedule or defer is not None else None
-        is_plain = time is None and not if_not_exists
-        limits = self.storage.limits if is_plain else self.storage.limits.of_step(examined=True)
+        facts, places = self._routed(handler, requests)
+        if is_awaitable(places):
+            places = result_of(places, may_wait=not loop_runs())
+        time, messages = None, None
+        if schedule or defer is not None:
+            time = when(defer, schedule)
+        elif not (if_not_exists or is_there()):
+            messages = self._messages(facts, requests)
+            if stored := self._stored_at_once(facts, places, messages):
+                return stored
+        limits = self.storage.limits.of_step(examined=if_not_exists or time is not None)
         with sending(facts.name, len(requests), again=bool(schedule)) as sent:
-            call = prepare(facts, requests, routes, self._encoding(sent), limits)
-            stored = self._stored_at_once(call) if is_plain else 0
-            return stored or self._stored_in_steps_sync(call, time, absent=if_not_exists)
+            messages = self._encoded(facts, requests, sent) if messages is None else messages
+            call = prepare(facts, requests, places, messages, limits)
+            return self._stored_in_steps_sync(call, time, absent=if_not_exists)
 
     async def prepared(self, handler: type[Handler[Any]], requests: Sequence[Any]) -> Prepared:
         """What `register` would store for these requests, found out and checked without the storage. For handlers'
         outputs. Raises as `register` does for what can never be stored.
         """
-        facts, routes = self._routed(handler, requests)
-        if is_awaitable(routes):
-            routes = await routes
+        facts, places = self._routed(handler, requests)
+        if is_awaitable(places):
+            places = await places
         with sending(facts.name, len(requests)) as sent:
-            return prepare(facts, requests, routes, self._encoding(sent), self.storage.limits)
+            return prepare(facts, requests, places, self._encoded(facts, requests, sent), self.storage.limits)
 
     def prepared_sync(self, handler: type[Handler[Any]], requests: Sequence[Any]) -> Prepared:
         """`prepared` for plain handlers. Waits, and raises, as `register_sync`."""
-        facts, routes = self._routed(handler, requests)
-        if is_awaitable(routes):
-            routes = result_of(routes, may_wait=not loop_runs())
+        facts, places = self._routed(handler, requests)
+        if is_awaitable(places):
+            places = result_of(places, may_wait=not loop_runs())
         with sending(facts.name, len(requests)) as sent:
-            return prepare(facts, requests, routes, self._encoding(sent), self.storage.limits)
+            return prepare(facts, requests, places, self._encoded(facts, requests, sent), self.storage.limits)
 
     def callable(self, handler: type[Handler[Any]]) -> HandlerInfo:
         """What is known of a handler whose results are to be waited for here. Raises `HandlerError`."""
@@ -174,11 +185,12 @@ class Queue(Calling, Ticketing):
         heads: _Heads,
     ) -> Prepared:
         """`prepared` for requests whose messages get heads."""
-        facts, routes = self._routed(handler, requests)
-        if is_awaitable(routes):
-            routes = await routes
+        facts, places = self._routed(handler, requests)
+        if is_awaitable(places):
+            places = await places
         with sending(facts.name, len(requests)) as sent:
-            return prepare(facts, requests, routes, self._encoding(sent, heads), self.storage.limits)
+            messages = self._encoded(facts, requests, sent, heads)
+            return prepare(facts, requests, places, messages, self.storage.limits)
 
     async def stored(self, call: Prepared) -> None:
         """Store what was prepared, and wait for room as `register` does."""
@@ -206,10 +218,10 @@ class Queue(Calling, Ticketing):
 
     def cancel_sync(self, handler: type[Handler[Any]], *requests: Any) -> int:
         """`cancel` for code without an event loop, and for plain handlers."""
-        facts, routes = self._routed(handler, requests)
-        if is_awaitable(routes):
-            routes = result_of(routes, may_wait=not loop_runs())
-        messages = messages_of(facts, requests, routes, self._messages)
+        facts, places = self._routed(handler, requests)
+        if is_awaitable(places):
+            places = result_of(places, may_wait=not loop_runs())
+        messages = messages_of(facts, requests, places, self._messages(facts, requests))
         return sum(drive(self.storage.remove(pipe, *its)) for pipe, its in messages.items())
 
     @property
@@ -246,16 +258,16 @@ class Queue(Calling, Ticketing):
 
     async def _addressed(self, handler: type[Handler[Any]], requests: Sequence[Any]) -> dict[str, list[bytes]]:
         """The messages of these requests, by tube."""
-        facts, routes = self._routed(handler, requests)
-        if is_awaitable(routes):
-            routes = await routes
-        return messages_of(facts, requests, routes, self._messages)
+        facts, places = self._routed(handler, requests)
+        if is_awaitable(places):
+            places = await places
+        return messages_of(facts, requests, places, self._messages(facts, requests))
 
     def _routed(self, handler: type[Handler[Any]], requests: Sequence[Any]) -> tuple[HandlerInfo, Any]:
-        """What `route()` returned for the requests, which may be awaitable."""
+        """Where the requests go: what `route()` returned, which may be awaitable, or the places that are declared."""
         facts = self._facts(handler)
         check_types(facts, requests)
-        return facts, None if facts.by is not None else handler.route(*requests)
+        return facts, handler.route(*requests) if facts.by is None else facts.by.places(requests)
 
     def _messages(self, facts: HandlerInfo, requests: Sequence[Any]) -> list[bytes]:
         messages = self.serializer.encode(facts.kind, requests)
@@ -268,11 +280,11 @@ class Queue(Calling, Ticketing):
             check_round_trip(self.serializer, facts.kind, requests, messages)
         return messages
 
-    def _stored_at_once(self, call: Prepared) -> int:
-        """How many requests the storage took without a wait: all of the call, or none."""
-        if len(call.steps) != 1:
-            return 0
-        return self.storage.append_at_once(call.steps[0], follow_up=inside_handler())
+    def _stored_at_once(self, facts: HandlerInfo, places: Any, messages: Sequence[bytes]) -> int:
+        """How many messages of a plain call the storage took without a wait: all, or none."""
+        pipes, storage = facts.pipes(), self.storage
+        step = pipes.one_step(pipes.kind, places, messages, pipes, storage.limits)
+        return 0 if step is None else storage.append_at_once(step, follow_up=inside_handler())
 
     async def _stored_in_steps(self, call: Prepared, time: When | None, *, absent: bool) -> int:
         """How many requests the storage accepted, step by step."""
@@ -309,17 +321,13 @@ class Queue(Calling, Ticketing):
     def _waits_when_full(self) -> bool:
         return self.storage.settings.when_full == "wait" and not inside_handler()
 
-    def _encoding(self, sent: Sending | None, heads: _Heads | None = None) -> Encode:
-        """What encodes the requests of a call, which is in a trace if it is `sent` in one."""
-        if sent is None and heads is None:
-            return self._messages
-
-        def encode(facts: HandlerInfo, requests: Sequence[Any]) -> list[bytes]:
-            messages = self._messages(facts, requests)
-            messages = messages if heads is None else heads(messages)
-            return messages if sent is None else sent.traced(messages)
-
-        return encode
+    def _encoded(
+        self, facts: HandlerInfo, requests: Sequence[Any], sent: Sending | None, heads: _Heads | None = None
+    ) -> list[bytes]:
+        """The messages of a call, which is in a trace if it is `sent` in one."""
+        messages = self._messages(facts, requests)
+        messages = messages if heads is None else heads(messages)
+        return messages if sent is None else sent.traced(messages)
 
     def _facts(self, handler: type[Handler[Any]]) -> HandlerInfo:
         facts = self._kinds.get(handler) if isinstance(handler, type) else None

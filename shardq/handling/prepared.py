@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,6 @@ from shardq.handling.routing import check_routes, grouped
 from shardq.handling.steps import steps_of
 from shardq.model import Limits, Part
 from shardq.text.wording import counted
-
-#: One message for each request of a handler. Raises `RequestError` naming the request that cannot be one.
-Encode = Callable[[HandlerInfo, Sequence[Any]], list[bytes]]
 
 
 @dataclass(slots=True)
@@ -71,13 +68,13 @@ class Prepared:
         )
 
 
-def prepare(facts: HandlerInfo, requests: Sequence[Any], routes: Any, encode: Encode, limits: Limits) -> Prepared:
-    """The call that stores these requests. Raises `HandlerError`, `RequestError` and `MessageTooLarge` for what can
-    never be stored.
+def prepare(
+    facts: HandlerInfo, requests: Sequence[Any], places: Any, messages: Sequence[bytes], limits: Limits
+) -> Prepared:
+    """The call that stores these messages of these requests. `places`: what `route()` returned, or what is declared.
+    Raises `HandlerError` and `MessageTooLarge` for what can never be stored.
     """
     pipes = facts.pipes()
-    places = routes if facts.by is None else facts.by.places(requests)
-    messages = encode(facts, requests)
     step = pipes.one_step(pipes.kind, places, messages, pipes, limits)
     if step is not None:
         return Prepared(facts, requests, pipes, places, [step])
@@ -87,12 +84,11 @@ def prepare(facts: HandlerInfo, requests: Sequence[Any], routes: Any, encode: En
     return Prepared(facts, requests, pipes, places, steps)
 
 
-def messages_of(facts: HandlerInfo, requests: Sequence[Any], routes: Any, encode: Encode) -> dict[str, list[bytes]]:
-    """The messages for each tube. `routes` is what `route()` returned, None for a handler that declares its routes.
-    Raises `HandlerError` for what `route()` got wrong, and `RequestError`.
-    """
-    places = routes if facts.by is None else facts.by.places(requests)
-    return _by_pipe(facts, facts.pipes(), requests, places, encode(facts, requests))
+def messages_of(
+    facts: HandlerInfo, requests: Sequence[Any], places: Any, messages: Sequence[bytes]
+) -> dict[str, list[bytes]]:
+    """The messages for each tube. Raises `HandlerError` for what `route()` got wrong."""
+    return _by_pipe(facts, facts.pipes(), requests, places, messages)
 
 
 def _by_pipe(

@@ -220,7 +220,8 @@ def outcomes(info: HandlerInfo, engine: OneStep, calls: Sequence[tuple[Any, list
     for places, messages, limit in calls:
         requests = places if info.by else [None] * len(messages)
         try:
-            call = prepare(info, requests, places, lambda *_, its=messages: its, limit)
+            where = info.by.places(requests) if info.by else places
+            call = prepare(info, requests, where, messages, limit)
             found.append((call.steps, [call.pipes[place] for place in call.places], call.left(0)))
         except (ShardqError, ValueError) as error:
             found.append((type(error), str(error)))

@@ -134,12 +134,10 @@ async def _checked(handler: type[Handler[Any]], message: bytes) -> tuple[bytes, 
     facts, serializer = info_of(handler), MsgspecSerializer()
     _, body = split(message)
     requests = serializer.decode(facts.kind, Batch(0, 1, [len(body)], body))
-    routes = None if facts.by else handler.route(*requests)
-    if isinstance(routes, Awaitable):
-        routes = await routes
-    [(pipe, [again])] = messages_of(
-        facts, requests, routes, lambda facts, its: serializer.encode(facts.kind, its)
-    ).items()
+    places = facts.by.places(requests) if facts.by else handler.route(*requests)
+    if isinstance(places, Awaitable):
+        places = await places
+    [(pipe, [again])] = messages_of(facts, requests, places, serializer.encode(facts.kind, requests)).items()
     if lost := _lost(content_of(body), content_of(again)):
         raise RequestError(f"requests of {facts.name} have no field {shown(lost)}: `dead show` shows those there are")
     return with_request(message, again), pipe
