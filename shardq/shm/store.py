@@ -254,6 +254,7 @@ class Store:
             self.take_slot()
         if self._guard.mine:
             self._guard.check_not_inside()
+            self._guard.forget()
         try:
             self._guard.acquire()
             if self._journal.standing:

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Thread
 from types import FrameType
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from shardq.errors import StorageBusy
 from shardq.shm.store import Store
 from tests.faults.kit.fsck import fsck
+from tests.support.tasks import LIMIT_S
 
 PIPE = "m/H/0/0"
 
@@ -78,4 +80,21 @@ def test_after_a_handler_that_raises_the_thread_may_enter_again(store: Store, fu
 
     assert store.appending.append([(PIPE, [b"next"])])
     assert list(store.reading.read(PIPE, 10).messages)[-1] == b"next"
+    assert fsck(store.segment) == []
+
+
+@pytest.mark.parametrize("function", ["_try", "commit", "__exit__", "end_section", "release", "_abandon"])
+def test_once_the_thread_of_a_handler_that_raises_enters_again_so_do_others(store: Store, function: str) -> None:
+    def handler(number: int, frame: FrameType | None) -> None:
+        raise Interrupted
+
+    with pytest.raises(Interrupted), signal_at_line(function, handler):
+        store.appending.append([(PIPE, [b"verb"])])
+    store.inspection.counts()
+
+    other = Thread(target=lambda: store.appending.append([(PIPE, [b"of another thread"])]), daemon=True)
+    other.start()
+    other.join(LIMIT_S)
+    assert not other.is_alive(), "the other thread does not get in"
+    assert list(store.reading.read(PIPE, 10).messages)[-1] == b"of another thread"
     assert fsck(store.segment) == []

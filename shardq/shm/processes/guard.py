@@ -99,9 +99,17 @@ class Guard:
             self._words[at.GUARD_OWNER] = 0
             self._semaphore.release()
         finally:
-            self._holder = 0
             self._abandon()
+            # Behind it: where a second exception comes, `forget` finds what is left.
+            self._holder = 0
             self.threads.release()
+
+    def forget(self) -> None:
+        """Let this process's threads go in again, where an exception cut the calling thread short as it left. The token
+        stays gone: whichever of them enters next takes it over.
+        """
+        self._holder = 0
+        self.threads.release()
 
     @property
     def mine(self) -> bool:
