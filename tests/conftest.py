@@ -6,15 +6,18 @@ import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shardq.protocols import Lock, Storage
+from tests.support import other_core
 from tests.support.able import able_driver
 from tests.support.chance import choose_seed, figures, seed_line
 from tests.support.drivers import DRIVERS, Backend, Driver
+from tests.support.engines import using
 from tests.support.further import left_out
 from tests.support.leaks import begin_run, end_run, leaked_files, leaked_processes, stray_files
 from tests.support.lean import LeanProcess
@@ -34,6 +37,12 @@ FORKING = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--one-of-each", action="store_true", help="on asyncio and one driver of each technology")
+    parser.addoption(other_core.OPTION, action="store_true", help="and a sample once more, where all is done in Python")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.config.getoption(other_core.OPTION):
+        other_core.once_more(metafunc)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -60,7 +69,13 @@ def pytest_collectstart() -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Once it is known which tests are chosen by name."""
-    without = left_out(items, one_of_each=config.getoption("--one-of-each"))
+    _deselect(config, items, list(other_core.surplus(items)))
+    _deselect(config, items, left_out(items, one_of_each=config.getoption("--one-of-each")))
+    if config.getoption(other_core.OPTION):
+        other_core.note_other(items)
+
+
+def _deselect(config: pytest.Config, items: list[pytest.Item], without: list[pytest.Item]) -> None:
     config.hook.pytest_deselected(items=without)
     gone = set(without)
     items[:] = [item for item in items if item not in gone]
@@ -106,6 +121,14 @@ def no_leaks() -> Iterator[None]:
     files = leaked_files(before)
     assert not processes, f"processes left behind: {processes}"
     assert not files, f"files left behind: {[str(path) for path in files]}"
+
+
+@pytest.fixture(autouse=True)
+def core(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What does the frequent case in this test, and in all that it starts: the usual core, or Python."""
+    engine = getattr(request, "param", "")
+    with using(engine) if engine else nullcontext():
+        yield
 
 
 @pytest.fixture(scope="session")

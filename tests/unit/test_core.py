@@ -22,6 +22,7 @@ from tests.faults.kit.fsck import fsck
 from tests.support import hands
 from tests.support.chance import SEED
 from tests.support.engines import needs_c, stands_in, store_of, using
+from tests.support.python import run
 from tests.support.segments import NewStore
 
 pytestmark = needs_c
@@ -217,6 +218,13 @@ def test_a_variable_says_which_engine_is_used() -> None:
     for engine in ("c", "python"):
         with using(engine):
             assert engine_name() == engine
+
+
+@pytest.mark.parametrize("core", ["python"], indirect=True)
+def test_a_test_that_runs_once_more_is_in_python_with_all_that_it_starts(core: None) -> None:
+    assert engine_name() == "python"
+    program = "from shardq.drivers.shared.engine import engine_name; print(engine_name())"
+    assert run((sys.executable, "-c", program), capture_output=True, text=True).stdout == "python\n"
 
 
 @pytest.mark.parametrize("engine", ["c", "python"])
