@@ -40,7 +40,11 @@ class Replies:
         if not number:
             return 0, 0
         came = left = 0
-        for slot in range(self._layout.slots):
+        first, behind = self._layout.slot_word(0), self._layout.slot_word(self._layout.slots)
+        incarnations = self._segment.words[first + at.SLOT_INCARNATION : behind : at.SLOT_WORDS].tolist()
+        for slot, incarnation in enumerate(incarnations):
+            if not incarnation:  # no process ever had it
+                continue
             address = self._layout.tally_word(slot, number) * WORD
             accepted, *others = _COUNTED.unpack(self._segment.copied(address, _COUNTED.size))
             came, left = came + accepted, left + sum(others)
