@@ -130,6 +130,7 @@ def test_the_stack_of_a_busy_worker_is_shown(
     worker = worker_of(client, family)
     leave_two(home, folder)
     folder.until("begin", 0)
+    until(lambda: "_take_permit" in client.get("/stack").text, "it has written that it begins, and waits")
 
     for path in ("/stack", f"/stack?pid={worker}"):
         page = client.get(path).text
