@@ -166,10 +166,14 @@ def _class() -> type[Engine] | None:
     found = extension()
     if found is None:
         return None
-    from shardq._core.header import WORDS_DIGEST
-
-    # One that was compiled from other words would spoil the segment.
-    if found.WORDS_DIGEST != WORDS_DIGEST:
+    try:
+        from shardq._core.header import WORDS_DIGEST
+    except (ImportError, OSError, ValueError):  # the last two where the path has no folders
+        fits = False
+    else:
+        # One that was compiled from other words would spoil the segment.
+        fits = found.WORDS_DIGEST == WORDS_DIGEST
+    if not fits:
         check_python_may()
         return None
     engine: type[Engine] = found.Core

@@ -1328,7 +1328,7 @@ async def test_S33_what_is_due_comes_first(storage: Storage) -> None:
 async def test_S33_a_thread_that_rests_is_not_claimed(storage: Storage, lock: Lock) -> None:
     await storage.append([(PIPE, numbered(1))])
     await claimed(lock)
-    assert await lock.release(KEY, NEVER_S)
+    assert await lock.release(KEY, LIMIT_S)
     assert await storage.turn(None, BOTH, TERMS) is None
 
 
