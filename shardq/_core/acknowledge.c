@@ -151,11 +151,16 @@ static bool can_count(const Core *core, uint64_t thread)
     return tally_block(core, load(core, thread_word(core, thread) + AT_THREAD_HANDLER)) >= 0;
 }
 
-/* Whether a process waits for room, or until nothing is queued. The two maps lie behind one another. */
-static bool any_waits(const Core *core)
+static bool any_waits(const Core *core, uint64_t map)
 {
-    return memchr(core->bytes + core->at.quiet_map, 1, core->at.slots) ||
-           memchr(core->bytes + core->at.room_map, 1, core->at.slots);
+    return memchr(core->bytes + map, 1, core->at.slots) != NULL;
+}
+
+/* Whether a process has to be told that so many messages left: it waits for room, or nothing is queued any more. */
+static bool any_is_told(const Core *core, uint64_t gone)
+{
+    bool none_queued = load(core, AT_ACCEPTED) == load(core, AT_HANDLED) + gone;
+    return any_waits(core, core->at.room_map) || (none_queued && any_waits(core, core->at.quiet_map));
 }
 
 static void count_done(Core *core, const Settling *its, uint64_t thread, uint64_t gone)
@@ -171,11 +176,11 @@ static void count_done(Core *core, const Settling *its, uint64_t thread, uint64_
 bool acknowledge(Core *core, const Place *place, uint64_t token, uint64_t through)
 {
     Settling its = {.through = through};
-    if (!claims_hold(core, place->thread, token) || any_waits(core) || !can_count(core, place->thread))
-        return false;
-    if (!plan(core, place, &its))
+    if (!claims_hold(core, place->thread, token) || !can_count(core, place->thread) || !plan(core, place, &its))
         return false;
     uint64_t gone = its.through - load(core, its.word + AT_TUBE_HEAD_SEQUENCE);
+    if (any_is_told(core, gone))
+        return false;
     uint64_t failures = thread_word(core, place->thread) + AT_THREAD_FAILURES;
     journal_declare(core, place->thread);
     journal_note(core, 0, its.word + AT_TUBE_HEAD_SEQUENCE, its.through);

@@ -282,3 +282,36 @@ def test_a_thread_of_no_handler_is_damage(store: Store) -> None:
 
     with pytest.raises(SegmentForeign):
         turn(store, hand)
+
+
+def test_while_a_process_waits_until_nothing_is_queued_only_the_last_acknowledgement_is_left_to_python(
+    store: Store,
+) -> None:
+    for _ in range(3):
+        append(store, ONE)
+    hand, core = turn(store, None), store._parts.core
+    place = store.segment.layout.quiet_map + store.slot
+    assert not store.waiting.quiet()
+
+    for _ in range(2):
+        turned = core.turn(hand, NAMES, TERMS, stay=True)
+        assert turned is not None
+        hand, done, _ = turned
+        assert done
+        assert store.segment.bytes[place]
+
+    assert core.turn(hand, NAMES, TERMS, stay=True) is None
+    assert turn(store, hand) is not None
+    assert not store.segment.bytes[place]
+    assert store.waiting.quiet()
+
+
+def test_while_a_process_waits_for_room_each_acknowledgement_is_left_to_python(store: Store) -> None:
+    for _ in range(2):
+        append(store, ONE)
+    hand, place = turn(store, None), store.segment.layout.room_map + store.slot
+    store.waiting.await_room()
+
+    assert store._parts.core.turn(hand, NAMES, TERMS, stay=True) is None
+    assert turn(store, hand) is not None
+    assert not store.segment.bytes[place]
