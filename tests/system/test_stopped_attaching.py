@@ -158,7 +158,7 @@ PIPE, TERMS = "m/H/0/0", {"m/H": Terms((0,), 1)}
 FIRST_CALLS: dict[str, tuple[Callable[[SharedStorage], Coroutine[Any, Any, Any]], Any]] = {
     "append": (lambda storage: storage.append([(PIPE, [b"x"])]), 1),
     "append_when_room": (lambda storage: storage.append_when_room([(PIPE, [b"x"])]), 1),
-    "backlog": (lambda storage: storage.backlog(), [1, 0, 0, 0, 0, 0, 0]),
+    "backlog": (lambda storage: storage.backlog(), [1, 0, 0, 0, 0, 0, 0, 0, 0]),
     "claim": (lambda storage: storage.claim("m/H/0"), ANY),
     "claimed": (lambda storage: storage.claimed("m/H/0"), False),
     "contains": (lambda storage: storage.contains(PIPE, b"first"), True),

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from itertools import chain, repeat
 from typing import Any
 
-from shardq.drivers.shared import sleeping
+from shardq.drivers.shared import resting, sleeping, waiters
 from shardq.drivers.shared.storage import SharedStorage
+from shardq.drivers.shared.waiters import Look
 from shardq.model import key_of
 from shardq.protocols import Served
 from shardq.shm import words as at
@@ -91,22 +92,28 @@ class _Heard:
     def __init__(self, bells: Bells, process: Process) -> None:
         self._bells = bells
         self._process = process
+        self._look: Look | None = None
 
-    def wait(self) -> None:
+    def wait(self) -> Any:
+        """What a look finds that is to be called when the bell rings, if any."""
         while self._process.number not in self._bells.rung:
             if not self._bells.left:
                 raise _AllDone
             self._process.nap()
         self._bells.rung.discard(self._process.number)
+        return self._look and self._look()
 
     def ready(self) -> int:
         self._process.step("listens")
         return 0
 
     @contextmanager
-    def listening(self, *, deaths: bool = False, since: int | None = None) -> Iterator[_Heard]:
+    def listening(
+        self, *, deaths: bool = False, since: int | None = None, look: Look | None = None
+    ) -> Iterator[_Heard]:
         if since is None:  # else it listens since it was ready
             self._process.step("listens")
+        self._look = look
         yield self
 
 
@@ -118,8 +125,8 @@ class _Deadline:
     def __init__(self, timeout_s: float | None) -> None:
         assert timeout_s is None
 
-    async def wait(self, heard: Any, at_most_s: float) -> None:
-        heard.wait()
+    async def wait(self, heard: Any, at_most_s: float) -> Any:
+        return heard.wait()
 
 
 class _AllDone(Exception):
@@ -129,12 +136,14 @@ class _AllDone(Exception):
 @contextmanager
 def without_net() -> Iterator[None]:
     """The driver's waits end with the bell alone."""
-    real = sleeping.Deadline
-    sleeping.Deadline = _Deadline  # type: ignore[assignment,misc]
+    real = waiters.Deadline
+    for module in (sleeping, resting):
+        module.Deadline = _Deadline  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        sleeping.Deadline = real  # type: ignore[misc]
+        for module in (sleeping, resting):
+            module.Deadline = real  # type: ignore[attr-defined]
 
 
 def workshop(
