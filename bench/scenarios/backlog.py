@@ -12,7 +12,7 @@ from bench.harness.size import Size
 from bench.load.counted import CountedWorker
 from bench.load.jobs import CALL, PER_CALL, Nothing, calls_of
 from bench.load.segment import segment
-from shardq import Queue, Worker
+from shardq import Queue
 from shardq.drivers import SharedLock
 
 CAPACITY_BYTES = 4 << 30
@@ -28,7 +28,7 @@ def growth(size: Size, *, backlog: int) -> Figures:
 async def _measure(backlog: int, total: int) -> Figures:
     with segment(CAPACITY_BYTES) as storage:
         queue = Queue(storage)
-        worker = Worker(SharedLock(storage), queue)
+        worker = CountedWorker(SharedLock(storage), queue)
         await laid_up(queue, backlog)
         await through(queue, worker, TURN)  # to warm up
         start = time.perf_counter()
@@ -42,7 +42,7 @@ async def laid_up(queue: Queue, backlog: int) -> None:
         await queue.register(Nothing, *requests)
 
 
-async def through(queue: Queue, worker: Worker | CountedWorker, total: int) -> None:
+async def through(queue: Queue, worker: CountedWorker, total: int) -> None:
     """Register so many and handle so many."""
     for _ in range(total // TURN):
         for requests in calls_of(CALL, TURN):

@@ -13,9 +13,10 @@ import uvloop
 from bench.harness.contestant import Figures
 from bench.harness.scenario import Contestant, Figure, Scenario
 from bench.harness.size import Size
+from bench.load.counted import CountedWorker
 from bench.load.jobs import NewThread, Ping
 from bench.load.segment import segment
-from shardq import Queue, Worker
+from shardq import Queue
 from shardq.drivers import SharedLock
 from shardq.settings import WorkerSettings
 
@@ -36,7 +37,7 @@ async def _measure(threads: int, bindings: int) -> Figures:
     register_s = handle_s = 0.0
     with segment(CAPACITY_BYTES) as storage:
         queue = Queue(storage)
-        worker = Worker(SharedLock(storage), queue, WorkerSettings(empty_limit=0))
+        worker = CountedWorker(SharedLock(storage), queue, WorkerSettings(empty_limit=0))
         await queue.register(NewThread, *calls[0])
         await worker.loop(CALL)  # to warm up
         rounds = bindings // threads

@@ -9,9 +9,10 @@ import uvloop
 from bench.harness.contestant import Figures
 from bench.harness.scenario import Contestant, Figure, Kind, Scenario
 from bench.harness.size import Size
+from bench.load.counted import CountedWorker
 from bench.load.jobs import CALL, CAPACITY_BYTES, Nothing, calls_of
 from bench.load.segment import segment
-from shardq import Queue, Worker
+from shardq import Queue
 from shardq.drivers import SharedLock
 
 _TOTAL = 400_000
@@ -38,7 +39,7 @@ async def _handling(total: int) -> Figures:
     """A backlog so long that each batch is a full one."""
     with segment(CAPACITY_BYTES) as storage:
         queue = Queue(storage)
-        worker = Worker(SharedLock(storage), queue)
+        worker = CountedWorker(SharedLock(storage), queue)
         await _register(queue, 8192, total + total // 10 + 8192)
         await worker.loop(total // 10 or 1)  # to warm up
         start = time.perf_counter()

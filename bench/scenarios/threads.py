@@ -9,11 +9,12 @@ import uvloop
 from bench.harness.contestant import Figures
 from bench.harness.scenario import Contestant, Figure, Scenario
 from bench.harness.size import Size
+from bench.load.counted import CountedWorker
 from bench.load.family import seconds_for
 from bench.load.inside import used_bytes
 from bench.load.jobs import CALL, CAPACITY_BYTES, THREADS, Many, NewThread, Nothing, One, Ping, calls_of
 from bench.load.segment import segment
-from shardq import Queue, Supervisor, Worker
+from shardq import Queue, Supervisor
 from shardq.drivers import SharedLock
 from shardq.settings import WorkerSettings
 
@@ -45,7 +46,7 @@ async def _passing(total: int, threads: int) -> Figures:
     seconds, peak_bytes = 0.0, 0
     with segment() as storage:
         queue = Queue(storage)
-        worker = Worker(SharedLock(storage), queue, WorkerSettings(empty_limit=0))
+        worker = CountedWorker(SharedLock(storage), queue, WorkerSettings(empty_limit=0))
         for first in range(0, total, LIVE):
             requests = [Ping(number % threads, 0) for number in range(first, min(first + LIVE, total))]
             start = time.perf_counter()
