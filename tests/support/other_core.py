@@ -20,8 +20,8 @@ from tests.support.drivers import Driver
 from tests.support.engines import needs_c
 
 OPTION = "--both-cores"
-#: Of each folder, how many of its functions are drawn: in all, half a minute of the processor.
-SHARES = {"contracts": 0.3, "property": 0.5, "unit": 0.3, "system": 0.015}
+#: Of each folder, how many of its functions are drawn: in all, a quarter of a minute of the processor.
+SHARES = {"contracts": 0.15, "property": 0.25, "unit": 0.15, "system": 0.01}
 #: The fixture that has a test run in Python, and the name of such a case.
 FIXTURE, NAME = "core", "in-python"
 #: Those whose frequent case C does.
