@@ -1,5 +1,5 @@
 """What looks cost in a large storage: `python -m bench.looks` prints the processor time of one look of each kind, and
-which part of a core a page takes that somebody watches. The segment has as many threads as there can be, letters, and
+which part of a core a watched page takes. The segment has as many threads as there can be, letters, and
 the slots of all workers taken, by processes that sleep.
 """
 
@@ -33,7 +33,7 @@ THREADS, LETTERS, WORKERS = 65_530, 10_000, 128
 CAPACITY_BYTES = 1 << 30
 HANDLER = "app.jobs/Resize"
 _ROUNDS = 7
-#: For so long somebody watches, and looks again each second.
+#: For so long a page is watched, which is asked for again each second.
 _WATCHED_S = 20
 _FRAME = '  File "/app/jobs.py", line 3, in perform\n    resize(image)\n'
 _TRACEBACK = "Traceback (most recent call last):\n" + 8 * _FRAME
