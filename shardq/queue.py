@@ -42,7 +42,7 @@ from shardq.results.calling import Calling
 from shardq.results.serving import Serving
 from shardq.results.ticketing import Ticketing
 from shardq.scheduling.schedule import when, written
-from shardq.tracing.api import is_there
+from shardq.tracing.api import current_context
 from shardq.tracing.sending import Sending, sending
 
 #: Puts heads in front of messages.
@@ -103,7 +103,7 @@ class Queue(Calling, Ticketing):
         time, messages = None, None
         if schedule or defer is not None:
             time = when(defer, schedule)
-        elif not (if_not_exists or is_there()):
+        elif not if_not_exists and current_context() is None:
             messages = self._messages(facts, requests)
             if stored := self._stored_at_once(facts, places, messages):
                 return stored
@@ -132,7 +132,7 @@ class Queue(Calling, Ticketing):
         time, messages = None, None
         if schedule or defer is not None:
             time = when(defer, schedule)
-        elif not (if_not_exists or is_there()):
+        elif not if_not_exists and current_context() is None:
             messages = self._messages(facts, requests)
             if stored := self._stored_at_once(facts, places, messages):
                 return stored
