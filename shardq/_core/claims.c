@@ -78,15 +78,20 @@ bool claims_orphans_seen(Core *core)
     return true;
 }
 
-/* The next thread with this byte in the map, going round from behind `after`. */
-static int64_t next_byte(const Core *core, uint64_t map, uint8_t value, int64_t after)
+static uint64_t search_start(int64_t after, uint64_t used)
 {
-    const uint8_t *bytes = core->bytes + map;
-    uint64_t used = threads_used(core), start = after < 0 || (uint64_t)after >= used ? 0 : (uint64_t)after + 1;
-    const uint8_t *found = memchr(bytes + start, value, used - start);
+    return after < 0 || (uint64_t)after >= used ? 0 : (uint64_t)after + 1;
+}
+
+/* The next thread that is ready, whatever its handler, going round from behind `after`. */
+static int64_t any_ready(const Core *core, int64_t after)
+{
+    const uint8_t *map = core->bytes + core->at.thread_map;
+    uint64_t used = threads_used(core), start = search_start(after, used);
+    const uint8_t *found = memchr(map + start, AT_THREAD_READY, used - start);
     if (!found && start)
-        found = memchr(bytes, value, start);
-    return found ? found - bytes : NONE_READY;
+        found = memchr(map, AT_THREAD_READY, start);
+    return found ? found - map : NONE_READY;
 }
 
 static bool has_bit(const uint8_t *bits, uint64_t number)
@@ -94,41 +99,53 @@ static bool has_bit(const uint8_t *bits, uint64_t number)
     return bits[number / 8] >> number % 8 & 1;
 }
 
-/* More handlers than these are not looked for one by one. */
-#define MOST_SEARCHES 16
+/* So many threads beside each other are compared at once: they are often all of one handler. */
+#define STRETCH 64
 
-static int64_t search_each(const Core *core, int64_t after, const uint8_t *bits)
+/* The first place with a wanted byte, `end`: there is none. A stretch that is as the one before has none either. */
+static uint64_t first_wanted(const uint8_t *map, uint64_t start, uint64_t end, const bool *wanted)
 {
-    int64_t nearest = NONE_READY;
-    int searches = 0;
-    for (uint64_t number = 1; number < AT_OTHER_HANDLER; number++) {
-        if (!has_bit(bits, number))
+    for (uint64_t place = start, next; place < end; place = next) {
+        next = least(place + STRETCH, end);
+        if (place - start >= STRETCH && next - place == STRETCH && !memcmp(map + place, map + place - STRETCH, STRETCH))
             continue;
-        int64_t found = next_byte(core, core->at.ready_map, (uint8_t)number, after);
-        if (++searches > MOST_SEARCHES)
-            return ODD;
-        if (found >= 0 && (nearest < 0 || (found <= after) < (nearest <= after) ||
-                           ((found <= after) == (nearest <= after) && found < nearest)))
-            nearest = found;
+        for (; place < next; place++)
+            if (wanted[map[place]])
+                return place;
     }
-    return nearest;
+    return end;
+}
+
+/* The next thread that is ready for one of these handlers, or for one without a number where some are known `by_name`,
+   going round from behind `after`. */
+static int64_t search(const Core *core, int64_t after, const uint8_t *bits, bool by_name)
+{
+    const uint8_t *map = core->bytes + core->at.ready_map;
+    uint64_t used = threads_used(core), start = search_start(after, used);
+    bool wanted[256] = {false};
+    for (uint64_t number = 1; number < HANDLER_NUMBERS; number++)
+        wanted[number] = has_bit(bits, number);
+    wanted[AT_OTHER_HANDLER] |= by_name;
+    uint64_t found = first_wanted(map, start, used, wanted);
+    if (found == used) {
+        found = first_wanted(map, 0, start, wanted);
+        if (found == start)
+            return NONE_READY;
+    }
+    return by_name && map[found] == AT_OTHER_HANDLER ? ODD : (int64_t)found;
 }
 
 /* The next thread of these handlers with work and no worker. Those without a number of their own are known `by_name`,
    if not all are meant. */
 int64_t next_ready(const Core *core, int64_t after, const uint8_t *bits, bool by_name)
 {
-    int64_t first = next_byte(core, core->at.thread_map, AT_THREAD_READY, after);
+    int64_t first = any_ready(core, after);
     if (first < 0)
         return NONE_READY;
     uint64_t handler = load(core, thread_word(core, (uint64_t)first) + AT_THREAD_HANDLER);
     if (!handler || handler > AT_OTHER_HANDLER || (handler == AT_OTHER_HANDLER && by_name))
         return ODD;
-    if (has_bit(bits, handler))
-        return first;
-    if (memchr(core->bytes + core->at.ready_map, AT_OTHER_HANDLER, threads_used(core)))
-        return ODD;
-    return search_each(core, after, bits);
+    return has_bit(bits, handler) ? first : search(core, after, bits, by_name);
 }
 
 /* The tubes of a thread. False: there are too many, or some that are in front of others. */
