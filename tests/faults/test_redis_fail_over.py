@@ -14,7 +14,7 @@ import pytest
 
 from shardq import Supervisor
 from shardq.drivers.redis.overview import overview_of
-from shardq.drivers.redis.servers.cluster import ClusterLink
+from shardq.drivers.redis.servers.cluster_links import ClusterLink
 from shardq.drivers.redis.servers.layout import Layout, slot_of
 from shardq.drivers.redis.storage import RedisStorage
 from tests.faults.kit.fail_overs import Blow, Load

@@ -17,6 +17,9 @@ verb, in `lua/shared/` what several of them need. The modules, each after those 
 * `connections.calls`: the numbers of calls that are made again
 * `servers.layout`: keys by partition, partitions by thread
 * `servers.cluster`: which server has which slots
+* `servers.lost`: servers that could not be reached a moment ago
+* `servers.cluster_links`: the connections of an event loop to a cluster
+* `servers.plain_cluster_links`: those of a thread without an event loop
 * `servers.suitable`: servers that are refused
 * `servers.bells`: waking event loops
 * `servers.plain_bells`: waking processes without an event loop
@@ -32,6 +35,8 @@ verb, in `lua/shared/` what several of them need. The modules, each after those 
 * `verbs.strays`: claims that this process does not know of
 * `verbs.leases`: how long claims live
 * `verbs.sleeping`: look, lie down in the same step, look again
+* `verbs.counting`: how many messages there are, and whether there are none
+* `verbs.cancelling`: messages that are taken out
 * `verbs.forwarding`: from one partition to another
 * `verbs.appending`: adding messages, now or later
 * `verbs.looking`: which thread is next, and what is due

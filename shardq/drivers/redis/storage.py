@@ -13,6 +13,8 @@ from shardq.drivers.redis.families import serving
 from shardq.drivers.redis.servers.cluster import Cluster, changed
 from shardq.drivers.redis.servers.server import Server, answers
 from shardq.drivers.redis.verbs.appending import Appending
+from shardq.drivers.redis.verbs.cancelling import Cancelling
+from shardq.drivers.redis.verbs.counting import Counting
 from shardq.drivers.redis.verbs.deferrals import Deferrals
 from shardq.drivers.redis.verbs.forwarding import Forwarding
 from shardq.drivers.redis.verbs.hands import (
@@ -33,14 +35,12 @@ from shardq.drivers.redis.verbs.recording import Recording
 from shardq.drivers.redis.verbs.records import batch_of
 from shardq.drivers.redis.verbs.results import Results
 from shardq.drivers.redis.verbs.rooms import FOLLOW_UP_PART, RESERVE_PART, Room
-from shardq.drivers.redis.verbs.sleeping import Look, Places, until
 from shardq.drivers.redis.verbs.turning import Turning
 from shardq.errors import StorageMoved
 from shardq.model import (
     EMPTY,
     KEPT_PIPE,
     Batch,
-    Counts,
     Ending,
     Failed,
     Hand,
@@ -51,10 +51,8 @@ from shardq.model import (
     Terms,
     When,
     dead_pipe,
-    key_of,
     split_key,
 )
-from shardq.model.trace import distinct
 from shardq.outputs import Output
 from shardq.pages import PAGE_ITEMS, Page
 from shardq.protocols import Served
@@ -62,11 +60,8 @@ from shardq.settings import StorageSettings
 
 log = logging.getLogger("shardq.storage")
 
-#: How many messages a script looks for at most that wait for their time.
-_AT_ONCE = 256
 
-
-class RedisStorage(Pausing, Recording):
+class RedisStorage(Cancelling, Counting, Pausing, Recording):
     """`Storage` on a Redis or Valkey server, from version 6.2 on.
 
     `redis`: a client of `redis.asyncio`, `RedisCluster` too, which is only asked where and how it connects: the storage
@@ -227,21 +222,6 @@ class RedisStorage(Pausing, Recording):
     async def kept(self, name: bytes) -> Batch:
         return await self._results.find(name)
 
-    async def remove(self, pipe: str, *messages: bytes) -> int:
-        if not messages:
-            return 0
-        key, _, priority = pipe.rpartition("/")
-        unwanted = tuple(distinct(messages))
-        removed = await self._unwait({"pipe": pipe}, unwanted)
-        for name in (f"f{priority}", priority):
-            at: int | None = None
-            below: int | None = None
-            while at != 0:
-                arguments = {"key": key, "name": name, "from": at, "below": below}
-                some, at, below = await self.server.run_on(key, "remove", arguments, *unwanted, once=True)
-                removed += some
-        return removed
-
     async def wait(self, served: Served, timeout_s: float | None = None, bound: str | None = None) -> str | None:
         await self.turning.note_presence(served)
         return await self._looking.wait(served, timeout_s, bound)
@@ -259,36 +239,6 @@ class RedisStorage(Pausing, Recording):
 
     async def scheduled(self, after: Any = None, limit: int = PAGE_ITEMS) -> Page[Scheduled]:
         return await self._listing.scheduled(after, limit)
-
-    async def unschedule(self, pipe: str, *messages: bytes) -> int:
-        return await self._unwait({"pipe": pipe, "schedules": True}, tuple(distinct(messages)))
-
-    async def wait_for_quiet(self, timeout_s: float | None = None, *, deferred: bool = False) -> bool:
-        async def look(places: Places) -> bool | None:
-            # Lie down in all: one that has become quiet since may get messages of another.
-            names = {place: places.lie_as(place) | {"deferred": deferred} for place in places.partitions}
-            seen = await self._counts(names)
-            for place in names:
-                places.note(place, Look(None, sleeps=True))
-            while all(_is_quiet(counts, deferred) for counts in seen):
-                # Between two counts of all partitions that are the same nothing came anywhere.
-                before, seen = seen, await self._counts({}) if len(seen) > 1 else seen
-                if seen == before:
-                    return True
-            return None
-
-        every = (await self.server.layout()).everywhere
-        return bool(await until(self.server, look, {}, timeout_s, self.settings.safety_net, every))
-
-    async def is_quiet(self, *, deferred: bool = False) -> bool:
-        """Whether there is an instant at which `queued` is 0."""
-        seen = await self._counts({})
-        if not all(_is_quiet(counts, deferred) for counts in seen):
-            return False
-        return len(seen) == 1 or seen == await self._counts({})
-
-    async def backlog(self) -> Counts:
-        return Counts(*map(sum, zip(*await self._counts({}), strict=True)))
 
     async def serving(self, name: str) -> int | None:
         return await serving(self.server, name)
@@ -370,20 +320,6 @@ class RedisStorage(Pausing, Recording):
             return None
         return await sending(self.server, self.settings, hand.key, outputs, acknowledged)
 
-    async def _unwait(self, arguments: dict[str, Any], messages: Sequence[bytes]) -> int:
-        """So many of these messages waited, and wait no more."""
-        ended = 0
-        for start in range(0, len(messages), _AT_ONCE):
-            some = messages[start : start + _AT_ONCE]
-            ended += await self.server.run_on(key_of(arguments["pipe"]), "unwait", arguments, *some, once=True)
-        return ended
-
-    async def _counts(self, arguments: Mapping[int, dict[str, Any]]) -> list[Counts]:
-        """The figures of each partition, of one instant each."""
-        every = (await self.server.layout()).everywhere
-        calls = {place: (arguments.get(place, {}), ()) for place in every}
-        return [Counts(*said) for said in answers((await self.server.run_each("backlog", calls)).values())]
-
 
 def _place_of(redis: Any) -> Address | Cluster:
     """Raises `ConfigurationError`."""
@@ -391,7 +327,3 @@ def _place_of(redis: Any) -> Address | Cluster:
         return redis
     seeds = seeds_of_client(redis)
     return Cluster(seeds) if seeds else of_client(redis)
-
-
-def _is_quiet(counts: Counts, deferred: bool) -> bool:
-    return counts.queued == 0 and not (deferred and counts.deferred)

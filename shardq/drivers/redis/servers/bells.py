@@ -22,7 +22,8 @@ from shardq.drivers.redis.connections.address import Address
 from shardq.drivers.redis.connections.links import Link
 from shardq.drivers.redis.connections.replies import Outage, meaning
 from shardq.drivers.redis.connections.wire import Disconnected, Wire, packed
-from shardq.drivers.redis.servers.cluster import Cluster, ClusterLink
+from shardq.drivers.redis.servers.cluster import Cluster
+from shardq.drivers.redis.servers.cluster_links import ClusterLink
 from shardq.drivers.redis.servers.layout import slot_of
 from shardq.errors import StorageRefused
 

@@ -12,8 +12,9 @@ from shardq.drivers.redis.connections.address import Address
 from shardq.drivers.redis.connections.replies import Outage
 from shardq.drivers.redis.connections.wire import Disconnected, PlainWire, packed
 from shardq.drivers.redis.servers.bells import HAS_SHARDED, sharded_channel
-from shardq.drivers.redis.servers.cluster import Cluster, PlainClusterLink
+from shardq.drivers.redis.servers.cluster import Cluster
 from shardq.drivers.redis.servers.layout import Layout, slot_of
+from shardq.drivers.redis.servers.plain_cluster_links import PlainClusterLink
 
 
 class PlainBells:

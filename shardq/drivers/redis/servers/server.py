@@ -21,8 +21,10 @@ from shardq.drivers.redis.connections.scripts import Script, script
 from shardq.drivers.redis.connections.tries import PATIENCE_S
 from shardq.drivers.redis.connections.wire import Orphan
 from shardq.drivers.redis.servers.bells import Bells
-from shardq.drivers.redis.servers.cluster import Cluster, ClusterLink, PlainClusterLink
+from shardq.drivers.redis.servers.cluster import Cluster
+from shardq.drivers.redis.servers.cluster_links import ClusterLink
 from shardq.drivers.redis.servers.layout import Layout, meta_key, slot_of
+from shardq.drivers.redis.servers.plain_cluster_links import PlainClusterLink
 from shardq.drivers.redis.servers.suitable import check_suitable
 from shardq.errors import ConfigurationError, StorageClosed, StorageUnavailable, shown
 

@@ -1,0 +1,45 @@
+"""Messages that are taken out, wherever they are: in a tube, or waiting for their time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from shardq.drivers.redis.servers.server import Server
+from shardq.model import key_of
+from shardq.model.trace import distinct
+
+#: How many messages a script looks for at most that wait for their time.
+_AT_ONCE = 256
+
+
+class Cancelling:
+    """`Storage.remove` and `unschedule` over a server."""
+
+    server: Server
+
+    async def remove(self, pipe: str, *messages: bytes) -> int:
+        if not messages:
+            return 0
+        key, _, priority = pipe.rpartition("/")
+        unwanted = tuple(distinct(messages))
+        removed = await self._unwait({"pipe": pipe}, unwanted)
+        for name in (f"f{priority}", priority):
+            at: int | None = None
+            below: int | None = None
+            while at != 0:
+                arguments = {"key": key, "name": name, "from": at, "below": below}
+                some, at, below = await self.server.run_on(key, "remove", arguments, *unwanted, once=True)
+                removed += some
+        return removed
+
+    async def unschedule(self, pipe: str, *messages: bytes) -> int:
+        return await self._unwait({"pipe": pipe, "schedules": True}, tuple(distinct(messages)))
+
+    async def _unwait(self, arguments: dict[str, Any], messages: Sequence[bytes]) -> int:
+        """So many of these messages waited, and wait no more."""
+        ended = 0
+        for start in range(0, len(messages), _AT_ONCE):
+            some = messages[start : start + _AT_ONCE]
+            ended += await self.server.run_on(key_of(arguments["pipe"]), "unwait", arguments, *some, once=True)
+        return ended
