@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TypeVar
 
+from shardq.drivers.shared.attachment import Attachment
 from shardq.model import Pause, When, check_pause
 from shardq.scheduling.schedule import resolved_us
-from shardq.shm.store import Store
-
-_Result = TypeVar("_Result")
 
 
-class Pausing:
+class Pausing(Attachment):
     """`Pausable` over a segment."""
-
-    _store: Store
 
     async def pause(self, handler: str, until: When | None = None, reason: str = "") -> None:
         check_pause(handler, until, reason)
@@ -29,7 +23,3 @@ class Pausing:
 
     async def pauses(self) -> list[Pause]:
         return await self.patiently(lambda: self._store.pausing.standing())
-
-    async def patiently(self, verb: Callable[[], _Result]) -> _Result:
-        """The result of a verb, which is called again where it found the guard held."""
-        raise NotImplementedError

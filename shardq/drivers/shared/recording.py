@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
+from shardq.drivers.shared.attachment import Attachment
 from shardq.encoding.actions import decode_action, encode_action
 from shardq.model import MOST_ACTIONS, Action
 from shardq.shm.actions import Told
 from shardq.shm.damage import damaged
-from shardq.shm.store import Store
-
-_Result = TypeVar("_Result")
 
 
-class Recording:
+class Recording(Attachment):
     """`Auditable` over a segment."""
-
-    _store: Store
 
     async def record(self, action: Action) -> None:
         at_us, told = time.time_ns() // 1000, encode_action(action)
@@ -26,10 +21,6 @@ class Recording:
 
     async def actions(self, limit: int = MOST_ACTIONS) -> list[Action]:
         return decoded(self._store.segment.name, await self.patiently(lambda: self._store.recording.actions(limit)))
-
-    async def patiently(self, verb: Callable[[], _Result]) -> _Result:
-        """The result of a verb, which is called again where it found the guard held."""
-        raise NotImplementedError
 
 
 def decoded(name: str, found: Sequence[Told]) -> list[Action]:
